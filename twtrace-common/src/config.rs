@@ -1,0 +1,255 @@
+//! Owns: what the loader tells the kernel side once, before it is loaded, in a frozen `.rodata` global. The verifier
+//! sees constants, so branches on these values cost nothing and loads at these offsets are direct.
+//! Must not know: where the values come from (BTF, kallsyms, the command line).
+
+use crate::{COMM_LEN, Plain};
+
+/// How many values each list filter can hold in the kernel; longer lists are decided in user space.
+pub const FILTER_VALUES: usize = 8;
+
+/// Byte offsets of kernel fields, from the running kernel's BTF. An offset that is not there is [`MISSING`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `sock_common.skc_daddr` (be32).
+    pub skc_daddr: u32,
+    /// `sock_common.skc_rcv_saddr` (be32).
+    pub skc_rcv_saddr: u32,
+    /// `sock_common.skc_dport` (be16).
+    pub skc_dport: u32,
+    /// `sock_common.skc_num` (u16, host order).
+    pub skc_num: u32,
+    /// `sock_common.skc_family` (u16).
+    pub skc_family: u32,
+    /// `sock_common.skc_bound_dev_if` (int).
+    pub skc_bound_dev_if: u32,
+    /// `sock_common.skc_prot` (struct proto *).
+    pub skc_prot: u32,
+    /// `sock_common.skc_net.net` (struct net *).
+    pub skc_net: u32,
+    /// `sock_common.skc_v6_daddr` (16 bytes).
+    pub skc_v6_daddr: u32,
+    /// `sock_common.skc_v6_rcv_saddr` (16 bytes).
+    pub skc_v6_rcv_saddr: u32,
+    /// `sock_common.skc_cookie` (u64).
+    pub skc_cookie: u32,
+    /// `sock_common.skc_flags` (unsigned long; bits are `enum sock_flags`).
+    pub skc_flags: u32,
+    /// `sock_common.skc_nulls_node.pprev` (pointer; NULL once unhashed by a local connect).
+    pub skc_nulls_pprev: u32,
+    /// `sock_common.skc_refcnt` (u32).
+    pub skc_refcnt: u32,
+    /// `sock.sk_shutdown` (u8).
+    pub sk_shutdown: u32,
+    /// `sock.sk_err` (int).
+    pub sk_err: u32,
+    /// `sock.sk_protocol` (u16).
+    pub sk_protocol: u32,
+    /// `sock.sk_lock.owned` (int): 0 in softirq, 1 under lock_sock().
+    pub sk_lock_owned: u32,
+    /// `sock.sk_socket` (struct socket *).
+    pub sk_socket: u32,
+    /// `inet_sock.inet_sport` (be16).
+    pub inet_sport: u32,
+    /// `tcp_sock.bytes_sent` (u64). Optional.
+    pub bytes_sent: u32,
+    /// `tcp_sock.bytes_retrans` (u64). Optional.
+    pub bytes_retrans: u32,
+    /// `tcp_sock.bytes_received` (u64). Optional.
+    pub bytes_received: u32,
+    /// `tcp_sock.write_seq` (u32).
+    pub write_seq: u32,
+    /// `tcp_sock.linger2` (int).
+    pub linger2: u32,
+    /// `inet_timewait_sock.tw_substate` (u8).
+    pub tw_substate: u32,
+    /// `inet_timewait_sock.tw_sport` (be16).
+    pub tw_sport: u32,
+    /// `inet_timewait_sock.tw_timer` (struct timer_list).
+    pub tw_timer: u32,
+    /// `timer_list.function`.
+    pub timer_function: u32,
+    /// `timer_list.expires` (unsigned long, jiffies).
+    pub timer_expires: u32,
+    /// `net.ns.inum` (u32).
+    pub net_inum: u32,
+    /// `net.ipv4.tcp_death_row` as an offset in `struct net`: of the struct itself, or of a pointer to it
+    /// (5.18 to 6.0), see [`Config::death_row_is_pointer`]. Optional.
+    pub net_death_row: u32,
+    /// `inet_timewait_death_row.tw_refcount` (refcount_t, one more than the sockets) or, before 5.15, `tw_count`
+    /// (atomic_t), see [`Config::tw_count_bias`]. Optional.
+    pub dr_count: u32,
+    /// `inet_timewait_death_row.sysctl_max_tw_buckets` (int). Optional.
+    pub dr_max: u32,
+    /// `socket.file` (struct file *).
+    pub socket_file: u32,
+    /// `file.f_count` (atomic_long_t, 0 when closed) or `file.f_ref` (file_ref_t, negative when closed), see
+    /// [`Config::file_ref_signed`].
+    pub file_count: u32,
+    /// `task_struct.flags` (unsigned int, `PF_*`).
+    pub task_flags: u32,
+    /// `task_struct.group_leader` (struct task_struct *).
+    pub task_group_leader: u32,
+    /// `task_struct.comm` (16 bytes).
+    pub task_comm: u32,
+    /// `task_struct.start_boottime` (u64 ns).
+    pub task_start_boottime: u32,
+    /// `task_struct.files` (struct files_struct *). Optional (accept in the tracepoint backend).
+    pub task_files: u32,
+    /// `files_struct.fdt` (struct fdtable *). Optional.
+    pub files_fdt: u32,
+    /// `fdtable.fd` (struct file **). Optional.
+    pub fdt_fd: u32,
+    /// `file.private_data` (void *; the struct socket of a socket). Optional.
+    pub file_private_data: u32,
+    /// `socket.sk` (struct sock *). Optional.
+    pub socket_sk: u32,
+    /// `proto.name` (char[32]).
+    pub proto_name: u32,
+}
+
+/// An offset that the running kernel does not have.
+pub const MISSING: u32 = u32::MAX;
+
+/// A range of kernel text, `start` included, `end` not. All zero: not known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// First address.
+    pub start: u64,
+    /// First address after it.
+    pub end: u64,
+}
+
+/// Functions that are looked for on the stack when a TIME_WAIT socket dies early.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// `tw_timer_handler`: the timer function of every TIME_WAIT socket.
+    pub tw_timer_handler: Text,
+    /// `inet_twsk_deschedule_put`.
+    pub inet_twsk_deschedule_put: Text,
+    /// `inet_twsk_purge`.
+    pub inet_twsk_purge: Text,
+    /// `tcp_timewait_state_process`.
+    pub tcp_timewait_state_process: Text,
+    /// `tcp_abort`.
+    pub tcp_abort: Text,
+    /// `tcp_v4_rcv`.
+    pub tcp_v4_rcv: Text,
+    /// `tcp_v6_rcv`.
+    pub tcp_v6_rcv: Text,
+    /// `__inet_twsk_schedule`: re-arms.
+    pub inet_twsk_schedule: Text,
+}
+
+/// What is decided in the kernel about which events travel. A list with count 0 lets everything pass.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Owner's pid (caller's for failures).
+    pub pids: [u32; FILTER_VALUES],
+    /// Owner's uid.
+    pub uids: [u32; FILTER_VALUES],
+    /// Inode of the network namespace.
+    pub netns: [u32; FILTER_VALUES],
+    /// Owner's cgroup id.
+    pub cgroups: [u64; FILTER_VALUES],
+    /// Local port, host order.
+    pub sports: [u16; FILTER_VALUES],
+    /// Remote port, host order.
+    pub dports: [u16; FILTER_VALUES],
+    /// Either port, host order.
+    pub ports: [u16; FILTER_VALUES],
+    /// Owner's name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Remote network, IPv4 mapped.
+    pub peer: [u8; 16],
+    /// Bits of `peer` that count.
+    pub peer_mask: [u8; 16],
+    /// Entries used in `pids`.
+    pub n_pids: u8,
+    /// Entries used in `uids`.
+    pub n_uids: u8,
+    /// Entries used in `netns`.
+    pub n_netns: u8,
+    /// Entries used in `cgroups`.
+    pub n_cgroups: u8,
+    /// Entries used in `sports`.
+    pub n_sports: u8,
+    /// Entries used in `dports`.
+    pub n_dports: u8,
+    /// Entries used in `ports`.
+    pub n_ports: u8,
+    /// 1: `comm` counts.
+    pub has_comm: u8,
+    /// 1: `peer` counts.
+    pub has_peer: u8,
+    /// 4 or 6, 0 for both.
+    pub family: u8,
+    /// `ROLE_*` + 1, 0 for all.
+    pub role: u8,
+    /// Bit `1 << REASON_*` for each reason that passes, 0 for all; only asked of `ended`.
+    pub reasons: u8,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// The whole configuration.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Kernel field offsets.
+    pub offsets: Offsets,
+    /// Kernel text ranges.
+    pub symbols: Symbols,
+    /// The filters.
+    pub filter: Filter,
+    /// Seeds the key of the map of closing sockets, so that nobody can make keys collide on purpose.
+    pub seed: u64,
+    /// Bytes waiting in the ring at which the reader is woken.
+    pub wakeup_bytes: u64,
+    /// The kernel's jiffies a second (CONFIG_HZ).
+    pub hz: u32,
+    /// One of `BACKEND_*`.
+    pub backend: u32,
+    /// Arguments of `inet_csk_accept`: 4 up to 6.9, 2 since (kernel commit 92ef0fd55ac8).
+    pub accept_args: u32,
+    /// Taken from the count to get the number of TIME_WAIT sockets: 1 with `tw_refcount`, 0 with `tw_count`.
+    pub tw_count_bias: u32,
+    /// 1: `net_death_row` is the offset of a pointer.
+    pub death_row_is_pointer: u8,
+    /// 1: `file_count` is a file_ref_t.
+    pub file_ref_signed: u8,
+    /// 1: `bpf_get_socket_cookie` serves in tracing programs here (5.12 and later).
+    pub socket_cookie: u8,
+    /// 1: the debug log is on.
+    pub debug_log: u8,
+    /// 1: only ends of sockets whose creation passed the filter travel (a filter on the owner is set).
+    pub track_live: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// fentry and fexit on the kernel's functions.
+pub const BACKEND_FENTRY: u32 = 1;
+/// kprobes and kretprobes on the same functions.
+pub const BACKEND_KPROBE: u32 = 2;
+/// Tracepoints only.
+pub const BACKEND_TRACEPOINT: u32 = 3;
+
+// SAFETY: repr(C), u32 fields only.
+unsafe impl Plain for Offsets {}
+// SAFETY: repr(C), integers only; sizes asserted below leave no room for implicit padding.
+unsafe impl Plain for Filter {}
+// SAFETY: as above.
+unsafe impl Plain for Symbols {}
+// SAFETY: as above.
+unsafe impl Plain for Config {}
+
+const _: () = {
+    assert!(size_of::<Offsets>() % 4 == 0);
+    assert!(size_of::<Filter>() == 3 * 32 + 64 + 3 * 16 + 3 * 16 + 12 + 4);
+    assert!(size_of::<Offsets>() % 8 == 0);
+    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
+};

@@ -1,0 +1,230 @@
+//! Owns: the records in the ring buffer. Each starts with a [`Header`] whose `kind` says which struct it is.
+//! Must not know: how they are made or shown.
+//!
+//! Byte order: integers are the machine's, ports included (`sport`, `dport` are host order); addresses are network
+//! order, IPv4 as `::ffff:a.b.c.d` with `family` 4.
+
+use crate::{COMM_LEN, Plain};
+
+/// A TIME_WAIT socket was created: a [`Birth`].
+pub const KIND_CREATED: u16 = 1;
+/// A TIME_WAIT socket ended: an [`Ended`].
+pub const KIND_ENDED: u16 = 2;
+/// A connection ended with no TIME_WAIT socket because one was refused: a [`Birth`] with `tw` 0.
+pub const KIND_OVERFLOW: u16 = 3;
+/// connect() failed: a [`Failed`].
+pub const KIND_CONNECT_FAILED: u16 = 4;
+/// bind() or listen() failed: a [`Failed`].
+pub const KIND_BIND_FAILED: u16 = 5;
+/// A process was met for the first time; lets user space look it up while it still lives: a [`Process`].
+pub const KIND_PROCESS: u16 = 6;
+
+/// `Header::flags`: `owner` holds a task.
+pub const HAS_OWNER: u16 = 1 << 0;
+/// `Header::flags`: `opener_pid`, `opener_comm` and `opener_start_ns` hold a task.
+pub const HAS_OPENER: u16 = 1 << 1;
+/// `Header::flags`: `age_ns` is known.
+pub const HAS_AGE: u16 = 1 << 2;
+/// `Header::flags`: `bytes_sent` and `bytes_received` are known.
+pub const HAS_BYTES: u16 = 1 << 3;
+
+/// `Tuple::role`: not known.
+pub const ROLE_UNKNOWN: u8 = 0;
+/// `Tuple::role`: this end connected.
+pub const ROLE_CLIENT: u8 = 1;
+/// `Tuple::role`: this end was connected to.
+pub const ROLE_SERVER: u8 = 2;
+
+/// `Tuple::substate`: an orphan that waits for its peer's FIN (`TCP_FIN_WAIT2`, include/net/tcp_states.h).
+pub const SUBSTATE_FIN_WAIT2: u8 = 5;
+/// `Tuple::substate`: true TIME_WAIT (`TCP_TIME_WAIT`, include/net/tcp_states.h).
+pub const SUBSTATE_TIME_WAIT: u8 = 6;
+
+/// `Tuple::reason`: this backend cannot tell.
+pub const REASON_UNKNOWN: u8 = 0;
+/// `Tuple::reason`: its timer ran out.
+pub const REASON_EXPIRED: u8 = 1;
+/// `Tuple::reason`: a new connect() took the port.
+pub const REASON_REUSED_OUTGOING: u8 = 2;
+/// `Tuple::reason`: a new SYN from the peer took it.
+pub const REASON_REUSED_INCOMING: u8 = 3;
+/// `Tuple::reason`: an RST ended it early.
+pub const REASON_RESET: u8 = 4;
+/// `Tuple::reason`: `ss -K`.
+pub const REASON_KILLED: u8 = 5;
+/// `Tuple::reason`: its network namespace went away.
+pub const REASON_PURGED: u8 = 6;
+
+/// `Birth::via`: closed before twtrace began, nothing known.
+pub const VIA_NONE: u8 = 0;
+/// `Birth::via`: the owner called close().
+pub const VIA_CLOSE: u8 = 1;
+/// `Birth::via`: the owner called shutdown().
+pub const VIA_SHUTDOWN: u8 = 2;
+/// `Birth::via`: the owner was exiting.
+pub const VIA_EXIT: u8 = 3;
+/// `Birth::via`: the kernel closed it by itself; the opener stands in.
+pub const VIA_OPENER: u8 = 4;
+
+/// What every record starts with. 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// One of `KIND_*`.
+    pub kind: u16,
+    /// `HAS_*` bits.
+    pub flags: u16,
+    /// Inode of the network namespace (`net.ns.inum`).
+    pub netns: u32,
+    /// CLOCK_MONOTONIC in nanoseconds (`bpf_ktime_get_ns`).
+    pub mono_ns: u64,
+}
+
+/// A connection's identity. 48 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuple {
+    /// Local address, network order, IPv4 mapped.
+    pub saddr: [u8; 16],
+    /// Remote address, network order, IPv4 mapped.
+    pub daddr: [u8; 16],
+    /// Local port, host order.
+    pub sport: u16,
+    /// Remote port, host order.
+    pub dport: u16,
+    /// Interface the socket is bound to (`sk_bound_dev_if`), 0 for none. Part of the identity (VRF).
+    pub ifindex: u32,
+    /// 4 or 6: what is on the wire.
+    pub family: u8,
+    /// One of `ROLE_*`.
+    pub role: u8,
+    /// One of `SUBSTATE_*`, 0 where it does not apply.
+    pub substate: u8,
+    /// One of `REASON_*`; only in [`Ended`].
+    pub reason: u8,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// A process as the kernel saw it in the act. 48 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// What user space calls pid (`task.tgid`), in the initial pid namespace.
+    pub pid: u32,
+    /// What user space calls tid (`task.pid`).
+    pub tid: u32,
+    /// Real uid in the initial user namespace.
+    pub uid: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Id (inode) of the cgroup v2 directory, 0 where unknown.
+    pub cgroup_id: u64,
+    /// When the process started, nanoseconds of CLOCK_BOOTTIME (`task.group_leader.start_boottime`); tells reused pids apart.
+    pub start_ns: u64,
+    /// The process's name (`task.group_leader.comm`), NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// `KIND_CREATED` and `KIND_OVERFLOW`. 200 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Birth {
+    /// What every record starts with.
+    pub header: Header,
+    /// The connection.
+    pub tuple: Tuple,
+    /// Address of the `inet_timewait_sock`; an opaque id, 0 for an overflow.
+    pub tw: u64,
+    /// Socket cookie (`skc_cookie`), 0 for none.
+    pub cookie: u64,
+    /// How long the timer was armed for, in milliseconds; 0 for an overflow.
+    pub timeout_ms: u32,
+    /// One of `VIA_*`.
+    pub via: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+    /// Who sent the first local FIN; valid with `HAS_OWNER`.
+    pub owner: Task,
+    /// Who called connect() or accept(); valid with `HAS_OPENER`.
+    pub opener_pid: u32,
+    /// Zero.
+    pub pad2: u32,
+    /// See [`Task::start_ns`].
+    pub opener_start_ns: u64,
+    /// See [`Task::comm`].
+    pub opener_comm: [u8; COMM_LEN],
+    /// How long the connection lived, in nanoseconds; valid with `HAS_AGE`.
+    pub age_ns: u64,
+    /// Payload sent, retransmissions excluded; valid with `HAS_BYTES`.
+    pub bytes_sent: u64,
+    /// Payload received, the peer's FIN excluded; valid with `HAS_BYTES`.
+    pub bytes_received: u64,
+}
+
+/// `KIND_ENDED`. 80 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What every record starts with.
+    pub header: Header,
+    /// The connection; `reason` and the substate it died in are set.
+    pub tuple: Tuple,
+    /// Address of the `inet_timewait_sock`, as in its [`Birth`].
+    pub tw: u64,
+    /// Socket cookie, 0 for none.
+    pub cookie: u64,
+}
+
+/// `KIND_CONNECT_FAILED` and `KIND_BIND_FAILED`. 120 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// What every record starts with.
+    pub header: Header,
+    /// What was asked for; a port or address that was not given is 0.
+    pub tuple: Tuple,
+    /// Positive errno.
+    pub errno: u32,
+    /// Zero.
+    pub pad: u32,
+    /// The caller.
+    pub task: Task,
+}
+
+/// `KIND_PROCESS`. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// What every record starts with.
+    pub header: Header,
+    /// The process.
+    pub task: Task,
+}
+
+// SAFETY: repr(C), integers only, padding explicit (sizes asserted below).
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for Tuple {}
+// SAFETY: as above.
+unsafe impl Plain for Task {}
+// SAFETY: as above.
+unsafe impl Plain for Birth {}
+// SAFETY: as above.
+unsafe impl Plain for Ended {}
+// SAFETY: as above.
+unsafe impl Plain for Failed {}
+// SAFETY: as above.
+unsafe impl Plain for Process {}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Tuple>() == 48);
+    assert!(size_of::<Task>() == 48);
+    assert!(size_of::<Birth>() == 16 + 48 + 8 + 8 + 8 + 48 + 8 + 8 + 16 + 24);
+    assert!(size_of::<Ended>() == 16 + 48 + 16);
+    assert!(size_of::<Failed>() == 16 + 48 + 8 + 48);
+    assert!(size_of::<Process>() == 16 + 48);
+    assert!(core::mem::offset_of!(Birth, owner) == 88);
+    assert!(core::mem::offset_of!(Birth, age_ns) == 168);
+};
