@@ -137,10 +137,10 @@ impl Drop for Tracer {
     }
 }
 
-/// A file that was not asked for (stdout sent elsewhere) reads as empty; names from processes need not be UTF-8.
+/// A file that was not asked for (stdout sent elsewhere) reads as empty. An error where it is not UTF-8.
 fn read(dir: &Path, name: &str) -> Result<String> {
     match fs::read(dir.join(name)) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(bytes) => String::from_utf8(bytes).with_context(|| format!("twtrace's {name}")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error.into()),
     }

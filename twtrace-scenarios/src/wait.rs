@@ -12,7 +12,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(5);
 
 /// Asks `probe` until it answers `Some`, for at most `patience`; an error of the probe ends the wait at once.
-pub fn until<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: &str, patience: Duration, probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    until_every(STEP, what, patience, probe)
+}
+
+/// As [`until`], with `step` between two questions.
+pub fn until_every<T>(
+    step: Duration,
+    what: &str,
+    patience: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = probe()? {
@@ -21,7 +31,7 @@ pub fn until<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Resul
         if Instant::now() >= deadline {
             bail!("waited {} s in vain for {what}", patience.as_secs());
         }
-        std::thread::sleep(STEP);
+        std::thread::sleep(step);
     }
 }
 

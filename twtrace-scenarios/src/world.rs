@@ -128,12 +128,15 @@ impl World {
     /// Waits until this end is in `state`, as a TIME_WAIT socket or not.
     pub fn wait_state(&self, sock: &Sock, state: u8, time_wait: bool) -> Result<()> {
         let what = format!("state {state} (time_wait {time_wait}) of {} -> {}", sock.local, sock.peer);
-        let process = sock.actor().pid().to_string();
         until_true(&what, PATIENCE, || {
-            let is = |row: &Row| (row.local, row.peer) == (sock.local, sock.peer);
-            let mut rows = books::rows(&process)?.into_iter().filter(is);
-            Ok(rows.any(|row| row.state == state && row.time_wait == time_wait))
+            Ok(rows_of(sock)?.iter().any(|row| row.state == state && row.time_wait == time_wait))
         })
+    }
+
+    /// Waits until the kernel has no socket for this end any more.
+    pub fn wait_gone(&self, sock: &Sock) -> Result<()> {
+        let what = format!("the end of {} -> {}", sock.local, sock.peer);
+        until_true(&what, PATIENCE, || Ok(rows_of(sock)?.is_empty()))
     }
 
     /// Waits until the world's home has so many TIME_WAIT sockets.
@@ -205,6 +208,12 @@ impl World {
         self.outcome.cookies.extend(cookies);
         Ok(())
     }
+}
+
+fn rows_of(sock: &Sock) -> Result<Vec<Row>> {
+    let mut rows = books::rows(&sock.actor().pid().to_string())?;
+    rows.retain(|row| (row.local, row.peer) == (sock.local, sock.peer));
+    Ok(rows)
 }
 
 /// What the kernel's books must say.
