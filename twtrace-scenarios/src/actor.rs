@@ -320,11 +320,6 @@ impl Sock {
         self.run(Op::LingerZero)
     }
 
-    /// How long the peer's FIN is waited for once this end is closed, seconds.
-    pub fn linger2(&self, seconds: i32) -> Result<()> {
-        self.run(|fd| Op::Linger2(fd, seconds))
-    }
-
     /// Drops all that comes in, or no longer.
     pub fn drop_incoming(&self, drop: bool) -> Result<()> {
         self.run(|fd| Op::DropIncoming(fd, drop))

@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod books;
+pub mod bpf;
 pub mod expect;
 pub mod judge;
 pub mod kernel;

@@ -14,12 +14,25 @@ struct Limit {
     reason: &'static str,
 }
 
-const LIMITS: &[Limit] = &[Limit {
-    scenario: "killed_by_ss",
-    backend: None,
-    here: || !kernel::can_kill_time_wait(),
-    reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
-}];
+const LIMITS: &[Limit] = &[
+    Limit {
+        scenario: "killed_by_ss",
+        backend: None,
+        here: || !kernel::can_kill_time_wait(),
+        reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
+    },
+    Limit {
+        scenario: "load",
+        backend: None,
+        here: || !(installed("nginx") && installed("ab")),
+        reason: "needs nginx and ab",
+    },
+];
+
+fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
 
 /// Why this scenario cannot be asked of this backend on the running kernel; `None` where it can.
 pub fn skip(scenario: &str, backend: &str) -> Option<&'static str> {

@@ -59,8 +59,6 @@ pub enum Op {
     CloseOnThread(RawFd, String),
     /// SO_LINGER with 0 seconds.
     LingerZero(RawFd),
-    /// TCP_LINGER2, seconds.
-    Linger2(RawFd, i32),
     /// Drops all that comes in (SO_ATTACH_FILTER), or no longer.
     DropIncoming(RawFd, bool),
     /// SO_COOKIE. Answer: [`Reply::Number`].

@@ -101,7 +101,6 @@ impl Player {
                 Reply::Done
             }
             Op::LingerZero(fd) => done(self.socket(fd)?.set_linger(Some(Duration::ZERO)))?,
-            Op::Linger2(fd, seconds) => set_linger2(self.socket(fd)?, seconds)?,
             Op::DropIncoming(fd, true) => done(self.socket(fd)?.attach_filter(&DROP_ALL))?,
             Op::DropIncoming(fd, false) => done(self.socket(fd)?.detach_filter())?,
             Op::Cookie(fd) => Reply::Number(self.socket(fd)?.cookie()?),
@@ -233,18 +232,6 @@ fn new_socket(v6: bool, reuse: bool) -> Result<Socket> {
     let socket = Socket::new(domain, Type::STREAM, None)?;
     socket.set_reuse_address(reuse)?;
     Ok(socket)
-}
-
-fn set_linger2(socket: &Socket, seconds: i32) -> Result<Reply> {
-    let length = libc::socklen_t::try_from(size_of::<i32>())?;
-    let value = (&raw const seconds).cast();
-    // SAFETY: the option is an int, which `value` points to.
-    let status =
-        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_LINGER2, value, length) };
-    if status != 0 {
-        return Err(io::Error::last_os_error().into());
-    }
-    Ok(Reply::Done)
 }
 
 fn close_on_thread(socket: Socket, name: String) -> Result<Reply> {

@@ -3,11 +3,13 @@
 //! Must not know: what it should have told.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -73,6 +75,8 @@ impl Tracer {
         command.arg("events").args(["--backend", &setup.backend]);
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
+        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn().with_context(|| format!("starting {}", setup.twtrace.display()))?;
         Ok(Self { child, dir })
     }

@@ -1,7 +1,11 @@
 //! Owns: the list of all scenarios, and the few words that most of them share.
 //! Must not know: how they are run.
 
+mod before;
+mod command;
 mod family;
+mod filters;
+mod heavy;
 mod order;
 mod owner;
 mod packets;
@@ -47,6 +51,10 @@ const fn shared(name: &'static str, act: Act) -> Scenario {
     Scenario { name, kind: Kind::Shared, act }
 }
 
+const fn own(name: &'static str, act: Act) -> Scenario {
+    Scenario { name, kind: Kind::Own, act }
+}
+
 /// All scenarios. Those that wait long come first, so that the others run meanwhile.
 pub const ALL: &[Scenario] = &[
     shared("fin_wait2_expires", substate::fin_wait2_expires),
@@ -85,6 +93,23 @@ pub const ALL: &[Scenario] = &[
     shared("listen_in_use", refused::listen_in_use),
     shared("bound_ports_exhausted", refused::bound_ports_exhausted),
     Scenario { name: "namespace_deleted", kind: Kind::SharedLast, act: reset::namespace_deleted },
+    own("time_wait_before_start", before::time_wait_before_start),
+    own("fin_wait2_before_start", before::fin_wait2_before_start),
+    own("established_before_start", before::established_before_start),
+    own("filters_by_process", filters::by_process),
+    own("filters_by_place", filters::by_place),
+    own("filters_by_kind", filters::by_kind),
+    own("wrong_usage", command::wrong_usage),
+    own("without_privilege", command::without_privilege),
+    own("nothing_held_back", command::nothing_held_back),
+    own("hostile_name_as_text", command::hostile_name_as_text),
+    own("count", command::count),
+    own("duration", command::duration),
+    own("sigterm", command::sigterm),
+    own("broken_pipe", command::broken_pipe),
+    own("killed_tracer", command::killed_tracer),
+    Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
+    Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
 ];
 
 /// The creation of the TIME_WAIT socket of `sock`, a client's end, by a plain close().
