@@ -1,2 +1,36 @@
-//! Skeleton.
-fn main() {}
+//! `cargo xtask`: everything a developer of twtrace repeats, one module a command.
+//!
+//! Owns: the command line. Must not know: how any of the commands does its work.
+
+mod ebpf;
+mod project;
+mod sh;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Everything a developer of twtrace repeats")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the BPF object that the userspace crate embeds
+    Ebpf(ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Ebpf(args) => ebpf::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
