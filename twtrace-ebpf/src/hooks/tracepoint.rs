@@ -100,7 +100,7 @@ fn tp_exit_listen(ctx: TracePointContext) -> u32 {
     left(&ctx)
 }
 
-/// `accept(…)`, `accept4(…)`: the file descriptor of the accepted connection.
+/// `accept(…)`, `accept4(…)`: the file descriptor of the accepted connection. Attached to both.
 #[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
 fn tp_exit_accept(ctx: TracePointContext) -> u32 {
     let ret = word(&ctx, RETURN_VALUE);
