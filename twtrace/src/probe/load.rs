@@ -206,7 +206,7 @@ fn by_errno(errno: Option<i32>, text: String) -> Why {
     match errno {
         Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
-        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOTSUP) => Why::NotBuiltIn(text),
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
         _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,
         _ => Why::Other(text),
     }
