@@ -68,16 +68,16 @@ pub(crate) unsafe fn reason(ctx: &impl EbpfContext, tw: *const u8, substate: u8)
 /// Why it ends, told from who is on the stack.
 #[inline(always)]
 pub(crate) fn from_stack(callers: Callers, substate: u8) -> u8 {
-    if callers.expiry {
+    if callers.expiry() {
         REASON_EXPIRED
-    } else if callers.purge {
+    } else if callers.purge() {
         REASON_PURGED
-    } else if callers.abort {
+    } else if callers.abort() {
         REASON_KILLED
-    } else if callers.state_process {
+    } else if callers.state_process() {
         // An RST came in.
         REASON_RESET
-    } else if callers.receive {
+    } else if callers.receive() {
         // tcp_timewait_state_process() returned TCP_TW_RST, which it does in FIN_WAIT2 only, or TCP_TW_SYN, in TIME_WAIT only.
         if substate == SUBSTATE_FIN_WAIT2 { REASON_RESET } else { REASON_REUSED_INCOMING }
     } else {

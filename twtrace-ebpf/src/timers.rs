@@ -76,7 +76,7 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
             return unwound(timer);
         }
         let callers = if taken { stack::Callers::default() } else { stack::callers(ctx) };
-        if !taken && !callers.deschedule && !callers.purge {
+        if !taken && !callers.ending() {
             return unwound(timer);
         }
         if !sock::tw_is_tcp::<Probed>(tw) {
