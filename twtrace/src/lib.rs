@@ -1,1 +1,4 @@
 //! Skeleton.
+pub mod btf;
+pub mod hz;
+pub mod kallsyms;
