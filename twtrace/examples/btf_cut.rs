@@ -62,6 +62,7 @@ impl<'a> Cutter<'a> {
         let is_root = |ty: Type<'_>| matches!(ty.kind, Kind::Struct | Kind::Union) && ty.name == root;
         let mut here: Vec<u32> =
             (1..=self.btf.len()).filter(|&id| self.btf.get(id).is_some_and(is_root)).collect();
+        self.whole.extend(&here);
         for name in names {
             here = here.iter().flat_map(|&id| self.step(id, name)).collect();
         }

@@ -234,8 +234,9 @@ mod tests {
 
     #[test]
     fn every_function_goes_to_its_own_field() {
-        let lines: Vec<String> =
-            WANTED.iter().zip(1..).map(|(wanted, at)| format!("{at:016x} T {}\n", wanted.name)).collect();
+        let text = "01 t tw_timer_handler\n02 T inet_twsk_deschedule_put\n03 T inet_twsk_purge\n\
+                    04 T tcp_timewait_state_process\n05 T tcp_abort\n06 T tcp_v4_rcv\n07 t tcp_v6_rcv\n\
+                    08 T __inet_twsk_schedule\n";
         let expected = Symbols {
             tw_timer_handler: range(1, 2),
             inet_twsk_deschedule_put: range(2, 3),
@@ -246,7 +247,7 @@ mod tests {
             tcp_v6_rcv: range(7, 8),
             inet_twsk_schedule: range(8, u64::MAX),
         };
-        assert_eq!(find(&lines.concat()).expect("fine"), expected);
+        assert_eq!(find(text).expect("fine"), expected);
     }
 
     #[test]
@@ -272,6 +273,7 @@ mod tests {
             "10 t tw_timer_handler.isra.0\n20 t tcp_abort.cold\n30 t tcp_abort.part.0\n\
              40 t tcp_abort_override\n50 t tcp_v4_rcv.isra.0.constprop.13\n60 T inet_twsk_purge\n\
              70 t inet_twsk_purge.constprop.0\n80 t tcp_v6_rcv.llvm.1234567\n90 t my_tcp_abort\n\
+             98 t inet_twsk_deschedule_put\n9c t inet_twsk_deschedule_put.isra.0\n\
              a0 t __inet_twsk_schedule.\nb0 t __inet_twsk_schedule.isra\nc0 t __inet_twsk_schedule.isra.0.cold\n",
         )
         .expect("fine");
@@ -279,6 +281,7 @@ mod tests {
             tw_timer_handler: range(0x10, 0x20),
             tcp_v4_rcv: range(0x50, 0x60),
             inet_twsk_purge: range(0x60, 0x70),
+            inet_twsk_deschedule_put: range(0x98, 0x9c),
             tcp_v6_rcv: range(0x80, 0x90),
             ..Symbols::default()
         };
@@ -288,7 +291,7 @@ mod tests {
     #[test]
     fn of_namesakes_core_beats_module_and_global_beats_static() {
         let found = find(
-            "10 t tcp_abort\n20 T tcp_abort\n30 t tcp_abort\n40 T tcp_abort\t[driver]\n\
+            "10 t tcp_abort\n30 t tcp_abort\n20 T tcp_abort\n40 T tcp_abort\t[driver]\n\
              50 T tw_timer_handler\t[driver]\n60 t tw_timer_handler\n70 T end\n",
         )
         .expect("fine");

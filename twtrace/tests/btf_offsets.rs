@@ -121,7 +121,9 @@ fn the_running_kernel_resolves() {
 /// the list. (`counter` is the inside of every atomic and stands for none.)
 #[test]
 fn a_missing_field_is_named() {
-    let names = paths().filter_map(|path| path.split('.').rfind(|name| *name != "counter"));
+    let names = paths()
+        .filter(|path| path.contains('.'))
+        .filter_map(|path| path.split('.').rfind(|name| *name != "counter"));
     let mut required = 0;
     let (_, bytes) = KERNELS[3];
     for name in names {
@@ -161,9 +163,15 @@ fn a_missing_struct_and_a_missing_function() {
     assert!(error.to_string().contains("inet_timewait_sock.tw_substate"), "{error}");
     let none = resolved(&rename(bytes, "inet_twsk_hashdance_schedule").expect("there")).expect("optional");
     assert_eq!(none.timewait_hashdance, None);
-    // Without the function itself, `struct proto_accept_arg` would tell 2; it was cut away here.
-    let accept = resolved(&rename(bytes, "inet_csk_accept").expect("there")).expect("optional");
-    assert_eq!(accept.accept_args, 4);
+}
+
+/// Then the presence of `struct proto_accept_arg` tells.
+#[test]
+fn accept_without_a_prototype() {
+    for ((version, bytes), args) in KERNELS.iter().zip([4, 4, 2, 2, 2]) {
+        let accept = resolved(&rename(bytes, "inet_csk_accept").expect(version)).expect("optional");
+        assert_eq!(accept.accept_args, args, "{version}");
+    }
 }
 
 /// Linux 5.18 to 6.0 have `struct inet_timewait_death_row *tcp_death_row`.
@@ -195,6 +203,22 @@ fn bitfields_need_a_whole_byte() {
     assert_eq!((transparent.offset, transparent.bits), (144, 1));
     let path = String::from("inet_timewait_sock.tw_flowlabel");
     assert_eq!(btf.member(&path), Err(MemberError::Unaligned { path, bit_offset: 1153 }));
+    // Eight bits of offset's word are the width, all others the offset.
+    let far = Btf::parse(patch(KERNELS[3].1, "tw_tos", 8, 8 << 24 | 0x00ab_cde8)).expect("still BTF");
+    let tos = far.member("inet_timewait_sock.tw_tos").expect("starts at a byte");
+    assert_eq!((tos.offset, tos.bits), (0x00ab_cde8 / 8, 8));
+}
+
+/// A required field that has become a bitfield serves if it fills a byte as before.
+#[test]
+fn a_bitfield_is_as_wide_as_its_bits() {
+    let (_, bytes) = KERNELS[3];
+    let int = id_of(bytes, |kind, name| kind == Kind::Int && name == b"unsigned int");
+    let bytes = retype(bytes, "tw_substate", int);
+    let whole = resolved(&patch(&bytes, "tw_substate", 8, 8 << 24 | 140 * 8)).expect("a whole byte");
+    assert_eq!(whole.offsets, expected(3));
+    let part = resolved(&patch(&bytes, "tw_substate", 8, 7 << 24 | 140 * 8)).expect_err("seven bits");
+    assert_eq!(part, ResolveError::Width { field: "inet_timewait_sock.tw_substate", found: 0, wanted: 1 });
 }
 
 #[test]
@@ -248,6 +272,8 @@ fn other_files_are_told_apart() {
     assert!(matches!(edit(bytes.len() - 1, b'x'), BtfError::Strings));
     assert!(matches!(edit(HEADER_LEN + 7, 20), BtfError::Kind { id: 1, kind: 20 }));
     assert!(matches!(edit(HEADER_LEN + 7, 0), BtfError::Kind { id: 1, kind: 0 }));
+    let types = Btf::parse(bytes.to_vec()).expect("test data").len();
+    assert!(matches!(edit(12, bytes[12] - 4), BtfError::Type(id) if id == types));
     let missing = Btf::load("/nonexistent/btf".as_ref()).expect_err("no such file").to_string();
     assert!(missing.contains("/nonexistent/btf") && missing.contains("CONFIG_DEBUG_INFO_BTF"), "{missing}");
 }
@@ -307,11 +333,7 @@ fn cycles_come_to_an_end() {
     assert_eq!(looped.member("sock_common.skc_prot").map(|member| member.offset), Ok(40));
 
     let typedef = id_of(bytes, |kind, name| kind == Kind::Typedef && name == b"possible_net_t");
-    let offset = name_offset(bytes, "possible_net_t").expect("there");
-    let at = word_positions(bytes, offset).next().expect("there");
-    let mut patched = bytes.to_vec();
-    patched[at + 8..at + 12].copy_from_slice(&typedef.to_le_bytes());
-    let error = resolved(&patched).expect_err("no such net");
+    let error = resolved(&patch(bytes, "possible_net_t", 8, typedef)).expect_err("no such net");
     assert!(matches!(error, ResolveError::Field { field: "sock_common.skc_net.net", .. }), "{error}");
 }
 
@@ -343,10 +365,15 @@ fn word_positions(bytes: &[u8], value: u32) -> impl Iterator<Item = usize> {
 
 /// Gives the first member of a name another type.
 fn retype(bytes: &[u8], member: &str, type_id: u32) -> Vec<u8> {
-    let offset = name_offset(bytes, member).expect("the member is there");
-    let at = word_positions(bytes, offset).next().expect("the member is used");
+    patch(bytes, member, 4, type_id)
+}
+
+/// Overwrites a word of the first member of a name (at 4 its type, at 8 its offset) or type (at 8 what it refers to).
+fn patch(bytes: &[u8], name: &str, field: usize, value: u32) -> Vec<u8> {
+    let offset = name_offset(bytes, name).expect("the name is there");
+    let at = word_positions(bytes, offset).next().expect("the name is used");
     let mut patched = bytes.to_vec();
-    patched[at + 4..at + 8].copy_from_slice(&type_id.to_le_bytes());
+    patched[at + field..][..4].copy_from_slice(&value.to_le_bytes());
     patched
 }
 

@@ -169,11 +169,6 @@ impl Btf {
         None
     }
 
-    /// Whether a struct or union of this name is defined (not merely declared).
-    pub fn has_struct(&self, name: &str) -> bool {
-        !self.structs_named(name).is_empty()
-    }
-
     /// Whether the kernel has a function of this name that tracing can attach to: pahole leaves out what was inlined
     /// everywhere or has lost parameters to optimisation.
     pub fn has_func(&self, name: &str) -> bool {
