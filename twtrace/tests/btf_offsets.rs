@@ -204,7 +204,7 @@ fn bitfields_need_a_whole_byte() {
     let path = String::from("inet_timewait_sock.tw_flowlabel");
     assert_eq!(btf.member(&path), Err(MemberError::Unaligned { path, bit_offset: 1153 }));
     // Eight bits of offset's word are the width, all others the offset.
-    let far = Btf::parse(patch(KERNELS[3].1, "tw_tos", 8, 8 << 24 | 0x00ab_cde8)).expect("still BTF");
+    let far = Btf::parse(patch(KERNELS[3].1, "tw_tos", 8, (8 << 24) | 0x00ab_cde8)).expect("still BTF");
     let tos = far.member("inet_timewait_sock.tw_tos").expect("starts at a byte");
     assert_eq!((tos.offset, tos.bits), (0x00ab_cde8 / 8, 8));
 }
@@ -215,9 +215,9 @@ fn a_bitfield_is_as_wide_as_its_bits() {
     let (_, bytes) = KERNELS[3];
     let int = id_of(bytes, |kind, name| kind == Kind::Int && name == b"unsigned int");
     let bytes = retype(bytes, "tw_substate", int);
-    let whole = resolved(&patch(&bytes, "tw_substate", 8, 8 << 24 | 140 * 8)).expect("a whole byte");
+    let whole = resolved(&patch(&bytes, "tw_substate", 8, (8 << 24) | (140 * 8))).expect("a whole byte");
     assert_eq!(whole.offsets, expected(3));
-    let part = resolved(&patch(&bytes, "tw_substate", 8, 7 << 24 | 140 * 8)).expect_err("seven bits");
+    let part = resolved(&patch(&bytes, "tw_substate", 8, (7 << 24) | (140 * 8))).expect_err("seven bits");
     assert_eq!(part, ResolveError::Width { field: "inet_timewait_sock.tw_substate", found: 0, wanted: 1 });
 }
 
