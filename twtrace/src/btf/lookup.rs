@@ -8,9 +8,9 @@ const POINTER_LEN: u32 = 8;
 /// How long a chain of typedefs, qualifiers and nested types may be. The kernel's own limit is 32
 /// (`MAX_RESOLVE_DEPTH`, kernel/bpf/btf.c); only damaged BTF has longer ones, and only that has cycles.
 const MAX_DEPTH: u32 = 32;
-/// Members looked at before a question is given up. The biggest kernel struct has some hundreds; anonymous structs
+/// Members looked at before a question is given up. The biggest kernel structs have some hundreds; anonymous structs
 /// that contain each other, in damaged BTF, would have no end.
-const MAX_VISITS: u32 = 1 << 20;
+const MAX_VISITS: u32 = 1 << 16;
 
 /// Where a member lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,8 @@ pub enum MemberError {
 
 impl Btf {
     /// Finds a member by dotted path, e.g. `sock.sk_lock.owned`: first the struct's name, then members. Anonymous
-    /// structs and unions on the way are looked through, as C does; pointers are not followed.
+    /// structs and unions on the way are looked through, as C does; pointers are not followed. A struct's name alone
+    /// stands for the whole struct.
     ///
     /// # Errors
     /// See [`MemberError`].
@@ -89,6 +90,10 @@ impl Btf {
 
     fn member_in(&self, root: u32, path: &str) -> Result<Member, MemberError> {
         let none = || MemberError::NoMember(path.to_owned());
+        // No name at all would match whatever is anonymous.
+        if path.split('.').any(str::is_empty) {
+            return Err(none());
+        }
         let mut type_id = root;
         let mut bit_offset: u32 = 0;
         let mut bits = 0;
@@ -162,11 +167,6 @@ impl Btf {
             };
         }
         None
-    }
-
-    /// Whether a struct or union of this name is defined (not merely declared).
-    pub fn has_struct(&self, name: &str) -> bool {
-        !self.structs_named(name).is_empty()
     }
 
     /// Whether the kernel has a function of this name that tracing can attach to: pahole leaves out what was inlined

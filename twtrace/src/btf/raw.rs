@@ -11,6 +11,8 @@ const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
 /// Bytes of one `struct btf_member`.
 const MEMBER_LEN: usize = 12;
+/// The kernel's own limit to a name (`KSYM_NAME_LEN`): damaged BTF may have megabytes without a NUL.
+const MAX_NAME_LEN: usize = 512;
 
 /// Why bytes are not BTF that can be used.
 #[derive(Debug, thiserror::Error)]
@@ -316,10 +318,11 @@ impl Btf {
         })
     }
 
-    /// The string at an offset; empty where the offset lies outside.
+    /// The string at an offset, at most [`MAX_NAME_LEN`] bytes of it; empty where the offset lies outside.
     fn name(&self, offset: u32) -> &[u8] {
         let strings = &self.data[self.strings.clone()];
         let rest = strings.get(offset as usize..).unwrap_or_default();
+        let rest = &rest[..rest.len().min(MAX_NAME_LEN)];
         rest.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }

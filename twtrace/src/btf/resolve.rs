@@ -103,9 +103,9 @@ const FIELDS: &[Field] = fields! {
     required proto_name: AtLeast(32), "proto.name";
 };
 
-/// Every dotted path that is looked up, for a tool that cuts BTF down to what twtrace needs.
+/// Every struct and dotted path that is looked up, for a tool that cuts BTF down to what twtrace needs.
 pub fn paths() -> impl Iterator<Item = &'static str> {
-    FIELDS.iter().flat_map(|field| field.paths).copied()
+    FIELDS.iter().flat_map(|field| field.paths).copied().chain([ACCEPT_ARG])
 }
 
 /// What the running kernel looks like, in the words of [`Config`].
@@ -208,7 +208,7 @@ fn accept_args(btf: &Btf) -> Result<u32, ResolveError> {
         Some(params @ (2 | 4)) => Ok(params),
         Some(params) => Err(ResolveError::Prototype { function: ACCEPT, params, known: "2 and 4" }),
         // Without the function in BTF only its kprobe is left, which reads registers: the era decides.
-        None => Ok(if btf.has_struct(ACCEPT_ARG) { 2 } else { 4 }),
+        None => Ok(if btf.member(ACCEPT_ARG).is_ok() { 2 } else { 4 }),
     }
 }
 
