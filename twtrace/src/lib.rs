@@ -1,1 +1,4 @@
 //! Skeleton.
+
+pub mod escape;
+pub mod net;
