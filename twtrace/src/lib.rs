@@ -1,4 +1,5 @@
 //! Skeleton.
 
 pub mod escape;
+pub mod identity;
 pub mod net;
