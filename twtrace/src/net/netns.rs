@@ -12,12 +12,14 @@ pub use spec::resolve_spec;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::Error;
 
@@ -87,12 +89,7 @@ impl Netns {
             return Ok(Inside { home: None });
         }
         let home = File::open(OWN).map_err(Error::io(OWN))?;
-        // O_NONBLOCK: whoever can replace the file by a FIFO must not be able to hold us up.
-        let target = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(&self.path)
-            .map_err(|source| self.refused(source))?;
+        let target = open_harmlessly(&self.path).map_err(|source| self.refused(source))?;
         if inode_of(&target)? != Some(self.inode) {
             return Err(Error::Gone { inode: self.inode, path: self.path.clone() });
         }
@@ -144,12 +141,23 @@ pub fn own_inode() -> Result<u32, Error> {
     inode_in_link(&link).ok_or_else(|| Error::malformed(OWN, format!("it reads {}", super::shown(&link))))
 }
 
-/// The inode of the network namespace that an open file is, `None` if it is anything else. The kernel's own name
-/// for the file is asked: an inode number alone could be any file's.
+/// Opens a file that should be a namespace's. Whoever can replace it by a FIFO or a terminal must not be able to hold
+/// us up or to become our terminal.
+fn open_harmlessly(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+/// The inode of the network namespace that an open file is, `None` if it is anything else: an inode number alone
+/// could be any file's.
 fn inode_of(file: &File) -> Result<Option<u32>, Error> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
-    std::fs::read_link(&path).map(|link| inode_in_link(&link)).map_err(Error::io(path))
+    const WHAT: &str = "looking at the file of a network namespace";
+    if fstatfs(file).map_err(io::Error::from).map_err(Error::io(WHAT))?.filesystem_type() != NSFS_MAGIC {
+        return Ok(None);
+    }
+    // SAFETY: NS_GET_NSTYPE (ioctl_nsfs(2)) takes no argument and touches no memory of ours.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    let inode = file.metadata().map_err(Error::io(WHAT))?.ino();
+    Ok(u32::try_from(inode).ok().filter(|_| kind == libc::CLONE_NEWNET))
 }
 
 /// The number in `net:[4026531840]` (`ns_dname`, fs/nsfs.c).

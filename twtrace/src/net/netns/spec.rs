@@ -2,11 +2,9 @@
 //! Must not know: who filters by it.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{discover, inode_of, own_inode};
+use super::{discover, inode_of, open_harmlessly, own_inode};
 use crate::net::Error;
 
 /// The largest pid there can be (PID_MAX_LIMIT, include/linux/threads.h). Inodes of namespaces are far above it:
@@ -52,8 +50,7 @@ fn from_number(value: &str) -> Result<u32, Error> {
 }
 
 fn from_path(value: &str) -> Result<u32, Error> {
-    // O_PATH: looks at the file without opening it, so a FIFO or a device does no harm.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(value).map_err(|source| {
+    let file = open_harmlessly(Path::new(value)).map_err(|source| {
         wrong(value, format!("{source}; give a file such as /run/netns/NAME or /proc/PID/ns/net"))
     })?;
     inode_of(&file)?.ok_or_else(|| {
