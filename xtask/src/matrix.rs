@@ -1,0 +1,168 @@
+//! The table of kernels and backends.
+//!
+//! Owns: how results of many runs are added up and shown. Must not know: where they come from.
+
+use crate::scenarios::{Outcome, Run, Tally};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// How one backend did on one kernel.
+#[derive(Clone, Debug)]
+pub(crate) enum Cell {
+    /// The scenarios ran.
+    Ran(Run),
+    /// The backend does not work there, as is known; the reason.
+    Cannot(String),
+    /// The run itself failed; why.
+    Broken(String),
+}
+
+impl Cell {
+    fn tally(&self) -> Tally {
+        match self {
+            Cell::Ran(run) => run.tally(),
+            Cell::Cannot(_) => Tally { skipped: 1, ..Tally::default() },
+            Cell::Broken(_) => Tally { failed: 1, ..Tally::default() },
+        }
+    }
+}
+
+/// All results, in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Matrix {
+    rows: Vec<(String, String, Cell)>,
+    problems: Vec<(String, String)>,
+}
+
+impl Matrix {
+    /// Adds a result.
+    pub(crate) fn add(&mut self, kernel: &str, backend: &str, cell: Cell) {
+        self.rows.push((kernel.to_owned(), backend.to_owned(), cell));
+    }
+
+    /// Adds failures of a kernel that are no backend's.
+    pub(crate) fn problems(&mut self, kernel: &str, problems: &[String]) {
+        self.problems.extend(problems.iter().map(|problem| (kernel.to_owned(), problem.clone())));
+    }
+
+    /// Takes over another matrix's results.
+    pub(crate) fn append(&mut self, other: Matrix) {
+        self.rows.extend(other.rows);
+        self.problems.extend(other.problems);
+    }
+
+    /// The sum; a problem and a broken run count as one failure each.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut sum = Tally { failed: self.problems.len() as u64, ..Tally::default() };
+        for (_, _, cell) in &self.rows {
+            sum += cell.tally();
+        }
+        sum
+    }
+
+    /// Markdown: the table, then what was skipped and why, then what failed.
+    pub(crate) fn table(&self) -> String {
+        let mut text =
+            String::from("| kernel | backend | passed | failed | skipped |\n|---|---|---:|---:|---:|\n");
+        let mut skips: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        let mut failures = Vec::new();
+        for (kernel, backend, cell) in &self.rows {
+            let sum = cell.tally();
+            let row = format!(
+                "| {} | {backend} | {} | {} | {} |\n",
+                plain(kernel),
+                sum.passed,
+                sum.failed,
+                sum.skipped
+            );
+            text.push_str(&row);
+            match cell {
+                Cell::Cannot(reason) => {
+                    skips.entry(("(all)", reason)).or_default().push(format!("{kernel} {backend}"))
+                }
+                Cell::Broken(why) => failures.push(format!("{kernel} {backend}: {why}")),
+                Cell::Ran(Run::Cannot(reason)) => failures.push(format!("{kernel} {backend}: {reason}")),
+                Cell::Ran(Run::Done { cases, problems }) => {
+                    failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
+                    for case in cases {
+                        match &case.outcome {
+                            Outcome::Passed => {}
+                            Outcome::Failed => {
+                                failures.push(format!("{kernel} {}::{}", case.backend, case.name))
+                            }
+                            Outcome::Skipped(reason) => {
+                                let place = format!("{kernel} {}", case.backend);
+                                skips.entry((&case.name, reason)).or_default().push(place);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        failures.extend(self.problems.iter().map(|(kernel, problem)| format!("{kernel}: {problem}")));
+        list(
+            &mut text,
+            "Skipped",
+            skips.iter().map(|((name, why), at)| format!("{name}: {why} ({})", at.join(", "))),
+        );
+        list(&mut text, "Failed", failures.into_iter());
+        text
+    }
+}
+
+fn list(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+    let lines: Vec<String> = lines.map(|line| format!("- {}\n", plain(&line))).collect();
+    if !lines.is_empty() {
+        // Writing to a String cannot fail.
+        drop(write!(text, "\n{title}:\n\n{}", lines.concat()));
+    }
+}
+
+/// Text from a guest's console, without what would act on a terminal or break a table.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || c == '|' { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenarios::Case;
+
+    fn case(name: &str, outcome: Outcome) -> Case {
+        Case { backend: "kprobe".to_owned(), name: name.to_owned(), outcome }
+    }
+
+    fn matrix() -> Matrix {
+        let cases = vec![
+            case("close", Outcome::Passed),
+            case("killed", Outcome::Skipped("no ss -K".to_owned())),
+            case("reset", Outcome::Failed),
+        ];
+        let mut matrix = Matrix::default();
+        matrix.add(
+            "5.10",
+            "kprobe",
+            Cell::Ran(Run::Done { cases, problems: vec!["exited with 9".to_owned()] }),
+        );
+        matrix.add("5.10", "fentry", Cell::Broken("was not run".to_owned()));
+        matrix.problems("5.10", &["Kernel panic\x1b[2J".to_owned()]);
+        matrix
+    }
+
+    #[test]
+    fn everything_counts_once() {
+        assert_eq!(matrix().tally(), Tally { passed: 1, failed: 4, skipped: 1 });
+    }
+
+    #[test]
+    fn the_table_names_each_skip_and_each_failure() {
+        let text = matrix().table();
+        assert!(text.contains("| 5.10 | kprobe | 1 | 2 | 1 |\n"), "{text}");
+        assert!(text.contains("- killed: no ss -K (5.10 kprobe)\n"), "{text}");
+        for failure in
+            ["kprobe::reset", "5.10 kprobe: exited with 9", "fentry: was not run", "Kernel panic?[2J"]
+        {
+            assert!(text.contains(failure), "{failure} in {text}");
+        }
+    }
+}
