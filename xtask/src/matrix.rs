@@ -64,7 +64,7 @@ impl Matrix {
     pub(crate) fn table(&self) -> String {
         let mut text =
             String::from("| kernel | backend | passed | failed | skipped |\n|---|---|---:|---:|---:|\n");
-        let mut skips: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        let mut skips: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
         let mut failures = Vec::new();
         for (kernel, backend, cell) in &self.rows {
             let sum = cell.tally();
@@ -77,9 +77,7 @@ impl Matrix {
             );
             text.push_str(&row);
             match cell {
-                Cell::Cannot(reason) => {
-                    skips.entry(("(all)", reason)).or_default().push(format!("{kernel} {backend}"))
-                }
+                Cell::Cannot(reason) => skips.entry(("all", reason)).or_default().push((kernel, backend)),
                 Cell::Broken(why) => failures.push(format!("{kernel} {backend}: {why}")),
                 Cell::Ran(Run::Cannot(reason)) => failures.push(format!("{kernel} {backend}: {reason}")),
                 Cell::Ran(Run::Done { cases, problems }) => {
@@ -91,8 +89,7 @@ impl Matrix {
                                 failures.push(format!("{kernel} {}::{}", case.backend, case.name))
                             }
                             Outcome::Skipped(reason) => {
-                                let place = format!("{kernel} {}", case.backend);
-                                skips.entry((&case.name, reason)).or_default().push(place);
+                                skips.entry((&case.name, reason)).or_default().push((kernel, backend));
                             }
                         }
                     }
@@ -108,13 +105,31 @@ impl Matrix {
         list(&mut text, "Failed", failures.into_iter());
         text
     }
+
+    /// Places as people would say them: a kernel alone where all its backends are meant.
+    fn shortened(&self, places: &[(&str, &str)]) -> String {
+        let all = |kernel: &str| self.rows.iter().filter(|(name, _, _)| name == kernel).count();
+        let mut words: Vec<String> = Vec::new();
+        for (kernel, _) in places {
+            let backends: Vec<&str> =
+                places.iter().filter(|(name, _)| name == kernel).map(|(_, b)| *b).collect();
+            let word = match backends.len() {
+                n if n == all(kernel) => (*kernel).to_owned(),
+                _ => format!("{kernel} {}", backends.join(" ")),
+            };
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.join(", ")
+    }
 }
 
 fn list(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let lines: Vec<String> = lines.map(|line| format!("- {}\n", plain(&line))).collect();
     if !lines.is_empty() {
         // Writing to a String cannot fail.
-        drop(write!(text, "\n{title}:\n\n{}", lines.concat()));
+        let _ = write!(text, "\n{title}:\n\n{}", lines.concat());
     }
 }
 
@@ -152,6 +167,13 @@ mod tests {
     #[test]
     fn everything_counts_once() {
         assert_eq!(matrix().tally(), Tally { passed: 1, failed: 4, skipped: 1 });
+    }
+
+    #[test]
+    fn a_kernel_stands_for_all_its_backends() {
+        let matrix = matrix();
+        assert_eq!(matrix.shortened(&[("5.10", "kprobe"), ("5.10", "fentry")]), "5.10");
+        assert_eq!(matrix.shortened(&[("5.10", "kprobe")]), "5.10 kprobe");
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn follow(
                 kept.write_all(&line)?;
                 kept.write_all(b"\n")?;
                 let line = String::from_utf8_lossy(&line);
-                if Case::parse(&line).is_some() || line.starts_with("@@guest ") {
+                if Case::parse(&line).is_some() || line.starts_with("@@guest begin ") {
                     println!("{:>5} | {}", kernel.label, line.trim_end().escape_debug());
                 }
                 text += &line;

@@ -111,7 +111,8 @@ fn get_one(label: &str) -> Result<Kernel> {
 
 fn from_suite(suite: &Suite, label: &str) -> Result<Kernel> {
     let apt = Apt::new(suite)?;
-    let names = sh::read(apt.command("apt-cache").args(["search", "--names-only", "-cloud-amd64$"]))?;
+    let names =
+        sh::read(apt.command("apt-cache").args(["search", "--names-only", "^linux-.*-cloud-amd64$"]))?;
     let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let (version, packages) =
         version::pick(&names, label).ok_or_else(|| anyhow!("it has no cloud kernel of series {label}"))?;
