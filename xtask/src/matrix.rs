@@ -4,7 +4,6 @@
 
 use crate::scenarios::{Outcome, Run, Tally};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 /// How one backend did on one kernel.
 #[derive(Clone, Debug)]
@@ -64,8 +63,6 @@ impl Matrix {
     pub(crate) fn table(&self) -> String {
         let mut text =
             String::from("| kernel | backend | passed | failed | skipped |\n|---|---|---:|---:|---:|\n");
-        let mut skips: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
-        let mut failures = Vec::new();
         for (kernel, backend, cell) in &self.rows {
             let sum = cell.tally();
             let row = format!(
@@ -76,34 +73,47 @@ impl Matrix {
                 sum.skipped
             );
             text.push_str(&row);
+        }
+        text + &list("Skipped", &self.skips()) + &list("Failed", &self.failures())
+    }
+
+    /// One line for each scenario and reason, naming where it was skipped.
+    fn skips(&self) -> Vec<String> {
+        let mut skips: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
+        for (kernel, backend, cell) in &self.rows {
             match cell {
+                Cell::Broken(_) | Cell::Ran(Run::Cannot(_)) => {}
                 Cell::Cannot(reason) => skips.entry(("all", reason)).or_default().push((kernel, backend)),
-                Cell::Broken(why) => failures.push(format!("{kernel} {backend}: {why}")),
-                Cell::Ran(Run::Cannot(reason)) => failures.push(format!("{kernel} {backend}: {reason}")),
-                Cell::Ran(Run::Done { cases, problems }) => {
-                    failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
+                Cell::Ran(Run::Done { cases, .. }) => {
                     for case in cases {
-                        match &case.outcome {
-                            Outcome::Passed => {}
-                            Outcome::Failed => {
-                                failures.push(format!("{kernel} {}::{}", case.backend, case.name))
-                            }
-                            Outcome::Skipped(reason) => {
-                                skips.entry((&case.name, reason)).or_default().push((kernel, backend));
-                            }
+                        if let Outcome::Skipped(reason) = &case.outcome {
+                            skips.entry((&case.name, reason)).or_default().push((kernel, backend));
                         }
                     }
                 }
             }
         }
+        skips.iter().map(|((name, why), at)| format!("{name}: {why} ({})", self.shortened(at))).collect()
+    }
+
+    /// One line for each failure.
+    fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (kernel, backend, cell) in &self.rows {
+            match cell {
+                Cell::Cannot(_) => {}
+                Cell::Broken(why) | Cell::Ran(Run::Cannot(why)) => {
+                    failures.push(format!("{kernel} {backend}: {why}"))
+                }
+                Cell::Ran(Run::Done { cases, problems }) => {
+                    let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
+                    failures.extend(failed.map(|case| format!("{kernel} {}::{}", case.backend, case.name)));
+                    failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
+                }
+            }
+        }
         failures.extend(self.problems.iter().map(|(kernel, problem)| format!("{kernel}: {problem}")));
-        list(
-            &mut text,
-            "Skipped",
-            skips.iter().map(|((name, why), at)| format!("{name}: {why} ({})", at.join(", "))),
-        );
-        list(&mut text, "Failed", failures.into_iter());
-        text
+        failures
     }
 
     /// Places as people would say them: a kernel alone where all its backends are meant.
@@ -125,12 +135,12 @@ impl Matrix {
     }
 }
 
-fn list(text: &mut String, title: &str, lines: impl Iterator<Item = String>) {
-    let lines: Vec<String> = lines.map(|line| format!("- {}\n", plain(&line))).collect();
-    if !lines.is_empty() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n{title}:\n\n{}", lines.concat());
+fn list(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
     }
+    let items: String = lines.iter().map(|line| format!("- {}\n", plain(line))).collect();
+    format!("\n{title}:\n\n{items}")
 }
 
 /// Text from a guest's console, without what would act on a terminal or break a table.
