@@ -106,8 +106,15 @@ impl Matrix {
                     failures.push(format!("{kernel} {backend}: {why}"))
                 }
                 Cell::Ran(Run::Done { cases, problems }) => {
-                    let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
-                    failures.extend(failed.map(|case| format!("{kernel} {}::{}", case.backend, case.name)));
+                    for case in cases {
+                        if let Outcome::Failed(reasons) = &case.outcome {
+                            failures.push(format!(
+                                "{kernel} {backend}::{}: {}",
+                                case.name,
+                                reasons.join("; ")
+                            ));
+                        }
+                    }
                     failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
                 }
             }
@@ -161,7 +168,7 @@ mod tests {
         let cases = vec![
             case("close", Outcome::Passed),
             case("killed", Outcome::Skipped("no ss -K".to_owned())),
-            case("reset", Outcome::Failed),
+            case("reset", Outcome::Failed(vec!["1 instead of 2".to_owned()])),
         ];
         let mut matrix = Matrix::default();
         matrix.add(
@@ -191,9 +198,12 @@ mod tests {
         let text = matrix().table();
         assert!(text.contains("| 5.10 | kprobe | 1 | 2 | 1 |\n"), "{text}");
         assert!(text.contains("- killed: no ss -K (5.10 kprobe)\n"), "{text}");
-        for failure in
-            ["kprobe::reset", "5.10 kprobe: exited with 9", "fentry: was not run", "Kernel panic?[2J"]
-        {
+        for failure in [
+            "kprobe::reset: 1 instead of 2",
+            "5.10 kprobe: exited with 9",
+            "fentry: was not run",
+            "Kernel panic?[2J",
+        ] {
             assert!(text.contains(failure), "{failure} in {text}");
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Owns: the format of its lines and what makes a run a failure. Must not know: where it ran.
 //!
-//! One line a scenario, `test BACKEND::NAME ... ok|FAILED|skipped: reason`, then `N passed, N failed, N skipped`.
+//! One line a scenario, `test [LABEL::]BACKEND::NAME ... ok|FAILED|skipped: reason`, indented lines that say why one
+//! failed, and at the end `N passed, N failed, N skipped`.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -46,7 +47,8 @@ impl Tally {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
-    Failed,
+    /// With the lines that say why.
+    Failed(Vec<String>),
     Skipped(String),
 }
 
@@ -62,12 +64,13 @@ impl Case {
     /// Reads one line, if it is a scenario's.
     pub(crate) fn parse(line: &str) -> Option<Case> {
         let (id, outcome) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
-        let (backend, name) = id.split_once("::")?;
+        let (place, name) = id.rsplit_once("::")?;
+        let backend = place.rsplit_once("::").map_or(place, |(_, backend)| backend);
         let outcome = match outcome.split_once(':').map_or((outcome, ""), |(word, rest)| (word, rest.trim()))
         {
             ("ok", _) => Outcome::Passed,
             ("skipped", reason) => Outcome::Skipped(reason.to_owned()),
-            (word, _) if word.starts_with("FAILED") => Outcome::Failed,
+            (word, _) if word.starts_with("FAILED") => Outcome::Failed(Vec::new()),
             _ => return None,
         };
         Some(Case { backend: backend.to_owned(), name: name.to_owned(), outcome })
@@ -86,7 +89,7 @@ pub(crate) enum Run {
 impl Run {
     /// Judges the output and the exit status (`None`: it never ended) of a run.
     pub(crate) fn judge(text: &str, exit: Option<i32>) -> Run {
-        let cases: Vec<Case> = text.lines().filter_map(Case::parse).collect();
+        let cases = cases(text);
         if exit == Some(CANNOT) {
             let reason = text.lines().map(str::trim).rfind(|line| !line.is_empty());
             return Run::Cannot(reason.unwrap_or("no reason given").to_owned());
@@ -125,12 +128,26 @@ impl Run {
     }
 }
 
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines() {
+        if let Some(case) = Case::parse(line) {
+            cases.push(case);
+        } else if let Some(Case { outcome: Outcome::Failed(reasons), .. }) = cases.last_mut()
+            && line.starts_with("    ")
+        {
+            reasons.push(line.trim().to_owned());
+        }
+    }
+    cases
+}
+
 fn tally(cases: &[Case]) -> Tally {
     let mut sum = Tally::default();
     for case in cases {
         match case.outcome {
             Outcome::Passed => sum.passed += 1,
-            Outcome::Failed => sum.failed += 1,
+            Outcome::Failed(_) => sum.failed += 1,
             Outcome::Skipped(_) => sum.skipped += 1,
         }
     }
@@ -159,6 +176,18 @@ mod tests {
         assert_eq!(cases[1].outcome, Outcome::Skipped("5.10 has no ss -K: really".to_owned()));
         assert_eq!((cases[0].backend.as_str(), cases[0].name.as_str()), ("kprobe", "close"));
         assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn a_label_is_not_the_backend_and_reasons_belong_to_the_failure_above() {
+        let text = "test 5.10::kprobe::reset ... FAILED\n    ended: 1 instead of 2\n    late\n\
+                    test 5.10::kprobe::close ... ok\n    not a reason\n1 passed, 1 failed, 0 skipped\n";
+        let Run::Done { cases, problems } = Run::judge(text, Some(1)) else { panic!() };
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!((cases[0].backend.as_str(), cases[0].name.as_str()), ("kprobe", "reset"));
+        let reasons = ["ended: 1 instead of 2", "late"].map(str::to_owned);
+        assert_eq!(cases[0].outcome, Outcome::Failed(reasons.to_vec()));
+        assert_eq!(cases[1].outcome, Outcome::Passed);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const MODULES: [&str; 4] = ["tcp_diag", "unix_diag", "veth", "dummy"];
 ///
 /// # Errors
 /// Where cargo fails.
-pub(super) fn build_programs() -> Result<PathBuf> {
+pub(crate) fn build_programs() -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.args([
         "build",

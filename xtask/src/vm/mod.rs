@@ -9,6 +9,8 @@ mod initramfs;
 mod kernels;
 mod version;
 
+pub(crate) use initramfs::build_programs;
+
 use crate::matrix::{Cell, Matrix};
 use crate::scenarios::Run;
 use anyhow::{Context, Result, bail};
