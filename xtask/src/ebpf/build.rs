@@ -54,8 +54,8 @@ impl Toolchain {
             Compiler::System { cargo, rustc } => {
                 let mut command = Command::new(cargo);
                 clean_environment(&mut command);
-                // aya-ebpf asks for unstable features wherever it finds a BPF target; this unlocks them for it alone.
-                command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "aya_ebpf");
+                // BPF assembly is an unstable feature; this unlocks it for the crates that use it, and for no other.
+                command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "aya_ebpf,twtrace");
                 command
             }
             Compiler::Nightly => {

@@ -7,6 +7,8 @@ mod build;
 mod sources;
 mod toolchain;
 
+pub(crate) use toolchain::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
+
 use crate::project;
 use anyhow::{Context, Result, bail};
 use build::Toolchain;
