@@ -189,8 +189,8 @@ pub struct Filter {
     pub family: u8,
     /// `ROLE_*` + 1, 0 for all.
     pub role: u8,
-    /// Bit `1 << REASON_*` for each reason that passes, 0 for all; only asked of `ended`.
-    pub reasons: u8,
+    /// Zero.
+    pub pad0: u8,
     /// Zero.
     pub pad: u32,
 }

@@ -1,1 +1,14 @@
-//! Skeleton.
+//! twtrace: for each TIME_WAIT socket on Linux, who made it, towards whom, and why it ended.
+//!
+//! Data flows one way: kernel → ring → [`decode`] → [`tracker`] → view. See ARCHITECTURE.md.
+
+pub mod btf;
+pub mod decode;
+pub mod escape;
+pub mod event;
+pub mod filter;
+pub mod hz;
+pub mod identity;
+pub mod kallsyms;
+pub mod net;
+pub mod probe;

@@ -1,2 +1,58 @@
-//! Skeleton.
-fn main() {}
+//! `cargo xtask`: everything a developer of twtrace repeats, one module a command.
+//!
+//! Owns: the command line. Must not know: how any of the commands does its work.
+
+mod demo;
+mod ebpf;
+mod install;
+mod matrix;
+mod project;
+mod scenarios;
+mod sh;
+mod test;
+mod tidy;
+mod vm;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Everything a developer of twtrace repeats")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the BPF object that the userspace crate embeds
+    Ebpf(ebpf::Args),
+    /// Install what the tests need (Debian)
+    Install(install::Args),
+    /// Check, build and test everything, here and in guests
+    Test(test::Args),
+    /// Build twtrace and show what it does
+    Demo(demo::Args),
+    /// Check habits that no linter knows
+    Tidy(tidy::Args),
+    /// Run the scenarios on other kernels, in guests
+    Vm(vm::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Ebpf(args) => ebpf::main(&args),
+        Command::Install(args) => install::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Demo(args) => demo::main(&args),
+        Command::Tidy(args) => tidy::main(&args),
+        Command::Vm(args) => vm::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Owns: from a file descriptor of the current task to its socket, for hooks that see system calls only.
+//! Must not know: which system call.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
+use twtrace_common::{config::MISSING, wire::Tuple};
+
+use crate::{
+    config::setting,
+    mem::{Mem, Probed},
+    sock::{self, Conn},
+};
+
+/// Where the address of a refused bind() stands.
+pub(crate) enum SockAddr {
+    /// In the caller's memory: bind().
+    User(u64),
+    /// In the socket: listen().
+    OfSocket,
+}
+
+/// The `struct sock` behind file descriptor `number`, 0 where it cannot be found.
+#[inline(always)]
+pub(crate) fn socket(number: u64) -> u64 {
+    if setting!(offsets.task_files) == MISSING
+        || setting!(offsets.files_fdt) == MISSING
+        || setting!(offsets.fdt_fd) == MISSING
+        || setting!(offsets.file_private_data) == MISSING
+        || setting!(offsets.socket_sk) == MISSING
+    {
+        return 0;
+    }
+    // SAFETY: every pointer is followed with the helper, which reads zero where one is bad. The descriptor was just
+    // returned to, or used by, this task.
+    unsafe {
+        let files: u64 = Probed::load(bpf_get_current_task() as *const u8, setting!(offsets.task_files));
+        let table: u64 = Probed::load(files as *const u8, setting!(offsets.files_fdt));
+        let slots: u64 = Probed::load(table as *const u8, setting!(offsets.fdt_fd));
+        let file: u64 = Probed::load((slots as *const u8).wrapping_add((number as usize) * 8), 0);
+        let socket: u64 = Probed::load(file as *const u8, setting!(offsets.file_private_data));
+        Probed::load(socket as *const u8, setting!(offsets.socket_sk))
+    }
+}
+
+/// The TCP socket behind `number` with the address it asked for.
+#[inline(always)]
+pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<Conn> {
+    let sk = socket(number) as *const u8;
+    let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
+    // SAFETY: read with the helper.
+    unsafe {
+        if sk.is_null() || Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
+            return None;
+        }
+        sock::of_sk::<Probed>(sk, &mut conn);
+    }
+    if let SockAddr::User(address) = address {
+        asked(address, &mut conn);
+    }
+    Some(conn)
+}
+
+/// Reads `struct sockaddr_in` or `sockaddr_in6` from the caller's memory: family, port (network order), address.
+#[inline(always)]
+fn asked(address: u64, conn: &mut Conn) {
+    let mut bytes = [0u8; 24];
+    // SAFETY: our buffer; a fault leaves zeroes. A sockaddr_in has 16 bytes only: then the first read serves.
+    unsafe {
+        if bpf_probe_read_user(bytes.as_mut_ptr().cast(), 24, address as *const _) != 0 {
+            bpf_probe_read_user(bytes.as_mut_ptr().cast(), 16, address as *const _);
+        }
+    }
+    let [f0, f1, p0, p1, a, b, c, d, v6 @ ..] = bytes;
+    conn.tuple.sport = u16::from_be_bytes([p0, p1]);
+    if u16::from_ne_bytes([f0, f1]) == sock::AF_INET6 {
+        conn.tuple.saddr = v6;
+    } else {
+        conn.tuple.saddr = sock::mapped(u32::from_ne_bytes([a, b, c, d]));
+    }
+}

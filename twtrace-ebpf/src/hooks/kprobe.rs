@@ -1,0 +1,108 @@
+//! Owns: the kprobe and kretprobe programs, on the functions that `fentry` hooks.
+//! Must not know: what they mean.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use twtrace_common::wire::Tuple;
+
+use super::fentry::{accepted, danced, got_port};
+use crate::{
+    birth,
+    config::setting,
+    death, failure,
+    maps::{self, BindCall},
+    mem::{Mem, Probed},
+    sock::{self, Conn},
+};
+
+#[inline(always)]
+fn pointer(ctx: &ProbeContext, n: usize) -> *const u8 {
+    ctx.arg::<*const u8>(n).unwrap_or(core::ptr::null())
+}
+
+/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
+#[kprobe]
+fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
+    let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
+    // SAFETY: the first argument, read with the helper.
+    unsafe { sock::of_sk::<Probed>(pointer(&ctx, 0), &mut conn) };
+    birth::entered(&conn);
+    0
+}
+
+/// `void inet_twsk_hashdance(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo)`
+/// (net/ipv4/inet_timewait_sock.c, before 6.12). The timer is armed already.
+#[kprobe]
+fn kp_hashdance(ctx: ProbeContext) -> u32 {
+    let (tw, sk) = (pointer(&ctx, 0), pointer(&ctx, 1));
+    // SAFETY: the arguments, read with the helper.
+    unsafe {
+        let expires: u64 = Probed::load(tw, setting!(offsets.tw_timer) + setting!(offsets.timer_expires));
+        let now = aya_ebpf::helpers::generated::bpf_jiffies64();
+        danced::<Probed>(tw, sk, expires.wrapping_sub(now));
+    }
+    0
+}
+
+/// `void inet_twsk_hashdance_schedule(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo,
+/// int timeo)` (net/ipv4/inet_timewait_sock.c, 6.12 and later). `timeo` is in jiffies.
+#[kprobe]
+fn kp_hashdance_schedule(ctx: ProbeContext) -> u32 {
+    let timeo = ctx.arg::<i32>(3).unwrap_or(0);
+    // SAFETY: the arguments, read with the helper.
+    unsafe { danced::<Probed>(pointer(&ctx, 0), pointer(&ctx, 1), timeo as u64) };
+    0
+}
+
+/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (net/ipv4/inet_timewait_sock.c)
+#[kprobe]
+fn kp_kill(ctx: ProbeContext) -> u32 {
+    // SAFETY: the first argument, read with the helper.
+    unsafe { death::killed::<Probed>(&ctx, pointer(&ctx, 0)) };
+    0
+}
+
+/// `struct sock *inet_csk_accept(…)` (net/ipv4/inet_connection_sock.c)
+#[kretprobe]
+fn krp_accept(ctx: RetProbeContext) -> u32 {
+    accepted(ctx.ret::<*const u8>());
+    0
+}
+
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c), and
+/// `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c). A return probe does not have the arguments: the state
+/// transition that follows does.
+#[kretprobe]
+fn krp_connect(ctx: RetProbeContext) -> u32 {
+    let errno = failure::errno_of(ctx.ret::<i64>());
+    if errno == failure::EADDRNOTAVAIL {
+        let _ = maps::CONNECT_ERRNO.insert(bpf_get_current_pid_tgid(), errno, 0);
+    }
+    0
+}
+
+/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c)
+#[kprobe]
+fn kp_get_port(ctx: ProbeContext) -> u32 {
+    let call = BindCall { pointer: pointer(&ctx, 0) as u64, number: ctx.arg::<u64>(1).unwrap_or(0) };
+    let _ = maps::BIND_CALLS.insert(bpf_get_current_pid_tgid(), call, 0);
+    0
+}
+
+/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c)
+#[kretprobe]
+fn krp_get_port(ctx: RetProbeContext) -> u32 {
+    let task = bpf_get_current_pid_tgid();
+    if let Some(call) = maps::BIND_CALLS.get_ptr(task) {
+        // SAFETY: a live map value; the socket is alive until bind() returns.
+        unsafe {
+            let call = *call;
+            got_port::<Probed>(call.pointer as *const u8, call.number as u16, ctx.ret::<i64>());
+        }
+        let _ = maps::BIND_CALLS.remove(task);
+    }
+    0
+}

@@ -1,0 +1,111 @@
+//! Owns: the programs of the backend that needs neither fentry nor kprobes: timers and syscall exits.
+//! Must not know: what they mean.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+
+use super::fentry::accepted;
+use crate::{
+    failure,
+    fd::{self, SockAddr},
+    maps::{self, BindCall},
+    timers,
+};
+
+/// `TP_PROTO(struct timer_list *timer, …)` (include/trace/events/timer.h; what follows the timer changed in 6.9)
+#[btf_tracepoint(function = "timer_start")]
+fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { timers::started(ctx.arg(0)) };
+    0
+}
+
+/// `TP_PROTO(struct timer_list *timer)` (include/trace/events/timer.h)
+#[btf_tracepoint(function = "timer_cancel")]
+fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { timers::cancelled(&ctx, ctx.arg(0)) };
+    0
+}
+
+/// `TP_PROTO(struct timer_list *timer, unsigned long baseclk)` (include/trace/events/timer.h)
+#[btf_tracepoint(function = "timer_expire_entry")]
+fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { timers::expired(ctx.arg(0)) };
+    0
+}
+
+/// Offset of the first argument in a `sys_enter_*` record: common fields, then `long id` (kernel/trace/trace_syscalls.c).
+const FIRST_ARGUMENT: usize = 16;
+/// Offset of `long ret` in a `sys_exit_*` record.
+const RETURN_VALUE: usize = 16;
+
+#[inline(always)]
+fn word(ctx: &TracePointContext, offset: usize) -> i64 {
+    // SAFETY: inside the record.
+    unsafe { ctx.as_ptr().cast::<u8>().add(offset).cast::<i64>().read() }
+}
+
+#[inline(always)]
+fn entered(ctx: &TracePointContext, with_address: bool) -> u32 {
+    let number = word(ctx, FIRST_ARGUMENT) as u64;
+    let pointer = if with_address { word(ctx, FIRST_ARGUMENT + 8) as u64 } else { 0 };
+    let _ = maps::BIND_CALLS.insert(bpf_get_current_pid_tgid(), BindCall { pointer, number }, 0);
+    0
+}
+
+#[inline(always)]
+fn left(ctx: &TracePointContext) -> u32 {
+    let task = bpf_get_current_pid_tgid();
+    if failure::errno_of(word(ctx, RETURN_VALUE)) == failure::EADDRINUSE {
+        if let Some(call) = maps::BIND_CALLS.get_ptr(task) {
+            // SAFETY: a live map value.
+            let call = unsafe { *call };
+            let address = if call.pointer == 0 { SockAddr::OfSocket } else { SockAddr::User(call.pointer) };
+            if let Some(mut conn) = fd::refused_bind(call.number, address) {
+                failure::bind_failed(&mut conn, failure::EADDRINUSE);
+            }
+        }
+    }
+    let _ = maps::BIND_CALLS.remove(task);
+    0
+}
+
+/// `bind(int fd, struct sockaddr *umyaddr, int addrlen)`
+#[tracepoint(category = "syscalls", name = "sys_enter_bind")]
+fn tp_enter_bind(ctx: TracePointContext) -> u32 {
+    entered(&ctx, true)
+}
+
+/// `bind(…)`
+#[tracepoint(category = "syscalls", name = "sys_exit_bind")]
+fn tp_exit_bind(ctx: TracePointContext) -> u32 {
+    left(&ctx)
+}
+
+/// `listen(int fd, int backlog)`
+#[tracepoint(category = "syscalls", name = "sys_enter_listen")]
+fn tp_enter_listen(ctx: TracePointContext) -> u32 {
+    entered(&ctx, false)
+}
+
+/// `listen(…)`
+#[tracepoint(category = "syscalls", name = "sys_exit_listen")]
+fn tp_exit_listen(ctx: TracePointContext) -> u32 {
+    left(&ctx)
+}
+
+/// `accept(…)`, `accept4(…)`: the file descriptor of the accepted connection. Attached to both.
+#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
+fn tp_exit_accept(ctx: TracePointContext) -> u32 {
+    let ret = word(&ctx, RETURN_VALUE);
+    if ret >= 0 {
+        accepted(fd::socket(ret as u64) as *const u8);
+    }
+    0
+}

@@ -1,0 +1,124 @@
+//! Owns: reading births and ends from the timer tracepoints, for kernels that allow neither fentry nor kprobes.
+//! Must not know: the other backends.
+//!
+//! Sequences, for timers whose function is tw_timer_handler (kernel/time/timer.c, the same from 5.10 to 7.3):
+//! birth: START. Re-arm: CANCEL, START. Move to another CPU: CANCEL, START. Expiry: CANCEL, EXPIRE_ENTRY.
+//! Early end: CANCEL alone. CANCEL and START of one call happen under the timer base's lock on one CPU, so one word a CPU
+//! is enough to pair them.
+
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_jiffies64};
+use twtrace_common::wire::{REASON_EXPIRED, REASON_REUSED_OUTGOING, Tuple};
+
+use crate::{
+    birth,
+    config::setting,
+    death, maps,
+    mem::{Mem, Probed, Typed},
+    sock::{self, Conn},
+    stack,
+};
+
+/// Whether `timer` belongs to a TIME_WAIT socket: one load and one compare, for every timer of the machine.
+#[inline(always)]
+unsafe fn ours(timer: *const u8) -> bool {
+    // SAFETY: by the caller.
+    unsafe { Typed::load::<u64>(timer, setting!(offsets.timer_function)) == setting!(symbols.tw_timer_handler.start) }
+}
+
+#[inline(always)]
+fn socket_of(timer: *const u8) -> *const u8 {
+    timer.wrapping_sub(setting!(offsets.tw_timer) as usize)
+}
+
+/// timer_start.
+///
+/// # Safety
+/// `timer` is the typed argument of a tp_btf program.
+#[inline(always)]
+pub(crate) unsafe fn started(timer: *const u8) {
+    // SAFETY: by the caller; the TIME_WAIT socket around the timer is alive and read with the helper.
+    unsafe {
+        if !ours(timer) {
+            return;
+        }
+        if let Some(unwound) = maps::UNWOUND.get_ptr_mut(0) {
+            if *unwound == timer as u64 {
+                *unwound = 0;
+                return;
+            }
+        }
+        let expires: u64 = Typed::load(timer, setting!(offsets.timer_expires));
+        let tw = socket_of(timer);
+        if !sock::tw_is_tcp::<Probed>(tw) {
+            return;
+        }
+        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
+        sock::of_tw::<Probed>(tw, &mut conn);
+        let mut facts = birth::facts_of::<Probed>(tw, 0, expires.wrapping_sub(bpf_jiffies64()), &conn);
+        birth::born(&mut conn, &mut facts);
+    }
+}
+
+/// timer_cancel.
+///
+/// # Safety
+/// `timer` is the typed argument of the tp_btf program that `ctx` is the context of.
+#[inline(always)]
+pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
+    // SAFETY: as in `started`.
+    unsafe {
+        if !ours(timer) {
+            return;
+        }
+        let tw = socket_of(timer);
+        let taken = death::unhashed(tw);
+        if !taken && death::references(tw) == death::RESTING {
+            return unwound(timer);
+        }
+        let callers = if taken { stack::Callers::default() } else { stack::callers(ctx) };
+        if !taken && !callers.ending() {
+            return unwound(timer);
+        }
+        if !sock::tw_is_tcp::<Probed>(tw) {
+            return;
+        }
+        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
+        sock::of_tw::<Probed>(tw, &mut conn);
+        let why = if taken { REASON_REUSED_OUTGOING } else { death::from_stack(callers, conn.tuple.substate) };
+        death::ended::<Probed>(tw, &mut conn, why);
+    }
+}
+
+#[inline(always)]
+fn unwound(timer: *const u8) {
+    if let Some(slot) = maps::UNWOUND.get_ptr_mut(0) {
+        // SAFETY: a live map value of this CPU; interrupts are off under the timer base's lock.
+        unsafe { *slot = timer as u64 };
+    }
+}
+
+/// timer_expire_entry.
+///
+/// # Safety
+/// `timer` is the typed argument of a tp_btf program.
+#[inline(always)]
+pub(crate) unsafe fn expired(timer: *const u8) {
+    // SAFETY: as in `started`.
+    unsafe {
+        if !ours(timer) {
+            return;
+        }
+        if let Some(slot) = maps::UNWOUND.get_ptr_mut(0) {
+            if *slot == timer as u64 {
+                *slot = 0;
+            }
+        }
+        let tw = socket_of(timer);
+        if !sock::tw_is_tcp::<Probed>(tw) {
+            return;
+        }
+        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
+        sock::of_tw::<Probed>(tw, &mut conn);
+        death::ended::<Probed>(tw, &mut conn, REASON_EXPIRED);
+    }
+}

@@ -1,0 +1,340 @@
+//! Owns: the event as every part of the user side knows it: one flat record, the same from the live kernel, from a
+//! recording and from a test script.
+//! Must not know: where it came from, how it is shown.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::identity::Identity;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The kernel made a TIME_WAIT socket and armed its timer.
+    Created,
+    /// A TIME_WAIT socket left the kernel's table.
+    Ended,
+    /// A connection ended with no TIME_WAIT socket because one was refused.
+    Overflow,
+    /// connect() failed for want of a port.
+    ConnectFailed,
+    /// bind() or listen() failed because the port is in use.
+    BindFailed,
+    /// Events the kernel side had to drop.
+    Lost,
+}
+
+/// Declares an enum's words, which are part of the interface.
+macro_rules! words {
+    ($type:ty, $all:ident, { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value, in the interface's order.
+            pub const $all: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word of the interface.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("'{}' is not one of {}", crate::escape::printable(word), [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Kind, ALL, {
+    Created => "created", Ended => "ended", Overflow => "overflow", ConnectFailed => "connect_failed",
+    BindFailed => "bind_failed", Lost => "lost",
+});
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// This end connected.
+    Client,
+    /// This end was connected to.
+    Server,
+}
+
+words!(Role, ALL, { Client => "client", Server => "server", Unknown => "unknown" });
+
+/// What a TIME_WAIT socket is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Substate {
+    /// Both FINs are through (RFC 9293, 3.3.2).
+    TimeWait,
+    /// An orphan that waits for its peer's FIN in a mini-socket.
+    FinWait2,
+}
+
+words!(Substate, ALL, { TimeWait => "TIME_WAIT", FinWait2 => "FIN_WAIT2" });
+
+/// Why a TIME_WAIT socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its timer ran out.
+    Expired,
+    /// A new connect() took the port.
+    ReusedOutgoing,
+    /// A new SYN from the peer took it.
+    ReusedIncoming,
+    /// An RST ended it early.
+    Reset,
+    /// `ss -K`.
+    Killed,
+    /// Its network namespace went away.
+    Purged,
+    /// The backend in use cannot tell.
+    Unknown,
+}
+
+words!(Reason, ALL, {
+    Expired => "expired", ReusedOutgoing => "reused_outgoing", ReusedIncoming => "reused_incoming", Reset => "reset",
+    Killed => "killed", Purged => "purged", Unknown => "unknown",
+});
+
+/// How the owner is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Via {
+    /// It called close().
+    Close,
+    /// It called shutdown().
+    Shutdown,
+    /// It was exiting.
+    Exit,
+    /// The kernel closed it by itself; the opener stands in.
+    Opener,
+    /// Closed before twtrace began, or its closing was lost.
+    #[default]
+    None,
+}
+
+words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Opener => "opener", None => "none" });
+
+/// The errors that a want of ports shows as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Errno {
+    /// "Cannot assign requested address".
+    AddrNotAvail,
+    /// "Address already in use".
+    AddrInUse,
+}
+
+words!(Errno, ALL, { AddrNotAvail => "EADDRNOTAVAIL", AddrInUse => "EADDRINUSE" });
+
+/// A process's name: what `/proc/PID/comm` says, raw and NUL-padded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// The name's bytes, up to the NUL.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// From a name; what does not fit into 16 bytes is cut off, as the kernel does.
+    pub fn new(name: &str) -> Self {
+        let mut bytes = [0; 16];
+        let kept = name.len().min(15);
+        bytes[..kept].copy_from_slice(&name.as_bytes()[..kept]);
+        Self(bytes)
+    }
+
+    /// As text, not escaped: bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes())
+    }
+}
+
+/// A process in the act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// What user space calls pid.
+    pub pid: u32,
+    /// What user space calls tid.
+    pub tid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Id of its cgroup v2 directory, 0 where unknown.
+    pub cgroup_id: u64,
+    /// When it started, nanoseconds of CLOCK_BOOTTIME; with `pid` it names a process for good.
+    pub start_ns: u64,
+    /// Its name.
+    pub comm: Comm,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Opener {
+    /// What user space calls pid.
+    pub pid: u32,
+    /// See [`Process::start_ns`].
+    pub start_ns: u64,
+    /// Its name.
+    pub comm: Comm,
+}
+
+/// A connection. Two TIME_WAIT sockets never have the same one at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conn {
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Interface the socket is bound to, 0 for none.
+    pub ifindex: u32,
+    /// Local address; IPv4 for a v4-mapped IPv6 socket.
+    pub saddr: IpAddr,
+    /// Remote address.
+    pub daddr: IpAddr,
+    /// Local port.
+    pub sport: u16,
+    /// Remote port.
+    pub dport: u16,
+}
+
+impl Conn {
+    /// `ipv4` or `ipv6`: what is on the wire.
+    pub fn family(&self) -> &'static str {
+        if self.saddr.is_ipv4() { "ipv4" } else { "ipv6" }
+    }
+}
+
+/// An address as the kernel side sends it: network order, IPv4 mapped.
+pub fn address(bytes: [u8; 16], family: u8) -> IpAddr {
+    if family == 4 {
+        let [.., a, b, c, d] = bytes;
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(bytes))
+    }
+}
+
+/// What was lost, by what it would have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// `created` events.
+    pub created: u64,
+    /// `ended` events.
+    pub ended: u64,
+    /// `overflow` events.
+    pub overflow: u64,
+    /// `connect_failed` events.
+    pub connect_failed: u64,
+    /// `bind_failed` events.
+    pub bind_failed: u64,
+    /// Events that came without their owner, because the map of closing sockets was full.
+    pub owners: u64,
+    /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
+    /// `bpf_prog_info`); each may have been an event.
+    pub missed_runs: u64,
+}
+
+impl Loss {
+    /// Events lost for certain.
+    pub fn events(&self) -> u64 {
+        self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            created: self.created.saturating_sub(earlier.created),
+            ended: self.ended.saturating_sub(earlier.ended),
+            overflow: self.overflow.saturating_sub(earlier.overflow),
+            connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
+            bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
+            owners: self.owners.saturating_sub(earlier.owners),
+            missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
+        }
+    }
+
+    /// Whether nothing was lost.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One event. Fields that do not apply are `None`, as the table of the interface says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub kind: Kind,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub mono_ns: u64,
+    /// The connection; `None` for `lost`. Of a failure: what was asked for.
+    pub conn: Option<Conn>,
+    /// Which end.
+    pub role: Role,
+    /// `created`: at birth; `ended`: at death.
+    pub substate: Option<Substate>,
+    /// How long the timer was armed for, in milliseconds.
+    pub timeout_ms: Option<u32>,
+    /// The socket cookie.
+    pub cookie: Option<u64>,
+    /// Who closed it; the caller for failures.
+    pub owner: Option<Process>,
+    /// How the owner is known; `None` for failures and `lost`.
+    pub via: Option<Via>,
+    /// What user space found out about the owner.
+    pub identity: Option<Arc<Identity>>,
+    /// Who opened it.
+    pub opener: Option<Opener>,
+    /// How long the connection lived, in nanoseconds.
+    pub age_ns: Option<u64>,
+    /// Payload sent, in bytes.
+    pub bytes_sent: Option<u64>,
+    /// Payload received, in bytes.
+    pub bytes_received: Option<u64>,
+    /// Why it ended.
+    pub reason: Option<Reason>,
+    /// From created to ended, in nanoseconds.
+    pub lifetime_ns: Option<u64>,
+    /// Of a failure.
+    pub errno: Option<Errno>,
+    /// Of `lost`.
+    pub loss: Option<Loss>,
+}
+
+impl Event {
+    /// An event of which only the kind, the time and the connection are known.
+    pub fn new(kind: Kind, mono_ns: u64, conn: Option<Conn>) -> Self {
+        Self {
+            kind,
+            mono_ns,
+            conn,
+            role: Role::Unknown,
+            substate: None,
+            timeout_ms: None,
+            cookie: None,
+            owner: None,
+            via: None,
+            identity: None,
+            opener: None,
+            age_ns: None,
+            bytes_sent: None,
+            bytes_received: None,
+            reason: None,
+            lifetime_ns: None,
+            errno: None,
+            loss: None,
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Owns: where functions lie in kernel memory, from `/proc/kallsyms`.
+//! Must not know: what a stack trace is compared with them for.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+
+use twtrace_common::config::{Symbols, Text};
+
+const PATH: &str = "/proc/kallsyms";
+/// Holds some thousand lines.
+const BUFFER_LEN: usize = 64 * 1024;
+/// Text symbols of a kernel with its modules, with room to spare: one allocation.
+const USUAL_SYMBOLS: usize = 1 << 17;
+/// Endings that compilers give to a function whose body is whole but changed: parameters removed, called with
+/// constants, or promoted from static by LTO. `.part` and `.cold` are pieces, not the function.
+const WHOLE_BODY_SUFFIXES: [&[u8]; 3] = [b"isra", b"constprop", b"llvm"];
+
+/// Why the functions' addresses are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum KallsymsError {
+    /// The file is not there or not readable.
+    #[error("cannot read {PATH}: {0}; the kernel must be built with CONFIG_KALLSYMS=y and /proc be mounted")]
+    Read(#[from] io::Error),
+    /// The kernel shows 0 in place of every address.
+    #[error(
+        "{PATH} shows no addresses (all are 0): run with CAP_SYSLOG (root has it) and with sysctl kernel.kptr_restrict at 0 or 1"
+    )]
+    Hidden,
+    /// Nothing in it.
+    #[error("{PATH} lists no function; the kernel must be built with CONFIG_KALLSYMS=y")]
+    Empty,
+    /// A line that is not `address type name`.
+    #[error("line {line} of {PATH} is not \"address type name\": {text:?}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// The line's beginning.
+        text: String,
+    },
+    /// Several functions share a name and nothing tells which is meant.
+    #[error(
+        "the kernel has several functions {name}, at {first:#x} and at {second:#x}; which is meant cannot be told"
+    )]
+    Ambiguous {
+        /// The name.
+        name: &'static str,
+        /// One address.
+        first: u64,
+        /// The other address.
+        second: u64,
+    },
+}
+
+struct Wanted {
+    name: &'static str,
+    slot: fn(&mut Symbols) -> &mut Text,
+}
+
+macro_rules! wanted {
+    ($($slot:ident: $name:expr),+ $(,)?) => {
+        [$(Wanted { name: $name, slot: |symbols| &mut symbols.$slot }),+]
+    };
+}
+
+const WANTED: [Wanted; 8] = wanted! {
+    tw_timer_handler: "tw_timer_handler",
+    inet_twsk_deschedule_put: "inet_twsk_deschedule_put",
+    inet_twsk_purge: "inet_twsk_purge",
+    tcp_timewait_state_process: "tcp_timewait_state_process",
+    tcp_abort: "tcp_abort",
+    tcp_v4_rcv: "tcp_v4_rcv",
+    tcp_v6_rcv: "tcp_v6_rcv",
+    inet_twsk_schedule: "__inet_twsk_schedule",
+};
+
+/// How well a symbol answers to a name; smaller is better. A function in the kernel's core beats a namesake in a module,
+/// a global one (all wanted functions but two are) beats a static one, the name itself beats one with a suffix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    suffixed: bool,
+    in_module: bool,
+    is_static: bool,
+}
+
+/// One line's worth.
+struct Symbol<'a> {
+    address: u64,
+    class: u8,
+    name: &'a [u8],
+    in_module: bool,
+}
+
+/// The best symbol so far for one name, and another one as good at a different address.
+#[derive(Clone, Copy, Default)]
+struct Candidate {
+    best: Option<(Rank, u64)>,
+    rival: Option<u64>,
+}
+
+impl Candidate {
+    fn offer(&mut self, rank: Rank, address: u64) {
+        match self.best {
+            Some((best, _)) if best < rank => {}
+            Some((best, first)) if best == rank => {
+                if first != address {
+                    self.rival = Some(address);
+                }
+            }
+            _ => *self = Candidate { best: Some((rank, address)), rival: None },
+        }
+    }
+}
+
+/// The running kernel's functions.
+///
+/// # Errors
+/// See [`KallsymsError`].
+pub fn load() -> Result<Symbols, KallsymsError> {
+    symbols(BufReader::with_capacity(BUFFER_LEN, File::open(PATH)?))
+}
+
+/// Finds the functions of [`Symbols`] in the text of `/proc/kallsyms`. One that the kernel does not list stays all zero;
+/// a range ends where the next function begins, in whatever order the lines come.
+///
+/// # Errors
+/// See [`KallsymsError`]; any text may be given.
+pub fn symbols(mut reader: impl BufRead) -> Result<Symbols, KallsymsError> {
+    let mut addresses: Vec<u64> = Vec::with_capacity(USUAL_SYMBOLS);
+    let mut candidates = [Candidate::default(); WANTED.len()];
+    let mut line = Vec::with_capacity(256);
+    let mut number = 0;
+    while next_line(&mut reader, &mut line)? {
+        number += 1;
+        let symbol = parse(&line).ok_or_else(|| KallsymsError::Line {
+            line: number,
+            text: String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned(),
+        })?;
+        // `T` and `t` are text, `W` and `w` weak (nm(1)).
+        if !matches!(symbol.class, b'T' | b't' | b'W' | b'w') {
+            continue;
+        }
+        addresses.push(symbol.address);
+        for (wanted, candidate) in WANTED.iter().zip(&mut candidates) {
+            if let Some(rank) = rank(&symbol, wanted.name.as_bytes()) {
+                candidate.offer(rank, symbol.address);
+            }
+        }
+    }
+    pick(&addresses, &candidates)
+}
+
+fn pick(addresses: &[u64], candidates: &[Candidate]) -> Result<Symbols, KallsymsError> {
+    if addresses.is_empty() {
+        return Err(KallsymsError::Empty);
+    }
+    if addresses.iter().all(|&address| address == 0) {
+        return Err(KallsymsError::Hidden);
+    }
+    let mut symbols = Symbols::default();
+    for (wanted, candidate) in WANTED.iter().zip(candidates) {
+        let Some((_, start)) = candidate.best else { continue };
+        if let Some(second) = candidate.rival {
+            return Err(KallsymsError::Ambiguous { name: wanted.name, first: start, second });
+        }
+        let end = addresses.iter().copied().filter(|&address| address > start).min().unwrap_or(u64::MAX);
+        *(wanted.slot)(&mut symbols) = Text { start, end };
+    }
+    Ok(symbols)
+}
+
+/// Reads a line without its line feed into a buffer that is used again and again; false at the end.
+fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = reader.read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+/// `ffffffff81000000 T name` or, in a module, `ffffffffc0000000 t name\t[module]`.
+fn parse(line: &[u8]) -> Option<Symbol<'_>> {
+    let space = line.iter().position(|&byte| byte == b' ')?;
+    let [class, b' ', name @ ..] = &line[space + 1..] else { return None };
+    let tab = name.iter().position(|&byte| byte == b'\t');
+    Some(Symbol {
+        address: hex(&line[..space])?,
+        class: *class,
+        name: &name[..tab.unwrap_or(name.len())],
+        in_module: tab.is_some(),
+    })
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.iter().try_fold(0, |value, &digit| Some(value << 4 | u64::from((digit as char).to_digit(16)?)))
+}
+
+fn rank(symbol: &Symbol<'_>, wanted: &[u8]) -> Option<Rank> {
+    let suffix = symbol.name.strip_prefix(wanted)?;
+    if !is_whole_body(suffix) {
+        return None;
+    }
+    Some(Rank { suffixed: !suffix.is_empty(), in_module: symbol.in_module, is_static: symbol.class == b't' })
+}
+
+/// Nothing, or a chain such as `.isra.0.constprop.1`.
+fn is_whole_body(suffix: &[u8]) -> bool {
+    let Some(chain) = suffix.strip_prefix(b".") else { return suffix.is_empty() };
+    let mut parts = chain.split(|&byte| byte == b'.');
+    while let Some(word) = parts.next() {
+        let number = parts.next().unwrap_or_default();
+        if !WHOLE_BODY_SUFFIXES.contains(&word) || number.is_empty() || !number.iter().all(u8::is_ascii_digit)
+        {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str) -> Result<Symbols, KallsymsError> {
+        symbols(text.as_bytes())
+    }
+
+    fn range(start: u64, end: u64) -> Text {
+        Text { start, end }
+    }
+
+    #[test]
+    fn every_function_goes_to_its_own_field() {
+        let text = "01 t tw_timer_handler\n02 T inet_twsk_deschedule_put\n03 T inet_twsk_purge\n\
+                    04 T tcp_timewait_state_process\n05 T tcp_abort\n06 T tcp_v4_rcv\n07 t tcp_v6_rcv\n\
+                    08 T __inet_twsk_schedule\n";
+        let expected = Symbols {
+            tw_timer_handler: range(1, 2),
+            inet_twsk_deschedule_put: range(2, 3),
+            inet_twsk_purge: range(3, 4),
+            tcp_timewait_state_process: range(4, 5),
+            tcp_abort: range(5, 6),
+            tcp_v4_rcv: range(6, 7),
+            tcp_v6_rcv: range(7, 8),
+            inet_twsk_schedule: range(8, u64::MAX),
+        };
+        assert_eq!(find(text).expect("fine"), expected);
+    }
+
+    #[test]
+    fn a_range_ends_at_the_next_text_wherever_that_is_listed() {
+        let found = find(
+            "ffffffff81000300 T far\n\
+             ffffffff81000100 T tcp_v4_rcv\n\
+             ffffffff81000100 W alias_at_the_same_address\n\
+             ffffffff81000180 d data_does_not_count\n\
+             ffffffffc0000000 t tcp_v6_rcv\t[ipv6]\n\
+             ffffffff81000200 w weak_does\n\
+             ffffffffc0000040 t other\t[ipv6]\n",
+        )
+        .expect("fine");
+        assert_eq!(found.tcp_v4_rcv, range(0xffff_ffff_8100_0100, 0xffff_ffff_8100_0200));
+        assert_eq!(found.tcp_v6_rcv, range(0xffff_ffff_c000_0000, 0xffff_ffff_c000_0040));
+        assert_eq!(found.tcp_abort, Text::default());
+    }
+
+    #[test]
+    fn whole_bodies_stand_in_and_pieces_do_not() {
+        let found = find(
+            "10 t tw_timer_handler.isra.0\n20 t tcp_abort.cold\n30 t tcp_abort.part.0\n\
+             40 t tcp_abort_override\n50 t tcp_v4_rcv.isra.0.constprop.13\n60 T inet_twsk_purge\n\
+             70 t inet_twsk_purge.constprop.0\n80 t tcp_v6_rcv.llvm.1234567\n90 t my_tcp_abort\n\
+             98 t inet_twsk_deschedule_put\n9c t inet_twsk_deschedule_put.isra.0\n\
+             a0 t __inet_twsk_schedule.\nb0 t __inet_twsk_schedule.isra\nc0 t __inet_twsk_schedule.isra.0.cold\n",
+        )
+        .expect("fine");
+        let expected = Symbols {
+            tw_timer_handler: range(0x10, 0x20),
+            tcp_v4_rcv: range(0x50, 0x60),
+            inet_twsk_purge: range(0x60, 0x70),
+            inet_twsk_deschedule_put: range(0x98, 0x9c),
+            tcp_v6_rcv: range(0x80, 0x90),
+            ..Symbols::default()
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn of_namesakes_core_beats_module_and_global_beats_static() {
+        let found = find(
+            "10 t tcp_abort\n30 t tcp_abort\n20 T tcp_abort\n40 T tcp_abort\t[driver]\n\
+             50 T tw_timer_handler\t[driver]\n60 t tw_timer_handler\n70 T end\n",
+        )
+        .expect("fine");
+        assert_eq!(found.tcp_abort, range(0x20, 0x30));
+        assert_eq!(found.tw_timer_handler, range(0x60, 0x70));
+    }
+
+    #[test]
+    fn equal_namesakes_are_reported() {
+        let error = find("10 t tw_timer_handler\n20 t other\n30 t tw_timer_handler\n").expect_err("two");
+        let expected = "several functions tw_timer_handler, at 0x10 and at 0x30";
+        assert!(error.to_string().contains(expected), "{error}");
+        // The same line twice is one function.
+        assert!(find("10 t tw_timer_handler\n10 t tw_timer_handler\n").is_ok());
+    }
+
+    #[test]
+    fn hidden_addresses_name_the_remedy() {
+        let error =
+            find("0000000000000000 T tcp_abort\n0000000000000000 t other\t[driver]\n").expect_err("0");
+        assert!(matches!(error, KallsymsError::Hidden));
+        let text = error.to_string();
+        assert!(text.contains("CAP_SYSLOG") && text.contains("kernel.kptr_restrict"), "{text}");
+    }
+
+    #[test]
+    fn garbage_is_an_error_with_its_line() {
+        for bad in [
+            "",
+            "10",
+            "10 ",
+            "10 T",
+            "10 Tx y",
+            " T name",
+            "1g T name",
+            "10000000000000000 T name",
+            "\u{1b}[m",
+        ] {
+            let error = find(&format!("10 T fine\n{bad}\n")).expect_err(bad);
+            assert!(matches!(error, KallsymsError::Line { line: 2, .. }), "{bad}: {error}");
+            assert!(!error.to_string().contains('\u{1b}'), "{error}");
+        }
+        assert!(matches!(find(""), Err(KallsymsError::Empty)));
+        assert!(matches!(find("10 D data\n"), Err(KallsymsError::Empty)));
+    }
+
+    /// Without privilege the kernel hides the addresses; nothing else may go wrong.
+    #[test]
+    fn the_running_kernel() {
+        match load() {
+            Ok(found) => {
+                let text = found.tcp_v4_rcv;
+                assert!(
+                    text.start > 0 && text.end > text.start && text.end - text.start < 1 << 16,
+                    "{text:x?}"
+                );
+                assert!(found.tw_timer_handler.start > 0, "{found:x?}");
+            }
+            Err(KallsymsError::Hidden) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

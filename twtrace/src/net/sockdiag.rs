@@ -1,0 +1,192 @@
+//! Owns: the TCP sockets of a network namespace as the kernel lists them: sock_diag(7), or `/proc/net/tcp` where a
+//! kernel lacks it.
+//! Must not know: who owns a socket, what a listing is wanted for.
+
+mod message;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::netns::Netns;
+use super::{Error, proctcp};
+
+/// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
+/// 6.15 net/ipv4/inet_diag.c). Full sockets have 0 to 2 or 4 (`inet_sk_diag_fill`), so this alone tells the
+/// FIN_WAIT2 of an orphan in a mini-socket from that of a full socket. `/proc/net/tcp` uses the same number.
+pub const TIMER_TIME_WAIT: u8 = 3;
+
+/// States of include/net/tcp_states.h, by number; 12 is never shown as such.
+const STATE_NAMES: [&str; 12] = [
+    "UNKNOWN",
+    "ESTABLISHED",
+    "SYN_SENT",
+    "SYN_RECV",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "LISTEN",
+    "CLOSING",
+];
+
+/// The name of a TCP state, as the kernel spells it less the `TCP_`: `TIME_WAIT`, `SYN_RECV`.
+pub fn state_name(state: u8) -> &'static str {
+    STATE_NAMES.get(usize::from(state)).unwrap_or(&STATE_NAMES[0])
+}
+
+/// A set of TCP states; bit `1 << n` for state `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct States(u32);
+
+impl States {
+    /// Every state that a listed socket can have.
+    pub const ALL: Self = Self(0xffe);
+    /// Both substates of TIME_WAIT sockets; full sockets in FIN_WAIT2 are in it too.
+    pub const TIME_WAIT_OR_FIN_WAIT2: Self = Self(1 << 5 | 1 << 6);
+    /// Sockets that connections can come in on.
+    pub const LISTEN: Self = Self(1 << 10);
+
+    /// Whether the state with this number is in the set.
+    pub fn contains(self, state: u8) -> bool {
+        1_u32.checked_shl(state.into()).is_some_and(|bit| self.0 & bit != 0)
+    }
+}
+
+/// A TCP socket as the kernel lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiagSocket {
+    /// 4 or 6: what is on the wire; 4 for an IPv6 socket with IPv4-mapped addresses. A listener with family 6 and
+    /// the address `::` mostly takes IPv4 connections as well.
+    pub family: u8,
+    /// State number, 1 to 11; for a TIME_WAIT socket its substate. See [`state_name`].
+    pub state: u8,
+    /// Which timer runs: 0 none, 1 retransmit, 2 keep-alive, [`TIMER_TIME_WAIT`], 4 zero-window probe.
+    pub timer: u8,
+    /// Local address, network order, IPv4 mapped.
+    pub saddr: [u8; 16],
+    /// Remote address, network order, IPv4 mapped.
+    pub daddr: [u8; 16],
+    /// Local port, host order.
+    pub sport: u16,
+    /// Remote port, host order.
+    pub dport: u16,
+    /// Interface that the socket is bound to, 0 for none (and where only `/proc/net/tcp` could be read).
+    pub ifindex: u32,
+    /// Time until the timer fires, in milliseconds; 0 if it is due or none runs.
+    pub expires_ms: u32,
+    /// Uid of the socket in the user namespace of the reader; 0 for a TIME_WAIT socket, which has none.
+    pub uid: u32,
+    /// Inode of the socket; 0 for a TIME_WAIT socket and for one that no file refers to any more.
+    pub inode: u32,
+    /// Socket cookie, the number that `ss -e` prints in hex as `sk:`; 0 where only `/proc/net/tcp` could be read.
+    /// Listing a socket that has no cookie gives it one (`sock_diag_save_cookie`, net/core/sock_diag.c).
+    pub cookie: u64,
+}
+
+impl DiagSocket {
+    /// Whether this is a TIME_WAIT socket (a mini-socket), in either substate.
+    pub fn is_time_wait(&self) -> bool {
+        self.timer == TIMER_TIME_WAIT
+    }
+
+    /// Local address.
+    pub fn local_ip(&self) -> IpAddr {
+        ip(self.saddr)
+    }
+
+    /// Remote address.
+    pub fn remote_ip(&self) -> IpAddr {
+        ip(self.daddr)
+    }
+}
+
+fn ip(mapped: [u8; 16]) -> IpAddr {
+    Ipv6Addr::from(mapped).to_canonical()
+}
+
+pub(super) fn map_v4(address: [u8; 4]) -> [u8; 16] {
+    Ipv4Addr::from(address).to_ipv6_mapped().octets()
+}
+
+/// 4 where either address of an IPv6 socket is an IPv4 one in disguise.
+pub(super) fn wire_family(saddr: [u8; 16], daddr: [u8; 16]) -> u8 {
+    let mapped = |address| Ipv6Addr::from(address).to_ipv4_mapped().is_some();
+    if mapped(saddr) || mapped(daddr) { 4 } else { 6 }
+}
+
+/// What keeps a listing from being all it could be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Degraded {
+    /// sock_diag could not be used, so `/proc/net/tcp` was read: no cookies, no interfaces, time left in steps of
+    /// 10 ms.
+    NoSockDiag {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The kernel said that sockets changed places during each of several dumps (NLM_F_DUMP_INTR).
+    Interrupted,
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSockDiag { reason } => write!(
+                f,
+                "sock_diag for TCP is not available ({reason}), so sockets come from /proc/net/tcp, without cookies \
+                 and interfaces; remedy: modprobe tcp_diag"
+            ),
+            Self::Interrupted => write!(
+                f,
+                "sockets changed too fast for a consistent list: some may be missing; remedy: list again"
+            ),
+        }
+    }
+}
+
+/// Sockets, and what is to be known of how they were got.
+///
+/// The kernel lists a table while it changes: a socket that is made or ends during the listing may be in it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// In the kernel's order (by hash), IPv4 sockets first; each cookie once.
+    pub sockets: Vec<DiagSocket>,
+    /// `None`: nothing is amiss.
+    pub degraded: Option<Degraded>,
+}
+
+/// The TCP sockets of `ns` that are in `states`.
+///
+/// # Errors
+/// Those of [`Netns::within`], and [`Error::Io`] or [`Error::Malformed`] if neither sock_diag nor `/proc/net/tcp`
+/// could be read.
+pub fn tcp(ns: &Netns, states: States) -> Result<Listing, Error> {
+    ns.within(|| tcp_here(states))?
+}
+
+/// The TIME_WAIT sockets of `ns`, in either substate. Errors: as [`tcp`].
+pub fn timewaits(ns: &Netns) -> Result<Listing, Error> {
+    let mut listing = tcp(ns, States::TIME_WAIT_OR_FIN_WAIT2)?;
+    listing.sockets.retain(DiagSocket::is_time_wait);
+    Ok(listing)
+}
+
+/// The listening sockets of `ns`. Errors: as [`tcp`].
+pub fn listeners(ns: &Netns) -> Result<Listing, Error> {
+    tcp(ns, States::LISTEN)
+}
+
+fn tcp_here(states: States) -> Result<Listing, Error> {
+    match transport::dump_all(states) {
+        Ok(listing) => Ok(listing),
+        Err(transport::Failure::Unavailable(reason)) => {
+            let sockets = proctcp::read(states)?;
+            Ok(Listing { sockets, degraded: Some(Degraded::NoSockDiag { reason }) })
+        }
+        Err(transport::Failure::Failed(error)) => Err(error),
+    }
+}

@@ -1,0 +1,8 @@
+//! Owns: events as lines.
+//! Must not know: where events come from, where lines go.
+
+mod json;
+mod text;
+
+pub use json::Json;
+pub use text::Text;

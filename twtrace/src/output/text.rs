@@ -1,0 +1,138 @@
+//! Owns: an event as one line for people, under 100 columns.
+//! Must not know: where events come from, where lines go.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::clock::Clock;
+use crate::escape::{fit, printable};
+use crate::event::{Conn, Event, Kind, Opener, Process, Via};
+
+/// Columns of a line.
+const COLUMNS: usize = 99;
+const PROCESS_COLUMNS: usize = 17;
+const CONN_COLUMNS: usize = 34;
+
+/// Writes events as text.
+#[derive(Debug)]
+pub struct Text {
+    clock: Clock,
+    zone: jiff::tz::TimeZone,
+    wide: bool,
+    line: String,
+}
+
+impl Text {
+    /// A writer whose times are read off `clock` and shown in the machine's time zone. `wide` lines are never cut.
+    pub fn new(clock: Clock, wide: bool) -> Self {
+        Self { clock, zone: jiff::tz::TimeZone::system(), wide, line: String::new() }
+    }
+
+    /// The line above the columns.
+    pub fn header(&self) -> String {
+        format!("{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n", "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE")
+    }
+
+    /// Appends `event` and a newline to `out`.
+    pub fn line(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        self.time(event.mono_ns, &mut line);
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {:8} ", event.kind);
+        let who = match (&event.owner, event.kind) {
+            (_, Kind::Lost) => String::new(),
+            (Some(owner), _) => process(owner),
+            (None, _) => "unknown".to_owned(),
+        };
+        let shown = if self.wide { who.into() } else { fit(&who, PROCESS_COLUMNS) };
+        let _ = write!(line, "{shown:PROCESS_COLUMNS$} ");
+        let conn = event.conn.as_ref().map(|conn| self.conn(conn, event.kind)).unwrap_or_default();
+        let _ = write!(line, "{conn:CONN_COLUMNS$} ");
+        detail(event, &mut line);
+        let text = line.trim_end();
+        let text = if self.wide { text.into() } else { fit(text, COLUMNS) };
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'\n');
+        self.line = line;
+    }
+
+    fn time(&self, mono_ns: u64, line: &mut String) {
+        let wall_ns = self.clock.wall_ns(mono_ns);
+        let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+        let _ = write!(line, "{}", time.to_zoned(self.zone.clone()).strftime("%H:%M:%S.%3f"));
+    }
+
+    fn conn(&self, conn: &Conn, kind: Kind) -> String {
+        let local = self.end(conn.saddr, conn.sport);
+        if kind == Kind::BindFailed {
+            return local;
+        }
+        format!("{local} > {}", self.end(conn.daddr, conn.dport))
+    }
+
+    fn end(&self, address: IpAddr, port: u16) -> String {
+        let port = if port == 0 { "*".to_owned() } else { port.to_string() };
+        match address {
+            IpAddr::V4(address) => format!("{address}:{port}"),
+            // Both ends of the longest pair still fit beside the process.
+            IpAddr::V6(address) if self.wide => format!("[{address}]:{port}"),
+            IpAddr::V6(address) => format!("[{}]:{port}", middle(&address.to_string(), 17)),
+        }
+    }
+}
+
+/// Cuts the middle out of an address: its network and its host part say more.
+fn middle(address: &str, width: usize) -> String {
+    if address.len() <= width {
+        return address.to_owned();
+    }
+    let half = (width - 1) / 2;
+    format!("{}…{}", &address[..half], &address[address.len() - half..])
+}
+
+fn process(owner: &Process) -> String {
+    format!("{}/{}", owner.pid, printable(&owner.comm.text()))
+}
+
+fn detail(event: &Event, line: &mut String) {
+    let _ = match event.kind {
+        Kind::Created => {
+            let seconds = f64::from(event.timeout_ms.unwrap_or(0)) / 1000.0;
+            let substate = event.substate.map_or("", super::super::event::Substate::word);
+            write!(line, "{} {substate} {seconds:.0}s", event.role).and_then(|()| owner_note(event, line))
+        }
+        Kind::Overflow => write!(line, "{} no TIME_WAIT: table full", event.role),
+        Kind::Ended => {
+            let reason = event.reason.map_or("", super::super::event::Reason::word);
+            let life = event.lifetime_ns.map(|ns| format!(" {:.1}s", ns as f64 / 1e9)).unwrap_or_default();
+            write!(line, "{reason}{life}")
+        }
+        Kind::ConnectFailed | Kind::BindFailed => {
+            write!(line, "{}", event.errno.map_or("", super::super::event::Errno::word))
+        }
+        Kind::Lost => {
+            let loss = event.loss.unwrap_or_default();
+            write!(
+                line,
+                "{} events lost ({} created, {} ended), {} owners, {} runs",
+                loss.events(),
+                loss.created,
+                loss.ended,
+                loss.owners,
+                loss.missed_runs
+            )
+        }
+    };
+}
+
+/// Says how the owner is known where it is not by its own close().
+fn owner_note(event: &Event, line: &mut String) -> std::fmt::Result {
+    match (event.via, &event.opener) {
+        (Some(Via::Close) | None, Some(Opener { pid, .. })) if Some(*pid) != event.owner.map(|owner| owner.pid) => {
+            write!(line, " opener {pid}")
+        }
+        (Some(Via::Close) | None, _) => Ok(()),
+        (Some(via), _) => write!(line, " via {via}"),
+    }
+}

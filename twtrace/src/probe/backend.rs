@@ -1,0 +1,170 @@
+//! Owns: which programs make up each backend, and where each is attached.
+//! Must not know: how they are loaded.
+
+use super::config::Kernel;
+
+/// A set of hooks that tells every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// fentry and fexit on the kernel's functions.
+    Fentry,
+    /// kprobes and kretprobes on the same functions.
+    Kprobe,
+    /// Tracepoints only.
+    Tracepoint,
+}
+
+impl Backend {
+    /// All of them, best first.
+    pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
+    /// Its name on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// Its number in [`twtrace_common::config::Config`].
+    pub(super) const fn number(self) -> u32 {
+        match self {
+            Self::Fentry => twtrace_common::config::BACKEND_FENTRY,
+            Self::Kprobe => twtrace_common::config::BACKEND_KPROBE,
+            Self::Tracepoint => twtrace_common::config::BACKEND_TRACEPOINT,
+        }
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl std::str::FromStr for Backend {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|backend| backend.word() == word)
+            .ok_or_else(|| format!("'{}' is not one of auto, fentry, kprobe, tracepoint", crate::escape::printable(word)))
+    }
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    /// A BTF-typed tracepoint.
+    Btf(&'static str),
+    /// The entry of a kernel function.
+    Fentry(&'static str),
+    /// The exit of a kernel function.
+    Fexit(&'static str),
+    /// kprobe or kretprobe, as the program says.
+    Kprobe(&'static str),
+    /// A system call's tracepoint.
+    Syscall(&'static str),
+}
+
+impl Point {
+    /// What is hooked, for messages.
+    pub(super) fn target(self) -> &'static str {
+        match self {
+            Self::Btf(name) | Self::Fentry(name) | Self::Fexit(name) | Self::Kprobe(name) | Self::Syscall(name) => name,
+        }
+    }
+}
+
+/// What is missing when a program cannot be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// The backend cannot do without it.
+    Required,
+    /// Without it this is not known.
+    Optional(&'static str),
+}
+
+/// One program of a backend.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hook {
+    pub(super) program: &'static str,
+    pub(super) point: Point,
+    pub(super) need: Need,
+}
+
+const OPENER: Need = Need::Optional("the opener of accepted connections");
+const CONNECT: Need = Need::Optional("connect_failed events");
+const CONNECT6: Need = Need::Optional("connect_failed events of IPv6 sockets");
+const BIND: Need = Need::Optional("bind_failed events");
+
+const fn hook(program: &'static str, point: Point, need: Need) -> Hook {
+    Hook { program, point, need }
+}
+
+/// The backend's programs in the order in which they are attached: owners before births, births before ends.
+pub(super) fn hooks(backend: Backend, kernel: &Kernel) -> Vec<Hook> {
+    let state = hook("inet_sock_set_state", Point::Btf("inet_sock_set_state"), Need::Required);
+    let mut hooks = vec![state];
+    match backend {
+        Backend::Fentry => hooks.extend(fentry(kernel)),
+        Backend::Kprobe => hooks.extend(kprobe(kernel)),
+        Backend::Tracepoint => hooks.extend(tracepoint()),
+    }
+    hooks
+}
+
+fn fentry(kernel: &Kernel) -> [Hook; 7] {
+    use Need::Required;
+    use Point::{Fentry, Fexit};
+    let accept = if kernel.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
+    let dance = kernel.hashdance();
+    let dance_program = if dance == SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
+    [
+        hook(accept, Fexit("inet_csk_accept"), OPENER),
+        hook("fe_tcp_time_wait", Fentry("tcp_time_wait"), Required),
+        hook(dance_program, Fentry(dance), Required),
+        hook("fe_kill", Fentry("inet_twsk_kill"), Required),
+        hook("fe_connect4", Fexit("inet_hash_connect"), CONNECT),
+        hook("fe_connect6", Fexit("inet6_hash_connect"), CONNECT6),
+        hook("fe_get_port", Fexit("inet_csk_get_port"), BIND),
+    ]
+}
+
+fn kprobe(kernel: &Kernel) -> [Hook; 8] {
+    use Need::Required;
+    use Point::Kprobe;
+    let dance = kernel.hashdance();
+    let dance_program = if dance == SCHEDULE { "kp_hashdance_schedule" } else { "kp_hashdance" };
+    [
+        hook("krp_accept", Kprobe("inet_csk_accept"), OPENER),
+        hook("kp_tcp_time_wait", Kprobe("tcp_time_wait"), Required),
+        hook(dance_program, Kprobe(dance), Required),
+        hook("kp_kill", Kprobe("inet_twsk_kill"), Required),
+        hook("krp_connect", Kprobe("inet_hash_connect"), CONNECT),
+        hook("krp_connect", Kprobe("inet6_hash_connect"), CONNECT6),
+        hook("kp_get_port", Kprobe("inet_csk_get_port"), BIND),
+        hook("krp_get_port", Kprobe("inet_csk_get_port"), BIND),
+    ]
+}
+
+fn tracepoint() -> [Hook; 9] {
+    use Need::Required;
+    use Point::{Btf, Syscall};
+    [
+        hook("tp_exit_accept", Syscall("sys_exit_accept4"), OPENER),
+        hook("tp_exit_accept", Syscall("sys_exit_accept"), OPENER),
+        hook("tp_timer_start", Btf("timer_start"), Required),
+        hook("tp_timer_cancel", Btf("timer_cancel"), Required),
+        hook("tp_timer_expire_entry", Btf("timer_expire_entry"), Required),
+        hook("tp_enter_bind", Syscall("sys_enter_bind"), BIND),
+        hook("tp_exit_bind", Syscall("sys_exit_bind"), BIND),
+        hook("tp_enter_listen", Syscall("sys_enter_listen"), BIND),
+        hook("tp_exit_listen", Syscall("sys_exit_listen"), BIND),
+    ]
+}
+
+/// The hashdance of 6.12 and later, which arms the timer itself.
+pub(super) const SCHEDULE: &str = "inet_twsk_hashdance_schedule";

@@ -1,0 +1,252 @@
+//! Owns: one attempt to load and attach a backend, and what its failure means.
+//! Must not know: which backend to try next.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+
+use super::backend::{Hook, Need, Point, hooks};
+use super::config::Kernel;
+use super::counters::Counters;
+use super::{Backend, Fallback, Options, Why, log, object};
+
+/// An attached backend.
+pub(super) struct Loaded {
+    pub(super) attached: Attached,
+    pub(super) ring: RingBuf<MapData>,
+    pub(super) counters: Counters,
+    /// What this backend cannot do here.
+    pub(super) notes: Vec<Fallback>,
+}
+
+/// What keeps the hooks attached.
+pub(super) struct Attached {
+    ebpf: Ebpf,
+    _log: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Attached {
+    pub(super) fn seed_listeners(&mut self, ports: impl IntoIterator<Item = (u32, u16)>) {
+        let Some(map) = self.ebpf.map_mut("LISTENERS") else { return };
+        let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
+        for (netns, port) in ports {
+            // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
+            let _ = map.insert([netns, u32::from(port)], 1, 0);
+        }
+    }
+}
+
+/// Loads and attaches `backend`.
+///
+/// # Errors
+/// What did not work, with the reason.
+pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Result<Loaded, Fallback> {
+    if backend == Backend::Tracepoint {
+        if let Err(hidden) = &kernel.symbols {
+            return Err(whole(backend, Why::Symbols(hidden.clone())));
+        }
+    }
+    // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
+    match attempt(backend, kernel, options, true) {
+        Err(fallback) if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == "inet_sock_set_state" => {
+            attempt(backend, kernel, options, false)
+        }
+        done => done,
+    }
+}
+
+fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -> Result<Loaded, Fallback> {
+    let mut ebpf = create(backend, kernel, options, cookie)?;
+    let mut notes = Vec::new();
+    if let Err(hidden) = &kernel.symbols {
+        let without = Some("the reason of TIME_WAIT sockets that end early (shown as unknown)");
+        notes.push(Fallback { backend, hook: "kallsyms", without, why: Why::Symbols(hidden.clone()) });
+    }
+    // Taken first: the programs hold on to their maps.
+    let ring = map(&mut ebpf, "EVENTS", backend)?;
+    let ring = RingBuf::try_from(ring).map_err(|error| object_fallback(backend, &error))?;
+    let loss = map(&mut ebpf, "LOSS", backend)?;
+    let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
+    let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
+    let hooks = hooks(backend, kernel);
+    for hook in &hooks {
+        match (attach_one(&mut ebpf, hook, kernel), hook.need) {
+            (Ok(()), _) => {}
+            (Err(why), Need::Required) => {
+                return Err(Fallback { backend, hook: hook.point.target(), without: None, why });
+            }
+            (Err(why), Need::Optional(without)) => {
+                notes.push(Fallback { backend, hook: hook.point.target(), without: Some(without), why });
+            }
+        }
+    }
+    let programs = hooks.iter().filter_map(|hook| descriptor(&ebpf, hook.program)).collect();
+    Ok(Loaded { attached: Attached { ebpf, _log: log }, ring, counters: Counters::new(loss, programs), notes })
+}
+
+fn create(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -> Result<Ebpf, Fallback> {
+    let config = kernel.config(backend, options, cookie);
+    let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
+    let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
+    raise_memlock();
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&kernel.btf))
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global("CONFIG", twtrace_common::bytes_of(&config), true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("EVENTS", options.ring_bytes);
+    if options.filter.track_live {
+        loader.map_max_entries("LIVE", options.live_entries);
+    }
+    loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
+}
+
+/// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
+fn raise_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid rlimit.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+fn map(ebpf: &mut Ebpf, name: &str, backend: Backend) -> Result<Map, Fallback> {
+    ebpf.take_map(name).ok_or_else(|| whole(backend, Why::Object(format!("it has no map {name}"))))
+}
+
+/// Prints the kernel side's debug log from a thread of its own, for as long as the object lives.
+fn follow_log(ebpf: &mut Ebpf) -> Option<std::thread::JoinHandle<()>> {
+    static LOGGER: log::Stderr = log::Stderr;
+    ::log::set_max_level(::log::LevelFilter::Trace);
+    let mut logger = aya_log::EbpfLogger::init_with_logger(ebpf, &LOGGER).ok()?;
+    let work = move || {
+        loop {
+            let mut poll = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&logger), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd of ours.
+            if unsafe { libc::poll(&raw mut poll, 1, -1) } > 0 {
+                logger.flush();
+            }
+        }
+    };
+    std::thread::Builder::new().name("kernel-log".to_owned()).spawn(work).ok()
+}
+
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> {
+    let program = ebpf
+        .program_mut(hook.program)
+        .ok_or_else(|| Why::Object(format!("it has no program {}", hook.program)))?;
+    let done = match (program, hook.point) {
+        (Program::BtfTracePoint(program), Point::Btf(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FEntry(program), Point::Fentry(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FExit(program), Point::Fexit(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::KProbe(program), Point::Kprobe(name)) => {
+            once(program.load()).and_then(|()| program.attach(name, 0).map(drop))
+        }
+        (Program::TracePoint(program), Point::Syscall(name)) => {
+            once(program.load()).and_then(|()| program.attach("syscalls", name).map(drop))
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    done.map_err(|error| why(&error))
+}
+
+/// One program may be attached at several places; it is loaded for the first.
+fn once(loaded: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match loaded {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => other,
+    }
+}
+
+fn descriptor(ebpf: &Ebpf, name: &str) -> Option<OwnedFd> {
+    let fd = match ebpf.program(name)? {
+        Program::BtfTracePoint(program) => program.fd(),
+        Program::FEntry(program) => program.fd(),
+        Program::FExit(program) => program.fd(),
+        Program::KProbe(program) => program.fd(),
+        Program::TracePoint(program) => program.fd(),
+        _ => return None,
+    };
+    fd.ok()?.as_fd().try_clone_to_owned().ok()
+}
+
+fn whole(backend: Backend, why: Why) -> Fallback {
+    Fallback { backend, hook: "", without: None, why }
+}
+
+/// The object itself, not one of its programs, could not be made.
+fn object_fallback(backend: Backend, error: &(dyn std::error::Error + 'static)) -> Fallback {
+    let denied = matches!(errno(error), Some(libc::EPERM | libc::EACCES));
+    let text = chain(error);
+    whole(backend, if denied { Why::NotPermitted(text) } else { Why::Object(text) })
+}
+
+/// Reads a reason out of what the kernel said.
+fn why(error: &ProgramError) -> Why {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
+        let said = last_lines(&log);
+        if !said.is_empty() {
+            return Why::Verifier(said);
+        }
+        return by_errno(io_error.raw_os_error(), io_error.to_string());
+    }
+    by_errno(errno(error), chain(error))
+}
+
+fn by_errno(errno: Option<i32>, text: String) -> Why {
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text),
+        Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
+        _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,
+        _ => Why::Other(text),
+    }
+}
+
+/// The last lines of a verifier log that say something, its statistics left out.
+fn last_lines(log: &str) -> String {
+    let useful = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty()
+            && !line.starts_with("processed ")
+            && !line.starts_with("verification time")
+            && !line.starts_with("stack depth")
+    };
+    let lines: Vec<&str> = log.lines().filter(useful).collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
+}
+
+/// The errno somewhere in an error's chain.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = error.source();
+    }
+    text
+}

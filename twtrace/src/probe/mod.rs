@@ -1,0 +1,146 @@
+//! Owns: the kernel side from here: loading it, attaching it, draining its ring, counting what it lost. The only part
+//! of twtrace that knows aya.
+//! Must not know: what an event means, who reads it.
+
+mod backend;
+mod config;
+mod counters;
+mod load;
+mod log;
+mod object;
+mod reason;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{MapData, RingBuf};
+
+pub use backend::Backend;
+pub use reason::{Cannot, Fallback, Why};
+
+use crate::event::Loss;
+use crate::filter::KernelFilter;
+
+/// How the kernel side is to be set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This backend and no other; `None`: the best that works.
+    pub backend: Option<Backend>,
+    /// What travels.
+    pub filter: KernelFilter,
+    /// Size of the ring buffer in bytes; rounded up to a power of two of pages.
+    pub ring_bytes: u32,
+    /// How many live sockets can be followed when a filter asks for the owner.
+    pub live_entries: u32,
+    /// Turns the kernel side's debug log on.
+    pub debug_log: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            filter: KernelFilter::default(),
+            ring_bytes: 8 << 20,
+            live_entries: 262_144,
+            debug_log: false,
+        }
+    }
+}
+
+/// The kernel side, attached. Everything it loaded goes away with it, whatever kills the process: links and programs
+/// are held by file descriptors alone.
+pub struct Probe {
+    attached: Option<load::Attached>,
+    ring: RingBuf<MapData>,
+    counters: counters::Counters,
+    backend: Backend,
+    fallbacks: Vec<Fallback>,
+}
+
+impl Probe {
+    /// Loads and attaches the best backend that works here, or the one that is asked for.
+    ///
+    /// # Errors
+    /// When none does; says why, for each that was tried.
+    pub fn attach(options: &Options) -> Result<Self, Cannot> {
+        let kernel = config::Kernel::look()?;
+        let candidates = match options.backend {
+            Some(backend) => vec![backend],
+            None => Backend::ALL.to_vec(),
+        };
+        let mut fallbacks = Vec::new();
+        for backend in candidates {
+            match load::attach(backend, &kernel, options) {
+                Ok(loaded) => {
+                    fallbacks.extend(loaded.notes);
+                    return Ok(Self {
+                        attached: Some(loaded.attached),
+                        ring: loaded.ring,
+                        counters: loaded.counters,
+                        backend,
+                        fallbacks,
+                    });
+                }
+                Err(fallback) => fallbacks.push(fallback),
+            }
+        }
+        Err(Cannot::NoBackend(fallbacks))
+    }
+
+    /// The backend in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// What was tried and did not work, and what the backend in use cannot do here.
+    pub fn fallbacks(&self) -> &[Fallback] {
+        &self.fallbacks
+    }
+
+    /// Becomes readable when much is waiting in the ring. A little is not announced: look on a tick as well.
+    pub fn readable(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    /// Hands every record that is in the ring to `sink`, oldest first, up to `most`. Says whether the ring is empty now.
+    pub fn drain(&mut self, most: usize, mut sink: impl FnMut(&[u8])) -> bool {
+        for _ in 0..most {
+            match self.ring.next() {
+                Some(record) => sink(&record),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// All that the kernel side has lost since it was attached.
+    pub fn loss(&mut self) -> Loss {
+        self.counters.read()
+    }
+
+    /// Tells the kernel side of ports that somebody listened on before it was attached.
+    pub fn seed_listeners(&mut self, ports: impl IntoIterator<Item = (u32, u16)>) {
+        if let Some(attached) = &mut self.attached {
+            attached.seed_listeners(ports);
+        }
+    }
+
+    /// Detaches every hook. What is in the ring stays there to be drained.
+    pub fn detach(&mut self) {
+        self.counters.freeze();
+        self.attached = None;
+    }
+}
+
+/// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
+///
+/// # Errors
+/// Where not even that can be tried (no privilege, no BTF).
+pub fn survey() -> Result<Vec<(Backend, Result<Vec<Fallback>, Fallback>)>, Cannot> {
+    let kernel = config::Kernel::look()?;
+    let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
+    Ok(Backend::ALL
+        .iter()
+        .map(|backend| (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes)))
+        .collect())
+}

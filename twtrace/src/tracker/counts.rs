@@ -1,0 +1,61 @@
+//! Owns: how many events of each kind there were.
+//! Must not know: over what they are counted.
+
+use crate::event::{Event, Kind, Loss, Reason};
+
+/// Counts of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// TIME_WAIT sockets made.
+    pub created: u64,
+    /// TIME_WAIT sockets gone, by [`Reason`] in the order of `Reason::ALL`.
+    pub ended_by: [u64; Reason::ALL.len()],
+    /// TIME_WAIT sockets refused.
+    pub overflow: u64,
+    /// connect() failures.
+    pub connect_failed: u64,
+    /// bind() and listen() failures.
+    pub bind_failed: u64,
+    /// What was lost.
+    pub loss: Loss,
+}
+
+impl Counts {
+    /// Counts one event.
+    pub fn add(&mut self, event: &Event) {
+        match event.kind {
+            Kind::Created => self.created += 1,
+            Kind::Ended => self.ended_by[event.reason.unwrap_or(Reason::Unknown) as usize] += 1,
+            Kind::Overflow => self.overflow += 1,
+            Kind::ConnectFailed => self.connect_failed += 1,
+            Kind::BindFailed => self.bind_failed += 1,
+            Kind::Lost => self.lose(&event.loss.unwrap_or_default()),
+        }
+    }
+
+    fn lose(&mut self, loss: &Loss) {
+        let all = &mut self.loss;
+        all.created += loss.created;
+        all.ended += loss.ended;
+        all.overflow += loss.overflow;
+        all.connect_failed += loss.connect_failed;
+        all.bind_failed += loss.bind_failed;
+        all.owners += loss.owners;
+        all.missed_runs += loss.missed_runs;
+    }
+
+    /// TIME_WAIT sockets gone, for whatever reason.
+    pub fn ended(&self) -> u64 {
+        self.ended_by.iter().sum()
+    }
+
+    /// TIME_WAIT sockets gone for one reason.
+    pub fn ended_for(&self, reason: Reason) -> u64 {
+        self.ended_by[reason as usize]
+    }
+
+    /// Events of all kinds, `lost` left out.
+    pub fn events(&self) -> u64 {
+        self.created + self.ended() + self.overflow + self.connect_failed + self.bind_failed
+    }
+}

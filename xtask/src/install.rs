@@ -1,0 +1,176 @@
+//! `cargo xtask install`: what the tests need on a Debian machine, and only what is not there yet.
+//!
+//! Owns: the lists of packages and tools. Must not know: what the tests do with them.
+
+use crate::ebpf::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
+use crate::{project, sh};
+use anyhow::{Context, Result, bail};
+use std::process::Command;
+
+/// Packages that tests cannot do without, and a program by which each is known to be there.
+const NEEDED: [(&str, &str); 6] = [
+    ("qemu-system-x86", "qemu-system-x86_64"),
+    ("iproute2", "ss"),
+    ("xz-utils", "xz"),
+    ("nginx-light", "nginx"),
+    ("apache2-utils", "ab"),
+    ("bpftool", "bpftool"),
+];
+
+/// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without
+/// the keyring kernels cannot be fetched, without libbpf-tools `bench` has nothing to compare with.
+const WELCOME: [&str; 6] = [
+    "debian-archive-keyring",
+    "libbpf-tools",
+    "rustc-web",
+    "cargo-web",
+    "libstd-rust-web-dev-bpf",
+    "rust-web-src",
+];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn main(_: &Args) -> Result<()> {
+    rustup_components()?;
+    let needed =
+        NEEDED.iter().filter(|(_, program)| sh::which(program).is_none()).map(|(package, _)| *package);
+    let needed: Vec<&str> = needed.collect();
+    if sh::which("apt-get").is_none() {
+        if !needed.is_empty() {
+            bail!("this is no Debian; install what Debian has in these packages: {}", needed.join(", "));
+        }
+        println!("install: no apt-get here; everything that tests cannot do without is there");
+        return Ok(());
+    }
+    let mut apt = Apt { updated: false };
+    apt.install(&needed)?;
+    if needed.contains(&"nginx-light") {
+        stop_nginx();
+    }
+    let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_installed(package)).collect();
+    apt.install_what_there_is(&welcome)?;
+    match debian_llvm_major() {
+        Some(llvm) => bpf_linker(&mut apt, llvm),
+        None => {
+            println!("install: no distribution's rustc for BPF, so no bpf-linker for it");
+            Ok(())
+        }
+    }
+}
+
+/// A minimal rustup has neither.
+fn rustup_components() -> Result<()> {
+    for (component, program) in [("clippy", "cargo-clippy"), ("rustfmt", "cargo-fmt")] {
+        let there =
+            Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+        if there {
+            continue;
+        }
+        if sh::which("rustup").is_none() {
+            bail!("there is no {program}; install {component} from where your Rust came from");
+        }
+        sh::run(Command::new("rustup").args(["component", "add", component]))?;
+    }
+    Ok(())
+}
+
+/// bpf-linker must be of the LLVM that the compiler has; it goes under the target folder, not among the user's tools.
+fn bpf_linker(apt: &mut Apt, llvm: u32) -> Result<()> {
+    if let Some((path, _)) = linkers().iter().find(|(_, version)| version == BPF_LINKER_VERSION) {
+        println!("install: bpf-linker {BPF_LINKER_VERSION} is there: {}", path.display());
+        let objcopy = format!("llvm-{llvm}");
+        return if is_installed(&objcopy) { Ok(()) } else { apt.install(&[&objcopy]) };
+    }
+    let development = format!("llvm-{llvm}-dev");
+    if !is_installed(&development) {
+        apt.install(&[&development])?;
+    }
+    let root = project::target_dir().join("tools");
+    let mut command = Command::new("cargo");
+    command.args(["install", "bpf-linker", "--quiet", "--locked", "--version", BPF_LINKER_VERSION]);
+    command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(root);
+    command.env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
+    // Flags for our own crates are none of its business.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    sh::run(&mut command)
+}
+
+fn is_installed(package: &str) -> bool {
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat", "${db:Status-Status}", package]);
+    query.output().is_ok_and(|output| output.status.success() && output.stdout == b"installed")
+}
+
+/// The machine's own apt; its lists are brought up to date once, and only where something is missing.
+struct Apt {
+    updated: bool,
+}
+
+impl Apt {
+    fn update(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.updated, true) {
+            return Ok(());
+        }
+        let update = sh::run(sh::as_root("env")?.args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "update",
+            "--quiet",
+        ]));
+        if let Err(error) = update {
+            // Sources that have nothing to do with us may be out of reach; what we need may be there all the same.
+            eprintln!("install: going on with the package lists there are: {error:#}");
+        }
+        Ok(())
+    }
+
+    fn install(&mut self, packages: &[&str]) -> Result<()> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        self.update()?;
+        let mut command = sh::as_root("env")?;
+        // RUNLEVEL=1: what a package would start as a service is not to be started (System V; for systemd see below).
+        command.args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "RUNLEVEL=1",
+            "apt-get",
+            "install",
+            "--yes",
+            "--quiet",
+        ]);
+        command.args(["--no-install-recommends"]).args(packages);
+        sh::run(&mut command).with_context(|| format!("install by hand: {}", packages.join(" ")))
+    }
+
+    fn install_what_there_is(&mut self, packages: &[&str]) -> Result<()> {
+        if packages.is_empty() {
+            return Ok(());
+        }
+        self.update()?;
+        let (there, missing): (Vec<&str>, Vec<&str>) = packages.iter().partition(|package| {
+            let mut show = Command::new("apt-cache");
+            show.args(["show", "--no-all-versions", package])
+                .output()
+                .is_ok_and(|output| output.status.success())
+        });
+        for package in missing {
+            println!("install: this machine's archives have no {package}; going on without");
+        }
+        self.install(&there)
+    }
+}
+
+/// nginx is wanted as a program; its package starts it as a service on port 80.
+fn stop_nginx() {
+    let stop: &[&str] = if std::path::Path::new("/run/systemd/system").exists() {
+        &["systemctl", "disable", "--now", "nginx"]
+    } else {
+        &["service", "nginx", "stop"]
+    };
+    if let Err(error) = sh::as_root(stop[0]).and_then(|mut command| sh::run(command.args(&stop[1..]))) {
+        eprintln!("install: the nginx service may be running: {error:#}");
+    }
+}

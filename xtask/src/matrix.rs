@@ -1,0 +1,210 @@
+//! The table of kernels and backends.
+//!
+//! Owns: how results of many runs are added up and shown. Must not know: where they come from.
+
+use crate::scenarios::{Outcome, Run, Tally};
+use std::collections::BTreeMap;
+
+/// How one backend did on one kernel.
+#[derive(Clone, Debug)]
+pub(crate) enum Cell {
+    /// The scenarios ran.
+    Ran(Run),
+    /// The backend does not work there, as is known; the reason.
+    Cannot(String),
+    /// The run itself failed; why.
+    Broken(String),
+}
+
+impl Cell {
+    fn tally(&self) -> Tally {
+        match self {
+            Cell::Ran(run) => run.tally(),
+            Cell::Cannot(_) => Tally { skipped: 1, ..Tally::default() },
+            Cell::Broken(_) => Tally { failed: 1, ..Tally::default() },
+        }
+    }
+}
+
+/// All results, in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Matrix {
+    rows: Vec<(String, String, Cell)>,
+    problems: Vec<(String, String)>,
+}
+
+impl Matrix {
+    /// Adds a result.
+    pub(crate) fn add(&mut self, kernel: &str, backend: &str, cell: Cell) {
+        self.rows.push((kernel.to_owned(), backend.to_owned(), cell));
+    }
+
+    /// Adds failures of a kernel that are no backend's.
+    pub(crate) fn problems(&mut self, kernel: &str, problems: &[String]) {
+        self.problems.extend(problems.iter().map(|problem| (kernel.to_owned(), problem.clone())));
+    }
+
+    /// Takes over another matrix's results.
+    pub(crate) fn append(&mut self, other: Matrix) {
+        self.rows.extend(other.rows);
+        self.problems.extend(other.problems);
+    }
+
+    /// The sum; a problem and a broken run count as one failure each.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut sum = Tally { failed: self.problems.len() as u64, ..Tally::default() };
+        for (_, _, cell) in &self.rows {
+            sum += cell.tally();
+        }
+        sum
+    }
+
+    /// Markdown: the table, then what was skipped and why, then what failed.
+    pub(crate) fn table(&self) -> String {
+        let mut text =
+            String::from("| kernel | backend | passed | failed | skipped |\n|---|---|---:|---:|---:|\n");
+        for (kernel, backend, cell) in &self.rows {
+            let sum = cell.tally();
+            let row = format!(
+                "| {} | {backend} | {} | {} | {} |\n",
+                plain(kernel),
+                sum.passed,
+                sum.failed,
+                sum.skipped
+            );
+            text.push_str(&row);
+        }
+        text + &list("Skipped", &self.skips()) + &list("Failed", &self.failures())
+    }
+
+    /// One line for each scenario and reason, naming where it was skipped.
+    fn skips(&self) -> Vec<String> {
+        let mut skips: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
+        for (kernel, backend, cell) in &self.rows {
+            match cell {
+                Cell::Broken(_) | Cell::Ran(Run::Cannot(_)) => {}
+                Cell::Cannot(reason) => skips.entry(("all", reason)).or_default().push((kernel, backend)),
+                Cell::Ran(Run::Done { cases, .. }) => {
+                    for case in cases {
+                        if let Outcome::Skipped(reason) = &case.outcome {
+                            skips.entry((&case.name, reason)).or_default().push((kernel, backend));
+                        }
+                    }
+                }
+            }
+        }
+        skips.iter().map(|((name, why), at)| format!("{name}: {why} ({})", self.shortened(at))).collect()
+    }
+
+    /// One line for each failure.
+    fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (kernel, backend, cell) in &self.rows {
+            match cell {
+                Cell::Cannot(_) => {}
+                Cell::Broken(why) | Cell::Ran(Run::Cannot(why)) => {
+                    failures.push(format!("{kernel} {backend}: {why}"))
+                }
+                Cell::Ran(Run::Done { cases, problems }) => {
+                    for case in cases {
+                        if let Outcome::Failed(reasons) = &case.outcome {
+                            failures.push(format!(
+                                "{kernel} {backend}::{}: {}",
+                                case.name,
+                                reasons.join("; ")
+                            ));
+                        }
+                    }
+                    failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
+                }
+            }
+        }
+        failures.extend(self.problems.iter().map(|(kernel, problem)| format!("{kernel}: {problem}")));
+        failures
+    }
+
+    /// Places as people would say them: a kernel alone where all its backends are meant.
+    fn shortened(&self, places: &[(&str, &str)]) -> String {
+        let all = |kernel: &str| self.rows.iter().filter(|(name, _, _)| name == kernel).count();
+        let mut words: Vec<String> = Vec::new();
+        for (kernel, _) in places {
+            let backends: Vec<&str> =
+                places.iter().filter(|(name, _)| name == kernel).map(|(_, b)| *b).collect();
+            let word = match backends.len() {
+                n if n == all(kernel) => (*kernel).to_owned(),
+                _ => format!("{kernel} {}", backends.join(" ")),
+            };
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.join(", ")
+    }
+}
+
+fn list(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let items: String = lines.iter().map(|line| format!("- {}\n", plain(line))).collect();
+    format!("\n{title}:\n\n{items}")
+}
+
+/// Text from a guest's console, without what would act on a terminal or break a table.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || c == '|' { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenarios::Case;
+
+    fn case(name: &str, outcome: Outcome) -> Case {
+        Case { backend: "kprobe".to_owned(), name: name.to_owned(), outcome }
+    }
+
+    fn matrix() -> Matrix {
+        let cases = vec![
+            case("close", Outcome::Passed),
+            case("killed", Outcome::Skipped("no ss -K".to_owned())),
+            case("reset", Outcome::Failed(vec!["1 instead of 2".to_owned()])),
+        ];
+        let mut matrix = Matrix::default();
+        matrix.add(
+            "5.10",
+            "kprobe",
+            Cell::Ran(Run::Done { cases, problems: vec!["exited with 9".to_owned()] }),
+        );
+        matrix.add("5.10", "fentry", Cell::Broken("was not run".to_owned()));
+        matrix.problems("5.10", &["Kernel panic\x1b[2J".to_owned()]);
+        matrix
+    }
+
+    #[test]
+    fn everything_counts_once() {
+        assert_eq!(matrix().tally(), Tally { passed: 1, failed: 4, skipped: 1 });
+    }
+
+    #[test]
+    fn a_kernel_stands_for_all_its_backends() {
+        let matrix = matrix();
+        assert_eq!(matrix.shortened(&[("5.10", "kprobe"), ("5.10", "fentry")]), "5.10");
+        assert_eq!(matrix.shortened(&[("5.10", "kprobe")]), "5.10 kprobe");
+    }
+
+    #[test]
+    fn the_table_names_each_skip_and_each_failure() {
+        let text = matrix().table();
+        assert!(text.contains("| 5.10 | kprobe | 1 | 2 | 1 |\n"), "{text}");
+        assert!(text.contains("- killed: no ss -K (5.10 kprobe)\n"), "{text}");
+        for failure in [
+            "kprobe::reset: 1 instead of 2",
+            "5.10 kprobe: exited with 9",
+            "fentry: was not run",
+            "Kernel panic?[2J",
+        ] {
+            assert!(text.contains(failure), "{failure} in {text}");
+        }
+    }
+}

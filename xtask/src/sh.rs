@@ -1,0 +1,156 @@
+//! Running other programs: say what is run, and fail with its name and the tail of its output.
+//!
+//! Owns: child processes of xtask. Must not know: which programs, and why.
+
+use anyhow::{Context, Result, bail};
+use std::io::{Read, Write};
+use std::process::{Command, ExitStatus, Stdio};
+
+/// Lines of a failed program's output that its error repeats.
+const TAIL_LINES: usize = 15;
+
+/// What a program printed, and how it ended.
+pub(crate) struct Finished {
+    /// Standard output and standard error, in the order they came.
+    pub(crate) text: String,
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+}
+
+/// The command as a user would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let mut line = String::new();
+    for (key, value) in command.get_envs() {
+        if let Some(value) = value.filter(|_| key != "PATH") {
+            line += &format!("{}={} ", key.to_string_lossy(), quoted(&value.to_string_lossy()));
+        }
+    }
+    line += &quoted(&command.get_program().to_string_lossy());
+    for arg in command.get_args() {
+        line.push(' ');
+        line += &quoted(&arg.to_string_lossy());
+    }
+    line
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\x1f', " ").replace('\'', "'\\''"))
+    }
+}
+
+/// Runs it with its output going where ours goes.
+///
+/// # Errors
+/// Where it cannot be started, or ends with anything but 0.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    eprintln!("$ {}", shown(command));
+    let status = command.stdin(Stdio::null()).status().with_context(|| unstartable(command))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs it silently and returns its standard output.
+///
+/// # Errors
+/// Where it cannot be started, or ends with anything but 0; the error holds the tail of its output.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| unstartable(command))?;
+    if !output.status.success() {
+        let all = [output.stdout, output.stderr].concat();
+        bail!("`{}` failed: {}\n{}", shown(command), output.status, tail(&String::from_utf8_lossy(&all)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs it, shows its output as it comes, and keeps it. How it ended is for the caller to judge.
+///
+/// # Errors
+/// Where it cannot be started or read from.
+pub(crate) fn tee(command: &mut Command) -> Result<Finished> {
+    eprintln!("$ {}", shown(command));
+    let (mut reader, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| unstartable(command))?;
+    // The command holds our copies of the pipe's write end: while they live, the read below never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut kept = Vec::new();
+    let mut chunk = [0; 8192];
+    loop {
+        match reader.read(&mut chunk)? {
+            0 => break,
+            n => {
+                kept.extend_from_slice(&chunk[..n]);
+                std::io::stdout().write_all(&chunk[..n])?;
+                std::io::stdout().flush()?;
+            }
+        }
+    }
+    Ok(Finished { text: String::from_utf8_lossy(&kept).into_owned(), status: child.wait()? })
+}
+
+/// The last lines of a text, for error messages.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// A command that runs as root: itself where we are root, through `sudo` where we are not.
+///
+/// # Errors
+/// Where we are not root and there is no `sudo`.
+pub(crate) fn as_root(program: &str) -> Result<Command> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(Command::new(program));
+    }
+    if which("sudo").is_none() {
+        bail!("`{program}` needs root: run this as root, or install sudo");
+    }
+    let mut command = Command::new("sudo");
+    command.arg("--").arg(program);
+    Ok(command)
+}
+
+/// The first executable of that name on `PATH`, and in the folders for administrators, which users' paths lack.
+pub(crate) fn which(name: &str) -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = std::env::var_os("PATH")?;
+    let administrators = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    std::env::split_paths(&path).chain(administrators).map(|dir| dir.join(name)).find(|file| {
+        std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn unstartable(command: &Command) -> String {
+    format!("`{}` cannot be started; `cargo xtask install` installs what is needed", shown(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tee_keeps_both_streams_and_the_status() {
+        let done = tee(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 7"])).unwrap();
+        assert_eq!((done.text.as_str(), done.status.code()), ("out\nerr\n", Some(7)));
+    }
+
+    #[test]
+    fn a_failure_names_the_command_and_repeats_its_last_lines() {
+        let error = read(Command::new("sh").args(["-c", "seq 1 40; exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("seq 1 40") && error.ends_with("39\n40"), "{error}");
+        assert!(!error.contains("\n25\n"), "{error}");
+    }
+
+    #[test]
+    fn shown_quotes_what_a_shell_would_split() {
+        let mut command = Command::new("a b");
+        command.env("K", "v w").args(["x", "it's", ""]);
+        assert_eq!(shown(&command), r#"K='v w' 'a b' x 'it'\''s' ''"#);
+    }
+}

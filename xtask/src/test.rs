@@ -1,0 +1,199 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+//!
+//! Owns: the order of the steps and the sum of their results. Must not know: how a step does its work.
+//!
+//! A failed step does not keep the later ones from running, so that one run shows everything that is wrong.
+
+use crate::matrix::{Cell, Matrix};
+use crate::scenarios::{Run, Tally};
+use crate::{ebpf, install, project, sh, tidy, vm};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Scenarios that run only where they are named: they need a real machine's speed.
+const HEAVY: [&str; 2] = ["load", "starvation"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the guests
+    #[arg(long)]
+    no_vm: bool,
+    /// Only what needs no privilege and installs nothing: tidy, formatting, clippy, the object, unit tests
+    #[arg(long)]
+    quick: bool,
+    /// Write the table of kernels and backends to docs/matrix.md
+    #[arg(long, conflicts_with_all = ["no_vm", "quick"])]
+    write_docs: bool,
+}
+
+/// Runs the command; its last line is the sum of everything.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let mut steps = Steps::default();
+    if !args.quick {
+        steps.run("install", || install::main(&install::Args {}));
+    }
+    steps.run("tidy", || tidy::main(&tidy::Args {}));
+    steps.run("formatting", || cargo(&["fmt", "--all", "--check"]));
+    let clippy = ["clippy", "--quiet", "--locked", "--all-targets", "--", "-D", "warnings"];
+    steps.run("clippy", || cargo(&clippy));
+    let object = steps.run("BPF object", ebpf::check).flatten();
+    steps.run("unit tests", unit_tests).into_iter().for_each(|tally| steps.tally += tally);
+    let mut matrix = Matrix::default();
+    if !args.quick {
+        steps.run("scenarios on this machine", || host(object.as_deref(), &mut matrix));
+    }
+    if !args.quick && !args.no_vm {
+        let guests = || vm::run(&vm::Args::everything(), object.as_deref());
+        steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
+    }
+    steps.tally += matrix.tally();
+    let table = matrix.table();
+    if args.write_docs {
+        steps.run("docs/matrix.md", || write_docs(&table));
+    }
+    println!("\n{table}");
+    for failure in &steps.failures {
+        println!("step failed: {failure}");
+    }
+    println!("{}", steps.tally);
+    if steps.tally.failed > 0 {
+        bail!("{} failed", steps.tally.failed);
+    }
+    Ok(())
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Steps {
+    /// Unit tests and scenarios; a step that failed as such counts as one failure.
+    tally: Tally,
+    failures: Vec<String>,
+}
+
+impl Steps {
+    fn run<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        println!("\n== {name} ==");
+        match step() {
+            Ok(done) => Some(done),
+            Err(error) => {
+                println!("{name} FAILED: {error:#}");
+                self.failures.push(format!("{name}: {error:#}"));
+                self.tally.failed += 1;
+                None
+            }
+        }
+    }
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    sh::run(Command::new("cargo").args(args).current_dir(project::root()))
+}
+
+/// Unit tests of the default members: the kernel side builds for BPF only.
+fn unit_tests() -> Result<Tally> {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--locked", "--no-fail-fast"]).current_dir(project::root());
+    let done = sh::tee(&mut command)?;
+    let tally = test_results(&done.text);
+    if !done.status.success() && tally.failed == 0 {
+        bail!("`{}` failed: {}", sh::shown(&command), done.status);
+    }
+    if tally.passed == 0 {
+        bail!("`{}` ran no test", sh::shown(&command));
+    }
+    Ok(tally)
+}
+
+/// Adds up lines like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`.
+fn test_results(text: &str) -> Tally {
+    let mut sum = Tally::default();
+    for line in text.lines().filter_map(|line| line.trim().strip_prefix("test result: ")) {
+        let count = |word: &str| {
+            let field = line.split(['.', ';']).find_map(|field| field.trim().strip_suffix(word));
+            field.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+        };
+        sum += Tally { passed: count("passed"), failed: count("failed"), skipped: count("ignored") };
+    }
+    sum
+}
+
+/// The scenarios on the kernel that we run on, with whatever backend it allows.
+fn host(object: Option<&Path>, matrix: &mut Matrix) -> Result<()> {
+    let programs = vm::build_programs()?;
+    let kernel = sh::read(Command::new("uname").arg("-r"))?;
+    let kernel = kernel.trim();
+    let label = format!("{kernel} (this machine)");
+    let everything: [&str; 0] = [];
+    for backend in ["auto"].into_iter().chain(vm::BACKENDS) {
+        let cell = host_run(&programs, object, backend, kernel, &everything)?;
+        matrix.add(&label, backend, cell);
+    }
+    let cell = host_run(&programs, object, "auto", kernel, &HEAVY)?;
+    matrix.add(&label, &format!("auto: {}", HEAVY.join(" ")), cell);
+    Ok(())
+}
+
+fn host_run(
+    programs: &Path,
+    object: Option<&Path>,
+    backend: &str,
+    kernel: &str,
+    names: &[&str],
+) -> Result<Cell> {
+    // Through `env`, as sudo passes no variables on.
+    let mut command = sh::as_root("env")?;
+    if let Some(object) = object {
+        command.arg(format!("TWTRACE_BPF_OBJECT={}", object.display()));
+    }
+    command
+        .arg(programs.join("twtrace-scenarios"))
+        .args(["run", "--backend", backend, "--label", kernel])
+        .args(names);
+    let done = sh::tee(&mut command)?;
+    Ok(match Run::judge(&done.text, Some(exit_code(done.status))) {
+        Run::Cannot(reason) => {
+            println!("{backend} cannot run on this machine: {reason}");
+            Cell::Cannot(reason)
+        }
+        run => Cell::Ran(run),
+    })
+}
+
+/// As a shell shows it: 128 and the signal where one ended the program.
+fn exit_code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
+}
+
+fn write_docs(table: &str) -> Result<()> {
+    let path: PathBuf = project::root().join("docs/matrix.md");
+    let text = format!(
+        "# Kernels and backends\n\nWritten by `cargo xtask test --write-docs`: each scenario, with each backend, on \
+         each kernel.\n\n{table}"
+    );
+    std::fs::create_dir_all(project::root().join("docs"))?;
+    std::fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_test_programs_add_up() {
+        let text = "running 3 tests\ntest a ... ok\n\
+            test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+            test result: FAILED. 11 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.50s\n";
+        assert_eq!(test_results(text), Tally { passed: 14, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn a_failed_step_is_counted_and_the_next_one_runs() {
+        let mut steps = Steps::default();
+        assert_eq!(steps.run("bad", || -> Result<()> { bail!("broken") }), None);
+        assert_eq!(steps.run("good", || Ok(7)), Some(7));
+        assert_eq!(steps.failures, ["bad: broken"]);
+        assert_eq!(steps.tally.failed, 1);
+    }
+}

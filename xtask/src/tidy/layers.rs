@@ -1,0 +1,196 @@
+//! Which part of the code may use which.
+//!
+//! Owns: the direction of dependencies, as ARCHITECTURE.md has it: the loader alone knows aya, the full-screen view
+//! alone its drawing library, what is shown does not know where it came from, and the tracker neither reads a clock
+//! nor does I/O. Must not know: what any of these parts do.
+
+use super::Complaint;
+use super::source::Source;
+use proc_macro2::Span;
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+
+/// A crate, and the only folders of userspace that may name it.
+const HOMES: [(&str, &str); 5] = [
+    ("aya", "twtrace/src/probe"),
+    ("aya_obj", "twtrace/src/probe"),
+    ("aya_log", "twtrace/src/probe"),
+    ("ratatui", "twtrace/src/tui"),
+    ("crossterm", "twtrace/src/tui"),
+];
+
+/// Modules that show or store what they are given, whoever probed for it.
+const BLIND_TO_PROBE: [&str; 10] =
+    ["decode", "diff", "doctor", "event", "export", "output", "recording", "report", "tracker", "tui"];
+
+/// What a tracker that can be replayed from a script must not touch; a `*` stands for the rest of a name.
+const NOT_IN_TRACKER: [&str; 11] = [
+    "std::fs",
+    "std::io",
+    "std::process",
+    "std::net::Tcp*",
+    "std::net::Udp*",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "tokio",
+    "nix",
+    "libc",
+    "crate::probe",
+];
+
+/// Complaints about dependencies that point the wrong way.
+pub(super) fn all(source: &Source) -> Vec<Complaint> {
+    let mut paths = Paths::default();
+    paths.visit_file(&source.tree);
+    let mut complaints = Vec::new();
+    for (path, line) in &paths.found {
+        if let Some((name, home)) = wrong_home(source.path, path) {
+            complaints.push(source.complain(*line, format!("`{name}` may be named in {home} only")));
+        }
+        if in_module(source.path, &BLIND_TO_PROBE) && leads_to_probe(path) {
+            complaints.push(
+                source.complain(*line, format!("`{path}`: what shows or stores data must not know probe")),
+            );
+        }
+        if in_module(source.path, &["tracker"]) && NOT_IN_TRACKER.iter().any(|rule| forbids(rule, path)) {
+            complaints.push(
+                source.complain(*line, format!("`{path}`: the tracker reads no clock and does no I/O")),
+            );
+        }
+    }
+    complaints.dedup();
+    complaints
+}
+
+fn wrong_home(file: &str, path: &str) -> Option<(&'static str, &'static str)> {
+    let first = path.split("::").next().unwrap_or_default();
+    let home = HOMES.iter().find(|(name, _)| *name == first)?;
+    (!is_module(file, home.1)).then_some(*home)
+}
+
+/// Whether `file` is `module.rs` or lies under `module/`.
+fn is_module(file: &str, module: &str) -> bool {
+    file.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+fn in_module(file: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| is_module(file, &format!("twtrace/src/{name}")))
+}
+
+fn leads_to_probe(path: &str) -> bool {
+    let mut rest = path.split("::").skip_while(|segment| *segment == "super");
+    let first = rest.next();
+    (first == Some("crate") && rest.next() == Some("probe"))
+        || (path.starts_with("super") && first == Some("probe"))
+}
+
+fn forbids(rule: &str, path: &str) -> bool {
+    match rule.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")),
+    }
+}
+
+/// Every path that the file names, those of `use` items in full.
+#[derive(Default)]
+struct Paths {
+    found: Vec<(String, usize)>,
+}
+
+impl Paths {
+    fn add(&mut self, path: String, span: Span) {
+        self.found.push((path, span.start().line));
+    }
+
+    fn add_use(&mut self, tree: &syn::UseTree, before: &str) {
+        let joined = |name: &syn::Ident| {
+            if before.is_empty() { name.to_string() } else { format!("{before}::{name}") }
+        };
+        match tree {
+            syn::UseTree::Path(path) => self.add_use(&path.tree, &joined(&path.ident)),
+            syn::UseTree::Name(name) if name.ident == "self" => self.add(before.to_owned(), name.span()),
+            syn::UseTree::Name(name) => self.add(joined(&name.ident), name.span()),
+            syn::UseTree::Rename(name) => self.add(joined(&name.ident), name.span()),
+            syn::UseTree::Glob(glob) => self.add(before.to_owned(), glob.span()),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.add_use(item, before)),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.add_use(&item.tree, "");
+    }
+
+    fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
+        self.add(item.ident.to_string(), item.span());
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        // A single segment is a local name, unless it came in by a `use`, which is seen itself.
+        if segments.len() > 1 {
+            self.add(segments.join("::"), path.span());
+        }
+        visit::visit_path(self, path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::look_at;
+
+    fn lines(path: &str, sample: &str) -> Vec<usize> {
+        let text = format!("//! Mentions aya, ratatui and std::fs in words only.\n{sample}");
+        look_at(path, &text).unwrap().into_iter().map(|complaint| complaint.line).collect()
+    }
+
+    #[test]
+    fn aya_is_at_home_in_probe_only() {
+        for sample in [
+            "use aya::Ebpf;\n",
+            "use {std::fmt, aya::maps};\n",
+            "fn f(a: aya::Ebpf) {}\n",
+            "extern crate aya;\n",
+        ] {
+            assert_eq!(lines("twtrace/src/cli/run.rs", sample), [2], "{sample}");
+            assert!(lines("twtrace/src/probe/load.rs", sample).is_empty(), "{sample}");
+            assert!(lines("twtrace/src/probe.rs", sample).is_empty(), "{sample}");
+        }
+        assert_eq!(lines("twtrace/src/prober.rs", "use aya::Ebpf;\n"), [2]);
+        assert!(lines("twtrace-ebpf/src/main.rs", "use aya_ebpf::maps;\n").is_empty());
+        assert_eq!(lines("twtrace/src/report/html.rs", "use ratatui::Frame;\n"), [2]);
+    }
+
+    #[test]
+    fn the_tracker_reads_no_clock_and_does_no_io() {
+        let bad = [
+            "use std::fs;\n",
+            "use std::{fmt, time::{Duration, Instant}};\n",
+            "use std::net::{IpAddr, TcpStream};\n",
+            "fn f() { let _ = std::time::SystemTime::now(); }\n",
+            "use tokio::sync::mpsc;\n",
+            "use std::io::{self, Write};\n",
+            "use crate::probe::Backend;\n",
+        ];
+        for sample in bad {
+            assert!(!lines("twtrace/src/tracker/table.rs", sample).is_empty(), "{sample}");
+        }
+        assert!(lines("twtrace/src/cli/live.rs", "use std::fs;\n").is_empty());
+        let good = "use std::net::IpAddr;\nuse std::time::Duration;\nuse std::fmt;\n";
+        assert!(lines("twtrace/src/tracker/table.rs", good).is_empty());
+    }
+
+    #[test]
+    fn what_shows_data_does_not_know_where_it_came_from() {
+        for sample in [
+            "use crate::probe::Loader;\n",
+            "use super::super::probe::x;\n",
+            "fn f() { crate::probe::run() }\n",
+        ] {
+            assert_eq!(lines("twtrace/src/tui/view.rs", sample), [2], "{sample}");
+        }
+        assert!(lines("twtrace/src/cli/live.rs", "use crate::probe::Loader;\n").is_empty());
+        assert!(lines("twtrace/src/tui/view.rs", "use crate::probed::Loader;\n").is_empty());
+    }
+}

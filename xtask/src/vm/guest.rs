@@ -1,0 +1,118 @@
+//! One guest from start to end: boot it under qemu, follow its console, keep the log, end it when its time is up.
+//!
+//! Owns: the qemu process. Must not know: what the lines on the console mean (`console` does).
+
+use super::console::Console;
+use super::kernels::Kernel;
+use crate::scenarios::Case;
+use crate::{project, sh};
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// What a guest is to run, and for how long it may.
+pub(super) struct Plan {
+    pub(super) backends: Vec<String>,
+    pub(super) scenarios: Vec<String>,
+    pub(super) deadline: Duration,
+}
+
+/// A guest that has ended.
+pub(crate) struct Guest {
+    pub(crate) kernel: Kernel,
+    pub(super) console: Console,
+    pub(crate) log: PathBuf,
+    pub(crate) took: Duration,
+}
+
+/// Boots a kernel and returns when the guest has ended, by itself or by its deadline.
+///
+/// # Errors
+/// Where qemu cannot be started or the log cannot be written.
+pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest> {
+    let dir = project::target_dir().join("vm/logs");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let initrd = tempfile::Builder::new().prefix("initrd-").tempfile_in(&dir)?;
+    std::fs::write(initrd.path(), archive)?;
+    let mut command = qemu(kernel, plan);
+    command.arg("-initrd").arg(initrd.path());
+    let log = dir.join(format!("{}.log", kernel.version));
+    let started = Instant::now();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+    let mut child =
+        Killed(child.with_context(|| format!("`{}`; install qemu-system-x86", sh::shown(&command)))?);
+    let (mut text, in_time) = follow(&mut child.0, kernel, &log, started + plan.deadline)?;
+    if !in_time {
+        // Text, and not a flag, so that the log that is kept says it as well.
+        text += &format!("\n@@guest error was ended after {} s, its deadline\n", plan.deadline.as_secs());
+    }
+    std::fs::write(&log, &text).with_context(|| log.display().to_string())?;
+    Ok(Guest { kernel: kernel.clone(), console: Console::read(&text), log, took: started.elapsed() })
+}
+
+fn qemu(kernel: &Kernel, plan: &Plan) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-smp", "2"]);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+    command.arg("-kernel").arg(&kernel.image);
+    let append = format!(
+        "console=ttyS0 quiet panic=-1 oops=panic twtrace.label={} twtrace.backends={} twtrace.scenarios={}",
+        kernel.label,
+        plan.backends.join(","),
+        plan.scenarios.join(",")
+    );
+    command.arg("-append").arg(append);
+    command
+}
+
+/// Collects the console's text until it ends (`true`) or the deadline is there (`false`).
+fn follow(
+    child: &mut Child,
+    kernel: &Kernel,
+    log: &std::path::Path,
+    deadline: Instant,
+) -> Result<(String, bool)> {
+    let console = child.stdout.take().context("qemu's console")?;
+    let mut kept = std::fs::File::create(log).with_context(|| log.display().to_string())?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n') {
+            // A console that cannot be read any more has ended, as has a receiver that is gone.
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut text = String::new();
+    loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                kept.write_all(&line)?;
+                kept.write_all(b"\n")?;
+                let line = String::from_utf8_lossy(&line);
+                if Case::parse(&line).is_some() || line.starts_with("@@guest begin ") {
+                    println!("{:>5} | {}", kernel.label, line.trim_end().escape_debug());
+                }
+                text += &line;
+                text.push('\n');
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok((text, true)),
+            Err(RecvTimeoutError::Timeout) => return Ok((text, false)),
+        }
+    }
+}
+
+/// A child that does not outlive us, whatever goes wrong.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // Both fail only where it has ended and been waited for.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,216 @@
+//! The kernels to test on: the newest of each of Debian's series, fetched without touching the machine's own apt.
+//!
+//! Owns: the suites, a private apt configuration under target/vm/apt, the unpacked packages under target/vm/kernels.
+//! Must not know: what is done with a kernel.
+
+use super::version;
+use crate::{project, sh};
+use anyhow::{Context, Result, anyhow, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+/// A Debian suite, and the series of kernels that it is asked for.
+struct Suite {
+    series: &'static str,
+    codename: &'static str,
+    /// Lines of its sources.list after `deb [options]`.
+    sources: &'static [&'static str],
+}
+
+const SUITES: [Suite; 4] = [
+    Suite {
+        series: "5.10",
+        codename: "bullseye",
+        sources: &[
+            "http://deb.debian.org/debian bullseye main",
+            "http://deb.debian.org/debian-security bullseye-security main",
+        ],
+    },
+    Suite {
+        series: "6.1",
+        codename: "bookworm",
+        sources: &[
+            "http://deb.debian.org/debian bookworm main",
+            "http://deb.debian.org/debian-security bookworm-security main",
+        ],
+    },
+    Suite {
+        series: "6.12",
+        codename: "trixie",
+        sources: &[
+            "http://deb.debian.org/debian trixie main",
+            "http://deb.debian.org/debian-security trixie-security main",
+        ],
+    },
+    Suite {
+        series: "7.x",
+        codename: "trixie-backports",
+        sources: &["http://deb.debian.org/debian trixie-backports main"],
+    },
+];
+
+/// Fewer kernels than this, and the matrix says too little.
+pub(super) const ENOUGH: usize = 3;
+
+/// Package lists younger than this are used as they are.
+const LISTS_STAY_FRESH: Duration = Duration::from_secs(6 * 3600);
+
+/// An unpacked kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    /// What it was asked for by: `5.10`, `7.x`, or a version.
+    pub(crate) label: String,
+    /// Debian's version, such as `6.1.0-56`.
+    pub(crate) version: String,
+    /// The compressed kernel.
+    pub(super) image: PathBuf,
+    /// Where its modules are, where it came with any.
+    pub(super) modules: Option<PathBuf>,
+}
+
+/// The kernels asked for, all series where none is. One that cannot be had is named on stderr.
+///
+/// # Errors
+/// Where less than three of four series, or not all of those asked for, can be had.
+pub(super) fn get(wanted: &[String]) -> Result<Vec<Kernel>> {
+    let all: Vec<String> = SUITES.iter().map(|suite| suite.series.to_owned()).collect();
+    let (labels, enough) = if wanted.is_empty() { (&all[..], ENOUGH) } else { (wanted, wanted.len()) };
+    let mut kernels = Vec::new();
+    for label in labels {
+        match get_one(label) {
+            Ok(kernel) => kernels.push(kernel),
+            Err(error) => eprintln!("vm: no kernel {label}: {error:#}"),
+        }
+    }
+    if kernels.len() < enough {
+        bail!("{} kernels could be had, {enough} are needed; is deb.debian.org in reach?", kernels.len());
+    }
+    Ok(kernels)
+}
+
+fn get_one(label: &str) -> Result<Kernel> {
+    let suites: Vec<&Suite> = match SUITES.iter().find(|suite| suite.series == label) {
+        Some(suite) => vec![suite],
+        None => SUITES.iter().collect(),
+    };
+    let mut problems = Vec::new();
+    for suite in suites {
+        match from_suite(suite, label) {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => problems.push(format!("{}: {error:#}", suite.codename)),
+        }
+    }
+    let kept = std::fs::read_dir(kernels_dir()).into_iter().flatten().flatten();
+    let kept = kept.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let newest = version::newest(kept.filter(|name| version::belongs(name, label)))
+        .ok_or_else(|| anyhow!("{}", problems.join("; ")))?;
+    eprintln!("vm: kernel {label}: using {newest} from an earlier run ({})", problems.join("; "));
+    unpacked(label, &newest)
+}
+
+fn from_suite(suite: &Suite, label: &str) -> Result<Kernel> {
+    let apt = Apt::new(suite)?;
+    let names =
+        sh::read(apt.command("apt-cache").args(["search", "--names-only", "^linux-.*-cloud-amd64$"]))?;
+    let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let (version, packages) =
+        version::pick(&names, label).ok_or_else(|| anyhow!("it has no cloud kernel of series {label}"))?;
+    if !kernels_dir().join(&version).exists() {
+        apt.unpack(&version, &packages)?;
+    }
+    unpacked(label, &version)
+}
+
+fn kernels_dir() -> PathBuf {
+    project::target_dir().join("vm/kernels")
+}
+
+/// Finds the parts of a kernel that lies under target/vm/kernels.
+fn unpacked(label: &str, version: &str) -> Result<Kernel> {
+    let dir = kernels_dir().join(version);
+    let release = format!("{version}-cloud-amd64");
+    let modules = [dir.join("usr/lib/modules").join(&release), dir.join("lib/modules").join(&release)];
+    let image = [dir.join(format!("boot/vmlinuz-{release}"))]
+        .into_iter()
+        .chain(modules.iter().map(|folder| folder.join("vmlinuz")))
+        .find(|path| path.is_file())
+        .ok_or_else(|| anyhow!("{} holds no vmlinuz; delete it to fetch it again", dir.display()))?;
+    Ok(Kernel {
+        label: label.to_owned(),
+        version: version.to_owned(),
+        image,
+        modules: modules.into_iter().find(|path| path.join("kernel").is_dir()),
+    })
+}
+
+/// apt with its own sources, lists and cache.
+struct Apt {
+    dir: PathBuf,
+}
+
+impl Apt {
+    fn new(suite: &Suite) -> Result<Apt> {
+        let apt = Apt { dir: project::target_dir().join("vm/apt").join(suite.codename) };
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            let path = apt.dir.join(folder);
+            std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+        let options = "[arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+        let list: String = suite.sources.iter().map(|source| format!("deb {options} {source}\n")).collect();
+        std::fs::write(apt.dir.join("sources.list"), list)?;
+        let stamp = apt.dir.join("updated");
+        if !is_fresh(&stamp) {
+            // With `any`, a list that could not be fetched is an error and not a remark.
+            sh::read(apt.command("apt-get").args([
+                "update",
+                "--quiet",
+                "-o",
+                "APT::Update::Error-Mode=any",
+            ]))?;
+            std::fs::write(&stamp, "")?;
+        }
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for (option, value) in [
+            ("Dir::Etc::sourcelist", self.dir.join("sources.list")),
+            ("Dir::Etc::sourceparts", "/dev/null".into()),
+            ("Dir::State::lists", self.dir.join("lists")),
+            ("Dir::Cache", self.dir.join("cache")),
+            ("Acquire::Languages", "none".into()),
+            ("Acquire::Retries", "3".into()),
+            ("APT::Sandbox::User", "".into()),
+        ] {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        }
+        command
+    }
+
+    /// Downloads packages (apt checks their hashes) and unpacks them into one folder, which appears when it is whole.
+    fn unpack(&self, version: &str, packages: &[String]) -> Result<()> {
+        let parent = kernels_dir();
+        std::fs::create_dir_all(&parent)?;
+        let work = tempfile::Builder::new().prefix(".partial-").tempdir_in(&parent)?;
+        eprintln!("vm: fetching {}", packages.join(" "));
+        sh::read(
+            self.command("apt-get").args(["download", "--quiet"]).args(packages).current_dir(work.path()),
+        )?;
+        let root = work.path().join("root");
+        for entry in std::fs::read_dir(work.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ext| ext == "deb") {
+                sh::read(Command::new("dpkg").arg("-x").arg(&path).arg(&root))?;
+            }
+        }
+        let place = parent.join(version);
+        std::fs::rename(&root, &place).with_context(|| place.display().to_string())
+    }
+}
+
+fn is_fresh(stamp: &Path) -> bool {
+    let modified = std::fs::metadata(stamp).and_then(|meta| meta.modified());
+    modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < LISTS_STAY_FRESH))
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask vm`: the scenarios on other kernels, each in a guest under software emulation.
+//!
+//! Owns: which kernels and backends are run, and what may not work where. Must not know: what a scenario does.
+
+mod console;
+mod cpio;
+mod guest;
+mod initramfs;
+mod kernels;
+mod version;
+
+pub(crate) use initramfs::build_programs;
+
+use crate::matrix::{Cell, Matrix};
+use crate::scenarios::Run;
+use anyhow::{Context, Result, bail};
+use guest::{Guest, Plan};
+use kernels::Kernel;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The backends of twtrace, in the order in which `auto` tries them.
+pub(crate) const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
+
+/// What need not work: series of the kernel, backend, and why. All four kernels can do all three.
+const EXPECTED_TO_REFUSE: [(&str, &str, &str); 0] = [];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A kernel: a series (5.10, 6.1, 6.12, 7.x) or a version of Debian's cloud kernel; may be repeated [default: all]
+    #[arg(long = "kernel", value_name = "SERIES|VERSION")]
+    kernels: Vec<String>,
+    /// A backend; may be repeated [default: all]
+    #[arg(long = "backend", value_parser = BACKENDS)]
+    backends: Vec<String>,
+    /// Seconds after which a guest is ended
+    #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
+    deadline: u64,
+    /// How many guests run at a time
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    jobs: usize,
+    /// Scenarios to run [default: all that are not left to be named]
+    scenarios: Vec<String>,
+}
+
+impl Args {
+    /// Every kernel, every backend, every scenario.
+    pub(crate) fn everything() -> Args {
+        Args { kernels: Vec::new(), backends: Vec::new(), deadline: 1200, jobs: 2, scenarios: Vec::new() }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let object = std::env::var_os("TWTRACE_BPF_OBJECT").map(PathBuf::from);
+    let matrix = run(args, object.as_deref())?;
+    println!("\n{}", matrix.table());
+    let tally = matrix.tally();
+    println!("{tally}");
+    if tally.failed > 0 {
+        bail!("{} failed", tally.failed);
+    }
+    Ok(())
+}
+
+/// Runs guests and says how each kernel and backend did.
+///
+/// # Errors
+/// Where guests cannot be prepared or started; failures inside are in the matrix.
+pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<Matrix> {
+    let kernels = kernels::get(&args.kernels)?;
+    let contents = initramfs::Contents::new(&initramfs::build_programs()?, bpf_object)?;
+    let backends: Vec<String> =
+        if args.backends.is_empty() { BACKENDS.map(str::to_owned).to_vec() } else { args.backends.clone() };
+    let plan =
+        Plan { backends, scenarios: args.scenarios.clone(), deadline: Duration::from_secs(args.deadline) };
+    let boot = |kernel: &Kernel| guest::run(kernel, &contents.archive(kernel)?, &plan);
+    let mut matrix = Matrix::default();
+    for (kernel, guest) in kernels.iter().zip(in_parallel(&kernels, args.jobs, boot)) {
+        let guest = guest.with_context(|| format!("kernel {}", kernel.version))?;
+        report(&guest, &plan, &mut matrix);
+    }
+    Ok(matrix)
+}
+
+/// Maps `items`, `jobs` at a time; the results are in the order of the items.
+fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let queue = Mutex::new(items.iter().enumerate());
+    let next = || queue.lock().expect("no thread panics while it takes the next item").next();
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((index, item)) = next() {
+                    let result = work(item);
+                    results.lock().expect("no thread panics while it adds a result").push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("all threads have ended well");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
+    let kernel = guest.console.release.as_deref().unwrap_or(&guest.kernel.version);
+    println!("vm: {kernel} took {} s, log in {}", guest.took.as_secs(), guest.log.display());
+    for note in &guest.console.notes {
+        println!("vm: {kernel}: note: {}", note.escape_debug());
+    }
+    for problem in &guest.console.problems {
+        println!("vm: {kernel}: PROBLEM: {}", problem.escape_debug());
+    }
+    matrix.problems(kernel, &guest.console.problems);
+    for backend in &plan.backends {
+        let cell = match guest.console.runs.iter().find(|(name, _)| name == backend) {
+            None => Cell::Broken("was not run".to_owned()),
+            Some((_, Run::Cannot(reason))) => match expected(&guest.kernel.label, backend) {
+                Some(why) => Cell::Cannot(format!("{reason} ({why})")),
+                None => Cell::Broken(format!("refused, but it should work here: {reason}")),
+            },
+            Some((_, run)) => Cell::Ran(run.clone()),
+        };
+        matrix.add(kernel, backend, cell);
+    }
+}
+
+fn expected(label: &str, backend: &str) -> Option<&'static str> {
+    EXPECTED_TO_REFUSE
+        .iter()
+        .find(|(series, name, _)| version::belongs(label, series) && *name == backend)
+        .map(|(_, _, why)| *why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_the_order_of_the_items() {
+        let items: Vec<u64> = (0..23).collect();
+        assert_eq!(in_parallel(&items, 3, |n| n * 7), items.iter().map(|n| n * 7).collect::<Vec<_>>());
+        assert!(in_parallel(&[] as &[u64], 2, |n| *n).is_empty());
+    }
+}
