@@ -6,13 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 
-/// Substate as /proc/net/tcp prints it (include/net/tcp_states.h).
+/// States as /proc/net/tcp prints them (include/net/tcp_states.h); of a TIME_WAIT socket, the substate.
+pub const ESTABLISHED: u8 = 1;
+/// See [`ESTABLISHED`].
 pub const FIN_WAIT1: u8 = 4;
-/// See [`FIN_WAIT1`].
+/// See [`ESTABLISHED`].
 pub const FIN_WAIT2: u8 = 5;
-/// See [`FIN_WAIT1`].
+/// See [`ESTABLISHED`].
 pub const TIME_WAIT: u8 = 6;
-/// See [`FIN_WAIT1`].
+/// See [`ESTABLISHED`].
+pub const LISTEN: u8 = 10;
+/// See [`ESTABLISHED`].
 pub const CLOSING: u8 = 11;
 
 /// `timer_active` in /proc/net/tcp of a TIME_WAIT socket, whatever its substate (net/ipv4/tcp_ipv4.c,
@@ -56,11 +60,20 @@ pub fn read(process: &str) -> Result<Books> {
 
 /// TIME_WAIT sockets that exist now in the namespace of `process`.
 pub fn live(process: &str) -> Result<u64> {
+    sockstat(process, "tw")
+}
+
+/// Full TCP sockets that exist now in the calling process's namespace, listeners included (IPv4).
+pub fn in_use() -> Result<u64> {
+    sockstat("self", "inuse")
+}
+
+fn sockstat(process: &str, key: &str) -> Result<u64> {
     let sockstat = fs::read_to_string(format!("/proc/{process}/net/sockstat"))?;
     let tcp = sockstat.lines().find(|line| line.starts_with("TCP:")).context("sockstat without TCP")?;
     let mut words = tcp.split_whitespace();
-    words.find(|word| *word == "tw").context("sockstat without tw")?;
-    Ok(words.next().context("sockstat tw without a value")?.parse()?)
+    words.find(|word| *word == key).with_context(|| format!("sockstat without {key}"))?;
+    Ok(words.next().with_context(|| format!("sockstat {key} without a value"))?.parse()?)
 }
 
 /// A line of /proc/net/tcp or tcp6.

@@ -53,7 +53,10 @@ fn shape(kind: &str) -> Option<Shape> {
         "created" => {
             (&["role", "substate", "timeout_ms", "owner_via"], &[OPENER, BYTES, &["cookie"], &["age_ms"]])
         }
-        "ended" => (&["role", "substate", "reason", "owner_via"], &[OPENER, &["cookie"], &["lifetime_ms"]]),
+        // Where the creation was lost, not even that there was no owner is known.
+        "ended" => {
+            (&["role", "substate", "reason"], &[OPENER, &["owner_via"], &["cookie"], &["lifetime_ms"]])
+        }
         "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms"]]),
         "connect_failed" | "bind_failed" => (&["errno", "pid"], &[]),
         _ => return None,
@@ -133,13 +136,8 @@ pub fn incoherent(events: &[Event]) -> Vec<String> {
             Some("created") if alive.insert(place.clone(), event).is_some() => {
                 faults.push(format!("created twice without an end: {}", text(event)));
             }
-            Some("ended") => match alive.remove(&place) {
-                Some(created) => faults.extend(disagree(created, event)),
-                None if event.contains_key("lifetime_ms") => {
-                    faults.push(format!("a lifetime without a creation: {}", text(event)));
-                }
-                None => {}
-            },
+            // Without its creation: it was there before, or a filter kept the creation back.
+            Some("ended") => faults.extend(alive.remove(&place).and_then(|created| disagree(created, event))),
             _ => {}
         }
     }

@@ -6,14 +6,11 @@ use serde_json::json;
 
 use super::{by_client, by_server};
 use crate::actor::close_in_order;
-use crate::books::TIME_WAIT;
+use crate::books::{ESTABLISHED, TIME_WAIT};
 use crate::expect::{Pattern, Want, either_substate};
 use crate::kernel;
 use crate::op::Half;
 use crate::world::World;
-
-/// Any state but a closed one: /proc/net/tcp prints ESTABLISHED as 1.
-const ESTABLISHED: u8 = 1;
 
 /// SIGKILL: the kernel closes what the process had open.
 pub(super) fn killed_process(world: &mut World) -> Result<()> {
