@@ -81,6 +81,10 @@ pub(crate) fn task_passes(task: &Task) -> bool {
             if task.comm[i] != setting!(filter.comm[i]) {
                 return false;
             }
+            // Older kernels leave what a longer name was behind the NUL.
+            if task.comm[i] == 0 {
+                break;
+            }
             i += 1;
         }
     }

@@ -84,7 +84,7 @@ fn process(task: &Task) -> Process {
         uid: task.uid,
         cgroup_id: task.cgroup_id,
         start_ns: task.start_ns,
-        comm: Comm(task.comm),
+        comm: Comm::from_kernel(task.comm),
     }
 }
 
@@ -144,7 +144,7 @@ fn birth(kind: Kind, birth: &Birth) -> Result<Record, DecodeError> {
     event.opener = has(wire::HAS_OPENER).then_some(Opener {
         pid: birth.opener_pid,
         start_ns: birth.opener_start_ns,
-        comm: Comm(birth.opener_comm),
+        comm: Comm::from_kernel(birth.opener_comm),
     });
     event.age_ns = has(wire::HAS_AGE).then_some(birth.age_ns);
     event.bytes_sent = has(wire::HAS_BYTES).then_some(birth.bytes_sent);

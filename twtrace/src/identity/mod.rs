@@ -6,6 +6,7 @@ mod cgroup;
 mod container;
 mod proc;
 
+pub use cgroup::leaf_cgroup_id;
 pub use cache::IdentityCache;
 pub use container::{Container, Runtime, container_of};
 
