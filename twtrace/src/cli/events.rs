@@ -91,6 +91,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let mut view = Lines::new(args.json, args.wide, args.count);
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
+    if summary.unread {
+        return Ok(Outcome::Done);
+    }
     eprintln!("{summary}");
     if let Some(verdict) = &summary.verdict {
         eprintln!("{verdict}");

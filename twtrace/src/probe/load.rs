@@ -203,6 +203,11 @@ fn why(error: &ProgramError) -> Why {
 }
 
 fn by_errno(errno: Option<i32>, text: String) -> Why {
+    let text = match errno {
+        // Rust's "(os error 1)" says nothing that the name does not.
+        Some(number) => text.replace(&format!(" (os error {number})"), ""),
+        None => text,
+    };
     match errno {
         Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,

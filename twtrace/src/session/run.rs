@@ -68,6 +68,7 @@ struct Session<'a> {
     started_ns: u64,
     loss_checked_ns: u64,
     stale: bool,
+    unread: bool,
 }
 
 /// Traces until `view` has had enough, the duration is over, or a signal says so.
@@ -81,7 +82,10 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
         eprintln!("twtrace: {fallback}");
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
-    finish(view.begin(Clock::read()))?;
+    let begun = view.begin(Clock::read()).map(|()| Flow::Go);
+    if written(begun, &mut session.unread)? == Flow::Stop {
+        return session.end(view);
+    }
     if let Some(path) = &options.ready_file {
         std::fs::write(path, b"").map_err(|error| Error::Ready {
             path: crate::escape::printable(&path.to_string_lossy()).into_owned(),
@@ -92,13 +96,15 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     session.end(view)
 }
 
-/// A reader that went away is no failure.
-fn finish(written: std::io::Result<()>) -> Result<Flow, Error> {
-    written.map(|()| Flow::Go).or_else(stop_on_broken_pipe)
-}
-
-fn stop_on_broken_pipe(error: std::io::Error) -> Result<Flow, Error> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(Flow::Stop) } else { Err(Error::Output(error)) }
+/// A reader that went away is no failure; it is noted in `unread`.
+fn written(done: std::io::Result<Flow>, unread: &mut bool) -> Result<Flow, Error> {
+    done.or_else(|error| {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            return Err(Error::Output(error));
+        }
+        *unread = true;
+        Ok(Flow::Stop)
+    })
 }
 
 impl<'a> Session<'a> {
@@ -127,6 +133,7 @@ impl<'a> Session<'a> {
             started_ns,
             loss_checked_ns: started_ns,
             stale: false,
+            unread: false,
         };
         session.take(listing);
         Ok(session)
@@ -178,8 +185,9 @@ impl<'a> Session<'a> {
     fn turn(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
         loop {
             let (empty, flow) = self.drain(view, BATCH)?;
-            if flow == Flow::Stop || finish(view.batch(&self.world))? == Flow::Stop {
-                return Ok(Flow::Stop);
+            let flow = if flow == Flow::Stop { flow } else { self.batch(view)? };
+            if flow == Flow::Stop {
+                return Ok(flow);
             }
             if empty {
                 break;
@@ -198,21 +206,23 @@ impl<'a> Session<'a> {
         Ok(Flow::Go)
     }
 
+    fn batch(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        written(view.batch(&self.world).map(|()| Flow::Go), &mut self.unread)
+    }
+
     fn drain(&mut self, view: &mut dyn View, most: usize) -> Result<(bool, Flow), Error> {
-        let Self { probe, world, identities, options, .. } = self;
+        let Self { probe, world, identities, options, unread, .. } = self;
         let filter = &options.filter;
         let unfiltered = filter.is_empty();
         let mut flow = Ok(Flow::Go);
         let empty = probe.drain(most, |bytes| {
-            if !matches!(flow, Ok(Flow::Go)) {
-                return;
-            }
+            // Taken off the ring it is: the world hears of it even if the view has had enough.
             match decode::decode(bytes) {
                 Ok(Record::Event(mut event)) => {
                     identify(&mut event, identities);
                     world.apply(&mut event);
-                    if unfiltered || filter.passes(&event) {
-                        flow = view.event(&event).or_else(stop_on_broken_pipe);
+                    if matches!(flow, Ok(Flow::Go)) && (unfiltered || filter.passes(&event)) {
+                        flow = written(view.event(&event), unread);
                     }
                 }
                 Ok(Record::Process(process)) => {
@@ -237,7 +247,7 @@ impl<'a> Session<'a> {
         let mut event = Event::new(Kind::Lost, now_ns, None);
         event.loss = Some(news);
         self.world.apply(&mut event);
-        view.event(&event).or_else(stop_on_broken_pipe)
+        written(view.event(&event), &mut self.unread)
     }
 
     /// After a loss: asks the kernel what lives.
@@ -269,7 +279,7 @@ impl<'a> Session<'a> {
             flow = self.list_again(view)?;
         }
         if flow == Flow::Go {
-            finish(view.batch(&self.world))?;
+            self.batch(view)?;
         }
         let loss = self.probe.loss();
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
@@ -279,6 +289,7 @@ impl<'a> Session<'a> {
             counts: *self.world.total(),
             live: self.world.live(),
             loss,
+            unread: self.unread,
             elapsed_ns: clock::mono_ns().saturating_sub(self.started_ns),
             verdict,
         })
