@@ -131,7 +131,8 @@ impl Lines {
             return Ok(());
         }
         // Straight to the descriptor: nothing is held back in a buffer of ours when stdout is a pipe.
-        let written = std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush());
+        let written =
+            std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush());
         self.buffer.clear();
         written
     }

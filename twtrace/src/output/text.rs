@@ -30,7 +30,10 @@ impl Text {
 
     /// The line above the columns.
     pub fn header(&self) -> String {
-        format!("{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n", "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE")
+        format!(
+            "{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n",
+            "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE"
+        )
     }
 
     /// Appends `event` and a newline to `out`.
@@ -129,7 +132,9 @@ fn detail(event: &Event, line: &mut String) {
 /// Says how the owner is known where it is not by its own close().
 fn owner_note(event: &Event, line: &mut String) -> std::fmt::Result {
     match (event.via, &event.opener) {
-        (Some(Via::Close) | None, Some(Opener { pid, .. })) if Some(*pid) != event.owner.map(|owner| owner.pid) => {
+        (Some(Via::Close) | None, Some(Opener { pid, .. }))
+            if Some(*pid) != event.owner.map(|owner| owner.pid) =>
+        {
             write!(line, " opener {pid}")
         }
         (Some(Via::Close) | None, _) => Ok(()),

@@ -227,7 +227,13 @@ impl<'a> Session<'a> {
                 }
                 Ok(Record::Process(process)) => {
                     let comm = Some(&process.comm.0);
-                    identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, clock::mono_ns());
+                    identities.resolve(
+                        process.pid,
+                        process.start_ns,
+                        comm,
+                        process.cgroup_id,
+                        clock::mono_ns(),
+                    );
                 }
                 Err(error) => flow = Err(error.into()),
             }
