@@ -5,10 +5,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{bpf_get_socket_cookie, bpf_ktime_get_ns},
 };
-use twtrace_common::{
-    config::{BACKEND_KPROBE, BACKEND_TRACEPOINT},
-    wire::Tuple,
-};
+use twtrace_common::config::{BACKEND_KPROBE, BACKEND_TRACEPOINT};
 
 use crate::{
     birth::{self, Facts},
@@ -50,8 +47,7 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
             let _ = maps::OPENERS.remove(sk as u64);
             return;
         }
-        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
-        sock::of_sk::<Typed>(sk, &mut conn);
+        let mut conn = sock::of_sk::<Typed>(sk);
         if new == CLOSE {
             closed(sk, old, &mut conn);
         } else {
@@ -111,7 +107,10 @@ unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
     } else if backend == BACKEND_TRACEPOINT {
         // SAFETY: by the caller.
         let (error, sequence) = unsafe {
-            (Typed::load::<i32>(sk, setting!(offsets.sk_err)), Probed::load::<u32>(sk, setting!(offsets.write_seq)))
+            (
+                Typed::load::<i32>(sk, setting!(offsets.sk_err)),
+                Probed::load::<u32>(sk, setting!(offsets.write_seq)),
+            )
         };
         if error == 0 && (conn.tuple.sport == 0 || sequence == 0) {
             failure::connect_failed(conn, failure::EADDRNOTAVAIL);

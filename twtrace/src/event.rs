@@ -144,6 +144,13 @@ words!(Errno, ALL, { AddrNotAvail => "EADDRNOTAVAIL", AddrInUse => "EADDRINUSE" 
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
+    /// From the kernel's bytes. Older kernels leave what a longer name was behind the NUL: that goes, so that equal
+    /// names are equal.
+    pub fn from_kernel(bytes: [u8; 16]) -> Self {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        Self(std::array::from_fn(|at| if at < end { bytes[at] } else { 0 }))
+    }
+
     /// The name's bytes, up to the NUL.
     pub fn bytes(&self) -> &[u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());

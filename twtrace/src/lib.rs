@@ -3,6 +3,8 @@
 //! Data flows one way: kernel → ring → [`decode`] → [`tracker`] → view. See ARCHITECTURE.md.
 
 pub mod btf;
+pub mod cli;
+pub mod clock;
 pub mod decode;
 pub mod escape;
 pub mod event;
@@ -11,4 +13,7 @@ pub mod hz;
 pub mod identity;
 pub mod kallsyms;
 pub mod net;
+pub mod output;
 pub mod probe;
+pub mod session;
+pub mod tracker;

@@ -1,2 +1,5 @@
-//! Skeleton.
-fn main() {}
+//! The `twtrace` command.
+
+fn main() -> std::process::ExitCode {
+    twtrace::cli::main()
+}

@@ -29,6 +29,16 @@ pub(super) struct CgroupIndex {
     capacity: usize,
 }
 
+/// The id of the cgroup at `path`, if it has none below it: then whoever is in it has exactly this id. `None` where it has,
+/// or is not there.
+pub fn leaf_cgroup_id(path: &str) -> Option<u64> {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let dir = v2_mount(&mounts)?.join(path.strip_prefix('/')?);
+    let nested =
+        fs::read_dir(&dir).ok()?.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if nested { None } else { fs::metadata(&dir).ok().map(|found| found.ino()) }
+}
+
 impl CgroupIndex {
     /// Finds the hierarchy in the mounts of the calling process.
     pub(super) fn new(proc_root: &Path) -> Self {

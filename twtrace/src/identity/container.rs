@@ -62,6 +62,13 @@ pub struct Container {
     pub pod_uid: Option<String>,
 }
 
+impl fmt::Display for Container {
+    /// `docker:0123456789ab`: the `container` of events.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.runtime, self.short)
+    }
+}
+
 /// The container that the processes in a cgroup belong to; the innermost where they nest. `None` for a runtime's
 /// helpers outside (conmon, an LXC monitor), for a virtual machine, and for anything without a runtime's mark.
 ///

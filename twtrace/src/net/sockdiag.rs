@@ -51,6 +51,12 @@ impl States {
     /// Sockets that connections can come in on.
     pub const LISTEN: Self = Self(1 << 10);
 
+    /// Sockets in either set.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether the state with this number is in the set.
     pub fn contains(self, state: u8) -> bool {
         1_u32.checked_shl(state.into()).is_some_and(|bit| self.0 & bit != 0)

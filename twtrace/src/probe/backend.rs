@@ -47,10 +47,9 @@ impl std::str::FromStr for Backend {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|backend| backend.word() == word)
-            .ok_or_else(|| format!("'{}' is not one of auto, fentry, kprobe, tracepoint", crate::escape::printable(word)))
+        Self::ALL.into_iter().find(|backend| backend.word() == word).ok_or_else(|| {
+            format!("'{}' is not one of auto, fentry, kprobe, tracepoint", crate::escape::printable(word))
+        })
     }
 }
 
@@ -73,7 +72,11 @@ impl Point {
     /// What is hooked, for messages.
     pub(super) fn target(self) -> &'static str {
         match self {
-            Self::Btf(name) | Self::Fentry(name) | Self::Fexit(name) | Self::Kprobe(name) | Self::Syscall(name) => name,
+            Self::Btf(name)
+            | Self::Fentry(name)
+            | Self::Fexit(name)
+            | Self::Kprobe(name)
+            | Self::Syscall(name) => name,
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Kernel {
     /// Kernel text, or why it is not known.
     pub(super) symbols: Result<Symbols, String>,
     pub(super) btf: aya::Btf,
+    /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
+    pub(super) counts_expiries: bool,
     hz: u32,
 }
 
@@ -25,10 +27,15 @@ impl Kernel {
         if !may_load() {
             return Err(Cannot::Privilege { uid });
         }
-        let resolved = btf::resolve(&Btf::running()?)?;
+        let types = Btf::running()?;
+        let resolved = btf::resolve(&types)?;
+        let counts_expiries = matches!(
+            types.member("inet_timewait_sock.tw_kill"),
+            Ok(_) | Err(btf::MemberError::Unaligned { .. })
+        );
         let btf = aya::Btf::from_sys_fs().map_err(|error| Cannot::Types(error.to_string()))?;
         let symbols = crate::kallsyms::load().map_err(|error| error.to_string());
-        Ok(Self { resolved, symbols, btf, hz: crate::hz::hz().ok_or(Cannot::Hz)? })
+        Ok(Self { resolved, symbols, btf, counts_expiries, hz: crate::hz::hz().ok_or(Cannot::Hz)? })
     }
 
     /// The function that ties a full socket to its TIME_WAIT socket here.

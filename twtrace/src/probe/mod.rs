@@ -55,6 +55,7 @@ pub struct Probe {
     counters: counters::Counters,
     backend: Backend,
     fallbacks: Vec<Fallback>,
+    counts_expiries: bool,
 }
 
 impl Probe {
@@ -79,6 +80,7 @@ impl Probe {
                         counters: loaded.counters,
                         backend,
                         fallbacks,
+                        counts_expiries: kernel.counts_expiries,
                     });
                 }
                 Err(fallback) => fallbacks.push(fallback),
@@ -95,6 +97,11 @@ impl Probe {
     /// What was tried and did not work, and what the backend in use cannot do here.
     pub fn fallbacks(&self) -> &[Fallback] {
         &self.fallbacks
+    }
+
+    /// Whether the kernel's TW counters count expiries, as they did before 5.17, and not births.
+    pub fn counts_expiries(&self) -> bool {
+        self.counts_expiries
     }
 
     /// Becomes readable when much is waiting in the ring. A little is not announced: look on a tick as well.

@@ -1,0 +1,92 @@
+//! Owns: `twtrace check`: what this machine can do.
+//! Must not know: how it is found out.
+
+use super::{Outcome, say_cannot};
+use crate::probe::{self, Backend, Fallback};
+
+/// `twtrace check`
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let survey = match probe::survey() {
+        Ok(survey) => survey,
+        Err(cannot) => {
+            if args.json {
+                let reason = serde_json::json!({ "usable": false, "reason": cannot.to_string(), "remedy": cannot.remedy() });
+                println!("{reason}");
+            }
+            say_cannot(&cannot);
+            return Ok(Outcome::Cannot);
+        }
+    };
+    let best = survey.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
+    if args.json {
+        println!("{}", json(&survey, best));
+    } else {
+        text(&survey, best);
+    }
+    Ok(if best.is_some() { Outcome::Done } else { Outcome::Cannot })
+}
+
+type Survey = [(Backend, Result<Vec<Fallback>, Fallback>)];
+
+fn kernel() -> String {
+    nix::sys::utsname::uname()
+        .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
+        .unwrap_or_else(|_| "unknown".to_owned())
+}
+
+fn text(survey: &Survey, best: Option<Backend>) {
+    println!("kernel      {}", kernel());
+    println!("BTF         /sys/kernel/btf/vmlinux, every field found");
+    for (backend, result) in survey {
+        match result {
+            Ok(notes) => {
+                println!("{backend:<11} works");
+                for note in notes {
+                    println!("            but {note}\n            remedy: {}", note.why.remedy());
+                }
+            }
+            Err(fallback) => {
+                println!("{backend:<11} no: {fallback}\n            remedy: {}", fallback.why.remedy());
+            }
+        }
+    }
+    match best {
+        Some(backend) => println!("twtrace will use {backend}"),
+        None => println!("twtrace cannot trace here"),
+    }
+}
+
+fn json(survey: &Survey, best: Option<Backend>) -> serde_json::Value {
+    let why = |fallback: &Fallback| {
+        serde_json::json!({
+            "hook": fallback.hook,
+            "without": fallback.without,
+            "reason": fallback.why.to_string(),
+            "remedy": fallback.why.remedy(),
+        })
+    };
+    let backends: Vec<serde_json::Value> = survey
+        .iter()
+        .map(|(backend, result)| match result {
+            Ok(notes) => serde_json::json!({
+                "backend": backend.word(), "works": true, "notes": notes.iter().map(why).collect::<Vec<_>>(),
+            }),
+            Err(fallback) => {
+                serde_json::json!({ "backend": backend.word(), "works": false, "notes": [why(fallback)] })
+            }
+        })
+        .collect();
+    serde_json::json!({
+        "usable": best.is_some(),
+        "kernel": kernel(),
+        "backend": best.map(Backend::word),
+        "backends": backends,
+    })
+}

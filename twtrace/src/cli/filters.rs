@@ -1,0 +1,85 @@
+//! Owns: the filter flags, the same on every command that reads events.
+//! Must not know: how a filter is applied.
+
+use ipnet::IpNet;
+
+use super::values::{Usage, cidr};
+use crate::event::{Reason, Role};
+use crate::filter::{CgroupFilter, Filter};
+
+/// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Filters")]
+pub(super) struct FilterArgs {
+    /// Owner's pid (the caller's for failures)
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// Owner's process name, whole
+    #[arg(long, value_name = "NAME")]
+    comm: Vec<String>,
+    /// Owner's user id
+    #[arg(long, value_name = "UID", value_delimiter = ',')]
+    uid: Vec<u32>,
+    /// Owner's cgroup (v2) and those below it, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<String>,
+    /// Network namespace: self, an inode, a name of `ip netns`, or a path
+    #[arg(long, value_name = "self|INODE|NAME|PATH")]
+    netns: Vec<String>,
+    /// Local port
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    sport: Vec<u16>,
+    /// Remote port
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    dport: Vec<u16>,
+    /// Local or remote port
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    port: Vec<u16>,
+    /// Remote network or address
+    #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]
+    peer: Vec<IpNet>,
+    /// IPv4 only
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// IPv6 only
+    #[arg(short = '6', long = "ipv6")]
+    ipv6: bool,
+    /// client, server or unknown
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    role: Vec<Role>,
+    /// Why it ended: expired, reused_outgoing, reused_incoming, reset, killed, purged, unknown; shows `ended` only
+    #[arg(long, value_name = "REASON", value_delimiter = ',')]
+    reason: Vec<Reason>,
+}
+
+impl FilterArgs {
+    /// Looks up what the values stand for on this machine.
+    pub(super) fn filter(&self) -> Result<Filter, Usage> {
+        let netns: Result<Vec<u32>, _> =
+            self.netns.iter().map(|spec| crate::net::netns::resolve_spec(spec)).collect();
+        Ok(Filter {
+            pids: self.pid.clone(),
+            comms: self.comm.clone(),
+            uids: self.uid.clone(),
+            cgroups: self.cgroup.iter().map(|path| cgroup(path)).collect::<Result<_, _>>()?,
+            netns: netns.map_err(|error| Usage(error.to_string()))?,
+            sports: self.sport.clone(),
+            dports: self.dport.clone(),
+            ports: self.port.clone(),
+            peers: self.peer.clone(),
+            family: if self.ipv4 { Some(4) } else { self.ipv6.then_some(6) },
+            roles: self.role.clone(),
+            reasons: self.reason.clone(),
+        })
+    }
+}
+
+fn cgroup(path: &str) -> Result<CgroupFilter, Usage> {
+    let shown = crate::escape::printable(path);
+    if !path.starts_with('/') {
+        return Err(Usage(format!(
+            "--cgroup '{shown}' must be a path below the cgroup mount and start with '/', as in /proc/PID/cgroup"
+        )));
+    }
+    Ok(CgroupFilter { path: path.to_owned(), leaf_id: crate::identity::leaf_cgroup_id(path) })
+}

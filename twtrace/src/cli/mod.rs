@@ -1,0 +1,97 @@
+//! Owns: the command line, and what each outcome is as an exit status.
+//! Must not know: how anything is traced or shown.
+
+mod check;
+mod demo;
+mod events;
+mod filters;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::session;
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0   done
+  1   the work failed
+  2   wrong usage
+  77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
+
+/// For each TIME_WAIT socket: who made it, towards whom, why it ended.
+#[derive(Debug, Parser)]
+#[command(name = "twtrace", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One line for each event as it happens
+    Events(events::Args),
+    /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
+    Check(check::Args),
+    /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
+    Demo(demo::Args),
+}
+
+/// How a command came out, when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// 0
+    Done,
+    /// 1
+    Failed,
+    /// 77
+    Cannot,
+}
+
+/// Parses the command line, runs the command, and says how it came out.
+pub fn main() -> ExitCode {
+    // clap prints its own errors, naming the value, and exits with 2.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Events(args) => events::run(args),
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(args),
+    };
+    match done {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::Cannot) => ExitCode::from(77),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        if io.kind() == std::io::ErrorKind::BrokenPipe {
+            return ExitCode::SUCCESS;
+        }
+    }
+    if let Some(usage) = error.downcast_ref::<values::Usage>() {
+        eprintln!("error: {usage}\n\nFor more information, try '--help'.");
+        return ExitCode::from(2);
+    }
+    if let Some(session::Error::Cannot(cannot)) = error.downcast_ref::<session::Error>() {
+        say_cannot(cannot);
+        return ExitCode::from(77);
+    }
+    eprintln!("twtrace: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// One line of reason, one of remedy.
+fn say_cannot(cannot: &crate::probe::Cannot) {
+    eprintln!("twtrace: {cannot}");
+    eprintln!("remedy: {}", cannot.remedy());
+}
+
+/// A runtime for one trace: everything happens on this thread.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context as _;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}

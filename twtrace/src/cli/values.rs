@@ -1,0 +1,91 @@
+//! Owns: what values on the command line mean, with errors that name them.
+//! Must not know: which flag they belong to.
+
+use std::time::Duration;
+
+use crate::escape::printable;
+
+/// Wrong usage that only shows once the command line is parsed as a whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+/// `1.5s`, `200ms`, `2m`, `1h`, or a number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{}' is not a duration such as 30s, 500ms, 2m or 1h", printable(text));
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())
+}
+
+/// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.
+pub(super) fn ring_size(text: &str) -> Result<u32, String> {
+    let wrong = || format!("'{}' is not a ring size between 4K and 1G, such as 8M", printable(text));
+    let (number, scale) =
+        match text.trim_end_matches(['B', 'b']).split_at_checked(text.len().saturating_sub(1)) {
+            Some((number, "K" | "k")) => (number, 1_u64 << 10),
+            Some((number, "M" | "m")) => (number, 1 << 20),
+            Some((number, "G" | "g")) => (number, 1 << 30),
+            _ => (text, 1),
+        };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(wrong)?;
+    if !(4096..=1 << 30).contains(&bytes) {
+        return Err(wrong());
+    }
+    u32::try_from(bytes).ok().and_then(u32::checked_next_power_of_two).ok_or_else(wrong)
+}
+
+/// A network, or an address that stands for itself.
+pub(super) fn cidr(text: &str) -> Result<ipnet::IpNet, String> {
+    let wrong = || {
+        format!("'{}' is not a network such as 10.0.0.0/8 or 2001:db8::/32, nor an address", printable(text))
+    };
+    if let Ok(net) = text.parse::<ipnet::IpNet>() {
+        return Ok(net.trunc());
+    }
+    text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "-1s", "1y", "1.2.3s", "1e400s", "9".repeat(40).as_str()] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes_are_powers_of_two() {
+        assert_eq!(ring_size("64K"), Ok(65_536));
+        assert_eq!(ring_size("8M"), Ok(8 << 20));
+        assert_eq!(ring_size("5000"), Ok(8192));
+        for bad in ["", "0", "4095", "2G", "K", "1T", "-4K"] {
+            assert!(ring_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(cidr("10.1.2.3/8").map(|net| net.to_string()), Ok("10.0.0.0/8".to_owned()));
+        assert_eq!(cidr("::1").map(|net| net.to_string()), Ok("::1/128".to_owned()));
+        for bad in ["10.0.0.0/33", "ten", "", "1.2.3", "::/129"] {
+            assert!(cidr(bad).unwrap_err().contains(bad), "{bad}");
+        }
+    }
+}

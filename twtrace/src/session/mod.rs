@@ -1,0 +1,64 @@
+//! Owns: a live trace from attach to summary: probe, tracker, identities, listings, signals.
+//! Must not know: what a view does with the events, the command line.
+
+mod listing;
+mod run;
+mod summary;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use run::{Error, run};
+pub use summary::Summary;
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::filter::Filter;
+use crate::probe;
+use crate::tracker::Tracker;
+
+/// What to trace and for how long.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How to set up the kernel side. Its filter is derived from `filter`.
+    pub probe: probe::Options,
+    /// What the view is shown.
+    pub filter: Filter,
+    /// Compare with the kernel's books at the end.
+    pub verify: bool,
+    /// Created once everything is attached and the sockets that were there before are known.
+    pub ready_file: Option<PathBuf>,
+    /// Stop after this long.
+    pub duration: Option<Duration>,
+}
+
+/// Whether a view has had enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// More, please.
+    Go,
+    /// The view is done.
+    Stop,
+}
+
+/// Somebody who looks at events as they come.
+pub trait View {
+    /// Called once, when tracing has begun.
+    ///
+    /// # Errors
+    /// Of writing.
+    fn begin(&mut self, clock: Clock) -> std::io::Result<()>;
+
+    /// One event, complete and past the filter.
+    ///
+    /// # Errors
+    /// Of writing.
+    fn event(&mut self, event: &Event) -> std::io::Result<Flow>;
+
+    /// After each batch of events, and at least on every tick.
+    ///
+    /// # Errors
+    /// Of writing.
+    fn batch(&mut self, world: &Tracker) -> std::io::Result<()>;
+}

@@ -1,0 +1,57 @@
+//! Owns: the words that end a trace.
+//! Must not know: how they are shown.
+
+use crate::event::{Loss, Reason};
+use crate::probe::Backend;
+use crate::session::verify::Verdict;
+use crate::tracker::Counts;
+
+/// What a trace came to.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Which backend told it.
+    pub backend: Backend,
+    /// What came and went.
+    pub counts: Counts,
+    /// TIME_WAIT sockets that live at the end.
+    pub live: usize,
+    /// All that was lost.
+    pub loss: Loss,
+    /// How long it took, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Nobody reads the output any more: there is nobody to tell.
+    pub unread: bool,
+    /// The comparison with the kernel's books, if one was asked for.
+    pub verdict: Option<Verdict>,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = &self.counts;
+        let reasons: Vec<String> = Reason::ALL
+            .iter()
+            .filter(|reason| counts.ended_for(**reason) != 0)
+            .map(|reason| format!("{reason} {}", counts.ended_for(*reason)))
+            .collect();
+        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        writeln!(
+            f,
+            "created: {}, ended: {}{reasons}, overflow: {}, connect_failed: {}, bind_failed: {}",
+            counts.created,
+            counts.ended(),
+            counts.overflow,
+            counts.connect_failed,
+            counts.bind_failed,
+        )?;
+        writeln!(f, "live: {}", self.live)?;
+        write!(f, "lost: {}", self.loss.events())?;
+        if self.loss.owners != 0 {
+            write!(f, ", owners lost: {}", self.loss.owners)?;
+        }
+        if self.loss.missed_runs != 0 {
+            write!(f, ", hook runs skipped by the kernel: {}", self.loss.missed_runs)?;
+        }
+        writeln!(f)?;
+        write!(f, "traced {:.1} s with the {} backend", self.elapsed_ns as f64 / 1e9, self.backend)
+    }
+}

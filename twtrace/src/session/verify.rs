@@ -1,0 +1,274 @@
+//! Owns: comparing what was told with the kernel's own books, per network namespace.
+//! Must not know: how either was come by.
+//!
+//! The books cannot be read in the very moment in which the hooks are attached or let go. So they are read before and after
+//! both; a kernel count is then known to lie in a range, which is one number where nothing happened meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::event::{Loss, Reason};
+use crate::net::books::Books;
+use crate::tracker::{Counts, Tracker};
+
+/// What the kernel's counters mean here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// TW and TWKilled count births (since 5.17).
+    Births,
+    /// TW and TWKilled count expiries (`inet_timewait_sock.tw_kill` is there).
+    Expiries,
+}
+
+/// Readings of the books of one namespace, by when they were taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Readings {
+    before_attach: Option<Books>,
+    after_attach: Option<Books>,
+    before_detach: Option<Books>,
+    after_detach: Option<Books>,
+}
+
+/// When a reading was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// No hook is attached yet.
+    BeforeAttach,
+    /// All are.
+    AfterAttach,
+    /// All still are.
+    BeforeDetach,
+    /// None is any more.
+    AfterDetach,
+}
+
+/// Collects readings.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    readings: BTreeMap<u32, Readings>,
+}
+
+/// One compared count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// What was counted.
+    pub what: &'static str,
+    /// The least and the most that the kernel can have counted.
+    pub kernel: (i64, i64),
+    /// What twtrace told.
+    pub told: i64,
+    /// Events of this kind that are known to be lost, of all namespaces together, plus runs that may have been one.
+    pub lost: i64,
+}
+
+impl Row {
+    /// How far off twtrace is: positive where it told too much.
+    pub fn difference(&self) -> i64 {
+        let (least, most) = self.kernel;
+        if self.told < least {
+            self.told - least
+        } else if self.told > most {
+            self.told - most
+        } else {
+            0
+        }
+    }
+
+    /// Whether loss explains the difference. Nothing explains events that never were.
+    pub fn holds(&self) -> bool {
+        let difference = self.difference();
+        difference == 0 || (difference < 0 && -difference <= self.lost)
+    }
+}
+
+/// The comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Every count of every namespace in which anything happened.
+    pub rows: Vec<Row>,
+    /// Namespaces with events whose books could not be read at the end: they are gone, and their books with them.
+    pub gone: Vec<u32>,
+}
+
+impl Verdict {
+    /// Whether every difference is explained by what was lost.
+    pub fn holds(&self) -> bool {
+        self.rows.iter().all(Row::holds)
+    }
+}
+
+impl Ledger {
+    /// Enters the books as they were at `moment`.
+    pub fn enter(&mut self, moment: Moment, books: impl IntoIterator<Item = (u32, Books)>) {
+        for (netns, books) in books {
+            let readings = self.readings.entry(netns).or_default();
+            let slot = match moment {
+                Moment::BeforeAttach => &mut readings.before_attach,
+                Moment::AfterAttach => &mut readings.after_attach,
+                Moment::BeforeDetach => &mut readings.before_detach,
+                Moment::AfterDetach => &mut readings.after_detach,
+            };
+            *slot = Some(books);
+        }
+    }
+
+    /// Compares with what the tracker was told.
+    pub fn close(&self, world: &Tracker, loss: &Loss, counting: Counting) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (netns, readings) in &self.readings {
+            let told = world.counts_in(*netns);
+            let Some(span) = readings.span() else {
+                if told.events() != 0 {
+                    verdict.gone.push(*netns);
+                }
+                continue;
+            };
+            let rows = span.rows(*netns, &told, world.live_in(*netns), loss, counting);
+            if rows.iter().any(|row| row.told != 0 || row.kernel != (0, 0)) {
+                verdict.rows.extend(rows);
+            }
+        }
+        verdict.gone.extend(world.namespaces().filter(|netns| !self.readings.contains_key(netns)));
+        verdict
+    }
+}
+
+impl Readings {
+    /// A namespace that was not there at the start began with empty books.
+    fn span(&self) -> Option<Span> {
+        let start = self.before_attach.or(self.after_attach).unwrap_or_default();
+        Some(Span {
+            start: (start, self.after_attach.unwrap_or(start)),
+            end: (self.before_detach.or(self.after_detach)?, self.after_detach?),
+        })
+    }
+}
+
+/// Between which readings the hooks were attached, and let go.
+struct Span {
+    start: (Books, Books),
+    end: (Books, Books),
+}
+
+impl Span {
+    /// The range of a counter that only goes up.
+    fn grown(&self, read: impl Fn(&Books) -> u64) -> (i64, i64) {
+        let read = |books: &Books| read(books) as i64;
+        ((read(&self.end.0) - read(&self.start.1)).max(0), read(&self.end.1) - read(&self.start.0))
+    }
+
+    /// The range of a number that goes up and down.
+    fn at((first, second): &(Books, Books), read: impl Fn(&Books) -> u64) -> (i64, i64) {
+        let (first, second) = (read(first) as i64, read(second) as i64);
+        (first.min(second), first.max(second))
+    }
+
+    fn rows(&self, netns: u32, told: &Counts, live: u64, loss: &Loss, counting: Counting) -> Vec<Row> {
+        let row = |what, kernel, told: u64, lost: u64| Row {
+            netns,
+            what,
+            kernel,
+            told: told as i64,
+            lost: (lost + loss.missed_runs) as i64,
+        };
+        let timers = self.grown(|books| books.tw + books.tw_killed);
+        let (start, end) = (
+            Self::at(&self.start, |books| books.sockstat_tw),
+            Self::at(&self.end, |books| books.sockstat_tw),
+        );
+        // created - ended = live at the end - live at the start
+        let growth = (end.0 - start.1, end.1 - start.0);
+        let mut rows = Vec::new();
+        match counting {
+            Counting::Births => {
+                rows.push(row("created", timers, told.created, loss.created));
+                let ended = ((timers.0 - growth.1).max(0), timers.1 - growth.0);
+                rows.push(row("ended", ended, told.ended(), loss.ended));
+            }
+            Counting::Expiries => {
+                let told_ended = told.ended() as i64;
+                let created = ((told_ended + growth.0).max(0), told_ended + loss.ended as i64 + growth.1);
+                rows.push(row("created", created, told.created, loss.created));
+                rows.push(row("ended expired", timers, told.ended_for(Reason::Expired), loss.ended));
+            }
+        }
+        rows.push(row("overflow", self.grown(|books| books.tw_overflow), told.overflow, loss.overflow));
+        let reused = self.grown(|books| books.tw_recycled);
+        rows.push(row("ended reused_outgoing", reused, told.ended_for(Reason::ReusedOutgoing), loss.ended));
+        rows.push(row("live", end, live, loss.created));
+        rows
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<12} {:<22} {:>12} {:>12}", "NETNS", "COUNT", "KERNEL", "TWTRACE")?;
+        for row in &self.rows {
+            let (least, most) = row.kernel;
+            let kernel = if least == most { least.to_string() } else { format!("{least}..{most}") };
+            let note = match (row.difference(), row.holds()) {
+                (0, _) => String::new(),
+                (off, true) => format!("  {off:+}, lost"),
+                (off, false) => format!("  {off:+}, NOT EXPLAINED"),
+            };
+            writeln!(f, "{:<12} {:<22} {kernel:>12} {:>12}{note}", row.netns, row.what, row.told)?;
+        }
+        for netns in &self.gone {
+            writeln!(f, "{netns:<12} gone before its books could be read: not compared")?;
+        }
+        write!(f, "verify: {}", if self.holds() { "ok" } else { "FAILED: twtrace and the kernel disagree" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn books(tw: u64, sockstat_tw: u64) -> Books {
+        Books { tw, sockstat_tw, ..Books::default() }
+    }
+
+    fn ledger(all: [Books; 4]) -> Ledger {
+        let mut ledger = Ledger::default();
+        let moments = [Moment::BeforeAttach, Moment::AfterAttach, Moment::BeforeDetach, Moment::AfterDetach];
+        for (moment, books) in moments.into_iter().zip(all) {
+            ledger.enter(moment, [(7, books)]);
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_silent_difference_fails_and_a_lost_one_does_not() {
+        let ledger = ledger([books(0, 0), books(0, 0), books(97, 97), books(97, 97)]);
+        let world = Tracker::new();
+        let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
+        assert!(!verdict.holds());
+        assert_eq!(verdict.rows[0].difference(), -97);
+        let loss = Loss { created: 97, ..Loss::default() };
+        assert!(ledger.close(&world, &loss, Counting::Births).holds());
+        let less = Loss { created: 96, ..Loss::default() };
+        assert!(!ledger.close(&world, &less, Counting::Births).holds());
+    }
+
+    #[test]
+    fn what_happens_while_hooks_come_and_go_widens_the_range() {
+        let ledger = ledger([books(10, 10), books(12, 12), books(30, 30), books(33, 33)]);
+        let verdict = ledger.close(&Tracker::new(), &Loss::default(), Counting::Births);
+        assert_eq!((verdict.rows[0].what, verdict.rows[0].kernel), ("created", (18, 23)));
+        assert_eq!((verdict.rows[4].what, verdict.rows[4].kernel), ("live", (30, 33)));
+    }
+
+    #[test]
+    fn events_of_a_namespace_that_is_gone_are_named() {
+        let mut ledger = Ledger::default();
+        ledger.enter(Moment::BeforeAttach, [(9, Books::default())]);
+        let mut world = Tracker::new();
+        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        let conn = crate::event::Conn { netns: 9, ifindex: 0, saddr: here, daddr: here, sport: 1, dport: 2 };
+        world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+        let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
+        assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
+    }
+}
