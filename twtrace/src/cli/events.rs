@@ -169,7 +169,7 @@ impl View for Lines {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<()> {
-        self.write_out()
+    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+        self.write_out().map(|()| Flow::Go)
     }
 }

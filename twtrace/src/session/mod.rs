@@ -60,5 +60,5 @@ pub trait View {
     ///
     /// # Errors
     /// Of writing.
-    fn batch(&mut self, world: &Tracker) -> std::io::Result<()>;
+    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow>;
 }

@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
     }
 
     fn batch(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
-        written(view.batch(&self.world).map(|()| Flow::Go), &mut self.unread)
+        written(view.batch(&self.world), &mut self.unread)
     }
 
     fn drain(&mut self, view: &mut dyn View, most: usize) -> Result<(bool, Flow), Error> {
