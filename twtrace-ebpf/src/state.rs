@@ -168,8 +168,8 @@ unsafe fn overflowed(sk: *const u8, conn: &mut Conn, known: Option<*const Owner>
 /// Whether the kernel wanted a TIME_WAIT socket for `sk`, told from how the socket ended (net/ipv4/tcp_input.c, tcp.c): every
 /// other way to CLOSE sets `sk_err` (RST, abort, timeout), or closes with unread data while the process still
 /// holds the socket, or has `linger2` below 0; with the peer's FIN in, or in CLOSING, only tcp_time_wait() is left. An
-/// orphan that got data after its close looks the same as one that was refused a FIN_WAIT2 mini-socket, so there the
-/// table must be full as well.
+/// orphan that got data after its close looks the same as one that was refused a FIN_WAIT2 mini-socket: where that is
+/// told as an overflow the table must be full as well; where it is told as a loss, rather too many than too few.
 #[inline(always)]
 unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
     // SAFETY: by the caller.
@@ -184,6 +184,6 @@ unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
         if flags & SOCK_DEAD == 0 || Probed::load::<i32>(sk, setting!(offsets.linger2)) < 0 {
             return false;
         }
-        birth::table_full(sk).unwrap_or(false)
+        setting!(backend) == BACKEND_KPROBE || birth::table_full(sk).unwrap_or(false)
     }
 }
