@@ -11,31 +11,51 @@ use crate::event::Loss;
 /// Reads the loss counters, and the runs that the kernel itself skipped.
 pub(super) struct Counters {
     slots: PerCpuArray<MapData, u64>,
-    programs: Vec<OwnedFd>,
-    frozen_misses: Option<u64>,
+    programs: Vec<(Told, OwnedFd)>,
+    frozen: Option<Misses>,
+}
+
+/// What a run of a program would have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A `created`, for certain.
+    Created,
+    /// An `ended`, for certain.
+    Ended,
+    /// An event perhaps, or a part of one.
+    Perhaps,
+}
+
+/// Runs that the kernel skipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Misses {
+    created: u64,
+    ended: u64,
+    perhaps: u64,
 }
 
 impl Counters {
-    pub(super) fn new(slots: PerCpuArray<MapData, u64>, programs: Vec<OwnedFd>) -> Self {
-        Self { slots, programs, frozen_misses: None }
+    pub(super) fn new(slots: PerCpuArray<MapData, u64>, programs: Vec<(Told, OwnedFd)>) -> Self {
+        Self { slots, programs, frozen: None }
     }
 
     /// All since the start.
     pub(super) fn read(&mut self) -> Loss {
+        let misses = self.misses();
         Loss {
-            created: self.slot(loss::CREATED),
-            ended: self.slot(loss::ENDED) + self.slot(loss::LIVE),
+            created: self.slot(loss::CREATED) + misses.created,
+            ended: self.slot(loss::ENDED) + self.slot(loss::LIVE) + misses.ended,
             overflow: self.slot(loss::OVERFLOW),
             connect_failed: self.slot(loss::CONNECT_FAILED),
             bind_failed: self.slot(loss::BIND_FAILED),
             owners: self.slot(loss::OWNER),
-            missed_runs: self.missed_runs(),
+            missed_runs: misses.perhaps,
         }
     }
 
     /// Takes the last reading of what goes away with the programs.
     pub(super) fn freeze(&mut self) {
-        self.frozen_misses = Some(self.missed_runs());
+        self.frozen = Some(self.misses());
         self.programs.clear();
     }
 
@@ -43,9 +63,19 @@ impl Counters {
         self.slots.get(&index, 0).map_or(0, |values| values.iter().sum())
     }
 
-    fn missed_runs(&self) -> u64 {
-        self.frozen_misses
-            .unwrap_or_else(|| self.programs.iter().map(|fd| recursion_misses(fd.as_raw_fd())).sum())
+    fn misses(&self) -> Misses {
+        self.frozen.unwrap_or_else(|| {
+            let mut misses = Misses::default();
+            for (told, program) in &self.programs {
+                let count = recursion_misses(program.as_raw_fd());
+                match told {
+                    Told::Created => misses.created += count,
+                    Told::Ended => misses.ended += count,
+                    Told::Perhaps => misses.perhaps += count,
+                }
+            }
+            misses
+        })
     }
 }
 

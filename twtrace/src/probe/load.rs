@@ -43,10 +43,10 @@ impl Attached {
 /// # Errors
 /// What did not work, with the reason.
 pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Result<Loaded, Fallback> {
-    if backend == Backend::Tracepoint {
-        if let Err(hidden) = &kernel.symbols {
-            return Err(whole(backend, Why::Symbols(hidden.clone())));
-        }
+    if backend == Backend::Tracepoint
+        && let Err(hidden) = &kernel.symbols
+    {
+        return Err(whole(backend, Why::Symbols(hidden.clone())));
     }
     // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
     match attempt(backend, kernel, options, true) {
@@ -84,7 +84,8 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
             }
         }
     }
-    let programs = hooks.iter().filter_map(|hook| descriptor(&ebpf, hook.program)).collect();
+    let programs =
+        hooks.iter().filter_map(|hook| Some((hook.told(), descriptor(&ebpf, hook.program)?))).collect();
     Ok(Loaded {
         attached: Attached { ebpf, _log: log },
         ring,

@@ -147,11 +147,14 @@ pub fn permitted() -> Result<(), Cannot> {
     config::permitted()
 }
 
+/// A backend, and what it cannot do here, or why it does not work.
+pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
+
 /// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
 ///
 /// # Errors
 /// Where not even that can be tried (no privilege, no BTF).
-pub fn survey() -> Result<Vec<(Backend, Result<Vec<Fallback>, Fallback>)>, Cannot> {
+pub fn survey() -> Result<Vec<Survey>, Cannot> {
     let kernel = config::Kernel::look()?;
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     Ok(Backend::ALL
