@@ -120,10 +120,13 @@ pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
         task::current(&mut owner.task);
         // SAFETY: by the caller.
         owner.via = unsafe { how(sk, flags) };
-        meet(&owner.task, now_ns);
     }
     if let Some(opener) = opener_of(sk as u64, conn.peer_check()) {
         take_opener(opener, by_task, owner);
+    }
+    // Mostly the same process closes as opened, and then user space knows it.
+    if by_task && owner.opener_pid != owner.task.pid {
+        meet(&owner.task, now_ns);
     }
     let _ = maps::OPENERS.remove(sk as u64);
     if owner.role == ROLE_UNKNOWN && listens(conn) {
