@@ -8,12 +8,12 @@ use nix::sys::signal::Signal;
 
 use crate::expect::Outcome;
 use crate::judge::judge;
-use crate::limits;
 use crate::scenarios::{Kind, Scenario};
 use crate::schema::{Event, parse};
 use crate::stage::{Report, Stage};
 use crate::tracer::{CannotRun, Setup, Tracer, within};
 use crate::wait::{PATIENCE, until_true};
+use crate::{kernel, limits};
 
 /// Most lines that a failure gets.
 const REASONS: usize = 23;
@@ -67,6 +67,8 @@ impl Printer {
 pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
+    // Here, so that not each scenario's process has to find out.
+    kernel::has_tcp_diag();
     let mut able = Vec::new();
     for scenario in scenarios {
         match limits::skip(scenario.name, &setup.backend) {
