@@ -63,8 +63,8 @@ impl Printer {
 }
 
 /// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
-/// goes before the backend's name.
-pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result<bool> {
+/// goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace.
+pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usize) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
     // Here, so that not each scenario's process has to find out.
@@ -79,10 +79,10 @@ pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result
     let is_shared = |s: &Scenario| matches!(s.kind, Kind::Shared | Kind::SharedLast);
     let (shared, own): (Vec<_>, Vec<_>) = able.into_iter().partition(is_shared);
     if !shared.is_empty() {
-        run_shared(&shared, setup, &mut printer)?;
+        run_shared(&shared, setup, jobs, &mut printer)?;
     }
     for scenario in own {
-        let stage = Stage::play(&[scenario], setup)?;
+        let stage = Stage::play(&[scenario], setup, 1)?;
         for (scenario, report) in stage.reports() {
             printer.print(scenario.name, &verdict(own_failures(report)?))?;
         }
@@ -108,9 +108,9 @@ fn own_failures(report: &Report) -> Result<Vec<String>> {
     }
 }
 
-fn run_shared(scenarios: &[Scenario], setup: &Setup, printer: &mut Printer) -> Result<()> {
+fn run_shared(scenarios: &[Scenario], setup: &Setup, jobs: usize, printer: &mut Printer) -> Result<()> {
     let tracer = Tracer::start(setup, &["--json", "--verify"])?;
-    let stage = Stage::play(scenarios, setup)?;
+    let stage = Stage::play(scenarios, setup, jobs)?;
     for (_, report) in stage.reports() {
         if let Report::Done(outcome) = report
             && outcome.await_told
