@@ -105,7 +105,9 @@ impl Hook {
     /// What a run that the kernel skipped would have told.
     pub(super) fn told(&self) -> Told {
         match self.program {
-            "fe_hashdance" | "fe_hashdance_schedule" | "kp_hashdance" | "kp_hashdance_schedule" => Told::Created,
+            "fe_hashdance" | "fe_hashdance_schedule" | "kp_hashdance" | "kp_hashdance_schedule" => {
+                Told::Created
+            }
             "fe_kill" | "kp_kill" | "tp_timer_expire_entry" => Told::Ended,
             _ => Told::Perhaps,
         }
