@@ -73,7 +73,7 @@ pub(crate) struct Listening {
 
 /// To user space.
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Frames looked at. Deep enough from a timer's hook to `tcp_v4_rcv`, on every kernel tried.
 pub(crate) const FRAMES: usize = 20;

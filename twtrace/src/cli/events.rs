@@ -29,7 +29,7 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "PATH")]
     pub(super) ready_file: Option<PathBuf>,
     /// Memory between kernel and twtrace, rounded up to a power of two
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = ring_size)]
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub(super) ring_size: u32,
     /// Print the kernel side's debug log on stderr
     #[arg(long)]
