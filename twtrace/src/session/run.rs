@@ -81,6 +81,7 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
         eprintln!("twtrace: {fallback}");
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
+    view.attached(session.probe.backend().word());
     finish(view.begin(Clock::read()))?;
     if let Some(path) = &options.ready_file {
         std::fs::write(path, b"").map_err(|error| Error::Ready {
@@ -128,6 +129,7 @@ impl<'a> Session<'a> {
             loss_checked_ns: started_ns,
             stale: false,
         };
+        session.world.advance(started_ns);
         session.take(listing);
         Ok(session)
     }
@@ -186,6 +188,10 @@ impl<'a> Session<'a> {
             }
         }
         let now_ns = clock::mono_ns();
+        self.world.advance(now_ns);
+        if view.tick(&mut self.world, now_ns).or_else(stop_on_broken_pipe)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
         if now_ns.saturating_sub(self.loss_checked_ns) >= LOSS_EVERY_NS {
             self.loss_checked_ns = now_ns;
             if self.report_loss(view, now_ns)? == Flow::Stop {

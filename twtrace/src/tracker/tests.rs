@@ -29,7 +29,13 @@ fn ended(mono_ns: u64, sport: u16) -> Event {
 }
 
 fn seed(sport: u16, cookie: u64) -> Seed {
-    Seed { conn: conn(sport), cookie: Some(cookie), substate: Substate::TimeWait, role: Role::Unknown, ends_ns: 60 }
+    Seed {
+        conn: conn(sport),
+        cookie: Some(cookie),
+        substate: Substate::TimeWait,
+        role: Role::Unknown,
+        ends_ns: 60,
+    }
 }
 
 #[test]
@@ -89,7 +95,8 @@ fn a_listing_after_a_loss_drops_what_is_gone_and_keeps_owners() {
     let mut ports: Vec<u16> = tracker.sockets().map(|(conn, _)| conn.sport).collect();
     ports.sort_unstable();
     assert_eq!(ports, [1, 2, 3, 6, 8]);
-    let owner = |port| tracker.sockets().find(|(conn, _)| conn.sport == port).and_then(|(_, live)| live.owner);
+    let owner =
+        |port| tracker.sockets().find(|(conn, _)| conn.sport == port).and_then(|(_, live)| live.owner);
     assert!(owner(1).is_some());
     assert!(owner(3).is_none(), "another connection's owner must not be kept");
 }
