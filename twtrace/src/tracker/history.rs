@@ -1,12 +1,15 @@
 //! Owns: what happened in each of the last seconds.
 //! Must not know: what second it is: that is handed in.
 //!
-//! Only seconds in which something happened take room: most of ten thousand processes are active in one or two.
-
-use std::collections::VecDeque;
+//! Rows are many and most of them quiet: a quiet row takes 4 bytes for each second in which something happened, and only a
+//! row with hundreds of events in a second takes room for all seconds.
 
 /// Full seconds that are remembered.
 pub const HISTORY_S: usize = 120;
+/// Those and the one that is not over.
+const KEPT: usize = HISTORY_S + 1;
+/// Room for quiet seconds grows in small steps.
+const STEP: usize = 8;
 
 /// What is counted a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,21 +22,38 @@ pub enum Flow {
     Failed,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Second {
-    /// Seconds since tracing began.
-    at: u32,
-    counts: [u32; 3],
+/// A second in which no count passed 255.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Its number modulo 256, which tells the seconds that are kept apart.
+    at: u8,
+    counts: [u8; 3],
+}
+
+#[derive(Clone, Debug)]
+enum Seconds {
+    /// In order; none where nothing happened.
+    Quiet(Vec<Quiet>),
+    /// Second `n` at `n % KEPT`.
+    Busy(Box<[[u32; 3]; KEPT]>),
 }
 
 /// The last [`HISTORY_S`] seconds and the one that is not over.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct History {
-    seconds: VecDeque<Second>,
+    seconds: Seconds,
+    /// The last second in which something happened.
+    last: u32,
 }
 
-/// Events a second, over windows of full seconds: the one that is not over yet is not in them. While tracing is younger than a
-/// window, over the seconds there are.
+impl Default for History {
+    fn default() -> Self {
+        Self { seconds: Seconds::Quiet(Vec::new()), last: 0 }
+    }
+}
+
+/// Events a second, over windows of full seconds: the one that is not over yet is not in them. While tracing is younger
+/// than a window, over the seconds there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
     /// Over the last full second.
@@ -47,132 +67,134 @@ pub struct Rates {
 impl History {
     /// Counts one event in second `at`, which may lie a little before the last one seen.
     pub(super) fn add(&mut self, at: u32, flow: Flow) {
-        match self.seconds.back_mut() {
-            Some(last) if last.at == at => last.counts[flow as usize] += 1,
-            Some(last) if last.at > at => self.add_late(at, flow),
-            _ => {
-                let mut second = Second { at, ..Second::default() };
-                second.counts[flow as usize] = 1;
-                self.seconds.push_back(second);
-                self.trim(at);
+        if at > self.last {
+            self.turn_to(at);
+        } else if (self.last - at) as usize >= KEPT {
+            return;
+        }
+        let last = self.last;
+        let counts = match &mut self.seconds {
+            Seconds::Busy(ring) => {
+                ring[at as usize % KEPT][flow as usize] += 1;
+                return;
+            }
+            Seconds::Quiet(quiet) => {
+                let age = |second: &Quiet| (last as u8).wrapping_sub(second.at);
+                let place = quiet.iter().rposition(|second| u32::from(age(second)) >= last - at);
+                match place {
+                    Some(place) if quiet[place].at == at as u8 => &mut quiet[place].counts,
+                    before => {
+                        if quiet.len() == quiet.capacity() {
+                            quiet.reserve_exact(STEP);
+                        }
+                        let place = before.map_or(0, |place| place + 1);
+                        quiet.insert(place, Quiet { at: at as u8, counts: [0; 3] });
+                        &mut quiet[place].counts
+                    }
+                }
+            }
+        };
+        match counts[flow as usize].checked_add(1) {
+            Some(more) => counts[flow as usize] = more,
+            None => {
+                self.grow();
+                self.add(at, flow);
             }
         }
     }
 
-    fn add_late(&mut self, at: u32, flow: Flow) {
-        let place = self.seconds.partition_point(|second| second.at < at);
-        let room = self.seconds.len() <= HISTORY_S;
-        match self.seconds.get_mut(place) {
-            Some(second) if second.at == at => second.counts[flow as usize] += 1,
-            _ if room => {
-                let mut second = Second { at, ..Second::default() };
-                second.counts[flow as usize] = 1;
-                self.seconds.insert(place, second);
+    /// Makes `at` the last second: what is too old for it goes.
+    fn turn_to(&mut self, at: u32) {
+        let (last, passed) = (self.last, (at - self.last) as usize);
+        self.last = at;
+        match &mut self.seconds {
+            Seconds::Busy(ring) => {
+                for second in 1..=passed.min(KEPT) {
+                    ring[(last as usize + second) % KEPT] = [0; 3];
+                }
             }
-            // Older than anything that is remembered.
-            _ => {}
+            Seconds::Quiet(quiet) if passed >= KEPT => quiet.clear(),
+            Seconds::Quiet(quiet) => {
+                let old = |second: &Quiet| usize::from((last as u8).wrapping_sub(second.at)) + passed >= KEPT;
+                let gone = quiet.iter().take_while(|second| old(second)).count();
+                quiet.drain(..gone);
+            }
         }
     }
 
-    fn trim(&mut self, now: u32) {
-        while self.seconds.front().is_some_and(|second| second.at as usize + HISTORY_S < now as usize) {
-            self.seconds.pop_front();
-        }
+    fn grow(&mut self) {
+        let mut ring = Box::new([[0; 3]; KEPT]);
+        self.each(|at, counts| ring[at as usize % KEPT] = counts);
+        self.seconds = Seconds::Busy(ring);
     }
 
     /// Gives memory back when all of it is older than what is remembered.
     pub(super) fn rest(&mut self, now: u32) {
-        if self.seconds.back().is_none_or(|last| last.at as usize + HISTORY_S < now as usize) {
-            self.seconds = VecDeque::new();
+        if now.saturating_sub(self.last) as usize >= KEPT {
+            self.seconds = Seconds::Quiet(Vec::new());
         }
     }
 
-    fn sum(&self, flow: Flow, from: u32, to: u32) -> u64 {
-        let recent = self.seconds.iter().rev().skip_while(|second| second.at >= to);
-        recent
-            .take_while(|second| second.at >= from)
-            .map(|second| u64::from(second.counts[flow as usize]))
-            .sum()
+    /// Every second in which something happened, and perhaps some in which nothing did.
+    fn each(&self, mut work: impl FnMut(u32, [u32; 3])) {
+        match &self.seconds {
+            Seconds::Quiet(quiet) => {
+                for Quiet { at, counts } in quiet {
+                    work(self.last - u32::from((self.last as u8).wrapping_sub(*at)), counts.map(u32::from));
+                }
+            }
+            Seconds::Busy(ring) => {
+                for at in self.last.saturating_sub(KEPT as u32 - 1)..=self.last {
+                    work(at, ring[at as usize % KEPT]);
+                }
+            }
+        }
     }
 
-    /// Events a second over the last `window` full seconds before second `now`.
+    /// Events in seconds `from` to `to`, `to` excluded.
+    fn sums<const N: usize>(&self, flow: Flow, windows: [(u32, u32); N]) -> [u64; N] {
+        let mut sums = [0; N];
+        self.each(|at, counts| {
+            for (sum, (from, to)) in sums.iter_mut().zip(windows) {
+                if (from..to).contains(&at) {
+                    *sum += u64::from(counts[flow as usize]);
+                }
+            }
+        });
+        sums
+    }
+
+    fn over<const N: usize>(&self, flow: Flow, now: u32, windows: [u32; N]) -> [f64; N] {
+        // In the first second there is nothing but itself.
+        let windows = windows.map(|window| if now == 0 { (0, 1) } else { (now - window.min(now), now) });
+        let sums = self.sums(flow, windows);
+        std::array::from_fn(|at| sums[at] as f64 / f64::from(windows[at].1 - windows[at].0))
+    }
+
+    /// Events a second over the last `window` full seconds before second `now`; `window` is 1 to [`HISTORY_S`].
     pub fn rate(&self, flow: Flow, now: u32, window: u32) -> f64 {
-        let window = window.min(now);
-        if window == 0 {
-            // Nothing but the first second, which is not over.
-            return self.sum(flow, 0, 1) as f64;
-        }
-        self.sum(flow, now - window, now) as f64 / f64::from(window)
+        self.over(flow, now, [window])[0]
     }
 
     /// All three windows.
     pub fn rates(&self, flow: Flow, now: u32) -> Rates {
-        Rates { s1: self.rate(flow, now, 1), s10: self.rate(flow, now, 10), s60: self.rate(flow, now, 60) }
+        let [s1, s10, s60] = self.over(flow, now, [1, 10, 60]);
+        Rates { s1, s10, s60 }
     }
 
     /// The last [`HISTORY_S`] full seconds before second `now`, oldest first.
     pub fn series(&self, flow: Flow, now: u32) -> Vec<u32> {
         let mut series = vec![0; HISTORY_S];
-        for second in &self.seconds {
-            if second.at < now
-                && let Some(back) = HISTORY_S.checked_sub((now - second.at) as usize)
+        self.each(|at, counts| {
+            if at < now
+                && let Some(back) = HISTORY_S.checked_sub((now - at) as usize)
             {
-                series[back] = second.counts[flow as usize];
+                series[back] = counts[flow as usize];
             }
-        }
+        });
         series
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filled(events: &[(u32, u32)]) -> History {
-        let mut history = History::default();
-        for &(at, count) in events {
-            (0..count).for_each(|_| history.add(at, Flow::Created));
-        }
-        history
-    }
-
-    #[test]
-    fn rates_are_over_full_seconds() {
-        let history = filled(&[(0, 7), (9, 11), (50, 13), (59, 17), (60, 19)]);
-        assert_eq!(history.rates(Flow::Created, 60), Rates { s1: 17.0, s10: 3.0, s60: 0.8 });
-        assert_eq!(history.rates(Flow::Created, 61), Rates { s1: 19.0, s10: 3.6, s60: 1.0 });
-        assert_eq!(history.rates(Flow::Ended, 60), Rates::default());
-        // Ten minutes on.
-        assert_eq!(history.rates(Flow::Created, 660), Rates::default());
-    }
-
-    #[test]
-    fn a_young_trace_divides_by_what_there_is() {
-        let history = filled(&[(0, 7), (1, 13)]);
-        assert_eq!(history.rates(Flow::Created, 0).s60, 7.0);
-        assert_eq!(history.rates(Flow::Created, 1), Rates { s1: 7.0, s10: 7.0, s60: 7.0 });
-        assert_eq!(history.rates(Flow::Created, 2), Rates { s1: 13.0, s10: 10.0, s60: 10.0 });
-    }
-
-    #[test]
-    fn late_events_go_where_they_belong() {
-        let history = filled(&[(5, 1), (9, 1), (7, 2), (5, 3), (2, 5)]);
-        let series = history.series(Flow::Created, 10);
-        assert_eq!(series.len(), HISTORY_S);
-        assert_eq!(series[HISTORY_S - 9..], [0, 5, 0, 0, 4, 0, 2, 0, 1]);
-    }
-
-    #[test]
-    fn two_minutes_are_kept_and_no_more() {
-        let mut history = filled(&(0..307).map(|at| (at, at + 1)).collect::<Vec<_>>());
-        assert_eq!(history.seconds.len(), HISTORY_S + 1);
-        let series = history.series(Flow::Created, 306);
-        assert_eq!((series[0], series[HISTORY_S - 1]), (187, 306));
-        history.add(3, Flow::Created);
-        assert_eq!(history.seconds.len(), HISTORY_S + 1);
-        history.rest(306 + 120);
-        assert_eq!(history.seconds.len(), HISTORY_S + 1);
-        history.rest(306 + 121);
-        assert_eq!(history.seconds.capacity(), 0);
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::people::{NOBODY, People};
-use super::table::Place;
+use super::arena::Place;
+use super::people::People;
 use crate::event::{Conn, Event, Opener, Process, Role, Substate, Via};
 use crate::identity::Identity;
 
@@ -47,14 +47,14 @@ pub struct Live {
     pub cookie: Option<u64>,
 }
 
-/// A [`Live`] as it is kept, 131,072 times and more: people by number, rows by place.
+/// A [`Live`] as it is kept, 131,072 times and more: people and rows by place.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     born_ns: Option<NonZeroU64>,
     ends_ns: u64,
     cookie: Option<NonZeroU64>,
-    owner: u32,
-    opener: u32,
+    owner: Place,
+    opener: Place,
     tid: u32,
     pub(super) generation: u32,
     /// What the process deals with.
@@ -70,7 +70,7 @@ pub(super) struct Entry {
     pub(super) ephemeral: bool,
 }
 
-const _: () = assert!(size_of::<Entry>() == 72);
+const _: () = assert!(size_of::<Entry>() == 80);
 
 impl Entry {
     /// From a `created`; the people it remembers are to be released with it.
@@ -99,8 +99,8 @@ impl Entry {
             born_ns: None,
             ends_ns: seed.ends_ns,
             cookie: seed.cookie.and_then(NonZeroU64::new),
-            owner: NOBODY,
-            opener: NOBODY,
+            owner: Place::NONE,
+            opener: Place::NONE,
             tid: 0,
             generation: 0,
             link: Place::NONE,

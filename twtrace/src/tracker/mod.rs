@@ -1,6 +1,7 @@
 //! Owns: the world as the events tell it: which TIME_WAIT sockets live, who made them, how many came and went.
 //! Must not know: the kernel, clocks, files, screens. Events and times are handed in.
 
+mod arena;
 mod counts;
 mod history;
 mod keys;
@@ -13,8 +14,6 @@ mod sketch;
 mod snapshot;
 mod stats;
 mod table;
-
-use std::collections::HashMap;
 
 pub use counts::Counts;
 pub use history::{Flow, HISTORY_S, History, Rates};
@@ -31,10 +30,10 @@ pub use snapshot::{
 pub use stats::Stats;
 
 use crate::event::{Conn, Event, Kind};
+use arena::Arena;
 use live::Entry;
 use people::People;
 use rows::{Places, Rows, Sighting};
-use table::Hasher;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often memory of what is long past is given back.
@@ -45,7 +44,7 @@ const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 /// The world.
 #[derive(Debug)]
 pub struct Tracker {
-    live: HashMap<Conn, Entry, Hasher>,
+    live: Arena<Conn, Entry>,
     people: People,
     rows: Rows,
     total: Stats,
@@ -77,7 +76,7 @@ impl Tracker {
     /// An empty world with other bounds.
     pub fn with_limits(limits: Limits) -> Self {
         Self {
-            live: HashMap::default(),
+            live: Arena::default(),
             people: People::default(),
             rows: Rows::new(&limits),
             total: Stats::default(),
@@ -158,7 +157,7 @@ impl Tracker {
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
         let second = self.second(self.now_ns);
         for seed in seeds {
-            if let Some(entry) = self.live.get_mut(&seed.conn).filter(|entry| entry.is(&seed)) {
+            if let Some(entry) = self.live.find_mut(&seed.conn).filter(|entry| entry.is(&seed)) {
                 entry.generation = self.generation;
                 continue;
             }
@@ -205,7 +204,7 @@ impl Tracker {
 
     /// Whether this connection's TIME_WAIT socket is known to live.
     pub fn knows(&self, conn: &Conn) -> bool {
-        self.live.contains_key(conn)
+        self.live.place(conn).is_some()
     }
 
     /// Every live socket.
@@ -253,7 +252,7 @@ impl Tracker {
     /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
     /// Tuples that are not named hold none; those that no event was about are left out.
     pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, u32)>) {
-        for (_, row) in self.rows.tuples.values_mut().filter(|(key, _)| key.netns == netns) {
+        for (_, row) in self.rows.tuples.iter_mut().filter(|(key, _)| key.netns == netns) {
             row.others = 0;
         }
         for (key, count) in held {
@@ -277,7 +276,7 @@ impl Tracker {
     }
 
     fn insert(&mut self, conn: Conn, mut entry: Entry, places: &Places) {
-        let known = self.live.get(&conn).cloned();
+        let known = self.live.remove(&conn);
         if known.is_none() && self.live.len() >= self.limits.sockets {
             self.dropped_sockets += 1;
             entry.release(&mut self.people);
@@ -294,7 +293,7 @@ impl Tracker {
         self.rows.each(places, Stats::enter);
         self.rows.move_in(places, entry.ephemeral);
         self.total.enter();
-        self.live.insert(conn, entry);
+        self.live.add(conn, entry);
     }
 
     fn leave(&mut self, entry: &Entry) {

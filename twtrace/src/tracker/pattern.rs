@@ -10,8 +10,6 @@ use crate::event::Role;
 
 /// Below this many connections, a pattern would be a guess.
 const ENOUGH: u64 = 10;
-/// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
-const ONE_REQUEST_US: u64 = 5_000;
 /// Half of all connections living shorter than this is a sign of too little reuse, in microseconds.
 const SHORT_US: u64 = 1_000_000;
 /// A pool of ports that is this full is as good as empty of free ones: connect() searches longer and longer.
@@ -55,7 +53,7 @@ impl Evidence {
             overflow: stats.counts.overflow,
             connect_failed: stats.counts.connect_failed,
             bind_failed: stats.counts.bind_failed,
-            under_5ms: stats.age_us.share_below(ONE_REQUEST_US),
+            under_5ms: (stats.ages != 0).then(|| stats.under_5ms as f64 / stats.ages as f64),
             age_us: stats.age_us.percentiles(),
             sent: stats.sent.percentiles(),
             pressure,

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::arena::Place;
 use super::keys::{PortKey, ProcessKey, Target, TupleKey};
 use super::pressure::Capacity;
 use super::stats::Stats;
-use super::table::{Place, Row, Table, WhenFull};
+use super::table::{Row, Table, WhenFull};
 use crate::event::{Comm, Conn, Event, Kind, Process, Role};
 use crate::identity::{Container, Identity};
 
@@ -233,27 +234,27 @@ impl Rows {
         let Some(link) = links.get_mut(place) else { return Places::default() };
         // While it has live sockets, its rows cannot go, and must not change: the sockets are counted in them.
         if link.live == 0 {
-            if !processes.is_at(link.process) {
+            if processes.get(link.process).is_none() {
                 link.process = processes.enter(&key.process, second);
             }
             let inode = match &key.target {
                 Target::Tuple(tuple) => {
-                    if !tuples.is_at(link.tuple) {
+                    if tuples.get(link.tuple).is_none() {
                         link.tuple = tuples.enter(tuple, second);
                     }
-                    if !peers.is_at(link.peer) {
+                    if peers.get(link.peer).is_none() {
                         link.peer = peers.enter(&tuple.daddr, second);
                     }
                     tuple.netns
                 }
                 Target::Port(port) => {
-                    if !ports.is_at(link.port) {
+                    if ports.get(link.port).is_none() {
                         link.port = ports.enter(port, second);
                     }
                     port.netns
                 }
             };
-            if !netns.is_at(link.netns) {
+            if netns.get(link.netns).is_none() {
                 link.netns = netns.enter(&inode, second);
             }
         }
@@ -278,7 +279,7 @@ impl Rows {
         };
         let Some(row) = row else { return containers.enter(&identity.container, sighting.second) };
         let same = row.identity.as_ref().is_some_and(|known| Arc::ptr_eq(known, identity));
-        if !same || !containers.is_at(row.container) {
+        if !same || containers.get(row.container).is_none() {
             row.container = containers.enter(&identity.container, sighting.second);
             row.identity = Some(identity.clone());
         }
@@ -352,11 +353,11 @@ impl Rows {
 
     /// Lets go of what no window reaches any more. `second` is the present one.
     pub(super) fn rest(&mut self, second: u32) {
-        self.processes.values_mut().for_each(|(_, row)| row.stats.history.rest(second));
-        self.tuples.values_mut().for_each(|(_, row)| row.stats.history.rest(second));
-        self.netns.values_mut().for_each(|(_, row)| row.stats.history.rest(second));
-        self.peers.values_mut().for_each(|(_, row)| row.history.rest(second));
-        self.ports.values_mut().for_each(|(_, row)| row.history.rest(second));
-        self.containers.values_mut().for_each(|(_, row)| row.history.rest(second));
+        self.processes.iter_mut().for_each(|(_, row)| row.stats.history.rest(second));
+        self.tuples.iter_mut().for_each(|(_, row)| row.stats.history.rest(second));
+        self.netns.iter_mut().for_each(|(_, row)| row.stats.history.rest(second));
+        self.peers.iter_mut().for_each(|(_, row)| row.history.rest(second));
+        self.ports.iter_mut().for_each(|(_, row)| row.history.rest(second));
+        self.containers.iter_mut().for_each(|(_, row)| row.history.rest(second));
     }
 }

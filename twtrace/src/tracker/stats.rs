@@ -6,6 +6,9 @@ use super::history::{Flow, History};
 use super::sketch::Sketch;
 use crate::event::{Event, Kind, Reason, Role, Substate};
 
+/// A connection that lived shorter than this can hardly have carried more than one request.
+const ONE_REQUEST_NS: u64 = 5_000_000;
+
 /// Everything that is counted in a row.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -25,6 +28,10 @@ pub struct Stats {
     pub first_ns: u64,
     /// CLOCK_MONOTONIC at the last event in nanoseconds.
     pub last_ns: u64,
+    /// Of the connections whose age is known, how many lived under 5 ms.
+    pub under_5ms: u64,
+    /// Of how many connections the age is known.
+    pub ages: u64,
     /// The last two minutes.
     pub history: History,
     /// How long its connections lived, in microseconds.
@@ -66,6 +73,8 @@ impl Stats {
     fn measure(&mut self, event: &Event) {
         if let Some(age_ns) = event.age_ns {
             self.age_us.add(age_ns / 1000);
+            self.ages += 1;
+            self.under_5ms += u64::from(age_ns < ONE_REQUEST_NS);
         }
         if let Some(bytes) = event.bytes_sent {
             self.sent.add(bytes);

@@ -1,5 +1,9 @@
 //! Table tests of the tracker: scripted events, no clock.
 
+mod bounds;
+mod rows;
+mod script;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Seed, Tracker};

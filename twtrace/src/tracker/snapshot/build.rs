@@ -10,7 +10,7 @@ use crate::tracker::history::Flow;
 use crate::tracker::keys::{By, RowKey};
 use crate::tracker::pattern::Evidence;
 use crate::tracker::rows::{Link, LinkKey, TupleStats};
-use crate::tracker::{Tracker, table::Hasher};
+use crate::tracker::{Tracker, arena::Hasher};
 
 impl Figures {
     /// At the beginning of second `now`.
@@ -279,7 +279,7 @@ impl Tracker {
             return Vec::new();
         }
         let mut peers: HashMap<IpAddr, u64, Hasher> = HashMap::default();
-        for (conn, entry) in &self.live {
+        for (conn, entry) in self.live.iter() {
             if self.rows.links.get(entry.link).is_some_and(|(link, _)| self.concerns(link, key)) {
                 *peers.entry(conn.daddr).or_default() += 1;
             }
