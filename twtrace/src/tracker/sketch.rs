@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_full_count_halves_all() {
-        let mut sketch = Sketch::default();
-        sketch.buckets = vec![7 << COUNT_BITS | 3, 9 << COUNT_BITS | (MOST - 1)];
+        let buckets = vec![7 << COUNT_BITS | 3, 9 << COUNT_BITS | (MOST - 1)];
+        let mut sketch = Sketch { buckets };
         sketch.add(range(9).0);
         assert_eq!(sketch.buckets, [7 << COUNT_BITS | 2, 9 << COUNT_BITS | 1 << (COUNT_BITS - 1)]);
     }
