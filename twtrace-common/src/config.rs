@@ -2,6 +2,7 @@
 //! sees constants, so branches on these values cost nothing and loads at these offsets are direct.
 //! Must not know: where the values come from (BTF, kallsyms, the command line).
 
+use crate::wire::Words;
 use crate::{COMM_LEN, Plain};
 
 /// How many values each list filter can hold in the kernel; longer lists are decided in user space.
@@ -164,9 +165,9 @@ pub struct Filter {
     /// Owner's name, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Remote network, IPv4 mapped.
-    pub peer: [u8; 16],
+    pub peer: Words,
     /// Bits of `peer` that count.
-    pub peer_mask: [u8; 16],
+    pub peer_mask: Words,
     /// Entries used in `pids`.
     pub n_pids: u8,
     /// Entries used in `uids`.

@@ -4,7 +4,25 @@
 //! Byte order: integers are the machine's, ports included (`sport`, `dport` are host order); addresses are network
 //! order, IPv4 as `::ffff:a.b.c.d` with `family` 4.
 
-use crate::{COMM_LEN, Plain};
+use crate::Plain;
+
+/// 16 bytes as they lie in memory.
+pub type Words = [u64; 2];
+
+/// The bytes that words are made of, in memory order.
+pub fn bytes_of_words(words: Words) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let (first, second) = bytes.split_at_mut(8);
+    first.copy_from_slice(&words[0].to_ne_bytes());
+    second.copy_from_slice(&words[1].to_ne_bytes());
+    bytes
+}
+
+/// Bytes as words, the other way round.
+pub fn words_of_bytes(bytes: [u8; 16]) -> Words {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+}
 
 /// A TIME_WAIT socket was created: a [`Birth`].
 pub const KIND_CREATED: u16 = 1;
@@ -84,10 +102,10 @@ pub struct Header {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tuple {
-    /// Local address, network order, IPv4 mapped.
-    pub saddr: [u8; 16],
-    /// Remote address, network order, IPv4 mapped.
-    pub daddr: [u8; 16],
+    /// Local address, IPv4 mapped: 16 bytes in network order, in words so that the kernel side copies two and not 16.
+    pub saddr: Words,
+    /// Remote address, IPv4 mapped: 16 bytes in network order.
+    pub daddr: Words,
     /// Local port, host order.
     pub sport: u16,
     /// Remote port, host order.
@@ -122,8 +140,8 @@ pub struct Task {
     pub cgroup_id: u64,
     /// When the process started, nanoseconds of CLOCK_BOOTTIME (`task.group_leader.start_boottime`); tells reused pids apart.
     pub start_ns: u64,
-    /// The process's name (`task.group_leader.comm`), NUL-padded.
-    pub comm: [u8; COMM_LEN],
+    /// The process's name (`task.group_leader.comm`), 16 bytes up to a NUL.
+    pub comm: Words,
 }
 
 /// `KIND_CREATED` and `KIND_OVERFLOW`. 200 bytes.
@@ -153,7 +171,7 @@ pub struct Birth {
     /// See [`Task::start_ns`].
     pub opener_start_ns: u64,
     /// See [`Task::comm`].
-    pub opener_comm: [u8; COMM_LEN],
+    pub opener_comm: Words,
     /// How long the connection lived, in nanoseconds; valid with `HAS_AGE`.
     pub age_ns: u64,
     /// Payload sent, retransmissions excluded; valid with `HAS_BYTES`.

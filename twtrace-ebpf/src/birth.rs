@@ -10,8 +10,8 @@ use twtrace_common::{
     config::MISSING,
     loss,
     wire::{
-        Birth, HAS_AGE, HAS_BYTES, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, ROLE_SERVER, SUBSTATE_TIME_WAIT,
-        Task, VIA_NONE,
+        Birth, HAS_AGE, HAS_BYTES, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, ROLE_SERVER,
+        SUBSTATE_TIME_WAIT, Task, VIA_NONE,
     },
 };
 
@@ -38,8 +38,8 @@ pub(crate) struct Facts {
 
 const fn unowned(marks: u8) -> Owner {
     Owner {
-        task: Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 16] },
-        opener_comm: [0; 16],
+        task: Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] },
+        opener_comm: [0; 2],
         opener_start_ns: 0,
         opener_pid: 0,
         via: VIA_NONE,
@@ -165,6 +165,19 @@ pub(crate) fn ms(jiffies: u64) -> u32 {
     (jiffies.wrapping_mul(1000) / hz) as u32
 }
 
+/// The span that a timer was armed for, from what is left of it a moment later. The kernel arms these timers for whole
+/// seconds but for retransmission timeouts on very slow paths, and a tick or a few may have passed since.
+#[inline(always)]
+pub(crate) fn armed_for(left: u64) -> u64 {
+    const LATE: u64 = 8;
+    let hz = u64::from(setting!(hz));
+    if hz == 0 {
+        return left;
+    }
+    let short = hz - left % hz;
+    if short <= LATE { left + short } else { left }
+}
+
 /// Reads what a birth tells of the TIME_WAIT socket itself.
 ///
 /// # Safety
@@ -184,7 +197,10 @@ pub(crate) unsafe fn facts_of<M: Mem>(tw: *const u8, sk: u64, jiffies: u64, conn
 /// `sk` is a `struct sock`.
 #[inline(always)]
 pub(crate) unsafe fn table_full(sk: *const u8) -> Option<bool> {
-    if setting!(offsets.net_death_row) == MISSING || setting!(offsets.dr_count) == MISSING || setting!(offsets.dr_max) == MISSING {
+    if setting!(offsets.net_death_row) == MISSING
+        || setting!(offsets.dr_count) == MISSING
+        || setting!(offsets.dr_max) == MISSING
+    {
         return None;
     }
     // SAFETY: by the caller; every pointer is followed with the helper.

@@ -8,8 +8,8 @@ use aya_ebpf::{EbpfContext, helpers::generated::bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
     wire::{
-        Ended, Header, KIND_ENDED, REASON_EXPIRED, REASON_KILLED, REASON_PURGED, REASON_RESET, REASON_REUSED_INCOMING,
-        REASON_REUSED_OUTGOING, REASON_UNKNOWN, SUBSTATE_FIN_WAIT2,
+        Ended, Header, KIND_ENDED, REASON_EXPIRED, REASON_KILLED, REASON_PURGED, REASON_RESET,
+        REASON_REUSED_INCOMING, REASON_REUSED_OUTGOING, REASON_UNKNOWN, SUBSTATE_FIN_WAIT2,
     },
 };
 
@@ -104,7 +104,8 @@ pub(crate) unsafe fn ended<M: Mem>(tw: *const u8, conn: &mut Conn, reason: u8) {
         // written; `tw` by the caller.
         unsafe {
             let record = &mut *entry.as_mut_ptr();
-            record.header = Header { kind: KIND_ENDED, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
+            record.header =
+                Header { kind: KIND_ENDED, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
             record.tuple = conn.tuple;
             record.tw = tw as u64;
             record.cookie = Probed::load(tw, setting!(offsets.skc_cookie));
@@ -124,8 +125,7 @@ pub(crate) unsafe fn killed<M: Mem>(ctx: &impl EbpfContext, tw: *const u8) {
         if !sock::tw_is_tcp::<M>(tw) {
             return;
         }
-        let mut conn = Conn { tuple: twtrace_common::wire::Tuple::default(), netns: 0 };
-        sock::of_tw::<M>(tw, &mut conn);
+        let mut conn = sock::of_tw::<M>(tw);
         let why = reason(ctx, tw, conn.tuple.substate);
         ended::<M>(tw, &mut conn, why);
     }

@@ -1,10 +1,7 @@
 //! Owns: the way into the ring buffer: reserve, count what did not fit, wake the reader rarely.
 //! Must not know: what is sent.
 
-use aya_ebpf::{
-    helpers::generated::bpf_ringbuf_query,
-    maps::ring_buf::RingBufEntry,
-};
+use aya_ebpf::{helpers::generated::bpf_ringbuf_query, maps::ring_buf::RingBufEntry};
 use twtrace_common::Plain;
 
 use crate::{config::setting, maps};

@@ -4,10 +4,10 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{
     loss,
-    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, ROLE_CLIENT, Task},
+    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, ROLE_CLIENT},
 };
 
-use crate::{emit, filter, sock::Conn, task};
+use crate::{emit, filter, maps, sock::Conn, task};
 
 /// `EADDRINUSE` (include/uapi/asm-generic/errno.h).
 pub(crate) const EADDRINUSE: u32 = 98;
@@ -29,9 +29,11 @@ pub(crate) fn bind_failed(conn: &mut Conn, errno: u32) {
 
 #[inline(always)]
 fn send(kind: u16, slot: u32, conn: &Conn, errno: u32) {
-    let mut caller = Task::default();
-    task::current(&mut caller);
-    if !filter::conn_passes(conn) || !filter::task_passes(&caller) || !filter::role_passes(conn.tuple.role) {
+    let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
+    // SAFETY: a live map value of this CPU. Failures happen in process context only.
+    let caller = unsafe { &mut *caller };
+    task::current(caller);
+    if !filter::conn_passes(conn) || !filter::task_passes(caller) || !filter::role_passes(conn.tuple.role) {
         return;
     }
     if let Some(mut entry) = emit::reserve::<Failed>(slot) {
@@ -42,7 +44,7 @@ fn send(kind: u16, slot: u32, conn: &Conn, errno: u32) {
             record.tuple = conn.tuple;
             record.errno = errno;
             record.pad = 0;
-            record.task = caller;
+            record.task = *caller;
         }
         emit::submit(entry);
     }

@@ -2,7 +2,7 @@
 //! Must not know: which system call.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use twtrace_common::{config::MISSING, wire::Tuple};
+use twtrace_common::{config::MISSING, wire};
 
 use crate::{
     config::setting,
@@ -45,14 +45,13 @@ pub(crate) fn socket(number: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<Conn> {
     let sk = socket(number) as *const u8;
-    let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
     // SAFETY: read with the helper.
-    unsafe {
+    let mut conn = unsafe {
         if sk.is_null() || Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
             return None;
         }
-        sock::of_sk::<Probed>(sk, &mut conn);
-    }
+        sock::of_sk::<Probed>(sk)
+    };
     if let SockAddr::User(address) = address {
         asked(address, &mut conn);
     }
@@ -72,7 +71,7 @@ fn asked(address: u64, conn: &mut Conn) {
     let [f0, f1, p0, p1, a, b, c, d, v6 @ ..] = bytes;
     conn.tuple.sport = u16::from_be_bytes([p0, p1]);
     if u16::from_ne_bytes([f0, f1]) == sock::AF_INET6 {
-        conn.tuple.saddr = v6;
+        conn.tuple.saddr = wire::words_of_bytes(v6);
     } else {
         conn.tuple.saddr = sock::mapped(u32::from_ne_bytes([a, b, c, d]));
     }

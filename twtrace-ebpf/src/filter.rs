@@ -49,14 +49,8 @@ pub(crate) fn conn_passes(conn: &Conn) -> bool {
 
 #[inline(always)]
 fn peer_passes(t: &Tuple) -> bool {
-    let mut i = 0;
-    while i < 16 {
-        if t.daddr[i] & setting!(filter.peer_mask[i]) != setting!(filter.peer[i]) {
-            return false;
-        }
-        i += 1;
-    }
-    true
+    let ([d0, d1], [p0, p1], [m0, m1]) = (t.daddr, setting!(filter.peer), setting!(filter.peer_mask));
+    d0 & m0 == p0 && d1 & m1 == p1
 }
 
 /// Filters on a role.
@@ -77,12 +71,13 @@ pub(crate) fn task_passes(task: &Task) -> bool {
     }
     if setting!(filter.has_comm) != 0 {
         let mut i = 0;
-        while i < task.comm.len() {
-            if task.comm[i] != setting!(filter.comm[i]) {
+        while i < 16 {
+            let byte = (task.comm[i / 8] >> (i % 8 * 8)) as u8;
+            if byte != setting!(filter.comm[i]) {
                 return false;
             }
             // Older kernels leave what a longer name was behind the NUL.
-            if task.comm[i] == 0 {
+            if byte == 0 {
                 break;
             }
             i += 1;
@@ -94,5 +89,8 @@ pub(crate) fn task_passes(task: &Task) -> bool {
 /// Whether any filter asks who did it: then an event whose owner is not known does not pass.
 #[inline(always)]
 pub(crate) fn asks_for_task() -> bool {
-    setting!(filter.n_pids) != 0 || setting!(filter.n_uids) != 0 || setting!(filter.n_cgroups) != 0 || setting!(filter.has_comm) != 0
+    setting!(filter.n_pids) != 0
+        || setting!(filter.n_uids) != 0
+        || setting!(filter.n_cgroups) != 0
+        || setting!(filter.has_comm) != 0
 }

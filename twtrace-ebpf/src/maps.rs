@@ -7,7 +7,10 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use twtrace_common::{COMM_LEN, loss, wire::Task};
+use twtrace_common::{
+    loss,
+    wire::{Task, Words},
+};
 
 /// Who opened a connection. 80 bytes.
 #[repr(C)]
@@ -28,7 +31,7 @@ pub(crate) struct Opener {
 #[derive(Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) task: Task,
-    pub(crate) opener_comm: [u8; COMM_LEN],
+    pub(crate) opener_comm: Words,
     pub(crate) opener_start_ns: u64,
     /// 0: the opener is not known.
     pub(crate) opener_pid: u32,
@@ -78,6 +81,10 @@ pub(crate) const FRAMES: usize = 20;
 /// Room for one stack: too large for the program's own.
 #[map]
 pub(crate) static STACK: PerCpuArray<[u64; FRAMES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for the task whose call fails: too large for the program's own stack.
+#[map]
+pub(crate) static CALLER: PerCpuArray<Task> = PerCpuArray::with_max_entries(1, 0);
 
 /// `loss::*` → how often, per CPU.
 #[map]

@@ -31,15 +31,24 @@ impl Mem for Typed {
 impl Mem for Probed {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
-        let mut value = core::mem::MaybeUninit::<T>::zeroed();
-        // SAFETY: the destination is ours and has the size of `T`; on a fault the helper fills it with zeroes.
+        let mut value = core::mem::MaybeUninit::<T>::uninit();
+        // SAFETY: by the caller; the helper has written all of the value.
         unsafe {
-            bpf_probe_read_kernel(
-                value.as_mut_ptr().cast(),
-                size_of::<T>() as u32,
-                base.wrapping_add(offset as usize).cast(),
-            );
+            Self::load_into(base, offset, value.as_mut_ptr());
             value.assume_init()
         }
+    }
+}
+
+impl Probed {
+    /// Loads a `T` to where it is wanted: what is larger than a register is not copied twice.
+    ///
+    /// # Safety
+    /// `into` can be written. `base` and `offset` as for [`Mem::load`].
+    #[inline(always)]
+    pub(crate) unsafe fn load_into<T: Copy>(base: *const u8, offset: u32, into: *mut T) {
+        let from = base.wrapping_add(offset as usize);
+        // SAFETY: the destination has the size of `T`; on a fault the helper fills it with zeroes.
+        unsafe { bpf_probe_read_kernel(into.cast(), size_of::<T>() as u32, from.cast()) };
     }
 }

@@ -6,11 +6,10 @@
 //! owner. At the birth itself, in softirq, the current task is whichever was interrupted.
 
 use twtrace_common::{
-
     loss,
     wire::{
-        HAS_OPENER, Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, Task, VIA_CLOSE, VIA_EXIT,
-        VIA_NONE, VIA_OPENER, VIA_SHUTDOWN,
+        HAS_OPENER, Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, Task, VIA_CLOSE,
+        VIA_EXIT, VIA_NONE, VIA_OPENER, VIA_SHUTDOWN,
     },
 };
 
@@ -26,13 +25,13 @@ use crate::{
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h).
 const SHUTDOWN_MASK: u8 = 3;
 
-const NOBODY: Task = Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 16] };
+const NOBODY: Task = Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] };
 
 // What a new entry starts as, before it is filled in where it lies: the program's stack has no room for one.
 static NEW_OPENER: Opener = Opener { task: NOBODY, since_ns: 0, check: 0, role: 0 };
 static NEW_OWNER: Owner = Owner {
     task: NOBODY,
-    opener_comm: [0; 16],
+    opener_comm: [0; 2],
     opener_start_ns: 0,
     opener_pid: 0,
     via: VIA_NONE,
@@ -115,7 +114,8 @@ pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
     let flags = task::flags();
     // SAFETY: by the caller. Whoever closes or shuts down holds the socket's lock; softirq only takes its spinlock, and
     // then the current task has nothing to do with it.
-    let by_task = unsafe { Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) } != 0 && flags & task::PF_KTHREAD == 0;
+    let by_task = unsafe { Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) } != 0
+        && flags & task::PF_KTHREAD == 0;
     if by_task {
         task::current(&mut owner.task);
         // SAFETY: by the caller.
@@ -199,4 +199,3 @@ fn meet(task: &Task, now_ns: u64) {
         let _ = maps::SEEN.insert(print, 1, 0);
     }
 }
-

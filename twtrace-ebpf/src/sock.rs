@@ -1,7 +1,7 @@
 //! Owns: what is read of a `struct sock` and of an `inet_timewait_sock`, which share `struct sock_common`.
 //! Must not know: events, maps, who asks.
 
-use twtrace_common::wire::Tuple;
+use twtrace_common::wire::{Tuple, Words};
 
 use crate::{
     config::setting,
@@ -31,12 +31,6 @@ pub(crate) fn mix(state: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-#[inline(always)]
-fn words(address: &[u8; 16]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *address;
-    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
-}
-
 impl Conn {
     /// Key in the map of closing sockets: the same from the `struct sock` and from the TIME_WAIT socket that follows
     /// it. The seed is drawn at each start, so nobody can choose connections that collide.
@@ -44,8 +38,7 @@ impl Conn {
     pub(crate) fn key(&self) -> u64 {
         let t = &self.tuple;
         let ports = u64::from(t.sport) << 48 | u64::from(t.dport) << 32 | u64::from(t.ifindex);
-        let (s0, s1) = words(&t.saddr);
-        let (d0, d1) = words(&t.daddr);
+        let ([s0, s1], [d0, d1]) = (t.saddr, t.daddr);
         let mut h = mix(mix(setting!(seed) ^ u64::from(self.netns), ports), s1);
         h = mix(h, d1);
         if t.family == 6 {
@@ -57,54 +50,59 @@ impl Conn {
     /// The peer in one word, to check that a remembered `struct sock *` is still the same connection.
     #[inline(always)]
     pub(crate) fn peer_check(&self) -> u64 {
-        let (d0, d1) = words(&self.tuple.daddr);
+        let [d0, d1] = self.tuple.daddr;
         mix(mix(mix(setting!(seed), d0), d1), u64::from(self.tuple.dport) << 32 | u64::from(self.netns))
     }
 }
 
 /// `::ffff:0:0/96` in front of an IPv4 address in network order.
 #[inline(always)]
-pub(crate) fn mapped(address: u32) -> [u8; 16] {
-    let [a, b, c, d] = address.to_ne_bytes();
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+pub(crate) fn mapped(address: u32) -> Words {
+    [0, u64::from(MAPPED) | u64::from(address) << 32]
 }
+
+/// Bytes 8 to 11 of an IPv4-mapped address, as they lie in memory.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 #[inline(always)]
-fn is_mapped(address: &[u8; 16]) -> bool {
-    let (high, low) = words(address);
-    high == 0 && (low as u32) == u32::from_ne_bytes([0, 0, 0xff, 0xff])
+fn is_mapped([high, low]: Words) -> bool {
+    high == 0 && low as u32 == MAPPED
 }
 
-/// Fills in the identity. `sport` is in network order: `inet_sock.inet_sport` of a full socket, whose `skc_num` is
+/// Reads the identity. `sport` is in network order: `inet_sock.inet_sport` of a full socket, whose `skc_num` is
 /// already 0 when an autobound one closes, or `tw_sport`.
 ///
 /// # Safety
 /// `base` is a `struct sock_common` that `M` may read.
 #[inline(always)]
-unsafe fn identify<M: Mem>(base: *const u8, sport_be: u16, conn: &mut Conn) {
-    let t = &mut conn.tuple;
+unsafe fn identify<M: Mem>(base: *const u8, sport_be: u16) -> Conn {
     // SAFETY: by the caller; offsets are from BTF. IPv6 addresses are read with the helper: they are unions, which not
     // every verifier lets a program load from directly.
     unsafe {
-        let family: u16 = M::load(base, setting!(offsets.skc_family));
-        if family == AF_INET6 {
-            t.saddr = Probed::load(base, setting!(offsets.skc_v6_rcv_saddr));
-            t.daddr = Probed::load(base, setting!(offsets.skc_v6_daddr));
-            t.family = if is_mapped(&t.daddr) { 4 } else { 6 };
+        let (saddr, daddr, family) = if M::load::<u16>(base, setting!(offsets.skc_family)) == AF_INET6 {
+            let saddr: Words = Probed::load(base, setting!(offsets.skc_v6_rcv_saddr));
+            let daddr: Words = Probed::load(base, setting!(offsets.skc_v6_daddr));
+            (saddr, daddr, if is_mapped(daddr) { 4 } else { 6 })
         } else {
-            t.saddr = mapped(M::load(base, setting!(offsets.skc_rcv_saddr)));
-            t.daddr = mapped(M::load(base, setting!(offsets.skc_daddr)));
-            t.family = 4;
-        }
-        t.sport = u16::from_be(sport_be);
-        t.dport = u16::from_be(M::load(base, setting!(offsets.skc_dport)));
-        t.ifindex = M::load(base, setting!(offsets.skc_bound_dev_if));
-        t.role = 0;
-        t.substate = 0;
-        t.reason = 0;
-        t.pad = 0;
+            let saddr = mapped(M::load(base, setting!(offsets.skc_rcv_saddr)));
+            (saddr, mapped(M::load(base, setting!(offsets.skc_daddr))), 4)
+        };
         let net: *const u8 = M::load(base, setting!(offsets.skc_net));
-        conn.netns = M::load(net, setting!(offsets.net_inum));
+        Conn {
+            netns: M::load(net, setting!(offsets.net_inum)),
+            tuple: Tuple {
+                saddr,
+                daddr,
+                sport: u16::from_be(sport_be),
+                dport: u16::from_be(M::load(base, setting!(offsets.skc_dport))),
+                ifindex: M::load(base, setting!(offsets.skc_bound_dev_if)),
+                family,
+                role: 0,
+                substate: 0,
+                reason: 0,
+                pad: 0,
+            },
+        }
     }
 }
 
@@ -113,9 +111,9 @@ unsafe fn identify<M: Mem>(base: *const u8, sport_be: u16, conn: &mut Conn) {
 /// # Safety
 /// `sk` is a `struct sock` of TCP that `M` may read.
 #[inline(always)]
-pub(crate) unsafe fn of_sk<M: Mem>(sk: *const u8, conn: &mut Conn) {
+pub(crate) unsafe fn of_sk<M: Mem>(sk: *const u8) -> Conn {
     // SAFETY: by the caller. `inet_sport` lies behind `struct sock`, outside the argument's type.
-    unsafe { identify::<M>(sk, Probed::load(sk, setting!(offsets.inet_sport)), conn) }
+    unsafe { identify::<M>(sk, Probed::load(sk, setting!(offsets.inet_sport))) }
 }
 
 /// Identity of a TIME_WAIT socket.
@@ -123,11 +121,12 @@ pub(crate) unsafe fn of_sk<M: Mem>(sk: *const u8, conn: &mut Conn) {
 /// # Safety
 /// `tw` is an `inet_timewait_sock` that `M` may read.
 #[inline(always)]
-pub(crate) unsafe fn of_tw<M: Mem>(tw: *const u8, conn: &mut Conn) {
+pub(crate) unsafe fn of_tw<M: Mem>(tw: *const u8) -> Conn {
     // SAFETY: by the caller.
     unsafe {
-        identify::<M>(tw, M::load(tw, setting!(offsets.tw_sport)), conn);
+        let mut conn = identify::<M>(tw, M::load(tw, setting!(offsets.tw_sport)));
         conn.tuple.substate = M::load(tw, setting!(offsets.tw_substate));
+        conn
     }
 }
 

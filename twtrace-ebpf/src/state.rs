@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{
 };
 use twtrace_common::{
     config::{BACKEND_KPROBE, BACKEND_TRACEPOINT},
-    wire::Tuple,
+    loss,
 };
 
 use crate::{
@@ -50,8 +50,7 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
             let _ = maps::OPENERS.remove(sk as u64);
             return;
         }
-        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
-        sock::of_sk::<Typed>(sk, &mut conn);
+        let mut conn = sock::of_sk::<Typed>(sk);
         if new == CLOSE {
             closed(sk, old, &mut conn);
         } else {
@@ -111,7 +110,10 @@ unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
     } else if backend == BACKEND_TRACEPOINT {
         // SAFETY: by the caller.
         let (error, sequence) = unsafe {
-            (Typed::load::<i32>(sk, setting!(offsets.sk_err)), Probed::load::<u32>(sk, setting!(offsets.write_seq)))
+            (
+                Typed::load::<i32>(sk, setting!(offsets.sk_err)),
+                Probed::load::<u32>(sk, setting!(offsets.write_seq)),
+            )
         };
         if error == 0 && (conn.tuple.sport == 0 || sequence == 0) {
             failure::connect_failed(conn, failure::EADDRNOTAVAIL);
@@ -130,11 +132,18 @@ unsafe fn closing_ended(sk: *const u8, old: i32, conn: &mut Conn) {
         None => 0,
     };
     if marks & BORN == 0 && old != FIN_WAIT1 {
-        // SAFETY: by the caller.
-        let wanted = unsafe { timewait_wanted(sk, old, marks) };
-        if wanted {
-            // SAFETY: by the caller; a live map value.
-            unsafe { overflowed(sk, conn, known) };
+        // SAFETY: by the caller; a live map value.
+        unsafe {
+            let backend = setting!(backend);
+            if backend != BACKEND_TRACEPOINT && marks & ENTERED != 0 {
+                overflowed(sk, conn, known);
+            } else if backend == BACKEND_TRACEPOINT && timewait_wanted(sk, old) {
+                overflowed(sk, conn, known);
+            } else if backend == BACKEND_KPROBE && timewait_wanted(sk, old) {
+                // The kernel skips a kprobe's program while another one runs on the CPU (trace_call_bpf,
+                // kernel/trace/bpf_trace.c) and before 6.7 does not even count that.
+                maps::count_loss(loss::CREATED);
+            }
         }
     }
     if known.is_some() {
@@ -156,17 +165,13 @@ unsafe fn overflowed(sk: *const u8, conn: &mut Conn, known: Option<*const Owner>
     birth::refused(conn, &facts, known.map(|owner| unsafe { &*owner }));
 }
 
-/// Whether the kernel wanted a TIME_WAIT socket for `sk`. The function backends saw tcp_time_wait() being called. With
-/// tracepoints only it is told from how the socket ended (net/ipv4/tcp_input.c, tcp.c):
-/// every other way to CLOSE sets `sk_err` (RST, abort, timeout), or closes with unread data while the process still
+/// Whether the kernel wanted a TIME_WAIT socket for `sk`, told from how the socket ended (net/ipv4/tcp_input.c, tcp.c): every
+/// other way to CLOSE sets `sk_err` (RST, abort, timeout), or closes with unread data while the process still
 /// holds the socket, or has `linger2` below 0; with the peer's FIN in, or in CLOSING, only tcp_time_wait() is left. An
-/// orphan that got data after its close looks the same as one that was refused a FIN_WAIT2 mini-socket, so there the
-/// table must be full as well.
+/// orphan that got data after its close looks the same as one that was refused a FIN_WAIT2 mini-socket: where that is
+/// told as an overflow the table must be full as well; where it is told as a loss, rather too many than too few.
 #[inline(always)]
-unsafe fn timewait_wanted(sk: *const u8, old: i32, marks: u8) -> bool {
-    if setting!(backend) != BACKEND_TRACEPOINT {
-        return marks & ENTERED != 0;
-    }
+unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
     // SAFETY: by the caller.
     unsafe {
         if Typed::load::<i32>(sk, setting!(offsets.sk_err)) != 0 {
@@ -179,6 +184,6 @@ unsafe fn timewait_wanted(sk: *const u8, old: i32, marks: u8) -> bool {
         if flags & SOCK_DEAD == 0 || Probed::load::<i32>(sk, setting!(offsets.linger2)) < 0 {
             return false;
         }
-        birth::table_full(sk).unwrap_or(false)
+        setting!(backend) == BACKEND_KPROBE || birth::table_full(sk).unwrap_or(false)
     }
 }

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{bpf_get_current_cgroup_id, bpf_get_current_task},
 };
-use twtrace_common::{COMM_LEN, wire::Task};
+use twtrace_common::wire::Task;
 
 use crate::{
     config::setting,
@@ -39,15 +39,12 @@ pub(crate) fn current(into: &mut Task) {
         let leader: u64 = Probed::load(task, setting!(offsets.task_group_leader));
         let leader = leader as *const u8;
         into.start_ns = Probed::load(leader, setting!(offsets.task_start_boottime));
-        into.comm = Probed::load::<[u8; COMM_LEN]>(leader, setting!(offsets.task_comm));
+        Probed::load_into(leader, setting!(offsets.task_comm), &raw mut into.comm);
     }
 }
 
 /// A process's identity in one word, its name included (an exec makes it another).
 #[inline(always)]
 pub(crate) fn fingerprint(task: &Task) -> u64 {
-    let (name, _) = task.comm.split_at(8);
-    let mut low = [0u8; 8];
-    low.copy_from_slice(name);
-    crate::sock::mix(crate::sock::mix(u64::from(task.pid), task.start_ns), u64::from_ne_bytes(low))
+    crate::sock::mix(crate::sock::mix(u64::from(task.pid), task.start_ns), task.comm[0])
 }

@@ -7,22 +7,24 @@
 //! is enough to pair them.
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_jiffies64};
-use twtrace_common::wire::{REASON_EXPIRED, REASON_REUSED_OUTGOING, Tuple};
+use twtrace_common::wire::{REASON_EXPIRED, REASON_REUSED_OUTGOING};
 
 use crate::{
     birth,
     config::setting,
     death, maps,
     mem::{Mem, Probed, Typed},
-    sock::{self, Conn},
-    stack,
+    sock, stack,
 };
 
 /// Whether `timer` belongs to a TIME_WAIT socket: one load and one compare, for every timer of the machine.
 #[inline(always)]
 unsafe fn ours(timer: *const u8) -> bool {
     // SAFETY: by the caller.
-    unsafe { Typed::load::<u64>(timer, setting!(offsets.timer_function)) == setting!(symbols.tw_timer_handler.start) }
+    unsafe {
+        Typed::load::<u64>(timer, setting!(offsets.timer_function))
+            == setting!(symbols.tw_timer_handler.start)
+    }
 }
 
 #[inline(always)]
@@ -52,9 +54,9 @@ pub(crate) unsafe fn started(timer: *const u8) {
         if !sock::tw_is_tcp::<Probed>(tw) {
             return;
         }
-        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
-        sock::of_tw::<Probed>(tw, &mut conn);
-        let mut facts = birth::facts_of::<Probed>(tw, 0, expires.wrapping_sub(bpf_jiffies64()), &conn);
+        let mut conn = sock::of_tw::<Probed>(tw);
+        let armed_for = birth::armed_for(expires.wrapping_sub(bpf_jiffies64()));
+        let mut facts = birth::facts_of::<Probed>(tw, 0, armed_for, &conn);
         birth::born(&mut conn, &mut facts);
     }
 }
@@ -82,9 +84,9 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
         if !sock::tw_is_tcp::<Probed>(tw) {
             return;
         }
-        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
-        sock::of_tw::<Probed>(tw, &mut conn);
-        let why = if taken { REASON_REUSED_OUTGOING } else { death::from_stack(callers, conn.tuple.substate) };
+        let mut conn = sock::of_tw::<Probed>(tw);
+        let why =
+            if taken { REASON_REUSED_OUTGOING } else { death::from_stack(callers, conn.tuple.substate) };
         death::ended::<Probed>(tw, &mut conn, why);
     }
 }
@@ -117,8 +119,7 @@ pub(crate) unsafe fn expired(timer: *const u8) {
         if !sock::tw_is_tcp::<Probed>(tw) {
             return;
         }
-        let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
-        sock::of_tw::<Probed>(tw, &mut conn);
+        let mut conn = sock::of_tw::<Probed>(tw);
         death::ended::<Probed>(tw, &mut conn, REASON_EXPIRED);
     }
 }

@@ -1,2 +1,120 @@
-//! Skeleton.
-fn main() {}
+//! Makes real TCP situations with exact outcomes and checks that twtrace tells them right.
+//!
+//! Owns: the command line.
+//! Must not know: scenarios, twtrace, the kernel.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use twtrace_scenarios::run;
+use twtrace_scenarios::scenarios::{ALL, Kind, Scenario};
+use twtrace_scenarios::tracer::{CannotRun, Setup};
+
+/// Exit status where twtrace cannot run here, as twtrace's own.
+const CANNOT: u8 = 77;
+
+#[derive(Parser)]
+#[command(about = "Makes real TCP situations with exact outcomes and checks that twtrace tells them right")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name all scenarios
+    List,
+    /// Run scenarios, all but the heavy ones where none is named; needs root
+    Run {
+        /// How twtrace attaches
+        #[arg(long, value_enum, default_value = "auto")]
+        backend: Backend,
+        /// The twtrace to test [default: the one beside this program]
+        #[arg(long, value_name = "PATH")]
+        twtrace: Option<PathBuf>,
+        /// Stands before the backend in each line, to tell kernels apart
+        #[arg(long, value_name = "KERNEL")]
+        label: Option<String>,
+        /// Names as `list` prints them
+        #[arg(value_name = "SCENARIO")]
+        scenarios: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Backend {
+    Auto,
+    Fentry,
+    Kprobe,
+    Tracepoint,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::List => {
+            for scenario in ALL {
+                let note = if scenario.kind == Kind::Heavy { " (heavy, only when named)" } else { "" };
+                println!("{}{note}", scenario.name);
+            }
+            ExitCode::SUCCESS
+        }
+        Command::Run { backend, twtrace, label, scenarios } => {
+            finish(backend, start(backend, twtrace, label.as_deref(), &scenarios))
+        }
+    }
+}
+
+fn start(backend: Backend, twtrace: Option<PathBuf>, label: Option<&str>, names: &[String]) -> Result<bool> {
+    let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("twtrace"));
+    // Absolute, because some scenarios start it from elsewhere.
+    let path = twtrace.map_or_else(beside, Ok)?;
+    let twtrace =
+        path.canonicalize().with_context(|| format!("no twtrace at {}; --twtrace PATH", path.display()))?;
+    let setup = Setup { twtrace, backend: backend.name().to_owned() };
+    run::run(&choose(names)?, &setup, label)
+}
+
+fn choose(names: &[String]) -> Result<Vec<Scenario>> {
+    if names.is_empty() {
+        return Ok(ALL.iter().filter(|scenario| scenario.kind != Kind::Heavy).copied().collect());
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        match ALL.iter().find(|scenario| scenario.name == name) {
+            Some(scenario) => chosen.push(*scenario),
+            None => bail!("no scenario {name:?}; `twtrace-scenarios list` names them all"),
+        }
+    }
+    Ok(chosen)
+}
+
+fn finish(backend: Backend, result: Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => match error.downcast_ref::<CannotRun>() {
+            Some(CannotRun(stderr)) => {
+                println!("backend {} cannot run here: {}", backend.name(), stderr.trim());
+                ExitCode::from(CANNOT)
+            }
+            None => {
+                eprintln!("twtrace-scenarios: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

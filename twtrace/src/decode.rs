@@ -3,14 +3,17 @@
 
 use twtrace_common::{
     from_bytes,
-    wire::{self, Birth, Ended, Failed, Header, Task, Tuple},
+    wire::{self, Birth, Ended, Failed, Header, Task, Tuple, bytes_of_words},
 };
 
 use crate::event::{Comm, Conn, Errno, Event, Kind, Opener, Process, Reason, Role, Substate, Via, address};
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "an event is decoded in place and never stored through this enum")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is decoded in place and never stored through this enum"
+)]
 pub enum Record {
     /// An event.
     Event(Event),
@@ -84,7 +87,7 @@ fn process(task: &Task) -> Process {
         uid: task.uid,
         cgroup_id: task.cgroup_id,
         start_ns: task.start_ns,
-        comm: Comm::from_kernel(task.comm),
+        comm: Comm::from_kernel(bytes_of_words(task.comm)),
     }
 }
 
@@ -95,8 +98,8 @@ fn conn(header: &Header, tuple: &Tuple) -> Result<Conn, DecodeError> {
     Ok(Conn {
         netns: header.netns,
         ifindex: tuple.ifindex,
-        saddr: address(tuple.saddr, tuple.family),
-        daddr: address(tuple.daddr, tuple.family),
+        saddr: address(bytes_of_words(tuple.saddr), tuple.family),
+        daddr: address(bytes_of_words(tuple.daddr), tuple.family),
         sport: tuple.sport,
         dport: tuple.dport,
     })
@@ -144,7 +147,7 @@ fn birth(kind: Kind, birth: &Birth) -> Result<Record, DecodeError> {
     event.opener = has(wire::HAS_OPENER).then_some(Opener {
         pid: birth.opener_pid,
         start_ns: birth.opener_start_ns,
-        comm: Comm::from_kernel(birth.opener_comm),
+        comm: Comm::from_kernel(bytes_of_words(birth.opener_comm)),
     });
     event.age_ns = has(wire::HAS_AGE).then_some(birth.age_ns);
     event.bytes_sent = has(wire::HAS_BYTES).then_some(birth.bytes_sent);

@@ -4,7 +4,7 @@
 
 use ipnet::IpNet;
 use twtrace_common::config::{FILTER_VALUES, Filter as WireFilter};
-use twtrace_common::wire::{ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN};
+use twtrace_common::wire::{ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, words_of_bytes};
 
 use crate::event::{Comm, Event, Kind, Reason, Role};
 
@@ -67,6 +67,17 @@ impl Filter {
         Self { netns: Vec::new(), ..self.clone() }.is_empty()
     }
 
+    /// Whether connections alone decide: nothing is asked about owners, roles or reasons.
+    pub fn only_conn(&self) -> bool {
+        let Self { pids, comms, uids, cgroups, roles, reasons, .. } = self;
+        pids.is_empty()
+            && comms.is_empty()
+            && uids.is_empty()
+            && cgroups.is_empty()
+            && roles.is_empty()
+            && reasons.is_empty()
+    }
+
     /// Whether `event`, joined with what is known of its socket, passes. `lost` always does.
     pub fn passes(&self, event: &Event) -> bool {
         if event.kind == Kind::Lost {
@@ -104,7 +115,8 @@ impl Filter {
     }
 
     fn outcome_passes(&self, event: &Event) -> bool {
-        any(&self.roles, |role| *role == event.role) && any(&self.reasons, |reason| Some(*reason) == event.reason)
+        any(&self.roles, |role| *role == event.role)
+            && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }
 
     /// What of this the kernel can decide. A list that is too long for it is left to [`Filter::passes`].
@@ -124,7 +136,8 @@ impl Filter {
             wire.has_comm = 1;
         }
         if let [net] = self.peers.as_slice() {
-            (wire.peer, wire.peer_mask) = mapped(*net);
+            let (peer, mask) = mapped(*net);
+            (wire.peer, wire.peer_mask) = (words_of_bytes(peer), words_of_bytes(mask));
             wire.has_peer = 1;
         }
         if let [role] = self.roles.as_slice() {
@@ -134,8 +147,11 @@ impl Filter {
                 Role::Server => ROLE_SERVER,
             };
         }
-        let track_live =
-            wire.n_pids != 0 || wire.n_uids != 0 || wire.n_cgroups != 0 || wire.has_comm != 0 || wire.role != 0;
+        let track_live = wire.n_pids != 0
+            || wire.n_uids != 0
+            || wire.n_cgroups != 0
+            || wire.has_comm != 0
+            || wire.role != 0;
         KernelFilter { wire, track_live }
     }
 }

@@ -6,6 +6,7 @@ pub mod btf;
 pub mod cli;
 pub mod clock;
 pub mod decode;
+pub mod demo;
 pub mod escape;
 pub mod event;
 pub mod filter;

@@ -52,7 +52,7 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_installed(package)).collect();
     apt.install_what_there_is(&welcome)?;
     match debian_llvm_major() {
-        Some(llvm) => bpf_linker(&mut apt, llvm),
+        Some(llvm) => bpf_linker(&mut apt, &llvm),
         None => {
             println!("install: no distribution's rustc for BPF, so no bpf-linker for it");
             Ok(())
@@ -77,8 +77,8 @@ fn rustup_components() -> Result<()> {
 }
 
 /// bpf-linker must be of the LLVM that the compiler has; it goes under the target folder, not among the user's tools.
-fn bpf_linker(apt: &mut Apt, llvm: u32) -> Result<()> {
-    if let Some((path, _)) = linkers().iter().find(|(_, version)| version == BPF_LINKER_VERSION) {
+fn bpf_linker(apt: &mut Apt, llvm: &str) -> Result<()> {
+    if let Some((path, _)) = linkers(llvm).iter().find(|(_, version)| version == BPF_LINKER_VERSION) {
         println!("install: bpf-linker {BPF_LINKER_VERSION} is there: {}", path.display());
         let objcopy = format!("llvm-{llvm}");
         return if is_installed(&objcopy) { Ok(()) } else { apt.install(&[&objcopy]) };

@@ -2,6 +2,7 @@
 //!
 //! Owns: the command line. Must not know: how any of the commands does its work.
 
+mod bench;
 mod demo;
 mod ebpf;
 mod install;
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Build twtrace and show what it does
     Demo(demo::Args),
+    /// Measure what twtrace costs a busy server
+    Bench(bench::Args),
     /// Check habits that no linter knows
     Tidy(tidy::Args),
     /// Run the scenarios on other kernels, in guests
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Install(args) => install::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Demo(args) => demo::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),
     };

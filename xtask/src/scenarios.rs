@@ -11,6 +11,9 @@ use std::ops::AddAssign;
 /// Exit status of a program that this machine cannot serve.
 pub(crate) const CANNOT: i32 = 77;
 
+/// Lines of a refusal that are repeated, at most.
+const REASON_LINES: usize = 6;
+
 /// How many passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -91,8 +94,7 @@ impl Run {
     pub(crate) fn judge(text: &str, exit: Option<i32>) -> Run {
         let cases = cases(text);
         if exit == Some(CANNOT) {
-            let reason = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-            return Run::Cannot(reason.unwrap_or("no reason given").to_owned());
+            return Run::Cannot(last_words(text));
         }
         let counted = tally(&cases);
         let mut problems = Vec::new();
@@ -126,6 +128,14 @@ impl Run {
             }
         }
     }
+}
+
+/// What a program said last, in one line: the reason of a refusal is followed by its remedy.
+fn last_words(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let after_cases = lines.iter().rposition(|line| Case::parse(line).is_some()).map_or(0, |last| last + 1);
+    let start = after_cases.max(lines.len().saturating_sub(REASON_LINES));
+    if start == lines.len() { "no reason given".to_owned() } else { lines[start..].join("; ") }
 }
 
 fn cases(text: &str) -> Vec<Case> {
@@ -204,11 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn exit_77_gives_the_last_line_as_the_reason() {
-        assert_eq!(
-            Run::judge("trying\nno kprobes here\n\n", Some(77)),
-            Run::Cannot("no kprobes here".to_owned())
-        );
+    fn exit_77_gives_what_was_said_last_as_the_reason() {
+        let text = "test kprobe::a ... skipped: no ss -K\nno kprobes here\nremedy: none\n\n";
+        assert_eq!(Run::judge(text, Some(77)), Run::Cannot("no kprobes here; remedy: none".to_owned()));
+        assert_eq!(Run::judge("\n", Some(77)), Run::Cannot("no reason given".to_owned()));
     }
 
     #[test]

@@ -3,11 +3,18 @@
 //! Owns: child processes of xtask. Must not know: which programs, and why.
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use std::io::{Read, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// Lines of a failed program's output that its error repeats.
 const TAIL_LINES: usize = 15;
+
+/// How long a child may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What a program printed, and how it ended.
 pub(crate) struct Finished {
@@ -92,6 +99,83 @@ pub(crate) fn tee(command: &mut Command) -> Result<Finished> {
         }
     }
     Ok(Finished { text: String::from_utf8_lossy(&kept).into_owned(), status: child.wait()? })
+}
+
+/// A child that does not outlive this value, whatever goes wrong.
+pub(crate) struct Guarded(Child);
+
+impl Guarded {
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(crate) fn spawn(command: &mut Command) -> Result<Guarded> {
+        command.spawn().map(Guarded).with_context(|| unstartable(command))
+    }
+
+    /// The process behind it.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has ended; it can be waited for all the same.
+    pub(crate) fn has_ended(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        !matches!(waitid(Id::Pid(self.pid()), flags), Ok(WaitStatus::StillAlive))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid(), signal).with_context(|| format!("{signal} to process {}", self.id()))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // A server with children of its own ends them on SIGTERM; who does not listen is killed.
+        if !self.has_ended() && self.signal(Signal::SIGTERM).is_ok() {
+            drop(until(GRACE, "a child has ended", || self.has_ended()));
+        }
+        // Both fail only where it has ended and been waited for.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Waits until something is true.
+///
+/// # Errors
+/// Where it does not become true in time; `what` says what it was.
+pub(crate) fn until(patience: Duration, what: &str, mut is_true: impl FnMut() -> bool) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    while !is_true() {
+        if Instant::now() > deadline {
+            bail!("waited {} s in vain until {what}", patience.as_secs());
+        }
+        // poll: files and other processes' states have no event that all kernels offer.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// The last lines of a text, for error messages.

@@ -8,11 +8,15 @@ use crate::matrix::{Cell, Matrix};
 use crate::scenarios::{Run, Tally};
 use crate::{ebpf, install, project, sh, tidy, vm};
 use anyhow::{Context, Result, bail};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
 const HEAVY: [&str; 2] = ["load", "starvation"];
+
+/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -120,10 +124,16 @@ fn test_results(text: &str) -> Tally {
 
 /// The scenarios on the kernel that we run on, with whatever backend it allows.
 fn host(object: Option<&Path>, matrix: &mut Matrix) -> Result<()> {
-    let programs = vm::build_programs()?;
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
     let label = format!("{kernel} (this machine)");
+    if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
+        let reason = "in a PID namespace (a container): the kernel tells other pids than scenarios see";
+        println!("scenarios cannot run on this machine: {reason}");
+        matrix.add(&label, "all", Cell::Cannot(reason.to_owned()));
+        return Ok(());
+    }
+    let programs = vm::build_programs()?;
     let everything: [&str; 0] = [];
     for backend in ["auto"].into_iter().chain(vm::BACKENDS) {
         let cell = host_run(&programs, object, backend, kernel, &everything)?;

@@ -6,6 +6,7 @@ use aya_log_ebpf::debug;
 
 /// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)` (include/trace/events/sock.h)
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[inline(always)]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));

@@ -9,28 +9,21 @@ use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
-use twtrace_common::wire::Tuple;
 
 use crate::{
-    birth, death, failure,
-    mem::{Mem, Probed, Typed},
-    owner,
+    birth,
     config::setting,
-    sock::{self, Conn},
+    death, failure,
+    mem::{Mem, Probed, Typed},
+    owner, sock,
 };
-
-#[inline(always)]
-fn nothing() -> Conn {
-    Conn { tuple: Tuple::default(), netns: 0 }
-}
 
 /// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
 #[fentry(function = "tcp_time_wait")]
 fn fe_tcp_time_wait(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
-    let mut conn = nothing();
     // SAFETY: the typed first argument.
-    unsafe { sock::of_sk::<Typed>(sk, &mut conn) };
+    let conn = unsafe { sock::of_sk::<Typed>(sk) };
     birth::entered(&conn);
     0
 }
@@ -44,7 +37,7 @@ fn fe_hashdance(ctx: FEntryContext) -> i32 {
     unsafe {
         let expires: u64 = Probed::load(tw, setting!(offsets.tw_timer) + setting!(offsets.timer_expires));
         let now = aya_ebpf::helpers::generated::bpf_jiffies64();
-        danced::<Typed>(tw, sk, expires.wrapping_sub(now));
+        danced::<Typed>(tw, sk, birth::armed_for(expires.wrapping_sub(now)));
     }
     0
 }
@@ -71,8 +64,7 @@ pub(super) unsafe fn danced<M: Mem>(tw: *const u8, sk: *const u8, jiffies: u64) 
         if M::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
             return;
         }
-        let mut conn = nothing();
-        sock::of_tw::<M>(tw, &mut conn);
+        let mut conn = sock::of_tw::<M>(tw);
         let mut facts = birth::facts_of::<M>(tw, sk as u64, jiffies, &conn);
         birth::born(&mut conn, &mut facts);
     }
@@ -109,8 +101,7 @@ pub(super) fn accepted(sk: *const u8) -> i32 {
     // SAFETY: read with the helper: a return value is not typed everywhere.
     unsafe {
         if Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
-            let mut conn = nothing();
-            sock::of_sk::<Probed>(sk, &mut conn);
+            let conn = sock::of_sk::<Probed>(sk);
             owner::accepted(sk as u64, &conn, bpf_ktime_get_ns());
         }
     }
@@ -132,9 +123,8 @@ fn fe_connect6(ctx: FExitContext) -> i32 {
 #[inline(always)]
 fn connected(sk: *const u8, ret: i64) -> i32 {
     if failure::errno_of(ret) == failure::EADDRNOTAVAIL {
-        let mut conn = nothing();
         // SAFETY: the typed second argument.
-        unsafe { sock::of_sk::<Typed>(sk, &mut conn) };
+        let mut conn = unsafe { sock::of_sk::<Typed>(sk) };
         failure::connect_failed(&mut conn, failure::EADDRNOTAVAIL);
     }
     0
@@ -165,8 +155,7 @@ pub(super) unsafe fn got_port<M: Mem>(sk: *const u8, snum: u16, ret: i64) {
         if M::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
             return;
         }
-        let mut conn = nothing();
-        sock::of_sk::<M>(sk, &mut conn);
+        let mut conn = sock::of_sk::<M>(sk);
         conn.tuple.sport = snum;
         failure::bind_failed(&mut conn, failure::EADDRINUSE);
     }

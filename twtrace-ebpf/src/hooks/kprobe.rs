@@ -6,7 +6,6 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use twtrace_common::wire::Tuple;
 
 use super::fentry::{accepted, danced, got_port};
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     death, failure,
     maps::{self, BindCall},
     mem::{Mem, Probed},
-    sock::{self, Conn},
+    sock,
 };
 
 #[inline(always)]
@@ -26,9 +25,8 @@ fn pointer(ctx: &ProbeContext, n: usize) -> *const u8 {
 /// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
 #[kprobe]
 fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
-    let mut conn = Conn { tuple: Tuple::default(), netns: 0 };
     // SAFETY: the first argument, read with the helper.
-    unsafe { sock::of_sk::<Probed>(pointer(&ctx, 0), &mut conn) };
+    let conn = unsafe { sock::of_sk::<Probed>(pointer(&ctx, 0)) };
     birth::entered(&conn);
     0
 }
@@ -42,7 +40,7 @@ fn kp_hashdance(ctx: ProbeContext) -> u32 {
     unsafe {
         let expires: u64 = Probed::load(tw, setting!(offsets.tw_timer) + setting!(offsets.timer_expires));
         let now = aya_ebpf::helpers::generated::bpf_jiffies64();
-        danced::<Probed>(tw, sk, expires.wrapping_sub(now));
+        danced::<Probed>(tw, sk, birth::armed_for(expires.wrapping_sub(now)));
     }
     0
 }

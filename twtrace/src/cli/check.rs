@@ -78,7 +78,9 @@ fn json(survey: &Survey, best: Option<Backend>) -> serde_json::Value {
             Ok(notes) => serde_json::json!({
                 "backend": backend.word(), "works": true, "notes": notes.iter().map(why).collect::<Vec<_>>(),
             }),
-            Err(fallback) => serde_json::json!({ "backend": backend.word(), "works": false, "notes": [why(fallback)] }),
+            Err(fallback) => {
+                serde_json::json!({ "backend": backend.word(), "works": false, "notes": [why(fallback)] })
+            }
         })
         .collect();
     serde_json::json!({

@@ -1,6 +1,154 @@
-//! Placeholder.
-use super::Outcome;
+//! Owns: `twtrace demo`: the main job on a small world that it makes itself.
+//! Must not know: how the world is made, how events are traced.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+use anyhow::Context as _;
+
+use super::events::TraceArgs;
+use super::{Outcome, runtime};
+use crate::clock::Clock;
+use crate::demo::actor::{self, First};
+use crate::demo::{PORTS, SERVED, TOO_MANY, World};
+use crate::event::{Event, Kind};
+use crate::filter::Filter;
+use crate::output::Text;
+use crate::session::{self, Flow, View};
+use crate::tracker::Tracker;
+
 /// `twtrace demo`
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
-pub(super) fn run(_: Args) -> anyhow::Result<Outcome> { Ok(Outcome::Done) }
+pub(super) struct Args {
+    #[command(flatten)]
+    trace: TraceArgs,
+}
+
+/// A process of the demo; not for people.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Actor {
+    /// Answers connections
+    Serve { name: String, port: u16, first: First },
+    /// Makes connections
+    Connect { name: String, port: u16, times: u16, first: First },
+}
+
+pub(super) fn act(actor: &Actor) -> anyhow::Result<Outcome> {
+    match actor {
+        Actor::Serve { name, port, first } => actor::serve(name, *port, *first)?,
+        Actor::Connect { name, port, times, first } => actor::connect(name, *port, *times, *first)?,
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    if let Err(cannot) = crate::probe::permitted() {
+        return Err(session::Error::from(cannot).into());
+    }
+    let world = Arc::new(World::new()?);
+    println!(
+        "In a network namespace of its own, with {PORTS} ephemeral ports:\n\
+         - checkout-api asks a database {} times, each time over a new connection that it closes first;\n\
+         - load-gen fetches {SERVED} pages from a proxy, which closes first.\n",
+        PORTS + TOO_MANY
+    );
+    let options = session::Options {
+        probe: args.trace.probe(),
+        filter: Filter { netns: vec![world.netns], ..Filter::default() },
+        verify: true,
+        ready_file: args.trace.ready_file.clone(),
+        duration: args.trace.duration,
+    };
+    let mut view = Story::new(Arc::clone(&world));
+    let summary = runtime()?.block_on(session::run(&options, &mut view))?;
+    view.outcome.take().context("the demo was stopped before its story ended")??;
+    view.table();
+    let verdict = summary.verdict.as_ref().context("the demo was not verified")?;
+    println!("\nThe kernel's own counters for that namespace beside what twtrace told:\n\n{verdict}");
+    let told = (summary.counts.created, summary.counts.connect_failed, summary.loss.events());
+    let as_played = told == (u64::from(PORTS + SERVED), u64::from(TOO_MANY), 0);
+    if !as_played {
+        println!("created, connect_failed and lost should be {}, {TOO_MANY} and 0", PORTS + SERVED);
+    }
+    Ok(if as_played && verdict.holds() { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Lines shown of each kind of event and process; the rest is counted.
+const SHOWN: u64 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    pid: u32,
+    kind: Kind,
+}
+
+/// Shows the first events, and counts all by owner.
+struct Story {
+    world: Arc<World>,
+    text: Text,
+    rows: BTreeMap<Row, (Event, u64)>,
+    ended: Option<Receiver<anyhow::Result<()>>>,
+    outcome: Option<anyhow::Result<()>>,
+}
+
+impl Story {
+    fn new(world: Arc<World>) -> Self {
+        let text = Text::new(Clock::read(), false);
+        Self { world, text, rows: BTreeMap::new(), ended: None, outcome: None }
+    }
+
+    fn table(&self) {
+        println!("\n{:>7} {:<16} {:<16} {:>6}  {:<24} VIA", "PID", "PROCESS", "EVENT", "COUNT", "TOWARDS");
+        for (event, count) in self.rows.values() {
+            let Some((owner, conn)) = event.owner.zip(event.conn) else { continue };
+            let towards = match event.role {
+                crate::event::Role::Server => format!("clients of port {}", conn.sport),
+                _ => format!("{}:{}", conn.daddr, conn.dport),
+            };
+            let how = event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
+            let name = crate::escape::printable(&owner.comm.text()).into_owned();
+            println!("{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}", owner.pid, event.kind);
+        }
+    }
+}
+
+impl View for Story {
+    fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
+        print!("{}", self.text.header());
+        let (tell, ended) = channel();
+        let world = Arc::clone(&self.world);
+        std::thread::Builder::new().name("demo-story".to_owned()).spawn(move || {
+            let _ = tell.send(world.play());
+        })?;
+        self.ended = Some(ended);
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
+        let row = Row { pid: event.owner.map_or(0, |owner| owner.pid), kind: event.kind };
+        let (_, count) = self.rows.entry(row).or_insert_with(|| (event.clone(), 0));
+        *count += 1;
+        if *count <= SHOWN {
+            let mut line = Vec::new();
+            self.text.line(event, &mut line);
+            std::io::stdout().write_all(&line)?;
+        } else if *count == SHOWN + 1 {
+            println!("{:12} …", "");
+        }
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+        // The kernel says each event in the very call that causes it: when the processes are done, all are in the ring.
+        match self.ended.as_ref().map(Receiver::try_recv) {
+            Some(Ok(outcome)) => {
+                self.outcome = Some(outcome);
+                Ok(Flow::Stop)
+            }
+            Some(Err(TryRecvError::Disconnected)) => Ok(Flow::Stop),
+            _ => Ok(Flow::Go),
+        }
+    }
+}

@@ -91,6 +91,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let mut view = Lines::new(args.json, args.wide, args.count);
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
+    if summary.unread {
+        return Ok(Outcome::Done);
+    }
     eprintln!("{summary}");
     if let Some(verdict) = &summary.verdict {
         eprintln!("{verdict}");
@@ -128,7 +131,8 @@ impl Lines {
             return Ok(());
         }
         // Straight to the descriptor: nothing is held back in a buffer of ours when stdout is a pipe.
-        let written = std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush());
+        let written =
+            std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush());
         self.buffer.clear();
         written
     }
@@ -165,7 +169,7 @@ impl View for Lines {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<()> {
-        self.write_out()
+    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+        self.write_out().map(|()| Flow::Go)
     }
 }

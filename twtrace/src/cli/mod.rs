@@ -36,6 +36,9 @@ enum Command {
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
     Demo(demo::Args),
+    /// A process of the demo
+    #[command(subcommand, hide = true)]
+    DemoActor(demo::Actor),
 }
 
 /// How a command came out, when it did not fail.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => events::run(args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(args),
+        Command::DemoActor(actor) => demo::act(&actor),
     };
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -30,12 +30,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
     let wrong = || format!("'{}' is not a ring size between 4K and 1G, such as 8M", printable(text));
-    let (number, scale) = match text.trim_end_matches(['B', 'b']).split_at_checked(text.len().saturating_sub(1)) {
-        Some((number, "K" | "k")) => (number, 1_u64 << 10),
-        Some((number, "M" | "m")) => (number, 1 << 20),
-        Some((number, "G" | "g")) => (number, 1 << 30),
-        _ => (text, 1),
-    };
+    let (number, scale) =
+        match text.trim_end_matches(['B', 'b']).split_at_checked(text.len().saturating_sub(1)) {
+            Some((number, "K" | "k")) => (number, 1_u64 << 10),
+            Some((number, "M" | "m")) => (number, 1 << 20),
+            Some((number, "G" | "g")) => (number, 1 << 30),
+            _ => (text, 1),
+        };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(wrong)?;
     if !(4096..=1 << 30).contains(&bytes) {
         return Err(wrong());
@@ -45,7 +46,9 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
 
 /// A network, or an address that stands for itself.
 pub(super) fn cidr(text: &str) -> Result<ipnet::IpNet, String> {
-    let wrong = || format!("'{}' is not a network such as 10.0.0.0/8 or 2001:db8::/32, nor an address", printable(text));
+    let wrong = || {
+        format!("'{}' is not a network such as 10.0.0.0/8 or 2001:db8::/32, nor an address", printable(text))
+    };
     if let Ok(net) = text.parse::<ipnet::IpNet>() {
         return Ok(net.trunc());
     }

@@ -34,7 +34,8 @@ pub(super) struct CgroupIndex {
 pub fn leaf_cgroup_id(path: &str) -> Option<u64> {
     let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
     let dir = v2_mount(&mounts)?.join(path.strip_prefix('/')?);
-    let nested = fs::read_dir(&dir).ok()?.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let nested =
+        fs::read_dir(&dir).ok()?.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     if nested { None } else { fs::metadata(&dir).ok().map(|found| found.ino()) }
 }
 

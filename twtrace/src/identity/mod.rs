@@ -6,8 +6,8 @@ mod cgroup;
 mod container;
 mod proc;
 
-pub use cgroup::leaf_cgroup_id;
 pub use cache::IdentityCache;
+pub use cgroup::leaf_cgroup_id;
 pub use container::{Container, Runtime, container_of};
 
 /// What can be said of a process beyond what the kernel side carries. What is not known for certain is `None`. All

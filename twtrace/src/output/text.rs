@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use crate::clock::Clock;
 use crate::escape::{fit, printable};
-use crate::event::{Conn, Event, Kind, Opener, Process, Via};
+use crate::event::{Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
 /// Columns of a line.
 const COLUMNS: usize = 99;
-const PROCESS_COLUMNS: usize = 17;
+const PROCESS_COLUMNS: usize = 20;
 const CONN_COLUMNS: usize = 34;
 
 /// Writes events as text.
@@ -30,7 +30,10 @@ impl Text {
 
     /// The line above the columns.
     pub fn header(&self) -> String {
-        format!("{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n", "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE")
+        format!(
+            "{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n",
+            "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE"
+        )
     }
 
     /// Appends `event` and a newline to `out`.
@@ -99,17 +102,17 @@ fn detail(event: &Event, line: &mut String) {
     let _ = match event.kind {
         Kind::Created => {
             let seconds = f64::from(event.timeout_ms.unwrap_or(0)) / 1000.0;
-            let substate = event.substate.map_or("", super::super::event::Substate::word);
-            write!(line, "{} {substate} {seconds:.0}s", event.role).and_then(|()| owner_note(event, line))
+            let mini = if event.substate == Some(Substate::FinWait2) { "FIN_WAIT2 " } else { "" };
+            write!(line, "{} {mini}{seconds:.0}s", event.role).and_then(|()| owner_note(event, line))
         }
         Kind::Overflow => write!(line, "{} no TIME_WAIT: table full", event.role),
         Kind::Ended => {
-            let reason = event.reason.map_or("", super::super::event::Reason::word);
+            let reason = event.reason.map_or("", Reason::word);
             let life = event.lifetime_ns.map(|ns| format!(" {:.1}s", ns as f64 / 1e9)).unwrap_or_default();
             write!(line, "{reason}{life}")
         }
         Kind::ConnectFailed | Kind::BindFailed => {
-            write!(line, "{}", event.errno.map_or("", super::super::event::Errno::word))
+            write!(line, "{}", event.errno.map_or("", Errno::word))
         }
         Kind::Lost => {
             let loss = event.loss.unwrap_or_default();
@@ -129,7 +132,9 @@ fn detail(event: &Event, line: &mut String) {
 /// Says how the owner is known where it is not by its own close().
 fn owner_note(event: &Event, line: &mut String) -> std::fmt::Result {
     match (event.via, &event.opener) {
-        (Some(Via::Close) | None, Some(Opener { pid, .. })) if Some(*pid) != event.owner.map(|owner| owner.pid) => {
+        (Some(Via::Close) | None, Some(Opener { pid, .. }))
+            if Some(*pid) != event.owner.map(|owner| owner.pid) =>
+        {
             write!(line, " opener {pid}")
         }
         (Some(Via::Close) | None, _) => Ok(()),

@@ -22,11 +22,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Reads BTF, kallsyms and the tick length.
     pub(super) fn look() -> Result<Self, Cannot> {
-        // SAFETY: no preconditions.
-        let uid = unsafe { libc::geteuid() };
-        if !may_load() {
-            return Err(Cannot::Privilege { uid });
-        }
+        permitted()?;
         let types = Btf::running()?;
         let resolved = btf::resolve(&types)?;
         let counts_expiries = matches!(
@@ -60,6 +56,13 @@ impl Kernel {
         config.debug_log = options.debug_log.into();
         config
     }
+}
+
+/// Says so where this process may not load BPF programs.
+pub(super) fn permitted() -> Result<(), Cannot> {
+    // SAFETY: no preconditions.
+    let uid = unsafe { libc::geteuid() };
+    if may_load() { Ok(()) } else { Err(Cannot::Privilege { uid }) }
 }
 
 /// Whether this process may load BPF programs at all, found out by the cheapest thing that needs it: the id of the first

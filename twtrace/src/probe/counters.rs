@@ -44,7 +44,8 @@ impl Counters {
     }
 
     fn missed_runs(&self) -> u64 {
-        self.frozen_misses.unwrap_or_else(|| self.programs.iter().map(|fd| recursion_misses(fd.as_raw_fd())).sum())
+        self.frozen_misses
+            .unwrap_or_else(|| self.programs.iter().map(|fd| recursion_misses(fd.as_raw_fd())).sum())
     }
 }
 

@@ -50,7 +50,9 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     }
     // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
     match attempt(backend, kernel, options, true) {
-        Err(fallback) if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == "inet_sock_set_state" => {
+        Err(fallback)
+            if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == "inet_sock_set_state" =>
+        {
             attempt(backend, kernel, options, false)
         }
         done => done,
@@ -83,7 +85,12 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
         }
     }
     let programs = hooks.iter().filter_map(|hook| descriptor(&ebpf, hook.program)).collect();
-    Ok(Loaded { attached: Attached { ebpf, _log: log }, ring, counters: Counters::new(loss, programs), notes })
+    Ok(Loaded {
+        attached: Attached { ebpf, _log: log },
+        ring,
+        counters: Counters::new(loss, programs),
+        notes,
+    })
 }
 
 fn create(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -> Result<Ebpf, Fallback> {
@@ -122,7 +129,11 @@ fn follow_log(ebpf: &mut Ebpf) -> Option<std::thread::JoinHandle<()>> {
     let mut logger = aya_log::EbpfLogger::init_with_logger(ebpf, &LOGGER).ok()?;
     let work = move || {
         loop {
-            let mut poll = libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&logger), events: libc::POLLIN, revents: 0 };
+            let mut poll = libc::pollfd {
+                fd: std::os::fd::AsRawFd::as_raw_fd(&logger),
+                events: libc::POLLIN,
+                revents: 0,
+            };
             // SAFETY: one pollfd of ours.
             if unsafe { libc::poll(&raw mut poll, 1, -1) } > 0 {
                 logger.flush();
@@ -203,6 +214,11 @@ fn why(error: &ProgramError) -> Why {
 }
 
 fn by_errno(errno: Option<i32>, text: String) -> Why {
+    let text = match errno {
+        // Rust's "(os error 1)" says nothing that the name does not.
+        Some(number) => text.replace(&format!(" (os error {number})"), ""),
+        None => text,
+    };
     match errno {
         Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,

@@ -139,6 +139,14 @@ impl Probe {
     }
 }
 
+/// Whether this process may load BPF programs at all.
+///
+/// # Errors
+/// [`Cannot::Privilege`] where not.
+pub fn permitted() -> Result<(), Cannot> {
+    config::permitted()
+}
+
 /// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
 ///
 /// # Errors

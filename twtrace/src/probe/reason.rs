@@ -8,7 +8,9 @@ use crate::btf::{BtfError, ResolveError};
 #[derive(Debug, thiserror::Error)]
 pub enum Cannot {
     /// Not enough privilege.
-    #[error("loading BPF programs needs root, or CAP_BPF with CAP_PERFMON and CAP_NET_ADMIN; this process has uid {uid}")]
+    #[error(
+        "loading BPF programs needs root, or CAP_BPF with CAP_PERFMON and CAP_NET_ADMIN; this process has uid {uid}"
+    )]
     Privilege {
         /// Effective uid.
         uid: u32,
@@ -116,9 +118,13 @@ impl Why {
             Self::NotBuiltIn(_) => {
                 "a kernel with CONFIG_KPROBES, CONFIG_BPF_EVENTS and CONFIG_FTRACE_SYSCALLS offers every backend"
             }
-            Self::Verifier(_) => "report it with the output of `twtrace check --verbose`; another backend may work",
+            Self::Verifier(_) => {
+                "report it with the output of `twtrace check --verbose`; another backend may work"
+            }
             Self::Symbols(_) => "sysctl kernel.kptr_restrict=1 or lower, and run as root",
-            Self::Object(_) => "raise the locked-memory limit (ulimit -l unlimited), or use a smaller --ring-size",
+            Self::Object(_) => {
+                "raise the locked-memory limit (ulimit -l unlimited), or use a smaller --ring-size"
+            }
             Self::Other(_) => "run `twtrace check`; another backend may work",
         }
     }

@@ -45,7 +45,8 @@ fn add(listing: &mut Listing, netns: &Netns, now_ns: u64) {
             let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
             listing.listeners.extend(listening.map(|socket| (netns.inode, socket.sport)));
             let waiting = found.sockets.iter().filter(|socket| socket.is_time_wait());
-            let seeds: Vec<Seed> = waiting.map(|socket| seed(socket, netns.inode, &listing.listeners, now_ns)).collect();
+            let seeds: Vec<Seed> =
+                waiting.map(|socket| seed(socket, netns.inode, &listing.listeners, now_ns)).collect();
             listing.seeds.extend(seeds);
             listing.listed.insert(netns.inode);
         }

@@ -63,7 +63,7 @@ pub trait View {
     ///
     /// # Errors
     /// Of writing.
-    fn batch(&mut self, world: &Tracker) -> std::io::Result<()>;
+    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow>;
 
     /// After the last batch of each look at the ring, some forty times a second: for views that show the world as it is, and
     /// for what the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.

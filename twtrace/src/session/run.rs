@@ -15,6 +15,7 @@ use super::{Flow, Options, Summary, View};
 use crate::clock::{self, Clock};
 use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
+use crate::filter::Filter;
 use crate::identity::IdentityCache;
 use crate::net::books::{Books, snapshot_all};
 use crate::net::netns::discover;
@@ -60,6 +61,8 @@ pub enum Error {
 
 struct Session<'a> {
     options: &'a Options,
+    /// What the world consists of: the filter, whatever the reasons of ends.
+    scope: Filter,
     probe: Probe,
     world: Tracker,
     identities: IdentityCache,
@@ -68,6 +71,7 @@ struct Session<'a> {
     started_ns: u64,
     loss_checked_ns: u64,
     stale: bool,
+    unread: bool,
 }
 
 /// Traces until `view` has had enough, the duration is over, or a signal says so.
@@ -82,7 +86,10 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
     view.attached(session.probe.backend().word());
-    finish(view.begin(Clock::read()))?;
+    let begun = view.begin(Clock::read()).map(|()| Flow::Go);
+    if written(begun, &mut session.unread)? == Flow::Stop {
+        return session.end(view);
+    }
     if let Some(path) = &options.ready_file {
         std::fs::write(path, b"").map_err(|error| Error::Ready {
             path: crate::escape::printable(&path.to_string_lossy()).into_owned(),
@@ -93,13 +100,15 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     session.end(view)
 }
 
-/// A reader that went away is no failure.
-fn finish(written: std::io::Result<()>) -> Result<Flow, Error> {
-    written.map(|()| Flow::Go).or_else(stop_on_broken_pipe)
-}
-
-fn stop_on_broken_pipe(error: std::io::Error) -> Result<Flow, Error> {
-    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(Flow::Stop) } else { Err(Error::Output(error)) }
+/// A reader that went away is no failure; it is noted in `unread`.
+fn written(done: std::io::Result<Flow>, unread: &mut bool) -> Result<Flow, Error> {
+    done.or_else(|error| {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            return Err(Error::Output(error));
+        }
+        *unread = true;
+        Ok(Flow::Stop)
+    })
 }
 
 impl<'a> Session<'a> {
@@ -120,6 +129,7 @@ impl<'a> Session<'a> {
         probe.seed_listeners(listing.listeners.iter().copied());
         let mut session = Self {
             options,
+            scope: Filter { reasons: Vec::new(), ..options.filter.clone() },
             probe,
             world: Tracker::new(),
             identities: IdentityCache::new(IDENTITIES),
@@ -128,6 +138,7 @@ impl<'a> Session<'a> {
             started_ns,
             loss_checked_ns: started_ns,
             stale: false,
+            unread: false,
         };
         session.world.advance(started_ns);
         session.take(listing);
@@ -139,18 +150,12 @@ impl<'a> Session<'a> {
         for note in &listing.notes {
             eprintln!("twtrace: {note}");
         }
-        let filter = &self.options.filter;
-        let interesting = |seed: &crate::tracker::Seed| {
+        let Self { scope, world, .. } = self;
+        world.seed(listing.seeds.into_iter().filter(|seed| {
             let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
             event.role = seed.role;
-            let whole = crate::filter::Filter { reasons: Vec::new(), ..filter.clone() };
-            whole.passes(&event)
-        };
-        if filter.is_empty() {
-            self.world.seed(listing.seeds);
-        } else {
-            self.world.seed(listing.seeds.into_iter().filter(interesting));
-        }
+            scope.passes(&event)
+        }));
     }
 
     async fn follow(&mut self, view: &mut dyn View, signals: &mut Signals) -> Result<(), Error> {
@@ -180,18 +185,16 @@ impl<'a> Session<'a> {
     fn turn(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
         loop {
             let (empty, flow) = self.drain(view, BATCH)?;
-            if flow == Flow::Stop || finish(view.batch(&self.world))? == Flow::Stop {
-                return Ok(Flow::Stop);
+            let flow = if flow == Flow::Stop { flow } else { self.batch(view)? };
+            let flow = if flow == Flow::Stop { flow } else { self.tick(view)? };
+            if flow == Flow::Stop {
+                return Ok(flow);
             }
             if empty {
                 break;
             }
         }
         let now_ns = clock::mono_ns();
-        self.world.advance(now_ns);
-        if view.tick(&mut self.world, now_ns).or_else(stop_on_broken_pipe)? == Flow::Stop {
-            return Ok(Flow::Stop);
-        }
         if now_ns.saturating_sub(self.loss_checked_ns) >= LOSS_EVERY_NS {
             self.loss_checked_ns = now_ns;
             if self.report_loss(view, now_ns)? == Flow::Stop {
@@ -204,26 +207,43 @@ impl<'a> Session<'a> {
         Ok(Flow::Go)
     }
 
+    fn batch(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        written(view.batch(&self.world), &mut self.unread)
+    }
+
+    fn tick(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        let now_ns = clock::mono_ns();
+        self.world.advance(now_ns);
+        written(view.tick(&mut self.world, now_ns), &mut self.unread)
+    }
+
     fn drain(&mut self, view: &mut dyn View, most: usize) -> Result<(bool, Flow), Error> {
-        let Self { probe, world, identities, options, .. } = self;
+        let Self { probe, world, identities, options, scope, unread, .. } = self;
         let filter = &options.filter;
         let unfiltered = filter.is_empty();
         let mut flow = Ok(Flow::Go);
         let empty = probe.drain(most, |bytes| {
-            if !matches!(flow, Ok(Flow::Go)) {
-                return;
-            }
+            // Taken off the ring it is: the world hears of it even if the view has had enough.
             match decode::decode(bytes) {
                 Ok(Record::Event(mut event)) => {
                     identify(&mut event, identities);
+                    if !unfiltered && !belongs(&event, world, scope) {
+                        return;
+                    }
                     world.apply(&mut event);
-                    if unfiltered || filter.passes(&event) {
-                        flow = view.event(&event).or_else(stop_on_broken_pipe);
+                    if matches!(flow, Ok(Flow::Go)) && (unfiltered || filter.passes(&event)) {
+                        flow = written(view.event(&event), unread);
                     }
                 }
                 Ok(Record::Process(process)) => {
                     let comm = Some(&process.comm.0);
-                    identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, clock::mono_ns());
+                    identities.resolve(
+                        process.pid,
+                        process.start_ns,
+                        comm,
+                        process.cgroup_id,
+                        clock::mono_ns(),
+                    );
                 }
                 Err(error) => flow = Err(error.into()),
             }
@@ -243,7 +263,7 @@ impl<'a> Session<'a> {
         let mut event = Event::new(Kind::Lost, now_ns, None);
         event.loss = Some(news);
         self.world.apply(&mut event);
-        view.event(&event).or_else(stop_on_broken_pipe)
+        written(view.event(&event), &mut self.unread)
     }
 
     /// After a loss: asks the kernel what lives.
@@ -275,7 +295,7 @@ impl<'a> Session<'a> {
             flow = self.list_again(view)?;
         }
         if flow == Flow::Go {
-            finish(view.batch(&self.world))?;
+            self.batch(view)?;
         }
         let loss = self.probe.loss();
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
@@ -285,10 +305,18 @@ impl<'a> Session<'a> {
             counts: *self.world.total(),
             live: self.world.live(),
             loss,
+            unread: self.unread,
             elapsed_ns: clock::mono_ns().saturating_sub(self.started_ns),
             verdict,
         })
     }
+}
+
+/// Whether an event is about the part of the world that the filter leaves. The kernel side cannot decide all of that. An end does not
+/// say whose it is: where that matters, it belongs if its birth did.
+fn belongs(event: &Event, world: &Tracker, scope: &Filter) -> bool {
+    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| world.knows(&conn));
+    known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
 }
 
 /// Looks up who the owner is, while there is somebody to look up.

@@ -19,6 +19,8 @@ pub struct Summary {
     pub loss: Loss,
     /// How long it took, in nanoseconds.
     pub elapsed_ns: u64,
+    /// Nobody reads the output any more: there is nobody to tell.
+    pub unread: bool,
     /// The comparison with the kernel's books, if one was asked for.
     pub verdict: Option<Verdict>,
 }

@@ -174,7 +174,10 @@ impl Span {
             lost: (lost + loss.missed_runs) as i64,
         };
         let timers = self.grown(|books| books.tw + books.tw_killed);
-        let (start, end) = (Self::at(&self.start, |books| books.sockstat_tw), Self::at(&self.end, |books| books.sockstat_tw));
+        let (start, end) = (
+            Self::at(&self.start, |books| books.sockstat_tw),
+            Self::at(&self.end, |books| books.sockstat_tw),
+        );
         // created - ended = live at the end - live at the start
         let growth = (end.0 - start.1, end.1 - start.0);
         let mut rows = Vec::new();

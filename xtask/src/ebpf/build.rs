@@ -132,13 +132,17 @@ fn flags(toolchain: &Toolchain) -> Result<Vec<OsString>> {
 /// A path of this machine in the object's BTF would make it another object on the next machine.
 fn foreign_paths(object: &[u8]) -> Result<()> {
     let home = cargo_home();
-    for place in [project::root(), home.as_path()] {
-        let needle = place.as_os_str().as_encoded_bytes();
-        if object.windows(needle.len()).any(|window| window == needle) {
-            bail!("the object names {}: a path was not remapped", place.display());
-        }
+    match [project::root(), home.as_path()].into_iter().find(|place| names(object, place)) {
+        Some(place) => bail!("the object names {}: a path was not remapped", place.display()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether one of the object's strings begins with that path. BTF keeps them one after the other, each ended by NUL;
+/// further on in a string it is another path's part, such as `/registry/x/src` in a checkout in `/src`.
+fn names(object: &[u8], place: &Path) -> bool {
+    let needle = [b"\0", place.as_os_str().as_encoded_bytes(), b"/"].concat();
+    object.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Cargo's home: `CARGO_HOME`, else `~/.cargo`.
@@ -167,5 +171,18 @@ pub(super) fn clean_environment(command: &mut Command) {
         ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER"]
     {
         command.env_remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_string_that_begins_with_a_path_names_it() {
+        let object = b"x\0/registry/a/src/lib.rs\0/home/me/twtrace/src/main.rs\0/home/mean/x";
+        assert!(names(object, Path::new("/home/me")));
+        assert!(!names(object, Path::new("/src")));
+        assert!(!names(object, Path::new("/home/mea")));
     }
 }

@@ -33,9 +33,10 @@ pub(super) fn find() -> Result<Toolchain> {
             ),
         },
     };
-    let (bpf_linker, bpf_linker_version) = linkers().into_iter().next().ok_or_else(|| {
-        anyhow!("no bpf-linker; `cargo xtask install` builds one (LLVM {}) into target/tools", rustc.llvm)
-    })?;
+    let (bpf_linker, bpf_linker_version) =
+        linkers(rustc.llvm_major()).into_iter().next().ok_or_else(|| {
+            anyhow!("no bpf-linker; `cargo xtask install` builds one (LLVM {}) into target/tools", rustc.llvm)
+        })?;
     let objcopy = objcopy(&rustc)?;
     Ok(Toolchain {
         compiler,
@@ -48,26 +49,34 @@ pub(super) fn find() -> Result<Toolchain> {
     })
 }
 
-/// The bpf-linkers of this machine with their releases: the wanted release first, then in order of search.
-pub(crate) fn linkers() -> Vec<(PathBuf, String)> {
-    let home = crate::ebpf::build::cargo_home().join("bin/bpf-linker");
-    let mut found: Vec<_> =
-        [Some(project::target_dir().join("tools/bin/bpf-linker")), sh::which("bpf-linker"), Some(home)]
-            .into_iter()
-            .flatten()
-            .filter_map(|path| {
-                let text = sh::read(Command::new(&path).arg("--version")).ok()?;
-                Some((path, text.trim().strip_prefix("bpf-linker ")?.to_owned()))
-            })
-            .collect();
+/// The bpf-linkers of this machine that have the compiler's LLVM: the wanted release first, then in order of search.
+pub(crate) fn linkers(llvm_major: &str) -> Vec<(PathBuf, String)> {
+    let own = project::target_dir().join("tools/bin/bpf-linker");
+    let home = super::build::cargo_home().join("bin/bpf-linker");
+    let mut found: Vec<_> = [Some(own), sh::which("bpf-linker"), Some(home)]
+        .into_iter()
+        .flatten()
+        .filter_map(|path| {
+            let text = sh::read(Command::new(&path).arg("--version")).ok()?;
+            let libraries = sh::read(Command::new("ldd").arg(&path)).unwrap_or_default();
+            let version = text.trim().strip_prefix("bpf-linker ")?.to_owned();
+            has_llvm(&libraries, llvm_major).then_some((path, version))
+        })
+        .collect();
     found.sort_by_key(|(_, version)| version != BPF_LINKER_VERSION);
     found
 }
 
+/// Whether a program whose libraries `ldd` lists has this LLVM. One that was linked statically (as the prebuilt
+/// releases are) does not tell, and is given the benefit of the doubt.
+fn has_llvm(ldd: &str, major: &str) -> bool {
+    let mut names = ldd.split_whitespace().filter(|word| word.starts_with("libLLVM"));
+    names.all(|name| name.split(|c: char| !c.is_ascii_digit()).any(|number| number == major))
+}
+
 /// The LLVM major release that the distribution's rustc was built with, where there is one.
-pub(crate) fn debian_llvm_major() -> Option<u32> {
-    let rustc = Rustc::ask(Command::new(SYSTEM_RUSTC)).ok()?;
-    rustc.llvm_major().parse().ok()
+pub(crate) fn debian_llvm_major() -> Option<String> {
+    Some(Rustc::ask(SYSTEM_RUSTC, &[]).ok()?.llvm_major().to_owned())
 }
 
 /// What a rustc says about itself.
@@ -79,18 +88,17 @@ struct Rustc {
 }
 
 impl Rustc {
-    fn ask(mut command: Command) -> Result<Rustc> {
-        super::build::clean_environment(&mut command);
-        let program = sh::shown(&command);
-        let verbose = sh::read(command.arg("-vV"))?;
+    /// Asks `program`, called with `before` in front of rustc's own arguments.
+    fn ask(program: &str, before: &[&str]) -> Result<Rustc> {
+        let answer = |args: &[&str]| {
+            let mut command = Command::new(program);
+            super::build::clean_environment(&mut command);
+            sh::read(command.args(before).args(args))
+        };
+        let verbose = answer(&["-vV"])?;
         let mut rustc =
-            Rustc::parse(&verbose).with_context(|| format!("`{program} -vV` printed something else"))?;
-        let mut command = Command::new(command.get_program());
-        super::build::clean_environment(&mut command);
-        if program.contains("rustup") {
-            command.args(["run", "nightly", "rustc"]);
-        }
-        rustc.sysroot = sh::read(command.args(["--print", "sysroot"]))?.trim().into();
+            Rustc::parse(&verbose).with_context(|| format!("`{program} -vV` printed `{verbose}`"))?;
+        rustc.sysroot = answer(&["--print", "sysroot"])?.trim().into();
         Ok(rustc)
     }
 
@@ -117,7 +125,7 @@ fn system_rustc() -> Result<Rustc> {
             bail!("there is no {needed}");
         }
     }
-    let rustc = Rustc::ask(Command::new(SYSTEM_RUSTC))?;
+    let rustc = Rustc::ask(SYSTEM_RUSTC, &[])?;
     let core = rustc.sysroot.join("lib/rustlib/bpfel-unknown-none/lib");
     let has_core = std::fs::read_dir(&core).is_ok_and(|dir| {
         dir.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
@@ -129,9 +137,7 @@ fn system_rustc() -> Result<Rustc> {
 }
 
 fn nightly() -> Result<Rustc> {
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "rustc"]);
-    let rustc = Rustc::ask(command)?;
+    let rustc = Rustc::ask("rustup", &["run", "nightly", "rustc"])?;
     let source = rustc.sysroot.join("lib/rustlib/src/rust/library/core");
     if !source.is_dir() {
         bail!("the nightly toolchain has no rust-src");
@@ -159,6 +165,14 @@ fn objcopy(rustc: &Rustc) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_linker_with_another_llvm_is_no_linker() {
+        let ldd = "\tlibLLVM.so.22.1 => /usr/lib/llvm-22/lib/libLLVM.so.22.1 (0x7f)\n\tlibc.so.6 => /lib/libc.so.6\n";
+        assert!(has_llvm(ldd, "22") && !has_llvm(ldd, "23") && !has_llvm(ldd, "2"));
+        assert!(!has_llvm("libLLVM-19.so.1 => /usr/lib/libLLVM-19.so.1\n", "22"));
+        assert!(has_llvm("\tstatically linked\n", "22"));
+    }
 
     #[test]
     fn the_verbose_version_is_read_field_by_field() {

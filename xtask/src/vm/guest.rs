@@ -41,10 +41,9 @@ pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest>
     command.arg("-initrd").arg(initrd.path());
     let log = dir.join(format!("{}.log", kernel.version));
     let started = Instant::now();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
-    let mut child =
-        Killed(child.with_context(|| format!("`{}`; install qemu-system-x86", sh::shown(&command)))?);
-    let (mut text, in_time) = follow(&mut child.0, kernel, &log, started + plan.deadline)?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = sh::Guarded::spawn(&mut command)?;
+    let (mut text, in_time) = follow(child.child(), kernel, &log, started + plan.deadline)?;
     if !in_time {
         // Text, and not a flag, so that the log that is kept says it as well.
         text += &format!("\n@@guest error was ended after {} s, its deadline\n", plan.deadline.as_secs());
@@ -103,16 +102,5 @@ fn follow(
             Err(RecvTimeoutError::Disconnected) => return Ok((text, true)),
             Err(RecvTimeoutError::Timeout) => return Ok((text, false)),
         }
-    }
-}
-
-/// A child that does not outlive us, whatever goes wrong.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only where it has ended and been waited for.
-        drop(self.0.kill());
-        drop(self.0.wait());
     }
 }

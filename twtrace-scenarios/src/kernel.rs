@@ -1,0 +1,49 @@
+//! Owns: what the running kernel itself can and cannot do, as far as a scenario's outcome depends on it.
+//! Must not know: twtrace. No expectation about twtrace may be softened here.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// Version of the running kernel: major and minor.
+pub fn version() -> Result<(u32, u32)> {
+    parse(&fs::read_to_string("/proc/sys/kernel/osrelease")?)
+}
+
+fn parse(release: &str) -> Result<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next =
+        || numbers.next().and_then(Result::ok).with_context(|| format!("kernel release {release:?}"));
+    Ok((next()?, next()?))
+}
+
+/// From 5.11 to 6.0 the counter TW moved from the end of a TIME_WAIT socket to its creation; both neighbours of that
+/// range were measured.
+pub fn counts_creations() -> Result<bool> {
+    Ok(version()? >= (6, 1))
+}
+
+/// Can `ss -K` end a TIME_WAIT socket here? Needs tcp_diag with CONFIG_INET_DIAG_DESTROY, and a `tcp_abort` that knows
+/// TIME_WAIT sockets (5.10 answers EOPNOTSUPP).
+pub fn can_kill_time_wait() -> bool {
+    // Asking makes the kernel load the module where it is one.
+    let asked = Command::new("ss").args(["-tnH", "sport", "=", "1"]).output().is_ok();
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let destroy = symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"));
+    asked && destroy && version().is_ok_and(|version| version >= (6, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn releases_of_all_styles_are_read() {
+        for (release, version) in
+            [("5.10.0-46-cloud-amd64", (5, 10)), ("6.18.44-fc", (6, 18)), ("7.3", (7, 3))]
+        {
+            assert_eq!(parse(release).expect("a good release"), version);
+        }
+    }
+}

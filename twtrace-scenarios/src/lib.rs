@@ -1,0 +1,25 @@
+//! Real TCP situations with exact outcomes, each in a network namespace of its own, and the judgement of what twtrace
+//! told about them.
+//!
+//! Owns: the modules. A scenario (`scenarios`) tells actors (`actor`, `play`) what to do in its `world` and says what
+//! must be told (`expect`); `stage` runs scenarios, `tracer` runs twtrace, `judge` compares, `run` prints.
+//! Must not know: the command line.
+
+pub mod actor;
+pub mod books;
+pub mod bpf;
+pub mod expect;
+pub mod judge;
+pub mod kernel;
+pub mod limits;
+pub mod netns;
+pub mod op;
+pub mod play;
+pub mod run;
+pub mod scenarios;
+pub mod schema;
+pub mod ss;
+pub mod stage;
+pub mod tracer;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,43 @@
+//! Owns: the one list of what truly cannot be told, by scenario, backend and kernel, each with its reason. It is the
+//! only way to skip a scenario.
+//! Must not know: how scenarios run.
+
+use crate::kernel;
+
+/// One thing that cannot be told.
+struct Limit {
+    scenario: &'static str,
+    /// `None`: no backend can.
+    backend: Option<&'static str>,
+    /// Asked of the running kernel.
+    here: fn() -> bool,
+    reason: &'static str,
+}
+
+const LIMITS: &[Limit] = &[
+    Limit {
+        scenario: "killed_by_ss",
+        backend: None,
+        here: || !kernel::can_kill_time_wait(),
+        reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
+    },
+    Limit {
+        scenario: "load",
+        backend: None,
+        here: || !(installed("nginx") && installed("ab")),
+        reason: "needs nginx and ab",
+    },
+];
+
+fn installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Why this scenario cannot be asked of this backend on the running kernel; `None` where it can.
+pub fn skip(scenario: &str, backend: &str) -> Option<&'static str> {
+    let limit = LIMITS.iter().find(|limit| {
+        limit.scenario == scenario && limit.backend.is_none_or(|only| only == backend) && (limit.here)()
+    })?;
+    Some(limit.reason)
+}

@@ -1,0 +1,148 @@
+//! Owns: a whole run: twtrace beside the scenarios, the judgement, the lines that are printed.
+//! Must not know: any particular scenario.
+
+use std::io::Write;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use crate::expect::Outcome;
+use crate::judge::judge;
+use crate::limits;
+use crate::scenarios::{Kind, Scenario};
+use crate::schema::{Event, parse};
+use crate::stage::{Report, Stage};
+use crate::tracer::{CannotRun, Setup, Tracer, within};
+use crate::wait::{PATIENCE, until_true};
+
+/// Most lines that a failure gets.
+const REASONS: usize = 23;
+
+/// What became of one scenario.
+enum Verdict {
+    Passed,
+    Failed(Vec<String>),
+    Skipped(&'static str),
+}
+
+/// The lines of a run, and their count.
+struct Printer {
+    prefix: String,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Printer {
+    fn print(&mut self, name: &str, verdict: &Verdict) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        write!(out, "test {}::{name} ... ", self.prefix)?;
+        match verdict {
+            Verdict::Passed => {
+                self.passed += 1;
+                writeln!(out, "ok")?;
+            }
+            Verdict::Failed(reasons) => {
+                self.failed += 1;
+                writeln!(out, "FAILED")?;
+                let lines: Vec<&str> = reasons.iter().flat_map(|reason| reason.lines()).collect();
+                for line in lines.iter().take(REASONS) {
+                    writeln!(out, "    {}", printable(line))?;
+                }
+                if lines.len() > REASONS {
+                    writeln!(out, "    and {} more", lines.len() - REASONS)?;
+                }
+            }
+            Verdict::Skipped(reason) => {
+                self.skipped += 1;
+                writeln!(out, "skipped: {reason}")?;
+            }
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
+/// goes before the backend's name.
+pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result<bool> {
+    let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
+    let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
+    let mut able = Vec::new();
+    for scenario in scenarios {
+        match limits::skip(scenario.name, &setup.backend) {
+            Some(reason) => printer.print(scenario.name, &Verdict::Skipped(reason))?,
+            None => able.push(*scenario),
+        }
+    }
+    let is_shared = |s: &Scenario| matches!(s.kind, Kind::Shared | Kind::SharedLast);
+    let (shared, own): (Vec<_>, Vec<_>) = able.into_iter().partition(is_shared);
+    if !shared.is_empty() {
+        run_shared(&shared, setup, &mut printer)?;
+    }
+    for scenario in own {
+        let stage = Stage::play(&[scenario], setup)?;
+        for (scenario, report) in stage.reports() {
+            printer.print(scenario.name, &verdict(own_failures(report)?))?;
+        }
+    }
+    println!("{} passed, {} failed, {} skipped", printer.passed, printer.failed, printer.skipped);
+    Ok(printer.failed == 0)
+}
+
+/// Names of processes may hold anything.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn verdict(failures: Vec<String>) -> Verdict {
+    if failures.is_empty() { Verdict::Passed } else { Verdict::Failed(failures) }
+}
+
+fn own_failures(report: &Report) -> Result<Vec<String>> {
+    match report {
+        Report::Done(outcome) => Ok(outcome.failures.clone()),
+        Report::Broken(why) => Ok(vec![why.clone()]),
+        Report::Cannot(stderr) => Err(CannotRun(stderr.clone()).into()),
+    }
+}
+
+fn run_shared(scenarios: &[Scenario], setup: &Setup, printer: &mut Printer) -> Result<()> {
+    let tracer = Tracer::start(setup, &["--json", "--verify"])?;
+    let stage = Stage::play(scenarios, setup)?;
+    for (_, report) in stage.reports() {
+        if let Report::Done(outcome) = report
+            && outcome.await_told
+        {
+            await_told(&tracer, outcome);
+        }
+    }
+    let told = tracer.stop(Signal::SIGINT)?;
+    // What a scenario did is judged even where the run as a whole was not clean.
+    let (events, run) = match told.events() {
+        Ok(events) => (events, Vec::new()),
+        Err(error) => {
+            (told.stdout.lines().filter_map(|line| parse(line).ok()).collect(), vec![format!("{error:#}")])
+        }
+    };
+    for (scenario, report) in stage.reports() {
+        let mut failures = own_failures(report)?;
+        if let Report::Done(outcome) = report {
+            let ours: Vec<Event> =
+                events.iter().filter(|event| within(event, &outcome.netns)).cloned().collect();
+            failures.extend(judge(&ours, &outcome.expected, &outcome.cookies));
+        }
+        printer.print(scenario.name, &verdict(failures))?;
+    }
+    printer.print("the_run_as_a_whole", &verdict(run))
+}
+
+/// Waits until as many events have been told as are expected; that it was in vain shows in the judgement.
+fn await_told(tracer: &Tracer, outcome: &Outcome) {
+    let expected: usize = outcome.expected.iter().map(|pattern| pattern.count).sum();
+    let _ = until_true("the last events", PATIENCE, || {
+        let told = tracer.so_far()?;
+        let ours =
+            told.lines().filter_map(|line| parse(line).ok()).filter(|event| within(event, &outcome.netns));
+        Ok(ours.count() >= expected)
+    });
+}

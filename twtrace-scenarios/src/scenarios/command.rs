@@ -1,0 +1,162 @@
+//! Owns: scenarios about twtrace as a command: how it starts, refuses, writes and ends.
+//! Must not know: the harness.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::by_client;
+use crate::actor::close_in_order;
+use crate::bpf;
+use crate::tracer::{Told, Tracer, within};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+/// nobody.
+const NOBODY: u32 = 65534;
+
+/// Makes `count` TIME_WAITs that are expected to be told.
+fn make(world: &mut World, count: usize) -> Result<()> {
+    let (client, listener) = world.cast()?;
+    for _ in 0..count {
+        let pair = world.pair(&client, &listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+    }
+    world.settle()
+}
+
+fn judge_all(world: &mut World, told: &Told) -> Result<()> {
+    let expected = world.expected().to_vec();
+    world.judge(told, &expected)
+}
+
+/// Mistakes on the command line: 2, the value is named, nothing on stdout.
+pub(super) fn wrong_usage(world: &mut World) -> Result<()> {
+    for (args, named) in [
+        (["--no-such-flag", "7"], "--no-such-flag"),
+        (["--dport", "65536"], "65536"),
+        (["--peer", "10.0.0.0/33"], "10.0.0.0/33"),
+        (["--backend", "sorcery"], "sorcery"),
+        (["--role", "waiter"], "waiter"),
+        (["--reason", "boredom"], "boredom"),
+        (["--duration", "soon"], "soon"),
+        (["--netns", "/no/such/namespace"], "/no/such/namespace"),
+    ] {
+        let output = Command::new(&world.setup.twtrace).arg("events").args(args).output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.code() != Some(2) || !stderr.contains(named) || !output.stdout.is_empty() {
+            world.fail(format!("{args:?}: {}, stderr {stderr:?}", output.status));
+        }
+    }
+    Ok(())
+}
+
+/// An ordinary user: 77, a line with the reason and a line with the remedy.
+pub(super) fn without_privilege(world: &mut World) -> Result<()> {
+    // Where the binary lies, nobody may have no way in.
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let copy = dir.path().join("twtrace");
+    fs::copy(&world.setup.twtrace, &copy)?;
+    for path in [dir.path(), &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+    }
+    let mut command = Command::new(&copy);
+    command.args(["events", "--json", "--backend", &world.setup.backend]).uid(NOBODY).gid(NOBODY);
+    let output = command.current_dir("/").stdin(Stdio::null()).output()?;
+    let stderr = String::from_utf8(output.stderr)?;
+    let lines = stderr.lines().filter(|line| !line.trim().is_empty()).count();
+    if output.status.code() != Some(77) || lines != 2 || !output.stdout.is_empty() {
+        world.fail(format!("{}, {lines} lines on stderr: {stderr:?}", output.status));
+    }
+    Ok(())
+}
+
+/// SIGTERM ends it as Ctrl-C does: with 0, all told, and a summary.
+pub(super) fn sigterm(world: &mut World) -> Result<()> {
+    let tracer = Tracer::start(&world.setup, &["--json", "--verify"])?;
+    make(world, 7)?;
+    let told = tracer.stop(Signal::SIGTERM)?;
+    judge_all(world, &told)
+}
+
+/// `--count` ends it after so many lines, though there are more events.
+pub(super) fn count(world: &mut World) -> Result<()> {
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--count", "13"])?;
+    make(world, 17)?;
+    let told = tracer.finish()?;
+    let events = told.events()?;
+    let netns = [world.netns()];
+    ensure!(events.len() == 13, "--count 13 gave {} lines", events.len());
+    ensure!(events.iter().all(|event| within(event, &netns)), "--netns self let another namespace through");
+    Ok(())
+}
+
+/// `--duration` ends it by itself.
+pub(super) fn duration(world: &mut World) -> Result<()> {
+    let told = Tracer::start(&world.setup, &["--json", "--duration", "1s"])?.finish()?;
+    told.events().map(drop)
+}
+
+/// The reader of a pipe goes away: no complaint, and 0.
+pub(super) fn broken_pipe(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let (reader, writer) = std::io::pipe()?;
+    let mut tracer = Tracer::launch_into(&world.setup, &["--json"], dir, Stdio::from(writer))?;
+    tracer.ready()?;
+    drop(reader);
+    make(world, 7)?;
+    let told = tracer.finish()?;
+    let complaint = ["panic", "error", "roken pipe"].iter().any(|word| told.stderr.contains(word));
+    ensure!(told.status.success() && !complaint, "{}: {:?}", told.status, told.stderr);
+    Ok(())
+}
+
+/// Each line comes at once, also into a pipe or file: nothing is held back for more.
+pub(super) fn nothing_held_back(world: &mut World) -> Result<()> {
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    make(world, 3)?;
+    until_true("three lines", PATIENCE, || Ok(tracer.so_far()?.lines().count() == 3))?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    judge_all(world, &told)
+}
+
+/// Names of processes do not reach a terminal as they are.
+pub(super) fn hostile_name_as_text(world: &mut World) -> Result<()> {
+    let tracer = Tracer::start(&world.setup, &["--netns", "self"])?;
+    let (_, listener) = world.cast()?;
+    let client = world.actor("\u{1b}[31mred\n\u{7}")?;
+    let pair = world.pair(&client, &listener)?;
+    close_in_order(&pair.client, &pair.server)?;
+    world.expect(by_client(&pair.client, &client, "close"));
+    world.settle()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let raw = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
+    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+    ensure!(!raw(&told.stdout) && !raw(&told.stderr), "a raw control character in {:?}", told.stdout);
+    let port = pair.client.local.port().to_string();
+    let lines: Vec<&str> = told.stdout.lines().filter(|line| line.contains(&port)).collect();
+    let whole =
+        matches!(lines[..], [line] if line.contains("red") && line.contains(&client.pid().to_string()));
+    ensure!(whole, "not one line with port {port}, the pid and the name: {:?}", told.stdout);
+    Ok(())
+}
+
+/// SIGKILL leaves nothing loaded.
+pub(super) fn killed_tracer(world: &mut World) -> Result<()> {
+    let tracer = Tracer::start(&world.setup, &["--json"])?;
+    let programs: BTreeSet<u32> = bpf::programs_of(tracer.pid())?;
+    ensure!(!programs.is_empty(), "twtrace has no program loaded while it runs");
+    tracer.signal(Signal::SIGKILL)?;
+    let told = tracer.finish().context("after SIGKILL")?;
+    ensure!(!told.status.success(), "SIGKILL did not end it: {}", told.status);
+    until_true("its programs to be unloaded", PATIENCE, || {
+        Ok(bpf::loaded()?.intersection(&programs).next().is_none())
+    })
+}

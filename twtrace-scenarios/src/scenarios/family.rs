@@ -1,0 +1,66 @@
+//! Owns: scenarios about address families and network namespaces.
+//! Must not know: the harness.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::Result;
+
+use super::{by_client, by_server};
+use crate::actor::{close_in_order, complete};
+use crate::world::World;
+
+/// Both ends in turn, over ::1.
+pub(super) fn ipv6(world: &mut World) -> Result<()> {
+    let client = world.actor("client")?;
+    let server = world.actor("server")?;
+    let listener = server.listen((Ipv6Addr::LOCALHOST, 10007))?;
+    for _ in 0..7 {
+        let pair = world.pair(&client, &listener)?;
+        pair.exchange(101, 211)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, &client, "close").opener(&client).bytes(101, 211));
+        let pair = world.pair(&client, &listener)?;
+        pair.exchange(101, 211)?;
+        close_in_order(&pair.server, &pair.client)?;
+        world.expect(by_server(&pair.server, &server, "close").opener(&server).bytes(211, 101));
+    }
+    Ok(())
+}
+
+/// IPv6 sockets that speak IPv4: what is on the wire is told.
+pub(super) fn v4_mapped(world: &mut World) -> Result<()> {
+    let (client, v4) = world.cast()?;
+    let mapped = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 10007));
+    let pair = complete(&client.socket(true, false)?, &v4, mapped)?;
+    close_in_order(&pair.client, &pair.server)?;
+    world.expect(by_client(&pair.client, &client, "close").opener(&client));
+
+    let server = world.actor("dual-stack")?;
+    let both = server.listen((Ipv6Addr::UNSPECIFIED, 10009))?;
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 10009));
+    let pair = complete(&client.socket(false, false)?, &both, to)?;
+    close_in_order(&pair.server, &pair.client)?;
+    world.expect(by_server(&pair.server, &server, "close").opener(&server));
+    Ok(())
+}
+
+/// Addresses and ports are the same, the namespaces and the processes are not.
+pub(super) fn same_tuple_in_two_namespaces(world: &mut World) -> Result<()> {
+    let (client, listener) = world.cast()?;
+    let (other_client, other_server) = (world.actor("other-client")?, world.actor("other-server")?);
+    other_server.unshare()?;
+    other_client.join(&other_server)?;
+    world.keep_netns_of(&other_server)?;
+    let other_listener = other_server.listen((Ipv4Addr::LOCALHOST, 10007))?;
+    for port in 40009..40020 {
+        let here = world.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+        let there = world.pair_from((Ipv4Addr::LOCALHOST, port), &other_client, &other_listener)?;
+        here.exchange(101, 211)?;
+        there.exchange(103, 223)?;
+        close_in_order(&here.client, &here.server)?;
+        close_in_order(&there.client, &there.server)?;
+        world.expect(by_client(&here.client, &client, "close").opener(&client).bytes(101, 211));
+        world.expect(by_client(&there.client, &other_client, "close").opener(&other_client).bytes(103, 223));
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Owns: scenarios in which several twtraces look at the same events, each through another filter.
+//! Must not know: the harness.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+
+use super::{by_client, by_server, dead};
+use crate::actor::{Actor, Raw, close_in_order};
+use crate::books::{FIN_WAIT2, TIME_WAIT};
+use crate::expect::Pattern;
+use crate::tracer::Tracer;
+use crate::world::World;
+
+/// Arguments, and which events pass them.
+type Case = (Vec<String>, Box<dyn Fn(&Pattern) -> bool>);
+
+fn case(args: &[&str], passes: impl Fn(&Pattern) -> bool + 'static) -> Case {
+    (args.iter().map(|arg| (*arg).to_owned()).collect(), Box::new(passes))
+}
+
+/// Who is on stage.
+struct Cast {
+    alpha: Actor,
+    beta: Actor,
+    server: Actor,
+    near: Raw,
+    far: Raw,
+    six: Raw,
+    elsewhere: (Actor, Raw),
+}
+
+fn cast(world: &mut World) -> Result<Cast> {
+    let server = world.actor("server")?;
+    let (alpha, beta) = (world.actor("alpha")?, world.actor("beta")?);
+    beta.set_user(65534)?;
+    let (client, abroad) = (world.actor("alpha")?, world.actor("server")?);
+    abroad.unshare()?;
+    client.join(&abroad)?;
+    world.keep_netns_of(&abroad)?;
+    let elsewhere = (client, abroad.listen((Ipv4Addr::LOCALHOST, 10007))?);
+    let near = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
+    let far = server.listen((Ipv4Addr::new(127, 0, 0, 2), 10009))?;
+    let six = server.listen((Ipv6Addr::LOCALHOST, 10007))?;
+    Ok(Cast { alpha, beta, server, near, far, six, elsewhere })
+}
+
+/// What all the filters look at: events of every kind but `overflow`, of two users, families, roles and namespaces.
+fn perform(world: &mut World, cast: &Cast) -> Result<()> {
+    let Cast { alpha, beta, server, near, far, six, elsewhere } = cast;
+    let reused = (Ipv4Addr::LOCALHOST, 40009);
+    for _ in 0..2 {
+        let pair = world.pair_from(reused, alpha, near)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        world.expect(by_client(&pair.client, alpha, "close"));
+    }
+    let ended = Pattern::new("ended", world.netns()).is("reason", "reused_outgoing").is("sport", 40009);
+    let ended = ended.is("dport", 10007).is("daddr", "127.0.0.1").is("family", "ipv4").is("role", "client");
+    world.expect(ended.owner(alpha, "close"));
+    for _ in 0..3 {
+        let pair = world.pair(beta, far)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, beta, "close"));
+    }
+    let pair = world.pair(beta, far)?;
+    pair.client.close()?;
+    world.wait_state(&pair.client, FIN_WAIT2, true)?;
+    pair.server.linger_zero()?;
+    pair.server.close()?;
+    world.wait_gone(&pair.client)?;
+    world.expect(by_client(&pair.client, beta, "close"));
+    world.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "close").is("role", "client"));
+    for _ in 0..5 {
+        let pair = world.pair(alpha, six)?;
+        close_in_order(&pair.server, &pair.client)?;
+        world.expect(by_server(&pair.server, server, "close"));
+    }
+    let pair = world.pair(&elsewhere.0, &elsewhere.1)?;
+    close_in_order(&pair.client, &pair.server)?;
+    world.expect(by_client(&pair.client, &elsewhere.0, "close"));
+    refuse(world, cast)
+}
+
+fn refuse(world: &mut World, cast: &Cast) -> Result<()> {
+    let Cast { alpha, beta, near, .. } = cast;
+    for _ in 0..2 {
+        let raw = beta.socket(false, false)?;
+        ensure!(raw.bind(near.local()?)?.is_err(), "the port has a listener");
+        raw.close()?;
+    }
+    let failed = Pattern::failed("bind_failed", beta, "EADDRINUSE").is("sport", 10007);
+    world.expect(failed.is("family", "ipv4").times(2));
+    let taken = (Ipv4Addr::LOCALHOST, 40013);
+    let pair = world.pair_from(taken, alpha, near)?;
+    for _ in 0..3 {
+        let raw = alpha.socket(false, true)?;
+        ensure!(raw.bind(taken)?.is_ok(), "SO_REUSEADDR lets two connecting sockets bind one port");
+        ensure!(raw.connect(near.local()?)?.is_err(), "the tuple is taken");
+        raw.close()?;
+    }
+    let failed = Pattern::failed("connect_failed", alpha, "EADDRNOTAVAIL").is("family", "ipv4");
+    world.expect(failed.is("sport", 40013).is("daddr", "127.0.0.1").is("dport", 10007).times(3));
+    close_in_order(&pair.client, &pair.server)?;
+    world.expect(by_client(&pair.client, alpha, "close"));
+    Ok(())
+}
+
+/// All twtraces are there before the first event and stay to the last.
+fn look(world: &mut World, cast: &Cast, cases: Vec<Case>) -> Result<()> {
+    let mut tracers = Vec::new();
+    for (args, _) in &cases {
+        let args: Vec<&str> = ["--json"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        tracers.push(Tracer::launch(&world.setup, &args)?);
+    }
+    for tracer in &mut tracers {
+        tracer.ready()?;
+    }
+    perform(world, cast)?;
+    world.settle()?;
+    for (tracer, (args, passes)) in tracers.into_iter().zip(cases) {
+        let told = tracer.stop(Signal::SIGINT)?;
+        let expected: Vec<Pattern> = world.expected().iter().filter(|p| passes(p)).cloned().collect();
+        ensure!(!expected.is_empty() && expected.len() < world.expected().len(), "{args:?} must divide");
+        world.judge_as(&args.join(" "), &told, &expected)?;
+    }
+    Ok(())
+}
+
+/// `--pid`, `--comm`, `--uid`.
+pub(super) fn by_process(world: &mut World) -> Result<()> {
+    let cast = cast(world)?;
+    let (alpha, beta) = (cast.alpha.pid(), cast.beta.pid());
+    let cases = vec![
+        case(&["--pid", &alpha.to_string()], move |p| p.says("pid", alpha)),
+        case(&["--pid", &beta.to_string()], move |p| p.says("pid", beta)),
+        case(&["--comm", "alpha"], |p| p.says("comm", "alpha")),
+        case(&["--uid", "65534"], |p| p.says("uid", 65534)),
+        case(&["--uid", "65534", "--dport", "10009"], |p| p.says("uid", 65534) && p.says("dport", 10009)),
+    ];
+    look(world, &cast, cases)
+}
+
+/// `--netns`, `--sport`, `--dport`, `--port`, `--peer`.
+pub(super) fn by_place(world: &mut World) -> Result<()> {
+    let cast = cast(world)?;
+    let (here, there) = (world.netns(), cast.elsewhere.0.netns());
+    let cases = vec![
+        case(&["--netns", "self"], move |p| p.says("netns", here)),
+        case(&["--netns", &there.to_string()], move |p| p.says("netns", there)),
+        case(&["--sport", "10007"], |p| p.says("sport", 10007)),
+        case(&["--dport", "10009"], |p| p.says("dport", 10009)),
+        case(&["--port", "10007"], |p| p.says("sport", 10007) || p.says("dport", 10007)),
+        case(&["--peer", "127.0.0.2/31"], |p| p.says("daddr", "127.0.0.2")),
+        case(&["--peer", "::1"], |p| p.says("daddr", "::1")),
+    ];
+    look(world, &cast, cases)
+}
+
+/// `-4`, `-6`, `--role`, `--reason`. A connect() that fails was to be a client's; nothing but an end has a reason.
+pub(super) fn by_kind(world: &mut World) -> Result<()> {
+    let cast = cast(world)?;
+    let cases = vec![
+        case(&["-4"], |p| p.says("family", "ipv4")),
+        case(&["-6"], |p| p.says("family", "ipv6")),
+        case(&["--role", "client"], |p| p.says("role", "client") || p.kind() == "connect_failed"),
+        case(&["--role", "server"], |p| p.says("role", "server")),
+        case(&["--reason", "reset"], |p| p.says("reason", "reset")),
+        case(&["--reason", "reused_outgoing"], |p| p.says("reason", "reused_outgoing")),
+    ];
+    look(world, &cast, cases)
+}

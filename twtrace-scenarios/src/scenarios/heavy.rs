@@ -1,0 +1,172 @@
+//! Owns: scenarios with tens of thousands of connections, which are run only when named.
+//! Must not know: the harness.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::books;
+use crate::kernel;
+use crate::netns::set_ipv4;
+use crate::schema::{Event, parse};
+use crate::tracer::{Told, Tracer, kind, within};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+/// Room for every connection of a scenario.
+const BUCKETS: &str = "1000000";
+
+/// How long twtrace is kept from reading its ring. Not a wait: it is what the scenario is about.
+const STARVED: Duration = Duration::from_secs(5);
+
+/// Requests that `ab` makes.
+const REQUESTS: u64 = 60_000;
+
+const NGINX: &str = "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
+events { worker_connections 4096; }
+http { access_log off; keepalive_timeout 0; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
+";
+
+/// nginx without keep-alive under `ab`: nothing is lost, every TIME_WAIT is counted and has nginx or ab for its owner.
+pub(super) fn load(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_max_tw_buckets", BUCKETS)?;
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let mut nginx = nginx(dir.path())?;
+    until_true("nginx to listen", PATIENCE, || {
+        let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
+        Ok(books::rows("self")?.iter().any(listens))
+    })?;
+    let tracer = Tracer::start(&world.setup, &["--json", "--verify"])?;
+    let mut ab = Command::new("ab");
+    ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), "http://127.0.0.1:10007/"]);
+    let output = ab.stdin(Stdio::null()).output().context("running ab")?;
+    ensure!(output.status.success(), "ab: {}", String::from_utf8_lossy(&output.stderr));
+    kill(Pid::from_raw(nginx.id().try_into()?), Signal::SIGQUIT)?;
+    ensure!(nginx.wait()?.success(), "nginx failed");
+    let told = tracer.stop(Signal::SIGINT)?;
+    let netns = [world.netns()];
+    let mut events = told.events()?;
+    events.retain(|event| within(event, &netns));
+    fail_all(world, imbalance(&events, &Losses::default())?);
+    let mut owners: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in events.iter().filter(|event| kind(event) == "created") {
+        *owners.entry(event.get("comm").and_then(Value::as_str).unwrap_or("nobody")).or_default() += 1;
+    }
+    if owners.keys().any(|owner| !["nginx", "ab"].contains(owner)) || owners.values().sum::<u64>() < REQUESTS
+    {
+        world.fail(format!("owners of {REQUESTS} connections: {owners:?}"));
+    }
+    world.balanced();
+    Ok(())
+}
+
+fn nginx(dir: &Path) -> Result<Child> {
+    fs::write(dir.join("nginx.conf"), NGINX)?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
+    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nginx")
+}
+
+/// twtrace is stopped under load until its small ring has long been full. What could not be told is counted exactly, and
+/// afterwards twtrace knows again how many are alive.
+pub(super) fn starvation(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_max_tw_buckets", BUCKETS)?;
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let (server, client) = (world.actor("server")?, world.actor("client")?);
+    let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10007))?;
+    let tracer =
+        Tracer::start(&world.setup, &["--json", "--verify", "--netns", "self", "--ring-size", "64K"])?;
+    server.absorb(&listener)?;
+    tracer.signal(Signal::SIGSTOP)?;
+    client.churn(10007)?;
+    std::thread::sleep(STARVED);
+    tracer.signal(Signal::SIGCONT)?;
+    let made = client.halt()?;
+    server.halt()?;
+    // Not "until so many are alive": closed sockets answer late ACKs with an RST, which ends some.
+    until_true("all but the listener to be closed", PATIENCE, || Ok(books::in_use()? == 1))?;
+    // In vain or not, the balance is drawn below.
+    let _ = until_true("the whole story", PATIENCE, || {
+        let events: Vec<Event> = tracer.so_far()?.lines().filter_map(|line| parse(line).ok()).collect();
+        Ok(imbalance(&events, &Losses::of(&events))?.is_empty())
+    });
+    let told = tracer.stop(Signal::SIGINT)?;
+    let events = told.events_with_losses()?;
+    let losses = Losses::of(&events);
+    ensure!(losses.created > 0, "64 KiB held {made} connections: nothing was starved");
+    if losses.parts != losses.total {
+        world.fail(format!("`lost` events: count {}, their parts {}", losses.total, losses.parts));
+    }
+    fail_all(world, imbalance(&events, &losses)?);
+    check_live(world, &told)?;
+    world.balanced();
+    Ok(())
+}
+
+/// What `lost` events add up to.
+#[derive(Debug, Default)]
+struct Losses {
+    total: u64,
+    parts: u64,
+    created: u64,
+    ended: u64,
+}
+
+impl Losses {
+    fn of(events: &[Event]) -> Self {
+        let mut losses = Self::default();
+        for event in events.iter().filter(|event| kind(event) == "lost") {
+            let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or(0);
+            losses.total += number("count");
+            losses.parts += event.iter().filter_map(|(key, value)| part(key, value)).sum::<u64>();
+            losses.created += number("created");
+            losses.ended += number("ended");
+        }
+        losses
+    }
+}
+
+fn part(key: &str, value: &Value) -> Option<u64> {
+    let parts = ["created", "ended", "overflow", "connect_failed", "bind_failed"];
+    parts.contains(&key).then(|| value.as_u64()).flatten()
+}
+
+fn count(events: &[Event], wanted: &str) -> u64 {
+    events.iter().filter(|event| kind(event) == wanted).count() as u64
+}
+
+/// Told and lost events against the kernel's books: reasons where they do not agree.
+fn imbalance(events: &[Event], losses: &Losses) -> Result<Vec<String>> {
+    let books = books::read("self")?;
+    let created = count(events, "created") + losses.created;
+    let ended = count(events, "ended") + losses.ended;
+    let mut reasons = Vec::new();
+    if kernel::counts_creations()? && created != books.tw_counter + books.tw_killed {
+        reasons.push(format!("{created} created, the kernel made {}", books.tw_counter + books.tw_killed));
+    }
+    if created.checked_sub(ended) != Some(books.tw) {
+        reasons.push(format!("{created} created less {ended} ended, the kernel has {}", books.tw));
+    }
+    Ok(reasons)
+}
+
+fn fail_all(world: &mut World, reasons: Vec<String>) {
+    reasons.into_iter().for_each(|reason| world.fail(reason));
+}
+
+fn check_live(world: &mut World, told: &Told) -> Result<()> {
+    let (says, has) = (told.live()?, books::live("self")?);
+    if says != has {
+        world.fail(format!("live: {says}, the kernel has {has}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Owns: the list of all scenarios, and the few words that most of them share.
+//! Must not know: how they are run.
+
+mod before;
+mod command;
+mod family;
+mod filters;
+mod heavy;
+mod order;
+mod owner;
+mod packets;
+mod refused;
+mod reset;
+mod reuse;
+mod substate;
+
+use anyhow::Result;
+
+use crate::actor::{Actor, Sock};
+use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
+use crate::world::World;
+
+/// How a scenario is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Beside others, under one twtrace for all.
+    Shared,
+    /// As [`Kind::Shared`], but after all others: its namespace goes away, and the kernel gives the inode out again.
+    SharedLast,
+    /// It runs twtrace itself.
+    Own,
+    /// As [`Kind::Own`], takes long, and is run only when named.
+    Heavy,
+}
+
+/// Makes it happen and says what must be told.
+type Act = fn(&mut World) -> Result<()>;
+
+/// One situation and its exact outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// How it is run.
+    pub kind: Kind,
+    /// Makes it happen and says what must be told.
+    pub act: Act,
+}
+
+const fn shared(name: &'static str, act: Act) -> Scenario {
+    Scenario { name, kind: Kind::Shared, act }
+}
+
+const fn own(name: &'static str, act: Act) -> Scenario {
+    Scenario { name, kind: Kind::Own, act }
+}
+
+/// All scenarios. Those that wait long come first, so that the others run meanwhile.
+pub const ALL: &[Scenario] = &[
+    shared("fin_wait2_expires", substate::fin_wait2_expires),
+    shared("reused_by_connect", reuse::by_connect),
+    shared("client_closes_first", order::client_closes_first),
+    shared("server_closes_first", order::server_closes_first),
+    shared("simultaneous_close", order::simultaneous_close),
+    shared("killed_process", owner::killed_process),
+    shared("exiting_process", owner::exiting_process),
+    shared("forked_child_closes_last", owner::forked_child_closes_last),
+    shared("prefork_server", owner::prefork_server),
+    shared("passed_descriptor", owner::passed_descriptor),
+    shared("shutdown_by_one_close_by_other", owner::shutdown_by_one_close_by_other),
+    shared("shutdown_of_both_halves", owner::shutdown_of_both_halves),
+    shared("closed_by_a_thread", owner::closed_by_a_thread),
+    shared("closed_by_the_kernel", owner::closed_by_the_kernel),
+    shared("another_user", owner::another_user),
+    shared("hostile_name", owner::hostile_name),
+    shared("cookie_from_before", owner::cookie_from_before),
+    shared("ipv6", family::ipv6),
+    shared("v4_mapped", family::v4_mapped),
+    shared("same_tuple_in_two_namespaces", family::same_tuple_in_two_namespaces),
+    shared("fin_wait2_gets_its_fin", substate::fin_wait2_gets_its_fin),
+    shared("data_in_fin_wait2", reset::data_in_fin_wait2),
+    shared("rst_in_fin_wait2", reset::rst_in_fin_wait2),
+    shared("syn_in_fin_wait2", reset::syn_in_fin_wait2),
+    shared("rst_in_time_wait", reset::rst_in_time_wait),
+    shared("linger_zero", reset::linger_zero),
+    shared("killed_by_ss", reset::killed_by_ss),
+    shared("reused_by_bound_connect", reuse::by_bound_connect),
+    shared("reused_by_syn", reuse::by_syn),
+    shared("overflow", refused::overflow),
+    shared("ports_exhausted", refused::ports_exhausted),
+    shared("tuple_taken", refused::tuple_taken),
+    shared("bind_in_use", refused::bind_in_use),
+    shared("listen_in_use", refused::listen_in_use),
+    shared("bound_ports_exhausted", refused::bound_ports_exhausted),
+    Scenario { name: "namespace_deleted", kind: Kind::SharedLast, act: reset::namespace_deleted },
+    own("time_wait_before_start", before::time_wait_before_start),
+    own("fin_wait2_before_start", before::fin_wait2_before_start),
+    own("established_before_start", before::established_before_start),
+    own("filters_by_process", filters::by_process),
+    own("filters_by_place", filters::by_place),
+    own("filters_by_kind", filters::by_kind),
+    own("wrong_usage", command::wrong_usage),
+    own("without_privilege", command::without_privilege),
+    own("nothing_held_back", command::nothing_held_back),
+    own("hostile_name_as_text", command::hostile_name_as_text),
+    own("count", command::count),
+    own("duration", command::duration),
+    own("sigterm", command::sigterm),
+    own("broken_pipe", command::broken_pipe),
+    own("killed_tracer", command::killed_tracer),
+    Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
+    Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
+];
+
+/// The creation of the TIME_WAIT socket of `sock`, a client's end, by a plain close().
+fn by_client(sock: &Sock, owner: &Actor, via: &str) -> Pattern {
+    born(sock, owner, via).is("role", "client")
+}
+
+/// As [`by_client`], a server's end.
+fn by_server(sock: &Sock, owner: &Actor, via: &str) -> Pattern {
+    born(sock, owner, via).is("role", "server")
+}
+
+fn born(sock: &Sock, owner: &Actor, via: &str) -> Pattern {
+    let created = Pattern::about("created", sock).owner(owner, via);
+    created.is("timeout_ms", TIMEWAIT_MS).want("substate", either_substate())
+}
+
+/// The end of the TIME_WAIT socket of `sock`.
+fn dead(sock: &Sock, reason: &str, substate: &str) -> Pattern {
+    Pattern::about("ended", sock).is("reason", reason).is("substate", substate)
+}

@@ -1,0 +1,202 @@
+//! Owns: running the real twtrace: starting it, waiting until its hooks are attached, stopping it, reading what it
+//! told. The one place that knows what its summary looks like.
+//! Must not know: what it should have told.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::schema::{Event, parse};
+use crate::wait;
+
+/// How long twtrace may take to attach all its hooks. Emulated guests need most of it.
+const ATTACH: Duration = Duration::from_secs(60);
+
+/// How long it may take to end.
+const END: Duration = Duration::from_secs(60);
+
+/// What twtrace ends with where it cannot run.
+const CANNOT: i32 = 77;
+
+/// Which twtrace to run, and how.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The binary.
+    pub twtrace: PathBuf,
+    /// Value of `--backend`.
+    pub backend: String,
+}
+
+/// twtrace ended with 77 before it was ready; this is its stderr.
+#[derive(Debug)]
+pub struct CannotRun(pub String);
+
+impl std::fmt::Display for CannotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CannotRun {}
+
+/// A running `twtrace events`.
+#[derive(Debug)]
+pub struct Tracer {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Tracer {
+    /// Starts `twtrace events` with these arguments and waits until it is ready.
+    pub fn start(setup: &Setup, args: &[&str]) -> Result<Self> {
+        let mut tracer = Self::launch(setup, args)?;
+        tracer.ready()?;
+        Ok(tracer)
+    }
+
+    /// Starts `twtrace events` with these arguments; [`Self::ready`] waits.
+    pub fn launch(setup: &Setup, args: &[&str]) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = File::create(dir.path().join("stdout"))?;
+        Self::launch_into(setup, args, dir, Stdio::from(stdout))
+    }
+
+    /// As [`Self::launch`], with another stdout.
+    pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
+        let mut command = Command::new(&setup.twtrace);
+        command.arg("events").args(["--backend", &setup.backend]);
+        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
+        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+        let child = command.spawn().with_context(|| format!("starting {}", setup.twtrace.display()))?;
+        Ok(Self { child, dir })
+    }
+
+    /// Waits until the hooks are attached. [`CannotRun`] where twtrace says that they cannot be.
+    pub fn ready(&mut self) -> Result<()> {
+        let file = self.dir.path().join("ready");
+        let stderr = self.dir.path().join("stderr");
+        let child = &mut self.child;
+        wait::until_true("twtrace to be ready", ATTACH, || {
+            if let Some(status) = child.try_wait()? {
+                let stderr = fs::read_to_string(&stderr)?;
+                match status.code() {
+                    Some(CANNOT) => return Err(CannotRun(stderr).into()),
+                    _ => bail!("twtrace ended before it was ready, {status}: {stderr}"),
+                }
+            }
+            Ok(file.exists())
+        })
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+    }
+
+    /// Sends it a signal, and gives what it told until its end.
+    pub fn stop(self, signal: Signal) -> Result<Told> {
+        self.signal(signal)?;
+        self.finish()
+    }
+
+    /// Waits for its end.
+    pub fn finish(mut self) -> Result<Told> {
+        let child = &mut self.child;
+        let status = wait::until("twtrace to end", END, || Ok(child.try_wait()?))?;
+        Ok(Told {
+            status,
+            stdout: read(self.dir.path(), "stdout")?,
+            stderr: read(self.dir.path(), "stderr")?,
+        })
+    }
+
+    /// What it has told so far, whole lines only.
+    pub fn so_far(&self) -> Result<String> {
+        let mut text = read(self.dir.path(), "stdout")?;
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        Ok(text)
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Only where a scenario failed is it still there.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file that was not asked for (stdout sent elsewhere) reads as empty. An error where it is not UTF-8.
+fn read(dir: &Path, name: &str) -> Result<String> {
+    match fs::read(dir.join(name)) {
+        Ok(bytes) => String::from_utf8(bytes).with_context(|| format!("twtrace's {name}")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a twtrace that has ended has told.
+#[derive(Debug)]
+pub struct Told {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its stdout.
+    pub stdout: String,
+    /// Its stderr.
+    pub stderr: String,
+}
+
+impl Told {
+    /// Its events; an error where it did not end with 0 and a summary, lost events, or a line is not as it must be.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        let events = self.events_with_losses()?;
+        if let Some(lost) = events.iter().find(|event| kind(event) == "lost") {
+            bail!("events were lost: {}", crate::schema::text(lost));
+        }
+        Ok(events)
+    }
+
+    /// As [`Self::events`], but events may have been lost.
+    pub fn events_with_losses(&self) -> Result<Vec<Event>> {
+        if !self.status.success() {
+            bail!("twtrace ended with {}: {}", self.status, self.stderr);
+        }
+        if self.stderr.trim().is_empty() {
+            bail!("no summary on stderr");
+        }
+        self.stdout.lines().map(parse).collect()
+    }
+
+    /// TIME_WAIT sockets that twtrace held for alive when it ended: the line `live: N` of the summary.
+    pub fn live(&self) -> Result<u64> {
+        let line = self.stderr.lines().find_map(|line| line.trim().strip_prefix("live:"));
+        let line = line.with_context(|| format!("no `live: N` in the summary {:?}", self.stderr))?;
+        Ok(line.trim().parse()?)
+    }
+}
+
+/// The kind of an event.
+pub fn kind(event: &Event) -> &str {
+    event.get("event").and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// Is the event about one of these network namespaces?
+pub fn within(event: &Event, netns: &[u32]) -> bool {
+    let inode = event.get("netns").and_then(serde_json::Value::as_u64);
+    inode.is_some_and(|inode| netns.iter().any(|ours| u64::from(*ours) == inode))
+}
