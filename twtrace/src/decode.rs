@@ -190,3 +190,6 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     });
     Ok(Record::Event(event))
 }
+
+#[cfg(test)]
+mod tests;

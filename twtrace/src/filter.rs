@@ -184,3 +184,6 @@ fn mapped(net: IpNet) -> ([u8; 16], [u8; 16]) {
         IpNet::V6(net) => (net.network().octets(), net.netmask().octets()),
     }
 }
+
+#[cfg(test)]
+mod tests;

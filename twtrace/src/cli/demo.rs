@@ -107,7 +107,8 @@ impl Story {
                 crate::event::Role::Server => format!("clients of port {}", conn.sport),
                 _ => format!("{}:{}", conn.daddr, conn.dport),
             };
-            let how = event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
+            let how =
+                event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
             let name = crate::escape::printable(&owner.comm.text()).into_owned();
             println!("{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}", owner.pid, event.kind);
         }

@@ -77,7 +77,11 @@ impl World {
     /// Where it does not go as told.
     pub fn play(&self) -> Result<()> {
         let queries = (PORTS + TOO_MANY).to_string();
-        self.client(&["connect", "checkout-api", &DATABASE.to_string(), &queries, "client"], PORTS, TOO_MANY)?;
+        self.client(
+            &["connect", "checkout-api", &DATABASE.to_string(), &queries, "client"],
+            PORTS,
+            TOO_MANY,
+        )?;
         self.client(&["connect", "load-gen", &PROXY.to_string(), &SERVED.to_string(), "server"], SERVED, 0)
     }
 
@@ -86,7 +90,11 @@ impl World {
         let line = first_line(&mut client)?;
         client.wait()?;
         let expected = format!("{made} {failed}");
-        ensure!(line == expected, "the demo's {} made and failed '{line}' connections, not '{expected}'", arguments[1]);
+        ensure!(
+            line == expected,
+            "the demo's {} made and failed '{line}' connections, not '{expected}'",
+            arguments[1]
+        );
         Ok(())
     }
 }
@@ -115,7 +123,8 @@ fn move_in() -> Result<u32> {
 
 fn set(sysctl: &str, value: &str) -> Result<()> {
     let path = PathBuf::from("/proc/sys/net/ipv4").join(sysctl);
-    let mut file = std::fs::OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).open(&path).with_context(|| path.display().to_string())?;
     file.write_all(value.as_bytes()).with_context(|| format!("{} = {value}", path.display()))
 }
 
