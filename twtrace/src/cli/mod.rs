@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod events;
 mod filters;
+mod live;
 mod values;
 
 use std::process::ExitCode;
@@ -23,9 +24,12 @@ Exit status:
 /// For each TIME_WAIT socket: who made it, towards whom, why it ended.
 #[derive(Debug, Parser)]
 #[command(name = "twtrace", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    live: live::Args,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,10 +61,11 @@ pub fn main() -> ExitCode {
     // clap prints its own errors, naming the value, and exits with 2.
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Events(args) => events::run(args),
-        Command::Check(args) => check::run(&args),
-        Command::Demo(args) => demo::run(args),
-        Command::DemoActor(actor) => demo::act(&actor),
+        None => live::run(&cli.live),
+        Some(Command::Events(args)) => events::run(args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::DemoActor(actor)) => demo::act(&actor),
     };
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

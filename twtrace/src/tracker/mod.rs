@@ -126,7 +126,7 @@ impl Tracker {
             return;
         }
         let places = self.rows.enter(&Sighting::of(event, &conn, second));
-        self.unlisted += u64::from(places.lacks_room());
+        self.unlisted += u64::from(places.lacks_room);
         self.count(&places, event, second);
         if event.kind == Kind::Created {
             let entry = Entry::born(event, &mut self.people);
@@ -136,7 +136,7 @@ impl Tracker {
 
     fn count(&mut self, places: &Places, event: &Event, second: u32) {
         self.rows.each(places, |stats| stats.count(event, second));
-        self.rows.link(places.link, event);
+        self.rows.link(places, event);
     }
 
     fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
@@ -247,6 +247,11 @@ impl Tracker {
         if let Some(row) = self.rows.netns.get_mut(place) {
             row.capacity = Some(capacity);
         }
+    }
+
+    /// Every network namespace that has a row, and what it allows where that was said.
+    pub fn capacities(&self) -> impl Iterator<Item = (u32, Option<&Capacity>)> {
+        self.rows.netns.iter().map(|(netns, row)| (*netns, row.capacity.as_ref()))
     }
 
     /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.

@@ -12,8 +12,6 @@ use crate::event::Role;
 const ENOUGH: u64 = 10;
 /// Half of all connections living shorter than this is a sign of too little reuse, in microseconds.
 const SHORT_US: u64 = 1_000_000;
-/// A pool of ports that is this full is as good as empty of free ones: connect() searches longer and longer.
-const NEARLY_FULL: f64 = 0.95;
 
 /// What a pattern is told from.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,6 +28,8 @@ pub struct Evidence {
     pub overflow: u64,
     /// connect() failures.
     pub connect_failed: u64,
+    /// Of those, how many came while TIME_WAIT sockets held at least half of the ports.
+    pub starved: u64,
     /// bind() and listen() failures.
     pub bind_failed: u64,
     /// Share of connections that lived under 5 ms.
@@ -43,8 +43,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// From what is counted in a row.
-    pub fn of(stats: &Stats, pressure: Option<Pressure>) -> Self {
+    /// From what is counted in a process's row; the rest is of what it deals with.
+    pub fn of(stats: &Stats, starved: u64, pressure: Option<Pressure>) -> Self {
         Self {
             created: stats.counts.created,
             client: stats.created_as(Role::Client),
@@ -52,6 +52,7 @@ impl Evidence {
             fin_wait2: stats.fin_wait2,
             overflow: stats.counts.overflow,
             connect_failed: stats.counts.connect_failed,
+            starved,
             bind_failed: stats.counts.bind_failed,
             under_5ms: (stats.ages != 0).then(|| stats.under_5ms as f64 / stats.ages as f64),
             age_us: stats.age_us.percentiles(),
@@ -68,8 +69,9 @@ pub enum Pattern {
     NoPortsLeft {
         /// How often.
         failed: u64,
-        /// TIME_WAIT sockets hold (nearly) all ports towards one destination; otherwise something else does.
-        by_time_wait: bool,
+        /// Mostly while TIME_WAIT sockets held at least half of the ports towards one destination; `None` where the netns'
+        /// ports are not known.
+        by_time_wait: Option<bool>,
     },
     /// bind() or listen() fails.
     CannotBind {
@@ -126,7 +128,7 @@ impl Pattern {
     fn failing(evidence: &Evidence) -> Option<Self> {
         let pressure = evidence.pressure;
         if evidence.connect_failed != 0 {
-            let by_time_wait = pressure.is_some_and(|pressure| pressure.fraction() >= NEARLY_FULL);
+            let by_time_wait = pressure.map(|_| evidence.starved * 2 >= evidence.connect_failed);
             return Some(Self::NoPortsLeft { failed: evidence.connect_failed, by_time_wait });
         }
         if evidence.bind_failed != 0 {
@@ -161,21 +163,28 @@ impl Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::NoPortsLeft { failed, by_time_wait: true } => write!(
+            Self::NoPortsLeft { failed, by_time_wait: Some(true) } => write!(
                 f,
-                "connect() failed {failed} times: TIME_WAIT sockets hold the ports towards one destination. Reuse connections."
+                "connect() failed {}: TIME_WAIT sockets held the ports towards one destination. Reuse connections.",
+                times(failed)
             ),
-            Self::NoPortsLeft { failed, by_time_wait: false } => write!(
+            Self::NoPortsLeft { failed, by_time_wait: Some(false) } => write!(
                 f,
-                "connect() failed {failed} times for want of a port, but not for TIME_WAIT: look for open or bound sockets."
+                "connect() failed {} for want of a port, but not for TIME_WAIT: look for open or bound sockets.",
+                times(failed)
             ),
+            Self::NoPortsLeft { failed, by_time_wait: None } => {
+                write!(f, "connect() failed {} for want of a port.", times(failed))
+            }
             Self::CannotBind { failed } => write!(
                 f,
-                "bind() or listen() failed {failed} times: the address is in use. A server that starts again needs SO_REUSEADDR."
+                "bind() or listen() failed {}: the address is in use. A server that starts again needs SO_REUSEADDR.",
+                times(failed)
             ),
             Self::TableFull { refused } => write!(
                 f,
-                "{refused} connections ended without TIME_WAIT, because tcp_max_tw_buckets was reached or memory ran short."
+                "{} ended without TIME_WAIT, because tcp_max_tw_buckets was reached or memory ran short.",
+                if refused == 1 { "1 connection".to_owned() } else { format!("{refused} connections") }
             ),
             Self::PortsRunOut { full_in_s } => write!(
                 f,
@@ -216,6 +225,10 @@ impl fmt::Display for Pattern {
             Self::Unclear => f.write_str("Too few connections to tell a pattern by."),
         }
     }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// Never says 100 where something is missing.
@@ -280,16 +293,16 @@ mod tests {
             (Evidence { overflow: 17, ..quick }, "17 connections ended without TIME_WAIT"),
             (Evidence { bind_failed: 3, overflow: 17, ..quick }, "bind() or listen() failed 3 times"),
             (
-                Evidence { connect_failed: 7, pressure: pool(950, None), ..quick },
+                Evidence { connect_failed: 7, starved: 4, pressure: pool(10, None), ..quick },
                 "connect() failed 7 times: TIME_WAIT",
             ),
             (
-                Evidence { connect_failed: 7, pressure: pool(949, None), ..quick },
+                Evidence { connect_failed: 7, starved: 3, pressure: pool(990, None), ..quick },
                 "connect() failed 7 times for want of a port, but",
             ),
             (
-                Evidence { connect_failed: 7, bind_failed: 3, ..Evidence::default() },
-                "connect() failed 7 times for want of a port, but",
+                Evidence { connect_failed: 1, bind_failed: 3, ..Evidence::default() },
+                "connect() failed once for want of a port.",
             ),
         ] {
             let text = Pattern::of(&evidence).to_string();

@@ -3,6 +3,9 @@
 
 /// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
 const TIME_WAIT_S: f64 = 60.0;
+/// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
+/// 6.14, `tcp_tw_reuse_delay`, with this as its default).
+const REUSABLE_AFTER_S: f64 = 1.0;
 
 /// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,10 +40,8 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// `created` and `ended` are TIME_WAIT sockets a second; `others` the ports in use by sockets that are in other
-    /// states, which are part of `in_use`.
-    pub(super) fn new(in_use: u32, others: u32, ports: u32, created: f64, ended: f64) -> Self {
-        Self { in_use, ports, full_in_s: full_in_s(in_use, others, ports, created - ended, created) }
+    pub(super) fn new(pool: &Pool) -> Self {
+        Self { in_use: pool.time_wait + pool.others, ports: pool.ports, full_in_s: pool.full_in_s() }
     }
 
     /// Between 0 and 1, and above 1 where more is in use than is allowed now.
@@ -54,15 +55,39 @@ impl Pressure {
     }
 }
 
-/// Each port is free again after a minute, so a steady rate never holds more than a minute's worth of it: below that there
-/// is no end to wait for, even while the number still rises.
-fn full_in_s(in_use: u32, others: u32, ports: u32, net: f64, created: f64) -> Option<f64> {
-    let free = f64::from(ports.saturating_sub(in_use));
-    if free == 0.0 {
-        return Some(0.0);
+/// What is known of a pool of ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pool {
+    /// Ports in use by TIME_WAIT sockets.
+    pub(super) time_wait: u32,
+    /// Ports in use by sockets in other states.
+    pub(super) others: u32,
+    /// Ports that the netns allows.
+    pub(super) ports: u32,
+    /// TIME_WAIT sockets made a second.
+    pub(super) created: f64,
+    /// TIME_WAIT sockets gone a second.
+    pub(super) ended: f64,
+    /// connect() took ports of TIME_WAIT sockets lately.
+    pub(super) is_reused: bool,
+}
+
+impl Pool {
+    /// A port is free again after a minute, or after a second where it is reused. So a steady rate never holds more than so many
+    /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
+    fn full_in_s(&self) -> Option<f64> {
+        let held_s = if self.is_reused { REUSABLE_AFTER_S } else { TIME_WAIT_S };
+        let levels_off = self.created * held_s + f64::from(self.others) < f64::from(self.ports);
+        if levels_off && self.is_reused {
+            return None;
+        }
+        let free = f64::from(self.ports.saturating_sub(self.time_wait + self.others));
+        if free == 0.0 {
+            return Some(0.0);
+        }
+        let net = self.created - self.ended;
+        (net > 0.0 && !levels_off).then(|| free / net)
     }
-    let levels_off = created * TIME_WAIT_S + f64::from(others) < f64::from(ports);
-    (net > 0.0 && !levels_off).then(|| free / net)
 }
 
 #[cfg(test)]
@@ -71,26 +96,38 @@ mod tests {
 
     #[test]
     fn time_to_full_is_what_is_free_over_the_net_rate() {
-        for (in_use, others, created, ended, want) in [
-            // 1000 ports.
-            (400, 0, 20.0, 0.0, Some(30.0)),
-            (400, 0, 20.0, 5.0, Some(40.0)),
-            (400, 0, 20.0, 20.0, None),
-            (400, 0, 20.0, 30.0, None),
+        let pool = |time_wait, others, created, ended| Pool {
+            time_wait,
+            others,
+            ports: 1000,
+            created,
+            ended,
+            is_reused: false,
+        };
+        for (pool, want) in [
+            (pool(400, 0, 20.0, 0.0), Some(30.0)),
+            (pool(400, 0, 20.0, 5.0), Some(40.0)),
+            (pool(400, 0, 20.0, 20.0), None),
+            (pool(400, 0, 20.0, 30.0), None),
             // 16 a second make 960 in a minute and no more.
-            (400, 0, 16.0, 0.0, None),
-            (400, 100, 16.0, 0.0, Some(37.5)),
-            (1000, 0, 0.0, 0.0, Some(0.0)),
-            (1100, 0, 0.0, 50.0, Some(0.0)),
+            (pool(400, 0, 16.0, 0.0), None),
+            (pool(300, 100, 16.0, 0.0), Some(37.5)),
+            (pool(1000, 0, 0.0, 0.0), Some(0.0)),
+            (pool(900, 200, 0.0, 50.0), Some(0.0)),
+            // Where ports are reused after a second, it takes over 1000 a second.
+            (Pool { is_reused: true, ..pool(400, 0, 500.0, 100.0) }, None),
+            (Pool { is_reused: true, ..pool(1000, 0, 500.0, 500.0) }, None),
+            (Pool { is_reused: true, ..pool(400, 0, 1100.0, 100.0) }, Some(0.6)),
+            (Pool { is_reused: true, ..pool(0, 1000, 0.0, 0.0) }, Some(0.0)),
         ] {
-            let got = Pressure::new(in_use, others, 1000, created, ended);
-            assert_eq!(got.full_in_s, want, "{in_use} {others} {created} {ended}");
+            assert_eq!(Pressure::new(&pool).full_in_s, want, "{pool:?}");
         }
     }
 
     #[test]
     fn a_namespace_without_ports_is_full() {
-        let none = Pressure::new(0, 0, 0, 0.0, 0.0);
+        let pool = Pool { time_wait: 0, others: 0, ports: 0, created: 0.0, ended: 0.0, is_reused: false };
+        let none = Pressure::new(&pool);
         assert_eq!((none.fraction(), none.left(), none.full_in_s), (1.0, 0, Some(0.0)));
     }
 

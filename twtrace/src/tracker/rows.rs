@@ -9,7 +9,7 @@ use super::keys::{PortKey, ProcessKey, Target, TupleKey};
 use super::pressure::Capacity;
 use super::stats::Stats;
 use super::table::{Row, Table, WhenFull};
-use crate::event::{Comm, Conn, Event, Kind, Process, Role};
+use crate::event::{Comm, Conn, Event, Kind, Process, Reason, Role};
 use crate::identity::{Container, Identity};
 
 /// How many rows of each kind there may be, and how many live sockets.
@@ -69,6 +69,8 @@ pub(super) struct TupleStats {
     pub(super) ephemeral: u32,
     /// Ephemeral ports in use by sockets in other states.
     pub(super) others: u32,
+    /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds.
+    pub(super) reused_ns: Option<u64>,
 }
 
 /// A network namespace's row.
@@ -85,6 +87,8 @@ pub(super) struct Link {
     pub(super) created: u64,
     /// Overflows, and failures of connect() and bind().
     pub(super) failed: u64,
+    /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    pub(super) starved: u64,
     last_ns: u64,
     process: Place,
     tuple: Place,
@@ -163,6 +167,10 @@ impl<'a> Sighting<'a> {
     }
 }
 
+fn is_served(sighting: &Sighting<'_>) -> bool {
+    sighting.kind != Kind::BindFailed && matches!(sighting.target(), Some(Target::Port(_)))
+}
+
 /// The rows that an event belongs to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Places {
@@ -173,14 +181,8 @@ pub(super) struct Places {
     pub(super) peer: Place,
     pub(super) container: Place,
     pub(super) netns: Place,
-}
-
-impl Places {
-    /// Whether a row is missing that there should be.
-    pub(super) fn lacks_room(&self) -> bool {
-        let target = [self.tuple, self.port];
-        self.process == Place::NONE || (self.link != Place::NONE && target == [Place::NONE; 2])
-    }
+    /// A row is missing because there was no room for it.
+    pub(super) lacks_room: bool,
 }
 
 /// All rows.
@@ -221,10 +223,16 @@ impl Rows {
                 ..Places::default()
             },
         };
-        if places.port != Place::NONE && sighting.kind != Kind::BindFailed {
+        if is_served(sighting) {
             places.peer = self.peers.enter(&conn.daddr, second);
         }
+        let in_container = sighting.identity.is_some_and(|identity| identity.cgroup.is_some());
         places.container = self.introduce(places.process, sighting);
+        let missing = |place| place == Place::NONE;
+        let target = places.link != Place::NONE && missing(places.tuple) && missing(places.port);
+        let peer = sighting.kind != Kind::BindFailed && missing(places.peer);
+        let container = in_container && missing(places.container);
+        places.lacks_room = missing(places.process) || missing(places.netns) || target || peer || container;
         places
     }
 
@@ -259,7 +267,7 @@ impl Rows {
             }
         }
         let Link { process, tuple, port, peer, netns, .. } = *link;
-        Places { link: place, process, tuple, port, peer, netns, container: Place::NONE }
+        Places { link: place, process, tuple, port, peer, netns, ..Places::default() }
     }
 
     /// Takes in who a process is, and finds its container's row.
@@ -290,7 +298,7 @@ impl Rows {
     pub(super) fn places(&self, link: Place, peer: Place, container: Place) -> Places {
         let Some((_, found)) = self.links.get(link) else { return Places::default() };
         let Link { process, tuple, port, netns, .. } = *found;
-        Places { link, process, tuple, port, peer, container, netns }
+        Places { link, process, tuple, port, peer, container, netns, lacks_room: false }
     }
 
     /// Does the same to every row that an event belongs to.
@@ -310,13 +318,25 @@ impl Rows {
         rows.into_iter().flatten().for_each(work);
     }
 
-    /// Counts an event in its link.
-    pub(super) fn link(&mut self, place: Place, event: &Event) {
-        let Some(link) = self.links.get_mut(place) else { return };
+    /// Counts an event in its link, and notes that a port was used again.
+    pub(super) fn link(&mut self, places: &Places, event: &Event) {
+        if event.reason == Some(Reason::ReusedOutgoing)
+            && let Some(tuple) = self.tuples.get_mut(places.tuple)
+        {
+            tuple.reused_ns = Some(event.mono_ns);
+        }
+        let Some(link) = self.links.get_mut(places.link) else { return };
         link.last_ns = link.last_ns.max(event.mono_ns);
         match event.kind {
             Kind::Created => link.created += 1,
-            Kind::Overflow | Kind::ConnectFailed | Kind::BindFailed => link.failed += 1,
+            Kind::Overflow | Kind::BindFailed => link.failed += 1,
+            Kind::ConnectFailed => {
+                link.failed += 1;
+                let held = self.tuples.get(places.tuple).map_or(0, |(_, row)| row.ephemeral);
+                let capacity = self.netns.get(places.netns).and_then(|(_, row)| row.capacity.as_ref());
+                link.starved +=
+                    u64::from(capacity.is_some_and(|capacity| held >= capacity.ports.div_ceil(2)));
+            }
             Kind::Ended | Kind::Lost => {}
         }
     }

@@ -70,6 +70,8 @@ pub struct LinkRow {
     pub created: u64,
     /// Overflows, and failures of connect() and bind().
     pub failed: u64,
+    /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    pub starved: u64,
     /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
     /// not known.
     pub pressure: Option<Pressure>,

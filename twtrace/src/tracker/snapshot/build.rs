@@ -9,8 +9,12 @@ use crate::event::Role;
 use crate::tracker::history::Flow;
 use crate::tracker::keys::{By, RowKey};
 use crate::tracker::pattern::Evidence;
+use crate::tracker::pressure::Pool;
 use crate::tracker::rows::{Link, LinkKey, TupleStats};
-use crate::tracker::{Tracker, arena::Hasher};
+use crate::tracker::{SECOND_NS, Tracker, arena::Hasher};
+
+/// What counts as the present when pressure is told, in seconds.
+const RECENT_S: u32 = 10;
 
 impl Figures {
     /// At the beginning of second `now`.
@@ -40,6 +44,7 @@ impl Figures {
 struct Dealings {
     main: Option<LinkRow>,
     targets: usize,
+    starved: u64,
     pressure: Option<Pressure>,
 }
 
@@ -108,15 +113,23 @@ impl Tracker {
             }
             Target::Port(_) => None,
         };
-        let (live, created, failed) = (u64::from(link.live), link.created, link.failed);
-        LinkRow { process: key.process, target: key.target, live, created, failed, pressure }
+        let Link { created, failed, starved, .. } = *link;
+        let live = u64::from(link.live);
+        LinkRow { process: key.process, target: key.target, live, created, failed, starved, pressure }
     }
 
     fn pressure(&self, key: &TupleKey, row: &TupleStats, now: u32) -> Option<Pressure> {
         let ports = self.rows.netns.find(&key.netns)?.capacity.as_ref()?.ports;
-        let rate = |flow| row.stats.history.rate(flow, now, 10);
-        let in_use = row.ephemeral + row.others;
-        Some(Pressure::new(in_use, row.others, ports, rate(Flow::Created), rate(Flow::Ended)))
+        let rate = |flow| row.stats.history.rate(flow, now, RECENT_S);
+        let reused_ns = row.reused_ns.map_or(u64::MAX, |reused_ns| self.now_ns.saturating_sub(reused_ns));
+        Some(Pressure::new(&Pool {
+            time_wait: row.ephemeral,
+            others: row.others,
+            ports,
+            created: rate(Flow::Created),
+            ended: rate(Flow::Ended),
+            is_reused: reused_ns < u64::from(RECENT_S) * SECOND_NS,
+        }))
     }
 
     fn name(&self, key: Option<ProcessKey>) -> Comm {
@@ -128,6 +141,7 @@ impl Tracker {
         for link in links {
             let known = dealings.entry(link.process).or_default();
             known.targets += 1;
+            known.starved += link.starved;
             if known.main.as_ref().is_none_or(|main| matters_more(link, main)) {
                 known.main = Some(*link);
             }
@@ -136,8 +150,8 @@ impl Tracker {
             }
         }
         let rows = self.rows.processes.iter().map(|(key, row)| {
-            let Dealings { main, targets, pressure } = dealings.remove(key).unwrap_or_default();
-            let pattern = Pattern::of(&Evidence::of(&row.stats, pressure));
+            let Dealings { main, targets, starved, pressure } = dealings.remove(key).unwrap_or_default();
+            let pattern = Pattern::of(&Evidence::of(&row.stats, starved, pressure));
             let figures = Figures::of(&row.stats, now);
             let (name, uid, identity, gone) = (row.name, row.uid, row.identity.clone(), row.gone);
             ProcessRow { key: *key, name, uid, identity, gone, figures, main, targets, pressure, pattern }
