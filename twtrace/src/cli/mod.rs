@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod events;
 mod filters;
+mod list;
 mod live;
 mod values;
 
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// One line for each event as it happens
     Events(events::Args),
+    /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
+    List(list::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),
+        Some(Command::List(args)) => list::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
