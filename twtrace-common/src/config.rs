@@ -249,8 +249,7 @@ unsafe impl Plain for Symbols {}
 unsafe impl Plain for Config {}
 
 const _: () = {
-    assert!(size_of::<Offsets>() % 4 == 0);
+    assert!(size_of::<Offsets>().is_multiple_of(8));
     assert!(size_of::<Filter>() == 3 * 32 + 64 + 3 * 16 + 3 * 16 + 12 + 4);
-    assert!(size_of::<Offsets>() % 8 == 0);
     assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
 };

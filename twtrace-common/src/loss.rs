@@ -1,4 +1,4 @@
-//! Owns: the places where the kernel side can lose something, each a slot of a per-CPU array of u64.
+//! Owns: the places where the kernel side can lose something, each a slot in one per-CPU array of u64.
 //! Must not know: how a loss is shown.
 
 /// Ring full when a `created` was to be sent.

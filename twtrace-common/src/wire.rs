@@ -74,15 +74,15 @@ pub const REASON_KILLED: u8 = 5;
 pub const REASON_PURGED: u8 = 6;
 
 /// `Birth::via`: closed before twtrace began, nothing known.
-pub const VIA_NONE: u8 = 0;
+pub const VIA_NONE: u32 = 0;
 /// `Birth::via`: the owner called close().
-pub const VIA_CLOSE: u8 = 1;
+pub const VIA_CLOSE: u32 = 1;
 /// `Birth::via`: the owner called shutdown().
-pub const VIA_SHUTDOWN: u8 = 2;
+pub const VIA_SHUTDOWN: u32 = 2;
 /// `Birth::via`: the owner was exiting.
-pub const VIA_EXIT: u8 = 3;
+pub const VIA_EXIT: u32 = 3;
 /// `Birth::via`: the kernel closed it by itself; the opener stands in.
-pub const VIA_OPENER: u8 = 4;
+pub const VIA_OPENER: u32 = 4;
 
 /// What every record starts with. 16 bytes.
 #[repr(C)]
@@ -159,9 +159,7 @@ pub struct Birth {
     /// How long the timer was armed for, in milliseconds; 0 for an overflow.
     pub timeout_ms: u32,
     /// One of `VIA_*`.
-    pub via: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    pub via: u32,
     /// Who sent the first local FIN; valid with `HAS_OWNER`.
     pub owner: Task,
     /// Who called connect() or accept(); valid with `HAS_OPENER`.

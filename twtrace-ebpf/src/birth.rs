@@ -42,7 +42,7 @@ const fn unowned(marks: u8) -> Owner {
         opener_comm: [0; 2],
         opener_start_ns: 0,
         opener_pid: 0,
-        via: VIA_NONE,
+        via: VIA_NONE as u8,
         role: 0,
         marks,
         pad: 0,
@@ -100,7 +100,7 @@ fn send(kind: u16, conn: &mut Conn, facts: &Facts, owner: &Owner) {
     if owner.role == 0 && owner::listens(conn) {
         conn.tuple.role = ROLE_SERVER;
     }
-    let known = owner.via != VIA_NONE;
+    let known = u32::from(owner.via) != VIA_NONE;
     if !filter::conn_passes(conn)
         || !filter::role_passes(conn.tuple.role)
         || (filter::asks_for_task() && !(known && filter::task_passes(&owner.task)))
@@ -123,7 +123,7 @@ fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: &Owner)
     // SAFETY: no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let mut flags = owner::opener_flag(owner);
-    if owner.via != VIA_NONE {
+    if u32::from(owner.via) != VIA_NONE {
         flags |= HAS_OWNER;
     }
     birth.age_ns = 0;
@@ -146,8 +146,7 @@ fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: &Owner)
     birth.tw = facts.tw;
     birth.cookie = facts.cookie;
     birth.timeout_ms = facts.timeout_ms;
-    birth.via = owner.via;
-    birth.pad = [0; 3];
+    birth.via = u32::from(owner.via);
     birth.owner = owner.task;
     birth.opener_pid = owner.opener_pid;
     birth.pad2 = 0;

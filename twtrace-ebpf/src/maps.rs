@@ -86,9 +86,10 @@ pub(crate) static STACK: PerCpuArray<[u64; FRAMES]> = PerCpuArray::with_max_entr
 #[map]
 pub(crate) static CALLER: PerCpuArray<Task> = PerCpuArray::with_max_entries(1, 0);
 
-/// `loss::*` → how often, per CPU.
+/// How often each `loss::*` happened, per CPU. One entry, so that user space reads all with one call: while a call reads a
+/// map the kernel runs no perf-type program on that CPU (bpf_disable_instrumentation).
 #[map]
-pub(crate) static LOSS: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::SLOTS, 0);
+pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::with_max_entries(1, 0);
 
 /// `struct sock *` → who opened it; from SYN_SENT (or ESTABLISHED, for a server) to FIN_WAIT1 or CLOSE. The least
 /// recently used go first: an opener that is not there is shown as unknown, never guessed.
@@ -127,7 +128,9 @@ pub(crate) static UNWOUND: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0
 /// Counts one loss.
 #[inline(always)]
 pub(crate) fn count_loss(slot: u32) {
-    if let Some(counter) = LOSS.get_ptr_mut(slot) {
+    if let Some(counters) = LOSS.get_ptr_mut(0) {
+        // SAFETY: `slot` is one of `loss::*`.
+        let counter = unsafe { counters.cast::<u64>().add(slot as usize) };
         // Atomic, because a program in process context can be interrupted by another one on the same CPU. In assembly,
         // because `core` has no atomics for BPF; without a fetch, because 5.10 does not know fetching atomics.
         // SAFETY: a live map value, 8-byte aligned.

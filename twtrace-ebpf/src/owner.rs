@@ -34,7 +34,7 @@ static NEW_OWNER: Owner = Owner {
     opener_comm: [0; 2],
     opener_start_ns: 0,
     opener_pid: 0,
-    via: VIA_NONE,
+    via: VIA_NONE as u8,
     role: ROLE_UNKNOWN,
     marks: 0,
     pad: 0,
@@ -119,11 +119,14 @@ pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
     if by_task {
         task::current(&mut owner.task);
         // SAFETY: by the caller.
-        owner.via = unsafe { how(sk, flags) };
-        meet(&owner.task, now_ns);
+        owner.via = unsafe { how(sk, flags) } as u8;
     }
     if let Some(opener) = opener_of(sk as u64, conn.peer_check()) {
         take_opener(opener, by_task, owner);
+    }
+    // Mostly the same process closes as opened, and then user space knows it.
+    if by_task && owner.opener_pid != owner.task.pid {
+        meet(&owner.task, now_ns);
     }
     let _ = maps::OPENERS.remove(sk as u64);
     if owner.role == ROLE_UNKNOWN && listens(conn) {
@@ -140,14 +143,14 @@ fn take_opener(opener: &Opener, by_task: bool, owner: &mut Owner) {
     owner.opener_comm = opener.task.comm;
     if !by_task && opener.task.pid != 0 {
         owner.task = opener.task;
-        owner.via = VIA_OPENER;
+        owner.via = VIA_OPENER as u8;
     }
 }
 
 /// Which call sent the FIN. shutdown(SHUT_WR) leaves the receiving side open; shutdown(SHUT_RDWR) looks like close(),
 /// but for the file, which is still open.
 #[inline(always)]
-unsafe fn how(sk: *const u8, flags: u32) -> u8 {
+unsafe fn how(sk: *const u8, flags: u32) -> u32 {
     if flags & task::PF_EXITING != 0 {
         return VIA_EXIT;
     }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -24,14 +25,24 @@ pub fn counts_creations() -> Result<bool> {
     Ok(version()? >= (6, 1))
 }
 
-/// Can `ss -K` end a TIME_WAIT socket here? Needs tcp_diag with CONFIG_INET_DIAG_DESTROY, and a `tcp_abort` that knows
-/// TIME_WAIT sockets (5.10 answers EOPNOTSUPP).
-pub fn can_kill_time_wait() -> bool {
+/// Is there tcp_diag, with CONFIG_INET_DIAG_DESTROY? Without it `ss` reads /proc/net/tcp, and what it prints as `sk:` is
+/// no cookie. Slow when asked for the first time; forked processes inherit the answer.
+pub fn has_tcp_diag() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(look_for_tcp_diag)
+}
+
+fn look_for_tcp_diag() -> bool {
     // Asking makes the kernel load the module where it is one.
     let asked = Command::new("ss").args(["-tnH", "sport", "=", "1"]).output().is_ok();
     let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let destroy = symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"));
-    asked && destroy && version().is_ok_and(|version| version >= (6, 1))
+    asked && symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"))
+}
+
+/// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a `tcp_abort` that knows TIME_WAIT sockets (5.10
+/// answers EOPNOTSUPP).
+pub fn can_kill_time_wait() -> bool {
+    has_tcp_diag() && version().is_ok_and(|version| version >= (6, 1))
 }
 
 #[cfg(test)]

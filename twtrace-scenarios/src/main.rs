@@ -38,6 +38,9 @@ enum Command {
         /// Stands before the backend in each line, to tell kernels apart
         #[arg(long, value_name = "KERNEL")]
         label: Option<String>,
+        /// Scenarios that run at a time: most of them wait most of the time
+        #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
+        jobs: u8,
         /// Names as `list` prints them
         #[arg(value_name = "SCENARIO")]
         scenarios: Vec<String>,
@@ -72,20 +75,20 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Command::Run { backend, twtrace, label, scenarios } => {
-            finish(backend, start(backend, twtrace, label.as_deref(), &scenarios))
+        Command::Run { backend, twtrace, label, jobs, scenarios } => {
+            let run = |setup: &Setup| run::run(&choose(&scenarios)?, setup, label.as_deref(), jobs.into());
+            finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
         }
     }
 }
 
-fn start(backend: Backend, twtrace: Option<PathBuf>, label: Option<&str>, names: &[String]) -> Result<bool> {
+fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {
     let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("twtrace"));
     // Absolute, because some scenarios start it from elsewhere.
     let path = twtrace.map_or_else(beside, Ok)?;
     let twtrace =
         path.canonicalize().with_context(|| format!("no twtrace at {}; --twtrace PATH", path.display()))?;
-    let setup = Setup { twtrace, backend: backend.name().to_owned() };
-    run::run(&choose(names)?, &setup, label)
+    Ok(Setup { twtrace, backend: backend.name().to_owned() })
 }
 
 fn choose(names: &[String]) -> Result<Vec<Scenario>> {

@@ -8,12 +8,12 @@ use nix::sys::signal::Signal;
 
 use crate::expect::Outcome;
 use crate::judge::judge;
-use crate::limits;
 use crate::scenarios::{Kind, Scenario};
 use crate::schema::{Event, parse};
 use crate::stage::{Report, Stage};
 use crate::tracer::{CannotRun, Setup, Tracer, within};
 use crate::wait::{PATIENCE, until_true};
+use crate::{kernel, limits};
 
 /// Most lines that a failure gets.
 const REASONS: usize = 23;
@@ -63,10 +63,12 @@ impl Printer {
 }
 
 /// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
-/// goes before the backend's name.
-pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result<bool> {
+/// goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace.
+pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usize) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
+    // Here, so that not each scenario's process has to find out.
+    kernel::has_tcp_diag();
     let mut able = Vec::new();
     for scenario in scenarios {
         match limits::skip(scenario.name, &setup.backend) {
@@ -77,10 +79,10 @@ pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>) -> Result
     let is_shared = |s: &Scenario| matches!(s.kind, Kind::Shared | Kind::SharedLast);
     let (shared, own): (Vec<_>, Vec<_>) = able.into_iter().partition(is_shared);
     if !shared.is_empty() {
-        run_shared(&shared, setup, &mut printer)?;
+        run_shared(&shared, setup, jobs, &mut printer)?;
     }
     for scenario in own {
-        let stage = Stage::play(&[scenario], setup)?;
+        let stage = Stage::play(&[scenario], setup, 1)?;
         for (scenario, report) in stage.reports() {
             printer.print(scenario.name, &verdict(own_failures(report)?))?;
         }
@@ -106,9 +108,9 @@ fn own_failures(report: &Report) -> Result<Vec<String>> {
     }
 }
 
-fn run_shared(scenarios: &[Scenario], setup: &Setup, printer: &mut Printer) -> Result<()> {
+fn run_shared(scenarios: &[Scenario], setup: &Setup, jobs: usize, printer: &mut Printer) -> Result<()> {
     let tracer = Tracer::start(setup, &["--json", "--verify"])?;
-    let stage = Stage::play(scenarios, setup)?;
+    let stage = Stage::play(scenarios, setup, jobs)?;
     for (_, report) in stage.reports() {
         if let Report::Done(outcome) = report
             && outcome.await_told

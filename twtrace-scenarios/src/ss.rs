@@ -14,7 +14,7 @@ pub struct Shown {
     pub local: SocketAddr,
     /// The other end.
     pub peer: SocketAddr,
-    /// `sk:`; `None` where `ss` cannot know it (a kernel without tcp_diag).
+    /// `sk:`; `None` where there is none.
     pub cookie: Option<u64>,
 }
 

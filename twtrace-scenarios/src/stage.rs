@@ -19,9 +19,6 @@ use crate::scenarios::{Kind, Scenario};
 use crate::tracer::{CannotRun, Setup};
 use crate::world::World;
 
-/// Scenarios that run at the same time: most of them wait most of the time.
-const ABREAST: usize = 4;
-
 /// What a scenario's process has to say at its end.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
@@ -143,11 +140,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Runs all of these to the end of their actions, those that must come last one by one.
-    pub fn play(scenarios: &[Scenario], setup: &Setup) -> Result<Self> {
+    /// Runs all of these to the end of their actions, `abreast` at a time, those that must come last one by one.
+    pub fn play(scenarios: &[Scenario], setup: &Setup, abreast: usize) -> Result<Self> {
         let mut stage = Self { runs: Vec::new() };
         let (last, first): (Vec<_>, Vec<_>) = scenarios.iter().partition(|s| s.kind != Kind::Shared);
-        stage.play_some(&first, setup, ABREAST)?;
+        stage.play_some(&first, setup, abreast)?;
         stage.play_some(&last, setup, 1)?;
         Ok(stage)
     }

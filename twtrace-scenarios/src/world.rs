@@ -228,6 +228,9 @@ impl World {
             let want = want.created - want.ended;
             self.fail(format!("ss shows {} TIME_WAIT sockets where {want} were made", shown.len()));
         }
+        if !kernel::has_tcp_diag() {
+            return Ok(());
+        }
         let cookies = shown.into_iter().filter_map(|shown| {
             let cookie = shown.cookie?;
             Some(Cookie { netns: self.home, local: shown.local, peer: shown.peer, cookie })

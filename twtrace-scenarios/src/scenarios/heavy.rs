@@ -38,7 +38,7 @@ http { access_log off; keepalive_timeout 0; server { listen 127.0.0.1:10007; loc
 
 /// nginx without keep-alive under `ab`: nothing is lost, every TIME_WAIT is counted and has nginx or ab for its owner.
 pub(super) fn load(world: &mut World) -> Result<()> {
-    set_ipv4("tcp_max_tw_buckets", BUCKETS)?;
+    as_in_real_life()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let mut nginx = nginx(dir.path())?;
     until_true("nginx to listen", PATIENCE, || {
@@ -69,6 +69,12 @@ pub(super) fn load(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+/// RSTs may end a TIME_WAIT, as they do by default, and none is refused.
+fn as_in_real_life() -> Result<()> {
+    set_ipv4("tcp_rfc1337", "0")?;
+    set_ipv4("tcp_max_tw_buckets", BUCKETS)
+}
+
 fn nginx(dir: &Path) -> Result<Child> {
     fs::write(dir.join("nginx.conf"), NGINX)?;
     let mut command = Command::new("nginx");
@@ -79,7 +85,7 @@ fn nginx(dir: &Path) -> Result<Child> {
 /// twtrace is stopped under load until its small ring has long been full. What could not be told is counted exactly, and
 /// afterwards twtrace knows again how many are alive.
 pub(super) fn starvation(world: &mut World) -> Result<()> {
-    set_ipv4("tcp_max_tw_buckets", BUCKETS)?;
+    as_in_real_life()?;
     set_ipv4("tcp_tw_reuse", "0")?;
     let (server, client) = (world.actor("server")?, world.actor("client")?);
     let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10007))?;

@@ -78,13 +78,13 @@ pub(super) fn rst_in_time_wait(world: &mut World) -> Result<()> {
     let (client, listener) = world.cast()?;
     let wire = Wire::open()?;
     for _ in 0..5 {
+        set_ipv4("tcp_rfc1337", "1")?;
         let pair = world.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
         world.wait_state(&pair.client, TIME_WAIT, true)?;
         world.expect(by_client(&pair.client, &client, "close").opener(&client));
         let next = wire.last_fin(&pair.server)?.next_seq();
         let rst = Segment::bare(pair.server.local, pair.server.peer, RST, next)?;
-        set_ipv4("tcp_rfc1337", "1")?;
         wire.send(&rst)?;
         wire.wait_for(&rst)?;
         world.wait_state(&pair.client, TIME_WAIT, true)?;

@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// With tcp_tw_reuse, connect() takes a port of its own choice over from a TIME_WAIT that is older than a second.
 pub(super) fn by_connect(world: &mut World) -> Result<()> {
-    set_ipv4("tcp_tw_reuse", "1")?;
+    set_ipv4("tcp_tw_reuse", "0")?;
     set_ipv4("ip_local_port_range", "40010 40015")?;
     let (client, listener) = world.cast()?;
     for _ in 0..PORTS {
@@ -31,6 +31,7 @@ pub(super) fn by_connect(world: &mut World) -> Result<()> {
         world.wait_state(&pair.client, TIME_WAIT, true)?;
         world.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
+    set_ipv4("tcp_tw_reuse", "1")?;
     // All are open before the first is closed, so each takes another port over.
     let mut failures = 0;
     let mut pairs = Vec::new();

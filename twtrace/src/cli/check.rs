@@ -2,7 +2,7 @@
 //! Must not know: how it is found out.
 
 use super::{Outcome, say_cannot};
-use crate::probe::{self, Backend, Fallback};
+use crate::probe::{self, Backend, Fallback, Survey};
 
 /// `twtrace check`
 #[derive(Debug, clap::Args)]
@@ -33,15 +33,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if best.is_some() { Outcome::Done } else { Outcome::Cannot })
 }
 
-type Survey = [(Backend, Result<Vec<Fallback>, Fallback>)];
-
 fn kernel() -> String {
     nix::sys::utsname::uname()
         .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
         .unwrap_or_else(|_| "unknown".to_owned())
 }
 
-fn text(survey: &Survey, best: Option<Backend>) {
+fn text(survey: &[Survey], best: Option<Backend>) {
     println!("kernel      {}", kernel());
     println!("BTF         /sys/kernel/btf/vmlinux, every field found");
     for (backend, result) in survey {
@@ -63,7 +61,7 @@ fn text(survey: &Survey, best: Option<Backend>) {
     }
 }
 
-fn json(survey: &Survey, best: Option<Backend>) -> serde_json::Value {
+fn json(survey: &[Survey], best: Option<Backend>) -> serde_json::Value {
     let why = |fallback: &Fallback| {
         serde_json::json!({
             "hook": fallback.hook,

@@ -45,7 +45,6 @@ fn birth(kind: u16, flags: u16) -> Birth {
         cookie: 17,
         timeout_ms: 60_000,
         via: wire::VIA_SHUTDOWN,
-        pad: [0; 3],
         owner: task(),
         opener_pid: 97,
         pad2: 0,

@@ -2,6 +2,7 @@
 //! Must not know: how they are loaded.
 
 use super::config::Kernel;
+use super::counters::Told;
 
 /// A set of hooks that tells every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +99,19 @@ pub(super) struct Hook {
     pub(super) program: &'static str,
     pub(super) point: Point,
     pub(super) need: Need,
+}
+
+impl Hook {
+    /// What a run that the kernel skipped would have told.
+    pub(super) fn told(&self) -> Told {
+        match self.program {
+            "fe_hashdance" | "fe_hashdance_schedule" | "kp_hashdance" | "kp_hashdance_schedule" => {
+                Told::Created
+            }
+            "fe_kill" | "kp_kill" | "tp_timer_expire_entry" => Told::Ended,
+            _ => Told::Perhaps,
+        }
+    }
 }
 
 const OPENER: Need = Need::Optional("the opener of accepted connections");

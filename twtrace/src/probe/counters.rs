@@ -10,42 +10,93 @@ use crate::event::Loss;
 
 /// Reads the loss counters, and the runs that the kernel itself skipped.
 pub(super) struct Counters {
-    slots: PerCpuArray<MapData, u64>,
-    programs: Vec<OwnedFd>,
-    frozen_misses: Option<u64>,
+    slots: PerCpuArray<MapData, Slots>,
+    programs: Vec<Program>,
+    frozen: Option<Vec<(&'static str, Told, u64)>>,
+}
+
+type Slots = [u64; loss::SLOTS as usize];
+
+/// What a run of a program would have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A `created`, for certain.
+    Created,
+    /// An `ended`, for certain.
+    Ended,
+    /// An event perhaps, or a part of one.
+    Perhaps,
+}
+
+/// An attached program.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) told: Told,
+    pub(super) fd: OwnedFd,
+}
+
+/// Runs that the kernel skipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Misses {
+    created: u64,
+    ended: u64,
+    perhaps: u64,
 }
 
 impl Counters {
-    pub(super) fn new(slots: PerCpuArray<MapData, u64>, programs: Vec<OwnedFd>) -> Self {
-        Self { slots, programs, frozen_misses: None }
+    pub(super) fn new(slots: PerCpuArray<MapData, Slots>, programs: Vec<Program>) -> Self {
+        Self { slots, programs, frozen: None }
     }
 
     /// All since the start.
     pub(super) fn read(&mut self) -> Loss {
+        let misses = self.misses();
+        let slots = self.slots();
+        let slot = |index: u32| slots[index as usize];
         Loss {
-            created: self.slot(loss::CREATED),
-            ended: self.slot(loss::ENDED) + self.slot(loss::LIVE),
-            overflow: self.slot(loss::OVERFLOW),
-            connect_failed: self.slot(loss::CONNECT_FAILED),
-            bind_failed: self.slot(loss::BIND_FAILED),
-            owners: self.slot(loss::OWNER),
-            missed_runs: self.missed_runs(),
+            created: slot(loss::CREATED) + misses.created,
+            ended: slot(loss::ENDED) + slot(loss::LIVE) + misses.ended,
+            overflow: slot(loss::OVERFLOW),
+            connect_failed: slot(loss::CONNECT_FAILED),
+            bind_failed: slot(loss::BIND_FAILED),
+            owners: slot(loss::OWNER),
+            missed_runs: misses.perhaps,
         }
     }
 
     /// Takes the last reading of what goes away with the programs.
     pub(super) fn freeze(&mut self) {
-        self.frozen_misses = Some(self.missed_runs());
+        self.frozen = Some(self.skipped());
         self.programs.clear();
     }
 
-    fn slot(&self, index: u32) -> u64 {
-        self.slots.get(&index, 0).map_or(0, |values| values.iter().sum())
+    /// Summed over the CPUs.
+    fn slots(&self) -> Slots {
+        let mut sums = Slots::default();
+        for cpu in self.slots.get(&0, 0).iter().flat_map(|values| values.iter()) {
+            for (sum, value) in sums.iter_mut().zip(cpu) {
+                *sum += value;
+            }
+        }
+        sums
     }
 
-    fn missed_runs(&self) -> u64 {
-        self.frozen_misses
-            .unwrap_or_else(|| self.programs.iter().map(|fd| recursion_misses(fd.as_raw_fd())).sum())
+    /// Runs of each program that the kernel skipped.
+    pub(super) fn skipped(&self) -> Vec<(&'static str, Told, u64)> {
+        let count = |program: &Program| (program.name, program.told, recursion_misses(program.fd.as_raw_fd()));
+        self.frozen.clone().unwrap_or_else(|| self.programs.iter().map(count).collect())
+    }
+
+    fn misses(&self) -> Misses {
+        let mut misses = Misses::default();
+        for (_, told, count) in self.skipped() {
+            match told {
+                Told::Created => misses.created += count,
+                Told::Ended => misses.ended += count,
+                Told::Perhaps => misses.perhaps += count,
+            }
+        }
+        misses
     }
 }
 

@@ -9,7 +9,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
 use super::backend::{Hook, Need, Point, hooks};
 use super::config::Kernel;
-use super::counters::Counters;
+use super::counters::{self, Counters};
 use super::{Backend, Fallback, Options, Why, log, object};
 
 /// An attached backend.
@@ -23,18 +23,17 @@ pub(super) struct Loaded {
 
 /// What keeps the hooks attached.
 pub(super) struct Attached {
-    ebpf: Ebpf,
+    _ebpf: Ebpf,
     _log: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Attached {
-    pub(super) fn seed_listeners(&mut self, ports: impl IntoIterator<Item = (u32, u16)>) {
-        let Some(map) = self.ebpf.map_mut("LISTENERS") else { return };
-        let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
-        for (netns, port) in ports {
-            // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
-            let _ = map.insert([netns, u32::from(port)], 1, 0);
-        }
+/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU.
+fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
+    let Some(map) = ebpf.map_mut("LISTENERS") else { return };
+    let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
+    for (netns, port) in ports {
+        // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
+        let _ = map.insert([*netns, u32::from(*port)], 1, 0);
     }
 }
 
@@ -43,10 +42,10 @@ impl Attached {
 /// # Errors
 /// What did not work, with the reason.
 pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Result<Loaded, Fallback> {
-    if backend == Backend::Tracepoint {
-        if let Err(hidden) = &kernel.symbols {
-            return Err(whole(backend, Why::Symbols(hidden.clone())));
-        }
+    if backend == Backend::Tracepoint
+        && let Err(hidden) = &kernel.symbols
+    {
+        return Err(whole(backend, Why::Symbols(hidden.clone())));
     }
     // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
     match attempt(backend, kernel, options, true) {
@@ -72,6 +71,7 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     let loss = map(&mut ebpf, "LOSS", backend)?;
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
+    seed_listeners(&mut ebpf, &options.listeners);
     let hooks = hooks(backend, kernel);
     for hook in &hooks {
         match (attach_one(&mut ebpf, hook, kernel), hook.need) {
@@ -84,9 +84,14 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
             }
         }
     }
-    let programs = hooks.iter().filter_map(|hook| descriptor(&ebpf, hook.program)).collect();
+    let program = |hook: &Hook| {
+        Some(counters::Program { name: hook.program, told: hook.told(), fd: descriptor(&ebpf, hook.program)? })
+    };
+    let mut programs: Vec<counters::Program> = hooks.iter().filter_map(program).collect();
+    // One that is attached at several places counts once.
+    programs.dedup_by_key(|program| program.name);
     Ok(Loaded {
-        attached: Attached { ebpf, _log: log },
+        attached: Attached { _ebpf: ebpf, _log: log },
         ring,
         counters: Counters::new(loss, programs),
         notes,

@@ -31,6 +31,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// How many live sockets can be followed when a filter asks for the owner.
     pub live_entries: u32,
+    /// Network namespace and port of listeners that are there already: says `server` of connections older than twtrace.
+    pub listeners: Vec<(u32, u16)>,
     /// Turns the kernel side's debug log on.
     pub debug_log: bool,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             filter: KernelFilter::default(),
             ring_bytes: 8 << 20,
             live_entries: 262_144,
+            listeners: Vec::new(),
             debug_log: false,
         }
     }
@@ -125,11 +128,10 @@ impl Probe {
         self.counters.read()
     }
 
-    /// Tells the kernel side of ports that somebody listened on before it was attached.
-    pub fn seed_listeners(&mut self, ports: impl IntoIterator<Item = (u32, u16)>) {
-        if let Some(attached) = &mut self.attached {
-            attached.seed_listeners(ports);
-        }
+    /// Hooks whose runs the kernel skipped, because the hook was running on that CPU already, and how many.
+    pub fn skipped(&self) -> Vec<(&'static str, u64)> {
+        let skipped = self.counters.skipped().into_iter().filter(|(_, _, count)| *count != 0);
+        skipped.map(|(name, _, count)| (name, count)).collect()
     }
 
     /// Detaches every hook. What is in the ring stays there to be drained.
@@ -147,11 +149,14 @@ pub fn permitted() -> Result<(), Cannot> {
     config::permitted()
 }
 
+/// A backend, and what it cannot do here, or why it does not work.
+pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
+
 /// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
 ///
 /// # Errors
 /// Where not even that can be tried (no privilege, no BTF).
-pub fn survey() -> Result<Vec<(Backend, Result<Vec<Fallback>, Fallback>)>, Cannot> {
+pub fn survey() -> Result<Vec<Survey>, Cannot> {
     let kernel = config::Kernel::look()?;
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     Ok(Backend::ALL

@@ -35,6 +35,17 @@ pub(super) fn list(only: &[u32], now_ns: u64) -> Listing {
     listing
 }
 
+/// The ports that somebody listens on, with their namespaces. What cannot be listed will be said of [`list`].
+pub(super) fn listeners(only: &[u32]) -> Vec<(u32, u16)> {
+    let mut found = Vec::new();
+    for netns in discover().iter().filter(|netns| only.is_empty() || only.contains(&netns.inode)) {
+        if let Ok(listing) = sockdiag::listeners(netns) {
+            found.extend(listing.sockets.iter().map(|socket| (netns.inode, socket.sport)));
+        }
+    }
+    found
+}
+
 fn add(listing: &mut Listing, netns: &Netns, now_ns: u64) {
     let wanted = States::TIME_WAIT_OR_FIN_WAIT2.or(States::LISTEN);
     match sockdiag::tcp(netns, wanted) {

@@ -119,14 +119,14 @@ impl<'a> Session<'a> {
         }
         let mut setup = options.probe.clone();
         setup.filter = options.filter.kernel();
-        let mut probe = Probe::attach(&setup)?;
+        setup.listeners = listing::listeners(&options.filter.netns);
+        let probe = Probe::attach(&setup)?;
         let started_ns = clock::mono_ns();
         if options.verify {
             ledger.enter(Moment::AfterAttach, books(options)?);
         }
         // Nothing is drained before this is in the tracker: whatever ends from now on ends after it.
         let listing = listing::list(&options.filter.netns, clock::mono_ns());
-        probe.seed_listeners(listing.listeners.iter().copied());
         let mut session = Self {
             options,
             scope: Filter { reasons: Vec::new(), ..options.filter.clone() },
@@ -305,6 +305,7 @@ impl<'a> Session<'a> {
             counts: *self.world.total(),
             live: self.world.live(),
             loss,
+            skipped: self.probe.skipped(),
             unread: self.unread,
             elapsed_ns: clock::mono_ns().saturating_sub(self.started_ns),
             verdict,

@@ -17,6 +17,8 @@ pub struct Summary {
     pub live: usize,
     /// All that was lost.
     pub loss: Loss,
+    /// Hooks whose runs the kernel skipped, and how many.
+    pub skipped: Vec<(&'static str, u64)>,
     /// How long it took, in nanoseconds.
     pub elapsed_ns: u64,
     /// Nobody reads the output any more: there is nobody to tell.
@@ -48,8 +50,9 @@ impl std::fmt::Display for Summary {
         if self.loss.owners != 0 {
             write!(f, ", owners lost: {}", self.loss.owners)?;
         }
-        if self.loss.missed_runs != 0 {
-            write!(f, ", hook runs skipped by the kernel: {}", self.loss.missed_runs)?;
+        if !self.skipped.is_empty() {
+            let skipped: Vec<String> = self.skipped.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            write!(f, ", hook runs skipped by the kernel: {}", skipped.join(", "))?;
         }
         writeln!(f)?;
         write!(f, "traced {:.1} s with the {} backend", self.elapsed_ns as f64 / 1e9, self.backend)

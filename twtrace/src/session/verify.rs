@@ -88,7 +88,7 @@ impl Row {
 pub struct Verdict {
     /// Every count of every namespace in which anything happened.
     pub rows: Vec<Row>,
-    /// Namespaces with events whose books could not be read at the end: they are gone, and their books with them.
+    /// Namespaces with events whose books are gone: with the namespace, or because another one has its inode now.
     pub gone: Vec<u32>,
 }
 
@@ -136,13 +136,16 @@ impl Ledger {
 }
 
 impl Readings {
-    /// A namespace that was not there at the start began with empty books.
+    /// A namespace that was not there at the start began with empty books. `None` where there is nothing to compare: the
+    /// namespace is gone, or another one has its inode now, which shows in counters that went down.
     fn span(&self) -> Option<Span> {
         let start = self.before_attach.or(self.after_attach).unwrap_or_default();
-        Some(Span {
-            start: (start, self.after_attach.unwrap_or(start)),
-            end: (self.before_detach.or(self.after_detach)?, self.after_detach?),
-        })
+        let end = (self.before_detach.or(self.after_detach)?, self.after_detach?);
+        let births = |books: &Books| books.tw + books.tw_killed;
+        if births(&end.0) < births(&self.after_attach.unwrap_or(start)) {
+            return None;
+        }
+        Some(Span { start: (start, self.after_attach.unwrap_or(start)), end })
     }
 }
 
@@ -216,7 +219,7 @@ impl fmt::Display for Verdict {
             writeln!(f, "{:<12} {:<22} {kernel:>12} {:>12}{note}", row.netns, row.what, row.told)?;
         }
         for netns in &self.gone {
-            writeln!(f, "{netns:<12} gone before its books could be read: not compared")?;
+            writeln!(f, "{netns:<12} gone, and its books with it: not compared")?;
         }
         write!(f, "verify: {}", if self.holds() { "ok" } else { "FAILED: twtrace and the kernel disagree" })
     }
