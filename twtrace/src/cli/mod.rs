@@ -34,7 +34,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 enum Command {
     /// One line for each event as it happens
     Events(events::Args),
