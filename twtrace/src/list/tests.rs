@@ -205,6 +205,11 @@ fn own_namespace_is_looked_into_without_privilege() {
         assert_eq!((seen.len(), seen[0].netns, seen[0].listeners.contains(&port)), (1, own, true));
         assert!(seen[0].capacity.is_some());
     }
+    let (seen, _) = look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default()).unwrap();
+    assert!(
+        seen[0].sockets.iter().all(|socket| socket.state != LISTEN),
+        "listeners are looked at, not listed"
+    );
     let refused =
         look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default()).unwrap_err().to_string();
     assert!(refused.contains("4194305") && refused.contains("lsns"), "{refused}");

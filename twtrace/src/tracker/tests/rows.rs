@@ -139,13 +139,14 @@ fn a_pool_whose_ports_are_reused_does_not_run_out() {
 fn a_peak_stays_and_the_main_target_is_that_with_most_live_sockets() {
     let (old, new) = (client(11, "10.0.0.9", 5432), client(11, "10.0.0.9", 443));
     let mut script = script();
-    script.born(&old, 40_000..40_011).ended(&old, 40_000..40_010, Reason::Expired).born(&new, 40_000..40_003);
+    script.born(&new, 40_000..40_003);
+    script.born(&old, 40_000..40_011).ended(&old, 40_000..40_010, Reason::Expired).born(&new, [40_003]);
     script.fails(&old, Kind::BindFailed, 0, 1);
     let snapshot = script.world.snapshot(By::ALL);
     let row = process(&snapshot, 11);
-    assert_eq!((row.figures.peak_live, row.figures.live, row.figures.failed()), (11, 4, 1));
+    assert_eq!((row.figures.peak_live, row.figures.live, row.figures.failed()), (14, 5, 1));
     let main = row.main.unwrap();
-    assert_eq!((main.target, main.live, main.created), (Target::Tuple(tuple("10.0.0.9", 443)), 3, 3));
+    assert_eq!((main.target, main.live, main.created), (Target::Tuple(tuple("10.0.0.9", 443)), 4, 4));
     assert_eq!(
         (snapshot.ports.len(), snapshot.dropped.events),
         (0, 0),
