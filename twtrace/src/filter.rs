@@ -67,6 +67,17 @@ impl Filter {
         Self { netns: Vec::new(), ..self.clone() }.is_empty()
     }
 
+    /// Whether connections alone decide: nothing is asked about owners, roles or reasons.
+    pub fn only_conn(&self) -> bool {
+        let Self { pids, comms, uids, cgroups, roles, reasons, .. } = self;
+        pids.is_empty()
+            && comms.is_empty()
+            && uids.is_empty()
+            && cgroups.is_empty()
+            && roles.is_empty()
+            && reasons.is_empty()
+    }
+
     /// Whether `event`, joined with what is known of its socket, passes. `lost` always does.
     pub fn passes(&self, event: &Event) -> bool {
         if event.kind == Kind::Lost {

@@ -13,6 +13,8 @@ pub mod filter;
 pub mod hz;
 pub mod identity;
 pub mod kallsyms;
+pub mod list;
+pub mod live;
 pub mod net;
 pub mod output;
 pub mod probe;

@@ -5,6 +5,8 @@ mod check;
 mod demo;
 mod events;
 mod filters;
+mod list;
+mod live;
 mod values;
 
 use std::process::ExitCode;
@@ -20,19 +22,28 @@ Exit status:
   2   wrong usage
   77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
 
-/// For each TIME_WAIT socket: who made it, towards whom, why it ended.
+const ABOUT: &str = concat!(
+    env!("CARGO_PKG_DESCRIPTION"),
+    "\n\nWithout a command: the live view of who makes them, a picture every interval"
+);
+
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "twtrace", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "twtrace", version, about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    live: live::Args,
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 enum Command {
     /// One line for each event as it happens
     Events(events::Args),
+    /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
+    List(list::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -58,10 +69,12 @@ pub fn main() -> ExitCode {
     // clap prints its own errors, naming the value, and exits with 2.
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Events(args) => events::run(args),
-        Command::Check(args) => check::run(&args),
-        Command::Demo(args) => demo::run(args),
-        Command::DemoActor(actor) => demo::act(&actor),
+        None => live::run(&cli.live),
+        Some(Command::Events(args)) => events::run(args),
+        Some(Command::List(args)) => list::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::DemoActor(actor)) => demo::act(&actor),
     };
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

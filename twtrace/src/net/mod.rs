@@ -6,6 +6,7 @@ pub mod books;
 pub(crate) mod mountinfo;
 pub mod netns;
 mod proctcp;
+pub mod slabinfo;
 pub mod sockdiag;
 pub mod sysctls;
 

@@ -48,6 +48,8 @@ impl States {
     pub const ALL: Self = Self(0xffe);
     /// Both substates of TIME_WAIT sockets; full sockets in FIN_WAIT2 are in it too.
     pub const TIME_WAIT_OR_FIN_WAIT2: Self = Self(1 << 5 | 1 << 6);
+    /// Sockets that hold a port for a connection, TIME_WAIT left out (of those in FIN_WAIT2, the full ones and the others).
+    pub const CONNECTED: Self = Self(0xffe & !(1 << 6 | 1 << 7 | 1 << 10));
     /// Sockets that connections can come in on.
     pub const LISTEN: Self = Self(1 << 10);
 

@@ -50,6 +50,9 @@ pub trait View {
     /// Of writing.
     fn begin(&mut self, clock: Clock) -> std::io::Result<()>;
 
+    /// Called once before [`View::begin`], with the word for what tells the events.
+    fn attached(&mut self, _backend: &'static str) {}
+
     /// One event, complete and past the filter.
     ///
     /// # Errors
@@ -61,4 +64,13 @@ pub trait View {
     /// # Errors
     /// Of writing.
     fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow>;
+
+    /// After the last batch of each look at the ring, some forty times a second: for views that show the world as it is, and
+    /// for what the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// Of writing.
+    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
 }

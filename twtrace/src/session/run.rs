@@ -15,6 +15,7 @@ use super::{Flow, Options, Summary, View};
 use crate::clock::{self, Clock};
 use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
+use crate::filter::Filter;
 use crate::identity::IdentityCache;
 use crate::net::books::{Books, snapshot_all};
 use crate::net::netns::discover;
@@ -60,6 +61,8 @@ pub enum Error {
 
 struct Session<'a> {
     options: &'a Options,
+    /// What the world consists of: the filter, whatever the reasons of ends.
+    scope: Filter,
     probe: Probe,
     world: Tracker,
     identities: IdentityCache,
@@ -82,6 +85,7 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
         eprintln!("twtrace: {fallback}");
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
+    view.attached(session.probe.backend().word());
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if written(begun, &mut session.unread)? == Flow::Stop {
         return session.end(view);
@@ -125,6 +129,7 @@ impl<'a> Session<'a> {
         let listing = listing::list(&options.filter.netns, clock::mono_ns());
         let mut session = Self {
             options,
+            scope: Filter { reasons: Vec::new(), ..options.filter.clone() },
             probe,
             world: Tracker::new(),
             identities: IdentityCache::new(IDENTITIES),
@@ -135,6 +140,7 @@ impl<'a> Session<'a> {
             stale: false,
             unread: false,
         };
+        session.world.advance(started_ns);
         session.take(listing);
         Ok(session)
     }
@@ -144,18 +150,12 @@ impl<'a> Session<'a> {
         for note in &listing.notes {
             eprintln!("twtrace: {note}");
         }
-        let filter = &self.options.filter;
-        let interesting = |seed: &crate::tracker::Seed| {
+        let Self { scope, world, .. } = self;
+        world.seed(listing.seeds.into_iter().filter(|seed| {
             let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
             event.role = seed.role;
-            let whole = crate::filter::Filter { reasons: Vec::new(), ..filter.clone() };
-            whole.passes(&event)
-        };
-        if filter.is_empty() {
-            self.world.seed(listing.seeds);
-        } else {
-            self.world.seed(listing.seeds.into_iter().filter(interesting));
-        }
+            scope.passes(&event)
+        }));
     }
 
     async fn follow(&mut self, view: &mut dyn View, signals: &mut Signals) -> Result<(), Error> {
@@ -186,6 +186,7 @@ impl<'a> Session<'a> {
         loop {
             let (empty, flow) = self.drain(view, BATCH)?;
             let flow = if flow == Flow::Stop { flow } else { self.batch(view)? };
+            let flow = if flow == Flow::Stop { flow } else { self.tick(view)? };
             if flow == Flow::Stop {
                 return Ok(flow);
             }
@@ -210,8 +211,14 @@ impl<'a> Session<'a> {
         written(view.batch(&self.world), &mut self.unread)
     }
 
+    fn tick(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        let now_ns = clock::mono_ns();
+        self.world.advance(now_ns);
+        written(view.tick(&mut self.world, now_ns), &mut self.unread)
+    }
+
     fn drain(&mut self, view: &mut dyn View, most: usize) -> Result<(bool, Flow), Error> {
-        let Self { probe, world, identities, options, unread, .. } = self;
+        let Self { probe, world, identities, options, scope, unread, .. } = self;
         let filter = &options.filter;
         let unfiltered = filter.is_empty();
         let mut flow = Ok(Flow::Go);
@@ -220,6 +227,9 @@ impl<'a> Session<'a> {
             match decode::decode(bytes) {
                 Ok(Record::Event(mut event)) => {
                     identify(&mut event, identities);
+                    if !unfiltered && !belongs(&event, world, scope) {
+                        return;
+                    }
                     world.apply(&mut event);
                     if matches!(flow, Ok(Flow::Go)) && (unfiltered || filter.passes(&event)) {
                         flow = written(view.event(&event), unread);
@@ -301,6 +311,13 @@ impl<'a> Session<'a> {
             verdict,
         })
     }
+}
+
+/// Whether an event is about the part of the world that the filter leaves. The kernel side cannot decide all of that. An end does not
+/// say whose it is: where that matters, it belongs if its birth did.
+fn belongs(event: &Event, world: &Tracker, scope: &Filter) -> bool {
+    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| world.knows(&conn));
+    known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
 }
 
 /// Looks up who the owner is, while there is somebody to look up.

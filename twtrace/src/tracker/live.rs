@@ -1,8 +1,11 @@
-//! Owns: one live TIME_WAIT socket.
+//! Owns: one live TIME_WAIT socket, as others see it and as it is kept.
 //! Must not know: the others.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::arena::Place;
+use super::people::People;
 use crate::event::{Conn, Event, Opener, Process, Role, Substate, Via};
 use crate::identity::Identity;
 
@@ -42,57 +45,110 @@ pub struct Live {
     pub substate: Substate,
     /// Its cookie.
     pub cookie: Option<u64>,
-    pub(super) generation: u32,
 }
 
-impl Live {
-    pub(super) fn born(event: &Event, generation: u32) -> Self {
+/// A [`Live`] as it is kept, 131,072 times and more: people and rows by place.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    born_ns: Option<NonZeroU64>,
+    ends_ns: u64,
+    cookie: Option<NonZeroU64>,
+    owner: Place,
+    opener: Place,
+    tid: u32,
+    pub(super) generation: u32,
+    /// What the process deals with.
+    pub(super) link: Place,
+    /// Row of the remote address.
+    pub(super) peer: Place,
+    /// Row of the owner's container.
+    pub(super) container: Place,
+    via: Via,
+    role: Role,
+    substate: Substate,
+    /// Its local port is one of those that connect() chooses from.
+    pub(super) ephemeral: bool,
+}
+
+const _: () = assert!(size_of::<Entry>() == 80);
+
+impl Entry {
+    /// From a `created`; the people it remembers are to be released with it.
+    pub(super) fn born(event: &Event, people: &mut People) -> Self {
+        let timeout_ns = u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000;
         Self {
-            born_ns: Some(event.mono_ns),
-            ends_ns: event.mono_ns + u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000,
-            owner: event.owner,
+            born_ns: NonZeroU64::new(event.mono_ns),
+            ends_ns: event.mono_ns.saturating_add(timeout_ns),
+            cookie: event.cookie.and_then(NonZeroU64::new),
+            owner: people.owner(event.owner.as_ref(), event.identity.as_ref()),
+            opener: people.opener(event.opener.as_ref()),
+            tid: event.owner.map_or(0, |owner| owner.tid),
+            generation: 0,
+            link: Place::NONE,
+            peer: Place::NONE,
+            container: Place::NONE,
             via: event.via.unwrap_or_default(),
-            identity: event.identity.clone(),
-            opener: event.opener,
             role: event.role,
             substate: event.substate.unwrap_or(Substate::TimeWait),
-            cookie: event.cookie,
-            generation,
+            ephemeral: false,
         }
     }
 
-    pub(super) fn listed(seed: &Seed, generation: u32) -> Self {
+    pub(super) fn listed(seed: &Seed) -> Self {
         Self {
             born_ns: None,
             ends_ns: seed.ends_ns,
-            owner: None,
+            cookie: seed.cookie.and_then(NonZeroU64::new),
+            owner: Place::NONE,
+            opener: Place::NONE,
+            tid: 0,
+            generation: 0,
+            link: Place::NONE,
+            peer: Place::NONE,
+            container: Place::NONE,
             via: Via::None,
-            identity: None,
-            opener: None,
             role: seed.role,
             substate: seed.substate,
-            cookie: seed.cookie,
-            generation,
+            ephemeral: false,
         }
     }
 
-    /// Whether a listed socket is this one. A connection's ports may have been used again meanwhile: the cookie
+    /// Whether a socket of the same connection with this cookie is this one. A connection's ports may have been used again meanwhile: the cookie
     /// tells, where both have one.
-    pub(super) fn is(&self, seed: &Seed) -> bool {
-        match (self.cookie, seed.cookie) {
-            (Some(mine), Some(theirs)) => mine == theirs,
+    pub(super) fn has_cookie(&self, cookie: Option<u64>) -> bool {
+        match (self.cookie, cookie) {
+            (Some(mine), Some(theirs)) => mine.get() == theirs,
             _ => true,
         }
     }
 
     /// Fills in what an `ended` does not know by itself.
-    pub(super) fn complete(self, event: &mut Event) {
-        event.owner = self.owner;
+    pub(super) fn complete(&self, event: &mut Event, people: &People) {
+        event.owner = people.process(self.owner, self.tid);
         event.via = Some(self.via);
-        event.identity = self.identity;
-        event.opener = self.opener;
+        event.identity = people.identity(self.owner);
+        event.opener = people.opened_by(self.opener);
         event.role = self.role;
-        event.lifetime_ns = self.born_ns.map(|born_ns| event.mono_ns.saturating_sub(born_ns));
-        event.cookie = event.cookie.or(self.cookie);
+        event.lifetime_ns = self.born_ns.map(|born_ns| event.mono_ns.saturating_sub(born_ns.get()));
+        event.cookie = event.cookie.or(self.cookie.map(NonZeroU64::get));
+    }
+
+    pub(super) fn release(&self, people: &mut People) {
+        people.release(self.owner);
+        people.release(self.opener);
+    }
+
+    pub(super) fn live(&self, people: &People) -> Live {
+        Live {
+            born_ns: self.born_ns.map(NonZeroU64::get),
+            ends_ns: self.ends_ns,
+            owner: people.process(self.owner, self.tid),
+            via: self.via,
+            identity: people.identity(self.owner),
+            opener: people.opened_by(self.opener),
+            role: self.role,
+            substate: self.substate,
+            cookie: self.cookie.map(NonZeroU64::get),
+        }
     }
 }

@@ -1,26 +1,70 @@
 //! Owns: the world as the events tell it: which TIME_WAIT sockets live, who made them, how many came and went.
 //! Must not know: the kernel, clocks, files, screens. Events and times are handed in.
 
+mod arena;
 mod counts;
+mod history;
+mod keys;
 mod live;
-
-use std::collections::HashMap;
+mod pattern;
+mod people;
+mod pressure;
+mod rows;
+mod sketch;
+mod snapshot;
+mod stats;
+mod table;
 
 pub use counts::Counts;
+pub use history::{Flow, HISTORY_S, History, Rates};
+pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 pub use live::{Live, Seed};
+pub use pattern::{Evidence, Pattern};
+pub use pressure::{Capacity, Pressure};
+pub use rows::Limits;
+pub use sketch::{Percentiles, Sketch};
+pub use snapshot::{
+    ContainerRow, Detail, Dropped, Figures, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow,
+    Snapshot, TupleRow,
+};
+pub use stats::Stats;
 
 use crate::event::{Conn, Event, Kind};
+use arena::Arena;
+use live::Entry;
+use people::People;
+use rows::{Places, Rows, Sighting};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often memory of what is long past is given back.
+const REST_EVERY_S: u32 = 30;
+/// A process that is gone and has no live socket stays for as long as a rate still shows it.
+const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 
 /// The world.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tracker {
-    live: HashMap<Conn, Live>,
-    /// Live sockets per network namespace; no entry is 0.
-    live_in: HashMap<u32, u64>,
-    counts: HashMap<u32, Counts>,
-    total: Counts,
+    live: Arena<Conn, Entry>,
+    people: People,
+    rows: Rows,
+    total: Stats,
     /// Marks entries that the last listing confirmed.
     generation: u32,
+    limits: Limits,
+    /// Live sockets that there was no room for.
+    dropped_sockets: u64,
+    /// Events that are missing in a row because there was no room for it.
+    unlisted: u64,
+    /// The first time heard of, CLOCK_MONOTONIC in nanoseconds.
+    began_ns: Option<u64>,
+    now_ns: u64,
+    rested: u32,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::with_limits(Limits::default())
+    }
 }
 
 impl Tracker {
@@ -29,31 +73,106 @@ impl Tracker {
         Self::default()
     }
 
+    /// An empty world with other bounds.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            live: Arena::default(),
+            people: People::default(),
+            rows: Rows::new(&limits),
+            total: Stats::default(),
+            generation: 0,
+            limits,
+            dropped_sockets: 0,
+            unlisted: 0,
+            began_ns: None,
+            now_ns: 0,
+            rested: 0,
+        }
+    }
+
+    /// Says that it is now `mono_ns` of CLOCK_MONOTONIC; an earlier time than one heard of before changes nothing. The
+    /// first time heard of, here or from an event, is when the first second begins.
+    pub fn advance(&mut self, mono_ns: u64) {
+        let before = self.second(self.now_ns);
+        self.began_ns.get_or_insert(mono_ns);
+        self.now_ns = self.now_ns.max(mono_ns);
+        let second = self.second(self.now_ns);
+        if second == before {
+            return;
+        }
+        let now_ns = self.now_ns;
+        self.rows.processes.retire(|row| row.gone && row.stats.last_ns + GONE_STAYS_NS < now_ns);
+        if second - self.rested >= REST_EVERY_S {
+            self.rested = second;
+            self.rows.rest(second);
+        }
+    }
+
+    /// The present second, counted from when the world began.
+    fn second(&self, mono_ns: u64) -> u32 {
+        let since_ns = mono_ns.saturating_sub(self.began_ns.unwrap_or(mono_ns));
+        u32::try_from(since_ns / SECOND_NS).unwrap_or(u32::MAX)
+    }
+
     /// Takes in an event, in the order of the ring, and completes it: an `ended` gets what is known since its
     /// `created`.
     pub fn apply(&mut self, event: &mut Event) {
-        self.total.add(event);
+        self.advance(event.mono_ns);
+        let second = self.second(event.mono_ns);
+        self.total.count(event, second);
         let Some(conn) = event.conn else { return };
-        self.counts.entry(conn.netns).or_default().add(event);
-        match event.kind {
-            Kind::Created => self.insert(conn, Live::born(event, self.generation)),
-            Kind::Ended => {
-                if let Some(live) = self.remove(&conn) {
-                    live.complete(event);
-                }
-            }
-            _ => {}
+        if event.kind == Kind::Ended {
+            self.end(conn, event, second);
+            return;
         }
+        let places = self.rows.enter(&Sighting::of(event, &conn, second));
+        self.unlisted += u64::from(places.lacks_room);
+        self.count(&places, event, second);
+        if event.kind == Kind::Created {
+            let entry = Entry::born(event, &mut self.people);
+            self.insert(conn, entry, &places);
+        }
+    }
+
+    fn count(&mut self, places: &Places, event: &Event, second: u32) {
+        self.rows.each(places, |stats| stats.count(event, second));
+        self.rows.link(places, event);
+    }
+
+    fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
+        let place = self
+            .live
+            .place(&conn)
+            .filter(|place| self.live.get(*place).is_some_and(|(_, entry)| entry.has_cookie(event.cookie)));
+        let Some(entry) = place.and_then(|place| self.live.remove_at(place)) else {
+            // Its birth is unknown, or another connection has its ports by now: nothing but the namespace is certain.
+            let netns = self.rows.netns.enter(&conn.netns, second);
+            self.count(&Places { netns, ..Places::default() }, event, second);
+            return;
+        };
+        entry.complete(event, &self.people);
+        let places = self.rows.places(entry.link, entry.peer, entry.container);
+        self.count(&places, event, second);
+        self.leave(&entry);
     }
 
     /// Takes in the sockets that a listing of the kernel showed. Events that happened before the listing are to be
     /// applied before, those that happened after it afterwards.
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
+        let second = self.second(self.now_ns);
         for seed in seeds {
-            match self.live.get_mut(&seed.conn) {
-                Some(live) if live.is(&seed) => live.generation = self.generation,
-                _ => self.insert(seed.conn, Live::listed(&seed, self.generation)),
+            if let Some(entry) = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))
+            {
+                entry.generation = self.generation;
+                continue;
             }
+            let Seed { conn, role, .. } = seed;
+            let sighting =
+                Sighting { kind: Kind::Created, conn: &conn, role, owner: None, identity: None, second };
+            let places = self.rows.enter(&sighting);
+            let now_ns = self.now_ns;
+            self.rows.each(&places, |stats| stats.seen(now_ns));
+            self.insert(conn, Entry::listed(&seed), &places);
         }
     }
 
@@ -67,14 +186,13 @@ impl Tracker {
     /// lost. Says how many.
     pub fn forget_unlisted(&mut self, listed: impl Fn(u32) -> bool) -> usize {
         let generation = self.generation;
-        let gone: Vec<Conn> = self
-            .live
-            .iter()
-            .filter(|(conn, live)| live.generation != generation && listed(conn.netns))
-            .map(|(conn, _)| *conn)
-            .collect();
+        let old =
+            self.live.iter().filter(|(conn, entry)| entry.generation != generation && listed(conn.netns));
+        let gone: Vec<Conn> = old.map(|(conn, _)| *conn).collect();
         for conn in &gone {
-            self.remove(conn);
+            if let Some(entry) = self.live.remove(conn) {
+                self.leave(&entry);
+            }
         }
         gone.len()
     }
@@ -86,44 +204,114 @@ impl Tracker {
 
     /// How many live in one network namespace.
     pub fn live_in(&self, netns: u32) -> u64 {
-        self.live_in.get(&netns).copied().unwrap_or(0)
+        self.rows.netns.find(&netns).map_or(0, |row| row.stats.live)
+    }
+
+    /// Whether this connection's TIME_WAIT socket is known to live.
+    pub fn knows(&self, conn: &Conn) -> bool {
+        self.live.place(conn).is_some()
     }
 
     /// Every live socket.
-    pub fn sockets(&self) -> impl Iterator<Item = (&Conn, &Live)> {
-        self.live.iter()
+    pub fn sockets(&self) -> impl Iterator<Item = (&Conn, Live)> {
+        self.live.iter().map(|(conn, entry)| (conn, entry.live(&self.people)))
     }
 
     /// What came and went in all.
     pub fn total(&self) -> &Counts {
-        &self.total
+        &self.total.counts
     }
 
     /// What came and went in one network namespace.
     pub fn counts_in(&self, netns: u32) -> Counts {
-        self.counts.get(&netns).copied().unwrap_or_default()
+        self.rows.netns.find(&netns).map_or_else(Counts::default, |row| row.stats.counts)
     }
 
     /// The network namespaces that events came from.
     pub fn namespaces(&self) -> impl Iterator<Item = u32> {
-        self.counts.keys().copied()
+        let busy = self.rows.netns.iter().filter(|(_, row)| row.stats.counts.events() != 0);
+        busy.map(|(inode, _)| *inode)
     }
 
-    fn insert(&mut self, conn: Conn, live: Live) {
-        if self.live.insert(conn, live).is_none() {
-            *self.live_in.entry(conn.netns).or_default() += 1;
+    /// Says what a network namespace allows.
+    pub fn set_capacity(&mut self, netns: u32, capacity: Capacity) {
+        let second = self.second(self.now_ns);
+        let place = self.rows.netns.enter(&netns, second);
+        let Some(row) = self.rows.netns.get_mut(place) else { return };
+        if row.capacity.as_ref() == Some(&capacity) {
+            return;
         }
-    }
-
-    fn remove(&mut self, conn: &Conn) -> Option<Live> {
-        let live = self.live.remove(conn)?;
-        if let Some(count) = self.live_in.get_mut(&conn.netns) {
-            *count -= 1;
-            if *count == 0 {
-                self.live_in.remove(&conn.netns);
+        for (conn, entry) in self.live.iter_mut().filter(|(conn, _)| conn.netns == netns) {
+            let places = self.rows.places(entry.link, entry.peer, entry.container);
+            if let Some(tuple) = self.rows.tuples.get_mut(places.tuple) {
+                let ephemeral = capacity.has(conn.sport);
+                tuple.ephemeral = tuple.ephemeral + u32::from(ephemeral) - u32::from(entry.ephemeral);
+                entry.ephemeral = ephemeral;
             }
         }
-        Some(live)
+        if let Some(row) = self.rows.netns.get_mut(place) {
+            row.capacity = Some(capacity);
+        }
+    }
+
+    /// Every network namespace that has a row, and what it allows where that was said.
+    pub fn capacities(&self) -> impl Iterator<Item = (u32, Option<&Capacity>)> {
+        self.rows.netns.iter().map(|(netns, row)| (*netns, row.capacity.as_ref()))
+    }
+
+    /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
+    /// Tuples that are not named hold none; those that no event was about are left out.
+    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, u32)>) {
+        for (_, row) in self.rows.tuples.iter_mut().filter(|(key, _)| key.netns == netns) {
+            row.others = 0;
+        }
+        for (key, count) in held {
+            if let Some(row) = self.rows.tuples.find_mut(&key) {
+                row.others = count;
+            }
+        }
+    }
+
+    /// The processes that are not known to be gone.
+    pub fn present(&self) -> impl Iterator<Item = ProcessKey> {
+        let here = self.rows.processes.iter().filter(|(key, row)| !row.gone && !key.is_unknown());
+        here.map(|(key, _)| *key)
+    }
+
+    /// Says that a process is gone. Its row stays while it has live sockets, and for a minute after its last event.
+    pub fn mark_gone(&mut self, process: &ProcessKey) {
+        if let Some(row) = self.rows.processes.find_mut(process) {
+            row.gone = true;
+        }
+    }
+
+    fn insert(&mut self, conn: Conn, mut entry: Entry, places: &Places) {
+        let known = self.live.remove(&conn);
+        if known.is_none() && self.live.len() >= self.limits.sockets {
+            self.dropped_sockets += 1;
+            entry.release(&mut self.people);
+            return;
+        }
+        // The same connection a second time: the end of the first was lost, or the first was listed before its birth came in.
+        if let Some(known) = known {
+            self.leave(&known);
+        }
+        entry.generation = self.generation;
+        (entry.link, entry.peer, entry.container) = (places.link, places.peer, places.container);
+        let capacity = self.rows.netns.get(places.netns).and_then(|(_, row)| row.capacity.as_ref());
+        entry.ephemeral = capacity.is_some_and(|capacity| capacity.has(conn.sport));
+        self.rows.each(places, Stats::enter);
+        self.rows.move_in(places, entry.ephemeral);
+        self.total.enter();
+        self.live.add(conn, entry);
+    }
+
+    fn leave(&mut self, entry: &Entry) {
+        let places = self.rows.places(entry.link, entry.peer, entry.container);
+        self.rows.each(&places, Stats::leave);
+        self.rows.move_out(&places, entry.ephemeral);
+        self.total.leave();
+        entry.release(&mut self.people);
     }
 }
 

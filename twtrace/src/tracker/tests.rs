@@ -1,5 +1,9 @@
 //! Table tests of the tracker: scripted events, no clock.
 
+mod bounds;
+mod rows;
+mod script;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Seed, Tracker};
@@ -67,6 +71,21 @@ fn an_end_of_an_unknown_socket_changes_no_live_count() {
     tracker.seed([seed(1, 11)]);
     tracker.apply(&mut ended(5, 3));
     assert_eq!((tracker.live(), tracker.live_in(7), tracker.total().ended()), (1, 1, 1));
+}
+
+#[test]
+fn the_end_of_an_earlier_connection_with_the_same_ports_ends_no_other() {
+    let mut tracker = Tracker::new();
+    // A namespace's inode is used again while its old sockets are still being purged.
+    tracker.apply(&mut created(1, 1, 11));
+    tracker.apply(&mut created(2, 1, 12));
+    let mut end = ended(3, 1);
+    end.cookie = Some(11);
+    tracker.apply(&mut end);
+    assert_eq!((end.owner, tracker.live(), tracker.total().ended()), (None, 1, 1));
+    end.cookie = Some(12);
+    tracker.apply(&mut end);
+    assert_eq!((end.owner.map(|owner| owner.pid), tracker.live()), (Some(42), 0));
 }
 
 #[test]

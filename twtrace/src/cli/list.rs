@@ -1,0 +1,92 @@
+//! Owns: `twtrace list`: the TIME_WAIT sockets that exist now.
+//! Must not know: how they are listed.
+
+use std::io::Write;
+
+use super::Outcome;
+use super::filters::FilterArgs;
+use super::values::Usage;
+use crate::filter::Filter;
+use crate::list::{self, Choice, Seen, Socket, Summary};
+use crate::net::slabinfo;
+use crate::net::sockdiag::States;
+
+/// `twtrace list`
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object a socket, on a line
+    #[arg(long)]
+    json: bool,
+    /// Count instead: sockets per TCP state, memory of TIME_WAIT, ports left per tuple
+    #[arg(long)]
+    summary: bool,
+    /// Every network namespace that can be reached, not just this one
+    #[arg(long, conflicts_with = "netns")]
+    all_netns: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let filter = args.filters.filter()?;
+    refuse_what_no_listing_knows(&filter)?;
+    let choice = match (&filter.netns[..], args.all_netns) {
+        ([], false) => Choice::Own,
+        ([], true) => Choice::All,
+        (these, _) => Choice::These(these.to_vec()),
+    };
+    let states = if args.summary { States::ALL } else { States::TIME_WAIT_OR_FIN_WAIT2 };
+    let (seen, notes) = list::look(&choice, states, &filter)?;
+    for note in &notes {
+        eprintln!("twtrace: {note}");
+    }
+    let out = if args.summary {
+        summary(&seen, args.json)
+    } else {
+        sockets(&seen, args.json, choice != Choice::Own)
+    };
+    std::io::stdout().lock().write_all(&out)?;
+    Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Who made a socket, and why it will end, is in no listing.
+fn refuse_what_no_listing_knows(filter: &Filter) -> Result<(), Usage> {
+    let given = [
+        (filter.pids.is_empty(), "--pid"),
+        (filter.comms.is_empty(), "--comm"),
+        (filter.uids.is_empty(), "--uid"),
+        (filter.cgroups.is_empty(), "--cgroup"),
+        (filter.reasons.is_empty(), "--reason"),
+    ];
+    match given.iter().find(|(is_empty, _)| !is_empty) {
+        Some((_, flag)) => Err(Usage(format!(
+            "{flag} does not apply to list: the kernel does not keep who made a TIME_WAIT socket; use `twtrace events {flag} …`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn sockets(seen: &[Seen], json: bool, with_netns: bool) -> Vec<u8> {
+    let sockets: Vec<Socket> = seen.iter().flat_map(Seen::time_wait).collect();
+    if json {
+        let mut out = Vec::new();
+        sockets.iter().for_each(|socket| list::socket_line(socket, &mut out));
+        return out;
+    }
+    let mut out = String::new();
+    list::table(&sockets, with_netns, &mut out);
+    out.into_bytes()
+}
+
+fn summary(seen: &[Seen], json: bool) -> Vec<u8> {
+    // Only root may read it: without it, the rest is still worth having.
+    let summary = Summary::of(seen, slabinfo::time_wait().ok().flatten());
+    if json {
+        let mut out = Vec::new();
+        list::summary_line(&summary, &mut out);
+        return out;
+    }
+    let mut out = String::new();
+    list::summary_text(&summary, &mut out);
+    out.into_bytes()
+}

@@ -1,0 +1,126 @@
+//! Owns: listed sockets and their summary as JSON lines. Keys are those of events where they mean the same.
+//! Must not know: where lines go.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Pool, Socket, Summary};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    netns: u32,
+    family: &'static str,
+    saddr: String,
+    sport: u16,
+    daddr: String,
+    dport: u16,
+    role: &'static str,
+    substate: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<u64>,
+    expires_ms: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifindex: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ifname: Option<&'a str>,
+}
+
+/// Appends `socket` and a newline to `out`.
+pub fn socket_line(socket: &Socket, out: &mut Vec<u8>) {
+    let line = Line {
+        netns: socket.netns,
+        family: if socket.local.address.is_ipv4() { "ipv4" } else { "ipv6" },
+        saddr: socket.local.address.to_string(),
+        sport: socket.local.port,
+        daddr: socket.remote.address.to_string(),
+        dport: socket.remote.port,
+        role: socket.role.word(),
+        substate: socket.substate.word(),
+        cookie: (socket.cookie != 0).then_some(socket.cookie),
+        expires_ms: socket.expires_ms,
+        ifindex: (socket.ifindex != 0).then_some(socket.ifindex),
+        ifname: socket.ifname.as_deref(),
+    };
+    put(&line, out);
+}
+
+#[derive(Serialize)]
+struct Counted {
+    sockets: u64,
+    states: BTreeMap<&'static str, u64>,
+    time_wait: u64,
+    time_wait_in_fin_wait2: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slab_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slab_object_bytes: Option<u64>,
+    netns: Vec<Place>,
+    tuples: Vec<Tuple>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    netns: u32,
+    time_wait: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp_max_tw_buckets: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Tuple {
+    netns: u32,
+    saddr: String,
+    daddr: String,
+    dport: u16,
+    ports_in_use: u32,
+    ports_in_time_wait: u32,
+    ports: u32,
+    ports_left: u32,
+    pressure: f64,
+}
+
+impl From<&Pool> for Tuple {
+    fn from(pool: &Pool) -> Self {
+        Self {
+            netns: pool.key.netns,
+            saddr: pool.key.saddr.to_string(),
+            daddr: pool.key.daddr.to_string(),
+            dport: pool.key.dport,
+            ports_in_use: pool.in_use(),
+            ports_in_time_wait: pool.time_wait,
+            ports: pool.ports,
+            ports_left: pool.left(),
+            pressure: pool.pressure(),
+        }
+    }
+}
+
+/// Appends `summary` and a newline to `out`.
+pub fn summary_line(summary: &Summary, out: &mut Vec<u8>) {
+    let place = |place: &super::Place| Place {
+        netns: place.netns,
+        time_wait: place.time_wait,
+        tcp_max_tw_buckets: place.max_tw_buckets,
+        ports: place.ports,
+    };
+    let counted = Counted {
+        sockets: summary.sockets(),
+        states: summary.states.iter().copied().collect(),
+        time_wait: summary.in_time_wait + summary.in_fin_wait2,
+        time_wait_in_fin_wait2: summary.in_fin_wait2,
+        slab_bytes: summary.slab.map(|slab| slab.bytes),
+        slab_object_bytes: summary.slab.map(|slab| slab.object_bytes),
+        netns: summary.places.iter().map(place).collect(),
+        tuples: summary.pools.iter().map(Into::into).collect(),
+    };
+    put(&counted, out);
+}
+
+fn put(value: &impl Serialize, out: &mut Vec<u8>) {
+    // A Vec takes everything, and every key is a string.
+    let _ = serde_json::to_writer(&mut *out, value);
+    out.push(b'\n');
+}

@@ -1,0 +1,147 @@
+//! Owns: looking into network namespaces, one or many, and what to say where that fails.
+//! Must not know: what is shown of it.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
+
+use super::{Socket, passes};
+use crate::filter::Filter;
+use crate::live::capacity;
+use crate::net::Error;
+use crate::net::netns::{Netns, survey};
+use crate::net::sockdiag::{self, DiagSocket, States};
+use crate::net::sysctls::Sysctls;
+use crate::tracker::Capacity;
+
+/// `TCP_LISTEN` (include/net/tcp_states.h).
+const LISTEN: u8 = 10;
+
+/// Which namespaces to look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The caller's own.
+    Own,
+    /// Every one that can be reached.
+    All,
+    /// These inodes.
+    These(Vec<u32>),
+}
+
+/// Something that the user should know of a listing. It goes to stderr.
+pub type Note = String;
+
+/// What one namespace showed, past the filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Inode of the namespace.
+    pub netns: u32,
+    /// The sockets, in the kernel's order.
+    pub sockets: Vec<DiagSocket>,
+    /// Ports that somebody listens on.
+    pub listeners: HashSet<u16>,
+    /// What the namespace allows; `None` where its settings cannot be read.
+    pub capacity: Option<Capacity>,
+    /// Names of the interfaces that sockets are bound to. Hostile until escaped.
+    pub interfaces: HashMap<u32, String>,
+}
+
+impl Seen {
+    /// The TIME_WAIT sockets among them, sorted.
+    pub fn time_wait(&self) -> Vec<Socket> {
+        let waiting = self.sockets.iter().filter(|socket| socket.is_time_wait());
+        let mut sockets: Vec<Socket> = waiting
+            .map(|socket| {
+                let is_served = self.listeners.contains(&socket.sport);
+                Socket::of(self.netns, socket, is_served, self.interfaces.get(&socket.ifindex).cloned())
+            })
+            .collect();
+        sockets.sort_unstable();
+        sockets
+    }
+}
+
+/// Looks into the chosen namespaces for sockets in `states`.
+///
+/// # Errors
+/// [`Error::Spec`] for an inode that no way leads to. Where namespaces were named, or there is but one: what went wrong
+/// with it. Where all are looked into, that is a note.
+pub fn look(choice: &Choice, states: States, filter: &Filter) -> Result<(Vec<Seen>, Vec<Note>), Error> {
+    let mut notes = Vec::new();
+    let mut all = Vec::new();
+    for netns in chosen(choice, &mut notes)? {
+        match look_into(&netns, states, filter, &mut notes) {
+            Ok(seen) => all.push(seen),
+            // It went away between the two looks, and its sockets with it.
+            Err(Error::Gone { .. }) if *choice == Choice::All => {}
+            Err(error) if *choice == Choice::All => notes.push(format!("netns {}: {error}", netns.inode)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((all, notes))
+}
+
+fn chosen(choice: &Choice, notes: &mut Vec<Note>) -> Result<Vec<Netns>, Error> {
+    if *choice == Choice::Own {
+        return Ok(vec![Netns::own()?]);
+    }
+    let found = survey();
+    let Choice::These(wanted) = choice else {
+        if found.hidden_processes != 0 {
+            notes.push(format!(
+                "processes whose namespace may not be looked up: {}; there may be more namespaces; remedy: run as root \
+                 (CAP_SYS_PTRACE)",
+                found.hidden_processes
+            ));
+        }
+        return Ok(found.namespaces);
+    };
+    let one = |inode: &u32| {
+        let netns = found.namespaces.iter().find(|netns| netns.inode == *inode);
+        netns.cloned().ok_or_else(|| Error::Spec {
+            value: inode.to_string(),
+            why: "no process and no mount leads to that namespace; `lsns -t net` lists those there are, and as root \
+                  there are more"
+                .to_owned(),
+        })
+    };
+    wanted.iter().map(one).collect()
+}
+
+fn look_into(netns: &Netns, states: States, filter: &Filter, notes: &mut Vec<Note>) -> Result<Seen, Error> {
+    let listing = sockdiag::tcp(netns, states.or(States::LISTEN))?;
+    if let Some(degraded) = listing.degraded {
+        notes.push(format!("netns {}: {degraded}", netns.inode));
+    }
+    let listening = listing.sockets.iter().filter(|socket| socket.state == LISTEN);
+    let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
+    let wanted = |socket: &DiagSocket| {
+        states.contains(socket.state)
+            && passes(filter, netns.inode, socket, listeners.contains(&socket.sport))
+    };
+    let sockets: Vec<DiagSocket> = listing.sockets.into_iter().filter(wanted).collect();
+    let capacity = match Sysctls::read(netns) {
+        Ok(sysctls) => Some(capacity(&sysctls)),
+        Err(error) => {
+            notes.push(format!("netns {}: {error}", netns.inode));
+            None
+        }
+    };
+    let bound: HashSet<u32> =
+        sockets.iter().map(|socket| socket.ifindex).filter(|index| *index != 0).collect();
+    let interfaces = if bound.is_empty() { HashMap::new() } else { netns.within(|| names(&bound))? };
+    Ok(Seen { netns: netns.inode, sockets, listeners, capacity, interfaces })
+}
+
+/// Names of interfaces in the calling thread's namespace.
+fn names(indexes: &HashSet<u32>) -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for index in indexes {
+        let mut buffer = [0_u8; libc::IF_NAMESIZE];
+        // SAFETY: the buffer has the IF_NAMESIZE bytes that if_indextoname(3) writes at most.
+        let name = unsafe { libc::if_indextoname(*index, buffer.as_mut_ptr().cast()) };
+        if let (false, Ok(name)) = (name.is_null(), CStr::from_bytes_until_nul(&buffer)) {
+            names.insert(*index, name.to_string_lossy().into_owned());
+        }
+    }
+    names
+}

@@ -1,0 +1,216 @@
+//! Listings of known sockets: what is shown, what is counted, what a filter leaves.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::*;
+use crate::net::netns::Netns;
+use crate::net::slabinfo::TimeWaitSlab;
+use crate::net::sockdiag::{States, TIMER_TIME_WAIT};
+use crate::tracker::Capacity;
+
+const ESTABLISHED: u8 = 1;
+const TIME_WAIT: u8 = 6;
+const LISTEN: u8 = 10;
+
+fn mapped(address: &str) -> [u8; 16] {
+    match address.parse().unwrap() {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => Ipv6Addr::octets(&address),
+    }
+}
+
+fn socket(state: u8, timer: u8, local: (&str, u16), remote: (&str, u16)) -> DiagSocket {
+    DiagSocket {
+        family: if local.0.contains(':') { 6 } else { 4 },
+        state,
+        timer,
+        saddr: mapped(local.0),
+        daddr: mapped(remote.0),
+        sport: local.1,
+        dport: remote.1,
+        ifindex: 0,
+        expires_ms: 59_700,
+        uid: 0,
+        inode: 0,
+        cookie: 4_097,
+    }
+}
+
+fn seen() -> Seen {
+    let (here, there) = ("10.0.0.1", "10.0.0.9");
+    let mut sockets = vec![
+        socket(TIME_WAIT, TIMER_TIME_WAIT, ("2001:db8::1", 40_001), ("2001:db8::9", 443)),
+        DiagSocket {
+            expires_ms: 1_250,
+            cookie: 0,
+            ..socket(5, TIMER_TIME_WAIT, (here, 40_013), (there, 80))
+        },
+        DiagSocket { ifindex: 3, ..socket(TIME_WAIT, TIMER_TIME_WAIT, (here, 40_011), (there, 80)) },
+        DiagSocket { ifindex: 4, ..socket(TIME_WAIT, TIMER_TIME_WAIT, (here, 39_999), (there, 80)) },
+        socket(TIME_WAIT, TIMER_TIME_WAIT, (here, 8080), ("10.0.0.7", 40_005)),
+        // Served from a port of the range.
+        socket(TIME_WAIT, TIMER_TIME_WAIT, (here, 40_040), ("10.0.0.7", 40_005)),
+        socket(5, 0, (here, 40_017), (there, 80)),
+        socket(ESTABLISHED, 0, (here, 40_019), (there, 80)),
+        socket(ESTABLISHED, 2, (here, 40_011), (there, 81)),
+        // The same ends on another interface hold no other port.
+        DiagSocket { ifindex: 9, ..socket(ESTABLISHED, 0, (here, 40_011), (there, 80)) },
+    ];
+    sockets.extend([8080, 40_040].map(|port| socket(LISTEN, 0, ("0.0.0.0", port), ("0.0.0.0", 0))));
+    Seen {
+        netns: 4_026_531_840,
+        sockets,
+        listeners: HashSet::from([8080, 40_040]),
+        capacity: Some(Capacity {
+            range: (40_000, 40_099),
+            reserved: Vec::new(),
+            ports: 100,
+            max_tw_buckets: 24,
+        }),
+        interfaces: HashMap::from([(3, "et\x1bh0".to_owned())]),
+    }
+}
+
+#[test]
+fn a_table_shows_time_wait_sockets_as_ss_writes_them() {
+    let mut out = String::new();
+    table(&seen().time_wait(), false, &mut out);
+    let want = "\
+SUBSTATE    LEFT LOCAL                   REMOTE            OWNER
+TIME_WAIT  59.7s 10.0.0.1:8080           10.0.0.7:40005    -
+TIME_WAIT  59.7s 10.0.0.1%if4:39999      10.0.0.9:80       -
+TIME_WAIT  59.7s 10.0.0.1%et\\x1bh0:40011 10.0.0.9:80       -
+FIN_WAIT2   1.2s 10.0.0.1:40013          10.0.0.9:80       -
+TIME_WAIT  59.7s 10.0.0.1:40040          10.0.0.7:40005    -
+TIME_WAIT  59.7s [2001:db8::1]:40001     [2001:db8::9]:443 -
+";
+    assert_eq!(out, want, "\n{out}");
+    let mut out = String::new();
+    table(&[], true, &mut out);
+    assert_eq!(out, "     NETNS SUBSTATE    LEFT LOCAL REMOTE OWNER\n");
+}
+
+#[test]
+fn json_has_the_keys_of_events() {
+    let lines: Vec<String> = seen()
+        .time_wait()
+        .iter()
+        .map(|socket| {
+            let mut out = Vec::new();
+            socket_line(socket, &mut out);
+            String::from_utf8(out).unwrap()
+        })
+        .collect();
+    assert_eq!(
+        lines[0],
+        "{\"netns\":4026531840,\"family\":\"ipv4\",\"saddr\":\"10.0.0.1\",\"sport\":8080,\"daddr\":\"10.0.0.7\",\"dport\":40005,\
+         \"role\":\"server\",\"substate\":\"TIME_WAIT\",\"cookie\":4097,\"expires_ms\":59700}\n"
+    );
+    let fin_wait2: serde_json::Value = serde_json::from_str(&lines[3]).unwrap();
+    assert_eq!(
+        fin_wait2,
+        serde_json::json!({
+            "netns": 4_026_531_840_u32, "family": "ipv4", "saddr": "10.0.0.1", "sport": 40_013, "daddr": "10.0.0.9",
+            "dport": 80, "role": "unknown", "substate": "FIN_WAIT2", "expires_ms": 1_250,
+        })
+    );
+    assert!(lines[2].contains(r#""ifindex":3,"ifname":"et\u001bh0""#), "{}", lines[2]);
+}
+
+#[test]
+fn a_summary_counts_states_memory_and_ports_left() {
+    let slab = TimeWaitSlab { active: 32, object_bytes: 256, bytes: 12_288 };
+    let summary = Summary::of(&[seen()], Some(slab));
+    let count = |name| summary.states.iter().find(|(state, _)| *state == name).unwrap().1;
+    assert_eq!((count("TIME_WAIT"), count("FIN_WAIT2"), count("ESTABLISHED"), count("LISTEN")), (5, 2, 3, 2));
+    assert_eq!((summary.sockets(), summary.in_time_wait, summary.in_fin_wait2), (12, 5, 1));
+    let mut out = String::new();
+    summary_text(&summary, &mut out);
+    let want = "\
+ESTABLISHED         3
+FIN_WAIT2           2
+TIME_WAIT           5
+LISTEN              2
+all                12
+
+TIME_WAIT sockets: 6, 1 of them in FIN_WAIT2; tcp_max_tw_buckets 24 (25%)
+memory: 12.0 KiB of slab on this machine, 256 B each
+
+IN USE TIME_WAIT OTHERS   LEFT USED TUPLE
+     4         2      2     96   4% 10.0.0.1 > 10.0.0.9:80
+     1         0      1     99   1% 10.0.0.1 > 10.0.0.9:81
+     1         1      0     99   1% [2001:db8::1] > [2001:db8::9]:443
+";
+    assert_eq!(out, want, "\n{out}");
+    let mut out = Vec::new();
+    summary_line(&summary, &mut out);
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(
+        json["tuples"][0],
+        serde_json::json!({
+            "netns": 4_026_531_840_u32, "saddr": "10.0.0.1", "daddr": "10.0.0.9", "dport": 80, "ports_in_use": 4,
+            "ports_in_time_wait": 2, "ports": 100, "ports_left": 96, "pressure": 0.04,
+        })
+    );
+    assert_eq!(
+        (&json["states"]["FIN_WAIT2"], &json["time_wait"], &json["states"]["SYN_SENT"]),
+        (&2.into(), &6.into(), &0.into())
+    );
+}
+
+#[test]
+fn several_namespaces_are_told_apart() {
+    let other = Seen { netns: 4_026_532_999, capacity: None, ..seen() };
+    let quiet = Seen { netns: 4_026_532_111, sockets: Vec::new(), ..seen() };
+    let summary = Summary::of(&[quiet, other, seen()], None);
+    let mut out = String::new();
+    summary_text(&summary, &mut out);
+    assert!(out.contains("memory: not known"), "{out}");
+    let want = "
+     NETNS TIME_WAIT MAX_BUCKETS  USED
+4026531840         6          24   25%
+4026532999         6           -     -
+4026532111         0          24    0%
+";
+    assert!(out.contains(want), "{out}");
+    assert!(out.contains("4026531840      4         2      2     96   4% 10.0.0.1 > 10.0.0.9:80\n"), "{out}");
+}
+
+#[test]
+fn filters_leave_what_they_say() {
+    let all = seen();
+    let left = |filter: Filter| {
+        let served = |socket: &DiagSocket| all.listeners.contains(&socket.sport);
+        all.sockets.iter().filter(|s| s.is_time_wait() && passes(&filter, all.netns, s, served(s))).count()
+    };
+    let none = Filter::default;
+    assert_eq!(left(none()), 6);
+    assert_eq!(left(Filter { family: Some(6), ..none() }), 1);
+    assert_eq!(left(Filter { sports: vec![8080], ..none() }), 1);
+    assert_eq!(left(Filter { dports: vec![80, 443], ..none() }), 4);
+    assert_eq!(left(Filter { ports: vec![40_005, 40_040], ..none() }), 2);
+    assert_eq!(left(Filter { peers: vec!["10.0.0.8/30".parse().unwrap()], ..none() }), 3);
+    assert_eq!(left(Filter { roles: vec![Role::Server], ..none() }), 2);
+    assert_eq!(left(Filter { netns: vec![1], ..none() }), 0);
+}
+
+#[test]
+fn own_namespace_is_looked_into_without_privilege() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let own = Netns::own().unwrap().inode;
+    for choice in [Choice::Own, Choice::These(vec![own])] {
+        let (seen, _) = look(&choice, States::ALL, &Filter::default()).unwrap();
+        assert_eq!((seen.len(), seen[0].netns, seen[0].listeners.contains(&port)), (1, own, true));
+        assert!(seen[0].capacity.is_some());
+    }
+    let (seen, _) = look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default()).unwrap();
+    assert!(
+        seen[0].sockets.iter().all(|socket| socket.state != LISTEN),
+        "listeners are looked at, not listed"
+    );
+    let refused =
+        look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default()).unwrap_err().to_string();
+    assert!(refused.contains("4194305") && refused.contains("lsns"), "{refused}");
+}

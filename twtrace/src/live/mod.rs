@@ -1,0 +1,34 @@
+//! Owns: the live view of the world without a screen: what it is made of, as a table and as JSON, and what must be asked of the
+//! kernel for it.
+//! Must not know: where events come from, the terminal.
+
+mod json;
+mod plain;
+mod ports;
+mod upkeep;
+mod words;
+
+pub use json::json_line;
+pub use plain::{Layout, plain};
+pub use ports::others_in_use;
+pub use upkeep::{Upkeep, capacity};
+pub use words::{bytes, percent, rate, span, target, tuple};
+
+#[cfg(test)]
+mod tests;
+
+use crate::clock::Clock;
+use crate::tracker::Snapshot;
+
+/// Everything that one picture shows.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The world.
+    pub snapshot: Snapshot,
+    /// The word for what tells the events.
+    pub backend: &'static str,
+    /// Memory of all TIME_WAIT sockets in the kernel, in bytes; `None` where it may not be read.
+    pub slab_bytes: Option<u64>,
+    /// What ties the snapshot's time to the calendar.
+    pub clock: Clock,
+}

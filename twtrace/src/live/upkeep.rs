@@ -1,0 +1,202 @@
+//! Owns: what the tracker cannot know by itself: how many ports each network namespace has, which are held by other sockets,
+//! which processes are gone, and how much memory the kernel holds.
+//! Must not know: what is shown of it.
+//!
+//! Namespaces are asked on a thread of their own: with many of them, or many sockets, that takes longer than events may wait.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use super::ports::others_in_use;
+use crate::net::netns::{Netns, discover};
+use crate::net::sockdiag::{self, States};
+use crate::net::{slabinfo, sysctls::Sysctls};
+use crate::tracker::{Capacity, ProcessKey, Tracker, TupleKey};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often namespaces are asked, at most.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// The share of its time that the asking thread may work.
+const IDLE_FACTOR: u32 = 50;
+/// Inode of the initial pid namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel side tells pids of that one.
+const INITIAL_PID_NS: &str = "pid:[4026531836]";
+
+/// What a namespace said.
+struct Answer {
+    netns: u32,
+    capacity: Capacity,
+    others: HashMap<TupleKey, u32>,
+}
+
+/// What all that were asked said.
+struct Round {
+    answers: Vec<Answer>,
+    slab_bytes: Option<u64>,
+    took: Duration,
+}
+
+/// Keeps a tracker informed.
+#[derive(Debug)]
+pub struct Upkeep {
+    questions: Sender<Vec<u32>>,
+    rounds: Receiver<Round>,
+    /// Namespaces that are being asked, or were asked last.
+    asked: Vec<u32>,
+    is_asking: bool,
+    ask_at_ns: u64,
+    /// When namespaces that were never asked may be.
+    ask_new_at_ns: u64,
+    look_at_ns: u64,
+    /// Pids can be looked up here.
+    sees_processes: bool,
+    slab_bytes: Option<u64>,
+}
+
+/// What a namespace allows, for the tracker.
+pub fn capacity(sysctls: &Sysctls) -> Capacity {
+    Capacity {
+        range: sysctls.ip_local_port_range,
+        reserved: sysctls.ip_local_reserved_ports.clone(),
+        ports: sysctls.capacity(),
+        max_tw_buckets: sysctls.tcp_max_tw_buckets,
+    }
+}
+
+impl Upkeep {
+    /// Starts the asking thread, which ends with the value returned.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start() -> std::io::Result<Self> {
+        let (questions, asked) = channel::<Vec<u32>>();
+        let (reply, rounds) = channel();
+        std::thread::Builder::new().name("upkeep".into()).spawn(move || {
+            for namespaces in asked {
+                if reply.send(ask(&namespaces)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let own = std::fs::read_link("/proc/self/ns/pid");
+        let sees_processes = own.is_ok_and(|link| link.as_os_str() == INITIAL_PID_NS);
+        Ok(Self {
+            questions,
+            rounds,
+            asked: Vec::new(),
+            is_asking: false,
+            ask_at_ns: 0,
+            ask_new_at_ns: 0,
+            look_at_ns: 0,
+            sees_processes,
+            slab_bytes: None,
+        })
+    }
+
+    /// Memory of all TIME_WAIT sockets in the kernel, in bytes, when last looked; `None` where it may not be read.
+    pub fn slab_bytes(&self) -> Option<u64> {
+        self.slab_bytes
+    }
+
+    /// Does what is due at `now_ns` of CLOCK_MONOTONIC. Cheap when nothing is: meant to be called often.
+    pub fn run(&mut self, world: &mut Tracker, now_ns: u64) {
+        self.take_answers(world, now_ns);
+        if now_ns < self.look_at_ns {
+            return;
+        }
+        self.look_at_ns = now_ns + SECOND_NS;
+        if self.sees_processes {
+            for key in gone(world.present().collect(), exists) {
+                world.mark_gone(&key);
+            }
+        }
+        let new = |(netns, known): (u32, Option<&Capacity>)| known.is_none() && !self.asked.contains(&netns);
+        let is_due = now_ns >= self.ask_at_ns || now_ns >= self.ask_new_at_ns && world.capacities().any(new);
+        if is_due && !self.is_asking {
+            self.asked = world.capacities().map(|(netns, _)| netns).collect();
+            self.is_asking = self.questions.send(self.asked.clone()).is_ok();
+        }
+    }
+
+    fn take_answers(&mut self, world: &mut Tracker, now_ns: u64) {
+        match self.rounds.try_recv() {
+            Ok(Round { answers, slab_bytes, took }) => {
+                for Answer { netns, capacity, others } in answers {
+                    world.set_capacity(netns, capacity);
+                    world.set_other_ports(netns, others);
+                }
+                let pause = took * IDLE_FACTOR;
+                let after = |pause: Duration| {
+                    now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))
+                };
+                (self.ask_at_ns, self.ask_new_at_ns) = (after(pause.max(ASK_EVERY)), after(pause));
+                self.slab_bytes = slab_bytes;
+                self.is_asking = false;
+            }
+            // Without the thread there are no answers; the view says of what it does not know.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+}
+
+fn ask(wanted: &[u32]) -> Round {
+    let began = Instant::now();
+    let namespaces = discover();
+    let asked = namespaces.iter().filter(|netns| wanted.contains(&netns.inode));
+    // One that cannot be entered, or is gone, has no capacity that anybody knows.
+    let answers = asked.filter_map(|netns| answer(netns).ok()).collect();
+    let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
+    Round { answers, slab_bytes, took: began.elapsed() }
+}
+
+fn answer(netns: &Netns) -> Result<Answer, crate::net::Error> {
+    let capacity = capacity(&Sysctls::read(netns)?);
+    let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
+    let others = others_in_use(netns.inode, &sockets, &capacity);
+    Ok(Answer { netns: netns.inode, capacity, others })
+}
+
+/// Which of `present` are gone. Of two with the same pid, the one that started later is who has the pid now.
+fn gone(mut present: Vec<ProcessKey>, exists: impl Fn(u32) -> bool) -> Vec<ProcessKey> {
+    present.sort_unstable();
+    let is_last = |at: usize| present.get(at + 1).is_none_or(|next| next.pid != present[at].pid);
+    (0..present.len()).filter(|&at| !is_last(at) || !exists(present[at].pid)).map(|at| present[at]).collect()
+}
+
+fn exists(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_that_is_used_again_leaves_its_first_owner_gone() {
+        let key = |pid, start_ns| ProcessKey { pid, start_ns };
+        let present = vec![key(7, 30), key(5, 1), key(7, 10), key(9, 2)];
+        assert_eq!(gone(present, |pid| pid != 9), [key(7, 10), key(9, 2)]);
+    }
+
+    #[test]
+    fn this_process_exists() {
+        assert!(exists(std::process::id()));
+        assert!(!exists(u32::MAX));
+    }
+
+    #[test]
+    fn own_namespace_answers_for_itself_and_only_for_what_was_asked() {
+        let own = Netns::own().unwrap();
+        let round = ask(&[own.inode]);
+        let netns: Vec<u32> = round.answers.iter().map(|answer| answer.netns).collect();
+        assert_eq!(netns, [own.inode]);
+        let sysctls = Sysctls::read(&own).unwrap();
+        assert_eq!(round.answers[0].capacity, capacity(&sysctls));
+        assert!(ask(&[1]).answers.is_empty());
+    }
+}

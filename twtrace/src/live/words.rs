@@ -1,0 +1,160 @@
+//! Owns: figures as short words.
+//! Must not know: in which table they stand.
+
+use std::net::IpAddr;
+
+use crate::tracker::{Target, TupleKey};
+
+/// `<1s`, `3s`, `12m30s`, `3h05m`, `2d04h`.
+pub fn span(seconds: f64) -> String {
+    if seconds > 0.0 && seconds < 1.0 {
+        return "<1s".to_owned();
+    }
+    // A float that is too large becomes the largest number there is.
+    let all = seconds.max(0.0) as u64;
+    let (days, hours, minutes, seconds) = (all / 86_400, all / 3600 % 24, all / 60 % 60, all % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{seconds:02}s"),
+        (0, ..) => format!("{hours}h{minutes:02}m"),
+        (1..=99, ..) => format!("{days}d{hours:02}h"),
+        _ => ">99d".to_owned(),
+    }
+}
+
+/// Five characters at most: `0`, `0.1`, `47.3`, `470`, `20000`, `131k`.
+pub fn rate(a_second: f64) -> String {
+    match a_second {
+        0.0 => "0".to_owned(),
+        small if small < 0.05 => "<0.1".to_owned(),
+        medium if medium < 99.95 => format!("{medium:.1}"),
+        large if large < 99_999.5 => format!("{large:.0}"),
+        huge => format!("{:.0}k", huge / 1000.0),
+    }
+}
+
+/// Of a share between 0 and 1, and above; never 100 % where something is left, and never 0 % where there is something.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "0%".to_owned(),
+        some if some < 1.0 => "<1%".to_owned(),
+        some if some < 100.0 => format!("{some:.0}%").replace("100%", "99%"),
+        some => format!("{:.0}%", some.min(999.0)),
+    }
+}
+
+/// `512 B`, `7.1 MiB`.
+pub fn bytes(count: u64) -> String {
+    let mut size = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if size < 1024.0 {
+            return if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} TiB")
+}
+
+/// `10.0.0.9:5432` or `[2001:db8::1]:443`, the middle of the address left out where it is wider than `width`.
+fn end(address: IpAddr, port: u16, width: usize) -> String {
+    let IpAddr::V6(address) = address else { return format!("{address}:{port}") };
+    let (address, port) = (address.to_string(), port.to_string());
+    // Brackets and colon.
+    let room = width.saturating_sub(port.len() + 3).max(5);
+    if address.len() <= room {
+        return format!("[{address}]:{port}");
+    }
+    let half = (room - 1) / 2;
+    format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// What a process deals with: `10.0.0.9:5432`, `serves :80`.
+pub fn target(target: &Target, width: usize) -> String {
+    match target {
+        Target::Tuple(tuple) => end(tuple.daddr, tuple.dport, width),
+        Target::Port(port) => format!("serves :{}", port.sport),
+    }
+}
+
+/// `10.0.0.1 > 10.0.0.9:5432`
+pub fn tuple(key: &TupleKey, width: usize) -> String {
+    let local = match key.saddr {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let remote = end(key.daddr, key.dport, usize::MAX);
+    if local.len() + remote.len() + 3 <= width {
+        return format!("{local} > {remote}");
+    }
+    // The remote end says more than the local one.
+    end(key.daddr, key.dport, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        let cases = [
+            (0.0, "0s"),
+            (0.9, "<1s"),
+            (59.0, "59s"),
+            (61.0, "1m01s"),
+            (3_600.0, "1h00m"),
+            (100_800.0, "1d04h"),
+            (1e9, ">99d"),
+            (f64::INFINITY, ">99d"),
+            (-1.0, "0s"),
+        ];
+        for (seconds, want) in cases {
+            assert_eq!(span(seconds), want);
+        }
+    }
+
+    #[test]
+    fn rates_and_shares_never_round_to_nothing_or_to_all() {
+        for (value, want) in [
+            (0.0, "0"),
+            (0.01, "<0.1"),
+            (0.05, "0.1"),
+            (99.94, "99.9"),
+            (99.96, "100"),
+            (20_011.0, "20011"),
+            (131_072.0, "131k"),
+        ] {
+            assert_eq!(rate(value), want);
+        }
+        for (share, want) in
+            [(0.0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.9999, "99%"), (1.0, "100%"), (1.25, "125%")]
+        {
+            assert_eq!(percent(share), want);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (count, want) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (7_444_890, "7.1 MiB"), (1 << 50, "1024.0 TiB")]
+        {
+            assert_eq!(bytes(count), want);
+        }
+    }
+
+    #[test]
+    fn ends_fit() {
+        let tuple_of = |saddr: &str, daddr: &str| TupleKey {
+            netns: 1,
+            saddr: saddr.parse().unwrap(),
+            daddr: daddr.parse().unwrap(),
+            dport: 65_535,
+        };
+        let four = tuple_of("10.0.0.1", "255.255.255.255");
+        assert_eq!(target(&Target::Tuple(four), 21), "255.255.255.255:65535");
+        assert_eq!(tuple(&four, 40), "10.0.0.1 > 255.255.255.255:65535");
+        let six = tuple_of("2001:db8::1", "2001:db8:1111:2222:3333:4444:5555:6666");
+        let cut = target(&Target::Tuple(six), 21);
+        assert_eq!((cut.as_str(), cut.chars().count()), ("[2001:d…5:6666]:65535", 21));
+        assert_eq!(tuple(&six, 30), "[2001:db8:1…:5555:6666]:65535");
+    }
+}

@@ -1,0 +1,200 @@
+//! Owns: what happened in each of the last seconds.
+//! Must not know: what second it is: that is handed in.
+//!
+//! Rows are many and most of them quiet: a quiet row takes 4 bytes for each second in which something happened, and only a
+//! row with hundreds of events in a second takes room for all seconds.
+
+/// Full seconds that are remembered.
+pub const HISTORY_S: usize = 120;
+/// Those and the one that is not over.
+const KEPT: usize = HISTORY_S + 1;
+/// Room for quiet seconds grows in small steps.
+const STEP: usize = 8;
+
+/// What is counted a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// TIME_WAIT sockets made.
+    Created,
+    /// TIME_WAIT sockets gone.
+    Ended,
+    /// Overflows, and failures of connect() and bind().
+    Failed,
+}
+
+/// A second in which no count passed 255.
+#[derive(Clone, Copy, Debug)]
+struct Quiet {
+    /// Its number modulo 256, which tells the seconds that are kept apart.
+    at: u8,
+    counts: [u8; 3],
+}
+
+#[derive(Clone, Debug)]
+enum Seconds {
+    /// In order; none where nothing happened.
+    Quiet(Vec<Quiet>),
+    /// Second `n` at `n % KEPT`.
+    Busy(Box<[[u32; 3]; KEPT]>),
+}
+
+/// The last [`HISTORY_S`] seconds and the one that is not over.
+#[derive(Clone, Debug)]
+pub struct History {
+    seconds: Seconds,
+    /// The last second in which something happened.
+    last: u32,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { seconds: Seconds::Quiet(Vec::new()), last: 0 }
+    }
+}
+
+/// Events a second, over windows of full seconds: the one that is not over yet is not in them. While tracing is younger
+/// than a window, over the seconds there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Over the last full second.
+    pub s1: f64,
+    /// Over 10 s.
+    pub s10: f64,
+    /// Over 60 s.
+    pub s60: f64,
+}
+
+impl History {
+    /// Counts one event in second `at`, which may lie a little before the last one seen.
+    pub(super) fn add(&mut self, at: u32, flow: Flow) {
+        if at > self.last {
+            self.turn_to(at);
+        } else if (self.last - at) as usize >= KEPT {
+            return;
+        }
+        let last = self.last;
+        let counts = match &mut self.seconds {
+            Seconds::Busy(ring) => {
+                ring[at as usize % KEPT][flow as usize] += 1;
+                return;
+            }
+            Seconds::Quiet(quiet) => {
+                let age = |second: &Quiet| (last as u8).wrapping_sub(second.at);
+                let place = quiet.iter().rposition(|second| u32::from(age(second)) >= last - at);
+                match place {
+                    Some(place) if quiet[place].at == at as u8 => &mut quiet[place].counts,
+                    before => {
+                        if quiet.len() == quiet.capacity() {
+                            quiet.reserve_exact(STEP);
+                        }
+                        let place = before.map_or(0, |place| place + 1);
+                        quiet.insert(place, Quiet { at: at as u8, counts: [0; 3] });
+                        &mut quiet[place].counts
+                    }
+                }
+            }
+        };
+        match counts[flow as usize].checked_add(1) {
+            Some(more) => counts[flow as usize] = more,
+            None => {
+                self.grow();
+                self.add(at, flow);
+            }
+        }
+    }
+
+    /// Makes `at` the last second: what is too old for it goes.
+    fn turn_to(&mut self, at: u32) {
+        let (last, passed) = (self.last, (at - self.last) as usize);
+        self.last = at;
+        match &mut self.seconds {
+            Seconds::Busy(ring) => {
+                for second in 1..=passed.min(KEPT) {
+                    ring[(last as usize + second) % KEPT] = [0; 3];
+                }
+            }
+            Seconds::Quiet(quiet) if passed >= KEPT => quiet.clear(),
+            Seconds::Quiet(quiet) => {
+                let old = |second: &Quiet| usize::from((last as u8).wrapping_sub(second.at)) + passed >= KEPT;
+                let gone = quiet.iter().take_while(|second| old(second)).count();
+                quiet.drain(..gone);
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let mut ring = Box::new([[0; 3]; KEPT]);
+        self.each(|at, counts| ring[at as usize % KEPT] = counts);
+        self.seconds = Seconds::Busy(ring);
+    }
+
+    /// Gives memory back when all of it is older than what is remembered.
+    pub(super) fn rest(&mut self, now: u32) {
+        if now.saturating_sub(self.last) as usize >= KEPT {
+            self.seconds = Seconds::Quiet(Vec::new());
+        }
+    }
+
+    /// Every second in which something happened, and perhaps some in which nothing did.
+    fn each(&self, mut work: impl FnMut(u32, [u32; 3])) {
+        match &self.seconds {
+            Seconds::Quiet(quiet) => {
+                for Quiet { at, counts } in quiet {
+                    work(self.last - u32::from((self.last as u8).wrapping_sub(*at)), counts.map(u32::from));
+                }
+            }
+            Seconds::Busy(ring) => {
+                for at in self.last.saturating_sub(KEPT as u32 - 1)..=self.last {
+                    work(at, ring[at as usize % KEPT]);
+                }
+            }
+        }
+    }
+
+    /// Events in seconds `from` to `to`, `to` excluded.
+    fn sums<const N: usize>(&self, flow: Flow, windows: [(u32, u32); N]) -> [u64; N] {
+        let mut sums = [0; N];
+        self.each(|at, counts| {
+            for (sum, (from, to)) in sums.iter_mut().zip(windows) {
+                if (from..to).contains(&at) {
+                    *sum += u64::from(counts[flow as usize]);
+                }
+            }
+        });
+        sums
+    }
+
+    fn over<const N: usize>(&self, flow: Flow, now: u32, windows: [u32; N]) -> [f64; N] {
+        // In the first second there is nothing but itself.
+        let windows = windows.map(|window| if now == 0 { (0, 1) } else { (now - window.min(now), now) });
+        let sums = self.sums(flow, windows);
+        std::array::from_fn(|at| sums[at] as f64 / f64::from(windows[at].1 - windows[at].0))
+    }
+
+    /// Events a second over the last `window` full seconds before second `now`; `window` is 1 to [`HISTORY_S`].
+    pub fn rate(&self, flow: Flow, now: u32, window: u32) -> f64 {
+        self.over(flow, now, [window])[0]
+    }
+
+    /// All three windows.
+    pub fn rates(&self, flow: Flow, now: u32) -> Rates {
+        let [s1, s10, s60] = self.over(flow, now, [1, 10, 60]);
+        Rates { s1, s10, s60 }
+    }
+
+    /// The last [`HISTORY_S`] full seconds before second `now`, oldest first.
+    pub fn series(&self, flow: Flow, now: u32) -> Vec<u32> {
+        let mut series = vec![0; HISTORY_S];
+        self.each(|at, counts| {
+            if at < now
+                && let Some(back) = HISTORY_S.checked_sub((now - at) as usize)
+            {
+                series[back] = counts[flow as usize];
+            }
+        });
+        series
+    }
+}
+
+#[cfg(test)]
+mod tests;

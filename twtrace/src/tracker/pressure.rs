@@ -1,0 +1,150 @@
+//! Owns: how close a pool of ports is to running out.
+//! Must not know: where the numbers come from.
+
+/// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
+const TIME_WAIT_S: f64 = 60.0;
+/// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
+/// 6.14, `tcp_tw_reuse_delay`, with this as its default).
+const REUSABLE_AFTER_S: f64 = 1.0;
+
+/// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// `ip_local_port_range`, both ends included.
+    pub range: (u16, u16),
+    /// `ip_local_reserved_ports`: ranges, both ends included, sorted and apart.
+    pub reserved: Vec<(u16, u16)>,
+    /// Ports in `range` less those in `reserved`.
+    pub ports: u32,
+    /// `tcp_max_tw_buckets`.
+    pub max_tw_buckets: u32,
+}
+
+impl Capacity {
+    /// Whether connect() may choose this port by itself.
+    pub fn has(&self, port: u16) -> bool {
+        let (low, high) = self.range;
+        (low..=high).contains(&port) && !self.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port))
+    }
+}
+
+/// Ephemeral ports in use on a tuple ÷ ports that the netns allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pressure {
+    /// Ports in use, by TIME_WAIT sockets and, where that was handed in, by others.
+    pub in_use: u32,
+    /// Ports that the netns allows.
+    pub ports: u32,
+    /// Seconds until none is left, at the present rates; 0 when none is left. `None`: it does not come to that.
+    pub full_in_s: Option<f64>,
+}
+
+impl Pressure {
+    pub(super) fn new(pool: &Pool) -> Self {
+        Self { in_use: pool.time_wait + pool.others, ports: pool.ports, full_in_s: pool.full_in_s() }
+    }
+
+    /// Between 0 and 1, and above 1 where more is in use than is allowed now.
+    pub fn fraction(&self) -> f64 {
+        if self.ports == 0 { 1.0 } else { f64::from(self.in_use) / f64::from(self.ports) }
+    }
+
+    /// Ports left.
+    pub fn left(&self) -> u32 {
+        self.ports.saturating_sub(self.in_use)
+    }
+}
+
+/// What is known of a pool of ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pool {
+    /// Ports in use by TIME_WAIT sockets.
+    pub(super) time_wait: u32,
+    /// Ports in use by sockets in other states.
+    pub(super) others: u32,
+    /// Ports that the netns allows.
+    pub(super) ports: u32,
+    /// TIME_WAIT sockets made a second.
+    pub(super) created: f64,
+    /// TIME_WAIT sockets gone a second.
+    pub(super) ended: f64,
+    /// connect() took ports of TIME_WAIT sockets lately.
+    pub(super) is_reused: bool,
+}
+
+impl Pool {
+    /// A port is free again after a minute, or after a second where it is reused. So a steady rate never holds more than so many
+    /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
+    fn full_in_s(&self) -> Option<f64> {
+        let held_s = if self.is_reused { REUSABLE_AFTER_S } else { TIME_WAIT_S };
+        let levels_off = self.created * held_s + f64::from(self.others) < f64::from(self.ports);
+        if levels_off && self.is_reused {
+            return None;
+        }
+        let free = f64::from(self.ports.saturating_sub(self.time_wait + self.others));
+        if free == 0.0 {
+            return Some(0.0);
+        }
+        let net = self.created - self.ended;
+        (net > 0.0 && !levels_off).then(|| free / net)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_to_full_is_what_is_free_over_the_net_rate() {
+        let pool = |time_wait, others, created, ended| Pool {
+            time_wait,
+            others,
+            ports: 1000,
+            created,
+            ended,
+            is_reused: false,
+        };
+        for (pool, want) in [
+            (pool(400, 0, 20.0, 0.0), Some(30.0)),
+            (pool(400, 0, 20.0, 5.0), Some(40.0)),
+            (pool(400, 0, 20.0, 20.0), None),
+            (pool(400, 0, 20.0, 30.0), None),
+            // 16 a second make 960 in a minute and no more.
+            (pool(400, 0, 16.0, 0.0), None),
+            (pool(300, 100, 16.0, 0.0), Some(37.5)),
+            (pool(1000, 0, 0.0, 0.0), Some(0.0)),
+            (pool(900, 200, 0.0, 50.0), Some(0.0)),
+            // Where ports are reused after a second, it takes over 1000 a second.
+            (Pool { is_reused: true, ..pool(400, 0, 500.0, 100.0) }, None),
+            (Pool { is_reused: true, ..pool(1000, 0, 500.0, 500.0) }, None),
+            (Pool { is_reused: true, ..pool(400, 0, 1100.0, 100.0) }, Some(0.6)),
+            (Pool { is_reused: true, ..pool(0, 1000, 0.0, 0.0) }, Some(0.0)),
+        ] {
+            assert_eq!(Pressure::new(&pool).full_in_s, want, "{pool:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_without_ports_is_full() {
+        let pool = Pool { time_wait: 0, others: 0, ports: 0, created: 0.0, ended: 0.0, is_reused: false };
+        let none = Pressure::new(&pool);
+        assert_eq!((none.fraction(), none.left(), none.full_in_s), (1.0, 0, Some(0.0)));
+    }
+
+    #[test]
+    fn only_ports_that_connect_may_choose_count() {
+        let capacity =
+            Capacity { range: (32_768, 60_999), reserved: vec![(40_009, 40_013)], ..Capacity::default() };
+        for (port, want) in [
+            (32_767, false),
+            (32_768, true),
+            (40_008, true),
+            (40_009, false),
+            (40_013, false),
+            (60_999, true),
+            (61_000, false),
+        ] {
+            assert_eq!(capacity.has(port), want, "{port}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Owns: the world at one moment as plain rows, which the table, the JSON and the screen all show.
+//! Must not know: how they are shown, in which order the user wants them.
+
+mod build;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::history::Rates;
+use super::keys::{PortKey, ProcessKey, Target, TupleKey};
+use super::pattern::Pattern;
+use super::pressure::{Capacity, Pressure};
+use super::sketch::Percentiles;
+use super::{Counts, Stats};
+use crate::event::Comm;
+use crate::identity::{Container, Identity};
+
+/// What every row has. Rates are events a second.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// What came and went.
+    pub counts: Counts,
+    /// TIME_WAIT sockets that live.
+    pub live: u64,
+    /// The most that lived at one time.
+    pub peak_live: u64,
+    /// Created where this end connected.
+    pub client: u64,
+    /// Created where this end was connected to.
+    pub server: u64,
+    /// Created as orphans that wait for their peer's FIN.
+    pub fin_wait2: u64,
+    /// Of those, how many waited in vain.
+    pub fin_wait2_expired: u64,
+    /// TIME_WAIT sockets made.
+    pub created_rate: Rates,
+    /// TIME_WAIT sockets gone.
+    pub ended_rate: Rates,
+    /// Overflows, and failures of connect() and bind().
+    pub failed_rate: Rates,
+    /// How long connections lived, in microseconds.
+    pub age_us: Option<Percentiles>,
+    /// Payload sent a connection, in bytes.
+    pub sent: Option<Percentiles>,
+    /// Payload received a connection, in bytes.
+    pub received: Option<Percentiles>,
+    /// CLOCK_MONOTONIC at the first event in nanoseconds, 0 before it.
+    pub first_ns: u64,
+    /// CLOCK_MONOTONIC at the last event in nanoseconds, 0 before it.
+    pub last_ns: u64,
+}
+
+impl Figures {
+    /// Overflows, and failures of connect() and bind().
+    pub fn failed(&self) -> u64 {
+        self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
+    }
+}
+
+/// A process and one thing it deals with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkRow {
+    /// The process.
+    pub process: ProcessKey,
+    /// What it connects to, or serves.
+    pub target: Target,
+    /// TIME_WAIT sockets that live.
+    pub live: u64,
+    /// TIME_WAIT sockets made.
+    pub created: u64,
+    /// Overflows, and failures of connect() and bind().
+    pub failed: u64,
+    /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    pub starved: u64,
+    /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
+    /// not known.
+    pub pressure: Option<Pressure>,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessRow {
+    /// Its name for good; [`ProcessKey::UNKNOWN`] for sockets whose owner is not known.
+    pub key: ProcessKey,
+    /// Its name when last seen. Hostile until escaped.
+    pub name: Comm,
+    /// Real uid when last seen.
+    pub uid: u32,
+    /// What user space found out about it.
+    pub identity: Option<Arc<Identity>>,
+    /// It does not exist any more.
+    pub gone: bool,
+    /// Its figures.
+    pub figures: Figures,
+    /// What it mainly deals with: that with most live sockets.
+    pub main: Option<LinkRow>,
+    /// How many things it deals with.
+    pub targets: usize,
+    /// The fullest pool of ports it draws from.
+    pub pressure: Option<Pressure>,
+    /// What that usually means.
+    pub pattern: Pattern,
+}
+
+/// A pool of ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TupleRow {
+    /// Its name.
+    pub key: TupleKey,
+    /// Its figures.
+    pub figures: Figures,
+    /// How full it is; `None` where the netns' ports are not known.
+    pub pressure: Option<Pressure>,
+    /// The process that holds most of it.
+    pub main: Option<ProcessKey>,
+    /// That process's name.
+    pub main_name: Comm,
+}
+
+/// A remote address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerRow {
+    /// The address.
+    pub key: IpAddr,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// A served port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortRow {
+    /// Its name.
+    pub key: PortKey,
+    /// Its figures.
+    pub figures: Figures,
+    /// The process that serves it.
+    pub main: Option<ProcessKey>,
+    /// That process's name.
+    pub main_name: Comm,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerRow {
+    /// Its name; `None` is the host.
+    pub key: Option<Container>,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetnsRow {
+    /// Its inode.
+    pub key: u32,
+    /// Its figures.
+    pub figures: Figures,
+    /// What it allows, where that is known.
+    pub capacity: Option<Capacity>,
+}
+
+/// The network namespace that is closest to its `tcp_max_tw_buckets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fullest {
+    /// Its inode.
+    pub netns: u32,
+    /// TIME_WAIT sockets that live in it.
+    pub live: u64,
+    /// Its `tcp_max_tw_buckets`.
+    pub max_tw_buckets: u32,
+}
+
+/// What the tracker's bounds made it drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Rows without live sockets that had to make room for others.
+    pub rows: u64,
+    /// Events that are missing in a row because there was no room for it. The head has them all.
+    pub events: u64,
+    /// Live sockets that there was no room for.
+    pub sockets: u64,
+}
+
+/// The world at one moment. Rows come with most live sockets first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub now_ns: u64,
+    /// CLOCK_MONOTONIC when tracing began, in nanoseconds.
+    pub began_ns: u64,
+    /// All together.
+    pub total: Figures,
+    /// Created in each of the last 120 full seconds, oldest first.
+    pub created_history: Vec<u32>,
+    /// Ended in each of the last 120 full seconds, oldest first.
+    pub ended_history: Vec<u32>,
+    /// The network namespace closest to its limit of sockets, where limits are known.
+    pub fullest: Option<Fullest>,
+    /// The fullest pool of ports.
+    pub hottest: Option<TupleRow>,
+    /// What had to be dropped.
+    pub dropped: Dropped,
+    /// By process.
+    pub processes: Vec<ProcessRow>,
+    /// By pool of ports.
+    pub tuples: Vec<TupleRow>,
+    /// By remote address.
+    pub peers: Vec<PeerRow>,
+    /// By served port.
+    pub ports: Vec<PortRow>,
+    /// By container.
+    pub containers: Vec<ContainerRow>,
+    /// By network namespace.
+    pub netns: Vec<NetnsRow>,
+}
+
+/// Everything about one row.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    /// Counts, histograms and history.
+    pub stats: Stats,
+    /// Created in each of the last 120 full seconds, oldest first.
+    pub created_history: Vec<u32>,
+    /// Ended in each of the last 120 full seconds, oldest first.
+    pub ended_history: Vec<u32>,
+    /// Which processes deal with what in it, those with most live sockets first.
+    pub links: Vec<LinkRow>,
+    /// Remote addresses of the live sockets, and how many each has, most first. Of a process or a served port only.
+    pub peers: Vec<(IpAddr, u64)>,
+}
