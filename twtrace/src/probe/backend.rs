@@ -123,17 +123,21 @@ const fn hook(program: &'static str, point: Point, need: Need) -> Hook {
     Hook { program, point, need }
 }
 
-/// The backend's programs in the order in which they are attached: owners before births, births before ends.
+/// The backend's programs in the order in which they are attached; they are let go in the opposite order. Births and ends come
+/// first, what notices that a birth is missing (tcp_time_wait, the transition to CLOSE) last: or a connection that closes just
+/// then would be told as an overflow.
 pub(super) fn hooks(backend: Backend, kernel: &Kernel) -> Vec<Hook> {
-    let state = hook("inet_sock_set_state", Point::Btf("inet_sock_set_state"), Need::Required);
-    let mut hooks = vec![state];
-    match backend {
-        Backend::Fentry => hooks.extend(fentry(kernel)),
-        Backend::Kprobe => hooks.extend(kprobe(kernel)),
-        Backend::Tracepoint => hooks.extend(tracepoint()),
-    }
+    let mut hooks = match backend {
+        Backend::Fentry => fentry(kernel).to_vec(),
+        Backend::Kprobe => kprobe(kernel).to_vec(),
+        Backend::Tracepoint => tracepoint().to_vec(),
+    };
+    hooks.push(hook(STATE, Point::Btf(STATE), Need::Required));
     hooks
 }
+
+/// The program that every backend has.
+pub(super) const STATE: &str = "inet_sock_set_state";
 
 fn fentry(kernel: &Kernel) -> [Hook; 7] {
     use Need::Required;
@@ -143,9 +147,9 @@ fn fentry(kernel: &Kernel) -> [Hook; 7] {
     let dance_program = if dance == SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
     [
         hook(accept, Fexit("inet_csk_accept"), OPENER),
-        hook("fe_tcp_time_wait", Fentry("tcp_time_wait"), Required),
-        hook(dance_program, Fentry(dance), Required),
         hook("fe_kill", Fentry("inet_twsk_kill"), Required),
+        hook(dance_program, Fentry(dance), Required),
+        hook("fe_tcp_time_wait", Fentry("tcp_time_wait"), Required),
         hook("fe_connect4", Fexit("inet_hash_connect"), CONNECT),
         hook("fe_connect6", Fexit("inet6_hash_connect"), CONNECT6),
         hook("fe_get_port", Fexit("inet_csk_get_port"), BIND),
@@ -159,9 +163,9 @@ fn kprobe(kernel: &Kernel) -> [Hook; 8] {
     let dance_program = if dance == SCHEDULE { "kp_hashdance_schedule" } else { "kp_hashdance" };
     [
         hook("krp_accept", Kprobe("inet_csk_accept"), OPENER),
-        hook("kp_tcp_time_wait", Kprobe("tcp_time_wait"), Required),
-        hook(dance_program, Kprobe(dance), Required),
         hook("kp_kill", Kprobe("inet_twsk_kill"), Required),
+        hook(dance_program, Kprobe(dance), Required),
+        hook("kp_tcp_time_wait", Kprobe("tcp_time_wait"), Required),
         hook("krp_connect", Kprobe("inet_hash_connect"), CONNECT),
         hook("krp_connect", Kprobe("inet6_hash_connect"), CONNECT6),
         hook("kp_get_port", Kprobe("inet_csk_get_port"), BIND),

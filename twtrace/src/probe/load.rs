@@ -7,7 +7,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
-use super::backend::{Hook, Need, Point, hooks};
+use super::backend::{Hook, Need, Point, STATE, hooks};
 use super::config::Kernel;
 use super::counters::{self, Counters};
 use super::{Backend, Fallback, Options, Why, log, object};
@@ -23,8 +23,27 @@ pub(super) struct Loaded {
 
 /// What keeps the hooks attached.
 pub(super) struct Attached {
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
+    /// Programs in the order in which they were attached.
+    order: Vec<&'static str>,
     _log: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        for name in self.order.iter().rev() {
+            let Some(program) = self.ebpf.program_mut(name) else { continue };
+            // A program that is attached twice is let go the first time; the second is an error, to no harm.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::FEntry(program) => program.unload(),
+                Program::FExit(program) => program.unload(),
+                Program::KProbe(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
 }
 
 /// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU.
@@ -49,9 +68,7 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     }
     // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
     match attempt(backend, kernel, options, true) {
-        Err(fallback)
-            if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == "inet_sock_set_state" =>
-        {
+        Err(fallback) if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == STATE => {
             attempt(backend, kernel, options, false)
         }
         done => done,
@@ -84,6 +101,7 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
             }
         }
     }
+    let order = hooks.iter().map(|hook| hook.program).collect();
     let program = |hook: &Hook| {
         Some(counters::Program {
             name: hook.program,
@@ -95,7 +113,7 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     // One that is attached at several places counts once.
     programs.dedup_by_key(|program| program.name);
     Ok(Loaded {
-        attached: Attached { _ebpf: ebpf, _log: log },
+        attached: Attached { ebpf, order, _log: log },
         ring,
         counters: Counters::new(loss, programs),
         notes,
