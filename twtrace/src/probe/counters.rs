@@ -83,7 +83,8 @@ impl Counters {
 
     /// Runs of each program that the kernel skipped.
     pub(super) fn skipped(&self) -> Vec<(&'static str, Told, u64)> {
-        let count = |program: &Program| (program.name, program.told, recursion_misses(program.fd.as_raw_fd()));
+        let count =
+            |program: &Program| (program.name, program.told, recursion_misses(program.fd.as_raw_fd()));
         self.frozen.clone().unwrap_or_else(|| self.programs.iter().map(count).collect())
     }
 

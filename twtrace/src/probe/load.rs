@@ -85,7 +85,11 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
         }
     }
     let program = |hook: &Hook| {
-        Some(counters::Program { name: hook.program, told: hook.told(), fd: descriptor(&ebpf, hook.program)? })
+        Some(counters::Program {
+            name: hook.program,
+            told: hook.told(),
+            fd: descriptor(&ebpf, hook.program)?,
+        })
     };
     let mut programs: Vec<counters::Program> = hooks.iter().filter_map(program).collect();
     // One that is attached at several places counts once.

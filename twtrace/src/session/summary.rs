@@ -51,7 +51,8 @@ impl std::fmt::Display for Summary {
             write!(f, ", owners lost: {}", self.loss.owners)?;
         }
         if !self.skipped.is_empty() {
-            let skipped: Vec<String> = self.skipped.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            let skipped: Vec<String> =
+                self.skipped.iter().map(|(name, count)| format!("{name} {count}")).collect();
             write!(f, ", hook runs skipped by the kernel: {}", skipped.join(", "))?;
         }
         writeln!(f)?;
