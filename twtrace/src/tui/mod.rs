@@ -154,7 +154,11 @@ impl View for Screen {
             self.show(world)?;
             match self.listen()? {
                 Wish::Nothing => break,
-                Wish::Quit => return Ok(Flow::Stop),
+                Wish::Quit => {
+                    // Taking the hooks off can take seconds: nobody should wait for the terminal.
+                    self.guard = None;
+                    return Ok(Flow::Stop);
+                }
                 wish => self.wish = wish,
             }
         }

@@ -8,8 +8,8 @@ use super::ink::LABEL;
 const KEYS: [(&str, &str); 15] = [
     ("1 to 7, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row"),
-    ("PgUp PgDn Home End, g G", "scroll; at the top, whatever comes first is selected"),
-    ("Enter", "details of the selected row; of an event there are none"),
+    ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
+    ("Enter", "details of the selected row; an event has none"),
     ("Left Right, < >", "sort by another column"),
     ("r", "turn the order round"),
     ("/", "show only rows with this text; Esc clears it"),
@@ -18,9 +18,9 @@ const KEYS: [(&str, &str); 15] = [
     ("?", "this help"),
     ("Esc", "back to the table"),
     ("q, Ctrl-C", "quit"),
-    ("mouse click", "select a row, a view, a column to sort by (again: turn)"),
+    ("mouse click", "select a row, a view, or a column to sort by"),
     ("mouse wheel", "scroll"),
-    ("signs", "> selected, ! failures or 90% of ports, * 70%, x gone"),
+    ("signs", "! failed, or 90% of ports; * 70%; x process gone"),
 ];
 
 const COLUMNS: [(&str, &str); 11] = [
@@ -28,13 +28,13 @@ const COLUMNS: [(&str, &str); 11] = [
     ("CREATED, ENDED", "a second, over the last 10 seconds"),
     ("IN ALL", "created since tracing began"),
     ("FAILED", "overflows, and failures of connect() and bind()"),
-    ("USED", "ephemeral ports in use towards the fullest remote end"),
+    ("USED", "ephemeral ports in use, towards the fullest end"),
     ("LEFT", "ephemeral ports that are free there"),
     ("LASTS", "time until none is left, at this rate"),
     ("AGE, AGE99", "how long connections lived: half, 99% were shorter"),
     ("SENT, RECEIVED", "bytes a connection, half had less"),
     ("PID, PROCESS", "who closed its end first"),
-    ("TOWARDS", "remote end or served port with most sockets, + others"),
+    ("TOWARDS", "its main remote end or served port, + others"),
 ];
 
 /// The help, its title first.

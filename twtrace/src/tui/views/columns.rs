@@ -44,9 +44,9 @@ const FIGURES: [Column; 10] = [
     number("PEAK", 6, 4),
     number("IN ALL", 8, 3),
     number("AGE", 7, 1),
-    number("AGE99", 7, 5),
-    number("SENT", 8, 6),
-    number("RECEIVED", 8, 7),
+    number("AGE99", 7, 6),
+    number("SENT", 8, 7),
+    number("RECEIVED", 8, 8),
 ];
 
 /// The columns of a view.
@@ -55,7 +55,7 @@ pub(in crate::tui) fn columns(tab: Tab) -> Vec<Column> {
     match tab {
         Tab::Processes => {
             before.extend([PID, PROCESS]);
-            after.extend([number("USED", 4, 0), LASTS, text("CONTAINER", 19, 9), number("UID", 5, 8)]);
+            after.extend([number("USED", 4, 0), LASTS, text("CONTAINER", 19, 5), number("UID", 5, 9)]);
             after.push(rest("TOWARDS", 19));
         }
         Tab::Tuples => {
