@@ -11,11 +11,13 @@ use super::ink::{LABEL, TITLE, bar, spark};
 use crate::escape::printable;
 use crate::event::Reason;
 use crate::live::{bytes, percent, target, tuple};
-use crate::tracker::{Detail, LinkRow, ProcessKey, ProcessRow, RowKey, Sketch, Snapshot};
+use crate::tracker::{Detail, LinkRow, ProcessKey, ProcessRow, RowKey, Sketch, Snapshot, Target};
 use crate::tui::value::short_time;
 
 /// In front of each line.
 const LABELS: usize = 11;
+/// The least that an address and a port can be told in.
+const AN_END: usize = 21;
 /// Of a list, so many are shown.
 const LISTED: usize = 50;
 /// Upper ends of the classes of a histogram, in microseconds.
@@ -51,7 +53,7 @@ pub(super) fn lines(paper: &Paper<'_>, key: &RowKey, width: usize) -> Vec<Text<'
     }
     put_counts(&mut page, detail);
     put_links(&mut page, snapshot, key, &detail.links);
-    put_list(&mut page, "peers", detail.peers.iter().map(|(peer, live)| format!("{live:>7} live  {peer}")));
+    put_list(&mut page, "peers", detail.peers.iter().map(|(peer, live)| format!("{live:>6} live  {peer}")));
     let stats = &detail.stats;
     put_sketch(&mut page, "age", &stats.age_us, &AGES, short_time);
     put_sketch(&mut page, "sent", &stats.sent, &SIZES, bytes);
@@ -173,8 +175,9 @@ fn put_counts(page: &mut Page, detail: &Detail) {
 
 fn put_links(page: &mut Page, snapshot: &Snapshot, key: &RowKey, links: &[LinkRow]) {
     let by_target = matches!(key, RowKey::Process(_));
+    let width = page.width.saturating_sub(LABELS + 1);
     let line = |link: &LinkRow| {
-        let mut text = format!("{:>7} live {:>8} created", link.live, link.created);
+        let mut text = format!("{:>6} live {:>7} created", link.live, link.created);
         // Writing to a String cannot fail.
         if link.failed != 0 {
             let _ = write!(text, " {} failed", link.failed);
@@ -182,12 +185,15 @@ fn put_links(page: &mut Page, snapshot: &Snapshot, key: &RowKey, links: &[LinkRo
         if let Some(pressure) = link.pressure {
             let _ = write!(text, " {} of ports", percent(pressure.fraction()));
         }
-        let process = name(snapshot, link.process);
+        if !by_target {
+            let _ = write!(text, "  {}", name(snapshot, link.process));
+        }
+        let room = width.saturating_sub(text.width() + 2).max(AN_END);
         let towards = match &link.target {
-            crate::tracker::Target::Tuple(key) => tuple(key, usize::MAX),
-            served => target(served, usize::MAX),
+            Target::Tuple(key) => tuple(key, room),
+            served => target(served, room),
         };
-        let _ = if by_target { write!(text, "  {towards}") } else { write!(text, "  {process}  {towards}") };
+        let _ = write!(text, "  {towards}");
         text
     };
     put_list(page, if by_target { "towards" } else { "processes" }, links.iter().map(line));

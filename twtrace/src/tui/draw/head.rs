@@ -69,24 +69,19 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
 fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let frame = &paper.picture.frame;
     let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
-    let mut text = total.live.to_string();
-    let mut alarm = Alarm::None;
-    if let Some(fullest) = &snapshot.fullest {
-        let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
-        if share >= 0.9 {
-            alarm = Alarm::Critical;
-        }
-        let of = format!("{} tcp_max_tw_buckets ({})", fullest.max_tw_buckets, percent(share));
-        text += &if fullest.live == total.live {
-            format!(" of {of}")
-        } else {
-            format!(", netns {} has {} of {of}", fullest.netns, fullest.live)
-        };
-    }
-    text += &format!(", peak {}", total.peak_live);
-    if let Some(slab_bytes) = frame.slab_bytes {
-        text += &format!(", slab {}", bytes(slab_bytes));
-    }
+    let slab = frame.slab_bytes.map(|slab_bytes| format!(", slab {}", bytes(slab_bytes))).unwrap_or_default();
+    let rest = format!(", peak {}{slab}", total.peak_live);
+    let Some(fullest) = &snapshot.fullest else {
+        return labelled("live", &format!("{}{rest}", total.live), PLAIN, width);
+    };
+    let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
+    let (most, percent) = (fullest.max_tw_buckets, percent(share));
+    let text = if fullest.live == total.live {
+        format!("{} of {most} tcp_max_tw_buckets ({percent}){rest}", total.live)
+    } else {
+        format!("{}{rest}, netns {}: {} of {most} ({percent})", total.live, fullest.netns, fullest.live)
+    };
+    let alarm = if share >= 0.9 { Alarm::Critical } else { Alarm::None };
     labelled("live", &text, alarmed(alarm), width)
 }
 

@@ -74,7 +74,7 @@ pub(in crate::tui) fn columns(tab: Tab) -> Vec<Column> {
                 text("EVENT", 14, 0),
                 Column { width: 7, ..PID },
                 Column { width: 12, ..PROCESS },
-                text("DETAIL", 15, 0),
+                text("DETAIL", 16, 0),
                 rest("LOCAL > REMOTE", 9),
             ];
         }
