@@ -8,7 +8,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
-use self::world::{busy, picture, quiet};
+use self::world::{busy, picture, quiet, two_namespaces};
 use super::draw::{Ink, Paper};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
@@ -124,6 +124,13 @@ fn an_empty_world() {
             assert_eq!(desk.state.mode, Mode::Table, "there is no row to open");
         }
     }
+}
+
+#[test]
+fn the_fullest_namespace_is_named_where_there_are_several() {
+    let text = Desk::new(two_namespaces(), (80, 24)).text();
+    let want = "live     127, peak 127, slab 76.0 KiB, netns 4026531840: 126 of 1009 (12%)";
+    assert_eq!(text.lines().nth(1), Some(want));
 }
 
 #[test]

@@ -119,6 +119,18 @@ pub(super) fn busy() -> (Tracker, Journal) {
     (world, journal)
 }
 
+/// The busy one, and a socket in another network namespace.
+pub(super) fn two_namespaces() -> (Tracker, Journal) {
+    let (mut world, journal) = busy();
+    let mut event = SERVER.event(Kind::Created, 118.9, 8080);
+    if let Some(conn) = &mut event.conn {
+        conn.netns = NETNS + 1;
+    }
+    world.apply(&mut event);
+    world.advance(NOW_S * SECOND_NS + 1);
+    (world, journal)
+}
+
 /// Nothing has happened for 19 seconds.
 pub(super) fn quiet() -> (Tracker, Journal) {
     let mut world = Tracker::new();
