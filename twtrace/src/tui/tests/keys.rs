@@ -100,6 +100,7 @@ fn sorting_by_any_column_both_ways() {
                     "{tab} {column} {down}"
                 );
                 desk.press(KeyCode::Char('r'));
+                assert_ne!(desk.state.sort().down, down);
             }
             desk.press(KeyCode::Right);
         }
