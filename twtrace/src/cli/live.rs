@@ -50,9 +50,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.interval < SHORTEST {
         return Err(Usage(format!("--interval {:?} is too short: give at least 100ms", args.interval)).into());
     }
+    let filter = args.filters.filter()?;
+    if !filter.reasons.is_empty() {
+        let hint =
+            "--reason picks single events, and the live view counts all: use `twtrace events --reason …`";
+        return Err(Usage(hint.to_owned()).into());
+    }
     let options = session::Options {
         probe: args.trace.probe(),
-        filter: args.filters.filter()?,
+        filter,
         verify: false,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,

@@ -22,9 +22,14 @@ Exit status:
   2   wrong usage
   77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
 
-/// For each TIME_WAIT socket: who made it, towards whom, why it ended.
+const ABOUT: &str = concat!(
+    env!("CARGO_PKG_DESCRIPTION"),
+    "\n\nWithout a command: the live view of who makes them, a picture every interval"
+);
+
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "twtrace", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "twtrace", version, about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
@@ -34,7 +39,6 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it, made once")]
 enum Command {
     /// One line for each event as it happens
     Events(events::Args),

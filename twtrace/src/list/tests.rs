@@ -54,6 +54,8 @@ fn seen() -> Seen {
         socket(5, 0, (here, 40_017), (there, 80)),
         socket(ESTABLISHED, 0, (here, 40_019), (there, 80)),
         socket(ESTABLISHED, 2, (here, 40_011), (there, 81)),
+        // The same ends on another interface hold no other port.
+        DiagSocket { ifindex: 9, ..socket(ESTABLISHED, 0, (here, 40_011), (there, 80)) },
     ];
     sockets.extend([8080, 40_040].map(|port| socket(LISTEN, 0, ("0.0.0.0", port), ("0.0.0.0", 0))));
     Seen {
@@ -121,16 +123,16 @@ fn a_summary_counts_states_memory_and_ports_left() {
     let slab = TimeWaitSlab { active: 32, object_bytes: 256, bytes: 12_288 };
     let summary = Summary::of(&[seen()], Some(slab));
     let count = |name| summary.states.iter().find(|(state, _)| *state == name).unwrap().1;
-    assert_eq!((count("TIME_WAIT"), count("FIN_WAIT2"), count("ESTABLISHED"), count("LISTEN")), (5, 2, 2, 2));
-    assert_eq!((summary.sockets(), summary.in_time_wait, summary.in_fin_wait2), (11, 5, 1));
+    assert_eq!((count("TIME_WAIT"), count("FIN_WAIT2"), count("ESTABLISHED"), count("LISTEN")), (5, 2, 3, 2));
+    assert_eq!((summary.sockets(), summary.in_time_wait, summary.in_fin_wait2), (12, 5, 1));
     let mut out = String::new();
     summary_text(&summary, &mut out);
     let want = "\
-ESTABLISHED         2
+ESTABLISHED         3
 FIN_WAIT2           2
 TIME_WAIT           5
 LISTEN              2
-all                11
+all                12
 
 TIME_WAIT sockets: 6, 1 of them in FIN_WAIT2; tcp_max_tw_buckets 24 (25%)
 memory: 12.0 KiB of slab on this machine, 256 B each
@@ -203,6 +205,11 @@ fn own_namespace_is_looked_into_without_privilege() {
         assert_eq!((seen.len(), seen[0].netns, seen[0].listeners.contains(&port)), (1, own, true));
         assert!(seen[0].capacity.is_some());
     }
+    let (seen, _) = look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default()).unwrap();
+    assert!(
+        seen[0].sockets.iter().all(|socket| socket.state != LISTEN),
+        "listeners are looked at, not listed"
+    );
     let refused =
         look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default()).unwrap_err().to_string();
     assert!(refused.contains("4194305") && refused.contains("lsns"), "{refused}");

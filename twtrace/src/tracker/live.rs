@@ -113,10 +113,10 @@ impl Entry {
         }
     }
 
-    /// Whether a listed socket is this one. A connection's ports may have been used again meanwhile: the cookie
+    /// Whether a socket of the same connection with this cookie is this one. A connection's ports may have been used again meanwhile: the cookie
     /// tells, where both have one.
-    pub(super) fn is(&self, seed: &Seed) -> bool {
-        match (self.cookie, seed.cookie) {
+    pub(super) fn has_cookie(&self, cookie: Option<u64>) -> bool {
+        match (self.cookie, cookie) {
             (Some(mine), Some(theirs)) => mine.get() == theirs,
             _ => true,
         }

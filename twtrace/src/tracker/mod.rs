@@ -140,8 +140,12 @@ impl Tracker {
     }
 
     fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
-        let Some(entry) = self.live.remove(&conn) else {
-            // Its birth is unknown: nothing but the namespace is certain.
+        let place = self
+            .live
+            .place(&conn)
+            .filter(|place| self.live.get(*place).is_some_and(|(_, entry)| entry.has_cookie(event.cookie)));
+        let Some(entry) = place.and_then(|place| self.live.remove_at(place)) else {
+            // Its birth is unknown, or another connection has its ports by now: nothing but the namespace is certain.
             let netns = self.rows.netns.enter(&conn.netns, second);
             self.count(&Places { netns, ..Places::default() }, event, second);
             return;
@@ -157,7 +161,8 @@ impl Tracker {
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
         let second = self.second(self.now_ns);
         for seed in seeds {
-            if let Some(entry) = self.live.find_mut(&seed.conn).filter(|entry| entry.is(&seed)) {
+            if let Some(entry) = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))
+            {
                 entry.generation = self.generation;
                 continue;
             }

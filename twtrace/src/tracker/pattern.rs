@@ -186,6 +186,14 @@ impl fmt::Display for Pattern {
                 "{} ended without TIME_WAIT, because tcp_max_tw_buckets was reached or memory ran short.",
                 if refused == 1 { "1 connection".to_owned() } else { format!("{refused} connections") }
             ),
+            _ => self.fmt_unfailing(f),
+        }
+    }
+}
+
+impl Pattern {
+    fn fmt_unfailing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
             Self::PortsRunOut { full_in_s } => write!(
                 f,
                 "At this rate, no port is left towards one destination in {full_in_s:.0} s. Reuse connections."
@@ -222,7 +230,7 @@ impl fmt::Display for Pattern {
                     span(age_us)
                 )
             }
-            Self::Unclear => f.write_str("Too few connections to tell a pattern by."),
+            _ => f.write_str("Too few connections to tell a pattern by."),
         }
     }
 }
@@ -238,7 +246,7 @@ fn percent(share: f64) -> u32 {
 
 fn span(us: u64) -> String {
     match us {
-        0..1_000 => format!("{us} µs"),
+        0..1_000 => format!("{:.1} ms", us as f64 / 1_000.0),
         1_000..1_000_000 => format!("{} ms", us / 1_000),
         _ => format!("{} s", us / 1_000_000),
     }

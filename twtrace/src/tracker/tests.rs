@@ -74,6 +74,21 @@ fn an_end_of_an_unknown_socket_changes_no_live_count() {
 }
 
 #[test]
+fn the_end_of_an_earlier_connection_with_the_same_ports_ends_no_other() {
+    let mut tracker = Tracker::new();
+    // A namespace's inode is used again while its old sockets are still being purged.
+    tracker.apply(&mut created(1, 1, 11));
+    tracker.apply(&mut created(2, 1, 12));
+    let mut end = ended(3, 1);
+    end.cookie = Some(11);
+    tracker.apply(&mut end);
+    assert_eq!((end.owner, tracker.live(), tracker.total().ended()), (None, 1, 1));
+    end.cookie = Some(12);
+    tracker.apply(&mut end);
+    assert_eq!((end.owner.map(|owner| owner.pid), tracker.live()), (Some(42), 0));
+}
+
+#[test]
 fn a_birth_after_its_listing_is_counted_once_and_names_the_owner() {
     let mut tracker = Tracker::new();
     tracker.seed([seed(1, 11)]);

@@ -122,6 +122,39 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
 }
 
 #[test]
+fn a_pool_whose_ports_are_reused_does_not_run_out() {
+    let wrk = client(11, "10.0.0.9", 5432);
+    let full_in_s = |script: &Script| script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap().full_in_s;
+    let mut script = script();
+    script.capacity((40_000, 40_099)).born(&wrk, 40_000..40_050).at(10.0);
+    assert_eq!(full_in_s(&script), Some(10.0));
+    script.ended(&wrk, [40_000], Reason::ReusedOutgoing).born(&wrk, [40_000]);
+    assert_eq!(full_in_s(&script), None);
+    // Somebody sets tcp_tw_reuse to 0.
+    script.at(19.5).born(&wrk, 40_050..40_070).at(20.5);
+    assert_eq!(full_in_s(&script), Some(30.0 / 2.0));
+}
+
+#[test]
+fn a_peak_stays_and_the_main_target_is_that_with_most_live_sockets() {
+    let (old, new) = (client(11, "10.0.0.9", 5432), client(11, "10.0.0.9", 443));
+    let mut script = script();
+    script.born(&new, 40_000..40_003);
+    script.born(&old, 40_000..40_011).ended(&old, 40_000..40_010, Reason::Expired).born(&new, [40_003]);
+    script.fails(&old, Kind::BindFailed, 0, 1);
+    let snapshot = script.world.snapshot(By::ALL);
+    let row = process(&snapshot, 11);
+    assert_eq!((row.figures.peak_live, row.figures.live, row.figures.failed()), (14, 5, 1));
+    let main = row.main.unwrap();
+    assert_eq!((main.target, main.live, main.created), (Target::Tuple(tuple("10.0.0.9", 443)), 4, 4));
+    assert_eq!(
+        (snapshot.ports.len(), snapshot.dropped.events),
+        (0, 0),
+        "no port is to blame for a bind to any"
+    );
+}
+
+#[test]
 fn sockets_without_an_owner_have_a_row_of_their_own() {
     let mut script = script();
     let conn = |sport| Conn { ..client(0, "10.0.0.9", 5432).conn(sport) };
