@@ -20,3 +20,4 @@ pub mod output;
 pub mod probe;
 pub mod session;
 pub mod tracker;
+pub mod tui;

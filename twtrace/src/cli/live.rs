@@ -1,7 +1,7 @@
-//! Owns: `twtrace` without a command: the world now, a picture every interval.
+//! Owns: `twtrace` without a command: the world now, as a screen where there is one, else as a picture every interval.
 //! Must not know: how it is traced, how a picture is laid out.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
 use super::Outcome;
@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::live::{self, Frame, Layout, Upkeep};
 use crate::session::{self, Flow, View};
 use crate::tracker::{By, Tracker};
+use crate::tui::Screen;
 
 /// The ring is looked at about this often, so there is nothing new to show more often.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -62,9 +63,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };
-    let mut view = Pictures::new(args)?;
-    runtime()?.block_on(session::run(&options, &mut view))?;
+    let mut view: Box<dyn View> = if wants_screen(args) {
+        Box::new(Screen::new(args.interval)?)
+    } else {
+        Box::new(Pictures::new(args)?)
+    };
+    runtime()?.block_on(session::run(&options, view.as_mut()))?;
     Ok(Outcome::Done)
+}
+
+/// Whether there is a terminal to fill, and nothing was asked for that belongs on paper.
+fn wants_screen(args: &Args) -> bool {
+    let is_paper = args.once || args.plain || args.json || args.wide || args.count.is_some();
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    !is_paper && !is_dumb && std::io::stdout().is_terminal()
 }
 
 enum Format {

@@ -1,0 +1,254 @@
+//! Owns: everything about one row, as lines.
+//! Must not know: which keys open it.
+
+use std::fmt::Write as _;
+
+use ratatui::text::{Line as Text, Span};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::Paper;
+use super::ink::{LABEL, TITLE, bar, spark};
+use crate::escape::printable;
+use crate::event::Reason;
+use crate::live::{bytes, percent, target, tuple};
+use crate::tracker::{Detail, LinkRow, ProcessKey, ProcessRow, RowKey, Sketch, Snapshot, Target};
+use crate::tui::value::short_time;
+
+/// In front of each line.
+const LABELS: usize = 11;
+/// The least that an address and a port can be told in.
+const AN_END: usize = 21;
+/// Of a list, so many are shown.
+const LISTED: usize = 50;
+/// Upper ends of the classes of a histogram, in microseconds.
+const AGES: [(u64, &str); 6] = [
+    (1_000, "under 1ms"),
+    (5_000, "1 to 5ms"),
+    (100_000, "5 to 100ms"),
+    (1_000_000, "0.1 to 1s"),
+    (60_000_000, "1 to 60s"),
+    (u64::MAX, "over 1m"),
+];
+/// In bytes.
+const SIZES: [(u64, &str); 5] = [
+    (1, "0 B"),
+    (1 << 10, "under 1KiB"),
+    (1 << 16, "1 to 64KiB"),
+    (1 << 20, "under 1MiB"),
+    (u64::MAX, "over 1MiB"),
+];
+
+/// The lines for a screen so wide, the title first.
+pub(super) fn lines(paper: &Paper<'_>, key: &RowKey, width: usize) -> Vec<Text<'static>> {
+    let snapshot = &paper.picture.frame.snapshot;
+    let mut page = Page { lines: vec![Text::raw(format!(" {}", title(snapshot, key)))], width };
+    let Some(detail) = paper.detail else {
+        page.put("", "this row is gone: it had no live socket any more");
+        return page.lines;
+    };
+    if let RowKey::Process(process) = key
+        && let Some(row) = snapshot.processes.iter().find(|row| row.key == *process)
+    {
+        put_process(&mut page, row);
+    }
+    put_counts(&mut page, detail);
+    put_links(&mut page, snapshot, key, &detail.links);
+    put_list(&mut page, "peers", detail.peers.iter().map(|(peer, live)| format!("{live:>6} live  {peer}")));
+    let stats = &detail.stats;
+    put_sketch(&mut page, "age", &stats.age_us, &AGES, short_time);
+    put_sketch(&mut page, "sent", &stats.sent, &SIZES, bytes);
+    put_sketch(&mut page, "received", &stats.received, &SIZES, bytes);
+    page.lines
+}
+
+struct Page {
+    lines: Vec<Text<'static>>,
+    width: usize,
+}
+
+impl Page {
+    /// A label, and text that goes on below itself.
+    fn put(&mut self, label: &str, text: &str) {
+        let mut label = label;
+        for part in wrap(text, self.width.saturating_sub(LABELS + 1).max(10)) {
+            let label = Span::styled(format!(" {:LABELS$}", std::mem::take(&mut label)), LABEL);
+            self.lines.push(Text::from(vec![label, Span::raw(part)]));
+        }
+    }
+}
+
+/// Cuts into lines, at spaces where there are any.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
+    for word in text.split_inclusive(' ') {
+        if used + word.trim_end().width() > width && used > 0 {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        for sign in word.chars() {
+            let wide = sign.width().unwrap_or(0);
+            if used + wide > width && sign != ' ' {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(sign);
+            used += wide;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+fn name(snapshot: &Snapshot, key: ProcessKey) -> String {
+    if key.is_unknown() {
+        return "unknown".to_owned();
+    }
+    let row = snapshot.processes.iter().find(|row| row.key == key);
+    let (name, mark) =
+        row.map_or(("?".into(), ""), |row| (row.name.text(), if row.gone { " (gone)" } else { "" }));
+    format!("{}/{}{mark}", key.pid, printable(&name))
+}
+
+fn title(snapshot: &Snapshot, key: &RowKey) -> String {
+    match key {
+        RowKey::Process(process) => format!("Process {}", name(snapshot, *process)),
+        RowKey::Tuple(key) => format!("Tuple {} in netns {}", tuple(key, usize::MAX), key.netns),
+        RowKey::Peer(peer) => format!("Peer {peer}"),
+        RowKey::Port(key) => format!("Port {} in netns {}", key.sport, key.netns),
+        RowKey::Container(None) => "The host: whatever is in no container".to_owned(),
+        RowKey::Container(Some(container)) => format!("Container {}", printable(container)),
+        RowKey::Netns(netns) => format!("Network namespace {netns}"),
+    }
+}
+
+fn put_process(page: &mut Page, row: &ProcessRow) {
+    page.put("meaning", &row.pattern.to_string());
+    let Some(identity) = &row.identity else { return };
+    let container = identity.container.as_ref().map(ToString::to_string);
+    for (label, text) in [
+        ("command", identity.cmdline.as_ref()),
+        ("program", identity.exe.as_ref()),
+        ("cgroup", identity.cgroup.as_ref()),
+        ("container", container.as_ref()),
+    ] {
+        if let Some(text) = text {
+            page.put(label, &printable(text));
+        }
+    }
+}
+
+fn put_counts(page: &mut Page, detail: &Detail) {
+    let stats = &detail.stats;
+    let counts = &stats.counts;
+    page.put(
+        "live",
+        &format!(
+            "{}, peak {}, created {}, ended {}",
+            stats.live,
+            stats.peak_live,
+            counts.created,
+            counts.ended()
+        ),
+    );
+    let reasons = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
+    let reasons: Vec<String> =
+        reasons.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
+    if !reasons.is_empty() {
+        page.put("reasons", &reasons.join(", "));
+    }
+    page.put(
+        "failed",
+        &format!(
+            "overflow {}, connect_failed {}, bind_failed {}",
+            counts.overflow, counts.connect_failed, counts.bind_failed
+        ),
+    );
+    for (label, series) in [("created", &detail.created_history), ("ended", &detail.ended_history)] {
+        let room = page.width.saturating_sub(LABELS + 24).min(series.len());
+        let most = series[series.len() - room..].iter().copied().max().unwrap_or(0);
+        if most != 0 {
+            let signs = spark(series, most, room);
+            page.put(label, &format!("|{}| {room}s, top {most}/s", signs.replace(' ', "\u{b7}")));
+        }
+    }
+}
+
+fn put_links(page: &mut Page, snapshot: &Snapshot, key: &RowKey, links: &[LinkRow]) {
+    let by_target = matches!(key, RowKey::Process(_));
+    let width = page.width.saturating_sub(LABELS + 1);
+    let line = |link: &LinkRow| {
+        let mut text = format!("{:>6} live {:>7} created", link.live, link.created);
+        // Writing to a String cannot fail.
+        if link.failed != 0 {
+            let _ = write!(text, " {} failed", link.failed);
+        }
+        if let Some(pressure) = link.pressure {
+            let _ = write!(text, " {} of ports", percent(pressure.fraction()));
+        }
+        if !by_target {
+            let _ = write!(text, "  {}", name(snapshot, link.process));
+        }
+        let room = width.saturating_sub(text.width() + 2).max(AN_END);
+        let towards = match &link.target {
+            Target::Tuple(key) => tuple(key, room),
+            served => target(served, room),
+        };
+        let _ = write!(text, "  {towards}");
+        text
+    };
+    put_list(page, if by_target { "towards" } else { "processes" }, links.iter().map(line));
+}
+
+fn put_list(page: &mut Page, label: &str, texts: impl ExactSizeIterator<Item = String>) {
+    let all = texts.len();
+    for (at, text) in texts.take(LISTED).enumerate() {
+        page.put(if at == 0 { label } else { "" }, &text);
+    }
+    if all > LISTED {
+        page.put("", &format!("and {} more", all - LISTED));
+    }
+}
+
+fn put_sketch(
+    page: &mut Page,
+    label: &'static str,
+    sketch: &Sketch,
+    classes: &[(u64, &str)],
+    show: fn(u64) -> String,
+) {
+    let Some(found) = sketch.percentiles() else { return };
+    page.lines.push(Text::from(vec![
+        Span::styled(format!(" {label:LABELS$}"), LABEL),
+        Span::styled(
+            format!("50% {}, 90% {}, 99% {} at most", show(found.p50), show(found.p90), show(found.p99)),
+            TITLE,
+        ),
+    ]));
+    let mut weights = vec![0_u64; classes.len()];
+    for (low, _, weight) in sketch.buckets() {
+        let class = classes.iter().position(|(end, _)| low < *end).unwrap_or(classes.len() - 1);
+        weights[class] += u64::from(weight);
+    }
+    let all: u64 = weights.iter().sum();
+    for (weight, (_, class)) in weights.iter().zip(classes) {
+        if *weight != 0 {
+            let share = *weight as f64 / all as f64;
+            page.put("", &format!("{class:>11} {} {}", bar(share, 30), percent(share)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_at_spaces_and_never_pass_the_width() {
+        assert_eq!(wrap("one two three", 8), ["one two ", "three"]);
+        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij ", "kl"]);
+        assert_eq!(wrap("", 4), [""]);
+        for line in wrap("日本語 日本語日本語", 5) {
+            assert!(line.trim_end().width() <= 5, "{line:?}");
+        }
+    }
+}

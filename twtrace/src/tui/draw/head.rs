@@ -1,0 +1,139 @@
+//! Owns: the head of the screen: in one look, how many, how fast, whether anything failed, and how long the ports last.
+//! Must not know: the table below it.
+
+use ratatui::style::Style;
+use ratatui::text::{Line as Text, Span};
+
+use super::Paper;
+use super::ink::{LABEL, PICKED, PLAIN, alarmed, bar, spark};
+use crate::escape::{fit, printable};
+use crate::event::Reason;
+use crate::live::{bytes, percent, rate, span, tuple};
+use crate::tracker::{Counts, Rates, Snapshot};
+use crate::tui::views::{Alarm, alarm};
+
+/// In front of each line.
+const LABELS: usize = 9;
+
+/// The lines for a screen so wide.
+pub(super) fn lines(paper: &Paper<'_>, width: usize) -> Vec<Text<'static>> {
+    let snapshot = &paper.picture.frame.snapshot;
+    let total = &snapshot.total;
+    let (created, ended) = (&snapshot.created_history, &snapshot.ended_history);
+    let room = width.saturating_sub(LABELS + 28 + 16);
+    let seen = |series: &[u32]| series.iter().rev().take(room).copied().max().unwrap_or(0);
+    let most = seen(created).max(seen(ended));
+    vec![
+        title(paper, width),
+        live(paper, width),
+        flow("created", &total.created_rate, total.counts.created, (created, most, room)),
+        flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room)),
+        labelled("reasons", &reasons(&total.counts), PLAIN, width),
+        failed(&total.counts, width),
+        hottest(snapshot, width),
+    ]
+}
+
+fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
+    let text = fit(text, width.saturating_sub(LABELS)).into_owned();
+    Text::from(vec![Span::styled(format!("{label:LABELS$}"), LABEL), Span::styled(text, style)])
+}
+
+fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
+    let frame = &paper.picture.frame;
+    let (snapshot, loss) = (&frame.snapshot, &frame.snapshot.total.counts.loss);
+    let wall_ns = frame.clock.wall_ns(snapshot.now_ns);
+    let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+    let time = time.to_zoned(paper.picture.zone.clone()).strftime("%H:%M:%S").to_string();
+    let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
+    let mut text = format!("{time}, traced {traced}, {} backend, lost {}", frame.backend, loss.events());
+    if loss.owners != 0 || loss.missed_runs != 0 {
+        text += &format!(" (+ {} owners, {} runs)", loss.owners, loss.missed_runs);
+    }
+    let dropped = &snapshot.dropped;
+    if *dropped != Default::default() {
+        // Of rows, of events in rows, of sockets: the plain table says which.
+        text += &format!(", no room {}", dropped.rows + dropped.events + dropped.sockets);
+    }
+    let style = alarmed(if loss.is_empty() { Alarm::None } else { Alarm::Warning });
+    let mark = if paper.state.is_paused { " PAUSED " } else { "" };
+    let room = width.saturating_sub(mark.len());
+    let mut line = labelled("twtrace", &text, style, room);
+    if !mark.is_empty() {
+        line.push_span(" ".repeat(room.saturating_sub(line.width())));
+        line.push_span(Span::styled(mark, PICKED));
+    }
+    line
+}
+
+fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {
+    let frame = &paper.picture.frame;
+    let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
+    let slab = frame.slab_bytes.map(|slab_bytes| format!(", slab {}", bytes(slab_bytes))).unwrap_or_default();
+    let rest = format!(", peak {}{slab}", total.peak_live);
+    let Some(fullest) = &snapshot.fullest else {
+        return labelled("live", &format!("{}{rest}", total.live), PLAIN, width);
+    };
+    let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
+    let (most, percent) = (fullest.max_tw_buckets, percent(share));
+    let text = if fullest.live == total.live {
+        format!("{} of {most} tcp_max_tw_buckets ({percent}){rest}", total.live)
+    } else {
+        format!("{}{rest}, netns {}: {} of {most} ({percent})", total.live, fullest.netns, fullest.live)
+    };
+    let alarm = if share >= 0.9 { Alarm::Critical } else { Alarm::None };
+    labelled("live", &text, alarmed(alarm), width)
+}
+
+/// Rate, all, and what happened lately. Both flows are drawn to one measure.
+fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32, usize)) -> Text<'static> {
+    let rates = format!("{}/s", rate(rates.s1));
+    let line = labelled(label, &format!("{rates:8} {all:>10} in all  "), PLAIN, usize::MAX);
+    let signs = spark(series, most, room);
+    let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
+    let seconds = format!(" {}s, top {}", room.min(series.len()), most);
+    line + Span::styled(signs, LABEL) + Span::raw(seconds)
+}
+
+fn reasons(counts: &Counts) -> String {
+    let met = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
+    let met: Vec<String> = met.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
+    if met.is_empty() { "none has ended yet".to_owned() } else { met.join(", ") }
+}
+
+fn failed(counts: &Counts, width: usize) -> Text<'static> {
+    let Counts { overflow, connect_failed, bind_failed, .. } = *counts;
+    let text = format!("overflow {overflow}, connect_failed {connect_failed}, bind_failed {bind_failed}");
+    let alarm = match (overflow, connect_failed + bind_failed) {
+        (0, 0) => Alarm::None,
+        (_, 0) => Alarm::Warning,
+        _ => Alarm::Critical,
+    };
+    labelled("failed", &text, alarmed(alarm), width)
+}
+
+fn hottest(snapshot: &Snapshot, width: usize) -> Text<'static> {
+    let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
+        return labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width);
+    };
+    let until = match pressure.full_in_s {
+        Some(0.0) => ", none left".to_owned(),
+        Some(seconds) => format!(", full in {}", span(seconds)),
+        None => String::new(),
+    };
+    let gauge = bar(pressure.fraction(), if width < 110 { 10 } else { 30 });
+    let used = format!(
+        " {gauge} {} of {} ports ({}){until}",
+        pressure.in_use,
+        pressure.ports,
+        percent(pressure.fraction())
+    );
+    let room = width.saturating_sub(LABELS + used.chars().count());
+    let name = row
+        .main
+        .filter(|main| !main.is_unknown())
+        .map(|main| format!("{}/{} ", main.pid, printable(&row.main_name.text())));
+    let name = name.filter(|name| width >= 110 && name.chars().count() < room / 2).unwrap_or_default();
+    let text = tuple(&row.key, room.saturating_sub(name.len()));
+    labelled("hottest", &format!("{name}{text}{used}"), alarmed(alarm(Some(pressure))), width)
+}

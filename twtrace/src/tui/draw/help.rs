@@ -1,0 +1,50 @@
+//! Owns: what each key does, for people.
+//! Must not know: anything else.
+
+use ratatui::text::{Line as Text, Span};
+
+use super::ink::LABEL;
+
+const KEYS: [(&str, &str); 15] = [
+    ("1 to 7, Tab, Shift-Tab", "another view"),
+    ("Up Down, k j", "select a row"),
+    ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
+    ("Enter", "details of the selected row; an event has none"),
+    ("Left Right, < >", "sort by another column"),
+    ("r", "turn the order round"),
+    ("/", "show only rows with this text; Esc clears it"),
+    ("space", "pause: the world goes on, the picture stands still"),
+    ("Ctrl-L", "paint the screen anew"),
+    ("?", "this help"),
+    ("Esc", "back to the table"),
+    ("q, Ctrl-C", "quit"),
+    ("mouse click", "select a row, a view, or a column to sort by"),
+    ("mouse wheel", "scroll"),
+    ("signs", "! failed, or 90% of ports; * 70%; x process gone"),
+];
+
+const COLUMNS: [(&str, &str); 11] = [
+    ("LIVE, PEAK", "TIME_WAIT sockets now; the most at one time"),
+    ("CREATED, ENDED", "a second, over the last 10 seconds"),
+    ("IN ALL", "created since tracing began"),
+    ("FAILED", "overflows, and failures of connect() and bind()"),
+    ("USED", "ephemeral ports in use, towards the fullest end"),
+    ("LEFT", "ephemeral ports that are free there"),
+    ("LASTS", "time until none is left, at this rate"),
+    ("AGE, AGE99", "how long connections lived: half, 99% were shorter"),
+    ("SENT, RECEIVED", "bytes a connection, half had less"),
+    ("PID, PROCESS", "who closed its end first"),
+    ("TOWARDS", "its main remote end or served port, + others"),
+];
+
+/// The help, its title first.
+pub(super) fn lines() -> Vec<Text<'static>> {
+    let line = |(key, text): &(&'static str, &'static str)| {
+        Text::from(vec![Span::styled(format!(" {key:24} "), LABEL), Span::raw(*text)])
+    };
+    let mut lines = vec![Text::raw(" Keys")];
+    lines.extend(KEYS.iter().map(line));
+    lines.push(Text::raw(" Columns"));
+    lines.extend(COLUMNS.iter().map(line));
+    lines
+}

@@ -1,0 +1,116 @@
+//! Owns: what a terminal can show: colours or none, Unicode or ASCII; and the few signs and styles there are.
+//! Must not know: what they mean where they are used.
+
+use ratatui::buffer::Buffer;
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::tui::views::Alarm;
+
+/// Signs of rising height, the first for nothing.
+const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// What a terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tui) struct Ink {
+    pub(in crate::tui) has_colours: bool,
+    pub(in crate::tui) has_unicode: bool,
+}
+
+impl Ink {
+    /// `NO_COLOR` (no-color.org: set and not empty), and the locale's character set, asked as setlocale(3) does.
+    pub(in crate::tui) fn from_environment() -> Self {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
+        Self { has_colours: set("NO_COLOR").is_none(), has_unicode: is_utf8(&locale) }
+    }
+
+    /// Takes from a drawn screen what the terminal cannot show.
+    pub(super) fn reduce(self, buffer: &mut Buffer) {
+        for cell in &mut buffer.content {
+            if !self.has_colours {
+                (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+            }
+            if !self.has_unicode && !cell.symbol().is_ascii() {
+                let sign = cell.symbol().chars().next().map_or('?', ascii);
+                cell.set_char(sign);
+            }
+        }
+    }
+}
+
+fn is_utf8(locale: &str) -> bool {
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+fn ascii(sign: char) -> char {
+    match sign {
+        '…' => '~',
+        '·' => ' ',
+        '▼' => 'v',
+        '▲' => '^',
+        '░' | '▁' => '.',
+        '▂' => ':',
+        '▃' => '-',
+        '▄' => '=',
+        '▅' => '+',
+        '▆' => '*',
+        '▇' => '%',
+        '█' => '#',
+        _ => '?',
+    }
+}
+
+/// The last values as signs of different height, as many as there is room for.
+pub(super) fn spark(values: &[u32], most: u32, width: usize) -> String {
+    let last = &values[values.len().saturating_sub(width)..];
+    let height = |value: u32| {
+        let steps = HEIGHTS.len() as u64 - 1;
+        // Little is never shown as nothing.
+        HEIGHTS[(u64::from(value) * steps).div_ceil(u64::from(most.max(1))).min(steps) as usize]
+    };
+    last.iter().map(|value| height(*value)).collect()
+}
+
+/// A share between 0 and 1 as a bar. Full only when nothing is left.
+pub(super) fn bar(share: f64, width: usize) -> String {
+    let some = usize::from(share > 0.0);
+    let filled = ((share * width as f64) as usize).clamp(some, width);
+    "█".repeat(filled) + &"░".repeat(width - filled)
+}
+
+pub(super) const PLAIN: Style = Style::new();
+pub(super) const LABEL: Style = Style::new().fg(Color::Cyan);
+pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(super) const PICKED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+pub(super) const fn alarmed(alarm: Alarm) -> Style {
+    match alarm {
+        Alarm::None => PLAIN,
+        Alarm::Warning => Style::new().fg(Color::Yellow),
+        Alarm::Critical => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_seen_and_much_is_full() {
+        assert_eq!(spark(&[9, 0, 1, 500, 1000], 1000, 4), " ▁▄█");
+        assert_eq!(spark(&[0], 0, 4), " ");
+        assert_eq!(bar(0.0, 4), "░░░░");
+        assert_eq!(bar(0.001, 4), "█░░░");
+        assert_eq!(bar(0.999, 4), "███░");
+        assert_eq!(bar(1.5, 4), "████");
+    }
+
+    #[test]
+    fn every_sign_has_its_own_ascii() {
+        for sign in HEIGHTS.into_iter().skip(1).chain("…▼▲░·".chars()) {
+            assert_ne!(ascii(sign), '?', "{sign}");
+        }
+        assert!(is_utf8("de_at.utf-8") && is_utf8("c.utf8") && !is_utf8("c") && !is_utf8(""));
+    }
+}
