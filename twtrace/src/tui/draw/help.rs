@@ -48,3 +48,15 @@ pub(super) fn lines() -> Vec<Text<'static>> {
     lines.extend(COLUMNS.iter().map(line));
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_cut_off_on_a_narrow_screen() {
+        for line in lines() {
+            assert!(line.width() <= 80, "{line}");
+        }
+    }
+}
