@@ -132,7 +132,7 @@ impl View for Story {
         let (_, count) = self.rows.entry(row).or_insert_with(|| (event.clone(), 0));
         *count += 1;
         if *count <= SHOWN {
-            let mut line = Vec::new();
+            let mut line = bytes::BytesMut::new();
             self.text.line(event, &mut line);
             std::io::stdout().write_all(&line)?;
         } else if *count == SHOWN + 1 {

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, ring_size};
 use super::{Outcome, runtime};
@@ -113,7 +115,7 @@ enum Format {
 struct Lines {
     format: Format,
     left: Option<u64>,
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
 /// Written out at the latest when this much has gathered.
@@ -123,7 +125,7 @@ impl Lines {
     fn new(json: bool, wide: bool, count: Option<u64>) -> Self {
         let clock = Clock::read();
         let format = if json { Format::Json(Json::new(clock)) } else { Format::Text(Text::new(clock, wide)) };
-        Self { format, left: count, buffer: Vec::with_capacity(2 * BUFFER_BYTES) }
+        Self { format, left: count, buffer: BytesMut::with_capacity(2 * BUFFER_BYTES) }
     }
 
     fn write_out(&mut self) -> std::io::Result<()> {

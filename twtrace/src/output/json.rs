@@ -2,7 +2,8 @@
 //! Must not know: where events come from, where lines go.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+
+use bytes::{BufMut as _, BytesMut};
 
 use crate::clock::Clock;
 use crate::event::{Conn, Event, Kind, Loss};
@@ -20,7 +21,7 @@ pub struct Json {
 /// One object under construction, in a buffer that is used again for each line. The keys are ours and need no escaping;
 /// values that come from outside go through serde_json.
 struct Object<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut BytesMut,
 }
 
 impl Object<'_> {
@@ -38,22 +39,22 @@ impl Object<'_> {
     /// A word of ours: nothing in it needs escaping.
     fn word(&mut self, key: &str, value: &str) {
         self.key(key);
-        self.out.push(b'"');
+        self.out.put_u8(b'"');
         self.out.extend_from_slice(value.as_bytes());
-        self.out.push(b'"');
+        self.out.put_u8(b'"');
     }
 
     fn display(&mut self, key: &str, value: impl std::fmt::Display) {
         self.key(key);
-        // Writing to a Vec cannot fail.
+        // Writing to memory cannot fail.
         let _ = write!(self.out, "\"{value}\"");
     }
 
     /// Text from strangers.
     fn text(&mut self, key: &str, value: &str) {
         self.key(key);
-        // Writing to a Vec cannot fail, and a str is always valid JSON.
-        let _ = serde_json::to_writer(&mut *self.out, value);
+        // Writing to memory cannot fail, and a str is always valid JSON.
+        let _ = serde_json::to_writer((&mut *self.out).writer(), value);
     }
 }
 
@@ -64,8 +65,8 @@ impl Json {
     }
 
     /// Appends `event` and a newline to `out`.
-    pub fn line(&mut self, event: &Event, out: &mut Vec<u8>) {
-        out.push(b'{');
+    pub fn line(&mut self, event: &Event, out: &mut BytesMut) {
+        out.put_u8(b'{');
         let mut object = Object { out };
         object.word("event", event.kind.word());
         self.time(event.mono_ns, &mut object);

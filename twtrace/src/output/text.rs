@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use bytes::{BufMut as _, BytesMut};
+
 use crate::clock::Clock;
 use crate::escape::{fit, printable};
 use crate::event::{Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
@@ -37,7 +39,7 @@ impl Text {
     }
 
     /// Appends `event` and a newline to `out`.
-    pub fn line(&mut self, event: &Event, out: &mut Vec<u8>) {
+    pub fn line(&mut self, event: &Event, out: &mut BytesMut) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         self.time(event.mono_ns, &mut line);
@@ -56,7 +58,7 @@ impl Text {
         let text = line.trim_end();
         let text = if self.wide { text.into() } else { fit(text, COLUMNS) };
         out.extend_from_slice(text.as_bytes());
-        out.push(b'\n');
+        out.put_u8(b'\n');
         self.line = line;
     }
 
