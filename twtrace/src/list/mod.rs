@@ -13,7 +13,7 @@ pub use pools::{Pool, pools};
 pub use summary::{Place, Summary};
 pub use text::{summary_text, table};
 
-use crate::event::{Conn, Event, Kind, Role, Substate};
+use crate::event::{Event, Kind, Role, Substate};
 use crate::filter::Filter;
 use crate::net::sockdiag::DiagSocket;
 
@@ -49,16 +49,13 @@ pub struct End {
     pub port: u16,
 }
 
-/// `TCP_FIN_WAIT2` (include/net/tcp_states.h).
-const FIN_WAIT2: u8 = twtrace_common::wire::SUBSTATE_FIN_WAIT2;
-
 impl Socket {
     fn of(netns: u32, socket: &DiagSocket, is_served: bool, ifname: Option<String>) -> Self {
         Self {
             netns,
             local: End { address: socket.local_ip(), port: socket.sport },
             remote: End { address: socket.remote_ip(), port: socket.dport },
-            substate: if socket.state == FIN_WAIT2 { Substate::FinWait2 } else { Substate::TimeWait },
+            substate: socket.substate(),
             role: if is_served { Role::Server } else { Role::Unknown },
             expires_ms: socket.expires_ms,
             cookie: socket.cookie,
@@ -70,15 +67,7 @@ impl Socket {
 
 /// Whether a filter lets a socket pass. What it asks about owners, no listing can answer.
 fn passes(filter: &Filter, netns: u32, socket: &DiagSocket, is_served: bool) -> bool {
-    let conn = Conn {
-        netns,
-        ifindex: socket.ifindex,
-        saddr: socket.local_ip(),
-        daddr: socket.remote_ip(),
-        sport: socket.sport,
-        dport: socket.dport,
-    };
-    let mut event = Event::new(Kind::Ended, 0, Some(conn));
+    let mut event = Event::new(Kind::Ended, 0, Some(socket.conn(netns)));
     event.role = if is_served { Role::Server } else { Role::Unknown };
     filter.passes(&event)
 }

@@ -10,8 +10,11 @@ mod transport;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use twtrace_common::wire::SUBSTATE_FIN_WAIT2;
+
 use super::netns::Netns;
 use super::{Error, proctcp};
+use crate::event::{Conn, Substate};
 
 /// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
 /// 6.15 net/ipv4/inet_diag.c). Full sockets have 0 to 2 or 4 (`inet_sk_diag_fill`), so this alone tells the
@@ -100,6 +103,23 @@ impl DiagSocket {
     /// Whether this is a TIME_WAIT socket (a mini-socket), in either substate.
     pub fn is_time_wait(&self) -> bool {
         self.timer == TIMER_TIME_WAIT
+    }
+
+    /// The connection, as events name it.
+    pub fn conn(&self, netns: u32) -> Conn {
+        Conn {
+            netns,
+            ifindex: self.ifindex,
+            saddr: self.local_ip(),
+            daddr: self.remote_ip(),
+            sport: self.sport,
+            dport: self.dport,
+        }
+    }
+
+    /// What a TIME_WAIT socket is in.
+    pub fn substate(&self) -> Substate {
+        if self.state == SUBSTATE_FIN_WAIT2 { Substate::FinWait2 } else { Substate::TimeWait }
     }
 
     /// Local address.

@@ -4,15 +4,13 @@
 
 use std::collections::HashSet;
 
-use crate::event::{Conn, Role, Substate};
+use crate::event::Role;
 use crate::net::netns::{Netns, discover};
 use crate::net::sockdiag::{self, DiagSocket, States};
 use crate::tracker::Seed;
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
-/// `TCP_FIN_WAIT2` (include/net/tcp_states.h).
-const FIN_WAIT2: u8 = 5;
 
 /// What there is.
 #[derive(Debug, Default)]
@@ -70,16 +68,9 @@ fn add(listing: &mut Listing, netns: &Netns, now_ns: u64) {
 fn seed(socket: &DiagSocket, netns: u32, listeners: &HashSet<(u32, u16)>, now_ns: u64) -> Seed {
     let served = listeners.contains(&(netns, socket.sport));
     Seed {
-        conn: Conn {
-            netns,
-            ifindex: socket.ifindex,
-            saddr: socket.local_ip(),
-            daddr: socket.remote_ip(),
-            sport: socket.sport,
-            dport: socket.dport,
-        },
+        conn: socket.conn(netns),
         cookie: (socket.cookie != 0).then_some(socket.cookie),
-        substate: if socket.state == FIN_WAIT2 { Substate::FinWait2 } else { Substate::TimeWait },
+        substate: socket.substate(),
         role: if served { Role::Server } else { Role::Unknown },
         ends_ns: now_ns + u64::from(socket.expires_ms) * 1_000_000,
     }

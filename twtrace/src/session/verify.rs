@@ -277,15 +277,20 @@ mod tests {
         assert!(verdict.rows.iter().all(|row| row.what != "live"), "nobody knows which of 30 to 33 it was");
     }
 
+    fn one_creation_in(netns: u32) -> Tracker {
+        let mut world = Tracker::new();
+        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+        let conn = crate::event::Conn { netns, ifindex: 0, saddr: here, daddr: here, sport: 1, dport: 2 };
+        world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+        world
+    }
+
     #[test]
     fn an_inode_that_was_used_before_is_not_compared() {
         let mut ledger = Ledger::default();
         ledger.enter(Moment::BeforeDetach, [(9, Books::default())]);
         ledger.enter(Moment::AfterDetach, [(9, Books::default())]);
-        let mut world = Tracker::new();
-        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let conn = crate::event::Conn { netns: 9, ifindex: 0, saddr: here, daddr: here, sport: 1, dport: 2 };
-        world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+        let world = one_creation_in(9);
         let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
         // Too little is never explained by that.
@@ -298,10 +303,7 @@ mod tests {
     fn events_of_a_namespace_that_is_gone_are_named() {
         let mut ledger = Ledger::default();
         ledger.enter(Moment::BeforeAttach, [(9, Books::default())]);
-        let mut world = Tracker::new();
-        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        let conn = crate::event::Conn { netns: 9, ifindex: 0, saddr: here, daddr: here, sport: 1, dport: 2 };
-        world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+        let world = one_creation_in(9);
         let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
     }
