@@ -76,7 +76,7 @@ pub(crate) struct Listening {
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Frames looked at. Deep enough from a timer's hook to `tcp_v4_rcv`, on every kernel tried.
-pub(crate) const FRAMES: usize = 20;
+pub(crate) const FRAMES: usize = 12;
 
 /// Room for one stack: too large for the program's own.
 #[map]
