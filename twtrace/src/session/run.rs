@@ -254,6 +254,7 @@ impl<'a> Session<'a> {
     /// Says what was lost since it was last said.
     fn report_loss(&mut self, view: &mut dyn View, now_ns: u64) -> Result<Flow, Error> {
         let loss = self.probe.loss();
+        self.probe.sweep(&loss);
         let news = loss.since(&self.reported);
         if news.is_empty() {
             return Ok(Flow::Go);
