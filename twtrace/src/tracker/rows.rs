@@ -90,12 +90,12 @@ pub(super) struct Link {
     /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
     pub(super) starved: u64,
     last_ns: u64,
-    process: Place,
-    tuple: Place,
-    port: Place,
+    pub(super) process: Place,
+    pub(super) tuple: Place,
+    pub(super) port: Place,
     /// Of a tuple: there, all connections have the same.
     peer: Place,
-    netns: Place,
+    pub(super) netns: Place,
 }
 
 /// Names a [`Link`].
@@ -103,6 +103,15 @@ pub(super) struct Link {
 pub(super) struct LinkKey {
     pub(super) process: ProcessKey,
     pub(super) target: Target,
+}
+
+impl LinkKey {
+    pub(super) fn netns(&self) -> u32 {
+        match &self.target {
+            Target::Tuple(tuple) => tuple.netns,
+            Target::Port(port) => port.netns,
+        }
+    }
 }
 
 macro_rules! rows {
