@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::live::{self, Frame, Layout, Upkeep};
 use crate::session::{self, Flow, View};
 use crate::tracker::{By, Tracker};
-use crate::tui::Screen;
+use crate::tui::{Screen, Theme};
 
 /// The ring is looked at about this often, so there is nothing new to show more often.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// More columns, and lines are never cut
     #[arg(long, conflicts_with = "json")]
     wide: bool,
+    /// Colours of the screen; dark where none is named, and mono where NO_COLOR is set
+    #[arg(long, value_name = "THEME", conflicts_with_all = ["plain", "json", "once", "count", "wide"])]
+    theme: Option<Theme>,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
@@ -64,7 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         duration: args.trace.duration,
     };
     let mut view: Box<dyn View> = if wants_screen(args) {
-        Box::new(Screen::new(args.interval)?)
+        Box::new(Screen::new(args.interval, args.theme)?)
     } else {
         Box::new(Pictures::new(args)?)
     };

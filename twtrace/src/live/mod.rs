@@ -12,8 +12,10 @@ pub use json::json_line;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, percent, rate, span, target, tuple};
+pub use words::{bytes, percent, rate, span, target, tuple, until};
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

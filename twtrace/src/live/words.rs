@@ -68,6 +68,15 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
 }
 
+/// When a pool of ports is used up, from what [`crate::tracker::Pressure`] says.
+pub fn until(full_in_s: Option<f64>) -> String {
+    match full_in_s {
+        Some(0.0) => "none left".to_owned(),
+        Some(seconds) => format!("full in {}", span(seconds)),
+        None => "lasts at this rate".to_owned(),
+    }
+}
+
 /// What a process deals with: `10.0.0.9:5432`, `serves :80`.
 pub fn target(target: &Target, width: usize) -> String {
     match target {

@@ -53,6 +53,12 @@ pub trait View {
     /// Called once before [`View::begin`], with the word for what tells the events.
     fn attached(&mut self, _backend: &'static str) {}
 
+    /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
+    fn meet(&mut self, _world: &mut Tracker) {}
+
+    /// Called once when nothing more is to be shown but the end: before the hooks are taken off, which can take seconds.
+    fn leave(&mut self) {}
+
     /// One event, complete and past the filter.
     ///
     /// # Errors

@@ -86,8 +86,10 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
     view.attached(session.probe.backend().word());
+    view.meet(&mut session.world);
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if written(begun, &mut session.unread)? == Flow::Stop {
+        view.leave();
         return session.end(view);
     }
     if let Some(path) = &options.ready_file {
@@ -96,7 +98,9 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
             error,
         })?;
     }
-    session.follow(view, &mut signals).await?;
+    let followed = session.follow(view, &mut signals).await;
+    view.leave();
+    followed?;
     session.end(view)
 }
 

@@ -1,9 +1,10 @@
-//! Owns: what a terminal can show: colours or none, Unicode or ASCII; and the few signs and styles there are.
+//! Owns: what a terminal can show: which colours, Unicode or ASCII; and the few signs and styles there are.
 //! Must not know: what they mean where they are used.
 
 use ratatui::buffer::Buffer;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 
+use super::theme::{Role, Theme};
 use crate::tui::views::Alarm;
 
 /// Signs of rising height, the first for nothing.
@@ -12,25 +13,25 @@ const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tui) struct Ink {
-    pub(in crate::tui) has_colours: bool,
+    pub(in crate::tui) theme: Theme,
     pub(in crate::tui) has_unicode: bool,
 }
 
 impl Ink {
-    /// `NO_COLOR` (no-color.org: set and not empty), and the locale's character set, asked as setlocale(3) does.
-    pub(in crate::tui) fn from_environment() -> Self {
+    /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale's character set,
+    /// asked as setlocale(3) does.
+    pub(in crate::tui) fn from_environment(theme: Option<Theme>) -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
         let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
-        Self { has_colours: set("NO_COLOR").is_none(), has_unicode: is_utf8(&locale) }
+        let usual = if set("NO_COLOR").is_some() { Theme::Mono } else { Theme::Dark };
+        Self { theme: theme.unwrap_or(usual), has_unicode: is_utf8(&locale) }
     }
 
-    /// Takes from a drawn screen what the terminal cannot show.
-    pub(super) fn reduce(self, buffer: &mut Buffer) {
+    /// Gives a drawn screen its colours, and takes from it what the terminal cannot show.
+    pub(super) fn finish(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
-            if !self.has_colours {
-                (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
-            }
+            cell.set_style(self.theme.apply(cell.fg));
             if !self.has_unicode && !cell.symbol().is_ascii() {
                 let sign = cell.symbol().chars().next().map_or('?', ascii);
                 cell.set_char(sign);
@@ -80,15 +81,16 @@ pub(super) fn bar(share: f64, width: usize) -> String {
 }
 
 pub(super) const PLAIN: Style = Style::new();
-pub(super) const LABEL: Style = Style::new().fg(Color::Cyan);
+pub(super) const LABEL: Style = Style::new().fg(Role::Label.placeholder());
+pub(super) const HISTORY: Style = Style::new().fg(Role::History.placeholder());
 pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 pub(super) const PICKED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 pub(super) const fn alarmed(alarm: Alarm) -> Style {
     match alarm {
         Alarm::None => PLAIN,
-        Alarm::Warning => Style::new().fg(Color::Yellow),
-        Alarm::Critical => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+        Alarm::Warning => Style::new().fg(Role::Warning.placeholder()),
+        Alarm::Critical => Style::new().fg(Role::Critical.placeholder()),
     }
 }
 
