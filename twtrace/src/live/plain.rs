@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, percent, rate, span, target, tuple, until};
+use super::{Frame, bytes, percent, rate, reasons, span, target, tuple, until};
 use crate::escape::{fit, printable};
-use crate::event::Reason;
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
@@ -73,13 +72,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let flow = |rates: &Rates| rate(layout.pick(rates));
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));
     let _ = writeln!(out, "rate     created {created}/s, ended {ended}/s; {}", totals(total));
-    let reasons: Vec<String> = Reason::ALL
-        .iter()
-        .filter(|reason| total.counts.ended_for(**reason) != 0)
-        .map(|reason| format!("{reason} {}", total.counts.ended_for(*reason)))
-        .collect();
-    let reasons = if reasons.is_empty() { "nothing yet".to_owned() } else { reasons.join(", ") };
-    let _ = writeln!(out, "ended    {reasons}");
+    let _ = writeln!(out, "ended    {}", reasons(snapshot));
     let counts = &total.counts;
     let _ = writeln!(
         out,

@@ -14,7 +14,7 @@ use super::pattern::Pattern;
 use super::pressure::{Capacity, Pressure};
 use super::sketch::Percentiles;
 use super::{Counts, Stats};
-use crate::event::Comm;
+use crate::event::{Comm, Reason};
 use crate::identity::{Container, Identity};
 
 /// What every row has. Rates are events a second.
@@ -210,6 +210,8 @@ pub struct Snapshot {
     pub hottest: Option<TupleRow>,
     /// What had to be dropped.
     pub dropped: Dropped,
+    /// Ends for other reasons are not counted; none: all are.
+    pub only: Vec<Reason>,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By pool of ports.

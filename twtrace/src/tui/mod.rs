@@ -25,7 +25,7 @@ use self::face::{About, Face};
 use self::state::Wish;
 use self::terminal::Guard;
 use crate::clock::Clock;
-use crate::event::{Event, Kind};
+use crate::event::{Event, Kind, Reason};
 use crate::live::Upkeep;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
@@ -46,15 +46,16 @@ pub struct Screen {
     backend: &'static str,
     face: Face,
     wish: Wish,
+    reasons: Vec<Reason>,
 }
 
 impl Screen {
     /// A screen that shows a new picture of the world every `interval`, 250 ms at the least. Keys are answered at once. Without
-    /// a `theme`, the environment says which colours there are.
+    /// a `theme`, the environment says which colours there are. Of ends, only those for `reasons` are of interest; none: all are.
     ///
     /// # Errors
     /// If the thread that asks the kernel cannot be started.
-    pub fn new(interval: Duration, theme: Option<Theme>) -> std::io::Result<Self> {
+    pub fn new(interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> std::io::Result<Self> {
         Ok(Self {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
             next_ns: 0,
@@ -63,6 +64,7 @@ impl Screen {
             backend: "",
             face: Face::new(Ink::from_environment(theme)),
             wish: Wish::Draw,
+            reasons,
         })
     }
 
@@ -104,6 +106,10 @@ impl Screen {
 impl View for Screen {
     fn attached(&mut self, backend: &'static str) {
         self.backend = backend;
+    }
+
+    fn meet(&mut self, world: &mut Tracker) {
+        world.count_only(&self.reasons);
     }
 
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {

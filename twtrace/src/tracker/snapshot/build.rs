@@ -37,9 +37,10 @@ impl Figures {
 }
 
 /// Where the rows of a table are, in their order: most live first, then most created, then by key. Rows are large: they are made
-/// in that order and never moved.
+/// in that order and never moved. With `reasons`, those that something ended in.
 fn ordered<'a, K, V, O: Ord>(
     rows: &'a Arena<K, V>,
+    reasons: &[Reason],
     stats: impl Fn(&V) -> &Stats,
     key: impl Fn(&'a K) -> O,
 ) -> Vec<Place>
@@ -50,8 +51,8 @@ where
         let Counts { created, overflow, connect_failed, bind_failed, .. } = stats.counts;
         std::cmp::Reverse((stats.live, created, overflow + connect_failed + bind_failed))
     };
-    let mut ranked: Vec<_> =
-        rows.places().map(|(place, name, row)| (rank(stats(row)), key(name), place)).collect();
+    let shown = rows.places().filter(|(.., row)| reasons.is_empty() || stats(row).counts.ended() != 0);
+    let mut ranked: Vec<_> = shown.map(|(place, name, row)| (rank(stats(row)), key(name), place)).collect();
     ranked.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     ranked.into_iter().map(|(.., place)| place).collect()
 }
@@ -70,6 +71,7 @@ impl Tracker {
             fullest: self.fullest(),
             hottest: self.hottest(&survey),
             dropped: self.dropped(),
+            only: self.reasons.clone(),
             ..Snapshot::default()
         };
         for by in wanted {
@@ -112,7 +114,7 @@ impl Tracker {
                 pattern: Pattern::of(&Evidence::of(&row.stats, dealings.starved, dealings.pressure)),
             })
         };
-        ordered(rows, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
+        ordered(rows, &self.reasons, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
     }
 
     fn tuple_row(&self, place: Place, survey: &Survey<'_>) -> Option<TupleRow> {
@@ -123,7 +125,7 @@ impl Tracker {
     }
 
     fn tuple_rows(&self, survey: &Survey<'_>) -> Vec<TupleRow> {
-        let places = ordered(&self.rows.tuples, |row| &row.stats, |key| *key);
+        let places = ordered(&self.rows.tuples, &self.reasons, |row| &row.stats, |key| *key);
         places.into_iter().filter_map(|place| self.tuple_row(place, survey)).collect()
     }
 
@@ -136,7 +138,7 @@ impl Tracker {
         let row = |place| {
             rows.get(place).map(|(key, stats)| PeerRow { key: *key, figures: Figures::of(stats, now) })
         };
-        ordered(rows, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
+        ordered(rows, &self.reasons, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
     }
 
     fn port_rows(&self, survey: &Survey<'_>) -> Vec<PortRow> {
@@ -146,7 +148,7 @@ impl Tracker {
             let (main, figures) = (survey.holder_of_port(place), Figures::of(stats, survey.now));
             Some(PortRow { key: *key, figures, main, main_name: self.name(main) })
         };
-        ordered(rows, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
+        ordered(rows, &self.reasons, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
     }
 
     fn container_rows(&self, now: u32) -> Vec<ContainerRow> {
@@ -156,7 +158,7 @@ impl Tracker {
             Some(ContainerRow { key: key.clone(), figures: Figures::of(stats, now) })
         };
         let name = |key: &Option<Container>| key.as_ref().map(ToString::to_string);
-        ordered(rows, |stats| stats, name).into_iter().filter_map(row).collect()
+        ordered(rows, &self.reasons, |stats| stats, name).into_iter().filter_map(row).collect()
     }
 
     fn netns_rows(&self, survey: &Survey<'_>) -> Vec<NetnsRow> {
@@ -172,7 +174,7 @@ impl Tracker {
                 main_name: self.name(main),
             })
         };
-        ordered(rows, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
+        ordered(rows, &self.reasons, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
     }
 
     fn fullest(&self) -> Option<Fullest> {

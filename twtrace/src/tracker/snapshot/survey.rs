@@ -215,7 +215,8 @@ impl Tracker {
 
     /// How full a pool is that may have so many `ports`.
     fn pressure(&self, row: &TupleStats, ports: u32, now: u32) -> Pressure {
-        let flows = row.stats.history.flows(now, RECENT_S);
+        let history = row.flow.as_deref().unwrap_or(&row.stats.history);
+        let flows = history.flows(now, RECENT_S);
         let reused_ns = row.reused_ns.map_or(u64::MAX, |reused_ns| self.now_ns.saturating_sub(reused_ns));
         Pressure::new(&Pool {
             time_wait: row.ephemeral,

@@ -8,8 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
-use crate::event::Reason;
-use crate::live::{bytes, percent, rate, span, tuple, until};
+use crate::live::{bytes, percent, rate, reasons, span, tuple, until};
 use crate::tracker::{Counts, Rates, Snapshot};
 use crate::tui::views::{Alarm, alarm};
 
@@ -32,7 +31,7 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
         (4, live(paper, width)),
         (5, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
         (6, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
-        (7, labelled("reasons", &reasons(&total.counts), PLAIN, width)),
+        (7, labelled("reasons", &reasons(snapshot), PLAIN, width)),
         (3, failed(&total.counts, width)),
         (2, who),
         (1, how_full),
@@ -101,12 +100,6 @@ fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32
     let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
     let seconds = format!(" {}s, top {}", room.min(series.len()), most);
     line + Span::styled(signs, HISTORY) + Span::raw(seconds)
-}
-
-fn reasons(counts: &Counts) -> String {
-    let met = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
-    let met: Vec<String> = met.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
-    if met.is_empty() { "none has ended yet".to_owned() } else { met.join(", ") }
 }
 
 fn failed(counts: &Counts, width: usize) -> Text<'static> {

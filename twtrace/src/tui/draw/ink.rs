@@ -5,6 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
 
 use super::theme::{Role, Theme};
+use crate::live::has_unicode;
 use crate::tui::views::Alarm;
 
 /// Signs of rising height, the first for nothing.
@@ -18,14 +19,11 @@ pub(in crate::tui) struct Ink {
 }
 
 impl Ink {
-    /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale's character set,
-    /// asked as setlocale(3) does.
+    /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
     pub(in crate::tui) fn from_environment(theme: Option<Theme>) -> Self {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
-        let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
-        let usual = if set("NO_COLOR").is_some() { Theme::Mono } else { Theme::Dark };
-        Self { theme: theme.unwrap_or(usual), has_unicode: is_utf8(&locale) }
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let usual = if no_colour { Theme::Mono } else { Theme::Dark };
+        Self { theme: theme.unwrap_or(usual), has_unicode: has_unicode() }
     }
 
     /// Gives a drawn screen its colours, and takes from it what the terminal cannot show.
@@ -38,10 +36,6 @@ impl Ink {
             }
         }
     }
-}
-
-fn is_utf8(locale: &str) -> bool {
-    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 fn ascii(sign: char) -> char {
@@ -113,6 +107,5 @@ mod tests {
         for sign in HEIGHTS.into_iter().skip(1).chain("…▼▲░·".chars()) {
             assert_ne!(ascii(sign), '?', "{sign}");
         }
-        assert!(is_utf8("de_at.utf-8") && is_utf8("c.utf8") && !is_utf8("c") && !is_utf8(""));
     }
 }
