@@ -143,7 +143,7 @@ impl Output {
     ///
     /// # Errors
     /// If the file cannot be made.
-    pub fn next(&mut self) -> io::Result<()> {
+    pub fn go_on(&mut self) -> io::Result<()> {
         self.part += 1;
         let path = self.place.name(self.part);
         self.target = Target::File(self.place.create(&path).map_err(|error| self.named(error))?);
