@@ -145,7 +145,7 @@ impl View for Pictures {
         self.backend = backend;
     }
 
-    fn meet(&mut self, world: &mut Tracker) {
+    fn listed(&mut self, world: &mut Tracker) {
         world.count_only(&self.reasons);
     }
 

@@ -54,10 +54,7 @@ pub trait View {
     fn attached(&mut self, _backend: &'static str) {}
 
     /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
-    fn meet(&mut self, _world: &mut Tracker) {}
-
-    /// Called once when nothing more is to be shown but the end: before the hooks are taken off, which can take seconds.
-    fn leave(&mut self) {}
+    fn listed(&mut self, _world: &mut Tracker) {}
 
     /// One event, complete and past the filter.
     ///
@@ -79,4 +76,12 @@ pub trait View {
     fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
+
+    /// A signal asks for an end: its number. A view may go on, and end when it sees fit.
+    fn signalled(&mut self, _signal: i32) -> Flow {
+        Flow::Stop
+    }
+
+    /// Called once, when the end is certain and the hooks are still attached.
+    fn ending(&mut self) {}
 }

@@ -108,7 +108,7 @@ impl View for Screen {
         self.backend = backend;
     }
 
-    fn meet(&mut self, world: &mut Tracker) {
+    fn listed(&mut self, world: &mut Tracker) {
         world.count_only(&self.reasons);
     }
 
@@ -150,7 +150,7 @@ impl View for Screen {
     }
 
     /// Taking the hooks off can take seconds: nobody should wait for the terminal.
-    fn leave(&mut self) {
+    fn ending(&mut self) {
         self.guard = None;
     }
 }
