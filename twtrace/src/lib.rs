@@ -9,6 +9,7 @@ pub mod decode;
 pub mod demo;
 pub mod escape;
 pub mod event;
+pub mod export;
 pub mod filter;
 pub mod hz;
 pub mod identity;

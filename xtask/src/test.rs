@@ -98,6 +98,9 @@ fn cargo(args: &[&str]) -> Result<()> {
 fn unit_tests() -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--no-fail-fast"]).current_dir(project::root());
+    if let Some(python) = install::python() {
+        command.env("TWTRACE_PYTHON", python);
+    }
     let done = sh::tee(&mut command)?;
     let tally = test_results(&done.text);
     if !done.status.success() && tally.failed == 0 {

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod events;
+mod export;
 mod filters;
 mod list;
 mod live;
@@ -47,6 +48,8 @@ enum Command {
     List(list::Args),
     /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
     Record(record::Args),
+    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Record(args)) => record::run(args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
