@@ -12,6 +12,7 @@ pub mod expect;
 pub mod judge;
 pub mod kernel;
 pub mod limits;
+pub mod loose;
 pub mod netns;
 pub mod op;
 pub mod play;
