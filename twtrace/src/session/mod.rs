@@ -73,4 +73,7 @@ pub trait View {
     fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
+
+    /// Called once when all is told and nothing will come any more.
+    fn ended(&mut self, _world: &Tracker) {}
 }
