@@ -5,9 +5,11 @@ mod check;
 mod demo;
 mod doctor;
 mod events;
+mod export;
 mod filters;
 mod list;
 mod live;
+mod record;
 mod values;
 
 use std::process::ExitCode;
@@ -46,6 +48,10 @@ enum Command {
     Events(events::Args),
     /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
     List(list::Args),
+    /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
+    Record(record::Args),
+    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Why ports run out here, who does it, and which remedy would help, by how much
@@ -68,6 +74,8 @@ enum Outcome {
     Critical,
     /// 77
     Cannot,
+    /// Somebody else's.
+    Status(u8),
 }
 
 /// Parses the command line, runs the command, and says how it came out.
@@ -78,6 +86,8 @@ pub fn main() -> ExitCode {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
+        Some(Command::Record(args)) => record::run(args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
@@ -88,6 +98,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::Critical) => ExitCode::from(3),
         Ok(Outcome::Cannot) => ExitCode::from(77),
+        Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),
     }
 }
