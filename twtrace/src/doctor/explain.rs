@@ -14,7 +14,6 @@ macro_rules! pages {
 pages!(
     "bind_no_port",
     "bound_source",
-    "client_closes_first",
     "client_reuseaddr",
     "drop_tw_recycle",
     "fewer_connections",
@@ -27,6 +26,7 @@ pages!(
     "half_closed_tw_reuse",
     "keep_alive",
     "linger_zero",
+    "longer_connections",
     "loopback_address",
     "loopback_backend",
     "lower_fin_timeout",

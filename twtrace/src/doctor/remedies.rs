@@ -5,7 +5,7 @@ mod client;
 mod server;
 mod settings;
 
-pub(super) use server::{client_closes_first, other_port, unbound_port};
+pub(super) use server::{longer_connections, other_port, unbound_port};
 pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
 
 use super::facts::{BindFailure, Netns, Served, Tuple};
@@ -34,7 +34,7 @@ pub const IDS: &[&str] = &[
     settings::DROP_TW_RECYCLE,
     server::REUSEADDR,
     server::PEER_MUST_CLOSE,
-    server::CLIENT_CLOSES_FIRST,
+    server::LONGER_CONNECTIONS,
     server::OTHER_PORT,
     server::UNBOUND_PORT,
 ];

@@ -148,24 +148,41 @@ impl Finding {
         Ok((number("before")?, number("after")?))
     }
 
-    /// Compares a prediction with what was measured without and with the remedy.
+    /// Compares a prediction with what was measured with the remedy, and without it where that could be measured too.
     pub(super) fn measured(
+        &self,
+        world: &mut World,
+        (id, what, unit): (&str, &str, &str),
+        (before, after): (Option<f64>, f64),
+    ) -> Result<()> {
+        let (said_before, said_after) = self.predicts(id, what, unit)?;
+        for (when, said, measured) in [("before", said_before, before), ("after", said_after, Some(after))] {
+            if let Some(measured) = measured.filter(|measured| !is_close(said, *measured)) {
+                world
+                    .fail(format!("{id}: {what} {when}: predicted {said:.2} {unit}, measured {measured:.2}"));
+            }
+        }
+        let before = before.map_or_else(|| "?".to_owned(), |before| format!("{before:.2}"));
+        println!(
+            "    {}: {id}: {what} predicted {said_before:.2} -> {said_after:.2}, measured {before} -> {after:.2} {unit}",
+            text(&self.0, "id")
+        );
+        Ok(())
+    }
+
+    /// As [`Self::measured`], where the prediction is for a longer time than was measured: only the ratio can be compared.
+    pub(super) fn measured_ratio(
         &self,
         world: &mut World,
         (id, what, unit): (&str, &str, &str),
         (before, after): (f64, f64),
     ) -> Result<()> {
         let (said_before, said_after) = self.predicts(id, what, unit)?;
-        for (when, said, measured) in [("before", said_before, before), ("after", said_after, after)] {
-            if !is_close(said, measured) {
-                world
-                    .fail(format!("{id}: {what} {when}: predicted {said:.2} {unit}, measured {measured:.2}"));
-            }
+        let (said, measured) = (said_after / said_before, after / before);
+        if !is_close(said, measured) {
+            world.fail(format!("{id}: {what}: predicted {said:.3} of what it was, measured {measured:.3}"));
         }
-        println!(
-            "    {}: {id}: {what} predicted {said_before:.2} -> {said_after:.2}, measured {before:.2} -> {after:.2} {unit}",
-            text(&self.0, "id")
-        );
+        println!("    {}: {id}: {what} predicted x {said:.3}, measured x {measured:.3}", text(&self.0, "id"));
         Ok(())
     }
 }

@@ -12,11 +12,13 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
 use crate::books;
 use crate::netns::set_ipv4;
-use crate::wait::{PATIENCE, until};
+use crate::wait::{PATIENCE, until, until_every};
 use crate::world::World;
 
 /// Connections that fail, once none succeeds any more.
 pub(super) const FAILURES: usize = 13;
+/// How soon a connect() that failed is tried again where a rate is measured: each time adds up to so much to a wave.
+const RETRY: Duration = Duration::from_millis(1);
 /// Bytes of a request and of its answer.
 const SIZES: (usize, usize) = (101, 211);
 /// Nobody's addresses, delivered to this machine by a route and so not among its own.
@@ -178,7 +180,7 @@ impl Cast {
     pub(super) fn rate(&self, listener: &Raw, ports: usize, waves: usize) -> Result<f64> {
         let began = |made: usize| -> Result<Instant> {
             for _ in 0..made {
-                until("a port that is free again", PATIENCE, || {
+                until_every(RETRY, "a port that is free again", PATIENCE, || {
                     Ok(self.visit(listener, 1, First::Client)?.ok())
                 })?;
             }

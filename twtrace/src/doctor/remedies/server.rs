@@ -9,7 +9,7 @@ use crate::doctor::words::count;
 
 pub(super) const REUSEADDR: &str = "reuseaddr";
 pub(super) const PEER_MUST_CLOSE: &str = "peer_must_close";
-pub(super) const CLIENT_CLOSES_FIRST: &str = "client_closes_first";
+pub(super) const LONGER_CONNECTIONS: &str = "longer_connections";
 pub(super) const OTHER_PORT: &str = "other_port";
 pub(super) const UNBOUND_PORT: &str = "unbound_port";
 
@@ -58,7 +58,7 @@ pub(super) fn peer_must_close(waiting: u64) -> Remedy {
     }
 }
 
-pub(in crate::doctor) fn client_closes_first(netns: &Netns, observed_s: f64) -> Remedy {
+pub(in crate::doctor) fn longer_connections(netns: &Netns, observed_s: f64) -> Remedy {
     let made: u64 = netns.served.iter().flat_map(|served| &served.shares).map(|share| share.created).sum();
     let level =
         predict::held(made as f64 / observed_s, predict::TIME_WAIT_S).max(netns.server_time_wait as f64);
@@ -74,7 +74,7 @@ pub(in crate::doctor) fn client_closes_first(netns: &Netns, observed_s: f64) -> 
             after: level / super::REQUESTS,
         }],
         ..blank(
-            CLIENT_CLOSES_FIRST,
+            LONGER_CONNECTIONS,
             format!("{} requests on each connection", super::REQUESTS),
             "clients come back over the same connection",
             "a client that closes first has TIME_WAIT on its side, where ports are at stake",

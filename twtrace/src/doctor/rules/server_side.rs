@@ -53,6 +53,6 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
     }
     finding
         .by(shares)
-        .remedied([remedies::client_closes_first(netns, facts.observed_s())])
+        .remedied([remedies::longer_connections(netns, facts.observed_s())])
         .but_not(folklore::of_server_side())
 }
