@@ -16,6 +16,8 @@ mod remedies;
 pub mod replay;
 pub mod rules;
 mod scope;
+#[cfg(test)]
+mod tests;
 pub mod text;
 mod words;
 

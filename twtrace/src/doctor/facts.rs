@@ -356,6 +356,8 @@ pub struct Share {
     pub created: u64,
     /// Its calls that failed while looking.
     pub failed: u64,
+    /// TIME_WAIT sockets of its that were refused, or ended by RSTs, while looking.
+    pub lost: u64,
     /// What its connections are like, all destinations together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub habits: Option<Habits>,

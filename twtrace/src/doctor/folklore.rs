@@ -14,7 +14,8 @@ const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
 const SERVER_PORT_RANGE: &str = "server_port_range";
 
 /// Names of all that is said not to help, beside remedies whose condition does not hold.
-pub const IDS: &[&str] = &[
+#[cfg(test)]
+pub(super) const IDS: &[&str] = &[
     LOWER_FIN_TIMEOUT,
     LOWER_MAX_TW_BUCKETS,
     TW_RECYCLE,

@@ -14,7 +14,8 @@ use super::pool::{Pool, WhyNot};
 use super::predict;
 
 /// Names of all remedies.
-pub const IDS: &[&str] = &[
+#[cfg(test)]
+pub(super) const IDS: &[&str] = &[
     client::KEEP_ALIVE,
     client::PEER_CLOSES_FIRST,
     client::UNIX_SOCKET,

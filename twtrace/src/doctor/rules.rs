@@ -23,7 +23,7 @@ mod table_overflow;
 mod tuple_taken;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::facts::{Facts, Netns, Ports, Tuple};
 use super::finding::{Finding, Severity, Subject};

@@ -105,8 +105,9 @@ fn told(share: &Share) -> String {
     for (number, one, what) in [
         (share.time_wait, "TIME_WAIT socket", ""),
         (share.open, "open socket", ""),
-        (share.created, "connection", " closed by it"),
-        (share.failed, "call", " concerned"),
+        (share.created, "connection", " that it closed first"),
+        (share.failed, "failed call", ""),
+        (share.lost, "TIME_WAIT socket", " refused or ended by an RST"),
     ] {
         if number != 0 {
             parts.push(format!("{}{what}", count(number, one)));

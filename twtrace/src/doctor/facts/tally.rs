@@ -87,9 +87,9 @@ impl Tally {
     pub(super) fn concerned(&self, netns: u32) -> Vec<Share> {
         let ours = self.concerned.iter().filter(|((inode, _), _)| *inode == netns);
         let share =
-            |calls: &Calls| Share { process: calls.who.clone(), failed: calls.count, ..Share::default() };
+            |calls: &Calls| Share { process: calls.who.clone(), lost: calls.count, ..Share::default() };
         let mut shares: Vec<Share> = ours.map(|(_, calls)| share(calls)).collect();
-        shares.sort_by(|a, b| (b.failed, &a.process).cmp(&(a.failed, &b.process)));
+        shares.sort_by(|a, b| (b.lost, &a.process).cmp(&(a.lost, &b.process)));
         shares
     }
 
