@@ -69,7 +69,7 @@ impl Watch {
             self.facts.unknown = sampled.notes;
         }
         namespaces.sort_by_key(|netns| netns.netns);
-        extras::default_buckets(&mut namespaces);
+        extras::default_buckets(&mut namespaces, extras::most_buckets);
         self.facts.namespaces = namespaces;
         super::scope::keep(&mut self.facts, &self.filter);
         self.facts.dead_settings = extras::dead_settings();

@@ -19,8 +19,14 @@ struct Diagnosis<'a> {
     facts: &'a Facts,
 }
 
+/// Pools of a namespace that are shown: the fullest.
+const POOLS: usize = 100;
+
 /// Appends the diagnosis and a newline to `out`.
 pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
+    let mut shown = facts.clone();
+    shown.namespaces.iter_mut().for_each(|netns| netns.tuples.truncate(POOLS));
+    let facts = &shown;
     let diagnosis = Diagnosis {
         source: facts.source,
         backend: &facts.backend,

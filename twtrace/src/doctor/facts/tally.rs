@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use super::{BindFailure, Process, Share};
 use crate::event::{Event, Kind, Reason, Substate};
 use crate::identity::Identity;
-use crate::tracker::{ProcessKey, TupleKey};
+use crate::tracker::{PortKey, ProcessKey, TupleKey};
 
 /// Things that are told apart, of each kind; what comes later is only in the tracker's sums.
 const MOST: usize = 4096;
@@ -83,6 +83,21 @@ impl Tally {
         ours.map(|(_, calls)| calls.count).sum()
     }
 
+    /// connect() failures of one process towards a tuple.
+    pub(super) fn failed_by(&self, tuple: &TupleKey, process: &ProcessKey) -> u64 {
+        let calls = [false, true].map(|is_bound| self.connects.get(&(*tuple, is_bound, *process)));
+        calls.into_iter().flatten().map(|calls| calls.count).sum()
+    }
+
+    /// bind() and listen() failures of one process on a port.
+    pub(super) fn not_bound_by(&self, port: &PortKey, process: &ProcessKey) -> u64 {
+        let ours = self
+            .binds
+            .iter()
+            .filter(|((netns, _, sport, who), _)| (*netns, *sport, who) == (port.netns, port.sport, process));
+        ours.map(|(_, calls)| calls.count).sum()
+    }
+
     /// Whose TIME_WAIT sockets were refused or ended by RSTs, most first.
     pub(super) fn concerned(&self, netns: u32) -> Vec<Share> {
         let ours = self.concerned.iter().filter(|((inode, _), _)| *inode == netns);
@@ -142,6 +157,10 @@ mod tests {
         }
         let tuple = TupleKey::from(&event(Kind::ConnectFailed, 11, 0).conn.unwrap());
         assert_eq!(tally.failed_bound(&tuple), 3);
+        let (app, other) = (ProcessKey { pid: 11, start_ns: 1 }, ProcessKey { pid: 13, start_ns: 1 });
+        assert_eq!((tally.failed_by(&tuple, &app), tally.failed_by(&tuple, &other)), (8, 0));
+        let port = PortKey { netns: 7, sport: 8080 };
+        assert_eq!((tally.not_bound_by(&port, &app), tally.not_bound_by(&port, &other)), (0, 7));
         let binds: Vec<_> =
             tally.binds(7).into_iter().map(|bind| (bind.port, bind.failed, bind.caller.pid)).collect();
         assert_eq!(binds, [(8080, 7, Some(13)), (0, 2, Some(11))]);

@@ -26,7 +26,8 @@ pub fn of_world(world: &Tracker, tally: &Tally) -> Vec<Netns> {
     }
     for (at, row) in snapshot.tuples.iter().enumerate() {
         let links = detail(world, &RowKey::Tuple(row.key), at, row.figures.failed() != 0);
-        let shares = links.iter().map(|link| people.share(link)).collect();
+        let failed = |link: &LinkRow| tally.failed_by(&row.key, &link.process);
+        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
         if let Some(place) = places.get(&row.key.netns) {
             let mut tuple = tuple(row, shares);
             tuple.failed_bound = tally.failed_bound(&row.key);
@@ -36,7 +37,8 @@ pub fn of_world(world: &Tracker, tally: &Tally) -> Vec<Netns> {
     }
     for (at, row) in snapshot.ports.iter().enumerate() {
         let links = detail(world, &RowKey::Port(row.key), at, row.figures.failed() != 0);
-        let shares = links.iter().map(|link| people.share(link)).collect();
+        let failed = |link: &LinkRow| tally.not_bound_by(&row.key, &link.process);
+        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
         if let Some(place) = places.get(&row.key.netns) {
             all[*place].server_time_wait += row.figures.live;
             all[*place].served.push(served(row, shares));
@@ -106,8 +108,9 @@ impl<'a> People<'a> {
         Self(rows.iter().map(|row| (row.key, row)).collect())
     }
 
-    fn share(&self, link: &LinkRow) -> Share {
-        let LinkRow { process, live, created, failed, .. } = *link;
+    /// The link itself counts overflows and failures of every kind together; `failed` are the calls.
+    fn share(&self, link: &LinkRow, failed: u64) -> Share {
+        let LinkRow { process, live, created, .. } = *link;
         let mut share = Share { time_wait: live, created, failed, ..Share::default() };
         if let Some(row) = self.0.get(&process).filter(|row| !row.key.is_unknown()) {
             share.process = of_row(row);
@@ -158,6 +161,8 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
         tuple.failed = lately(&row.figures, tuple.failed);
+        // The fullest there ever was may be long ago.
+        tuple.peak = tuple.now;
         let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
         let netns = namespaces.entry(row.key.netns).or_insert_with(fresh);
         // The pool itself says how many ports there are, where the namespace's row is not in the picture.
@@ -176,4 +181,84 @@ fn recent(rate: f64, seconds: f64) -> u64 {
 /// What failed within the last minute; the rate counts failures of all kinds together.
 fn lately(figures: &Figures, count: u64) -> u64 {
     count.min(recent(figures.failed_rate.s60.max(figures.failed_rate.s1), 60.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::glance;
+    use crate::event::{Comm, Conn, Event, Kind, Role};
+    use crate::tracker::Capacity;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn event(kind: Kind, at_ns: u64, sport: u16) -> Event {
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport, dport: 5432 };
+        let mut event = Event::new(kind, at_ns, Some(conn));
+        event.role = Role::Client;
+        let comm = Comm::new("checkout-api");
+        event.owner =
+            Some(crate::event::Process { pid: 97, tid: 97, uid: 0, cgroup_id: 0, start_ns: 1, comm });
+        event
+    }
+
+    /// A pool of 200 ports: `live` in TIME_WAIT, then so many failures, in second 9.
+    fn world(live: u16, failed: u16) -> Tracker {
+        let mut world = Tracker::new();
+        world.advance(SECOND_NS);
+        world.set_capacity(
+            7,
+            Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() },
+        );
+        let calls = (0..live)
+            .map(|at| (Kind::Created, 40_000 + at))
+            .chain((0..failed).map(|_| (Kind::ConnectFailed, 0)));
+        for (kind, sport) in calls {
+            world.apply(&mut event(kind, 9 * SECOND_NS, sport));
+        }
+        world.advance(12 * SECOND_NS);
+        world
+    }
+
+    #[test]
+    fn a_live_view_shows_what_the_doctor_would_find() {
+        let told = |live, failed, wanted: &[By]| {
+            let snapshot = world(live, failed).snapshot(wanted);
+            glance(&snapshot).iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        for wanted in [&[By::Process][..], By::ALL] {
+            assert_eq!(told(200, 7, wanted), ["ports_exhausted"]);
+            assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
+            assert!(told(13, 0, wanted).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_failed_long_ago_is_not_told_for_ever() {
+        let mut world = world(13, 7);
+        let ids = |world: &Tracker| glance(&world.snapshot(By::ALL)).len();
+        assert_eq!(ids(&world), 1);
+        world.advance(90 * SECOND_NS);
+        assert_eq!(ids(&world), 0);
+    }
+
+    #[test]
+    fn events_alone_tell_who_holds_what() {
+        let mut tally = Tally::default();
+        tally.take(&event(Kind::ConnectFailed, 1, 0));
+        tally.take(&event(Kind::ConnectFailed, 1, 40_009));
+        let mut world = world(13, 2);
+        world.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
+        let all = of_world(&world, &tally);
+        assert_eq!(
+            (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
+            (7, 13, 1, Some(200))
+        );
+        let tuple = &all[0].tuples[0];
+        assert_eq!((tuple.now.time_wait, tuple.created, tuple.failed, tuple.failed_bound), (13, 13, 1, 1));
+        let share = &tuple.shares[0];
+        assert_eq!((share.process.comm.as_str(), share.time_wait, share.failed), ("checkout-api", 13, 2));
+        assert_eq!(share.habits.map(|habits| habits.as_client), Some(13));
+    }
 }

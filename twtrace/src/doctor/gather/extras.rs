@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::doctor::facts::{Conntrack, DeadSetting, Netns as Facts};
-use crate::net::netns::Netns;
+use crate::net::netns::{Netns, discover};
+use crate::net::sysctls::Sysctls;
 
 /// Where settings are kept for the next boot (sysctl.d(5)), beside the folders of [`FOLDERS`].
 const FILE: &str = "/etc/sysctl.conf";
@@ -60,13 +61,24 @@ fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Where a kernel does not say what it would have set, the largest value of any namespace is the best to be had.
-pub(super) fn default_buckets(all: &mut [Facts]) {
-    let most = all.iter().filter_map(|netns| netns.settings.max_tw_buckets).max();
-    for netns in all {
-        let settings = &mut netns.settings;
-        settings.max_tw_buckets_default = settings.max_tw_buckets_default.or(most);
+/// Where a kernel does not say what it would have set, the largest value of any namespace, which is asked for only then,
+/// is the best to be had.
+pub(super) fn default_buckets(all: &mut [Facts], most: impl FnOnce() -> Option<u32>) {
+    let mut lacking = all
+        .iter_mut()
+        .map(|netns| &mut netns.settings)
+        .filter(|settings| settings.max_tw_buckets.is_some() && settings.max_tw_buckets_default.is_none())
+        .peekable();
+    if lacking.peek().is_some() {
+        let most = most();
+        lacking.for_each(|settings| settings.max_tw_buckets_default = most.max(settings.max_tw_buckets));
     }
+}
+
+/// The largest `tcp_max_tw_buckets` of any namespace of this machine.
+pub(super) fn most_buckets() -> Option<u32> {
+    let settings = discover().into_iter().filter_map(|netns| Sysctls::read(&netns).ok());
+    settings.map(|sysctls| sysctls.tcp_max_tw_buckets).max()
 }
 
 /// What goes before a command that is to run in a namespace; nothing for the caller's own.
@@ -165,9 +177,10 @@ mod tests {
             (netns.settings.max_tw_buckets, netns.settings.max_tw_buckets_default) = (Some(set), default);
             netns
         };
-        let mut all = [with(7, None), with(4096, None), with(11, Some(1024))];
-        default_buckets(&mut all);
+        let mut all = [with(7, None), with(8192, None), with(11, Some(1024))];
+        default_buckets(&mut all, || Some(4096));
         let got: Vec<_> = all.iter().map(|netns| netns.settings.max_tw_buckets_default).collect();
-        assert_eq!(got, [Some(4096), Some(4096), Some(1024)]);
+        assert_eq!(got, [Some(4096), Some(8192), Some(1024)]);
+        default_buckets(&mut [with(7, Some(11))], || panic!("nobody needs to know"));
     }
 }
