@@ -3,6 +3,7 @@
 
 mod before;
 mod command;
+mod doctor;
 mod family;
 mod filters;
 mod heavy;
@@ -112,6 +113,30 @@ pub const ALL: &[Scenario] = &[
     own("list_equals_ss", listing::equals_ss),
     own("list_summary_equals_ss", listing::summary_equals_ss),
     own("list_knows_owners", listing::knows_owners),
+    own("doctor_ports_exhausted", doctor::ports_exhausted),
+    own("doctor_ports_running_out", doctor::ports_running_out),
+    own("doctor_ports_held_open", doctor::ports_held_open),
+    own("doctor_ports_pinned", doctor::ports_pinned),
+    own("doctor_bound_source", doctor::bound_source),
+    own("doctor_remote", doctor::remote),
+    own("doctor_reuse_without_timestamps", doctor::timestamps_off),
+    own("doctor_reuse_not_loopback", doctor::not_loopback),
+    own("doctor_reuse_too_young", doctor::too_young),
+    own("doctor_loopback_backend", doctor::loopback_backend),
+    own("doctor_nat_ports_short", doctor::nat_ports_short),
+    own("doctor_fin_wait2_pileup", doctor::fin_wait2_pileup),
+    own("doctor_table_overflow", doctor::table_overflow),
+    own("doctor_server_cannot_bind", doctor::server_cannot_bind),
+    own("doctor_port_in_use", doctor::port_in_use),
+    own("doctor_tuple_taken", doctor::tuple_taken),
+    own("doctor_server_side_harmless", doctor::server_side_harmless),
+    own("doctor_rst_kills", doctor::rst_kills),
+    own("doctor_folklore_fin_timeout", doctor::fin_timeout),
+    own("doctor_folklore_max_tw_buckets", doctor::max_tw_buckets),
+    own("doctor_folklore_tw_recycle", doctor::tw_recycle),
+    own("doctor_nothing_wrong", doctor::healthy),
+    own("doctor_of_a_recording", doctor::recorded),
+    Scenario { name: "doctor_healthy_load", kind: Kind::Heavy, act: doctor::healthy_load },
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
