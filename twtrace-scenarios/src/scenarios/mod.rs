@@ -13,6 +13,7 @@ mod packets;
 mod refused;
 mod reset;
 mod reuse;
+mod screen;
 mod substate;
 
 use anyhow::Result;
@@ -109,6 +110,9 @@ pub const ALL: &[Scenario] = &[
     own("sigterm", command::sigterm),
     own("broken_pipe", command::broken_pipe),
     own("killed_tracer", command::killed_tracer),
+    own("screen_shows_the_load", screen::shows_the_load),
+    own("screen_gives_the_terminal_back", screen::gives_the_terminal_back),
+    own("screen_fits_the_terminal", screen::fits_the_terminal),
     own("list_equals_ss", listing::equals_ss),
     own("list_summary_equals_ss", listing::summary_equals_ss),
     own("list_knows_owners", listing::knows_owners),
