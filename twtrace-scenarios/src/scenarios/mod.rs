@@ -14,6 +14,7 @@ mod packets;
 mod refused;
 mod reset;
 mod reuse;
+mod screen;
 mod substate;
 
 use anyhow::Result;
@@ -143,6 +144,12 @@ pub const ALL: &[Scenario] = &[
     once("doctor_nothing_wrong", doctor::healthy),
     once("doctor_of_a_recording", doctor::recorded),
     Scenario { name: "doctor_healthy_load", kind: Kind::Heavy, act: doctor::healthy_load },
+    once("screen_shows_the_load", screen::shows_the_load),
+    once("screen_gives_the_terminal_back", screen::gives_the_terminal_back),
+    once("screen_fits_the_terminal", screen::fits_the_terminal),
+    own("list_equals_ss", listing::equals_ss),
+    own("list_summary_equals_ss", listing::summary_equals_ss),
+    own("list_knows_owners", listing::knows_owners),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
