@@ -9,6 +9,7 @@ mod heavy;
 mod order;
 mod owner;
 mod packets;
+mod record;
 mod refused;
 mod reset;
 mod reuse;
@@ -108,6 +109,13 @@ pub const ALL: &[Scenario] = &[
     own("sigterm", command::sigterm),
     own("broken_pipe", command::broken_pipe),
     own("killed_tracer", command::killed_tracer),
+    own("record_command", record::command),
+    own("record_everything", record::everything),
+    own("record_no_such_command", record::no_such_command),
+    own("record_signal_to_command", record::signal_to_command),
+    own("record_killed", record::killed),
+    own("record_full_disk", record::full_disk),
+    own("record_rotated", record::rotated),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
 ];
