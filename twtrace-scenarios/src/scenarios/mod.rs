@@ -11,6 +11,7 @@ mod listing;
 mod order;
 mod owner;
 mod packets;
+mod record;
 mod refused;
 mod reset;
 mod reuse;
@@ -147,6 +148,13 @@ pub const ALL: &[Scenario] = &[
     once("screen_shows_the_load", screen::shows_the_load),
     once("screen_gives_the_terminal_back", screen::gives_the_terminal_back),
     once("screen_fits_the_terminal", screen::fits_the_terminal),
+    once("record_command", record::command),
+    once("record_everything", record::everything),
+    once("record_no_such_command", record::no_such_command),
+    once("record_signal_to_command", record::signal_to_command),
+    once("record_killed", record::killed),
+    once("record_full_disk", record::full_disk),
+    once("record_rotated", record::rotated),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
