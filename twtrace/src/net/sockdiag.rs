@@ -56,7 +56,8 @@ impl States {
     /// Sockets that connections can come in on.
     pub const LISTEN: Self = Self(1 << 10);
 
-    /// Sockets that are bound to a port, and neither connected nor listening (TCP_BOUND_INACTIVE); a kernel before 6.8 lists none.
+    /// Sockets that are bound to a port, and neither connected nor listening (TCP_BOUND_INACTIVE). They are listed in CLOSE; a
+    /// kernel before 6.8 lists none.
     pub const BOUND: Self = Self(1 << 13);
     /// ESTABLISHED ones.
     pub const ESTABLISHED: Self = Self(1 << 1);

@@ -12,7 +12,9 @@ use crate::tracker::TupleKey;
 /// States of include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
 const LISTEN: u8 = 10;
-const BOUND_INACTIVE: u8 = 13;
+/// What a socket that is bound and nothing else is listed as: it is asked for by the bit of TCP_BOUND_INACTIVE, and has its
+/// own state (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
+const CLOSE: u8 = 7;
 
 /// One look at a namespace.
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ impl Looks {
             ports.filter(|port| settings.has(*port)).collect::<HashSet<u16>>().len() as u32
         };
         self.range_in_use = self.range_in_use.max(in_range(|_| true));
-        self.pinned = self.pinned.max(in_range(|socket| matches!(socket.state, LISTEN | BOUND_INACTIVE)));
+        self.pinned =
+            self.pinned.max(in_range(|socket| matches!(socket.state, LISTEN | CLOSE) && socket.dport == 0));
     }
 
     fn place(&mut self, sockets: &[DiagSocket], look: &Look) {
@@ -176,4 +179,105 @@ fn ports<'a>(sockets: impl Iterator<Item = &'a DiagSocket>) -> Ports {
         *place += 1;
     }
     ports
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::{BindFailure, Netns, Reach, join};
+    use crate::net::sockdiag::TIMER_TIME_WAIT;
+    use std::net::Ipv4Addr;
+
+    const HERE: [u8; 4] = [10, 0, 0, 1];
+    const THERE: [u8; 4] = [10, 0, 0, 9];
+
+    fn socket(state: u8, timer: u8, sport: u16, dport: u16, inode: u32) -> DiagSocket {
+        let mapped = |address: [u8; 4]| Ipv4Addr::from(address).to_ipv6_mapped().octets();
+        let daddr = if dport == 0 { [0, 0, 0, 0] } else { THERE };
+        DiagSocket {
+            family: 4,
+            state,
+            timer,
+            saddr: mapped(HERE),
+            daddr: mapped(daddr),
+            sport,
+            dport,
+            ifindex: 0,
+            expires_ms: 0,
+            uid: 0,
+            inode,
+            cookie: 0,
+        }
+    }
+
+    fn look(sockets: Vec<DiagSocket>) -> Look {
+        let settings =
+            Settings { port_range: Some((40_000, 40_099)), ports: Some(100), ..Settings::default() };
+        let holder = |pid, comm: &str| Process { pid: Some(pid), comm: comm.into(), ..Process::default() };
+        let holders = HashMap::from([(97, holder(7, "proxy")), (101, holder(11, "nginx"))]);
+        let addresses = HashSet::from([IpAddr::from(HERE)]);
+        Look { netns: 5, settings, sockets, holders, addresses, ..Look::default() }
+    }
+
+    fn busy() -> Vec<DiagSocket> {
+        vec![
+            socket(6, TIMER_TIME_WAIT, 40_001, 80, 0),
+            socket(6, TIMER_TIME_WAIT, 40_002, 80, 0),
+            socket(5, TIMER_TIME_WAIT, 40_003, 80, 0),
+            socket(1, 0, 40_004, 80, 97),
+            socket(1, 0, 40_005, 80, 97),
+            socket(8, 0, 40_006, 80, 97),
+            // No port of the range; a listener in the range and a connection on it; a socket that is bound only.
+            socket(1, 0, 5000, 80, 97),
+            socket(10, 0, 40_050, 0, 101),
+            socket(1, 0, 40_050, 80, 101),
+            socket(7, 0, 40_060, 0, 97),
+        ]
+    }
+
+    fn joined(looks: &Looks) -> Netns {
+        let mut netns = Netns { netns: 5, ..Netns::default() };
+        netns.binds.push(BindFailure {
+            saddr: Some(HERE.into()),
+            port: 0,
+            failed: 3,
+            caller: Process::default(),
+            destinations: 0,
+        });
+        join::join(&mut netns, looks);
+        netns
+    }
+
+    #[test]
+    fn a_look_tells_what_holds_which_ports() {
+        let mut looks = Looks::default();
+        looks.take(look(busy()));
+        let netns = joined(&looks);
+        assert_eq!(
+            (netns.time_wait, netns.fin_wait2, netns.pinned, netns.range_in_use),
+            (3, Some(1), Some(2), Some(8))
+        );
+        let [tuple] = &netns.tuples[..] else { panic!("{:?}", netns.tuples) };
+        assert_eq!(tuple.now, Ports { time_wait: 2, fin_wait2: 1, established: 2, others: 1 });
+        assert_eq!((tuple.reach, tuple.dport), (Reach::Elsewhere, 80));
+        assert_eq!((tuple.shares[0].process.comm.as_str(), tuple.shares[0].open), ("proxy", 3));
+        let served = netns.served.iter().find(|served| served.port == 40_050).unwrap();
+        assert_eq!(
+            (served.listening, served.open, served.shares[0].process.comm.as_str()),
+            (true, 1, "nginx")
+        );
+        assert_eq!(netns.binds[0].destinations, 1);
+    }
+
+    #[test]
+    fn the_fullest_moment_is_kept() {
+        let mut looks = Looks::default();
+        looks.take(Look { overflow: 100, ..look(busy()) });
+        looks.take(Look { overflow: 107, ..look(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
+        let netns = joined(&looks);
+        assert_eq!((netns.time_wait, netns.peak_time_wait, netns.overflow), (1, 3, 7));
+        let tuple = &netns.tuples[0];
+        assert_eq!((tuple.now.all(), tuple.peak.all()), (1, 6));
+        assert_eq!(tuple.shares[0].open, 3);
+    }
 }

@@ -135,10 +135,7 @@ fn widened(netns: &Netns) -> (u32, Holds, String) {
         Some((low, high)) => (
             ports,
             Holds::Yes,
-            format!(
-                "it is {low} to {high}; of the wider one {} are listened on here",
-                count(listening.into(), "port")
-            ),
+            format!("it is {low} to {high}; ports of the wider one that are listened on: {listening}"),
         ),
     }
 }
