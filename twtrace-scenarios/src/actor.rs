@@ -220,6 +220,11 @@ impl Raw {
         self.attempt(Op::Bind(self.fd, to.into()))
     }
 
+    /// bind() will not choose a port, connect() will.
+    pub fn bind_no_port(&self) -> Result<()> {
+        self.actor.run(Op::BindNoPort(self.fd))
+    }
+
     /// listen().
     pub fn listen(&self) -> Result<Attempt<()>> {
         self.attempt(Op::Listen(self.fd))

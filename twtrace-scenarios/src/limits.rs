@@ -38,6 +38,12 @@ const LIMITS: &[Limit] = &[
         here: || !(installed("nginx") && installed("ab")),
         reason: "needs nginx and ab",
     },
+    Limit {
+        scenario: "doctor_healthy_load",
+        backend: None,
+        here: || !(installed("nginx") && installed("ab")),
+        reason: "needs nginx and ab",
+    },
 ];
 
 fn installed(program: &str) -> bool {

@@ -35,6 +35,8 @@ pub enum Op {
     },
     /// bind().
     Bind(RawFd, SocketAddr),
+    /// IP_BIND_ADDRESS_NO_PORT.
+    BindNoPort(RawFd),
     /// listen().
     Listen(RawFd),
     /// connect().

@@ -14,7 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, setsockopt, socketpair,
+    sockopt,
 };
 use nix::unistd::{ForkResult, Uid, fork, gettid, setresuid};
 use socket2::{Domain, SockFilter, Socket, Type};
@@ -81,6 +82,10 @@ impl Player {
         let reply = match op {
             Op::Socket { v6, reuse } => self.keep(new_socket(v6, reuse)?)?,
             Op::Bind(fd, to) => done(self.socket(fd)?.bind(&to.into()))?,
+            Op::BindNoPort(fd) => {
+                setsockopt(self.socket(fd)?, sockopt::IpBindAddressNoPort, &true)?;
+                Reply::Done
+            }
             Op::Listen(fd) => done(self.socket(fd)?.listen(BACKLOG))?,
             Op::Connect(fd, to) => done(self.socket(fd)?.connect(&to.into()))?,
             Op::Accept(fd) => {

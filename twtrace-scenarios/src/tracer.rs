@@ -47,7 +47,7 @@ impl std::fmt::Display for CannotRun {
 
 impl std::error::Error for CannotRun {}
 
-/// A running `twtrace events`.
+/// A running `twtrace events`, or another command that attaches hooks.
 #[derive(Debug)]
 pub struct Tracer {
     child: Child,
@@ -71,8 +71,21 @@ impl Tracer {
 
     /// As [`Self::launch`], with another stdout.
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
+        Self::spawn(setup, "events", args, dir, stdout)
+    }
+
+    /// As [`Self::start`], another command of twtrace that attaches hooks.
+    pub fn start_command(setup: &Setup, name: &str, args: &[&str]) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = Stdio::from(File::create(dir.path().join("stdout"))?);
+        let mut tracer = Self::spawn(setup, name, args, dir, stdout)?;
+        tracer.ready()?;
+        Ok(tracer)
+    }
+
+    fn spawn(setup: &Setup, name: &str, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
         let mut command = Command::new(&setup.twtrace);
-        command.arg("events").args(["--backend", &setup.backend]);
+        command.arg(name).args(["--backend", &setup.backend]);
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
         command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.

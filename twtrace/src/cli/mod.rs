@@ -3,7 +3,9 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod events;
+mod export;
 mod filters;
 mod list;
 mod live;
@@ -21,6 +23,7 @@ Exit status:
   0   done
   1   the work failed
   2   wrong usage
+  3   doctor --exit-code has a critical finding
   77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
 
 const ABOUT: &str = concat!(
@@ -47,8 +50,12 @@ enum Command {
     List(list::Args),
     /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
     Record(record::Args),
+    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
+    /// Why ports run out here, who does it, and which remedy would help, by how much
+    Doctor(Box<doctor::Args>),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
     Demo(demo::Args),
     /// A process of the demo
@@ -63,6 +70,8 @@ enum Outcome {
     Done,
     /// 1
     Failed,
+    /// 3
+    Critical,
     /// 77
     Cannot,
     /// Somebody else's.
@@ -78,13 +87,16 @@ pub fn main() -> ExitCode {
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Record(args)) => record::run(args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
     };
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::Critical) => ExitCode::from(3),
         Ok(Outcome::Cannot) => ExitCode::from(77),
         Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),

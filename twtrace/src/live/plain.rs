@@ -9,6 +9,8 @@ use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
 const COLUMNS: usize = 80;
+/// Findings in the head, the worst first.
+const FINDINGS: usize = 3;
 /// What is left of them for the last column of a process.
 const TOWARDS: usize = 21;
 
@@ -80,6 +82,9 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
         counts.overflow, counts.connect_failed, counts.bind_failed
     );
     put_hottest(snapshot, out);
+    for finding in crate::doctor::glance(snapshot).iter().take(FINDINGS) {
+        let _ = writeln!(out, "{:8} {}: {}", finding.severity.word(), finding.id, finding.text);
+    }
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {
         let (rows, events, sockets) = (dropped.rows, dropped.events, dropped.sockets);

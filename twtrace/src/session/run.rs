@@ -270,6 +270,7 @@ impl<'a> Session<'a> {
     /// Says what was lost since it was last said.
     fn report_loss(&mut self, view: &mut dyn View, now_ns: u64) -> Result<Flow, Error> {
         let loss = self.probe.loss();
+        self.probe.sweep(&loss);
         let news = loss.since(&self.reported);
         if news.is_empty() {
             return Ok(Flow::Go);
@@ -314,6 +315,7 @@ impl<'a> Session<'a> {
         if flow == Flow::Go {
             self.batch(view)?;
         }
+        view.ended(&self.world);
         let loss = self.probe.loss();
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
         let verdict = self.options.verify.then(|| self.ledger.close(&self.world, &loss, counting));
