@@ -146,7 +146,7 @@ fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {
     let mark = if row.gone { "x" } else { "" };
     let _ = write!(out, "{pid:>7}{mark:1} ");
     put_left(&fit(&printable(&name), 15), 15, out);
-    let (used, full) = ports(row.pressure);
+    let (used, full) = ports(row.told().and_then(|link| link.pressure));
     let _ = write!(
         out,
         " {:>6} {:>7} {:>6} {used:>4} {full:>6} ",
@@ -214,8 +214,8 @@ fn short_time(us: u64) -> String {
 }
 
 fn put_towards(row: &ProcessRow, layout: Layout, out: &mut String) {
-    let Some(main) = &row.main else { return };
-    let text = match &main.target {
+    let Some(link) = row.told() else { return };
+    let text = match &link.target {
         Target::Tuple(key) if layout.wide => tuple(key, usize::MAX),
         other => target(other, TOWARDS),
     };
