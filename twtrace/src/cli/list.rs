@@ -29,7 +29,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filters.filter()?;
-    refuse_what_no_listing_knows(&filter)?;
+    refuse_what_no_listing_knows(&filter, "list")?;
     let choice = match (&filter.netns[..], args.all_netns) {
         ([], false) => Choice::Own,
         ([], true) => Choice::All,
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// Who made a socket, and why it will end, is in no listing.
-fn refuse_what_no_listing_knows(filter: &Filter) -> Result<(), Usage> {
+pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Result<(), Usage> {
     let given = [
         (filter.pids.is_empty(), "--pid"),
         (filter.comms.is_empty(), "--comm"),
@@ -60,7 +60,7 @@ fn refuse_what_no_listing_knows(filter: &Filter) -> Result<(), Usage> {
     ];
     match given.iter().find(|(is_empty, _)| !is_empty) {
         Some((_, flag)) => Err(Usage(format!(
-            "{flag} does not apply to list: the kernel does not keep who made a TIME_WAIT socket; use `twtrace events {flag} …`"
+            "{flag} does not apply to {command}: the kernel does not keep who made a TIME_WAIT socket; use `twtrace events {flag} …`"
         ))),
         None => Ok(()),
     }

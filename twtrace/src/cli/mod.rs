@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod drain;
 mod events;
 mod filters;
 mod list;
@@ -44,6 +45,8 @@ enum Command {
     Events(events::Args),
     /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
     List(list::Args),
+    /// Wait until the TIME_WAIT sockets of the last run are gone
+    Drain(drain::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
+        Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
