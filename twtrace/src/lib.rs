@@ -20,6 +20,7 @@ pub mod net;
 pub mod output;
 pub mod probe;
 pub mod recording;
+pub mod report;
 pub mod session;
 pub mod tracker;
 pub mod tui;

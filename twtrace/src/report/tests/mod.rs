@@ -1,0 +1,3 @@
+//! Reports of a scripted recording: against the events one by one, against the live view's tracker, and as they are shown.
+
+mod totals;
