@@ -12,7 +12,7 @@ pub use json::json_line;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, percent, rate, span, target, tuple};
+pub use words::{bytes, percent, rate, short_time, span, target, tuple};
 
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,11 @@
 mod build;
 mod columns;
 mod fold;
+pub mod json;
 pub mod model;
 mod read;
+pub mod text;
+pub mod view;
 
 pub use model::{By, Report};
 pub use read::{Error, Options, read};
