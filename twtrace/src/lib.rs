@@ -19,6 +19,7 @@ pub mod live;
 pub mod net;
 pub mod output;
 pub mod probe;
+pub mod record;
 pub mod recording;
 pub mod report;
 pub mod session;
