@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
-const NEEDED: [(&str, &str); 6] = [
+const NEEDED: [(&str, &str); 7] = [
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("iproute2", "ss"),
     ("xz-utils", "xz"),
     ("nginx-light", "nginx"),
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
 ];
 
 /// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without

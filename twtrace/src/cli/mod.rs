@@ -9,6 +9,7 @@ mod filters;
 mod list;
 mod live;
 mod record;
+mod report;
 mod values;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Command {
     List(list::Args),
     /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
     Record(record::Args),
+    /// What a recording holds: a summary, tables, a timeline
+    Report(report::Args),
     /// Wait until the TIME_WAIT sockets of the last run are gone
     Drain(drain::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Record(args)) => record::run(args),
+        Some(Command::Report(args)) => report::run(&args),
         Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),

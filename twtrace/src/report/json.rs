@@ -86,7 +86,8 @@ impl Tally {
         let counts = &figures.counts;
         let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
         let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
-        let met = |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
+        let met =
+            |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
         let ms = |us: u64| us as f64 / 1000.0;
         Self {
             created: counts.created,
@@ -175,7 +176,9 @@ impl Entry {
 impl From<&Name> for Named {
     fn from(name: &Name) -> Self {
         match name.clone() {
-            Name::Process { pid, comm, uid, exe, container, .. } => Self::Process { pid, comm, uid, exe, container },
+            Name::Process { pid, comm, uid, exe, container, .. } => {
+                Self::Process { pid, comm, uid, exe, container }
+            }
             Name::Comm(comm) => Self::Comm { comm },
             Name::Unknown => Self::Marked { unknown: Some(true), others: None },
             Name::Others => Self::Marked { unknown: None, others: Some(true) },

@@ -4,6 +4,7 @@
 mod build;
 mod columns;
 mod fold;
+pub mod html;
 pub mod json;
 pub mod model;
 mod read;

@@ -122,9 +122,8 @@ impl Netns {
         }
         self.holding[from] = self.holding[from].saturating_sub(1);
         self.holding[to] += 1;
-        if to > self.top as usize {
-            self.top = to as u32;
-        } else if from == self.top as usize && self.holding[from] == 0 {
+        let was_alone_on_top = from == self.top as usize && self.holding[from] == 0;
+        if to > self.top as usize || was_alone_on_top {
             self.top = to as u32;
         }
     }

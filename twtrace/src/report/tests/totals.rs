@@ -21,7 +21,7 @@ fn report(sample: &Sample, filter: Filter) -> Report {
     read(sample.recording(), &options(filter)).unwrap()
 }
 
-fn row<'a>(report: &'a Report, by: By, wanted: impl Fn(&Name) -> bool) -> &'a Row {
+fn row(report: &Report, by: By, wanted: impl Fn(&Name) -> bool) -> &Row {
     let found: Vec<&Row> = report.table(by).unwrap().iter().filter(|row| wanted(&row.name)).collect();
     assert_eq!(
         found.len(),

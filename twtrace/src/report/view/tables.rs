@@ -33,6 +33,8 @@ pub struct Cell {
 pub struct View {
     /// Its columns.
     pub columns: Vec<Column>,
+    /// How many of them, from the left, are there where there is little room.
+    pub narrow: usize,
     /// Its rows, each with a cell a column.
     pub rows: Vec<Vec<Cell>>,
 }
@@ -154,9 +156,12 @@ const LASTED: [(Column, Make); 3] = [
     (figure("99%", "99% of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p99)),
 ];
 
-/// `wide` has columns for which a terminal has no room.
-fn columns(by: By, wide: bool) -> Vec<(Column, Make)> {
-    let narrow: &[(Column, Make)] = match by {
+/// All columns of a table.
+type Columns = &'static [(Column, Make)];
+
+/// Those that are always there, and those for which a terminal has no room.
+fn columns(by: By) -> (Columns, Columns) {
+    let narrow: Columns = match by {
         By::Process => &[PID, PROCESS, CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, USED, TOWARDS],
         By::Peer => &[CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, SENT, RECEIVED, PEER],
         By::Tuple => &[CREATED, RATE, FAILED, ENDED, PEAK, IN_USE, USED, AGE, MAIN, TUPLE],
@@ -165,21 +170,26 @@ fn columns(by: By, wide: bool) -> Vec<(Column, Make)> {
         By::Netns => &[NETNS, CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, NAME],
         By::Reason => &[REASON, ENDED, SHARE, LASTED[0], LASTED[1], LASTED[2]],
     };
-    let more: &[(Column, Make)] = match by {
+    let more: Columns = match by {
         By::Process => &[SENT, RECEIVED, UID, CONTAINER, EXE],
         By::Tuple => &[LIVE, SENT, RECEIVED, NETNS],
         By::Port | By::Container | By::Netns => &[SENT, RECEIVED],
         By::Peer | By::Reason => &[],
     };
-    narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
+    (narrow, more)
 }
 
 /// A table of the report, of `most` rows at most. `wide` has more columns.
 pub fn table(report: &Report, by: By, wide: bool, most: usize) -> View {
-    let columns = columns(by, wide);
+    let (narrow, more) = columns(by);
+    let columns: Vec<_> = narrow.iter().chain(more.iter().filter(|_| wide)).collect();
     let rows = report.table(by).unwrap_or_default().iter().take(most);
     let cells = |row: &Row| columns.iter().map(|(_, make)| make(report, row)).collect();
-    View { rows: rows.map(cells).collect(), columns: columns.iter().map(|(column, _)| *column).collect() }
+    View {
+        rows: rows.map(cells).collect(),
+        columns: columns.iter().map(|(column, _)| *column).collect(),
+        narrow: narrow.len(),
+    }
 }
 
 /// The timeline as a table.
@@ -204,5 +214,5 @@ pub fn timeline(report: &Report, zone: &TimeZone) -> View {
         cells.push(number(percent(pressure), pressure));
         cells
     });
-    View { rows: moments.collect(), columns }
+    View { rows: moments.collect(), narrow: columns.len(), columns }
 }
