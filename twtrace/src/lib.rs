@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod demo;
+pub mod diff;
 pub mod drain;
 pub mod escape;
 pub mod event;

@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod diff;
 mod drain;
 mod events;
 mod filters;
@@ -51,6 +52,8 @@ enum Command {
     Record(record::Args),
     /// What a recording holds: a summary, tables, a timeline
     Report(report::Args),
+    /// Two recordings side by side: what changed, in all and per process
+    Diff(diff::Args),
     /// Wait until the TIME_WAIT sockets of the last run are gone
     Drain(drain::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Record(args)) => record::run(args),
         Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
