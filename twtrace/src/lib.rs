@@ -11,6 +11,7 @@ pub mod diff;
 pub mod drain;
 pub mod escape;
 pub mod event;
+pub mod export;
 pub mod filter;
 pub mod hz;
 pub mod identity;

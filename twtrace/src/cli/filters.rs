@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use super::values::{Usage, cidr};
 use crate::event::{Reason, Role};
 use crate::filter::{CgroupFilter, Filter};
+use crate::recording::Head;
 
 /// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -55,14 +56,32 @@ pub(super) struct FilterArgs {
 impl FilterArgs {
     /// Looks up what the values stand for on this machine.
     pub(super) fn filter(&self) -> Result<Filter, Usage> {
-        let netns: Result<Vec<u32>, _> =
-            self.netns.iter().map(|spec| crate::net::netns::resolve_spec(spec)).collect();
+        let resolve = |spec: &String| crate::net::netns::resolve_spec(spec);
+        let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
+        self.with_netns(netns.map_err(|error| Usage(error.to_string()))?)
+    }
+
+    /// As [`Self::filter`], for a recording that may have been made elsewhere: namespaces go by the names that they had
+    /// there, cgroups by their paths.
+    pub(super) fn recorded(&self, head: &Head) -> Result<Filter, Usage> {
+        let known = |spec: &str| {
+            let named = head.namespaces.iter().find(|namespace| namespace.name.as_deref() == Some(spec));
+            named.map(|namespace| namespace.netns).or_else(|| spec.parse().ok())
+        };
+        let resolve = |spec: &String| known(spec).map_or_else(|| crate::net::netns::resolve_spec(spec), Ok);
+        let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
+        let mut filter = self.with_netns(netns.map_err(|error| Usage(error.to_string()))?)?;
+        filter.cgroups.iter_mut().for_each(|cgroup| cgroup.leaf_id = None);
+        Ok(filter)
+    }
+
+    fn with_netns(&self, netns: Vec<u32>) -> Result<Filter, Usage> {
         Ok(Filter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),
             uids: self.uid.clone(),
             cgroups: self.cgroup.iter().map(|path| cgroup(path)).collect::<Result<_, _>>()?,
-            netns: netns.map_err(|error| Usage(error.to_string()))?,
+            netns,
             sports: self.sport.clone(),
             dports: self.dport.clone(),
             ports: self.port.clone(),

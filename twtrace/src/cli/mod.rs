@@ -6,6 +6,7 @@ mod demo;
 mod diff;
 mod drain;
 mod events;
+mod export;
 mod filters;
 mod list;
 mod live;
@@ -56,6 +57,8 @@ enum Command {
     Diff(diff::Args),
     /// Wait until the TIME_WAIT sockets of the last run are gone
     Drain(drain::Args),
+    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Drain(args)) => drain::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),

@@ -7,15 +7,13 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::clock::Clock;
 use crate::event::{Conn, Event, Kind, Loss};
+use crate::output::Stamp;
 
 /// Writes events as JSON lines. Keeps what is the same from line to line.
 #[derive(Debug)]
 pub struct Json {
     clock: Clock,
-    /// Seconds since 1970 that `prefix` stands for.
-    second: i64,
-    /// `2026-11-22T16:05:09`
-    prefix: String,
+    stamp: Stamp,
 }
 
 /// One object under construction, in a buffer that is used again for each line. The keys are ours and need no escaping;
@@ -61,7 +59,7 @@ impl Object<'_> {
 impl Json {
     /// A writer whose times are read off `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, second: i64::MIN, prefix: String::new() }
+        Self { clock, stamp: Stamp::default() }
     }
 
     /// Appends `event` and a newline to `out`.
@@ -84,16 +82,10 @@ impl Json {
     }
 
     fn time(&mut self, mono_ns: u64, object: &mut Object<'_>) {
-        let wall_ns = self.clock.wall_ns(mono_ns);
-        let (second, nanos) = (wall_ns.div_euclid(1_000_000_000), wall_ns.rem_euclid(1_000_000_000));
-        if second != self.second {
-            self.second = second;
-            self.prefix.clear();
-            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
-            let _ = write!(self.prefix, "{}", time.strftime("%Y-%m-%dT%H:%M:%S"));
-        }
         object.key("time");
-        let _ = write!(object.out, "\"{}.{nanos:09}Z\"", self.prefix);
+        object.out.put_u8(b'"');
+        self.stamp.write(self.clock.wall_ns(mono_ns), object.out);
+        object.out.put_u8(b'"');
     }
 }
 

@@ -28,12 +28,15 @@ pub(super) fn ask(only: &[u32]) -> Vec<Namespace> {
     all.iter().map(namespace).collect()
 }
 
+/// Where to send inodes, and where what is known of them comes from.
+type Thread = (Sender<Vec<u32>>, Receiver<Vec<Namespace>>);
+
 /// Asks namespaces that are met on the way, on a thread of its own: finding one among many takes longer than events may wait.
 pub(super) struct Met {
     known: HashSet<u32>,
     last: u32,
     unasked: Vec<u32>,
-    thread: Option<(Sender<Vec<u32>>, Receiver<Vec<Namespace>>)>,
+    thread: Option<Thread>,
     is_asking: bool,
 }
 
@@ -71,7 +74,7 @@ impl Met {
 }
 
 /// The thread ends with the sender of its questions.
-fn start() -> std::io::Result<(Sender<Vec<u32>>, Receiver<Vec<Namespace>>)> {
+fn start() -> std::io::Result<Thread> {
     let (questions, asked) = channel::<Vec<u32>>();
     let (reply, answers) = channel();
     std::thread::Builder::new().name("namespaces".into()).spawn(move || {

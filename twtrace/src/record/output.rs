@@ -120,6 +120,16 @@ impl Output {
     /// # Errors
     /// What the kernel says, with the name of the file.
     pub fn write(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.write_bytes(bytes)?;
+        bytes.clear();
+        Ok(())
+    }
+
+    /// Writes `bytes` in one go.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let done = match &mut self.target {
             Target::Stdout(stdout) => {
                 let mut stdout = stdout.lock();
@@ -130,7 +140,6 @@ impl Output {
         done.map_err(|error| self.named(error))?;
         self.written += bytes.len() as u64;
         self.total += bytes.len() as u64;
-        bytes.clear();
         Ok(())
     }
 
@@ -143,7 +152,7 @@ impl Output {
     ///
     /// # Errors
     /// If the file cannot be made.
-    pub fn next(&mut self) -> io::Result<()> {
+    pub fn go_on(&mut self) -> io::Result<()> {
         self.part += 1;
         let path = self.place.name(self.part);
         self.target = Target::File(self.place.create(&path).map_err(|error| self.named(error))?);

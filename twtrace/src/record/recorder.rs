@@ -232,7 +232,7 @@ impl Recorder {
         let live = world.live() as u64;
         let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
         self.write_end(&tail)?;
-        self.output.next()?;
+        self.output.go_on()?;
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
         self.met = Met::new(&self.head.namespaces);

@@ -1,0 +1,74 @@
+//! Owns: `twtrace export`: its flags, where the file goes, what is said of it.
+//! Must not know: any format.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::Outcome;
+use super::filters::FilterArgs;
+use super::values::Usage;
+use crate::escape::printable;
+use crate::export::{Format, export};
+use crate::record::output::{Output, Place, Rotation};
+use crate::record::user;
+use crate::recording::{Ended, Recording};
+
+/// `twtrace export`
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The recording; - is stdin
+    file: PathBuf,
+    /// What to make of it
+    #[arg(long, value_enum, value_name = "parquet|csv|jsonl")]
+    to: Format,
+    /// The file to write; - is stdout
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let for_people = args.output.as_os_str() == "-" && io::stdout().is_terminal();
+    if for_people && args.to == Format::Parquet {
+        return Err(Usage("Parquet is no text: send it to a file or a pipe".to_owned()).into());
+    }
+    let recording = Recording::open(&args.file)?;
+    let filter = args.filters.recorded(recording.head())?;
+    let place = Place {
+        path: args.output.clone(),
+        force: args.force,
+        rotation: Rotation::default(),
+        owner: user::caller(),
+    };
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Output::open(place)?));
+    let exported = export(recording, &filter, args.to, for_people, &mut out)?;
+    let mut output = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
+    // Only what is whole takes the place of what was there.
+    output.begin().context("cannot finish the export")?;
+    if let Ended::Missing { why } = &exported.ended {
+        let file = printable(&args.file.to_string_lossy()).into_owned();
+        eprintln!("twtrace: the end of {file} is missing: {why}");
+    }
+    eprintln!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
+    Ok(Outcome::Done)
+}
+
+struct Sink(Output);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_bytes(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Owns: comma-separated values of a recording.
+//! Must not know: events.
+
+use std::io::{self, Write};
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int8Type, Int32Type, TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use bytes::BytesMut;
+
+use super::Exporter;
+use crate::escape::printable;
+use crate::output::Stamp;
+use crate::recording::schema::{COLUMNS, INTERFACE_COLUMNS, Type};
+
+pub(super) struct Csv {
+    for_people: bool,
+    stamp: Stamp,
+    cell: BytesMut,
+}
+
+impl Csv {
+    pub(super) fn new(for_people: bool, out: &mut dyn Write) -> io::Result<Self> {
+        let names: Vec<&str> = COLUMNS[..INTERFACE_COLUMNS].iter().map(|(name, _)| *name).collect();
+        writeln!(out, "{}", names.join(","))?;
+        Ok(Self { for_people, stamp: Stamp::default(), cell: BytesMut::new() })
+    }
+
+    /// The text of a cell, empty for a null; borrowed from `self` or the column.
+    fn cell<'a>(&'a mut self, column: &'a Column<'_>, row: usize) -> &'a [u8] {
+        let mut digits = itoa::Buffer::new();
+        self.cell.clear();
+        match column {
+            Column::Null => {}
+            Column::Text { place, texts, for_people } => {
+                let text = place(row).map_or("", |place| texts.value(place));
+                if !for_people {
+                    return text.as_bytes();
+                }
+                self.cell.extend_from_slice(printable(text).as_bytes());
+            }
+            Column::Time(value) => {
+                if let Some(wall_ns) = value(row) {
+                    self.stamp.write(wall_ns, &mut self.cell);
+                }
+            }
+            Column::Number(value) => {
+                if let Some(number) = value(row) {
+                    self.cell.extend_from_slice(digits.format(number).as_bytes());
+                }
+            }
+        }
+        &self.cell
+    }
+}
+
+/// How the cells of a column are come by.
+enum Column<'a> {
+    Null,
+    Time(Box<dyn Fn(usize) -> Option<i64> + 'a>),
+    Number(Box<dyn Fn(usize) -> Option<u64> + 'a>),
+    Text { place: Box<dyn Fn(usize) -> Option<usize> + 'a>, texts: &'a StringArray, for_people: bool },
+}
+
+macro_rules! numbers {
+    ($column:expr, $type:ty) => {{
+        let numbers = $column.as_primitive_opt::<$type>()?;
+        Column::Number(Box::new(|row| numbers.is_valid(row).then(|| u64::from(numbers.value(row)))))
+    }};
+}
+
+macro_rules! texts {
+    ($column:expr, $type:ty, $for_people:expr) => {{
+        let column = $column.as_dictionary_opt::<$type>()?;
+        let texts: &StringArray = column.values().as_string_opt()?;
+        let keys = column.keys();
+        let place = move |row| keys.is_valid(row).then(|| keys.value(row) as usize);
+        let place = move |row| place(row).filter(|place| *place < texts.len());
+        Column::Text { place: Box::new(place), texts, for_people: $for_people }
+    }};
+}
+
+/// `None` where the column is not of the type that it has in a recording.
+fn column(column: Option<&ArrayRef>, kind: Type, for_people: bool) -> Option<Column<'_>> {
+    let Some(column) = column else { return Some(Column::Null) };
+    Some(match kind {
+        Type::Word => texts!(column, Int8Type, for_people),
+        Type::Text => texts!(column, Int32Type, for_people),
+        Type::Time => {
+            let times = column.as_primitive_opt::<TimestampNanosecondType>()?;
+            Column::Time(Box::new(|row| times.is_valid(row).then(|| times.value(row))))
+        }
+        Type::U16 => numbers!(column, UInt16Type),
+        Type::U32 => numbers!(column, UInt32Type),
+        Type::U64 => numbers!(column, UInt64Type),
+    })
+}
+
+impl Exporter for Csv {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
+        let columns: Option<Vec<Column<'_>>> = COLUMNS[..INTERFACE_COLUMNS]
+            .iter()
+            .map(|(name, kind)| column(batch.column_by_name(name), *kind, self.for_people))
+            .collect();
+        let columns =
+            columns.ok_or_else(|| io::Error::other("a column of the recording has another type"))?;
+        let mut lines = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+        for row in 0..batch.num_rows() {
+            for column in &columns {
+                lines.write_field(self.cell(column, row))?;
+            }
+            lines.write_record(None::<&[u8]>)?;
+        }
+        lines.flush()
+    }
+}

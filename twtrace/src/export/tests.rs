@@ -1,0 +1,2 @@
+//! Owns: what must hold of exports.
+//! Must not know: files on a disk.
