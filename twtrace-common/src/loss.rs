@@ -15,5 +15,7 @@ pub const BIND_FAILED: u32 = 4;
 pub const OWNER: u32 = 5;
 /// The map of live sockets that pass a process filter was full: an `ended` will be missing.
 pub const LIVE: u32 = 6;
+/// The stack could not be read: what was taken for a timer armed anew may have been an end (tracepoint backend).
+pub const STACK: u32 = 7;
 /// Number of slots.
-pub const SLOTS: u32 = 7;
+pub const SLOTS: u32 = 8;

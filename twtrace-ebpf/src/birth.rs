@@ -68,6 +68,13 @@ pub(crate) fn entered(conn: &Conn) {
     }
 }
 
+/// Whether `conn` is closing and its TIME_WAIT socket was not told yet.
+#[inline(always)]
+pub(crate) fn awaited(conn: &Conn) -> bool {
+    // SAFETY: a live map value.
+    maps::OWNERS.get_ptr(conn.key()).is_some_and(|entry| unsafe { (*entry).marks } & BORN == 0)
+}
+
 /// A TIME_WAIT socket exists: says so, and marks its connection.
 #[inline(always)]
 pub(crate) fn born(conn: &mut Conn, facts: &mut Facts) {

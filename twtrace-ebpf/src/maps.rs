@@ -7,10 +7,8 @@ use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use twtrace_common::{
-    loss,
-    wire::{Task, Words},
-};
+pub(crate) use twtrace_common::owner::{BORN, ENTERED, Owner};
+use twtrace_common::{loss, wire::Task};
 
 /// Who opened a connection. 80 bytes.
 #[repr(C)]
@@ -25,33 +23,6 @@ pub(crate) struct Opener {
     /// One of `ROLE_*`.
     pub(crate) role: u64,
 }
-
-/// Who sent the first FIN of a connection. 112 bytes.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Owner {
-    pub(crate) task: Task,
-    pub(crate) opener_comm: Words,
-    pub(crate) opener_start_ns: u64,
-    /// 0: the opener is not known.
-    pub(crate) opener_pid: u32,
-    /// `twtrace_common::wire::VIA_*`.
-    pub(crate) via: u8,
-    /// `twtrace_common::wire::ROLE_*`.
-    pub(crate) role: u8,
-    /// `ENTERED`, `BORN`.
-    pub(crate) marks: u8,
-    pub(crate) pad: u8,
-    /// CLOCK_MONOTONIC when the connection was opened, 0: not known.
-    pub(crate) since_ns: u64,
-    /// Address of the `struct sock`, for backends whose birth hook does not get it; 0: not known.
-    pub(crate) sk: u64,
-}
-
-/// `Owner::marks`: tcp_time_wait() was called.
-pub(crate) const ENTERED: u8 = 1;
-/// `Owner::marks`: its TIME_WAIT socket exists.
-pub(crate) const BORN: u8 = 2;
 
 /// What bind() was asked for, between its entry and its return.
 #[repr(C)]
@@ -76,7 +47,7 @@ pub(crate) struct Listening {
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Frames looked at. Deep enough from a timer's hook to `tcp_v4_rcv`, on every kernel tried.
-pub(crate) const FRAMES: usize = 20;
+pub(crate) const FRAMES: usize = 12;
 
 /// Room for one stack: too large for the program's own.
 #[map]

@@ -19,6 +19,7 @@ const STATE_PROCESS: u64 = 2;
 const ABORT: u64 = 3;
 const RECEIVE: u64 = 4;
 const EXPIRY: u64 = 5;
+const UNREAD: u64 = 6;
 
 impl Callers {
     #[inline(always)]
@@ -30,6 +31,12 @@ impl Callers {
     #[inline(always)]
     pub(crate) fn ending(self) -> bool {
         self.0 & (1 << DESCHEDULE | 1 << PURGE) != 0
+    }
+
+    /// The kernel did not hand the stack out.
+    #[inline(always)]
+    pub(crate) fn unread(self) -> bool {
+        self.has(UNREAD)
     }
 
     /// `inet_twsk_purge`
@@ -67,9 +74,12 @@ impl Callers {
 #[inline(always)]
 pub(crate) fn callers(ctx: &impl EbpfContext) -> Callers {
     let mut found = 0;
-    let Some(frames) = maps::STACK.get_ptr_mut(0) else { return Callers(found) };
+    let Some(frames) = maps::STACK.get_ptr_mut(0) else { return Callers(1 << UNREAD) };
     // SAFETY: a live map value of this CPU; its size in bytes is given.
     let bytes = unsafe { bpf_get_stack(ctx.as_ptr(), frames.cast(), (FRAMES * 8) as u32, 0) };
+    if bytes < 0 {
+        return Callers(1 << UNREAD);
+    }
     let mut i = 0;
     while i < FRAMES && (i as i64) * 8 < bytes {
         // SAFETY: inside the map value. Volatile, so that the loop is not turned around into one per function.

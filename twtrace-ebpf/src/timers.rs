@@ -7,7 +7,10 @@
 //! is enough to pair them.
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_jiffies64};
-use twtrace_common::wire::{REASON_EXPIRED, REASON_REUSED_OUTGOING};
+use twtrace_common::{
+    loss,
+    wire::{REASON_EXPIRED, REASON_REUSED_OUTGOING},
+};
 
 use crate::{
     birth,
@@ -43,18 +46,16 @@ pub(crate) unsafe fn started(timer: *const u8) {
         if !ours(timer) {
             return;
         }
-        if let Some(unwound) = maps::UNWOUND.get_ptr_mut(0) {
-            if *unwound == timer as u64 {
-                *unwound = 0;
-                return;
-            }
-        }
         let expires: u64 = Typed::load(timer, setting!(offsets.timer_expires));
         let tw = socket_of(timer);
         if !sock::tw_is_tcp::<Probed>(tw) {
             return;
         }
         let mut conn = sock::of_tw::<Probed>(tw);
+        // Where the kernel would not say that a CANCEL was an end, the word is stale and the socket's memory may be another's.
+        if rewound(timer) && !birth::awaited(&conn) {
+            return;
+        }
         let armed_for = birth::armed_for(expires.wrapping_sub(bpf_jiffies64()));
         let mut facts = birth::facts_of::<Probed>(tw, 0, armed_for, &conn);
         birth::born(&mut conn, &mut facts);
@@ -79,6 +80,9 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
         }
         let callers = if taken { stack::Callers::default() } else { stack::callers(ctx) };
         if !taken && !callers.ending() {
+            if callers.unread() {
+                maps::count_loss(loss::STACK);
+            }
             return unwound(timer);
         }
         if !sock::tw_is_tcp::<Probed>(tw) {
@@ -99,6 +103,20 @@ fn unwound(timer: *const u8) {
     }
 }
 
+/// Whether `timer` was just taken off its wheel on this CPU.
+#[inline(always)]
+fn rewound(timer: *const u8) -> bool {
+    let Some(slot) = maps::UNWOUND.get_ptr_mut(0) else { return false };
+    // SAFETY: as in `unwound`.
+    unsafe {
+        let same = *slot == timer as u64;
+        if same {
+            *slot = 0;
+        }
+        same
+    }
+}
+
 /// timer_expire_entry.
 ///
 /// # Safety
@@ -110,11 +128,7 @@ pub(crate) unsafe fn expired(timer: *const u8) {
         if !ours(timer) {
             return;
         }
-        if let Some(slot) = maps::UNWOUND.get_ptr_mut(0) {
-            if *slot == timer as u64 {
-                *slot = 0;
-            }
-        }
+        rewound(timer);
         let tw = socket_of(timer);
         if !sock::tw_is_tcp::<Probed>(tw) {
             return;

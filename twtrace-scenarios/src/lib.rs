@@ -8,6 +8,7 @@
 pub mod actor;
 pub mod books;
 pub mod bpf;
+pub mod cgroup;
 pub mod expect;
 pub mod judge;
 pub mod kernel;

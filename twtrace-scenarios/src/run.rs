@@ -85,13 +85,26 @@ pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usi
         }
     }
     for scenario in own {
-        let stage = Stage::play(&[scenario], setup, 1)?;
-        for (scenario, report) in stage.reports() {
-            printer.print(scenario.name, &verdict(own_failures(report)?))?;
+        let mut failures = play_alone(scenario, setup)?;
+        if is_unstaged(&failures) {
+            again(&scenario, &failures);
+            failures = play_alone(scenario, setup)?;
         }
+        printer.print(scenario.name, &verdict(failures))?;
     }
     println!("{} passed, {} failed, {} skipped", printer.passed, printer.failed, printer.skipped);
     Ok(printer.failed == 0)
+}
+
+/// Plays a scenario that starts twtrace itself.
+fn play_alone(scenario: Scenario, setup: &Setup) -> Result<Vec<String>> {
+    let stage = Stage::play(&[scenario], setup, 1)?;
+    let failures = stage.reports().map(|(_, report)| own_failures(report)).collect::<Result<Vec<_>>>()?;
+    Ok(failures.concat())
+}
+
+fn again(scenario: &Scenario, failures: &[String]) {
+    println!("    {}: {}: played again", scenario.name, printable(&failures.join("; ")));
 }
 
 /// Names of processes may hold anything.
@@ -119,7 +132,8 @@ enum Try {
 }
 
 /// A scenario that waited for its own kernel in vain never got as far as asking anything of twtrace: emulated guests
-/// lock up for seconds at times. What twtrace told wrong is never asked again.
+/// lock up for seconds at times, and an ACK that meets close() between its last look at the state and the release of the
+/// socket's lock leaves an orphan in FIN_WAIT2 without a mini-socket (tcp_rcv_state_process, `sock_owned_by_user`). What twtrace told wrong is never asked again.
 fn is_unstaged(failures: &[String]) -> bool {
     failures.iter().any(|failure| failure.starts_with("waited "))
 }
@@ -153,7 +167,7 @@ fn run_shared(
     for (scenario, report) in stage.reports() {
         let mut failures = own_failures(report)?;
         if attempt == Try::First && is_unstaged(&failures) {
-            println!("    {}: {}: played again", scenario.name, printable(&failures.join("; ")));
+            again(scenario, &failures);
             unstaged.push(*scenario);
             continue;
         }

@@ -249,7 +249,7 @@ pub struct Loss {
     /// Events that came without their owner, because the map of closing sockets was full.
     pub owners: u64,
     /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
-    /// `bpf_prog_info`); each may have been an event.
+    /// `bpf_prog_info`), or in which the stack could not be read; each may have been an event.
     pub missed_runs: u64,
 }
 

@@ -15,6 +15,7 @@ pub mod export;
 pub mod filter;
 pub mod hz;
 pub mod identity;
+pub mod inquiry;
 pub mod kallsyms;
 pub mod list;
 pub mod live;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::{by_client, by_server, dead};
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
+use crate::cgroup::Cgroup;
 use crate::expect::Pattern;
 use crate::tracer::Tracer;
 use crate::world::World;
@@ -128,15 +129,18 @@ fn look(world: &mut World, cast: &Cast, cases: Vec<Case>) -> Result<()> {
     Ok(())
 }
 
-/// `--pid`, `--comm`, `--uid`.
+/// `--pid`, `--comm`, `--uid`, `--cgroup`.
 pub(super) fn by_process(world: &mut World) -> Result<()> {
     let cast = cast(world)?;
+    let cgroup = Cgroup::new("twtrace-scenario")?;
+    cgroup.take_in(cast.beta.pid())?;
     let (alpha, beta) = (cast.alpha.pid(), cast.beta.pid());
     let cases = vec![
         case(&["--pid", &alpha.to_string()], move |p| p.says("pid", alpha)),
         case(&["--pid", &beta.to_string()], move |p| p.says("pid", beta)),
         case(&["--comm", "alpha"], |p| p.says("comm", "alpha")),
         case(&["--uid", "65534"], |p| p.says("uid", 65534)),
+        case(&["--cgroup", &cgroup.path()], move |p| p.says("pid", beta)),
         case(&["--uid", "65534", "--dport", "10009"], |p| p.says("uid", 65534) && p.says("dport", 10009)),
     ];
     look(world, &cast, cases)

@@ -1,4 +1,4 @@
-//! Owns: scenarios with tens of thousands of connections, which are run only when named.
+//! Owns: scenarios with tens of thousands of connections, or that take a minute, which are run only when named.
 //! Must not know: the harness.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::{by_client, dead};
+use crate::actor::close_in_order;
 use crate::books;
+use crate::expect::Want;
 use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::schema::{Event, parse};
@@ -27,6 +30,9 @@ const BUCKETS: &str = "1000000";
 
 /// How long twtrace is kept from reading its ring. Not a wait: it is what the scenario is about.
 const STARVED: Duration = Duration::from_secs(5);
+
+/// More than a TIME_WAIT lives.
+const MINUTE: Duration = Duration::from_secs(90);
 
 /// Requests that `ab` makes.
 const REQUESTS: u64 = 60_000;
@@ -67,6 +73,26 @@ pub(super) fn load(world: &mut World) -> Result<()> {
     }
     world.balanced();
     Ok(())
+}
+
+/// Nothing disturbs a TIME_WAIT socket: it lives for TCP_TIMEWAIT_LEN, 60 s (include/net/tcp.h), and the timer wheel may let it
+/// wait for up to an eighth more (kernel/time/timer.c).
+pub(super) fn expires(world: &mut World) -> Result<()> {
+    let (client, listener) = world.cast()?;
+    let tracer = Tracer::start(&world.setup, &["--json", "--verify", "--netns", "self"])?;
+    for _ in 0..11 {
+        let pair = world.pair(&client, &listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.wait_state(&pair.client, books::TIME_WAIT, true)?;
+        world.expect(by_client(&pair.client, &client, "close").is("timeout_ms", 60_000));
+        let ended = dead(&pair.client, "expired", "TIME_WAIT").owner(&client, "close");
+        world.expect(ended.want("lifetime_ms", Want::Between(60_000, 68_000)));
+    }
+    until_true("the last one to expire", MINUTE, || Ok(books::live("self")? == 0))?;
+    world.settle()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let expected = world.expected().to_vec();
+    world.judge_as("--netns self", &told, &expected)
 }
 
 /// RSTs may end a TIME_WAIT, as they do by default, and none is refused.

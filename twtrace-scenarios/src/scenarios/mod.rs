@@ -110,6 +110,7 @@ pub const ALL: &[Scenario] = &[
     own("killed_tracer", command::killed_tracer),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
+    Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
 ];
 
 /// The creation of the TIME_WAIT socket of `sock`, a client's end, by a plain close().

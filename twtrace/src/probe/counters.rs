@@ -60,7 +60,7 @@ impl Counters {
             connect_failed: slot(loss::CONNECT_FAILED),
             bind_failed: slot(loss::BIND_FAILED),
             owners: slot(loss::OWNER),
-            missed_runs: misses.perhaps,
+            missed_runs: misses.perhaps + slot(loss::STACK),
         }
     }
 

@@ -9,6 +9,7 @@ mod load;
 mod log;
 mod object;
 mod reason;
+mod sweep;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -56,6 +57,7 @@ pub struct Probe {
     attached: Option<load::Attached>,
     ring: RingBuf<MapData>,
     counters: counters::Counters,
+    sweeper: sweep::Sweeper,
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
@@ -87,6 +89,7 @@ impl Probe {
                         attached: Some(loaded.attached),
                         ring: loaded.ring,
                         counters: loaded.counters,
+                        sweeper: loaded.sweeper,
                         backend,
                         fallbacks,
                         counts_expiries: kernel.counts_expiries,
@@ -147,6 +150,12 @@ impl Probe {
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
         let skipped = self.counters.skipped().into_iter().filter(|(_, _, count)| *count != 0);
         skipped.map(|(name, _, count)| (name, count)).collect()
+    }
+
+    /// Takes out of the kernel side's memory what it was kept from taking out itself. To be called about once a second, with
+    /// the loss so far.
+    pub fn sweep(&mut self, loss: &Loss) {
+        self.sweeper.sweep(loss.missed_runs + loss.owners);
     }
 
     /// Detaches every hook. What is in the ring stays there to be drained.

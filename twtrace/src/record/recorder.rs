@@ -260,7 +260,7 @@ impl View for Recorder {
         self.head = head(&self.setup, backend);
     }
 
-    fn listed(&mut self, world: &Tracker) {
+    fn listed(&mut self, world: &mut Tracker) {
         self.seeds = seeds(world);
     }
 

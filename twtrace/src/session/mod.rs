@@ -53,8 +53,8 @@ pub trait View {
     /// Called once before [`View::begin`], with the word for what tells the events.
     fn attached(&mut self, _backend: &'static str) {}
 
-    /// Called once before [`View::begin`], with the sockets that were there before the first event.
-    fn listed(&mut self, _world: &Tracker) {}
+    /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
+    fn listed(&mut self, _world: &mut Tracker) {}
 
     /// One event, complete and past the filter.
     ///

@@ -2,6 +2,7 @@
 //! Must not know: what the view does.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -17,6 +18,7 @@ use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::identity::IdentityCache;
+use crate::inquiry::{self, Desk};
 use crate::net::books::{Books, snapshot_all};
 use crate::net::netns::discover;
 use crate::probe::{Cannot, Probe};
@@ -86,7 +88,7 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
     view.attached(session.probe.backend().word());
-    view.listed(&session.world);
+    view.listed(&mut session.world);
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if written(begun, &mut session.unread)? == Flow::Stop {
         return session.end(view);
@@ -97,7 +99,11 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
             error,
         })?;
     }
-    session.follow(view, &mut signals).await?;
+    let followed = session.follow(view, &mut signals).await;
+    if followed.is_err() {
+        view.ending();
+    }
+    followed?;
     session.end(view)
 }
 
@@ -166,6 +172,8 @@ impl<'a> Session<'a> {
         let ring = ring.map_err(|error| Error::Wait(error.into()))?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Where this user may not, a trace goes on without being asked.
+        let mut desk = Desk::open(Path::new(inquiry::PLACE)).ok();
         let over = tokio::time::sleep(self.options.duration.unwrap_or(Duration::MAX / 4));
         tokio::pin!(over);
         loop {
@@ -177,6 +185,9 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = &mut over => return Ok(()),
+                visitor = inquiry::visitor(desk.as_ref()) => {
+                    Desk::receive(&mut desk, visitor, self.probe.backend().word(), &self.world);
+                }
                 ready = ring.readable() => ready.map_err(Error::Wait)?.clear_ready(),
                 _ = tick.tick() => {}
             }
@@ -259,6 +270,7 @@ impl<'a> Session<'a> {
     /// Says what was lost since it was last said.
     fn report_loss(&mut self, view: &mut dyn View, now_ns: u64) -> Result<Flow, Error> {
         let loss = self.probe.loss();
+        self.probe.sweep(&loss);
         let news = loss.since(&self.reported);
         if news.is_empty() {
             return Ok(Flow::Go);
