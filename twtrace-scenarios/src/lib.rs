@@ -13,6 +13,7 @@ pub mod expect;
 pub mod judge;
 pub mod kernel;
 pub mod limits;
+pub mod loose;
 pub mod netns;
 pub mod op;
 pub mod play;

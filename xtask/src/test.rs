@@ -102,6 +102,9 @@ fn unit_tests(is_installed: bool) -> Result<Tally> {
     if is_installed {
         command.env("TWTRACE_NEEDS_BROWSER", "1");
     }
+    if let Some(python) = install::python() {
+        command.env("TWTRACE_PYTHON", python);
+    }
     let done = sh::tee(&mut command)?;
     let tally = test_results(&done.text);
     if !done.status.success() && tally.failed == 0 {

@@ -6,6 +6,7 @@ mod command;
 mod family;
 mod filters;
 mod heavy;
+mod listing;
 mod order;
 mod owner;
 mod packets;
@@ -108,6 +109,9 @@ pub const ALL: &[Scenario] = &[
     own("sigterm", command::sigterm),
     own("broken_pipe", command::broken_pipe),
     own("killed_tracer", command::killed_tracer),
+    own("list_equals_ss", listing::equals_ss),
+    own("list_summary_equals_ss", listing::summary_equals_ss),
+    own("list_knows_owners", listing::knows_owners),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
