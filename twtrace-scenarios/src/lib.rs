@@ -9,6 +9,7 @@ pub mod actor;
 pub mod books;
 pub mod bpf;
 pub mod cgroup;
+pub mod brood;
 pub mod expect;
 pub mod judge;
 pub mod kernel;

@@ -27,6 +27,12 @@ struct Cli {
 enum Command {
     /// Name all scenarios
     List,
+    /// Make connections in processes that are gone at once, then exit as told; a command for recordings
+    #[command(hide = true)]
+    Make { count: u32, exit: u8 },
+    /// Do nothing until a signal comes; a command for recordings
+    #[command(hide = true)]
+    Wait,
     /// Run scenarios, all but the heavy ones where none is named; needs root
     Run {
         /// How twtrace attaches
@@ -75,6 +81,16 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Command::Make { count, exit } => match twtrace_scenarios::brood::make(count) {
+            Ok(()) => ExitCode::from(exit),
+            Err(error) => {
+                eprintln!("twtrace-scenarios: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Wait => loop {
+            nix::unistd::pause();
+        },
         Command::Run { backend, twtrace, label, jobs, scenarios } => {
             let run = |setup: &Setup| run::run(&choose(&scenarios)?, setup, label.as_deref(), jobs.into());
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))

@@ -10,6 +10,7 @@ mod listing;
 mod order;
 mod owner;
 mod packets;
+mod record;
 mod refused;
 mod reset;
 mod reuse;
@@ -112,6 +113,13 @@ pub const ALL: &[Scenario] = &[
     own("list_equals_ss", listing::equals_ss),
     own("list_summary_equals_ss", listing::summary_equals_ss),
     own("list_knows_owners", listing::knows_owners),
+    own("record_command", record::command),
+    own("record_everything", record::everything),
+    own("record_no_such_command", record::no_such_command),
+    own("record_signal_to_command", record::signal_to_command),
+    own("record_killed", record::killed),
+    own("record_full_disk", record::full_disk),
+    own("record_rotated", record::rotated),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
