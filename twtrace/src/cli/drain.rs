@@ -8,7 +8,7 @@ use super::filters::FilterArgs;
 use super::list::refuse_what_no_listing_knows;
 use super::values::duration;
 use crate::drain::{self, Goal, Left, Pool};
-use crate::list::{self, Choice};
+use crate::list::{self, Choice, Owners};
 use crate::net::sockdiag::States;
 
 /// `twtrace drain`
@@ -41,9 +41,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let choice = if filter.netns.is_empty() { Choice::Own } else { Choice::These(filter.netns.clone()) };
     let goal =
         Goal { below: args.below, pools: args.tuple.clone(), timeout: args.timeout, interval: args.interval };
-    let mut said = Vec::new();
+    let (mut said, nobody) = (Vec::new(), Owners::default());
     let look = || -> Result<Left, crate::net::Error> {
-        let (seen, notes) = list::look(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter)?;
+        let (seen, notes) = list::look(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
         // The same each time: once is enough.
         for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {
             eprintln!("twtrace: {note}");

@@ -16,6 +16,7 @@ fn seen(dport: u16, expiries: &[u32]) -> Seen {
     let here = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
     let socket = |(n, expires_ms): (usize, &u32)| DiagSocket {
         family: 4,
+        is_mapped: false,
         state: if n % 2 == 0 { 6 } else { 5 },
         timer: TIMER_TIME_WAIT,
         saddr: here,
@@ -29,7 +30,8 @@ fn seen(dport: u16, expiries: &[u32]) -> Seen {
         cookie: 0,
     };
     let sockets = expiries.iter().enumerate().map(socket).collect();
-    Seen { netns: 7, sockets, listeners: HashSet::new(), capacity: None, interfaces: HashMap::new() }
+    let (interfaces, known) = (HashMap::new(), HashMap::new());
+    Seen { netns: 7, sockets, listeners: HashSet::new(), capacity: None, interfaces, known }
 }
 
 #[test]
