@@ -1,18 +1,27 @@
-//! Writes a recording of a busy machine that never was: `synthetic EVENTS FILE`. For measuring what reads recordings.
+//! A recording of a busy machine that never was, and what it costs to report it.
+//!
+//! `synthetic write EVENTS FILE` writes the recording. `synthetic measure EVENTS` writes one, reports it a few times and prints what that
+//! took: lines of a name, a number and a unit. (`synthetic report FILE` is what it runs for that.)
 //!
 //! Owns: that machine: a proxy and its clients, applications and their databases, everything by a fixed rule.
-//! Must not know: what is measured.
+//! Must not know: how a report is made.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
 use twtrace::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use twtrace::identity::{Identity, container_of};
-use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Settings, Tail};
+use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Recording, Settings, Tail};
+use twtrace::report::text::{Layout, text};
+use twtrace::report::{By, Options};
 
 const NETNS: u32 = 4_026_531_840;
 const START_NS: u64 = 1_000_000_000_000;
@@ -23,6 +32,8 @@ const STEP_NS: u64 = 50_000;
 const BATCH: usize = 32_768;
 /// How many live at a time.
 const LIVE: usize = 25_000;
+/// How often a report is measured; the middle one counts.
+const ROUNDS: usize = 5;
 
 /// A process, what it deals with, and how many ends it has on the other side.
 struct Actor {
@@ -106,11 +117,8 @@ fn namespace() -> Namespace {
     Namespace { netns: NETNS, name: None, sysctls: Some(sysctls), counters: None }
 }
 
-fn main() -> Result<()> {
-    let mut args = std::env::args_os().skip(1);
-    let (events, path) = args.next().zip(args.next()).context("usage: synthetic EVENTS FILE")?;
-    let events: u64 = events.to_str().and_then(|text| text.parse().ok()).context("EVENTS is no number")?;
-    let head = Head {
+fn head() -> Head {
+    Head {
         twtrace: env!("CARGO_PKG_VERSION").to_owned(),
         host: "synthetic".to_owned(),
         kernel: "6.12".to_owned(),
@@ -120,27 +128,40 @@ fn main() -> Result<()> {
         backend: "fentry".to_owned(),
         namespaces: vec![namespace()],
         ..Head::default()
-    };
-    let mut file = File::create(path)?;
-    let mut encoder = Encoder::new(&head, &[])?;
-    let (actors, mut live) = (actors(), VecDeque::new());
-    let mut mono_ns = START_NS;
-    for n in 0..events {
-        mono_ns = START_NS + n * STEP_NS;
-        let full = live.len() >= LIVE && n % 2 == 0;
-        let oldest = if full { live.pop_front() } else { None };
-        if let Some(oldest) = oldest {
-            encoder.append(&ended(&oldest, mono_ns));
-        } else if n % 10_007 == 3 {
-            let mut failed = Event::new(Kind::ConnectFailed, mono_ns, Some(actors[5].conn(n)));
-            failed.owner = Some(actors[5].owner);
-            encoder.append(&failed);
-        } else {
-            let actor = &actors[(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % actors.len()];
-            let created = actor.created(n, mono_ns);
-            encoder.append(&created);
-            live.push_back(created);
+    }
+}
+
+/// The world, event by event.
+struct World {
+    actors: Vec<Actor>,
+    live: VecDeque<Event>,
+}
+
+impl World {
+    fn event(&mut self, n: u64) -> Event {
+        let mono_ns = START_NS + n * STEP_NS;
+        let is_full = self.live.len() >= LIVE && n.is_multiple_of(2);
+        if let Some(oldest) = is_full.then(|| self.live.pop_front()).flatten() {
+            return ended(&oldest, mono_ns);
         }
+        if n % 10_007 == 3 {
+            let mut failed = Event::new(Kind::ConnectFailed, mono_ns, Some(self.actors[5].conn(n)));
+            failed.owner = Some(self.actors[5].owner);
+            return failed;
+        }
+        let actor = &self.actors[(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % self.actors.len()];
+        let created = actor.created(n, mono_ns);
+        self.live.push_back(created.clone());
+        created
+    }
+}
+
+fn write(events: u64, path: &Path) -> Result<()> {
+    let mut file = File::create(path)?;
+    let mut encoder = Encoder::new(&head(), &[])?;
+    let mut world = World { actors: actors(), live: VecDeque::new() };
+    for n in 0..events {
+        encoder.append(&world.event(n));
         if encoder.waiting() == BATCH {
             encoder.close_batch()?;
             file.write_all(encoder.bytes())?;
@@ -148,14 +169,58 @@ fn main() -> Result<()> {
         }
     }
     let tail = Tail {
-        mono_ns,
-        wall_ns: WALL_NS + (mono_ns - START_NS) as i64,
+        mono_ns: START_NS + events * STEP_NS,
+        wall_ns: WALL_NS + (events * STEP_NS) as i64,
         namespaces: vec![namespace()],
         lost: LossCounts::from(Loss::default()),
-        live: live.len() as u64,
+        live: world.live.len() as u64,
         ..Tail::default()
     };
     encoder.finish(&tail)?;
     file.write_all(encoder.bytes())?;
     Ok(())
+}
+
+fn report(path: &Path) -> Result<()> {
+    let options = Options { by: By::ALL.to_vec(), ..Options::default() };
+    let report = twtrace::report::read(Recording::open(path)?, &options)?;
+    let layout = Layout { wide: true, most: 20, timeline: false };
+    std::io::stdout().write_all(text(&report, layout, &jiff::tz::TimeZone::UTC).as_bytes())?;
+    Ok(())
+}
+
+/// In processes of their own, so that memory is that of a report and of nothing else.
+fn measure(events: u64) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("synthetic.twt");
+    let own = std::env::current_exe()?;
+    let run = |args: &[&std::ffi::OsStr]| -> Result<f64> {
+        let began = Instant::now();
+        let status = Command::new(&own).args(args).stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "{args:?}: {status}");
+        Ok(began.elapsed().as_secs_f64())
+    };
+    write(events, &path)?;
+    println!("size of an event on disk {:.1} bytes", std::fs::metadata(&path)?.len() as f64 / events as f64);
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(run(&["report".as_ref(), path.as_os_str()])?);
+    }
+    times.sort_by(f64::total_cmp);
+    let peak_kib = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    println!("report of {events} events {:.2} s", times[ROUNDS / 2]);
+    println!("peak memory of that report {:.0} MB", peak_kib as f64 * 1024.0 / 1e6);
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().with_context(|| format!("{text} is no number of events"));
+    match args[..] {
+        ["write", events, path] => write(number(events)?, Path::new(path)),
+        ["measure", events] => measure(number(events)?),
+        ["report", path] => report(Path::new(path)),
+        _ => bail!("usage: synthetic write EVENTS FILE | measure EVENTS | report FILE"),
+    }
 }

@@ -24,6 +24,7 @@ pub mod output;
 pub mod probe;
 pub mod record;
 pub mod recording;
+pub mod replay;
 pub mod report;
 pub mod session;
 pub mod tracker;

@@ -10,7 +10,9 @@ mod export;
 mod filters;
 mod list;
 mod live;
+mod pictures;
 mod record;
+mod replay;
 mod report;
 mod values;
 
@@ -55,6 +57,8 @@ enum Command {
     Report(report::Args),
     /// Two recordings side by side: what changed, in all and per process
     Diff(diff::Args),
+    /// The live view, fed from a recording
+    Replay(replay::Args),
     /// Wait until the TIME_WAIT sockets of the last run are gone
     Drain(drain::Args),
     /// Turn a recording into Parquet, CSV or JSON lines for other tools
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Some(Command::Record(args)) => record::run(args),
         Some(Command::Report(args)) => report::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
