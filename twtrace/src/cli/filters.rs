@@ -93,6 +93,15 @@ impl FilterArgs {
     }
 }
 
+impl FilterArgs {
+    /// As [`FilterArgs::filter`], for events of another time or machine: there, an id of today's cgroups means nothing.
+    pub(super) fn of_recording(&self) -> Result<Filter, Usage> {
+        let mut filter = self.filter()?;
+        filter.cgroups.iter_mut().for_each(|cgroup| cgroup.leaf_id = None);
+        Ok(filter)
+    }
+}
+
 fn cgroup(path: &str) -> Result<CgroupFilter, Usage> {
     let shown = crate::escape::printable(path);
     if !path.starts_with('/') {

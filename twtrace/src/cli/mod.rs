@@ -3,13 +3,18 @@
 
 mod check;
 mod demo;
+mod diff;
 mod doctor;
+mod drain;
 mod events;
 mod export;
 mod filters;
 mod list;
 mod live;
+mod pictures;
 mod record;
+mod replay;
+mod report;
 mod values;
 
 use std::process::ExitCode;
@@ -50,6 +55,14 @@ enum Command {
     List(list::Args),
     /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
     Record(record::Args),
+    /// What a recording holds: a summary, tables, a timeline
+    Report(report::Args),
+    /// Two recordings side by side: what changed, in all and per process
+    Diff(diff::Args),
+    /// The live view, fed from a recording
+    Replay(replay::Args),
+    /// Wait until the TIME_WAIT sockets of the last run are gone
+    Drain(drain::Args),
     /// Turn a recording into Parquet, CSV or JSON lines for other tools
     Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
@@ -87,6 +100,10 @@ pub fn main() -> ExitCode {
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
         Some(Command::Record(args)) => record::run(args),
+        Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),

@@ -6,6 +6,7 @@ mod json;
 mod locale;
 mod plain;
 mod ports;
+mod scene;
 mod upkeep;
 mod words;
 
@@ -13,8 +14,9 @@ pub use json::json_line;
 pub use locale::has_unicode;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
+pub use scene::Scene;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, living, percent, rate, reasons, span, target, tuple, until};
+pub use words::{bytes, living, percent, rate, reasons, short_time, span, target, tuple, until};
 
 #[cfg(test)]
 pub(crate) mod fixture;

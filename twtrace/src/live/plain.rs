@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, living, percent, rate, reasons, span, target, tuple, until};
+use super::{Frame, bytes, living, percent, rate, reasons, short_time, span, target, tuple, until};
 use crate::escape::{fit, printable};
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
@@ -202,15 +202,6 @@ fn put_more(row: &ProcessRow, layout: Layout, out: &mut String) {
     let container = container.map_or_else(|| "-".to_owned(), ToString::to_string);
     put_left(&printable(&container), 24, out);
     out.push(' ');
-}
-
-fn short_time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us}us"),
-        1_000..10_000 => format!("{:.1}ms", us as f64 / 1e3),
-        10_000..1_000_000 => format!("{}ms", us / 1_000),
-        _ => span(us as f64 / 1e6),
-    }
 }
 
 fn put_towards(row: &ProcessRow, layout: Layout, out: &mut String) {

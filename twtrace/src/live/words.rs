@@ -24,6 +24,16 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// `7us`, `3.1ms`, `470ms`, `12m30s`.
+pub fn short_time(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us}us"),
+        1_000..10_000 => format!("{:.1}ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{}ms", us / 1_000),
+        _ => span(us as f64 / 1e6),
+    }
+}
+
 /// Five characters at most: `0`, `0.1`, `47.3`, `470`, `20000`, `131k`.
 pub fn rate(a_second: f64) -> String {
     match a_second {

@@ -56,6 +56,9 @@ pub trait View {
     /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
     fn listed(&mut self, _world: &mut Tracker) {}
 
+    /// The source of events begins anew: what was told is not to be remembered.
+    fn restarted(&mut self) {}
+
     /// One event, complete and past the filter.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub use live::{Live, Seed};
 pub use pattern::{Evidence, Pattern};
 pub use pressure::{Capacity, Pressure};
 pub use sketch::{Percentiles, Sketch};
+pub(crate) use sketch::{bucket, range};
 pub use snapshot::{
     ContainerRow, Detail, Dropped, Figures, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow,
     Snapshot, TupleRow,

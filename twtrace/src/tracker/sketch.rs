@@ -31,7 +31,8 @@ pub struct Percentiles {
     pub p99: u64,
 }
 
-fn bucket(value: u64) -> u8 {
+/// The bucket of a value. Buckets are a quarter of a power of two wide.
+pub(crate) fn bucket(value: u64) -> u8 {
     if value < SUBS {
         return value as u8;
     }
@@ -41,7 +42,7 @@ fn bucket(value: u64) -> u8 {
 }
 
 /// The first value of a bucket and how many there are.
-fn range(bucket: u8) -> (u64, u64) {
+pub(crate) fn range(bucket: u8) -> (u64, u64) {
     let (octave, sub) = (u64::from(bucket) / SUBS, u64::from(bucket) % SUBS);
     if octave == 0 {
         return (sub, 1);
@@ -55,7 +56,7 @@ fn split(packed: u32) -> (u8, u32) {
 
 impl Sketch {
     /// When a count is full, after 16 million values, all are halved: shares stay, and new values weigh more.
-    pub(super) fn add(&mut self, value: u64) {
+    pub fn add(&mut self, value: u64) {
         let bucket = bucket(value);
         match self.buckets.binary_search_by_key(&bucket, |packed| split(*packed).0) {
             Ok(place) => {

@@ -22,11 +22,13 @@ use std::time::Duration;
 use self::draw::Ink;
 use self::face::{About, Face};
 use self::input::Inputs;
+use self::journal::Journal;
 use self::state::Wish;
 use self::terminal::Guard;
 use crate::clock::Clock;
 use crate::event::{Event, Kind, Reason};
-use crate::live::Upkeep;
+use crate::live::Scene;
+use crate::replay::Remote;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
 
@@ -43,7 +45,9 @@ pub struct Screen {
     next_ns: u64,
     guard: Option<Guard>,
     inputs: Option<Inputs>,
-    upkeep: Upkeep,
+    scene: Scene,
+    /// Who feeds it from a recording listens to this.
+    remote: Option<Remote>,
     backend: &'static str,
     face: Face,
     wish: Wish,
@@ -57,17 +61,44 @@ impl Screen {
     /// # Errors
     /// If the thread that asks the kernel cannot be started.
     pub fn new(interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> std::io::Result<Self> {
-        Ok(Self {
+        Ok(Self::of(Scene::here()?, interval, theme, reasons))
+    }
+
+    /// A screen for a replay, which has keys for that. `clock` is the recording's, `remote` goes to who feeds the screen.
+    pub fn replaying(
+        remote: Remote,
+        clock: Clock,
+        interval: Duration,
+        theme: Option<Theme>,
+        reasons: Vec<Reason>,
+    ) -> Self {
+        let mut screen = Self::of(Scene::Recorded(clock), interval, theme, reasons);
+        screen.face.state.replay = Some(remote.replaying());
+        screen.remote = Some(remote);
+        screen
+    }
+
+    fn of(scene: Scene, interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> Self {
+        Self {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
             next_ns: 0,
             guard: None,
             inputs: None,
-            upkeep: Upkeep::start()?,
+            scene,
+            remote: None,
             backend: "",
             face: Face::new(Ink::from_environment(theme)),
             wish: Wish::Draw,
             reasons,
-        })
+        }
+    }
+
+    /// Tells the other end of a replay what the user wants, and hears how it goes.
+    fn agree(&mut self) -> bool {
+        let Some(remote) = &self.remote else { return false };
+        remote.pause(self.face.state.is_paused);
+        self.face.state.replay = Some(remote.replaying());
+        remote.takes_picture()
     }
 
     /// What the next thing that was typed or clicked asks for, if it asks for anything. Never waits.
@@ -85,7 +116,7 @@ impl Screen {
     fn look(&mut self, world: &Tracker, now_ns: u64) {
         self.next_ns = now_ns.saturating_add(self.interval_ns);
         let zone = jiff::tz::TimeZone::system();
-        let (slab_bytes, clock) = (self.upkeep.slab_bytes(), Clock::read());
+        let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
         self.face.look(world, About { backend: self.backend, slab_bytes, clock, zone });
         if self.wish == Wish::Nothing {
             self.wish = Wish::Draw;
@@ -96,7 +127,7 @@ impl Screen {
     fn show(&mut self, world: &Tracker) -> std::io::Result<()> {
         let Some(guard) = &mut self.guard else { return Ok(()) };
         match self.wish {
-            Wish::Nothing | Wish::Quit => return Ok(()),
+            Wish::Nothing | Wish::Quit | Wish::Replay(_) => return Ok(()),
             Wish::Draw => {}
             Wish::Repaint => {
                 // Not clear(), which asks the terminal where its cursor is: the answer would come as something typed.
@@ -125,6 +156,10 @@ impl View for Screen {
         Ok(())
     }
 
+    fn restarted(&mut self) {
+        self.face.journal = Journal::default();
+    }
+
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
         self.face.journal.note(event);
         if event.kind == Kind::Lost {
@@ -142,8 +177,10 @@ impl View for Screen {
         if input::has_gone() {
             return Ok(Flow::Stop);
         }
-        self.upkeep.run(world, now_ns);
-        if now_ns >= self.next_ns && !self.face.state.is_paused {
+        self.scene.run(world, now_ns);
+        let is_new = self.agree();
+        let is_seeking = self.face.state.replay.is_some_and(|replaying| replaying.is_seeking);
+        if is_new || now_ns >= self.next_ns && (is_seeking || !self.face.state.is_paused) {
             self.look(world, now_ns);
         }
         for _ in 0..INPUTS {
@@ -154,9 +191,15 @@ impl View for Screen {
             match self.listen()? {
                 Wish::Nothing => break,
                 Wish::Quit => return Ok(Flow::Stop),
+                Wish::Replay(command) => {
+                    if let Some(remote) = &self.remote {
+                        remote.press(command);
+                    }
+                }
                 wish => self.wish = wish,
             }
         }
+        self.agree();
         Ok(Flow::Go)
     }
 

@@ -5,6 +5,26 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, Mo
 
 use super::draw::Ink;
 use super::views::{Column, Id, Sort, Tab, columns};
+use crate::replay::{Command, Replaying};
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// The key for the next event.
+const STEP: char = '.';
+
+/// What a key asks of a replay.
+fn command(key: char) -> Option<Command> {
+    Some(match key {
+        STEP => Command::Step,
+        ']' => Command::Seek(10 * SECOND_NS),
+        '[' => Command::Seek(-10 * SECOND_NS),
+        '}' => Command::Seek(60 * SECOND_NS),
+        '{' => Command::Seek(-60 * SECOND_NS),
+        '0' => Command::Start,
+        '+' => Command::Faster,
+        '-' => Command::Slower,
+        _ => return None,
+    })
+}
 
 /// Lines that the wheel scrolls.
 const WHEEL: isize = 3;
@@ -30,6 +50,8 @@ pub(super) enum Wish {
     /// The whole screen, whatever it shows now.
     Repaint,
     Quit,
+    /// Of who feeds the screen from a recording.
+    Replay(Command),
 }
 
 /// What was drawn last, as far as keys and clicks refer to it.
@@ -66,6 +88,8 @@ pub(super) struct State {
     pub(super) mode: Mode,
     pub(super) filter: String,
     pub(super) is_paused: bool,
+    /// How a replay goes; `None` where the world is that of here and now.
+    pub(super) replay: Option<Replaying>,
     /// What the terminal can show, and the colours that the user picked.
     pub(super) ink: Ink,
     choices: [Choice; Tab::ALL.len()],
@@ -74,7 +98,15 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(ink: Ink) -> Self {
         let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
-        Self { tab: Tab::Processes, mode: Mode::Table, filter: String::new(), is_paused: false, ink, choices }
+        Self {
+            tab: Tab::Processes,
+            mode: Mode::Table,
+            filter: String::new(),
+            is_paused: false,
+            replay: None,
+            ink,
+            choices,
+        }
     }
 
     pub(super) fn sort(&self) -> Sort {
@@ -196,6 +228,11 @@ impl State {
         match key {
             KeyCode::Char(' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('t') => self.ink.theme = self.ink.theme.next(),
+            KeyCode::Char(key) if self.replay.is_some() && command(key).is_some() => {
+                // One event after the other is of no use while time flies.
+                self.is_paused |= key == STEP;
+                return command(key).map_or(Wish::Nothing, Wish::Replay);
+            }
             other => return self.switch(other),
         }
         Wish::Draw

@@ -1,6 +1,7 @@
 //! Screens of a known world, compared with what is in testdata.
 
 mod keys;
+mod replay;
 mod world;
 
 use ratatui::Terminal;

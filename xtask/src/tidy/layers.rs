@@ -20,8 +20,20 @@ const HOMES: [(&str, &str); 5] = [
 ];
 
 /// Modules that show or store what they are given, whoever probed for it.
-const BLIND_TO_PROBE: [&str; 10] =
-    ["decode", "diff", "doctor", "event", "export", "output", "recording", "report", "tracker", "tui"];
+const BLIND_TO_PROBE: [&str; 12] = [
+    "decode",
+    "diff",
+    "doctor",
+    "drain",
+    "event",
+    "export",
+    "output",
+    "recording",
+    "replay",
+    "report",
+    "tracker",
+    "tui",
+];
 
 /// What a tracker that can be replayed from a script must not touch; a `*` stands for the rest of a name.
 const NOT_IN_TRACKER: [&str; 11] = [

@@ -9,7 +9,9 @@ use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
 use crate::live::{living, percent, rate, reasons, span, tuple, until};
+use crate::replay::Replaying;
 use crate::tracker::{Counts, Fullest, Rates, Snapshot};
+use crate::tui::state::State;
 use crate::tui::views::{Alarm, alarm};
 
 /// In front of each line.
@@ -63,7 +65,7 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
         text += &format!(", no room {}", dropped.rows + dropped.events + dropped.sockets);
     }
     let style = alarmed(if loss.is_empty() { Alarm::None } else { Alarm::Warning });
-    let mark = if paper.state.is_paused { " PAUSED " } else { "" };
+    let mark = mark(paper.state);
     let room = width.saturating_sub(mark.len());
     let mut line = labelled("twtrace", &text, style, room);
     if !mark.is_empty() {
@@ -71,6 +73,18 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
         line.push_span(Span::styled(mark, PICKED));
     }
     line
+}
+
+/// What keeps the picture from being the world here and now.
+fn mark(state: &State) -> String {
+    let paused = if state.is_paused { "PAUSED " } else { "" };
+    match &state.replay {
+        None if state.is_paused => format!(" {paused}"),
+        None => String::new(),
+        Some(Replaying { is_seeking: true, .. }) => " REPLAY SEEKING ".to_owned(),
+        Some(Replaying { is_over: true, .. }) => " REPLAY END ".to_owned(),
+        Some(Replaying { speed, .. }) => format!(" REPLAY {speed} {paused}"),
+    }
 }
 
 fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {

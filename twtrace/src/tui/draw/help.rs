@@ -42,13 +42,28 @@ const COLUMNS: [(&str, &str); 14] = [
     ("NETNS", "network namespace, by its inode (lsns -t net)"),
 ];
 
-/// The help, its title first.
-pub(super) fn lines() -> Vec<Text<'static>> {
+/// Keys that only a replay has.
+const REPLAY: [(&str, &str); 6] = [
+    ("space", "pause: the recording stands still"),
+    (".", "the next event, and pause"),
+    ("] [", "10 seconds on or back, paused or not"),
+    ("} {", "a minute on or back"),
+    ("0", "to the beginning"),
+    ("+ -", "faster, slower"),
+];
+
+/// The help, its title first. A replay has more keys.
+pub(super) fn lines(is_replay: bool) -> Vec<Text<'static>> {
     let line = |(key, text): &(&'static str, &'static str)| {
         Text::from(vec![Span::styled(format!(" {key:24} "), LABEL), Span::raw(*text)])
     };
-    let mut lines = vec![Text::raw(" Keys")];
-    lines.extend(KEYS.iter().map(line));
+    let mut lines = Vec::new();
+    if is_replay {
+        lines.push(Text::raw(" Keys of a replay"));
+        lines.extend(REPLAY.iter().map(line));
+    }
+    lines.push(Text::raw(" Keys"));
+    lines.extend(KEYS.iter().filter(|(key, _)| !(is_replay && *key == "space")).map(line));
     lines.push(Text::raw(" Columns"));
     lines.extend(COLUMNS.iter().map(line));
     lines
@@ -60,7 +75,7 @@ mod tests {
 
     #[test]
     fn nothing_is_cut_off_on_a_narrow_screen() {
-        for line in lines() {
+        for line in lines(true) {
             assert!(line.width() <= 80, "{line}");
         }
     }

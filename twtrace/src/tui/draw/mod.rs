@@ -52,7 +52,9 @@ impl Paper<'_> {
         let body = Rect { y: area.y + below + 1, height: area.height - below - 2, ..area };
         let position = match &self.state.mode {
             Mode::Table | Mode::Typing => table::draw(self, body, buffer, &mut drawn),
-            Mode::Help(scrolled) => put_over(buffer, body, help::lines(), *scrolled, &mut drawn),
+            Mode::Help(scrolled) => {
+                put_over(buffer, body, help::lines(self.state.replay.is_some()), *scrolled, &mut drawn)
+            }
             Mode::Details(id, scrolled) => {
                 let lines = details::lines(self.opened, id, self.picture, body.width.into());
                 put_over(buffer, body, lines, *scrolled, &mut drawn)

@@ -1,0 +1,98 @@
+//! Owns: `twtrace diff`: two recordings side by side, and whether that is a failure.
+//! Must not know: how they are compared.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Outcome;
+use super::filters::FilterArgs;
+use crate::diff::{self, Condition, Verdict};
+use crate::escape::printable;
+use crate::filter::Filter;
+use crate::recording::Recording;
+use crate::report::{self, By, Options, Report};
+
+const ABOUT: &str = "\
+A condition is METRIC OPERATOR LIMIT, in quotes, for > and < mean something to a shell. Operators: < <= > >=.
+  100    the new value itself       'connect_failed > 0'   'pressure >= 80%'
+  +100   how much it grew           'peak_live > +1000'    'created/s < -50'
+  +10%   by which share it grew     'created/s > +10%'     'age_p99 > +25%'
+Metrics: duration, created, created/s, peak_created/s, ended/s, expired/s, reused_outgoing/s, reused_incoming/s, reset/s,
+live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, lost, age_p50, age_p90, age_p99,
+lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are over the whole recording.
+
+Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed, 2 wrong usage.";
+
+/// `twtrace diff`
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub(super) struct Args {
+    /// The recording from before
+    old: PathBuf,
+    /// The recording from after
+    new: PathBuf,
+    /// Exit with 1 if this holds, such as 'created/s > +10%'
+    #[arg(long, value_name = "CONDITION")]
+    fail_if: Vec<Condition>,
+    /// Rows of a table
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// One JSON object, with every row
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let filter = args.filters.of_recording()?;
+    let (old, new) = (Recording::open(&args.old)?, Recording::open(&args.new)?);
+    let (old, new) = (report(old, &args.old, &filter)?, report(new, &args.new, &filter)?);
+    let comparison = diff::compare(&old, &new);
+    let verdicts: Vec<Verdict> = args.fail_if.iter().map(|condition| condition.judge(&comparison)).collect();
+    let mut out = Vec::new();
+    if args.json {
+        diff::json::line(&comparison, &verdicts, &mut out);
+    } else {
+        out = diff::text::text(&comparison, args.top, &jiff::tz::TimeZone::system()).into_bytes();
+    }
+    let written = std::io::stdout().lock().write_all(&out);
+    // The verdict stands, whether or not anybody reads the rest.
+    let mut outcome = Outcome::Done;
+    for verdict in verdicts.iter().filter(|verdict| verdict.fails) {
+        eprintln!("twtrace: --fail-if '{}' holds: {}", printable(&verdict.condition), verdict.why);
+        outcome = Outcome::Failed;
+    }
+    if outcome == Outcome::Done {
+        written?;
+    }
+    Ok(outcome)
+}
+
+fn report(recording: Recording, file: &Path, filter: &Filter) -> anyhow::Result<Report> {
+    let options = Options {
+        file: file.to_string_lossy().into_owned(),
+        filters: filter.words(),
+        filter: filter.clone(),
+        by: vec![By::Tuple, By::Netns],
+        every_ns: None,
+    };
+    let report = report::read(recording, &options)?;
+    if let Some(why) = &report.missing {
+        eprintln!("twtrace: the end of {} is missing: {}", printable(&report.file), printable(why));
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_metric() {
+        let words: Vec<&str> = ABOUT.split([' ', ',', '\n', '.']).collect();
+        for metric in diff::METRICS {
+            assert!(words.contains(&metric.name), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns: `twtrace drain`: waiting until the TIME_WAIT sockets of the last run are gone.
+//! Must not know: when to look, what counts.
+
+use std::time::{Duration, Instant};
+
+use super::Outcome;
+use super::filters::FilterArgs;
+use super::list::refuse_what_no_listing_knows;
+use super::values::duration;
+use crate::drain::{self, Goal, Left, Pool};
+use crate::list::{self, Choice, Owners};
+use crate::net::sockdiag::States;
+
+/// `twtrace drain`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Looks at this network namespace, or at those of --netns. Needs no BPF, and traces nothing. Progress goes to stderr.
+Exit status: 0 once no more than N are left, 1 when time is up (stderr says how many are left, and until when).
+
+  ab -n 20000 http://10.0.0.9/ && twtrace drain --tuple 10.0.0.1,10.0.0.9,80 && ab -n 20000 http://10.0.0.9/")]
+pub(super) struct Args {
+    /// So many TIME_WAIT sockets may be left
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    below: usize,
+    /// Only sockets of this tuple count: SADDR,DADDR,DPORT, or DADDR,DPORT for any local address
+    #[arg(long, value_name = "TUPLE")]
+    tuple: Vec<Pool>,
+    /// Give up after this long
+    #[arg(long, default_value = "90s", value_parser = duration)]
+    timeout: Duration,
+    /// Longest time between two looks
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    interval: Duration,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let filter = args.filters.filter()?;
+    refuse_what_no_listing_knows(&filter, "drain")?;
+    let choice = if filter.netns.is_empty() { Choice::Own } else { Choice::These(filter.netns.clone()) };
+    let goal =
+        Goal { below: args.below, pools: args.tuple.clone(), timeout: args.timeout, interval: args.interval };
+    let (mut said, nobody) = (Vec::new(), Owners::default());
+    let look = || -> Result<Left, crate::net::Error> {
+        let (seen, notes) = list::look(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
+        // The same each time: once is enough.
+        for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {
+            eprintln!("twtrace: {note}");
+            said.push(note);
+        }
+        Ok(goal.left(&seen))
+    };
+    let began = Instant::now();
+    // poll: the kernel tells nobody that a TIME_WAIT socket ended, unless it is traced.
+    let outcome = goal.wait(look, || began.elapsed(), std::thread::sleep, |left| say(left, goal.below))?;
+    let waited = began.elapsed().as_secs_f64();
+    Ok(match outcome {
+        drain::Outcome::Reached(left) => {
+            eprintln!("twtrace: drained in {waited:.1}s: {} left", counted(left.sockets));
+            Outcome::Done
+        }
+        drain::Outcome::TimedOut(left) => {
+            eprintln!(
+                "twtrace: not drained in {waited:.1}s: {} left, at most {} wanted; the last one expires in {:.1}s",
+                counted(left.sockets),
+                goal.below,
+                left.last_in.as_secs_f64()
+            );
+            Outcome::Failed
+        }
+    })
+}
+
+fn say(left: &Left, below: usize) {
+    let enough_s = left.enough_in.unwrap_or_default().as_secs_f64();
+    eprintln!(
+        "twtrace: {} left, waiting for {below}: {enough_s:.1}s if no more are made",
+        counted(left.sockets)
+    );
+}
+
+fn counted(sockets: usize) -> String {
+    if sockets == 1 { "1 TIME_WAIT socket".to_owned() } else { format!("{sockets} TIME_WAIT sockets") }
+}

@@ -1,0 +1,114 @@
+//! Owns: the world as a picture every interval, as text or JSON, on stdout.
+//! Must not know: how it is traced, how a picture is laid out.
+
+use std::io::Write;
+
+use super::live::ShowArgs;
+use crate::clock::Clock;
+use crate::event::{Event, Reason};
+use crate::live::{self, Frame, Layout, Scene};
+use crate::session::{Flow, View};
+use crate::tracker::{By, Tracker};
+
+enum Format {
+    Json,
+    Plain(Layout, jiff::tz::TimeZone),
+}
+
+/// Pictures on stdout, each in one write.
+pub(super) struct Pictures {
+    format: Format,
+    interval_ns: u64,
+    left: Option<u64>,
+    next_ns: u64,
+    /// The next picture is not the first.
+    shown: bool,
+    backend: &'static str,
+    scene: Scene,
+    /// Of ends, only those for these reasons are of interest; none: all are.
+    reasons: Vec<Reason>,
+}
+
+impl Pictures {
+    pub(super) fn new(args: &ShowArgs, scene: Scene, reasons: Vec<Reason>) -> Self {
+        let layout = Layout { wide: args.wide, interval_s: args.interval.as_secs() };
+        Self {
+            format: if args.json {
+                Format::Json
+            } else {
+                Format::Plain(layout, jiff::tz::TimeZone::system())
+            },
+            interval_ns: u64::try_from(args.interval.as_nanos()).unwrap_or(u64::MAX),
+            left: if args.once { Some(1) } else { args.count },
+            next_ns: 0,
+            shown: false,
+            backend: "",
+            scene,
+            reasons,
+        }
+    }
+
+    fn show(&self, world: &Tracker) -> std::io::Result<()> {
+        let wanted = if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process] };
+        let snapshot = world.snapshot(wanted);
+        let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
+        let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock };
+        let mut picture = Vec::new();
+        match &self.format {
+            Format::Json => live::json_line(&frame, &mut picture),
+            Format::Plain(layout, zone) => {
+                let mut text = String::from(if self.shown { "\n" } else { "" });
+                live::plain(&frame, *layout, zone, &mut text);
+                if !live::has_unicode() {
+                    // Where something was cut; names are as they are.
+                    text = text.replace('…', "~");
+                }
+                picture = text.into_bytes();
+            }
+        }
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&picture).and_then(|()| stdout.flush())
+    }
+}
+
+impl View for Pictures {
+    fn attached(&mut self, backend: &'static str) {
+        self.backend = backend;
+    }
+
+    fn listed(&mut self, world: &mut Tracker) {
+        world.count_only(&self.reasons);
+    }
+
+    fn begin(&mut self, clock: Clock) -> std::io::Result<()> {
+        self.next_ns = clock.mono_ns.saturating_add(self.interval_ns);
+        Ok(())
+    }
+
+    fn event(&mut self, _event: &Event) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
+        self.scene.run(world, now_ns);
+        if now_ns < self.next_ns {
+            return Ok(Flow::Go);
+        }
+        // After a stop of the process, or a slow reader, there is one picture and not all that were missed.
+        let missed = (now_ns - self.next_ns) / self.interval_ns;
+        self.next_ns = self.next_ns.saturating_add(self.interval_ns.saturating_mul(missed + 1));
+        self.show(world)?;
+        self.shown = true;
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+            if *left == 0 {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
+    }
+}

@@ -1,0 +1,58 @@
+//! Owns: `twtrace replay`: the live view, fed from a recording.
+//! Must not know: how it is fed, how a picture is laid out.
+
+use std::path::PathBuf;
+
+use super::filters::FilterArgs;
+use super::live::ShowArgs;
+use super::pictures::Pictures;
+use super::{Outcome, runtime};
+use crate::escape::printable;
+use crate::live::Scene;
+use crate::recording::Recording;
+use crate::replay::{self, Driver, Open, Pace, Remote, Speed};
+use crate::session::View;
+use crate::tui::Screen;
+
+/// `twtrace replay`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+On a terminal: the full screen, with keys besides its own: space pauses, . goes to the next event, ] and [ go 10 seconds on and back,
+} and { a minute, 0 to the beginning, + and - change the speed; ? names them all. Otherwise a plain table for every --interval of
+recorded time, or with --json a snapshot.")]
+pub(super) struct Args {
+    /// A recording; - is stdin, which has no way back
+    file: PathBuf,
+    /// How fast: 1x as it was recorded, 0.5x, 10x, or max
+    #[arg(long, default_value = "1x")]
+    speed: Speed,
+    #[command(flatten)]
+    show: ShowArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    args.show.check()?;
+    let filter = args.filters.of_recording()?;
+    let reasons = filter.reasons.clone();
+    let (file, remote) = (args.file.clone(), Remote::new(args.speed));
+    let open: Open = Box::new(move || Recording::open(&file));
+    let every_ns = u64::try_from(args.show.interval.as_nanos()).unwrap_or(u64::MAX);
+    let wants_screen = args.show.wants_screen();
+    let pace = if wants_screen { Pace::Own } else { Pace::Recorded(every_ns) };
+    let mut driver = Driver::new(open, filter, pace, args.speed, remote.clone())?;
+    let clock = driver.clock();
+    let mut view: Box<dyn View> = if wants_screen {
+        Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, reasons))
+    } else {
+        Box::new(Pictures::new(&args.show, Scene::Recorded(clock), reasons))
+    };
+    let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
+    drop(view);
+    done?;
+    if let Some(why) = driver.missing() {
+        eprintln!("twtrace: the end of the recording is missing: {}", printable(why));
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,146 @@
+//! Owns: the world of a recording at one moment of its time, and going on from there.
+//! Must not know: how fast that is, real clocks.
+
+use std::io;
+
+use super::feed::{Feed, Open};
+use crate::clock::Clock;
+use crate::event::{Event, Kind};
+use crate::filter::Filter;
+use crate::live::capacity;
+use crate::net::sysctls::Sysctls;
+use crate::recording::{Ended, OpenError};
+use crate::session::{Flow, View};
+use crate::tracker::{Capacity, Seed, Tracker};
+
+/// Whether a socket that was there before is of interest: a filter on the owner leaves none.
+fn has_seed(scope: &Filter, seed: &Seed) -> bool {
+    let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
+    event.role = seed.role;
+    scope.passes(&event)
+}
+
+/// A world that is told from a recording.
+pub(super) struct Player {
+    feed: Feed,
+    filter: Filter,
+    /// What the world consists of: the filter, whatever the reasons of ends.
+    scope: Filter,
+    pub(super) world: Tracker,
+    /// CLOCK_MONOTONIC of the recorded machine in nanoseconds: all before is told.
+    pub(super) now_ns: u64,
+    last_event_ns: u64,
+}
+
+impl Player {
+    pub(super) fn new(open: Open, filter: Filter) -> Result<Self, OpenError> {
+        let feed = Feed::new(open)?;
+        let scope = Filter { reasons: Vec::new(), ..filter.clone() };
+        let now_ns = feed.head().mono_ns;
+        let mut player = Self { feed, filter, scope, world: Tracker::new(), now_ns, last_event_ns: now_ns };
+        player.begin();
+        Ok(player)
+    }
+
+    /// The world as it was when the recording began.
+    fn begin(&mut self) {
+        self.now_ns = self.feed.head().mono_ns;
+        self.last_event_ns = self.now_ns;
+        self.world = Tracker::new();
+        self.world.advance(self.now_ns);
+        let Self { scope, world, feed, .. } = self;
+        let wanted = feed.seeds().iter().filter(|seed| has_seed(scope, seed));
+        world.seed(wanted.cloned());
+        self.inform();
+    }
+
+    /// Goes back to the beginning.
+    pub(super) fn rewind(&mut self, view: &mut dyn View) -> Result<(), OpenError> {
+        self.feed.rewind()?;
+        self.begin();
+        view.restarted();
+        view.listed(&mut self.world);
+        Ok(())
+    }
+
+    /// What ties recorded times to the calendar.
+    pub(super) fn clock(&self) -> Clock {
+        self.feed.head().clock()
+    }
+
+    /// The word for what told the events.
+    pub(super) fn backend(&self) -> &str {
+        &self.feed.head().backend
+    }
+
+    /// When the next event is due; `None` after the last.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.feed.peek().map(|event| event.mono_ns.max(self.now_ns))
+    }
+
+    /// When the recording ends; `None` while there are events.
+    pub(super) fn end_ns(&self) -> Option<u64> {
+        let ended = self.feed.ended()?;
+        let end_ns = ended.tail().map_or(self.last_event_ns, |tail| tail.mono_ns);
+        Some(end_ns.max(self.last_event_ns))
+    }
+
+    /// In words for a user: why the end is missing, once that is known.
+    pub(super) fn missing(&self) -> Option<&str> {
+        match self.feed.ended()? {
+            Ended::Missing { why } => Some(why),
+            Ended::Complete(_) => None,
+        }
+    }
+
+    /// Tells all that happened up to a time, `most` events at most; says how many there were.
+    pub(super) fn play(&mut self, until_ns: u64, most: usize, view: &mut dyn View) -> io::Result<usize> {
+        let mut told = 0;
+        while told < most && self.next_ns().is_some_and(|next_ns| next_ns <= until_ns) {
+            told += 1;
+            if self.step(view)? == Flow::Stop {
+                break;
+            }
+        }
+        if told < most {
+            let until_ns = self.end_ns().map_or(until_ns, |end_ns| until_ns.min(end_ns));
+            self.now_ns = self.now_ns.max(until_ns);
+        }
+        self.world.advance(self.now_ns);
+        self.inform();
+        Ok(told)
+    }
+
+    /// Tells the next event.
+    pub(super) fn step(&mut self, view: &mut dyn View) -> io::Result<Flow> {
+        let Some(mut event) = self.feed.take() else { return Ok(Flow::Go) };
+        self.now_ns = self.now_ns.max(event.mono_ns);
+        self.last_event_ns = self.last_event_ns.max(event.mono_ns);
+        self.tell(&mut event, view)
+    }
+
+    fn tell(&mut self, event: &mut Event, view: &mut dyn View) -> io::Result<Flow> {
+        if !self.scope.passes(event) {
+            return Ok(Flow::Go);
+        }
+        self.world.apply(event);
+        if self.filter.passes(event) { view.event(event) } else { Ok(Flow::Go) }
+    }
+
+    /// Tells the world what the namespaces in it allow.
+    fn inform(&mut self) {
+        let unknown: Vec<u32> =
+            self.world.capacities().filter(|(_, known)| known.is_none()).map(|(netns, _)| netns).collect();
+        for netns in unknown {
+            if let Some(capacity) = self.capacity(netns) {
+                self.world.set_capacity(netns, capacity);
+            }
+        }
+    }
+
+    fn capacity(&self, netns: u32) -> Option<Capacity> {
+        let mut told = self.feed.namespaces().filter(|namespace| namespace.netns == netns);
+        let settings = told.find_map(|namespace| namespace.sysctls.as_ref())?;
+        Sysctls::try_from(settings).ok().map(|sysctls| capacity(&sysctls))
+    }
+}

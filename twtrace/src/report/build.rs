@@ -1,0 +1,277 @@
+//! Owns: how what was counted under keys becomes the rows of tables.
+//! Must not know: how rows are counted, how they are shown.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::fold::intern::{NONE, OTHERS};
+use super::fold::key::{Key, RowKey, Side};
+use super::fold::spread::Spread;
+use super::fold::timeline::Count;
+use super::fold::{Address, Fold, Group, Table};
+use super::model::{By, Figures, Moment, Name, Peak, Row, Target, Timeline};
+use crate::event::{Reason, Role};
+use crate::tracker::{Counts, PortKey, TupleKey};
+
+/// What a row adds up to.
+#[derive(Default)]
+struct Sum {
+    figures: Figures,
+    age_us: Spread,
+    lifetime_ms: Spread,
+    sent: Spread,
+    received: Spread,
+    /// The group that most happened in, and how much.
+    main: Option<(u64, usize)>,
+    /// The group that was heard of last.
+    latest: Option<usize>,
+}
+
+impl Sum {
+    fn add(&mut self, at: usize, group: &Group, peak: Option<Peak>) {
+        let figures = &mut self.figures;
+        add_counts(&mut figures.counts, &group.counts);
+        figures.client += group.created_as(Role::Client);
+        figures.server += group.created_as(Role::Server);
+        figures.fin_wait2 += group.fin_wait2;
+        figures.via.iter_mut().zip(group.via).for_each(|(sum, part)| *sum += part);
+        if group.first_ns != 0 && (figures.first_ns == 0 || group.first_ns < figures.first_ns) {
+            figures.first_ns = group.first_ns;
+        }
+        if group.last_ns >= figures.last_ns {
+            (figures.last_ns, self.latest) = (group.last_ns, Some(at));
+        }
+        let hotter = |peak: &Peak| figures.peak.is_none_or(|known| peak.pressure() > known.pressure());
+        if let Some(peak) = peak.filter(hotter) {
+            figures.peak = Some(peak);
+        }
+        let weight = group.counts.events();
+        if self.main.is_none_or(|(most, _)| weight > most) {
+            self.main = Some((weight, at));
+        }
+        self.age_us.merge(&group.age_us);
+        self.lifetime_ms.merge(&group.lifetime_ms);
+        self.sent.merge(&group.sent);
+        self.received.merge(&group.received);
+    }
+
+    fn finish(self) -> Figures {
+        Figures {
+            age_us: self.age_us.percentiles(),
+            lifetime_ms: self.lifetime_ms.percentiles(),
+            sent: self.sent.percentiles(),
+            received: self.received.percentiles(),
+            ..self.figures
+        }
+    }
+}
+
+fn add_counts(sum: &mut Counts, part: &Counts) {
+    sum.created += part.created;
+    sum.ended_by.iter_mut().zip(part.ended_by).for_each(|(sum, part)| *sum += part);
+    sum.overflow += part.overflow;
+    sum.connect_failed += part.connect_failed;
+    sum.bind_failed += part.bind_failed;
+}
+
+/// What was counted, as rows.
+pub(super) struct Builder<'a> {
+    fold: &'a Fold,
+    /// Names of network namespaces that have one.
+    names: HashMap<u32, String>,
+    /// Ports of the namespaces that are known by now; those that were counted by another range have none.
+    ports: HashMap<u32, u32>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(fold: &'a Fold, names: HashMap<u32, String>, ports: HashMap<u32, u32>) -> Self {
+        Self { fold, names, ports }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (usize, &'a Group)> {
+        let passed = |group: &&Group| group.passed();
+        self.fold.groups.all.iter().enumerate().filter(move |(_, group)| passed(group))
+    }
+
+    /// All together.
+    pub(super) fn total(&self) -> Figures {
+        let mut sum = Sum::default();
+        self.groups().for_each(|(at, group)| sum.add(at, group, self.peak(group)));
+        let mut figures = sum.finish();
+        figures.counts.loss = self.fold.loss();
+        (figures.live, figures.peak_live) = (self.fold.population.now, self.fold.population.most);
+        figures
+    }
+
+    /// One row for each name of an owner. How many of them lived at one time is not known.
+    pub(super) fn comms(&self) -> Vec<Row> {
+        let mut sums: HashMap<Name, Sum> = HashMap::new();
+        for (at, group) in self.groups().filter(|(_, group)| group.key.side != Side::Unborn) {
+            let name = match (group.key.side, group.key.owner) {
+                (Side::Others, _) => Name::Others,
+                (_, None) => Name::Unknown,
+                (_, Some(owner)) => Name::Comm(self.text(owner.comm).unwrap_or_default()),
+            };
+            sums.entry(name).or_default().add(at, group, self.peak(group));
+        }
+        sorted(sums.into_iter().map(|(name, sum)| Row { name, figures: sum.finish() }).collect())
+    }
+
+    /// One row for each thing of a kind.
+    pub(super) fn table(&self, by: By) -> Vec<Row> {
+        let table = match by {
+            By::Process => Table::Process,
+            By::Peer => Table::Peer,
+            By::Tuple => Table::Tuple,
+            By::Port => Table::Port,
+            By::Container => Table::Container,
+            By::Netns => Table::Netns,
+            By::Reason => return self.reasons(),
+        };
+        let mut sums: Vec<Option<Sum>> = Vec::new();
+        sums.resize_with(self.fold.groups.rows.len(), || None);
+        for (at, group) in self.groups() {
+            let slot = group.row(table).and_then(|row| sums.get_mut(row as usize));
+            if let Some(slot) = slot {
+                slot.get_or_insert_default().add(at, group, self.peak(group));
+            }
+        }
+        let rows = sums.into_iter().enumerate().filter_map(|(row, sum)| self.row(row, sum?, table));
+        sorted(rows.collect())
+    }
+
+    fn row(&self, at: usize, sum: Sum, table: Table) -> Option<Row> {
+        let (live, peak_live) = self.fold.groups.living(at as u32);
+        let group = |at: Option<usize>| at.and_then(|at| self.fold.groups.all.get(at));
+        let (main, latest) = (group(sum.main.map(|(_, at)| at)), group(sum.latest));
+        let name = self.name(self.fold.groups.rows.get(at)?.key, latest)?;
+        let mut figures = Figures { live, peak_live, ..sum.finish() };
+        match table {
+            Table::Process => figures.target = main.and_then(|group| self.target(&group.key)),
+            Table::Tuple | Table::Port => {
+                figures.main = main.and_then(|group| group.key.owner).and_then(|owner| self.text(owner.comm));
+            }
+            Table::Peer | Table::Container | Table::Netns => {}
+        }
+        if table != Table::Process && table != Table::Tuple {
+            figures.peak = None;
+        }
+        Some(Row { name, figures })
+    }
+
+    fn name(&self, key: RowKey, latest: Option<&Group>) -> Option<Name> {
+        Some(match key {
+            RowKey::None => return None,
+            RowKey::Others => Name::Others,
+            RowKey::Process { pid: 0, .. } => Name::Unknown,
+            RowKey::Process { pid, start, comm } => {
+                let owner = latest.and_then(|group| group.key.owner);
+                Name::Process {
+                    pid,
+                    start_ns: start,
+                    comm: self.text(comm).unwrap_or_default(),
+                    uid: owner.map_or(0, |owner| owner.uid),
+                    exe: latest.and_then(|group| self.text(group.exe)),
+                    container: owner.and_then(|owner| self.text(owner.container)),
+                }
+            }
+            RowKey::Tuple { netns, saddr, daddr, port } => Name::Tuple(TupleKey {
+                netns,
+                saddr: self.address(saddr)?,
+                daddr: self.address(daddr)?,
+                dport: port,
+            }),
+            RowKey::Port { netns, port } => Name::Port(PortKey { netns, sport: port }),
+            RowKey::Peer(address) => Name::Peer(self.address(address)?),
+            RowKey::Container(NONE) => Name::Container(None),
+            RowKey::Container(OTHERS) => Name::Others,
+            RowKey::Container(name) => Name::Container(self.text(name)),
+            RowKey::Netns(inode) => Name::Netns(inode, self.names.get(&inode).cloned()),
+        })
+    }
+
+    fn target(&self, key: &Key) -> Option<Target> {
+        match (key.tuple(), key.port()) {
+            (RowKey::Tuple { netns, saddr, daddr, port }, _) => {
+                let (saddr, daddr) = (self.address(saddr)?, self.address(daddr)?);
+                Some(Target::Tuple(TupleKey { netns, saddr, daddr, dport: port }))
+            }
+            (_, RowKey::Port { netns, port }) => Some(Target::Port(PortKey { netns, sport: port })),
+            _ => None,
+        }
+    }
+
+    /// How full the tuple of a group was at the worst.
+    fn peak(&self, group: &Group) -> Option<Peak> {
+        let row = self.fold.groups.rows.get(group.row(Table::Tuple)? as usize)?;
+        let Some(Name::Tuple(tuple)) = self.name(row.key, None) else { return None };
+        let most = self.fold.ports.most(row.ports()?);
+        let ports = *self.ports.get(&tuple.netns)?;
+        (most.ports != 0).then_some(Peak { tuple, ports_in_use: most.ports, ports, at_ns: most.at_ns })
+    }
+
+    fn reasons(&self) -> Vec<Row> {
+        let mut counts = [0; Reason::ALL.len()];
+        for (_, group) in self.groups() {
+            counts.iter_mut().zip(group.counts.ended_by).for_each(|(sum, part)| *sum += part);
+        }
+        let met = Reason::ALL.iter().filter(|reason| counts[**reason as usize] != 0);
+        let mut rows: Vec<Row> = met
+            .map(|reason| {
+                let mut figures = Figures::default();
+                figures.counts.ended_by[*reason as usize] = counts[*reason as usize];
+                figures.lifetime_ms = self.fold.lifetimes[*reason as usize].percentiles();
+                Row { name: Name::Reason(*reason), figures }
+            })
+            .collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.ended()));
+        rows
+    }
+
+    /// Stretch by stretch.
+    pub(super) fn timeline(&self) -> Timeline {
+        let line = &self.fold.timeline;
+        let every_ns = line.width_ns();
+        let moment = |(at, stretch): (usize, &super::fold::timeline::Stretch)| {
+            let count = |count: Count| stretch.counts[count as usize];
+            Moment {
+                at_ns: self.fold.began_ns.saturating_add(every_ns.saturating_mul(at as u64)),
+                created: count(Count::Created),
+                ended: count(Count::Ended),
+                overflow: count(Count::Overflow),
+                connect_failed: count(Count::ConnectFailed),
+                bind_failed: count(Count::BindFailed),
+                lost: count(Count::Lost),
+                live: stretch.live,
+                peak_live: stretch.most_live,
+                pressure: stretch.pressure,
+            }
+        };
+        Timeline { every_ns, moments: line.stretches().iter().enumerate().map(moment).collect() }
+    }
+
+    fn text(&self, id: u32) -> Option<String> {
+        if id == OTHERS {
+            Some("(others)".to_owned())
+        } else {
+            self.fold.texts.get(id).map(|text| text.to_string())
+        }
+    }
+
+    fn address(&self, id: u32) -> Option<IpAddr> {
+        self.fold.addresses.get(id).map(|Address(address)| *address)
+    }
+}
+
+/// Most created first, then most failed, most ended, most alive; the name makes it certain.
+fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    let rank = |row: &Row| {
+        let Figures { counts, peak_live, .. } = &row.figures;
+        (counts.created, row.figures.failed(), counts.ended(), *peak_live)
+    };
+    rows.sort_by(|a, b| {
+        let others = |row: &Row| row.name == Name::Others;
+        others(a).cmp(&others(b)).then_with(|| rank(b).cmp(&rank(a))).then_with(|| a.name.cmp(&b.name))
+    });
+    rows
+}

@@ -1,0 +1,73 @@
+//! Owns: values seen once and numbered from then on, so that rows are counted by number.
+//! Must not know: what the values are.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::HashTable;
+
+/// Keyed anew in each recording: strangers choose names and addresses.
+pub(in crate::report) type Hasher = foldhash::fast::RandomState;
+
+/// Numbered values. There may be so many and no more: what comes after that is [`OTHERS`], which is counted and said.
+#[derive(Debug)]
+pub(in crate::report) struct Interner<T> {
+    index: HashTable<u32>,
+    values: Vec<T>,
+    hasher: Hasher,
+    most: usize,
+}
+
+/// Stands for no value.
+pub(in crate::report) const NONE: u32 = 0;
+/// Stands for every value that there was no room for.
+pub(in crate::report) const OTHERS: u32 = 1;
+/// Number of the first value.
+const FIRST: u32 = 2;
+
+impl<T> Interner<T> {
+    pub(in crate::report) fn new(most: usize) -> Self {
+        Self { index: HashTable::new(), values: Vec::new(), hasher: Hasher::default(), most }
+    }
+
+    /// The value with this number; `None` for [`NONE`] and [`OTHERS`].
+    pub(in crate::report) fn get(&self, id: u32) -> Option<&T> {
+        self.values.get(id.checked_sub(FIRST)? as usize)
+    }
+
+    /// The number of a value, a new one where it was not seen before.
+    pub(in crate::report) fn id<Q>(&mut self, value: &Q) -> u32
+    where
+        T: Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash_one(value);
+        let Self { index, values, .. } = self;
+        let same = |id: &u32| values[(id - FIRST) as usize].borrow() == value;
+        if let Some(id) = index.find(hash, same) {
+            return *id;
+        }
+        if values.len() >= self.most {
+            return OTHERS;
+        }
+        let id = FIRST + values.len() as u32;
+        values.push(T::from(value));
+        let hasher = &self.hasher;
+        index.insert_unique(hash, id, |id| hasher.hash_one(values[(id - FIRST) as usize].borrow()));
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_keeps_its_number_and_the_last_ones_share_one() {
+        let mut texts = Interner::<Box<str>>::new(3);
+        let ids: Vec<u32> = ["a", "b", "a", "", "d", "e", "b"].map(|text| texts.id(text)).to_vec();
+        assert_eq!(ids, [2, 3, 2, 4, OTHERS, OTHERS, 3]);
+        assert_eq!(texts.get(3).map(|text| &**text), Some("b"));
+        assert_eq!((texts.get(NONE), texts.get(OTHERS), texts.get(5)), (None, None, None));
+    }
+}

@@ -1,0 +1,149 @@
+//! Owns: what an event is counted under: everything that any table could ask about it, but the port that differs from
+//! connection to connection.
+//! Must not know: what is counted.
+//!
+//! An event is counted once, under its key; tables are added up from keys at the end. So an event costs the same however many
+//! tables are wanted.
+
+use super::intern::{NONE, OTHERS};
+use super::{Owner, Row};
+use crate::event::{Kind, Role};
+
+/// What a connection's ports mean, which decides on the tables that it is in: the same rules as the live view's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::report) enum Side {
+    /// This end connected, or nobody knows: it draws from a pool.
+    Tuple,
+    /// This end was connected to.
+    Port,
+    /// A port could not be bound.
+    Bind,
+    /// An end whose birth nobody saw: nothing but its network namespace is certain.
+    Unborn,
+    /// No room to tell it apart.
+    Others,
+}
+
+/// See the head of the file. Numbers are the interners'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::report) struct Key {
+    pub(in crate::report) owner: Option<Owner>,
+    pub(in crate::report) role: Role,
+    pub(in crate::report) side: Side,
+    pub(in crate::report) netns: u32,
+    /// [`NONE`] where it does not matter.
+    pub(in crate::report) saddr: u32,
+    pub(in crate::report) daddr: u32,
+    /// Remote port of a pool, local port of a server, else 0.
+    pub(in crate::report) port: u16,
+}
+
+impl Key {
+    pub(super) fn of(row: &Row) -> Self {
+        let side = match (row.kind, row.role) {
+            (Kind::BindFailed, _) => Side::Bind,
+            (Kind::Ended, _) if row.via.is_none() => Side::Unborn,
+            (Kind::ConnectFailed, _) | (_, Role::Client | Role::Unknown) => Side::Tuple,
+            (_, Role::Server) => Side::Port,
+        };
+        let (saddr, port) = match side {
+            Side::Tuple => (row.saddr, row.dport),
+            Side::Port => (NONE, row.sport),
+            Side::Bind => (row.saddr, row.sport),
+            Side::Unborn | Side::Others => (NONE, 0),
+        };
+        Self { owner: row.owner, role: row.role, side, netns: row.netns, saddr, daddr: row.daddr, port }
+    }
+
+    /// What stands in for a key that there is no room for.
+    pub(super) fn others(&self) -> Self {
+        Self {
+            owner: None,
+            role: Role::Unknown,
+            side: Side::Others,
+            saddr: NONE,
+            daddr: OTHERS,
+            port: 0,
+            ..*self
+        }
+    }
+
+    pub(in crate::report) fn process(&self) -> RowKey {
+        match (self.side, self.owner) {
+            (Side::Unborn, _) => RowKey::None,
+            (Side::Others, _) => RowKey::Others,
+            (_, None) => RowKey::Process { pid: 0, start: 0, comm: NONE },
+            (_, Some(Owner { pid, start, comm, .. })) => RowKey::Process { pid, start, comm },
+        }
+    }
+
+    pub(in crate::report) fn tuple(&self) -> RowKey {
+        let Self { netns, saddr, daddr, port, .. } = *self;
+        match self.side {
+            Side::Tuple if saddr == OTHERS || daddr == OTHERS => RowKey::Others,
+            Side::Tuple => RowKey::Tuple { netns, saddr, daddr, port },
+            Side::Others => RowKey::Others,
+            Side::Port | Side::Bind | Side::Unborn => RowKey::None,
+        }
+    }
+
+    pub(in crate::report) fn port(&self) -> RowKey {
+        match self.side {
+            // Any port would have done: no port to blame.
+            Side::Bind if self.port == 0 => RowKey::None,
+            Side::Port | Side::Bind => RowKey::Port { netns: self.netns, port: self.port },
+            Side::Tuple | Side::Unborn | Side::Others => RowKey::None,
+        }
+    }
+
+    pub(in crate::report) fn peer(&self) -> RowKey {
+        match self.side {
+            Side::Tuple | Side::Port if self.daddr == OTHERS => RowKey::Others,
+            Side::Tuple | Side::Port => RowKey::Peer(self.daddr),
+            Side::Others => RowKey::Others,
+            Side::Bind | Side::Unborn => RowKey::None,
+        }
+    }
+
+    pub(in crate::report) fn container(&self) -> RowKey {
+        match (self.side, self.owner) {
+            (Side::Others, _) => RowKey::Others,
+            (Side::Unborn, _) | (_, None) => RowKey::None,
+            // Without a cgroup, nobody knows whether it is in a container.
+            (_, Some(Owner { cgroup: NONE, .. })) => RowKey::None,
+            (_, Some(Owner { container, .. })) => RowKey::Container(container),
+        }
+    }
+
+    pub(in crate::report) fn netns(&self) -> RowKey {
+        RowKey::Netns(self.netns)
+    }
+}
+
+/// Names a row of any table, in the interners' numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::report) enum RowKey {
+    /// In no row of that table.
+    None,
+    /// The row of all that there was no room for.
+    Others,
+    Process {
+        pid: u32,
+        start: u64,
+        comm: u32,
+    },
+    Tuple {
+        netns: u32,
+        saddr: u32,
+        daddr: u32,
+        port: u16,
+    },
+    Port {
+        netns: u32,
+        port: u16,
+    },
+    Peer(u32),
+    /// [`NONE`] is the host.
+    Container(u32),
+    Netns(u32),
+}

@@ -1,0 +1,313 @@
+//! Owns: counting: rows of a recording go in one by one, sums for every table come out at the end.
+//! Must not know: files, Arrow, how a report looks.
+//!
+//! Memory grows with what is different in a recording, not with its length, and has an end: see [`Limits`].
+
+mod groups;
+pub(super) mod intern;
+pub(super) mod key;
+pub(super) mod ports;
+pub(super) mod spread;
+pub(super) mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+pub(super) use groups::{Group, Groups, Table};
+use intern::Interner;
+use key::Key;
+use ports::Ports;
+use timeline::{Count, Timeline};
+
+use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Via};
+use crate::filter::Filter;
+use crate::identity::Identity;
+use crate::tracker::Counts;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How much may be told apart. What comes after that goes into one row that says so; totals stay exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Names, programs, cgroups, containers.
+    pub(super) texts: usize,
+    /// Addresses.
+    pub(super) addresses: usize,
+    /// Combinations of a process, its peer and its port.
+    pub(super) groups: usize,
+    /// Rows of all tables together.
+    pub(super) rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { texts: 1 << 17, addresses: 1 << 18, groups: 1 << 18, rows: 1 << 20 }
+    }
+}
+
+/// Who closed a connection. Texts are numbers of [`Fold::texts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    /// When it started, CLOCK_BOOTTIME in nanoseconds.
+    pub(super) start: u64,
+    pub(super) comm: u32,
+    pub(super) uid: u32,
+    pub(super) cgroup: u32,
+    pub(super) container: u32,
+}
+
+/// An event as it is counted. Addresses and texts are numbers of [`Fold::addresses`] and [`Fold::texts`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) kind: Kind,
+    /// CLOCK_MONOTONIC.
+    pub(super) mono_ns: u64,
+    pub(super) netns: u32,
+    pub(super) saddr: u32,
+    pub(super) daddr: u32,
+    pub(super) sport: u16,
+    pub(super) dport: u16,
+    pub(super) role: Role,
+    /// Its substate is FIN_WAIT2.
+    pub(super) fin_wait2: bool,
+    pub(super) owner: Option<Owner>,
+    /// Program of the owner.
+    pub(super) exe: u32,
+    pub(super) via: Option<Via>,
+    pub(super) age_us: Option<u64>,
+    pub(super) sent: Option<u64>,
+    pub(super) received: Option<u64>,
+    pub(super) reason: Option<Reason>,
+    pub(super) lifetime_ms: Option<u64>,
+}
+
+/// TIME_WAIT sockets in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Population {
+    /// That were there when the recording began.
+    pub(super) seeded: u64,
+    pub(super) now: u64,
+    pub(super) most: u64,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub(super) most_at_ns: u64,
+}
+
+/// The most created in one second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Busiest {
+    second: u64,
+    /// In that second, and in the one before: events come a little out of order.
+    counts: [u64; 2],
+    pub(super) most: u64,
+    /// Second in which that was, from the beginning.
+    pub(super) most_second: u64,
+}
+
+impl Busiest {
+    fn add(&mut self, second: u64) {
+        if second > self.second {
+            self.counts = [0, if second == self.second + 1 { self.counts[0] } else { 0 }];
+            self.second = second;
+        }
+        let Some(count) = self.counts.get_mut((self.second - second) as usize) else { return };
+        *count += 1;
+        if *count > self.most {
+            (self.most, self.most_second) = (*count, second);
+        }
+    }
+}
+
+/// All that was counted.
+#[derive(Debug)]
+pub(super) struct Fold {
+    pub(super) texts: Interner<Box<str>>,
+    pub(super) addresses: Interner<Address>,
+    pub(super) groups: Groups,
+    pub(super) ports: Ports,
+    pub(super) timeline: Timeline,
+    pub(super) population: Population,
+    pub(super) busiest: Busiest,
+    /// The `lost` events.
+    lost: Counts,
+    /// By reason, in the order of `Reason::ALL`.
+    pub(super) lifetimes: [spread::Spread; Reason::ALL.len()],
+    /// Events that passed, `lost` left out.
+    pub(super) events: u64,
+    /// CLOCK_MONOTONIC in nanoseconds: where the recording begins, and the latest event.
+    pub(super) began_ns: u64,
+    pub(super) last_ns: u64,
+    filter: Filter,
+}
+
+/// An address as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Address(pub(super) IpAddr);
+
+impl From<&IpAddr> for Address {
+    fn from(address: &IpAddr) -> Self {
+        Self(*address)
+    }
+}
+
+impl std::borrow::Borrow<IpAddr> for Address {
+    fn borrow(&self) -> &IpAddr {
+        &self.0
+    }
+}
+
+impl Fold {
+    /// Nothing counted yet. `began_ns` is CLOCK_MONOTONIC, `every_ns` as for [`Timeline::new`].
+    pub(super) fn new(began_ns: u64, every_ns: Option<u64>, filter: Filter, limits: &Limits) -> Self {
+        Self {
+            texts: Interner::new(limits.texts),
+            addresses: Interner::new(limits.addresses),
+            groups: Groups::new(limits),
+            ports: Ports::default(),
+            timeline: Timeline::new(began_ns, every_ns),
+            population: Population::default(),
+            busiest: Busiest::default(),
+            lost: Counts::default(),
+            lifetimes: Default::default(),
+            events: 0,
+            began_ns,
+            last_ns: began_ns,
+            filter,
+        }
+    }
+
+    /// A socket that was there when the recording began: its kind is `created`, and nothing is counted but that it lives.
+    pub(super) fn seed(&mut self, row: &Row) {
+        let Some(group) = self.group(row) else { return };
+        self.groups.all[group as usize].see(row.mono_ns);
+        self.population.seeded += 1;
+        self.enter(group, row.sport, row.mono_ns);
+    }
+
+    /// Counts an event. They come in the order of the recording, in which times may step back a little.
+    pub(super) fn take(&mut self, row: &Row) {
+        let now_ns = row.mono_ns;
+        self.last_ns = self.last_ns.max(now_ns);
+        let Self { timeline, ports, .. } = self;
+        timeline.advance(now_ns, || ports.pressure());
+        let Some(at) = self.group(row) else { return };
+        self.events += 1;
+        let group = &mut self.groups.all[at as usize];
+        group.count(row);
+        match row.kind {
+            Kind::Created => {
+                self.timeline.count(now_ns, Count::Created, 1);
+                self.busiest.add(now_ns.saturating_sub(self.began_ns) / SECOND_NS);
+                self.enter(at, row.sport, now_ns);
+            }
+            Kind::Ended => {
+                self.timeline.count(now_ns, Count::Ended, 1);
+                if let Some(lifetime_ms) = row.lifetime_ms {
+                    self.lifetimes[row.reason.unwrap_or(Reason::Unknown) as usize].add(lifetime_ms);
+                }
+                // Nobody saw its birth, so nobody counted it among the living.
+                if row.via.is_some() {
+                    self.leave(at, row.sport);
+                }
+            }
+            Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
+            Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
+            Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
+            Kind::Lost => {}
+        }
+    }
+
+    /// Counts what a `lost` event says.
+    pub(super) fn lose(&mut self, now_ns: u64, loss: &Loss) {
+        self.last_ns = self.last_ns.max(now_ns);
+        let Self { timeline, ports, .. } = self;
+        timeline.advance(now_ns, || ports.pressure());
+        self.timeline.count(now_ns, Count::Lost, u32::try_from(loss.events()).unwrap_or(u32::MAX));
+        let mut event = Event::new(Kind::Lost, now_ns, None);
+        event.loss = Some(*loss);
+        self.lost.add(&event);
+    }
+
+    /// Added up from the `lost` events.
+    pub(super) fn loss(&self) -> Loss {
+        self.lost.loss
+    }
+
+    /// Goes on to the end of the recording.
+    pub(super) fn close(&mut self, now_ns: u64) {
+        let Self { timeline, ports, .. } = self;
+        timeline.advance(now_ns, || ports.pressure());
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// The group of a row that passes the filter.
+    fn group(&mut self, row: &Row) -> Option<u32> {
+        let Self { groups, ports, .. } = self;
+        let (at, is_new) = groups.enter(Key::of(row), ports);
+        if is_new {
+            let passes = self.passes(row);
+            self.groups.all[at as usize].passes = passes;
+        }
+        (self.groups.all[at as usize].passes && passes_one_by_one(&self.filter, row)).then_some(at)
+    }
+
+    /// Whether the filter lets a row's whole group pass: all of it that is the same for every row of a group.
+    fn passes(&self, row: &Row) -> bool {
+        if self.filter.is_empty() {
+            return true;
+        }
+        let address = |id| self.addresses.get(id).map(|Address(address)| *address);
+        let daddr = address(row.daddr).or_else(|| address(row.saddr));
+        let Some(daddr) = daddr else { return false };
+        let saddr = address(row.saddr).unwrap_or(daddr);
+        let conn = Conn { netns: row.netns, ifindex: 0, saddr, daddr, sport: 0, dport: 0 };
+        let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
+        event.role = row.role;
+        let text = |id: u32| self.texts.get(id).map(|text| text.to_string());
+        event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {
+            let comm = Comm::new(&text(comm).unwrap_or_default());
+            Process { pid, tid: pid, uid, cgroup_id: 0, start_ns: start, comm }
+        });
+        event.identity = row.owner.map(|owner| {
+            let cgroup = text(owner.cgroup);
+            Identity { cgroup, ..Identity::default() }.into()
+        });
+        let whole = Filter {
+            sports: Vec::new(),
+            dports: Vec::new(),
+            ports: Vec::new(),
+            reasons: Vec::new(),
+            ..self.filter.clone()
+        };
+        whole.passes(&event)
+    }
+
+    fn enter(&mut self, group: u32, port: u16, now_ns: u64) {
+        let pressure = self.groups.enter_one(group, port, now_ns, &mut self.ports);
+        let population = &mut self.population;
+        population.now += 1;
+        if population.now > population.most {
+            (population.most, population.most_at_ns) = (population.now, now_ns);
+        }
+        self.timeline.level(population.now, pressure);
+    }
+
+    fn leave(&mut self, group: u32, port: u16) {
+        self.groups.leave_one(group, port, &mut self.ports);
+        self.population.now = self.population.now.saturating_sub(1);
+        self.timeline.level(self.population.now, None);
+    }
+}
+
+/// The part of the filter that asks about what differs within a group.
+#[inline]
+fn passes_one_by_one(filter: &Filter, row: &Row) -> bool {
+    let Filter { sports, dports, ports, reasons, .. } = filter;
+    let among = |list: &[u16], port: u16| list.is_empty() || list.contains(&port);
+    among(sports, row.sport)
+        && among(dports, row.dport)
+        && (ports.is_empty() || ports.contains(&row.sport) || ports.contains(&row.dport))
+        && (reasons.is_empty() || row.reason.is_some_and(|reason| reasons.contains(&reason)))
+}

@@ -1,0 +1,183 @@
+//! Owns: how many ephemeral ports TIME_WAIT sockets hold on each tuple, now and at the worst, and which tuple of a network namespace
+//! is the fullest at any moment.
+//! Must not know: events, addresses.
+
+use crate::tracker::Capacity;
+
+/// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net, net/ipv4/af_inet.c).
+const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
+
+/// The most that one tuple held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::report) struct Most {
+    pub(in crate::report) ports: u32,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub(in crate::report) at_ns: u64,
+}
+
+/// One tuple.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tuple {
+    now: u32,
+    most: Most,
+    /// Index of its namespace.
+    netns: u32,
+}
+
+/// One network namespace.
+#[derive(Debug)]
+struct Netns {
+    inode: u32,
+    /// Which ports count. A guess until somebody says what the namespace allows.
+    capacity: Capacity,
+    is_told: bool,
+    /// How many tuples hold so many ports; of none it does not matter.
+    holding: Vec<u32>,
+    /// The most that any holds now.
+    top: u32,
+}
+
+/// Every tuple of every namespace.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Ports {
+    tuples: Vec<Tuple>,
+    netns: Vec<Netns>,
+}
+
+impl Ports {
+    /// Says what a namespace allows. To be said before its first socket: what was counted by another range stays.
+    pub(in crate::report) fn allow(&mut self, inode: u32, capacity: Capacity) {
+        let at = self.place(inode);
+        if let Some(netns) = self.netns.get_mut(at) {
+            (netns.capacity, netns.is_told) = (capacity, true);
+        }
+    }
+
+    /// What a namespace was counted by, and whether anybody said so.
+    pub(in crate::report) fn capacity(&self, inode: u32) -> Option<(&Capacity, bool)> {
+        let netns = self.netns.iter().find(|netns| netns.inode == inode)?;
+        Some((&netns.capacity, netns.is_told))
+    }
+
+    fn place(&mut self, inode: u32) -> usize {
+        if let Some(at) = self.netns.iter().position(|netns| netns.inode == inode) {
+            return at;
+        }
+        let (low, high) = DEFAULT_RANGE;
+        let ports = u32::from(high) - u32::from(low) + 1;
+        let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, max_tw_buckets: 0 };
+        self.netns.push(Netns { inode, capacity, is_told: false, holding: Vec::new(), top: 0 });
+        self.netns.len() - 1
+    }
+
+    /// A new tuple; returns its number.
+    pub(super) fn add(&mut self, inode: u32) -> u32 {
+        let netns = self.place(inode) as u32;
+        self.tuples.push(Tuple { netns, ..Tuple::default() });
+        self.tuples.len() as u32 - 1
+    }
+
+    /// The most that a tuple held.
+    pub(in crate::report) fn most(&self, tuple: u32) -> Most {
+        self.tuples.get(tuple as usize).map_or_else(Most::default, |tuple| tuple.most)
+    }
+
+    /// A socket holds this port from now on. Returns the pressure of the tuple, if the port is one that connect() chooses from.
+    pub(super) fn take(&mut self, tuple: u32, port: u16, now_ns: u64) -> Option<f32> {
+        let tuple = self.tuples.get_mut(tuple as usize)?;
+        let netns = self.netns.get_mut(tuple.netns as usize)?;
+        if !netns.capacity.has(port) {
+            return None;
+        }
+        netns.step(tuple.now, tuple.now + 1);
+        tuple.now += 1;
+        if tuple.now > tuple.most.ports {
+            tuple.most = Most { ports: tuple.now, at_ns: now_ns };
+        }
+        Some(netns.pressure(tuple.now))
+    }
+
+    /// A socket holds this port no longer.
+    pub(super) fn give(&mut self, tuple: u32, port: u16) {
+        let Some(tuple) = self.tuples.get_mut(tuple as usize) else { return };
+        let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
+        if netns.capacity.has(port) && tuple.now > 0 {
+            netns.step(tuple.now, tuple.now - 1);
+            tuple.now -= 1;
+        }
+    }
+
+    /// The pressure of the fullest tuple now.
+    pub(super) fn pressure(&self) -> f32 {
+        self.netns.iter().map(|netns| netns.pressure(netns.top)).fold(0.0, f32::max)
+    }
+}
+
+impl Netns {
+    /// A tuple goes from so many ports to one more or one less.
+    fn step(&mut self, from: u32, to: u32) {
+        let (from, to) = (from as usize, to as usize);
+        if self.holding.len() <= from.max(to) {
+            self.holding.resize(from.max(to) + 1, 0);
+        }
+        self.holding[from] = self.holding[from].saturating_sub(1);
+        self.holding[to] += 1;
+        let was_alone_on_top = from == self.top as usize && self.holding[from] == 0;
+        if to > self.top as usize || was_alone_on_top {
+            self.top = to as u32;
+        }
+    }
+
+    fn pressure(&self, held: u32) -> f32 {
+        if held == 0 { 0.0 } else { held as f32 / self.capacity.ports.max(1) as f32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ten_ports() -> Capacity {
+        Capacity { range: (100, 110), reserved: vec![(105, 105)], ports: 10, max_tw_buckets: 0 }
+    }
+
+    #[test]
+    fn the_fullest_tuple_is_known_at_any_moment() {
+        let mut ports = Ports::default();
+        ports.allow(7, ten_ports());
+        let (one, two) = (ports.add(7), ports.add(7));
+        let mut held = [0_u32; 2];
+        let mut steps = [0_u32; 3];
+        // A walk that goes up and down through every level, by a fixed rule.
+        for n in 0..997_u64 {
+            let (at, tuple) = if n * n % 7 < 3 { (0, one) } else { (1, two) };
+            if n % 13 < 7 && held[at] < 10 {
+                let pressure = ports.take(tuple, 100, n).unwrap();
+                held[at] += 1;
+                steps[0] += 1;
+                assert_eq!(pressure, held[at] as f32 / 10.0);
+            } else {
+                ports.give(tuple, 100);
+                steps[1] += 1;
+                held[at] = held[at].saturating_sub(1);
+            }
+            assert_eq!(ports.pressure(), held[0].max(held[1]) as f32 / 10.0, "step {n}: {held:?}");
+            steps[2] = steps[2].max(held[0].max(held[1]));
+        }
+        assert!(steps.iter().all(|count| *count > 5), "the walk went nowhere: {steps:?}");
+        assert_eq!(ports.most(one).ports.max(ports.most(two).ports), steps[2]);
+    }
+
+    #[test]
+    fn only_ports_that_connect_chooses_count() {
+        let mut ports = Ports::default();
+        ports.allow(7, ten_ports());
+        let tuple = ports.add(7);
+        assert_eq!([99, 105, 111].map(|port| ports.take(tuple, port, 1)), [None; 3]);
+        ports.take(tuple, 110, 3);
+        ports.give(tuple, 105);
+        assert_eq!((ports.pressure(), ports.most(tuple)), (0.1, Most { ports: 1, at_ns: 3 }));
+        assert_eq!(ports.capacity(7), Some((&ten_ports(), true)));
+        assert_eq!(ports.capacity(8), None);
+    }
+}

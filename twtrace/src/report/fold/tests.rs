@@ -1,0 +1,65 @@
+//! What happens where there is no room, and what a second is.
+
+use std::net::IpAddr;
+
+use super::*;
+
+fn row(fold: &mut Fold, kind: Kind, n: u32) -> Row {
+    let address = IpAddr::from(n.to_be_bytes());
+    let daddr = fold.addresses.id(&address);
+    Row {
+        kind,
+        mono_ns: 1_000 + u64::from(n),
+        netns: 1 + n % 2,
+        saddr: daddr,
+        daddr,
+        sport: 40_000,
+        dport: 80,
+        role: Role::Client,
+        fin_wait2: false,
+        owner: Some(Owner {
+            pid: n + 1,
+            start: 1,
+            comm: fold.texts.id(&*format!("p{n}")),
+            uid: 0,
+            cgroup: 0,
+            container: 0,
+        }),
+        exe: 0,
+        via: Some(Via::Close),
+        age_us: Some(7),
+        sent: None,
+        received: None,
+        reason: None,
+        lifetime_ms: None,
+    }
+}
+
+#[test]
+fn without_room_the_totals_stay_exact() {
+    let limits = Limits { texts: 11, addresses: 13, groups: 17, rows: 19 };
+    let mut fold = Fold::new(0, None, Filter::default(), &limits);
+    for kind in [Kind::Created, Kind::Ended] {
+        for n in 0..1009 {
+            let row = row(&mut fold, kind, n);
+            fold.take(&row);
+        }
+    }
+    let sum = |pick: fn(&Counts) -> u64| fold.groups.all.iter().map(|group| pick(&group.counts)).sum::<u64>();
+    assert_eq!((sum(|counts| counts.created), sum(Counts::ended)), (1009, 1009));
+    // One group of others a namespace, and one row of others a table.
+    assert!(fold.groups.all.len() <= limits.groups + 2, "{}", fold.groups.all.len());
+    assert!(fold.groups.rows.len() <= limits.rows + 6, "{}", fold.groups.rows.len());
+    assert_eq!(fold.population, Population { seeded: 0, now: 0, most: 1009, most_at_ns: 2008 });
+    let living = (0..fold.groups.rows.len()).map(|row| fold.groups.living(row as u32).0);
+    assert!(living.into_iter().all(|now| now == 0), "an end was counted in another row than its birth");
+}
+
+#[test]
+fn the_busiest_second_takes_in_what_comes_a_little_late() {
+    let mut busiest = Busiest::default();
+    for second in [0, 3, 3, 4, 3, 4, 3, 5, 4, 4, 1, 9] {
+        busiest.add(second);
+    }
+    assert_eq!((busiest.most, busiest.most_second), (4, 3));
+}

@@ -1,0 +1,193 @@
+//! Owns: a report as one JSON object on a line. Keys are those of events and of the live view where they mean the same.
+//! Must not know: where it goes.
+
+mod shape;
+
+use std::collections::BTreeMap;
+
+use shape::*;
+
+use super::model::{By, Figures, Moment, Name, Peak, Report, Row, Target};
+use crate::event::{Loss, Reason, Via};
+use crate::tracker::Percentiles;
+
+/// Appends `report` and a newline to `out`.
+pub fn line(report: &Report, out: &mut Vec<u8>) {
+    // A Vec takes everything, and every key is a string.
+    let _ = serde_json::to_writer(&mut *out, &Whole::of(report));
+    out.push(b'\n');
+}
+
+/// RFC 3339 with nanoseconds, UTC.
+fn time(report: &Report, mono_ns: u64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
+
+impl<'a> Whole<'a> {
+    fn of(report: &'a Report) -> Self {
+        let rows = |by: By| {
+            report.table(by).map(|rows| rows.iter().map(|row| Entry::of(report, row)).collect::<Vec<_>>())
+        };
+        Self {
+            file: &report.file,
+            complete: report.missing.is_none(),
+            missing: report.missing.as_deref(),
+            began: time(report, report.head.mono_ns),
+            ended: time(report, report.ended_ns),
+            duration_s: report.duration_s(),
+            filters: &report.filters,
+            head: &report.head,
+            tail: report.tail.as_ref(),
+            met: &report.met,
+            live_at_start: report.seeded,
+            peak_live_time: (report.peak_live.value != 0).then(|| time(report, report.peak_live.at_ns)),
+            peak_created_per_s: report.busiest.value,
+            peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
+            total: Tally::of(report, &report.total),
+            lost: report.lost.into(),
+            comms: report.comms.iter().map(|row| Entry::of(report, row)).collect(),
+            processes: rows(By::Process),
+            peers: rows(By::Peer),
+            tuples: rows(By::Tuple),
+            ports: rows(By::Port),
+            containers: rows(By::Container),
+            netns: rows(By::Netns),
+            reasons: rows(By::Reason),
+            timeline: Timeline::of(report),
+        }
+    }
+}
+
+impl Timeline {
+    fn of(report: &Report) -> Self {
+        let moment = |moment: &Moment| Stretch {
+            time: time(report, moment.at_ns),
+            mono_ns: moment.at_ns,
+            created: moment.created,
+            ended: moment.ended,
+            overflow: moment.overflow,
+            connect_failed: moment.connect_failed,
+            bind_failed: moment.bind_failed,
+            lost: moment.lost,
+            live: moment.live,
+            peak_live: moment.peak_live,
+            pressure: (f64::from(moment.pressure) * 1e6).round() / 1e6,
+        };
+        Self {
+            every_ms: report.timeline.every_ns as f64 / 1e6,
+            stretches: report.timeline.moments.iter().map(moment).collect(),
+        }
+    }
+}
+
+impl Tally {
+    fn of(report: &Report, figures: &Figures) -> Self {
+        let counts = &figures.counts;
+        let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
+        let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
+        let met =
+            |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
+        let ms = |us: u64| us as f64 / 1000.0;
+        Self {
+            created: counts.created,
+            created_per_s: report.per_second(counts.created),
+            ended: counts.ended(),
+            ended_per_s: report.per_second(counts.ended()),
+            ended_by: met(ended.collect()),
+            overflow: counts.overflow,
+            connect_failed: counts.connect_failed,
+            bind_failed: counts.bind_failed,
+            live: figures.live,
+            peak_live: figures.peak_live,
+            created_as_client: figures.client,
+            created_as_server: figures.server,
+            created_in_fin_wait2: figures.fin_wait2,
+            created_by_owner_via: met(via.collect()),
+            age_ms: figures.age_us.map(|age| Shares { p50: ms(age.p50), p90: ms(age.p90), p99: ms(age.p99) }),
+            lifetime_ms: figures.lifetime_ms.map(Into::into),
+            bytes_sent: figures.sent.map(Into::into),
+            bytes_received: figures.received.map(Into::into),
+            first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
+            last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
+            peak: figures.peak.as_ref().map(|peak| Fullest::of(report, peak)),
+        }
+    }
+}
+
+impl From<Percentiles> for Shares<u64> {
+    fn from(all: Percentiles) -> Self {
+        Self { p50: all.p50, p90: all.p90, p99: all.p99 }
+    }
+}
+
+impl Fullest {
+    fn of(report: &Report, peak: &Peak) -> Self {
+        Self {
+            target: (&Target::Tuple(peak.tuple)).into(),
+            ports_in_use: peak.ports_in_use,
+            ports: peak.ports,
+            pressure: peak.pressure(),
+            time: time(report, peak.at_ns),
+        }
+    }
+}
+
+impl From<Loss> for Lost {
+    fn from(loss: Loss) -> Self {
+        Self {
+            count: loss.events(),
+            created: loss.created,
+            ended: loss.ended,
+            overflow: loss.overflow,
+            connect_failed: loss.connect_failed,
+            bind_failed: loss.bind_failed,
+            owners: loss.owners,
+            missed_runs: loss.missed_runs,
+        }
+    }
+}
+
+impl From<&Target> for Towards {
+    fn from(target: &Target) -> Self {
+        match target {
+            Target::Tuple(key) => Self::Tuple {
+                netns: key.netns,
+                saddr: key.saddr.to_string(),
+                daddr: key.daddr.to_string(),
+                dport: key.dport,
+            },
+            Target::Port(key) => Self::Port { netns: key.netns, sport: key.sport },
+        }
+    }
+}
+
+impl Entry {
+    fn of(report: &Report, row: &Row) -> Self {
+        Self {
+            name: (&row.name).into(),
+            tally: Tally::of(report, &row.figures),
+            target: row.figures.target.as_ref().map(Into::into),
+            main: row.figures.main.clone(),
+        }
+    }
+}
+
+impl From<&Name> for Named {
+    fn from(name: &Name) -> Self {
+        match name.clone() {
+            Name::Process { pid, comm, uid, exe, container, .. } => {
+                Self::Process { pid, comm, uid, exe, container }
+            }
+            Name::Comm(comm) => Self::Comm { comm },
+            Name::Unknown => Self::Marked { unknown: Some(true), others: None },
+            Name::Others => Self::Marked { unknown: None, others: Some(true) },
+            Name::Peer(address) => Self::Peer { daddr: address.to_string() },
+            Name::Tuple(key) => Self::Towards((&Target::Tuple(key)).into()),
+            Name::Port(key) => Self::Towards((&Target::Port(key)).into()),
+            Name::Container(container) => Self::Container { container },
+            Name::Netns(netns, name) => Self::Netns { netns, name },
+            Name::Reason(reason) => Self::Reason { reason: reason.word() },
+        }
+    }
+}

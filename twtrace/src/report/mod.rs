@@ -1,0 +1,20 @@
+//! Owns: what a recording comes to: counted column by column, as a model that text, JSON, the page and `diff` show.
+//! Must not know: how recordings are made, the kernel, the command line.
+
+mod build;
+mod columns;
+mod fold;
+pub mod html;
+pub mod json;
+pub mod model;
+mod read;
+pub mod text;
+pub mod view;
+
+pub use model::{By, Report};
+pub use read::{Error, Options, read};
+
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
