@@ -124,7 +124,7 @@ impl Player {
             }
             Op::CloseOnThread(fd, name) => close_on_thread(self.take(fd)?, name)?,
             Op::Fork => return self.fork(),
-            Op::Churn(port) => self.churn(port)?,
+            Op::Churn(port, pause_ms) => self.churn(port, Duration::from_millis(pause_ms))?,
             Op::Absorb(fd) => self.absorb(fd)?,
             Op::Halt => return Err(anyhow!("nothing to halt")),
         };
@@ -172,7 +172,7 @@ impl Player {
         }
     }
 
-    fn churn(&mut self, port: u16) -> Result<Reply> {
+    fn churn(&mut self, port: u16, pause: Duration) -> Result<Reply> {
         let mut made = 0_u64;
         while !self.halted(None)? {
             for last in [1, 2, 3, 5, 7, 11, 13] {
@@ -182,6 +182,8 @@ impl Player {
                     .with_context(|| format!("connection {made}"))?;
                 made += 1;
             }
+            // This is what the load is like, and nobody's wait.
+            std::thread::sleep(pause);
         }
         Ok(Reply::Number(made))
     }

@@ -2,6 +2,7 @@
 //! process's network namespace.
 //! Must not know: what it should say.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
@@ -16,11 +17,16 @@ pub struct Shown {
     pub peer: SocketAddr,
     /// `sk:`; `None` where there is none.
     pub cookie: Option<u64>,
+    /// Time left, in milliseconds; what is less than a second is cut off.
+    pub left_ms: u64,
 }
+
+/// `TIME_WAIT` or `FIN_WAIT2`, the local and the remote end, as text.
+pub type Line = (String, String, String);
 
 /// All TIME_WAIT sockets of this namespace, FIN_WAIT2 mini-sockets included; `None` where there is no `ss`.
 pub fn time_waits() -> Result<Option<Vec<Shown>>> {
-    let output = match Command::new("ss").args(["-tanHOe"]).output() {
+    let output = match Command::new("ss").args(["-tanHOeo"]).output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context("running ss"),
@@ -31,6 +37,51 @@ pub fn time_waits() -> Result<Option<Vec<Shown>>> {
     let text = String::from_utf8(output.stdout)?;
     let lines = text.lines().filter(|line| line.contains("timer:(timewait"));
     lines.map(|line| shown(line).with_context(|| format!("ss: {line:?}"))).collect::<Result<_>>().map(Some)
+}
+
+fn run(args: &[&str]) -> Result<String> {
+    let output = Command::new("ss").args(args).output().context("running ss")?;
+    if !output.status.success() {
+        bail!("ss {args:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The lines of `ss -tan state time-wait`, and those of `fin-wait-2` that are mini-sockets.
+pub fn time_wait_lines() -> Result<BTreeSet<Line>> {
+    let mut lines = BTreeSet::new();
+    for (state, name) in [("time-wait", "TIME_WAIT"), ("fin-wait-2", "FIN_WAIT2")] {
+        let text = run(&["-tanHOo", "state", state])?;
+        for line in text.lines().filter(|line| line.contains("timer:(timewait")) {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, local, peer, ..] = columns[..] else { bail!("ss: {line:?}: too few columns") };
+            lines.insert((name.to_owned(), local.to_owned(), peer.to_owned()));
+        }
+    }
+    Ok(lines)
+}
+
+/// How many sockets are in each state, by the kernel's names.
+pub fn states() -> Result<BTreeMap<String, u64>> {
+    let mut states = BTreeMap::new();
+    for line in run(&["-tanHO"])?.lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let name = match name {
+            "ESTAB" => "ESTABLISHED".to_owned(),
+            "UNCONN" => "CLOSE".to_owned(),
+            other => other.replace('-', "_").replace("WAIT_", "WAIT"),
+        };
+        *states.entry(name).or_default() += 1;
+    }
+    Ok(states)
+}
+
+/// `timewait` of `ss -s`.
+pub fn time_waits_in_summary() -> Result<u64> {
+    let text = run(&["-s"])?;
+    let number = text.lines().find_map(|line| line.split("timewait ").nth(1));
+    let digits = number.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
+    digits.and_then(|digits| digits.parse().ok()).with_context(|| format!("ss -s: {text:?}"))
 }
 
 /// `ss -K`: ends the TIME_WAIT socket with this local end. Whether it did shows in the kernel's books.
@@ -53,7 +104,29 @@ fn shown(line: &str) -> Result<Shown> {
     let [_, _, _, local, peer, ..] = columns[..] else { bail!("too few columns") };
     let cookie = columns.iter().find_map(|column| column.strip_prefix("sk:"));
     let cookie = cookie.map(|hex| u64::from_str_radix(hex, 16)).transpose()?;
-    Ok(Shown { local: address(local)?, peer: address(peer)?, cookie: cookie.filter(|cookie| *cookie != 0) })
+    let timer =
+        columns.iter().find_map(|column| column.strip_prefix("timer:(timewait,")).context("no timer")?;
+    let left_ms = milliseconds(timer.split(',').next().unwrap_or_default()).context("no time left")?;
+    let cookie = cookie.filter(|cookie| *cookie != 0);
+    Ok(Shown { local: address(local)?, peer: address(peer)?, cookie, left_ms })
+}
+
+/// `1min`, `1min12sec`, `59sec`, `9.850ms`, `850ms`: minutes, seconds, and after a point thousandths of a second.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (minutes, rest) = text.split_once("min").unwrap_or(("0", text));
+    let minutes: u64 = minutes.parse().ok()?;
+    let rest = match rest.strip_suffix("sec") {
+        Some(seconds) => seconds.parse::<u64>().ok()? * 1000,
+        None => match rest.strip_suffix("ms") {
+            Some(text) => {
+                let (seconds, thousandths) = text.split_once('.').unwrap_or(("0", text));
+                seconds.parse::<u64>().ok()? * 1000 + thousandths.parse::<u64>().ok()?
+            }
+            None if rest.is_empty() => 0,
+            None => return None,
+        },
+    };
+    Some(minutes * 60_000 + rest)
 }
 
 /// `127.0.0.1:80`, `[::1]:80`, `[::ffff:127.0.0.1]:80`, `127.0.0.1%lo:80`.
@@ -78,6 +151,16 @@ mod tests {
         let got = shown(line).expect("a good line");
         assert_eq!(got.local, "127.0.0.1:1".parse().expect("an address"));
         assert_eq!(got.peer, "[::1]:2".parse().expect("an address"));
-        assert_eq!(got.cookie, None);
+        assert_eq!((got.cookie, got.left_ms), (None, 59_000));
+    }
+
+    #[test]
+    fn times_of_each_size_are_read() {
+        for (text, want) in
+            [("1min", 60_000), ("1min12sec", 72_000), ("59sec", 59_000), ("9.850ms", 9850), ("850ms", 850)]
+        {
+            assert_eq!(milliseconds(text), Some(want), "{text}");
+        }
+        assert_eq!(milliseconds("soon"), None);
     }
 }

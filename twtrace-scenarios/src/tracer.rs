@@ -2,6 +2,7 @@
 //! told. The one place that knows what its summary looks like.
 //! Must not know: what it should have told.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,16 @@ impl Tracer {
         Self::launch_into(setup, args, dir, Stdio::from(stdout))
     }
 
+    /// Starts `twtrace record` with these arguments; [`Self::ready`] waits.
+    pub fn record(setup: &Setup, args: &[&OsStr], variables: &[(&str, &str)]) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = File::create(dir.path().join("stdout"))?;
+        let mut command = Command::new(&setup.twtrace);
+        command.arg("record").args(["--backend", &setup.backend]).envs(variables.iter().copied());
+        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        Self::spawn(command, dir, Stdio::from(stdout))
+    }
+
     /// As [`Self::launch`], with another stdout.
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
         Self::spawn(setup, "events", args, dir, stdout)
@@ -87,10 +98,14 @@ impl Tracer {
         let mut command = Command::new(&setup.twtrace);
         command.arg(name).args(["--backend", &setup.backend]);
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        Self::spawn(command, dir, stdout)
+    }
+
+    fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
-        let child = command.spawn().with_context(|| format!("starting {}", setup.twtrace.display()))?;
+        let child = command.spawn().context("starting twtrace")?;
         Ok(Self { child, dir })
     }
 
@@ -131,6 +146,9 @@ impl Tracer {
     pub fn finish(mut self) -> Result<Told> {
         let child = &mut self.child;
         let status = wait::until("twtrace to end", END, || Ok(child.try_wait()?))?;
+        if status.code() == Some(CANNOT) {
+            return Err(CannotRun(read(self.dir.path(), "stderr")?).into());
+        }
         Ok(Told {
             status,
             stdout: read(self.dir.path(), "stdout")?,
@@ -143,6 +161,13 @@ impl Tracer {
         let mut text = read(self.dir.path(), "stdout")?;
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         Ok(text)
+    }
+}
+
+impl Tracer {
+    /// What it has said on stderr so far.
+    pub fn stderr(&self) -> Result<String> {
+        read(self.dir.path(), "stderr")
     }
 }
 

@@ -5,16 +5,18 @@
 use crate::ebpf::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
 use crate::{project, sh};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
-const NEEDED: [(&str, &str); 6] = [
+const NEEDED: [(&str, &str); 7] = [
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("iproute2", "ss"),
     ("xz-utils", "xz"),
     ("nginx-light", "nginx"),
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
+    ("tmux", "tmux"),
 ];
 
 /// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without
@@ -28,8 +30,18 @@ const WELCOME: [&str; 6] = [
     "rust-web-src",
 ];
 
+/// Other programs that read recordings, as they were when that was tried.
+const READERS: [&str; 2] = ["pyarrow==26.0.1", "duckdb==2.0.0"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {}
+
+/// The Python with [`READERS`], if there is one.
+pub(crate) fn python() -> Option<PathBuf> {
+    let python = project::target_dir().join("tools/python/bin/python");
+    let there = Command::new(&python).args(["-c", "import pyarrow, duckdb"]).output();
+    there.is_ok_and(|output| output.status.success()).then_some(python)
+}
 
 /// Runs the command.
 pub(crate) fn main(_: &Args) -> Result<()> {
@@ -51,6 +63,7 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_installed(package)).collect();
     apt.install_what_there_is(&welcome)?;
+    readers(&mut apt);
     match debian_llvm_major() {
         Some(llvm) => bpf_linker(&mut apt, &llvm),
         None => {
@@ -95,6 +108,21 @@ fn bpf_linker(apt: &mut Apt, llvm: &str) -> Result<()> {
     // Flags for our own crates are none of its business.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     sh::run(&mut command)
+}
+
+/// A Python of its own under the target folder. Tests of what others read of a recording are skipped without.
+fn readers(apt: &mut Apt) {
+    if let Some(python) = python() {
+        println!("install: a Python with {} is there: {}", READERS.join(" and "), python.display());
+        return;
+    }
+    let home = project::target_dir().join("tools/python");
+    let make = || sh::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
+    let made = make().or_else(|_| apt.install(&["python3-venv"]).and_then(|()| make()));
+    let pip = || sh::run(Command::new(home.join("bin/pip")).args(["install", "--quiet"]).args(READERS));
+    if let Err(error) = made.and_then(|()| pip()) {
+        println!("install: going on without {}: {error:#}", READERS.join(" and "));
+    }
 }
 
 fn is_installed(package: &str) -> bool {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
-const HEAVY: [&str; 3] = ["load", "starvation", "expires_after_a_minute"];
+const HEAVY: [&str; 4] = ["load", "starvation", "expires_after_a_minute", "doctor_healthy_load"];
 
 /// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -98,6 +98,9 @@ fn cargo(args: &[&str]) -> Result<()> {
 fn unit_tests() -> Result<Tally> {
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--no-fail-fast"]).current_dir(project::root());
+    if let Some(python) = install::python() {
+        command.env("TWTRACE_PYTHON", python);
+    }
     let done = sh::tee(&mut command)?;
     let tally = test_results(&done.text);
     if !done.status.success() && tally.failed == 0 {

@@ -2,14 +2,18 @@
 //! Must not know: how they are listed.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::filters::FilterArgs;
 use super::values::Usage;
+use crate::escape::printable;
 use crate::filter::Filter;
-use crate::list::{self, Choice, Seen, Socket, Summary};
+use crate::inquiry;
+use crate::list::{self, Choice, Note, Owners, Seen, Socket, Summary};
 use crate::net::slabinfo;
 use crate::net::sockdiag::States;
+use crate::recording::Recording;
 
 /// `twtrace list`
 #[derive(Debug, clap::Args)]
@@ -23,23 +27,31 @@ pub(super) struct Args {
     /// Every network namespace that can be reached, not just this one
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
+    /// Learn owners from this recording too, which may still be written; those of running traces are known to root anyway
+    #[arg(long, value_name = "FILE", conflicts_with = "summary")]
+    recording: Option<PathBuf>,
     #[command(flatten)]
     filters: FilterArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filters.filter()?;
-    refuse_what_no_listing_knows(&filter)?;
+    refuse_what_no_socket_has(&filter)?;
+    if args.summary {
+        refuse_what_no_listing_knows(&filter, "list --summary")?;
+    }
+    let owners = if args.summary { Owners::default() } else { owners(args)? };
+    if owners.is_empty() {
+        refuse_what_no_listing_knows(&filter, "list")?;
+    }
     let choice = match (&filter.netns[..], args.all_netns) {
         ([], false) => Choice::Own,
         ([], true) => Choice::All,
         (these, _) => Choice::These(these.to_vec()),
     };
     let states = if args.summary { States::ALL } else { States::TIME_WAIT_OR_FIN_WAIT2 };
-    let (seen, notes) = list::look(&choice, states, &filter)?;
-    for note in &notes {
-        eprintln!("twtrace: {note}");
-    }
+    let (seen, notes) = list::look(&choice, states, &filter, &owners)?;
+    say(&notes);
     let out = if args.summary {
         summary(&seen, args.json)
     } else {
@@ -49,8 +61,37 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
 }
 
-/// Who made a socket, and why it will end, is in no listing.
-fn refuse_what_no_listing_knows(filter: &Filter) -> Result<(), Usage> {
+fn say(notes: &[Note]) {
+    for note in notes {
+        eprintln!("twtrace: {note}");
+    }
+}
+
+/// What the given recording and the running traces know.
+fn owners(args: &Args) -> anyhow::Result<Owners> {
+    let mut owners = Owners::default();
+    if let Some(path) = &args.recording {
+        let recording = Recording::open(path)?;
+        say(owners.learn(&printable(&path.to_string_lossy()), recording).as_slice());
+    }
+    let answers = inquiry::ask(Path::new(inquiry::PLACE));
+    say(&answers.notes);
+    for recording in answers.recordings {
+        say(owners.learn("the answer of a running trace", recording).as_slice());
+    }
+    Ok(owners)
+}
+
+fn refuse_what_no_socket_has(filter: &Filter) -> Result<(), Usage> {
+    if filter.reasons.is_empty() {
+        return Ok(());
+    }
+    let hint = "--reason does not apply to list: why a socket will end nobody knows before; use `twtrace events --reason …`";
+    Err(Usage(hint.to_owned()))
+}
+
+/// Who made a socket is in no listing.
+pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Result<(), Usage> {
     let given = [
         (filter.pids.is_empty(), "--pid"),
         (filter.comms.is_empty(), "--comm"),
@@ -58,12 +99,14 @@ fn refuse_what_no_listing_knows(filter: &Filter) -> Result<(), Usage> {
         (filter.cgroups.is_empty(), "--cgroup"),
         (filter.reasons.is_empty(), "--reason"),
     ];
-    match given.iter().find(|(is_empty, _)| !is_empty) {
-        Some((_, flag)) => Err(Usage(format!(
-            "{flag} does not apply to list: the kernel does not keep who made a TIME_WAIT socket; use `twtrace events {flag} …`"
-        ))),
-        None => Ok(()),
-    }
+    let Some((_, flag)) = given.iter().find(|(is_empty, _)| !is_empty) else { return Ok(()) };
+    let remedy = match command {
+        "list" => "run it as root beside a trace, such as `twtrace record`, or give a --recording".to_owned(),
+        _ => format!("use `twtrace events {flag} …`"),
+    };
+    Err(Usage(format!(
+        "{flag} does not apply to {command}: the kernel does not keep who made a TIME_WAIT socket; {remedy}"
+    )))
 }
 
 fn sockets(seen: &[Seen], json: bool, with_netns: bool) -> Vec<u8> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Pool, Socket, Summary};
+use crate::tracker::Live;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -24,6 +25,50 @@ struct Line<'a> {
     ifindex: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ifname: Option<&'a str>,
+    #[serde(flatten)]
+    known: Option<Known<'a>>,
+}
+
+/// What a trace or a recording knows of a socket.
+#[derive(Serialize)]
+struct Known<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comm: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<String>,
+    owner_via: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opener_pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opener_comm: Option<String>,
+}
+
+impl<'a> From<&'a Live> for Known<'a> {
+    fn from(live: &'a Live) -> Self {
+        let (owner, identity) = (live.owner.as_ref(), live.identity.as_deref());
+        Self {
+            pid: owner.map(|owner| owner.pid),
+            tid: owner.map(|owner| owner.tid),
+            comm: owner.map(|owner| owner.comm.text().into_owned()),
+            uid: owner.map(|owner| owner.uid),
+            exe: identity.and_then(|identity| identity.exe.as_deref()),
+            cgroup: identity.and_then(|identity| identity.cgroup.as_deref()),
+            container: identity.and_then(|identity| identity.container.as_ref()).map(ToString::to_string),
+            owner_via: live.via.word(),
+            opener_pid: live.opener.map(|opener| opener.pid),
+            opener_comm: live.opener.map(|opener| opener.comm.text().into_owned()),
+        }
+    }
 }
 
 /// Appends `socket` and a newline to `out`.
@@ -41,6 +86,7 @@ pub fn socket_line(socket: &Socket, out: &mut Vec<u8>) {
         expires_ms: socket.expires_ms,
         ifindex: (socket.ifindex != 0).then_some(socket.ifindex),
         ifname: socket.ifname.as_deref(),
+        known: socket.known.as_ref().map(Into::into),
     };
     put(&line, out);
 }

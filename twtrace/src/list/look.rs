@@ -4,14 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 
-use super::{Socket, passes};
+use super::{Owners, Socket, passes, role};
+use crate::clock;
+use crate::event::Conn;
 use crate::filter::Filter;
 use crate::live::capacity;
 use crate::net::Error;
 use crate::net::netns::{Netns, survey};
 use crate::net::sockdiag::{self, DiagSocket, States};
 use crate::net::sysctls::Sysctls;
-use crate::tracker::Capacity;
+use crate::tracker::{Capacity, Live};
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
@@ -43,6 +45,8 @@ pub struct Seen {
     pub capacity: Option<Capacity>,
     /// Names of the interfaces that sockets are bound to. Hostile until escaped.
     pub interfaces: HashMap<u32, String>,
+    /// What is known of them from elsewhere.
+    pub known: HashMap<Conn, Live>,
 }
 
 impl Seen {
@@ -51,11 +55,13 @@ impl Seen {
         let waiting = self.sockets.iter().filter(|socket| socket.is_time_wait());
         let mut sockets: Vec<Socket> = waiting
             .map(|socket| {
-                let is_served = self.listeners.contains(&socket.sport);
-                Socket::of(self.netns, socket, is_served, self.interfaces.get(&socket.ifindex).cloned())
+                let known = self.known.get(&socket.conn(self.netns));
+                let role = role(self.listeners.contains(&socket.sport), known);
+                let ifname = self.interfaces.get(&socket.ifindex).cloned();
+                Socket::of(self.netns, socket, role, ifname, known.cloned())
             })
             .collect();
-        sockets.sort_unstable();
+        sockets.sort_by_cached_key(Socket::place);
         sockets
     }
 }
@@ -65,11 +71,16 @@ impl Seen {
 /// # Errors
 /// [`Error::Spec`] for an inode that no way leads to. Where namespaces were named, or there is but one: what went wrong
 /// with it. Where all are looked into, that is a note.
-pub fn look(choice: &Choice, states: States, filter: &Filter) -> Result<(Vec<Seen>, Vec<Note>), Error> {
+pub fn look(
+    choice: &Choice,
+    states: States,
+    filter: &Filter,
+    owners: &Owners,
+) -> Result<(Vec<Seen>, Vec<Note>), Error> {
     let mut notes = Vec::new();
     let mut all = Vec::new();
     for netns in chosen(choice, &mut notes)? {
-        match look_into(&netns, states, filter, &mut notes) {
+        match look_into(&netns, states, filter, owners, &mut notes) {
             Ok(seen) => all.push(seen),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) if *choice == Choice::All => {}
@@ -107,18 +118,31 @@ fn chosen(choice: &Choice, notes: &mut Vec<Note>) -> Result<Vec<Netns>, Error> {
     wanted.iter().map(one).collect()
 }
 
-fn look_into(netns: &Netns, states: States, filter: &Filter, notes: &mut Vec<Note>) -> Result<Seen, Error> {
+fn look_into(
+    netns: &Netns,
+    states: States,
+    filter: &Filter,
+    owners: &Owners,
+    notes: &mut Vec<Note>,
+) -> Result<Seen, Error> {
+    let listed_ns = clock::mono_ns();
     let listing = sockdiag::tcp(netns, states.or(States::LISTEN))?;
     if let Some(degraded) = listing.degraded {
         notes.push(format!("netns {}: {degraded}", netns.inode));
     }
     let listening = listing.sockets.iter().filter(|socket| socket.state == LISTEN);
     let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
-    let wanted = |socket: &DiagSocket| {
-        states.contains(socket.state)
-            && passes(filter, netns.inode, socket, listeners.contains(&socket.sport))
-    };
-    let sockets: Vec<DiagSocket> = listing.sockets.into_iter().filter(wanted).collect();
+    let (mut sockets, mut known) = (listing.sockets, HashMap::new());
+    sockets.retain(|socket| {
+        let conn = socket.conn(netns.inode);
+        let live = socket.is_time_wait().then(|| owners.of(&conn, socket, listed_ns)).flatten();
+        let is_served = listeners.contains(&socket.sport);
+        let is_wanted = states.contains(socket.state) && passes(filter, netns.inode, socket, is_served, live);
+        if let (true, Some(live)) = (is_wanted, live) {
+            known.insert(conn, live.clone());
+        }
+        is_wanted
+    });
     let capacity = match Sysctls::read(netns) {
         Ok(sysctls) => Some(capacity(&sysctls)),
         Err(error) => {
@@ -129,7 +153,7 @@ fn look_into(netns: &Netns, states: States, filter: &Filter, notes: &mut Vec<Not
     let bound: HashSet<u32> =
         sockets.iter().map(|socket| socket.ifindex).filter(|index| *index != 0).collect();
     let interfaces = if bound.is_empty() { HashMap::new() } else { netns.within(|| names(&bound))? };
-    Ok(Seen { netns: netns.inode, sockets, listeners, capacity, interfaces })
+    Ok(Seen { netns: netns.inode, sockets, listeners, capacity, interfaces, known })
 }
 
 /// Names of interfaces in the calling thread's namespace.

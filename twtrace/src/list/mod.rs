@@ -1,14 +1,17 @@
-//! Owns: the TIME_WAIT sockets that exist now, as the kernel lists them, without any tracing.
+//! Owns: the TIME_WAIT sockets that exist now, as the kernel lists them, without any tracing; with their owners where a trace or a
+//! recording knows them.
 //! Must not know: hooks, events as they happen, the command line.
 
 mod json;
 mod look;
+mod owners;
 mod pools;
 mod summary;
 mod text;
 
 pub use json::{socket_line, summary_line};
 pub use look::{Choice, Note, Seen, look};
+pub use owners::Owners;
 pub use pools::{Pool, pools};
 pub use summary::{Place, Summary};
 pub use text::{summary_text, table};
@@ -16,9 +19,10 @@ pub use text::{summary_text, table};
 use crate::event::{Event, Kind, Role, Substate};
 use crate::filter::Filter;
 use crate::net::sockdiag::DiagSocket;
+use crate::tracker::Live;
 
 /// A TIME_WAIT socket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// Inode of its network namespace.
     pub netns: u32,
@@ -26,9 +30,11 @@ pub struct Socket {
     pub local: End,
     /// The other end.
     pub remote: End,
+    /// It is an IPv6 socket, though its ends are IPv4.
+    pub is_mapped: bool,
     /// What it is in.
     pub substate: Substate,
-    /// `server` where somebody listens on its local port, else `unknown`.
+    /// `server` where somebody listens on its local port, else what is known of it.
     pub role: Role,
     /// Time until its timer fires, in milliseconds.
     pub expires_ms: u32,
@@ -38,6 +44,8 @@ pub struct Socket {
     pub ifindex: u32,
     /// That interface's name, in the namespace's own words. Hostile until escaped.
     pub ifname: Option<String>,
+    /// What a trace or a recording knows of it.
+    pub known: Option<Live>,
 }
 
 /// An address and a port.
@@ -50,25 +58,40 @@ pub struct End {
 }
 
 impl Socket {
-    fn of(netns: u32, socket: &DiagSocket, is_served: bool, ifname: Option<String>) -> Self {
+    fn of(netns: u32, socket: &DiagSocket, role: Role, ifname: Option<String>, known: Option<Live>) -> Self {
         Self {
             netns,
             local: End { address: socket.local_ip(), port: socket.sport },
             remote: End { address: socket.remote_ip(), port: socket.dport },
+            is_mapped: socket.is_mapped,
             substate: socket.substate(),
-            role: if is_served { Role::Server } else { Role::Unknown },
+            role,
             expires_ms: socket.expires_ms,
             cookie: socket.cookie,
             ifindex: socket.ifindex,
             ifname,
+            known,
         }
+    }
+
+    /// The order in which sockets are shown.
+    fn place(&self) -> impl Ord + use<> {
+        (self.netns, self.local, self.remote, self.substate, self.cookie, self.ifindex)
     }
 }
 
-/// Whether a filter lets a socket pass. What it asks about owners, no listing can answer.
-fn passes(filter: &Filter, netns: u32, socket: &DiagSocket, is_served: bool) -> bool {
+fn role(is_served: bool, known: Option<&Live>) -> Role {
+    if is_served { Role::Server } else { known.map_or(Role::Unknown, |live| live.role) }
+}
+
+/// Whether a filter lets a socket pass. Who owns it, no listing can say: that must be known from elsewhere.
+fn passes(filter: &Filter, netns: u32, socket: &DiagSocket, is_served: bool, known: Option<&Live>) -> bool {
     let mut event = Event::new(Kind::Ended, 0, Some(socket.conn(netns)));
-    event.role = if is_served { Role::Server } else { Role::Unknown };
+    event.role = role(is_served, known);
+    if let Some(live) = known {
+        event.owner = live.owner;
+        event.identity = live.identity.clone();
+    }
     filter.passes(&event)
 }
 

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::*;
+use crate::event::{Comm, Process, Via};
 use crate::net::netns::Netns;
 use crate::net::slabinfo::TimeWaitSlab;
 use crate::net::sockdiag::{States, TIMER_TIME_WAIT};
+use crate::recording::{Encoder, Head, Recording};
 use crate::tracker::Capacity;
 
 const ESTABLISHED: u8 = 1;
@@ -23,6 +25,7 @@ fn mapped(address: &str) -> [u8; 16] {
 fn socket(state: u8, timer: u8, local: (&str, u16), remote: (&str, u16)) -> DiagSocket {
     DiagSocket {
         family: if local.0.contains(':') { 6 } else { 4 },
+        is_mapped: false,
         state,
         timer,
         saddr: mapped(local.0),
@@ -69,6 +72,7 @@ fn seen() -> Seen {
             max_tw_buckets: 24,
         }),
         interfaces: HashMap::from([(3, "et\x1bh0".to_owned())]),
+        known: HashMap::new(),
     }
 }
 
@@ -89,6 +93,97 @@ TIME_WAIT  59.7s [2001:db8::1]:40001     [2001:db8::9]:443 -
     let mut out = String::new();
     table(&[], true, &mut out);
     assert_eq!(out, "     NETNS SUBSTATE    LEFT LOCAL REMOTE OWNER\n");
+}
+
+#[test]
+fn a_mapped_socket_is_written_as_ss_does() {
+    let socket = DiagSocket {
+        is_mapped: true,
+        ifindex: 3,
+        ..socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80))
+    };
+    let mut out = String::new();
+    table(&Seen { sockets: vec![socket], ..seen() }.time_wait(), false, &mut out);
+    assert!(out.contains(" [::ffff:10.0.0.1]%et\\x1bh0:40011 [::ffff:10.0.0.9]:80 -"), "{out}");
+}
+
+/// A socket of [`seen`] and who owns it, as a recording that was made at `boot_id` tells.
+fn recording(boot_id: &str, sport: u16, cookie: Option<u64>, ends_ns: u64) -> Recording {
+    let head = Head { boot_id: boot_id.to_owned(), ..Head::default() };
+    let mut encoder = Encoder::new(&head, &[]).unwrap();
+    let conn = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", sport), ("10.0.0.9", 80)).conn(4_026_531_840);
+    let mut event = Event::new(Kind::Created, ends_ns - 60_000_000_000, Some(conn));
+    (event.timeout_ms, event.cookie) = (Some(60_000), cookie);
+    (event.role, event.via) = (Role::Client, Some(Via::Opener));
+    let comm = Comm::new("php\x1bfpm");
+    event.owner = Some(Process { pid: 1009, tid: 1013, uid: 33, cgroup_id: 0, start_ns: 1, comm });
+    encoder.append(&event);
+    encoder.close_batch().unwrap();
+    let bytes = std::mem::take(encoder.bytes());
+    Recording::read(std::io::Cursor::new(bytes), "it").unwrap()
+}
+
+/// `known` of the socket with this port, listed at 100 s.
+fn known(owners: &Owners, sport: u16, cookie: u64) -> Option<Live> {
+    let time_wait = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", sport), ("10.0.0.9", 80));
+    let listed = DiagSocket { expires_ms: 31_000, cookie, ..time_wait };
+    owners.of(&listed.conn(4_026_531_840), &listed, 100_000_000_000).cloned()
+}
+
+#[test]
+fn owners_are_joined_by_cookie_and_else_by_time_left() {
+    let learned = |cookie, ends_ns| {
+        let mut owners = Owners::default();
+        let note = owners.learn("it", recording(&crate::clock::boot_id(), 40_013, cookie, ends_ns));
+        assert!(note.is_some_and(|note| note.contains("what came later is not known")));
+        owners
+    };
+    let right_ns = 131_000_000_000;
+    for (cookie, ends_ns, listed, want) in [
+        (Some(7), right_ns, 7, true),
+        // Its peer's FIN came late: the timer was armed anew.
+        (Some(7), right_ns - 20_000_000_000, 7, true),
+        (Some(7), right_ns, 11, false),
+        (None, right_ns + 1_900_000_000, 11, true),
+        (None, right_ns - 1_900_000_000, 11, true),
+        (None, right_ns + 2_100_000_000, 11, false),
+        (Some(7), right_ns - 2_100_000_000, 0, false),
+    ] {
+        let owners = learned(cookie, ends_ns);
+        assert_eq!(known(&owners, 40_013, listed).is_some(), want, "{cookie:?} {ends_ns} {listed}");
+        assert!(known(&owners, 40_017, listed).is_none());
+    }
+    let mut owners = Owners::default();
+    let note = owners.learn("it", recording("another", 40_013, Some(7), right_ns));
+    assert!(note.is_some_and(|note| note.contains("another boot")));
+    assert!(known(&owners, 40_013, 7).is_none());
+}
+
+#[test]
+fn a_known_owner_is_shown_and_filtered_by() {
+    let mut owners = Owners::default();
+    owners.learn("it", recording(&crate::clock::boot_id(), 40_011, Some(7), 131_000_000_000));
+    let live = known(&owners, 40_011, 7).unwrap();
+    let time_wait = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80));
+    let known = HashMap::from([(time_wait.conn(4_026_531_840), live.clone())]);
+    let sockets = Seen { sockets: vec![time_wait], known, ..seen() }.time_wait();
+    let mut out = String::new();
+    table(&sockets, false, &mut out);
+    assert!(out.ends_with(" 1009/php\\x1bfpm (opener)\n"), "{out}");
+    let mut out = Vec::new();
+    socket_line(&sockets[0], &mut out);
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let want = ["role", "pid", "tid", "comm", "uid", "owner_via"].map(|key| json[key].to_string());
+    assert_eq!(want, ["\"client\"", "1009", "1013", "\"php\\u001bfpm\"", "33", "\"opener\""]);
+    let left = |filter: Filter, known| passes(&filter, 4_026_531_840, &time_wait, false, known);
+    for (filter, want) in [
+        (Filter { pids: vec![1009], ..Filter::default() }, true),
+        (Filter { pids: vec![1013], ..Filter::default() }, false),
+        (Filter { roles: vec![Role::Client], ..Filter::default() }, true),
+    ] {
+        assert_eq!(left(filter.clone(), Some(&live)), want, "{filter:?}");
+        assert!(!left(filter, None), "nobody knows");
+    }
 }
 
 #[test]
@@ -182,7 +277,10 @@ fn filters_leave_what_they_say() {
     let all = seen();
     let left = |filter: Filter| {
         let served = |socket: &DiagSocket| all.listeners.contains(&socket.sport);
-        all.sockets.iter().filter(|s| s.is_time_wait() && passes(&filter, all.netns, s, served(s))).count()
+        all.sockets
+            .iter()
+            .filter(|s| s.is_time_wait() && passes(&filter, all.netns, s, served(s), None))
+            .count()
     };
     let none = Filter::default;
     assert_eq!(left(none()), 6);
@@ -201,16 +299,18 @@ fn own_namespace_is_looked_into_without_privilege() {
     let port = listener.local_addr().unwrap().port();
     let own = Netns::own().unwrap().inode;
     for choice in [Choice::Own, Choice::These(vec![own])] {
-        let (seen, _) = look(&choice, States::ALL, &Filter::default()).unwrap();
+        let (seen, _) = look(&choice, States::ALL, &Filter::default(), &Owners::default()).unwrap();
         assert_eq!((seen.len(), seen[0].netns, seen[0].listeners.contains(&port)), (1, own, true));
         assert!(seen[0].capacity.is_some());
     }
-    let (seen, _) = look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default()).unwrap();
+    let (seen, _) =
+        look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default(), &Owners::default()).unwrap();
     assert!(
         seen[0].sockets.iter().all(|socket| socket.state != LISTEN),
         "listeners are looked at, not listed"
     );
-    let refused =
-        look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default()).unwrap_err().to_string();
+    let refused = look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default(), &Owners::default())
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("4194305") && refused.contains("lsns"), "{refused}");
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::{End, Place, Socket, Summary};
 use crate::escape::printable;
+use crate::event::Via;
 use crate::live::{bytes, percent, tuple};
 
 /// Pools that a summary names.
@@ -16,9 +17,10 @@ const POOL_COLUMNS: usize = 43;
 
 // Writing to a String cannot fail, so its results are not looked at here.
 
-/// Appends a table of `sockets`. Ends are written as `ss -n` does: `127.0.0.1:80`, `[::1]:80`, `127.0.0.1%lo:80`.
+/// Appends a table of `sockets`. Ends are written as `ss -n` does: `127.0.0.1:80`, `[::1]:80`, `127.0.0.1%lo:80`,
+/// `[::ffff:127.0.0.1]:80`. Whose a socket was, only a trace or a recording knows.
 pub fn table(sockets: &[Socket], with_netns: bool, out: &mut String) {
-    let ends = |socket: &Socket| (local(socket), end(&socket.remote, ""));
+    let ends = |socket: &Socket| (local(socket), end(socket, &socket.remote, ""));
     let rows: Vec<(String, String)> = sockets.iter().map(ends).collect();
     let width = |pick: fn(&(String, String)) -> usize, name: &str| {
         rows.iter().map(pick).max().unwrap_or(0).max(name.len())
@@ -32,8 +34,8 @@ pub fn table(sockets: &[Socket], with_netns: bool, out: &mut String) {
         let _ = write!(out, "{:9} {:>5.1}s ", socket.substate, f64::from(socket.expires_ms) / 1000.0);
         put_padded(from, left, out);
         put_padded(to, right, out);
-        // Whose it was, only a trace or a recording knows.
-        out.push_str("-\n");
+        out.push_str(&owner(socket));
+        out.push('\n');
     }
 }
 
@@ -48,17 +50,29 @@ fn put_padded(text: &str, width: usize, out: &mut String) {
 
 fn local(socket: &Socket) -> String {
     match (&socket.ifname, socket.ifindex) {
-        (Some(name), _) => end(&socket.local, &format!("%{}", printable(name))),
-        (None, 0) => end(&socket.local, ""),
-        (None, index) => end(&socket.local, &format!("%if{index}")),
+        (Some(name), _) => end(socket, &socket.local, &format!("%{}", printable(name))),
+        (None, 0) => end(socket, &socket.local, ""),
+        (None, index) => end(socket, &socket.local, &format!("%if{index}")),
     }
 }
 
-fn end(end: &End, interface: &str) -> String {
+fn end(socket: &Socket, end: &End, interface: &str) -> String {
     match end.address {
+        IpAddr::V4(address) if socket.is_mapped => {
+            format!("[{}]{interface}:{}", address.to_ipv6_mapped(), end.port)
+        }
         IpAddr::V4(address) => format!("{address}{interface}:{}", end.port),
         IpAddr::V6(address) => format!("[{address}]{interface}:{}", end.port),
     }
+}
+
+/// `1234/nginx`.
+fn owner(socket: &Socket) -> String {
+    let owner = socket.known.as_ref().and_then(|live| Some((live, live.owner?)));
+    let Some((live, owner)) = owner else { return "-".to_owned() };
+    // The kernel closed it by itself: the opener stands in.
+    let mark = if live.via == Via::Opener { " (opener)" } else { "" };
+    format!("{}/{}{mark}", owner.pid, printable(&owner.comm.text()))
 }
 
 /// Appends a summary.

@@ -180,6 +180,7 @@ impl From<&ProcessRow> for Process {
             tally: (&row.figures).into(),
             ports: row.pressure.map(Into::into),
             main: row.main.as_ref().map(Into::into),
+            hottest: row.hottest.as_ref().map(Into::into),
             targets: row.targets,
             meaning: row.pattern.to_string(),
         }

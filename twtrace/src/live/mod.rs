@@ -14,7 +14,7 @@ pub use locale::has_unicode;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, percent, rate, reasons, span, target, tuple, until};
+pub use words::{bytes, living, percent, rate, reasons, span, target, tuple, until};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, percent, rate, reasons, span, target, tuple, until};
+use super::{Frame, bytes, living, percent, rate, reasons, span, target, tuple, until};
 use crate::escape::{fit, printable};
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
@@ -70,7 +70,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
         let _ = write!(out, " (+ {} owners, {} runs)", loss.owners, loss.missed_runs);
     }
     let _ = writeln!(out);
-    put_live(frame, out);
+    let _ = writeln!(out, "live     {}", living(frame, COLUMNS - 9));
     let flow = |rates: &Rates| rate(layout.pick(rates));
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));
     let _ = writeln!(out, "rate     created {created}/s, ended {ended}/s; {}", totals(total));
@@ -97,25 +97,6 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
 
 fn totals(total: &Figures) -> String {
     format!("in all {} created, {} ended", total.counts.created, total.counts.ended())
-}
-
-fn put_live(frame: &Frame, out: &mut String) {
-    let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
-    let _ = write!(out, "live     {}", total.live);
-    if let Some(fullest) = &snapshot.fullest {
-        let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
-        let of = format!("{} ({})", fullest.max_tw_buckets, percent(share));
-        if fullest.live == total.live {
-            let _ = write!(out, " of {of}");
-        } else {
-            let _ = write!(out, ", netns {} has {} of {of}", fullest.netns, fullest.live);
-        }
-    }
-    let _ = write!(out, ", peak {}", total.peak_live);
-    if let Some(slab_bytes) = frame.slab_bytes {
-        let _ = write!(out, ", {} of slab", bytes(slab_bytes));
-    }
-    let _ = writeln!(out);
 }
 
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
@@ -165,7 +146,7 @@ fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {
     let mark = if row.gone { "x" } else { "" };
     let _ = write!(out, "{pid:>7}{mark:1} ");
     put_left(&fit(&printable(&name), 15), 15, out);
-    let (used, full) = ports(row.pressure);
+    let (used, full) = ports(row.told().and_then(|link| link.pressure));
     let _ = write!(
         out,
         " {:>6} {:>7} {:>6} {used:>4} {full:>6} ",
@@ -233,8 +214,8 @@ fn short_time(us: u64) -> String {
 }
 
 fn put_towards(row: &ProcessRow, layout: Layout, out: &mut String) {
-    let Some(main) = &row.main else { return };
-    let text = match &main.target {
+    let Some(link) = row.told() else { return };
+    let text = match &link.target {
         Target::Tuple(key) if layout.wide => tuple(key, usize::MAX),
         other => target(other, TOWARDS),
     };

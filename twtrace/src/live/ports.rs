@@ -30,6 +30,7 @@ mod tests {
         let here = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
         DiagSocket {
             family: 4,
+            is_mapped: false,
             state: 1,
             timer,
             saddr: here,

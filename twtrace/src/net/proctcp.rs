@@ -41,8 +41,11 @@ fn line(line: &str) -> Option<DiagSocket> {
     let ((saddr, sport), (daddr, dport)) = (endpoint(local)?, endpoint(remote)?);
     let (timer, when) = timer.split_once(':')?;
     let when = u64::from_str_radix(when, 16).ok()?;
+    let family = sockdiag::wire_family(saddr, daddr);
     Some(DiagSocket {
-        family: sockdiag::wire_family(saddr, daddr),
+        family,
+        // An address of an IPv6 socket has 32 digits.
+        is_mapped: family == 4 && local.len() > 32,
         state: u8::from_str_radix(state, 16).ok()?,
         timer: u8::from_str_radix(timer, 16).ok()?,
         saddr,

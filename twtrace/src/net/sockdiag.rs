@@ -80,6 +80,8 @@ pub struct DiagSocket {
     /// 4 or 6: what is on the wire; 4 for an IPv6 socket with IPv4-mapped addresses. A listener with family 6 and
     /// the address `::` mostly takes IPv4 connections as well.
     pub family: u8,
+    /// It is an IPv6 socket, though `family` is 4.
+    pub is_mapped: bool,
     /// State number, 1 to 11; for a TIME_WAIT socket its substate. See [`state_name`].
     pub state: u8,
     /// Which timer runs: 0 none, 1 retransmit, 2 keep-alive, [`TIMER_TIME_WAIT`], 4 zero-window probe.

@@ -171,19 +171,6 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Waits until it ends.
-    ///
-    /// # Errors
-    /// If the kernel cannot say.
-    pub fn wait(&mut self) -> io::Result<Ending> {
-        if let Some(ended) = self.ended {
-            return Ok(ended);
-        }
-        let ended = ending(self.child.wait()?);
-        self.ended = Some(ended);
-        Ok(ended)
-    }
-
     /// Sends it a signal, if it is still there. It has not been waited for then, so its pid is its own.
     pub fn signal(&self, signal: i32) {
         if let (None, Ok(pid), Ok(signal)) = (self.ended, i32::try_from(self.pid()), Signal::try_from(signal))
@@ -233,7 +220,13 @@ mod tests {
 
     fn run(script: &str) -> Ending {
         let argv = ["sh", "-c", script].map(OsString::from).to_vec();
-        Command::find(argv, None, false).unwrap().start(None).unwrap().wait().unwrap()
+        let mut running = Command::find(argv, None, false).unwrap().start(None).unwrap();
+        loop {
+            if let Some(ended) = running.poll().unwrap() {
+                return ended;
+            }
+            std::thread::yield_now();
+        }
     }
 
     #[test]

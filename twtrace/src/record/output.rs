@@ -262,3 +262,6 @@ impl Place {
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,13 +119,24 @@ impl Recorder {
         self.running.as_mut().is_some_and(|running| matches!(running.poll(), Ok(None)))
     }
 
-    /// Waits for the end of the command, however long that takes; status 0 where there is none.
+    /// Waits for the end of the command, however long that takes; status 0 where there is none. Signals are passed on to it.
     ///
     /// # Errors
     /// If the kernel cannot say how it ended.
     pub fn wait_for_command(&mut self) -> io::Result<Exit> {
         let Some(running) = &mut self.running else { return Ok(Exit::Status(0)) };
-        running.wait().map(|ended| ended.exit)
+        loop {
+            if let Some(ended) = running.poll()? {
+                return Ok(ended.exit);
+            }
+            if let Some(signal) = signals::take()
+                && !signals::from_terminal(signal)
+            {
+                running.signal(signal);
+            }
+            // poll: a wait for the command would not end for a signal, which is to be passed on.
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Whether the command was told to end because the duration was over.
@@ -321,6 +332,7 @@ impl View for Recorder {
 
     /// With a command that runs, a signal is for the command: the recording ends when it does.
     fn signalled(&mut self, signal: i32) -> Flow {
+        let _taken = signals::take();
         let again = self.signalled.is_some_and(|(first, _)| first.elapsed() >= SECOND_SIGNAL);
         self.signalled.get_or_insert_with(|| (Instant::now(), signal));
         self.stop.get_or_insert(Stop::Signal);

@@ -10,11 +10,18 @@ const WATCHED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 /// `si_code` (sigaction(2)) of the last signal of each kind.
 static CODES: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 
+/// The last signal that nobody has asked for yet, 0 where there is none.
+static LAST: AtomicI32 = AtomicI32::new(0);
+
 /// Starts to look where signals come from. What else they do stays as it is.
 pub(super) fn watch() -> io::Result<()> {
     for (signal, code) in WATCHED.into_iter().zip(&CODES) {
-        // SAFETY: the action is a store into an atomic, which is async-signal-safe.
-        unsafe { register_sigaction(signal, |info| code.store(info.si_code, Ordering::Relaxed)) }?;
+        let note = move |info: &libc::siginfo_t| {
+            code.store(info.si_code, Ordering::Relaxed);
+            LAST.store(signal, Ordering::Release);
+        };
+        // SAFETY: the action stores into atomics, which is async-signal-safe.
+        unsafe { register_sigaction(signal, note) }?;
     }
     Ok(())
 }
@@ -24,4 +31,9 @@ pub(super) fn watch() -> io::Result<()> {
 pub(super) fn from_terminal(signal: i32) -> bool {
     let place = WATCHED.iter().position(|watched| *watched == signal);
     place.is_some_and(|place| CODES[place].load(Ordering::Relaxed) == libc::SI_KERNEL)
+}
+
+/// The last signal that came and was not taken yet.
+pub(super) fn take() -> Option<i32> {
+    Some(LAST.swap(0, Ordering::Acquire)).filter(|signal| *signal != 0)
 }

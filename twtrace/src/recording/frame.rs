@@ -7,7 +7,7 @@ use std::io::{self, Read};
 /// Bytes of a message's description, at most. The head and notes are in there.
 const MAX_META: u64 = 64 << 20;
 /// Bytes of a message's body, at most; a batch of ours has a few MB.
-pub(super) const MAX_BODY: u64 = 256 << 20;
+pub(super) const MAX_BODY: u64 = 128 << 20;
 
 /// What stands before each length (Arrow columnar format, "encapsulated message format").
 pub(super) const CONTINUATION: [u8; 4] = [0xff; 4];

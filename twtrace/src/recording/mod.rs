@@ -15,6 +15,7 @@
 mod columns;
 mod dictionary;
 mod encoder;
+pub mod exercise;
 mod frame;
 mod meta;
 mod note;
@@ -33,4 +34,4 @@ pub use reader::{Ended, Events, OpenError, Recording};
 pub use rows::{Malformed, Rows};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -24,6 +24,7 @@ pub(super) struct Item {
 pub(super) struct Stream<R> {
     frames: Frames<R>,
     schema: SchemaRef,
+    widths: Vec<usize>,
     dictionaries: HashMap<i64, ArrayRef>,
 }
 
@@ -33,7 +34,8 @@ impl<R: Read> Stream<R> {
         let mut frames = Frames::new(input);
         let frame = frames.next(body_of)?;
         let schema = schema(&frame).map_err(Stop::Broken)?;
-        Ok(Self { frames, schema, dictionaries: HashMap::new() })
+        let widths = vet::widths(&schema);
+        Ok(Self { frames, schema, widths, dictionaries: HashMap::new() })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -54,7 +56,7 @@ impl<R: Read> Stream<R> {
         let message = message(&frame.meta)?;
         vet::version(message.version())?;
         if let Some(batch) = message.header_as_record_batch() {
-            vet::batch(&batch, self.schema.fields().len(), &frame.body)?;
+            vet::batch(&batch, &self.widths, &frame.body)?;
             let body = Buffer::from_vec(frame.body);
             let (schema, version) = (self.schema.clone(), MetadataVersion::V5);
             let batch = read_record_batch(&body, batch, schema, &self.dictionaries, None, &version)

@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Schema};
 /// Rows of a batch and entries of a dictionary, at most. Writers of ours stay far below.
 pub(super) const MAX_ROWS: i64 = 1 << 20;
 /// Bytes of all buffers of a message, unpacked.
-const MAX_UNPACKED: i64 = 512 << 20;
+const MAX_UNPACKED: u64 = 128 << 20;
 /// Before each packed buffer: how long it is unpacked; -1 for one that was left as it is.
 const PREFIX: usize = 8;
 
@@ -28,16 +28,25 @@ pub(super) fn columns(schema: &Schema) -> Result<(), String> {
     Ok(())
 }
 
-/// A batch of the stream's `columns` columns.
-pub(super) fn batch(batch: &RecordBatch<'_>, columns: usize, body: &[u8]) -> Result<(), String> {
-    nodes(batch, columns)?;
-    buffers(batch, 2 * columns, body)
+/// How many bytes an entry of each buffer has, column by column; that of a bitmap is no whole number.
+pub(super) fn widths(schema: &Schema) -> Vec<usize> {
+    let width = |kind: &DataType| match kind {
+        DataType::Dictionary(key, _) => key.primitive_width(),
+        other => other.primitive_width(),
+    };
+    schema.fields().iter().flat_map(|field| [1, width(field.data_type()).unwrap_or(1)]).collect()
 }
 
-/// The texts of a dictionary.
+/// A batch of columns whose buffers have entries of these `widths`.
+pub(super) fn batch(batch: &RecordBatch<'_>, widths: &[usize], body: &[u8]) -> Result<(), String> {
+    nodes(batch, widths.len() / 2)?;
+    buffers(batch, widths, body)
+}
+
+/// The texts of a dictionary: a bitmap, offsets, bytes.
 pub(super) fn texts(batch: &RecordBatch<'_>, body: &[u8]) -> Result<(), String> {
     nodes(batch, 1)?;
-    buffers(batch, 3, body)
+    buffers(batch, &[1, size_of::<i32>(), 1], body)
 }
 
 /// The one version of the format's descriptions that is read.
@@ -60,25 +69,37 @@ fn nodes(batch: &RecordBatch<'_>, want: usize) -> Result<(), String> {
     }
 }
 
-fn buffers(batch: &RecordBatch<'_>, want: usize, body: &[u8]) -> Result<(), String> {
+fn buffers(batch: &RecordBatch<'_>, widths: &[usize], body: &[u8]) -> Result<(), String> {
     let buffers = batch.buffers().ok_or("a batch without buffers")?;
-    if buffers.len() != want {
-        return Err(format!("{} buffers where there are {want}", buffers.len()));
+    if buffers.len() != widths.len() {
+        return Err(format!("{} buffers where there are {}", buffers.len(), widths.len()));
     }
-    let mut unpacked = 0_i64;
-    for buffer in buffers {
+    let mut all = 0_u64;
+    for (buffer, width) in buffers.iter().zip(widths) {
         let (from, length) = (usize::try_from(buffer.offset()), usize::try_from(buffer.length()));
         let range = from.ok().zip(length.ok()).and_then(|(from, length)| body.get(from..)?.get(..length));
         let bytes = range.ok_or("a buffer that lies outside of its message")?;
-        if batch.compression().is_none() || bytes.is_empty() {
-            continue;
-        }
-        let prefix = bytes.first_chunk::<PREFIX>().ok_or("a packed buffer without its length")?;
-        let length = i64::from_le_bytes(*prefix);
-        unpacked = unpacked.saturating_add(length.max(0));
-        if length < -1 || unpacked > MAX_UNPACKED {
+        let length = if batch.compression().is_some() { unpacked(bytes)? } else { bytes.len() as u64 };
+        all = all.saturating_add(length);
+        if all > MAX_UNPACKED {
             return Err(format!("a buffer of {length} bytes"));
+        }
+        // The library takes the whole buffer for entries, and panics where something is left over.
+        if length % *width as u64 != 0 {
+            return Err(format!("a buffer of {length} bytes, with entries of {width}"));
         }
     }
     Ok(())
+}
+
+/// How long a packed buffer says it is once it is unpacked; the library makes sure that it is.
+fn unpacked(bytes: &[u8]) -> Result<u64, String> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let prefix = bytes.first_chunk::<PREFIX>().ok_or("a packed buffer without its length")?;
+    match i64::from_le_bytes(*prefix) {
+        -1 => Ok((bytes.len() - PREFIX) as u64),
+        length => u64::try_from(length).map_err(|_| format!("a buffer of {length} bytes")),
+    }
 }

@@ -164,6 +164,8 @@ pub(super) struct Process {
     pub(super) ports: Option<Ports>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<Dealing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hottest: Option<Dealing>,
     pub(super) targets: usize,
     pub(super) meaning: String,
 }

@@ -142,8 +142,10 @@ fn socket(body: &[u8]) -> Option<Message> {
         libc::AF_INET6 => (wire_family(source, target), source, target),
         _ => return Some(Message::Other),
     };
+    let is_mapped = family == 4 && i32::from(body[0]) == libc::AF_INET6;
     Some(Message::Socket(DiagSocket {
         family,
+        is_mapped,
         state: body[1],
         timer: body[2],
         saddr,

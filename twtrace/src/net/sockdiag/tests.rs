@@ -46,6 +46,7 @@ fn each_field_is_where_the_kernel_put_it() {
     let bound = all.iter().find(|socket| socket.sport == 41_029).unwrap();
     let want = DiagSocket {
         family: 4,
+        is_mapped: false,
         state: 6,
         timer: TIMER_TIME_WAIT,
         saddr: "::ffff:127.0.0.1".parse::<Ipv6Addr>().unwrap().octets(),
@@ -72,17 +73,17 @@ fn the_timer_alone_tells_time_wait_sockets_from_full_ones_in_fin_wait2() {
         let mut mini: Vec<_> = sockets
             .iter()
             .filter(|s| s.is_time_wait())
-            .map(|s| (s.sport, state_name(s.state), s.family))
+            .map(|s| (s.sport, state_name(s.state), s.family, s.is_mapped))
             .collect();
         mini.sort_unstable();
         assert_eq!(
             mini,
             [
-                (7002, "TIME_WAIT", 4),
-                (41_011, "TIME_WAIT", 4),
-                (41_017, "TIME_WAIT", 6),
-                (41_029, "TIME_WAIT", 4),
-                (41_039, "FIN_WAIT2", 4),
+                (7002, "TIME_WAIT", 4, true),
+                (41_011, "TIME_WAIT", 4, false),
+                (41_017, "TIME_WAIT", 6, false),
+                (41_029, "TIME_WAIT", 4, false),
+                (41_039, "FIN_WAIT2", 4, false),
             ]
         );
         let mut full: Vec<_> = sockets
@@ -98,7 +99,7 @@ fn the_timer_alone_tells_time_wait_sockets_from_full_ones_in_fin_wait2() {
 #[test]
 fn both_readers_see_the_same_sockets() {
     let key =
-        |s: &DiagSocket| (s.family, s.saddr, s.sport, s.daddr, s.dport, s.state, s.timer, s.uid, s.inode);
+        |s: &DiagSocket| (s.is_mapped, s.saddr, s.sport, s.daddr, s.dport, s.state, s.timer, s.uid, s.inode);
     let [mut netlink, mut proc] = [from_netlink(), from_proc()];
     netlink.sort_by_key(key);
     proc.sort_by_key(key);

@@ -178,6 +178,7 @@ mod tests {
     fn socket(cookie: u64, state: u8) -> DiagSocket {
         DiagSocket {
             family: 4,
+            is_mapped: false,
             state,
             timer: 0,
             saddr: [0; 16],

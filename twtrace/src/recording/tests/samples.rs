@@ -12,11 +12,11 @@ use crate::recording::{
 use crate::tracker::Seed;
 
 /// CLOCK_MONOTONIC at the start of every sample.
-pub(super) const START_NS: u64 = 1_000_000_000_007;
+pub(crate) const START_NS: u64 = 1_000_000_000_007;
 /// 2026-01-02T03:04:05.000000006Z
-pub(super) const WALL_NS: i64 = 1_767_323_045_000_000_006;
+pub(crate) const WALL_NS: i64 = 1_767_323_045_000_000_006;
 
-pub(super) fn conn(at: u16) -> Conn {
+pub(crate) fn conn(at: u16) -> Conn {
     let v6 = at % 3 == 2;
     let address = |last: u16| match v6 {
         false => IpAddr::V4(Ipv4Addr::new(10, 0, (last >> 8) as u8, last as u8)),
@@ -26,7 +26,7 @@ pub(super) fn conn(at: u16) -> Conn {
     Conn { netns: 4_026_531_840, ifindex: u32::from(at % 2), saddr, daddr, sport: 32_768 + at, dport: 80 }
 }
 
-pub(super) fn owner(pid: u32) -> Process {
+pub(crate) fn owner(pid: u32) -> Process {
     Process {
         pid,
         tid: pid + 1,
@@ -37,7 +37,7 @@ pub(super) fn owner(pid: u32) -> Process {
     }
 }
 
-pub(super) fn identity() -> Arc<Identity> {
+pub(crate) fn identity() -> Arc<Identity> {
     let container = Container {
         runtime: Runtime::Docker,
         id: "0123456789abcdef".repeat(4),
@@ -52,7 +52,7 @@ pub(super) fn identity() -> Arc<Identity> {
     })
 }
 
-pub(super) fn created(at: u16) -> Event {
+pub(crate) fn created(at: u16) -> Event {
     let mut event = Event::new(Kind::Created, START_NS + 1_000_003 * u64::from(at), Some(conn(at)));
     event.role = Role::ALL[usize::from(at) % 3];
     event.substate = Some(Substate::ALL[usize::from(at) % 2]);
@@ -68,7 +68,7 @@ pub(super) fn created(at: u16) -> Event {
     event
 }
 
-pub(super) fn ended(at: u16) -> Event {
+pub(crate) fn ended(at: u16) -> Event {
     let mut event = created(at);
     event.kind = Kind::Ended;
     event.mono_ns += 60_000_000_000;
@@ -81,7 +81,7 @@ pub(super) fn ended(at: u16) -> Event {
     event
 }
 
-pub(super) fn failed(at: u16) -> Event {
+pub(crate) fn failed(at: u16) -> Event {
     let kind = if at.is_multiple_of(2) { Kind::ConnectFailed } else { Kind::BindFailed };
     let mut event = Event::new(kind, START_NS + u64::from(at), Some(conn(at)));
     event.owner = Some(owner(7));
@@ -90,7 +90,7 @@ pub(super) fn failed(at: u16) -> Event {
     event
 }
 
-pub(super) fn lost(at: u16) -> Event {
+pub(crate) fn lost(at: u16) -> Event {
     let mut event = Event::new(Kind::Lost, START_NS + u64::from(at), None);
     event.loss = Some(Loss {
         created: 1,
@@ -105,7 +105,7 @@ pub(super) fn lost(at: u16) -> Event {
 }
 
 /// `count` events, every kind and every field among them.
-pub(super) fn events(count: u16) -> Vec<Event> {
+pub(crate) fn events(count: u16) -> Vec<Event> {
     let make = |at: u16| match at % 6 {
         0 | 1 => created(at),
         2 => ended(at),
@@ -116,7 +116,7 @@ pub(super) fn events(count: u16) -> Vec<Event> {
     (0..count).map(make).collect()
 }
 
-pub(super) fn namespace() -> Namespace {
+pub(crate) fn namespace() -> Namespace {
     let sysctls = Settings {
         ip_local_port_range: (32_768, 60_999),
         ip_local_reserved_ports: vec![(40_000, 40_007)],
@@ -144,7 +144,7 @@ pub(super) fn namespace() -> Namespace {
     }
 }
 
-pub(super) fn head() -> Head {
+pub(crate) fn head() -> Head {
     Head {
         twtrace: "0.1.0".to_owned(),
         host: "sample".to_owned(),
@@ -162,7 +162,7 @@ pub(super) fn head() -> Head {
     }
 }
 
-pub(super) fn tail() -> Tail {
+pub(crate) fn tail() -> Tail {
     let usage =
         Usage { user_us: 1, system_us: 2, max_rss_kib: 3, voluntary_switches: 5, involuntary_switches: 7 };
     Tail {
@@ -177,7 +177,7 @@ pub(super) fn tail() -> Tail {
     }
 }
 
-pub(super) fn seeds(count: u16) -> Vec<Seed> {
+pub(crate) fn seeds(count: u16) -> Vec<Seed> {
     let seed = |at: u16| Seed {
         conn: conn(at),
         cookie: at.is_multiple_of(2).then_some(u64::from(at) + 1),
@@ -189,7 +189,7 @@ pub(super) fn seeds(count: u16) -> Vec<Seed> {
 }
 
 /// A whole recording of `events` in batches of `batch`, and the offset at which each batch is complete.
-pub(super) fn recorded(events: &[Event], batch: usize) -> (Vec<u8>, Vec<usize>) {
+pub(crate) fn recorded(events: &[Event], batch: usize) -> (Vec<u8>, Vec<usize>) {
     let mut encoder = Encoder::new(&head(), &seeds(3)).unwrap();
     let mut ends = Vec::new();
     for events in events.chunks(batch) {

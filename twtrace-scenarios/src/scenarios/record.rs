@@ -1,0 +1,251 @@
+//! Owns: scenarios about `twtrace record`: what is in the file, whatever becomes of the recording or of its command.
+//! Must not know: the harness, the file's format: `twtrace export` reads it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::by_client;
+use crate::actor::{Actor, Raw, close_in_order};
+use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
+use crate::schema::{Event, parse};
+use crate::tracer::{Setup, Told, Tracer, within};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+/// nobody.
+const NOBODY: u32 = 65534;
+
+/// What a recording reads as.
+struct Read {
+    events: Vec<Event>,
+    stderr: String,
+}
+
+impl Read {
+    fn lacks_its_end(&self) -> bool {
+        self.stderr.contains("the end of") && self.stderr.contains("missing")
+    }
+}
+
+fn read(setup: &Setup, file: &Path) -> Result<Read> {
+    let output = Command::new(&setup.twtrace)
+        .arg("export")
+        .arg(file)
+        .args(["--to", "jsonl", "-o", "-"])
+        .output()
+        .context("starting twtrace export")?;
+    let stderr = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success(), "export of {}: {}: {stderr}", file.display(), output.status);
+    let events: Result<Vec<Event>> = String::from_utf8(output.stdout)?.lines().map(parse).collect();
+    Ok(Read { events: events?, stderr })
+}
+
+/// As the harness reads `events --json`, for the judgement.
+fn told(read: &Read, status: ExitStatus, stderr: &str) -> Told {
+    let lines: Vec<String> = read.events.iter().map(crate::schema::text).collect();
+    Told { status, stdout: lines.join("\n"), stderr: stderr.to_owned() }
+}
+
+/// Makes `count` TIME_WAITs that are expected to be told.
+fn make(world: &mut World, (client, listener): &(Actor, Raw), count: usize) -> Result<()> {
+    for _ in 0..count {
+        let pair = world.pair(client, listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, client, "close").opener(client));
+    }
+    Ok(())
+}
+
+/// This program, making connections: see `brood`.
+fn brood(count: u32, exit: u8) -> Result<Vec<String>> {
+    let own = std::env::current_exe()?.into_os_string().into_string().ok().context("an odd path")?;
+    Ok(vec![own, "make".to_owned(), count.to_string(), exit.to_string()])
+}
+
+/// This program, doing nothing until a signal ends it.
+fn waits() -> Result<Vec<String>> {
+    Ok(vec![brood(0, 0)?.swap_remove(0), "wait".to_owned()])
+}
+
+fn hatched(world: &World, count: usize, uid: u32) -> Pattern {
+    let pattern = Pattern::new("created", world.netns()).is("role", "client").is("owner_via", "exit");
+    let pattern = pattern.is("comm", "twtrace-scenari").is("uid", uid).is("timeout_ms", TIMEWAIT_MS);
+    pattern.want("substate", either_substate()).times(count)
+}
+
+fn words<'a>(words: &[&'a str], command: &'a [String]) -> Vec<&'a OsStr> {
+    let words = words.iter().copied().map(OsStr::new);
+    words.chain(command.iter().map(OsStr::new)).collect()
+}
+
+fn path(dir: &TempDir, name: &str) -> Result<String> {
+    dir.path().join(name).into_os_string().into_string().ok().context("an odd path")
+}
+
+/// A command of processes too short-lived to be looked up: under sudo it runs as the calling user, all that its processes own
+/// is recorded, nothing else is, and its exit status is handed on.
+pub(super) fn command(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let (file, command) = (path(&dir, "command.twt")?, brood(97, 3)?);
+    let options = ["-o", &file, "--only-command", "--netns", "self", "--"];
+    let nobody = NOBODY.to_string();
+    let sudo = [("SUDO_UID", nobody.as_str()), ("SUDO_GID", nobody.as_str())];
+    let mut tracer = Tracer::record(&world.setup, &words(&options, &command), &sudo)?;
+    tracer.ready()?;
+    let cast = world.cast()?;
+    make(world, &cast, 7)?;
+    let ended = tracer.finish()?;
+    let expected = [hatched(world, 97, NOBODY)];
+    world.expect(hatched(world, 97, NOBODY));
+    world.settle()?;
+    ensure!(ended.status.code() == Some(3), "{}: {}", ended.status, ended.stderr);
+    let found = fs::metadata(&file)?;
+    ensure!((found.uid(), found.gid(), found.mode() & 0o7777) == (NOBODY, NOBODY, 0o600), "{found:?}");
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(!read.lacks_its_end(), "{}", read.stderr);
+    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+}
+
+/// Without a command, until SIGINT: everything, as `events` tells it.
+pub(super) fn everything(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = path(&dir, "everything.twt")?;
+    let mut tracer = Tracer::record(&world.setup, &words(&["-o", &file], &[]), &[])?;
+    tracer.ready()?;
+    let cast = world.cast()?;
+    make(world, &cast, 13)?;
+    world.settle()?;
+    let ended = tracer.stop(Signal::SIGINT)?;
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(!read.lacks_its_end(), "{}", read.stderr);
+    let expected = world.expected().to_vec();
+    world.judge(&told(&read, ended.status, &ended.stderr), &expected)
+}
+
+/// A command that is not there, or is none: the shell's exit statuses, and no file.
+pub(super) fn no_such_command(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let (file, plain) = (path(&dir, "none.twt")?, path(&dir, "plain")?);
+    fs::write(&plain, "no program\n")?;
+    for (command, code) in
+        [("/no/such/program", 127), ("no-such-program-anywhere", 127), (plain.as_str(), 126)]
+    {
+        let ended =
+            Tracer::record(&world.setup, &words(&["-o", &file, "--", command], &[]), &[])?.finish()?;
+        let named = ended.stderr.contains(command);
+        ensure!(ended.status.code() == Some(code) && named, "{command}: {}: {}", ended.status, ended.stderr);
+        ensure!(!Path::new(&file).exists(), "{command} left a file");
+    }
+    Ok(())
+}
+
+/// A signal for twtrace alone reaches the command; its end is the recording's end.
+pub(super) fn signal_to_command(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = path(&dir, "signal.twt")?;
+    let options = ["-o", file.as_str(), "--"];
+    let mut tracer = Tracer::record(&world.setup, &words(&options, &waits()?), &[])?;
+    tracer.ready()?;
+    let cast = world.cast()?;
+    make(world, &cast, 7)?;
+    world.settle()?;
+    let ended = tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.code() == Some(128 + Signal::SIGTERM as i32), "{}: {}", ended.status, ended.stderr);
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(!read.lacks_its_end(), "{}", read.stderr);
+    let expected = world.expected().to_vec();
+    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+}
+
+/// SIGKILL: what was there a second before is there, and the reader says that the end is not.
+pub(super) fn killed(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = path(&dir, "killed.twt")?;
+    let mut tracer = Tracer::record(&world.setup, &words(&["-o", &file, "--netns", "self"], &[]), &[])?;
+    tracer.ready()?;
+    let cast = world.cast()?;
+    make(world, &cast, 17)?;
+    world.settle()?;
+    let setup = world.setup.clone();
+    until_true("17 events on disk", PATIENCE, || Ok(read(&setup, Path::new(&file))?.events.len() == 17))?;
+    let ended = tracer.stop(Signal::SIGKILL)?;
+    ensure!(!ended.status.success(), "SIGKILL did not end it");
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(read.lacks_its_end(), "nothing is said of the end: {}", read.stderr);
+    let expected = world.expected().to_vec();
+    world.judge(&told(&read, ExitStatus::default(), "killed"), &expected)
+}
+
+/// A disk that is full: said with the file's name, exit status 1, the command gets to its end, what is complete reads.
+pub(super) fn full_disk(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    // Seen by this process and its children only, and gone with them.
+    unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=256k"))?;
+    let file = path(&dir, "full.twt")?;
+    let waits = waits()?;
+    let options = ["-o", &file, "--netns", "self", "--"];
+    let mut tracer = Tracer::record(&world.setup, &words(&options, &waits), &[])?;
+    tracer.ready()?;
+    let (server, client) = (world.actor("server")?, world.actor("client")?);
+    let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10007))?;
+    server.absorb(&listener)?;
+    client.churn(10007)?;
+    until_true("the disk to be full", PATIENCE, || Ok(tracer.stderr()?.contains("the command goes on")))?;
+    client.halt()?;
+    server.halt()?;
+    // The command is there, and ends as it would without us.
+    let ended = tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
+    ensure!(ended.stderr.contains("full.twt") && ended.stderr.contains("No space left"), "{}", ended.stderr);
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(read.lacks_its_end(), "nothing is said of the end: {}", read.stderr);
+    ensure!(!read.events.is_empty(), "nothing of what was recorded before can be read");
+    world.balanced();
+    Ok(())
+}
+
+/// Files follow each other and read alone; together they hold everything, and only so many are kept.
+pub(super) fn rotated(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = path(&dir, "long.twt")?;
+    let options = ["-o", &file, "--netns", "self", "--rotate-every", "1s"];
+    let mut tracer = Tracer::record(&world.setup, &words(&options, &[]), &[])?;
+    tracer.ready()?;
+    let part = |number: u32| dir.path().join(format!("long.{number}.twt"));
+    let cast = world.cast()?;
+    make(world, &cast, 7)?;
+    until_true("the second file", PATIENCE, || Ok(part(1).exists()))?;
+    let before = world.expected().len();
+    make(world, &cast, 11)?;
+    world.settle()?;
+    until_true("the fourth file", PATIENCE, || Ok(part(3).exists()))?;
+    let ended = tracer.stop(Signal::SIGINT)?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+    let mut events = Vec::new();
+    for number in 0.. {
+        if !part(number).exists() {
+            ensure!(number >= 4, "{number} files");
+            break;
+        }
+        let read = read(&world.setup, &part(number))?;
+        ensure!(!read.lacks_its_end(), "file {number}: {}", read.stderr);
+        ensure!(number != 0 || read.events.len() >= before, "file 0 has {} events", read.events.len());
+        events.extend(read.events);
+    }
+    events.retain(|event| within(event, &[world.netns()]));
+    let expected = world.expected().to_vec();
+    let all = Read { events, stderr: String::new() };
+    world.judge(&told(&all, ended.status, &ended.stderr), &expected)
+}

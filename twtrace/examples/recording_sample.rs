@@ -1,0 +1,168 @@
+//! Writes the recording that is kept, with the lines it must read as, for each version of the format.
+//!
+//! Owns: what is in the sample. Must not know: the tests that read it.
+//!
+//! A release that raises `FORMAT` runs this once more, `cargo run --example recording_sample -- twtrace/tests/data`, and keeps
+//! what was there: old samples must read for ever.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use twtrace::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use twtrace::identity::{Identity, container_of};
+use twtrace::output::Json;
+use twtrace::recording::{
+    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail,
+    Usage,
+};
+use twtrace::tracker::Seed;
+
+const MONO_NS: u64 = 7_000_000_000_003;
+const WALL_NS: i64 = 1_767_323_045_000_000_006;
+const EVENTS: u16 = 61;
+
+fn conn(at: u16) -> Conn {
+    let v6 = |last| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+    let v4 = |last: u16| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last as u8));
+    let (saddr, daddr) = if at.is_multiple_of(3) { (v6(1), v6(2)) } else { (v4(1), v4(at % 5)) };
+    Conn { netns: 4_026_531_840, ifindex: u32::from(at % 2), saddr, daddr, sport: 40_000 + at, dport: 443 }
+}
+
+fn people(at: u16, event: &mut Event) {
+    let cgroup = format!("/system.slice/docker-{}.scope", "0123456789abcdef".repeat(4));
+    let container = container_of(&cgroup);
+    event.owner = (!at.is_multiple_of(7)).then(|| Process {
+        pid: 1000 + u32::from(at % 3),
+        tid: 1000 + u32::from(at % 5),
+        uid: 33,
+        cgroup_id: 4711,
+        start_ns: 17_000_000_019,
+        comm: Comm::new(["nginx", "é \u{1b}[31m\t\""][usize::from(at % 2)]),
+    });
+    let identity =
+        Identity { exe: Some("/usr/sbin/nginx".to_owned()), cmdline: None, cgroup: Some(cgroup), container };
+    event.identity = event.owner.map(|_| Arc::new(identity));
+}
+
+fn event(at: u16) -> Event {
+    let kind = Kind::ALL[usize::from(at) % Kind::ALL.len()];
+    let mut event = Event::new(kind, MONO_NS + 1_000_000_007 * u64::from(at), Some(conn(at)));
+    if kind == Kind::Lost {
+        event.conn = None;
+        event.loss = Some(Loss { created: 2, ended: 3, missed_runs: u64::from(at), ..Loss::default() });
+        return event;
+    }
+    people(at, &mut event);
+    if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
+        event.errno = Some(Errno::ALL[usize::from(at / 3) % 2]);
+        return event;
+    }
+    let rest = usize::from(at) / Kind::ALL.len();
+    event.role = Role::ALL[rest % 3];
+    event.via = Some(Via::ALL[rest % 5]);
+    event.opener = (at % 4 == 1).then(|| Opener { pid: 1, start_ns: 23, comm: Comm::new("init") });
+    if kind != Kind::Overflow {
+        event.substate = Some(Substate::ALL[rest % 2]);
+        event.cookie = Some(u64::from(at) << 33);
+    }
+    if kind == Kind::Ended {
+        event.reason = Some(Reason::ALL[rest % 7]);
+        event.lifetime_ns = Some(60_000_123_457);
+        return event;
+    }
+    event.timeout_ms = (kind == Kind::Created).then_some(60_000);
+    event.age_ns = Some(1_234_567 * u64::from(at));
+    (event.bytes_sent, event.bytes_received) = (Some(u64::from(at)), Some(u64::MAX));
+    event
+}
+
+fn namespaces() -> Vec<Namespace> {
+    let sysctls = Settings {
+        ip_local_port_range: (32_768, 60_999),
+        ip_local_reserved_ports: vec![(40_009, 40_013)],
+        tcp_tw_reuse: 2,
+        tcp_tw_reuse_delay: None,
+        tcp_max_tw_buckets: 131_072,
+        tcp_timestamps: 1,
+        tcp_rfc1337: 0,
+        tcp_fin_timeout: 60,
+    };
+    let counters = Counters {
+        tw: 2,
+        tw_recycled: 3,
+        tw_killed: 5,
+        tw_overflow: 7,
+        sockstat_tw: 11,
+        inuse: 13,
+        inuse6: 17,
+    };
+    vec![Namespace { netns: 4_026_531_840, name: None, sysctls: Some(sysctls), counters: Some(counters) }]
+}
+
+fn head() -> Head {
+    Head {
+        twtrace: env!("CARGO_PKG_VERSION").to_owned(),
+        host: "sample.example".to_owned(),
+        kernel: "6.12.0".to_owned(),
+        boot_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+        mono_ns: MONO_NS,
+        wall_ns: WALL_NS,
+        backend: "fentry".to_owned(),
+        filters: vec!["--dport 443".to_owned()],
+        only_command: false,
+        command: Some(Command {
+            argv: vec!["wrk".to_owned(), "https://sample.example/".to_owned()],
+            uid: 1000,
+        }),
+        namespaces: namespaces(),
+        ..Head::default()
+    }
+}
+
+fn tail() -> Tail {
+    let usage = Usage {
+        user_us: 19,
+        system_us: 23,
+        max_rss_kib: 29,
+        voluntary_switches: 31,
+        involuntary_switches: 37,
+    };
+    Tail {
+        mono_ns: MONO_NS + 61_000_000_000,
+        wall_ns: WALL_NS + 61_000_000_000,
+        stop: Stop::Command,
+        command: Some(Ending { exit: Exit::Status(0), usage }),
+        namespaces: namespaces(),
+        lost: LossCounts { created: 2, ..LossCounts::default() },
+        live: 41,
+        ..Tail::default()
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let dir = PathBuf::from(std::env::args_os().nth(1).ok_or("say into which folder")?);
+    let seed = |at: u16| Seed {
+        conn: conn(at),
+        cookie: Some(u64::from(at)),
+        substate: Substate::ALL[usize::from(at) % 2],
+        role: Role::ALL[usize::from(at) % 3],
+        ends_ns: MONO_NS + u64::from(at),
+    };
+    let mut encoder = Encoder::new(&head(), &(0..5).map(seed).collect::<Vec<_>>())?;
+    let (mut json, mut lines) = (Json::new(head().clock()), BytesMut::new());
+    for at in 0..EVENTS {
+        let event = event(at);
+        json.line(&event, &mut lines);
+        encoder.append(&event);
+        if at % 17 == 16 {
+            encoder.close_batch()?;
+        }
+    }
+    encoder.met(&namespaces())?;
+    encoder.finish(&tail())?;
+    std::fs::write(dir.join(format!("recording-v{FORMAT}.twt")), encoder.bytes())?;
+    std::fs::write(dir.join(format!("recording-v{FORMAT}.jsonl")), &lines)?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Owns: what must hold of the files of a recording.
+//! Must not know: what is in them.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+
+fn place(path: &Path, force: bool) -> Place {
+    Place { path: path.to_owned(), force, rotation: Rotation::default(), owner: None }
+}
+
+fn rotated(path: &Path, keep: Option<u64>) -> Place {
+    let rotation = Rotation { size: Some(7), every: None, keep };
+    Place { rotation, ..place(path, false) }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    names
+}
+
+fn refused(place: Place) -> String {
+    Output::open(place).err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_file_is_for_its_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let mut output = Output::open(place(&path, false)).unwrap();
+    output.begin().unwrap();
+    let mut bytes = b"abc".to_vec();
+    output.write(&mut bytes).unwrap();
+    assert_eq!((bytes.len(), output.total()), (0, 3));
+    drop(output);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::read(&path).unwrap(), b"abc");
+}
+
+#[test]
+fn what_is_there_stays_unless_it_is_to_be_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    fs::write(&path, "old").unwrap();
+    let said = refused(place(&path, false));
+    assert!(said.contains("a.twt") && said.contains("--force"), "{said}");
+    // Tracing does not begin: the old one is as it was, and nothing else is there.
+    drop(Output::open(place(&path, true)).unwrap());
+    assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"old".to_vec(), vec!["a.twt".to_owned()]));
+    let mut output = Output::open(place(&path, true)).unwrap();
+    output.begin().unwrap();
+    output.write_bytes(b"new").unwrap();
+    assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"new".to_vec(), vec!["a.twt".to_owned()]));
+}
+
+#[test]
+fn a_link_is_replaced_and_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, target) = (dir.path().join("a.twt"), dir.path().join("precious"));
+    fs::write(&target, "precious").unwrap();
+    symlink(&target, &path).unwrap();
+    assert!(refused(place(&path, false)).contains("exists"));
+    let mut output = Output::open(place(&path, true)).unwrap();
+    output.begin().unwrap();
+    output.write_bytes(b"new").unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    // One that leads nowhere is there as well.
+    let loose = dir.path().join("loose");
+    symlink("/no/such", &loose).unwrap();
+    assert!(refused(place(&loose, false)).contains("exists"));
+}
+
+#[test]
+fn bad_places_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("none/a.twt");
+    for (path, word) in [(missing.as_path(), "none/a.twt"), (dir.path(), "no file")] {
+        for force in [false, true] {
+            let said = refused(place(path, force));
+            assert!(said.contains(word), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_that_never_began_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Output::open(place(&dir.path().join("a"), false)).unwrap());
+    let mut output = Output::open(rotated(&dir.path().join("b.twt"), None)).unwrap();
+    output.begin().unwrap();
+    output.discard();
+    assert!(names(dir.path()).is_empty(), "{:?}", names(dir.path()));
+}
+
+#[test]
+fn a_full_disk_is_said_with_the_name_of_the_file() {
+    let mut output = Output::open(place(Path::new("/dev/full"), false)).unwrap();
+    output.begin().unwrap();
+    let error = output.write_bytes(b"x").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(error.to_string().contains("/dev/full"), "{error}");
+    output.discard();
+    assert!(Path::new("/dev/full").exists());
+}
+
+#[test]
+fn files_of_a_rotated_recording_are_numbered_and_the_oldest_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("load.twt");
+    let mut output = Output::open(rotated(&path, Some(2))).unwrap();
+    output.begin().unwrap();
+    for part in 0..13_u64 {
+        assert!(!output.is_full());
+        output.write_bytes(b"1234567").unwrap();
+        assert_eq!((output.is_full(), output.part()), (true, part));
+        output.go_on().unwrap();
+    }
+    assert_eq!(names(dir.path()), ["load.12.twt", "load.13.twt"]);
+    assert_eq!(output.total(), 91);
+    drop(output);
+    // A second recording would mix with them, whichever of them are left.
+    assert!(refused(rotated(&path, None)).contains("exists"));
+    fs::write(dir.path().join("load.x.twt"), "").unwrap();
+    fs::write(dir.path().join("load.3.csv"), "").unwrap();
+    let mut output = Output::open(Place { force: true, ..rotated(&path, None) }).unwrap();
+    output.begin().unwrap();
+    assert_eq!(names(dir.path()), ["load.0.twt", "load.3.csv", "load.x.twt"]);
+}
+
+#[test]
+fn names_without_an_extension_are_numbered_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, want) in [("load", "load.0"), (".load", ".load.0"), ("a.b.twt", "a.b.0.twt")] {
+        let mut output = Output::open(rotated(&dir.path().join(name), None)).unwrap();
+        output.begin().unwrap();
+        assert!(dir.path().join(want).exists(), "{name}: {:?}", names(dir.path()));
+    }
+}

@@ -1,0 +1,198 @@
+//! Owns: what must hold of recordings that were cut off or damaged, and of bytes that are no recording.
+//! Must not know: how whole recordings are read.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use arrow_ipc::MetadataVersion;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+
+use super::samples::{created, events, head, recorded, seeds};
+use super::*;
+use crate::recording::exercise::exercise;
+
+/// Events of complete batches, sockets from before, and whether the end was there; `None` where not even the head was.
+fn read_cut(bytes: &[u8]) -> Option<(usize, usize, bool)> {
+    let mut recording = read(bytes).ok()?;
+    let (events, seeds) = (recording.events().count(), recording.seeds().len());
+    Some((events, seeds, matches!(recording.end(), Ended::Complete(_))))
+}
+
+#[test]
+fn cut_anywhere_it_gives_its_complete_batches_and_says_so() {
+    const SHARES: usize = 4;
+    let (bytes, ends) = recorded(&events(7), 5);
+    let head_ends = Encoder::new(&head(), &seeds(3)).unwrap().bytes().len();
+    let before_seeds = Encoder::new(&head(), &[]).unwrap().bytes().len();
+    assert_eq!(read_cut(&bytes), Some((7, 3, true)));
+    let check = |cut: usize| {
+        let rows = (ends.iter().filter(|end| **end <= cut).count() * 5).min(7);
+        let seeds = if cut < head_ends { 0 } else { 3 };
+        match read_cut(&bytes[..cut]) {
+            Some(read) => assert_eq!(read, (rows, seeds, false), "cut at {cut}"),
+            None => assert!(cut < before_seeds, "cut at {cut}: no recording"),
+        }
+    };
+    std::thread::scope(|scope| {
+        for share in 0..SHARES {
+            let (check, bytes) = (&check, &bytes);
+            scope.spawn(move || (share..bytes.len()).step_by(SHARES).for_each(check));
+        }
+    });
+}
+
+fn why(bytes: &[u8]) -> String {
+    match read(bytes) {
+        Err(error) => error.to_string(),
+        Ok(recording) => match recording.end() {
+            Ended::Missing { why } => why,
+            Ended::Complete(_) => "complete".to_owned(),
+        },
+    }
+}
+
+#[test]
+fn each_way_of_being_no_recording_is_said() {
+    let (bytes, _) = recorded(&events(7), 7);
+    let plain = |metadata: &[(&str, &str)]| {
+        let metadata: HashMap<String, String> =
+            metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let schema = schema::schema().as_ref().clone().with_metadata(metadata);
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let more = [bytes.as_slice(), b"x"].concat();
+    for (bytes, word) in [
+        (Vec::new(), "nothing"),
+        (b"event,time\ncreated,1\n".to_vec(), "no message"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "no message"),
+        (vec![0; 4096], "no message"),
+        (vec![0xff; 4096], "none of ours"),
+        (plain(&[]), "another program's"),
+        (plain(&[("twtrace.format", "x")]), "format version"),
+        (plain(&[("twtrace.format", "2")]), "newer"),
+        (plain(&[("twtrace.format", "1")]), "no head"),
+        (plain(&[("twtrace.format", "1"), ("twtrace.head", "[")]), "its head"),
+        (plain(&[("twtrace.format", "1"), ("twtrace.head", "{}")]), "without a tail"),
+        (more, "more bytes"),
+        (bytes, "complete"),
+    ] {
+        assert!(why(&bytes).contains(word), "{word}: {}", why(&bytes));
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_without_harm() {
+    let error = Recording::open(Path::new("/no/such/\u{1b}file")).err().unwrap().to_string();
+    assert!(error.contains("/no/such/\\x1bfile"), "{error}");
+}
+
+/// Written twice over a disk that was full in between, say.
+#[test]
+fn a_hole_in_the_middle_ends_it_there() {
+    let (bytes, ends) = recorded(&events(15), 5);
+    for hole in [ends[1] + 3, ends[1], ends[0] + 700] {
+        let mut holed = bytes.clone();
+        holed[hole..hole + 64].fill(0);
+        let read = exercise(&holed).unwrap();
+        let complete = ends.iter().filter(|end| **end <= hole).count();
+        assert_eq!((read.rows >= complete * 5, read.complete), (true, [false; 2]), "{hole}: {read:?}");
+    }
+}
+
+/// As [`recorded`], not packed: what is changed in it reaches further into the reader.
+fn unpacked() -> Vec<u8> {
+    let (bytes, _) = recorded(&events(23), 7);
+    let mut recording = self::read(&bytes).unwrap();
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).unwrap();
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &recording.schema(), options).unwrap();
+    recording.batches().for_each(|batch| writer.write(&batch).unwrap());
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// xorshift64: the same numbers in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides.max(1) as u64) as usize
+    }
+}
+
+/// Changes a few bytes, or moves, doubles or drops a few.
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    const ODD: [u64; 7] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
+    for _ in 0..=dice.roll(3) {
+        let at = dice.roll(bytes.len());
+        let until = (at + 1 + dice.roll(16)).min(bytes.len());
+        match dice.roll(5) {
+            0 => bytes[at] ^= 1 << dice.roll(8),
+            1 => bytes[at] = dice.roll(256) as u8,
+            2 => {
+                let odd = ODD[dice.roll(ODD.len())].to_le_bytes();
+                let length = (until - at).min(odd.len());
+                bytes[at..at + length].copy_from_slice(&odd[..length]);
+            }
+            3 => drop(bytes.drain(at..until)),
+            _ => {
+                let piece = bytes[at..until].to_vec();
+                let to = dice.roll(bytes.len());
+                bytes.splice(to..to, piece);
+            }
+        }
+    }
+}
+
+/// This is what runs on every change: the kept corpus and recordings of ours, each changed a number of times in a way that is
+/// the same in every run, through the very function that the fuzzer calls (`fuzz/`, which needs a nightly compiler and
+/// somebody who starts it). It looks for panics, endless loops and memory out of proportion, and it is no search: it finds
+/// what lies near.
+#[test]
+fn changed_bytes_do_no_harm() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recording-corpus");
+    let kept = std::fs::read_dir(&corpus).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let mut starts: Vec<Vec<u8>> = kept.collect();
+    assert!(!starts.is_empty(), "no corpus in {}", corpus.display());
+    starts.extend([recorded(&events(23), 7).0, unpacked()]);
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut opened = 0;
+    for start in &starts {
+        exercise(start);
+        for _ in 0..701 {
+            let mut bytes = start.clone();
+            mutate(&mut bytes, &mut dice);
+            opened += usize::from(exercise(&bytes).is_some());
+        }
+    }
+    assert!(opened > 701, "only {opened} of them got past the head: nothing behind it was tried");
+}
+
+/// A batch that arrow itself finds right, and that is no event.
+#[test]
+fn rows_that_are_no_events_end_the_events_and_not_the_batches() {
+    let mut event = created(1);
+    event.owner = None;
+    let (bytes, _) = recorded(&[event], 1);
+    let batch = self::read(&bytes).unwrap().next_batch().unwrap();
+    let keep: Vec<usize> =
+        (0..batch.num_columns()).filter(|at| batch.schema().field(*at).name() != "netns").collect();
+    let without = batch.project(&keep).unwrap();
+    let schema = without
+        .schema()
+        .as_ref()
+        .clone()
+        .with_metadata(self::read(&bytes).unwrap().schema().metadata().clone());
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+    writer.write(&without).unwrap();
+    writer.finish().unwrap();
+    let bytes = writer.into_inner().unwrap();
+    assert_eq!(exercise(&bytes).map(|read| (read.rows, read.events)), Some((1, 0)));
+    let mut recording = self::read(&bytes).unwrap();
+    assert_eq!(recording.events().count(), 0);
+    assert!(matches!(recording.end(), Ended::Missing { why } if why.contains("netns")));
+}
