@@ -57,9 +57,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         return tell(id.as_deref());
     }
     let filter = args.filters.filter()?;
-    if !filter.reasons.is_empty() || !filter.roles.is_empty() {
-        let hint = "--reason and --role pick single events, and the doctor looks at whole pools of ports: use the filters of \
-                    processes, namespaces and destinations";
+    if !filter.reasons.is_empty() {
+        let hint = "--reason picks single events, and the doctor weighs all of them: use `twtrace events --reason …`";
         return Err(Usage(hint.to_owned()).into());
     }
     let facts = match &args.file {
@@ -83,7 +82,8 @@ fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     let mut watch = Watch::start(&filter, args.nat_ports)?;
     let options = session::Options {
         probe: args.trace.probe(),
-        filter,
+        // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
+        filter: Filter { roles: Vec::new(), ..filter },
         verify: false,
         ready_file: args.trace.ready_file.clone(),
         duration: Some(duration),

@@ -21,10 +21,12 @@ pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -
     head.namespaces.iter().for_each(|known| set_capacity(&mut world, known));
     world.seed(recording.seeds().iter().cloned());
     let mut last_ns = head.mono_ns;
+    // A failure has no role: which roles are wanted decides what is spoken of.
+    let looked_at = Filter { roles: Vec::new(), ..filter.clone() };
     for mut event in recording.events() {
         last_ns = last_ns.max(event.mono_ns);
         world.apply(&mut event);
-        if filter.is_empty() || filter.passes(&event) {
+        if looked_at.is_empty() || looked_at.passes(&event) {
             tally.take(&event);
         }
     }

@@ -3,6 +3,7 @@
 //! Must not know: rules.
 
 use super::facts::{Facts, Served, Tuple};
+use crate::event::Role;
 use crate::filter::Filter;
 
 /// Leaves what the filter lets pass.
@@ -14,6 +15,9 @@ pub(super) fn keep(facts: &mut Facts, filter: &Filter) {
     for netns in &mut facts.namespaces {
         netns.tuples.retain(|tuple| keeps_tuple(filter, tuple));
         netns.served.retain(|served| keeps_port(filter, served));
+        if !is_about(filter, Role::Server) {
+            netns.server_time_wait = 0;
+        }
     }
 }
 
@@ -21,8 +25,14 @@ fn any<T: PartialEq>(list: &[T], value: &T) -> bool {
     list.is_empty() || list.contains(value)
 }
 
+/// Pools are a client's, ports that connections come in on are a server's.
+fn is_about(filter: &Filter, role: Role) -> bool {
+    filter.roles.is_empty() || filter.roles.contains(&role)
+}
+
 fn keeps_tuple(filter: &Filter, tuple: &Tuple) -> bool {
-    any(&filter.dports, &tuple.dport)
+    (is_about(filter, Role::Client) || is_about(filter, Role::Unknown))
+        && any(&filter.dports, &tuple.dport)
         && any(&filter.ports, &tuple.dport)
         && (filter.peers.is_empty() || filter.peers.iter().any(|net| net.contains(&tuple.daddr)))
         && filter.family.is_none_or(|family| (family == 4) == tuple.daddr.is_ipv4())
@@ -30,12 +40,12 @@ fn keeps_tuple(filter: &Filter, tuple: &Tuple) -> bool {
 }
 
 fn keeps_port(filter: &Filter, served: &Served) -> bool {
-    any(&filter.sports, &served.port) && any(&filter.ports, &served.port)
+    is_about(filter, Role::Server) && any(&filter.sports, &served.port) && any(&filter.ports, &served.port)
 }
 
 /// Only events of some processes were looked at: what they have no part in is none of their business.
 fn is_personal(filter: &Filter) -> bool {
-    !filter.only_conn()
+    !Filter { roles: Vec::new(), ..filter.clone() }.only_conn()
 }
 
 #[cfg(test)]
@@ -76,6 +86,8 @@ mod tests {
         assert_eq!(left(Filter { dports: vec![443], ..Filter::default() }), Some((vec![443], 1)));
         assert_eq!(left(Filter { ports: vec![443], ..Filter::default() }), Some((vec![443], 0)));
         assert_eq!(left(Filter { sports: vec![80], ..Filter::default() }), Some((vec![80, 443], 0)));
+        assert_eq!(left(Filter { roles: vec![Role::Server], ..Filter::default() }), Some((vec![], 1)));
+        assert_eq!(left(Filter { roles: vec![Role::Client], ..Filter::default() }), Some((vec![80, 443], 0)));
         assert_eq!(left(Filter { pids: vec![1], ..Filter::default() }), Some((vec![80], 1)));
         assert_eq!(left(Filter { family: Some(6), ..Filter::default() }), Some((vec![], 1)));
         let peers = vec!["10.0.0.8/29".parse().unwrap()];
