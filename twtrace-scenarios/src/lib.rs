@@ -8,8 +8,8 @@
 pub mod actor;
 pub mod books;
 pub mod bpf;
-pub mod cgroup;
 pub mod brood;
+pub mod cgroup;
 pub mod expect;
 pub mod judge;
 pub mod kernel;

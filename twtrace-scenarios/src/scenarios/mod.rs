@@ -14,6 +14,7 @@ mod record;
 mod refused;
 mod reset;
 mod reuse;
+mod runs;
 mod substate;
 
 use anyhow::Result;
@@ -113,6 +114,7 @@ pub const ALL: &[Scenario] = &[
     own("list_equals_ss", listing::equals_ss),
     own("list_summary_equals_ss", listing::summary_equals_ss),
     own("list_knows_owners", listing::knows_owners),
+    own("drained", runs::drained),
     own("record_command", record::command),
     own("record_everything", record::everything),
     own("record_no_such_command", record::no_such_command),
@@ -122,6 +124,7 @@ pub const ALL: &[Scenario] = &[
     own("record_rotated", record::rotated),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
+    Scenario { name: "keep_alive", kind: Kind::Heavy, act: runs::keep_alive },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
 ];
 
