@@ -37,20 +37,21 @@ const MINUTE: Duration = Duration::from_secs(90);
 /// Requests that `ab` makes.
 const REQUESTS: u64 = 60_000;
 
-const NGINX: &str = "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
+/// What nginx reads, up to how many seconds it keeps connections, and from there on.
+const NGINX: [&str; 2] = [
+    "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
 events { worker_connections 4096; }
-http { access_log off; keepalive_timeout 0; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
-";
+http { access_log off; keepalive_timeout ",
+    "; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
+",
+];
 
 /// nginx without keep-alive under `ab`: nothing is lost, every TIME_WAIT is counted and has nginx or ab for its owner.
 pub(super) fn load(world: &mut World) -> Result<()> {
     as_in_real_life()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let mut nginx = nginx(dir.path())?;
-    until_true("nginx to listen", PATIENCE, || {
-        let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
-        Ok(books::rows("self")?.iter().any(listens))
-    })?;
+    let mut nginx = nginx(dir.path(), 0)?;
+    until_true("nginx to listen", PATIENCE, listens)?;
     let tracer = Tracer::start(&world.setup, &["--json", "--verify"])?;
     let mut ab = Command::new("ab");
     ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), "http://127.0.0.1:10007/"]);
@@ -96,13 +97,20 @@ pub(super) fn expires(world: &mut World) -> Result<()> {
 }
 
 /// RSTs may end a TIME_WAIT, as they do by default, and none is refused.
-fn as_in_real_life() -> Result<()> {
+pub(super) fn as_in_real_life() -> Result<()> {
     set_ipv4("tcp_rfc1337", "0")?;
     set_ipv4("tcp_max_tw_buckets", BUCKETS)
 }
 
-fn nginx(dir: &Path) -> Result<Child> {
-    fs::write(dir.join("nginx.conf"), NGINX)?;
+/// Whether somebody listens where nginx is told to.
+pub(super) fn listens() -> Result<bool> {
+    let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
+    Ok(books::rows("self")?.iter().any(listens))
+}
+
+/// nginx on 127.0.0.1:10007, which keeps idle connections for so many seconds.
+pub(super) fn nginx(dir: &Path, keep_alive_s: u32) -> Result<Child> {
+    fs::write(dir.join("nginx.conf"), NGINX.join(&keep_alive_s.to_string()))?;
     let mut command = Command::new("nginx");
     command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
     command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nginx")

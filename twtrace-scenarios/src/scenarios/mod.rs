@@ -15,6 +15,7 @@ mod record;
 mod refused;
 mod reset;
 mod reuse;
+mod runs;
 mod screen;
 mod substate;
 
@@ -155,8 +156,10 @@ pub const ALL: &[Scenario] = &[
     once("record_killed", record::killed),
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
+    once("drained", runs::drained),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
+    Scenario { name: "keep_alive", kind: Kind::Heavy, act: runs::keep_alive },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },
 ];
 
