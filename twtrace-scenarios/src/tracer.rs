@@ -74,31 +74,30 @@ impl Tracer {
     pub fn record(setup: &Setup, args: &[&OsStr], variables: &[(&str, &str)]) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let stdout = File::create(dir.path().join("stdout"))?;
-        let mut command = Command::new(&setup.twtrace);
-        command.arg("record").args(["--backend", &setup.backend]).envs(variables.iter().copied());
-        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        let mut command = Self::command(setup, "record", args, &dir);
+        command.envs(variables.iter().copied());
         Self::spawn(command, dir, Stdio::from(stdout))
     }
 
     /// As [`Self::launch`], with another stdout.
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
-        Self::spawn(setup, "events", args, dir, stdout)
+        Self::spawn(Self::command(setup, "events", args, &dir), dir, stdout)
     }
 
     /// As [`Self::start`], another command of twtrace that attaches hooks.
     pub fn start_command(setup: &Setup, name: &str, args: &[&str]) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let stdout = Stdio::from(File::create(dir.path().join("stdout"))?);
-        let mut tracer = Self::spawn(setup, name, args, dir, stdout)?;
+        let mut tracer = Self::spawn(Self::command(setup, name, args, &dir), dir, stdout)?;
         tracer.ready()?;
         Ok(tracer)
     }
 
-    fn spawn(setup: &Setup, name: &str, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
+    fn command(setup: &Setup, name: &str, args: &[impl AsRef<OsStr>], dir: &TempDir) -> Command {
         let mut command = Command::new(&setup.twtrace);
         command.arg(name).args(["--backend", &setup.backend]);
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
-        Self::spawn(command, dir, stdout)
+        command
     }
 
     fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {

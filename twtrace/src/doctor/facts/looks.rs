@@ -196,6 +196,7 @@ mod tests {
         let daddr = if dport == 0 { [0, 0, 0, 0] } else { THERE };
         DiagSocket {
             family: 4,
+            is_mapped: false,
             state,
             timer,
             saddr: mapped(HERE),
