@@ -33,6 +33,12 @@ const LIMITS: &[Limit] = &[
     Limit { scenario: "screen_gives_the_terminal_back", ..NO_TERMINAL },
     Limit { scenario: "screen_fits_the_terminal", ..NO_TERMINAL },
     Limit {
+        scenario: "record_ctrl_c",
+        backend: None,
+        here: || !std::path::Path::new("/dev/pts/ptmx").exists(),
+        reason: "needs a terminal, and no devpts is mounted here",
+    },
+    Limit {
         scenario: "load",
         backend: None,
         here: || !(installed("nginx") && installed("ab")),

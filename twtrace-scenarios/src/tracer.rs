@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -79,6 +80,25 @@ impl Tracer {
         Self::spawn(command, dir, Stdio::from(stdout))
     }
 
+    /// As [`Self::record`], in a session of its own, whose terminal is `terminal`.
+    pub fn record_on(setup: &Setup, args: &[&OsStr], terminal: OwnedFd) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = File::create(dir.path().join("stdout"))?;
+        let mut command = Self::command(setup, "record", args, &dir);
+        command.stdin(Stdio::from(terminal));
+        // SAFETY: two system calls between fork and exec; nothing is allocated, no lock is taken.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            })
+        };
+        Self::spawn(command, dir, Stdio::from(stdout))
+    }
+
     /// As [`Self::launch`], with another stdout.
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
         Self::spawn(Self::command(setup, "events", args, &dir), dir, stdout)
@@ -95,13 +115,13 @@ impl Tracer {
 
     fn command(setup: &Setup, name: &str, args: &[impl AsRef<OsStr>], dir: &TempDir) -> Command {
         let mut command = Command::new(&setup.twtrace);
-        command.arg(name).args(["--backend", &setup.backend]);
+        command.arg(name).args(["--backend", &setup.backend]).stdin(Stdio::null());
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
         command
     }
 
     fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
+        command.stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn().context("starting twtrace")?;

@@ -153,6 +153,7 @@ pub const ALL: &[Scenario] = &[
     once("record_everything", record::everything),
     once("record_no_such_command", record::no_such_command),
     once("record_signal_to_command", record::signal_to_command),
+    once("record_ctrl_c", record::ctrl_c),
     once("record_killed", record::killed),
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
