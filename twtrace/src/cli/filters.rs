@@ -111,3 +111,24 @@ fn cgroup(path: &str) -> Result<CgroupFilter, Usage> {
     }
     Ok(CgroupFilter { path: path.to_owned(), leaf_id: crate::identity::leaf_cgroup_id(path) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::Namespace;
+
+    #[test]
+    fn a_recording_is_filtered_by_what_things_were_called_there() {
+        let named = Namespace { netns: 17, name: Some("blue".to_owned()), ..Namespace::default() };
+        let head = Head { namespaces: vec![named], ..Head::default() };
+        let args = FilterArgs {
+            netns: vec!["blue".to_owned(), "4711".to_owned()],
+            cgroup: vec!["/".to_owned()],
+            ..FilterArgs::default()
+        };
+        let filter = args.recorded(&head).unwrap();
+        assert_eq!((filter.netns, filter.cgroups[0].leaf_id), (vec![17, 4711], None));
+        let unknown = FilterArgs { netns: vec!["no-such-namespace".to_owned()], ..FilterArgs::default() };
+        assert!(unknown.recorded(&head).unwrap_err().to_string().contains("no-such-namespace"));
+    }
+}

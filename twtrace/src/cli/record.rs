@@ -20,7 +20,7 @@ use crate::recording::Exit;
 use crate::session::{self, Summary};
 
 const ABOUT: &str = "\
-The file is an Arrow IPC stream: pyarrow, DuckDB, polars and others read it as it is. It is for its owner only (mode 0600);
+The file is an Arrow IPC stream, which pyarrow and others read as it is. It is for its owner only (mode 0600);
 under sudo that is the calling user. What was recorded is on disk a second later at most.
 
 With a command: it is started once all hooks are attached, as the calling user, and recording ends when it does. Ctrl-C

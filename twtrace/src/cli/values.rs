@@ -87,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn sizes() {
+        assert_eq!((size("64M"), size("7"), size("1G")), (Ok(64 << 20), Ok(7), Ok(1 << 30)));
+        for bad in ["", "M", "-1", "1T", "99999999999G"] {
+            assert!(size(bad).unwrap_err().contains(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn networks() {
         assert_eq!(cidr("10.1.2.3/8").map(|net| net.to_string()), Ok("10.0.0.0/8".to_owned()));
         assert_eq!(cidr("::1").map(|net| net.to_string()), Ok("::1/128".to_owned()));

@@ -125,3 +125,31 @@ fn networks_reach_the_kernel_mapped_and_masked() {
         (&[0x20, 1, 0xd, 0xb8, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x80, 0][..])
     );
 }
+
+#[test]
+fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
+    let filter = Filter {
+        pids: vec![7, 11],
+        comms: vec!["a b".to_owned()],
+        netns: vec![4_026_531_840],
+        peers: vec!["10.0.0.0/8".parse().unwrap()],
+        family: Some(6),
+        roles: vec![Role::Client],
+        reasons: vec![Reason::Expired],
+        cgroups: vec![CgroupFilter { path: "/x".to_owned(), leaf_id: None }],
+        ..Filter::default()
+    };
+    let want = [
+        "--pid 7",
+        "--pid 11",
+        "--comm a b",
+        "--cgroup /x",
+        "--netns 4026531840",
+        "--peer 10.0.0.0/8",
+        "-6",
+        "--role client",
+        "--reason expired",
+    ];
+    assert_eq!(filter.words(), want);
+    assert!(Filter::default().words().is_empty());
+}

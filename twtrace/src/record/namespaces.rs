@@ -86,3 +86,40 @@ fn start() -> std::io::Result<Thread> {
     })?;
     Ok((questions, answers))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn await_answer(met: &mut Met) -> Vec<Namespace> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = met.poll().unwrap();
+            if !answer.is_empty() || Instant::now() > deadline {
+                return answer;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// The own namespace can be asked without privilege.
+    #[test]
+    fn a_namespace_that_is_met_is_asked_once() {
+        let own = Netns::own().unwrap().inode;
+        let mut met = Met::new(&[]);
+        assert!(met.poll().unwrap().is_empty() && met.thread.is_none(), "nothing was to be asked");
+        [own, own, own].into_iter().for_each(|netns| met.meet(netns));
+        let answer = await_answer(&mut met);
+        assert_eq!(answer.iter().map(|namespace| namespace.netns).collect::<Vec<_>>(), [own]);
+        assert!(answer[0].sysctls.as_ref().is_some_and(|sysctls| sysctls.tcp_max_tw_buckets > 0));
+        assert!(answer[0].counters.is_some());
+        met.meet(1);
+        met.meet(own);
+        assert_eq!(met.unasked, [1], "the own one was asked for already");
+        let mut known = Met::new(&answer);
+        known.meet(own);
+        assert!(known.unasked.is_empty());
+    }
+}
