@@ -1,10 +1,15 @@
-//! Owns: a command for recordings to be made of: processes that are gone before anyone could look at them.
+//! Owns: commands for recordings to be made of: processes that are gone before anyone could look at them, and one that tells
+//! which signals reach it.
 //! Must not know: twtrace.
 
-use std::io::Read as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -46,4 +51,29 @@ fn beget(_listener: &TcpListener, to: std::net::SocketAddr) -> Result<()> {
         }
         ForkResult::Parent { .. } => Ok(()),
     }
+}
+
+/// What [`count_interrupts`] exits with.
+pub const COUNTED: u8 = 5;
+
+/// How long a second SIGINT is waited for.
+const SECOND: Duration = Duration::from_millis(700);
+
+/// Writes a line to `file` for each SIGINT, and ends some time after the first. The file is there once it is ready.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn count_interrupts(path: &Path) -> Result<()> {
+    let mut interrupts = SigSet::empty();
+    interrupts.add(Signal::SIGINT);
+    interrupts.thread_block()?;
+    let mut file = fs::File::create(path)?;
+    interrupts.wait()?;
+    writeln!(file, "SIGINT")?;
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: SECOND.subsec_nanos().into() };
+    // SAFETY: a set and a time of ours; no information is asked for.
+    while unsafe { libc::sigtimedwait(interrupts.as_ref(), std::ptr::null_mut(), &raw const timeout) } > 0 {
+        writeln!(file, "SIGINT")?;
+    }
+    Ok(())
 }

@@ -22,6 +22,12 @@ const LIMITS: &[Limit] = &[
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },
     Limit {
+        scenario: "record_ctrl_c",
+        backend: None,
+        here: || !std::path::Path::new("/dev/pts/ptmx").exists(),
+        reason: "needs a terminal, and no devpts is mounted here",
+    },
+    Limit {
         scenario: "load",
         backend: None,
         here: || !(installed("nginx") && installed("ab")),

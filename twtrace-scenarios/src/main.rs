@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use twtrace_scenarios::run;
 use twtrace_scenarios::scenarios::{ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
+use twtrace_scenarios::{brood, run};
 
 /// Exit status where twtrace cannot run here, as twtrace's own.
 const CANNOT: u8 = 77;
@@ -30,6 +30,9 @@ enum Command {
     /// Make connections in processes that are gone at once, then exit as told; a command for recordings
     #[command(hide = true)]
     Make { count: u32, exit: u8 },
+    /// Write a line for each SIGINT, and exit with 5 a while after the first; a command for recordings
+    #[command(hide = true)]
+    Count { file: PathBuf },
     /// Do nothing until a signal comes; a command for recordings
     #[command(hide = true)]
     Wait,
@@ -81,19 +84,24 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Command::Make { count, exit } => match twtrace_scenarios::brood::make(count) {
-            Ok(()) => ExitCode::from(exit),
-            Err(error) => {
-                eprintln!("twtrace-scenarios: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Make { count, exit } => status(brood::make(count), exit),
+        Command::Count { file } => status(brood::count_interrupts(&file), brood::COUNTED),
         Command::Wait => loop {
             nix::unistd::pause();
         },
         Command::Run { backend, twtrace, label, jobs, scenarios } => {
             let run = |setup: &Setup| run::run(&choose(&scenarios)?, setup, label.as_deref(), jobs.into());
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
+        }
+    }
+}
+
+fn status(done: Result<()>, exit: u8) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::from(exit),
+        Err(error) => {
+            eprintln!("twtrace-scenarios: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

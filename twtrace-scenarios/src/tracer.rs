@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -77,6 +78,27 @@ impl Tracer {
         let mut command = Command::new(&setup.twtrace);
         command.arg("record").args(["--backend", &setup.backend]).envs(variables.iter().copied());
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        command.stdin(Stdio::null());
+        Self::spawn(command, dir, Stdio::from(stdout))
+    }
+
+    /// As [`Self::record`], in a session of its own, whose terminal is `terminal`.
+    pub fn record_on(setup: &Setup, args: &[&OsStr], terminal: OwnedFd) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = File::create(dir.path().join("stdout"))?;
+        let mut command = Command::new(&setup.twtrace);
+        command.arg("record").args(["--backend", &setup.backend]).stdin(Stdio::from(terminal));
+        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        // SAFETY: two system calls between fork and exec; nothing is allocated, no lock is taken.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            })
+        };
         Self::spawn(command, dir, Stdio::from(stdout))
     }
 
@@ -84,12 +106,12 @@ impl Tracer {
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
         let mut command = Command::new(&setup.twtrace);
         command.arg("events").args(["--backend", &setup.backend]);
-        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        command.arg("--ready-file").arg(dir.path().join("ready")).args(args).stdin(Stdio::null());
         Self::spawn(command, dir, stdout)
     }
 
     fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
+        command.stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn().context("starting twtrace")?;

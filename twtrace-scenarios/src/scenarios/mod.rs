@@ -119,6 +119,7 @@ pub const ALL: &[Scenario] = &[
     own("record_everything", record::everything),
     own("record_no_such_command", record::no_such_command),
     own("record_signal_to_command", record::signal_to_command),
+    own("record_ctrl_c", record::ctrl_c),
     own("record_killed", record::killed),
     own("record_full_disk", record::full_disk),
     own("record_rotated", record::rotated),

@@ -10,12 +10,14 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
+use nix::pty::openpty;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::by_client;
 use crate::actor::{Actor, Raw, close_in_order};
+use crate::brood::COUNTED;
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
 use crate::schema::{Event, parse};
 use crate::tracer::{Setup, Told, Tracer, within};
@@ -161,6 +163,31 @@ pub(super) fn signal_to_command(world: &mut World) -> Result<()> {
     world.settle()?;
     let ended = tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.code() == Some(128 + Signal::SIGTERM as i32), "{}: {}", ended.status, ended.stderr);
+    let read = read(&world.setup, Path::new(&file))?;
+    ensure!(!read.lacks_its_end(), "{}", read.stderr);
+    let expected = world.expected().to_vec();
+    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+}
+
+/// Ctrl-C on a terminal reaches the command once, and the recording ends when the command does.
+pub(super) fn ctrl_c(world: &mut World) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let (file, counted) = (path(&dir, "interrupted.twt")?, path(&dir, "counted")?);
+    let terminal = openpty(None, None).context("a terminal")?;
+    let own = brood(0, 0)?.swap_remove(0);
+    let options = ["-o", &file, "--netns", "self", "--", &own, "count", &counted];
+    let mut tracer = Tracer::record_on(&world.setup, &words(&options, &[]), terminal.slave)?;
+    tracer.ready()?;
+    until_true("the command to be ready", PATIENCE, || Ok(Path::new(&counted).exists()))?;
+    let cast = world.cast()?;
+    make(world, &cast, 7)?;
+    world.settle()?;
+    // What the key sends; the terminal makes a signal of it.
+    nix::unistd::write(&terminal.master, b"\x03")?;
+    let ended = tracer.finish()?;
+    ensure!(ended.status.code() == Some(i32::from(COUNTED)), "{}: {}", ended.status, ended.stderr);
+    let interrupts = fs::read_to_string(&counted)?;
+    ensure!(interrupts == "SIGINT\n", "the command got {interrupts:?}");
     let read = read(&world.setup, Path::new(&file))?;
     ensure!(!read.lacks_its_end(), "{}", read.stderr);
     let expected = world.expected().to_vec();

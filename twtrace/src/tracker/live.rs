@@ -122,14 +122,18 @@ impl Entry {
         }
     }
 
-    /// Fills in what an `ended` does not know by itself.
+    /// Fills in what an `ended` does not know by itself. One from a recording may know its owner, when the socket was but
+    /// listed at the recording's start: that stays.
     pub(super) fn complete(&self, event: &mut Event, people: &People) {
-        event.owner = people.process(self.owner, self.tid);
-        event.via = Some(self.via);
-        event.identity = people.identity(self.owner);
-        event.opener = people.opened_by(self.opener);
-        event.role = self.role;
-        event.lifetime_ns = self.born_ns.map(|born_ns| event.mono_ns.saturating_sub(born_ns.get()));
+        if event.owner.is_none() {
+            event.owner = people.process(self.owner, self.tid);
+            event.via = Some(self.via);
+            event.identity = people.identity(self.owner);
+            event.opener = people.opened_by(self.opener);
+            event.role = self.role;
+        }
+        let lifetime_ns = self.born_ns.map(|born_ns| event.mono_ns.saturating_sub(born_ns.get()));
+        event.lifetime_ns = lifetime_ns.or(event.lifetime_ns);
         event.cookie = event.cookie.or(self.cookie.map(NonZeroU64::get));
     }
 

@@ -65,6 +65,17 @@ fn a_socket_that_was_there_before_ends_without_a_birth() {
     assert_eq!((tracker.live(), tracker.total().created), (1, 0));
 }
 
+/// Of a recording that goes on from another file: the socket was listed, its end was told whole.
+#[test]
+fn an_end_that_knows_its_owner_keeps_it() {
+    let mut tracker = Tracker::new();
+    tracker.seed([seed(1, 11)]);
+    let mut end = Event { kind: Kind::Ended, lifetime_ns: Some(7), ..created(5, 1, 11) };
+    let told = end.clone();
+    tracker.apply(&mut end);
+    assert_eq!((end, tracker.live()), (told, 0));
+}
+
 #[test]
 fn an_end_of_an_unknown_socket_changes_no_live_count() {
     let mut tracker = Tracker::new();

@@ -11,12 +11,16 @@ use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 
 /// A crate, and the only folders of userspace that may name it.
-const HOMES: [(&str, &str); 5] = [
+const HOMES: [(&str, &str); 9] = [
     ("aya", "twtrace/src/probe"),
     ("aya_obj", "twtrace/src/probe"),
     ("aya_log", "twtrace/src/probe"),
     ("ratatui", "twtrace/src/tui"),
     ("crossterm", "twtrace/src/tui"),
+    ("arrow_ipc", "twtrace/src/recording"),
+    ("flatbuffers", "twtrace/src/recording"),
+    ("parquet", "twtrace/src/export"),
+    ("csv", "twtrace/src/export"),
 ];
 
 /// Modules that show or store what they are given, whoever probed for it.
