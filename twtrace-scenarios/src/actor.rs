@@ -179,7 +179,12 @@ impl Actor {
 
     /// Starts to connect to `port` of loopback addresses and to close first, over and over.
     pub fn churn(&self, port: u16) -> Result<()> {
-        self.say(&Op::Churn(port), None)
+        self.say(&Op::Churn(port, 0), None)
+    }
+
+    /// As [`Self::churn`], with a pause of so many milliseconds after each seven connections.
+    pub fn churn_slowly(&self, port: u16, pause_ms: u64) -> Result<()> {
+        self.say(&Op::Churn(port, pause_ms), None)
     }
 
     /// Starts to accept from `listener` and to close second, over and over.
@@ -213,6 +218,11 @@ impl Raw {
     /// bind().
     pub fn bind(&self, to: impl Into<SocketAddr>) -> Result<Attempt<()>> {
         self.attempt(Op::Bind(self.fd, to.into()))
+    }
+
+    /// bind() will not choose a port, connect() will.
+    pub fn bind_no_port(&self) -> Result<()> {
+        self.actor.run(Op::BindNoPort(self.fd))
     }
 
     /// listen().

@@ -23,6 +23,7 @@ pub mod scenarios;
 pub mod schema;
 pub mod ss;
 pub mod stage;
+pub mod tmux;
 pub mod tracer;
 pub mod wait;
 pub mod world;

@@ -14,6 +14,14 @@ struct Limit {
     reason: &'static str,
 }
 
+/// The guests' initramfs has a handful of programs.
+const NO_TERMINAL: Limit = Limit {
+    scenario: "",
+    backend: None,
+    here: || !(installed("tmux") && installed("stty")),
+    reason: "needs a terminal: tmux and stty, which guests do not have",
+};
+
 const LIMITS: &[Limit] = &[
     Limit {
         scenario: "killed_by_ss",
@@ -21,6 +29,9 @@ const LIMITS: &[Limit] = &[
         here: || !kernel::can_kill_time_wait(),
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },
+    Limit { scenario: "screen_shows_the_load", ..NO_TERMINAL },
+    Limit { scenario: "screen_gives_the_terminal_back", ..NO_TERMINAL },
+    Limit { scenario: "screen_fits_the_terminal", ..NO_TERMINAL },
     Limit {
         scenario: "record_ctrl_c",
         backend: None,
@@ -29,6 +40,12 @@ const LIMITS: &[Limit] = &[
     },
     Limit {
         scenario: "load",
+        backend: None,
+        here: || !(installed("nginx") && installed("ab")),
+        reason: "needs nginx and ab",
+    },
+    Limit {
+        scenario: "doctor_healthy_load",
         backend: None,
         here: || !(installed("nginx") && installed("ab")),
         reason: "needs nginx and ab",

@@ -79,7 +79,11 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::List => {
             for scenario in ALL {
-                let note = if scenario.kind == Kind::Heavy { " (heavy, only when named)" } else { "" };
+                let note = match scenario.kind {
+                    Kind::Heavy => " (heavy, only when named)",
+                    Kind::Once => " (with auto and fentry, or when named)",
+                    _ => "",
+                };
                 println!("{}{note}", scenario.name);
             }
             ExitCode::SUCCESS
@@ -90,7 +94,8 @@ fn main() -> ExitCode {
             nix::unistd::pause();
         },
         Command::Run { backend, twtrace, label, jobs, scenarios } => {
-            let run = |setup: &Setup| run::run(&choose(&scenarios)?, setup, label.as_deref(), jobs.into());
+            let run =
+                |setup: &Setup| run::run(&choose(&scenarios, backend)?, setup, label.as_deref(), jobs.into());
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
         }
     }
@@ -115,9 +120,14 @@ fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {
     Ok(Setup { twtrace, backend: backend.name().to_owned() })
 }
 
-fn choose(names: &[String]) -> Result<Vec<Scenario>> {
+fn choose(names: &[String], backend: Backend) -> Result<Vec<Scenario>> {
     if names.is_empty() {
-        return Ok(ALL.iter().filter(|scenario| scenario.kind != Kind::Heavy).copied().collect());
+        let wanted = |scenario: &&Scenario| match scenario.kind {
+            Kind::Heavy => false,
+            Kind::Once => matches!(backend, Backend::Auto | Backend::Fentry),
+            Kind::Shared | Kind::SharedLast | Kind::Own => true,
+        };
+        return Ok(ALL.iter().filter(wanted).copied().collect());
     }
     let mut chosen = Vec::new();
     for name in names {

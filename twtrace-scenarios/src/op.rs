@@ -35,6 +35,8 @@ pub enum Op {
     },
     /// bind().
     Bind(RawFd, SocketAddr),
+    /// IP_BIND_ADDRESS_NO_PORT.
+    BindNoPort(RawFd),
     /// listen().
     Listen(RawFd),
     /// connect().
@@ -77,9 +79,9 @@ pub enum Op {
     Join,
     /// Becomes this user for good.
     SetUser(u32),
-    /// Connects to this port of one loopback address after the other and closes first, until [`Op::Halt`].
-    /// Answers only then: [`Reply::Number`], how many connections were made.
-    Churn(u16),
+    /// Connects to this port of one loopback address after the other and closes first, until [`Op::Halt`]; pauses for so many
+    /// milliseconds after each seven. Answers only then: [`Reply::Number`], how many connections were made.
+    Churn(u16, u64),
     /// Accepts from this listener and closes second, until [`Op::Halt`]. Answers only then: [`Reply::Done`].
     Absorb(RawFd),
     /// Ends [`Op::Churn`] and [`Op::Absorb`]; has no answer of its own.

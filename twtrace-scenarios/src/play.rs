@@ -14,7 +14,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, setsockopt, socketpair,
+    sockopt,
 };
 use nix::unistd::{ForkResult, Uid, fork, gettid, setresuid};
 use socket2::{Domain, SockFilter, Socket, Type};
@@ -81,6 +82,10 @@ impl Player {
         let reply = match op {
             Op::Socket { v6, reuse } => self.keep(new_socket(v6, reuse)?)?,
             Op::Bind(fd, to) => done(self.socket(fd)?.bind(&to.into()))?,
+            Op::BindNoPort(fd) => {
+                setsockopt(self.socket(fd)?, sockopt::IpBindAddressNoPort, &true)?;
+                Reply::Done
+            }
             Op::Listen(fd) => done(self.socket(fd)?.listen(BACKLOG))?,
             Op::Connect(fd, to) => done(self.socket(fd)?.connect(&to.into()))?,
             Op::Accept(fd) => {
@@ -119,7 +124,7 @@ impl Player {
             }
             Op::CloseOnThread(fd, name) => close_on_thread(self.take(fd)?, name)?,
             Op::Fork => return self.fork(),
-            Op::Churn(port) => self.churn(port)?,
+            Op::Churn(port, pause_ms) => self.churn(port, Duration::from_millis(pause_ms))?,
             Op::Absorb(fd) => self.absorb(fd)?,
             Op::Halt => return Err(anyhow!("nothing to halt")),
         };
@@ -167,7 +172,7 @@ impl Player {
         }
     }
 
-    fn churn(&mut self, port: u16) -> Result<Reply> {
+    fn churn(&mut self, port: u16, pause: Duration) -> Result<Reply> {
         let mut made = 0_u64;
         while !self.halted(None)? {
             for last in [1, 2, 3, 5, 7, 11, 13] {
@@ -177,6 +182,8 @@ impl Player {
                     .with_context(|| format!("connection {made}"))?;
                 made += 1;
             }
+            // This is what the load is like, and nobody's wait.
+            std::thread::sleep(pause);
         }
         Ok(Reply::Number(made))
     }

@@ -49,7 +49,7 @@ impl std::fmt::Display for CannotRun {
 
 impl std::error::Error for CannotRun {}
 
-/// A running `twtrace events`.
+/// A running `twtrace events`, or another command that attaches hooks.
 #[derive(Debug)]
 pub struct Tracer {
     child: Child,
@@ -75,10 +75,8 @@ impl Tracer {
     pub fn record(setup: &Setup, args: &[&OsStr], variables: &[(&str, &str)]) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let stdout = File::create(dir.path().join("stdout"))?;
-        let mut command = Command::new(&setup.twtrace);
-        command.arg("record").args(["--backend", &setup.backend]).envs(variables.iter().copied());
-        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
-        command.stdin(Stdio::null());
+        let mut command = Self::command(setup, "record", args, &dir);
+        command.envs(variables.iter().copied());
         Self::spawn(command, dir, Stdio::from(stdout))
     }
 
@@ -86,9 +84,8 @@ impl Tracer {
     pub fn record_on(setup: &Setup, args: &[&OsStr], terminal: OwnedFd) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let stdout = File::create(dir.path().join("stdout"))?;
-        let mut command = Command::new(&setup.twtrace);
-        command.arg("record").args(["--backend", &setup.backend]).stdin(Stdio::from(terminal));
-        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        let mut command = Self::command(setup, "record", args, &dir);
+        command.stdin(Stdio::from(terminal));
         // SAFETY: two system calls between fork and exec; nothing is allocated, no lock is taken.
         unsafe {
             command.pre_exec(|| {
@@ -104,10 +101,23 @@ impl Tracer {
 
     /// As [`Self::launch`], with another stdout.
     pub fn launch_into(setup: &Setup, args: &[&str], dir: TempDir, stdout: Stdio) -> Result<Self> {
+        Self::spawn(Self::command(setup, "events", args, &dir), dir, stdout)
+    }
+
+    /// As [`Self::start`], another command of twtrace that attaches hooks.
+    pub fn start_command(setup: &Setup, name: &str, args: &[&str]) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = Stdio::from(File::create(dir.path().join("stdout"))?);
+        let mut tracer = Self::spawn(Self::command(setup, name, args, &dir), dir, stdout)?;
+        tracer.ready()?;
+        Ok(tracer)
+    }
+
+    fn command(setup: &Setup, name: &str, args: &[impl AsRef<OsStr>], dir: &TempDir) -> Command {
         let mut command = Command::new(&setup.twtrace);
-        command.arg("events").args(["--backend", &setup.backend]);
-        command.arg("--ready-file").arg(dir.path().join("ready")).args(args).stdin(Stdio::null());
-        Self::spawn(command, dir, stdout)
+        command.arg(name).args(["--backend", &setup.backend]).stdin(Stdio::null());
+        command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
+        command
     }
 
     fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod decode;
 pub mod demo;
 pub mod diff;
+pub mod doctor;
 pub mod drain;
 pub mod escape;
 pub mod event;

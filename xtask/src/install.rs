@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 8] = [
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("iproute2", "ss"),
     ("xz-utils", "xz"),
     ("nginx-light", "nginx"),
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
+    ("tmux", "tmux"),
     ("chromium-headless-shell", "chromium-headless-shell"),
 ];
 

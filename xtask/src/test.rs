@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
-const HEAVY: [&str; 4] = ["load", "starvation", "keep_alive", "expires_after_a_minute"];
+const HEAVY: [&str; 5] =
+    ["load", "starvation", "keep_alive", "expires_after_a_minute", "doctor_healthy_load"];
 
 /// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;

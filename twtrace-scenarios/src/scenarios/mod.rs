@@ -3,6 +3,7 @@
 
 mod before;
 mod command;
+mod doctor;
 mod family;
 mod filters;
 mod heavy;
@@ -15,6 +16,7 @@ mod refused;
 mod reset;
 mod reuse;
 mod runs;
+mod screen;
 mod substate;
 
 use anyhow::Result;
@@ -32,6 +34,8 @@ pub enum Kind {
     SharedLast,
     /// It runs twtrace itself.
     Own,
+    /// As [`Kind::Own`]; its outcome stands on events that other scenarios prove for each backend, so one backend is enough.
+    Once,
     /// As [`Kind::Own`], takes long, and is run only when named.
     Heavy,
 }
@@ -56,6 +60,10 @@ const fn shared(name: &'static str, act: Act) -> Scenario {
 
 const fn own(name: &'static str, act: Act) -> Scenario {
     Scenario { name, kind: Kind::Own, act }
+}
+
+const fn once(name: &'static str, act: Act) -> Scenario {
+    Scenario { name, kind: Kind::Once, act }
 }
 
 /// All scenarios. Those that wait long come first, so that the others run meanwhile.
@@ -111,18 +119,45 @@ pub const ALL: &[Scenario] = &[
     own("sigterm", command::sigterm),
     own("broken_pipe", command::broken_pipe),
     own("killed_tracer", command::killed_tracer),
-    own("list_equals_ss", listing::equals_ss),
-    own("list_summary_equals_ss", listing::summary_equals_ss),
-    own("list_knows_owners", listing::knows_owners),
-    own("drained", runs::drained),
-    own("record_command", record::command),
-    own("record_everything", record::everything),
-    own("record_no_such_command", record::no_such_command),
-    own("record_signal_to_command", record::signal_to_command),
-    own("record_ctrl_c", record::ctrl_c),
-    own("record_killed", record::killed),
-    own("record_full_disk", record::full_disk),
-    own("record_rotated", record::rotated),
+    once("list_equals_ss", listing::equals_ss),
+    once("list_summary_equals_ss", listing::summary_equals_ss),
+    once("list_knows_owners", listing::knows_owners),
+    once("doctor_ports_exhausted", doctor::ports_exhausted),
+    once("doctor_ports_running_out", doctor::ports_running_out),
+    once("doctor_ports_held_open", doctor::ports_held_open),
+    once("doctor_ports_pinned", doctor::ports_pinned),
+    once("doctor_bound_source", doctor::bound_source),
+    once("doctor_remote", doctor::remote),
+    once("doctor_reuse_without_timestamps", doctor::timestamps_off),
+    once("doctor_reuse_not_loopback", doctor::not_loopback),
+    once("doctor_reuse_too_young", doctor::too_young),
+    once("doctor_loopback_backend", doctor::loopback_backend),
+    once("doctor_nat_ports_short", doctor::nat_ports_short),
+    once("doctor_fin_wait2_pileup", doctor::fin_wait2_pileup),
+    once("doctor_table_overflow", doctor::table_overflow),
+    once("doctor_server_cannot_bind", doctor::server_cannot_bind),
+    once("doctor_port_in_use", doctor::port_in_use),
+    once("doctor_tuple_taken", doctor::tuple_taken),
+    once("doctor_server_side_harmless", doctor::server_side_harmless),
+    once("doctor_rst_kills", doctor::rst_kills),
+    once("doctor_folklore_fin_timeout", doctor::fin_timeout),
+    once("doctor_folklore_max_tw_buckets", doctor::max_tw_buckets),
+    once("doctor_folklore_tw_recycle", doctor::tw_recycle),
+    once("doctor_nothing_wrong", doctor::healthy),
+    once("doctor_of_a_recording", doctor::recorded),
+    Scenario { name: "doctor_healthy_load", kind: Kind::Heavy, act: doctor::healthy_load },
+    once("screen_shows_the_load", screen::shows_the_load),
+    once("screen_gives_the_terminal_back", screen::gives_the_terminal_back),
+    once("screen_fits_the_terminal", screen::fits_the_terminal),
+    once("record_command", record::command),
+    once("record_everything", record::everything),
+    once("record_no_such_command", record::no_such_command),
+    once("record_signal_to_command", record::signal_to_command),
+    once("record_ctrl_c", record::ctrl_c),
+    once("record_killed", record::killed),
+    once("record_full_disk", record::full_disk),
+    once("record_rotated", record::rotated),
+    once("drained", runs::drained),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "keep_alive", kind: Kind::Heavy, act: runs::keep_alive },

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod diff;
+mod doctor;
 mod drain;
 mod events;
 mod export;
@@ -27,6 +28,7 @@ Exit status:
   0   done
   1   the work failed
   2   wrong usage
+  3   doctor --exit-code has a critical finding
   77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
 
 const ABOUT: &str = concat!(
@@ -65,6 +67,8 @@ enum Command {
     Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
+    /// Why ports run out here, who does it, and which remedy would help, by how much
+    Doctor(Box<doctor::Args>),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
     Demo(demo::Args),
     /// A process of the demo
@@ -79,6 +83,8 @@ enum Outcome {
     Done,
     /// 1
     Failed,
+    /// 3
+    Critical,
     /// 77
     Cannot,
     /// Somebody else's.
@@ -100,12 +106,14 @@ pub fn main() -> ExitCode {
         Some(Command::Drain(args)) => drain::run(&args),
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
     };
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::Critical) => ExitCode::from(3),
         Ok(Outcome::Cannot) => ExitCode::from(77),
         Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),

@@ -6,6 +6,7 @@ mod shape;
 use shape::*;
 
 use super::Frame;
+use crate::doctor;
 use crate::event::{Comm, Loss, Reason};
 use crate::tracker::{
     Figures, LinkRow, Percentiles, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target,
@@ -39,6 +40,7 @@ impl<'a> World<'a> {
             hottest: hottest.as_ref().map(Into::into),
             lost: total.counts.loss.into(),
             dropped: Dropped { rows: dropped.rows, events: dropped.events, sockets: dropped.sockets },
+            findings: doctor::glance(snapshot).into_iter().map(Into::into).collect(),
             processes: snapshot.processes.iter().map(Into::into).collect(),
             tuples: snapshot.tuples.iter().map(Into::into).collect(),
             peers: snapshot
@@ -67,6 +69,12 @@ impl<'a> World<'a> {
                 })
                 .collect(),
         }
+    }
+}
+
+impl From<doctor::OneLine> for Finding {
+    fn from(line: doctor::OneLine) -> Self {
+        Self { id: line.id, severity: line.severity.word(), what: line.text }
     }
 }
 
@@ -172,6 +180,7 @@ impl From<&ProcessRow> for Process {
             tally: (&row.figures).into(),
             ports: row.pressure.map(Into::into),
             main: row.main.as_ref().map(Into::into),
+            hottest: row.hottest.as_ref().map(Into::into),
             targets: row.targets,
             meaning: row.pattern.to_string(),
         }

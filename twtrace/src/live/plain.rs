@@ -3,12 +3,14 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, percent, rate, reasons, short_time, span, target, tuple, until};
+use super::{Frame, bytes, living, percent, rate, reasons, short_time, span, target, tuple, until};
 use crate::escape::{fit, printable};
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
 const COLUMNS: usize = 80;
+/// Findings in the head, the worst first.
+const FINDINGS: usize = 3;
 /// What is left of them for the last column of a process.
 const TOWARDS: usize = 21;
 
@@ -68,7 +70,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
         let _ = write!(out, " (+ {} owners, {} runs)", loss.owners, loss.missed_runs);
     }
     let _ = writeln!(out);
-    put_live(frame, out);
+    let _ = writeln!(out, "live     {}", living(frame, COLUMNS - 9));
     let flow = |rates: &Rates| rate(layout.pick(rates));
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));
     let _ = writeln!(out, "rate     created {created}/s, ended {ended}/s; {}", totals(total));
@@ -80,6 +82,9 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
         counts.overflow, counts.connect_failed, counts.bind_failed
     );
     put_hottest(snapshot, out);
+    for finding in crate::doctor::glance(snapshot).iter().take(FINDINGS) {
+        let _ = writeln!(out, "{:8} {}: {}", finding.severity.word(), finding.id, finding.text);
+    }
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {
         let (rows, events, sockets) = (dropped.rows, dropped.events, dropped.sockets);
@@ -92,25 +97,6 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
 
 fn totals(total: &Figures) -> String {
     format!("in all {} created, {} ended", total.counts.created, total.counts.ended())
-}
-
-fn put_live(frame: &Frame, out: &mut String) {
-    let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
-    let _ = write!(out, "live     {}", total.live);
-    if let Some(fullest) = &snapshot.fullest {
-        let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
-        let of = format!("{} ({})", fullest.max_tw_buckets, percent(share));
-        if fullest.live == total.live {
-            let _ = write!(out, " of {of}");
-        } else {
-            let _ = write!(out, ", netns {} has {} of {of}", fullest.netns, fullest.live);
-        }
-    }
-    let _ = write!(out, ", peak {}", total.peak_live);
-    if let Some(slab_bytes) = frame.slab_bytes {
-        let _ = write!(out, ", {} of slab", bytes(slab_bytes));
-    }
-    let _ = writeln!(out);
 }
 
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
@@ -160,7 +146,7 @@ fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {
     let mark = if row.gone { "x" } else { "" };
     let _ = write!(out, "{pid:>7}{mark:1} ");
     put_left(&fit(&printable(&name), 15), 15, out);
-    let (used, full) = ports(row.pressure);
+    let (used, full) = ports(row.told().and_then(|link| link.pressure));
     let _ = write!(
         out,
         " {:>6} {:>7} {:>6} {used:>4} {full:>6} ",
@@ -219,8 +205,8 @@ fn put_more(row: &ProcessRow, layout: Layout, out: &mut String) {
 }
 
 fn put_towards(row: &ProcessRow, layout: Layout, out: &mut String) {
-    let Some(main) = &row.main else { return };
-    let text = match &main.target {
+    let Some(link) = row.told() else { return };
+    let text = match &link.target {
         Target::Tuple(key) if layout.wide => tuple(key, usize::MAX),
         other => target(other, TOWARDS),
     };

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::Frame;
 use crate::event::Reason;
 use crate::tracker::{Snapshot, Target, TupleKey};
 
@@ -77,6 +78,21 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     }
     let half = (room - 1) / 2;
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// How many live, out of how many that may, and what memory they take. In `width` columns, if that can be.
+pub fn living(frame: &Frame, width: usize) -> String {
+    let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
+    let slab = frame.slab_bytes.map(|slab_bytes| format!(", slab {}", bytes(slab_bytes))).unwrap_or_default();
+    let rest = format!(", peak {}{slab}", total.peak_live);
+    let Some(fullest) = &snapshot.fullest else { return format!("{}{rest}", total.live) };
+    let share = percent(fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1)));
+    let full = format!("{} of {}", fullest.live, fullest.max_tw_buckets);
+    if fullest.live == total.live {
+        return format!("{full} tcp_max_tw_buckets ({share}){rest}");
+    }
+    let named = format!("{}{rest}, netns {}: {full} ({share})", total.live, fullest.netns);
+    if named.len() <= width { named } else { format!("{}{rest}, a netns: {full} ({share})", total.live) }
 }
 
 /// When a pool of ports is used up, from what [`crate::tracker::Pressure`] says.

@@ -56,6 +56,12 @@ impl States {
     /// Sockets that connections can come in on.
     pub const LISTEN: Self = Self(1 << 10);
 
+    /// Sockets that are bound to a port, and neither connected nor listening (TCP_BOUND_INACTIVE). They are listed in CLOSE; a
+    /// kernel before 6.8 lists none.
+    pub const BOUND: Self = Self(1 << 13);
+    /// ESTABLISHED ones.
+    pub const ESTABLISHED: Self = Self(1 << 1);
+
     /// Sockets in either set.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -196,6 +202,18 @@ pub struct Listing {
 /// could be read.
 pub fn tcp(ns: &Netns, states: States) -> Result<Listing, Error> {
     ns.within(|| tcp_here(states))?
+}
+
+/// The established connections of `ns`, and whether each has TCP timestamps; none where the kernel does not say.
+///
+/// # Errors
+/// Those of [`Netns::within`], and [`Error::Io`] or [`Error::Malformed`] if sock_diag fails.
+pub fn timestamps(ns: &Netns) -> Result<Vec<(DiagSocket, bool)>, Error> {
+    ns.within(|| match transport::dump_timestamps(States::ESTABLISHED) {
+        Ok(all) => Ok(all),
+        Err(transport::Failure::Unavailable(_)) => Ok(Vec::new()),
+        Err(transport::Failure::Failed(error)) => Err(error),
+    })?
 }
 
 /// The TIME_WAIT sockets of `ns`, in either substate. Errors: as [`tcp`].

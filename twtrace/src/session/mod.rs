@@ -80,6 +80,9 @@ pub trait View {
         Ok(Flow::Go)
     }
 
+    /// Called once when all is told and nothing will come any more.
+    fn ended(&mut self, _world: &Tracker) {}
+
     /// A signal asks for an end: its number. A view may go on, and end when it sees fit.
     fn signalled(&mut self, _signal: i32) -> Flow {
         Flow::Stop

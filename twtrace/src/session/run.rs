@@ -315,6 +315,7 @@ impl<'a> Session<'a> {
         if flow == Flow::Go {
             self.batch(view)?;
         }
+        view.ended(&self.world);
         let loss = self.probe.loss();
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
         let verdict = self.options.verify.then(|| self.ledger.close(&self.world, &loss, counting));

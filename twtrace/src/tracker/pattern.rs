@@ -194,6 +194,9 @@ impl fmt::Display for Pattern {
 impl Pattern {
     fn fmt_unfailing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::PortsRunOut { full_in_s: 0.0 } => f.write_str(
+                "No port is left towards one destination: connect() fails there. Reuse connections.",
+            ),
             Self::PortsRunOut { full_in_s } => write!(
                 f,
                 "At this rate, no port is left towards one destination in {full_in_s:.0} s. Reuse connections."
@@ -297,6 +300,10 @@ mod tests {
             (
                 Evidence { pressure: pool(500, Some(29.0)), ..quick },
                 "At this rate, no port is left towards one destination in 29 s.",
+            ),
+            (
+                Evidence { pressure: pool(1000, Some(0.0)), ..quick },
+                "No port is left towards one destination: connect() fails there.",
             ),
             (Evidence { overflow: 17, ..quick }, "17 connections ended without TIME_WAIT"),
             (Evidence { bind_failed: 3, overflow: 17, ..quick }, "bind() or listen() failed 3 times"),

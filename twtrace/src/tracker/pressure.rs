@@ -8,6 +8,8 @@ const TIME_WAIT_S: f64 = 60.0;
 /// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
 /// 6.14, `tcp_tw_reuse_delay`, with this as its default).
 const REUSABLE_AFTER_S: f64 = 1.0;
+/// From this share on, ports run short.
+const SHORT: f64 = 0.7;
 /// What is full so soon, in seconds, may as well be full now.
 const SOON_S: f64 = 10.0;
 
@@ -51,6 +53,16 @@ impl Pressure {
     /// Between 0 and 1, and above 1 where more is in use than is allowed now.
     pub fn fraction(&self) -> f64 {
         if self.ports == 0 { 1.0 } else { f64::from(self.in_use) / f64::from(self.ports) }
+    }
+
+    /// Whether most of its ports are in use.
+    pub fn is_short(&self) -> bool {
+        self.fraction() >= SHORT
+    }
+
+    /// Whether ports run short, or will within a minute.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.is_short() || self.full_in_s.is_some_and(|full_in_s| full_in_s <= TIME_WAIT_S)
     }
 
     /// Orders pools by how much they want to be seen: by how full they will be in 10 s at the present rates, then by how full they

@@ -100,12 +100,23 @@ pub struct ProcessRow {
     pub figures: Figures,
     /// What it mainly deals with: that with most live sockets.
     pub main: Option<LinkRow>,
+    /// Of what it deals with, that whose ports are used up or are used up soonest.
+    pub hottest: Option<LinkRow>,
     /// How many things it deals with.
     pub targets: usize,
     /// Of the pools it draws from, the one that is full or full soonest.
     pub pressure: Option<Pressure>,
     /// What that usually means.
     pub pattern: Pattern,
+}
+
+impl ProcessRow {
+    /// What a line about it should name: where its ports run short, and else what it mainly deals with.
+    pub fn told(&self) -> Option<&LinkRow> {
+        let pressing =
+            self.hottest.as_ref().filter(|link| link.pressure.is_some_and(|pressure| pressure.is_pressing()));
+        pressing.or(self.main.as_ref())
+    }
 }
 
 /// A pool of ports.

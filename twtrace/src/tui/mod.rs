@@ -3,6 +3,7 @@
 
 mod draw;
 mod face;
+mod input;
 mod journal;
 mod offscreen;
 mod state;
@@ -18,10 +19,9 @@ pub use offscreen::Offscreen;
 
 use std::time::Duration;
 
-use ratatui::crossterm::event;
-
 use self::draw::Ink;
 use self::face::{About, Face};
+use self::input::Inputs;
 use self::journal::Journal;
 use self::state::Wish;
 use self::terminal::Guard;
@@ -44,6 +44,7 @@ pub struct Screen {
     /// When the next picture is due, CLOCK_MONOTONIC.
     next_ns: u64,
     guard: Option<Guard>,
+    inputs: Option<Inputs>,
     scene: Scene,
     /// Who feeds it from a recording listens to this.
     remote: Option<Remote>,
@@ -82,6 +83,7 @@ impl Screen {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
             next_ns: 0,
             guard: None,
+            inputs: None,
             scene,
             remote: None,
             backend: "",
@@ -99,10 +101,11 @@ impl Screen {
         remote.takes_picture()
     }
 
-    /// The next thing that was typed or clicked and that asks for something. Never waits.
+    /// What the next thing that was typed or clicked asks for, if it asks for anything. Never waits.
     fn listen(&mut self) -> std::io::Result<Wish> {
-        while event::poll(Duration::ZERO)? {
-            let wish = self.face.hear(&event::read()?);
+        let Some(inputs) = &self.inputs else { return Ok(Wish::Nothing) };
+        while let Some(input) = inputs.next()? {
+            let wish = self.face.hear(&input);
             if wish != Wish::Nothing {
                 return Ok(wish);
             }
@@ -126,7 +129,11 @@ impl Screen {
         match self.wish {
             Wish::Nothing | Wish::Quit | Wish::Replay(_) => return Ok(()),
             Wish::Draw => {}
-            Wish::Repaint => guard.terminal.clear()?,
+            Wish::Repaint => {
+                // Not clear(), which asks the terminal where its cursor is: the answer would come as something typed.
+                let area = guard.terminal.size()?.into();
+                guard.terminal.resize(area)?;
+            }
         }
         self.wish = Wish::Nothing;
         guard.terminal.draw(|frame| self.face.draw(world, frame.area(), frame.buffer_mut()))?;
@@ -145,6 +152,7 @@ impl View for Screen {
 
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
         self.guard = Some(Guard::take()?);
+        self.inputs = Some(Inputs::listen()?);
         Ok(())
     }
 
@@ -166,6 +174,9 @@ impl View for Screen {
     }
 
     fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
+        if input::has_gone() {
+            return Ok(Flow::Stop);
+        }
         self.scene.run(world, now_ns);
         let is_new = self.agree();
         let is_seeking = self.face.state.replay.is_some_and(|replaying| replaying.is_seeking);

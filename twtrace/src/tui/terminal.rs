@@ -5,12 +5,14 @@
 
 use std::cell::Cell;
 use std::io::{Stdout, Write, stdout};
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
@@ -24,7 +26,8 @@ thread_local! {
 /// A terminal that is given back when this is dropped, or when the thread that took it panics.
 #[derive(Debug)]
 pub(super) struct Guard {
-    pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Not dropped: it would show the cursor once more, and complain on stderr where the terminal has gone.
+    pub(super) terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Guard {
@@ -34,11 +37,13 @@ impl Guard {
     /// Of the terminal; then it is as it was before.
     pub(super) fn take() -> std::io::Result<Self> {
         hook_panics();
+        // The theme has obeyed NO_COLOR already, and what the user picked since comes before it.
+        force_color_output(true);
         TAKEN.set(true);
         let taken = enable_raw_mode()
             .and_then(|()| execute!(stdout(), EnterAlternateScreen, EnableMouseCapture))
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
-        taken.map(|terminal| Self { terminal }).inspect_err(|_| give_back())
+        taken.map(|terminal| Self { terminal: ManuallyDrop::new(terminal) }).inspect_err(|_| give_back())
     }
 }
 

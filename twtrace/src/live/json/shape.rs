@@ -21,12 +21,21 @@ pub(super) struct World<'a> {
     pub(super) hottest: Option<Tuple>,
     pub(super) lost: Lost,
     pub(super) dropped: Dropped,
+    pub(super) findings: Vec<Finding>,
     pub(super) processes: Vec<Process>,
     pub(super) tuples: Vec<Tuple>,
     pub(super) peers: Vec<Peer>,
     pub(super) ports: Vec<Port>,
     pub(super) containers: Vec<Container>,
     pub(super) netns: Vec<Netns>,
+}
+
+/// As `twtrace doctor` names it.
+#[derive(Serialize)]
+pub(super) struct Finding {
+    pub(super) id: &'static str,
+    pub(super) severity: &'static str,
+    pub(super) what: String,
 }
 
 #[derive(Serialize)]
@@ -155,6 +164,8 @@ pub(super) struct Process {
     pub(super) ports: Option<Ports>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<Dealing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hottest: Option<Dealing>,
     pub(super) targets: usize,
     pub(super) meaning: String,
 }

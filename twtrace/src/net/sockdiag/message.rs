@@ -14,6 +14,12 @@ const HEADER_LEN: usize = 16;
 const REQUEST_LEN: usize = 56;
 /// Size of `inet_diag_msg`; attributes follow it.
 const SOCKET_LEN: usize = 72;
+/// The attribute that holds a `struct tcp_info`, which is asked for by the bit one below.
+const INET_DIAG_INFO: u16 = 2;
+/// Where `tcpi_options` is in it (include/uapi/linux/tcp.h).
+const INFO_OPTIONS: usize = 5;
+/// `TCPI_OPT_TIMESTAMPS`.
+const OPTION_TIMESTAMPS: u8 = 1;
 
 /// A request to list the TCP sockets of one address family.
 pub(super) fn request(family: u8, states: States, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
@@ -30,6 +36,13 @@ pub(super) fn request(family: u8, states: States, sequence: u32) -> [u8; HEADER_
     // Attributes wanted (18) and padding (19): none.
     out[20..24].copy_from_slice(&states.0.to_ne_bytes());
     // The rest would name a single socket.
+    out
+}
+
+/// The same, with what tcp_info(7) says of each socket.
+pub(super) fn request_info(family: u8, states: States, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
+    let mut out = request(family, states, sequence);
+    out[18] = 1 << (INET_DIAG_INFO - 1);
     out
 }
 
@@ -53,6 +66,8 @@ pub(super) struct Envelope {
     pub(super) interrupted: bool,
     /// What is in it.
     pub(super) message: Message,
+    /// Whether the socket's connection has TCP timestamps, where that was asked for.
+    pub(super) timestamps: Option<bool>,
 }
 
 /// Reads the messages of one datagram, in order; an `Err` says what is wrong and is the last item.
@@ -88,6 +103,7 @@ fn envelope(message: &[u8]) -> Result<Envelope, String> {
         (u16_at(message, 4).ok_or_else(too_short)?, u16_at(message, 6).ok_or_else(too_short)?);
     let sequence = u32_at(message, 8).ok_or_else(too_short)?;
     let body = message.get(HEADER_LEN..).ok_or_else(too_short)?;
+    let timestamps = if kind == SOCK_DIAG_BY_FAMILY { timestamps(body) } else { None };
     let message = match i32::from(kind) {
         _ if kind == SOCK_DIAG_BY_FAMILY => socket(body).ok_or_else(too_short)?,
         // Both may carry a negative errno; a dump that fails after its start says so in NLMSG_DONE.
@@ -95,7 +111,22 @@ fn envelope(message: &[u8]) -> Result<Envelope, String> {
         libc::NLMSG_DONE => Message::End(errno(body).unwrap_or(0)),
         _ => Message::Other,
     };
-    Ok(Envelope { sequence, interrupted: i32::from(flags) & libc::NLM_F_DUMP_INTR != 0, message })
+    Ok(Envelope { sequence, interrupted: i32::from(flags) & libc::NLM_F_DUMP_INTR != 0, message, timestamps })
+}
+
+/// Of the attributes behind an `inet_diag_msg`, the one bit of `tcp_info` that is of interest.
+fn timestamps(body: &[u8]) -> Option<bool> {
+    let mut rest = body.get(SOCKET_LEN..)?;
+    // `struct rtattr`: length with its own four bytes, type; padded to four.
+    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        let length = usize::from(length);
+        let value = rest.get(4..length)?;
+        if kind == INET_DIAG_INFO {
+            return value.get(INFO_OPTIONS).map(|options| options & OPTION_TIMESTAMPS != 0);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 fn errno(body: &[u8]) -> Option<i32> {

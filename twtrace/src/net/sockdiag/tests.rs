@@ -220,3 +220,15 @@ fn own_listener_is_listed_with_its_cookie() {
     let without = listing.degraded.is_some();
     assert_eq!(found[0].cookie == 0, without, "{:?}", listing.degraded);
 }
+
+#[test]
+fn own_connections_say_whether_they_have_timestamps() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let port = client.local_addr().unwrap().port();
+    let own = Netns::own().unwrap();
+    let all = timestamps(&own).unwrap();
+    let ours = all.iter().find(|(socket, _)| socket.sport == port).map(|(_, has)| *has);
+    let set = crate::net::sysctls::Sysctls::read(&own).unwrap().tcp_timestamps != 0;
+    assert_eq!(ours, Some(set));
+}

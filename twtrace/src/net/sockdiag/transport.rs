@@ -10,7 +10,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, send, socket,
 };
 
-use super::message::{Message, messages, request};
+use super::message::{Message, messages, request, request_info};
 use super::{Degraded, DiagSocket, Listing, States};
 use crate::net::Error;
 
@@ -45,8 +45,25 @@ impl Failure {
     }
 }
 
+/// What to ask of each socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Plain,
+    Info,
+}
+
 /// The sockets of both families in `states`.
 pub(super) fn dump_all(states: States) -> Result<Listing, Failure> {
+    let (all, degraded) = collect(states, Ask::Plain)?;
+    Ok(Listing { sockets: all.sockets, degraded })
+}
+
+/// Those of them that are full sockets, and whether each one's connection has TCP timestamps.
+pub(super) fn dump_timestamps(states: States) -> Result<Vec<(DiagSocket, bool)>, Failure> {
+    collect(states, Ask::Info).map(|(all, _)| all.timestamps)
+}
+
+fn collect(states: States, ask: Ask) -> Result<(Collected, Option<Degraded>), Failure> {
     let netlink =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
             .map_err(Failure::new)?;
@@ -57,7 +74,11 @@ pub(super) fn dump_all(states: States) -> Result<Listing, Failure> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         for attempt in 1..=ATTEMPTS {
             sequence += 1;
-            if !dump(&netlink, family as u8, states, sequence, &mut buffer, &mut all)? {
+            let request = match ask {
+                Ask::Plain => request(family as u8, states, sequence),
+                Ask::Info => request_info(family as u8, states, sequence),
+            };
+            if !dump(&netlink, &request, sequence, &mut buffer, &mut all)? {
                 break;
             }
             if attempt == ATTEMPTS {
@@ -65,20 +86,18 @@ pub(super) fn dump_all(states: States) -> Result<Listing, Failure> {
             }
         }
     }
-    Ok(Listing { sockets: all.sockets, degraded })
+    Ok((all, degraded))
 }
 
 /// Adds one family's sockets to `all` and says whether the kernel's tables changed under the dump.
 fn dump(
     netlink: &OwnedFd,
-    family: u8,
-    states: States,
+    request: &[u8],
     sequence: u32,
     buffer: &mut [u8],
     all: &mut Collected,
 ) -> Result<bool, Failure> {
-    retry(|| send(netlink.as_raw_fd(), &request(family, states, sequence), MsgFlags::empty()))
-        .map_err(Failure::new)?;
+    retry(|| send(netlink.as_raw_fd(), request, MsgFlags::empty())).map_err(Failure::new)?;
     let mut interrupted = false;
     loop {
         let datagram = receive(netlink, buffer)?;
@@ -89,7 +108,10 @@ fn dump(
             }
             interrupted |= envelope.interrupted;
             match envelope.message {
-                Message::Socket(socket) => all.add(socket),
+                Message::Socket(socket) => {
+                    all.timestamps.extend(envelope.timestamps.map(|has| (socket, has)));
+                    all.add(socket);
+                }
                 Message::End(0) => return Ok(interrupted),
                 Message::End(errno) => return Err(Failure::new(Errno::from_raw(errno))),
                 Message::Other => {}
@@ -136,6 +158,7 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 struct Collected {
     sockets: Vec<DiagSocket>,
     places: HashMap<u64, usize>,
+    timestamps: Vec<(DiagSocket, bool)>,
 }
 
 impl Collected {

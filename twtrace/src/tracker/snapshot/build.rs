@@ -109,6 +109,7 @@ impl Tracker {
                 gone: row.gone,
                 figures: Figures::of(&row.stats, survey.now),
                 main: survey.main_of(&dealings),
+                hottest: survey.hottest_of(&dealings),
                 targets: dealings.targets,
                 pressure: dealings.pressure,
                 pattern: Pattern::of(&Evidence::of(&row.stats, dealings.starved, dealings.pressure)),

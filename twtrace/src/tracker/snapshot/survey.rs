@@ -30,6 +30,8 @@ pub(super) struct Dealings {
     pub(super) starved: u64,
     /// The pool that is full or full soonest.
     pub(super) pressure: Option<Pressure>,
+    /// What it deals with there.
+    hottest: Place,
 }
 
 /// See the head of the file.
@@ -129,7 +131,7 @@ impl<'a> Survey<'a> {
                 candidate.challenge(&mut dealings.main, world);
                 let pressure = tuple.and_then(|slot| self.pressures[slot]);
                 if let Some(pressure) = pressure.filter(|pressure| hotter(*pressure, dealings.pressure)) {
-                    dealings.pressure = Some(pressure);
+                    (dealings.pressure, dealings.hottest) = (Some(pressure), place);
                 }
             }
         }
@@ -140,7 +142,15 @@ impl<'a> Survey<'a> {
     }
 
     pub(super) fn main_of(&self, dealings: &Dealings) -> Option<LinkRow> {
-        let (key, link) = self.world.rows.links.get(dealings.main.place)?;
+        self.link_at(dealings.main.place)
+    }
+
+    pub(super) fn hottest_of(&self, dealings: &Dealings) -> Option<LinkRow> {
+        self.link_at(dealings.hottest)
+    }
+
+    fn link_at(&self, place: Place) -> Option<LinkRow> {
+        let (key, link) = self.world.rows.links.get(place)?;
         Some(self.link_row(key, link))
     }
 

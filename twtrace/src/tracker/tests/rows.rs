@@ -122,6 +122,22 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
 }
 
 #[test]
+fn a_line_names_where_ports_run_short_and_else_what_is_most() {
+    let (many, few) = (client(11, "10.0.0.9", 443), client(11, "10.0.0.9", 5432));
+    let target = |script: &Script| {
+        let snapshot = script.world.snapshot(&[By::Process]);
+        process(&snapshot, 11).told().unwrap().target
+    };
+    let mut script = script();
+    script.capacity((40_000, 40_009)).born(&many, 41_000..41_020).born(&few, 40_000..40_006);
+    assert_eq!(target(&script), Target::Tuple(tuple("10.0.0.9", 5432)), "6 in a second, and 4 left");
+    script.at(70.0);
+    assert_eq!(target(&script), Target::Tuple(tuple("10.0.0.9", 443)));
+    script.born(&few, [40_006]).at(90.0);
+    assert_eq!(target(&script), Target::Tuple(tuple("10.0.0.9", 5432)), "7 of 10");
+}
+
+#[test]
 fn a_pool_whose_ports_are_reused_does_not_run_out() {
     let wrk = client(11, "10.0.0.9", 5432);
     let full_in_s = |script: &Script| script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap().full_in_s;

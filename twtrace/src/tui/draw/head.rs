@@ -8,9 +8,9 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
-use crate::live::{bytes, percent, rate, reasons, span, tuple, until};
+use crate::live::{living, percent, rate, reasons, span, tuple, until};
 use crate::replay::Replaying;
-use crate::tracker::{Counts, Rates, Snapshot};
+use crate::tracker::{Counts, Fullest, Rates, Snapshot};
 use crate::tui::state::State;
 use crate::tui::views::{Alarm, alarm};
 
@@ -89,21 +89,10 @@ fn mark(state: &State) -> String {
 
 fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let frame = &paper.picture.frame;
-    let (snapshot, total) = (&frame.snapshot, &frame.snapshot.total);
-    let slab = frame.slab_bytes.map(|slab_bytes| format!(", slab {}", bytes(slab_bytes))).unwrap_or_default();
-    let rest = format!(", peak {}{slab}", total.peak_live);
-    let Some(fullest) = &snapshot.fullest else {
-        return labelled("live", &format!("{}{rest}", total.live), PLAIN, width);
-    };
-    let share = fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
-    let (most, percent) = (fullest.max_tw_buckets, percent(share));
-    let text = if fullest.live == total.live {
-        format!("{} of {most} tcp_max_tw_buckets ({percent}){rest}", total.live)
-    } else {
-        format!("{}{rest}, netns {}: {} of {most} ({percent})", total.live, fullest.netns, fullest.live)
-    };
-    let alarm = if share >= 0.9 { Alarm::Critical } else { Alarm::None };
-    labelled("live", &text, alarmed(alarm), width)
+    let share = |fullest: &Fullest| fullest.live as f64 / f64::from(fullest.max_tw_buckets.max(1));
+    let is_full = frame.snapshot.fullest.as_ref().is_some_and(|fullest| share(fullest) >= 0.9);
+    let style = alarmed(if is_full { Alarm::Critical } else { Alarm::None });
+    labelled("live", &living(frame, width.saturating_sub(LABELS)), style, width)
 }
 
 /// Rate, all, and what happened lately. Both flows are drawn to one measure.

@@ -9,7 +9,7 @@ use crate::tracker::{
 use crate::tui::journal::{Journal, Numbered};
 use crate::tui::value::Value;
 
-/// From this share on, a pool of ports wants to be seen.
+/// From these shares on, a full table wants to be seen.
 const WARNING: f64 = 0.7;
 const CRITICAL: f64 = 0.9;
 
@@ -46,7 +46,10 @@ pub(in crate::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
 
 /// How full a pool of ports is, as an alarm.
 pub(in crate::tui) fn alarm(pressure: Option<Pressure>) -> Alarm {
-    alarm_of_share(pressure.map_or(0.0, |pressure| pressure.fraction()))
+    match pressure {
+        Some(pressure) if pressure.is_short() => alarm_of_share(pressure.fraction()),
+        _ => Alarm::None,
+    }
 }
 
 fn alarm_of_share(share: f64) -> Alarm {
@@ -163,10 +166,9 @@ fn process(row: &ProcessRow, what: What) -> Option<Value> {
             let container = row.identity.as_ref()?.container.as_ref()?;
             Some(Value::hostile(&container.to_string()))
         }
-        What::Towards => {
-            row.main.as_ref().map(|main| Value::Target(main.target, row.targets.saturating_sub(1)))
-        }
-        _ => ports(row.pressure, what),
+        What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
+        // Of the same that the line names.
+        _ => ports(row.told()?.pressure, what),
     }
 }
 

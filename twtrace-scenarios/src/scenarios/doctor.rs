@@ -1,0 +1,20 @@
+//! Owns: scenarios in which `twtrace doctor` must name one thing and nothing else, and in which what it predicts of each
+//! remedy is measured.
+//! Must not know: the harness.
+
+mod client;
+mod exam;
+mod load;
+mod recorded;
+mod reuse;
+mod server;
+mod settings;
+
+pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
+pub(super) use client::{ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
+pub(super) use recorded::recorded;
+pub(super) use reuse::{not_loopback, remote, timestamps_off, too_young};
+pub(super) use server::{
+    fin_wait2_pileup, port_in_use, server_cannot_bind, server_side_harmless, tuple_taken,
+};
+pub(super) use settings::{fin_timeout, max_tw_buckets, rst_kills, table_overflow, tw_recycle};

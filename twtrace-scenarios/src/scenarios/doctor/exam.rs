@@ -1,0 +1,193 @@
+//! Owns: running `twtrace doctor` beside a load, reading its diagnosis, applying its commands, and comparing what it
+//! predicted with what was measured.
+//! Must not know: any particular scenario.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::tracer::{Told, Tracer};
+use crate::world::World;
+
+/// How far a measurement may be from the prediction.
+const TOLERANCE: f64 = 0.1;
+
+/// A diagnosis.
+#[derive(Debug)]
+pub(super) struct Diagnosis(Value);
+
+/// One finding of it.
+#[derive(Clone, Debug)]
+pub(super) struct Finding(Value);
+
+/// Runs `load` with the doctor looking on, with these arguments besides.
+pub(super) fn examine_with<T>(
+    world: &mut World,
+    args: &[&str],
+    load: impl FnOnce(&mut World) -> Result<T>,
+) -> Result<(Diagnosis, T)> {
+    let mut all = vec!["--json", "--netns", "self", "--duration", "180s"];
+    all.extend(args);
+    let doctor = Tracer::start_command(&world.setup, "doctor", &all)?;
+    let loaded = load(world)?;
+    let told = doctor.stop(Signal::SIGINT)?;
+    // What it sees here is for the diagnosis alone to tell.
+    world.balanced();
+    Ok((Diagnosis::of(&told)?, loaded))
+}
+
+/// As [`examine_with`], without arguments; the one finding must be `id`.
+pub(super) fn examine(
+    world: &mut World,
+    id: &str,
+    load: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<Finding> {
+    examine_with(world, &[], load)?.0.only(id)
+}
+
+impl Diagnosis {
+    fn of(told: &Told) -> Result<Self> {
+        ensure!(told.status.success(), "doctor ended with {}: {}", told.status, told.stderr);
+        Self::read(&told.stdout)
+    }
+
+    /// From the JSON that the doctor writes.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        Ok(Self(serde_json::from_str(text).with_context(|| format!("no diagnosis: {text:?}"))?))
+    }
+
+    /// The one finding, which must have this name.
+    pub(super) fn only(&self, id: &str) -> Result<Finding> {
+        let findings = self.0["findings"].as_array().context("no findings")?;
+        let said = |finding: &Value| format!("{}: {}", text(finding, "id"), text(finding, "what"));
+        match &findings[..] {
+            [finding] if finding["id"] == id => Ok(Finding(finding.clone())),
+            others => {
+                let others: Vec<String> = others.iter().map(said).collect();
+                bail!("meant {id} and nothing else, found {others:#?}; facts {}", self.0["facts"])
+            }
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+impl Finding {
+    /// How bad it is must be so.
+    pub(super) fn is(&self, severity: &str) -> Result<&Self> {
+        ensure!(text(&self.0, "severity") == severity, "not {severity}: {}", self.0);
+        Ok(self)
+    }
+
+    /// This process must be named first.
+    pub(super) fn blames(&self, comm: &str, pid: u32) -> Result<&Self> {
+        let who = &self.0["who"][0]["process"];
+        ensure!(who["comm"] == comm && who["pid"] == pid, "not {comm} ({pid}): {}", self.0["who"]);
+        Ok(self)
+    }
+
+    /// A piece of evidence must have this value.
+    pub(super) fn shows(&self, what: &str, value: u64) -> Result<&Self> {
+        let all = self.0["evidence"].as_array().context("no evidence")?;
+        let found = all.iter().find(|evidence| evidence["what"] == what);
+        let found = found.with_context(|| format!("no evidence {what:?} in {all:#?}"))?;
+        ensure!(found["value"] == value, "{what}: {} where {value} was made", found["value"]);
+        Ok(self)
+    }
+
+    fn remedy(&self, id: &str) -> Result<&Value> {
+        let all = self.0["remedies"].as_array().context("no remedies")?;
+        let found = all.iter().find(|remedy| remedy["id"] == id);
+        found.with_context(|| format!("no remedy {id} among {all:#?}"))
+    }
+
+    /// The remedy must be offered, with its condition known to hold.
+    pub(super) fn offers(&self, id: &str) -> Result<&Self> {
+        let remedy = self.remedy(id)?;
+        ensure!(remedy["holds"] == "yes", "{id} is not certain: {remedy}");
+        Ok(self)
+    }
+
+    /// It must be said of it that it does not help here.
+    pub(super) fn refuses(&self, id: &str) -> Result<&Self> {
+        let all = self.0["not_here"].as_array().context("no not_here")?;
+        ensure!(all.iter().any(|one| one["id"] == id), "{id} is not among {all:#?}");
+        let offered = self.0["remedies"].as_array().is_some_and(|all| all.iter().any(|one| one["id"] == id));
+        ensure!(!offered, "{id} is both offered and refused");
+        Ok(self)
+    }
+
+    /// The remedies that are offered.
+    pub(super) fn remedies(&self) -> Vec<String> {
+        let all = self.0["remedies"].as_array().into_iter().flatten();
+        all.map(|remedy| text(remedy, "id").to_owned()).collect()
+    }
+
+    /// Does what the remedy says to type, in the calling process's network namespace.
+    pub(super) fn apply(&self, id: &str) -> Result<()> {
+        let command = text(self.remedy(id)?, "command");
+        let (_, setting) = command
+            .split_once("sysctl -w net.ipv4.")
+            .with_context(|| format!("{id} has no sysctl to set: {command:?}"))?;
+        let (name, value) = setting.split_once('=').with_context(|| format!("no value in {command:?}"))?;
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        fs::write(&path, value.trim_matches('"')).with_context(|| format!("{id}: {command}"))
+    }
+
+    /// What the remedy's effect called `what`, in `unit`, is to be before and after.
+    pub(super) fn predicts(&self, id: &str, what: &str, unit: &str) -> Result<(f64, f64)> {
+        let remedy = self.remedy(id)?;
+        let all = remedy["effects"].as_array().context("no effects")?;
+        let found = all.iter().find(|effect| effect["what"] == what && effect["unit"] == unit);
+        let found = found.with_context(|| format!("{id}: no effect {what} in {unit}: {all:#?}"))?;
+        let number = |key: &str| found[key].as_f64().with_context(|| format!("{id}: {key} of {found}"));
+        Ok((number("before")?, number("after")?))
+    }
+
+    /// Compares a prediction with what was measured with the remedy, and without it where that could be measured too.
+    pub(super) fn measured(
+        &self,
+        world: &mut World,
+        (id, what, unit): (&str, &str, &str),
+        (before, after): (Option<f64>, f64),
+    ) -> Result<()> {
+        let (said_before, said_after) = self.predicts(id, what, unit)?;
+        for (when, said, measured) in [("before", said_before, before), ("after", said_after, Some(after))] {
+            if let Some(measured) = measured.filter(|measured| !is_close(said, *measured)) {
+                world
+                    .fail(format!("{id}: {what} {when}: predicted {said:.2} {unit}, measured {measured:.2}"));
+            }
+        }
+        let before = before.map_or_else(|| "?".to_owned(), |before| format!("{before:.2}"));
+        println!(
+            "    {}: {id}: {what} predicted {said_before:.2} -> {said_after:.2}, measured {before} -> {after:.2} {unit}",
+            text(&self.0, "id")
+        );
+        Ok(())
+    }
+
+    /// As [`Self::measured`], where the prediction is for a longer time than was measured: only the ratio can be compared.
+    pub(super) fn measured_ratio(
+        &self,
+        world: &mut World,
+        (id, what, unit): (&str, &str, &str),
+        (before, after): (f64, f64),
+    ) -> Result<()> {
+        let (said_before, said_after) = self.predicts(id, what, unit)?;
+        let (said, measured) = (said_after / said_before, after / before);
+        if !is_close(said, measured) {
+            world.fail(format!("{id}: {what}: predicted {said:.3} of what it was, measured {measured:.3}"));
+        }
+        println!("    {}: {id}: {what} predicted x {said:.3}, measured x {measured:.3}", text(&self.0, "id"));
+        Ok(())
+    }
+}
+
+/// Within ten in a hundred.
+pub(super) fn is_close(said: f64, measured: f64) -> bool {
+    (said - measured).abs() <= TOLERANCE * said.abs().max(measured.abs())
+}

@@ -1,0 +1,226 @@
+//! Owns: clients and servers that put a pool of ports under load, one connection after the other.
+//! Must not know: the doctor.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
+use crate::books;
+use crate::netns::set_ipv4;
+use crate::wait::{PATIENCE, until, until_every};
+use crate::world::World;
+
+/// Connections that fail, once none succeeds any more.
+pub(super) const FAILURES: usize = 13;
+/// How soon a connect() that failed is tried again where a rate is measured: each time adds up to so much to a wave.
+const RETRY: Duration = Duration::from_millis(1);
+/// Bytes of a request and of its answer.
+const SIZES: (usize, usize) = (101, 211);
+/// Nobody's addresses, delivered to this machine by a route and so not among its own.
+pub(super) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 7);
+/// An address of this machine that is no loopback address.
+pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
+
+/// A client, a server, and the destinations that it serves.
+pub(super) struct Cast {
+    pub(super) client: Actor,
+    pub(super) server: Actor,
+}
+
+/// A world with so many ephemeral ports from 40000 on. An odd number has one that connect() never tries.
+pub(super) fn cast(world: &mut World, ports: u16) -> Result<Cast> {
+    set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + ports - 1))?;
+    Ok(Cast { server: world.actor("server")?, client: world.actor("client")? })
+}
+
+/// Gives the calling process's namespace the address [`OWN`], and a route that brings [`ELSEWHERE`] to it.
+pub(super) fn add_addresses() -> Result<()> {
+    ip(&["addr", "add", "10.8.0.1/32", "dev", "lo"])?;
+    ip(&["route", "add", "local", "10.9.0.0/24", "dev", "lo", "src", "10.8.0.1"])
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(args).output().context("running ip (iproute2)")?;
+    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+impl Cast {
+    /// The server listens on this, too.
+    pub(super) fn serve(&self, address: impl Into<IpAddr>, port: u16) -> Result<Raw> {
+        self.server.listen(SocketAddr::new(address.into(), port))
+    }
+
+    /// connect(), accept().
+    pub(super) fn open(&self, listener: &Raw) -> Result<Attempt<Pair>> {
+        self.open_from(self.client.socket(false, false)?, listener, listener.local()?)
+    }
+
+    fn open_from(&self, raw: Raw, listener: &Raw, to: SocketAddr) -> Result<Attempt<Pair>> {
+        match raw.connect(to)? {
+            Ok(client) => Ok(Ok(Pair { client, server: listener.accept()? })),
+            Err(errno) => {
+                raw.close()?;
+                Ok(Err(errno))
+            }
+        }
+    }
+
+    /// One connection with `requests` requests, closed by the client first, or by the server. `Err`: no port.
+    pub(super) fn visit(&self, listener: &Raw, requests: usize, first: First) -> Result<Attempt<()>> {
+        let pair = match self.open(listener)? {
+            Ok(pair) => pair,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        (0..requests).try_for_each(|_| pair.exchange(SIZES.0, SIZES.1))?;
+        match first {
+            First::Client => close_in_order(&pair.client, &pair.server)?,
+            First::Server => close_in_order(&pair.server, &pair.client)?,
+        }
+        Ok(Ok(()))
+    }
+
+    /// So many connections, one request each.
+    pub(super) fn visit_often(&self, listener: &Raw, count: usize, first: First) -> Result<()> {
+        for turn in 0..count {
+            if let Err(errno) = self.visit(listener, 1, first)? {
+                bail!("connection {turn}: errno {errno}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Connections until one is refused: all ports are in use at that moment.
+    pub(super) fn visit_until_one_fails(&self, listener: &Raw, first: First) -> Result<()> {
+        until("a connect() that fails", PATIENCE, || {
+            for _ in 0..1009 {
+                if self.visit(listener, 1, first)?.is_err() {
+                    return Ok(Some(()));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Connections to one listener after the other until all refuse [`FAILURES`] times; gives how many there were.
+    pub(super) fn visit_until_full(&self, listeners: &[Raw], requests: usize) -> Result<usize> {
+        let mut made = 0;
+        let mut failed = 0;
+        for listener in listeners.iter().cycle() {
+            match self.visit(listener, requests, First::Client)? {
+                Ok(()) => (made, failed) = (made + 1, 0),
+                Err(libc::EADDRNOTAVAIL) => failed += 1,
+                Err(errno) => bail!("connection {made}: errno {errno}"),
+            }
+            if failed == FAILURES * listeners.len() {
+                break;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Connections that stay open, to one listener after the other until all refuse.
+    pub(super) fn open_until_full(&self, listeners: &[Raw]) -> Result<Vec<Pair>> {
+        let mut pairs = Vec::new();
+        let mut failed = 0;
+        for listener in listeners.iter().cycle() {
+            match self.open(listener)? {
+                Ok(pair) => {
+                    failed = 0;
+                    pairs.push(pair);
+                }
+                Err(libc::EADDRNOTAVAIL) => failed += 1,
+                Err(errno) => bail!("connection {}: errno {errno}", pairs.len()),
+            }
+            if failed == FAILURES * listeners.len() {
+                break;
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// Connections from a source address that is bound first, to one listener after the other, until all refuse.
+    pub(super) fn open_bound(&self, from: Ipv4Addr, listeners: &[Raw], no_port: bool) -> Result<Vec<Pair>> {
+        let mut pairs = Vec::new();
+        let mut failed = 0;
+        for listener in listeners.iter().cycle() {
+            let raw = self.client.socket(false, false)?;
+            if no_port {
+                raw.bind_no_port()?;
+            }
+            let made = match raw.bind((from, 0))? {
+                Ok(()) => self.open_from(raw, listener, listener.local()?)?,
+                Err(errno) => {
+                    raw.close()?;
+                    Err(errno)
+                }
+            };
+            match made {
+                Ok(pair) => {
+                    failed = 0;
+                    pairs.push(pair);
+                }
+                Err(libc::EADDRINUSE | libc::EADDRNOTAVAIL) => failed += 1,
+                Err(errno) => bail!("connection {}: errno {errno}", pairs.len()),
+            }
+            if failed == FAILURES * listeners.len() {
+                break;
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// Connections a second that a pool of `ports` ports serves when it is never left idle: over `waves` times all of its ports,
+    /// after the first time.
+    pub(super) fn rate(&self, listener: &Raw, ports: usize, waves: usize) -> Result<f64> {
+        let began = |made: usize| -> Result<Instant> {
+            for _ in 0..made {
+                until_every(RETRY, "a port that is free again", PATIENCE, || {
+                    Ok(self.visit(listener, 1, First::Client)?.ok())
+                })?;
+            }
+            Ok(Instant::now())
+        };
+        let (first, last) = (began(ports)?, began(ports * waves)?);
+        Ok((ports * waves) as f64 / (last - first).as_secs_f64().max(Duration::from_millis(1).as_secs_f64()))
+    }
+}
+
+/// Who closes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    Client,
+    Server,
+}
+
+/// Ends these connections by RSTs: without TIME_WAIT.
+pub(super) fn abort_all(pairs: &[Pair]) -> Result<()> {
+    pairs.iter().try_for_each(|pair| {
+        pair.client.linger_zero()?;
+        pair.client.close()?;
+        pair.server.close()
+    })
+}
+
+const NGINX: &str = "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
+events { worker_connections 4096; }
+http { access_log off; keepalive_requests 1000000; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
+";
+
+/// An nginx that keeps connections open, listening on 127.0.0.1:10007.
+pub(super) fn nginx(dir: &Path) -> Result<Child> {
+    fs::write(dir.join("nginx.conf"), NGINX)?;
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
+    let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nginx")?;
+    until("nginx to listen", PATIENCE, || {
+        let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
+        Ok(books::rows("self")?.iter().any(listens).then_some(()))
+    })?;
+    Ok(child)
+}

@@ -1,0 +1,151 @@
+//! Owns: scenarios about `tcp_tw_reuse`: where it would help, where it cannot.
+//! Must not know: the harness.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, ensure};
+
+use super::exam::{Finding, examine, is_close};
+use super::load::{Cast, ELSEWHERE, First, OWN, add_addresses, cast};
+use crate::actor::{Raw, complete};
+use crate::netns::set_ipv4;
+use crate::world::World;
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// So many ports: few enough that a slow machine uses all of them well within a second.
+const PORTS: u16 = 20;
+/// Few enough for a tenth of a second.
+const FEW: u16 = 4;
+/// How often all ports are used in a measurement: for so many seconds, or tenths of one.
+const WAVES: usize = 4;
+/// A machine that is busy elsewhere can only make a measured rate too low: then it is measured again.
+const TRIES: usize = 3;
+const MINUTE: f64 = 60.0;
+
+/// Connections a second, measured until it is what is predicted, or for the last time.
+fn rate(
+    finding: &Finding,
+    id: &str,
+    cast: &Cast,
+    listener: &Raw,
+    (ports, waves): (u16, usize),
+) -> Result<f64> {
+    let (_, said) = finding.predicts(id, "limit", "connections/s")?;
+    let mut measured = 0.0;
+    for _ in 0..TRIES {
+        measured = cast.rate(listener, ports.into(), waves)?;
+        if is_close(said, measured) {
+            break;
+        }
+    }
+    Ok(measured)
+}
+
+fn exhaust(cast: &Cast, listener: &Raw) -> Result<()> {
+    cast.visit_until_full(std::slice::from_ref(listener), 1).map(drop)
+}
+
+/// Before: what fitted into the pool, over the minute that it then lasts.
+fn before() -> f64 {
+    f64::from(PORTS) / MINUTE
+}
+
+/// The kernel's own setting, 2, is for loopback; the destination is elsewhere.
+pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
+    add_addresses()?;
+    let cast = cast(world, PORTS + 1)?;
+    let listener = cast.serve(ELSEWHERE, 10007)?;
+    // One connection that stays open shows the doctor that both ends have timestamps. Its port is bound, so that it is none
+    // of those that connect() can choose from.
+    let raw = cast.client.socket(false, true)?;
+    ensure!(raw.bind((OWN, 40000 + PORTS))?.is_ok(), "the port is free");
+    let _open = complete(&raw, &listener, listener.local()?)?;
+    let finding = examine(world, "ports_exhausted", |_| exhaust(&cast, &listener))?;
+    finding
+        .is("critical")?
+        .blames("client", cast.client.pid())?
+        .offers("tw_reuse")?
+        .refuses("lower_fin_timeout")?;
+    ensure!(!finding.remedies().iter().any(|id| id == "unix_socket"), "a Unix socket to another machine");
+    finding.apply("tw_reuse")?;
+    let after = rate(&finding, "tw_reuse", &cast, &listener, (PORTS, WAVES))?;
+    finding.measured(world, ("tw_reuse", "limit", "connections/s"), (Some(before()), after))
+}
+
+/// Reuse is set, and timestamps are off.
+pub(in crate::scenarios) fn timestamps_off(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "1")?;
+    set_ipv4("tcp_timestamps", "0")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let finding = examine(world, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
+    finding.is("critical")?.blames("client", cast.client.pid())?.offers("timestamps")?;
+    finding.apply("timestamps")?;
+    let listener = cast.serve(HERE, 10009)?;
+    let after = rate(&finding, "timestamps", &cast, &listener, (PORTS, WAVES))?;
+    finding.measured(world, ("timestamps", "limit", "connections/s"), (Some(before()), after))
+}
+
+/// Reuse is set for loopback, and the backend has another address of this machine.
+pub(in crate::scenarios) fn not_loopback(world: &mut World) -> Result<()> {
+    add_addresses()?;
+    set_ipv4("tcp_tw_reuse", "2")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(OWN, 10007)?;
+    let finding = examine(world, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
+    finding
+        .is("critical")?
+        .blames("client", cast.client.pid())?
+        .offers("loopback_address")?
+        .offers("tw_reuse")?;
+    let near = cast.serve(HERE, 10007)?;
+    let after = rate(&finding, "loopback_address", &cast, &near, (PORTS, WAVES))?;
+    finding.measured(world, ("loopback_address", "limit", "connections/s"), (Some(before()), after))?;
+    finding.apply("tw_reuse")?;
+    let after = rate(&finding, "tw_reuse", &cast, &listener, (PORTS, WAVES))?;
+    finding.measured(world, ("tw_reuse", "limit", "connections/s"), (Some(before()), after))
+}
+
+/// Reuse works, but ports are needed again before it may. Where the kernel lets its delay be set, that is a minute here.
+pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "1")?;
+    let has_delay = set_ipv4("tcp_tw_reuse_delay", "60000").is_ok();
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let mut made = 0;
+    let finding = examine(world, "reuse_cannot_work", |_| {
+        // More than there are, in well under a second.
+        made = cast.visit_until_full(std::slice::from_ref(&listener), 1)?;
+        Ok(())
+    })?;
+    finding.is("critical")?.blames("client", cast.client.pid())?.offers("keep_alive")?;
+    if !has_delay {
+        // One second is fixed there.
+        finding.refuses("reuse_delay")?;
+        return Ok(());
+    }
+    finding.offers("reuse_delay")?;
+    finding.apply("reuse_delay")?;
+    let listener = cast.serve(HERE, 10009)?;
+    let after = rate(&finding, "reuse_delay", &cast, &listener, (PORTS, WAVES))?;
+    finding.measured(
+        world,
+        ("reuse_delay", "limit", "connections/s"),
+        (Some(made as f64 / MINUTE), after),
+    )?;
+    // The next step that is offered: a tenth of a second, with so few ports that all of them are used well within it.
+    set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + FEW - 1))?;
+    let listener = cast.serve(HERE, 10037)?;
+    let finding = examine_again(world, &cast, &listener)?;
+    finding.apply("reuse_delay")?;
+    let after = rate(&finding, "reuse_delay", &cast, &cast.serve(HERE, 10039)?, (FEW, 10 * WAVES))?;
+    finding.measured(world, ("reuse_delay", "limit", "connections/s"), (None, after))
+}
+
+fn examine_again(world: &mut World, cast: &Cast, listener: &Raw) -> Result<Finding> {
+    let (diagnosis, ()) = super::exam::examine_with(world, &["--dport", "10037"], |_| {
+        // Until the pool is full at one moment: a port comes back each second.
+        cast.visit_until_one_fails(listener, First::Client)
+    })?;
+    diagnosis.only("reuse_cannot_work")
+}

@@ -1,0 +1,149 @@
+//! Owns: scenarios about settings: a table that is too small, RSTs that are let in, and folklore.
+//! Must not know: the harness.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+use super::exam::{Finding, examine};
+use super::load::{Cast, First, cast};
+use crate::actor::{Raw, close_in_order};
+use crate::books::{self, TIME_WAIT};
+use crate::netns::set_ipv4;
+use crate::scenarios::packets::{RST, Segment, Wire};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// More than enough of everything.
+const PORTS: u16 = 20_000;
+
+/// Room for 7 TIME_WAIT sockets, and 11 more connections.
+pub(in crate::scenarios) fn table_overflow(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_max_tw_buckets", "7")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let finding = examine(world, "table_overflow", |_| one_by_one(&cast, &listener, 18))?;
+    finding
+        .is("warning")?
+        .blames("client", cast.client.pid())?
+        .shows("TIME_WAIT sockets refused", 11)?
+        .refuses("lower_max_tw_buckets")?;
+    finding.apply("max_tw_buckets")?;
+    let before = books::read("self")?.overflow;
+    one_by_one(&cast, &listener, 18)?;
+    let refused = (books::read("self")?.overflow - before) as f64;
+    finding.measured(world, ("max_tw_buckets", "refused", "sockets/s"), (None, refused))
+}
+
+/// Each connection has become what it becomes before the next one is made.
+fn one_by_one(cast: &Cast, listener: &Raw, count: usize) -> Result<()> {
+    for _ in 0..count {
+        cast.visit(listener, 1, First::Client)?.map_err(anyhow::Error::msg)?;
+        until_true("both ends to be closed", PATIENCE, || {
+            let open = |row: &books::Row| row.peer.port() != 0 && !row.time_wait;
+            Ok(!books::rows("self")?.iter().any(open))
+        })?;
+    }
+    Ok(())
+}
+
+/// RSTs come in for TIME_WAIT sockets, and are let in.
+pub(in crate::scenarios) fn rst_kills(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_rfc1337", "0")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let finding = examine(world, "rst_kills", |world| {
+        reset(world, &cast, &listener)?;
+        until_true("RSTs to end them", PATIENCE, || Ok(books::live("self")? == 0))
+    })?;
+    finding
+        .is("notice")?
+        .blames("client", cast.client.pid())?
+        .shows("TIME_WAIT sockets that an RST ended", 13)?;
+    finding.apply("rfc1337")?;
+    reset(world, &cast, &listener)?;
+    let ended = 13.0 - books::live("self")? as f64;
+    finding.measured(world, ("rfc1337", "ended by RST", "sockets/s"), (None, ended))
+}
+
+/// 13 TIME_WAIT sockets, and for each an RST that counts.
+fn reset(world: &World, cast: &Cast, listener: &Raw) -> Result<()> {
+    let wire = Wire::open()?;
+    for _ in 0..13 {
+        let pair = cast.open(listener)?.map_err(anyhow::Error::msg)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        let next = wire.last_fin(&pair.server)?.next_seq();
+        let rst = Segment::bare(pair.server.local, pair.server.peer, RST, next)?;
+        wire.send(&rst)?;
+        wire.wait_for(&rst)?;
+    }
+    Ok(())
+}
+
+/// `tcp_fin_timeout` lowered, and TIME_WAIT lasts as long as ever.
+pub(in crate::scenarios) fn fin_timeout(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_fin_timeout", "7")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let finding = examine(world, "folklore_fin_timeout", |_| cast.visit_often(&listener, 17, First::Client))?;
+    finding.is("notice")?.shows("tcp_fin_timeout, s", 7)?;
+    let before = longest_s()?;
+    finding.apply("restore_fin_timeout")?;
+    let after = {
+        cast.visit_often(&cast.serve(HERE, 10009)?, 17, First::Client)?;
+        longest_s()?
+    };
+    finding.measured(world, ("restore_fin_timeout", "TIME_WAIT lasts", "s"), (Some(before), after))
+}
+
+/// The longest time that any TIME_WAIT socket has left, in seconds.
+fn longest_s() -> Result<f64> {
+    let text = fs::read_to_string("/proc/self/net/tcp")?;
+    // "tr:when": 03 is the timer of a TIME_WAIT socket, and the time is in hundredths of a second, hexadecimal.
+    let timers = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(5)?.split_once(':'));
+    let left =
+        timers.filter(|(timer, _)| *timer == "03").filter_map(|(_, when)| u64::from_str_radix(when, 16).ok());
+    Ok(left.max().context("no TIME_WAIT socket")? as f64 / 100.0)
+}
+
+/// `tcp_max_tw_buckets` lowered, and not yet reached.
+pub(in crate::scenarios) fn max_tw_buckets(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_max_tw_buckets", "31")?;
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let finding = examine(world, "folklore_max_tw_buckets", |_| one_by_one(&cast, &listener, 17))?;
+    finding.is("notice")?.shows("tcp_max_tw_buckets", 31)?;
+    one_by_one(&cast, &listener, 31)?;
+    let before = books::live("self")? as f64;
+    finding.apply("restore_max_tw_buckets")?;
+    let (said, after) = finding.predicts("restore_max_tw_buckets", "room for", "TIME_WAIT sockets")?;
+    ensure!((said - before).abs() < 0.5, "room for {before} where {said} was said");
+    one_by_one(&cast, &listener, 31)?;
+    // All of the room takes too long to fill; that there is far more than before is seen.
+    let more = books::live("self")? as f64;
+    ensure!(more > 61.0 && more <= after, "{more} TIME_WAIT sockets with room for {after}");
+    Ok(())
+}
+
+/// A file sets what no kernel has.
+pub(in crate::scenarios) fn tw_recycle(world: &mut World) -> Result<()> {
+    let cast = cast(world, PORTS)?;
+    let listener = cast.serve(HERE, 10007)?;
+    // In this process and what it starts alone.
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    fs::create_dir_all("/etc/sysctl.d")?;
+    mount(Some("tmpfs"), "/etc/sysctl.d", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    let path = "/etc/sysctl.d/10-tuning.conf";
+    fs::write(path, "net.ipv4.tcp_tw_recycle = 1\n")?;
+    let finding: Finding =
+        examine(world, "folklore_tw_recycle", |_| cast.visit_often(&listener, 17, First::Client))?;
+    finding.is("notice")?.offers("drop_tw_recycle")?;
+    fs::remove_file(path)?;
+    examine(world, "nothing_wrong", |_| cast.visit_often(&listener, 17, First::Client))?.is("fine").map(drop)
+}

@@ -1,0 +1,112 @@
+//! Owns: `twtrace doctor`: why ports run out here, who does it, and which remedy would help.
+//! Must not know: what is found, and how.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::events::TraceArgs;
+use super::filters::FilterArgs;
+use super::values::Usage;
+use super::{Outcome, runtime};
+use crate::doctor::facts::Facts;
+use crate::doctor::finding::Severity;
+use crate::doctor::{diagnose, explain, gather::Watch, json, replay, text};
+use crate::filter::Filter;
+use crate::recording::Recording;
+use crate::session;
+
+/// How long to look where nobody says otherwise.
+const DURATION: Duration = Duration::from_secs(10);
+
+/// `twtrace doctor`
+#[derive(Debug, clap::Args)]
+#[command(subcommand_negates_reqs = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// A recording to look at instead of this machine; `-` is stdin
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// One JSON object; names of findings and remedies in it stay the same for good
+    #[arg(long)]
+    json: bool,
+    /// Exit with 3 if a finding is critical
+    #[arg(long)]
+    exit_code: bool,
+    /// Ports that a NAT gateway in front of this machine has for one destination
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    nat_ports: Option<u32>,
+    #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// The long story of a finding or remedy; without a name, lists what there is
+    Explain {
+        /// As the diagnosis prints it, such as ports_exhausted
+        id: Option<String>,
+    },
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if let Some(What::Explain { id }) = &args.what {
+        return tell(id.as_deref());
+    }
+    let filter = args.filters.filter()?;
+    if !filter.reasons.is_empty() {
+        let hint = "--reason picks single events, and the doctor weighs all of them: use `twtrace events --reason …`";
+        return Err(Usage(hint.to_owned()).into());
+    }
+    let facts = match &args.file {
+        Some(file) => replay::read(Recording::open(file)?, &filter, args.nat_ports),
+        None => look(args, filter)?,
+    };
+    let findings = diagnose(&facts);
+    let mut out = Vec::new();
+    if args.json {
+        json::line(&facts, &findings, &mut out);
+    } else {
+        out = text::report(&facts, &findings).into_bytes();
+    }
+    std::io::stdout().lock().write_all(&out)?;
+    let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);
+    Ok(if args.exit_code && is_critical { Outcome::Critical } else { Outcome::Done })
+}
+
+fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
+    let duration = args.trace.duration.unwrap_or(DURATION);
+    let mut watch = Watch::start(&filter, args.nat_ports)?;
+    let options = session::Options {
+        probe: args.trace.probe(),
+        // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
+        filter: Filter { roles: Vec::new(), ..filter },
+        verify: false,
+        ready_file: args.trace.ready_file.clone(),
+        duration: Some(duration),
+    };
+    runtime()?.block_on(session::run(&options, &mut watch))?;
+    Ok(watch.facts())
+}
+
+fn tell(id: Option<&str>) -> anyhow::Result<Outcome> {
+    let mut stdout = std::io::stdout().lock();
+    let Some(id) = id else {
+        for name in explain::names() {
+            writeln!(stdout, "{name}")?;
+        }
+        return Ok(Outcome::Done);
+    };
+    let Some(story) = explain::explain(id) else {
+        let shown = crate::escape::printable(id);
+        return Err(Usage(format!(
+            "there is no finding or remedy '{shown}'; `twtrace doctor explain` lists them"
+        ))
+        .into());
+    };
+    stdout.write_all(story.as_bytes())?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,67 @@
+//! Owns: why ports run out, who does it, and which remedy would help by how much: facts, rules, findings.
+//! Must not know: the command line, probes, screens.
+//!
+//! Facts are gathered ([`gather`], [`replay`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
+//! live view and the report of a recording show the same findings in one line each ([`glance`]).
+
+pub mod explain;
+pub mod facts;
+pub mod finding;
+mod folklore;
+pub mod gather;
+pub mod json;
+mod pool;
+pub mod predict;
+mod remedies;
+pub mod replay;
+pub mod rules;
+mod scope;
+#[cfg(test)]
+mod tests;
+pub mod text;
+mod words;
+
+use facts::Facts;
+use finding::{Finding, Severity};
+
+use crate::tracker::Snapshot;
+
+/// Everything that the rules find, worst first; never nothing.
+pub fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
+    // Of the same severity, as the rules are listed.
+    findings.sort_by_key(|finding| finding.severity);
+    if findings.is_empty() {
+        findings.push(rules::nothing_wrong(facts));
+    }
+    findings
+}
+
+/// A finding in one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OneLine {
+    /// See [`Finding::id`].
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, escaped.
+    pub text: String,
+}
+
+impl From<&Finding> for OneLine {
+    fn from(finding: &Finding) -> Self {
+        Self { id: finding.id, severity: finding.severity, text: finding.what.clone() }
+    }
+}
+
+/// The findings in one line each; none where nothing is wrong.
+pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
+    let findings = diagnose(facts);
+    findings.iter().filter(|finding| finding.severity != Severity::Fine).map(OneLine::from).collect()
+}
+
+/// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
+/// every picture. A rule that needs more than that keeps silent.
+pub fn glance(snapshot: &Snapshot) -> Vec<OneLine> {
+    one_liners(&facts::world::of_snapshot(snapshot))
+}

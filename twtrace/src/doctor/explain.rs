@@ -1,0 +1,136 @@
+//! Owns: the long story of each finding and remedy: files beside this one, embedded.
+//! Must not know: what was found.
+//!
+//! A line `@include NAME` in a page stands for that page without its title: what several stories have in common is told once.
+
+/// Declares the pages: one file each.
+macro_rules! pages {
+    ($($id:literal),+ $(,)?) => {
+        /// Every page: its name and its text.
+        const PAGES: &[(&str, &str)] = &[$(($id, include_str!(concat!("explain/", $id, ".md")))),+];
+    };
+}
+
+pages!(
+    "bind_no_port",
+    "bound_source",
+    "client_reuseaddr",
+    "drop_tw_recycle",
+    "fewer_connections",
+    "fin_timeout",
+    "fin_wait2_pileup",
+    "folklore_fin_timeout",
+    "folklore_max_tw_buckets",
+    "folklore_tw_recycle",
+    "four_way_close",
+    "half_closed_tw_reuse",
+    "keep_alive",
+    "linger_zero",
+    "longer_connections",
+    "loopback_address",
+    "loopback_backend",
+    "lower_fin_timeout",
+    "lower_max_tw_buckets",
+    "max_tw_buckets",
+    "more_addresses",
+    "nat_ports_short",
+    "nothing_wrong",
+    "open_tw_reuse",
+    "other_port",
+    "peer_closes_first",
+    "peer_must_close",
+    "port_in_use",
+    "port_range",
+    "ports_exhausted",
+    "ports_held_open",
+    "ports_running_out",
+    "restore_fin_timeout",
+    "restore_max_tw_buckets",
+    "reuse_cannot_work",
+    "reuse_delay",
+    "reuseaddr",
+    "rfc1337",
+    "rst_kills",
+    "server_cannot_bind",
+    "server_port_range",
+    "server_side_harmless",
+    "server_tw_reuse",
+    "table_overflow",
+    "timestamps",
+    "tuple_taken",
+    "tw_recycle",
+    "tw_reuse",
+    "unbound_port",
+    "unix_socket",
+    "why_time_wait",
+);
+
+/// Names of all pages, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PAGES.iter().map(|(name, _)| *name)
+}
+
+fn page(name: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// A page, whole; `-` in its name does for `_`.
+pub fn explain(name: &str) -> Option<String> {
+    let mut out = String::new();
+    for line in page(&name.replace('-', "_"))?.lines() {
+        match line.strip_prefix("@include ") {
+            Some(other) => {
+                let body =
+                    page(other.trim()).unwrap_or_default().lines().skip_while(|line| line.starts_with("# "));
+                body.for_each(|line| push(line, &mut out));
+            }
+            None => push(line, &mut out),
+        }
+    }
+    Some(out)
+}
+
+fn push(line: &str, out: &mut String) {
+    out.push_str(line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Told by others, not found or offered.
+    const COMMON: [&str; 2] = ["four_way_close", "why_time_wait"];
+
+    #[test]
+    fn every_name_has_a_page_and_every_page_a_name() {
+        let pages: BTreeSet<&str> = names().collect();
+        let known = [super::super::rules::IDS, super::super::remedies::IDS, super::super::folklore::IDS];
+        let known: BTreeSet<&str> = known.into_iter().flatten().copied().chain(COMMON).collect();
+        assert_eq!(pages, known);
+        assert!(names().is_sorted());
+    }
+
+    #[test]
+    fn pages_fit_80_columns_and_include_what_there_is() {
+        for name in names() {
+            let text = explain(name).unwrap();
+            assert!(text.starts_with("# "), "{name}");
+            assert!(text.lines().count() >= 8, "{name} is no story");
+            for line in text.lines() {
+                assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{name}: {line}");
+                assert!(!line.starts_with('@'), "{name}: {line}");
+            }
+            let included = page(name).unwrap().lines().filter_map(|line| line.strip_prefix("@include "));
+            included.for_each(|other| assert!(page(other).is_some(), "{name} includes {other}"));
+        }
+    }
+
+    #[test]
+    fn dashes_do_for_underscores_and_nothing_for_nothing() {
+        assert_eq!(explain("tw-reuse"), explain("tw_reuse"));
+        assert!(explain("tw_reuse").is_some_and(|text| text.contains("TIME_WAIT")));
+        assert_eq!(explain("../../etc/passwd"), None);
+    }
+}

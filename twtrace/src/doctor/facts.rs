@@ -1,0 +1,379 @@
+//! Owns: everything that the doctor's rules look at, as plain values: what a live trace and the kernel's lists, or a
+//! recording, say of a machine.
+//! Must not know: how any of it was come by, what it means.
+//!
+//! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
+
+pub mod join;
+pub mod looks;
+pub mod tally;
+pub mod world;
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::net::sysctls::Sysctls;
+use crate::tracker::{Capacity, TupleKey};
+
+/// Where the facts come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A trace of this machine, and the kernel's lists.
+    #[default]
+    Live,
+    /// A recording.
+    Recording,
+    /// What a live view knows, and nothing else.
+    View,
+}
+
+/// A machine as the rules see it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Facts {
+    /// Where from.
+    pub source: Source,
+    /// How long it was looked at, in milliseconds.
+    pub observed_ms: u64,
+    /// What told the events; empty where nobody knows.
+    pub backend: String,
+    /// Events lost while looking.
+    pub lost: u64,
+    /// Ports that a NAT gateway in front has for one destination, where the user said so.
+    pub nat_ports: Option<u32>,
+    /// Kernel memory of the machine's TIME_WAIT sockets.
+    pub slab: Option<Slab>,
+    /// Network namespaces, by inode.
+    pub namespaces: Vec<Netns>,
+    /// Settings that files of this machine ask for and this kernel does not have.
+    pub dead_settings: Vec<DeadSetting>,
+    /// What could not be looked at, in words for a user.
+    pub unknown: Vec<String>,
+}
+
+impl Facts {
+    /// How long it was looked at, in seconds: at least one, so that a rate is never made of a moment.
+    pub fn observed_s(&self) -> f64 {
+        self.observed_ms.max(1000) as f64 / 1000.0
+    }
+}
+
+/// Kernel memory of TIME_WAIT sockets (`/proc/slabinfo`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Slab {
+    /// Size of one, in bytes.
+    pub object_bytes: u64,
+    /// Memory held, in bytes.
+    pub bytes: u64,
+}
+
+/// A line of a file of sysctl.d(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadSetting {
+    /// The file. Hostile until escaped.
+    pub path: String,
+    /// The setting, such as `net.ipv4.tcp_tw_recycle`.
+    pub name: String,
+    /// What it is set to. Hostile until escaped.
+    pub value: String,
+}
+
+/// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// `ip_local_port_range`, both ends included.
+    pub port_range: Option<(u16, u16)>,
+    /// `ip_local_reserved_ports`: ranges, both ends included.
+    pub reserved: Vec<(u16, u16)>,
+    /// Ports that connect() can choose from: see [`crate::doctor::predict::usable`].
+    pub ports: Option<u32>,
+    /// `tcp_tw_reuse`.
+    pub tw_reuse: Option<u32>,
+    /// `tcp_tw_reuse_delay` in milliseconds; `None` also in a kernel that has one second fixed.
+    pub tw_reuse_delay_ms: Option<u32>,
+    /// `tcp_max_tw_buckets`.
+    pub max_tw_buckets: Option<u32>,
+    /// What the kernel would have set that to.
+    pub max_tw_buckets_default: Option<u32>,
+    /// `tcp_timestamps`.
+    pub timestamps: Option<u32>,
+    /// `tcp_rfc1337`.
+    pub rfc1337: Option<u32>,
+    /// `tcp_fin_timeout` in seconds.
+    pub fin_timeout_s: Option<u32>,
+    /// `tcp_tw_recycle`: no kernel since 4.12 has it.
+    pub tw_recycle: Option<u32>,
+}
+
+impl Settings {
+    /// From the settings of a running kernel.
+    pub fn of(sysctls: &Sysctls) -> Self {
+        let (range, reserved) = (sysctls.ip_local_port_range, sysctls.ip_local_reserved_ports.clone());
+        Self {
+            ports: Some(super::predict::usable(range, &reserved)),
+            port_range: Some(range),
+            reserved,
+            tw_reuse: Some(sysctls.tcp_tw_reuse),
+            tw_reuse_delay_ms: sysctls.tcp_tw_reuse_delay,
+            max_tw_buckets: Some(sysctls.tcp_max_tw_buckets),
+            max_tw_buckets_default: None,
+            timestamps: Some(sysctls.tcp_timestamps),
+            rfc1337: Some(sysctls.tcp_rfc1337),
+            fin_timeout_s: Some(sysctls.tcp_fin_timeout),
+            tw_recycle: None,
+        }
+    }
+
+    /// From what a tracker was told.
+    pub fn of_capacity(capacity: &Capacity) -> Self {
+        Self {
+            ports: Some(super::predict::usable(capacity.range, &capacity.reserved)),
+            port_range: Some(capacity.range),
+            reserved: capacity.reserved.clone(),
+            max_tw_buckets: Some(capacity.max_tw_buckets),
+            ..Self::default()
+        }
+    }
+
+    /// Whether connect() may choose this port by itself; never where the range is not known.
+    pub fn has(&self, port: u16) -> bool {
+        self.port_range.is_some_and(|range| {
+            let reserved = self.reserved.clone();
+            Capacity { range, reserved, ..Capacity::default() }.has(port)
+        })
+    }
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Netns {
+    /// Its inode.
+    pub netns: u32,
+    /// Its name, where it has one. Hostile until escaped.
+    pub name: Option<String>,
+    /// What goes before a command that is to run in it, with a space behind it; empty for the caller's own, and where no
+    /// way in is known. Safe for a shell.
+    pub enter: String,
+    /// What it allows.
+    pub settings: Settings,
+    /// TIME_WAIT sockets, of either substate.
+    pub time_wait: u64,
+    /// Of those, in FIN_WAIT2; `None` where no list was to be had.
+    pub fin_wait2: Option<u64>,
+    /// Of `time_wait`, on the server's side.
+    pub server_time_wait: u64,
+    /// The most TIME_WAIT sockets that were there at one time.
+    pub peak_time_wait: u64,
+    /// TIME_WAIT sockets made while looking.
+    pub created: u64,
+    /// TIME_WAIT sockets refused while looking, by events or by the kernel's own counter, whichever says more.
+    pub overflow: u64,
+    /// TIME_WAIT sockets that an RST ended while looking, those in FIN_WAIT2 left out.
+    pub reset: u64,
+    /// Who lost TIME_WAIT sockets by either.
+    pub concerned: Vec<Share>,
+    /// Connection tracking here.
+    pub conntrack: Option<Conntrack>,
+    /// Ports of the range that a listener or a socket that is bound and nothing else pins, for all destinations.
+    pub pinned: Option<u32>,
+    /// Ports of the range that any socket is on, whatever its destination.
+    pub range_in_use: Option<u32>,
+    /// Pools of ports, the fullest first.
+    pub tuples: Vec<Tuple>,
+    /// Ports that connections come in on, or that could not be bound.
+    pub served: Vec<Served>,
+    /// Failures of bind() and listen().
+    pub binds: Vec<BindFailure>,
+}
+
+/// `/proc/sys/net/netfilter` of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Conntrack {
+    /// `nf_conntrack_count`.
+    pub count: u64,
+    /// `nf_conntrack_max`.
+    pub max: u64,
+    /// `nf_conntrack_tcp_timeout_time_wait` in seconds.
+    pub time_wait_s: Option<u32>,
+}
+
+/// Ports of a pool by what holds them. Each port counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ports {
+    /// TIME_WAIT sockets in true TIME_WAIT.
+    pub time_wait: u32,
+    /// TIME_WAIT sockets in FIN_WAIT2.
+    pub fin_wait2: u32,
+    /// ESTABLISHED sockets.
+    pub established: u32,
+    /// Sockets in any other state.
+    pub others: u32,
+}
+
+impl Ports {
+    /// All of them.
+    pub fn all(&self) -> u32 {
+        self.time_wait + self.fin_wait2 + self.open()
+    }
+
+    /// Those that full sockets hold.
+    pub fn open(&self) -> u32 {
+        self.established + self.others
+    }
+}
+
+/// How far away a destination is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// A loopback address: what the kernel takes for loopback when `tcp_tw_reuse` is 2 (`tcp_twsk_unique`,
+    /// net/ipv4/tcp_ipv4.c).
+    Loopback,
+    /// Another address of this very namespace.
+    ThisHost,
+    /// Another machine or namespace.
+    Elsewhere,
+    /// The namespace's addresses are not known.
+    #[default]
+    Unknown,
+}
+
+/// A pool of ports that a client's connections to one destination draw from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tuple {
+    /// Local address.
+    pub saddr: IpAddr,
+    /// Remote address.
+    pub daddr: IpAddr,
+    /// Remote port.
+    pub dport: u16,
+    /// How far the destination is.
+    pub reach: Reach,
+    /// What holds ports now.
+    pub now: Ports,
+    /// What held them when most were held.
+    pub peak: Ports,
+    /// TIME_WAIT sockets made while looking.
+    pub created: u64,
+    /// TIME_WAIT sockets that ended while looking.
+    pub ended: u64,
+    /// Of those, by a connect() that took the port.
+    pub reused: u64,
+    /// connect() failures while looking, where the kernel was to choose the port.
+    pub failed: u64,
+    /// connect() failures while looking, where the caller had bound the port.
+    pub failed_bound: u64,
+    /// Whether its connections have TCP timestamps.
+    pub timestamps: Option<bool>,
+    /// Who holds its ports, made connections or failed to: most first.
+    pub shares: Vec<Share>,
+}
+
+impl Tuple {
+    /// A pool of which nothing is known but its name.
+    pub fn empty(key: &TupleKey) -> Self {
+        Self {
+            saddr: key.saddr,
+            daddr: key.daddr,
+            dport: key.dport,
+            reach: Reach::default(),
+            now: Ports::default(),
+            peak: Ports::default(),
+            created: 0,
+            ended: 0,
+            reused: 0,
+            failed: 0,
+            failed_bound: 0,
+            timestamps: None,
+            shares: Vec::new(),
+        }
+    }
+
+    /// Its name.
+    pub fn key(&self, netns: u32) -> TupleKey {
+        TupleKey { netns, saddr: self.saddr, daddr: self.daddr, dport: self.dport }
+    }
+}
+
+/// A local port that connections come in on, or that could not be bound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Served {
+    /// The port.
+    pub port: u16,
+    /// Somebody listens on it.
+    pub listening: bool,
+    /// TIME_WAIT sockets on it.
+    pub time_wait: u64,
+    /// Connections on it in other states.
+    pub open: u64,
+    /// Who holds it.
+    pub shares: Vec<Share>,
+}
+
+/// bind() or listen() failed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BindFailure {
+    /// The address asked for, where that is known.
+    pub saddr: Option<IpAddr>,
+    /// The port asked for; 0 for any.
+    pub port: u16,
+    /// How often.
+    pub failed: u64,
+    /// Who asked.
+    pub caller: Process,
+    /// How many destinations this caller has connections to from this address.
+    pub destinations: u32,
+}
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Process {
+    /// What user space calls pid; `None` where nobody knows who it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its name. Hostile until escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comm: String,
+    /// Its program. Hostile until escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Its container. Hostile until escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// What a process has to do with a pool or a port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Share {
+    /// Who.
+    pub process: Process,
+    /// Ports that its TIME_WAIT sockets hold.
+    pub time_wait: u64,
+    /// Ports that its other sockets hold.
+    pub open: u64,
+    /// TIME_WAIT sockets that it made while looking.
+    pub created: u64,
+    /// Its calls that failed while looking.
+    pub failed: u64,
+    /// TIME_WAIT sockets of its that were refused, or ended by RSTs, while looking.
+    pub lost: u64,
+    /// What its connections are like, all destinations together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub habits: Option<Habits>,
+}
+
+/// What a process's connections are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Habits {
+    /// TIME_WAIT sockets it made as client: it closed first.
+    pub as_client: u64,
+    /// TIME_WAIT sockets it made as server.
+    pub as_server: u64,
+    /// Half of its connections lived at most so long, in microseconds.
+    pub age_us: Option<u64>,
+    /// Half of its connections sent at most so much, in bytes.
+    pub sent: Option<u64>,
+    /// Half of its connections received at most so much, in bytes.
+    pub received: Option<u64>,
+}

@@ -1,0 +1,142 @@
+//! Owns: how what events told of a namespace and what the kernel's lists showed become one.
+//! Must not know: how either was come by.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::looks::{Look, Looks, OnTuple};
+use super::{Netns, Ports, Process, Reach, Served, Share, Tuple};
+use crate::tracker::TupleKey;
+
+/// Joins what events told of a namespace with all looks at it.
+pub fn join(netns: &mut Netns, looks: &Looks) {
+    let last = &looks.last;
+    netns.name.clone_from(&last.name);
+    netns.enter.clone_from(&last.enter);
+    netns.settings = last.settings.clone();
+    netns.conntrack = last.conntrack;
+    (netns.time_wait, netns.fin_wait2) = (looks.time_wait, Some(looks.fin_wait2));
+    netns.peak_time_wait = netns.peak_time_wait.max(looks.peak_time_wait);
+    (netns.pinned, netns.range_in_use) = (Some(looks.pinned), Some(looks.range_in_use));
+    let counted = last.overflow.saturating_sub(looks.first_overflow.unwrap_or(last.overflow));
+    netns.overflow = netns.overflow.max(counted);
+    join_tuples(netns, looks);
+    join_served(netns, looks);
+    for bind in netns.binds.iter_mut().filter(|bind| bind.port == 0) {
+        let from =
+            |tuple: &&Tuple| bind.saddr.is_none_or(|saddr| saddr == tuple.saddr) && tuple.peak.all() != 0;
+        bind.destinations = netns.tuples.iter().filter(from).count() as u32;
+    }
+}
+
+fn join_tuples(netns: &mut Netns, looks: &Looks) {
+    let last = &looks.last;
+    let mut seen: HashMap<TupleKey, &OnTuple> = looks.tuples.iter().map(|(key, on)| (*key, on)).collect();
+    for tuple in &mut netns.tuples {
+        match seen.remove(&tuple.key(netns.netns)) {
+            Some(on) => join_tuple(tuple, on),
+            // The list is later than the events: what it does not show is gone.
+            None => tuple.now = Ports::default(),
+        }
+    }
+    let rest = seen.into_iter().filter(|(_, on)| on.peak.all() != 0);
+    netns.tuples.extend(rest.map(|(key, on)| {
+        let mut tuple = Tuple::empty(&key);
+        join_tuple(&mut tuple, on);
+        tuple
+    }));
+    settle(netns, last);
+}
+
+/// Says of each pool what the namespace itself tells of it: how far it goes, whether it has timestamps.
+pub fn settle(netns: &mut Netns, look: &Look) {
+    adopt(netns);
+    for tuple in &mut netns.tuples {
+        tuple.reach = reach(tuple, &look.addresses);
+        let is_near = matches!(tuple.reach, Reach::Loopback | Reach::ThisHost);
+        tuple.timestamps = match netns.settings.timestamps {
+            Some(0) => Some(false),
+            // Both ends are under this very setting.
+            Some(_) if is_near => Some(true),
+            _ => tuple.timestamps,
+        };
+    }
+    let order = |tuple: &Tuple| (std::cmp::Reverse(tuple.peak.all()), tuple.daddr, tuple.dport, tuple.saddr);
+    netns.tuples.sort_by_key(order);
+}
+
+fn join_tuple(tuple: &mut Tuple, on: &OnTuple) {
+    // Between two looks the tracker may have seen more.
+    let missed = tuple.peak.time_wait.saturating_sub(on.peak.time_wait + on.peak.fin_wait2);
+    (tuple.now, tuple.peak) = (on.now, on.peak);
+    tuple.peak.time_wait += missed;
+    tuple.timestamps = tuple.timestamps.or(on.timestamps);
+    add_holders(&mut tuple.shares, &on.holders);
+}
+
+/// A connect() that failed may not have come as far as to have a source address: its failure belongs to the fullest pool
+/// towards that destination.
+fn adopt(netns: &mut Netns) {
+    let (homeless, mut rest): (Vec<Tuple>, Vec<Tuple>) =
+        netns.tuples.drain(..).partition(|tuple| tuple.saddr.is_unspecified());
+    for tuple in homeless {
+        let same = |other: &&mut Tuple| (other.daddr, other.dport) == (tuple.daddr, tuple.dport);
+        let Some(home) = rest.iter_mut().filter(same).max_by_key(|other| other.peak.all()) else {
+            rest.push(tuple);
+            continue;
+        };
+        home.failed += tuple.failed;
+        home.failed_bound += tuple.failed_bound;
+        for share in tuple.shares {
+            match home.shares.iter_mut().find(|known| known.process == share.process) {
+                Some(known) => known.failed += share.failed,
+                None => home.shares.push(share),
+            }
+        }
+    }
+    netns.tuples = rest;
+}
+
+fn add_holders(shares: &mut Vec<Share>, holders: &HashMap<Process, u64>) {
+    for (process, open) in holders {
+        match shares.iter_mut().find(|share| share.process.pid == process.pid) {
+            Some(share) => share.open = *open,
+            None => shares.push(Share { process: process.clone(), open: *open, ..Share::default() }),
+        }
+    }
+    shares.sort_by(|a, b| {
+        let weight = |share: &Share| share.time_wait + share.open;
+        (weight(b), b.created, &a.process).cmp(&(weight(a), a.created, &b.process))
+    });
+}
+
+/// What the kernel takes for loopback when `tcp_tw_reuse` is 2: an address of either end (`tcp_twsk_unique`).
+fn reach(tuple: &Tuple, own: &HashSet<IpAddr>) -> Reach {
+    if tuple.saddr.is_loopback() || tuple.daddr.is_loopback() {
+        Reach::Loopback
+    } else if own.contains(&tuple.daddr) {
+        Reach::ThisHost
+    } else if own.is_empty() {
+        Reach::Unknown
+    } else {
+        Reach::Elsewhere
+    }
+}
+
+fn join_served(netns: &mut Netns, looks: &Looks) {
+    let listening = looks.locals.iter().filter(|(_, local)| local.listening).map(|(port, _)| *port);
+    let wanted: HashSet<u16> = netns.binds.iter().map(|bind| bind.port).chain(listening).collect();
+    for port in wanted {
+        if port != 0 && !netns.served.iter().any(|served| served.port == port) {
+            netns.served.push(Served { port, ..Served::default() });
+        }
+    }
+    for served in &mut netns.served {
+        let Some(local) = looks.locals.get(&served.port) else { continue };
+        served.listening = local.listening;
+        served.time_wait = served.time_wait.max(local.time_wait);
+        served.open = local.open;
+        add_holders(&mut served.shares, &local.holders);
+    }
+    netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
+}

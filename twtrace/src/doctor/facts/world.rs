@@ -1,0 +1,264 @@
+//! Owns: facts as a tracker has them: what came and went on each pool and port, and whose it was.
+//! Must not know: where the tracker's events came from.
+
+use std::collections::HashMap;
+
+use super::tally::{Tally, process};
+use super::{Facts, Habits, Netns, Ports, Process, Reach, Served, Settings, Share, Source, Tuple};
+use crate::event::Reason;
+use crate::tracker::{
+    By, Figures, LinkRow, NetnsRow, PortRow, ProcessKey, ProcessRow, RowKey, Snapshot, Tracker, TupleRow,
+};
+
+/// Pools and ports of which it is told who holds them; the others are too small to matter.
+const DETAILED: usize = 64;
+/// What a live view calls now, in seconds.
+const NOW_S: f64 = 10.0;
+
+/// Every namespace that the tracker has heard of, without what only the kernel's lists can tell.
+pub fn of_world(world: &Tracker, tally: &Tally) -> Vec<Netns> {
+    let snapshot = world.snapshot(&[By::Process, By::Tuple, By::Port, By::Netns]);
+    let people = People::new(&snapshot.processes);
+    let mut all: Vec<Netns> = snapshot.netns.iter().map(|row| namespace(row, tally)).collect();
+    let mut places: HashMap<u32, usize> = HashMap::new();
+    for (at, netns) in all.iter().enumerate() {
+        places.insert(netns.netns, at);
+    }
+    for (at, row) in snapshot.tuples.iter().enumerate() {
+        let links = detail(world, &RowKey::Tuple(row.key), at, row.figures.failed() != 0);
+        let failed = |link: &LinkRow| tally.failed_by(&row.key, &link.process);
+        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
+        if let Some(place) = places.get(&row.key.netns) {
+            let mut tuple = tuple(row, shares);
+            tuple.failed_bound = tally.failed_bound(&row.key);
+            tuple.failed = tuple.failed.saturating_sub(tuple.failed_bound);
+            all[*place].tuples.push(tuple);
+        }
+    }
+    for (at, row) in snapshot.ports.iter().enumerate() {
+        let links = detail(world, &RowKey::Port(row.key), at, row.figures.failed() != 0);
+        let failed = |link: &LinkRow| tally.not_bound_by(&row.key, &link.process);
+        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
+        if let Some(place) = places.get(&row.key.netns) {
+            all[*place].server_time_wait += row.figures.live;
+            all[*place].served.push(served(row, shares));
+        }
+    }
+    for netns in &mut all {
+        netns.concerned.iter_mut().for_each(|share| people.complete(share));
+        netns.tuples.sort_by_key(|tuple| std::cmp::Reverse(tuple.now.all()));
+    }
+    all
+}
+
+fn detail(world: &Tracker, key: &RowKey, at: usize, has_failed: bool) -> Vec<LinkRow> {
+    if at >= DETAILED && !has_failed {
+        return Vec::new();
+    }
+    world.detail(key).map(|detail| detail.links).unwrap_or_default()
+}
+
+fn namespace(row: &NetnsRow, tally: &Tally) -> Netns {
+    let counts = &row.figures.counts;
+    Netns {
+        netns: row.key,
+        settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
+        time_wait: row.figures.live,
+        peak_time_wait: row.figures.peak_live,
+        created: counts.created,
+        overflow: counts.overflow,
+        reset: tally.resets(row.key),
+        concerned: tally.concerned(row.key),
+        binds: tally.binds(row.key),
+        ..Netns::default()
+    }
+}
+
+fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
+    let counts = &row.figures.counts;
+    let in_use = row.pressure.map_or(row.figures.live as u32, |pressure| pressure.in_use);
+    let time_wait = in_use.min(row.figures.live as u32);
+    let now = Ports { time_wait, others: in_use - time_wait, ..Ports::default() };
+    let is_loopback = row.key.saddr.is_loopback() || row.key.daddr.is_loopback();
+    let reused = counts.ended_for(Reason::ReusedOutgoing);
+    Tuple {
+        reach: if is_loopback { Reach::Loopback } else { Reach::Unknown },
+        now,
+        peak: Ports { time_wait: time_wait.max(row.figures.peak_live as u32), ..now },
+        created: counts.created,
+        ended: counts.ended(),
+        reused,
+        failed: counts.connect_failed,
+        // What was taken over had them.
+        timestamps: (reused != 0).then_some(true),
+        shares,
+        ..Tuple::empty(&row.key)
+    }
+}
+
+fn served(row: &PortRow, shares: Vec<Share>) -> Served {
+    Served { port: row.key.sport, time_wait: row.figures.live, shares, ..Served::default() }
+}
+
+/// Who is who.
+struct People<'a>(HashMap<ProcessKey, &'a ProcessRow>);
+
+impl<'a> People<'a> {
+    fn new(rows: &'a [ProcessRow]) -> Self {
+        Self(rows.iter().map(|row| (row.key, row)).collect())
+    }
+
+    /// The link itself counts overflows and failures of every kind together; `failed` are the calls.
+    fn share(&self, link: &LinkRow, failed: u64) -> Share {
+        let LinkRow { process, live, created, .. } = *link;
+        let mut share = Share { time_wait: live, created, failed, ..Share::default() };
+        if let Some(row) = self.0.get(&process).filter(|row| !row.key.is_unknown()) {
+            share.process = of_row(row);
+            share.habits = Some(habits(&row.figures));
+        }
+        share
+    }
+
+    fn complete(&self, share: &mut Share) {
+        let known = |row: &&&ProcessRow| Some(row.key.pid) == share.process.pid;
+        share.habits = self.0.values().find(known).map(|row| habits(&row.figures));
+    }
+}
+
+fn of_row(row: &ProcessRow) -> Process {
+    process(row.key.pid, &row.name.text(), row.identity.as_deref())
+}
+
+fn habits(figures: &Figures) -> Habits {
+    Habits {
+        as_client: figures.client,
+        as_server: figures.server,
+        age_us: figures.age_us.map(|age| age.p50),
+        sent: figures.sent.map(|sent| sent.p50),
+        received: figures.received.map(|received| received.p50),
+    }
+}
+
+/// What a live view knows of the last ten seconds, in whatever tables its snapshot has. Cheap: nothing is asked of the
+/// kernel, and no table is built.
+pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
+    let mut facts = Facts { source: Source::View, observed_ms: (NOW_S * 1000.0) as u64, ..Facts::default() };
+    let hottest = snapshot.hottest.as_ref().filter(|_| snapshot.tuples.is_empty());
+    let mut namespaces: HashMap<u32, Netns> = HashMap::new();
+    for row in &snapshot.netns {
+        let mut netns = namespace(row, &Tally::default());
+        netns.created = recent(row.figures.created_rate.s10, NOW_S);
+        netns.overflow = lately(&row.figures, row.figures.counts.overflow);
+        namespaces.insert(row.key, netns);
+    }
+    for row in snapshot.tuples.iter().chain(hottest) {
+        let share = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
+            process: process(main.pid, &row.main_name.text(), None),
+            time_wait: row.figures.live,
+            ..Share::default()
+        });
+        let mut tuple = tuple(row, share.into_iter().collect());
+        tuple.created = recent(row.figures.created_rate.s10, NOW_S);
+        tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
+        tuple.failed = lately(&row.figures, tuple.failed);
+        // The fullest there ever was may be long ago.
+        tuple.peak = tuple.now;
+        let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
+        let netns = namespaces.entry(row.key.netns).or_insert_with(fresh);
+        // The pool itself says how many ports there are, where the namespace's row is not in the picture.
+        netns.settings.ports = netns.settings.ports.or(row.pressure.map(|pressure| pressure.ports));
+        netns.tuples.push(tuple);
+    }
+    facts.namespaces = namespaces.into_values().collect();
+    facts.namespaces.sort_by_key(|netns| netns.netns);
+    facts
+}
+
+fn recent(rate: f64, seconds: f64) -> u64 {
+    (rate * seconds).round() as u64
+}
+
+/// What failed within the last minute; the rate counts failures of all kinds together.
+fn lately(figures: &Figures, count: u64) -> u64 {
+    count.min(recent(figures.failed_rate.s60.max(figures.failed_rate.s1), 60.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::glance;
+    use crate::event::{Comm, Conn, Event, Kind, Role};
+    use crate::tracker::Capacity;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn event(kind: Kind, at_ns: u64, sport: u16) -> Event {
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport, dport: 5432 };
+        let mut event = Event::new(kind, at_ns, Some(conn));
+        event.role = Role::Client;
+        let comm = Comm::new("checkout-api");
+        event.owner =
+            Some(crate::event::Process { pid: 97, tid: 97, uid: 0, cgroup_id: 0, start_ns: 1, comm });
+        event
+    }
+
+    /// A pool of 200 ports: `live` in TIME_WAIT, then so many failures, in second 9.
+    fn world(live: u16, failed: u16) -> Tracker {
+        let mut world = Tracker::new();
+        world.advance(SECOND_NS);
+        world.set_capacity(
+            7,
+            Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() },
+        );
+        let calls = (0..live)
+            .map(|at| (Kind::Created, 40_000 + at))
+            .chain((0..failed).map(|_| (Kind::ConnectFailed, 0)));
+        for (kind, sport) in calls {
+            world.apply(&mut event(kind, 9 * SECOND_NS, sport));
+        }
+        world.advance(12 * SECOND_NS);
+        world
+    }
+
+    #[test]
+    fn a_live_view_shows_what_the_doctor_would_find() {
+        let told = |live, failed, wanted: &[By]| {
+            let snapshot = world(live, failed).snapshot(wanted);
+            glance(&snapshot).iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        for wanted in [&[By::Process][..], By::ALL] {
+            assert_eq!(told(200, 7, wanted), ["ports_exhausted"]);
+            assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
+            assert!(told(13, 0, wanted).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_failed_long_ago_is_not_told_for_ever() {
+        let mut world = world(13, 7);
+        let ids = |world: &Tracker| glance(&world.snapshot(By::ALL)).len();
+        assert_eq!(ids(&world), 1);
+        world.advance(90 * SECOND_NS);
+        assert_eq!(ids(&world), 0);
+    }
+
+    #[test]
+    fn events_alone_tell_who_holds_what() {
+        let mut tally = Tally::default();
+        tally.take(&event(Kind::ConnectFailed, 1, 0));
+        tally.take(&event(Kind::ConnectFailed, 1, 40_009));
+        let mut world = world(13, 2);
+        world.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
+        let all = of_world(&world, &tally);
+        assert_eq!(
+            (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
+            (7, 13, 1, Some(200))
+        );
+        let tuple = &all[0].tuples[0];
+        assert_eq!((tuple.now.time_wait, tuple.created, tuple.failed, tuple.failed_bound), (13, 13, 1, 1));
+        let share = &tuple.shares[0];
+        assert_eq!((share.process.comm.as_str(), share.time_wait, share.failed), ("checkout-api", 13, 2));
+        assert_eq!(share.habits.map(|habits| habits.as_client), Some(13));
+    }
+}

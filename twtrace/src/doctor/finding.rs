@@ -1,0 +1,280 @@
+//! Owns: the form of what the doctor says: findings, their evidence, remedies and what will not help.
+//! Must not know: any particular finding, how it is shown.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::facts::Share;
+use super::words::{grouped, number};
+
+/// How bad it is, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Calls fail now, or will within a minute.
+    Critical,
+    /// Something is lost or will run out.
+    Warning,
+    /// Worth knowing; nothing is at stake.
+    Notice,
+    /// All is well.
+    Fine,
+}
+
+impl Severity {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+            Self::Fine => "fine",
+        }
+    }
+}
+
+/// A number or a word that speaks for a finding.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A count.
+    Count(u64),
+    /// A measured or computed number.
+    Number(f64),
+    /// Anything else.
+    Text(String),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => f.pad(&grouped(*count)),
+            Self::Number(value) => f.pad(&number(*value)),
+            Self::Text(text) => f.pad(text),
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(count: u32) -> Self {
+        Self::Count(count.into())
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Number(value)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// What it is.
+    pub what: &'static str,
+    /// Its value.
+    pub value: Value,
+    /// Where the value comes from.
+    pub source: &'static str,
+}
+
+/// Whether a remedy's condition holds here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// It does.
+    Yes,
+    /// What it depends on could not be seen.
+    Unknown,
+    /// It does not: the remedy is not offered.
+    No,
+}
+
+/// A predicted change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Effect {
+    /// What changes, such as `limit`.
+    pub what: &'static str,
+    /// Its unit, such as `connections/s`.
+    pub unit: &'static str,
+    /// Now.
+    pub before: f64,
+    /// With the remedy.
+    pub after: f64,
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, unit, before, after } = self;
+        write!(f, "{what} {} -> {} {unit}", number(*before), number(*after))
+    }
+}
+
+/// Something to do about it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Remedy {
+    /// Its name for good.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: String,
+    /// When it works.
+    pub condition: &'static str,
+    /// Whether it does so here.
+    pub holds: Holds,
+    /// Why it does, or does not, or why nobody knows.
+    pub because: String,
+    /// What to type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// What to change in the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// What it will come to.
+    pub effects: Vec<Effect>,
+    /// What it breaks or costs.
+    pub risk: &'static str,
+}
+
+/// A popular remedy that does not help here.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NotHere {
+    /// Its name for good.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Subject {
+    /// Inode of the network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// Local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saddr: Option<IpAddr>,
+    /// Local port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// Remote address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daddr: Option<IpAddr>,
+    /// Remote port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+}
+
+/// One thing that the doctor found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Its name for good.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in one sentence.
+    pub what: String,
+    /// Where.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// How that is known.
+    pub evidence: Vec<Evidence>,
+    /// Who does it, most first.
+    pub who: Vec<Share>,
+    /// What to do about it, best first. Only such as hold, or may.
+    pub remedies: Vec<Remedy>,
+    /// What is often tried and does not help here.
+    pub not_here: Vec<NotHere>,
+}
+
+impl Finding {
+    /// A finding without evidence, people or remedies yet.
+    pub fn new(id: &'static str, severity: Severity, what: String) -> Self {
+        Self {
+            id,
+            severity,
+            what,
+            subject: Subject::default(),
+            evidence: Vec::new(),
+            who: Vec::new(),
+            remedies: Vec::new(),
+            not_here: Vec::new(),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn at(mut self, subject: Subject) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    /// Adds a piece of evidence.
+    #[must_use]
+    pub fn because(mut self, what: &'static str, value: impl Into<Value>, source: &'static str) -> Self {
+        self.evidence.push(Evidence { what, value: value.into(), source });
+        self
+    }
+
+    /// As [`Self::because`], where the value is known.
+    #[must_use]
+    pub fn because_known(
+        self,
+        what: &'static str,
+        value: Option<impl Into<Value>>,
+        source: &'static str,
+    ) -> Self {
+        match value {
+            Some(value) => self.because(what, value, source),
+            None => self.because(what, "unknown", source),
+        }
+    }
+
+    /// Says who.
+    #[must_use]
+    pub fn by(mut self, who: Vec<Share>) -> Self {
+        self.who = who;
+        self
+    }
+
+    /// Offers remedies; one whose condition does not hold becomes something that does not help here.
+    #[must_use]
+    pub fn remedied(mut self, remedies: impl IntoIterator<Item = Remedy>) -> Self {
+        for remedy in remedies {
+            if remedy.holds == Holds::No {
+                let Remedy { id, title, because, .. } = remedy;
+                self.not_here.push(NotHere { id, title, why: because });
+            } else {
+                self.remedies.push(remedy);
+            }
+        }
+        self
+    }
+
+    /// Says what does not help here.
+    #[must_use]
+    pub fn but_not(mut self, not_here: impl IntoIterator<Item = NotHere>) -> Self {
+        self.not_here.extend(not_here);
+        self
+    }
+}

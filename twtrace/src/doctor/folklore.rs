@@ -1,0 +1,113 @@
+//! Owns: popular remedies that do not help, and why not.
+//! Must not know: where facts come from, how they are shown.
+
+use super::finding::NotHere;
+
+const LOWER_FIN_TIMEOUT: &str = "lower_fin_timeout";
+const LOWER_MAX_TW_BUCKETS: &str = "lower_max_tw_buckets";
+const TW_RECYCLE: &str = "tw_recycle";
+const LINGER_ZERO: &str = "linger_zero";
+const CLIENT_REUSEADDR: &str = "client_reuseaddr";
+const SERVER_TW_REUSE: &str = "server_tw_reuse";
+const OPEN_TW_REUSE: &str = "open_tw_reuse";
+const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
+const SERVER_PORT_RANGE: &str = "server_port_range";
+
+/// Names of all that is said not to help, beside remedies whose condition does not hold.
+#[cfg(test)]
+pub(super) const IDS: &[&str] = &[
+    LOWER_FIN_TIMEOUT,
+    LOWER_MAX_TW_BUCKETS,
+    TW_RECYCLE,
+    LINGER_ZERO,
+    CLIENT_REUSEADDR,
+    SERVER_TW_REUSE,
+    OPEN_TW_REUSE,
+    HALF_CLOSED_TW_REUSE,
+    SERVER_PORT_RANGE,
+];
+
+fn not(id: &'static str, title: &str, why: &str) -> NotHere {
+    NotHere { id, title: title.to_owned(), why: why.to_owned() }
+}
+
+fn lower_fin_timeout() -> NotHere {
+    let why = "it is about FIN_WAIT2; the 60 s of TIME_WAIT are compiled into the kernel (TCP_TIMEWAIT_LEN)";
+    not(LOWER_FIN_TIMEOUT, "tcp_fin_timeout lowered", why)
+}
+
+fn lower_max_tw_buckets() -> NotHere {
+    let why = "beyond it connections end without TIME_WAIT, so old segments can reach new connections; ports are freed by luck";
+    not(LOWER_MAX_TW_BUCKETS, "tcp_max_tw_buckets lowered", why)
+}
+
+fn tw_recycle() -> NotHere {
+    not(TW_RECYCLE, "tcp_tw_recycle", "no kernel since 4.12 has it; before, it broke clients behind NAT")
+}
+
+fn linger_zero() -> NotHere {
+    let why =
+        "close() then sends an RST: no TIME_WAIT, but what was not yet read or sent is lost, on either end";
+    not(LINGER_ZERO, "SO_LINGER with 0 seconds", why)
+}
+
+fn client_reuseaddr() -> NotHere {
+    let why =
+        "it is for a server that binds its port again; a connect() that chooses its port does not look at it";
+    not(CLIENT_REUSEADDR, "SO_REUSEADDR on the client", why)
+}
+
+/// For a client's pool.
+pub(super) fn of_client() -> Vec<NotHere> {
+    vec![lower_fin_timeout(), lower_max_tw_buckets(), tw_recycle(), linger_zero(), client_reuseaddr()]
+}
+
+/// For ports that open or bound sockets hold.
+pub(super) fn of_held_open() -> Vec<NotHere> {
+    let why = "it takes ports over from TIME_WAIT sockets, and these are open";
+    vec![
+        not(OPEN_TW_REUSE, "tcp_tw_reuse", why),
+        lower_fin_timeout(),
+        lower_max_tw_buckets(),
+        client_reuseaddr(),
+    ]
+}
+
+/// For sources that are bound first.
+pub(super) fn of_bound_source() -> Vec<NotHere> {
+    let why = "bind() chooses the port here, and tcp_tw_reuse is asked by connect() only";
+    vec![not(OPEN_TW_REUSE, "tcp_tw_reuse", why), lower_fin_timeout(), linger_zero()]
+}
+
+/// For orphans in FIN_WAIT2.
+pub(super) fn of_half_closed() -> Vec<NotHere> {
+    let why = "it takes ports over from sockets in true TIME_WAIT; these wait in FIN_WAIT2";
+    vec![not(HALF_CLOSED_TW_REUSE, "tcp_tw_reuse", why), lower_max_tw_buckets(), linger_zero()]
+}
+
+/// For a table that is full.
+pub(super) fn of_overflow() -> Vec<NotHere> {
+    vec![lower_fin_timeout(), lower_max_tw_buckets(), tw_recycle(), linger_zero()]
+}
+
+/// For a server that cannot bind.
+pub(super) fn of_server() -> Vec<NotHere> {
+    vec![server_tw_reuse(), lower_fin_timeout(), linger_zero()]
+}
+
+/// For TIME_WAIT on a server's side.
+pub(super) fn of_server_side() -> Vec<NotHere> {
+    let why = "a server's connections all use its one port: no ephemeral port is in use";
+    vec![
+        server_tw_reuse(),
+        not(SERVER_PORT_RANGE, "A wider ip_local_port_range", why),
+        lower_fin_timeout(),
+        lower_max_tw_buckets(),
+        tw_recycle(),
+        linger_zero(),
+    ]
+}
+
+fn server_tw_reuse() -> NotHere {
+    not(SERVER_TW_REUSE, "tcp_tw_reuse", "it is about outgoing connections; a server's are incoming")
+}

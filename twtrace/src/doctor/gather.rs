@@ -1,0 +1,115 @@
+//! Owns: facts from this machine: a trace for as long as it is wanted, and beside it the kernel's lists, again and again.
+//! Must not know: what facts mean.
+
+mod extras;
+mod holders;
+mod sampler;
+
+use std::io;
+
+use super::facts::tally::Tally;
+use super::facts::{Facts, Slab, Source, join, world};
+use crate::clock::{self, Clock};
+use crate::event::{Event, Kind};
+use crate::filter::Filter;
+use crate::net::slabinfo;
+use crate::session::{Flow, View};
+use crate::tracker::Tracker;
+use sampler::Sampler;
+
+/// After a failure, the lists are looked at at once, but not more often than this.
+const AGAIN_NS: u64 = 200_000_000;
+
+/// Looks at events as they come, and at the kernel's lists meanwhile.
+#[derive(Debug)]
+pub struct Watch {
+    filter: Filter,
+    tally: Tally,
+    sampler: Option<Sampler>,
+    asked_ns: u64,
+    began_ns: u64,
+    facts: Facts,
+}
+
+impl Watch {
+    /// Begins to look at the lists. `nat_ports`: see [`Facts::nat_ports`].
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(filter: &Filter, nat_ports: Option<u32>) -> io::Result<Self> {
+        Ok(Self {
+            filter: filter.clone(),
+            tally: Tally::default(),
+            sampler: Some(Sampler::start(filter.netns.clone())?),
+            asked_ns: 0,
+            began_ns: clock::mono_ns(),
+            facts: Facts { source: Source::Live, nat_ports, ..Facts::default() },
+        })
+    }
+
+    /// All that was seen, once the trace is over.
+    pub fn facts(self) -> Facts {
+        self.facts
+    }
+
+    fn finish(&mut self, world: &Tracker) {
+        let ended_ns = clock::mono_ns();
+        self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
+        self.facts.lost = world.total().loss.events();
+        let mut namespaces = world::of_world(world, &self.tally);
+        if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
+            for (inode, looks) in &sampled.looks {
+                let place = namespaces.iter().position(|netns| netns.netns == *inode);
+                let place = place.unwrap_or_else(|| {
+                    namespaces.push(super::facts::Netns { netns: *inode, ..Default::default() });
+                    namespaces.len() - 1
+                });
+                join::join(&mut namespaces[place], looks);
+            }
+            self.facts.unknown = sampled.notes;
+        }
+        namespaces.sort_by_key(|netns| netns.netns);
+        extras::default_buckets(&mut namespaces, extras::most_buckets);
+        self.facts.namespaces = namespaces;
+        super::scope::keep(&mut self.facts, &self.filter);
+        self.facts.dead_settings = extras::dead_settings();
+        match slabinfo::time_wait() {
+            Ok(slab) => {
+                self.facts.slab =
+                    slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes });
+            }
+            Err(error) => self.facts.unknown.push(format!("memory of TIME_WAIT sockets: {error}")),
+        }
+    }
+}
+
+impl View for Watch {
+    fn attached(&mut self, backend: &'static str) {
+        self.facts.backend = backend.to_owned();
+    }
+
+    fn begin(&mut self, clock: Clock) -> io::Result<()> {
+        self.began_ns = clock.mono_ns;
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<Flow> {
+        self.tally.take(event);
+        let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
+        if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
+            self.asked_ns = event.mono_ns;
+            if let Some(sampler) = &self.sampler {
+                sampler.look_now();
+            }
+        }
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _world: &Tracker) -> io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn ended(&mut self, world: &Tracker) {
+        self.finish(world);
+    }
+}

@@ -1,0 +1,152 @@
+//! Owns: looking at every namespace again and again, on a thread of its own, so that events need not wait.
+//! Must not know: what is made of the looks.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{extras, holders};
+use crate::doctor::facts::Settings;
+use crate::doctor::facts::looks::{Look, Looks};
+use crate::net::Error;
+use crate::net::books::Books;
+use crate::net::netns::{Netns, survey};
+use crate::net::sockdiag::{self, DiagSocket, States};
+use crate::net::sysctls::Sysctls;
+use crate::tracker::TupleKey;
+
+/// Time between two looks, at least.
+const EVERY: Duration = Duration::from_secs(1);
+/// The share of its time that this thread may work.
+const IDLE_FACTOR: u32 = 10;
+/// Above this many full sockets, options are not asked for: the kernel would hold each one's lock.
+const MOST_ASKED: usize = 20_000;
+/// Of a namespace's ports, one of so many on full sockets makes it worth while to ask who has them.
+const OPEN_SHARE: u32 = 4;
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Sampled {
+    /// By inode of the namespace.
+    pub(super) looks: BTreeMap<u32, Looks>,
+    /// What could not be looked at, in words for a user.
+    pub(super) notes: Vec<String>,
+}
+
+/// The thread.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    /// Gone: look once more and end.
+    now: Sender<()>,
+    thread: JoinHandle<Sampled>,
+}
+
+impl Sampler {
+    /// Starts to look at every namespace, or only at those in `only` where there are any.
+    pub(super) fn start(only: Vec<u32>) -> io::Result<Self> {
+        let (now, wanted) = channel();
+        let thread =
+            std::thread::Builder::new().name("doctor".into()).spawn(move || look_on(&only, &wanted))?;
+        Ok(Self { now, thread })
+    }
+
+    /// Something failed: look at who has the ports now, and who has the sockets.
+    pub(super) fn look_now(&self) {
+        // If the thread has died, it has nothing to say.
+        let _ = self.now.send(());
+    }
+
+    /// Looks once more, and gives what was seen.
+    pub(super) fn stop(self) -> Sampled {
+        let Self { now, thread } = self;
+        drop(now);
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
+    let mut sampled = Sampled::default();
+    let mut notes = HashSet::new();
+    let mut has_failed = false;
+    loop {
+        let began = Instant::now();
+        look_round(only, has_failed, &mut sampled, &mut notes);
+        let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
+        match wanted.recv_timeout(pause) {
+            Ok(()) => {
+                has_failed = true;
+                while wanted.try_recv().is_ok() {}
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                look_round(only, has_failed, &mut sampled, &mut notes);
+                sampled.notes = notes.into_iter().collect();
+                sampled.notes.sort_unstable();
+                return sampled;
+            }
+        }
+    }
+}
+
+fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled, notes: &mut HashSet<String>) {
+    let survey = survey();
+    // With namespaces that were named, it does not matter which others there may be.
+    if survey.hidden_processes != 0 && only.is_empty() {
+        notes.insert("some processes hide their network namespace: run as root (CAP_SYS_PTRACE)".to_owned());
+    }
+    let chosen = survey.namespaces.iter().filter(|netns| only.is_empty() || only.contains(&netns.inode));
+    for netns in chosen {
+        match look(netns, has_failed, notes) {
+            Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
+            // It went away between the two looks, and its sockets with it.
+            Err(Error::Gone { .. }) => {}
+            Err(error) => drop(notes.insert(format!("netns {}: {error}", netns.inode))),
+        }
+    }
+}
+
+fn look(netns: &Netns, has_failed: bool, notes: &mut HashSet<String>) -> Result<Look, Error> {
+    let mut settings = Settings::of(&Sysctls::read(netns)?);
+    let extra = netns.within(extras::read_here)?;
+    settings.max_tw_buckets_default = extra.max_tw_buckets_default;
+    settings.tw_recycle = extra.tw_recycle;
+    let listing = sockdiag::tcp(netns, States::ALL.or(States::BOUND))?;
+    if let Some(degraded) = listing.degraded {
+        notes.insert(format!("netns {}: {degraded}", netns.inode));
+    }
+    let sockets = listing.sockets;
+    let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
+    let asks_options = open().count() <= MOST_ASKED && open().any(|socket| settings.has(socket.sport));
+    let timestamps = if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() };
+    let on_range = open().filter(|socket| settings.has(socket.sport)).count();
+    let is_crowded = on_range as u64 * u64::from(OPEN_SHARE) >= u64::from(settings.ports.unwrap_or(0));
+    let holders = if has_failed || is_crowded { holders_of(&sockets, &settings) } else { Default::default() };
+    Ok(Look {
+        netns: netns.inode,
+        name: netns.name.clone(),
+        enter: extras::way_in(netns),
+        settings,
+        overflow: Books::read(netns)?.tw_overflow,
+        addresses: extra.addresses,
+        conntrack: extra.conntrack,
+        timestamps: timestamps.iter().map(|(socket, has)| (tuple(netns, socket), *has)).collect(),
+        holders,
+        sockets,
+    })
+}
+
+fn tuple(netns: &Netns, socket: &DiagSocket) -> TupleKey {
+    TupleKey::from(&socket.conn(netns.inode))
+}
+
+/// Who has the sockets that matter: those on ports of the range, and the listeners.
+fn holders_of(
+    sockets: &[DiagSocket],
+    settings: &Settings,
+) -> std::collections::HashMap<u32, crate::doctor::facts::Process> {
+    let matters =
+        |socket: &&DiagSocket| socket.inode != 0 && (socket.dport == 0 || settings.has(socket.sport));
+    holders::find(&sockets.iter().filter(matters).map(|socket| socket.inode).collect())
+}

@@ -1,0 +1,224 @@
+//! Owns: what state a pool of ports is in, and the one cause that a finding about it is named after.
+//! Must not know: what is said about it.
+//!
+//! One pool gets one finding, the most telling one: a pool that is exhausted by sockets that are open is not also told as
+//! exhausted by TIME_WAIT.
+
+use super::facts::{Netns, Ports, Reach, Tuple};
+use super::predict;
+
+/// Below this many connections, a rate would be a guess.
+pub(super) const ENOUGH: u64 = 10;
+/// A pool that is so full is about to run out, whatever its rate.
+const NEARLY_FULL: f64 = 0.8;
+/// A pool towards this very machine that is so full of TIME_WAIT is worth a word.
+const BUSY: f64 = 0.25;
+/// FIN_WAIT2 that holds such a share of a pool is worth a word.
+const HALF_CLOSED: f64 = 0.2;
+
+/// Whether `tcp_tw_reuse` gives the ports of a pool's TIME_WAIT sockets back to connect().
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Reuse {
+    /// It does.
+    Works,
+    /// It is set, and whether both ends have timestamps is not known.
+    MayWork,
+    /// It is set, but the connections have no timestamps.
+    NoTimestamps,
+    /// It is set for loopback, and this is none.
+    LoopbackOnly,
+    /// It is not set.
+    Off,
+    /// The setting is not known.
+    Unknown,
+}
+
+/// Who has most of the ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    TimeWait,
+    FinWait2,
+    Open,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Strain {
+    /// connect() fails.
+    Failing,
+    /// It will fail, in so many seconds where that can be told.
+    RunningOut(Option<f64>),
+    /// Nothing to fear.
+    Calm,
+}
+
+/// Why reuse that is set does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhyNot {
+    /// No timestamps.
+    Timestamps,
+    /// An own address that the kernel does not take for loopback.
+    NotLoopback,
+    /// Ports are needed again before the TIME_WAIT sockets are old enough.
+    TooYoung,
+}
+
+/// What a finding about a pool is named after.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Cause {
+    /// TIME_WAIT sockets hold the ports, connect() fails.
+    Exhausted,
+    /// TIME_WAIT sockets hold the ports, it will fail.
+    RunningOut(Option<f64>),
+    /// Open or bound sockets hold the ports.
+    HeldOpen,
+    /// Orphans that wait for their peer's FIN hold the ports.
+    HalfClosed,
+    /// TIME_WAIT sockets hold the ports, and the reuse that is set for them cannot work.
+    ReuseBroken(WhyNot),
+    /// Many short connections within one machine.
+    LocalBackend,
+}
+
+/// A pool in its namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pool<'a> {
+    pub(super) netns: &'a Netns,
+    pub(super) tuple: &'a Tuple,
+    /// See [`super::facts::Facts::observed_s`].
+    pub(super) observed_s: f64,
+}
+
+impl Pool<'_> {
+    /// Ports that connect() can choose from.
+    pub(super) fn ports(&self) -> Option<u32> {
+        self.netns.settings.ports.filter(|ports| *ports != 0)
+    }
+
+    /// TIME_WAIT sockets made a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.tuple.created as f64 / self.observed_s
+    }
+
+    pub(super) fn reuse(&self) -> Reuse {
+        let applies = match self.netns.settings.tw_reuse {
+            None if self.tuple.reused != 0 => return Reuse::Works,
+            None => return Reuse::Unknown,
+            Some(0) => return Reuse::Off,
+            Some(2) => match self.tuple.reach {
+                Reach::Loopback => true,
+                // Addresses need not be known to tell 127.0.0.1.
+                Reach::ThisHost | Reach::Elsewhere | Reach::Unknown => false,
+            },
+            Some(_) => true,
+        };
+        match (applies, self.tuple.timestamps) {
+            (false, _) => Reuse::LoopbackOnly,
+            (true, Some(false)) => Reuse::NoTimestamps,
+            (true, Some(true)) => Reuse::Works,
+            (true, None) => Reuse::MayWork,
+        }
+    }
+
+    /// How old a TIME_WAIT socket must be for reuse, in seconds.
+    pub(super) fn reuse_after_s(&self) -> f64 {
+        self.netns.settings.tw_reuse_delay_ms.map_or(predict::REUSE_S, |ms| f64::from(ms.max(1)) / 1000.0)
+    }
+
+    /// How long a closed connection keeps its port from the next connect(), in seconds.
+    pub(super) fn hold_s(&self) -> f64 {
+        match self.reuse() {
+            Reuse::Works => self.reuse_after_s().min(predict::TIME_WAIT_S),
+            _ => predict::TIME_WAIT_S,
+        }
+    }
+
+    /// Ports that no connect() to this destination can have now: those in use, less TIME_WAIT that reuse gives back.
+    pub(super) fn taken(&self, ports: Ports) -> u32 {
+        let waiting = if self.reuse() == Reuse::Works {
+            ports.time_wait.min(predict::held(self.rate(), self.hold_s()).ceil() as u32)
+        } else {
+            ports.time_wait
+        };
+        waiting + ports.fin_wait2 + ports.open()
+    }
+
+    /// Ports that are pinned by listeners and bound sockets, for every destination.
+    fn pinned(&self) -> u32 {
+        self.netns.pinned.unwrap_or(0)
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let Ports { time_wait, fin_wait2, .. } = self.tuple.peak;
+        let mut open = self.tuple.peak.open() + self.pinned();
+        // A failure says that all ports were in use: those that nobody saw were on sockets of no tuple, or on such as
+        // were gone before anyone could look.
+        if self.tuple.failed != 0 {
+            let seen = time_wait + fin_wait2 + open;
+            open += self.ports().unwrap_or(0).saturating_sub(seen);
+        }
+        if time_wait >= fin_wait2.max(open) {
+            Held::TimeWait
+        } else if fin_wait2 >= open {
+            Held::FinWait2
+        } else {
+            Held::Open
+        }
+    }
+
+    pub(super) fn strain(&self) -> Strain {
+        if self.tuple.failed != 0 {
+            return Strain::Failing;
+        }
+        let Some(ports) = self.ports() else { return Strain::Calm };
+        let room = ports.saturating_sub(self.pinned());
+        let taken = self.taken(self.tuple.now);
+        let (rate, ended) = (self.rate(), self.tuple.ended as f64 / self.observed_s);
+        let open = f64::from(self.tuple.now.open());
+        let outgrows = open + predict::held(rate, self.hold_s()) > f64::from(room);
+        if self.tuple.created >= ENOUGH && outgrows {
+            return Strain::RunningOut(predict::full_in_s(room, taken, rate, ended));
+        }
+        let most = taken.max(self.taken(self.tuple.peak));
+        if u64::from(most) >= ENOUGH && f64::from(most) >= NEARLY_FULL * f64::from(room) {
+            return Strain::RunningOut(predict::full_in_s(room, taken, 0.0, 0.0));
+        }
+        Strain::Calm
+    }
+
+    fn broken_reuse(&self) -> Option<WhyNot> {
+        match (self.reuse(), self.tuple.reach) {
+            (Reuse::NoTimestamps, _) => Some(WhyNot::Timestamps),
+            (Reuse::LoopbackOnly, Reach::ThisHost) => Some(WhyNot::NotLoopback),
+            (Reuse::Works, _) => Some(WhyNot::TooYoung),
+            _ => None,
+        }
+    }
+
+    fn share(&self, count: u32) -> f64 {
+        self.ports().map_or(0.0, |ports| f64::from(count) / f64::from(ports))
+    }
+
+    /// What a finding about it is named after; `None`: there is nothing to say.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let strain = self.strain();
+        if strain != Strain::Calm {
+            return Some(match (self.held(), strain) {
+                (Held::Open, _) => Cause::HeldOpen,
+                (Held::FinWait2, _) => Cause::HalfClosed,
+                (Held::TimeWait, strain) => match (self.broken_reuse(), strain) {
+                    (Some(why), _) => Cause::ReuseBroken(why),
+                    (None, Strain::RunningOut(full_in_s)) => Cause::RunningOut(full_in_s),
+                    (None, _) => Cause::Exhausted,
+                },
+            });
+        }
+        let now = self.tuple.now;
+        if u64::from(now.fin_wait2) >= ENOUGH && self.share(now.fin_wait2) >= HALF_CLOSED {
+            return Some(Cause::HalfClosed);
+        }
+        let is_local = matches!(self.tuple.reach, Reach::Loopback | Reach::ThisHost);
+        let is_busy = self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY;
+        (is_local && is_busy).then_some(Cause::LocalBackend)
+    }
+}

@@ -1,0 +1,138 @@
+//! Owns: which remedies there are, and which are considered for what.
+//! Must not know: where facts come from, how they are shown.
+
+mod client;
+mod server;
+mod settings;
+
+pub(super) use server::{longer_connections, other_port, unbound_port};
+pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
+
+use super::facts::{BindFailure, Netns, Served, Tuple};
+use super::finding::{Holds, Remedy};
+use super::pool::{Pool, WhyNot};
+use super::predict;
+
+/// Names of all remedies.
+#[cfg(test)]
+pub(super) const IDS: &[&str] = &[
+    client::KEEP_ALIVE,
+    client::PEER_CLOSES_FIRST,
+    client::UNIX_SOCKET,
+    client::LOOPBACK_ADDRESS,
+    client::MORE_ADDRESSES,
+    client::BIND_NO_PORT,
+    client::FEWER_CONNECTIONS,
+    settings::TW_REUSE,
+    settings::TIMESTAMPS,
+    settings::REUSE_DELAY,
+    settings::PORT_RANGE,
+    settings::MAX_TW_BUCKETS,
+    settings::RFC1337,
+    settings::FIN_TIMEOUT,
+    settings::RESTORE_FIN_TIMEOUT,
+    settings::RESTORE_MAX_TW_BUCKETS,
+    settings::DROP_TW_RECYCLE,
+    server::REUSEADDR,
+    server::PEER_MUST_CLOSE,
+    server::LONGER_CONNECTIONS,
+    server::OTHER_PORT,
+    server::UNBOUND_PORT,
+];
+
+/// Requests that a connection carries in what is predicted of connection reuse: few, so as not to promise too much.
+pub(super) const REQUESTS: f64 = 10.0;
+
+/// For a pool full of TIME_WAIT sockets.
+pub(super) fn of_client(pool: &Pool<'_>) -> Vec<Remedy> {
+    let mut all = vec![client::keep_alive(pool)];
+    all.extend(client::unix_socket(pool));
+    all.push(settings::tw_reuse(pool));
+    all.push(client::peer_closes_first(pool));
+    all.extend([settings::port_range(pool), client::more_addresses(pool)]);
+    all
+}
+
+/// For a pool within this machine that is in no danger.
+pub(super) fn of_local_backend(pool: &Pool<'_>) -> Vec<Remedy> {
+    let mut all = vec![client::keep_alive(pool)];
+    all.extend(client::unix_socket(pool));
+    all.push(client::peer_closes_first(pool));
+    all
+}
+
+/// For a pool whose reuse does not work.
+pub(super) fn of_broken_reuse(pool: &Pool<'_>, why: WhyNot) -> Vec<Remedy> {
+    let mut all = match why {
+        WhyNot::Timestamps => vec![settings::timestamps(pool)],
+        WhyNot::NotLoopback => vec![client::loopback_address(pool), settings::tw_reuse(pool)],
+        WhyNot::TooYoung => vec![settings::reuse_delay(pool)],
+    };
+    all.push(client::keep_alive(pool));
+    all.extend(client::unix_socket(pool));
+    all.extend([client::peer_closes_first(pool), settings::port_range(pool), client::more_addresses(pool)]);
+    all
+}
+
+/// For a pool that open sockets hold.
+pub(super) fn of_held_open(pool: &Pool<'_>) -> Vec<Remedy> {
+    let mut all = vec![client::fewer_connections(pool)];
+    all.extend(client::unix_socket(pool));
+    all.extend([settings::port_range_for_open(pool), client::more_addresses_for_open(pool)]);
+    all
+}
+
+/// For sources that are bound before connect().
+pub(super) fn of_bound_source(netns: &Netns, bind: &BindFailure) -> Vec<Remedy> {
+    vec![client::bind_no_port(netns, bind), settings::port_range_for_bind(netns)]
+}
+
+/// For orphans that wait for their peer's FIN, `waiting` of them.
+pub(super) fn of_half_closed(netns: &Netns, waiting: u64, observed_s: f64) -> Vec<Remedy> {
+    vec![server::peer_must_close(waiting), settings::fin_timeout(netns, waiting, observed_s)]
+}
+
+/// For a table that is full.
+pub(super) fn of_overflow(netns: &Netns, rate: f64, observed_s: f64, object_bytes: u64) -> Vec<Remedy> {
+    let habits = netns.concerned.iter().find_map(|share| share.habits);
+    let refused = netns.overflow as f64 / observed_s;
+    vec![
+        settings::max_tw_buckets(netns, rate, refused, object_bytes),
+        client::keep_alive_for_table(habits.as_ref(), rate),
+    ]
+}
+
+/// For a server that cannot bind.
+pub(super) fn of_server(served: &Served) -> Vec<Remedy> {
+    vec![server::reuseaddr(served)]
+}
+
+/// For a NAT whose ports do not suffice.
+pub(super) fn of_nat(tuples: &[&Tuple], budget: u32, hold_s: f64) -> Vec<Remedy> {
+    vec![client::keep_alive_behind_nat(tuples, budget, hold_s), client::more_nat_addresses(budget, hold_s)]
+}
+
+/// What a pool serves for ever, in connections a second.
+fn limit(pool: &Pool<'_>) -> f64 {
+    predict::limit(pool.ports().unwrap_or(0), pool.hold_s())
+}
+
+/// A remedy of which only the name, the condition and the risk are known.
+fn blank(id: &'static str, title: impl Into<String>, condition: &'static str, risk: &'static str) -> Remedy {
+    Remedy {
+        id,
+        title: title.into(),
+        condition,
+        holds: Holds::Yes,
+        because: String::new(),
+        command: None,
+        change: None,
+        effects: Vec::new(),
+        risk,
+    }
+}
+
+/// A command that sets a sysctl in a namespace.
+fn sysctl(netns: &Netns, setting: &str) -> String {
+    format!("{}sysctl -w net.ipv4.{setting}", netns.enter)
+}

@@ -1,0 +1,158 @@
+//! Owns: the list of all rules, and what most of them share.
+//! Must not know: where facts come from, how findings are shown.
+//!
+//! A rule is a pure function from facts to findings. One rule, one file.
+
+mod bound_source;
+mod fin_wait2_pileup;
+mod folklore_fin_timeout;
+mod folklore_max_tw_buckets;
+mod folklore_tw_recycle;
+mod loopback_backend;
+mod nat_ports_short;
+mod nothing_wrong;
+mod port_in_use;
+mod ports_exhausted;
+mod ports_held_open;
+mod ports_running_out;
+mod reuse_cannot_work;
+mod rst_kills;
+mod server_cannot_bind;
+mod server_side;
+mod table_overflow;
+mod tuple_taken;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use super::facts::{Facts, Netns, Ports, Tuple};
+use super::finding::{Finding, Severity, Subject};
+use super::pool::{Cause, Pool, Strain};
+
+/// A rule.
+pub type Rule = fn(&Facts) -> Vec<Finding>;
+
+/// Every rule, in no order of importance; see [`super::diagnose`].
+pub const ALL: &[Rule] = &[
+    ports_exhausted::rule,
+    ports_running_out::rule,
+    ports_held_open::rule,
+    bound_source::rule,
+    reuse_cannot_work::rule,
+    loopback_backend::rule,
+    fin_wait2_pileup::rule,
+    table_overflow::rule,
+    server_cannot_bind::rule,
+    port_in_use::rule,
+    tuple_taken::rule,
+    rst_kills::rule,
+    nat_ports_short::rule,
+    server_side::rule,
+    folklore_fin_timeout::rule,
+    folklore_max_tw_buckets::rule,
+    folklore_tw_recycle::rule,
+];
+
+/// Names of all findings.
+pub const IDS: &[&str] = &[
+    ports_exhausted::ID,
+    ports_running_out::ID,
+    ports_held_open::ID,
+    bound_source::ID,
+    reuse_cannot_work::ID,
+    loopback_backend::ID,
+    fin_wait2_pileup::ID,
+    table_overflow::ID,
+    server_cannot_bind::ID,
+    port_in_use::ID,
+    tuple_taken::ID,
+    rst_kills::ID,
+    nat_ports_short::ID,
+    server_side::ID,
+    folklore_fin_timeout::ID,
+    folklore_max_tw_buckets::ID,
+    folklore_tw_recycle::ID,
+    nothing_wrong::ID,
+];
+
+/// What is said where no rule has anything to say.
+pub(super) use nothing_wrong::rule as nothing_wrong;
+
+const EVENTS: &str = "events";
+const SOCK_DIAG: &str = "sock_diag and events";
+const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_ports";
+const COMPUTED: &str = "computed";
+
+/// Every pool with its cause.
+fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
+    let observed_s = facts.observed_s();
+    let all = facts
+        .namespaces
+        .iter()
+        .flat_map(move |netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }));
+    all.filter_map(|pool| Some((pool, pool.cause()?)))
+}
+
+fn about(pool: &Pool<'_>) -> Subject {
+    let Tuple { saddr, daddr, dport, .. } = *pool.tuple;
+    Subject {
+        netns: Some(pool.netns.netns),
+        saddr: Some(saddr),
+        sport: None,
+        daddr: Some(daddr),
+        dport: Some(dport),
+    }
+}
+
+fn within(netns: &Netns) -> Subject {
+    Subject { netns: Some(netns.netns), ..Subject::default() }
+}
+
+/// How bad it is that a pool is where it is.
+fn severity(pool: &Pool<'_>) -> Severity {
+    match pool.strain() {
+        Strain::Failing => Severity::Critical,
+        Strain::RunningOut(full_in_s) => {
+            // What lasts for less than the life of a TIME_WAIT socket, and is most of the way there.
+            let is_near = full_in_s.is_some_and(|seconds| seconds < super::predict::TIME_WAIT_S);
+            let most = pool.ports().unwrap_or(u32::MAX);
+            let is_far_gone = u64::from(pool.taken(pool.tuple.now)) * 5 >= u64::from(most) * 4;
+            if is_near && is_far_gone { Severity::Critical } else { Severity::Warning }
+        }
+        Strain::Calm => Severity::Notice,
+    }
+}
+
+/// What every finding about a pool has to show.
+fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
+    let Ports { time_wait, fin_wait2, established, others } = pool.tuple.peak;
+    let settings = &pool.netns.settings;
+    let mut finding = finding
+        .because_known("ports that connect() can choose from", pool.ports(), RANGE)
+        .because("ports in use at the peak", pool.tuple.peak.all(), SOCK_DIAG)
+        .because("of those, in TIME_WAIT", time_wait, SOCK_DIAG);
+    for (what, count) in [
+        ("of those, in FIN_WAIT2 without a process", fin_wait2),
+        ("of those, ESTABLISHED", established),
+        ("of those, in other states", others),
+    ] {
+        if count != 0 {
+            finding = finding.because(what, count, SOCK_DIAG);
+        }
+    }
+    if let Some(pinned) = pool.netns.pinned.filter(|pinned| *pinned != 0) {
+        finding = finding.because("ports pinned by bind() for all destinations", pinned, "sock_diag");
+    }
+    if pool.tuple.failed != 0 {
+        finding = finding.because("connect() failures", pool.tuple.failed, EVENTS);
+    }
+    finding = finding.because("TIME_WAIT sockets made a second", pool.rate(), EVENTS);
+    if let Some(ports) = pool.ports() {
+        let limit = super::predict::limit(ports, pool.hold_s());
+        finding = finding.because("connections a second that these ports serve for ever", limit, COMPUTED);
+    }
+    if pool.tuple.reused != 0 {
+        finding = finding.because("ports that connect() took from TIME_WAIT", pool.tuple.reused, EVENTS);
+    }
+    finding.because_known("tcp_tw_reuse", settings.tw_reuse, "sysctl net.ipv4.tcp_tw_reuse")
+}

@@ -1,0 +1,63 @@
+//! Owns: the rule for orphans that wait for a FIN that their peer does not send.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::{about, pools, severity, with_ports, within};
+use crate::doctor::facts::{Facts, Netns};
+use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::pool::{Cause, Pool};
+use crate::doctor::words::{end, grouped, names};
+use crate::doctor::{folklore, remedies};
+
+/// The name of its finding.
+pub(super) const ID: &str = "fin_wait2_pileup";
+/// So many in a namespace are worth a word, whatever they hold.
+const MANY: u64 = 1000;
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    facts
+        .namespaces
+        .iter()
+        .filter_map(|netns| of_pools(facts, netns).or_else(|| of_all(netns, facts)))
+        .collect()
+}
+
+/// The worst pool: they have one and the same reason.
+fn of_pools(facts: &Facts, netns: &Netns) -> Option<Finding> {
+    let here = pools(facts).filter(|(pool, _)| pool.netns.netns == netns.netns);
+    let found = here.filter(|(_, cause)| *cause == Cause::HalfClosed).map(|(pool, _)| pool);
+    let pool: Pool<'_> = found.max_by_key(|pool| (pool.tuple.failed, pool.tuple.peak.fin_wait2))?;
+    let tuple = pool.tuple;
+    let fails = if tuple.failed == 0 { "" } else { " connect() fails." };
+    let what = format!(
+        "{} of {} ports to {} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
+        grouped(tuple.peak.fin_wait2.into()),
+        pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
+        end(tuple.daddr, tuple.dport),
+        names(&tuple.shares),
+    );
+    let severity = severity(&pool).min(Severity::Warning);
+    let finding = with_ports(Finding::new(ID, severity, what).at(about(&pool)), &pool);
+    Some(finish(finding.by(tuple.shares.clone()), netns, facts, tuple.peak.fin_wait2.into()))
+}
+
+fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {
+    let waiting = netns.fin_wait2.filter(|waiting| *waiting >= MANY)?;
+    let what = format!(
+        "{} closed connections wait in FIN_WAIT2 for a FIN that their peers do not send.",
+        grouped(waiting)
+    );
+    let finding = Finding::new(ID, Severity::Notice, what).at(within(netns));
+    Some(finish(finding, netns, facts, waiting))
+}
+
+fn finish(finding: Finding, netns: &Netns, facts: &Facts, waiting: u64) -> Finding {
+    finding
+        .because_known("TIME_WAIT sockets in FIN_WAIT2", netns.fin_wait2, "sock_diag")
+        .because_known(
+            "seconds that each waits at most",
+            netns.settings.fin_timeout_s,
+            "sysctl net.ipv4.tcp_fin_timeout",
+        )
+        .remedied(remedies::of_half_closed(netns, waiting, facts.observed_s()))
+        .but_not(folklore::of_half_closed())
+}

@@ -1,0 +1,33 @@
+//! Owns: the rule for a pool whose ports are all in TIME_WAIT, so that connect() fails.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::{about, pools, severity, with_ports};
+use crate::doctor::facts::Facts;
+use crate::doctor::finding::Finding;
+use crate::doctor::pool::Cause;
+use crate::doctor::words::{count, end, grouped, names};
+use crate::doctor::{folklore, remedies};
+
+/// The name of its finding.
+pub(super) const ID: &str = "ports_exhausted";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let found = pools(facts).filter(|(_, cause)| *cause == Cause::Exhausted);
+    found
+        .map(|(pool, _)| {
+            let tuple = pool.tuple;
+            let what = format!(
+                "connect() to {} fails ({}): {} of {} ports are in TIME_WAIT, by {}.",
+                end(tuple.daddr, tuple.dport),
+                count(tuple.failed, "failure"),
+                grouped(tuple.peak.time_wait.into()),
+                pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
+                names(&tuple.shares),
+            );
+            with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
+                .by(tuple.shares.clone())
+                .remedied(remedies::of_client(&pool))
+                .but_not(folklore::of_client())
+        })
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! Owns: the rule for connect() from a port that the caller bound itself and whose connection exists already.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::EVENTS;
+use crate::doctor::facts::{Facts, Netns, Tuple};
+use crate::doctor::finding::{Finding, Severity, Subject};
+use crate::doctor::remedies;
+use crate::doctor::words::{end, names, times};
+
+/// The name of its finding.
+pub(super) const ID: &str = "tuple_taken";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
+    // Where the pool is exhausted as well, that is the thing to say.
+    all.filter(|(_, tuple)| tuple.failed_bound != 0 && tuple.failed == 0)
+        .map(|(netns, tuple)| finding(netns, tuple))
+        .collect()
+}
+
+fn finding(netns: &Netns, tuple: &Tuple) -> Finding {
+    let callers: Vec<_> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let what = format!(
+        "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
+        end(tuple.daddr, tuple.dport),
+        times(tuple.failed_bound),
+        names(&callers),
+    );
+    let subject = Subject {
+        netns: Some(netns.netns),
+        saddr: Some(tuple.saddr),
+        sport: None,
+        daddr: Some(tuple.daddr),
+        dport: Some(tuple.dport),
+    };
+    Finding::new(ID, Severity::Critical, what)
+        .at(subject)
+        .because("connect() failures from a bound port", tuple.failed_bound, EVENTS)
+        .because_known("ports that connect() could choose from by itself", netns.settings.ports, super::RANGE)
+        .because("of those, in use", tuple.peak.all(), super::SOCK_DIAG)
+        .by(callers)
+        .remedied([remedies::unbound_port(netns, tuple)])
+}
