@@ -26,6 +26,8 @@ pub(super) struct Stream<R> {
     schema: SchemaRef,
     widths: Vec<usize>,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// Columns that are unpacked, by their place; `None`: all.
+    wanted: Option<Vec<usize>>,
 }
 
 impl<R: Read> Stream<R> {
@@ -35,11 +37,18 @@ impl<R: Read> Stream<R> {
         let frame = frames.next(body_of)?;
         let schema = schema(&frame).map_err(Stop::Broken)?;
         let widths = vet::widths(&schema);
-        Ok(Self { frames, schema, widths, dictionaries: HashMap::new() })
+        Ok(Self { frames, schema, widths, dictionaries: HashMap::new(), wanted: None })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// From now on, batches have only the columns of these names.
+    pub(super) fn only(&mut self, names: &[&str]) {
+        let fields = self.schema.fields().iter().enumerate();
+        let wanted = fields.filter(|(_, field)| names.contains(&field.name().as_str()));
+        self.wanted = Some(wanted.map(|(place, _)| place).collect());
     }
 
     /// The next batch, empty ones included.
@@ -59,8 +68,9 @@ impl<R: Read> Stream<R> {
             vet::batch(&batch, &self.widths, &frame.body)?;
             let body = Buffer::from_vec(frame.body);
             let (schema, version) = (self.schema.clone(), MetadataVersion::V5);
-            let batch = read_record_batch(&body, batch, schema, &self.dictionaries, None, &version)
-                .map_err(|error| error.to_string())?;
+            let batch =
+                read_record_batch(&body, batch, schema, &self.dictionaries, self.wanted.as_deref(), &version)
+                    .map_err(|error| error.to_string())?;
             return Ok(Some(Item { batch, notes: note::read(&message) }));
         }
         if let Some(dictionary) = message.header_as_dictionary_batch() {

@@ -166,6 +166,33 @@ struct Columns<'a> {
     lost: [Numbers<UInt64Type>; 7],
 }
 
+/// Every column that is looked at, besides [`LOST`].
+const COLUMNS: [&str; 23] = [
+    "event",
+    "mono_ns",
+    "netns",
+    "saddr",
+    "daddr",
+    "sport",
+    "dport",
+    "role",
+    "substate",
+    "pid",
+    "uid",
+    "start_ns",
+    "comm",
+    "exe",
+    "cgroup",
+    "container",
+    "owner_via",
+    "age_ms",
+    "age_rest_ns",
+    "bytes_sent",
+    "bytes_received",
+    "reason",
+    "lifetime_ms",
+];
+
 /// What a `lost` event is made of, in the order of [`loss`].
 const LOST: [&str; 7] = [
     "lost_created",
@@ -176,6 +203,11 @@ const LOST: [&str; 7] = [
     "lost_owners",
     "lost_missed_runs",
 ];
+
+/// The names of all columns that are looked at.
+pub(super) fn wanted() -> Vec<&'static str> {
+    COLUMNS.into_iter().chain(LOST).collect()
+}
 
 impl Reader {
     /// Counts a batch in.

@@ -7,7 +7,7 @@ use std::sync::mpsc::sync_channel;
 use arrow_array::RecordBatch;
 
 use super::build::Builder;
-use super::columns::Reader;
+use super::columns::{Reader, wanted};
 use super::fold::timeline::MOST_ASKED;
 use super::fold::{Fold, Limits, Row};
 use super::model::{By, Reached, Report};
@@ -114,6 +114,7 @@ struct Read {
 /// Unpacks batches on a thread of its own and counts them on this one.
 fn count(mut recording: Recording, fold: &mut Fold) -> Result<Read, Error> {
     let (send, loads) = sync_channel::<Load>(AHEAD);
+    recording.only(&wanted());
     let unpack = move || {
         let mut known = 0;
         while let Some(batch) = recording.next_batch() {

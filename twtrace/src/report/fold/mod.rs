@@ -13,6 +13,7 @@ pub(super) mod timeline;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 pub(super) use groups::{Group, Groups, Table};
@@ -140,6 +141,17 @@ pub(super) struct Fold {
     pub(super) began_ns: u64,
     pub(super) last_ns: u64,
     filter: Filter,
+    /// Groups of the sockets that were there when the recording began and have not ended. What comes after another recording lists
+    /// them without their owners, but their ends may know them.
+    /// `None`: the filter left it out, so it is not counted among the living.
+    seeds: HashMap<Place, Option<u32>, intern::Hasher>,
+}
+
+/// Where a socket is: no other is there at the same time.
+type Place = (u32, [u32; 2], [u16; 2]);
+
+fn place(row: &Row) -> Place {
+    (row.netns, [row.saddr, row.daddr], [row.sport, row.dport])
 }
 
 /// An address as it is kept.
@@ -175,12 +187,15 @@ impl Fold {
             began_ns,
             last_ns: began_ns,
             filter,
+            seeds: HashMap::default(),
         }
     }
 
     /// A socket that was there when the recording began: its kind is `created`, and nothing is counted but that it lives.
     pub(super) fn seed(&mut self, row: &Row) {
-        let Some(group) = self.group(row) else { return };
+        let group = self.group(row);
+        self.seeds.insert(place(row), group);
+        let Some(group) = group else { return };
         self.groups.all[group as usize].see(row.mono_ns);
         self.population.seeded += 1;
         self.enter(group, row.sport, row.mono_ns);
@@ -200,6 +215,10 @@ impl Fold {
             Kind::Created => {
                 self.timeline.count(now_ns, Count::Created, 1);
                 self.busiest.add(now_ns.saturating_sub(self.began_ns) / SECOND_NS);
+                // The end of what was there before was lost.
+                if let Some(Some(seed)) = self.unseed(row) {
+                    self.leave(seed, row.sport);
+                }
                 self.enter(at, row.sport, now_ns);
             }
             Kind::Ended => {
@@ -209,7 +228,11 @@ impl Fold {
                 }
                 // Nobody saw its birth, so nobody counted it among the living.
                 if row.via.is_some() {
-                    self.leave(at, row.sport);
+                    match self.unseed(row) {
+                        Some(Some(seed)) => self.leave(seed, row.sport),
+                        Some(None) => {}
+                        None => self.leave(at, row.sport),
+                    }
                 }
             }
             Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
@@ -217,6 +240,12 @@ impl Fold {
             Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
             Kind::Lost => {}
         }
+    }
+
+    /// What is known of a socket that was there when the recording began, which it is no longer.
+    #[inline]
+    fn unseed(&mut self, row: &Row) -> Option<Option<u32>> {
+        if self.seeds.is_empty() { None } else { self.seeds.remove(&place(row)) }
     }
 
     /// Counts what a `lost` event says.

@@ -55,6 +55,47 @@ fn without_room_the_totals_stay_exact() {
     assert!(living.into_iter().all(|now| now == 0), "an end was counted in another row than its birth");
 }
 
+/// As in a file that goes on from another one: what is listed at its start has no owner there, its end has.
+#[test]
+fn an_end_that_knows_its_owner_is_that_of_the_socket_that_was_listed() {
+    let mut fold = Fold::new(0, None, Filter::default(), &Limits::default());
+    let known = row(&mut fold, Kind::Ended, 3);
+    let listed = Row { kind: Kind::Created, owner: None, via: Some(Via::None), ..known };
+    fold.seed(&listed);
+    fold.seed(&Row { sport: 40_001, ..listed });
+    assert_eq!((fold.population.seeded, fold.population.now), (2, 2));
+    fold.take(&known);
+    // Its end was lost, or it could not be made again.
+    fold.take(&Row { kind: Kind::Created, sport: 40_001, ..known });
+    assert_eq!(fold.population.now, 1);
+    let living = |pid: u32| {
+        let is_it = |at: &usize| matches!(fold.groups.rows[*at].key, key::RowKey::Process { pid: it, .. } if it == pid);
+        (0..fold.groups.rows.len()).find(is_it).map(|at| fold.groups.living(at as u32))
+    };
+    assert_eq!((living(0), living(4)), (Some((0, 2)), Some((1, 1))));
+    let ended: u64 = fold
+        .groups
+        .all
+        .iter()
+        .filter(|group| group.key.owner.is_some())
+        .map(|group| group.counts.ended())
+        .sum();
+    assert_eq!(ended, 1, "it is counted as its owner's");
+}
+
+#[test]
+fn what_a_filter_left_out_is_not_missed_when_it_ends() {
+    let filter = Filter { pids: vec![4], ..Filter::default() };
+    let mut fold = Fold::new(0, None, filter, &Limits::default());
+    let ended = row(&mut fold, Kind::Ended, 3);
+    fold.seed(&Row { kind: Kind::Created, owner: None, via: Some(Via::None), ..ended });
+    fold.take(&Row { kind: Kind::Created, sport: 40_001, ..ended });
+    fold.take(&ended);
+    assert_eq!((fold.population.seeded, fold.population.now, fold.population.most), (0, 1, 1));
+    fold.take(&Row { sport: 40_001, ..ended });
+    assert_eq!((fold.population.now, fold.events), (0, 3));
+}
+
 #[test]
 fn the_busiest_second_takes_in_what_comes_a_little_late() {
     let mut busiest = Busiest::default();
