@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use twtrace_scenarios::run;
-use twtrace_scenarios::scenarios::{ALL, Kind, Scenario};
+use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
+use twtrace_scenarios::world::World;
 
 /// Exit status where twtrace cannot run here, as twtrace's own.
 const CANNOT: u8 = 77;
@@ -44,6 +45,18 @@ enum Command {
         /// Names as `list` prints them
         #[arg(value_name = "SCENARIO")]
         scenarios: Vec<String>,
+    },
+    /// Print what the live view shows of a real load; needs root and tmux
+    Picture {
+        /// The twtrace to show [default: the one beside this program]
+        #[arg(long, value_name = "PATH")]
+        twtrace: Option<PathBuf>,
+        /// Width of the terminal
+        #[arg(long, default_value_t = 80)]
+        columns: u16,
+        /// Its height
+        #[arg(long, default_value_t = 24)]
+        lines: u16,
     },
 }
 
@@ -79,12 +92,23 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        Command::Picture { twtrace, columns, lines } => {
+            finish(Backend::Auto, picture(twtrace, columns, lines))
+        }
         Command::Run { backend, twtrace, label, jobs, scenarios } => {
             let run =
                 |setup: &Setup| run::run(&choose(&scenarios, backend)?, setup, label.as_deref(), jobs.into());
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
         }
     }
+}
+
+/// Prints what the screen shows, without what is empty at the end of its lines.
+fn picture(twtrace: Option<PathBuf>, columns: u16, lines: u16) -> Result<bool> {
+    let mut world = World::new(prepare(Backend::Auto, twtrace)?)?;
+    let text = scenarios::picture(&mut world, columns, lines)?;
+    text.lines().for_each(|line| println!("{}", line.trim_end()));
+    Ok(true)
 }
 
 fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {

@@ -17,6 +17,8 @@ mod reuse;
 mod screen;
 mod substate;
 
+pub use screen::picture;
+
 use anyhow::Result;
 
 use crate::actor::{Actor, Sock};

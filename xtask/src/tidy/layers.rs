@@ -20,8 +20,21 @@ const HOMES: [(&str, &str); 5] = [
 ];
 
 /// Modules that show or store what they are given, whoever probed for it.
-const BLIND_TO_PROBE: [&str; 10] =
-    ["decode", "diff", "doctor", "event", "export", "output", "recording", "report", "tracker", "tui"];
+const BLIND_TO_PROBE: [&str; 13] = [
+    "decode",
+    "diff",
+    "doctor",
+    "event",
+    "export",
+    "inquiry",
+    "list",
+    "live",
+    "output",
+    "recording",
+    "report",
+    "tracker",
+    "tui",
+];
 
 /// What a tracker that can be replayed from a script must not touch; a `*` stands for the rest of a name.
 const NOT_IN_TRACKER: [&str; 11] = [
