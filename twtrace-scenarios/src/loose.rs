@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
-/// Sockets of every kind. Those that are open are closed when this is dropped.
+/// Sockets of every kind. [`Crowd::disperse`] closes those that are open in good order.
 pub struct Crowd {
     /// TIME_WAIT sockets, in either substate.
     pub time_waits: usize,
@@ -16,7 +16,8 @@ pub struct Crowd {
     /// Of those, in TIME_WAIT sockets.
     pub pool_in_time_wait: u64,
     /// Connections that are open.
-    pub established: usize,
+    established: Vec<(Socket, Socket)>,
+    /// Listeners, and peers of orphans in FIN_WAIT2.
     _open: Vec<Socket>,
 }
 
@@ -27,7 +28,7 @@ impl Crowd {
         let v6 = listen((Ipv6Addr::LOCALHOST, 10011).into())?;
         let both = listen((Ipv6Addr::UNSPECIFIED, 10009).into())?;
         let (here, there) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
-        let (mut open, established) = (Vec::new(), 2);
+        let (mut open, mut established) = (Vec::new(), Vec::new());
         for _ in 0..13 {
             close(connect(&v4, Domain::IPV4, (here, 10007).into(), None)?)?;
         }
@@ -55,15 +56,21 @@ impl Crowd {
             ensure!((&server).read(&mut [0])? == 0, "data came where the FIN was due");
             open.push(server);
         }
-        for _ in 0..established {
-            let (client, server) = connect(&v4, Domain::IPV4, (here, 10007).into(), None)?;
-            open.extend([client, server]);
+        for _ in 0..2 {
+            established.push(connect(&v4, Domain::IPV4, (here, 10007).into(), None)?);
         }
         open.extend([v4, v6, both]);
         let pool_in_time_wait = 13 + 7 + 3 + 17;
         let time_waits = 13 + 5 + 11 + 7 + 3 + 5 + 17;
-        let pool_in_use = pool_in_time_wait + established as u64;
+        let pool_in_use = pool_in_time_wait + established.len() as u64;
         Ok(Self { time_waits, pool_in_use, pool_in_time_wait, established, _open: open })
+    }
+
+    /// Closes what is open; gives how many TIME_WAIT sockets that makes.
+    pub fn disperse(self) -> Result<usize> {
+        let made = self.established.len();
+        self.established.into_iter().try_for_each(close)?;
+        Ok(made)
     }
 }
 

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
-use twtrace_scenarios::scenarios::{ALL, Kind, Scenario};
+use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
+use twtrace_scenarios::world::World;
 use twtrace_scenarios::{brood, run};
 
 /// Exit status where twtrace cannot run here, as twtrace's own.
@@ -54,6 +55,18 @@ enum Command {
         #[arg(value_name = "SCENARIO")]
         scenarios: Vec<String>,
     },
+    /// Print what the live view shows of a real load; needs root and tmux
+    Picture {
+        /// The twtrace to show [default: the one beside this program]
+        #[arg(long, value_name = "PATH")]
+        twtrace: Option<PathBuf>,
+        /// Width of the terminal
+        #[arg(long, default_value_t = 80)]
+        columns: u16,
+        /// Its height
+        #[arg(long, default_value_t = 24)]
+        lines: u16,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,6 +106,9 @@ fn main() -> ExitCode {
         Command::Wait => loop {
             nix::unistd::pause();
         },
+        Command::Picture { twtrace, columns, lines } => {
+            finish(Backend::Auto, picture(twtrace, columns, lines))
+        }
         Command::Run { backend, twtrace, label, jobs, scenarios } => {
             let run =
                 |setup: &Setup| run::run(&choose(&scenarios, backend)?, setup, label.as_deref(), jobs.into());
@@ -109,6 +125,14 @@ fn status(done: Result<()>, exit: u8) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what the screen shows, without what is empty at the end of its lines.
+fn picture(twtrace: Option<PathBuf>, columns: u16, lines: u16) -> Result<bool> {
+    let mut world = World::new(prepare(Backend::Auto, twtrace)?)?;
+    let text = scenarios::picture(&mut world, columns, lines)?;
+    text.lines().for_each(|line| println!("{}", line.trim_end()));
+    Ok(true)
 }
 
 fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {

@@ -9,6 +9,7 @@ mod install;
 mod matrix;
 mod project;
 mod scenarios;
+mod screen;
 mod sh;
 mod test;
 mod tidy;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Args),
     /// Build twtrace and show what it does
     Demo(demo::Args),
+    /// Take a picture of the live view under a real load
+    Screen(screen::Args),
     /// Measure what twtrace costs a busy server
     Bench(bench::Args),
     /// Check habits that no linter knows
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Install(args) => install::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Demo(args) => demo::main(&args),
+        Command::Screen(args) => screen::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),

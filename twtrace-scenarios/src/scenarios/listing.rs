@@ -71,7 +71,7 @@ pub(super) fn equals_ss(world: &mut World) -> Result<()> {
         }
     }
     same_numbers(world)?;
-    disperse(world, crowd);
+    world.created_untold(crowd.disperse()?);
     Ok(())
 }
 
@@ -83,11 +83,6 @@ fn crowd(world: &mut World) -> Result<Crowd> {
     world.created_untold(crowd.time_waits);
     world.wait_live(crowd.time_waits as u64)?;
     Ok(crowd)
-}
-
-/// What is still open leaves sockets in TIME_WAIT too.
-fn disperse(world: &mut World, crowd: Crowd) {
-    world.created_untold(crowd.established);
 }
 
 /// What `ss` shows, and what `list` shows while `ss` shows the same before and after.
@@ -174,7 +169,7 @@ pub(super) fn summary_equals_ss(world: &mut World) -> Result<()> {
     let want = [in_use, waiting, 1000, 1000 - in_use].map(Value::from);
     ensure!(numbers == want.each_ref(), "wanted {want:?} of {pool}");
     ensure!(summary["slab_bytes"].as_u64() > Some(0), "TIME_WAIT takes no memory: {summary}");
-    disperse(world, crowd);
+    world.created_untold(crowd.disperse()?);
     Ok(())
 }
 

@@ -19,6 +19,8 @@ mod runs;
 mod screen;
 mod substate;
 
+pub use screen::picture;
+
 use anyhow::Result;
 
 use crate::actor::{Actor, Sock};

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -293,4 +294,28 @@ fn colours(text: &str) -> Vec<String> {
     let colours = codes
         .filter(|code| code.parse::<u8>().is_ok_and(|code| matches!(code, 30..=38 | 40..=48 | 90..=107)));
     colours.map(str::to_owned).collect()
+}
+
+/// What the screen shows, line by line, while one process asks a database over a new connection each time and uses up the
+/// ports, and another serves a page and closes first. Taken when four fifths of the ports are in use.
+pub fn picture(world: &mut World, columns: u16, lines: u16) -> Result<String> {
+    set_ipv4("ip_local_port_range", "40000 42499")?;
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let (postgres, proxy) = (world.actor("postgres")?, world.actor("proxy")?);
+    let (database, pages) = (postgres.listen(([127, 0, 0, 1], 5432))?, proxy.listen(([127, 0, 0, 1], 8080))?);
+    let (client, browser) = (world.actor("checkout-api")?, world.actor("browser")?);
+    let seat = Seat::take(world, (columns, lines), &[], "--netns self")?;
+    for turn in 0..2000_u32 {
+        let pair = world.pair(&client, &database)?;
+        pair.exchange(83, 211)?;
+        close_in_order(&pair.client, &pair.server)?;
+        if turn % 7 == 0 {
+            let pair = world.pair(&browser, &pages)?;
+            pair.exchange(401, 7001)?;
+            close_in_order(&pair.server, &pair.client)?;
+        }
+        // This is what the load is like, and nobody's wait.
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    seat.tmux.await_text("most ports in use", |text| text.contains("ports (80%)"))
 }

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_process_is_billed_for_what_it_used() {
-        let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; trap 'exit 0' INT; : > \"$0\"; \
+        let busy = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; trap 'exit 0' INT; : > \"$0\"; \
                     while :; do i=$((i+1)); done";
         let dir = tempfile::tempdir().unwrap();
         let ready = dir.path().join("ready");

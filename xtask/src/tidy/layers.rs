@@ -24,13 +24,16 @@ const HOMES: [(&str, &str); 9] = [
 ];
 
 /// Modules that show or store what they are given, whoever probed for it.
-const BLIND_TO_PROBE: [&str; 12] = [
+const BLIND_TO_PROBE: [&str; 15] = [
     "decode",
     "diff",
     "doctor",
     "drain",
     "event",
     "export",
+    "inquiry",
+    "list",
+    "live",
     "output",
     "recording",
     "replay",
