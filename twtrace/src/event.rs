@@ -259,6 +259,20 @@ impl Loss {
         self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            created: self.created + other.created,
+            ended: self.ended + other.ended,
+            overflow: self.overflow + other.overflow,
+            connect_failed: self.connect_failed + other.connect_failed,
+            bind_failed: self.bind_failed + other.bind_failed,
+            owners: self.owners + other.owners,
+            missed_runs: self.missed_runs + other.missed_runs,
+        }
+    }
+
     /// What came since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

@@ -62,6 +62,27 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// The flags that ask for this, one each: `--dport 80`. Namespaces are told by their inodes.
+    pub fn words(&self) -> Vec<String> {
+        fn each<'a, T: ToString>(flag: &'a str, list: &'a [T]) -> impl Iterator<Item = String> + 'a {
+            list.iter().map(move |value| format!("{flag} {}", value.to_string()))
+        }
+        let cgroups = self.cgroups.iter().map(|cgroup| format!("--cgroup {}", cgroup.path));
+        each("--pid", &self.pids)
+            .chain(each("--comm", &self.comms))
+            .chain(each("--uid", &self.uids))
+            .chain(cgroups)
+            .chain(each("--netns", &self.netns))
+            .chain(each("--sport", &self.sports))
+            .chain(each("--dport", &self.dports))
+            .chain(each("--port", &self.ports))
+            .chain(each("--peer", &self.peers))
+            .chain(self.family.map(|family| format!("-{family}")))
+            .chain(each("--role", &self.roles))
+            .chain(each("--reason", &self.reasons))
+            .collect()
+    }
+
     /// Whether only whole network namespaces are picked: then the kernel's books can still be compared.
     pub fn only_netns(&self) -> bool {
         Self { netns: Vec::new(), ..self.clone() }.is_empty()

@@ -18,6 +18,8 @@ pub mod live;
 pub mod net;
 pub mod output;
 pub mod probe;
+pub mod record;
+pub mod recording;
 pub mod session;
 pub mod tracker;
 pub mod tui;

@@ -10,11 +10,11 @@ use super::filters::FilterArgs;
 use super::runtime;
 use super::values::{Usage, duration};
 use crate::clock::Clock;
-use crate::event::Event;
+use crate::event::{Event, Reason};
 use crate::live::{self, Frame, Layout, Upkeep};
 use crate::session::{self, Flow, View};
 use crate::tracker::{By, Tracker};
-use crate::tui::Screen;
+use crate::tui::{Screen, Theme};
 
 /// The ring is looked at about this often, so there is nothing new to show more often.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -40,6 +40,9 @@ pub(super) struct Args {
     /// More columns, and lines are never cut
     #[arg(long, conflicts_with = "json")]
     wide: bool,
+    /// Colours of the screen; dark where none is named, and mono where NO_COLOR is set
+    #[arg(long, value_name = "THEME", conflicts_with_all = ["plain", "json", "once", "count", "wide"])]
+    theme: Option<Theme>,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
@@ -51,11 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         return Err(Usage(format!("--interval {:?} is too short: give at least 100ms", args.interval)).into());
     }
     let filter = args.filters.filter()?;
-    if !filter.reasons.is_empty() {
-        let hint =
-            "--reason picks single events, and the live view counts all: use `twtrace events --reason …`";
-        return Err(Usage(hint.to_owned()).into());
-    }
+    let reasons = filter.reasons.clone();
     let options = session::Options {
         probe: args.trace.probe(),
         filter,
@@ -64,9 +63,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         duration: args.trace.duration,
     };
     let mut view: Box<dyn View> = if wants_screen(args) {
-        Box::new(Screen::new(args.interval)?)
+        Box::new(Screen::new(args.interval, args.theme, reasons)?)
     } else {
-        Box::new(Pictures::new(args)?)
+        Box::new(Pictures::new(args, reasons)?)
     };
     runtime()?.block_on(session::run(&options, view.as_mut()))?;
     Ok(Outcome::Done)
@@ -94,10 +93,12 @@ struct Pictures {
     shown: bool,
     backend: &'static str,
     upkeep: Upkeep,
+    /// Of ends, only those for these reasons are of interest; none: all are.
+    reasons: Vec<Reason>,
 }
 
 impl Pictures {
-    fn new(args: &Args) -> std::io::Result<Self> {
+    fn new(args: &Args, reasons: Vec<Reason>) -> std::io::Result<Self> {
         let layout = Layout { wide: args.wide, interval_s: args.interval.as_secs() };
         Ok(Self {
             format: if args.json {
@@ -111,6 +112,7 @@ impl Pictures {
             shown: false,
             backend: "",
             upkeep: Upkeep::start()?,
+            reasons,
         })
     }
 
@@ -126,6 +128,10 @@ impl Pictures {
             Format::Plain(layout, zone) => {
                 let mut text = String::from(if self.shown { "\n" } else { "" });
                 live::plain(&frame, *layout, zone, &mut text);
+                if !live::has_unicode() {
+                    // Where something was cut; names are as they are.
+                    text = text.replace('…', "~");
+                }
                 picture = text.into_bytes();
             }
         }
@@ -137,6 +143,10 @@ impl Pictures {
 impl View for Pictures {
     fn attached(&mut self, backend: &'static str) {
         self.backend = backend;
+    }
+
+    fn listed(&mut self, world: &mut Tracker) {
+        world.count_only(&self.reasons);
     }
 
     fn begin(&mut self, clock: Clock) -> std::io::Result<()> {

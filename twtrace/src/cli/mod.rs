@@ -7,6 +7,7 @@ mod events;
 mod filters;
 mod list;
 mod live;
+mod record;
 mod values;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Events(events::Args),
     /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
     List(list::Args),
+    /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
+    Record(record::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
@@ -62,6 +65,8 @@ enum Outcome {
     Failed,
     /// 77
     Cannot,
+    /// Somebody else's.
+    Status(u8),
 }
 
 /// Parses the command line, runs the command, and says how it came out.
@@ -72,6 +77,7 @@ pub fn main() -> ExitCode {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),
         Some(Command::List(args)) => list::run(&args),
+        Some(Command::Record(args)) => record::run(args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
@@ -80,6 +86,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::Cannot) => ExitCode::from(77),
+        Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),
     }
 }

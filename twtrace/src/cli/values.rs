@@ -30,6 +30,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.
 pub(super) fn ring_size(text: &str) -> Result<u32, String> {
     let wrong = || format!("'{}' is not a ring size between 4K and 1G, such as 8M", printable(text));
+    let bytes = bytes(text).filter(|bytes| (4096..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
+    u32::try_from(bytes).ok().and_then(u32::checked_next_power_of_two).ok_or_else(wrong)
+}
+
+/// `64K`, `8M`, `1G`, or a number of bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    bytes(text).ok_or_else(|| format!("'{}' is not a size such as 64M", printable(text)))
+}
+
+fn bytes(text: &str) -> Option<u64> {
     let (number, scale) =
         match text.trim_end_matches(['B', 'b']).split_at_checked(text.len().saturating_sub(1)) {
             Some((number, "K" | "k")) => (number, 1_u64 << 10),
@@ -37,11 +47,7 @@ pub(super) fn ring_size(text: &str) -> Result<u32, String> {
             Some((number, "G" | "g")) => (number, 1 << 30),
             _ => (text, 1),
         };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).ok_or_else(wrong)?;
-    if !(4096..=1 << 30).contains(&bytes) {
-        return Err(wrong());
-    }
-    u32::try_from(bytes).ok().and_then(u32::checked_next_power_of_two).ok_or_else(wrong)
+    number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
 /// A network, or an address that stands for itself.

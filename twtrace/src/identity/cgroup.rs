@@ -39,6 +39,11 @@ pub fn leaf_cgroup_id(path: &str) -> Option<u64> {
     if nested { None } else { fs::metadata(&dir).ok().map(|found| found.ino()) }
 }
 
+/// Where the v2 hierarchy is mounted, if it is.
+pub fn v2_hierarchy() -> Option<PathBuf> {
+    v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+}
+
 impl CgroupIndex {
     /// Finds the hierarchy in the mounts of the calling process.
     pub(super) fn new(proc_root: &Path) -> Self {

@@ -7,7 +7,7 @@ mod container;
 mod proc;
 
 pub use cache::IdentityCache;
-pub use cgroup::leaf_cgroup_id;
+pub use cgroup::{leaf_cgroup_id, v2_hierarchy};
 pub use container::{Container, Runtime, container_of};
 
 /// What can be said of a process beyond what the kernel side carries. What is not known for certain is `None`. All

@@ -63,6 +63,7 @@ impl<'a> World<'a> {
                     tally: (&row.figures).into(),
                     tcp_max_tw_buckets: row.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
                     ports: row.capacity.as_ref().map(|capacity| capacity.ports),
+                    main: who(row.main, row.main_name),
                 })
                 .collect(),
         }

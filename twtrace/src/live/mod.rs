@@ -3,17 +3,21 @@
 //! Must not know: where events come from, the terminal.
 
 mod json;
+mod locale;
 mod plain;
 mod ports;
 mod upkeep;
 mod words;
 
 pub use json::json_line;
+pub use locale::has_unicode;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, percent, rate, span, target, tuple};
+pub use words::{bytes, percent, rate, reasons, span, target, tuple, until};
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

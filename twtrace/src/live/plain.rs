@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, percent, rate, span, target, tuple};
+use super::{Frame, bytes, percent, rate, reasons, span, target, tuple, until};
 use crate::escape::{fit, printable};
-use crate::event::Reason;
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
@@ -73,13 +72,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let flow = |rates: &Rates| rate(layout.pick(rates));
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));
     let _ = writeln!(out, "rate     created {created}/s, ended {ended}/s; {}", totals(total));
-    let reasons: Vec<String> = Reason::ALL
-        .iter()
-        .filter(|reason| total.counts.ended_for(**reason) != 0)
-        .map(|reason| format!("{reason} {}", total.counts.ended_for(*reason)))
-        .collect();
-    let reasons = if reasons.is_empty() { "nothing yet".to_owned() } else { reasons.join(", ") };
-    let _ = writeln!(out, "ended    {reasons}");
+    let _ = writeln!(out, "ended    {}", reasons(snapshot));
     let counts = &total.counts;
     let _ = writeln!(
         out,
@@ -120,19 +113,25 @@ fn put_live(frame: &Frame, out: &mut String) {
     let _ = writeln!(out);
 }
 
+/// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
 fn put_hottest(snapshot: &Snapshot, out: &mut String) {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
         let _ = writeln!(out, "hottest  no tuple uses ephemeral ports");
         return;
     };
-    let until = match pressure.full_in_s {
-        Some(0.0) => ", none left".to_owned(),
-        Some(seconds) => format!(", full in {}", span(seconds)),
-        None => String::new(),
+    let who = match row.main {
+        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&row.main_name.text())),
+        _ => "unknown".to_owned(),
     };
-    let used =
-        format!("{} of {} ports ({}){until}", pressure.in_use, pressure.ports, percent(pressure.fraction()));
-    let _ = writeln!(out, "hottest  {} {used}", tuple(&row.key, COLUMNS - 10 - used.len()));
+    let used = unicode_width::UnicodeWidthStr::width(&*who) + 11;
+    let _ = writeln!(out, "hottest  {who}  {}", tuple(&row.key, COLUMNS.saturating_sub(used)));
+    let Pressure { in_use, ports, .. } = pressure;
+    let _ = writeln!(
+        out,
+        "         {in_use} of {ports} ports ({}), {}",
+        percent(pressure.fraction()),
+        until(pressure.full_in_s)
+    );
 }
 
 fn put_names(layout: Layout, out: &mut String) {

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::tracker::{Target, TupleKey};
+use crate::event::Reason;
+use crate::tracker::{Snapshot, Target, TupleKey};
 
 /// `<1s`, `3s`, `12m30s`, `3h05m`, `2d04h`.
 pub fn span(seconds: f64) -> String {
@@ -66,6 +67,28 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     }
     let half = (room - 1) / 2;
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// When a pool of ports is used up, from what [`crate::tracker::Pressure`] says.
+pub fn until(full_in_s: Option<f64>) -> String {
+    match full_in_s {
+        Some(0.0) => "none left".to_owned(),
+        Some(seconds) => format!("full in {}", span(seconds)),
+        None => "lasts at this rate".to_owned(),
+    }
+}
+
+/// Why TIME_WAIT sockets ended, and how often; and which reasons are asked for, if not all are.
+pub fn reasons(snapshot: &Snapshot) -> String {
+    let counts = &snapshot.total.counts;
+    let met = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
+    let met: Vec<String> = met.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
+    let text = if met.is_empty() { "none has ended yet".to_owned() } else { met.join(", ") };
+    if snapshot.only.is_empty() {
+        return text;
+    }
+    let only: Vec<&str> = snapshot.only.iter().map(|reason| reason.word()).collect();
+    format!("{text} (asked for: {})", only.join(", "))
 }
 
 /// What a process deals with: `10.0.0.9:5432`, `serves :80`.

@@ -53,6 +53,9 @@ pub trait View {
     /// Called once before [`View::begin`], with the word for what tells the events.
     fn attached(&mut self, _backend: &'static str) {}
 
+    /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
+    fn listed(&mut self, _world: &mut Tracker) {}
+
     /// One event, complete and past the filter.
     ///
     /// # Errors
@@ -73,4 +76,12 @@ pub trait View {
     fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
+
+    /// A signal asks for an end: its number. A view may go on, and end when it sees fit.
+    fn signalled(&mut self, _signal: i32) -> Flow {
+        Flow::Stop
+    }
+
+    /// Called once, when the end is certain and the hooks are still attached.
+    fn ending(&mut self) {}
 }

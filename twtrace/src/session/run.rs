@@ -86,6 +86,7 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     }
     eprintln!("twtrace: tracing with the {} backend", session.probe.backend());
     view.attached(session.probe.backend().word());
+    view.listed(&mut session.world);
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if written(begun, &mut session.unread)? == Flow::Stop {
         return session.end(view);
@@ -96,7 +97,11 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
             error,
         })?;
     }
-    session.follow(view, &mut signals).await?;
+    let followed = session.follow(view, &mut signals).await;
+    if followed.is_err() {
+        view.ending();
+    }
+    followed?;
     session.end(view)
 }
 
@@ -170,7 +175,11 @@ impl<'a> Session<'a> {
         loop {
             tokio::select! {
                 biased;
-                () = signals.any() => return Ok(()),
+                signal = signals.any() => {
+                    if view.signalled(signal) == Flow::Stop {
+                        return Ok(());
+                    }
+                }
                 () = &mut over => return Ok(()),
                 ready = ring.readable() => ready.map_err(Error::Wait)?.clear_ready(),
                 _ = tick.tick() => {}
@@ -281,6 +290,7 @@ impl<'a> Session<'a> {
     }
 
     fn end(mut self, view: &mut dyn View) -> Result<Summary, Error> {
+        view.ending();
         if self.options.verify {
             self.ledger.enter(Moment::BeforeDetach, books(self.options)?);
         }
@@ -351,12 +361,13 @@ impl Signals {
         ]))
     }
 
-    async fn any(&mut self) {
+    /// The number of the one that came.
+    async fn any(&mut self) -> i32 {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = interrupt.recv() => libc::SIGINT,
+            _ = terminate.recv() => libc::SIGTERM,
+            _ = hangup.recv() => libc::SIGHUP,
         }
     }
 }

@@ -124,7 +124,7 @@ impl History {
 
     fn grow(&mut self) {
         let mut ring = Box::new([[0; 3]; KEPT]);
-        self.each(|at, counts| ring[at as usize % KEPT] = counts);
+        self.since(0, |at, counts| ring[at as usize % KEPT] = counts);
         self.seconds = Seconds::Busy(ring);
     }
 
@@ -135,57 +135,57 @@ impl History {
         }
     }
 
-    /// Every second in which something happened, and perhaps some in which nothing did.
-    fn each(&self, mut work: impl FnMut(u32, [u32; 3])) {
+    /// Every second from `oldest` on in which something happened, and perhaps some in which nothing did, newest first.
+    fn since(&self, oldest: u32, mut work: impl FnMut(u32, [u32; 3])) {
         match &self.seconds {
             Seconds::Quiet(quiet) => {
-                for Quiet { at, counts } in quiet {
-                    work(self.last - u32::from((self.last as u8).wrapping_sub(*at)), counts.map(u32::from));
+                for Quiet { at, counts } in quiet.iter().rev() {
+                    let at = self.last - u32::from((self.last as u8).wrapping_sub(*at));
+                    if at < oldest {
+                        return;
+                    }
+                    work(at, counts.map(u32::from));
                 }
             }
             Seconds::Busy(ring) => {
-                for at in self.last.saturating_sub(KEPT as u32 - 1)..=self.last {
+                for at in (oldest.max(self.last.saturating_sub(KEPT as u32 - 1))..=self.last).rev() {
                     work(at, ring[at as usize % KEPT]);
                 }
             }
         }
     }
 
-    /// Events in seconds `from` to `to`, `to` excluded.
-    fn sums<const N: usize>(&self, flow: Flow, windows: [(u32, u32); N]) -> [u64; N] {
-        let mut sums = [0; N];
-        self.each(|at, counts| {
-            for (sum, (from, to)) in sums.iter_mut().zip(windows) {
-                if (from..to).contains(&at) {
-                    *sum += u64::from(counts[flow as usize]);
+    /// Events a second of each flow over the last full seconds before second `now`, as many as each window says.
+    fn over<const N: usize>(&self, now: u32, windows: [u32; N]) -> [[f64; N]; 3] {
+        // In the first second there is nothing but itself.
+        let end = now.max(1);
+        let starts = windows.map(|window| end - window.min(end));
+        let mut sums = [[0_u64; N]; 3];
+        self.since(starts.into_iter().min().unwrap_or(end), |at, counts| {
+            for (window, start) in starts.iter().enumerate() {
+                if (*start..end).contains(&at) {
+                    (0..3).for_each(|flow| sums[flow][window] += u64::from(counts[flow]));
                 }
             }
         });
-        sums
+        sums.map(|sums| std::array::from_fn(|at| sums[at] as f64 / f64::from(end - starts[at])))
     }
 
-    fn over<const N: usize>(&self, flow: Flow, now: u32, windows: [u32; N]) -> [f64; N] {
-        // In the first second there is nothing but itself.
-        let windows = windows.map(|window| if now == 0 { (0, 1) } else { (now - window.min(now), now) });
-        let sums = self.sums(flow, windows);
-        std::array::from_fn(|at| sums[at] as f64 / f64::from(windows[at].1 - windows[at].0))
+    /// Events a second over the last `window` full seconds before second `now`, by [`Flow`]; `window` is 1 to
+    /// [`HISTORY_S`].
+    pub(super) fn flows(&self, now: u32, window: u32) -> [f64; 3] {
+        self.over(now, [window]).map(|[rate]| rate)
     }
 
-    /// Events a second over the last `window` full seconds before second `now`; `window` is 1 to [`HISTORY_S`].
-    pub fn rate(&self, flow: Flow, now: u32, window: u32) -> f64 {
-        self.over(flow, now, [window])[0]
-    }
-
-    /// All three windows.
-    pub fn rates(&self, flow: Flow, now: u32) -> Rates {
-        let [s1, s10, s60] = self.over(flow, now, [1, 10, 60]);
-        Rates { s1, s10, s60 }
+    /// All three windows, by [`Flow`].
+    pub fn rates(&self, now: u32) -> [Rates; 3] {
+        self.over(now, [1, 10, 60]).map(|[s1, s10, s60]| Rates { s1, s10, s60 })
     }
 
     /// The last [`HISTORY_S`] full seconds before second `now`, oldest first.
     pub fn series(&self, flow: Flow, now: u32) -> Vec<u32> {
         let mut series = vec![0; HISTORY_S];
-        self.each(|at, counts| {
+        self.since(0, |at, counts| {
             if at < now
                 && let Some(back) = HISTORY_S.checked_sub((now - at) as usize)
             {

@@ -5,6 +5,7 @@ mod arena;
 mod counts;
 mod history;
 mod keys;
+mod limits;
 mod live;
 mod pattern;
 mod people;
@@ -18,10 +19,10 @@ mod table;
 pub use counts::Counts;
 pub use history::{Flow, HISTORY_S, History, Rates};
 pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
+pub use limits::Limits;
 pub use live::{Live, Seed};
 pub use pattern::{Evidence, Pattern};
 pub use pressure::{Capacity, Pressure};
-pub use rows::Limits;
 pub use sketch::{Percentiles, Sketch};
 pub use snapshot::{
     ContainerRow, Detail, Dropped, Figures, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow,
@@ -29,7 +30,7 @@ pub use snapshot::{
 };
 pub use stats::Stats;
 
-use crate::event::{Conn, Event, Kind};
+use crate::event::{Conn, Event, Kind, Reason};
 use arena::Arena;
 use live::Entry;
 use people::People;
@@ -51,6 +52,8 @@ pub struct Tracker {
     /// Marks entries that the last listing confirmed.
     generation: u32,
     limits: Limits,
+    /// Ends for other reasons are not counted; none: all are.
+    reasons: Vec<Reason>,
     /// Live sockets that there was no room for.
     dropped_sockets: u64,
     /// Events that are missing in a row because there was no room for it.
@@ -82,12 +85,19 @@ impl Tracker {
             total: Stats::default(),
             generation: 0,
             limits,
+            reasons: Vec::new(),
             dropped_sockets: 0,
             unlisted: 0,
             began_ns: None,
             now_ns: 0,
             rested: 0,
         }
+    }
+
+    /// From now on, ends for other reasons than these are not counted, and rows without an end for one of these are in no snapshot.
+    /// What lives, what is created, what fails and how long ports last are told as ever.
+    pub fn count_only(&mut self, reasons: &[Reason]) {
+        self.reasons = reasons.to_vec();
     }
 
     /// Says that it is now `mono_ns` of CLOCK_MONOTONIC; an earlier time than one heard of before changes nothing. The
@@ -119,7 +129,9 @@ impl Tracker {
     pub fn apply(&mut self, event: &mut Event) {
         self.advance(event.mono_ns);
         let second = self.second(event.mono_ns);
-        self.total.count(event, second);
+        if self.counts(event) {
+            self.total.count(event, second);
+        }
         let Some(conn) = event.conn else { return };
         if event.kind == Kind::Ended {
             self.end(conn, event, second);
@@ -134,8 +146,21 @@ impl Tracker {
         }
     }
 
+    fn counts(&self, event: &Event) -> bool {
+        self.reasons.is_empty()
+            || event.kind != Kind::Ended
+            || event.reason.is_some_and(|reason| self.reasons.contains(&reason))
+    }
+
     fn count(&mut self, places: &Places, event: &Event, second: u32) {
-        self.rows.each(places, |stats| stats.count(event, second));
+        if self.counts(event) {
+            self.rows.each(places, |stats| stats.count(event, second));
+        } else {
+            self.rows.each(places, |stats| stats.seen(event.mono_ns));
+        }
+        if !self.reasons.is_empty() {
+            self.rows.note_flow(places, event, second);
+        }
         self.rows.link(places, event);
     }
 

@@ -38,7 +38,7 @@ pub struct Evidence {
     pub age_us: Option<Percentiles>,
     /// Payload sent a connection, in bytes.
     pub sent: Option<Percentiles>,
-    /// The fullest pool of ports it draws from.
+    /// Of the pools it draws from, the one that is full or full soonest.
     pub pressure: Option<Pressure>,
 }
 

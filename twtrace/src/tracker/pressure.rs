@@ -1,11 +1,15 @@
 //! Owns: how close a pool of ports is to running out.
 //! Must not know: where the numbers come from.
 
+use std::cmp::Ordering;
+
 /// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
 const TIME_WAIT_S: f64 = 60.0;
 /// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
 /// 6.14, `tcp_tw_reuse_delay`, with this as its default).
 const REUSABLE_AFTER_S: f64 = 1.0;
+/// What is full so soon, in seconds, may as well be full now.
+const SOON_S: f64 = 10.0;
 
 /// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,20 @@ impl Pressure {
     /// Between 0 and 1, and above 1 where more is in use than is allowed now.
     pub fn fraction(&self) -> f64 {
         if self.ports == 0 { 1.0 } else { f64::from(self.in_use) / f64::from(self.ports) }
+    }
+
+    /// Orders pools by how much they want to be seen: by how full they will be in 10 s at the present rates, then by how full they
+    /// are.
+    pub(super) fn cmp_heat(&self, other: &Self) -> Ordering {
+        let heat = |pressure: &Self| {
+            let fraction = pressure.fraction();
+            match pressure.full_in_s {
+                Some(full_in_s) if full_in_s > SOON_S => fraction + (1.0 - fraction) * SOON_S / full_in_s,
+                Some(_) => 1.0,
+                None => fraction.min(1.0),
+            }
+        };
+        heat(self).total_cmp(&heat(other)).then_with(|| self.fraction().total_cmp(&other.fraction()))
     }
 
     /// Ports left.
@@ -129,6 +147,24 @@ mod tests {
         let pool = Pool { time_wait: 0, others: 0, ports: 0, created: 0.0, ended: 0.0, is_reused: false };
         let none = Pressure::new(&pool);
         assert_eq!((none.fraction(), none.left(), none.full_in_s), (1.0, 0, Some(0.0)));
+    }
+
+    #[test]
+    fn what_runs_out_soon_comes_before_what_is_fuller_and_lasts() {
+        let pool = |in_use, full_in_s| Pressure { in_use, ports: 100, full_in_s };
+        let order = [
+            pool(100, Some(0.0)),
+            pool(90, Some(9.0)),
+            pool(10, Some(5.0)),
+            pool(95, None),
+            pool(50, Some(20.0)),
+            pool(70, None),
+            pool(0, Some(43.0)),
+            pool(0, None),
+        ];
+        for pair in order.windows(2) {
+            assert_eq!(pair[0].cmp_heat(&pair[1]), Ordering::Greater, "{pair:?}");
+        }
     }
 
     #[test]

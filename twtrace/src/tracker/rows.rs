@@ -5,48 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::arena::Place;
+use super::history::{Flow, History};
 use super::keys::{PortKey, ProcessKey, Target, TupleKey};
+use super::limits::Limits;
 use super::pressure::Capacity;
 use super::stats::Stats;
 use super::table::{Row, Table, WhenFull};
 use crate::event::{Comm, Conn, Event, Kind, Process, Reason, Role};
 use crate::identity::{Container, Identity};
-
-/// How many rows of each kind there may be, and how many live sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Processes.
-    pub processes: usize,
-    /// Pools of ports.
-    pub tuples: usize,
-    /// Remote addresses.
-    pub peers: usize,
-    /// Served ports.
-    pub ports: usize,
-    /// Containers.
-    pub containers: usize,
-    /// Network namespaces.
-    pub netns: usize,
-    /// Pairs of a process and what it deals with, those without live sockets.
-    pub links: usize,
-    /// Live TIME_WAIT sockets.
-    pub sockets: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            processes: 16_384,
-            tuples: 16_384,
-            peers: 16_384,
-            ports: 4096,
-            containers: 4096,
-            netns: 16_384,
-            links: 32_768,
-            sockets: 1 << 20,
-        }
-    }
-}
 
 /// A process's row.
 #[derive(Debug, Default)]
@@ -71,6 +37,8 @@ pub(super) struct TupleStats {
     pub(super) others: u32,
     /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds.
     pub(super) reused_ns: Option<u64>,
+    /// All that was created and ended, where `stats` has a part only: how long ports last depends on all of it.
+    pub(super) flow: Option<Box<History>>,
 }
 
 /// A network namespace's row.
@@ -90,12 +58,12 @@ pub(super) struct Link {
     /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
     pub(super) starved: u64,
     last_ns: u64,
-    process: Place,
-    tuple: Place,
-    port: Place,
+    pub(super) process: Place,
+    pub(super) tuple: Place,
+    pub(super) port: Place,
     /// Of a tuple: there, all connections have the same.
     peer: Place,
-    netns: Place,
+    pub(super) netns: Place,
 }
 
 /// Names a [`Link`].
@@ -103,6 +71,15 @@ pub(super) struct Link {
 pub(super) struct LinkKey {
     pub(super) process: ProcessKey,
     pub(super) target: Target,
+}
+
+impl LinkKey {
+    pub(super) fn netns(&self) -> u32 {
+        match &self.target {
+            Target::Tuple(tuple) => tuple.netns,
+            Target::Port(port) => port.netns,
+        }
+    }
 }
 
 macro_rules! rows {
@@ -316,6 +293,18 @@ impl Rows {
         let rows =
             [ports.get_mut(places.port), peers.get_mut(places.peer), containers.get_mut(places.container)];
         rows.into_iter().flatten().for_each(work);
+    }
+
+    /// Notes that a socket came or went, whether or not that is counted.
+    pub(super) fn note_flow(&mut self, places: &Places, event: &Event, second: u32) {
+        let flow = match event.kind {
+            Kind::Created => Flow::Created,
+            Kind::Ended => Flow::Ended,
+            _ => return,
+        };
+        if let Some(tuple) = self.tuples.get_mut(places.tuple) {
+            tuple.flow.get_or_insert_default().add(second, flow);
+        }
     }
 
     /// Counts an event in its link, and notes that a port was used again.

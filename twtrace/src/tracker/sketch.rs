@@ -87,24 +87,20 @@ impl Sketch {
     /// `None` where there are no values.
     pub fn percentiles(&self) -> Option<Percentiles> {
         let total = self.weight();
-        (total != 0).then(|| Percentiles {
-            p50: self.at_rank(total.div_ceil(2)),
-            p90: self.at_rank((total * 9).div_ceil(10)),
-            p99: self.at_rank((total * 99).div_ceil(100)),
-        })
-    }
-
-    /// The middle of the bucket of the value with this rank, 1 being the smallest.
-    fn at_rank(&self, rank: u64) -> u64 {
-        let mut seen = 0;
-        for (at, count) in self.buckets.iter().map(|packed| split(*packed)) {
+        let ranks = [total.div_ceil(2), (total * 9).div_ceil(10), (total * 99).div_ceil(100)];
+        let (mut found, mut next, mut seen) = ([0; 3], 0, 0);
+        for packed in &self.buckets {
+            let (at, count) = split(*packed);
             seen += u64::from(count);
-            if seen >= rank {
+            while next < ranks.len() && seen >= ranks[next] {
+                // The middle of the bucket.
                 let (low, width) = range(at);
-                return low + (width - 1) / 2;
+                found[next] = low + (width - 1) / 2;
+                next += 1;
             }
         }
-        0
+        let [p50, p90, p99] = found;
+        (total != 0).then_some(Percentiles { p50, p90, p99 })
     }
 
     /// Every bucket that holds something, in order: its first value, the first value after it, its weight.

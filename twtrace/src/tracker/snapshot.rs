@@ -2,17 +2,19 @@
 //! Must not know: how they are shown, in which order the user wants them.
 
 mod build;
+mod detail;
+mod survey;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::history::Rates;
-use super::keys::{PortKey, ProcessKey, Target, TupleKey};
+use super::keys::{By, PortKey, ProcessKey, Target, TupleKey};
 use super::pattern::Pattern;
 use super::pressure::{Capacity, Pressure};
 use super::sketch::Percentiles;
 use super::{Counts, Stats};
-use crate::event::Comm;
+use crate::event::{Comm, Reason};
 use crate::identity::{Container, Identity};
 
 /// What every row has. Rates are events a second.
@@ -62,6 +64,10 @@ impl Figures {
 pub struct LinkRow {
     /// The process.
     pub process: ProcessKey,
+    /// Its name when last seen. Hostile until escaped.
+    pub name: Comm,
+    /// It does not exist any more.
+    pub gone: bool,
     /// What it connects to, or serves.
     pub target: Target,
     /// TIME_WAIT sockets that live.
@@ -96,7 +102,7 @@ pub struct ProcessRow {
     pub main: Option<LinkRow>,
     /// How many things it deals with.
     pub targets: usize,
-    /// The fullest pool of ports it draws from.
+    /// Of the pools it draws from, the one that is full or full soonest.
     pub pressure: Option<Pressure>,
     /// What that usually means.
     pub pattern: Pattern,
@@ -157,6 +163,10 @@ pub struct NetnsRow {
     pub figures: Figures,
     /// What it allows, where that is known.
     pub capacity: Option<Capacity>,
+    /// The process with most live sockets in it.
+    pub main: Option<ProcessKey>,
+    /// That process's name.
+    pub main_name: Comm,
 }
 
 /// The network namespace that is closest to its `tcp_max_tw_buckets`.
@@ -196,10 +206,12 @@ pub struct Snapshot {
     pub ended_history: Vec<u32>,
     /// The network namespace closest to its limit of sockets, where limits are known.
     pub fullest: Option<Fullest>,
-    /// The fullest pool of ports.
+    /// The pool of ports that is full or full soonest.
     pub hottest: Option<TupleRow>,
     /// What had to be dropped.
     pub dropped: Dropped,
+    /// Ends for other reasons are not counted; none: all are.
+    pub only: Vec<Reason>,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By pool of ports.
@@ -217,6 +229,14 @@ pub struct Snapshot {
 /// Everything about one row.
 #[derive(Clone, Debug)]
 pub struct Detail {
+    /// Name when last seen, of a process only. Hostile until escaped.
+    pub name: Comm,
+    /// It is a process that does not exist any more.
+    pub gone: bool,
+    /// What user space found out about it, of a process only.
+    pub identity: Option<Arc<Identity>>,
+    /// What its figures usually mean.
+    pub pattern: Pattern,
     /// Counts, histograms and history.
     pub stats: Stats,
     /// Created in each of the last 120 full seconds, oldest first.

@@ -70,8 +70,8 @@ impl<K: Clone + Eq + Hash, V: Row> Table<K, V> {
         if self.full_at == Some(second) {
             return false;
         }
-        let idle = self.rows.places().filter(|(_, row)| row.is_idle());
-        let mut idle: Vec<(u64, Place)> = idle.map(|(place, row)| (row.last_ns(), place)).collect();
+        let idle = self.rows.places().filter(|(.., row)| row.is_idle());
+        let mut idle: Vec<(u64, Place)> = idle.map(|(place, _, row)| (row.last_ns(), place)).collect();
         if idle.is_empty() {
             self.full_at = Some(second);
             return false;
@@ -87,8 +87,8 @@ impl<K: Clone + Eq + Hash, V: Row> Table<K, V> {
 
     /// Lets go of rows that are of no interest any more, which is no loss.
     pub(super) fn retire(&mut self, is_over: impl Fn(&V) -> bool) {
-        let over = self.rows.places().filter(|(_, row)| row.is_idle() && is_over(row));
-        let over: Vec<Place> = over.map(|(place, _)| place).collect();
+        let over = self.rows.places().filter(|(.., row)| row.is_idle() && is_over(row));
+        let over: Vec<Place> = over.map(|(place, ..)| place).collect();
         for place in over {
             self.rows.remove_at(place);
         }

@@ -21,6 +21,12 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// The event with this number, while it is kept.
+    pub(super) fn find(&self, number: u64) -> Option<&Event> {
+        let mut all = self.events.iter().chain(&self.failures);
+        all.find(|(known, _)| *known == number).map(|(_, event)| event)
+    }
+
     pub(super) fn note(&mut self, event: &Event) {
         self.next += 1;
         let fails = !matches!(event.kind, Kind::Created | Kind::Ended);

@@ -3,8 +3,8 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
+use super::draw::Ink;
 use super::views::{Column, Id, Sort, Tab, columns};
-use crate::tracker::RowKey;
 
 /// Lines that the wheel scrolls.
 const WHEEL: isize = 3;
@@ -18,8 +18,8 @@ pub(super) enum Mode {
     Typing,
     /// Every key. Scrolled by so many lines.
     Help(usize),
-    /// One row. Scrolled by so many lines.
-    Details(RowKey, usize),
+    /// One row or event. Scrolled by so many lines.
+    Details(Id, usize),
 }
 
 /// What is wanted of who drives the screen.
@@ -66,17 +66,17 @@ pub(super) struct State {
     pub(super) mode: Mode,
     pub(super) filter: String,
     pub(super) is_paused: bool,
+    /// What the terminal can show, and the colours that the user picked.
+    pub(super) ink: Ink,
     choices: [Choice; Tab::ALL.len()],
 }
 
-impl Default for State {
-    fn default() -> Self {
-        let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
-        Self { tab: Tab::Processes, mode: Mode::Table, filter: String::new(), is_paused: false, choices }
-    }
-}
-
 impl State {
+    pub(super) fn new(ink: Ink) -> Self {
+        let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
+        Self { tab: Tab::Processes, mode: Mode::Table, filter: String::new(), is_paused: false, ink, choices }
+    }
+
     pub(super) fn sort(&self) -> Sort {
         self.choices[self.tab as usize].sort
     }
@@ -104,6 +104,10 @@ impl State {
             return match key.code {
                 KeyCode::Char('c') => Wish::Quit,
                 KeyCode::Char('l') => Wish::Repaint,
+                KeyCode::Char('u') if self.mode == Mode::Typing => {
+                    self.filter.clear();
+                    Wish::Draw
+                }
                 _ => Wish::Nothing,
             };
         }
@@ -152,11 +156,7 @@ impl State {
                 self.mode = if is_help { Mode::Table } else { Mode::Help(0) };
                 return Wish::Draw;
             }
-            KeyCode::Char(' ') => {
-                self.is_paused = !self.is_paused;
-                return Wish::Draw;
-            }
-            other => return self.switch(other),
+            other => return self.set(other),
         }
         .min(drawn.scroll_end);
         Wish::Draw
@@ -166,7 +166,6 @@ impl State {
         match key {
             KeyCode::Char('q') => return Wish::Quit,
             KeyCode::Char('?') => self.mode = Mode::Help(0),
-            KeyCode::Char(' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('/') => self.mode = Mode::Typing,
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('r') => self.choice().sort.down ^= true,
@@ -187,16 +186,26 @@ impl State {
             KeyCode::PageUp => -page,
             KeyCode::Home | KeyCode::Char('g') => isize::MIN,
             KeyCode::End | KeyCode::Char('G') => isize::MAX,
-            other => return self.switch(other),
+            other => return self.set(other),
         };
         self.move_by(by, drawn)
+    }
+
+    /// What works whatever lies over the table.
+    fn set(&mut self, key: KeyCode) -> Wish {
+        match key {
+            KeyCode::Char(' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char('t') => self.ink.theme = self.ink.theme.next(),
+            other => return self.switch(other),
+        }
+        Wish::Draw
     }
 
     /// To another view.
     fn switch(&mut self, key: KeyCode) -> Wish {
         let (at, all) = (self.tab as usize, Tab::ALL.len());
         let to = match key {
-            KeyCode::Char(digit @ '1'..='7') => digit as usize - '1' as usize,
+            KeyCode::Char(digit @ '1'..='8') => digit as usize - '1' as usize,
             KeyCode::Tab => (at + 1) % all,
             KeyCode::BackTab => (at + all - 1) % all,
             _ => return Wish::Nothing,
@@ -232,10 +241,10 @@ impl State {
         }
     }
 
-    /// The details of the selected row. An event shows all there is in its line.
+    /// The details of the selected line.
     fn open(&mut self, drawn: &Drawn) -> Wish {
-        let Some(Id::Row(key)) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
-        self.mode = Mode::Details(key.clone(), 0);
+        let Some(id) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
+        self.mode = Mode::Details(id.clone(), 0);
         Wish::Draw
     }
 

@@ -3,9 +3,9 @@
 //!
 //! Signals need no care here: the session turns them into an end in good order, and then the guard is dropped.
 
+use std::cell::Cell;
 use std::io::{Stdout, Write, stdout};
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -16,10 +16,12 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{execute, queue};
 
-/// The terminal is ours and must be given back.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// This thread has the terminal and must give it back. Others that panic must not: the screen goes on without them.
+    static TAKEN: Cell<bool> = const { Cell::new(false) };
+}
 
-/// A terminal that is given back when this is dropped, or when the program panics.
+/// A terminal that is given back when this is dropped, or when the thread that took it panics.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
@@ -32,7 +34,7 @@ impl Guard {
     /// Of the terminal; then it is as it was before.
     pub(super) fn take() -> std::io::Result<Self> {
         hook_panics();
-        TAKEN.store(true, Ordering::SeqCst);
+        TAKEN.set(true);
         let taken = enable_raw_mode()
             .and_then(|()| execute!(stdout(), EnterAlternateScreen, EnableMouseCapture))
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
@@ -48,7 +50,8 @@ impl Drop for Guard {
 
 /// Once only, whoever calls. What cannot be given back cannot be mended either: the terminal may have gone.
 fn give_back() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
+    // A thread that has ended has nothing any more.
+    if TAKEN.try_with(|taken| taken.replace(false)).unwrap_or(false) {
         let mut out = stdout();
         let _ = queue!(out, DisableMouseCapture, LeaveAlternateScreen, Show);
         let _ = out.flush();

@@ -1,4 +1,4 @@
-//! Screens of a known world, compared with what is in testdata. `TWTRACE_BLESS=1` writes them anew: then read the difference.
+//! Screens of a known world, compared with what is in testdata.
 
 mod keys;
 mod world;
@@ -9,13 +9,13 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use self::world::{busy, picture, quiet, two_namespaces};
-use super::draw::{Ink, Paper};
+use super::draw::{Ink, Paper, Theme};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::Tab;
 use crate::tracker::Tracker;
 
-const INK: Ink = Ink { has_colours: true, has_unicode: true };
+const INK: Ink = Ink { theme: Theme::Dark, has_unicode: true };
 const SIZES: [(u16, u16); 2] = [(80, 24), (140, 40)];
 
 /// A screen without a terminal.
@@ -25,25 +25,24 @@ struct Desk {
     state: State,
     drawn: Drawn,
     terminal: Terminal<TestBackend>,
-    ink: Ink,
 }
 
 impl Desk {
     fn new((world, journal): (Tracker, Journal), (width, height): (u16, u16)) -> Self {
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let (state, drawn) = (State::default(), Drawn::default());
-        let mut desk = Self { world, journal, state, drawn, terminal, ink: INK };
+        let (state, drawn) = (State::new(INK), Drawn::default());
+        let mut desk = Self { world, journal, state, drawn, terminal };
         desk.draw();
         desk
     }
 
     fn draw(&mut self) {
         let picture = picture(&self.world, &self.journal);
-        let detail = match &self.state.mode {
-            Mode::Details(key, _) => self.world.detail(key),
+        let opened = match &self.state.mode {
+            Mode::Details(id, _) => picture.open(id, &self.world),
             _ => None,
         };
-        let paper = Paper { state: &self.state, picture: &picture, detail: detail.as_ref(), ink: self.ink };
+        let paper = Paper { state: &self.state, picture: &picture, opened: opened.as_ref() };
         self.terminal.draw(|frame| self.drawn = paper.draw(frame.area(), frame.buffer_mut())).unwrap();
     }
 
@@ -60,34 +59,12 @@ impl Desk {
     }
 
     fn text(&self) -> String {
-        let buffer = self.terminal.backend().buffer();
-        let mut text = String::new();
-        for y in 0..buffer.area.height {
-            let (mut line, mut hidden) = (String::new(), 0);
-            for x in 0..buffer.area.width {
-                let symbol = buffer[(x, y)].symbol();
-                // The second half of a wide character is a cell of its own.
-                if hidden > 0 {
-                    hidden -= 1;
-                    continue;
-                }
-                hidden = unicode_width::UnicodeWidthStr::width(symbol).saturating_sub(1);
-                line.push_str(symbol);
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        super::offscreen::text(self.terminal.backend())
     }
 }
 
 fn compare(name: &str, got: &str) {
-    let path = format!("{}/src/tui/testdata/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("TWTRACE_BLESS").is_some() {
-        std::fs::write(&path, got).unwrap();
-    }
-    let want = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    assert!(got == want, "{name} was\n{want}\nand is\n{got}");
+    crate::live::fixture::compare(&format!("tui/testdata/{name}.txt"), got);
 }
 
 #[test]
@@ -129,15 +106,15 @@ fn an_empty_world() {
 #[test]
 fn the_fullest_namespace_is_named_where_there_are_several() {
     let text = Desk::new(two_namespaces(), (80, 24)).text();
-    let want = "live     127, peak 127, slab 76.0 KiB, netns 4026531840: 126 of 1009 (12%)";
+    let want = "live     139, peak 139, slab 76.0 KiB, netns 4026531840: 138 of 1009 (14%)";
     assert_eq!(text.lines().nth(1), Some(want));
 }
 
 #[test]
 fn a_terminal_without_colours_and_unicode_gets_neither() {
     let mut desk = Desk::new(busy(), (140, 40));
-    desk.ink = Ink { has_colours: false, has_unicode: false };
-    for (at, key) in "1234567?".chars().enumerate() {
+    desk.state.ink = Ink { theme: Theme::Mono, has_unicode: false };
+    for (at, key) in "12345678?".chars().enumerate() {
         desk.press(KeyCode::Char(key));
         let text = desk.text();
         assert!(text.is_ascii(), "{text}");
@@ -152,7 +129,7 @@ fn a_terminal_without_colours_and_unicode_gets_neither() {
 #[test]
 fn colours_are_there_where_they_are_wanted() {
     let desk = Desk::new(busy(), (80, 24));
-    assert!(desk.terminal.backend().buffer().content.iter().any(|cell| cell.fg == Color::Red));
+    assert!(desk.terminal.backend().buffer().content.iter().any(|cell| cell.fg == Color::LightRed));
 }
 
 #[test]

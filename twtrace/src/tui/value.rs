@@ -25,14 +25,11 @@ pub(super) enum Value {
     Micros(u64),
     /// Bytes.
     Size(u64),
-    Pid {
-        pid: u32,
-        gone: bool,
-    },
+    Pid(u32),
     /// Already escaped.
     Text(Cow<'static, str>),
-    /// Time of day, and nanoseconds to order it by.
-    Time(i64, String),
+    /// Nanoseconds to order it by, and the time of day.
+    Time(u64, String),
     Tuple(TupleKey),
     /// The main one, and how many others there are.
     Target(Target, usize),
@@ -61,9 +58,7 @@ impl Value {
             Self::Lasts(seconds) => span(*seconds),
             Self::Micros(us) => short_time(*us),
             Self::Size(count) => bytes(*count).replace(' ', ""),
-            Self::Pid { pid: 0, .. } => return "-".into(),
-            Self::Pid { pid, gone: false } => pid.to_string(),
-            Self::Pid { pid, gone: true } => format!("x {pid}"),
+            Self::Pid(pid) => pid.to_string(),
             Self::Tuple(key) => tuple(key, width),
             Self::Target(to, others) => with_others(to, *others, width),
             Self::Conn(conn) => connection(conn, width),
@@ -76,8 +71,7 @@ impl Value {
         match self {
             Self::Count(count) | Self::Size(count) | Self::Micros(count) => Some(*count as f64),
             Self::Rate(number) | Self::Share(number) | Self::Lasts(number) => Some(*number),
-            Self::Pid { pid, .. } => Some(f64::from(*pid)),
-            Self::Time(at, _) => Some(*at as f64),
+            Self::Pid(pid) => Some(f64::from(*pid)),
             _ => None,
         }
     }
@@ -90,6 +84,7 @@ impl Value {
                 (Self::Tuple(one), Self::Tuple(two)) => {
                     (one.daddr, one.dport, one.saddr).cmp(&(two.daddr, two.dport, two.saddr))
                 }
+                (Self::Time(one, _), Self::Time(two, _)) => one.cmp(two),
                 (Self::Target(one, _), Self::Target(two, _)) => one.cmp(two),
                 (Self::Address(one), Self::Address(two)) => one.cmp(two),
                 _ => self.text(usize::MAX).cmp(&other.text(usize::MAX)),
@@ -107,13 +102,17 @@ fn with_others(to: &Target, others: usize, width: usize) -> String {
     if others == 0 || text.len() + more.len() > width { text } else { text + &more }
 }
 
-fn connection(conn: &Conn, width: usize) -> String {
-    let Conn { saddr, daddr, sport, dport, .. } = *conn;
-    let end = |address: IpAddr, port: u16| match (address, port) {
+/// `10.0.0.9:80`; `10.0.0.9:*` where any port would have done.
+pub(super) fn end(address: IpAddr, port: u16) -> String {
+    match (address, port) {
         (IpAddr::V4(address), 0) => format!("{address}:*"),
         (IpAddr::V6(address), 0) => format!("[{address}]:*"),
         (address, port) => std::net::SocketAddr::new(address, port).to_string(),
-    };
+    }
+}
+
+fn connection(conn: &Conn, width: usize) -> String {
+    let Conn { saddr, daddr, sport, dport, .. } = *conn;
     // bind() has no remote end.
     if dport == 0 {
         return end(saddr, sport);

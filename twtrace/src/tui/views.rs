@@ -4,15 +4,15 @@
 mod columns;
 mod rows;
 
-pub(super) use columns::{Column, columns, fitting};
-pub(super) use rows::alarm;
+pub(super) use columns::{Column, MARKS, What, columns, fitting};
 use rows::rows;
+pub(super) use rows::{Row, alarm};
 
 use super::journal::Journal;
 use super::value::Value;
-use crate::event::Kind;
+use crate::event::{Event, Kind};
 use crate::live::Frame;
-use crate::tracker::RowKey;
+use crate::tracker::{By, Detail, RowKey, Tracker};
 
 /// The views, in the order of their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +22,21 @@ pub(super) enum Tab {
     Peers,
     Ports,
     Containers,
-    Failures,
     Events,
+    Failures,
+    Netns,
 }
 
 impl Tab {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Processes,
         Self::Tuples,
         Self::Peers,
         Self::Ports,
         Self::Containers,
-        Self::Failures,
         Self::Events,
+        Self::Failures,
+        Self::Netns,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -44,8 +46,22 @@ impl Tab {
             Self::Peers => "Peers",
             Self::Ports => "Ports",
             Self::Containers => "Containers",
-            Self::Failures => "Failures",
             Self::Events => "Events",
+            Self::Failures => "Failures",
+            Self::Netns => "Netns",
+        }
+    }
+
+    /// The tables of a snapshot that it shows; none where it shows the journal.
+    pub(super) fn tables(self) -> &'static [By] {
+        match self {
+            Self::Processes => &[By::Process],
+            Self::Tuples => &[By::Tuple],
+            Self::Peers => &[By::Peer],
+            Self::Ports => &[By::Port],
+            Self::Containers => &[By::Container],
+            Self::Netns => &[By::Netns],
+            Self::Events | Self::Failures => &[],
         }
     }
 }
@@ -54,9 +70,47 @@ impl Tab {
 #[derive(Clone, Debug)]
 pub(super) struct Picture {
     pub(super) frame: Frame,
-    pub(super) journal: Journal,
+    /// The tables that `frame` has.
+    pub(super) tables: &'static [By],
+    /// `None` where nobody looks at it.
+    pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
     pub(super) zone: jiff::tz::TimeZone,
+}
+
+impl Picture {
+    /// Whether what a view shows is in it.
+    pub(super) fn has(&self, tab: Tab) -> bool {
+        match tab.tables() {
+            [] => self.journal.is_some(),
+            tables => tables.iter().all(|by| self.tables.contains(by)),
+        }
+    }
+
+    /// Everything about a line; `None` where it is gone.
+    pub(super) fn open(&self, id: &Id, world: &Tracker) -> Option<Opened> {
+        match id {
+            Id::Row(key) => world.detail(key).map(|detail| Opened::Row(Box::new(detail))),
+            Id::Event(number) => {
+                let journal = self.journal.as_ref()?;
+                journal.find(*number).map(|event| Opened::Event(Box::new(event.clone())))
+            }
+        }
+    }
+
+    /// When an event happened, by the calendar.
+    pub(super) fn time_of(&self, event: &Event) -> jiff::Zoned {
+        let wall_ns = self.frame.clock.wall_ns(event.mono_ns);
+        let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+        time.to_zoned(self.zone.clone())
+    }
+}
+
+/// Everything about a line.
+#[derive(Clone, Debug)]
+pub(super) enum Opened {
+    Row(Box<Detail>),
+    Event(Box<Event>),
 }
 
 /// Names a line of a table for as long as it is there.
@@ -75,37 +129,30 @@ pub(super) enum Alarm {
     Critical,
 }
 
-/// A line of a table: a value for each of the view's columns.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    pub(super) id: Id,
-    pub(super) alarm: Alarm,
-    pub(super) values: Vec<Value>,
-}
-
-impl Line {
-    /// Whether any of it holds `text`, whatever the case.
-    pub(super) fn holds(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        self.values.iter().any(|value| value.text(usize::MAX).to_lowercase().contains(&text))
-    }
-}
-
 /// The lines of a view that are to be shown, in their order.
-pub(super) fn shown(tab: Tab, picture: &Picture, sort: Sort, filter: &str) -> Vec<Line> {
-    let mut lines = rows(tab, picture);
+pub(super) fn shown<'a>(tab: Tab, picture: &'a Picture, sort: Sort, filter: &str) -> Vec<Row<'a>> {
+    let columns = columns(tab);
+    let mut rows = rows(tab, picture);
     if !filter.is_empty() {
-        lines.retain(|line| line.holds(filter));
+        let filter = filter.to_lowercase();
+        rows.retain(|row| holds(row, &columns, &filter));
     }
     let Sort { column, down } = sort;
-    lines.sort_by(|one, two| {
+    let mut rows: Vec<(Value, Row<'a>)> =
+        rows.into_iter().map(|row| (row.value(columns[column].what), row)).collect();
+    rows.sort_by(|(one, _), (two, _)| {
         // What is not known stands at the end, both ways.
-        let (one, two) = (&one.values[column], &two.values[column]);
         let unknown = (*one == Value::Nothing).cmp(&(*two == Value::Nothing));
         let order = one.order(two);
         unknown.then(if down { order.reverse() } else { order })
     });
-    lines
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Whether any of the names in a row holds `text`, which is in lower case.
+fn holds(row: &Row<'_>, columns: &[Column], text: &str) -> bool {
+    let mut names = columns.iter().filter(|column| !column.is_figure);
+    names.any(|column| row.value(column.what).text(usize::MAX).to_lowercase().contains(text))
 }
 
 /// What a view is ordered by.
@@ -121,11 +168,11 @@ impl Sort {
     /// As a view is ordered until the user says otherwise.
     pub(super) fn of(tab: Tab) -> Self {
         let wanted = match tab {
-            Tab::Tuples => "USED",
-            Tab::Failures | Tab::Events => "TIME",
-            _ => "LIVE",
+            Tab::Tuples => What::Used,
+            Tab::Failures | Tab::Events => What::Time,
+            _ => What::Live,
         };
-        let column = columns(tab).iter().position(|column| column.title == wanted).unwrap_or(0);
+        let column = columns(tab).iter().position(|column| column.what == wanted).unwrap_or(0);
         Self { column, down: true }
     }
 

@@ -6,6 +6,7 @@
 //! a round turns about as well, and ratios are taken round by round.
 
 mod load;
+mod screen;
 mod table;
 mod tracer;
 
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// How twtrace attaches
     #[arg(long, default_value = "auto")]
     backend: String,
+    /// Only what the live view costs
+    #[arg(long)]
+    screen: bool,
     /// Take twtrace as it was built last
     #[arg(long)]
     no_build: bool,
@@ -46,6 +50,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         return sh::run(sh::as_root(&own.to_string_lossy())?.args(given).arg("--no-build"));
     }
     ensure!(args.rounds > 0, "--rounds 0 measures nothing");
+    if args.screen {
+        return screen::main(&args.backend);
+    }
+    server(args)?;
+    println!();
+    screen::main(&args.backend)
+}
+
+/// What it costs a busy server.
+fn server(args: &Args) -> Result<()> {
     let site = load::Site::open()?;
     let mut arms = vec![Arm::Untraced, Arm::Twtrace];
     if sh::which("tcpstates").is_some() {

@@ -128,7 +128,7 @@ fn is_zombie(pid: u32) -> bool {
 }
 
 /// Time in user mode (field 14) and in the kernel (15), in seconds.
-fn cpu_s(pid: u32) -> Result<f64> {
+pub(super) fn cpu_s(pid: u32) -> Result<f64> {
     let fields = stat(pid)?;
     let ticks = |field: usize| -> Result<f64> { Ok(fields.get(field - 3).context("a short stat")?.parse()?) };
     let hertz = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;

@@ -205,4 +205,6 @@ pub(super) struct Netns {
     pub(super) tcp_max_tw_buckets: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ports: Option<u32>,
+    #[serde(flatten)]
+    pub(super) main: Who,
 }

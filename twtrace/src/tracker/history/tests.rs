@@ -24,19 +24,19 @@ fn rates_are_over_full_seconds() {
             let by = f64::from(scale);
             Rates { s1: s1 * by / 1.0, s10: s10 * by / 10.0, s60: s60 * by / 60.0 }
         };
-        assert_eq!(history.rates(Flow::Created, 60), scaled(17.0, 30.0, 48.0));
-        assert_eq!(history.rates(Flow::Created, 61), scaled(19.0, 36.0, 60.0));
-        assert_eq!(history.rates(Flow::Ended, 60), Rates::default());
-        assert_eq!(history.rates(Flow::Created, 660), Rates::default());
+        assert_eq!(history.rates(60)[Flow::Created as usize], scaled(17.0, 30.0, 48.0));
+        assert_eq!(history.rates(61)[Flow::Created as usize], scaled(19.0, 36.0, 60.0));
+        assert_eq!(history.rates(60)[Flow::Ended as usize], Rates::default());
+        assert_eq!(history.rates(660)[Flow::Created as usize], Rates::default());
     }
 }
 
 #[test]
 fn a_young_trace_divides_by_what_there_is() {
     let history = filled(&[(0, 7), (1, 13)]);
-    assert_eq!(history.rates(Flow::Created, 0).s60, 7.0);
-    assert_eq!(history.rates(Flow::Created, 1), Rates { s1: 7.0, s10: 7.0, s60: 7.0 });
-    assert_eq!(history.rates(Flow::Created, 2), Rates { s1: 13.0, s10: 10.0, s60: 10.0 });
+    assert_eq!(history.rates(0)[Flow::Created as usize].s60, 7.0);
+    assert_eq!(history.rates(1)[Flow::Created as usize], Rates { s1: 7.0, s10: 7.0, s60: 7.0 });
+    assert_eq!(history.rates(2)[Flow::Created as usize], Rates { s1: 13.0, s10: 10.0, s60: 10.0 });
 }
 
 #[test]

@@ -136,6 +136,23 @@ fn a_pool_whose_ports_are_reused_does_not_run_out() {
 }
 
 #[test]
+fn only_ends_for_the_wanted_reasons_count_and_ports_last_as_long_as_they_do() {
+    let (wrk, other) = (client(11, "10.0.0.9", 5432), client(12, "10.0.0.9", 443));
+    let mut script = script();
+    script.world.count_only(&[Reason::Reset]);
+    script.capacity((40_000, 40_099)).born(&wrk, 40_000..40_050).born(&other, 40_000..40_007).at(5.0);
+    script.ended(&wrk, 40_000..40_020, Reason::Expired).ended(&wrk, 40_020..40_023, Reason::Reset);
+    script.ended(&other, 40_000..40_003, Reason::Expired).at(10.0);
+    let snapshot = script.world.snapshot(By::ALL);
+    assert_eq!(tally(&snapshot.total), (31, 57, 3, 0));
+    assert_eq!(tally(&process(&snapshot, 11).figures), (27, 50, 3, 0));
+    assert_eq!((snapshot.processes.len(), snapshot.tuples.len(), snapshot.netns.len()), (1, 1, 1));
+    // 50 came and 23 went in 10 s: of 73 ports that are left, 2.7 go a second.
+    let pressure = snapshot.hottest.unwrap().pressure.unwrap();
+    assert_eq!((pressure.in_use, pressure.full_in_s), (27, Some(73.0 / (5.0 - 2.3))));
+}
+
+#[test]
 fn a_peak_stays_and_the_main_target_is_that_with_most_live_sockets() {
     let (old, new) = (client(11, "10.0.0.9", 5432), client(11, "10.0.0.9", 443));
     let mut script = script();

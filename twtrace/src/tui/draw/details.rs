@@ -4,18 +4,18 @@
 use std::fmt::Write as _;
 
 use ratatui::text::{Line as Text, Span};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
-use super::Paper;
-use super::ink::{LABEL, TITLE, bar, spark};
+use super::happened;
+use super::ink::{HISTORY, LABEL, TITLE, bar, spark};
+use super::page::{LABELS, Page};
 use crate::escape::printable;
 use crate::event::Reason;
 use crate::live::{bytes, percent, target, tuple};
-use crate::tracker::{Detail, LinkRow, ProcessKey, ProcessRow, RowKey, Sketch, Snapshot, Target};
+use crate::tracker::{Detail, LinkRow, RowKey, Sketch, Target};
 use crate::tui::value::short_time;
+use crate::tui::views::{Id, Opened, Picture};
 
-/// In front of each line.
-const LABELS: usize = 11;
 /// The least that an address and a port can be told in.
 const AN_END: usize = 21;
 /// Of a list, so many are shown.
@@ -39,21 +39,31 @@ const SIZES: [(u64, &str); 5] = [
 ];
 
 /// The lines for a screen so wide, the title first.
-pub(super) fn lines(paper: &Paper<'_>, key: &RowKey, width: usize) -> Vec<Text<'static>> {
-    let snapshot = &paper.picture.frame.snapshot;
-    let mut page = Page { lines: vec![Text::raw(format!(" {}", title(snapshot, key)))], width };
-    let Some(detail) = paper.detail else {
-        page.put("", "this row is gone: it had no live socket any more");
-        return page.lines;
-    };
-    if let RowKey::Process(process) = key
-        && let Some(row) = snapshot.processes.iter().find(|row| row.key == *process)
-    {
-        put_process(&mut page, row);
+pub(super) fn lines(opened: Option<&Opened>, id: &Id, picture: &Picture, width: usize) -> Vec<Text<'static>> {
+    match (opened, id) {
+        (Some(Opened::Event(event)), _) => happened::lines(event, picture, width),
+        (Some(Opened::Row(detail)), Id::Row(key)) => row(detail, key, width),
+        (_, Id::Row(key)) => {
+            gone(&title(key, None), "this row is gone: it had no live socket any more", width)
+        }
+        (_, Id::Event(_)) => gone("Event", "too many others came after it: it is not kept any more", width),
     }
+}
+
+fn gone(title: &str, text: &str, width: usize) -> Vec<Text<'static>> {
+    let mut page = Page::new(title, width);
+    page.put("", text);
+    page.lines
+}
+
+fn row(detail: &Detail, key: &RowKey, width: usize) -> Vec<Text<'static>> {
+    let mut page = Page::new(&title(key, Some(detail)), width);
+    page.put("meaning", &detail.pattern.to_string());
+    put_identity(&mut page, detail);
     put_counts(&mut page, detail);
-    put_links(&mut page, snapshot, key, &detail.links);
-    put_list(&mut page, "peers", detail.peers.iter().map(|(peer, live)| format!("{live:>6} live  {peer}")));
+    put_links(&mut page, key, &detail.links);
+    let peers = detail.peers.iter();
+    put_list(&mut page, "peers", peers.map(|(peer, live)| format!("{live:>6} live  {peer}")));
     let stats = &detail.stats;
     put_sketch(&mut page, "age", &stats.age_us, &AGES, short_time);
     put_sketch(&mut page, "sent", &stats.sent, &SIZES, bytes);
@@ -61,57 +71,24 @@ pub(super) fn lines(paper: &Paper<'_>, key: &RowKey, width: usize) -> Vec<Text<'
     page.lines
 }
 
-struct Page {
-    lines: Vec<Text<'static>>,
-    width: usize,
-}
-
-impl Page {
-    /// A label, and text that goes on below itself.
-    fn put(&mut self, label: &str, text: &str) {
-        let mut label = label;
-        for part in wrap(text, self.width.saturating_sub(LABELS + 1).max(10)) {
-            let label = Span::styled(format!(" {:LABELS$}", std::mem::take(&mut label)), LABEL);
-            self.lines.push(Text::from(vec![label, Span::raw(part)]));
-        }
-    }
-}
-
-/// Cuts into lines, at spaces where there are any.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
-    for word in text.split_inclusive(' ') {
-        if used + word.trim_end().width() > width && used > 0 {
-            lines.push(std::mem::take(&mut line));
-            used = 0;
-        }
-        for sign in word.chars() {
-            let wide = sign.width().unwrap_or(0);
-            if used + wide > width && sign != ' ' {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
-            }
-            line.push(sign);
-            used += wide;
-        }
-    }
-    lines.push(line);
-    lines
-}
-
-fn name(snapshot: &Snapshot, key: ProcessKey) -> String {
-    if key.is_unknown() {
+fn name(link: &LinkRow) -> String {
+    if link.process.is_unknown() {
         return "unknown".to_owned();
     }
-    let row = snapshot.processes.iter().find(|row| row.key == key);
-    let (name, mark) =
-        row.map_or(("?".into(), ""), |row| (row.name.text(), if row.gone { " (gone)" } else { "" }));
-    format!("{}/{}{mark}", key.pid, printable(&name))
+    let mark = if link.gone { " (gone)" } else { "" };
+    format!("{}/{}{mark}", link.process.pid, printable(&link.name.text()))
 }
 
-fn title(snapshot: &Snapshot, key: &RowKey) -> String {
+fn title(key: &RowKey, detail: Option<&Detail>) -> String {
     match key {
-        RowKey::Process(process) => format!("Process {}", name(snapshot, *process)),
+        RowKey::Process(key) if key.is_unknown() => "Sockets whose owner is not known".to_owned(),
+        RowKey::Process(key) => match detail {
+            Some(Detail { name, gone, .. }) => {
+                let mark = if *gone { " (gone)" } else { "" };
+                format!("Process {}/{}{mark}", key.pid, printable(&name.text()))
+            }
+            None => format!("Process {}", key.pid),
+        },
         RowKey::Tuple(key) => format!("Tuple {} in netns {}", tuple(key, usize::MAX), key.netns),
         RowKey::Peer(peer) => format!("Peer {peer}"),
         RowKey::Port(key) => format!("Port {} in netns {}", key.sport, key.netns),
@@ -121,9 +98,8 @@ fn title(snapshot: &Snapshot, key: &RowKey) -> String {
     }
 }
 
-fn put_process(page: &mut Page, row: &ProcessRow) {
-    page.put("meaning", &row.pattern.to_string());
-    let Some(identity) = &row.identity else { return };
+fn put_identity(page: &mut Page, detail: &Detail) {
+    let Some(identity) = &detail.identity else { return };
     let container = identity.container.as_ref().map(ToString::to_string);
     for (label, text) in [
         ("command", identity.cmdline.as_ref()),
@@ -167,15 +143,17 @@ fn put_counts(page: &mut Page, detail: &Detail) {
         let room = page.width.saturating_sub(LABELS + 24).min(series.len());
         let most = series[series.len() - room..].iter().copied().max().unwrap_or(0);
         if most != 0 {
-            let signs = spark(series, most, room);
-            page.put(label, &format!("|{}| {room}s, top {most}/s", signs.replace(' ', "\u{b7}")));
+            let signs = spark(series, most, room).replace(' ', "\u{b7}");
+            let label = Span::styled(format!(" {label:LABELS$}"), LABEL);
+            let measure = Span::raw(format!(" {room}s, top {most}/s"));
+            page.lines.push(Text::from(vec![label, Span::styled(format!("|{signs}|"), HISTORY), measure]));
         }
     }
 }
 
-fn put_links(page: &mut Page, snapshot: &Snapshot, key: &RowKey, links: &[LinkRow]) {
+fn put_links(page: &mut Page, key: &RowKey, links: &[LinkRow]) {
     let by_target = matches!(key, RowKey::Process(_));
-    let width = page.width.saturating_sub(LABELS + 1);
+    let width = page.room();
     let line = |link: &LinkRow| {
         let mut text = format!("{:>6} live {:>7} created", link.live, link.created);
         // Writing to a String cannot fail.
@@ -186,7 +164,7 @@ fn put_links(page: &mut Page, snapshot: &Snapshot, key: &RowKey, links: &[LinkRo
             let _ = write!(text, " {} of ports", percent(pressure.fraction()));
         }
         if !by_target {
-            let _ = write!(text, "  {}", name(snapshot, link.process));
+            let _ = write!(text, "  {}", name(link));
         }
         let room = width.saturating_sub(text.width() + 2).max(AN_END);
         let towards = match &link.target {
@@ -234,21 +212,6 @@ fn put_sketch(
         if *weight != 0 {
             let share = *weight as f64 / all as f64;
             page.put("", &format!("{class:>11} {} {}", bar(share, 30), percent(share)));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_break_at_spaces_and_never_pass_the_width() {
-        assert_eq!(wrap("one two three", 8), ["one two ", "three"]);
-        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij ", "kl"]);
-        assert_eq!(wrap("", 4), [""]);
-        for line in wrap("日本語 日本語日本語", 5) {
-            assert!(line.trim_end().width() <= 5, "{line:?}");
         }
     }
 }

@@ -3,35 +3,42 @@
 
 use ratatui::style::Style;
 use ratatui::text::{Line as Text, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
-use super::ink::{LABEL, PICKED, PLAIN, alarmed, bar, spark};
+use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
-use crate::event::Reason;
-use crate::live::{bytes, percent, rate, span, tuple};
+use crate::live::{bytes, percent, rate, reasons, span, tuple, until};
 use crate::tracker::{Counts, Rates, Snapshot};
 use crate::tui::views::{Alarm, alarm};
 
 /// In front of each line.
 const LABELS: usize = 9;
+/// Rows that are worth more than the whole head.
+const ROWS: usize = 4;
 
-/// The lines for a screen so wide.
-pub(super) fn lines(paper: &Paper<'_>, width: usize) -> Vec<Text<'static>> {
+/// The lines for a screen so wide, as many as there is room for: what matters least goes first.
+pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<'static>> {
     let snapshot = &paper.picture.frame.snapshot;
     let total = &snapshot.total;
     let (created, ended) = (&snapshot.created_history, &snapshot.ended_history);
     let room = width.saturating_sub(LABELS + 28 + 16);
     let seen = |series: &[u32]| series.iter().rev().take(room).copied().max().unwrap_or(0);
     let most = seen(created).max(seen(ended));
-    vec![
-        title(paper, width),
-        live(paper, width),
-        flow("created", &total.created_rate, total.counts.created, (created, most, room)),
-        flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room)),
-        labelled("reasons", &reasons(&total.counts), PLAIN, width),
-        failed(&total.counts, width),
-        hottest(snapshot, width),
-    ]
+    let [who, how_full] = hottest(snapshot, width);
+    let mut lines = vec![
+        (0, title(paper, width)),
+        (4, live(paper, width)),
+        (5, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
+        (6, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
+        (7, labelled("reasons", &reasons(snapshot), PLAIN, width)),
+        (3, failed(&total.counts, width)),
+        (2, who),
+        (1, how_full),
+    ];
+    let room = height.saturating_sub(ROWS).max(1);
+    lines.retain(|(rank, _)| *rank < room);
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
@@ -92,13 +99,7 @@ fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32
     let signs = spark(series, most, room);
     let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
     let seconds = format!(" {}s, top {}", room.min(series.len()), most);
-    line + Span::styled(signs, LABEL) + Span::raw(seconds)
-}
-
-fn reasons(counts: &Counts) -> String {
-    let met = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
-    let met: Vec<String> = met.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
-    if met.is_empty() { "none has ended yet".to_owned() } else { met.join(", ") }
+    line + Span::styled(signs, HISTORY) + Span::raw(seconds)
 }
 
 fn failed(counts: &Counts, width: usize) -> Text<'static> {
@@ -112,28 +113,21 @@ fn failed(counts: &Counts, width: usize) -> Text<'static> {
     labelled("failed", &text, alarmed(alarm), width)
 }
 
-fn hottest(snapshot: &Snapshot, width: usize) -> Text<'static> {
+/// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
+fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
-        return labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width);
+        return [labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width), Text::raw("")];
     };
-    let until = match pressure.full_in_s {
-        Some(0.0) => ", none left".to_owned(),
-        Some(seconds) => format!(", full in {}", span(seconds)),
-        None => String::new(),
+    let who = match row.main {
+        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&row.main_name.text())),
+        _ => "unknown".to_owned(),
     };
+    let room = width.saturating_sub(LABELS + who.width() + 2);
+    let style = alarmed(alarm(Some(pressure)));
+    let towards = tuple(&row.key, room);
+    let until = until(pressure.full_in_s);
     let gauge = bar(pressure.fraction(), if width < 110 { 10 } else { 30 });
-    let used = format!(
-        " {gauge} {} of {} ports ({}){until}",
-        pressure.in_use,
-        pressure.ports,
-        percent(pressure.fraction())
-    );
-    let room = width.saturating_sub(LABELS + used.chars().count());
-    let name = row
-        .main
-        .filter(|main| !main.is_unknown())
-        .map(|main| format!("{}/{} ", main.pid, printable(&row.main_name.text())));
-    let name = name.filter(|name| width >= 110 && name.chars().count() < room / 2).unwrap_or_default();
-    let text = tuple(&row.key, room.saturating_sub(name.len()));
-    labelled("hottest", &format!("{name}{text}{used}"), alarmed(alarm(Some(pressure))), width)
+    let (in_use, ports) = (pressure.in_use, pressure.ports);
+    let used = format!("{gauge} {in_use} of {ports} ports ({}), {until}", percent(pressure.fraction()));
+    [labelled("hottest", &format!("{who}  {towards}"), style, width), labelled("", &used, style, width)]
 }

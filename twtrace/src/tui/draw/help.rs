@@ -5,36 +5,41 @@ use ratatui::text::{Line as Text, Span};
 
 use super::ink::LABEL;
 
-const KEYS: [(&str, &str); 15] = [
-    ("1 to 7, Tab, Shift-Tab", "another view"),
+const KEYS: [(&str, &str); 17] = [
+    ("1 to 8, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row"),
     ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
-    ("Enter", "details of the selected row; an event has none"),
+    ("Enter", "details of the selected row or event"),
     ("Left Right, < >", "sort by another column"),
     ("r", "turn the order round"),
-    ("/", "show only rows with this text; Esc clears it"),
+    ("/", "show only rows that name this text; Esc clears it"),
+    ("Ctrl-U", "while a filter is typed: begin anew"),
     ("space", "pause: the world goes on, the picture stands still"),
+    ("t", "another colour theme: dark, light, safe, mono"),
     ("Ctrl-L", "paint the screen anew"),
     ("?", "this help"),
     ("Esc", "back to the table"),
     ("q, Ctrl-C", "quit"),
     ("mouse click", "select a row, a view, or a column to sort by"),
     ("mouse wheel", "scroll"),
-    ("signs", "! failed, or 90% of ports; * 70%; x process gone"),
+    ("signs", "> selected; ! failed, or 90% of ports; * 70%; x gone"),
 ];
 
-const COLUMNS: [(&str, &str); 11] = [
+const COLUMNS: [(&str, &str); 14] = [
     ("LIVE, PEAK", "TIME_WAIT sockets now; the most at one time"),
     ("CREATED, ENDED", "a second, over the last 10 seconds"),
     ("IN ALL", "created since tracing began"),
     ("FAILED", "overflows, and failures of connect() and bind()"),
     ("USED", "ephemeral ports in use, towards the fullest end"),
     ("LEFT", "ephemeral ports that are free there"),
-    ("LASTS", "time until none is left, at this rate"),
+    ("LASTS", "time until none is left, at this rate; - for ever"),
     ("AGE, AGE99", "how long connections lived: half, 99% were shorter"),
     ("SENT, RECEIVED", "bytes a connection, half had less"),
-    ("PID, PROCESS", "who closed its end first"),
+    ("PID, PROCESS", "who closed its end first; the one with most sockets"),
     ("TOWARDS", "its main remote end or served port, + others"),
+    ("FULL, BUCKETS", "LIVE of tcp_max_tw_buckets, the namespace's limit"),
+    ("PORTS", "ephemeral ports that the namespace allows"),
+    ("NETNS", "network namespace, by its inode (lsns -t net)"),
 ];
 
 /// The help, its title first.

@@ -1,9 +1,11 @@
-//! Owns: what a terminal can show: colours or none, Unicode or ASCII; and the few signs and styles there are.
+//! Owns: what a terminal can show: which colours, Unicode or ASCII; and the few signs and styles there are.
 //! Must not know: what they mean where they are used.
 
 use ratatui::buffer::Buffer;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 
+use super::theme::{Role, Theme};
+use crate::live::has_unicode;
 use crate::tui::views::Alarm;
 
 /// Signs of rising height, the first for nothing.
@@ -12,35 +14,28 @@ const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tui) struct Ink {
-    pub(in crate::tui) has_colours: bool,
+    pub(in crate::tui) theme: Theme,
     pub(in crate::tui) has_unicode: bool,
 }
 
 impl Ink {
-    /// `NO_COLOR` (no-color.org: set and not empty), and the locale's character set, asked as setlocale(3) does.
-    pub(in crate::tui) fn from_environment() -> Self {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
-        let locale = locale.unwrap_or_default().to_string_lossy().to_lowercase();
-        Self { has_colours: set("NO_COLOR").is_none(), has_unicode: is_utf8(&locale) }
+    /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
+    pub(in crate::tui) fn from_environment(theme: Option<Theme>) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let usual = if no_colour { Theme::Mono } else { Theme::Dark };
+        Self { theme: theme.unwrap_or(usual), has_unicode: has_unicode() }
     }
 
-    /// Takes from a drawn screen what the terminal cannot show.
-    pub(super) fn reduce(self, buffer: &mut Buffer) {
+    /// Gives a drawn screen its colours, and takes from it what the terminal cannot show.
+    pub(super) fn finish(self, buffer: &mut Buffer) {
         for cell in &mut buffer.content {
-            if !self.has_colours {
-                (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
-            }
+            cell.set_style(self.theme.apply(cell.fg));
             if !self.has_unicode && !cell.symbol().is_ascii() {
                 let sign = cell.symbol().chars().next().map_or('?', ascii);
                 cell.set_char(sign);
             }
         }
     }
-}
-
-fn is_utf8(locale: &str) -> bool {
-    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 fn ascii(sign: char) -> char {
@@ -80,15 +75,16 @@ pub(super) fn bar(share: f64, width: usize) -> String {
 }
 
 pub(super) const PLAIN: Style = Style::new();
-pub(super) const LABEL: Style = Style::new().fg(Color::Cyan);
+pub(super) const LABEL: Style = Style::new().fg(Role::Label.placeholder());
+pub(super) const HISTORY: Style = Style::new().fg(Role::History.placeholder());
 pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
 pub(super) const PICKED: Style = Style::new().add_modifier(Modifier::REVERSED);
 
 pub(super) const fn alarmed(alarm: Alarm) -> Style {
     match alarm {
         Alarm::None => PLAIN,
-        Alarm::Warning => Style::new().fg(Color::Yellow),
-        Alarm::Critical => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+        Alarm::Warning => Style::new().fg(Role::Warning.placeholder()),
+        Alarm::Critical => Style::new().fg(Role::Critical.placeholder()),
     }
 }
 
@@ -111,6 +107,5 @@ mod tests {
         for sign in HEIGHTS.into_iter().skip(1).chain("…▼▲░·".chars()) {
             assert_ne!(ascii(sign), '?', "{sign}");
         }
-        assert!(is_utf8("de_at.utf-8") && is_utf8("c.utf8") && !is_utf8("c") && !is_utf8(""));
     }
 }

@@ -2,10 +2,13 @@
 //! Must not know: the terminal, keys.
 
 mod details;
+mod happened;
 mod head;
 mod help;
 mod ink;
+mod page;
 mod table;
+mod theme;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,11 +18,12 @@ use ratatui::widgets::Widget as _;
 
 pub(super) use ink::Ink;
 use ink::{PICKED, PLAIN, TITLE};
+pub use theme::Theme;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::state::{Drawn, Mode, State};
-use super::views::{Picture, Tab};
+use super::views::{Opened, Picture, Tab};
 use crate::escape::{fit, printable};
-use crate::tracker::Detail;
 
 /// Lines below the head that are always there: views, titles, one row, keys.
 const REST: u16 = 4;
@@ -29,9 +33,8 @@ const REST: u16 = 4;
 pub(super) struct Paper<'a> {
     pub(super) state: &'a State,
     pub(super) picture: &'a Picture,
-    /// Of the row whose details are open; `None` where it is gone.
-    pub(super) detail: Option<&'a Detail>,
-    pub(super) ink: Ink,
+    /// Of the line whose details are open; `None` where it is gone.
+    pub(super) opened: Option<&'a Opened>,
 }
 
 impl Paper<'_> {
@@ -41,8 +44,7 @@ impl Paper<'_> {
             put(buffer, area, 0, "too small", PLAIN);
             return Drawn::default();
         }
-        let mut head = head::lines(self, area.width.into());
-        head.truncate((area.height - REST).into());
+        let head = head::lines(self, area.width.into(), (area.height - REST).into());
         let below = head.len() as u16;
         put_lines(buffer, area, head);
         let mut drawn = Drawn { body: (below + 2, area.height - below - 3), ..Drawn::default() };
@@ -51,27 +53,36 @@ impl Paper<'_> {
         let position = match &self.state.mode {
             Mode::Table | Mode::Typing => table::draw(self, body, buffer, &mut drawn),
             Mode::Help(scrolled) => put_over(buffer, body, help::lines(), *scrolled, &mut drawn),
-            Mode::Details(key, scrolled) => {
-                let lines = details::lines(self, key, body.width.into());
+            Mode::Details(id, scrolled) => {
+                let lines = details::lines(self.opened, id, self.picture, body.width.into());
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
         };
         self.put_foot(buffer, area, &position);
-        self.ink.reduce(buffer);
+        self.state.ink.finish(buffer);
         drawn
     }
 
+    /// Names of views, the open one in brackets; where there is no room for names, numbers.
     fn put_tabs(&self, buffer: &mut Buffer, area: Rect, y: u16) -> Vec<(u16, u16)> {
+        let named = Tab::ALL.into_iter().map(|tab| tab.name().len() + 3).sum::<usize>() + 1;
+        let has_room = named <= area.width.into();
         let (mut x, mut places) = (0, Vec::new());
         for (at, tab) in Tab::ALL.into_iter().enumerate() {
             let is_open = tab == self.state.tab;
-            let (left, right) = if is_open { ('[', ']') } else { (' ', ' ') };
-            let text = format!("{left}{} {}{right}", at + 1, tab.name());
-            let style = if is_open { PICKED } else { PLAIN };
-            let width = text.len() as u16;
-            put_at(buffer, area, (x, y), &text, style);
-            places.push((x, x + width));
-            x += width;
+            let name = if is_open || has_room {
+                format!("{} {}", at + 1, tab.name())
+            } else {
+                format!("{}", at + 1)
+            };
+            let width = name.len() as u16;
+            if is_open {
+                put_at(buffer, area, (x, y), &format!("[{name}]"), PICKED);
+            } else {
+                put_at(buffer, area, (x + 1, y), &name, PLAIN);
+            }
+            places.push((x + 1, x + 1 + width));
+            x += width + 1;
         }
         places
     }
@@ -79,11 +90,16 @@ impl Paper<'_> {
     fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) {
         let filter = printable(&self.state.filter);
         let text = match &self.state.mode {
-            Mode::Typing => format!("/{filter}_   Enter: keep  Esc: clear"),
+            Mode::Typing => {
+                let keys = "_   Enter: keep  Esc: clear";
+                // What is typed now stands at the end.
+                let room = usize::from(area.width).saturating_sub(keys.len() + position.len() + 2);
+                format!("/{}{keys}", tail(&filter, room))
+            }
             Mode::Help(_) => "Esc: back  Up/Down: scroll".to_owned(),
             Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
             Mode::Table if !filter.is_empty() => format!("filter: {filter}   /: change  Esc: clear"),
-            Mode::Table => "?: help  q: quit  space: pause  /: filter  Enter: details  < >: sort".to_owned(),
+            Mode::Table => "?: help  q: quit  space: pause  /: filter  Enter: details  <>: sort".to_owned(),
         };
         let width = usize::from(area.width);
         let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };
@@ -92,6 +108,12 @@ impl Paper<'_> {
         let x = width.saturating_sub(position.len());
         put_at(buffer, area, (x as u16, y), position, PLAIN);
     }
+}
+
+/// The end of `text`, as much as `width` columns hold.
+fn tail(text: &str, width: usize) -> &str {
+    let ends = text.char_indices().map(|(at, _)| &text[at..]);
+    ends.chain([""]).find(|end| end.width() <= width).unwrap_or_default()
 }
 
 /// Lines in place of the table, the first of them as its title. Returns which of them are seen.

@@ -10,7 +10,7 @@ use super::ink::{PICKED, PLAIN, TITLE, alarmed};
 use super::{Paper, put, put_at};
 use crate::escape::fit;
 use crate::tui::state::Drawn;
-use crate::tui::views::{Alarm, Column, Line, Tab, fitting, shown};
+use crate::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting, shown};
 
 /// Draws into `area`, titles first. Returns which rows are seen.
 pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
@@ -18,24 +18,24 @@ pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &m
     let columns = state.columns();
     let places = fitting(&columns, area.width);
     put_titles(paper, &columns, &places, area, buffer);
-    let lines = shown(state.tab, paper.picture, state.sort(), &state.filter);
+    let rows = shown(state.tab, paper.picture, state.sort(), &state.filter);
     let room = usize::from(area.height - 1);
-    drawn.ids = lines.iter().map(|line| line.id.clone()).collect();
+    drawn.ids = rows.iter().map(Row::id).collect();
     let selected = state.selected(&drawn.ids);
-    drawn.top = state.top(selected, lines.len(), room);
-    if lines.is_empty() {
+    drawn.top = state.top(selected, rows.len(), room);
+    if rows.is_empty() {
         put(buffer, area, 1, empty(paper), PLAIN);
     }
-    for (at, line) in lines.iter().enumerate().skip(drawn.top).take(room) {
+    for (at, row) in rows.iter().enumerate().skip(drawn.top).take(room) {
         let y = (at - drawn.top + 1) as u16;
-        put_line(line, at == selected, &columns, &places, Rect { y: area.y + y, height: 1, ..area }, buffer);
+        put_row(row, at == selected, &columns, &places, Rect { y: area.y + y, height: 1, ..area }, buffer);
     }
     drawn.places = places;
-    if lines.is_empty() {
+    if rows.is_empty() {
         return String::new();
     }
-    let end = lines.len().min(drawn.top + room);
-    format!("{}-{end} of {}", drawn.top + 1, lines.len())
+    let end = rows.len().min(drawn.top + room);
+    format!("{}-{end} of {}", drawn.top + 1, rows.len())
 }
 
 fn empty(paper: &Paper<'_>) -> &'static str {
@@ -70,27 +70,30 @@ fn put_titles(
     }
 }
 
-fn put_line(
-    line: &Line,
+fn put_row(
+    row: &Row<'_>,
     is_selected: bool,
     columns: &[Column],
     places: &[(usize, u16, u16)],
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    let style = alarmed(line.alarm);
+    let alarm = row.alarm();
+    let style = alarmed(alarm);
     for &(at, x, width) in places {
-        let text = line.values[at].text(width.into());
-        put_cell(&text, columns[at].is_right, (x, width), area, buffer, style);
+        let value = row.value(columns[at].what);
+        put_cell(&value.text(width.into()), columns[at].is_right, (x, width), area, buffer, style);
     }
     // Not by colour alone.
-    let mark = match (is_selected, line.alarm) {
-        (true, _) => ">",
-        (false, Alarm::Critical) => "!",
-        (false, Alarm::Warning) => "*",
-        (false, Alarm::None) => " ",
+    let alarm = match alarm {
+        Alarm::Critical => '!',
+        Alarm::Warning => '*',
+        Alarm::None => ' ',
     };
-    put(buffer, area, 0, mark, style);
+    let sign = |is_so: bool, sign: char| if is_so { sign } else { ' ' };
+    let marks = [sign(is_selected, '>'), alarm, sign(row.is_gone(), 'x')];
+    const { assert!(MARKS == 3) };
+    put(buffer, area, 0, &String::from_iter(marks), style);
     if is_selected {
         buffer.set_style(area, PICKED);
     }

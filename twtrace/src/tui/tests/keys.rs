@@ -4,6 +4,9 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, Mo
 
 use super::world::busy;
 use super::{Desk, Mode, Tab, Wish};
+use crate::tui::draw::Theme;
+use crate::tui::value::Value;
+use crate::tui::views::shown;
 
 fn desk() -> Desk {
     Desk::new(busy(), (80, 24))
@@ -73,7 +76,7 @@ fn selection_stays_with_its_row_when_the_order_turns() {
 
 #[test]
 fn sorting_by_any_column_both_ways() {
-    for tab in 1..=7 {
+    for tab in 1..=8 {
         let mut desk = Desk::new(busy(), (250, 40));
         desk.type_in(&tab.to_string());
         for _ in 0..30 {
@@ -85,15 +88,17 @@ fn sorting_by_any_column_both_ways() {
             for _ in 0..2 {
                 let (text, down) = (desk.text(), desk.state.sort().down);
                 assert!(text.contains(if down { '▼' } else { '▲' }), "{text}");
-                let lines = crate::tui::views::shown(
-                    desk.state.tab,
-                    &super::picture(&desk.world, &desk.journal),
-                    desk.state.sort(),
-                    "",
+                let picture = super::picture(&desk.world, &desk.journal);
+                let rows = shown(desk.state.tab, &picture, desk.state.sort(), "");
+                let what = desk.state.columns()[column].what;
+                let values: Vec<_> = rows.iter().map(|row| row.value(what)).collect();
+                let known = values.iter().take_while(|value| **value != Value::Nothing);
+                let known: Vec<_> = known.collect();
+                let unknown = values.iter().skip(known.len());
+                assert!(
+                    unknown.into_iter().all(|value| *value == Value::Nothing),
+                    "{tab} {column}: {values:?}"
                 );
-                let known = lines.iter().map(|line| &line.values[column]);
-                let known: Vec<_> =
-                    known.filter(|value| **value != crate::tui::value::Value::Nothing).collect();
                 let wrong = if down { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater };
                 assert!(
                     known.windows(2).all(|pair| pair[0].order(pair[1]) != wrong),
@@ -125,6 +130,17 @@ fn a_filter_leaves_what_holds_its_text() {
 }
 
 #[test]
+fn a_filter_asks_for_names_and_not_for_figures() {
+    let mut desk = desk();
+    desk.type_in("/71");
+    assert!(desk.text().contains("nothing matches the filter"), "71 live is no name:\n{}", desk.text());
+    let ctrl_u = KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL);
+    assert_eq!(desk.state.press(ctrl_u, &desk.drawn), Wish::Draw);
+    desk.type_in(&format!("{}5432", "x".repeat(100)));
+    assert!(desk.text().contains("xxx5432_"), "the end is seen while it is typed:\n{}", desk.text());
+}
+
+#[test]
 fn pausing_is_said() {
     let mut desk = desk();
     assert!(!desk.text().contains("PAUSED"));
@@ -144,25 +160,111 @@ fn views_turn_round() {
     }
     assert_eq!(desk.state.tab, Tab::Processes);
     desk.press(KeyCode::BackTab);
-    assert_eq!(desk.state.tab, Tab::Events);
+    assert_eq!(desk.state.tab, Tab::Netns);
 }
 
 #[test]
-fn every_row_that_is_no_event_has_details() {
-    for (tab, title) in
-        [(1, "Process "), (2, "Tuple "), (3, "Peer "), (4, "Port 80 "), (5, "Container docker:")]
-    {
+fn every_line_has_details() {
+    for (tab, title) in [
+        (1, "Process 4194301/php-fpm"),
+        (2, "Tuple 10.0.0.1 > 10.0.0.9:5432 in netns"),
+        (3, "Peer 10.0.0.9"),
+        (4, "Port 80 "),
+        (5, "Container docker:"),
+        (6, "Event lost"),
+        (7, "Event lost"),
+        (8, "Network namespace 4026531840"),
+    ] {
         let mut desk = desk();
         desk.type_in(&tab.to_string());
         desk.press(KeyCode::Enter);
-        assert!(desk.text().contains(&format!("\n {title}")), "{}", desk.text());
-        assert!(!desk.text().contains("is gone:"), "{}", desk.text());
+        let text = desk.text();
+        assert!(text.contains(&format!("\n {title}")) && text.contains("\n meaning "), "{text}");
         desk.press(KeyCode::Esc);
         assert_eq!(desk.state.mode, Mode::Table);
     }
+}
+
+#[test]
+fn an_event_tells_all_it_knows() {
+    let mut desk = Desk::new(busy(), (140, 40));
+    desk.type_in("7/EADDRNOT");
+    desk.press(KeyCode::Enter);
+    desk.press(KeyCode::Enter);
+    super::compare("event-140", &desk.text());
+    desk.press(KeyCode::Esc);
+    desk.press(KeyCode::Esc);
+    desk.type_in("6/php-fpm");
+    desk.press(KeyCode::Enter);
+    desk.press(KeyCode::End);
+    desk.press(KeyCode::Enter);
+    super::compare("event-created-140", &desk.text());
+}
+
+#[test]
+fn an_open_event_outlives_the_journal() {
     let mut desk = desk();
-    desk.type_in("7");
-    assert_eq!(desk.press(KeyCode::Enter), Wish::Nothing);
+    desk.type_in("6");
+    desk.press(KeyCode::Enter);
+    desk.journal = super::Journal::default();
+    desk.draw();
+    assert!(desk.text().contains("is not kept any more"), "{}", desk.text());
+}
+
+#[test]
+fn themes_change_colours_and_nothing_else() {
+    let mut desk = desk();
+    let colours = |desk: &Desk| -> Vec<_> {
+        desk.terminal.backend().buffer().content.iter().map(|cell| cell.fg).collect()
+    };
+    let (text, first) = (desk.text(), colours(&desk));
+    for theme in [Theme::Light, Theme::Safe, Theme::Mono] {
+        let before = colours(&desk);
+        desk.press(KeyCode::Char('t'));
+        assert_eq!((desk.state.ink.theme, desk.text() == text), (theme, true));
+        assert_ne!(colours(&desk), before, "{theme:?}");
+    }
+    desk.press(KeyCode::Char('t'));
+    assert_eq!(colours(&desk), first);
+}
+
+#[test]
+fn an_alarm_is_seen_on_the_selected_row_too() {
+    let desk = desk();
+    assert!(selected(&desk).starts_with(">! 4194301 php-fpm"), "{}", selected(&desk));
+    assert!(rows(&desk).iter().any(|row| row.starts_with("  x    200 curl")), "{}", desk.text());
+}
+
+#[test]
+fn the_help_names_every_key() {
+    let mut desk = Desk::new(busy(), (80, 60));
+    desk.press(KeyCode::Char('?'));
+    let help = desk.text();
+    for key in [
+        "1 to 8",
+        "Tab",
+        "Shift-Tab",
+        "Up Down",
+        "k j",
+        "PgUp PgDn",
+        "Home End",
+        "g G",
+        "Enter",
+        "< >",
+        " r ",
+        " / ",
+        "Ctrl-U",
+        "space",
+        " t ",
+        "Ctrl-L",
+        " ? ",
+        "Esc",
+        "q, Ctrl-C",
+        "mouse click",
+        "mouse wheel",
+    ] {
+        assert!(help.contains(key), "{key} in\n{help}");
+    }
 }
 
 #[test]

@@ -3,9 +3,45 @@
 
 use super::Tab;
 
+/// What a column tells of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tui) enum What {
+    Pid,
+    Process,
+    Live,
+    Created,
+    Failed,
+    Ended,
+    Peak,
+    InAll,
+    Age,
+    Age99,
+    Sent,
+    Received,
+    Used,
+    Left,
+    Lasts,
+    Container,
+    Uid,
+    Towards,
+    Netns,
+    Tuple,
+    Peer,
+    Port,
+    /// Share of `tcp_max_tw_buckets`.
+    Full,
+    Buckets,
+    Ports,
+    Time,
+    Event,
+    Detail,
+    Ends,
+}
+
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::tui) struct Column {
+    pub(in crate::tui) what: What,
     pub(in crate::tui) title: &'static str,
     /// In terminal columns; of the one that takes what is left, the least.
     pub(in crate::tui) width: u16,
@@ -14,39 +50,47 @@ pub(in crate::tui) struct Column {
     pub(in crate::tui) grows: bool,
     /// When sorted by, the largest comes first.
     pub(in crate::tui) is_largest_first: bool,
+    /// How much or how many: no filter looks into it, since no row is found by that.
+    pub(in crate::tui) is_figure: bool,
     /// Those with 0 are always shown, the others in this order while there is room.
     rank: u8,
 }
 
-const fn number(title: &'static str, width: u16, rank: u8) -> Column {
-    Column { title, width, is_right: true, grows: false, is_largest_first: true, rank }
+const fn figure(what: What, title: &'static str, width: u16, rank: u8) -> Column {
+    Column { what, title, width, is_right: true, grows: false, is_largest_first: true, is_figure: true, rank }
 }
 
-const fn text(title: &'static str, width: u16, rank: u8) -> Column {
-    Column { title, width, is_right: false, grows: false, is_largest_first: false, rank }
+/// A number that is a name.
+const fn number(what: What, title: &'static str, width: u16, rank: u8) -> Column {
+    Column { is_largest_first: false, is_figure: false, ..figure(what, title, width, rank) }
 }
 
-const fn rest(title: &'static str, width: u16) -> Column {
-    Column { grows: true, ..text(title, width, 0) }
+const fn text(what: What, title: &'static str, width: u16, rank: u8) -> Column {
+    Column { is_right: false, ..number(what, title, width, rank) }
+}
+
+const fn rest(what: What, title: &'static str, width: u16) -> Column {
+    Column { grows: true, ..text(what, title, width, 0) }
 }
 
 /// What is soon comes first.
-const LASTS: Column = Column { is_largest_first: false, ..number("LASTS", 6, 0) };
-const PID: Column = Column { is_largest_first: false, ..number("PID", 9, 0) };
-const PROCESS: Column = text("PROCESS", 15, 0);
+const LASTS: Column = Column { is_largest_first: false, ..figure(What::Lasts, "LASTS", 6, 0) };
+const USED: Column = figure(What::Used, "USED", 4, 0);
+const PID: Column = number(What::Pid, "PID", 7, 0);
+const NETNS: Column = number(What::Netns, "NETNS", 10, 8);
 
-/// The figures that every row has, in the order of `rows::figures`.
+/// What every row has.
 const FIGURES: [Column; 10] = [
-    number("LIVE", 6, 0),
-    number("CREATED", 7, 0),
-    number("FAILED", 6, 0),
-    number("ENDED", 7, 2),
-    number("PEAK", 6, 4),
-    number("IN ALL", 8, 3),
-    number("AGE", 7, 1),
-    number("AGE99", 7, 6),
-    number("SENT", 8, 7),
-    number("RECEIVED", 8, 8),
+    figure(What::Live, "LIVE", 6, 0),
+    figure(What::Created, "CREATED", 7, 0),
+    figure(What::Failed, "FAILED", 6, 0),
+    figure(What::Ended, "ENDED", 7, 2),
+    figure(What::Peak, "PEAK", 6, 4),
+    figure(What::InAll, "IN ALL", 8, 3),
+    figure(What::Age, "AGE", 7, 1),
+    figure(What::Age99, "AGE99", 7, 6),
+    figure(What::Sent, "SENT", 8, 7),
+    figure(What::Received, "RECEIVED", 8, 8),
 ];
 
 /// The columns of a view.
@@ -54,43 +98,55 @@ pub(in crate::tui) fn columns(tab: Tab) -> Vec<Column> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     match tab {
         Tab::Processes => {
-            before.extend([PID, PROCESS]);
-            after.extend([number("USED", 4, 0), LASTS, text("CONTAINER", 19, 5), number("UID", 5, 9)]);
-            after.push(rest("TOWARDS", 19));
+            before.extend([PID, text(What::Process, "PROCESS", 15, 0)]);
+            after.extend([USED, LASTS, text(What::Container, "CONTAINER", 19, 5)]);
+            after.extend([number(What::Uid, "UID", 5, 9), rest(What::Towards, "TOWARDS", 19)]);
         }
         Tab::Tuples => {
-            before.extend([number("USED", 4, 0), number("LEFT", 5, 0), LASTS]);
-            after.extend([PID, text("PROCESS", 13, 0), number("NETNS", 10, 8), rest("TUPLE", 15)]);
+            before.extend([USED, figure(What::Left, "LEFT", 5, 0), LASTS]);
+            after.extend([PID, text(What::Process, "PROCESS", 13, 0), NETNS]);
+            after.push(rest(What::Tuple, "TUPLE", 15));
         }
-        Tab::Peers => before.push(rest("PEER", 39)),
+        Tab::Peers => before.push(rest(What::Peer, "PEER", 39)),
         Tab::Ports => {
-            before.push(Column { is_largest_first: false, ..number("PORT", 5, 0) });
-            after.extend([PID, number("NETNS", 10, 8), rest("PROCESS", 15)]);
+            before.push(number(What::Port, "PORT", 5, 0));
+            after.extend([PID, NETNS, rest(What::Process, "PROCESS", 15)]);
         }
-        Tab::Containers => before.push(rest("CONTAINER", 39)),
+        Tab::Containers => before.push(rest(What::Container, "CONTAINER", 39)),
+        Tab::Netns => {
+            before.push(Column { rank: 0, ..NETNS });
+            after.extend([
+                figure(What::Full, "FULL", 4, 0),
+                figure(What::Buckets, "BUCKETS", 7, 0),
+                figure(What::Ports, "PORTS", 5, 0),
+                PID,
+                rest(What::Process, "PROCESS", 15),
+            ]);
+        }
         Tab::Failures | Tab::Events => {
             return vec![
-                Column { is_largest_first: true, ..text("TIME", 8, 0) },
-                text("EVENT", 14, 0),
-                Column { width: 7, ..PID },
-                Column { width: 12, ..PROCESS },
-                text("DETAIL", 16, 0),
-                rest("LOCAL > REMOTE", 9),
+                Column { is_largest_first: true, ..text(What::Time, "TIME", 8, 0) },
+                text(What::Event, "EVENT", 14, 0),
+                PID,
+                text(What::Process, "PROCESS", 12, 0),
+                text(What::Detail, "DETAIL", 16, 0),
+                rest(What::Ends, "LOCAL > REMOTE", 9),
             ];
         }
     }
     before.into_iter().chain(FIGURES).chain(after).collect()
 }
 
+/// In front of each row: whether it is selected, an alarm, whether its process is gone.
+pub(in crate::tui) const MARKS: u16 = 3;
 /// Columns between two columns.
 const GAP: u16 = 1;
 
-/// Which columns a width has room for, and how wide each is: index, place from the left, width. The first place is 1, behind
-/// the mark of the selected row.
+/// Which columns a width has room for, and how wide each is: index, place from the left, width. They begin behind the marks.
 pub(in crate::tui) fn fitting(columns: &[Column], width: u16) -> Vec<(usize, u16, u16)> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|at| (columns[*at].rank, *at));
-    let mut left = width.saturating_sub(GAP);
+    let mut left = width.saturating_sub(MARKS);
     let mut taken = Vec::new();
     for at in order {
         let needed = columns[at].width + GAP;
@@ -101,7 +157,7 @@ pub(in crate::tui) fn fitting(columns: &[Column], width: u16) -> Vec<(usize, u16
         taken.push(at);
     }
     taken.sort_unstable();
-    let mut x = GAP;
+    let mut x = MARKS;
     let place = |at: usize| {
         let width = columns[at].width + if columns[at].grows { left } else { 0 };
         let place = (at, x, width);

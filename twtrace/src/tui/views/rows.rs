@@ -1,142 +1,226 @@
-//! Owns: the rows of each view, from a picture of the world.
+//! Owns: the rows of each view, and what a row says in each column.
 //! Must not know: their order, which of them are shown.
 
-use super::{Alarm, Id, Line, Picture, Tab, alarm_of};
+use super::{Alarm, Id, Picture, Tab, What, alarm_of};
 use crate::event::{Errno, Event, Kind, Reason, Substate};
-use crate::tracker::{Figures, PortRow, Pressure, ProcessKey, ProcessRow, RowKey, TupleRow};
-use crate::tui::journal::Numbered;
+use crate::tracker::{
+    ContainerRow, Figures, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow, RowKey, TupleRow,
+};
+use crate::tui::journal::{Journal, Numbered};
 use crate::tui::value::Value;
 
 /// From this share on, a pool of ports wants to be seen.
 const WARNING: f64 = 0.7;
 const CRITICAL: f64 = 0.9;
 
+/// A row of a view. What it says is worked out for the columns that are asked for, so that thousands of rows cost little.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tui) enum Row<'a> {
+    Process(&'a ProcessRow),
+    Tuple(&'a TupleRow),
+    Peer(&'a PeerRow),
+    Port(&'a PortRow),
+    Container(&'a ContainerRow),
+    Netns(&'a NetnsRow),
+    Event(&'a Numbered, &'a Picture),
+}
+
 /// The rows of a view, in no particular order.
-pub(in crate::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Line> {
+pub(in crate::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
     let world = &picture.frame.snapshot;
+    let journal = |list: for<'a> fn(&'a Journal) -> &'a std::collections::VecDeque<Numbered>| {
+        let events = picture.journal.as_ref().into_iter().flat_map(list);
+        events.map(|event| Row::Event(event, picture)).collect()
+    };
     match tab {
-        Tab::Processes => world.processes.iter().map(process).collect(),
-        Tab::Tuples => world.tuples.iter().map(tuple).collect(),
-        Tab::Ports => world.ports.iter().map(port).collect(),
-        Tab::Peers => {
-            let line = |row: &crate::tracker::PeerRow| {
-                plain(RowKey::Peer(row.key), Value::Address(row.key), &row.figures)
-            };
-            world.peers.iter().map(line).collect()
-        }
-        Tab::Containers => {
-            let line = |row: &crate::tracker::ContainerRow| {
-                let name = row.key.as_ref().map(ToString::to_string);
-                let value = Value::hostile(name.as_deref().unwrap_or("(host)"));
-                plain(RowKey::Container(name), value, &row.figures)
-            };
-            world.containers.iter().map(line).collect()
-        }
-        Tab::Failures => picture.journal.failures.iter().map(|event| happened(event, picture)).collect(),
-        Tab::Events => picture.journal.events.iter().map(|event| happened(event, picture)).collect(),
+        Tab::Processes => world.processes.iter().map(Row::Process).collect(),
+        Tab::Tuples => world.tuples.iter().map(Row::Tuple).collect(),
+        Tab::Peers => world.peers.iter().map(Row::Peer).collect(),
+        Tab::Ports => world.ports.iter().map(Row::Port).collect(),
+        Tab::Containers => world.containers.iter().map(Row::Container).collect(),
+        Tab::Netns => world.netns.iter().map(Row::Netns).collect(),
+        Tab::Failures => journal(|journal| &journal.failures),
+        Tab::Events => journal(|journal| &journal.events),
     }
 }
 
 /// How full a pool of ports is, as an alarm.
 pub(in crate::tui) fn alarm(pressure: Option<Pressure>) -> Alarm {
-    match pressure.map_or(0.0, |pressure| pressure.fraction()) {
-        fraction if fraction >= CRITICAL => Alarm::Critical,
-        fraction if fraction >= WARNING => Alarm::Warning,
+    alarm_of_share(pressure.map_or(0.0, |pressure| pressure.fraction()))
+}
+
+fn alarm_of_share(share: f64) -> Alarm {
+    match share {
+        share if share >= CRITICAL => Alarm::Critical,
+        share if share >= WARNING => Alarm::Warning,
         _ => Alarm::None,
     }
 }
 
-/// In the order of `columns::FIGURES`.
-fn figures(figures: &Figures) -> [Value; 10] {
-    let micros = |us: Option<u64>| us.map_or(Value::Nothing, Value::Micros);
-    let size = |count: Option<u64>| count.map_or(Value::Nothing, Value::Size);
-    [
-        Value::Count(figures.live),
-        Value::Rate(figures.created_rate.s10),
-        Value::Count(figures.failed()),
-        Value::Rate(figures.ended_rate.s10),
-        Value::Count(figures.peak_live),
-        Value::Count(figures.counts.created),
-        micros(figures.age_us.map(|age| age.p50)),
-        micros(figures.age_us.map(|age| age.p99)),
-        size(figures.sent.map(|sent| sent.p50)),
-        size(figures.received.map(|received| received.p50)),
-    ]
-}
+impl Row<'_> {
+    pub(in crate::tui) fn id(&self) -> Id {
+        Id::Row(match self {
+            Self::Process(row) => RowKey::Process(row.key),
+            Self::Tuple(row) => RowKey::Tuple(row.key),
+            Self::Peer(row) => RowKey::Peer(row.key),
+            Self::Port(row) => RowKey::Port(row.key),
+            Self::Container(row) => RowKey::Container(row.key.as_ref().map(ToString::to_string)),
+            Self::Netns(row) => RowKey::Netns(row.key),
+            Self::Event((number, _), _) => return Id::Event(*number),
+        })
+    }
 
-fn plain(key: RowKey, name: Value, row: &Figures) -> Line {
-    let values = std::iter::once(name).chain(figures(row)).collect();
-    let alarm = if row.failed() == 0 { Alarm::None } else { Alarm::Critical };
-    Line { id: Id::Row(key), alarm, values }
-}
+    pub(in crate::tui) fn alarm(&self) -> Alarm {
+        if let Self::Event((_, event), _) = self {
+            return alarm_of(event.kind);
+        }
+        if self.figures().is_some_and(|figures| figures.failed() != 0) {
+            return Alarm::Critical;
+        }
+        match self {
+            Self::Process(row) => alarm(row.pressure),
+            Self::Tuple(row) => alarm(row.pressure),
+            Self::Netns(row) => alarm_of_share(full(row).unwrap_or(0.0)),
+            _ => Alarm::None,
+        }
+    }
 
-fn used(pressure: Option<Pressure>) -> (Value, Value) {
-    let Some(pressure) = pressure else { return (Value::Nothing, Value::Nothing) };
-    (Value::Share(pressure.fraction()), pressure.full_in_s.map_or(Value::Nothing, Value::Lasts))
-}
+    /// The process is gone.
+    pub(in crate::tui) fn is_gone(&self) -> bool {
+        matches!(self, Self::Process(row) if row.gone)
+    }
 
-fn who(key: Option<ProcessKey>, gone: bool, name: &str) -> [Value; 2] {
-    match key {
-        None => [Value::Nothing, Value::Nothing],
-        Some(key) if key.is_unknown() => [Value::Nothing, Value::Text("unknown".into())],
-        Some(key) => [Value::Pid { pid: key.pid, gone }, Value::hostile(name)],
+    fn figures(&self) -> Option<&Figures> {
+        Some(match self {
+            Self::Process(row) => &row.figures,
+            Self::Tuple(row) => &row.figures,
+            Self::Peer(row) => &row.figures,
+            Self::Port(row) => &row.figures,
+            Self::Container(row) => &row.figures,
+            Self::Netns(row) => &row.figures,
+            Self::Event(..) => return None,
+        })
+    }
+
+    /// What it says in a column.
+    pub(in crate::tui) fn value(&self, what: What) -> Value {
+        let value = match self {
+            Self::Process(row) => process(row, what),
+            Self::Tuple(row) => tuple(row, what),
+            Self::Peer(row) => (what == What::Peer).then_some(Value::Address(row.key)),
+            Self::Port(row) => port(row, what),
+            Self::Container(row) => (what == What::Container).then(|| container(row)),
+            Self::Netns(row) => netns(row, what),
+            Self::Event((_, event), picture) => happened(event, picture, what),
+        };
+        value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
     }
 }
 
-fn process(row: &ProcessRow) -> Line {
-    let mut values = Vec::from(who(Some(row.key), row.gone, &row.name.text()));
-    values.extend(figures(&row.figures));
-    let (share, lasts) = used(row.pressure);
-    let container = row.identity.as_ref().and_then(|identity| identity.container.as_ref());
-    let uid = if row.key.is_unknown() { Value::Nothing } else { Value::Count(row.uid.into()) };
-    values.extend([
-        share,
-        lasts,
-        container.map_or(Value::Nothing, |container| Value::hostile(&container.to_string())),
-        uid,
-        row.main
-            .as_ref()
-            .map_or(Value::Nothing, |main| Value::Target(main.target, row.targets.saturating_sub(1))),
-    ]);
-    let alarm = if row.figures.failed() == 0 { alarm(row.pressure) } else { Alarm::Critical };
-    Line { id: Id::Row(RowKey::Process(row.key)), alarm, values }
+fn figure(figures: &Figures, what: What) -> Option<Value> {
+    Some(match what {
+        What::Live => Value::Count(figures.live),
+        What::Created => Value::Rate(figures.created_rate.s10),
+        What::Failed => Value::Count(figures.failed()),
+        What::Ended => Value::Rate(figures.ended_rate.s10),
+        What::Peak => Value::Count(figures.peak_live),
+        What::InAll => Value::Count(figures.counts.created),
+        What::Age => Value::Micros(figures.age_us?.p50),
+        What::Age99 => Value::Micros(figures.age_us?.p99),
+        What::Sent => Value::Size(figures.sent?.p50),
+        What::Received => Value::Size(figures.received?.p50),
+        _ => return None,
+    })
 }
 
-fn tuple(row: &TupleRow) -> Line {
-    let (share, lasts) = used(row.pressure);
-    let left = row.pressure.map_or(Value::Nothing, |pressure| Value::Count(pressure.left().into()));
-    let mut values = vec![share, left, lasts];
-    values.extend(figures(&row.figures));
-    values.extend(who(row.main, false, &row.main_name.text()));
-    values.extend([Value::Count(row.key.netns.into()), Value::Tuple(row.key)]);
-    let alarm = if row.figures.failed() == 0 { alarm(row.pressure) } else { Alarm::Critical };
-    Line { id: Id::Row(RowKey::Tuple(row.key)), alarm, values }
+fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
+    let pressure = pressure?;
+    Some(match what {
+        What::Used => Value::Share(pressure.fraction()),
+        What::Left => Value::Count(pressure.left().into()),
+        What::Lasts => Value::Lasts(pressure.full_in_s?),
+        _ => return None,
+    })
 }
 
-fn port(row: &PortRow) -> Line {
-    let mut line = plain(RowKey::Port(row.key), Value::Count(row.key.sport.into()), &row.figures);
-    let [pid, name] = who(row.main, false, &row.main_name.text());
-    line.values.extend([pid, Value::Count(row.key.netns.into()), name]);
-    line
+/// A process, where there is one to name.
+fn who(key: Option<ProcessKey>, name: impl FnOnce() -> Value, what: What) -> Option<Value> {
+    let key = key?;
+    Some(match what {
+        What::Pid if key.is_unknown() => return None,
+        What::Pid => Value::Pid(key.pid),
+        What::Process if key.is_unknown() => Value::Text("unknown".into()),
+        What::Process => name(),
+        _ => return None,
+    })
 }
 
-fn happened((number, event): &Numbered, picture: &Picture) -> Line {
-    let wall_ns = picture.frame.clock.wall_ns(event.mono_ns);
-    let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
-    let time = time.to_zoned(picture.zone.clone()).strftime("%H:%M:%S").to_string();
-    let key = event.owner.as_ref().map(ProcessKey::from);
-    let name = event.owner.as_ref().map(|owner| owner.comm.text()).unwrap_or_default();
-    let [pid, name] = who(key, false, &name);
-    let values = vec![
-        // The monotonic time orders even when the calendar is set.
-        Value::Time(i64::try_from(event.mono_ns).unwrap_or(i64::MAX), time),
-        Value::Text(event.kind.word().into()),
-        pid,
-        name,
-        Value::Text(detail(event)),
-        event.conn.map_or(Value::Nothing, Value::Conn),
-    ];
-    Line { id: Id::Event(*number), alarm: alarm_of(event.kind), values }
+fn process(row: &ProcessRow, what: What) -> Option<Value> {
+    match what {
+        What::Pid | What::Process => who(Some(row.key), || Value::hostile(&row.name.text()), what),
+        What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
+        What::Container => {
+            let container = row.identity.as_ref()?.container.as_ref()?;
+            Some(Value::hostile(&container.to_string()))
+        }
+        What::Towards => {
+            row.main.as_ref().map(|main| Value::Target(main.target, row.targets.saturating_sub(1)))
+        }
+        _ => ports(row.pressure, what),
+    }
+}
+
+fn tuple(row: &TupleRow, what: What) -> Option<Value> {
+    match what {
+        What::Pid | What::Process => who(row.main, || Value::hostile(&row.main_name.text()), what),
+        What::Netns => Some(Value::Count(row.key.netns.into())),
+        What::Tuple => Some(Value::Tuple(row.key)),
+        _ => ports(row.pressure, what),
+    }
+}
+
+fn port(row: &PortRow, what: What) -> Option<Value> {
+    match what {
+        What::Port => Some(Value::Count(row.key.sport.into())),
+        What::Netns => Some(Value::Count(row.key.netns.into())),
+        _ => who(row.main, || Value::hostile(&row.main_name.text()), what),
+    }
+}
+
+fn container(row: &ContainerRow) -> Value {
+    row.key.as_ref().map_or(Value::Text("(host)".into()), |name| Value::hostile(&name.to_string()))
+}
+
+fn full(row: &NetnsRow) -> Option<f64> {
+    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.max_tw_buckets.max(1)))
+}
+
+fn netns(row: &NetnsRow, what: What) -> Option<Value> {
+    let capacity = row.capacity.as_ref();
+    match what {
+        What::Netns => Some(Value::Count(row.key.into())),
+        What::Full => full(row).map(Value::Share),
+        What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
+        What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
+        _ => who(row.main, || Value::hostile(&row.main_name.text()), what),
+    }
+}
+
+fn happened(event: &Event, picture: &Picture, what: What) -> Option<Value> {
+    match what {
+        What::Time => {
+            let time = picture.time_of(event).strftime("%H:%M:%S").to_string();
+            // The monotonic time orders even when the calendar is set.
+            Some(Value::Time(event.mono_ns, time))
+        }
+        What::Event => Some(Value::Text(event.kind.word().into())),
+        What::Detail => Some(Value::Text(detail(event))),
+        What::Ends => event.conn.map(Value::Conn),
+        _ => {
+            let owner = event.owner.as_ref()?;
+            who(Some(owner.into()), || Value::hostile(&owner.comm.text()), what)
+        }
+    }
 }
 
 fn detail(event: &Event) -> std::borrow::Cow<'static, str> {

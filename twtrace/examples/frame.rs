@@ -1,0 +1,82 @@
+//! Measures what the live view costs: the time of a frame at 100,000 live sockets and 5,000 processes, and memory at 131,072 and
+//! 10,000. Prints one `name value unit` a line.
+//!
+//! Owns: what is measured. Must not know: how a frame is drawn.
+
+#[path = "../tests/steady/mod.rs"]
+mod steady;
+
+use std::time::Instant;
+
+use steady::Steady;
+use twtrace::tui::Offscreen;
+
+/// Frames measured of each kind. The median is told: what else a machine does falls on few of them.
+const FRAMES: usize = 101;
+
+fn main() -> std::io::Result<()> {
+    let before_kib = resident_kib()?;
+    let script = Steady::new(5_000, 100_000);
+    let mut world = script.world();
+    // Two minutes: every history is as long as it gets.
+    script.run(&mut world, 0, 200_000);
+    assert_eq!(world.live(), 100_000);
+    for (name, key, size) in [
+        ("frame of processes at 80x24", '1', (80, 24)),
+        ("frame of processes at 200x60", '1', (200, 60)),
+        ("frame of tuples at 80x24", '2', (80, 24)),
+        ("frame of peers at 80x24", '3', (80, 24)),
+    ] {
+        let mut screen = Offscreen::new(size.0, size.1);
+        screen.press(&world, key);
+        let took = median(|| screen.frame(&world));
+        let text = screen.text();
+        assert!(text.contains("live     100000 "), "{text}");
+        println!("{name} {:.2} ms", took * 1e3);
+    }
+    let mut screen = Offscreen::new(80, 24);
+    screen.press(&world, '1');
+    screen.press(&world, '/');
+    "172.16.0.1".chars().for_each(|typed| screen.press(&world, typed));
+    println!("frame with a filter at 80x24 {:.2} ms", median(|| screen.frame(&world)) * 1e3);
+    let mut screen = Offscreen::new(80, 24);
+    screen.press(&world, ' ');
+    println!("frame of all tables at 80x24 {:.2} ms", median(|| screen.frame(&world)) * 1e3);
+    drop((script, world, screen));
+
+    let script = Steady::new(10_000, 131_072);
+    let mut world = script.world();
+    script.run(&mut world, 0, 2 * 131_072);
+    let mut screen = Offscreen::new(80, 24);
+    screen.frame(&world);
+    println!("memory at 131,072 sockets and 10,000 processes {:.1} MB", mb(resident_kib()? - before_kib));
+    println!("peak memory of this measurement {:.1} MB", mb(status_kib("VmHWM:")?));
+    Ok(())
+}
+
+fn median(mut work: impl FnMut()) -> f64 {
+    let mut times: Vec<f64> = (0..FRAMES)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[FRAMES / 2]
+}
+
+fn mb(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
+}
+
+fn resident_kib() -> std::io::Result<u64> {
+    status_kib("VmRSS:")
+}
+
+fn status_kib(name: &str) -> std::io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let number = line.trim().trim_end_matches(" kB").parse();
+    number.map_err(|_| std::io::Error::other(format!("/proc/self/status has no {name}")))
+}

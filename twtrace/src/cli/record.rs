@@ -1,0 +1,190 @@
+//! Owns: `twtrace record`: its flags, what its outcomes are as exit statuses, its last line.
+//! Must not know: how a recording is made.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::events::TraceArgs;
+use super::filters::FilterArgs;
+use super::values::{Usage, duration, size};
+use super::{Outcome, runtime};
+use crate::filter::CgroupFilter;
+use crate::record::cgroup::{Cgroup, NoCgroup};
+use crate::record::command::Command;
+use crate::record::output::{Output, Place, Rotation};
+use crate::record::{Parting, Recorder, Setup, user};
+use crate::recording::Exit;
+use crate::session::{self, Summary};
+
+const ABOUT: &str = "\
+The file is an Arrow IPC stream: pyarrow, DuckDB, polars and others read it as it is. It is for its owner only (mode 0600);
+under sudo that is the calling user. What was recorded is on disk a second later at most.
+
+With a command: it is started once all hooks are attached, as the calling user, and recording ends when it does. Ctrl-C
+reaches it as any command; a signal sent to twtrace alone is passed on to it. A second Ctrl-C, a second later or more, ends
+the recording and leaves the command alone. At the end of --duration it is sent SIGTERM.
+
+With --rotate-size or --rotate-every, FILE load.twt stands for load.0.twt, load.1.twt and so on, each of which can be read
+alone.
+
+Exit status: that of the command (128 and the signal, if one ended it; 0, if --duration did), 126 if it cannot be run,
+127 if it is not found; without one as for every command. 1 if the recording failed, whatever the command did.";
+
+/// `twtrace record`
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub(super) struct Args {
+    /// The file; - is stdout, and then what the command prints goes to stderr
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace FILE if it exists
+    #[arg(long)]
+    force: bool,
+    /// Go on in another file once one has this many bytes, such as 64M
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    rotate_size: Option<u64>,
+    /// Go on in another file once one is this old, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    rotate_every: Option<Duration>,
+    /// Keep this many of those files, the one being written included; all, if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep: Option<u64>,
+    /// Record only what the command and its children own
+    #[arg(long, requires = "command", conflicts_with = "cgroup")]
+    only_command: bool,
+    /// Go on for this long after the command has ended, for the last of its connections
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
+    settle: Duration,
+    #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// Record for as long as this runs
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// The shortest time and the smallest size at which files change.
+const LEAST_EVERY: Duration = Duration::from_secs(1);
+const LEAST_SIZE: u64 = 64 << 10;
+
+impl Args {
+    fn rotation(&self) -> Result<Rotation, Usage> {
+        let rotation = Rotation { size: self.rotate_size, every: self.rotate_every, keep: self.keep };
+        if self.rotate_size.is_some_and(|size| size < LEAST_SIZE) {
+            return Err(Usage("--rotate-size must be 64K or more".to_owned()));
+        }
+        if self.rotate_every.is_some_and(|every| every < LEAST_EVERY) {
+            return Err(Usage("--rotate-every must be 1s or more".to_owned()));
+        }
+        if self.keep.is_some() && !rotation.is_on() {
+            return Err(Usage("--keep needs --rotate-size or --rotate-every".to_owned()));
+        }
+        if rotation.is_on() && self.output.as_os_str() == "-" {
+            return Err(Usage("stdout is one file: --rotate-size and --rotate-every need a FILE".to_owned()));
+        }
+        Ok(rotation)
+    }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    use std::io::IsTerminal as _;
+    let to_stdout = args.output.as_os_str() == "-";
+    if to_stdout && std::io::stdout().is_terminal() {
+        return Err(Usage("a recording is no text: send it to a file or a pipe".to_owned()).into());
+    }
+    let rotation = args.rotation()?;
+    let mut filter = args.filters.filter()?;
+    let caller = user::caller();
+    let command = match args.command.is_empty() {
+        true => None,
+        false => match Command::find(args.command, caller.clone(), to_stdout) {
+            Ok(command) => Some(command),
+            Err(refused) => return Ok(not_run(&refused)),
+        },
+    };
+    if let Err(cannot) = crate::probe::permitted() {
+        return Err(session::Error::from(cannot).into());
+    }
+    let filters = filter.words();
+    let cgroup = match args.only_command.then(Cgroup::new).transpose() {
+        Ok(cgroup) => cgroup,
+        Err(none) => return Ok(no_cgroup(&none)),
+    };
+    if let Some(cgroup) = &cgroup {
+        filter.cgroups = vec![CgroupFilter { path: cgroup.path().to_owned(), leaf_id: Some(cgroup.id()) }];
+    }
+    let output = Output::open(Place { path: args.output, force: args.force, rotation, owner: caller })?;
+    let options = session::Options {
+        probe: args.trace.probe(),
+        filter,
+        verify: false,
+        ready_file: args.trace.ready_file.clone(),
+        duration: args.trace.duration,
+    };
+    let setup = Setup { filters, netns: options.filter.netns.clone(), command, cgroup, settle: args.settle };
+    let mut recorder = Recorder::new(output, setup).context("cannot watch signals")?;
+    let traced = runtime()?.block_on(session::run(&options, &mut recorder));
+    conclude(recorder, traced)
+}
+
+fn not_run(refused: &crate::record::command::NotRun) -> Outcome {
+    eprintln!("twtrace: {refused}");
+    Outcome::Status(refused.status)
+}
+
+fn no_cgroup(none: &NoCgroup) -> Outcome {
+    eprintln!("twtrace: {none}\nremedy: {}", none.remedy());
+    Outcome::Cannot
+}
+
+/// Ends the recording and the command, and says how it all came out.
+fn conclude(mut recorder: Recorder, traced: Result<Summary, session::Error>) -> anyhow::Result<Outcome> {
+    if let Some(refused) = recorder.refused() {
+        recorder.discard();
+        return Ok(not_run(&refused));
+    }
+    let done = match traced {
+        Ok(summary) => {
+            recorder.finish(&summary).map(|parting| (summary, parting)).map_err(anyhow::Error::from)
+        }
+        Err(error) => Err(error.into()),
+    };
+    let (summary, parting) = match done {
+        Ok(done) => done,
+        Err(error) => return give_up(recorder, error),
+    };
+    let exit = match parting {
+        Parting::NoCommand => None,
+        Parting::Ended(exit) => Some(exit),
+        Parting::Leaves { pid, signal } => {
+            eprintln!("twtrace: the command, pid {pid}, still runs");
+            Some(Exit::Signal(signal))
+        }
+        Parting::Outlasts => Some(recorder.wait_for_command()?),
+    };
+    if !summary.unread {
+        eprintln!("{}", recorder.said(&summary));
+    }
+    let ended_by_us = recorder.ended_it() && exit == Some(Exit::Signal(libc::SIGTERM));
+    Ok(match exit {
+        Some(exit) if !ended_by_us => Outcome::Status(exit.code()),
+        _ => Outcome::Done,
+    })
+}
+
+/// The recording failed. The command is not to suffer from that: it gets to finish.
+fn give_up(mut recorder: Recorder, error: anyhow::Error) -> anyhow::Result<Outcome> {
+    if recorder.command_runs() {
+        eprintln!("twtrace: {error:#}; nothing more is recorded, the command goes on");
+        recorder.wait_for_command()?;
+        return Ok(Outcome::Failed);
+    }
+    if recorder.is_empty() {
+        recorder.discard();
+    }
+    Err(error)
+}

@@ -1,0 +1,27 @@
+//! Owns: whether a signal came from the terminal, which sends it to the command as well, or from somebody's kill(2).
+//! Must not know: what is done about it.
+
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use signal_hook_registry::register_sigaction;
+
+const WATCHED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+/// `si_code` (sigaction(2)) of the last signal of each kind.
+static CODES: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
+
+/// Starts to look where signals come from. What else they do stays as it is.
+pub(super) fn watch() -> io::Result<()> {
+    for (signal, code) in WATCHED.into_iter().zip(&CODES) {
+        // SAFETY: the action is a store into an atomic, which is async-signal-safe.
+        unsafe { register_sigaction(signal, |info| code.store(info.si_code, Ordering::Relaxed)) }?;
+    }
+    Ok(())
+}
+
+/// Whether the last signal of this kind was made by the kernel, as Ctrl-C on a terminal is: then every process of the
+/// terminal's foreground group got it.
+pub(super) fn from_terminal(signal: i32) -> bool {
+    let place = WATCHED.iter().position(|watched| *watched == signal);
+    place.is_some_and(|place| CODES[place].load(Ordering::Relaxed) == libc::SI_KERNEL)
+}

@@ -1,0 +1,284 @@
+//! Owns: what a recording says about itself: at its start ([`Head`]) and at its end ([`Tail`]), as JSON objects.
+//! Must not know: how the objects get into a file, how their values are come by.
+//!
+//! These types are the format, so they are not those of the rest of the program, which may change. A field that is added
+//! later has a default; a reader passes over fields that it does not know.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::event::Loss;
+use crate::net::books::Books;
+use crate::net::sysctls::Sysctls;
+
+/// The version of the format that is written. Readers read this one and all before.
+pub const FORMAT: u32 = 1;
+
+/// What is known before the first event.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// Version of twtrace that recorded.
+    pub twtrace: String,
+    /// Name of the machine. Hostile until escaped, as every text here.
+    pub host: String,
+    /// Release of its kernel, `uname -r`.
+    pub kernel: String,
+    /// `/proc/sys/kernel/random/boot_id`: monotonic times of two recordings can be compared if it is the same.
+    pub boot_id: String,
+    /// CLOCK_MONOTONIC in nanoseconds at the start.
+    pub mono_ns: u64,
+    /// CLOCK_REALTIME in nanoseconds since 1970, read together with `mono_ns`.
+    pub wall_ns: i64,
+    /// Which backend told the events: `fentry`, `kprobe`, `tracepoint`.
+    pub backend: String,
+    /// The filters, as they were given: `--dport 80`. Empty: everything was recorded.
+    pub filters: Vec<String>,
+    /// Only events whose owner belongs to the command's processes were recorded.
+    pub only_command: bool,
+    /// What was started, where something was.
+    pub command: Option<Command>,
+    /// The network namespaces that could be asked at the start, with the values of then.
+    pub namespaces: Vec<Namespace>,
+    /// Of a rotated recording: which file this is, from 0.
+    pub part: u64,
+    /// Notes of sockets that follow the first dictionaries.
+    pub seed_notes: u32,
+}
+
+impl Head {
+    /// The clock that gave the events their calendar time.
+    pub fn clock(&self) -> Clock {
+        Clock { mono_ns: self.mono_ns, wall_ns: self.wall_ns }
+    }
+}
+
+/// A command that was started for the recording.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Command {
+    /// Program and arguments; what is not UTF-8 in them is replaced by U+FFFD.
+    pub argv: Vec<String>,
+    /// The user it ran as.
+    pub uid: u32,
+}
+
+/// A network namespace and what the kernel said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Namespace {
+    /// Its inode, the `netns` of events.
+    pub netns: u32,
+    /// Its name, if it is one of `ip netns`.
+    pub name: Option<String>,
+    /// The settings that matter; `None` where they could not be read.
+    pub sysctls: Option<Settings>,
+    /// The kernel's counters; `None` where they could not be read.
+    pub counters: Option<Counters>,
+}
+
+/// [`Sysctls`] as a recording has them; the names are those of `net.ipv4.*`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// First and last ephemeral port, both included.
+    pub ip_local_port_range: (u16, u16),
+    /// Ranges of ports that are never chosen, both ends included; sorted and apart.
+    pub ip_local_reserved_ports: Vec<(u16, u16)>,
+    /// 0: never, 1: reuse for outgoing connections, 2: for loopback only.
+    pub tcp_tw_reuse: u32,
+    /// Milliseconds from which on `tcp_tw_reuse` applies; `None` in a kernel that has 1 s fixed.
+    pub tcp_tw_reuse_delay: Option<u32>,
+    /// How many TIME_WAIT sockets there may be.
+    pub tcp_max_tw_buckets: u32,
+    /// 0: none, 1: with random offsets, 2: without.
+    pub tcp_timestamps: u32,
+    /// 1: an RST does not end a TIME_WAIT socket.
+    pub tcp_rfc1337: u32,
+    /// How long an orphan stays in FIN_WAIT2, in seconds.
+    pub tcp_fin_timeout: u32,
+}
+
+impl From<&Sysctls> for Settings {
+    fn from(sysctls: &Sysctls) -> Self {
+        Self {
+            ip_local_port_range: sysctls.ip_local_port_range,
+            ip_local_reserved_ports: sysctls.ip_local_reserved_ports.clone(),
+            tcp_tw_reuse: sysctls.tcp_tw_reuse,
+            tcp_tw_reuse_delay: sysctls.tcp_tw_reuse_delay,
+            tcp_max_tw_buckets: sysctls.tcp_max_tw_buckets,
+            tcp_timestamps: sysctls.tcp_timestamps,
+            tcp_rfc1337: sysctls.tcp_rfc1337,
+            tcp_fin_timeout: sysctls.tcp_fin_timeout,
+        }
+    }
+}
+
+/// `None` where they are not what a kernel has: then a file is not what it says.
+impl TryFrom<&Settings> for Sysctls {
+    type Error = ();
+
+    fn try_from(settings: &Settings) -> Result<Self, ()> {
+        let (low, high) = settings.ip_local_port_range;
+        let reserved = &settings.ip_local_reserved_ports;
+        let in_order = reserved.iter().all(|(from, to)| from <= to)
+            && reserved.windows(2).all(|pair| pair[0].1 < pair[1].0);
+        if low > high || !in_order {
+            return Err(());
+        }
+        Ok(Self {
+            ip_local_port_range: settings.ip_local_port_range,
+            ip_local_reserved_ports: reserved.clone(),
+            tcp_tw_reuse: settings.tcp_tw_reuse,
+            tcp_tw_reuse_delay: settings.tcp_tw_reuse_delay,
+            tcp_max_tw_buckets: settings.tcp_max_tw_buckets,
+            tcp_timestamps: settings.tcp_timestamps,
+            tcp_rfc1337: settings.tcp_rfc1337,
+            tcp_fin_timeout: settings.tcp_fin_timeout,
+        })
+    }
+}
+
+/// [`Books`] as a recording has them: counters from the namespace's birth, then what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// TcpExt TW.
+    pub tw: u64,
+    /// TcpExt TWRecycled.
+    pub tw_recycled: u64,
+    /// TcpExt TWKilled.
+    pub tw_killed: u64,
+    /// TcpExt TCPTimeWaitOverflow.
+    pub tw_overflow: u64,
+    /// `tw` in sockstat: TIME_WAIT sockets now.
+    pub sockstat_tw: u64,
+    /// IPv4 TCP sockets now, TIME_WAIT not among them.
+    pub inuse: u64,
+    /// The same for IPv6.
+    pub inuse6: u64,
+}
+
+impl From<Books> for Counters {
+    fn from(books: Books) -> Self {
+        let Books { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 } = books;
+        Self { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 }
+    }
+}
+
+impl From<Counters> for Books {
+    fn from(counters: Counters) -> Self {
+        let Counters { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 } = counters;
+        Self { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 }
+    }
+}
+
+/// Why a recording ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// A signal: Ctrl-C, `kill`.
+    #[default]
+    Signal,
+    /// `--duration` was over.
+    Duration,
+    /// The command ended.
+    Command,
+    /// The next file of a rotated recording goes on from here.
+    Rotated,
+    /// Something that a later version knows.
+    #[serde(other)]
+    Other,
+}
+
+/// What is known only at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tail {
+    /// CLOCK_MONOTONIC in nanoseconds when the hooks were let go.
+    pub mono_ns: u64,
+    /// CLOCK_REALTIME in nanoseconds since 1970, read together with `mono_ns`.
+    pub wall_ns: i64,
+    /// Why it ended.
+    pub stop: Stop,
+    /// What became of the command, where one was started and has ended.
+    pub command: Option<Ending>,
+    /// The network namespaces that could be asked at the end, with the values of then.
+    pub namespaces: Vec<Namespace>,
+    /// All that was lost in the whole recording, rotated files before this one included.
+    pub lost: LossCounts,
+    /// Rows in this file.
+    pub events: u64,
+    /// TIME_WAIT sockets that were known to live at the end.
+    pub live: u64,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Exit status or signal.
+    pub exit: Exit,
+    /// What it used, its children that it waited for included.
+    pub usage: Usage,
+}
+
+/// An exit status, or the signal that was the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It exited with this.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// Of `getrusage(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Processor time in user mode, microseconds.
+    pub user_us: u64,
+    /// Processor time in the kernel, microseconds.
+    pub system_us: u64,
+    /// The most memory that one process of it had resident, KiB.
+    pub max_rss_kib: u64,
+    /// Context switches of its own will.
+    pub voluntary_switches: u64,
+    /// Context switches against its will.
+    pub involuntary_switches: u64,
+}
+
+/// [`Loss`] as a recording has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LossCounts {
+    /// `created` events.
+    pub created: u64,
+    /// `ended` events.
+    pub ended: u64,
+    /// `overflow` events.
+    pub overflow: u64,
+    /// `connect_failed` events.
+    pub connect_failed: u64,
+    /// `bind_failed` events.
+    pub bind_failed: u64,
+    /// Events that came without their owner.
+    pub owners: u64,
+    /// Runs of a hook that the kernel skipped.
+    pub missed_runs: u64,
+}
+
+impl From<Loss> for LossCounts {
+    fn from(loss: Loss) -> Self {
+        let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } = loss;
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs }
+    }
+}
+
+impl From<LossCounts> for Loss {
+    fn from(counts: LossCounts) -> Self {
+        let LossCounts { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } =
+            counts;
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs }
+    }
+}

@@ -1,0 +1,36 @@
+//! Owns: the recording: a file of events that every program which reads Arrow can open, and what must be known about them.
+//! Must not know: where events come from, what is made of a recording.
+//!
+//! A recording is an Arrow IPC stream (<https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format>):
+//!
+//! 1. the schema; its metadata hold the [`Head`];
+//! 2. every dictionary, empty or not, and a batch of no rows: pyarrow wants all dictionaries before the first batch;
+//! 3. batches of events, each after what its dictionaries have gained since; and between them *notes*;
+//! 4. a note with the [`Tail`], and the mark of the end.
+//!
+//! A note is a batch of no rows whose message carries custom metadata. Readers that do not know of notes see nothing.
+//! What was not known at the start goes into a note, never into a rewritten head: a recording that was cut off anywhere is
+//! read up to its last complete batch, and lacks nothing but its tail.
+
+mod columns;
+mod dictionary;
+mod encoder;
+mod frame;
+mod meta;
+mod note;
+mod reader;
+mod rows;
+pub mod schema;
+mod seeds;
+mod stream;
+mod vet;
+
+pub use encoder::Encoder;
+pub use meta::{
+    Command, Counters, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
+};
+pub use reader::{Ended, Events, OpenError, Recording};
+pub use rows::{Malformed, Rows};
+
+#[cfg(test)]
+mod tests;

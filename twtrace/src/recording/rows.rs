@@ -1,0 +1,381 @@
+//! Owns: making events of the rows of a batch again.
+//! Must not know: files, messages.
+//!
+//! What comes back is the event that went in, but for this: a name that is not UTF-8 has U+FFFD for what is not, command
+//! lines are not recorded, and an identity of which nothing is known is none.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
+
+use super::columns::LOSS_PARTS;
+use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use crate::identity::{Container, Identity, Runtime};
+
+const MILLI_NS: u64 = 1_000_000;
+
+/// A batch that holds what no recording of twtrace holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {why}")]
+pub struct Malformed {
+    column: &'static str,
+    why: String,
+}
+
+impl Malformed {
+    pub(super) fn new(column: &'static str, why: impl Into<String>) -> Self {
+        Self { column, why: why.into() }
+    }
+}
+
+/// A column of numbers; all null where the batch has no such column.
+pub(super) struct Numbers<T: ArrowPrimitiveType> {
+    name: &'static str,
+    values: Option<PrimitiveArray<T>>,
+}
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    pub(super) fn of(batch: &RecordBatch, name: &'static str) -> Result<Self, Malformed> {
+        let values = match batch.column_by_name(name) {
+            None => None,
+            Some(column) => Some(
+                column
+                    .as_primitive_opt::<T>()
+                    .ok_or_else(|| Malformed::new(name, format!("it is a {}", column.data_type())))?
+                    .clone(),
+            ),
+        };
+        Ok(Self { name, values })
+    }
+
+    pub(super) fn get(&self, row: usize) -> Option<T::Native> {
+        let values = self.values.as_ref()?;
+        values.is_valid(row).then(|| values.value(row))
+    }
+
+    pub(super) fn need(&self, row: usize) -> Result<T::Native, Malformed> {
+        self.get(row).ok_or_else(|| Malformed::new(self.name, "it is null where it must not be"))
+    }
+}
+
+/// A dictionary column, each text of which was turned into a value once.
+pub(super) struct Table<T> {
+    name: &'static str,
+    keys: Option<Keys>,
+    values: Vec<T>,
+}
+
+enum Keys {
+    Byte(PrimitiveArray<Int8Type>),
+    Int(PrimitiveArray<Int32Type>),
+}
+
+impl<T> Table<T> {
+    fn of(
+        batch: &RecordBatch,
+        name: &'static str,
+        value: impl Fn(&str) -> Result<T, Malformed>,
+    ) -> Result<Self, Malformed> {
+        let Some(column) = batch.column_by_name(name) else {
+            return Ok(Self { name, keys: None, values: Vec::new() });
+        };
+        let (keys, texts) = if let Some(words) = column.as_dictionary_opt::<Int8Type>() {
+            (Keys::Byte(words.keys().clone()), words.values())
+        } else if let Some(texts) = column.as_dictionary_opt::<Int32Type>() {
+            (Keys::Int(texts.keys().clone()), texts.values())
+        } else {
+            return Err(Malformed::new(name, format!("it is a {}", column.data_type())));
+        };
+        let texts: &StringArray =
+            texts.as_string_opt().ok_or_else(|| Malformed::new(name, "its dictionary holds no text"))?;
+        let values: Result<Vec<T>, Malformed> =
+            texts.iter().map(|text| value(text.unwrap_or_default())).collect();
+        Ok(Self { name, keys: Some(keys), values: values? })
+    }
+
+    fn place(&self, row: usize) -> Option<usize> {
+        let key = match self.keys.as_ref()? {
+            Keys::Byte(keys) => i32::from(keys.is_valid(row).then(|| keys.value(row))?),
+            Keys::Int(keys) => keys.is_valid(row).then(|| keys.value(row))?,
+        };
+        usize::try_from(key).ok()
+    }
+
+    fn get_ref(&self, row: usize) -> Option<&T> {
+        self.values.get(self.place(row)?)
+    }
+}
+
+impl<T: Copy> Table<T> {
+    pub(super) fn get(&self, row: usize) -> Option<T> {
+        self.get_ref(row).copied()
+    }
+
+    pub(super) fn need(&self, row: usize) -> Result<T, Malformed> {
+        self.get(row).ok_or_else(|| Malformed::new(self.name, "it is null where it must not be"))
+    }
+}
+
+impl<T: FromStr> Table<T> {
+    /// Of texts that each must be one of `T`.
+    pub(super) fn parsed(batch: &RecordBatch, name: &'static str) -> Result<Self, Malformed> {
+        Self::of(batch, name, |text| {
+            let shown = || format!("'{}' is not one of its values", crate::escape::printable(text));
+            text.parse().map_err(|_| Malformed::new(name, shown()))
+        })
+    }
+}
+
+type Text = Option<Arc<str>>;
+
+fn texts(batch: &RecordBatch, name: &'static str) -> Result<Table<Text>, Malformed> {
+    Table::of(batch, name, |text| Ok(Some(Arc::from(text))))
+}
+
+fn comms(batch: &RecordBatch, name: &'static str) -> Result<Table<Comm>, Malformed> {
+    Table::of(batch, name, |text| Ok(Comm::new(text)))
+}
+
+/// The rows of one batch.
+pub struct Rows {
+    len: usize,
+    event: Table<Kind>,
+    mono_ns: Numbers<UInt64Type>,
+    conn: ConnRows,
+    role: Table<Role>,
+    substate: Table<Substate>,
+    timeout_ms: Numbers<UInt32Type>,
+    cookie: Numbers<UInt64Type>,
+    owner: OwnerRows,
+    outcome: OutcomeRows,
+    loss: Vec<Numbers<UInt64Type>>,
+}
+
+struct ConnRows {
+    netns: Numbers<UInt32Type>,
+    ifindex: Numbers<UInt32Type>,
+    saddr: Table<IpAddr>,
+    daddr: Table<IpAddr>,
+    sport: Numbers<UInt16Type>,
+    dport: Numbers<UInt16Type>,
+}
+
+struct OwnerRows {
+    pid: Numbers<UInt32Type>,
+    tid: Numbers<UInt32Type>,
+    comm: Table<Comm>,
+    uid: Numbers<UInt32Type>,
+    cgroup_id: Numbers<UInt64Type>,
+    start_ns: Numbers<UInt64Type>,
+    via: Table<Via>,
+    /// exe, cgroup, container, container_id, pod_uid.
+    identity: [Table<Text>; 5],
+    /// One identity for all rows that have the same.
+    known: RefCell<HashMap<[Option<usize>; 5], Arc<Identity>>>,
+    opener_pid: Numbers<UInt32Type>,
+    opener_comm: Table<Comm>,
+    opener_start_ns: Numbers<UInt64Type>,
+}
+
+struct OutcomeRows {
+    age_ms: Numbers<UInt64Type>,
+    age_rest_ns: Numbers<UInt32Type>,
+    bytes_sent: Numbers<UInt64Type>,
+    bytes_received: Numbers<UInt64Type>,
+    reason: Table<Reason>,
+    lifetime_ms: Numbers<UInt64Type>,
+    lifetime_rest_ns: Numbers<UInt32Type>,
+    errno: Table<Errno>,
+}
+
+impl Rows {
+    /// Looks at a batch of a recording. A column that is not there reads as null.
+    ///
+    /// # Errors
+    /// Where a column has another type, or its dictionary a word that twtrace does not know.
+    pub fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+        let loss = LOSS_PARTS.into_iter().map(|name| Numbers::of(batch, name));
+        Ok(Self {
+            len: batch.num_rows(),
+            event: Table::parsed(batch, "event")?,
+            mono_ns: Numbers::of(batch, "mono_ns")?,
+            conn: ConnRows::new(batch)?,
+            role: Table::parsed(batch, "role")?,
+            substate: Table::parsed(batch, "substate")?,
+            timeout_ms: Numbers::of(batch, "timeout_ms")?,
+            cookie: Numbers::of(batch, "cookie")?,
+            owner: OwnerRows::new(batch)?,
+            outcome: OutcomeRows::new(batch)?,
+            loss: loss.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The event of a row; `row` is below [`Rows::len`].
+    ///
+    /// # Errors
+    /// Where the row lacks what every event of its kind has.
+    pub fn event(&self, row: usize) -> Result<Event, Malformed> {
+        let kind = self.event.need(row)?;
+        let mut event = Event::new(kind, self.mono_ns.need(row)?, None);
+        if kind == Kind::Lost {
+            event.loss = Some(self.loss(row));
+            return Ok(event);
+        }
+        event.conn = Some(self.conn.at(row)?);
+        event.role = self.role.get(row).unwrap_or_default();
+        event.substate = self.substate.get(row);
+        event.timeout_ms = self.timeout_ms.get(row);
+        event.cookie = self.cookie.get(row);
+        self.owner.fill(row, &mut event)?;
+        self.outcome.fill(row, &mut event);
+        Ok(event)
+    }
+
+    fn loss(&self, row: usize) -> Loss {
+        let part = |at: usize| self.loss.get(at).and_then(|column| column.get(row)).unwrap_or(0);
+        Loss {
+            created: part(0),
+            ended: part(1),
+            overflow: part(2),
+            connect_failed: part(3),
+            bind_failed: part(4),
+            owners: part(5),
+            missed_runs: part(6),
+        }
+    }
+}
+
+impl ConnRows {
+    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+        Ok(Self {
+            netns: Numbers::of(batch, "netns")?,
+            ifindex: Numbers::of(batch, "ifindex")?,
+            saddr: Table::parsed(batch, "saddr")?,
+            daddr: Table::parsed(batch, "daddr")?,
+            sport: Numbers::of(batch, "sport")?,
+            dport: Numbers::of(batch, "dport")?,
+        })
+    }
+
+    fn at(&self, row: usize) -> Result<Conn, Malformed> {
+        Ok(Conn {
+            netns: self.netns.need(row)?,
+            ifindex: self.ifindex.get(row).unwrap_or(0),
+            saddr: self.saddr.need(row)?,
+            daddr: self.daddr.need(row)?,
+            sport: self.sport.need(row)?,
+            dport: self.dport.need(row)?,
+        })
+    }
+}
+
+impl OwnerRows {
+    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+        Ok(Self {
+            pid: Numbers::of(batch, "pid")?,
+            tid: Numbers::of(batch, "tid")?,
+            comm: comms(batch, "comm")?,
+            uid: Numbers::of(batch, "uid")?,
+            cgroup_id: Numbers::of(batch, "cgroup_id")?,
+            start_ns: Numbers::of(batch, "start_ns")?,
+            via: Table::parsed(batch, "owner_via")?,
+            identity: [
+                texts(batch, "exe")?,
+                texts(batch, "cgroup")?,
+                texts(batch, "container")?,
+                texts(batch, "container_id")?,
+                texts(batch, "pod_uid")?,
+            ],
+            known: RefCell::default(),
+            opener_pid: Numbers::of(batch, "opener_pid")?,
+            opener_comm: comms(batch, "opener_comm")?,
+            opener_start_ns: Numbers::of(batch, "opener_start_ns")?,
+        })
+    }
+
+    fn fill(&self, row: usize, event: &mut Event) -> Result<(), Malformed> {
+        if let Some(pid) = self.pid.get(row) {
+            event.owner = Some(Process {
+                pid,
+                tid: self.tid.get(row).unwrap_or(pid),
+                uid: self.uid.need(row)?,
+                cgroup_id: self.cgroup_id.get(row).unwrap_or(0),
+                start_ns: self.start_ns.get(row).unwrap_or(0),
+                comm: self.comm.need(row)?,
+            });
+        }
+        event.via = self.via.get(row);
+        event.identity = self.identity(row);
+        if let Some(pid) = self.opener_pid.get(row) {
+            let start_ns = self.opener_start_ns.get(row).unwrap_or(0);
+            event.opener = Some(Opener { pid, start_ns, comm: self.opener_comm.need(row)? });
+        }
+        Ok(())
+    }
+
+    fn identity(&self, row: usize) -> Option<Arc<Identity>> {
+        let places = std::array::from_fn(|at| self.identity[at].place(row));
+        if places.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut known = self.known.borrow_mut();
+        Some(known.entry(places).or_insert_with(|| Arc::new(self.look_up(row))).clone())
+    }
+
+    fn look_up(&self, row: usize) -> Identity {
+        let [exe, cgroup, container, id, pod_uid] =
+            std::array::from_fn(|at| self.identity[at].get_ref(row).cloned().flatten());
+        let owned = |text: Text| text.map(|text| text.to_string());
+        let container = container.and_then(|shown| {
+            let (runtime, short) = shown.split_once(':')?;
+            let (runtime, short) = (Runtime::from_word(runtime)?, short.to_owned());
+            let id = id.map_or_else(|| short.clone(), |id| id.to_string());
+            Some(Container { runtime, id, short, pod_uid: owned(pod_uid) })
+        });
+        Identity { exe: owned(exe), cmdline: None, cgroup: owned(cgroup), container }
+    }
+}
+
+impl OutcomeRows {
+    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+        Ok(Self {
+            age_ms: Numbers::of(batch, "age_ms")?,
+            age_rest_ns: Numbers::of(batch, "age_rest_ns")?,
+            bytes_sent: Numbers::of(batch, "bytes_sent")?,
+            bytes_received: Numbers::of(batch, "bytes_received")?,
+            reason: Table::parsed(batch, "reason")?,
+            lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
+            lifetime_rest_ns: Numbers::of(batch, "lifetime_rest_ns")?,
+            errno: Table::parsed(batch, "errno")?,
+        })
+    }
+
+    fn fill(&self, row: usize, event: &mut Event) {
+        let whole = |ms: &Numbers<UInt64Type>, rest: &Numbers<UInt32Type>| {
+            let rest = u64::from(rest.get(row).unwrap_or(0));
+            ms.get(row).map(|ms| ms.saturating_mul(MILLI_NS).saturating_add(rest))
+        };
+        event.age_ns = whole(&self.age_ms, &self.age_rest_ns);
+        event.lifetime_ns = whole(&self.lifetime_ms, &self.lifetime_rest_ns);
+        event.bytes_sent = self.bytes_sent.get(row);
+        event.bytes_received = self.bytes_received.get(row);
+        event.reason = self.reason.get(row);
+        event.errno = self.errno.get(row);
+    }
+}

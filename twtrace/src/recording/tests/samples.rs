@@ -1,0 +1,203 @@
+//! Owns: events of every kind with every field, and a small recording of them, for all tests.
+//! Must not know: what is tested with them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use crate::identity::{Container, Identity, Runtime};
+use crate::recording::{
+    Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
+};
+use crate::tracker::Seed;
+
+/// CLOCK_MONOTONIC at the start of every sample.
+pub(super) const START_NS: u64 = 1_000_000_000_007;
+/// 2026-01-02T03:04:05.000000006Z
+pub(super) const WALL_NS: i64 = 1_767_323_045_000_000_006;
+
+pub(super) fn conn(at: u16) -> Conn {
+    let v6 = at % 3 == 2;
+    let address = |last: u16| match v6 {
+        false => IpAddr::V4(Ipv4Addr::new(10, 0, (last >> 8) as u8, last as u8)),
+        true => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)),
+    };
+    let (saddr, daddr) = (address(1), address(at % 7));
+    Conn { netns: 4_026_531_840, ifindex: u32::from(at % 2), saddr, daddr, sport: 32_768 + at, dport: 80 }
+}
+
+pub(super) fn owner(pid: u32) -> Process {
+    Process {
+        pid,
+        tid: pid + 1,
+        uid: 1000,
+        cgroup_id: 77 + u64::from(pid % 2),
+        start_ns: 5_000_000_003,
+        comm: Comm::new("täst \u{1b}[31m\n"),
+    }
+}
+
+pub(super) fn identity() -> Arc<Identity> {
+    let container = Container {
+        runtime: Runtime::Docker,
+        id: "0123456789abcdef".repeat(4),
+        short: "0123456789ab".to_owned(),
+        pod_uid: Some("0a1b2c3d-0000-1111-2222-333344445555".to_owned()),
+    };
+    Arc::new(Identity {
+        exe: Some("/usr/bin/ab".to_owned()),
+        cmdline: None,
+        cgroup: Some("/docker/\u{7}x".to_owned()),
+        container: Some(container),
+    })
+}
+
+pub(super) fn created(at: u16) -> Event {
+    let mut event = Event::new(Kind::Created, START_NS + 1_000_003 * u64::from(at), Some(conn(at)));
+    event.role = Role::ALL[usize::from(at) % 3];
+    event.substate = Some(Substate::ALL[usize::from(at) % 2]);
+    event.timeout_ms = Some(60_000);
+    event.cookie = (!at.is_multiple_of(5)).then_some(0x1_0000 + u64::from(at));
+    event.owner = (!at.is_multiple_of(11)).then(|| owner(100 + u32::from(at % 3)));
+    event.via = Some(Via::ALL[usize::from(at) % 5]);
+    event.identity = event.owner.map(|_| identity());
+    event.opener = at.is_multiple_of(2).then(|| Opener { pid: 9, start_ns: 11, comm: Comm::new("opener") });
+    event.age_ns = Some(1_999_999 + u64::from(at));
+    event.bytes_sent = Some(u64::from(at) * 1000);
+    event.bytes_received = Some(u64::MAX - u64::from(at));
+    event
+}
+
+pub(super) fn ended(at: u16) -> Event {
+    let mut event = created(at);
+    event.kind = Kind::Ended;
+    event.mono_ns += 60_000_000_000;
+    event.timeout_ms = None;
+    event.age_ns = None;
+    event.bytes_sent = None;
+    event.bytes_received = None;
+    event.reason = Some(Reason::ALL[usize::from(at) % 7]);
+    event.lifetime_ns = Some(60_000_000_001);
+    event
+}
+
+pub(super) fn failed(at: u16) -> Event {
+    let kind = if at.is_multiple_of(2) { Kind::ConnectFailed } else { Kind::BindFailed };
+    let mut event = Event::new(kind, START_NS + u64::from(at), Some(conn(at)));
+    event.owner = Some(owner(7));
+    event.identity = Some(Arc::new(Identity { exe: Some("/x".to_owned()), ..Identity::default() }));
+    event.errno = Some(Errno::ALL[usize::from(at) % 2]);
+    event
+}
+
+pub(super) fn lost(at: u16) -> Event {
+    let mut event = Event::new(Kind::Lost, START_NS + u64::from(at), None);
+    event.loss = Some(Loss {
+        created: 1,
+        ended: 2,
+        overflow: 3,
+        connect_failed: 5,
+        bind_failed: 7,
+        owners: 11,
+        missed_runs: u64::from(at),
+    });
+    event
+}
+
+/// `count` events, every kind and every field among them.
+pub(super) fn events(count: u16) -> Vec<Event> {
+    let make = |at: u16| match at % 6 {
+        0 | 1 => created(at),
+        2 => ended(at),
+        3 => Event { kind: Kind::Overflow, substate: None, timeout_ms: None, cookie: None, ..created(at) },
+        4 => failed(at / 6),
+        _ => lost(at),
+    };
+    (0..count).map(make).collect()
+}
+
+pub(super) fn namespace() -> Namespace {
+    let sysctls = Settings {
+        ip_local_port_range: (32_768, 60_999),
+        ip_local_reserved_ports: vec![(40_000, 40_007)],
+        tcp_tw_reuse: 2,
+        tcp_tw_reuse_delay: Some(1000),
+        tcp_max_tw_buckets: 262_144,
+        tcp_timestamps: 1,
+        tcp_rfc1337: 0,
+        tcp_fin_timeout: 60,
+    };
+    let counters = Counters {
+        tw: 1,
+        tw_recycled: 2,
+        tw_killed: 3,
+        tw_overflow: 5,
+        sockstat_tw: 7,
+        inuse: 11,
+        inuse6: 13,
+    };
+    Namespace {
+        netns: 4_026_531_840,
+        name: Some("blue".to_owned()),
+        sysctls: Some(sysctls),
+        counters: Some(counters),
+    }
+}
+
+pub(super) fn head() -> Head {
+    Head {
+        twtrace: "0.1.0".to_owned(),
+        host: "sample".to_owned(),
+        kernel: "6.18.0".to_owned(),
+        boot_id: "00000000-1111-2222-3333-444444444444".to_owned(),
+        mono_ns: START_NS,
+        wall_ns: WALL_NS,
+        backend: "fentry".to_owned(),
+        filters: vec!["--dport 80".to_owned()],
+        only_command: true,
+        command: Some(Command { argv: vec!["ab".to_owned(), "-n1".to_owned()], uid: 1000 }),
+        namespaces: vec![namespace()],
+        part: 0,
+        seed_notes: 0,
+    }
+}
+
+pub(super) fn tail() -> Tail {
+    let usage =
+        Usage { user_us: 1, system_us: 2, max_rss_kib: 3, voluntary_switches: 5, involuntary_switches: 7 };
+    Tail {
+        mono_ns: START_NS + 61_000_000_000,
+        wall_ns: WALL_NS + 61_000_000_000,
+        stop: Stop::Command,
+        command: Some(Ending { exit: Exit::Status(3), usage }),
+        namespaces: vec![namespace()],
+        lost: LossCounts { created: 1, ..LossCounts::default() },
+        events: 0,
+        live: 13,
+    }
+}
+
+pub(super) fn seeds(count: u16) -> Vec<Seed> {
+    let seed = |at: u16| Seed {
+        conn: conn(at),
+        cookie: at.is_multiple_of(2).then_some(u64::from(at) + 1),
+        substate: Substate::ALL[usize::from(at) % 2],
+        role: Role::ALL[usize::from(at) % 3],
+        ends_ns: START_NS + u64::from(at),
+    };
+    (0..count).map(seed).collect()
+}
+
+/// A whole recording of `events` in batches of `batch`, and the offset at which each batch is complete.
+pub(super) fn recorded(events: &[Event], batch: usize) -> (Vec<u8>, Vec<usize>) {
+    let mut encoder = Encoder::new(&head(), &seeds(3)).unwrap();
+    let mut ends = Vec::new();
+    for events in events.chunks(batch) {
+        events.iter().for_each(|event| encoder.append(event));
+        encoder.close_batch().unwrap();
+        ends.push(encoder.bytes().len());
+    }
+    encoder.met(&[Namespace { netns: 5, ..Namespace::default() }]).unwrap();
+    encoder.finish(&tail()).unwrap();
+    (std::mem::take(encoder.bytes()), ends)
+}
