@@ -22,6 +22,11 @@ impl Clock {
     }
 }
 
+/// Names this run of the kernel: only within it can CLOCK_MONOTONIC and socket cookies be compared. Empty where nobody knows.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// CLOCK_MONOTONIC in nanoseconds.
 pub fn mono_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC) as u64

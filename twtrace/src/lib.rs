@@ -12,6 +12,7 @@ pub mod event;
 pub mod filter;
 pub mod hz;
 pub mod identity;
+pub mod inquiry;
 pub mod kallsyms;
 pub mod list;
 pub mod live;

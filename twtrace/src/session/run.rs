@@ -2,6 +2,7 @@
 //! Must not know: what the view does.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -17,6 +18,7 @@ use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::identity::IdentityCache;
+use crate::inquiry::{self, Desk};
 use crate::net::books::{Books, snapshot_all};
 use crate::net::netns::discover;
 use crate::probe::{Cannot, Probe};
@@ -170,6 +172,8 @@ impl<'a> Session<'a> {
         let ring = ring.map_err(|error| Error::Wait(error.into()))?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Where this user may not, a trace goes on without being asked.
+        let mut desk = Desk::open(Path::new(inquiry::PLACE)).ok();
         let over = tokio::time::sleep(self.options.duration.unwrap_or(Duration::MAX / 4));
         tokio::pin!(over);
         loop {
@@ -181,6 +185,9 @@ impl<'a> Session<'a> {
                     }
                 }
                 () = &mut over => return Ok(()),
+                visitor = inquiry::visitor(desk.as_ref()) => {
+                    Desk::receive(&mut desk, visitor, self.probe.backend().word(), &self.world);
+                }
                 ready = ring.readable() => ready.map_err(Error::Wait)?.clear_ready(),
                 _ = tick.tick() => {}
             }

@@ -1,0 +1,18 @@
+//! Owns: how a running trace tells another twtrace on the machine whose the live sockets are.
+//! Must not know: how events are traced, what is made of the answer.
+//!
+//! Each trace listens on a UNIX socket in /run/twtrace, which only its own user may enter. Whoever connects gets a recording of the
+//! sockets that live, and says nothing: there is nothing that a visitor could ask for or set off. The socket goes with the
+//! trace; what a killed one leaves behind is nobody's answer and is swept away by the next.
+
+mod ask;
+mod desk;
+
+pub use ask::{Answers, ask};
+pub use desk::{Desk, visitor};
+
+/// Where traces listen.
+pub const PLACE: &str = "/run/twtrace";
+
+#[cfg(test)]
+mod tests;
