@@ -34,7 +34,7 @@ enum Command {
     Test(test::Args),
     /// Build twtrace and show what it does
     Demo(demo::Args),
-    /// Measure what twtrace costs a busy server
+    /// Measure what tracing costs here, and write the page that says it
     Bench(bench::Args),
     /// Check habits that no linter knows
     Tidy(tidy::Args),
