@@ -21,10 +21,11 @@ const NEEDED: [(&str, &str); 8] = [
 ];
 
 /// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without
-/// the keyring kernels cannot be fetched, without libbpf-tools `bench` has nothing to compare with.
-const WELCOME: [&str; 6] = [
+/// the keyring kernels cannot be fetched, without libbpf-tools and bpftrace `bench` compares with less.
+const WELCOME: [&str; 7] = [
     "debian-archive-keyring",
     "libbpf-tools",
+    "bpftrace",
     "rustc-web",
     "cargo-web",
     "libstd-rust-web-dev-bpf",

@@ -37,7 +37,7 @@ enum Command {
     Demo(demo::Args),
     /// Take a picture of the live view under a real load
     Screen(screen::Args),
-    /// Measure what twtrace costs a busy server
+    /// Measure what tracing costs here, and write the page that says it
     Bench(bench::Args),
     /// Check habits that no linter knows
     Tidy(tidy::Args),

@@ -137,14 +137,6 @@ impl Guarded {
         kill(self.pid(), signal).with_context(|| format!("{signal} to process {}", self.id()))
     }
 
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub(crate) fn wait(mut self) -> Result<ExitStatus> {
-        Ok(self.0.wait()?)
-    }
-
     fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().cast_signed())
     }

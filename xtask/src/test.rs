@@ -6,7 +6,7 @@
 
 use crate::matrix::{Cell, Matrix};
 use crate::scenarios::{Run, Tally};
-use crate::{ebpf, install, project, sh, tidy, vm};
+use crate::{bench, ebpf, install, project, sh, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let mut matrix = Matrix::default();
     if !args.quick {
         steps.run("scenarios on this machine", || host(object.as_deref(), &mut matrix));
+        let benchmarks = || bench::quick(object.as_deref());
+        steps
+            .run("benchmarks, one short iteration", benchmarks)
+            .into_iter()
+            .for_each(|tally| steps.tally += tally);
     }
     if !args.quick && !args.no_vm {
         let guests = || vm::run(&vm::Args::everything(), object.as_deref());

@@ -1,112 +1,193 @@
-//! `cargo xtask bench`: what twtrace costs a busy server, beside no tracer and beside another one.
+//! `cargo xtask bench`: what tracing costs, measured here, and the page that says it.
 //!
-//! Owns: the rounds and their order. Must not know: how the load is made, how a tracer is measured.
-//!
-//! Speeds of one machine drift by more than a tracer costs. So untraced and traced runs take turns, the order within
-//! a round turns about as well, and ratios are taken round by round.
+//! Owns: building what measures and what is measured, getting root, and putting the page where it belongs.
+//! Must not know: what is measured, and how (`twtrace-bench` does).
 
-mod load;
-mod screen;
-mod table;
-mod tracer;
-
+use crate::scenarios::{Run, Tally};
 use crate::{project, sh};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use table::{Arm, Sample};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many times each is run
+    /// How often each is run
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Requests in a run, each a connection of its own
-    #[arg(long, default_value_t = 100_000)]
-    requests: u64,
-    /// Connections open at a time
-    #[arg(long, default_value_t = 50)]
-    concurrency: u64,
+    /// Only these: nginx, keepalive, client-first, server-first, programs, rate, live-sockets, processes, idle, screen, soak
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Also a soak of this length, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    soak: Option<u64>,
     /// How twtrace attaches
     #[arg(long, default_value = "auto")]
     backend: String,
-    /// Only what the live view costs
+    /// One short iteration of everything: shows that the benchmarks work
     #[arg(long)]
-    screen: bool,
-    /// Take twtrace as it was built last
+    quick: bool,
+    /// Take twtrace and the benchmarks as they were built last
     #[arg(long)]
     no_build: bool,
+    /// Write the page anew from what was measured last, and measure nothing
+    #[arg(long, conflicts_with_all = ["only", "soak", "quick"])]
+    render: bool,
 }
 
-/// Runs the command; the table goes to stdout, everything else to stderr.
+/// `90s`, `10m`, `1h`
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is no time such as 90s, 10m or 1h");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+/// Runs the command. A whole run writes docs/overhead.md; of any other the page is where its last line says.
 pub(crate) fn main(args: &Args) -> Result<()> {
-    if !args.no_build {
-        let mut build = Command::new("cargo");
-        build.args(["build", "--release", "--locked", "-p", "twtrace"]);
-        sh::run(build.current_dir(project::root()))?;
+    let output = output();
+    let is_whole = !args.quick && args.only.is_empty();
+    if args.render {
+        build(args.no_build)?;
+        let results = output.join("results.json");
+        sh::run(Command::new(program()).arg("render").arg(&results).arg("--output").arg(&output))?;
+        return publish(&output);
     }
-    if !nix::unistd::geteuid().is_root() {
-        let own = std::env::current_exe()?;
-        let given = std::env::args_os().skip(1);
-        return sh::run(sh::as_root(&own.to_string_lossy())?.args(given).arg("--no-build"));
+    build(args.no_build)?;
+    let mut command = run_as_root(None)?;
+    command.args(["--rounds", &args.rounds.to_string(), "--backend", &args.backend]);
+    command.arg("--typed").arg(typed(args));
+    command.args(args.only.iter().flat_map(|name| ["--only", name]));
+    command.args(args.soak.iter().flat_map(|soak| ["--soak".to_owned(), soak.to_string()]));
+    if args.quick {
+        command.arg("--quick");
     }
-    ensure!(args.rounds > 0, "--rounds 0 measures nothing");
-    if args.screen {
-        return screen::main(&args.backend);
+    sh::run(&mut command)?;
+    if is_whole {
+        return publish(&output);
     }
-    server(args)?;
-    println!();
-    screen::main(&args.backend)
-}
-
-/// What it costs a busy server.
-fn server(args: &Args) -> Result<()> {
-    let site = load::Site::open()?;
-    let mut arms = vec![Arm::Untraced, Arm::Twtrace];
-    if sh::which("tcpstates").is_some() {
-        arms.push(Arm::Tcpstates);
-    } else {
-        eprintln!("bench: no tcpstates here to compare with (package libbpf-tools)");
-    }
-    // Fills the table of TIME_WAIT sockets, so that the first round finds what the others find.
-    site.load(args.requests, args.concurrency)?;
-    let mut rounds = Vec::new();
-    for round in 0..args.rounds {
-        let mut samples = Vec::new();
-        let turn = round % arms.len();
-        for arm in arms.iter().cycle().skip(turn).take(arms.len()) {
-            let sample = measure(*arm, &site, args)?;
-            eprintln!(
-                "bench: round {} of {}: {arm:?}: {:.0} requests/s",
-                round + 1,
-                args.rounds,
-                sample.speed
-            );
-            samples.push((*arm, sample));
-        }
-        rounds.push(samples);
-    }
-    println!("{}", heading(args)?);
-    print!("{}", table::render(&arms, &rounds));
+    println!("bench: not a whole run, so docs/ is as it was: {}", output.join("overhead.md").display());
     Ok(())
 }
 
-fn measure(arm: Arm, site: &load::Site, args: &Args) -> Result<Sample> {
-    let load = || site.load(args.requests, args.concurrency);
-    match arm {
-        Arm::Untraced => Ok(Sample { speed: load()?, traced: None }),
-        Arm::Twtrace => tracer::twtrace(&project::target_dir().join("release/twtrace"), &args.backend, load),
-        Arm::Tcpstates => tracer::tcpstates(load),
+/// One short iteration of every benchmark, as test cases; none where this machine cannot.
+pub(crate) fn quick(object: Option<&Path>) -> Result<Tally> {
+    build(false)?;
+    let mut command = run_as_root(object)?;
+    command.args(["--quick", "--typed", "cargo xtask bench --quick"]);
+    let done = sh::tee(&mut command)?;
+    let run = Run::judge(&done.text, done.status.code());
+    match &run {
+        Run::Done { problems, .. } => problems.iter().for_each(|problem| println!("benchmarks: {problem}")),
+        Run::Cannot(reason) => println!("the benchmarks cannot run on this machine: {reason}"),
     }
+    Ok(run.tally())
 }
 
-fn heading(args: &Args) -> Result<String> {
-    let kernel = sh::read(Command::new("uname").args(["-r", "-m"]))?;
-    let cpus = std::thread::available_parallelism()?;
-    Ok(format!(
-        "{} requests to nginx by `ab -c {}` without keep-alive, {} rounds, on Linux {} with {cpus} CPUs\n",
-        args.requests,
-        args.concurrency,
-        args.rounds,
-        kernel.trim()
-    ))
+fn build(no_build: bool) -> Result<()> {
+    if no_build {
+        return Ok(());
+    }
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--locked", "-p", "twtrace", "-p", "twtrace-bench", "--bins"]);
+    build.args(["--example", "frame"]);
+    sh::run(build.current_dir(project::root()))
+}
+
+fn program() -> PathBuf {
+    project::target_dir().join("release/twtrace-bench")
+}
+
+/// Pages of runs that are not published, and what every run measured.
+fn output() -> PathBuf {
+    project::target_dir().join("overhead")
+}
+
+fn run_as_root(object: Option<&Path>) -> Result<Command> {
+    // Through `env`, as sudo passes no variables on.
+    let mut command = sh::as_root("env")?;
+    command.args(object.map(|object| format!("TWTRACE_BPF_OBJECT={}", object.display())));
+    let release = project::target_dir().join("release");
+    command.arg(program()).arg("run").arg("--twtrace").arg(release.join("twtrace"));
+    command.arg("--frame").arg(release.join("examples/frame")).arg("--output").arg(output());
+    Ok(command)
+}
+
+/// The command line as a reader of the page would repeat it.
+fn typed(args: &Args) -> String {
+    let mut line = "cargo xtask bench".to_owned();
+    if args.rounds != 7 {
+        line += &format!(" --rounds {}", args.rounds);
+    }
+    for name in &args.only {
+        line += &format!(" --only {name}");
+    }
+    if let Some(soak) = args.soak {
+        line += &format!(" --soak {soak}s");
+    }
+    if args.backend != "auto" {
+        line += &format!(" --backend {}", args.backend);
+    }
+    if args.quick {
+        line += " --quick";
+    }
+    line
+}
+
+/// Copies the page and its plots to docs/, as the user that we are.
+fn publish(output: &Path) -> Result<()> {
+    let docs = project::root().join("docs");
+    let plots = docs.join("overhead");
+    std::fs::create_dir_all(&plots)?;
+    let copy = |from: &Path, to: &Path| {
+        let text = std::fs::read(from).with_context(|| from.display().to_string())?;
+        std::fs::write(to, text).with_context(|| to.display().to_string())
+    };
+    copy(&output.join("overhead.md"), &docs.join("overhead.md"))?;
+    let mut copied = 0;
+    for plot in std::fs::read_dir(output.join("overhead"))? {
+        let plot = plot?;
+        copy(&plot.path(), &plots.join(plot.file_name()))?;
+        copied += 1;
+    }
+    ensure!(copied > 0, "the run made no plots");
+    println!("bench: docs/overhead.md and {copied} plots are written");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(seconds("10m"), Ok(600));
+        assert_eq!(seconds("90s"), Ok(90));
+        for wrong in ["", "10", "m", "0s", "-1s", "10d", "10µ"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_can_be_typed_again() {
+        let args = Args {
+            rounds: 7,
+            only: vec!["nginx".to_owned()],
+            soak: Some(600),
+            backend: "auto".to_owned(),
+            quick: false,
+            no_build: true,
+            render: false,
+        };
+        assert_eq!(typed(&args), "cargo xtask bench --only nginx --soak 600s");
+        assert_eq!(
+            typed(&Args { rounds: 9, only: Vec::new(), soak: None, ..args }),
+            "cargo xtask bench --rounds 9"
+        );
+    }
 }

@@ -12,7 +12,8 @@ use source::Source;
 use std::path::{Path, PathBuf};
 
 /// The crates of this workspace.
-const CRATES: [&str; 5] = ["twtrace", "twtrace-common", "twtrace-ebpf", "twtrace-scenarios", "xtask"];
+const CRATES: [&str; 6] =
+    ["twtrace", "twtrace-bench", "twtrace-common", "twtrace-ebpf", "twtrace-scenarios", "xtask"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}

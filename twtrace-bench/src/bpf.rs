@@ -1,0 +1,228 @@
+//! bpf(2) as far as measuring needs it: statistics, what a program is, and programs that only return.
+//!
+//! Owns: the system call. Must not know: why anything is asked.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+
+/// Commands of bpf(2) (include/uapi/linux/bpf.h).
+const PROG_LOAD: libc::c_int = 5;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const ENABLE_STATS: libc::c_int = 32;
+
+/// `BPF_PROG_TYPE_TRACING`.
+const TRACING: u32 = 26;
+/// `BPF_TRACE_RAW_TP`: what attaches to a tracepoint with types.
+pub(crate) const TRACE_RAW_TP: u32 = 23;
+
+/// Counts runs and time of all programs while it lives (`BPF_STATS_RUN_TIME`, Linux 5.8), as kernel.bpf_stats_enabled does; but it
+/// cannot be left on by accident.
+pub(crate) struct Statistics {
+    _fd: OwnedFd,
+}
+
+impl Statistics {
+    /// Switches them on.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub(crate) fn enable() -> Result<Self> {
+        let mut kind = 0_u32;
+        let fd = call(ENABLE_STATS, &mut kind).context("BPF_ENABLE_STATS")?;
+        Ok(Self { _fd: fd })
+    }
+}
+
+/// What the kernel says about a loaded program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// At most 15 bytes.
+    pub(crate) name: String,
+    /// Runs while statistics were on.
+    pub(crate) runs: u64,
+    /// What they took, in nanoseconds.
+    pub(crate) run_ns: u64,
+    /// Instructions that the verifier walked through; `None` before Linux 5.16.
+    pub(crate) verified: Option<u64>,
+    /// Bytes of machine code.
+    pub(crate) bytes: u64,
+}
+
+/// Asks about a program by its id.
+///
+/// # Errors
+/// Where there is none, or the kernel refuses.
+pub(crate) fn info(id: u32) -> Result<Info> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    let program = call(PROG_GET_FD_BY_ID, &mut ById { id, next: 0, flags: 0 })
+        .with_context(|| format!("BPF program {id}"))?;
+    info_of(&program)
+}
+
+fn info_of(program: &OwnedFd) -> Result<Info> {
+    #[repr(C)]
+    struct InfoByFd {
+        fd: u32,
+        length: u32,
+        info: u64,
+    }
+    let mut raw = [0_u8; 256];
+    let mut attributes =
+        InfoByFd { fd: program.as_raw_fd().unsigned_abs(), length: 256, info: raw.as_mut_ptr() as u64 };
+    // SAFETY: the attributes name a buffer of ours and its length, which the kernel keeps to; both live through the call.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }.context("BPF_OBJ_GET_INFO_BY_FD")?;
+    Ok(parse_info(&raw))
+}
+
+/// Offsets are those of `struct bpf_prog_info`; what an older kernel does not know stays 0.
+fn parse_info(raw: &[u8; 256]) -> Info {
+    let word = |at: usize| u32::from_ne_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]]);
+    let long = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&raw[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    };
+    let name = raw[64..80].split(|byte| *byte == 0).next().unwrap_or_default();
+    Info {
+        name: String::from_utf8_lossy(name).into_owned(),
+        runs: long(200),
+        run_ns: long(192),
+        verified: Some(u64::from(word(216))).filter(|verified| *verified != 0),
+        bytes: u64::from(word(16)),
+    }
+}
+
+/// A program that only returns, in place. It goes when this is dropped.
+pub(crate) struct Returning {
+    program: OwnedFd,
+    _link: OwnedFd,
+}
+
+impl Returning {
+    /// Loads and attaches it: `kind` is its `expected_attach_type`, `btf_id` what it attaches to.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub(crate) fn attach(kind: u32, btf_id: u32) -> Result<Self> {
+        let program = load(kind, btf_id).context("BPF_PROG_LOAD")?;
+        #[repr(C)]
+        struct Open {
+            name: u64,
+            program: u32,
+            padding: u32,
+        }
+        // No name: the program knows where it belongs.
+        let mut open = Open { name: 0, program: program.as_raw_fd().unsigned_abs(), padding: 0 };
+        let link = call(RAW_TRACEPOINT_OPEN, &mut open).context("BPF_RAW_TRACEPOINT_OPEN")?;
+        Ok(Self { program, _link: link })
+    }
+
+    /// What the kernel says about it.
+    pub(crate) fn info(&self) -> Result<Info> {
+        info_of(&self.program)
+    }
+}
+
+/// The part of `union bpf_attr` that loading needs, up to `attach_btf_id`.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+}
+
+fn load(kind: u32, btf_id: u32) -> Result<OwnedFd> {
+    /// `r0 = 0`, `exit` (Documentation/bpf/standardization/instruction-set.rst).
+    const RETURN: [u64; 2] = [0xb7, 0x95];
+    let license = CString::new("GPL")?;
+    let mut attributes = Load {
+        prog_type: TRACING,
+        insn_cnt: 2,
+        insns: RETURN.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        prog_name: *b"floor\0\0\0\0\0\0\0\0\0\0\0",
+        expected_attach_type: kind,
+        attach_btf_id: btf_id,
+        ..Load::default()
+    };
+    call(PROG_LOAD, &mut attributes)
+}
+
+/// A command whose answer is a descriptor.
+fn call<T>(command: libc::c_int, attributes: &mut T) -> Result<OwnedFd> {
+    // SAFETY: every pointer in the attributes of the callers above is to memory that lives through the call.
+    let fd = unsafe { bpf(command, attributes) }?;
+    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// # Safety
+/// `attributes` are those of `command`, and what they point to lives through the call.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_int> {
+    // SAFETY: the caller's word for what they point to; their size is told.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
+    Ok(Errno::result(libc::c_int::try_from(done)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_read_from_its_places() {
+        let mut raw = [0; 256];
+        raw[16..20].copy_from_slice(&4711_u32.to_ne_bytes());
+        raw[64..72].copy_from_slice(b"tp_start");
+        raw[192..200].copy_from_slice(&7_000_000_000_u64.to_ne_bytes());
+        raw[200..208].copy_from_slice(&17_u64.to_ne_bytes());
+        raw[216..220].copy_from_slice(&331_u32.to_ne_bytes());
+        let info = parse_info(&raw);
+        let want = Info {
+            name: "tp_start".to_owned(),
+            runs: 17,
+            run_ns: 7_000_000_000,
+            verified: Some(331),
+            bytes: 4711,
+        };
+        assert_eq!(info, want);
+        assert_eq!(parse_info(&[0; 256]).verified, None);
+    }
+
+    #[test]
+    fn the_layout_is_the_kernels() {
+        // include/uapi/linux/bpf.h, union bpf_attr.
+        assert_eq!(std::mem::offset_of!(Load, prog_name), 48);
+        assert_eq!(std::mem::offset_of!(Load, expected_attach_type), 68);
+        assert_eq!(std::mem::offset_of!(Load, func_info), 80);
+        assert_eq!(std::mem::offset_of!(Load, attach_btf_id), 108);
+        assert_eq!(size_of::<Load>(), 112);
+    }
+}

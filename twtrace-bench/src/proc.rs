@@ -1,0 +1,116 @@
+//! What /proc and the clocks say about a process.
+//!
+//! Owns: reading it. Must not know: whose process it is.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+
+/// CPU time that a process has used so far, all of its threads, in seconds. Exact to the nanosecond, unlike the ticks in /proc.
+pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
+    let clock: ClockId = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))
+        .with_context(|| format!("process {pid} has no CPU clock"))?;
+    Ok(clock_gettime(clock)?.num_nanoseconds() as f64 / 1e9)
+}
+
+/// The peak of its resident memory, in KiB.
+pub(crate) fn peak_rss_kib(pid: u32) -> Result<u64> {
+    status(pid, "VmHWM:")
+}
+
+/// Its resident memory, in KiB.
+pub(crate) fn rss_kib(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// How often it went to sleep so far.
+pub(crate) fn sleeps(pid: u32) -> Result<u64> {
+    status(pid, "voluntary_ctxt_switches:")
+}
+
+fn status(pid: u32, name: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).context(path.clone())?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| anyhow!("{path} has no {name}"))
+}
+
+/// What a descriptor is, by its fdinfo: name and value of each line.
+pub(crate) type Fields = BTreeMap<String, String>;
+
+/// fdinfo of all descriptors of a process.
+pub(crate) fn descriptors(pid: u32) -> Result<Vec<Fields>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // A descriptor may be closed meanwhile.
+        if let Ok(text) = fs::read_to_string(entry?.path()) {
+            all.push(fields(&text));
+        }
+    }
+    Ok(all)
+}
+
+fn fields(text: &str) -> Fields {
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+}
+
+/// Memory of the BPF maps that a process holds, in KiB, as the kernel accounts for it.
+pub(crate) fn maps_kib(pid: u32) -> Result<u64> {
+    Ok(maps_bytes(&descriptors(pid)?) / 1024)
+}
+
+fn maps_bytes(descriptors: &[Fields]) -> u64 {
+    let mut maps = BTreeMap::new();
+    for map in descriptors.iter().filter(|fields| fields.contains_key("map_type")) {
+        let bytes: u64 = map.get("memlock").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+        // A map may be held twice. Where fdinfo names no id, each descriptor counts.
+        let id = map.get("map_id").cloned().unwrap_or_else(|| format!("#{}", maps.len()));
+        maps.insert(id, bytes);
+    }
+    maps.values().sum()
+}
+
+/// Whether it waits for something to read, with a BPF program in place: a tracer that has begun.
+pub(crate) fn traces(pid: u32) -> Result<bool> {
+    let attached = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten().any(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|target| {
+            let target = target.to_string_lossy();
+            target.contains("bpf_link") || target.contains("bpf-link") || target.contains("[perf_event]")
+        })
+    });
+    let waits = fs::read_to_string(format!("/proc/{pid}/wchan"))?;
+    Ok(attached && waits.contains("poll"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_billed_for_what_it_used() {
+        let me = std::process::id();
+        let before = cpu_s(me).unwrap();
+        let mut sum = 0u64;
+        while cpu_s(me).unwrap() < before + 0.003 {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(peak_rss_kib(me).unwrap() >= rss_kib(me).unwrap());
+        assert!(sum > 0 && rss_kib(me).unwrap() > 100);
+        sleeps(me).unwrap();
+    }
+
+    #[test]
+    fn a_map_that_is_held_twice_counts_once() {
+        let map = |id: &str, bytes: &str| fields(&format!("pos:\t0\nmap_type:\t27\nmemlock:\t{bytes}\n{id}"));
+        let program = fields("prog_type:\t26\nmemlock:\t4096\n");
+        let all =
+            [map("map_id:\t7\n", "1024"), map("map_id:\t7\n", "1024"), map("map_id:\t8\n", "2048"), program];
+        assert_eq!(maps_bytes(&all), 3072);
+    }
+}

@@ -1,0 +1,120 @@
+//! What each BPF program takes, by the kernel's own statistics, in a pass of its own: counting costs time itself.
+//!
+//! Owns: this pass. Must not know: what the programs do.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use twtrace_scenarios::bpf::programs_of;
+
+use crate::arms::floor::{Hook, HookPlace};
+use crate::arms::{Heard, Process, Running};
+use crate::bench::Bench;
+use crate::bpf::{self, Info, Statistics};
+use crate::generator::First;
+use crate::loads::flat_out;
+use crate::model::{Arm, Program, ProgramLoad};
+use crate::site::{Counters, Generated, Traffic as _};
+
+/// Both ways, with our own generator.
+pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
+    let statistics = match Statistics::enable() {
+        Ok(statistics) => statistics,
+        Err(error) => {
+            bench.absent("programs", &error);
+            return Ok(());
+        }
+    };
+    for first in [First::Client, First::Server] {
+        let mut generated = flat_out(bench, first)?;
+        let name = match first {
+            First::Client => "client-first",
+            First::Server => "server-first",
+        };
+        let done = one(bench, name, &mut generated);
+        if let Some(load) = bench.report.case(&format!("programs::{name}"), done)? {
+            bench.report.progress(&format!("programs: {name}"));
+            bench.results.programs.push(load);
+        }
+    }
+    drop(statistics);
+    Ok(())
+}
+
+fn one(bench: &Bench, name: &str, generated: &mut Generated) -> Result<ProgramLoad> {
+    let mut floor = Vec::new();
+    if bench.arms.contains(&Arm::Floor)
+        && let Running::Floor(running) = Running::start(Arm::Floor, &bench.tools)?
+    {
+        let before = running.infos()?;
+        generated.run()?;
+        let after = running.infos()?;
+        let both = before.into_iter().zip(after);
+        floor = both.map(|((target, before), (_, after))| program(target, &before, after)).collect();
+    }
+    let process = Process::start(Arm::Events, &bench.tools)?;
+    let ids = programs_of(process.pid())?;
+    let places = places(&crate::arms::floor::hooks(process.pid())?);
+    let ask = || ids.iter().map(|id| Ok((*id, bpf::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
+    let (before, counters) = (ask()?, Counters::read()?);
+    let made = generated.run()?;
+    let (after, created) = (ask()?, Counters::read()?.since(&counters).created);
+    let connections = made.count;
+    process.stop(&Heard { place: generated.place(), made: &made, created })?;
+    let mut programs = Vec::new();
+    for (id, info) in after {
+        let before = before.get(&id).context("a program came from nowhere")?;
+        programs.push(program(places.get(&id).cloned().unwrap_or_default(), before, info));
+    }
+    anyhow::ensure!(programs.iter().any(|program| program.runs > 0), "no program ran");
+    programs.sort_by_key(|program| std::cmp::Reverse(program.run_ns));
+    Ok(ProgramLoad { load: name.to_owned(), connections, programs, floor })
+}
+
+fn program(target: String, before: &Info, after: Info) -> Program {
+    Program {
+        name: after.name,
+        target,
+        runs: after.runs - before.runs,
+        run_ns: after.run_ns - before.run_ns,
+        verified: after.verified,
+        bytes: after.bytes,
+    }
+}
+
+/// Where each program is attached, in words.
+fn places(hooks: &[Hook]) -> BTreeMap<u32, String> {
+    let mut places = BTreeMap::<u32, String>::new();
+    for hook in hooks {
+        let name = match &hook.place {
+            HookPlace::Tracepoint(name) | HookPlace::Other(name) => name.clone(),
+            // Its name says it.
+            HookPlace::Function(..) => String::new(),
+        };
+        let words = places.entry(hook.program).or_default();
+        if !words.is_empty() {
+            words.push_str(", ");
+        }
+        words.push_str(&name);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_before_is_not_billed() {
+        let info = |runs, run_ns| Info { name: "x".to_owned(), runs, run_ns, verified: Some(7), bytes: 11 };
+        let program = program("timer_start".to_owned(), &info(100, 5000), info(107, 6000));
+        assert_eq!((program.runs, program.run_ns, program.verified), (7, 1000, Some(7)));
+    }
+
+    #[test]
+    fn a_program_in_two_places_says_both() {
+        let hook = |program, name: &str| Hook { program, place: HookPlace::Other(name.to_owned()) };
+        let places = places(&[hook(7, "a"), hook(8, "b"), hook(7, "c")]);
+        assert_eq!((places[&7].as_str(), places[&8].as_str()), ("a, c", "b"));
+    }
+}

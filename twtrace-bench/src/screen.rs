@@ -1,0 +1,91 @@
+//! What the live view costs: frames of a large world, memory, and CPU on a machine on which nothing happens.
+//!
+//! Owns: these measurements. Must not know: how a frame is drawn.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail, ensure};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::Signal;
+
+use crate::arms::Tools;
+use crate::bench::Bench;
+use crate::child::{self, Guarded, PATIENCE, pass, until};
+use crate::proc;
+
+/// Runs twtrace's example `frame`, and twtrace on a terminal.
+pub(crate) fn measure(bench: &mut Bench, frame: &Path) -> Result<()> {
+    let frames = child::read(&mut Command::new(frame)).and_then(|text| parse(&text));
+    if let Some(frames) = bench.report.case("screen::frames", frames)? {
+        bench.results.screen.extend(frames);
+    }
+    let idle = idle_percent(&bench.tools, Duration::from_millis(bench.plan.idle_ms));
+    if let Some(percent) = bench.report.case("screen::idle", idle)? {
+        let name = "CPU of the screen on an idle machine".to_owned();
+        bench.results.screen.push((name, format!("{percent:.2}"), "% of a core".to_owned()));
+    }
+    bench.report.progress("screen");
+    Ok(())
+}
+
+/// `name value unit` a line.
+fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let mut words = line.rsplitn(3, ' ').map(str::to_owned);
+        let (Some(unit), Some(value), Some(name)) = (words.next(), words.next(), words.next()) else {
+            bail!("the example `frame` printed `{line}`");
+        };
+        rows.push((name, value, unit));
+    }
+    ensure!(!rows.is_empty(), "the example `frame` printed nothing");
+    Ok(rows)
+}
+
+/// CPU time of `twtrace` on a terminal, in percent of one core.
+fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None)?;
+    let dir = tempfile::tempdir()?;
+    let ready = dir.path().join("ready");
+    let mut command = Command::new(&tools.twtrace);
+    command.args(["--backend", &tools.backend, "--ready-file"]).arg(&ready).env("TERM", "xterm-256color");
+    command.stdin(Stdio::from(pty.slave.try_clone()?)).stdout(Stdio::from(pty.slave));
+    let child = Guarded::spawn(command.stderr(Stdio::null()))?;
+    drop(command);
+    // Somebody must read what is drawn, or the terminal is full.
+    let mut screen = File::from(pty.master);
+    let reader = std::thread::spawn(move || {
+        let (mut all, mut chunk) = (Vec::new(), [0; 4096]);
+        // A terminal that nobody has open any more says EIO.
+        while let Ok(1..) = screen.read(&mut chunk).inspect(|length| all.extend(&chunk[..*length])) {}
+        all
+    });
+    until(PATIENCE, "twtrace is attached", || Ok(ready.exists() || child.has_ended()))?;
+    ensure!(!child.has_ended(), "twtrace ended before it was attached");
+    let (began, before_s) = (Instant::now(), proc::cpu_s(child.id())?);
+    pass(watched);
+    let (took, used_s) = (began.elapsed(), proc::cpu_s(child.id())? - before_s);
+    child.stop(Signal::SIGTERM)?;
+    let drawn = reader.join().map_err(|_| anyhow!("reading the terminal failed"))?;
+    ensure!(String::from_utf8_lossy(&drawn).contains("Processes"), "twtrace drew no screen");
+    Ok(used_s / took.as_secs_f64() * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_example_prints_is_taken_apart() {
+        let rows = parse("frame of tuples at 80x24 2.26 ms\n").unwrap();
+        let want = ["frame of tuples at 80x24", "2.26", "ms"].map(str::to_owned);
+        assert_eq!([rows[0].0.clone(), rows[0].1.clone(), rows[0].2.clone()], want);
+        assert!(parse("nonsense\n").is_err());
+        assert!(parse("").is_err());
+    }
+}
