@@ -3,13 +3,13 @@
 //! Owns: starting, ending and waiting. Must not know: which programs, and why.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -39,11 +39,14 @@ impl std::error::Error for Cannot {}
 pub(crate) struct Guarded(Child);
 
 impl Guarded {
-    /// Starts a program.
+    /// Starts a program, which SIGINT ends unless it says otherwise: what a shell started in the background inherits that it
+    /// is ignored.
     ///
     /// # Errors
     /// Where it cannot be started.
     pub(crate) fn spawn(command: &mut Command) -> Result<Self> {
+        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+        unsafe { command.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
         command.spawn().map(Guarded).with_context(|| format!("`{}` cannot be started", shown(command)))
     }
 
