@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, living, percent, rate, reasons, short_time, span, target, tuple, until};
+use super::{
+    Frame, bytes, living, lost, percent, rate, reasons, short_time, span, target, tuple, until,
+};
 use crate::escape::{fit, printable};
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
@@ -64,12 +66,8 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default().to_zoned(zone.clone());
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let loss = &total.counts.loss;
-    let _ = write!(out, "twtrace  {}, traced {traced}, {} backend", time.strftime("%H:%M:%S"), frame.backend);
-    let _ = write!(out, ", lost {}", loss.events());
-    if loss.owners != 0 || loss.missed_runs != 0 {
-        let _ = write!(out, " (+ {} owners, {} runs)", loss.owners, loss.missed_runs);
-    }
-    let _ = writeln!(out);
+    let time = time.strftime("%H:%M:%S");
+    let _ = writeln!(out, "twtrace  {time}, traced {traced} by {}, {}", frame.backend, lost(loss));
     let _ = writeln!(out, "live     {}", living(frame, COLUMNS - 9));
     let flow = |rates: &Rates| rate(layout.pick(rates));
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::Frame;
-use crate::event::Reason;
+use crate::event::{Loss, Reason};
 use crate::tracker::{Snapshot, Target, TupleKey};
 
 /// `<1s`, `3s`, `12m30s`, `3h05m`, `2d04h`.
@@ -78,6 +78,15 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     }
     let half = (room - 1) / 2;
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// How many events were lost, and what else was: `lost 2 (+ 1 owners, 3 runs)`.
+pub fn lost(loss: &Loss) -> String {
+    let more = [(loss.owners, "owners"), (loss.missed_runs, "runs")];
+    let more = more.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
+    let more: Vec<String> = more.collect();
+    let more = if more.is_empty() { String::new() } else { format!(" (+ {})", more.join(", ")) };
+    format!("lost {}{more}", loss.events())
 }
 
 /// How many live, out of how many that may, and what memory they take. In `width` columns, if that can be.
@@ -178,6 +187,19 @@ mod tests {
             [(0.0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.9999, "99%"), (1.0, "100%"), (1.25, "125%")]
         {
             assert_eq!(percent(share), want);
+        }
+    }
+
+    #[test]
+    fn what_was_not_lost_is_not_spoken_of() {
+        let loss = |created, owners, missed_runs| Loss { created, owners, missed_runs, ..Loss::default() };
+        for (loss, want) in [
+            (loss(0, 0, 0), "lost 0"),
+            (loss(2, 0, 1), "lost 2 (+ 1 runs)"),
+            (loss(0, 3, 0), "lost 0 (+ 3 owners)"),
+            (loss(0, 3, 1), "lost 0 (+ 3 owners, 1 runs)"),
+        ] {
+            assert_eq!(lost(&loss), want);
         }
     }
 

@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
-use self::world::{busy, picture, quiet, two_namespaces};
+use self::world::{busy, full, picture, quiet, two_namespaces};
 use super::draw::{Ink, Paper, Theme};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
@@ -101,6 +101,22 @@ fn an_empty_world() {
             desk.press(key);
             assert_eq!(desk.state.mode, Mode::Table, "there is no row to open");
         }
+    }
+}
+
+#[test]
+fn a_full_world_says_what_it_has_no_room_for() {
+    for (width, height) in SIZES {
+        let desk = Desk::new(full(), (width, height));
+        let text = desk.text();
+        let dropped = desk.world.dropped();
+        assert!(dropped.events != 0 && dropped.sockets != 0, "{dropped:?}");
+        let all = dropped.rows + dropped.events + dropped.sockets;
+        assert!(
+            text.lines().next().is_some_and(|line| line.ends_with(&format!(", no room {all}"))),
+            "{text}"
+        );
+        compare(&format!("full-{width}"), &text);
     }
 }
 

@@ -8,8 +8,12 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
+<<<<<<< HEAD
 use crate::live::{living, percent, rate, reasons, span, tuple, until};
 use crate::replay::Replaying;
+=======
+use crate::live::{living, lost, percent, rate, reasons, span, tuple, until};
+>>>>>>> d4a7d34 (Screen and table: the first line fits 80 columns even when something was lost and dropped)
 use crate::tracker::{Counts, Fullest, Rates, Snapshot};
 use crate::tui::state::State;
 use crate::tui::views::{Alarm, alarm};
@@ -55,10 +59,7 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
     let time = time.to_zoned(paper.picture.zone.clone()).strftime("%H:%M:%S").to_string();
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
-    let mut text = format!("{time}, traced {traced}, {} backend, lost {}", frame.backend, loss.events());
-    if loss.owners != 0 || loss.missed_runs != 0 {
-        text += &format!(" (+ {} owners, {} runs)", loss.owners, loss.missed_runs);
-    }
+    let mut text = format!("{time}, traced {traced} by {}, {}", frame.backend, lost(loss));
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {
         // Of rows, of events in rows, of sockets: the plain table says which.

@@ -31,6 +31,21 @@ pub(super) fn two_namespaces() -> (Tracker, Journal) {
     (world, journal)
 }
 
+/// The busy one, with less room than it takes.
+pub(super) fn full() -> (Tracker, Journal) {
+    let limits = Limits {
+        processes: 7,
+        tuples: 3,
+        peers: 2,
+        ports: 1,
+        containers: 1,
+        sockets: 97,
+        ..Limits::default()
+    };
+    let (world, events) = fixture::busy(limits);
+    (world, journal(&events))
+}
+
 /// Nothing has happened for 19 seconds.
 pub(super) fn quiet() -> (Tracker, Journal) {
     (fixture::quiet(Limits::default()), Journal::default())
