@@ -3,9 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Frame, bytes, living, lost, percent, rate, reasons, short_time, span, target, tuple, until,
-};
+use super::{Frame, bytes, living, lost, percent, rate, reasons, short_time, span, target, tuple, until};
 use crate::escape::{fit, printable};
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 

@@ -140,3 +140,70 @@ fn join_served(netns: &mut Netns, looks: &Looks) {
     }
     netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::facts::Settings;
+
+    fn tuple(saddr: &str, dport: u16) -> Tuple {
+        let (saddr, daddr) = (saddr.parse().unwrap(), "10.0.0.9".parse().unwrap());
+        Tuple::empty(&TupleKey { netns: 7, saddr, daddr, dport })
+    }
+
+    fn looks(peak: Ports) -> Looks {
+        let mut looks = Looks::default();
+        let on = OnTuple { now: peak, peak, ..OnTuple::default() };
+        looks.tuples.insert(tuple("10.0.0.1", 80).key(7), on);
+        looks
+    }
+
+    #[test]
+    fn what_came_and_went_between_two_looks_counts() {
+        let seen = Ports { time_wait: 30, fin_wait2: 3, established: 2, others: 0 };
+        let told = |time_wait| {
+            let mut tuple = tuple("10.0.0.1", 80);
+            tuple.peak.time_wait = time_wait;
+            let mut netns = Netns { netns: 7, tuples: vec![tuple], ..Netns::default() };
+            join(&mut netns, &looks(seen));
+            netns.tuples[0].peak
+        };
+        assert_eq!(told(33), seen);
+        assert_eq!(told(50), Ports { time_wait: 47, ..seen });
+    }
+
+    #[test]
+    fn a_failure_without_a_source_belongs_to_the_fullest_pool_there() {
+        let failed = |saddr: &str, dport, failed| Tuple {
+            failed,
+            shares: vec![Share { failed, ..Share::default() }],
+            ..tuple(saddr, dport)
+        };
+        let mut full = tuple("10.0.0.1", 80);
+        full.peak.time_wait = 30;
+        let tuples = vec![tuple("10.0.0.2", 80), full, failed("0.0.0.0", 80, 5), failed("0.0.0.0", 443, 3)];
+        let mut netns = Netns { netns: 7, tuples, ..Netns::default() };
+        settle(&mut netns, &Look::default());
+        let told: Vec<_> = netns.tuples.iter().map(|t| (t.saddr.to_string(), t.dport, t.failed)).collect();
+        let want = [("10.0.0.1", 80, 5), ("10.0.0.2", 80, 0), ("0.0.0.0", 443, 3)];
+        assert_eq!(told, want.map(|(saddr, dport, failed)| (saddr.to_owned(), dport, failed)));
+        assert_eq!(netns.tuples[0].shares[0].failed, 5);
+    }
+
+    #[test]
+    fn near_ends_are_known_by_address_and_have_the_same_timestamps() {
+        let own = HashSet::from(["10.0.0.9".parse().unwrap()]);
+        let settled = |saddr: &str, addresses: &HashSet<IpAddr>, timestamps| {
+            let settings = Settings { timestamps, ..Settings::default() };
+            let mut netns = Netns { netns: 7, settings, tuples: vec![tuple(saddr, 80)], ..Netns::default() };
+            settle(&mut netns, &Look { addresses: addresses.clone(), ..Look::default() });
+            (netns.tuples[0].reach, netns.tuples[0].timestamps)
+        };
+        let (none, other) = (HashSet::new(), HashSet::from(["10.0.0.1".parse().unwrap()]));
+        assert_eq!(settled("127.0.0.1", &none, Some(1)), (Reach::Loopback, Some(true)));
+        assert_eq!(settled("10.0.0.1", &own, Some(1)), (Reach::ThisHost, Some(true)));
+        assert_eq!(settled("10.0.0.1", &other, Some(1)), (Reach::Elsewhere, None));
+        assert_eq!(settled("10.0.0.1", &other, Some(0)), (Reach::Elsewhere, Some(false)));
+        assert_eq!(settled("10.0.0.1", &none, None), (Reach::Unknown, None));
+    }
+}

@@ -8,12 +8,8 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::escape::{fit, printable};
-<<<<<<< HEAD
-use crate::live::{living, percent, rate, reasons, span, tuple, until};
-use crate::replay::Replaying;
-=======
 use crate::live::{living, lost, percent, rate, reasons, span, tuple, until};
->>>>>>> d4a7d34 (Screen and table: the first line fits 80 columns even when something was lost and dropped)
+use crate::replay::Replaying;
 use crate::tracker::{Counts, Fullest, Rates, Snapshot};
 use crate::tui::state::State;
 use crate::tui::views::{Alarm, alarm};
