@@ -58,3 +58,8 @@ mod tests {
         }
     }
 }
+
+/// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.
+pub fn is_emulated() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
+}

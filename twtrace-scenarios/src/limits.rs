@@ -24,6 +24,24 @@ const NO_TERMINAL: Limit = Limit {
 
 const LIMITS: &[Limit] = &[
     Limit {
+        scenario: "record_full_disk",
+        backend: None,
+        here: kernel::is_emulated,
+        reason: "an emulated machine does not fill a disk in time; the kernel makes no difference to it",
+    },
+    Limit {
+        scenario: "doctor_reuse_too_young",
+        backend: None,
+        here: kernel::is_emulated,
+        reason: "compares rates, which an emulated machine cannot keep",
+    },
+    Limit {
+        scenario: "doctor_nothing_wrong",
+        backend: None,
+        here: kernel::is_emulated,
+        reason: "looks at a few seconds of traffic, which are too short for an emulated machine",
+    },
+    Limit {
         scenario: "killed_by_ss",
         backend: None,
         here: || !kernel::can_kill_time_wait(),
