@@ -45,6 +45,11 @@ pub fn can_kill_time_wait() -> bool {
     has_tcp_diag() && version().is_ok_and(|version| version >= (6, 1))
 }
 
+/// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.
+pub fn is_emulated() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;
@@ -57,9 +62,4 @@ mod tests {
             assert_eq!(parse(release).expect("a good release"), version);
         }
     }
-}
-
-/// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.
-pub fn is_emulated() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
 }
