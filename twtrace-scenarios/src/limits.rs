@@ -24,12 +24,6 @@ const NO_TERMINAL: Limit = Limit {
 
 const LIMITS: &[Limit] = &[
     Limit {
-        scenario: "record_full_disk",
-        backend: None,
-        here: kernel::is_emulated,
-        reason: "an emulated machine does not fill a disk in time; the kernel makes no difference to it",
-    },
-    Limit {
         scenario: "doctor_reuse_too_young",
         backend: None,
         here: kernel::is_emulated,

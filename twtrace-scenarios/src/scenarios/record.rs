@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -225,10 +226,16 @@ pub(super) fn full_disk(world: &mut World) -> Result<()> {
     let options = ["-o", &file, "--netns", "self", "--"];
     let mut tracer = Tracer::record(&world.setup, &words(&options, &waits), &[])?;
     tracer.ready()?;
+    let cast = world.cast()?;
+    make(world, &cast, 17)?;
+    let setup = world.setup.clone();
+    until_true("17 events on disk", PATIENCE, || Ok(read(&setup, Path::new(&file))?.events.len() == 17))?;
+    fill(&dir.path().join("filler"))?;
+    // What is left is a part of a page at most.
     let (server, client) = (world.actor("server")?, world.actor("client")?);
-    let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10007))?;
+    let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10009))?;
     server.absorb(&listener)?;
-    client.churn(10007)?;
+    client.churn(10009)?;
     until_true("the disk to be full", PATIENCE, || Ok(tracer.stderr()?.contains("the command goes on")))?;
     client.halt()?;
     server.halt()?;
@@ -238,9 +245,21 @@ pub(super) fn full_disk(world: &mut World) -> Result<()> {
     ensure!(ended.stderr.contains("full.twt") && ended.stderr.contains("No space left"), "{}", ended.stderr);
     let read = read(&world.setup, Path::new(&file))?;
     ensure!(read.lacks_its_end(), "nothing is said of the end: {}", read.stderr);
-    ensure!(!read.events.is_empty(), "nothing of what was recorded before can be read");
+    ensure!(read.events.len() >= 17, "of 17 events from before the disk was full {} read", read.events.len());
     world.balanced();
     Ok(())
+}
+
+/// Writes until the disk has no space.
+fn fill(file: &Path) -> Result<()> {
+    let mut file = fs::File::create(file)?;
+    loop {
+        match file.write_all(&[0; 1024]) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error).context("filling the disk"),
+        }
+    }
 }
 
 /// Files follow each other and read alone; together they hold everything, and only so many are kept.
