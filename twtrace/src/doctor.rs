@@ -38,13 +38,14 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
 }
 
 /// A finding in one line.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct OneLine {
     /// See [`Finding::id`].
     pub id: &'static str,
     /// How bad it is.
     pub severity: Severity,
     /// What it is, escaped.
+    #[serde(rename = "what")]
     pub text: String,
 }
 

@@ -9,7 +9,7 @@ use super::facts::{Facts, Netns, Settings, Source, join, world};
 use crate::filter::Filter;
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
-use crate::recording::{Ended, Namespace, Recording};
+use crate::recording::{Ended, Head, Namespace, Recording};
 use crate::tracker::Tracker;
 
 /// Reads a recording to its end.
@@ -30,38 +30,57 @@ pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -
             tally.take(&event);
         }
     }
-    let mut known = head.namespaces;
-    for met in recording.met() {
-        set_capacity(&mut world, met);
-        known.push(met.clone());
-    }
-    let mut unknown = vec![
-        "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
-        "addresses of the machine, and timestamps of its connections".to_owned(),
-    ];
+    let met = recording.met().to_vec();
+    met.iter().for_each(|met| set_capacity(&mut world, met));
     let lost = world.total().loss.events();
     let ended = recording.end();
-    match &ended {
-        Ended::Complete(tail) => last_ns = last_ns.max(tail.mono_ns),
-        Ended::Missing { why } => unknown.push(format!("the end of the recording: {why}")),
-    }
+    last_ns = ended.tail().map_or(last_ns, |tail| last_ns.max(tail.mono_ns));
     world.advance(last_ns);
-    let last = ended.tail().map(|tail| tail.namespaces.as_slice()).unwrap_or_default();
-    let mut namespaces = world::of_world(&world, &tally);
-    namespaces.iter_mut().for_each(|netns| complete(netns, &known, last));
-    namespaces.sort_by_key(|netns| netns.netns);
-    let mut facts = Facts {
-        source: Source::Recording,
-        observed_ms: last_ns.saturating_sub(head.mono_ns) / 1_000_000,
-        backend: head.backend,
-        lost,
-        nat_ports,
-        namespaces,
-        unknown,
-        ..Facts::default()
-    };
+    let told = Told { head: &head, met: &met, ended: &ended, last_ns, lost };
+    let mut facts = Facts { nat_ports, ..told.complete(world::of_world(&world, &tally)) };
     super::scope::keep(&mut facts, filter);
     facts
+}
+
+/// What a recording says besides its events.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// From its start.
+    pub head: &'a Head,
+    /// Of namespaces that were met in between.
+    pub met: &'a [Namespace],
+    /// Of its end.
+    pub ended: &'a Ended,
+    /// CLOCK_MONOTONIC at its end in nanoseconds.
+    pub last_ns: u64,
+    /// Events that were lost.
+    pub lost: u64,
+}
+
+impl Told<'_> {
+    /// Facts, from what its events told of each namespace.
+    pub fn complete(&self, mut namespaces: Vec<Netns>) -> Facts {
+        let mut unknown = vec![
+            "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
+            "addresses of the machine, and timestamps of its connections".to_owned(),
+        ];
+        if let Ended::Missing { why } = self.ended {
+            unknown.push(format!("the end of the recording: {why}"));
+        }
+        let known: Vec<Namespace> = self.head.namespaces.iter().chain(self.met).cloned().collect();
+        let last = self.ended.tail().map(|tail| tail.namespaces.as_slice()).unwrap_or_default();
+        namespaces.iter_mut().for_each(|netns| complete(netns, &known, last));
+        namespaces.sort_by_key(|netns| netns.netns);
+        Facts {
+            source: Source::Recording,
+            observed_ms: self.last_ns.saturating_sub(self.head.mono_ns) / 1_000_000,
+            backend: self.head.backend.clone(),
+            lost: self.lost,
+            namespaces,
+            unknown,
+            ..Facts::default()
+        }
+    }
 }
 
 fn sysctls(known: &Namespace) -> Option<Sysctls> {

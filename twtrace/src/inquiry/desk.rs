@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use super::ask::is_ours;
 use crate::clock::Clock;
 use crate::event::{Conn, Event, Kind};
-use crate::recording::{Encoder, Head, Stop, Tail};
+use crate::recording::{EncodeError, Encoder, Head, Stop, Tail};
 use crate::tracker::{Live, Tracker};
 
 /// A visitor who does not read for so long has gone.
@@ -138,7 +138,7 @@ fn sweep(place: &Path) {
 }
 
 /// A recording of the sockets whose birth was seen.
-fn told(backend: &str, world: &Tracker) -> Result<Vec<u8>, arrow_schema::ArrowError> {
+fn told(backend: &str, world: &Tracker) -> Result<Vec<u8>, EncodeError> {
     let Clock { mono_ns, wall_ns } = Clock::read();
     let head = Head {
         twtrace: env!("CARGO_PKG_VERSION").to_owned(),

@@ -40,7 +40,7 @@ impl<'a> World<'a> {
             hottest: hottest.as_ref().map(Into::into),
             lost: total.counts.loss.into(),
             dropped: Dropped { rows: dropped.rows, events: dropped.events, sockets: dropped.sockets },
-            findings: doctor::glance(snapshot).into_iter().map(Into::into).collect(),
+            findings: doctor::glance(snapshot),
             processes: snapshot.processes.iter().map(Into::into).collect(),
             tuples: snapshot.tuples.iter().map(Into::into).collect(),
             peers: snapshot
@@ -69,12 +69,6 @@ impl<'a> World<'a> {
                 })
                 .collect(),
         }
-    }
-}
-
-impl From<doctor::OneLine> for Finding {
-    fn from(line: doctor::OneLine) -> Self {
-        Self { id: line.id, severity: line.severity.word(), what: line.text }
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) const HEAD_KEY: &str = "twtrace.head";
 /// zstd's level. A higher one gains a few percent for twice the time.
 const LEVEL: i32 = 1;
 
+/// Why something could not be made part of a recording.
+pub type EncodeError = ArrowError;
+
 /// Makes a recording in memory; whoever writes it takes [`Encoder::bytes`] after each step.
 pub struct Encoder {
     writer: StreamWriter<Vec<u8>>,
@@ -40,7 +43,7 @@ impl Encoder {
     ///
     /// # Errors
     /// Only where the head or the seeds are too much for the format.
-    pub fn new(head: &Head, seeds: &[Seed]) -> Result<Self, ArrowError> {
+    pub fn new(head: &Head, seeds: &[Seed]) -> Result<Self, EncodeError> {
         let notes = seeds.chunks(seeds::PER_NOTE);
         let head = Head { seed_notes: notes.len() as u32, ..head.clone() };
         let json = serde_json::to_string(&head).map_err(|error| ArrowError::ExternalError(error.into()))?;
@@ -79,7 +82,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If the batch is too much for the format.
-    pub fn close_batch(&mut self) -> Result<(), ArrowError> {
+    pub fn close_batch(&mut self) -> Result<(), EncodeError> {
         if self.waiting() == 0 {
             return Ok(());
         }
@@ -91,7 +94,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If it is too much for the format.
-    pub fn met(&mut self, namespaces: &[Namespace]) -> Result<(), ArrowError> {
+    pub fn met(&mut self, namespaces: &[Namespace]) -> Result<(), EncodeError> {
         let json =
             serde_json::to_string(namespaces).map_err(|error| ArrowError::ExternalError(error.into()))?;
         self.note(note::NAMESPACES, &json)
@@ -101,7 +104,7 @@ impl Encoder {
     ///
     /// # Errors
     /// If it is too much for the format.
-    pub fn finish(&mut self, tail: &Tail) -> Result<(), ArrowError> {
+    pub fn finish(&mut self, tail: &Tail) -> Result<(), EncodeError> {
         self.close_batch()?;
         let tail = Tail { events: self.events, ..tail.clone() };
         let json = serde_json::to_string(&tail).map_err(|error| ArrowError::ExternalError(error.into()))?;
@@ -114,7 +117,7 @@ impl Encoder {
         self.writer.get_mut()
     }
 
-    fn note(&mut self, key: &str, text: &str) -> Result<(), ArrowError> {
+    fn note(&mut self, key: &str, text: &str) -> Result<(), EncodeError> {
         note::write(key, text, self.width, self.writer.get_mut())?;
         Ok(())
     }

@@ -26,7 +26,7 @@ mod seeds;
 mod stream;
 mod vet;
 
-pub use encoder::Encoder;
+pub use encoder::{EncodeError, Encoder};
 pub use meta::{
     Command, Counters, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
 };

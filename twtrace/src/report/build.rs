@@ -10,6 +10,7 @@ use super::fold::spread::Spread;
 use super::fold::timeline::Count;
 use super::fold::{Address, Fold, Group, Table};
 use super::model::{By, Figures, Moment, Name, Peak, Row, Target, Timeline};
+use crate::doctor::facts::Process;
 use crate::event::{Reason, Role};
 use crate::tracker::{Counts, PortKey, TupleKey};
 
@@ -88,7 +89,8 @@ impl<'a> Builder<'a> {
         Self { fold, names, ports }
     }
 
-    fn groups(&self) -> impl Iterator<Item = (usize, &'a Group)> {
+    /// What was counted, one key at a time.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (usize, &'a Group)> {
         let passed = |group: &&Group| group.passed();
         self.fold.groups.all.iter().enumerate().filter(move |(_, group)| passed(group))
     }
@@ -128,6 +130,11 @@ impl<'a> Builder<'a> {
             By::Netns => Table::Netns,
             By::Reason => return self.reasons(),
         };
+        sorted(self.rows(table).into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// The same by number, in no order.
+    pub(super) fn rows(&self, table: Table) -> Vec<(u32, Row)> {
         let mut sums: Vec<Option<Sum>> = Vec::new();
         sums.resize_with(self.fold.groups.rows.len(), || None);
         for (at, group) in self.groups() {
@@ -136,8 +143,27 @@ impl<'a> Builder<'a> {
                 slot.get_or_insert_default().add(at, group, self.peak(group));
             }
         }
-        let rows = sums.into_iter().enumerate().filter_map(|(row, sum)| self.row(row, sum?, table));
-        sorted(rows.collect())
+        let rows = sums.into_iter().enumerate();
+        rows.filter_map(|(at, sum)| Some((at as u32, self.row(at, sum?, table)?))).collect()
+    }
+
+    /// Ports that a tuple's sockets hold at the end; `None` where it is not known which ports count.
+    pub(super) fn held(&self, row: u32) -> Option<u32> {
+        let row = self.fold.groups.rows.get(row as usize)?;
+        let RowKey::Tuple { netns, .. } = row.key else { return None };
+        self.ports.get(&netns)?;
+        Some(self.fold.ports.now(row.ports()?))
+    }
+
+    /// Whose events a group has.
+    pub(super) fn process(&self, group: &Group) -> Process {
+        let Some(owner) = group.key.owner else { return Process::default() };
+        Process {
+            pid: Some(owner.pid),
+            comm: self.text(owner.comm).unwrap_or_default(),
+            exe: self.text(group.exe),
+            container: self.text(owner.container),
+        }
     }
 
     fn row(&self, at: usize, sum: Sum, table: Table) -> Option<Row> {

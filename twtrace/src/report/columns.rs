@@ -281,7 +281,7 @@ impl Columns<'_> {
             sport: self.sport.get(row).unwrap_or(0),
             dport: self.dport.get(row).unwrap_or(0),
             role: self.role.get(row).unwrap_or_default(),
-            fin_wait2: self.substate.get(row) == Some(Substate::FinWait2),
+            substate: self.substate.get(row),
             owner: self.owners.get(row),
             exe: self.owners.exe.get(row),
             via: self.via.get(row),

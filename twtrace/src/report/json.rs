@@ -46,6 +46,7 @@ impl<'a> Whole<'a> {
             peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
             total: Tally::of(report, &report.total),
             lost: report.lost.into(),
+            findings: report.findings.as_deref(),
             comms: report.comms.iter().map(|row| Entry::of(report, row)).collect(),
             processes: rows(By::Process),
             peers: rows(By::Peer),

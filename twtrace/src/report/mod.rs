@@ -3,6 +3,7 @@
 
 mod build;
 mod columns;
+mod facts;
 mod fold;
 pub mod html;
 pub mod json;

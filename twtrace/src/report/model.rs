@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::clock::Clock;
+use crate::doctor::OneLine;
 use crate::event::{Loss, Reason, Via};
 use crate::recording::{Head, Namespace, Tail};
 use crate::tracker::{Counts, Percentiles, PortKey, TupleKey};
@@ -249,6 +250,8 @@ pub struct Report {
     pub peak_live: Reached,
     /// What was lost, and may have been.
     pub lost: Loss,
+    /// What `twtrace doctor FILE` finds, worst first; `None` under a filter.
+    pub findings: Option<Vec<OneLine>>,
     /// By the owner's name.
     pub comms: Vec<Row>,
     /// The tables that were wanted, in the order in which they were.

@@ -8,14 +8,18 @@ use arrow_array::RecordBatch;
 
 use super::build::Builder;
 use super::columns::{Reader, wanted};
+use super::facts;
 use super::fold::timeline::MOST_ASKED;
 use super::fold::{Fold, Limits, Row};
 use super::model::{By, Reached, Report};
-use crate::event::{Kind, Substate, Via};
+use crate::doctor::facts::Facts;
+use crate::doctor::one_liners;
+use crate::doctor::replay::Told;
+use crate::event::{Kind, Via};
 use crate::filter::Filter;
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
-use crate::recording::{Ended, Namespace, Recording};
+use crate::recording::{Ended, Head, Namespace, Recording};
 use crate::tracker::{Capacity, Seed};
 
 /// Batches that are unpacked while others are counted.
@@ -61,23 +65,13 @@ struct Load {
 /// # Errors
 /// See [`Error`].
 pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
-    let head = recording.head().clone();
-    let mut fold = Fold::new(head.mono_ns, options.every_ns, options.filter.clone(), &Limits::default());
-    head.namespaces.iter().for_each(|namespace| allow(namespace, &mut fold));
-    for seed in recording.seeds() {
-        let row = seeded(seed, head.mono_ns, &mut fold);
-        fold.seed(&row);
-    }
-    let Read { ended, met } = count(recording, &mut fold)?;
-    let tail = ended.tail().cloned();
-    let ended_ns = tail.as_ref().map_or(fold.last_ns, |tail| tail.mono_ns).max(fold.last_ns);
-    fold.close(ended_ns);
-    if fold.timeline.is_full() {
-        return Err(Error::TooFine { every_s: options.every_ns.unwrap_or(0) as f64 / 1e9 });
-    }
-    let told = || head.namespaces.iter().chain(&met).chain(tail.iter().flat_map(|tail| &tail.namespaces));
-    let names = told().filter_map(|namespace| Some((namespace.netns, namespace.name.clone()?))).collect();
-    let builder = Builder::new(&fold, names, ports(&fold, told()));
+    let counted = Counted::of(recording, options)?;
+    let builder = counted.builder();
+    // A pool counts whole for the doctor, whoever is asked about.
+    let findings = options.filter.is_empty().then(|| one_liners(&counted.facts(&builder)));
+    let (total, comms, timeline) = (builder.total(), builder.comms(), builder.timeline());
+    let tables = options.by.iter().map(|by| (*by, builder.table(*by))).collect();
+    let Counted { fold, head, met, ended, ended_ns } = counted;
     let (population, busiest) = (fold.population, fold.busiest);
     Ok(Report {
         file: options.file.clone(),
@@ -88,7 +82,7 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         },
         filters: options.filters.clone(),
         ended_ns,
-        total: builder.total(),
+        total,
         seeded: population.seeded,
         busiest: Reached {
             value: busiest.most,
@@ -96,13 +90,60 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         },
         peak_live: Reached { value: population.most, at_ns: population.most_at_ns },
         lost: fold.loss(),
-        comms: builder.comms(),
-        tables: options.by.iter().map(|by| (*by, builder.table(*by))).collect(),
-        timeline: builder.timeline(),
+        findings,
+        comms,
+        tables,
+        timeline,
         met,
         head,
-        tail,
+        tail: ended.tail().cloned(),
     })
+}
+
+/// A recording that was read to its end.
+pub(super) struct Counted {
+    fold: Fold,
+    head: Head,
+    met: Vec<Namespace>,
+    ended: Ended,
+    ended_ns: u64,
+}
+
+impl Counted {
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn of(recording: Recording, options: &Options) -> Result<Self, Error> {
+        let head = recording.head().clone();
+        let mut fold = Fold::new(head.mono_ns, options.every_ns, options.filter.clone(), &Limits::default());
+        head.namespaces.iter().for_each(|namespace| allow(namespace, &mut fold));
+        for seed in recording.seeds() {
+            let row = seeded(seed, head.mono_ns, &mut fold);
+            fold.seed(&row);
+        }
+        let Read { ended, met } = count(recording, &mut fold)?;
+        let ended_ns = ended.tail().map_or(fold.last_ns, |tail| tail.mono_ns).max(fold.last_ns);
+        fold.close(ended_ns);
+        if fold.timeline.is_full() {
+            return Err(Error::TooFine { every_s: options.every_ns.unwrap_or(0) as f64 / 1e9 });
+        }
+        Ok(Self { fold, head, met, ended, ended_ns })
+    }
+
+    pub(super) fn builder(&self) -> Builder<'_> {
+        let told = || {
+            let last = self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces);
+            self.head.namespaces.iter().chain(&self.met).chain(last)
+        };
+        let names = told().filter_map(|namespace| Some((namespace.netns, namespace.name.clone()?))).collect();
+        Builder::new(&self.fold, names, ports(&self.fold, told()))
+    }
+
+    /// What the doctor's rules look at.
+    pub(super) fn facts(&self, builder: &Builder<'_>) -> Facts {
+        let Self { fold, head, met, ended, ended_ns } = self;
+        let told = Told { head, met, ended, last_ns: *ended_ns, lost: fold.loss().events() };
+        told.complete(facts::namespaces(builder, &fold.tally))
+    }
 }
 
 /// What is only known once all was read.
@@ -190,7 +231,7 @@ fn seeded(seed: &Seed, mono_ns: u64, fold: &mut Fold) -> Row {
         sport: conn.sport,
         dport: conn.dport,
         role: *role,
-        fin_wait2: *substate == Substate::FinWait2,
+        substate: Some(*substate),
         owner: None,
         exe: 0,
         via: Some(Via::None),

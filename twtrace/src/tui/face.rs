@@ -51,11 +51,11 @@ impl Face {
     /// Takes a new picture of the world: of what is looked at, or of everything where the picture is to stand still.
     pub(super) fn look(&mut self, world: &Tracker, about: About) {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
-        let shows_journal = self.state.is_paused || tables.is_empty();
+        let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
         let About { backend, slab_bytes, clock, zone } = about;
         let frame = Frame { snapshot: world.snapshot(tables), backend, slab_bytes, clock };
         let journal = shows_journal.then(|| self.journal.clone());
-        self.picture = Some(Picture { frame, tables, journal, zone });
+        self.picture = Some(Picture::new(frame, tables, journal, zone));
         // A row changes; an event stays what it was.
         self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));
     }

@@ -17,6 +17,7 @@ mod tests;
 pub use draw::Theme;
 pub use offscreen::Offscreen;
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use self::draw::Ink;
@@ -52,6 +53,8 @@ pub struct Screen {
     face: Face,
     wish: Wish,
     reasons: Vec<Reason>,
+    /// stderr is a terminal too.
+    is_written_over: bool,
 }
 
 impl Screen {
@@ -90,6 +93,7 @@ impl Screen {
             face: Face::new(Ink::from_environment(theme)),
             wish: Wish::Draw,
             reasons,
+            is_written_over: std::io::stderr().is_terminal(),
         }
     }
 
@@ -162,7 +166,7 @@ impl View for Screen {
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
         self.face.journal.note(event);
-        if event.kind == Kind::Lost {
+        if event.kind == Kind::Lost && self.is_written_over {
             // What the session says of that on stderr lands on the screen.
             self.wish = Wish::Repaint;
         }

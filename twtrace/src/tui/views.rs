@@ -10,6 +10,7 @@ pub(super) use rows::{Row, alarm};
 
 use super::journal::Journal;
 use super::value::Value;
+use crate::doctor::{OneLine, glance};
 use crate::event::{Event, Kind};
 use crate::live::Frame;
 use crate::tracker::{By, Detail, RowKey, Tracker};
@@ -52,17 +53,21 @@ impl Tab {
         }
     }
 
-    /// The tables of a snapshot that it shows; none where it shows the journal.
+    /// The tables of a snapshot that it needs: its own, and in every view those that findings are made of, so that the head says
+    /// the same above all of them.
     pub(super) fn tables(self) -> &'static [By] {
         match self {
-            Self::Processes => &[By::Process],
-            Self::Tuples => &[By::Tuple],
-            Self::Peers => &[By::Peer],
-            Self::Ports => &[By::Port],
-            Self::Containers => &[By::Container],
-            Self::Netns => &[By::Netns],
-            Self::Events | Self::Failures => &[],
+            Self::Processes => &[By::Process, By::Tuple, By::Netns],
+            Self::Peers => &[By::Peer, By::Tuple, By::Netns],
+            Self::Ports => &[By::Port, By::Tuple, By::Netns],
+            Self::Containers => &[By::Container, By::Tuple, By::Netns],
+            Self::Tuples | Self::Netns | Self::Events | Self::Failures => &[By::Tuple, By::Netns],
         }
+    }
+
+    /// It shows events, one by one.
+    pub(super) fn shows_journal(self) -> bool {
+        matches!(self, Self::Events | Self::Failures)
     }
 }
 
@@ -72,6 +77,8 @@ pub(super) struct Picture {
     pub(super) frame: Frame,
     /// The tables that `frame` has.
     pub(super) tables: &'static [By],
+    /// What the doctor makes of `frame`, worst first.
+    pub(super) findings: Vec<OneLine>,
     /// `None` where nobody looks at it.
     pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
@@ -79,12 +86,21 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    /// Of a frame that has these tables.
+    pub(super) fn new(
+        frame: Frame,
+        tables: &'static [By],
+        journal: Option<Journal>,
+        zone: jiff::tz::TimeZone,
+    ) -> Self {
+        let findings = glance(&frame.snapshot);
+        Self { frame, tables, findings, journal, zone }
+    }
+
     /// Whether what a view shows is in it.
     pub(super) fn has(&self, tab: Tab) -> bool {
-        match tab.tables() {
-            [] => self.journal.is_some(),
-            tables => tables.iter().all(|by| self.tables.contains(by)),
-        }
+        (self.journal.is_some() || !tab.shows_journal())
+            && tab.tables().iter().all(|by| self.tables.contains(by))
     }
 
     /// Everything about a line; `None` where it is gone.

@@ -73,12 +73,12 @@ impl Tally {
     }
 
     /// TIME_WAIT sockets that an RST ended, those in FIN_WAIT2 left out.
-    pub(super) fn resets(&self, netns: u32) -> u64 {
+    pub fn resets(&self, netns: u32) -> u64 {
         self.resets.get(&netns).copied().unwrap_or(0)
     }
 
     /// connect() failures towards a tuple from a port that the caller had bound.
-    pub(super) fn failed_bound(&self, tuple: &TupleKey) -> u64 {
+    pub fn failed_bound(&self, tuple: &TupleKey) -> u64 {
         let ours = self.connects.iter().filter(|((key, is_bound, _), _)| key == tuple && *is_bound);
         ours.map(|(_, calls)| calls.count).sum()
     }
@@ -99,7 +99,7 @@ impl Tally {
     }
 
     /// Whose TIME_WAIT sockets were refused or ended by RSTs, most first.
-    pub(super) fn concerned(&self, netns: u32) -> Vec<Share> {
+    pub fn concerned(&self, netns: u32) -> Vec<Share> {
         let ours = self.concerned.iter().filter(|((inode, _), _)| *inode == netns);
         let share =
             |calls: &Calls| Share { process: calls.who.clone(), lost: calls.count, ..Share::default() };
@@ -109,7 +109,7 @@ impl Tally {
     }
 
     /// Failures of bind() and listen() in a namespace, most first; who asked for what.
-    pub(super) fn binds(&self, netns: u32) -> Vec<BindFailure> {
+    pub fn binds(&self, netns: u32) -> Vec<BindFailure> {
         let ours = self.binds.iter().filter(|((inode, ..), _)| *inode == netns);
         let failure = |((_, saddr, port, _), calls): (&(u32, IpAddr, u16, ProcessKey), &Calls)| BindFailure {
             saddr: (!saddr.is_unspecified()).then_some(*saddr),

@@ -26,11 +26,11 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
     };
     let by =
         if netns.concerned.is_empty() { String::new() } else { format!(" by {}", names(&netns.concerned)) };
-    let limit =
-        netns.settings.max_tw_buckets.map_or_else(|| "unknown".to_owned(), |most| grouped(most.into()));
-    let what = format!(
-        "{refused} ended without TIME_WAIT: {are} closed{by} while all {limit} of tcp_max_tw_buckets were taken.",
-    );
+    let full = match netns.settings.max_tw_buckets {
+        Some(most) => format!("all {} of tcp_max_tw_buckets were taken", grouped(most.into())),
+        None => "no room was left within tcp_max_tw_buckets".to_owned(),
+    };
+    let what = format!("{refused} ended without TIME_WAIT: {are} closed{by} while {full}.");
     Finding::new(ID, Severity::Warning, what)
         .at(within(netns))
         .because(

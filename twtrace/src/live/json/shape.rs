@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::doctor::OneLine;
+
 #[derive(Serialize)]
 pub(super) struct World<'a> {
     pub(super) time: String,
@@ -21,21 +23,13 @@ pub(super) struct World<'a> {
     pub(super) hottest: Option<Tuple>,
     pub(super) lost: Lost,
     pub(super) dropped: Dropped,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<OneLine>,
     pub(super) processes: Vec<Process>,
     pub(super) tuples: Vec<Tuple>,
     pub(super) peers: Vec<Peer>,
     pub(super) ports: Vec<Port>,
     pub(super) containers: Vec<Container>,
     pub(super) netns: Vec<Netns>,
-}
-
-/// As `twtrace doctor` names it.
-#[derive(Serialize)]
-pub(super) struct Finding {
-    pub(super) id: &'static str,
-    pub(super) severity: &'static str,
-    pub(super) what: String,
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use super::key::{Key, RowKey, Side};
 use super::ports::Ports;
 use super::spread::Spread;
 use super::{Limits, Row};
-use crate::event::{Kind, Reason, Role, Via};
+use crate::event::{Kind, Reason, Role, Substate, Via};
 use crate::tracker::Counts;
 
 /// Tables that sockets live in, as places in [`Group::rows`].
@@ -101,7 +101,7 @@ impl Group {
             Kind::Created => {
                 self.counts.created += 1;
                 self.roles[row.role as usize] += 1;
-                self.fin_wait2 += u64::from(row.fin_wait2);
+                self.fin_wait2 += u64::from(row.substate == Some(Substate::FinWait2));
                 self.via[row.via.unwrap_or_default() as usize] += 1;
                 self.measure(row);
             }

@@ -22,7 +22,8 @@ use key::Key;
 use ports::Ports;
 use timeline::{Count, Timeline};
 
-use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Via};
+use crate::doctor::facts::tally::Tally;
+use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::tracker::Counts;
@@ -72,8 +73,7 @@ pub(super) struct Row {
     pub(super) sport: u16,
     pub(super) dport: u16,
     pub(super) role: Role,
-    /// Its substate is FIN_WAIT2.
-    pub(super) fin_wait2: bool,
+    pub(super) substate: Option<Substate>,
     pub(super) owner: Option<Owner>,
     /// Program of the owner.
     pub(super) exe: u32,
@@ -133,6 +133,8 @@ pub(super) struct Fold {
     pub(super) busiest: Busiest,
     /// The `lost` events.
     lost: Counts,
+    /// What the doctor asks for beyond that.
+    pub(super) tally: Tally,
     /// By reason, in the order of `Reason::ALL`.
     pub(super) lifetimes: [spread::Spread; Reason::ALL.len()],
     /// Events that passed, `lost` left out.
@@ -182,6 +184,7 @@ impl Fold {
             population: Population::default(),
             busiest: Busiest::default(),
             lost: Counts::default(),
+            tally: Tally::default(),
             lifetimes: Default::default(),
             events: 0,
             began_ns,
@@ -209,6 +212,7 @@ impl Fold {
         timeline.advance(now_ns, || ports.pressure());
         let Some(at) = self.group(row) else { return };
         self.events += 1;
+        self.trouble(row);
         let group = &mut self.groups.all[at as usize];
         group.count(row);
         match row.kind {
@@ -239,6 +243,17 @@ impl Fold {
             Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
             Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
             Kind::Lost => {}
+        }
+    }
+
+    /// Tells the tally of what is rare where nothing is wrong.
+    #[inline]
+    fn trouble(&mut self, row: &Row) {
+        let is_reset = row.reason == Some(Reason::Reset);
+        if (row.kind != Kind::Ended && row.kind != Kind::Created || is_reset)
+            && let Some(event) = self.event(row)
+        {
+            self.tally.take(&event);
         }
     }
 
@@ -287,20 +302,9 @@ impl Fold {
         if self.filter.is_empty() {
             return true;
         }
-        let address = |id| self.addresses.get(id).map(|Address(address)| *address);
-        let daddr = address(row.daddr).or_else(|| address(row.saddr));
-        let Some(daddr) = daddr else { return false };
-        let saddr = address(row.saddr).unwrap_or(daddr);
-        let conn = Conn { netns: row.netns, ifindex: 0, saddr, daddr, sport: 0, dport: 0 };
-        let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
-        event.role = row.role;
-        let text = |id: u32| self.texts.get(id).map(|text| text.to_string());
-        event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {
-            let comm = Comm::new(&text(comm).unwrap_or_default());
-            Process { pid, tid: pid, uid, cgroup_id: 0, start_ns: start, comm }
-        });
+        let Some(mut event) = self.event(row) else { return false };
         event.identity = row.owner.map(|owner| {
-            let cgroup = text(owner.cgroup);
+            let cgroup = self.texts.get(owner.cgroup).map(|text| text.to_string());
             Identity { cgroup, ..Identity::default() }.into()
         });
         let whole = Filter {
@@ -311,6 +315,22 @@ impl Fold {
             ..self.filter.clone()
         };
         whole.passes(&event)
+    }
+
+    /// What is known of where a row's event was, and of whom; `None` where its addresses are not known.
+    fn event(&self, row: &Row) -> Option<Event> {
+        let address = |id| self.addresses.get(id).map(|Address(address)| *address);
+        let daddr = address(row.daddr).or_else(|| address(row.saddr))?;
+        let saddr = address(row.saddr).unwrap_or(daddr);
+        let Row { netns, sport, dport, .. } = *row;
+        let conn = Conn { netns, ifindex: 0, saddr, daddr, sport, dport };
+        let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
+        (event.role, event.reason, event.substate) = (row.role, row.reason, row.substate);
+        event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {
+            let comm = Comm::new(self.texts.get(comm).map_or("", |text| text));
+            Process { pid, tid: pid, uid, cgroup_id: 0, start_ns: start, comm }
+        });
+        Some(event)
     }
 
     fn enter(&mut self, group: u32, port: u16, now_ns: u64) {

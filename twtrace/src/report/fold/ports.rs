@@ -77,6 +77,11 @@ impl Ports {
         self.tuples.len() as u32 - 1
     }
 
+    /// What a tuple holds.
+    pub(in crate::report) fn now(&self, tuple: u32) -> u32 {
+        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.now)
+    }
+
     /// The most that a tuple held.
     pub(in crate::report) fn most(&self, tuple: u32) -> Most {
         self.tuples.get(tuple as usize).map_or_else(Most::default, |tuple| tuple.most)

@@ -16,7 +16,7 @@ fn row(fold: &mut Fold, kind: Kind, n: u32) -> Row {
         sport: 40_000,
         dport: 80,
         role: Role::Client,
-        fin_wait2: false,
+        substate: None,
         owner: Some(Owner {
             pid: n + 1,
             start: 1,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::doctor::OneLine;
 use crate::recording::{Head, Namespace, Tail};
 
 #[derive(Serialize)]
@@ -28,6 +29,9 @@ pub(super) struct Whole<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peak_created_time: Option<String>,
     pub(super) lost: Lost,
+    /// Left out under a filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) findings: Option<&'a [OneLine]>,
     /// By the owner's name.
     pub(super) comms: Vec<Entry>,
     #[serde(skip_serializing_if = "Option::is_none")]

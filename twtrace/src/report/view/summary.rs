@@ -4,6 +4,8 @@
 use jiff::tz::TimeZone;
 
 use super::{NOTHING, date, milliseconds, name, size, time_of_day, tuple};
+use crate::doctor::OneLine;
+use crate::doctor::finding::Severity;
 use crate::escape::printable;
 use crate::event::{Loss, Reason, Via};
 use crate::live::{percent, rate, short_time, span};
@@ -13,6 +15,8 @@ use crate::tracker::Percentiles;
 
 /// Owners that are named.
 const OWNERS: usize = 5;
+/// Findings that are told.
+const FINDINGS: usize = 7;
 /// Arguments of a command are cut after so many characters.
 const COMMAND: usize = 160;
 
@@ -41,6 +45,7 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     lines.extend(command(report).map(|text| line("command", text)));
     lines.extend(filters(report).map(|text| line("filters", text)));
     lines.extend(trouble(report).into_iter().map(|text| alarm_if(true, line("WARNING", text))));
+    lines.extend(findings(report));
     lines.push(line("created", created(report, zone)));
     lines.push(line("owners", owners(report)));
     lines.push(line("ended", ended(report)));
@@ -57,6 +62,23 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
         ("received", time(total.received, size)),
     ] {
         lines.push(line(label, text.unwrap_or_else(|| NOTHING.to_owned())));
+    }
+    lines
+}
+
+/// One line each; nothing where nothing is wrong.
+fn findings(report: &Report) -> Vec<Line> {
+    let Some(findings) = &report.findings else {
+        return vec![line("findings", "not looked for under a filter; twtrace doctor FILE tells them")];
+    };
+    let told = |found: &OneLine| {
+        let alarm = matches!(found.severity, Severity::Critical | Severity::Warning);
+        alarm_if(alarm, line(found.severity.word(), format!("{}: {}", found.id, found.text)))
+    };
+    let mut lines: Vec<Line> = findings.iter().take(FINDINGS).map(told).collect();
+    if findings.len() > FINDINGS {
+        let more = findings.len() - FINDINGS;
+        lines.push(line("findings", format!("and {more} more: twtrace doctor FILE tells them all")));
     }
     lines
 }

@@ -7,6 +7,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
 use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
+use crate::doctor::OneLine;
+use crate::doctor::finding::Severity;
 use crate::escape::{fit, printable};
 use crate::live::{living, lost, percent, rate, reasons, span, tuple, until};
 use crate::replay::Replaying;
@@ -18,6 +20,10 @@ use crate::tui::views::{Alarm, alarm};
 const LABELS: usize = 9;
 /// Rows that are worth more than the whole head.
 const ROWS: usize = 4;
+/// Findings that are named, the worst first.
+const FINDINGS: usize = 2;
+/// Columns from which on there is room for more than what matters most.
+const WIDE: usize = 110;
 
 /// The lines for a screen so wide, as many as there is room for: what matters least goes first.
 pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<'static>> {
@@ -30,14 +36,17 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
     let [who, how_full] = hottest(snapshot, width);
     let mut lines = vec![
         (0, title(paper, width)),
-        (4, live(paper, width)),
-        (5, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
-        (6, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
-        (7, labelled("reasons", &reasons(snapshot), PLAIN, width)),
-        (3, failed(&total.counts, width)),
+        (5, live(paper, width)),
+        (6, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
+        (7, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
+        (8, labelled("reasons", &reasons(snapshot), PLAIN, width)),
+        (4, failed(&total.counts, width)),
         (2, who),
         (1, how_full),
     ];
+    lines.extend(
+        paper.picture.findings.iter().take(FINDINGS).zip([3, 9]).map(|(f, rank)| (rank, finding(f, width))),
+    );
     let room = height.saturating_sub(ROWS).max(1);
     lines.retain(|(rank, _)| *rank < room);
     lines.into_iter().map(|(_, line)| line).collect()
@@ -113,6 +122,17 @@ fn failed(counts: &Counts, width: usize) -> Text<'static> {
     labelled("failed", &text, alarmed(alarm), width)
 }
 
+/// What the doctor would say first; `twtrace doctor` says the rest.
+fn finding(found: &OneLine, width: usize) -> Text<'static> {
+    let alarm = match found.severity {
+        Severity::Critical => Alarm::Critical,
+        Severity::Warning => Alarm::Warning,
+        Severity::Notice | Severity::Fine => Alarm::None,
+    };
+    let text = if width < WIDE { found.text.clone() } else { format!("{}: {}", found.id, found.text) };
+    labelled(found.severity.word(), &text, alarmed(alarm), width)
+}
+
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
 fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
@@ -126,7 +146,7 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let style = alarmed(alarm(Some(pressure)));
     let towards = tuple(&row.key, room);
     let until = until(pressure.full_in_s);
-    let gauge = bar(pressure.fraction(), if width < 110 { 10 } else { 30 });
+    let gauge = bar(pressure.fraction(), if width < WIDE { 10 } else { 30 });
     let (in_use, ports) = (pressure.in_use, pressure.ports);
     let used = format!("{gauge} {in_use} of {ports} ports ({}), {until}", percent(pressure.fraction()));
     [labelled("hottest", &format!("{who}  {towards}"), style, width), labelled("", &used, style, width)]

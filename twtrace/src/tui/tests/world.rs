@@ -53,5 +53,5 @@ pub(super) fn quiet() -> (Tracker, Journal) {
 
 pub(super) fn picture(world: &Tracker, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
-    Picture { frame: fixture::frame(world), tables: By::ALL, journal: Some(journal.clone()), zone }
+    Picture::new(fixture::frame(world), By::ALL, Some(journal.clone()), zone)
 }

@@ -1,0 +1,162 @@
+//! Owns: what was counted in a recording as the doctor's facts, so that a report shows what `twtrace doctor FILE` finds.
+//! Must not know: rules, how findings are shown.
+
+use std::collections::HashMap;
+
+use super::build::Builder;
+use super::fold::{Group, Table};
+use super::model::{By, Figures, Name, Row};
+use crate::doctor::facts::tally::Tally;
+use crate::doctor::facts::{Habits, Netns, Ports, Process, Served, Share, Tuple};
+use crate::event::Reason;
+
+/// Rows of a table by number, each with those who have a part in it.
+type Parts = HashMap<u32, Vec<Share>>;
+
+/// Every namespace of the recording, without what the recording itself says of it.
+pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
+    let people = People::new(&builder.table(By::Process));
+    let mut all: Vec<Netns> =
+        builder.table(By::Netns).iter().filter_map(|row| namespace(row, tally, &people)).collect();
+    let mut parts = [Table::Tuple, Table::Port].map(|table| shares(builder, table, &people));
+    for (at, row) in builder.rows(Table::Tuple) {
+        let Name::Tuple(key) = row.name else { continue };
+        let Some(netns) = all.iter_mut().find(|netns| netns.netns == key.netns) else { continue };
+        let held = builder.held(at).unwrap_or(row.figures.live as u32);
+        let shares = completed(parts[0].remove(&at), row.figures.live);
+        let failed_bound = tally.failed_bound(&key);
+        netns.tuples.push(Tuple { failed_bound, ..tuple(&row, Tuple::empty(&key), held, shares) });
+    }
+    for (at, row) in builder.rows(Table::Port) {
+        let Name::Port(key) = row.name else { continue };
+        let Some(netns) = all.iter_mut().find(|netns| netns.netns == key.netns) else { continue };
+        let time_wait = row.figures.live;
+        netns.server_time_wait += time_wait;
+        let shares = completed(parts[1].remove(&at), time_wait);
+        netns.served.push(Served { port: key.sport, time_wait, shares, ..Served::default() });
+    }
+    for tuple in all.iter_mut().flat_map(|netns| &mut netns.tuples) {
+        tuple.failed = tuple.failed.saturating_sub(tuple.failed_bound);
+    }
+    all
+}
+
+fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
+    let Name::Netns(netns, name) = &row.name else { return None };
+    let figures = &row.figures;
+    let (mut concerned, mut binds) = (tally.concerned(*netns), tally.binds(*netns));
+    for share in &mut concerned {
+        people.complete(&mut share.process);
+        share.habits = people.habits(&share.process);
+    }
+    binds.iter_mut().for_each(|bind| people.complete(&mut bind.caller));
+    Some(Netns {
+        netns: *netns,
+        name: name.clone(),
+        time_wait: figures.live,
+        peak_time_wait: figures.peak_live,
+        created: figures.counts.created,
+        overflow: figures.counts.overflow,
+        reset: tally.resets(*netns),
+        concerned,
+        binds,
+        ..Netns::default()
+    })
+}
+
+/// `held` are the ports of the range that its sockets hold.
+fn tuple(row: &Row, empty: Tuple, held: u32, shares: Vec<Share>) -> Tuple {
+    let Figures { counts, live, peak_live, .. } = &row.figures;
+    let time_wait = held.min(*live as u32);
+    let now = Ports { time_wait, others: held - time_wait, ..Ports::default() };
+    let reused = counts.ended_for(Reason::ReusedOutgoing);
+    Tuple {
+        now,
+        peak: Ports { time_wait: time_wait.max(*peak_live as u32), ..now },
+        created: counts.created,
+        ended: counts.ended(),
+        reused,
+        failed: counts.connect_failed,
+        // What was taken over had them.
+        timestamps: (reused != 0).then_some(true),
+        shares,
+        ..empty
+    }
+}
+
+/// Who has a part in which row of a table.
+fn shares(builder: &Builder<'_>, table: Table, people: &People) -> Parts {
+    let mut parts = Parts::new();
+    let mut places: HashMap<(u32, Option<(u32, u64)>), usize> = HashMap::new();
+    for (_, group) in builder.groups() {
+        let Some(row) = group.row(table) else { continue };
+        let all = parts.entry(row).or_default();
+        let who = group.key.owner.map(|owner| (owner.pid, owner.start));
+        let at = *places.entry((row, who)).or_insert_with(|| {
+            let process = builder.process(group);
+            let habits = people.habits(&process);
+            all.push(Share { process, habits, ..Share::default() });
+            all.len() - 1
+        });
+        add(&mut all[at], group);
+    }
+    parts
+}
+
+fn add(share: &mut Share, group: &Group) {
+    let counts = &group.counts;
+    share.created += counts.created;
+    share.failed += counts.connect_failed + counts.bind_failed;
+    share.time_wait += counts.created.saturating_sub(counts.ended());
+}
+
+/// Sockets that live and that nobody here has made were there before: nobody knows whose they are.
+fn completed(shares: Option<Vec<Share>>, live: u64) -> Vec<Share> {
+    let mut shares = shares.unwrap_or_default();
+    let known: u64 = shares.iter().map(|share| share.time_wait).sum();
+    let rest = live.saturating_sub(known);
+    if rest != 0 {
+        match shares.iter_mut().find(|share| share.process == Process::default()) {
+            Some(share) => share.time_wait += rest,
+            None => shares.push(Share { time_wait: rest, ..Share::default() }),
+        }
+    }
+    shares.sort_by(|a, b| {
+        (b.time_wait, b.created, b.failed, &a.process).cmp(&(a.time_wait, a.created, a.failed, &b.process))
+    });
+    shares
+}
+
+/// Each process by pid: what is known of it, and what its connections are like.
+struct People(HashMap<u32, (Process, Habits)>);
+
+impl People {
+    fn new(rows: &[Row]) -> Self {
+        let known = rows.iter().filter_map(|row| {
+            let Name::Process { pid, comm, exe, container, .. } = row.name.clone() else { return None };
+            Some((pid, (Process { pid: Some(pid), comm, exe, container }, habits(&row.figures))))
+        });
+        Self(known.collect())
+    }
+
+    fn habits(&self, process: &Process) -> Option<Habits> {
+        self.0.get(&process.pid?).map(|(_, habits)| *habits)
+    }
+
+    fn complete(&self, process: &mut Process) {
+        let known = process.pid.and_then(|pid| self.0.get(&pid));
+        if let Some((known, _)) = known.filter(|(known, _)| known.comm == process.comm) {
+            process.clone_from(known);
+        }
+    }
+}
+
+fn habits(figures: &Figures) -> Habits {
+    Habits {
+        as_client: figures.client,
+        as_server: figures.server,
+        age_us: figures.age_us.map(|age| age.p50),
+        sent: figures.sent.map(|sent| sent.p50),
+        received: figures.received.map(|received| received.p50),
+    }
+}
