@@ -4,7 +4,7 @@
 use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
-use crate::doctor::pool::{Cause, Strain};
+use crate::doctor::pool::{Cause, Pool, Strain};
 use crate::doctor::words::{count, end, grouped, names};
 use crate::doctor::{folklore, remedies};
 
@@ -24,21 +24,33 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
                 _ => "is about to fail".to_owned(),
             };
-            let pinned = pool.netns.pinned.unwrap_or(0);
-            let what = format!(
-                "connect() to {} {fails}, and not for TIME_WAIT: {} of {} ports are on open connections, {} on \
-                 bound sockets; {} in TIME_WAIT. Held by {}.",
-                end(tuple.daddr, tuple.dport),
-                grouped(tuple.peak.open().into()),
-                pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
-                grouped(pinned.into()),
-                grouped(tuple.peak.time_wait.into()),
-                names(&tuple.shares),
-            );
+            let what = format!("connect() to {} {fails}, {}.", end(tuple.daddr, tuple.dport), held(&pool));
             with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_held_open(&pool))
                 .but_not(folklore::of_held_open())
         })
         .collect()
+}
+
+/// By what, as far as anybody looked: a recording has neither open nor bound sockets.
+fn held(pool: &Pool<'_>) -> String {
+    let tuple = pool.tuple;
+    let ports = pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into()));
+    let (open, time_wait) = (grouped(tuple.peak.open().into()), grouped(tuple.peak.time_wait.into()));
+    match pool.netns.pinned {
+        None if tuple.peak.open() == 0 => format!(
+            "and not for TIME_WAIT alone, which held {time_wait} of {ports} ports at the most: open or bound sockets, \
+             which were not looked at, held the others"
+        ),
+        pinned => {
+            let bound = |pinned: u32| format!(", {} on bound sockets", grouped(pinned.into()));
+            format!(
+                "and not for TIME_WAIT: {open} of {ports} ports are on open connections{}; {time_wait} in TIME_WAIT. Held \
+                 by {}",
+                pinned.map(bound).unwrap_or_default(),
+                names(&tuple.shares)
+            )
+        }
+    }
 }

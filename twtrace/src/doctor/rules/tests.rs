@@ -92,6 +92,10 @@ fn what_nobody_saw_when_connect_failed_was_held_by_something_else_than_time_wait
     let pinned = Netns { tuples: vec![full(some, 3)], pinned: Some(700), ..netns() };
     let finding = only(&facts(pinned));
     assert!(finding.what.contains("700 on bound sockets"), "{}", finding.what);
+    let recorded = Netns { tuples: vec![full(some, 3)], pinned: None, ..netns() };
+    let finding = only(&facts(recorded));
+    assert!(finding.what.contains("which were not looked at"), "{}", finding.what);
+    assert!(finding.what.contains("300 of 1,000 ports at the most"), "{}", finding.what);
 }
 
 #[test]
