@@ -2,6 +2,7 @@
 
 mod keys;
 mod replay;
+mod terminal;
 mod world;
 
 use ratatui::Terminal;
