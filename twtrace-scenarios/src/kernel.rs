@@ -63,3 +63,9 @@ mod tests {
         }
     }
 }
+
+/// Makes orphans of this process's children its own. Some kernels keep BPF programs from running while a thread of init is
+/// current: a TIME_WAIT socket that is made in a softirq which interrupts it is seen by nobody. So init should have no reason to run.
+pub fn keep_orphans() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).context("becoming the reaper of orphans")
+}

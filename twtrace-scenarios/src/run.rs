@@ -67,6 +67,7 @@ impl Printer {
 pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usize) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
+    kernel::keep_orphans()?;
     // Here, so that not each scenario's process has to find out.
     kernel::has_tcp_diag();
     let mut able = Vec::new();
