@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod install;
 mod matrix;
 mod project;
@@ -39,6 +40,8 @@ enum Command {
     Screen(screen::Args),
     /// Measure what tracing costs here, and write the page that says it
     Bench(bench::Args),
+    /// Search for bytes that harm the reader of recordings
+    Fuzz(fuzz::Args),
     /// Check habits that no linter knows
     Tidy(tidy::Args),
     /// Run the scenarios on other kernels, in guests
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::main(&args),
         Command::Screen(args) => screen::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Fuzz(args) => fuzz::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),
     };

@@ -6,7 +6,7 @@
 
 use crate::matrix::{Cell, Matrix};
 use crate::scenarios::{Run, Tally};
-use crate::{bench, ebpf, install, project, sh, tidy, vm};
+use crate::{bench, ebpf, fuzz, install, project, sh, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ use std::process::Command;
 /// Scenarios that run only where they are named: they need a real machine's speed.
 const HEAVY: [&str; 5] =
     ["load", "starvation", "keep_alive", "expires_after_a_minute", "doctor_healthy_load"];
+
+/// How long the fuzzer searches here; by itself, `cargo xtask fuzz` searches longer.
+const FUZZED_S: u32 = 20;
 
 /// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -46,6 +49,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     steps.run("unit tests", || unit_tests(!args.quick)).into_iter().for_each(|tally| steps.tally += tally);
     let mut matrix = Matrix::default();
     if !args.quick {
+        let fuzzed = steps.run("fuzzing, a short search", || fuzz::search(FUZZED_S));
+        fuzzed.into_iter().for_each(|tally| steps.tally += tally);
         steps.run("scenarios on this machine", || host(object.as_deref(), &mut matrix));
         let benchmarks = || bench::quick(object.as_deref());
         steps

@@ -149,9 +149,8 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
 }
 
 /// This is what runs on every change: the kept corpus and recordings of ours, each changed a number of times in a way that is
-/// the same in every run, through the very function that the fuzzer calls (`fuzz/`, which needs a nightly compiler and
-/// somebody who starts it). It looks for panics, endless loops and memory out of proportion, and it is no search: it finds
-/// what lies near.
+/// the same in every run, through the very function that the fuzzer calls. It looks for panics, endless loops and memory out
+/// of proportion, and it is no search: it finds what lies near. `cargo xtask fuzz` searches.
 #[test]
 fn changed_bytes_do_no_harm() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recording-corpus");
