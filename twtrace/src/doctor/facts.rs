@@ -132,6 +132,9 @@ impl Settings {
             port_range: Some(capacity.range),
             reserved: capacity.reserved.clone(),
             max_tw_buckets: Some(capacity.max_tw_buckets),
+            tw_reuse: capacity.tw_reuse,
+            tw_reuse_delay_ms: capacity.tw_reuse_delay_ms,
+            timestamps: capacity.timestamps,
             ..Self::default()
         }
     }

@@ -70,6 +70,7 @@ fn seen() -> Seen {
             reserved: Vec::new(),
             ports: 100,
             max_tw_buckets: 24,
+            ..Capacity::default()
         }),
         interfaces: HashMap::from([(3, "et\x1bh0".to_owned())]),
         known: HashMap::new(),

@@ -142,8 +142,13 @@ pub(crate) fn quiet(limits: Limits) -> Tracker {
 /// the events that made it.
 pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
     let mut world = quiet(limits);
-    let capacity =
-        Capacity { range: (40_000, 40_099), reserved: Vec::new(), ports: 100, max_tw_buckets: 1_009 };
+    let capacity = Capacity {
+        range: (40_000, 40_099),
+        reserved: Vec::new(),
+        ports: 100,
+        max_tw_buckets: 1_009,
+        ..Capacity::default()
+    };
     world.set_capacity(NETNS, capacity);
     world.seed(seeds());
     let mut events = events();

@@ -64,6 +64,9 @@ pub fn capacity(sysctls: &Sysctls) -> Capacity {
         reserved: sysctls.ip_local_reserved_ports.clone(),
         ports: sysctls.capacity(),
         max_tw_buckets: sysctls.tcp_max_tw_buckets,
+        tw_reuse: Some(sysctls.tcp_tw_reuse),
+        tw_reuse_delay_ms: sysctls.tcp_tw_reuse_delay,
+        timestamps: Some(sysctls.tcp_timestamps),
     }
 }
 

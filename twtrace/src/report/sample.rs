@@ -220,6 +220,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         reserved: vec![(40_007, 40_007)],
         ports: 99,
         max_tw_buckets: 1009,
+        ..Capacity::default()
     };
     world.set_capacity(NETNS, capacity);
     let mut script = Script {

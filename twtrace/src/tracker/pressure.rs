@@ -24,6 +24,12 @@ pub struct Capacity {
     pub ports: u32,
     /// `tcp_max_tw_buckets`.
     pub max_tw_buckets: u32,
+    /// `tcp_tw_reuse`, where known.
+    pub tw_reuse: Option<u32>,
+    /// `tcp_tw_reuse_delay` in milliseconds, where the kernel has it.
+    pub tw_reuse_delay_ms: Option<u32>,
+    /// `tcp_timestamps`, where known.
+    pub timestamps: Option<u32>,
 }
 
 impl Capacity {

@@ -76,7 +76,8 @@ impl Steady {
     pub(crate) fn world(&self) -> Tracker {
         let mut world = Tracker::new();
         let (range, ports) = ((32_768, 60_999), 28_232);
-        let capacity = Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 131_072 };
+        let capacity =
+            Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 131_072, ..Capacity::default() };
         world.set_capacity(NETNS, capacity);
         world
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::looks::Look;
 use super::tally::{Tally, process};
 use super::{Facts, Habits, Netns, Ports, Process, Reach, Served, Settings, Share, Source, Tuple};
 use crate::event::Reason;
@@ -171,6 +172,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     }
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.sort_by_key(|netns| netns.netns);
+    facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Look::default()));
     facts
 }
 
@@ -232,6 +234,29 @@ mod tests {
             assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
             assert!(told(13, 0, wanted).is_empty());
         }
+    }
+
+    #[test]
+    fn ports_that_connect_may_take_over_do_not_run_out() {
+        let told = |tw_reuse, daddr: &str| {
+            let mut world = Tracker::new();
+            world.advance(SECOND_NS);
+            let capacity =
+                Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() };
+            world.set_capacity(7, Capacity { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..capacity });
+            for at in 0..170 {
+                let mut event = event(Kind::Created, 9 * SECOND_NS, 40_000 + at);
+                event.conn = event.conn.map(|conn| Conn { daddr: daddr.parse().unwrap(), ..conn });
+                world.apply(&mut event);
+            }
+            world.advance(12 * SECOND_NS);
+            let found = glance(&world.snapshot(&[By::Process, By::Tuple, By::Netns]));
+            found.iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        assert_eq!(told(2, "127.0.0.1"), ["loopback_backend"]);
+        assert_eq!(told(0, "127.0.0.1"), ["ports_running_out"]);
+        // Whether the other end has timestamps is not known.
+        assert_eq!(told(1, "10.0.0.9"), ["ports_running_out"]);
     }
 
     #[test]

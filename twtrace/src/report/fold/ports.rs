@@ -65,7 +65,7 @@ impl Ports {
         }
         let (low, high) = DEFAULT_RANGE;
         let ports = u32::from(high) - u32::from(low) + 1;
-        let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, max_tw_buckets: 0 };
+        let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, ..Capacity::default() };
         self.netns.push(Netns { inode, capacity, is_told: false, holding: Vec::new(), top: 0 });
         self.netns.len() - 1
     }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn ten_ports() -> Capacity {
-        Capacity { range: (100, 110), reserved: vec![(105, 105)], ports: 10, max_tw_buckets: 0 }
+        Capacity { range: (100, 110), reserved: vec![(105, 105)], ports: 10, ..Capacity::default() }
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Script {
 
     pub(super) fn capacity(&mut self, range: (u16, u16)) -> &mut Self {
         let ports = u32::from(range.1) - u32::from(range.0) + 1;
-        let capacity = Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 1_000 };
+        let capacity =
+            Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 1_000, ..Capacity::default() };
         self.world.set_capacity(NETNS, capacity);
         self
     }
