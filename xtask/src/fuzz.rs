@@ -35,16 +35,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 
 /// Builds and searches; an error names the file with the bytes that did harm.
 pub(crate) fn search(seconds: u32) -> Result<Tally> {
-    let root = project::root();
+    let root = &project::root();
     let place = project::target_dir().join(PLACE);
     let (target, found) = (host()?, place.join("found"));
     let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &target]);
-    build.arg("--target-dir").arg(&place).env("RUSTFLAGS", COVERAGE).current_dir(&root);
+    build.arg("--target-dir").arg(&place).env("RUSTFLAGS", COVERAGE).current_dir(root);
     sh::run(&mut build)?;
     std::fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
     let mut run = Command::new(place.join(&target).join("debug/recording"));
-    run.arg(&found).arg(Path::new(KEPT)).current_dir(&root);
+    run.arg(&found).arg(Path::new(KEPT)).current_dir(root);
     run.arg(format!("-max_total_time={seconds}"));
     run.arg(format!("-artifact_prefix={}/", place.display()));
     run.args(["-max_len=65536", "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]);
