@@ -1,6 +1,8 @@
 //! Owns: `twtrace check`: what this machine can do.
 //! Must not know: how it is found out.
 
+use std::io::{self, Write};
+
 use super::{Outcome, say_cannot};
 use crate::probe::{self, Backend, Fallback, Survey};
 
@@ -18,7 +20,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Err(cannot) => {
             if args.json {
                 let reason = serde_json::json!({ "usable": false, "reason": cannot.to_string(), "remedy": cannot.remedy() });
-                println!("{reason}");
+                writeln!(io::stdout(), "{reason}")?;
             }
             say_cannot(&cannot);
             return Ok(Outcome::Cannot);
@@ -26,9 +28,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let best = survey.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
     if args.json {
-        println!("{}", json(&survey, best));
+        writeln!(io::stdout(), "{}", json(&survey, best))?;
     } else {
-        text(&survey, best);
+        text(&survey, best, &mut io::stdout())?;
     }
     Ok(if best.is_some() { Outcome::Done } else { Outcome::Cannot })
 }
@@ -39,25 +41,25 @@ fn kernel() -> String {
         .unwrap_or_else(|_| "unknown".to_owned())
 }
 
-fn text(survey: &[Survey], best: Option<Backend>) {
-    println!("kernel      {}", kernel());
-    println!("BTF         /sys/kernel/btf/vmlinux, every field found");
+fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "kernel      {}", kernel())?;
+    writeln!(out, "BTF         /sys/kernel/btf/vmlinux, every field found")?;
     for (backend, result) in survey {
         match result {
             Ok(notes) => {
-                println!("{backend:<11} works");
+                writeln!(out, "{backend:<11} works")?;
                 for note in notes {
-                    println!("            but {note}\n            remedy: {}", note.why.remedy());
+                    writeln!(out, "            but {note}\n            remedy: {}", note.why.remedy())?;
                 }
             }
             Err(fallback) => {
-                println!("{backend:<11} no: {fallback}\n            remedy: {}", fallback.why.remedy());
+                writeln!(out, "{backend:<11} no: {fallback}\n            remedy: {}", fallback.why.remedy())?;
             }
         }
     }
     match best {
-        Some(backend) => println!("twtrace will use {backend}"),
-        None => println!("twtrace cannot trace here"),
+        Some(backend) => writeln!(out, "twtrace will use {backend}"),
+        None => writeln!(out, "twtrace cannot trace here"),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Must not know: how the world is made, how events are traced.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -48,12 +48,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(session::Error::from(cannot).into());
     }
     let world = Arc::new(World::new()?);
-    println!(
+    writeln!(
+        io::stdout(),
         "In a network namespace of its own, with {PORTS} ephemeral ports:\n\
          - checkout-api asks a database {} times, each time over a new connection that it closes first;\n\
          - load-gen fetches {SERVED} pages from a proxy, which closes first.\n",
         PORTS + TOO_MANY
-    );
+    )?;
     let options = session::Options {
         probe: args.trace.probe(),
         filter: Filter { netns: vec![world.netns], ..Filter::default() },
@@ -64,13 +65,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut view = Story::new(Arc::clone(&world));
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
     view.outcome.take().context("the demo was stopped before its story ended")??;
-    view.table();
+    view.table()?;
     let verdict = summary.verdict.as_ref().context("the demo was not verified")?;
-    println!("\nThe kernel's own counters for that namespace beside what twtrace told:\n\n{verdict}");
+    writeln!(
+        io::stdout(),
+        "\nThe kernel's own counters for that namespace beside what twtrace told:\n\n{verdict}"
+    )?;
     let told = (summary.counts.created, summary.counts.connect_failed, summary.loss.events());
     let as_played = told == (u64::from(PORTS + SERVED), u64::from(TOO_MANY), 0);
     if !as_played {
-        println!("created, connect_failed and lost should be {}, {TOO_MANY} and 0", PORTS + SERVED);
+        writeln!(
+            io::stdout(),
+            "created, connect_failed and lost should be {}, {TOO_MANY} and 0",
+            PORTS + SERVED
+        )?;
     }
     Ok(if as_played && verdict.holds() { Outcome::Done } else { Outcome::Failed })
 }
@@ -99,8 +107,16 @@ impl Story {
         Self { world, text, rows: BTreeMap::new(), ended: None, outcome: None }
     }
 
-    fn table(&self) {
-        println!("\n{:>7} {:<16} {:<16} {:>6}  {:<24} VIA", "PID", "PROCESS", "EVENT", "COUNT", "TOWARDS");
+    fn table(&self) -> io::Result<()> {
+        writeln!(
+            io::stdout(),
+            "\n{:>7} {:<16} {:<16} {:>6}  {:<24} VIA",
+            "PID",
+            "PROCESS",
+            "EVENT",
+            "COUNT",
+            "TOWARDS"
+        )?;
         for (event, count) in self.rows.values() {
             let Some((owner, conn)) = event.owner.zip(event.conn) else { continue };
             let towards = match event.role {
@@ -110,14 +126,20 @@ impl Story {
             let how =
                 event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
             let name = crate::escape::printable(&owner.comm.text()).into_owned();
-            println!("{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}", owner.pid, event.kind);
+            writeln!(
+                io::stdout(),
+                "{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}",
+                owner.pid,
+                event.kind
+            )?;
         }
+        Ok(())
     }
 }
 
 impl View for Story {
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
-        print!("{}", self.text.header());
+        write!(io::stdout(), "{}", self.text.header())?;
         let (tell, ended) = channel();
         let world = Arc::clone(&self.world);
         std::thread::Builder::new().name("demo-story".to_owned()).spawn(move || {
@@ -136,7 +158,7 @@ impl View for Story {
             self.text.line(event, &mut line);
             std::io::stdout().write_all(&line)?;
         } else if *count == SHOWN + 1 {
-            println!("{:12} …", "");
+            writeln!(io::stdout(), "{:12} …", "")?;
         }
         Ok(Flow::Go)
     }

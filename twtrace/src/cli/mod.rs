@@ -121,7 +121,7 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+    if is_unread(error) {
         return ExitCode::SUCCESS;
     }
     if let Some(usage) = error.downcast_ref::<values::Usage>() {
@@ -134,6 +134,15 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("twtrace: {error:#}");
     ExitCode::FAILURE
+}
+
+/// Whoever read our output went away.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let io = match error.downcast_ref::<crate::replay::Error>() {
+        Some(crate::replay::Error::Output(error)) => Some(error),
+        _ => error.downcast_ref::<std::io::Error>(),
+    };
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// One line of reason, one of remedy.

@@ -49,7 +49,8 @@ impl Pictures {
     }
 
     fn show(&self, world: &Tracker) -> std::io::Result<()> {
-        let wanted = if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process, By::Tuple, By::Netns] };
+        let wanted =
+            if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process, By::Tuple, By::Netns] };
         let snapshot = world.snapshot(wanted);
         let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
         let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock };

@@ -2,7 +2,7 @@
 //! Must not know: conditions, how a comparison is shown.
 
 use crate::event::Reason;
-use crate::live::{bytes, percent, rate, short_time, span};
+use crate::live::{bytes, lasted, percent, rate, short_time};
 use crate::report::Report;
 use crate::tracker::Percentiles;
 
@@ -53,8 +53,7 @@ impl Metric {
             Unit::Share => percent(value),
             Unit::Milliseconds => short_time((value * 1000.0) as u64),
             Unit::Bytes => bytes(value as u64).replace(' ', ""),
-            Unit::Seconds if value < 60.0 => format!("{value:.1}s"),
-            Unit::Seconds => span(value),
+            Unit::Seconds => lasted(value),
         }
     }
 

@@ -107,10 +107,18 @@ impl Exporter for Csv {
         let mut lines = csv::WriterBuilder::new().has_headers(false).from_writer(out);
         for row in 0..batch.num_rows() {
             for column in &columns {
-                lines.write_field(self.cell(column, row))?;
+                lines.write_field(self.cell(column, row)).map_err(of_output)?;
             }
-            lines.write_record(None::<&[u8]>)?;
+            lines.write_record(None::<&[u8]>).map_err(of_output)?;
         }
         lines.flush()
+    }
+}
+
+/// What the output itself said: a reader that went away must be known as one.
+fn of_output(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }

@@ -16,7 +16,9 @@ pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use scene::Scene;
 pub use upkeep::{Upkeep, capacity};
-pub use words::{bytes, living, lost, percent, rate, reasons, short_time, span, target, tuple, until};
+pub use words::{
+    bytes, lasted, living, lost, percent, rate, reasons, short_time, span, target, tuple, until,
+};
 
 #[cfg(test)]
 pub(crate) mod fixture;

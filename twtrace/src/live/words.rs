@@ -24,6 +24,11 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// As [`span`], with a tenth of a second below a minute: how long something took.
+pub fn lasted(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1}s") } else { span(seconds) }
+}
+
 /// `7us`, `3.1ms`, `470ms`, `12m30s`.
 pub fn short_time(us: u64) -> String {
     match us {

@@ -8,7 +8,7 @@ use crate::doctor::OneLine;
 use crate::doctor::finding::Severity;
 use crate::escape::printable;
 use crate::event::{Loss, Reason, Via};
-use crate::live::{percent, rate, short_time, span};
+use crate::live::{lasted, percent, rate, short_time};
 use crate::recording::{Exit, Stop};
 use crate::report::model::{Report, Row};
 use crate::tracker::Percentiles;
@@ -90,7 +90,7 @@ fn origin(report: &Report) -> String {
     format!(
         "{}: {} on {} (Linux {}), {} backend, twtrace {}{part}",
         printable(&report.file),
-        span(report.duration_s()),
+        lasted(report.duration_s()),
         printable(&head.host),
         printable(&head.kernel),
         printable(&head.backend),
