@@ -50,6 +50,12 @@ pub fn is_emulated() -> bool {
     std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
 }
 
+/// Makes orphans of this process's children its own. Some kernels keep BPF programs from running while a thread of init is
+/// current: a TIME_WAIT socket that is made in a softirq which interrupts it is seen by nobody. So init should have no reason to run.
+pub fn keep_orphans() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).context("becoming the reaper of orphans")
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;
@@ -62,10 +68,4 @@ mod tests {
             assert_eq!(parse(release).expect("a good release"), version);
         }
     }
-}
-
-/// Makes orphans of this process's children its own. Some kernels keep BPF programs from running while a thread of init is
-/// current: a TIME_WAIT socket that is made in a softirq which interrupts it is seen by nobody. So init should have no reason to run.
-pub fn keep_orphans() -> Result<()> {
-    nix::sys::prctl::set_child_subreaper(true).context("becoming the reaper of orphans")
 }

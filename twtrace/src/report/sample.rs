@@ -220,7 +220,9 @@ pub(crate) fn sample(steps: usize) -> Sample {
         reserved: vec![(40_007, 40_007)],
         ports: 99,
         max_tw_buckets: 1009,
-        ..Capacity::default()
+        tw_reuse: Some(2),
+        tw_reuse_delay_ms: None,
+        timestamps: Some(1),
     };
     world.set_capacity(NETNS, capacity);
     let mut script = Script {
