@@ -7,8 +7,7 @@ use super::build::Builder;
 use super::fold::{Group, Table};
 use super::model::{By, Figures, Name, Row};
 use crate::doctor::facts::tally::Tally;
-use crate::doctor::facts::{Habits, Netns, Ports, Process, Served, Share, Tuple};
-use crate::event::Reason;
+use crate::doctor::facts::{Habits, Netns, Process, Served, Share, Tuple};
 
 /// Rows of a table by number, each with those who have a part in it.
 type Parts = HashMap<u32, Vec<Share>>;
@@ -25,7 +24,9 @@ pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
         let held = builder.held(at).unwrap_or(row.figures.live as u32);
         let shares = completed(parts[0].remove(&at), row.figures.live);
         let failed_bound = tally.failed_bound(&key);
-        netns.tuples.push(Tuple { failed_bound, ..tuple(&row, Tuple::empty(&key), held, shares) });
+        let Figures { counts, live, peak_live, .. } = &row.figures;
+        let counted = Tuple::counted(&key, counts, (*live, *peak_live), held);
+        netns.tuples.push(Tuple { failed_bound, shares, ..counted });
     }
     for (at, row) in builder.rows(Table::Port) {
         let Name::Port(key) = row.name else { continue };
@@ -62,26 +63,6 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
         binds,
         ..Netns::default()
     })
-}
-
-/// `held` are the ports of the range that its sockets hold.
-fn tuple(row: &Row, empty: Tuple, held: u32, shares: Vec<Share>) -> Tuple {
-    let Figures { counts, live, peak_live, .. } = &row.figures;
-    let time_wait = held.min(*live as u32);
-    let now = Ports { time_wait, others: held - time_wait, ..Ports::default() };
-    let reused = counts.ended_for(Reason::ReusedOutgoing);
-    Tuple {
-        now,
-        peak: Ports { time_wait: time_wait.max(*peak_live as u32), ..now },
-        created: counts.created,
-        ended: counts.ended(),
-        reused,
-        failed: counts.connect_failed,
-        // What was taken over had them.
-        timestamps: (reused != 0).then_some(true),
-        shares,
-        ..empty
-    }
 }
 
 /// Who has a part in which row of a table.

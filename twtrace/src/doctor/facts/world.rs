@@ -5,8 +5,7 @@ use std::collections::HashMap;
 
 use super::looks::Look;
 use super::tally::{Tally, process};
-use super::{Facts, Habits, Netns, Ports, Process, Reach, Served, Settings, Share, Source, Tuple};
-use crate::event::Reason;
+use super::{Facts, Habits, Netns, Process, Served, Settings, Share, Source, Tuple};
 use crate::tracker::{
     By, Figures, LinkRow, NetnsRow, PortRow, ProcessKey, ProcessRow, RowKey, Snapshot, Tracker, TupleRow,
 };
@@ -76,25 +75,9 @@ fn namespace(row: &NetnsRow, tally: &Tally) -> Netns {
 }
 
 fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
-    let counts = &row.figures.counts;
-    let in_use = row.pressure.map_or(row.figures.live as u32, |pressure| pressure.in_use);
-    let time_wait = in_use.min(row.figures.live as u32);
-    let now = Ports { time_wait, others: in_use - time_wait, ..Ports::default() };
-    let is_loopback = row.key.saddr.is_loopback() || row.key.daddr.is_loopback();
-    let reused = counts.ended_for(Reason::ReusedOutgoing);
-    Tuple {
-        reach: if is_loopback { Reach::Loopback } else { Reach::Unknown },
-        now,
-        peak: Ports { time_wait: time_wait.max(row.figures.peak_live as u32), ..now },
-        created: counts.created,
-        ended: counts.ended(),
-        reused,
-        failed: counts.connect_failed,
-        // What was taken over had them.
-        timestamps: (reused != 0).then_some(true),
-        shares,
-        ..Tuple::empty(&row.key)
-    }
+    let Figures { counts, live, peak_live, .. } = &row.figures;
+    let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
+    Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
 }
 
 fn served(row: &PortRow, shares: Vec<Share>) -> Served {
