@@ -24,12 +24,6 @@ const NO_TERMINAL: Limit = Limit {
 
 const LIMITS: &[Limit] = &[
     Limit {
-        scenario: "doctor_reuse_too_young",
-        backend: None,
-        here: kernel::is_emulated,
-        reason: "compares rates, which an emulated machine cannot keep",
-    },
-    Limit {
         scenario: "doctor_nothing_wrong",
         backend: None,
         here: kernel::is_emulated,

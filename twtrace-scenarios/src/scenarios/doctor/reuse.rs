@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use super::exam::{Finding, examine, is_close};
 use super::load::{Cast, ELSEWHERE, First, OWN, add_addresses, cast};
 use crate::actor::{Raw, complete};
+use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::world::World;
 
@@ -21,6 +22,8 @@ const WAVES: usize = 4;
 /// A machine that is busy elsewhere can only make a measured rate too low: then it is measured again.
 const TRIES: usize = 3;
 const MINUTE: f64 = 60.0;
+/// Why a remedy's effect is not compared with what was predicted.
+const NO_RATES: &str = "an emulated machine cannot keep such a rate";
 
 /// Connections a second, measured until it is what is predicted, or for the last time.
 fn rate(
@@ -110,7 +113,8 @@ pub(in crate::scenarios) fn not_loopback(world: &mut World) -> Result<()> {
 pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "1")?;
     let has_delay = set_ipv4("tcp_tw_reuse_delay", "60000").is_ok();
-    let cast = cast(world, PORTS)?;
+    let is_slow = kernel::is_emulated();
+    let cast = cast(world, if is_slow { FEW } else { PORTS })?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
     let finding = examine(world, "reuse_cannot_work", |_| {
@@ -126,6 +130,10 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     }
     finding.offers("reuse_delay")?;
     finding.apply("reuse_delay")?;
+    if is_slow {
+        println!("    reuse_cannot_work: reuse_delay: not measured: {NO_RATES}");
+        return Ok(());
+    }
     let listener = cast.serve(HERE, 10009)?;
     let after = rate(&finding, "reuse_delay", &cast, &listener, (PORTS, WAVES))?;
     finding.measured(
