@@ -14,10 +14,10 @@ use crate::model::{Absent, Arm, Results, Settings};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::site::{self, Made, Owners, Place};
-use crate::{growth, idle, loads, machine, programs, screen, soak};
+use crate::{growth, idle, loads, machine, programs, reports, screen, soak};
 
 /// What may be measured alone, in the order in which all is measured.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "nginx",
     "keepalive",
     "client-first",
@@ -28,6 +28,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "processes",
     "idle",
     "screen",
+    "reports",
     "soak",
 ];
 
@@ -52,6 +53,8 @@ pub(crate) struct Task<'a> {
     pub(crate) backend: &'a str,
     /// The example `frame` of twtrace, built.
     pub(crate) frame: &'a Path,
+    /// The example `synthetic` of twtrace, built.
+    pub(crate) synthetic: &'a Path,
     /// Names; none: all but the soak.
     pub(crate) only: Vec<String>,
     /// Seconds of it.
@@ -69,6 +72,7 @@ impl Bench {
             quick: task.quick,
             partial: !task.only.is_empty(),
             took_s: 0.0,
+            also: Vec::new(),
         };
         let mut bench = Self {
             plan: task.plan.clone(),
@@ -150,6 +154,7 @@ impl Bench {
                 "processes" => growth::by_processes(self)?,
                 "idle" => idle::measure(self)?,
                 "screen" => screen::measure(self, task.frame)?,
+                "reports" => reports::measure(self, task.synthetic)?,
                 _ => match task.soak_s {
                     Some(length_s) => soak::measure(self, length_s)?,
                     None => continue,

@@ -19,6 +19,7 @@ mod plot;
 mod proc;
 mod programs;
 mod report;
+mod reports;
 mod screen;
 mod site;
 mod soak;
@@ -47,8 +48,9 @@ enum Command {
     Run(Run),
     /// Write the page anew from what was measured before
     Render {
-        /// `results.json` of a run
-        results: PathBuf,
+        /// `results.json` of a run; of further ones, what the first has not
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
         /// Where page and plots go
         #[arg(long)]
         output: PathBuf,
@@ -66,6 +68,9 @@ struct Run {
     /// Its example `frame`, built
     #[arg(long)]
     frame: PathBuf,
+    /// Its example `synthetic`, built
+    #[arg(long)]
+    synthetic: PathBuf,
     /// Where page, plots and results go
     #[arg(long)]
     output: PathBuf,
@@ -121,6 +126,7 @@ fn run(args: &Run) -> Result<bool> {
     // Others are run in folders of their own.
     let absolute = |path: &PathBuf| path.canonicalize().with_context(|| path.display().to_string());
     let (twtrace, frame) = (absolute(&args.twtrace)?, absolute(&args.frame)?);
+    let synthetic = absolute(&args.synthetic)?;
     std::fs::create_dir_all(&args.output)?;
     let task = bench::Task {
         plan: if args.quick { plan::Plan::quick() } else { plan::Plan::whole(args.rounds) },
@@ -129,6 +135,7 @@ fn run(args: &Run) -> Result<bool> {
         twtrace: &twtrace,
         backend: &args.backend,
         frame: &frame,
+        synthetic: &synthetic,
         only: args.only.clone(),
         soak_s: args.soak,
     };
@@ -142,9 +149,17 @@ fn run(args: &Run) -> Result<bool> {
     Ok(passed)
 }
 
-fn render(results: &Path, output: &Path) -> Result<()> {
-    let text = std::fs::read(results).with_context(|| results.display().to_string())?;
-    write(&serde_json::from_slice(&text).with_context(|| results.display().to_string())?, output)
+fn render(files: &[PathBuf], output: &Path) -> Result<()> {
+    let read = |path: &PathBuf| -> Result<Results> {
+        let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+        serde_json::from_slice(&text).with_context(|| path.display().to_string())
+    };
+    let mut all = files.iter().map(read);
+    let mut results = all.next().context("no results")??;
+    for other in all {
+        results.complete(other?);
+    }
+    write(&results, output)
 }
 
 /// The page, and its plots beside it.

@@ -84,7 +84,24 @@ pub(crate) struct Results {
     pub(crate) idle: Vec<Idle>,
     /// What the live view costs: name, value, unit.
     pub(crate) screen: Vec<(String, String, String)>,
+    /// What a report of a large recording costs, likewise.
+    #[serde(default)]
+    pub(crate) reports: Vec<(String, String, String)>,
     pub(crate) soak: Option<Soak>,
+}
+
+impl Results {
+    /// Takes over what was not measured here.
+    pub(crate) fn complete(&mut self, other: Self) {
+        if self.screen.is_empty() {
+            self.screen = other.screen;
+        }
+        if self.reports.is_empty() {
+            self.reports = other.reports;
+        }
+        self.soak = self.soak.take().or(other.soak);
+        self.settings.also.push(other.settings.command);
+    }
 }
 
 /// How it was measured.
@@ -102,6 +119,9 @@ pub(crate) struct Settings {
     pub(crate) partial: bool,
     /// How long it all took, in seconds.
     pub(crate) took_s: f64,
+    /// Runs of their own, as typed, that measured what this one had not.
+    #[serde(default)]
+    pub(crate) also: Vec<String>,
 }
 
 /// Where it was measured.

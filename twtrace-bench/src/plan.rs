@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) steady: u32,
     /// Whether all modes of twtrace are run beside what grows.
     pub(crate) all_modes: bool,
+    /// Events of the recording that is reported.
+    pub(crate) report_events: u64,
     /// How long the idle machine is watched, in milliseconds.
     pub(crate) idle_ms: u64,
 }
@@ -43,6 +45,7 @@ impl Plan {
             processes: [10, 1000, 10_000],
             steady: 10_000,
             all_modes: true,
+            report_events: 10_000_000,
             idle_ms: 4000,
         }
     }
@@ -60,6 +63,7 @@ impl Plan {
             processes: [3, 11, 101],
             steady: 1000,
             all_modes: false,
+            report_events: 10_007,
             idle_ms: 100,
         }
     }

@@ -33,16 +33,16 @@ pub(crate) fn measure(bench: &mut Bench, frame: &Path) -> Result<()> {
 }
 
 /// `name value unit` a line.
-fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
+pub(crate) fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
     let mut rows = Vec::new();
     for line in text.lines() {
         let mut words = line.rsplitn(3, ' ').map(str::to_owned);
         let (Some(unit), Some(value), Some(name)) = (words.next(), words.next(), words.next()) else {
-            bail!("the example `frame` printed `{line}`");
+            bail!("the example printed `{line}`");
         };
         rows.push((name, value, unit));
     }
-    ensure!(!rows.is_empty(), "the example `frame` printed nothing");
+    ensure!(!rows.is_empty(), "the example printed nothing");
     Ok(rows)
 }
 

@@ -95,7 +95,7 @@ fn build(no_build: bool) -> Result<()> {
     }
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--locked", "-p", "twtrace", "-p", "twtrace-bench", "--bins"]);
-    build.args(["--example", "frame"]);
+    build.args(["--example", "frame", "--example", "synthetic"]);
     sh::run(build.current_dir(project::root()))
 }
 
@@ -114,7 +114,8 @@ fn run_as_root(object: Option<&Path>) -> Result<Command> {
     command.args(object.map(|object| format!("TWTRACE_BPF_OBJECT={}", object.display())));
     let release = project::target_dir().join("release");
     command.arg(program()).arg("run").arg("--twtrace").arg(release.join("twtrace"));
-    command.arg("--frame").arg(release.join("examples/frame")).arg("--output").arg(output());
+    command.arg("--frame").arg(release.join("examples/frame"));
+    command.arg("--synthetic").arg(release.join("examples/synthetic")).arg("--output").arg(output());
     Ok(command)
 }
 
