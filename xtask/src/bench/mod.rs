@@ -4,7 +4,7 @@
 //! Must not know: what is measured, and how (`twtrace-bench` does).
 
 use crate::scenarios::{Run, Tally};
-use crate::{project, sh};
+use crate::{project, sh, vm};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,11 +55,17 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     if args.render {
         build(args.no_build)?;
         let results = output.join("results.json");
-        sh::run(Command::new(program()).arg("render").arg(&results).arg("--output").arg(&output))?;
+        sh::run(
+            Command::new(release().join("twtrace-bench"))
+                .arg("render")
+                .arg(&results)
+                .arg("--output")
+                .arg(&output),
+        )?;
         return publish(&output);
     }
     build(args.no_build)?;
-    let mut command = run_as_root(None)?;
+    let mut command = run_as_root(&release(), None)?;
     command.args(["--rounds", &args.rounds.to_string(), "--backend", &args.backend]);
     command.arg("--typed").arg(typed(args));
     command.args(args.only.iter().flat_map(|name| ["--only", name]));
@@ -77,8 +83,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 
 /// One short iteration of every benchmark, as test cases; none where this machine cannot.
 pub(crate) fn quick(object: Option<&Path>) -> Result<Tally> {
-    build(false)?;
-    let mut command = run_as_root(object)?;
+    // As the scenarios are built just before: what they share is not compiled again.
+    let programs = vm::build_static(&WANTED)?;
+    let mut command = run_as_root(&programs, object)?;
     command.args(["--quick", "--typed", "cargo xtask bench --quick"]);
     let done = sh::tee(&mut command)?;
     let run = Run::judge(&done.text, done.status.code());
@@ -89,18 +96,21 @@ pub(crate) fn quick(object: Option<&Path>) -> Result<Tally> {
     Ok(run.tally())
 }
 
+/// What the benchmarks are made of, for `cargo build`.
+const WANTED: [&str; 9] =
+    ["-p", "twtrace", "-p", "twtrace-bench", "--bins", "--example", "frame", "--example", "synthetic"];
+
 fn build(no_build: bool) -> Result<()> {
     if no_build {
         return Ok(());
     }
     let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--locked", "-p", "twtrace", "-p", "twtrace-bench", "--bins"]);
-    build.args(["--example", "frame", "--example", "synthetic"]);
+    build.args(["build", "--release", "--locked"]).args(WANTED);
     sh::run(build.current_dir(project::root()))
 }
 
-fn program() -> PathBuf {
-    project::target_dir().join("release/twtrace-bench")
+fn release() -> PathBuf {
+    project::target_dir().join("release")
 }
 
 /// Pages of runs that are not published, and what every run measured.
@@ -108,14 +118,16 @@ fn output() -> PathBuf {
     project::target_dir().join("overhead")
 }
 
-fn run_as_root(object: Option<&Path>) -> Result<Command> {
+/// `programs` is where they were built.
+fn run_as_root(programs: &Path, object: Option<&Path>) -> Result<Command> {
     // Through `env`, as sudo passes no variables on.
     let mut command = sh::as_root("env")?;
     command.args(object.map(|object| format!("TWTRACE_BPF_OBJECT={}", object.display())));
-    let release = project::target_dir().join("release");
-    command.arg(program()).arg("run").arg("--twtrace").arg(release.join("twtrace"));
-    command.arg("--frame").arg(release.join("examples/frame"));
-    command.arg("--synthetic").arg(release.join("examples/synthetic")).arg("--output").arg(output());
+    command.arg(programs.join("twtrace-bench")).arg("run").arg("--twtrace").arg(programs.join("twtrace"));
+    for example in ["frame", "synthetic"] {
+        command.arg(format!("--{example}")).arg(programs.join("examples").join(example));
+    }
+    command.arg("--output").arg(output());
     Ok(command)
 }
 

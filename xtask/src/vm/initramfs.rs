@@ -23,18 +23,16 @@ const MODULES: [&str; 4] = ["tcp_diag", "unix_diag", "veth", "dummy"];
 /// # Errors
 /// Where cargo fails.
 pub(crate) fn build_programs() -> Result<PathBuf> {
+    build_static(&["-p", "twtrace", "-p", "twtrace-scenarios"])
+}
+
+/// Builds what `wanted` names as guests need it. Whoever builds the same way does not compile everything again.
+///
+/// # Errors
+/// Where cargo fails.
+pub(crate) fn build_static(wanted: &[&str]) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
-    command.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--target",
-        TARGET,
-        "-p",
-        "twtrace",
-        "-p",
-        "twtrace-scenarios",
-    ]);
+    command.args(["build", "--quiet", "--release", "--locked", "--target", TARGET]).args(wanted);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     sh::run(command.current_dir(project::root()))?;
     Ok(project::target_dir().join(TARGET).join("release"))

@@ -9,7 +9,7 @@ mod initramfs;
 mod kernels;
 mod version;
 
-pub(crate) use initramfs::build_programs;
+pub(crate) use initramfs::{build_programs, build_static};
 
 use crate::matrix::{Cell, Matrix};
 use crate::scenarios::Run;

@@ -15,6 +15,8 @@ use crate::world::World;
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// So many ports: few enough that a slow machine uses all of them well within a second.
 const PORTS: u16 = 20;
+/// Few enough for an emulated one, and as many as the doctor wants to have seen before it speaks of habits.
+const SLOW_PORTS: u16 = 12;
 /// Few enough for a tenth of a second.
 const FEW: u16 = 4;
 /// How often all ports are used in a measurement: for so many seconds, or tenths of one.
@@ -114,7 +116,7 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "1")?;
     let has_delay = set_ipv4("tcp_tw_reuse_delay", "60000").is_ok();
     let is_slow = kernel::is_emulated();
-    let cast = cast(world, if is_slow { FEW } else { PORTS })?;
+    let cast = cast(world, if is_slow { SLOW_PORTS } else { PORTS })?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
     let finding = examine(world, "reuse_cannot_work", |_| {
