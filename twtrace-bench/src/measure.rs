@@ -25,7 +25,7 @@ pub(crate) fn run(arm: Arm, tools: &Tools, traffic: &mut dyn Traffic) -> Result<
     let before = Counters::read()?;
     let cpu_before_s = running.pid().map(proc::cpu_s).transpose()?;
     let made = traffic.run()?;
-    let counted = Counters::read()?.since(&before);
+    let counted = Counters::settled()?.since(&before);
     let place = traffic.place();
     let speed = made.count as f64 / made.elapsed_s;
     let bill = match arm {

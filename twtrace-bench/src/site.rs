@@ -2,11 +2,14 @@
 //!
 //! Owns: the namespace, its ports, and what every kind of traffic has in common. Must not know: tracers.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use twtrace_scenarios::books;
 use twtrace_scenarios::kernel;
 use twtrace_scenarios::netns;
 
+use crate::child::{PATIENCE, pass, until};
 use crate::generator::{First, Generator, Order, PORT, Shape};
 use crate::model::Connect;
 
@@ -82,6 +85,9 @@ pub(crate) fn enter(low: u16, high: u16) -> Result<u32> {
 /// All ports that a client may use.
 pub(crate) const ALL_PORTS: (u16, u16) = (1024, 65_535);
 
+/// Counters that did not change for so long stand still.
+const STILL: Duration = Duration::from_millis(30);
+
 /// The kernel's counters of the namespace that this process is in.
 pub(crate) struct Counters {
     /// TIME_WAIT sockets created; `None` where the kernel does not count that.
@@ -96,6 +102,19 @@ impl Counters {
         let books = books::read("self")?;
         let created = kernel::counts_creations()?.then_some(books.tw_counter + books.tw_killed);
         Ok(Self { created, overflow: books.overflow })
+    }
+
+    /// Reads them once they stand still: a server may close the last connections after its client has gone.
+    pub(crate) fn settled() -> Result<Self> {
+        let mut last = Self::read()?;
+        until(PATIENCE, "no more TIME_WAIT sockets are made", || {
+            pass(STILL);
+            let now = Self::read()?;
+            let is_still = (now.created, now.overflow) == (last.created, last.overflow);
+            last = now;
+            Ok(is_still)
+        })?;
+        Ok(last)
     }
 
     /// What came since.
