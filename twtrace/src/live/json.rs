@@ -1,16 +1,17 @@
 //! Owns: the world as one JSON object on a line. Keys are those of events where they mean the same.
 //! Must not know: where lines go.
 
+pub(crate) mod keys;
 mod shape;
 
+use keys::Shares;
 use shape::*;
 
 use super::Frame;
 use crate::doctor;
-use crate::event::{Comm, Loss, Reason};
+use crate::event::{Comm, Reason};
 use crate::tracker::{
-    Figures, LinkRow, Percentiles, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target,
-    TupleRow,
+    Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target, TupleRow,
 };
 
 /// Appends `frame` and a newline to `out`.
@@ -75,7 +76,6 @@ impl<'a> World<'a> {
 impl From<&Figures> for Tally {
     fn from(figures: &Figures) -> Self {
         let counts = &figures.counts;
-        let ms = |us: u64| us as f64 / 1000.0;
         let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
         Self {
             live: figures.live,
@@ -92,7 +92,7 @@ impl From<&Figures> for Tally {
             created_per_s: figures.created_rate.into(),
             ended_per_s: figures.ended_rate.into(),
             failed_per_s: figures.failed_rate.into(),
-            age_ms: figures.age_us.map(|age| Shares { p50: ms(age.p50), p90: ms(age.p90), p99: ms(age.p99) }),
+            age_ms: figures.age_us.map(Shares::ms),
             bytes_sent: figures.sent.map(Into::into),
             bytes_received: figures.received.map(Into::into),
             first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
@@ -107,45 +107,10 @@ impl From<Rates> for Windows {
     }
 }
 
-impl From<Percentiles> for Shares<u64> {
-    fn from(all: Percentiles) -> Self {
-        Self { p50: all.p50, p90: all.p90, p99: all.p99 }
-    }
-}
-
-impl From<Loss> for Lost {
-    fn from(loss: Loss) -> Self {
-        Self {
-            count: loss.events(),
-            created: loss.created,
-            ended: loss.ended,
-            overflow: loss.overflow,
-            connect_failed: loss.connect_failed,
-            bind_failed: loss.bind_failed,
-            owners: loss.owners,
-            missed_runs: loss.missed_runs,
-        }
-    }
-}
-
 impl From<Pressure> for Ports {
     fn from(pressure: Pressure) -> Self {
         let (ports_in_use, ports, full_in_s) = (pressure.in_use, pressure.ports, pressure.full_in_s);
         Self { ports_in_use, ports, pressure: pressure.fraction(), full_in_s }
-    }
-}
-
-impl From<&Target> for Towards {
-    fn from(target: &Target) -> Self {
-        match target {
-            Target::Tuple(key) => Self::Tuple {
-                netns: key.netns,
-                saddr: key.saddr.to_string(),
-                daddr: key.daddr.to_string(),
-                dport: key.dport,
-            },
-            Target::Port(key) => Self::Port { netns: key.netns, sport: key.sport },
-        }
     }
 }
 

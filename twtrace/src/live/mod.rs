@@ -11,6 +11,7 @@ mod upkeep;
 mod words;
 
 pub use json::json_line;
+pub(crate) use json::keys;
 pub use locale::has_unicode;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use shape::*;
 
 use super::model::{By, Figures, Moment, Name, Peak, Report, Row, Target};
-use crate::event::{Loss, Reason, Via};
-use crate::tracker::Percentiles;
+use crate::event::{Reason, Via};
+use crate::live::keys::Shares;
 
 /// Appends `report` and a newline to `out`.
 pub fn line(report: &Report, out: &mut Vec<u8>) {
@@ -89,7 +89,6 @@ impl Tally {
         let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
         let met =
             |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
-        let ms = |us: u64| us as f64 / 1000.0;
         Self {
             created: counts.created,
             created_per_s: report.per_second(counts.created),
@@ -105,7 +104,7 @@ impl Tally {
             created_as_server: figures.server,
             created_in_fin_wait2: figures.fin_wait2,
             created_by_owner_via: met(via.collect()),
-            age_ms: figures.age_us.map(|age| Shares { p50: ms(age.p50), p90: ms(age.p90), p99: ms(age.p99) }),
+            age_ms: figures.age_us.map(Shares::ms),
             lifetime_ms: figures.lifetime_ms.map(Into::into),
             bytes_sent: figures.sent.map(Into::into),
             bytes_received: figures.received.map(Into::into),
@@ -113,12 +112,6 @@ impl Tally {
             last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
             peak: figures.peak.as_ref().map(|peak| Fullest::of(report, peak)),
         }
-    }
-}
-
-impl From<Percentiles> for Shares<u64> {
-    fn from(all: Percentiles) -> Self {
-        Self { p50: all.p50, p90: all.p90, p99: all.p99 }
     }
 }
 
@@ -130,35 +123,6 @@ impl Fullest {
             ports: peak.ports,
             pressure: peak.pressure(),
             time: time(report, peak.at_ns),
-        }
-    }
-}
-
-impl From<Loss> for Lost {
-    fn from(loss: Loss) -> Self {
-        Self {
-            count: loss.events(),
-            created: loss.created,
-            ended: loss.ended,
-            overflow: loss.overflow,
-            connect_failed: loss.connect_failed,
-            bind_failed: loss.bind_failed,
-            owners: loss.owners,
-            missed_runs: loss.missed_runs,
-        }
-    }
-}
-
-impl From<&Target> for Towards {
-    fn from(target: &Target) -> Self {
-        match target {
-            Target::Tuple(key) => Self::Tuple {
-                netns: key.netns,
-                saddr: key.saddr.to_string(),
-                daddr: key.daddr.to_string(),
-                dport: key.dport,
-            },
-            Target::Port(key) => Self::Port { netns: key.netns, sport: key.sport },
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::doctor::OneLine;
 use crate::event::{Loss, Reason, Via};
 use crate::recording::{Head, Namespace, Tail};
+pub use crate::tracker::Target;
 use crate::tracker::{Counts, Percentiles, PortKey, TupleKey};
 
 /// What a table has a row for.
@@ -94,15 +95,6 @@ pub enum Name {
     Reason(Reason),
     /// All that could not be told apart for want of room.
     Others,
-}
-
-/// What a process deals with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
-    /// It connects there.
-    Tuple(TupleKey),
-    /// It serves this port.
-    Port(PortKey),
 }
 
 /// The most ephemeral ports of a tuple that TIME_WAIT sockets held at one time.

@@ -41,10 +41,7 @@ pub fn tuple(key: &TupleKey) -> String {
 
 /// What a process deals with, in full.
 pub fn target(target: &Target) -> String {
-    match target {
-        Target::Tuple(key) => live::target(&crate::tracker::Target::Tuple(*key), usize::MAX),
-        Target::Port(key) => live::target(&crate::tracker::Target::Port(*key), usize::MAX),
-    }
+    live::target(target, usize::MAX)
 }
 
 /// What a row is about.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::keys::{Lost, Shares, Towards};
 use crate::doctor::OneLine;
 
 #[derive(Serialize)]
@@ -71,29 +72,10 @@ pub(super) struct Windows {
 }
 
 #[derive(Serialize)]
-pub(super) struct Shares<T> {
-    pub(super) p50: T,
-    pub(super) p90: T,
-    pub(super) p99: T,
-}
-
-#[derive(Serialize)]
 pub(super) struct Fullest {
     pub(super) netns: u32,
     pub(super) live: u64,
     pub(super) tcp_max_tw_buckets: u32,
-}
-
-#[derive(Serialize)]
-pub(super) struct Lost {
-    pub(super) count: u64,
-    pub(super) created: u64,
-    pub(super) ended: u64,
-    pub(super) overflow: u64,
-    pub(super) connect_failed: u64,
-    pub(super) bind_failed: u64,
-    pub(super) owners: u64,
-    pub(super) missed_runs: u64,
 }
 
 #[derive(Serialize)]
@@ -130,13 +112,6 @@ pub(super) struct Dealing {
     pub(super) failed: u64,
     #[serde(flatten)]
     pub(super) ports: Option<Ports>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Towards {
-    Tuple { netns: u32, saddr: String, daddr: String, dport: u16 },
-    Port { netns: u32, sport: u16 },
 }
 
 #[derive(Serialize)]

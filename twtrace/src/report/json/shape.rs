@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::doctor::OneLine;
+use crate::live::keys::{Lost, Shares, Towards};
 use crate::recording::{Head, Namespace, Tail};
 
 #[derive(Serialize)]
@@ -91,13 +92,6 @@ pub(super) struct Tally {
 }
 
 #[derive(Serialize)]
-pub(super) struct Shares<T> {
-    pub(super) p50: T,
-    pub(super) p90: T,
-    pub(super) p99: T,
-}
-
-#[derive(Serialize)]
 pub(super) struct Fullest {
     #[serde(flatten)]
     pub(super) target: Towards,
@@ -105,25 +99,6 @@ pub(super) struct Fullest {
     pub(super) ports: u32,
     pub(super) pressure: f64,
     pub(super) time: String,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Towards {
-    Tuple { netns: u32, saddr: String, daddr: String, dport: u16 },
-    Port { netns: u32, sport: u16 },
-}
-
-#[derive(Serialize)]
-pub(super) struct Lost {
-    pub(super) count: u64,
-    pub(super) created: u64,
-    pub(super) ended: u64,
-    pub(super) overflow: u64,
-    pub(super) connect_failed: u64,
-    pub(super) bind_failed: u64,
-    pub(super) owners: u64,
-    pub(super) missed_runs: u64,
 }
 
 #[derive(Serialize)]

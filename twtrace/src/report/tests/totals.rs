@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::event::{Event, Kind, Reason, Role};
 use crate::filter::{CgroupFilter, Filter};
 use crate::recording::Recording;
-use crate::report::model::{Name, Row, Target};
+use crate::report::model::{Name, Row};
 use crate::report::sample::{LATE, NETNS, Sample, sample};
 use crate::report::{By, Options, Report, read};
 use crate::tracker::{self, Figures, Sketch, TupleKey};
@@ -70,10 +70,7 @@ fn every_row_is_that_of_the_live_view() {
         });
         compare("process", found, &live.figures);
         let target = live.main.as_ref().map(|main| main.target);
-        let main = found.figures.target.map(|target| match target {
-            Target::Tuple(tuple) => tracker::Target::Tuple(tuple),
-            Target::Port(port) => tracker::Target::Port(port),
-        });
+        let main = found.figures.target;
         if live.targets == 1 {
             assert_eq!(main, target);
         }
