@@ -13,6 +13,7 @@ pub mod drain;
 pub mod escape;
 pub mod event;
 pub mod export;
+pub mod files;
 pub mod filter;
 pub mod hz;
 pub mod identity;

@@ -86,7 +86,7 @@ fn pyarrow_and_duckdb_see_what_twtrace_sees() {
         let parquet = dir.path().join("export.parquet");
         let mut file = std::fs::File::create(&parquet).unwrap();
         let recording = Recording::open(&stream).unwrap();
-        export(recording, &Filter::default(), Format::Parquet, false, &mut file).unwrap();
+        export(recording, &Filter::default(), Format::Parquet, &mut file).unwrap();
         let output =
             Command::new(&python).arg(data.join("totals.py")).arg(&stream).arg(&parquet).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

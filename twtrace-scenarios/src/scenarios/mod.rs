@@ -5,6 +5,7 @@ mod before;
 mod command;
 mod doctor;
 mod family;
+mod files;
 mod filters;
 mod heavy;
 mod listing;
@@ -159,6 +160,7 @@ pub const ALL: &[Scenario] = &[
     once("record_killed", record::killed),
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
+    once("files_of_strangers", files::of_strangers),
     once("drained", runs::drained),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },

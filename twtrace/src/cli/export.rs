@@ -36,8 +36,8 @@ pub(super) struct Args {
 const BUFFER_BYTES: usize = 256 << 10;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let for_people = args.output.as_os_str() == "-" && io::stdout().is_terminal();
-    if for_people && args.to == Format::Parquet {
+    let on_terminal = args.output.as_os_str() == "-" && io::stdout().is_terminal();
+    if on_terminal && args.to == Format::Parquet {
         return Err(Usage("Parquet is no text: send it to a file or a pipe".to_owned()).into());
     }
     let recording = Recording::open(&args.file)?;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         owner: user::caller(),
     };
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Output::open(place)?));
-    let exported = export(recording, &filter, args.to, for_people, &mut out)?;
+    let exported = export(recording, &filter, args.to, &mut out)?;
     let mut output = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
     // Only what is whole takes the place of what was there.
     output.begin().context("cannot finish the export")?;

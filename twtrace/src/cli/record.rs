@@ -28,7 +28,7 @@ reaches it as any command; a signal sent to twtrace alone is passed on to it. A 
 the recording and leaves the command alone. At the end of --duration it is sent SIGTERM.
 
 With --rotate-size or --rotate-every, FILE load.twt stands for load.0.twt, load.1.twt and so on, each of which can be read
-alone.
+alone. A number whose file somebody else made meanwhile is passed over.
 
 Exit status: that of the command (128 and the signal, if one ended it; 0, if --duration did), 126 if it cannot be run,
 127 if it is not found; without one as for every command. 1 if the recording failed, whatever the command did.";

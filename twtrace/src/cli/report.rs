@@ -1,7 +1,6 @@
 //! Owns: `twtrace report`: what a recording holds.
 //! Must not know: how it is counted and laid out.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +8,8 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::FilterArgs;
 use super::values::{Usage, duration};
+use crate::record::output::{Output, OutputError, Place, Rotation};
+use crate::record::user;
 use crate::recording::Recording;
 use crate::report::text::Layout;
 use crate::report::{self, By, Options};
@@ -58,17 +59,23 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let recording = Recording::open(&args.file)?;
     // Before the work: whoever cannot have the page should not wait for it.
-    let page = args.html.as_deref().map(|path| Page::open(path, args.force)).transpose()?;
-    match (report(recording, &options, args), page) {
-        (Ok(out), None) => io::stdout().lock().write_all(&out)?,
-        (Ok(out), Some(page)) => page.write(&out)?,
-        (Err(error), None) => return Err(error),
-        (Err(error), Some(page)) => {
-            page.discard();
-            return Err(error);
+    let mut page = args.html.as_deref().map(|path| page(path, args.force)).transpose()?;
+    let out = report(recording, &options, args)?;
+    match &mut page {
+        None => io::stdout().lock().write_all(&out)?,
+        Some(page) => {
+            page.write_bytes(&out)?;
+            // Only what is whole takes the place of what was there.
+            page.begin()?;
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Where the page goes.
+fn page(path: &Path, force: bool) -> Result<Output, OutputError> {
+    let place = Place { path: path.to_owned(), force, rotation: Rotation::default(), owner: user::caller() };
+    Output::open(place)
 }
 
 /// The tables that are wanted, each once.
@@ -104,53 +111,4 @@ fn report(recording: Recording, options: &Options, args: &Args) -> anyhow::Resul
         out = report::text::text(&report, layout, &zone).into_bytes();
     }
     Ok(out)
-}
-
-/// Where a page goes.
-enum Page {
-    Stdout,
-    File { file: File, path: PathBuf, is_new: bool },
-}
-
-impl Page {
-    fn open(path: &Path, force: bool) -> anyhow::Result<Self> {
-        if path.as_os_str() == "-" {
-            return Ok(Self::Stdout);
-        }
-        let shown = crate::escape::printable(&path.to_string_lossy()).into_owned();
-        // Not emptied yet: what is there is worth more than nothing, should the work fail.
-        let (file, is_new) = match File::create_new(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => {
-                (File::options().write(true).open(path), false)
-            }
-            made => (made, true),
-        };
-        let file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                anyhow::anyhow!("{shown} exists: choose another name, or replace it with --force")
-            }
-            _ => anyhow::anyhow!("cannot create {shown}: {error}"),
-        })?;
-        Ok(Self::File { file, path: path.to_owned(), is_new })
-    }
-
-    fn write(self, out: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout => io::stdout().lock().write_all(out),
-            Self::File { mut file, .. } => {
-                if file.metadata()?.is_file() {
-                    file.set_len(0)?;
-                }
-                file.write_all(out)
-            }
-        }
-    }
-
-    /// Leaves things as they were.
-    fn discard(self) {
-        if let Self::File { path, is_new: true, .. } = self {
-            // Nothing is lost if an empty file stays.
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Owns: comma-separated values of a recording.
+//! Owns: comma-separated values of a recording, harmless for a terminal and for a spreadsheet.
 //! Must not know: events.
 
 use std::io::{self, Write};
@@ -14,30 +14,26 @@ use crate::output::Stamp;
 use crate::recording::schema::{COLUMNS, INTERFACE_COLUMNS, Type};
 
 pub(super) struct Csv {
-    for_people: bool,
     stamp: Stamp,
     cell: BytesMut,
 }
 
 impl Csv {
-    pub(super) fn new(for_people: bool, out: &mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(out: &mut dyn Write) -> io::Result<Self> {
         let names: Vec<&str> = COLUMNS[..INTERFACE_COLUMNS].iter().map(|(name, _)| *name).collect();
         writeln!(out, "{}", names.join(","))?;
-        Ok(Self { for_people, stamp: Stamp::default(), cell: BytesMut::new() })
+        Ok(Self { stamp: Stamp::default(), cell: BytesMut::new() })
     }
 
-    /// The text of a cell, empty for a null; borrowed from `self` or the column.
-    fn cell<'a>(&'a mut self, column: &'a Column<'_>, row: usize) -> &'a [u8] {
+    /// The text of a cell, empty for a null.
+    fn cell(&mut self, column: &Column<'_>, row: usize) -> &[u8] {
         let mut digits = itoa::Buffer::new();
         self.cell.clear();
         match column {
             Column::Null => {}
-            Column::Text { place, texts, for_people } => {
+            Column::Text { place, texts } => {
                 let text = place(row).map_or("", |place| texts.value(place));
-                if !for_people {
-                    return text.as_bytes();
-                }
-                self.cell.extend_from_slice(printable(text).as_bytes());
+                write_harmless(&printable(text), &mut self.cell);
             }
             Column::Time(value) => {
                 if let Some(wall_ns) = value(row) {
@@ -54,12 +50,35 @@ impl Csv {
     }
 }
 
+/// Spreadsheets run a cell that begins with one of these; some take the wide ones for the others.
+const RUN: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// Writes text that is printable already, so that no spreadsheet runs any of it: what could begin a formula becomes `\x3d`, as a control
+/// character does. That is at the beginning, and after what some spreadsheets take for the end of a cell, whatever the quotes say.
+fn write_harmless(text: &str, cell: &mut BytesMut) {
+    let mut begins = true;
+    for c in text.chars() {
+        if begins && RUN.contains(&c) {
+            let code = u32::from(c);
+            let escape = if code <= 0xff { format!("\\x{code:02x}") } else { format!("\\u{{{code:x}}}") };
+            cell.extend_from_slice(escape.as_bytes());
+        } else {
+            cell.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        begins = match c {
+            ',' | ';' | '|' => true,
+            '"' | '\'' => begins,
+            _ => begins && c.is_whitespace(),
+        };
+    }
+}
+
 /// How the cells of a column are come by.
 enum Column<'a> {
     Null,
     Time(Box<dyn Fn(usize) -> Option<i64> + 'a>),
     Number(Box<dyn Fn(usize) -> Option<u64> + 'a>),
-    Text { place: Box<dyn Fn(usize) -> Option<usize> + 'a>, texts: &'a StringArray, for_people: bool },
+    Text { place: Box<dyn Fn(usize) -> Option<usize> + 'a>, texts: &'a StringArray },
 }
 
 macro_rules! numbers {
@@ -70,22 +89,22 @@ macro_rules! numbers {
 }
 
 macro_rules! texts {
-    ($column:expr, $type:ty, $for_people:expr) => {{
+    ($column:expr, $type:ty) => {{
         let column = $column.as_dictionary_opt::<$type>()?;
         let texts: &StringArray = column.values().as_string_opt()?;
         let keys = column.keys();
         let place = move |row| keys.is_valid(row).then(|| keys.value(row) as usize);
         let place = move |row| place(row).filter(|place| *place < texts.len());
-        Column::Text { place: Box::new(place), texts, for_people: $for_people }
+        Column::Text { place: Box::new(place), texts }
     }};
 }
 
 /// `None` where the column is not of the type that it has in a recording.
-fn column(column: Option<&ArrayRef>, kind: Type, for_people: bool) -> Option<Column<'_>> {
+fn column(column: Option<&ArrayRef>, kind: Type) -> Option<Column<'_>> {
     let Some(column) = column else { return Some(Column::Null) };
     Some(match kind {
-        Type::Word => texts!(column, Int8Type, for_people),
-        Type::Text => texts!(column, Int32Type, for_people),
+        Type::Word => texts!(column, Int8Type),
+        Type::Text => texts!(column, Int32Type),
         Type::Time => {
             let times = column.as_primitive_opt::<TimestampNanosecondType>()?;
             Column::Time(Box::new(|row| times.is_valid(row).then(|| times.value(row))))
@@ -100,7 +119,7 @@ impl Exporter for Csv {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
         let columns: Option<Vec<Column<'_>>> = COLUMNS[..INTERFACE_COLUMNS]
             .iter()
-            .map(|(name, kind)| column(batch.column_by_name(name), *kind, self.for_people))
+            .map(|(name, kind)| column(batch.column_by_name(name), *kind))
             .collect();
         let columns =
             columns.ok_or_else(|| io::Error::other("a column of the recording has another type"))?;

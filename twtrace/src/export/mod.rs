@@ -18,7 +18,8 @@ use crate::recording::{Ended, Head, Recording, Rows};
 pub enum Format {
     /// Apache Parquet, the interface's columns, packed with zstd.
     Parquet,
-    /// Comma-separated values (RFC 4180) with a line of names; what does not apply is empty.
+    /// Comma-separated values (RFC 4180) with a line of names; what does not apply is empty. Names are escaped as on a terminal, and
+    /// so is what a spreadsheet would run: `\x3d` is an equals sign.
     Csv,
     /// One JSON object a line, the lines of `events --json`.
     Jsonl,
@@ -42,8 +43,7 @@ trait Exporter {
     }
 }
 
-/// Writes the events of `recording` that pass `filter`. `for_people`: somebody looks at it, so what could act on a terminal
-/// is escaped.
+/// Writes the events of `recording` that pass `filter`.
 ///
 /// # Errors
 /// Of writing.
@@ -51,10 +51,9 @@ pub fn export(
     mut recording: Recording,
     filter: &Filter,
     format: Format,
-    for_people: bool,
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
-    let mut exporter = exporter(format, recording.head(), for_people, out)?;
+    let mut exporter = exporter(format, recording.head(), out)?;
     let mut events = 0;
     let mut spoilt = None;
     while let Some(batch) = recording.next_batch() {
@@ -75,15 +74,10 @@ pub fn export(
     Ok(Exported { events, ended })
 }
 
-fn exporter(
-    format: Format,
-    head: &Head,
-    for_people: bool,
-    out: &mut dyn Write,
-) -> io::Result<Box<dyn Exporter>> {
+fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<dyn Exporter>> {
     Ok(match format {
         Format::Parquet => Box::new(parquet::Parquet::new(head)?),
-        Format::Csv => Box::new(csv::Csv::new(for_people, out)?),
+        Format::Csv => Box::new(csv::Csv::new(out)?),
         Format::Jsonl => Box::new(jsonl::Jsonl::new(head.clock())),
     })
 }

@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use serde_json::{Map, Value};
 
 use super::*;
-use crate::event::{Event, Kind};
+use crate::escape::printable;
+use crate::event::{Comm, Event, Kind};
 use crate::output::Json;
 use crate::recording::schema::{COLUMNS, INTERFACE_COLUMNS, Type};
 use crate::recording::tests::samples::{events, head, recorded};
@@ -22,7 +23,7 @@ fn recording(bytes: &[u8]) -> Recording {
 fn exported(filter: &Filter, format: Format) -> (Vec<u8>, Exported) {
     let (bytes, _) = recorded(&events(97), 13);
     let mut out = Vec::new();
-    let exported = export(recording(&bytes), filter, format, false, &mut out).unwrap();
+    let exported = export(recording(&bytes), filter, format, &mut out).unwrap();
     (out, exported)
 }
 
@@ -81,23 +82,67 @@ fn csv_says_what_json_says() {
         .map(|row: BTreeMap<String, String>| row.into_iter().filter(|(_, value)| !value.is_empty()).collect())
         .collect();
     for (row, object) in rows.iter().zip(objects()) {
+        let object: BTreeMap<String, String> =
+            object.into_iter().map(|(key, value)| (key, printable(&value).into_owned())).collect();
         assert_eq!(*row, object);
     }
     assert_eq!(rows.len(), 97);
 }
 
 #[test]
-fn what_people_look_at_has_no_control_characters() {
-    let (bytes, _) = recorded(&events(97), 97);
-    let shown = |for_people: bool| {
-        let mut out = Vec::new();
-        export(recording(&bytes), &Filter::default(), Format::Csv, for_people, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    };
-    assert!(shown(false).contains('\u{1b}'), "the sample has no escape to hide");
-    let people = shown(true);
-    assert!(people.chars().all(|c| c == '\n' || !c.is_control()), "{people:?}");
-    assert!(people.contains("\\x1b[31m"));
+fn csv_has_no_control_characters_wherever_it_goes() {
+    let raw = lines(&events(97)).join("\n");
+    assert!(raw.contains("\\u001b"), "the sample has no escape to hide");
+    let out = String::from_utf8(exported(&Filter::default(), Format::Csv).0).unwrap();
+    assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{out:?}");
+    assert!(out.contains("\\x1b[31m"));
+}
+
+/// The cells of one line, as a spreadsheet takes it apart that knows `separator` and no quotes within a cell.
+fn cells(line: &str, separator: char) -> Vec<String> {
+    line.split(separator).map(|cell| cell.trim_matches(['"', '\'', ' ']).to_owned()).collect()
+}
+
+#[test]
+fn no_cell_of_csv_is_a_formula() {
+    let names = [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        " =1",
+        "\t=1",
+        "\r=1",
+        "\u{202e}=1",
+        "\u{ff1d}1",
+        "a,=1",
+        "a;=1",
+        "a|=1",
+        "a\"=1",
+        "a,\"=1",
+        "\"=1",
+        "'=1",
+        "a; '@x",
+        "a\n=1",
+    ];
+    let mut events = events(97);
+    for (event, name) in events.iter_mut().filter(|event| event.owner.is_some()).zip(names.iter().cycle()) {
+        if let Some(owner) = &mut event.owner {
+            owner.comm = Comm::new(name);
+        }
+    }
+    let (bytes, _) = recorded(&events, 97);
+    let mut out = Vec::new();
+    export(recording(&bytes), &Filter::default(), Format::Csv, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    for line in out.lines() {
+        for cell in [',', ';', '|'].into_iter().flat_map(|separator| cells(line, separator)) {
+            assert!(!cell.starts_with(['=', '+', '-', '@', '\u{ff1d}']), "{cell:?} in {line}");
+        }
+    }
+    for escaped in ["\\x3d1+1", "\\x2b1", "\\x2d1", "\\x40SUM(A1)", "\\u{ff1d}1", "a\"\"=1", "a;\\x3d1"] {
+        assert!(out.contains(escaped), "{escaped} is not in {out}");
+    }
 }
 
 #[test]
@@ -115,7 +160,7 @@ fn parquet_holds_the_interfaces_columns_and_the_head() {
     assert_eq!(batches[0].num_columns(), INTERFACE_COLUMNS);
     // What is written of Parquet again as CSV is what the recording gives as CSV.
     let mut again = Vec::new();
-    let mut csv = super::csv::Csv::new(false, &mut again).unwrap();
+    let mut csv = super::csv::Csv::new(&mut again).unwrap();
     batches.iter().for_each(|batch| csv.batch(batch, &mut again).unwrap());
     assert!(again == exported(&Filter::default(), Format::Csv).0);
     assert_eq!(COLUMNS[1].1, Type::Time);
@@ -127,7 +172,7 @@ fn a_recording_that_was_cut_off_exports_what_is_complete() {
     for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
         let mut out = Vec::new();
         let exported =
-            export(recording(&bytes[..ends[2] + 100]), &Filter::default(), format, false, &mut out).unwrap();
+            export(recording(&bytes[..ends[2] + 100]), &Filter::default(), format, &mut out).unwrap();
         assert_eq!((exported.events, exported.ended.tail()), (39, None), "{format:?}");
         if format == Format::Parquet {
             let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(out)).unwrap();

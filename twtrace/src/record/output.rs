@@ -1,15 +1,24 @@
 //! Owns: the file, or files, that a recording goes to: how they are made, named, owned and followed by others.
 //! Must not know: what is in them.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
+
 use super::user::Caller;
 use crate::escape::printable;
+use crate::files::{Folder, Found, Id, Taken};
+
+/// For the owner only: process names and command lines are in it.
+const MODE: u32 = 0o600;
+
+/// How often the next file is looked for where somebody takes the names.
+const TRIES: usize = 16;
 
 /// When a recording goes on in another file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,14 +38,14 @@ impl Rotation {
     }
 }
 
-/// Why a recording cannot go where it should.
+/// Why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// There is something already.
-    #[error("cannot record to {0}: it exists; remedy: another name, or --force to replace it")]
-    Exists(String),
+    #[error("cannot write to {0}: {1}; remedy: another name, or --force to replace it")]
+    Exists(String, Taken),
     /// The kernel does not let us.
-    #[error("cannot record to {0}: {1}")]
+    #[error("cannot write to {0}: {1}")]
     Io(String, io::Error),
 }
 
@@ -55,7 +64,16 @@ pub struct Place {
 
 enum Target {
     Stdout(io::Stdout),
-    File(File),
+    /// A FIFO or a device that was there.
+    Stream(File),
+    File(File, Folder),
+}
+
+/// A file that we made.
+#[derive(Debug)]
+struct Made {
+    name: OsString,
+    id: Id,
 }
 
 /// A recording on its way to disk.
@@ -63,8 +81,12 @@ pub struct Output {
     place: Place,
     target: Target,
     /// The file as it is named for now; `None` once nothing is to be undone, and for what is no file of ours.
-    unproven: Option<PathBuf>,
+    unproven: Option<Made>,
+    /// Files that are there, the oldest first.
+    made: VecDeque<Made>,
     part: u64,
+    /// The number in the name of the file, which is `part` unless somebody took that name.
+    number: u64,
     written: u64,
     total: u64,
 }
@@ -75,28 +97,34 @@ impl Output {
     /// # Errors
     /// See [`OutputError`].
     pub fn open(place: Place) -> Result<Self, OutputError> {
-        let new = |place, target, unproven| Self { place, target, unproven, part: 0, written: 0, total: 0 };
         if place.path.as_os_str() == "-" {
-            return Ok(new(place, Target::Stdout(io::stdout()), None));
+            return Ok(Self::new(place, Target::Stdout(io::stdout()), None));
         }
-        let path = place.name(0);
-        let failed = |error| OutputError::Io(shown(&path), error);
-        let found = fs::metadata(&path).map(|found| found.file_type()).ok();
-        if found.is_some_and(|found| found.is_char_device() || found.is_fifo()) {
-            let file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
-            return Ok(new(place, Target::File(file), None));
-        }
-        if found.is_some_and(|found| !found.is_file()) {
-            return Err(failed(io::Error::other("it is no file")));
-        }
-        let taken = fs::symlink_metadata(&path).is_ok() || !place.parts().is_empty();
-        if taken && !place.force {
-            return Err(OutputError::Exists(shown(&path)));
+        let failed = |error| OutputError::Io(shown(&place.path_of(0)), error);
+        let (folder, _) =
+            Folder::of(&place.path, place.owner.as_ref().map(|owner| owner.uid)).map_err(failed)?;
+        let name = place.name(0);
+        let taken = match folder.find(&name).map_err(failed)? {
+            Found::Stream(file) => return Ok(Self::new(place, Target::Stream(file), None)),
+            Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
+            Found::Taken(taken) => Some(taken),
+            Found::Nothing if place.parts(&folder).is_empty() => None,
+            Found::Nothing => Some(Taken::File),
+        };
+        if let Some(taken) = taken.filter(|_| !place.force) {
+            return Err(OutputError::Exists(shown(&place.path_of(0)), taken));
         }
         // What is to be replaced stays until there is something to replace it with.
-        let made = if taken { place.beside() } else { path.clone() };
-        let file = place.create(&made).map_err(failed)?;
-        Ok(new(place, Target::File(file), Some(made)))
+        let made = match taken {
+            Some(_) => folder.make_beside(&name, MODE, place.owner_ids()),
+            None => folder.make(&name, MODE, place.owner_ids()).map(|(file, id)| (file, id, name)),
+        };
+        let (file, id, name) = made.map_err(failed)?;
+        Ok(Self::new(place, Target::File(file, folder), Some(Made { name, id })))
+    }
+
+    fn new(place: Place, target: Target, unproven: Option<Made>) -> Self {
+        Self { place, target, unproven, made: VecDeque::new(), part: 0, number: 0, written: 0, total: 0 }
     }
 
     /// Tracing has begun: what was to be replaced goes.
@@ -104,14 +132,23 @@ impl Output {
     /// # Errors
     /// What the kernel says of renaming the file.
     pub fn begin(&mut self) -> io::Result<()> {
-        let Some(made) = self.unproven.take() else { return Ok(()) };
+        let Target::File(_, folder) = &self.target else { return Ok(()) };
+        let Some(Made { name: now, id }) = self.unproven.take() else { return Ok(()) };
         let name = self.place.name(0);
-        if made != name {
-            for (_, old) in self.place.parts() {
-                fs::remove_file(&old).map_err(|error| self.named(error))?;
+        if now != name {
+            let replace = || {
+                for (_, old) in self.place.parts(folder) {
+                    folder.remove(&old)?;
+                }
+                folder.rename(&now, &name)
+            };
+            let replaced = replace();
+            if replaced.is_err() {
+                folder.remove_own(&now, id);
             }
-            fs::rename(&made, &name).map_err(|error| self.named(error))?;
+            replaced.map_err(|error| self.named(error))?;
         }
+        self.made.push_back(Made { name, id });
         Ok(())
     }
 
@@ -135,7 +172,7 @@ impl Output {
                 let mut stdout = stdout.lock();
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
-            Target::File(file) => file.write_all(bytes),
+            Target::Stream(file) | Target::File(file, _) => file.write_all(bytes),
         };
         done.map_err(|error| self.named(error))?;
         self.written += bytes.len() as u64;
@@ -148,20 +185,43 @@ impl Output {
         self.place.rotation.size.is_some_and(|size| self.written >= size)
     }
 
-    /// Goes on in the next file, and removes those that are not to be kept.
+    /// Goes on in the next file, and removes those that are not to be kept. A number whose name somebody else took is passed over.
     ///
     /// # Errors
     /// If the file cannot be made.
     pub fn go_on(&mut self) -> io::Result<()> {
-        self.part += 1;
-        let path = self.place.name(self.part);
-        self.target = Target::File(self.place.create(&path).map_err(|error| self.named(error))?);
-        self.written = 0;
-        if let Some(old) = self.place.rotation.keep.and_then(|keep| self.part.checked_sub(keep)) {
-            // Somebody may have taken it away, which is as well.
-            let _ = fs::remove_file(self.place.name(old));
+        let Target::File(file, folder) = &mut self.target else { return Ok(()) };
+        let (mut number, mut taken) = (self.number + 1, BTreeSet::new());
+        for _ in 0..TRIES {
+            let name = self.place.name(number);
+            match folder.make(&name, MODE, self.place.owner_ids()) {
+                Ok((next, id)) => {
+                    *file = next;
+                    self.made.push_back(Made { name, id });
+                    (self.number, self.part, self.written) = (number, self.part + 1, 0);
+                    self.remove_old();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    taken.extend(self.place.parts(folder).into_iter().map(|(number, _)| number));
+                    taken.insert(number);
+                    number = (number..u64::MAX).find(|number| !taken.contains(number)).unwrap_or(number);
+                }
+                Err(error) => return Err(of_file(&self.place.path_of(number), error)),
+            }
         }
-        Ok(())
+        let error =
+            io::Error::other("somebody else takes the names of its files; remedy: a folder of your own");
+        Err(of_file(&self.place.path_of(number), error))
+    }
+
+    fn remove_old(&mut self) {
+        let Target::File(_, folder) = &self.target else { return };
+        while self.place.rotation.keep.is_some_and(|keep| self.made.len() as u64 > keep) {
+            if let Some(old) = self.made.pop_front() {
+                folder.remove_own(&old.name, old.id);
+            }
+        }
     }
 
     /// How old a file may get.
@@ -184,37 +244,39 @@ impl Output {
         if self.place.path.as_os_str() == "-" {
             "stdout".to_owned()
         } else {
-            shown(&self.place.name(self.part))
+            shown(&self.place.path_of(self.number))
         }
     }
 
     /// Nothing was recorded after all: removes the file that was begun.
     pub fn discard(mut self) {
-        if self.unproven.is_none() && matches!(self.target, Target::File(_)) {
-            let name = self.place.name(0);
-            self.unproven = fs::symlink_metadata(&name).is_ok_and(|found| found.is_file()).then_some(name);
+        if self.unproven.is_none() {
+            self.unproven = self.made.pop_front();
         }
     }
 
     fn named(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("{}: {error}", self.shown()))
+        match self.target {
+            Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),
+            _ => of_file(&self.place.path_of(self.number), error),
+        }
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        if let Some(path) = &self.unproven {
+        if let (Target::File(_, folder), Some(made)) = (&self.target, &self.unproven) {
             // It was made by us and never came to anything.
-            let _ = fs::remove_file(path);
+            folder.remove_own(&made.name, made.id);
         }
     }
 }
 
 impl Place {
-    /// The file of one part: `load.twt`, or of a rotated recording `load.0.twt`, `load.1.twt`.
-    fn name(&self, part: u64) -> PathBuf {
+    /// The name of one part: `load.twt`, or of a rotated recording `load.0.twt`, `load.1.twt`.
+    fn name(&self, part: u64) -> OsString {
         if !self.rotation.is_on() {
-            return self.path.clone();
+            return self.path.file_name().unwrap_or_default().to_owned();
         }
         let mut name = self.path.file_stem().map_or_else(OsString::new, OsString::from);
         name.push(format!(".{part}"));
@@ -222,41 +284,36 @@ impl Place {
             name.push(".");
             name.push(extension);
         }
-        self.path.with_file_name(name)
+        name
+    }
+
+    fn path_of(&self, part: u64) -> PathBuf {
+        if !self.rotation.is_on() {
+            return self.path.clone();
+        }
+        self.path.with_file_name(self.name(part))
     }
 
     /// The parts of a rotated recording that are there already.
-    fn parts(&self) -> Vec<(u64, PathBuf)> {
+    fn parts(&self, folder: &Folder) -> Vec<(u64, OsString)> {
         if !self.rotation.is_on() {
             return Vec::new();
         }
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let part_of = |found: PathBuf| {
-            let number =
-                found.file_name()?.to_str()?.rsplit('.').find_map(|word| word.parse::<u64>().ok())?;
-            let name = self.name(number);
-            (name.file_name() == found.file_name()).then_some((number, name))
+        let part_of = |found: OsString| {
+            let number = found.to_str()?.rsplit('.').find_map(|word| word.parse::<u64>().ok())?;
+            (self.name(number) == found).then_some((number, found))
         };
-        entries.filter_map(|entry| part_of(entry.path())).collect()
+        // A folder that one may write into and not read has none that we know of.
+        folder.names().into_iter().flatten().filter_map(part_of).collect()
     }
 
-    /// A name beside the file, for as long as the file itself is not to be touched.
-    fn beside(&self) -> PathBuf {
-        let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        name.push(format!(".{}", std::process::id()));
-        self.path.with_file_name(name)
+    fn owner_ids(&self) -> Option<(Uid, Gid)> {
+        self.owner.as_ref().map(|owner| (owner.uid, owner.gid))
     }
+}
 
-    /// Makes a file that was not there, for its owner only.
-    fn create(&self, path: &Path) -> io::Result<File> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        if let Some(owner) = &self.owner {
-            fchown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
-        }
-        Ok(file)
-    }
+fn of_file(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", shown(path)))
 }
 
 fn shown(path: &Path) -> String {

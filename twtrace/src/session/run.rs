@@ -16,6 +16,7 @@ use super::{Flow, Options, Summary, View};
 use crate::clock::{self, Clock};
 use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
+use crate::files::ReadyFile;
 use crate::filter::Filter;
 use crate::identity::IdentityCache;
 use crate::inquiry::{self, Desk};
@@ -82,6 +83,8 @@ struct Session<'a> {
 /// See [`Error`].
 pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Error> {
     let mut signals = Signals::listen().map_err(Error::Wait)?;
+    let ready = options.ready_file.as_deref().map(ReadyFile::claim).transpose();
+    let ready = ready.map_err(|error| not_ready(options, error))?;
     let mut session = Session::begin(options)?;
     for fallback in session.probe.fallbacks() {
         eprintln!("twtrace: {fallback}");
@@ -93,11 +96,8 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     if written(begun, &mut session.unread)? == Flow::Stop {
         return session.end(view);
     }
-    if let Some(path) = &options.ready_file {
-        std::fs::write(path, b"").map_err(|error| Error::Ready {
-            path: crate::escape::printable(&path.to_string_lossy()).into_owned(),
-            error,
-        })?;
+    if let Some(ready) = ready {
+        ready.make().map_err(|error| not_ready(options, error))?;
     }
     let followed = session.follow(view, &mut signals).await;
     if followed.is_err() {
@@ -105,6 +105,11 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     }
     followed?;
     session.end(view)
+}
+
+fn not_ready(options: &Options, error: std::io::Error) -> Error {
+    let path = options.ready_file.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy();
+    Error::Ready { path: crate::escape::printable(&path).into_owned(), error }
 }
 
 /// A reader that went away is no failure; it is noted in `unread`.

@@ -1,6 +1,7 @@
 //! Owns: what must hold of the files of a recording.
 //! Must not know: what is in them.
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
@@ -138,4 +139,31 @@ fn names_without_an_extension_are_numbered_too() {
         output.begin().unwrap();
         assert!(dir.path().join(want).exists(), "{name}: {:?}", names(dir.path()));
     }
+}
+
+#[test]
+fn a_name_that_a_stranger_took_is_passed_over_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("load.twt");
+    let mut output = Output::open(rotated(&path, Some(2))).unwrap();
+    output.begin().unwrap();
+    fs::write(dir.path().join("precious"), "precious").unwrap();
+    for number in (1..=31).chain(33..=40) {
+        symlink("precious", dir.path().join(format!("load.{number}.twt"))).unwrap();
+    }
+    symlink("precious", dir.path().join(format!("load.{}.twt", u64::MAX))).unwrap();
+    for (part, number) in [(1, 32), (2, 41), (3, 42)] {
+        output.write_bytes(b"1234567").unwrap();
+        output.go_on().unwrap();
+        assert_eq!(output.part(), part);
+        assert!(output.shown().ends_with(&format!("load.{number}.twt")), "{}", output.shown());
+    }
+    output.write_bytes(b"last").unwrap();
+    drop(output);
+    assert_eq!(fs::read(dir.path().join("precious")).unwrap(), b"precious");
+    let files: Vec<String> = names(dir.path())
+        .into_iter()
+        .filter(|name| fs::symlink_metadata(dir.path().join(name)).unwrap().is_file())
+        .collect();
+    assert_eq!(files, ["load.41.twt", "load.42.twt", "precious"]);
 }

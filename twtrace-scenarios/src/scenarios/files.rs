@@ -1,0 +1,151 @@
+//! Owns: the scenario of a shared folder in which strangers took names before us.
+//! Must not know: the harness, what is in a recording.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use crate::tracer::{CannotRun, Setup};
+use crate::world::World;
+
+/// nobody.
+const STRANGER: u32 = 65534;
+
+const PRECIOUS: &str = "root's own\n";
+
+/// A folder such as /tmp, with root's file in a folder beside it.
+struct Shared {
+    dir: TempDir,
+    setup: Setup,
+}
+
+impl Shared {
+    fn new(setup: &Setup) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+        fs::create_dir(dir.path().join("tmp"))?;
+        fs::set_permissions(dir.path().join("tmp"), Permissions::from_mode(0o1777))?;
+        fs::write(dir.path().join("precious"), PRECIOUS)?;
+        Ok(Self { dir, setup: setup.clone() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("tmp").join(name)
+    }
+
+    /// A stranger's link to root's file.
+    fn link(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        symlink(self.dir.path().join("precious"), &path)?;
+        lchown(&path, Some(STRANGER), Some(STRANGER))?;
+        Ok(path)
+    }
+
+    /// A stranger's FIFO, and whoever reads it.
+    fn fifo(&self, name: &str) -> Result<(PathBuf, File)> {
+        let path = self.path(name);
+        mkfifo(&path, Mode::from_bits_truncate(0o666))?;
+        chown(&path, Some(STRANGER), Some(STRANGER))?;
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
+        Ok((path, reader))
+    }
+
+    /// Runs twtrace with words, of which `@` is the file.
+    fn run(&self, words: &str, file: &Path) -> Result<Output> {
+        let mut command = Command::new(&self.setup.twtrace);
+        let place = |word: &str| if word == "@" { file.into() } else { word.into() };
+        command.args(words.split(' ').map(place).collect::<Vec<std::ffi::OsString>>());
+        let output = command.output().context("starting twtrace")?;
+        if output.status.code() == Some(77) {
+            return Err(CannotRun(String::from_utf8_lossy(&output.stderr).into_owned()).into());
+        }
+        Ok(output)
+    }
+
+    fn record(&self, words: &str, file: &Path) -> Result<Output> {
+        self.run(&format!("record --backend {} {words}", self.setup.backend), file)
+    }
+
+    fn is_untouched(&self) -> Result<()> {
+        let now = fs::read_to_string(self.dir.path().join("precious"))?;
+        ensure!(
+            now == PRECIOUS,
+            "root's file behind a stranger's link holds {:?}",
+            now.get(..40).unwrap_or(&now)
+        );
+        Ok(())
+    }
+}
+
+fn refused(output: &Output, word: &str) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "not refused, {}: {said}", output.status);
+    ensure!(said.contains(word) && said.contains("remedy"), "refused without {word:?} and a remedy: {said}");
+    Ok(())
+}
+
+/// It worked, and the name is a file of root's own now.
+fn is_ours(output: &Output, file: &Path) -> Result<()> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "failed, {}: {said}", output.status);
+    let found = fs::symlink_metadata(file)?;
+    ensure!(found.is_file() && found.uid() == 0, "{} is no file of root's: {found:?}", file.display());
+    ensure!(found.mode() & 0o7777 == 0o600, "{} has the mode {:o}", file.display(), found.mode());
+    Ok(())
+}
+
+/// Whatever a stranger put where root is to write is neither followed nor fed nor emptied.
+pub(super) fn of_strangers(world: &mut World) -> Result<()> {
+    let shared = Shared::new(&world.setup)?;
+    let (fifo, mut reader) = shared.fifo("fifo")?;
+    refused(&shared.record("-o @ -- true", &fifo)?, "FIFO")?;
+    let mut fed = Vec::new();
+    // A writer that has closed is the end; no writer ever is as well.
+    reader.read_to_end(&mut fed)?;
+    ensure!(fed.is_empty(), "a stranger's FIFO got {} bytes of root's recording", fed.len());
+
+    let link = shared.link("link")?;
+    refused(&shared.record("-o @ -- true", &link)?, "link")?;
+    let ready = format!("-o {} --ready-file @ -- true", shared.path("not-begun").display());
+    refused(&shared.record(&ready, &link)?, "link")?;
+    shared.is_untouched()?;
+    is_ours(&shared.record("-o @ --force -- true", &link)?, &link)?;
+    shared.is_untouched()?;
+    for (name, words) in [("page", "--html @ --force"), ("csv", "--to csv -o @ --force")] {
+        let file = shared.link(name)?;
+        let command = if name == "page" { "report" } else { "export" };
+        is_ours(&shared.run(&format!("{command} {} {words}", link.display()), &file)?, &file)?;
+        shared.is_untouched()?;
+    }
+    rotation(&shared)
+}
+
+/// The name of the second part is taken before it begins: recording goes on in the third.
+fn rotation(shared: &Shared) -> Result<()> {
+    let begun = shared.path("load.0.twt");
+    let after = shared.path("load.2.twt");
+    let file = shared.path("load.twt");
+    let taker = std::thread::scope(|scope| {
+        let taker = scope.spawn(|| {
+            crate::wait::until_true("the first part", crate::wait::PATIENCE, || Ok(begun.exists()))?;
+            shared.link("load.1.twt")
+        });
+        let recorded = shared.record("-o @ --rotate-every 1s --duration 4s", &file);
+        (taker.join(), recorded)
+    });
+    let (Ok(taken), recorded) = taker else { anyhow::bail!("the stranger panicked") };
+    taken?;
+    is_ours(&recorded?, &after)?;
+    shared.is_untouched()?;
+    let export = shared.run("export @ --to jsonl -o -", &after)?;
+    let said = String::from_utf8_lossy(&export.stderr);
+    ensure!(export.status.success() && !said.contains("missing"), "the part after it does not read: {said}");
+    Ok(())
+}

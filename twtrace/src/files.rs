@@ -1,0 +1,254 @@
+//! Owns: making files where strangers may have been before us. A program that runs as root writes into shared folders such as
+//! /tmp; whatever has the name already (a link, a FIFO, somebody's file) is neither written to nor followed nor emptied.
+//! Must not know: what is written, and why.
+//!
+//! The folder is opened once, and every name is looked up in it: one that is exchanged for another meanwhile changes nothing.
+
+mod ready;
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+
+pub use ready::ReadyFile;
+
+/// How often another name is tried when somebody has taken the one that was free a moment before.
+const TRIES: usize = 16;
+
+/// A folder that files are made in.
+#[derive(Debug)]
+pub struct Folder {
+    fd: OwnedFd,
+    /// Whose links and FIFOs are used as they are asked for: ours, root's, and the caller's.
+    trusted: Vec<Uid>,
+}
+
+/// A file that we made, by what it is and not by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id {
+    device: u64,
+    inode: u64,
+}
+
+/// What has a name already.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A FIFO or a device that one may write to, such as /dev/null, opened.
+    Stream(File),
+    /// Something that is not written to; a file with this name can only take its place.
+    Taken(Taken),
+    /// A folder, a socket or a disk, whose place no file is to take.
+    NoFile,
+}
+
+/// What is there, as far as a user needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A file.
+    File,
+    /// A link to a file, or to nothing.
+    Link,
+    /// A link that somebody else made.
+    LinkOf(Uid),
+    /// A FIFO or a device that somebody else made.
+    StreamOf(Uid),
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("it exists"),
+            Self::Link => f.write_str("it exists and is a link, which is not followed"),
+            Self::LinkOf(uid) => write!(f, "it exists and is a link of user {uid}'s, which is not followed"),
+            Self::StreamOf(uid) => {
+                write!(f, "it exists and is a FIFO or device of user {uid}'s, which is not written to")
+            }
+        }
+    }
+}
+
+impl Folder {
+    /// The folder that `path` lies in, and its name there. `owner` is trusted as we are.
+    ///
+    /// # Errors
+    /// If there is no such folder, or the path ends in no name of a file.
+    pub fn of(path: &Path, owner: Option<Uid>) -> io::Result<(Self, OsString)> {
+        let ends_in_slash = path.as_os_str().as_bytes().ends_with(b"/");
+        let Some(name) = path.file_name().filter(|_| !ends_in_slash) else {
+            return Err(io::Error::other("it is no file"));
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let fd = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let mut trusted = vec![Uid::effective(), Uid::from_raw(0)];
+        trusted.extend(owner);
+        Ok((Self { fd, trusted }, name.to_owned()))
+    }
+
+    /// What has this name.
+    ///
+    /// # Errors
+    /// What the kernel says, of a FIFO or device that cannot be opened as well.
+    pub fn find(&self, name: &OsStr) -> io::Result<Found> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let at = match openat(&self.fd, name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(Found::Nothing),
+            at => at?,
+        };
+        let stat = fstat(&at)?;
+        if kind(&stat) != SFlag::S_IFLNK {
+            return self.judged(&stat, &at, self.trusts(&stat) || !self.is_shared()?, Taken::File);
+        }
+        if !self.trusts(&stat) && self.is_shared()? {
+            return Ok(Found::Taken(Taken::LinkOf(Uid::from_raw(stat.st_uid))));
+        }
+        match openat(&self.fd, name, flags, Mode::empty()) {
+            Err(_) => Ok(Found::Taken(Taken::Link)),
+            Ok(target) => {
+                let stat = fstat(&target)?;
+                self.judged(&stat, &target, self.trusts(&stat) || is_ours_already(&stat), Taken::Link)
+            }
+        }
+    }
+
+    fn judged(&self, stat: &FileStat, at: &OwnedFd, may: bool, plain: Taken) -> io::Result<Found> {
+        match kind(stat) {
+            SFlag::S_IFREG => Ok(Found::Taken(plain)),
+            // A link that leads to nothing we know is a name all the same.
+            SFlag::S_IFLNK => Ok(Found::Taken(Taken::Link)),
+            SFlag::S_IFIFO | SFlag::S_IFCHR if may => {
+                // By what was looked at, whatever has its name by now.
+                let path = format!("/proc/self/fd/{}", at.as_raw_fd());
+                let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
+                Ok(Found::Stream(file))
+            }
+            SFlag::S_IFIFO | SFlag::S_IFCHR => Ok(Found::Taken(Taken::StreamOf(Uid::from_raw(stat.st_uid)))),
+            _ => Ok(Found::NoFile),
+        }
+    }
+
+    fn trusts(&self, stat: &FileStat) -> bool {
+        self.trusted.iter().any(|uid| uid.as_raw() == stat.st_uid)
+    }
+
+    /// Whether others can put names into it.
+    fn is_shared(&self) -> io::Result<bool> {
+        let stat = fstat(&self.fd)?;
+        let of_others = (Mode::S_IWGRP | Mode::S_IWOTH).bits();
+        Ok(stat.st_mode & of_others != 0 || !self.trusts(&stat))
+    }
+
+    /// Makes a file that was not there: whatever has the name is an error.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn make(&self, name: &OsStr, mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<(File, Id)> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.fd, name, flags, Mode::from_bits_truncate(mode))?);
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        let id = Id::of(&fstat(&file)?);
+        Ok((file, id))
+    }
+
+    /// As [`Folder::make`], under a name beside `name` that nobody can take before.
+    ///
+    /// # Errors
+    /// As [`Folder::make`].
+    pub fn make_beside(
+        &self,
+        name: &OsStr,
+        mode: u32,
+        owner: Option<(Uid, Gid)>,
+    ) -> io::Result<(File, Id, OsString)> {
+        let mut tries = 0;
+        loop {
+            let mut beside = OsString::from(".");
+            // Names have an end: 255 bytes.
+            beside.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
+            beside.push(format!(".{:016x}", RandomState::new().hash_one(tries)));
+            match self.make(&beside, mode, owner) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => tries += 1,
+                made => return made.map(|(file, id)| (file, id, beside)),
+            }
+        }
+    }
+
+    /// Gives `from` the name `to`; what had it is gone. A link is replaced and not followed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Removes what has this name, if it is no folder.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Removes a file of ours, unless the name is somebody else's by now.
+    pub fn remove_own(&self, name: &OsStr, id: Id) {
+        let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if found.is_ok_and(|stat| Id::of(&stat) == id) {
+            // It may be gone as well.
+            let _ = self.remove(name);
+        }
+    }
+
+    /// All names in it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn names(&self) -> io::Result<BTreeSet<OsString>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::openat(&self.fd, ".", flags, Mode::empty())?;
+        let names = dir.iter().map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()));
+        names.collect()
+    }
+
+    /// Whether this name is an empty file of ours, as a run that has ended leaves one.
+    fn is_left_over(&self, name: &OsStr) -> bool {
+        let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+        found.is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG && stat.st_size == 0 && self.trusts(&stat))
+    }
+}
+
+impl Id {
+    fn of(stat: &FileStat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Whether it is what one of our standard streams leads to: /dev/stdout is asked for by whoever gave us that stream.
+fn is_ours_already(stat: &FileStat) -> bool {
+    let same = |ours: FileStat| Id::of(&ours) == Id::of(stat);
+    fstat(io::stdin()).is_ok_and(same)
+        || fstat(io::stdout()).is_ok_and(same)
+        || fstat(io::stderr()).is_ok_and(same)
+}
+
+#[cfg(test)]
+mod tests;

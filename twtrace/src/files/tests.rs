@@ -1,0 +1,176 @@
+//! Owns: what must hold of files that are made where strangers were before us.
+//! Must not know: who writes them.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use nix::unistd::mkfifo;
+
+use super::*;
+
+/// A folder that anyone can write to, as /tmp is, and what is in it.
+struct Shared {
+    dir: tempfile::TempDir,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn folder(&self) -> Folder {
+        Folder::of(&self.path("x"), None).unwrap().0
+    }
+
+    /// As it is for somebody to whom we are a stranger.
+    fn of_strangers(&self) -> Folder {
+        Folder { trusted: Vec::new(), ..self.folder() }
+    }
+}
+
+fn find(folder: &Folder, name: &str) -> Found {
+    folder.find(OsStr::new(name)).unwrap()
+}
+
+fn taken(folder: &Folder, name: &str) -> Taken {
+    match find(folder, name) {
+        Found::Taken(taken) => taken,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+/// A FIFO with a reader.
+fn fifo(path: &Path) -> File {
+    mkfifo(path, Mode::from_bits_truncate(0o666)).unwrap();
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
+}
+
+#[test]
+fn a_path_without_a_name_and_a_folder_that_is_missing_are_errors() {
+    for path in ["/", "..", "a/", "/no/such/folder/a"] {
+        assert!(Folder::of(Path::new(path), None).is_err(), "{path}");
+    }
+    assert_eq!(Folder::of(Path::new("a"), None).unwrap().1, "a");
+}
+
+#[test]
+fn what_is_there_is_told_apart() {
+    let shared = Shared::new();
+    fs::write(shared.path("file"), "x").unwrap();
+    fs::create_dir(shared.path("dir")).unwrap();
+    symlink("file", shared.path("to-file")).unwrap();
+    symlink("nowhere", shared.path("to-nothing")).unwrap();
+    symlink("loop", shared.path("loop")).unwrap();
+    symlink("dir", shared.path("to-dir")).unwrap();
+    symlink("/dev/null", shared.path("to-null")).unwrap();
+    let folder = shared.folder();
+    assert!(matches!(find(&folder, "none"), Found::Nothing));
+    assert_eq!(taken(&folder, "file"), Taken::File);
+    for link in ["to-file", "to-nothing", "loop"] {
+        assert_eq!(taken(&folder, link), Taken::Link, "{link}");
+    }
+    assert!(matches!(find(&folder, "dir"), Found::NoFile));
+    assert!(matches!(find(&folder, "to-dir"), Found::NoFile));
+    assert!(matches!(find(&folder, "to-null"), Found::Stream(_)));
+}
+
+#[test]
+fn a_fifo_of_ours_is_fed_and_a_strangers_is_not() {
+    let shared = Shared::new();
+    let mut reader = fifo(&shared.path("fifo"));
+    symlink("fifo", shared.path("link")).unwrap();
+    let us = Uid::effective();
+    for name in ["fifo", "link"] {
+        let Found::Stream(mut file) = find(&shared.folder(), name) else { panic!("{name}") };
+        file.write_all(b"abc").unwrap();
+        drop(file);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "abc");
+    }
+    assert_eq!(taken(&shared.of_strangers(), "fifo"), Taken::StreamOf(us));
+    assert_eq!(taken(&shared.of_strangers(), "link"), Taken::LinkOf(us));
+}
+
+#[test]
+fn a_file_is_made_new_or_not_at_all() {
+    let shared = Shared::new();
+    fs::write(shared.path("target"), "precious").unwrap();
+    symlink("target", shared.path("link")).unwrap();
+    symlink("not-yet", shared.path("loose")).unwrap();
+    let _reader = fifo(&shared.path("fifo"));
+    let folder = shared.folder();
+    for name in ["target", "link", "loose", "fifo"] {
+        let error = folder.make(OsStr::new(name), 0o600, None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{name}");
+    }
+    assert!(!shared.path("not-yet").exists());
+    let (mut file, id, beside) = folder.make_beside(OsStr::new("link"), 0o600, None).unwrap();
+    file.write_all(b"new").unwrap();
+    folder.rename(&beside, OsStr::new("link")).unwrap();
+    assert_eq!(fs::read(shared.path("target")).unwrap(), b"precious");
+    assert_eq!(fs::read(shared.path("link")).unwrap(), b"new");
+    assert_eq!(fs::symlink_metadata(shared.path("link")).unwrap().permissions().mode() & 0o7777, 0o600);
+    // Nothing but what is ours is removed.
+    folder.remove_own(OsStr::new("target"), id);
+    assert!(shared.path("target").exists());
+    folder.remove_own(OsStr::new("link"), id);
+    assert!(!shared.path("link").exists());
+}
+
+#[test]
+fn a_folder_that_is_exchanged_for_a_link_stays_the_one_that_was_opened() {
+    let shared = Shared::new();
+    for name in ["ours", "other"] {
+        fs::create_dir(shared.path(name)).unwrap();
+    }
+    let (folder, name) = Folder::of(&shared.path("ours/a"), None).unwrap();
+    fs::rename(shared.path("ours"), shared.path("moved")).unwrap();
+    symlink("other", shared.path("ours")).unwrap();
+    folder.make(&name, 0o600, None).unwrap();
+    assert!(shared.path("moved/a").exists() && !shared.path("other/a").exists());
+    assert_eq!(folder.names().unwrap().iter().filter(|name| !name.as_bytes().starts_with(b".")).count(), 1);
+}
+
+#[test]
+fn a_name_that_is_as_long_as_names_may_be_can_be_replaced() {
+    let shared = Shared::new();
+    let long = "x".repeat(255);
+    fs::write(shared.path(&long), "old").unwrap();
+    let (_, _, beside) = shared.folder().make_beside(OsStr::new(&long), 0o600, None).unwrap();
+    shared.folder().rename(&beside, OsStr::new(&long)).unwrap();
+    assert_eq!(fs::read(shared.path(&long)).unwrap(), b"");
+}
+
+#[test]
+fn a_ready_file_replaces_only_one_that_an_earlier_run_left() {
+    let shared = Shared::new();
+    let path = shared.path("ready");
+    fs::write(&path, "").unwrap();
+    let ready = ReadyFile::claim(&path).unwrap();
+    assert!(!path.exists(), "whoever waits for it would begin too early");
+    ready.make().unwrap();
+    assert!(path.exists());
+    fs::write(shared.path("precious"), "precious").unwrap();
+    symlink("precious", shared.path("link")).unwrap();
+    symlink("nowhere", shared.path("loose")).unwrap();
+    let _reader = fifo(&shared.path("fifo"));
+    for name in ["precious", "link", "loose", "fifo"] {
+        let said = ReadyFile::claim(&shared.path(name)).unwrap_err().to_string();
+        assert!(said.contains("it exists") && said.contains("remedy"), "{name}: {said}");
+    }
+    assert_eq!(fs::read(shared.path("precious")).unwrap(), b"precious");
+    // Taken between the claim and the moment.
+    let ready = ReadyFile::claim(&shared.path("late")).unwrap();
+    symlink("precious", shared.path("late")).unwrap();
+    assert!(ready.make().is_err());
+    assert_eq!(fs::read(shared.path("precious")).unwrap(), b"precious");
+}
