@@ -41,8 +41,7 @@ pub(crate) struct Args {}
 /// The Python with [`READERS`], if there is one.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = project::target_dir().join("tools/python/bin/python");
-    let there = Command::new(&python).args(["-c", "import pyarrow, duckdb"]).output();
-    there.is_ok_and(|output| output.status.success()).then_some(python)
+    sh::succeeds(Command::new(&python).args(["-c", "import pyarrow, duckdb"])).then_some(python)
 }
 
 /// Runs the command.
@@ -78,9 +77,7 @@ pub(crate) fn main(_: &Args) -> Result<()> {
 /// A minimal rustup has neither.
 fn rustup_components() -> Result<()> {
     for (component, program) in [("clippy", "cargo-clippy"), ("rustfmt", "cargo-fmt")] {
-        let there =
-            Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-        if there {
+        if sh::succeeds(Command::new(program).arg("--version")) {
             continue;
         }
         if sh::which("rustup").is_none() {
@@ -130,7 +127,7 @@ fn readers(apt: &mut Apt) {
 fn is_installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${db:Status-Status}", package]);
-    query.output().is_ok_and(|output| output.status.success() && output.stdout == b"installed")
+    sh::output(&mut query).is_ok_and(|output| output.status.success() && output.stdout == b"installed")
 }
 
 /// The machine's own apt; its lists are brought up to date once, and only where something is missing.
@@ -181,10 +178,7 @@ impl Apt {
         }
         self.update()?;
         let (there, missing): (Vec<&str>, Vec<&str>) = packages.iter().partition(|package| {
-            let mut show = Command::new("apt-cache");
-            show.args(["show", "--no-all-versions", package])
-                .output()
-                .is_ok_and(|output| output.status.success())
+            sh::succeeds(Command::new("apt-cache").args(["show", "--no-all-versions", package]))
         });
         for package in missing {
             println!("install: this machine's archives have no {package}; going on without");

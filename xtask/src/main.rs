@@ -12,6 +12,7 @@ mod project;
 mod scenarios;
 mod screen;
 mod sh;
+mod stop;
 mod test;
 mod tidy;
 mod vm;
@@ -49,7 +50,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let done = stop::listen().and_then(|()| run(command));
+    if let Err(error) = &done {
+        eprintln!("xtask: {error:#}");
+    }
+    match (stop::finished(), done) {
+        (Some(signal), _) => ExitCode::from(stop::status(signal)),
+        (None, Ok(())) => ExitCode::SUCCESS,
+        (None, Err(_)) => ExitCode::FAILURE,
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Ebpf(args) => ebpf::main(&args),
         Command::Install(args) => install::main(&args),
         Command::Test(args) => test::main(&args),
@@ -59,12 +73,5 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
-        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let program = project::target_dir().join("release/twtrace-scenarios");
     let mut picture = sh::as_root(&program.to_string_lossy())?;
     picture.arg("picture").args(["--columns", &args.columns.to_string(), "--lines", &args.lines.to_string()]);
-    let status = picture.status()?;
+    let status = sh::status(&mut picture)?;
     if !status.success() {
         bail!("no picture: {status}");
     }

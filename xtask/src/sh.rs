@@ -2,12 +2,13 @@
 //!
 //! Owns: child processes of xtask. Must not know: which programs, and why.
 
+use crate::stop;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Lines of a failed program's output that its error repeats.
@@ -49,13 +50,44 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// Starts a program. Every program is started here: none once we are stopped, and none outlives us.
+///
+/// # Errors
+/// Where we are stopped, or it cannot be started.
+fn spawn(command: &mut Command) -> Result<Child> {
+    stop::prepare(command);
+    stop::unless_stopped(|| command.spawn().with_context(|| unstartable(command)))
+}
+
+/// Runs it with the terminal that we have.
+///
+/// # Errors
+/// Where it cannot be started.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    Ok(spawn(command)?.wait()?)
+}
+
+/// Runs it silently. How it ended is for the caller to judge.
+///
+/// # Errors
+/// Where it cannot be started or read from.
+pub(crate) fn output(command: &mut Command) -> Result<Output> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(spawn(command)?.wait_with_output()?)
+}
+
+/// Whether a program is there and ends with 0; it runs silently.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    output(command).is_ok_and(|output| output.status.success())
+}
+
 /// Runs it with its output going where ours goes.
 ///
 /// # Errors
 /// Where it cannot be started, or ends with anything but 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", shown(command));
-    let status = command.stdin(Stdio::null()).status().with_context(|| unstartable(command))?;
+    let status = status(command.stdin(Stdio::null()))?;
     if !status.success() {
         bail!("`{}` failed: {status}", shown(command));
     }
@@ -67,7 +99,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// Where it cannot be started, or ends with anything but 0; the error holds the tail of its output.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| unstartable(command))?;
+    let output = output(command)?;
     if !output.status.success() {
         let all = [output.stdout, output.stderr].concat();
         bail!("`{}` failed: {}\n{}", shown(command), output.status, tail(&String::from_utf8_lossy(&all)));
@@ -83,7 +115,7 @@ pub(crate) fn tee(command: &mut Command) -> Result<Finished> {
     eprintln!("$ {}", shown(command));
     let (mut reader, writer) = std::io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn().with_context(|| unstartable(command))?;
+    let mut child = spawn(command)?;
     // The command holds our copies of the pipe's write end: while they live, the read below never ends.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut kept = Vec::new();
@@ -110,7 +142,7 @@ impl Guarded {
     /// # Errors
     /// Where it cannot be started.
     pub(crate) fn spawn(command: &mut Command) -> Result<Guarded> {
-        command.spawn().map(Guarded).with_context(|| unstartable(command))
+        spawn(command).map(Guarded)
     }
 
     /// The process behind it.

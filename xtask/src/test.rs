@@ -6,11 +6,12 @@
 
 use crate::matrix::{Cell, Matrix};
 use crate::scenarios::{Run, Tally};
-use crate::{bench, ebpf, fuzz, install, project, sh, tidy, vm};
+use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
 const HEAVY: [&str; 5] =
@@ -62,6 +63,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         let guests = || vm::run(&vm::Args::everything(), object.as_deref());
         steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
     }
+    // What a part of the steps came to is no result.
+    stop::unless_stopped(|| Ok(()))?;
     steps.tally += matrix.tally();
     let table = matrix.table();
     if args.write_docs {
@@ -87,9 +90,14 @@ struct Steps {
 }
 
 impl Steps {
+    /// Nothing of it begins once we are stopped.
     fn run<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        stop::unless_stopped(|| Ok(())).ok()?;
         println!("\n== {name} ==");
-        match step() {
+        let started = Instant::now();
+        let done = step();
+        println!("== {name}: {:.0} s ==", started.elapsed().as_secs_f64());
+        match done {
             Ok(done) => Some(done),
             Err(error) => {
                 println!("{name} FAILED: {error:#}");

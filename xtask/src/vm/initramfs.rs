@@ -144,8 +144,7 @@ fn decompressed(path: &Path) -> Result<Vec<u8>> {
     if path.extension().is_none_or(|ext| ext != "xz") {
         return std::fs::read(path).with_context(|| path.display().to_string());
     }
-    let output =
-        Command::new("xz").arg("-dc").arg(path).output().context("xz cannot be started; install xz-utils")?;
+    let output = sh::output(Command::new("xz").arg("-dc").arg(path)).context("install xz-utils")?;
     anyhow::ensure!(output.status.success(), "`xz -dc {}` failed: {}", path.display(), output.status);
     Ok(output.stdout)
 }

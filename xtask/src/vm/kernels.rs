@@ -1,8 +1,10 @@
-//! The kernels to test on: the newest of each of Debian's series, fetched without touching the machine's own apt.
+//! The kernels to test on: the newest of each of Debian's series, from the mirror that this machine's apt is set up with, whose own
+//! lists and cache are not touched.
 //!
 //! Owns: the suites, a private apt configuration under target/vm/apt, the unpacked packages under target/vm/kernels.
 //! Must not know: what is done with a kernel.
 
+use super::mirror::Mirror;
 use super::version;
 use crate::{project, sh};
 use anyhow::{Context, Result, anyhow, bail};
@@ -13,41 +15,16 @@ use std::time::{Duration, SystemTime};
 /// A Debian suite, and the series of kernels that it is asked for.
 struct Suite {
     series: &'static str,
-    codename: &'static str,
-    /// Lines of its sources.list after `deb [options]`.
-    sources: &'static [&'static str],
+    name: &'static str,
+    /// Where its newer kernels are.
+    security: Option<&'static str>,
 }
 
 const SUITES: [Suite; 4] = [
-    Suite {
-        series: "5.10",
-        codename: "bullseye",
-        sources: &[
-            "http://deb.debian.org/debian bullseye main",
-            "http://deb.debian.org/debian-security bullseye-security main",
-        ],
-    },
-    Suite {
-        series: "6.1",
-        codename: "bookworm",
-        sources: &[
-            "http://deb.debian.org/debian bookworm main",
-            "http://deb.debian.org/debian-security bookworm-security main",
-        ],
-    },
-    Suite {
-        series: "6.12",
-        codename: "trixie",
-        sources: &[
-            "http://deb.debian.org/debian trixie main",
-            "http://deb.debian.org/debian-security trixie-security main",
-        ],
-    },
-    Suite {
-        series: "7.x",
-        codename: "trixie-backports",
-        sources: &["http://deb.debian.org/debian trixie-backports main"],
-    },
+    Suite { series: "5.10", name: "bullseye", security: Some("bullseye-security") },
+    Suite { series: "6.1", name: "bookworm", security: Some("bookworm-security") },
+    Suite { series: "6.12", name: "trixie", security: Some("trixie-security") },
+    Suite { series: "7.x", name: "trixie-backports", security: None },
 ];
 
 /// Fewer kernels than this, and the matrix says too little.
@@ -84,7 +61,10 @@ pub(super) fn get(wanted: &[String]) -> Result<Vec<Kernel>> {
         }
     }
     if kernels.len() < enough {
-        bail!("{} kernels could be had, {enough} are needed; is deb.debian.org in reach?", kernels.len());
+        bail!(
+            "{} kernels could be had, {enough} are needed; is the mirror that apt is set up with in reach?",
+            kernels.len()
+        );
     }
     Ok(kernels)
 }
@@ -98,7 +78,7 @@ fn get_one(label: &str) -> Result<Kernel> {
     for suite in suites {
         match from_suite(suite, label) {
             Ok(kernel) => return Ok(kernel),
-            Err(error) => problems.push(format!("{}: {error:#}", suite.codename)),
+            Err(error) => problems.push(format!("{}: {error:#}", suite.name)),
         }
     }
     let kept = std::fs::read_dir(kernels_dir()).into_iter().flatten().flatten();
@@ -151,32 +131,42 @@ struct Apt {
 
 impl Apt {
     fn new(suite: &Suite) -> Result<Apt> {
-        let apt = Apt { dir: project::target_dir().join("vm/apt").join(suite.codename) };
+        let apt = Apt { dir: project::target_dir().join("vm/apt").join(suite.name) };
         for folder in ["lists/partial", "cache/archives/partial"] {
             let path = apt.dir.join(folder);
             std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         }
-        let options = "[arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
-        let list: String = suite.sources.iter().map(|source| format!("deb {options} {source}\n")).collect();
-        std::fs::write(apt.dir.join("sources.list"), list)?;
+        let candidates = Mirror::of_this_machine()?.candidates(suite.name, suite.security);
         let stamp = apt.dir.join("updated");
-        if !is_fresh(&stamp) {
-            // With `any`, a list that could not be fetched is an error and not a remark.
-            sh::read(apt.command("apt-get").args([
-                "update",
-                "--quiet",
-                "-o",
-                "APT::Update::Error-Mode=any",
-            ]))?;
-            std::fs::write(&stamp, "")?;
+        let served = std::fs::read_to_string(apt.sources()).is_ok_and(|now| candidates.contains(&now));
+        if served && is_fresh(&stamp) {
+            return Ok(apt);
         }
-        Ok(apt)
+        let mut problems = Vec::new();
+        for candidate in candidates {
+            std::fs::write(apt.sources(), candidate)?;
+            // With `any`, a list that could not be fetched is an error and not a remark.
+            let update = ["update", "--quiet", "-o", "APT::Update::Error-Mode=any"];
+            match sh::read(apt.command("apt-get").args(update)) {
+                Ok(_) => {
+                    std::fs::write(&stamp, "")?;
+                    return Ok(apt);
+                }
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        bail!("no archive among this machine's apt sources served {}: {}", suite.name, problems.join("; "))
+    }
+
+    /// Its file of sources; the end of the name tells apt their format.
+    fn sources(&self) -> PathBuf {
+        self.dir.join("mirror.sources")
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         for (option, value) in [
-            ("Dir::Etc::sourcelist", self.dir.join("sources.list")),
+            ("Dir::Etc::sourcelist", self.sources()),
             ("Dir::Etc::sourceparts", "/dev/null".into()),
             ("Dir::State::lists", self.dir.join("lists")),
             ("Dir::Cache", self.dir.join("cache")),

@@ -7,6 +7,7 @@ mod cpio;
 mod guest;
 mod initramfs;
 mod kernels;
+mod mirror;
 mod version;
 
 pub(crate) use initramfs::{build_programs, build_static};

@@ -32,8 +32,9 @@ pub(super) struct Cast {
     pub(super) server: Actor,
 }
 
-/// A world with so many ephemeral ports from 40000 on. An odd number has one that connect() never tries.
+/// A world with so many ephemeral ports from 40000 on: an even number, as of an odd one connect() looks at one less, another one each time.
 pub(super) fn cast(world: &mut World, ports: u16) -> Result<Cast> {
+    ensure!(ports.is_multiple_of(2), "{ports} ports: connect() finds the last of an odd number by chance");
     set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + ports - 1))?;
     Ok(Cast { server: world.actor("server")?, client: world.actor("client")? })
 }
