@@ -17,7 +17,6 @@ use twtrace::recording::{
     Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail,
     Usage,
 };
-use twtrace::tracker::Seed;
 
 const MONO_NS: u64 = 7_000_000_000_003;
 const WALL_NS: i64 = 1_767_323_045_000_000_006;
@@ -68,11 +67,15 @@ fn event(at: u16) -> Event {
         event.cookie = Some(u64::from(at) << 33);
     }
     if kind == Kind::Ended {
-        event.reason = Some(Reason::ALL[rest % 7]);
+        event.reason = Some(Reason::ALL[rest % Reason::ALL.len()]);
         event.lifetime_ns = Some(60_000_123_457);
         return event;
     }
-    event.timeout_ms = (kind == Kind::Created).then_some(60_000);
+    event.timeout_ms = matches!(kind, Kind::Created | Kind::Listed).then_some(60_000);
+    if kind == Kind::Listed {
+        event.lifetime_ns = (at % 4 == 2).then_some(1_000_000_009);
+        return event;
+    }
     event.age_ns = Some(1_234_567 * u64::from(at));
     (event.bytes_sent, event.bytes_received) = (Some(u64::from(at)), Some(u64::MAX));
     event
@@ -143,14 +146,7 @@ fn tail() -> Tail {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = PathBuf::from(std::env::args_os().nth(1).ok_or("say into which folder")?);
-    let seed = |at: u16| Seed {
-        conn: conn(at),
-        cookie: Some(u64::from(at)),
-        substate: Substate::ALL[usize::from(at) % 2],
-        role: Role::ALL[usize::from(at) % 3],
-        ends_ns: MONO_NS + u64::from(at),
-    };
-    let mut encoder = Encoder::new(&head(), &(0..5).map(seed).collect::<Vec<_>>())?;
+    let mut encoder = Encoder::new(&head())?;
     let (mut json, mut lines) = (Json::new(head().clock()), BytesMut::new());
     for at in 0..EVENTS {
         let event = event(at);

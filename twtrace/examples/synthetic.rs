@@ -158,7 +158,7 @@ impl World {
 
 fn write(events: u64, path: &Path) -> Result<()> {
     let mut file = File::create(path)?;
-    let mut encoder = Encoder::new(&head(), &[])?;
+    let mut encoder = Encoder::new(&head())?;
     let mut world = World { actors: actors(), live: VecDeque::new() };
     for n in 0..events {
         encoder.append(&world.event(n));

@@ -14,6 +14,9 @@ pub enum Kind {
     Created,
     /// A TIME_WAIT socket left the kernel's table.
     Ended,
+    /// A TIME_WAIT socket that was there when it was first looked for, or first heard of when it ended. Each is told once: so at any
+    /// time `created + listed - ended` is what lives.
+    Listed,
     /// A connection ended with no TIME_WAIT socket because one was refused.
     Overflow,
     /// connect() failed for want of a port.
@@ -57,7 +60,7 @@ macro_rules! words {
 }
 
 words!(Kind, ALL, {
-    Created => "created", Ended => "ended", Overflow => "overflow", ConnectFailed => "connect_failed",
+    Created => "created", Ended => "ended", Listed => "listed", Overflow => "overflow", ConnectFailed => "connect_failed",
     BindFailed => "bind_failed", Lost => "lost",
 });
 
@@ -101,13 +104,15 @@ pub enum Reason {
     Killed,
     /// Its network namespace went away.
     Purged,
+    /// Nobody saw its end: when it was asked after, it was gone. The time is that of the question.
+    Missed,
     /// The backend in use cannot tell.
     Unknown,
 }
 
 words!(Reason, ALL, {
     Expired => "expired", ReusedOutgoing => "reused_outgoing", ReusedIncoming => "reused_incoming", Reset => "reset",
-    Killed => "killed", Purged => "purged", Unknown => "unknown",
+    Killed => "killed", Purged => "purged", Missed => "missed", Unknown => "unknown",
 });
 
 /// How the owner is known.
@@ -251,12 +256,14 @@ pub struct Loss {
     /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
     /// `bpf_prog_info`), or in which the stack could not be read; each may have been an event.
     pub missed_runs: u64,
+    /// Births that the kernel's own counters have and that nobody told, nor counted as lost.
+    pub missed: u64,
 }
 
 impl Loss {
     /// Events lost for certain.
     pub fn events(&self) -> u64 {
-        self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed
+        self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed + self.missed
     }
 
     /// Both together.
@@ -270,6 +277,7 @@ impl Loss {
             bind_failed: self.bind_failed + other.bind_failed,
             owners: self.owners + other.owners,
             missed_runs: self.missed_runs + other.missed_runs,
+            missed: self.missed + other.missed,
         }
     }
 
@@ -284,6 +292,7 @@ impl Loss {
             bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
             owners: self.owners.saturating_sub(earlier.owners),
             missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
+            missed: self.missed.saturating_sub(earlier.missed),
         }
     }
 
@@ -306,7 +315,7 @@ pub struct Event {
     pub role: Role,
     /// `created`: at birth; `ended`: at death.
     pub substate: Option<Substate>,
-    /// How long the timer was armed for, in milliseconds.
+    /// `created`: how long the timer was armed for; `listed`: how long it still had to run; in milliseconds.
     pub timeout_ms: Option<u32>,
     /// The socket cookie.
     pub cookie: Option<u64>,
@@ -326,7 +335,7 @@ pub struct Event {
     pub bytes_received: Option<u64>,
     /// Why it ended.
     pub reason: Option<Reason>,
-    /// From created to ended, in nanoseconds.
+    /// From created to ended, in nanoseconds; `listed`: from created to now, where that is known.
     pub lifetime_ns: Option<u64>,
     /// Of a failure.
     pub errno: Option<Errno>,

@@ -18,7 +18,7 @@ use twtrace::recording::{Encoder, Head, Recording, Tail};
 /// More names than a dictionary may hold, so that some are replaced on the way.
 fn recorded() -> Vec<u8> {
     let head = Head { mono_ns: 5, wall_ns: 1_767_323_045_000_000_006, ..Head::default() };
-    let mut encoder = Encoder::new(&head, &[]).unwrap();
+    let mut encoder = Encoder::new(&head).unwrap();
     for at in 0..20_011_u32 {
         let address = |last: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + last));
         let conn = Conn {

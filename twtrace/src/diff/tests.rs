@@ -102,7 +102,7 @@ fn namespaces_of_two_boots_are_told_apart_by_name_and_load() {
     {
         conn.netns = 77;
     }
-    new.seeds.clear();
+    new.listed.clear();
     let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
     let settings = compare(&reports.0, &reports.1).settings;
     let told: Vec<_> = settings.iter().map(|setting| (setting.netns, setting.name)).collect();

@@ -148,7 +148,7 @@ fn told(backend: &str, world: &Tracker) -> Result<Vec<u8>, EncodeError> {
         backend: backend.to_owned(),
         ..Head::default()
     };
-    let mut encoder = Encoder::new(&head, &[])?;
+    let mut encoder = Encoder::new(&head)?;
     for (conn, live) in world.sockets() {
         if let Some(born) = birth(*conn, live) {
             encoder.append(&born);

@@ -36,7 +36,7 @@ fn a_visitor_learns_whose_every_live_socket_is() {
         let mut recording = recordings.pop().unwrap();
         assert_eq!(recording.head().backend, "tracepoint");
         let mut told = Tracker::new();
-        recording.events().for_each(|mut event| told.apply(&mut event));
+        recording.events().for_each(|mut event| drop(told.apply(&mut event)));
         assert!(matches!(recording.end(), Ended::Complete(_)));
         for (conn, live) in world.sockets() {
             let known = told.sockets().find(|(known, _)| *known == conn).map(|(_, live)| live);

@@ -40,7 +40,7 @@ impl Owners {
         let mut world = Tracker::new();
         world.advance(head.mono_ns);
         world.seed(recording.seeds().iter().cloned());
-        recording.events().for_each(|mut event| world.apply(&mut event));
+        recording.events().for_each(|mut event| drop(world.apply(&mut event)));
         let told = world.sockets().filter(|(_, live)| live.owner.is_some() || live.opener.is_some());
         self.known.extend(told.map(|(conn, live)| (*conn, live)));
         match recording.end() {

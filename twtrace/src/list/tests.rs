@@ -111,7 +111,7 @@ fn a_mapped_socket_is_written_as_ss_does() {
 /// A socket of [`seen`] and who owns it, as a recording that was made at `boot_id` tells.
 fn recording(boot_id: &str, sport: u16, cookie: Option<u64>, ends_ns: u64) -> Recording {
     let head = Head { boot_id: boot_id.to_owned(), ..Head::default() };
-    let mut encoder = Encoder::new(&head, &[]).unwrap();
+    let mut encoder = Encoder::new(&head).unwrap();
     let conn = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", sport), ("10.0.0.9", 80)).conn(4_026_531_840);
     let mut event = Event::new(Kind::Created, ends_ns - 60_000_000_000, Some(conn));
     (event.timeout_ms, event.cookie) = (Some(60_000), cookie);

@@ -152,7 +152,7 @@ pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
     world.set_capacity(NETNS, capacity);
     world.seed(seeds());
     let mut events = events();
-    events.iter_mut().for_each(|event| world.apply(event));
+    events.iter_mut().for_each(|event| drop(world.apply(event)));
     let gone: Vec<_> = world.present().filter(|key| key.pid == CURL.pid).collect();
     gone.iter().for_each(|key| world.mark_gone(key));
     world.advance(NOW_S * SECOND_NS);

@@ -81,6 +81,7 @@ impl From<&Figures> for Tally {
             live: figures.live,
             peak_live: figures.peak_live,
             created: counts.created,
+            listed: counts.listed,
             ended: counts.ended(),
             ended_by: ended.filter(|(_, count)| *count != 0).collect(),
             overflow: counts.overflow,

@@ -80,6 +80,18 @@ pub fn snapshot_all(all: &[Netns]) -> Result<Each<Books>, Error> {
     Netns::within_each(all, |_| Books::read_here())
 }
 
+/// How many TIME_WAIT sockets each of `all` has, in order, with its inode. Far cheaper than listing them: a list walks the machine's whole
+/// table once for each namespace.
+///
+/// # Errors
+/// Only if no thread could be started; what goes wrong with one namespace is in its entry.
+pub fn time_waits(all: &[Netns]) -> Result<Each<u64>, Error> {
+    Netns::within_each(all, |_| {
+        let text = std::fs::read_to_string(SOCKSTAT).map_err(Error::io(SOCKSTAT))?;
+        pair_value(&text, "TCP:", "tw").ok_or_else(|| missing(SOCKSTAT, "TCP", "tw"))
+    })
+}
+
 fn missing(path: &str, row: &str, name: &str) -> Error {
     Error::malformed(path, format!("it has no number {name} in its {row} row"))
 }

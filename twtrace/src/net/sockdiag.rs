@@ -223,6 +223,44 @@ pub fn timewaits(ns: &Netns) -> Result<Listing, Error> {
     Ok(listing)
 }
 
+/// What became of a TIME_WAIT socket that was asked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there.
+    There(DiagSocket),
+    /// It is not: there is none, or another one in its place.
+    Gone,
+    /// The kernel did not say.
+    Unknown,
+}
+
+/// Asks after single TIME_WAIT sockets of `ns`, by connection, and by cookie where that is known. Unlike a dump this is exact: a socket that
+/// is there all the while is found.
+///
+/// # Errors
+/// Those of [`Netns::within`], and [`Error::Io`] or [`Error::Malformed`] if sock_diag fails. Where there is none, all are unknown.
+pub fn look_up(ns: &Netns, asked: &[(Conn, Option<u64>)]) -> Result<Vec<Presence>, Error> {
+    let conns: Vec<Conn> = asked.iter().map(|(conn, _)| *conn).collect();
+    let answers = match ns.within(|| transport::look_up(&conns))? {
+        Ok(answers) => answers,
+        Err(transport::Failure::Unavailable(_)) => return Ok(vec![Presence::Unknown; asked.len()]),
+        Err(transport::Failure::Failed(error)) => return Err(error),
+    };
+    let presence = |(answer, (conn, cookie)): (_, &(Conn, Option<u64>))| match answer {
+        Ok(Some(socket)) if is_it(&socket, conn, *cookie) => Presence::There(socket),
+        Ok(_) => Presence::Gone,
+        Err(transport::Unanswered) => Presence::Unknown,
+    };
+    Ok(answers.into_iter().zip(asked).map(presence).collect())
+}
+
+/// In the place of a socket that is gone the kernel finds whoever listens there.
+fn is_it(socket: &DiagSocket, conn: &Conn, cookie: Option<u64>) -> bool {
+    socket.is_time_wait()
+        && socket.conn(conn.netns) == *conn
+        && cookie.is_none_or(|cookie| socket.cookie == 0 || cookie == socket.cookie)
+}
+
 /// The listening sockets of `ns`. Errors: as [`tcp`].
 pub fn listeners(ns: &Netns) -> Result<Listing, Error> {
     tcp(ns, States::LISTEN)

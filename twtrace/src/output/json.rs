@@ -99,7 +99,7 @@ fn put_conn(conn: &Conn, object: &mut Object<'_>) {
 }
 
 fn put_socket(event: &Event, object: &mut Object<'_>) {
-    if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Overflow) {
+    if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow) {
         object.word("role", event.role.word());
     }
     if let Some(substate) = event.substate {
@@ -173,4 +173,5 @@ fn put_loss(loss: &Loss, object: &mut Object<'_>) {
     object.number("bind_failed", loss.bind_failed);
     object.number("owners", loss.owners);
     object.number("missed_runs", loss.missed_runs);
+    object.number("missed", loss.missed);
 }

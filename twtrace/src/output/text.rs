@@ -107,6 +107,11 @@ fn detail(event: &Event, line: &mut String) {
             let mini = if event.substate == Some(Substate::FinWait2) { "FIN_WAIT2 " } else { "" };
             write!(line, "{} {mini}{seconds:.0}s", event.role).and_then(|()| owner_note(event, line))
         }
+        Kind::Listed => {
+            let seconds = f64::from(event.timeout_ms.unwrap_or(0)) / 1000.0;
+            let mini = if event.substate == Some(Substate::FinWait2) { "FIN_WAIT2 " } else { "" };
+            write!(line, "{} {mini}{seconds:.0}s left", event.role)
+        }
         Kind::Overflow => write!(line, "{} no TIME_WAIT: table full", event.role),
         Kind::Ended => {
             let reason = event.reason.map_or("", Reason::word);
@@ -120,10 +125,11 @@ fn detail(event: &Event, line: &mut String) {
             let loss = event.loss.unwrap_or_default();
             write!(
                 line,
-                "{} events lost ({} created, {} ended), {} owners, {} runs",
+                "{} events lost ({} created, {} ended, {} missed), {} owners, {} runs",
                 loss.events(),
                 loss.created,
                 loss.ended,
+                loss.missed,
                 loss.owners,
                 loss.missed_runs
             )

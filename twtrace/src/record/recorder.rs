@@ -10,10 +10,10 @@ use super::namespaces::{self, Met};
 use super::output::Output;
 use super::signals;
 use crate::clock::Clock;
-use crate::event::{Event, Loss};
+use crate::event::{Conn, Event, Kind, Loss};
 use crate::recording::{self, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
 use crate::session::{Flow, Summary, View};
-use crate::tracker::{Live, Seed, Tracker};
+use crate::tracker::{Live, Tracker};
 
 /// A batch is closed when its first event is this old: with the drain's own delay it is on disk within a second.
 const BATCH_NS: u64 = 750_000_000;
@@ -64,7 +64,8 @@ pub struct Recorder {
     output: Output,
     setup: Setup,
     head: Head,
-    seeds: Vec<Seed>,
+    /// What lives when recording begins, until that is written.
+    listed: Vec<(Conn, Live)>,
     encoder: Option<Encoder>,
     /// Time of the first event of the batch that is being filled.
     first_ns: Option<u64>,
@@ -92,7 +93,7 @@ impl Recorder {
             output,
             setup,
             head: Head::default(),
-            seeds: Vec::new(),
+            listed: Vec::new(),
             encoder: None,
             first_ns: None,
             part_began_ns: 0,
@@ -222,12 +223,23 @@ impl Recorder {
 
     /// Begins a file.
     fn begin_part(&mut self) -> io::Result<()> {
-        let mut encoder = Encoder::new(&self.head, &self.seeds).map_err(io::Error::other)?;
-        self.seeds = Vec::new();
+        let mut encoder = Encoder::new(&self.head).map_err(io::Error::other)?;
         self.part_began_ns = self.head.mono_ns;
         self.output.write(encoder.bytes())?;
         self.encoder = Some(encoder);
         Ok(())
+    }
+
+    /// Writes what lives at the head of a part: whoever has that part only must know it too.
+    fn list(&mut self, sockets: impl Iterator<Item = (Conn, Live)>) -> io::Result<()> {
+        for (conn, live) in sockets {
+            let Some(encoder) = &mut self.encoder else { return Ok(()) };
+            encoder.append(&live.event(conn, self.head.mono_ns));
+            if encoder.waiting() >= BATCH_EVENTS {
+                self.close_batch()?;
+            }
+        }
+        self.close_batch()
     }
 
     fn close_batch(&mut self) -> io::Result<()> {
@@ -247,8 +259,8 @@ impl Recorder {
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
         self.met = Met::new(&self.head.namespaces);
-        self.seeds = seeds(world);
-        self.begin_part()
+        self.begin_part()?;
+        self.list(world.sockets().map(|(conn, live)| (*conn, live)))
     }
 
     /// Whether the command is done, and has been for long enough.
@@ -272,7 +284,7 @@ impl View for Recorder {
     }
 
     fn listed(&mut self, world: &mut Tracker) {
-        self.seeds = seeds(world);
+        self.listed = world.sockets().map(|(conn, live)| (*conn, live)).collect();
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {
@@ -281,6 +293,8 @@ impl View for Recorder {
         self.met = Met::new(&self.head.namespaces);
         self.output.begin()?;
         self.begin_part()?;
+        let listed = std::mem::take(&mut self.listed);
+        self.list(listed.into_iter())?;
         let Some(command) = self.setup.command.take() else { return Ok(()) };
         let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
         match command.start(procs) {
@@ -294,7 +308,7 @@ impl View for Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(Flow::Go) };
         encoder.append(event);
         let waiting = encoder.waiting();
-        self.events += 1;
+        self.events += u64::from(event.kind != Kind::Listed);
         self.first_ns.get_or_insert(event.mono_ns);
         if let Some(conn) = &event.conn {
             self.met.meet(conn.netns);
@@ -368,16 +382,4 @@ fn head(setup: &Setup, backend: &str) -> Head {
         command: command.map(|command| recording::Command { argv: command.argv(), uid: command.uid() }),
         ..Head::default()
     }
-}
-
-/// The sockets that live, as a recording that begins now lists them.
-fn seeds(world: &Tracker) -> Vec<Seed> {
-    let seed = |(conn, live): (&crate::event::Conn, Live)| Seed {
-        conn: *conn,
-        cookie: live.cookie,
-        substate: live.substate,
-        role: live.role,
-        ends_ns: live.ends_ns,
-    };
-    world.sockets().map(seed).collect()
 }

@@ -94,7 +94,7 @@ struct OutcomeColumns {
 #[derive(Default)]
 struct LossColumns {
     count: U64,
-    parts: [U64; 7],
+    parts: [U64; 8],
 }
 
 fn place<T: PartialEq>(all: &[T], value: Option<T>) -> Option<usize> {
@@ -205,7 +205,7 @@ impl SocketColumns {
     }
 
     fn append(&mut self, event: &Event) {
-        let has_role = matches!(event.kind, Kind::Created | Kind::Ended | Kind::Overflow);
+        let has_role = matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow);
         self.role.append(place(Role::ALL, has_role.then_some(event.role)));
         self.substate.append(place(Substate::ALL, event.substate));
         self.timeout_ms.append_option(event.timeout_ms);
@@ -334,7 +334,7 @@ impl OutcomeColumns {
 }
 
 /// The columns that `count` is made of, in the order of [`parts`].
-pub(super) const LOSS_PARTS: [&str; 7] = [
+pub(super) const LOSS_PARTS: [&str; 8] = [
     "lost_created",
     "lost_ended",
     "lost_overflow",
@@ -342,11 +342,12 @@ pub(super) const LOSS_PARTS: [&str; 7] = [
     "lost_bind_failed",
     "lost_owners",
     "lost_missed_runs",
+    "lost_missed",
 ];
 
-fn parts(loss: &Loss) -> [u64; 7] {
-    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } = *loss;
-    [created, ended, overflow, connect_failed, bind_failed, owners, missed_runs]
+fn parts(loss: &Loss) -> [u64; 8] {
+    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } = *loss;
+    [created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed]
 }
 
 impl LossColumns {

@@ -8,9 +8,8 @@ use arrow_schema::ArrowError;
 
 use super::columns::Columns;
 use super::meta::{FORMAT, Head, Namespace, Tail};
-use super::{note, schema, seeds};
+use super::{note, schema};
 use crate::event::Event;
-use crate::tracker::Seed;
 
 /// Metadata of the schema: the version of the format, and the head as JSON.
 pub(super) const FORMAT_KEY: &str = "twtrace.format";
@@ -39,14 +38,12 @@ pub(super) fn options() -> Result<IpcWriteOptions, ArrowError> {
 }
 
 impl Encoder {
-    /// Begins a recording; its first bytes are ready. `seeds` are the TIME_WAIT sockets that were there before.
+    /// Begins a recording; its first bytes are ready. What lives already is to be appended first, as `listed` events.
     ///
     /// # Errors
-    /// Only where the head or the seeds are too much for the format.
-    pub fn new(head: &Head, seeds: &[Seed]) -> Result<Self, EncodeError> {
-        let notes = seeds.chunks(seeds::PER_NOTE);
-        let head = Head { seed_notes: notes.len() as u32, ..head.clone() };
-        let json = serde_json::to_string(&head).map_err(|error| ArrowError::ExternalError(error.into()))?;
+    /// Only where the head is too much for the format.
+    pub fn new(head: &Head) -> Result<Self, EncodeError> {
+        let json = serde_json::to_string(head).map_err(|error| ArrowError::ExternalError(error.into()))?;
         let metadata = [(FORMAT_KEY.to_owned(), FORMAT.to_string()), (HEAD_KEY.to_owned(), json)];
         let plain = schema::schema();
         let schema = plain.as_ref().clone().with_metadata(metadata);
@@ -55,11 +52,7 @@ impl Encoder {
         // Sends every dictionary: pyarrow wants all of them before the first batch.
         writer.write(&columns.finish()?)?;
         let width = schema.fields().len();
-        let mut encoder = Self { writer, columns, width, events: 0 };
-        for seeds in notes {
-            encoder.note(note::SEEDS, &seeds::write(seeds)?)?;
-        }
-        Ok(encoder)
+        Ok(Self { writer, columns, width, events: 0 })
     }
 
     /// Takes an event into the batch that is being filled.

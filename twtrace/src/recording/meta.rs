@@ -12,7 +12,9 @@ use crate::net::books::Books;
 use crate::net::sysctls::Sysctls;
 
 /// The version of the format that is written. Readers read this one and all before.
-pub const FORMAT: u32 = 1;
+///
+/// 2: `listed` events in place of notes of seeds; `lost_missed`.
+pub const FORMAT: u32 = 2;
 
 /// What is known before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +44,7 @@ pub struct Head {
     pub namespaces: Vec<Namespace>,
     /// Of a rotated recording: which file this is, from 0.
     pub part: u64,
-    /// Notes of sockets that follow the first dictionaries.
+    /// Format 1: notes of sockets from before that follow the first dictionaries. Since then they are `listed` events.
     pub seed_notes: u32,
 }
 
@@ -266,19 +268,22 @@ pub struct LossCounts {
     pub owners: u64,
     /// Runs of a hook that the kernel skipped.
     pub missed_runs: u64,
+    /// Births that the kernel's counters have and nobody told.
+    pub missed: u64,
 }
 
 impl From<Loss> for LossCounts {
     fn from(loss: Loss) -> Self {
-        let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } = loss;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs }
+        let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } =
+            loss;
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed }
     }
 }
 
 impl From<LossCounts> for Loss {
     fn from(counts: LossCounts) -> Self {
-        let LossCounts { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } =
+        let LossCounts { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } =
             counts;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs }
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed }
     }
 }

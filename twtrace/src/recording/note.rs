@@ -13,7 +13,7 @@ use super::frame;
 pub(super) const TAIL: &str = "twtrace.tail";
 /// [`super::Namespace`]s that were met after the start, as a JSON array.
 pub(super) const NAMESPACES: &str = "twtrace.namespaces";
-/// Sockets that were there at the start: an Arrow IPC stream in base64.
+/// Format 1: sockets that were there at the start, an Arrow IPC stream in base64.
 pub(super) const SEEDS: &str = "twtrace.seeds";
 
 /// Writes a note into a stream of `columns` columns.

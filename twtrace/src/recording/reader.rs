@@ -127,8 +127,8 @@ impl Recording {
         &self.head
     }
 
-    /// The TIME_WAIT sockets that were there before the first event: a tracker is to be seeded with them, at
-    /// `head().mono_ns`.
+    /// Format 1: the TIME_WAIT sockets that were there before the first event: a tracker is to be seeded with them, at
+    /// `head().mono_ns`. Since then they are `listed` events.
     pub fn seeds(&self) -> &[Seed] {
         &self.seeds
     }

@@ -257,6 +257,7 @@ impl Rows {
             bind_failed: part(4),
             owners: part(5),
             missed_runs: part(6),
+            missed: part(7),
         }
     }
 }

@@ -95,6 +95,8 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("lost_bind_failed", Type::U64),
     ("lost_owners", Type::U64),
     ("lost_missed_runs", Type::U64),
+    // Since format 2.
+    ("lost_missed", Type::U64),
 ];
 
 /// The columns as Arrow has them, without metadata.

@@ -1,99 +1,17 @@
-//! Owns: the sockets that were in TIME_WAIT before the first event, as the text of a note.
+//! Owns: reading the sockets that were in TIME_WAIT before the first event from the text of a note, as format 1 has them: a stream of
+//! columns, written in base64. Since format 2 they are `listed` events.
 //! Must not know: where notes are.
-//!
-//! A machine can have a hundred thousand of them. So they are packed as the recording itself is: a stream of columns, which
-//! as part of a text is written in base64.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use arrow_array::builder::PrimitiveBuilder;
 use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{ArrowError, Field, Schema};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::dictionary::{Texts, Words};
 use super::rows::{Malformed, Numbers, Table};
-use super::schema::Type;
 use super::stream::Stream;
 use crate::event::{Conn, Role, Substate};
 use crate::tracker::Seed;
-
-/// Sockets of one note.
-pub(super) const PER_NOTE: usize = 16_384;
-
-const COLUMNS: [(&str, Type); 10] = [
-    ("netns", Type::U32),
-    ("ifindex", Type::U32),
-    ("saddr", Type::Text),
-    ("sport", Type::U16),
-    ("daddr", Type::Text),
-    ("dport", Type::U16),
-    ("cookie", Type::U64),
-    ("substate", Type::Word),
-    ("role", Type::Word),
-    ("ends_ns", Type::U64),
-];
-
-/// The text of a note.
-pub(super) fn write(seeds: &[Seed]) -> Result<String, ArrowError> {
-    let fields = COLUMNS.iter().map(|(name, column)| Field::new(*name, column.arrow(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(schema.clone(), columns(seeds)?)?;
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, super::encoder::options()?)?;
-    writer.write(&batch)?;
-    writer.finish()?;
-    Ok(STANDARD.encode(writer.get_ref()))
-}
-
-fn columns(seeds: &[Seed]) -> Result<Vec<ArrayRef>, ArrowError> {
-    let addresses = |of: fn(&Conn) -> &IpAddr| {
-        let mut column = Texts::<IpAddr>::new();
-        for seed in seeds {
-            column.append(Some(of(&seed.conn)), |address| address.to_string());
-        }
-        column.finish()
-    };
-    let mut substate = Words::new(Substate::ALL.iter().map(|substate| substate.word()));
-    let mut role = Words::new(Role::ALL.iter().map(|role| role.word()));
-    for seed in seeds {
-        substate.append(Substate::ALL.iter().position(|one| *one == seed.substate));
-        role.append(Role::ALL.iter().position(|one| *one == seed.role));
-    }
-    Ok(vec![
-        Arc::new(u32s(seeds, |seed| seed.conn.netns).finish()),
-        Arc::new(u32s(seeds, |seed| seed.conn.ifindex).finish()),
-        addresses(|conn| &conn.saddr)?,
-        Arc::new(u16s(seeds, |seed| seed.conn.sport).finish()),
-        addresses(|conn| &conn.daddr)?,
-        Arc::new(u16s(seeds, |seed| seed.conn.dport).finish()),
-        Arc::new(u64s(seeds, |seed| seed.cookie).finish()),
-        substate.finish()?,
-        role.finish()?,
-        Arc::new(u64s(seeds, |seed| Some(seed.ends_ns)).finish()),
-    ])
-}
-
-fn u16s(seeds: &[Seed], value: fn(&Seed) -> u16) -> PrimitiveBuilder<UInt16Type> {
-    let mut column = PrimitiveBuilder::with_capacity(seeds.len());
-    seeds.iter().for_each(|seed| column.append_value(value(seed)));
-    column
-}
-
-fn u32s(seeds: &[Seed], value: fn(&Seed) -> u32) -> PrimitiveBuilder<UInt32Type> {
-    let mut column = PrimitiveBuilder::with_capacity(seeds.len());
-    seeds.iter().for_each(|seed| column.append_value(value(seed)));
-    column
-}
-
-fn u64s(seeds: &[Seed], value: fn(&Seed) -> Option<u64>) -> PrimitiveBuilder<UInt64Type> {
-    let mut column = PrimitiveBuilder::with_capacity(seeds.len());
-    seeds.iter().for_each(|seed| column.append_option(value(seed)));
-    column
-}
 
 /// The sockets that the text of a note holds.
 pub(super) fn read(text: &str) -> Result<Vec<Seed>, Malformed> {

@@ -11,14 +11,7 @@ use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, OpenError};
 use crate::session::{Flow, View};
-use crate::tracker::{Capacity, Seed, Tracker};
-
-/// Whether a socket that was there before is of interest: a filter on the owner leaves none.
-fn has_seed(scope: &Filter, seed: &Seed) -> bool {
-    let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
-    event.role = seed.role;
-    scope.passes(&event)
-}
+use crate::tracker::{Capacity, Tracker};
 
 /// A world that is told from a recording.
 pub(super) struct Player {
@@ -48,9 +41,14 @@ impl Player {
         self.last_event_ns = self.now_ns;
         self.world = Tracker::new();
         self.world.advance(self.now_ns);
-        let Self { scope, world, feed, .. } = self;
-        let wanted = feed.seeds().iter().filter(|seed| has_seed(scope, seed));
-        world.seed(wanted.cloned());
+        let Self { scope, world, feed, now_ns, .. } = self;
+        let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
+        let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;
+        let listed =
+            std::iter::from_fn(|| if feed.peek().is_some_and(is_before) { feed.take() } else { None });
+        for mut event in seeds.into_iter().chain(listed).filter(|event| scope.passes(event)) {
+            world.apply(&mut event);
+        }
         self.inform();
     }
 
@@ -123,8 +121,13 @@ impl Player {
         if !self.scope.passes(event) {
             return Ok(Flow::Go);
         }
-        self.world.apply(event);
-        if self.filter.passes(event) { view.event(event) } else { Ok(Flow::Go) }
+        let applied = self.world.apply(event);
+        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
+            if self.filter.passes(told) && view.event(told)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
     }
 
     /// Tells the world what the namespaces in it allow.

@@ -85,8 +85,7 @@ fn turn(driver: &mut Driver, notes: &mut Notes, passed: Duration) -> Turn {
 fn world(sample: &Sample, until_ns: u64) -> Tracker {
     let mut world = Tracker::new();
     world.advance(START_NS);
-    world.seed(sample.seeds.iter().cloned());
-    for event in sample.events.iter().filter(|event| event.mono_ns <= until_ns) {
+    for event in sample.listed.iter().chain(&sample.events).filter(|event| event.mono_ns <= until_ns) {
         world.apply(&mut event.clone());
     }
     world

@@ -69,6 +69,7 @@ impl Sum {
 
 fn add_counts(sum: &mut Counts, part: &Counts) {
     sum.created += part.created;
+    sum.listed += part.listed;
     sum.ended_by.iter_mut().zip(part.ended_by).for_each(|(sum, part)| *sum += part);
     sum.overflow += part.overflow;
     sum.connect_failed += part.connect_failed;

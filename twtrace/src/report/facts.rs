@@ -88,7 +88,7 @@ fn add(share: &mut Share, group: &Group) {
     let counts = &group.counts;
     share.created += counts.created;
     share.failed += counts.connect_failed + counts.bind_failed;
-    share.time_wait += counts.created.saturating_sub(counts.ended());
+    share.time_wait += (counts.created + counts.listed).saturating_sub(counts.ended());
 }
 
 /// Sockets that live and that nobody here has made were there before: nobody knows whose they are.

@@ -40,7 +40,6 @@ impl<'a> Whole<'a> {
             head: &report.head,
             tail: report.tail.as_ref(),
             met: &report.met,
-            live_at_start: report.seeded,
             peak_live_time: (report.peak_live.value != 0).then(|| time(report, report.peak_live.at_ns)),
             peak_created_per_s: report.busiest.value,
             peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
@@ -91,6 +90,7 @@ impl Tally {
             |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
         Self {
             created: counts.created,
+            listed: counts.listed,
             created_per_s: report.per_second(counts.created),
             ended: counts.ended(),
             ended_per_s: report.per_second(counts.ended()),

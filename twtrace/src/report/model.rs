@@ -234,8 +234,8 @@ pub struct Report {
     pub ended_ns: u64,
     /// All together.
     pub total: Figures,
-    /// TIME_WAIT sockets that were there when the recording began.
-    pub seeded: u64,
+    /// TIME_WAIT sockets that were there before, or that were heard of when they ended.
+    pub listed: u64,
     /// The most created in one second (counted from the beginning), and when that second began.
     pub busiest: Reached,
     /// The most that lived at one time.

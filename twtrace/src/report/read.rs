@@ -83,7 +83,7 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         filters: options.filters.clone(),
         ended_ns,
         total,
-        seeded: population.seeded,
+        listed: population.listed,
         busiest: Reached {
             value: busiest.most,
             at_ns: head.mono_ns.saturating_add(busiest.most_second.saturating_mul(1_000_000_000)),
@@ -223,7 +223,7 @@ fn ports<'a>(fold: &Fold, told: impl Iterator<Item = &'a Namespace>) -> HashMap<
 fn seeded(seed: &Seed, mono_ns: u64, fold: &mut Fold) -> Row {
     let Seed { conn, role, substate, .. } = seed;
     Row {
-        kind: Kind::Created,
+        kind: Kind::Listed,
         mono_ns,
         netns: conn.netns,
         saddr: fold.addresses.id(&conn.saddr),

@@ -137,7 +137,8 @@ impl Script {
     }
 
     fn tell(&mut self, mut event: Event) {
-        self.world.apply(&mut event);
+        let applied = self.world.apply(&mut event);
+        self.events.extend(applied.before.map(|before| *before));
         self.events.push(event);
     }
 
@@ -205,7 +206,8 @@ pub(crate) fn settings() -> Settings {
 /// What was recorded, and the world at its end.
 pub(crate) struct Sample {
     pub(crate) head: Head,
-    pub(crate) seeds: Vec<Seed>,
+    /// What was there before, as `listed` events.
+    pub(crate) listed: Vec<Event>,
     pub(crate) events: Vec<Event>,
     pub(crate) tail: Tail,
     pub(crate) world: Tracker,
@@ -250,7 +252,10 @@ pub(crate) fn sample(steps: usize) -> Sample {
             }
         })
         .collect();
-    script.world.seed(seeds.iter().cloned());
+    let mut listed: Vec<Event> = seeds.iter().map(|seed| seed.event(START_NS)).collect();
+    for event in &mut listed {
+        script.world.apply(event);
+    }
     (0..steps).for_each(|_| script.step());
     let mut lost = Event::new(Kind::Lost, script.now_ns, None);
     let loss = Loss { created: 2, ended: 1, missed_runs: 3, ..Loss::default() };
@@ -270,7 +275,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         events,
         live,
     };
-    Sample { head: head(), seeds, events: script.events, tail, world: script.world }
+    Sample { head: head(), listed, events: script.events, tail, world: script.world }
 }
 
 fn namespace(netns: u32) -> Namespace {
@@ -304,7 +309,9 @@ fn head() -> Head {
 impl Sample {
     /// The bytes of its recording, in batches of `batch` events, with its end or without.
     pub(crate) fn bytes(&self, batch: usize, is_complete: bool) -> Vec<u8> {
-        let mut encoder = Encoder::new(&self.head, &self.seeds).unwrap();
+        let mut encoder = Encoder::new(&self.head).unwrap();
+        self.listed.iter().for_each(|event| encoder.append(event));
+        encoder.close_batch().unwrap();
         encoder.met(&[Namespace { sysctls: None, ..namespace(LATE) }]).unwrap();
         for events in self.events.chunks(batch) {
             events.iter().for_each(|event| encoder.append(event));

@@ -88,11 +88,6 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         Place { at, generation: slots[at as usize].generation }
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let place = self.place(key)?;
-        self.remove_at(place)
-    }
-
     pub(super) fn remove_at(&mut self, place: Place) -> Option<V> {
         let slot =
             self.slots.get_mut(place.at as usize).filter(|slot| slot.generation == place.generation)?;
@@ -162,8 +157,8 @@ mod tests {
         assert!((0..1009).all(
             |key| arena.find(&key) == Some(&(key * 3)) && arena.place(&key) == Some(places[key as usize])
         ));
-        assert_eq!(arena.remove(&7), Some(21));
-        assert_eq!((arena.remove(&7), arena.get(places[7]), arena.len()), (None, None, 1008));
+        assert_eq!(arena.remove_at(places[7]), Some(21));
+        assert_eq!((arena.place(&7), arena.get(places[7]), arena.len()), (None, None, 1008));
         let again = arena.add(2000, 1);
         assert_eq!((again.at, arena.get(places[7])), (places[7].at, None));
         assert_eq!(arena.remove_at(places[7]), None);

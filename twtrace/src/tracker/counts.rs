@@ -10,6 +10,8 @@ pub struct Counts {
     pub created: u64,
     /// TIME_WAIT sockets gone, by [`Reason`] in the order of `Reason::ALL`.
     pub ended_by: [u64; Reason::ALL.len()],
+    /// TIME_WAIT sockets that were there before, or that were heard of when they ended. `created + listed - ended()` live.
+    pub listed: u64,
     /// TIME_WAIT sockets refused.
     pub overflow: u64,
     /// connect() failures.
@@ -26,6 +28,7 @@ impl Counts {
         match event.kind {
             Kind::Created => self.created += 1,
             Kind::Ended => self.ended_by[event.reason.unwrap_or(Reason::Unknown) as usize] += 1,
+            Kind::Listed => self.listed += 1,
             Kind::Overflow => self.overflow += 1,
             Kind::ConnectFailed => self.connect_failed += 1,
             Kind::BindFailed => self.bind_failed += 1,
@@ -42,6 +45,7 @@ impl Counts {
         all.bind_failed += loss.bind_failed;
         all.owners += loss.owners;
         all.missed_runs += loss.missed_runs;
+        all.missed += loss.missed;
     }
 
     /// TIME_WAIT sockets gone, for whatever reason.
@@ -54,7 +58,7 @@ impl Counts {
         self.ended_by[reason as usize]
     }
 
-    /// Events of all kinds, `lost` left out.
+    /// What happened: events of all kinds, `listed` and `lost` left out.
     pub fn events(&self) -> u64 {
         self.created + self.ended() + self.overflow + self.connect_failed + self.bind_failed
     }

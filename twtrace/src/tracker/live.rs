@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::arena::Place;
 use super::people::People;
-use crate::event::{Conn, Event, Opener, Process, Role, Substate, Via};
+use crate::event::{Conn, Event, Kind, Opener, Process, Role, Substate, Via};
 use crate::identity::Identity;
 
 /// A TIME_WAIT socket that the kernel listed.
@@ -22,6 +22,41 @@ pub struct Seed {
     pub role: Role,
     /// When its timer will run out, CLOCK_MONOTONIC in nanoseconds.
     pub ends_ns: u64,
+}
+
+impl Seed {
+    /// What says that the socket is there, at `mono_ns` of CLOCK_MONOTONIC. Nobody knows its owner.
+    pub fn event(&self, mono_ns: u64) -> Event {
+        let mut event = Event::new(Kind::Listed, mono_ns, Some(self.conn));
+        event.role = self.role;
+        event.substate = Some(self.substate);
+        event.timeout_ms = Some(left_ms(self.ends_ns, mono_ns));
+        event.cookie = self.cookie;
+        event.via = Some(Via::None);
+        event
+    }
+}
+
+impl Live {
+    /// What says that a socket that is known is there, as a recording that begins at `mono_ns` of CLOCK_MONOTONIC says it.
+    pub fn event(&self, conn: Conn, mono_ns: u64) -> Event {
+        let mut event = Event::new(Kind::Listed, mono_ns, Some(conn));
+        event.role = self.role;
+        event.substate = Some(self.substate);
+        event.timeout_ms = Some(left_ms(self.ends_ns, mono_ns));
+        event.cookie = self.cookie;
+        event.via = Some(self.via);
+        event.owner = self.owner;
+        event.identity.clone_from(&self.identity);
+        event.opener = self.opener;
+        event.lifetime_ns = self.born_ns.map(|born_ns| mono_ns.saturating_sub(born_ns));
+        event
+    }
+}
+
+/// How long a timer still has to run, in milliseconds.
+fn left_ms(ends_ns: u64, now_ns: u64) -> u32 {
+    u32::try_from(ends_ns.saturating_sub(now_ns) / 1_000_000).unwrap_or(u32::MAX)
 }
 
 /// What is remembered of a TIME_WAIT socket until it ends.
@@ -73,11 +108,15 @@ pub(super) struct Entry {
 const _: () = assert!(size_of::<Entry>() == 80);
 
 impl Entry {
-    /// From a `created`; the people it remembers are to be released with it.
-    pub(super) fn born(event: &Event, people: &mut People) -> Self {
+    /// From a `created` or a `listed`; the people it remembers are to be released with it.
+    pub(super) fn new(event: &Event, people: &mut People) -> Self {
         let timeout_ns = u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000;
+        let born_ns = match event.kind {
+            Kind::Listed => event.lifetime_ns.map(|lived_ns| event.mono_ns.saturating_sub(lived_ns)),
+            _ => Some(event.mono_ns),
+        };
         Self {
-            born_ns: NonZeroU64::new(event.mono_ns),
+            born_ns: NonZeroU64::new(born_ns.unwrap_or(0)),
             ends_ns: event.mono_ns.saturating_add(timeout_ns),
             cookie: event.cookie.and_then(NonZeroU64::new),
             owner: people.owner(event.owner.as_ref(), event.identity.as_ref()),
@@ -94,25 +133,6 @@ impl Entry {
         }
     }
 
-    pub(super) fn listed(seed: &Seed) -> Self {
-        Self {
-            born_ns: None,
-            ends_ns: seed.ends_ns,
-            cookie: seed.cookie.and_then(NonZeroU64::new),
-            owner: Place::NONE,
-            opener: Place::NONE,
-            tid: 0,
-            generation: 0,
-            link: Place::NONE,
-            peer: Place::NONE,
-            container: Place::NONE,
-            via: Via::None,
-            role: seed.role,
-            substate: seed.substate,
-            ephemeral: false,
-        }
-    }
-
     /// Whether a socket of the same connection with this cookie is this one. A connection's ports may have been used again meanwhile: the cookie
     /// tells, where both have one.
     pub(super) fn has_cookie(&self, cookie: Option<u64>) -> bool {
@@ -120,6 +140,21 @@ impl Entry {
             (Some(mine), Some(theirs)) => mine.get() == theirs,
             _ => true,
         }
+    }
+
+    /// When its timer will run out, CLOCK_MONOTONIC in nanoseconds.
+    pub(super) fn ends_ns(&self) -> u64 {
+        self.ends_ns
+    }
+
+    pub(super) fn cookie(&self) -> Option<u64> {
+        self.cookie.map(NonZeroU64::get)
+    }
+
+    /// Somebody looked: it is there.
+    pub(super) fn renew(&mut self, seed: &Seed) {
+        (self.ends_ns, self.substate) = (seed.ends_ns, seed.substate);
+        self.cookie = self.cookie.or(seed.cookie.and_then(NonZeroU64::new));
     }
 
     /// Fills in what an `ended` does not know by itself. One from a recording may know its owner, when the socket was but

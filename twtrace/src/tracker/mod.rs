@@ -43,6 +43,15 @@ const REST_EVERY_S: u32 = 30;
 /// A process that is gone and has no live socket stays for as long as a rate still shows it.
 const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 
+/// What came of an event.
+#[derive(Debug, PartialEq)]
+pub struct Applied {
+    /// To be told before it: the `ended` of a socket that it takes the place of, or the `listed` of one that nobody knew.
+    pub before: Option<Box<Event>>,
+    /// It is news. Where it is not, a `listed` was told of a socket that is known: nothing is counted, and nothing to be told.
+    pub is_new: bool,
+}
+
 /// The world.
 #[derive(Debug)]
 pub struct Tracker {
@@ -126,9 +135,26 @@ impl Tracker {
     }
 
     /// Takes in an event, in the order of the ring, and completes it: an `ended` gets what is known since its
-    /// `created`.
-    pub fn apply(&mut self, event: &mut Event) {
+    /// `created`. What is returned is to be told as well.
+    pub fn apply(&mut self, event: &mut Event) -> Applied {
         self.advance(event.mono_ns);
+        let same = event.conn.and_then(|conn| Some(self.live.find(&conn)?.has_cookie(event.cookie)));
+        let before = match (event.kind, event.conn, same) {
+            // Known already; or told as missed when another one took its place.
+            (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
+                return Applied { before: None, is_new: false };
+            }
+            // The same connection a second time: the end of the first was lost.
+            (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
+            (Kind::Ended, Some(conn), None) => Some(self.hear_of(conn, event)),
+            _ => None,
+        }
+        .map(Box::new);
+        self.take(event);
+        Applied { before, is_new: true }
+    }
+
+    fn take(&mut self, event: &mut Event) {
         let second = self.second(event.mono_ns);
         if self.counts(event) {
             self.total.count(event, second);
@@ -141,10 +167,45 @@ impl Tracker {
         let places = self.rows.enter(&Sighting::of(event, &conn, second));
         self.unlisted += u64::from(places.lacks_room);
         self.count(&places, event, second);
-        if event.kind == Kind::Created {
-            let entry = Entry::born(event, &mut self.people);
+        if matches!(event.kind, Kind::Created | Kind::Listed) {
+            let entry = Entry::new(event, &mut self.people);
             self.insert(conn, entry, &places);
         }
+    }
+
+    /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
+    fn hear_of(&mut self, conn: Conn, ended: &Event) -> Event {
+        let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
+        (listed.role, listed.owner, listed.identity) = (ended.role, ended.owner, ended.identity.clone());
+        (listed.opener, listed.via) = (ended.opener, Some(ended.via.unwrap_or_default()));
+        (listed.substate, listed.cookie) = (ended.substate, ended.cookie);
+        (listed.timeout_ms, listed.lifetime_ns) = (Some(0), ended.lifetime_ns);
+        self.take(&mut listed);
+        listed
+    }
+
+    /// Says that a socket is gone though nobody saw its end; returns what tells so. `None` where it is not known to live.
+    pub fn miss(&mut self, conn: &Conn, mono_ns: u64) -> Option<Event> {
+        let entry = self.live.find(conn)?;
+        let mut event = Event::new(Kind::Ended, mono_ns, Some(*conn));
+        event.cookie = entry.cookie();
+        event.substate = Some(entry.live(&self.people).substate);
+        event.reason = Some(Reason::Missed);
+        self.advance(mono_ns);
+        self.take(&mut event);
+        Some(event)
+    }
+
+    /// Says that somebody looked and the socket is there: its timer may have been armed anew. Whether it is the one that is known.
+    pub fn renew(&mut self, seed: &Seed) -> bool {
+        let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie));
+        entry.map(|entry| entry.renew(seed)).is_some()
+    }
+
+    /// Up to `most` sockets whose timer should have run out before `before_ns` of CLOCK_MONOTONIC: the connection, the cookie and that time.
+    pub fn overdue(&self, before_ns: u64, most: usize) -> Vec<(Conn, Option<u64>, u64)> {
+        let late = self.live.iter().filter(|(_, entry)| entry.ends_ns() < before_ns);
+        late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
     }
 
     fn counts(&self, event: &Event) -> bool {
@@ -166,12 +227,9 @@ impl Tracker {
     }
 
     fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
-        let place = self
-            .live
-            .place(&conn)
-            .filter(|place| self.live.get(*place).is_some_and(|(_, entry)| entry.has_cookie(event.cookie)));
+        let place = self.live.place(&conn);
         let Some(entry) = place.and_then(|place| self.live.remove_at(place)) else {
-            // Its birth is unknown, or another connection has its ports by now: nothing but the namespace is certain.
+            // There was no room for it: nothing but the namespace is certain.
             let netns = self.rows.netns.enter(&conn.netns, second);
             self.count(&Places { netns, ..Places::default() }, event, second);
             return;
@@ -182,23 +240,13 @@ impl Tracker {
         self.leave(&entry);
     }
 
-    /// Takes in the sockets that a listing of the kernel showed. Events that happened before the listing are to be
-    /// applied before, those that happened after it afterwards.
+    /// Takes in sockets that were there before.
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
-        let second = self.second(self.now_ns);
         for seed in seeds {
-            if let Some(entry) = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))
-            {
+            self.apply(&mut seed.event(self.now_ns));
+            if let Some(entry) = self.live.find_mut(&seed.conn) {
                 entry.generation = self.generation;
-                continue;
             }
-            let Seed { conn, role, .. } = seed;
-            let sighting =
-                Sighting { kind: Kind::Created, conn: &conn, role, owner: None, identity: None, second };
-            let places = self.rows.enter(&sighting);
-            let now_ns = self.now_ns;
-            self.rows.each(&places, |stats| stats.seen(now_ns));
-            self.insert(conn, Entry::listed(&seed), &places);
         }
     }
 
@@ -215,12 +263,8 @@ impl Tracker {
         let old =
             self.live.iter().filter(|(conn, entry)| entry.generation != generation && listed(conn.netns));
         let gone: Vec<Conn> = old.map(|(conn, _)| *conn).collect();
-        for conn in &gone {
-            if let Some(entry) = self.live.remove(conn) {
-                self.leave(&entry);
-            }
-        }
-        gone.len()
+        let now_ns = self.now_ns;
+        gone.iter().filter_map(|conn| self.miss(conn, now_ns)).count()
     }
 
     /// How many TIME_WAIT sockets live.
@@ -312,15 +356,10 @@ impl Tracker {
     }
 
     fn insert(&mut self, conn: Conn, mut entry: Entry, places: &Places) {
-        let known = self.live.remove(&conn);
-        if known.is_none() && self.live.len() >= self.limits.sockets {
+        if self.live.len() >= self.limits.sockets {
             self.dropped_sockets += 1;
             entry.release(&mut self.people);
             return;
-        }
-        // The same connection a second time: the end of the first was lost, or the first was listed before its birth came in.
-        if let Some(known) = known {
-            self.leave(&known);
         }
         entry.generation = self.generation;
         (entry.link, entry.peer, entry.container) = (places.link, places.peer, places.container);

@@ -6,7 +6,7 @@ mod script;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Seed, Tracker};
+use super::{Applied, Seed, Tracker};
 use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 
 fn conn(sport: u16) -> Conn {
@@ -76,68 +76,105 @@ fn an_end_that_knows_its_owner_keeps_it() {
     assert_eq!((end, tracker.live()), (told, 0));
 }
 
-#[test]
-fn an_end_of_an_unknown_socket_changes_no_live_count() {
-    let mut tracker = Tracker::new();
-    tracker.seed([seed(1, 11)]);
-    tracker.apply(&mut ended(5, 3));
-    assert_eq!((tracker.live(), tracker.live_in(7), tracker.total().ended()), (1, 1, 1));
+/// What lives is what was created or listed and has not ended, whatever was lost.
+fn adds_up(tracker: &Tracker) {
+    let total = tracker.total();
+    assert_eq!(total.created + total.listed - total.ended(), tracker.live() as u64);
+    assert_eq!(tracker.live(), tracker.sockets().count());
 }
 
 #[test]
-fn the_end_of_an_earlier_connection_with_the_same_ports_ends_no_other() {
+fn an_end_of_an_unknown_socket_tells_the_socket_first() {
     let mut tracker = Tracker::new();
-    // A namespace's inode is used again while its old sockets are still being purged.
+    tracker.seed([seed(1, 11)]);
+    let mut end = Event { cookie: Some(33), ..ended(5, 3) };
+    let applied = tracker.apply(&mut end);
+    let before = applied.before.unwrap();
+    assert_eq!(
+        (before.kind, before.conn, before.cookie, before.mono_ns),
+        (Kind::Listed, end.conn, Some(33), 5)
+    );
+    assert_eq!((end.via, before.via, applied.is_new), (Some(Via::None), Some(Via::None), true));
+    assert_eq!(
+        (tracker.live(), tracker.live_in(7), tracker.total().ended(), tracker.total().listed),
+        (1, 1, 1, 2)
+    );
+    adds_up(&tracker);
+}
+
+#[test]
+fn a_birth_in_the_place_of_another_socket_tells_that_ones_end_first_and_only_once() {
+    let mut tracker = Tracker::new();
     tracker.apply(&mut created(1, 1, 11));
-    tracker.apply(&mut created(2, 1, 12));
-    let mut end = ended(3, 1);
-    end.cookie = Some(11);
-    tracker.apply(&mut end);
-    assert_eq!((end.owner, tracker.live(), tracker.total().ended()), (None, 1, 1));
-    end.cookie = Some(12);
-    tracker.apply(&mut end);
+    let before = tracker.apply(&mut created(2, 1, 12)).before.unwrap();
+    assert_eq!((before.kind, before.reason, before.cookie), (Kind::Ended, Some(Reason::Missed), Some(11)));
+    assert_eq!((before.owner.map(|owner| owner.pid), before.lifetime_ns), (Some(42), Some(1)));
+    // A namespace's inode is used again while its old sockets are still being purged.
+    let late = tracker.apply(&mut Event { cookie: Some(11), ..ended(3, 1) });
+    assert_eq!(
+        (late, tracker.live(), tracker.total().ended()),
+        (Applied { before: None, is_new: false }, 1, 1)
+    );
+    let mut end = Event { cookie: Some(12), ..ended(3, 1) };
+    assert!(tracker.apply(&mut end).is_new);
     assert_eq!((end.owner.map(|owner| owner.pid), tracker.live()), (Some(42), 0));
+    adds_up(&tracker);
 }
 
 #[test]
-fn a_birth_after_its_listing_is_counted_once_and_names_the_owner() {
+fn a_listed_socket_that_is_known_is_no_news_and_keeps_its_owner() {
     let mut tracker = Tracker::new();
-    tracker.seed([seed(1, 11)]);
     tracker.apply(&mut created(5, 1, 11));
-    assert_eq!((tracker.live(), tracker.live_in(7)), (1, 1));
-    let mut end = ended(9, 1);
-    tracker.apply(&mut end);
-    assert_eq!(end.owner.map(|owner| owner.pid), Some(42));
-}
-
-#[test]
-fn a_listing_after_a_loss_drops_what_is_gone_and_keeps_owners() {
-    let mut tracker = Tracker::new();
-    for sport in 1..=5 {
-        tracker.apply(&mut created(5, sport, u64::from(sport)));
-    }
-    tracker.begin_listing();
-    // 1 and 2 are still there, 3 was used again, 6 is new; 4 and 5 are gone.
-    tracker.seed([seed(1, 1), seed(2, 2), seed(3, 33), seed(6, 6)]);
-    // Born after the listing, before the comparison ends.
-    tracker.apply(&mut created(6, 8, 8));
-    assert_eq!(tracker.forget_unlisted(|netns| netns == 7), 2);
-    let mut ports: Vec<u16> = tracker.sockets().map(|(conn, _)| conn.sport).collect();
-    ports.sort_unstable();
-    assert_eq!(ports, [1, 2, 3, 6, 8]);
+    tracker.apply(&mut created(5, 3, 3));
+    assert!(!tracker.apply(&mut seed(1, 11).event(6)).is_new);
+    // The ports were used again, and nobody saw it.
+    let applied = tracker.apply(&mut seed(3, 33).event(6));
+    assert_eq!(
+        applied.before.map(|before| (before.cookie, before.reason)),
+        Some((Some(3), Some(Reason::Missed)))
+    );
     let owner =
         |port| tracker.sockets().find(|(conn, _)| conn.sport == port).and_then(|(_, live)| live.owner);
     assert!(owner(1).is_some());
     assert!(owner(3).is_none(), "another connection's owner must not be kept");
+    assert_eq!((tracker.total().listed, tracker.live()), (1, 2));
+    adds_up(&tracker);
 }
 
 #[test]
-fn namespaces_that_could_not_be_listed_keep_their_sockets() {
+fn a_listed_socket_brings_what_is_known_of_it() {
     let mut tracker = Tracker::new();
-    tracker.apply(&mut created(5, 1, 1));
-    tracker.begin_listing();
-    assert_eq!(tracker.forget_unlisted(|netns| netns != 7), 0);
-    assert_eq!(tracker.live(), 1);
+    tracker.apply(&mut created(1_000_000, 1, 11));
+    let (conn, live) = tracker.sockets().next().map(|(conn, live)| (*conn, live)).unwrap();
+    let listed = live.event(conn, 9_000_000);
+    assert_eq!((listed.timeout_ms, listed.lifetime_ns), (Some(59_992), Some(8_000_000)));
+    let mut other = Tracker::new();
+    other.apply(&mut listed.clone());
+    assert_eq!(other.sockets().next().map(|(_, live)| live), Some(live));
+    let mut end = ended(61_000_000, 1);
+    other.apply(&mut end);
+    assert_eq!((end.owner.map(|owner| owner.pid), end.lifetime_ns), (Some(42), Some(60_000_000)));
+}
+
+#[test]
+fn what_is_past_its_end_is_asked_after_and_told_as_missed() {
+    let mut tracker = Tracker::new();
+    for sport in 1..=3 {
+        tracker.apply(&mut created(u64::from(sport) * 1_000_000_000, sport, u64::from(sport)));
+    }
+    let late = tracker.overdue(63_000_000_000, 9);
+    assert_eq!(late, [(conn(1), Some(1), 61_000_000_000), (conn(2), Some(2), 62_000_000_000)]);
+    // Its timer was armed anew; another socket's renewal is not its own.
+    assert!(tracker.renew(&Seed { ends_ns: 99_000_000_000, ..seed(1, 1) }) && !tracker.renew(&seed(2, 22)));
+    assert_eq!(tracker.overdue(63_000_000_000, 9).len(), 1);
+    let missed = tracker.miss(&conn(2), 64_000_000_000).unwrap();
+    assert_eq!(
+        (missed.reason, missed.cookie, missed.lifetime_ns),
+        (Some(Reason::Missed), Some(2), Some(62_000_000_000))
+    );
+    assert_eq!((tracker.miss(&conn(2), 65_000_000_000), tracker.live()), (None, 2));
+    assert_eq!(tracker.total().ended_for(Reason::Missed), 1);
+    adds_up(&tracker);
 }
 
 #[test]

@@ -28,6 +28,10 @@ impl Journal {
     }
 
     pub(super) fn note(&mut self, event: &Event) {
+        // What was there before did not happen now.
+        if event.kind == Kind::Listed {
+            return;
+        }
         self.next += 1;
         let fails = !matches!(event.kind, Kind::Created | Kind::Ended);
         let lists = [Some(&mut self.events), fails.then_some(&mut self.failures)];

@@ -39,6 +39,7 @@ pub(crate) struct Lost {
     bind_failed: u64,
     owners: u64,
     missed_runs: u64,
+    missed: u64,
 }
 
 impl From<Loss> for Lost {
@@ -52,6 +53,7 @@ impl From<Loss> for Lost {
             bind_failed: loss.bind_failed,
             owners: loss.owners,
             missed_runs: loss.missed_runs,
+            missed: loss.missed,
         }
     }
 }

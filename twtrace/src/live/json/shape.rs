@@ -38,6 +38,7 @@ pub(super) struct Tally {
     pub(super) live: u64,
     pub(super) peak_live: u64,
     pub(super) created: u64,
+    pub(super) listed: u64,
     pub(super) ended: u64,
     pub(super) ended_by: BTreeMap<&'static str, u64>,
     pub(super) overflow: u64,

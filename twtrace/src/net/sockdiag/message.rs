@@ -4,7 +4,10 @@
 //!
 //! Not done with the netlink-packet-sock-diag crate: its reader drops `idiag_expires` of TIME_WAIT sockets.
 
+use std::net::IpAddr;
+
 use super::{DiagSocket, States, map_v4, wire_family};
+use crate::event::Conn;
 
 /// SOCK_DIAG_BY_FAMILY (include/uapi/linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -39,7 +42,27 @@ pub(super) fn request(family: u8, states: States, sequence: u32) -> [u8; HEADER_
     out
 }
 
-/// The same, with what tcp_info(7) says of each socket.
+/// A request for one socket, whatever its state (`inet_diag_find_one_icsk`, net/ipv4/inet_diag.c). Whichever cookie it has: the
+/// answer says which.
+pub(super) fn request_one(conn: &Conn, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
+    let family = if conn.saddr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut out = request(family as u8, States::ALL, sequence);
+    out[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    out[24..26].copy_from_slice(&conn.sport.to_be_bytes());
+    out[26..28].copy_from_slice(&conn.dport.to_be_bytes());
+    for (at, address) in [(28, conn.saddr), (44, conn.daddr)] {
+        match address {
+            IpAddr::V4(v4) => out[at..at + 4].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => out[at..at + 16].copy_from_slice(&v6.octets()),
+        }
+    }
+    out[60..64].copy_from_slice(&conn.ifindex.to_ne_bytes());
+    // INET_DIAG_NOCOOKIE, both halves.
+    out[64..72].copy_from_slice(&[0xff; 8]);
+    out
+}
+
+/// [`request`], with what tcp_info(7) says of each socket.
 pub(super) fn request_info(family: u8, states: States, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
     let mut out = request(family, states, sequence);
     out[18] = 1 << (INET_DIAG_INFO - 1);

@@ -6,12 +6,15 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, send, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, send, setsockopt, socket,
 };
+use nix::sys::time::{TimeVal, TimeValLike as _};
 
-use super::message::{Message, messages, request, request_info};
+use super::message::{Message, messages, request, request_info, request_one};
 use super::{Degraded, DiagSocket, Listing, States};
+use crate::event::Conn;
 use crate::net::Error;
 
 /// The kernel fills at most 32 KiB at a time (`netlink_recvmsg`, net/netlink/af_netlink.c); room for growth.
@@ -63,10 +66,56 @@ pub(super) fn dump_timestamps(states: States) -> Result<Vec<(DiagSocket, bool)>,
     collect(states, Ask::Info).map(|(all, _)| all.timestamps)
 }
 
+/// How many sockets are asked after before the answers are read: they must all fit into the socket's buffer.
+const ASKED_AT_ONCE: usize = 32;
+/// How long an answer may take, in seconds. The kernel answers at once, or drops an answer that finds no room.
+const ANSWER_S: i64 = 1;
+
+/// What there is in the place of each connection: a socket of whatever kind, or none; `Err` where the kernel did not say.
+pub(super) fn look_up(asked: &[Conn]) -> Result<Vec<Result<Option<DiagSocket>, Unanswered>>, Failure> {
+    let netlink = open()?;
+    setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(ANSWER_S)).map_err(Failure::new)?;
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut answers = vec![Err(Unanswered); asked.len()];
+    for (batch, start) in asked.chunks(ASKED_AT_ONCE).zip((0..).step_by(ASKED_AT_ONCE)) {
+        // Sequence numbers from 1: the place of the question, and one.
+        let requests: Vec<u8> = batch
+            .iter()
+            .enumerate()
+            .flat_map(|(at, conn)| request_one(conn, (start + at + 1) as u32))
+            .collect();
+        retry(|| send(netlink.as_raw_fd(), &requests, MsgFlags::empty())).map_err(Failure::new)?;
+        let mut left = batch.len();
+        while left != 0 {
+            let Ok(datagram) = receive(&netlink, &mut buffer) else { break };
+            for envelope in messages(datagram) {
+                let envelope = envelope.map_err(|why| Failure::Failed(Error::malformed(WHAT, why)))?;
+                let place = (envelope.sequence as usize).wrapping_sub(1);
+                let Some(answer) = answers.get_mut(place).filter(|_| place >= start) else { continue };
+                *answer = match envelope.message {
+                    Message::Socket(socket) => Ok(Some(socket)),
+                    Message::End(libc::ENOENT | libc::ESTALE) => Ok(None),
+                    Message::End(_) => Err(Unanswered),
+                    Message::Other => continue,
+                };
+                left = left.saturating_sub(1);
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// The kernel did not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unanswered;
+
+fn open() -> Result<OwnedFd, Failure> {
+    socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
+        .map_err(Failure::new)
+}
+
 fn collect(states: States, ask: Ask) -> Result<(Collected, Option<Degraded>), Failure> {
-    let netlink =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
-            .map_err(Failure::new)?;
+    let netlink = open()?;
     let mut buffer = vec![0; BUFFER_LEN];
     let mut sequence = 0;
     let mut all = Collected::default();

@@ -7,30 +7,28 @@ use std::path::Path;
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 
-use super::samples::{created, events, head, recorded, seeds};
+use super::samples::{created, events, head, recorded};
 use super::*;
 use crate::recording::exercise::exercise;
 
-/// Events of complete batches, sockets from before, and whether the end was there; `None` where not even the head was.
-fn read_cut(bytes: &[u8]) -> Option<(usize, usize, bool)> {
+/// Events of complete batches, and whether the end was there; `None` where not even the head was.
+fn read_cut(bytes: &[u8]) -> Option<(usize, bool)> {
     let mut recording = read(bytes).ok()?;
-    let (events, seeds) = (recording.events().count(), recording.seeds().len());
-    Some((events, seeds, matches!(recording.end(), Ended::Complete(_))))
+    let events = recording.events().count();
+    Some((events, matches!(recording.end(), Ended::Complete(_))))
 }
 
 #[test]
 fn cut_anywhere_it_gives_its_complete_batches_and_says_so() {
     const SHARES: usize = 4;
     let (bytes, ends) = recorded(&events(7), 5);
-    let head_ends = Encoder::new(&head(), &seeds(3)).unwrap().bytes().len();
-    let before_seeds = Encoder::new(&head(), &[]).unwrap().bytes().len();
-    assert_eq!(read_cut(&bytes), Some((7, 3, true)));
+    let head_ends = Encoder::new(&head()).unwrap().bytes().len();
+    assert_eq!(read_cut(&bytes), Some((7, true)));
     let check = |cut: usize| {
         let rows = (ends.iter().filter(|end| **end <= cut).count() * 5).min(7);
-        let seeds = if cut < head_ends { 0 } else { 3 };
         match read_cut(&bytes[..cut]) {
-            Some(read) => assert_eq!(read, (rows, seeds, false), "cut at {cut}"),
-            None => assert!(cut < before_seeds, "cut at {cut}: no recording"),
+            Some(read) => assert_eq!(read, (rows, false), "cut at {cut}"),
+            None => assert!(cut < head_ends, "cut at {cut}: no recording"),
         }
     };
     std::thread::scope(|scope| {
@@ -71,7 +69,7 @@ fn each_way_of_being_no_recording_is_said() {
         (vec![0xff; 4096], "none of ours"),
         (plain(&[]), "another program's"),
         (plain(&[("twtrace.format", "x")]), "format version"),
-        (plain(&[("twtrace.format", "2")]), "newer"),
+        (plain(&[("twtrace.format", "3")]), "newer"),
         (plain(&[("twtrace.format", "1")]), "no head"),
         (plain(&[("twtrace.format", "1"), ("twtrace.head", "[")]), "its head"),
         (plain(&[("twtrace.format", "1"), ("twtrace.head", "{}")]), "without a tail"),

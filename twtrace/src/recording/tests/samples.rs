@@ -9,7 +9,6 @@ use crate::identity::{Container, Identity, Runtime};
 use crate::recording::{
     Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
 };
-use crate::tracker::Seed;
 
 /// CLOCK_MONOTONIC at the start of every sample.
 pub(crate) const START_NS: u64 = 1_000_000_000_007;
@@ -76,9 +75,20 @@ pub(crate) fn ended(at: u16) -> Event {
     event.age_ns = None;
     event.bytes_sent = None;
     event.bytes_received = None;
-    event.reason = Some(Reason::ALL[usize::from(at) % 7]);
+    event.reason = Some(Reason::ALL[usize::from(at) % 8]);
     event.lifetime_ns = Some(60_000_000_001);
     event
+}
+
+pub(crate) fn listed(at: u16) -> Event {
+    Event {
+        kind: Kind::Listed,
+        age_ns: None,
+        bytes_sent: None,
+        bytes_received: None,
+        lifetime_ns: at.is_multiple_of(2).then_some(29_000_000_001),
+        ..created(at)
+    }
 }
 
 pub(crate) fn failed(at: u16) -> Event {
@@ -100,17 +110,19 @@ pub(crate) fn lost(at: u16) -> Event {
         bind_failed: 7,
         owners: 11,
         missed_runs: u64::from(at),
+        missed: 13,
     });
     event
 }
 
 /// `count` events, every kind and every field among them.
 pub(crate) fn events(count: u16) -> Vec<Event> {
-    let make = |at: u16| match at % 6 {
+    let make = |at: u16| match at % 7 {
         0 | 1 => created(at),
         2 => ended(at),
         3 => Event { kind: Kind::Overflow, substate: None, timeout_ms: None, cookie: None, ..created(at) },
-        4 => failed(at / 6),
+        4 => failed(at / 7),
+        5 => listed(at),
         _ => lost(at),
     };
     (0..count).map(make).collect()
@@ -177,20 +189,9 @@ pub(crate) fn tail() -> Tail {
     }
 }
 
-pub(crate) fn seeds(count: u16) -> Vec<Seed> {
-    let seed = |at: u16| Seed {
-        conn: conn(at),
-        cookie: at.is_multiple_of(2).then_some(u64::from(at) + 1),
-        substate: Substate::ALL[usize::from(at) % 2],
-        role: Role::ALL[usize::from(at) % 3],
-        ends_ns: START_NS + u64::from(at),
-    };
-    (0..count).map(seed).collect()
-}
-
 /// A whole recording of `events` in batches of `batch`, and the offset at which each batch is complete.
 pub(crate) fn recorded(events: &[Event], batch: usize) -> (Vec<u8>, Vec<usize>) {
-    let mut encoder = Encoder::new(&head(), &seeds(3)).unwrap();
+    let mut encoder = Encoder::new(&head()).unwrap();
     let mut ends = Vec::new();
     for events in events.chunks(batch) {
         events.iter().for_each(|event| encoder.append(event));

@@ -111,6 +111,7 @@ impl Group {
                     self.lifetime_ms.add(lifetime_ms);
                 }
             }
+            Kind::Listed => self.counts.listed += 1,
             Kind::Overflow => {
                 self.counts.overflow += 1;
                 self.measure(row);

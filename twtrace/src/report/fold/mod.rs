@@ -88,8 +88,8 @@ pub(super) struct Row {
 /// TIME_WAIT sockets in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Population {
-    /// That were there when the recording began.
-    pub(super) seeded: u64,
+    /// That were there before, or were heard of when they ended.
+    pub(super) listed: u64,
     pub(super) now: u64,
     pub(super) most: u64,
     /// CLOCK_MONOTONIC in nanoseconds.
@@ -143,8 +143,8 @@ pub(super) struct Fold {
     pub(super) began_ns: u64,
     pub(super) last_ns: u64,
     filter: Filter,
-    /// Groups of the sockets that were there when the recording began and have not ended. What comes after another recording lists
-    /// them without their owners, but their ends may know them.
+    /// Format 1: groups of the sockets that were there when the recording began and have not ended. What came after another recording
+    /// listed them without their owners, but their ends may know them.
     /// `None`: the filter left it out, so it is not counted among the living.
     seeds: HashMap<Place, Option<u32>, intern::Hasher>,
 }
@@ -194,14 +194,12 @@ impl Fold {
         }
     }
 
-    /// A socket that was there when the recording began: its kind is `created`, and nothing is counted but that it lives.
+    /// A socket that a note at the start of a recording of format 1 names. Its kind is `listed`.
     pub(super) fn seed(&mut self, row: &Row) {
         let group = self.group(row);
         self.seeds.insert(place(row), group);
         let Some(group) = group else { return };
-        self.groups.all[group as usize].see(row.mono_ns);
-        self.population.seeded += 1;
-        self.enter(group, row.sport, row.mono_ns);
+        self.list(group, row);
     }
 
     /// Counts an event. They come in the order of the recording, in which times may step back a little.
@@ -211,8 +209,12 @@ impl Fold {
         let Self { timeline, ports, .. } = self;
         timeline.advance(now_ns, || ports.pressure());
         let Some(at) = self.group(row) else { return };
-        self.events += 1;
+        self.events += u64::from(row.kind != Kind::Listed);
         self.trouble(row);
+        if row.kind == Kind::Listed {
+            self.list(at, row);
+            return;
+        }
         let group = &mut self.groups.all[at as usize];
         group.count(row);
         match row.kind {
@@ -230,8 +232,11 @@ impl Fold {
                 if let Some(lifetime_ms) = row.lifetime_ms {
                     self.lifetimes[row.reason.unwrap_or(Reason::Unknown) as usize].add(lifetime_ms);
                 }
-                // Nobody saw its birth, so nobody counted it among the living.
-                if row.via.is_some() {
+                // Format 1: nobody saw its birth, so nobody counted it among the living.
+                if row.via.is_none() {
+                    self.population.listed += 1;
+                    self.groups.all[at as usize].counts.listed += 1;
+                } else {
                     match self.unseed(row) {
                         Some(Some(seed)) => self.leave(seed, row.sport),
                         Some(None) => {}
@@ -242,15 +247,21 @@ impl Fold {
             Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
             Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
             Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
-            Kind::Lost => {}
+            Kind::Listed | Kind::Lost => {}
         }
+    }
+
+    fn list(&mut self, group: u32, row: &Row) {
+        self.groups.all[group as usize].count(row);
+        self.population.listed += 1;
+        self.enter(group, row.sport, row.mono_ns);
     }
 
     /// Tells the tally of what is rare where nothing is wrong.
     #[inline]
     fn trouble(&mut self, row: &Row) {
         let is_reset = row.reason == Some(Reason::Reset);
-        if (row.kind != Kind::Ended && row.kind != Kind::Created || is_reset)
+        if (!matches!(row.kind, Kind::Ended | Kind::Created | Kind::Listed) || is_reset)
             && let Some(event) = self.event(row)
         {
             self.tally.take(&event);

@@ -50,7 +50,7 @@ fn without_room_the_totals_stay_exact() {
     // One group of others a namespace, and one row of others a table.
     assert!(fold.groups.all.len() <= limits.groups + 2, "{}", fold.groups.all.len());
     assert!(fold.groups.rows.len() <= limits.rows + 6, "{}", fold.groups.rows.len());
-    assert_eq!(fold.population, Population { seeded: 0, now: 0, most: 1009, most_at_ns: 2008 });
+    assert_eq!(fold.population, Population { listed: 0, now: 0, most: 1009, most_at_ns: 2008 });
     let living = (0..fold.groups.rows.len()).map(|row| fold.groups.living(row as u32).0);
     assert!(living.into_iter().all(|now| now == 0), "an end was counted in another row than its birth");
 }
@@ -60,10 +60,10 @@ fn without_room_the_totals_stay_exact() {
 fn an_end_that_knows_its_owner_is_that_of_the_socket_that_was_listed() {
     let mut fold = Fold::new(0, None, Filter::default(), &Limits::default());
     let known = row(&mut fold, Kind::Ended, 3);
-    let listed = Row { kind: Kind::Created, owner: None, via: Some(Via::None), ..known };
+    let listed = Row { kind: Kind::Listed, owner: None, via: Some(Via::None), ..known };
     fold.seed(&listed);
     fold.seed(&Row { sport: 40_001, ..listed });
-    assert_eq!((fold.population.seeded, fold.population.now), (2, 2));
+    assert_eq!((fold.population.listed, fold.population.now), (2, 2));
     fold.take(&known);
     // Its end was lost, or it could not be made again.
     fold.take(&Row { kind: Kind::Created, sport: 40_001, ..known });
@@ -88,10 +88,10 @@ fn what_a_filter_left_out_is_not_missed_when_it_ends() {
     let filter = Filter { pids: vec![4], ..Filter::default() };
     let mut fold = Fold::new(0, None, filter, &Limits::default());
     let ended = row(&mut fold, Kind::Ended, 3);
-    fold.seed(&Row { kind: Kind::Created, owner: None, via: Some(Via::None), ..ended });
+    fold.seed(&Row { kind: Kind::Listed, owner: None, via: Some(Via::None), ..ended });
     fold.take(&Row { kind: Kind::Created, sport: 40_001, ..ended });
     fold.take(&ended);
-    assert_eq!((fold.population.seeded, fold.population.now, fold.population.most), (0, 1, 1));
+    assert_eq!((fold.population.listed, fold.population.now, fold.population.most), (0, 1, 1));
     fold.take(&Row { sport: 40_001, ..ended });
     assert_eq!((fold.population.now, fold.events), (0, 3));
 }

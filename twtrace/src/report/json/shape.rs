@@ -23,7 +23,6 @@ pub(super) struct Whole<'a> {
     pub(super) filters: &'a [String],
     #[serde(flatten)]
     pub(super) total: Tally,
-    pub(super) live_at_start: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peak_live_time: Option<String>,
     pub(super) peak_created_per_s: u64,
@@ -61,6 +60,7 @@ pub(super) struct Whole<'a> {
 #[derive(Serialize)]
 pub(super) struct Tally {
     pub(super) created: u64,
+    pub(super) listed: u64,
     pub(super) created_per_s: f64,
     pub(super) ended: u64,
     pub(super) ended_per_s: f64,

@@ -217,8 +217,8 @@ fn living(report: &Report, zone: &TimeZone) -> String {
     let peak = &report.peak_live;
     let when =
         if peak.value == 0 { String::new() } else { format!(" ({})", time_of_day(report, peak.at_ns, zone)) };
-    let (seeded, live) = (report.seeded, report.total.live);
-    format!("{seeded} at the start, {live} at the end, at most {}{when}", peak.value)
+    let (listed, live) = (report.listed, report.total.live);
+    format!("{listed} from before, {live} at the end, at most {}{when}", peak.value)
 }
 
 fn pressure(report: &Report, zone: &TimeZone) -> String {
@@ -252,6 +252,7 @@ fn lost(loss: &Loss) -> String {
         (loss.bind_failed, "bind_failed"),
         (loss.owners, "owners"),
         (loss.missed_runs, "missed_runs"),
+        (loss.missed, "missed"),
     ] {
         if count != 0 {
             said.push(format!("{what} {count}"));

@@ -108,7 +108,7 @@ fn put_life(page: &mut Page, event: &Event) {
 }
 
 fn put_loss(page: &mut Page, loss: &Loss) {
-    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs } = *loss;
+    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } = *loss;
     for (label, count) in [
         ("created", created),
         ("ended", ended),
@@ -117,6 +117,7 @@ fn put_loss(page: &mut Page, loss: &Loss) {
         ("bind", bind_failed),
         ("owners", owners),
         ("runs", missed_runs),
+        ("missed", missed),
     ] {
         if count != 0 {
             page.put(label, &format!("{count} lost"));
@@ -131,6 +132,9 @@ fn meaning(event: &Event) -> &'static str {
             "This end closed, and the kernel waits for the peer's FIN in a TIME_WAIT socket; nobody holds it open."
         }
         (Kind::Created, ..) => "The connection is over, and the kernel keeps its ports for a minute.",
+        (Kind::Listed, ..) => {
+            "It was there before it was looked for, or was first heard of when it ended: nobody saw its birth."
+        }
         (Kind::Ended, Some(reason), _) => ended(reason),
         (Kind::Ended, None, _) => ended(Reason::Unknown),
         (Kind::Overflow, ..) => {
@@ -144,7 +148,7 @@ fn meaning(event: &Event) -> &'static str {
         }
         (Kind::BindFailed, ..) => "bind() or listen() was refused.",
         (Kind::Lost, ..) => {
-            "These did not make it here. Owners: events that came without theirs; runs: hooks that the kernel skipped."
+            "These did not make it here. Owners: events without theirs; runs: hooks that the kernel skipped; missed: births that only its counters show."
         }
     }
 }
@@ -157,6 +161,7 @@ fn ended(reason: Reason) -> &'static str {
         Reason::Reset => "An RST, or data after close, ended it early.",
         Reason::Killed => "Somebody ended it with ss -K, or a program did the same.",
         Reason::Purged => "Its network namespace went away.",
+        Reason::Missed => "Nobody saw its end: when the kernel was asked, it was gone.",
         Reason::Unknown => "The backend in use cannot tell why it ended.",
     }
 }

@@ -230,7 +230,7 @@ fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
         Kind::Created if event.substate == Some(Substate::FinWait2) => {
             format!("{} FIN_WAIT2", event.role).into()
         }
-        Kind::Created | Kind::Overflow => event.role.word().into(),
+        Kind::Created | Kind::Listed | Kind::Overflow => event.role.word().into(),
         Kind::Ended => event.reason.map_or("", Reason::word).into(),
         Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
         Kind::Lost => format!("{} events", event.loss.unwrap_or_default().events()).into(),
