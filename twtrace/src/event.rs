@@ -258,11 +258,18 @@ pub struct Loss {
     pub missed_runs: u64,
     /// Births that the kernel's own counters have and that nobody told, nor counted as lost.
     pub missed: u64,
+    /// What was told and could not be written, because nobody read it in time: events, or pictures of the live view.
+    pub unwritten: u64,
 }
 
 impl Loss {
-    /// Events lost for certain.
+    /// Events lost for certain, to whoever reads this.
     pub fn events(&self) -> u64 {
+        self.untold() + self.unwritten
+    }
+
+    /// Events that were lost for certain on the way here: nothing in here knows of them.
+    pub fn untold(&self) -> u64 {
         self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed + self.missed
     }
 
@@ -278,6 +285,7 @@ impl Loss {
             owners: self.owners + other.owners,
             missed_runs: self.missed_runs + other.missed_runs,
             missed: self.missed + other.missed,
+            unwritten: self.unwritten + other.unwritten,
         }
     }
 
@@ -293,6 +301,7 @@ impl Loss {
             owners: self.owners.saturating_sub(earlier.owners),
             missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
             missed: self.missed.saturating_sub(earlier.missed),
+            unwritten: self.unwritten.saturating_sub(earlier.unwritten),
         }
     }
 

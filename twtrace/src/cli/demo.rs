@@ -83,6 +83,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     Ok(if as_played && verdict.holds() { Outcome::Done } else { Outcome::Failed })
 }
 
+/// How often the end of the story is looked for, in nanoseconds.
+const POLL_NS: u64 = 25_000_000;
 /// Lines shown of each kind of event and process; the rest is counted.
 const SHOWN: u64 = 3;
 
@@ -163,7 +165,15 @@ impl View for Story {
         Ok(Flow::Go)
     }
 
+    fn due_ns(&self) -> Option<u64> {
+        Some(crate::clock::mono_ns() + POLL_NS)
+    }
+
     fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         // The kernel says each event in the very call that causes it: when the processes are done, all are in the ring.
         match self.ended.as_ref().map(Receiver::try_recv) {
             Some(Ok(outcome)) => {

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     // The verdict stands, whether or not anybody reads the rest.
     let mut outcome = Outcome::Done;
     for verdict in verdicts.iter().filter(|verdict| verdict.fails) {
-        eprintln!("twtrace: --fail-if '{}' holds: {}", printable(&verdict.condition), verdict.why);
+        crate::note!("twtrace: --fail-if '{}' holds: {}", printable(&verdict.condition), verdict.why);
         outcome = Outcome::Failed;
     }
     if outcome == Outcome::Done {
@@ -79,7 +79,7 @@ fn report(recording: Recording, file: &Path, filter: &Filter) -> anyhow::Result<
     };
     let report = report::read(recording, &options)?;
     if let Some(why) = &report.missing {
-        eprintln!("twtrace: the end of {} is missing: {}", printable(&report.file), printable(why));
+        crate::note!("twtrace: the end of {} is missing: {}", printable(&report.file), printable(why));
     }
     Ok(report)
 }

@@ -89,6 +89,8 @@ fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         duration: Some(duration),
     };
     runtime()?.block_on(session::run(&options, &mut watch))?;
+    // The reader of what is found may never read it.
+    session::signals::let_go();
     Ok(watch.facts())
 }
 

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         let (seen, notes) = list::look(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
         // The same each time: once is enough.
         for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {
-            eprintln!("twtrace: {note}");
+            crate::note!("twtrace: {note}");
             said.push(note);
         }
         Ok(goal.left(&seen))
@@ -57,11 +57,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let waited = began.elapsed().as_secs_f64();
     Ok(match outcome {
         drain::Outcome::Reached(left) => {
-            eprintln!("twtrace: drained in {waited:.1}s: {} left", counted(left.sockets));
+            crate::note!("twtrace: drained in {waited:.1}s: {} left", counted(left.sockets));
             Outcome::Done
         }
         drain::Outcome::TimedOut(left) => {
-            eprintln!(
+            crate::note!(
                 "twtrace: not drained in {waited:.1}s: {} left, at most {} wanted; the last one expires in {:.1}s",
                 counted(left.sockets),
                 goal.below,
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 
 fn say(left: &Left, below: usize) {
     let enough_s = left.enough_in.unwrap_or_default().as_secs_f64();
-    eprintln!(
+    crate::note!(
         "twtrace: {} left, waiting for {below}: {enough_s:.1}s if no more are made",
         counted(left.sockets)
     );

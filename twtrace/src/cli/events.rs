@@ -1,7 +1,6 @@
 //! Owns: `twtrace events`: events as lines on stdout.
 //! Must not know: how they are traced.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::values::{Usage, duration, ring_size};
 use super::{Outcome, runtime};
 use crate::clock::Clock;
 use crate::event::{Event, Kind};
-use crate::output::{Json, Text};
+use crate::output::{Json, Text, Units, Writer};
 use crate::probe::{self, Backend};
 use crate::session::{self, Flow, View};
 use crate::tracker::Tracker;
@@ -91,14 +90,14 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };
-    let mut view = Lines::new(args.json, args.wide, args.count);
+    let mut view = Lines::new(args.json, args.wide, args.count)?;
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
     if summary.unread {
         return Ok(Outcome::Done);
     }
-    eprintln!("{summary}");
+    crate::note!("{summary}");
     if let Some(verdict) = &summary.verdict {
-        eprintln!("{verdict}");
+        crate::note!("{verdict}");
         if !verdict.holds() {
             return Ok(Outcome::Failed);
         }
@@ -111,67 +110,104 @@ enum Format {
     Text(Text),
 }
 
-/// Lines on stdout. What is written in one turn goes out in one write.
+/// Lines on stdout. What is written in one turn goes out in one piece.
 struct Lines {
     format: Format,
-    left: Option<u64>,
+    /// Events to tell; all, where nobody says.
+    count: Option<u64>,
+    /// Events that were handed to the writer.
+    told: u64,
     buffer: BytesMut,
+    /// Events in the buffer.
+    held: u64,
+    /// A loss that there was no room to tell of.
+    lost: Option<Event>,
+    writer: Writer,
 }
 
-/// Written out at the latest when this much has gathered.
+/// Handed over at the latest when this much has gathered.
 const BUFFER_BYTES: usize = 64 << 10;
+/// This much may wait for its reader.
+const QUEUE_BYTES: usize = 1 << 20;
 
 impl Lines {
-    fn new(json: bool, wide: bool, count: Option<u64>) -> Self {
+    fn new(json: bool, wide: bool, count: Option<u64>) -> std::io::Result<Self> {
         let clock = Clock::read();
         let format = if json { Format::Json(Json::new(clock)) } else { Format::Text(Text::new(clock, wide)) };
-        Self { format, left: count, buffer: BytesMut::with_capacity(2 * BUFFER_BYTES) }
+        Ok(Self {
+            format,
+            count,
+            told: 0,
+            buffer: BytesMut::with_capacity(2 * BUFFER_BYTES),
+            held: 0,
+            lost: None,
+            writer: Writer::stdout(QUEUE_BYTES)?,
+        })
     }
 
-    fn write_out(&mut self) -> std::io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
+    fn put(&mut self, event: &Event) {
+        match &mut self.format {
+            Format::Json(json) => json.line(event, &mut self.buffer),
+            Format::Text(text) => text.line(event, &mut self.buffer),
         }
-        // Straight to the descriptor: nothing is held back in a buffer of ours when stdout is a pipe.
-        let written =
-            std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush());
-        self.buffer.clear();
-        written
+    }
+
+    /// Hands over what there is; what there is no room for is counted as lost, and a loss is told of as soon as there is room.
+    fn write_out(&mut self) -> std::io::Result<Flow> {
+        let held = std::mem::take(&mut self.held);
+        if held != 0 && self.writer.put(self.buffer.split().freeze(), Units::Lines(held))? {
+            self.told += held;
+        }
+        if self.lost.is_some() && self.writer.has_room() {
+            let lost = self.lost.take();
+            lost.iter().for_each(|lost| self.put(lost));
+            if !self.writer.put(self.buffer.split().freeze(), Units::None)? {
+                self.lost = lost;
+            }
+        }
+        self.buffer.reserve(2 * BUFFER_BYTES);
+        Ok(if self.count == Some(self.told) { Flow::Stop } else { Flow::Go })
+    }
+
+    /// Keeps a loss until it can be told of.
+    fn lose(&mut self, event: &Event) {
+        let mut event = event.clone();
+        let before = self.lost.take().and_then(|lost| lost.loss);
+        event.loss = event.loss.map(|loss| loss.and(&before.unwrap_or_default()));
+        self.lost = Some(event);
     }
 }
 
 impl View for Lines {
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
         if let Format::Text(text) = &self.format {
-            self.buffer.extend_from_slice(text.header().as_bytes());
+            self.writer.put(text.header().to_owned().into(), Units::None)?;
         }
-        self.write_out()
+        Ok(())
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
-        if self.left == Some(0) {
-            return Ok(Flow::Stop);
+        if event.kind == Kind::Lost {
+            // In its place among the events.
+            let flow = self.write_out()?;
+            self.lose(event);
+            return if flow == Flow::Go { self.write_out() } else { Ok(flow) };
         }
-        match &mut self.format {
-            Format::Json(json) => json.line(event, &mut self.buffer),
-            Format::Text(text) => text.line(event, &mut self.buffer),
-        }
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.write_out()?;
-        }
-        if event.kind != Kind::Lost
-            && let Some(left) = &mut self.left
-        {
-            *left -= 1;
-            if *left == 0 {
-                self.write_out()?;
-                return Ok(Flow::Stop);
-            }
-        }
-        Ok(Flow::Go)
+        self.put(event);
+        self.held += 1;
+        let is_last = self.count.is_some_and(|count| self.told + self.held == count);
+        if is_last || self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(Flow::Go) }
     }
 
     fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
-        self.write_out().map(|()| Flow::Go)
+        self.write_out()
+    }
+
+    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+        self.write_out()
+    }
+
+    fn output(&self) -> Option<&Writer> {
+        Some(&self.writer)
     }
 }

@@ -55,9 +55,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     output.begin().context("cannot finish the export")?;
     if let Ended::Missing { why } = &exported.ended {
         let file = printable(&args.file.to_string_lossy()).into_owned();
-        eprintln!("twtrace: the end of {file} is missing: {why}");
+        crate::note!("twtrace: the end of {file} is missing: {why}");
     }
-    eprintln!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
+    crate::note!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
     Ok(Outcome::Done)
 }
 

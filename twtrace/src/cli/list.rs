@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 
 fn say(notes: &[Note]) {
     for note in notes {
-        eprintln!("twtrace: {note}");
+        crate::note!("twtrace: {note}");
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut view: Box<dyn View> = if args.show.wants_screen() {
         Box::new(Screen::new(args.show.interval, args.show.theme, reasons)?)
     } else {
-        Box::new(Pictures::new(&args.show, Scene::here()?, reasons))
+        Box::new(Pictures::new(&args.show, Scene::here()?, reasons)?)
     };
     runtime()?.block_on(session::run(&options, view.as_mut()))?;
     Ok(Outcome::Done)

@@ -110,14 +110,16 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
     };
-    match done {
+    let status = match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::Critical) => ExitCode::from(3),
         Ok(Outcome::Cannot) => ExitCode::from(77),
         Ok(Outcome::Status(status)) => ExitCode::from(status),
         Err(error) => fail(&error),
-    }
+    };
+    crate::notes::finish();
+    status
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
@@ -125,14 +127,14 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(usage) = error.downcast_ref::<values::Usage>() {
-        eprintln!("error: {usage}\n\nFor more information, try '--help'.");
+        crate::note!("error: {usage}\n\nFor more information, try '--help'.");
         return ExitCode::from(2);
     }
     if let Some(session::Error::Cannot(cannot)) = error.downcast_ref::<session::Error>() {
         say_cannot(cannot);
         return ExitCode::from(77);
     }
-    eprintln!("twtrace: {error:#}");
+    crate::note!("twtrace: {error:#}");
     ExitCode::FAILURE
 }
 
@@ -147,8 +149,8 @@ fn is_unread(error: &anyhow::Error) -> bool {
 
 /// One line of reason, one of remedy.
 fn say_cannot(cannot: &crate::probe::Cannot) {
-    eprintln!("twtrace: {cannot}");
-    eprintln!("remedy: {}", cannot.remedy());
+    crate::note!("twtrace: {cannot}");
+    crate::note!("remedy: {}", cannot.remedy());
 }
 
 /// A runtime for one trace: everything happens on this thread.

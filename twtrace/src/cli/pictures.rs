@@ -1,12 +1,11 @@
 //! Owns: the world as a picture every interval, as text or JSON, on stdout.
 //! Must not know: how it is traced, how a picture is laid out.
 
-use std::io::Write;
-
 use super::live::ShowArgs;
 use crate::clock::Clock;
 use crate::event::{Event, Reason};
 use crate::live::{self, Frame, Layout, Scene};
+use crate::output::{Units, Writer};
 use crate::session::{Flow, View};
 use crate::tracker::{By, Tracker};
 
@@ -15,7 +14,10 @@ enum Format {
     Plain(Layout, jiff::tz::TimeZone),
 }
 
-/// Pictures on stdout, each in one write.
+/// Pictures that wait for their reader, in bytes; one that is longer waits alone.
+const QUEUE_BYTES: usize = 256 << 10;
+
+/// Pictures on stdout, each whole or not at all.
 pub(super) struct Pictures {
     format: Format,
     interval_ns: u64,
@@ -25,14 +27,15 @@ pub(super) struct Pictures {
     shown: bool,
     backend: &'static str,
     scene: Scene,
+    writer: Writer,
     /// Of ends, only those for these reasons are of interest; none: all are.
     reasons: Vec<Reason>,
 }
 
 impl Pictures {
-    pub(super) fn new(args: &ShowArgs, scene: Scene, reasons: Vec<Reason>) -> Self {
+    pub(super) fn new(args: &ShowArgs, scene: Scene, reasons: Vec<Reason>) -> std::io::Result<Self> {
         let layout = Layout { wide: args.wide, interval_s: args.interval.as_secs() };
-        Self {
+        Ok(Self {
             format: if args.json {
                 Format::Json
             } else {
@@ -44,11 +47,13 @@ impl Pictures {
             shown: false,
             backend: "",
             scene,
+            writer: Writer::stdout(QUEUE_BYTES)?,
             reasons,
-        }
+        })
     }
 
-    fn show(&self, world: &Tracker) -> std::io::Result<()> {
+    /// Hands over a picture; says whether there was room for it.
+    fn show(&self, world: &Tracker) -> std::io::Result<bool> {
         let wanted =
             if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process, By::Tuple, By::Netns] };
         let snapshot = world.snapshot(wanted);
@@ -67,8 +72,7 @@ impl Pictures {
                 picture = text.into_bytes();
             }
         }
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&picture).and_then(|()| stdout.flush())
+        self.writer.put(picture.into(), Units::One)
     }
 }
 
@@ -94,6 +98,14 @@ impl View for Pictures {
         Ok(Flow::Go)
     }
 
+    fn due_ns(&self) -> Option<u64> {
+        Some(self.next_ns)
+    }
+
+    fn output(&self) -> Option<&Writer> {
+        Some(&self.writer)
+    }
+
     fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
         self.scene.run(world, now_ns);
         if now_ns < self.next_ns {
@@ -102,7 +114,9 @@ impl View for Pictures {
         // After a stop of the process, or a slow reader, there is one picture and not all that were missed.
         let missed = (now_ns - self.next_ns) / self.interval_ns;
         self.next_ns = self.next_ns.saturating_add(self.interval_ns.saturating_mul(missed + 1));
-        self.show(world)?;
+        if !self.show(world)? {
+            return Ok(Flow::Go);
+        }
         self.shown = true;
         if let Some(left) = &mut self.left {
             *left -= 1;

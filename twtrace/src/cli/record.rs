@@ -132,12 +132,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn not_run(refused: &crate::record::command::NotRun) -> Outcome {
-    eprintln!("twtrace: {refused}");
+    crate::note!("twtrace: {refused}");
     Outcome::Status(refused.status)
 }
 
 fn no_cgroup(none: &NoCgroup) -> Outcome {
-    eprintln!("twtrace: {none}\nremedy: {}", none.remedy());
+    crate::note!("twtrace: {none}\nremedy: {}", none.remedy());
     Outcome::Cannot
 }
 
@@ -161,13 +161,13 @@ fn conclude(mut recorder: Recorder, traced: Result<Summary, session::Error>) -> 
         Parting::NoCommand => None,
         Parting::Ended(exit) => Some(exit),
         Parting::Leaves { pid, signal } => {
-            eprintln!("twtrace: the command, pid {pid}, still runs");
+            crate::note!("twtrace: the command, pid {pid}, still runs");
             Some(Exit::Signal(signal))
         }
         Parting::Outlasts => Some(recorder.wait_for_command()?),
     };
     if !summary.unread {
-        eprintln!("{}", recorder.said(&summary));
+        crate::note!("{}", recorder.said(&summary));
     }
     let ended_by_us = recorder.ended_it() && exit == Some(Exit::Signal(libc::SIGTERM));
     Ok(match exit {
@@ -179,7 +179,7 @@ fn conclude(mut recorder: Recorder, traced: Result<Summary, session::Error>) -> 
 /// The recording failed. The command is not to suffer from that: it gets to finish.
 fn give_up(mut recorder: Recorder, error: anyhow::Error) -> anyhow::Result<Outcome> {
     if recorder.command_runs() {
-        eprintln!("twtrace: {error:#}; nothing more is recorded, the command goes on");
+        crate::note!("twtrace: {error:#}; nothing more is recorded, the command goes on");
         recorder.wait_for_command()?;
         return Ok(Outcome::Failed);
     }

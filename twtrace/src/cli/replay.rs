@@ -46,13 +46,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut view: Box<dyn View> = if wants_screen {
         Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, reasons))
     } else {
-        Box::new(Pictures::new(&args.show, Scene::Recorded(clock), reasons))
+        Box::new(Pictures::new(&args.show, Scene::Recorded(clock), reasons)?)
     };
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);
     done?;
     if let Some(why) = driver.missing() {
-        eprintln!("twtrace: the end of the recording is missing: {}", printable(why));
+        crate::note!("twtrace: the end of the recording is missing: {}", printable(why));
     }
     Ok(Outcome::Done)
 }

@@ -97,7 +97,7 @@ fn tables(args: &Args) -> Vec<By> {
 fn report(recording: Recording, options: &Options, args: &Args) -> anyhow::Result<Vec<u8>> {
     let report = report::read(recording, options)?;
     if let Some(why) = &report.missing {
-        eprintln!("twtrace: the end of the recording is missing: {}", crate::escape::printable(why));
+        crate::note!("twtrace: the end of the recording is missing: {}", crate::escape::printable(why));
     }
     let zone = jiff::tz::TimeZone::system();
     let mut out = Vec::new();

@@ -174,4 +174,5 @@ fn put_loss(loss: &Loss, object: &mut Object<'_>) {
     object.number("owners", loss.owners);
     object.number("missed_runs", loss.missed_runs);
     object.number("missed", loss.missed);
+    object.number("unwritten", loss.unwritten);
 }

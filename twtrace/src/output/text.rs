@@ -125,11 +125,12 @@ fn detail(event: &Event, line: &mut String) {
             let loss = event.loss.unwrap_or_default();
             write!(
                 line,
-                "{} events lost ({} created, {} ended, {} missed), {} owners, {} runs",
+                "{} events lost ({} created, {} ended, {} missed, {} unwritten), {} owners, {} runs",
                 loss.events(),
                 loss.created,
                 loss.ended,
                 loss.missed,
+                loss.unwritten,
                 loss.owners,
                 loss.missed_runs
             )

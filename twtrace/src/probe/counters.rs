@@ -63,6 +63,7 @@ impl Counters {
             missed_runs: misses.perhaps + slot(loss::STACK),
             // Only the kernel's books know.
             missed: 0,
+            unwritten: 0,
         }
     }
 

@@ -12,7 +12,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!("kernel: {}", crate::escape::printable(&record.args().to_string()));
+        crate::note!("kernel: {}", crate::escape::printable(&record.args().to_string()));
     }
 
     fn flush(&self) {}

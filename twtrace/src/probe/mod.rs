@@ -55,12 +55,37 @@ impl Default for Options {
 /// are held by file descriptors alone.
 pub struct Probe {
     attached: Option<load::Attached>,
-    ring: RingBuf<MapData>,
+    ring: Option<Ring>,
     counters: counters::Counters,
     sweeper: sweep::Sweeper,
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
+}
+
+/// The records of the kernel side, in their order. It stays when the hooks go.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// Hands the oldest record that is in the ring to `sink`. Says whether there was one.
+    pub fn next(&mut self, sink: impl FnOnce(&[u8])) -> bool {
+        self.ring.next().map(|record| sink(&record)).is_some()
+    }
+
+    /// How much fits into it, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl AsFd for Ring {
+    /// Becomes readable when the first record comes, and again when much is waiting.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
 }
 
 impl Probe {
@@ -87,7 +112,7 @@ impl Probe {
                     fallbacks.extend(loaded.notes);
                     return Ok(Self {
                         attached: Some(loaded.attached),
-                        ring: loaded.ring,
+                        ring: Some(Ring { ring: loaded.ring, bytes: options.ring_bytes as usize }),
                         counters: loaded.counters,
                         sweeper: loaded.sweeper,
                         backend,
@@ -125,20 +150,9 @@ impl Probe {
         self.counts_expiries
     }
 
-    /// Becomes readable when much is waiting in the ring. A little is not announced: look on a tick as well.
-    pub fn readable(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
-    }
-
-    /// Hands every record that is in the ring to `sink`, oldest first, up to `most`. Says whether the ring is empty now.
-    pub fn drain(&mut self, most: usize, mut sink: impl FnMut(&[u8])) -> bool {
-        for _ in 0..most {
-            match self.ring.next() {
-                Some(record) => sink(&record),
-                None => return true,
-            }
-        }
-        false
+    /// The ring, for whoever drains it; once only.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.ring.take()
     }
 
     /// All that the kernel side has lost since it was attached.
@@ -156,6 +170,19 @@ impl Probe {
     /// the loss so far.
     pub fn sweep(&mut self, loss: &Loss) {
         self.sweeper.sweep(loss.missed_runs + loss.owners);
+    }
+
+    /// Waits until every run of a hook that began before is over: then what it told is in the ring, and what it could not tell is
+    /// counted. All hooks stay attached, but on kernels that cannot say (built without membarrier(2), or with nohz_full).
+    pub fn settle(&mut self) {
+        const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+        let (none, no_cpu) = (0 as libc::c_long, 0 as libc::c_long);
+        // It waits for a grace period of RCU (kernel/sched/membarrier.c), and all hooks run within one.
+        // SAFETY: numbers only.
+        let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, none, no_cpu) };
+        if done != 0 {
+            self.detach();
+        }
     }
 
     /// Detaches every hook. What is in the ring stays there to be drained.

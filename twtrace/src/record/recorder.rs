@@ -326,6 +326,16 @@ impl View for Recorder {
         Ok(if self.refused.is_some() { Flow::Stop } else { Flow::Go })
     }
 
+    fn due_ns(&self) -> Option<u64> {
+        let after = |from_ns: u64, pause: Duration| from_ns.saturating_add(pause.as_nanos() as u64);
+        let times = [
+            self.first_ns.map(|first_ns| first_ns.saturating_add(BATCH_NS)),
+            self.output.rotate_every().map(|every| after(self.part_began_ns, every)),
+            self.ended_ns.map(|ended_ns| after(ended_ns, self.setup.settle)),
+        ];
+        times.into_iter().flatten().min()
+    }
+
     fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         let met = self.met.poll()?;
         if !met.is_empty()

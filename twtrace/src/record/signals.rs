@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use signal_hook_registry::register_sigaction;
 
-const WATCHED: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+use crate::session::signals::{Signals, is_ignored};
+
+const WATCHED: [libc::c_int; 3] = Signals::ENDING;
 /// `si_code` (sigaction(2)) of the last signal of each kind.
 static CODES: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 
 /// The last signal that nobody has asked for yet, 0 where there is none.
 static LAST: AtomicI32 = AtomicI32::new(0);
 
-/// Starts to look where signals come from. What else they do stays as it is.
+/// Starts to look where signals come from. What else they do stays as it is, and those that are ignored stay ignored.
 pub(super) fn watch() -> io::Result<()> {
-    for (signal, code) in WATCHED.into_iter().zip(&CODES) {
+    for (signal, code) in WATCHED.into_iter().zip(&CODES).filter(|(signal, _)| !is_ignored(*signal)) {
         let note = move |info: &libc::siginfo_t| {
             code.store(info.si_code, Ordering::Relaxed);
             LAST.store(signal, Ordering::Release);

@@ -346,7 +346,17 @@ pub(super) const LOSS_PARTS: [&str; 8] = [
 ];
 
 fn parts(loss: &Loss) -> [u64; 8] {
-    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } = *loss;
+    let Loss {
+        created,
+        ended,
+        overflow,
+        connect_failed,
+        bind_failed,
+        owners,
+        missed_runs,
+        missed,
+        unwritten: _,
+    } = *loss;
     [created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed]
 }
 

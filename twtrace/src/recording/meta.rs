@@ -270,20 +270,40 @@ pub struct LossCounts {
     pub missed_runs: u64,
     /// Births that the kernel's counters have and nobody told.
     pub missed: u64,
+    /// What was told and could not be written.
+    pub unwritten: u64,
 }
 
 impl From<Loss> for LossCounts {
     fn from(loss: Loss) -> Self {
-        let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } =
-            loss;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed }
+        let Loss {
+            created,
+            ended,
+            overflow,
+            connect_failed,
+            bind_failed,
+            owners,
+            missed_runs,
+            missed,
+            unwritten,
+        } = loss;
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed, unwritten }
     }
 }
 
 impl From<LossCounts> for Loss {
     fn from(counts: LossCounts) -> Self {
-        let LossCounts { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } =
-            counts;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed }
+        let LossCounts {
+            created,
+            ended,
+            overflow,
+            connect_failed,
+            bind_failed,
+            owners,
+            missed_runs,
+            missed,
+            unwritten,
+        } = counts;
+        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed, unwritten }
     }
 }

@@ -258,6 +258,7 @@ impl Rows {
             owners: part(5),
             missed_runs: part(6),
             missed: part(7),
+            unwritten: 0,
         }
     }
 }

@@ -4,14 +4,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::Error;
 use super::feed::Open;
 use super::player::Player;
 use super::remote::{Command, Remote, Replaying, Speed};
 use crate::clock;
 use crate::filter::Filter;
+use crate::session::signals::Signals;
 use crate::session::{Flow, View};
 
 /// How often the view is asked what the user wants.
@@ -112,6 +111,8 @@ impl Driver {
             left -= self.advance(left, view)?;
             if self.player.now_ns >= self.picture_ns {
                 flow = self.picture(self.picture_ns, view)?;
+                // Its reader may be slow, and a quiet recording has pictures without end.
+                left = 0;
             }
         }
         let is_over = self.is_over();
@@ -123,11 +124,15 @@ impl Driver {
         self.remote.say(replaying, wants_picture || arrived);
         let more = if left == 0 { Turn::Busy } else { Turn::Idle };
         if let Pace::Recorded(every_ns) = self.pace {
-            if flow == Flow::Go && is_over && self.player.now_ns.saturating_add(every_ns) != self.picture_ns {
+            if flow == Flow::Go
+                && is_over
+                && left != 0
+                && self.player.now_ns.saturating_add(every_ns) != self.picture_ns
+            {
                 // What was not worth a whole picture's time.
                 self.picture(self.picture_ns, view)?;
             }
-            return Ok(if is_over || flow == Flow::Stop { Turn::Done } else { more });
+            return Ok(if is_over && left != 0 || flow == Flow::Stop { Turn::Done } else { more });
         }
         view.batch(&self.player.world)?;
         let flow = view.tick(&mut self.player.world, now_ns)?;
@@ -201,27 +206,44 @@ impl Driver {
 /// # Errors
 /// See [`Error`].
 pub async fn run(driver: &mut Driver, view: &mut dyn View) -> Result<(), Error> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut signals = Signals::listen()?;
     driver.begin(view)?;
     let mut last = Instant::now();
     loop {
         let passed = last.elapsed();
         last += passed;
         let pause = match driver.turn(passed, clock::mono_ns(), view)? {
-            Turn::Done => break,
+            Turn::Done => {
+                tokio::select! {
+                    _ = signals.any() => {}
+                    () = written(view) => {}
+                }
+                break;
+            }
             Turn::Busy => Duration::ZERO,
             Turn::Idle => TICK,
         };
+        // Unlike events, a recording waits for its reader.
         tokio::select! {
             biased;
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hangup.recv() => break,
+            _ = signals.any() => break,
+            () = written(view) => {}
+        }
+        tokio::select! {
+            biased;
+            _ = signals.any() => break,
             () = tokio::time::sleep(pause) => {}
         }
     }
     view.ending();
-    Ok(())
+    let Some(output) = view.output() else { return Ok(()) };
+    output.finish(Instant::now());
+    output.error().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Until the view's reader has all that there is.
+async fn written(view: &dyn View) {
+    if let Some(output) = view.output() {
+        output.emptied().await;
+    }
 }

@@ -305,6 +305,7 @@ impl Columns<'_> {
             owners: part(5),
             missed_runs: part(6),
             missed: part(7),
+            unwritten: 0,
         }
     }
 }

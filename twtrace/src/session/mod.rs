@@ -1,13 +1,22 @@
 //! Owns: a live trace from attach to summary: probe, tracker, identities, listings, signals.
 //! Must not know: what a view does with the events, the command line.
 
+mod drain;
+mod end;
+mod engine;
+mod healing;
+mod lister;
 mod listing;
 mod run;
+pub mod signals;
 mod summary;
 pub mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 pub use run::{Error, run};
 pub use summary::Summary;
@@ -15,6 +24,7 @@ pub use summary::Summary;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::filter::Filter;
+use crate::output::Writer;
 use crate::probe;
 use crate::tracker::Tracker;
 
@@ -56,6 +66,19 @@ pub trait View {
     /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
     fn listed(&mut self, _world: &mut Tracker) {}
 
+    /// Called once before [`View::begin`]: a look at the view can be asked for with this at any time, from any thread.
+    fn wake_with(&mut self, _waker: Arc<Notify>) {}
+
+    /// When the view wants to be looked at, CLOCK_MONOTONIC, though nothing may have happened. It is at least once a second.
+    fn due_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where the view writes to, if that has a reader who may not read.
+    fn output(&self) -> Option<&Writer> {
+        None
+    }
+
     /// The source of events begins anew: what was told is not to be remembered.
     fn restarted(&mut self) {}
 
@@ -65,14 +88,14 @@ pub trait View {
     /// Of writing.
     fn event(&mut self, event: &Event) -> std::io::Result<Flow>;
 
-    /// After each batch of events, and at least on every tick.
+    /// After each batch of events.
     ///
     /// # Errors
     /// Of writing.
     fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow>;
 
-    /// After the last batch of each look at the ring, some forty times a second: for views that show the world as it is, and
-    /// for what the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.
+    /// After each batch, at least once a second, and when the view is due: for views that show the world as it is, and for what
+    /// the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.
     ///
     /// # Errors
     /// Of writing.

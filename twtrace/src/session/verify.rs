@@ -1,8 +1,8 @@
 //! Owns: comparing what was told with the kernel's own books, per network namespace.
 //! Must not know: how either was come by.
 //!
-//! The books cannot be read in the very moment in which the hooks are attached or let go. So they are read before and after
-//! both; a kernel count is then known to lie in a range, which is one number where nothing happened meanwhile.
+//! The books cannot be read in the very moment in which the hooks are attached, or in that up to which all is told. So they are read
+//! before and after both; a kernel count is then known to lie in a range, which is one number where nothing happened meanwhile.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,8 +25,8 @@ pub enum Counting {
 struct Readings {
     before_attach: Option<Books>,
     after_attach: Option<Books>,
-    before_detach: Option<Books>,
-    after_detach: Option<Books>,
+    before_end: Option<Books>,
+    after_end: Option<Books>,
 }
 
 /// When a reading was taken.
@@ -36,10 +36,10 @@ pub enum Moment {
     BeforeAttach,
     /// All are.
     AfterAttach,
-    /// All still are.
-    BeforeDetach,
-    /// None is any more.
-    AfterDetach,
+    /// Before the moment up to which all is told; all hooks are attached.
+    BeforeEnd,
+    /// After it; they still are.
+    AfterEnd,
 }
 
 /// Collects readings.
@@ -107,8 +107,8 @@ impl Ledger {
             let slot = match moment {
                 Moment::BeforeAttach => &mut readings.before_attach,
                 Moment::AfterAttach => &mut readings.after_attach,
-                Moment::BeforeDetach => &mut readings.before_detach,
-                Moment::AfterDetach => &mut readings.after_detach,
+                Moment::BeforeEnd => &mut readings.before_end,
+                Moment::AfterEnd => &mut readings.after_end,
             };
             *slot = Some(books);
         }
@@ -146,7 +146,7 @@ impl Readings {
     /// namespace is gone, or another one has its inode now, which shows in counters that went down.
     fn span(&self) -> Option<Span> {
         let start = self.before_attach.or(self.after_attach).unwrap_or_default();
-        let end = (self.before_detach.or(self.after_detach)?, self.after_detach?);
+        let end = (self.before_end.or(self.after_end)?, self.after_end?);
         let births = |books: &Books| books.tw + books.tw_killed;
         if births(&end.0) < births(&self.after_attach.unwrap_or(start)) {
             return None;
@@ -155,7 +155,7 @@ impl Readings {
     }
 }
 
-/// Between which readings the hooks were attached, and let go.
+/// Between which readings all is told.
 struct Span {
     start: (Books, Books),
     end: (Books, Books),
@@ -206,7 +206,7 @@ impl Span {
         rows.push(row("overflow", self.grown(|books| books.tw_overflow), told.overflow, loss.overflow));
         let reused = self.grown(|books| books.tw_recycled);
         rows.push(row("ended reused_outgoing", reused, told.ended_for(Reason::ReusedOutgoing), loss.ended));
-        // Sockets that came or went while the hooks were let go may be in one number and not in the other.
+        // Sockets that came or went between the last readings may be in one number and not in the other.
         if self.end.0 == self.end.1 {
             rows.push(row("live", end, live, loss.created));
         }
@@ -249,7 +249,7 @@ mod tests {
 
     fn ledger(all: [Books; 4]) -> Ledger {
         let mut ledger = Ledger::default();
-        let moments = [Moment::BeforeAttach, Moment::AfterAttach, Moment::BeforeDetach, Moment::AfterDetach];
+        let moments = [Moment::BeforeAttach, Moment::AfterAttach, Moment::BeforeEnd, Moment::AfterEnd];
         for (moment, books) in moments.into_iter().zip(all) {
             ledger.enter(moment, [(7, books)]);
         }
@@ -288,14 +288,14 @@ mod tests {
     #[test]
     fn an_inode_that_was_used_before_is_not_compared() {
         let mut ledger = Ledger::default();
-        ledger.enter(Moment::BeforeDetach, [(9, Books::default())]);
-        ledger.enter(Moment::AfterDetach, [(9, Books::default())]);
+        ledger.enter(Moment::BeforeEnd, [(9, Books::default())]);
+        ledger.enter(Moment::AfterEnd, [(9, Books::default())]);
         let world = one_creation_in(9);
         let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
         // Too little is never explained by that.
-        ledger.enter(Moment::BeforeDetach, [(9, books(3, 3))]);
-        ledger.enter(Moment::AfterDetach, [(9, books(3, 3))]);
+        ledger.enter(Moment::BeforeEnd, [(9, books(3, 3))]);
+        ledger.enter(Moment::AfterEnd, [(9, books(3, 3))]);
         assert!(!ledger.close(&world, &Loss::default(), Counting::Births).holds());
     }
 

@@ -37,15 +37,7 @@ impl Counts {
     }
 
     fn lose(&mut self, loss: &Loss) {
-        let all = &mut self.loss;
-        all.created += loss.created;
-        all.ended += loss.ended;
-        all.overflow += loss.overflow;
-        all.connect_failed += loss.connect_failed;
-        all.bind_failed += loss.bind_failed;
-        all.owners += loss.owners;
-        all.missed_runs += loss.missed_runs;
-        all.missed += loss.missed;
+        self.loss = self.loss.and(loss);
     }
 
     /// TIME_WAIT sockets gone, for whatever reason.

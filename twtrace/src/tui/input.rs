@@ -6,10 +6,12 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::crossterm::event::{self, Event as Input};
+use tokio::sync::Notify;
 
 /// What is typed and clicked.
 #[derive(Debug)]
@@ -18,11 +20,11 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Begins to listen; the terminal is to be in raw mode.
+    /// Begins to listen, and wakes whoever is to hear of it; the terminal is to be in raw mode.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(super) fn listen(waker: Arc<Notify>) -> io::Result<Self> {
         let (tell, heard) = channel();
         std::thread::Builder::new().name("input".into()).spawn(move || {
             // It ends with the program, or when nobody wants to hear any more, or when there is nothing to hear.
@@ -30,7 +32,10 @@ impl Inputs {
                 if tell.send(input).is_err() {
                     return;
                 }
+                waker.notify_one();
             }
+            drop(tell);
+            waker.notify_one();
         })?;
         Ok(Self { heard })
     }

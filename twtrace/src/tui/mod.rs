@@ -18,7 +18,10 @@ pub use draw::Theme;
 pub use offscreen::Offscreen;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use self::draw::Ink;
 use self::face::{About, Face};
@@ -35,6 +38,8 @@ use crate::tracker::Tracker;
 
 /// Nobody reads faster.
 const SHORTEST: Duration = Duration::from_millis(250);
+/// How soon a picture is tried again that the terminal had no room for, in nanoseconds.
+const BEHIND_NS: u64 = 25_000_000;
 /// Keys that are answered before events are looked at again.
 const INPUTS: usize = 64;
 
@@ -46,6 +51,7 @@ pub struct Screen {
     next_ns: u64,
     guard: Option<Guard>,
     inputs: Option<Inputs>,
+    waker: Arc<Notify>,
     scene: Scene,
     /// Who feeds it from a recording listens to this.
     remote: Option<Remote>,
@@ -87,6 +93,7 @@ impl Screen {
             next_ns: 0,
             guard: None,
             inputs: None,
+            waker: Arc::default(),
             scene,
             remote: None,
             backend: "",
@@ -130,6 +137,10 @@ impl Screen {
     /// Draws what is wished for.
     fn show(&mut self, world: &Tracker) -> std::io::Result<()> {
         let Some(guard) = &mut self.guard else { return Ok(()) };
+        // A terminal that takes nothing is not to be waited for: it gets a picture once it has taken the last one.
+        if !guard.is_idle()? {
+            return Ok(());
+        }
         match self.wish {
             Wish::Nothing | Wish::Quit | Wish::Replay(_) => return Ok(()),
             Wish::Draw => {}
@@ -156,8 +167,19 @@ impl View for Screen {
 
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
         self.guard = Some(Guard::take()?);
-        self.inputs = Some(Inputs::listen()?);
+        self.inputs = Some(Inputs::listen(Arc::clone(&self.waker))?);
         Ok(())
+    }
+
+    fn wake_with(&mut self, waker: Arc<Notify>) {
+        self.waker = waker;
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        let is_behind = !matches!(self.wish, Wish::Nothing);
+        let again_ns = is_behind.then(|| crate::clock::mono_ns() + BEHIND_NS);
+        let next_ns = (!self.face.state.is_paused).then_some(self.next_ns);
+        again_ns.into_iter().chain(next_ns).min()
     }
 
     fn restarted(&mut self) {

@@ -4,9 +4,10 @@
 //! Signals need no care here: the session turns them into an end in good order, and then the guard is dropped.
 
 use std::cell::Cell;
-use std::io::{Stdout, Write, stdout};
+use std::io::{self, Write, stdout};
 use std::mem::ManuallyDrop;
-use std::sync::Once;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -18,6 +19,13 @@ use ratatui::crossterm::terminal::{
 };
 use ratatui::crossterm::{execute, queue};
 
+use crate::output::{Units, Writer};
+
+/// How long the terminal may take to take what gives it back.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// No picture is as long; they are written one at a time.
+const QUEUE_BYTES: usize = 4 << 20;
+
 thread_local! {
     /// This thread has the terminal and must give it back. Others that panic must not: the screen goes on without them.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
@@ -27,7 +35,35 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Guard {
     /// Not dropped: it would show the cursor once more, and complain on stderr where the terminal has gone.
-    pub(super) terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
+    pub(super) terminal: ManuallyDrop<Terminal<CrosstermBackend<Screenful>>>,
+    writer: Arc<Writer>,
+}
+
+/// Gathers what is drawn, and hands it over whole, so that a terminal which takes nothing makes nobody wait.
+#[derive(Debug)]
+pub(super) struct Screenful {
+    bytes: Vec<u8>,
+    writer: Arc<Writer>,
+}
+
+impl Screenful {
+    fn new(writer: &Arc<Writer>) -> Self {
+        Self { bytes: Vec::new(), writer: Arc::clone(writer) }
+    }
+}
+
+impl Write for Screenful {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.bytes.is_empty() {
+            self.writer.put(std::mem::take(&mut self.bytes).into(), Units::None)?;
+        }
+        Ok(())
+    }
 }
 
 impl Guard {
@@ -39,25 +75,36 @@ impl Guard {
         hook_panics();
         // The theme has obeyed NO_COLOR already, and what the user picked since comes before it.
         force_color_output(true);
+        let writer = Arc::new(Writer::stdout(QUEUE_BYTES)?);
+        let mut out = Screenful::new(&writer);
         TAKEN.set(true);
         let taken = enable_raw_mode()
-            .and_then(|()| execute!(stdout(), EnterAlternateScreen, EnableMouseCapture))
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
-        taken.map(|terminal| Self { terminal: ManuallyDrop::new(terminal) }).inspect_err(|_| give_back())
+            .and_then(|()| execute!(out, EnterAlternateScreen, EnableMouseCapture))
+            .and_then(|()| Terminal::new(CrosstermBackend::new(Screenful::new(&writer))));
+        let terminal = taken.inspect_err(|_| give_back(&mut out))?;
+        Ok(Self { terminal: ManuallyDrop::new(terminal), writer })
+    }
+
+    /// Whether the terminal has taken all that was drawn.
+    ///
+    /// # Errors
+    /// Where it takes nothing any more.
+    pub(super) fn is_idle(&self) -> io::Result<bool> {
+        self.writer.error().map_or_else(|| Ok(self.writer.is_idle()), Err)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        give_back();
+        give_back(&mut Screenful::new(&self.writer));
+        self.writer.finish(Instant::now() + PATIENCE);
     }
 }
 
 /// Once only, whoever calls. What cannot be given back cannot be mended either: the terminal may have gone.
-fn give_back() {
+fn give_back(out: &mut impl Write) {
     // A thread that has ended has nothing any more.
     if TAKEN.try_with(|taken| taken.replace(false)).unwrap_or(false) {
-        let mut out = stdout();
         let _ = queue!(out, DisableMouseCapture, LeaveAlternateScreen, Show);
         let _ = out.flush();
         let _ = disable_raw_mode();
@@ -70,7 +117,7 @@ fn hook_panics() {
     HOOKED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
+            give_back(&mut stdout());
             before(panic);
         }));
     });

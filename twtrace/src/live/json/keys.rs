@@ -40,6 +40,7 @@ pub(crate) struct Lost {
     owners: u64,
     missed_runs: u64,
     missed: u64,
+    unwritten: u64,
 }
 
 impl From<Loss> for Lost {
@@ -54,6 +55,7 @@ impl From<Loss> for Lost {
             owners: loss.owners,
             missed_runs: loss.missed_runs,
             missed: loss.missed,
+            unwritten: loss.unwritten,
         }
     }
 }

@@ -108,7 +108,17 @@ fn put_life(page: &mut Page, event: &Event) {
 }
 
 fn put_loss(page: &mut Page, loss: &Loss) {
-    let Loss { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed } = *loss;
+    let Loss {
+        created,
+        ended,
+        overflow,
+        connect_failed,
+        bind_failed,
+        owners,
+        missed_runs,
+        missed,
+        unwritten,
+    } = *loss;
     for (label, count) in [
         ("created", created),
         ("ended", ended),
@@ -118,6 +128,7 @@ fn put_loss(page: &mut Page, loss: &Loss) {
         ("owners", owners),
         ("runs", missed_runs),
         ("missed", missed),
+        ("unwritten", unwritten),
     ] {
         if count != 0 {
             page.put(label, &format!("{count} lost"));

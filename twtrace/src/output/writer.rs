@@ -1,0 +1,337 @@
+//! Owns: a descriptor that somebody reads, or does not: a thread that writes, and a bounded queue before it, so that no reader ever
+//! makes us wait. What does not fit is counted.
+//! Must not know: what is written.
+//!
+//! A pipe, a socket or a terminal is written to only where it says that it has room, and a page at most at a time: a pipe with room
+//! has room for a page (pipe_poll in fs/pipe.c), a terminal that was stopped has none (pty_write_room in drivers/tty/pty.c). So the
+//! thread waits in poll(2), where it can be told to stop, and is in write(2) only for a moment.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, Bytes};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::stat::{SFlag, fstat};
+use tokio::sync::Notify;
+
+use crate::worker::Thread;
+
+/// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
+const PAGE: usize = 4096;
+/// How long the page that is being written when all is over may take, so that it is counted for what it is.
+const LAST_PAGE: Duration = Duration::from_millis(50);
+
+/// Counts for what a piece holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// Each line is one.
+    Lines(u64),
+    /// All of it is one.
+    One,
+    /// It counts for nothing when it is missing.
+    None,
+}
+
+impl Units {
+    fn count(self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines,
+            Self::One => 1,
+            Self::None => 0,
+        }
+    }
+}
+
+/// Something to write.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    units: Units,
+    /// Whole lines of it that were written.
+    lines: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Piece>,
+    /// Bytes in the queue.
+    waiting: usize,
+    /// Units that were or will not be written.
+    unwritten: u64,
+    /// Why nothing can be written any more.
+    error: Option<Errno>,
+    /// The thread is in write(2).
+    is_writing: bool,
+    /// Nothing more is to be written.
+    is_over: bool,
+}
+
+impl State {
+    /// Nothing of what waits will be written.
+    fn give_up(&mut self) {
+        self.unwritten += self.queue.drain(..).map(|piece| piece.units.count() - piece.lines).sum::<u64>();
+        self.waiting = 0;
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Written to when there is something to write, or an end.
+    bell: EventFd,
+    /// Something was written, or nothing can be any more.
+    moved: Notify,
+}
+
+/// Where to write to; see the head of the file.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    limit: usize,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Writer {
+    /// Begins to write to `fd`. Up to `limit` bytes wait for their reader, or one piece that is longer.
+    ///
+    /// # Errors
+    /// Of the kernel.
+    pub fn start(name: &'static str, fd: OwnedFd, limit: usize) -> io::Result<Self> {
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        let shared = Arc::new(Shared { state: Mutex::default(), bell, moved: Notify::new() });
+        let is_watched = is_watched(&fd);
+        let writing = Writing { fd, is_watched, shared: Arc::clone(&shared) };
+        let thread = Thread::start(name, move || writing.run())?;
+        Ok(Self { shared, limit, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Begins to write to stdout.
+    ///
+    /// # Errors
+    /// As [`Writer::start`].
+    pub fn stdout(limit: usize) -> io::Result<Self> {
+        Self::start("stdout", io::stdout().as_fd().try_clone_to_owned()?, limit)
+    }
+
+    /// Whether a piece would be taken.
+    pub fn has_room(&self) -> bool {
+        self.shared.state().waiting < self.limit
+    }
+
+    /// Whether all was written that will be.
+    pub fn is_idle(&self) -> bool {
+        let state = self.shared.state();
+        state.queue.is_empty() || state.error.is_some() || state.is_over
+    }
+
+    /// Hands over a piece; it is written whole, after all before it. `false` when there is no room: then it is counted.
+    ///
+    /// # Errors
+    /// Once nothing can be written any more; a reader that went away is a broken pipe.
+    pub fn put(&self, bytes: Bytes, units: Units) -> io::Result<bool> {
+        let mut state = self.shared.state();
+        if let Some(error) = state.error {
+            return Err(error.into());
+        }
+        if state.is_over || state.waiting > 0 && state.waiting + bytes.len() > self.limit {
+            state.unwritten += units.count();
+            return Ok(false);
+        }
+        let was_empty = state.queue.is_empty();
+        state.waiting += bytes.len();
+        state.queue.push_back(Piece { bytes, units, lines: 0 });
+        drop(state);
+        if was_empty {
+            self.shared.ring();
+        }
+        Ok(true)
+    }
+
+    /// Units that will not be written, so far.
+    pub fn unwritten(&self) -> u64 {
+        self.shared.state().unwritten
+    }
+
+    /// Why nothing can be written any more, once that is so.
+    pub fn error(&self) -> Option<io::Error> {
+        self.shared.state().error.map(io::Error::from)
+    }
+
+    /// Until nothing can be written any more. Nothing is lost when this is given up half-way.
+    pub async fn broken(&self) {
+        self.until(|state| state.error.is_some()).await;
+    }
+
+    /// Until a piece would be taken, or nothing can be written any more.
+    pub async fn room(&self) {
+        self.until(|state| state.waiting < self.limit || state.error.is_some()).await;
+    }
+
+    /// Until all is written, or nothing can be any more.
+    pub async fn emptied(&self) {
+        self.until(|state| state.queue.is_empty() || state.error.is_some()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+        loop {
+            let moved = self.shared.moved.notified();
+            if is_so(&self.shared.state()) {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Writes what there is until `deadline`, and then nothing more. Returns the units that were not written in all.
+    pub fn finish(&self, deadline: Instant) -> u64 {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return self.unwritten() };
+        while !self.is_idle() && Instant::now() < deadline {
+            // poll: seldom more than once, for the end of a trace.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.shared.state().is_over = true;
+        let patience = Instant::now() + LAST_PAGE;
+        while self.shared.state().is_writing && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let unwritten = {
+            let mut state = self.shared.state();
+            state.give_up();
+            state.unwritten
+        };
+        self.shared.ring();
+        // It is either in poll(), and ends now; or, because somebody else took the room, in write(), and is left there.
+        let _ = thread.join_by(Instant::now() + LAST_PAGE);
+        unwritten
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.finish(Instant::now());
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic elsewhere left is whole: nothing is done by halves under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        // It cannot be full: the thread reads it whenever it wakes.
+        let _ = self.bell.write(1);
+    }
+}
+
+/// Whether a descriptor says when it has room. Files always take what they are given.
+fn is_watched(fd: &OwnedFd) -> bool {
+    let Ok(status) = fstat(fd) else { return true };
+    let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
+    match kind {
+        SFlag::S_IFREG => false,
+        SFlag::S_IFCHR => nix::unistd::isatty(fd).unwrap_or(true),
+        _ => true,
+    }
+}
+
+/// The thread.
+struct Writing {
+    fd: OwnedFd,
+    is_watched: bool,
+    shared: Arc<Shared>,
+}
+
+impl Writing {
+    fn run(&self) {
+        loop {
+            let is_due = {
+                let state = self.shared.state();
+                if state.is_over {
+                    return;
+                }
+                !state.queue.is_empty()
+            };
+            let has_room = match self.wait(is_due) {
+                Ok(has_room) => has_room,
+                Err(error) => return self.fail(error),
+            };
+            if let (true, Some(bytes)) = (has_room, self.claim()) {
+                match nix::unistd::write(&self.fd, &bytes) {
+                    Ok(count) => self.wrote(count),
+                    Err(Errno::EINTR | Errno::EAGAIN) => self.wrote(0),
+                    Err(error) => return self.fail(error),
+                }
+            }
+        }
+    }
+
+    /// What to write now.
+    fn claim(&self) -> Option<Bytes> {
+        let mut state = self.shared.state();
+        let bytes = &state.queue.front().filter(|_| !state.is_over)?.bytes;
+        let bytes = if self.is_watched { bytes.slice(..bytes.len().min(PAGE)) } else { bytes.clone() };
+        state.is_writing = true;
+        Some(bytes)
+    }
+
+    /// Until there is room for what `is_due`, or something new to do. Says whether there is room.
+    fn wait(&self, is_due: bool) -> Result<bool, Errno> {
+        if is_due && !self.is_watched {
+            return Ok(true);
+        }
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        let wanted = if is_due { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let mut both =
+            [PollFd::new(self.shared.bell.as_fd(), PollFlags::POLLIN), PollFd::new(self.fd.as_fd(), wanted)];
+        let watched = if self.is_watched { 2 } else { 1 };
+        match poll(&mut both[..watched], PollTimeout::NONE) {
+            Err(Errno::EINTR) => return Ok(false),
+            other => other?,
+        };
+        let [bell, fd] = both.map(|polled| polled.revents().unwrap_or(PollFlags::empty()));
+        if bell.contains(PollFlags::POLLIN) {
+            let _ = self.shared.bell.read();
+        }
+        if fd.intersects(gone) {
+            return Err(Errno::EPIPE);
+        }
+        Ok(fd.contains(PollFlags::POLLOUT))
+    }
+
+    fn wrote(&self, count: usize) {
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
+        state.is_writing = false;
+        // None where the end did not wait for this.
+        let Some(piece) = state.queue.front_mut() else { return };
+        if let Units::Lines(_) = piece.units {
+            piece.lines += piece.bytes[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        piece.bytes.advance(count);
+        state.waiting -= count;
+        if piece.bytes.is_empty() {
+            state.queue.pop_front();
+        }
+        drop(guard);
+        self.shared.moved.notify_waiters();
+    }
+
+    fn fail(&self, error: Errno) {
+        let mut state = self.shared.state();
+        state.is_writing = false;
+        state.error = Some(error);
+        state.give_up();
+        drop(state);
+        self.shared.moved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A writer and readers of every kind: one that reads, one that is slow to begin, one that stops, one that goes away.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use super::*;
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn pipe() -> (File, OwnedFd) {
+    let (read, write) = nix::unistd::pipe().unwrap();
+    (File::from(read), write)
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Pieces of seven lines each, of different lengths.
+fn piece(number: u64) -> (Bytes, u64) {
+    let lines =
+        (0..7).map(|line| format!("{number}.{line} {}\n", "x".repeat((number as usize * 31 + line) % 97)));
+    (lines.collect::<String>().into(), 7)
+}
+
+#[test]
+fn whoever_reads_gets_every_line_in_order() {
+    let (mut read, write) = pipe();
+    let writer = Writer::start("test", write, 1 << 20).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut all = String::new();
+        read.read_to_string(&mut all).unwrap();
+        all
+    });
+    let mut want = String::new();
+    for number in 0..1009 {
+        let (bytes, lines) = piece(number);
+        want.push_str(std::str::from_utf8(&bytes).unwrap());
+        wait(writer.room());
+        assert!(writer.put(bytes, Units::Lines(lines)).unwrap());
+    }
+    wait(writer.emptied());
+    assert_eq!(writer.finish(later()), 0);
+    drop(writer);
+    assert_eq!(reader.join().unwrap(), want);
+}
+
+#[test]
+fn what_a_reader_that_stopped_does_not_get_is_counted_to_the_line() {
+    let (mut read, write) = pipe();
+    fcntl(&write, FcntlArg::F_SETPIPE_SZ(1 << 16)).unwrap();
+    let writer = Writer::start("test", write, 1 << 16).unwrap();
+    let mut given = 0;
+    while writer.unwritten() == 0 {
+        let (bytes, lines) = piece(given);
+        writer.put(bytes, Units::Lines(lines)).unwrap();
+        given += lines;
+    }
+    assert!(writer.error().is_none());
+    let unwritten = writer.finish(Instant::now() + Duration::from_millis(100));
+    drop(writer);
+    let mut got = String::new();
+    read.read_to_string(&mut got).unwrap();
+    let whole = got.bytes().filter(|byte| *byte == b'\n').count() as u64;
+    assert!(unwritten > 7 && whole > 0);
+    assert_eq!(whole + unwritten, given);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_heard_of_at_once() {
+    let (read, write) = pipe();
+    let writer = Writer::start("test", write, 1 << 16).unwrap();
+    drop(read);
+    wait(writer.broken());
+    assert_eq!(writer.error().unwrap().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(writer.put("7\n".into(), Units::Lines(1)).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_piece_that_is_longer_than_the_limit_is_taken_when_nothing_else_waits() {
+    let (mut read, write) = pipe();
+    let writer = Writer::start("test", write, 16).unwrap();
+    let long = "y".repeat(100_003) + "\n";
+    assert!(writer.put(long.clone().into(), Units::One).unwrap());
+    assert!(!writer.put("z\n".into(), Units::One).unwrap(), "there is no room now");
+    let reader = std::thread::spawn(move || {
+        let mut all = String::new();
+        read.read_to_string(&mut all).unwrap();
+        all
+    });
+    wait(writer.emptied());
+    assert_eq!(writer.finish(later()), 1);
+    drop(writer);
+    assert_eq!(reader.join().unwrap(), long);
+}
+
+#[test]
+fn a_full_device_is_an_error() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let writer = Writer::start("test", full.into(), 1 << 16).unwrap();
+    writer.put("7\n".into(), Units::Lines(1)).unwrap();
+    wait(writer.broken());
+    assert_eq!(writer.error().unwrap().raw_os_error(), Some(libc::ENOSPC));
+    assert_eq!(writer.unwritten(), 1);
+}

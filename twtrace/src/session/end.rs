@@ -1,0 +1,122 @@
+//! Owns: the end of a trace: one moment up to which all is told, and a bound on how long that takes.
+//! Must not know: why it ends.
+//!
+//! The moment is taken while all hooks are attached, so no birth is told without the owner that another hook would have told, and
+//! none is taken for an overflow. What happens later is not told.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep_until, timeout_at};
+
+use super::engine::{Engine, Why};
+use super::run::Error;
+use super::verify::{Counting, Moment};
+use super::{Summary, View};
+use crate::clock;
+
+/// All of the end takes no longer, but for what the kernel needs.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// Of it, for asking what lives when something was lost at last.
+const HEALING: Duration = Duration::from_millis(300);
+/// Threads that do not end by then are left behind.
+const JOINING: Duration = Duration::from_millis(100);
+
+impl Engine<'_> {
+    /// Ends the trace and says what it came to.
+    pub(super) async fn end(mut self, why: Why, view: &mut dyn View) -> Result<Summary, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        view.ending();
+        if self.options.verify {
+            let books = self.books(view).await?;
+            self.ledger.enter(Moment::BeforeEnd, books);
+        }
+        self.until_ns = clock::mono_ns();
+        self.probe.settle();
+        let settled_ns = clock::mono_ns();
+        let loss = self.probe.loss();
+        if self.options.verify {
+            let books = self.books(view).await?;
+            self.ledger.enter(Moment::AfterEnd, books);
+        }
+        self.catch_up(settled_ns, view).await?;
+        self.report_loss(loss, self.until_ns, view)?;
+        self.heal_at_last(view).await?;
+        let batch = view.batch(&self.world);
+        self.written(batch)?;
+        view.ended(&self.world);
+        self.flush(why, deadline, view).await?;
+        self.conclude(loss, view)
+    }
+
+    /// Takes in all that had come by `until_ns`.
+    async fn catch_up(&mut self, until_ns: u64, view: &mut dyn View) -> Result<(), Error> {
+        while self.caught_up_ns < until_ns {
+            self.drain.ask_for_mark();
+            let message = self.drain.next().await?;
+            self.take(message, view)?;
+        }
+        Ok(())
+    }
+
+    /// After a loss at the very end, what lives is asked for once more, in bounded time.
+    async fn heal_at_last(&mut self, view: &mut dyn View) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + HEALING;
+        while self.healing.is_due() {
+            self.heal();
+            let waited = timeout_at(deadline, async {
+                tokio::select! {
+                    biased;
+                    reply = self.lister.reply() => reply.map(Ok),
+                    message = self.drain.next() => message.map(Err),
+                }
+            });
+            match waited.await {
+                Ok(Ok(Ok(reply))) => self.take_reply(reply),
+                Ok(Ok(Err(message))) => drop(self.take(message, view)?),
+                Ok(Err(died)) => return Err(died.into()),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a reader have what is written. One who asked for a number of events is waited for, until a signal says otherwise.
+    async fn flush(&mut self, why: Why, deadline: Instant, view: &mut dyn View) -> Result<(), Error> {
+        let Some(output) = view.output() else { return Ok(()) };
+        let patience = async {
+            match why {
+                Why::Told => sleep_until(deadline.into()).await,
+                Why::View => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = output.emptied() => {}
+            () = patience => {}
+            _ = self.signals.any() => {}
+        }
+        output.finish(Instant::now());
+        self.take_error(view).map(drop)
+    }
+
+    fn conclude(mut self, mut loss: crate::event::Loss, view: &dyn View) -> Result<Summary, Error> {
+        let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
+        let verdict = self.options.verify.then(|| self.ledger.close(&self.world, &loss, counting));
+        loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        let summary = Summary {
+            backend: self.probe.backend(),
+            counts: *self.world.total(),
+            live: self.world.live(),
+            loss,
+            skipped: self.probe.skipped(),
+            unread: self.unread,
+            elapsed_ns: self.until_ns.saturating_sub(self.started_ns),
+            verdict,
+        };
+        let joining = Instant::now() + JOINING;
+        self.drain.stop(joining)?;
+        self.lister.stop(joining)?;
+        self.probe.detach();
+        Ok(summary)
+    }
+}

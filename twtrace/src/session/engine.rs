@@ -1,0 +1,425 @@
+//! Owns: the engine: one task that decodes what the drain brings, counts it, hands it to the view, and hears signals, timers and
+//! the threads that look things up.
+//! Must not know: what the view does. Nothing in here waits for a reader, a file of a stranger's process or a namespace.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::drain::{Drain, Message, Records};
+use super::healing::Healing;
+use super::lister::{self, Lister, Reply, Request};
+use super::listing;
+use super::run::Error;
+use super::signals::Signals;
+use super::verify::{Ledger, Moment};
+use super::{Flow, Options, View};
+use crate::clock;
+use crate::decode::{self, Record};
+use crate::event::{Event, Kind, Loss};
+use crate::filter::Filter;
+use crate::identity::IdentityCache;
+use crate::inquiry::{self, Desk};
+use crate::net::books::Books;
+use crate::probe::Probe;
+use crate::tracker::{Seed, Tracker};
+
+/// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The view is not asked more often than this because of a time that it named.
+const SHORTEST: Duration = Duration::from_millis(5);
+/// How long the beginning waits for the list of what lives.
+const FIRST_LISTING: Duration = Duration::from_secs(1);
+/// Processes whose identity is remembered.
+const IDENTITIES: usize = 16_384;
+
+/// Why a trace ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A signal says so, or time is up.
+    Told,
+    /// The view has had enough.
+    View,
+}
+
+/// What the engine wakes for.
+enum Wake {
+    Signal(i32),
+    Over,
+    Reply(Reply),
+    Visitor(std::io::Result<std::os::unix::net::UnixStream>),
+    /// Nothing can be written any more.
+    Broken,
+    Look,
+    Message(Message),
+}
+
+pub(super) struct Engine<'a> {
+    pub(super) options: &'a Options,
+    /// What the world consists of: the filter, whatever the reasons of ends.
+    scope: Filter,
+    pub(super) probe: Probe,
+    pub(super) drain: Drain,
+    pub(super) lister: Lister,
+    pub(super) signals: Signals,
+    /// A signal that came before anybody could be told.
+    early: Option<i32>,
+    children: Signal,
+    woken: Arc<Notify>,
+    pub(super) world: Tracker,
+    identities: IdentityCache,
+    pub(super) healing: Healing,
+    pub(super) reported: Loss,
+    pub(super) ledger: Ledger,
+    pub(super) started_ns: u64,
+    looked: Instant,
+    loss_looked_ns: u64,
+    /// Nothing that came later is told.
+    pub(super) until_ns: u64,
+    /// All events up to here have come.
+    pub(super) caught_up_ns: u64,
+    pub(super) unread: bool,
+}
+
+impl<'a> Engine<'a> {
+    /// Attaches the hooks and begins to drain.
+    pub(super) async fn attach(options: &'a Options) -> Result<Self, Error> {
+        let signals = Signals::listen().map_err(Error::Wait)?;
+        let children = signal(SignalKind::child()).map_err(Error::Wait)?;
+        let mut lister = lister::start().map_err(Error::Wait)?;
+        let mut ledger = Ledger::default();
+        if options.verify {
+            ledger.enter(Moment::BeforeAttach, books_alone(&mut lister, options).await?);
+        }
+        let mut setup = options.probe.clone();
+        setup.filter = options.filter.kernel();
+        setup.listeners = listing::listeners(&options.filter.netns);
+        let mut probe = Probe::attach(&setup)?;
+        let started_ns = clock::mono_ns();
+        if options.verify {
+            ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
+        }
+        let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
+        let mut world = Tracker::new();
+        world.advance(started_ns);
+        Ok(Self {
+            options,
+            scope: Filter { reasons: Vec::new(), ..options.filter.clone() },
+            probe,
+            drain: Drain::start(ring).map_err(Error::Wait)?,
+            lister,
+            signals,
+            early: None,
+            children,
+            woken: Arc::default(),
+            world,
+            identities: IdentityCache::new(IDENTITIES),
+            healing: Healing::default(),
+            reported: Loss::default(),
+            ledger,
+            started_ns,
+            looked: Instant::now(),
+            loss_looked_ns: started_ns,
+            until_ns: u64::MAX,
+            caught_up_ns: 0,
+            unread: false,
+        })
+    }
+
+    /// What a view makes the engine look with, from another thread.
+    pub(super) fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.woken)
+    }
+
+    /// Lists what lives, and takes it in before the first event: whatever ends from now on ends after it. Where that takes long,
+    /// it is taken in later.
+    pub(super) async fn list_first(&mut self) -> Result<(), Error> {
+        self.ask_for_listing();
+        let patience = sleep(FIRST_LISTING);
+        let mut patience = pin!(patience);
+        while self.healing.is_asked() {
+            let reply = tokio::select! {
+                biased;
+                signal = self.signals.any() => {
+                    self.early = Some(signal);
+                    return Ok(());
+                }
+                reply = self.lister.reply() => reply?,
+                () = &mut patience => return Ok(()),
+            };
+            self.take_reply(reply);
+        }
+        Ok(())
+    }
+
+    pub(super) fn ask_for_listing(&mut self) {
+        self.healing.asked(&mut self.world);
+        self.lister.ask(Request::List { only: self.options.filter.netns.clone() });
+    }
+
+    pub(super) fn take_reply(&mut self, reply: Reply) {
+        let Reply::Listed { began_ns, ended_ns, listing, .. } = reply else { return };
+        for note in &listing.notes {
+            crate::note!("twtrace: {note}");
+        }
+        let scope = &self.scope;
+        // A filter on the owner leaves none: a listing cannot say who that is.
+        let wanted = |seed: &Seed| {
+            let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
+            event.role = seed.role;
+            scope.passes(&event)
+        };
+        self.healing.take(listing, (began_ns, ended_ns), wanted, &mut self.world);
+    }
+
+    /// Until there is a reason to end.
+    pub(super) async fn follow(&mut self, view: &mut dyn View) -> Result<Why, Error> {
+        // Where this user may not, a trace goes on without being asked.
+        let mut desk = Desk::open(Path::new(inquiry::PLACE)).ok();
+        let over = self.options.duration.map(sleep);
+        let mut over = pin!(over);
+        loop {
+            let due = self.due(view);
+            let wake = tokio::select! {
+                biased;
+                signal = next_signal(&mut self.early, &mut self.signals) => Wake::Signal(signal),
+                () = time_is_up(over.as_mut().as_pin_mut()) => Wake::Over,
+                () = broken(view) => Wake::Broken,
+                reply = self.lister.reply() => Wake::Reply(reply?),
+                visitor = inquiry::visitor(desk.as_ref()) => Wake::Visitor(visitor),
+                () = self.woken.notified() => Wake::Look,
+                _ = self.children.recv() => Wake::Look,
+                () = sleep_until(due) => Wake::Look,
+                message = self.drain.next() => Wake::Message(message?),
+            };
+            let flow = match wake {
+                Wake::Signal(signal) if view.signalled(signal) == Flow::Stop => return Ok(Why::Told),
+                Wake::Over => return Ok(Why::Told),
+                Wake::Broken => self.take_error(view)?,
+                Wake::Reply(reply) => {
+                    self.take_reply(reply);
+                    Flow::Go
+                }
+                Wake::Visitor(visitor) => {
+                    Desk::receive(&mut desk, visitor, self.probe.backend().word(), &self.world);
+                    Flow::Go
+                }
+                Wake::Signal(_) | Wake::Look => self.look(view)?,
+                Wake::Message(message) => self.take(message, view)?,
+            };
+            if flow == Flow::Stop {
+                return Ok(Why::View);
+            }
+        }
+    }
+
+    /// When to look again, though nothing may have happened.
+    fn due(&self, view: &dyn View) -> Instant {
+        let now_ns = clock::mono_ns();
+        let of_view = view.due_ns().map_or(LOOK_EVERY, |due_ns| {
+            Duration::from_nanos(due_ns.saturating_sub(now_ns)).clamp(SHORTEST, LOOK_EVERY)
+        });
+        (Instant::now() + of_view).min(self.looked + LOOK_EVERY)
+    }
+
+    pub(super) fn take_error(&mut self, view: &dyn View) -> Result<Flow, Error> {
+        match view.output().and_then(crate::output::Writer::error) {
+            Some(error) => self.written(Err(error)),
+            None => Ok(Flow::Go),
+        }
+    }
+
+    /// A reader that went away is no failure; it is noted in `unread`.
+    pub(super) fn written(&mut self, done: std::io::Result<Flow>) -> Result<Flow, Error> {
+        done.or_else(|error| {
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                return Err(Error::Output(error));
+            }
+            self.unread = true;
+            Ok(Flow::Stop)
+        })
+    }
+
+    /// What the drain brought.
+    pub(super) fn take(&mut self, message: Message, view: &mut dyn View) -> Result<Flow, Error> {
+        let records = match message {
+            Message::Records(records) => records,
+            Message::Emptied { at_ns } => {
+                self.caught_up_ns = at_ns;
+                self.healing.caught_up(at_ns, &mut self.world);
+                return Ok(Flow::Go);
+            }
+        };
+        if self.take_records(records, view)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        let batch = view.batch(&self.world);
+        if self.written(batch)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        self.look(view)
+    }
+
+    /// Looks what is due: at the view, and about once a second at what the kernel side lost.
+    fn look(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        self.looked = Instant::now();
+        let now_ns = clock::mono_ns();
+        self.world.advance(now_ns);
+        let tick = view.tick(&mut self.world, now_ns);
+        if self.written(tick)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        if now_ns.saturating_sub(self.loss_looked_ns) < LOOK_EVERY.as_nanos() as u64 {
+            return Ok(Flow::Go);
+        }
+        self.loss_looked_ns = now_ns;
+        let loss = self.probe.loss();
+        self.probe.sweep(&loss);
+        let flow = self.report_loss(loss, now_ns, view)?;
+        self.heal();
+        Ok(flow)
+    }
+
+    /// Asks what is to be asked.
+    pub(super) fn heal(&mut self) {
+        if self.healing.wants_listing() {
+            self.ask_for_listing();
+        }
+        if self.healing.wants_mark() {
+            self.drain.ask_for_mark();
+        }
+    }
+
+    fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
+        let mut flow = Flow::Go;
+        for record in records {
+            match decode::decode(&record)? {
+                Record::Event(event) => {
+                    // Taken off the ring it is: the world hears of it even if the view has had enough.
+                    let wants = flow == Flow::Go;
+                    if event.mono_ns <= self.until_ns && self.event(event, wants, view)? == Flow::Stop {
+                        flow = Flow::Stop;
+                    }
+                }
+                Record::Process(process) => {
+                    let (comm, now_ns) = (Some(&process.comm.0), clock::mono_ns());
+                    self.identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, now_ns);
+                }
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Takes in an event, and tells the view if that wants any.
+    fn event(&mut self, mut event: Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
+        let filter = &self.options.filter;
+        let unfiltered = filter.is_empty();
+        identify(&mut event, &mut self.identities);
+        if !unfiltered && !belongs(&event, &self.world, &self.scope) {
+            return Ok(Flow::Go);
+        }
+        self.healing.note(&event);
+        self.world.apply(&mut event);
+        if !wants || !unfiltered && !filter.passes(&event) {
+            return Ok(Flow::Go);
+        }
+        let told = view.event(&event);
+        self.written(told)
+    }
+
+    /// Says what was lost since it was last said; `loss` is what the kernel side lost so far.
+    pub(super) fn report_loss(
+        &mut self,
+        mut loss: Loss,
+        now_ns: u64,
+        view: &mut dyn View,
+    ) -> Result<Flow, Error> {
+        loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        let news = loss.since(&self.reported);
+        if news.is_empty() {
+            return Ok(Flow::Go);
+        }
+        if self.reported.unwritten == 0 && news.unwritten != 0 {
+            crate::note!(
+                "twtrace: stdout is not read fast enough: what cannot be written is counted as lost"
+            );
+        }
+        self.reported = loss;
+        if news.untold() != 0 {
+            self.healing.lost();
+        }
+        let mut event = Event::new(Kind::Lost, now_ns, None);
+        event.loss = Some(news);
+        self.world.apply(&mut event);
+        let told = view.event(&event);
+        self.written(told)
+    }
+
+    /// The books of every namespace of interest, while events come in.
+    pub(super) async fn books(&mut self, view: &mut dyn View) -> Result<Vec<(u32, Books)>, Error> {
+        self.lister.ask(Request::Books { only: self.options.filter.netns.clone() });
+        loop {
+            tokio::select! {
+                biased;
+                reply = self.lister.reply() => match reply? {
+                    Reply::Books { books, .. } => return Ok(books?),
+                    other => self.take_reply(other),
+                },
+                // What the view says to it no longer matters.
+                message = self.drain.next() => drop(self.take(message?, view)?),
+            }
+        }
+    }
+}
+
+async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32, Books)>, Error> {
+    lister.ask(Request::Books { only: options.filter.netns.clone() });
+    loop {
+        if let Reply::Books { books, .. } = lister.reply().await? {
+            return Ok(books?);
+        }
+    }
+}
+
+async fn next_signal(early: &mut Option<i32>, signals: &mut Signals) -> i32 {
+    match early.take() {
+        Some(signal) => signal,
+        None => signals.any().await,
+    }
+}
+
+async fn time_is_up(over: Option<std::pin::Pin<&mut tokio::time::Sleep>>) {
+    match over {
+        Some(over) => over.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the view cannot write any more.
+async fn broken(view: &dyn View) {
+    match view.output() {
+        Some(output) => output.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether an event is about the part of the world that the filter leaves. The kernel side cannot decide all of that. An end does not
+/// say whose it is: where that matters, it belongs if its birth did.
+fn belongs(event: &Event, world: &Tracker, scope: &Filter) -> bool {
+    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| world.knows(&conn));
+    known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
+}
+
+/// Looks up who the owner is, while there is somebody to look up.
+fn identify(event: &mut Event, identities: &mut IdentityCache) {
+    if let Some(owner) = &event.owner {
+        let comm = Some(&owner.comm.0);
+        event.identity =
+            Some(identities.resolve(owner.pid, owner.start_ns, comm, owner.cgroup_id, event.mono_ns));
+    }
+}
