@@ -6,6 +6,7 @@
 //! Must not know: the command line.
 
 pub mod actor;
+pub mod around;
 pub mod books;
 pub mod bpf;
 pub mod brood;

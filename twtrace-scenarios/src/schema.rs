@@ -31,6 +31,9 @@ const STRINGS: &[&str] = &[
     "opener_comm",
     "reason",
     "errno",
+    "what",
+    "why",
+    "remedy",
 ];
 const WORDS: &[(&str, &[&str])] = &[
     ("family", &["ipv4", "ipv6"]),
@@ -96,6 +99,8 @@ fn faults(event: &Event) -> Vec<String> {
     let mut need = vec!["mono_ns"];
     if kind == "lost" {
         need.push("count");
+    } else if kind == "limitation" {
+        need.extend(["what", "why", "remedy"]);
     } else if let Some(shape) = shape(kind) {
         need.extend(PLACE);
         need.extend(shape.always);

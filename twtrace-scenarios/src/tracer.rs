@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::around::Around;
 use crate::schema::{Event, parse};
 use crate::wait;
 
@@ -109,6 +110,18 @@ impl Tracer {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let stdout = Stdio::from(File::create(dir.path().join("stdout"))?);
         let mut tracer = Self::spawn(Self::command(setup, name, args, &dir), dir, stdout)?;
+        tracer.ready()?;
+        Ok(tracer)
+    }
+
+    /// As [`Self::start_command`]; `around` is done in the process that becomes twtrace.
+    pub fn start_around(setup: &Setup, name: &str, args: &[&str], around: Around) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let stdout = Stdio::from(File::create(dir.path().join("stdout"))?);
+        let mut command = Self::command(setup, name, args, &dir);
+        // SAFETY: this process has one thread, so what the child does between fork and exec meets no lock that is held.
+        unsafe { command.pre_exec(around) };
+        let mut tracer = Self::spawn(command, dir, stdout)?;
         tracer.ready()?;
         Ok(tracer)
     }
@@ -227,7 +240,7 @@ impl Told {
         if let Some(lost) = events.iter().find(|event| kind(event) == "lost" && lost(event)) {
             bail!("events were lost: {}", crate::schema::text(lost));
         }
-        events.retain(|event| kind(event) != "lost");
+        events.retain(|event| !matches!(kind(event), "lost" | "limitation"));
         Ok(events)
     }
 

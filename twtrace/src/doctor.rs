@@ -24,6 +24,7 @@ mod words;
 use facts::Facts;
 use finding::{Finding, Severity};
 
+use crate::limitation::Limitation;
 use crate::tracker::Snapshot;
 
 /// Everything that the rules find, worst first; never nothing.
@@ -63,6 +64,7 @@ pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
 
 /// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
 /// every picture. A rule that needs more than that keeps silent.
-pub fn glance(snapshot: &Snapshot) -> Vec<OneLine> {
-    one_liners(&facts::world::of_snapshot(snapshot))
+pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
+    let facts = facts::world::of_snapshot(snapshot);
+    one_liners(&Facts { limitations: limitations.to_vec(), ..facts })
 }

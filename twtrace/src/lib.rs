@@ -3,10 +3,12 @@
 //! Data flows one way: kernel → ring → [`decode`] → [`tracker`] → view. See ARCHITECTURE.md.
 
 pub mod btf;
+pub mod caps;
 pub mod cli;
 pub mod clock;
 pub mod decode;
 pub mod demo;
+pub mod descriptors;
 pub mod diff;
 pub mod doctor;
 pub mod drain;
@@ -19,6 +21,7 @@ pub mod hz;
 pub mod identity;
 pub mod inquiry;
 pub mod kallsyms;
+pub mod limitation;
 pub mod list;
 pub mod live;
 pub mod net;

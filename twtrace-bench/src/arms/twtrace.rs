@@ -24,7 +24,7 @@ const PICTURE: Duration = Duration::from_millis(2500);
 pub(super) fn command(arm: Arm, tools: &Tools, dir: &Path) -> Command {
     let mut command = Command::new(&tools.twtrace);
     match arm {
-        Arm::Events => command.args(["events", "--json"]),
+        Arm::Events => command.args(["events", "--json", "--verbose"]),
         Arm::Record => command.args(["record", "-o"]).arg(dir.join(OUT)),
         _ => command.arg("--plain"),
     };

@@ -19,6 +19,7 @@ mod reuse;
 mod runs;
 mod screen;
 mod substate;
+mod surroundings;
 
 pub use screen::picture;
 
@@ -161,6 +162,14 @@ pub const ALL: &[Scenario] = &[
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
     once("files_of_strangers", files::of_strangers),
+    own("tracefs_unmounted", surroundings::tracefs_unmounted),
+    own("tracefs_mounted", surroundings::tracefs_mounted),
+    own("sysfs_fresh", surroundings::sysfs_fresh),
+    own("sysfs_missing", surroundings::sysfs_missing),
+    own("capabilities", surroundings::capabilities),
+    own("few_files", surroundings::few_files),
+    once("pid_namespace", surroundings::pid_namespace),
+    once("time_namespace", surroundings::time_namespace),
     once("drained", runs::drained),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },

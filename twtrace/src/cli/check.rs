@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use super::{Outcome, say_cannot};
+use crate::limitation::{Limitation, What};
 use crate::probe::{self, Backend, Fallback, Survey};
 
 /// `twtrace check`
@@ -48,8 +49,13 @@ fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Re
         match result {
             Ok(notes) => {
                 writeln!(out, "{backend:<11} works")?;
-                for note in notes {
-                    writeln!(out, "            but {note}\n            remedy: {}", note.why.remedy())?;
+                for limitation in probe::limitations(notes) {
+                    let Limitation { what, why, remedy } = limitation;
+                    writeln!(
+                        out,
+                        "            without {}: {why}\n            remedy: {remedy}",
+                        what.words()
+                    )?;
                 }
             }
             Err(fallback) => {
@@ -67,7 +73,8 @@ fn json(survey: &[Survey], best: Option<Backend>) -> serde_json::Value {
     let why = |fallback: &Fallback| {
         serde_json::json!({
             "hook": fallback.hook,
-            "without": fallback.without,
+            "what": fallback.without.map(What::id),
+            "without": fallback.without.map(What::words),
             "reason": fallback.why.to_string(),
             "remedy": fallback.why.remedy(),
         })

@@ -59,6 +59,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         probe: args.trace.probe(),
         filter: Filter { netns: vec![world.netns], ..Filter::default() },
         verify: true,
+        verbose: false,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };

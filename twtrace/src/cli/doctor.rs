@@ -85,6 +85,7 @@ fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
         filter: Filter { roles: Vec::new(), ..filter },
         verify: false,
+        verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),
         duration: Some(duration),
     };

@@ -1,6 +1,7 @@
 //! Owns: `twtrace events`: events as lines on stdout.
 //! Must not know: how they are traced.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use bytes::BytesMut;
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, ring_size};
 use super::{Outcome, runtime};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::event::{Event, Kind};
+use crate::limitation::Limitation;
 use crate::output::{Json, Text, Units, Writer};
 use crate::probe::{self, Backend};
 use crate::session::{self, Flow, View};
@@ -32,6 +34,9 @@ pub(super) struct TraceArgs {
     /// Memory between kernel and twtrace, rounded up to a power of two
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub(super) ring_size: u32,
+    /// Say on stderr which backend is used, and which are not to be had and why
+    #[arg(short, long)]
+    pub(super) verbose: bool,
     /// Print the kernel side's debug log on stderr
     #[arg(long)]
     pub(super) debug_log: bool,
@@ -87,6 +92,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         probe: args.trace.probe(),
         filter,
         verify: args.verify,
+        verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };
@@ -117,7 +123,11 @@ struct Lines {
     count: Option<u64>,
     /// Events that were handed to the writer.
     told: u64,
+    /// Limitations that are written already.
+    limited: usize,
     buffer: BytesMut,
+    /// What is to be written without being counted.
+    notes: BytesMut,
     /// Events in the buffer.
     held: u64,
     /// A loss that there was no room to tell of.
@@ -138,7 +148,9 @@ impl Lines {
             format,
             count,
             told: 0,
+            limited: 0,
             buffer: BytesMut::with_capacity(2 * BUFFER_BYTES),
+            notes: BytesMut::new(),
             held: 0,
             lost: None,
             writer: Writer::stdout(QUEUE_BYTES)?,
@@ -154,6 +166,10 @@ impl Lines {
 
     /// Hands over what there is; what there is no room for is counted as lost, and a loss is told of as soon as there is room.
     fn write_out(&mut self) -> std::io::Result<Flow> {
+        // Where there is no room, stderr has it.
+        if !self.notes.is_empty() {
+            self.writer.put(self.notes.split().freeze(), Units::None)?;
+        }
         let held = std::mem::take(&mut self.held);
         if held != 0 && self.writer.put(self.buffer.split().freeze(), Units::Lines(held))? {
             self.told += held;
@@ -179,11 +195,24 @@ impl Lines {
 }
 
 impl View for Lines {
+    fn limited(&mut self, limitations: &[Limitation]) {
+        let now_ns = clock::mono_ns();
+        for limitation in limitations.iter().skip(self.limited) {
+            match &mut self.format {
+                Format::Json(json) => json.limitation(limitation, now_ns, &mut self.notes),
+                // A terminal has it already: it goes to stderr as well.
+                Format::Text(_) if std::io::stdout().is_terminal() => {}
+                Format::Text(_) => self.notes.extend_from_slice(format!("# {limitation}\n").as_bytes()),
+            }
+        }
+        self.limited = limitations.len();
+    }
+
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
         if let Format::Text(text) = &self.format {
             self.writer.put(text.header().to_owned().into(), Units::None)?;
         }
-        Ok(())
+        self.write_out().map(drop)
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {

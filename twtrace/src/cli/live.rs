@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         probe: args.trace.probe(),
         filter,
         verify: false,
+        verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };

@@ -95,6 +95,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     // clap prints its own errors, naming the value, and exits with 2.
     let cli = Cli::parse();
+    crate::descriptors::raise();
     let done = match cli.command {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),

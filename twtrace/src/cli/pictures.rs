@@ -4,6 +4,7 @@
 use super::live::ShowArgs;
 use crate::clock::Clock;
 use crate::event::{Event, Reason};
+use crate::limitation::Limitation;
 use crate::live::{self, Frame, Layout, Scene};
 use crate::output::{Units, Writer};
 use crate::session::{Flow, View};
@@ -26,6 +27,7 @@ pub(super) struct Pictures {
     /// The next picture is not the first.
     shown: bool,
     backend: &'static str,
+    limitations: Vec<Limitation>,
     scene: Scene,
     writer: Writer,
     /// Of ends, only those for these reasons are of interest; none: all are.
@@ -46,6 +48,7 @@ impl Pictures {
             next_ns: 0,
             shown: false,
             backend: "",
+            limitations: Vec::new(),
             scene,
             writer: Writer::stdout(QUEUE_BYTES)?,
             reasons,
@@ -58,7 +61,8 @@ impl Pictures {
             if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process, By::Tuple, By::Netns] };
         let snapshot = world.snapshot(wanted);
         let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
-        let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock };
+        let limitations = self.limitations.clone();
+        let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock, limitations };
         let mut picture = Vec::new();
         match &self.format {
             Format::Json => live::json_line(&frame, &mut picture),
@@ -79,6 +83,10 @@ impl Pictures {
 impl View for Pictures {
     fn attached(&mut self, backend: &'static str) {
         self.backend = backend;
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.limitations = limitations.to_vec();
     }
 
     fn listed(&mut self, world: &mut Tracker) {

@@ -34,6 +34,7 @@ pages!(
     "max_tw_buckets",
     "more_addresses",
     "nat_ports_short",
+    "not_seen",
     "nothing_wrong",
     "open_tw_reuse",
     "other_port",

@@ -16,6 +16,7 @@ use serde::Serialize;
 pub use settings::Settings;
 
 use crate::event::Reason;
+use crate::limitation::Limitation;
 use crate::tracker::{Counts, TupleKey};
 
 /// Where the facts come from.
@@ -52,6 +53,8 @@ pub struct Facts {
     pub dead_settings: Vec<DeadSetting>,
     /// What could not be looked at, in words for a user.
     pub unknown: Vec<String>,
+    /// What cannot be seen on this machine, or could not where it was recorded.
+    pub limitations: Vec<Limitation>,
 }
 
 impl Facts {

@@ -12,6 +12,7 @@ use super::facts::{Facts, Slab, Source, join, world};
 use crate::clock::{self, Clock};
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
+use crate::limitation::Limitation;
 use crate::net::slabinfo;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
@@ -86,6 +87,10 @@ impl Watch {
 impl View for Watch {
     fn attached(&mut self, backend: &'static str) {
         self.facts.backend = backend.to_owned();
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.facts.limitations = limitations.to_vec();
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::facts::{Facts, Source};
 use super::finding::{Finding, Severity};
+use crate::limitation::Limitation;
 
 #[derive(Serialize)]
 struct Diagnosis<'a> {
@@ -16,6 +17,7 @@ struct Diagnosis<'a> {
     severity: Severity,
     findings: &'a [Finding],
     unknown: &'a [String],
+    limitations: &'a [Limitation],
     facts: &'a Facts,
 }
 
@@ -35,6 +37,7 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
         findings,
         unknown: &facts.unknown,
+        limitations: &facts.limitations,
         facts,
     };
     // A Vec takes everything, and every key is a string.

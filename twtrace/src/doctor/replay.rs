@@ -7,6 +7,7 @@ use super::facts::looks::Look;
 use super::facts::tally::Tally;
 use super::facts::{Facts, Netns, Settings, Source, join, world};
 use crate::filter::Filter;
+use crate::limitation::Limitations;
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, Head, Namespace, Recording};
@@ -67,6 +68,8 @@ impl Told<'_> {
         if let Ended::Missing { why } = self.ended {
             unknown.push(format!("the end of the recording: {why}"));
         }
+        let at_end = self.ended.tail().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+        let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
         let known: Vec<Namespace> = self.head.namespaces.iter().chain(self.met).cloned().collect();
         let last = self.ended.tail().map(|tail| tail.namespaces.as_slice()).unwrap_or_default();
         namespaces.iter_mut().for_each(|netns| complete(netns, &known, last));
@@ -78,6 +81,7 @@ impl Told<'_> {
             lost: self.lost,
             namespaces,
             unknown,
+            limitations: limitations.all().to_vec(),
             ..Facts::default()
         }
     }

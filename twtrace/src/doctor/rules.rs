@@ -10,6 +10,7 @@ mod folklore_max_tw_buckets;
 mod folklore_tw_recycle;
 mod loopback_backend;
 mod nat_ports_short;
+mod not_seen;
 mod nothing_wrong;
 mod port_in_use;
 mod ports_exhausted;
@@ -51,6 +52,7 @@ pub const ALL: &[Rule] = &[
     folklore_fin_timeout::rule,
     folklore_max_tw_buckets::rule,
     folklore_tw_recycle::rule,
+    not_seen::rule,
 ];
 
 /// Names of all findings.
@@ -72,6 +74,7 @@ pub const IDS: &[&str] = &[
     folklore_fin_timeout::ID,
     folklore_max_tw_buckets::ID,
     folklore_tw_recycle::ID,
+    not_seen::ID,
     nothing_wrong::ID,
 ];
 

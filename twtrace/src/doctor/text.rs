@@ -34,8 +34,12 @@ pub fn report(facts: &Facts, findings: &[Finding]) -> String {
             put(&line, "", "  ", &mut out);
         }
     }
-    if !facts.unknown.is_empty() {
+    if !(facts.unknown.is_empty() && facts.limitations.is_empty()) {
         out.push_str("\nnot known\n");
+        facts
+            .limitations
+            .iter()
+            .for_each(|limitation| put(&limitation.to_string(), "  - ", "    ", &mut out));
         facts.unknown.iter().for_each(|what| put(what, "  - ", "    ", &mut out));
     }
     out

@@ -30,12 +30,16 @@ pub struct IdentityCache {
     known: LruCache<Key, Arc<Identity>>,
     proc: Proc,
     cgroups: CgroupIndex,
+    /// A pid of the kernel's is another process there.
+    pids_are_others: bool,
 }
 
 impl IdentityCache {
     /// For up to `capacity` processes of this machine.
     pub fn new(capacity: usize) -> Self {
-        Self::under(Path::new("/proc"), capacity)
+        let mut cache = Self::under(Path::new("/proc"), capacity);
+        cache.pids_are_others = !super::pids::are_the_kernels();
+        cache
     }
 
     fn under(proc_root: &Path, capacity: usize) -> Self {
@@ -43,6 +47,7 @@ impl IdentityCache {
             known: LruCache::new(capacity.max(1)),
             proc: Proc::new(proc_root),
             cgroups: CgroupIndex::new(proc_root),
+            pids_are_others: false,
         }
     }
 
@@ -78,7 +83,7 @@ impl IdentityCache {
     }
 
     fn look_up(&mut self, key: &Key, now_ns: u64) -> Identity {
-        let found = self.proc.find(key.pid, key.start_ns);
+        let found = if self.pids_are_others { None } else { self.proc.find(key.pid, key.start_ns) };
         let (cgroup, container) = self.cgroup(found.as_ref(), key.cgroup_id, now_ns);
         let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
         let program = found.filter(same_name).unwrap_or_default();

@@ -4,6 +4,7 @@
 mod cache;
 mod cgroup;
 mod container;
+pub mod pids;
 mod proc;
 
 pub use cache::IdentityCache;

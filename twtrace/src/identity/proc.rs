@@ -73,7 +73,8 @@ impl Proc {
         let stat = read_at(&dir, "stat", FILE_MAX).ok()?;
         let (comm, start_ticks) = name_and_start(&stat)?;
         // The kernel divides the same way, rounding down (`nsec_to_clock_t`, kernel/time/time.c).
-        if start_ticks != start_ns / self.tick_ns {
+        let shown_ns = start_ns.wrapping_add_signed(crate::clock::boottime_offset_ns());
+        if start_ticks != shown_ns / self.tick_ns {
             return None;
         }
         Some(Found {

@@ -162,7 +162,13 @@ pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
 /// Everything that a picture shows.
 pub(crate) fn frame(world: &Tracker) -> Frame {
     let clock = Clock { mono_ns: NOW_S * SECOND_NS, wall_ns: 1_795_363_200_000_000_000 };
-    Frame { snapshot: world.snapshot(By::ALL), backend: "tracepoint", slab_bytes: Some(77_824), clock }
+    Frame {
+        snapshot: world.snapshot(By::ALL),
+        backend: "tracepoint",
+        slab_bytes: Some(77_824),
+        clock,
+        limitations: Vec::new(),
+    }
 }
 
 /// Compares with a file below `src`. `TWTRACE_BLESS=1` writes it anew: then read the difference.

@@ -41,7 +41,8 @@ impl<'a> World<'a> {
             hottest: hottest.as_ref().map(Into::into),
             lost: total.counts.loss.into(),
             dropped: Dropped { rows: dropped.rows, events: dropped.events, sockets: dropped.sockets },
-            findings: doctor::glance(snapshot),
+            findings: doctor::glance(snapshot, &frame.limitations),
+            limitations: &frame.limitations,
             processes: snapshot.processes.iter().map(Into::into).collect(),
             tuples: snapshot.tuples.iter().map(Into::into).collect(),
             peers: snapshot

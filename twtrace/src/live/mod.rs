@@ -18,7 +18,7 @@ pub use ports::others_in_use;
 pub use scene::Scene;
 pub use upkeep::{Upkeep, capacity};
 pub use words::{
-    bytes, lasted, living, lost, percent, rate, reasons, short_time, span, target, tuple, until,
+    bytes, lasted, living, lost, not_seen, percent, rate, reasons, short_time, span, target, tuple, until,
 };
 
 #[cfg(test)]
@@ -27,6 +27,7 @@ pub(crate) mod fixture;
 mod tests;
 
 use crate::clock::Clock;
+use crate::limitation::Limitation;
 use crate::tracker::Snapshot;
 
 /// Everything that one picture shows.
@@ -40,4 +41,6 @@ pub struct Frame {
     pub slab_bytes: Option<u64>,
     /// What ties the snapshot's time to the calendar.
     pub clock: Clock,
+    /// What cannot be seen.
+    pub limitations: Vec<Limitation>,
 }

@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, bytes, living, lost, percent, rate, reasons, short_time, span, target, tuple, until};
+use super::{
+    Frame, bytes, living, lost, not_seen, percent, rate, reasons, short_time, span, target, tuple, until,
+};
 use crate::escape::{fit, printable};
+use crate::limitation::Limitation;
 use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
@@ -78,9 +81,10 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
         counts.overflow, counts.connect_failed, counts.bind_failed
     );
     put_hottest(snapshot, out);
-    for finding in crate::doctor::glance(snapshot).iter().take(FINDINGS) {
+    for finding in crate::doctor::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {
         let _ = writeln!(out, "{:8} {}: {}", finding.severity.word(), finding.id, finding.text);
     }
+    put_limitations(&frame.limitations, out);
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {
         let (rows, events, sockets) = (dropped.rows, dropped.events, dropped.sockets);
@@ -89,6 +93,14 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
             "dropped  {rows} idle rows, {events} events from rows, {sockets} live sockets: no room"
         );
     }
+}
+
+/// What cannot be seen, in one line; why not stands on stderr, and in JSON.
+fn put_limitations(limitations: &[Limitation], out: &mut String) {
+    if limitations.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "not seen {}", not_seen(limitations));
 }
 
 fn totals(total: &Figures) -> String {

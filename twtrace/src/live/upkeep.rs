@@ -23,9 +23,6 @@ const SECOND_NS: u64 = 1_000_000_000;
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The share of its time that the asking thread may work.
 const IDLE_FACTOR: u32 = 50;
-/// Inode of the initial pid namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h): the kernel side tells pids of that one.
-const INITIAL_PID_NS: &str = "pid:[4026531836]";
-
 /// What a namespace said.
 struct Answer {
     netns: u32,
@@ -85,8 +82,7 @@ impl Upkeep {
                 }
             }
         })?;
-        let own = std::fs::read_link("/proc/self/ns/pid");
-        let sees_processes = own.is_ok_and(|link| link.as_os_str() == INITIAL_PID_NS);
+        let sees_processes = crate::identity::pids::are_ours();
         Ok(Self {
             questions,
             rounds,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Frame;
 use crate::event::{Loss, Reason};
+use crate::limitation::Limitation;
 use crate::tracker::{Snapshot, Target, TupleKey};
 
 /// `<1s`, `3s`, `12m30s`, `3h05m`, `2d04h`.
@@ -83,6 +84,14 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     }
     let half = (room - 1) / 2;
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// What cannot be seen, each kind once.
+pub fn not_seen(limitations: &[Limitation]) -> String {
+    let mut words: Vec<&str> = limitations.iter().map(|limitation| limitation.what.words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.join("; ")
 }
 
 /// How many events were lost, and what else was: `lost 2 (+ 1 owners, 3 runs)`.

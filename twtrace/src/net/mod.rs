@@ -13,6 +13,7 @@ pub mod sysctls;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::caps::{Cap, Caps};
 use crate::escape::printable;
 
 /// Why the kernel could not be asked about a network namespace.
@@ -28,7 +29,7 @@ pub enum Error {
     },
     /// The kernel does not let this process enter the namespace.
     #[error(
-        "no permission to enter network namespace {inode} through {}: run as root (CAP_SYS_ADMIN and CAP_SYS_PTRACE)",
+        "no permission to enter network namespace {inode} through {} (CAP_SYS_ADMIN and CAP_SYS_PTRACE are needed)",
         shown(path)
     )]
     NoPermission {
@@ -64,6 +65,21 @@ pub enum Error {
 }
 
 impl Error {
+    /// What would help.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Gone { .. } => "none: it went away".to_owned(),
+            Self::NoPermission { .. } => {
+                let caps = Caps::own();
+                caps.remedy(&caps.missing(&[Cap::SysAdmin, Cap::SysPtrace]))
+            }
+            Self::Io { source, .. } if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                "raise the limit of open files (ulimit -Hn)".to_owned()
+            }
+            Self::Spec { .. } | Self::Io { .. } | Self::Malformed { .. } => "see `twtrace check`".to_owned(),
+        }
+    }
+
     /// For `map_err`: names what was tried.
     fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

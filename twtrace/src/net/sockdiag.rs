@@ -168,6 +168,16 @@ pub enum Degraded {
     Interrupted,
 }
 
+impl Degraded {
+    /// What would help.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoSockDiag { .. } => "modprobe tcp_diag",
+            Self::Interrupted => "list again",
+        }
+    }
+}
+
 impl fmt::Display for Degraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,6 +7,7 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::clock::Clock;
 use crate::event::{Conn, Event, Kind, Loss};
+use crate::limitation::Limitation;
 use crate::output::Stamp;
 
 /// Writes events as JSON lines. Keeps what is the same from line to line.
@@ -78,6 +79,19 @@ impl Json {
         if let Some(loss) = &event.loss {
             put_loss(loss, &mut object);
         }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// Appends what cannot be seen, as an object that reads like an event, and a newline to `out`.
+    pub fn limitation(&mut self, limitation: &Limitation, mono_ns: u64, out: &mut BytesMut) {
+        out.put_u8(b'{');
+        let mut object = Object { out };
+        object.word("event", "limitation");
+        self.time(mono_ns, &mut object);
+        object.number("mono_ns", mono_ns);
+        object.text("what", &limitation.what.id());
+        object.text("why", &limitation.why);
+        object.text("remedy", &limitation.remedy);
         out.extend_from_slice(b"}\n");
     }
 

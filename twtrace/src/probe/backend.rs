@@ -3,6 +3,7 @@
 
 use super::config::Kernel;
 use super::counters::Told;
+use crate::limitation::What;
 
 /// A set of hooks that tells every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,7 +91,7 @@ pub(super) enum Need {
     /// The backend cannot do without it.
     Required,
     /// Without it this is not known.
-    Optional(&'static str),
+    Optional(What),
 }
 
 /// One program of a backend.
@@ -114,10 +115,10 @@ impl Hook {
     }
 }
 
-const OPENER: Need = Need::Optional("the opener of accepted connections");
-const CONNECT: Need = Need::Optional("connect_failed events");
-const CONNECT6: Need = Need::Optional("connect_failed events of IPv6 sockets");
-const BIND: Need = Need::Optional("bind_failed events");
+const OPENER: Need = Need::Optional(What::Openers);
+const CONNECT: Need = Need::Optional(What::ConnectFailed);
+const CONNECT6: Need = Need::Optional(What::ConnectFailedIpv6);
+const BIND: Need = Need::Optional(What::BindFailed);
 
 const fn hook(program: &'static str, point: Point, need: Need) -> Hook {
     Hook { program, point, need }

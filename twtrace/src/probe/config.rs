@@ -2,17 +2,24 @@
 //! Must not know: programs, maps.
 
 use std::io::Read as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use twtrace_common::config::{Config, Symbols};
 
-use super::{Backend, Cannot, Options};
+use super::environment::{self, Denial};
+use super::mounts::Seen;
+use super::{Backend, Cannot, Options, Why};
 use crate::btf::{self, Btf, Resolved};
+use crate::caps::Caps;
+use crate::kallsyms::KallsymsError;
 
 /// The running kernel, looked at once.
 pub(super) struct Kernel {
     pub(super) resolved: Resolved,
     /// Kernel text, or why it is not known.
-    pub(super) symbols: Result<Symbols, String>,
+    pub(super) symbols: Result<Symbols, Why>,
+    /// File systems of the kernel's.
+    pub(super) seen: Seen,
     pub(super) btf: aya::Btf,
     /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
     pub(super) counts_expiries: bool,
@@ -21,7 +28,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Reads BTF, kallsyms and the tick length.
-    pub(super) fn look() -> Result<Self, Cannot> {
+    pub(super) fn look(seen: &Seen) -> Result<Self, Cannot> {
         permitted()?;
         let types = Btf::running()?;
         let resolved = btf::resolve(&types)?;
@@ -30,8 +37,9 @@ impl Kernel {
             Ok(_) | Err(btf::MemberError::Unaligned { .. })
         );
         let btf = aya::Btf::from_sys_fs().map_err(|error| Cannot::Types(error.to_string()))?;
-        let symbols = crate::kallsyms::load().map_err(|error| error.to_string());
-        Ok(Self { resolved, symbols, btf, counts_expiries, hz: crate::hz::hz().ok_or(Cannot::Hz)? })
+        let symbols = crate::kallsyms::load().map_err(|error| hidden(&error));
+        let hz = crate::hz::hz().ok_or(Cannot::Hz)?;
+        Ok(Self { resolved, symbols, seen: seen.clone(), btf, counts_expiries, hz })
     }
 
     /// The function that ties a full socket to its TIME_WAIT socket here.
@@ -58,23 +66,63 @@ impl Kernel {
     }
 }
 
-/// Says so where this process may not load BPF programs.
-pub(super) fn permitted() -> Result<(), Cannot> {
-    // SAFETY: no preconditions.
-    let uid = unsafe { libc::geteuid() };
-    if may_load() { Ok(()) } else { Err(Cannot::Privilege { uid }) }
+fn hidden(error: &KallsymsError) -> Why {
+    let (why, remedy) = match error {
+        KallsymsError::Hidden => environment::hidden_symbols(),
+        other => {
+            (other.to_string(), "mount proc at /proc; a kernel with CONFIG_KALLSYMS=y has them".to_owned())
+        }
+    };
+    Why::Symbols(why, remedy)
 }
 
-/// Whether this process may load BPF programs at all, found out by the cheapest thing that needs it: the id of the first
-/// program on the machine (BPF_PROG_GET_NEXT_ID wants CAP_SYS_ADMIN or CAP_BPF; it says ENOENT where there is none).
-fn may_load() -> bool {
-    const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
-    let mut attributes = [0u8; 16];
-    // SAFETY: the attributes are ours, zeroed, and as long as said.
-    let done = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attributes.as_mut_ptr(), attributes.len())
+/// Says so where this process may not load BPF programs.
+pub(super) fn permitted() -> Result<(), Cannot> {
+    // Before 5.11 EPERM is also what too little locked memory is told by.
+    super::load::raise_memlock();
+    match may_load() {
+        Ok(()) => Ok(()),
+        Err(libc::EPERM | libc::EACCES) => {
+            let denial = Denial::find(&environment::TO_TRACE);
+            Err(Cannot::Privilege { uid: Caps::own().uid(), denial })
+        }
+        Err(libc::EMFILE | libc::ENFILE) => Err(Cannot::Files { limit: crate::descriptors::limit() }),
+        // Whatever it is, loading the real programs will tell more.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.
+fn may_load() -> Result<(), libc::c_int> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+    /// `r0 = 0; exit`.
+    static CODE: [u64; 2] = [0xb7, 0x95];
+    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h).
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        instructions: u32,
+        code: u64,
+        license: u64,
+        rest: [u64; 3],
+    }
+    let load = Load {
+        kind: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        instructions: CODE.len() as u32,
+        code: CODE.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        rest: [0; 3],
     };
-    done == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
+    // SAFETY: the attributes are as long as said, and point to what lives as long as the program.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
 }
 
 /// Random enough that nobody outside can choose connections whose keys collide.

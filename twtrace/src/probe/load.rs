@@ -10,8 +10,11 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use super::backend::{Hook, Need, Point, STATE, hooks};
 use super::config::Kernel;
 use super::counters::{self, Counters};
+use super::environment::{self, Denial};
 use super::sweep::Sweeper;
 use super::{Backend, Fallback, Options, Why, log, object};
+use crate::caps::{Cap, Caps};
+use crate::limitation::What;
 
 /// An attached backend.
 pub(super) struct Loaded {
@@ -66,7 +69,7 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     if backend == Backend::Tracepoint
         && let Err(hidden) = &kernel.symbols
     {
-        return Err(whole(backend, Why::Symbols(hidden.clone())));
+        return Err(whole(backend, hidden.clone()));
     }
     // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
     match attempt(backend, kernel, options, true) {
@@ -81,8 +84,12 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     let mut ebpf = create(backend, kernel, options, cookie)?;
     let mut notes = Vec::new();
     if let Err(hidden) = &kernel.symbols {
-        let without = Some("the reason of TIME_WAIT sockets that end early (shown as unknown)");
-        notes.push(Fallback { backend, hook: "kallsyms", without, why: Why::Symbols(hidden.clone()) });
+        notes.push(Fallback {
+            backend,
+            hook: "kallsyms",
+            without: Some(What::EndReasons),
+            why: hidden.clone(),
+        });
     }
     // Taken first: the programs hold on to their maps.
     let ring = map(&mut ebpf, "EVENTS", backend)?;
@@ -144,7 +151,7 @@ fn create(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) ->
 }
 
 /// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
-fn raise_memlock() {
+pub(super) fn raise_memlock() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: a valid rlimit.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
@@ -197,7 +204,10 @@ fn attach_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> 
         }
         _ => Err(ProgramError::UnexpectedProgramType),
     };
-    done.map_err(|error| why(&error))
+    done.map_err(|error| match (&kernel.seen.tracefs, hook.point) {
+        (Err(reason), Point::Syscall(_)) => Why::Tracefs(reason.clone()),
+        _ => why(&error),
+    })
 }
 
 /// One program may be attached at several places; it is loaded for the first.
@@ -226,9 +236,13 @@ fn whole(backend: Backend, why: Why) -> Fallback {
 
 /// The object itself, not one of its programs, could not be made.
 fn object_fallback(backend: Backend, error: &(dyn std::error::Error + 'static)) -> Fallback {
-    let denied = matches!(errno(error), Some(libc::EPERM | libc::EACCES));
     let text = chain(error);
-    whole(backend, if denied { Why::NotPermitted(text) } else { Why::Object(text) })
+    let why = match errno(error) {
+        Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text, Denial::find(&environment::TO_TRACE)),
+        Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::descriptors::limit()),
+        _ => Why::Object(text),
+    };
+    whole(backend, why)
 }
 
 /// Reads a reason out of what the kernel said.
@@ -238,7 +252,9 @@ fn why(error: &ProgramError) -> Why {
         // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
         let said = last_lines(&log);
         if !said.is_empty() {
-            return Why::Verifier(said);
+            // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper".
+            let level = log.contains("probe_read_kernel").then(environment::lockdown).flatten();
+            return level.map_or(Why::Verifier(said), Why::Lockdown);
         }
         return by_errno(io_error.raw_os_error(), io_error.to_string());
     }
@@ -252,7 +268,12 @@ fn by_errno(errno: Option<i32>, text: String) -> Why {
         None => text,
     };
     match errno {
-        Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text),
+        Some(libc::EPERM | libc::EACCES) => {
+            let of_tracefs = text.contains("/tracing/") && Caps::own().uid() != 0;
+            let needed: &[Cap] = if of_tracefs { &[Cap::DacReadSearch] } else { &environment::TO_TRACE };
+            Why::NotPermitted(text, Denial::find(needed))
+        }
+        Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::descriptors::limit()),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
         Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
         _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,

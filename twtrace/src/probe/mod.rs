@@ -5,8 +5,10 @@
 mod backend;
 mod config;
 mod counters;
+mod environment;
 mod load;
 mod log;
+mod mounts;
 mod object;
 mod reason;
 mod sweep;
@@ -16,10 +18,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 
 pub use backend::Backend;
-pub use reason::{Cannot, Fallback, Why};
+pub use environment::Denial;
+pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::event::Loss;
 use crate::filter::KernelFilter;
+use crate::limitation::Limitation;
 
 /// How the kernel side is to be set up.
 #[derive(Clone, Debug)]
@@ -94,13 +98,13 @@ impl Probe {
     /// # Errors
     /// When none does; says why, for each that was tried.
     pub fn attach(options: &Options) -> Result<Self, Cannot> {
-        let attached = Self::try_all(options);
+        let attached = mounts::with(|seen| Self::try_all(options, seen));
         Self::trim();
         attached
     }
 
-    fn try_all(options: &Options) -> Result<Self, Cannot> {
-        let kernel = config::Kernel::look()?;
+    fn try_all(options: &Options, seen: &mounts::Seen) -> Result<Self, Cannot> {
+        let kernel = config::Kernel::look(seen)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
             None => Backend::ALL.to_vec(),
@@ -143,6 +147,11 @@ impl Probe {
     /// What was tried and did not work, and what the backend in use cannot do here.
     pub fn fallbacks(&self) -> &[Fallback] {
         &self.fallbacks
+    }
+
+    /// What events cannot tell here.
+    pub fn limitations(&self) -> Vec<Limitation> {
+        reason::limitations(self.fallbacks.iter().filter(|fallback| fallback.backend == self.backend))
     }
 
     /// Whether the kernel's TW counters count expiries, as they did before 5.17, and not births.
@@ -208,10 +217,12 @@ pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
 /// # Errors
 /// Where not even that can be tried (no privilege, no BTF).
 pub fn survey() -> Result<Vec<Survey>, Cannot> {
-    let kernel = config::Kernel::look()?;
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
-    Ok(Backend::ALL
-        .iter()
-        .map(|backend| (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes)))
-        .collect())
+    mounts::with(|seen| {
+        let kernel = config::Kernel::look(seen)?;
+        let look = |backend: &Backend| {
+            (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes))
+        };
+        Ok(Backend::ALL.iter().map(look).collect())
+    })
 }

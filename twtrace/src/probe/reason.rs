@@ -2,18 +2,26 @@
 //! Must not know: how it was found out.
 
 use super::Backend;
+use super::environment::Denial;
 use crate::btf::{BtfError, ResolveError};
+use crate::limitation::{Limitation, What};
 
 /// Why twtrace cannot trace on this machine at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Cannot {
     /// Not enough privilege.
-    #[error(
-        "loading BPF programs needs root, or CAP_BPF with CAP_PERFMON and CAP_NET_ADMIN; this process has uid {uid}"
-    )]
+    #[error("this process may not load BPF programs (uid {uid}): {denial}")]
     Privilege {
         /// Effective uid.
         uid: u32,
+        /// What is in the way.
+        denial: Denial,
+    },
+    /// Not enough descriptors.
+    #[error("too many open files: this process may have {limit}, and a trace needs some {}", FILES)]
+    Files {
+        /// The limit.
+        limit: u64,
     },
     /// No type information.
     #[error("the kernel's types cannot be read: {0}")]
@@ -27,10 +35,16 @@ pub enum Cannot {
     /// CONFIG_HZ cannot be found out.
     #[error("the kernel's tick length cannot be found out (clock_getres(CLOCK_MONOTONIC_COARSE) failed)")]
     Hz,
+    /// A filter on pids that are not the machine's.
+    #[error("--pid cannot be used here: this is not the machine's PID namespace, whose pids events have")]
+    Pids,
     /// No backend works.
     #[error("no backend works here: {}", list(.0))]
     NoBackend(Vec<Fallback>),
 }
+
+/// Descriptors that a trace needs, with room to spare.
+const FILES: u64 = 128;
 
 fn list(fallbacks: &[Fallback]) -> String {
     fallbacks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -40,18 +54,37 @@ impl Cannot {
     /// What to do about it, in one line.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Privilege { .. } => "run it with sudo".to_owned(),
+            Self::Privilege { denial, .. } => denial.remedy(),
+            Self::Files { .. } => files_remedy(),
             Self::Btf(_) | Self::Types(_) => {
-                "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' are, since about 2021), 5.8 or later"
+                "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' are, since about 2021), 5.8 or later, with /sys mounted; `twtrace list` needs neither"
                     .to_owned()
             }
-            Self::Resolve(_) => "report the kernel's version, this needs a newer twtrace".to_owned(),
-            Self::Hz => "mount /proc and allow clock_getres".to_owned(),
-            Self::NoBackend(fallbacks) => {
-                fallbacks.last().map_or_else(|| "try --backend auto".to_owned(), |fallback| fallback.why.remedy().to_owned())
-            }
+            Self::Resolve(_) => "report the kernel's version, this needs a newer twtrace; `twtrace list` works meanwhile".to_owned(),
+            Self::Hz => "allow clock_getres(2) (seccomp)".to_owned(),
+            Self::Pids => format!("{}, or filter with --comm or --cgroup", crate::identity::pids::remedy()),
+            Self::NoBackend(fallbacks) => of_all(fallbacks),
         }
     }
+}
+
+/// Of all backends that were tried, the remedy that a user can do most about.
+fn of_all(fallbacks: &[Fallback]) -> String {
+    let best = fallbacks.iter().min_by_key(|fallback| fallback.why.rank());
+    let remedy = best.map_or_else(String::new, |fallback| fallback.why.remedy());
+    match fallbacks {
+        // Only the one that was asked for.
+        [only] if !matches!(only.why, Why::Files(_)) => {
+            format!("{remedy}; or let --backend auto choose another one")
+        }
+        _ => remedy,
+    }
+}
+
+fn files_remedy() -> String {
+    format!(
+        "raise the limit of open files: ulimit -Hn {FILES} as root, or LimitNOFILE={FILES} in a systemd unit"
+    )
 }
 
 /// A backend, or a part of one, that does not work here.
@@ -62,9 +95,25 @@ pub struct Fallback {
     /// What was hooked; empty for the backend as a whole.
     pub hook: &'static str,
     /// What is not known without it; `None`: the backend cannot be used.
-    pub without: Option<&'static str>,
+    pub without: Option<What>,
     /// Why.
     pub why: Why,
+}
+
+/// What a trace cannot see because of these; hooks that are missing for the same reason are told together.
+pub fn limitations<'a>(fallbacks: impl IntoIterator<Item = &'a Fallback>) -> Vec<Limitation> {
+    let mut groups: Vec<(What, &Why, Vec<&str>)> = Vec::new();
+    for fallback in fallbacks {
+        let Some(what) = fallback.without else { continue };
+        match groups.iter_mut().find(|(known, why, _)| (*known, *why) == (what, &fallback.why)) {
+            Some((_, _, hooks)) => hooks.push(fallback.hook),
+            None => groups.push((what, &fallback.why, vec![fallback.hook])),
+        }
+    }
+    let limitation = |(what, why, hooks): (What, &Why, Vec<&str>)| {
+        Limitation::new(what, format!("{}: {why}", hooks.join(", ")), why.remedy())
+    };
+    groups.into_iter().map(limitation).collect()
 }
 
 impl std::fmt::Display for Fallback {
@@ -75,7 +124,7 @@ impl std::fmt::Display for Fallback {
         }
         write!(f, ": {}", self.why)?;
         if let Some(without) = self.without {
-            write!(f, "; without {without}")?;
+            write!(f, "; without {}", without.words())?;
         }
         Ok(())
     }
@@ -84,9 +133,9 @@ impl std::fmt::Display for Fallback {
 /// Why a hook does not work here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// The kernel said EPERM or EACCES.
-    #[error("the kernel does not permit it ({0})")]
-    NotPermitted(String),
+    /// The kernel said EPERM or EACCES, and what is in the way.
+    #[error("the kernel does not permit it ({0}): {1}")]
+    NotPermitted(String, Denial),
     /// The function or tracepoint is not in this kernel.
     #[error("this kernel has no such function or tracepoint")]
     NoTarget,
@@ -96,9 +145,18 @@ pub enum Why {
     /// The verifier refused the program.
     #[error("the kernel's verifier refuses the program: {0}")]
     Verifier(String),
-    /// Addresses of kernel functions are needed and hidden.
+    /// Kernel lockdown takes away what programs read kernel memory with.
+    #[error("BPF programs may not read kernel memory: kernel lockdown is at {0}")]
+    Lockdown(String),
+    /// Addresses of kernel functions are needed and hidden: why, and the remedy.
     #[error("{0}")]
-    Symbols(String),
+    Symbols(String, String),
+    /// The hook's number is in tracefs, which is not to be had.
+    #[error("tracefs is not mounted, and cannot be mounted for twtrace alone ({0})")]
+    Tracefs(String),
+    /// Too few descriptors; the limit.
+    #[error("too many open files: this process may have {0}")]
+    Files(u64),
     /// The object cannot be created.
     #[error("the BPF object cannot be created: {0}")]
     Object(String),
@@ -109,23 +167,84 @@ pub enum Why {
 
 impl Why {
     /// What to do about it.
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> String {
         match self {
-            Self::NotPermitted(_) => {
-                "run as root outside of containers; check kernel lockdown (/sys/kernel/security/lockdown) and seccomp"
-            }
-            Self::NoTarget => "another backend may have it: --backend auto",
+            Self::NotPermitted(_, denial) => denial.remedy(),
+            Self::NoTarget => "none on this kernel; `twtrace list` needs no hooks".to_owned(),
             Self::NotBuiltIn(_) => {
-                "a kernel with CONFIG_KPROBES, CONFIG_BPF_EVENTS and CONFIG_FTRACE_SYSCALLS offers every backend"
+                "a kernel with CONFIG_KPROBES, CONFIG_BPF_EVENTS and CONFIG_FTRACE_SYSCALLS has every hook"
+                    .to_owned()
             }
-            Self::Verifier(_) => {
-                "report it with the output of `twtrace check --verbose`; another backend may work"
+            Self::Verifier(_) => "report it with the output of `twtrace check` and `uname -r`".to_owned(),
+            Self::Lockdown(level) => Denial::Lockdown(level.clone()).remedy(),
+            Self::Symbols(_, remedy) => remedy.clone(),
+            Self::Tracefs(_) => {
+                "as root: mount -t tracefs tracefs /sys/kernel/tracing (or give it CAP_SYS_ADMIN)".to_owned()
             }
-            Self::Symbols(_) => "sysctl kernel.kptr_restrict=1 or lower, and run as root",
+            Self::Files(_) => files_remedy(),
             Self::Object(_) => {
-                "raise the locked-memory limit (ulimit -l unlimited), or use a smaller --ring-size"
+                "raise the locked-memory limit (ulimit -l unlimited), or use a smaller --ring-size".to_owned()
             }
-            Self::Other(_) => "run `twtrace check`; another backend may work",
+            Self::Other(_) => "report it with the output of `twtrace check` and `uname -r`".to_owned(),
         }
+    }
+
+    /// What a user can do more about comes first.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Files(_) => 0,
+            Self::Lockdown(_) => 1,
+            Self::Symbols(..) => 2,
+            Self::Tracefs(_) => 3,
+            Self::NotPermitted(_, Denial::Unknown) => 6,
+            Self::NotPermitted(..) => 4,
+            Self::Object(_) => 5,
+            Self::NotBuiltIn(_) => 7,
+            Self::NoTarget => 8,
+            Self::Verifier(_) | Self::Other(_) => 9,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(backend: Backend, why: Why) -> Fallback {
+        Fallback { backend, hook: "", without: None, why }
+    }
+
+    #[test]
+    fn remedies_are_never_circular() {
+        let tried = vec![
+            whole(Backend::Fentry, Why::NotPermitted("EPERM".into(), Denial::Unknown)),
+            whole(
+                Backend::Tracepoint,
+                Why::Symbols("hidden".into(), "sysctl -w kernel.kptr_restrict=1".into()),
+            ),
+            whole(Backend::Kprobe, Why::NoTarget),
+        ];
+        let auto = Cannot::NoBackend(tried.clone()).remedy();
+        assert_eq!(auto, "sysctl -w kernel.kptr_restrict=1");
+        let one = Cannot::NoBackend(tried[2..].to_vec()).remedy();
+        assert!(one.ends_with("--backend auto choose another one"), "{one}");
+        let few = Cannot::NoBackend(vec![whole(Backend::Fentry, Why::Files(32))]).remedy();
+        assert!(few.contains("ulimit") && !few.contains("--backend"), "{few}");
+    }
+
+    #[test]
+    fn only_missing_hooks_are_limitations_and_those_of_one_reason_are_one() {
+        let whole = whole(Backend::Fentry, Why::NoTarget);
+        let missing = |hook, without, why| Fallback { hook, without: Some(without), why, ..whole.clone() };
+        let tracefs = || Why::Tracefs("EPERM".into());
+        let all = [
+            missing("sys_enter_bind", What::BindFailed, tracefs()),
+            missing("sys_exit_bind", What::BindFailed, tracefs()),
+            missing("sys_exit_accept", What::Openers, Why::NoTarget),
+            whole.clone(),
+        ];
+        let told = limitations(&all);
+        assert_eq!(told.iter().map(|one| one.what).collect::<Vec<_>>(), [What::BindFailed, What::Openers]);
+        assert!(told[0].why.starts_with("sys_enter_bind, sys_exit_bind: tracefs"), "{}", told[0]);
     }
 }

@@ -107,6 +107,7 @@ impl Command {
                 if let Some((soft, hard)) = memlock {
                     setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
                 }
+                crate::descriptors::restore();
                 // Capabilities that we were given to trace with are none of the command's business.
                 let (clear, zero) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0 as libc::c_ulong);
                 libc::prctl(libc::PR_CAP_AMBIENT, clear, zero, zero, zero);

@@ -11,6 +11,7 @@ use super::output::Output;
 use super::signals;
 use crate::clock::Clock;
 use crate::event::{Conn, Event, Kind, Loss};
+use crate::limitation::Limitation;
 use crate::recording::{self, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
 use crate::session::{Flow, Summary, View};
 use crate::tracker::{Live, Tracker};
@@ -212,7 +213,16 @@ impl Recorder {
 
     fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
         let Clock { mono_ns, wall_ns } = Clock::read();
-        Tail { mono_ns, wall_ns, stop, command, lost: LossCounts::from(self.loss), ..Tail::default() }
+        let limitations = self.head.limitations.clone();
+        Tail {
+            mono_ns,
+            wall_ns,
+            stop,
+            command,
+            limitations,
+            lost: LossCounts::from(self.loss),
+            ..Tail::default()
+        }
     }
 
     fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
@@ -281,6 +291,10 @@ impl Recorder {
 impl View for Recorder {
     fn attached(&mut self, backend: &'static str) {
         self.head = head(&self.setup, backend);
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.head.limitations = limitations.to_vec();
     }
 
     fn listed(&mut self, world: &mut Tracker) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::event::Loss;
+use crate::limitation::Limitation;
 use crate::net::books::Books;
 use crate::net::sysctls::Sysctls;
 
@@ -42,6 +43,8 @@ pub struct Head {
     pub command: Option<Command>,
     /// The network namespaces that could be asked at the start, with the values of then.
     pub namespaces: Vec<Namespace>,
+    /// What could not be seen when it began.
+    pub limitations: Vec<Limitation>,
     /// Of a rotated recording: which file this is, from 0.
     pub part: u64,
     /// Format 1: notes of sockets from before that follow the first dictionaries. Since then they are `listed` events.
@@ -209,6 +212,8 @@ pub struct Tail {
     pub namespaces: Vec<Namespace>,
     /// All that was lost in the whole recording, rotated files before this one included.
     pub lost: LossCounts,
+    /// All that could not be seen, what was found out after the start included.
+    pub limitations: Vec<Limitation>,
     /// Rows in this file.
     pub events: u64,
     /// TIME_WAIT sockets that were known to live at the end.

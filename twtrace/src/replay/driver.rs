@@ -76,6 +76,7 @@ impl Driver {
     pub fn begin(&mut self, view: &mut dyn View) -> io::Result<()> {
         let backend = BACKENDS.iter().find(|word| **word == self.player.backend()).copied();
         view.attached(backend.unwrap_or("unknown"));
+        view.limited(&self.player.limitations());
         view.listed(&mut self.player.world);
         view.begin(self.player.clock())
     }

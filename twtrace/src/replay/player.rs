@@ -7,6 +7,7 @@ use super::feed::{Feed, Open};
 use crate::clock::Clock;
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
+use crate::limitation::{Limitation, Limitations};
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, OpenError};
@@ -69,6 +70,12 @@ impl Player {
     /// The word for what told the events.
     pub(super) fn backend(&self) -> &str {
         &self.feed.head().backend
+    }
+
+    /// What could not be seen where it was recorded, as far as its start tells.
+    pub(super) fn limitations(&self) -> Vec<Limitation> {
+        let all: Limitations = self.feed.head().limitations.iter().cloned().collect();
+        all.all().to_vec()
     }
 
     /// When the next event is due; `None` after the last.

@@ -272,6 +272,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         command: Some(Ending { exit: Exit::Status(3), usage }),
         namespaces: vec![namespace(NETNS), namespace(LATE)],
         lost: LossCounts::from(loss),
+        limitations: Vec::new(),
         events,
         live,
     };

@@ -25,6 +25,7 @@ use crate::event::{Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::identity::IdentityCache;
 use crate::inquiry::{self, Desk};
+use crate::limitation::Limitations;
 use crate::net::books::Books;
 use crate::probe::Probe;
 use crate::tracker::{Seed, Tracker};
@@ -84,11 +85,15 @@ pub(super) struct Engine<'a> {
     /// All events up to here have come.
     pub(super) caught_up_ns: u64,
     pub(super) unread: bool,
+    pub(super) limitations: Limitations,
+    /// So many of them the view has heard of.
+    pub(super) limitations_told: usize,
 }
 
 impl<'a> Engine<'a> {
     /// Attaches the hooks and begins to drain.
     pub(super) async fn attach(options: &'a Options) -> Result<Self, Error> {
+        super::surroundings::permit(&options.filter)?;
         let signals = Signals::listen().map_err(Error::Wait)?;
         let children = signal(SignalKind::child()).map_err(Error::Wait)?;
         let mut lister = lister::start().map_err(Error::Wait)?;
@@ -128,6 +133,8 @@ impl<'a> Engine<'a> {
             until_ns: u64::MAX,
             caught_up_ns: 0,
             unread: false,
+            limitations: Limitations::default(),
+            limitations_told: 0,
         })
     }
 
@@ -164,9 +171,7 @@ impl<'a> Engine<'a> {
 
     pub(super) fn take_reply(&mut self, reply: Reply) {
         let Reply::Listed { began_ns, ended_ns, listing, .. } = reply else { return };
-        for note in &listing.notes {
-            crate::note!("twtrace: {note}");
-        }
+        self.limit(listing.limitations.iter().cloned());
         let scope = &self.scope;
         // A filter on the owner leaves none: a listing cannot say who that is.
         let wanted = |seed: &Seed| {
@@ -282,6 +287,7 @@ impl<'a> Engine<'a> {
         self.probe.sweep(&loss);
         let flow = self.report_loss(loss, now_ns, view)?;
         self.heal();
+        self.tell_limitations(view);
         Ok(flow)
     }
 

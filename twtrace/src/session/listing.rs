@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use crate::event::Role;
+use crate::limitation::{Limitation, What};
 use crate::net::netns::{Netns, discover};
 use crate::net::sockdiag::{self, DiagSocket, States};
 use crate::tracker::Seed;
@@ -20,8 +21,8 @@ pub(super) struct Listing {
     pub(super) listeners: HashSet<(u32, u16)>,
     /// The namespaces that could be listed.
     pub(super) listed: HashSet<u32>,
-    /// What could not be, in words for a user.
-    pub(super) notes: Vec<String>,
+    /// What could not be.
+    pub(super) limitations: Vec<Limitation>,
 }
 
 /// Lists every namespace, or only those in `only` where there are any. `now_ns` is CLOCK_MONOTONIC.
@@ -49,7 +50,8 @@ fn add(listing: &mut Listing, netns: &Netns, now_ns: u64) {
     match sockdiag::tcp(netns, wanted) {
         Ok(found) => {
             if let Some(degraded) = found.degraded {
-                listing.notes.push(format!("netns {}: {degraded}", netns.inode));
+                let why = format!("netns {}: {degraded}", netns.inode);
+                listing.limitations.push(Limitation::new(What::Sockets, why, degraded.remedy()));
             }
             let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
             listing.listeners.extend(listening.map(|socket| (netns.inode, socket.sport)));
@@ -61,7 +63,10 @@ fn add(listing: &mut Listing, netns: &Netns, now_ns: u64) {
         }
         // A namespace may go away between the two looks; its sockets go with it.
         Err(crate::net::Error::Gone { .. }) => {}
-        Err(error) => listing.notes.push(format!("netns {}: {error}", netns.inode)),
+        Err(error) => {
+            let why = format!("netns {}: {error}", netns.inode);
+            listing.limitations.push(Limitation::new(What::Namespaces, why, error.remedy()));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod listing;
 mod run;
 pub mod signals;
 mod summary;
+mod surroundings;
 pub mod verify;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use summary::Summary;
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::filter::Filter;
+use crate::limitation::Limitation;
 use crate::output::Writer;
 use crate::probe;
 use crate::tracker::Tracker;
@@ -39,6 +41,8 @@ pub struct Options {
     pub verify: bool,
     /// Created once everything is attached and the sockets that were there before are known.
     pub ready_file: Option<PathBuf>,
+    /// Say on stderr which backend is used, and which were not to be had.
+    pub verbose: bool,
     /// Stop after this long.
     pub duration: Option<Duration>,
 }
@@ -62,6 +66,9 @@ pub trait View {
 
     /// Called once before [`View::begin`], with the word for what tells the events.
     fn attached(&mut self, _backend: &'static str) {}
+
+    /// Called before [`View::begin`] with all that cannot be seen, and again whenever there is more of it.
+    fn limited(&mut self, _limitations: &[Limitation]) {}
 
     /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
     fn listed(&mut self, _world: &mut Tracker) {}

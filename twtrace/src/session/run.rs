@@ -48,12 +48,10 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     let ready = options.ready_file.as_deref().map(ReadyFile::claim).transpose();
     let ready = ready.map_err(|error| not_ready(options, error))?;
     let mut engine = Engine::attach(options).await?;
-    for fallback in engine.probe.fallbacks() {
-        crate::note!("twtrace: {fallback}");
-    }
-    crate::note!("twtrace: tracing with the {} backend", engine.probe.backend());
     view.attached(engine.probe.backend().word());
+    engine.introduce();
     engine.list_first().await?;
+    engine.tell_limitations(view);
     view.listed(&mut engine.world);
     view.wake_with(engine.waker());
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);

@@ -11,6 +11,7 @@ use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::{Id, Opened, Picture, Tab};
 use crate::clock::Clock;
+use crate::limitation::Limitation;
 use crate::live::Frame;
 use crate::tracker::{By, Tracker};
 
@@ -25,6 +26,8 @@ pub(super) struct About {
     pub(super) clock: Clock,
     /// Whose time of day is shown.
     pub(super) zone: jiff::tz::TimeZone,
+    /// See [`Frame::limitations`].
+    pub(super) limitations: Vec<Limitation>,
 }
 
 /// The screen without its terminal.
@@ -52,8 +55,8 @@ impl Face {
     pub(super) fn look(&mut self, world: &Tracker, about: About) {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
-        let About { backend, slab_bytes, clock, zone } = about;
-        let frame = Frame { snapshot: world.snapshot(tables), backend, slab_bytes, clock };
+        let About { backend, slab_bytes, clock, zone, limitations } = about;
+        let frame = Frame { snapshot: world.snapshot(tables), backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         self.picture = Some(Picture::new(frame, tables, journal, zone));
         // A row changes; an event stays what it was.

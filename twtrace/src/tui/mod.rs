@@ -31,6 +31,7 @@ use self::state::Wish;
 use self::terminal::Guard;
 use crate::clock::Clock;
 use crate::event::{Event, Kind, Reason};
+use crate::limitation::Limitation;
 use crate::live::Scene;
 use crate::replay::Remote;
 use crate::session::{Flow, View};
@@ -56,6 +57,7 @@ pub struct Screen {
     /// Who feeds it from a recording listens to this.
     remote: Option<Remote>,
     backend: &'static str,
+    limitations: Vec<Limitation>,
     face: Face,
     wish: Wish,
     reasons: Vec<Reason>,
@@ -97,6 +99,7 @@ impl Screen {
             scene,
             remote: None,
             backend: "",
+            limitations: Vec::new(),
             face: Face::new(Ink::from_environment(theme)),
             wish: Wish::Draw,
             reasons,
@@ -128,7 +131,8 @@ impl Screen {
         self.next_ns = now_ns.saturating_add(self.interval_ns);
         let zone = jiff::tz::TimeZone::system();
         let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
-        self.face.look(world, About { backend: self.backend, slab_bytes, clock, zone });
+        let limitations = self.limitations.clone();
+        self.face.look(world, About { backend: self.backend, slab_bytes, clock, zone, limitations });
         if self.wish == Wish::Nothing {
             self.wish = Wish::Draw;
         }
@@ -159,6 +163,14 @@ impl Screen {
 impl View for Screen {
     fn attached(&mut self, backend: &'static str) {
         self.backend = backend;
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.limitations = limitations.to_vec();
+        if self.is_written_over && self.guard.is_some() {
+            // What the session says of that on stderr lands on the screen.
+            self.wish = Wish::Repaint;
+        }
     }
 
     fn listed(&mut self, world: &mut Tracker) {

@@ -34,7 +34,7 @@ impl Offscreen {
     pub fn frame(&mut self, world: &Tracker) {
         let clock = Clock { mono_ns: 0, wall_ns: 0 };
         let zone = jiff::tz::TimeZone::UTC;
-        self.face.look(world, About { backend: "", slab_bytes: None, clock, zone });
+        self.face.look(world, About { backend: "", slab_bytes: None, clock, zone, limitations: Vec::new() });
         self.redraw(world);
     }
 

@@ -93,7 +93,7 @@ impl Picture {
         journal: Option<Journal>,
         zone: jiff::tz::TimeZone,
     ) -> Self {
-        let findings = glance(&frame.snapshot);
+        let findings = glance(&frame.snapshot, &frame.limitations);
         Self { frame, tables, findings, journal, zone }
     }
 

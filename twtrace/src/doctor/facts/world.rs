@@ -210,7 +210,7 @@ mod tests {
     fn a_live_view_shows_what_the_doctor_would_find() {
         let told = |live, failed, wanted: &[By]| {
             let snapshot = world(live, failed).snapshot(wanted);
-            glance(&snapshot).iter().map(|line| line.id).collect::<Vec<_>>()
+            glance(&snapshot, &[]).iter().map(|line| line.id).collect::<Vec<_>>()
         };
         for wanted in [&[By::Process][..], By::ALL] {
             assert_eq!(told(200, 7, wanted), ["ports_exhausted"]);
@@ -233,7 +233,7 @@ mod tests {
                 world.apply(&mut event);
             }
             world.advance(12 * SECOND_NS);
-            let found = glance(&world.snapshot(&[By::Process, By::Tuple, By::Netns]));
+            let found = glance(&world.snapshot(&[By::Process, By::Tuple, By::Netns]), &[]);
             found.iter().map(|line| line.id).collect::<Vec<_>>()
         };
         assert_eq!(told(2, "127.0.0.1"), ["loopback_backend"]);
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn what_failed_long_ago_is_not_told_for_ever() {
         let mut world = world(13, 7);
-        let ids = |world: &Tracker| glance(&world.snapshot(By::ALL)).len();
+        let ids = |world: &Tracker| glance(&world.snapshot(By::ALL), &[]).len();
         assert_eq!(ids(&world), 1);
         world.advance(90 * SECOND_NS);
         assert_eq!(ids(&world), 0);

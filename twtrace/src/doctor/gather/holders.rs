@@ -9,6 +9,10 @@ use crate::doctor::facts::Process;
 
 /// The process that holds each of these sockets; of several, the one with the lowest pid, which mostly is the oldest.
 pub(super) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
+    // Other numbers for the same processes would make two of each.
+    if !crate::identity::pids::are_the_kernels() {
+        return HashMap::new();
+    }
     find_in(Path::new("/proc"), inodes)
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::keys::{Lost, Shares, Towards};
 use crate::doctor::OneLine;
+use crate::limitation::Limitation;
 
 #[derive(Serialize)]
 pub(super) struct World<'a> {
@@ -25,6 +26,7 @@ pub(super) struct World<'a> {
     pub(super) lost: Lost,
     pub(super) dropped: Dropped,
     pub(super) findings: Vec<OneLine>,
+    pub(super) limitations: &'a [Limitation],
     pub(super) processes: Vec<Process>,
     pub(super) tuples: Vec<Tuple>,
     pub(super) peers: Vec<Peer>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
 use crate::identity::{Container, Identity, Runtime};
+use crate::limitation::{Limitation, What};
 use crate::recording::{
     Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
 };
@@ -157,6 +158,10 @@ pub(crate) fn namespace() -> Namespace {
     }
 }
 
+fn limitation() -> Limitation {
+    Limitation::new(What::BindFailed, "no hook", "another kernel")
+}
+
 pub(crate) fn head() -> Head {
     Head {
         twtrace: "0.1.0".to_owned(),
@@ -170,6 +175,7 @@ pub(crate) fn head() -> Head {
         only_command: true,
         command: Some(Command { argv: vec!["ab".to_owned(), "-n1".to_owned()], uid: 1000 }),
         namespaces: vec![namespace()],
+        limitations: vec![limitation()],
         part: 0,
         seed_notes: 0,
     }
@@ -185,6 +191,7 @@ pub(crate) fn tail() -> Tail {
         command: Some(Ending { exit: Exit::Status(3), usage }),
         namespaces: vec![namespace()],
         lost: LossCounts { created: 1, ..LossCounts::default() },
+        limitations: vec![limitation()],
         events: 0,
         live: 13,
     }

@@ -8,6 +8,7 @@ use crate::doctor::OneLine;
 use crate::doctor::finding::Severity;
 use crate::escape::printable;
 use crate::event::{Loss, Reason, Via};
+use crate::limitation::Limitations;
 use crate::live::{lasted, percent, rate, short_time};
 use crate::recording::{Exit, Stop};
 use crate::report::model::{Report, Row};
@@ -162,6 +163,9 @@ fn trouble(report: &Report) -> Vec<String> {
         let most = if report.lost.ended == 0 { "" } else { ", live and pressure the most" };
         said.push(format!("{} events were lost: {least}{most}", report.lost.events()));
     }
+    let at_end = report.tail.as_ref().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+    let limitations: Limitations = report.head.limitations.iter().chain(at_end).cloned().collect();
+    said.extend(limitations.all().iter().map(ToString::to_string));
     said
 }
 

@@ -10,7 +10,8 @@ use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::doctor::OneLine;
 use crate::doctor::finding::Severity;
 use crate::escape::{fit, printable};
-use crate::live::{living, lost, percent, rate, reasons, span, tuple, until};
+use crate::limitation::Limitation;
+use crate::live::{living, lost, not_seen, percent, rate, reasons, span, tuple, until};
 use crate::replay::Replaying;
 use crate::tracker::{Counts, Fullest, Rates, Snapshot};
 use crate::tui::state::State;
@@ -44,12 +45,20 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
         (2, who),
         (1, how_full),
     ];
+    if !frame_limitations(paper).is_empty() {
+        let text = not_seen(frame_limitations(paper));
+        lines.push((3, labelled("not seen", &text, alarmed(Alarm::Warning), width)));
+    }
     lines.extend(
         paper.picture.findings.iter().take(FINDINGS).zip([3, 9]).map(|(f, rank)| (rank, finding(f, width))),
     );
     let room = height.saturating_sub(ROWS).max(1);
     lines.retain(|(rank, _)| *rank < room);
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn frame_limitations<'a>(paper: &'a Paper<'_>) -> &'a [Limitation] {
+    &paper.picture.frame.limitations
 }
 
 fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {

@@ -1,0 +1,156 @@
+//! Owns: making the surroundings of one process other than the machine's: mounts, PID and time namespaces, capabilities, limits.
+//! Must not know: scenarios, what twtrace makes of it.
+//!
+//! All of it is done to a process that is about to become twtrace, or to what it will be a child of: nothing is changed for
+//! others, and nothing is left behind.
+
+use std::fs::{self, File};
+use std::io;
+
+use anyhow::{Context, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// Done in the process that becomes twtrace, before it does. Nothing there runs beside it.
+pub type Around = fn() -> io::Result<()>;
+
+fn own_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
+}
+
+/// Where a file system of this type is mounted, the innermost first.
+fn points(kind: &str) -> io::Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/thread-self/mountinfo")?;
+    let of_kind = |line: &&str| line.split(" - ").nth(1).is_some_and(|end| end.starts_with(kind));
+    Ok(text
+        .lines()
+        .rev()
+        .filter(of_kind)
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// tracefs is mounted nowhere.
+pub fn without_tracefs() -> io::Result<()> {
+    own_mounts()?;
+    for point in points("debugfs ")?.into_iter().chain(points("tracefs ")?) {
+        umount2(point.as_str(), MntFlags::MNT_DETACH)?;
+    }
+    Ok(())
+}
+
+/// tracefs is mounted where it belongs.
+pub fn with_tracefs() -> io::Result<()> {
+    without_tracefs()?;
+    Ok(mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), None::<&str>)?)
+}
+
+/// As `ip netns exec` leaves it: a sysfs of its own, with nothing mounted in it.
+pub fn fresh_sysfs() -> io::Result<()> {
+    without_sysfs()?;
+    Ok(mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>)?)
+}
+
+/// There is no sysfs.
+pub fn without_sysfs() -> io::Result<()> {
+    own_mounts()?;
+    Ok(umount2("/sys", MntFlags::MNT_DETACH)?)
+}
+
+/// A /proc of the PID namespace that this process is in.
+pub fn fresh_proc() -> io::Result<()> {
+    own_mounts()?;
+    Ok(mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)?)
+}
+
+/// So many descriptors, and no more can be had.
+pub fn few_files() -> io::Result<()> {
+    limit_files(32, 32)
+}
+
+/// So many descriptors, but more can be had.
+pub fn few_files_at_first() -> io::Result<()> {
+    limit_files(32, 1009)
+}
+
+fn limit_files(soft: u64, hard: u64) -> io::Result<()> {
+    Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, soft, hard)?)
+}
+
+/// Number of a capability in include/uapi/linux/capability.h.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SYSLOG: u32 = 34;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// Another user than root with what tracing needs, and nothing else.
+pub fn just_enough() -> io::Result<()> {
+    only(&[CAP_DAC_READ_SEARCH, CAP_SYSLOG, CAP_PERFMON, CAP_BPF])
+}
+
+/// As [`just_enough`], less the one that shows where kernel functions are.
+pub fn without_syslog() -> io::Result<()> {
+    only(&[CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_BPF])
+}
+
+/// As [`just_enough`], less the one that lets programs trace.
+pub fn without_perfmon() -> io::Result<()> {
+    only(&[CAP_DAC_READ_SEARCH, CAP_SYSLOG, CAP_BPF])
+}
+
+/// Becomes nobody, who keeps these capabilities over exec().
+fn only(caps: &[u32]) -> io::Result<()> {
+    const NOBODY: libc::uid_t = 65534;
+    const VERSION_3: u32 = 0x2008_0522;
+    // Before 5.11 maps count as locked memory, and only CAP_SYS_RESOURCE could raise the limit.
+    let all = libc::RLIM_INFINITY;
+    // Where that is refused, it is not needed either.
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK, all, all);
+    let mask = caps.iter().fold(0_u64, |mask, cap| mask | 1 << cap);
+    let header = [VERSION_3, 0];
+    let (low, high) = (mask as u32, (mask >> 32) as u32);
+    // effective, permitted, inheritable; the lower half first.
+    let data = [low, low, low, high, high, high];
+    let check = |done: i64| if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: system calls with numbers, and with arrays of the size that capset(2) reads.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0).into())?;
+        check(libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY))?;
+        check(libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY))?;
+        check(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))?;
+        for cap in caps {
+            check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, *cap, 0, 0).into())?;
+        }
+        // Owned by root after the change of user; twtrace reads its own /proc entries.
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).into())
+    }
+}
+
+/// Runs `start`, whose one child is the first process of a PID namespace of its own. The caller stays where it is.
+pub fn in_pid_namespace<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let home = File::open("/proc/self/ns/pid")?;
+    unshare(CloneFlags::CLONE_NEWPID).context("unshare(CLONE_NEWPID)")?;
+    let started = start();
+    setns(&home, CloneFlags::CLONE_NEWPID).context("going home to the PID namespace")?;
+    started
+}
+
+/// Runs `start`, whose children live `seconds` later by the monotonic clocks. `None` where the kernel has no time namespaces.
+pub fn in_time_namespace<T>(seconds: u64, start: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    /// CLONE_NEWTIME (include/uapi/linux/sched.h).
+    const NEWTIME: libc::c_int = 0x80;
+    let Ok(home) = File::open("/proc/self/ns/time") else { return Ok(None) };
+    // SAFETY: numbers only.
+    if unsafe { libc::unshare(NEWTIME) } != 0 {
+        return Ok(None);
+    }
+    let offsets = format!("monotonic {seconds} 0\nboottime {seconds} 0\n");
+    fs::write("/proc/self/timens_offsets", offsets).context("setting the clocks of a time namespace")?;
+    let started = start();
+    // SAFETY: a descriptor of ours.
+    let back = unsafe { libc::setns(std::os::fd::AsRawFd::as_raw_fd(&home), NEWTIME) };
+    anyhow::ensure!(back == 0, "going home to the time namespace: {}", io::Error::last_os_error());
+    started.map(Some)
+}
