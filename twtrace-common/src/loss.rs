@@ -17,5 +17,9 @@ pub const OWNER: u32 = 5;
 pub const LIVE: u32 = 6;
 /// The stack could not be read: what was taken for a timer armed anew may have been an end (tracepoint backend).
 pub const STACK: u32 = 7;
+/// Ring full when an `aborted` was to be sent.
+pub const ABORTED: u32 = 8;
+/// Ring full when a `syn_refused` was to be sent.
+pub const SYN_REFUSED: u32 = 9;
 /// Number of slots.
-pub const SLOTS: u32 = 8;
+pub const SLOTS: u32 = 10;

@@ -36,6 +36,10 @@ pub const KIND_CONNECT_FAILED: u16 = 4;
 pub const KIND_BIND_FAILED: u16 = 5;
 /// A process was met for the first time; lets user space look it up while it still lives: a [`Process`].
 pub const KIND_PROCESS: u16 = 6;
+/// This host ended a connection with an RST of its own: an [`Aborted`].
+pub const KIND_ABORTED: u16 = 7;
+/// A SYN met a TIME_WAIT socket and was not taken: an [`Ended`] whose socket lives on.
+pub const KIND_SYN_REFUSED: u16 = 8;
 
 /// `Header::flags`: `owner` holds a task.
 pub const HAS_OWNER: u16 = 1 << 0;
@@ -83,6 +87,24 @@ pub const VIA_SHUTDOWN: u32 = 2;
 pub const VIA_EXIT: u32 = 3;
 /// `Birth::via`: the kernel closed it by itself; the opener stands in.
 pub const VIA_OPENER: u32 = 4;
+
+/// `port_via`: not known.
+pub const PORT_UNKNOWN: u32 = 0;
+/// `port_via`: connect() chose it.
+pub const PORT_CONNECT: u32 = 1;
+/// `port_via`: bind() with port 0 chose it.
+pub const PORT_BIND_ANY: u32 = 2;
+/// `port_via`: bind() was asked for it.
+pub const PORT_BIND: u32 = 3;
+/// `port_via`: the listener's.
+pub const PORT_ACCEPT: u32 = 4;
+
+/// `Aborted::why`: something else.
+pub const WHY_OTHER: u32 = 0;
+/// `Aborted::why`: close() with SO_LINGER 0.
+pub const WHY_LINGER: u32 = 1;
+/// `Aborted::why`: close() with data that nobody had read.
+pub const WHY_UNREAD_DATA: u32 = 2;
 
 /// What every record starts with. 16 bytes.
 #[repr(C)]
@@ -164,8 +186,8 @@ pub struct Birth {
     pub owner: Task,
     /// Who called connect() or accept(); valid with `HAS_OPENER`.
     pub opener_pid: u32,
-    /// Zero.
-    pub pad2: u32,
+    /// One of `PORT_*`.
+    pub port_via: u32,
     /// See [`Task::start_ns`].
     pub opener_start_ns: u64,
     /// See [`Task::comm`].
@@ -178,7 +200,7 @@ pub struct Birth {
     pub bytes_received: u64,
 }
 
-/// `KIND_ENDED`. 80 bytes.
+/// `KIND_ENDED` and `KIND_SYN_REFUSED`. 80 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -202,10 +224,36 @@ pub struct Failed {
     pub tuple: Tuple,
     /// Positive errno.
     pub errno: u32,
-    /// Zero.
-    pub pad: u32,
+    /// One of `PORT_*`.
+    pub port_via: u32,
     /// The caller.
     pub task: Task,
+}
+
+/// `KIND_ABORTED`. 152 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aborted {
+    /// What every record starts with; `HAS_OWNER`, `HAS_BYTES`.
+    pub header: Header,
+    /// The connection.
+    pub tuple: Tuple,
+    /// Socket cookie, 0 for none.
+    pub cookie: u64,
+    /// One of `WHY_*`.
+    pub why: u32,
+    /// One of `PORT_*`.
+    pub port_via: u32,
+    /// Who did it, where a process did; valid with `HAS_OWNER`.
+    pub owner: Task,
+    /// One of `VIA_*`.
+    pub via: u32,
+    /// Zero.
+    pub pad: u32,
+    /// See [`Birth::bytes_sent`].
+    pub bytes_sent: u64,
+    /// See [`Birth::bytes_received`].
+    pub bytes_received: u64,
 }
 
 /// `KIND_PROCESS`. 64 bytes.
@@ -231,6 +279,8 @@ unsafe impl Plain for Ended {}
 // SAFETY: as above.
 unsafe impl Plain for Failed {}
 // SAFETY: as above.
+unsafe impl Plain for Aborted {}
+// SAFETY: as above.
 unsafe impl Plain for Process {}
 
 const _: () = {
@@ -240,6 +290,7 @@ const _: () = {
     assert!(size_of::<Birth>() == 16 + 48 + 8 + 8 + 8 + 48 + 8 + 8 + 16 + 24);
     assert!(size_of::<Ended>() == 16 + 48 + 16);
     assert!(size_of::<Failed>() == 16 + 48 + 8 + 48);
+    assert!(size_of::<Aborted>() == 16 + 48 + 16 + 48 + 8 + 16);
     assert!(size_of::<Process>() == 16 + 48);
     assert!(core::mem::offset_of!(Birth, owner) == 88);
     assert!(core::mem::offset_of!(Birth, age_ns) == 168);

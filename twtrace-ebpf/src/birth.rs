@@ -10,7 +10,7 @@ use twtrace_common::{
     config::MISSING,
     loss,
     wire::{
-        Birth, HAS_AGE, HAS_BYTES, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, ROLE_SERVER,
+        Birth, HAS_AGE, HAS_BYTES, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, PORT_UNKNOWN, ROLE_SERVER,
         SUBSTATE_TIME_WAIT, Task, VIA_NONE,
     },
 };
@@ -156,7 +156,7 @@ fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: &Owner)
     birth.via = u32::from(owner.via);
     birth.owner = owner.task;
     birth.opener_pid = owner.opener_pid;
-    birth.pad2 = 0;
+    birth.port_via = PORT_UNKNOWN;
     birth.opener_start_ns = owner.opener_start_ns;
     birth.opener_comm = owner.opener_comm;
 }

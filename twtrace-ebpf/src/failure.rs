@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{
     loss,
-    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, ROLE_CLIENT},
+    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_UNKNOWN, ROLE_CLIENT},
 };
 
 use crate::{emit, filter, maps, sock::Conn, task};
@@ -43,7 +43,7 @@ fn send(kind: u16, slot: u32, conn: &Conn, errno: u32) {
             record.header = Header { kind, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
             record.tuple = conn.tuple;
             record.errno = errno;
-            record.pad = 0;
+            record.port_via = PORT_UNKNOWN;
             record.task = *caller;
         }
         emit::submit(entry);

@@ -3,10 +3,12 @@
 
 use twtrace_common::{
     from_bytes,
-    wire::{self, Birth, Ended, Failed, Header, Task, Tuple, bytes_of_words},
+    wire::{self, Aborted, Birth, Ended, Failed, Header, Task, Tuple, bytes_of_words},
 };
 
-use crate::event::{Comm, Conn, Errno, Event, Kind, Opener, Process, Reason, Role, Substate, Via, address};
+use crate::event::{
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Opener, PortVia, Process, Reason, Role, Substate, Via, address,
+};
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +73,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         wire::KIND_ENDED => ended(&read(bytes, header.kind)?),
         wire::KIND_CONNECT_FAILED => failed(Kind::ConnectFailed, &read(bytes, header.kind)?),
         wire::KIND_BIND_FAILED => failed(Kind::BindFailed, &read(bytes, header.kind)?),
+        wire::KIND_ABORTED => aborted(&read(bytes, header.kind)?),
+        wire::KIND_SYN_REFUSED => syn_refused(&read(bytes, header.kind)?),
         wire::KIND_PROCESS => Ok(Record::Process(process(&read::<wire::Process>(bytes, header.kind)?.task))),
         kind => Err(DecodeError::Kind { kind }),
     }
@@ -126,14 +130,25 @@ fn substate(header: &Header, tuple: &Tuple) -> Result<Substate, DecodeError> {
     }
 }
 
-fn via(birth: &Birth) -> Result<Via, DecodeError> {
-    match birth.via {
+fn port_via(header: &Header, value: u32) -> Result<Option<PortVia>, DecodeError> {
+    match value {
+        wire::PORT_UNKNOWN => Ok(None),
+        wire::PORT_CONNECT => Ok(Some(PortVia::Connect)),
+        wire::PORT_BIND_ANY => Ok(Some(PortVia::BindAny)),
+        wire::PORT_BIND => Ok(Some(PortVia::Bind)),
+        wire::PORT_ACCEPT => Ok(Some(PortVia::Accept)),
+        other => Err(bad(header, "port_via", other)),
+    }
+}
+
+fn via(header: &Header, value: u32) -> Result<Via, DecodeError> {
+    match value {
         wire::VIA_NONE => Ok(Via::None),
         wire::VIA_CLOSE => Ok(Via::Close),
         wire::VIA_SHUTDOWN => Ok(Via::Shutdown),
         wire::VIA_EXIT => Ok(Via::Exit),
         wire::VIA_OPENER => Ok(Via::Opener),
-        other => Err(bad(&birth.header, "via", other)),
+        other => Err(bad(header, "via", other)),
     }
 }
 
@@ -142,7 +157,8 @@ fn birth(kind: Kind, birth: &Birth) -> Result<Record, DecodeError> {
     let has = |flag: u16| header.flags & flag != 0;
     let mut event = Event::new(kind, header.mono_ns, Some(conn(header, &birth.tuple)?));
     event.role = role(header, &birth.tuple)?;
-    event.via = Some(via(birth)?);
+    event.via = Some(via(header, birth.via)?);
+    event.port_via = port_via(header, birth.port_via)?;
     event.owner = has(wire::HAS_OWNER).then(|| process(&birth.owner));
     event.opener = has(wire::HAS_OPENER).then_some(Opener {
         pid: birth.opener_pid,
@@ -183,11 +199,42 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     let mut event = Event::new(kind, header.mono_ns, Some(conn(header, &failed.tuple)?));
     event.role = role(header, &failed.tuple)?;
     event.owner = Some(process(&failed.task));
-    event.errno = Some(match i32::try_from(failed.errno) {
-        Ok(libc::EADDRNOTAVAIL) => Errno::AddrNotAvail,
-        Ok(libc::EADDRINUSE) => Errno::AddrInUse,
+    event.port_via = port_via(header, failed.port_via)?;
+    event.errno = match i32::try_from(failed.errno) {
+        Ok(errno @ 1..=MAX_ERRNO) => Some(Errno::from_raw(errno)),
         _ => return Err(bad(header, "errno", failed.errno)),
+    };
+    Ok(Record::Event(event))
+}
+
+/// `MAX_ERRNO` (include/linux/err.h).
+const MAX_ERRNO: i32 = 4095;
+
+fn aborted(aborted: &Aborted) -> Result<Record, DecodeError> {
+    let header = &aborted.header;
+    let has = |flag: u16| header.flags & flag != 0;
+    let mut event = Event::new(Kind::Aborted, header.mono_ns, Some(conn(header, &aborted.tuple)?));
+    event.role = role(header, &aborted.tuple)?;
+    event.via = Some(via(header, aborted.via)?);
+    event.owner = has(wire::HAS_OWNER).then(|| process(&aborted.owner));
+    event.cookie = (aborted.cookie != 0).then_some(aborted.cookie);
+    event.port_via = port_via(header, aborted.port_via)?;
+    event.why = Some(match aborted.why {
+        wire::WHY_OTHER => AbortWhy::Other,
+        wire::WHY_LINGER => AbortWhy::Linger,
+        wire::WHY_UNREAD_DATA => AbortWhy::UnreadData,
+        other => return Err(bad(header, "why", other)),
     });
+    event.bytes_sent = has(wire::HAS_BYTES).then_some(aborted.bytes_sent);
+    event.bytes_received = has(wire::HAS_BYTES).then_some(aborted.bytes_received);
+    Ok(Record::Event(event))
+}
+
+fn syn_refused(refused: &Ended) -> Result<Record, DecodeError> {
+    let header = &refused.header;
+    let mut event = Event::new(Kind::SynRefused, header.mono_ns, Some(conn(header, &refused.tuple)?));
+    event.substate = Some(substate(header, &refused.tuple)?);
+    event.cookie = (refused.cookie != 0).then_some(refused.cookie);
     Ok(Record::Event(event))
 }
 

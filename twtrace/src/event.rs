@@ -19,10 +19,14 @@ pub enum Kind {
     Listed,
     /// A connection ended with no TIME_WAIT socket because one was refused.
     Overflow,
-    /// connect() failed for want of a port.
+    /// connect() failed; for want of a port, unless all failures were asked for.
     ConnectFailed,
     /// bind() or listen() failed because the port is in use.
     BindFailed,
+    /// This host ended a connection with an RST of its own: no TIME_WAIT socket follows.
+    Aborted,
+    /// A SYN met a TIME_WAIT socket and was not taken.
+    SynRefused,
     /// Events the kernel side had to drop.
     Lost,
 }
@@ -61,7 +65,7 @@ macro_rules! words {
 
 words!(Kind, ALL, {
     Created => "created", Ended => "ended", Listed => "listed", Overflow => "overflow", ConnectFailed => "connect_failed",
-    BindFailed => "bind_failed", Lost => "lost",
+    BindFailed => "bind_failed", Aborted => "aborted", SynRefused => "syn_refused", Lost => "lost",
 });
 
 /// Which end of the connection this is.
@@ -133,16 +137,10 @@ pub enum Via {
 
 words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Opener => "opener", None => "none" });
 
-/// The errors that a want of ports shows as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Errno {
-    /// "Cannot assign requested address".
-    AddrNotAvail,
-    /// "Address already in use".
-    AddrInUse,
-}
-
-words!(Errno, ALL, { AddrNotAvail => "EADDRNOTAVAIL", AddrInUse => "EADDRINUSE" });
+mod errno;
+mod outcome;
+pub use errno::Errno;
+pub use outcome::{AbortWhy, PortVia};
 
 /// A process's name: what `/proc/PID/comm` says, raw and NUL-padded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -251,6 +249,10 @@ pub struct Loss {
     pub connect_failed: u64,
     /// `bind_failed` events.
     pub bind_failed: u64,
+    /// `aborted` events.
+    pub aborted: u64,
+    /// `syn_refused` events.
+    pub syn_refused: u64,
     /// Events that came without their owner, because the map of closing sockets was full.
     pub owners: u64,
     /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
@@ -270,7 +272,14 @@ impl Loss {
 
     /// Events that were lost for certain on the way here: nothing in here knows of them.
     pub fn untold(&self) -> u64 {
-        self.created + self.ended + self.overflow + self.connect_failed + self.bind_failed + self.missed
+        self.created
+            + self.ended
+            + self.overflow
+            + self.connect_failed
+            + self.bind_failed
+            + self.aborted
+            + self.syn_refused
+            + self.missed
     }
 
     /// Both together.
@@ -282,6 +291,8 @@ impl Loss {
             overflow: self.overflow + other.overflow,
             connect_failed: self.connect_failed + other.connect_failed,
             bind_failed: self.bind_failed + other.bind_failed,
+            aborted: self.aborted + other.aborted,
+            syn_refused: self.syn_refused + other.syn_refused,
             owners: self.owners + other.owners,
             missed_runs: self.missed_runs + other.missed_runs,
             missed: self.missed + other.missed,
@@ -298,6 +309,8 @@ impl Loss {
             overflow: self.overflow.saturating_sub(earlier.overflow),
             connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
             bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
+            aborted: self.aborted.saturating_sub(earlier.aborted),
+            syn_refused: self.syn_refused.saturating_sub(earlier.syn_refused),
             owners: self.owners.saturating_sub(earlier.owners),
             missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
             missed: self.missed.saturating_sub(earlier.missed),
@@ -348,6 +361,10 @@ pub struct Event {
     pub lifetime_ns: Option<u64>,
     /// Of a failure.
     pub errno: Option<Errno>,
+    /// How the local port was had; `None` where that is not known.
+    pub port_via: Option<PortVia>,
+    /// Of `aborted`.
+    pub why: Option<AbortWhy>,
     /// Of `lost`.
     pub loss: Option<Loss>,
 }
@@ -373,6 +390,8 @@ impl Event {
             reason: None,
             lifetime_ns: None,
             errno: None,
+            port_via: None,
+            why: None,
             loss: None,
         }
     }

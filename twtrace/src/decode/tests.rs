@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use twtrace_common::wire::{self, Birth, Ended, Failed, Header, Task, Tuple, words_of_bytes};
+use twtrace_common::wire::{self, Aborted, Birth, Ended, Failed, Header, Task, Tuple, words_of_bytes};
 use twtrace_common::{Plain, bytes_of};
 
 use super::{DecodeError, Record, decode};
-use crate::event::{Errno, Event, Kind, Reason, Role, Substate, Via};
+use crate::event::{AbortWhy, Errno, Event, Kind, PortVia, Reason, Role, Substate, Via};
 
 const MAPPED: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 7];
 const V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
@@ -47,7 +47,7 @@ fn birth(kind: u16, flags: u16) -> Birth {
         via: wire::VIA_SHUTDOWN,
         owner: task(),
         opener_pid: 97,
-        pad2: 0,
+        port_via: wire::PORT_BIND_ANY,
         opener_start_ns: 4,
         opener_comm: words_of_bytes(*b"master\0\0\0\0\0\0\0\0\0\0"),
         age_ns: 89,
@@ -63,7 +63,13 @@ fn ended() -> Ended {
 }
 
 fn failed(kind: u16, errno: i32) -> Failed {
-    Failed { header: header(kind, 0), tuple: tuple(4), errno: errno as u32, pad: 0, task: task() }
+    Failed {
+        header: header(kind, 0),
+        tuple: tuple(4),
+        errno: errno as u32,
+        port_via: wire::PORT_CONNECT,
+        task: task(),
+    }
 }
 
 fn event(bytes: &[u8]) -> Event {
@@ -171,7 +177,7 @@ fn a_wrong_length_is_an_error_at_every_length() {
 
 #[test]
 fn an_unknown_kind_is_an_error() {
-    for kind in [0, 7, u16::MAX] {
+    for kind in [0, 9, u16::MAX] {
         let mut bytes = every_record().remove(0);
         bytes[..2].copy_from_slice(&kind.to_ne_bytes());
         assert_eq!(decode(&bytes), Err(DecodeError::Kind { kind }));
@@ -190,9 +196,9 @@ fn a_value_that_the_wire_does_not_define_is_named() {
     let mut wrong = birth(kind, 0);
     wrong.via = 9;
     assert_eq!(decode(bytes_of(&wrong)), Err(DecodeError::Value { kind, field: "via", value: 9 }));
-    let wrong = failed(wire::KIND_BIND_FAILED, libc::EINVAL);
+    let wrong = failed(wire::KIND_BIND_FAILED, 4096);
     let kind = wire::KIND_BIND_FAILED;
-    assert_eq!(decode(bytes_of(&wrong)), Err(DecodeError::Value { kind, field: "errno", value: 22 }));
+    assert_eq!(decode(bytes_of(&wrong)), Err(DecodeError::Value { kind, field: "errno", value: 4096 }));
     let mut wrong = ended();
     wrong.tuple.reason = 7;
     let kind = wire::KIND_ENDED;
@@ -210,4 +216,41 @@ fn any_single_byte_may_be_anything_without_a_panic() {
             }
         }
     }
+}
+
+#[test]
+fn an_abort_says_who_and_why() {
+    let record = Aborted {
+        header: header(wire::KIND_ABORTED, wire::HAS_OWNER | wire::HAS_BYTES),
+        tuple: tuple(4),
+        cookie: 23,
+        why: wire::WHY_UNREAD_DATA,
+        port_via: wire::PORT_BIND,
+        owner: task(),
+        via: wire::VIA_CLOSE,
+        pad: 0,
+        bytes_sent: 5,
+        bytes_received: 7,
+    };
+    let event = event(bytes_of(&record));
+    assert_eq!(
+        (event.kind, event.why, event.port_via),
+        (Kind::Aborted, Some(AbortWhy::UnreadData), Some(PortVia::Bind))
+    );
+    assert_eq!((event.cookie, event.bytes_sent, event.bytes_received), (Some(23), Some(5), Some(7)));
+    assert_eq!(event.owner.map(|owner| owner.pid), Some(101));
+    assert!(matches!(
+        decode(bytes_of(&Aborted { why: 9, ..record })),
+        Err(DecodeError::Value { field: "why", value: 9, .. })
+    ));
+}
+
+#[test]
+fn a_refused_syn_and_an_errno_of_any_kind_are_told() {
+    let mut refused = ended();
+    refused.header.kind = wire::KIND_SYN_REFUSED;
+    assert_eq!(event(bytes_of(&refused)).kind, Kind::SynRefused);
+    let timed_out = event(bytes_of(&failed(wire::KIND_CONNECT_FAILED, libc::ETIMEDOUT)));
+    assert_eq!((timed_out.errno, timed_out.port_via), (Some(Errno::TimedOut), Some(PortVia::Connect)));
+    assert!(decode(bytes_of(&failed(wire::KIND_CONNECT_FAILED, 0))).is_err());
 }

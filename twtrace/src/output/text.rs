@@ -8,7 +8,7 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::clock::Clock;
 use crate::escape::{fit, printable};
-use crate::event::{Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
+use crate::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
 /// Columns of a line.
 const COLUMNS: usize = 99;
@@ -121,6 +121,8 @@ fn detail(event: &Event, line: &mut String) {
         Kind::ConnectFailed | Kind::BindFailed => {
             write!(line, "{}", event.errno.map_or("", Errno::word))
         }
+        Kind::Aborted => write!(line, "{} RST sent: {}", event.role, event.why.map_or("", AbortWhy::word)),
+        Kind::SynRefused => write!(line, "a SYN was not taken"),
         Kind::Lost => {
             let loss = event.loss.unwrap_or_default();
             write!(

@@ -59,6 +59,8 @@ impl Counters {
             overflow: slot(loss::OVERFLOW),
             connect_failed: slot(loss::CONNECT_FAILED),
             bind_failed: slot(loss::BIND_FAILED),
+            aborted: slot(loss::ABORTED),
+            syn_refused: slot(loss::SYN_REFUSED),
             owners: slot(loss::OWNER),
             missed_runs: misses.perhaps + slot(loss::STACK),
             // Only the kernel's books know.

@@ -15,7 +15,9 @@ use hashbrown::HashMap;
 use super::dictionary::{Texts, Words};
 use super::schema;
 use crate::clock::Clock;
-use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use crate::event::{
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
+};
 use crate::identity::Identity;
 
 const MILLI_NS: u64 = 1_000_000;
@@ -89,6 +91,8 @@ struct OutcomeColumns {
     lifetime_ms: U64,
     lifetime_rest_ns: U32,
     errno: Words,
+    port_via: Words,
+    why: Words,
 }
 
 #[derive(Default)]
@@ -305,6 +309,8 @@ impl OutcomeColumns {
             lifetime_ms: U64::new(),
             lifetime_rest_ns: U32::new(),
             errno: Words::new(Errno::ALL.iter().map(|errno| errno.word())),
+            port_via: Words::new(PortVia::ALL.iter().map(|via| via.word())),
+            why: Words::new(AbortWhy::ALL.iter().map(|why| why.word())),
         }
     }
 
@@ -318,6 +324,8 @@ impl OutcomeColumns {
         self.lifetime_ms.append_option(event.lifetime_ns.map(|ns| ns / MILLI_NS));
         self.lifetime_rest_ns.append_option(rest(event.lifetime_ns));
         self.errno.append(place(Errno::ALL, event.errno));
+        self.port_via.append(place(PortVia::ALL, event.port_via));
+        self.why.append(place(AbortWhy::ALL, event.why));
     }
 
     fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -329,12 +337,14 @@ impl OutcomeColumns {
         put("lifetime_ms", Arc::new(self.lifetime_ms.finish()));
         put("lifetime_rest_ns", Arc::new(self.lifetime_rest_ns.finish()));
         put("errno", self.errno.finish()?);
+        put("port_via", self.port_via.finish()?);
+        put("why", self.why.finish()?);
         Ok(())
     }
 }
 
 /// The columns that `count` is made of, in the order of [`parts`].
-pub(super) const LOSS_PARTS: [&str; 8] = [
+pub(super) const LOSS_PARTS: [&str; 10] = [
     "lost_created",
     "lost_ended",
     "lost_overflow",
@@ -343,21 +353,23 @@ pub(super) const LOSS_PARTS: [&str; 8] = [
     "lost_owners",
     "lost_missed_runs",
     "lost_missed",
+    "lost_aborted",
+    "lost_syn_refused",
 ];
 
-fn parts(loss: &Loss) -> [u64; 8] {
-    let Loss {
-        created,
-        ended,
-        overflow,
-        connect_failed,
-        bind_failed,
-        owners,
-        missed_runs,
-        missed,
-        unwritten: _,
-    } = *loss;
-    [created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed]
+fn parts(loss: &Loss) -> [u64; 10] {
+    [
+        loss.created,
+        loss.ended,
+        loss.overflow,
+        loss.connect_failed,
+        loss.bind_failed,
+        loss.owners,
+        loss.missed_runs,
+        loss.missed,
+        loss.aborted,
+        loss.syn_refused,
+    ]
 }
 
 impl LossColumns {

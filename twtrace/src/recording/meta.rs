@@ -277,38 +277,46 @@ pub struct LossCounts {
     pub missed: u64,
     /// What was told and could not be written.
     pub unwritten: u64,
+    /// `aborted` events.
+    #[serde(default)]
+    pub aborted: u64,
+    /// `syn_refused` events.
+    #[serde(default)]
+    pub syn_refused: u64,
 }
 
 impl From<Loss> for LossCounts {
     fn from(loss: Loss) -> Self {
-        let Loss {
-            created,
-            ended,
-            overflow,
-            connect_failed,
-            bind_failed,
-            owners,
-            missed_runs,
-            missed,
-            unwritten,
-        } = loss;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed, unwritten }
+        Self {
+            created: loss.created,
+            ended: loss.ended,
+            overflow: loss.overflow,
+            connect_failed: loss.connect_failed,
+            bind_failed: loss.bind_failed,
+            owners: loss.owners,
+            missed_runs: loss.missed_runs,
+            missed: loss.missed,
+            unwritten: loss.unwritten,
+            aborted: loss.aborted,
+            syn_refused: loss.syn_refused,
+        }
     }
 }
 
 impl From<LossCounts> for Loss {
     fn from(counts: LossCounts) -> Self {
-        let LossCounts {
-            created,
-            ended,
-            overflow,
-            connect_failed,
-            bind_failed,
-            owners,
-            missed_runs,
-            missed,
-            unwritten,
-        } = counts;
-        Self { created, ended, overflow, connect_failed, bind_failed, owners, missed_runs, missed, unwritten }
+        Self {
+            created: counts.created,
+            ended: counts.ended,
+            overflow: counts.overflow,
+            connect_failed: counts.connect_failed,
+            bind_failed: counts.bind_failed,
+            owners: counts.owners,
+            missed_runs: counts.missed_runs,
+            missed: counts.missed,
+            unwritten: counts.unwritten,
+            aborted: counts.aborted,
+            syn_refused: counts.syn_refused,
+        }
     }
 }

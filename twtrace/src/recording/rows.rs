@@ -15,7 +15,9 @@ use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UI
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
 
 use super::columns::LOSS_PARTS;
-use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use crate::event::{
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
+};
 use crate::identity::{Container, Identity, Runtime};
 
 const MILLI_NS: u64 = 1_000_000;
@@ -192,6 +194,8 @@ struct OutcomeRows {
     lifetime_ms: Numbers<UInt64Type>,
     lifetime_rest_ns: Numbers<UInt32Type>,
     errno: Table<Errno>,
+    port_via: Table<PortVia>,
+    why: Table<AbortWhy>,
 }
 
 impl Rows {
@@ -259,6 +263,8 @@ impl Rows {
             missed_runs: part(6),
             missed: part(7),
             unwritten: 0,
+            aborted: part(8),
+            syn_refused: part(9),
         }
     }
 }
@@ -365,6 +371,8 @@ impl OutcomeRows {
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lifetime_rest_ns: Numbers::of(batch, "lifetime_rest_ns")?,
             errno: Table::parsed(batch, "errno")?,
+            port_via: Table::parsed(batch, "port_via")?,
+            why: Table::parsed(batch, "why")?,
         })
     }
 
@@ -379,5 +387,7 @@ impl OutcomeRows {
         event.bytes_received = self.bytes_received.get(row);
         event.reason = self.reason.get(row);
         event.errno = self.errno.get(row);
+        event.port_via = self.port_via.get(row);
+        event.why = self.why.get(row);
     }
 }

@@ -75,6 +75,8 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("reason", Type::Word),
     ("lifetime_ms", Type::U64),
     ("errno", Type::Word),
+    ("port_via", Type::Word),
+    ("why", Type::Word),
     ("count", Type::U64),
     // Interface of the socket, 0 for none; null where there is no connection.
     ("ifindex", Type::U32),
@@ -97,6 +99,8 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("lost_missed_runs", Type::U64),
     // Since format 2.
     ("lost_missed", Type::U64),
+    ("lost_aborted", Type::U64),
+    ("lost_syn_refused", Type::U64),
 ];
 
 /// The columns as Arrow has them, without metadata.

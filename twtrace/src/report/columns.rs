@@ -306,6 +306,8 @@ impl Columns<'_> {
             missed_runs: part(6),
             missed: part(7),
             unwritten: 0,
+            aborted: part(8),
+            syn_refused: part(9),
         }
     }
 }

@@ -18,6 +18,10 @@ pub struct Counts {
     pub connect_failed: u64,
     /// bind() and listen() failures.
     pub bind_failed: u64,
+    /// Connections that this host ended with an RST.
+    pub aborted: u64,
+    /// SYNs that met a TIME_WAIT socket and were not taken.
+    pub syn_refused: u64,
     /// What was lost.
     pub loss: Loss,
 }
@@ -32,6 +36,8 @@ impl Counts {
             Kind::Overflow => self.overflow += 1,
             Kind::ConnectFailed => self.connect_failed += 1,
             Kind::BindFailed => self.bind_failed += 1,
+            Kind::Aborted => self.aborted += 1,
+            Kind::SynRefused => self.syn_refused += 1,
             Kind::Lost => self.lose(&event.loss.unwrap_or_default()),
         }
     }
@@ -52,6 +58,12 @@ impl Counts {
 
     /// What happened: events of all kinds, `listed` and `lost` left out.
     pub fn events(&self) -> u64 {
-        self.created + self.ended() + self.overflow + self.connect_failed + self.bind_failed
+        self.created
+            + self.ended()
+            + self.overflow
+            + self.connect_failed
+            + self.bind_failed
+            + self.aborted
+            + self.syn_refused
     }
 }

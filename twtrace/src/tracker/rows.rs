@@ -326,7 +326,7 @@ impl Rows {
                 link.starved +=
                     u64::from(capacity.is_some_and(|capacity| held >= capacity.ports.div_ceil(2)));
             }
-            Kind::Ended | Kind::Listed | Kind::Lost => {}
+            Kind::Ended | Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
     }
 

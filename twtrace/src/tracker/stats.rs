@@ -65,7 +65,7 @@ impl Stats {
                 self.history.add(at, Flow::Failed);
             }
             Kind::ConnectFailed | Kind::BindFailed => self.history.add(at, Flow::Failed),
-            Kind::Listed | Kind::Lost => {}
+            Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
     }
 

@@ -201,7 +201,7 @@ impl Sort {
 pub(super) fn alarm_of(kind: Kind) -> Alarm {
     match kind {
         Kind::Created | Kind::Ended | Kind::Listed => Alarm::None,
-        Kind::Overflow | Kind::Lost => Alarm::Warning,
+        Kind::Overflow | Kind::Aborted | Kind::SynRefused | Kind::Lost => Alarm::Warning,
         Kind::ConnectFailed | Kind::BindFailed => Alarm::Critical,
     }
 }

@@ -68,7 +68,7 @@ impl Tally {
                 *self.resets.entry(conn.netns).or_default() += 1;
                 count(&mut self.concerned, (conn.netns, key), event);
             }
-            Kind::Created | Kind::Ended | Kind::Listed | Kind::Lost => {}
+            Kind::Created | Kind::Ended | Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
     }
 

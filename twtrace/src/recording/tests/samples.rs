@@ -113,6 +113,8 @@ pub(crate) fn lost(at: u16) -> Event {
         missed_runs: u64::from(at),
         missed: 13,
         unwritten: 0,
+        aborted: 17,
+        syn_refused: 19,
     });
     event
 }

@@ -118,7 +118,7 @@ impl Group {
             }
             Kind::ConnectFailed => self.counts.connect_failed += 1,
             Kind::BindFailed => self.counts.bind_failed += 1,
-            Kind::Lost => {}
+            Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
     }
 

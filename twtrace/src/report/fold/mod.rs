@@ -247,7 +247,7 @@ impl Fold {
             Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
             Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
             Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
-            Kind::Listed | Kind::Lost => {}
+            Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
     }
 

@@ -118,6 +118,8 @@ fn put_loss(page: &mut Page, loss: &Loss) {
         missed_runs,
         missed,
         unwritten,
+        aborted,
+        syn_refused,
     } = *loss;
     for (label, count) in [
         ("created", created),
@@ -125,6 +127,8 @@ fn put_loss(page: &mut Page, loss: &Loss) {
         ("overflow", overflow),
         ("connect", connect_failed),
         ("bind", bind_failed),
+        ("aborted", aborted),
+        ("syn", syn_refused),
         ("owners", owners),
         ("runs", missed_runs),
         ("missed", missed),
@@ -158,6 +162,12 @@ fn meaning(event: &Event) -> &'static str {
             "The address was in use. A server that starts again needs SO_REUSEADDR while TIME_WAIT sockets live."
         }
         (Kind::BindFailed, ..) => "bind() or listen() was refused.",
+        (Kind::Aborted, ..) => {
+            "This end closed the connection with an RST: no TIME_WAIT socket, and data may be lost."
+        }
+        (Kind::SynRefused, ..) => {
+            "A SYN met this TIME_WAIT socket and was not taken: the peer must wait or try again."
+        }
         (Kind::Lost, ..) => {
             "These did not make it here. Owners: events without theirs; runs: hooks that the kernel skipped; missed: births that only its counters show."
         }

@@ -2,7 +2,7 @@
 //! Must not know: their order, which of them are shown.
 
 use super::{Alarm, Id, Picture, Tab, What, alarm_of};
-use crate::event::{Errno, Event, Kind, Reason, Substate};
+use crate::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
 use crate::tracker::{
     ContainerRow, Figures, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow, RowKey, TupleRow,
 };
@@ -233,6 +233,8 @@ fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
         Kind::Created | Kind::Listed | Kind::Overflow => event.role.word().into(),
         Kind::Ended => event.reason.map_or("", Reason::word).into(),
         Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
+        Kind::Aborted => event.why.map_or("", AbortWhy::word).into(),
+        Kind::SynRefused => "".into(),
         Kind::Lost => format!("{} events", event.loss.unwrap_or_default().events()).into(),
     }
 }
