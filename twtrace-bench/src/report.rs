@@ -51,7 +51,8 @@ impl Report {
     pub(crate) fn skip(&mut self, name: &str, reason: &str) {
         let reason = reason.lines().collect::<Vec<_>>().join("; ");
         if self.quick {
-            println!("test bench::{name} ... skipped: {reason}");
+            // The first word is the kind of reason, as the scenarios have it: the other program is not there, or does not run here.
+            println!("test bench::{name} ... skipped: program: {reason}");
         } else {
             eprintln!("bench: without {name}: {reason}");
         }

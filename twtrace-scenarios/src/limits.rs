@@ -4,6 +4,46 @@
 
 use crate::kernel;
 
+/// What this machine lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It is emulated, and too slow for what depends on time.
+    Speed,
+    /// Its kernel cannot do it.
+    Kernel,
+    /// It has no terminals.
+    Terminal,
+    /// A program is not installed.
+    Program,
+}
+
+impl Lack {
+    /// As the line of a skipped scenario has it; `xtask` refuses other words.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Speed => "speed",
+            Self::Kernel => "kernel",
+            Self::Terminal => "terminal",
+            Self::Program => "program",
+        }
+    }
+}
+
+/// Why a scenario is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// What is missing.
+    pub lack: Lack,
+    /// In full.
+    pub reason: &'static str,
+}
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.lack.word(), self.reason)
+    }
+}
+
 /// One thing that cannot be told.
 struct Limit {
     scenario: &'static str,
@@ -11,6 +51,7 @@ struct Limit {
     backend: Option<&'static str>,
     /// Asked of the running kernel.
     here: fn() -> bool,
+    lack: Lack,
     reason: &'static str,
 }
 
@@ -19,6 +60,7 @@ const NO_TERMINAL: Limit = Limit {
     scenario: "",
     backend: None,
     here: || !(installed("tmux") && installed("stty")),
+    lack: Lack::Terminal,
     reason: "needs a terminal: tmux and stty, which guests do not have",
 };
 
@@ -27,12 +69,14 @@ const LIMITS: &[Limit] = &[
         scenario: "doctor_nothing_wrong",
         backend: None,
         here: kernel::is_emulated,
+        lack: Lack::Speed,
         reason: "looks at a few seconds of traffic, which are too short for an emulated machine",
     },
     Limit {
         scenario: "killed_by_ss",
         backend: None,
         here: || !kernel::can_kill_time_wait(),
+        lack: Lack::Kernel,
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },
     Limit { scenario: "screen_shows_the_load", ..NO_TERMINAL },
@@ -42,18 +86,21 @@ const LIMITS: &[Limit] = &[
         scenario: "record_ctrl_c",
         backend: None,
         here: || !std::path::Path::new("/dev/pts/ptmx").exists(),
+        lack: Lack::Terminal,
         reason: "needs a terminal, and no devpts is mounted here",
     },
     Limit {
         scenario: "load",
         backend: None,
         here: || !(installed("nginx") && installed("ab")),
+        lack: Lack::Program,
         reason: "needs nginx and ab",
     },
     Limit {
         scenario: "doctor_healthy_load",
         backend: None,
         here: || !(installed("nginx") && installed("ab")),
+        lack: Lack::Program,
         reason: "needs nginx and ab",
     },
 ];
@@ -64,9 +111,9 @@ fn installed(program: &str) -> bool {
 }
 
 /// Why this scenario cannot be asked of this backend on the running kernel; `None` where it can.
-pub fn skip(scenario: &str, backend: &str) -> Option<&'static str> {
+pub fn skip(scenario: &str, backend: &str) -> Option<Skip> {
     let limit = LIMITS.iter().find(|limit| {
         limit.scenario == scenario && limit.backend.is_none_or(|only| only == backend) && (limit.here)()
     })?;
-    Some(limit.reason)
+    Some(Skip { lack: limit.lack, reason: limit.reason })
 }

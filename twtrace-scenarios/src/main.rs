@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use twtrace_scenarios::mounts::{self, Tracefs};
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
 use twtrace_scenarios::world::World;
@@ -51,6 +52,12 @@ enum Command {
         /// Scenarios that run at a time: most of them wait most of the time
         #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
         jobs: u8,
+        /// Whether tracefs is mounted, in a mount namespace of this run
+        #[arg(long, value_enum, default_value = "as-is")]
+        tracefs: Tracefs,
+        /// Run them in another order each time, or in that of an earlier run's seed: none may need what another left behind
+        #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+        shuffle: Option<Option<u64>>,
         /// Names as `list` prints them
         #[arg(value_name = "SCENARIO")]
         scenarios: Vec<String>,
@@ -94,6 +101,7 @@ fn main() -> ExitCode {
             for scenario in ALL {
                 let note = match scenario.kind {
                     Kind::Heavy => " (heavy, only when named)",
+                    Kind::Boot => " (for a guest that was booted for it, only when named)",
                     Kind::Once => " (with auto and fentry, or when named)",
                     _ => "",
                 };
@@ -109,9 +117,13 @@ fn main() -> ExitCode {
         Command::Picture { twtrace, columns, lines } => {
             finish(Backend::Auto, picture(twtrace, columns, lines))
         }
-        Command::Run { backend, twtrace, label, jobs, scenarios } => {
-            let run =
-                |setup: &Setup| run::run(&choose(&scenarios, backend)?, setup, label.as_deref(), jobs.into());
+        Command::Run { backend, twtrace, label, jobs, tracefs, shuffle, scenarios } => {
+            let run = |setup: &Setup| {
+                let mut chosen = choose(&scenarios, backend)?;
+                shuffle.into_iter().for_each(|seed| mix(&mut chosen, seed));
+                mounts::arrange(tracefs)?;
+                run::run(&chosen, setup, label.as_deref(), jobs.into())
+            };
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
         }
     }
@@ -147,7 +159,7 @@ fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {
 fn choose(names: &[String], backend: Backend) -> Result<Vec<Scenario>> {
     if names.is_empty() {
         let wanted = |scenario: &&Scenario| match scenario.kind {
-            Kind::Heavy => false,
+            Kind::Heavy | Kind::Boot => false,
             Kind::Once => matches!(backend, Backend::Auto | Backend::Fentry),
             Kind::Shared | Kind::SharedLast | Kind::Own => true,
         };
@@ -161,6 +173,13 @@ fn choose(names: &[String], backend: Backend) -> Result<Vec<Scenario>> {
         }
     }
     Ok(chosen)
+}
+
+/// Brings them into an order that the seed decides.
+fn mix(scenarios: &mut [Scenario], seed: Option<u64>) {
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("in the order of --shuffle={seed}");
+    fastrand::Rng::with_seed(seed).shuffle(scenarios);
 }
 
 fn finish(backend: Backend, result: Result<bool>) -> ExitCode {

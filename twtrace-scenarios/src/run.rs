@@ -22,7 +22,7 @@ const REASONS: usize = 23;
 enum Verdict {
     Passed,
     Failed(Vec<String>),
-    Skipped(&'static str),
+    Skipped(limits::Skip),
 }
 
 /// The lines of a run, and their count.

@@ -33,7 +33,7 @@ pub enum Report {
 fn deadline(kind: Kind) -> Duration {
     Duration::from_secs(match kind {
         Kind::Shared | Kind::SharedLast => 60,
-        Kind::Own | Kind::Once => 240,
+        Kind::Own | Kind::Once | Kind::Boot => 240,
         Kind::Heavy => 600,
     })
 }

@@ -26,22 +26,47 @@ impl Cell {
     }
 }
 
+/// A kernel in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    kernel: String,
+    /// What was done to the machine; empty where nothing was.
+    state: String,
+    /// Whether tracefs was mounted.
+    tracefs: bool,
+}
+
+impl Place {
+    pub(crate) fn new(kernel: &str, state: &str, tracefs: bool) -> Place {
+        Place { kernel: kernel.to_owned(), state: state.to_owned(), tracefs }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.state.as_str() {
+            "" | "plain" => f.write_str(&self.kernel),
+            state => write!(f, "{} {state}", self.kernel),
+        }
+    }
+}
+
 /// All results, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Matrix {
-    rows: Vec<(String, String, Cell)>,
-    problems: Vec<(String, String)>,
+    rows: Vec<(Place, String, Cell)>,
+    problems: Vec<(Place, String)>,
 }
 
 impl Matrix {
     /// Adds a result.
-    pub(crate) fn add(&mut self, kernel: &str, backend: &str, cell: Cell) {
-        self.rows.push((kernel.to_owned(), backend.to_owned(), cell));
+    pub(crate) fn add(&mut self, place: &Place, backend: &str, cell: Cell) {
+        self.rows.push((place.clone(), backend.to_owned(), cell));
     }
 
     /// Adds failures of a kernel that are no backend's.
-    pub(crate) fn problems(&mut self, kernel: &str, problems: &[String]) {
-        self.problems.extend(problems.iter().map(|problem| (kernel.to_owned(), problem.clone())));
+    pub(crate) fn problems(&mut self, place: &Place, problems: &[String]) {
+        self.problems.extend(problems.iter().map(|problem| (place.clone(), problem.clone())));
     }
 
     /// Takes over another matrix's results.
@@ -61,13 +86,16 @@ impl Matrix {
 
     /// Markdown: the table, then what was skipped and why, then what failed.
     pub(crate) fn table(&self) -> String {
-        let mut text =
-            String::from("| kernel | backend | passed | failed | skipped |\n|---|---|---:|---:|---:|\n");
-        for (kernel, backend, cell) in &self.rows {
+        let mut text = String::from(
+            "| kernel | state | tracefs | backend | passed | failed | skipped |\n|---|---|---|---|---:|---:|---:|\n",
+        );
+        for (place, backend, cell) in &self.rows {
             let sum = cell.tally();
             let row = format!(
-                "| {} | {backend} | {} | {} | {} |\n",
-                plain(kernel),
+                "| {} | {} | {} | {backend} | {} | {} | {} |\n",
+                plain(&place.kernel),
+                plain(&place.state),
+                if place.tracefs { "mounted" } else { "no" },
                 sum.passed,
                 sum.failed,
                 sum.skipped
@@ -79,7 +107,7 @@ impl Matrix {
 
     /// One line for each scenario and reason, naming where it was skipped.
     fn skips(&self) -> Vec<String> {
-        let mut skips: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
+        let mut skips: BTreeMap<(&str, &str), Vec<(&Place, &str)>> = BTreeMap::new();
         for (kernel, backend, cell) in &self.rows {
             match cell {
                 Cell::Broken(_) | Cell::Ran(Run::Cannot(_)) => {}
@@ -119,20 +147,20 @@ impl Matrix {
                 }
             }
         }
-        failures.extend(self.problems.iter().map(|(kernel, problem)| format!("{kernel}: {problem}")));
+        failures.extend(self.problems.iter().map(|(place, problem)| format!("{place}: {problem}")));
         failures
     }
 
-    /// Places as people would say them: a kernel alone where all its backends are meant.
-    fn shortened(&self, places: &[(&str, &str)]) -> String {
-        let all = |kernel: &str| self.rows.iter().filter(|(name, _, _)| name == kernel).count();
+    /// Places as people would say them: one alone where all its backends are meant.
+    fn shortened(&self, places: &[(&Place, &str)]) -> String {
+        let all = |place: &Place| self.rows.iter().filter(|(other, ..)| other == place).count();
         let mut words: Vec<String> = Vec::new();
-        for (kernel, _) in places {
+        for (place, _) in places {
             let backends: Vec<&str> =
-                places.iter().filter(|(name, _)| name == kernel).map(|(_, b)| *b).collect();
+                places.iter().filter(|(other, _)| other == place).map(|(_, b)| *b).collect();
             let word = match backends.len() {
-                n if n == all(kernel) => (*kernel).to_owned(),
-                _ => format!("{kernel} {}", backends.join(" ")),
+                n if n == all(place) => place.to_string(),
+                _ => format!("{place} {}", backends.join(" ")),
             };
             if !words.contains(&word) {
                 words.push(word);
@@ -164,6 +192,10 @@ mod tests {
         Case { backend: "kprobe".to_owned(), name: name.to_owned(), outcome }
     }
 
+    fn place() -> Place {
+        Place::new("5.10", "no-tracefs", false)
+    }
+
     fn matrix() -> Matrix {
         let cases = vec![
             case("close", Outcome::Passed),
@@ -171,13 +203,14 @@ mod tests {
             case("reset", Outcome::Failed(vec!["1 instead of 2".to_owned()])),
         ];
         let mut matrix = Matrix::default();
+        let place = place();
         matrix.add(
-            "5.10",
+            &place,
             "kprobe",
             Cell::Ran(Run::Done { cases, problems: vec!["exited with 9".to_owned()] }),
         );
-        matrix.add("5.10", "fentry", Cell::Broken("was not run".to_owned()));
-        matrix.problems("5.10", &["Kernel panic\x1b[2J".to_owned()]);
+        matrix.add(&place, "fentry", Cell::Broken("was not run".to_owned()));
+        matrix.problems(&place, &["Kernel panic\x1b[2J".to_owned()]);
         matrix
     }
 
@@ -189,18 +222,19 @@ mod tests {
     #[test]
     fn a_kernel_stands_for_all_its_backends() {
         let matrix = matrix();
-        assert_eq!(matrix.shortened(&[("5.10", "kprobe"), ("5.10", "fentry")]), "5.10");
-        assert_eq!(matrix.shortened(&[("5.10", "kprobe")]), "5.10 kprobe");
+        let place = place();
+        assert_eq!(matrix.shortened(&[(&place, "kprobe"), (&place, "fentry")]), "5.10 no-tracefs");
+        assert_eq!(matrix.shortened(&[(&place, "kprobe")]), "5.10 no-tracefs kprobe");
     }
 
     #[test]
     fn the_table_names_each_skip_and_each_failure() {
         let text = matrix().table();
-        assert!(text.contains("| 5.10 | kprobe | 1 | 2 | 1 |\n"), "{text}");
-        assert!(text.contains("- killed: no ss -K (5.10 kprobe)\n"), "{text}");
+        assert!(text.contains("| 5.10 | no-tracefs | no | kprobe | 1 | 2 | 1 |\n"), "{text}");
+        assert!(text.contains("- killed: no ss -K (5.10 no-tracefs kprobe)\n"), "{text}");
         for failure in [
             "kprobe::reset: 1 instead of 2",
-            "5.10 kprobe: exited with 9",
+            "5.10 no-tracefs kprobe: exited with 9",
             "fentry: was not run",
             "Kernel panic?[2J",
         ] {

@@ -11,6 +11,9 @@ use std::ops::AddAssign;
 /// Exit status of a program that this machine cannot serve.
 pub(crate) const CANNOT: i32 = 77;
 
+/// What a machine may lack for a scenario to be skipped, as twtrace-scenarios' `limits` has it: what stands before a reason.
+const LACKS: [&str; 4] = ["speed", "kernel", "terminal", "program"];
+
 /// Lines of a refusal that are repeated, at most.
 const REASON_LINES: usize = 6;
 
@@ -78,6 +81,13 @@ impl Case {
         };
         Some(Case { backend: backend.to_owned(), name: name.to_owned(), outcome })
     }
+
+    fn is_skipped_without_cause(&self) -> Option<String> {
+        let Outcome::Skipped(reason) = &self.outcome else { return None };
+        let (lack, rest) = reason.split_once(':').unwrap_or((reason, ""));
+        let is_caused = LACKS.contains(&lack) && !rest.trim().is_empty();
+        (!is_caused).then(|| format!("{} was skipped for no known kind of reason: {reason}", self.name))
+    }
 }
 
 /// What one run of the scenarios came to.
@@ -111,6 +121,7 @@ impl Run {
             }
             None => problems.push("has no closing line".to_owned()),
         }
+        problems.extend(cases.iter().filter_map(Case::is_skipped_without_cause));
         if cases.is_empty() {
             problems.push("ran no scenario".to_owned());
         }
@@ -168,7 +179,7 @@ fn tally(cases: &[Case]) -> Tally {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "noise\ntest kprobe::close ... ok\r\ntest kprobe::killed ... skipped: 5.10 has no ss -K: really\n\
+    const GOOD: &str = "noise\ntest kprobe::close ... ok\r\ntest kprobe::killed ... skipped: kernel: 5.10 has no ss -K\n\
                         2 tests\n1 passed, 0 failed, 1 skipped\r\n";
 
     fn problems(run: Run) -> Vec<String> {
@@ -183,7 +194,7 @@ mod tests {
         let run = Run::judge(GOOD, Some(0));
         assert_eq!(run.tally(), Tally { passed: 1, failed: 0, skipped: 1 });
         let Run::Done { cases, problems } = run else { panic!() };
-        assert_eq!(cases[1].outcome, Outcome::Skipped("5.10 has no ss -K: really".to_owned()));
+        assert_eq!(cases[1].outcome, Outcome::Skipped("kernel: 5.10 has no ss -K".to_owned()));
         assert_eq!((cases[0].backend.as_str(), cases[0].name.as_str()), ("kprobe", "close"));
         assert!(problems.is_empty());
     }
@@ -211,6 +222,10 @@ mod tests {
         let wrong = "test a::b ... ok\n2 passed, 0 failed, 0 skipped\n";
         assert_eq!(problems(Run::judge(wrong, Some(0))).len(), 1);
         assert_eq!(problems(Run::judge("0 passed, 0 failed, 0 skipped\n", Some(0))), ["ran no scenario"]);
+        for reason in ["", " no idea", " kernel:"] {
+            let text = format!("test a::b ... skipped:{reason}\n0 passed, 0 failed, 1 skipped\n");
+            assert_eq!(problems(Run::judge(&text, Some(0))).len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! A failed step does not keep the later ones from running, so that one run shows everything that is wrong.
 
-use crate::matrix::{Cell, Matrix};
+use crate::matrix::{Cell, Matrix, Place};
 use crate::scenarios::{Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
@@ -19,6 +19,9 @@ const HEAVY: [&str; 5] =
 
 /// How long the fuzzer searches here; by itself, `cargo xtask fuzz` searches longer.
 const FUZZED_S: u32 = 20;
+
+/// There where tracefs is mounted.
+const TRACEFS: &str = "/sys/kernel/tracing/events";
 
 /// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -148,34 +151,36 @@ fn test_results(text: &str) -> Tally {
     sum
 }
 
-/// The scenarios on the kernel that we run on, with whatever backend it allows.
+/// The scenarios on the kernel that we run on, with whatever backend it allows: as on a machine where nobody has mounted tracefs, and
+/// once more with the backend by its name, with tracefs mounted. Scenarios for which one backend is enough run the first time only.
 fn host(object: Option<&Path>, matrix: &mut Matrix) -> Result<()> {
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
-    let label = format!("{kernel} (this machine)");
+    let place = |tracefs| Place::new(&format!("{kernel} (this machine)"), "", tracefs);
     if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
         let reason = "in a PID namespace (a container): the kernel tells other pids than scenarios see";
         println!("scenarios cannot run on this machine: {reason}");
-        matrix.add(&label, "all", Cell::Cannot(reason.to_owned()));
+        matrix.add(&place(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));
         return Ok(());
     }
     let programs = vm::build_programs()?;
-    let everything: [&str; 0] = [];
-    for backend in ["auto"].into_iter().chain(vm::BACKENDS) {
-        let cell = host_run(&programs, object, backend, kernel, &everything)?;
-        matrix.add(&label, backend, cell);
+    let passes = [("auto", false)].into_iter().chain(vm::BACKENDS.map(|backend| (backend, true)));
+    for (backend, tracefs) in passes {
+        let cell = host_run(&programs, object, &["--shuffle", "--label", kernel], (backend, tracefs))?;
+        matrix.add(&place(tracefs), backend, cell);
     }
-    let cell = host_run(&programs, object, "auto", kernel, &HEAVY)?;
-    matrix.add(&label, &format!("auto: {}", HEAVY.join(" ")), cell);
+    let heavy = [&["--label", kernel], &HEAVY[..]].concat();
+    let cell = host_run(&programs, object, &heavy, ("auto", false))?;
+    matrix.add(&place(false), &format!("auto: {}", HEAVY.join(" ")), cell);
     Ok(())
 }
 
+/// Runs scenarios with a backend, and with tracefs mounted or not, which nobody else on this machine sees.
 fn host_run(
     programs: &Path,
     object: Option<&Path>,
-    backend: &str,
-    kernel: &str,
-    names: &[&str],
+    args: &[&str],
+    (backend, tracefs): (&str, bool),
 ) -> Result<Cell> {
     // Through `env`, as sudo passes no variables on.
     let mut command = sh::as_root("env")?;
@@ -184,8 +189,8 @@ fn host_run(
     }
     command
         .arg(programs.join("twtrace-scenarios"))
-        .args(["run", "--backend", backend, "--label", kernel])
-        .args(names);
+        .args(["run", "--backend", backend, "--tracefs", if tracefs { "mounted" } else { "unmounted" }])
+        .args(args);
     let done = sh::tee(&mut command)?;
     Ok(match Run::judge(&done.text, Some(exit_code(done.status))) {
         Run::Cannot(reason) => {
@@ -206,7 +211,7 @@ fn write_docs(table: &str) -> Result<()> {
     let path: PathBuf = project::root().join("docs/matrix.md");
     let text = format!(
         "# Kernels and backends\n\nWritten by `cargo xtask test --write-docs`: each scenario, with each backend, on \
-         each kernel.\n\n{table}"
+         each kernel, and some in other states of a machine: the column \"tracefs\" says whether it was mounted.\n\n{table}"
     );
     std::fs::create_dir_all(project::root().join("docs"))?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())

@@ -19,6 +19,19 @@ exec sleep 603
 /// A busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Ends with the test, whatever becomes of it, and then ends what it has started itself.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Where it has been waited for, there is nothing to be done.
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = kill(pid(self), Signal::SIGTERM);
+            drop(self.0.wait());
+        }
+    }
+}
+
 fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_true() {
@@ -33,7 +46,7 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// Starts a command of xtask with a cargo that hangs in its first step; gives the processes that it made.
-fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Child, Vec<Pid>) {
+fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Guarded, Vec<Pid>) {
     let cargo = place.join("cargo");
     std::fs::write(&cargo, HANGING_CARGO).unwrap();
     std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -51,7 +64,9 @@ fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Child, Vec
             })
         };
     }
-    let child = command.spawn().unwrap();
+    // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?)) };
+    let child = Guarded(command.spawn().unwrap());
     let pids = place.join("pids");
     until("both processes of the first step run", || lines(&pids).len() == 2);
     let pids = lines(&pids).iter().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect();
@@ -63,8 +78,8 @@ fn is_there(pid: Pid) -> bool {
     stat.contains("(sleep)") && !stat.contains(") Z ")
 }
 
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
+fn pid(child: &Guarded) -> Pid {
+    Pid::from_raw(child.0.id().cast_signed())
 }
 
 #[test]
@@ -73,7 +88,7 @@ fn nothing_is_left() {
         let place = tempfile::tempdir().unwrap();
         let (mut child, pids) = start(&["demo"], place.path(), None);
         kill(pid(&child), signal).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(status));
+        assert_eq!(child.0.wait().unwrap().code(), Some(status));
         assert_eq!(pids.into_iter().filter(|pid| is_there(*pid)).count(), 0, "after {signal}");
     }
 }
@@ -83,7 +98,7 @@ fn no_further_step_is_begun() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, _) = start(&["test", "--quick"], place.path(), None);
     kill(pid(&child), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(child.0.wait().unwrap().code(), Some(143));
     assert_eq!(lines(&place.path().join("called")), ["fmt --all --check"]);
 }
 
@@ -93,7 +108,7 @@ fn a_signal_that_is_ignored_stays_ignored() {
     let (mut child, pids) = start(&["demo"], place.path(), Some(Signal::SIGHUP));
     kill(pid(&child), Signal::SIGHUP).unwrap();
     kill(pid(&child), Signal::SIGTERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(child.0.wait().unwrap().code(), Some(143));
     assert!(!pids.into_iter().any(is_there));
 }
 
@@ -101,8 +116,8 @@ fn a_signal_that_is_ignored_stays_ignored() {
 fn what_was_started_does_not_outlive_a_kill() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, pids) = start(&["demo"], place.path(), None);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
     // The process that we started ourselves; nobody is left who could end what it in turn has left behind.
     until("it has ended", || pids.iter().filter(|pid| is_there(**pid)).count() < 2);
     pids.into_iter().filter(|pid| is_there(*pid)).for_each(|pid| kill(pid, Signal::SIGKILL).unwrap());

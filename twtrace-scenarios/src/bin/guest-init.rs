@@ -4,7 +4,7 @@
 //! Must not know: what the scenarios do. The host's side is `xtask/src/vm`.
 //!
 //! The kernel command line says what to run: `twtrace.label=5.10 twtrace.backends=fentry,kprobe
-//! twtrace.scenarios=a,b` (no scenarios: all). Each marker line starts with `@@guest `.
+//! twtrace.scenarios=a,b twtrace.state=no_tracefs,cgroup_v1` (no scenarios: all; no state: as a usual Debian). Each marker line starts with `@@guest `.
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -19,17 +19,24 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// File system type, mount point, and whether a kernel without it is still of use.
-const MOUNTS: [(&str, &str, bool); 9] = [
+const MOUNTS: [(&str, &str, bool); 10] = [
     ("proc", "/proc", true),
     ("sysfs", "/sys", true),
     ("devtmpfs", "/dev", true),
     ("tmpfs", "/tmp", true),
     ("tmpfs", "/run", true),
+    ("devpts", "/dev/pts", false),
+    ("securityfs", "/sys/kernel/security", false),
     ("tracefs", "/sys/kernel/tracing", false),
     ("debugfs", "/sys/kernel/debug", false),
     ("bpf", "/sys/fs/bpf", true),
-    ("cgroup2", "/sys/fs/cgroup", true),
 ];
+
+/// Of these, what only a machine has that somebody has prepared: not there with `twtrace.state=no_tracefs`.
+const PREPARED: [&str; 3] = ["tracefs", "debugfs", "bpf"];
+
+/// Controllers of cgroup v1 that are mounted, each where the kernel has it, with `twtrace.state=cgroup_v1` or `cgroup_hybrid`.
+const CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids"];
 
 /// Modules to load, in this order: `MODULES/order` has one file name a line.
 const MODULES: &str = "/modules";
@@ -61,25 +68,68 @@ fn say(text: &str) {
 }
 
 fn work() -> Result<()> {
-    for (kind, target, needed) in MOUNTS {
-        let done = fs::create_dir_all(target).map_err(anyhow::Error::from).and_then(|()| {
-            mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>).map_err(anyhow::Error::from)
-        });
-        match done.with_context(|| format!("cannot mount {kind} on {target}")) {
-            Err(error) if needed => return Err(error),
-            Err(error) => say(&format!("note {error:#}")),
-            Ok(()) => {}
-        }
-    }
+    // The command line, which says how the rest is to be, needs the first.
+    let (first, rest) = MOUNTS.split_at(1);
+    first.iter().try_for_each(|wanted| mount_one(*wanted))?;
+    let wish = Wish::parse(&fs::read_to_string("/proc/cmdline")?);
+    let is_unwanted = |kind: &str| wish.is("no_tracefs") && PREPARED.contains(&kind);
+    rest.iter().filter(|(kind, ..)| !is_unwanted(kind)).try_for_each(|wanted| mount_one(*wanted))?;
+    mount_cgroups(&wish)?;
     load_modules()?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     say(&format!("kernel {}", release.trim()));
-    let wish = Wish::parse(&fs::read_to_string("/proc/cmdline")?);
     bring_loopback_up()?;
+    take_away(&wish)?;
     for backend in &wish.backends {
         say(&format!("begin {backend}"));
         let code = run_scenarios(backend, &wish)?;
         say(&format!("end {backend} {code}"));
+    }
+    Ok(())
+}
+
+fn mount_one((kind, target, needed): (&str, &str, bool)) -> Result<()> {
+    match mount_with(kind, target, None) {
+        Err(error) if !needed => say(&format!("note {error:#}")),
+        done => done?,
+    }
+    Ok(())
+}
+
+fn mount_with(kind: &str, target: &str, options: Option<&str>) -> Result<()> {
+    let place = || format!("cannot mount {kind} on {target}");
+    fs::create_dir_all(target).with_context(place)?;
+    mount(Some(kind), target, Some(kind), MsFlags::empty(), options).with_context(place)
+}
+
+/// cgroup v2 alone, v1 alone, or v1 with a v2 hierarchy that has no controllers beside it, as systemd mounts each.
+fn mount_cgroups(wish: &Wish) -> Result<()> {
+    let (only_v1, is_hybrid) = (wish.is("cgroup_v1"), wish.is("cgroup_hybrid"));
+    if !only_v1 && !is_hybrid {
+        return mount_with("cgroup2", "/sys/fs/cgroup", None);
+    }
+    mount_with("tmpfs", "/sys/fs/cgroup", None)?;
+    mount_with("cgroup", "/sys/fs/cgroup/systemd", Some("none,name=systemd"))?;
+    for name in CONTROLLERS {
+        if let Err(error) = mount_with("cgroup", &format!("/sys/fs/cgroup/{name}"), Some(name)) {
+            say(&format!("note {error:#}"));
+        }
+    }
+    if is_hybrid {
+        mount_with("cgroup2", "/sys/fs/cgroup/unified", None)?;
+    }
+    Ok(())
+}
+
+/// Takes from the kernel what it does not tell on other machines.
+fn take_away(wish: &Wish) -> Result<()> {
+    if wish.is("kptr_restrict") {
+        fs::write("/proc/sys/kernel/kptr_restrict", "2").context("kptr_restrict")?;
+    }
+    if wish.is("no_btf") {
+        fs::create_dir_all("/empty")?;
+        mount(Some("/empty"), "/sys/kernel/btf", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .context("covering /sys/kernel/btf")?;
     }
     Ok(())
 }
@@ -90,9 +140,14 @@ struct Wish {
     label: String,
     backends: Vec<String>,
     scenarios: Vec<String>,
+    state: Vec<String>,
 }
 
 impl Wish {
+    fn is(&self, state: &str) -> bool {
+        self.state.iter().any(|word| word == state)
+    }
+
     fn parse(cmdline: &str) -> Wish {
         let list = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
         let mut wish = Wish::default();
@@ -101,6 +156,7 @@ impl Wish {
                 Some(("twtrace.label", value)) => wish.label = value.to_owned(),
                 Some(("twtrace.backends", value)) => wish.backends = list(value),
                 Some(("twtrace.scenarios", value)) => wish.scenarios = list(value),
+                Some(("twtrace.state", value)) => wish.state = list(value),
                 _ => {}
             }
         }
@@ -193,6 +249,8 @@ mod tests {
         assert_eq!(wish.backends, ["fentry", "kprobe"]);
         assert!(wish.scenarios.is_empty());
         assert_eq!(Wish::parse("twtrace.scenarios=a,b").scenarios, ["a", "b"]);
+        let wish = Wish::parse("lockdown=integrity twtrace.state=no_tracefs,cgroup_v1");
+        assert!(wish.is("cgroup_v1") && wish.is("no_tracefs") && !wish.is("no_btf"));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Kind {
     Once,
     /// As [`Kind::Own`], takes long, and is run only when named.
     Heavy,
+    /// As [`Kind::Own`], for a guest that was booted so that it plays a part (`xtask/src/vm/states.rs`), and run only when named.
+    Boot,
 }
 
 /// Makes it happen and says what must be told.

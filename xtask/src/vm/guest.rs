@@ -4,6 +4,7 @@
 
 use super::console::Console;
 use super::kernels::Kernel;
+use super::states::{PLAIN, State};
 use crate::scenarios::Case;
 use crate::{project, sh};
 use anyhow::{Context, Result};
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// What a guest is to run, and for how long it may.
 pub(super) struct Plan {
+    pub(super) state: &'static State,
+    /// Further parameters of the kernel.
+    pub(super) append: String,
     pub(super) backends: Vec<String>,
     pub(super) scenarios: Vec<String>,
     pub(super) deadline: Duration,
@@ -39,7 +43,8 @@ pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest>
     std::fs::write(initrd.path(), archive)?;
     let mut command = qemu(kernel, plan);
     command.arg("-initrd").arg(initrd.path());
-    let log = dir.join(format!("{}.log", kernel.version));
+    let suffix = if plan.state.name == PLAIN { String::new() } else { format!("-{}", plan.state.name) };
+    let log = dir.join(format!("{}{suffix}.log", kernel.version));
     let started = Instant::now();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = sh::Guarded::spawn(&mut command)?;
@@ -60,10 +65,13 @@ fn qemu(kernel: &Kernel, plan: &Plan) -> Command {
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]);
     command.arg("-kernel").arg(&kernel.image);
     let append = format!(
-        "console=ttyS0 quiet panic=-1 oops=panic twtrace.label={} twtrace.backends={} twtrace.scenarios={}",
+        "console=ttyS0 quiet panic=-1 oops=panic twtrace.label={} twtrace.backends={} twtrace.scenarios={} twtrace.state={} {} {}",
         kernel.label,
         plan.backends.join(","),
-        plan.scenarios.join(",")
+        plan.scenarios.join(","),
+        plan.state.made.join(","),
+        plan.state.parameters,
+        plan.append
     );
     command.arg("-append").arg(append);
     command

@@ -8,15 +8,17 @@ mod guest;
 mod initramfs;
 mod kernels;
 mod mirror;
+mod states;
 mod version;
 
 pub(crate) use initramfs::{build_programs, build_static};
 
-use crate::matrix::{Cell, Matrix};
+use crate::matrix::{Cell, Matrix, Place};
 use crate::scenarios::Run;
 use anyhow::{Context, Result, bail};
 use guest::{Guest, Plan};
 use kernels::Kernel;
+use states::{PLAIN, STATES, State};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -32,8 +34,14 @@ pub(crate) struct Args {
     /// A kernel: a series (5.10, 6.1, 6.12, 7.x) or a version of Debian's cloud kernel; may be repeated [default: all]
     #[arg(long = "kernel", value_name = "SERIES|VERSION")]
     kernels: Vec<String>,
-    /// A backend; may be repeated [default: all]
-    #[arg(long = "backend", value_parser = BACKENDS)]
+    /// A state to boot in, such as no-tracefs or lockdown-integrity; may be repeated [default: plain]
+    #[arg(long = "boot", value_name = "STATE", value_parser = state)]
+    states: Vec<&'static State>,
+    /// Further parameters for the kernel
+    #[arg(long, value_name = "PARAMETERS", default_value = "", allow_hyphen_values = true)]
+    append: String,
+    /// A backend, or auto; may be repeated [default: all]
+    #[arg(long = "backend", value_parser = ["auto", "fentry", "kprobe", "tracepoint"])]
     backends: Vec<String>,
     /// Seconds after which a guest is ended
     #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
@@ -41,14 +49,55 @@ pub(crate) struct Args {
     /// How many guests run at a time
     #[arg(long, default_value_t = 2, value_name = "N")]
     jobs: usize,
-    /// Scenarios to run [default: all that are not left to be named]
+    /// Scenarios to run [default: those of the state; in the plain one all that are not left to be named]
     scenarios: Vec<String>,
 }
 
+fn state(name: &str) -> Result<&'static State, String> {
+    let names = || STATES.iter().map(|state| state.name).collect::<Vec<_>>().join(", ");
+    states::named(name).ok_or_else(|| format!("there are: {}", names()))
+}
+
 impl Args {
-    /// Every kernel, every backend, every scenario.
+    /// Every kernel, every backend, every scenario, and each state on the kernels that it is tested on.
     pub(crate) fn everything() -> Args {
-        Args { kernels: Vec::new(), backends: Vec::new(), deadline: 1200, jobs: 2, scenarios: Vec::new() }
+        Args {
+            kernels: Vec::new(),
+            states: STATES.iter().collect(),
+            append: String::new(),
+            backends: Vec::new(),
+            deadline: 1200,
+            jobs: 2,
+            scenarios: Vec::new(),
+        }
+    }
+
+    fn plan(&self, state: &'static State) -> Plan {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let backends = match (&self.backends[..], state.backends) {
+            ([], []) => owned(&BACKENDS),
+            ([], of_state) => owned(of_state),
+            (asked, _) => asked.to_vec(),
+        };
+        let scenarios =
+            if self.scenarios.is_empty() { owned(state.scenarios) } else { self.scenarios.clone() };
+        let deadline = Duration::from_secs(self.deadline);
+        Plan { state, append: self.append.clone(), backends, scenarios, deadline }
+    }
+
+    /// What is booted: every kernel in every state that was asked for, or that all tests include.
+    fn boots<'a>(&self, kernels: &'a [Kernel]) -> Vec<(&'a Kernel, Plan)> {
+        let plain = || states::named(PLAIN).into_iter().collect();
+        let states = if self.states.is_empty() { plain() } else { self.states.clone() };
+        // Those that take longest come first.
+        let pairs = states.iter().flat_map(|state| kernels.iter().map(move |kernel| (kernel, *state)));
+        let is_wanted = |kernel: &Kernel, state: &State| {
+            !self.kernels.is_empty() || self.states.len() == 1 || state.is_tested_on(&kernel.label)
+        };
+        pairs
+            .filter(|(kernel, state)| is_wanted(kernel, state))
+            .map(|(kernel, state)| (kernel, self.plan(state)))
+            .collect()
     }
 }
 
@@ -72,15 +121,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<Matrix> {
     let kernels = kernels::get(&args.kernels)?;
     let contents = initramfs::Contents::new(&initramfs::build_programs()?, bpf_object)?;
-    let backends: Vec<String> =
-        if args.backends.is_empty() { BACKENDS.map(str::to_owned).to_vec() } else { args.backends.clone() };
-    let plan =
-        Plan { backends, scenarios: args.scenarios.clone(), deadline: Duration::from_secs(args.deadline) };
-    let boot = |kernel: &Kernel| guest::run(kernel, &contents.archive(kernel)?, &plan);
+    let boots = args.boots(&kernels);
+    let boot = |(kernel, plan): &(&Kernel, Plan)| guest::run(kernel, &contents.archive(kernel)?, plan);
     let mut matrix = Matrix::default();
-    for (kernel, guest) in kernels.iter().zip(in_parallel(&kernels, args.jobs, boot)) {
-        let guest = guest.with_context(|| format!("kernel {}", kernel.version))?;
-        report(&guest, &plan, &mut matrix);
+    for ((kernel, plan), guest) in boots.iter().zip(in_parallel(&boots, args.jobs, boot)) {
+        let guest = guest.with_context(|| format!("kernel {}, {}", kernel.version, plan.state.name))?;
+        report(&guest, plan, &mut matrix);
     }
     Ok(matrix)
 }
@@ -107,14 +153,16 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> 
 
 fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
     let kernel = guest.console.release.as_deref().unwrap_or(&guest.kernel.version);
-    println!("vm: {kernel} took {} s, log in {}", guest.took.as_secs(), guest.log.display());
+    let state = plan.state;
+    println!("vm: {kernel}, {}: took {} s, log in {}", state.name, guest.took.as_secs(), guest.log.display());
     for note in &guest.console.notes {
         println!("vm: {kernel}: note: {}", note.escape_debug());
     }
     for problem in &guest.console.problems {
         println!("vm: {kernel}: PROBLEM: {}", problem.escape_debug());
     }
-    matrix.problems(kernel, &guest.console.problems);
+    let place = Place::new(kernel, state.name, state.has_tracefs());
+    matrix.problems(&place, &guest.console.problems);
     for backend in &plan.backends {
         let cell = match guest.console.runs.iter().find(|(name, _)| name == backend) {
             None => Cell::Broken("was not run".to_owned()),
@@ -124,7 +172,7 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
             },
             Some((_, run)) => Cell::Ran(run.clone()),
         };
-        matrix.add(kernel, backend, cell);
+        matrix.add(&place, backend, cell);
     }
 }
 
