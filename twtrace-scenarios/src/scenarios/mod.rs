@@ -3,6 +3,7 @@
 
 mod before;
 mod command;
+mod denied;
 mod doctor;
 mod family;
 mod files;
@@ -70,6 +71,10 @@ const fn own(name: &'static str, act: Act) -> Scenario {
 
 const fn once(name: &'static str, act: Act) -> Scenario {
     Scenario { name, kind: Kind::Once, act }
+}
+
+const fn booted(name: &'static str, act: Act) -> Scenario {
+    Scenario { name, kind: Kind::Boot, act }
 }
 
 /// All scenarios. Those that wait long come first, so that the others run meanwhile.
@@ -173,6 +178,10 @@ pub const ALL: &[Scenario] = &[
     once("pid_namespace", surroundings::pid_namespace),
     once("time_namespace", surroundings::time_namespace),
     once("drained", runs::drained),
+    booted("denied_by_confidentiality", denied::by_confidentiality),
+    booted("not_denied_by_integrity", denied::not_by_integrity),
+    booted("denied_without_btf", denied::without_btf),
+    booted("hidden_addresses", denied::hidden_addresses),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "keep_alive", kind: Kind::Heavy, act: runs::keep_alive },

@@ -39,7 +39,7 @@ fn busy(world: &mut World) -> Result<()> {
 }
 
 /// Everything is told, and nothing is mounted for anybody else.
-fn all_is_told(world: &mut World, around: Around) -> Result<()> {
+pub(super) fn all_is_told(world: &mut World, around: Around) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let tracer = Tracer::start_around(&world.setup, "events", &["--json", "--netns", "self"], around)?;
     busy(world)?;
@@ -68,7 +68,7 @@ pub(super) fn sysfs_missing(world: &mut World) -> Result<()> {
 }
 
 /// Runs twtrace to its end.
-fn output(twtrace: &Path, args: &[&str], around: Around) -> Result<Output> {
+pub(super) fn output(twtrace: &Path, args: &[&str], around: Around) -> Result<Output> {
     let mut command = Command::new(twtrace);
     command.args(args).stdin(Stdio::null()).current_dir("/");
     // SAFETY: this process has one thread.
@@ -89,7 +89,7 @@ fn copy_for_all(world: &World) -> Result<(TempDir, std::path::PathBuf)> {
 }
 
 /// It refuses with 77, a line of reason that has all of `named`, and a line of remedy that has `remedy`.
-fn refuses(world: &mut World, said: &Output, named: &[&str], remedy: &str) -> Result<()> {
+pub(super) fn refuses(world: &mut World, said: &Output, named: &[&str], remedy: &str) -> Result<()> {
     let stderr = String::from_utf8(said.stderr.clone())?;
     let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
     let good = matches!(lines[..], [why, how] if how.starts_with("remedy: ") && how.contains(remedy)

@@ -83,7 +83,7 @@ pub(super) const STATES: [State; 8] = [
         made: &["kptr_restrict"],
         series: &["7.x"],
         backends: &["auto", "tracepoint"],
-        scenarios: CORE,
+        scenarios: &["hidden_addresses", "list_equals_ss"],
     },
     State {
         name: "lockdown-integrity",
@@ -91,7 +91,13 @@ pub(super) const STATES: [State; 8] = [
         made: &[],
         series: &["6.12"],
         backends: &["auto"],
-        scenarios: CORE,
+        scenarios: &[
+            "not_denied_by_integrity",
+            "client_closes_first",
+            "reused_by_syn",
+            "overflow",
+            "list_knows_owners",
+        ],
     },
     State {
         name: "lockdown-confidentiality",
@@ -99,7 +105,7 @@ pub(super) const STATES: [State; 8] = [
         made: &[],
         series: &["6.12"],
         backends: &["auto"],
-        scenarios: &["list_equals_ss"],
+        scenarios: &["denied_by_confidentiality", "list_equals_ss"],
     },
     State {
         name: "no-btf",
@@ -107,7 +113,7 @@ pub(super) const STATES: [State; 8] = [
         made: &["no_btf"],
         series: &["6.1"],
         backends: &["auto"],
-        scenarios: &["list_equals_ss"],
+        scenarios: &["denied_without_btf", "list_equals_ss"],
     },
 ];
 
