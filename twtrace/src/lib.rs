@@ -9,6 +9,7 @@ pub mod clock;
 pub mod decode;
 pub mod demo;
 pub mod descriptors;
+pub mod detached;
 pub mod diff;
 pub mod doctor;
 pub mod drain;

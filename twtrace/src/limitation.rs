@@ -19,10 +19,8 @@ pub enum What {
     ConnectFailedIpv6,
     /// Failures of bind() and listen().
     BindFailed,
-    /// Failures of bind() and listen() in ways that have no hook: io_uring, 32-bit programs.
-    BindFailedElsewhere,
-    /// Who accepted a connection in ways that have no hook.
-    OpenersElsewhere,
+    /// What io_uring and 32-bit programs do: who accepted a connection, failures of bind() and listen().
+    OtherCalls,
     /// Why TIME_WAIT sockets end early.
     EndReasons,
     /// What is in network namespaces that cannot be found or entered.
@@ -50,8 +48,7 @@ impl What {
             Self::ConnectFailed => "connect_failed events",
             Self::ConnectFailedIpv6 => "connect_failed events of IPv6 sockets",
             Self::BindFailed => "bind_failed events",
-            Self::BindFailedElsewhere => "bind_failed events of io_uring and 32-bit programs",
-            Self::OpenersElsewhere => "the opener of connections that io_uring or 32-bit programs accepted",
+            Self::OtherCalls => "bind_failed events and openers of io_uring and of 32-bit programs",
             Self::EndReasons => "the reason of TIME_WAIT sockets that end early (shown as unknown)",
             Self::Namespaces => "settings of other network namespaces, and sockets that are there already",
             Self::Sockets => "some sockets that are there already",
@@ -63,6 +60,11 @@ impl What {
         }
     }
 
+    /// Whether it is so on every machine with such a kernel, and of little moment: then nobody is told at start.
+    pub const fn is_usual(self) -> bool {
+        matches!(self, Self::OtherCalls)
+    }
+
     /// Whether trouble with ports can hide in it: a diagnosis that does not have it cannot say that all is well.
     pub const fn hides_trouble(self) -> bool {
         match self {
@@ -72,9 +74,8 @@ impl What {
             | Self::Namespaces
             | Self::Sockets
             | Self::Other => true,
-            Self::BindFailedElsewhere
+            Self::OtherCalls
             | Self::Openers
-            | Self::OpenersElsewhere
             | Self::EndReasons
             | Self::Counters
             | Self::Settings

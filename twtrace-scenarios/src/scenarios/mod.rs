@@ -174,6 +174,7 @@ pub const ALL: &[Scenario] = &[
     own("sysfs_fresh", surroundings::sysfs_fresh),
     own("sysfs_missing", surroundings::sysfs_missing),
     own("capabilities", surroundings::capabilities),
+    own("quiet_start", surroundings::quiet_start),
     own("few_files", surroundings::few_files),
     once("pid_namespace", surroundings::pid_namespace),
     once("time_namespace", surroundings::time_namespace),

@@ -4,6 +4,8 @@
 use std::io::{self, Write};
 
 use super::{Outcome, say_cannot};
+use crate::caps::{Cap, Caps};
+use crate::identity::pids;
 use crate::limitation::{Limitation, What};
 use crate::probe::{self, Backend, Fallback, Survey};
 
@@ -63,9 +65,16 @@ fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Re
             }
         }
     }
+    let caps = Caps::own();
+    for cap in caps.missing(&Cap::ALL) {
+        writeln!(out, "missing     {cap}: {}", cap.serves())?;
+    }
+    for limitation in pids::limitations() {
+        writeln!(out, "{limitation}")?;
+    }
     match best {
         Some(backend) => writeln!(out, "twtrace will use {backend}"),
-        None => writeln!(out, "twtrace cannot trace here"),
+        None => writeln!(out, "twtrace cannot trace here; `twtrace list` needs no hooks"),
     }
 }
 
@@ -92,6 +101,8 @@ fn json(survey: &[Survey], best: Option<Backend>) -> serde_json::Value {
         .collect();
     serde_json::json!({
         "usable": best.is_some(),
+        "missing_capabilities": Caps::own().missing(&Cap::ALL).iter().map(|cap| cap.name()).collect::<Vec<_>>(),
+        "limitations": pids::limitations(),
         "kernel": kernel(),
         "backend": best.map(Backend::word),
         "backends": backends,

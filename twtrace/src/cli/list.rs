@@ -1,7 +1,7 @@
 //! Owns: `twtrace list`: the TIME_WAIT sockets that exist now.
 //! Must not know: how they are listed.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
@@ -10,6 +10,7 @@ use super::values::Usage;
 use crate::escape::printable;
 use crate::filter::Filter;
 use crate::inquiry;
+use crate::limitation::Limitation;
 use crate::list::{self, Choice, Note, Owners, Seen, Socket, Summary};
 use crate::net::slabinfo;
 use crate::net::sockdiag::States;
@@ -50,13 +51,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         (these, _) => Choice::These(these.to_vec()),
     };
     let states = if args.summary { States::ALL } else { States::TIME_WAIT_OR_FIN_WAIT2 };
-    let (seen, notes) = list::look(&choice, states, &filter, &owners)?;
-    say(&notes);
-    let out = if args.summary {
-        summary(&seen, args.json)
+    let (seen, limitations) = list::look(&choice, states, &filter, &owners)?;
+    limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
+    let mut out = if args.summary {
+        summary(&seen, &limitations, args.json)
     } else {
         sockets(&seen, args.json, choice != Choice::Own)
     };
+    // A summary has them among its keys, and a terminal has seen them.
+    if args.json && !args.summary {
+        limitations.iter().for_each(|limitation| list::limitation_line(limitation, &mut out));
+    } else if !args.json && !std::io::stdout().is_terminal() {
+        limitations.iter().for_each(|limitation| out.extend(format!("# {limitation}\n").bytes()));
+    }
     std::io::stdout().lock().write_all(&out)?;
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
 }
@@ -121,12 +128,12 @@ fn sockets(seen: &[Seen], json: bool, with_netns: bool) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn summary(seen: &[Seen], json: bool) -> Vec<u8> {
+fn summary(seen: &[Seen], limitations: &[Limitation], json: bool) -> Vec<u8> {
     // Only root may read it: without it, the rest is still worth having.
     let summary = Summary::of(seen, slabinfo::time_wait().ok().flatten());
     if json {
         let mut out = Vec::new();
-        list::summary_line(&summary, &mut out);
+        list::summary_line(&summary, limitations, &mut out);
         return out;
     }
     let mut out = String::new();

@@ -12,7 +12,7 @@ use super::facts::{Facts, Slab, Source, join, world};
 use crate::clock::{self, Clock};
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
-use crate::limitation::Limitation;
+use crate::limitation::{Limitation, Limitations, What};
 use crate::net::slabinfo;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
@@ -67,7 +67,10 @@ impl Watch {
                 });
                 join::join(&mut namespaces[place], looks);
             }
-            self.facts.unknown = sampled.notes;
+            let known = std::mem::take(&mut self.facts.limitations);
+            let all: Limitations =
+                known.into_iter().chain(sampled.limitations.all().iter().cloned()).collect();
+            self.facts.limitations = all.all().to_vec();
         }
         namespaces.sort_by_key(|netns| netns.netns);
         extras::default_buckets(&mut namespaces, extras::most_buckets);
@@ -79,7 +82,10 @@ impl Watch {
                 self.facts.slab =
                     slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes });
             }
-            Err(error) => self.facts.unknown.push(format!("memory of TIME_WAIT sockets: {error}")),
+            Err(error) => {
+                let remedy = "run it as root: /proc/slabinfo is for root alone";
+                self.facts.limitations.push(Limitation::new(What::Memory, error.to_string(), remedy));
+            }
         }
     }
 }

@@ -6,9 +6,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hashlink::LruCache;
 
+use crate::detached::Detached;
 use crate::net::mountinfo;
 
 /// How many cgroups are remembered, and how many directories one look round visits, nearest to the root first.
@@ -32,8 +34,7 @@ pub(super) struct CgroupIndex {
 /// The id of the cgroup at `path`, if it has none below it: then whoever is in it has exactly this id. `None` where it has,
 /// or is not there.
 pub fn leaf_cgroup_id(path: &str) -> Option<u64> {
-    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let dir = v2_mount(&mounts)?.join(path.strip_prefix('/')?);
+    let dir = v2_or_detached()?.join(path.strip_prefix('/')?);
     let nested =
         fs::read_dir(&dir).ok()?.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     if nested { None } else { fs::metadata(&dir).ok().map(|found| found.ino()) }
@@ -44,11 +45,23 @@ pub fn v2_hierarchy() -> Option<PathBuf> {
     v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default())
 }
 
+fn v2_or_detached() -> Option<PathBuf> {
+    v2_hierarchy().or_else(detached)
+}
+
+/// The v2 hierarchy where it is mounted nowhere that we can see, as under `ip netns exec`: mounted for this process alone.
+fn detached() -> Option<PathBuf> {
+    static MOUNT: OnceLock<Option<Detached>> = OnceLock::new();
+    MOUNT.get_or_init(|| Detached::mount(c"cgroup2").ok()).as_ref().map(Detached::root)
+}
+
 impl CgroupIndex {
     /// Finds the hierarchy in the mounts of the calling process.
     pub(super) fn new(proc_root: &Path) -> Self {
         let mounts = fs::read(proc_root.join("self/mountinfo")).unwrap_or_default();
-        Self::at(v2_mount(&mounts), CAPACITY)
+        // Another root is that of a test.
+        let elsewhere = || if proc_root == Path::new("/proc") { detached() } else { None };
+        Self::at(v2_mount(&mounts).or_else(elsewhere), CAPACITY)
     }
 
     fn at(mount: Option<PathBuf>, capacity: usize) -> Self {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Pool, Socket, Summary};
+use crate::limitation::Limitation;
 use crate::tracker::Live;
 
 #[derive(Serialize)]
@@ -92,7 +93,7 @@ pub fn socket_line(socket: &Socket, out: &mut Vec<u8>) {
 }
 
 #[derive(Serialize)]
-struct Counted {
+struct Counted<'a> {
     sockets: u64,
     states: BTreeMap<&'static str, u64>,
     time_wait: u64,
@@ -103,6 +104,7 @@ struct Counted {
     slab_object_bytes: Option<u64>,
     netns: Vec<Place>,
     tuples: Vec<Tuple>,
+    limitations: &'a [Limitation],
 }
 
 #[derive(Serialize)]
@@ -144,8 +146,19 @@ impl From<&Pool> for Tuple {
     }
 }
 
+/// Appends what cannot be seen, as `twtrace events` does, and a newline to `out`.
+pub fn limitation_line(limitation: &Limitation, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        event: &'static str,
+        #[serde(flatten)]
+        limitation: &'a Limitation,
+    }
+    put(&Line { event: "limitation", limitation }, out);
+}
+
 /// Appends `summary` and a newline to `out`.
-pub fn summary_line(summary: &Summary, out: &mut Vec<u8>) {
+pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec<u8>) {
     let place = |place: &super::Place| Place {
         netns: place.netns,
         time_wait: place.time_wait,
@@ -161,6 +174,7 @@ pub fn summary_line(summary: &Summary, out: &mut Vec<u8>) {
         slab_object_bytes: summary.slab.map(|slab| slab.object_bytes),
         netns: summary.places.iter().map(place).collect(),
         tuples: summary.pools.iter().map(Into::into).collect(),
+        limitations,
     };
     put(&counted, out);
 }

@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 
 use super::{Owners, Socket, passes, role};
+use crate::caps::{Cap, Caps};
 use crate::clock;
 use crate::event::Conn;
 use crate::filter::Filter;
+use crate::limitation::{Limitation, What};
 use crate::live::capacity;
 use crate::net::Error;
 use crate::net::netns::{Netns, survey};
@@ -29,7 +31,7 @@ pub enum Choice {
     These(Vec<u32>),
 }
 
-/// Something that the user should know of a listing. It goes to stderr.
+/// Something that the user should know of what was learned. It goes to stderr.
 pub type Note = String;
 
 /// What one namespace showed, past the filter.
@@ -76,7 +78,7 @@ pub fn look(
     states: States,
     filter: &Filter,
     owners: &Owners,
-) -> Result<(Vec<Seen>, Vec<Note>), Error> {
+) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
     let mut notes = Vec::new();
     let mut all = Vec::new();
     for netns in chosen(choice, &mut notes)? {
@@ -84,25 +86,32 @@ pub fn look(
             Ok(seen) => all.push(seen),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) if *choice == Choice::All => {}
-            Err(error) if *choice == Choice::All => notes.push(format!("netns {}: {error}", netns.inode)),
+            Err(error) if *choice == Choice::All => notes.push(Limitation::new(
+                What::Namespaces,
+                format!("netns {}: {error}", netns.inode),
+                error.remedy(),
+            )),
             Err(error) => return Err(error),
         }
     }
     Ok((all, notes))
 }
 
-fn chosen(choice: &Choice, notes: &mut Vec<Note>) -> Result<Vec<Netns>, Error> {
+/// Processes whose namespace may not be looked up: there may be more of them.
+pub fn hidden(processes: usize) -> Limitation {
+    let caps = Caps::own();
+    let why = format!("{processes} processes do not show their network namespace: there may be more");
+    Limitation::new(What::Namespaces, why, caps.remedy(&caps.missing(&[Cap::SysPtrace])))
+}
+
+fn chosen(choice: &Choice, notes: &mut Vec<Limitation>) -> Result<Vec<Netns>, Error> {
     if *choice == Choice::Own {
         return Ok(vec![Netns::own()?]);
     }
     let found = survey();
     let Choice::These(wanted) = choice else {
         if found.hidden_processes != 0 {
-            notes.push(format!(
-                "processes whose namespace may not be looked up: {}; there may be more namespaces; remedy: run as root \
-                 (CAP_SYS_PTRACE)",
-                found.hidden_processes
-            ));
+            notes.push(hidden(found.hidden_processes));
         }
         return Ok(found.namespaces);
     };
@@ -123,12 +132,13 @@ fn look_into(
     states: States,
     filter: &Filter,
     owners: &Owners,
-    notes: &mut Vec<Note>,
+    notes: &mut Vec<Limitation>,
 ) -> Result<Seen, Error> {
     let listed_ns = clock::mono_ns();
     let listing = sockdiag::tcp(netns, states.or(States::LISTEN))?;
     if let Some(degraded) = listing.degraded {
-        notes.push(format!("netns {}: {degraded}", netns.inode));
+        let why = format!("netns {}: {degraded}", netns.inode);
+        notes.push(Limitation::new(What::Sockets, why, degraded.remedy()));
     }
     let listening = listing.sockets.iter().filter(|socket| socket.state == LISTEN);
     let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
@@ -146,7 +156,8 @@ fn look_into(
     let capacity = match Sysctls::read(netns) {
         Ok(sysctls) => Some(capacity(&sysctls)),
         Err(error) => {
-            notes.push(format!("netns {}: {error}", netns.inode));
+            let why = format!("netns {}: {error}", netns.inode);
+            notes.push(Limitation::new(What::Settings, why, error.remedy()));
             None
         }
     };

@@ -9,8 +9,8 @@ mod pools;
 mod summary;
 mod text;
 
-pub use json::{socket_line, summary_line};
-pub use look::{Choice, Note, Seen, look};
+pub use json::{limitation_line, socket_line, summary_line};
+pub use look::{Choice, Note, Seen, hidden, look};
 pub use owners::Owners;
 pub use pools::{Pool, pools};
 pub use summary::{Place, Summary};

@@ -240,7 +240,7 @@ IN USE TIME_WAIT OTHERS   LEFT USED TUPLE
 ";
     assert_eq!(out, want, "\n{out}");
     let mut out = Vec::new();
-    summary_line(&summary, &mut out);
+    summary_line(&summary, &[], &mut out);
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(
         json["tuples"][0],

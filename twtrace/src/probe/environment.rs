@@ -5,6 +5,7 @@
 use std::fs;
 
 use crate::caps::{self, Cap, Caps};
+use crate::detached::Detached;
 
 /// What a process must have to trace.
 pub(super) const TO_TRACE: [Cap; 2] = [Cap::Bpf, Cap::Perfmon];
@@ -88,27 +89,10 @@ fn chosen(text: &str) -> Option<&str> {
     text.split_once('[')?.1.split_once(']').map(|(level, _)| level)
 }
 
-/// Reads it from a securityfs that is mounted nowhere: fsmount(2) gives a descriptor, and nothing is left when that is closed.
+/// Where securityfs is not mounted.
 fn lockdown_unmounted() -> Option<String> {
-    use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-    const FSOPEN_CLOEXEC: libc::c_uint = 1;
-    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
-    let owned = |fd: libc::c_long| {
-        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        Some(unsafe { OwnedFd::from_raw_fd(fd) })
-    };
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: a string that ends with NUL.
-    let opened = owned(unsafe { libc::syscall(libc::SYS_fsopen, c"securityfs".as_ptr(), FSOPEN_CLOEXEC) })?;
-    // SAFETY: this command takes no key and no value.
-    let made =
-        unsafe { libc::syscall(libc::SYS_fsconfig, opened.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) };
-    // SAFETY: numbers only.
-    let mounted = unsafe { libc::syscall(libc::SYS_fsmount, opened.as_raw_fd(), FSMOUNT_CLOEXEC, 0) };
-    let mounted = owned(mounted).filter(|_| made == 0)?;
-    fs::read_to_string(format!("/proc/self/fd/{}/lockdown", mounted.as_raw_fd())).ok()
+    let mount = Detached::mount(c"securityfs").ok()?;
+    fs::read_to_string(mount.root().join("lockdown")).ok()
 }
 
 fn is_filtered() -> bool {

@@ -103,6 +103,10 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     let hooks = hooks(backend, kernel);
     for hook in &hooks {
         match (attach_one(&mut ebpf, hook, kernel), hook.need) {
+            (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
+                let (hook, without) = (hook.point.target(), Some(What::OtherCalls));
+                notes.push(Fallback { backend, hook, without, why: Why::OnlyCalls });
+            }
             (Ok(()), _) => {}
             (Err(why), Need::Required) => {
                 return Err(Fallback { backend, hook: hook.point.target(), without: None, why });

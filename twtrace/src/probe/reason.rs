@@ -154,6 +154,9 @@ pub enum Why {
     /// The hook's number is in tracefs, which is not to be had.
     #[error("tracefs is not mounted, and cannot be mounted for twtrace alone ({0})")]
     Tracefs(String),
+    /// It is a hook on system calls as 64-bit programs make them.
+    #[error("it sees system calls, which io_uring does without and 32-bit programs make in another way")]
+    OnlyCalls,
     /// Too few descriptors; the limit.
     #[error("too many open files: this process may have {0}")]
     Files(u64),
@@ -181,6 +184,7 @@ impl Why {
             Self::Tracefs(_) => {
                 "as root: mount -t tracefs tracefs /sys/kernel/tracing (or give it CAP_SYS_ADMIN)".to_owned()
             }
+            Self::OnlyCalls => "a kernel that permits fentry or kprobes".to_owned(),
             Self::Files(_) => files_remedy(),
             Self::Object(_) => {
                 "raise the locked-memory limit (ulimit -l unlimited), or use a smaller --ring-size".to_owned()
@@ -200,7 +204,7 @@ impl Why {
             Self::NotPermitted(..) => 4,
             Self::Object(_) => 5,
             Self::NotBuiltIn(_) => 7,
-            Self::NoTarget => 8,
+            Self::NoTarget | Self::OnlyCalls => 8,
             Self::Verifier(_) | Self::Other(_) => 9,
         }
     }

@@ -5,12 +5,13 @@
 //! What leaves the cgroup is not followed: a process that root moves (`systemd-run`, a container that its daemon starts), and
 //! cgroups that the command makes below its own.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::detached::Detached;
 use crate::identity::v2_hierarchy;
 
 const PREFIX: &str = "twtrace-";
@@ -38,7 +39,7 @@ pub struct Cgroup {
     id: u64,
     path: String,
     /// A hierarchy that was mounted for this, nowhere: its paths lead through here.
-    _mount: Option<OwnedFd>,
+    _mount: Option<Detached>,
 }
 
 impl Cgroup {
@@ -53,7 +54,7 @@ impl Cgroup {
             Some(Ok(cgroup)) => Ok(cgroup),
             // Not mounted, or not for writing: the hierarchy is there all the same.
             first => {
-                let mount = mount_nowhere().map_err(|error| NoCgroup {
+                let mount = Detached::mount(c"cgroup2").map_err(|error| NoCgroup {
                     what: "the cgroup hierarchy cannot be mounted".to_owned(),
                     error,
                 });
@@ -62,13 +63,13 @@ impl Cgroup {
                     (Err(_), Some(Err(refused))) => return Err(refused),
                     (Err(refused), _) => return Err(refused),
                 };
-                let root = PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
+                let root = mount.root();
                 Self::below(&root, &own, Some(mount))
             }
         }
     }
 
-    fn below(root: &Path, own: &str, mount: Option<OwnedFd>) -> Result<Self, NoCgroup> {
+    fn below(root: &Path, own: &str, mount: Option<Detached>) -> Result<Self, NoCgroup> {
         let above = root.join(own.trim_start_matches('/'));
         sweep(&above);
         let name = format!("{PREFIX}{}", std::process::id());
@@ -138,25 +139,4 @@ fn own_path() -> Result<String, NoCgroup> {
     let text = fs::read_to_string("/proc/self/cgroup").map_err(unknown)?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::"));
     own.map(str::to_owned).ok_or_else(|| unknown(io::Error::other("the kernel has no cgroup v2")))
-}
-
-/// Mounts the v2 hierarchy without a mount point, which no one else sees (fsopen(2), since 5.2).
-fn mount_nowhere() -> io::Result<OwnedFd> {
-    let done = |result: libc::c_long| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
-    const FSOPEN_CLOEXEC: libc::c_uint = 1;
-    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
-    // SAFETY: a string that ends with a NUL, and a flag.
-    let context = done(unsafe { libc::syscall(libc::SYS_fsopen, c"cgroup2".as_ptr(), FSOPEN_CLOEXEC) })?;
-    // SAFETY: a descriptor that was just opened and that nothing else owns.
-    let context = unsafe { File::from_raw_fd(context as i32) };
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: this command takes neither key nor value.
-    done(unsafe {
-        libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0)
-    })?;
-    // SAFETY: numbers only.
-    let mount = done(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) })?;
-    // SAFETY: a descriptor that was just opened and that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(mount as i32) })
 }

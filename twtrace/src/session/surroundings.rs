@@ -34,7 +34,9 @@ impl Engine<'_> {
         for limitation in more {
             self.limitations.add(limitation);
         }
-        self.limitations.all()[known..].iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
+        let new = self.limitations.all()[known..].iter();
+        let matters = new.filter(|limitation| self.options.verbose || !limitation.what.is_usual());
+        matters.for_each(|limitation| crate::note!("twtrace: {limitation}"));
     }
 
     /// Tells the view, where there is more than it has heard.

@@ -1,7 +1,7 @@
 //! Owns: looking at every namespace again and again, on a thread of its own, so that events need not wait.
 //! Must not know: what is made of the looks.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use super::{extras, holders};
 use crate::doctor::facts::Settings;
 use crate::doctor::facts::looks::{Look, Looks};
+use crate::limitation::{Limitation, Limitations, What};
+use crate::list::hidden;
 use crate::net::Error;
 use crate::net::books::Books;
 use crate::net::netns::{Netns, survey};
@@ -31,8 +33,8 @@ const OPEN_SHARE: u32 = 4;
 pub(super) struct Sampled {
     /// By inode of the namespace.
     pub(super) looks: BTreeMap<u32, Looks>,
-    /// What could not be looked at, in words for a user.
-    pub(super) notes: Vec<String>,
+    /// What could not be looked at.
+    pub(super) limitations: Limitations,
 }
 
 /// The thread.
@@ -68,11 +70,10 @@ impl Sampler {
 
 fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
     let mut sampled = Sampled::default();
-    let mut notes = HashSet::new();
     let mut has_failed = false;
     loop {
         let began = Instant::now();
-        look_round(only, has_failed, &mut sampled, &mut notes);
+        look_round(only, has_failed, &mut sampled);
         let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
         match wanted.recv_timeout(pause) {
             Ok(()) => {
@@ -81,40 +82,42 @@ fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                look_round(only, has_failed, &mut sampled, &mut notes);
-                sampled.notes = notes.into_iter().collect();
-                sampled.notes.sort_unstable();
+                look_round(only, has_failed, &mut sampled);
                 return sampled;
             }
         }
     }
 }
 
-fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled, notes: &mut HashSet<String>) {
+fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled) {
     let survey = survey();
     // With namespaces that were named, it does not matter which others there may be.
     if survey.hidden_processes != 0 && only.is_empty() {
-        notes.insert("some processes hide their network namespace: run as root (CAP_SYS_PTRACE)".to_owned());
+        sampled.limitations.add(hidden(survey.hidden_processes));
     }
     let chosen = survey.namespaces.iter().filter(|netns| only.is_empty() || only.contains(&netns.inode));
     for netns in chosen {
-        match look(netns, has_failed, notes) {
+        match look(netns, has_failed, &mut sampled.limitations) {
             Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) => {}
-            Err(error) => drop(notes.insert(format!("netns {}: {error}", netns.inode))),
+            Err(error) => {
+                let why = format!("netns {}: {error}", netns.inode);
+                sampled.limitations.add(Limitation::new(What::Namespaces, why, error.remedy()));
+            }
         }
     }
 }
 
-fn look(netns: &Netns, has_failed: bool, notes: &mut HashSet<String>) -> Result<Look, Error> {
+fn look(netns: &Netns, has_failed: bool, limitations: &mut Limitations) -> Result<Look, Error> {
     let mut settings = Settings::of(&Sysctls::read(netns)?);
     let extra = netns.within(extras::read_here)?;
     settings.max_tw_buckets_default = extra.max_tw_buckets_default;
     settings.tw_recycle = extra.tw_recycle;
     let listing = sockdiag::tcp(netns, States::ALL.or(States::BOUND))?;
     if let Some(degraded) = listing.degraded {
-        notes.insert(format!("netns {}: {degraded}", netns.inode));
+        let why = format!("netns {}: {degraded}", netns.inode);
+        limitations.add(Limitation::new(What::Sockets, why, degraded.remedy()));
     }
     let sockets = listing.sockets;
     let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
