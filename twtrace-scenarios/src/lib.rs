@@ -16,6 +16,7 @@ pub mod judge;
 pub mod kernel;
 pub mod limits;
 pub mod loose;
+pub mod many;
 pub mod mounts;
 pub mod netns;
 pub mod op;

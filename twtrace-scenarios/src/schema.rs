@@ -40,7 +40,10 @@ const WORDS: &[(&str, &[&str])] = &[
     ("role", &["client", "server", "unknown"]),
     ("substate", &["TIME_WAIT", "FIN_WAIT2"]),
     ("owner_via", &["close", "shutdown", "exit", "opener", "none"]),
-    ("reason", &["expired", "reused_outgoing", "reused_incoming", "reset", "killed", "purged", "unknown"]),
+    (
+        "reason",
+        &["expired", "reused_outgoing", "reused_incoming", "reset", "killed", "purged", "missed", "unknown"],
+    ),
     ("errno", &["EADDRNOTAVAIL", "EADDRINUSE"]),
 ];
 
@@ -59,6 +62,9 @@ fn shape(kind: &str) -> Option<Shape> {
         // Where the creation was lost, not even that there was no owner is known.
         "ended" => {
             (&["role", "substate", "reason"], &[OPENER, &["owner_via"], &["cookie"], &["lifetime_ms"]])
+        }
+        "listed" => {
+            (&["role", "substate", "timeout_ms", "owner_via"], &[OPENER, &["cookie"], &["lifetime_ms"]])
         }
         "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms"]]),
         "connect_failed" | "bind_failed" => (&["errno", "pid"], &[]),

@@ -234,13 +234,14 @@ pub struct Told {
 impl Told {
     /// Its events; an error where it did not end with 0 and a summary, lost events (a `lost` of 0 says that the kernel
     /// skipped runs of a hook, each of which may have been one: then every event is still asked for), or a line is not as it must be.
+    /// What was there before is not among them: it did not happen.
     pub fn events(&self) -> Result<Vec<Event>> {
         let mut events = self.events_with_losses()?;
         let lost = |event: &Event| event.get("count").is_none_or(|count| *count != 0);
         if let Some(lost) = events.iter().find(|event| kind(event) == "lost" && lost(event)) {
             bail!("events were lost: {}", crate::schema::text(lost));
         }
-        events.retain(|event| !matches!(kind(event), "lost" | "limitation"));
+        events.retain(|event| !matches!(kind(event), "lost" | "limitation" | "listed"));
         Ok(events)
     }
 

@@ -176,7 +176,7 @@ impl Losses {
 }
 
 fn part(key: &str, value: &Value) -> Option<u64> {
-    let parts = ["created", "ended", "overflow", "connect_failed", "bind_failed"];
+    let parts = ["created", "ended", "overflow", "connect_failed", "bind_failed", "missed", "unwritten"];
     parts.contains(&key).then(|| value.as_u64()).flatten()
 }
 
@@ -188,13 +188,16 @@ fn count(events: &[Event], wanted: &str) -> u64 {
 fn imbalance(events: &[Event], losses: &Losses) -> Result<Vec<String>> {
     let books = books::read("self")?;
     let created = count(events, "created") + losses.created;
-    let ended = count(events, "ended") + losses.ended;
     let mut reasons = Vec::new();
     if kernel::counts_creations()? && created != books.tw_counter + books.tw_killed {
         reasons.push(format!("{created} created, the kernel made {}", books.tw_counter + books.tw_killed));
     }
-    if created.checked_sub(ended) != Some(books.tw) {
-        reasons.push(format!("{created} created less {ended} ended, the kernel has {}", books.tw));
+    let (told, listed, ended) = (count(events, "created"), count(events, "listed"), count(events, "ended"));
+    if (told + listed).checked_sub(ended) != Some(books.tw) {
+        reasons.push(format!(
+            "{told} created and {listed} listed less {ended} ended, the kernel has {}",
+            books.tw
+        ));
     }
     Ok(reasons)
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod family;
 mod files;
 mod filters;
+mod healing;
 mod heavy;
 mod listing;
 mod order;
@@ -168,6 +169,9 @@ pub const ALL: &[Scenario] = &[
     once("record_killed", record::killed),
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
+    once("loss_under_a_filter", healing::under_a_filter),
+    once("loss_healed", healing::healed),
+    once("loss_namespace_gone", healing::namespace_gone),
     once("files_of_strangers", files::of_strangers),
     own("tracefs_unmounted", surroundings::tracefs_unmounted),
     own("tracefs_mounted", surroundings::tracefs_mounted),
@@ -184,6 +188,7 @@ pub const ALL: &[Scenario] = &[
     booted("denied_without_btf", denied::without_btf),
     booted("hidden_addresses", denied::hidden_addresses),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
+    Scenario { name: "many_namespaces", kind: Kind::Heavy, act: healing::many_namespaces },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },
     Scenario { name: "keep_alive", kind: Kind::Heavy, act: runs::keep_alive },
     Scenario { name: "expires_after_a_minute", kind: Kind::Heavy, act: heavy::expires },

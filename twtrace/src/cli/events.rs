@@ -128,8 +128,9 @@ struct Lines {
     buffer: BytesMut,
     /// What is to be written without being counted.
     notes: BytesMut,
-    /// Events in the buffer.
+    /// Events in the buffer, and sockets from before, which nobody counts.
     held: u64,
+    listed: u64,
     /// A loss that there was no room to tell of.
     lost: Option<Event>,
     writer: Writer,
@@ -152,6 +153,7 @@ impl Lines {
             buffer: BytesMut::with_capacity(2 * BUFFER_BYTES),
             notes: BytesMut::new(),
             held: 0,
+            listed: 0,
             lost: None,
             writer: Writer::stdout(QUEUE_BYTES)?,
         })
@@ -170,8 +172,9 @@ impl Lines {
         if !self.notes.is_empty() {
             self.writer.put(self.notes.split().freeze(), Units::None)?;
         }
-        let held = std::mem::take(&mut self.held);
-        if held != 0 && self.writer.put(self.buffer.split().freeze(), Units::Lines(held))? {
+        let (held, listed) = (std::mem::take(&mut self.held), std::mem::take(&mut self.listed));
+        let lines = held + listed;
+        if lines != 0 && self.writer.put(self.buffer.split().freeze(), Units::Lines(lines))? {
             self.told += held;
         }
         if self.lost.is_some() && self.writer.has_room() {
@@ -223,7 +226,11 @@ impl View for Lines {
             return if flow == Flow::Go { self.write_out() } else { Ok(flow) };
         }
         self.put(event);
-        self.held += 1;
+        if event.kind == Kind::Listed {
+            self.listed += 1;
+        } else {
+            self.held += 1;
+        }
         let is_last = self.count.is_some_and(|count| self.told + self.held == count);
         if is_last || self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(Flow::Go) }
     }

@@ -92,6 +92,21 @@ pub fn time_waits(all: &[Netns]) -> Result<Each<u64>, Error> {
     })
 }
 
+/// How many TCP sockets other than TIME_WAIT ones each of `all` has, listening ones among them.
+///
+/// # Errors
+/// As [`time_waits`].
+pub fn in_use(all: &[Netns]) -> Result<Each<u64>, Error> {
+    Netns::within_each(all, |_| {
+        let read = |path, row| {
+            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            pair_value(&text, row, "inuse").ok_or_else(|| missing(path, row, "inuse"))
+        };
+        // Without IPv6 there are no IPv6 sockets.
+        Ok(read(SOCKSTAT, "TCP:")? + read(SOCKSTAT6, "TCP6:").unwrap_or(0))
+    })
+}
+
 fn missing(path: &str, row: &str, name: &str) -> Error {
     Error::malformed(path, format!("it has no number {name} in its {row} row"))
 }

@@ -2,30 +2,59 @@
 //! that was not there at the start.
 //! Must not know: events, files.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
-use crate::net::books::snapshot_all;
+use crate::net::books::{Books, time_waits};
 use crate::net::netns::{Netns, discover};
 use crate::net::sysctls::Sysctls;
 use crate::recording::Namespace;
 
-/// Asks every namespace that can be reached, or only those in `only` where there are any.
-pub(super) fn ask(only: &[u32]) -> Vec<Namespace> {
+/// How long namespaces are asked, one after the other, while a trace begins or ends.
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+/// The same on a thread of its own.
+const BESIDE: Duration = Duration::from_secs(10);
+
+/// Asks those in `only`; where there are none, the caller's own and those that have TIME_WAIT sockets: the others are asked when an event
+/// comes from there. What cannot be asked in time is left out.
+pub(super) fn ask(only: &[u32], patience: Duration) -> Vec<Namespace> {
+    let deadline = Instant::now() + patience;
     let mut all = discover();
-    all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-    let books = snapshot_all(&all).unwrap_or_default();
-    let counters = |netns: &Netns| {
-        let found = books.iter().find(|(inode, _)| *inode == netns.inode)?;
-        found.1.as_ref().ok().map(|books| (*books).into())
-    };
-    let namespace = |netns: &Netns| Namespace {
+    if only.is_empty() {
+        let counts = time_waits(&all).unwrap_or_default();
+        let mut busy = counts.into_iter().map(|(_, count)| count.is_ok_and(|count| count != 0)).enumerate();
+        // The caller's own comes first.
+        all.retain(|_| busy.next().is_none_or(|(at, is_busy)| at == 0 || is_busy));
+    } else {
+        all.retain(|netns| only.contains(&netns.inode));
+    }
+    let in_time = all.iter().take_while(|_| Instant::now() < deadline);
+    in_time.map(namespace).collect()
+}
+
+/// Asks those in `known` again: settings that cannot be read any more stay as they were, counters that cannot are not known.
+pub(super) fn ask_again(known: &BTreeMap<u32, Namespace>) -> Vec<Namespace> {
+    let inodes: Vec<u32> = known.keys().copied().collect();
+    let mut now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE) };
+    let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
+    now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
+    now.sort_by_key(|namespace| namespace.netns);
+    now
+}
+
+/// What is known of namespaces, without counters, which are of another time.
+pub(super) fn remembered(known: &BTreeMap<u32, Namespace>) -> impl Iterator<Item = Namespace> {
+    known.values().map(|namespace| Namespace { counters: None, ..namespace.clone() })
+}
+
+fn namespace(netns: &Netns) -> Namespace {
+    Namespace {
         netns: netns.inode,
         name: netns.name.clone(),
         sysctls: Sysctls::read(netns).ok().as_ref().map(Into::into),
-        counters: counters(netns),
-    };
-    all.iter().map(namespace).collect()
+        counters: Books::read(netns).ok().map(Into::into),
+    }
 }
 
 /// Where to send inodes, and where what is known of them comes from.
@@ -79,7 +108,7 @@ fn start() -> std::io::Result<Thread> {
     let (reply, answers) = channel();
     std::thread::Builder::new().name("namespaces".into()).spawn(move || {
         for namespaces in asked {
-            if reply.send(ask(&namespaces)).is_err() {
+            if reply.send(ask(&namespaces, BESIDE)).is_err() {
                 return;
             }
         }
@@ -89,8 +118,6 @@ fn start() -> std::io::Result<Thread> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     fn await_answer(met: &mut Met) -> Vec<Namespace> {

@@ -88,6 +88,8 @@ pub struct Output {
     /// The number in the name of the file, which is `part` unless somebody took that name.
     number: u64,
     written: u64,
+    /// Of that, what every part begins with.
+    head: u64,
     total: u64,
 }
 
@@ -124,7 +126,17 @@ impl Output {
     }
 
     fn new(place: Place, target: Target, unproven: Option<Made>) -> Self {
-        Self { place, target, unproven, made: VecDeque::new(), part: 0, number: 0, written: 0, total: 0 }
+        Self {
+            place,
+            target,
+            unproven,
+            made: VecDeque::new(),
+            part: 0,
+            number: 0,
+            written: 0,
+            head: 0,
+            total: 0,
+        }
     }
 
     /// Tracing has begun: what was to be replaced goes.
@@ -180,9 +192,14 @@ impl Output {
         Ok(())
     }
 
+    /// What was written so far is what every part begins with, and does not count.
+    pub fn head_ends(&mut self) {
+        self.head = self.written;
+    }
+
     /// Whether the file is full.
     pub fn is_full(&self) -> bool {
-        self.place.rotation.size.is_some_and(|size| self.written >= size)
+        self.place.rotation.size.is_some_and(|size| self.written.saturating_sub(self.head) >= size)
     }
 
     /// Goes on in the next file, and removes those that are not to be kept. A number whose name somebody else took is passed over.
@@ -198,7 +215,7 @@ impl Output {
                 Ok((next, id)) => {
                     *file = next;
                     self.made.push_back(Made { name, id });
-                    (self.number, self.part, self.written) = (number, self.part + 1, 0);
+                    (self.number, self.part, self.written, self.head) = (number, self.part + 1, 0, 0);
                     self.remove_old();
                     return Ok(());
                 }

@@ -1,6 +1,7 @@
 //! Owns: the view that writes what it is told to a recording, and ends with the command.
 //! Must not know: how events are traced, the bytes of a recording.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,11 @@ use super::namespaces::{self, Met};
 use super::output::Output;
 use super::signals;
 use crate::clock::Clock;
-use crate::event::{Conn, Event, Kind, Loss};
+use crate::event::{Event, Kind, Loss};
 use crate::limitation::Limitation;
 use crate::recording::{self, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
 use crate::session::{Flow, Summary, View};
-use crate::tracker::{Live, Tracker};
+use crate::tracker::Tracker;
 
 /// A batch is closed when its first event is this old: with the drain's own delay it is on disk within a second.
 const BATCH_NS: u64 = 750_000_000;
@@ -65,8 +66,6 @@ pub struct Recorder {
     output: Output,
     setup: Setup,
     head: Head,
-    /// What lives when recording begins, until that is written.
-    listed: Vec<(Conn, Live)>,
     encoder: Option<Encoder>,
     /// Time of the first event of the batch that is being filled.
     first_ns: Option<u64>,
@@ -74,6 +73,8 @@ pub struct Recorder {
     events: u64,
     loss: Loss,
     met: Met,
+    /// What is known of network namespaces, from the start and since.
+    known: BTreeMap<u32, Namespace>,
     at_end: Vec<Namespace>,
     running: Option<Running>,
     refused: Option<NotRun>,
@@ -94,13 +95,13 @@ impl Recorder {
             output,
             setup,
             head: Head::default(),
-            listed: Vec::new(),
             encoder: None,
             first_ns: None,
             part_began_ns: 0,
             events: 0,
             loss: Loss::default(),
             met: Met::new(&[]),
+            known: BTreeMap::new(),
             at_end: Vec::new(),
             running: None,
             refused: None,
@@ -240,11 +241,15 @@ impl Recorder {
         Ok(())
     }
 
+    fn know(&mut self, namespaces: &[Namespace]) {
+        self.known.extend(namespaces.iter().map(|namespace| (namespace.netns, namespace.clone())));
+    }
+
     /// Writes what lives at the head of a part: whoever has that part only must know it too.
-    fn list(&mut self, sockets: impl Iterator<Item = (Conn, Live)>) -> io::Result<()> {
-        for (conn, live) in sockets {
+    fn list(&mut self, world: &Tracker) -> io::Result<()> {
+        for (conn, live) in world.sockets() {
             let Some(encoder) = &mut self.encoder else { return Ok(()) };
-            encoder.append(&live.event(conn, self.head.mono_ns));
+            encoder.append(&live.event(*conn, self.head.mono_ns));
             if encoder.waiting() >= BATCH_EVENTS {
                 self.close_batch()?;
             }
@@ -261,16 +266,19 @@ impl Recorder {
 
     fn rotate(&mut self, world: &Tracker) -> io::Result<()> {
         self.close_batch()?;
-        let namespaces = namespaces::ask(&self.setup.netns);
+        // Asking takes longer than events may wait.
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let live = world.live() as u64;
         let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
-        self.met = Met::new(&self.head.namespaces);
         self.begin_part()?;
-        self.list(world.sockets().map(|(conn, live)| (*conn, live)))
+        self.list(world)?;
+        // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
+        self.output.head_ends();
+        Ok(())
     }
 
     /// Whether the command is done, and has been for long enough.
@@ -297,18 +305,13 @@ impl View for Recorder {
         self.head.limitations = limitations.to_vec();
     }
 
-    fn listed(&mut self, world: &mut Tracker) {
-        self.listed = world.sockets().map(|(conn, live)| (*conn, live)).collect();
-    }
-
     fn begin(&mut self, clock: Clock) -> io::Result<()> {
         (self.head.mono_ns, self.head.wall_ns) = (clock.mono_ns, clock.wall_ns);
-        self.head.namespaces = namespaces::ask(&self.setup.netns);
+        self.head.namespaces = namespaces::ask(&self.setup.netns, namespaces::PATIENCE);
         self.met = Met::new(&self.head.namespaces);
+        self.know(&self.head.namespaces.clone());
         self.output.begin()?;
         self.begin_part()?;
-        let listed = std::mem::take(&mut self.listed);
-        self.list(listed.into_iter())?;
         let Some(command) = self.setup.command.take() else { return Ok(()) };
         let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
         match command.start(procs) {
@@ -356,6 +359,7 @@ impl View for Recorder {
             && let Some(encoder) = &mut self.encoder
         {
             encoder.met(&met).map_err(io::Error::other)?;
+            self.know(&met);
         }
         if self.first_ns.is_some_and(|first_ns| now_ns.saturating_sub(first_ns) >= BATCH_NS) {
             self.close_batch()?;
@@ -386,7 +390,7 @@ impl View for Recorder {
     }
 
     fn ending(&mut self) {
-        self.at_end = namespaces::ask(&self.setup.netns);
+        self.at_end = namespaces::ask_again(&self.known);
     }
 }
 

@@ -98,7 +98,7 @@ struct OutcomeColumns {
 #[derive(Default)]
 struct LossColumns {
     count: U64,
-    parts: [U64; 8],
+    parts: [U64; LOSS_PARTS.len()],
 }
 
 fn place<T: PartialEq>(all: &[T], value: Option<T>) -> Option<usize> {

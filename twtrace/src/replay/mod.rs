@@ -9,7 +9,7 @@ mod remote;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Driver, Pace, run};
+pub use driver::{Driver, Pace, Turn, run};
 pub use feed::Open;
 pub use remote::{Command, Remote, Replaying, Speed};
 

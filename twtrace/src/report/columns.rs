@@ -163,7 +163,7 @@ struct Columns<'a> {
     received: Numbers<UInt64Type>,
     reason: Words<Reason>,
     lifetime_ms: Numbers<UInt64Type>,
-    lost: [Numbers<UInt64Type>; 8],
+    lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
 /// Every column that is looked at, besides [`LOST`].
@@ -194,7 +194,7 @@ const COLUMNS: [&str; 23] = [
 ];
 
 /// What a `lost` event is made of, in the order of [`loss`].
-const LOST: [&str; 8] = [
+const LOST: [&str; 10] = [
     "lost_created",
     "lost_ended",
     "lost_overflow",
@@ -203,6 +203,8 @@ const LOST: [&str; 8] = [
     "lost_owners",
     "lost_missed_runs",
     "lost_missed",
+    "lost_aborted",
+    "lost_syn_refused",
 ];
 
 /// The names of all columns that are looked at.
@@ -245,7 +247,8 @@ impl Reader {
             cgroup: self.cgroup.column(batch, "cgroup", &mut text)?,
             container: self.container.column(batch, "container", &mut text)?,
         };
-        let [one, two, three, four, five, six, seven, eight] = LOST.map(|name| Numbers::of(batch, name));
+        let [one, two, three, four, five, six, seven, eight, nine, ten] =
+            LOST.map(|name| Numbers::of(batch, name));
         Ok(Columns {
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
@@ -264,7 +267,7 @@ impl Reader {
             received: Numbers::of(batch, "bytes_received")?,
             reason: Words::of(batch, "reason")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
-            lost: [one?, two?, three?, four?, five?, six?, seven?, eight?],
+            lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
         })
     }
 }

@@ -61,8 +61,10 @@ impl Engine<'_> {
     /// After a loss at the very end, what lives is asked for once more, in bounded time.
     async fn heal_at_last(&mut self, view: &mut dyn View) -> Result<(), Error> {
         let deadline = tokio::time::Instant::now() + HEALING;
+        self.healing.hurry();
         while self.healing.is_due() {
-            self.heal();
+            // What the view says to it no longer matters.
+            let _ = self.heal(view)?;
             let waited = timeout_at(deadline, async {
                 tokio::select! {
                     biased;
@@ -71,7 +73,7 @@ impl Engine<'_> {
                 }
             });
             match waited.await {
-                Ok(Ok(Ok(reply))) => self.take_reply(reply),
+                Ok(Ok(Ok(reply))) => self.healing.take(reply),
                 Ok(Ok(Err(message))) => drop(self.take(message, view)?),
                 Ok(Err(died)) => return Err(died.into()),
                 Err(_) => break,
@@ -102,6 +104,7 @@ impl Engine<'_> {
     fn conclude(mut self, mut loss: crate::event::Loss, view: &dyn View) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
         let verdict = self.options.verify.then(|| self.ledger.close(&self.world, &loss, counting));
+        loss.missed = self.healing.missed();
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         let summary = Summary {
             backend: self.probe.backend(),

@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
 use super::lister::{self, Lister, Reply, Request};
-use super::listing;
 use super::run::Error;
 use super::signals::Signals;
 use super::verify::{Ledger, Moment};
@@ -28,7 +27,7 @@ use crate::inquiry::{self, Desk};
 use crate::limitation::Limitations;
 use crate::net::books::Books;
 use crate::probe::Probe;
-use crate::tracker::{Seed, Tracker};
+use crate::tracker::Tracker;
 
 /// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -103,7 +102,7 @@ impl<'a> Engine<'a> {
         }
         let mut setup = options.probe.clone();
         setup.filter = options.filter.kernel();
-        setup.listeners = listing::listeners(&options.filter.netns);
+        setup.listeners = lister::listeners(&options.filter.netns);
         let mut probe = Probe::attach(&setup)?;
         let started_ns = clock::mono_ns();
         if options.verify {
@@ -112,9 +111,11 @@ impl<'a> Engine<'a> {
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
         let mut world = Tracker::new();
         world.advance(started_ns);
+        let scope = Filter { reasons: Vec::new(), ..options.filter.clone() };
+        let healing = Healing::new(scope.clone(), !probe.counts_expiries());
         Ok(Self {
             options,
-            scope: Filter { reasons: Vec::new(), ..options.filter.clone() },
+            scope,
             probe,
             drain: Drain::start(ring).map_err(Error::Wait)?,
             lister,
@@ -124,7 +125,7 @@ impl<'a> Engine<'a> {
             woken: Arc::default(),
             world,
             identities: IdentityCache::new(IDENTITIES),
-            healing: Healing::default(),
+            healing,
             reported: Loss::default(),
             ledger,
             started_ns,
@@ -143,43 +144,38 @@ impl<'a> Engine<'a> {
         Arc::clone(&self.woken)
     }
 
-    /// Lists what lives, and takes it in before the first event: whatever ends from now on ends after it. Where that takes long,
-    /// it is taken in later.
-    pub(super) async fn list_first(&mut self) -> Result<(), Error> {
-        self.ask_for_listing();
+    /// Lists what lives, beside the events. Where that takes long, the rest is told later.
+    pub(super) async fn list_first(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        self.healing.begin();
         let patience = sleep(FIRST_LISTING);
         let mut patience = pin!(patience);
-        while self.healing.is_asked() {
-            let reply = tokio::select! {
+        loop {
+            if self.heal(view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            if !self.healing.is_listing() {
+                return Ok(Flow::Go);
+            }
+            let flow = tokio::select! {
                 biased;
                 signal = self.signals.any() => {
                     self.early = Some(signal);
-                    return Ok(());
+                    return Ok(Flow::Go);
                 }
-                reply = self.lister.reply() => reply?,
-                () = &mut patience => return Ok(()),
+                reply = self.lister.reply() => {
+                    self.healing.take(reply?);
+                    Flow::Go
+                }
+                message = self.drain.next() => self.take(message?, view)?,
+                () = &mut patience => {
+                    crate::note!("twtrace: sockets that were there before are still being listed: the rest is told later");
+                    return Ok(Flow::Go);
+                }
             };
-            self.take_reply(reply);
+            if flow == Flow::Stop {
+                return Ok(flow);
+            }
         }
-        Ok(())
-    }
-
-    pub(super) fn ask_for_listing(&mut self) {
-        self.healing.asked(&mut self.world);
-        self.lister.ask(Request::List { only: self.options.filter.netns.clone() });
-    }
-
-    pub(super) fn take_reply(&mut self, reply: Reply) {
-        let Reply::Listed { began_ns, ended_ns, listing, .. } = reply else { return };
-        self.limit(listing.limitations.iter().cloned());
-        let scope = &self.scope;
-        // A filter on the owner leaves none: a listing cannot say who that is.
-        let wanted = |seed: &Seed| {
-            let mut event = Event::new(Kind::Ended, 0, Some(seed.conn));
-            event.role = seed.role;
-            scope.passes(&event)
-        };
-        self.healing.take(listing, (began_ns, ended_ns), wanted, &mut self.world);
     }
 
     /// Until there is a reason to end.
@@ -207,8 +203,8 @@ impl<'a> Engine<'a> {
                 Wake::Over => return Ok(Why::Told),
                 Wake::Broken => self.take_error(view)?,
                 Wake::Reply(reply) => {
-                    self.take_reply(reply);
-                    Flow::Go
+                    self.healing.take(reply);
+                    self.heal(view)?
                 }
                 Wake::Visitor(visitor) => {
                     Desk::receive(&mut desk, visitor, self.probe.backend().word(), &self.world);
@@ -256,8 +252,7 @@ impl<'a> Engine<'a> {
             Message::Records(records) => records,
             Message::Emptied { at_ns } => {
                 self.caught_up_ns = at_ns;
-                self.healing.caught_up(at_ns, &mut self.world);
-                return Ok(Flow::Go);
+                return self.heal(view);
             }
         };
         if self.take_records(records, view)? == Flow::Stop {
@@ -286,19 +281,37 @@ impl<'a> Engine<'a> {
         let loss = self.probe.loss();
         self.probe.sweep(&loss);
         let flow = self.report_loss(loss, now_ns, view)?;
-        self.heal();
+        let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
         self.tell_limitations(view);
         Ok(flow)
     }
 
-    /// Asks what is to be asked.
-    pub(super) fn heal(&mut self) {
-        if self.healing.wants_listing() {
-            self.ask_for_listing();
+    /// Takes in what was answered, asks what is to be asked, and tells what came of it.
+    pub(super) fn heal(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, &mut self.world);
+        for request in step.requests {
+            self.lister.ask(request);
         }
+        self.limit(step.limitations);
         if self.healing.wants_mark() {
             self.drain.ask_for_mark();
         }
+        for event in &step.events {
+            if self.tell(event, view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Tells the view, if it is something that the user wants to see.
+    fn tell(&mut self, event: &Event, view: &mut dyn View) -> Result<Flow, Error> {
+        let filter = &self.options.filter;
+        if !filter.is_empty() && !filter.passes(event) {
+            return Ok(Flow::Go);
+        }
+        let told = view.event(event);
+        self.written(told)
     }
 
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
@@ -323,19 +336,18 @@ impl<'a> Engine<'a> {
 
     /// Takes in an event, and tells the view if that wants any.
     fn event(&mut self, mut event: Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
-        let filter = &self.options.filter;
-        let unfiltered = filter.is_empty();
         identify(&mut event, &mut self.identities);
-        if !unfiltered && !belongs(&event, &self.world, &self.scope) {
-            return Ok(Flow::Go);
-        }
         self.healing.note(&event);
-        self.world.apply(&mut event);
-        if !wants || !unfiltered && !filter.passes(&event) {
+        if !self.options.filter.is_empty() && !belongs(&event, &self.world, &self.scope) {
             return Ok(Flow::Go);
         }
-        let told = view.event(&event);
-        self.written(told)
+        let applied = self.world.apply(&mut event);
+        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&event)) {
+            if wants && self.tell(told, view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
     }
 
     /// Says what was lost since it was last said; `loss` is what the kernel side lost so far.
@@ -346,7 +358,9 @@ impl<'a> Engine<'a> {
         view: &mut dyn View,
     ) -> Result<Flow, Error> {
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
+        self.healing.lost(&loss, &news, clock::mono_ns());
         if news.is_empty() {
             return Ok(Flow::Go);
         }
@@ -356,12 +370,9 @@ impl<'a> Engine<'a> {
             );
         }
         self.reported = loss;
-        if news.untold() != 0 {
-            self.healing.lost();
-        }
         let mut event = Event::new(Kind::Lost, now_ns, None);
         event.loss = Some(news);
-        self.world.apply(&mut event);
+        let _ = self.world.apply(&mut event);
         let told = view.event(&event);
         self.written(told)
     }
@@ -374,7 +385,7 @@ impl<'a> Engine<'a> {
                 biased;
                 reply = self.lister.reply() => match reply? {
                     Reply::Books { books, .. } => return Ok(books?),
-                    other => self.take_reply(other),
+                    other => self.healing.take(other),
                 },
                 // What the view says to it no longer matters.
                 message = self.drain.next() => drop(self.take(message?, view)?),

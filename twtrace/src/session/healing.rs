@@ -1,85 +1,388 @@
-//! Owns: when the kernel is asked again what lives, and how its answer, which is late, goes together with the events.
-//! Must not know: who asks.
+//! Owns: keeping the tracker true to the kernel: when to list, what to ask after, what the kernel's books are compared for, and how
+//! answers, which are late, go together with the events.
+//! Must not know: how the kernel is asked, clocks, views.
+//!
+//! An answer is taken in only when every event from before its end has come, so a socket that it shows and nobody knows was not born
+//! in between; one that ended since the listing began is left out. A socket is let go of only when it was asked after by itself and is
+//! gone, when its namespace is gone, or when it is past its end and cannot be asked after.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::listing::Listing;
-use crate::event::{Conn, Event, Kind};
+use super::lister::{Asked, Found, Reply, Request, Span};
+use crate::event::{Conn, Event, Kind, Loss};
+use crate::filter::Filter;
+use crate::limitation::Limitation;
+use crate::net::books::Books;
 use crate::tracker::{Seed, Tracker};
 
-/// What is known to be stale, and the listing on its way.
+const SECOND_NS: u64 = 1_000_000_000;
+/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
+const LATE_NS: u64 = 5 * SECOND_NS;
+/// A socket that cannot be asked after is gone this long after its end.
+const HOPELESS_NS: u64 = 10 * SECOND_NS;
+/// How often sockets past their end are looked for.
+const OVERDUE_EVERY_NS: u64 = SECOND_NS;
+/// How often the kernel's books are compared.
+const CHECK_EVERY_NS: u64 = 5 * SECOND_NS;
+/// Namespaces whose books are compared at a time; with more, they take turns.
+const CHECKED_AT_ONCE: usize = 256;
+/// Sockets asked after at a time.
+const ASKED_AT_ONCE: usize = 4096;
+/// Between two listings: at least, and at most, and by how long the last one took.
+const PAUSE_NS: (u64, u64) = (SECOND_NS, 30 * SECOND_NS);
+const PAUSE_FACTOR: u64 = 10;
+/// Listings that in a row do not find a namespace which was found before, until it is gone: a list of processes is not made in one moment.
+const ABSENT_TIMES: u32 = 2;
+
+/// What comes of a step.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Was applied to the tracker, and is to be told in this order.
+    pub(super) events: Vec<Event>,
+    /// To be asked.
+    pub(super) requests: Vec<Request>,
+    /// Cannot be seen.
+    pub(super) limitations: Vec<Limitation>,
+}
+
+/// A listing on its way.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Sockets that it showed.
+    shown: HashSet<Conn>,
+    /// Namespaces that it showed all of.
+    netns: HashSet<u32>,
+}
+
+/// How a namespace's books compare with what was told.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    /// What the kernel had counted before we did: at most so much.
+    base: u64,
+    /// Births that nobody told: at least so many.
+    missed: u64,
+    /// The kernel's count when last read.
+    births: u64,
+}
+
+/// What was told of a namespace when its books were asked for.
+type Told = (u64, u64, u64, u64);
+
+/// See the head of the file.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
-    /// Something was lost since the last listing was asked for.
+    scope: Filter,
+    /// The kernel's counters count births.
+    counts_births: bool,
+    /// Something was lost, or does not agree, since the last listing was asked for.
     is_stale: bool,
-    /// A listing was asked for.
-    is_asked: bool,
-    /// Sockets that ended since then, and when: a listing may still show them.
-    ended: HashMap<Conn, u64>,
-    /// A listing that was taken in, and when the kernel had said all of it: what it did not show goes once all events before
-    /// that have come.
-    taken: Option<(HashSet<u32>, u64)>,
+    listing: Option<Listing>,
+    /// Sockets that ended while an answer is on its way, and when.
+    ended: HashMap<Conn, (Option<u64>, u64)>,
+    /// Answers that wait for events from before them.
+    held: VecDeque<Reply>,
+    list_at_ns: u64,
+    pause_ns: u64,
+    to_ask: VecDeque<Asked>,
+    is_asking: bool,
+    overdue_at_ns: u64,
+    check_at_ns: u64,
+    checking: Option<HashMap<u32, Told>>,
+    next_checked: usize,
+    accounts: HashMap<u32, Account>,
+    /// Of the kernel side's loss: what was known, and when.
+    lost_births: u64,
+    loss_known_ns: u64,
+    missed: u64,
+    /// Namespaces that were found once, and how often in a row they were not found since.
+    absent: HashMap<u32, u32>,
+    limitations: Vec<Limitation>,
 }
 
 impl Healing {
-    /// Something was lost.
-    pub(super) fn lost(&mut self) {
+    /// Nothing is asked yet. `scope` is what the world consists of.
+    pub(super) fn new(scope: Filter, counts_births: bool) -> Self {
+        Self { scope, counts_births, pause_ns: PAUSE_NS.0, ..Self::default() }
+    }
+
+    /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before.
+    pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, now_ns: u64) {
+        (self.lost_births, self.loss_known_ns) = (loss.created, now_ns);
+        self.is_stale |= news.created + news.ended + news.missed_runs != 0;
+    }
+
+    /// Births that nobody told, of which only the kernel's counters know.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Asks for what lives, at the beginning.
+    pub(super) fn begin(&mut self) {
         self.is_stale = true;
     }
 
-    /// Whether anything is to be healed, or is being healed.
+    /// Whether a listing is being made, or is to be made now.
+    pub(super) fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// Nothing that is due waits any longer.
+    pub(super) fn hurry(&mut self) {
+        self.list_at_ns = 0;
+    }
+
+    /// Whether a listing is to be made, or is being made, or sockets are asked after that it did not show.
     pub(super) fn is_due(&self) -> bool {
-        self.is_stale || self.is_asked || self.taken.is_some()
-    }
-
-    /// Whether a listing is on its way.
-    pub(super) fn is_asked(&self) -> bool {
-        self.is_asked
-    }
-
-    /// Whether to ask for a listing now.
-    pub(super) fn wants_listing(&self) -> bool {
-        self.is_stale && !self.is_asked && self.taken.is_none()
+        self.is_stale || self.listing.is_some() || self.is_asking || !self.to_ask.is_empty()
     }
 
     /// Whether all that has come must be known to have come.
     pub(super) fn wants_mark(&self) -> bool {
-        self.taken.is_some()
-    }
-
-    /// A listing is being asked for.
-    pub(super) fn asked(&mut self, world: &mut Tracker) {
-        (self.is_stale, self.is_asked) = (false, true);
-        self.ended.clear();
-        world.begin_listing();
+        !self.held.is_empty()
     }
 
     /// An event has come.
     pub(super) fn note(&mut self, event: &Event) {
-        if let (true, Kind::Ended, Some(conn)) = (self.is_asked, event.kind, event.conn) {
-            self.ended.insert(conn, event.mono_ns);
+        if let (true, Kind::Ended, Some(conn)) = (self.listing.is_some(), event.kind, event.conn) {
+            self.ended.insert(conn, (event.cookie, event.mono_ns));
         }
     }
 
-    /// The listing has come; `began_ns` and `ended_ns` say when it was made.
-    pub(super) fn take(
+    /// An answer has come.
+    pub(super) fn take(&mut self, reply: Reply) {
+        self.held.push_back(reply);
+    }
+
+    /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come.
+    pub(super) fn step(&mut self, now_ns: u64, caught_up_ns: u64, world: &mut Tracker) -> Step {
+        let mut step = Step::default();
+        while self.held.front().is_some_and(|reply| is_ripe(reply, caught_up_ns, self.loss_known_ns)) {
+            let Some(reply) = self.held.pop_front() else { break };
+            step.events.extend(self.heal(reply, now_ns, world));
+        }
+        step.limitations = std::mem::take(&mut self.limitations);
+        self.ask_after(now_ns, world, &mut step.requests);
+        if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
+            self.is_stale = false;
+            self.listing = Some(Listing::default());
+            step.requests.push(Request::List { only: self.scope.netns.clone() });
+        }
+        self.check(now_ns, world, &mut step.requests);
+        step
+    }
+
+    fn heal(&mut self, reply: Reply, now_ns: u64, world: &mut Tracker) -> Vec<Event> {
+        match reply {
+            Reply::Namespaces { netns, span, seeds } => self.namespaces(netns, span, &seeds, now_ns, world),
+            Reply::Listed { span, reached, limitations } => {
+                self.limitations.extend(limitations);
+                self.listed(span, &reached, now_ns, world)
+            }
+            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, world),
+            Reply::Checked { books, .. } => {
+                self.checked(&books, world);
+                Vec::new()
+            }
+            Reply::Books { .. } => Vec::new(),
+        }
+    }
+
+    /// Takes in what lives in some namespaces.
+    fn namespaces(
         &mut self,
-        listing: Listing,
-        (began_ns, ended_ns): (u64, u64),
-        wanted: impl Fn(&Seed) -> bool,
+        netns: Vec<u32>,
+        span: Span,
+        seeds: &[Seed],
+        now_ns: u64,
         world: &mut Tracker,
-    ) {
-        self.is_asked = false;
-        let is_over = |seed: &Seed| self.ended.get(&seed.conn).is_some_and(|ended| *ended >= began_ns);
-        world.seed(listing.seeds.into_iter().filter(|seed| wanted(seed) && !is_over(seed)));
-        self.ended.clear();
-        self.taken = Some((listing.listed, ended_ns));
+    ) -> Vec<Event> {
+        let Some(listing) = &mut self.listing else { return Vec::new() };
+        listing.netns.extend(netns);
+        listing.shown.extend(seeds.iter().map(|seed| seed.conn));
+        let mut told = Vec::new();
+        for seed in seeds.iter().filter(|seed| !has_ended(&self.ended, seed, span)) {
+            if world.renew(seed) {
+                continue;
+            }
+            let mut event = seed.event(now_ns);
+            // With a filter on the owner nobody knows whether it is of interest.
+            if self.scope.passes(&event) {
+                let applied = world.apply(&mut event);
+                told.extend(applied.before.map(|before| *before));
+                told.extend(applied.is_new.then_some(event));
+            }
+        }
+        told
     }
 
-    /// All events up to `at_ns` have come.
-    pub(super) fn caught_up(&mut self, at_ns: u64, world: &mut Tracker) {
-        if let Some((listed, _)) = self.taken.take_if(|(_, ended_ns)| *ended_ns <= at_ns) {
-            world.forget_unlisted(|netns| listed.contains(&netns));
+    /// A listing is complete: what it should have shown and did not is asked after.
+    fn listed(&mut self, span: Span, reached: &HashSet<u32>, now_ns: u64, world: &mut Tracker) -> Vec<Event> {
+        let listing = self.listing.take().unwrap_or_default();
+        self.ended.clear();
+        let mut hidden: HashSet<u32> = HashSet::new();
+        for (conn, live) in world.sockets() {
+            if !reached.contains(&conn.netns) {
+                hidden.insert(conn.netns);
+            } else if listing.netns.contains(&conn.netns)
+                && !listing.shown.contains(conn)
+                && live.born_ns.is_none_or(|born_ns| born_ns < span.began_ns)
+            {
+                self.to_ask.push_back((*conn, live.cookie));
+            }
         }
+        let took_ns = span.ended_ns.saturating_sub(span.began_ns);
+        let pause_ns = (took_ns * PAUSE_FACTOR).clamp(self.pause_ns, PAUSE_NS.1);
+        self.pause_ns = if now_ns > self.list_at_ns + PAUSE_NS.1 { PAUSE_NS.0 } else { self.pause_ns * 2 };
+        self.pause_ns = self.pause_ns.min(PAUSE_NS.1);
+        self.list_at_ns = now_ns + pause_ns;
+        let gone = self.gone(reached, hidden);
+        let lost: Vec<Conn> =
+            world.sockets().map(|(conn, _)| *conn).filter(|conn| gone.contains(&conn.netns)).collect();
+        lost.iter().filter_map(|conn| world.miss(conn, now_ns)).collect()
+    }
+
+    /// Of the namespaces that no way leads to, those that are gone: a way led there once.
+    fn gone(&mut self, reached: &HashSet<u32>, hidden: HashSet<u32>) -> HashSet<u32> {
+        self.absent.retain(|netns, _| reached.contains(netns) || hidden.contains(netns));
+        for netns in reached {
+            self.absent.insert(*netns, 0);
+        }
+        let mut gone = HashSet::new();
+        for netns in hidden {
+            let Some(times) = self.absent.get_mut(&netns) else { continue };
+            *times += 1;
+            if *times >= ABSENT_TIMES {
+                gone.insert(netns);
+            } else {
+                self.is_stale = true;
+            }
+        }
+        gone
+    }
+
+    /// Sockets past their end, and those that a listing did not show.
+    fn ask_after(&mut self, now_ns: u64, world: &Tracker, requests: &mut Vec<Request>) {
+        if self.is_asking {
+            return;
+        }
+        if self.to_ask.is_empty() && now_ns >= self.overdue_at_ns {
+            self.overdue_at_ns = now_ns + OVERDUE_EVERY_NS;
+            let late = world.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE);
+            self.to_ask.extend(late.into_iter().map(|(conn, cookie, _)| (conn, cookie)));
+        }
+        if !self.to_ask.is_empty() {
+            let count = self.to_ask.len().min(ASKED_AT_ONCE);
+            requests.push(Request::LookUp { sockets: self.to_ask.drain(..count).collect() });
+            self.is_asking = true;
+        }
+    }
+
+    fn looked_up(
+        &mut self,
+        span: Span,
+        found: Vec<(Asked, Found)>,
+        now_ns: u64,
+        world: &mut Tracker,
+    ) -> Vec<Event> {
+        self.is_asking = false;
+        let mut told = Vec::new();
+        for ((conn, cookie), found) in found {
+            let Some(live) = world.socket(&conn) else { continue };
+            // Another one took its place since: it is not what was asked after.
+            if live.cookie != cookie || live.born_ns.is_some_and(|born_ns| born_ns >= span.began_ns) {
+                continue;
+            }
+            match found {
+                Found::There(seed) => drop(world.renew(&seed)),
+                Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
+                Found::Gone | Found::Unknown => told.extend(world.miss(&conn, now_ns)),
+            }
+        }
+        told
+    }
+
+    /// Asks for the books of namespaces in which something lives or happened.
+    fn check(&mut self, now_ns: u64, world: &Tracker, requests: &mut Vec<Request>) {
+        if self.checking.is_some() || now_ns < self.check_at_ns || !self.scope.only_netns() {
+            return;
+        }
+        self.check_at_ns = now_ns + CHECK_EVERY_NS;
+        let mut busy: Vec<(u32, Told)> =
+            world.capacities().map(|(netns, _)| (netns, told_of(netns, world))).collect();
+        busy.retain(|(_, told)| *told != (0, 0, 0, 0));
+        busy.sort_unstable();
+        if busy.is_empty() {
+            return;
+        }
+        let first = if self.next_checked < busy.len() { self.next_checked } else { 0 };
+        self.next_checked = first + CHECKED_AT_ONCE;
+        let chosen: HashMap<u32, Told> = busy.into_iter().skip(first).take(CHECKED_AT_ONCE).collect();
+        requests.push(Request::Check { netns: chosen.keys().copied().collect() });
+        self.checking = Some(chosen);
+    }
+
+    /// Compares the books with what was told. What was told since they were read makes the difference smaller, never larger; in a quiet
+    /// moment it is exact.
+    fn checked(&mut self, books: &[(u32, Books)], world: &Tracker) {
+        let asked = self.checking.take().unwrap_or_default();
+        for (netns, books) in books {
+            let Some(before) = asked.get(netns) else { continue };
+            let now = told_of(*netns, world);
+            self.account(*netns, books.tw + books.tw_killed, before.0, now.0);
+            // Nothing happened meanwhile: what lives must be the same.
+            if *before == now && books.sockstat_tw != now.3 {
+                self.is_stale = true;
+            }
+        }
+        let all: u64 = self.accounts.values().map(|account| account.missed).sum();
+        let missed = all.saturating_sub(self.lost_births);
+        if missed > self.missed {
+            self.missed = missed;
+            self.is_stale = true;
+        }
+    }
+
+    /// Takes in a namespace's count of births, of which `before` were told when it was asked for, and `now` by now.
+    fn account(&mut self, netns: u32, births: u64, before: u64, now: u64) {
+        if !self.counts_births {
+            return;
+        }
+        let base = births.saturating_sub(before);
+        let account = self.accounts.entry(netns).or_insert(Account { base, missed: 0, births });
+        // Another namespace has its inode now.
+        if births < account.births {
+            *account = Account { base, missed: account.missed, births };
+        }
+        account.births = births;
+        account.base = account.base.min(base.saturating_sub(account.missed));
+        account.missed = account.missed.max(births.saturating_sub(now).saturating_sub(account.base));
     }
 }
+
+/// Whether every event from before an answer has come, and every loss.
+fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
+    match reply {
+        Reply::Namespaces { span, .. } | Reply::Listed { span, .. } | Reply::LookedUp { span, .. } => {
+            span.ended_ns <= caught_up_ns
+        }
+        Reply::Checked { span, .. } => span.ended_ns <= caught_up_ns.min(loss_known_ns),
+        Reply::Books { .. } => true,
+    }
+}
+
+/// Whether a socket that was listed ended after the listing began.
+fn has_ended(ended: &HashMap<Conn, (Option<u64>, u64)>, seed: &Seed, span: Span) -> bool {
+    ended.get(&seed.conn).is_some_and(|(cookie, ended_ns)| {
+        let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
+        same && *ended_ns >= span.began_ns
+    })
+}
+
+/// Created, listed, ended, live.
+fn told_of(netns: u32, world: &Tracker) -> Told {
+    let counts = world.counts_in(netns);
+    (counts.created, counts.listed, counts.ended(), world.live_in(netns))
+}
+
+#[cfg(test)]
+mod tests;

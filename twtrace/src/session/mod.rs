@@ -6,7 +6,6 @@ mod end;
 mod engine;
 mod healing;
 mod lister;
-mod listing;
 mod run;
 pub mod signals;
 mod summary;

@@ -50,12 +50,14 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     let mut engine = Engine::attach(options).await?;
     view.attached(engine.probe.backend().word());
     engine.introduce();
-    engine.list_first().await?;
     engine.tell_limitations(view);
     view.listed(&mut engine.world);
     view.wake_with(engine.waker());
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if engine.written(begun)? == Flow::Stop {
+        return engine.end(Why::View, view).await;
+    }
+    if engine.list_first(view).await? == Flow::Stop {
         return engine.end(Why::View, view).await;
     }
     if let Some(ready) = ready {

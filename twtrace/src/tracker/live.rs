@@ -91,7 +91,6 @@ pub(super) struct Entry {
     owner: Place,
     opener: Place,
     tid: u32,
-    pub(super) generation: u32,
     /// What the process deals with.
     pub(super) link: Place,
     /// Row of the remote address.
@@ -105,7 +104,7 @@ pub(super) struct Entry {
     pub(super) ephemeral: bool,
 }
 
-const _: () = assert!(size_of::<Entry>() == 80);
+const _: () = assert!(size_of::<Entry>() == 72);
 
 impl Entry {
     /// From a `created` or a `listed`; the people it remembers are to be released with it.
@@ -122,7 +121,6 @@ impl Entry {
             owner: people.owner(event.owner.as_ref(), event.identity.as_ref()),
             opener: people.opener(event.opener.as_ref()),
             tid: event.owner.map_or(0, |owner| owner.tid),
-            generation: 0,
             link: Place::NONE,
             peer: Place::NONE,
             container: Place::NONE,

@@ -59,8 +59,6 @@ pub struct Tracker {
     people: People,
     rows: Rows,
     total: Stats,
-    /// Marks entries that the last listing confirmed.
-    generation: u32,
     limits: Limits,
     /// Ends for other reasons are not counted; none: all are.
     reasons: Vec<Reason>,
@@ -93,7 +91,6 @@ impl Tracker {
             people: People::default(),
             rows: Rows::new(&limits),
             total: Stats::default(),
-            generation: 0,
             limits,
             reasons: Vec::new(),
             dropped_sockets: 0,
@@ -240,31 +237,16 @@ impl Tracker {
         self.leave(&entry);
     }
 
-    /// Takes in sockets that were there before.
+    /// Takes in sockets that were there before, as a recording of format 1 names them.
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
         for seed in seeds {
             self.apply(&mut seed.event(self.now_ns));
-            if let Some(entry) = self.live.find_mut(&seed.conn) {
-                entry.generation = self.generation;
-            }
         }
     }
 
-    /// Begins to compare with a listing, after events were lost: call this, [`Tracker::seed`] with all sockets of the
-    /// namespaces that could be listed, apply the events that came in meanwhile, and then [`Tracker::forget_unlisted`].
-    pub fn begin_listing(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-    }
-
-    /// Lets go of the sockets that the last listing did not show, in the namespaces that `listed` names: their `ended` was
-    /// lost. Says how many.
-    pub fn forget_unlisted(&mut self, listed: impl Fn(u32) -> bool) -> usize {
-        let generation = self.generation;
-        let old =
-            self.live.iter().filter(|(conn, entry)| entry.generation != generation && listed(conn.netns));
-        let gone: Vec<Conn> = old.map(|(conn, _)| *conn).collect();
-        let now_ns = self.now_ns;
-        gone.iter().filter_map(|conn| self.miss(conn, now_ns)).count()
+    /// What is known of a connection's TIME_WAIT socket.
+    pub fn socket(&self, conn: &Conn) -> Option<Live> {
+        self.live.find(conn).map(|entry| entry.live(&self.people))
     }
 
     /// How many TIME_WAIT sockets live.
@@ -361,7 +343,6 @@ impl Tracker {
             entry.release(&mut self.people);
             return;
         }
-        entry.generation = self.generation;
         (entry.link, entry.peer, entry.container) = (places.link, places.peer, places.container);
         let capacity = self.rows.netns.get(places.netns).and_then(|(_, row)| row.capacity.as_ref());
         entry.ephemeral = capacity.is_some_and(|capacity| capacity.has(conn.sport));
