@@ -160,6 +160,11 @@ impl Actor {
         Ok(File::open(format!("/proc/{}/ns/net", self.0.pid))?)
     }
 
+    /// Makes its arguments lie in a page of this file.
+    pub fn hang_arguments(&self, path: &str) -> Result<()> {
+        self.run(Op::HangArguments(path.to_owned()))
+    }
+
     /// Becomes the user `uid` for good.
     pub fn set_user(&self, uid: u32) -> Result<()> {
         self.run(Op::SetUser(uid))?;

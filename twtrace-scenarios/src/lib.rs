@@ -12,6 +12,7 @@ pub mod bpf;
 pub mod brood;
 pub mod cgroup;
 pub mod expect;
+pub mod hung;
 pub mod judge;
 pub mod kernel;
 pub mod limits;

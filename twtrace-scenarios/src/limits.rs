@@ -79,6 +79,13 @@ const LIMITS: &[Limit] = &[
         lack: Lack::Kernel,
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },
+    Limit {
+        scenario: "hung_arguments",
+        backend: None,
+        here: || !crate::hung::can_be(),
+        lack: Lack::Kernel,
+        reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
+    },
     Limit { scenario: "screen_shows_the_load", ..NO_TERMINAL },
     Limit { scenario: "screen_gives_the_terminal_back", ..NO_TERMINAL },
     Limit { scenario: "screen_fits_the_terminal", ..NO_TERMINAL },

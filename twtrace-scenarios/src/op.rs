@@ -71,6 +71,8 @@ pub enum Op {
     Take,
     /// Closes the socket so that only a cycle of UNIX sockets in flight holds it: the kernel's collector closes it.
     Strand(RawFd),
+    /// Its arguments lie in a page of this file from now on.
+    HangArguments(String),
     /// fork(): the child is an actor of its own; its control socket travels back beside [`Reply::Number`], its pid.
     Fork,
     /// Moves into a new network namespace with lo up. Answer: [`Reply::Number`], its inode.

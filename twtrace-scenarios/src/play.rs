@@ -111,6 +111,10 @@ impl Player {
             Op::Cookie(fd) => Reply::Number(self.socket(fd)?.cookie()?),
             Op::Give(fd) => return Ok((Reply::Done, Some(self.socket(fd)?.try_clone()?.into()))),
             Op::Take => self.keep(Socket::from(beside.context("no descriptor came")?))?,
+            Op::HangArguments(path) => {
+                crate::hung::hang_arguments(path.as_ref())?;
+                Reply::Done
+            }
             Op::Strand(fd) => strand(self.take(fd)?)?,
             Op::Unshare => Reply::Number(netns::enter_new()?.into()),
             Op::Join => {

@@ -40,8 +40,12 @@ fn people(at: u16, event: &mut Event) {
         start_ns: 17_000_000_019,
         comm: Comm::new(["nginx", "é \u{1b}[31m\t\""][usize::from(at % 2)]),
     });
-    let identity =
-        Identity { exe: Some("/usr/sbin/nginx".to_owned()), cmdline: None, cgroup: Some(cgroup), container };
+    let identity = Identity {
+        exe: Some("/usr/sbin/nginx".to_owned()),
+        cmdline: Default::default(),
+        cgroup: Some(cgroup),
+        container,
+    };
     event.identity = event.owner.map(|_| Arc::new(identity));
 }
 

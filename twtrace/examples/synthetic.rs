@@ -49,8 +49,12 @@ struct Actor {
 fn actor(pid: u32, comm: &str, role: Role, there: Ipv4Addr, peers: u32, port: u16) -> Actor {
     let cgroup = format!("/system.slice/docker-{:064x}.scope", u128::from(pid) << 64);
     let container = container_of(&cgroup);
-    let identity =
-        Identity { exe: Some(format!("/usr/sbin/{comm}")), cmdline: None, cgroup: Some(cgroup), container };
+    let identity = Identity {
+        exe: Some(format!("/usr/sbin/{comm}")),
+        cmdline: Default::default(),
+        cgroup: Some(cgroup),
+        container,
+    };
     let owner = Process {
         pid,
         tid: pid,

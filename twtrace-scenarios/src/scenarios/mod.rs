@@ -20,6 +20,7 @@ mod reset;
 mod reuse;
 mod runs;
 mod screen;
+mod strangers;
 mod substate;
 mod surroundings;
 
@@ -134,6 +135,8 @@ pub const ALL: &[Scenario] = &[
     once("list_equals_ss", listing::equals_ss),
     once("list_summary_equals_ss", listing::summary_equals_ss),
     once("list_knows_owners", listing::knows_owners),
+    once("many_visitors", strangers::many_visitors),
+    own("hung_arguments", strangers::hung_arguments),
     once("doctor_ports_exhausted", doctor::ports_exhausted),
     once("doctor_ports_running_out", doctor::ports_running_out),
     once("doctor_ports_held_open", doctor::ports_held_open),

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, said_of_nothing};
 use crate::diff::{self, Condition, Verdict};
 use crate::escape::printable;
 use crate::filter::Filter;
@@ -45,9 +45,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let filter = args.filters.of_recording()?;
     let (old, new) = (Recording::open(&args.old)?, Recording::open(&args.new)?);
-    let (old, new) = (report(old, &args.old, &filter)?, report(new, &args.new, &filter)?);
+    // Names may stand for other namespaces in the other recording.
+    let before = args.filters.recorded(&args.old, old.head())?;
+    let after = args.filters.recorded(&args.new, new.head())?;
+    let (old, new) = (report(old, &args.old, before)?, report(new, &args.new, after)?);
     let comparison = diff::compare(&old, &new);
     let verdicts: Vec<Verdict> = args.fail_if.iter().map(|condition| condition.judge(&comparison)).collect();
     let mut out = Vec::new();
@@ -69,15 +71,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn report(recording: Recording, file: &Path, filter: &Filter) -> anyhow::Result<Report> {
+fn report(recording: Recording, file: &Path, filter: Filter) -> anyhow::Result<Report> {
     let options = Options {
         file: file.to_string_lossy().into_owned(),
         filters: filter.words(),
-        filter: filter.clone(),
+        filter,
         by: vec![By::Tuple, By::Netns],
         every_ns: None,
     };
     let report = report::read(recording, &options)?;
+    if let Some(nothing) = said_of_nothing(&options.filter, report.passed) {
+        crate::note!("twtrace: {}: {nothing}", printable(&report.file));
+    }
+    if let Some(why) = &report.damaged {
+        crate::note!("twtrace: {}: {}", printable(&report.file), printable(why));
+    }
     if let Some(why) = &report.missing {
         crate::note!("twtrace: the end of {} is missing: {}", printable(&report.file), printable(why));
     }

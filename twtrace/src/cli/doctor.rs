@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::events::TraceArgs;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::doctor::facts::Facts;
@@ -56,14 +56,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(What::Explain { id }) = &args.what {
         return tell(id.as_deref());
     }
-    let filter = args.filters.filter()?;
-    if !filter.reasons.is_empty() {
-        let hint = "--reason picks single events, and the doctor weighs all of them: use `twtrace events --reason …`";
-        return Err(Usage(hint.to_owned()).into());
-    }
     let facts = match &args.file {
-        Some(file) => replay::read(Recording::open(file)?, &filter, args.nat_ports),
-        None => look(args, filter)?,
+        Some(file) => {
+            let recording = Recording::open(file)?;
+            let filter = args.filters.recorded(file, recording.head())?;
+            refuse_reasons(&filter)?;
+            let (facts, passed) = replay::read(recording, &filter, args.nat_ports);
+            if let Some(nothing) = said_of_nothing(&filter, passed) {
+                crate::note!("twtrace: {nothing}");
+            }
+            facts
+        }
+        None => {
+            let filter = args.filters.filter()?;
+            refuse_reasons(&filter)?;
+            look(args, filter)?
+        }
     };
     let findings = diagnose(&facts);
     let mut out = Vec::new();
@@ -75,6 +83,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     std::io::stdout().lock().write_all(&out)?;
     let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);
     Ok(if args.exit_code && is_critical { Outcome::Critical } else { Outcome::Done })
+}
+
+fn refuse_reasons(filter: &Filter) -> Result<(), Usage> {
+    let hint =
+        "--reason picks single events, and the doctor weighs all of them: use `twtrace events --reason …`";
+    if filter.reasons.is_empty() { Ok(()) } else { Err(Usage(hint.to_owned())) }
 }
 
 fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::Outcome;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
 use crate::escape::printable;
 use crate::export::{Format, export};
 use crate::record::output::{Output, Place, Rotation};
 use crate::record::user;
-use crate::recording::{Ended, Recording};
+use crate::recording::Recording;
 
 /// `twtrace export`
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         return Err(Usage("Parquet is no text: send it to a file or a pipe".to_owned()).into());
     }
     let recording = Recording::open(&args.file)?;
-    let filter = args.filters.recorded(recording.head())?;
+    let filter = args.filters.recorded(&args.file, recording.head())?;
     let place = Place {
         path: args.output.clone(),
         force: args.force,
@@ -53,9 +53,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut output = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
     // Only what is whole takes the place of what was there.
     output.begin().context("cannot finish the export")?;
-    if let Ended::Missing { why } = &exported.ended {
+    if let Some(nothing) = said_of_nothing(&filter, exported.events) {
+        crate::note!("twtrace: {nothing}");
+    }
+    if let Some(trouble) = exported.ended.trouble() {
         let file = printable(&args.file.to_string_lossy()).into_owned();
-        crate::note!("twtrace: the end of {file} is missing: {why}");
+        crate::note!("twtrace: {file}: {trouble}");
     }
     crate::note!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
     Ok(Outcome::Done)

@@ -1,12 +1,16 @@
-//! Owns: the filter flags, the same on every command that reads events.
+//! Owns: the filter flags, the same on every command that reads events; what their values stand for, on this machine or in a
+//! recording.
 //! Must not know: how a filter is applied.
+
+use std::path::Path;
 
 use ipnet::IpNet;
 
 use super::values::{Usage, cidr};
+use crate::escape::printable;
 use crate::event::{Reason, Role};
 use crate::filter::{CgroupFilter, Filter};
-use crate::recording::Head;
+use crate::recording::{Head, Namespace, Recording};
 
 /// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -58,29 +62,41 @@ impl FilterArgs {
     pub(super) fn filter(&self) -> Result<Filter, Usage> {
         let resolve = |spec: &String| crate::net::netns::resolve_spec(spec);
         let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
-        self.with_netns(netns.map_err(|error| Usage(error.to_string()))?)
+        self.with_netns(netns.map_err(|error| Usage(error.to_string()))?, crate::identity::leaf_cgroup_id)
     }
 
-    /// As [`Self::filter`], for a recording that may have been made elsewhere: namespaces go by the names that they had
-    /// there, cgroups by their paths.
-    pub(super) fn recorded(&self, head: &Head) -> Result<Filter, Usage> {
-        let known = |spec: &str| {
-            let named = head.namespaces.iter().find(|namespace| namespace.name.as_deref() == Some(spec));
-            named.map(|namespace| namespace.netns).or_else(|| spec.parse().ok())
-        };
-        let resolve = |spec: &String| known(spec).map_or_else(|| crate::net::netns::resolve_spec(spec), Ok);
-        let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
-        let mut filter = self.with_netns(netns.map_err(|error| Usage(error.to_string()))?)?;
-        filter.cgroups.iter_mut().for_each(|cgroup| cgroup.leaf_id = None);
-        Ok(filter)
+    /// As [`Self::filter`], for a recording, which may have been made elsewhere and long ago: names of namespaces are those that it
+    /// knows, cgroups go by their paths, and nothing is looked up on this machine but what only means something there.
+    pub(super) fn recorded(&self, path: &Path, head: &Head) -> anyhow::Result<Filter> {
+        let mut later = None;
+        let mut inodes = Vec::new();
+        for spec in &self.netns {
+            let mut found = named(&head.namespaces, spec);
+            if found.is_empty() && is_name(spec) && path.as_os_str() != "-" {
+                // It may have come, or been given its name, while the recording was made.
+                if later.is_none() {
+                    later = Some(Recording::namespaces(path)?);
+                }
+                found = named(later.as_deref().unwrap_or_default(), spec);
+            }
+            if found.is_empty() {
+                let known = head.namespaces.iter().chain(later.iter().flatten());
+                found.push(elsewhere(spec, head, known)?);
+            }
+            inodes.extend(found);
+        }
+        inodes.sort_unstable();
+        inodes.dedup();
+        Ok(self.with_netns(inodes, |_| None)?)
     }
 
-    fn with_netns(&self, netns: Vec<u32>) -> Result<Filter, Usage> {
+    /// `leaf_id`: the id of a cgroup, where it is a leaf that exists now.
+    fn with_netns(&self, netns: Vec<u32>, leaf_id: fn(&str) -> Option<u64>) -> Result<Filter, Usage> {
         Ok(Filter {
             pids: self.pid.clone(),
             comms: self.comm.clone(),
             uids: self.uid.clone(),
-            cgroups: self.cgroup.iter().map(|path| cgroup(path)).collect::<Result<_, _>>()?,
+            cgroups: self.cgroup.iter().map(|path| cgroup(path, leaf_id)).collect::<Result<_, _>>()?,
             netns,
             sports: self.sport.clone(),
             dports: self.dport.clone(),
@@ -93,23 +109,62 @@ impl FilterArgs {
     }
 }
 
-impl FilterArgs {
-    /// As [`FilterArgs::filter`], for events of another time or machine: there, an id of today's cgroups means nothing.
-    pub(super) fn of_recording(&self) -> Result<Filter, Usage> {
-        let mut filter = self.filter()?;
-        filter.cgroups.iter_mut().for_each(|cgroup| cgroup.leaf_id = None);
-        Ok(filter)
-    }
+/// Whether a value of `--netns` can be a name.
+fn is_name(spec: &str) -> bool {
+    spec != "self" && !spec.contains('/') && !spec.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn cgroup(path: &str) -> Result<CgroupFilter, Usage> {
-    let shown = crate::escape::printable(path);
+/// The namespaces of a name; one may have been made anew under the same.
+fn named(known: &[Namespace], spec: &str) -> Vec<u32> {
+    let named = known.iter().filter(|namespace| namespace.name.as_deref() == Some(spec));
+    named.map(|namespace| namespace.netns).collect()
+}
+
+/// What a value means that is no name in a recording: an inode; and on the machine of the recording, as long as that has not been
+/// booted since, the caller's own namespace or a path.
+fn elsewhere<'a>(spec: &str, head: &Head, known: impl Iterator<Item = &'a Namespace>) -> Result<u32, Usage> {
+    if let Ok(inode) = spec.parse() {
+        return Ok(inode);
+    }
+    let shown = printable(spec);
+    if is_name(spec) {
+        let mut names: Vec<_> = known.filter_map(|namespace| namespace.name.as_deref()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let names = match &names[..] {
+            [] => "it knows none by name".to_owned(),
+            some => format!("it knows {}", printable(&some.join(", "))),
+        };
+        return Err(Usage(format!(
+            "--netns {shown}: the recording has no network namespace of that name; {names}, and inodes will do as well \
+             (`twtrace report --by netns`)"
+        )));
+    }
+    let booted = crate::clock::boot_id();
+    if head.boot_id.is_empty() || head.boot_id != booted {
+        return Err(Usage(format!(
+            "--netns {shown}: the recording is of another machine, or of another boot of this one: give a name that it knows, or an \
+             inode (`twtrace report --by netns`)"
+        )));
+    }
+    crate::net::netns::resolve_spec(spec).map_err(|error| Usage(error.to_string()))
+}
+
+/// What to say of a filter that nothing in a recording passed.
+pub(super) fn said_of_nothing(filter: &Filter, passed: u64) -> Option<String> {
+    let words = filter.words().join(" ");
+    (passed == 0 && !filter.is_empty())
+        .then(|| format!("no event of the recording passes {}", printable(&words)))
+}
+
+fn cgroup(path: &str, leaf_id: fn(&str) -> Option<u64>) -> Result<CgroupFilter, Usage> {
+    let shown = printable(path);
     if !path.starts_with('/') {
         return Err(Usage(format!(
             "--cgroup '{shown}' must be a path below the cgroup mount and start with '/', as in /proc/PID/cgroup"
         )));
     }
-    Ok(CgroupFilter { path: path.to_owned(), leaf_id: crate::identity::leaf_cgroup_id(path) })
+    Ok(CgroupFilter { path: path.to_owned(), leaf_id: leaf_id(path) })
 }
 
 #[cfg(test)]
@@ -117,18 +172,64 @@ mod tests {
     use super::*;
     use crate::recording::Namespace;
 
+    fn namespace(netns: u32, name: &str) -> Namespace {
+        Namespace { netns, name: Some(name.to_owned()), ..Namespace::default() }
+    }
+
+    fn of_netns(specs: &[&str]) -> FilterArgs {
+        FilterArgs { netns: specs.iter().map(|spec| (*spec).to_owned()).collect(), ..FilterArgs::default() }
+    }
+
+    /// A recording on disk: a namespace that is known from the start, one that was met, one that was named at the end.
+    fn recorded(boot_id: &str) -> (tempfile::TempDir, std::path::PathBuf, Head) {
+        let head =
+            Head { boot_id: boot_id.to_owned(), namespaces: vec![namespace(17, "blue")], ..Head::default() };
+        let mut encoder = crate::recording::Encoder::new(&head).unwrap();
+        encoder.met(&[namespace(19, "met"), namespace(23, "met")]).unwrap();
+        let tail = crate::recording::Tail { namespaces: vec![namespace(29, "late")], ..Default::default() };
+        encoder.finish(&tail).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.twt");
+        std::fs::write(&path, encoder.bytes()).unwrap();
+        (dir, path, head)
+    }
+
     #[test]
     fn a_recording_is_filtered_by_what_things_were_called_there() {
-        let named = Namespace { netns: 17, name: Some("blue".to_owned()), ..Namespace::default() };
-        let head = Head { namespaces: vec![named], ..Head::default() };
-        let args = FilterArgs {
-            netns: vec!["blue".to_owned(), "4711".to_owned()],
-            cgroup: vec!["/".to_owned()],
-            ..FilterArgs::default()
-        };
-        let filter = args.recorded(&head).unwrap();
-        assert_eq!((filter.netns, filter.cgroups[0].leaf_id), (vec![17, 4711], None));
-        let unknown = FilterArgs { netns: vec!["no-such-namespace".to_owned()], ..FilterArgs::default() };
-        assert!(unknown.recorded(&head).unwrap_err().to_string().contains("no-such-namespace"));
+        let (_dir, path, head) = recorded("another boot");
+        let mut args = of_netns(&["blue", "met", "late", "4711"]);
+        args.cgroup = vec!["/".to_owned()];
+        let filter = args.recorded(&path, &head).unwrap();
+        assert_eq!((filter.netns, filter.cgroups[0].leaf_id), (vec![17, 19, 23, 29, 4711], None));
+    }
+
+    #[test]
+    fn what_a_recording_does_not_know_is_not_looked_up_here() {
+        let (_dir, path, head) = recorded("another boot");
+        for (spec, why) in [
+            (
+                "no-such",
+                "no-such: the recording has no network namespace of that name; it knows blue, late, met, met",
+            ),
+            ("self", "another boot"),
+            ("/proc/self/ns/net", "another boot"),
+        ] {
+            let error = of_netns(&[spec]).recorded(&path, &head).unwrap_err().to_string();
+            assert!(error.contains(&why.replace("met, met", "met")), "{error}");
+        }
+        // On the machine that it was made on, the caller's own namespace means something.
+        let (_dir, path, head) = recorded(&crate::clock::boot_id());
+        let own = crate::net::netns::own_inode().unwrap();
+        assert_eq!(of_netns(&["self"]).recorded(&path, &head).unwrap().netns, [own]);
+    }
+
+    #[test]
+    fn a_filter_that_nothing_passes_is_said() {
+        let filter = Filter { comms: vec!["no\x1bsuch".to_owned()], ..Filter::default() };
+        assert_eq!(
+            said_of_nothing(&filter, 0).unwrap(),
+            r"no event of the recording passes --comm no\x1bsuch"
+        );
+        assert_eq!((said_of_nothing(&filter, 1), said_of_nothing(&Filter::default(), 0)), (None, None));
     }
 }

@@ -11,7 +11,7 @@ use crate::escape::printable;
 use crate::filter::Filter;
 use crate::inquiry;
 use crate::limitation::Limitation;
-use crate::list::{self, Choice, Note, Owners, Seen, Socket, Summary};
+use crate::list::{self, Choice, Listed, Note, Owners, Seen, Socket, Summary};
 use crate::net::slabinfo;
 use crate::net::sockdiag::States;
 use crate::recording::Recording;
@@ -35,15 +35,29 @@ pub(super) struct Args {
     filters: FilterArgs,
 }
 
+impl Args {
+    /// Names that only the recording knows are those that it knows; the rest is this machine's.
+    fn filter(&self) -> anyhow::Result<Filter> {
+        match (self.filters.filter(), &self.recording) {
+            (Ok(filter), _) => Ok(filter),
+            (Err(_), Some(path)) => {
+                let recording = Recording::open(path)?;
+                let mut filter = self.filters.recorded(path, recording.head())?;
+                for cgroup in &mut filter.cgroups {
+                    cgroup.leaf_id = crate::identity::leaf_cgroup_id(&cgroup.path);
+                }
+                Ok(filter)
+            }
+            (Err(usage), None) => Err(usage.into()),
+        }
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let filter = args.filters.filter()?;
+    let filter = args.filter()?;
     refuse_what_no_socket_has(&filter)?;
     if args.summary {
         refuse_what_no_listing_knows(&filter, "list --summary")?;
-    }
-    let owners = if args.summary { Owners::default() } else { owners(args)? };
-    if owners.is_empty() {
-        refuse_what_no_listing_knows(&filter, "list")?;
     }
     let choice = match (&filter.netns[..], args.all_netns) {
         ([], false) => Choice::Own,
@@ -51,7 +65,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         (these, _) => Choice::These(these.to_vec()),
     };
     let states = if args.summary { States::ALL } else { States::TIME_WAIT_OR_FIN_WAIT2 };
-    let (seen, limitations) = list::look(&choice, states, &filter, &owners)?;
+    // First what there is, then whose it is: that need be known of nothing else.
+    let listed = list::listed(&choice, states)?;
+    let owners = if args.summary { Owners::default() } else { owners(args, &listed)? };
+    if owners.is_empty() && !args.summary {
+        refuse_what_no_listing_knows(&filter, "list")?;
+    }
+    let (seen, limitations) = listed.seen(&choice, states, &filter, &owners)?;
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
     let mut out = if args.summary {
         summary(&seen, &limitations, args.json)
@@ -75,16 +95,16 @@ fn say(notes: &[Note]) {
 }
 
 /// What the given recording and the running traces know.
-fn owners(args: &Args) -> anyhow::Result<Owners> {
-    let mut owners = Owners::default();
+fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
+    let (mut owners, wanted) = (Owners::default(), listed.conns());
     if let Some(path) = &args.recording {
         let recording = Recording::open(path)?;
-        say(owners.learn(&printable(&path.to_string_lossy()), recording).as_slice());
+        say(owners.learn(&printable(&path.to_string_lossy()), recording, &wanted).as_slice());
     }
     let answers = inquiry::ask(Path::new(inquiry::PLACE));
     say(&answers.notes);
     for recording in answers.recordings {
-        say(owners.learn("the answer of a running trace", recording).as_slice());
+        say(owners.learn("the answer of a running trace", recording, &wanted).as_slice());
     }
     Ok(owners)
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, said_of_nothing};
 use super::live::ShowArgs;
 use super::pictures::Pictures;
 use super::{Outcome, runtime};
@@ -34,10 +34,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
-    let filter = args.filters.of_recording()?;
+    // Opened once where it is a pipe.
+    let first = Recording::open(&args.file)?;
+    let filter = args.filters.recorded(&args.file, first.head())?;
+    let asked = filter.clone();
     let reasons = filter.reasons.clone();
     let (file, remote) = (args.file.clone(), Remote::new(args.speed));
-    let open: Open = Box::new(move || Recording::open(&file));
+    let mut first = Some(first);
+    let open: Open = Box::new(move || first.take().map_or_else(|| Recording::open(&file), Ok));
     let every_ns = u64::try_from(args.show.interval.as_nanos()).unwrap_or(u64::MAX);
     let wants_screen = args.show.wants_screen();
     let pace = if wants_screen { Pace::Own } else { Pace::Recorded(every_ns) };
@@ -51,8 +55,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);
     done?;
-    if let Some(why) = driver.missing() {
-        crate::note!("twtrace: the end of the recording is missing: {}", printable(why));
+    if let Some(nothing) = driver.passed().and_then(|passed| said_of_nothing(&asked, passed)) {
+        crate::note!("twtrace: {nothing}");
+    }
+    if let Some(trouble) = driver.trouble() {
+        crate::note!("twtrace: the recording: {}", printable(&trouble));
+    }
+    if let Some(left_out) = driver.left_out() {
+        crate::note!("twtrace: {left_out}");
     }
     Ok(Outcome::Done)
 }

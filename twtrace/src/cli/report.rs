@@ -1,18 +1,18 @@
 //! Owns: `twtrace report`: what a recording holds.
 //! Must not know: how it is counted and laid out.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Outcome;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, said_of_nothing};
 use super::values::{Usage, duration};
 use crate::record::output::{Output, OutputError, Place, Rotation};
 use crate::record::user;
 use crate::recording::Recording;
 use crate::report::text::Layout;
-use crate::report::{self, By, Options};
+use crate::report::{self, By, Options, Report};
 
 /// `twtrace report`
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// More columns, and nothing is cut
     #[arg(long, conflicts_with_all = ["json", "html"])]
     wide: bool,
-    /// One JSON object, with every row and the timeline
+    /// One JSON object, with all rows (of a table 16384 at most) and the timeline
     #[arg(long)]
     json: bool,
     /// A page for a browser instead, complete in itself: timelines, tables to sort and to search; - is stdout
@@ -49,7 +49,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if every_ns == Some(0) {
         return Err(Usage("--every 0 is no time: give one such as 1s".to_owned()).into());
     }
-    let filter = args.filters.of_recording()?;
+    let recording = Recording::open(&args.file)?;
+    let filter = args.filters.recorded(&args.file, recording.head())?;
     let options = Options {
         file: args.file.to_string_lossy().into_owned(),
         filters: filter.words(),
@@ -57,17 +58,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         by: tables(args),
         every_ns,
     };
-    let recording = Recording::open(&args.file)?;
     // Before the work: whoever cannot have the page should not wait for it.
     let mut page = args.html.as_deref().map(|path| page(path, args.force)).transpose()?;
-    let out = report(recording, &options, args)?;
-    match &mut page {
-        None => io::stdout().lock().write_all(&out)?,
-        Some(page) => {
-            page.write_bytes(&out)?;
-            // Only what is whole takes the place of what was there.
-            page.begin()?;
-        }
+    let report = report(recording, &options)?;
+    let zone = jiff::tz::TimeZone::system();
+    if let Some(page) = &mut page {
+        page.write_bytes(report::html::page(&report, &zone, &report::html::nonce()?)?.as_bytes())?;
+        // Only what is whole takes the place of what was there.
+        page.begin()?;
+    } else if args.json {
+        let mut out = BufWriter::new(io::stdout().lock());
+        report::json::line(&report, &mut out)?;
+        out.flush()?;
+    } else {
+        let layout = Layout { wide: args.wide, most: args.top, timeline: args.every.is_some() };
+        io::stdout().lock().write_all(report::text::text(&report, layout, &zone).as_bytes())?;
     }
     Ok(Outcome::Done)
 }
@@ -94,21 +99,16 @@ fn tables(args: &Args) -> Vec<By> {
     by
 }
 
-fn report(recording: Recording, options: &Options, args: &Args) -> anyhow::Result<Vec<u8>> {
+fn report(recording: Recording, options: &Options) -> anyhow::Result<Report> {
     let report = report::read(recording, options)?;
+    if let Some(why) = &report.damaged {
+        crate::note!("twtrace: {}", crate::escape::printable(why));
+    }
     if let Some(why) = &report.missing {
         crate::note!("twtrace: the end of the recording is missing: {}", crate::escape::printable(why));
     }
-    let zone = jiff::tz::TimeZone::system();
-    let mut out = Vec::new();
-    if args.html.is_some() {
-        return Ok(report::html::page(&report, &zone, &report::html::nonce()?)?.into_bytes());
+    if let Some(nothing) = said_of_nothing(&options.filter, report.passed) {
+        crate::note!("twtrace: {nothing}");
     }
-    if args.json {
-        report::json::line(&report, &mut out);
-    } else {
-        let layout = Layout { wide: args.wide, most: args.top, timeline: args.every.is_some() };
-        out = report::text::text(&report, layout, &zone).into_bytes();
-    }
-    Ok(out)
+    Ok(report)
 }

@@ -103,7 +103,7 @@ impl<'a> From<&'a Report> for Origin<'a> {
     fn from(report: &'a Report) -> Self {
         Self {
             file: &report.file,
-            complete: report.missing.is_none(),
+            complete: report.missing.is_none() && report.damaged.is_none(),
             duration_s: report.duration_s(),
             lost: report.lost.events(),
         }

@@ -10,7 +10,7 @@ pub mod text;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub use condition::{Condition, Verdict};
 pub use metric::{METRICS, Metric, Unit};
@@ -204,13 +204,9 @@ fn words(settings: &Settings) -> Vec<(&'static str, String)> {
 /// The namespaces of a recording as they were first told of.
 fn namespaces(report: &Report) -> Vec<&Namespace> {
     let tail = report.tail.iter().flat_map(|tail| &tail.namespaces);
-    let mut told: Vec<&Namespace> = Vec::new();
-    for namespace in report.head.namespaces.iter().chain(&report.met).chain(tail) {
-        if namespace.sysctls.is_some() && !told.iter().any(|known| known.netns == namespace.netns) {
-            told.push(namespace);
-        }
-    }
-    told
+    let mut seen = HashSet::new();
+    let all = report.head.namespaces.iter().chain(&report.met).chain(tail);
+    all.filter(|namespace| namespace.sysctls.is_some() && seen.insert(namespace.netns)).collect()
 }
 
 /// The namespace in which most was created.
@@ -228,14 +224,22 @@ fn settings(old: &Report, new: &Report) -> Vec<Setting> {
     let (before, after) = (namespaces(old), namespaces(new));
     let same_boot = old.head.boot_id == new.head.boot_id && !old.head.boot_id.is_empty();
     let busiest = busiest(old).zip(busiest(new));
-    let same = |one: &Namespace, other: &Namespace| {
-        same_boot && one.netns == other.netns
-            || one.name.is_some() && one.name == other.name
-            || busiest == Some((one.netns, other.netns))
+    let (mut by_inode, mut by_name) = (HashMap::new(), HashMap::new());
+    for (at, other) in after.iter().enumerate() {
+        by_inode.entry(other.netns).or_insert(at);
+        by_name.entry(other.name.as_deref()).or_insert(at);
+    }
+    // The first that is the same, by whatever.
+    let same = |one: &Namespace| {
+        let inode = same_boot.then(|| by_inode.get(&one.netns)).flatten();
+        let name = one.name.as_deref().and_then(|name| by_name.get(&Some(name)));
+        let busy =
+            busiest.filter(|(mine, _)| *mine == one.netns).and_then(|(_, theirs)| by_inode.get(&theirs));
+        [inode, name, busy].into_iter().flatten().min().map(|at| after[*at])
     };
     let mut found = Vec::new();
     for one in &before {
-        let Some(other) = after.iter().find(|other| same(one, other)) else { continue };
+        let Some(other) = same(one) else { continue };
         let (Some(a), Some(b)) = (&one.sysctls, &other.sysctls) else { continue };
         let both = words(a).into_iter().zip(words(b)).filter(|((_, a), (_, b))| a != b);
         found.extend(both.map(|((name, old), (_, new))| Setting {

@@ -292,6 +292,9 @@ pub struct Process {
     /// What user space calls pid; `None` where nobody knows who it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// When it started, CLOCK_BOOTTIME in nanoseconds; 0 where that is not known. A pid is used again, a pid with its start is not.
+    #[serde(skip)]
+    pub start_ns: u64,
     /// Its name. Hostile until escaped.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub comm: String,
@@ -301,6 +304,17 @@ pub struct Process {
     /// Its container. Hostile until escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+}
+
+/// /proc tells start times in ticks of USER_HZ, which is 100 on every architecture that is supported.
+const TICK_NS: u64 = 10_000_000;
+
+impl Process {
+    /// Whether both are one and the same process, whatever it is called by now.
+    pub fn is(&self, other: &Self) -> bool {
+        let started = |process: &Self| (process.start_ns != 0).then_some(process.start_ns / TICK_NS);
+        self.pid == other.pid && started(self).zip(started(other)).is_none_or(|(one, two)| one == two)
+    }
 }
 
 /// What a process has to do with a pool or a port.
@@ -318,6 +332,9 @@ pub struct Share {
     pub failed: u64,
     /// TIME_WAIT sockets of its that were refused, or ended by RSTs, while looking.
     pub lost: u64,
+    /// Of those, ended by RSTs.
+    #[serde(skip)]
+    pub reset: u64,
     /// What its connections are like, all destinations together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub habits: Option<Habits>,

@@ -3,36 +3,40 @@
 //!
 //! A recording has no lists of sockets that are open: where a rule would need them, it says that it does not know.
 
+use std::collections::HashMap;
+
 use super::facts::looks::Look;
 use super::facts::tally::Tally;
 use super::facts::{Facts, Netns, Settings, Source, join, world};
+use crate::event::Kind;
 use crate::filter::Filter;
 use crate::limitation::Limitations;
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, Head, Namespace, Recording};
-use crate::tracker::Tracker;
+use crate::tracker::{Capacity, Tracker};
 
-/// Reads a recording to its end.
-pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> Facts {
+/// Reads a recording to its end; says how many of its events pass the filter, whatever the role, `lost` left out.
+pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> (Facts, u64) {
     let mut world = Tracker::new();
     let mut tally = Tally::default();
     let head = recording.head().clone();
     world.advance(head.mono_ns);
-    head.namespaces.iter().for_each(|known| set_capacity(&mut world, known));
+    world.set_capacities(capacities(&head.namespaces));
     world.seed(recording.seeds().iter().cloned());
-    let mut last_ns = head.mono_ns;
+    let (mut last_ns, mut passed) = (head.mono_ns, 0);
     // A failure has no role: which roles are wanted decides what is spoken of.
     let looked_at = Filter { roles: Vec::new(), ..filter.clone() };
     for mut event in recording.events() {
         last_ns = last_ns.max(event.mono_ns);
         world.apply(&mut event);
         if looked_at.is_empty() || looked_at.passes(&event) {
+            passed += u64::from(event.kind != Kind::Lost);
             tally.take(&event);
         }
     }
     let met = recording.met().to_vec();
-    met.iter().for_each(|met| set_capacity(&mut world, met));
+    world.set_capacities(capacities(&met));
     let lost = world.total().loss.events();
     let ended = recording.end();
     last_ns = ended.tail().map_or(last_ns, |tail| last_ns.max(tail.mono_ns));
@@ -40,7 +44,7 @@ pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -
     let told = Told { head: &head, met: &met, ended: &ended, last_ns, lost };
     let mut facts = Facts { nat_ports, ..told.complete(world::of_world(&world, &tally)) };
     super::scope::keep(&mut facts, filter);
-    facts
+    (facts, passed)
 }
 
 /// What a recording says besides its events.
@@ -65,14 +69,16 @@ impl Told<'_> {
             "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
             "addresses of the machine, and timestamps of its connections".to_owned(),
         ];
-        if let Ended::Missing { why } = self.ended {
-            unknown.push(format!("the end of the recording: {why}"));
+        match self.ended {
+            Ended::Complete(_) => {}
+            Ended::Missing { why } => unknown.push(format!("the end of the recording: {why}")),
+            Ended::Damaged { why, .. } => unknown.push(format!("a part of the recording: {why}")),
         }
         let at_end = self.ended.tail().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
         let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
-        let known: Vec<Namespace> = self.head.namespaces.iter().chain(self.met).cloned().collect();
-        let last = self.ended.tail().map(|tail| tail.namespaces.as_slice()).unwrap_or_default();
-        namespaces.iter_mut().for_each(|netns| complete(netns, &known, last));
+        let known = by_inode(self.head.namespaces.iter().chain(self.met));
+        let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
+        namespaces.iter_mut().for_each(|netns| complete(netns, &known, &last));
         namespaces.sort_by_key(|netns| netns.netns);
         Facts {
             source: Source::Recording,
@@ -91,22 +97,30 @@ fn sysctls(known: &Namespace) -> Option<Sysctls> {
     known.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok())
 }
 
-fn set_capacity(world: &mut Tracker, known: &Namespace) {
-    if let Some(sysctls) = sysctls(known) {
-        world.set_capacity(known.netns, capacity(&sysctls));
-    }
+fn capacities(told: &[Namespace]) -> impl Iterator<Item = (u32, Capacity)> {
+    told.iter().filter_map(|known| Some((known.netns, capacity(&sysctls(known)?))))
+}
+
+/// What is told of namespaces; the first word counts.
+type ByInode<'a> = HashMap<u32, &'a Namespace>;
+
+fn by_inode<'a>(told: impl Iterator<Item = &'a Namespace>) -> ByInode<'a> {
+    let mut all = ByInode::new();
+    told.for_each(|namespace| {
+        all.entry(namespace.netns).or_insert(namespace);
+    });
+    all
 }
 
 /// Adds what the recording says of a namespace: settings of the start, counters of both ends.
-fn complete(netns: &mut Netns, first: &[Namespace], last: &[Namespace]) {
-    let of = |all: &[Namespace]| all.iter().find(|known| known.netns == netns.netns).cloned();
-    let (first, last) = (of(first), of(last));
-    let overflow = |known: &Option<Namespace>| Some(known.as_ref()?.counters?.tw_overflow);
-    if let Some((before, after)) = overflow(&first).zip(overflow(&last)) {
+fn complete(netns: &mut Netns, first: &ByInode<'_>, last: &ByInode<'_>) {
+    let (first, last) = (first.get(&netns.netns).copied(), last.get(&netns.netns).copied());
+    let overflow = |known: Option<&Namespace>| Some(known?.counters?.tw_overflow);
+    if let Some((before, after)) = overflow(first).zip(overflow(last)) {
         netns.overflow = netns.overflow.max(after.saturating_sub(before));
     }
-    netns.name = first.as_ref().and_then(|known| known.name.clone());
-    if let Some(sysctls) = first.as_ref().and_then(sysctls) {
+    netns.name = first.and_then(|known| known.name.clone());
+    if let Some(sysctls) = first.and_then(sysctls) {
         netns.settings = Settings::of(&sysctls);
     }
     join::settle(netns, &Look::default());

@@ -52,18 +52,63 @@ pub(super) fn tuple(tuple: &Tuple) -> String {
 pub(super) fn process(process: &Process) -> String {
     match process.pid {
         Some(pid) => format!("{} (pid {pid})", printable(&process.comm)),
-        None => "unknown (closed before twtrace began)".to_owned(),
+        None => UNSEEN.to_owned(),
     }
 }
 
-/// The first of them, and how many more.
-pub(super) fn names(shares: &[Share]) -> String {
-    let known = || shares.iter().filter(|share| share.process.pid.is_some());
-    match (known().next(), known().count()) {
-        (None, _) => "an unknown process".to_owned(),
-        (Some(first), 1) => process(&first.process),
-        (Some(first), more) => format!("{} and {} more", process(&first.process), more - 1),
+/// Whoever closed before the trace began, or whose owner was lost.
+const UNSEEN: &str = "a process that twtrace did not see";
+
+/// Who has a part in what a sentence counts: the one with most of it, how many more, and what nobody knows the owner of, with how
+/// much that is. `part` says how much of it a share has; one without any is not named, whatever else it did. `unseen` comes to what the
+/// shares without a name have.
+pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) -> String {
+    let has_part = |share: &&Share| share.process.pid.is_some() && part(share) != 0;
+    let unnamed = shares.iter().filter(|share| share.process.pid.is_none()).map(part);
+    let unseen = unseen.saturating_add(unnamed.sum());
+    let first = shares.iter().filter(has_part).reduce(|a, b| if part(b) > part(a) { b } else { a });
+    let Some(first) = first else { return UNSEEN.to_owned() };
+    let more = shares.iter().filter(has_part).count() - 1;
+    let named: u64 = shares.iter().filter(has_part).map(part).sum();
+    let name = process(&first.process);
+    let names = if more == 0 { name } else { format!("{name} and {more} more") };
+    match unseen {
+        0 => names,
+        _ if unseen > named => format!("{UNSEEN} ({}), and {names} ({})", grouped(unseen), grouped(named)),
+        _ => format!("{names} ({}), and {UNSEEN} ({})", grouped(named), grouped(unseen)),
     }
+}
+
+/// Who holds ports of a pool by TIME_WAIT sockets, or made them where they are gone by now.
+pub(super) fn held_time_wait(tuple: &Tuple) -> String {
+    held(tuple, |share| share.time_wait)
+}
+
+/// Who holds ports of a pool by sockets that are open, or made connections where nobody knows of those.
+pub(super) fn held_open(tuple: &Tuple) -> String {
+    held(tuple, |share| share.open)
+}
+
+/// Who holds ports of a pool by whatever.
+pub(super) fn held_ports(tuple: &Tuple) -> String {
+    held(tuple, |share| share.time_wait + share.open)
+}
+
+fn held(tuple: &Tuple, part: fn(&Share) -> u64) -> String {
+    let holds = tuple.shares.iter().any(|share| part(share) != 0);
+    holders(&tuple.shares, if holds { part } else { |share| share.created }, 0)
+}
+
+/// Whose TIME_WAIT sockets were refused, of which there were so many in all.
+pub(super) fn refused_of(concerned: &[Share], all: u64) -> String {
+    let told = concerned.iter().map(|share| share.lost - share.reset).sum();
+    holders(concerned, |share| share.lost - share.reset, all.saturating_sub(told))
+}
+
+/// Whose TIME_WAIT sockets RSTs ended, of which there were so many in all.
+pub(super) fn reset_of(concerned: &[Share], all: u64) -> String {
+    let told = concerned.iter().map(|share| share.reset).sum();
+    holders(concerned, |share| share.reset, all.saturating_sub(told))
 }
 
 /// `<1s`, `3s`, `1m05s`.
@@ -113,9 +158,19 @@ mod tests {
             ..Share::default()
         };
         let hostile = share(Some(7), "a\x1b[2J");
-        assert_eq!(names(&[share(None, ""), hostile.clone()]), r"a\x1b[2J (pid 7)");
-        assert_eq!(names(&[hostile.clone(), share(Some(9), "b"), hostile]), r"a\x1b[2J (pid 7) and 2 more");
-        assert_eq!(names(&[share(None, "")]), "an unknown process");
+        let with = |share: &Share, time_wait| Share { time_wait, ..share.clone() };
+        let held = |shares: &[Share], unseen| holders(shares, |share| share.time_wait, unseen);
+        let (unknown, other) = (share(None, ""), share(Some(9), "b"));
+        assert_eq!(held(&[with(&hostile, 3)], 0), r"a\x1b[2J (pid 7)");
+        let three = [with(&hostile, 3), with(&other, 5), with(&hostile, 1), with(&share(Some(11), "c"), 0)];
+        assert_eq!(held(&three, 0), "b (pid 9) and 2 more");
+        assert_eq!(
+            held(&[with(&other, 5), with(&unknown, 55)], 0),
+            "a process that twtrace did not see (55), and b (pid 9) (5)"
+        );
+        assert_eq!(held(&[with(&other, 5)], 2), "b (pid 9) (5), and a process that twtrace did not see (2)");
+        assert_eq!(held(&[with(&other, 0), with(&unknown, 5)], 0), "a process that twtrace did not see");
+        assert_eq!(held(&[unknown], 0), "a process that twtrace did not see");
         assert_eq!(count(1, "port"), "1 port");
         assert_eq!(times(1), "once");
     }

@@ -9,24 +9,29 @@ use bytes::BytesMut;
 use super::Exporter;
 use crate::clock::Clock;
 use crate::output::Json;
-use crate::recording::Rows;
+use crate::recording::{Caches, Rows};
 
 const BUFFER_BYTES: usize = 64 << 10;
 
 pub(super) struct Jsonl {
     json: Json,
     lines: BytesMut,
+    caches: Caches,
 }
 
 impl Jsonl {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { json: Json::new(clock), lines: BytesMut::with_capacity(2 * BUFFER_BYTES) }
+        Self {
+            json: Json::new(clock),
+            lines: BytesMut::with_capacity(2 * BUFFER_BYTES),
+            caches: Caches::default(),
+        }
     }
 }
 
 impl Exporter for Jsonl {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
-        let rows = Rows::new(batch).map_err(io::Error::other)?;
+        let rows = Rows::with(&mut self.caches, batch).map_err(io::Error::other)?;
         for row in 0..rows.len() {
             let event = rows.event(row).map_err(io::Error::other)?;
             self.json.line(&event, &mut self.lines);

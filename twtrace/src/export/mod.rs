@@ -11,7 +11,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use crate::filter::Filter;
-use crate::recording::{Ended, Head, Recording, Rows};
+use crate::recording::{Caches, Ended, Head, Recording, Rows};
 
 /// What a recording can be turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,10 +54,10 @@ pub fn export(
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
     let mut exporter = exporter(format, recording.head(), out)?;
-    let mut events = 0;
+    let (mut events, mut caches) = (0, Caches::default());
     let mut spoilt = None;
     while let Some(batch) = recording.next_batch() {
-        match picked(batch, filter) {
+        match picked(batch, &mut caches, filter) {
             Ok(batch) => {
                 events += batch.num_rows() as u64;
                 exporter.batch(&batch, out)?;
@@ -83,8 +83,8 @@ fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<
 }
 
 /// The rows that pass. The error is in words for a user.
-fn picked(batch: RecordBatch, filter: &Filter) -> Result<RecordBatch, String> {
-    let rows = Rows::new(&batch).map_err(|error| error.to_string())?;
+fn picked(batch: RecordBatch, caches: &mut Caches, filter: &Filter) -> Result<RecordBatch, String> {
+    let rows = Rows::with(caches, &batch).map_err(|error| error.to_string())?;
     if filter.is_empty() {
         return Ok(batch);
     }

@@ -11,6 +11,7 @@ use hashlink::LruCache;
 use twtrace_common::COMM_LEN;
 
 use super::cgroup::CgroupIndex;
+use super::cmdline::{Cmdline, Reader, Wanted};
 use super::container::container_of;
 use super::proc::{Found, Proc};
 use super::{Container, Identity};
@@ -29,6 +30,7 @@ struct Key {
 pub struct IdentityCache {
     known: LruCache<Key, Arc<Identity>>,
     proc: Proc,
+    cmdlines: Reader,
     cgroups: CgroupIndex,
     /// A pid of the kernel's is another process there.
     pids_are_others: bool,
@@ -46,6 +48,7 @@ impl IdentityCache {
         Self {
             known: LruCache::new(capacity.max(1)),
             proc: Proc::new(proc_root),
+            cmdlines: Reader::new(proc_root),
             cgroups: CgroupIndex::new(proc_root),
             pids_are_others: false,
         }
@@ -86,8 +89,12 @@ impl IdentityCache {
         let found = if self.pids_are_others { None } else { self.proc.find(key.pid, key.start_ns) };
         let (cgroup, container) = self.cgroup(found.as_ref(), key.cgroup_id, now_ns);
         let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
-        let program = found.filter(same_name).unwrap_or_default();
-        Identity { exe: program.exe, cmdline: program.cmdline, cgroup, container }
+        let (program, cmdline) = (found.filter(same_name), Cmdline::default());
+        if program.is_some() {
+            let Key { pid, start_ns, comm, .. } = *key;
+            self.cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
+        }
+        Identity { exe: program.and_then(|program| program.exe), cmdline, cgroup, container }
     }
 
     /// The cgroup at the time of the event, which is what `id` tells; /proc tells that of now.

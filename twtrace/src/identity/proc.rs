@@ -16,7 +16,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use twtrace_common::COMM_LEN;
 
 /// Longest command line that is kept, in bytes; the kernel allows megabytes.
-const CMDLINE_MAX: u64 = 4096;
+pub(super) const CMDLINE_MAX: u64 = 4096;
 /// More than any other file here can be.
 const FILE_MAX: u64 = 64 * 1024;
 /// What the kernel appends to the path of a file, or of a cgroup, that was removed.
@@ -29,8 +29,6 @@ pub(super) struct Found {
     pub(super) comm: [u8; COMM_LEN],
     /// See [`super::Identity::exe`].
     pub(super) exe: Option<String>,
-    /// See [`super::Identity::cmdline`].
-    pub(super) cmdline: Option<String>,
     /// Its place in every hierarchy of cgroups.
     pub(super) cgroups: Cgroups,
 }
@@ -64,9 +62,8 @@ impl Proc {
         self.tick_ns
     }
 
-    /// What there is to know of the process `pid` that started at `start_ns` (`task.start_boottime`, nanoseconds of
-    /// CLOCK_BOOTTIME). `None` if it is gone, or if its pid has passed to another process.
-    pub(super) fn find(&self, pid: u32, start_ns: u64) -> Option<Found> {
+    /// The directory of a process, its name and its `stat`; `None` if it is gone, or if its pid has passed to another process.
+    fn open(&self, pid: u32, start_ns: u64) -> Option<(OwnedFd, [u8; COMM_LEN], Vec<u8>)> {
         // The directory stays that process's even when the pid is used again: reads then fail with ESRCH.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = open(&self.root.join(pid.to_string()), flags, Mode::empty()).ok()?;
@@ -74,16 +71,48 @@ impl Proc {
         let (comm, start_ticks) = name_and_start(&stat)?;
         // The kernel divides the same way, rounding down (`nsec_to_clock_t`, kernel/time/time.c).
         let shown_ns = start_ns.wrapping_add_signed(crate::clock::boottime_offset_ns());
-        if start_ticks != shown_ns / self.tick_ns {
+        (start_ticks == shown_ns / self.tick_ns).then_some((dir, comm, stat))
+    }
+
+    /// The command line of a process that is called `comm`, if `is_harmless` says that reading it waits for nobody.
+    pub(super) fn cmdline(
+        &self,
+        pid: u32,
+        start_ns: u64,
+        comm: Option<[u8; COMM_LEN]>,
+        is_harmless: fn(&OwnedFd, &[u8]) -> bool,
+    ) -> Option<String> {
+        let (dir, name, stat) = self.open(pid, start_ns)?;
+        if comm.is_some_and(|comm| comm != name) || !is_harmless(&dir, &stat) {
             return None;
         }
+        joined(&read_at(&dir, "cmdline", CMDLINE_MAX + 1).ok()?)
+    }
+
+    /// What there is to know of the process `pid` that started at `start_ns` (`task.start_boottime`, nanoseconds of
+    /// CLOCK_BOOTTIME). `None` if it is gone, or if its pid has passed to another process.
+    ///
+    /// None of this waits for the process: `stat` takes a spin lock of it and looks at none of its memory (`do_task_stat`,
+    /// fs/proc/array.c), `exe` is a link whose path is put together from names that the kernel has (`do_proc_readlink`, fs/proc/base.c:
+    /// no file system is asked), `cgroup` is under a lock of the cgroups (`proc_cgroup_show`, kernel/cgroup/cgroup.c). Its command line
+    /// is another matter: see [`super::cmdline`].
+    pub(super) fn find(&self, pid: u32, start_ns: u64) -> Option<Found> {
+        let (dir, comm, _) = self.open(pid, start_ns)?;
         Some(Found {
             comm,
             exe: readlinkat(dir.as_fd(), "exe").ok().map(|path| program(&path)),
-            cmdline: read_at(&dir, "cmdline", CMDLINE_MAX + 1).ok().and_then(|bytes| joined(&bytes)),
             cgroups: read_at(&dir, "cgroup", FILE_MAX).map(|bytes| cgroups(&bytes)).unwrap_or_default(),
         })
     }
+}
+
+/// When the process of a directory of `/proc` started, in nanoseconds of CLOCK_BOOTTIME, rounded down to a clock tick.
+pub fn start_ns(dir: &Path) -> Option<u64> {
+    let stat = std::fs::read(dir.join("stat")).ok()?;
+    let (_, ticks) = name_and_start(&stat)?;
+    let shown_ns = ticks * Proc::new(Path::new("/proc")).tick_ns;
+    // A time namespace shifts what /proc shows.
+    Some(shown_ns.wrapping_add_signed(crate::clock::boottime_offset_ns().wrapping_neg()))
 }
 
 fn read_at(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {

@@ -5,11 +5,12 @@
 //! sockets that live, and says nothing: there is nothing that a visitor could ask for or set off. The socket goes with the
 //! trace; what a killed one leaves behind is nobody's answer and is swept away by the next.
 
+mod answer;
 mod ask;
-mod desk;
+mod server;
 
 pub use ask::{Answers, ask};
-pub use desk::{Desk, visitor};
+pub use server::{Question, Server};
 
 /// Where traces listen.
 pub const PLACE: &str = "/run/twtrace";

@@ -3,27 +3,93 @@
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
-use super::{Answers, Desk, ask};
+use super::{Answers, Server, ask};
 use crate::live::fixture::busy;
 use crate::recording::Ended;
 use crate::tracker::{Limits, Live, Tracker};
 
-/// Answers `visitors`, one after the other, while they ask.
-fn answered(place: &Path, world: &Tracker, visitors: usize) -> Vec<Answers> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let desk = Desk::open(place).unwrap();
-        let place = place.to_owned();
-        let asking = std::thread::spawn(move || (0..visitors).map(|_| ask(&place)).collect());
-        for _ in 0..visitors {
-            let visitor = desk.visitor().await.unwrap();
-            while desk.is_busy() {
-                tokio::task::yield_now().await;
+/// A trace for as long as `work` takes; says how often the trace itself was asked, besides.
+fn beside<T: Send>(place: &Path, world: &Tracker, work: impl FnOnce() -> T + Send) -> (T, usize) {
+    let (done, over) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut server = Server::start(place, "tracepoint").unwrap();
+    std::thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            let worked = work();
+            let _ = done.send(());
+            worked
+        });
+        let asked = runtime.block_on(async {
+            tokio::pin!(over);
+            let mut asked = 0;
+            loop {
+                tokio::select! {
+                    _ = &mut over => return asked,
+                    question = server.question() => {
+                        asked += 1;
+                        question.answer(world);
+                    }
+                }
             }
-            desk.answer(visitor, "tracepoint", world).unwrap();
-        }
-        asking.join().unwrap()
+        });
+        drop(server);
+        (working.join().unwrap(), asked)
     })
+}
+
+/// Answers `visitors`, one after the other.
+fn answered(place: &Path, world: &Tracker, visitors: usize) -> Vec<Answers> {
+    beside(place, world, || (0..visitors).map(|_| ask(place)).collect()).0
+}
+
+#[test]
+fn many_visitors_at_once_are_all_answered_and_share_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("twtrace");
+    let (world, _) = busy(Limits::default());
+    let (all, asked) = beside(&place, &world, || {
+        // These never read, and cost nobody anything.
+        let silent: Vec<_> = (0..307).map(|_| super::server::visit(&place)).collect();
+        let all: Vec<Answers> = std::thread::scope(|scope| {
+            let visitors: Vec<_> = (0..97).map(|_| scope.spawn(|| ask(&place))).collect();
+            visitors.into_iter().map(|visitor| visitor.join().unwrap()).collect()
+        });
+        drop(silent);
+        all
+    });
+    for Answers { mut recordings, notes } in all {
+        assert_eq!((recordings.len(), notes), (1, Vec::new()));
+        let mut recording = recordings.pop().unwrap();
+        assert!(recording.events().count() > 7);
+        assert!(matches!(recording.end(), Ended::Complete(_)));
+    }
+    assert!((1..97).contains(&asked), "asked {asked} times for 404 visitors");
+}
+
+/// A trace that is too busy to answer, and one that has no room: neither keeps a visitor for long, and both are said.
+#[test]
+fn a_trace_that_does_not_answer_is_said_after_a_short_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let deaf = StdListener::bind(dir.path().join("1-1.sock")).unwrap();
+    let began = std::time::Instant::now();
+    let Answers { recordings, notes } = ask(dir.path());
+    assert!(recordings.is_empty() && notes[0].contains("did not answer within 2 s"), "{notes:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+    drop(deaf);
+    let closing = StdListener::bind(dir.path().join("1-2.sock")).unwrap();
+    std::fs::remove_file(dir.path().join("1-1.sock")).unwrap();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let closer = std::thread::spawn(move || {
+        closing.set_nonblocking(true).unwrap();
+        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            drop(closing.accept());
+            std::thread::yield_now();
+        }
+    });
+    let Answers { recordings, notes } = ask(dir.path());
+    drop(stop);
+    closer.join().unwrap();
+    assert!(recordings.is_empty() && notes[0].contains("it is busy"), "{notes:?}");
 }
 
 #[test]
@@ -74,8 +140,7 @@ fn where_strangers_may_write_nobody_is_asked() {
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let Answers { recordings, notes } = ask(dir.path());
     assert!(recordings.is_empty() && notes[0].contains("others than root and you"), "{notes:?}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { assert!(Desk::open(dir.path()).is_err()) });
+    assert!(Server::start(dir.path(), "tracepoint").is_err());
     assert!(ask(&dir.path().join("none")).notes.is_empty(), "no trace is nothing to speak of");
 }
 

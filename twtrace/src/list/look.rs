@@ -79,22 +79,107 @@ pub fn look(
     filter: &Filter,
     owners: &Owners,
 ) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
-    let mut notes = Vec::new();
-    let mut all = Vec::new();
+    let Listed { all, mut notes } = listed(choice, states)?;
+    let seen = join(all, choice, states, (filter, owners), &mut notes)?;
+    Ok((seen, notes))
+}
+
+/// What the kernel listed of one namespace.
+struct One {
+    netns: Netns,
+    sockets: Vec<DiagSocket>,
+    /// CLOCK_MONOTONIC when that began, in nanoseconds.
+    listed_ns: u64,
+}
+
+/// What the kernel listed. Who owns what is to be learnt next: then it need be learnt of these only.
+pub struct Listed {
+    all: Vec<One>,
+    notes: Vec<Limitation>,
+}
+
+impl Listed {
+    /// The TIME_WAIT sockets among them.
+    pub fn conns(&self) -> HashSet<Conn> {
+        let of = |one: &One| {
+            let netns = one.netns.inode;
+            let waiting = one.sockets.iter().filter(|socket| socket.is_time_wait());
+            waiting.map(move |socket| socket.conn(netns)).collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(of).collect()
+    }
+
+    /// Joins them with what is known of them, and leaves what the filter lets pass.
+    ///
+    /// # Errors
+    /// As [`look`].
+    pub fn seen(
+        self,
+        choice: &Choice,
+        states: States,
+        filter: &Filter,
+        owners: &Owners,
+    ) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
+        let Self { all, mut notes } = self;
+        let seen = join(all, choice, states, (filter, owners), &mut notes)?;
+        Ok((seen, notes))
+    }
+}
+
+/// The first half of [`look`]: what the kernel lists.
+///
+/// # Errors
+/// As [`look`].
+pub fn listed(choice: &Choice, states: States) -> Result<Listed, Error> {
+    let (mut notes, mut all) = (Vec::new(), Vec::new());
     for netns in chosen(choice, &mut notes)? {
-        match look_into(&netns, states, filter, owners, &mut notes) {
-            Ok(seen) => all.push(seen),
-            // It went away between the two looks, and its sockets with it.
-            Err(Error::Gone { .. }) if *choice == Choice::All => {}
-            Err(error) if *choice == Choice::All => notes.push(Limitation::new(
-                What::Namespaces,
-                format!("netns {}: {error}", netns.inode),
-                error.remedy(),
-            )),
-            Err(error) => return Err(error),
+        let listed_ns = clock::mono_ns();
+        let listing = sockdiag::tcp(&netns, states.or(States::LISTEN));
+        if let Some(listing) = tolerated(listing, choice, netns.inode, &mut notes)? {
+            if let Some(degraded) = listing.degraded {
+                let why = format!("netns {}: {degraded}", netns.inode);
+                notes.push(Limitation::new(What::Sockets, why, degraded.remedy()));
+            }
+            all.push(One { netns, sockets: listing.sockets, listed_ns });
         }
     }
-    Ok((all, notes))
+    Ok(Listed { all, notes })
+}
+
+fn join(
+    all: Vec<One>,
+    choice: &Choice,
+    states: States,
+    known: (&Filter, &Owners),
+    notes: &mut Vec<Limitation>,
+) -> Result<Vec<Seen>, Error> {
+    let mut seen = Vec::new();
+    for one in all {
+        let inode = one.netns.inode;
+        let joined = join_one(one, states, known, notes);
+        seen.extend(tolerated(joined, choice, inode, notes)?);
+    }
+    Ok(seen)
+}
+
+/// Where all namespaces are looked into, one that cannot be is a note.
+fn tolerated<T>(
+    done: Result<T, Error>,
+    choice: &Choice,
+    netns: u32,
+    notes: &mut Vec<Limitation>,
+) -> Result<Option<T>, Error> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        // It went away between the two looks, and its sockets with it.
+        Err(Error::Gone { .. }) if *choice == Choice::All => Ok(None),
+        Err(error) if *choice == Choice::All => {
+            let why = format!("netns {netns}: {error}");
+            notes.push(Limitation::new(What::Namespaces, why, error.remedy()));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Processes whose namespace may not be looked up: there may be more of them.
@@ -127,22 +212,16 @@ fn chosen(choice: &Choice, notes: &mut Vec<Limitation>) -> Result<Vec<Netns>, Er
     wanted.iter().map(one).collect()
 }
 
-fn look_into(
-    netns: &Netns,
+fn join_one(
+    one: One,
     states: States,
-    filter: &Filter,
-    owners: &Owners,
+    (filter, owners): (&Filter, &Owners),
     notes: &mut Vec<Limitation>,
 ) -> Result<Seen, Error> {
-    let listed_ns = clock::mono_ns();
-    let listing = sockdiag::tcp(netns, states.or(States::LISTEN))?;
-    if let Some(degraded) = listing.degraded {
-        let why = format!("netns {}: {degraded}", netns.inode);
-        notes.push(Limitation::new(What::Sockets, why, degraded.remedy()));
-    }
-    let listening = listing.sockets.iter().filter(|socket| socket.state == LISTEN);
+    let One { netns, mut sockets, listed_ns } = one;
+    let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
     let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
-    let (mut sockets, mut known) = (listing.sockets, HashMap::new());
+    let mut known = HashMap::new();
     sockets.retain(|socket| {
         let conn = socket.conn(netns.inode);
         let live = socket.is_time_wait().then(|| owners.of(&conn, socket, listed_ns)).flatten();
@@ -153,7 +232,7 @@ fn look_into(
         }
         is_wanted
     });
-    let capacity = match Sysctls::read(netns) {
+    let capacity = match Sysctls::read(&netns) {
         Ok(sysctls) => Some(capacity(&sysctls)),
         Err(error) => {
             let why = format!("netns {}: {error}", netns.inode);

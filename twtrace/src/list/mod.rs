@@ -10,7 +10,7 @@ mod summary;
 mod text;
 
 pub use json::{limitation_line, socket_line, summary_line};
-pub use look::{Choice, Note, Seen, hidden, look};
+pub use look::{Choice, Listed, Note, Seen, hidden, listed, look};
 pub use owners::Owners;
 pub use pools::{Pool, pools};
 pub use summary::{Place, Summary};

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::*;
-use crate::event::{Comm, Process, Via};
+use crate::event::{Comm, Conn, Process, Via};
 use crate::net::netns::Netns;
 use crate::net::slabinfo::TimeWaitSlab;
 use crate::net::sockdiag::{States, TIMER_TIME_WAIT};
@@ -124,6 +124,20 @@ fn recording(boot_id: &str, sport: u16, cookie: Option<u64>, ends_ns: u64) -> Re
     Recording::read(std::io::Cursor::new(bytes), "it").unwrap()
 }
 
+/// Every socket that these tests ask for.
+fn wanted() -> HashSet<Conn> {
+    let socket = |sport| socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", sport), ("10.0.0.9", 80));
+    [40_011, 40_013, 40_017].map(|sport| socket(sport).conn(4_026_531_840)).into()
+}
+
+#[test]
+fn what_no_listing_shows_is_not_kept() {
+    let mut owners = Owners::default();
+    let told = recording(&crate::clock::boot_id(), 40_019, Some(7), 131_000_000_000);
+    assert!(owners.learn("it", told, &wanted()).is_some_and(|note| note.contains("has no end")));
+    assert!(known(&owners, 40_019, 7).is_none());
+}
+
 /// `known` of the socket with this port, listed at 100 s.
 fn known(owners: &Owners, sport: u16, cookie: u64) -> Option<Live> {
     let time_wait = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", sport), ("10.0.0.9", 80));
@@ -135,7 +149,8 @@ fn known(owners: &Owners, sport: u16, cookie: u64) -> Option<Live> {
 fn owners_are_joined_by_cookie_and_else_by_time_left() {
     let learned = |cookie, ends_ns| {
         let mut owners = Owners::default();
-        let note = owners.learn("it", recording(&crate::clock::boot_id(), 40_013, cookie, ends_ns));
+        let note =
+            owners.learn("it", recording(&crate::clock::boot_id(), 40_013, cookie, ends_ns), &wanted());
         assert!(note.is_some_and(|note| note.contains("what came later is not known")));
         owners
     };
@@ -155,7 +170,7 @@ fn owners_are_joined_by_cookie_and_else_by_time_left() {
         assert!(known(&owners, 40_017, listed).is_none());
     }
     let mut owners = Owners::default();
-    let note = owners.learn("it", recording("another", 40_013, Some(7), right_ns));
+    let note = owners.learn("it", recording("another", 40_013, Some(7), right_ns), &wanted());
     assert!(note.is_some_and(|note| note.contains("another boot")));
     assert!(known(&owners, 40_013, 7).is_none());
 }
@@ -163,7 +178,7 @@ fn owners_are_joined_by_cookie_and_else_by_time_left() {
 #[test]
 fn a_known_owner_is_shown_and_filtered_by() {
     let mut owners = Owners::default();
-    owners.learn("it", recording(&crate::clock::boot_id(), 40_011, Some(7), 131_000_000_000));
+    owners.learn("it", recording(&crate::clock::boot_id(), 40_011, Some(7), 131_000_000_000), &wanted());
     let live = known(&owners, 40_011, 7).unwrap();
     let time_wait = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80));
     let known = HashMap::from([(time_wait.conn(4_026_531_840), live.clone())]);

@@ -90,7 +90,7 @@ impl Actor {
         let cgroup = format!("/system.slice/docker-{}.scope", "0123456789abcdef".repeat(4));
         let container = container_of(&cgroup).filter(|_| self.pid == CLIENT.pid);
         let options = "--option=value ".repeat(20);
-        let cmdline = Some(format!("{} --listen \x1b]0;title\x07 {options}", self.name));
+        let cmdline = format!("{} --listen \x1b]0;title\x07 {options}", self.name).into();
         let exe = Some("/usr/bin/\u{202e}exe".to_owned());
         Identity { exe, cmdline, cgroup: Some(cgroup), container }
     }

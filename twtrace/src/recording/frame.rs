@@ -27,6 +27,8 @@ pub(super) struct Frame {
     pub(super) meta: Vec<u8>,
     /// As long as `body_of` said.
     pub(super) body: Vec<u8>,
+    /// Where it begins, in bytes from the start.
+    pub(super) at: u64,
 }
 
 /// Messages of a stream.
@@ -64,7 +66,7 @@ impl<R: Read> Frames<R> {
         if length > MAX_META {
             return Err(broken(format!("a description of {length} bytes is none of ours")));
         }
-        let mut frame = Frame { meta: Vec::new(), body: Vec::new() };
+        let mut frame = Frame { meta: Vec::new(), body: Vec::new(), at: began };
         if self.read(length, &mut frame.meta).map_err(&broken)? as u64 != length {
             return Err(cut(1));
         }

@@ -12,6 +12,7 @@
 //! What was not known at the start goes into a note, never into a rewritten head: a recording that was cut off anywhere is
 //! read up to its last complete batch, and lacks nothing but its tail.
 
+mod cache;
 mod columns;
 mod dictionary;
 mod encoder;
@@ -24,8 +25,10 @@ mod rows;
 pub mod schema;
 mod seeds;
 mod stream;
+mod times;
 mod vet;
 
+pub use cache::{Caches, Known};
 pub use encoder::{EncodeError, Encoder};
 pub use meta::{
     Command, Counters, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,

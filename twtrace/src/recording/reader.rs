@@ -9,16 +9,20 @@ use std::path::Path;
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema, SchemaRef};
 
+use super::cache::Caches;
 use super::encoder::{FORMAT_KEY, HEAD_KEY};
 use super::frame::Stop;
 use super::meta::{FORMAT, Head, Namespace, Tail};
 use super::rows::Rows;
 use super::stream::{Item, Stream};
+use super::times::Times;
 use super::{note, schema, seeds};
 use crate::escape::printable;
 use crate::event::Event;
 use crate::tracker::Seed;
 
+/// Sockets from before that are read, at most: as many as a live view keeps.
+const MOST_SEEDS: usize = 1 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// Why a file cannot be read as a recording at all.
@@ -60,6 +64,13 @@ pub enum Ended {
         /// In words for a user: how it breaks off.
         why: String,
     },
+    /// Some events in it cannot be read, and were left out; the others are there. Every reader says so.
+    Damaged {
+        /// In words for a user: how many, and where the first is; and whether the end is missing as well.
+        why: String,
+        /// The end, where it is there.
+        tail: Option<Box<Tail>>,
+    },
 }
 
 impl Ended {
@@ -68,6 +79,16 @@ impl Ended {
         match self {
             Self::Complete(tail) => Some(tail),
             Self::Missing { .. } => None,
+            Self::Damaged { tail, .. } => tail.as_deref(),
+        }
+    }
+
+    /// In words for a user: what is not there of it; `None` where all is.
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Complete(_) => None,
+            Self::Missing { why } => Some(format!("its end is missing: {why}")),
+            Self::Damaged { why, .. } => Some(why.clone()),
         }
     }
 }
@@ -81,6 +102,7 @@ pub struct Recording {
     /// Batches that were read while looking for seeds.
     early: VecDeque<RecordBatch>,
     tail: Option<Tail>,
+    times: Times,
     ended: Option<Ended>,
 }
 
@@ -109,8 +131,10 @@ impl Recording {
         let foreign = |why: String| OpenError::Foreign { path: printable(name).into_owned(), why };
         let stream = Stream::open(input).map_err(|stop| foreign(said(stop)))?;
         let head = head(stream.schema(), name)?;
+        let times = Times::new(head.clock());
         let mut recording = Self {
             stream,
+            times,
             head,
             seeds: Vec::new(),
             met: Vec::new(),
@@ -120,6 +144,19 @@ impl Recording {
         };
         recording.read_seeds();
         Ok(recording)
+    }
+
+    /// The network namespaces that a file tells of after its head, in notes and at its end. No row is unpacked for that.
+    ///
+    /// # Errors
+    /// As [`Recording::open`].
+    pub fn namespaces(path: &Path) -> Result<Vec<Namespace>, OpenError> {
+        let mut recording = Self::open(path)?;
+        recording.only(&[]);
+        while recording.next_batch().is_some() {}
+        let mut told = std::mem::take(&mut recording.met);
+        told.extend(recording.end().tail().into_iter().flat_map(|tail| tail.namespaces.iter().cloned()));
+        Ok(told)
     }
 
     /// What is known from the start.
@@ -153,6 +190,10 @@ impl Recording {
     pub fn next_batch(&mut self) -> Option<RecordBatch> {
         loop {
             if let Some(batch) = self.early.pop_front() {
+                // All of its rows may have been left out.
+                if batch.num_rows() == 0 {
+                    continue;
+                }
                 return Some(batch);
             }
             if !self.advance() {
@@ -168,13 +209,21 @@ impl Recording {
 
     /// The remaining events, in the order in which they were told.
     pub fn events(&mut self) -> Events<'_> {
-        Events { recording: self, rows: None, row: 0 }
+        Events { recording: self, rows: None, row: 0, caches: Caches::default() }
     }
 
     /// Reads what is left, and says whether the end is there.
     pub fn end(mut self) -> Ended {
         while self.next_batch().is_some() {}
-        self.ended.unwrap_or_else(|| Ended::Missing { why: String::new() })
+        let ended = self.ended.unwrap_or_else(|| Ended::Missing { why: String::new() });
+        match (self.times.damage().said(), ended) {
+            (None, ended) => ended,
+            (Some(why), Ended::Complete(tail)) => Ended::Damaged { why, tail: Some(tail) },
+            (Some(why), ended) => {
+                let trouble = ended.trouble().unwrap_or_default();
+                Ended::Damaged { why: format!("{why}; {trouble}"), tail: None }
+            }
+        }
     }
 
     fn read_seeds(&mut self) {
@@ -198,9 +247,15 @@ impl Recording {
             return false;
         }
         match self.stream.next() {
-            Ok(Item { batch, notes }) => {
+            Ok(Item { batch, notes, at }) => {
                 if batch.num_rows() != 0 {
-                    self.early.push_back(batch);
+                    match self.times.vet(batch, at) {
+                        Ok(batch) => self.early.push_back(batch),
+                        Err(why) => {
+                            self.break_off(why);
+                            return false;
+                        }
+                    }
                 }
                 notes.iter().all(|(key, text)| self.take_note(key, text))
             }
@@ -224,7 +279,7 @@ impl Recording {
                 .map(|met| self.met.extend(met))
                 .map_err(|error| error.to_string()),
             note::SEEDS => {
-                seeds::read(text).map(|seeds| self.seeds.extend(seeds)).map_err(|error| error.to_string())
+                seeds::read(text).map_err(|error| error.to_string()).and_then(|seeds| self.add_seeds(seeds))
             }
             // Of a later version.
             _ => Ok(()),
@@ -236,6 +291,14 @@ impl Recording {
                 false
             }
         }
+    }
+
+    fn add_seeds(&mut self, seeds: Vec<Seed>) -> Result<(), String> {
+        if self.seeds.len() + seeds.len() > MOST_SEEDS {
+            return Err(format!("more than {MOST_SEEDS} sockets from before, which is all that is read"));
+        }
+        self.seeds.extend(seeds);
+        Ok(())
     }
 
     fn break_off(&mut self, why: String) {
@@ -279,6 +342,7 @@ pub struct Events<'a> {
     recording: &'a mut Recording,
     rows: Option<Rows>,
     row: usize,
+    caches: Caches,
 }
 
 impl Iterator for Events<'_> {
@@ -303,7 +367,7 @@ impl Iterator for Events<'_> {
             }
             let batch = self.recording.next_batch()?;
             self.row = 0;
-            match Rows::new(&batch) {
+            match Rows::with(&mut self.caches, &batch) {
                 Ok(rows) => self.rows = Some(rows),
                 Err(malformed) => {
                     self.recording.break_off(malformed.to_string());

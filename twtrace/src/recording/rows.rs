@@ -12,15 +12,18 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array as _, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::{Array as _, PrimitiveArray, RecordBatch};
 
+use super::cache::Caches;
 use super::columns::LOSS_PARTS;
 use crate::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::identity::{Container, Identity, Runtime};
+use crate::identity::{Cmdline, Container, Identity, Runtime};
 
 const MILLI_NS: u64 = 1_000_000;
+/// Identities of a batch that are shared by rows, at most.
+const IDENTITIES: usize = 8192;
 
 /// A batch that holds what no recording of twtrace holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +73,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
 pub(super) struct Table<T> {
     name: &'static str,
     keys: Option<Keys>,
-    values: Vec<T>,
+    values: Arc<Vec<T>>,
 }
 
 enum Keys {
@@ -78,14 +81,15 @@ enum Keys {
     Int(PrimitiveArray<Int32Type>),
 }
 
-impl<T> Table<T> {
+impl<T: Clone + Send + Sync + 'static> Table<T> {
     fn of(
         batch: &RecordBatch,
+        caches: &mut Caches,
         name: &'static str,
-        value: impl Fn(&str) -> Result<T, Malformed>,
+        value: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Self, Malformed> {
         let Some(column) = batch.column_by_name(name) else {
-            return Ok(Self { name, keys: None, values: Vec::new() });
+            return Ok(Self { name, keys: None, values: Arc::default() });
         };
         let (keys, texts) = if let Some(words) = column.as_dictionary_opt::<Int8Type>() {
             (Keys::Byte(words.keys().clone()), words.values())
@@ -94,13 +98,12 @@ impl<T> Table<T> {
         } else {
             return Err(Malformed::new(name, format!("it is a {}", column.data_type())));
         };
-        let texts: &StringArray =
-            texts.as_string_opt().ok_or_else(|| Malformed::new(name, "its dictionary holds no text"))?;
-        let values: Result<Vec<T>, Malformed> =
-            texts.iter().map(|text| value(text.unwrap_or_default())).collect();
-        Ok(Self { name, keys: Some(keys), values: values? })
+        let values = caches.of::<T>(name).of(texts, value).map_err(|why| Malformed::new(name, why))?;
+        Ok(Self { name, keys: Some(keys), values })
     }
+}
 
+impl<T> Table<T> {
     fn place(&self, row: usize) -> Option<usize> {
         let key = match self.keys.as_ref()? {
             Keys::Byte(keys) => i32::from(keys.is_valid(row).then(|| keys.value(row))?),
@@ -124,24 +127,27 @@ impl<T: Copy> Table<T> {
     }
 }
 
-impl<T: FromStr> Table<T> {
+impl<T: FromStr + Clone + Send + Sync + 'static> Table<T> {
     /// Of texts that each must be one of `T`.
-    pub(super) fn parsed(batch: &RecordBatch, name: &'static str) -> Result<Self, Malformed> {
-        Self::of(batch, name, |text| {
-            let shown = || format!("'{}' is not one of its values", crate::escape::printable(text));
-            text.parse().map_err(|_| Malformed::new(name, shown()))
+    pub(super) fn parsed(
+        batch: &RecordBatch,
+        caches: &mut Caches,
+        name: &'static str,
+    ) -> Result<Self, Malformed> {
+        Self::of(batch, caches, name, |text| {
+            text.parse().map_err(|_| format!("'{}' is not one of its values", crate::escape::printable(text)))
         })
     }
 }
 
 type Text = Option<Arc<str>>;
 
-fn texts(batch: &RecordBatch, name: &'static str) -> Result<Table<Text>, Malformed> {
-    Table::of(batch, name, |text| Ok(Some(Arc::from(text))))
+fn texts(batch: &RecordBatch, caches: &mut Caches, name: &'static str) -> Result<Table<Text>, Malformed> {
+    Table::of(batch, caches, name, |text| Ok(Some(Arc::from(text))))
 }
 
-fn comms(batch: &RecordBatch, name: &'static str) -> Result<Table<Comm>, Malformed> {
-    Table::of(batch, name, |text| Ok(Comm::new(text)))
+fn comms(batch: &RecordBatch, caches: &mut Caches, name: &'static str) -> Result<Table<Comm>, Malformed> {
+    Table::of(batch, caches, name, |text| Ok(Comm::new(text)))
 }
 
 /// The rows of one batch.
@@ -204,18 +210,26 @@ impl Rows {
     /// # Errors
     /// Where a column has another type, or its dictionary a word that twtrace does not know.
     pub fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+        Self::with(&mut Caches::default(), batch)
+    }
+
+    /// As [`Rows::new`], for one batch of many: what was made of dictionaries is kept in `caches`.
+    ///
+    /// # Errors
+    /// As [`Rows::new`].
+    pub fn with(caches: &mut Caches, batch: &RecordBatch) -> Result<Self, Malformed> {
         let loss = LOSS_PARTS.into_iter().map(|name| Numbers::of(batch, name));
         Ok(Self {
             len: batch.num_rows(),
-            event: Table::parsed(batch, "event")?,
+            event: Table::parsed(batch, caches, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
-            conn: ConnRows::new(batch)?,
-            role: Table::parsed(batch, "role")?,
-            substate: Table::parsed(batch, "substate")?,
+            conn: ConnRows::new(batch, caches)?,
+            role: Table::parsed(batch, caches, "role")?,
+            substate: Table::parsed(batch, caches, "substate")?,
             timeout_ms: Numbers::of(batch, "timeout_ms")?,
             cookie: Numbers::of(batch, "cookie")?,
-            owner: OwnerRows::new(batch)?,
-            outcome: OutcomeRows::new(batch)?,
+            owner: OwnerRows::new(batch, caches)?,
+            outcome: OutcomeRows::new(batch, caches)?,
             loss: loss.collect::<Result<_, _>>()?,
         })
     }
@@ -270,12 +284,12 @@ impl Rows {
 }
 
 impl ConnRows {
-    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+    fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
             netns: Numbers::of(batch, "netns")?,
             ifindex: Numbers::of(batch, "ifindex")?,
-            saddr: Table::parsed(batch, "saddr")?,
-            daddr: Table::parsed(batch, "daddr")?,
+            saddr: Table::parsed(batch, caches, "saddr")?,
+            daddr: Table::parsed(batch, caches, "daddr")?,
             sport: Numbers::of(batch, "sport")?,
             dport: Numbers::of(batch, "dport")?,
         })
@@ -294,25 +308,25 @@ impl ConnRows {
 }
 
 impl OwnerRows {
-    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+    fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
             pid: Numbers::of(batch, "pid")?,
             tid: Numbers::of(batch, "tid")?,
-            comm: comms(batch, "comm")?,
+            comm: comms(batch, caches, "comm")?,
             uid: Numbers::of(batch, "uid")?,
             cgroup_id: Numbers::of(batch, "cgroup_id")?,
             start_ns: Numbers::of(batch, "start_ns")?,
-            via: Table::parsed(batch, "owner_via")?,
+            via: Table::parsed(batch, caches, "owner_via")?,
             identity: [
-                texts(batch, "exe")?,
-                texts(batch, "cgroup")?,
-                texts(batch, "container")?,
-                texts(batch, "container_id")?,
-                texts(batch, "pod_uid")?,
+                texts(batch, caches, "exe")?,
+                texts(batch, caches, "cgroup")?,
+                texts(batch, caches, "container")?,
+                texts(batch, caches, "container_id")?,
+                texts(batch, caches, "pod_uid")?,
             ],
             known: RefCell::default(),
             opener_pid: Numbers::of(batch, "opener_pid")?,
-            opener_comm: comms(batch, "opener_comm")?,
+            opener_comm: comms(batch, caches, "opener_comm")?,
             opener_start_ns: Numbers::of(batch, "opener_start_ns")?,
         })
     }
@@ -343,6 +357,10 @@ impl OwnerRows {
             return None;
         }
         let mut known = self.known.borrow_mut();
+        // Of a batch of strangers, each another one, few are worth keeping.
+        if known.len() >= IDENTITIES {
+            known.clear();
+        }
         Some(known.entry(places).or_insert_with(|| Arc::new(self.look_up(row))).clone())
     }
 
@@ -356,23 +374,23 @@ impl OwnerRows {
             let id = id.map_or_else(|| short.clone(), |id| id.to_string());
             Some(Container { runtime, id, short, pod_uid: owned(pod_uid) })
         });
-        Identity { exe: owned(exe), cmdline: None, cgroup: owned(cgroup), container }
+        Identity { exe: owned(exe), cmdline: Cmdline::default(), cgroup: owned(cgroup), container }
     }
 }
 
 impl OutcomeRows {
-    fn new(batch: &RecordBatch) -> Result<Self, Malformed> {
+    fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
             age_ms: Numbers::of(batch, "age_ms")?,
             age_rest_ns: Numbers::of(batch, "age_rest_ns")?,
             bytes_sent: Numbers::of(batch, "bytes_sent")?,
             bytes_received: Numbers::of(batch, "bytes_received")?,
-            reason: Table::parsed(batch, "reason")?,
+            reason: Table::parsed(batch, caches, "reason")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lifetime_rest_ns: Numbers::of(batch, "lifetime_rest_ns")?,
-            errno: Table::parsed(batch, "errno")?,
-            port_via: Table::parsed(batch, "port_via")?,
-            why: Table::parsed(batch, "why")?,
+            errno: Table::parsed(batch, caches, "errno")?,
+            port_via: Table::parsed(batch, caches, "port_via")?,
+            why: Table::parsed(batch, caches, "why")?,
         })
     }
 

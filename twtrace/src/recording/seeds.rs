@@ -8,10 +8,14 @@ use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::cache::Caches;
 use super::rows::{Malformed, Numbers, Table};
 use super::stream::Stream;
 use crate::event::{Conn, Role, Substate};
 use crate::tracker::Seed;
+
+/// Sockets of one note, at most.
+const PER_NOTE: usize = 16_384;
 
 /// The sockets that the text of a note holds.
 pub(super) fn read(text: &str) -> Result<Vec<Seed>, Malformed> {
@@ -19,15 +23,20 @@ pub(super) fn read(text: &str) -> Result<Vec<Seed>, Malformed> {
     let broken = |stop| Malformed::new("seeds", format!("{stop:?}"));
     let mut stream = Stream::open(bytes.as_slice()).map_err(broken)?;
     let batch = stream.next().map_err(broken)?.batch;
+    if batch.num_rows() > PER_NOTE {
+        let why = format!("{} sockets in a note, of which one has {PER_NOTE} at most", batch.num_rows());
+        return Err(Malformed::new("seeds", why));
+    }
+    let mut caches = Caches::default();
     let [netns, ifindex] = ["netns", "ifindex"].map(|name| Numbers::<UInt32Type>::of(&batch, name));
     let [sport, dport] = ["sport", "dport"].map(|name| Numbers::<UInt16Type>::of(&batch, name));
     let [cookie, ends_ns] = ["cookie", "ends_ns"].map(|name| Numbers::<UInt64Type>::of(&batch, name));
     let (netns, ifindex, sport, dport) = (netns?, ifindex?, sport?, dport?);
     let (cookie, ends_ns) = (cookie?, ends_ns?);
-    let saddr = Table::<IpAddr>::parsed(&batch, "saddr")?;
-    let daddr = Table::<IpAddr>::parsed(&batch, "daddr")?;
-    let substate = Table::<Substate>::parsed(&batch, "substate")?;
-    let role = Table::<Role>::parsed(&batch, "role")?;
+    let saddr = Table::<IpAddr>::parsed(&batch, &mut caches, "saddr")?;
+    let daddr = Table::<IpAddr>::parsed(&batch, &mut caches, "daddr")?;
+    let substate = Table::<Substate>::parsed(&batch, &mut caches, "substate")?;
+    let role = Table::<Role>::parsed(&batch, &mut caches, "role")?;
     let rows = 0..batch.num_rows();
     rows.map(|row| {
         let conn = Conn {

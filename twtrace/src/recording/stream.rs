@@ -18,6 +18,8 @@ use super::{note, vet};
 pub(super) struct Item {
     pub(super) batch: RecordBatch,
     pub(super) notes: Vec<(String, String)>,
+    /// Where its message begins, in bytes from the start.
+    pub(super) at: u64,
 }
 
 /// A stream whose schema was read.
@@ -62,6 +64,7 @@ impl<R: Read> Stream<R> {
     }
 
     fn take(&mut self, frame: Frame) -> Result<Option<Item>, String> {
+        let at = frame.at;
         let message = message(&frame.meta)?;
         vet::version(message.version())?;
         if let Some(batch) = message.header_as_record_batch() {
@@ -71,14 +74,27 @@ impl<R: Read> Stream<R> {
             let batch =
                 read_record_batch(&body, batch, schema, &self.dictionaries, self.wanted.as_deref(), &version)
                     .map_err(|error| error.to_string())?;
-            return Ok(Some(Item { batch, notes: note::read(&message) }));
+            return Ok(Some(Item { batch, notes: note::read(&message), at }));
         }
         if let Some(dictionary) = message.header_as_dictionary_batch() {
             let texts = dictionary.data().ok_or("a dictionary without texts")?;
             vet::texts(&texts, &frame.body)?;
-            let known = self.dictionaries.get(&dictionary.id()).map_or(0, |known| known.len() as i64);
-            if dictionary.isDelta() && known + texts.length() > vet::MAX_ROWS {
-                return Err(format!("a dictionary of more than {} texts", vet::MAX_ROWS));
+            if dictionary.isDelta()
+                && let Some(known) = self.dictionaries.get(&dictionary.id())
+            {
+                let (most, bytes) = (vet::MAX_GROWING, known.get_buffer_memory_size() as u64);
+                if known.len() as i64 > most {
+                    return Err(format!(
+                        "a dictionary of {} texts that grows; {most} at most may",
+                        known.len()
+                    ));
+                }
+                if bytes > vet::MAX_UNPACKED {
+                    return Err(format!(
+                        "a dictionary of {bytes} bytes, of which {} at most are read",
+                        vet::MAX_UNPACKED
+                    ));
+                }
             }
             let body = Buffer::from_vec(frame.body);
             let (schema, version) = (&self.schema, MetadataVersion::V5);

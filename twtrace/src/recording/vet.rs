@@ -5,10 +5,13 @@
 use arrow_ipc::{MetadataVersion, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
-/// Rows of a batch and entries of a dictionary, at most. Writers of ours stay far below.
-pub(super) const MAX_ROWS: i64 = 1 << 20;
-/// Bytes of all buffers of a message, unpacked.
-const MAX_UNPACKED: u64 = 128 << 20;
+/// Rows of a batch and entries of a dictionary, at most. Writers of ours have a quarter of that.
+pub(super) const MAX_ROWS: i64 = 1 << 18;
+/// Texts that a dictionary may have before others are added to it. Writers of ours begin one anew long before that: each addition copies
+/// all of it, which must not cost more the longer a recording is.
+pub(super) const MAX_GROWING: i64 = 1 << 14;
+/// Bytes of all buffers of a message, unpacked, and of a dictionary.
+pub(super) const MAX_UNPACKED: u64 = 64 << 20;
 /// Before each packed buffer: how long it is unpacked; -1 for one that was left as it is.
 const PREFIX: usize = 8;
 
@@ -57,7 +60,7 @@ pub(super) fn version(version: MetadataVersion) -> Result<(), String> {
 fn nodes(batch: &RecordBatch<'_>, want: usize) -> Result<(), String> {
     let rows = batch.length();
     if !(0..=MAX_ROWS).contains(&rows) {
-        return Err(format!("a batch of {rows} rows"));
+        return Err(format!("a batch of {rows} rows, of which {MAX_ROWS} at most are read"));
     }
     let nodes = batch.nodes().ok_or("a batch without columns")?;
     if nodes.len() != want || nodes.iter().any(|node| node.length() != rows) {
@@ -82,7 +85,7 @@ fn buffers(batch: &RecordBatch<'_>, widths: &[usize], body: &[u8]) -> Result<(),
         let length = if batch.compression().is_some() { unpacked(bytes)? } else { bytes.len() as u64 };
         all = all.saturating_add(length);
         if all > MAX_UNPACKED {
-            return Err(format!("a buffer of {length} bytes"));
+            return Err(format!("buffers of {all} bytes, of which {MAX_UNPACKED} at most are read"));
         }
         // The library takes the whole buffer for entries, and panics where something is left over.
         if length % *width as u64 != 0 {

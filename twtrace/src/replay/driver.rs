@@ -18,6 +18,10 @@ const TICK: Duration = Duration::from_millis(25);
 /// Events that are told before the view is asked: some hundredths of a second's work.
 const BUDGET: usize = 16_384;
 
+/// Pictures of a time in which nothing happens, as fast as can be: the rates of all windows have come to nothing by then, so the
+/// next ones would be the same, and a clock that is wrong could ask for millions of them.
+const QUIET: u64 = 120;
+
 /// Words for what tells events; another version may have others.
 const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 
@@ -42,6 +46,11 @@ pub struct Driver {
     goal_ns: Option<u64>,
     /// When the next picture is due, in recorded time.
     picture_ns: u64,
+    /// Pictures since the last event.
+    quiet: u64,
+    /// Pictures that were left out, and the longest time without any, in nanoseconds, with when that began.
+    left_out: u64,
+    longest_ns: (u64, u64),
 }
 
 /// Whether there is more to do at once.
@@ -66,7 +75,18 @@ impl Driver {
             Pace::Own => u64::MAX,
             Pace::Recorded(every_ns) => player.now_ns.saturating_add(every_ns),
         };
-        Ok(Self { player, remote, pace, speed, owed_ns: 0.0, goal_ns: None, picture_ns })
+        Ok(Self {
+            player,
+            remote,
+            pace,
+            speed,
+            owed_ns: 0.0,
+            goal_ns: None,
+            picture_ns,
+            quiet: 0,
+            left_out: 0,
+            longest_ns: (0, 0),
+        })
     }
 
     /// Makes the view ready.
@@ -86,9 +106,26 @@ impl Driver {
         self.player.clock()
     }
 
-    /// In words for a user: why the recording has no end, once that is known.
-    pub fn missing(&self) -> Option<&str> {
-        self.player.missing()
+    /// In words for a user: what is not there of the recording, once that is known.
+    pub fn trouble(&self) -> Option<String> {
+        self.player.trouble()
+    }
+
+    /// Events that passed the filter; `None` until all were told.
+    pub fn passed(&self) -> Option<u64> {
+        self.is_over().then_some(self.player.passed)
+    }
+
+    /// In words for a user: pictures that were left out because nothing happened.
+    pub fn left_out(&self) -> Option<String> {
+        let (longest_ns, from_ns) = self.longest_ns;
+        (self.left_out != 0).then(|| {
+            format!(
+                "pictures of times in which nothing happened are left out: {}, the longest of {} from mono_ns {from_ns} on",
+                self.left_out,
+                crate::live::lasted(longest_ns as f64 / 1e9)
+            )
+        })
     }
 
     /// Does what is due after `passed` of real time; `now_ns` is CLOCK_MONOTONIC here and now.
@@ -109,9 +146,12 @@ impl Driver {
             && (self.owed_ns >= 1.0 || self.goal_ns.is_some())
             && !self.is_over()
         {
-            left -= self.advance(left, view)?;
+            let told = self.advance(left, view)?;
+            left -= told;
+            self.quiet = if told == 0 { self.quiet } else { 0 };
             if self.player.now_ns >= self.picture_ns {
                 flow = self.picture(self.picture_ns, view)?;
+                self.skip();
                 // Its reader may be slow, and a quiet recording has pictures without end.
                 left = 0;
             }
@@ -160,6 +200,22 @@ impl Driver {
             self.owed_ns = (self.owed_ns - (self.player.now_ns - from_ns) as f64).max(0.0);
         }
         Ok(told)
+    }
+
+    /// Leaves out pictures that would all be the same, up to the one before something happens.
+    fn skip(&mut self) {
+        self.quiet += 1;
+        let Pace::Recorded(every_ns) = self.pace else { return };
+        if self.quiet < QUIET || self.speed != Speed::Max || every_ns == 0 {
+            return;
+        }
+        let Some(next_ns) = self.player.next_ns().or_else(|| self.player.end_ns()) else { return };
+        let same = next_ns.saturating_sub(self.picture_ns) / every_ns;
+        if same != 0 {
+            self.left_out = self.left_out.saturating_add(same);
+            self.longest_ns = self.longest_ns.max((same.saturating_mul(every_ns), self.picture_ns));
+            self.picture_ns = self.picture_ns.saturating_add(same.saturating_mul(every_ns));
+        }
     }
 
     fn picture(&mut self, at_ns: u64, view: &mut dyn View) -> Result<Flow, Error> {
@@ -233,13 +289,18 @@ pub async fn run(driver: &mut Driver, view: &mut dyn View) -> Result<(), Error> 
         tokio::select! {
             biased;
             _ = signals.any() => break,
-            () = tokio::time::sleep(pause) => {}
+            () = rest(pause) => {}
         }
     }
     view.ending();
     let Some(output) = view.output() else { return Ok(()) };
     output.finish(Instant::now());
     output.error().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// A sleep of nothing would be over before anybody looked for signals.
+async fn rest(pause: Duration) {
+    if pause.is_zero() { tokio::task::yield_now().await } else { tokio::time::sleep(pause).await }
 }
 
 /// Until the view's reader has all that there is.

@@ -1,9 +1,13 @@
 //! Owns: the events of a recording one by one, with a look at the next; and going back to the first.
 //! Must not know: time, views.
 
+use std::collections::HashMap;
+
 use crate::event::Event;
-use crate::recording::{Ended, Head, Namespace, OpenError, Recording, Rows};
-use crate::tracker::Seed;
+use crate::live::capacity;
+use crate::net::sysctls::Sysctls;
+use crate::recording::{Caches, Ended, Head, Namespace, OpenError, Recording, Rows};
+use crate::tracker::{Capacity, Seed};
 
 /// Opens the recording, the first time and whenever the replay goes back.
 pub type Open = Box<dyn FnMut() -> Result<Recording, OpenError>>;
@@ -15,10 +19,13 @@ pub(super) struct Feed {
     seeds: Vec<Seed>,
     recording: Option<Recording>,
     rows: Option<Rows>,
+    caches: Caches,
     row: usize,
     next: Option<Event>,
-    /// Network namespaces that were met on the way.
-    met: Vec<Namespace>,
+    /// What network namespaces allow, as far as that was told by now; the first word counts.
+    capacities: HashMap<u32, Capacity>,
+    /// Namespaces that were met on the way and are among them.
+    met: usize,
     ended: Option<Ended>,
 }
 
@@ -27,9 +34,21 @@ impl Feed {
         let recording = open()?;
         let (head, seeds) = (recording.head().clone(), recording.seeds().to_vec());
         let recording = Some(recording);
-        let met = Vec::new();
-        let mut feed =
-            Self { open, head, seeds, recording, rows: None, row: 0, next: None, met, ended: None };
+        let capacities = HashMap::new();
+        let mut feed = Self {
+            open,
+            head,
+            seeds,
+            recording,
+            rows: None,
+            caches: Caches::default(),
+            row: 0,
+            next: None,
+            capacities,
+            met: 0,
+            ended: None,
+        };
+        learn(&mut feed.capacities, &feed.head.namespaces);
         feed.advance();
         Ok(feed)
     }
@@ -37,7 +56,7 @@ impl Feed {
     /// Goes back to the first event.
     pub(super) fn rewind(&mut self) -> Result<(), OpenError> {
         self.recording = Some((self.open)()?);
-        (self.rows, self.row, self.next, self.ended) = (None, 0, None, None);
+        (self.rows, self.row, self.next, self.ended, self.met) = (None, 0, None, None, 0);
         self.advance();
         Ok(())
     }
@@ -50,10 +69,9 @@ impl Feed {
         &self.seeds
     }
 
-    /// What is known of network namespaces so far.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
-        let tail = self.ended.as_ref().and_then(Ended::tail);
-        self.head.namespaces.iter().chain(&self.met).chain(tail.into_iter().flat_map(|tail| &tail.namespaces))
+    /// What a network namespace allows, as far as that was told by now.
+    pub(super) fn capacity(&self, netns: u32) -> Option<&Capacity> {
+        self.capacities.get(&netns)
     }
 
     /// How it ended; `None` while there are events.
@@ -91,13 +109,27 @@ impl Feed {
     fn load(&mut self) {
         let Some(recording) = &mut self.recording else { return };
         let batch = recording.next_batch();
-        if recording.met().len() > self.met.len() {
-            self.met = recording.met().to_vec();
-        }
-        match batch.map(|batch| Rows::new(&batch)) {
+        let met = recording.met();
+        learn(&mut self.capacities, met.get(self.met..).unwrap_or_default());
+        self.met = met.len();
+        match batch.map(|batch| Rows::with(&mut self.caches, &batch)) {
             Some(Ok(rows)) => (self.rows, self.row) = (Some(rows), 0),
             Some(Err(malformed)) => self.ended = Some(Ended::Missing { why: malformed.to_string() }),
-            None => self.ended = self.recording.take().map(Recording::end),
+            None => {
+                self.ended = self.recording.take().map(Recording::end);
+                if let Some(tail) = self.ended.as_ref().and_then(Ended::tail) {
+                    learn(&mut self.capacities, &tail.namespaces);
+                }
+            }
+        }
+    }
+}
+
+fn learn(capacities: &mut HashMap<u32, Capacity>, told: &[Namespace]) {
+    for namespace in told {
+        let sysctls = namespace.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok());
+        if let Some(sysctls) = sysctls {
+            capacities.entry(namespace.netns).or_insert_with(|| capacity(&sysctls));
         }
     }
 }

@@ -8,11 +8,9 @@ use crate::clock::Clock;
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
 use crate::limitation::{Limitation, Limitations};
-use crate::live::capacity;
-use crate::net::sysctls::Sysctls;
-use crate::recording::{Ended, OpenError};
+use crate::recording::OpenError;
 use crate::session::{Flow, View};
-use crate::tracker::{Capacity, Tracker};
+use crate::tracker::Tracker;
 
 /// A world that is told from a recording.
 pub(super) struct Player {
@@ -20,6 +18,8 @@ pub(super) struct Player {
     filter: Filter,
     /// What the world consists of: the filter, whatever the reasons of ends.
     scope: Filter,
+    /// Events that passed the filter, `lost` left out.
+    pub(super) passed: u64,
     pub(super) world: Tracker,
     /// CLOCK_MONOTONIC of the recorded machine in nanoseconds: all before is told.
     pub(super) now_ns: u64,
@@ -31,7 +31,8 @@ impl Player {
         let feed = Feed::new(open)?;
         let scope = Filter { reasons: Vec::new(), ..filter.clone() };
         let now_ns = feed.head().mono_ns;
-        let mut player = Self { feed, filter, scope, world: Tracker::new(), now_ns, last_event_ns: now_ns };
+        let mut player =
+            Self { feed, filter, scope, passed: 0, world: Tracker::new(), now_ns, last_event_ns: now_ns };
         player.begin();
         Ok(player)
     }
@@ -90,12 +91,9 @@ impl Player {
         Some(end_ns.max(self.last_event_ns))
     }
 
-    /// In words for a user: why the end is missing, once that is known.
-    pub(super) fn missing(&self) -> Option<&str> {
-        match self.feed.ended()? {
-            Ended::Missing { why } => Some(why),
-            Ended::Complete(_) => None,
-        }
+    /// In words for a user: what is not there of the recording, once that is known.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.feed.ended()?.trouble()
     }
 
     /// Tells all that happened up to a time, `most` events at most; says how many there were.
@@ -130,7 +128,11 @@ impl Player {
         }
         let applied = self.world.apply(event);
         for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
-            if self.filter.passes(told) && view.event(told)? == Flow::Stop {
+            if !self.filter.passes(told) {
+                continue;
+            }
+            self.passed += u64::from(told.kind != Kind::Lost);
+            if view.event(told)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }
         }
@@ -139,18 +141,12 @@ impl Player {
 
     /// Tells the world what the namespaces in it allow.
     fn inform(&mut self) {
-        let unknown: Vec<u32> =
-            self.world.capacities().filter(|(_, known)| known.is_none()).map(|(netns, _)| netns).collect();
-        for netns in unknown {
-            if let Some(capacity) = self.capacity(netns) {
-                self.world.set_capacity(netns, capacity);
-            }
+        let Self { feed, world, .. } = self;
+        let unknown = world.capacities().filter(|(_, known)| known.is_none());
+        let told = unknown.filter_map(|(netns, _)| Some((netns, feed.capacity(netns)?.clone())));
+        let told: Vec<_> = told.collect();
+        if !told.is_empty() {
+            world.set_capacities(told);
         }
-    }
-
-    fn capacity(&self, netns: u32) -> Option<Capacity> {
-        let mut told = self.feed.namespaces().filter(|namespace| namespace.netns == netns);
-        let settings = told.find_map(|namespace| namespace.sysctls.as_ref())?;
-        Sysctls::try_from(settings).ok().map(|sysctls| capacity(&sysctls))
     }
 }

@@ -116,7 +116,7 @@ fn the_end_of_a_replay_is_the_world_that_was_recorded() {
     }
     assert_eq!((told.total, told.processes.len()), (recorded.total, recorded.processes.len()));
     assert_eq!((told.netns, told.ports), (recorded.netns, recorded.ports));
-    assert_eq!((notes.backend, driver.missing()), ("tracepoint", None));
+    assert_eq!((notes.backend, driver.trouble()), ("tracepoint", None));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_recording_without_its_end_is_told_as_far_as_it_goes() {
     driver.begin(&mut notes).unwrap();
     while turn(&mut driver, &mut notes, TICK) != Turn::Done {}
     assert_eq!(notes.events, sample.events);
-    assert!(driver.missing().is_some());
+    assert!(driver.trouble().is_some());
 }
 
 #[test]
@@ -294,4 +294,30 @@ fn speeds() {
         (Speed::Times(3.0).faster(), Speed::Times(3.0).slower()),
         (Speed::Times(5.0), Speed::Times(2.0))
     );
+}
+
+/// A clock that jumps by centuries, in a way that nothing is wrong with: pictures of a time in which nothing happens are left out, and
+/// however many there are, signals are looked for in between.
+#[test]
+fn a_clock_that_jumps_does_not_make_pictures_for_ever() {
+    const CENTURIES_NS: u64 = 390 * 365 * 86_400 * SECOND_NS;
+    let mut sample = sample(701);
+    let half = sample.events.len() / 2;
+    sample.events[half..].iter_mut().for_each(|event| event.mono_ns += CENTURIES_NS);
+    sample.tail.mono_ns += CENTURIES_NS;
+    let (mut driver, _, mut notes) =
+        driver(&sample, Filter::default(), Pace::Recorded(SECOND_NS), Speed::Max);
+    let mut turns = 0;
+    while turn(&mut driver, &mut notes, TICK) != Turn::Done {
+        turns += 1;
+        assert!(turns < 1009, "it turns and turns");
+    }
+    assert!(turns > 7, "signals are looked for after a few pictures");
+    assert_eq!(notes.events.len(), sample.events.len());
+    assert!(notes.ticks.len() < 1009, "{} pictures", notes.ticks.len());
+    let said = driver.left_out().unwrap();
+    assert!(said.contains("are left out: 122990") && said.contains("the longest of"), "{said}");
+    // What happens after is told in its own time.
+    assert_eq!(notes.now().now_ns, sample.tail.mono_ns);
+    assert_eq!(seen(notes.now()).0, counts(&sample, u64::MAX).0);
 }

@@ -1,7 +1,7 @@
 //! Owns: how what was counted under keys becomes the rows of tables.
 //! Must not know: how rows are counted, how they are shown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::fold::intern::{NONE, OTHERS};
@@ -46,7 +46,7 @@ impl Sum {
         if let Some(peak) = peak.filter(hotter) {
             figures.peak = Some(peak);
         }
-        let weight = group.counts.events();
+        let weight = group.counts.events() + group.counts.listed;
         if self.main.is_none_or(|(most, _)| weight > most) {
             self.main = Some((weight, at));
         }
@@ -76,6 +76,25 @@ fn add_counts(sum: &mut Counts, part: &Counts) {
     sum.bind_failed += part.bind_failed;
 }
 
+/// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact. As many as a
+/// live view keeps of processes, tuples and peers.
+pub(super) const MOST_ROWS: usize = 16_384;
+
+/// By which rows come first: most created, then most failed, most ended, most alive.
+type Rank = (u64, u64, u64, u64);
+
+/// A table that is added up.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    /// By number, in no order.
+    pub(super) rows: Vec<(u32, Row)>,
+    /// Rows that are not told apart.
+    pub(super) folded: u64,
+}
+
+/// Stands for the row of others, where it has no number of its own.
+const OTHERS_ROW: u32 = u32::MAX;
+
 /// What was counted, as rows.
 pub(super) struct Builder<'a> {
     fold: &'a Fold,
@@ -96,6 +115,14 @@ impl<'a> Builder<'a> {
         self.fold.groups.all.iter().enumerate().filter(move |(_, group)| passed(group))
     }
 
+    /// Events of which it is not told apart whose they are, or where.
+    pub(super) fn folded_events(&self) -> u64 {
+        self.groups()
+            .filter(|(_, group)| group.key.side == Side::Others)
+            .map(|(_, group)| group.counts.events())
+            .sum()
+    }
+
     /// All together.
     pub(super) fn total(&self) -> Figures {
         let mut sum = Sum::default();
@@ -107,21 +134,45 @@ impl<'a> Builder<'a> {
     }
 
     /// One row for each name of an owner. How many of them lived at one time is not known.
-    pub(super) fn comms(&self) -> Vec<Row> {
-        let mut sums: HashMap<Name, Sum> = HashMap::new();
-        for (at, group) in self.groups().filter(|(_, group)| group.key.side != Side::Unborn) {
-            let name = match (group.key.side, group.key.owner) {
-                (Side::Others, _) => Name::Others,
-                (_, None) => Name::Unknown,
-                (_, Some(owner)) => Name::Comm(self.text(owner.comm).unwrap_or_default()),
-            };
-            sums.entry(name).or_default().add(at, group, self.peak(group));
+    pub(super) fn comms(&self) -> (Vec<Row>, u64) {
+        let place = |group: &Group| match (group.key.side, group.key.owner) {
+            (Side::Unborn, _) => None,
+            (Side::Others, _) => Some(OTHERS_ROW),
+            (_, None) => Some(NONE),
+            (_, Some(owner)) => Some(owner.comm),
+        };
+        let mut ranks: HashMap<u32, Rank> = HashMap::new();
+        for (_, group) in self.groups() {
+            if let Some(at) = place(group) {
+                rank(ranks.entry(at).or_default(), group);
+            }
         }
-        sorted(sums.into_iter().map(|(name, sum)| Row { name, figures: sum.finish() }).collect())
+        let (kept, folded) = most(ranks, OTHERS_ROW);
+        let sums = self.sums(|group| Some(kept(place(group)?)));
+        let row = |(at, sum): (u32, Sum)| {
+            let name = match at {
+                OTHERS_ROW => Name::Others,
+                NONE => Name::Unknown,
+                comm => Name::Comm(self.text(comm).unwrap_or_default()),
+            };
+            Row { name, figures: sum.finish() }
+        };
+        (sorted(sums.into_iter().map(row).collect()), folded)
     }
 
-    /// One row for each thing of a kind.
-    pub(super) fn table(&self, by: By) -> Vec<Row> {
+    /// What groups add up to, by the number of the row that `place` names.
+    fn sums(&self, place: impl Fn(&Group) -> Option<u32>) -> HashMap<u32, Sum> {
+        let mut sums: HashMap<u32, Sum> = HashMap::new();
+        for (at, group) in self.groups() {
+            if let Some(row) = place(group) {
+                sums.entry(row).or_default().add(at, group, self.peak(group));
+            }
+        }
+        sums
+    }
+
+    /// One row for each thing of a kind, and how many are not told apart.
+    pub(super) fn table(&self, by: By) -> (Vec<Row>, u64) {
         let table = match by {
             By::Process => Table::Process,
             By::Peer => Table::Peer,
@@ -129,23 +180,38 @@ impl<'a> Builder<'a> {
             By::Port => Table::Port,
             By::Container => Table::Container,
             By::Netns => Table::Netns,
-            By::Reason => return self.reasons(),
+            By::Reason => return (self.reasons(), 0),
         };
-        sorted(self.rows(table).into_iter().map(|(_, row)| row).collect())
+        let Built { rows, folded } = self.rows(table);
+        (sorted(rows.into_iter().map(|(_, row)| row).collect()), folded)
     }
 
     /// The same by number, in no order.
-    pub(super) fn rows(&self, table: Table) -> Vec<(u32, Row)> {
-        let mut sums: Vec<Option<Sum>> = Vec::new();
-        sums.resize_with(self.fold.groups.rows.len(), || None);
-        for (at, group) in self.groups() {
-            let slot = group.row(table).and_then(|row| sums.get_mut(row as usize));
-            if let Some(slot) = slot {
-                slot.get_or_insert_default().add(at, group, self.peak(group));
+    pub(super) fn rows(&self, table: Table) -> Built {
+        let all = &self.fold.groups.rows;
+        let mut ranks: HashMap<u32, Rank> = HashMap::new();
+        for (_, group) in self.groups() {
+            if let Some(row) = group.row(table) {
+                let place = ranks.entry(row).or_insert_with(|| (0, 0, 0, self.fold.groups.living(row).1));
+                rank(place, group);
             }
         }
-        let rows = sums.into_iter().enumerate();
-        rows.filter_map(|(at, sum)| Some((at as u32, self.row(at, sum?, table)?))).collect()
+        let is_others = |row: &&u32| all.get(**row as usize).is_some_and(|row| row.key == RowKey::Others);
+        let others = ranks.keys().find(is_others).copied().unwrap_or(OTHERS_ROW);
+        let left_out: Vec<u32> =
+            if ranks.len() > MOST_ROWS { ranks.keys().copied().collect() } else { Vec::new() };
+        let (kept, folded) = most(ranks, others);
+        let sums = self.sums(|group| Some(kept(group.row(table)?)));
+        // Those that are not told apart live together; when most of them did, nobody knows, but there were so many at least.
+        let folded_rows = left_out.into_iter().filter(|row| *row != others && kept(*row) == others);
+        let living = folded_rows.chain([others]).map(|row| self.fold.groups.living(row));
+        let living = living.fold((0, 0), |sum: (u64, u64), one| (sum.0 + one.0, sum.1.max(one.1)));
+        let row = |(at, sum): (u32, Sum)| {
+            let living =
+                if at == others { (living.0, living.1.max(living.0)) } else { self.fold.groups.living(at) };
+            Some((at, self.row(at, sum, table, living)?))
+        };
+        Built { rows: sums.into_iter().filter_map(row).collect(), folded }
     }
 
     /// Ports that a tuple's sockets hold at the end; `None` where it is not known which ports count.
@@ -161,17 +227,18 @@ impl<'a> Builder<'a> {
         let Some(owner) = group.key.owner else { return Process::default() };
         Process {
             pid: Some(owner.pid),
+            start_ns: owner.start,
             comm: self.text(owner.comm).unwrap_or_default(),
             exe: self.text(group.exe),
             container: self.text(owner.container),
         }
     }
 
-    fn row(&self, at: usize, sum: Sum, table: Table) -> Option<Row> {
-        let (live, peak_live) = self.fold.groups.living(at as u32);
+    fn row(&self, at: u32, sum: Sum, table: Table, (live, peak_live): (u64, u64)) -> Option<Row> {
         let group = |at: Option<usize>| at.and_then(|at| self.fold.groups.all.get(at));
         let (main, latest) = (group(sum.main.map(|(_, at)| at)), group(sum.latest));
-        let name = self.name(self.fold.groups.rows.get(at)?.key, latest)?;
+        let key = if at == OTHERS_ROW { RowKey::Others } else { self.fold.groups.rows.get(at as usize)?.key };
+        let name = self.name(key, latest)?;
         let mut figures = Figures { live, peak_live, ..sum.finish() };
         match table {
             Table::Process => figures.target = main.and_then(|group| self.target(&group.key)),
@@ -288,6 +355,27 @@ impl<'a> Builder<'a> {
     fn address(&self, id: u32) -> Option<IpAddr> {
         self.fold.addresses.get(id).map(|Address(address)| *address)
     }
+}
+
+fn rank(rank: &mut Rank, group: &Group) {
+    let counts = &group.counts;
+    rank.0 += counts.created;
+    rank.1 += counts.overflow + counts.connect_failed + counts.bind_failed;
+    rank.2 += counts.ended();
+}
+
+/// Where each row goes: the first [`MOST_ROWS`] to themselves, all others to `others`; and how many those are.
+fn most(ranks: HashMap<u32, Rank>, others: u32) -> (impl Fn(u32) -> u32, u64) {
+    let mut told: Vec<(Rank, std::cmp::Reverse<u32>)> = Vec::new();
+    if ranks.len() > MOST_ROWS {
+        told = ranks.into_iter().map(|(row, rank)| (rank, std::cmp::Reverse(row))).collect();
+        told.retain(|(_, row)| row.0 != others);
+        told.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    let folded = told.len().saturating_sub(MOST_ROWS) as u64;
+    let is_told: Option<HashSet<u32>> =
+        (folded != 0).then(|| told.iter().take(MOST_ROWS).map(|(_, row)| row.0).collect());
+    (move |row| if is_told.as_ref().is_none_or(|told| told.contains(&row)) { row } else { others }, folded)
 }
 
 /// Most created first, then most failed, most ended, most alive; the name makes it certain.

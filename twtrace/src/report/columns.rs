@@ -16,6 +16,7 @@ use super::fold::intern::NONE;
 use super::fold::{Fold, Owner, Row};
 use crate::escape::printable;
 use crate::event::{Kind, Loss, Reason, Role, Substate, Via};
+use crate::recording::Known;
 
 /// A column of numbers; all null where the batch has no such column.
 struct Numbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
@@ -67,20 +68,13 @@ fn texts<'a>(name: &str, values: &'a ArrayRef) -> Result<&'a StringArray, String
     values.as_string_opt().ok_or_else(|| wrong(name, values))
 }
 
-/// A dictionary as it was last seen, and the numbers of what is in it.
-#[derive(Debug, Default)]
-struct Known {
-    values: Option<ArrayRef>,
-    numbers: Vec<u32>,
-}
-
 /// A column of texts or addresses, as numbers.
-struct Texts<'a> {
+struct Texts {
     keys: Option<PrimitiveArray<Int32Type>>,
-    numbers: &'a [u32],
+    numbers: Arc<Vec<u32>>,
 }
 
-impl Texts<'_> {
+impl Texts {
     /// [`NONE`] where there is none.
     #[inline]
     fn get(&self, row: usize) -> u32 {
@@ -89,48 +83,44 @@ impl Texts<'_> {
     }
 }
 
-impl Known {
-    fn column<'a>(
-        &'a mut self,
-        batch: &RecordBatch,
-        name: &str,
-        number: impl FnMut(&str) -> Result<u32, String>,
-    ) -> Result<Texts<'a>, String> {
-        let Some(column) = batch.column_by_name(name) else { return Ok(Texts { keys: None, numbers: &[] }) };
-        let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
-        let values = dictionary.values();
-        if !self.values.as_ref().is_some_and(|known| Arc::ptr_eq(known, values)) {
-            let numbers = texts(name, values)?.iter().map(Option::unwrap_or_default).map(number);
-            self.numbers = numbers.collect::<Result<_, _>>()?;
-            self.values = Some(values.clone());
-        }
-        Ok(Texts { keys: Some(dictionary.keys().clone()), numbers: &self.numbers })
-    }
+/// The numbers of a column's texts.
+fn column(
+    known: &mut Known<u32>,
+    batch: &RecordBatch,
+    name: &str,
+    number: impl FnMut(&str) -> Result<u32, String>,
+) -> Result<Texts, String> {
+    let Some(column) = batch.column_by_name(name) else {
+        return Ok(Texts { keys: None, numbers: Arc::default() });
+    };
+    let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
+    let numbers = known.of(dictionary.values(), number).map_err(|why| format!("column {name}: {why}"))?;
+    Ok(Texts { keys: Some(dictionary.keys().clone()), numbers })
 }
 
 /// Takes batches in.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    saddr: Known,
-    daddr: Known,
-    comm: Known,
-    exe: Known,
-    cgroup: Known,
-    container: Known,
+    saddr: Known<u32>,
+    daddr: Known<u32>,
+    comm: Known<u32>,
+    exe: Known<u32>,
+    cgroup: Known<u32>,
+    container: Known<u32>,
 }
 
 /// The columns that are looked at only where there is an owner.
-struct Owners<'a> {
+struct Owners {
     pid: Numbers<UInt32Type>,
     uid: Numbers<UInt32Type>,
     start_ns: Numbers<UInt64Type>,
-    comm: Texts<'a>,
-    exe: Texts<'a>,
-    cgroup: Texts<'a>,
-    container: Texts<'a>,
+    comm: Texts,
+    exe: Texts,
+    cgroup: Texts,
+    container: Texts,
 }
 
-impl Owners<'_> {
+impl Owners {
     #[inline]
     fn get(&self, row: usize) -> Option<Owner> {
         Some(Owner {
@@ -145,17 +135,17 @@ impl Owners<'_> {
 }
 
 /// The columns of a batch.
-struct Columns<'a> {
+struct Columns {
     event: Words<Kind>,
     mono_ns: Numbers<UInt64Type>,
     netns: Numbers<UInt32Type>,
-    saddr: Texts<'a>,
-    daddr: Texts<'a>,
+    saddr: Texts,
+    daddr: Texts,
     sport: Numbers<UInt16Type>,
     dport: Numbers<UInt16Type>,
     role: Words<Role>,
     substate: Words<Substate>,
-    owners: Owners<'a>,
+    owners: Owners,
     via: Words<Via>,
     age_ms: Numbers<UInt64Type>,
     age_rest_ns: Numbers<UInt32Type>,
@@ -209,7 +199,8 @@ const LOST: [&str; 10] = [
 
 /// The names of all columns that are looked at.
 pub(super) fn wanted() -> Vec<&'static str> {
-    COLUMNS.into_iter().chain(LOST).collect()
+    // The calendar's time is what the reader checks the clock's with.
+    COLUMNS.into_iter().chain(LOST).chain(["time"]).collect()
 }
 
 impl Reader {
@@ -231,9 +222,9 @@ impl Reader {
         Ok(())
     }
 
-    fn columns(&mut self, batch: &RecordBatch, fold: &mut Fold) -> Result<Columns<'_>, String> {
+    fn columns(&mut self, batch: &RecordBatch, fold: &mut Fold) -> Result<Columns, String> {
         let Fold { texts, addresses, .. } = fold;
-        let mut text = |text: &str| Ok(texts.id(text));
+        let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let mut address = |text: &str| {
             let address: IpAddr = text.parse().map_err(|_| format!("'{}' is no address", printable(text)))?;
             Ok(addresses.id(&address))
@@ -242,10 +233,10 @@ impl Reader {
             pid: Numbers::of(batch, "pid")?,
             uid: Numbers::of(batch, "uid")?,
             start_ns: Numbers::of(batch, "start_ns")?,
-            comm: self.comm.column(batch, "comm", &mut text)?,
-            exe: self.exe.column(batch, "exe", &mut text)?,
-            cgroup: self.cgroup.column(batch, "cgroup", &mut text)?,
-            container: self.container.column(batch, "container", &mut text)?,
+            comm: column(&mut self.comm, batch, "comm", &mut text)?,
+            exe: column(&mut self.exe, batch, "exe", &mut text)?,
+            cgroup: column(&mut self.cgroup, batch, "cgroup", &mut text)?,
+            container: column(&mut self.container, batch, "container", &mut text)?,
         };
         let [one, two, three, four, five, six, seven, eight, nine, ten] =
             LOST.map(|name| Numbers::of(batch, name));
@@ -253,8 +244,8 @@ impl Reader {
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
-            saddr: self.saddr.column(batch, "saddr", &mut address)?,
-            daddr: self.daddr.column(batch, "daddr", &mut address)?,
+            saddr: column(&mut self.saddr, batch, "saddr", &mut address)?,
+            daddr: column(&mut self.daddr, batch, "daddr", &mut address)?,
             sport: Numbers::of(batch, "sport")?,
             dport: Numbers::of(batch, "dport")?,
             role: Words::of(batch, "role")?,
@@ -272,7 +263,7 @@ impl Reader {
     }
 }
 
-impl Columns<'_> {
+impl Columns {
     #[inline]
     fn row(&self, row: usize, kind: Kind, mono_ns: u64) -> Row {
         let rest_us = u64::from(self.age_rest_ns.get(row).unwrap_or(0) / 1000);

@@ -14,13 +14,14 @@ type Parts = HashMap<u32, Vec<Share>>;
 
 /// Every namespace of the recording, without what the recording itself says of it.
 pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
-    let people = People::new(&builder.table(By::Process));
+    let people = People::new(&builder.table(By::Process).0);
     let mut all: Vec<Netns> =
-        builder.table(By::Netns).iter().filter_map(|row| namespace(row, tally, &people)).collect();
+        builder.table(By::Netns).0.iter().filter_map(|row| namespace(row, tally, &people)).collect();
+    let places: HashMap<u32, usize> = all.iter().enumerate().map(|(at, netns)| (netns.netns, at)).collect();
     let mut parts = [Table::Tuple, Table::Port].map(|table| shares(builder, table, &people));
-    for (at, row) in builder.rows(Table::Tuple) {
+    for (at, row) in builder.rows(Table::Tuple).rows {
         let Name::Tuple(key) = row.name else { continue };
-        let Some(netns) = all.iter_mut().find(|netns| netns.netns == key.netns) else { continue };
+        let Some(netns) = places.get(&key.netns).and_then(|at| all.get_mut(*at)) else { continue };
         let held = builder.held(at).unwrap_or(row.figures.live as u32);
         let shares = completed(parts[0].remove(&at), row.figures.live);
         let failed_bound = tally.failed_bound(&key);
@@ -28,9 +29,9 @@ pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
         let counted = Tuple::counted(&key, counts, (*live, *peak_live), held);
         netns.tuples.push(Tuple { failed_bound, shares, ..counted });
     }
-    for (at, row) in builder.rows(Table::Port) {
+    for (at, row) in builder.rows(Table::Port).rows {
         let Name::Port(key) = row.name else { continue };
-        let Some(netns) = all.iter_mut().find(|netns| netns.netns == key.netns) else { continue };
+        let Some(netns) = places.get(&key.netns).and_then(|at| all.get_mut(*at)) else { continue };
         let time_wait = row.figures.live;
         netns.server_time_wait += time_wait;
         let shares = completed(parts[1].remove(&at), time_wait);
@@ -68,11 +69,11 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
 /// Who has a part in which row of a table.
 fn shares(builder: &Builder<'_>, table: Table, people: &People) -> Parts {
     let mut parts = Parts::new();
-    let mut places: HashMap<(u32, Option<(u32, u64)>), usize> = HashMap::new();
+    let mut places: HashMap<(u32, Option<(u32, u64, u32)>), usize> = HashMap::new();
     for (_, group) in builder.groups() {
         let Some(row) = group.row(table) else { continue };
         let all = parts.entry(row).or_default();
-        let who = group.key.owner.map(|owner| (owner.pid, owner.start));
+        let who = group.key.owner.map(|owner| (owner.pid, owner.start, owner.comm));
         let at = *places.entry((row, who)).or_insert_with(|| {
             let process = builder.process(group);
             let habits = people.habits(&process);
@@ -108,25 +109,31 @@ fn completed(shares: Option<Vec<Share>>, live: u64) -> Vec<Share> {
     shares
 }
 
-/// Each process by pid: what is known of it, and what its connections are like.
-struct People(HashMap<u32, (Process, Habits)>);
+/// Each process by pid, start and name: what is known of it, and what its connections are like.
+struct People(HashMap<(u32, u64, String), (Process, Habits)>);
 
 impl People {
     fn new(rows: &[Row]) -> Self {
         let known = rows.iter().filter_map(|row| {
-            let Name::Process { pid, comm, exe, container, .. } = row.name.clone() else { return None };
-            Some((pid, (Process { pid: Some(pid), comm, exe, container }, habits(&row.figures))))
+            let Name::Process { pid, start_ns, comm, exe, container, .. } = row.name.clone() else {
+                return None;
+            };
+            let key = (pid, start_ns, comm.clone());
+            Some((key, (Process { pid: Some(pid), start_ns, comm, exe, container }, habits(&row.figures))))
         });
         Self(known.collect())
     }
 
+    fn find(&self, process: &Process) -> Option<&(Process, Habits)> {
+        self.0.get(&(process.pid?, process.start_ns, process.comm.clone()))
+    }
+
     fn habits(&self, process: &Process) -> Option<Habits> {
-        self.0.get(&process.pid?).map(|(_, habits)| *habits)
+        self.find(process).map(|(_, habits)| *habits)
     }
 
     fn complete(&self, process: &mut Process) {
-        let known = process.pid.and_then(|pid| self.0.get(&pid));
-        if let Some((known, _)) = known.filter(|(known, _)| known.comm == process.comm) {
+        if let Some((known, _)) = self.find(process) {
             process.clone_from(known);
         }
     }

@@ -4,18 +4,33 @@
 mod shape;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
 
 use shape::*;
 
-use super::model::{By, Figures, Moment, Name, Peak, Report, Row, Target};
+use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
 use crate::event::{Reason, Via};
 use crate::live::keys::Shares;
 
-/// Appends `report` and a newline to `out`.
-pub fn line(report: &Report, out: &mut Vec<u8>) {
-    // A Vec takes everything, and every key is a string.
-    let _ = serde_json::to_writer(&mut *out, &Whole::of(report));
-    out.push(b'\n');
+/// Writes `report` and a newline, row by row: a large one is never whole in memory.
+///
+/// # Errors
+/// Of writing.
+pub fn line(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Whole::of(report))?;
+    out.write_all(b"\n")
+}
+
+/// Rows that become JSON one after the other.
+pub(super) struct Entries<'a>(&'a Report, &'a [Row]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self(report, rows) = self;
+        to.collect_seq(rows.iter().map(|row| Entry::of(report, row)))
+    }
 }
 
 /// RFC 3339 with nanoseconds, UTC.
@@ -26,13 +41,12 @@ fn time(report: &Report, mono_ns: u64) -> String {
 
 impl<'a> Whole<'a> {
     fn of(report: &'a Report) -> Self {
-        let rows = |by: By| {
-            report.table(by).map(|rows| rows.iter().map(|row| Entry::of(report, row)).collect::<Vec<_>>())
-        };
+        let rows = |by: By| report.table(by).map(|rows| Entries(report, rows));
         Self {
             file: &report.file,
-            complete: report.missing.is_none(),
+            complete: report.missing.is_none() && report.damaged.is_none(),
             missing: report.missing.as_deref(),
+            damaged: report.damaged.as_deref(),
             began: time(report, report.head.mono_ns),
             ended: time(report, report.ended_ns),
             duration_s: report.duration_s(),
@@ -46,7 +60,8 @@ impl<'a> Whole<'a> {
             total: Tally::of(report, &report.total),
             lost: report.lost.into(),
             findings: report.findings.as_deref(),
-            comms: report.comms.iter().map(|row| Entry::of(report, row)).collect(),
+            folded: (report.folded != model::Folded::default()).then(|| (&report.folded).into()),
+            comms: Entries(report, &report.comms),
             processes: rows(By::Process),
             peers: rows(By::Peer),
             tuples: rows(By::Tuple),
@@ -55,6 +70,19 @@ impl<'a> Whole<'a> {
             netns: rows(By::Netns),
             reasons: rows(By::Reason),
             timeline: Timeline::of(report),
+        }
+    }
+}
+
+impl From<&model::Folded> for Folded {
+    fn from(folded: &model::Folded) -> Self {
+        Self {
+            most_groups: super::MOST_GROUPS,
+            events: folded.events,
+            texts: folded.texts,
+            most_rows: super::MOST_ROWS,
+            names: folded.names,
+            rows: folded.rows.iter().map(|(by, rows)| (by.word(), *rows)).collect(),
         }
     }
 }

@@ -12,6 +12,8 @@ mod read;
 pub mod text;
 pub mod view;
 
+use build::MOST_ROWS;
+use fold::MOST_GROUPS;
 pub use model::{By, Report};
 pub use read::{Error, Options, read};
 

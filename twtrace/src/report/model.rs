@@ -213,6 +213,19 @@ pub struct Reached {
     pub at_ns: u64,
 }
 
+/// What is not told apart, so that memory has an end. It is in rows of others; totals have all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Events beyond the first combinations of a process, its peer and its port.
+    pub events: u64,
+    /// Names, programs, cgroups, containers and addresses that there was no room for: they are called others.
+    pub texts: u64,
+    /// Names of owners beyond those of the most figures.
+    pub names: u64,
+    /// Rows of tables beyond those of the most figures.
+    pub rows: Vec<(By, u64)>,
+}
+
 /// What a recording comes to.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -226,12 +239,16 @@ pub struct Report {
     pub met: Vec<Namespace>,
     /// In words for a user, where the end is missing: why.
     pub missing: Option<String>,
+    /// In words for a user, where events could not be read and are left out: how many, and where.
+    pub damaged: Option<String>,
     /// The filters that were applied now, as they were given.
     pub filters: Vec<String>,
     /// What ties times to the calendar.
     pub clock: Clock,
     /// CLOCK_MONOTONIC at the end, or at the last event where the end is missing, in nanoseconds.
     pub ended_ns: u64,
+    /// Events that passed the filter, `lost` left out.
+    pub passed: u64,
     /// All together.
     pub total: Figures,
     /// TIME_WAIT sockets that were there before, or that were heard of when they ended.
@@ -246,6 +263,8 @@ pub struct Report {
     pub findings: Option<Vec<OneLine>>,
     /// By the owner's name.
     pub comms: Vec<Row>,
+    /// What is not told apart.
+    pub folded: Folded,
     /// The tables that were wanted, in the order in which they were.
     pub tables: Vec<(By, Vec<Row>)>,
     /// Stretch by stretch.

@@ -11,7 +11,7 @@ use super::columns::{Reader, wanted};
 use super::facts;
 use super::fold::timeline::MOST_ASKED;
 use super::fold::{Fold, Limits, Row};
-use super::model::{By, Reached, Report};
+use super::model::{By, Folded, Reached, Report};
 use crate::doctor::facts::Facts;
 use crate::doctor::one_liners;
 use crate::doctor::replay::Told;
@@ -69,8 +69,17 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
     let builder = counted.builder();
     // A pool counts whole for the doctor, whoever is asked about.
     let findings = options.filter.is_empty().then(|| one_liners(&counted.facts(&builder)));
-    let (total, comms, timeline) = (builder.total(), builder.comms(), builder.timeline());
-    let tables = options.by.iter().map(|by| (*by, builder.table(*by))).collect();
+    let ((comms, names), timeline, total) = (builder.comms(), builder.timeline(), builder.total());
+    let mut folded =
+        Folded { events: builder.folded_events(), texts: counted.refused(), names, rows: Vec::new() };
+    let mut tables = Vec::new();
+    for by in &options.by {
+        let (rows, more) = builder.table(*by);
+        tables.push((*by, rows));
+        if more != 0 {
+            folded.rows.push((*by, more));
+        }
+    }
     let Counted { fold, head, met, ended, ended_ns } = counted;
     let (population, busiest) = (fold.population, fold.busiest);
     Ok(Report {
@@ -78,10 +87,15 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         clock: head.clock(),
         missing: match &ended {
             Ended::Missing { why } => Some(why.clone()),
-            Ended::Complete(_) => None,
+            Ended::Complete(_) | Ended::Damaged { .. } => None,
+        },
+        damaged: match &ended {
+            Ended::Damaged { why, .. } => Some(why.clone()),
+            Ended::Complete(_) | Ended::Missing { .. } => None,
         },
         filters: options.filters.clone(),
         ended_ns,
+        passed: fold.events,
         total,
         listed: population.listed,
         busiest: Reached {
@@ -92,6 +106,7 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         lost: fold.loss(),
         findings,
         comms,
+        folded,
         tables,
         timeline,
         met,
@@ -127,6 +142,11 @@ impl Counted {
             return Err(Error::TooFine { every_s: options.every_ns.unwrap_or(0) as f64 / 1e9 });
         }
         Ok(Self { fold, head, met, ended, ended_ns })
+    }
+
+    /// Texts and addresses that there was no room for.
+    fn refused(&self) -> u64 {
+        self.fold.texts.refused() + self.fold.addresses.refused()
     }
 
     pub(super) fn builder(&self) -> Builder<'_> {

@@ -105,7 +105,12 @@ impl Actor {
         };
         let container = container_of(&cgroup);
         let exe = Some(format!("/usr/bin/{}</script>", self.pid));
-        event.identity = Some(Arc::new(Identity { exe, cmdline: None, cgroup: Some(cgroup), container }));
+        event.identity = Some(Arc::new(Identity {
+            exe,
+            cmdline: crate::identity::Cmdline::default(),
+            cgroup: Some(cgroup),
+            container,
+        }));
         if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
             event.errno = Some(if kind == Kind::BindFailed { Errno::AddrInUse } else { Errno::AddrNotAvail });
             return event;

@@ -23,7 +23,7 @@ use crate::decode::{self, Record};
 use crate::event::{Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::identity::IdentityCache;
-use crate::inquiry::{self, Desk};
+use crate::inquiry::{self, Question, Server};
 use crate::limitation::Limitations;
 use crate::net::books::Books;
 use crate::probe::Probe;
@@ -52,7 +52,8 @@ enum Wake {
     Signal(i32),
     Over,
     Reply(Reply),
-    Visitor(std::io::Result<std::os::unix::net::UnixStream>),
+    /// A visitor wants to know what lives.
+    Question(Question),
     /// Nothing can be written any more.
     Broken,
     Look,
@@ -181,7 +182,7 @@ impl<'a> Engine<'a> {
     /// Until there is a reason to end.
     pub(super) async fn follow(&mut self, view: &mut dyn View) -> Result<Why, Error> {
         // Where this user may not, a trace goes on without being asked.
-        let mut desk = Desk::open(Path::new(inquiry::PLACE)).ok();
+        let mut server = Server::start(Path::new(inquiry::PLACE), self.probe.backend().word()).ok();
         let over = self.options.duration.map(sleep);
         let mut over = pin!(over);
         loop {
@@ -192,7 +193,7 @@ impl<'a> Engine<'a> {
                 () = time_is_up(over.as_mut().as_pin_mut()) => Wake::Over,
                 () = broken(view) => Wake::Broken,
                 reply = self.lister.reply() => Wake::Reply(reply?),
-                visitor = inquiry::visitor(desk.as_ref()) => Wake::Visitor(visitor),
+                question = next_question(server.as_mut()) => Wake::Question(question),
                 () = self.woken.notified() => Wake::Look,
                 _ = self.children.recv() => Wake::Look,
                 () = sleep_until(due) => Wake::Look,
@@ -206,8 +207,8 @@ impl<'a> Engine<'a> {
                     self.healing.take(reply);
                     self.heal(view)?
                 }
-                Wake::Visitor(visitor) => {
-                    Desk::receive(&mut desk, visitor, self.probe.backend().word(), &self.world);
+                Wake::Question(question) => {
+                    question.answer(&self.world);
                     Flow::Go
                 }
                 Wake::Signal(_) | Wake::Look => self.look(view)?,
@@ -400,6 +401,14 @@ async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32,
         if let Reply::Books { books, .. } = lister.reply().await? {
             return Ok(books?);
         }
+    }
+}
+
+/// Of a trace that cannot be asked, never.
+async fn next_question(server: Option<&mut Server>) -> Question {
+    match server {
+        Some(server) => server.question().await,
+        None => std::future::pending().await,
     }
 }
 

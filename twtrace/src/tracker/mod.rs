@@ -16,6 +16,8 @@ mod snapshot;
 mod stats;
 mod table;
 
+use std::collections::HashMap;
+
 pub use counts::Counts;
 pub use history::{Flow, HISTORY_S, History, Rates};
 pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
@@ -70,6 +72,8 @@ pub struct Tracker {
     began_ns: Option<u64>,
     now_ns: u64,
     rested: u32,
+    /// Some process is known to be gone.
+    has_gone: bool,
 }
 
 impl Default for Tracker {
@@ -98,6 +102,7 @@ impl Tracker {
             began_ns: None,
             now_ns: 0,
             rested: 0,
+            has_gone: false,
         }
     }
 
@@ -118,7 +123,12 @@ impl Tracker {
             return;
         }
         let now_ns = self.now_ns;
-        self.rows.processes.retire(|row| row.gone && row.stats.last_ns + GONE_STAYS_NS < now_ns);
+        if self.has_gone {
+            self.rows
+                .processes
+                .retire(|row| row.gone && row.stats.last_ns.saturating_add(GONE_STAYS_NS) < now_ns);
+            self.has_gone = self.rows.processes.iter().any(|(_, row)| row.gone);
+        }
         if second - self.rested >= REST_EVERY_S {
             self.rested = second;
             self.rows.rest(second);
@@ -287,22 +297,33 @@ impl Tracker {
 
     /// Says what a network namespace allows.
     pub fn set_capacity(&mut self, netns: u32, capacity: Capacity) {
+        self.set_capacities([(netns, capacity)]);
+    }
+
+    /// As [`Tracker::set_capacity`] for many namespaces: the live sockets are gone through once.
+    pub fn set_capacities(&mut self, told: impl IntoIterator<Item = (u32, Capacity)>) {
         let second = self.second(self.now_ns);
-        let place = self.rows.netns.enter(&netns, second);
-        let Some(row) = self.rows.netns.get_mut(place) else { return };
-        if row.capacity.as_ref() == Some(&capacity) {
+        let (mut news, mut live) = (HashMap::new(), 0);
+        for (netns, capacity) in told {
+            let place = self.rows.netns.enter(&netns, second);
+            let Some(row) = self.rows.netns.get_mut(place) else { continue };
+            if row.capacity.as_ref() != Some(&capacity) {
+                row.capacity = Some(capacity.clone());
+                live += row.stats.live;
+                news.insert(netns, capacity);
+            }
+        }
+        if live == 0 {
             return;
         }
-        for (conn, entry) in self.live.iter_mut().filter(|(conn, _)| conn.netns == netns) {
+        for (conn, entry) in self.live.iter_mut() {
+            let Some(capacity) = news.get(&conn.netns) else { continue };
             let places = self.rows.places(entry.link, entry.peer, entry.container);
             if let Some(tuple) = self.rows.tuples.get_mut(places.tuple) {
                 let ephemeral = capacity.has(conn.sport);
                 tuple.ephemeral = tuple.ephemeral + u32::from(ephemeral) - u32::from(entry.ephemeral);
                 entry.ephemeral = ephemeral;
             }
-        }
-        if let Some(row) = self.rows.netns.get_mut(place) {
-            row.capacity = Some(capacity);
         }
     }
 
@@ -333,7 +354,7 @@ impl Tracker {
     /// Says that a process is gone. Its row stays while it has live sockets, and for a minute after its last event.
     pub fn mark_gone(&mut self, process: &ProcessKey) {
         if let Some(row) = self.rows.processes.find_mut(process) {
-            row.gone = true;
+            (row.gone, self.has_gone) = (true, true);
         }
     }
 

@@ -25,7 +25,7 @@ impl Steady {
     pub(crate) fn new(processes: u64, sockets: u64) -> Self {
         let identity = |pid| Identity {
             exe: Some(format!("/usr/bin/worker-{pid}")),
-            cmdline: Some(format!("worker --number {pid}")),
+            cmdline: format!("worker --number {pid}").into(),
             cgroup: Some("/system.slice/worker.service".to_owned()),
             container: None,
         };

@@ -79,9 +79,20 @@ fn join_tuple(tuple: &mut Tuple, on: &OnTuple) {
 fn adopt(netns: &mut Netns) {
     let (homeless, mut rest): (Vec<Tuple>, Vec<Tuple>) =
         netns.tuples.drain(..).partition(|tuple| tuple.saddr.is_unspecified());
+    let to = |tuple: &Tuple| (tuple.daddr, tuple.dport);
+    // The fullest, and of several the last.
+    let mut homes: HashMap<(IpAddr, u16), usize> = HashMap::new();
+    if !homeless.is_empty() {
+        for (at, tuple) in rest.iter().enumerate() {
+            let home = homes.entry(to(tuple)).or_insert(at);
+            if tuple.peak.all() >= rest[*home].peak.all() {
+                *home = at;
+            }
+        }
+    }
     for tuple in homeless {
-        let same = |other: &&mut Tuple| (other.daddr, other.dport) == (tuple.daddr, tuple.dport);
-        let Some(home) = rest.iter_mut().filter(same).max_by_key(|other| other.peak.all()) else {
+        let Some(home) = homes.get(&to(&tuple)).and_then(|at| rest.get_mut(*at)) else {
+            homes.insert(to(&tuple), rest.len());
             rest.push(tuple);
             continue;
         };
@@ -99,8 +110,8 @@ fn adopt(netns: &mut Netns) {
 
 fn add_holders(shares: &mut Vec<Share>, holders: &HashMap<Process, u64>) {
     for (process, open) in holders {
-        match shares.iter_mut().find(|share| share.process.pid == process.pid) {
-            Some(share) => share.open = *open,
+        match shares.iter_mut().find(|share| share.process.is(process)) {
+            Some(share) => share.open += *open,
             None => shares.push(Share { process: process.clone(), open: *open, ..Share::default() }),
         }
     }

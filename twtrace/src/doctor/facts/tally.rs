@@ -17,38 +17,81 @@ const MOST: usize = 4096;
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub struct Tally {
-    connects: HashMap<(TupleKey, bool, ProcessKey), Calls>,
-    binds: HashMap<(u32, IpAddr, u16, ProcessKey), Calls>,
-    concerned: HashMap<(u32, ProcessKey), Calls>,
+    connects: Counted<(TupleKey, bool), ProcessKey>,
+    /// By namespace and port.
+    binds: Counted<(u32, u16), (IpAddr, ProcessKey)>,
+    concerned: Counted<u32, ProcessKey>,
     resets: HashMap<u32, u64>,
+}
+
+/// Calls of a kind, by what is asked for in one go, and by what is told apart in that.
+#[derive(Debug)]
+struct Counted<A, B> {
+    all: HashMap<A, HashMap<B, Calls>>,
+    len: usize,
+    /// Of the first kind, which of a namespace there are.
+    of_netns: HashMap<u32, Vec<A>>,
+}
+
+impl<A, B> Default for Counted<A, B> {
+    fn default() -> Self {
+        Self { all: HashMap::new(), len: 0, of_netns: HashMap::new() }
+    }
+}
+
+impl<A: Copy + Hash + Eq, B: Hash + Eq> Counted<A, B> {
+    fn count(&mut self, netns: u32, (one, other): (A, B), event: &Event) {
+        let is_full = self.len >= MOST;
+        let calls = match self.all.get_mut(&one) {
+            Some(calls) => calls,
+            None if is_full => return,
+            None => {
+                self.of_netns.entry(netns).or_default().push(one);
+                self.all.entry(one).or_default()
+            }
+        };
+        if is_full && !calls.contains_key(&other) {
+            return;
+        }
+        let calls = calls.entry(other).or_default();
+        calls.count += 1;
+        calls.resets += u64::from(event.reason == Some(Reason::Reset));
+        if calls.count == 1 {
+            self.len += 1;
+            calls.who = who(event);
+        }
+    }
+
+    /// All of one kind.
+    fn of(&self, one: &A) -> impl Iterator<Item = (&B, &Calls)> {
+        self.all.get(one).into_iter().flatten()
+    }
+
+    /// All of a namespace.
+    fn within(&self, netns: u32) -> impl Iterator<Item = (&A, &B, &Calls)> {
+        let here = self.of_netns.get(&netns).into_iter().flatten();
+        here.flat_map(|one| self.of(one).map(move |(other, calls)| (one, other, calls)))
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 struct Calls {
     count: u64,
+    /// Of those, RSTs.
+    resets: u64,
     who: Process,
-}
-
-fn count<K: Hash + Eq>(map: &mut HashMap<K, Calls>, key: K, event: &Event) {
-    if map.len() >= MOST && !map.contains_key(&key) {
-        return;
-    }
-    let calls = map.entry(key).or_default();
-    calls.count += 1;
-    if calls.count == 1 {
-        calls.who = who(event);
-    }
 }
 
 fn who(event: &Event) -> Process {
     let Some(owner) = &event.owner else { return Process::default() };
-    process(owner.pid, &owner.comm.text(), event.identity.as_deref())
+    process(&ProcessKey::from(owner), &owner.comm.text(), event.identity.as_deref())
 }
 
 /// A process of which so much is known.
-pub(super) fn process(pid: u32, comm: &str, identity: Option<&Identity>) -> Process {
+pub(super) fn process(key: &ProcessKey, comm: &str, identity: Option<&Identity>) -> Process {
     Process {
-        pid: Some(pid),
+        pid: Some(key.pid),
+        start_ns: key.start_ns,
         comm: comm.to_owned(),
         exe: identity.and_then(|identity| identity.exe.clone()),
         container: identity.and_then(|identity| identity.container.as_ref()).map(ToString::to_string),
@@ -61,12 +104,16 @@ impl Tally {
         let Some(conn) = &event.conn else { return };
         let key = event.owner.as_ref().map_or(ProcessKey::UNKNOWN, ProcessKey::from);
         match event.kind {
-            Kind::ConnectFailed => count(&mut self.connects, (conn.into(), conn.sport != 0, key), event),
-            Kind::BindFailed => count(&mut self.binds, (conn.netns, conn.saddr, conn.sport, key), event),
-            Kind::Overflow => count(&mut self.concerned, (conn.netns, key), event),
+            Kind::ConnectFailed => {
+                self.connects.count(conn.netns, ((conn.into(), conn.sport != 0), key), event);
+            }
+            Kind::BindFailed => {
+                self.binds.count(conn.netns, ((conn.netns, conn.sport), (conn.saddr, key)), event);
+            }
+            Kind::Overflow => self.concerned.count(conn.netns, (conn.netns, key), event),
             Kind::Ended if is_killed_early(event) => {
                 *self.resets.entry(conn.netns).or_default() += 1;
-                count(&mut self.concerned, (conn.netns, key), event);
+                self.concerned.count(conn.netns, (conn.netns, key), event);
             }
             Kind::Created | Kind::Ended | Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
         }
@@ -79,46 +126,46 @@ impl Tally {
 
     /// connect() failures towards a tuple from a port that the caller had bound.
     pub fn failed_bound(&self, tuple: &TupleKey) -> u64 {
-        let ours = self.connects.iter().filter(|((key, is_bound, _), _)| key == tuple && *is_bound);
-        ours.map(|(_, calls)| calls.count).sum()
+        self.connects.of(&(*tuple, true)).map(|(_, calls)| calls.count).sum()
     }
 
     /// connect() failures of one process towards a tuple.
     pub(super) fn failed_by(&self, tuple: &TupleKey, process: &ProcessKey) -> u64 {
-        let calls = [false, true].map(|is_bound| self.connects.get(&(*tuple, is_bound, *process)));
-        calls.into_iter().flatten().map(|calls| calls.count).sum()
+        let calls = |is_bound| self.connects.all.get(&(*tuple, is_bound))?.get(process);
+        [false, true].into_iter().filter_map(calls).map(|calls| calls.count).sum()
     }
 
     /// bind() and listen() failures of one process on a port.
     pub(super) fn not_bound_by(&self, port: &PortKey, process: &ProcessKey) -> u64 {
-        let ours = self
-            .binds
-            .iter()
-            .filter(|((netns, _, sport, who), _)| (*netns, *sport, who) == (port.netns, port.sport, process));
+        let key = (port.netns, port.sport);
+        let ours = self.binds.of(&key).filter(|((_, who), _)| who == process);
         ours.map(|(_, calls)| calls.count).sum()
     }
 
     /// Whose TIME_WAIT sockets were refused or ended by RSTs, most first.
     pub fn concerned(&self, netns: u32) -> Vec<Share> {
-        let ours = self.concerned.iter().filter(|((inode, _), _)| *inode == netns);
-        let share =
-            |calls: &Calls| Share { process: calls.who.clone(), lost: calls.count, ..Share::default() };
-        let mut shares: Vec<Share> = ours.map(|(_, calls)| share(calls)).collect();
+        let share = |calls: &Calls| Share {
+            process: calls.who.clone(),
+            lost: calls.count,
+            reset: calls.resets,
+            ..Share::default()
+        };
+        let mut shares: Vec<Share> = self.concerned.of(&netns).map(|(_, calls)| share(calls)).collect();
         shares.sort_by(|a, b| (b.lost, &a.process).cmp(&(a.lost, &b.process)));
         shares
     }
 
     /// Failures of bind() and listen() in a namespace, most first; who asked for what.
     pub fn binds(&self, netns: u32) -> Vec<BindFailure> {
-        let ours = self.binds.iter().filter(|((inode, ..), _)| *inode == netns);
-        let failure = |((_, saddr, port, _), calls): (&(u32, IpAddr, u16, ProcessKey), &Calls)| BindFailure {
-            saddr: (!saddr.is_unspecified()).then_some(*saddr),
-            port: *port,
-            failed: calls.count,
-            caller: calls.who.clone(),
-            destinations: 0,
-        };
-        let mut all: Vec<BindFailure> = ours.map(failure).collect();
+        let failure =
+            |((_, port), (saddr, _), calls): (&(u32, u16), &(IpAddr, ProcessKey), &Calls)| BindFailure {
+                saddr: (!saddr.is_unspecified()).then_some(*saddr),
+                port: *port,
+                failed: calls.count,
+                caller: calls.who.clone(),
+                destinations: 0,
+            };
+        let mut all: Vec<BindFailure> = self.binds.within(netns).map(failure).collect();
         all.sort_by(|a, b| (b.failed, a.port, &a.caller).cmp(&(a.failed, b.port, &b.caller)));
         all
     }

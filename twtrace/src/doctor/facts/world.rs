@@ -104,13 +104,13 @@ impl<'a> People<'a> {
     }
 
     fn complete(&self, share: &mut Share) {
-        let known = |row: &&&ProcessRow| Some(row.key.pid) == share.process.pid;
-        share.habits = self.0.values().find(known).map(|row| habits(&row.figures));
+        let Process { pid: Some(pid), start_ns, .. } = share.process else { return };
+        share.habits = self.0.get(&ProcessKey { pid, start_ns }).map(|row| habits(&row.figures));
     }
 }
 
 fn of_row(row: &ProcessRow) -> Process {
-    process(row.key.pid, &row.name.text(), row.identity.as_deref())
+    process(&row.key, &row.name.text(), row.identity.as_deref())
 }
 
 fn habits(figures: &Figures) -> Habits {
@@ -137,7 +137,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     }
     for row in snapshot.tuples.iter().chain(hottest) {
         let share = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
-            process: process(main.pid, &row.main_name.text(), None),
+            process: process(&main, &row.main_name.text(), None),
             time_wait: row.figures.live,
             ..Share::default()
         });

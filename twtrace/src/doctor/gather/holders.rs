@@ -36,7 +36,8 @@ fn find_in(root: &Path, inodes: &HashSet<u32>) -> HashMap<u32, Process> {
         let comm = fs::read(dir.join("comm")).unwrap_or_default();
         let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
         let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
-        let process = Process { pid: Some(pid), comm, exe, container: None };
+        let start_ns = crate::identity::start_ns(&dir).unwrap_or(0);
+        let process = Process { pid: Some(pid), start_ns, comm, exe, container: None };
         found.extend(ours.into_iter().map(|inode| (inode, process.clone())));
     }
     found

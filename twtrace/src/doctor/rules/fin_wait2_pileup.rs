@@ -1,11 +1,13 @@
 //! Owns: the rule for orphans that wait for a FIN that their peer does not send.
 //! Must not know: where facts come from, how findings are shown.
 
+use std::collections::HashMap;
+
 use super::{about, pools, severity, with_ports, within};
 use crate::doctor::facts::{Facts, Netns};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::pool::{Cause, Pool};
-use crate::doctor::words::{end, grouped, names};
+use crate::doctor::words::{end, grouped, held_time_wait};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -14,30 +16,37 @@ pub(super) const ID: &str = "fin_wait2_pileup";
 const MANY: u64 = 1000;
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
-    facts
-        .namespaces
-        .iter()
-        .filter_map(|netns| of_pools(facts, netns).or_else(|| of_all(netns, facts)))
-        .collect()
+    let mut worst: HashMap<u32, Pool<'_>> = HashMap::new();
+    let rank = |pool: &Pool<'_>| (pool.tuple.failed, pool.tuple.peak.fin_wait2);
+    for (pool, _) in pools(facts).filter(|(_, cause)| *cause == Cause::HalfClosed) {
+        if worst.get(&pool.netns.netns).is_none_or(|known| rank(&pool) >= rank(known)) {
+            worst.insert(pool.netns.netns, pool);
+        }
+    }
+    let mut found = Vec::new();
+    for netns in &facts.namespaces {
+        match worst.get(&netns.netns) {
+            Some(pool) => found.push(of_pool(facts, pool)),
+            None => found.extend(of_all(netns, facts)),
+        }
+    }
+    found
 }
 
 /// The worst pool: they have one and the same reason.
-fn of_pools(facts: &Facts, netns: &Netns) -> Option<Finding> {
-    let here = pools(facts).filter(|(pool, _)| pool.netns.netns == netns.netns);
-    let found = here.filter(|(_, cause)| *cause == Cause::HalfClosed).map(|(pool, _)| pool);
-    let pool: Pool<'_> = found.max_by_key(|pool| (pool.tuple.failed, pool.tuple.peak.fin_wait2))?;
-    let tuple = pool.tuple;
+fn of_pool(facts: &Facts, pool: &Pool<'_>) -> Finding {
+    let (netns, tuple) = (pool.netns, pool.tuple);
     let fails = if tuple.failed == 0 { "" } else { " connect() fails." };
     let what = format!(
         "{} of {} ports to {} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
         grouped(tuple.peak.fin_wait2.into()),
         pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
         end(tuple.daddr, tuple.dport),
-        names(&tuple.shares),
+        held_time_wait(tuple),
     );
-    let severity = severity(&pool).min(Severity::Warning);
-    let finding = with_ports(Finding::new(ID, severity, what).at(about(&pool)), &pool);
-    Some(finish(finding.by(tuple.shares.clone()), netns, facts, tuple.peak.fin_wait2.into()))
+    let severity = severity(pool).min(Severity::Warning);
+    let finding = with_ports(Finding::new(ID, severity, what).at(about(pool)), pool);
+    finish(finding.by(tuple.shares.clone()), netns, facts, tuple.peak.fin_wait2.into())
 }
 
 fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {

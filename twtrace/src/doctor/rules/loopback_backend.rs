@@ -5,7 +5,7 @@ use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::Cause;
-use crate::doctor::words::{end, grouped, names, number};
+use crate::doctor::words::{end, grouped, holders, number};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -19,7 +19,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             let what = format!(
                 "{} connects to {} on this very machine {} times a second and closes each time: {} of {} ports are \
                  in TIME_WAIT. They do not run out at this rate.",
-                names(&tuple.shares),
+                holders(&tuple.shares, |share| share.created, 0),
                 end(tuple.daddr, tuple.dport),
                 number(pool.rate()),
                 grouped(tuple.now.time_wait.into()),

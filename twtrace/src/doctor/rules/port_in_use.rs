@@ -5,7 +5,7 @@ use super::EVENTS;
 use crate::doctor::facts::{BindFailure, Facts, Netns, Share};
 use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::remedies;
-use crate::doctor::words::{names, process, times};
+use crate::doctor::words::{holders, process, times};
 
 /// The name of its finding.
 pub(super) const ID: &str = "port_in_use";
@@ -25,7 +25,7 @@ fn of_bind(netns: &Netns, bind: &BindFailure) -> Option<Finding> {
         process(&bind.caller),
         bind.port,
         times(bind.failed),
-        names(&served.shares),
+        holders(&served.shares, |share| share.open, 0),
     );
     let caller = Share { process: bind.caller.clone(), failed: bind.failed, ..Share::default() };
     let subject =

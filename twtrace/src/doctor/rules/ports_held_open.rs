@@ -5,7 +5,7 @@ use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::{Cause, Pool, Strain};
-use crate::doctor::words::{count, end, grouped, names};
+use crate::doctor::words::{count, end, grouped, held_open};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -49,7 +49,7 @@ fn held(pool: &Pool<'_>) -> String {
                 "and not for TIME_WAIT: {open} of {ports} ports are on open connections{}; {time_wait} in TIME_WAIT. Held \
                  by {}",
                 pinned.map(bound).unwrap_or_default(),
-                names(&tuple.shares)
+                held_open(tuple)
             )
         }
     }

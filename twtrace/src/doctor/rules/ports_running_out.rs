@@ -5,7 +5,7 @@ use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::Cause;
-use crate::doctor::words::{end, grouped, names, span};
+use crate::doctor::words::{end, grouped, held_ports, span};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -29,7 +29,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 end(tuple.daddr, tuple.dport),
                 grouped(tuple.now.all().into()),
                 pool.ports().map_or_else(|| "an unknown number".to_owned(), |ports| grouped(ports.into())),
-                names(&tuple.shares),
+                held_ports(tuple),
             );
             let finding = with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool);
             let finding = match full_in_s {

@@ -5,7 +5,7 @@ use super::{EVENTS, within};
 use crate::doctor::facts::{Facts, Netns};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::remedies;
-use crate::doctor::words::{grouped, names};
+use crate::doctor::words::{grouped, reset_of};
 
 /// The name of its finding.
 pub(super) const ID: &str = "rst_kills";
@@ -27,7 +27,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
     let by = if netns.concerned.is_empty() {
         String::new()
     } else {
-        format!(", most of {}", names(&netns.concerned))
+        format!(", most of {}", reset_of(&netns.concerned, netns.reset))
     };
     let what = format!(
         "RSTs ended {} TIME_WAIT sockets before their time{by}: their protection against late segments is gone.",

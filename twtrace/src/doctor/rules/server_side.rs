@@ -4,7 +4,7 @@
 use super::within;
 use crate::doctor::facts::{Facts, Netns, Served, Share};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::words::{grouped, names};
+use crate::doctor::words::{grouped, holders};
 use crate::doctor::{folklore, predict, remedies};
 
 /// The name of its finding.
@@ -35,7 +35,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
          ephemeral port. Nothing needs to be done.",
         grouped(netns.server_time_wait),
         served.map_or(0, |served| served.port),
-        names(&shares),
+        holders(&shares, |share| share.time_wait.max(share.created), 0),
         crate::live::bytes(bytes),
     );
     let mut finding = Finding::new(ID, Severity::Notice, what)

@@ -4,7 +4,7 @@
 use super::within;
 use crate::doctor::facts::{Facts, Netns};
 use crate::doctor::finding::{Finding, Severity};
-use crate::doctor::words::{grouped, names};
+use crate::doctor::words::{grouped, refused_of};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -24,8 +24,11 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
     } else {
         format!("{} {refused}", grouped(netns.overflow))
     };
-    let by =
-        if netns.concerned.is_empty() { String::new() } else { format!(" by {}", names(&netns.concerned)) };
+    let by = if netns.concerned.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", refused_of(&netns.concerned, netns.overflow))
+    };
     let full = match netns.settings.max_tw_buckets {
         Some(most) => format!("all {} of tcp_max_tw_buckets were taken", grouped(most.into())),
         None => "no room was left within tcp_max_tw_buckets".to_owned(),

@@ -357,3 +357,29 @@ fn where_settings_are_not_known_nothing_is_guessed() {
     };
     assert!(unknown(&failing, "tw_reuse") && unknown(&failing, "port_range"));
 }
+
+#[test]
+fn who_is_not_known_is_not_left_out_for_the_one_name_that_is() {
+    // Of 60 ports, 55 are those of a process that was gone before the trace began; another fails.
+    let innocent = Share { open: 5, failed: 15, ..share(7, "innocent") };
+    let unknown = Share { time_wait: 55, ..Share::default() };
+    let held = Ports { time_wait: 55, established: 5, ..Ports::default() };
+    let pool = |shares: Vec<Share>| {
+        let mut facts = with_tuple(Tuple { shares, created: 0, ..full(held, 15) });
+        facts.namespaces[0].settings.ports = Some(60);
+        found(&facts).remove(0).what
+    };
+    let told = pool(vec![innocent.clone(), unknown.clone()]);
+    assert!(told.contains("by a process that twtrace did not see.") && !told.contains("innocent"), "{told}");
+    let holder = Share { time_wait: 3, ..share(11, "other") };
+    let told = pool(vec![holder, innocent, unknown]);
+    assert!(told.contains("by a process that twtrace did not see (55), and other (pid 11) (3)"), "{told}");
+}
+
+#[test]
+fn refused_sockets_that_nobody_told_of_are_nobodys() {
+    let concerned = vec![Share { lost: 3, ..share(7, "known") }];
+    let found = found(&facts(Netns { overflow: 101, concerned, ..netns() }));
+    let what = &found.iter().find(|finding| finding.id == "table_overflow").unwrap().what;
+    assert!(what.contains("a process that twtrace did not see (98), and known (pid 7) (3)"), "{what}");
+}

@@ -5,7 +5,7 @@ use super::EVENTS;
 use crate::doctor::facts::{Facts, Netns, Tuple};
 use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::remedies;
-use crate::doctor::words::{end, names, times};
+use crate::doctor::words::{end, holders, times};
 
 /// The name of its finding.
 pub(super) const ID: &str = "tuple_taken";
@@ -24,7 +24,7 @@ fn finding(netns: &Netns, tuple: &Tuple) -> Finding {
         "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
         end(tuple.daddr, tuple.dport),
         times(tuple.failed_bound),
-        names(&callers),
+        holders(&callers, |share| share.failed, 0),
     );
     let subject = Subject {
         netns: Some(netns.netns),

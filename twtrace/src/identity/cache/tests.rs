@@ -27,7 +27,11 @@ impl Machine {
     }
 
     fn cache(&self, capacity: usize) -> IdentityCache {
-        IdentityCache::under(&self.dir.path().join("proc"), capacity)
+        let root = self.dir.path().join("proc");
+        let mut cache = IdentityCache::under(&root, capacity);
+        // There are no pages to look at.
+        cache.cmdlines = Reader::with(&root, |_, _| true);
+        cache
     }
 
     fn pid_dir(&self, pid: u32) -> PathBuf {
@@ -76,7 +80,12 @@ fn a_process_is_remembered_after_it_is_gone_and_its_pid_used_again() {
     let mut cache = machine.cache(7);
     let first = cache.resolve(4243, 97 * SECOND, Some(&comm("curl")), id, 0);
     assert_eq!(first.exe.as_deref(), Some("/usr/bin/curl"));
-    assert_eq!(first.cmdline.as_deref(), Some("curl --now"));
+    // It is read on another thread.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while first.cmdline.get().is_none() && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(first.cmdline.get().map(String::as_str), Some("curl --now"));
     assert_eq!(first.cgroup.as_deref(), Some(format!("/system.slice/docker-{ID}.scope").as_str()));
     let container = first.container.as_ref().unwrap();
     assert_eq!((container.runtime, container.id.as_str()), (Runtime::Docker, ID));

@@ -45,6 +45,7 @@ fn why(bytes: &[u8]) -> String {
         Ok(recording) => match recording.end() {
             Ended::Missing { why } => why,
             Ended::Complete(_) => "complete".to_owned(),
+            Ended::Damaged { why, .. } => why,
         },
     }
 }
@@ -192,4 +193,50 @@ fn rows_that_are_no_events_end_the_events_and_not_the_batches() {
     let mut recording = self::read(&bytes).unwrap();
     assert_eq!(recording.events().count(), 0);
     assert!(matches!(recording.end(), Ended::Missing { why } if why.contains("netns")));
+}
+
+/// One time that was changed on disk: that event is left out, with its place and its value, and all others are there.
+#[test]
+fn a_time_that_cannot_be_costs_one_event_and_is_said() {
+    use arrow_array::types::UInt64Type;
+    use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch};
+    use std::sync::Arc;
+    let (bytes, _) = recorded(&events(23), 23);
+    let mut recording = self::read(&bytes).unwrap();
+    let batch = recording.next_batch().unwrap();
+    let rewritten = |change: &dyn Fn(usize, u64) -> u64| {
+        let fields = batch.schema().fields().clone();
+        let columns = batch.columns().iter().zip(fields.iter()).map(|(column, field)| -> ArrayRef {
+            use arrow_array::cast::AsArray as _;
+            if field.name() != "mono_ns" {
+                return column.clone();
+            }
+            let old = column.as_primitive::<UInt64Type>();
+            let values = old.values().iter().enumerate().map(|(row, value)| change(row, *value));
+            assert_eq!(old.null_count(), 0);
+            Arc::new(PrimitiveArray::<UInt64Type>::from_iter_values(values))
+        });
+        let schema = self::read(&bytes).unwrap().schema();
+        let batch = RecordBatch::try_new(schema.clone(), columns.collect()).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
+    let flipped = rewritten(&|row, value| if row == 7 { value ^ (1 << 62) } else { value });
+    let mut recording = self::read(&flipped).unwrap();
+    let told: Vec<_> = recording.events().map(|event| event.mono_ns).collect();
+    let want: Vec<_> =
+        events(23).iter().enumerate().filter(|(row, _)| *row != 7).map(|(_, event)| event.mono_ns).collect();
+    assert_eq!(told, want);
+    let Ended::Damaged { why, tail: None } = recording.end() else { panic!("nothing was said") };
+    let value = (events(23)[7].mono_ns ^ (1 << 62)).to_string();
+    for part in ["1 event cannot be read and is left out", "row 7: mono_ns", &value, "begins at byte"] {
+        assert!(why.contains(part), "{part} is not in {why}");
+    }
+    // Where most rows say so, it is the head that is wrong: nothing is lost.
+    let shifted = rewritten(&|_, value| value + 1_000_000_007);
+    let mut recording = self::read(&shifted).unwrap();
+    assert_eq!(recording.events().count(), 23);
+    assert!(recording.end().trouble().is_some_and(|why| why.contains("its head says mono_ns")));
 }

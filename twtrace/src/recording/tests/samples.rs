@@ -46,7 +46,7 @@ pub(crate) fn identity() -> Arc<Identity> {
     };
     Arc::new(Identity {
         exe: Some("/usr/bin/ab".to_owned()),
-        cmdline: None,
+        cmdline: crate::identity::Cmdline::default(),
         cgroup: Some("/docker/\u{7}x".to_owned()),
         container: Some(container),
     })

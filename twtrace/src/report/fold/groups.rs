@@ -207,6 +207,10 @@ impl Groups {
         if self.all.len() >= self.most_groups && key.side != Side::Others {
             return self.enter(key.others(), ports);
         }
+        // One group of others a namespace, as long as there are not too many of those either.
+        if self.all.len() >= 2 * self.most_groups && key.netns != 0 {
+            return self.enter(key.others_anywhere(), ports);
+        }
         let mut group = Group::new(key);
         for (table, row) in [
             (Table::Process, key.process()),

@@ -16,18 +16,31 @@ pub(in crate::report) struct Interner<T> {
     values: Vec<T>,
     hasher: Hasher,
     most: usize,
+    /// Bytes of all values that say how many they have.
+    bytes: usize,
+    /// How often there was no room for a value.
+    refused: u64,
 }
 
 /// Stands for no value.
 pub(in crate::report) const NONE: u32 = 0;
 /// Stands for every value that there was no room for.
 pub(in crate::report) const OTHERS: u32 = 1;
+/// Bytes of all values together, at most.
+const MOST_BYTES: usize = 64 << 20;
 /// Number of the first value.
 const FIRST: u32 = 2;
 
 impl<T> Interner<T> {
     pub(in crate::report) fn new(most: usize) -> Self {
-        Self { index: HashTable::new(), values: Vec::new(), hasher: Hasher::default(), most }
+        Self {
+            index: HashTable::new(),
+            values: Vec::new(),
+            hasher: Hasher::default(),
+            most,
+            bytes: 0,
+            refused: 0,
+        }
     }
 
     /// The value with this number; `None` for [`NONE`] and [`OTHERS`].
@@ -35,8 +48,22 @@ impl<T> Interner<T> {
         self.values.get(id.checked_sub(FIRST)? as usize)
     }
 
+    /// How often there was no room for a value.
+    pub(in crate::report) fn refused(&self) -> u64 {
+        self.refused
+    }
+
     /// The number of a value, a new one where it was not seen before.
     pub(in crate::report) fn id<Q>(&mut self, value: &Q) -> u32
+    where
+        T: Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.id_of(value, 0)
+    }
+
+    /// As [`Interner::id`], of a value that takes so many bytes: of all together there are so many and no more.
+    pub(in crate::report) fn id_of<Q>(&mut self, value: &Q, bytes: usize) -> u32
     where
         T: Borrow<Q> + for<'a> From<&'a Q>,
         Q: Hash + Eq + ?Sized,
@@ -47,9 +74,11 @@ impl<T> Interner<T> {
         if let Some(id) = index.find(hash, same) {
             return *id;
         }
-        if values.len() >= self.most {
+        if values.len() >= self.most || self.bytes + bytes > MOST_BYTES {
+            self.refused += 1;
             return OTHERS;
         }
+        self.bytes += bytes;
         let id = FIRST + values.len() as u32;
         values.push(T::from(value));
         let hasher = &self.hasher;

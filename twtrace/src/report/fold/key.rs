@@ -68,6 +68,11 @@ impl Key {
         }
     }
 
+    /// As [`Key::others`], where there are too many namespaces as well.
+    pub(super) fn others_anywhere(&self) -> Self {
+        Self { netns: 0, ..self.others() }
+    }
+
     pub(in crate::report) fn process(&self) -> RowKey {
         match (self.side, self.owner) {
             (Side::Unborn, _) => RowKey::None,
@@ -116,7 +121,10 @@ impl Key {
     }
 
     pub(in crate::report) fn netns(&self) -> RowKey {
-        RowKey::Netns(self.netns)
+        match (self.side, self.netns) {
+            (Side::Others, 0) => RowKey::Others,
+            (_, netns) => RowKey::Netns(netns),
+        }
     }
 }
 

@@ -43,9 +43,12 @@ pub(super) struct Limits {
     pub(super) rows: usize,
 }
 
+/// See [`Limits::groups`].
+pub(super) const MOST_GROUPS: usize = 1 << 17;
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { texts: 1 << 17, addresses: 1 << 18, groups: 1 << 18, rows: 1 << 20 }
+        Self { texts: 1 << 18, addresses: 1 << 17, groups: MOST_GROUPS, rows: 1 << 19 }
     }
 }
 

@@ -2,6 +2,9 @@
 //! is the fullest at any moment.
 //! Must not know: events, addresses.
 
+use std::collections::HashMap;
+
+use super::intern::Hasher;
 use crate::tracker::Capacity;
 
 /// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net, net/ipv4/af_inet.c).
@@ -27,7 +30,6 @@ struct Tuple {
 /// One network namespace.
 #[derive(Debug)]
 struct Netns {
-    inode: u32,
     /// Which ports count. A guess until somebody says what the namespace allows.
     capacity: Capacity,
     is_told: bool,
@@ -42,6 +44,8 @@ struct Netns {
 pub(in crate::report) struct Ports {
     tuples: Vec<Tuple>,
     netns: Vec<Netns>,
+    index: HashMap<u32, usize, Hasher>,
+    fullest: Fullest,
 }
 
 impl Ports {
@@ -50,24 +54,27 @@ impl Ports {
         let at = self.place(inode);
         if let Some(netns) = self.netns.get_mut(at) {
             (netns.capacity, netns.is_told) = (capacity, true);
+            self.fullest.set(at, netns.pressure(netns.top));
         }
     }
 
     /// What a namespace was counted by, and whether anybody said so.
     pub(in crate::report) fn capacity(&self, inode: u32) -> Option<(&Capacity, bool)> {
-        let netns = self.netns.iter().find(|netns| netns.inode == inode)?;
+        let netns = self.netns.get(*self.index.get(&inode)?)?;
         Some((&netns.capacity, netns.is_told))
     }
 
     fn place(&mut self, inode: u32) -> usize {
-        if let Some(at) = self.netns.iter().position(|netns| netns.inode == inode) {
-            return at;
+        if let Some(at) = self.index.get(&inode) {
+            return *at;
         }
         let (low, high) = DEFAULT_RANGE;
         let ports = u32::from(high) - u32::from(low) + 1;
         let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, ..Capacity::default() };
-        self.netns.push(Netns { inode, capacity, is_told: false, holding: Vec::new(), top: 0 });
-        self.netns.len() - 1
+        let at = self.netns.len();
+        self.netns.push(Netns { capacity, is_told: false, holding: Vec::new(), top: 0 });
+        self.index.insert(inode, at);
+        at
     }
 
     /// A new tuple; returns its number.
@@ -95,6 +102,7 @@ impl Ports {
             return None;
         }
         netns.step(tuple.now, tuple.now + 1);
+        self.fullest.set(tuple.netns as usize, netns.pressure(netns.top));
         tuple.now += 1;
         if tuple.now > tuple.most.ports {
             tuple.most = Most { ports: tuple.now, at_ns: now_ns };
@@ -108,13 +116,54 @@ impl Ports {
         let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
         if netns.capacity.has(port) && tuple.now > 0 {
             netns.step(tuple.now, tuple.now - 1);
+            self.fullest.set(tuple.netns as usize, netns.pressure(netns.top));
             tuple.now -= 1;
         }
     }
 
     /// The pressure of the fullest tuple now.
     pub(super) fn pressure(&self) -> f32 {
-        self.netns.iter().map(|netns| netns.pressure(netns.top)).fold(0.0, f32::max)
+        self.fullest.most()
+    }
+}
+
+/// The greatest of many numbers that change one at a time: a tree in which each inner place has the greater of the two below it, so
+/// that a change costs the logarithm of how many there are, and mostly less.
+#[derive(Debug, Default)]
+struct Fullest {
+    /// The root is at 1, the numbers are in the second half.
+    tree: Vec<f32>,
+}
+
+impl Fullest {
+    fn set(&mut self, at: usize, value: f32) {
+        if at >= self.tree.len() / 2 {
+            self.grow(at);
+        }
+        let mut place = self.tree.len() / 2 + at;
+        let mut value = value;
+        // What did not change below changes nothing above.
+        while place != 0 && self.tree[place].to_bits() != value.to_bits() {
+            self.tree[place] = value;
+            let sibling = self.tree[place ^ 1];
+            place /= 2;
+            value = if place == 0 { value } else { value.max(sibling) };
+        }
+    }
+
+    fn grow(&mut self, at: usize) {
+        let numbers = self.tree.get(self.tree.len() / 2..).unwrap_or_default().to_vec();
+        let leaves = (at + 1).next_power_of_two().max(2);
+        self.tree = vec![0.0; leaves];
+        self.tree.extend(numbers.iter());
+        self.tree.resize(2 * leaves, 0.0);
+        for place in (1..leaves).rev() {
+            self.tree[place] = self.tree[2 * place].max(self.tree[2 * place + 1]);
+        }
+    }
+
+    fn most(&self) -> f32 {
+        self.tree.get(1).copied().unwrap_or(0.0)
     }
 }
 
@@ -171,6 +220,30 @@ mod tests {
         }
         assert!(steps.iter().all(|count| *count > 5), "the walk went nowhere: {steps:?}");
         assert_eq!(ports.most(one).ports.max(ports.most(two).ports), steps[2]);
+    }
+
+    #[test]
+    fn the_fullest_of_many_namespaces_is_known_at_any_moment() {
+        let mut ports = Ports::default();
+        let mut held = Vec::new();
+        for n in 0..5003_u64 {
+            let at = (n * n % 101) as usize;
+            while held.len() <= at {
+                let inode = 1000 + held.len() as u32;
+                ports.allow(inode, ten_ports());
+                held.push((ports.add(inode), 0_u32));
+            }
+            let (tuple, count) = &mut held[at];
+            if n % 7 < 4 && *count < 10 {
+                ports.take(*tuple, 100, n);
+                *count += 1;
+            } else {
+                ports.give(*tuple, 100);
+                *count = count.saturating_sub(1);
+            }
+            let most = held.iter().map(|(_, count)| *count).max().unwrap();
+            assert_eq!(ports.pressure(), most as f32 / 10.0, "step {n}");
+        }
     }
 
     #[test]

@@ -118,7 +118,10 @@ impl Timeline {
 
     /// Joins stretches to the next width; false where there is none.
     fn widen(&mut self) -> bool {
-        let Some(width_ns) = WIDTHS_NS.into_iter().find(|width| *width > self.width_ns) else { return false };
+        // A recording of more than three years, or one whose clock jumps.
+        let wider = || self.width_ns.checked_mul(10);
+        let known = WIDTHS_NS.into_iter().find(|width| *width > self.width_ns);
+        let Some(width_ns) = known.or_else(wider) else { return false };
         let joined = (width_ns / self.width_ns) as usize;
         self.width_ns = width_ns;
         let wide = self.stretches.chunks(joined).map(|chunk| {
@@ -197,6 +200,16 @@ mod tests {
         assert!(!line.is_full() && line.stretches().len() == MOST_ASKED);
         line.advance(1_000_000_000, || 0.0);
         assert!(line.is_full() && line.stretches().len() == MOST_ASKED);
+    }
+
+    #[test]
+    fn centuries_fit_as_well() {
+        let mut line = Timeline::new(0, None);
+        line.count(7, Count::Created, 3);
+        line.advance(u64::MAX, || 0.0);
+        line.count(u64::MAX, Count::Created, 5);
+        assert!(!line.is_full() && line.stretches().len() <= MOST, "{}", line.stretches().len());
+        assert_eq!((line.stretches()[0].counts[0], line.stretches().last().unwrap().counts[0]), (3, 5));
     }
 
     #[test]

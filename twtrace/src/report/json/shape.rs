@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Entries;
 use crate::doctor::OneLine;
 use crate::live::keys::{Lost, Shares, Towards};
 use crate::recording::{Head, Namespace, Tail};
@@ -16,6 +17,9 @@ pub(super) struct Whole<'a> {
     pub(super) complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) missing: Option<&'a str>,
+    /// Events that could not be read are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) damaged: Option<&'a str>,
     pub(super) began: String,
     pub(super) ended: String,
     pub(super) duration_s: f64,
@@ -32,22 +36,25 @@ pub(super) struct Whole<'a> {
     /// Left out under a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) findings: Option<&'a [OneLine]>,
+    /// Left out where everything is told apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) folded: Option<Folded>,
     /// By the owner's name.
-    pub(super) comms: Vec<Entry>,
+    pub(super) comms: Entries<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) processes: Option<Vec<Entry>>,
+    pub(super) processes: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) peers: Option<Vec<Entry>>,
+    pub(super) peers: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) tuples: Option<Vec<Entry>>,
+    pub(super) tuples: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ports: Option<Vec<Entry>>,
+    pub(super) ports: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) containers: Option<Vec<Entry>>,
+    pub(super) containers: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) netns: Option<Vec<Entry>>,
+    pub(super) netns: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reasons: Option<Vec<Entry>>,
+    pub(super) reasons: Option<Entries<'a>>,
     pub(super) timeline: Timeline,
     /// As they stand in the recording.
     pub(super) head: &'a Head,
@@ -55,6 +62,23 @@ pub(super) struct Whole<'a> {
     pub(super) tail: Option<&'a Tail>,
     #[serde(skip_serializing_if = "<[Namespace]>::is_empty")]
     pub(super) met: &'a [Namespace],
+}
+
+/// What is not told apart, and why.
+#[derive(Serialize)]
+pub(super) struct Folded {
+    /// Combinations of a process, its peer and its port that are told apart at most.
+    pub(super) most_groups: usize,
+    /// Events of others.
+    pub(super) events: u64,
+    /// Texts and addresses that there was no room for.
+    pub(super) texts: u64,
+    /// Rows of a table at most.
+    pub(super) most_rows: usize,
+    /// Owners' names in the row of others.
+    pub(super) names: u64,
+    /// The same by table.
+    pub(super) rows: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]

@@ -27,7 +27,7 @@ fn as_text() {
 #[test]
 fn as_json() {
     let mut out = Vec::new();
-    json::line(&whole(), &mut out);
+    json::line(&whole(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.matches('\n').count(), 1);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -11,7 +11,8 @@ use crate::event::{Loss, Reason, Via};
 use crate::limitation::Limitations;
 use crate::live::{lasted, percent, rate, short_time};
 use crate::recording::{Exit, Stop};
-use crate::report::model::{Report, Row};
+use crate::report::model::{Folded, Name, Report, Row};
+use crate::report::{MOST_GROUPS, MOST_ROWS};
 use crate::tracker::Percentiles;
 
 /// Owners that are named.
@@ -158,6 +159,10 @@ fn trouble(report: &Report) -> Vec<String> {
             "its last complete batch"
         ));
     }
+    if let Some(why) = &report.damaged {
+        said.push(printable(why).into_owned());
+    }
+    said.extend(folded(report));
     if report.lost.events() != 0 {
         let least = "counts are the least that happened";
         let most = if report.lost.ended == 0 { "" } else { ", live and pressure the most" };
@@ -166,6 +171,31 @@ fn trouble(report: &Report) -> Vec<String> {
     let at_end = report.tail.as_ref().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
     let limitations: Limitations = report.head.limitations.iter().chain(at_end).cloned().collect();
     said.extend(limitations.all().iter().map(ToString::to_string));
+    said
+}
+
+/// What is not told apart, and the limit that makes it so.
+fn folded(report: &Report) -> Vec<String> {
+    let Folded { events, texts, names, rows } = &report.folded;
+    let mut said = Vec::new();
+    if *events != 0 {
+        said.push(format!(
+            "{MOST_GROUPS} combinations of a process, its peer and its port are told apart, and {events} events are of others: \
+             they are in the rows (others), and in every total"
+        ));
+    }
+    if *texts != 0 {
+        said.push("names, programs, containers and addresses beyond those that there is room for are called (others)".to_owned());
+    }
+    let tables: Vec<String> = rows.iter().map(|(by, rows)| format!("{rows} by {}", by.word())).collect();
+    let names = (*names != 0).then(|| format!("{names} by name"));
+    let tables: Vec<String> = names.into_iter().chain(tables).collect();
+    if !tables.is_empty() {
+        said.push(format!(
+            "a table has {MOST_ROWS} rows at most; those of the least figures are one row (others) together: {}",
+            tables.join(", ")
+        ));
+    }
     said
 }
 
@@ -193,9 +223,12 @@ fn owners(report: &Report) -> String {
     if created.is_empty() {
         return NOTHING.to_owned();
     }
-    let mut said: Vec<String> = created.iter().take(OWNERS).map(|row| share(row)).collect();
-    if created.len() > OWNERS {
-        said.push(format!("{} more", created.len() - OWNERS));
+    // What nobody knows the owner of is said, however little it is: or those who are named would be thought to have it all.
+    let is_named = |(at, row): &(usize, &&Row)| *at < OWNERS || row.name == Name::Unknown;
+    let mut said: Vec<String> =
+        created.iter().enumerate().filter(is_named).map(|(_, row)| share(row)).collect();
+    if created.len() > said.len() {
+        said.push(format!("{} more", created.len() - said.len()));
     }
     let via = Via::ALL.iter().zip(report.total.via).filter(|(via, count)| **via != Via::Close && *count != 0);
     let via: Vec<String> = via.map(|(via, count)| format!("{via} {count}")).collect();

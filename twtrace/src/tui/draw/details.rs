@@ -102,7 +102,7 @@ fn put_identity(page: &mut Page, detail: &Detail) {
     let Some(identity) = &detail.identity else { return };
     let container = identity.container.as_ref().map(ToString::to_string);
     for (label, text) in [
-        ("command", identity.cmdline.as_ref()),
+        ("command", identity.cmdline.get()),
         ("program", identity.exe.as_ref()),
         ("cgroup", identity.cgroup.as_ref()),
         ("container", container.as_ref()),

@@ -59,7 +59,7 @@ fn put_owner(page: &mut Page, event: &Event, owner: &Process) {
     let Some(identity) = &event.identity else { return };
     let container = identity.container.as_ref().map(ToString::to_string);
     for (label, text) in [
-        ("command", identity.cmdline.as_ref()),
+        ("command", identity.cmdline.get()),
         ("program", identity.exe.as_ref()),
         ("cgroup", identity.cgroup.as_ref()),
         ("container", container.as_ref()),
