@@ -11,7 +11,7 @@ pub const OVERFLOW: u32 = 2;
 pub const CONNECT_FAILED: u32 = 3;
 /// Ring full when a `bind_failed` was to be sent.
 pub const BIND_FAILED: u32 = 4;
-/// The map of closing sockets was full: the event came, its owner did not.
+/// There was no room among the closing sockets, or an older one had to leave: an event comes without its owner.
 pub const OWNER: u32 = 5;
 /// The map of live sockets that pass a process filter was full: an `ended` will be missing.
 pub const LIVE: u32 = 6;

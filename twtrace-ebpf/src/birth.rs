@@ -22,6 +22,7 @@ use crate::{
     mem::{Mem, Probed},
     owner,
     sock::{self, Conn},
+    table,
 };
 
 /// What a birth is told from, beside the connection.
@@ -60,11 +61,23 @@ static UNOWNED_BORN: Owner = unowned(BORN);
 #[inline(always)]
 pub(crate) fn entered(conn: &Conn) {
     let key = conn.key();
-    if let Some(entry) = maps::OWNERS.get_ptr_mut(key) {
+    if let Some(slot) = maps::owner_of(key) {
         // SAFETY: a live map value; the kernel works on one connection on one CPU at a time.
-        unsafe { (*entry).marks |= ENTERED };
-    } else if maps::OWNERS.insert(key, &UNOWNED_ENTERED, 0).is_err() {
-        maps::count_loss(loss::OWNER);
+        unsafe { (*slot).value.marks |= ENTERED };
+    } else {
+        put(key, &UNOWNED_ENTERED);
+    }
+}
+
+/// An entry for a connection that was closed before twtrace began.
+#[inline(always)]
+fn put(key: u64, owner: &Owner) {
+    if let Some(place) = maps::claim_owner(key) {
+        // SAFETY: ours until it is published; no preconditions.
+        unsafe {
+            (*place.slot).value = *owner;
+            table::publish(place, key, bpf_ktime_get_ns());
+        }
     }
 }
 
@@ -72,27 +85,34 @@ pub(crate) fn entered(conn: &Conn) {
 #[inline(always)]
 pub(crate) fn awaited(conn: &Conn) -> bool {
     // SAFETY: a live map value.
-    maps::OWNERS.get_ptr(conn.key()).is_some_and(|entry| unsafe { (*entry).marks } & BORN == 0)
+    maps::owner_of(conn.key()).is_some_and(|slot| unsafe { (*slot).value.marks } & BORN == 0)
 }
 
 /// A TIME_WAIT socket exists: says so, and marks its connection.
 #[inline(always)]
 pub(crate) fn born(conn: &mut Conn, facts: &mut Facts) {
     let key = conn.key();
-    if let Some(entry) = maps::OWNERS.get_ptr_mut(key) {
-        // SAFETY: a live map value; the kernel works on one connection on one CPU at a time.
-        let entry = unsafe { &mut *entry };
-        entry.marks |= BORN;
-        if facts.sk == 0 {
-            facts.sk = entry.sk;
-        }
-        send(KIND_CREATED, conn, facts, entry);
-    } else {
-        if maps::OWNERS.insert(key, &UNOWNED_BORN, 0).is_err() {
-            maps::count_loss(loss::OWNER);
-        }
-        send(KIND_CREATED, conn, facts, &UNOWNED_BORN);
+    let Some(slot) = maps::owner_of(key) else {
+        put(key, &UNOWNED_BORN);
+        return send(KIND_CREATED, conn, facts, &UNOWNED_BORN);
+    };
+    // SAFETY: a live map value; the kernel works on one connection on one CPU at a time.
+    let entry = unsafe { &mut (*slot).value };
+    entry.marks |= BORN;
+    // What is told is what was the connection's own: the place may be another's by the time it is read.
+    let mut owner = *entry;
+    if !table::holds(slot, key) {
+        maps::count_loss(loss::OWNER);
+        owner.via = VIA_NONE as u8;
+        owner.role = 0;
+        owner.opener_pid = 0;
+        owner.since_ns = 0;
+        owner.sk = 0;
     }
+    if facts.sk == 0 {
+        facts.sk = owner.sk;
+    }
+    send(KIND_CREATED, conn, facts, &owner);
 }
 
 /// The full socket is CLOSEd with no TIME_WAIT socket, and one was wanted.

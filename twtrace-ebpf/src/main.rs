@@ -5,7 +5,7 @@
 //! Must not know: user space. Whatever it needs arrives in `config`, whatever it finds leaves through `emit`.
 #![no_std]
 #![no_main]
-// For the one atomic addition in `maps`.
+// For the atomic additions in `maps` and `table`.
 #![feature(asm_experimental_arch)]
 
 mod birth;
@@ -22,6 +22,7 @@ mod owner;
 mod sock;
 mod stack;
 mod state;
+mod table;
 mod task;
 mod timers;
 

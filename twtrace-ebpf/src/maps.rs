@@ -5,10 +5,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 pub(crate) use twtrace_common::owner::{BORN, ENTERED, Owner};
 use twtrace_common::{loss, wire::Task};
+
+use crate::table::{self, Place, Set, Slot};
 
 /// Who opened a connection. 80 bytes.
 #[repr(C)]
@@ -67,9 +69,40 @@ pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::
 #[map]
 pub(crate) static OPENERS: LruHashMap<u64, Opener> = LruHashMap::with_max_entries(65_536, 0);
 
-/// Key of a connection (`sock::Conn::key`) → who sent its first FIN; from FIN_WAIT1 to CLOSE.
+/// Sets in [`OWNERS`].
+pub(crate) const OWNER_SETS: u32 = 16_384;
+
+/// Key of a connection (`sock::Conn::key`) → who sent its first FIN; from FIN_WAIT1 to CLOSE. 131,072 entries, 17 MB.
 #[map]
-pub(crate) static OWNERS: HashMap<u64, Owner> = HashMap::with_max_entries(65_536, 0);
+pub(crate) static OWNERS: Array<Set<Owner>> = Array::with_max_entries(OWNER_SETS, 0);
+
+/// The entry of a closing connection.
+#[inline(always)]
+pub(crate) fn owner_of(key: u64) -> Option<*mut Slot<Owner>> {
+    table::find(&OWNERS, OWNER_SETS, key)
+}
+
+/// A place for the entry of a closing connection, to be filled and published. Where there is none, or another connection's
+/// entry had to leave for it, one more loss.
+#[inline(always)]
+pub(crate) fn claim_owner(key: u64) -> Option<Place<Owner>> {
+    let place = table::claim(&OWNERS, OWNER_SETS, key);
+    let lost = match &place {
+        // SAFETY: a live map value, still as it was. One whose TIME_WAIT socket was told has done its work.
+        Some(place) => place.evicted && unsafe { (*place.slot).value.marks } & BORN == 0,
+        None => true,
+    };
+    if lost {
+        count_loss(loss::OWNER);
+    }
+    place
+}
+
+/// Frees the place of a closing connection.
+#[inline(always)]
+pub(crate) fn forget_owner(slot: *mut Slot<Owner>, key: u64) {
+    table::remove(&OWNERS, OWNER_SETS, slot, key);
+}
 
 /// `inet_timewait_sock *` → 1, for those whose `created` passed a filter on the owner; empty without such a filter.
 #[map]

@@ -5,12 +5,9 @@
 //! tcp_shutdown() in the context of the caller (net/ipv4/tcp.c, 5.10 to 7.3). So the task at that transition is the
 //! owner. At the birth itself, in softirq, the current task is whichever was interrupted.
 
-use twtrace_common::{
-    loss,
-    wire::{
-        HAS_OPENER, Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, Task, VIA_CLOSE,
-        VIA_EXIT, VIA_NONE, VIA_OPENER, VIA_SHUTDOWN,
-    },
+use twtrace_common::wire::{
+    HAS_OPENER, Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, Task, VIA_CLOSE,
+    VIA_EXIT, VIA_NONE, VIA_OPENER, VIA_SHUTDOWN,
 };
 
 use crate::{
@@ -19,7 +16,7 @@ use crate::{
     maps::{self, Listening, Opener, Owner},
     mem::{Mem, Probed, Typed},
     sock::Conn,
-    task,
+    table, task,
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h).
@@ -102,14 +99,13 @@ pub(crate) fn accepted(sk: u64, conn: &Conn, now_ns: u64) {
 #[inline(always)]
 pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
     let key = conn.key();
-    let _ = maps::OWNERS.insert(key, &NEW_OWNER, 0);
-    let Some(owner) = maps::OWNERS.get_ptr_mut(key) else {
-        maps::count_loss(loss::OWNER);
+    let Some(place) = maps::claim_owner(key) else {
         let _ = maps::OPENERS.remove(sk as u64);
         return;
     };
-    // SAFETY: a live map value; only the hooks of this one connection write it.
-    let owner = unsafe { &mut *owner };
+    // SAFETY: a live map value, ours until it is published.
+    let owner = unsafe { &mut (*place.slot).value };
+    *owner = NEW_OWNER;
     owner.sk = sk as u64;
     let flags = task::flags();
     // SAFETY: by the caller. Whoever closes or shuts down holds the socket's lock; softirq only takes its spinlock, and
@@ -132,6 +128,8 @@ pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
     if owner.role == ROLE_UNKNOWN && listens(conn) {
         owner.role = ROLE_SERVER;
     }
+    // SAFETY: filled.
+    unsafe { table::publish(place, key, now_ns) };
 }
 
 #[inline(always)]

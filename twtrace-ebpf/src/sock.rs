@@ -33,14 +33,15 @@ pub(crate) fn mix(state: u64, word: u64) -> u64 {
 
 impl Conn {
     /// Key in the map of closing sockets: the same from the `struct sock` and from the TIME_WAIT socket that follows
-    /// it. The seed is drawn at each start, so nobody can choose connections that collide.
+    /// it. Namespace and interface go in one after the other: in one word, an interface could be given the index that undoes
+    /// the difference of two namespaces. The seed is drawn at each start, so nobody can choose connections that collide.
     #[inline(always)]
     pub(crate) fn key(&self) -> u64 {
         let t = &self.tuple;
         let ports = u64::from(t.sport) << 48 | u64::from(t.dport) << 32 | u64::from(t.ifindex);
         let ([s0, s1], [d0, d1]) = (t.saddr, t.daddr);
-        let mut h = mix(mix(setting!(seed) ^ u64::from(self.netns), ports), s1);
-        h = mix(h, d1);
+        let mut h = mix(setting!(seed), u64::from(self.netns));
+        h = mix(mix(mix(h, ports), s1), d1);
         if t.family == 6 {
             h = mix(mix(h, s0), d0);
         }
@@ -51,7 +52,8 @@ impl Conn {
     #[inline(always)]
     pub(crate) fn peer_check(&self) -> u64 {
         let [d0, d1] = self.tuple.daddr;
-        mix(mix(mix(setting!(seed), d0), d1), u64::from(self.tuple.dport) << 32 | u64::from(self.netns))
+        let h = mix(mix(setting!(seed), u64::from(self.netns)), u64::from(self.tuple.dport));
+        mix(mix(h, d0), d1)
     }
 }
 

@@ -125,7 +125,9 @@ unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
 #[inline(always)]
 unsafe fn closing_ended(sk: *const u8, old: i32, conn: &mut Conn) {
     let key = conn.key();
-    let known = maps::OWNERS.get_ptr(key);
+    let slot = maps::owner_of(key);
+    // SAFETY: a live map value.
+    let known = slot.map(|slot| unsafe { (&raw const (*slot).value) });
     let marks = match known {
         // SAFETY: a live map value.
         Some(owner) => unsafe { (*owner).marks },
@@ -146,8 +148,8 @@ unsafe fn closing_ended(sk: *const u8, old: i32, conn: &mut Conn) {
             }
         }
     }
-    if known.is_some() {
-        let _ = maps::OWNERS.remove(key);
+    if let Some(slot) = slot {
+        maps::forget_owner(slot, key);
     }
 }
 

@@ -73,6 +73,20 @@ const LIMITS: &[Limit] = &[
         reason: "looks at a few seconds of traffic, which are too short for an emulated machine",
     },
     Limit {
+        scenario: "forged_key",
+        backend: None,
+        here: kernel::is_emulated,
+        lack: Lack::Kernel,
+        reason: "needs devices of a chosen index (veth), which guests have no module for",
+    },
+    Limit {
+        scenario: "half_closed_flood",
+        backend: None,
+        here: kernel::is_emulated,
+        lack: Lack::Kernel,
+        reason: "needs devices of a chosen index (veth), which guests have no module for",
+    },
+    Limit {
         scenario: "killed_by_ss",
         backend: None,
         here: || !kernel::can_kill_time_wait(),

@@ -253,7 +253,7 @@ pub struct Loss {
     pub aborted: u64,
     /// `syn_refused` events.
     pub syn_refused: u64,
-    /// Events that came without their owner, because the map of closing sockets was full.
+    /// Events that came, or will come, without their owner: there was no room for it among the closing sockets.
     pub owners: u64,
     /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
     /// `bpf_prog_info`), or in which the stack could not be read; each may have been an event.

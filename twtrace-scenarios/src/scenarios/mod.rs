@@ -8,6 +8,7 @@ mod doctor;
 mod family;
 mod files;
 mod filters;
+mod forge;
 mod healing;
 mod heavy;
 mod listing;
@@ -98,6 +99,7 @@ pub const ALL: &[Scenario] = &[
     shared("another_user", owner::another_user),
     shared("hostile_name", owner::hostile_name),
     shared("cookie_from_before", owner::cookie_from_before),
+    shared("forged_key", forge::forged_key),
     shared("ipv6", family::ipv6),
     shared("v4_mapped", family::v4_mapped),
     shared("same_tuple_in_two_namespaces", family::same_tuple_in_two_namespaces),
@@ -120,6 +122,7 @@ pub const ALL: &[Scenario] = &[
     own("time_wait_before_start", before::time_wait_before_start),
     own("fin_wait2_before_start", before::fin_wait2_before_start),
     own("established_before_start", before::established_before_start),
+    own("half_closed_flood", forge::half_closed_flood),
     own("filters_by_process", filters::by_process),
     own("filters_by_place", filters::by_place),
     own("filters_by_kind", filters::by_kind),

@@ -11,7 +11,6 @@ use super::backend::{Hook, Need, Point, STATE, hooks};
 use super::config::Kernel;
 use super::counters::{self, Counters};
 use super::environment::{self, Denial};
-use super::sweep::Sweeper;
 use super::{Backend, Fallback, Options, Why, log, object};
 use crate::caps::{Cap, Caps};
 use crate::limitation::What;
@@ -21,7 +20,6 @@ pub(super) struct Loaded {
     pub(super) attached: Attached,
     pub(super) ring: RingBuf<MapData>,
     pub(super) counters: Counters,
-    pub(super) sweeper: Sweeper,
     /// What this backend cannot do here.
     pub(super) notes: Vec<Fallback>,
 }
@@ -96,8 +94,6 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     let ring = RingBuf::try_from(ring).map_err(|error| object_fallback(backend, &error))?;
     let loss = map(&mut ebpf, "LOSS", backend)?;
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
-    let owners = map(&mut ebpf, "OWNERS", backend)?;
-    let owners = HashMap::try_from(owners).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
     seed_listeners(&mut ebpf, &options.listeners);
     let hooks = hooks(backend, kernel);
@@ -131,7 +127,6 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
         attached: Attached { ebpf, order, _log: log },
         ring,
         counters: Counters::new(loss, programs),
-        sweeper: Sweeper::new(owners),
         notes,
     })
 }

@@ -11,7 +11,6 @@ mod log;
 mod mounts;
 mod object;
 mod reason;
-mod sweep;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -61,7 +60,6 @@ pub struct Probe {
     attached: Option<load::Attached>,
     ring: Option<Ring>,
     counters: counters::Counters,
-    sweeper: sweep::Sweeper,
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
@@ -118,7 +116,6 @@ impl Probe {
                         attached: Some(loaded.attached),
                         ring: Some(Ring { ring: loaded.ring, bytes: options.ring_bytes as usize }),
                         counters: loaded.counters,
-                        sweeper: loaded.sweeper,
                         backend,
                         fallbacks,
                         counts_expiries: kernel.counts_expiries,
@@ -173,12 +170,6 @@ impl Probe {
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
         let skipped = self.counters.skipped().into_iter().filter(|(_, _, count)| *count != 0);
         skipped.map(|(name, _, count)| (name, count)).collect()
-    }
-
-    /// Takes out of the kernel side's memory what it was kept from taking out itself. To be called about once a second, with
-    /// the loss so far.
-    pub fn sweep(&mut self, loss: &Loss) {
-        self.sweeper.sweep(loss.missed_runs + loss.owners);
     }
 
     /// Waits until every run of a hook that began before is over: then what it told is in the ring, and what it could not tell is

@@ -280,7 +280,6 @@ impl<'a> Engine<'a> {
         }
         self.loss_looked_ns = now_ns;
         let loss = self.probe.loss();
-        self.probe.sweep(&loss);
         let flow = self.report_loss(loss, now_ns, view)?;
         let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
         self.tell_limitations(view);

@@ -1,0 +1,173 @@
+//! Owns: the tables that remember something of a connection: arrays of small sets, found by a key.
+//! Must not know: what is remembered.
+//!
+//! A look-up in an ARRAY is a multiplication and a bounds check, a tenth of what a hash map costs to fill and to empty
+//! again. A set that is full lets go of its oldest entry: who holds many connections half closed drives out his own first.
+//!
+//! Two CPUs may want a place in the same set at the same time. Fetching atomics are not to be had on 5.10, so a set is taken by
+//! adding to a counter and reading it back: of two that add at the same time at most one reads 1. Who does not get the set goes
+//! without. A reader takes no lock: it copies and then looks whether the key is still there; who takes a place wipes the key
+//! first (x86 keeps the order of stores).
+
+use aya_ebpf::maps::Array;
+
+/// Places in a set.
+pub(crate) const WAYS: usize = 8;
+
+/// One place.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Slot<T> {
+    /// 0: free.
+    key: u64,
+    /// CLOCK_MONOTONIC when it was taken, in nanoseconds.
+    stamp: u64,
+    /// What is remembered.
+    pub(crate) value: T,
+}
+
+/// One set.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Set<T> {
+    taken: u64,
+    slots: [Slot<T>; WAYS],
+}
+
+/// A place that was taken, still without a key: fill it, then [`publish`].
+pub(crate) struct Place<T> {
+    pub(crate) slot: *mut Slot<T>,
+    set: *mut Set<T>,
+    /// Somebody else's entry had to leave it.
+    pub(crate) evicted: bool,
+}
+
+#[inline(always)]
+fn spread(key: u64, sets: u32) -> u32 {
+    ((key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32) & (sets - 1)
+}
+
+#[inline(always)]
+fn set_of<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut Set<T>> {
+    map.get_ptr_mut(spread(key, sets))
+}
+
+#[inline(always)]
+unsafe fn add(word: *mut u64, value: u64) {
+    // In assembly, because `core` has no atomics for BPF; without a fetch, because 5.10 does not know fetching atomics.
+    // SAFETY: by the caller: a live map value, 8-byte aligned.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({word} + 0) += {value}", word = in(reg) word, value = in(reg) value)
+    };
+}
+
+#[inline(always)]
+unsafe fn lock<T>(set: *mut Set<T>) -> bool {
+    // SAFETY: by the caller.
+    unsafe {
+        let taken = &raw mut (*set).taken;
+        add(taken, 1);
+        if taken.read_volatile() == 1 {
+            return true;
+        }
+        add(taken, u64::MAX);
+        false
+    }
+}
+
+#[inline(always)]
+unsafe fn unlock<T>(set: *mut Set<T>) {
+    // SAFETY: by the caller, who has locked it.
+    unsafe { add(&raw mut (*set).taken, u64::MAX) };
+}
+
+/// The place of `key`, or `None`.
+#[inline(always)]
+pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut Slot<T>> {
+    if key == 0 {
+        return None;
+    }
+    let set = set_of(map, sets, key)?;
+    let mut way = 0;
+    while way < WAYS {
+        // SAFETY: a live map value, and a place inside it.
+        unsafe {
+            let slot = &raw mut (*set).slots[way];
+            if (&raw const (*slot).key).read_volatile() == key {
+                return Some(slot);
+            }
+        }
+        way += 1;
+    }
+    None
+}
+
+/// Whether the place still belongs to `key`: to be asked after its value was copied.
+#[inline(always)]
+pub(crate) fn holds<T>(slot: *const Slot<T>, key: u64) -> bool {
+    // SAFETY: a live map value.
+    unsafe { (&raw const (*slot).key).read_volatile() == key }
+}
+
+/// A place for `key`, the one that it has already if it has one. `None`: another CPU works on the set.
+#[inline(always)]
+pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place<T>> {
+    let set = set_of(map, sets, key)?;
+    // SAFETY: a live map value; `way` stays below WAYS.
+    unsafe {
+        if !lock(set) {
+            return None;
+        }
+        let mut best = &raw mut (*set).slots[0];
+        let mut oldest = u64::MAX;
+        let mut way = 0;
+        while way < WAYS {
+            let slot = &raw mut (*set).slots[way];
+            let held = (&raw const (*slot).key).read_volatile();
+            // A place of its own wins over a free one, a free one over the oldest.
+            let age = if held == key {
+                0
+            } else if held == 0 {
+                1
+            } else {
+                (*slot).stamp | 2
+            };
+            if age < oldest {
+                oldest = age;
+                best = slot;
+            }
+            way += 1;
+        }
+        (&raw mut (*best).key).write_volatile(0);
+        Some(Place { slot: best, set, evicted: oldest > 1 })
+    }
+}
+
+/// Makes a filled place findable.
+///
+/// # Safety
+/// `place` comes from [`claim`].
+#[inline(always)]
+pub(crate) unsafe fn publish<T>(place: Place<T>, key: u64, stamp: u64) {
+    // SAFETY: by the caller.
+    unsafe {
+        (*place.slot).stamp = stamp;
+        (&raw mut (*place.slot).key).write_volatile(key);
+        unlock(place.set);
+    }
+}
+
+/// Frees the place of `key`. Where another CPU works on the set it stays until it is the oldest.
+#[inline(always)]
+pub(crate) fn remove<T>(map: &Array<Set<T>>, sets: u32, slot: *mut Slot<T>, key: u64) {
+    let Some(set) = set_of(map, sets, key) else { return };
+    // SAFETY: live map values.
+    unsafe {
+        if lock(set) {
+            if holds(slot, key) {
+                (&raw mut (*slot).key).write_volatile(0);
+            }
+            unlock(set);
+        }
+    }
+}

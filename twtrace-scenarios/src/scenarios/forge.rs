@@ -1,0 +1,166 @@
+//! Owns: scenarios in which somebody tries to have his process told for a stranger's connection.
+//! Must not know: the harness, how the kernel side finds the owner of a connection.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
+
+use super::by_client;
+use crate::actor::close_in_order;
+use crate::books::FIN_WAIT2;
+use crate::netns;
+use crate::op::Half;
+use crate::tracer::Tracer;
+use crate::world::World;
+
+/// In another namespace a connection of the same addresses and ports is closed, from a socket that is bound to a device whose index
+/// is what the two namespaces' inodes differ by: whatever mixes namespace and interface in one word takes the two for one.
+pub(super) fn forged_key(world: &mut World) -> Result<()> {
+    let (victim, listener) = world.cast()?;
+    for turn in 0..3 {
+        let pair = world.pair(&victim, &listener)?;
+        pair.client.shutdown(Half::Write)?;
+        world.wait_state(&pair.client, FIN_WAIT2, false)?;
+        let (from, to, netns) = (pair.client.local, pair.client.peer, world.netns());
+        // The forger stays until the victim's TIME_WAIT socket is there.
+        let (stay, stays) = mpsc::channel::<()>();
+        let (ready, is_ready) = mpsc::channel();
+        let forger = thread::spawn(move || {
+            let forged = forge(netns, from, to);
+            let _ = ready.send(forged.as_ref().map(drop).map_err(|error| format!("{error:#}")));
+            let _ = stays.recv_timeout(Duration::from_secs(60));
+        });
+        let forged = is_ready.recv()?;
+        pair.server.close()?;
+        world.wait_live(turn + 1)?;
+        pair.client.close()?;
+        drop(stay);
+        ensure!(forger.join().is_ok(), "the forger panicked");
+        if let Err(error) = forged {
+            bail!("forging: {error}");
+        }
+        world.expect(by_client(&pair.client, &victim, "shutdown").opener(&victim));
+    }
+    Ok(())
+}
+
+fn forge(of: u32, from: SocketAddr, to: SocketAddr) -> Result<Socket> {
+    netns::enter_new()?;
+    // Of this thread, which is not where the process is.
+    let own = u32::try_from(fs::metadata("/proc/thread-self/ns/net")?.ino())?;
+    let device = device(own ^ of)?;
+    one_sided(device, from.port(), to)
+}
+
+/// Descriptors are what a process has the fewest of: each thread has a table of its own.
+const THREADS: u16 = 4;
+/// Together more than a table of 65,536 holds.
+const SOCKETS: u16 = 16_631;
+
+/// More connections half closed than a table of 65,536 holds, by one process: others are still told with their owners.
+pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
+    let mut tracer = Tracer::launch(&world.setup, &["--json"])?;
+    tracer.ready()?;
+    let (victim, listener) = world.cast()?;
+    let (ready, is_ready) = mpsc::channel();
+    let floods: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (stay, stays) = mpsc::channel::<()>();
+            let ready = ready.clone();
+            let flood = thread::spawn(move || {
+                let sockets = flood();
+                let _ = ready.send(sockets.as_ref().map(Vec::len).map_err(|error| format!("{error:#}")));
+                let _ = stays.recv_timeout(Duration::from_secs(300));
+            });
+            (stay, flood)
+        })
+        .collect();
+    let flooded: Vec<_> = is_ready.iter().take(usize::from(THREADS)).collect();
+    for _ in 0..7 {
+        let pair = world.pair(&victim, &listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, &victim, "close").opener(&victim));
+    }
+    world.settle()?;
+    for (stay, flood) in floods {
+        drop(stay);
+        ensure!(flood.join().is_ok(), "the flood panicked");
+    }
+    if let Some(error) = flooded.into_iter().find_map(Result::err) {
+        bail!("flooding: {error}");
+    }
+    let told = tracer.stop(Signal::SIGINT)?;
+    let expected = world.expected().to_vec();
+    world.judge(&told, &expected)
+}
+
+/// Connections whose first FIN this process has sent and nobody will answer. Each ends with an RST when it is dropped.
+fn flood() -> Result<Vec<Socket>> {
+    unshare(CloneFlags::CLONE_FILES)?;
+    netns::enter_new()?;
+    let device = device(5)?;
+    let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 7);
+    (0..SOCKETS).map(|at| one_sided(device, 1024 + at, to)).collect()
+}
+
+/// A device with that index in this namespace; what is sent over it is gone.
+fn device(index: u32) -> Result<&'static str> {
+    netns::set_ipv4("conf/all/route_localnet", "1")?;
+    if index == 1 {
+        return Ok("lo");
+    }
+    let (name, index, other) = ("forge", index.to_string(), (index + 1).to_string());
+    ip(&[
+        "link", "add", "name", name, "index", &index, "type", "veth", "peer", "name", "other", "index",
+        &other,
+    ])?;
+    ip(&["link", "set", name, "up"])?;
+    ip(&["link", "set", "other", "up"])?;
+    Ok(name)
+}
+
+/// Sends the first FIN of a connection that exists at this end only (TCP_REPAIR). It ends with an RST.
+fn one_sided(device: &str, from: u16, to: SocketAddr) -> Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind_device(Some(device.as_bytes())).context("SO_BINDTODEVICE")?;
+    repair(&socket, 1)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(Ipv4Addr::LOCALHOST.into(), from).into())?;
+    socket.connect(&to.into()).context("connect() under TCP_REPAIR")?;
+    repair(&socket, -1)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.shutdown(std::net::Shutdown::Write)?;
+    Ok(socket)
+}
+
+fn repair(socket: &Socket, value: libc::c_int) -> Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>())?;
+    // SAFETY: the option is an int of ours.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    ensure!(done == 0, "TCP_REPAIR {value}: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    let output = Command::new("ip").args(args).output().context("running ip")?;
+    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
