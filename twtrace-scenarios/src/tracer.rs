@@ -126,15 +126,39 @@ impl Tracer {
         Ok(tracer)
     }
 
+    /// Starts a command of twtrace, the live view where `name` is empty, with other ends and whatever `change` does to it;
+    /// [`Self::ready`] waits. Without a `stderr`, that is a file as ever.
+    pub fn launch_changed(
+        setup: &Setup,
+        name: &str,
+        args: &[&OsStr],
+        (stdout, stderr): (Option<Stdio>, Option<Stdio>),
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let mut command = Self::command(setup, name, args, &dir);
+        change(&mut command);
+        let file = |name| File::create(dir.path().join(name)).map(Stdio::from);
+        let stdout = stdout.map_or_else(|| file("stdout"), Ok)?;
+        let stderr = stderr.map_or_else(|| file("stderr"), Ok)?;
+        Self::spawn_on(command, dir, stdout, stderr)
+    }
+
     fn command(setup: &Setup, name: &str, args: &[impl AsRef<OsStr>], dir: &TempDir) -> Command {
         let mut command = Command::new(&setup.twtrace);
-        command.arg(name).args(["--backend", &setup.backend]).stdin(Stdio::null());
+        command.args(Some(name).filter(|name| !name.is_empty()));
+        command.args(["--backend", &setup.backend]).stdin(Stdio::null());
         command.arg("--ready-file").arg(dir.path().join("ready")).args(args);
         command
     }
 
-    fn spawn(mut command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {
-        command.stdout(stdout).stderr(File::create(dir.path().join("stderr"))?);
+    fn spawn(command: Command, dir: TempDir, stdout: Stdio) -> Result<Self> {
+        let stderr = File::create(dir.path().join("stderr"))?.into();
+        Self::spawn_on(command, dir, stdout, stderr)
+    }
+
+    fn spawn_on(mut command: Command, dir: TempDir, stdout: Stdio, stderr: Stdio) -> Result<Self> {
+        command.stdout(stdout).stderr(stderr);
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
         let child = command.spawn().context("starting twtrace")?;

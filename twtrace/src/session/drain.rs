@@ -21,10 +21,14 @@ use crate::worker::{Died, Joined, Thread};
 
 /// While records come, the ring is looked at this often.
 const BUSY: Duration = Duration::from_millis(25);
-/// While none come. The kernel side announces the first record that comes; this is for kernels where it does not.
-const IDLE: Duration = Duration::from_millis(100);
-/// Looks that find nothing before the ring counts as idle.
+/// While none have come for a moment: the kernel side announces only that much is waiting.
+const QUIET: Duration = Duration::from_millis(100);
+/// While none have come for a second.
+const IDLE: Duration = Duration::from_millis(500);
+/// Looks that find nothing before the ring counts as quiet.
 const QUIET_LOOKS: u32 = 4;
+/// And as idle.
+const IDLE_LOOKS: u32 = QUIET_LOOKS + 9;
 /// Records in a batch: bounds how long the engine is at one.
 const BATCH_RECORDS: usize = 1024;
 /// Bytes in a batch.
@@ -183,7 +187,12 @@ impl Drainer {
     /// much is waiting.
     fn wait(&mut self) -> Result<(), Over> {
         let is_busy = self.quiet < QUIET_LOOKS;
-        let deadline = Instant::now() + if is_busy { BUSY } else { IDLE };
+        let pause = match self.quiet {
+            ..QUIET_LOOKS => BUSY,
+            ..IDLE_LOOKS => QUIET,
+            _ => IDLE,
+        };
+        let deadline = Instant::now() + pause;
         // The first wake-up after a look says that the ring is no longer empty, which while it is busy is no news; the next one
         // says that much is in it.
         let mut may_ignore = is_busy;
@@ -230,7 +239,7 @@ impl Drainer {
             }
         }
         let has_moved = most < self.ring.bytes();
-        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(QUIET_LOOKS) };
+        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_LOOKS) };
         if has_moved || wants_mark {
             self.say(Message::Emptied { at_ns })?;
         }

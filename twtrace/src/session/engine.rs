@@ -275,7 +275,9 @@ impl<'a> Engine<'a> {
         if self.written(tick)? == Flow::Stop {
             return Ok(Flow::Stop);
         }
-        if now_ns.saturating_sub(self.loss_looked_ns) < LOOK_EVERY.as_nanos() as u64 {
+        // At the end, what was lost is told once, as it was at that moment.
+        let is_ending = self.until_ns != u64::MAX;
+        if is_ending || now_ns.saturating_sub(self.loss_looked_ns) < LOOK_EVERY.as_nanos() as u64 {
             return Ok(Flow::Go);
         }
         self.loss_looked_ns = now_ns;

@@ -1,0 +1,436 @@
+//! Owns: scenarios about whoever reads what twtrace says: one that is slow, has stopped, or went away; and about how a trace ends
+//! whatever they do.
+//! Must not know: the harness.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{PipeReader, Read as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::termios::{FlowArg, tcflow};
+use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::netns::set_ipv4;
+use crate::schema::parse;
+use crate::tracer::{Told, Tracer, kind};
+use crate::wait::{PATIENCE, until, until_true};
+use crate::world::World;
+
+/// Where the connections go.
+const PORT: u16 = 10007;
+/// Connections to one address; a new one for each has its ports.
+const PER_ADDRESS: u64 = 10_007;
+/// More than a pipe and all queues hold, in events.
+const PLENTY: u64 = 6007;
+/// A trace ends within a second; this leaves a busy machine some room. 0.1 took 28 s, or for ever.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// Connections, one after the other, each closed by the client first: one TIME_WAIT socket each.
+struct Traffic {
+    is_over: Arc<AtomicBool>,
+    made: Arc<AtomicU64>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Traffic {
+    /// Makes them until told to stop, or `most` are made.
+    fn start(most: u64) -> Result<Self> {
+        set_ipv4("tcp_max_tw_buckets", "1000000")?;
+        set_ipv4("tcp_tw_reuse", "0")?;
+        let (is_over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+        let (over, count) = (Arc::clone(&is_over), Arc::clone(&made));
+        let thread = std::thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) && count.load(Ordering::Relaxed) < most {
+                let address =
+                    Ipv4Addr::from(0x7f00_0001 + (count.load(Ordering::Relaxed) / PER_ADDRESS) as u32);
+                let client = TcpStream::connect((address, PORT))?;
+                let (mut server, _) = listener.accept()?;
+                drop(client);
+                ensure!(server.read(&mut [0])? == 0, "data came where the FIN was due");
+                drop(server);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        Ok(Self { is_over, made, thread })
+    }
+
+    /// Stops, and gives how many were made.
+    fn stop(self) -> Result<u64> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.finish()
+    }
+
+    /// Waits until all are made.
+    fn finish(self) -> Result<u64> {
+        self.thread.join().map_err(|_| anyhow!("the traffic panicked"))??;
+        Ok(self.made.load(Ordering::Relaxed))
+    }
+}
+
+/// A pipe with no room.
+fn full_pipe() -> Result<(PipeReader, OwnedFd)> {
+    let (reader, writer) = std::io::pipe()?;
+    let writer = OwnedFd::from(writer);
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    loop {
+        match nix::unistd::write(&writer, &[b'#'; 4096]) {
+            Ok(_) => {}
+            Err(Errno::EAGAIN) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok((reader, writer))
+}
+
+/// How long a trace takes to end when everybody reads: on an emulated machine that is much.
+fn usual_end(world: &World) -> Result<Duration> {
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    let began = Instant::now();
+    tracer.stop(Signal::SIGTERM)?;
+    Ok(began.elapsed())
+}
+
+/// Ends a trace by a signal, in time.
+fn stop_in_time(tracer: Tracer, by: Signal, usual: Duration) -> Result<Told> {
+    let began = Instant::now();
+    let told = tracer.stop(by)?;
+    in_time(began, usual, by.as_str())?;
+    Ok(told)
+}
+
+fn in_time(began: Instant, usual: Duration, what: &str) -> Result<()> {
+    let (took, may_take) = (began.elapsed(), usual * 2 + SLACK);
+    ensure!(took <= may_take, "{what}: it took {took:?} to end, where {may_take:?} is much");
+    Ok(())
+}
+
+/// Births told and events not written, as the summary says.
+fn summary(told: &Told) -> Result<(u64, u64)> {
+    let line = |start: &str| {
+        let line = told.stderr.lines().find_map(|line| line.strip_prefix(start));
+        line.with_context(|| format!("no `{start}N` in the summary {:?}", told.stderr))
+    };
+    let number = |text: &str| -> Result<u64> {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        Ok(digits.parse()?)
+    };
+    let unwritten = line("lost: ")?.split_once("(unwritten ").map_or(Ok(0), |(_, rest)| number(rest))?;
+    Ok((number(line("created: ")?)?, unwritten))
+}
+
+/// Whole lines by kind: births, and what `lost` lines say was not written.
+fn read_lines(text: &str) -> Result<(u64, u64)> {
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let (mut created, mut unwritten) = (0, 0);
+    for line in whole.lines() {
+        let event = parse(line)?;
+        match kind(&event) {
+            "created" => created += 1,
+            "lost" => unwritten += event.get("unwritten").and_then(Value::as_u64).unwrap_or(0),
+            _ => {}
+        }
+    }
+    Ok((created, unwritten))
+}
+
+/// A reader that takes a hundred thousandth of a second for a byte until it is told that it may hurry.
+struct SlowReader {
+    text: Arc<Mutex<Vec<u8>>>,
+    may_hurry: Arc<AtomicBool>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl SlowReader {
+    fn start(mut pipe: PipeReader) -> Self {
+        let (text, may_hurry) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (all, hurry) = (Arc::clone(&text), Arc::clone(&may_hurry));
+        let thread = std::thread::spawn(move || {
+            let mut bytes = vec![0; 32 << 10];
+            loop {
+                let count = pipe.read(&mut bytes)?;
+                if count == 0 {
+                    return Ok(());
+                }
+                all.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..count]);
+                if !hurry.load(Ordering::Relaxed) {
+                    // Not a wait: this is how slow it is.
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+        });
+        Self { text, may_hurry, thread }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.text.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn rest(self) -> Result<String> {
+        self.may_hurry.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the reader panicked"))??;
+        let text = std::mem::take(&mut *self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(String::from_utf8(text)?)
+    }
+}
+
+/// A reader that is slower than the events: losses are told while they happen, a signal ends the trace in time, and every event was
+/// either read or counted.
+pub(super) fn slow(world: &mut World) -> Result<()> {
+    let usual = usual_end(world)?;
+    let (pipe, stdout) = std::io::pipe()?;
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let mut tracer = Tracer::launch_into(&world.setup, &["--json", "--netns", "self"], dir, stdout.into())?;
+    tracer.ready()?;
+    let reader = SlowReader::start(pipe);
+    let traffic = Traffic::start(u64::MAX)?;
+    until_true("a loss to be told", PATIENCE, || Ok(read_lines(&reader.so_far())?.1 != 0))?;
+    let made = traffic.stop()?;
+    let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
+    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+    let (created, unwritten) = read_lines(&reader.rest()?)?;
+    let (all_created, all_unwritten) = summary(&told)?;
+    ensure!(
+        unwritten <= all_unwritten,
+        "lines say {unwritten} were not written, the summary {all_unwritten}"
+    );
+    if created + all_unwritten != all_created {
+        world.fail(format!("{created} were read and {all_unwritten} not written of {all_created}"));
+    }
+    ensure!(all_created <= made, "{all_created} births of {made} connections");
+    world.balanced();
+    Ok(())
+}
+
+/// A reader that never reads: each signal and a duration end the trace in time, and every event lies whole in the pipe or was counted.
+pub(super) fn stopped(world: &mut World) -> Result<()> {
+    let usual = usual_end(world)?;
+    let mut made = 0;
+    for by in [Some(Signal::SIGTERM), Some(Signal::SIGINT), Some(Signal::SIGHUP), None] {
+        let (mut pipe, stdout) = std::io::pipe()?;
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        let args = ["--json", "--netns", "self", "--duration", "2s"];
+        let args = &args[..if by.is_some() { 3 } else { 5 }];
+        let mut tracer = Tracer::launch_into(&world.setup, args, dir, stdout.into())?;
+        tracer.ready()?;
+        let began = Instant::now();
+        let told = match by {
+            Some(by) => {
+                made += Traffic::start(PLENTY)?.finish()?;
+                stop_in_time(tracer, by, usual)?
+            }
+            None => {
+                let traffic = Traffic::start(u64::MAX)?;
+                let told = tracer.finish()?;
+                in_time(began, usual + Duration::from_secs(2), "--duration 2s")?;
+                made += traffic.stop()?;
+                told
+            }
+        };
+        ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+        let mut text = String::new();
+        pipe.read_to_string(&mut text)?;
+        let ((created, _), (all_created, unwritten)) = (read_lines(&text)?, summary(&told)?);
+        if created + unwritten != all_created || unwritten == 0 {
+            world.fail(format!("{by:?}: {created} were read, {unwritten} not written of {all_created}"));
+        }
+    }
+    ensure!(made > 3 * PLENTY, "{made}");
+    world.balanced();
+    Ok(())
+}
+
+/// The live view and a replay into a pipe without room: a signal ends them.
+pub(super) fn live_view(world: &mut World) -> Result<()> {
+    let usual = usual_end(world)?;
+    for format in ["--plain", "--json"] {
+        let (_reader, full) = full_pipe()?;
+        let args = [format, "--interval", "100ms"].map(OsStr::new);
+        let ends = (Some(full.into()), None);
+        let mut tracer = Tracer::launch_changed(&world.setup, "", &args, ends, |_| ())?;
+        tracer.ready()?;
+        let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
+        ensure!(told.status.success(), "{format}: {}: {}", told.status, told.stderr);
+    }
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = dir.path().join("load.twt");
+    let args = ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "true".as_ref()];
+    let recorded = Tracer::record(&world.setup, &args, &[])?.finish()?;
+    ensure!(recorded.status.success(), "record: {}", recorded.stderr);
+    let (_reader, full) = full_pipe()?;
+    let mut replay = Command::new(&world.setup.twtrace);
+    replay.args(["replay", "--plain", "--interval", "100ms", "--speed", "max"]).arg(&file);
+    let mut replay = replay.stdin(Stdio::null()).stdout(full).spawn()?;
+    until_true("the replay to hear signals", PATIENCE, || hears(replay.id(), Signal::SIGTERM))?;
+    let began = Instant::now();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(replay.id().try_into()?), Signal::SIGTERM)?;
+    let status = until("the replay to end", PATIENCE, || Ok(replay.try_wait()?))?;
+    in_time(began, usual, "replay")?;
+    ensure!(status.success(), "replay: {status}");
+    Ok(())
+}
+
+/// Whether a process handles a signal.
+fn hears(pid: u32, signal: Signal) -> Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt")?;
+    Ok(u64::from_str_radix(caught.trim(), 16)? >> (signal as i32 - 1) & 1 != 0)
+}
+
+/// The full screen on a terminal that was stopped, as by Ctrl-S: a signal ends it, with 0.
+pub(super) fn terminal(world: &mut World) -> Result<()> {
+    let usual = usual_end(world)?;
+    let pty = nix::pty::openpty(None, None)?;
+    let slave = || -> Result<Stdio> { Ok(pty.slave.as_fd().try_clone_to_owned()?.into()) };
+    tcflow(&pty.slave, FlowArg::TCOOFF)?;
+    let stdin = slave()?;
+    let change = |command: &mut Command| {
+        command.stdin(stdin).env("TERM", "xterm");
+    };
+    let mut tracer = Tracer::launch_changed(&world.setup, "", &[], (Some(slave()?), None), change)?;
+    tracer.ready()?;
+    let traffic = Traffic::start(97)?;
+    world.created_untold(traffic.finish()?.try_into()?);
+    let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
+    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+    Ok(())
+}
+
+/// stderr that is closed, or that nobody reads: all is told as ever, and a recorded command ends as it does.
+pub(super) fn stderr(world: &mut World) -> Result<()> {
+    let usual = usual_end(world)?;
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    for is_closed in [true, false] {
+        let ends = || -> Result<(Option<PipeReader>, OwnedFd)> {
+            let (reader, writer) = full_pipe()?;
+            Ok((Some(reader).filter(|_| !is_closed), writer))
+        };
+        let (_kept, writer) = ends()?;
+        let args = ["--json", "--netns", "self"].map(OsStr::new);
+        let mut tracer =
+            Tracer::launch_changed(&world.setup, "events", &args, (None, Some(writer.into())), |_| ())?;
+        tracer.ready()?;
+        let made = Traffic::start(7)?.finish()?;
+        world.created_untold(made.try_into()?);
+        let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
+        let (created, _) = read_lines(&told.stdout)?;
+        ensure!(told.status.success() && created == made, "{}: {created} of {made}", told.status);
+        let (_kept, writer) = ends()?;
+        let file = dir.path().join(format!("{is_closed}.twt"));
+        let args =
+            ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), "exit 4".as_ref()];
+        let told =
+            Tracer::launch_changed(&world.setup, "record", &args, (None, Some(writer.into())), |_| ())?;
+        let told = told.finish()?;
+        ensure!(told.status.code() == Some(4), "record -- CMD, stderr closed {is_closed}: {}", told.status);
+        let report = Command::new(&world.setup.twtrace).arg("report").arg(&file).output()?;
+        let missing = String::from_utf8_lossy(&report.stderr).contains("missing");
+        ensure!(report.status.success() && !missing, "the recording has no end");
+    }
+    Ok(())
+}
+
+/// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
+pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
+    let ignore = |command: &mut Command| {
+        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGHUP, SigHandler::SigIgn)?;
+                Ok(())
+            })
+        };
+    };
+    let args = ["--json", "--netns", "self"].map(OsStr::new);
+    let mut tracer = Tracer::launch_changed(&world.setup, "events", &args, (None, None), ignore)?;
+    tracer.ready()?;
+    tracer.signal(Signal::SIGHUP)?;
+    let made = Traffic::start(7)?.finish()?;
+    world.created_untold(made.try_into()?);
+    until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.0 == made))?;
+    let told = tracer.stop(Signal::SIGTERM)?;
+    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = dir.path().join("load.twt");
+    let script = "kill -HUP $$; kill -HUP $PPID; exit 4";
+    let args =
+        ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref()];
+    let told = Tracer::launch_changed(&world.setup, "record", &args, (None, None), ignore)?.finish()?;
+    ensure!(told.status.code() == Some(4), "record -- CMD under nohup: {}: {}", told.status, told.stderr);
+    Ok(())
+}
+
+/// Traces that end by themselves while connections are being made: no birth whose connection was opened and closed while it was
+/// traced lacks its owner, and the kernel's counters agree with what was told.
+pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
+    let traffic = Traffic::start(u64::MAX)?;
+    let (mut births, mut nobodys) = (0_u64, Vec::new());
+    for _ in 0..20 {
+        let args = ["--json", "--netns", "self", "--duration", "300ms", "--verify"];
+        let tracer = Tracer::start(&world.setup, &args)?;
+        let ready_ns = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
+        let told = tracer.finish()?;
+        ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+        for line in told.stdout.lines() {
+            let event = parse(line)?;
+            let number = |key: &str| event.get(key).and_then(Value::as_u64);
+            let opened_ns = number("mono_ns")
+                .zip(number("age_ms"))
+                .map(|(mono_ns, age_ms)| mono_ns.saturating_sub((age_ms + 1) * 1_000_000));
+            if kind(&event) == "created" && opened_ns.is_some_and(|opened_ns| opened_ns >= ready_ns) {
+                births += 1;
+                if number("pid").is_none() {
+                    nobodys.push(line.to_owned());
+                }
+            }
+        }
+    }
+    traffic.stop()?;
+    ensure!(births > 20, "only {births} births were told");
+    if let Some(first) = nobodys.first() {
+        world.fail(format!("{} of {births} births have no owner: {first}", nobodys.len()));
+    }
+    world.balanced();
+    Ok(())
+}
+
+/// Where nothing happens, an agent sleeps: a few wake-ups a second, where 0.1 had 55 to 75.
+pub(super) fn idle_sleeps(world: &mut World) -> Result<()> {
+    const SECONDS: u32 = 5;
+    const A_FEW: u64 = 16;
+    // Other namespaces have traffic; this one has none.
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--sport", "1"])?;
+    let before = switches(tracer.pid())?;
+    // Not a wait: it is what the scenario is about.
+    std::thread::sleep(Duration::from_secs(SECONDS.into()));
+    let woken = switches(tracer.pid())? - before;
+    tracer.stop(Signal::SIGTERM)?;
+    ensure!(woken <= A_FEW * u64::from(SECONDS), "woken {woken} times in {SECONDS} s");
+    Ok(())
+}
+
+/// How often the threads of a process have gone to sleep.
+fn switches(pid: u32) -> Result<u64> {
+    let mut all = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        all += line.context("no voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+    }
+    Ok(all)
+}
