@@ -8,7 +8,7 @@ use crate::doctor::OneLine;
 use crate::doctor::finding::Severity;
 use crate::escape::printable;
 use crate::event::{Loss, Reason, Via};
-use crate::limitation::Limitations;
+use crate::limitation::{Limitation, Limitations};
 use crate::live::{lasted, percent, rate, short_time};
 use crate::recording::{Exit, Stop};
 use crate::report::model::{Folded, Name, Report, Row};
@@ -47,6 +47,7 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     lines.extend(command(report).map(|text| line("command", text)));
     lines.extend(filters(report).map(|text| line("filters", text)));
     lines.extend(trouble(report).into_iter().map(|text| alarm_if(true, line("WARNING", text))));
+    lines.extend(limitations(report));
     lines.extend(findings(report));
     lines.push(line("created", created(report, zone)));
     lines.push(line("owners", owners(report)));
@@ -168,10 +169,18 @@ fn trouble(report: &Report) -> Vec<String> {
         let most = if report.lost.ended == 0 { "" } else { ", live and pressure the most" };
         said.push(format!("{} events were lost: {least}{most}", report.lost.events()));
     }
-    let at_end = report.tail.as_ref().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
-    let limitations: Limitations = report.head.limitations.iter().chain(at_end).cloned().collect();
-    said.extend(limitations.all().iter().map(ToString::to_string));
     said
+}
+
+/// What could not be seen; what is so on every machine with such a kernel is no bad news.
+fn limitations(report: &Report) -> Vec<Line> {
+    let at_end = report.tail.as_ref().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+    let all: Limitations = report.head.limitations.iter().chain(at_end).cloned().collect();
+    let told = |limitation: &Limitation| match limitation.what.is_usual() {
+        true => line("note", limitation.to_string()),
+        false => alarm_if(true, line("WARNING", limitation.to_string())),
+    };
+    all.all().iter().map(told).collect()
 }
 
 /// What is not told apart, and the limit that makes it so.

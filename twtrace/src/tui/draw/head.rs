@@ -47,7 +47,9 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
     ];
     if !frame_limitations(paper).is_empty() {
         let text = not_seen(frame_limitations(paper));
-        lines.push((3, labelled("not seen", &text, alarmed(Alarm::Warning), width)));
+        let matters = frame_limitations(paper).iter().any(|limitation| !limitation.what.is_usual());
+        let (rank, alarm) = if matters { (3, Alarm::Warning) } else { (9, Alarm::None) };
+        lines.push((rank, labelled("not seen", &text, alarmed(alarm), width)));
     }
     lines.extend(
         paper.picture.findings.iter().take(FINDINGS).zip([3, 9]).map(|(f, rank)| (rank, finding(f, width))),
