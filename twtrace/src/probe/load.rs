@@ -251,8 +251,9 @@ fn why(error: &ProgramError) -> Why {
         // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
         let said = last_lines(&log);
         if !said.is_empty() {
-            // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper".
-            let level = log.contains("probe_read_kernel").then(environment::lockdown).flatten();
+            // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper"; the loader, which
+            // then takes the kernel for an old one, may have put `bpf_probe_read#4` in its place.
+            let level = log.contains("bpf_probe_read").then(environment::lockdown).flatten();
             return level.map_or(Why::Verifier(said), Why::Lockdown);
         }
         return by_errno(io_error.raw_os_error(), io_error.to_string());
