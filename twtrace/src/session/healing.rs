@@ -94,6 +94,8 @@ pub(super) struct Healing {
     lost_births: u64,
     loss_known_ns: u64,
     missed: u64,
+    /// All events up to here have come.
+    caught_up_ns: u64,
     /// Namespaces that were found once, and how often in a row they were not found since.
     absent: HashMap<u32, u32>,
     limitations: Vec<Limitation>,
@@ -138,7 +140,7 @@ impl Healing {
 
     /// Whether all that has come must be known to have come.
     pub(super) fn wants_mark(&self) -> bool {
-        !self.held.is_empty()
+        self.held.front().is_some_and(|reply| ended_ns(reply) > self.caught_up_ns)
     }
 
     /// An event has come.
@@ -156,6 +158,7 @@ impl Healing {
     /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come.
     pub(super) fn step(&mut self, now_ns: u64, caught_up_ns: u64, world: &mut Tracker) -> Step {
         let mut step = Step::default();
+        self.caught_up_ns = caught_up_ns;
         while self.held.front().is_some_and(|reply| is_ripe(reply, caught_up_ns, self.loss_known_ns)) {
             let Some(reply) = self.held.pop_front() else { break };
             step.events.extend(self.heal(reply, now_ns, world));
@@ -361,12 +364,18 @@ impl Healing {
 
 /// Whether every event from before an answer has come, and every loss.
 fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
+    let known_ns = if matches!(reply, Reply::Checked { .. }) { loss_known_ns } else { u64::MAX };
+    ended_ns(reply) <= caught_up_ns.min(known_ns)
+}
+
+/// When the kernel had said all of an answer.
+fn ended_ns(reply: &Reply) -> u64 {
     match reply {
-        Reply::Namespaces { span, .. } | Reply::Listed { span, .. } | Reply::LookedUp { span, .. } => {
-            span.ended_ns <= caught_up_ns
-        }
-        Reply::Checked { span, .. } => span.ended_ns <= caught_up_ns.min(loss_known_ns),
-        Reply::Books { .. } => true,
+        Reply::Namespaces { span, .. }
+        | Reply::Listed { span, .. }
+        | Reply::LookedUp { span, .. }
+        | Reply::Checked { span, .. } => span.ended_ns,
+        Reply::Books { .. } => 0,
     }
 }
 

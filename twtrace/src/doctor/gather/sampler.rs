@@ -13,14 +13,16 @@ use crate::doctor::facts::looks::{Look, Looks};
 use crate::limitation::{Limitation, Limitations, What};
 use crate::list::hidden;
 use crate::net::Error;
-use crate::net::books::Books;
-use crate::net::netns::{Netns, survey};
+use crate::net::books::{self, Books, time_waits};
+use crate::net::netns::{Each, Netns, survey};
 use crate::net::sockdiag::{self, DiagSocket, States};
 use crate::net::sysctls::Sysctls;
 use crate::tracker::TupleKey;
 
 /// Time between two looks, at least.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long one round of looks may take.
+const ROUND: Duration = Duration::from_secs(2);
 /// The share of its time that this thread may work.
 const IDLE_FACTOR: u32 = 10;
 /// Above this many full sockets, options are not asked for: the kernel would hold each one's lock.
@@ -95,8 +97,22 @@ fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled) {
     if survey.hidden_processes != 0 && only.is_empty() {
         sampled.limitations.add(hidden(survey.hidden_processes));
     }
-    let chosen = survey.namespaces.iter().filter(|netns| only.is_empty() || only.contains(&netns.inode));
-    for netns in chosen {
+    let mut chosen = survey.namespaces;
+    chosen.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+    if only.is_empty() {
+        chosen = worth_a_look(chosen, sampled);
+    }
+    let began = Instant::now();
+    for (at, netns) in chosen.iter().enumerate() {
+        if began.elapsed() > ROUND {
+            let why = format!("{} network namespaces were not looked at in time", chosen.len() - at);
+            sampled.limitations.add(Limitation::new(
+                What::Sockets,
+                why,
+                "name those of interest with --netns",
+            ));
+            return;
+        }
         match look(netns, has_failed, &mut sampled.limitations) {
             Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
             // It went away between the two looks, and its sockets with it.
@@ -107,6 +123,19 @@ fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled) {
             }
         }
     }
+}
+
+/// Of many namespaces, those in which there is something to see: the caller's own, which comes first, those with TCP sockets, and those that
+/// had some. A list of sockets walks the table of the whole machine once for each namespace.
+fn worth_a_look(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
+    let (waiting, in_use) = (time_waits(&all).unwrap_or_default(), books::in_use(&all).unwrap_or_default());
+    // What cannot be counted is looked at, which says why.
+    let has = |counts: &Each<u64>, at: usize| counts.get(at).is_none_or(|(_, count)| !matches!(count, Ok(0)));
+    let is_worth = |at: usize, netns: &Netns| {
+        at == 0 || has(&waiting, at) || has(&in_use, at) || sampled.looks.contains_key(&netns.inode)
+    };
+    let kept = all.into_iter().enumerate().filter(|(at, netns)| is_worth(*at, netns));
+    kept.map(|(_, netns)| netns).collect()
 }
 
 fn look(netns: &Netns, has_failed: bool, limitations: &mut Limitations) -> Result<Look, Error> {
