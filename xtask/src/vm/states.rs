@@ -23,7 +23,7 @@ pub(super) struct State {
 /// The state of every usual machine.
 pub(super) const PLAIN: &str = "plain";
 
-/// What must be told in whatever state: each kind of event, each way to an owner, and what hangs on the hooks that need tracefs.
+/// What must be told in whatever state, also without cgroup v2: each kind of event, each way to an owner, and what hangs on the hooks that need tracefs.
 const CORE: &[&str] = &[
     "client_closes_first",
     "server_closes_first",
@@ -45,7 +45,6 @@ const CORE: &[&str] = &[
     "bound_ports_exhausted",
     "time_wait_before_start",
     "established_before_start",
-    "filters_by_process",
     "filters_by_kind",
     "list_knows_owners",
 ];
@@ -75,7 +74,13 @@ pub(super) const STATES: [State; 8] = [
         made: &["cgroup_hybrid", "no_tracefs"],
         series: &["6.1"],
         backends: &["auto"],
-        scenarios: &["client_closes_first", "filters_by_place", "record_command", "list_knows_owners"],
+        scenarios: &[
+            "client_closes_first",
+            "filters_by_process",
+            "filters_by_place",
+            "record_command",
+            "list_knows_owners",
+        ],
     },
     State {
         name: "kptr-restrict",
