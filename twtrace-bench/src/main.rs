@@ -4,7 +4,6 @@
 
 mod arms;
 mod bench;
-mod bpf;
 mod child;
 mod generator;
 mod growth;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use twtrace_scenarios::bpf::programs_of;
+use twtrace_scenarios::bpf::stats::{self, Info, Statistics};
 
 use crate::arms::floor::{Hook, HookPlace};
 use crate::arms::{Heard, Process, Running};
 use crate::bench::Bench;
-use crate::bpf::{self, Info, Statistics};
 use crate::generator::First;
 use crate::loads::flat_out;
 use crate::model::{Arm, Program, ProgramLoad};
@@ -55,7 +55,7 @@ fn one(bench: &Bench, name: &str, generated: &mut Generated) -> Result<ProgramLo
     let process = Process::start(Arm::Events, &bench.tools)?;
     let ids = programs_of(process.pid())?;
     let places = places(&crate::arms::floor::hooks(process.pid())?);
-    let ask = || ids.iter().map(|id| Ok((*id, bpf::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
+    let ask = || ids.iter().map(|id| Ok((*id, stats::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
     let (before, counters) = (ask()?, Counters::read()?);
     let made = generated.run()?;
     let (after, created) = (ask()?, Counters::read()?.since(&counters).created);

@@ -13,6 +13,7 @@ pub mod brood;
 pub mod cgroup;
 pub mod expect;
 pub mod hung;
+pub mod instructions;
 pub mod judge;
 pub mod kernel;
 pub mod limits;

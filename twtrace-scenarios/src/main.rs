@@ -13,7 +13,7 @@ use twtrace_scenarios::mounts::{self, Tracefs};
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
 use twtrace_scenarios::world::World;
-use twtrace_scenarios::{brood, run};
+use twtrace_scenarios::{brood, instructions, run};
 
 /// Exit status where twtrace cannot run here, as twtrace's own.
 const CANNOT: u8 = 77;
@@ -35,6 +35,9 @@ enum Command {
     /// Write a line for each SIGINT, and exit with 5 a while after the first; a command for recordings
     #[command(hide = true)]
     Count { file: PathBuf },
+    /// Count the instructions that tracing adds to a connection, in a guest whose clock counts them
+    #[command(hide = true)]
+    Instructions(instructions::Args),
     /// Do nothing until a signal comes; a command for recordings
     #[command(hide = true)]
     Wait,
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         }
         Command::Make { count, exit } => status(brood::make(count), exit),
         Command::Count { file } => status(brood::count_interrupts(&file), brood::COUNTED),
+        Command::Instructions(args) => status(instructions::run(&args), 0),
         Command::Wait => loop {
             nix::unistd::pause();
         },

@@ -63,6 +63,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             .for_each(|tally| steps.tally += tally);
     }
     if !args.quick && !args.no_vm {
+        let budgets = || bench::budgets(object.as_deref());
+        steps
+            .run("instructions, held against their budgets", budgets)
+            .into_iter()
+            .for_each(|tally| steps.tally += tally);
         let guests = || vm::run(&vm::Args::everything(), object.as_deref());
         steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
     }

@@ -4,8 +4,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use twtrace::btf::{Btf, Kind};
+use twtrace_scenarios::bpf::stats::{Info, Returning, TRACE_RAW_TP};
 
-use crate::bpf::{Info, Returning, TRACE_RAW_TP};
 use crate::proc::{self, Fields};
 
 /// A place where a program is attached.

@@ -4,7 +4,9 @@
 //! Must not know: what the scenarios do. The host's side is `xtask/src/vm`.
 //!
 //! The kernel command line says what to run: `twtrace.label=5.10 twtrace.backends=fentry,kprobe
-//! twtrace.scenarios=a,b twtrace.state=no_tracefs,cgroup_v1` (no scenarios: all; no state: as a usual Debian). Each marker line starts with `@@guest `.
+//! twtrace.scenarios=a,b twtrace.state=no_tracefs,cgroup_v1` (no scenarios: all; no state: as a usual Debian); or, in place of
+//! scenarios, `twtrace.instructions=WORDS`: `twtrace-scenarios instructions` with these words, which are parted by semicolons.
+//! Each marker line starts with `@@guest `.
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -80,6 +82,12 @@ fn work() -> Result<()> {
     say(&format!("kernel {}", release.trim()));
     bring_loopback_up()?;
     take_away(&wish)?;
+    if !wish.count.is_empty() {
+        say("begin count");
+        let code = count(&wish.count)?;
+        say(&format!("end count {code}"));
+        return Ok(());
+    }
     for backend in &wish.backends {
         say(&format!("begin {backend}"));
         let code = run_scenarios(backend, &wish)?;
@@ -141,6 +149,7 @@ struct Wish {
     backends: Vec<String>,
     scenarios: Vec<String>,
     state: Vec<String>,
+    count: Vec<String>,
 }
 
 impl Wish {
@@ -157,6 +166,9 @@ impl Wish {
                 Some(("twtrace.backends", value)) => wish.backends = list(value),
                 Some(("twtrace.scenarios", value)) => wish.scenarios = list(value),
                 Some(("twtrace.state", value)) => wish.state = list(value),
+                Some(("twtrace.instructions", value)) => {
+                    wish.count = value.split(';').map(str::to_owned).collect()
+                }
                 _ => {}
             }
         }
@@ -191,11 +203,23 @@ fn run_scenarios(backend: &str, wish: &Wish) -> Result<i32> {
     // One at a time: under software emulation a hook runs a hundred times as long, and where hooks can be preempted (7.x) the
     // kernel skips the others' runs of it meanwhile, which twtrace counts and tells, but which is not what is tested here.
     command.args(["run", "--jobs", "1", "--backend", backend, "--label", &wish.label]).args(&wish.scenarios);
+    run(&mut command)
+}
+
+/// Counts instructions; returns the exit status as a shell would show it.
+fn count(words: &[String]) -> Result<i32> {
+    let mut command = Command::new("/bin/twtrace-scenarios");
+    command.args(["instructions", "--twtrace", "/bin/twtrace"]).args(words);
+    run(&mut command)
+}
+
+fn run(command: &mut Command) -> Result<i32> {
     command.env_clear().env("PATH", "/bin").env("HOME", "/tmp").env("TERM", "dumb").current_dir("/tmp");
     if Path::new(OBJECT).exists() {
         command.env("TWTRACE_BPF_OBJECT", OBJECT);
     }
-    let child = command.stdin(Stdio::null()).spawn().context("/bin/twtrace-scenarios cannot be started")?;
+    let child = command.stdin(Stdio::null()).spawn();
+    let child = child.with_context(|| format!("{:?} cannot be started", command.get_program()))?;
     // Orphans become children of init: they are reaped on the way, or they would stay as zombies.
     loop {
         match wait().context("wait")? {
@@ -249,6 +273,9 @@ mod tests {
         assert_eq!(wish.backends, ["fentry", "kprobe"]);
         assert!(wish.scenarios.is_empty());
         assert_eq!(Wish::parse("twtrace.scenarios=a,b").scenarios, ["a", "b"]);
+        assert!(wish.count.is_empty());
+        let words = Wish::parse("quiet twtrace.instructions=--backends;fentry,kprobe").count;
+        assert_eq!(words, ["--backends", "fentry,kprobe"]);
         let wish = Wish::parse("lockdown=integrity twtrace.state=no_tracefs,cgroup_v1");
         assert!(wish.is("cgroup_v1") && wish.is("no_tracefs") && !wish.is("no_btf"));
     }

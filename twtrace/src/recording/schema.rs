@@ -41,7 +41,7 @@ impl Type {
 }
 
 /// How many of [`COLUMNS`] are the interface's; they come first.
-pub const INTERFACE_COLUMNS: usize = 31;
+pub const INTERFACE_COLUMNS: usize = 33;
 
 /// Every column, in order. `event`, `time` and `mono_ns` are never null.
 pub const COLUMNS: &[(&str, Type)] = &[

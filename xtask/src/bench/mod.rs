@@ -3,6 +3,8 @@
 //! Owns: building what measures and what is measured, getting root, and putting the page where it belongs.
 //! Must not know: what is measured, and how (`twtrace-bench` does).
 
+mod instructions;
+
 use crate::scenarios::{Run, Tally};
 use crate::{project, sh, vm};
 use anyhow::{Context, Result, ensure};
@@ -20,9 +22,27 @@ pub(crate) struct Args {
     /// Also a soak of this length, such as 10m
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     soak: Option<u64>,
-    /// How twtrace attaches
-    #[arg(long, default_value = "auto")]
-    backend: String,
+    /// How twtrace attaches; may be repeated with --instructions, where all are the default
+    #[arg(long = "backend", value_name = "BACKEND")]
+    backends: Vec<String>,
+    /// Count the instructions that tracing adds to a connection, in emulated guests, and hold them against the budgets
+    #[arg(long, conflicts_with_all = ["only", "soak", "quick", "render"])]
+    instructions: bool,
+    /// A kernel to count on, as `cargo xtask vm` has them; may be repeated [default: all]
+    #[arg(long = "kernel", value_name = "SERIES|VERSION", requires = "instructions")]
+    kernels: Vec<String>,
+    /// What to count: floor, held, programs, record, events, live; may be repeated [default: all]
+    #[arg(long = "mode", value_name = "MODE", requires = "instructions")]
+    modes: Vec<String>,
+    /// Connections of each round of a load that is counted
+    #[arg(long, value_name = "N", requires = "instructions")]
+    connections: Option<u32>,
+    /// Write what was counted into docs/overhead.md
+    #[arg(long, requires = "instructions")]
+    write_docs: bool,
+    /// Make budgets of what was counted, where it is lower or there is none
+    #[arg(long, requires = "instructions")]
+    lower_budgets: bool,
     /// One short iteration of everything: shows that the benchmarks work
     #[arg(long)]
     quick: bool,
@@ -50,6 +70,11 @@ fn seconds(text: &str) -> Result<u64, String> {
 
 /// Runs the command. A whole run writes docs/overhead.md; of any other the page is where its last line says.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if args.instructions {
+        let object = std::env::var_os("TWTRACE_BPF_OBJECT").map(PathBuf::from);
+        return instructions::main(&wish(args), object.as_deref());
+    }
+    ensure!(args.backends.len() < 2, "one --backend at a time, but with --instructions");
     let output = output();
     let is_whole = !args.quick && args.only.is_empty();
     if args.render {
@@ -66,7 +91,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
     build(args.no_build)?;
     let mut command = run_as_root(&release(), None)?;
-    command.args(["--rounds", &args.rounds.to_string(), "--backend", &args.backend]);
+    command.args(["--rounds", &args.rounds.to_string(), "--backend", backend(args)]);
     command.arg("--typed").arg(typed(args));
     command.args(args.only.iter().flat_map(|name| ["--only", name]));
     command.args(args.soak.iter().flat_map(|soak| ["--soak".to_owned(), soak.to_string()]));
@@ -79,6 +104,27 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
     println!("bench: not a whole run, so docs/ is as it was: {}", output.join("overhead.md").display());
     Ok(())
+}
+
+fn wish(args: &Args) -> instructions::Wish {
+    instructions::Wish {
+        kernels: args.kernels.clone(),
+        backends: args.backends.clone(),
+        modes: args.modes.clone(),
+        connections: args.connections,
+        write_docs: args.write_docs,
+        lower_budgets: args.lower_budgets,
+        no_build: args.no_build,
+    }
+}
+
+fn backend(args: &Args) -> &str {
+    args.backends.first().map_or("auto", String::as_str)
+}
+
+/// What tracing adds to a connection on one kernel, held against its budgets: each is a test case.
+pub(crate) fn budgets(object: Option<&Path>) -> Result<Tally> {
+    instructions::check(object)
 }
 
 /// One short iteration of every benchmark, as test cases; none where this machine cannot.
@@ -143,8 +189,8 @@ fn typed(args: &Args) -> String {
     if let Some(soak) = args.soak {
         line += &format!(" --soak {soak}s");
     }
-    if args.backend != "auto" {
-        line += &format!(" --backend {}", args.backend);
+    if backend(args) != "auto" {
+        line += &format!(" --backend {}", backend(args));
     }
     if args.quick {
         line += " --quick";
@@ -161,7 +207,10 @@ fn publish(output: &Path) -> Result<()> {
         let text = std::fs::read(from).with_context(|| from.display().to_string())?;
         std::fs::write(to, text).with_context(|| to.display().to_string())
     };
-    copy(&output.join("overhead.md"), &docs.join("overhead.md"))?;
+    let (new, old) = (output.join("overhead.md"), docs.join("overhead.md"));
+    let text = std::fs::read_to_string(&new).with_context(|| new.display().to_string())?;
+    let page = instructions::carry_over(&std::fs::read_to_string(&old).unwrap_or_default(), &text);
+    std::fs::write(&old, page).with_context(|| old.display().to_string())?;
     let mut copied = 0;
     for plot in std::fs::read_dir(output.join("overhead"))? {
         let plot = plot?;
@@ -192,7 +241,13 @@ mod tests {
             rounds: 7,
             only: vec!["nginx".to_owned()],
             soak: Some(600),
-            backend: "auto".to_owned(),
+            backends: Vec::new(),
+            instructions: false,
+            kernels: Vec::new(),
+            modes: Vec::new(),
+            connections: None,
+            write_docs: false,
+            lower_budgets: false,
             quick: false,
             no_build: true,
             render: false,

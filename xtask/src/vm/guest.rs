@@ -32,40 +32,33 @@ pub(crate) struct Guest {
     pub(crate) took: Duration,
 }
 
-/// Boots a kernel and returns when the guest has ended, by itself or by its deadline.
+/// How a guest is booted.
+pub(super) struct Boot<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) archive: &'a [u8],
+    /// Words of the kernel's command line, behind those that every guest has.
+    pub(super) words: String,
+    /// What the machine is like, for qemu.
+    pub(super) machine: &'a [&'a str],
+    /// The log's name is the kernel's version and this.
+    pub(super) suffix: &'a str,
+    pub(super) deadline: Duration,
+    /// Lines of the console that are shown as they come.
+    pub(super) shown: fn(&str) -> bool,
+}
+
+/// One thread for both CPUs: with a thread each, a CPU was seen to run a breakpoint that the other had already taken out of the
+/// code again, and the kernel (which patches itself so) died of it. Guests run side by side anyway.
+const MACHINE: [&str; 6] = ["-accel", "tcg,thread=single", "-m", "1024", "-smp", "2"];
+
+/// Boots a kernel for scenarios and returns when the guest has ended, by itself or by its deadline.
 ///
 /// # Errors
 /// Where qemu cannot be started or the log cannot be written.
 pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest> {
-    let dir = project::target_dir().join("vm/logs");
-    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let initrd = tempfile::Builder::new().prefix("initrd-").tempfile_in(&dir)?;
-    std::fs::write(initrd.path(), archive)?;
-    let mut command = qemu(kernel, plan);
-    command.arg("-initrd").arg(initrd.path());
-    let suffix = if plan.state.name == PLAIN { String::new() } else { format!("-{}", plan.state.name) };
-    let log = dir.join(format!("{}{suffix}.log", kernel.version));
     let started = Instant::now();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut child = sh::Guarded::spawn(&mut command)?;
-    let (mut text, in_time) = follow(child.child(), kernel, &log, started + plan.deadline)?;
-    if !in_time {
-        // Text, and not a flag, so that the log that is kept says it as well.
-        text += &format!("\n@@guest error was ended after {} s, its deadline\n", plan.deadline.as_secs());
-    }
-    std::fs::write(&log, &text).with_context(|| log.display().to_string())?;
-    Ok(Guest { kernel: kernel.clone(), console: Console::read(&text), log, took: started.elapsed() })
-}
-
-fn qemu(kernel: &Kernel, plan: &Plan) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
-    // One thread for both CPUs: with a thread each, a CPU was seen to run a breakpoint that the other had already taken
-    // out of the code again, and the kernel (which patches itself so) died of it. Guests run side by side anyway.
-    command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1024", "-smp", "2"]);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]);
-    command.arg("-kernel").arg(&kernel.image);
-    let append = format!(
-        "console=ttyS0 quiet panic=-1 oops=panic twtrace.label={} twtrace.backends={} twtrace.scenarios={} twtrace.state={} {} {}",
+    let words = format!(
+        "twtrace.label={} twtrace.backends={} twtrace.scenarios={} twtrace.state={} {} {}",
         kernel.label,
         plan.backends.join(","),
         plan.scenarios.join(","),
@@ -73,44 +66,86 @@ fn qemu(kernel: &Kernel, plan: &Plan) -> Command {
         plan.state.parameters,
         plan.append
     );
-    command.arg("-append").arg(append);
-    command
+    let shown = |line: &str| Case::parse(line).is_some() || line.starts_with("@@guest begin ");
+    let suffix = if plan.state.name == PLAIN { String::new() } else { format!("-{}", plan.state.name) };
+    let boot =
+        Boot { kernel, archive, words, machine: &MACHINE, suffix: &suffix, deadline: plan.deadline, shown };
+    let (text, log) = boot.run()?;
+    Ok(Guest { kernel: kernel.clone(), console: Console::read(&text), log, took: started.elapsed() })
 }
 
-/// Collects the console's text until it ends (`true`) or the deadline is there (`false`).
-fn follow(
-    child: &mut Child,
-    kernel: &Kernel,
-    log: &std::path::Path,
-    deadline: Instant,
-) -> Result<(String, bool)> {
-    let console = child.stdout.take().context("qemu's console")?;
-    let mut kept = std::fs::File::create(log).with_context(|| log.display().to_string())?;
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(console).split(b'\n') {
-            // A console that cannot be read any more has ended, as has a receiver that is gone.
-            let Ok(line) = line else { return };
-            if sender.send(line).is_err() {
-                return;
-            }
+impl Boot<'_> {
+    /// Boots it, and returns what it said on its console, and where that is kept.
+    ///
+    /// # Errors
+    /// Where qemu cannot be started or the log cannot be written.
+    pub(super) fn run(&self) -> Result<(String, PathBuf)> {
+        let dir = project::target_dir().join("vm/logs");
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let initrd = tempfile::Builder::new().prefix("initrd-").tempfile_in(&dir)?;
+        std::fs::write(initrd.path(), self.archive)?;
+        let mut command = self.qemu();
+        command.arg("-initrd").arg(initrd.path());
+        let log = dir.join(format!("{}{}.log", self.kernel.version, self.suffix));
+        let deadline = Instant::now() + self.deadline;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = sh::Guarded::spawn(&mut command)?;
+        let (mut text, in_time) = self.follow(child.child(), &log, deadline)?;
+        if !in_time {
+            // Text, and not a flag, so that the log that is kept says it as well.
+            text += &format!("\n@@guest error was ended after {} s, its deadline\n", self.deadline.as_secs());
         }
-    });
-    let mut text = String::new();
-    loop {
-        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(line) => {
-                kept.write_all(&line)?;
-                kept.write_all(b"\n")?;
-                let line = String::from_utf8_lossy(&line);
-                if Case::parse(&line).is_some() || line.starts_with("@@guest begin ") {
-                    println!("{:>5} | {}", kernel.label, line.trim_end().escape_debug());
+        std::fs::write(&log, &text).with_context(|| log.display().to_string())?;
+        Ok((text, log))
+    }
+
+    fn qemu(&self) -> Command {
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-cpu", "max"]).args(self.machine);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ]);
+        command.arg("-kernel").arg(&self.kernel.image);
+        command.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 oops=panic {}", self.words));
+        command
+    }
+
+    /// Collects the console's text until it ends (`true`) or the deadline is there (`false`).
+    fn follow(&self, child: &mut Child, log: &std::path::Path, deadline: Instant) -> Result<(String, bool)> {
+        let console = child.stdout.take().context("qemu's console")?;
+        let mut kept = std::fs::File::create(log).with_context(|| log.display().to_string())?;
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(console).split(b'\n') {
+                // A console that cannot be read any more has ended, as has a receiver that is gone.
+                let Ok(line) = line else { return };
+                if sender.send(line).is_err() {
+                    return;
                 }
-                text += &line;
-                text.push('\n');
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok((text, true)),
-            Err(RecvTimeoutError::Timeout) => return Ok((text, false)),
+        });
+        let mut text = String::new();
+        loop {
+            match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    kept.write_all(&line)?;
+                    kept.write_all(b"\n")?;
+                    let line = String::from_utf8_lossy(&line);
+                    if (self.shown)(&line) {
+                        println!("{:>5} | {}", self.kernel.label, line.trim_end().escape_debug());
+                    }
+                    text += &line;
+                    text.push('\n');
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok((text, true)),
+                Err(RecvTimeoutError::Timeout) => return Ok((text, false)),
+            }
         }
     }
 }

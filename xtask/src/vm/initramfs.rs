@@ -15,8 +15,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Programs of the host that scenarios call, with the libraries that `ldd` names.
 const TOOLS: [&str; 2] = ["ss", "ip"];
 
-/// Modules that scenarios need where the kernel has them as modules and not built in.
-const MODULES: [&str; 4] = ["tcp_diag", "unix_diag", "veth", "dummy"];
+/// Modules that scenarios and counted loads need where the kernel has them as modules and not built in.
+const MODULES: [&str; 5] = ["tcp_diag", "unix_diag", "veth", "dummy", "tun"];
 
 /// Builds the static programs; returns the folder that they are in.
 ///

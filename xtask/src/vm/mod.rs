@@ -3,6 +3,7 @@
 //! Owns: which kernels and backends are run, and what may not work where. Must not know: what a scenario does.
 
 mod console;
+pub(crate) mod counting;
 mod cpio;
 mod guest;
 mod initramfs;

@@ -1,6 +1,5 @@
-//! bpf(2) as far as measuring needs it: statistics, what a program is, and programs that only return.
-//!
-//! Owns: the system call. Must not know: why anything is asked.
+//! Owns: bpf(2) as far as measuring needs it: statistics, what a program is, and programs that only return.
+//! Must not know: why anything is asked.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -15,14 +14,17 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const ENABLE_STATS: libc::c_int = 32;
 
+/// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
+const RAW_TRACEPOINT: u32 = 17;
 /// `BPF_PROG_TYPE_TRACING`.
 const TRACING: u32 = 26;
 /// `BPF_TRACE_RAW_TP`: what attaches to a tracepoint with types.
-pub(crate) const TRACE_RAW_TP: u32 = 23;
+pub const TRACE_RAW_TP: u32 = 23;
 
 /// Counts runs and time of all programs while it lives (`BPF_STATS_RUN_TIME`, Linux 5.8), as kernel.bpf_stats_enabled does; but it
 /// cannot be left on by accident.
-pub(crate) struct Statistics {
+#[derive(Debug)]
+pub struct Statistics {
     _fd: OwnedFd,
 }
 
@@ -31,7 +33,7 @@ impl Statistics {
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub(crate) fn enable() -> Result<Self> {
+    pub fn enable() -> Result<Self> {
         let mut kind = 0_u32;
         let fd = call(ENABLE_STATS, &mut kind).context("BPF_ENABLE_STATS")?;
         Ok(Self { _fd: fd })
@@ -40,24 +42,24 @@ impl Statistics {
 
 /// What the kernel says about a loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Info {
+pub struct Info {
     /// At most 15 bytes.
-    pub(crate) name: String,
+    pub name: String,
     /// Runs while statistics were on.
-    pub(crate) runs: u64,
+    pub runs: u64,
     /// What they took, in nanoseconds.
-    pub(crate) run_ns: u64,
+    pub run_ns: u64,
     /// Instructions that the verifier walked through; `None` before Linux 5.16.
-    pub(crate) verified: Option<u64>,
+    pub verified: Option<u64>,
     /// Bytes of machine code.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 /// Asks about a program by its id.
 ///
 /// # Errors
 /// Where there is none, or the kernel refuses.
-pub(crate) fn info(id: u32) -> Result<Info> {
+pub fn info(id: u32) -> Result<Info> {
     #[repr(C)]
     struct ById {
         id: u32,
@@ -103,7 +105,8 @@ fn parse_info(raw: &[u8; 256]) -> Info {
 }
 
 /// A program that only returns, in place. It goes when this is dropped.
-pub(crate) struct Returning {
+#[derive(Debug)]
+pub struct Returning {
     program: OwnedFd,
     _link: OwnedFd,
 }
@@ -113,22 +116,36 @@ impl Returning {
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub(crate) fn attach(kind: u32, btf_id: u32) -> Result<Self> {
-        let program = load(kind, btf_id).context("BPF_PROG_LOAD")?;
+    pub fn attach(kind: u32, btf_id: u32) -> Result<Self> {
+        let program = load(TRACING, kind, btf_id).context("BPF_PROG_LOAD")?;
+        // No name: the program knows where it belongs.
+        Self::open(program, 0)
+    }
+
+    /// As [`Self::attach`], to a tracepoint of this name; its arguments have no types, for which nobody asks who only returns.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn attach_to_tracepoint(name: &str) -> Result<Self> {
+        let name = CString::new(name)?;
+        let program = load(RAW_TRACEPOINT, 0, 0).context("BPF_PROG_LOAD")?;
+        Self::open(program, name.as_ptr() as u64)
+    }
+
+    fn open(program: OwnedFd, name: u64) -> Result<Self> {
         #[repr(C)]
         struct Open {
             name: u64,
             program: u32,
             padding: u32,
         }
-        // No name: the program knows where it belongs.
-        let mut open = Open { name: 0, program: program.as_raw_fd().unsigned_abs(), padding: 0 };
+        let mut open = Open { name, program: program.as_raw_fd().unsigned_abs(), padding: 0 };
         let link = call(RAW_TRACEPOINT_OPEN, &mut open).context("BPF_RAW_TRACEPOINT_OPEN")?;
         Ok(Self { program, _link: link })
     }
 
     /// What the kernel says about it.
-    pub(crate) fn info(&self) -> Result<Info> {
+    pub fn info(&self) -> Result<Info> {
         info_of(&self.program)
     }
 }
@@ -159,12 +176,12 @@ struct Load {
     attach_btf_id: u32,
 }
 
-fn load(kind: u32, btf_id: u32) -> Result<OwnedFd> {
+fn load(prog_type: u32, kind: u32, btf_id: u32) -> Result<OwnedFd> {
     /// `r0 = 0`, `exit` (Documentation/bpf/standardization/instruction-set.rst).
     const RETURN: [u64; 2] = [0xb7, 0x95];
     let license = CString::new("GPL")?;
     let mut attributes = Load {
-        prog_type: TRACING,
+        prog_type,
         insn_cnt: 2,
         insns: RETURN.as_ptr() as u64,
         license: license.as_ptr() as u64,

@@ -1,0 +1,195 @@
+//! Tables of what was counted, and their section of docs/overhead.md.
+//!
+//! Owns: what it looks like and where it stands. Must not know: how it was counted.
+
+use super::counts::{Counts, Kernel};
+use super::{LOADS, MODES};
+use crate::project;
+use anyhow::{Context, Result};
+
+/// The section's heading, and that of the one it stands before.
+const HEADING: &str = "## Instructions\n";
+const NEXT: &str = "## Throughput and connect()\n";
+
+/// All tables, in Markdown.
+pub(super) fn tables(counts: &Counts) -> String {
+    let mut text = String::new();
+    for kernel in &counts.kernels {
+        text += &format!("### Linux {}\n\n{}\n", kernel.release, added(kernel));
+        if let Some(programs) = programs(kernel) {
+            text += &format!("Programs, by the kernel's statistics:\n\n{programs}\n");
+        }
+    }
+    text
+}
+
+/// Writes the section into docs/overhead.md.
+pub(super) fn write(counts: &Counts) -> Result<()> {
+    let path = project::root().join("docs/overhead.md");
+    let page = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, spliced(&page, &section(counts))).with_context(|| path.display().to_string())
+}
+
+/// A page that was made anew, with the section that the old one has: it was counted by a run of its own.
+pub(in super::super) fn carry_over(old: &str, new: &str) -> String {
+    match cut(old) {
+        Some((_, section, _)) => spliced(new, section),
+        None => new.to_owned(),
+    }
+}
+
+fn spliced(page: &str, section: &str) -> String {
+    let (before, after) = match cut(page) {
+        Some((before, _, after)) => (before, after),
+        None => page.split_at(page.find(NEXT).unwrap_or(page.len())),
+    };
+    format!("{before}{section}{after}")
+}
+
+/// What is before the section, the section, and what is after it.
+fn cut(page: &str) -> Option<(&str, &str, &str)> {
+    let start = page.find(HEADING)?;
+    let length = page[start + HEADING.len()..].find("\n## ").map(|at| at + HEADING.len() + 1);
+    let end = length.map_or(page.len(), |length| start + length);
+    Some((&page[..start], &page[start..end], &page[end..]))
+}
+
+fn section(counts: &Counts) -> String {
+    let mut commits: Vec<String> =
+        counts.kernels.iter().map(|kernel| format!("{} of commit {}", kernel.label, kernel.commit)).collect();
+    commits.sort();
+    format!(
+        "{HEADING}\nWritten by `cargo xtask bench --instructions --write-docs` ({}). In an emulated guest in which each instruction takes \
+         one nanosecond of the guest's time (`qemu -icount`) a clock counts instructions, so that the numbers depend neither on the \
+         machine nor on what else it does: two runs agree within 0.2 %. No caches are modelled. What is told is what tracing adds to a \
+         connection, **both ends together**; the ratio is that of the untraced load's instructions to the traced one's.\n\n\
+         - `client`: the client closes first: a birth. `server`: the server closes first, and each connection takes over an older \
+         TIME_WAIT socket: a birth and an early end.\n\
+         - `passive`: the peer is no socket of this machine and closes first; every second connection is made from here, the others to \
+         here. Nothing becomes TIME_WAIT. `keep-alive`: a request of 100 bytes and its answer over a connection that stays.\n\
+         - `held`: the agent is held still (SIGSTOP): the kernel side alone. `record`, `events --json`, `live`: the agent shares the only \
+         CPU, so what is more than `held` is what it takes for its events. `floor`: programs of two instructions, which return, wherever \
+         twtrace attaches its own by a tracepoint with types or at a function's entry or exit; there are none for kprobes and for system \
+         calls' tracepoints.\n\n\
+         The budgets in `xtask/budgets.toml` hold these numbers; the tests fail above them.\n\n{}",
+        commits.join(", "),
+        tables(counts)
+    )
+}
+
+fn added(kernel: &Kernel) -> String {
+    let mut rows = Vec::new();
+    let mut untraced = vec!["untraced, in all".to_owned(), String::new()];
+    for load in LOADS {
+        untraced.extend([number(kernel.untraced(load)), String::new()]);
+    }
+    rows.push(untraced);
+    let mut arms = kernel.arms();
+    arms.retain(|(_, mode)| *mode != "programs");
+    arms.sort_by_key(|(backend, mode)| (backend.to_owned(), MODES.iter().position(|known| known == mode)));
+    for (backend, mode) in arms {
+        let mut row = vec![backend.to_owned(), mode.to_owned()];
+        for load in LOADS {
+            let added = kernel.added(load, backend, mode);
+            let ratio =
+                added.and_then(|added| Some(kernel.untraced(load)? / (kernel.untraced(load)? + added)));
+            row.extend([signed(added), ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"))]);
+        }
+        rows.push(row);
+    }
+    let heads = LOADS.iter().flat_map(|load| [*load, "ratio"]);
+    table(&["backend", "mode"].into_iter().chain(heads).collect::<Vec<_>>(), 2, &rows)
+}
+
+/// Where instructions go, program by program; `None` where that was not counted.
+fn programs(kernel: &Kernel) -> Option<String> {
+    let mut rows = Vec::new();
+    for (backend, _) in kernel.arms().into_iter().filter(|(_, mode)| *mode == "programs") {
+        for load in LOADS {
+            let Some(line) = kernel.line(load, Some((backend, "programs"))) else { continue };
+            let connections = line.total();
+            for program in line.programs.iter().filter(|program| program.runs as f64 >= 0.01 * connections) {
+                let each = program.instructions as f64;
+                rows.push(vec![
+                    backend.to_owned(),
+                    load.to_owned(),
+                    program.name.clone(),
+                    format!("{:.2}", program.runs as f64 / connections),
+                    number(Some(each / program.runs as f64)),
+                    number(Some(each / connections)),
+                ]);
+            }
+        }
+    }
+    let heads = [
+        "backend",
+        "load",
+        "program",
+        "runs a connection",
+        "instructions a run",
+        "instructions a connection",
+    ];
+    (!rows.is_empty()).then(|| table(&heads, 3, &rows))
+}
+
+fn signed(value: Option<f64>) -> String {
+    match value {
+        Some(value) if value >= 0.5 => format!("+{}", number(Some(value))),
+        value => number(value),
+    }
+}
+
+/// Rounded, with commas between thousands.
+fn number(value: Option<f64>) -> String {
+    let Some(value) = value else { return "–".to_owned() };
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value <= -0.5 { format!("-{text}") } else { text }
+}
+
+/// The first `words` columns are words, the others numbers.
+fn table(heads: &[&str], words: usize, rows: &[Vec<String>]) -> String {
+    let rule = heads.iter().enumerate().map(|(at, _)| if at < words { "---|" } else { "---:|" });
+    let mut text = format!("| {} |\n|{}\n", heads.join(" | "), rule.collect::<String>());
+    for row in rows {
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counts::tests::counts;
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_and_grouped() {
+        let shown = [Some(1_234_567.6), Some(999.4), Some(-1234.0), Some(-0.2), None].map(number);
+        assert_eq!(shown, ["1,234,568", "999", "-1,234", "0", "–"]);
+        assert_eq!([Some(12.0), Some(0.1), Some(-7.0)].map(signed), ["+12", "0", "-7"]);
+    }
+
+    #[test]
+    fn the_tables_say_what_is_added_and_where_it_goes() {
+        let text = tables(&counts());
+        assert!(text.contains("| fentry | held | +23 | 0.813 | – |"), "{text}");
+        assert!(text.contains("| fentry | client | state | 3.50 | 4 | 14 |"), "{text}");
+    }
+
+    #[test]
+    fn the_section_takes_the_place_of_the_old_one_and_outlives_a_new_page() {
+        let page = "# A\n\n## Machine\n\nx\n\n## Throughput and connect()\n\ny\n";
+        let once = spliced(page, "## Instructions\n\nold\n\n");
+        assert_eq!(once, page.replace("## Thr", "## Instructions\n\nold\n\n## Thr"));
+        let twice = spliced(&once, "## Instructions\n\nnew\n\n");
+        assert_eq!(twice, once.replace("old", "new"));
+        assert_eq!(carry_over(&twice, page), twice);
+        assert_eq!(carry_over(page, page), page);
+    }
+}
