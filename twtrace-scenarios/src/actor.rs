@@ -1,5 +1,4 @@
-//! Owns: the scenario's hold on its actors: processes that make one system call when told to, so that a scenario
-//! is a plain sequence in which nothing races.
+//! Owns: the scenario's hold on its actors: processes that make one system call when told to, so that nothing races.
 //! Must not know: expectations, twtrace.
 
 use std::cell::{Cell, RefCell};

@@ -85,6 +85,7 @@ fn hear(path: &Path) -> io::Result<Recording> {
         match visit(path, deadline) {
             // It has no room for us.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                // poll: the other end's room cannot be waited for.
                 std::thread::sleep(AGAIN);
             }
             heard => return heard,

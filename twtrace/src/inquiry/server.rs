@@ -103,6 +103,7 @@ impl Drop for Server {
         // It waits for nobody for long; if it is making an answer, it is left to that.
         let deadline = Instant::now() + Duration::from_millis(200);
         while !thread.is_finished() && Instant::now() < deadline {
+            // poll: the end of a thread cannot be waited for with a deadline.
             std::thread::sleep(Duration::from_millis(1));
         }
     }

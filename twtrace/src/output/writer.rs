@@ -198,6 +198,7 @@ impl Writer {
         self.shared.state().is_over = true;
         let patience = Instant::now() + LAST_PAGE;
         while self.shared.state().is_writing && Instant::now() < patience {
+            // poll: a write() under way ends when it ends.
             std::thread::sleep(Duration::from_millis(1));
         }
         let unwritten = {

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod command;
+mod head;
 mod namespaces;
 pub mod output;
 mod recorder;

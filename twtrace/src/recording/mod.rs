@@ -13,6 +13,7 @@
 //! read up to its last complete batch, and lacks nothing but its tail.
 
 mod cache;
+mod column;
 mod columns;
 mod dictionary;
 mod encoder;

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::cache::Caches;
-use super::rows::{Malformed, Numbers, Table};
+use super::column::{Malformed, Numbers, Table};
 use super::stream::Stream;
 use crate::event::{Conn, Role, Substate};
 use crate::tracker::Seed;

@@ -69,7 +69,7 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
 /// Who has a part in which row of a table.
 fn shares(builder: &Builder<'_>, table: Table, people: &People) -> Parts {
     let mut parts = Parts::new();
-    let mut places: HashMap<(u32, Option<(u32, u64, u32)>), usize> = HashMap::new();
+    let mut places = HashMap::new();
     for (_, group) in builder.groups() {
         let Some(row) = group.row(table) else { continue };
         let all = parts.entry(row).or_default();

@@ -218,11 +218,9 @@ pub(crate) struct Sample {
     pub(crate) world: Tracker,
 }
 
-/// A world of `steps` steps.
-pub(crate) fn sample(steps: usize) -> Sample {
-    let mut world = Tracker::new();
-    world.advance(START_NS);
-    let capacity = Capacity {
+/// What the namespace allows.
+fn capacity() -> Capacity {
+    Capacity {
         range: (40_000, 40_099),
         reserved: vec![(40_007, 40_007)],
         ports: 99,
@@ -230,8 +228,14 @@ pub(crate) fn sample(steps: usize) -> Sample {
         tw_reuse: Some(2),
         tw_reuse_delay_ms: None,
         timestamps: Some(1),
-    };
-    world.set_capacity(NETNS, capacity);
+    }
+}
+
+/// A world of `steps` steps.
+pub(crate) fn sample(steps: usize) -> Sample {
+    let mut world = Tracker::new();
+    world.advance(START_NS);
+    world.set_capacity(NETNS, capacity());
     let mut script = Script {
         state: 0x2545_f491_4f6c_dd1d,
         now_ns: START_NS,

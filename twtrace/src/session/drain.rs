@@ -188,8 +188,8 @@ impl Drainer {
     fn wait(&mut self) -> Result<(), Over> {
         let is_busy = self.quiet < QUIET_LOOKS;
         let pause = match self.quiet {
-            ..QUIET_LOOKS => BUSY,
-            ..IDLE_LOOKS => QUIET,
+            looks if looks < QUIET_LOOKS => BUSY,
+            looks if looks < IDLE_LOOKS => QUIET,
             _ => IDLE,
         };
         let deadline = Instant::now() + pause;

@@ -33,10 +33,6 @@ use crate::tracker::Tracker;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The view is not asked more often than this because of a time that it named.
 const SHORTEST: Duration = Duration::from_millis(5);
-/// How long the beginning waits for the list of what lives.
-const FIRST_LISTING: Duration = Duration::from_secs(1);
-/// Processes whose identity is remembered.
-const IDENTITIES: usize = 16_384;
 
 /// Why a trace ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,23 +59,23 @@ enum Wake {
 pub(super) struct Engine<'a> {
     pub(super) options: &'a Options,
     /// What the world consists of: the filter, whatever the reasons of ends.
-    scope: Filter,
+    pub(super) scope: Filter,
     pub(super) probe: Probe,
     pub(super) drain: Drain,
     pub(super) lister: Lister,
     pub(super) signals: Signals,
     /// A signal that came before anybody could be told.
-    early: Option<i32>,
-    children: Signal,
-    woken: Arc<Notify>,
+    pub(super) early: Option<i32>,
+    pub(super) children: Signal,
+    pub(super) woken: Arc<Notify>,
     pub(super) world: Tracker,
-    identities: IdentityCache,
+    pub(super) identities: IdentityCache,
     pub(super) healing: Healing,
     pub(super) reported: Loss,
     pub(super) ledger: Ledger,
     pub(super) started_ns: u64,
-    looked: Instant,
-    loss_looked_ns: u64,
+    pub(super) looked: Instant,
+    pub(super) loss_looked_ns: u64,
     /// Nothing that came later is told.
     pub(super) until_ns: u64,
     /// All events up to here have come.
@@ -91,92 +87,9 @@ pub(super) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
-    /// Attaches the hooks and begins to drain.
-    pub(super) async fn attach(options: &'a Options) -> Result<Self, Error> {
-        super::surroundings::permit(&options.filter)?;
-        let signals = Signals::listen().map_err(Error::Wait)?;
-        let children = signal(SignalKind::child()).map_err(Error::Wait)?;
-        let mut lister = lister::start().map_err(Error::Wait)?;
-        let mut ledger = Ledger::default();
-        if options.verify {
-            ledger.enter(Moment::BeforeAttach, books_alone(&mut lister, options).await?);
-        }
-        let mut setup = options.probe.clone();
-        setup.filter = options.filter.kernel();
-        setup.listeners = lister::listeners(&options.filter.netns);
-        let mut probe = Probe::attach(&setup)?;
-        let started_ns = clock::mono_ns();
-        if options.verify {
-            ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
-        }
-        let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
-        let mut world = Tracker::new();
-        world.advance(started_ns);
-        let scope = Filter { reasons: Vec::new(), ..options.filter.clone() };
-        let healing = Healing::new(scope.clone(), !probe.counts_expiries());
-        Ok(Self {
-            options,
-            scope,
-            probe,
-            drain: Drain::start(ring).map_err(Error::Wait)?,
-            lister,
-            signals,
-            early: None,
-            children,
-            woken: Arc::default(),
-            world,
-            identities: IdentityCache::new(IDENTITIES),
-            healing,
-            reported: Loss::default(),
-            ledger,
-            started_ns,
-            looked: Instant::now(),
-            loss_looked_ns: started_ns,
-            until_ns: u64::MAX,
-            caught_up_ns: 0,
-            unread: false,
-            limitations: Limitations::default(),
-            limitations_told: 0,
-        })
-    }
-
     /// What a view makes the engine look with, from another thread.
     pub(super) fn waker(&self) -> Arc<Notify> {
         Arc::clone(&self.woken)
-    }
-
-    /// Lists what lives, beside the events. Where that takes long, the rest is told later.
-    pub(super) async fn list_first(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
-        self.healing.begin();
-        let patience = sleep(FIRST_LISTING);
-        let mut patience = pin!(patience);
-        loop {
-            if self.heal(view)? == Flow::Stop {
-                return Ok(Flow::Stop);
-            }
-            if !self.healing.is_listing() {
-                return Ok(Flow::Go);
-            }
-            let flow = tokio::select! {
-                biased;
-                signal = self.signals.any() => {
-                    self.early = Some(signal);
-                    return Ok(Flow::Go);
-                }
-                reply = self.lister.reply() => {
-                    self.healing.take(reply?);
-                    Flow::Go
-                }
-                message = self.drain.next() => self.take(message?, view)?,
-                () = &mut patience => {
-                    crate::note!("twtrace: sockets that were there before are still being listed: the rest is told later");
-                    return Ok(Flow::Go);
-                }
-            };
-            if flow == Flow::Stop {
-                return Ok(flow);
-            }
-        }
     }
 
     /// Until there is a reason to end.
@@ -392,15 +305,6 @@ impl<'a> Engine<'a> {
                 // What the view says to it no longer matters.
                 message = self.drain.next() => drop(self.take(message?, view)?),
             }
-        }
-    }
-}
-
-async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32, Books)>, Error> {
-    lister.ask(Request::Books { only: options.filter.netns.clone() });
-    loop {
-        if let Reply::Books { books, .. } = lister.reply().await? {
-            return Ok(books?);
         }
     }
 }

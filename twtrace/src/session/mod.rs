@@ -8,6 +8,7 @@ mod healing;
 mod lister;
 mod run;
 pub mod signals;
+mod start;
 mod summary;
 mod surroundings;
 pub mod verify;

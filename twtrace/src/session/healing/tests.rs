@@ -1,6 +1,9 @@
 //! A kernel made of numbers, some of whose events get lost or are never seen, and what is told of it: the tracker, a report and a replay of
 //! what was recorded must agree, and agree with that kernel once it was asked.
 
+#[path = "tests/last.rs"]
+mod last;
+
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +14,8 @@ use crate::clock::Clock;
 use crate::event::{Comm, Process, Reason, Role, Substate, Via};
 use crate::recording::{Encoder, Head, Recording, Tail};
 use crate::replay::{Driver, Open, Pace, Remote, Speed};
-use crate::session::{Flow, View};
+use crate::session::View as _;
+use last::Last;
 
 const START_NS: u64 = 1_000 * SECOND_NS;
 const STEP_NS: u64 = 20_000_000;
@@ -269,35 +273,6 @@ impl World {
         total.loss = last.counts.loss;
         assert_eq!((last.live, last.counts), (live, total));
         assert!(last.always, "what lived in the replay was not what had come and not gone");
-    }
-}
-
-/// The last picture of a replay.
-struct Last {
-    live: u64,
-    counts: crate::tracker::Counts,
-    always: bool,
-}
-
-impl Default for Last {
-    fn default() -> Self {
-        Self { live: 0, counts: crate::tracker::Counts::default(), always: true }
-    }
-}
-
-impl View for Last {
-    fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn event(&mut self, _event: &Event) -> std::io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
-    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow> {
-        (self.live, self.counts) = (world.live() as u64, *world.total());
-        self.always &= self.counts.created + self.counts.listed - self.counts.ended() == self.live;
-        Ok(Flow::Go)
     }
 }
 

@@ -1,0 +1,37 @@
+//! Owns: a view that keeps the last picture of a replay.
+//! Must not know: what it is compared with.
+
+use crate::clock::Clock;
+use crate::event::Event;
+use crate::session::{Flow, View};
+use crate::tracker::{Counts, Tracker};
+
+/// The last picture of a replay.
+pub(super) struct Last {
+    pub(super) live: u64,
+    pub(super) counts: Counts,
+    /// At every moment what lived was what had come and not gone.
+    pub(super) always: bool,
+}
+
+impl Default for Last {
+    fn default() -> Self {
+        Self { live: 0, counts: Counts::default(), always: true }
+    }
+}
+
+impl View for Last {
+    fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn event(&mut self, _event: &Event) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow> {
+        (self.live, self.counts) = (world.live() as u64, *world.total());
+        self.always &= self.counts.created + self.counts.listed - self.counts.ended() == self.live;
+        Ok(Flow::Go)
+    }
+}
