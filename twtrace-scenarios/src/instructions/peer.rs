@@ -66,10 +66,10 @@ impl Peer {
     /// # Errors
     /// Where the kernel answers otherwise than a peer expects.
     pub(super) fn connection(&mut self, n: u32) -> Result<()> {
-        if n.is_multiple_of(2) { self.from_here(n) } else { self.to_here() }
+        if n.is_multiple_of(2) { self.open_outgoing(n) } else { self.open_incoming() }
     }
 
-    fn from_here(&mut self, n: u32) -> Result<()> {
+    fn open_outgoing(&mut self, n: u32) -> Result<()> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         // As the client-first load, so that finding a port costs the same.
         let peer = Ipv4Addr::from_bits(PEER.to_bits() + n % 100);
@@ -83,7 +83,7 @@ impl Peer {
         self.end(&syn, socket.into())
     }
 
-    fn to_here(&mut self) -> Result<()> {
+    fn open_incoming(&mut self) -> Result<()> {
         let port = FIRST_PORT + u16::try_from(self.next % PORTS)?;
         self.next += 1;
         let us = SocketAddrV4::new(HERE, PORT);

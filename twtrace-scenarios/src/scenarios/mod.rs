@@ -5,6 +5,7 @@ mod before;
 mod command;
 mod denied;
 mod doctor;
+mod ends;
 mod family;
 mod files;
 mod filters;
@@ -137,12 +138,12 @@ pub const ALL: &[Scenario] = &[
     own("broken_pipe", command::broken_pipe),
     own("slow_reader", readers::slow),
     own("stopped_reader", readers::stopped),
-    own("ends_at_one_moment", readers::ends_at_one_moment),
+    own("ends_at_one_moment", ends::ends_at_one_moment),
     once("stopped_reader_of_the_live_view", readers::live_view),
     once("stopped_terminal", readers::terminal),
     once("nobody_reads_stderr", readers::stderr),
-    once("ignored_signals", readers::ignored_signals),
-    once("idle_sleeps", readers::idle_sleeps),
+    once("ignored_signals", ends::ignored_signals),
+    once("idle_sleeps", ends::idle_sleeps),
     own("killed_tracer", command::killed_tracer),
     once("list_equals_ss", listing::equals_ss),
     once("list_summary_equals_ss", listing::summary_equals_ss),

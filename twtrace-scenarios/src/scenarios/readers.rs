@@ -1,5 +1,4 @@
-//! Owns: scenarios about whoever reads what twtrace says: one that is slow, has stopped, or went away; and about how a trace ends
-//! whatever they do.
+//! Owns: scenarios about whoever reads what twtrace says: one that is slow, has stopped, or went away; and the traffic meanwhile.
 //! Must not know: the harness.
 
 use std::ffi::OsStr;
@@ -7,7 +6,6 @@ use std::fs;
 use std::io::{PipeReader, Read as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
-use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -39,7 +36,7 @@ const PLENTY: u64 = 6007;
 const SLACK: Duration = Duration::from_secs(3);
 
 /// Connections, one after the other, each closed by the client first: one TIME_WAIT socket each.
-struct Traffic {
+pub(super) struct Traffic {
     is_over: Arc<AtomicBool>,
     made: Arc<AtomicU64>,
     thread: JoinHandle<Result<()>>,
@@ -47,12 +44,12 @@ struct Traffic {
 
 impl Traffic {
     /// Makes them until told to stop, or `most` are made.
-    fn start(most: u64) -> Result<Self> {
+    pub(super) fn start(most: u64) -> Result<Self> {
         Self::start_at(most, Duration::ZERO)
     }
 
     /// As [`Self::start`], with a pause after each.
-    fn start_at(most: u64, pause: Duration) -> Result<Self> {
+    pub(super) fn start_at(most: u64, pause: Duration) -> Result<Self> {
         set_ipv4("tcp_max_tw_buckets", "1000000")?;
         set_ipv4("tcp_tw_reuse", "0")?;
         let (is_over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -79,13 +76,13 @@ impl Traffic {
     }
 
     /// Stops, and gives how many were made.
-    fn stop(self) -> Result<u64> {
+    pub(super) fn stop(self) -> Result<u64> {
         self.is_over.store(true, Ordering::Relaxed);
         self.finish()
     }
 
     /// Waits until all are made.
-    fn finish(self) -> Result<u64> {
+    pub(super) fn finish(self) -> Result<u64> {
         self.thread.join().map_err(|_| anyhow!("the traffic panicked"))??;
         Ok(self.made.load(Ordering::Relaxed))
     }
@@ -144,7 +141,7 @@ fn summary(told: &Told) -> Result<(u64, u64)> {
 }
 
 /// Whole lines by kind: births, and what `lost` lines say was not written.
-fn read_lines(text: &str) -> Result<(u64, u64)> {
+pub(super) fn read_lines(text: &str) -> Result<(u64, u64)> {
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
     let (mut created, mut unwritten) = (0, 0);
     for line in whole.lines() {
@@ -352,95 +349,4 @@ pub(super) fn stderr(world: &mut World) -> Result<()> {
         ensure!(report.status.success() && !missing, "the recording has no end");
     }
     Ok(())
-}
-
-/// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
-pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
-    let ignore = |command: &mut Command| {
-        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-        unsafe {
-            command.pre_exec(|| {
-                signal(Signal::SIGHUP, SigHandler::SigIgn)?;
-                Ok(())
-            })
-        };
-    };
-    let args = ["--json", "--netns", "self"].map(OsStr::new);
-    let mut tracer = Tracer::launch_changed(&world.setup, "events", &args, (None, None), ignore)?;
-    tracer.ready()?;
-    tracer.signal(Signal::SIGHUP)?;
-    let made = Traffic::start(7)?.finish()?;
-    world.created_untold(made.try_into()?);
-    until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.0 == made))?;
-    let told = tracer.stop(Signal::SIGTERM)?;
-    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
-    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let file = dir.path().join("load.twt");
-    let script = "kill -HUP $$; kill -HUP $PPID; exit 4";
-    let args =
-        ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref()];
-    let told = Tracer::launch_changed(&world.setup, "record", &args, (None, None), ignore)?.finish()?;
-    ensure!(told.status.code() == Some(4), "record -- CMD under nohup: {}: {}", told.status, told.stderr);
-    Ok(())
-}
-
-/// Traces that end by themselves while connections are being made: no birth whose connection was opened and closed while it was
-/// traced lacks its owner, and the kernel's counters agree with what was told.
-pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
-    // Few enough that those from before are not most of what is told.
-    let traffic = Traffic::start_at(u64::MAX, Duration::from_millis(2))?;
-    let (mut births, mut nobodys) = (0_u64, Vec::new());
-    for _ in 0..20 {
-        let args = ["--json", "--netns", "self", "--duration", "300ms", "--verify"];
-        let tracer = Tracer::start(&world.setup, &args)?;
-        let ready_ns = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
-        let told = tracer.finish()?;
-        ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
-        for line in told.stdout.lines().filter(|line| line.contains("\"created\"")) {
-            let event = parse(line)?;
-            let number = |key: &str| event.get(key).and_then(Value::as_u64);
-            let opened_ns = number("mono_ns")
-                .zip(number("age_ms"))
-                .map(|(mono_ns, age_ms)| mono_ns.saturating_sub((age_ms + 1) * 1_000_000));
-            if kind(&event) == "created" && opened_ns.is_some_and(|opened_ns| opened_ns >= ready_ns) {
-                births += 1;
-                if number("pid").is_none() {
-                    nobodys.push(line.to_owned());
-                }
-            }
-        }
-    }
-    traffic.stop()?;
-    ensure!(births > 20, "only {births} births were told");
-    if let Some(first) = nobodys.first() {
-        world.fail(format!("{} of {births} births have no owner: {first}", nobodys.len()));
-    }
-    world.balanced();
-    Ok(())
-}
-
-/// Where nothing happens, an agent sleeps: a few wake-ups a second, where 0.1 had 55 to 75.
-pub(super) fn idle_sleeps(world: &mut World) -> Result<()> {
-    const SECONDS: u32 = 5;
-    const A_FEW: u64 = 16;
-    // Other namespaces have traffic; this one has none.
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--sport", "1"])?;
-    let before = switches(tracer.pid())?;
-    // Not a wait: it is what the scenario is about.
-    std::thread::sleep(Duration::from_secs(SECONDS.into()));
-    let woken = switches(tracer.pid())? - before;
-    tracer.stop(Signal::SIGTERM)?;
-    ensure!(woken <= A_FEW * u64::from(SECONDS), "woken {woken} times in {SECONDS} s");
-    Ok(())
-}
-
-/// How often the threads of a process have gone to sleep.
-fn switches(pid: u32) -> Result<u64> {
-    let mut all = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = fs::read_to_string(task?.path().join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        all += line.context("no voluntary_ctxt_switches")?.trim().parse::<u64>()?;
-    }
-    Ok(all)
 }

@@ -13,7 +13,7 @@ use super::signals;
 use crate::clock::Clock;
 use crate::event::{Event, Kind, Loss};
 use crate::limitation::Limitation;
-use crate::recording::{self, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
+use crate::recording::{Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
 use crate::session::{Flow, Summary, View};
 use crate::tracker::Tracker;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Int32Type};
+use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
 use arrow_array::{Array as _, PrimitiveArray, RecordBatch};
 
 use super::cache::Caches;
@@ -89,7 +89,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
 }
 
 impl<T> Table<T> {
-    fn place(&self, row: usize) -> Option<usize> {
+    pub(super) fn place(&self, row: usize) -> Option<usize> {
         let key = match self.keys.as_ref()? {
             Keys::Byte(keys) => i32::from(keys.is_valid(row).then(|| keys.value(row))?),
             Keys::Int(keys) => keys.is_valid(row).then(|| keys.value(row))?,

@@ -7,12 +7,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array as _, PrimitiveArray, RecordBatch};
+use arrow_array::RecordBatch;
+use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 
 use super::cache::Caches;
 pub use super::column::Malformed;

@@ -7,16 +7,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
-use super::lister::{self, Lister, Reply, Request};
+use super::lister::{Lister, Reply, Request};
 use super::run::Error;
 use super::signals::Signals;
-use super::verify::{Ledger, Moment};
+use super::verify::Ledger;
 use super::{Flow, Options, View};
 use crate::clock;
 use crate::decode::{self, Record};

@@ -1,0 +1,111 @@
+//! Owns: scenarios about how a trace ends, which signals it hears, and how it sleeps meanwhile.
+//! Must not know: the harness.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::readers::{Traffic, read_lines};
+use crate::schema::parse;
+use crate::tracer::{Tracer, kind};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+/// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
+pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
+    let ignore = |command: &mut Command| {
+        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGHUP, SigHandler::SigIgn)?;
+                Ok(())
+            })
+        };
+    };
+    let args = ["--json", "--netns", "self"].map(OsStr::new);
+    let mut tracer = Tracer::launch_changed(&world.setup, "events", &args, (None, None), ignore)?;
+    tracer.ready()?;
+    tracer.signal(Signal::SIGHUP)?;
+    let made = Traffic::start(7)?.finish()?;
+    world.created_untold(made.try_into()?);
+    until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.0 == made))?;
+    let told = tracer.stop(Signal::SIGTERM)?;
+    ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = dir.path().join("load.twt");
+    let script = "kill -HUP $$; kill -HUP $PPID; exit 4";
+    let args =
+        ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref()];
+    let told = Tracer::launch_changed(&world.setup, "record", &args, (None, None), ignore)?.finish()?;
+    ensure!(told.status.code() == Some(4), "record -- CMD under nohup: {}: {}", told.status, told.stderr);
+    Ok(())
+}
+
+/// Traces that end by themselves while connections are being made: no birth whose connection was opened and closed while it was
+/// traced lacks its owner, and the kernel's counters agree with what was told.
+pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
+    // Few enough that those from before are not most of what is told.
+    let traffic = Traffic::start_at(u64::MAX, Duration::from_millis(2))?;
+    let (mut births, mut nobodys) = (0_u64, Vec::new());
+    for _ in 0..20 {
+        let args = ["--json", "--netns", "self", "--duration", "300ms", "--verify"];
+        let tracer = Tracer::start(&world.setup, &args)?;
+        let ready_ns = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
+        let told = tracer.finish()?;
+        ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
+        for line in told.stdout.lines().filter(|line| line.contains("\"created\"")) {
+            let event = parse(line)?;
+            let number = |key: &str| event.get(key).and_then(Value::as_u64);
+            let opened_ns = number("mono_ns")
+                .zip(number("age_ms"))
+                .map(|(mono_ns, age_ms)| mono_ns.saturating_sub((age_ms + 1) * 1_000_000));
+            if kind(&event) == "created" && opened_ns.is_some_and(|opened_ns| opened_ns >= ready_ns) {
+                births += 1;
+                if number("pid").is_none() {
+                    nobodys.push(line.to_owned());
+                }
+            }
+        }
+    }
+    traffic.stop()?;
+    ensure!(births > 20, "only {births} births were told");
+    if let Some(first) = nobodys.first() {
+        world.fail(format!("{} of {births} births have no owner: {first}", nobodys.len()));
+    }
+    world.balanced();
+    Ok(())
+}
+
+/// Where nothing happens, an agent sleeps: a few wake-ups a second, where 0.1 had 55 to 75.
+pub(super) fn idle_sleeps(world: &mut World) -> Result<()> {
+    const SECONDS: u32 = 5;
+    const A_FEW: u64 = 16;
+    // Other namespaces have traffic; this one has none.
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--sport", "1"])?;
+    let before = switches(tracer.pid())?;
+    // Not a wait: it is what the scenario is about.
+    std::thread::sleep(Duration::from_secs(SECONDS.into()));
+    let woken = switches(tracer.pid())? - before;
+    tracer.stop(Signal::SIGTERM)?;
+    ensure!(woken <= A_FEW * u64::from(SECONDS), "woken {woken} times in {SECONDS} s");
+    Ok(())
+}
+
+/// How often the threads of a process have gone to sleep.
+fn switches(pid: u32) -> Result<u64> {
+    let mut all = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        all += line.context("no voluntary_ctxt_switches")?.trim().parse::<u64>()?;
+    }
+    Ok(all)
+}
