@@ -248,7 +248,7 @@ mod tests {
         let tools =
             Tools { twtrace: "/some/where/twtrace".into(), backend: "auto".to_owned(), hooks: Vec::new() };
         let line = shown(Arm::Events, &tools).unwrap();
-        assert_eq!(line, "twtrace events --json --backend auto --ready-file ready > out");
+        assert_eq!(line, "twtrace events --json --verbose --backend auto --ready-file ready > out");
         assert!(shown(Arm::Record, &tools).unwrap().starts_with("twtrace record "));
         assert_eq!(shown(Arm::Untraced, &tools), None);
     }

@@ -36,7 +36,7 @@ struct Read {
 
 impl Read {
     fn lacks_its_end(&self) -> bool {
-        self.stderr.contains("the end of") && self.stderr.contains("missing")
+        self.stderr.contains("its end is missing")
     }
 }
 

@@ -113,7 +113,7 @@ fn put_conn(conn: &Conn, object: &mut Object<'_>) {
 }
 
 fn put_socket(event: &Event, object: &mut Object<'_>) {
-    if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow) {
+    if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted) {
         object.word("role", event.role.word());
     }
     if let Some(substate) = event.substate {
@@ -174,6 +174,12 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
     }
     if let Some(errno) = event.errno {
         object.word("errno", errno.word());
+    }
+    if let Some(via) = event.port_via {
+        object.word("port_via", via.word());
+    }
+    if let Some(why) = event.why {
+        object.word("why", why.word());
     }
 }
 

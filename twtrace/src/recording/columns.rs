@@ -209,7 +209,8 @@ impl SocketColumns {
     }
 
     fn append(&mut self, event: &Event) {
-        let has_role = matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow);
+        let has_role =
+            matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted);
         self.role.append(place(Role::ALL, has_role.then_some(event.role)));
         self.substate.append(place(Substate::ALL, event.substate));
         self.timeout_ms.append_option(event.timeout_ms);

@@ -3,8 +3,8 @@
 //!
 //! Signals need no care here: the session turns them into an end in good order, and then the guard is dropped.
 
-use std::cell::Cell;
-use std::io::{self, Write, stdout};
+use std::cell::RefCell;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
@@ -27,8 +27,9 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const QUEUE_BYTES: usize = 4 << 20;
 
 thread_local! {
-    /// This thread has the terminal and must give it back. Others that panic must not: the screen goes on without them.
-    static TAKEN: Cell<bool> = const { Cell::new(false) };
+    /// What this thread writes to the terminal that it has and must give back. Others that panic must not: the screen goes on
+    /// without them.
+    static TAKEN: RefCell<Option<Arc<Writer>>> = const { RefCell::new(None) };
 }
 
 /// A terminal that is given back when this is dropped, or when the thread that took it panics.
@@ -77,11 +78,11 @@ impl Guard {
         force_color_output(true);
         let writer = Arc::new(Writer::stdout(QUEUE_BYTES)?);
         let mut out = Screenful::new(&writer);
-        TAKEN.set(true);
+        TAKEN.set(Some(Arc::clone(&writer)));
         let taken = enable_raw_mode()
             .and_then(|()| execute!(out, EnterAlternateScreen, EnableMouseCapture))
             .and_then(|()| Terminal::new(CrosstermBackend::new(Screenful::new(&writer))));
-        let terminal = taken.inspect_err(|_| give_back(&mut out))?;
+        let terminal = taken.inspect_err(|_| give_back())?;
         Ok(Self { terminal: ManuallyDrop::new(terminal), writer })
     }
 
@@ -96,19 +97,20 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        give_back(&mut Screenful::new(&self.writer));
-        self.writer.finish(Instant::now() + PATIENCE);
+        give_back();
     }
 }
 
 /// Once only, whoever calls. What cannot be given back cannot be mended either: the terminal may have gone.
-fn give_back(out: &mut impl Write) {
+fn give_back() {
     // A thread that has ended has nothing any more.
-    if TAKEN.try_with(|taken| taken.replace(false)).unwrap_or(false) {
-        let _ = queue!(out, DisableMouseCapture, LeaveAlternateScreen, Show);
-        let _ = out.flush();
-        let _ = disable_raw_mode();
-    }
+    let Ok(Some(writer)) = TAKEN.try_with(RefCell::take) else { return };
+    // Behind all that was drawn before, whoever writes that.
+    let mut out = Screenful::new(&writer);
+    let _ = queue!(out, DisableMouseCapture, LeaveAlternateScreen, Show);
+    let _ = out.flush();
+    writer.finish(Instant::now() + PATIENCE);
+    let _ = disable_raw_mode();
 }
 
 /// So that the message of a panic can be read.
@@ -117,7 +119,7 @@ fn hook_panics() {
     HOOKED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back(&mut stdout());
+            give_back();
             before(panic);
         }));
     });

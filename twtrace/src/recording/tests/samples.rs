@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
+use crate::event::{
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
+};
 use crate::identity::{Container, Identity, Runtime};
 use crate::limitation::{Limitation, What};
 use crate::recording::{
@@ -65,6 +67,7 @@ pub(crate) fn created(at: u16) -> Event {
     event.age_ns = Some(1_999_999 + u64::from(at));
     event.bytes_sent = Some(u64::from(at) * 1000);
     event.bytes_received = Some(u64::MAX - u64::from(at));
+    event.port_via = Some(PortVia::ALL[usize::from(at) % 4]);
     event
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn ended(at: u16) -> Event {
     event.age_ns = None;
     event.bytes_sent = None;
     event.bytes_received = None;
+    event.port_via = None;
     event.reason = Some(Reason::ALL[usize::from(at) % 8]);
     event.lifetime_ns = Some(60_000_000_001);
     event
@@ -87,6 +91,7 @@ pub(crate) fn listed(at: u16) -> Event {
         age_ns: None,
         bytes_sent: None,
         bytes_received: None,
+        port_via: None,
         lifetime_ns: at.is_multiple_of(2).then_some(29_000_000_001),
         ..created(at)
     }
@@ -98,6 +103,25 @@ pub(crate) fn failed(at: u16) -> Event {
     event.owner = Some(owner(7));
     event.identity = Some(Arc::new(Identity { exe: Some("/x".to_owned()), ..Identity::default() }));
     event.errno = Some(Errno::ALL[usize::from(at) % 2]);
+    event
+}
+
+pub(crate) fn aborted(at: u16) -> Event {
+    let why = AbortWhy::ALL[usize::from(at / 2) % 3];
+    Event {
+        kind: Kind::Aborted,
+        substate: None,
+        timeout_ms: None,
+        age_ns: None,
+        why: Some(why),
+        ..created(at)
+    }
+}
+
+pub(crate) fn refused(at: u16) -> Event {
+    let mut event = Event::new(Kind::SynRefused, START_NS + u64::from(at), Some(conn(at)));
+    event.substate = Some(Substate::TimeWait);
+    event.cookie = Some(0x1_0000 + u64::from(at));
     event
 }
 
@@ -124,9 +148,11 @@ pub(crate) fn events(count: u16) -> Vec<Event> {
     let make = |at: u16| match at % 7 {
         0 | 1 => created(at),
         2 => ended(at),
+        3 if at.is_multiple_of(2) => aborted(at),
         3 => Event { kind: Kind::Overflow, substate: None, timeout_ms: None, cookie: None, ..created(at) },
         4 => failed(at / 7),
         5 => listed(at),
+        _ if at.is_multiple_of(2) => refused(at),
         _ => lost(at),
     };
     (0..count).map(make).collect()

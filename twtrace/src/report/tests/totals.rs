@@ -106,7 +106,7 @@ fn every_row_is_that_of_the_live_view() {
 }
 
 /// Counts event by event.
-fn naive(events: &[&Event]) -> [usize; 7] {
+fn naive(events: &[&Event]) -> [usize; 9] {
     Kind::ALL
         .iter()
         .map(|kind| events.iter().filter(|event| event.kind == *kind).count())
@@ -115,7 +115,7 @@ fn naive(events: &[&Event]) -> [usize; 7] {
         .unwrap()
 }
 
-fn told(report: &Report) -> [usize; 7] {
+fn told(report: &Report) -> [usize; 9] {
     let counts = &report.total.counts;
     let lost = report.timeline.moments.iter().filter(|moment| moment.lost != 0).count();
     [
@@ -125,6 +125,8 @@ fn told(report: &Report) -> [usize; 7] {
         counts.overflow as usize,
         counts.connect_failed as usize,
         counts.bind_failed as usize,
+        counts.aborted as usize,
+        counts.syn_refused as usize,
         lost,
     ]
 }
@@ -288,7 +290,7 @@ fn without_its_end_it_is_counted_up_to_the_last_complete_batch() {
         read(Recording::read(Cursor::new(bytes), "cut").unwrap(), &options(Filter::default())).unwrap();
     let kept = sample.events.len() - sample.events.len() % 97;
     let passed: Vec<&Event> = sample.listed.iter().chain(&sample.events[..kept]).collect();
-    assert_eq!(told(&report)[..6], naive(&passed)[..6]);
+    assert_eq!(told(&report)[..8], naive(&passed)[..8]);
     assert!(report.missing.is_some() && report.tail.is_none());
     assert_eq!(report.ended_ns, sample.events[kept - 1].mono_ns);
 }

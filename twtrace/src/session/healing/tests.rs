@@ -10,11 +10,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::clock::Clock;
 use crate::event::{Comm, Process, Reason, Role, Substate, Via};
 use crate::recording::{Encoder, Head, Recording, Tail};
 use crate::replay::{Driver, Open, Pace, Remote, Speed};
-use crate::session::View as _;
 use last::Last;
 
 const START_NS: u64 = 1_000 * SECOND_NS;
@@ -312,7 +310,7 @@ fn after_losses_the_tracker_a_report_and_a_replay_agree_with_the_kernel() {
 /// As on a machine where no program runs while a thread of its init is current.
 #[test]
 fn what_no_program_saw_is_told_as_missed_and_healed() {
-    let unseen = |chance: u64| if chance % 97 == 0 { Fate::Unseen } else { Fate::Comes };
+    let unseen = |chance: u64| if chance.is_multiple_of(97) { Fate::Unseen } else { Fate::Comes };
     let mut world = World::new(Filter::default(), unseen);
     world.run(9001, true);
     world.fate = comes;
