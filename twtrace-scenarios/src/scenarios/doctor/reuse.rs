@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::exam::{Finding, examine, is_close};
 use super::load::{Cast, ELSEWHERE, First, OWN, add_addresses, cast};
-use crate::actor::{Raw, complete};
+use crate::actor::{Pair, Raw, complete};
 use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::world::World;
@@ -58,13 +58,16 @@ fn before() -> f64 {
 /// The kernel's own setting, 2, is for loopback; the destination is elsewhere.
 pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
     add_addresses()?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(world, PORTS + 2)?;
     let listener = cast.serve(ELSEWHERE, 10007)?;
-    // One connection that stays open shows the doctor that both ends have timestamps. Its port is none of those that
-    // connect() can choose from.
-    let raw = cast.client.socket(false, true)?;
-    ensure!(raw.bind((OWN, 39999))?.is_ok(), "the port is free");
-    let _open = complete(&raw, &listener, listener.local()?)?;
+    // Connections that stay open show the doctor that both ends have timestamps. Their ports are bound, so that they are none
+    // of those that connect() can choose from; two, because a range has an even number.
+    let open = |port| -> Result<Pair> {
+        let raw = cast.client.socket(false, true)?;
+        ensure!(raw.bind((OWN, port))?.is_ok(), "port {port} is free");
+        complete(&raw, &listener, listener.local()?)
+    };
+    let _open = (open(40000 + PORTS)?, open(40001 + PORTS)?);
     let finding = examine(world, "ports_exhausted", |_| exhaust(&cast, &listener))?;
     finding
         .is("critical")?
