@@ -36,7 +36,7 @@ pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
     tracer.signal(Signal::SIGHUP)?;
     let made = Traffic::start(7)?.finish()?;
     world.created_untold(made.try_into()?);
-    until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.0 == made))?;
+    until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.created == made))?;
     let told = tracer.stop(Signal::SIGTERM)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;

@@ -126,8 +126,23 @@ fn in_time(began: Instant, usual: Duration, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Births told and events not written, as the summary says.
-fn summary(told: &Told) -> Result<(u64, u64)> {
+/// Births, sockets that were there before, and events that were not written.
+#[derive(Default)]
+pub(super) struct Numbers {
+    pub(super) created: u64,
+    pub(super) listed: u64,
+    pub(super) unwritten: u64,
+}
+
+impl Numbers {
+    /// Lines that tell of a socket.
+    fn sockets(&self) -> u64 {
+        self.created + self.listed
+    }
+}
+
+/// What the summary says.
+fn summary(told: &Told) -> Result<Numbers> {
     let line = |start: &str| {
         let line = told.stderr.lines().find_map(|line| line.strip_prefix(start));
         line.with_context(|| format!("no `{start}N` in the summary {:?}", told.stderr))
@@ -137,22 +152,25 @@ fn summary(told: &Told) -> Result<(u64, u64)> {
         Ok(digits.parse()?)
     };
     let unwritten = line("lost: ")?.split_once("(unwritten ").map_or(Ok(0), |(_, rest)| number(rest))?;
-    Ok((number(line("created: ")?)?, unwritten))
+    let first = line("created: ")?;
+    let listed = first.split_once("listed: ").map_or(Ok(0), |(_, rest)| number(rest))?;
+    Ok(Numbers { created: number(first)?, listed, unwritten })
 }
 
-/// Whole lines by kind: births, and what `lost` lines say was not written.
-pub(super) fn read_lines(text: &str) -> Result<(u64, u64)> {
+/// What whole lines say; `lost` lines say what was not written.
+pub(super) fn read_lines(text: &str) -> Result<Numbers> {
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-    let (mut created, mut unwritten) = (0, 0);
+    let mut read = Numbers::default();
     for line in whole.lines() {
         let event = parse(line)?;
         match kind(&event) {
-            "created" => created += 1,
-            "lost" => unwritten += event.get("unwritten").and_then(Value::as_u64).unwrap_or(0),
+            "created" => read.created += 1,
+            "listed" => read.listed += 1,
+            "lost" => read.unwritten += event.get("unwritten").and_then(Value::as_u64).unwrap_or(0),
             _ => {}
         }
     }
-    Ok((created, unwritten))
+    Ok(read)
 }
 
 /// A reader that takes a hundred thousandth of a second for a byte until it is told that it may hurry.
@@ -195,6 +213,14 @@ impl SlowReader {
     }
 }
 
+/// Every event was either read or counted as not written.
+fn account(world: &mut World, by: &str, read: &Numbers, all: &Numbers) {
+    let (seen, unwritten, told) = (read.sockets(), all.unwritten, all.sockets());
+    if seen + unwritten != told {
+        world.fail(format!("{by}: {seen} were read and {unwritten} not written of {told}"));
+    }
+}
+
 /// A reader that is slower than the events: losses are told while they happen, a signal ends the trace in time, and every event was
 /// either read or counted.
 pub(super) fn slow(world: &mut World) -> Result<()> {
@@ -205,20 +231,19 @@ pub(super) fn slow(world: &mut World) -> Result<()> {
     tracer.ready()?;
     let reader = SlowReader::start(pipe);
     let traffic = Traffic::start(u64::MAX)?;
-    until_true("a loss to be told", PATIENCE, || Ok(read_lines(&reader.so_far())?.1 != 0))?;
+    until_true("a loss to be told", PATIENCE, || Ok(read_lines(&reader.so_far())?.unwritten != 0))?;
     let made = traffic.stop()?;
     let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
-    let (created, unwritten) = read_lines(&reader.rest()?)?;
-    let (all_created, all_unwritten) = summary(&told)?;
+    let (read, all) = (read_lines(&reader.rest()?)?, summary(&told)?);
+    let lines_say = read.unwritten;
     ensure!(
-        unwritten <= all_unwritten,
-        "lines say {unwritten} were not written, the summary {all_unwritten}"
+        lines_say <= all.unwritten,
+        "lines say {lines_say} were not written, the summary {}",
+        all.unwritten
     );
-    if created + all_unwritten != all_created {
-        world.fail(format!("{created} were read and {all_unwritten} not written of {all_created}"));
-    }
-    ensure!(all_created <= made, "{all_created} births of {made} connections");
+    account(world, "SIGTERM", &read, &all);
+    ensure!(all.created <= made, "{} births of {made} connections", all.created);
     world.balanced();
     Ok(())
 }
@@ -251,10 +276,9 @@ pub(super) fn stopped(world: &mut World) -> Result<()> {
         ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
         let mut text = String::new();
         pipe.read_to_string(&mut text)?;
-        let ((created, _), (all_created, unwritten)) = (read_lines(&text)?, summary(&told)?);
-        if created + unwritten != all_created || unwritten == 0 {
-            world.fail(format!("{by:?}: {created} were read, {unwritten} not written of {all_created}"));
-        }
+        let all = summary(&told)?;
+        account(world, by.map_or("--duration", Signal::as_str), &read_lines(&text)?, &all);
+        ensure!(all.unwritten != 0, "{by:?}: all of it could be written");
     }
     ensure!(made > 3 * PLENTY, "{made}");
     world.balanced();
@@ -334,7 +358,7 @@ pub(super) fn stderr(world: &mut World) -> Result<()> {
         let made = Traffic::start(7)?.finish()?;
         world.created_untold(made.try_into()?);
         let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
-        let (created, _) = read_lines(&told.stdout)?;
+        let created = read_lines(&told.stdout)?.created;
         ensure!(told.status.success() && created == made, "{}: {created} of {made}", told.status);
         let (_kept, writer) = ends()?;
         let file = dir.path().join(format!("{is_closed}.twt"));

@@ -36,10 +36,13 @@ impl std::fmt::Display for Summary {
             .map(|reason| format!("{reason} {}", counts.ended_for(*reason)))
             .collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        write!(f, "created: {}", counts.created)?;
+        if counts.listed != 0 {
+            write!(f, ", listed: {}", counts.listed)?;
+        }
         writeln!(
             f,
-            "created: {}, ended: {}{reasons}, overflow: {}, connect_failed: {}, bind_failed: {}",
-            counts.created,
+            ", ended: {}{reasons}, overflow: {}, connect_failed: {}, bind_failed: {}",
             counts.ended(),
             counts.overflow,
             counts.connect_failed,
