@@ -73,6 +73,13 @@ const LIMITS: &[Limit] = &[
         reason: "looks at a few seconds of traffic, which are too short for an emulated machine",
     },
     Limit {
+        scenario: "slow_reader",
+        backend: None,
+        here: kernel::is_emulated,
+        lack: Lack::Speed,
+        reason: "needs more events a second than the reader takes, which an emulated machine does not make",
+    },
+    Limit {
         scenario: "forged_key",
         backend: None,
         here: kernel::is_emulated,

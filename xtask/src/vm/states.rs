@@ -57,7 +57,8 @@ pub(super) const STATES: [State; 8] = [
         parameters: "",
         made: &["no_tracefs"],
         series: &[],
-        backends: &[],
+        // The others' hooks have no need of it.
+        backends: &["tracepoint"],
         scenarios: CORE,
     },
     State {
