@@ -64,7 +64,19 @@ const NO_TERMINAL: Limit = Limit {
     reason: "needs a terminal: tmux and stty, which guests do not have",
 };
 
+/// The same.
+const NO_SHELL: Limit = Limit {
+    scenario: "",
+    backend: None,
+    here: || !(installed("sh") && installed("true")),
+    lack: Lack::Program,
+    reason: "records sh and true, which guests do not have",
+};
+
 const LIMITS: &[Limit] = &[
+    Limit { scenario: "stopped_reader_of_the_live_view", ..NO_SHELL },
+    Limit { scenario: "nobody_reads_stderr", ..NO_SHELL },
+    Limit { scenario: "ignored_signals", ..NO_SHELL },
     Limit {
         scenario: "doctor_nothing_wrong",
         backend: None,

@@ -21,7 +21,7 @@ use crate::schema::{Event, parse};
 use crate::wait;
 
 /// How long twtrace may take to attach all its hooks. Emulated guests need most of it.
-const ATTACH: Duration = Duration::from_secs(60);
+const ATTACH: Duration = Duration::from_secs(180);
 
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(60);

@@ -219,6 +219,10 @@ impl View for Lines {
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
+        // What comes while the trace ends is more than was asked for.
+        if self.count.is_some_and(|count| self.told + self.held >= count) {
+            return self.write_out();
+        }
         if event.kind == Kind::Lost {
             // In its place among the events.
             let flow = self.write_out()?;

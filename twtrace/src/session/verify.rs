@@ -198,7 +198,10 @@ impl Span {
             }
             Counting::Expiries => {
                 let told_ended = told.ended() as i64;
-                let created = ((told_ended + growth.0).max(0), told_ended + loss.ended as i64 + growth.1);
+                // What expired while the books were read may have been told, and not be in the growth.
+                let meanwhile = timers.1 - timers.0;
+                let created =
+                    ((told_ended - meanwhile + growth.0).max(0), told_ended + loss.ended as i64 + growth.1);
                 rows.push(row("created", created, told.created, loss.created));
                 rows.push(row("ended expired", timers, told.ended_for(Reason::Expired), loss.ended));
             }

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long = "backend", value_parser = ["auto", "fentry", "kprobe", "tracepoint"])]
     backends: Vec<String>,
     /// Seconds after which a guest is ended
-    #[arg(long, default_value_t = 1200, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 2400, value_name = "SECONDS")]
     deadline: u64,
     /// How many guests run at a time
     #[arg(long, default_value_t = 2, value_name = "N")]
@@ -67,7 +67,7 @@ impl Args {
             states: STATES.iter().collect(),
             append: String::new(),
             backends: Vec::new(),
-            deadline: 1200,
+            deadline: 2400,
             jobs: 2,
             scenarios: Vec::new(),
         }
