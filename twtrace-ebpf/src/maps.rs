@@ -70,7 +70,7 @@ pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::
 pub(crate) static OPENERS: LruHashMap<u64, Opener> = LruHashMap::with_max_entries(65_536, 0);
 
 /// Sets in [`OWNERS`].
-pub(crate) const OWNER_SETS: u32 = 16_384;
+pub(crate) const OWNER_SETS: u32 = 32_768;
 
 /// Key of a connection (`sock::Conn::key`) → who sent its first FIN; from FIN_WAIT1 to CLOSE. 131,072 entries, 17 MB.
 #[map]

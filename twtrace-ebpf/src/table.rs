@@ -12,7 +12,7 @@
 use aya_ebpf::maps::Array;
 
 /// Places in a set.
-pub(crate) const WAYS: usize = 8;
+pub(crate) const WAYS: usize = 4;
 
 /// One place.
 #[repr(C)]
