@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use twtrace_common::config::{FILTER_VALUES, Filter as WireFilter};
 use twtrace_common::wire::{ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, words_of_bytes};
 
-use crate::event::{Comm, Event, Kind, Reason, Role};
+use crate::event::{Comm, Errno, Event, Kind, Reason, Role};
 
 /// A cgroup and everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,18 @@ pub struct Filter {
     pub roles: Vec<Role>,
     /// Why it ended; only `ended` events have one.
     pub reasons: Vec<Reason>,
+    /// Which failures of connect() and bind().
+    pub failures: Failures,
+}
+
+/// Which failures of calls are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failures {
+    /// Those that say that there was no port to be had.
+    #[default]
+    Ports,
+    /// Whatever the call returned.
+    All,
 }
 
 /// The part that the kernel decides.
@@ -80,12 +92,13 @@ impl Filter {
             .chain(self.family.map(|family| format!("-{family}")))
             .chain(each("--role", &self.roles))
             .chain(each("--reason", &self.reasons))
+            .chain((self.failures == Failures::All).then(|| "--failures all".to_owned()))
             .collect()
     }
 
     /// Whether only whole network namespaces are picked: then the kernel's books can still be compared.
     pub fn only_netns(&self) -> bool {
-        Self { netns: Vec::new(), ..self.clone() }.is_empty()
+        Self { netns: Vec::new(), failures: Failures::Ports, ..self.clone() }.is_empty()
     }
 
     /// Whether connections alone decide: nothing is asked about owners, roles or reasons.
@@ -136,7 +149,10 @@ impl Filter {
     }
 
     fn outcome_passes(&self, event: &Event) -> bool {
-        any(&self.roles, |role| *role == event.role)
+        let is_failure = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
+        let is_of_ports = event.errno.is_none_or(Errno::is_of_ports);
+        (!is_failure || is_of_ports || self.failures == Failures::All)
+            && any(&self.roles, |role| *role == event.role)
             && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }
 

@@ -18,8 +18,8 @@ A condition is METRIC OPERATOR LIMIT, in quotes, for > and < mean something to a
   +100   how much it grew           'peak_live > +1000'    'created/s < -50'
   +10%   by which share it grew     'created/s > +10%'     'age_p99 > +25%'
 Metrics: duration, created, created/s, peak_created/s, ended/s, expired/s, reused_outgoing/s, reused_incoming/s, reset/s,
-live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, lost, age_p50, age_p90, age_p99,
-lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are over the whole recording.
+live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, aborted, aborted/s, syn_refused,
+lost, age_p50, age_p90, age_p99, lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are over the whole recording.
 
 Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed, 2 wrong usage.";
 
@@ -57,6 +57,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         diff::json::line(&comparison, &verdicts, &mut out);
     } else {
         out = diff::text::text(&comparison, args.top, &jiff::tz::TimeZone::system()).into_bytes();
+    }
+    for caution in comparison.cautions().iter().filter(|_| !args.fail_if.is_empty()) {
+        crate::note!("twtrace: {caution}");
     }
     let written = std::io::stdout().lock().write_all(&out);
     // The verdict stands, whether or not anybody reads the rest.

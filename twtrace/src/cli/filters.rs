@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::values::{Usage, cidr};
 use crate::escape::printable;
 use crate::event::{Reason, Role};
-use crate::filter::{CgroupFilter, Filter};
+use crate::filter::{CgroupFilter, Failures, Filter};
 use crate::recording::{Head, Namespace, Recording};
 
 /// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
@@ -55,6 +55,17 @@ pub(super) struct FilterArgs {
     /// Why it ended: expired, reused_outgoing, reused_incoming, reset, killed, purged, unknown; shows `ended` only
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
     reason: Vec<Reason>,
+    /// Failures of connect() and bind(): for want of a port, or whatever the call returned
+    #[arg(long, value_name = "ports|all", value_parser = failures, default_value = "ports")]
+    failures: Failures,
+}
+
+fn failures(word: &str) -> Result<Failures, String> {
+    match word {
+        "ports" => Ok(Failures::Ports),
+        "all" => Ok(Failures::All),
+        _ => Err(format!("'{}' is neither ports nor all", crate::escape::printable(word))),
+    }
 }
 
 impl FilterArgs {
@@ -105,6 +116,7 @@ impl FilterArgs {
             family: if self.ipv4 { Some(4) } else { self.ipv6.then_some(6) },
             roles: self.role.clone(),
             reasons: self.reason.clone(),
+            failures: self.failures,
         })
     }
 }

@@ -19,6 +19,8 @@ struct Whole<'a> {
     processes: Vec<Row>,
     tuples: Vec<Row>,
     settings: Vec<Differs<'a>>,
+    /// What keeps a better number from being good news.
+    cautions: Vec<String>,
     /// Conditions of --fail-if that hold, or of which nobody can tell.
     failed: Vec<Failed<'a>>,
 }
@@ -88,6 +90,7 @@ pub fn line(comparison: &Comparison<'_>, verdicts: &[Verdict], out: &mut Vec<u8>
         processes: comparison.processes.iter().map(Into::into).collect(),
         tuples: comparison.tuples.iter().map(Into::into).collect(),
         settings: comparison.settings.iter().map(Into::into).collect(),
+        cautions: comparison.cautions(),
         failed: verdicts
             .iter()
             .filter(|verdict| verdict.fails)

@@ -109,6 +109,35 @@ fn namespaces_of_two_boots_are_told_apart_by_name_and_load() {
     assert_eq!(told, [((NETNS, 77), "tcp_fin_timeout")]);
 }
 
+/// Some connections of the new recording end with an RST: fewer sockets, and nothing to be praised for.
+#[test]
+fn sockets_that_only_became_resets_are_no_good_news() {
+    let (old, mut new) = (sample(701), sample(701));
+    let mut left = 7;
+    for event in new.events.iter_mut().filter(|event| event.kind == Kind::Created) {
+        if left == 0 {
+            break;
+        }
+        (event.kind, event.substate, event.timeout_ms) = (Kind::Aborted, None, None);
+        left -= 1;
+    }
+    let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
+    assert_eq!((reports.0.total.counts.aborted, reports.1.total.counts.aborted), (0, 7));
+    let by_comm: u64 = reports.1.comms.iter().map(|row| row.figures.counts.aborted).sum();
+    let over_time: u32 = reports.1.timeline.moments.iter().map(|moment| moment.aborted).sum();
+    assert_eq!((by_comm, over_time), (7, 7));
+    let comparison = compare(&reports.0, &reports.1);
+    let [caution] = &comparison.cautions()[..] else { panic!("one caution") };
+    assert!(caution.starts_with("created fell by ") && caution.contains("aborted rose by "), "{caution}");
+    assert!(text::text(&comparison, 3, &TimeZone::UTC).contains(&format!("WARNING: {caution}\n")));
+    assert!("aborted/s > +0".parse::<Condition>().unwrap().judge(&comparison).fails);
+    // The other way round it is good news, and the same recording is none at all.
+    assert!(compare(&reports.1, &reports.0).cautions().is_empty());
+    assert!(compare(&reports.0, &reports.0).cautions().is_empty());
+    let summary = crate::report::view::summary(&reports.1, &TimeZone::UTC);
+    assert!(summary.iter().any(|line| line.label == "aborted" && line.alarm && line.text.starts_with("7, ")));
+}
+
 #[test]
 fn growth_from_nothing_is_infinite() {
     let pair = |old, new| Pair { old, new };

@@ -26,6 +26,9 @@ pub fn text(comparison: &Comparison<'_>, most: usize, zone: &TimeZone) -> String
     }
     out.push('\n');
     put_totals(comparison, &mut out);
+    for caution in comparison.cautions() {
+        let _ = writeln!(out, "WARNING: {caution}");
+    }
     put_changes("By process (all of a name)", "PROCESS", &comparison.processes, most, &mut out);
     put_changes("By tuple", "TUPLE", &comparison.tuples, most, &mut out);
     put_settings(comparison, &mut out);

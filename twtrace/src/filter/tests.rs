@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{CgroupFilter, Filter, below};
-use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role};
+use super::{CgroupFilter, Failures, Filter, below};
+use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::identity::Identity;
 
 fn event(saddr: &str, daddr: &str) -> Event {
@@ -54,6 +54,25 @@ fn each_filter_passes_its_own_and_nothing_else() {
         assert!(passes.passes(&base()), "{passes:?}");
         assert!(!stops.passes(&base()), "{stops:?}");
     }
+}
+
+#[test]
+fn failures_for_other_reasons_than_ports_pass_where_all_are_asked_for() {
+    let all = Filter { failures: Failures::All, ..Filter::default() };
+    for (kind, errno, by_default) in [
+        (Kind::ConnectFailed, Errno::AddrNotAvail, true),
+        (Kind::ConnectFailed, Errno::AddrInUse, true),
+        (Kind::ConnectFailed, Errno::ConnRefused, false),
+        (Kind::ConnectFailed, Errno::TimedOut, false),
+        (Kind::BindFailed, Errno::Acces, false),
+    ] {
+        let mut event = base();
+        (event.kind, event.errno) = (kind, Some(errno));
+        assert_eq!(Filter::default().passes(&event), by_default, "{errno}");
+        assert!(all.passes(&event), "{errno}");
+    }
+    assert!(all.only_netns() && !all.is_empty());
+    assert_eq!(all.words(), ["--failures all"]);
 }
 
 #[test]

@@ -88,6 +88,8 @@ impl From<&Figures> for Tally {
             overflow: counts.overflow,
             connect_failed: counts.connect_failed,
             bind_failed: counts.bind_failed,
+            aborted: counts.aborted,
+            syn_refused: counts.syn_refused,
             created_as_client: figures.client,
             created_as_server: figures.server,
             created_in_fin_wait2: figures.fin_wait2,

@@ -74,12 +74,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let (created, ended) = (flow(&total.created_rate), flow(&total.ended_rate));
     let _ = writeln!(out, "rate     created {created}/s, ended {ended}/s; {}", totals(total));
     let _ = writeln!(out, "ended    {}", reasons(snapshot));
-    let counts = &total.counts;
-    let _ = writeln!(
-        out,
-        "failed   overflow {}, connect_failed {}, bind_failed {}",
-        counts.overflow, counts.connect_failed, counts.bind_failed
-    );
+    let _ = writeln!(out, "failed   {}", total.counts.failed());
     put_hottest(snapshot, out);
     for finding in crate::doctor::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {
         let _ = writeln!(out, "{:8} {}: {}", finding.severity.word(), finding.id, finding.text);

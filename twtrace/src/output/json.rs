@@ -191,6 +191,8 @@ fn put_loss(loss: &Loss, object: &mut Object<'_>) {
     object.number("overflow", loss.overflow);
     object.number("connect_failed", loss.connect_failed);
     object.number("bind_failed", loss.bind_failed);
+    object.number("aborted", loss.aborted);
+    object.number("syn_refused", loss.syn_refused);
     object.number("owners", loss.owners);
     object.number("missed_runs", loss.missed_runs);
     object.number("missed", loss.missed);

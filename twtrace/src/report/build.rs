@@ -74,6 +74,8 @@ fn add_counts(sum: &mut Counts, part: &Counts) {
     sum.overflow += part.overflow;
     sum.connect_failed += part.connect_failed;
     sum.bind_failed += part.bind_failed;
+    sum.aborted += part.aborted;
+    sum.syn_refused += part.syn_refused;
 }
 
 /// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact. As many as a
@@ -335,6 +337,7 @@ impl<'a> Builder<'a> {
                 overflow: count(Count::Overflow),
                 connect_failed: count(Count::ConnectFailed),
                 bind_failed: count(Count::BindFailed),
+                aborted: count(Count::Aborted),
                 lost: count(Count::Lost),
                 live: stretch.live,
                 peak_live: stretch.most_live,

@@ -15,7 +15,7 @@ use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray
 use super::fold::intern::NONE;
 use super::fold::{Fold, Owner, Row};
 use crate::escape::printable;
-use crate::event::{Kind, Loss, Reason, Role, Substate, Via};
+use crate::event::{Errno, Kind, Loss, Reason, Role, Substate, Via};
 use crate::recording::Known;
 
 /// A column of numbers; all null where the batch has no such column.
@@ -152,12 +152,13 @@ struct Columns {
     sent: Numbers<UInt64Type>,
     received: Numbers<UInt64Type>,
     reason: Words<Reason>,
+    errno: Words<Errno>,
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
 /// Every column that is looked at, besides [`LOST`].
-const COLUMNS: [&str; 23] = [
+const COLUMNS: [&str; 24] = [
     "event",
     "mono_ns",
     "netns",
@@ -180,6 +181,7 @@ const COLUMNS: [&str; 23] = [
     "bytes_sent",
     "bytes_received",
     "reason",
+    "errno",
     "lifetime_ms",
 ];
 
@@ -257,6 +259,7 @@ impl Reader {
             sent: Numbers::of(batch, "bytes_sent")?,
             received: Numbers::of(batch, "bytes_received")?,
             reason: Words::of(batch, "reason")?,
+            errno: Words::of(batch, "errno")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
         })
@@ -284,6 +287,7 @@ impl Columns {
             sent: self.sent.get(row),
             received: self.received.get(row),
             reason: self.reason.get(row),
+            errno: self.errno.get(row),
             lifetime_ms: self.lifetime_ms.get(row),
         }
     }

@@ -185,6 +185,8 @@ pub struct Moment {
     pub connect_failed: u32,
     /// Events in it.
     pub bind_failed: u32,
+    /// Events in it.
+    pub aborted: u32,
     /// Events that were lost, by when that was noticed.
     pub lost: u32,
     /// TIME_WAIT sockets at its end.

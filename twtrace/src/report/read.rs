@@ -259,6 +259,7 @@ fn seeded(seed: &Seed, mono_ns: u64, fold: &mut Fold) -> Row {
         sent: None,
         received: None,
         reason: None,
+        errno: None,
         lifetime_ms: None,
     }
 }

@@ -48,6 +48,9 @@ impl std::fmt::Display for Summary {
             counts.connect_failed,
             counts.bind_failed,
         )?;
+        if counts.aborted + counts.syn_refused != 0 {
+            writeln!(f, "aborted: {}, syn_refused: {}", counts.aborted, counts.syn_refused)?;
+        }
         writeln!(f, "live: {}", self.live)?;
         write!(f, "lost: {}", self.loss.events())?;
         if self.loss.unwritten != 0 {

@@ -56,6 +56,19 @@ impl Counts {
         self.ended_by[reason as usize]
     }
 
+    /// Failures in words. What is rare is named where it happened.
+    pub fn failed(&self) -> String {
+        let Self { overflow, connect_failed, bind_failed, aborted, syn_refused, .. } = self;
+        let mut text =
+            format!("overflow {overflow}, connect_failed {connect_failed}, bind_failed {bind_failed}");
+        for (name, count) in [("aborted", aborted), ("syn_refused", syn_refused)] {
+            if *count != 0 {
+                text += &format!(", {name} {count}");
+            }
+        }
+        text
+    }
+
     /// What happened: events of all kinds, `listed` and `lost` left out.
     pub fn events(&self) -> u64 {
         self.created

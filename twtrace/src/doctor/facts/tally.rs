@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::{BindFailure, Process, Share};
-use crate::event::{Event, Kind, Reason, Substate};
+use crate::event::{Errno, Event, Kind, Reason, Substate};
 use crate::identity::Identity;
 use crate::tracker::{PortKey, ProcessKey, TupleKey};
 
@@ -102,6 +102,10 @@ impl Tally {
     /// Counts an event, complete as the tracker makes it.
     pub fn take(&mut self, event: &Event) {
         let Some(conn) = &event.conn else { return };
+        // What failed for another reason says nothing of ports.
+        if !event.errno.is_none_or(Errno::is_of_ports) {
+            return;
+        }
         let key = event.owner.as_ref().map_or(ProcessKey::UNKNOWN, ProcessKey::from);
         match event.kind {
             Kind::ConnectFailed => {

@@ -46,6 +46,8 @@ pub(super) struct Tally {
     pub(super) overflow: u64,
     pub(super) connect_failed: u64,
     pub(super) bind_failed: u64,
+    pub(super) aborted: u64,
+    pub(super) syn_refused: u64,
     pub(super) created_as_client: u64,
     pub(super) created_as_server: u64,
     pub(super) created_in_fin_wait2: u64,

@@ -118,7 +118,12 @@ impl Group {
             }
             Kind::ConnectFailed => self.counts.connect_failed += 1,
             Kind::BindFailed => self.counts.bind_failed += 1,
-            Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
+            Kind::Aborted => {
+                self.counts.aborted += 1;
+                self.measure(row);
+            }
+            Kind::SynRefused => self.counts.syn_refused += 1,
+            Kind::Lost => {}
         }
     }
 

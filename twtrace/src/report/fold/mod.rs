@@ -23,8 +23,8 @@ use ports::Ports;
 use timeline::{Count, Timeline};
 
 use crate::doctor::facts::tally::Tally;
-use crate::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
-use crate::filter::Filter;
+use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
+use crate::filter::{Failures, Filter};
 use crate::identity::Identity;
 use crate::tracker::Counts;
 
@@ -85,6 +85,7 @@ pub(super) struct Row {
     pub(super) sent: Option<u64>,
     pub(super) received: Option<u64>,
     pub(super) reason: Option<Reason>,
+    pub(super) errno: Option<Errno>,
     pub(super) lifetime_ms: Option<u64>,
 }
 
@@ -250,7 +251,8 @@ impl Fold {
             Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
             Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
             Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
-            Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
+            Kind::Aborted => self.timeline.count(now_ns, Count::Aborted, 1),
+            Kind::Listed | Kind::SynRefused | Kind::Lost => {}
         }
     }
 
@@ -326,6 +328,7 @@ impl Fold {
             dports: Vec::new(),
             ports: Vec::new(),
             reasons: Vec::new(),
+            failures: Failures::All,
             ..self.filter.clone()
         };
         whole.passes(&event)
@@ -340,6 +343,7 @@ impl Fold {
         let conn = Conn { netns, ifindex: 0, saddr, daddr, sport, dport };
         let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
         (event.role, event.reason, event.substate) = (row.role, row.reason, row.substate);
+        event.errno = row.errno;
         event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {
             let comm = Comm::new(self.texts.get(comm).map_or("", |text| text));
             Process { pid, tid: pid, uid, cgroup_id: 0, start_ns: start, comm }
@@ -367,10 +371,11 @@ impl Fold {
 /// The part of the filter that asks about what differs within a group.
 #[inline]
 fn passes_one_by_one(filter: &Filter, row: &Row) -> bool {
-    let Filter { sports, dports, ports, reasons, .. } = filter;
+    let Filter { sports, dports, ports, reasons, failures, .. } = filter;
     let among = |list: &[u16], port: u16| list.is_empty() || list.contains(&port);
     among(sports, row.sport)
         && among(dports, row.dport)
         && (ports.is_empty() || ports.contains(&row.sport) || ports.contains(&row.dport))
+        && (*failures == Failures::All || row.errno.is_none_or(Errno::is_of_ports))
         && (reasons.is_empty() || row.reason.is_some_and(|reason| reasons.contains(&reason)))
 }

@@ -31,6 +31,7 @@ fn row(fold: &mut Fold, kind: Kind, n: u32) -> Row {
         sent: None,
         received: None,
         reason: None,
+        errno: None,
         lifetime_ms: None,
     }
 }

@@ -19,6 +19,7 @@ pub(in crate::report) enum Count {
     Overflow,
     ConnectFailed,
     BindFailed,
+    Aborted,
     Lost,
 }
 
@@ -26,7 +27,7 @@ pub(in crate::report) enum Count {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(in crate::report) struct Stretch {
     /// By [`Count`].
-    pub(in crate::report) counts: [u32; 6],
+    pub(in crate::report) counts: [u32; 7],
     /// TIME_WAIT sockets at its end.
     pub(in crate::report) live: u32,
     /// The most in it.
@@ -189,7 +190,8 @@ mod tests {
         line.count(S - 1, Count::Ended, 1);
         let live: Vec<_> = line.stretches().iter().map(|s| (s.live, s.most_live, s.pressure)).collect();
         assert_eq!(live, [(3, 5, 0.3), (3, 3, 0.2), (3, 3, 0.2), (3, 3, 0.2)]);
-        assert_eq!((line.stretches()[3].counts[5], line.stretches()[0].counts[1]), (2, 1));
+        let counted = |at: usize, what: Count| line.stretches()[at].counts[what as usize];
+        assert_eq!((counted(3, Count::Lost), counted(0, Count::Ended)), (2, 1));
         assert!(!line.is_full());
     }
 

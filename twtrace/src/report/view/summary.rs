@@ -55,6 +55,7 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     lines.push(line("live", living(report, zone)));
     lines.push(line("pressure", pressure(report, zone)));
     lines.push(alarm_if(report.total.failed() != 0, line("failed", failed(report))));
+    lines.extend(aborted(report).map(|text| alarm_if(true, line("aborted", text))));
     lines.push(alarm_if(!report.lost.is_empty(), line("lost", lost(&report.lost))));
     let time = |all: Option<Percentiles>, unit: fn(u64) -> String| all.map(|all| shares(&all, unit));
     let total = &report.total;
@@ -280,11 +281,23 @@ fn pressure(report: &Report, zone: &TimeZone) -> String {
 }
 
 fn failed(report: &Report) -> String {
-    let counts = &report.total.counts;
-    format!(
-        "overflow {}, connect_failed {}, bind_failed {}",
-        counts.overflow, counts.connect_failed, counts.bind_failed
-    )
+    report.total.counts.failed()
+}
+
+/// Who ended connections with an RST; `None` where nobody did.
+fn aborted(report: &Report) -> Option<String> {
+    let all = report.total.counts.aborted;
+    let mut rows: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
+    let who =
+        rows.iter().take(OWNERS).map(|row| format!("{} {}", name(&row.name), row.figures.counts.aborted));
+    let who = who.collect::<Vec<_>>().join(", ");
+    (all != 0).then(|| {
+        format!(
+            "{all}, {}/s, by an RST of this host: no TIME_WAIT socket, and what was not delivered is lost: {who}",
+            rate(report.per_second(all))
+        )
+    })
 }
 
 fn lost(loss: &Loss) -> String {
@@ -296,6 +309,8 @@ fn lost(loss: &Loss) -> String {
         (loss.overflow, "overflow"),
         (loss.connect_failed, "connect_failed"),
         (loss.bind_failed, "bind_failed"),
+        (loss.aborted, "aborted"),
+        (loss.syn_refused, "syn_refused"),
         (loss.owners, "owners"),
         (loss.missed_runs, "missed_runs"),
         (loss.missed, "missed"),

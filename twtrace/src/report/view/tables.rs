@@ -75,6 +75,11 @@ const FAILED: (Column, Make) =
     (figure("FAILED", "overflows, and failures of connect() and bind()"), |_, row| {
         count(row.figures.failed())
     });
+/// Shown only where there were any.
+const ABORTED: (Column, Make) = (
+    figure("ABORTED", "connections that this host ended with an RST: no TIME_WAIT socket, data may be lost"),
+    |_, row| count(row.figures.counts.aborted),
+);
 const ENDED: (Column, Make) =
     (figure("ENDED", "TIME_WAIT sockets gone"), |_, row| count(row.figures.counts.ended()));
 const PEAK: (Column, Make) =
@@ -162,12 +167,12 @@ type Columns = &'static [(Column, Make)];
 /// Those that are always there, and those for which a terminal has no room.
 fn columns(by: By) -> (Columns, Columns) {
     let narrow: Columns = match by {
-        By::Process => &[PID, PROCESS, CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, USED, TOWARDS],
-        By::Peer => &[CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, SENT, RECEIVED, PEER],
-        By::Tuple => &[CREATED, RATE, FAILED, ENDED, PEAK, IN_USE, USED, AGE, MAIN, TUPLE],
-        By::Port => &[PORT, NETNS, CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, MAIN],
-        By::Container => &[CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, CONTAINER],
-        By::Netns => &[NETNS, CREATED, RATE, FAILED, ENDED, PEAK, LIVE, AGE, NAME],
+        By::Process => &[PID, PROCESS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, TOWARDS],
+        By::Peer => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, SENT, RECEIVED, PEER],
+        By::Tuple => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, IN_USE, USED, AGE, MAIN, TUPLE],
+        By::Port => &[PORT, NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, MAIN],
+        By::Container => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, CONTAINER],
+        By::Netns => &[NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, NAME],
         By::Reason => &[REASON, ENDED, SHARE, LASTED[0], LASTED[1], LASTED[2]],
     };
     let more: Columns = match by {
@@ -182,13 +187,17 @@ fn columns(by: By) -> (Columns, Columns) {
 /// A table of the report, of `most` rows at most. `wide` has more columns.
 pub fn table(report: &Report, by: By, wide: bool, most: usize) -> View {
     let (narrow, more) = columns(by);
-    let columns: Vec<_> = narrow.iter().chain(more.iter().filter(|_| wide)).collect();
+    let has_aborted = report.total.counts.aborted != 0;
+    let is_shown = |column: &&(Column, Make)| has_aborted || column.0.title != ABORTED.0.title;
+    let mut columns: Vec<_> = narrow.iter().filter(is_shown).collect();
+    let narrow = columns.len();
+    columns.extend(more.iter().filter(|_| wide));
     let rows = report.table(by).unwrap_or_default().iter().take(most);
     let cells = |row: &Row| columns.iter().map(|(_, make)| make(report, row)).collect();
     View {
         rows: rows.map(cells).collect(),
         columns: columns.iter().map(|(column, _)| *column).collect(),
-        narrow: narrow.len(),
+        narrow,
     }
 }
 
@@ -201,6 +210,7 @@ pub fn timeline(report: &Report, zone: &TimeZone) -> View {
         figure("OVERFLOW", "TIME_WAIT sockets refused in it"),
         figure("CONNECT_FAILED", "failures of connect() in it"),
         figure("BIND_FAILED", "failures of bind() in it"),
+        figure("ABORTED", "connections that this host ended with an RST in it"),
         figure("LOST", "events lost, by when that was noticed"),
         figure("LIVE", "TIME_WAIT sockets at its end"),
         figure("USED", "of the ephemeral ports of the fullest tuple, at the worst in it"),
@@ -208,8 +218,14 @@ pub fn timeline(report: &Report, zone: &TimeZone) -> View {
     let moments = report.timeline.moments.iter().map(|moment| {
         let pressure = f64::from(moment.pressure);
         let mut cells = vec![number(time_of_day(report, moment.at_ns, zone), moment.at_ns as f64)];
-        let counts =
-            [moment.created, moment.ended, moment.overflow, moment.connect_failed, moment.bind_failed];
+        let counts = [
+            moment.created,
+            moment.ended,
+            moment.overflow,
+            moment.connect_failed,
+            moment.bind_failed,
+            moment.aborted,
+        ];
         cells.extend(counts.iter().chain([&moment.lost, &moment.live]).map(|all| count((*all).into())));
         cells.push(number(percent(pressure), pressure));
         cells

@@ -132,13 +132,7 @@ fn put_counts(page: &mut Page, detail: &Detail) {
     if !reasons.is_empty() {
         page.put("reasons", &reasons.join(", "));
     }
-    page.put(
-        "failed",
-        &format!(
-            "overflow {}, connect_failed {}, bind_failed {}",
-            counts.overflow, counts.connect_failed, counts.bind_failed
-        ),
-    );
+    page.put("failed", &counts.failed());
     for (label, series) in [("created", &detail.created_history), ("ended", &detail.ended_history)] {
         let room = page.width.saturating_sub(LABELS + 24).min(series.len());
         let most = series[series.len() - room..].iter().copied().max().unwrap_or(0);

@@ -123,9 +123,9 @@ fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32
 }
 
 fn failed(counts: &Counts, width: usize) -> Text<'static> {
-    let Counts { overflow, connect_failed, bind_failed, .. } = *counts;
-    let text = format!("overflow {overflow}, connect_failed {connect_failed}, bind_failed {bind_failed}");
-    let alarm = match (overflow, connect_failed + bind_failed) {
+    let Counts { overflow, connect_failed, bind_failed, aborted, syn_refused, .. } = *counts;
+    let text = counts.failed();
+    let alarm = match (overflow + aborted + syn_refused, connect_failed + bind_failed) {
         (0, 0) => Alarm::None,
         (_, 0) => Alarm::Warning,
         _ => Alarm::Critical,
