@@ -32,8 +32,8 @@ const WELCOME: [&str; 7] = [
     "rust-web-src",
 ];
 
-/// Other programs that read recordings, as they were when that was tried.
-const READERS: [&str; 2] = ["pyarrow==26.0.1", "duckdb==2.0.0"];
+/// Other programs that read recordings, and that check JSON against schemas, as they were when that was tried.
+const READERS: [&str; 3] = ["pyarrow==26.0.1", "duckdb==2.0.0", "jsonschema==4.26.0"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -41,7 +41,7 @@ pub(crate) struct Args {}
 /// The Python with [`READERS`], if there is one.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = project::target_dir().join("tools/python/bin/python");
-    sh::succeeds(Command::new(&python).args(["-c", "import pyarrow, duckdb"])).then_some(python)
+    sh::succeeds(Command::new(&python).args(["-c", "import pyarrow, duckdb, jsonschema"])).then_some(python)
 }
 
 /// Runs the command.

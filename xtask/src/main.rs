@@ -7,6 +7,7 @@ mod demo;
 mod ebpf;
 mod fuzz;
 mod install;
+mod man;
 mod matrix;
 mod project;
 mod scenarios;
@@ -43,6 +44,8 @@ enum Command {
     Bench(bench::Args),
     /// Search for bytes that harm the reader of recordings
     Fuzz(fuzz::Args),
+    /// Write man pages and completions
+    Man(man::Args),
     /// Check habits that no linter knows
     Tidy(tidy::Args),
     /// Run the scenarios on other kernels, in guests
@@ -71,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Screen(args) => screen::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
+        Command::Man(args) => man::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),
     }

@@ -7,6 +7,7 @@ use super::{Outcome, say_cannot};
 use crate::caps::{Cap, Caps};
 use crate::identity::pids;
 use crate::limitation::{Limitation, What};
+use crate::output::object_line;
 use crate::probe::{self, Backend, Fallback, Survey};
 
 /// `twtrace check`
@@ -22,8 +23,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Ok(survey) => survey,
         Err(cannot) => {
             if args.json {
-                let reason = serde_json::json!({ "usable": false, "reason": cannot.to_string(), "remedy": cannot.remedy() });
-                writeln!(io::stdout(), "{reason}")?;
+                let (reason, remedy) = (cannot.to_string(), cannot.remedy());
+                put(&serde_json::json!({ "usable": false, "reason": reason, "remedy": remedy }))?;
             }
             say_cannot(&cannot);
             return Ok(Outcome::Cannot);
@@ -31,11 +32,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let best = survey.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
     if args.json {
-        writeln!(io::stdout(), "{}", json(&survey, best))?;
+        put(&json(&survey, best))?;
     } else {
         text(&survey, best, &mut io::stdout())?;
     }
     Ok(if best.is_some() { Outcome::Done } else { Outcome::Cannot })
+}
+
+fn put(object: &serde_json::Value) -> io::Result<()> {
+    let mut line = Vec::new();
+    object_line(object, &mut line);
+    io::stdout().lock().write_all(&line)
 }
 
 fn kernel() -> String {

@@ -71,6 +71,13 @@ pub(super) struct Args {
     filters: FilterArgs,
 }
 
+impl Args {
+    /// Whether more is to be said than usual.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.trace.verbose
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
     let filter = args.filters.filter()?;

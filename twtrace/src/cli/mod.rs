@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod drain;
 mod events;
+mod examples;
 mod export;
 mod filters;
 mod list;
@@ -16,10 +17,12 @@ mod record;
 mod replay;
 mod report;
 mod values;
+mod version;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::session;
 
@@ -38,9 +41,12 @@ const ABOUT: &str = concat!(
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "twtrace", version, about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "twtrace", about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
+    /// Print the version; with --verbose the commit, the BPF object and the target, too
+    #[arg(short = 'V', long)]
+    version: bool,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -91,10 +97,21 @@ enum Outcome {
     Status(u8),
 }
 
+/// Every command and flag: what `--help`, man pages and completions are made of.
+pub fn command() -> clap::Command {
+    examples::add(Cli::command())
+}
+
 /// Parses the command line, runs the command, and says how it came out.
 pub fn main() -> ExitCode {
     // clap prints its own errors, naming the value, and exits with 2.
-    let cli = Cli::parse();
+    let parsed = Cli::from_arg_matches(&command().get_matches());
+    let cli = parsed.unwrap_or_else(|error| error.format(&mut command()).exit());
+    if cli.version {
+        // Nobody who went away misses it.
+        let _ = std::io::stdout().lock().write_all(version::text(cli.live.is_verbose()).as_bytes());
+        return ExitCode::SUCCESS;
+    }
     crate::descriptors::raise();
     let done = match cli.command {
         None => live::run(&cli.live),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Change, Comparison, Pair, Presence, Setting, Verdict};
+use crate::output::object_line;
 use crate::report::model::{Name, Report};
 use crate::report::view;
 
@@ -97,9 +98,7 @@ pub fn line(comparison: &Comparison<'_>, verdicts: &[Verdict], out: &mut Vec<u8>
             .map(|verdict| Failed { condition: &verdict.condition, why: &verdict.why })
             .collect(),
     };
-    // A Vec takes everything, and every key is a string.
-    let _ = serde_json::to_writer(&mut *out, &whole);
-    out.push(b'\n');
+    object_line(&whole, out);
 }
 
 impl<'a> From<&'a Report> for Origin<'a> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::facts::{Facts, Source};
 use super::finding::{Finding, Severity};
 use crate::limitation::Limitation;
+use crate::output::object_line;
 
 #[derive(Serialize)]
 struct Diagnosis<'a> {
@@ -40,7 +41,5 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         limitations: &facts.limitations,
         facts,
     };
-    // A Vec takes everything, and every key is a string.
-    let _ = serde_json::to_writer(&mut *out, &diagnosis);
-    out.push(b'\n');
+    object_line(&diagnosis, out);
 }

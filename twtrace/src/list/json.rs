@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Pool, Socket, Summary};
 use crate::limitation::Limitation;
+use crate::output::object_line;
 use crate::tracker::Live;
 
 #[derive(Serialize)]
@@ -89,7 +90,7 @@ pub fn socket_line(socket: &Socket, out: &mut Vec<u8>) {
         ifname: socket.ifname.as_deref(),
         known: socket.known.as_ref().map(Into::into),
     };
-    put(&line, out);
+    object_line(&line, out);
 }
 
 #[derive(Serialize)]
@@ -154,7 +155,9 @@ pub fn limitation_line(limitation: &Limitation, out: &mut Vec<u8>) {
         #[serde(flatten)]
         limitation: &'a Limitation,
     }
-    put(&Line { event: "limitation", limitation }, out);
+    // As the line of `events` that it is like, it carries no version.
+    let _ = serde_json::to_writer(&mut *out, &Line { event: "limitation", limitation });
+    out.push(b'\n');
 }
 
 /// Appends `summary` and a newline to `out`.
@@ -176,11 +179,5 @@ pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec
         tuples: summary.pools.iter().map(Into::into).collect(),
         limitations,
     };
-    put(&counted, out);
-}
-
-fn put(value: &impl Serialize, out: &mut Vec<u8>) {
-    // A Vec takes everything, and every key is a string.
-    let _ = serde_json::to_writer(&mut *out, value);
-    out.push(b'\n');
+    object_line(&counted, out);
 }

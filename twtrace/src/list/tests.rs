@@ -215,14 +215,14 @@ fn json_has_the_keys_of_events() {
         .collect();
     assert_eq!(
         lines[0],
-        "{\"netns\":4026531840,\"family\":\"ipv4\",\"saddr\":\"10.0.0.1\",\"sport\":8080,\"daddr\":\"10.0.0.7\",\"dport\":40005,\
+        "{\"schema_version\":1,\"netns\":4026531840,\"family\":\"ipv4\",\"saddr\":\"10.0.0.1\",\"sport\":8080,\"daddr\":\"10.0.0.7\",\"dport\":40005,\
          \"role\":\"server\",\"substate\":\"TIME_WAIT\",\"cookie\":4097,\"expires_ms\":59700}\n"
     );
     let fin_wait2: serde_json::Value = serde_json::from_str(&lines[3]).unwrap();
     assert_eq!(
         fin_wait2,
         serde_json::json!({
-            "netns": 4_026_531_840_u32, "family": "ipv4", "saddr": "10.0.0.1", "sport": 40_013, "daddr": "10.0.0.9",
+            "schema_version": 1, "netns": 4_026_531_840_u32, "family": "ipv4", "saddr": "10.0.0.1", "sport": 40_013, "daddr": "10.0.0.9",
             "dport": 80, "role": "unknown", "substate": "FIN_WAIT2", "expires_ms": 1_250,
         })
     );

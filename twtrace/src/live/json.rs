@@ -10,15 +10,14 @@ use shape::*;
 use super::Frame;
 use crate::doctor;
 use crate::event::{Comm, Reason};
+use crate::output::object_line;
 use crate::tracker::{
     Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target, TupleRow,
 };
 
 /// Appends `frame` and a newline to `out`.
 pub fn json_line(frame: &Frame, out: &mut Vec<u8>) {
-    // A Vec takes everything, and every key is a string.
-    let _ = serde_json::to_writer(&mut *out, &World::of(frame));
-    out.push(b'\n');
+    object_line(&World::of(frame), out);
 }
 
 impl<'a> World<'a> {

@@ -4,9 +4,12 @@
 mod json;
 mod stamp;
 mod text;
+mod versioned;
 mod writer;
 
 pub use json::Json;
 pub use stamp::Stamp;
 pub use text::Text;
+pub use versioned::SCHEMA_VERSION;
+pub(crate) use versioned::{object_line, write_object_line};
 pub use writer::{Units, Writer};

@@ -10,6 +10,7 @@ use super::columns::Columns;
 use super::meta::{FORMAT, Head, Namespace, Tail};
 use super::{note, schema};
 use crate::event::Event;
+use crate::output::SCHEMA_VERSION;
 
 /// Metadata of the schema: the version of the format, and the head as JSON.
 pub(super) const FORMAT_KEY: &str = "twtrace.format";
@@ -43,7 +44,8 @@ impl Encoder {
     /// # Errors
     /// Only where the head is too much for the format.
     pub fn new(head: &Head) -> Result<Self, EncodeError> {
-        let json = serde_json::to_string(head).map_err(|error| ArrowError::ExternalError(error.into()))?;
+        let json = serde_json::to_string(&Head { schema_version: SCHEMA_VERSION, ..head.clone() })
+            .map_err(|error| ArrowError::ExternalError(error.into()))?;
         let metadata = [(FORMAT_KEY.to_owned(), FORMAT.to_string()), (HEAD_KEY.to_owned(), json)];
         let plain = schema::schema();
         let schema = plain.as_ref().clone().with_metadata(metadata);

@@ -21,6 +21,8 @@ pub const FORMAT: u32 = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Head {
+    /// Version of the keys and of what they mean, [`crate::output::SCHEMA_VERSION`]; 0 in recordings that were made before there was one.
+    pub schema_version: u32,
     /// Version of twtrace that recorded.
     pub twtrace: String,
     /// Name of the machine. Hostile until escaped, as every text here.

@@ -13,14 +13,14 @@ use shape::*;
 use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
 use crate::event::{Reason, Via};
 use crate::live::keys::Shares;
+use crate::output::write_object_line;
 
 /// Writes `report` and a newline, row by row: a large one is never whole in memory.
 ///
 /// # Errors
 /// Of writing.
 pub fn line(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &Whole::of(report))?;
-    out.write_all(b"\n")
+    write_object_line(&Whole::of(report), out)
 }
 
 /// Rows that become JSON one after the other.
@@ -48,7 +48,7 @@ impl<'a> Whole<'a> {
             missing: report.missing.as_deref(),
             damaged: report.damaged.as_deref(),
             began: time(report, report.head.mono_ns),
-            ended: time(report, report.ended_ns),
+            ended_time: time(report, report.ended_ns),
             duration_s: report.duration_s(),
             filters: &report.filters,
             head: &report.head,

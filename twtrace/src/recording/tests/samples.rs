@@ -192,6 +192,7 @@ fn limitation() -> Limitation {
 
 pub(crate) fn head() -> Head {
     Head {
+        schema_version: crate::output::SCHEMA_VERSION,
         twtrace: "0.1.0".to_owned(),
         host: "sample".to_owned(),
         kernel: "6.18.0".to_owned(),

@@ -21,7 +21,8 @@ pub(super) struct Whole<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) damaged: Option<&'a str>,
     pub(super) began: String,
-    pub(super) ended: String,
+    /// Not `ended`, which is a count.
+    pub(super) ended_time: String,
     pub(super) duration_s: f64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(super) filters: &'a [String],

@@ -1,0 +1,136 @@
+//! Owns: the examples that stand in each command's `--help` and man page.
+//! Must not know: what the commands do.
+
+use clap::Command;
+
+/// A command (none: `twtrace` alone), and lines of what it is for and how it is typed.
+pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
+    (
+        "",
+        &[
+            ("who makes TIME_WAIT sockets now", "sudo twtrace"),
+            ("whose sockets are ended by a reset, as JSON", "sudo twtrace --reason reset --json"),
+            ("commit and BPF object of this program", "twtrace --version --verbose"),
+        ],
+    ),
+    (
+        "events",
+        &[
+            ("who uses up ports towards a network", "sudo twtrace events --role client --peer 10.0.0.0/8"),
+            ("a minute of nginx, for jq", "sudo twtrace events --comm nginx --duration 1m --json"),
+        ],
+    ),
+    (
+        "list",
+        &[
+            ("the sockets of this network namespace", "twtrace list"),
+            ("sockets by TCP state, and ports that are left", "twtrace list --summary --all-netns"),
+        ],
+    ),
+    (
+        "record",
+        &[
+            ("a load test", "sudo twtrace record -o load.twt -- ab -n 10000 http://127.0.0.1/"),
+            (
+                "for weeks, at most 16 files of 64 MiB",
+                "sudo twtrace record -o load.twt --rotate-size 64M --keep 16",
+            ),
+        ],
+    ),
+    (
+        "report",
+        &[
+            ("what a recording holds", "twtrace report load.twt --by process,peer"),
+            ("as a page for a browser", "twtrace report load.twt --html load.html"),
+        ],
+    ),
+    (
+        "diff",
+        &[
+            ("what a change did", "twtrace diff before.twt after.twt"),
+            ("as a gate in CI", "twtrace diff before.twt after.twt --fail-if 'created/s > +10%'"),
+        ],
+    ),
+    ("replay", &[("ten times slower than it was", "twtrace replay load.twt --speed 0.1x")]),
+    (
+        "drain",
+        &[("until the last run's sockets are gone, but for 100", "twtrace drain --below 100 --timeout 2m")],
+    ),
+    (
+        "export",
+        &[
+            ("for DuckDB and pandas", "twtrace export load.twt --to parquet -o load.parquet"),
+            ("for a spreadsheet", "twtrace export load.twt --to csv -o load.csv --reason reset"),
+        ],
+    ),
+    ("check", &[("can this machine trace, and if not, why", "sudo twtrace check")]),
+    (
+        "doctor",
+        &[
+            ("why do ports run out", "sudo twtrace doctor --duration 30s"),
+            ("of a recording", "twtrace doctor load.twt"),
+            ("what a finding means", "twtrace doctor explain ports_exhausted"),
+        ],
+    ),
+    ("demo", &[("see it work, in a namespace of its own", "sudo twtrace demo")]),
+];
+
+/// Adds the examples to what `--help` says of each command.
+pub(super) fn add(command: Command) -> Command {
+    EXAMPLES.iter().fold(command, |command, (name, examples)| match *name {
+        "" => told(command, examples),
+        name => command.mut_subcommand(name, |command| told(command, examples)),
+    })
+}
+
+fn told(command: Command, examples: &[(&str, &str)]) -> Command {
+    let mut text = String::from("Examples:\n");
+    for (what, words) in examples {
+        text.push_str(&format!("  # {what}\n  {words}\n"));
+    }
+    let before = command.get_after_help().map(|before| format!("\n{before}"));
+    let text = format!("{text}{}", before.unwrap_or_default());
+    command.after_help(text.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command;
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples() {
+        let command = command();
+        for name in command.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name)
+        {
+            assert!(EXAMPLES.iter().any(|(known, _)| *known == name), "{name} has none");
+        }
+    }
+
+    #[test]
+    fn every_example_can_be_typed() {
+        for (_, words) in EXAMPLES.iter().flat_map(|(_, examples)| *examples) {
+            let words = words.strip_prefix("sudo ").unwrap_or(words);
+            // One quoted word at most, at the end.
+            let (plain, quoted) =
+                words.split_once(" '").map_or((words, None), |(a, b)| (a, b.strip_suffix('\'')));
+            let words = plain.split(' ').chain(quoted);
+            let parsed = command().try_get_matches_from(words);
+            assert!(
+                parsed.is_ok(),
+                "{plain}: {}",
+                parsed.err().map_or_else(String::new, |error| error.to_string())
+            );
+        }
+    }
+
+    #[test]
+    fn what_help_said_before_is_still_said() {
+        let record = command().find_subcommand("record").cloned().unwrap_or_default();
+        let text = record.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(
+            text.contains("Examples:") && text.contains("Arrow IPC") && text.contains("Exit status"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! `cargo xtask man`: man pages and completions.
+//!
+//! Owns: where they go. Must not know: how they are made.
+
+use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{project, sh};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder to write to [default: target/man]
+    dir: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let dir = args.dir.clone().unwrap_or_else(|| project::target_dir().join("man"));
+    write(&std::path::absolute(dir)?)
+}
+
+/// Writes `man1/twtrace*.1` and `completions/` below `dir`, of the twtrace in this tree.
+fn write(dir: &std::path::Path) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--quiet", "--locked", "--example", "man", "--"]).arg(dir);
+    sh::run(command.current_dir(project::root()))?;
+    println!("man pages and completions are in {}", dir.display());
+    Ok(())
+}
