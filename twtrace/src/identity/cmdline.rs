@@ -186,10 +186,10 @@ mod tests {
     fn an_ordinary_process_is_read() {
         let mut child = std::process::Command::new("sleep").arg("1009").spawn().unwrap();
         let (mut reader, into) = (Reader::new(Path::new("/proc")), Cmdline::default());
-        // Between fork and exec it is this program under another pid.
+        // Between fork and exec it is this program under another pid, and within exec it has its name before its arguments.
         let deadline = Instant::now() + Duration::from_secs(30);
-        let comm = || std::fs::read_to_string(format!("/proc/{}/comm", child.id())).unwrap();
-        while comm() != "sleep\n" && Instant::now() < deadline {
+        let arguments = || std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+        while arguments() != b"sleep\x001009\0" && Instant::now() < deadline {
             std::thread::yield_now();
         }
         reader.ask(wanted(child.id(), &into));
