@@ -170,6 +170,25 @@ impl Finding {
         Ok(())
     }
 
+    /// As [`Self::measured`], where what the remedy does cannot be measured, for this reason.
+    pub(super) fn not_measured(
+        &self,
+        world: &mut World,
+        (id, what, unit): (&str, &str, &str),
+        before: Option<f64>,
+        why: &str,
+    ) -> Result<()> {
+        let (said, after) = self.predicts(id, what, unit)?;
+        if let Some(before) = before.filter(|before| !is_close(said, *before)) {
+            world.fail(format!("{id}: {what} before: predicted {said:.2} {unit}, measured {before:.2}"));
+        }
+        println!(
+            "    {}: {id}: {what} predicted {said:.2} -> {after:.2} {unit}, not measured: {why}",
+            text(&self.0, "id")
+        );
+        Ok(())
+    }
+
     /// As [`Self::measured`], where the prediction is for a longer time than was measured: only the ratio can be compared.
     pub(super) fn measured_ratio(
         &self,

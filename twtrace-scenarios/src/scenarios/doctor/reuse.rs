@@ -27,15 +27,22 @@ const MINUTE: f64 = 60.0;
 /// Why a remedy's effect is not compared with what was predicted.
 const NO_RATES: &str = "an emulated machine cannot keep such a rate";
 
-/// Connections a second, measured until it is what is predicted, or for the last time.
-fn rate(
-    finding: &Finding,
-    id: &str,
-    cast: &Cast,
-    listener: &Raw,
+/// Compares the connections a second that a remedy predicts with those measured, which is done until they agree, or for the last time.
+/// `before` is what there were without it.
+fn compare_rate(
+    world: &mut World,
+    (finding, id): (&Finding, &str),
+    (cast, listener): (&Cast, &Raw),
     (ports, waves): (u16, usize),
-) -> Result<f64> {
-    let (_, said) = finding.predicts(id, "limit", "connections/s")?;
+    before: Option<f64>,
+) -> Result<()> {
+    const UNIT: (&str, &str) = ("limit", "connections/s");
+    if kernel::is_emulated() {
+        // That ports come back at all, and within the minute of which there is talk, is seen on a slow machine as well.
+        cast.rate(listener, ports.into(), 1)?;
+        return finding.not_measured(world, (id, UNIT.0, UNIT.1), before, NO_RATES);
+    }
+    let (_, said) = finding.predicts(id, UNIT.0, UNIT.1)?;
     let mut measured = 0.0;
     for _ in 0..TRIES {
         measured = cast.rate(listener, ports.into(), waves)?;
@@ -43,7 +50,7 @@ fn rate(
             break;
         }
     }
-    Ok(measured)
+    finding.measured(world, (id, UNIT.0, UNIT.1), (before, measured))
 }
 
 fn exhaust(cast: &Cast, listener: &Raw) -> Result<()> {
@@ -76,8 +83,7 @@ pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
         .refuses("lower_fin_timeout")?;
     ensure!(!finding.remedies().iter().any(|id| id == "unix_socket"), "a Unix socket to another machine");
     finding.apply("tw_reuse")?;
-    let after = rate(&finding, "tw_reuse", &cast, &listener, (PORTS, WAVES))?;
-    finding.measured(world, ("tw_reuse", "limit", "connections/s"), (Some(before()), after))
+    compare_rate(world, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse is set, and timestamps are off.
@@ -90,8 +96,7 @@ pub(in crate::scenarios) fn timestamps_off(world: &mut World) -> Result<()> {
     finding.is("critical")?.blames("client", cast.client.pid())?.offers("timestamps")?;
     finding.apply("timestamps")?;
     let listener = cast.serve(HERE, 10009)?;
-    let after = rate(&finding, "timestamps", &cast, &listener, (PORTS, WAVES))?;
-    finding.measured(world, ("timestamps", "limit", "connections/s"), (Some(before()), after))
+    compare_rate(world, (&finding, "timestamps"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse is set for loopback, and the backend has another address of this machine.
@@ -107,11 +112,9 @@ pub(in crate::scenarios) fn not_loopback(world: &mut World) -> Result<()> {
         .offers("loopback_address")?
         .offers("tw_reuse")?;
     let near = cast.serve(HERE, 10007)?;
-    let after = rate(&finding, "loopback_address", &cast, &near, (PORTS, WAVES))?;
-    finding.measured(world, ("loopback_address", "limit", "connections/s"), (Some(before()), after))?;
+    compare_rate(world, (&finding, "loopback_address"), (&cast, &near), (PORTS, WAVES), Some(before()))?;
     finding.apply("tw_reuse")?;
-    let after = rate(&finding, "tw_reuse", &cast, &listener, (PORTS, WAVES))?;
-    finding.measured(world, ("tw_reuse", "limit", "connections/s"), (Some(before()), after))
+    compare_rate(world, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse works, but ports are needed again before it may. Where the kernel lets its delay be set, that is a minute here.
@@ -119,7 +122,8 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "1")?;
     let has_delay = set_ipv4("tcp_tw_reuse_delay", "60000").is_ok();
     let is_slow = kernel::is_emulated();
-    let cast = cast(world, if is_slow { SLOW_PORTS } else { PORTS })?;
+    let ports = if is_slow { SLOW_PORTS } else { PORTS };
+    let cast = cast(world, ports)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
     let finding = examine(world, "reuse_cannot_work", |_| {
@@ -135,24 +139,19 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     }
     finding.offers("reuse_delay")?;
     finding.apply("reuse_delay")?;
+    let (listener, before) = (cast.serve(HERE, 10009)?, made as f64 / MINUTE);
+    compare_rate(world, (&finding, "reuse_delay"), (&cast, &listener), (ports, WAVES), Some(before))?;
     if is_slow {
-        println!("    reuse_cannot_work: reuse_delay: not measured: {NO_RATES}");
+        // It does not use all ports within a tenth of a second.
         return Ok(());
     }
-    let listener = cast.serve(HERE, 10009)?;
-    let after = rate(&finding, "reuse_delay", &cast, &listener, (PORTS, WAVES))?;
-    finding.measured(
-        world,
-        ("reuse_delay", "limit", "connections/s"),
-        (Some(made as f64 / MINUTE), after),
-    )?;
     // The next step that is offered: a tenth of a second, with so few ports that all of them are used well within it.
     set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + FEW - 1))?;
     let listener = cast.serve(HERE, 10037)?;
     let finding = examine_again(world, &cast, &listener)?;
     finding.apply("reuse_delay")?;
-    let after = rate(&finding, "reuse_delay", &cast, &cast.serve(HERE, 10039)?, (FEW, 10 * WAVES))?;
-    finding.measured(world, ("reuse_delay", "limit", "connections/s"), (None, after))
+    let listener = cast.serve(HERE, 10039)?;
+    compare_rate(world, (&finding, "reuse_delay"), (&cast, &listener), (FEW, 10 * WAVES), None)
 }
 
 fn examine_again(world: &mut World, cast: &Cast, listener: &Raw) -> Result<Finding> {
