@@ -250,4 +250,8 @@ impl View for Lines {
     fn output(&self) -> Option<&Writer> {
         Some(&self.writer)
     }
+
+    fn event_output(&self) -> Option<&Writer> {
+        Some(&self.writer)
+    }
 }

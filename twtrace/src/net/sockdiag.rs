@@ -14,6 +14,7 @@ use twtrace_common::wire::SUBSTATE_FIN_WAIT2;
 
 use super::netns::Netns;
 use super::{Error, proctcp};
+use crate::clock;
 use crate::event::{Conn, Substate};
 
 /// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
@@ -203,6 +204,8 @@ pub struct Listing {
     pub sockets: Vec<DiagSocket>,
     /// `None`: nothing is amiss.
     pub degraded: Option<Degraded>,
+    /// Processor time that it took, in nanoseconds; what the kernel did meanwhile is in it.
+    pub cost_ns: u64,
 }
 
 /// The TCP sockets of `ns` that are in `states`.
@@ -277,12 +280,13 @@ pub fn listeners(ns: &Netns) -> Result<Listing, Error> {
 }
 
 fn tcp_here(states: States) -> Result<Listing, Error> {
-    match transport::dump_all(states) {
-        Ok(listing) => Ok(listing),
+    let began_ns = clock::thread_ns();
+    let (sockets, degraded) = match transport::dump_all(states) {
+        Ok(all) => all,
         Err(transport::Failure::Unavailable(reason)) => {
-            let sockets = proctcp::read(states)?;
-            Ok(Listing { sockets, degraded: Some(Degraded::NoSockDiag { reason }) })
+            (proctcp::read(states)?, Some(Degraded::NoSockDiag { reason }))
         }
-        Err(transport::Failure::Failed(error)) => Err(error),
-    }
+        Err(transport::Failure::Failed(error)) => return Err(error),
+    };
+    Ok(Listing { sockets, degraded, cost_ns: clock::thread_ns().saturating_sub(began_ns) })
 }

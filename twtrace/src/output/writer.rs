@@ -23,6 +23,8 @@ use crate::worker::Thread;
 
 /// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
 const PAGE: usize = 4096;
+/// A file has no reader who could be slow: what waits for it waits only because this thread has to share the processor.
+const FILE_FACTOR: usize = 16;
 /// How long the page that is being written when all is over may take, so that it is counted for what it is.
 const LAST_PAGE: Duration = Duration::from_millis(50);
 
@@ -97,7 +99,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins to write to `fd`. Up to `limit` bytes wait for their reader, or one piece that is longer.
+    /// Begins to write to `fd`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times as many where it is a
+    /// file.
     ///
     /// # Errors
     /// Of the kernel.
@@ -105,6 +108,7 @@ impl Writer {
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let shared = Arc::new(Shared { state: Mutex::default(), bell, moved: Notify::new() });
         let is_watched = is_watched(&fd);
+        let limit = if is_watched { limit } else { limit * FILE_FACTOR };
         let writing = Writing { fd, is_watched, shared: Arc::clone(&shared) };
         let thread = Thread::start(name, move || writing.run())?;
         Ok(Self { shared, limit, thread: Mutex::new(Some(thread)) })
@@ -123,6 +127,15 @@ impl Writer {
         self.shared.state().waiting < self.limit
     }
 
+    /// Whether pieces of so many bytes in all would be taken.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.fits(&self.shared.state(), bytes)
+    }
+
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        state.waiting == 0 || state.waiting + bytes <= self.limit
+    }
+
     /// Whether all was written that will be.
     pub fn is_idle(&self) -> bool {
         let state = self.shared.state();
@@ -138,7 +151,7 @@ impl Writer {
         if let Some(error) = state.error {
             return Err(error.into());
         }
-        if state.is_over || state.waiting > 0 && state.waiting + bytes.len() > self.limit {
+        if state.is_over || !self.fits(&state, bytes.len()) {
             state.unwritten += units.count();
             return Ok(false);
         }
@@ -167,9 +180,9 @@ impl Writer {
         self.until(|state| state.error.is_some()).await;
     }
 
-    /// Until a piece would be taken, or nothing can be written any more.
-    pub async fn room(&self) {
-        self.until(|state| state.waiting < self.limit || state.error.is_some()).await;
+    /// Until pieces of so many bytes in all would be taken, or nothing can be written any more.
+    pub async fn room_for(&self, bytes: usize) {
+        self.until(|state| self.fits(state, bytes) || state.error.is_some()).await;
     }
 
     /// Until all is written, or nothing can be any more.

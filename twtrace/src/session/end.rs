@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep_until, timeout_at};
 
-use super::engine::{Engine, Why};
+use super::drain::Message;
+use super::engine::{Engine, Why, more_to_tell};
+use super::lister::Reply;
 use super::run::Error;
 use super::verify::{Counting, Moment};
 use super::{Summary, View};
 use crate::clock;
+use crate::limitation::{Limitation, What};
 
 /// All of the end takes no longer, but for what the kernel needs.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -20,6 +23,19 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const HEALING: Duration = Duration::from_millis(300);
 /// Threads that do not end by then are left behind.
 const JOINING: Duration = Duration::from_millis(100);
+
+/// What comes while the last loss is put right.
+enum News {
+    Reply(Reply),
+    Message(Message),
+    Room,
+}
+
+/// What was lost at last could not be put right.
+fn unhealed() -> Limitation {
+    let why = "events were lost shortly before the end, and there was no time to list again what lives";
+    Limitation::new(What::Sockets, why, "a larger --ring-size; `twtrace list` says what lives")
+}
 
 impl Engine<'_> {
     /// Ends the trace and says what it came to.
@@ -68,17 +84,25 @@ impl Engine<'_> {
             let waited = timeout_at(deadline, async {
                 tokio::select! {
                     biased;
-                    reply = self.lister.reply() => reply.map(Ok),
-                    message = self.drain.next() => message.map(Err),
+                    reply = self.lister.reply() => reply.map(News::Reply),
+                    message = self.drain.next() => message.map(News::Message),
+                    () = more_to_tell(&*view, self.healing.has_more()) => Ok(News::Room),
                 }
             });
             match waited.await {
-                Ok(Ok(Ok(reply))) => self.healing.take(reply),
-                Ok(Ok(Err(message))) => drop(self.take(message, view)?),
+                Ok(Ok(News::Reply(reply))) => self.healing.take(reply),
+                Ok(Ok(News::Message(message))) => drop(self.take(message, view)?),
+                Ok(Ok(News::Room)) => {}
                 Ok(Err(died)) => return Err(died.into()),
                 Err(_) => break,
             }
         }
+        // What was found is true, whether anybody reads it in time or not.
+        let _ = self.heal_in(usize::MAX, view)?;
+        if self.healing.is_due() {
+            self.limit([unhealed()]);
+        }
+        self.tell_limitations(view);
         Ok(())
     }
 

@@ -31,6 +31,10 @@ use crate::tracker::Tracker;
 
 /// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Of what was found, so many sockets are told at a time, events in between, and only where there is room for so many bytes: they can wait
+/// for a reader, which what happens cannot.
+const TOLD_AT_ONCE: usize = 256;
+const TOLD_BYTES: usize = 256 << 10;
 /// The view is not asked more often than this because of a time that it named.
 const SHORTEST: Duration = Duration::from_millis(5);
 
@@ -54,6 +58,8 @@ enum Wake {
     Broken,
     Look,
     Message(Message),
+    /// There is more to be told of what was found, and room for it.
+    Heal,
 }
 
 pub(super) struct Engine<'a> {
@@ -111,6 +117,7 @@ impl<'a> Engine<'a> {
                 _ = self.children.recv() => Wake::Look,
                 () = sleep_until(due) => Wake::Look,
                 message = self.drain.next() => Wake::Message(message?),
+                () = more_to_tell(&*view, self.healing.has_more()) => Wake::Heal,
             };
             let flow = match wake {
                 Wake::Signal(signal) if view.signalled(signal) == Flow::Stop => return Ok(Why::Told),
@@ -125,7 +132,12 @@ impl<'a> Engine<'a> {
                     Flow::Go
                 }
                 Wake::Signal(_) | Wake::Look => self.look(view)?,
-                Wake::Message(message) => self.take(message, view)?,
+                Wake::Heal => self.heal(view)?,
+                Wake::Message(message) => {
+                    let flow = self.take(message, view)?;
+                    // However fast messages come, what was found goes on.
+                    if flow == Flow::Go && self.healing.has_more() { self.heal(view)? } else { flow }
+                }
             };
             if flow == Flow::Stop {
                 return Ok(Why::View);
@@ -203,7 +215,13 @@ impl<'a> Engine<'a> {
 
     /// Takes in what was answered, asks what is to be asked, and tells what came of it.
     pub(super) fn heal(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
-        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, &mut self.world);
+        let has_room = view.event_output().is_none_or(|output| output.has_room_for(TOLD_BYTES));
+        self.heal_in(if has_room { TOLD_AT_ONCE } else { 0 }, view)
+    }
+
+    /// As [`Self::heal`], telling no more than `room` sockets.
+    pub(super) fn heal_in(&mut self, room: usize, view: &mut dyn View) -> Result<Flow, Error> {
+        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, room, &mut self.world);
         for request in step.requests {
             self.lister.ask(request);
         }
@@ -328,6 +346,15 @@ async fn time_is_up(over: Option<std::pin::Pin<&mut tokio::time::Sleep>>) {
     match over {
         Some(over) => over.await,
         None => std::future::pending().await,
+    }
+}
+
+/// Until there is room for more of what was found.
+pub(super) async fn more_to_tell(view: &dyn View, has_more: bool) {
+    match view.event_output() {
+        _ if !has_more => std::future::pending().await,
+        Some(output) => output.room_for(TOLD_BYTES).await,
+        None => {}
     }
 }
 

@@ -6,14 +6,20 @@
 //! in between; one that ended since the listing began is left out. A socket is let go of only when it was asked after by itself and is
 //! gone, when its namespace is gone, or when it is past its end and cannot be asked after.
 
+mod accounts;
+mod todo;
+
 use std::collections::{HashMap, HashSet, VecDeque};
+
+use accounts::Accounts;
+use todo::Todo;
 
 use super::lister::{Asked, Found, Reply, Request, Span};
 use crate::event::{Conn, Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::limitation::Limitation;
 use crate::net::books::Books;
-use crate::tracker::{Seed, Tracker};
+use crate::tracker::Tracker;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
@@ -28,9 +34,13 @@ const CHECK_EVERY_NS: u64 = 5 * SECOND_NS;
 const CHECKED_AT_ONCE: usize = 256;
 /// Sockets asked after at a time.
 const ASKED_AT_ONCE: usize = 4096;
-/// Between two listings: at least, and at most, and by how long the last one took.
+/// Between two listings: at least, and at most, and by the processor time that the last one took. Not by how long it took: that is longest
+/// where the machine is busy, which is where events get lost, and the next listing would come latest where it is needed most.
 const PAUSE_NS: (u64, u64) = (SECOND_NS, 30 * SECOND_NS);
 const PAUSE_FACTOR: u64 = 10;
+/// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
+/// understand what comes.
+const STALLED_NS: u64 = 3 * SECOND_NS;
 /// Listings that in a row do not find a namespace which was found before, until it is gone: a list of processes is not made in one moment.
 const ABSENT_TIMES: u32 = 2;
 
@@ -54,17 +64,6 @@ struct Listing {
     netns: HashSet<u32>,
 }
 
-/// How a namespace's books compare with what was told.
-#[derive(Clone, Copy, Debug)]
-struct Account {
-    /// What the kernel had counted before we did: at most so much.
-    base: u64,
-    /// Births that nobody told: at least so many.
-    missed: u64,
-    /// The kernel's count when last read.
-    births: u64,
-}
-
 /// What was told of a namespace when its books were asked for.
 type Told = (u64, u64, u64, u64);
 
@@ -81,6 +80,10 @@ pub(super) struct Healing {
     ended: HashMap<Conn, (Option<u64>, u64)>,
     /// Answers that wait for events from before them.
     held: VecDeque<Reply>,
+    /// Of the answer before those: what is still to be done.
+    todo: VecDeque<Todo>,
+    /// When there was last room to tell what is to be done, or nothing to do.
+    moved_ns: u64,
     list_at_ns: u64,
     pause_ns: u64,
     to_ask: VecDeque<Asked>,
@@ -89,7 +92,7 @@ pub(super) struct Healing {
     check_at_ns: u64,
     checking: Option<HashMap<u32, Told>>,
     next_checked: usize,
-    accounts: HashMap<u32, Account>,
+    accounts: Accounts,
     /// Of the kernel side's loss: what was known, and when.
     lost_births: u64,
     loss_known_ns: u64,
@@ -135,7 +138,11 @@ impl Healing {
 
     /// Whether a listing is to be made, or is being made, or sockets are asked after that it did not show.
     pub(super) fn is_due(&self) -> bool {
-        self.is_stale || self.listing.is_some() || self.is_asking || !self.to_ask.is_empty()
+        self.is_stale
+            || self.listing.is_some()
+            || self.is_asking
+            || !self.to_ask.is_empty()
+            || self.has_more()
     }
 
     /// Whether all that has come must be known to have come.
@@ -155,14 +162,17 @@ impl Healing {
         self.held.push_back(reply);
     }
 
-    /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come.
-    pub(super) fn step(&mut self, now_ns: u64, caught_up_ns: u64, world: &mut Tracker) -> Step {
+    /// Whether there is more to be done at once than one step may.
+    pub(super) fn has_more(&self) -> bool {
+        !self.todo.is_empty()
+    }
+
+    /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come. No more than `room` sockets are told, unless nobody had
+    /// any for a while.
+    pub(super) fn step(&mut self, now_ns: u64, caught_up_ns: u64, room: usize, world: &mut Tracker) -> Step {
         let mut step = Step::default();
         self.caught_up_ns = caught_up_ns;
-        while self.held.front().is_some_and(|reply| is_ripe(reply, caught_up_ns, self.loss_known_ns)) {
-            let Some(reply) = self.held.pop_front() else { break };
-            step.events.extend(self.heal(reply, now_ns, world));
-        }
+        self.take_in(now_ns, room, world, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
         self.ask_after(now_ns, world, &mut step.requests);
         if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
@@ -174,52 +184,60 @@ impl Healing {
         step
     }
 
-    fn heal(&mut self, reply: Reply, now_ns: u64, world: &mut Tracker) -> Vec<Event> {
-        match reply {
-            Reply::Namespaces { netns, span, seeds } => self.namespaces(netns, span, &seeds, now_ns, world),
-            Reply::Listed { span, reached, limitations } => {
-                self.limitations.extend(limitations);
-                self.listed(span, &reached, now_ns, world)
+    /// Takes in answers, one after the other and not all of a long one at once.
+    fn take_in(&mut self, now_ns: u64, mut room: usize, world: &mut Tracker, told: &mut Vec<Event>) {
+        if room != 0 || self.todo.is_empty() {
+            self.moved_ns = now_ns;
+        } else if now_ns >= self.moved_ns + STALLED_NS {
+            room = usize::MAX;
+        }
+        loop {
+            let now = self.todo.len().min(room);
+            room -= now;
+            for todo in self.todo.drain(..now) {
+                told.extend(todo.act(&self.scope, &self.ended, now_ns, world));
             }
-            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, world),
-            Reply::Checked { books, .. } => {
-                self.checked(&books, world);
-                Vec::new()
+            let is_next = |reply: &Reply| is_ripe(reply, self.caught_up_ns, self.loss_known_ns);
+            if !self.todo.is_empty() || !self.held.front().is_some_and(is_next) {
+                return;
             }
-            Reply::Books { .. } => Vec::new(),
+            let Some(reply) = self.held.pop_front() else { return };
+            self.heal(reply, now_ns, world);
         }
     }
 
-    /// Takes in what lives in some namespaces.
-    fn namespaces(
-        &mut self,
-        netns: Vec<u32>,
-        span: Span,
-        seeds: &[Seed],
-        now_ns: u64,
-        world: &mut Tracker,
-    ) -> Vec<Event> {
-        let Some(listing) = &mut self.listing else { return Vec::new() };
-        listing.netns.extend(netns);
-        listing.shown.extend(seeds.iter().map(|seed| seed.conn));
-        let mut told = Vec::new();
-        for seed in seeds.iter().filter(|seed| !has_ended(&self.ended, seed, span)) {
-            if world.renew(seed) {
-                continue;
+    /// Does what comes of an answer, or puts it down to be done.
+    fn heal(&mut self, reply: Reply, now_ns: u64, world: &mut Tracker) {
+        match reply {
+            Reply::Namespaces { netns, span, seeds } => {
+                let Some(listing) = &mut self.listing else { return };
+                listing.netns.extend(netns);
+                listing.shown.extend(seeds.iter().map(|seed| seed.conn));
+                self.todo.extend(seeds.into_iter().map(|seed| Todo::Enter(seed, span)));
             }
-            let mut event = seed.event(now_ns);
-            // With a filter on the owner nobody knows whether it is of interest.
-            if self.scope.passes(&event) {
-                let applied = world.apply(&mut event);
-                told.extend(applied.before.map(|before| *before));
-                told.extend(applied.is_new.then_some(event));
+            Reply::Listed { span, cost_ns, reached, limitations } => {
+                self.limitations.extend(limitations);
+                self.pause(cost_ns, now_ns);
+                self.listed(span, &reached, world);
             }
+            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, world),
+            Reply::Checked { books, .. } => self.checked(&books, world),
+            Reply::Books { .. } => {}
         }
-        told
+    }
+
+    /// Puts off the next listing, by what the last one cost, and more with each that follows another one closely.
+    fn pause(&mut self, cost_ns: u64, now_ns: u64) {
+        if now_ns > self.list_at_ns + PAUSE_NS.1 {
+            self.pause_ns = PAUSE_NS.0;
+        }
+        let pause_ns = cost_ns.saturating_mul(PAUSE_FACTOR).clamp(self.pause_ns, PAUSE_NS.1);
+        self.pause_ns = (self.pause_ns * 2).min(PAUSE_NS.1);
+        self.list_at_ns = now_ns + pause_ns;
     }
 
     /// A listing is complete: what it should have shown and did not is asked after.
-    fn listed(&mut self, span: Span, reached: &HashSet<u32>, now_ns: u64, world: &mut Tracker) -> Vec<Event> {
+    fn listed(&mut self, span: Span, reached: &HashSet<u32>, world: &Tracker) {
         let listing = self.listing.take().unwrap_or_default();
         self.ended.clear();
         let mut hidden: HashSet<u32> = HashSet::new();
@@ -233,15 +251,10 @@ impl Healing {
                 self.to_ask.push_back((*conn, live.cookie));
             }
         }
-        let took_ns = span.ended_ns.saturating_sub(span.began_ns);
-        let pause_ns = (took_ns * PAUSE_FACTOR).clamp(self.pause_ns, PAUSE_NS.1);
-        self.pause_ns = if now_ns > self.list_at_ns + PAUSE_NS.1 { PAUSE_NS.0 } else { self.pause_ns * 2 };
-        self.pause_ns = self.pause_ns.min(PAUSE_NS.1);
-        self.list_at_ns = now_ns + pause_ns;
+        self.accounts.keep(reached);
         let gone = self.gone(reached, hidden);
-        let lost: Vec<Conn> =
-            world.sockets().map(|(conn, _)| *conn).filter(|conn| gone.contains(&conn.netns)).collect();
-        lost.iter().filter_map(|conn| world.miss(conn, now_ns)).collect()
+        let lost = world.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
+        self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
     }
 
     /// Of the namespaces that no way leads to, those that are gone: a way led there once.
@@ -280,28 +293,16 @@ impl Healing {
         }
     }
 
-    fn looked_up(
-        &mut self,
-        span: Span,
-        found: Vec<(Asked, Found)>,
-        now_ns: u64,
-        world: &mut Tracker,
-    ) -> Vec<Event> {
+    fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, world: &mut Tracker) {
         self.is_asking = false;
-        let mut told = Vec::new();
-        for ((conn, cookie), found) in found {
-            let Some(live) = world.socket(&conn) else { continue };
-            // Another one took its place since: it is not what was asked after.
-            if live.cookie != cookie || live.born_ns.is_some_and(|born_ns| born_ns >= span.began_ns) {
-                continue;
-            }
+        for (asked, found) in found {
+            let Some(live) = todo::that_was_asked_after(asked, span, world) else { continue };
             match found {
                 Found::There(seed) => drop(world.renew(&seed)),
                 Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
-                Found::Gone | Found::Unknown => told.extend(world.miss(&conn, now_ns)),
+                Found::Gone | Found::Unknown => self.todo.push_back(Todo::Miss(asked, span)),
             }
         }
-        told
     }
 
     /// Asks for the books of namespaces in which something lives or happened.
@@ -331,34 +332,19 @@ impl Healing {
         for (netns, books) in books {
             let Some(before) = asked.get(netns) else { continue };
             let now = told_of(*netns, world);
-            self.account(*netns, books.tw + books.tw_killed, before.0, now.0);
+            if self.counts_births {
+                self.accounts.enter(*netns, books.tw + books.tw_killed, before.0, now.0);
+            }
             // Nothing happened meanwhile: what lives must be the same.
             if *before == now && books.sockstat_tw != now.3 {
                 self.is_stale = true;
             }
         }
-        let all: u64 = self.accounts.values().map(|account| account.missed).sum();
-        let missed = all.saturating_sub(self.lost_births);
+        let missed = self.accounts.missed().saturating_sub(self.lost_births);
         if missed > self.missed {
             self.missed = missed;
             self.is_stale = true;
         }
-    }
-
-    /// Takes in a namespace's count of births, of which `before` were told when it was asked for, and `now` by now.
-    fn account(&mut self, netns: u32, births: u64, before: u64, now: u64) {
-        if !self.counts_births {
-            return;
-        }
-        let base = births.saturating_sub(before);
-        let account = self.accounts.entry(netns).or_insert(Account { base, missed: 0, births });
-        // Another namespace has its inode now.
-        if births < account.births {
-            *account = Account { base, missed: account.missed, births };
-        }
-        account.births = births;
-        account.base = account.base.min(base.saturating_sub(account.missed));
-        account.missed = account.missed.max(births.saturating_sub(now).saturating_sub(account.base));
     }
 }
 
@@ -377,14 +363,6 @@ fn ended_ns(reply: &Reply) -> u64 {
         | Reply::Checked { span, .. } => span.ended_ns,
         Reply::Books { .. } => 0,
     }
-}
-
-/// Whether a socket that was listed ended after the listing began.
-fn has_ended(ended: &HashMap<Conn, (Option<u64>, u64)>, seed: &Seed, span: Span) -> bool {
-    ended.get(&seed.conn).is_some_and(|(cookie, ended_ns)| {
-        let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
-        same && *ended_ns >= span.began_ns
-    })
 }
 
 /// Created, listed, ended, live.

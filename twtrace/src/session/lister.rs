@@ -3,7 +3,8 @@
 //! Must not know: the tracker, when to ask.
 //!
 //! A list of one namespace's sockets walks the hash table of the whole machine, so only those are listed that have TIME_WAIT sockets; and
-//! once the first ones are through, no more than a share of the time goes into it. Questions that come meanwhile are answered in between.
+//! once the first ones are through, no more than a share of the processor's time goes into it. Questions that come meanwhile are answered in
+//! between.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -23,7 +24,8 @@ use crate::worker::{Closed, Replies, Requests, Worker};
 const LISTEN: u8 = 10;
 /// How long a listing may go on without a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// After that: pauses, by how long the step before took.
+/// After that: pauses, by the processor time that the step before took. On a machine that is busy with other things a step takes long and
+/// costs no more.
 const PAUSE_FACTOR: u32 = 4;
 /// A list of namespaces is good for so long.
 const SURVEY_KEPT: Duration = Duration::from_secs(1);
@@ -92,6 +94,8 @@ pub(super) enum Reply {
     Listed {
         /// When it began and ended.
         span: Span,
+        /// Processor time that it took, in nanoseconds.
+        cost_ns: u64,
         /// Every namespace that can be reached.
         reached: HashSet<u32>,
         /// What could not be listed.
@@ -158,6 +162,8 @@ struct Listing {
     left: VecDeque<Netns>,
     limitations: Vec<Limitation>,
     more: usize,
+    /// Processor time that it has taken so far, in nanoseconds.
+    cost_ns: u64,
 }
 
 struct Thread<'a> {
@@ -244,14 +250,15 @@ impl Thread<'_> {
     fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
         let mut listing = self.begin(only)?;
         while let Some(netns) = listing.left.pop_front() {
-            let step = Instant::now();
+            let (cost_ns, began_ns) = (listing.cost_ns, clock::thread_ns());
             if let Some(reply) = listing.dump(&netns) {
                 self.say(reply)?;
             }
+            listing.cost_ns += clock::thread_ns().saturating_sub(began_ns);
             let pause = if listing.began.elapsed() < AT_ONCE {
                 Duration::ZERO
             } else {
-                step.elapsed() * PAUSE_FACTOR
+                Duration::from_nanos(listing.cost_ns - cost_ns) * PAUSE_FACTOR
             };
             let until = Instant::now() + pause;
             // Only questions that can be answered at once come through here; listings wait.
@@ -266,15 +273,22 @@ impl Thread<'_> {
 
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
     fn begin(&mut self, only: &[u32]) -> Result<Listing, Closed> {
-        let (began_ns, began) = (clock::mono_ns(), Instant::now());
+        let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
         let mut all = discover();
         let reached = all.iter().map(|netns| netns.inode).collect();
         self.surveyed = Some((began, all.iter().map(|netns| (netns.inode, netns.clone())).collect()));
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
         let counts = time_waits(&all).unwrap_or_default();
         let (mut left, mut empty) = (VecDeque::new(), Vec::new());
-        let mut listing =
-            Listing { began_ns, began, reached, left: VecDeque::new(), limitations: Vec::new(), more: 0 };
+        let mut listing = Listing {
+            began_ns,
+            began,
+            reached,
+            left: VecDeque::new(),
+            limitations: Vec::new(),
+            more: 0,
+            cost_ns: 0,
+        };
         for (netns, (_, count)) in all.into_iter().zip(counts) {
             match count {
                 Ok(0) => empty.push(netns.inode),
@@ -283,6 +297,7 @@ impl Thread<'_> {
             }
         }
         listing.left = left;
+        listing.cost_ns = clock::thread_ns().saturating_sub(thread_ns);
         let span = Span { began_ns, ended_ns: clock::mono_ns() };
         self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
         Ok(listing)
@@ -315,6 +330,7 @@ impl Listing {
             }
         };
         let ended_ns = clock::mono_ns();
+        self.cost_ns += found.cost_ns;
         if let Some(degraded) = found.degraded {
             let why = format!("netns {}: {degraded}", netns.inode);
             self.limit(What::Sockets, &why, degraded.remedy());
@@ -334,7 +350,7 @@ impl Listing {
             self.limitations.push(Limitation::new(What::Namespaces, why, "see `twtrace check`"));
         }
         let span = Span { began_ns: self.began_ns, ended_ns: clock::mono_ns() };
-        Reply::Listed { span, reached: self.reached, limitations: self.limitations }
+        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations: self.limitations }
     }
 }
 

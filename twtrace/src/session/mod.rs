@@ -86,6 +86,11 @@ pub trait View {
         None
     }
 
+    /// The same, where each event is written to it.
+    fn event_output(&self) -> Option<&Writer> {
+        None
+    }
+
     /// The source of events begins anew: what was told is not to be remembered.
     fn restarted(&mut self) {}
 

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::drain::Drain;
-use super::engine::Engine;
+use super::engine::{Engine, more_to_tell};
 use super::healing::Healing;
 use super::lister::{self, Lister, Reply, Request};
 use super::run::Error;
@@ -103,6 +103,7 @@ impl<'a> Engine<'a> {
                     Flow::Go
                 }
                 message = self.drain.next() => self.take(message?, view)?,
+                () = more_to_tell(&*view, self.healing.has_more()) => Flow::Go,
                 () = &mut patience => {
                     crate::note!("twtrace: sockets that were there before are still being listed: the rest is told later");
                     return Ok(Flow::Go);

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use super::message::{Message, messages, request, request_info, request_one};
-use super::{Degraded, DiagSocket, Listing, States};
+use super::{Degraded, DiagSocket, States};
 use crate::event::Conn;
 use crate::net::Error;
 
@@ -55,10 +55,10 @@ enum Ask {
     Info,
 }
 
-/// The sockets of both families in `states`.
-pub(super) fn dump_all(states: States) -> Result<Listing, Failure> {
+/// The sockets of both families in `states`, and what is amiss with the list.
+pub(super) fn dump_all(states: States) -> Result<(Vec<DiagSocket>, Option<Degraded>), Failure> {
     let (all, degraded) = collect(states, Ask::Plain)?;
-    Ok(Listing { sockets: all.sockets, degraded })
+    Ok((all.sockets, degraded))
 }
 
 /// Those of them that are full sockets, and whether each one's connection has TCP timestamps.

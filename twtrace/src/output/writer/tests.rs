@@ -40,7 +40,7 @@ fn whoever_reads_gets_every_line_in_order() {
     for number in 0..1009 {
         let (bytes, lines) = piece(number);
         want.push_str(std::str::from_utf8(&bytes).unwrap());
-        wait(writer.room());
+        wait(writer.room_for(1));
         assert!(writer.put(bytes, Units::Lines(lines)).unwrap());
     }
     wait(writer.emptied());

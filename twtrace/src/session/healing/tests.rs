@@ -3,6 +3,10 @@
 
 #[path = "tests/last.rs"]
 mod last;
+#[path = "tests/pauses.rs"]
+mod pauses;
+#[path = "tests/room.rs"]
+mod room;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -13,6 +17,7 @@ use super::*;
 use crate::event::{Comm, Process, Reason, Role, Substate, Via};
 use crate::recording::{Encoder, Head, Recording, Tail};
 use crate::replay::{Driver, Open, Pace, Remote, Speed};
+use crate::tracker::Seed;
 use last::Last;
 
 const START_NS: u64 = 1_000 * SECOND_NS;
@@ -46,6 +51,11 @@ struct World {
     told: Vec<Event>,
     fate: fn(u64) -> Fate,
     listings: usize,
+    /// How long an answer takes, and the processor time in it.
+    takes_ns: u64,
+    cost_ns: u64,
+    /// For so many lines in each turn.
+    room: usize,
 }
 
 fn conn((netns, sport): (u32, u16)) -> Conn {
@@ -74,6 +84,9 @@ impl World {
             told: Vec::new(),
             fate,
             listings: 0,
+            takes_ns: 2 * STEP_NS,
+            cost_ns: 0,
+            room: 5,
         }
     }
 
@@ -157,7 +170,7 @@ impl World {
             let _ = self.tracker.apply(&mut event);
             self.told.push(event);
         }
-        let step = self.healing.step(self.now_ns, until_ns, &mut self.tracker);
+        let step = self.healing.step(self.now_ns, until_ns, self.room, &mut self.tracker);
         self.told.extend(step.events);
         let asked_ns = self.now_ns;
         self.requests.extend(step.requests.into_iter().map(|request| (asked_ns, request)));
@@ -165,7 +178,7 @@ impl World {
 
     /// The lister answers what was asked long enough ago.
     fn answer(&mut self) {
-        while self.requests.front().is_some_and(|(at_ns, _)| *at_ns + 2 * STEP_NS <= self.now_ns) {
+        while self.requests.front().is_some_and(|(at_ns, _)| *at_ns + self.takes_ns <= self.now_ns) {
             let Some((began_ns, request)) = self.requests.pop_front() else { return };
             let span = Span { began_ns, ended_ns: self.now_ns };
             let seed = |at: &(u32, u16), (cookie, ends_ns): (u64, u64)| Seed {
@@ -182,7 +195,12 @@ impl World {
                     let seeds = shown.map(|(at, socket)| seed(at, *socket)).collect();
                     let netns = self.reached.iter().copied().collect();
                     self.healing.take(Reply::Namespaces { netns, span, seeds });
-                    Reply::Listed { span, reached: self.reached.clone(), limitations: Vec::new() }
+                    Reply::Listed {
+                        span,
+                        cost_ns: self.cost_ns,
+                        reached: self.reached.clone(),
+                        limitations: Vec::new(),
+                    }
                 }
                 Request::LookUp { sockets } => {
                     let found = |asked: Asked| {
