@@ -13,6 +13,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::op::{self, Half, Op, Reply};
+pub use crate::pair::{Pair, close_in_order, complete};
 use crate::play;
 
 /// A process under the scenario's command. Clones name the same process.
@@ -229,6 +230,21 @@ impl Raw {
         self.actor.run(Op::BindNoPort(self.fd))
     }
 
+    /// Its port will be one of these, both ends included.
+    pub fn port_range(&self, low: u16, high: u16) -> Result<()> {
+        self.actor.run(Op::PortRange(self.fd, low, high))
+    }
+
+    /// connect() that waits for no answer.
+    pub fn begin(&self, to: impl Into<SocketAddr>) -> Result<()> {
+        self.actor.run(Op::Begin(self.fd, to.into()))
+    }
+
+    /// Drops all that comes in.
+    pub fn drop_incoming(&self) -> Result<()> {
+        self.actor.run(Op::DropIncoming(self.fd, true))
+    }
+
     /// listen().
     pub fn listen(&self) -> Result<Attempt<()>> {
         self.attempt(Op::Listen(self.fd))
@@ -361,40 +377,4 @@ impl Sock {
     pub fn inherited_by(&self, child: &Actor) -> Self {
         Self { raw: Raw { actor: child.clone(), fd: self.raw.fd }, ..self.clone() }
     }
-}
-
-/// Both ends of a connection.
-#[derive(Clone, Debug)]
-pub struct Pair {
-    /// The end that connected.
-    pub client: Sock,
-    /// The end that accepted.
-    pub server: Sock,
-}
-
-/// The actor connects its socket `from` to the listener; its owner accepts.
-pub fn complete(from: &Raw, listener: &Raw, to: SocketAddr) -> Result<Pair> {
-    let client = from.connect(to)?.map_err(|errno| anyhow!("connect to {to}: errno {errno}"))?;
-    let server = listener.accept()?;
-    if (server.peer, server.local) != (client.local, client.peer) {
-        bail!("{} -> {} was accepted as {} <- {}", client.local, client.peer, server.local, server.peer);
-    }
-    Ok(Pair { client, server })
-}
-
-impl Pair {
-    /// Moves a request and a response, and waits until both have come.
-    pub fn exchange(&self, request: usize, response: usize) -> Result<()> {
-        self.client.send(request)?;
-        self.server.receive(request)?;
-        self.server.send(response)?;
-        self.client.receive(response)
-    }
-}
-
-/// `first` closes; once its FIN has come, so does `second`. Only so is it certain whose FIN was first.
-pub fn close_in_order(first: &Sock, second: &Sock) -> Result<()> {
-    first.close()?;
-    second.eof()?;
-    second.close()
 }

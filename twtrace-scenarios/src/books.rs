@@ -16,6 +16,8 @@ pub const FIN_WAIT2: u8 = 5;
 pub const TIME_WAIT: u8 = 6;
 /// See [`ESTABLISHED`].
 pub const LISTEN: u8 = 10;
+/// TCP_CLOSE_WAIT.
+pub const CLOSE_WAIT: u8 = 8;
 /// See [`ESTABLISHED`].
 pub const CLOSING: u8 = 11;
 

@@ -22,6 +22,7 @@ pub mod many;
 pub mod mounts;
 pub mod netns;
 pub mod op;
+mod pair;
 pub mod play;
 pub mod run;
 pub mod scenarios;

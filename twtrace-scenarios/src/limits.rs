@@ -82,7 +82,20 @@ const UNPROVEN: Limit = Limit {
     reason: "its waits and bounds are not proven on an emulated machine yet",
 };
 
+/// Kernels before 6.3.
+const NO_SOCKET_RANGE: Limit = Limit {
+    scenario: "",
+    backend: None,
+    here: || kernel::version().is_ok_and(|version| version < (6, 3)),
+    lack: Lack::Kernel,
+    reason: "this kernel has no IP_LOCAL_PORT_RANGE",
+};
+
 const LIMITS: &[Limit] = &[
+    Limit { scenario: "doctor_close_wait", ..UNPROVEN },
+    Limit { scenario: "doctor_syn_unanswered", ..UNPROVEN },
+    Limit { scenario: "doctor_socket_range", ..NO_SOCKET_RANGE },
+    Limit { scenario: "doctor_not_explained", ..NO_SOCKET_RANGE },
     Limit { scenario: "loss_under_a_filter", ..UNPROVEN },
     Limit { scenario: "loss_healed", ..UNPROVEN },
     Limit { scenario: "loss_namespace_gone", ..UNPROVEN },

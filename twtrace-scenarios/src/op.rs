@@ -37,6 +37,10 @@ pub enum Op {
     Bind(RawFd, SocketAddr),
     /// IP_BIND_ADDRESS_NO_PORT.
     BindNoPort(RawFd),
+    /// IP_LOCAL_PORT_RANGE: from the first to the second, both included.
+    PortRange(RawFd, u16, u16),
+    /// connect() that does not wait for an answer. Answer: [`Reply::Done`] once the SYN was sent.
+    Begin(RawFd, SocketAddr),
     /// listen().
     Listen(RawFd),
     /// connect().

@@ -86,6 +86,8 @@ impl Player {
                 setsockopt(self.socket(fd)?, sockopt::IpBindAddressNoPort, &true)?;
                 Reply::Done
             }
+            Op::PortRange(fd, low, high) => set_port_range(fd, low, high)?,
+            Op::Begin(fd, to) => self.begin(fd, to)?,
             Op::Listen(fd) => done(self.socket(fd)?.listen(BACKLOG))?,
             Op::Connect(fd, to) => done(self.socket(fd)?.connect(&to.into()))?,
             Op::Accept(fd) => {
@@ -137,6 +139,15 @@ impl Player {
 
     fn socket(&mut self, fd: RawFd) -> Result<&mut Socket> {
         self.sockets.get_mut(&fd).with_context(|| format!("this actor has no socket {fd}"))
+    }
+
+    fn begin(&mut self, fd: RawFd, to: SocketAddr) -> Result<Reply> {
+        let socket = self.socket(fd)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&to.into()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(Reply::Done),
+            other => done(other),
+        }
     }
 
     fn take(&mut self, fd: RawFd) -> Result<Socket> {
@@ -271,4 +282,21 @@ fn strand(socket: Socket) -> Result<Reply> {
     // The last close: this one sets the collector off.
     drop(sender);
     Ok(Reply::Done)
+}
+
+/// `IP_LOCAL_PORT_RANGE` of include/uapi/linux/in.h, Linux 6.3 on.
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+
+fn set_port_range(fd: RawFd, low: u16, high: u16) -> Result<Reply> {
+    let range = u32::from(high) << 16 | u32::from(low);
+    let length = libc::socklen_t::try_from(size_of::<u32>())?;
+    // SAFETY: the option is read from `range`, which lives longer than the call and is as long as is said.
+    let set = unsafe {
+        libc::setsockopt(fd, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, (&raw const range).cast(), length)
+    };
+    if set == 0 {
+        Ok(Reply::Done)
+    } else {
+        Err(std::io::Error::last_os_error()).context("IP_LOCAL_PORT_RANGE")
+    }
 }

@@ -5,6 +5,7 @@
 mod client;
 mod exam;
 mod load;
+mod ports;
 mod recorded;
 mod reuse;
 mod server;
@@ -12,6 +13,9 @@ mod settings;
 
 pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
 pub(super) use client::{ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
+pub(super) use ports::{
+    close_wait, fin_wait2_held, not_explained, ports_bound, socket_range, syn_unanswered,
+};
 pub(super) use recorded::recorded;
 pub(super) use reuse::{not_loopback, remote, timestamps_off, too_young};
 pub(super) use server::{

@@ -4,14 +4,21 @@
 //!
 //! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
 
+mod crowd;
 pub mod join;
+mod ledger;
 pub mod looks;
+mod piles;
+mod ports;
 mod settings;
 pub mod tally;
 pub mod world;
 
 use std::net::IpAddr;
 
+pub use crowd::{Around, Caller};
+pub use piles::{Pile, Side};
+pub use ports::{Ports, State};
 use serde::Serialize;
 pub use settings::Settings;
 
@@ -116,6 +123,8 @@ pub struct Netns {
     pub conntrack: Option<Conntrack>,
     /// Ports of the range that a listener or a socket that is bound and nothing else pins, for all destinations.
     pub pinned: Option<u32>,
+    /// Who pins them, most first.
+    pub pins: Vec<Share>,
     /// Ports of the range that any socket is on, whatever its destination.
     pub range_in_use: Option<u32>,
     /// Pools of ports, the fullest first.
@@ -124,6 +133,8 @@ pub struct Netns {
     pub served: Vec<Served>,
     /// Failures of bind() and listen().
     pub binds: Vec<BindFailure>,
+    /// Sockets that wait for somebody who does not act, most first.
+    pub piles: Vec<Pile>,
 }
 
 /// `/proc/sys/net/netfilter` of a namespace.
@@ -135,31 +146,6 @@ pub struct Conntrack {
     pub max: u64,
     /// `nf_conntrack_tcp_timeout_time_wait` in seconds.
     pub time_wait_s: Option<u32>,
-}
-
-/// Ports of a pool by what holds them. Each port counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Ports {
-    /// TIME_WAIT sockets in true TIME_WAIT.
-    pub time_wait: u32,
-    /// TIME_WAIT sockets in FIN_WAIT2.
-    pub fin_wait2: u32,
-    /// ESTABLISHED sockets.
-    pub established: u32,
-    /// Sockets in any other state.
-    pub others: u32,
-}
-
-impl Ports {
-    /// All of them.
-    pub fn all(&self) -> u32 {
-        self.time_wait + self.fin_wait2 + self.open()
-    }
-
-    /// Those that full sockets hold.
-    pub fn open(&self) -> u32 {
-        self.established + self.others
-    }
 }
 
 /// How far away a destination is.
@@ -199,6 +185,8 @@ pub struct Tuple {
     pub ended: u64,
     /// Of those, by a connect() that took the port.
     pub reused: u64,
+    /// TIME_WAIT sockets whose port is known to have come from bind(): `tcp_tw_reuse` gives none of them back to connect().
+    pub bound: u32,
     /// connect() failures while looking, where the kernel was to choose the port.
     pub failed: u64,
     /// connect() failures while looking, where the caller had bound the port.
@@ -207,6 +195,8 @@ pub struct Tuple {
     pub timestamps: Option<bool>,
     /// Who holds its ports, made connections or failed to: most first.
     pub shares: Vec<Share>,
+    /// What else was on the namespace's ports when connect() failed; `None` where none failed, or nobody could look.
+    pub around: Option<Around>,
 }
 
 impl Tuple {
@@ -222,10 +212,12 @@ impl Tuple {
             created: 0,
             ended: 0,
             reused: 0,
+            bound: 0,
             failed: 0,
             failed_bound: 0,
             timestamps: None,
             shares: Vec::new(),
+            around: None,
         }
     }
 
@@ -284,6 +276,13 @@ pub struct BindFailure {
     pub caller: Process,
     /// How many destinations this caller has connections to from this address.
     pub destinations: u32,
+}
+
+impl BindFailure {
+    /// Whether the kernel was to choose the port, and had none.
+    pub fn is_for_any(&self) -> bool {
+        self.port == 0
+    }
 }
 
 /// A process.

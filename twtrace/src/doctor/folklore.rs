@@ -12,6 +12,7 @@ const SERVER_TW_REUSE: &str = "server_tw_reuse";
 const OPEN_TW_REUSE: &str = "open_tw_reuse";
 const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
 const SERVER_PORT_RANGE: &str = "server_port_range";
+const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
 /// Names of all that is said not to help, beside remedies whose condition does not hold.
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub(super) const IDS: &[&str] = &[
     OPEN_TW_REUSE,
     HALF_CLOSED_TW_REUSE,
     SERVER_PORT_RANGE,
+    SOCKET_PORT_RANGE,
 ];
 
 fn not(id: &'static str, title: &str, why: &str) -> NotHere {
@@ -77,6 +79,33 @@ pub(super) fn of_held_open() -> Vec<NotHere> {
 pub(super) fn of_bound_source() -> Vec<NotHere> {
     let why = "bind() chooses the port here, and tcp_tw_reuse is asked by connect() only";
     vec![not(OPEN_TW_REUSE, "tcp_tw_reuse", why), lower_fin_timeout(), linger_zero()]
+}
+
+/// Why `tcp_fin_timeout` does nothing for sockets that wait in SYN_SENT, or for an ACK,
+pub(super) const UNANSWERED: &str = "it is for orphans in FIN_WAIT2, and these have not come so far";
+/// in CLOSE_WAIT,
+pub(super) const NOT_CLOSED: &str = "it is for orphans in FIN_WAIT2: these were not closed at all";
+/// and in FIN_WAIT2 with a descriptor.
+pub(super) const HELD: &str = "it ends orphans, and these have a descriptor";
+
+/// For sockets that wait for somebody to act.
+pub(super) fn of_waiting(fin_timeout: &'static str) -> Vec<NotHere> {
+    let why = "it takes ports over from TIME_WAIT sockets, and these are in another state";
+    vec![
+        not(OPEN_TW_REUSE, "tcp_tw_reuse", why),
+        not(LOWER_FIN_TIMEOUT, "tcp_fin_timeout lowered", fin_timeout),
+        lower_max_tw_buckets(),
+    ]
+}
+
+/// For sockets with a range of their own.
+pub(super) fn of_socket_range() -> Vec<NotHere> {
+    let why = "the namespace's range has ports left: it is the socket's own that is full";
+    vec![
+        not(SOCKET_PORT_RANGE, "A wider ip_local_port_range", why),
+        lower_fin_timeout(),
+        lower_max_tw_buckets(),
+    ]
 }
 
 /// For orphans in FIN_WAIT2.

@@ -66,6 +66,7 @@ impl Watch {
                     namespaces.len() - 1
                 });
                 join::join(&mut namespaces[place], looks);
+                self.tally.tell(&mut namespaces[place], Some(looks));
             }
             let known = std::mem::take(&mut self.facts.limitations);
             let all: Limitations =

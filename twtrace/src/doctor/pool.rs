@@ -4,7 +4,9 @@
 //! One pool gets one finding, the most telling one: a pool that is exhausted by sockets that are open is not also told as
 //! exhausted by TIME_WAIT.
 
-use super::facts::{Netns, Ports, Reach, Tuple};
+use std::collections::BTreeSet;
+
+use super::facts::{Netns, Ports, Reach, Settings, Tuple};
 use super::predict;
 
 /// Below this many connections, a rate would be a guess.
@@ -15,6 +17,14 @@ const NEARLY_FULL: f64 = 0.8;
 const BUSY: f64 = 0.25;
 /// FIN_WAIT2 that holds such a share of a pool is worth a word.
 const HALF_CLOSED: f64 = 0.2;
+
+/// Fewer ports in a row may be chance.
+const SHORTEST_RUN: u32 = 2;
+
+/// So many ports may be unaccounted for: a look comes a little after the failure that it was asked for by.
+pub(super) fn slack(ports: u32) -> u32 {
+    (ports / 10).max(2).min(ports / 2)
+}
 
 /// Whether `tcp_tw_reuse` gives the ports of a pool's TIME_WAIT sockets back to connect().
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,18 +37,59 @@ pub(super) enum Reuse {
     NoTimestamps,
     /// It is set for loopback, and this is none.
     LoopbackOnly,
+    /// Most ports came from bind(), and connect() passes by those.
+    Bound,
     /// It is not set.
     Off,
     /// The setting is not known.
     Unknown,
 }
 
-/// Who has most of the ports.
+/// What has most of the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     TimeWait,
     FinWait2,
-    Open,
+    /// Full sockets in this state.
+    Open(Open),
+    /// Listeners, sockets that are bound and nothing else, and what bind() has taken for other destinations.
+    Bound,
+    /// All of a range that is a part of the namespace's.
+    OwnRange(Range),
+    /// Nothing that was looked at.
+    Unexplained,
+}
+
+/// The states of full sockets that have a cause each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Open {
+    Established,
+    SynSent,
+    CloseWait,
+    FinWait2,
+    Unacknowledged,
+}
+
+impl Open {
+    /// How many ports of a pool are in it.
+    pub(super) fn of(self, ports: &Ports) -> u32 {
+        match self {
+            Self::Established => ports.established + ports.others,
+            Self::SynSent => ports.syn_sent,
+            Self::CloseWait => ports.close_wait,
+            Self::FinWait2 => ports.fin_wait2_held,
+            Self::Unacknowledged => ports.unacknowledged,
+        }
+    }
+}
+
+/// Ports from one to another, all of them in use by one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) low: u16,
+    pub(super) high: u16,
+    /// Less what is reserved.
+    pub(super) ports: u32,
 }
 
 /// How far it has come.
@@ -70,8 +121,14 @@ pub(super) enum Cause {
     Exhausted,
     /// TIME_WAIT sockets hold the ports, it will fail.
     RunningOut(Option<f64>),
-    /// Open or bound sockets hold the ports.
-    HeldOpen,
+    /// Open sockets in this state hold the ports.
+    HeldOpen(Open),
+    /// bind() holds the ports.
+    Bound,
+    /// A range that is a part of the namespace's is full.
+    OwnRange(Range),
+    /// connect() fails, and what was looked at does not say why.
+    NotExplained,
     /// Orphans that wait for their peer's FIN hold the ports.
     HalfClosed,
     /// TIME_WAIT sockets hold the ports, and the reuse that is set for them cannot work.
@@ -101,6 +158,9 @@ impl Pool<'_> {
     }
 
     pub(super) fn reuse(&self) -> Reuse {
+        if self.tuple.bound * 2 > self.tuple.now.time_wait.max(self.tuple.peak.time_wait) {
+            return Reuse::Bound;
+        }
         let applies = match self.netns.settings.tw_reuse {
             None if self.tuple.reused != 0 => return Reuse::Works,
             None => return Reuse::Unknown,
@@ -148,22 +208,59 @@ impl Pool<'_> {
         self.netns.pinned.unwrap_or(0)
     }
 
+    /// Ports that bind() has closed to this pool's connect(), beside listeners and sockets that are bound and nothing else: known to
+    /// be so; or on sockets of other pools, whose ports would be open to this one had connect() chosen them.
+    pub(super) fn closed(&self) -> u32 {
+        let Some(around) = &self.tuple.around else { return 0 };
+        (around.others - around.shared.min(around.others)).max(around.bound)
+    }
+
     pub(super) fn held(&self) -> Held {
-        let Ports { time_wait, fin_wait2, .. } = self.tuple.peak;
-        let mut open = self.tuple.peak.open() + self.pinned();
-        // A failure says that all ports were in use: those that nobody saw were on sockets of no tuple, or on such as
-        // were gone before anyone could look.
-        if self.tuple.failed != 0 {
-            let seen = time_wait + fin_wait2 + open;
-            open += self.ports().unwrap_or(0).saturating_sub(seen);
+        let own = self.own_holder();
+        if self.tuple.failed == 0 {
+            return own.0;
         }
-        if time_wait >= fin_wait2.max(open) {
-            Held::TimeWait
-        } else if fin_wait2 >= open {
-            Held::FinWait2
-        } else {
-            Held::Open
+        // Where the range is not known, what holds most is all that can be said.
+        let Some(ports) = self.ports() else { return own.0 };
+        let (bound, pool) = (self.pinned() + self.closed(), self.tuple.peak.all());
+        let is_full = |taken: u32| taken + slack(ports) >= ports;
+        if is_full(pool + self.pinned()) {
+            return if self.pinned() > own.1 { Held::Bound } else { own.0 };
         }
+        if is_full(pool + bound) {
+            return if bound > own.1 { Held::Bound } else { own.0 };
+        }
+        self.own_range().map_or(Held::Unexplained, Held::OwnRange)
+    }
+
+    /// What holds most of the pool's own ports, and how many.
+    fn own_holder(&self) -> (Held, u32) {
+        let peak = &self.tuple.peak;
+        let open = |state: Open| (Held::Open(state), state.of(peak));
+        // Of equals the first.
+        let pinned = if self.tuple.failed == 0 { self.pinned() } else { 0 };
+        let all = [
+            (Held::TimeWait, peak.time_wait),
+            (Held::FinWait2, peak.fin_wait2),
+            open(Open::Established),
+            open(Open::SynSent),
+            open(Open::CloseWait),
+            open(Open::FinWait2),
+            open(Open::Unacknowledged),
+            (Held::Bound, pinned),
+        ];
+        all.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).unwrap_or((Held::Unexplained, 0))
+    }
+
+    /// A run of ports that a program which failed was on, without a gap: what connect() chooses from the whole range lies apart, for it
+    /// takes ports of one parity first (`__inet_hash_connect`, net/ipv4/inet_hashtables.c).
+    fn own_range(&self) -> Option<Range> {
+        let callers = &self.tuple.around.as_ref()?.callers;
+        callers.iter().find_map(|caller| {
+            let run = longest_run(&caller.ports, &self.netns.settings)?;
+            let is_most = run.ports as usize * 2 >= caller.ports.len();
+            (is_most && run.ports >= SHORTEST_RUN).then_some(run)
+        })
     }
 
     pub(super) fn strain(&self) -> Strain {
@@ -204,7 +301,10 @@ impl Pool<'_> {
         let strain = self.strain();
         if strain != Strain::Calm {
             return Some(match (self.held(), strain) {
-                (Held::Open, _) => Cause::HeldOpen,
+                (Held::Open(state), _) => Cause::HeldOpen(state),
+                (Held::Bound, _) => Cause::Bound,
+                (Held::OwnRange(range), _) => Cause::OwnRange(range),
+                (Held::Unexplained, _) => Cause::NotExplained,
                 (Held::FinWait2, _) => Cause::HalfClosed,
                 (Held::TimeWait, strain) => match (self.broken_reuse(), strain) {
                     (Some(why), _) => Cause::ReuseBroken(why),
@@ -221,4 +321,24 @@ impl Pool<'_> {
         let is_busy = self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY;
         (is_local && is_busy).then_some(Cause::LocalBackend)
     }
+}
+
+/// The longest row of ports without a gap other than reserved ones.
+fn longest_run(ports: &BTreeSet<u16>, settings: &Settings) -> Option<Range> {
+    let is_reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
+    let mut best: Option<Range> = None;
+    let mut run: Option<Range> = None;
+    for port in ports.iter().copied() {
+        let next = match run {
+            Some(run) if (run.high + 1..port).all(is_reserved) => {
+                Range { high: port, ports: run.ports + 1, ..run }
+            }
+            _ => Range { low: port, high: port, ports: 1 },
+        };
+        run = Some(next);
+        if best.is_none_or(|best| next.ports > best.ports) {
+            best = Some(next);
+        }
+    }
+    best
 }

@@ -4,13 +4,14 @@
 mod client;
 mod server;
 mod settings;
+mod waiting;
 
 pub(super) use server::{longer_connections, other_port, unbound_port};
 pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
 
 use super::facts::{BindFailure, Netns, Served, Tuple};
 use super::finding::{Holds, Remedy};
-use super::pool::{Pool, WhyNot};
+use super::pool::{Pool, Range, WhyNot};
 use super::predict;
 
 /// Names of all remedies.
@@ -38,6 +39,11 @@ pub(super) const IDS: &[&str] = &[
     server::LONGER_CONNECTIONS,
     server::OTHER_PORT,
     server::UNBOUND_PORT,
+    waiting::CHECK_PATH,
+    waiting::CONNECT_TIMEOUT,
+    waiting::CLOSE_SOCKETS,
+    waiting::RELEASE_PORTS,
+    waiting::WIDER_SOCKET_RANGE,
 ];
 
 /// Requests that a connection carries in what is predicted of connection reuse: few, so as not to promise too much.
@@ -85,6 +91,48 @@ pub(super) fn of_held_open(pool: &Pool<'_>) -> Vec<Remedy> {
 /// For sources that are bound before connect().
 pub(super) fn of_bound_source(netns: &Netns, bind: &BindFailure) -> Vec<Remedy> {
     vec![client::bind_no_port(netns, bind), settings::port_range_for_bind(netns)]
+}
+
+/// For ports that bind() took: `closed` of them on connections, `pins` without any.
+pub(super) fn of_bound_ports(pool: &Pool<'_>, closed: u32, pins: u32) -> Vec<Remedy> {
+    let mut all = Vec::new();
+    all.extend((closed != 0).then(|| client::bind_no_port_of_others(pool, closed)));
+    all.extend((pins != 0).then(waiting::release_ports));
+    all.push(settings::port_range_for_open(pool));
+    all
+}
+
+/// For sockets that have a range of their own.
+pub(super) fn of_socket_range(pool: &Pool<'_>, range: Range) -> Vec<Remedy> {
+    vec![waiting::wider_socket_range(pool, range)]
+}
+
+/// For connections that nobody answers.
+pub(super) fn of_unanswered() -> Vec<Remedy> {
+    vec![waiting::check_path(), waiting::connect_timeout()]
+}
+
+/// For a close that nobody acknowledges.
+pub(super) fn of_unanswered_close() -> Vec<Remedy> {
+    vec![waiting::check_path()]
+}
+
+/// For connections that the peer has closed and the program here has not.
+pub(super) fn of_not_closed() -> Vec<Remedy> {
+    vec![waiting::close_sockets(
+        "the peer's FIN was received, and no close() has followed: no setting of the kernel ends such a socket",
+        "close() when a read gives 0 bytes or an error, on every path; look for responses whose body is not closed and for \
+         pools that keep what the peer has given up (an idle time shorter than the peer's)",
+    )]
+}
+
+/// For connections that were shut down and are held.
+pub(super) fn of_held_half_closed() -> Vec<Remedy> {
+    vec![waiting::close_sockets(
+        "shutdown() was called and close() was not; the kernel waits without limit for a descriptor that is open",
+        "close() after shutdown() once the rest was read, with a time limit for the reading; as an orphan the socket then \
+         lasts tcp_fin_timeout at most",
+    )]
 }
 
 /// For orphans that wait for their peer's FIN, `waiting` of them.

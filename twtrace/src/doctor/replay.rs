@@ -41,7 +41,7 @@ pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -
     let ended = recording.end();
     last_ns = ended.tail().map_or(last_ns, |tail| last_ns.max(tail.mono_ns));
     world.advance(last_ns);
-    let told = Told { head: &head, met: &met, ended: &ended, last_ns, lost };
+    let told = Told { head: &head, met: &met, ended: &ended, last_ns, lost, tally: &tally };
     let mut facts = Facts { nat_ports, ..told.complete(world::of_world(&world, &tally)) };
     super::scope::keep(&mut facts, filter);
     (facts, passed)
@@ -60,6 +60,8 @@ pub struct Told<'a> {
     pub last_ns: u64,
     /// Events that were lost.
     pub lost: u64,
+    /// What was counted in its events beyond that.
+    pub tally: &'a Tally,
 }
 
 impl Told<'_> {
@@ -78,7 +80,10 @@ impl Told<'_> {
         let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
         let known = by_inode(self.head.namespaces.iter().chain(self.met));
         let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
-        namespaces.iter_mut().for_each(|netns| complete(netns, &known, &last));
+        for netns in &mut namespaces {
+            complete(netns, &known, &last);
+            self.tally.tell(netns, None);
+        }
         namespaces.sort_by_key(|netns| netns.netns);
         Facts {
             source: Source::Recording,

@@ -4,15 +4,20 @@
 //! A rule is a pure function from facts to findings. One rule, one file.
 
 mod bound_source;
+mod close_unacknowledged;
+mod close_wait_pileup;
+mod fin_wait2_held;
 mod fin_wait2_pileup;
 mod folklore_fin_timeout;
 mod folklore_max_tw_buckets;
 mod folklore_tw_recycle;
 mod loopback_backend;
 mod nat_ports_short;
+mod not_explained;
 mod not_seen;
 mod nothing_wrong;
 mod port_in_use;
+mod ports_bound;
 mod ports_exhausted;
 mod ports_held_open;
 mod ports_running_out;
@@ -20,8 +25,11 @@ mod reuse_cannot_work;
 mod rst_kills;
 mod server_cannot_bind;
 mod server_side;
+mod socket_range;
+mod syn_unanswered;
 mod table_overflow;
 mod tuple_taken;
+mod waiting;
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -38,6 +46,13 @@ pub const ALL: &[Rule] = &[
     ports_exhausted::rule,
     ports_running_out::rule,
     ports_held_open::rule,
+    ports_bound::rule,
+    socket_range::rule,
+    syn_unanswered::rule,
+    close_wait_pileup::rule,
+    fin_wait2_held::rule,
+    close_unacknowledged::rule,
+    not_explained::rule,
     bound_source::rule,
     reuse_cannot_work::rule,
     loopback_backend::rule,
@@ -60,6 +75,13 @@ pub const IDS: &[&str] = &[
     ports_exhausted::ID,
     ports_running_out::ID,
     ports_held_open::ID,
+    ports_bound::ID,
+    socket_range::ID,
+    syn_unanswered::ID,
+    close_wait_pileup::ID,
+    fin_wait2_held::ID,
+    close_unacknowledged::ID,
+    not_explained::ID,
     bound_source::ID,
     reuse_cannot_work::ID,
     loopback_backend::ID,
@@ -86,14 +108,20 @@ const SOCK_DIAG: &str = "sock_diag and events";
 const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_ports";
 const COMPUTED: &str = "computed";
 
-/// Every pool with its cause.
+/// Every pool with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say of them and of it: the
+/// binder's own pools are that cause, and not another finding.
 fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
     let observed_s = facts.observed_s();
-    let all = facts
-        .namespaces
-        .iter()
-        .flat_map(move |netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }));
-    all.filter_map(|pool| Some((pool, pool.cause()?)))
+    facts.namespaces.iter().flat_map(move |netns| {
+        let pools = netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s });
+        let all: Vec<_> = pools.filter_map(|pool| Some((pool, pool.cause()?))).collect();
+        let is_bound = all.iter().any(|(pool, cause)| *cause == Cause::Bound && pool.tuple.failed != 0);
+        all.into_iter().filter(move |(pool, cause)| {
+            let is_of_time_wait =
+                matches!(cause, Cause::RunningOut(_) | Cause::ReuseBroken(_) | Cause::LocalBackend);
+            !(is_bound && is_of_time_wait && pool.tuple.failed == 0)
+        })
+    })
 }
 
 fn about(pool: &Pool<'_>) -> Subject {
@@ -128,7 +156,8 @@ fn severity(pool: &Pool<'_>) -> Severity {
 
 /// What every finding about a pool has to show.
 fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
-    let Ports { time_wait, fin_wait2, established, others } = pool.tuple.peak;
+    let Ports { time_wait, fin_wait2, established, .. } = pool.tuple.peak;
+    let Ports { syn_sent, close_wait, fin_wait2_held, unacknowledged, others, .. } = pool.tuple.peak;
     let settings = &pool.netns.settings;
     let mut finding = finding
         .because_known("ports that connect() can choose from", pool.ports(), RANGE)
@@ -137,6 +166,10 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     for (what, count) in [
         ("of those, in FIN_WAIT2 without a process", fin_wait2),
         ("of those, ESTABLISHED", established),
+        ("of those, in SYN_SENT", syn_sent),
+        ("of those, in CLOSE_WAIT", close_wait),
+        ("of those, in FIN_WAIT2 with a descriptor", fin_wait2_held),
+        ("of those, in LAST_ACK, FIN_WAIT1 or CLOSING", unacknowledged),
         ("of those, in other states", others),
     ] {
         if count != 0 {

@@ -33,6 +33,11 @@ pub(super) fn count(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
+/// `28,232`, or that nobody knows: goes before `ports`.
+pub(super) fn out_of(ports: Option<u32>) -> String {
+    ports.map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into()))
+}
+
 /// `once`, `7 times`.
 pub(super) fn times(times: u64) -> String {
     if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) }

@@ -15,7 +15,7 @@ use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray
 use super::fold::intern::NONE;
 use super::fold::{Fold, Owner, Row};
 use crate::escape::printable;
-use crate::event::{Errno, Kind, Loss, Reason, Role, Substate, Via};
+use crate::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
 
 /// A column of numbers; all null where the batch has no such column.
@@ -153,12 +153,14 @@ struct Columns {
     received: Numbers<UInt64Type>,
     reason: Words<Reason>,
     errno: Words<Errno>,
+    port_via: Words<PortVia>,
+    why: Words<AbortWhy>,
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
 /// Every column that is looked at, besides [`LOST`].
-const COLUMNS: [&str; 24] = [
+const COLUMNS: [&str; 26] = [
     "event",
     "mono_ns",
     "netns",
@@ -182,6 +184,8 @@ const COLUMNS: [&str; 24] = [
     "bytes_received",
     "reason",
     "errno",
+    "port_via",
+    "why",
     "lifetime_ms",
 ];
 
@@ -260,6 +264,8 @@ impl Reader {
             received: Numbers::of(batch, "bytes_received")?,
             reason: Words::of(batch, "reason")?,
             errno: Words::of(batch, "errno")?,
+            port_via: Words::of(batch, "port_via")?,
+            why: Words::of(batch, "why")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
         })
@@ -288,6 +294,8 @@ impl Columns {
             received: self.received.get(row),
             reason: self.reason.get(row),
             errno: self.errno.get(row),
+            port_via: self.port_via.get(row),
+            why: self.why.get(row),
             lifetime_ms: self.lifetime_ms.get(row),
         }
     }

@@ -161,7 +161,8 @@ impl Counted {
     /// What the doctor's rules look at.
     pub(super) fn facts(&self, builder: &Builder<'_>) -> Facts {
         let Self { fold, head, met, ended, ended_ns } = self;
-        let told = Told { head, met, ended, last_ns: *ended_ns, lost: fold.loss().events() };
+        let lost = fold.loss().events();
+        let told = Told { head, met, ended, last_ns: *ended_ns, lost, tally: &fold.tally };
         told.complete(facts::namespaces(builder, &fold.tally))
     }
 }
@@ -260,6 +261,8 @@ fn seeded(seed: &Seed, mono_ns: u64, fold: &mut Fold) -> Row {
         received: None,
         reason: None,
         errno: None,
+        port_via: None,
+        why: None,
         lifetime_ms: None,
     }
 }

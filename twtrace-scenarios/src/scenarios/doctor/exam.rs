@@ -3,10 +3,12 @@
 //! Must not know: any particular scenario.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::tracer::{Told, Tracer};
 use crate::world::World;
@@ -47,7 +49,49 @@ pub(super) fn examine(
     examine_with(world, &[], load)?.0.only(id)
 }
 
+/// As [`examine_with`], with a recording made beside it: gives what the doctor finds in that as well.
+pub(super) fn examine_twice(
+    world: &mut World,
+    load: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<(Diagnosis, Diagnosis)> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = dir.path().join("recording");
+    let path = file.to_string_lossy();
+    let recorder = Tracer::start_command(&world.setup, "record", &["--netns", "self", "-o", &path])?;
+    let (live, ()) = examine_with(world, &[], load)?;
+    let told = recorder.stop(Signal::SIGINT)?;
+    ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
+    let mut doctor = Command::new(&world.setup.twtrace);
+    let output = doctor.arg("doctor").arg(&file).arg("--json").output()?;
+    ensure!(output.status.success(), "doctor FILE: {}", String::from_utf8_lossy(&output.stderr));
+    Ok((live, Diagnosis::read(&String::from_utf8(output.stdout)?)?))
+}
+
 impl Diagnosis {
+    /// The one finding of this name; there may be others.
+    pub(super) fn has(&self, id: &str) -> Result<Finding> {
+        let findings = self.0["findings"].as_array().context("no findings")?;
+        let mut named = findings.iter().filter(|finding| finding["id"] == id);
+        match (named.next(), named.next()) {
+            (Some(finding), None) => Ok(Finding(finding.clone())),
+            (None, _) => bail!("no {id}: {}", self.said()),
+            _ => bail!("{id} twice: {}", self.said()),
+        }
+    }
+
+    /// Nothing of this name may be told.
+    pub(super) fn has_no(&self, id: &str) -> Result<&Self> {
+        let findings = self.0["findings"].as_array().context("no findings")?;
+        ensure!(findings.iter().all(|finding| finding["id"] != id), "{id} is told: {}", self.said());
+        Ok(self)
+    }
+
+    fn said(&self) -> String {
+        let findings = self.0["findings"].as_array().into_iter().flatten();
+        let lines = findings.map(|finding| format!("{}: {}", text(finding, "id"), text(finding, "what")));
+        format!("{:#?}; facts {}", lines.collect::<Vec<_>>(), self.0["facts"])
+    }
+
     fn of(told: &Told) -> Result<Self> {
         ensure!(told.status.success(), "doctor ended with {}: {}", told.status, told.stderr);
         Self::read(&told.stdout)
@@ -61,13 +105,9 @@ impl Diagnosis {
     /// The one finding, which must have this name.
     pub(super) fn only(&self, id: &str) -> Result<Finding> {
         let findings = self.0["findings"].as_array().context("no findings")?;
-        let said = |finding: &Value| format!("{}: {}", text(finding, "id"), text(finding, "what"));
         match &findings[..] {
             [finding] if finding["id"] == id => Ok(Finding(finding.clone())),
-            others => {
-                let others: Vec<String> = others.iter().map(said).collect();
-                bail!("meant {id} and nothing else, found {others:#?}; facts {}", self.0["facts"])
-            }
+            _ => bail!("meant {id} and nothing else, found {}", self.said()),
         }
     }
 }
@@ -87,6 +127,22 @@ impl Finding {
     pub(super) fn blames(&self, comm: &str, pid: u32) -> Result<&Self> {
         let who = &self.0["who"][0]["process"];
         ensure!(who["comm"] == comm && who["pid"] == pid, "not {comm} ({pid}): {}", self.0["who"]);
+        Ok(self)
+    }
+
+    /// What it says must have these words in it.
+    pub(super) fn says(&self, words: &str) -> Result<&Self> {
+        ensure!(
+            text(&self.0, "what").contains(words),
+            "it does not say {words:?}: {}",
+            text(&self.0, "what")
+        );
+        Ok(self)
+    }
+
+    /// No remedy may be offered.
+    pub(super) fn offers_nothing(&self) -> Result<&Self> {
+        ensure!(self.remedies().is_empty(), "remedies: {}", self.0["remedies"]);
         Ok(self)
     }
 

@@ -20,6 +20,8 @@ pub fn join(netns: &mut Netns, looks: &Looks) {
     (netns.pinned, netns.range_in_use) = (Some(looks.pinned), Some(looks.range_in_use));
     let counted = last.overflow.saturating_sub(looks.first_overflow.unwrap_or(last.overflow));
     netns.overflow = netns.overflow.max(counted);
+    netns.piles = looks.piles.all();
+    netns.pins.clone_from(&looks.pins);
     join_tuples(netns, looks);
     join_served(netns, looks);
     for bind in netns.binds.iter_mut().filter(|bind| bind.port == 0) {
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_came_and_went_between_two_looks_counts() {
-        let seen = Ports { time_wait: 30, fin_wait2: 3, established: 2, others: 0 };
+        let seen = Ports { time_wait: 30, fin_wait2: 3, established: 2, ..Ports::default() };
         let told = |time_wait| {
             let mut tuple = tuple("10.0.0.1", 80);
             tuple.peak.time_wait = time_wait;

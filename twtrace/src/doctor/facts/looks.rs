@@ -4,17 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{Conntrack, Ports, Process, Settings};
+use super::crowd::Shares;
+use super::piles::Piles;
+use super::ports::{CLOSE, LISTEN, State};
+use super::{Conntrack, Ports, Process, Settings, Share};
 use crate::event::Substate;
 use crate::net::sockdiag::DiagSocket;
 use crate::tracker::TupleKey;
-
-/// States of include/net/tcp_states.h.
-const ESTABLISHED: u8 = 1;
-const LISTEN: u8 = 10;
-/// What a socket that is bound and nothing else is listed as: it is asked for by the bit of TCP_BOUND_INACTIVE, and has its
-/// own state (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
-const CLOSE: u8 = 7;
 
 /// One look at a namespace.
 #[derive(Debug, Default)]
@@ -39,6 +35,23 @@ pub struct Look {
     pub timestamps: Vec<(TupleKey, bool)>,
     /// Who holds full sockets, by the socket's inode, as far as was asked.
     pub holders: HashMap<u32, Process>,
+    /// A call had just failed: this look shows what was in its way.
+    pub is_asked: bool,
+    /// When it was, CLOCK_MONOTONIC in milliseconds.
+    pub mono_ms: u64,
+}
+
+/// A socket on a port of the range, as it was when a call had just failed.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) port: u16,
+    /// What it is connected to, or was.
+    pub(super) tuple: TupleKey,
+    pub(super) state: State,
+    /// It listens, or is bound and nothing else.
+    pub(super) is_pin: bool,
+    /// Who holds it; nobody looks for whom a TIME_WAIT socket was, which events tell.
+    pub(super) who: Option<Process>,
 }
 
 /// What is on one local port.
@@ -72,7 +85,11 @@ pub struct Looks {
     pub(super) fin_wait2: u64,
     pub(super) peak_time_wait: u64,
     pub(super) pinned: u32,
+    pub(super) pins: Vec<Share>,
     pub(super) range_in_use: u32,
+    /// What was on the range when a call had failed and most of it was in use.
+    pub(super) crowd: Vec<Seen>,
+    pub(super) piles: Piles,
 }
 
 impl Looks {
@@ -80,26 +97,51 @@ impl Looks {
     pub fn take(&mut self, mut look: Look) {
         self.first_overflow.get_or_insert(look.overflow);
         let sockets = std::mem::take(&mut look.sockets);
-        self.count(&sockets, &look.settings);
+        self.count(&sockets, &look);
         self.place(&sockets, &look);
+        self.crowd(&sockets, &look);
+        self.piles.take(&sockets, &look);
         for (tuple, has) in std::mem::take(&mut look.timestamps) {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
         self.last = look;
     }
 
-    fn count(&mut self, sockets: &[DiagSocket], settings: &Settings) {
+    fn count(&mut self, sockets: &[DiagSocket], look: &Look) {
         let waiting = sockets.iter().filter(|socket| socket.is_time_wait());
         self.time_wait = waiting.clone().count() as u64;
         self.fin_wait2 = waiting.filter(|socket| socket.substate() == Substate::FinWait2).count() as u64;
         self.peak_time_wait = self.peak_time_wait.max(self.time_wait);
         let in_range = |of: fn(&&DiagSocket) -> bool| {
             let ports = sockets.iter().filter(of).map(|socket| socket.sport);
-            ports.filter(|port| settings.has(*port)).collect::<HashSet<u16>>().len() as u32
+            ports.filter(|port| look.settings.has(*port)).collect::<HashSet<u16>>().len() as u32
         };
         self.range_in_use = self.range_in_use.max(in_range(|_| true));
-        self.pinned =
-            self.pinned.max(in_range(|socket| matches!(socket.state, LISTEN | CLOSE) && socket.dport == 0));
+        let pinned = in_range(is_pin);
+        if pinned >= self.pinned {
+            self.pinned = pinned;
+            let mut pins = Shares::default();
+            for socket in sockets.iter().filter(is_pin).filter(|socket| look.settings.has(socket.sport)) {
+                pins.of(look.holders.get(&socket.inode).unwrap_or(&Process::default())).open += 1;
+            }
+            self.pins = pins.sorted();
+        }
+    }
+
+    /// Of looks after failures, the fullest counts.
+    fn crowd(&mut self, sockets: &[DiagSocket], look: &Look) {
+        let on_range = || sockets.iter().filter(|socket| look.settings.has(socket.sport));
+        if !look.is_asked || on_range().count() < self.crowd.len() {
+            return;
+        }
+        let seen = on_range().map(|socket| Seen {
+            port: socket.sport,
+            tuple: (&socket.conn(look.netns)).into(),
+            state: State::of(socket),
+            is_pin: is_pin(&socket),
+            who: look.holders.get(&socket.inode).cloned(),
+        });
+        self.crowd = seen.collect();
     }
 
     fn place(&mut self, sockets: &[DiagSocket], look: &Look) {
@@ -130,6 +172,11 @@ impl Looks {
             }
         }
     }
+}
+
+/// Listens, or is bound and nothing else: no connect() may have its port.
+fn is_pin(socket: &&DiagSocket) -> bool {
+    matches!(socket.state, LISTEN | CLOSE) && socket.dport == 0
 }
 
 impl OnTuple {
@@ -169,21 +216,14 @@ impl Local {
 
 fn ports<'a>(sockets: impl Iterator<Item = &'a DiagSocket>) -> Ports {
     let mut ports = Ports::default();
-    for socket in sockets {
-        let place = match (socket.is_time_wait(), socket.state) {
-            (true, _) if socket.substate() == Substate::FinWait2 => &mut ports.fin_wait2,
-            (true, _) => &mut ports.time_wait,
-            (false, ESTABLISHED) => &mut ports.established,
-            (false, _) => &mut ports.others,
-        };
-        *place += 1;
-    }
+    sockets.for_each(|socket| ports.add(socket));
     ports
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::facts::piles::Side;
     use crate::doctor::facts::{BindFailure, Netns, Reach, join};
     use crate::net::sockdiag::TIMER_TIME_WAIT;
     use std::net::Ipv4Addr;
@@ -259,7 +299,8 @@ mod tests {
             (3, Some(1), Some(2), Some(8))
         );
         let [tuple] = &netns.tuples[..] else { panic!("{:?}", netns.tuples) };
-        assert_eq!(tuple.now, Ports { time_wait: 2, fin_wait2: 1, established: 2, others: 1 });
+        let want = Ports { time_wait: 2, fin_wait2: 1, established: 2, close_wait: 1, ..Ports::default() };
+        assert_eq!(tuple.now, want);
         assert_eq!((tuple.reach, tuple.dport), (Reach::Elsewhere, 80));
         assert_eq!((tuple.shares[0].process.comm.as_str(), tuple.shares[0].open), ("proxy", 3));
         let served = netns.served.iter().find(|served| served.port == 40_050).unwrap();
@@ -268,6 +309,34 @@ mod tests {
             (true, 1, "nginx")
         );
         assert_eq!(netns.binds[0].destinations, 1);
+    }
+
+    #[test]
+    fn a_look_after_a_failure_is_kept_before_a_fuller_one() {
+        let mut looks = Looks::default();
+        looks.take(look(busy()));
+        assert!(looks.crowd.is_empty());
+        looks.take(Look { is_asked: true, ..look(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
+        looks.take(look(busy()));
+        let kept: Vec<_> = looks.crowd.iter().map(|seen| (seen.port, seen.state, seen.is_pin)).collect();
+        assert_eq!(kept, [(40_001, State::TimeWait, false)]);
+    }
+
+    #[test]
+    fn what_waits_for_seconds_is_a_pile_and_what_passes_is_none() {
+        let socket = |state, cookie, inode| DiagSocket { cookie, ..socket(state, 0, 40_001, 80, inode) };
+        let mut looks = Looks::default();
+        for (mono_ms, sockets) in [
+            (1000, vec![socket(8, 7, 97), socket(8, 9, 97), socket(5, 11, 97), socket(5, 13, 0)]),
+            (2000, vec![socket(8, 7, 97), socket(8, 17, 97), socket(5, 11, 97), socket(5, 13, 0)]),
+            (3500, vec![socket(8, 7, 97), socket(8, 17, 97), socket(1, 11, 97), socket(5, 13, 0)]),
+        ] {
+            looks.take(Look { mono_ms, ..look(sockets) });
+        }
+        let piles = looks.piles.all();
+        let [pile] = &piles[..] else { panic!("{piles:?}") };
+        assert_eq!((pile.state, pile.count, pile.longest_ms), (State::CloseWait, 1, 2500));
+        assert_eq!((pile.side, pile.shares[0].process.pid), (Side::To(THERE.into(), 80), Some(7)));
     }
 
     #[test]

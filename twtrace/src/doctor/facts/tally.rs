@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::{BindFailure, Process, Share};
+use super::crowd::Crowd;
+use super::ledger::Ledger;
+use super::looks::Looks;
+use super::{BindFailure, Netns, Process, Share};
 use crate::event::{Errno, Event, Kind, Reason, Substate};
 use crate::identity::Identity;
 use crate::tracker::{PortKey, ProcessKey, TupleKey};
@@ -22,6 +25,7 @@ pub struct Tally {
     binds: Counted<(u32, u16), (IpAddr, ProcessKey)>,
     concerned: Counted<u32, ProcessKey>,
     resets: HashMap<u32, u64>,
+    ledger: Ledger,
 }
 
 /// Calls of a kind, by what is asked for in one go, and by what is told apart in that.
@@ -106,6 +110,7 @@ impl Tally {
         if !event.errno.is_none_or(Errno::is_of_ports) {
             return;
         }
+        self.ledger.take(event, conn, || who(event));
         let key = event.owner.as_ref().map_or(ProcessKey::UNKNOWN, ProcessKey::from);
         match event.kind {
             Kind::ConnectFailed => {
@@ -120,6 +125,21 @@ impl Tally {
                 self.concerned.count(conn.netns, (conn.netns, key), event);
             }
             Kind::Created | Kind::Ended | Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
+        }
+    }
+
+    /// Says of each pool of a namespace for which connect() failed what was on the ports at that time, as far as events and, where
+    /// there are any, looks tell.
+    pub fn tell(&self, netns: &mut Netns, looks: Option<&Looks>) {
+        let inode = netns.netns;
+        let bound = self.ledger.bound(inode);
+        for tuple in &mut netns.tuples {
+            tuple.bound = bound.get(&tuple.key(inode)).copied().unwrap_or(0);
+        }
+        for tuple in netns.tuples.iter_mut().filter(|tuple| tuple.failed != 0) {
+            let moment = self.ledger.moment(&(&tuple.key(inode)).into());
+            let seen = looks.map_or(&[][..], |looks| &looks.crowd);
+            Crowd { moment, seen, settings: &netns.settings }.tell(inode, tuple);
         }
     }
 

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{extras, holders};
-use crate::doctor::facts::Settings;
+use crate::clock;
 use crate::doctor::facts::looks::{Look, Looks};
+use crate::doctor::facts::{Settings, State};
 use crate::limitation::{Limitation, Limitations, What};
 use crate::list::hidden;
 use crate::net::Error;
@@ -29,6 +30,8 @@ const IDLE_FACTOR: u32 = 10;
 const MOST_ASKED: usize = 20_000;
 /// Of a namespace's ports, one of so many on full sockets makes it worth while to ask who has them.
 const OPEN_SHARE: u32 = 4;
+/// Of sockets that wait for somebody to act, so many make it worth while as well.
+const MANY_WAITING: usize = 10;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -72,26 +75,29 @@ impl Sampler {
 
 fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
     let mut sampled = Sampled::default();
-    let mut has_failed = false;
+    let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     loop {
         let began = Instant::now();
-        look_round(only, has_failed, &mut sampled);
+        look_round(only, (has_failed, is_asked), &mut sampled);
+        (was_asked, is_asked) = (was_asked || is_asked, false);
         let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
         match wanted.recv_timeout(pause) {
             Ok(()) => {
-                has_failed = true;
+                (has_failed, is_asked) = (true, true);
                 while wanted.try_recv().is_ok() {}
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                look_round(only, has_failed, &mut sampled);
+                // What failed just before the end has this look or none.
+                look_round(only, (has_failed, !was_asked), &mut sampled);
                 return sampled;
             }
         }
     }
 }
 
-fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled) {
+/// `why`: something has failed at all, and something has failed just now.
+fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
     let survey = survey();
     // With namespaces that were named, it does not matter which others there may be.
     if survey.hidden_processes != 0 && only.is_empty() {
@@ -113,7 +119,7 @@ fn look_round(only: &[u32], has_failed: bool, sampled: &mut Sampled) {
             ));
             return;
         }
-        match look(netns, has_failed, &mut sampled.limitations) {
+        match look(netns, why, &mut sampled.limitations) {
             Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) => {}
@@ -138,7 +144,11 @@ fn worth_a_look(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
     kept.map(|(_, netns)| netns).collect()
 }
 
-fn look(netns: &Netns, has_failed: bool, limitations: &mut Limitations) -> Result<Look, Error> {
+fn look(
+    netns: &Netns,
+    (has_failed, is_asked): (bool, bool),
+    limitations: &mut Limitations,
+) -> Result<Look, Error> {
     let mut settings = Settings::of(&Sysctls::read(netns)?);
     let extra = netns.within(extras::read_here)?;
     settings.max_tw_buckets_default = extra.max_tw_buckets_default;
@@ -154,7 +164,12 @@ fn look(netns: &Netns, has_failed: bool, limitations: &mut Limitations) -> Resul
     let timestamps = if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() };
     let on_range = open().filter(|socket| settings.has(socket.sport)).count();
     let is_crowded = on_range as u64 * u64::from(OPEN_SHARE) >= u64::from(settings.ports.unwrap_or(0));
-    let holders = if has_failed || is_crowded { holders_of(&sockets, &settings) } else { Default::default() };
+    let waiting = sockets.iter().filter(|socket| State::of(socket).is_waiting()).count();
+    let holders = if has_failed || is_crowded || waiting >= MANY_WAITING {
+        holders_of(&sockets, &settings)
+    } else {
+        Default::default()
+    };
     Ok(Look {
         netns: netns.inode,
         name: netns.name.clone(),
@@ -165,6 +180,8 @@ fn look(netns: &Netns, has_failed: bool, limitations: &mut Limitations) -> Resul
         conntrack: extra.conntrack,
         timestamps: timestamps.iter().map(|(socket, has)| (tuple(netns, socket), *has)).collect(),
         holders,
+        is_asked,
+        mono_ms: clock::mono_ns() / 1_000_000,
         sockets,
     })
 }
@@ -178,7 +195,9 @@ fn holders_of(
     sockets: &[DiagSocket],
     settings: &Settings,
 ) -> std::collections::HashMap<u32, crate::doctor::facts::Process> {
-    let matters =
-        |socket: &&DiagSocket| socket.inode != 0 && (socket.dport == 0 || settings.has(socket.sport));
+    let matters = |socket: &&DiagSocket| {
+        let is_in_the_way = socket.dport == 0 || settings.has(socket.sport) || State::of(socket).is_waiting();
+        socket.inode != 0 && is_in_the_way
+    };
     holders::find(&sockets.iter().filter(matters).map(|socket| socket.inode).collect())
 }

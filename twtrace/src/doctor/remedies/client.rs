@@ -284,3 +284,29 @@ pub(super) fn bind_no_port(netns: &Netns, bind: &BindFailure) -> Remedy {
         )
     }
 }
+
+/// Where others than the caller have bound the ports.
+pub(super) fn bind_no_port_of_others(pool: &Pool<'_>, closed: u32) -> Remedy {
+    let ports = pool.ports().unwrap_or(0);
+    let left = f64::from(ports.saturating_sub(closed + pool.netns.pinned.unwrap_or(0)));
+    Remedy {
+        change: Some(
+            "in the program that holds them: set IP_BIND_ADDRESS_NO_PORT (24, level IPPROTO_IP) before it binds its source \
+             address, or do not bind at all where routing chooses that address anyway"
+                .to_owned(),
+        ),
+        because: format!("{} were bound before they were connected", count(closed.into(), "port")),
+        effects: vec![Effect {
+            what: "ports for this destination",
+            unit: "ports",
+            before: left,
+            after: left + f64::from(closed),
+        }],
+        ..blank(
+            BIND_NO_PORT,
+            "Choose the port at connect(), where it was bound",
+            "a client binds a source address first, and does not need to know the port before connect()",
+            "getsockname() tells the port only after connect()",
+        )
+    }
+}

@@ -38,6 +38,9 @@ pub(super) fn tw_reuse(pool: &Pool<'_>) -> Remedy {
         (Reuse::NoTimestamps | Reuse::Works | Reuse::MayWork, _) => {
             (Holds::No, format!("it is {} already", set.unwrap_or_default()))
         }
+        (Reuse::Bound, _) => {
+            (Holds::No, "these ports came from bind(), and connect() takes none of them over".to_owned())
+        }
         (_, Some(false)) => (
             Holds::No,
             "these connections have no TCP timestamps, and without them nothing is reused".to_owned(),

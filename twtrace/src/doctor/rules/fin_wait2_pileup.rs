@@ -7,7 +7,7 @@ use super::{about, pools, severity, with_ports, within};
 use crate::doctor::facts::{Facts, Netns};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::pool::{Cause, Pool};
-use crate::doctor::words::{end, grouped, held_time_wait};
+use crate::doctor::words::{end, grouped, held_time_wait, out_of};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -40,7 +40,7 @@ fn of_pool(facts: &Facts, pool: &Pool<'_>) -> Finding {
     let what = format!(
         "{} of {} ports to {} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
         grouped(tuple.peak.fin_wait2.into()),
-        pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
+        out_of(pool.ports()),
         end(tuple.daddr, tuple.dport),
         held_time_wait(tuple),
     );

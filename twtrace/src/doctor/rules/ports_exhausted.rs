@@ -5,7 +5,7 @@ use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::Cause;
-use crate::doctor::words::{count, end, grouped, held_time_wait};
+use crate::doctor::words::{count, end, grouped, held_time_wait, out_of};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -21,7 +21,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 end(tuple.daddr, tuple.dport),
                 count(tuple.failed, "failure"),
                 grouped(tuple.peak.time_wait.into()),
-                pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into())),
+                out_of(pool.ports()),
                 held_time_wait(tuple),
             );
             with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)

@@ -1,11 +1,11 @@
-//! Owns: the rule for a pool whose ports are held by open or bound sockets, and not by TIME_WAIT.
+//! Owns: the rule for a pool whose ports are held by open connections, and not by TIME_WAIT.
 //! Must not know: where facts come from, how findings are shown.
 
 use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
-use crate::doctor::pool::{Cause, Pool, Strain};
-use crate::doctor::words::{count, end, grouped, held_open};
+use crate::doctor::pool::{Cause, Open, Pool, Strain};
+use crate::doctor::words::{count, end, grouped, held_open, out_of};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -14,8 +14,9 @@ pub(super) const ID: &str = "ports_held_open";
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(pool, cause)| {
         // Where bind() takes ports for all destinations, that is what there is to say.
-        let is_bound = pool.strain() != Strain::Failing && pool.netns.binds.iter().any(|bind| bind.port == 0);
-        *cause == Cause::HeldOpen && !is_bound
+        let is_bound =
+            pool.strain() != Strain::Failing && pool.netns.binds.iter().any(|bind| bind.is_for_any());
+        *cause == Cause::HeldOpen(Open::Established) && !is_bound
     });
     found
         .map(|(pool, _)| {
@@ -33,24 +34,15 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// By what, as far as anybody looked: a recording has neither open nor bound sockets.
+/// By what. Those in TIME_WAIT are told as well: they are what people look for.
 fn held(pool: &Pool<'_>) -> String {
     let tuple = pool.tuple;
-    let ports = pool.ports().map_or_else(|| "an unknown number of".to_owned(), |ports| grouped(ports.into()));
     let (open, time_wait) = (grouped(tuple.peak.open().into()), grouped(tuple.peak.time_wait.into()));
-    match pool.netns.pinned {
-        None if tuple.peak.open() == 0 => format!(
-            "and not for TIME_WAIT alone, which held {time_wait} of {ports} ports at the most: open or bound sockets, \
-             which were not looked at, held the others"
-        ),
-        pinned => {
-            let bound = |pinned: u32| format!(", {} on bound sockets", grouped(pinned.into()));
-            format!(
-                "and not for TIME_WAIT: {open} of {ports} ports are on open connections{}; {time_wait} in TIME_WAIT. Held \
-                 by {}",
-                pinned.map(bound).unwrap_or_default(),
-                held_open(tuple)
-            )
-        }
-    }
+    let bound = pool.netns.pinned.filter(|pinned| *pinned != 0);
+    format!(
+        "and not for TIME_WAIT: {open} of {} ports are on open connections{}; {time_wait} in TIME_WAIT. Held by {}",
+        out_of(pool.ports()),
+        bound.map(|pinned| format!(", {} on bound sockets", grouped(pinned.into()))).unwrap_or_default(),
+        held_open(tuple)
+    )
 }

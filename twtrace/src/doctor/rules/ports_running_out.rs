@@ -5,7 +5,7 @@ use super::{about, pools, severity, with_ports};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::Cause;
-use crate::doctor::words::{end, grouped, held_ports, span};
+use crate::doctor::words::{end, grouped, held_ports, out_of, span};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
@@ -25,10 +25,10 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 None => "soon: few are left".to_owned(),
             };
             let what = format!(
-                "Ports to {} run out {when}; {} of {} are in use, mostly in TIME_WAIT, by {}.",
+                "Ports to {} run out {when}; {} of {} ports are in use, mostly in TIME_WAIT, by {}.",
                 end(tuple.daddr, tuple.dport),
                 grouped(tuple.now.all().into()),
-                pool.ports().map_or_else(|| "an unknown number".to_owned(), |ports| grouped(ports.into())),
+                out_of(pool.ports()),
                 held_ports(tuple),
             );
             let finding = with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool);

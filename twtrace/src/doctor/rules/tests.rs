@@ -1,6 +1,7 @@
 //! Owns: what the rules make of facts: for each, a world in which it speaks, and worlds next to it in which it does not.
 //! Must not know: how facts are come by.
 
+mod ports;
 mod worlds;
 
 use worlds::calm;
@@ -83,19 +84,6 @@ fn a_pool_is_named_after_what_holds_it() {
         let finding = only(&with_tuple(Tuple { created, ..full(ports, failed) }));
         assert_eq!((finding.id, finding.severity), (want, severity), "{ports:?} {failed}");
     }
-}
-
-#[test]
-fn what_nobody_saw_when_connect_failed_was_held_by_something_else_than_time_wait() {
-    let some = Ports { time_wait: 300, ..Ports::default() };
-    assert_eq!(ids(&with_tuple(full(some, 3))), ["ports_held_open"]);
-    let pinned = Netns { tuples: vec![full(some, 3)], pinned: Some(700), ..netns() };
-    let finding = only(&facts(pinned));
-    assert!(finding.what.contains("700 on bound sockets"), "{}", finding.what);
-    let recorded = Netns { tuples: vec![full(some, 3)], pinned: None, ..netns() };
-    let finding = only(&facts(recorded));
-    assert!(finding.what.contains("which were not looked at"), "{}", finding.what);
-    assert!(finding.what.contains("300 of 1,000 ports at the most"), "{}", finding.what);
 }
 
 #[test]

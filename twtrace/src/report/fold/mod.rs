@@ -23,7 +23,9 @@ use ports::Ports;
 use timeline::{Count, Timeline};
 
 use crate::doctor::facts::tally::Tally;
-use crate::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
+use crate::event::{
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, PortVia, Process, Reason, Role, Substate, Via,
+};
 use crate::filter::{Failures, Filter};
 use crate::identity::Identity;
 use crate::tracker::Counts;
@@ -86,6 +88,8 @@ pub(super) struct Row {
     pub(super) received: Option<u64>,
     pub(super) reason: Option<Reason>,
     pub(super) errno: Option<Errno>,
+    pub(super) port_via: Option<PortVia>,
+    pub(super) why: Option<AbortWhy>,
     pub(super) lifetime_ms: Option<u64>,
 }
 
@@ -262,11 +266,10 @@ impl Fold {
         self.enter(group, row.sport, row.mono_ns);
     }
 
-    /// Tells the tally of what is rare where nothing is wrong.
+    /// Tells the tally. Findings are only made where nothing is filtered, so it need not know of what is then left out.
     #[inline]
     fn trouble(&mut self, row: &Row) {
-        let is_reset = row.reason == Some(Reason::Reset);
-        if (!matches!(row.kind, Kind::Ended | Kind::Created | Kind::Listed) || is_reset)
+        if self.filter.is_empty()
             && let Some(event) = self.event(row)
         {
             self.tally.take(&event);
@@ -343,7 +346,7 @@ impl Fold {
         let conn = Conn { netns, ifindex: 0, saddr, daddr, sport, dport };
         let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
         (event.role, event.reason, event.substate) = (row.role, row.reason, row.substate);
-        event.errno = row.errno;
+        (event.errno, event.port_via, event.why) = (row.errno, row.port_via, row.why);
         event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {
             let comm = Comm::new(self.texts.get(comm).map_or("", |text| text));
             Process { pid, tid: pid, uid, cgroup_id: 0, start_ns: start, comm }

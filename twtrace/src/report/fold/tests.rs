@@ -32,6 +32,8 @@ fn row(fold: &mut Fold, kind: Kind, n: u32) -> Row {
         received: None,
         reason: None,
         errno: None,
+        port_via: None,
+        why: None,
         lifetime_ms: None,
     }
 }

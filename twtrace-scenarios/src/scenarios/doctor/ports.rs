@@ -1,0 +1,244 @@
+//! Owns: scenarios in which connect() has no port for another reason than TIME_WAIT of its own, and their neighbours.
+//! Must not know: the harness.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, ensure};
+
+use super::exam::{Diagnosis, examine_twice, examine_with};
+use super::load::{Cast, FAILURES, First, cast};
+use crate::actor::{Actor, Pair, Raw, close_in_order, complete};
+use crate::books::{self, CLOSE_WAIT, FIN_WAIT2};
+use crate::netns::set_ipv4;
+use crate::op::Half;
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Where the binder's connections come from.
+const BOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// One program binds its source address and starves another, which binds nothing.
+pub(in crate::scenarios) fn ports_bound(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "1")?;
+    let cast = cast(world, 60)?;
+    let binder = world.actor("binder")?;
+    let (busy, other) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
+    let mut left = 0;
+    let (live, recorded) = examine_twice(world, |_| {
+        visit_bound(&binder, &busy, 51, false)?;
+        left = cast.visit_until_full(std::slice::from_ref(&other), 1)?;
+        Ok(())
+    })?;
+    ensure!(left == 9, "{left} of 60 ports with 51 bound");
+    for diagnosis in [&live, &recorded] {
+        let finding = diagnosis.only("ports_bound")?;
+        finding.is("critical")?.blames("binder", binder.pid())?.says("51 of 60 ports are bound")?;
+        finding
+            .shows("connect() failures", FAILURES as u64)?
+            .offers("bind_no_port")?
+            .refuses("open_tw_reuse")?;
+    }
+    // Other ports, as these keep their minute; and the binder does what is advised.
+    set_ipv4("ip_local_port_range", "41000 41059")?;
+    let (diagnosis, ()) = examine_with(world, &["--dport", "10009"], |_| {
+        visit_bound(&binder, &busy, 51, true)?;
+        left = cast.visit_until_full(std::slice::from_ref(&other), 1)?;
+        Ok(())
+    })?;
+    diagnosis.has_no("ports_bound")?;
+    let finding = live.only("ports_bound")?;
+    let what = ("bind_no_port", "ports for this destination", "ports");
+    finding.measured(world, what, (Some(9.0), left as f64))
+}
+
+fn visit_bound(client: &Actor, listener: &Raw, count: usize, no_port: bool) -> Result<()> {
+    for _ in 0..count {
+        let raw = client.socket(false, false)?;
+        if no_port {
+            raw.bind_no_port()?;
+        }
+        ensure!(raw.bind((BOUND, 0))?.is_ok(), "bind() of a source address");
+        let pair = complete(&raw, listener, listener.local()?)?;
+        close_in_order(&pair.client, &pair.server)?;
+    }
+    Ok(())
+}
+
+/// A range of the sockets' own is full, and the namespace's is not.
+pub(in crate::scenarios) fn socket_range(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let cast = cast(world, 6000)?;
+    let proxy = Cast { client: world.actor("proxy")?, server: cast.server.clone() };
+    let listener = cast.serve(HERE, 10007)?;
+    let (live, recorded) = examine_twice(world, |_| {
+        ensure!(visit_ranged(&proxy, &listener, (43_000, 43_010), 11)? == 11, "a range of eleven ports");
+        for _ in 0..FAILURES {
+            let made = visit_ranged(&proxy, &listener, (43_000, 43_010), 1)?;
+            ensure!(made == 0, "a port of a range that is full");
+        }
+        cast.visit_often(&listener, 7, First::Client)
+    })?;
+    for diagnosis in [&live, &recorded] {
+        let finding = diagnosis.only("socket_range")?;
+        finding
+            .is("critical")?
+            .blames("proxy", proxy.client.pid())?
+            .says("all 11 ports from 43000 to 43010")?;
+        finding.shows("connect() failures", FAILURES as u64)?.refuses("socket_port_range")?;
+    }
+    let wide = visit_ranged(&proxy, &listener, (44_000, 44_999), 101)?;
+    ensure!(wide == 101, "{wide} of 101 connections with a wider range");
+    // Not full: nothing to tell.
+    let quiet =
+        examine_with(world, &[], |_| visit_ranged(&proxy, &listener, (45_000, 45_010), 7).map(drop))?.0;
+    quiet.has_no("socket_range")?.has_no("not_explained").map(drop)
+}
+
+/// How many of `count` connections from such a range could be made; the client closes each first.
+fn visit_ranged(cast: &Cast, listener: &Raw, (low, high): (u16, u16), count: usize) -> Result<usize> {
+    let mut made = 0;
+    for _ in 0..count {
+        let raw = cast.client.socket(false, false)?;
+        raw.port_range(low, high)?;
+        match raw.connect(listener.local()?)? {
+            Ok(client) => {
+                close_in_order(&client, &listener.accept()?)?;
+                made += 1;
+            }
+            Err(libc::EADDRNOTAVAIL) => raw.close()?,
+            Err(errno) => anyhow::bail!("connection {made}: errno {errno}"),
+        }
+    }
+    Ok(made)
+}
+
+/// A failure that nothing accounts for: a range of one port looks like no range. Most ports are somebody else's.
+pub(in crate::scenarios) fn not_explained(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let cast = cast(world, 6000)?;
+    let victim = Cast { client: world.actor("victim")?, server: cast.server.clone() };
+    let (listener, other) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
+    let (live, recorded) = examine_twice(world, |_| {
+        cast.visit_often(&other, 23, First::Client)?;
+        ensure!(visit_ranged(&victim, &listener, (43_007, 43_007), 8)? == 1, "a range of one port");
+        Ok(())
+    })?;
+    for diagnosis in [&live, &recorded] {
+        let finding = diagnosis.only("not_explained")?;
+        finding.is("critical")?.blames("client", cast.client.pid())?.offers_nothing()?;
+        finding.shows("connect() failures", 7)?.says("victim")?.says(": 23.")?;
+    }
+    Ok(())
+}
+
+/// Connections that are shut down and not closed, towards a peer that does not close either.
+pub(in crate::scenarios) fn fin_wait2_held(world: &mut World) -> Result<()> {
+    let cast = cast(world, 30)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let mut pairs = Vec::new();
+    let live = examine_with(world, &[], |_| {
+        pairs = cast.open_until_full(std::slice::from_ref(&listener))?;
+        pairs.iter().try_for_each(|pair| pair.client.shutdown(Half::Write))?;
+        until_true("FIN_WAIT2", PATIENCE, || Ok(count(FIN_WAIT2, false)? == 30))?;
+        ensure!(cast.open_until_full(std::slice::from_ref(&listener))?.is_empty(), "a port too many");
+        Ok(())
+    });
+    let finding = live?.0.has("fin_wait2_held")?;
+    finding.is("critical")?.blames("client", cast.client.pid())?.offers("close_sockets")?;
+    finding
+        .shows("of those, in FIN_WAIT2 with a descriptor", 30)?
+        .shows("connect() failures", 2 * FAILURES as u64)?;
+    finding.refuses("lower_fin_timeout")?.refuses("open_tw_reuse")?;
+    // Closed, they are orphans, which are another matter.
+    let orphaned = examine_with(world, &[], |_| {
+        pairs.iter().try_for_each(|pair| pair.client.close())?;
+        until_true("orphans", PATIENCE, || Ok(count(FIN_WAIT2, true)? == 30))
+    })?;
+    orphaned.0.has_no("fin_wait2_held")?.has("fin_wait2_pileup").map(drop)
+}
+
+fn count(state: u8, is_time_wait: bool) -> Result<usize> {
+    Ok(books::rows("self")?.iter().filter(|row| row.time_wait == is_time_wait && row.state == state).count())
+}
+
+/// A peer that closes and a program that does not; and one whose close is only late.
+pub(in crate::scenarios) fn close_wait(world: &mut World) -> Result<()> {
+    let (cast, late) = (cast(world, 6000)?, world.actor("late")?);
+    let listener = cast.serve(HERE, 10007)?;
+    let mut held: Vec<Pair> = Vec::new();
+    let (live, recorded) = examine_twice(world, |world| {
+        held = half_closed(&cast, &listener, 11)?;
+        wait_for_orphans(world, &late)
+    })?;
+    let finding = live.has("close_wait_pileup")?;
+    finding.is("warning")?.blames("server", cast.server.pid())?.says("11 connections on port 10007")?;
+    finding.shows("sockets in this state for 2 s or longer", 11)?.offers("close_sockets")?;
+    // A recording has no sockets that are open, and says so.
+    recorded.has_no("close_wait_pileup")?;
+    held.iter().try_for_each(|pair| pair.server.close())?;
+    let few = examine_with(world, &[], |world| {
+        held = half_closed(&cast, &listener, 7)?;
+        wait_for_orphans(world, &late)
+    })?;
+    few.0.has_no("close_wait_pileup").map(drop)
+}
+
+/// Connections whose client has closed and whose server has not.
+fn half_closed(cast: &Cast, listener: &Raw, wanted: usize) -> Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    for _ in 0..wanted {
+        let pair = complete(&cast.client.socket(false, false)?, listener, listener.local()?)?;
+        pair.client.close()?;
+        pair.server.eof()?;
+        pairs.push(pair);
+    }
+    until_true("CLOSE_WAIT", PATIENCE, || Ok(count(CLOSE_WAIT, false)? == wanted))?;
+    Ok(pairs)
+}
+
+/// Waits for as long as the kernel keeps an orphan: six seconds, in which the lists are looked at several times.
+fn wait_for_orphans(world: &mut World, actor: &Actor) -> Result<()> {
+    set_ipv4("tcp_fin_timeout", "6")?;
+    let listener = actor.listen((HERE, 0))?;
+    let pair = world.pair(actor, &listener)?;
+    pair.client.close()?;
+    pair.server.eof()?;
+    let is_there = || {
+        let rows = books::rows("self")?;
+        Ok::<bool, anyhow::Error>(rows.iter().any(|row| row.local == pair.client.local))
+    };
+    until_true("an orphan", PATIENCE, is_there)?;
+    until_true("the end of an orphan", PATIENCE, || Ok(!is_there()?))?;
+    pair.server.close()?;
+    listener.close()
+}
+
+/// A peer that never answers; beside one that does.
+pub(in crate::scenarios) fn syn_unanswered(world: &mut World) -> Result<()> {
+    let (cast, late) = (cast(world, 6000)?, world.actor("late")?);
+    let (deaf, good) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
+    deaf.drop_incoming()?;
+    let begin = |count: usize| -> Result<Vec<Raw>> {
+        let raws: Result<Vec<Raw>> = (0..count).map(|_| cast.client.socket(false, false)).collect();
+        let raws = raws?;
+        raws.iter().try_for_each(|raw| raw.begin((HERE, 10007)))?;
+        Ok(raws)
+    };
+    let mut waiting = Vec::new();
+    let (diagnosis, ()) = examine_with(world, &[], |world| {
+        waiting = begin(13)?;
+        cast.visit_often(&good, 7, First::Client)?;
+        wait_for_orphans(world, &late)
+    })?;
+    let finding = diagnosis.has("syn_unanswered")?;
+    finding.is("warning")?.blames("client", cast.client.pid())?.says("13 connections to 127.0.0.1:10007")?;
+    finding.shows("sockets in this state for 2 s or longer", 13)?.offers("connect_timeout")?;
+    waiting.iter().try_for_each(Raw::close)?;
+    let answered = examine_with(world, &[], |_| cast.visit_often(&good, 13, First::Client))?;
+    quiet(&answered.0)
+}
+
+fn quiet(diagnosis: &Diagnosis) -> Result<()> {
+    diagnosis.has_no("syn_unanswered")?.has_no("not_explained").map(drop)
+}

@@ -1,0 +1,73 @@
+//! Owns: what is said where connect() fails and nothing that was looked at accounts for the ports.
+//! Must not know: where facts come from, how findings are shown.
+//!
+//! No remedy is offered: whatever helps against a cause that is not known?
+
+use super::{SOCK_DIAG, about, pools, severity, with_ports};
+use crate::doctor::facts::{Facts, Netns, Share, Source};
+use crate::doctor::finding::Finding;
+use crate::doctor::pool::{Cause, Pool};
+use crate::doctor::words::{count, end, grouped, holders, out_of, process};
+
+/// The name of its finding.
+pub(super) const ID: &str = "not_explained";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    pools(facts)
+        .filter(|(_, cause)| *cause == Cause::NotExplained)
+        .map(|(pool, _)| finding(facts.source, &pool))
+        .collect()
+}
+
+fn finding(source: Source, pool: &Pool<'_>) -> Finding {
+    let (tuple, netns) = (pool.tuple, pool.netns);
+    let shares = everywhere(netns);
+    let holder = shares.iter().find(|share| share.time_wait + share.open != 0);
+    let most = holder.map_or_else(String::new, |share| {
+        let name = process(&share.process);
+        format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.time_wait + share.open))
+    });
+    let looked = match (netns.pinned, source) {
+        (Some(_), _) => ", and what bind() took does not make up for the rest",
+        (None, Source::Recording) => "; sockets that are open or bound are not in a recording",
+        (None, _) => "; sockets that are bound were not looked at",
+    };
+    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let by = match callers.len() {
+        0 => String::new(),
+        _ => format!(" by {}", holders(&callers, |share| share.failed, 0)),
+    };
+    let what = format!(
+        "connect() to {}{by} fails for want of a port ({}), which is not explained: {} of {} ports are in use to \
+         there{looked}.{most}",
+        end(tuple.daddr, tuple.dport),
+        count(tuple.failed, "failure"),
+        grouped(tuple.peak.all().into()),
+        out_of(pool.ports()),
+    );
+    with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool)
+        .because("ports that bind() took for other destinations", pool.closed(), SOCK_DIAG)
+        .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag")
+        .by(holder.cloned().into_iter().chain(callers).collect())
+}
+
+/// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
+fn everywhere(netns: &Netns) -> Vec<Share> {
+    let mut all: Vec<Share> = Vec::new();
+    for share in netns.tuples.iter().flat_map(|tuple| &tuple.shares).chain(&netns.pins) {
+        match all.iter_mut().find(|known| known.process.is(&share.process)) {
+            Some(known) => {
+                known.time_wait += share.time_wait;
+                known.open += share.open;
+            }
+            None => all.push(Share {
+                process: share.process.clone(),
+                time_wait: share.time_wait,
+                open: share.open,
+                ..Share::default()
+            }),
+        }
+    }
+    all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
+    all
+}
