@@ -21,7 +21,7 @@ mod tests;
 pub mod text;
 mod words;
 
-use facts::Facts;
+use facts::{Facts, Process};
 use finding::{Finding, Severity};
 
 use crate::limitation::Limitation;
@@ -32,10 +32,40 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
     // Of the same severity, as the rules are listed.
     findings.sort_by_key(|finding| finding.severity);
+    let mut findings = folded(findings);
     if findings.is_empty() {
         findings.push(rules::nothing_wrong(facts));
     }
     findings
+}
+
+/// Findings of one kind that are told; the others are counted.
+const ALIKE: usize = 5;
+
+/// One finding for one cause: what one program does to many pools of a namespace is told by the worst of them.
+fn folded(findings: Vec<Finding>) -> Vec<Finding> {
+    let cause = |finding: &Finding| {
+        let lead = finding.who.iter().find(|share| share.process.pid.is_some())?;
+        let Process { comm, container, .. } = lead.process.clone();
+        Some((finding.id, finding.subject.netns, comm, container))
+    };
+    let mut told: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let same = |known: &&mut Finding| cause(&finding).is_some_and(|ours| cause(known) == Some(ours));
+        let of_kind = told.iter().filter(|known| known.id == finding.id).count();
+        let home = match told.iter_mut().find(same) {
+            None if of_kind >= ALIKE => told.iter_mut().rfind(|known| known.id == finding.id),
+            home => home,
+        };
+        match home {
+            Some(home) => home.alike += 1,
+            None => told.push(finding),
+        }
+    }
+    for finding in told.iter_mut().filter(|finding| finding.alike != 0) {
+        finding.what.push_str(&format!(" And {} more like it.", words::grouped(finding.alike)));
+    }
+    told
 }
 
 /// A finding in one line.

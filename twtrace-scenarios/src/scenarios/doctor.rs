@@ -10,6 +10,7 @@ mod recorded;
 mod reuse;
 mod server;
 mod settings;
+mod taken;
 
 pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
 pub(super) use client::{ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
@@ -22,3 +23,4 @@ pub(super) use server::{
     fin_wait2_pileup, port_in_use, server_cannot_bind, server_side_harmless, tuple_taken,
 };
 pub(super) use settings::{fin_timeout, max_tw_buckets, rst_kills, table_overflow, tw_recycle};
+pub(super) use taken::{ephemeral_port_taken, own_ports_taken};

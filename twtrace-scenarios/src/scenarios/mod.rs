@@ -170,6 +170,8 @@ pub const ALL: &[Scenario] = &[
     once("doctor_fin_wait2_pileup", doctor::fin_wait2_pileup),
     once("doctor_table_overflow", doctor::table_overflow),
     once("doctor_server_cannot_bind", doctor::server_cannot_bind),
+    once("doctor_ephemeral_port_taken", doctor::ephemeral_port_taken),
+    once("doctor_own_ports_taken", doctor::own_ports_taken),
     once("doctor_port_in_use", doctor::port_in_use),
     once("doctor_tuple_taken", doctor::tuple_taken),
     once("doctor_server_side_harmless", doctor::server_side_harmless),

@@ -12,7 +12,7 @@ use super::{Outcome, runtime};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Severity;
 use crate::doctor::{diagnose, explain, gather::Watch, json, replay, text};
-use crate::filter::Filter;
+use crate::filter::{Failures, Filter};
 use crate::recording::Recording;
 use crate::session;
 
@@ -97,7 +97,7 @@ fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     let options = session::Options {
         probe: args.trace.probe(),
         // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
-        filter: Filter { roles: Vec::new(), ..filter },
+        filter: Filter { roles: Vec::new(), failures: Failures::All, ..filter },
         verify: false,
         verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),

@@ -10,6 +10,7 @@ mod ledger;
 pub mod looks;
 mod piles;
 mod ports;
+mod refusal;
 mod settings;
 pub mod tally;
 pub mod world;
@@ -19,6 +20,7 @@ use std::net::IpAddr;
 pub use crowd::{Around, Caller};
 pub use piles::{Pile, Side};
 pub use ports::{Ports, State};
+pub use refusal::{BindFailure, Call, Outgoing, Refusal};
 use serde::Serialize;
 pub use settings::Settings;
 
@@ -133,6 +135,8 @@ pub struct Netns {
     pub served: Vec<Served>,
     /// Failures of bind() and listen().
     pub binds: Vec<BindFailure>,
+    /// Calls that failed for another reason than the want of a port.
+    pub refusals: Vec<Refusal>,
     /// Sockets that wait for somebody who does not act, most first.
     pub piles: Vec<Pile>,
 }
@@ -191,6 +195,10 @@ pub struct Tuple {
     pub failed: u64,
     /// connect() failures while looking, where the caller had bound the port.
     pub failed_bound: u64,
+    /// Of those, whose connection was seen to exist already.
+    pub taken: u64,
+    /// Why no address of this namespace can be the source of a connection to there, where that was seen.
+    pub no_source: Option<&'static str>,
     /// Whether its connections have TCP timestamps.
     pub timestamps: Option<bool>,
     /// Who holds its ports, made connections or failed to: most first.
@@ -215,6 +223,8 @@ impl Tuple {
             bound: 0,
             failed: 0,
             failed_bound: 0,
+            taken: 0,
+            no_source: None,
             timestamps: None,
             shares: Vec::new(),
             around: None,
@@ -259,30 +269,14 @@ pub struct Served {
     pub time_wait: u64,
     /// Connections on it in other states.
     pub open: u64,
+    /// Those by state when bind() had failed; sockets that are bound and nothing else are `others`.
+    pub states: Ports,
+    /// How long its last TIME_WAIT socket had left then, in milliseconds; `None` where no list was to be had.
+    pub left_ms: Option<u64>,
+    /// TIME_WAIT sockets of a client's that held it when bind() failed.
+    pub outgoing: Vec<Outgoing>,
     /// Who holds it.
     pub shares: Vec<Share>,
-}
-
-/// bind() or listen() failed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BindFailure {
-    /// The address asked for, where that is known.
-    pub saddr: Option<IpAddr>,
-    /// The port asked for; 0 for any.
-    pub port: u16,
-    /// How often.
-    pub failed: u64,
-    /// Who asked.
-    pub caller: Process,
-    /// How many destinations this caller has connections to from this address.
-    pub destinations: u32,
-}
-
-impl BindFailure {
-    /// Whether the kernel was to choose the port, and had none.
-    pub fn is_for_any(&self) -> bool {
-        self.port == 0
-    }
 }
 
 /// A process.

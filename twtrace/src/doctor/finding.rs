@@ -185,6 +185,11 @@ pub struct Subject {
     pub dport: Option<u16>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// One thing that the doctor found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
@@ -194,6 +199,9 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is, in one sentence.
     pub what: String,
+    /// How many more there are like it: by the same program in the same namespace, or more of a kind than are told.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub alike: u64,
     /// Where.
     #[serde(flatten)]
     pub subject: Subject,
@@ -214,6 +222,7 @@ impl Finding {
             id,
             severity,
             what,
+            alike: 0,
             subject: Subject::default(),
             evidence: Vec::new(),
             who: Vec::new(),

@@ -12,6 +12,7 @@ const SERVER_TW_REUSE: &str = "server_tw_reuse";
 const OPEN_TW_REUSE: &str = "open_tw_reuse";
 const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
 const SERVER_PORT_RANGE: &str = "server_port_range";
+const SERVER_REUSEADDR: &str = "server_reuseaddr";
 const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
 /// Names of all that is said not to help, beside remedies whose condition does not hold.
@@ -26,6 +27,7 @@ pub(super) const IDS: &[&str] = &[
     OPEN_TW_REUSE,
     HALF_CLOSED_TW_REUSE,
     SERVER_PORT_RANGE,
+    SERVER_REUSEADDR,
     SOCKET_PORT_RANGE,
 ];
 
@@ -122,6 +124,32 @@ pub(super) fn of_overflow() -> Vec<NotHere> {
 /// For a server that cannot bind.
 pub(super) fn of_server() -> Vec<NotHere> {
     vec![server_tw_reuse(), lower_fin_timeout(), linger_zero()]
+}
+
+/// For a server whose port an outgoing connection has.
+pub(super) fn of_ephemeral_port() -> Vec<NotHere> {
+    let why = "both sockets must have it for a port to be shared, and the client's has not";
+    vec![not(SERVER_REUSEADDR, "SO_REUSEADDR on the server", why), server_tw_reuse(), lower_fin_timeout()]
+}
+
+/// For a client that takes its ports itself.
+pub(super) fn of_own_ports() -> Vec<NotHere> {
+    let why = "bind() is refused here, and tcp_tw_reuse is asked by connect() only";
+    let range = "it is for ports that the kernel chooses, and these are asked for by number";
+    vec![
+        not(OPEN_TW_REUSE, "tcp_tw_reuse", why),
+        not(SERVER_PORT_RANGE, "A wider ip_local_port_range", range),
+        lower_fin_timeout(),
+    ]
+}
+
+/// For an address that is not here.
+pub(super) fn of_no_address() -> Vec<NotHere> {
+    let range = "no port is looked for before there is an address";
+    vec![
+        not(SERVER_PORT_RANGE, "A wider ip_local_port_range", range),
+        not(OPEN_TW_REUSE, "tcp_tw_reuse", range),
+    ]
 }
 
 /// For TIME_WAIT on a server's side.

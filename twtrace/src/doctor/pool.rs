@@ -127,6 +127,8 @@ pub(super) enum Cause {
     Bound,
     /// A range that is a part of the namespace's is full.
     OwnRange(Range),
+    /// connect() fails before a port is looked for: there is no address to connect from, for this reason.
+    NoSource(&'static str),
     /// connect() fails, and what was looked at does not say why.
     NotExplained,
     /// Orphans that wait for their peer's FIN hold the ports.
@@ -304,7 +306,7 @@ impl Pool<'_> {
                 (Held::Open(state), _) => Cause::HeldOpen(state),
                 (Held::Bound, _) => Cause::Bound,
                 (Held::OwnRange(range), _) => Cause::OwnRange(range),
-                (Held::Unexplained, _) => Cause::NotExplained,
+                (Held::Unexplained, _) => self.tuple.no_source.map_or(Cause::NotExplained, Cause::NoSource),
                 (Held::FinWait2, _) => Cause::HalfClosed,
                 (Held::TimeWait, strain) => match (self.broken_reuse(), strain) {
                     (Some(why), _) => Cause::ReuseBroken(why),

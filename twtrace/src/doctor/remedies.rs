@@ -9,7 +9,7 @@ mod waiting;
 pub(super) use server::{longer_connections, other_port, unbound_port};
 pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
 
-use super::facts::{BindFailure, Netns, Served, Tuple};
+use super::facts::{BindFailure, Netns, Tuple};
 use super::finding::{Holds, Remedy};
 use super::pool::{Pool, Range, WhyNot};
 use super::predict;
@@ -39,6 +39,8 @@ pub(super) const IDS: &[&str] = &[
     server::LONGER_CONNECTIONS,
     server::OTHER_PORT,
     server::UNBOUND_PORT,
+    server::LOCAL_ADDRESS,
+    settings::RESERVE_PORTS,
     waiting::CHECK_PATH,
     waiting::CONNECT_TIMEOUT,
     waiting::CLOSE_SOCKETS,
@@ -150,9 +152,24 @@ pub(super) fn of_overflow(netns: &Netns, rate: f64, observed_s: f64, object_byte
     ]
 }
 
-/// For a server that cannot bind.
-pub(super) fn of_server(served: &Served) -> Vec<Remedy> {
-    vec![server::reuseaddr(served)]
+/// For a server that cannot bind: so many TIME_WAIT and other sockets are on its port, the last of the former for so long.
+pub(super) fn of_server(time_wait: u64, open: u64, left_ms: u64) -> Vec<Remedy> {
+    vec![server::reuseaddr(time_wait, open, left_ms)]
+}
+
+/// For a server whose port outgoing connections have.
+pub(super) fn of_ephemeral_port(netns: &Netns, calls: &[&BindFailure]) -> Vec<Remedy> {
+    vec![settings::reserve_ports(netns, calls)]
+}
+
+/// For a client that takes its source ports itself.
+pub(super) fn of_own_ports(netns: &Netns, ports: u64) -> Vec<Remedy> {
+    vec![server::unbound_ports(netns, ports)]
+}
+
+/// For addresses that are not here.
+pub(super) fn of_no_address(netns: &Netns) -> Vec<Remedy> {
+    vec![server::local_address(netns)]
 }
 
 /// For a NAT whose ports do not suffice.

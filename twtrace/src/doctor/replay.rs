@@ -9,7 +9,7 @@ use super::facts::looks::Look;
 use super::facts::tally::Tally;
 use super::facts::{Facts, Netns, Settings, Source, join, world};
 use crate::event::Kind;
-use crate::filter::Filter;
+use crate::filter::{Failures, Filter};
 use crate::limitation::Limitations;
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
@@ -26,7 +26,7 @@ pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -
     world.seed(recording.seeds().iter().cloned());
     let (mut last_ns, mut passed) = (head.mono_ns, 0);
     // A failure has no role: which roles are wanted decides what is spoken of.
-    let looked_at = Filter { roles: Vec::new(), ..filter.clone() };
+    let looked_at = Filter { roles: Vec::new(), failures: Failures::All, ..filter.clone() };
     for mut event in recording.events() {
         last_ns = last_ns.max(event.mono_ns);
         world.apply(&mut event);

@@ -6,6 +6,7 @@
 mod bound_source;
 mod close_unacknowledged;
 mod close_wait_pileup;
+mod ephemeral_port_taken;
 mod fin_wait2_held;
 mod fin_wait2_pileup;
 mod folklore_fin_timeout;
@@ -13,14 +14,17 @@ mod folklore_max_tw_buckets;
 mod folklore_tw_recycle;
 mod loopback_backend;
 mod nat_ports_short;
+mod no_local_address;
 mod not_explained;
 mod not_seen;
 mod nothing_wrong;
+mod own_ports_taken;
 mod port_in_use;
 mod ports_bound;
 mod ports_exhausted;
 mod ports_held_open;
 mod ports_running_out;
+mod refused;
 mod reuse_cannot_work;
 mod rst_kills;
 mod server_cannot_bind;
@@ -28,6 +32,7 @@ mod server_side;
 mod socket_range;
 mod syn_unanswered;
 mod table_overflow;
+mod taken;
 mod tuple_taken;
 mod waiting;
 
@@ -59,6 +64,10 @@ pub const ALL: &[Rule] = &[
     fin_wait2_pileup::rule,
     table_overflow::rule,
     server_cannot_bind::rule,
+    ephemeral_port_taken::rule,
+    own_ports_taken::rule,
+    no_local_address::rule,
+    refused::rule,
     port_in_use::rule,
     tuple_taken::rule,
     rst_kills::rule,
@@ -88,6 +97,10 @@ pub const IDS: &[&str] = &[
     fin_wait2_pileup::ID,
     table_overflow::ID,
     server_cannot_bind::ID,
+    ephemeral_port_taken::ID,
+    own_ports_taken::ID,
+    no_local_address::ID,
+    refused::ID,
     port_in_use::ID,
     tuple_taken::ID,
     rst_kills::ID,

@@ -57,3 +57,21 @@ fn json_has_the_names_and_the_worst_severity() {
     assert_eq!(finding["remedies"][0]["effects"][0]["unit"], "requests/s");
     assert_eq!(json["facts"]["namespaces"][0]["tuples"][0]["peak"]["time_wait"], 1000);
 }
+
+#[test]
+fn what_one_program_does_everywhere_is_one_finding_and_many_of_a_kind_are_counted() {
+    let pool = |dport, comm: &str, failed| {
+        let mut tuple = full(Ports { time_wait: 1000, ..Ports::default() }, failed);
+        tuple.shares = vec![Share { time_wait: 1000, ..share(u32::from(dport), comm) }];
+        tuple.dport = dport;
+        tuple
+    };
+    let tuples = (1..=40).map(|dport| pool(dport, "php-fpm", 13)).collect();
+    let findings = diagnose(&facts(Netns { tuples, ..netns() }));
+    assert_eq!((findings.len(), findings[0].alike), (1, 39));
+    assert!(findings[0].what.ends_with(" And 39 more like it."), "{}", findings[0].what);
+    let tuples = (1..=11).map(|dport| pool(dport, &format!("app{dport}"), 13)).collect();
+    let findings = diagnose(&facts(Netns { tuples, ..netns() }));
+    let alike: Vec<u64> = findings.iter().map(|finding| finding.alike).collect();
+    assert_eq!(alike, [0, 0, 0, 0, 6]);
+}

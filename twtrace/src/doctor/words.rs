@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Process, Share, Tuple};
+use super::facts::{Ports, Process, Share, Tuple};
 use crate::escape::printable;
 
 /// `28,232`.
@@ -43,6 +43,43 @@ pub(super) fn times(times: u64) -> String {
     if times == 1 { "once".to_owned() } else { format!("{} times", grouped(times)) }
 }
 
+/// `20000, 20002, 1000 to 1023`: of ports in order. The rest of many is counted.
+pub(super) fn ranges(ports: &[u16]) -> String {
+    /// Ranges that are told.
+    const TOLD: usize = 5;
+    let mut all: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match all.last_mut() {
+            Some((_, high)) if *port - *high <= 1 => *high = *port,
+            _ => all.push((*port, *port)),
+        }
+    }
+    let word = |(low, high): &(u16, u16)| match high - low {
+        0 => low.to_string(),
+        1 => format!("{low}, {high}"),
+        _ => format!("{low} to {high}"),
+    };
+    let mut words: Vec<String> = all.iter().take(TOLD).map(word).collect();
+    if all.len() > TOLD {
+        words.push("…".to_owned());
+    }
+    words.join(", ")
+}
+
+/// `3 in CLOSE_WAIT, 2 bound`: full sockets by state.
+pub(super) fn states(ports: &Ports) -> String {
+    let all = [
+        (ports.established, "in ESTABLISHED"),
+        (ports.syn_sent, "in SYN_SENT"),
+        (ports.close_wait, "in CLOSE_WAIT"),
+        (ports.fin_wait2_held, "in FIN_WAIT2 with a descriptor"),
+        (ports.unacknowledged, "in LAST_ACK, FIN_WAIT1 or CLOSING"),
+        (ports.others, "bound and not connected"),
+    ];
+    let words = all.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// `10.0.0.9:5432`, `[2001:db8::1]:443`.
 pub(super) fn end(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
@@ -64,19 +101,38 @@ pub(super) fn process(process: &Process) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 const UNSEEN: &str = "a process that twtrace did not see";
 
-/// Who has a part in what a sentence counts: the one with most of it, how many more, and what nobody knows the owner of, with how
+/// Who has a part in what a sentence counts: the program with most of it, how many more, and what nobody knows the owner of, with how
 /// much that is. `part` says how much of it a share has; one without any is not named, whatever else it did. `unseen` comes to what the
 /// shares without a name have.
 pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) -> String {
     let has_part = |share: &&Share| share.process.pid.is_some() && part(share) != 0;
     let unnamed = shares.iter().filter(|share| share.process.pid.is_none()).map(part);
     let unseen = unseen.saturating_add(unnamed.sum());
-    let first = shares.iter().filter(has_part).reduce(|a, b| if part(b) > part(a) { b } else { a });
-    let Some(first) = first else { return UNSEEN.to_owned() };
-    let more = shares.iter().filter(has_part).count() - 1;
-    let named: u64 = shares.iter().filter(has_part).map(part).sum();
-    let name = process(&first.process);
-    let names = if more == 0 { name } else { format!("{name} and {more} more") };
+    // Workers of one program are one line.
+    let mut programs: Vec<(Vec<&Process>, u64)> = Vec::new();
+    for share in shares.iter().filter(has_part) {
+        let alike = |process: &Process| {
+            (&process.comm, &process.container) == (&share.process.comm, &share.process.container)
+        };
+        match programs.iter_mut().find(|(all, _)| alike(all[0])) {
+            Some((all, sum)) => {
+                all.extend((!all.iter().any(|process| process.is(&share.process))).then_some(&share.process));
+                *sum += part(share);
+            }
+            None => programs.push((vec![&share.process], part(share))),
+        }
+    }
+    let first = programs.iter().reduce(|a, b| if b.1 > a.1 { b } else { a });
+    let Some((first, _)) = first else { return UNSEEN.to_owned() };
+    let name = match first[..] {
+        [one] => process(one),
+        _ => format!("{} ({} processes)", printable(&first[0].comm), grouped(first.len() as u64)),
+    };
+    let named: u64 = programs.iter().map(|(_, sum)| sum).sum();
+    let names = match programs.len() - 1 {
+        0 => name,
+        more => format!("{name} and {more} more"),
+    };
     match unseen {
         0 => names,
         _ if unseen > named => format!("{UNSEEN} ({}), and {names} ({})", grouped(unseen), grouped(named)),
@@ -168,7 +224,9 @@ mod tests {
         let (unknown, other) = (share(None, ""), share(Some(9), "b"));
         assert_eq!(held(&[with(&hostile, 3)], 0), r"a\x1b[2J (pid 7)");
         let three = [with(&hostile, 3), with(&other, 5), with(&hostile, 1), with(&share(Some(11), "c"), 0)];
-        assert_eq!(held(&three, 0), "b (pid 9) and 2 more");
+        assert_eq!(held(&three, 0), "b (pid 9) and 1 more");
+        let workers = (1..=300).map(|pid| with(&share(Some(pid), "php-fpm"), 1)).collect::<Vec<_>>();
+        assert_eq!(held(&workers, 0), "php-fpm (300 processes)");
         assert_eq!(
             held(&[with(&other, 5), with(&unknown, 55)], 0),
             "a process that twtrace did not see (55), and b (pid 9) (5)"
@@ -176,6 +234,13 @@ mod tests {
         assert_eq!(held(&[with(&other, 5)], 2), "b (pid 9) (5), and a process that twtrace did not see (2)");
         assert_eq!(held(&[with(&other, 0), with(&unknown, 5)], 0), "a process that twtrace did not see");
         assert_eq!(held(&[unknown], 0), "a process that twtrace did not see");
+        assert_eq!(
+            ranges(&[1000, 1001, 1002, 20_000, 20_002, 65_534, 65_535]),
+            "1000 to 1002, 20000, 20002, 65534, 65535"
+        );
+        assert!(ranges(&[1, 3, 5, 7, 9, 11]).ends_with("9, …"));
+        let mixed = Ports { close_wait: 3, others: 2, time_wait: 7, ..Ports::default() };
+        assert_eq!(states(&mixed), "3 in CLOSE_WAIT, 2 bound and not connected");
         assert_eq!(count(1, "port"), "1 port");
         assert_eq!(times(1), "once");
     }

@@ -27,7 +27,8 @@ pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
         let failed_bound = tally.failed_bound(&key);
         let Figures { counts, live, peak_live, .. } = &row.figures;
         let counted = Tuple::counted(&key, counts, (*live, *peak_live), held);
-        netns.tuples.push(Tuple { failed_bound, shares, ..counted });
+        let failed = counted.failed.saturating_sub(failed_bound + tally.failed_otherwise(&key));
+        netns.tuples.push(Tuple { failed, failed_bound, shares, ..counted });
     }
     for (at, row) in builder.rows(Table::Port).rows {
         let Name::Port(key) = row.name else { continue };
@@ -36,9 +37,6 @@ pub(super) fn namespaces(builder: &Builder<'_>, tally: &Tally) -> Vec<Netns> {
         netns.server_time_wait += time_wait;
         let shares = completed(parts[1].remove(&at), time_wait);
         netns.served.push(Served { port: key.sport, time_wait, shares, ..Served::default() });
-    }
-    for tuple in all.iter_mut().flat_map(|netns| &mut netns.tuples) {
-        tuple.failed = tuple.failed.saturating_sub(tuple.failed_bound);
     }
     all
 }
@@ -52,6 +50,8 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
         share.habits = people.habits(&share.process);
     }
     binds.iter_mut().for_each(|bind| people.complete(&mut bind.caller));
+    let mut refusals = tally.refusals(*netns);
+    refusals.iter_mut().for_each(|refusal| people.complete(&mut refusal.caller));
     Some(Netns {
         netns: *netns,
         name: name.clone(),
@@ -62,6 +62,7 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
         reset: tally.resets(*netns),
         concerned,
         binds,
+        refusals,
         ..Netns::default()
     })
 }

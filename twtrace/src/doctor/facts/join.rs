@@ -55,6 +55,7 @@ pub fn settle(netns: &mut Netns, look: &Look) {
     adopt(netns);
     for tuple in &mut netns.tuples {
         tuple.reach = reach(tuple, &look.addresses);
+        tuple.no_source = no_source(tuple, &look.addresses);
         let is_near = matches!(tuple.reach, Reach::Loopback | Reach::ThisHost);
         tuple.timestamps = match netns.settings.timestamps {
             Some(0) => Some(false),
@@ -136,6 +137,21 @@ fn reach(tuple: &Tuple, own: &HashSet<IpAddr>) -> Reach {
     }
 }
 
+/// Why connect() to there must fail before a port is looked for.
+fn no_source(tuple: &Tuple, own: &HashSet<IpAddr>) -> Option<&'static str> {
+    if own.is_empty() {
+        None
+    } else if tuple.daddr.is_ipv6() && !own.iter().any(IpAddr::is_ipv6) {
+        Some("it has no IPv6 address")
+    } else if tuple.daddr.is_loopback() && tuple.daddr.is_ipv6() && !own.contains(&tuple.daddr) {
+        Some("its loopback interface has no IPv6 address")
+    } else if !tuple.saddr.is_unspecified() && !own.contains(&tuple.saddr) && !tuple.saddr.is_loopback() {
+        Some("the address that was bound is none of its own")
+    } else {
+        None
+    }
+}
+
 fn join_served(netns: &mut Netns, looks: &Looks) {
     let listening = looks.locals.iter().filter(|(_, local)| local.listening).map(|(port, _)| *port);
     let wanted: HashSet<u16> = netns.binds.iter().map(|bind| bind.port).chain(listening).collect();
@@ -149,6 +165,7 @@ fn join_served(netns: &mut Netns, looks: &Looks) {
         served.listening = local.listening;
         served.time_wait = served.time_wait.max(local.time_wait);
         served.open = local.open;
+        (served.states, served.left_ms) = (local.states, Some(local.left_ms));
         add_holders(&mut served.shares, &local.holders);
     }
     netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));

@@ -37,13 +37,23 @@ impl From<&TupleKey> for Destination {
 pub(super) struct Holding {
     /// Where its connection went.
     pub(super) tuple: TupleKey,
+    /// It is known to be a client's.
+    pub(super) is_client: bool,
     /// What it was in when it was made.
     pub(super) substate: Substate,
     /// How it had its port.
     pub(super) via: Option<PortVia>,
+    /// When it ends of itself, CLOCK_MONOTONIC in nanoseconds.
+    pub(super) ends_ns: u64,
     /// Whose it was; nobody's where that is not known.
     pub(super) who: Process,
 }
+
+/// Failed bind()s of which it is kept what held the port, of each namespace.
+const MOST_PORTS: usize = 1024;
+
+/// What held a port when bind() failed for the last time, and when that was.
+type Taken = (u64, Vec<Holding>);
 
 /// Every port that a namespace's TIME_WAIT sockets held when connect() failed.
 pub(super) type Moment = BTreeMap<u16, Vec<Holding>>;
@@ -63,6 +73,7 @@ pub(super) struct Ledger {
     /// Something had no room: what is held is not all.
     is_short: bool,
     failing: HashMap<Destination, Failing>,
+    taken: HashMap<(u32, u16), Taken>,
 }
 
 impl Ledger {
@@ -72,6 +83,7 @@ impl Ledger {
             Kind::Created | Kind::Listed if event.role != Role::Server => self.hold(event, conn, who()),
             Kind::Ended => self.let_go(conn),
             Kind::ConnectFailed if conn.sport == 0 => self.fail(conn),
+            Kind::BindFailed | Kind::ConnectFailed => self.refuse(event.mono_ns, conn),
             _ => {}
         }
     }
@@ -84,7 +96,9 @@ impl Ledger {
         }
         self.len += 1;
         let substate = event.substate.unwrap_or(Substate::TimeWait);
-        let holding = Holding { tuple: conn.into(), substate, via: event.port_via, who };
+        let ends_ns = event.mono_ns + u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000;
+        let is_client = event.role == Role::Client;
+        let holding = Holding { tuple: conn.into(), is_client, substate, via: event.port_via, ends_ns, who };
         self.held.entry(conn.netns).or_default().entry(conn.sport).or_default().push(holding);
     }
 
@@ -112,6 +126,23 @@ impl Ledger {
             let all = held.into_iter().flatten();
             failing.moment = all.map(|(port, holdings)| (*port, holdings.clone())).collect();
         }
+    }
+
+    fn refuse(&mut self, now_ns: u64, conn: &Conn) {
+        let held = self.held.get(&conn.netns).and_then(|ports| ports.get(&conn.sport));
+        let (key, held) = ((conn.netns, conn.sport), held.cloned().unwrap_or_default());
+        if held.is_empty() || (self.taken.len() >= MOST_PORTS && !self.taken.contains_key(&key)) {
+            return;
+        }
+        self.taken.insert(key, (now_ns, held));
+    }
+
+    /// What held a port that a call was refused: a client's TIME_WAIT sockets, each with the time that it had left in milliseconds.
+    pub(super) fn taken(&self, netns: u32, port: u16) -> impl Iterator<Item = (&Holding, u64)> {
+        let taken = self.taken.get(&(netns, port));
+        taken.into_iter().flat_map(|(now_ns, all)| {
+            all.iter().map(move |holding| (holding, holding.ends_ns.saturating_sub(*now_ns) / 1_000_000))
+        })
     }
 
     /// How many TIME_WAIT sockets of each pool of a namespace have a port that bind() took.
@@ -164,6 +195,21 @@ mod tests {
         assert_eq!(moment(443), Some(vec![(40_001, 1)]));
         assert_eq!(moment(81), None);
         assert_eq!(ledger.len, 1);
+    }
+
+    #[test]
+    fn a_port_that_is_refused_is_told_with_what_held_it_and_for_how_long_yet() {
+        let mut ledger = Ledger::default();
+        let mut tell = |mono_ns, event: Event| {
+            let event = Event { mono_ns, timeout_ms: Some(60_000), ..event };
+            ledger.take(&event, &event.conn.unwrap(), Process::default);
+        };
+        tell(1_000_000_000, event(Kind::Created, 40_001, 80));
+        tell(8_000_000_000, event(Kind::BindFailed, 40_001, 0));
+        tell(8_000_000_000, event(Kind::BindFailed, 40_003, 0));
+        tell(9_000_000_000, event(Kind::Ended, 40_001, 80));
+        let left: Vec<u64> = ledger.taken(7, 40_001).map(|(_, left_ms)| left_ms).collect();
+        assert_eq!((left, ledger.taken(7, 40_003).count()), (vec![53_000], 0));
     }
 
     #[test]

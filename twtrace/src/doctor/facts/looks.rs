@@ -12,6 +12,9 @@ use crate::event::Substate;
 use crate::net::sockdiag::DiagSocket;
 use crate::tracker::TupleKey;
 
+/// Connections that are kept to be asked for.
+const MOST_KEPT: usize = 100_000;
+
 /// One look at a namespace.
 #[derive(Debug, Default)]
 pub struct Look {
@@ -60,6 +63,11 @@ pub(super) struct Local {
     pub(super) listening: bool,
     pub(super) time_wait: u64,
     pub(super) open: u64,
+    /// Of those, by state; bound ones without a connection are `others`.
+    pub(super) states: Ports,
+    /// How long the last TIME_WAIT socket has left, in milliseconds.
+    pub(super) left_ms: u64,
+    is_asked: bool,
     /// Who listens on it, or else has it open.
     pub(super) holders: HashMap<Process, u64>,
 }
@@ -90,6 +98,8 @@ pub struct Looks {
     /// What was on the range when a call had failed and most of it was in use.
     pub(super) crowd: Vec<Seen>,
     pub(super) piles: Piles,
+    /// Connections on ports out of the range or in it, when a call had failed: those of listeners left out.
+    connections: HashSet<(TupleKey, u16)>,
 }
 
 impl Looks {
@@ -105,6 +115,11 @@ impl Looks {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
         self.last = look;
+    }
+
+    /// Whether a full socket of this connection was seen on this port after a call had failed.
+    pub(super) fn has_connection(&self, tuple: &TupleKey, port: u16) -> bool {
+        self.connections.contains(&(*tuple, port))
     }
 
     fn count(&mut self, sockets: &[DiagSocket], look: &Look) {
@@ -134,6 +149,11 @@ impl Looks {
         if !look.is_asked || on_range().count() < self.crowd.len() {
             return;
         }
+        let connected = sockets.iter().filter(|socket| socket.dport != 0 && socket.state != LISTEN);
+        self.connections = connected
+            .take(MOST_KEPT)
+            .map(|socket| ((&socket.conn(look.netns)).into(), socket.sport))
+            .collect();
         let seen = on_range().map(|socket| Seen {
             port: socket.sport,
             tuple: (&socket.conn(look.netns)).into(),
@@ -165,6 +185,10 @@ impl Looks {
         for (port, seen) in locals {
             let local = self.locals.entry(port).or_default();
             local.listening = seen.listening;
+            // What is there when a call has just failed is what was in its way.
+            if look.is_asked || !local.is_asked {
+                (local.is_asked, local.states, local.left_ms) = (look.is_asked, seen.states, seen.left_ms);
+            }
             local.time_wait = local.time_wait.max(seen.time_wait);
             local.open = local.open.max(seen.open);
             if !seen.holders.is_empty() {
@@ -196,6 +220,7 @@ impl Local {
     fn note(&mut self, socket: &DiagSocket, look: &Look) {
         if socket.is_time_wait() {
             self.time_wait += 1;
+            self.left_ms = self.left_ms.max(socket.expires_ms.into());
             return;
         }
         if socket.state == LISTEN {
@@ -204,6 +229,7 @@ impl Local {
             }
         } else {
             self.open += 1;
+            self.states.add(socket);
             if self.listening {
                 return;
             }

@@ -2,15 +2,15 @@
 //! TIME_WAIT sockets were refused or ended by RSTs.
 //! Must not know: where events come from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::crowd::Crowd;
 use super::ledger::Ledger;
 use super::looks::Looks;
-use super::{BindFailure, Netns, Process, Share};
-use crate::event::{Errno, Event, Kind, Reason, Substate};
+use super::{BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share};
+use crate::event::{Conn, Errno, Event, Kind, Reason, Substate};
 use crate::identity::Identity;
 use crate::tracker::{PortKey, ProcessKey, TupleKey};
 
@@ -23,6 +23,11 @@ pub struct Tally {
     connects: Counted<(TupleKey, bool), ProcessKey>,
     /// By namespace and port.
     binds: Counted<(u32, u16), (IpAddr, ProcessKey)>,
+    /// By namespace, call and where to, with what it returned.
+    refusals: Counted<(u32, Call, IpAddr, u16), (Errno, ProcessKey)>,
+    /// By pool: failed calls that are in `refusals`, and connections that were seen to exist when they were asked for again.
+    others: HashMap<TupleKey, u64>,
+    taken: HashMap<TupleKey, (u64, BTreeSet<u16>)>,
     concerned: Counted<u32, ProcessKey>,
     resets: HashMap<u32, u64>,
     ledger: Ledger,
@@ -106,14 +111,20 @@ impl Tally {
     /// Counts an event, complete as the tracker makes it.
     pub fn take(&mut self, event: &Event) {
         let Some(conn) = &event.conn else { return };
-        // What failed for another reason says nothing of ports.
-        if !event.errno.is_none_or(Errno::is_of_ports) {
+        let key = event.owner.as_ref().map_or(ProcessKey::UNKNOWN, ProcessKey::from);
+        // What failed for another reason says nothing of ports. Of bind(), an address that is not here is one.
+        let is_of_ports = |errno: Errno| match event.kind {
+            Kind::BindFailed => errno == Errno::AddrInUse,
+            _ => errno.is_of_ports(),
+        };
+        if let Some(errno) = event.errno.filter(|errno| !is_of_ports(*errno)) {
+            self.refuse(event, conn, errno, key);
             return;
         }
         self.ledger.take(event, conn, || who(event));
-        let key = event.owner.as_ref().map_or(ProcessKey::UNKNOWN, ProcessKey::from);
         match event.kind {
             Kind::ConnectFailed => {
+                self.see_taken(conn);
                 self.connects.count(conn.netns, ((conn.into(), conn.sport != 0), key), event);
             }
             Kind::BindFailed => {
@@ -128,10 +139,92 @@ impl Tally {
         }
     }
 
+    fn refuse(&mut self, event: &Event, conn: &Conn, errno: Errno, key: ProcessKey) {
+        let (call, address, port) = match event.kind {
+            Kind::ConnectFailed => (Call::Connect, conn.daddr, conn.dport),
+            Kind::BindFailed => (Call::Bind, conn.saddr, conn.sport),
+            _ => return,
+        };
+        self.refusals.count(conn.netns, ((conn.netns, call, address, port), (errno, key)), event);
+        if call == Call::Connect && (self.others.len() < MOST || self.others.contains_key(&conn.into())) {
+            *self.others.entry(conn.into()).or_default() += 1;
+        }
+    }
+
+    /// connect() from a port that the caller had bound: is there such a connection already?
+    fn see_taken(&mut self, conn: &Conn) {
+        if conn.sport == 0 || (self.taken.len() >= MOST && !self.taken.contains_key(&conn.into())) {
+            return;
+        }
+        let (seen, asked) = self.taken.entry(conn.into()).or_default();
+        let mut holdings = self.ledger.taken(conn.netns, conn.sport);
+        *seen += u64::from(holdings.any(|(holding, _)| holding.tuple == conn.into()));
+        if asked.len() < MOST {
+            asked.insert(conn.sport);
+        }
+    }
+
+    /// connect() failures towards a tuple that had nothing to do with ports.
+    pub fn failed_otherwise(&self, tuple: &TupleKey) -> u64 {
+        self.others.get(tuple).copied().unwrap_or(0)
+    }
+
+    /// Calls of a namespace that failed for another reason than the want of a port, most first.
+    pub fn refusals(&self, netns: u32) -> Vec<Refusal> {
+        let all = self.refusals.within(netns);
+        let mut all: Vec<Refusal> = all
+            .map(|((_, call, address, port), (errno, _), calls)| Refusal {
+                call: *call,
+                errno: *errno,
+                address: *address,
+                port: *port,
+                failed: calls.count,
+                caller: calls.who.clone(),
+            })
+            .collect();
+        all.sort_by(|a, b| (b.failed, a.port, &a.caller).cmp(&(a.failed, b.port, &b.caller)));
+        all
+    }
+
+    /// Says of each port that bind() was refused what of a client's was on it, and of each pool whose connection was asked for again
+    /// whether that was seen.
+    fn tell_taken(&self, netns: &mut Netns, looks: Option<&Looks>) {
+        let inode = netns.netns;
+        let asked: BTreeSet<u16> =
+            netns.binds.iter().map(|bind| bind.port).filter(|port| *port != 0).collect();
+        for port in asked {
+            let outgoing: Vec<Outgoing> = self
+                .ledger
+                .taken(inode, port)
+                .map(|(holding, left_ms)| Outgoing {
+                    process: holding.who.clone(),
+                    daddr: holding.tuple.daddr,
+                    dport: holding.tuple.dport,
+                    is_client: holding.is_client,
+                    is_bound: Outgoing::is_bound(holding.via),
+                    left_ms,
+                })
+                .collect();
+            match netns.served.iter_mut().find(|served| served.port == port) {
+                Some(served) => served.outgoing = outgoing,
+                None if outgoing.is_empty() => {}
+                None => netns.served.push(Served { port, outgoing, ..Served::default() }),
+            }
+        }
+        for tuple in netns.tuples.iter_mut().filter(|tuple| tuple.failed_bound != 0) {
+            let Some((seen, ports)) = self.taken.get(&tuple.key(inode)) else { continue };
+            let is_listed =
+                |port: &u16| looks.is_some_and(|looks| looks.has_connection(&tuple.key(inode), *port));
+            let listed = ports.iter().any(is_listed);
+            tuple.taken = if listed { tuple.failed_bound } else { *seen };
+        }
+    }
+
     /// Says of each pool of a namespace for which connect() failed what was on the ports at that time, as far as events and, where
     /// there are any, looks tell.
     pub fn tell(&self, netns: &mut Netns, looks: Option<&Looks>) {
         let inode = netns.netns;
+        self.tell_taken(netns, looks);
         let bound = self.ledger.bound(inode);
         for tuple in &mut netns.tuples {
             tuple.bound = bound.get(&tuple.key(inode)).copied().unwrap_or(0);
@@ -202,7 +295,7 @@ fn is_killed_early(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Comm, Conn};
+    use crate::event::Comm;
     use std::net::Ipv4Addr;
 
     fn event(kind: Kind, pid: u32, sport: u16) -> Event {

@@ -31,7 +31,8 @@ pub fn of_world(world: &Tracker, tally: &Tally) -> Vec<Netns> {
         if let Some(place) = places.get(&row.key.netns) {
             let mut tuple = tuple(row, shares);
             tuple.failed_bound = tally.failed_bound(&row.key);
-            tuple.failed = tuple.failed.saturating_sub(tuple.failed_bound);
+            let others = tuple.failed_bound + tally.failed_otherwise(&row.key);
+            tuple.failed = tuple.failed.saturating_sub(others);
             all[*place].tuples.push(tuple);
         }
     }
@@ -70,6 +71,7 @@ fn namespace(row: &NetnsRow, tally: &Tally) -> Netns {
         reset: tally.resets(row.key),
         concerned: tally.concerned(row.key),
         binds: tally.binds(row.key),
+        refusals: tally.refusals(row.key),
         ..Netns::default()
     }
 }

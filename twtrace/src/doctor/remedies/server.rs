@@ -2,8 +2,8 @@
 //! Must not know: where facts come from, how they are shown.
 
 use super::blank;
-use crate::doctor::facts::{Netns, Served, Tuple};
-use crate::doctor::finding::{Effect, Remedy};
+use crate::doctor::facts::{Netns, Tuple};
+use crate::doctor::finding::{Effect, Holds, Remedy};
 use crate::doctor::predict;
 use crate::doctor::words::count;
 
@@ -12,30 +12,68 @@ pub(super) const PEER_MUST_CLOSE: &str = "peer_must_close";
 pub(super) const LONGER_CONNECTIONS: &str = "longer_connections";
 pub(super) const OTHER_PORT: &str = "other_port";
 pub(super) const UNBOUND_PORT: &str = "unbound_port";
+pub(super) const LOCAL_ADDRESS: &str = "local_address";
 
-pub(super) fn reuseaddr(served: &Served) -> Remedy {
-    let open = if served.open == 0 {
+pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64) -> Remedy {
+    let others = if open == 0 {
         String::new()
     } else {
-        format!("; its {} must have been bound with it too", count(served.open, "open socket"))
+        format!("; its {} must have been bound with it too", count(open, "open socket"))
     };
+    let before = if left_ms == 0 { predict::TIME_WAIT_S } else { left_ms.div_ceil(1000) as f64 };
     Remedy {
+        // Nobody else can ask a socket for its options.
+        holds: Holds::Unknown,
         because: format!(
-            "nobody listens on the port, only {} hold it{open}",
-            count(served.time_wait, "TIME_WAIT socket")
+            "nobody was seen to listen, and only {} hold the port{others}; it helps if the socket that failed does not set it, or \
+             the one before did not",
+            count(time_wait, "TIME_WAIT socket")
         ),
         change: Some("set SO_REUSEADDR before bind(), in every start of the server".to_owned()),
-        effects: vec![Effect {
-            what: "the port can be bound after",
-            unit: "s",
-            before: predict::TIME_WAIT_S,
-            after: 0.0,
-        }],
+        effects: vec![Effect { what: "the port can be bound after", unit: "s", before, after: 0.0 }],
         ..blank(
             REUSEADDR,
             "SO_REUSEADDR",
             "a server binds a port that only closed connections hold",
             "none on Linux: a port that somebody listens on stays refused",
+        )
+    }
+}
+
+/// For whoever takes source ports by number.
+pub(super) fn unbound_ports(netns: &Netns, taken: u64) -> Remedy {
+    let ports = f64::from(netns.settings.ports.unwrap_or(0));
+    Remedy {
+        because: format!("{} of its own are in TIME_WAIT, and it asks for these very ports", count(taken, "port")),
+        change: Some(
+            "do not bind the port: let connect() choose one (NFS: the mount option noresvport); or keep one connection in \
+             place of many; or wait for the minute of TIME_WAIT before a port is asked for again"
+                .to_owned(),
+        ),
+        effects: vec![Effect { what: "ports to choose from", unit: "ports", before: taken as f64, after: ports }],
+        ..blank(
+            UNBOUND_PORT,
+            "Let connect() choose the port",
+            "the peer does not insist on the port",
+            "a peer that trusts low ports, or knows the client by its port, must be told",
+        )
+    }
+}
+
+pub(super) fn local_address(netns: &Netns) -> Remedy {
+    Remedy {
+        because: "the call is refused because of the address, and ports are free".to_owned(),
+        change: Some(format!(
+            "look at the addresses that there are (`{}ip addr`), and give the interface the missing one, or the program another: \
+             127.0.0.1 in place of ::1 or localhost where IPv6 is off. `net.ipv4.ip_nonlocal_bind` is for addresses that come \
+             later",
+            netns.enter
+        )),
+        ..blank(
+            LOCAL_ADDRESS,
+            "An address that is here",
+            "a call names, or needs, an address that no interface has",
+            "none",
         )
     }
 }
@@ -82,11 +120,11 @@ pub(in crate::doctor) fn longer_connections(netns: &Netns, observed_s: f64) -> R
     }
 }
 
-pub(in crate::doctor) fn other_port(port: u16) -> Remedy {
+pub(in crate::doctor) fn other_port(ports: &str) -> Remedy {
     Remedy {
         because: "a listener keeps its port whatever SO_REUSEADDR says".to_owned(),
         change: Some(format!(
-            "stop who listens on port {port}, take another port, or share it: SO_REUSEPORT on all, by one user"
+            "stop who listens on {ports}, take another port, or share it: SO_REUSEPORT on all, by one user"
         )),
         effects: vec![Effect { what: "bind() that fails", unit: "of 100", before: 100.0, after: 0.0 }],
         ..blank(OTHER_PORT, "Another port, or one listener less", "somebody listens on it", "none")

@@ -2,7 +2,7 @@
 //! Must not know: where facts come from, how they are shown.
 
 use super::{blank, limit, sysctl};
-use crate::doctor::facts::Netns;
+use crate::doctor::facts::{BindFailure, Netns};
 use crate::doctor::finding::{Effect, Holds, Remedy};
 use crate::doctor::pool::{Pool, Reuse};
 use crate::doctor::predict;
@@ -17,6 +17,7 @@ pub(super) const RFC1337: &str = "rfc1337";
 pub(super) const FIN_TIMEOUT: &str = "fin_timeout";
 pub(super) const RESTORE_FIN_TIMEOUT: &str = "restore_fin_timeout";
 pub(super) const RESTORE_MAX_TW_BUCKETS: &str = "restore_max_tw_buckets";
+pub(super) const RESERVE_PORTS: &str = "reserve_ports";
 pub(super) const DROP_TW_RECYCLE: &str = "drop_tw_recycle";
 
 /// As wide as it gets without the ports that only root may bind.
@@ -309,5 +310,44 @@ pub(in crate::doctor) fn drop_tw_recycle(path: Option<&str>) -> Remedy {
         because: "it does nothing, or harm".to_owned(),
         change: Some(change),
         ..blank(DROP_TW_RECYCLE, "Drop tcp_tw_recycle", "it is set anywhere", "none")
+    }
+}
+
+/// So that connect() leaves a server's ports alone.
+pub(super) fn reserve_ports(netns: &Netns, calls: &[&BindFailure]) -> Remedy {
+    let settings = &netns.settings;
+    let mut wanted: Vec<u16> = calls.iter().map(|bind| bind.port).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let is_reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
+    wanted.retain(|port| !is_reserved(*port));
+    let word = |(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let list: Vec<String> =
+        settings.reserved.iter().map(word).chain(wanted.iter().map(ToString::to_string)).collect();
+    let holds = match (settings.port_range, wanted.is_empty()) {
+        (_, true) => Holds::No,
+        (None, _) => Holds::Unknown,
+        _ => Holds::Yes,
+    };
+    Remedy {
+        holds,
+        because: if wanted.is_empty() {
+            "they are reserved already".to_owned()
+        } else {
+            "they are within ip_local_port_range, so that connect() may choose them".to_owned()
+        },
+        command: Some(sysctl(netns, &format!("ip_local_reserved_ports=\"{}\"", list.join(",")))),
+        effects: vec![Effect {
+            what: "of the server's ports, for connect() to choose",
+            unit: "ports",
+            before: wanted.len() as f64,
+            after: 0.0,
+        }],
+        ..blank(
+            RESERVE_PORTS,
+            "Reserve the server's ports: connect() then leaves them alone",
+            "a server's port is within ip_local_port_range",
+            "connections that have such a port now keep it to their end; the list is replaced as a whole",
+        )
     }
 }

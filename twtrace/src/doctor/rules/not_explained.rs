@@ -3,20 +3,26 @@
 //!
 //! No remedy is offered: whatever helps against a cause that is not known?
 
-use super::{SOCK_DIAG, about, pools, severity, with_ports};
-use crate::doctor::facts::{Facts, Netns, Share, Source};
-use crate::doctor::finding::Finding;
+use super::taken::{On, Taken, of_kind};
+use super::{EVENTS, SOCK_DIAG, about, pools, severity, with_ports};
+use crate::doctor::facts::{Facts, Netns, Share, Source, Tuple};
+use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::pool::{Cause, Pool};
-use crate::doctor::words::{count, end, grouped, holders, out_of, process};
+use crate::doctor::words::{count, end, grouped, holders, out_of, process, times};
 
 /// The name of its finding.
 pub(super) const ID: &str = "not_explained";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
-    pools(facts)
-        .filter(|(_, cause)| *cause == Cause::NotExplained)
-        .map(|(pool, _)| finding(facts.source, &pool))
-        .collect()
+    let pools = pools(facts).filter(|(_, cause)| *cause == Cause::NotExplained);
+    let mut all: Vec<Finding> = pools.map(|(pool, _)| finding(facts.source, &pool)).collect();
+    all.extend(of_kind(facts, On::Nothing).iter().map(|taken| of_bind(facts.source, taken)));
+    for netns in &facts.namespaces {
+        // Where the pool is exhausted as well, that is the thing to say.
+        let asked = netns.tuples.iter().filter(|tuple| tuple.failed_bound != 0 && tuple.failed == 0);
+        all.extend(asked.filter(|tuple| tuple.taken == 0).map(|tuple| of_bound(facts.source, netns, tuple)));
+    }
+    all
 }
 
 fn finding(source: Source, pool: &Pool<'_>) -> Finding {
@@ -70,4 +76,41 @@ fn everywhere(netns: &Netns) -> Vec<Share> {
     }
     all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
     all
+}
+
+/// What was not looked at.
+fn unseen(source: Source) -> &'static str {
+    match source {
+        Source::Recording => "; sockets that are open or bound are not in a recording",
+        Source::Live | Source::View => "",
+    }
+}
+
+/// bind() of a port on which nothing was seen.
+fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
+    let what =
+        format!("{}, which is not explained: nothing was seen on it{}.", taken.cannot(), unseen(source));
+    taken.finding(ID, Severity::Critical, what).by(taken.callers())
+}
+
+/// connect() from a port that was bound, for a connection that nobody saw.
+fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
+    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let what = format!(
+        "connect() to {} by {} from a port that it has fails {}, which is not explained: no such connection was seen to be there \
+         already{}.",
+        end(tuple.daddr, tuple.dport),
+        holders(&callers, |share| share.failed, 0),
+        times(tuple.failed_bound),
+        unseen(source)
+    );
+    let subject = Subject {
+        netns: Some(netns.netns),
+        saddr: Some(tuple.saddr),
+        sport: None,
+        daddr: Some(tuple.daddr),
+        dport: Some(tuple.dport),
+    };
+    let finding = Finding::new(ID, Severity::Critical, what).at(subject);
+    finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers)
 }

@@ -1,48 +1,55 @@
 //! Owns: the rule for a server that cannot bind its port again while old connections hold it.
 //! Must not know: where facts come from, how findings are shown.
 
-use super::EVENTS;
-use crate::doctor::facts::{BindFailure, Facts, Netns, Served, Share};
-use crate::doctor::finding::{Finding, Severity, Subject};
-use crate::doctor::words::{count, process, times};
+use super::taken::{On, Taken, of_kind};
+use crate::doctor::facts::{Facts, Served, Share, Source};
+use crate::doctor::finding::{Finding, Severity};
+use crate::doctor::words::{count, holders, states};
 use crate::doctor::{folklore, remedies};
 
 /// The name of its finding.
 pub(super) const ID: &str = "server_cannot_bind";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
-    let all = facts.namespaces.iter().flat_map(|netns| netns.binds.iter().map(move |bind| (netns, bind)));
-    all.filter_map(|(netns, bind)| of_bind(netns, bind)).collect()
+    of_kind(facts, On::Server).iter().map(|taken| finding(facts.source, taken)).collect()
 }
 
-fn of_bind(netns: &Netns, bind: &BindFailure) -> Option<Finding> {
-    let served: &Served = netns.served.iter().find(|served| bind.port != 0 && served.port == bind.port)?;
-    // A listener, or nothing that anybody saw, is another story.
-    if served.listening || served.time_wait + served.open == 0 {
-        return None;
-    }
-    let open =
-        if served.open == 0 { String::new() } else { format!(" and {}", count(served.open, "open socket")) };
+fn finding(source: Source, taken: &Taken<'_>) -> Finding {
+    let sum = |part: fn(&Served) -> u64| taken.served.iter().map(|served| part(served)).sum::<u64>();
+    let (time_wait, open) = (sum(|served| served.time_wait), sum(|served| served.open));
+    let others = taken.served.iter().map(|served| states(&served.states)).find(|states| !states.is_empty());
+    let open_words = match (open, others) {
+        (0, _) => String::new(),
+        (_, Some(states)) => format!(" and {} ({states})", count(open, "open socket")),
+        (_, None) => format!(" and {}", count(open, "open socket")),
+    };
+    let closers: Vec<Share> = taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
+    let left = match taken.left_ms() {
+        0 => String::new(),
+        ms => format!(", the last of them for {} s more", ms.div_ceil(1000)),
+    };
+    let unseen = time_wait.saturating_sub(closers.iter().map(|share| share.time_wait).sum());
     let what = format!(
-        "{} cannot bind port {} ({}): {}{open} of earlier connections hold it, and it does not set SO_REUSEADDR.",
-        process(&bind.caller),
-        bind.port,
-        times(bind.failed),
-        count(served.time_wait, "TIME_WAIT socket"),
+        "{}: {}{open_words} of earlier connections hold it{left}, of {}. Whether SO_REUSEADDR was set on the socket that failed \
+         was not looked at.",
+        taken.cannot(),
+        count(time_wait, "TIME_WAIT socket"),
+        holders(&closers, |share| share.time_wait + share.open, unseen),
     );
-    let caller = Share { process: bind.caller.clone(), failed: bind.failed, ..Share::default() };
-    let who = std::iter::once(caller).chain(served.shares.iter().cloned());
-    let subject =
-        Subject { netns: Some(netns.netns), saddr: bind.saddr, sport: Some(bind.port), ..Subject::default() };
-    Some(
-        Finding::new(ID, Severity::Critical, what)
-            .at(subject)
-            .because("bind() failures on this port", bind.failed, EVENTS)
-            .because("TIME_WAIT sockets on this port", served.time_wait, "sock_diag")
-            .because("other sockets on this port", served.open, "sock_diag")
-            .because("somebody listens on it", "no", "sock_diag")
-            .by(who.collect())
-            .remedied(remedies::of_server(served))
-            .but_not(folklore::of_server()),
-    )
+    // A recording knows of no listener.
+    let listens = if source == Source::Recording { "unknown" } else { "no" };
+    taken
+        .finding(ID, Severity::Critical, what)
+        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
+        .because("other sockets on this port", open, "sock_diag")
+        .because("the last of those in TIME_WAIT has left, s", taken.left_ms().div_ceil(1000), "sock_diag")
+        .because("somebody listens on it", listens, "sock_diag")
+        .because(
+            "SO_REUSEADDR on the socket that failed",
+            "not looked at",
+            "the kernel tells no other process",
+        )
+        .by(taken.callers().into_iter().chain(closers).collect())
+        .remedied(remedies::of_server(time_wait, open, taken.left_ms()))
+        .but_not(folklore::of_server())
 }

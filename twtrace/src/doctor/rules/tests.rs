@@ -2,6 +2,7 @@
 //! Must not know: how facts are come by.
 
 mod ports;
+mod refusals;
 mod worlds;
 
 use worlds::calm;
@@ -192,32 +193,8 @@ fn binding_a_source_first_is_told_and_not_its_pools() {
     // A port that was asked for by number is another story.
     assert_eq!(
         ids(&facts(Netns { binds: vec![BindFailure { port: 8080, ..bind }], ..netns() })),
-        ["nothing_wrong"]
+        ["not_explained"]
     );
-}
-
-#[test]
-fn a_server_that_cannot_bind_is_told_by_who_is_on_the_port() {
-    let bind =
-        BindFailure { saddr: None, port: 8080, failed: 7, caller: share(97, "app").process, destinations: 0 };
-    let with = |listening, time_wait, open| {
-        let served = Served { port: 8080, listening, time_wait, open, shares: vec![share(101, "nginx")] };
-        ids(&facts(Netns { binds: vec![bind.clone()], served: vec![served], ..netns() }))
-    };
-    assert_eq!(with(false, 17, 0), ["server_cannot_bind"]);
-    assert_eq!(with(false, 0, 3), ["server_cannot_bind"]);
-    assert_eq!(with(true, 17, 3), ["port_in_use"]);
-    assert_eq!(with(false, 0, 0), ["nothing_wrong"]);
-}
-
-#[test]
-fn a_taken_tuple_is_not_an_exhausted_pool() {
-    let taken = Tuple { failed_bound: 5, ..calm() };
-    let finding = only(&with_tuple(taken.clone()));
-    assert_eq!(finding.id, "tuple_taken");
-    expect_effect(&finding, "unbound_port", "ports left", (0.0, 960.0));
-    let both = Tuple { failed_bound: 5, ..full(Ports { time_wait: 1000, ..Ports::default() }, 13) };
-    assert_eq!(ids(&with_tuple(both)), ["ports_exhausted"]);
 }
 
 #[test]

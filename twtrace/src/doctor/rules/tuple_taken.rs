@@ -13,7 +13,7 @@ pub(super) const ID: &str = "tuple_taken";
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
     // Where the pool is exhausted as well, that is the thing to say.
-    all.filter(|(_, tuple)| tuple.failed_bound != 0 && tuple.failed == 0)
+    all.filter(|(_, tuple)| tuple.taken != 0 && tuple.failed == 0)
         .map(|(netns, tuple)| finding(netns, tuple))
         .collect()
 }
