@@ -92,6 +92,13 @@ const NO_SOCKET_RANGE: Limit = Limit {
 };
 
 const LIMITS: &[Limit] = &[
+    Limit {
+        scenario: "doctor_syn_refused",
+        backend: None,
+        here: || kernel::version().is_ok_and(|version| version < (6, 14)),
+        lack: Lack::Kernel,
+        reason: "this kernel does not count SYNs that TIME_WAIT refuses",
+    },
     Limit { scenario: "doctor_close_wait", ..UNPROVEN },
     Limit { scenario: "doctor_syn_unanswered", ..UNPROVEN },
     Limit { scenario: "doctor_socket_range", ..NO_SOCKET_RANGE },

@@ -175,6 +175,8 @@ pub const ALL: &[Scenario] = &[
     once("doctor_port_in_use", doctor::port_in_use),
     once("doctor_tuple_taken", doctor::tuple_taken),
     once("doctor_server_side_harmless", doctor::server_side_harmless),
+    once("doctor_syn_refused", doctor::syn_refused),
+    once("doctor_closes_aborted", doctor::closes_aborted),
     once("doctor_rst_kills", doctor::rst_kills),
     once("doctor_folklore_fin_timeout", doctor::fin_timeout),
     once("doctor_folklore_max_tw_buckets", doctor::max_tw_buckets),

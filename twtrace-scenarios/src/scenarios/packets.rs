@@ -43,6 +43,22 @@ impl Segment {
         Ok(Self(bytes))
     }
 
+    /// With a timestamp (RFC 7323, 3.2), and nothing to echo.
+    pub(super) fn stamped(mut self, value: u32) -> Self {
+        // Two bytes of padding, kind, length.
+        self.0.extend_from_slice(&[1, 1, 8, 10]);
+        self.0.extend_from_slice(&value.to_be_bytes());
+        self.0.extend_from_slice(&[0; 4]);
+        self.0[IP_HEADER + 12] = 8 << 4;
+        self
+    }
+
+    /// The timestamp, where the kernel has put it as it does into all but SYNs.
+    pub(super) fn timestamp(&self) -> Option<u32> {
+        let options = self.0.get(IP_HEADER + TCP_HEADER..)?;
+        options.starts_with(&[1, 1, 8, 10]).then(|| self.number(TCP_HEADER + 4))
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let header = usize::from(bytes.first()? & 0x0f) * 4;
         // The kernel makes no IP options here, and no segment shorter than its header.

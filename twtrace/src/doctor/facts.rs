@@ -4,6 +4,7 @@
 //!
 //! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
 
+mod counted;
 mod crowd;
 pub mod join;
 mod ledger;
@@ -17,6 +18,7 @@ pub mod world;
 
 use std::net::IpAddr;
 
+pub use counted::{Aborted, Counted, SynRefused};
 pub use crowd::{Around, Caller};
 pub use piles::{Pile, Side};
 pub use ports::{Ports, State};
@@ -137,6 +139,12 @@ pub struct Netns {
     pub binds: Vec<BindFailure>,
     /// Calls that failed for another reason than the want of a port.
     pub refusals: Vec<Refusal>,
+    /// Connections that this host ended with an RST of its own, as events tell: by whom and why.
+    pub aborted: Vec<Aborted>,
+    /// SYNs that met a TIME_WAIT socket and were refused, as events tell: on which port, from whom.
+    pub syn_refused: Vec<SynRefused>,
+    /// What the kernel's counters say of the time of looking; `None` where nobody could read them.
+    pub counters: Option<Counted>,
     /// Sockets that wait for somebody who does not act, most first.
     pub piles: Vec<Pile>,
 }

@@ -13,6 +13,7 @@ const OPEN_TW_REUSE: &str = "open_tw_reuse";
 const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
 const SERVER_PORT_RANGE: &str = "server_port_range";
 const SERVER_REUSEADDR: &str = "server_reuseaddr";
+const RFC1337_ON: &str = "rfc1337_on";
 const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
 /// Names of all that is said not to help, beside remedies whose condition does not hold.
@@ -28,6 +29,7 @@ pub(super) const IDS: &[&str] = &[
     HALF_CLOSED_TW_REUSE,
     SERVER_PORT_RANGE,
     SERVER_REUSEADDR,
+    RFC1337_ON,
     SOCKET_PORT_RANGE,
 ];
 
@@ -130,6 +132,16 @@ pub(super) fn of_server() -> Vec<NotHere> {
 pub(super) fn of_ephemeral_port() -> Vec<NotHere> {
     let why = "both sockets must have it for a port to be shared, and the client's has not";
     vec![not(SERVER_REUSEADDR, "SO_REUSEADDR on the server", why), server_tw_reuse(), lower_fin_timeout()]
+}
+
+/// For SYNs that TIME_WAIT sockets refuse.
+pub(super) fn of_refused_syns(is_set: bool) -> Vec<NotHere> {
+    let why = if is_set {
+        "it is set, and begins the minute of TIME_WAIT anew with each try"
+    } else {
+        "the RST that lets a refused client in would be ignored: connections then fail for a minute and more"
+    };
+    vec![not(RFC1337_ON, "tcp_rfc1337=1", why), tw_recycle(), lower_fin_timeout(), server_tw_reuse()]
 }
 
 /// For a client that takes its ports itself.

@@ -8,6 +8,7 @@ mod waiting;
 
 pub(super) use server::{longer_connections, other_port, unbound_port};
 pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
+pub(super) use waiting::conntrack_room;
 
 use super::facts::{BindFailure, Netns, Tuple};
 use super::finding::{Holds, Remedy};
@@ -30,6 +31,10 @@ pub(super) const IDS: &[&str] = &[
     settings::PORT_RANGE,
     settings::MAX_TW_BUCKETS,
     settings::RFC1337,
+    settings::RFC1337_OFF,
+    waiting::KEEP_NAT_PORTS,
+    waiting::GRACEFUL_CLOSE,
+    waiting::CONNTRACK_ROOM,
     settings::FIN_TIMEOUT,
     settings::RESTORE_FIN_TIMEOUT,
     settings::RESTORE_MAX_TW_BUCKETS,
@@ -107,6 +112,18 @@ pub(super) fn of_bound_ports(pool: &Pool<'_>, closed: u32, pins: u32) -> Vec<Rem
 /// For sockets that have a range of their own.
 pub(super) fn of_socket_range(pool: &Pool<'_>, range: Range) -> Vec<Remedy> {
     vec![waiting::wider_socket_range(pool, range)]
+}
+
+/// For SYNs that TIME_WAIT sockets refuse.
+pub(super) fn of_refused_syns(netns: &Netns) -> Vec<Remedy> {
+    let mut all = vec![waiting::keep_nat_ports()];
+    all.extend((netns.settings.rfc1337 != Some(0)).then(|| settings::rfc1337_off(netns)));
+    all
+}
+
+/// For closes that end in RSTs, by their reasons.
+pub(super) fn of_aborts(linger: u64, unread: u64) -> Vec<Remedy> {
+    vec![waiting::graceful_close(linger, unread)]
 }
 
 /// For connections that nobody answers.

@@ -6,12 +6,15 @@
 mod bound_source;
 mod close_unacknowledged;
 mod close_wait_pileup;
+mod closes_aborted;
+mod counters_moved;
 mod ephemeral_port_taken;
 mod fin_wait2_held;
 mod fin_wait2_pileup;
 mod folklore_fin_timeout;
 mod folklore_max_tw_buckets;
 mod folklore_tw_recycle;
+mod limits_near;
 mod loopback_backend;
 mod nat_ports_short;
 mod no_local_address;
@@ -30,6 +33,7 @@ mod rst_kills;
 mod server_cannot_bind;
 mod server_side;
 mod socket_range;
+mod syn_refused;
 mod syn_unanswered;
 mod table_overflow;
 mod taken;
@@ -70,7 +74,11 @@ pub const ALL: &[Rule] = &[
     refused::rule,
     port_in_use::rule,
     tuple_taken::rule,
+    syn_refused::rule,
     rst_kills::rule,
+    closes_aborted::rule,
+    counters_moved::rule,
+    limits_near::rule,
     nat_ports_short::rule,
     server_side::rule,
     folklore_fin_timeout::rule,
@@ -103,7 +111,12 @@ pub const IDS: &[&str] = &[
     refused::ID,
     port_in_use::ID,
     tuple_taken::ID,
+    syn_refused::ID,
     rst_kills::ID,
+    closes_aborted::ID,
+    counters_moved::ID,
+    limits_near::CONNTRACK,
+    limits_near::ORPHANS,
     nat_ports_short::ID,
     server_side::ID,
     folklore_fin_timeout::ID,

@@ -112,7 +112,7 @@ fn missing(path: &str, row: &str, name: &str) -> Error {
 }
 
 /// A value from two rows with the same first word, the upper one of names, the lower one of numbers.
-fn table_value(text: &str, row: &str, name: &str) -> Option<u64> {
+pub(super) fn table_value(text: &str, row: &str, name: &str) -> Option<u64> {
     let mut rows = text.lines().filter(|line| line.split_ascii_whitespace().next() == Some(row));
     let names = rows.next()?.split_ascii_whitespace();
     let values = rows.next()?.split_ascii_whitespace();
@@ -120,7 +120,7 @@ fn table_value(text: &str, row: &str, name: &str) -> Option<u64> {
 }
 
 /// A value from a row of `name value` pairs.
-fn pair_value(text: &str, row: &str, name: &str) -> Option<u64> {
+pub(super) fn pair_value(text: &str, row: &str, name: &str) -> Option<u64> {
     let row = text.lines().find(|line| line.split_ascii_whitespace().next() == Some(row))?;
     let mut words = row.split_ascii_whitespace().skip(1);
     while let (Some(known), Some(value)) = (words.next(), words.next()) {

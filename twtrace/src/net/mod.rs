@@ -3,6 +3,7 @@
 //! Must not know: probes, events, processes, any output format.
 
 pub mod books;
+pub mod counters;
 pub(crate) mod mountinfo;
 pub mod netns;
 mod proctcp;

@@ -52,8 +52,12 @@ fn namespace(row: &Row, tally: &Tally, people: &People) -> Option<Netns> {
     binds.iter_mut().for_each(|bind| people.complete(&mut bind.caller));
     let mut refusals = tally.refusals(*netns);
     refusals.iter_mut().for_each(|refusal| people.complete(&mut refusal.caller));
+    let mut aborted = tally.aborted(*netns);
+    aborted.iter_mut().for_each(|aborted| people.complete(&mut aborted.process));
     Some(Netns {
         netns: *netns,
+        aborted,
+        syn_refused: tally.syn_refused(*netns),
         name: name.clone(),
         time_wait: figures.live,
         peak_time_wait: figures.peak_live,

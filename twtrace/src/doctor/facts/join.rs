@@ -21,6 +21,7 @@ pub fn join(netns: &mut Netns, looks: &Looks) {
     let counted = last.overflow.saturating_sub(looks.first_overflow.unwrap_or(last.overflow));
     netns.overflow = netns.overflow.max(counted);
     netns.piles = looks.piles.all();
+    netns.counters = looks.counted();
     netns.pins.clone_from(&looks.pins);
     join_tuples(netns, looks);
     join_served(netns, looks);

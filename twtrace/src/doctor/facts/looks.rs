@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use super::crowd::Shares;
 use super::piles::Piles;
 use super::ports::{CLOSE, LISTEN, State};
-use super::{Conntrack, Ports, Process, Settings, Share};
+use super::{Conntrack, Counted, Ports, Process, Settings, Share};
 use crate::event::Substate;
+use crate::net::counters::Counters;
 use crate::net::sockdiag::DiagSocket;
 use crate::tracker::TupleKey;
 
@@ -28,6 +29,8 @@ pub struct Look {
     pub settings: Settings,
     /// TCPTimeWaitOverflow in the kernel's books.
     pub overflow: u64,
+    /// The kernel's other counters.
+    pub counters: Option<Counters>,
     /// Its own addresses; empty where they are not known.
     pub addresses: HashSet<IpAddr>,
     /// Connection tracking.
@@ -86,6 +89,7 @@ pub(super) struct OnTuple {
 #[derive(Debug, Default)]
 pub struct Looks {
     pub(super) first_overflow: Option<u64>,
+    first_counters: Option<Counters>,
     pub(super) last: Look,
     pub(super) tuples: HashMap<TupleKey, OnTuple>,
     pub(super) locals: HashMap<u16, Local>,
@@ -106,6 +110,7 @@ impl Looks {
     /// Takes in another look.
     pub fn take(&mut self, mut look: Look) {
         self.first_overflow.get_or_insert(look.overflow);
+        self.first_counters = self.first_counters.or(look.counters);
         let sockets = std::mem::take(&mut look.sockets);
         self.count(&sockets, &look);
         self.place(&sockets, &look);
@@ -115,6 +120,12 @@ impl Looks {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
         self.last = look;
+    }
+
+    /// What the kernel counted while looking.
+    pub(super) fn counted(&self) -> Option<Counted> {
+        let (first, last) = self.first_counters.zip(self.last.counters)?;
+        Some(last.since(&first).into())
     }
 
     /// Whether a full socket of this connection was seen on this port after a call had failed.

@@ -2,15 +2,15 @@
 //! TIME_WAIT sockets were refused or ended by RSTs.
 //! Must not know: where events come from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use super::crowd::Crowd;
 use super::ledger::Ledger;
 use super::looks::Looks;
-use super::{BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share};
-use crate::event::{Conn, Errno, Event, Kind, Reason, Substate};
+use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share, SynRefused};
+use crate::event::{AbortWhy, Conn, Errno, Event, Kind, Reason, Substate};
 use crate::identity::Identity;
 use crate::tracker::{PortKey, ProcessKey, TupleKey};
 
@@ -28,6 +28,8 @@ pub struct Tally {
     /// By pool: failed calls that are in `refusals`, and connections that were seen to exist when they were asked for again.
     others: HashMap<TupleKey, u64>,
     taken: HashMap<TupleKey, (u64, BTreeSet<u16>)>,
+    aborted: Counted<u32, (ProcessKey, AbortWhy)>,
+    syn_refused: Counted<u32, (u16, IpAddr)>,
     concerned: Counted<u32, ProcessKey>,
     resets: HashMap<u32, u64>,
     ledger: Ledger,
@@ -135,7 +137,14 @@ impl Tally {
                 *self.resets.entry(conn.netns).or_default() += 1;
                 self.concerned.count(conn.netns, (conn.netns, key), event);
             }
-            Kind::Created | Kind::Ended | Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => {}
+            Kind::Aborted => {
+                let why = event.why.unwrap_or(AbortWhy::Other);
+                self.aborted.count(conn.netns, (conn.netns, (key, why)), event);
+            }
+            Kind::SynRefused => {
+                self.syn_refused.count(conn.netns, (conn.netns, (conn.sport, conn.daddr)), event);
+            }
+            Kind::Created | Kind::Ended | Kind::Listed | Kind::Lost => {}
         }
     }
 
@@ -167,6 +176,33 @@ impl Tally {
     /// connect() failures towards a tuple that had nothing to do with ports.
     pub fn failed_otherwise(&self, tuple: &TupleKey) -> u64 {
         self.others.get(tuple).copied().unwrap_or(0)
+    }
+
+    /// Who ended connections of a namespace with RSTs, most first.
+    pub fn aborted(&self, netns: u32) -> Vec<Aborted> {
+        let mut all: BTreeMap<Process, Aborted> = BTreeMap::new();
+        for ((_, why), calls) in self.aborted.of(&netns) {
+            let fresh = || Aborted { process: calls.who.clone(), ..Aborted::default() };
+            let aborted = all.entry(calls.who.clone()).or_insert_with(fresh);
+            *match why {
+                AbortWhy::Linger => &mut aborted.linger,
+                AbortWhy::UnreadData => &mut aborted.unread_data,
+                AbortWhy::Other => &mut aborted.other,
+            } += calls.count;
+        }
+        let mut all: Vec<Aborted> = all.into_values().collect();
+        all.sort_by_key(|aborted| std::cmp::Reverse(aborted.all()));
+        all
+    }
+
+    /// SYNs that TIME_WAIT sockets of a namespace refused, most first.
+    pub fn syn_refused(&self, netns: u32) -> Vec<SynRefused> {
+        let all = self.syn_refused.of(&netns);
+        let mut all: Vec<SynRefused> = all
+            .map(|((port, peer), calls)| SynRefused { port: *port, peer: *peer, count: calls.count })
+            .collect();
+        all.sort_by_key(|refused| (std::cmp::Reverse(refused.count), refused.port, refused.peer));
+        all
     }
 
     /// Calls of a namespace that failed for another reason than the want of a port, most first.

@@ -72,6 +72,8 @@ fn namespace(row: &NetnsRow, tally: &Tally) -> Netns {
         concerned: tally.concerned(row.key),
         binds: tally.binds(row.key),
         refusals: tally.refusals(row.key),
+        aborted: tally.aborted(row.key),
+        syn_refused: tally.syn_refused(row.key),
         ..Netns::default()
     }
 }

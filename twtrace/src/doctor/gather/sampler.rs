@@ -15,6 +15,7 @@ use crate::limitation::{Limitation, Limitations, What};
 use crate::list::hidden;
 use crate::net::Error;
 use crate::net::books::{self, Books, time_waits};
+use crate::net::counters::Counters;
 use crate::net::netns::{Each, Netns, survey};
 use crate::net::sockdiag::{self, DiagSocket, States};
 use crate::net::sysctls::Sysctls;
@@ -176,6 +177,7 @@ fn look(
         enter: extras::way_in(netns),
         settings,
         overflow: Books::read(netns)?.tw_overflow,
+        counters: netns.within(Counters::read_here)?.ok(),
         addresses: extra.addresses,
         conntrack: extra.conntrack,
         timestamps: timestamps.iter().map(|(socket, has)| (tuple(netns, socket), *has)).collect(),

@@ -14,6 +14,7 @@ pub(super) const REUSE_DELAY: &str = "reuse_delay";
 pub(super) const PORT_RANGE: &str = "port_range";
 pub(super) const MAX_TW_BUCKETS: &str = "max_tw_buckets";
 pub(super) const RFC1337: &str = "rfc1337";
+pub(super) const RFC1337_OFF: &str = "rfc1337_off";
 pub(super) const FIN_TIMEOUT: &str = "fin_timeout";
 pub(super) const RESTORE_FIN_TIMEOUT: &str = "restore_fin_timeout";
 pub(super) const RESTORE_MAX_TW_BUCKETS: &str = "restore_max_tw_buckets";
@@ -221,10 +222,16 @@ pub(super) fn max_tw_buckets(netns: &Netns, rate: f64, refused: f64, object_byte
     }
 }
 
-pub(in crate::doctor) fn rfc1337(netns: &Netns, observed_s: f64) -> Remedy {
+/// `is_known`: whether SYNs are refused could be seen, and none was: where some are, this would keep their senders out for good.
+pub(in crate::doctor) fn rfc1337(netns: &Netns, observed_s: f64, is_known: bool) -> Remedy {
     let before = netns.reset as f64 / observed_s;
     Remedy {
-        because: "tcp_rfc1337 is 0, and RSTs ended TIME_WAIT sockets".to_owned(),
+        holds: if is_known { Holds::Yes } else { Holds::No },
+        because: if is_known {
+            "tcp_rfc1337 is 0, RSTs ended TIME_WAIT sockets, and no SYN was refused by one".to_owned()
+        } else {
+            "whether TIME_WAIT sockets refuse SYNs could not be seen here: there the RSTs are what lets clients in".to_owned()
+        },
         command: Some(sysctl(netns, "tcp_rfc1337=1")),
         effects: vec![Effect { what: "ended by RST", unit: "sockets/s", before, after: 0.0 }],
         ..blank(
@@ -267,6 +274,26 @@ pub(super) fn fin_timeout(netns: &Netns, waiting: u64, observed_s: f64) -> Remed
             format!("tcp_fin_timeout={after_s}"),
             "orphans wait in FIN_WAIT2 (it does nothing for TIME_WAIT)",
             "a slow peer that still sends is answered with an RST",
+        )
+    }
+}
+
+/// Where SYNs are refused.
+pub(in crate::doctor) fn rfc1337_off(netns: &Netns) -> Remedy {
+    let (holds, because) = match netns.settings.rfc1337 {
+        Some(0) => (Holds::No, "it is 0 already"),
+        Some(_) => (Holds::Yes, "it is 1, and SYNs are refused by TIME_WAIT sockets"),
+        None => (Holds::Unknown, "the setting could not be seen"),
+    };
+    Remedy {
+        holds,
+        because: because.to_owned(),
+        command: Some(sysctl(netns, "tcp_rfc1337=0")),
+        ..blank(
+            RFC1337_OFF,
+            "tcp_rfc1337=0: the RST of a client that was refused frees the socket again",
+            "tcp_rfc1337 is 1 and SYNs are refused",
+            "a late RST of anybody's ends a TIME_WAIT socket, too",
         )
     }
 }

@@ -9,6 +9,9 @@ use crate::doctor::words::grouped;
 pub(super) const CHECK_PATH: &str = "check_path";
 pub(super) const CONNECT_TIMEOUT: &str = "connect_timeout";
 pub(super) const CLOSE_SOCKETS: &str = "close_sockets";
+pub(super) const KEEP_NAT_PORTS: &str = "keep_nat_ports";
+pub(super) const GRACEFUL_CLOSE: &str = "graceful_close";
+pub(super) const CONNTRACK_ROOM: &str = "conntrack_room";
 pub(super) const RELEASE_PORTS: &str = "release_ports";
 pub(super) const WIDER_SOCKET_RANGE: &str = "wider_socket_range";
 
@@ -100,6 +103,64 @@ pub(super) fn wider_socket_range(pool: &Pool<'_>, range: Range) -> Remedy {
             "A wider range for these sockets",
             "sockets have a range of their own within the namespace's",
             "whoever counts on their ports (a firewall, a NAT) must be told",
+        )
+    }
+}
+
+/// For whoever uses a port again within the minute of TIME_WAIT.
+pub(super) fn keep_nat_ports() -> Remedy {
+    Remedy {
+        because: "SYNs come from ports whose last connection is in TIME_WAIT here".to_owned(),
+        change: Some(
+            "on the NAT or proxy in front: give a port out again only after 60 s or more (conntrack: \
+             nf_conntrack_tcp_timeout_time_wait, 120 s), choose ports at random, have more of them, do not flush its table; or \
+             let the client's end close first, so that TIME_WAIT is on its side"
+                .to_owned(),
+        ),
+        ..blank(
+            KEEP_NAT_PORTS,
+            "Let the NAT keep a closed connection's port for a minute",
+            "a NAT or client uses a port again within 60 s of its last connection",
+            "the NAT needs more ports",
+        )
+    }
+}
+
+/// For who closes with an RST.
+pub(super) fn graceful_close(linger: u64, unread: u64) -> Remedy {
+    Remedy {
+        because: format!(
+            "{} with SO_LINGER 0, {} with unread data",
+            grouped(linger),
+            grouped(unread)
+        ),
+        change: Some(
+            "read to the end of what the peer sends before close(), and do not set SO_LINGER with 0 seconds; if TIME_WAIT is \
+             the reason why it is set, see keep_alive and tw_reuse"
+                .to_owned(),
+        ),
+        ..blank(
+            GRACEFUL_CLOSE,
+            "Close without an RST",
+            "the program sets SO_LINGER 0, or closes before it has read everything",
+            "connections that close first are in TIME_WAIT again",
+        )
+    }
+}
+
+pub(in crate::doctor) fn conntrack_room() -> Remedy {
+    Remedy {
+        because: "the table is nearly full".to_owned(),
+        change: Some(
+            "in the machine's first network namespace: raise net.netfilter.nf_conntrack_max (and the buckets with it); or \
+             lower nf_conntrack_tcp_timeout_established, five days by default; or do not track what needs no NAT (NOTRACK)"
+                .to_owned(),
+        ),
+        ..blank(
+            CONNTRACK_ROOM,
+            "More room for connection tracking",
+            "connection tracking is nearly full",
+            "kernel memory, some 320 bytes a connection",
         )
     }
 }

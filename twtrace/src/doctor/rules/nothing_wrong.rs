@@ -1,7 +1,7 @@
 //! Owns: what is said where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
 
-use crate::doctor::facts::Facts;
+use crate::doctor::facts::{Counted, Facts};
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::pool::Pool;
 use crate::doctor::words::{grouped, tuple};
@@ -20,6 +20,18 @@ pub(in crate::doctor) fn rule(facts: &Facts) -> Finding {
     let finding = Finding::new(ID, Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
+    // Quiet is only what was looked at.
+    let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
+    let sum = |of: fn(&Counted) -> Option<u64>| {
+        (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
+    };
+    let finding = finding
+        .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
+        .because_known(
+            "closes that ended in an RST",
+            sum(|all| Some(all.abort_on_data? + all.abort_on_close?)),
+            "/proc/net/netstat",
+        );
     let observed_s = facts.observed_s();
     let pools = facts
         .namespaces

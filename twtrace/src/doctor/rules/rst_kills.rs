@@ -17,8 +17,11 @@ const SHARE: f64 = 0.01;
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let is_much = |netns: &&Netns| {
         let most = netns.created.max(netns.peak_time_wait) as f64;
-        // With tcp_rfc1337 an RST ends none.
-        netns.settings.rfc1337 != Some(1) && netns.reset >= ENOUGH && netns.reset as f64 >= SHARE * most
+        // With tcp_rfc1337 an RST ends none. Where SYNs are refused, the RSTs are what lets them in: that is what there is to say.
+        netns.settings.rfc1337 != Some(1)
+            && super::syn_refused::refused(netns).is_none_or(|all| all == 0)
+            && netns.reset >= ENOUGH
+            && netns.reset as f64 >= SHARE * most
     };
     facts.namespaces.iter().filter(is_much).map(|netns| finding(netns, facts)).collect()
 }
@@ -39,5 +42,9 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         .because("TIME_WAIT sockets made", netns.created, EVENTS)
         .because_known("tcp_rfc1337", netns.settings.rfc1337, "sysctl net.ipv4.tcp_rfc1337")
         .by(netns.concerned.clone())
-        .remedied([remedies::rfc1337(netns, facts.observed_s())])
+        .remedied([remedies::rfc1337(
+            netns,
+            facts.observed_s(),
+            super::syn_refused::refused(netns).is_some(),
+        )])
 }

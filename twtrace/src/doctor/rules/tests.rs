@@ -1,6 +1,7 @@
 //! Owns: what the rules make of facts: for each, a world in which it speaks, and worlds next to it in which it does not.
 //! Must not know: how facts are come by.
 
+mod counters;
 mod ports;
 mod refusals;
 mod worlds;
@@ -218,21 +219,6 @@ fn many_orphans_are_told_wherever_they_are() {
     // 1009 in ten seconds would be six times as many in the minute that each waits.
     expect_effect(&finding, "fin_timeout", "in FIN_WAIT2 at this rate", (6054.0, 1513.5));
     assert_eq!(ids(&facts(Netns { fin_wait2: Some(997), ..netns() })), ["nothing_wrong"]);
-}
-
-#[test]
-fn rsts_are_told_where_they_are_let_in_and_many() {
-    let with = |reset, rfc1337| {
-        let mut netns = Netns { reset, concerned: vec![client()], ..netns() };
-        netns.settings.rfc1337 = rfc1337;
-        ids(&facts(netns))
-    };
-    assert_eq!(with(13, Some(0)), ["rst_kills"]);
-    assert_eq!(with(13, None), ["rst_kills"]);
-    assert_eq!(with(13, Some(1)), ["nothing_wrong"]);
-    assert_eq!(with(9, Some(0)), ["nothing_wrong"]);
-    let few = Netns { reset: 13, created: 2000, ..netns() };
-    assert_eq!(ids(&facts(few)), ["nothing_wrong"]);
 }
 
 #[test]

@@ -1,0 +1,111 @@
+//! Owns: scenarios of what is only counted: SYNs that TIME_WAIT refuses, closes that end in an RST.
+//! Must not know: the harness.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, ensure};
+
+use super::exam::examine_with;
+use super::load::{Cast, First, cast};
+use crate::actor::{Raw, close_in_order};
+use crate::books::{self, TIME_WAIT};
+use crate::netns::set_ipv4;
+use crate::scenarios::packets::{SYN, Segment, Wire};
+use crate::wait::{PATIENCE, until_true};
+use crate::world::World;
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// How much older a SYN's timestamp is than the connection that it meets.
+const OLDER: u32 = 1_000_000;
+
+/// SYNs from ports whose last connection is in TIME_WAIT, with timestamps that are older: as behind a NAT.
+pub(in crate::scenarios) fn syn_refused(world: &mut World) -> Result<()> {
+    set_ipv4("tcp_rfc1337", "0")?;
+    let cast = cast(world, 6000)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let (diagnosis, ()) = examine_with(world, &[], |world| {
+        meet(world, &cast, &listener, 11, OLDER)?;
+        // What clients do then: their RST, which the kernel sends for them, frees the socket.
+        until_true("RSTs to free them", PATIENCE, || Ok(books::live("self")? == 0))
+    })?;
+    let finding = diagnosis.only("syn_refused")?;
+    finding.is("warning")?.says("11 SYNs met a TIME_WAIT socket")?.refuses("rfc1337_on")?;
+    finding.shows("SYNs that a TIME_WAIT socket refused", 11)?;
+    ensure!(!finding.remedies().iter().any(|id| id == "rfc1337"), "tcp_rfc1337=1 is advised");
+    // Ignored RSTs make it worse.
+    set_ipv4("tcp_rfc1337", "1")?;
+    let worse = examine_with(world, &[], |world| {
+        meet(world, &cast, &listener, 3, OLDER)?;
+        until_true("the kernel to count them", PATIENCE, || Ok(counted("PAWSTimewait")? == 14))
+    })?;
+    worse.0.only("syn_refused")?.is("critical")?.says("3 SYNs")?.offers("rfc1337_off")?;
+    set_ipv4("tcp_rfc1337", "0")?;
+    // One that is newer is taken.
+    let taken = examine_with(world, &[], |world| meet(world, &cast, &listener, 7, OLDER.wrapping_neg()))?;
+    taken.0.has_no("syn_refused").map(drop)
+}
+
+/// A counter of the calling process's namespace.
+fn counted(name: &str) -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/net/netstat")?;
+    let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = rows.next().zip(rows.next()).context("no TcpExt")?;
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let (_, value) = pairs.find(|(known, _)| *known == name).with_context(|| format!("no {name}"))?;
+    Ok(value.parse()?)
+}
+
+/// Connections that the server closes first, and a SYN for each whose timestamp is so much older than its last one.
+fn meet(world: &World, cast: &Cast, listener: &Raw, count: usize, older: u32) -> Result<()> {
+    let wire = Wire::open()?;
+    for _ in 0..count {
+        let pair = cast.open(listener)?.map_err(anyhow::Error::msg)?;
+        close_in_order(&pair.server, &pair.client)?;
+        world.wait_state(&pair.server, TIME_WAIT, true)?;
+        let fin = wire.last_fin(&pair.client)?;
+        let stamp = fin.timestamp().context("the client has no timestamps")?;
+        let (from, to) = (pair.client.local, pair.client.peer);
+        let syn = Segment::bare(from, to, SYN, fin.next_seq().wrapping_sub(OLDER))?;
+        let syn = syn.stamped(stamp.wrapping_sub(older));
+        wire.send(&syn)?;
+        wire.wait_for(&syn)?;
+    }
+    Ok(())
+}
+
+/// Closes with SO_LINGER 0 and with unread data; and as many that are neither.
+pub(in crate::scenarios) fn closes_aborted(world: &mut World) -> Result<()> {
+    let cast = cast(world, 6000)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let (diagnosis, ()) = examine_with(world, &[], |_| {
+        for at in 0..30 {
+            let pair = cast.open(&listener)?.map_err(anyhow::Error::msg)?;
+            if at < 13 {
+                pair.client.linger_zero()?;
+            } else {
+                pair.server.send(101)?;
+                until_true("data to come in", PATIENCE, || unread(pair.client.local.port()))?;
+            }
+            pair.client.close()?;
+            pair.server.close()?;
+        }
+        Ok(())
+    })?;
+    let finding = diagnosis.only("closes_aborted")?;
+    finding.is("notice")?.says("30 closes ended in an RST")?.says("13 with SO_LINGER 0, 17 with data")?;
+    finding.offers("graceful_close")?;
+    let graceful = examine_with(world, &[], |_| cast.visit_often(&listener, 30, First::Client))?;
+    graceful.0.has_no("closes_aborted").map(drop)
+}
+
+/// Whether the socket on this port has data that nobody has read.
+fn unread(port: u16) -> Result<bool> {
+    let text = std::fs::read_to_string("/proc/self/net/tcp")?;
+    let wanted = format!(":{port:04X}");
+    Ok(text.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let queues = fields.get(4).and_then(|queues| queues.split_once(':'));
+        fields.get(1).is_some_and(|local| local.ends_with(&wanted))
+            && queues.is_some_and(|(_, received)| received != "00000000")
+    }))
+}
