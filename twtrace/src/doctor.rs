@@ -10,6 +10,7 @@ pub mod finding;
 mod folklore;
 pub mod gather;
 pub mod json;
+mod places;
 mod pool;
 pub mod predict;
 mod remedies;
@@ -33,6 +34,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     // Of the same severity, as the rules are listed.
     findings.sort_by_key(|finding| finding.severity);
     let mut findings = folded(findings);
+    places::settle(facts, &mut findings);
     if findings.is_empty() {
         findings.push(rules::nothing_wrong(facts));
     }

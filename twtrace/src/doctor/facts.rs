@@ -58,6 +58,8 @@ pub struct Facts {
     pub nat_ports: Option<u32>,
     /// Kernel memory of the machine's TIME_WAIT sockets.
     pub slab: Option<Slab>,
+    /// `/proc/sys` cannot be written where this runs, as in most containers.
+    pub is_read_only: bool,
     /// Network namespaces, by inode.
     pub namespaces: Vec<Netns>,
     /// Settings that files of this machine ask for and this kernel does not have.
@@ -105,6 +107,8 @@ pub struct Netns {
     /// What goes before a command that is to run in it, with a space behind it; empty for the caller's own, and where no
     /// way in is known. Safe for a shell.
     pub enter: String,
+    /// No way in is known, though it is not the caller's own: no command can be given that acts on it.
+    pub is_closed: bool,
     /// What it allows.
     pub settings: Settings,
     /// TIME_WAIT sockets, of either substate.

@@ -269,7 +269,14 @@ impl Finding {
     /// Offers remedies; one whose condition does not hold becomes something that does not help here.
     #[must_use]
     pub fn remedied(mut self, remedies: impl IntoIterator<Item = Remedy>) -> Self {
-        for remedy in remedies {
+        for mut remedy in remedies {
+            // From nothing to nothing is no effect, and what has no other is no help.
+            let predicted = !remedy.effects.is_empty();
+            remedy.effects.retain(|effect| effect.before != 0.0 || effect.after != 0.0);
+            if predicted && remedy.effects.is_empty() && remedy.holds != Holds::No {
+                remedy.holds = Holds::No;
+                "there is nothing that it could change here".clone_into(&mut remedy.because);
+            }
             if remedy.holds == Holds::No {
                 let Remedy { id, title, because, .. } = remedy;
                 self.not_here.push(NotHere { id, title, why: because });

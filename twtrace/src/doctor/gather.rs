@@ -78,6 +78,7 @@ impl Watch {
         self.facts.namespaces = namespaces;
         super::scope::keep(&mut self.facts, &self.filter);
         self.facts.dead_settings = extras::dead_settings();
+        self.facts.is_read_only = extras::is_read_only();
         match slabinfo::time_wait() {
             Ok(slab) => {
                 self.facts.slab =

@@ -2,6 +2,7 @@
 //! Must not know: where facts come from, how they are shown.
 
 mod client;
+mod known;
 mod server;
 mod settings;
 mod waiting;

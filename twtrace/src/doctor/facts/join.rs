@@ -12,7 +12,8 @@ use crate::tracker::TupleKey;
 pub fn join(netns: &mut Netns, looks: &Looks) {
     let last = &looks.last;
     netns.name.clone_from(&last.name);
-    netns.enter.clone_from(&last.enter);
+    netns.enter = last.enter.clone().unwrap_or_default();
+    netns.is_closed = last.enter.is_none();
     netns.settings = last.settings.clone();
     netns.conntrack = last.conntrack;
     (netns.time_wait, netns.fin_wait2) = (looks.time_wait, Some(looks.fin_wait2));

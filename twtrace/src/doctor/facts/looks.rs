@@ -23,8 +23,8 @@ pub struct Look {
     pub netns: u32,
     /// See [`super::Netns::name`].
     pub name: Option<String>,
-    /// See [`super::Netns::enter`].
-    pub enter: String,
+    /// See [`super::Netns::enter`]; `None` where there is no way in.
+    pub enter: Option<String>,
     /// What it allows.
     pub settings: Settings,
     /// TCPTimeWaitOverflow in the kernel's books.

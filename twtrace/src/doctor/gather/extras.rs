@@ -81,18 +81,28 @@ pub(super) fn most_buckets() -> Option<u32> {
     settings.map(|sysctls| sysctls.tcp_max_tw_buckets).max()
 }
 
-/// What goes before a command that is to run in a namespace; nothing for the caller's own.
-pub(super) fn way_in(netns: &Netns) -> String {
+/// What goes before a command that is to run in a namespace; nothing for the caller's own. `None`: there is no way that a shell could be
+/// told.
+pub(super) fn way_in(netns: &Netns) -> Option<String> {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let path = netns.path.to_string_lossy();
-    if let Some(name) = path.strip_prefix("/run/netns/").filter(|name| name.chars().all(is_safe)) {
-        return format!("ip netns exec {name} ");
+    if path.starts_with("/proc/thread-self/") || path.starts_with("/proc/self/") {
+        return Some(String::new());
+    }
+    if let Some(name) = path.strip_prefix("/run/netns/") {
+        return name.chars().all(is_safe).then(|| format!("ip netns exec {name} "));
     }
     let pid = path.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/ns/net"));
-    match pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) {
-        Some(pid) => format!("nsenter -t {pid} -n "),
-        None => String::new(),
+    if let Some(pid) = pid.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Some(format!("nsenter -t {pid} -n "));
     }
+    path.chars().all(|c| is_safe(c) || c == '/').then(|| format!("nsenter --net={path} "))
+}
+
+/// Whether the kernel's settings can be read and not written here, whoever asks: `/proc/sys` is mounted so in containers.
+pub(super) fn is_read_only() -> bool {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    statvfs("/proc/sys/net").is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Lines of this machine's files that set what does not exist.
@@ -158,10 +168,13 @@ mod tests {
     #[test]
     fn a_way_in_is_safe_for_a_shell() {
         let way = |path: &str| way_in(&Netns { inode: 7, name: None, path: path.into() });
-        assert_eq!(way("/run/netns/blue-1"), "ip netns exec blue-1 ");
-        assert_eq!(way("/run/netns/x;reboot"), "");
-        assert_eq!(way("/proc/4711/ns/net"), "nsenter -t 4711 -n ");
-        assert_eq!(way("/proc/thread-self/ns/net"), "");
+        let some = |way: &str| Some(way.to_owned());
+        assert_eq!(way("/run/netns/blue-1"), some("ip netns exec blue-1 "));
+        assert_eq!(way("/run/netns/x;reboot"), None);
+        assert_eq!(way("/proc/4711/ns/net"), some("nsenter -t 4711 -n "));
+        assert_eq!(way("/proc/4711/fd/7"), some("nsenter --net=/proc/4711/fd/7 "));
+        assert_eq!(way("/mnt/a b"), None);
+        assert_eq!(way("/proc/thread-self/ns/net"), some(""));
     }
 
     #[test]

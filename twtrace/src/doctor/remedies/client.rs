@@ -1,12 +1,13 @@
 //! Owns: remedies that change the client, or where its connections go.
 //! Must not know: where facts come from, how they are shown.
 
+use super::known::how_to_keep;
 use super::{REQUESTS, blank, limit};
-use crate::doctor::facts::{BindFailure, Habits, Netns, Reach, Tuple};
+use crate::doctor::facts::{BindFailure, Habits, Netns, Process, Reach, Share, Tuple};
 use crate::doctor::finding::{Effect, Holds, Remedy};
 use crate::doctor::pool::{ENOUGH, Pool};
 use crate::doctor::predict;
-use crate::doctor::words::{count, grouped, short_time};
+use crate::doctor::words::{count, grouped, number, short_time};
 
 pub(super) const KEEP_ALIVE: &str = "keep_alive";
 pub(super) const PEER_CLOSES_FIRST: &str = "peer_closes_first";
@@ -19,26 +20,28 @@ pub(super) const FEWER_CONNECTIONS: &str = "fewer_connections";
 /// Connections that live so long are in use, not wasted, in microseconds.
 const LONG_US: u64 = 10_000_000;
 
-/// How to keep connections, for programs whose name says what they are.
-fn how_to_keep(comm: &str) -> &'static str {
-    match comm {
-        "nginx" => {
-            "nginx: `keepalive 64;` in the upstream block, and `proxy_http_version 1.1; proxy_set_header Connection \
-             \"\";` where it is used"
-        }
-        "php-fpm" | "php" | "apache2" | "httpd" => {
-            "PHP: persistent connections (`PDO::ATTR_PERSISTENT`, `pconnect`)"
-        }
-        "envoy" => {
-            "Envoy: raise `max_requests_per_connection`, keep the idle timeout above the time between requests"
-        }
-        "haproxy" => "HAProxy: `option http-keep-alive` and `http-reuse safe` in the backend",
-        "ab" => "ab: `-k`",
-        _ => {
-            "keep connections in a pool and reuse them (Go: read bodies to the end and raise MaxIdleConnsPerHost, which \
-             is 2; nginx: `keepalive` in the upstream block; PHP: persistent connections)"
-        }
+/// Requests that a connection could carry: no more than a process was seen to make connections for, and few, so as not to promise too
+/// much.
+fn requests<'a>(shares: impl Iterator<Item = &'a Share>) -> f64 {
+    let (processes, made) = shares
+        .filter(|share| share.created != 0)
+        .fold((0_u64, 0_u64), |(processes, made), share| (processes + 1, made + share.created));
+    // Of whom nobody knows, nothing is promised beyond what is usual.
+    if processes == 0 { REQUESTS } else { (made as f64 / processes as f64).min(REQUESTS) }
+}
+
+/// A process that makes one connection, or hardly more, has none to use again.
+const FEWEST: f64 = 2.0;
+
+fn is_reusable((holds, because): (Holds, String), requests: f64) -> (Holds, String) {
+    if requests < FEWEST && holds != Holds::No {
+        let why = format!(
+            "each process was seen to make {} connections to there: it has none to use again",
+            number(requests)
+        );
+        return (Holds::No, why);
     }
+    (holds, because)
 }
 
 /// Whether connections are short and many, and in what words.
@@ -66,25 +69,26 @@ fn is_short_lived(created: u64, habits: Option<&Habits>) -> (Holds, String) {
     }
 }
 
-fn blank_keep_alive(holds: Holds, because: String, comm: &str) -> Remedy {
+fn blank_keep_alive((holds, because): (Holds, String), who: Option<&Process>, requests: f64) -> Remedy {
     let condition = "a client opens many short connections to one peer, and the peer keeps them open";
     let risk = "the peer may close an idle connection just as it is used: requests that may not be repeated need care";
-    let change = Some(how_to_keep(comm).to_owned());
-    let title = format!("Reuse connections: {REQUESTS} requests on each, say");
+    let change = Some(how_to_keep(who).to_owned());
+    let title = format!("Reuse connections: {} requests on each, say", number(requests));
     Remedy { holds, because, change, ..blank(KEEP_ALIVE, title, condition, risk) }
 }
 
 pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
     let share = pool.tuple.shares.iter().find(|share| share.created != 0);
     let habits = share.and_then(|share| share.habits);
-    let (holds, because) = is_short_lived(pool.tuple.created, habits.as_ref());
-    let remedy = blank_keep_alive(holds, because, share.map_or("", |share| &share.process.comm));
+    let requests = requests(pool.tuple.shares.iter());
+    let told = is_reusable(is_short_lived(pool.tuple.created, habits.as_ref()), requests);
+    let remedy = blank_keep_alive(told, share.map(|share| &share.process), requests);
     let before =
         predict::held(pool.rate(), predict::TIME_WAIT_S).min(f64::from(pool.ports().unwrap_or(u32::MAX)));
-    let after = predict::held(pool.rate() / REQUESTS, predict::TIME_WAIT_S);
+    let after = predict::held(pool.rate() / requests, predict::TIME_WAIT_S);
     let ports = Effect { what: "peak in TIME_WAIT", unit: "ports", before, after: after.min(before) };
     let serves = limit(pool);
-    let served = Effect { what: "limit", unit: "requests/s", before: serves, after: serves * REQUESTS };
+    let served = Effect { what: "limit", unit: "requests/s", before: serves, after: serves * requests };
     let mut effects = Vec::new();
     effects.extend(pool.ports().map(|_| served));
     // At a rate that is still too high for them, ports fill up all the same, only later.
@@ -95,10 +99,12 @@ pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
 /// The same, where it is the table of TIME_WAIT sockets that is short.
 pub(super) fn keep_alive_for_table(habits: Option<&Habits>, rate: f64) -> Remedy {
     let seen = habits.map_or(0, |habits| habits.as_client + habits.as_server).max(ENOUGH);
-    let (holds, because) = is_short_lived(seen, habits);
+    let requests =
+        habits.map_or(REQUESTS, |habits| ((habits.as_client + habits.as_server) as f64).clamp(1.0, REQUESTS));
+    let told = is_reusable(is_short_lived(seen, habits), requests);
     let before = predict::held(rate, predict::TIME_WAIT_S);
-    let effect = Effect { what: "TIME_WAIT at this rate", unit: "sockets", before, after: before / REQUESTS };
-    Remedy { effects: vec![effect], ..blank_keep_alive(holds, because, "") }
+    let effect = Effect { what: "TIME_WAIT at this rate", unit: "sockets", before, after: before / requests };
+    Remedy { effects: vec![effect], ..blank_keep_alive(told, None, requests) }
 }
 
 /// The same, where it is a NAT's ports that are short.
@@ -106,10 +112,11 @@ pub(super) fn keep_alive_behind_nat(tuples: &[&Tuple], budget: u32, hold_s: f64)
     let created = tuples.iter().map(|tuple| tuple.created).sum();
     let share = tuples.iter().flat_map(|tuple| &tuple.shares).find(|share| share.created != 0);
     let habits = share.and_then(|share| share.habits);
-    let (holds, because) = is_short_lived(created, habits.as_ref());
+    let requests = requests(tuples.iter().flat_map(|tuple| &tuple.shares));
+    let told = is_reusable(is_short_lived(created, habits.as_ref()), requests);
     let before = predict::limit(budget, hold_s);
-    let effect = Effect { what: "limit", unit: "requests/s", before, after: before * REQUESTS };
-    let remedy = blank_keep_alive(holds, because, share.map_or("", |share| &share.process.comm));
+    let effect = Effect { what: "limit", unit: "requests/s", before, after: before * requests };
+    let remedy = blank_keep_alive(told, share.map(|share| &share.process), requests);
     Remedy { effects: vec![effect], ..remedy }
 }
 
@@ -237,7 +244,11 @@ pub(super) fn more_addresses_for_open(pool: &Pool<'_>) -> Remedy {
 pub(super) fn fewer_connections(pool: &Pool<'_>) -> Remedy {
     let open = f64::from(pool.tuple.peak.open());
     let pinned = pool.netns.pinned.unwrap_or(0);
+    // What one process has open can be shared within it, and no further.
+    let processes = pool.tuple.shares.iter().filter(|share| share.open != 0).count().max(1) as f64;
+    let shared = (open / processes).clamp(1.0, REQUESTS);
     Remedy {
+        holds: if shared < FEWEST { Holds::No } else { Holds::Yes },
         because: format!(
             "{} open to this one destination, {} pinned by bound sockets",
             count(pool.tuple.peak.open().into(), "connection"),
@@ -247,10 +258,10 @@ pub(super) fn fewer_connections(pool: &Pool<'_>) -> Remedy {
             "bound the connection pool, close what is idle, or carry several requests on one connection (HTTP/2)"
                 .to_owned(),
         ),
-        effects: vec![Effect { what: "open", unit: "ports", before: open, after: open / REQUESTS }],
+        effects: vec![Effect { what: "open", unit: "ports", before: open, after: open / shared }],
         ..blank(
             FEWER_CONNECTIONS,
-            format!("Fewer open connections: one for each {REQUESTS} now, say"),
+            format!("Fewer open connections: one for each {} now, say", number(shared)),
             "the connections are idle, or can be shared",
             "requests may have to wait for a connection",
         )

@@ -298,11 +298,11 @@ pub(in crate::doctor) fn rfc1337_off(netns: &Netns) -> Remedy {
     }
 }
 
-pub(in crate::doctor) fn restore_fin_timeout(set: u32) -> Remedy {
+pub(in crate::doctor) fn restore_fin_timeout(netns: &Netns, set: u32) -> Remedy {
     let effect = Effect { what: "TIME_WAIT lasts", unit: "s", before: 60.0, after: 60.0 };
     Remedy {
         because: format!("it is {set} s, and TIME_WAIT lasts its 60 s all the same"),
-        command: Some("sysctl -w net.ipv4.tcp_fin_timeout=60".to_owned()),
+        command: Some(sysctl(netns, "tcp_fin_timeout=60")),
         effects: vec![effect],
         ..blank(
             RESTORE_FIN_TIMEOUT,
@@ -313,11 +313,11 @@ pub(in crate::doctor) fn restore_fin_timeout(set: u32) -> Remedy {
     }
 }
 
-pub(in crate::doctor) fn restore_max_tw_buckets(set: u32, default: u32) -> Remedy {
+pub(in crate::doctor) fn restore_max_tw_buckets(netns: &Netns, set: u32, default: u32) -> Remedy {
     let (before, after) = (f64::from(set), f64::from(default));
     Remedy {
         because: "it is lower than what the kernel chose for this machine's memory".to_owned(),
-        command: Some(format!("sysctl -w net.ipv4.tcp_max_tw_buckets={default}")),
+        command: Some(sysctl(netns, &format!("tcp_max_tw_buckets={default}"))),
         effects: vec![Effect { what: "room for", unit: "TIME_WAIT sockets", before, after }],
         ..blank(
             RESTORE_MAX_TW_BUCKETS,

@@ -35,5 +35,5 @@ fn finding(netns: &Netns, set: u32) -> Finding {
         .because("the kernel's own value, s", DEFAULT_S, "TCP_FIN_TIMEOUT, include/net/tcp.h")
         .because("TIME_WAIT sockets", netns.time_wait, "sock_diag")
         .because_known("of those, in FIN_WAIT2, which it is for", netns.fin_wait2, "sock_diag")
-        .remedied([remedies::restore_fin_timeout(set)])
+        .remedied([remedies::restore_fin_timeout(netns, set)])
 }

@@ -33,5 +33,5 @@ fn finding(netns: &Netns, set: u32, default: u32) -> Finding {
         .because("the kernel's own value", default, "half of tcp_ehash_entries, or another namespace")
         .because("TIME_WAIT sockets at the peak", netns.peak_time_wait, "sock_diag and events")
         .because("refused so far", netns.overflow, "events, TCPTimeWaitOverflow in /proc/net/netstat")
-        .remedied([remedies::restore_max_tw_buckets(set, default)])
+        .remedied([remedies::restore_max_tw_buckets(netns, set, default)])
 }

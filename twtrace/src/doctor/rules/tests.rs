@@ -166,6 +166,27 @@ fn a_remedy_whose_condition_does_not_hold_is_not_offered() {
 }
 
 #[test]
+fn no_more_is_promised_of_reuse_than_processes_were_seen_to_do() {
+    let worker = |pid, created| Share { created, time_wait: created, ..share(pid, "php-fpm") };
+    let pool = |shares: Vec<Share>| {
+        let ports = Ports { time_wait: 1000, ..Ports::default() };
+        only(&with_tuple(Tuple { shares, ..full(ports, 13) }))
+    };
+    let three = pool((1..=300).map(|pid| worker(pid, 3)).collect());
+    expect_effect(&three, "keep_alive", "limit", (1000.0 / 60.0, 3000.0 / 60.0));
+    assert!(three.what.contains("php-fpm (300 processes)"), "{}", three.what);
+    // One connection each: there is none to use again.
+    assert!(refused(&pool((1..=900).map(|pid| worker(pid, 1)).collect()), "keep_alive"));
+    // From nothing to nothing is no help.
+    let tuple = Tuple { reach: Reach::Loopback, ..full(Ports { established: 1000, ..Ports::default() }, 13) };
+    let held = only(&with_tuple(Tuple { shares: vec![Share { open: 1000, ..share(7, "app") }], ..tuple }));
+    assert!(
+        held.remedies.iter().all(|remedy| remedy.effects.iter().all(|effect| effect.before != 0.0)),
+        "{held:?}"
+    );
+}
+
+#[test]
 fn listeners_take_ports_from_a_wider_range() {
     let served = |port, listening| Served { port, listening, ..Served::default() };
     let ports = Ports { time_wait: 1000, ..Ports::default() };
