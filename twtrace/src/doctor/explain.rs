@@ -64,6 +64,7 @@ pages!(
     "ports_exhausted",
     "ports_held_open",
     "ports_running_out",
+    "range_half_full",
     "refused_not_for_ports",
     "release_ports",
     "reserve_ports",

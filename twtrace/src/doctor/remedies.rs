@@ -88,6 +88,11 @@ pub(super) fn of_broken_reuse(pool: &Pool<'_>, why: WhyNot) -> Vec<Remedy> {
     all
 }
 
+/// For a pool that is more than half full.
+pub(super) fn of_half_full(pool: &Pool<'_>) -> Vec<Remedy> {
+    vec![settings::port_range_for_open(pool), client::more_addresses_for_open(pool)]
+}
+
 /// For a pool that open sockets hold.
 pub(super) fn of_held_open(pool: &Pool<'_>) -> Vec<Remedy> {
     let mut all = vec![client::fewer_connections(pool)];

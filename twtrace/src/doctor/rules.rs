@@ -14,6 +14,7 @@ mod fin_wait2_pileup;
 mod folklore_fin_timeout;
 mod folklore_max_tw_buckets;
 mod folklore_tw_recycle;
+mod half_full;
 mod limits_near;
 mod loopback_backend;
 mod nat_ports_short;
@@ -62,6 +63,7 @@ pub const ALL: &[Rule] = &[
     fin_wait2_held::rule,
     close_unacknowledged::rule,
     not_explained::rule,
+    half_full::rule,
     bound_source::rule,
     reuse_cannot_work::rule,
     loopback_backend::rule,
@@ -99,6 +101,7 @@ pub const IDS: &[&str] = &[
     fin_wait2_held::ID,
     close_unacknowledged::ID,
     not_explained::ID,
+    half_full::ID,
     bound_source::ID,
     reuse_cannot_work::ID,
     loopback_backend::ID,

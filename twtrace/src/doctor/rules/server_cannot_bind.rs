@@ -49,7 +49,7 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
             "not looked at",
             "the kernel tells no other process",
         )
-        .by(taken.callers().into_iter().chain(closers).collect())
+        .by(taken.people(&closers))
         .remedied(remedies::of_server(time_wait, open, taken.left_ms()))
         .but_not(folklore::of_server())
 }

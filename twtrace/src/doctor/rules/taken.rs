@@ -122,6 +122,18 @@ impl Taken<'_> {
         all
     }
 
+    /// Those, and who holds the ports: each once, with all that he has to do with it.
+    pub(super) fn people(&self, holders: &[Share]) -> Vec<Share> {
+        let mut all = self.callers();
+        for holder in holders {
+            match all.iter_mut().find(|share| share.process.is(&holder.process)) {
+                Some(share) => *share = Share { failed: share.failed, ..holder.clone() },
+                None => all.push(holder.clone()),
+            }
+        }
+        all
+    }
+
     /// `relay (pid 7) cannot bind port 8080 (3 times)`.
     pub(super) fn cannot(&self) -> String {
         let who = holders(&self.callers(), |share| share.failed, 0);

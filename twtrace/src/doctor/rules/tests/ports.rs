@@ -164,3 +164,16 @@ fn reuse_is_no_remedy_for_ports_that_came_from_bind() {
     let finding = only(&with_tuple(tuple));
     assert!(refused(&finding, "tw_reuse"), "{finding:?}");
 }
+
+#[test]
+fn a_range_that_is_half_full_is_slow_before_it_is_full() {
+    let open = |established| Tuple { created: 0, ..full(Ports { established, ..Ports::default() }, 0) };
+    let finding = only(&with_tuple(open(500)));
+    assert_eq!((finding.id, finding.severity), ("range_half_full", Severity::Notice));
+    assert_eq!(ids(&with_tuple(open(499))), ["nothing_wrong"]);
+    // Nearly full, that is what there is to say.
+    assert_eq!(ids(&with_tuple(open(900))), ["ports_held_open"]);
+    let mut few = with_tuple(open(500));
+    few.namespaces[0].settings.ports = Some(999);
+    assert_eq!(ids(&few), ["nothing_wrong"]);
+}
