@@ -107,6 +107,8 @@ pub struct Netns {
     /// What goes before a command that is to run in it, with a space behind it; empty for the caller's own, and where no
     /// way in is known. Safe for a shell.
     pub enter: String,
+    /// `tcp_tw_reuse` of the caller's own namespace, where this is another one: they do not inherit.
+    pub outside_tw_reuse: Option<u32>,
     /// No way in is known, though it is not the caller's own: no command can be given that acts on it.
     pub is_closed: bool,
     /// What it allows.

@@ -74,6 +74,7 @@ impl Watch {
             self.facts.limitations = all.all().to_vec();
         }
         namespaces.sort_by_key(|netns| netns.netns);
+        extras::outside_tw_reuse(&mut namespaces);
         extras::default_buckets(&mut namespaces, extras::most_buckets);
         self.facts.namespaces = namespaces;
         super::scope::keep(&mut self.facts, &self.filter);

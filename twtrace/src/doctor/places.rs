@@ -120,6 +120,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_outside_does_not_hold_inside() {
+        let inside = Netns { outside_tw_reuse: Some(1), enter: "nsenter -t 97 -n ".into(), ..world() };
+        let because = remedy(&facts(inside), "tw_reuse").because;
+        assert!(
+            because.ends_with("outside it is 1, in this network namespace 2: they do not inherit"),
+            "{because}"
+        );
+        assert!(!remedy(&facts(world()), "tw_reuse").because.contains("inherit"));
+    }
+
+    #[test]
     fn where_settings_are_read_only_the_form_for_containers_stands_there() {
         let told = Facts { is_read_only: true, ..facts(world()) };
         let reuse = remedy(&told, "tw_reuse");

@@ -99,6 +99,14 @@ pub(super) fn way_in(netns: &Netns) -> Option<String> {
     path.chars().all(|c| is_safe(c) || c == '/').then(|| format!("nsenter --net={path} "))
 }
 
+/// `tcp_tw_reuse` of the caller's own namespace, for the others.
+pub(super) fn outside_tw_reuse(all: &mut [Facts]) {
+    let own = number("/proc/sys/net/ipv4/tcp_tw_reuse").and_then(|set| u32::try_from(set).ok());
+    for netns in all.iter_mut().filter(|netns| netns.is_closed || !netns.enter.is_empty()) {
+        netns.outside_tw_reuse = own;
+    }
+}
+
 /// Whether the kernel's settings can be read and not written here, whoever asks: `/proc/sys` is mounted so in containers.
 pub(super) fn is_read_only() -> bool {
     use nix::sys::statvfs::{FsFlags, statvfs};

@@ -57,6 +57,15 @@ pub(super) fn tw_reuse(pool: &Pool<'_>) -> Remedy {
         }
     };
     let after_s = pool.reuse_after_s();
+    // What was set outside is thought to hold in here.
+    let outside = pool.netns.outside_tw_reuse.filter(|outside| set.is_some_and(|set| set != *outside));
+    let because = match outside {
+        Some(outside) => format!(
+            "{because}; outside it is {outside}, in this network namespace {}: they do not inherit",
+            set.unwrap_or_default()
+        ),
+        None => because,
+    };
     Remedy {
         holds,
         because,
