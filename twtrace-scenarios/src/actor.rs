@@ -1,6 +1,10 @@
 //! Owns: the scenario's hold on its actors: processes that make one system call when told to, so that nothing races.
 //! Must not know: expectations, twtrace.
 
+mod pair;
+
+pub use pair::{Pair, close_in_order, complete};
+
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -160,7 +164,7 @@ impl Actor {
         Ok(File::open(format!("/proc/{}/ns/net", self.0.pid))?)
     }
 
-    /// Makes its arguments lie in a page of this file.
+    /// Makes its arguments lie in a page of this file, and the lock of its memory be held until that has come.
     pub fn hang_arguments(&self, path: &str) -> Result<()> {
         self.run(Op::HangArguments(path.to_owned()))
     }
@@ -262,6 +266,17 @@ impl Raw {
     pub fn accept(&self) -> Result<Sock> {
         let reply = self.actor.call(Op::Accept(self.fd), None)?.0;
         self.actor.raw(&reply)?.connected()
+    }
+
+    /// As [`Self::accept`], by io_uring.
+    pub fn accept_by_ring(&self) -> Result<Sock> {
+        let reply = self.actor.call(Op::RingAccept(self.fd), None)?.0;
+        self.actor.raw(&reply)?.connected()
+    }
+
+    /// As [`Self::bind`], by io_uring.
+    pub fn bind_by_ring(&self, to: impl Into<SocketAddr>) -> Result<Attempt<()>> {
+        self.attempt(Op::RingBind(self.fd, to.into()))
     }
 
     /// This listening socket as a forked child of its owner has it.

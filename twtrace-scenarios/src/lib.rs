@@ -24,6 +24,7 @@ pub mod netns;
 pub mod op;
 mod pair;
 pub mod play;
+pub mod ring;
 pub mod run;
 pub mod scenarios;
 pub mod schema;

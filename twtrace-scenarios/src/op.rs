@@ -47,6 +47,10 @@ pub enum Op {
     Connect(RawFd, SocketAddr),
     /// accept(). Answer: [`Reply::Fd`].
     Accept(RawFd),
+    /// accept() by an io_uring. Answer: [`Reply::Fd`].
+    RingAccept(RawFd),
+    /// bind() by an io_uring.
+    RingBind(RawFd, SocketAddr),
     /// getsockname(). Answer: [`Reply::Addr`].
     Local(RawFd),
     /// getpeername(). Answer: [`Reply::Addr`].
@@ -75,7 +79,7 @@ pub enum Op {
     Take,
     /// Closes the socket so that only a cycle of UNIX sockets in flight holds it: the kernel's collector closes it.
     Strand(RawFd),
-    /// Its arguments lie in a page of this file from now on.
+    /// Its arguments lie in a page of this file from now on, which never comes, and the lock of its memory is held.
     HangArguments(String),
     /// fork(): the child is an actor of its own; its control socket travels back beside [`Reply::Number`], its pid.
     Fork,

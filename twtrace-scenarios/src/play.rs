@@ -94,6 +94,14 @@ impl Player {
                 let (socket, _) = self.socket(fd)?.accept().context("accept")?;
                 self.keep(socket)?
             }
+            Op::RingAccept(fd) => {
+                let fd = self.socket(fd)?.as_raw_fd();
+                self.keep(crate::ring::accept(fd)?.into())?
+            }
+            Op::RingBind(fd, to) => {
+                crate::ring::bind(self.socket(fd)?.as_raw_fd(), to)?;
+                Reply::Done
+            }
             Op::Local(fd) => addr(self.socket(fd)?.local_addr()?)?,
             Op::Peer(fd) => addr(self.socket(fd)?.peer_addr()?)?,
             Op::Send(fd, length) => done(self.socket(fd)?.write_all(&vec![b'.'; length]))?,
@@ -114,7 +122,7 @@ impl Player {
             Op::Give(fd) => return Ok((Reply::Done, Some(self.socket(fd)?.try_clone()?.into()))),
             Op::Take => self.keep(Socket::from(beside.context("no descriptor came")?))?,
             Op::HangArguments(path) => {
-                crate::hung::hang_arguments(path.as_ref())?;
+                crate::hung::hold_memory(path.as_ref())?;
                 Reply::Done
             }
             Op::Strand(fd) => strand(self.take(fd)?)?,

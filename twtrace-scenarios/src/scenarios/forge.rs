@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
@@ -71,6 +72,8 @@ const SOCKETS: u16 = 16_631;
 pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
     let mut tracer = Tracer::launch(&world.setup, &["--json"])?;
     tracer.ready()?;
+    let most = u64::from(SOCKETS) + 1009;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")?;
     let (victim, listener) = world.cast()?;
     let (ready, is_ready) = mpsc::channel();
     let floods: Vec<_> = (0..THREADS)

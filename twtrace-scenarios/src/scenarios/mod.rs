@@ -21,6 +21,7 @@ mod record;
 mod refused;
 mod reset;
 mod reuse;
+mod rings;
 mod runs;
 mod screen;
 mod strangers;
@@ -150,6 +151,7 @@ pub const ALL: &[Scenario] = &[
     once("list_knows_owners", listing::knows_owners),
     once("many_visitors", strangers::many_visitors),
     own("hung_arguments", strangers::hung_arguments),
+    own("io_uring", rings::io_uring),
     once("doctor_ports_exhausted", doctor::ports_exhausted),
     once("doctor_ports_running_out", doctor::ports_running_out),
     once("doctor_ports_held_open", doctor::ports_held_open),

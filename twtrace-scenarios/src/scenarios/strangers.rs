@@ -21,12 +21,13 @@ use crate::world::World;
 /// 0.1 took as long as the file system did.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A process whose arguments lie in memory that never comes makes connections: all are told with their owner, and a signal ends the
+/// A process whose arguments lie in memory that never comes, and whose memory is locked for just as long, makes connections: all are told with their owner, and a signal ends the
 /// trace at once.
 pub(super) fn hung_arguments(world: &mut World) -> Result<()> {
     let hung = Hung::mount()?;
     let (client, listener) = world.cast()?;
     client.hang_arguments(&hung::text(&hung.file())?)?;
+    whoever_looks_waits(client.pid())?;
     let tracer = Tracer::start(&world.setup, &["--json"])?;
     for _ in 0..13 {
         let pair = world.pair(&client, &listener)?;
@@ -44,6 +45,23 @@ pub(super) fn hung_arguments(world: &mut World) -> Result<()> {
     drop(hung);
     let expected = world.expected().to_vec();
     world.judge(&told, &expected)
+}
+
+/// Who reads its arguments waits, so that nothing is proved where the memory cannot be held.
+fn whoever_looks_waits(pid: u32) -> Result<()> {
+    let mut reader = Command::new("cat");
+    reader.arg(format!("/proc/{pid}/cmdline")).stdout(Stdio::null());
+    let mut reader = reader.spawn().context("starting cat")?;
+    let stat = format!("/proc/{}/stat", reader.id());
+    // Uninterruptible: it waits for the lock of the memory.
+    let waits = until_true("a reader of its arguments to wait", PATIENCE, || {
+        let text = fs::read_to_string(&stat)?;
+        ensure!(!text.contains(") Z "), "its arguments can be read");
+        Ok(text.contains("(cat) D "))
+    });
+    reader.kill()?;
+    reader.wait()?;
+    waits
 }
 
 fn list(world: &World) -> Command {

@@ -13,7 +13,7 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Programs of the host that scenarios call, with the libraries that `ldd` names.
-const TOOLS: [&str; 2] = ["ss", "ip"];
+const TOOLS: [&str; 4] = ["ss", "ip", "sh", "true"];
 
 /// Modules that scenarios and counted loads need where the kernel has them as modules and not built in.
 const MODULES: [&str; 5] = ["tcp_diag", "unix_diag", "veth", "dummy", "tun"];
@@ -57,7 +57,8 @@ impl Contents {
             contents.add("/lib/twtrace.bpf.o", object)?;
         }
         for tool in TOOLS {
-            let path = sh::which(tool).ok_or_else(|| anyhow!("no `{tool}` here; install iproute2"))?;
+            let path = sh::which(tool)
+                .ok_or_else(|| anyhow!("no `{tool}` here; install iproute2, dash and coreutils"))?;
             for library in libraries(&sh::read(Command::new("ldd").arg(&path))?) {
                 contents.add(&library.to_string_lossy(), &library)?;
             }
