@@ -40,9 +40,30 @@ pub fn thread_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID) as u64
 }
 
-/// What this process's time namespace adds to CLOCK_BOOTTIME, in nanoseconds: `/proc/PID/stat` has it in start times.
-pub fn boottime_offset_ns() -> i64 {
-    offsets().boot_ns
+/// What this process's time namespace adds to start times in `/proc/PID/stat`, in nanoseconds: what it adds to CLOCK_BOOTTIME; or nothing, by
+/// a kernel that shows start times as they are (5.10 does, `do_task_stat`, fs/proc/array.c).
+pub fn start_offset_ns() -> i64 {
+    static SHOWN: OnceLock<i64> = OnceLock::new();
+    *SHOWN.get_or_init(|| {
+        let (boot_ns, now_ns) = (offsets().boot_ns, read(libc::CLOCK_BOOTTIME));
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // Field 22 (proc_pid_stat(5)), in hundredths of a second; field 3 is the first after the name.
+        let ticks = own
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(22 - 3)?.parse::<i64>().ok());
+        shown_offset(boot_ns, ticks.unwrap_or(0).saturating_mul(10_000_000), now_ns)
+    })
+}
+
+/// Whether start times have `offset_ns` in them: this process, which started at `start_ns` as is shown, is young at `now_ns` of its
+/// namespace's clock, and older than nothing.
+fn shown_offset(offset_ns: i64, start_ns: i64, now_ns: i64) -> i64 {
+    /// Start times are rounded down.
+    const TICK_NS: i64 = 10_000_000;
+    let with = now_ns.saturating_sub(start_ns);
+    let without = with.saturating_sub(offset_ns);
+    let is_plain = without >= -TICK_NS && (with < -TICK_NS || without < with);
+    if is_plain { 0 } else { offset_ns }
 }
 
 /// What a time namespace adds to the kernel's clocks.
@@ -92,6 +113,18 @@ fn read(clock: libc::clockid_t) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn start_times_are_read_with_their_offset_or_without() {
+        const SECOND: i64 = 1_000_000_000;
+        for offset in [1_000_003 * SECOND, 7 * SECOND, -70 * SECOND] {
+            // The machine has been up for 100 s, this process was made at 97 s.
+            let (now, start) = (100 * SECOND + offset, 97 * SECOND);
+            assert_eq!(shown_offset(offset, start + offset, now), offset, "{offset}");
+            assert_eq!(shown_offset(offset, start, now), 0, "{offset}");
+        }
+        assert_eq!(shown_offset(0, 97 * SECOND, 100 * SECOND), 0);
+    }
 
     #[test]
     fn offsets_of_a_time_namespace_are_read_in_both_forms() {

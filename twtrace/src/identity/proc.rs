@@ -70,7 +70,7 @@ impl Proc {
         let stat = read_at(&dir, "stat", FILE_MAX).ok()?;
         let (comm, start_ticks) = name_and_start(&stat)?;
         // The kernel divides the same way, rounding down (`nsec_to_clock_t`, kernel/time/time.c).
-        let shown_ns = start_ns.wrapping_add_signed(crate::clock::boottime_offset_ns());
+        let shown_ns = start_ns.wrapping_add_signed(crate::clock::start_offset_ns());
         (start_ticks == shown_ns / self.tick_ns).then_some((dir, comm, stat))
     }
 
@@ -112,7 +112,7 @@ pub fn start_ns(dir: &Path) -> Option<u64> {
     let (_, ticks) = name_and_start(&stat)?;
     let shown_ns = ticks * Proc::new(Path::new("/proc")).tick_ns;
     // A time namespace shifts what /proc shows.
-    Some(shown_ns.wrapping_add_signed(crate::clock::boottime_offset_ns().wrapping_neg()))
+    Some(shown_ns.wrapping_add_signed(crate::clock::start_offset_ns().wrapping_neg()))
 }
 
 fn read_at(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
