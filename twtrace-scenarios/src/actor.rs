@@ -1,10 +1,6 @@
 //! Owns: the scenario's hold on its actors: processes that make one system call when told to, so that nothing races.
 //! Must not know: expectations, twtrace.
 
-mod pair;
-
-pub use pair::{Pair, close_in_order, complete};
-
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::net::SocketAddr;

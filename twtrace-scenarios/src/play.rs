@@ -94,14 +94,8 @@ impl Player {
                 let (socket, _) = self.socket(fd)?.accept().context("accept")?;
                 self.keep(socket)?
             }
-            Op::RingAccept(fd) => {
-                let fd = self.socket(fd)?.as_raw_fd();
-                self.keep(crate::ring::accept(fd)?.into())?
-            }
-            Op::RingBind(fd, to) => {
-                crate::ring::bind(self.socket(fd)?.as_raw_fd(), to)?;
-                Reply::Done
-            }
+            Op::RingAccept(fd) => self.accept_by_ring(fd)?,
+            Op::RingBind(fd, to) => self.bind_by_ring(fd, to)?,
             Op::Local(fd) => addr(self.socket(fd)?.local_addr()?)?,
             Op::Peer(fd) => addr(self.socket(fd)?.peer_addr()?)?,
             Op::Send(fd, length) => done(self.socket(fd)?.write_all(&vec![b'.'; length]))?,
@@ -143,6 +137,16 @@ impl Player {
             Op::Halt => return Err(anyhow!("nothing to halt")),
         };
         Ok((reply, None))
+    }
+
+    fn accept_by_ring(&mut self, listener: RawFd) -> Result<Reply> {
+        let listener = self.socket(listener)?.as_raw_fd();
+        self.keep(crate::ring::accept(listener)?.into())
+    }
+
+    fn bind_by_ring(&mut self, fd: RawFd, to: std::net::SocketAddr) -> Result<Reply> {
+        crate::ring::bind(self.socket(fd)?.as_raw_fd(), to)?;
+        Ok(Reply::Done)
     }
 
     fn socket(&mut self, fd: RawFd) -> Result<&mut Socket> {

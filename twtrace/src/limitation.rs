@@ -1,8 +1,11 @@
 //! Owns: what a trace, a listing or a recording cannot see on the machine it looks at, why, and what would help.
 //! Must not know: who found it out, how it is shown.
 
+mod gathered;
+
 use std::fmt;
 
+pub use gathered::Gathered;
 use serde::{Deserialize, Serialize};
 
 use crate::escape::printable;
@@ -140,6 +143,12 @@ impl Limitations {
             self.0.push(limitation);
         }
         is_new
+    }
+
+    /// Adds one, unless there is one of the same thing with the same remedy: for what is found again and again, of more or fewer namespaces.
+    pub fn add_first(&mut self, limitation: Limitation) -> bool {
+        let is_it = |one: &Limitation| one.what == limitation.what && one.remedy == limitation.remedy;
+        !self.0.iter().any(is_it) && self.add(limitation)
     }
 
     /// All, as they were found.

@@ -9,7 +9,7 @@ use crate::caps::{Cap, Caps};
 use crate::clock;
 use crate::event::Conn;
 use crate::filter::Filter;
-use crate::limitation::{Limitation, What};
+use crate::limitation::{Gathered, Limitation, What};
 use crate::live::capacity;
 use crate::net::Error;
 use crate::net::netns::{Netns, survey};
@@ -81,7 +81,7 @@ pub fn look(
 ) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
     let Listed { all, mut notes } = listed(choice, states)?;
     let seen = join(all, choice, states, (filter, owners), &mut notes)?;
-    Ok((seen, notes))
+    Ok((seen, notes.told()))
 }
 
 /// What the kernel listed of one namespace.
@@ -95,7 +95,7 @@ struct One {
 /// What the kernel listed. Who owns what is to be learnt next: then it need be learnt of these only.
 pub struct Listed {
     all: Vec<One>,
-    notes: Vec<Limitation>,
+    notes: Gathered,
 }
 
 impl Listed {
@@ -122,7 +122,7 @@ impl Listed {
     ) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
         let Self { all, mut notes } = self;
         let seen = join(all, choice, states, (filter, owners), &mut notes)?;
-        Ok((seen, notes))
+        Ok((seen, notes.told()))
     }
 }
 
@@ -131,14 +131,13 @@ impl Listed {
 /// # Errors
 /// As [`look`].
 pub fn listed(choice: &Choice, states: States) -> Result<Listed, Error> {
-    let (mut notes, mut all) = (Vec::new(), Vec::new());
+    let (mut notes, mut all) = (Gathered::default(), Vec::new());
     for netns in chosen(choice, &mut notes)? {
         let listed_ns = clock::mono_ns();
         let listing = sockdiag::tcp(&netns, states.or(States::LISTEN));
         if let Some(listing) = tolerated(listing, choice, netns.inode, &mut notes)? {
             if let Some(degraded) = listing.degraded {
-                let why = format!("netns {}: {degraded}", netns.inode);
-                notes.push(Limitation::new(What::Sockets, why, degraded.remedy()));
+                notes.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
             }
             all.push(One { netns, sockets: listing.sockets, listed_ns });
         }
@@ -151,7 +150,7 @@ fn join(
     choice: &Choice,
     states: States,
     known: (&Filter, &Owners),
-    notes: &mut Vec<Limitation>,
+    notes: &mut Gathered,
 ) -> Result<Vec<Seen>, Error> {
     let mut seen = Vec::new();
     for one in all {
@@ -167,15 +166,14 @@ fn tolerated<T>(
     done: Result<T, Error>,
     choice: &Choice,
     netns: u32,
-    notes: &mut Vec<Limitation>,
+    notes: &mut Gathered,
 ) -> Result<Option<T>, Error> {
     match done {
         Ok(done) => Ok(Some(done)),
         // It went away between the two looks, and its sockets with it.
         Err(Error::Gone { .. }) if *choice == Choice::All => Ok(None),
         Err(error) if *choice == Choice::All => {
-            let why = format!("netns {netns}: {error}");
-            notes.push(Limitation::new(What::Namespaces, why, error.remedy()));
+            notes.add_of(netns, What::Namespaces, &error, &error.remedy());
             Ok(None)
         }
         Err(error) => Err(error),
@@ -189,14 +187,14 @@ pub fn hidden(processes: usize) -> Limitation {
     Limitation::new(What::Namespaces, why, caps.remedy(&caps.missing(&[Cap::SysPtrace])))
 }
 
-fn chosen(choice: &Choice, notes: &mut Vec<Limitation>) -> Result<Vec<Netns>, Error> {
+fn chosen(choice: &Choice, notes: &mut Gathered) -> Result<Vec<Netns>, Error> {
     if *choice == Choice::Own {
         return Ok(vec![Netns::own()?]);
     }
     let found = survey();
     let Choice::These(wanted) = choice else {
         if found.hidden_processes != 0 {
-            notes.push(hidden(found.hidden_processes));
+            notes.add(hidden(found.hidden_processes));
         }
         return Ok(found.namespaces);
     };
@@ -216,7 +214,7 @@ fn join_one(
     one: One,
     states: States,
     (filter, owners): (&Filter, &Owners),
-    notes: &mut Vec<Limitation>,
+    notes: &mut Gathered,
 ) -> Result<Seen, Error> {
     let One { netns, mut sockets, listed_ns } = one;
     let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
@@ -235,8 +233,7 @@ fn join_one(
     let capacity = match Sysctls::read(&netns) {
         Ok(sysctls) => Some(capacity(&sysctls)),
         Err(error) => {
-            let why = format!("netns {}: {error}", netns.inode);
-            notes.push(Limitation::new(What::Settings, why, error.remedy()));
+            notes.add_of(netns.inode, What::Settings, &error, &error.remedy());
             None
         }
     };

@@ -33,7 +33,7 @@ enum News {
 
 /// What was lost at last could not be put right.
 fn unhealed() -> Limitation {
-    let why = "events were lost shortly before the end, and there was no time to list again what lives";
+    let why = "what was told did not agree with the kernel any more, and there was no time to list again what lives";
     Limitation::new(What::Sockets, why, "a larger --ring-size; `twtrace list` says what lives")
 }
 
@@ -78,7 +78,7 @@ impl Engine<'_> {
     async fn heal_at_last(&mut self, view: &mut dyn View) -> Result<(), Error> {
         let deadline = tokio::time::Instant::now() + HEALING;
         self.healing.hurry();
-        while self.healing.is_due() {
+        while self.healing.owes() {
             // What the view says to it no longer matters.
             let _ = self.heal(view)?;
             let waited = timeout_at(deadline, async {
@@ -99,7 +99,7 @@ impl Engine<'_> {
         }
         // What was found is true, whether anybody reads it in time or not.
         let _ = self.heal_in(usize::MAX, view)?;
-        if self.healing.is_due() {
+        if self.healing.owes() {
             self.limit([unhealed()]);
         }
         self.tell_limitations(view);

@@ -76,6 +76,8 @@ pub(super) struct Healing {
     /// Something was lost, or does not agree, since the last listing was asked for.
     is_stale: bool,
     listing: Option<Listing>,
+    /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
+    owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
     ended: HashMap<Conn, (Option<u64>, u64)>,
     /// Answers that wait for events from before them.
@@ -113,7 +115,18 @@ impl Healing {
     /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before.
     pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, now_ns: u64) {
         (self.lost_births, self.loss_known_ns) = (loss.created, now_ns);
-        self.is_stale |= news.created + news.ended + news.missed_runs != 0;
+        if news.created + news.ended + news.missed_runs != 0 {
+            self.amiss();
+        }
+    }
+
+    fn amiss(&mut self) {
+        (self.is_stale, self.owed.0) = (true, true);
+    }
+
+    /// Whether something is known to be amiss that no listing has put right yet.
+    pub(super) fn owes(&self) -> bool {
+        self.owed.0 || self.owed.1 || self.has_more()
     }
 
     /// Births that nobody told, of which only the kernel's counters know.
@@ -134,15 +147,6 @@ impl Healing {
     /// Nothing that is due waits any longer.
     pub(super) fn hurry(&mut self) {
         self.list_at_ns = 0;
-    }
-
-    /// Whether a listing is to be made, or is being made, or sockets are asked after that it did not show.
-    pub(super) fn is_due(&self) -> bool {
-        self.is_stale
-            || self.listing.is_some()
-            || self.is_asking
-            || !self.to_ask.is_empty()
-            || self.has_more()
     }
 
     /// Whether all that has come must be known to have come.
@@ -177,6 +181,7 @@ impl Healing {
         self.ask_after(now_ns, world, &mut step.requests);
         if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
             self.is_stale = false;
+            self.owed = (false, self.owed.0);
             self.listing = Some(Listing::default());
             step.requests.push(Request::List { only: self.scope.netns.clone() });
         }
@@ -251,6 +256,8 @@ impl Healing {
                 self.to_ask.push_back((*conn, live.cookie));
             }
         }
+        // What it did not show is to be asked after first.
+        self.owed.1 &= !self.to_ask.is_empty();
         self.accounts.keep(reached);
         let gone = self.gone(reached, hidden);
         let lost = world.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
@@ -295,6 +302,7 @@ impl Healing {
 
     fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, world: &mut Tracker) {
         self.is_asking = false;
+        self.owed.1 &= self.listing.is_some() || !self.to_ask.is_empty();
         for (asked, found) in found {
             let Some(live) = todo::that_was_asked_after(asked, span, world) else { continue };
             match found {
@@ -337,13 +345,13 @@ impl Healing {
             }
             // Nothing happened meanwhile: what lives must be the same.
             if *before == now && books.sockstat_tw != now.3 {
-                self.is_stale = true;
+                self.amiss();
             }
         }
         let missed = self.accounts.missed().saturating_sub(self.lost_births);
         if missed > self.missed {
             self.missed = missed;
-            self.is_stale = true;
+            self.amiss();
         }
     }
 }

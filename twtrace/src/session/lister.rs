@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::event::{Conn, Role};
-use crate::limitation::{Limitation, What};
+use crate::limitation::{Gathered, Limitation, Limitations, What};
 use crate::net;
 use crate::net::books::{Books, snapshot_all, time_waits};
 use crate::net::netns::{Netns, discover};
@@ -29,8 +29,6 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 const PAUSE_FACTOR: u32 = 4;
 /// A list of namespaces is good for so long.
 const SURVEY_KEPT: Duration = Duration::from_secs(1);
-/// Namespaces that could not be listed and are named; more are counted.
-const LIMITATIONS: usize = 4;
 
 /// A socket to be asked after, by cookie where that is known.
 pub(super) type Asked = (Conn, Option<u64>);
@@ -131,7 +129,8 @@ pub(super) type Lister = Worker<Request, Reply>;
 /// If no thread can be started.
 pub(super) fn start() -> io::Result<Lister> {
     Worker::start("lister", |requests, replies| {
-        Thread { requests, replies, surveyed: None, waiting: VecDeque::new() }.run()
+        Thread { requests, replies, surveyed: None, waiting: VecDeque::new(), said: Limitations::default() }
+            .run()
     })
 }
 
@@ -160,8 +159,7 @@ struct Listing {
     reached: HashSet<u32>,
     /// Namespaces with sockets that were not listed yet.
     left: VecDeque<Netns>,
-    limitations: Vec<Limitation>,
-    more: usize,
+    limitations: Gathered,
     /// Processor time that it has taken so far, in nanoseconds.
     cost_ns: u64,
 }
@@ -173,6 +171,8 @@ struct Thread<'a> {
     surveyed: Option<(Instant, HashMap<u32, Netns>)>,
     /// Listings that are asked for while one is being made.
     waiting: VecDeque<Vec<u32>>,
+    /// What could not be listed, as was said already.
+    said: Limitations,
 }
 
 impl Thread<'_> {
@@ -268,7 +268,8 @@ impl Thread<'_> {
                 self.answer(request)?;
             }
         }
-        self.say(listing.end())
+        let complete = listing.end(&mut self.said);
+        self.say(complete)
     }
 
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
@@ -285,8 +286,7 @@ impl Thread<'_> {
             began,
             reached,
             left: VecDeque::new(),
-            limitations: Vec::new(),
-            more: 0,
+            limitations: Gathered::default(),
             cost_ns: 0,
         };
         for (netns, (_, count)) in all.into_iter().zip(counts) {
@@ -308,15 +308,7 @@ impl Listing {
     fn fail(&mut self, netns: u32, error: &net::Error) {
         // One that went away took its sockets along.
         if !matches!(error, net::Error::Gone { .. }) {
-            self.limit(What::Namespaces, &format!("netns {netns}: {error}"), &error.remedy());
-        }
-    }
-
-    fn limit(&mut self, what: What, why: &str, remedy: &str) {
-        if self.limitations.len() < LIMITATIONS {
-            self.limitations.push(Limitation::new(what, why, remedy));
-        } else {
-            self.more += 1;
+            self.limitations.add_of(netns, What::Namespaces, error, &error.remedy());
         }
     }
 
@@ -332,8 +324,7 @@ impl Listing {
         let ended_ns = clock::mono_ns();
         self.cost_ns += found.cost_ns;
         if let Some(degraded) = found.degraded {
-            let why = format!("netns {}: {degraded}", netns.inode);
-            self.limit(What::Sockets, &why, degraded.remedy());
+            self.limitations.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
         }
         let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
         let served: HashSet<u16> = listening.map(|socket| socket.sport).collect();
@@ -344,13 +335,12 @@ impl Listing {
         Some(Reply::Namespaces { netns: vec![netns.inode], span: Span { began_ns, ended_ns }, seeds })
     }
 
-    fn end(mut self) -> Reply {
-        if self.more != 0 {
-            let why = format!("{} more network namespaces could not be listed", self.more);
-            self.limitations.push(Limitation::new(What::Namespaces, why, "see `twtrace check`"));
-        }
+    /// What is as it was said of an earlier listing is not said again.
+    fn end(self, said: &mut Limitations) -> Reply {
+        let mut limitations = self.limitations.told();
+        limitations.retain(|limitation| said.add_first(limitation.clone()));
         let span = Span { began_ns: self.began_ns, ended_ns: clock::mono_ns() };
-        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations: self.limitations }
+        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{extras, holders};
 use crate::clock;
 use crate::doctor::facts::looks::{Look, Looks};
 use crate::doctor::facts::{Settings, State};
-use crate::limitation::{Limitation, Limitations, What};
+use crate::limitation::{Gathered, Limitation, Limitations, What};
 use crate::list::hidden;
 use crate::net::Error;
 use crate::net::books::{self, Books, time_waits};
@@ -102,33 +102,33 @@ fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
     let survey = survey();
     // With namespaces that were named, it does not matter which others there may be.
     if survey.hidden_processes != 0 && only.is_empty() {
-        sampled.limitations.add(hidden(survey.hidden_processes));
+        sampled.limitations.add_first(hidden(survey.hidden_processes));
     }
     let mut chosen = survey.namespaces;
     chosen.retain(|netns| only.is_empty() || only.contains(&netns.inode));
     if only.is_empty() {
         chosen = worth_a_look(chosen, sampled);
     }
+    let mut gathered = Gathered::default();
     let began = Instant::now();
     for (at, netns) in chosen.iter().enumerate() {
         if began.elapsed() > ROUND {
             let why = format!("{} network namespaces were not looked at in time", chosen.len() - at);
-            sampled.limitations.add(Limitation::new(
-                What::Sockets,
-                why,
-                "name those of interest with --netns",
-            ));
-            return;
+            gathered.add(Limitation::new(What::Sockets, why, "name those of interest with --netns"));
+            break;
         }
-        match look(netns, why, &mut sampled.limitations) {
+        match look(netns, why, &mut gathered) {
             Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) => {}
             Err(error) => {
-                let why = format!("netns {}: {error}", netns.inode);
-                sampled.limitations.add(Limitation::new(What::Namespaces, why, error.remedy()));
+                gathered.add_of(netns.inode, What::Namespaces, &error, &error.remedy());
             }
         }
+    }
+    // What was said of an earlier round is not said again.
+    for limitation in gathered.told() {
+        sampled.limitations.add_first(limitation);
     }
 }
 
@@ -145,19 +145,14 @@ fn worth_a_look(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
     kept.map(|(_, netns)| netns).collect()
 }
 
-fn look(
-    netns: &Netns,
-    (has_failed, is_asked): (bool, bool),
-    limitations: &mut Limitations,
-) -> Result<Look, Error> {
+fn look(netns: &Netns, (has_failed, is_asked): (bool, bool), gathered: &mut Gathered) -> Result<Look, Error> {
     let mut settings = Settings::of(&Sysctls::read(netns)?);
     let extra = netns.within(extras::read_here)?;
     settings.max_tw_buckets_default = extra.max_tw_buckets_default;
     settings.tw_recycle = extra.tw_recycle;
     let listing = sockdiag::tcp(netns, States::ALL.or(States::BOUND))?;
     if let Some(degraded) = listing.degraded {
-        let why = format!("netns {}: {degraded}", netns.inode);
-        limitations.add(Limitation::new(What::Sockets, why, degraded.remedy()));
+        gathered.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
     }
     let sockets = listing.sockets;
     let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
