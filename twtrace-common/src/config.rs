@@ -18,8 +18,8 @@ pub struct Offsets {
     pub skc_rcv_saddr: u32,
     /// `sock_common.skc_dport` (be16).
     pub skc_dport: u32,
-    /// `sock_common.skc_num` (u16, host order).
-    pub skc_num: u32,
+    /// `sock_common.skc_state` (u8).
+    pub skc_state: u32,
     /// `sock_common.skc_family` (u16).
     pub skc_family: u32,
     /// `sock_common.skc_bound_dev_if` (int).
@@ -44,12 +44,24 @@ pub struct Offsets {
     pub sk_shutdown: u32,
     /// `sock.sk_err` (int).
     pub sk_err: u32,
+    /// `sock.sk_lingertime` (unsigned long, jiffies).
+    pub sk_lingertime: u32,
+    /// `sock.sk_txhash` (u32; 0 until the first connect() that found a port).
+    pub sk_txhash: u32,
     /// `sock.sk_protocol` (u16).
     pub sk_protocol: u32,
     /// `sock.sk_lock.owned` (int): 0 in softirq, 1 under lock_sock().
     pub sk_lock_owned: u32,
     /// `sock.sk_socket` (struct socket *).
     pub sk_socket: u32,
+    /// `sock_common.skc_reuse` (4 bits: SO_REUSEADDR), counted in bits.
+    pub skc_reuse_bit: u32,
+    /// `sock.sk_userlocks` (4 bits or more: `SOCK_BIND*_LOCK`), counted in bits.
+    pub sk_userlocks_bit: u32,
+    /// `inet_connection_sock.icsk_bind_hash` (pointer to the `inet_bind_bucket` of the local port).
+    pub icsk_bind_hash: u32,
+    /// `inet_bind_bucket.fastreuse` (signed char; below 0: connect() chose the port).
+    pub bind_fastreuse: u32,
     /// `inet_sock.inet_sport` (be16).
     pub inet_sport: u32,
     /// `tcp_sock.bytes_sent` (u64). Optional.
@@ -206,9 +218,9 @@ pub struct Config {
     pub symbols: Symbols,
     /// The filters.
     pub filter: Filter,
-    /// Seeds the key of the map of closing sockets, so that nobody can make keys collide on purpose.
+    /// Seeds the key of closing sockets where the kernel gives no cookies, so that nobody can make keys collide on purpose.
     pub seed: u64,
-    /// Bytes waiting in the ring at which the reader is woken.
+    /// A power of two: bytes waiting in the ring at each multiple of which the reader is woken.
     pub wakeup_bytes: u64,
     /// The kernel's jiffies a second (CONFIG_HZ).
     pub hz: u32,
@@ -228,9 +240,26 @@ pub struct Config {
     pub debug_log: u8,
     /// 1: only ends of sockets whose creation passed the filter travel (a filter on the owner is set).
     pub track_live: u8,
-    /// Zero.
-    pub pad: [u8; 3],
+    /// 1: `bpf_get_current_task_btf` is here (5.11 and later).
+    pub task_btf: u8,
+    /// 1: the exit of tcp_timewait_state_process() is hooked.
+    pub sees_verdicts: u8,
+    /// `BY_STATE_*`: what inet_sock_set_state has to tell, because no hook of its own does.
+    pub by_state: u8,
 }
+
+/// [`Config::by_state`]: who connects.
+pub const BY_STATE_CLIENT: u8 = 1 << 0;
+/// [`Config::by_state`]: that a handshake is done.
+pub const BY_STATE_SERVER: u8 = 1 << 1;
+/// [`Config::by_state`]: who sends the first FIN.
+pub const BY_STATE_OWNER: u8 = 1 << 2;
+/// [`Config::by_state`]: that a socket is gone, with a TIME_WAIT socket or without.
+pub const BY_STATE_END: u8 = 1 << 3;
+/// [`Config::by_state`]: that a socket listens.
+pub const BY_STATE_LISTEN: u8 = 1 << 4;
+/// [`Config::by_state`]: all of these.
+pub const BY_STATE_ALL: u8 = (1 << 5) - 1;
 
 /// fentry and fexit on the kernel's functions.
 pub const BACKEND_FENTRY: u32 = 1;

@@ -1,8 +1,7 @@
 //! The wire between the kernel side and the user side of twtrace.
 //!
 //! Owns: the records that travel through the ring buffer (`wire`), the frozen configuration that the loader hands
-//! to the kernel side (`config`), the per-CPU counters of what was lost (`loss`), and what
-//! is remembered of closing sockets (`owner`).
+//! to the kernel side (`config`), and the per-CPU counters of what was lost (`loss`).
 //! Must not know: aya, the kernel's structs (their offsets arrive in [`config::Config`]), any output format.
 //!
 //! Everything here is `#[repr(C)]`, integers only, with explicit zeroed padding, so that both sides agree byte for
@@ -11,7 +10,6 @@
 
 pub mod config;
 pub mod loss;
-pub mod owner;
 pub mod wire;
 
 /// Length of a task's name in the kernel, terminating NUL included (`TASK_COMM_LEN`, include/linux/sched.h).

@@ -2,27 +2,28 @@
 //! Must not know: which backend saw it.
 //!
 //! tcp_time_wait() (net/ipv4/tcp_minisocks.c) allocates the TIME_WAIT socket, publishes it and ends with tcp_done(),
-//! which sets the full socket to CLOSE. The entry in OWNERS lives from FIN_WAIT1 to that CLOSE; at CLOSE it shows
-//! whether tcp_time_wait() was ENTERED and whether a TIME_WAIT socket was BORN.
+//! which sets the full socket to CLOSE. The entry in OWNERS lives from FIN_WAIT1 to the birth.
+
+use core::ptr::NonNull;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{
     config::MISSING,
     loss,
     wire::{
-        Birth, HAS_AGE, HAS_BYTES, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, PORT_UNKNOWN, ROLE_SERVER,
-        SUBSTATE_TIME_WAIT, Task, VIA_NONE,
+        Birth, HAS_AGE, HAS_BYTES, HAS_OPENER, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, PORT_UNKNOWN,
+        ROLE_SERVER, ROLE_UNKNOWN, SUBSTATE_TIME_WAIT, Task, VIA_NONE,
     },
 };
 
 use crate::{
     config::setting,
     emit, filter,
-    maps::{self, BORN, ENTERED, Owner},
+    maps::{self, Owner},
     mem::{Mem, Probed},
     owner,
     sock::{self, Conn},
-    table,
+    table::{self, Slot},
 };
 
 /// What a birth is told from, beside the connection.
@@ -31,154 +32,140 @@ pub(crate) struct Facts {
     pub(crate) tw: u64,
     /// Address of the full socket, 0 where not known.
     pub(crate) sk: u64,
+    /// `sk` is the typed argument of a tracing program.
+    pub(crate) typed: bool,
+    /// Key of its owner.
+    pub(crate) key: u64,
     pub(crate) cookie: u64,
     pub(crate) timeout_ms: u32,
     /// The peer's FIN is in.
     pub(crate) fin_received: bool,
 }
 
-const fn unowned(marks: u8) -> Owner {
-    Owner {
-        task: Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] },
-        opener_comm: [0; 2],
-        opener_start_ns: 0,
-        opener_pid: 0,
-        via: VIA_NONE as u8,
-        role: 0,
-        marks,
-        pad: 0,
-        since_ns: 0,
-        sk: 0,
-    }
-}
+const NOBODY: Task = Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] };
 
-// Entries for connections that were closed before twtrace began. Statics: the program's stack has no room for them.
-static UNOWNED: Owner = unowned(0);
-static UNOWNED_ENTERED: Owner = unowned(ENTERED);
-static UNOWNED_BORN: Owner = unowned(BORN);
-
-/// tcp_time_wait() was called for `conn`: if no TIME_WAIT socket follows before CLOSE, it was refused.
+/// A TIME_WAIT socket exists: says so.
 #[inline(always)]
-pub(crate) fn entered(conn: &Conn) {
-    let key = conn.key();
-    if let Some(slot) = maps::owner_of(key) {
-        // SAFETY: a live map value; the kernel works on one connection on one CPU at a time.
-        unsafe { (*slot).value.marks |= ENTERED };
-    } else {
-        put(key, &UNOWNED_ENTERED);
-    }
-}
-
-/// An entry for a connection that was closed before twtrace began.
-#[inline(always)]
-fn put(key: u64, owner: &Owner) {
-    if let Some(place) = maps::claim_owner(key) {
-        // SAFETY: ours until it is published; no preconditions.
-        unsafe {
-            (*place.slot).value = *owner;
-            table::publish(place, key, bpf_ktime_get_ns());
-        }
-    }
-}
-
-/// Whether `conn` is closing and its TIME_WAIT socket was not told yet.
-#[inline(always)]
-pub(crate) fn awaited(conn: &Conn) -> bool {
-    // SAFETY: a live map value.
-    maps::owner_of(conn.key()).is_some_and(|slot| unsafe { (*slot).value.marks } & BORN == 0)
-}
-
-/// A TIME_WAIT socket exists: says so, and marks its connection.
-#[inline(always)]
-pub(crate) fn born(conn: &mut Conn, facts: &mut Facts) {
-    let key = conn.key();
-    let Some(slot) = maps::owner_of(key) else {
-        put(key, &UNOWNED_BORN);
-        return send(KIND_CREATED, conn, facts, &UNOWNED_BORN);
-    };
-    // SAFETY: a live map value; the kernel works on one connection on one CPU at a time.
-    let entry = unsafe { &mut (*slot).value };
-    entry.marks |= BORN;
-    // What is told is what was the connection's own: the place may be another's by the time it is read.
-    let mut owner = *entry;
-    if !table::holds(slot, key) {
-        maps::count_loss(loss::OWNER);
-        owner.via = VIA_NONE as u8;
-        owner.role = 0;
-        owner.opener_pid = 0;
-        owner.since_ns = 0;
-        owner.sk = 0;
-    }
-    if facts.sk == 0 {
-        facts.sk = owner.sk;
-    }
-    send(KIND_CREATED, conn, facts, &owner);
+pub(crate) fn born(conn: &mut Conn, facts: &Facts) {
+    send(KIND_CREATED, loss::CREATED, conn, facts);
 }
 
 /// The full socket is CLOSEd with no TIME_WAIT socket, and one was wanted.
 #[inline(always)]
-pub(crate) fn refused(conn: &mut Conn, facts: &Facts, owner: Option<&Owner>) {
-    send(KIND_OVERFLOW, conn, facts, owner.unwrap_or(&UNOWNED));
+pub(crate) fn refused(conn: &mut Conn, facts: &Facts) {
+    send(KIND_OVERFLOW, loss::OVERFLOW, conn, facts);
 }
 
 #[inline(always)]
-fn send(kind: u16, conn: &mut Conn, facts: &Facts, owner: &Owner) {
-    conn.tuple.role = owner.role;
-    if owner.role == 0 && owner::listens(conn) {
+fn send(kind: u16, slot: u32, conn: &mut Conn, facts: &Facts) {
+    let owner = table::find(&maps::OWNERS, maps::OWNER_SETS, facts.key);
+    // SAFETY: a live map value.
+    conn.tuple.role = owner.map_or(ROLE_UNKNOWN, |slot| unsafe { slot.as_ref().value.role } as u8);
+    if conn.tuple.role == ROLE_UNKNOWN && owner::listens(conn) {
         conn.tuple.role = ROLE_SERVER;
     }
-    let known = u32::from(owner.via) != VIA_NONE;
-    if !filter::conn_passes(conn)
-        || !filter::role_passes(conn.tuple.role)
-        || (filter::asks_for_task() && !(known && filter::task_passes(&owner.task)))
-    {
-        return;
+    if passes(conn, owner) {
+        if setting!(track_live) != 0 && kind == KIND_CREATED && maps::LIVE.insert(facts.tw, 1, 0).is_err() {
+            maps::count_loss(loss::LIVE);
+        }
+        if let Some(mut entry) = emit::reserve::<Birth>(slot) {
+            // SAFETY: the record's memory is ours until it is submitted; every field is written below.
+            unsafe { fill(&mut *entry.as_mut_ptr(), kind, conn, facts, owner) };
+            emit::submit(entry);
+        }
     }
-    if setting!(track_live) != 0 && kind == KIND_CREATED && maps::LIVE.insert(facts.tw, 1, 0).is_err() {
-        maps::count_loss(loss::LIVE);
-    }
-    let slot = if kind == KIND_CREATED { loss::CREATED } else { loss::OVERFLOW };
-    if let Some(mut entry) = emit::reserve::<Birth>(slot) {
-        // SAFETY: the record's memory is ours until it is submitted; every field is written below.
-        unsafe { fill(&mut *entry.as_mut_ptr(), kind, conn, facts, owner) };
-        emit::submit(entry);
+    if let Some(slot) = owner {
+        table::remove(&maps::OWNERS, maps::OWNER_SETS, slot, facts.key);
     }
 }
 
 #[inline(always)]
-fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: &Owner) {
+fn passes(conn: &Conn, owner: Option<NonNull<Slot<Owner>>>) -> bool {
+    if !filter::conn_passes(conn) || !filter::role_passes(conn.tuple.role) {
+        return false;
+    }
+    if !filter::asks_for_task() {
+        return true;
+    }
+    let Some(slot) = owner else { return false };
+    // SAFETY: a live map value.
+    let owner = unsafe { &slot.as_ref().value };
+    owner.via != VIA_NONE && filter::task_passes(&owner.task)
+}
+
+#[inline(always)]
+fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: Option<NonNull<Slot<Owner>>>) {
     // SAFETY: no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let mut flags = owner::opener_flag(owner);
-    if u32::from(owner.via) != VIA_NONE {
-        flags |= HAS_OWNER;
-    }
-    birth.age_ns = 0;
-    if owner.since_ns != 0 {
-        flags |= HAS_AGE;
-        birth.age_ns = now_ns.saturating_sub(owner.since_ns);
-    }
-    birth.bytes_sent = 0;
-    birth.bytes_received = 0;
-    if facts.sk != 0 {
-        // SAFETY: the full socket is alive: the kernel is turning it into this TIME_WAIT socket.
-        if let Some((sent, received)) = unsafe { sock::payload(facts.sk as *const u8, facts.fin_received) } {
-            flags |= HAS_BYTES;
-            birth.bytes_sent = sent;
-            birth.bytes_received = received;
-        }
-    }
-    birth.header = Header { kind, flags, netns: conn.netns, mono_ns: now_ns };
     birth.tuple = conn.tuple;
     birth.tw = facts.tw;
     birth.cookie = facts.cookie;
     birth.timeout_ms = facts.timeout_ms;
-    birth.via = u32::from(owner.via);
-    birth.owner = owner.task;
-    birth.opener_pid = owner.opener_pid;
     birth.port_via = PORT_UNKNOWN;
-    birth.opener_start_ns = owner.opener_start_ns;
-    birth.opener_comm = owner.opener_comm;
+    birth.bytes_sent = 0;
+    birth.bytes_received = 0;
+    let mut flags = fill_owner(birth, facts.key, now_ns, owner);
+    // SAFETY: the full socket is alive: the kernel is turning it into this TIME_WAIT socket. A live map value.
+    unsafe {
+        if facts.sk != 0 {
+            flags |= fill_from_sock(birth, facts.sk as *const u8, facts.fin_received, facts.typed);
+        } else if let Some(slot) = owner {
+            let sk = slot.as_ref().value.sk as *const u8;
+            flags |= fill_from_sock(birth, sk, facts.fin_received, false);
+        }
+    }
+    birth.header = Header { kind, flags, netns: conn.netns, mono_ns: now_ns };
+}
+
+/// What only the full socket tells; as header flags.
+#[inline(always)]
+unsafe fn fill_from_sock(birth: &mut Birth, sk: *const u8, fin_received: bool, typed: bool) -> u16 {
+    // SAFETY: by the caller: a `struct sock` of TCP that is alive.
+    unsafe {
+        birth.port_via = sock::port_via(sk, birth.tuple.role, typed);
+        let Some((sent, received)) = sock::payload(sk, fin_received, typed) else { return 0 };
+        birth.bytes_sent = sent;
+        birth.bytes_received = received;
+    }
+    HAS_BYTES
+}
+
+/// Says who opened and who closed, as header flags.
+#[inline(always)]
+fn fill_owner(birth: &mut Birth, key: u64, now_ns: u64, owner: Option<NonNull<Slot<Owner>>>) -> u16 {
+    let mut flags = 0;
+    if let Some(slot) = owner {
+        // SAFETY: a live map value.
+        let owner = unsafe { &slot.as_ref().value };
+        birth.via = owner.via;
+        birth.owner = owner.task;
+        birth.opener_pid = owner.opener_pid;
+        birth.opener_start_ns = owner.opener_start_ns;
+        birth.opener_comm = owner.opener_comm;
+        birth.age_ns = owner.since_ns;
+        if table::holds(slot, key) {
+            if birth.via != VIA_NONE {
+                flags |= HAS_OWNER;
+            }
+            if birth.opener_pid != 0 {
+                flags |= HAS_OPENER;
+            }
+            if birth.age_ns != 0 {
+                flags |= HAS_AGE;
+                birth.age_ns = now_ns.wrapping_sub(birth.age_ns);
+            }
+            return flags;
+        }
+        // Somebody else took the place meanwhile.
+        maps::count_loss(loss::OWNER);
+    }
+    birth.via = VIA_NONE;
+    birth.owner = NOBODY;
+    birth.opener_pid = 0;
+    birth.opener_start_ns = 0;
+    birth.opener_comm = [0; 2];
+    birth.age_ns = 0;
+    flags
 }
 
 /// Milliseconds of a span of jiffies.
@@ -207,13 +194,21 @@ pub(crate) fn armed_for(left: u64) -> u64 {
 /// Reads what a birth tells of the TIME_WAIT socket itself.
 ///
 /// # Safety
-/// `tw` is an `inet_timewait_sock` that `M` may read.
+/// `base` is an `inet_timewait_sock` that `M` may read, which lies at `tw`; `sk` as in [`Facts`].
 #[inline(always)]
-pub(crate) unsafe fn facts_of<M: Mem>(tw: *const u8, sk: u64, jiffies: u64, conn: &Conn) -> Facts {
-    // SAFETY: by the caller. The cookie is an atomic64_t in a union: read with the helper.
-    let cookie = unsafe { Probed::load(tw, setting!(offsets.skc_cookie)) };
+pub(crate) unsafe fn facts_of<M: Mem>(
+    base: *const u8,
+    tw: u64,
+    sk: u64,
+    typed: bool,
+    jiffies: u64,
+    conn: &Conn,
+) -> Facts {
+    // SAFETY: by the caller.
+    let cookie = unsafe { M::load(base, setting!(offsets.skc_cookie)) };
     let fin_received = conn.tuple.substate == SUBSTATE_TIME_WAIT;
-    Facts { tw: tw as u64, sk, cookie, timeout_ms: ms(jiffies), fin_received }
+    let key = sock::key_of_tw(conn, cookie);
+    Facts { tw, sk, typed, key, cookie, timeout_ms: ms(jiffies), fin_received }
 }
 
 /// Whether the namespace of `sk` has as many TIME_WAIT sockets as it may, from the same numbers that

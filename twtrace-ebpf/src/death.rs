@@ -8,61 +8,105 @@ use aya_ebpf::{EbpfContext, helpers::generated::bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
     wire::{
-        Ended, Header, KIND_ENDED, REASON_EXPIRED, REASON_KILLED, REASON_PURGED, REASON_RESET,
-        REASON_REUSED_INCOMING, REASON_REUSED_OUTGOING, REASON_UNKNOWN, SUBSTATE_FIN_WAIT2,
+        Ended, Header, KIND_ENDED, KIND_SYN_REFUSED, REASON_EXPIRED, REASON_KILLED, REASON_PURGED,
+        REASON_RESET, REASON_REUSED_INCOMING, REASON_REUSED_OUTGOING, REASON_UNKNOWN, SUBSTATE_FIN_WAIT2,
     },
 };
 
 use crate::{
     config::setting,
     emit, filter, maps,
-    mem::{Mem, Probed},
+    mem::{Copied, Mem, Probed, Start},
     sock::{self, Conn},
     stack::{self, Callers},
+    state,
 };
 
 /// References on a TIME_WAIT socket that only its timer and the hash tables hold: timer, ehash, bhash.
 pub(crate) const RESTING: u32 = 3;
 
-/// Whether a local connect() has taken it out of the table already (__inet_check_established): the only path that
-/// unhashes before it kills.
-///
-/// # Safety
-/// `tw` is an `inet_timewait_sock`.
+/// Why the TIME_WAIT socket at `tw` ends, at the entry of inet_twsk_kill().
 #[inline(always)]
-pub(crate) unsafe fn unhashed(tw: *const u8) -> bool {
-    // SAFETY: by the caller.
-    unsafe { Probed::load::<u64>(tw, setting!(offsets.skc_nulls_pprev)) == 0 }
-}
-
-/// `skc_refcnt`.
-///
-/// # Safety
-/// `tw` is an `inet_timewait_sock`.
-#[inline(always)]
-pub(crate) unsafe fn references(tw: *const u8) -> u32 {
-    // SAFETY: by the caller.
-    unsafe { Probed::load(tw, setting!(offsets.skc_refcnt)) }
-}
-
-/// Why `tw` ends, at the entry of inet_twsk_kill().
-///
-/// # Safety
-/// `tw` is an `inet_timewait_sock`.
-#[inline(always)]
-pub(crate) unsafe fn reason(ctx: &impl EbpfContext, tw: *const u8, substate: u8) -> u8 {
+unsafe fn reason<M: Mem>(ctx: &impl EbpfContext, base: *const u8, tw: u64, substate: u8) -> u8 {
     // SAFETY: by the caller.
     unsafe {
-        if unhashed(tw) {
+        // A local connect() has taken it out of the table already (__inet_check_established): the only path that unhashes
+        // before it kills.
+        if M::load::<u64>(base, setting!(offsets.skc_nulls_pprev)) == 0 {
             return REASON_REUSED_OUTGOING;
         }
         // Whoever ends one early looked it up and holds a reference of its own.
-        if references(tw) == RESTING {
+        if M::load::<u32>(base, setting!(offsets.skc_refcnt)) == RESTING {
             return REASON_EXPIRED;
         }
     }
+    match judged(tw) {
+        TW_SYN => return REASON_REUSED_INCOMING,
+        TW_RST => return REASON_RESET,
+        _ => {}
+    }
     // Early, or expired while a packet or a dump held a reference.
     from_stack(stack::callers(ctx), substate)
+}
+
+/// `enum tcp_tw_status` (include/net/tcp.h): what becomes of a packet that met a TIME_WAIT socket. Whatever else it says of a SYN,
+/// an ACK or nothing at all (tcp_timewait_check_oow_rate_limit), refuses it.
+const TW_RST: u64 = 1;
+const TW_SYN: u64 = 3;
+
+/// What tcp_timewait_state_process() said of `tw` on this CPU just now: tcp_v4_rcv() ends it right after.
+#[inline(always)]
+fn judged(tw: u64) -> u64 {
+    if setting!(sees_verdicts) == 0 {
+        return 0;
+    }
+    let Some(passing) = state::passing() else { return 0 };
+    let verdict = if passing.judged == tw { passing.verdict } else { 0 };
+    passing.judged = 0;
+    verdict
+}
+
+/// tcp_timewait_state_process() returned `verdict` for `tw` and the packet whose TCP header is `header`.
+///
+/// # Safety
+/// `tw` is an `inet_timewait_sock` and `header` a `tcphdr`.
+#[inline(always)]
+pub(crate) unsafe fn judge(tw: *const u8, header: *const u8, verdict: u32) {
+    let verdict = u64::from(verdict);
+    /// The byte of a TCP header that holds its flags (RFC 9293, 3.1).
+    const FLAGS: u32 = 13;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    if verdict == TW_SYN || verdict == TW_RST {
+        if let Some(passing) = state::passing() {
+            passing.judged = tw as u64;
+            passing.verdict = verdict;
+        }
+    } else {
+        // SAFETY: by the caller.
+        let flags: u8 = unsafe { Probed::load(header, FLAGS) };
+        if flags & (SYN | RST | ACK) == SYN {
+            // SAFETY: by the caller.
+            unsafe { syn_refused(tw) };
+        }
+    }
+}
+
+/// A SYN met `tw` and was not taken.
+#[inline(always)]
+unsafe fn syn_refused(tw: *const u8) {
+    // SAFETY: by the caller.
+    unsafe {
+        let start = Start::of(tw);
+        if !sock::tw_is_tcp::<Copied>(start.base()) {
+            return;
+        }
+        let conn = sock::of_tw::<Copied>(start.base());
+        if filter::conn_passes(&conn) {
+            send::<Copied>(KIND_SYN_REFUSED, loss::SYN_REFUSED, start.base(), tw as u64, &conn);
+        }
+    }
 }
 
 /// Why it ends, told from who is on the stack.
@@ -85,48 +129,53 @@ pub(crate) fn from_stack(callers: Callers, substate: u8) -> u8 {
     }
 }
 
-/// Says that `tw` ended.
+/// Says that the TIME_WAIT socket at `tw` ended.
 ///
 /// # Safety
-/// `tw` is an `inet_timewait_sock` that `M` may read.
+/// `base` is that `inet_timewait_sock`, and `M` may read it.
 #[inline(always)]
-pub(crate) unsafe fn ended<M: Mem>(tw: *const u8, conn: &mut Conn, reason: u8) {
+pub(crate) unsafe fn ended<M: Mem>(base: *const u8, tw: u64, conn: &mut Conn, reason: u8) {
     // Asked first: an entry must go even if its end is filtered out.
-    if setting!(track_live) != 0 && maps::LIVE.remove(tw as u64).is_err() {
+    if setting!(track_live) != 0 && maps::LIVE.remove(tw).is_err() {
         return;
     }
     if !filter::conn_passes(conn) {
         return;
     }
     conn.tuple.reason = reason;
-    if let Some(mut entry) = emit::reserve::<Ended>(loss::ENDED) {
+    // SAFETY: by the caller.
+    unsafe { send::<M>(KIND_ENDED, loss::ENDED, base, tw, conn) };
+}
+
+#[inline(always)]
+unsafe fn send<M: Mem>(kind: u16, slot: u32, base: *const u8, tw: u64, conn: &Conn) {
+    if let Some(mut entry) = emit::reserve::<Ended>(slot) {
         // SAFETY: the helper has no preconditions; the record's memory is ours until it is submitted; every field is
         // written; `tw` by the caller.
         unsafe {
             let record = &mut *entry.as_mut_ptr();
-            record.header =
-                Header { kind: KIND_ENDED, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
+            record.header = Header { kind, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
             record.tuple = conn.tuple;
-            record.tw = tw as u64;
-            record.cookie = Probed::load(tw, setting!(offsets.skc_cookie));
+            record.tw = tw;
+            record.cookie = M::load(base, setting!(offsets.skc_cookie));
         }
         emit::submit(entry);
     }
 }
 
-/// The whole body at the entry of inet_twsk_kill().
+/// The whole body at the entry of inet_twsk_kill(), of the TIME_WAIT socket at `tw`.
 ///
 /// # Safety
-/// `tw` is an `inet_timewait_sock` that `M` may read.
+/// `base` is that `inet_timewait_sock`, and `M` may read it.
 #[inline(always)]
-pub(crate) unsafe fn killed<M: Mem>(ctx: &impl EbpfContext, tw: *const u8) {
+pub(crate) unsafe fn killed<M: Mem>(ctx: &impl EbpfContext, base: *const u8, tw: u64) {
     // SAFETY: by the caller.
     unsafe {
-        if !sock::tw_is_tcp::<M>(tw) {
+        if !sock::tw_is_tcp::<M>(base) {
             return;
         }
-        let mut conn = sock::of_tw::<M>(tw);
-        let why = reason(ctx, tw, conn.tuple.substate);
-        ended::<M>(tw, &mut conn, why);
+        let mut conn = sock::of_tw::<M>(base);
+        let why = reason::<M>(ctx, base, tw, conn.tuple.substate);
+        ended::<M>(base, tw, &mut conn, why);
     }
 }

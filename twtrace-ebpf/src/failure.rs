@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{
     loss,
-    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_UNKNOWN, ROLE_CLIENT},
+    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY, ROLE_CLIENT},
 };
 
 use crate::{emit, filter, maps, sock::Conn, task};
@@ -16,19 +16,20 @@ pub(crate) const EADDRNOTAVAIL: u32 = 99;
 
 /// The current task's connect() found no port.
 #[inline(always)]
-pub(crate) fn connect_failed(conn: &mut Conn, errno: u32) {
+pub(crate) fn connect_failed(conn: &mut Conn, errno: u32, port_via: u32) {
     conn.tuple.role = ROLE_CLIENT;
-    send(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno);
+    send(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via);
 }
 
 /// The current task's bind() or listen() was refused its port.
 #[inline(always)]
 pub(crate) fn bind_failed(conn: &mut Conn, errno: u32) {
-    send(KIND_BIND_FAILED, loss::BIND_FAILED, conn, errno);
+    let port_via = if conn.tuple.sport == 0 { PORT_BIND_ANY } else { PORT_BIND };
+    send(KIND_BIND_FAILED, loss::BIND_FAILED, conn, errno, port_via);
 }
 
 #[inline(always)]
-fn send(kind: u16, slot: u32, conn: &Conn, errno: u32) {
+fn send(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32) {
     let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
     // SAFETY: a live map value of this CPU. Failures happen in process context only.
     let caller = unsafe { &mut *caller };
@@ -43,7 +44,7 @@ fn send(kind: u16, slot: u32, conn: &Conn, errno: u32) {
             record.header = Header { kind, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
             record.tuple = conn.tuple;
             record.errno = errno;
-            record.port_via = PORT_UNKNOWN;
+            record.port_via = port_via;
             record.task = *caller;
         }
         emit::submit(entry);

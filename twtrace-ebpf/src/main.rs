@@ -8,6 +8,7 @@
 // For the atomic additions in `maps` and `table`.
 #![feature(asm_experimental_arch)]
 
+mod abort;
 mod birth;
 mod config;
 mod death;

@@ -7,23 +7,47 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-pub(crate) use twtrace_common::owner::{BORN, ENTERED, Owner};
-use twtrace_common::{loss, wire::Task};
+use twtrace_common::{
+    loss,
+    wire::{Task, Words},
+};
 
-use crate::table::{self, Place, Set, Slot};
+use crate::table::Set;
 
-/// Who opened a connection. 80 bytes.
+/// Who opened a connection. 72 bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Opener {
     /// The process that called connect() or accept(); all zero while a server's connection waits for accept().
     pub(crate) task: Task,
-    /// CLOCK_MONOTONIC at connect(), or when the handshake of an incoming connection was done.
+    /// CLOCK_MONOTONIC at connect(), or when the connection was there for accept(); 0: not known.
     pub(crate) since_ns: u64,
-    /// The peer's address and port, mixed: tells a socket whose address was reused from the one that was met.
+    /// See `sock::opener_key`.
     pub(crate) check: u64,
     /// One of `ROLE_*`.
     pub(crate) role: u64,
+}
+
+/// Who sent the first FIN of a connection. 104 bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    /// Who did it; all zero where not known.
+    pub(crate) task: Task,
+    /// One of [`twtrace_common::wire`]'s `VIA_*`.
+    pub(crate) via: u32,
+    /// Who opened it; 0: not known.
+    pub(crate) opener_pid: u32,
+    /// See [`Task::start_ns`].
+    pub(crate) opener_start_ns: u64,
+    /// See [`Task::comm`].
+    pub(crate) opener_comm: Words,
+    /// See [`Opener::since_ns`].
+    pub(crate) since_ns: u64,
+    /// One of `ROLE_*`.
+    pub(crate) role: u64,
+    /// The `struct sock`, for backends whose birth hook does not get it.
+    pub(crate) sk: u64,
 }
 
 /// What bind() was asked for, between its entry and its return.
@@ -64,53 +88,56 @@ pub(crate) static CALLER: PerCpuArray<Task> = PerCpuArray::with_max_entries(1, 0
 #[map]
 pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::with_max_entries(1, 0);
 
-/// `struct sock *` → who opened it; from SYN_SENT (or ESTABLISHED, for a server) to FIN_WAIT1 or CLOSE. The least
-/// recently used go first: an opener that is not there is shown as unknown, never guessed.
+/// Sets in [`OPENERS`].
+pub(crate) const OPENER_SETS: u32 = 16_384;
+
+/// Key of a connection (`sock::opener_key`) → who opened it; from connect() or accept() to the first FIN or the end. The
+/// oldest of a set go first: an opener that is not there is shown as unknown, never guessed. 65,536 entries.
 #[map]
-pub(crate) static OPENERS: LruHashMap<u64, Opener> = LruHashMap::with_max_entries(65_536, 0);
+pub(crate) static OPENERS: Array<Set<Opener>> = Array::with_max_entries(OPENER_SETS, 0);
 
 /// Sets in [`OWNERS`].
-pub(crate) const OWNER_SETS: u32 = 32_768;
+pub(crate) const OWNER_SETS: u32 = 16_384;
 
-/// Key of a connection (`sock::Conn::key`) → who sent its first FIN; from FIN_WAIT1 to CLOSE. 131,072 entries, 17 MB.
+/// Key of a connection (`sock::key_of_sk`) → who sent its first FIN; from FIN_WAIT1 to the birth, or to CLOSE. 65,536 entries.
 #[map]
 pub(crate) static OWNERS: Array<Set<Owner>> = Array::with_max_entries(OWNER_SETS, 0);
 
-/// The entry of a closing connection.
-#[inline(always)]
-pub(crate) fn owner_of(key: u64) -> Option<*mut Slot<Owner>> {
-    table::find(&OWNERS, OWNER_SETS, key)
+/// What this CPU did last to a connection in tcp_time_wait(), which runs from its start to CLOSE with softirqs off.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Passing {
+    /// Whose TIME_WAIT socket was made: `struct sock *`, or its key for the tracepoint backend.
+    pub(crate) born: u64,
+    /// Whose tcp_time_wait() was entered: `struct sock *`.
+    pub(crate) entered: u64,
+    /// The TIME_WAIT socket that tcp_timewait_state_process() judged.
+    pub(crate) judged: u64,
+    /// What it said (`enum tcp_tw_status`).
+    pub(crate) verdict: u64,
 }
 
-/// A place for the entry of a closing connection, to be filled and published. Where there is none, or another connection's
-/// entry had to leave for it, one more loss.
-#[inline(always)]
-pub(crate) fn claim_owner(key: u64) -> Option<Place<Owner>> {
-    let place = table::claim(&OWNERS, OWNER_SETS, key);
-    let lost = match &place {
-        // SAFETY: a live map value, still as it was. One whose TIME_WAIT socket was told has done its work.
-        Some(place) => place.evicted && unsafe { (*place.slot).value.marks } & BORN == 0,
-        None => true,
-    };
-    if lost {
-        count_loss(loss::OWNER);
-    }
-    place
-}
+/// Where a pointer becomes a number.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
-/// Frees the place of a closing connection.
-#[inline(always)]
-pub(crate) fn forget_owner(slot: *mut Slot<Owner>, key: u64) {
-    table::remove(&OWNERS, OWNER_SETS, slot, key);
-}
+/// See [`Passing`].
+#[map]
+pub(crate) static PASSING: PerCpuArray<Passing> = PerCpuArray::with_max_entries(1, 0);
 
 /// `inet_timewait_sock *` → 1, for those whose `created` passed a filter on the owner; empty without such a filter.
 #[map]
 pub(crate) static LIVE: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
 
-/// Process (pid and start mixed with its name) → 1, once user space was told of it.
+/// Processes in one set of [`SEEN`].
+pub(crate) const SEEN_WAYS: usize = 4;
+/// Sets in [`SEEN`].
+pub(crate) const SEEN_SETS: u32 = 4_096;
+
+/// Fingerprints of processes that user space was told of, the latest of a set first. What two CPUs write at the same time is at
+/// worst told twice.
 #[map]
-pub(crate) static SEEN: LruHashMap<u64, u8> = LruHashMap::with_max_entries(8_192, 0);
+pub(crate) static SEEN: Array<[u64; SEEN_WAYS]> = Array::with_max_entries(SEEN_SETS, 0);
 
 /// Ports in LISTEN → 1; seeded by the loader with those that were there before.
 #[map]

@@ -1,4 +1,4 @@
-//! Owns: the two ways to read a kernel struct at an offset that is known only at load.
+//! Owns: the ways to read a kernel struct at an offset that is known only at load.
 //! Must not know: which struct it is.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -10,6 +10,18 @@ pub(crate) trait Mem {
     /// # Safety
     /// `base` is what the hook handed over, and `offset` comes from the running kernel's BTF.
     unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T;
+
+    /// The same for what is larger than a register.
+    ///
+    /// # Safety
+    /// As [`Mem::load`].
+    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T;
+
+    /// The same behind a pointer that was loaded.
+    ///
+    /// # Safety
+    /// As [`Mem::load`]; `pointer` was loaded this way.
+    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T;
 }
 
 /// Direct loads: the verifier knows the argument's type from BTF and makes the load itself fault-safe
@@ -19,12 +31,77 @@ pub(crate) struct Typed;
 /// `bpf_probe_read_kernel`: for every other address.
 pub(crate) struct Probed;
 
+/// From a [`Start`], a copy of the beginning of a struct: one call of the helper for all fields, a call for two costs as much.
+pub(crate) struct Copied;
+
+/// Words in a [`Start`]: all that is read of a `sock_common` and of an `inet_timewait_sock`, its timer left out.
+const START: usize = 19;
+
+/// The beginning of a kernel struct, on the program's stack.
+pub(crate) struct Start([u64; START]);
+
+impl Start {
+    /// Copies it; zeroes where it cannot be read.
+    ///
+    /// # Safety
+    /// `from` is a kernel address.
+    #[inline(always)]
+    pub(crate) unsafe fn of(from: *const u8) -> Self {
+        // SAFETY: by the caller.
+        Self(unsafe { Probed::load(from, 0) })
+    }
+
+    /// For [`Copied`].
+    #[inline(always)]
+    pub(crate) fn base(&self) -> *const u8 {
+        self.0.as_ptr().cast()
+    }
+}
+
+#[inline(always)]
+unsafe fn direct<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: by the caller; a fault reads as zero. Volatile keeps the load as it is written, which is what the verifier
+    // checks.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
 impl Mem for Typed {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
-        // SAFETY: by the caller; a fault reads as zero. Volatile keeps the load as it is written, which is what the
-        // verifier checks against BTF.
-        unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+        // SAFETY: by the caller.
+        unsafe { direct(base, offset) }
+    }
+
+    #[inline(always)]
+    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller. Addresses are unions, which not every verifier lets a program load from directly.
+        unsafe { Probed::load(base, offset) }
+    }
+
+    #[inline(always)]
+    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { direct(pointer, offset) }
+    }
+}
+
+impl Mem for Copied {
+    #[inline(always)]
+    unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller; the verifier refuses what lies outside.
+        unsafe { direct(base, offset) }
+    }
+
+    #[inline(always)]
+    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: as above.
+        unsafe { direct(base, offset) }
+    }
+
+    #[inline(always)]
+    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { Probed::load(pointer, offset) }
     }
 }
 
@@ -32,23 +109,24 @@ impl Mem for Probed {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
         let mut value = core::mem::MaybeUninit::<T>::uninit();
-        // SAFETY: by the caller; the helper has written all of the value.
+        let from = base.wrapping_add(offset as usize);
+        // SAFETY: by the caller; the destination has the size of `T`, and the helper has written all of it, with zeroes on a
+        // fault.
         unsafe {
-            Self::load_into(base, offset, value.as_mut_ptr());
+            bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
             value.assume_init()
         }
     }
-}
 
-impl Probed {
-    /// Loads a `T` to where it is wanted: what is larger than a register is not copied twice.
-    ///
-    /// # Safety
-    /// `into` can be written. `base` and `offset` as for [`Mem::load`].
     #[inline(always)]
-    pub(crate) unsafe fn load_into<T: Copy>(base: *const u8, offset: u32, into: *mut T) {
-        let from = base.wrapping_add(offset as usize);
-        // SAFETY: the destination has the size of `T`; on a fault the helper fills it with zeroes.
-        unsafe { bpf_probe_read_kernel(into.cast(), size_of::<T>() as u32, from.cast()) };
+    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { Self::load(base, offset) }
+    }
+
+    #[inline(always)]
+    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { Self::load(pointer, offset) }
     }
 }

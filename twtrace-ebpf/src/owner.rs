@@ -2,167 +2,248 @@
 //! Must not know: TIME_WAIT sockets, the ring's records (but for "a new process was met").
 //!
 //! Every TIME_WAIT socket's connection passed FIN_WAIT1, which only tcp_close_state() sets, called by __tcp_close() and
-//! tcp_shutdown() in the context of the caller (net/ipv4/tcp.c, 5.10 to 7.3). So the task at that transition is the
-//! owner. At the birth itself, in softirq, the current task is whichever was interrupted.
+//! tcp_shutdown() in the context of the caller, which then send the FIN with tcp_send_fin() (net/ipv4/tcp.c, 5.10 to 7.3). So
+//! the task at that moment is the owner. At the birth itself, in softirq, the current task is whichever was interrupted.
 
-use twtrace_common::wire::{
-    HAS_OPENER, Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, Task, VIA_CLOSE,
-    VIA_EXIT, VIA_NONE, VIA_OPENER, VIA_SHUTDOWN,
+use core::ptr::NonNull;
+
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
+use twtrace_common::{
+    loss,
+    wire::{
+        Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, VIA_CLOSE, VIA_EXIT, VIA_NONE,
+        VIA_OPENER, VIA_SHUTDOWN,
+    },
 };
 
 use crate::{
     config::setting,
     emit, filter,
     maps::{self, Listening, Opener, Owner},
-    mem::{Mem, Probed, Typed},
-    sock::Conn,
-    table, task,
+    mem::{Mem, Typed},
+    sock::{self, Conn},
+    table::{self, Slot},
+    task::{self, Name},
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h).
-const SHUTDOWN_MASK: u8 = 3;
+pub(crate) const SHUTDOWN_MASK: u8 = 3;
 
-const NOBODY: Task = Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] };
+/// Seconds after which a connection that is still said to be closing mostly ended otherwise, by a timeout that no hook sees: longer
+/// than the kernel retries a FIN of an orphan (`tcp_orphan_retries`, net/ipv4/tcp_timer.c). That its entry leaves is no loss.
+const LEFT_BEHIND_S: u64 = 300;
 
-// What a new entry starts as, before it is filled in where it lies: the program's stack has no room for one.
-static NEW_OPENER: Opener = Opener { task: NOBODY, since_ns: 0, check: 0, role: 0 };
-static NEW_OWNER: Owner = Owner {
-    task: NOBODY,
-    opener_comm: [0; 2],
-    opener_start_ns: 0,
-    opener_pid: 0,
-    via: VIA_NONE as u8,
-    role: ROLE_UNKNOWN,
-    marks: 0,
-    pad: 0,
-    since_ns: 0,
-    sk: 0,
-};
+const NOBODY: Name = Name { pid: 0, tid: 0, start_ns: 0, comm: [0; 2] };
 
-/// A fresh entry for `sk`, or `None` where the map has no room: then the opener will be shown as unknown.
 #[inline(always)]
-fn new_opener<'a>(sk: u64, check: u64, role: u8, since_ns: u64) -> Option<&'a mut Opener> {
-    let _ = maps::OPENERS.insert(sk, &NEW_OPENER, 0);
-    // SAFETY: a live map value; only the hooks of this one socket write it.
-    let entry = unsafe { &mut *maps::OPENERS.get_ptr_mut(sk)? };
-    entry.check = check;
-    entry.role = u64::from(role);
-    entry.since_ns = since_ns;
-    Some(entry)
+fn now_ns() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_ktime_get_ns() }
 }
 
-/// The entry of `sk`, if it is still about the connection whose peer `check` stands for.
 #[inline(always)]
-fn opener_of<'a>(sk: u64, check: u64) -> Option<&'a mut Opener> {
-    // SAFETY: a live map value; only the hooks of this one socket write it.
-    let entry = unsafe { &mut *maps::OPENERS.get_ptr_mut(sk)? };
-    (entry.check == check).then_some(entry)
+fn jiffies() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { bpf_jiffies64() }
 }
 
-/// connect(): the current task opens `sk`. Its local port is not chosen yet.
+/// Remembers who opens a connection. Where there is no room the opener will be shown as unknown.
 #[inline(always)]
-pub(crate) fn connecting(sk: u64, conn: &Conn, now_ns: u64) {
-    if let Some(opener) = new_opener(sk, conn.peer_check(), ROLE_CLIENT, now_ns) {
-        task::current(&mut opener.task);
-        meet(&opener.task, now_ns);
+fn remember((key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
+    if key == 0 {
+        return;
     }
+    let Some(place) = table::claim(&maps::OPENERS, maps::OPENER_SETS, key) else { return };
+    // SAFETY: ours until it is published.
+    unsafe {
+        let opener = &mut (*place.slot).value;
+        // Nobody is asked about who is not known: softirq interrupts a stranger.
+        if name.pid == 0 {
+            opener.task.pid = 0;
+        } else {
+            name.complete(&mut opener.task);
+        }
+        opener.since_ns = since_ns;
+        opener.check = check;
+        opener.role = u64::from(role);
+        table::publish(place, key, jiffies());
+    }
+}
+
+/// The entry of `key`, if it is still about the connection that `check` stands for.
+#[inline(always)]
+fn opener_of((key, check): (u64, u64)) -> Option<NonNull<Slot<Opener>>> {
+    let slot = table::find(&maps::OPENERS, maps::OPENER_SETS, key)?;
+    // SAFETY: a live map value.
+    (unsafe { slot.as_ref().value.check } == check).then_some(slot)
+}
+
+/// connect(): the current task opens the connection of `key`.
+#[inline(always)]
+pub(crate) fn connecting(key: (u64, u64)) {
+    let name = Name::current();
+    remember(key, ROLE_CLIENT, now_ns(), &name);
+    meet(&name);
 }
 
 /// The handshake of an incoming connection is done. In softirq: nobody to name yet. With TCP fast open accept() came
 /// first, and in a simultaneous open this end has connected: then the entry is there.
 #[inline(always)]
-pub(crate) fn established(sk: u64, conn: &Conn, now_ns: u64) {
-    let check = conn.peer_check();
-    if opener_of(sk, check).is_none() {
-        new_opener(sk, check, ROLE_SERVER, now_ns);
+pub(crate) fn established(key: (u64, u64)) {
+    if opener_of(key).is_none() {
+        remember(key, ROLE_SERVER, now_ns(), &NOBODY);
     }
 }
 
-/// accept(): the current task takes over `sk`. Where its handshake was not seen, its age stays unknown.
+/// accept(): the current task takes over the connection of `key`. `new`: its handshake is not watched, so it is here that it
+/// begins. Where a handshake that is watched was not seen, the age stays unknown.
 #[inline(always)]
-pub(crate) fn accepted(sk: u64, conn: &Conn, now_ns: u64) {
-    let check = conn.peer_check();
-    let entry = match opener_of(sk, check) {
-        Some(entry) => Some(entry),
-        None => new_opener(sk, check, ROLE_SERVER, 0),
-    };
-    if let Some(opener) = entry {
-        task::current(&mut opener.task);
-        meet(&opener.task, now_ns);
+pub(crate) fn accepted(key: (u64, u64), new: bool) {
+    let name = Name::current();
+    if new {
+        remember(key, ROLE_SERVER, now_ns(), &name);
+    } else if let Some(slot) = opener_of(key) {
+        // SAFETY: a live map value; only the hooks of this one socket write it.
+        unsafe { name.complete(&mut (*slot.as_ptr()).value.task) };
+    } else {
+        remember(key, ROLE_SERVER, 0, &name);
+    }
+    meet(&name);
+}
+
+/// Which end of the connection of `key` this is, one of `ROLE_*`.
+#[inline(always)]
+pub(crate) fn role_of(key: (u64, u64)) -> u8 {
+    // SAFETY: a live map value.
+    opener_of(key).map_or(ROLE_UNKNOWN, |slot| unsafe { slot.as_ref().value.role } as u8)
+}
+
+/// Forgets who opened the connection of `key`.
+#[inline(always)]
+pub(crate) fn forget_opener(key: (u64, u64)) {
+    if let Some(slot) = opener_of(key) {
+        table::remove(&maps::OPENERS, maps::OPENER_SETS, slot, key.0);
     }
 }
 
-/// The first local FIN: remembers the owner until the socket is closed.
+/// Whether the connection of `key` is closing and its TIME_WAIT socket was not told yet.
+#[inline(always)]
+pub(crate) fn closing(key: u64) -> bool {
+    table::find(&maps::OWNERS, maps::OWNER_SETS, key).is_some()
+}
+
+/// Forgets who closed the connection of `key`.
+#[inline(always)]
+pub(crate) fn forget(key: u64) {
+    if let Some(slot) = table::find(&maps::OWNERS, maps::OWNER_SETS, key) {
+        table::remove(&maps::OWNERS, maps::OWNER_SETS, slot, key);
+    }
+}
+
+/// The first local FIN: remembers the owner until the birth.
 ///
 /// # Safety
-/// `sk` is the typed argument of a tp_btf program.
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-pub(crate) unsafe fn first_fin(sk: *const u8, conn: &Conn, now_ns: u64) {
-    let key = conn.key();
-    let Some(place) = maps::claim_owner(key) else {
-        let _ = maps::OPENERS.remove(sk as u64);
-        return;
-    };
-    // SAFETY: a live map value, ours until it is published.
-    let owner = unsafe { &mut (*place.slot).value };
-    *owner = NEW_OWNER;
-    owner.sk = sk as u64;
-    let flags = task::flags();
-    // SAFETY: by the caller. Whoever closes or shuts down holds the socket's lock; softirq only takes its spinlock, and
-    // then the current task has nothing to do with it.
-    let by_task = unsafe { Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) } != 0
-        && flags & task::PF_KTHREAD == 0;
-    if by_task {
-        task::current(&mut owner.task);
-        // SAFETY: by the caller.
-        owner.via = unsafe { how(sk, flags) } as u8;
+pub(crate) unsafe fn first_fin(sk: *const u8) {
+    // SAFETY: by the caller.
+    unsafe {
+        // Also makes the kernel copy a cookie into the TIME_WAIT socket, so that `ss -e` names it as we do.
+        let key = sock::key_of_sk(sk);
+        let opener_key =
+            if setting!(socket_cookie) != 0 { (key, 0) } else { sock::opener_key::<Typed>(sk, true) };
+        let opener = opener_of(opener_key);
+        if let Some(place) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key) {
+            let now = jiffies();
+            if place.evicted > 1 && now.wrapping_sub(place.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
+            {
+                maps::count_loss(loss::OWNER);
+            }
+            let owner = &mut (*place.slot).value;
+            owner.sk = sk as u64;
+            take_opener(opener, opener_key.0, owner);
+            take_closer(sk, opener, owner);
+            table::publish(place, key, now);
+        } else {
+            maps::count_loss(loss::OWNER);
+        }
+        if let Some(slot) = opener {
+            table::remove(&maps::OPENERS, maps::OPENER_SETS, slot, opener_key.0);
+        }
     }
-    if let Some(opener) = opener_of(sk as u64, conn.peer_check()) {
-        take_opener(opener, by_task, owner);
-    }
-    // Mostly the same process closes as opened, and then user space knows it.
-    if by_task && owner.opener_pid != owner.task.pid {
-        meet(&owner.task, now_ns);
-    }
-    let _ = maps::OPENERS.remove(sk as u64);
-    if owner.role == ROLE_UNKNOWN && listens(conn) {
-        owner.role = ROLE_SERVER;
-    }
-    // SAFETY: filled.
-    unsafe { table::publish(place, key, now_ns) };
 }
 
 #[inline(always)]
-fn take_opener(opener: &Opener, by_task: bool, owner: &mut Owner) {
-    owner.role = opener.role as u8;
+fn take_opener(opener: Option<NonNull<Slot<Opener>>>, key: u64, owner: &mut Owner) {
+    owner.via = VIA_NONE;
+    owner.opener_pid = 0;
+    owner.since_ns = 0;
+    owner.role = u64::from(ROLE_UNKNOWN);
+    let Some(slot) = opener else { return };
+    // SAFETY: a live map value.
+    let opener = unsafe { &slot.as_ref().value };
+    owner.role = opener.role;
     owner.since_ns = opener.since_ns;
-    owner.opener_pid = opener.task.pid;
     owner.opener_start_ns = opener.task.start_ns;
     owner.opener_comm = opener.task.comm;
-    if !by_task && opener.task.pid != 0 {
-        owner.task = opener.task;
-        owner.via = VIA_OPENER as u8;
+    owner.opener_pid = opener.task.pid;
+    if !table::holds(slot, key) {
+        // Somebody else's by now.
+        owner.opener_pid = 0;
+        owner.since_ns = 0;
+        owner.role = u64::from(ROLE_UNKNOWN);
+    }
+}
+
+/// Names who closes. Whoever closes or shuts down holds the socket's lock; softirq only takes its spinlock, and then the
+/// current task has nothing to do with it. If the kernel closes by itself, the opener stands in.
+#[inline(always)]
+unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owner: &mut Owner) {
+    let flags = task::flags();
+    // SAFETY: by the caller.
+    let locked = unsafe { Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) } != 0;
+    if locked && flags & task::PF_KTHREAD == 0 {
+        let name = Name::current();
+        name.complete(&mut owner.task);
+        // SAFETY: by the caller.
+        owner.via = unsafe { how(sk, flags) };
+        // Mostly the same process closes as opened, and then user space knows it.
+        if owner.opener_pid != name.pid {
+            meet(&name);
+        }
+    } else if owner.opener_pid != 0
+        && let Some(slot) = opener
+    {
+        // SAFETY: a live map value; that it is still this connection's was seen when `opener_pid` was taken from it.
+        owner.task = unsafe { slot.as_ref().value.task };
+        owner.via = VIA_OPENER;
+        if owner.task.pid != owner.opener_pid || owner.task.start_ns != owner.opener_start_ns {
+            owner.via = VIA_NONE;
+        }
     }
 }
 
 /// Which call sent the FIN. shutdown(SHUT_WR) leaves the receiving side open; shutdown(SHUT_RDWR) looks like close(),
 /// but for the file, which is still open.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-unsafe fn how(sk: *const u8, flags: u32) -> u32 {
+pub(crate) unsafe fn how(sk: *const u8, flags: u32) -> u32 {
     if flags & task::PF_EXITING != 0 {
         return VIA_EXIT;
     }
-    // SAFETY: by the caller; pointers read are followed with the helper only.
+    // SAFETY: by the caller; the verifier knows the types of the pointers that are followed.
     unsafe {
         if Typed::load::<u8>(sk, setting!(offsets.sk_shutdown)) & SHUTDOWN_MASK != SHUTDOWN_MASK {
             return VIA_SHUTDOWN;
         }
-        let socket: u64 = Probed::load(sk, setting!(offsets.sk_socket));
-        let file: u64 = Probed::load(socket as *const u8, setting!(offsets.socket_file));
-        if file == 0 {
+        let socket: *const u8 = Typed::load(sk, setting!(offsets.sk_socket));
+        let file: *const u8 = Typed::load(socket, setting!(offsets.socket_file));
+        if file.is_null() {
             return VIA_CLOSE;
         }
-        let count: i64 = Probed::load(file as *const u8, setting!(offsets.file_count));
+        let count: i64 = Typed::load(file, setting!(offsets.file_count));
         // atomic_long_t counts to 0; file_ref_t (6.13 and later) is 0 with one reference and negative once dead.
         let open = if setting!(file_ref_signed) != 0 { count >= 0 } else { count > 0 };
         if open { VIA_SHUTDOWN } else { VIA_CLOSE }
@@ -176,27 +257,46 @@ pub(crate) fn listens(conn: &Conn) -> bool {
     maps::LISTENERS.get_ptr(port).is_some()
 }
 
-/// Whether the opener is known, as a header flag.
+/// A socket listens. Its port is not forgotten when it closes: several may share it (SO_REUSEPORT), and a listen() that fails
+/// passes LISTEN as well.
 #[inline(always)]
-pub(crate) fn opener_flag(owner: &Owner) -> u16 {
-    if owner.opener_pid != 0 { HAS_OPENER } else { 0 }
+pub(crate) fn listening(conn: &Conn) {
+    let port = Listening { netns: conn.netns, port: u32::from(conn.tuple.sport) };
+    let _ = maps::LISTENERS.insert(port, 1, 0);
 }
 
 /// Tells user space of a process that it has not seen, while it still lives and /proc can be read.
 #[inline(always)]
-fn meet(task: &Task, now_ns: u64) {
-    let print = task::fingerprint(task);
-    if maps::SEEN.get_ptr(print).is_some() || !filter::task_passes(task) {
-        return;
-    }
-    if let Some(mut entry) = emit::reserve_hint::<Process>() {
-        // SAFETY: the record's memory is ours until it is submitted; every field is written.
-        unsafe {
-            let record = &mut *entry.as_mut_ptr();
-            record.header = Header { kind: KIND_PROCESS, flags: 0, netns: 0, mono_ns: now_ns };
-            record.task = *task;
+fn meet(name: &Name) {
+    let print = name.fingerprint();
+    let Some(seen) = maps::SEEN.get_ptr_mut((print as u32) & (maps::SEEN_SETS - 1)) else { return };
+    // SAFETY: a live map value.
+    unsafe {
+        let [a, b, c, d] = *seen;
+        if a == print || b == print || c == print || d == print {
+            return;
         }
-        emit::submit_now(entry);
-        let _ = maps::SEEN.insert(print, 1, 0);
+        if tell(name) {
+            *seen = [print, a, b, c];
+        }
     }
+}
+
+/// Says whether the process needs not be told again.
+#[inline(always)]
+fn tell(name: &Name) -> bool {
+    let Some(mut entry) = emit::reserve_hint::<Process>() else { return false };
+    // SAFETY: the record's memory is ours until it is submitted; every field is written.
+    let task = unsafe {
+        let record = &mut *entry.as_mut_ptr();
+        record.header = Header { kind: KIND_PROCESS, flags: 0, netns: 0, mono_ns: now_ns() };
+        name.complete(&mut record.task);
+        record.task
+    };
+    if filter::task_passes(&task) {
+        emit::submit_now(entry);
+    } else {
+        entry.discard(0);
+    }
+    true
 }

@@ -1,12 +1,12 @@
 //! Owns: what each TCP state transition means for us.
 //! Must not know: how the transition was hooked.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_get_socket_cookie, bpf_ktime_get_ns},
-};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use twtrace_common::{
-    config::{BACKEND_KPROBE, BACKEND_TRACEPOINT},
+    config::{
+        BACKEND_KPROBE, BACKEND_TRACEPOINT, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_LISTEN, BY_STATE_OWNER,
+        BY_STATE_SERVER,
+    },
     loss,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     birth::{self, Facts},
     config::setting,
     failure,
-    maps::{self, BORN, ENTERED, Listening, Owner},
+    maps::{self, Passing},
     mem::{Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE},
@@ -24,9 +24,10 @@ use crate::{
 const ESTABLISHED: i32 = 1;
 const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
-const FIN_WAIT1: i32 = 4;
+pub(crate) const FIN_WAIT1: i32 = 4;
 const FIN_WAIT2: i32 = 5;
-const CLOSE: i32 = 7;
+pub(crate) const CLOSE: i32 = 7;
+const LAST_ACK: i32 = 9;
 const LISTEN: i32 = 10;
 const CLOSING: i32 = 11;
 
@@ -36,9 +37,13 @@ const CLOSING: i32 = 11;
 /// `sk` is the typed argument of a tp_btf program.
 #[inline(always)]
 pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
-    // Most transitions are none of our business: nothing is read for them.
-    let opens = new == SYN_SENT || (new == ESTABLISHED && old == SYN_RECV) || new == LISTEN;
-    if !opens && new != FIN_WAIT1 && new != CLOSE {
+    // Most transitions are none of our business: nothing is read for them. What hooks of its own tell is not told here.
+    let does = |duty: u8| setting!(by_state) & duty != 0;
+    let opens = new == SYN_SENT && does(BY_STATE_CLIENT)
+        || new == ESTABLISHED && old == SYN_RECV && does(BY_STATE_SERVER);
+    let listens = new == LISTEN && does(BY_STATE_LISTEN);
+    let closes = new == FIN_WAIT1 && does(BY_STATE_OWNER);
+    if !opens && !listens && !closes && new != CLOSE {
         return;
     }
     // SAFETY: by the caller.
@@ -46,58 +51,45 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
         if Typed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
             return;
         }
-        if new == CLOSE && !(old == SYN_SENT || old == FIN_WAIT1 || old == FIN_WAIT2 || old == CLOSING) {
-            let _ = maps::OPENERS.remove(sk as u64);
-            return;
-        }
-        let mut conn = sock::of_sk::<Typed>(sk);
-        if new == CLOSE {
-            closed(sk, old, &mut conn);
+        if closes {
+            owner::first_fin(sk);
+        } else if listens {
+            owner::listening(&sock::of_sk::<Typed>(sk));
+        } else if new == SYN_SENT {
+            owner::connecting(sock::opener_key::<Typed>(sk, true));
+        } else if new == ESTABLISHED {
+            owner::established(sock::opener_key::<Typed>(sk, true));
         } else {
-            let now_ns = bpf_ktime_get_ns();
-            match new {
-                SYN_SENT => owner::connecting(sk as u64, &conn, now_ns),
-                ESTABLISHED => owner::established(sk as u64, &conn, now_ns),
-                LISTEN => listening(&conn),
-                _ => {
-                    // Makes the kernel copy a cookie into the TIME_WAIT socket, so that `ss -e` names it as we do.
-                    if setting!(socket_cookie) != 0 {
-                        bpf_get_socket_cookie(sk.cast_mut().cast());
-                    }
-                    owner::first_fin(sk, &conn, now_ns);
-                }
-            }
+            closed(sk, old);
         }
     }
 }
 
-/// Remembers the port. It is not forgotten when the listener closes: several may share it (SO_REUSEPORT), and a listen()
-/// that fails passes LISTEN as well.
 #[inline(always)]
-fn listening(conn: &Conn) {
-    let port = Listening { netns: conn.netns, port: u32::from(conn.tuple.sport) };
-    let _ = maps::LISTENERS.insert(port, 1, 0);
-}
-
-#[inline(always)]
-unsafe fn closed(sk: *const u8, old: i32, conn: &mut Conn) {
-    match old {
-        SYN_SENT => {
-            let _ = maps::OPENERS.remove(sk as u64);
-            // SAFETY: by the caller.
-            unsafe { connect_ended(sk, conn) };
+unsafe fn closed(sk: *const u8, old: i32) {
+    // SAFETY: by the caller.
+    unsafe {
+        if old == FIN_WAIT1 || old == FIN_WAIT2 || old == CLOSING {
+            closing_ended(sk, old);
+        } else if old == SYN_SENT {
+            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+            connect_ended(sk, &mut sock::of_sk::<Typed>(sk));
+        } else if old == LAST_ACK || Typed::load::<i32>(sk, setting!(offsets.sk_err)) != 0 {
+            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
         }
-        // SAFETY: by the caller.
-        _ => unsafe { closing_ended(sk, old, conn) },
+        // Else this host resets the connection: `abort` comes next and wants to know who opened it.
     }
 }
 
 /// A connect() came to nothing. fentry knows from inet_hash_connect() itself; a kretprobe has left its return value; with
 /// tracepoints only, the socket tells: tcp_v4_connect() and tcp_v6_connect() choose the initial sequence number right
-/// after inet_hash_connect(), so a socket that goes back to CLOSE without an error, and without a local port or a
-/// sequence number, was refused its port.
+/// after inet_hash_connect(), so a socket that goes back to CLOSE without an error and without a local port was refused its
+/// port; so was one whose port was asked for by bind() and that has neither a sequence number nor a hash for its packets, which
+/// comes next. On the second connect() of such a socket the hash is there: that failure is not told, rather than guessed.
 #[inline(always)]
 unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
+    // SAFETY: by the caller.
+    let port_via = unsafe { sock::port_before::<Typed>(sk, conn.tuple.sport) };
     let backend = setting!(backend);
     if backend == BACKEND_KPROBE {
         let call = bpf_get_current_pid_tgid();
@@ -105,42 +97,74 @@ unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
             // SAFETY: a live map value.
             let errno = unsafe { *errno };
             let _ = maps::CONNECT_ERRNO.remove(call);
-            failure::connect_failed(conn, errno);
+            failure::connect_failed(conn, errno, port_via);
         }
     } else if backend == BACKEND_TRACEPOINT {
         // SAFETY: by the caller.
-        let (error, sequence) = unsafe {
+        let (error, sequence, hash) = unsafe {
             (
                 Typed::load::<i32>(sk, setting!(offsets.sk_err)),
                 Probed::load::<u32>(sk, setting!(offsets.write_seq)),
+                Typed::load::<u32>(sk, setting!(offsets.sk_txhash)),
             )
         };
-        if error == 0 && (conn.tuple.sport == 0 || sequence == 0) {
-            failure::connect_failed(conn, failure::EADDRNOTAVAIL);
+        if error == 0 && (conn.tuple.sport == 0 || sequence == 0 && hash == 0) {
+            failure::connect_failed(conn, failure::EADDRNOTAVAIL, port_via);
         }
     }
 }
 
-/// A socket whose owner we remember is gone; if it should have become a TIME_WAIT socket and did not, that is an overflow.
+/// Notes that the TIME_WAIT socket of `whose` was made on this CPU just now.
 #[inline(always)]
-unsafe fn closing_ended(sk: *const u8, old: i32, conn: &mut Conn) {
-    let key = conn.key();
-    let slot = maps::owner_of(key);
-    // SAFETY: a live map value.
-    let known = slot.map(|slot| unsafe { (&raw const (*slot).value) });
-    let marks = match known {
-        // SAFETY: a live map value.
-        Some(owner) => unsafe { (*owner).marks },
-        None => 0,
+pub(crate) fn note_born(whose: u64) {
+    if setting!(by_state) & BY_STATE_END != 0
+        && let Some(passing) = passing()
+    {
+        passing.born = whose;
+    }
+}
+
+/// tcp_time_wait() was called for `sk` on this CPU: if no TIME_WAIT socket follows before CLOSE, it was refused.
+#[inline(always)]
+pub(crate) fn note_entered(sk: u64) {
+    if let Some(passing) = passing() {
+        passing.entered = sk;
+    }
+}
+
+/// This CPU's.
+#[inline(always)]
+pub(crate) fn passing<'a>() -> Option<&'a mut Passing> {
+    // SAFETY: a live map value of this CPU.
+    maps::PASSING.get_ptr_mut(0).map(|passing| unsafe { &mut *passing })
+}
+
+/// A socket that was closing is gone; if it should have become a TIME_WAIT socket and did not, that is an overflow.
+#[inline(always)]
+unsafe fn closing_ended(sk: *const u8, old: i32) {
+    let backend = setting!(backend);
+    let Some(passing) = passing() else { return };
+    // SAFETY: by the caller.
+    let key = unsafe { sock::known_key_of_sk(sk) };
+    let whose = if backend != BACKEND_TRACEPOINT {
+        sk as u64
+    } else if key != 0 {
+        key
+    } else {
+        // SAFETY: by the caller.
+        unsafe { sock::of_sk::<Typed>(sk) }.pairing(0)
     };
-    if marks & BORN == 0 && old != FIN_WAIT1 {
-        // SAFETY: by the caller; a live map value.
+    let (born, entered) = (passing.born == whose, passing.entered == whose);
+    passing.born = 0;
+    passing.entered = 0;
+    if born {
+        return;
+    }
+    if setting!(by_state) & BY_STATE_END != 0 && old != FIN_WAIT1 {
+        // SAFETY: by the caller.
         unsafe {
-            let backend = setting!(backend);
-            if backend != BACKEND_TRACEPOINT && marks & ENTERED != 0 {
-                overflowed(sk, conn, known);
-            } else if backend == BACKEND_TRACEPOINT && timewait_wanted(sk, old) {
-                overflowed(sk, conn, known);
+            if entered || backend == BACKEND_TRACEPOINT && timewait_wanted(sk, old) {
+                overflowed(sk, key);
             } else if backend == BACKEND_KPROBE && timewait_wanted(sk, old) {
                 // The kernel skips a kprobe's program while another one runs on the CPU (trace_call_bpf,
                 // kernel/trace/bpf_trace.c) and before 6.7 does not even count that.
@@ -148,23 +172,23 @@ unsafe fn closing_ended(sk: *const u8, old: i32, conn: &mut Conn) {
             }
         }
     }
-    if let Some(slot) = slot {
-        maps::forget_owner(slot, key);
-    }
+    owner::forget(key);
 }
 
+/// Tells an overflow of `sk`, whose owner is remembered under `key`.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-unsafe fn overflowed(sk: *const u8, conn: &mut Conn, known: Option<*const Owner>) {
+pub(crate) unsafe fn overflowed(sk: *const u8, key: u64) {
     // SAFETY: by the caller.
-    let (cookie, flags) = unsafe {
-        (
-            Probed::load::<u64>(sk, setting!(offsets.skc_cookie)),
-            Probed::load::<u64>(sk, setting!(offsets.skc_flags)),
-        )
-    };
-    let facts = Facts { tw: 0, sk: sk as u64, cookie, timeout_ms: 0, fin_received: flags & SOCK_DONE != 0 };
-    // SAFETY: a live map value.
-    birth::refused(conn, &facts, known.map(|owner| unsafe { &*owner }));
+    unsafe {
+        let cookie = Probed::load::<u64>(sk, setting!(offsets.skc_cookie));
+        let flags = Probed::load::<u64>(sk, setting!(offsets.skc_flags));
+        let fin_received = flags & SOCK_DONE != 0;
+        let facts = Facts { tw: 0, sk: sk as u64, typed: true, key, cookie, timeout_ms: 0, fin_received };
+        birth::refused(&mut sock::of_sk::<Typed>(sk), &facts);
+    }
 }
 
 /// Whether the kernel wanted a TIME_WAIT socket for `sk`, told from how the socket ended (net/ipv4/tcp_input.c, tcp.c): every

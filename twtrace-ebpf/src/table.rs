@@ -9,6 +9,8 @@
 //! without. A reader takes no lock: it copies and then looks whether the key is still there; who takes a place wipes the key
 //! first (x86 keeps the order of stores).
 
+use core::ptr::NonNull;
+
 use aya_ebpf::maps::Array;
 
 /// Places in a set.
@@ -20,7 +22,7 @@ pub(crate) const WAYS: usize = 4;
 pub(crate) struct Slot<T> {
     /// 0: free.
     key: u64,
-    /// CLOCK_MONOTONIC when it was taken, in nanoseconds.
+    /// Jiffies when it was taken.
     stamp: u64,
     /// What is remembered.
     pub(crate) value: T,
@@ -38,8 +40,8 @@ pub(crate) struct Set<T> {
 pub(crate) struct Place<T> {
     pub(crate) slot: *mut Slot<T>,
     set: *mut Set<T>,
-    /// Somebody else's entry had to leave it.
-    pub(crate) evicted: bool,
+    /// Jiffies when the entry was made that had to leave it; below 2: none had to.
+    pub(crate) evicted: u64,
 }
 
 #[inline(always)]
@@ -81,9 +83,10 @@ unsafe fn unlock<T>(set: *mut Set<T>) {
     unsafe { add(&raw mut (*set).taken, u64::MAX) };
 }
 
-/// The place of `key`, or `None`.
+/// The place of `key`, or `None`. In one word, NULL for `None`: of an `Option` in two, the verifier would see the second half
+/// read where nothing was written.
 #[inline(always)]
-pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut Slot<T>> {
+pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<NonNull<Slot<T>>> {
     if key == 0 {
         return None;
     }
@@ -94,7 +97,7 @@ pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut S
         unsafe {
             let slot = &raw mut (*set).slots[way];
             if (&raw const (*slot).key).read_volatile() == key {
-                return Some(slot);
+                return NonNull::new(slot);
             }
         }
         way += 1;
@@ -104,9 +107,9 @@ pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut S
 
 /// Whether the place still belongs to `key`: to be asked after its value was copied.
 #[inline(always)]
-pub(crate) fn holds<T>(slot: *const Slot<T>, key: u64) -> bool {
+pub(crate) fn holds<T>(slot: NonNull<Slot<T>>, key: u64) -> bool {
     // SAFETY: a live map value.
-    unsafe { (&raw const (*slot).key).read_volatile() == key }
+    unsafe { (&raw const (*slot.as_ptr()).key).read_volatile() == key }
 }
 
 /// A place for `key`, the one that it has already if it has one. `None`: another CPU works on the set.
@@ -139,7 +142,7 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
             way += 1;
         }
         (&raw mut (*best).key).write_volatile(0);
-        Some(Place { slot: best, set, evicted: oldest > 1 })
+        Some(Place { slot: best, set, evicted: oldest })
     }
 }
 
@@ -159,13 +162,13 @@ pub(crate) unsafe fn publish<T>(place: Place<T>, key: u64, stamp: u64) {
 
 /// Frees the place of `key`. Where another CPU works on the set it stays until it is the oldest.
 #[inline(always)]
-pub(crate) fn remove<T>(map: &Array<Set<T>>, sets: u32, slot: *mut Slot<T>, key: u64) {
+pub(crate) fn remove<T>(map: &Array<Set<T>>, sets: u32, slot: NonNull<Slot<T>>, key: u64) {
     let Some(set) = set_of(map, sets, key) else { return };
     // SAFETY: live map values.
     unsafe {
         if lock(set) {
             if holds(slot, key) {
-                (&raw mut (*slot).key).write_volatile(0);
+                (&raw mut (*slot.as_ptr()).key).write_volatile(0);
             }
             unlock(set);
         }

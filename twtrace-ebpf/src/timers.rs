@@ -16,8 +16,8 @@ use crate::{
     birth,
     config::setting,
     death, maps,
-    mem::{Mem, Probed, Typed},
-    sock, stack,
+    mem::{Copied, Mem, Start, Typed},
+    owner, sock, stack, state,
 };
 
 /// Whether `timer` belongs to a TIME_WAIT socket: one load and one compare, for every timer of the machine.
@@ -48,17 +48,19 @@ pub(crate) unsafe fn started(timer: *const u8) {
         }
         let expires: u64 = Typed::load(timer, setting!(offsets.timer_expires));
         let tw = socket_of(timer);
-        if !sock::tw_is_tcp::<Probed>(tw) {
+        let start = Start::of(tw);
+        if !sock::tw_is_tcp::<Copied>(start.base()) {
             return;
         }
-        let mut conn = sock::of_tw::<Probed>(tw);
-        // Where the kernel would not say that a CANCEL was an end, the word is stale and the socket's memory may be another's.
-        if rewound(timer) && !birth::awaited(&conn) {
-            return;
-        }
+        let mut conn = sock::of_tw::<Copied>(start.base());
         let armed_for = birth::armed_for(expires.wrapping_sub(bpf_jiffies64()));
-        let mut facts = birth::facts_of::<Probed>(tw, 0, armed_for, &conn);
-        birth::born(&mut conn, &mut facts);
+        let facts = birth::facts_of::<Copied>(start.base(), tw as u64, 0, false, armed_for, &conn);
+        // Where the kernel would not say that a CANCEL was an end, the word is stale and the socket's memory may be another's.
+        if rewound(timer) && !owner::closing(facts.key) {
+            return;
+        }
+        birth::born(&mut conn, &facts);
+        state::note_born(conn.pairing(facts.key));
     }
 }
 
@@ -74,8 +76,10 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
             return;
         }
         let tw = socket_of(timer);
-        let taken = death::unhashed(tw);
-        if !taken && death::references(tw) == death::RESTING {
+        let start = Start::of(tw);
+        let taken = Copied::load::<u64>(start.base(), setting!(offsets.skc_nulls_pprev)) == 0;
+        let references: u32 = Copied::load(start.base(), setting!(offsets.skc_refcnt));
+        if !taken && references == death::RESTING {
             return unwound(timer);
         }
         let callers = if taken { stack::Callers::default() } else { stack::callers(ctx) };
@@ -85,13 +89,13 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
             }
             return unwound(timer);
         }
-        if !sock::tw_is_tcp::<Probed>(tw) {
+        if !sock::tw_is_tcp::<Copied>(start.base()) {
             return;
         }
-        let mut conn = sock::of_tw::<Probed>(tw);
+        let mut conn = sock::of_tw::<Copied>(start.base());
         let why =
             if taken { REASON_REUSED_OUTGOING } else { death::from_stack(callers, conn.tuple.substate) };
-        death::ended::<Probed>(tw, &mut conn, why);
+        death::ended::<Copied>(start.base(), tw as u64, &mut conn, why);
     }
 }
 
@@ -130,10 +134,11 @@ pub(crate) unsafe fn expired(timer: *const u8) {
         }
         rewound(timer);
         let tw = socket_of(timer);
-        if !sock::tw_is_tcp::<Probed>(tw) {
+        let start = Start::of(tw);
+        if !sock::tw_is_tcp::<Copied>(start.base()) {
             return;
         }
-        let mut conn = sock::of_tw::<Probed>(tw);
-        death::ended::<Probed>(tw, &mut conn, REASON_EXPIRED);
+        let mut conn = sock::of_tw::<Copied>(start.base());
+        death::ended::<Copied>(start.base(), tw as u64, &mut conn, REASON_EXPIRED);
     }
 }

@@ -91,6 +91,15 @@ const NO_SOCKET_RANGE: Limit = Limit {
     reason: "this kernel has no IP_LOCAL_PORT_RANGE",
 };
 
+/// What becomes of a packet is told by nothing but the function's return value.
+const NO_VERDICT: Limit = Limit {
+    scenario: "syn_refused",
+    backend: None,
+    here: || true,
+    lack: Lack::Kernel,
+    reason: "only the fentry backend sees what tcp_timewait_state_process() returns",
+};
+
 const LIMITS: &[Limit] = &[
     Limit {
         scenario: "doctor_syn_refused",
@@ -99,6 +108,9 @@ const LIMITS: &[Limit] = &[
         lack: Lack::Kernel,
         reason: "this kernel does not count SYNs that TIME_WAIT refuses",
     },
+    Limit { backend: Some("auto"), here: || !kernel::is_emulated(), ..NO_VERDICT },
+    Limit { backend: Some("kprobe"), ..NO_VERDICT },
+    Limit { backend: Some("tracepoint"), ..NO_VERDICT },
     Limit { scenario: "doctor_close_wait", ..UNPROVEN },
     Limit { scenario: "doctor_syn_unanswered", ..UNPROVEN },
     Limit { scenario: "doctor_socket_range", ..NO_SOCKET_RANGE },

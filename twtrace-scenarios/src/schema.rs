@@ -34,6 +34,7 @@ const STRINGS: &[&str] = &[
     "what",
     "why",
     "remedy",
+    "port_via",
 ];
 const WORDS: &[(&str, &[&str])] = &[
     ("family", &["ipv4", "ipv6"]),
@@ -45,6 +46,7 @@ const WORDS: &[(&str, &[&str])] = &[
         &["expired", "reused_outgoing", "reused_incoming", "reset", "killed", "purged", "missed", "unknown"],
     ),
     ("errno", &["EADDRNOTAVAIL", "EADDRINUSE"]),
+    ("port_via", &["connect", "bind_any", "bind", "accept"]),
 ];
 
 struct Shape {
@@ -56,9 +58,10 @@ struct Shape {
 
 fn shape(kind: &str) -> Option<Shape> {
     let (always, sometimes): (&[&str], &[&[&str]]) = match kind {
-        "created" => {
-            (&["role", "substate", "timeout_ms", "owner_via"], &[OPENER, BYTES, &["cookie"], &["age_ms"]])
-        }
+        "created" => (
+            &["role", "substate", "timeout_ms", "owner_via"],
+            &[OPENER, BYTES, &["cookie", "port_via"], &["age_ms"]],
+        ),
         // Where the creation was lost, not even that there was no owner is known.
         "ended" => {
             (&["role", "substate", "reason"], &[OPENER, &["owner_via"], &["cookie"], &["lifetime_ms"]])
@@ -66,8 +69,10 @@ fn shape(kind: &str) -> Option<Shape> {
         "listed" => {
             (&["role", "substate", "timeout_ms", "owner_via"], &[OPENER, &["cookie"], &["lifetime_ms"]])
         }
+        "aborted" => (&["role", "owner_via", "why"], &[BYTES, &["cookie"], &["port_via"]]),
+        "syn_refused" => (&["substate"], &[&["cookie"]]),
         "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms"]]),
-        "connect_failed" | "bind_failed" => (&["errno", "pid"], &[]),
+        "connect_failed" | "bind_failed" => (&["errno", "pid"], &[&["port_via"]]),
         _ => return None,
     };
     Some(Shape { always, sometimes })

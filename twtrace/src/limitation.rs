@@ -24,6 +24,12 @@ pub enum What {
     BindFailed,
     /// What io_uring and 32-bit programs do: who accepted a connection, failures of bind() and listen().
     OtherCalls,
+    /// Connections that this host ends with an RST of its own.
+    Aborted,
+    /// SYNs that met a TIME_WAIT socket and were not taken.
+    SynRefused,
+    /// Nothing: another hook tells the same, at more cost.
+    Cost,
     /// Why TIME_WAIT sockets end early.
     EndReasons,
     /// What is in network namespaces that cannot be found or entered.
@@ -52,6 +58,9 @@ impl What {
             Self::ConnectFailedIpv6 => "connect_failed events of IPv6 sockets",
             Self::BindFailed => "bind_failed events",
             Self::OtherCalls => "bind_failed events and openers of io_uring and of 32-bit programs",
+            Self::Aborted => "aborted events",
+            Self::SynRefused => "syn_refused events",
+            Self::Cost => "nothing, at more cost a connection",
             Self::EndReasons => "the reason of TIME_WAIT sockets that end early (shown as unknown)",
             Self::Namespaces => "settings of other network namespaces, and sockets that are there already",
             Self::Sockets => "some sockets that are there already",
@@ -65,7 +74,7 @@ impl What {
 
     /// Whether it is so on every machine with such a kernel, and of little moment: then nobody is told at start.
     pub const fn is_usual(self) -> bool {
-        matches!(self, Self::OtherCalls)
+        matches!(self, Self::OtherCalls | Self::Cost)
     }
 
     /// Whether trouble with ports can hide in it: a diagnosis that does not have it cannot say that all is well.
@@ -79,6 +88,9 @@ impl What {
             | Self::Other => true,
             Self::OtherCalls
             | Self::Openers
+            | Self::Aborted
+            | Self::SynRefused
+            | Self::Cost
             | Self::EndReasons
             | Self::Counters
             | Self::Settings

@@ -15,3 +15,16 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     unsafe { crate::state::changed(sk, old, new) };
     0
 }
+
+/// `TP_PROTO(const struct sock *sk, const struct sk_buff *skb, …)` (include/trace/events/tcp.h): an RST is sent; `skb` is what
+/// it answers, NULL where this host resets by itself. For backends without fentry.
+#[btf_tracepoint(function = "tcp_send_reset")]
+#[inline(always)]
+fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    let (sk, answered): (*const u8, u64) = (ctx.arg(0), ctx.arg(1));
+    if answered == 0 && !sk.is_null() {
+        // SAFETY: the typed first argument.
+        unsafe { crate::abort::resets(sk) };
+    }
+    0
+}

@@ -5,26 +5,111 @@
 //! value is the argument after the last.
 
 use aya_ebpf::{
-    helpers::generated::bpf_ktime_get_ns,
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
 
+use twtrace_common::config::{BY_STATE_CLIENT, BY_STATE_SERVER};
+
 use crate::{
-    birth,
+    abort, birth,
     config::setting,
     death, failure,
     mem::{Mem, Probed, Typed},
     owner, sock,
+    state::{self, FIN_WAIT1},
 };
 
-/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
-#[fentry(function = "tcp_time_wait")]
-fn fe_tcp_time_wait(ctx: FEntryContext) -> i32 {
+/// `void tcp_send_fin(struct sock *sk)` (net/ipv4/tcp_output.c): called right after the state was set, by who closes or shuts
+/// down. In FIN_WAIT1 this end is the first; in LAST_ACK the peer was, and no TIME_WAIT socket will be made here.
+#[fentry(function = "tcp_send_fin")]
+fn fe_send_fin(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     // SAFETY: the typed first argument.
-    let conn = unsafe { sock::of_sk::<Typed>(sk) };
-    birth::entered(&conn);
+    unsafe {
+        if Typed::load::<u8>(sk, setting!(offsets.skc_state)) == FIN_WAIT1 as u8 {
+            owner::first_fin(sk);
+        } else {
+            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+        }
+    }
+    0
+}
+
+/// `struct inet_timewait_sock *inet_twsk_alloc(const struct sock *sk, struct inet_timewait_death_row *dr, const int state)`
+/// (net/ipv4/inet_timewait_sock.c): NULL where the table is full, or memory short.
+#[fexit(function = "inet_twsk_alloc")]
+fn fe_twsk_alloc(ctx: FExitContext) -> i32 {
+    if ctx.arg::<u64>(3) == 0 {
+        let sk: *const u8 = ctx.arg(0);
+        // SAFETY: the typed first argument.
+        unsafe {
+            if Typed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
+                state::overflowed(sk, sock::known_key_of_sk(sk));
+            }
+        }
+    }
+    0
+}
+
+/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c): where inet_twsk_alloc() cannot be
+/// hooked.
+#[fentry(function = "tcp_time_wait")]
+fn fe_tcp_time_wait(ctx: FEntryContext) -> i32 {
+    state::note_entered(ctx.arg(0));
+    0
+}
+
+/// `void tcp_send_active_reset(struct sock *sk, gfp_t priority, …)` (net/ipv4/tcp_output.c)
+#[fentry(function = "tcp_send_active_reset")]
+fn fe_active_reset(ctx: FEntryContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { abort::resets(ctx.arg(0)) };
+    0
+}
+
+/// `void tcp_reset(struct sock *sk, …)` (net/ipv4/tcp_input.c): an RST came in, nothing is to be remembered any more.
+#[fentry(function = "tcp_reset")]
+fn fe_reset(ctx: FEntryContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    // SAFETY: the typed first argument.
+    unsafe {
+        owner::forget(sock::known_key_of_sk(sk));
+        owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+    }
+    0
+}
+
+/// `int inet_csk_listen_start(struct sock *sk, …)` (net/ipv4/inet_connection_sock.c)
+#[fexit(function = "inet_csk_listen_start")]
+fn fe_listen(ctx: FExitContext) -> i32 {
+    // SAFETY: the typed first argument.
+    owner::listening(&unsafe { sock::of_sk::<Typed>(ctx.arg(0)) });
+    0
+}
+
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const struct tcphdr
+/// *th)` (net/ipv4/tcp_minisocks.c, up to 6.11)
+#[fexit(function = "tcp_timewait_state_process")]
+fn fe_state_process_3(ctx: FExitContext) -> i32 {
+    // SAFETY: the first and the third argument.
+    unsafe { death::judge(ctx.arg(0), ctx.arg(2), ctx.arg::<u64>(3) as u32) };
+    0
+}
+
+/// The same with `u32 *isn` (6.12)
+#[fexit(function = "tcp_timewait_state_process")]
+fn fe_state_process_4(ctx: FExitContext) -> i32 {
+    // SAFETY: the first and the third argument.
+    unsafe { death::judge(ctx.arg(0), ctx.arg(2), ctx.arg::<u64>(4) as u32) };
+    0
+}
+
+/// The same with `enum skb_drop_reason *drop_reason` (6.14 and later)
+#[fexit(function = "tcp_timewait_state_process")]
+fn fe_state_process_5(ctx: FExitContext) -> i32 {
+    // SAFETY: the first and the third argument.
+    unsafe { death::judge(ctx.arg(0), ctx.arg(2), ctx.arg::<u64>(5) as u32) };
     0
 }
 
@@ -37,7 +122,7 @@ fn fe_hashdance(ctx: FEntryContext) -> i32 {
     unsafe {
         let expires: u64 = Probed::load(tw, setting!(offsets.tw_timer) + setting!(offsets.timer_expires));
         let now = aya_ebpf::helpers::generated::bpf_jiffies64();
-        danced::<Typed>(tw, sk, birth::armed_for(expires.wrapping_sub(now)));
+        danced::<Typed>(tw, tw as u64, sk, birth::armed_for(expires.wrapping_sub(now)), true);
     }
     0
 }
@@ -49,24 +134,25 @@ fn fe_hashdance_schedule(ctx: FEntryContext) -> i32 {
     let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
     let timeo: i32 = ctx.arg(3);
     // SAFETY: the typed arguments.
-    unsafe { danced::<Typed>(tw, sk, timeo as u64) };
+    unsafe { danced::<Typed>(tw, tw as u64, sk, timeo as u64, true) };
     0
 }
 
-/// A TIME_WAIT socket is about to be hashed in the place of `sk`.
+/// The TIME_WAIT socket at `tw` is about to be hashed in the place of `sk`.
 ///
 /// # Safety
-/// `M` may read `tw` and `sk`.
+/// `base` is that socket, and `M` may read it; with `typed`, `sk` is the typed argument of a tracing program.
 #[inline(always)]
-pub(super) unsafe fn danced<M: Mem>(tw: *const u8, sk: *const u8, jiffies: u64) {
+pub(super) unsafe fn danced<M: Mem>(base: *const u8, tw: u64, sk: *const u8, jiffies: u64, typed: bool) {
     // SAFETY: by the caller.
     unsafe {
-        if M::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
+        if !sock::tw_is_tcp::<M>(base) {
             return;
         }
-        let mut conn = sock::of_tw::<M>(tw);
-        let mut facts = birth::facts_of::<M>(tw, sk as u64, jiffies, &conn);
-        birth::born(&mut conn, &mut facts);
+        let mut conn = sock::of_tw::<M>(base);
+        let facts = birth::facts_of::<M>(base, tw, sk as u64, typed, jiffies, &conn);
+        birth::born(&mut conn, &facts);
+        state::note_born(sk as u64);
     }
 }
 
@@ -74,7 +160,7 @@ pub(super) unsafe fn danced<M: Mem>(tw: *const u8, sk: *const u8, jiffies: u64) 
 #[fentry(function = "inet_twsk_kill")]
 fn fe_kill(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed first argument.
-    unsafe { death::killed::<Typed>(&ctx, ctx.arg(0)) };
+    unsafe { death::killed::<Typed>(&ctx, ctx.arg(0), ctx.arg(0)) };
     0
 }
 
@@ -82,27 +168,43 @@ fn fe_kill(ctx: FEntryContext) -> i32 {
 /// up to 6.9)
 #[fexit(function = "inet_csk_accept")]
 fn fe_accept_4(ctx: FExitContext) -> i32 {
-    accepted(ctx.arg(4))
+    taken(ctx.arg(4))
 }
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)` (net/ipv4/inet_connection_sock.c, 6.10
 /// and later)
 #[fexit(function = "inet_csk_accept")]
 fn fe_accept_2(ctx: FExitContext) -> i32 {
-    accepted(ctx.arg(2))
+    taken(ctx.arg(2))
 }
 
-/// accept() returned `sk`, or NULL.
+/// accept() returned `sk`, or NULL: a pointer of the type that it has by BTF. Where the handshake is not watched the connection
+/// begins here.
+#[inline(always)]
+fn taken(sk: *const u8) -> i32 {
+    if sk.is_null() {
+        return 0;
+    }
+    // SAFETY: a typed pointer.
+    unsafe {
+        if Typed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
+            let new = setting!(by_state) & BY_STATE_SERVER == 0;
+            owner::accepted(sock::opener_key::<Typed>(sk, true), new);
+        }
+    }
+    0
+}
+
+/// accept() returned `sk`, or NULL, to a hook that has no types.
 #[inline(always)]
 pub(super) fn accepted(sk: *const u8) -> i32 {
     if sk.is_null() {
         return 0;
     }
-    // SAFETY: read with the helper: a return value is not typed everywhere.
+    // SAFETY: read with the helper.
     unsafe {
         if Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
-            let conn = sock::of_sk::<Probed>(sk);
-            owner::accepted(sk as u64, &conn, bpf_ktime_get_ns());
+            owner::accepted(sock::opener_key::<Probed>(sk, false), false);
         }
     }
     0
@@ -122,10 +224,18 @@ fn fe_connect6(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn connected(sk: *const u8, ret: i64) -> i32 {
-    if failure::errno_of(ret) == failure::EADDRNOTAVAIL {
-        // SAFETY: the typed second argument.
-        let mut conn = unsafe { sock::of_sk::<Typed>(sk) };
-        failure::connect_failed(&mut conn, failure::EADDRNOTAVAIL);
+    let errno = failure::errno_of(ret);
+    // SAFETY: the typed second argument.
+    unsafe {
+        if errno == 0 {
+            if setting!(by_state) & BY_STATE_CLIENT == 0 {
+                owner::connecting(sock::opener_key::<Typed>(sk, true));
+            }
+        } else if errno == failure::EADDRNOTAVAIL {
+            let mut conn = sock::of_sk::<Typed>(sk);
+            let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
+            failure::connect_failed(&mut conn, errno, port_via);
+        }
     }
     0
 }

@@ -13,8 +13,8 @@ use crate::{
     config::setting,
     death, failure,
     maps::{self, BindCall},
-    mem::{Mem, Probed},
-    sock,
+    mem::{Copied, Mem, Probed, Start},
+    state,
 };
 
 #[inline(always)]
@@ -25,9 +25,7 @@ fn pointer(ctx: &ProbeContext, n: usize) -> *const u8 {
 /// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
 #[kprobe]
 fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
-    // SAFETY: the first argument, read with the helper.
-    let conn = unsafe { sock::of_sk::<Probed>(pointer(&ctx, 0)) };
-    birth::entered(&conn);
+    state::note_entered(pointer(&ctx, 0) as u64);
     0
 }
 
@@ -40,7 +38,8 @@ fn kp_hashdance(ctx: ProbeContext) -> u32 {
     unsafe {
         let expires: u64 = Probed::load(tw, setting!(offsets.tw_timer) + setting!(offsets.timer_expires));
         let now = aya_ebpf::helpers::generated::bpf_jiffies64();
-        danced::<Probed>(tw, sk, birth::armed_for(expires.wrapping_sub(now)));
+        let jiffies = birth::armed_for(expires.wrapping_sub(now));
+        danced::<Copied>(Start::of(tw).base(), tw as u64, sk, jiffies, false);
     }
     0
 }
@@ -51,7 +50,10 @@ fn kp_hashdance(ctx: ProbeContext) -> u32 {
 fn kp_hashdance_schedule(ctx: ProbeContext) -> u32 {
     let timeo = ctx.arg::<i32>(3).unwrap_or(0);
     // SAFETY: the arguments, read with the helper.
-    unsafe { danced::<Probed>(pointer(&ctx, 0), pointer(&ctx, 1), timeo as u64) };
+    unsafe {
+        let (tw, sk) = (pointer(&ctx, 0), pointer(&ctx, 1));
+        danced::<Copied>(Start::of(tw).base(), tw as u64, sk, timeo as u64, false);
+    }
     0
 }
 
@@ -59,7 +61,10 @@ fn kp_hashdance_schedule(ctx: ProbeContext) -> u32 {
 #[kprobe]
 fn kp_kill(ctx: ProbeContext) -> u32 {
     // SAFETY: the first argument, read with the helper.
-    unsafe { death::killed::<Probed>(&ctx, pointer(&ctx, 0)) };
+    unsafe {
+        let tw = pointer(&ctx, 0);
+        death::killed::<Copied>(&ctx, Start::of(tw).base(), tw as u64);
+    }
     0
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 
-use super::{by_client, by_server, dead};
+use super::{aborted, by_client, by_server, dead};
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::cgroup::Cgroup;
@@ -70,6 +70,7 @@ fn perform(world: &mut World, cast: &Cast) -> Result<()> {
     world.wait_state(&pair.client, FIN_WAIT2, true)?;
     pair.server.linger_zero()?;
     pair.server.close()?;
+    world.expect(aborted(&pair.server, server, "server", "linger"));
     world.wait_gone(&pair.client)?;
     world.expect(by_client(&pair.client, beta, "close"));
     world.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "close").is("role", "client"));

@@ -16,6 +16,7 @@ mod listing;
 mod order;
 mod owner;
 mod packets;
+mod ports;
 mod readers;
 mod record;
 mod refused;
@@ -112,6 +113,9 @@ pub const ALL: &[Scenario] = &[
     shared("syn_in_fin_wait2", reset::syn_in_fin_wait2),
     shared("rst_in_time_wait", reset::rst_in_time_wait),
     shared("linger_zero", reset::linger_zero),
+    shared("unread_data", reset::unread_data),
+    shared("how_ports_are_had", ports::how_ports_are_had),
+    shared("syn_refused", ports::syn_refused),
     shared("killed_by_ss", reset::killed_by_ss),
     shared("reused_by_bound_connect", reuse::by_bound_connect),
     shared("reused_by_syn", reuse::by_syn),
@@ -235,6 +239,11 @@ fn by_server(sock: &Sock, owner: &Actor, via: &str) -> Pattern {
 fn born(sock: &Sock, owner: &Actor, via: &str) -> Pattern {
     let created = Pattern::about("created", sock).owner(owner, via);
     created.is("timeout_ms", TIMEWAIT_MS).want("substate", either_substate())
+}
+
+/// `owner` ended the connection of `sock` with an RST.
+fn aborted(sock: &Sock, owner: &Actor, role: &str, why: &str) -> Pattern {
+    Pattern::about("aborted", sock).owner(owner, "close").is("role", role).is("why", why)
 }
 
 /// The end of the TIME_WAIT socket of `sock`.

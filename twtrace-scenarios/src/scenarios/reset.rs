@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 
 use super::packets::{RST, SYN, Segment, Wire};
-use super::{by_client, by_server, dead};
+use super::{aborted, by_client, by_server, dead};
 use crate::actor::{Actor, Pair, Raw, Sock, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::netns::set_ipv4;
@@ -48,6 +48,7 @@ pub(super) fn rst_in_fin_wait2(world: &mut World) -> Result<()> {
         let pair = half_closed(world, &client, &listener)?;
         pair.server.linger_zero()?;
         pair.server.close()?;
+        world.expect(aborted(&pair.server, &listener.actor, "server", "linger"));
         expect_reset(world, &pair.client, "FIN_WAIT2")?;
     }
     Ok(())
@@ -95,7 +96,7 @@ pub(super) fn rst_in_time_wait(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// SO_LINGER with 0 seconds: an RST, and no TIME_WAIT at all.
+/// SO_LINGER with 0 seconds: an RST, no TIME_WAIT at all, and it is told who did it.
 pub(super) fn linger_zero(world: &mut World) -> Result<()> {
     let (client, listener) = world.cast()?;
     for _ in 0..11 {
@@ -103,8 +104,27 @@ pub(super) fn linger_zero(world: &mut World) -> Result<()> {
         pair.exchange(101, 211)?;
         pair.client.linger_zero()?;
         pair.client.close()?;
+        world.expect(aborted(&pair.client, &client, "client", "linger").bytes(101, 211));
         world.wait_gone(&pair.server)?;
         pair.server.close()?;
+    }
+    Ok(())
+}
+
+/// close() with data that nobody has read: an RST, no TIME_WAIT, and what was sent may be lost.
+pub(super) fn unread_data(world: &mut World) -> Result<()> {
+    let (client, listener) = world.cast()?;
+    for _ in 0..7 {
+        let pair = world.pair(&client, &listener)?;
+        pair.client.send(101)?;
+        // All of it came in one segment.
+        pair.server.receive(53)?;
+        pair.server.close()?;
+        world.expect(
+            aborted(&pair.server, &listener.actor, "server", "unread_data").is("bytes_received", 101),
+        );
+        world.wait_gone(&pair.client)?;
+        pair.client.close()?;
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ enum Width {
     AtLeast(u32),
     /// Only its place counts.
     Any,
+    /// A bitfield of so many bits; its place is counted in bits.
+    Bits(u32),
 }
 
 struct Field {
@@ -51,14 +53,14 @@ macro_rules! fields {
     (@optional) => { false };
 }
 
-use Width::{Any, AtLeast, Exactly};
+use Width::{Any, AtLeast, Bits, Exactly};
 
 #[rustfmt::skip]
 const FIELDS: &[Field] = fields! {
     required skc_daddr: Exactly(4), "sock_common.skc_daddr";
     required skc_rcv_saddr: Exactly(4), "sock_common.skc_rcv_saddr";
     required skc_dport: Exactly(2), "sock_common.skc_dport";
-    required skc_num: Exactly(2), "sock_common.skc_num";
+    required skc_state: Exactly(1), "sock_common.skc_state";
     required skc_family: Exactly(2), "sock_common.skc_family";
     required skc_bound_dev_if: Exactly(4), "sock_common.skc_bound_dev_if";
     required skc_prot: Exactly(8), "sock_common.skc_prot";
@@ -71,9 +73,15 @@ const FIELDS: &[Field] = fields! {
     required skc_refcnt: Exactly(4), "sock_common.skc_refcnt.refs.counter";
     required sk_shutdown: Exactly(1), "sock.sk_shutdown";
     required sk_err: Exactly(4), "sock.sk_err";
+    required sk_lingertime: Exactly(8), "sock.sk_lingertime";
+    required sk_txhash: Exactly(4), "sock.sk_txhash";
     required sk_protocol: Exactly(2), "sock.sk_protocol";
     required sk_lock_owned: Exactly(4), "sock.sk_lock.owned";
     required sk_socket: Exactly(8), "sock.sk_socket";
+    optional skc_reuse_bit: Bits(4), "sock_common.skc_reuse";
+    optional sk_userlocks_bit: Bits(4), "sock.sk_userlocks";
+    optional icsk_bind_hash: Exactly(8), "inet_connection_sock.icsk_bind_hash";
+    optional bind_fastreuse: Exactly(1), "inet_bind_bucket.fastreuse";
     required inet_sport: Exactly(2), "inet_sock.inet_sport";
     optional bytes_sent: Exactly(8), "tcp_sock.bytes_sent";
     optional bytes_retrans: Exactly(8), "tcp_sock.bytes_retrans";
@@ -223,9 +231,16 @@ impl Roots<'_> {
     fn locate(&mut self, field: &Field) -> Result<Member, ResolveError> {
         let mut missing = None;
         for &path in field.paths {
-            match self.member(path) {
-                Ok(member) => return check_width(path, field.width, member),
-                Err(why) => missing = Some(ResolveError::Field { field: field.paths[0], why }),
+            match (self.member(path), field.width) {
+                (Err(MemberError::Unaligned { bit_offset, .. }), Width::Bits(_)) => {
+                    return Ok(Member { offset: bit_offset, size: 0, bits: 0, kind: None });
+                }
+                (Ok(member), Width::Bits(wanted)) => {
+                    let member = check_bits(path, wanted, member)?;
+                    return Ok(Member { offset: member.offset * 8, ..member });
+                }
+                (Ok(member), width) => return check_width(path, width, member),
+                (Err(why), _) => missing = Some(ResolveError::Field { field: field.paths[0], why }),
             }
         }
         Err(missing.expect("the table gives every field a path"))
@@ -241,6 +256,13 @@ impl Roots<'_> {
     }
 }
 
+/// A bitfield that starts at a whole byte, or what was made a number of its own.
+fn check_bits(field: &'static str, wanted: u32, member: Member) -> Result<Member, ResolveError> {
+    let found = if member.bits == 0 { member.size * 8 } else { member.bits };
+    let wrong = ResolveError::Width { field, found: found / 8, wanted: 1 };
+    if found >= wanted { Ok(member) } else { Err(wrong) }
+}
+
 fn check_width(field: &'static str, width: Width, member: Member) -> Result<Member, ResolveError> {
     let found = match member.bits {
         0 => member.size,
@@ -250,7 +272,7 @@ fn check_width(field: &'static str, width: Width, member: Member) -> Result<Memb
     let (fits, wanted) = match width {
         Width::Exactly(wanted) => (found == wanted, wanted),
         Width::AtLeast(wanted) => (found >= wanted, wanted),
-        Width::Any => (true, 0),
+        Width::Any | Width::Bits(_) => (true, 0),
     };
     if fits { Ok(member) } else { Err(ResolveError::Width { field, found, wanted }) }
 }

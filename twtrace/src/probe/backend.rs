@@ -1,6 +1,8 @@
 //! Owns: which programs make up each backend, and where each is attached.
 //! Must not know: how they are loaded.
 
+use twtrace_common::config::{BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_LISTEN, BY_STATE_OWNER};
+
 use super::config::Kernel;
 use super::counters::Told;
 use crate::limitation::What;
@@ -92,6 +94,8 @@ pub(super) enum Need {
     Required,
     /// Without it this is not known.
     Optional(What),
+    /// Without it inet_sock_set_state has this duty (`BY_STATE_*`) as well, and this is not known or costs more.
+    Else(u8, What),
 }
 
 /// One program of a backend.
@@ -116,6 +120,7 @@ impl Hook {
 }
 
 const OPENER: Need = Need::Optional(What::Openers);
+const ABORTED: Need = Need::Optional(What::Aborted);
 const CONNECT: Need = Need::Optional(What::ConnectFailed);
 const CONNECT6: Need = Need::Optional(What::ConnectFailedIpv6);
 const BIND: Need = Need::Optional(What::BindFailed);
@@ -124,37 +129,75 @@ const fn hook(program: &'static str, point: Point, need: Need) -> Hook {
     Hook { program, point, need }
 }
 
+/// What goes without a hook of its own here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lacking {
+    /// Programs that cannot be had.
+    pub(super) programs: Vec<&'static str>,
+    /// `BY_STATE_*`: what inet_sock_set_state tells in their place.
+    pub(super) by_state: u8,
+}
+
+impl Lacking {
+    /// Before anything was tried.
+    pub(super) fn nothing(backend: Backend) -> Self {
+        let by_state = if backend == Backend::Fentry { 0 } else { BY_STATE_ALL };
+        Self { programs: Vec::new(), by_state }
+    }
+}
+
 /// The backend's programs in the order in which they are attached; they are let go in the opposite order. Births and ends come
 /// first, what notices that a birth is missing (tcp_time_wait, the transition to CLOSE) last: or a connection that closes just
 /// then would be told as an overflow.
-pub(super) fn hooks(backend: Backend, kernel: &Kernel) -> Vec<Hook> {
+pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking) -> Vec<Hook> {
     let mut hooks = match backend {
-        Backend::Fentry => fentry(kernel).to_vec(),
+        Backend::Fentry => fentry(kernel, lacking.by_state),
         Backend::Kprobe => kprobe(kernel).to_vec(),
         Backend::Tracepoint => tracepoint().to_vec(),
     };
-    hooks.push(hook(STATE, Point::Btf(STATE), Need::Required));
+    if backend != Backend::Fentry {
+        hooks.push(hook(RESET, Point::Btf(RESET), ABORTED));
+    }
+    hooks.retain(|hook| !lacking.programs.contains(&hook.program));
+    if lacking.by_state != 0 {
+        hooks.push(hook(STATE, Point::Btf(STATE), Need::Required));
+    }
     hooks
 }
 
-/// The program that every backend has.
+/// The program that stands in for others.
 pub(super) const STATE: &str = "inet_sock_set_state";
+/// The tracepoint of every RST that is sent.
+const RESET: &str = "tcp_send_reset";
 
-fn fentry(kernel: &Kernel) -> [Hook; 7] {
-    use Need::Required;
+fn fentry(kernel: &Kernel, by_state: u8) -> Vec<Hook> {
+    use Need::{Else, Optional, Required};
     use Point::{Fentry, Fexit};
     let accept = if kernel.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
     let dance = kernel.hashdance();
     let dance_program = if dance == SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
-    [
-        hook(accept, Fexit("inet_csk_accept"), OPENER),
+    let mut hooks = vec![
         hook("fe_kill", Fentry("inet_twsk_kill"), Required),
         hook(dance_program, Fentry(dance), Required),
-        hook("fe_tcp_time_wait", Fentry("tcp_time_wait"), Required),
-        hook("fe_connect4", Fexit("inet_hash_connect"), CONNECT),
-        hook("fe_connect6", Fexit("inet6_hash_connect"), CONNECT6),
+        hook("fe_send_fin", Fentry("tcp_send_fin"), Else(BY_STATE_OWNER, What::Cost)),
+        hook(accept, Fexit("inet_csk_accept"), OPENER),
+        hook("fe_connect4", Fexit("inet_hash_connect"), Else(BY_STATE_CLIENT, What::ConnectFailed)),
+        hook("fe_connect6", Fexit("inet6_hash_connect"), Else(BY_STATE_CLIENT, What::ConnectFailedIpv6)),
         hook("fe_get_port", Fexit("inet_csk_get_port"), BIND),
-    ]
+        hook("fe_listen", Fexit("inet_csk_listen_start"), Else(BY_STATE_LISTEN, What::Cost)),
+        hook("fe_active_reset", Fentry("tcp_send_active_reset"), ABORTED),
+        hook("fe_reset", Fentry("tcp_reset"), Optional(What::Cost)),
+    ];
+    if let Some(verdict) = kernel.verdict_program() {
+        hooks.insert(1, hook(verdict, Fexit("tcp_timewait_state_process"), Optional(What::SynRefused)));
+    }
+    let overflow = if by_state & BY_STATE_END == 0 {
+        hook("fe_twsk_alloc", Fexit("inet_twsk_alloc"), Else(BY_STATE_END, What::Cost))
+    } else {
+        hook("fe_tcp_time_wait", Fentry("tcp_time_wait"), Required)
+    };
+    hooks.push(overflow);
+    hooks
 }
 
 fn kprobe(kernel: &Kernel) -> [Hook; 8] {

@@ -6,12 +6,22 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use twtrace_common::config::{Config, Symbols};
 
+use super::backend::Lacking;
 use super::environment::{self, Denial};
 use super::mounts::Seen;
 use super::{Backend, Cannot, Options, Why};
 use crate::btf::{self, Btf, Resolved};
 use crate::caps::Caps;
 use crate::kallsyms::KallsymsError;
+
+/// Which of the kernel's helpers are used. Found out by trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Helpers {
+    /// The cookie of a socket (5.12) and the typed current task (5.11) as well.
+    All,
+    /// Those of 5.8.
+    Old,
+}
 
 /// The running kernel, looked at once.
 pub(super) struct Kernel {
@@ -23,6 +33,8 @@ pub(super) struct Kernel {
     pub(super) btf: aya::Btf,
     /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
     pub(super) counts_expiries: bool,
+    /// Parameters of `tcp_timewait_state_process`.
+    state_process_params: Option<u32>,
     hz: u32,
 }
 
@@ -38,8 +50,10 @@ impl Kernel {
         );
         let btf = aya::Btf::from_sys_fs().map_err(|error| Cannot::Types(error.to_string()))?;
         let symbols = crate::kallsyms::load().map_err(|error| hidden(&error));
+        let state_process_params = types.func_params("tcp_timewait_state_process");
         let hz = crate::hz::hz().ok_or(Cannot::Hz)?;
-        Ok(Self { resolved, symbols, seen: seen.clone(), btf, counts_expiries, hz })
+        let seen = seen.clone();
+        Ok(Self { resolved, symbols, seen, btf, counts_expiries, state_process_params, hz })
     }
 
     /// The function that ties a full socket to its TIME_WAIT socket here.
@@ -47,8 +61,24 @@ impl Kernel {
         self.resolved.timewait_hashdance.unwrap_or(super::backend::SCHEDULE)
     }
 
+    /// The program for the exit of `tcp_timewait_state_process`, whose prototype grew.
+    pub(super) fn verdict_program(&self) -> Option<&'static str> {
+        match self.state_process_params {
+            Some(3) => Some("fe_state_process_3"),
+            Some(4) => Some("fe_state_process_4"),
+            Some(5) => Some("fe_state_process_5"),
+            _ => None,
+        }
+    }
+
     /// The configuration for one attempt.
-    pub(super) fn config(&self, backend: Backend, options: &Options, socket_cookie: bool) -> Config {
+    pub(super) fn config(
+        &self,
+        backend: Backend,
+        options: &Options,
+        helpers: Helpers,
+        lacking: &Lacking,
+    ) -> Config {
         let blank = [0u8; size_of::<Config>()];
         let mut config: Config = twtrace_common::from_bytes(&blank).expect("the array has that size");
         self.resolved.fill(&mut config);
@@ -57,10 +87,16 @@ impl Kernel {
         config.track_live = options.filter.track_live.into();
         config.seed = seed();
         // A quarter of the ring, 64 KiB at most: late enough to be rare, early enough to leave the reader time.
-        config.wakeup_bytes = u64::from(options.ring_bytes / 4).min(64 << 10);
+        config.wakeup_bytes = u64::from(options.ring_bytes / 4).min(64 << 10).next_power_of_two();
         config.hz = self.hz;
         config.backend = backend.number();
-        config.socket_cookie = socket_cookie.into();
+        config.socket_cookie = (helpers == Helpers::All).into();
+        config.task_btf = (helpers == Helpers::All).into();
+        config.by_state = lacking.by_state;
+        let verdict = self.verdict_program();
+        let sees =
+            backend == Backend::Fentry && verdict.is_some_and(|name| !lacking.programs.contains(&name));
+        config.sees_verdicts = sees.into();
         config.debug_log = options.debug_log.into();
         config
     }

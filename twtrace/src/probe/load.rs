@@ -7,8 +7,8 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
-use super::backend::{Hook, Need, Point, STATE, hooks};
-use super::config::Kernel;
+use super::backend::{Hook, Lacking, Need, Point, hooks};
+use super::config::{Helpers, Kernel};
 use super::counters::{self, Counters};
 use super::environment::{self, Denial};
 use super::{Backend, Fallback, Options, Why, log, object};
@@ -69,17 +69,62 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     {
         return Err(whole(backend, hidden.clone()));
     }
-    // The cookie helper is not for tracing programs before 5.12. Whether it is here is found out by trying.
-    match attempt(backend, kernel, options, true) {
-        Err(fallback) if matches!(fallback.why, Why::Verifier(_)) && fallback.hook == STATE => {
-            attempt(backend, kernel, options, false)
+    let mut lacking = Lacking::nothing(backend);
+    let mut helpers = Helpers::All;
+    let mut notes = Vec::new();
+    loop {
+        let missed = match attempt(backend, kernel, options, helpers, &lacking) {
+            Ok(mut loaded) => {
+                loaded.notes.splice(0..0, notes);
+                return Ok(loaded);
+            }
+            Err(missed) => missed,
+        };
+        // A helper that is too new is a program that the verifier refuses. What it refuses with the old ones too is something else.
+        if helpers == Helpers::All && matches!(missed.fallback.why, Why::Verifier(_)) {
+            match attempt(backend, kernel, options, Helpers::Old, &lacking) {
+                Ok(mut loaded) => {
+                    loaded.notes.splice(0..0, notes);
+                    return Ok(loaded);
+                }
+                Err(again) if again.program != missed.program => {
+                    helpers = Helpers::Old;
+                    continue;
+                }
+                Err(_) => {}
+            }
         }
-        done => done,
+        let Some(hook) = missed.spare else { return Err(missed.fallback) };
+        if let Need::Else(duty, _) = hook.need {
+            lacking.by_state |= duty;
+        }
+        lacking.programs.push(hook.program);
+        notes.push(missed.fallback);
     }
 }
 
-fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -> Result<Loaded, Fallback> {
-    let mut ebpf = create(backend, kernel, options, cookie)?;
+/// A hook that could not be had.
+struct Missed {
+    fallback: Fallback,
+    program: &'static str,
+    /// It can be done without.
+    spare: Option<Hook>,
+}
+
+impl From<Fallback> for Box<Missed> {
+    fn from(fallback: Fallback) -> Self {
+        Box::new(Missed { fallback, program: "", spare: None })
+    }
+}
+
+fn attempt(
+    backend: Backend,
+    kernel: &Kernel,
+    options: &Options,
+    helpers: Helpers,
+    lacking: &Lacking,
+) -> Result<Loaded, Box<Missed>> {
+    let mut ebpf = create(backend, kernel, options, helpers, lacking)?;
     let mut notes = Vec::new();
     if let Err(hidden) = &kernel.symbols {
         notes.push(Fallback {
@@ -96,7 +141,7 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
     seed_listeners(&mut ebpf, &options.listeners);
-    let hooks = hooks(backend, kernel);
+    let hooks = hooks(backend, kernel, lacking);
     for hook in &hooks {
         match (attach_one(&mut ebpf, hook, kernel), hook.need) {
             (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
@@ -104,11 +149,13 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
                 notes.push(Fallback { backend, hook, without, why: Why::OnlyCalls });
             }
             (Ok(()), _) => {}
-            (Err(why), Need::Required) => {
-                return Err(Fallback { backend, hook: hook.point.target(), without: None, why });
-            }
-            (Err(why), Need::Optional(without)) => {
-                notes.push(Fallback { backend, hook: hook.point.target(), without: Some(without), why });
+            (Err(why), need) => {
+                let (without, spare) = match need {
+                    Need::Required => (None, None),
+                    Need::Optional(without) | Need::Else(_, without) => (Some(without), Some(*hook)),
+                };
+                let fallback = Fallback { backend, hook: hook.point.target(), without, why };
+                return Err(Box::new(Missed { fallback, program: hook.program, spare }));
             }
         }
     }
@@ -131,8 +178,14 @@ fn attempt(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -
     })
 }
 
-fn create(backend: Backend, kernel: &Kernel, options: &Options, cookie: bool) -> Result<Ebpf, Fallback> {
-    let config = kernel.config(backend, options, cookie);
+fn create(
+    backend: Backend,
+    kernel: &Kernel,
+    options: &Options,
+    helpers: Helpers,
+    lacking: &Lacking,
+) -> Result<Ebpf, Fallback> {
+    let config = kernel.config(backend, options, helpers, lacking);
     let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
     let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
     raise_memlock();
