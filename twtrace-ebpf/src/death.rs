@@ -27,7 +27,13 @@ pub(crate) const RESTING: u32 = 3;
 
 /// Why the TIME_WAIT socket at `tw` ends, at the entry of inet_twsk_kill().
 #[inline(always)]
-unsafe fn reason<M: Mem>(ctx: &impl EbpfContext, base: *const u8, tw: u64, substate: u8) -> u8 {
+unsafe fn reason<M: Mem>(
+    ctx: &impl EbpfContext,
+    above: (*const u8, usize),
+    base: *const u8,
+    tw: u64,
+    substate: u8,
+) -> u8 {
     // SAFETY: by the caller.
     unsafe {
         // A local connect() has taken it out of the table already (__inet_check_established): the only path that unhashes
@@ -46,7 +52,7 @@ unsafe fn reason<M: Mem>(ctx: &impl EbpfContext, base: *const u8, tw: u64, subst
         _ => {}
     }
     // Early, or expired while a packet or a dump held a reference.
-    from_stack(stack::callers(ctx), substate)
+    from_stack(stack::callers(ctx, above.0, above.1), substate)
 }
 
 /// `enum tcp_tw_status` (include/net/tcp.h): what becomes of a packet that met a TIME_WAIT socket. Whatever else it says of a SYN,
@@ -163,19 +169,24 @@ unsafe fn send<M: Mem>(kind: u16, slot: u32, base: *const u8, tw: u64, conn: &Co
     }
 }
 
-/// The whole body at the entry of inet_twsk_kill(), of the TIME_WAIT socket at `tw`.
+/// The whole body at the entry of inet_twsk_kill(), of the TIME_WAIT socket at `tw`. `above`: see [`stack::callers`].
 ///
 /// # Safety
 /// `base` is that `inet_timewait_sock`, and `M` may read it.
 #[inline(always)]
-pub(crate) unsafe fn killed<M: Mem>(ctx: &impl EbpfContext, base: *const u8, tw: u64) {
+pub(crate) unsafe fn killed<M: Mem>(
+    ctx: &impl EbpfContext,
+    above: (*const u8, usize),
+    base: *const u8,
+    tw: u64,
+) {
     // SAFETY: by the caller.
     unsafe {
         if !sock::tw_is_tcp::<M>(base) {
             return;
         }
         let mut conn = sock::of_tw::<M>(base);
-        let why = reason::<M>(ctx, base, tw, conn.tuple.substate);
+        let why = reason::<M>(ctx, above, base, tw, conn.tuple.substate);
         ended::<M>(base, tw, &mut conn, why);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) const FRAMES: usize = 12;
 
 /// Room for one stack: too large for the program's own.
 #[map]
-pub(crate) static STACK: PerCpuArray<[u64; FRAMES]> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static STACK: PerCpuArray<[u64; FRAMES.next_power_of_two()]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Room for the task whose call fails: too large for the program's own stack.
 #[map]

@@ -1,12 +1,18 @@
 //! Owns: the kernel stack of the moment, and which known functions are on it.
 //! Must not know: what that means for a TIME_WAIT socket.
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated::{bpf_get_stack, bpf_probe_read_kernel},
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
 use twtrace_common::config::Text;
 
 use crate::{
     config::setting,
     maps::{self, FRAMES},
+    table,
 };
 
 /// Which of the functions that can end or re-arm a TIME_WAIT socket are on the stack: a bit each.
@@ -70,30 +76,176 @@ impl Callers {
     }
 }
 
-/// Reads the stack. 1 to 4 µs: only for what nothing cheaper can tell.
+/// Bits of those who decide why a TIME_WAIT socket ends: the nearest of them does.
+const DECIDING: u64 = 1 << PURGE | 1 << STATE_PROCESS | 1 << ABORT | 1 << RECEIVE | 1 << EXPIRY;
+
+/// Words of the stack that are looked at above a hook's own.
+const WORDS: usize = 32;
+/// Ways to a hook that are remembered: an RST and a SYN that end one, a packet that re-arms one, for IPv4 and IPv6.
+const PATHS: usize = 6;
+
+/// Places for [`FRAMES`] addresses; a power of two, so that a mask keeps an index inside.
+const SLOTS: usize = FRAMES.next_power_of_two();
+
+/// Who is on the stack when it looks like this: each return address, from the inside up to who decides, at its place above the base.
+/// The frame of a function has one size at one place of its code. So where the innermost address is the same the next one lies at
+/// the same place, and where all are the same they are the same callers: nothing that earlier calls left behind can pass for one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Path {
+    /// 1: somebody has it.
+    taken: u64,
+    /// 1: it is filled.
+    ready: u64,
+    /// What [`Callers`] it stands for.
+    found: u64,
+    /// Words above the base.
+    at: [u64; SLOTS],
+    address: [u64; SLOTS],
+}
+
+/// What has been learned so far.
+#[map]
+static KNOWN: Array<[Path; PATHS]> = Array::with_max_entries(1, 0);
+
+/// The words above this CPU's hook.
+#[map]
+static ABOVE: PerCpuArray<[u64; WORDS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The nearest callers. `base`: an address in the hook's own frame, above which its callers' frames lie; `skip`: how many of the
+/// stack's innermost frames lie below it.
 #[inline(always)]
-pub(crate) fn callers(ctx: &impl EbpfContext) -> Callers {
-    let mut found = 0;
-    let Some(frames) = maps::STACK.get_ptr_mut(0) else { return Callers(1 << UNREAD) };
-    // SAFETY: a live map value of this CPU; its size in bytes is given.
-    let bytes = unsafe { bpf_get_stack(ctx.as_ptr(), frames.cast(), (FRAMES * 8) as u32, 0) };
-    if bytes < 0 {
+pub(crate) fn callers(ctx: &impl EbpfContext, base: *const u8, skip: usize) -> Callers {
+    let (Some(above), Some(known)) = (ABOVE.get_ptr_mut(0), KNOWN.get_ptr_mut(0)) else {
         return Callers(1 << UNREAD);
+    };
+    // SAFETY: live map values, the first of this CPU; whatever the address, the helper reads or says that it cannot.
+    unsafe {
+        let bytes = size_of::<[u64; WORDS]>() as u32;
+        let is_read = bpf_probe_read_kernel(above.cast(), bytes, base.cast()) == 0;
+        let (above, known) = (&*above, &mut *known);
+        if is_read {
+            let mut path = 0;
+            while path < PATHS {
+                if known[path].ready != 0 && matches(&known[path], above) {
+                    return Callers(known[path].found);
+                }
+                path += 1;
+            }
+        }
+        let Some(frames) = maps::STACK.get_ptr_mut(0) else { return Callers(1 << UNREAD) };
+        // 1 to 4 us: only for what nothing cheaper can tell.
+        let length = bpf_get_stack(ctx.as_ptr(), frames.cast(), (FRAMES * 8) as u32, 0);
+        if length < 0 {
+            return Callers(1 << UNREAD);
+        }
+        let (found, count) = nearest(&*frames, length);
+        if is_read && found & DECIDING != 0 {
+            learn(known, above, &*frames, skip, count, found);
+        }
+        Callers(found)
     }
+}
+
+/// Without a branch for each word: the verifier would follow both sides.
+#[inline(always)]
+fn matches(path: &Path, above: &[u64; WORDS]) -> bool {
+    let mut wrong = 0;
     let mut i = 0;
-    while i < FRAMES && (i as i64) * 8 < bytes {
-        // SAFETY: inside the map value. Volatile, so that the loop is not turned around into one per function.
-        let at = unsafe { (&raw const (*frames)[i]).read_volatile() };
-        found |= within(at, setting!(symbols.inet_twsk_deschedule_put)) << DESCHEDULE;
-        found |= within(at, setting!(symbols.inet_twsk_purge)) << PURGE;
-        found |= within(at, setting!(symbols.tcp_timewait_state_process)) << STATE_PROCESS;
-        found |= within(at, setting!(symbols.tcp_abort)) << ABORT;
-        found |= within(at, setting!(symbols.tcp_v4_rcv)) << RECEIVE;
-        found |= within(at, setting!(symbols.tcp_v6_rcv)) << RECEIVE;
-        found |= within(at, setting!(symbols.tw_timer_handler)) << EXPIRY;
+    while i < FRAMES {
+        wrong |= above[path.at[i] as usize & (WORDS - 1)] ^ path.address[i];
         i += 1;
     }
-    Callers(found)
+    wrong == 0
+}
+
+/// Who is on the stack up to the first who decides, and how many frames that are.
+#[inline(always)]
+fn nearest(frames: &[u64; SLOTS], length: i64) -> (u64, u64) {
+    let (mut found, mut count, mut open) = (0, 0, u64::MAX);
+    let mut i = 0;
+    while i < FRAMES {
+        // Volatile, so that the loop is not turned around into one per function.
+        // SAFETY: inside the map value.
+        let at = unsafe { (&raw const frames[i]).read_volatile() };
+        let mut here = within(at, setting!(symbols.inet_twsk_deschedule_put)) << DESCHEDULE;
+        here |= within(at, setting!(symbols.inet_twsk_purge)) << PURGE;
+        here |= within(at, setting!(symbols.tcp_timewait_state_process)) << STATE_PROCESS;
+        here |= within(at, setting!(symbols.tcp_abort)) << ABORT;
+        here |= within(at, setting!(symbols.tcp_v4_rcv)) << RECEIVE;
+        here |= within(at, setting!(symbols.tcp_v6_rcv)) << RECEIVE;
+        here |= within(at, setting!(symbols.tw_timer_handler)) << EXPIRY;
+        // What lies behind the stack's end is of another one.
+        open &= ones_if_less(i as u64 * 8, length as u64);
+        found |= here & open;
+        count += open & 1;
+        // All ones as long as nobody has decided.
+        open &= ones_if_less(here & DECIDING, 1);
+        i += 1;
+    }
+    (found, count)
+}
+
+/// All ones if `a` is below `b`, both below 2^63, else zero. Without a branch.
+#[inline(always)]
+fn ones_if_less(a: u64, b: u64) -> u64 {
+    (a.wrapping_sub(b) as i64 >> 63) as u64
+}
+
+/// Remembers where the `count` addresses in `frames` lie in `above`, if all do and there is room.
+#[inline(always)]
+unsafe fn learn(
+    known: &mut [Path; PATHS],
+    above: &[u64; WORDS],
+    frames: &[u64; SLOTS],
+    skip: usize,
+    count: u64,
+    found: u64,
+) {
+    let mut free = 0;
+    while free < PATHS && known[free].taken != 0 {
+        free += 1;
+    }
+    if free == PATHS {
+        return;
+    }
+    let way = &mut known[free];
+    // SAFETY: a live map value. Of two that add at the same time at most one reads 1, and it is never given back.
+    let is_ours = unsafe {
+        table::add(&raw mut way.taken, 1);
+        (&raw const way.taken).read_volatile() == 1
+    };
+    if is_ours && locate(way, above, frames, skip, count) {
+        way.found = found;
+        // SAFETY: a live map value; x86 keeps the order of stores.
+        unsafe { (&raw mut way.ready).write_volatile(1) };
+    }
+}
+
+/// Fills in where each address lies; what is behind the last repeats the first. Says whether all were found.
+#[inline(always)]
+fn locate(way: &mut Path, above: &[u64; WORDS], frames: &[u64; SLOTS], skip: usize, count: u64) -> bool {
+    let mut next = skip as u64;
+    let mut word = 0;
+    while word < WORDS {
+        let differs = frames[next as usize & (SLOTS - 1)] ^ above[word];
+        // Zero only if no bit differs.
+        let other = (differs | differs >> 32) & 0xffff_ffff;
+        let is_it = ones_if_less(other, 1) & ones_if_less(next, count) & 1;
+        let into = (next as usize).wrapping_sub(skip) & (SLOTS - 1);
+        way.at[into] = word as u64;
+        way.address[into] = above[word];
+        next += is_it;
+        word += 1;
+    }
+    let mut i = 1;
+    while i < SLOTS {
+        let is_spare = !ones_if_less((i + skip) as u64, count);
+        way.at[i] ^= (way.at[i] ^ way.at[0]) & is_spare;
+        way.address[i] ^= (way.address[i] ^ way.address[0]) & is_spare;
+        i += 1;
+    }
+    next == count && count > skip as u64
 }
 
 /// 1 if a return address lies in a function, else 0. It points behind the call, so `end` itself still belongs to a

@@ -54,8 +54,12 @@ fn set_of<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<*mut Set<T>> {
     map.get_ptr_mut(spread(key, sets))
 }
 
+/// Adds to a word that others add to as well.
+///
+/// # Safety
+/// `word` is in a live map value, 8-byte aligned.
 #[inline(always)]
-unsafe fn add(word: *mut u64, value: u64) {
+pub(crate) unsafe fn add(word: *mut u64, value: u64) {
     // In assembly, because `core` has no atomics for BPF; without a fetch, because 5.10 does not know fetching atomics.
     // SAFETY: by the caller: a live map value, 8-byte aligned.
     unsafe {

@@ -20,6 +20,10 @@ use crate::{
     owner, sock, stack, state,
 };
 
+/// Frames below the hook's context, which lies in the frame of bpf_trace_run1() (kernel/trace/bpf_trace.c): the program itself, and
+/// the return into that function.
+const BELOW: usize = 2;
+
 /// Whether `timer` belongs to a TIME_WAIT socket: one load and one compare, for every timer of the machine.
 #[inline(always)]
 unsafe fn ours(timer: *const u8) -> bool {
@@ -82,7 +86,8 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
         if !taken && references == death::RESTING {
             return unwound(timer);
         }
-        let callers = if taken { stack::Callers::default() } else { stack::callers(ctx) };
+        let callers =
+            if taken { stack::Callers::default() } else { stack::callers(ctx, ctx.as_ptr().cast(), BELOW) };
         if !taken && !callers.ending() {
             if callers.unread() {
                 maps::count_loss(loss::STACK);

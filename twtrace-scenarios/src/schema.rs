@@ -71,7 +71,7 @@ fn shape(kind: &str) -> Option<Shape> {
         }
         "aborted" => (&["role", "owner_via", "why"], &[BYTES, &["cookie"], &["port_via"]]),
         "syn_refused" => (&["substate"], &[&["cookie"]]),
-        "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms"]]),
+        "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms", "port_via"]]),
         "connect_failed" | "bind_failed" => (&["errno", "pid"], &[&["port_via"]]),
         _ => return None,
     };

@@ -160,7 +160,7 @@ pub(super) unsafe fn danced<M: Mem>(base: *const u8, tw: u64, sk: *const u8, jif
 #[fentry(function = "inet_twsk_kill")]
 fn fe_kill(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed first argument.
-    unsafe { death::killed::<Typed>(&ctx, ctx.arg(0), ctx.arg(0)) };
+    unsafe { death::killed::<Typed>(&ctx, (core::ptr::null(), 0), ctx.arg(0), ctx.arg(0)) };
     0
 }
 

@@ -63,7 +63,9 @@ fn kp_kill(ctx: ProbeContext) -> u32 {
     // SAFETY: the first argument, read with the helper.
     unsafe {
         let tw = pointer(&ctx, 0);
-        death::killed::<Copied>(&ctx, Start::of(tw).base(), tw as u64);
+        // At the entry the stack's last word is the return address; only the function itself lies below.
+        let above = ((*ctx.regs).rsp as *const u8, 1);
+        death::killed::<Copied>(&ctx, above, Start::of(tw).base(), tw as u64);
     }
     0
 }
