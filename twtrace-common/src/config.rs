@@ -202,8 +202,8 @@ pub struct Filter {
     pub family: u8,
     /// `ROLE_*` + 1, 0 for all.
     pub role: u8,
-    /// Zero.
-    pub pad0: u8,
+    /// 1: failures of connect() and bind() travel whatever the errno is, not only those for want of a port.
+    pub failures_all: u8,
     /// Zero.
     pub pad: u32,
 }
@@ -258,8 +258,10 @@ pub const BY_STATE_OWNER: u8 = 1 << 2;
 pub const BY_STATE_END: u8 = 1 << 3;
 /// [`Config::by_state`]: that a socket listens.
 pub const BY_STATE_LISTEN: u8 = 1 << 4;
+/// [`Config::by_state`]: that a connect() came to nothing after its SYN was sent.
+pub const BY_STATE_FAILURE: u8 = 1 << 5;
 /// [`Config::by_state`]: all of these.
-pub const BY_STATE_ALL: u8 = (1 << 5) - 1;
+pub const BY_STATE_ALL: u8 = (1 << 6) - 1;
 
 /// fentry and fexit on the kernel's functions.
 pub const BACKEND_FENTRY: u32 = 1;

@@ -101,7 +101,6 @@ fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: Option<
     birth.tw = facts.tw;
     birth.cookie = facts.cookie;
     birth.timeout_ms = facts.timeout_ms;
-    birth.port_via = PORT_UNKNOWN;
     birth.bytes_sent = 0;
     birth.bytes_received = 0;
     let mut flags = fill_owner(birth, facts.key, now_ns, owner);
@@ -122,7 +121,6 @@ fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: Option<
 unsafe fn fill_from_sock(birth: &mut Birth, sk: *const u8, fin_received: bool, typed: bool) -> u16 {
     // SAFETY: by the caller: a `struct sock` of TCP that is alive.
     unsafe {
-        birth.port_via = sock::port_via(sk, birth.tuple.role, typed);
         let Some((sent, received)) = sock::payload(sk, fin_received, typed) else { return 0 };
         birth.bytes_sent = sent;
         birth.bytes_received = received;
@@ -138,6 +136,7 @@ fn fill_owner(birth: &mut Birth, key: u64, now_ns: u64, owner: Option<NonNull<Sl
         // SAFETY: a live map value.
         let owner = unsafe { &slot.as_ref().value };
         birth.via = owner.via;
+        birth.port_via = owner.port_via;
         birth.owner = owner.task;
         birth.opener_pid = owner.opener_pid;
         birth.opener_start_ns = owner.opener_start_ns;
@@ -160,6 +159,7 @@ fn fill_owner(birth: &mut Birth, key: u64, now_ns: u64, owner: Option<NonNull<Sl
         maps::count_loss(loss::OWNER);
     }
     birth.via = VIA_NONE;
+    birth.port_via = PORT_UNKNOWN;
     birth.owner = NOBODY;
     birth.opener_pid = 0;
     birth.opener_start_ns = 0;
@@ -179,16 +179,16 @@ pub(crate) fn ms(jiffies: u64) -> u32 {
 }
 
 /// The span that a timer was armed for, from what is left of it a moment later. The kernel arms these timers for whole
-/// seconds but for retransmission timeouts on very slow paths, and a tick or a few may have passed since.
+/// seconds but for retransmission timeouts on very slow paths, and some ticks may have passed since: an eighth of a second of them on a
+/// machine that was kept from running.
 #[inline(always)]
 pub(crate) fn armed_for(left: u64) -> u64 {
-    const LATE: u64 = 8;
     let hz = u64::from(setting!(hz));
     if hz == 0 {
         return left;
     }
     let short = hz - left % hz;
-    if short <= LATE { left + short } else { left }
+    if short <= hz / 8 { left + short } else { left }
 }
 
 /// Reads what a birth tells of the TIME_WAIT socket itself.

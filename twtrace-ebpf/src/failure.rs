@@ -1,40 +1,81 @@
 //! Owns: connect() and bind() that fail for want of a port.
 //! Must not know: which backend saw it.
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
-    wire::{Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY, ROLE_CLIENT},
+    wire::{
+        Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY, ROLE_CLIENT, Task,
+    },
 };
 
-use crate::{emit, filter, maps, sock::Conn, task};
+use crate::{config::setting, emit, filter, maps, sock::Conn, task};
 
 /// `EADDRINUSE` (include/uapi/asm-generic/errno.h).
 pub(crate) const EADDRINUSE: u32 = 98;
 /// `EADDRNOTAVAIL` (include/uapi/asm-generic/errno.h).
 pub(crate) const EADDRNOTAVAIL: u32 = 99;
 
-/// The current task's connect() found no port.
+/// Notes that this task's call was told to fail, for the hook at its exit.
+#[inline(always)]
+pub(crate) fn note_told(errno: u32) {
+    if setting!(filter.failures_all) != 0 {
+        let _ = maps::CONNECT_ERRNO.insert(bpf_get_current_pid_tgid(), errno, 0);
+    }
+}
+
+/// Whether connect() says that the connection is being made, is there, or that a signal came: no failure. `EINTR`, `EISCONN`,
+/// `EALREADY`, `EINPROGRESS` (include/uapi/asm-generic/errno.h), and `ERESTARTSYS` (include/linux/errno.h).
+#[inline(always)]
+pub(crate) fn is_under_way(errno: u32) -> bool {
+    errno == 4 || errno == 106 || errno == 114 || errno == 115 || errno == 512
+}
+
+/// Whether that was so.
+#[inline(always)]
+pub(crate) fn was_told() -> bool {
+    maps::CONNECT_ERRNO.remove(bpf_get_current_pid_tgid()).is_ok()
+}
+
+/// Whether a failure with this errno is worth telling.
+#[inline(always)]
+pub(crate) fn is_wanted(errno: u32) -> bool {
+    errno == EADDRINUSE || errno == EADDRNOTAVAIL || errno != 0 && setting!(filter.failures_all) != 0
+}
+
+/// The current task's connect() failed before a SYN was sent.
 #[inline(always)]
 pub(crate) fn connect_failed(conn: &mut Conn, errno: u32, port_via: u32) {
     conn.tuple.role = ROLE_CLIENT;
-    send(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via);
+    by_caller(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via);
+}
+
+/// A connect() of `who` came to nothing after its SYN was sent; whoever runs now is a stranger.
+#[inline(always)]
+pub(crate) fn connect_failed_later(conn: &mut Conn, errno: u32, port_via: u32, who: &Task) {
+    conn.tuple.role = ROLE_CLIENT;
+    send(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via, who);
 }
 
 /// The current task's bind() or listen() was refused its port.
 #[inline(always)]
 pub(crate) fn bind_failed(conn: &mut Conn, errno: u32) {
     let port_via = if conn.tuple.sport == 0 { PORT_BIND_ANY } else { PORT_BIND };
-    send(KIND_BIND_FAILED, loss::BIND_FAILED, conn, errno, port_via);
+    by_caller(KIND_BIND_FAILED, loss::BIND_FAILED, conn, errno, port_via);
 }
 
 #[inline(always)]
-fn send(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32) {
+fn by_caller(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32) {
     let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
     // SAFETY: a live map value of this CPU. Failures happen in process context only.
     let caller = unsafe { &mut *caller };
     task::current(caller);
-    if !filter::conn_passes(conn) || !filter::task_passes(caller) || !filter::role_passes(conn.tuple.role) {
+    send(kind, slot, conn, errno, port_via, caller);
+}
+
+#[inline(always)]
+fn send(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32, who: &Task) {
+    if !filter::conn_passes(conn) || !filter::task_passes(who) || !filter::role_passes(conn.tuple.role) {
         return;
     }
     if let Some(mut entry) = emit::reserve::<Failed>(slot) {
@@ -45,7 +86,7 @@ fn send(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32) {
             record.tuple = conn.tuple;
             record.errno = errno;
             record.port_via = port_via;
-            record.task = *caller;
+            record.task = *who;
         }
         emit::submit(entry);
     }

@@ -2,7 +2,10 @@
 //! Must not know: which system call.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_user};
-use twtrace_common::{config::MISSING, wire};
+use twtrace_common::{
+    config::MISSING,
+    wire::{self, Words},
+};
 
 use crate::{
     config::setting,
@@ -41,6 +44,26 @@ pub(crate) fn socket(number: u64) -> u64 {
     }
 }
 
+/// The TCP connection that connect() through `number` to the address at `address` was refused before a SYN was sent: with a
+/// sequence number one was sent, and what became of it is told by the socket's state.
+#[inline(always)]
+pub(crate) fn refused_connect(number: u64, address: u64) -> Option<(Conn, u32)> {
+    let sk = socket(number) as *const u8;
+    // SAFETY: read with the helper.
+    unsafe {
+        if sk.is_null()
+            || Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP
+            || Probed::load::<u32>(sk, setting!(offsets.write_seq)) != 0
+        {
+            return None;
+        }
+        let mut conn = sock::of_sk::<Probed>(sk);
+        let port_via = sock::port_before::<Probed>(sk, conn.tuple.sport);
+        asked(address).towards(&mut conn);
+        Some((conn, port_via))
+    }
+}
+
 /// The TCP socket behind `number` with the address it asked for.
 #[inline(always)]
 pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<Conn> {
@@ -53,26 +76,60 @@ pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<Conn> {
         sock::of_sk::<Probed>(sk)
     };
     if let SockAddr::User(address) = address {
-        asked(address, &mut conn);
+        let asked = asked(address);
+        (conn.tuple.sport, conn.tuple.saddr) = (asked.port, asked.address);
     }
     Some(conn)
 }
 
 /// Reads `struct sockaddr_in` or `sockaddr_in6` from the caller's memory: family, port (network order), address.
 #[inline(always)]
-fn asked(address: u64, conn: &mut Conn) {
+fn asked(address: u64) -> Asked {
     let mut bytes = [0u8; 24];
-    // SAFETY: our buffer; a fault leaves zeroes. A sockaddr_in has 16 bytes only: then the first read serves.
+    // SAFETY: our buffer; a fault leaves zeroes. A sockaddr_in has 16 bytes only: then the second read serves.
     unsafe {
         if bpf_probe_read_user(bytes.as_mut_ptr().cast(), 24, address as *const _) != 0 {
             bpf_probe_read_user(bytes.as_mut_ptr().cast(), 16, address as *const _);
         }
     }
-    let [f0, f1, p0, p1, a, b, c, d, v6 @ ..] = bytes;
-    conn.tuple.sport = u16::from_be_bytes([p0, p1]);
-    if u16::from_ne_bytes([f0, f1]) == sock::AF_INET6 {
-        conn.tuple.saddr = wire::words_of_bytes(v6);
-    } else {
-        conn.tuple.saddr = sock::mapped(u32::from_ne_bytes([a, b, c, d]));
+    Asked::of(bytes)
+}
+
+/// What a call asked for.
+pub(crate) struct Asked {
+    pub(crate) port: u16,
+    pub(crate) address: Words,
+    pub(crate) family: u8,
+}
+
+impl Asked {
+    /// From a `struct sockaddr` in the kernel's memory.
+    ///
+    /// # Safety
+    /// `address` points to one.
+    #[inline(always)]
+    pub(crate) unsafe fn of_kernel(address: *const u8) -> Self {
+        // SAFETY: by the caller; the call has copied it into a `struct sockaddr_storage`, which is longer.
+        Self::of(unsafe { Probed::load(address, 0) })
+    }
+
+    /// As the other end of `conn`.
+    #[inline(always)]
+    pub(crate) fn towards(&self, conn: &mut Conn) {
+        conn.tuple.dport = self.port;
+        conn.tuple.daddr = self.address;
+        conn.tuple.family = self.family;
+    }
+
+    #[inline(always)]
+    fn of(bytes: [u8; 24]) -> Self {
+        let [f0, f1, p0, p1, a, b, c, d, v6 @ ..] = bytes;
+        let port = u16::from_be_bytes([p0, p1]);
+        if u16::from_ne_bytes([f0, f1]) == sock::AF_INET6 {
+            let address = wire::words_of_bytes(v6);
+            Self { port, address, family: if sock::is_mapped(address) { 4 } else { 6 } }
+        } else {
+            Self { port, address: sock::mapped(u32::from_ne_bytes([a, b, c, d])), family: 4 }
+        }
     }
 }

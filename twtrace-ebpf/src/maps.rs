@@ -45,7 +45,9 @@ pub(crate) struct Owner {
     /// See [`Opener::since_ns`].
     pub(crate) since_ns: u64,
     /// One of `ROLE_*`.
-    pub(crate) role: u64,
+    pub(crate) role: u32,
+    /// One of `PORT_*`.
+    pub(crate) port_via: u32,
     /// The `struct sock`, for backends whose birth hook does not get it.
     pub(crate) sk: u64,
 }
@@ -143,7 +145,7 @@ pub(crate) static SEEN: Array<[u64; SEEN_WAYS]> = Array::with_max_entries(SEEN_S
 #[map]
 pub(crate) static LISTENERS: LruHashMap<Listening, u8> = LruHashMap::with_max_entries(16_384, 0);
 
-/// `pid_tgid` → the errno inet_hash_connect() returned, until the state goes back to CLOSE (kprobe backend).
+/// `pid_tgid` → the errno inet_hash_connect() returned, until the state goes back to CLOSE (kprobe backend), or that was told already (where all failures are).
 #[map]
 pub(crate) static CONNECT_ERRNO: LruHashMap<u64, u32> = LruHashMap::with_max_entries(4_096, 0);
 

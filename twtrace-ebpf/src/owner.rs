@@ -72,7 +72,7 @@ fn remember((key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
 
 /// The entry of `key`, if it is still about the connection that `check` stands for.
 #[inline(always)]
-fn opener_of((key, check): (u64, u64)) -> Option<NonNull<Slot<Opener>>> {
+pub(crate) fn opener_of((key, check): (u64, u64)) -> Option<NonNull<Slot<Opener>>> {
     let slot = table::find(&maps::OPENERS, maps::OPENER_SETS, key)?;
     // SAFETY: a live map value.
     (unsafe { slot.as_ref().value.check } == check).then_some(slot)
@@ -162,6 +162,7 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
             let owner = &mut (*place.slot).value;
             owner.sk = sk as u64;
             take_opener(opener, opener_key.0, owner);
+            owner.port_via = sock::port_via(sk, owner.role as u8, true);
             take_closer(sk, opener, owner);
             table::publish(place, key, now);
         } else {
@@ -178,11 +179,11 @@ fn take_opener(opener: Option<NonNull<Slot<Opener>>>, key: u64, owner: &mut Owne
     owner.via = VIA_NONE;
     owner.opener_pid = 0;
     owner.since_ns = 0;
-    owner.role = u64::from(ROLE_UNKNOWN);
+    owner.role = u32::from(ROLE_UNKNOWN);
     let Some(slot) = opener else { return };
     // SAFETY: a live map value.
     let opener = unsafe { &slot.as_ref().value };
-    owner.role = opener.role;
+    owner.role = opener.role as u32;
     owner.since_ns = opener.since_ns;
     owner.opener_start_ns = opener.task.start_ns;
     owner.opener_comm = opener.task.comm;
@@ -191,7 +192,7 @@ fn take_opener(opener: Option<NonNull<Slot<Opener>>>, key: u64, owner: &mut Owne
         // Somebody else's by now.
         owner.opener_pid = 0;
         owner.since_ns = 0;
-        owner.role = u64::from(ROLE_UNKNOWN);
+        owner.role = u32::from(ROLE_UNKNOWN);
     }
 }
 

@@ -155,7 +155,7 @@ pub(crate) fn mapped(address: u32) -> Words {
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 #[inline(always)]
-fn is_mapped([high, low]: Words) -> bool {
+pub(crate) fn is_mapped([high, low]: Words) -> bool {
     high == 0 && low as u32 == MAPPED
 }
 

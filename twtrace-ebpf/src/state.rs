@@ -8,6 +8,7 @@ use twtrace_common::{
         BY_STATE_SERVER,
     },
     loss,
+    wire::{PORT_BIND, PORT_UNKNOWN},
 };
 
 use crate::{
@@ -72,8 +73,9 @@ unsafe fn closed(sk: *const u8, old: i32) {
         if old == FIN_WAIT1 || old == FIN_WAIT2 || old == CLOSING {
             closing_ended(sk, old);
         } else if old == SYN_SENT {
-            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
-            connect_ended(sk, &mut sock::of_sk::<Typed>(sk));
+            let key = sock::opener_key::<Typed>(sk, true);
+            connect_ended(sk, key, &mut sock::of_sk::<Typed>(sk));
+            owner::forget_opener(key);
         } else if old == LAST_ACK || Typed::load::<i32>(sk, setting!(offsets.sk_err)) != 0 {
             owner::forget_opener(sock::opener_key::<Typed>(sk, true));
         }
@@ -87,9 +89,22 @@ unsafe fn closed(sk: *const u8, old: i32) {
 /// port; so was one whose port was asked for by bind() and that has neither a sequence number nor a hash for its packets, which
 /// comes next. On the second connect() of such a socket the hash is there: that failure is not told, rather than guessed.
 #[inline(always)]
-unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
+unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
     // SAFETY: by the caller.
     let port_via = unsafe { sock::port_before::<Typed>(sk, conn.tuple.sport) };
+    let error = unsafe { Typed::load::<i32>(sk, setting!(offsets.sk_err)) };
+    if error != 0 {
+        if setting!(filter.failures_all) != 0
+            && let Some(slot) = owner::opener_of(key)
+        {
+            // SAFETY: a live map value.
+            let who = unsafe { &slot.as_ref().value.task };
+            // What connect() chose has been given back; a port from bind() is still the socket's.
+            let port_via = if port_via == PORT_BIND { PORT_BIND } else { PORT_UNKNOWN };
+            failure::connect_failed_later(conn, error as u32, port_via, who);
+        }
+        return;
+    }
     let backend = setting!(backend);
     if backend == BACKEND_KPROBE {
         let call = bpf_get_current_pid_tgid();
@@ -101,14 +116,14 @@ unsafe fn connect_ended(sk: *const u8, conn: &mut Conn) {
         }
     } else if backend == BACKEND_TRACEPOINT {
         // SAFETY: by the caller.
-        let (error, sequence, hash) = unsafe {
+        let (sequence, hash) = unsafe {
             (
-                Typed::load::<i32>(sk, setting!(offsets.sk_err)),
                 Probed::load::<u32>(sk, setting!(offsets.write_seq)),
                 Typed::load::<u32>(sk, setting!(offsets.sk_txhash)),
             )
         };
-        if error == 0 && (conn.tuple.sport == 0 || sequence == 0 && hash == 0) {
+        if conn.tuple.sport == 0 || sequence == 0 && hash == 0 {
+            failure::note_told(failure::EADDRNOTAVAIL);
             failure::connect_failed(conn, failure::EADDRNOTAVAIL, port_via);
         }
     }

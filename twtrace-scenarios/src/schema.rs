@@ -45,7 +45,7 @@ const WORDS: &[(&str, &[&str])] = &[
         "reason",
         &["expired", "reused_outgoing", "reused_incoming", "reset", "killed", "purged", "missed", "unknown"],
     ),
-    ("errno", &["EADDRNOTAVAIL", "EADDRINUSE"]),
+    ("errno", &["EADDRNOTAVAIL", "EADDRINUSE", "ECONNREFUSED", "EACCES"]),
     ("port_via", &["connect", "bind_any", "bind", "accept"]),
 ];
 

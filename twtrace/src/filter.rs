@@ -68,6 +68,13 @@ pub struct KernelFilter {
     pub track_live: bool,
 }
 
+impl KernelFilter {
+    /// Whether failures travel whatever their errno is.
+    pub const fn failures_all(&self) -> bool {
+        self.wire.failures_all != 0
+    }
+}
+
 impl Filter {
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
@@ -184,6 +191,7 @@ impl Filter {
                 Role::Server => ROLE_SERVER,
             };
         }
+        wire.failures_all = (self.failures == Failures::All).into();
         let track_live = wire.n_pids != 0
             || wire.n_uids != 0
             || wire.n_cgroups != 0

@@ -15,6 +15,7 @@ use crate::{
     abort, birth,
     config::setting,
     death, failure,
+    fd::Asked,
     mem::{Mem, Probed, Typed},
     owner, sock,
     state::{self, FIN_WAIT1},
@@ -234,10 +235,83 @@ fn connected(sk: *const u8, ret: i64) -> i32 {
         } else if errno == failure::EADDRNOTAVAIL {
             let mut conn = sock::of_sk::<Typed>(sk);
             let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
+            failure::note_told(errno);
             failure::connect_failed(&mut conn, errno, port_via);
         }
     }
     0
+}
+
+/// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv4/tcp_ipv4.c; a `sockaddr_unsized` in 7.x)
+#[fexit(function = "tcp_v4_connect")]
+fn fe_tcp_connect4(ctx: FExitContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { not_connected(ctx.arg(0), ctx.arg(1), ctx.arg(3)) };
+    0
+}
+
+/// `int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv6/tcp_ipv6.c; as above)
+#[fexit(function = "tcp_v6_connect")]
+fn fe_tcp_connect6(ctx: FExitContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { not_connected(ctx.arg(0), ctx.arg(1), ctx.arg(3)) };
+    0
+}
+
+/// connect() was refused before a SYN was sent, for want of a port or not. tcp_v6_connect() calls tcp_v4_connect() for a mapped
+/// address: told once.
+#[inline(always)]
+unsafe fn not_connected(sk: *const u8, asked: *const u8, ret: i64) {
+    let errno = failure::errno_of(ret);
+    if errno == 0 || failure::was_told() {
+        return;
+    }
+    // SAFETY: by the caller; an argument of a kernel function.
+    unsafe {
+        let mut conn = sock::of_sk::<Typed>(sk);
+        let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
+        if Typed::load::<u16>(sk, setting!(offsets.skc_family)) == sock::AF_INET6 && conn.tuple.family == 4 {
+            failure::note_told(errno);
+        }
+        Asked::of_kernel(asked).towards(&mut conn);
+        failure::connect_failed(&mut conn, errno, port_via);
+    }
+}
+
+/// `int inet_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv4/af_inet.c; as above)
+#[fexit(function = "inet_bind")]
+fn fe_bind4(ctx: FExitContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { not_bound(ctx.arg(0), ctx.arg(1), ctx.arg(3)) };
+    0
+}
+
+/// `int inet6_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv6/af_inet6.c; as above)
+#[fexit(function = "inet6_bind")]
+fn fe_bind6(ctx: FExitContext) -> i32 {
+    // SAFETY: the typed first argument.
+    unsafe { not_bound(ctx.arg(0), ctx.arg(1), ctx.arg(3)) };
+    0
+}
+
+/// bind() failed; that a port is in use is told by inet_csk_get_port().
+#[inline(always)]
+unsafe fn not_bound(socket: *const u8, asked: *const u8, ret: i64) {
+    let errno = failure::errno_of(ret);
+    if !failure::is_wanted(errno) || errno == failure::EADDRINUSE {
+        return;
+    }
+    // SAFETY: by the caller; the verifier knows the type of the pointer that is followed.
+    unsafe {
+        let sk: *const u8 = Typed::load(socket, setting!(offsets.socket_sk));
+        if Typed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
+            return;
+        }
+        let mut conn = sock::of_sk::<Probed>(sk);
+        let asked = Asked::of_kernel(asked);
+        (conn.tuple.sport, conn.tuple.saddr) = (asked.port, asked.address);
+        failure::bind_failed(&mut conn, errno);
+    }
 }
 
 /// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c); called by bind() and

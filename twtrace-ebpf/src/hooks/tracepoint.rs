@@ -62,13 +62,14 @@ fn entered(ctx: &TracePointContext, with_address: bool) -> u32 {
 #[inline(always)]
 fn left(ctx: &TracePointContext) -> u32 {
     let task = bpf_get_current_pid_tgid();
-    if failure::errno_of(word(ctx, RETURN_VALUE)) == failure::EADDRINUSE {
+    let errno = failure::errno_of(word(ctx, RETURN_VALUE));
+    if failure::is_wanted(errno) {
         if let Some(call) = maps::BIND_CALLS.get_ptr(task) {
             // SAFETY: a live map value.
             let call = unsafe { *call };
             let address = if call.pointer == 0 { SockAddr::OfSocket } else { SockAddr::User(call.pointer) };
             if let Some(mut conn) = fd::refused_bind(call.number, address) {
-                failure::bind_failed(&mut conn, failure::EADDRINUSE);
+                failure::bind_failed(&mut conn, errno);
             }
         }
     }
@@ -86,6 +87,30 @@ fn tp_enter_bind(ctx: TracePointContext) -> u32 {
 #[tracepoint(category = "syscalls", name = "sys_exit_bind")]
 fn tp_exit_bind(ctx: TracePointContext) -> u32 {
     left(&ctx)
+}
+
+/// `connect(int fd, struct sockaddr *uservaddr, int addrlen)`
+#[tracepoint(category = "syscalls", name = "sys_enter_connect")]
+fn tp_enter_connect(ctx: TracePointContext) -> u32 {
+    entered(&ctx, true)
+}
+
+/// `connect(…)`: what failed before a SYN was sent and is not for want of a port.
+#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
+fn tp_exit_connect(ctx: TracePointContext) -> u32 {
+    let errno = failure::errno_of(word(&ctx, RETURN_VALUE));
+    let task = bpf_get_current_pid_tgid();
+    if errno != 0 && !failure::is_under_way(errno) && !failure::was_told() {
+        if let Some(call) = maps::BIND_CALLS.get_ptr(task) {
+            // SAFETY: a live map value.
+            let call = unsafe { *call };
+            if let Some((mut conn, port_via)) = fd::refused_connect(call.number, call.pointer) {
+                failure::connect_failed(&mut conn, errno, port_via);
+            }
+        }
+    }
+    let _ = maps::BIND_CALLS.remove(task);
+    0
 }
 
 /// `listen(int fd, int backlog)`

@@ -6,6 +6,7 @@ mod command;
 mod denied;
 mod doctor;
 mod ends;
+mod failures;
 mod family;
 mod files;
 mod filters;
@@ -129,6 +130,7 @@ pub const ALL: &[Scenario] = &[
     own("time_wait_before_start", before::time_wait_before_start),
     own("fin_wait2_before_start", before::fin_wait2_before_start),
     own("established_before_start", before::established_before_start),
+    own("every_failure", failures::every_failure),
     own("half_closed_flood", forge::half_closed_flood),
     own("filters_by_process", filters::by_process),
     own("filters_by_place", filters::by_place),

@@ -1,7 +1,9 @@
 //! Owns: which programs make up each backend, and where each is attached.
 //! Must not know: how they are loaded.
 
-use twtrace_common::config::{BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_LISTEN, BY_STATE_OWNER};
+use twtrace_common::config::{
+    BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_FAILURE, BY_STATE_LISTEN, BY_STATE_OWNER,
+};
 
 use super::config::Kernel;
 use super::counters::Told;
@@ -140,8 +142,13 @@ pub(super) struct Lacking {
 
 impl Lacking {
     /// Before anything was tried.
-    pub(super) fn nothing(backend: Backend) -> Self {
-        let by_state = if backend == Backend::Fentry { 0 } else { BY_STATE_ALL };
+    pub(super) fn nothing(backend: Backend, failures_all: bool) -> Self {
+        let by_state = match backend {
+            // Once the SYN is sent nothing else tells how it ends.
+            Backend::Fentry if failures_all => BY_STATE_FAILURE,
+            Backend::Fentry => 0,
+            Backend::Kprobe | Backend::Tracepoint => BY_STATE_ALL,
+        };
         Self { programs: Vec::new(), by_state }
     }
 }
@@ -149,11 +156,11 @@ impl Lacking {
 /// The backend's programs in the order in which they are attached; they are let go in the opposite order. Births and ends come
 /// first, what notices that a birth is missing (tcp_time_wait, the transition to CLOSE) last: or a connection that closes just
 /// then would be told as an overflow.
-pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking) -> Vec<Hook> {
+pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking, failures_all: bool) -> Vec<Hook> {
     let mut hooks = match backend {
-        Backend::Fentry => fentry(kernel, lacking.by_state),
+        Backend::Fentry => fentry(kernel, lacking.by_state, failures_all),
         Backend::Kprobe => kprobe(kernel).to_vec(),
-        Backend::Tracepoint => tracepoint().to_vec(),
+        Backend::Tracepoint => tracepoint(failures_all),
     };
     if backend != Backend::Fentry {
         hooks.push(hook(RESET, Point::Btf(RESET), ABORTED));
@@ -170,7 +177,7 @@ pub(super) const STATE: &str = "inet_sock_set_state";
 /// The tracepoint of every RST that is sent.
 const RESET: &str = "tcp_send_reset";
 
-fn fentry(kernel: &Kernel, by_state: u8) -> Vec<Hook> {
+fn fentry(kernel: &Kernel, by_state: u8, failures_all: bool) -> Vec<Hook> {
     use Need::{Else, Optional, Required};
     use Point::{Fentry, Fexit};
     let accept = if kernel.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
@@ -184,10 +191,16 @@ fn fentry(kernel: &Kernel, by_state: u8) -> Vec<Hook> {
         hook("fe_connect4", Fexit("inet_hash_connect"), Else(BY_STATE_CLIENT, What::ConnectFailed)),
         hook("fe_connect6", Fexit("inet6_hash_connect"), Else(BY_STATE_CLIENT, What::ConnectFailedIpv6)),
         hook("fe_get_port", Fexit("inet_csk_get_port"), BIND),
+        hook("fe_bind4", Fexit("inet_bind"), BIND),
+        hook("fe_bind6", Fexit("inet6_bind"), BIND),
         hook("fe_listen", Fexit("inet_csk_listen_start"), Else(BY_STATE_LISTEN, What::Cost)),
         hook("fe_active_reset", Fentry("tcp_send_active_reset"), ABORTED),
         hook("fe_reset", Fentry("tcp_reset"), Optional(What::Cost)),
     ];
+    if failures_all {
+        hooks.push(hook("fe_tcp_connect4", Fexit("tcp_v4_connect"), CONNECT));
+        hooks.push(hook("fe_tcp_connect6", Fexit("tcp_v6_connect"), CONNECT6));
+    }
     if let Some(verdict) = kernel.verdict_program() {
         hooks.insert(1, hook(verdict, Fexit("tcp_timewait_state_process"), Optional(What::SynRefused)));
     }
@@ -217,10 +230,10 @@ fn kprobe(kernel: &Kernel) -> [Hook; 8] {
     ]
 }
 
-fn tracepoint() -> [Hook; 9] {
+fn tracepoint(failures_all: bool) -> Vec<Hook> {
     use Need::Required;
     use Point::{Btf, Syscall};
-    [
+    let mut hooks = vec![
         hook("tp_exit_accept", Syscall("sys_exit_accept4"), OPENER),
         hook("tp_exit_accept", Syscall("sys_exit_accept"), OPENER),
         hook("tp_timer_start", Btf("timer_start"), Required),
@@ -230,7 +243,12 @@ fn tracepoint() -> [Hook; 9] {
         hook("tp_exit_bind", Syscall("sys_exit_bind"), BIND),
         hook("tp_enter_listen", Syscall("sys_enter_listen"), BIND),
         hook("tp_exit_listen", Syscall("sys_exit_listen"), BIND),
-    ]
+    ];
+    if failures_all {
+        hooks.push(hook("tp_enter_connect", Syscall("sys_enter_connect"), CONNECT));
+        hooks.push(hook("tp_exit_connect", Syscall("sys_exit_connect"), CONNECT));
+    }
+    hooks
 }
 
 /// The hashdance of 6.12 and later, which arms the timer itself.

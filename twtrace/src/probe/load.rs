@@ -69,7 +69,7 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     {
         return Err(whole(backend, hidden.clone()));
     }
-    let mut lacking = Lacking::nothing(backend);
+    let mut lacking = Lacking::nothing(backend, options.filter.failures_all());
     let mut helpers = Helpers::All;
     let mut notes = Vec::new();
     loop {
@@ -141,7 +141,7 @@ fn attempt(
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
     seed_listeners(&mut ebpf, &options.listeners);
-    let hooks = hooks(backend, kernel, lacking);
+    let hooks = hooks(backend, kernel, lacking, options.filter.failures_all());
     for hook in &hooks {
         match (attach_one(&mut ebpf, hook, kernel), hook.need) {
             (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
