@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
@@ -14,8 +15,11 @@ use twtrace::session::View as _;
 use twtrace::tracker::Tracker;
 use twtrace::tui::{Screen, Theme};
 
-/// Set for the program that panics: this one, run once more.
+/// Set for the program that panics: this one, run once more. A file that is there once the first frame has been seen.
 const PANICS: &str = "TWTRACE_TEST_PANICS_ON_A_TERMINAL";
+
+/// In the first frame.
+const DRAWN: &str = "Processes";
 
 /// What a full-screen program sends to take a terminal, and to give it back (xterm, "Mouse Tracking" and "The Alternate Screen
 /// Buffer").
@@ -29,13 +33,16 @@ const PAIRS: [(&str, &str); 4] = [
 /// As the test below has it run: takes the terminal, draws, and panics. By itself, it does nothing.
 #[test]
 fn a_program_that_panics() {
-    if std::env::var_os(PANICS).is_none() {
-        return;
-    }
+    let Some(seen) = std::env::var_os(PANICS) else { return };
     let mut screen = Screen::new(Duration::from_secs(1), Some(Theme::Dark), Vec::new()).unwrap();
     let (mut world, clock) = (Tracker::new(), Clock::read());
     screen.begin(clock).unwrap();
     screen.tick(&mut world, clock.mono_ns).unwrap();
+    // Frames are written by another thread, which gives way to a panic.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !Path::new(&seen).exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     // Another thread's panic is not ours: the screen goes on.
     let other = std::thread::spawn(|| panic!("another thread panics"));
     assert!(other.join().is_err());
@@ -53,8 +60,10 @@ fn a_panic_gives_the_terminal_back_before_its_message() {
     let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
     let before = tcgetattr(slave.as_fd()).unwrap();
     assert!(is_cooked(&before));
+    let dir = tempfile::tempdir().unwrap();
+    let seen = dir.path().join("seen");
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_program_that_panics", "--nocapture"]).env(PANICS, "1");
+    command.args(["--exact", "a_program_that_panics", "--nocapture"]).env(PANICS, &seen);
     command.stdin(Stdio::from(slave.try_clone().unwrap()));
     command.stdout(Stdio::from(slave.try_clone().unwrap()));
     command.stderr(Stdio::from(slave.try_clone().unwrap()));
@@ -68,6 +77,9 @@ fn a_panic_gives_the_terminal_back_before_its_message() {
         // A terminal that nobody has open any more says EIO.
         while let Ok(length @ 1..) = terminal.read(&mut chunk) {
             all.extend(&chunk[..length]);
+            if all.windows(DRAWN.len()).any(|text| text == DRAWN.as_bytes()) {
+                File::create(&seen).unwrap();
+            }
         }
         all
     });
@@ -77,7 +89,7 @@ fn a_panic_gives_the_terminal_back_before_its_message() {
     let text = String::from_utf8_lossy(&reader.join().unwrap()).into_owned();
     assert!(!status.success(), "it did not panic:\n{text:?}");
     assert_eq!(after, before);
-    let (drawing, panicked) = (text.find("Processes"), text.rfind("the screen panics"));
+    let (drawing, panicked) = (text.find(DRAWN), text.rfind("the screen panics"));
     let (drawing, panicked) = (drawing.expect("nothing was drawn"), panicked.expect("no message"));
     let other = text.find("another thread panics").expect("no message of the other thread");
     for (take, give) in PAIRS {
