@@ -41,6 +41,7 @@ fn a_program_that_panics() {
     // Frames are written by another thread, which gives way to a panic.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !Path::new(&seen).exists() && Instant::now() < deadline {
+        // poll: another process says so, by a file.
         std::thread::sleep(Duration::from_millis(10));
     }
     // Another thread's panic is not ours: the screen goes on.
