@@ -23,7 +23,7 @@ use crate::{
 
 // include/net/tcp_states.h
 const ESTABLISHED: i32 = 1;
-const SYN_SENT: i32 = 2;
+pub(crate) const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
 pub(crate) const FIN_WAIT1: i32 = 4;
 const FIN_WAIT2: i32 = 5;

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use twtrace_common::config::{BY_STATE_CLIENT, BY_STATE_SERVER};
+use twtrace_common::config::{BY_STATE_CLIENT, BY_STATE_FAILURE, BY_STATE_SERVER};
 
 use crate::{
     abort, birth,
@@ -18,7 +18,7 @@ use crate::{
     fd::Asked,
     mem::{Mem, Probed, Typed},
     owner, sock,
-    state::{self, FIN_WAIT1},
+    state::{self, FIN_WAIT1, SYN_SENT},
 };
 
 /// `void tcp_send_fin(struct sock *sk)` (net/ipv4/tcp_output.c): called right after the state was set, by who closes or shuts
@@ -76,7 +76,11 @@ fn fe_reset(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed first argument.
     unsafe {
         owner::forget(sock::known_key_of_sk(sk));
-        owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+        // Who connects is still to be told to have been refused, where that is asked for.
+        let connects = Typed::load::<u8>(sk, setting!(offsets.skc_state)) == SYN_SENT as u8;
+        if !(connects && setting!(by_state) & BY_STATE_FAILURE != 0) {
+            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+        }
     }
     0
 }

@@ -55,7 +55,7 @@ pub(super) fn forged_key(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn forge(of: u32, from: SocketAddr, to: SocketAddr) -> Result<Socket> {
+fn forge(of: u32, from: SocketAddr, to: SocketAddr) -> Result<OneSided> {
     netns::enter_new()?;
     // Of this thread, which is not where the process is.
     let own = u32::try_from(fs::metadata("/proc/thread-self/ns/net")?.ino())?;
@@ -107,8 +107,8 @@ pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
     world.judge(&told, &expected)
 }
 
-/// Connections whose first FIN this process has sent and nobody will answer. Each ends with an RST when it is dropped.
-fn flood() -> Result<Vec<Socket>> {
+/// Connections whose first FIN this process has sent and nobody will answer.
+fn flood() -> Result<Vec<OneSided>> {
     unshare(CloneFlags::CLONE_FILES)?;
     netns::enter_new()?;
     let device = device(5)?;
@@ -132,8 +132,18 @@ fn device(index: u32) -> Result<&'static str> {
     Ok(name)
 }
 
-/// Sends the first FIN of a connection that exists at this end only (TCP_REPAIR). It ends with an RST.
-fn one_sided(device: &str, from: u16, to: SocketAddr) -> Result<Socket> {
+/// A connection that exists at this end only. It ends without a word: its RST would be told, as `aborted`.
+pub(super) struct OneSided(Socket);
+
+impl Drop for OneSided {
+    fn drop(&mut self) {
+        // Where that fails the RST is told, and the scenario fails.
+        let _ = repair(&self.0, 1);
+    }
+}
+
+/// Sends the first FIN of a connection that exists at this end only (TCP_REPAIR).
+fn one_sided(device: &str, from: u16, to: SocketAddr) -> Result<OneSided> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind_device(Some(device.as_bytes())).context("SO_BINDTODEVICE")?;
     repair(&socket, 1)?;
@@ -141,9 +151,8 @@ fn one_sided(device: &str, from: u16, to: SocketAddr) -> Result<Socket> {
     socket.bind(&SocketAddr::new(Ipv4Addr::LOCALHOST.into(), from).into())?;
     socket.connect(&to.into()).context("connect() under TCP_REPAIR")?;
     repair(&socket, -1)?;
-    socket.set_linger(Some(Duration::ZERO))?;
     socket.shutdown(std::net::Shutdown::Write)?;
-    Ok(socket)
+    Ok(OneSided(socket))
 }
 
 fn repair(socket: &Socket, value: libc::c_int) -> Result<()> {
