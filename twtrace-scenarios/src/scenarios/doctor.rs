@@ -4,6 +4,7 @@
 
 mod client;
 mod counted;
+mod elsewhere;
 mod exam;
 mod load;
 mod ports;
@@ -16,6 +17,7 @@ mod taken;
 pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
 pub(super) use client::{ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
 pub(super) use counted::{closes_aborted, syn_refused};
+pub(super) use elsewhere::{no_local_address, not_for_ports};
 pub(super) use ports::{
     close_wait, fin_wait2_held, not_explained, ports_bound, socket_range, syn_unanswered,
 };

@@ -184,6 +184,8 @@ pub const ALL: &[Scenario] = &[
     once("doctor_tuple_taken", doctor::tuple_taken),
     once("doctor_server_side_harmless", doctor::server_side_harmless),
     once("doctor_syn_refused", doctor::syn_refused),
+    once("doctor_no_local_address", doctor::no_local_address),
+    once("doctor_not_for_ports", doctor::not_for_ports),
     once("doctor_closes_aborted", doctor::closes_aborted),
     once("doctor_rst_kills", doctor::rst_kills),
     once("doctor_folklore_fin_timeout", doctor::fin_timeout),
