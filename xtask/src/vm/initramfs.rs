@@ -13,7 +13,7 @@ use std::process::Command;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Programs of the host that scenarios call, with the libraries that `ldd` names.
-const TOOLS: [&str; 4] = ["ss", "ip", "sh", "true"];
+const TOOLS: [&str; 5] = ["ss", "ip", "sh", "true", "cat"];
 
 /// Modules that scenarios and counted loads need where the kernel has them as modules and not built in.
 const MODULES: [&str; 5] = ["tcp_diag", "unix_diag", "veth", "dummy", "tun"];
