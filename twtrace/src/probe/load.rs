@@ -71,9 +71,11 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     }
     let mut lacking = Lacking::nothing(backend, options.filter.failures_all());
     let mut helpers = Helpers::All;
+    // What the verifier refuses with all helpers, while the old ones are tried.
+    let mut refused: Option<Box<Missed>> = None;
     let mut notes = Vec::new();
     loop {
-        let missed = match attempt(backend, kernel, options, helpers, &lacking) {
+        let mut missed = match attempt(backend, kernel, options, helpers, &lacking) {
             Ok(mut loaded) => {
                 loaded.notes.splice(0..0, notes);
                 return Ok(loaded);
@@ -82,17 +84,15 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
         };
         // A helper that is too new is a program that the verifier refuses. What it refuses with the old ones too is something else.
         if helpers == Helpers::All && matches!(missed.fallback.why, Why::Verifier(_)) {
-            match attempt(backend, kernel, options, Helpers::Old, &lacking) {
-                Ok(mut loaded) => {
-                    loaded.notes.splice(0..0, notes);
-                    return Ok(loaded);
-                }
-                Err(again) if again.program != missed.program => {
-                    helpers = Helpers::Old;
-                    continue;
-                }
-                Err(_) => {}
-            }
+            helpers = Helpers::Old;
+            refused = Some(missed);
+            continue;
+        }
+        if let Some(first) = refused.take()
+            && first.program == missed.program
+        {
+            helpers = Helpers::All;
+            missed = first;
         }
         let Some(hook) = missed.spare else { return Err(missed.fallback) };
         if let Need::Else(duty, _) = hook.need {
