@@ -18,7 +18,7 @@ pub mod world;
 
 use std::net::IpAddr;
 
-pub use counted::{Aborted, Counted, SynRefused};
+pub use counted::{Aborted, SynRefused};
 pub use crowd::{Around, Caller};
 pub use piles::{Pile, Side};
 pub use ports::{Ports, State};
@@ -28,6 +28,7 @@ pub use settings::Settings;
 
 use crate::event::Reason;
 use crate::limitation::Limitation;
+use crate::net::counters::Counters;
 use crate::tracker::{Counts, TupleKey};
 
 /// Where the facts come from.
@@ -150,7 +151,7 @@ pub struct Netns {
     /// SYNs that met a TIME_WAIT socket and were refused, as events tell: on which port, from whom.
     pub syn_refused: Vec<SynRefused>,
     /// What the kernel's counters say of the time of looking; `None` where nobody could read them.
-    pub counters: Option<Counted>,
+    pub counters: Option<Counters>,
     /// Sockets that wait for somebody who does not act, most first.
     pub piles: Vec<Pile>,
 }
@@ -222,6 +223,11 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// Who failed to connect to there.
+    pub fn callers(&self) -> Vec<Share> {
+        self.shares.iter().filter(|share| share.failed != 0).cloned().collect()
+    }
+
     /// A pool of which nothing is known but its name.
     pub fn empty(key: &TupleKey) -> Self {
         Self {

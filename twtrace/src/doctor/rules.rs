@@ -154,9 +154,13 @@ fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
 }
 
 fn about(pool: &Pool<'_>) -> Subject {
-    let Tuple { saddr, daddr, dport, .. } = *pool.tuple;
+    towards(pool.netns, pool.tuple)
+}
+
+fn towards(netns: &Netns, tuple: &Tuple) -> Subject {
+    let Tuple { saddr, daddr, dport, .. } = *tuple;
     Subject {
-        netns: Some(pool.netns.netns),
+        netns: Some(netns.netns),
         saddr: Some(saddr),
         sport: None,
         daddr: Some(daddr),

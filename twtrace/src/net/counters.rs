@@ -2,6 +2,8 @@
 //! orphans.
 //! Must not know: what it is for.
 
+use serde::Serialize;
+
 use super::Error;
 use super::books::{pair_value, table_value};
 
@@ -11,7 +13,7 @@ const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
 
 /// Counts since the namespace's birth (`struct linux_mib`, include/uapi/linux/snmp.h), IPv4 and IPv6 together; a counter that the kernel
 /// does not have is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// PAWSTimewait: segments that a TIME_WAIT socket refused for their timestamp (`tcp_timewait_state_process`); from 6.14 on.
     pub paws_timewait: Option<u64>,

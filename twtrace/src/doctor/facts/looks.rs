@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::crowd::Shares;
 use super::piles::Piles;
 use super::ports::{CLOSE, LISTEN, State};
-use super::{Conntrack, Counted, Ports, Process, Settings, Share};
+use super::{Conntrack, Ports, Process, Settings, Share};
 use crate::event::Substate;
 use crate::net::counters::Counters;
 use crate::net::sockdiag::DiagSocket;
@@ -123,9 +123,9 @@ impl Looks {
     }
 
     /// What the kernel counted while looking.
-    pub(super) fn counted(&self) -> Option<Counted> {
+    pub(super) fn counted(&self) -> Option<Counters> {
         let (first, last) = self.first_counters.zip(self.last.counters)?;
-        Some(last.since(&first).into())
+        Some(last.since(&first))
     }
 
     /// Whether a full socket of this connection was seen on this port after a call had failed.

@@ -35,7 +35,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
     let shares: Vec<Share> = netns.aborted.iter().map(share).collect();
     // The kernel's counters have two reasons, events have three.
     let counter =
-        |of: fn(&crate::doctor::facts::Counted) -> Option<u64>| netns.counters.as_ref().and_then(of);
+        |of: fn(&crate::net::counters::Counters) -> Option<u64>| netns.counters.as_ref().and_then(of);
     let linger = sum(|aborted| aborted.linger).max(counter(|counters| counters.abort_on_data).unwrap_or(0));
     let unread =
         sum(|aborted| aborted.unread_data).max(counter(|counters| counters.abort_on_close).unwrap_or(0));

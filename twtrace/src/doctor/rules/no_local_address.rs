@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{EVENTS, about, pools};
-use crate::doctor::facts::{Call, Facts, Netns, Refusal, Share};
+use crate::doctor::facts::{Call, Facts, Netns, Refusal};
 use crate::doctor::finding::{Finding, Severity, Subject};
 use crate::doctor::pool::{Cause, Pool};
 use crate::doctor::words::{end, holders, times};
@@ -25,7 +25,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 
 fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
     let tuple = pool.tuple;
-    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let callers = tuple.callers();
     let what = format!(
         "connect() to {} by {} fails {} before a port is looked for: the network namespace has no address to connect from, for \
          {why}. Ports are free.",

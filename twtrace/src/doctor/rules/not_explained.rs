@@ -4,9 +4,9 @@
 //! No remedy is offered: whatever helps against a cause that is not known?
 
 use super::taken::{On, Taken, of_kind};
-use super::{EVENTS, SOCK_DIAG, about, pools, severity, with_ports};
+use super::{EVENTS, SOCK_DIAG, about, pools, severity, towards, with_ports};
 use crate::doctor::facts::{Facts, Netns, Share, Source, Tuple};
-use crate::doctor::finding::{Finding, Severity, Subject};
+use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::pool::{Cause, Pool};
 use crate::doctor::words::{count, end, grouped, holders, out_of, process, times};
 
@@ -38,7 +38,7 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
         (None, Source::Recording) => "; sockets that are open or bound are not in a recording",
         (None, _) => "; sockets that are bound were not looked at",
     };
-    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let callers = tuple.callers();
     let by = match callers.len() {
         0 => String::new(),
         _ => format!(" by {}", holders(&callers, |share| share.failed, 0)),
@@ -95,7 +95,7 @@ fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
 
 /// connect() from a port that was bound, for a connection that nobody saw.
 fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
-    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let callers = tuple.callers();
     let what = format!(
         "connect() to {} by {} from a port that it has fails {}, which is not explained: no such connection was seen to be there \
          already{}.",
@@ -104,13 +104,6 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
         times(tuple.failed_bound),
         unseen(source)
     );
-    let subject = Subject {
-        netns: Some(netns.netns),
-        saddr: Some(tuple.saddr),
-        sport: None,
-        daddr: Some(tuple.daddr),
-        dport: Some(tuple.dport),
-    };
-    let finding = Finding::new(ID, Severity::Critical, what).at(subject);
+    let finding = Finding::new(ID, Severity::Critical, what).at(towards(netns, tuple));
     finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers)
 }

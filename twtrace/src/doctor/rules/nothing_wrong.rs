@@ -1,10 +1,11 @@
 //! Owns: what is said where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
 
-use crate::doctor::facts::{Counted, Facts};
+use crate::doctor::facts::Facts;
 use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::pool::Pool;
 use crate::doctor::words::{grouped, tuple};
+use crate::net::counters::Counters;
 
 /// The name of its finding.
 pub(super) const ID: &str = "nothing_wrong";
@@ -22,7 +23,7 @@ pub(in crate::doctor) fn rule(facts: &Facts) -> Finding {
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
     // Quiet is only what was looked at.
     let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
-    let sum = |of: fn(&Counted) -> Option<u64>| {
+    let sum = |of: fn(&Counters) -> Option<u64>| {
         (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
     };
     let finding = finding

@@ -2,7 +2,7 @@
 //! Must not know: where facts come from, how findings are shown.
 
 use super::{EVENTS, about, pools, severity, with_ports};
-use crate::doctor::facts::{Facts, Share};
+use crate::doctor::facts::Facts;
 use crate::doctor::finding::Finding;
 use crate::doctor::pool::{Cause, Pool, Range};
 use crate::doctor::words::{count, end, grouped, holders, out_of};
@@ -21,7 +21,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 
 fn finding(pool: &Pool<'_>, range: Range) -> Finding {
     let tuple = pool.tuple;
-    let callers: Vec<Share> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let callers = tuple.callers();
     let what = format!(
         "connect() to {} fails ({}): all {} ports from {} to {}, the only ones that sockets of {} had there, are in use, and \
          of the namespace's {} ports {} are. So it is where sockets have a range of their own (IP_LOCAL_PORT_RANGE).",

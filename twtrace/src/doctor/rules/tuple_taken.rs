@@ -1,9 +1,9 @@
 //! Owns: the rule for connect() from a port that the caller bound itself and whose connection exists already.
 //! Must not know: where facts come from, how findings are shown.
 
-use super::EVENTS;
+use super::{EVENTS, towards};
 use crate::doctor::facts::{Facts, Netns, Tuple};
-use crate::doctor::finding::{Finding, Severity, Subject};
+use crate::doctor::finding::{Finding, Severity};
 use crate::doctor::remedies;
 use crate::doctor::words::{end, holders, times};
 
@@ -19,22 +19,15 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 }
 
 fn finding(netns: &Netns, tuple: &Tuple) -> Finding {
-    let callers: Vec<_> = tuple.shares.iter().filter(|share| share.failed != 0).cloned().collect();
+    let callers = tuple.callers();
     let what = format!(
         "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
         end(tuple.daddr, tuple.dport),
         times(tuple.failed_bound),
         holders(&callers, |share| share.failed, 0),
     );
-    let subject = Subject {
-        netns: Some(netns.netns),
-        saddr: Some(tuple.saddr),
-        sport: None,
-        daddr: Some(tuple.daddr),
-        dport: Some(tuple.dport),
-    };
     Finding::new(ID, Severity::Critical, what)
-        .at(subject)
+        .at(towards(netns, tuple))
         .because("connect() failures from a bound port", tuple.failed_bound, EVENTS)
         .because_known("ports that connect() could choose from by itself", netns.settings.ports, super::RANGE)
         .because("of those, in use", tuple.peak.all(), super::SOCK_DIAG)

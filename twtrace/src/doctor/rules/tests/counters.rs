@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::{client, facts, ids, netns, only, refused, share};
 use crate::doctor::facts::*;
 use crate::doctor::finding::Severity;
+use crate::net::counters::Counters;
 
 #[test]
 fn rsts_are_told_where_they_are_let_in_and_many() {
@@ -22,19 +23,19 @@ fn rsts_are_told_where_they_are_let_in_and_many() {
     let mut world = Netns { reset: 13, concerned: vec![client()], ..netns() };
     world.settings.rfc1337 = Some(0);
     assert!(refused(&only(&facts(world.clone())), "rfc1337"));
-    world.counters = Some(Counted { paws_timewait: Some(0), ..Counted::default() });
+    world.counters = Some(Counters { paws_timewait: Some(0), ..Counters::default() });
     assert!(only(&facts(world.clone())).remedies.iter().any(|remedy| remedy.id == "rfc1337"));
     let few = Netns { reset: 13, created: 2000, ..netns() };
     assert_eq!(ids(&facts(few)), ["nothing_wrong"]);
 }
 
-fn counted(counters: Counted) -> Netns {
+fn counted(counters: Counters) -> Netns {
     Netns { counters: Some(counters), ..netns() }
 }
 
 #[test]
 fn refused_syns_are_told_and_never_made_worse() {
-    let by_counter = counted(Counted { paws_timewait: Some(73), ..Counted::default() });
+    let by_counter = counted(Counters { paws_timewait: Some(73), ..Counters::default() });
     let finding = only(&facts(Netns { reset: 73, ..by_counter.clone() }));
     assert_eq!((finding.id, finding.severity), ("syn_refused", Severity::Warning));
     assert!(finding.what.starts_with("73 SYNs met a TIME_WAIT socket and were refused"), "{}", finding.what);
@@ -55,7 +56,7 @@ fn refused_syns_are_told_and_never_made_worse() {
         told.what
     );
     assert_eq!(
-        ids(&facts(counted(Counted { paws_timewait: Some(0), ..Counted::default() }))),
+        ids(&facts(counted(Counters { paws_timewait: Some(0), ..Counters::default() }))),
         ["nothing_wrong"]
     );
 }
@@ -70,19 +71,19 @@ fn closes_with_an_rst_are_told_by_whoever_counted_them() {
         "{}",
         finding.what
     );
-    let counters = Counted { abort_on_data: Some(3), abort_on_close: Some(7), ..Counted::default() };
+    let counters = Counters { abort_on_data: Some(3), abort_on_close: Some(7), ..Counters::default() };
     let finding = only(&facts(counted(counters)));
     assert!(finding.what.contains("by a process that twtrace did not see"), "{}", finding.what);
-    let few = Counted { abort_on_data: Some(3), abort_on_close: Some(6), ..Counted::default() };
+    let few = Counters { abort_on_data: Some(3), abort_on_close: Some(6), ..Counters::default() };
     assert_eq!(ids(&facts(counted(few))), ["nothing_wrong"]);
 }
 
 #[test]
 fn nothing_is_wrong_only_where_the_counters_are_quiet_too() {
-    let again = |syn_retrans| Counted { syn_retrans: Some(syn_retrans), ..Counted::default() };
+    let again = |syn_retrans| Counters { syn_retrans: Some(syn_retrans), ..Counters::default() };
     assert_eq!(ids(&facts(counted(again(10)))), ["counters_moved"]);
     assert_eq!(ids(&facts(counted(again(9)))), ["nothing_wrong"]);
-    let overflows = Counted { listen_overflows: Some(1), ..Counted::default() };
+    let overflows = Counters { listen_overflows: Some(1), ..Counters::default() };
     assert_eq!(ids(&facts(counted(overflows))), ["counters_moved"]);
     let quiet = only(&facts(counted(again(3))));
     let evidence = |what: &str| quiet.evidence.iter().find(|one| one.what == what).unwrap().value.to_string();
@@ -101,7 +102,7 @@ fn tables_are_told_before_they_are_full() {
     let full = Some(Conntrack { count: 1000, max: 1000, time_wait_s: None });
     assert_eq!(only(&facts(Netns { conntrack: full, ..netns() })).severity, Severity::Critical);
     let orphans = |orphans| {
-        let counters = Counted { orphans: Some(orphans), max_orphans: Some(500), ..Counted::default() };
+        let counters = Counters { orphans: Some(orphans), max_orphans: Some(500), ..Counters::default() };
         ids(&facts(counted(counters)))
     };
     assert_eq!(orphans(400), ["orphans_near_limit"]);
