@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
+use crate::actor::Actor;
 use crate::expect::Pattern;
 use crate::netns::set_ipv4;
 use crate::tracer::Tracer;
@@ -37,29 +38,41 @@ pub(super) fn every_failure(world: &mut World) -> Result<()> {
             (forbidden, libc::EACCES, "EACCES", 5),
             (without_source, libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", 3),
         ] {
-            for _ in 0..count {
-                let raw = client.socket(to.is_ipv6(), false)?;
-                let got = raw.connect(to)?.err();
-                ensure!(got == Some(errno), "connect to {to}: errno {got:?}");
-                raw.close()?;
-            }
+            connects_refused(&client, to, errno, count)?;
             if all && (name == "ECONNREFUSED" || world.setup.backend != "kprobe") {
                 let failed = Pattern::failed("connect_failed", &client, name).is("dport", CLOSED);
                 told.push(failed.is("daddr", to.ip().to_string()).times(count));
             }
         }
-        for _ in 0..11 {
-            let raw = client.socket(false, false)?;
-            let got = raw.bind((Ipv4Addr::new(10, 9, 9, 9), 0))?.err();
-            ensure!(got == Some(libc::EADDRNOTAVAIL), "bind to an address of others: errno {got:?}");
-            raw.close()?;
-        }
+        binds_refused(&client, 11)?;
         if world.setup.backend != "kprobe" {
             let failed = Pattern::failed("bind_failed", &client, "EADDRNOTAVAIL");
             told.push(failed.is("saddr", "10.9.9.9").is("port_via", "bind_any").times(11));
         }
         let said = tracer.stop(Signal::SIGINT)?;
         world.judge_as(&args.join(" "), &said, &told)?;
+    }
+    Ok(())
+}
+
+/// So many connects to there that the kernel refuses with that errno.
+pub(super) fn connects_refused(client: &Actor, to: SocketAddr, errno: i32, count: usize) -> Result<()> {
+    for _ in 0..count {
+        let raw = client.socket(to.is_ipv6(), false)?;
+        let got = raw.connect(to)?.err();
+        ensure!(got == Some(errno), "connect to {to}: errno {got:?}");
+        raw.close()?;
+    }
+    Ok(())
+}
+
+/// So many binds of 10.9.9.9, which is not an address of this machine.
+pub(super) fn binds_refused(client: &Actor, count: usize) -> Result<()> {
+    for _ in 0..count {
+        let raw = client.socket(false, false)?;
+        let got = raw.bind((Ipv4Addr::new(10, 9, 9, 9), 0))?.err();
+        ensure!(got == Some(libc::EADDRNOTAVAIL), "bind to an address of others: errno {got:?}");
+        raw.close()?;
     }
     Ok(())
 }

@@ -11,13 +11,12 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::exam::{examine, examine_with};
-use super::load::{ELSEWHERE, FAILURES, First, abort_all, add_addresses, cast, nginx};
+use super::load::{ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
 use crate::books;
 use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// A TIME_WAIT socket keeps its port so long, in seconds.
 const MINUTE: f64 = 60.0;

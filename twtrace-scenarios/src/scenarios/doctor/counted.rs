@@ -1,12 +1,10 @@
 //! Owns: scenarios of what is only counted: SYNs that TIME_WAIT refuses, closes that end in an RST.
 //! Must not know: the harness.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Context, Result, ensure};
 
 use super::exam::examine_with;
-use super::load::{Cast, First, cast};
+use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::netns::set_ipv4;
@@ -14,7 +12,6 @@ use crate::scenarios::packets::{SYN, Segment, Wire};
 use crate::wait::{PATIENCE, until_true};
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// How much older a SYN's timestamp is than the connection that it meets.
 const OLDER: u32 = 1_000_000;
 

@@ -7,11 +7,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::exam::examine_with;
-use super::load::{First, cast};
-use crate::actor::Actor;
+use super::load::{First, HERE, cast};
+use crate::scenarios::failures::{binds_refused, connects_refused};
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Nobody listens there.
 const CLOSED: u16 = 10_011;
 
@@ -22,20 +21,17 @@ pub(in crate::scenarios) fn no_local_address(world: &mut World) -> Result<()> {
     let listener = cast.serve(HERE, 10_007)?;
     let (diagnosis, ()) = examine_with(world, &[], |_| {
         cast.visit_often(&listener, 17, First::Client)?;
-        refused(&cast.client, SocketAddr::from((Ipv6Addr::LOCALHOST, CLOSED)), libc::EADDRNOTAVAIL, 23)
+        connects_refused(
+            &cast.client,
+            SocketAddr::from((Ipv6Addr::LOCALHOST, CLOSED)),
+            libc::EADDRNOTAVAIL,
+            23,
+        )
     })?;
     let finding = diagnosis.only("no_local_address")?;
     finding.is("critical")?.says("fails 23 times before a port is looked for")?.says("Ports are free")?;
     finding.blames("client", cast.client.pid())?;
-    let (diagnosis, ()) = examine_with(world, &[], |_| {
-        for _ in 0..29 {
-            let raw = cast.client.socket(false, false)?;
-            let got = raw.bind((Ipv4Addr::new(10, 9, 9, 9), 0))?.err();
-            ensure!(got == Some(libc::EADDRNOTAVAIL), "bind to an address of others: errno {got:?}");
-            raw.close()?;
-        }
-        Ok(())
-    })?;
+    let (diagnosis, ()) = examine_with(world, &[], |_| binds_refused(&cast.client, 29))?;
     let finding = diagnosis.only("no_local_address")?;
     finding.says("bind() of 10.9.9.9")?.says("fails 29 times")?.blames("client", cast.client.pid())?;
     let quiet = examine_with(world, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
@@ -50,20 +46,15 @@ pub(in crate::scenarios) fn not_for_ports(world: &mut World) -> Result<()> {
     let listener = cast.serve(HERE, 10_007)?;
     let (diagnosis, ()) = examine_with(world, &[], |_| {
         cast.visit_often(&listener, 17, First::Client)?;
-        refused(&cast.client, SocketAddr::from((Ipv4Addr::new(10, 8, 1, 1), CLOSED)), libc::EACCES, 31)
+        connects_refused(
+            &cast.client,
+            SocketAddr::from((Ipv4Addr::new(10, 8, 1, 1), CLOSED)),
+            libc::EACCES,
+            31,
+        )
     })?;
     let finding = diagnosis.only("refused_not_for_ports")?;
     finding.says("EACCES")?.says("31")?.blames("client", cast.client.pid())?;
     let quiet = examine_with(world, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
     quiet.0.has_no("refused_not_for_ports").map(drop)
-}
-
-fn refused(client: &Actor, to: SocketAddr, errno: i32, count: usize) -> Result<()> {
-    for _ in 0..count {
-        let raw = client.socket(to.is_ipv6(), false)?;
-        let got = raw.connect(to)?.err();
-        ensure!(got == Some(errno), "connect to {to}: errno {got:?}");
-        raw.close()?;
-    }
-    Ok(())
 }

@@ -21,6 +21,7 @@ pub(super) const FAILURES: usize = 13;
 const RETRY: Duration = Duration::from_millis(1);
 /// Bytes of a request and of its answer.
 const SIZES: (usize, usize) = (101, 211);
+pub(super) const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Nobody's addresses, delivered to this machine by a route and so not among its own.
 pub(super) const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 7);
 /// An address of this machine that is no loopback address.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 
 use super::exam::{Diagnosis, examine_twice, examine_with};
-use super::load::{Cast, FAILURES, First, cast};
+use super::load::{Cast, FAILURES, First, HERE, cast};
 use crate::actor::{Actor, Pair, Raw, close_in_order, complete};
 use crate::books::{self, CLOSE_WAIT, FIN_WAIT2};
 use crate::netns::set_ipv4;
@@ -14,7 +14,6 @@ use crate::op::Half;
 use crate::wait::{PATIENCE, until_true};
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Where the binder's connections come from.
 const BOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 

@@ -1,18 +1,15 @@
 //! Owns: scenarios about `tcp_tw_reuse`: where it would help, where it cannot.
 //! Must not know: the harness.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Result, ensure};
 
 use super::exam::{Finding, examine, is_close};
-use super::load::{Cast, ELSEWHERE, First, OWN, add_addresses, cast};
+use super::load::{Cast, ELSEWHERE, First, HERE, OWN, add_addresses, cast};
 use crate::actor::{Pair, Raw, complete};
 use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// So many ports: few enough that a slow machine uses all of them well within a second.
 const PORTS: u16 = 20;
 /// Few enough for an emulated one, and as many as the doctor wants to have seen before it speaks of habits.

@@ -1,20 +1,18 @@
 //! Owns: scenarios on a server's side, and about ports that are bound.
 //! Must not know: the harness.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
 use super::exam::examine;
-use super::load::{First, cast};
+use super::load::{First, HERE, cast};
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, FIN_WAIT2};
 use crate::netns::set_ipv4;
 use crate::wait::{PATIENCE, until_true};
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Orphans that wait for their peer's FIN.
 const ORPHANS: usize = 23;
 

@@ -2,14 +2,13 @@
 //! Must not know: the harness.
 
 use std::fs;
-use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use super::exam::{Finding, examine};
-use super::load::{Cast, First, cast};
+use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::netns::set_ipv4;
@@ -17,7 +16,6 @@ use crate::scenarios::packets::{RST, Segment, Wire};
 use crate::wait::{PATIENCE, until_true};
 use crate::world::World;
 
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// More than enough of everything.
 const PORTS: u16 = 20_000;
 

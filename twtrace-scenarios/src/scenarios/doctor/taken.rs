@@ -6,11 +6,9 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, ensure};
 
 use super::exam::{examine_twice, examine_with};
-use super::load::{First, cast};
+use super::load::{First, HERE, cast};
 use crate::actor::{Actor, Raw, close_in_order, complete};
 use crate::world::World;
-
-const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Connections of one process that is gone have the ports that another wants to listen on.
 pub(in crate::scenarios) fn ephemeral_port_taken(world: &mut World) -> Result<()> {
