@@ -87,6 +87,15 @@ unsafe fn unlock<T>(set: *mut Set<T>) {
     unsafe { add(&raw mut (*set).taken, u64::MAX) };
 }
 
+/// `way`, but the verifier does not know any more which of them it is: it follows what comes behind once, not once for each place.
+#[inline(always)]
+fn any(way: usize, unknown: u64) -> usize {
+    let mut sum = (way as u64).wrapping_add(unknown);
+    // SAFETY: a copy to itself: the compiler must not know what is taken off again.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) sum, options(pure, nomem, nostack, preserves_flags)) };
+    sum.wrapping_sub(unknown) as usize & (WAYS - 1)
+}
+
 /// The place of `key`, or `None`. In one word, NULL for `None`: of an `Option` in two, the verifier would see the second half
 /// read where nothing was written.
 #[inline(always)]
@@ -101,7 +110,7 @@ pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<NonNul
         unsafe {
             let slot = &raw mut (*set).slots[way];
             if (&raw const (*slot).key).read_volatile() == key {
-                return NonNull::new(slot);
+                return NonNull::new(&raw mut (*set).slots[any(way, key)]);
             }
         }
         way += 1;
@@ -125,7 +134,7 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
         if !lock(set) {
             return None;
         }
-        let mut best = &raw mut (*set).slots[0];
+        let mut best = 0;
         let mut oldest = u64::MAX;
         let mut way = 0;
         while way < WAYS {
@@ -141,10 +150,11 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
             };
             if age < oldest {
                 oldest = age;
-                best = slot;
+                best = way;
             }
             way += 1;
         }
+        let best = &raw mut (*set).slots[any(best, key)];
         (&raw mut (*best).key).write_volatile(0);
         Some(Place { slot: best, set, evicted: oldest })
     }
