@@ -61,6 +61,9 @@ enum Command {
         /// Run them in another order each time, or in that of an earlier run's seed: none may need what another left behind
         #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
         shuffle: Option<Option<u64>>,
+        /// Of what is not asked of every kernel with every backend, only what falls to this kernel: 0 to 3
+        #[arg(long, value_name = "KERNEL", value_parser = clap::value_parser!(u8).range(..4), conflicts_with = "scenarios")]
+        deal: Option<u8>,
         /// Names as `list` prints them
         #[arg(value_name = "SCENARIO")]
         scenarios: Vec<String>,
@@ -96,6 +99,15 @@ impl Backend {
             Self::Tracepoint => "tracepoint",
         }
     }
+
+    /// Its turn where scenarios are dealt out to backends.
+    fn turn(self) -> usize {
+        match self {
+            Self::Auto | Self::Fentry => 0,
+            Self::Kprobe => 1,
+            Self::Tracepoint => 2,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -121,9 +133,9 @@ fn main() -> ExitCode {
         Command::Picture { twtrace, columns, lines } => {
             finish(Backend::Auto, picture(twtrace, columns, lines))
         }
-        Command::Run { backend, twtrace, label, jobs, tracefs, shuffle, scenarios } => {
+        Command::Run { backend, twtrace, label, jobs, tracefs, shuffle, deal, scenarios } => {
             let run = |setup: &Setup| {
-                let mut chosen = choose(&scenarios, backend)?;
+                let mut chosen = choose(&scenarios, backend, deal)?;
                 shuffle.into_iter().for_each(|seed| mix(&mut chosen, seed));
                 mounts::arrange(tracefs)?;
                 run::run(&chosen, setup, label.as_deref(), jobs.into())
@@ -160,14 +172,17 @@ fn prepare(backend: Backend, twtrace: Option<PathBuf>) -> Result<Setup> {
     Ok(Setup { twtrace, backend: backend.name().to_owned() })
 }
 
-fn choose(names: &[String], backend: Backend) -> Result<Vec<Scenario>> {
+fn choose(names: &[String], backend: Backend, deal: Option<u8>) -> Result<Vec<Scenario>> {
     if names.is_empty() {
-        let wanted = |scenario: &&Scenario| match scenario.kind {
+        let wanted = |(index, scenario): &(usize, &Scenario)| match scenario.kind {
             Kind::Heavy | Kind::Boot => false,
-            Kind::Once => matches!(backend, Backend::Auto | Backend::Fentry),
-            Kind::Shared | Kind::SharedLast | Kind::Own => true,
+            Kind::Once => {
+                matches!(backend, Backend::Auto | Backend::Fentry) && falls_to(deal, *index, KERNELS, 0)
+            }
+            Kind::Own => falls_to(deal, *index, BACKENDS, backend.turn()),
+            Kind::Shared | Kind::SharedLast => true,
         };
-        return Ok(ALL.iter().filter(wanted).copied().collect());
+        return Ok(ALL.iter().enumerate().filter(wanted).map(|(_, scenario)| *scenario).collect());
     }
     let mut chosen = Vec::new();
     for name in names {
@@ -177,6 +192,18 @@ fn choose(names: &[String], backend: Backend) -> Result<Vec<Scenario>> {
         }
     }
     Ok(chosen)
+}
+
+/// Kernels among which scenarios are dealt out.
+const KERNELS: usize = 4;
+
+/// Backends among which each kernel's are.
+const BACKENDS: usize = 3;
+
+/// Whether the scenario of that index falls to this kernel's backend: each scenario to one of `turns` of its cells, so that all are
+/// played somewhere, and neighbours in different cells.
+fn falls_to(deal: Option<u8>, index: usize, turns: usize, turn: usize) -> bool {
+    deal.is_none_or(|kernel| (index + usize::from(kernel)) % turns == turn)
 }
 
 /// Brings them into an order that the seed decides.
@@ -200,5 +227,31 @@ fn finish(backend: Backend, result: Result<bool>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dealt_out_all_are_played_and_what_needs_no_backend_once() {
+        let mut played = std::collections::BTreeMap::new();
+        for kernel in 0..4 {
+            for backend in [Backend::Fentry, Backend::Kprobe, Backend::Tracepoint] {
+                for scenario in choose(&[], backend, Some(kernel)).unwrap() {
+                    *played.entry(scenario.name).or_insert(0) += 1;
+                }
+            }
+        }
+        for scenario in ALL {
+            let times = match scenario.kind {
+                Kind::Shared | Kind::SharedLast => 12,
+                Kind::Own => 4,
+                Kind::Once => 1,
+                Kind::Heavy | Kind::Boot => 0,
+            };
+            assert_eq!(played.get(scenario.name).copied().unwrap_or(0), times, "{}", scenario.name);
+        }
     }
 }

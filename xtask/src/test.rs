@@ -34,8 +34,12 @@ pub(crate) struct Args {
     /// Only what needs no privilege and installs nothing: tidy, formatting, clippy, the object, unit tests
     #[arg(long)]
     quick: bool,
-    /// Write the table of kernels and backends to docs/matrix.md
+    /// In guests, play every scenario with every kernel and backend; else those that start a twtrace of their own are dealt out to
+    /// them, each to one backend of every kernel, or to one kernel where the backend does not matter
     #[arg(long, conflicts_with_all = ["no_vm", "quick"])]
+    full: bool,
+    /// Write the table of kernels and backends to docs/matrix.md
+    #[arg(long, requires = "full")]
     write_docs: bool,
 }
 
@@ -68,7 +72,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             .run("instructions, held against their budgets", budgets)
             .into_iter()
             .for_each(|tally| steps.tally += tally);
-        let guests = || vm::run(&vm::Args::everything(), object.as_deref());
+        let guests = || vm::run(&vm::Args::everything(!args.full), object.as_deref());
         steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
     }
     // What a part of the steps came to is no result.

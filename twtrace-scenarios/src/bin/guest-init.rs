@@ -4,7 +4,7 @@
 //! Must not know: what the scenarios do. The host's side is `xtask/src/vm`.
 //!
 //! The kernel command line says what to run: `twtrace.label=5.10 twtrace.backends=fentry,kprobe
-//! twtrace.scenarios=a,b twtrace.state=no_tracefs,cgroup_v1` (no scenarios: all; no state: as a usual Debian); or, in place of
+//! twtrace.scenarios=a,b twtrace.state=no_tracefs,cgroup_v1` (no scenarios: all; with `twtrace.deal=2` what falls to that kernel; no state: as a usual Debian); or, in place of
 //! scenarios, `twtrace.instructions=WORDS`: `twtrace-scenarios instructions` with these words, which are parted by semicolons.
 //! Each marker line starts with `@@guest `.
 
@@ -150,6 +150,7 @@ struct Wish {
     scenarios: Vec<String>,
     state: Vec<String>,
     count: Vec<String>,
+    deal: Option<String>,
 }
 
 impl Wish {
@@ -166,6 +167,7 @@ impl Wish {
                 Some(("twtrace.backends", value)) => wish.backends = list(value),
                 Some(("twtrace.scenarios", value)) => wish.scenarios = list(value),
                 Some(("twtrace.state", value)) => wish.state = list(value),
+                Some(("twtrace.deal", value)) => wish.deal = Some(value.to_owned()),
                 Some(("twtrace.instructions", value)) => {
                     wish.count = value.split(';').map(str::to_owned).collect()
                 }
@@ -203,6 +205,7 @@ fn run_scenarios(backend: &str, wish: &Wish) -> Result<i32> {
     // One at a time: under software emulation a hook runs a hundred times as long, and where hooks can be preempted (7.x) the
     // kernel skips the others' runs of it meanwhile, which twtrace counts and tells, but which is not what is tested here.
     command.args(["run", "--jobs", "1", "--backend", backend, "--label", &wish.label]).args(&wish.scenarios);
+    command.args(wish.deal.iter().flat_map(|kernel| ["--deal", kernel]));
     run(&mut command)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) append: String,
     pub(super) backends: Vec<String>,
     pub(super) scenarios: Vec<String>,
+    /// Its turn where scenarios are dealt out to kernels; `None`: it plays all of them.
+    pub(super) deal: Option<usize>,
     pub(super) deadline: Duration,
 }
 
@@ -57,8 +59,9 @@ const MACHINE: [&str; 6] = ["-accel", "tcg,thread=single", "-m", "1024", "-smp",
 /// Where qemu cannot be started or the log cannot be written.
 pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest> {
     let started = Instant::now();
+    let deal = plan.deal.map_or_else(String::new, |kernel| format!("twtrace.deal={kernel}"));
     let words = format!(
-        "twtrace.label={} twtrace.backends={} twtrace.scenarios={} twtrace.state={} {} {}",
+        "twtrace.label={} twtrace.backends={} twtrace.scenarios={} twtrace.state={} {deal} {} {}",
         kernel.label,
         plan.backends.join(","),
         plan.scenarios.join(","),

@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// How many guests run at a time
     #[arg(long, default_value_t = 2, value_name = "N")]
     jobs: usize,
+    /// Of scenarios that start a twtrace of their own, only some with each kernel and backend, so that each is played somewhere
+    #[arg(long, conflicts_with = "scenarios")]
+    deal: bool,
     /// Scenarios to run [default: those of the state; in the plain one all that are not left to be named]
     scenarios: Vec<String>,
 }
@@ -60,8 +63,9 @@ fn state(name: &str) -> Result<&'static State, String> {
 }
 
 impl Args {
-    /// Every kernel, every backend, every scenario, and each state on the kernels that it is tested on.
-    pub(crate) fn everything() -> Args {
+    /// Every kernel, every backend, every scenario, and each state on the kernels that it is tested on. With `deal`, those that start a
+    /// twtrace of their own are dealt out to kernels and backends.
+    pub(crate) fn everything(deal: bool) -> Args {
         Args {
             kernels: Vec::new(),
             states: STATES.iter().collect(),
@@ -69,11 +73,12 @@ impl Args {
             backends: Vec::new(),
             deadline: 2400,
             jobs: 2,
+            deal,
             scenarios: Vec::new(),
         }
     }
 
-    fn plan(&self, state: &'static State) -> Plan {
+    fn plan(&self, kernel: usize, state: &'static State) -> Plan {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let backends = match (&self.backends[..], state.backends) {
             ([], []) => owned(&BACKENDS),
@@ -83,7 +88,8 @@ impl Args {
         let scenarios =
             if self.scenarios.is_empty() { owned(state.scenarios) } else { self.scenarios.clone() };
         let deadline = Duration::from_secs(self.deadline);
-        Plan { state, append: self.append.clone(), backends, scenarios, deadline }
+        let deal = Some(kernel).filter(|_| self.deal && scenarios.is_empty());
+        Plan { state, append: self.append.clone(), backends, scenarios, deal, deadline }
     }
 
     /// What is booted: every kernel in every state that was asked for, or that all tests include.
@@ -91,13 +97,14 @@ impl Args {
         let plain = || states::named(PLAIN).into_iter().collect();
         let states = if self.states.is_empty() { plain() } else { self.states.clone() };
         // Those that take longest come first.
-        let pairs = states.iter().flat_map(|state| kernels.iter().map(move |kernel| (kernel, *state)));
+        let numbered = || kernels.iter().enumerate();
+        let pairs = states.iter().flat_map(|state| numbered().map(move |kernel| (kernel, *state)));
         let is_wanted = |kernel: &Kernel, state: &State| {
             !self.kernels.is_empty() || self.states.len() == 1 || state.is_tested_on(&kernel.label)
         };
         pairs
-            .filter(|(kernel, state)| is_wanted(kernel, state))
-            .map(|(kernel, state)| (kernel, self.plan(state)))
+            .filter(|((_, kernel), state)| is_wanted(kernel, state))
+            .map(|((number, kernel), state)| (kernel, self.plan(number, state)))
             .collect()
     }
 }

@@ -374,6 +374,8 @@ mod tests {
         let [pile] = &piles[..] else { panic!("{piles:?}") };
         assert_eq!((pile.state, pile.count, pile.longest_ms), (State::CloseWait, 1, 2500));
         assert_eq!((pile.side, pile.shares[0].process.pid), (Side::To(THERE.into(), 80), Some(7)));
+        looks.take(Look { mono_ms: 4000, ..look(vec![socket(1, 19, 97)]) });
+        assert_eq!(looks.piles.all(), [], "it was closed after all");
     }
 
     #[test]

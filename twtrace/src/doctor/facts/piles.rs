@@ -46,6 +46,8 @@ pub(super) struct Piles {
     /// By cookie: since when a socket is in its state.
     since: HashMap<u64, (State, u64)>,
     found: BTreeMap<(State, Side), Pile>,
+    /// Those of which the last look saw some.
+    present: HashSet<(State, Side)>,
 }
 
 impl Piles {
@@ -78,6 +80,7 @@ impl Piles {
             shares.of(holder.unwrap_or(&Process::default())).open += 1;
         }
         self.since = since;
+        self.present = now.keys().copied().collect();
         for ((state, side), (count, longest_ms, shares)) in now {
             let pile = Pile { state, side, count, longest_ms, shares: shares.sorted() };
             match self.found.get_mut(&(state, side)) {
@@ -90,9 +93,13 @@ impl Piles {
         }
     }
 
-    /// What lasted, most first.
+    /// What lasted, most first. A close that came after all is none that is missing; a SYN that was given up stays one that
+    /// nobody answered.
     pub(super) fn all(&self) -> Vec<Pile> {
-        let mut all: Vec<Pile> = self.found.values().cloned().collect();
+        let is_so = |pile: &&Pile| {
+            pile.state == State::SynSent || self.present.contains(&(pile.state, pile.side))
+        };
+        let mut all: Vec<Pile> = self.found.values().filter(is_so).cloned().collect();
         all.sort_by_key(|pile| std::cmp::Reverse(pile.count));
         all
     }
