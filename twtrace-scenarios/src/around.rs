@@ -65,6 +65,86 @@ pub fn fresh_proc() -> io::Result<()> {
     Ok(mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>)?)
 }
 
+/// Covered in every container: nothing can be read there (OCI runtime specification, `maskedPaths`).
+const MASKED: [&str; 5] =
+    ["proc/kcore", "proc/keys", "proc/timer_list", "proc/scsi", "sys/firmware"];
+
+/// Not to be written in a container (the same, `readonlyPaths`).
+const READ_ONLY: [&str; 5] = ["proc/sys", "proc/sysrq-trigger", "proc/bus", "proc/fs", "proc/irq"];
+
+/// What a container of `--pid=host` that may trace is like: a root, namespaces and mounts of its own, as an OCI runtime makes them.
+/// /proc shows the machine's processes.
+pub fn container() -> io::Result<()> {
+    let others = CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
+    unshare(others)?;
+    own_mounts()?;
+    let root = std::env::temp_dir().join(format!("twtrace-container-{}", std::process::id()));
+    fs::create_dir_all(&root)?;
+    mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    // An image's files, the program under test, and what it is to write.
+    let mut shared = vec!["bin".to_owned(), "lib".into(), "lib64".into(), "usr".into(), "tmp".into()];
+    let program = std::env::current_exe()?;
+    shared.extend(program.parent().map(|dir| dir.to_string_lossy().trim_start_matches('/').to_owned()));
+    for name in shared {
+        let from = std::path::Path::new("/").join(&name);
+        if from.is_dir() {
+            bind(&from, &root.join(&name))?;
+        }
+    }
+    for (kind, place, flags) in [
+        ("proc", "proc", MsFlags::empty()),
+        ("sysfs", "sys", MsFlags::MS_RDONLY),
+        ("cgroup2", "sys/fs/cgroup", MsFlags::MS_RDONLY),
+        ("tmpfs", "dev", MsFlags::empty()),
+    ] {
+        let place = root.join(place);
+        // What sysfs does not have cannot be made in it.
+        if place.is_dir() || fs::create_dir_all(&place).is_ok() {
+            mount(Some(kind), &place, Some(kind), flags, None::<&str>)?;
+        }
+    }
+    fs::write(root.join("dev/null"), "")?;
+    bind(std::path::Path::new("/dev/null"), &root.join("dev/null"))?;
+    mask(&root)?;
+    nix::unistd::chroot(&root)?;
+    Ok(nix::unistd::chdir("/")?)
+}
+
+fn mask(root: &std::path::Path) -> io::Result<()> {
+    for path in MASKED.map(|path| root.join(path)) {
+        if path.is_dir() {
+            mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::MS_RDONLY, Some("size=0"))?;
+        } else if path.exists() {
+            bind(&root.join("dev/null"), &path)?;
+        }
+    }
+    for path in READ_ONLY.map(|path| root.join(path)).iter().filter(|path| path.exists()) {
+        bind(path, path)?;
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, path, None::<&str>, flags, None::<&str>)?;
+    }
+    Ok(())
+}
+
+fn bind(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+    }
+    Ok(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+}
+
+/// As `nsenter --target 1 --mount --net` leaves it out of a container: the machine's mounts and network, the container's cgroup and host name.
+pub fn nsenter() -> io::Result<()> {
+    let (mounts, net) = (File::open("/proc/self/ns/mnt")?, File::open("/proc/self/ns/net")?);
+    container()?;
+    setns(&mounts, CloneFlags::CLONE_NEWNS)?;
+    setns(&net, CloneFlags::CLONE_NEWNET)?;
+    Ok(())
+}
+
 /// So many descriptors, and no more can be had.
 pub fn few_files() -> io::Result<()> {
     limit_files(32, 32)

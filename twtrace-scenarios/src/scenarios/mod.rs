@@ -213,6 +213,8 @@ pub const ALL: &[Scenario] = &[
     once("tracefs_mounted", surroundings::tracefs_mounted),
     once("sysfs_fresh", surroundings::sysfs_fresh),
     once("sysfs_missing", surroundings::sysfs_missing),
+    once("container", surroundings::container),
+    once("nsenter", surroundings::nsenter),
     once("capabilities", surroundings::capabilities),
     once("quiet_start", surroundings::quiet_start),
     once("few_files", surroundings::few_files),

@@ -41,7 +41,7 @@ fn busy(world: &mut World) -> Result<()> {
 /// Everything is told, and nothing is mounted for anybody else.
 pub(super) fn all_is_told(world: &mut World, around: Around) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let tracer = Tracer::start_around(&world.setup, "events", &["--json", "--netns", "self"], around)?;
+    let tracer = Tracer::start_around(&world.setup, "events", &["--json", "--netns", &world.netns().to_string()], around)?;
     busy(world)?;
     let told = tracer.stop(Signal::SIGINT)?;
     // That is a matter of the kernel, and not of what is mounted.
@@ -68,6 +68,16 @@ pub(super) fn sysfs_fresh(world: &mut World) -> Result<()> {
 
 pub(super) fn sysfs_missing(world: &mut World) -> Result<()> {
     all_is_told(world, around::without_sysfs)
+}
+
+/// In a container that sees the machine's processes and may trace.
+pub(super) fn container(world: &mut World) -> Result<()> {
+    all_is_told(world, around::container)
+}
+
+/// Out of such a container into the machine's mounts and network.
+pub(super) fn nsenter(world: &mut World) -> Result<()> {
+    all_is_told(world, around::nsenter)
 }
 
 /// Runs twtrace to its end.
