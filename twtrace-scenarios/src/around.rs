@@ -66,8 +66,7 @@ pub fn fresh_proc() -> io::Result<()> {
 }
 
 /// Covered in every container: nothing can be read there (OCI runtime specification, `maskedPaths`).
-const MASKED: [&str; 5] =
-    ["proc/kcore", "proc/keys", "proc/timer_list", "proc/scsi", "sys/firmware"];
+const MASKED: [&str; 5] = ["proc/kcore", "proc/keys", "proc/timer_list", "proc/scsi", "sys/firmware"];
 
 /// Not to be written in a container (the same, `readonlyPaths`).
 const READ_ONLY: [&str; 5] = ["proc/sys", "proc/sysrq-trigger", "proc/bus", "proc/fs", "proc/irq"];

@@ -73,15 +73,6 @@ const NO_SHELL: Limit = Limit {
     reason: "records sh and true, which guests do not have",
 };
 
-/// Played on real machines only as yet: the waits, bounds and answers of these are not proven on an emulated one and its kernel.
-const UNPROVEN: Limit = Limit {
-    scenario: "",
-    backend: None,
-    here: kernel::is_emulated,
-    lack: Lack::Speed,
-    reason: "its waits and answers are not proven on an emulated machine and its kernel yet",
-};
-
 /// Kernels before 6.3.
 const NO_SOCKET_RANGE: Limit = Limit {
     scenario: "",
@@ -111,20 +102,8 @@ const LIMITS: &[Limit] = &[
     Limit { backend: Some("auto"), here: || !kernel::is_emulated(), ..NO_VERDICT },
     Limit { backend: Some("kprobe"), ..NO_VERDICT },
     Limit { backend: Some("tracepoint"), ..NO_VERDICT },
-    Limit { scenario: "doctor_close_wait", ..UNPROVEN },
-    Limit { scenario: "doctor_ports_pinned", ..UNPROVEN },
-    Limit { scenario: "doctor_ports_bound", ..UNPROVEN },
-    Limit { scenario: "doctor_fin_wait2_held", ..UNPROVEN },
-    Limit { scenario: "doctor_ephemeral_port_taken", ..UNPROVEN },
-    Limit { scenario: "doctor_own_ports_taken", ..UNPROVEN },
-    Limit { scenario: "doctor_closes_aborted", ..UNPROVEN },
-    Limit { scenario: "doctor_no_local_address", ..UNPROVEN },
-    Limit { scenario: "doctor_not_for_ports", ..UNPROVEN },
-    Limit { scenario: "doctor_syn_unanswered", ..UNPROVEN },
     Limit { scenario: "doctor_socket_range", ..NO_SOCKET_RANGE },
-    Limit { scenario: "doctor_socket_range", ..UNPROVEN },
     Limit { scenario: "doctor_not_explained", ..NO_SOCKET_RANGE },
-    Limit { scenario: "doctor_not_explained", ..UNPROVEN },
     Limit { scenario: "stopped_reader_of_the_live_view", ..NO_SHELL },
     Limit { scenario: "nobody_reads_stderr", ..NO_SHELL },
     Limit { scenario: "ignored_signals", ..NO_SHELL },

@@ -41,7 +41,12 @@ fn busy(world: &mut World) -> Result<()> {
 /// Everything is told, and nothing is mounted for anybody else.
 pub(super) fn all_is_told(world: &mut World, around: Around) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let tracer = Tracer::start_around(&world.setup, "events", &["--json", "--netns", &world.netns().to_string()], around)?;
+    let tracer = Tracer::start_around(
+        &world.setup,
+        "events",
+        &["--json", "--netns", &world.netns().to_string()],
+        around,
+    )?;
     busy(world)?;
     let told = tracer.stop(Signal::SIGINT)?;
     // That is a matter of the kernel, and not of what is mounted.

@@ -134,6 +134,8 @@ pub struct Netns {
     pub conntrack: Option<Conntrack>,
     /// Ports of the range that a listener or a socket that is bound and nothing else pins, for all destinations.
     pub pinned: Option<u32>,
+    /// Whether the kernel shows sockets that are bound and nothing else; `None` where nobody has looked.
+    pub lists_bound: Option<bool>,
     /// Who pins them, most first.
     pub pins: Vec<Share>,
     /// Ports of the range that any socket is on, whatever its destination.

@@ -255,8 +255,12 @@ impl Pool<'_> {
     }
 
     /// A run of ports that a program which failed was on, without a gap: what connect() chooses from the whole range lies apart, for it
-    /// takes ports of one parity first (`__inet_hash_connect`, net/ipv4/inet_hashtables.c).
+    /// takes ports of one parity first (`__inet_hash_connect`, net/ipv4/inet_hashtables.c). Where bound sockets may have the rest of
+    /// the range, and the kernel does not show them, a row says nothing.
     fn own_range(&self) -> Option<Range> {
+        if self.netns.lists_bound == Some(false) {
+            return None;
+        }
         let callers = &self.tuple.around.as_ref()?.callers;
         callers.iter().find_map(|caller| {
             let run = longest_run(&caller.ports, &self.netns.settings)?;

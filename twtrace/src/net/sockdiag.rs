@@ -217,6 +217,21 @@ pub fn tcp(ns: &Netns, states: States) -> Result<Listing, Error> {
     ns.within(|| tcp_here(states))?
 }
 
+/// Whether the kernel lists sockets that are bound and nothing else, as those from 6.8 on do: found out once, with a socket of the
+/// caller's own that is gone at once. `None` where that cannot be had.
+pub fn lists_bound() -> Option<bool> {
+    static LISTS: std::sync::OnceLock<Option<bool>> = std::sync::OnceLock::new();
+    *LISTS.get_or_init(|| {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let ours = socket(AddressFamily::Inet, SockType::Stream, flags, None).ok()?;
+        bind(std::os::fd::AsRawFd::as_raw_fd(&ours), &SockaddrIn::new(127, 0, 0, 1, 0)).ok()?;
+        let port = getsockname::<SockaddrIn>(std::os::fd::AsRawFd::as_raw_fd(&ours)).ok()?.port();
+        let listing = tcp_here(States::BOUND).ok().filter(|listing| listing.degraded.is_none())?;
+        Some(listing.sockets.iter().any(|socket| socket.sport == port))
+    })
+}
+
 /// The established connections of `ns`, and whether each has TCP timestamps; none where the kernel does not say.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ pub fn join(netns: &mut Netns, looks: &Looks) {
     (netns.time_wait, netns.fin_wait2) = (looks.time_wait, Some(looks.fin_wait2));
     netns.peak_time_wait = netns.peak_time_wait.max(looks.peak_time_wait);
     (netns.pinned, netns.range_in_use) = (Some(looks.pinned), Some(looks.range_in_use));
+    netns.lists_bound = last.lists_bound;
     let counted = last.overflow.saturating_sub(looks.first_overflow.unwrap_or(last.overflow));
     netns.overflow = netns.overflow.max(counted);
     netns.piles = looks.piles.all();

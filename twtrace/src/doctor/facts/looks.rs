@@ -41,6 +41,8 @@ pub struct Look {
     pub timestamps: Vec<(TupleKey, bool)>,
     /// Who holds full sockets, by the socket's inode, as far as was asked.
     pub holders: HashMap<u32, Process>,
+    /// See [`super::Netns::lists_bound`].
+    pub lists_bound: Option<bool>,
     /// A call had just failed: this look shows what was in its way.
     pub is_asked: bool,
     /// When it was, CLOCK_MONOTONIC in milliseconds.

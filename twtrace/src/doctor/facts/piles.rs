@@ -96,9 +96,8 @@ impl Piles {
     /// What lasted, most first. A close that came after all is none that is missing; a SYN that was given up stays one that
     /// nobody answered.
     pub(super) fn all(&self) -> Vec<Pile> {
-        let is_so = |pile: &&Pile| {
-            pile.state == State::SynSent || self.present.contains(&(pile.state, pile.side))
-        };
+        let is_so =
+            |pile: &&Pile| pile.state == State::SynSent || self.present.contains(&(pile.state, pile.side));
         let mut all: Vec<Pile> = self.found.values().filter(is_so).cloned().collect();
         all.sort_by_key(|pile| std::cmp::Reverse(pile.count));
         all

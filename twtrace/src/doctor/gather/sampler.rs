@@ -177,6 +177,7 @@ fn look(netns: &Netns, (has_failed, is_asked): (bool, bool), gathered: &mut Gath
         conntrack: extra.conntrack,
         timestamps: timestamps.iter().map(|(socket, has)| (tuple(netns, socket), *has)).collect(),
         holders,
+        lists_bound: sockdiag::lists_bound(),
         is_asked,
         mono_ms: clock::mono_ns() / 1_000_000,
         sockets,

@@ -34,6 +34,9 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
         format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.time_wait + share.open))
     });
     let looked = match (netns.pinned, source) {
+        (Some(_), _) if netns.lists_bound == Some(false) => {
+            "; this kernel does not show sockets that are only bound"
+        }
         (Some(_), _) => ", and what bind() took does not make up for the rest",
         (None, Source::Recording) => "; sockets that are open or bound are not in a recording",
         (None, _) => "; sockets that are bound were not looked at",

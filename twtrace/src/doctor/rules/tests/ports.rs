@@ -101,6 +101,12 @@ fn ports_in_a_row_without_a_gap_are_a_range_of_the_sockets_own() {
     assert!(finding.what.contains("all 10 ports from 40000 to 40009"), "{}", finding.what);
     assert!(refused(&finding, "socket_port_range"));
     super::expect_effect(&finding, "wider_socket_range", "ports that it may use", (10.0, 1000.0));
+    // What bound sockets may have, unseen, is not the socket's range.
+    let mut unseen = ranged(40_000..40_010);
+    unseen.namespaces[0].lists_bound = Some(false);
+    let unseen = only(&unseen);
+    assert_eq!(unseen.id, "not_explained");
+    assert!(unseen.what.contains("this kernel does not show sockets that are only bound"), "{}", unseen.what);
     // As connect() chooses them from the whole range.
     assert_eq!(only(&ranged((40_000..40_020).step_by(2))).id, "not_explained");
     assert_eq!(only(&ranged([40_007])).id, "not_explained");
