@@ -1,7 +1,7 @@
 //! Owns: why ports run out, who does it, and which remedy would help by how much: facts, rules, findings.
 //! Must not know: the command line, probes, screens.
 //!
-//! Facts are gathered ([`gather`], [`replay`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
+//! Facts are gathered ([`gather`], [`recorded`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
 //! live view and the report of a recording show the same findings in one line each ([`glance`]).
 
 pub mod explain;
@@ -13,10 +13,10 @@ pub mod json;
 mod places;
 mod pool;
 pub mod predict;
+pub(crate) mod recorded;
 mod remedies;
-pub mod replay;
 pub mod rules;
-mod scope;
+pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -97,6 +97,6 @@ pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
 /// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
 /// every picture. A rule that needs more than that keeps silent.
 pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
-    let facts = facts::world::of_snapshot(snapshot);
+    let facts = facts::glance::of_snapshot(snapshot);
     one_liners(&Facts { limitations: limitations.to_vec(), ..facts })
 }

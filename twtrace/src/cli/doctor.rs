@@ -11,9 +11,10 @@ use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::doctor::facts::Facts;
 use crate::doctor::finding::Severity;
-use crate::doctor::{diagnose, explain, gather::Watch, json, replay, text};
+use crate::doctor::{diagnose, explain, gather::Watch, json, text};
 use crate::filter::{Failures, Filter};
 use crate::recording::Recording;
+use crate::report;
 use crate::session;
 
 /// How long to look where nobody says otherwise.
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             let recording = Recording::open(file)?;
             let filter = args.filters.recorded(file, recording.head())?;
             refuse_reasons(&filter)?;
-            let (facts, passed) = replay::read(recording, &filter, args.nat_ports);
+            let (facts, passed) = report::facts(recording, &filter, args.nat_ports)?;
             if let Some(nothing) = said_of_nothing(&filter, passed) {
                 crate::note!("twtrace: {nothing}");
             }

@@ -96,7 +96,7 @@ pub const METRICS: &[Metric] = &[
     metric("reset/s", Unit::Rate, |report| ended(report, Reason::Reset)),
     metric("live", Unit::Count, |report| Some(report.total.live as f64)),
     metric("peak_live", Unit::Count, |report| Some(report.peak_live.value as f64)),
-    metric("pressure", Unit::Share, |report| Some(report.total.peak.map_or(0.0, |peak| peak.pressure()))),
+    metric("pressure", Unit::Share, |report| Some(report.fullest.map_or(0.0, |peak| peak.pressure()))),
     metric("failed", Unit::Count, |report| Some(report.total.failed() as f64)),
     metric("failed/s", Unit::Rate, |report| a_second(report, report.total.failed())),
     metric("overflow", Unit::Count, |report| Some(report.total.counts.overflow as f64)),

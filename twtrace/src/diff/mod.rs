@@ -154,12 +154,12 @@ struct Part {
 
 fn parts(rows: &[Row]) -> BTreeMap<Name, Part> {
     let mut parts: BTreeMap<Name, Part> = BTreeMap::new();
-    for Row { name, figures } in rows {
+    for Row { name, figures, peak, .. } in rows {
         let part = parts.entry(known_as(name)).or_default();
         part.created += figures.counts.created;
         part.ended += figures.counts.ended();
         part.failed += figures.failed();
-        let pressure = figures.peak.map(|peak| peak.pressure());
+        let pressure = peak.map(|peak| peak.pressure());
         part.pressure = match (part.pressure, pressure) {
             (Some(one), Some(other)) => Some(one.max(other)),
             (one, other) => one.or(other),

@@ -4,8 +4,10 @@
 //!
 //! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
 
+pub(crate) mod count;
 mod counted;
 mod crowd;
+pub mod glance;
 pub mod join;
 mod ledger;
 pub mod looks;
@@ -13,8 +15,7 @@ mod piles;
 mod ports;
 mod refusal;
 mod settings;
-pub mod tally;
-pub mod world;
+pub mod told;
 
 use std::net::IpAddr;
 

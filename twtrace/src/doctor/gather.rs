@@ -7,8 +7,8 @@ mod sampler;
 
 use std::io;
 
-use super::facts::tally::Tally;
-use super::facts::{Facts, Slab, Source, join, world};
+use super::facts::told::Told;
+use super::facts::{Facts, Slab, Source, count, join};
 use crate::clock::{self, Clock};
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
@@ -25,7 +25,6 @@ const AGAIN_NS: u64 = 200_000_000;
 #[derive(Debug)]
 pub struct Watch {
     filter: Filter,
-    tally: Tally,
     sampler: Option<Sampler>,
     asked_ns: u64,
     began_ns: u64,
@@ -40,7 +39,6 @@ impl Watch {
     pub fn start(filter: &Filter, nat_ports: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             filter: filter.clone(),
-            tally: Tally::default(),
             sampler: Some(Sampler::start(filter.netns.clone())?),
             asked_ns: 0,
             began_ns: clock::mono_ns(),
@@ -56,8 +54,8 @@ impl Watch {
     fn finish(&mut self, world: &Tracker) {
         let ended_ns = clock::mono_ns();
         self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
-        self.facts.lost = world.total().loss.events();
-        let mut namespaces = world::of_world(world, &self.tally);
+        self.facts.lost = world.loss().events();
+        let (mut namespaces, told) = (count::namespaces(&world.engine), Told::of(&world.engine));
         if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
             for (inode, looks) in &sampled.looks {
                 let place = namespaces.iter().position(|netns| netns.netns == *inode);
@@ -66,7 +64,7 @@ impl Watch {
                     namespaces.len() - 1
                 });
                 join::join(&mut namespaces[place], looks);
-                self.tally.tell(&mut namespaces[place], Some(looks));
+                told.tell(&mut namespaces[place], Some(looks));
             }
             let known = std::mem::take(&mut self.facts.limitations);
             let all: Limitations =
@@ -107,8 +105,11 @@ impl View for Watch {
         Ok(())
     }
 
+    fn listed(&mut self, world: &mut Tracker) {
+        world.keep_failures();
+    }
+
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
-        self.tally.take(event);
         let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
         if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
             self.asked_ns = event.mono_ns;

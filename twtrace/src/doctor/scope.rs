@@ -7,7 +7,7 @@ use crate::event::Role;
 use crate::filter::Filter;
 
 /// Leaves what the filter lets pass.
-pub(super) fn keep(facts: &mut Facts, filter: &Filter) {
+pub(crate) fn keep(facts: &mut Facts, filter: &Filter) {
     if filter.is_empty() {
         return;
     }

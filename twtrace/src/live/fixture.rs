@@ -153,8 +153,8 @@ pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
     world.seed(seeds());
     let mut events = events();
     events.iter_mut().for_each(|event| drop(world.apply(event)));
-    let gone: Vec<_> = world.present().filter(|key| key.pid == CURL.pid).collect();
-    gone.iter().for_each(|key| world.mark_gone(key));
+    let gone = world.present().into_iter().filter(|(pid, _)| *pid == CURL.pid).collect();
+    world.mark_gone(&gone);
     world.advance(NOW_S * SECOND_NS);
     (world, events)
 }

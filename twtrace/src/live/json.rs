@@ -9,7 +9,7 @@ use shape::*;
 
 use super::Frame;
 use crate::doctor;
-use crate::event::{Comm, Reason};
+use crate::event::Reason;
 use crate::output::object_line;
 use crate::tracker::{
     Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target, TupleRow,
@@ -53,10 +53,7 @@ impl<'a> World<'a> {
             containers: snapshot
                 .containers
                 .iter()
-                .map(|row| Container {
-                    container: row.key.as_ref().map(ToString::to_string),
-                    tally: (&row.figures).into(),
-                })
+                .map(|row| Container { container: row.key.clone(), tally: (&row.figures).into() })
                 .collect(),
             netns: snapshot
                 .netns
@@ -66,9 +63,10 @@ impl<'a> World<'a> {
                     tally: (&row.figures).into(),
                     tcp_max_tw_buckets: row.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
                     ports: row.capacity.as_ref().map(|capacity| capacity.ports),
-                    main: who(row.main, row.main_name),
+                    main: who(row.main),
                 })
                 .collect(),
+            others: snapshot.others.iter().map(|(by, figures)| (by.word(), figures.into())).collect(),
         }
     }
 }
@@ -124,16 +122,16 @@ impl From<&LinkRow> for Dealing {
     }
 }
 
-fn who(key: Option<ProcessKey>, name: Comm) -> Who {
+fn who(key: Option<ProcessKey>) -> Who {
     let known = key.filter(|key| !key.is_unknown());
-    Who { pid: known.map(|key| key.pid), comm: known.map(|_| name.text().into_owned()) }
+    Who { pid: known.map(|key| key.pid), comm: known.map(|key| key.comm.text().into_owned()) }
 }
 
 impl From<&ProcessRow> for Process {
     fn from(row: &ProcessRow) -> Self {
         let identity = row.identity.as_deref();
         Self {
-            who: who(Some(row.key), row.name),
+            who: who(Some(row.key)),
             uid: (!row.key.is_unknown()).then_some(row.uid),
             exe: identity.and_then(|identity| identity.exe.clone()),
             cgroup: identity.and_then(|identity| identity.cgroup.clone()),
@@ -155,17 +153,13 @@ impl From<&TupleRow> for Tuple {
             target: (&Target::Tuple(row.key)).into(),
             tally: (&row.figures).into(),
             ports: row.pressure.map(Into::into),
-            main: who(row.main, row.main_name),
+            main: who(row.main),
         }
     }
 }
 
 impl From<&PortRow> for Port {
     fn from(row: &PortRow) -> Self {
-        Self {
-            target: (&Target::Port(row.key)).into(),
-            tally: (&row.figures).into(),
-            main: who(row.main, row.main_name),
-        }
+        Self { target: (&Target::Port(row.key)).into(), tally: (&row.figures).into(), main: who(row.main) }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::escape::{fit, printable};
 use crate::limitation::Limitation;
-use crate::tracker::{Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
+use crate::tracker::{By, Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 
 /// Columns of a narrow picture.
 const COLUMNS: usize = 80;
@@ -53,6 +53,7 @@ pub fn plain(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut
         out.push_str(line.trim_end());
         out.push('\n');
     }
+    put_others(&frame.snapshot, out);
     if frame.snapshot.processes.iter().any(|row| row.gone) {
         out.push_str("x: the process is gone\n");
     }
@@ -90,6 +91,19 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     }
 }
 
+/// Processes that are not told apart for want of room.
+fn put_others(snapshot: &Snapshot, out: &mut String) {
+    let others = snapshot.others.iter().find(|(by, _)| *by == By::Process);
+    if let Some((_, figures)) = others {
+        let Figures { live, counts, .. } = figures;
+        let (created, ended, failed) = (counts.created, counts.ended(), figures.failed());
+        let _ = writeln!(
+            out,
+            "(others)  {live} live, {created} created, {ended} ended, {failed} failed: no room to tell them apart"
+        );
+    }
+}
+
 /// What cannot be seen, in one line; why not stands on stderr, and in JSON.
 fn put_limitations(limitations: &[Limitation], out: &mut String) {
     if limitations.is_empty() {
@@ -109,7 +123,7 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
         return;
     };
     let who = match row.main {
-        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&row.main_name.text())),
+        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&main.comm.text())),
         _ => "unknown".to_owned(),
     };
     let used = unicode_width::UnicodeWidthStr::width(&*who) + 11;
@@ -144,7 +158,7 @@ fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {
     let (pid, name) = if row.key.is_unknown() {
         ("-".to_owned(), "unknown".into())
     } else {
-        (row.key.pid.to_string(), row.name.text())
+        (row.key.pid.to_string(), row.key.comm.text())
     };
     let mark = if row.gone { "x" } else { "" };
     let _ = write!(out, "{pid:>7}{mark:1} ");

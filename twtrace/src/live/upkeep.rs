@@ -4,7 +4,7 @@
 //!
 //! Namespaces are asked on a thread of their own: with many of them, or many sockets, that takes longer than events may wait.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::ports::others_in_use;
 use crate::net::netns::{Netns, discover};
 use crate::net::sockdiag::{self, States};
 use crate::net::{slabinfo, sysctls::Sysctls};
-use crate::tracker::{Capacity, ProcessKey, Tracker, TupleKey};
+use crate::tracker::{Capacity, Tracker, TupleKey};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often namespaces are asked, at most.
@@ -109,8 +109,9 @@ impl Upkeep {
         }
         self.look_at_ns = now_ns + SECOND_NS;
         if self.sees_processes {
-            for key in gone(world.present().collect(), exists) {
-                world.mark_gone(&key);
+            let gone = gone(world.present().into_iter().collect(), exists);
+            if !gone.is_empty() {
+                world.mark_gone(&gone);
             }
         }
         let new = |(netns, known): (u32, Option<&Capacity>)| known.is_none() && !self.asked.contains(&netns);
@@ -159,11 +160,11 @@ fn answer(netns: &Netns) -> Result<Answer, crate::net::Error> {
     Ok(Answer { netns: netns.inode, capacity, others })
 }
 
-/// Which of `present` are gone. Of two with the same pid, the one that started later is who has the pid now.
-fn gone(mut present: Vec<ProcessKey>, exists: impl Fn(u32) -> bool) -> Vec<ProcessKey> {
+/// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
+fn gone(mut present: Vec<(u32, u64)>, exists: impl Fn(u32) -> bool) -> HashSet<(u32, u64)> {
     present.sort_unstable();
-    let is_last = |at: usize| present.get(at + 1).is_none_or(|next| next.pid != present[at].pid);
-    (0..present.len()).filter(|&at| !is_last(at) || !exists(present[at].pid)).map(|at| present[at]).collect()
+    let is_last = |at: usize| present.get(at + 1).is_none_or(|next| next.0 != present[at].0);
+    (0..present.len()).filter(|&at| !is_last(at) || !exists(present[at].0)).map(|at| present[at]).collect()
 }
 
 fn exists(pid: u32) -> bool {
@@ -177,9 +178,8 @@ mod tests {
 
     #[test]
     fn a_pid_that_is_used_again_leaves_its_first_owner_gone() {
-        let key = |pid, start_ns| ProcessKey { pid, start_ns };
-        let present = vec![key(7, 30), key(5, 1), key(7, 10), key(9, 2)];
-        assert_eq!(gone(present, |pid| pid != 9), [key(7, 10), key(9, 2)]);
+        let present = vec![(7, 30), (5, 1), (7, 10), (9, 2)];
+        assert_eq!(gone(present, |pid| pid != 9), [(7, 10), (9, 2)].into());
     }
 
     #[test]

@@ -12,11 +12,13 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
 
-use super::fold::intern::NONE;
-use super::fold::{Fold, Owner, Row};
+use super::count::Counting;
 use crate::escape::printable;
 use crate::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
+use crate::tracker::engine::Engine;
+use crate::tracker::intern::NONE;
+use crate::tracker::row::{Owner, Row};
 
 /// A column of numbers; all null where the batch has no such column.
 struct Numbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
@@ -145,6 +147,7 @@ struct Columns {
     dport: Numbers<UInt16Type>,
     role: Words<Role>,
     substate: Words<Substate>,
+    timeout_ms: Numbers<UInt32Type>,
     owners: Owners,
     via: Words<Via>,
     age_ms: Numbers<UInt64Type>,
@@ -160,7 +163,7 @@ struct Columns {
 }
 
 /// Every column that is looked at, besides [`LOST`].
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 27] = [
     "event",
     "mono_ns",
     "netns",
@@ -170,6 +173,7 @@ const COLUMNS: [&str; 26] = [
     "dport",
     "role",
     "substate",
+    "timeout_ms",
     "pid",
     "uid",
     "start_ns",
@@ -214,22 +218,22 @@ impl Reader {
     ///
     /// # Errors
     /// In words for a user, where the batch holds what no recording holds; rows before that were counted.
-    pub(super) fn take(&mut self, batch: &RecordBatch, fold: &mut Fold) -> Result<(), String> {
-        let columns = self.columns(batch, fold)?;
+    pub(super) fn take(&mut self, batch: &RecordBatch, counting: &mut Counting) -> Result<(), String> {
+        let columns = self.columns(batch, &mut counting.engine)?;
         for row in 0..batch.num_rows() {
             let kind = columns.event.get(row).ok_or("column event: null, or none of its words")?;
             let mono_ns = columns.mono_ns.get(row).ok_or("column mono_ns: null")?;
             if kind == Kind::Lost {
-                fold.lose(mono_ns, &columns.loss(row));
+                counting.lose(mono_ns, &columns.loss(row));
             } else {
-                fold.take(&columns.row(row, kind, mono_ns));
+                counting.take(&columns.row(row, kind, mono_ns));
             }
         }
         Ok(())
     }
 
-    fn columns(&mut self, batch: &RecordBatch, fold: &mut Fold) -> Result<Columns, String> {
-        let Fold { texts, addresses, .. } = fold;
+    fn columns(&mut self, batch: &RecordBatch, engine: &mut Engine) -> Result<Columns, String> {
+        let Engine { texts, addresses, .. } = engine;
         let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let mut address = |text: &str| {
             let address: IpAddr = text.parse().map_err(|_| format!("'{}' is no address", printable(text)))?;
@@ -256,6 +260,7 @@ impl Reader {
             dport: Numbers::of(batch, "dport")?,
             role: Words::of(batch, "role")?,
             substate: Words::of(batch, "substate")?,
+            timeout_ms: Numbers::of(batch, "timeout_ms")?,
             owners,
             via: Words::of(batch, "owner_via")?,
             age_ms: Numbers::of(batch, "age_ms")?,
@@ -286,6 +291,7 @@ impl Columns {
             dport: self.dport.get(row).unwrap_or(0),
             role: self.role.get(row).unwrap_or_default(),
             substate: self.substate.get(row),
+            timeout_ms: self.timeout_ms.get(row).unwrap_or(0),
             owner: self.owners.get(row),
             exe: self.owners.exe.get(row),
             via: self.via.get(row),

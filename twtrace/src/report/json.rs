@@ -6,6 +6,7 @@ mod shape;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use crate::tracker::Limits;
 use serde::{Serialize, Serializer};
 
 use shape::*;
@@ -57,7 +58,7 @@ impl<'a> Whole<'a> {
             peak_live_time: (report.peak_live.value != 0).then(|| time(report, report.peak_live.at_ns)),
             peak_created_per_s: report.busiest.value,
             peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
-            total: Tally::of(report, &report.total),
+            total: Tally::of(report, &report.total, report.fullest),
             lost: report.lost.into(),
             findings: report.findings.as_deref(),
             folded: (report.folded != model::Folded::default()).then(|| (&report.folded).into()),
@@ -77,7 +78,7 @@ impl<'a> Whole<'a> {
 impl From<&model::Folded> for Folded {
     fn from(folded: &model::Folded) -> Self {
         Self {
-            most_groups: super::MOST_GROUPS,
+            most_groups: Limits::RECORDING.groups,
             events: folded.events,
             texts: folded.texts,
             most_rows: super::MOST_ROWS,
@@ -111,7 +112,7 @@ impl Timeline {
 }
 
 impl Tally {
-    fn of(report: &Report, figures: &Figures) -> Self {
+    fn of(report: &Report, figures: &Figures, peak: Option<Peak>) -> Self {
         let counts = &figures.counts;
         let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
         let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
@@ -141,7 +142,7 @@ impl Tally {
             bytes_received: figures.received.map(Into::into),
             first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
             last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
-            peak: figures.peak.as_ref().map(|peak| Fullest::of(report, peak)),
+            peak: peak.map(|peak| Fullest::of(report, &peak)),
         }
     }
 }
@@ -162,9 +163,9 @@ impl Entry {
     fn of(report: &Report, row: &Row) -> Self {
         Self {
             name: (&row.name).into(),
-            tally: Tally::of(report, &row.figures),
-            target: row.figures.target.as_ref().map(Into::into),
-            main: row.figures.main.clone(),
+            tally: Tally::of(report, &row.figures, row.peak),
+            target: row.target.as_ref().map(Into::into),
+            main: row.main.clone(),
         }
     }
 }

@@ -3,19 +3,18 @@
 
 mod build;
 mod columns;
-mod facts;
-mod fold;
+mod count;
 pub mod html;
 pub mod json;
 pub mod model;
 mod read;
 pub mod text;
+mod timeline;
 pub mod view;
 
 use build::MOST_ROWS;
-use fold::MOST_GROUPS;
 pub use model::{By, Report};
-pub use read::{Error, Options, read};
+pub use read::{Error, Options, facts, read};
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use crate::clock::Clock;
 use crate::doctor::OneLine;
-use crate::event::{Loss, Reason, Via};
+use crate::event::{Loss, Reason};
 use crate::recording::{Head, Namespace, Tail};
-pub use crate::tracker::Target;
-use crate::tracker::{Counts, Percentiles, PortKey, TupleKey};
+pub use crate::tracker::{Figures, Target};
+use crate::tracker::{PortKey, TupleKey};
 
 /// What a table has a row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,50 +117,6 @@ impl Peak {
     }
 }
 
-/// What every row has.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// What came and went. What was lost is in the total only.
-    pub counts: Counts,
-    /// TIME_WAIT sockets at the end.
-    pub live: u64,
-    /// The most at one time.
-    pub peak_live: u64,
-    /// Created where this end connected.
-    pub client: u64,
-    /// Created where this end was connected to.
-    pub server: u64,
-    /// Created as orphans that wait for their peer's FIN.
-    pub fin_wait2: u64,
-    /// Created, by how the owner is known, in the order of `Via::ALL`.
-    pub via: [u64; Via::ALL.len()],
-    /// How long connections lived, in microseconds.
-    pub age_us: Option<Percentiles>,
-    /// How long TIME_WAIT sockets lived, in milliseconds.
-    pub lifetime_ms: Option<Percentiles>,
-    /// Payload sent a connection, in bytes.
-    pub sent: Option<Percentiles>,
-    /// Payload received a connection, in bytes.
-    pub received: Option<Percentiles>,
-    /// CLOCK_MONOTONIC at the first event in nanoseconds, 0 before it.
-    pub first_ns: u64,
-    /// CLOCK_MONOTONIC at the last event in nanoseconds, 0 before it.
-    pub last_ns: u64,
-    /// Of a process, a tuple and of all together: the fullest pool. `None` where the netns' ports are not known.
-    pub peak: Option<Peak>,
-    /// Of a process: what it mainly deals with.
-    pub target: Option<Target>,
-    /// Of a tuple and a port: the name of the process that created most.
-    pub main: Option<String>,
-}
-
-impl Figures {
-    /// Overflows, and failures of connect() and bind().
-    pub fn failed(&self) -> u64 {
-        self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
-    }
-}
-
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -168,6 +124,19 @@ pub struct Row {
     pub name: Name,
     /// What was counted.
     pub figures: Figures,
+    /// Of a process and a tuple: the fullest pool. `None` where the netns' ports are not known.
+    pub peak: Option<Peak>,
+    /// Of a process: what it mainly deals with.
+    pub target: Option<Target>,
+    /// Of a tuple and a port: the name of the process that most happened with.
+    pub main: Option<String>,
+}
+
+impl Row {
+    /// A row with nothing but figures.
+    pub fn new(name: Name, figures: Figures) -> Self {
+        Self { name, figures, peak: None, target: None, main: None }
+    }
 }
 
 /// A stretch of time.
@@ -253,6 +222,8 @@ pub struct Report {
     pub passed: u64,
     /// All together.
     pub total: Figures,
+    /// The fullest pool of all.
+    pub fullest: Option<Peak>,
     /// TIME_WAIT sockets that were there before, or that were heard of when they ended.
     pub listed: u64,
     /// The most created in one second (counted from the beginning), and when that second began.

@@ -8,19 +8,20 @@ use arrow_array::RecordBatch;
 
 use super::build::Builder;
 use super::columns::{Reader, wanted};
-use super::facts;
-use super::fold::timeline::MOST_ASKED;
-use super::fold::{Fold, Limits, Row};
+use super::count::{Asked, Counting};
 use super::model::{By, Folded, Reached, Report};
+use super::timeline::MOST_ASKED;
 use crate::doctor::facts::Facts;
-use crate::doctor::one_liners;
-use crate::doctor::replay::Told;
+use crate::doctor::recorded::Recorded;
+use crate::doctor::{one_liners, scope};
 use crate::event::{Kind, Via};
-use crate::filter::Filter;
+use crate::filter::{Failures, Filter};
 use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, Head, Namespace, Recording};
-use crate::tracker::{Capacity, Seed};
+use crate::tracker::engine::Engine;
+use crate::tracker::row::Row;
+use crate::tracker::{Capacity, Limits, Seed};
 
 /// Batches that are unpacked while others are counted.
 const AHEAD: usize = 2;
@@ -65,13 +66,14 @@ struct Load {
 /// # Errors
 /// See [`Error`].
 pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
-    let counted = Counted::of(recording, options)?;
+    let asked = Asked { filter: options.filter.clone(), looked_at: None, every_ns: options.every_ns };
+    let counted = Counted::of(recording, &asked)?;
     let builder = counted.builder();
     // A pool counts whole for the doctor, whoever is asked about.
-    let findings = options.filter.is_empty().then(|| one_liners(&counted.facts(&builder)));
+    let findings = options.filter.is_empty().then(|| one_liners(&counted.facts()));
     let ((comms, names), timeline, total) = (builder.comms(), builder.timeline(), builder.total());
-    let mut folded =
-        Folded { events: builder.folded_events(), texts: counted.refused(), names, rows: Vec::new() };
+    let (engine, fullest) = (&counted.counting.engine, builder.fullest());
+    let mut folded = Folded { events: engine.folded(), texts: engine.refused(), names, rows: Vec::new() };
     let mut tables = Vec::new();
     for by in &options.by {
         let (rows, more) = builder.table(*by);
@@ -80,8 +82,8 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
             folded.rows.push((*by, more));
         }
     }
-    let Counted { fold, head, met, ended, ended_ns } = counted;
-    let (population, busiest) = (fold.population, fold.busiest);
+    let Counted { counting, head, met, ended, ended_ns } = counted;
+    let (population, busiest) = (counting.population, counting.busiest);
     Ok(Report {
         file: options.file.clone(),
         clock: head.clock(),
@@ -95,15 +97,16 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         },
         filters: options.filters.clone(),
         ended_ns,
-        passed: fold.events,
+        passed: counting.events,
         total,
+        fullest,
         listed: population.listed,
         busiest: Reached {
             value: busiest.most,
             at_ns: head.mono_ns.saturating_add(busiest.most_second.saturating_mul(1_000_000_000)),
         },
         peak_live: Reached { value: population.most, at_ns: population.most_at_ns },
-        lost: fold.loss(),
+        lost: counting.engine.loss,
         findings,
         comms,
         folded,
@@ -115,9 +118,23 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
     })
 }
 
+/// What the doctor's rules look at, of a whole recording and kept to what a filter is about; and how many of its events pass, whatever
+/// the role, `lost` and `listed` left out.
+///
+/// # Errors
+/// See [`Error`].
+pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> Result<(Facts, u64), Error> {
+    // A failure has no role: which roles are wanted decides what is spoken of.
+    let looked_at = Filter { roles: Vec::new(), failures: Failures::All, ..filter.clone() };
+    let counted = Counted::whole(recording, looked_at)?;
+    let mut facts = Facts { nat_ports, ..counted.facts() };
+    scope::keep(&mut facts, filter);
+    Ok((facts, counted.counting.events))
+}
+
 /// A recording that was read to its end.
 pub(super) struct Counted {
-    fold: Fold,
+    counting: Counting,
     head: Head,
     met: Vec<Namespace>,
     ended: Ended,
@@ -127,43 +144,44 @@ pub(super) struct Counted {
 impl Counted {
     /// # Errors
     /// See [`Error`].
-    pub(super) fn of(recording: Recording, options: &Options) -> Result<Self, Error> {
+    fn of(recording: Recording, asked: &Asked) -> Result<Self, Error> {
         let head = recording.head().clone();
-        let mut fold = Fold::new(head.mono_ns, options.every_ns, options.filter.clone(), &Limits::default());
-        head.namespaces.iter().for_each(|namespace| allow(namespace, &mut fold));
+        let mut counting = Counting::new(head.mono_ns, asked, Limits::RECORDING);
+        head.namespaces.iter().for_each(|namespace| allow(namespace, &mut counting));
         for seed in recording.seeds() {
-            let row = seeded(seed, head.mono_ns, &mut fold);
-            fold.seed(&row);
+            let row = seeded(seed, head.mono_ns, &mut counting);
+            counting.seed(&row);
         }
-        let Read { ended, met } = count(recording, &mut fold)?;
-        let ended_ns = ended.tail().map_or(fold.last_ns, |tail| tail.mono_ns).max(fold.last_ns);
-        fold.close(ended_ns);
-        if fold.timeline.is_full() {
-            return Err(Error::TooFine { every_s: options.every_ns.unwrap_or(0) as f64 / 1e9 });
+        let Read { ended, met } = count(recording, &mut counting)?;
+        let ended_ns = ended.tail().map_or(counting.last_ns, |tail| tail.mono_ns).max(counting.last_ns);
+        counting.close(ended_ns);
+        if counting.timeline.is_full() {
+            return Err(Error::TooFine { every_s: asked.every_ns.unwrap_or(0) as f64 / 1e9 });
         }
-        Ok(Self { fold, head, met, ended, ended_ns })
+        Ok(Self { counting, head, met, ended, ended_ns })
     }
 
-    /// Texts and addresses that there was no room for.
-    fn refused(&self) -> u64 {
-        self.fold.texts.refused() + self.fold.addresses.refused()
+    /// All of a recording, as the doctor looks at it: told of failures that pass a filter.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn whole(recording: Recording, looked_at: Filter) -> Result<Self, Error> {
+        Self::of(recording, &Asked { looked_at: Some(looked_at), ..Asked::default() })
     }
 
-    pub(super) fn builder(&self) -> Builder<'_> {
+    fn builder(&self) -> Builder<'_> {
         let told = || {
             let last = self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces);
             self.head.namespaces.iter().chain(&self.met).chain(last)
         };
         let names = told().filter_map(|namespace| Some((namespace.netns, namespace.name.clone()?))).collect();
-        Builder::new(&self.fold, names, ports(&self.fold, told()))
+        Builder::new(&self.counting, names, ports(&self.counting.engine, told()))
     }
 
     /// What the doctor's rules look at.
-    pub(super) fn facts(&self, builder: &Builder<'_>) -> Facts {
-        let Self { fold, head, met, ended, ended_ns } = self;
-        let lost = fold.loss().events();
-        let told = Told { head, met, ended, last_ns: *ended_ns, lost, tally: &fold.tally };
-        told.complete(facts::namespaces(builder, &fold.tally))
+    pub(super) fn facts(&self) -> Facts {
+        let Self { counting, head, met, ended, ended_ns } = self;
+        Recorded { head, met, ended, last_ns: *ended_ns, engine: &counting.engine }.facts()
     }
 }
 
@@ -174,7 +192,7 @@ struct Read {
 }
 
 /// Unpacks batches on a thread of its own and counts them on this one.
-fn count(mut recording: Recording, fold: &mut Fold) -> Result<Read, Error> {
+fn count(mut recording: Recording, counting: &mut Counting) -> Result<Read, Error> {
     let (send, loads) = sync_channel::<Load>(AHEAD);
     recording.only(&wanted());
     let unpack = move || {
@@ -194,8 +212,8 @@ fn count(mut recording: Recording, fold: &mut Fold) -> Result<Read, Error> {
     let mut reader = Reader::default();
     let mut broken = None;
     for Load { batch, met } in &loads {
-        met.iter().for_each(|namespace| allow(namespace, fold));
-        if let Err(why) = reader.take(&batch, fold) {
+        met.iter().for_each(|namespace| allow(namespace, counting));
+        if let Err(why) = reader.take(&batch, counting) {
             broken = Some(why);
             break;
         }
@@ -216,19 +234,19 @@ fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
 }
 
 /// Says what a namespace allows, where that is known and was not said before.
-fn allow(namespace: &Namespace, fold: &mut Fold) {
-    let is_counted = fold.ports.capacity(namespace.netns).is_some();
+fn allow(namespace: &Namespace, counting: &mut Counting) {
+    let is_counted = counting.engine.ports.capacity(namespace.netns).is_some();
     if let Some(capacity) = capacity_of(namespace).filter(|_| !is_counted) {
-        fold.ports.allow(namespace.netns, capacity);
+        counting.engine.ports.allow(namespace.netns, capacity);
     }
 }
 
 /// How many ports each namespace allows. Where its sockets came before it was known which ports those are, they were counted by the
 /// kernel's default range: that holds if it turned out to be the right one.
-fn ports<'a>(fold: &Fold, told: impl Iterator<Item = &'a Namespace>) -> HashMap<u32, u32> {
+fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> HashMap<u32, u32> {
     let mut ports = HashMap::new();
     for namespace in told {
-        let counted_by = fold.ports.capacity(namespace.netns);
+        let counted_by = engine.ports.capacity(namespace.netns);
         let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
             continue;
         };
@@ -241,18 +259,19 @@ fn ports<'a>(fold: &Fold, told: impl Iterator<Item = &'a Namespace>) -> HashMap<
 }
 
 /// A socket that was there before.
-fn seeded(seed: &Seed, mono_ns: u64, fold: &mut Fold) -> Row {
+fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
     let Seed { conn, role, substate, .. } = seed;
     Row {
         kind: Kind::Listed,
         mono_ns,
         netns: conn.netns,
-        saddr: fold.addresses.id(&conn.saddr),
-        daddr: fold.addresses.id(&conn.daddr),
+        saddr: counting.engine.addresses.id(&conn.saddr),
+        daddr: counting.engine.addresses.id(&conn.daddr),
         sport: conn.sport,
         dport: conn.dport,
         role: *role,
         substate: Some(*substate),
+        timeout_ms: 0,
         owner: None,
         exe: 0,
         via: Some(Via::None),

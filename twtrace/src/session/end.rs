@@ -132,7 +132,7 @@ impl Engine<'_> {
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         let summary = Summary {
             backend: self.probe.backend(),
-            counts: *self.world.total(),
+            counts: self.world.total(),
             live: self.world.live(),
             loss,
             skipped: self.probe.skipped(),

@@ -19,7 +19,7 @@ use crate::event::{Conn, Event, Kind, Loss};
 use crate::filter::Filter;
 use crate::limitation::Limitation;
 use crate::net::books::Books;
-use crate::tracker::Tracker;
+use crate::tracker::{Counts, Tracker};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
@@ -319,8 +319,7 @@ impl Healing {
             return;
         }
         self.check_at_ns = now_ns + CHECK_EVERY_NS;
-        let mut busy: Vec<(u32, Told)> =
-            world.capacities().map(|(netns, _)| (netns, told_of(netns, world))).collect();
+        let mut busy: Vec<(u32, Told)> = told_of_all(world).into_iter().collect();
         busy.retain(|(_, told)| *told != (0, 0, 0, 0));
         busy.sort_unstable();
         if busy.is_empty() {
@@ -336,10 +335,10 @@ impl Healing {
     /// Compares the books with what was told. What was told since they were read makes the difference smaller, never larger; in a quiet
     /// moment it is exact.
     fn checked(&mut self, books: &[(u32, Books)], world: &Tracker) {
-        let asked = self.checking.take().unwrap_or_default();
+        let (asked, told) = (self.checking.take().unwrap_or_default(), told_of_all(world));
         for (netns, books) in books {
             let Some(before) = asked.get(netns) else { continue };
-            let now = told_of(*netns, world);
+            let now = told.get(netns).copied().unwrap_or_default();
             if self.counts_births {
                 self.accounts.enter(*netns, books.tw + books.tw_killed, before.0, now.0);
             }
@@ -373,10 +372,10 @@ fn ended_ns(reply: &Reply) -> u64 {
     }
 }
 
-/// Created, listed, ended, live.
-fn told_of(netns: u32, world: &Tracker) -> Told {
-    let counts = world.counts_in(netns);
-    (counts.created, counts.listed, counts.ended(), world.live_in(netns))
+/// Created, listed, ended, live, by namespace.
+fn told_of_all(world: &Tracker) -> HashMap<u32, Told> {
+    let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
+    world.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
 }
 
 #[cfg(test)]

@@ -116,16 +116,16 @@ impl Ledger {
 
     /// Compares with what the tracker was told.
     pub fn close(&self, world: &Tracker, loss: &Loss, counting: Counting) -> Verdict {
-        let mut verdict = Verdict::default();
+        let (mut verdict, all) = (Verdict::default(), world.by_netns());
         for (netns, readings) in &self.readings {
-            let told = world.counts_in(*netns);
+            let (told, live) = all.get(netns).copied().unwrap_or_default();
             let Some(span) = readings.span() else {
                 if told.events() != 0 {
                     verdict.gone.push(*netns);
                 }
                 continue;
             };
-            let rows = span.rows(*netns, &told, world.live_in(*netns), loss, counting);
+            let rows = span.rows(*netns, &told, live, loss, counting);
             // Inodes are used again at once: what is too much in a namespace that is younger than the trace may have
             // been told of another one, which is gone.
             if readings.before_attach.is_none() && rows.iter().any(|row| row.difference() > 0) {
@@ -136,7 +136,8 @@ impl Ledger {
                 verdict.rows.extend(rows);
             }
         }
-        verdict.gone.extend(world.namespaces().filter(|netns| !self.readings.contains_key(netns)));
+        let busy = all.iter().filter(|(_, (counts, _))| counts.events() != 0).map(|(netns, _)| *netns);
+        verdict.gone.extend(busy.filter(|netns| !self.readings.contains_key(netns)));
         verdict
     }
 }

@@ -18,11 +18,6 @@ pub(super) struct Place {
 impl Place {
     /// Leads nowhere.
     pub(super) const NONE: Self = Self { at: u32::MAX, generation: 0 };
-
-    /// Its number among [`Arena::slots`]: for tables beside an arena that are not kept for longer than it stands still.
-    pub(super) fn slot(self) -> usize {
-        self.at as usize
-    }
 }
 
 impl Default for Place {
@@ -61,11 +56,6 @@ impl<K: Eq + Hash, V> Arena<K, V> {
     pub(super) fn place(&self, key: &K) -> Option<Place> {
         let at = *self.index.find(self.hasher.hash_one(key), |&at| holds(&self.slots, at, key))?;
         Some(Place { at, generation: self.slots[at as usize].generation })
-    }
-
-    /// `place`, or where the value of `key` is now if that leads nowhere any more.
-    pub(super) fn current(&self, place: Place, key: &K) -> Option<Place> {
-        if self.get(place).is_some() { Some(place) } else { self.place(key) }
     }
 
     /// Adds a value whose key is not there yet.
@@ -126,19 +116,6 @@ impl<K: Eq + Hash, V> Arena<K, V> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.slots.iter_mut().filter_map(|slot| slot.item.as_mut().map(|(key, value)| (&*key, value)))
-    }
-
-    /// Every value with its place and its key.
-    pub(super) fn places(&self) -> impl Iterator<Item = (Place, &K, &V)> {
-        self.slots.iter().enumerate().filter_map(|(at, slot)| {
-            let place = Place { at: at as u32, generation: slot.generation };
-            slot.item.as_ref().map(|(key, value)| (place, key, value))
-        })
-    }
-
-    /// Places, taken or not.
-    pub(super) fn slots(&self) -> usize {
-        self.slots.len()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Owns: how many events of each kind there were.
 //! Must not know: over what they are counted.
 
-use crate::event::{Event, Kind, Loss, Reason};
+use crate::event::{Kind, Loss, Reason};
 
 /// Counts of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,23 +27,33 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts one event.
-    pub fn add(&mut self, event: &Event) {
-        match event.kind {
+    /// Counts one event. What was lost is another matter.
+    #[inline]
+    pub fn add(&mut self, kind: Kind, reason: Option<Reason>) {
+        match kind {
             Kind::Created => self.created += 1,
-            Kind::Ended => self.ended_by[event.reason.unwrap_or(Reason::Unknown) as usize] += 1,
+            Kind::Ended => self.ended_by[reason.unwrap_or(Reason::Unknown) as usize] += 1,
             Kind::Listed => self.listed += 1,
             Kind::Overflow => self.overflow += 1,
             Kind::ConnectFailed => self.connect_failed += 1,
             Kind::BindFailed => self.bind_failed += 1,
             Kind::Aborted => self.aborted += 1,
             Kind::SynRefused => self.syn_refused += 1,
-            Kind::Lost => self.lose(&event.loss.unwrap_or_default()),
+            Kind::Lost => {}
         }
     }
 
-    fn lose(&mut self, loss: &Loss) {
-        self.loss = self.loss.and(loss);
+    /// Adds all of another one.
+    pub fn take_over(&mut self, other: &Self) {
+        self.created += other.created;
+        self.listed += other.listed;
+        self.ended_by.iter_mut().zip(other.ended_by).for_each(|(sum, part)| *sum += part);
+        self.overflow += other.overflow;
+        self.connect_failed += other.connect_failed;
+        self.bind_failed += other.bind_failed;
+        self.aborted += other.aborted;
+        self.syn_refused += other.syn_refused;
+        self.loss = self.loss.and(&other.loss);
     }
 
     /// TIME_WAIT sockets gone, for whatever reason.

@@ -4,6 +4,8 @@
 //! Rows are many and most of them quiet: a quiet row takes 4 bytes for each second in which something happened, and only a
 //! row with hundreds of events in a second takes room for all seconds.
 
+use crate::event::Kind;
+
 /// Full seconds that are remembered.
 pub const HISTORY_S: usize = 120;
 /// Those and the one that is not over.
@@ -20,6 +22,18 @@ pub enum Flow {
     Ended,
     /// Overflows, and failures of connect() and bind().
     Failed,
+}
+
+impl Flow {
+    /// What an event of a kind is a part of.
+    pub(super) fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Created => Some(Self::Created),
+            Kind::Ended => Some(Self::Ended),
+            Kind::Overflow | Kind::ConnectFailed | Kind::BindFailed => Some(Self::Failed),
+            Kind::Listed | Kind::Aborted | Kind::SynRefused | Kind::Lost => None,
+        }
+    }
 }
 
 /// A second in which no count passed 255.
@@ -155,45 +169,77 @@ impl History {
         }
     }
 
-    /// Events a second of each flow over the last full seconds before second `now`, as many as each window says.
-    fn over<const N: usize>(&self, now: u32, windows: [u32; N]) -> [[f64; N]; 3] {
+    /// Adds all that another one remembers.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        other.since(0, |at, counts| {
+            for (flow, count) in [Flow::Created, Flow::Ended, Flow::Failed].into_iter().zip(counts) {
+                (0..count).for_each(|_| self.add(at, flow));
+            }
+        });
+    }
+}
+
+/// What several histories come to together, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Windows<const N: usize> {
+    /// The first second of each window; all end with the same.
+    starts: [u32; N],
+    end: u32,
+    sums: [[u64; N]; 3],
+}
+
+impl<const N: usize> Windows<N> {
+    /// The last full seconds before second `now`, as many as each window says; each is 1 to [`HISTORY_S`].
+    pub(super) fn new(now: u32, windows: [u32; N]) -> Self {
         // In the first second there is nothing but itself.
         let end = now.max(1);
-        let starts = windows.map(|window| end - window.min(end));
-        let mut sums = [[0_u64; N]; 3];
-        self.since(starts.into_iter().min().unwrap_or(end), |at, counts| {
-            for (window, start) in starts.iter().enumerate() {
-                if (*start..end).contains(&at) {
-                    (0..3).for_each(|flow| sums[flow][window] += u64::from(counts[flow]));
+        Self { starts: windows.map(|window| end - window.min(end)), end, sums: [[0; N]; 3] }
+    }
+
+    pub(super) fn add(&mut self, history: &History) {
+        let oldest = self.starts.into_iter().min().unwrap_or(self.end);
+        if history.last < oldest {
+            return;
+        }
+        history.since(oldest, |at, counts| {
+            for (window, start) in self.starts.iter().enumerate() {
+                if (*start..self.end).contains(&at) {
+                    (0..3).for_each(|flow| self.sums[flow][window] += u64::from(counts[flow]));
                 }
             }
         });
-        sums.map(|sums| std::array::from_fn(|at| sums[at] as f64 / f64::from(end - starts[at])))
     }
 
-    /// Events a second over the last `window` full seconds before second `now`, by [`Flow`]; `window` is 1 to
-    /// [`HISTORY_S`].
-    pub(super) fn flows(&self, now: u32, window: u32) -> [f64; 3] {
-        self.over(now, [window]).map(|[rate]| rate)
+    /// Events a second, by [`Flow`].
+    pub(super) fn rates(&self) -> [[f64; N]; 3] {
+        let seconds = self.starts.map(|start| f64::from(self.end - start));
+        self.sums.map(|sums| std::array::from_fn(|at| sums[at] as f64 / seconds[at]))
     }
+}
 
-    /// All three windows, by [`Flow`].
-    pub fn rates(&self, now: u32) -> [Rates; 3] {
-        self.over(now, [1, 10, 60]).map(|[s1, s10, s60]| Rates { s1, s10, s60 })
+impl Rates {
+    /// Of the windows that they are over, in seconds.
+    pub(super) const WINDOWS: [u32; 3] = [1, 10, 60];
+
+    /// By [`Flow`].
+    pub(super) fn of(windows: &Windows<3>) -> [Self; 3] {
+        windows.rates().map(|[s1, s10, s60]| Self { s1, s10, s60 })
     }
+}
 
-    /// The last [`HISTORY_S`] full seconds before second `now`, oldest first.
-    pub fn series(&self, flow: Flow, now: u32) -> Vec<u32> {
-        let mut series = vec![0; HISTORY_S];
-        self.since(0, |at, counts| {
+/// The last [`HISTORY_S`] full seconds before second `now`, oldest first, of several histories together.
+pub(super) fn series<'a>(histories: impl Iterator<Item = &'a History>, flow: Flow, now: u32) -> Vec<u32> {
+    let mut series = vec![0; HISTORY_S];
+    for history in histories {
+        history.since(now.saturating_sub(HISTORY_S as u32), |at, counts| {
             if at < now
                 && let Some(back) = HISTORY_S.checked_sub((now - at) as usize)
             {
-                series[back] = counts[flow as usize];
+                series[back] += counts[flow as usize];
             }
         });
-        series
     }
+    series
 }
 
 #[cfg(test)]

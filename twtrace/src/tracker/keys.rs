@@ -3,20 +3,22 @@
 
 use std::net::IpAddr;
 
-use crate::event::{Conn, Process};
+use crate::event::{Comm, Conn, Process};
 
-/// A process for good: a pid is used again, a pid with its start is not.
+/// A process for good: a pid is used again, a pid with its start is not; after exec() it is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessKey {
     /// What user space calls pid.
     pub pid: u32,
     /// See [`Process::start_ns`].
     pub start_ns: u64,
+    /// Its name. Hostile until escaped.
+    pub comm: Comm,
 }
 
 impl ProcessKey {
     /// Nobody knows: the sockets that were there before twtrace began, and those whose owner was lost.
-    pub const UNKNOWN: Self = Self { pid: 0, start_ns: 0 };
+    pub const UNKNOWN: Self = Self { pid: 0, start_ns: 0, comm: Comm([0; 16]) };
 
     /// Whether this stands for sockets without a known owner.
     pub fn is_unknown(&self) -> bool {
@@ -26,7 +28,7 @@ impl ProcessKey {
 
 impl From<&Process> for ProcessKey {
     fn from(process: &Process) -> Self {
-        Self { pid: process.pid, start_ns: process.start_ns }
+        Self { pid: process.pid, start_ns: process.start_ns, comm: process.comm }
     }
 }
 
@@ -105,4 +107,16 @@ impl By {
     /// All of them.
     pub const ALL: &'static [Self] =
         &[Self::Process, Self::Tuple, Self::Peer, Self::Port, Self::Container, Self::Netns];
+
+    /// The interface's word for its rows.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Process => "processes",
+            Self::Tuple => "tuples",
+            Self::Peer => "peers",
+            Self::Port => "ports",
+            Self::Container => "containers",
+            Self::Netns => "netns",
+        }
+    }
 }

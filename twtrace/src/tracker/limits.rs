@@ -1,38 +1,30 @@
-//! Owns: how large a world may get.
-//! Must not know: what happens when it is.
+//! Owns: how much may be told apart.
+//! Must not know: what happens when there is more.
 
-/// How many rows of each kind there may be, and how many live sockets.
+/// What comes after that goes into rows of others, which say so; sums stay exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Processes.
-    pub processes: usize,
-    /// Pools of ports.
-    pub tuples: usize,
-    /// Remote addresses.
-    pub peers: usize,
-    /// Served ports.
-    pub ports: usize,
-    /// Containers.
-    pub containers: usize,
-    /// Network namespaces.
-    pub netns: usize,
-    /// Pairs of a process and what it deals with, those without live sockets.
-    pub links: usize,
-    /// Live TIME_WAIT sockets.
+    /// Combinations of a process, its peer and its port.
+    pub groups: usize,
+    /// Rows of all tables together.
+    pub rows: usize,
+    /// Names, programs, cgroups, containers.
+    pub texts: usize,
+    /// Addresses.
+    pub addresses: usize,
+    /// Live TIME_WAIT sockets that are followed.
     pub sockets: usize,
 }
 
 impl Default for Limits {
+    /// Of what goes on for ever.
     fn default() -> Self {
-        Self {
-            processes: 16_384,
-            tuples: 16_384,
-            peers: 16_384,
-            ports: 4096,
-            containers: 4096,
-            netns: 16_384,
-            links: 32_768,
-            sockets: 1 << 20,
-        }
+        Self { groups: 1 << 15, rows: 1 << 17, texts: 1 << 16, addresses: 1 << 16, sockets: 1 << 20 }
     }
+}
+
+impl Limits {
+    /// Of a recording, which ends.
+    pub(crate) const RECORDING: Self =
+        Self { groups: 1 << 17, rows: 1 << 19, texts: 1 << 18, addresses: 1 << 17, sockets: 0 };
 }

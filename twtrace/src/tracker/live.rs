@@ -82,7 +82,7 @@ pub struct Live {
     pub cookie: Option<u64>,
 }
 
-/// A [`Live`] as it is kept, 131,072 times and more: people and rows by place.
+/// A [`Live`] as it is kept, 131,072 times and more: people by place.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     born_ns: Option<NonZeroU64>,
@@ -91,20 +91,14 @@ pub(super) struct Entry {
     owner: Place,
     opener: Place,
     tid: u32,
-    /// What the process deals with.
-    pub(super) link: Place,
-    /// Row of the remote address.
-    pub(super) peer: Place,
-    /// Row of the owner's container.
-    pub(super) container: Place,
+    /// What it is counted in.
+    pub(super) group: u32,
     via: Via,
     role: Role,
     substate: Substate,
-    /// Its local port is one of those that connect() chooses from.
-    pub(super) ephemeral: bool,
 }
 
-const _: () = assert!(size_of::<Entry>() == 72);
+const _: () = assert!(size_of::<Entry>() <= 56);
 
 impl Entry {
     /// From a `created` or a `listed`; the people it remembers are to be released with it.
@@ -121,13 +115,10 @@ impl Entry {
             owner: people.owner(event.owner.as_ref(), event.identity.as_ref()),
             opener: people.opener(event.opener.as_ref()),
             tid: event.owner.map_or(0, |owner| owner.tid),
-            link: Place::NONE,
-            peer: Place::NONE,
-            container: Place::NONE,
+            group: u32::MAX,
             via: event.via.unwrap_or_default(),
             role: event.role,
             substate: event.substate.unwrap_or(Substate::TimeWait),
-            ephemeral: false,
         }
     }
 

@@ -2,46 +2,59 @@
 //! Must not know: the kernel, clocks, files, screens. Events and times are handed in.
 
 mod arena;
+mod compact;
 mod counts;
+pub(crate) mod engine;
+pub(crate) mod failures;
+pub(crate) mod groups;
 mod history;
+pub(crate) mod intern;
+pub(crate) mod key;
 mod keys;
+pub(crate) mod ledger;
 mod limits;
 mod live;
+mod owners;
 mod pattern;
 mod people;
+mod ports;
 mod pressure;
-mod rows;
-mod sketch;
+mod read;
+pub(crate) mod row;
 mod snapshot;
-mod stats;
-mod table;
+mod spread;
+mod surroundings;
 
 use std::collections::HashMap;
 
 pub use counts::Counts;
+use engine::Engine;
 pub use history::{Flow, HISTORY_S, History, Rates};
 pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 pub use limits::Limits;
 pub use live::{Live, Seed};
 pub use pattern::{Evidence, Pattern};
 pub use pressure::{Capacity, Pressure};
-pub use sketch::{Percentiles, Sketch};
-pub(crate) use sketch::{bucket, range};
+pub use read::Figures;
+pub(crate) use read::Index;
 pub use snapshot::{
-    ContainerRow, Detail, Dropped, Figures, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow,
-    Snapshot, TupleRow,
+    ContainerRow, Detail, Dropped, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot,
+    TupleRow,
 };
-pub use stats::Stats;
+pub use spread::{Percentiles, Spread};
 
 use crate::event::{Conn, Event, Kind, Reason};
 use arena::Arena;
 use live::Entry;
+use owners::Owners;
 use people::People;
-use rows::{Places, Rows, Sighting};
+use row::Row;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often memory of what is long past is given back.
 const REST_EVERY_S: u32 = 30;
+/// How often room is made, at most: it takes as long as a hundred thousand events.
+const ROOM_EVERY_S: u32 = 5;
 /// A process that is gone and has no live socket stays for as long as a rate still shows it.
 const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 
@@ -54,26 +67,23 @@ pub struct Applied {
     pub is_new: bool,
 }
 
-/// The world.
+/// What is known of this moment: which sockets live, and what was counted.
 #[derive(Debug)]
 pub struct Tracker {
     live: Arena<Conn, Entry>,
     people: People,
-    rows: Rows,
-    total: Stats,
-    limits: Limits,
-    /// Ends for other reasons are not counted; none: all are.
-    reasons: Vec<Reason>,
+    owners: Owners,
+    pub(crate) engine: Engine,
     /// Live sockets that there was no room for.
     dropped_sockets: u64,
-    /// Events that are missing in a row because there was no room for it.
-    unlisted: u64,
+    /// Groups that had to make room for others.
+    folded: u64,
     /// The first time heard of, CLOCK_MONOTONIC in nanoseconds.
     began_ns: Option<u64>,
     now_ns: u64,
     rested: u32,
-    /// Some process is known to be gone.
-    has_gone: bool,
+    /// From this second on, room may be made again.
+    room_at: u32,
 }
 
 impl Default for Tracker {
@@ -93,45 +103,40 @@ impl Tracker {
         Self {
             live: Arena::default(),
             people: People::default(),
-            rows: Rows::new(&limits),
-            total: Stats::default(),
-            limits,
-            reasons: Vec::new(),
+            owners: Owners::new(&limits),
+            engine: Engine::new(limits),
             dropped_sockets: 0,
-            unlisted: 0,
+            folded: 0,
             began_ns: None,
             now_ns: 0,
             rested: 0,
-            has_gone: false,
+            room_at: 0,
         }
     }
 
     /// From now on, ends for other reasons than these are not counted, and rows without an end for one of these are in no snapshot.
     /// What lives, what is created, what fails and how long ports last are told as ever.
     pub fn count_only(&mut self, reasons: &[Reason]) {
-        self.reasons = reasons.to_vec();
+        self.engine.reasons = reasons.to_vec();
+    }
+
+    /// From now on, keeps what the doctor wants to know of failures.
+    pub fn keep_failures(&mut self) {
+        self.engine.failures.get_or_insert_default();
     }
 
     /// Says that it is now `mono_ns` of CLOCK_MONOTONIC; an earlier time than one heard of before changes nothing. The
     /// first time heard of, here or from an event, is when the first second begins.
     pub fn advance(&mut self, mono_ns: u64) {
-        let before = self.second(self.now_ns);
         self.began_ns.get_or_insert(mono_ns);
-        self.now_ns = self.now_ns.max(mono_ns);
-        let second = self.second(self.now_ns);
-        if second == before {
+        if mono_ns <= self.now_ns {
             return;
         }
-        let now_ns = self.now_ns;
-        if self.has_gone {
-            self.rows
-                .processes
-                .retire(|row| row.gone && row.stats.last_ns.saturating_add(GONE_STAYS_NS) < now_ns);
-            self.has_gone = self.rows.processes.iter().any(|(_, row)| row.gone);
-        }
+        self.now_ns = mono_ns;
+        let second = self.second(mono_ns);
         if second - self.rested >= REST_EVERY_S {
             self.rested = second;
-            self.rows.rest(second);
+            self.engine.groups.all.iter_mut().for_each(|group| group.history.rest(second));
         }
     }
 
@@ -162,21 +167,54 @@ impl Tracker {
     }
 
     fn take(&mut self, event: &mut Event) {
-        let second = self.second(event.mono_ns);
-        if self.counts(event) {
-            self.total.count(event, second);
+        if event.kind == Kind::Lost {
+            self.engine.loss = self.engine.loss.and(&event.loss.unwrap_or_default());
+            return;
         }
-        let Some(conn) = event.conn else { return };
+        let (Some(conn), second) = (event.conn, self.second(event.mono_ns)) else { return };
         if event.kind == Kind::Ended {
             self.end(conn, event, second);
             return;
         }
-        let places = self.rows.enter(&Sighting::of(event, &conn, second));
-        self.unlisted += u64::from(places.lacks_room);
-        self.count(&places, event, second);
+        self.make_room(second);
+        let Some(row) = self.row(event) else { return };
+        let (group, _) = self.engine.enter(&row);
+        self.engine.count(group, &row, Some(second));
+        self.engine.tell_failures(&row);
         if matches!(event.kind, Kind::Created | Kind::Listed) {
-            let entry = Entry::new(event, &mut self.people);
-            self.insert(conn, entry, &places);
+            self.insert(conn, group, event);
+        }
+    }
+
+    /// An event as it is counted.
+    fn row(&mut self, event: &Event) -> Option<Row> {
+        let owner = match &event.owner {
+            Some(owner) => {
+                let (owner, exe) = self.owners.number(owner, event.identity.as_ref(), &mut self.engine);
+                (Some(owner), exe)
+            }
+            None => (None, intern::NONE),
+        };
+        self.engine.row(event, owner)
+    }
+
+    /// Where there is no room to tell anything new apart, what has been quiet longest makes some.
+    fn make_room(&mut self, second: u32) {
+        if !self.engine.is_full() || second < self.room_at {
+            return;
+        }
+        self.room_at = second + ROOM_EVERY_S;
+        // Numbers that were kept of what failed would lead elsewhere.
+        if self.engine.failures.is_some() {
+            return;
+        }
+        let Some(compacted) = self.engine.compact() else { return };
+        self.folded += compacted.folded;
+        self.owners.forget(&self.engine);
+        for (conn, entry) in self.live.iter_mut() {
+            entry.group = compacted.groups[entry.group as usize];
+            let ports = self.engine.groups.ports_of(entry.group);
+            self.engine.ports.take(ports, conn.sport, self.now_ns);
         }
     }
 
@@ -215,36 +253,25 @@ impl Tracker {
         late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
     }
 
-    fn counts(&self, event: &Event) -> bool {
-        self.reasons.is_empty()
-            || event.kind != Kind::Ended
-            || event.reason.is_some_and(|reason| self.reasons.contains(&reason))
-    }
-
-    fn count(&mut self, places: &Places, event: &Event, second: u32) {
-        if self.counts(event) {
-            self.rows.each(places, |stats| stats.count(event, second));
-        } else {
-            self.rows.each(places, |stats| stats.seen(event.mono_ns));
-        }
-        if !self.reasons.is_empty() {
-            self.rows.note_flow(places, event, second);
-        }
-        self.rows.link(places, event);
-    }
-
     fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
         let place = self.live.place(&conn);
-        let Some(entry) = place.and_then(|place| self.live.remove_at(place)) else {
+        let entry = place.and_then(|place| self.live.remove_at(place));
+        if let Some(entry) = &entry {
+            entry.complete(event, &self.people);
+        }
+        // Who it was is known from its group.
+        let needs_all = entry.is_none() || self.engine.failures.is_some();
+        let Some(row) = (if needs_all { self.row(event) } else { Row::of_end(event) }) else { return };
+        let Some(entry) = entry else {
             // There was no room for it: nothing but the namespace is certain.
-            let netns = self.rows.netns.enter(&conn.netns, second);
-            self.count(&Places { netns, ..Places::default() }, event, second);
+            let (group, _) = self.engine.enter(&Row { via: None, ..row });
+            self.engine.count(group, &row, Some(second));
             return;
         };
-        entry.complete(event, &self.people);
-        let places = self.rows.places(entry.link, entry.peer, entry.container);
-        self.count(&places, event, second);
-        self.leave(&entry);
+        self.engine.count(entry.group, &row, Some(second));
+        self.engine.tell_failures(&row);
+        self.engine.leave_one(entry.group, conn.sport);
+        entry.release(&mut self.people);
     }
 
     /// Takes in sockets that were there before, as a recording of format 1 names them.
@@ -264,11 +291,6 @@ impl Tracker {
         self.live.len()
     }
 
-    /// How many live in one network namespace.
-    pub fn live_in(&self, netns: u32) -> u64 {
-        self.rows.netns.find(&netns).map_or(0, |row| row.stats.live)
-    }
-
     /// Whether this connection's TIME_WAIT socket is known to live.
     pub fn knows(&self, conn: &Conn) -> bool {
         self.live.place(conn).is_some()
@@ -280,105 +302,38 @@ impl Tracker {
     }
 
     /// What came and went in all.
-    pub fn total(&self) -> &Counts {
-        &self.total.counts
+    pub fn total(&self) -> Counts {
+        self.engine.counts_in_all()
     }
 
-    /// What came and went in one network namespace.
-    pub fn counts_in(&self, netns: u32) -> Counts {
-        self.rows.netns.find(&netns).map_or_else(Counts::default, |row| row.stats.counts)
+    /// What was lost.
+    pub fn loss(&self) -> &crate::event::Loss {
+        &self.engine.loss
     }
 
-    /// The network namespaces that events came from.
-    pub fn namespaces(&self) -> impl Iterator<Item = u32> {
-        let busy = self.rows.netns.iter().filter(|(_, row)| row.stats.counts.events() != 0);
-        busy.map(|(inode, _)| *inode)
+    /// What came and went in each network namespace that anything was heard from, and how many live in it.
+    pub fn by_netns(&self) -> HashMap<u32, (Counts, u64), impl std::hash::BuildHasher + use<>> {
+        self.engine.by_netns()
     }
 
-    /// Says what a network namespace allows.
-    pub fn set_capacity(&mut self, netns: u32, capacity: Capacity) {
-        self.set_capacities([(netns, capacity)]);
+    fn latest(&self, groups: &[u32]) -> Option<&groups::Group> {
+        groups.iter().map(|at| self.engine.group(*at)).max_by_key(|group| group.last_ns)
     }
 
-    /// As [`Tracker::set_capacity`] for many namespaces: the live sockets are gone through once.
-    pub fn set_capacities(&mut self, told: impl IntoIterator<Item = (u32, Capacity)>) {
-        let second = self.second(self.now_ns);
-        let (mut news, mut live) = (HashMap::new(), 0);
-        for (netns, capacity) in told {
-            let place = self.rows.netns.enter(&netns, second);
-            let Some(row) = self.rows.netns.get_mut(place) else { continue };
-            if row.capacity.as_ref() != Some(&capacity) {
-                row.capacity = Some(capacity.clone());
-                live += row.stats.live;
-                news.insert(netns, capacity);
-            }
-        }
-        if live == 0 {
-            return;
-        }
-        for (conn, entry) in self.live.iter_mut() {
-            let Some(capacity) = news.get(&conn.netns) else { continue };
-            let places = self.rows.places(entry.link, entry.peer, entry.container);
-            if let Some(tuple) = self.rows.tuples.get_mut(places.tuple) {
-                let ephemeral = capacity.has(conn.sport);
-                tuple.ephemeral = tuple.ephemeral + u32::from(ephemeral) - u32::from(entry.ephemeral);
-                entry.ephemeral = ephemeral;
-            }
-        }
+    /// What is known of a process besides.
+    fn identity(&self, key: &ProcessKey) -> Option<std::sync::Arc<crate::identity::Identity>> {
+        self.owners.identity(key)
     }
 
-    /// Every network namespace that has a row, and what it allows where that was said.
-    pub fn capacities(&self) -> impl Iterator<Item = (u32, Option<&Capacity>)> {
-        self.rows.netns.iter().map(|(netns, row)| (*netns, row.capacity.as_ref()))
-    }
-
-    /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
-    /// Tuples that are not named hold none; those that no event was about are left out.
-    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, u32)>) {
-        for (_, row) in self.rows.tuples.iter_mut().filter(|(key, _)| key.netns == netns) {
-            row.others = 0;
-        }
-        for (key, count) in held {
-            if let Some(row) = self.rows.tuples.find_mut(&key) {
-                row.others = count;
-            }
-        }
-    }
-
-    /// The processes that are not known to be gone.
-    pub fn present(&self) -> impl Iterator<Item = ProcessKey> {
-        let here = self.rows.processes.iter().filter(|(key, row)| !row.gone && !key.is_unknown());
-        here.map(|(key, _)| *key)
-    }
-
-    /// Says that a process is gone. Its row stays while it has live sockets, and for a minute after its last event.
-    pub fn mark_gone(&mut self, process: &ProcessKey) {
-        if let Some(row) = self.rows.processes.find_mut(process) {
-            (row.gone, self.has_gone) = (true, true);
-        }
-    }
-
-    fn insert(&mut self, conn: Conn, mut entry: Entry, places: &Places) {
-        if self.live.len() >= self.limits.sockets {
+    fn insert(&mut self, conn: Conn, group: u32, event: &Event) {
+        if self.live.len() >= self.engine.limits.sockets {
             self.dropped_sockets += 1;
-            entry.release(&mut self.people);
             return;
         }
-        (entry.link, entry.peer, entry.container) = (places.link, places.peer, places.container);
-        let capacity = self.rows.netns.get(places.netns).and_then(|(_, row)| row.capacity.as_ref());
-        entry.ephemeral = capacity.is_some_and(|capacity| capacity.has(conn.sport));
-        self.rows.each(places, Stats::enter);
-        self.rows.move_in(places, entry.ephemeral);
-        self.total.enter();
+        let mut entry = Entry::new(event, &mut self.people);
+        entry.group = group;
+        self.engine.enter_one(group, conn.sport, event.mono_ns);
         self.live.add(conn, entry);
-    }
-
-    fn leave(&mut self, entry: &Entry) {
-        let places = self.rows.places(entry.link, entry.peer, entry.container);
-        self.rows.each(&places, Stats::leave);
-        self.rows.move_out(&places, entry.ephemeral);
-        self.total.leave();
-        entry.release(&mut self.people);
     }
 }
 

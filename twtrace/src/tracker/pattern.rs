@@ -4,9 +4,8 @@
 use std::fmt;
 
 use super::pressure::Pressure;
-use super::sketch::Percentiles;
-use super::stats::Stats;
-use crate::event::Role;
+use super::read::Figures;
+use super::spread::Percentiles;
 
 /// Below this many connections, a pattern would be a guess.
 const ENOUGH: u64 = 10;
@@ -44,19 +43,20 @@ pub struct Evidence {
 
 impl Evidence {
     /// From what is counted in a process's row; the rest is of what it deals with.
-    pub fn of(stats: &Stats, starved: u64, pressure: Option<Pressure>) -> Self {
+    pub fn of(figures: &Figures, starved: u64, pressure: Option<Pressure>) -> Self {
+        let Figures { counts, client, server, fin_wait2, under_5ms, age_us, sent, .. } = *figures;
         Self {
-            created: stats.counts.created,
-            client: stats.created_as(Role::Client),
-            server: stats.created_as(Role::Server),
-            fin_wait2: stats.fin_wait2,
-            overflow: stats.counts.overflow,
-            connect_failed: stats.counts.connect_failed,
+            created: counts.created,
+            client,
+            server,
+            fin_wait2,
+            overflow: counts.overflow,
+            connect_failed: counts.connect_failed,
             starved,
-            bind_failed: stats.counts.bind_failed,
-            under_5ms: (stats.ages != 0).then(|| stats.under_5ms as f64 / stats.ages as f64),
-            age_us: stats.age_us.percentiles(),
-            sent: stats.sent.percentiles(),
+            bind_failed: counts.bind_failed,
+            under_5ms,
+            age_us,
+            sent,
             pressure,
         }
     }

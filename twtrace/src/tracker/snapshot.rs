@@ -8,64 +8,19 @@ mod survey;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::history::Rates;
 use super::keys::{By, PortKey, ProcessKey, Target, TupleKey};
 use super::pattern::Pattern;
 use super::pressure::{Capacity, Pressure};
-use super::sketch::Percentiles;
-use super::{Counts, Stats};
-use crate::event::{Comm, Reason};
-use crate::identity::{Container, Identity};
-
-/// What every row has. Rates are events a second.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// What came and went.
-    pub counts: Counts,
-    /// TIME_WAIT sockets that live.
-    pub live: u64,
-    /// The most that lived at one time.
-    pub peak_live: u64,
-    /// Created where this end connected.
-    pub client: u64,
-    /// Created where this end was connected to.
-    pub server: u64,
-    /// Created as orphans that wait for their peer's FIN.
-    pub fin_wait2: u64,
-    /// Of those, how many waited in vain.
-    pub fin_wait2_expired: u64,
-    /// TIME_WAIT sockets made.
-    pub created_rate: Rates,
-    /// TIME_WAIT sockets gone.
-    pub ended_rate: Rates,
-    /// Overflows, and failures of connect() and bind().
-    pub failed_rate: Rates,
-    /// How long connections lived, in microseconds.
-    pub age_us: Option<Percentiles>,
-    /// Payload sent a connection, in bytes.
-    pub sent: Option<Percentiles>,
-    /// Payload received a connection, in bytes.
-    pub received: Option<Percentiles>,
-    /// CLOCK_MONOTONIC at the first event in nanoseconds, 0 before it.
-    pub first_ns: u64,
-    /// CLOCK_MONOTONIC at the last event in nanoseconds, 0 before it.
-    pub last_ns: u64,
-}
-
-impl Figures {
-    /// Overflows, and failures of connect() and bind().
-    pub fn failed(&self) -> u64 {
-        self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
-    }
-}
+use super::read::Figures;
+use super::spread::Spread;
+use crate::event::Reason;
+use crate::identity::Identity;
 
 /// A process and one thing it deals with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkRow {
     /// The process.
     pub process: ProcessKey,
-    /// Its name when last seen. Hostile until escaped.
-    pub name: Comm,
     /// It does not exist any more.
     pub gone: bool,
     /// What it connects to, or serves.
@@ -88,8 +43,6 @@ pub struct LinkRow {
 pub struct ProcessRow {
     /// Its name for good; [`ProcessKey::UNKNOWN`] for sockets whose owner is not known.
     pub key: ProcessKey,
-    /// Its name when last seen. Hostile until escaped.
-    pub name: Comm,
     /// Real uid when last seen.
     pub uid: u32,
     /// What user space found out about it.
@@ -130,8 +83,6 @@ pub struct TupleRow {
     pub pressure: Option<Pressure>,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
-    /// That process's name.
-    pub main_name: Comm,
 }
 
 /// A remote address.
@@ -152,15 +103,13 @@ pub struct PortRow {
     pub figures: Figures,
     /// The process that serves it.
     pub main: Option<ProcessKey>,
-    /// That process's name.
-    pub main_name: Comm,
 }
 
 /// A container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerRow {
     /// Its name; `None` is the host.
-    pub key: Option<Container>,
+    pub key: Option<String>,
     /// Its figures.
     pub figures: Figures,
 }
@@ -176,8 +125,6 @@ pub struct NetnsRow {
     pub capacity: Option<Capacity>,
     /// The process with most live sockets in it.
     pub main: Option<ProcessKey>,
-    /// That process's name.
-    pub main_name: Comm,
 }
 
 /// The network namespace that is closest to its `tcp_max_tw_buckets`.
@@ -194,9 +141,9 @@ pub struct Fullest {
 /// What the tracker's bounds made it drop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Rows without live sockets that had to make room for others.
+    /// Times that what was quiet longest had to make room, and is in rows of others since.
     pub rows: u64,
-    /// Events that are missing in a row because there was no room for it. The head has them all.
+    /// Events of which it is not told apart whose they are, for want of room: they are in rows of others, and in the head.
     pub events: u64,
     /// Live sockets that there was no room for.
     pub sockets: u64,
@@ -235,21 +182,27 @@ pub struct Snapshot {
     pub containers: Vec<ContainerRow>,
     /// By network namespace.
     pub netns: Vec<NetnsRow>,
+    /// Of the tables that are filled: what is not told apart for want of room, where there is such.
+    pub others: Vec<(By, Figures)>,
 }
 
 /// Everything about one row.
 #[derive(Clone, Debug)]
 pub struct Detail {
-    /// Name when last seen, of a process only. Hostile until escaped.
-    pub name: Comm,
     /// It is a process that does not exist any more.
     pub gone: bool,
     /// What user space found out about it, of a process only.
     pub identity: Option<Arc<Identity>>,
     /// What its figures usually mean.
     pub pattern: Pattern,
-    /// Counts, histograms and history.
-    pub stats: Stats,
+    /// Its figures.
+    pub figures: Figures,
+    /// How long its connections lived, in microseconds.
+    pub age_us: Spread,
+    /// Payload sent a connection, in bytes.
+    pub sent: Spread,
+    /// Payload received a connection, in bytes.
+    pub received: Spread,
     /// Created in each of the last 120 full seconds, oldest first.
     pub created_history: Vec<u32>,
     /// Ended in each of the last 120 full seconds, oldest first.

@@ -33,6 +33,9 @@ pub(super) struct World<'a> {
     pub(super) ports: Vec<Port>,
     pub(super) containers: Vec<Container>,
     pub(super) netns: Vec<Netns>,
+    /// By table: what is not told apart for want of room.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) others: BTreeMap<&'static str, Tally>,
 }
 
 #[derive(Serialize)]

@@ -1,19 +1,15 @@
 //! A report finds what the doctor finds in the same recording.
 
-use std::collections::BTreeMap;
-
-use crate::doctor::facts::{Netns, Share};
-use crate::doctor::{one_liners, replay};
+use crate::doctor::one_liners;
 use crate::filter::Filter;
-use crate::report::read::Counted;
 use crate::report::sample::sample;
-use crate::report::{Options, read};
+use crate::report::{Options, facts, read};
 
 #[test]
 fn they_are_those_of_the_doctor() {
     for steps in [7, 997, 5003] {
         let sample = sample(steps);
-        let facts = replay::read(sample.recording(), &Filter::default(), None).0;
+        let facts = facts(sample.recording(), &Filter::default(), None).unwrap().0;
         let report = read(sample.recording(), &Options::default()).unwrap();
         let found = report.findings.unwrap();
         assert_eq!(found, one_liners(&facts), "{steps} steps");
@@ -26,49 +22,6 @@ fn under_a_filter_there_are_none() {
     let filter = Filter { pids: vec![97], ..Filter::default() };
     let report = read(sample(97).recording(), &Options { filter, ..Options::default() }).unwrap();
     assert_eq!(report.findings, None);
-}
-
-/// What rules look at of pools and ports, whoever counted it. Percentiles are told elsewhere.
-fn counted(all: &[Netns]) -> BTreeMap<String, String> {
-    let shares = |shares: &[Share]| {
-        let share = |share: &Share| {
-            (share.process.pid, share.process.comm.clone(), share.time_wait, share.created, share.failed)
-        };
-        let mut shares: Vec<_> =
-            shares.iter().map(share).filter(|share| share.2 + share.3 + share.4 != 0).collect();
-        shares.sort();
-        shares
-    };
-    let mut told = BTreeMap::new();
-    for netns in all {
-        let sums = (netns.time_wait, netns.peak_time_wait, netns.created, netns.overflow, netns.reset);
-        let sums = (sums, netns.server_time_wait, &netns.binds, &netns.settings);
-        told.insert(format!("{}", netns.netns), format!("{sums:?}"));
-        for tuple in &netns.tuples {
-            let counts = (tuple.created, tuple.ended, tuple.reused, tuple.failed, tuple.failed_bound);
-            let all = (tuple.now, tuple.peak, counts, tuple.timestamps, shares(&tuple.shares));
-            told.insert(format!("{} {:?}", netns.netns, tuple.key(netns.netns)), format!("{all:?}"));
-        }
-        for port in &netns.served {
-            let all = (port.time_wait, shares(&port.shares));
-            told.insert(format!("{} port {}", netns.netns, port.port), format!("{all:?}"));
-        }
-    }
-    told
-}
-
-#[test]
-fn the_facts_are_those_that_a_tracker_would_tell() {
-    let sample = sample(5003);
-    let doctor = replay::read(sample.recording(), &Filter::default(), None).0;
-    let whole = Counted::of(sample.recording(), &Options::default()).unwrap();
-    let report = whole.facts(&whole.builder());
-    let (mine, theirs) = (counted(&report.namespaces), counted(&doctor.namespaces));
-    assert!(theirs.len() > 7, "too little to compare");
-    for (what, want) in &theirs {
-        assert_eq!(mine.get(what), Some(want), "{what}");
-    }
-    assert_eq!(mine.len(), theirs.len());
 }
 
 /// A pid is used again: the second process of it sends 7 bytes a connection, the first sent 18,431.
@@ -93,10 +46,7 @@ fn a_process_has_nothing_of_another_one_that_had_its_pid() {
     let bytes = std::mem::take(encoder.bytes());
     let recording =
         || crate::recording::Recording::read(std::io::Cursor::new(bytes.clone()), "pids").unwrap();
-    let whole = Counted::of(recording(), &Options::default()).unwrap();
-    let report = whole.facts(&whole.builder());
-    let doctor = replay::read(recording(), &Filter::default(), None).0;
-    for facts in [&report, &doctor] {
+    for facts in [facts(recording(), &Filter::default(), None).unwrap().0] {
         let netns = &facts.namespaces[0];
         for shares in [&netns.tuples[0].shares, &netns.concerned] {
             let mut sent: Vec<_> = shares

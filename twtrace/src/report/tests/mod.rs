@@ -1,8 +1,10 @@
 //! Reports of a scripted recording: against the events one by one, against the live view's tracker, and as they are shown.
 
 mod browser;
+mod count;
 mod findings;
 mod page;
+mod same;
 mod shown;
 mod totals;
 

@@ -11,7 +11,7 @@ use crate::recording::Recording;
 use crate::report::model::{Name, Row};
 use crate::report::sample::{LATE, NETNS, Sample, sample};
 use crate::report::{By, Options, Report, read};
-use crate::tracker::{self, Figures, Sketch, TupleKey};
+use crate::tracker::{self, Figures, Spread, TupleKey};
 
 fn options(filter: Filter) -> Options {
     Options { file: "sample.twt".to_owned(), filter, by: By::ALL.to_vec(), ..Options::default() }
@@ -59,7 +59,7 @@ fn every_row_is_that_of_the_live_view() {
     let sample = sample(5003);
     let report = report(&sample, Filter::default());
     let world = sample.world.snapshot(tracker::By::ALL);
-    let total = Row { name: Name::Unknown, figures: report.total.clone() };
+    let total = Row::new(Name::Unknown, report.total.clone());
     compare("total", &total, &Figures { first_ns: total.figures.first_ns, ..world.total.clone() });
     assert_eq!(report.lost, world.total.counts.loss);
     let mut rows = 0;
@@ -70,7 +70,7 @@ fn every_row_is_that_of_the_live_view() {
         });
         compare("process", found, &live.figures);
         let target = live.main.as_ref().map(|main| main.target);
-        let main = found.figures.target;
+        let main = found.target;
         if live.targets == 1 {
             assert_eq!(main, target);
         }
@@ -89,7 +89,7 @@ fn every_row_is_that_of_the_live_view() {
         rows += 1;
     }
     for live in &world.containers {
-        let key = live.key.as_ref().map(ToString::to_string);
+        let key = live.key.clone();
         let wanted = |name: &Name| *name == Name::Container(key.clone());
         compare("container", row(&report, By::Container, wanted), &live.figures);
         rows += 1;
@@ -183,7 +183,7 @@ fn filters_let_the_same_events_pass_as_one_by_one() {
 fn reasons_have_their_lifetimes() {
     let sample = sample(2003);
     let report = report(&sample, Filter::default());
-    let mut want: HashMap<Reason, (u64, Sketch)> = HashMap::new();
+    let mut want: HashMap<Reason, (u64, Spread)> = HashMap::new();
     for event in sample.events.iter().filter(|event| event.kind == Kind::Ended) {
         let (count, lifetimes) = want.entry(event.reason.unwrap()).or_default();
         *count += 1;
@@ -193,7 +193,7 @@ fn reasons_have_their_lifetimes() {
     }
     let rows = report.table(By::Reason).unwrap();
     assert_eq!(rows.len(), want.len());
-    for Row { name, figures } in rows {
+    for Row { name, figures, .. } in rows {
         let Name::Reason(reason) = name else { panic!("{name:?}") };
         let (count, lifetimes) = &want[reason];
         assert_eq!((figures.counts.ended(), figures.lifetime_ms), (*count, lifetimes.percentiles()));
@@ -227,7 +227,7 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
         look(&world, event.mono_ns);
     }
     let (tuple, (ports, at_ns)) = worst.iter().max_by_key(|(_, (ports, _))| *ports).unwrap();
-    let hottest = report.total.peak.unwrap();
+    let hottest = report.fullest.unwrap();
     assert_eq!(
         (hottest.tuple, hottest.ports_in_use, hottest.at_ns, hottest.ports),
         (*tuple, *ports, *at_ns, 99)
@@ -237,9 +237,9 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
     for row in report.table(By::Tuple).unwrap() {
         let Name::Tuple(tuple) = row.name else { panic!() };
         let want = worst.get(&tuple).filter(|(ports, _)| *ports != 0);
-        let got = row.figures.peak.map(|peak| (peak.ports_in_use, peak.at_ns));
+        let got = row.peak.map(|peak| (peak.ports_in_use, peak.at_ns));
         assert_eq!(got, want.copied(), "{tuple:?}");
-        assert!(row.figures.peak.is_some() || tuple.netns == LATE || row.figures.counts.created == 0);
+        assert!(row.peak.is_some() || tuple.netns == LATE || row.figures.counts.created == 0);
     }
 }
 

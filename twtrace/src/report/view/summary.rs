@@ -11,8 +11,9 @@ use crate::event::{Loss, Reason, Via};
 use crate::limitation::{Limitation, Limitations};
 use crate::live::{lasted, percent, rate, short_time};
 use crate::recording::{Exit, Stop};
+use crate::report::MOST_ROWS;
 use crate::report::model::{Folded, Name, Report, Row};
-use crate::report::{MOST_GROUPS, MOST_ROWS};
+use crate::tracker::Limits;
 use crate::tracker::Percentiles;
 
 /// Owners that are named.
@@ -187,10 +188,11 @@ fn limitations(report: &Report) -> Vec<Line> {
 /// What is not told apart, and the limit that makes it so.
 fn folded(report: &Report) -> Vec<String> {
     let Folded { events, texts, names, rows } = &report.folded;
+    let most_groups = Limits::RECORDING.groups;
     let mut said = Vec::new();
     if *events != 0 {
         said.push(format!(
-            "{MOST_GROUPS} combinations of a process, its peer and its port are told apart, and {events} events are of others: \
+            "{most_groups} combinations of a process, its peer and its port are told apart, and {events} events are of others: \
              they are in the rows (others), and in every total"
         ));
     }
@@ -269,7 +271,7 @@ fn living(report: &Report, zone: &TimeZone) -> String {
 }
 
 fn pressure(report: &Report, zone: &TimeZone) -> String {
-    let Some(peak) = report.total.peak else { return "no tuple used ephemeral ports".to_owned() };
+    let Some(peak) = report.fullest else { return "no tuple used ephemeral ports".to_owned() };
     format!(
         "at most {}: {} of {} ports, {} ({})",
         percent(peak.pressure()),

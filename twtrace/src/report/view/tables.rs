@@ -97,14 +97,14 @@ const RECEIVED: (Column, Make) =
     });
 const USED: (Column, Make) = (
     figure("USED", "of the ephemeral ports of its fullest tuple, at the worst, by TIME_WAIT sockets"),
-    |_, row| known(row.figures.peak, |peak| number(percent(peak.pressure()), peak.pressure())),
+    |_, row| known(row.peak, |peak| number(percent(peak.pressure()), peak.pressure())),
 );
 const IN_USE: (Column, Make) =
     (figure("PORTS", "ephemeral ports that TIME_WAIT sockets held at the worst"), |_, row| {
-        known(row.figures.peak, |peak| count(peak.ports_in_use.into()))
+        known(row.peak, |peak| count(peak.ports_in_use.into()))
     });
 const MAIN: (Column, Make) = (words("PROCESS", "the process that most of it is of"), |_, row| {
-    known(row.figures.main.as_deref(), |name| text(printable(name)))
+    known(row.main.as_deref(), |name| text(printable(name)))
 });
 const PID: (Column, Make) = (figure("PID", "process id"), |_, row| match &row.name {
     Name::Process { pid, .. } => count((*pid).into()),
@@ -126,7 +126,7 @@ const EXE: (Column, Make) = (words("PROGRAM", "of the process"), |_, row| match 
     _ => text(NOTHING),
 });
 const TOWARDS: (Column, Make) = (words("TOWARDS", "its main remote end or served port"), |_, row| {
-    known(row.figures.target, |to| text(target(&to)))
+    known(row.target, |to| text(target(&to)))
 });
 const NETNS: (Column, Make) = (figure("NETNS", "inode of the network namespace"), |_, row| match &row.name {
     Name::Tuple(key) => count(key.netns.into()),

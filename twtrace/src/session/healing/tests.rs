@@ -272,7 +272,7 @@ impl World {
         let bytes = self.recorded();
         let recording = Recording::read(Cursor::new(bytes.clone()), "told").unwrap();
         let report = crate::report::read(recording, &crate::report::Options::default()).unwrap();
-        let (live, mut total) = (self.tracker.live() as u64, *self.tracker.total());
+        let (live, mut total) = (self.tracker.live() as u64, self.tracker.total());
         assert_eq!((report.total.live, report.total.counts), (live, total));
         let open: Open = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "told"));
         let mut driver = Driver::new(
@@ -335,7 +335,7 @@ fn what_no_program_saw_is_told_as_missed_and_healed() {
     world.run(1500, false);
     world.agrees_with_the_kernel();
     world.agrees_with_its_recording();
-    let total = *world.tracker.total();
+    let total = world.tracker.total();
     let births: u64 = world.births.values().sum();
     assert!(total.created < births, "nothing was missed: the test proves nothing");
     assert_eq!(total.created + total.loss.missed, births);

@@ -1,187 +1,205 @@
-//! Owns: how the tracker's tables become rows.
+//! Owns: how what the engine counted becomes the rows of a moment.
 //! Must not know: who asked.
 
 use super::survey::Survey;
 use super::*;
-use crate::event::Role;
-use crate::tracker::Tracker;
-use crate::tracker::arena::{Arena, Place};
-use crate::tracker::history::Flow;
+use crate::tracker::engine::Engine;
+use crate::tracker::groups::Table;
+use crate::tracker::history::{Flow, series};
+use crate::tracker::key::RowId;
 use crate::tracker::pattern::Evidence;
-use crate::tracker::rows::TupleStats;
+use crate::tracker::read::Index;
+use crate::tracker::{GONE_STAYS_NS, Tracker};
 
-impl Figures {
-    /// At the beginning of second `now`.
-    fn of(stats: &Stats, now: u32) -> Self {
-        let rates = stats.history.rates(now);
-        let [created_rate, ended_rate, failed_rate] =
-            [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
-        Self {
-            counts: stats.counts,
-            live: stats.live,
-            peak_live: stats.peak_live,
-            client: stats.created_as(Role::Client),
-            server: stats.created_as(Role::Server),
-            fin_wait2: stats.fin_wait2,
-            fin_wait2_expired: stats.fin_wait2_expired,
-            created_rate,
-            ended_rate,
-            failed_rate,
-            age_us: stats.age_us.percentiles(),
-            sent: stats.sent.percentiles(),
-            received: stats.received.percentiles(),
-            first_ns: stats.first_ns,
-            last_ns: stats.last_ns,
+impl By {
+    pub(in crate::tracker) const fn table(self) -> Table {
+        match self {
+            Self::Process => Table::Process,
+            Self::Tuple => Table::Tuple,
+            Self::Peer => Table::Peer,
+            Self::Port => Table::Port,
+            Self::Container => Table::Container,
+            Self::Netns => Table::Netns,
         }
     }
 }
 
-/// Where the rows of a table are, in their order: most live first, then most created, then by key. Rows are large: they are made
-/// in that order and never moved. With `reasons`, those that something ended in.
-fn ordered<'a, K, V, O: Ord>(
-    rows: &'a Arena<K, V>,
-    reasons: &[Reason],
-    stats: impl Fn(&V) -> &Stats,
-    key: impl Fn(&'a K) -> O,
-) -> Vec<Place>
-where
-    K: Eq + std::hash::Hash,
-{
-    let rank = |stats: &Stats| {
-        let Counts { created, overflow, connect_failed, bind_failed, .. } = stats.counts;
-        std::cmp::Reverse((stats.live, created, overflow + connect_failed + bind_failed))
-    };
-    let shown = rows.places().filter(|(.., row)| reasons.is_empty() || stats(row).counts.ended() != 0);
-    let mut ranked: Vec<_> = shown.map(|(place, name, row)| (rank(stats(row)), key(name), place)).collect();
-    ranked.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
-    ranked.into_iter().map(|(.., place)| place).collect()
+/// Which rows come first: most live, most created, most failed.
+type Rank = std::cmp::Reverse<(u64, u64, u64)>;
+
+/// One table, being made.
+struct Rows<'a> {
+    engine: &'a Engine,
+    index: Index,
+    now: u32,
+    now_ns: u64,
+}
+
+impl Rows<'_> {
+    /// What a row is ordered by; `None` where it is not shown: nobody asks about it any more, or nothing in it ended as it should.
+    fn rank(&self, row: u32) -> Option<Rank> {
+        let (mut created, mut failed, mut ended, mut last_ns) = (0, 0, 0, 0);
+        for at in self.index.groups(row) {
+            let group = self.engine.group(*at);
+            created += group.counts.created;
+            failed += group.failed();
+            ended += group.counts.ended();
+            last_ns = last_ns.max(group.last_ns);
+        }
+        let live = self.engine.groups.living(row).0;
+        let is_gone = self.engine.groups.rows[row as usize].gone;
+        let is_over = is_gone && live == 0 && last_ns.saturating_add(GONE_STAYS_NS) < self.now_ns;
+        let is_shown = !is_over && (self.engine.reasons.is_empty() || ended != 0);
+        is_shown.then_some(std::cmp::Reverse((live, created, failed)))
+    }
+
+    fn id(&self, row: u32) -> RowId {
+        self.engine.groups.rows[row as usize].id
+    }
+
+    /// The rows in their order. Rows are large: they are made in that order and never moved.
+    fn ordered<K: Ord>(&self, key: impl Fn(u32) -> Option<K>) -> Vec<(u32, K)> {
+        let named = self.index.rows().filter(|row| self.id(*row) != RowId::Others);
+        let mut ranked: Vec<(Rank, K, u32)> =
+            named.filter_map(|row| Some((self.rank(row)?, key(row)?, row))).collect();
+        ranked.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        ranked.into_iter().map(|(_, key, row)| (row, key)).collect()
+    }
+
+    fn figures(&self, row: u32) -> Figures {
+        self.engine.row_figures(row, &self.index, self.now)
+    }
+
+    /// What is not told apart.
+    fn others(&self) -> Option<Figures> {
+        let row = self.index.rows().find(|row| self.id(*row) == RowId::Others)?;
+        Some(self.figures(row)).filter(|figures| figures.counts.events() + figures.live != 0)
+    }
 }
 
 impl Tracker {
     /// The world now. Only the tables in `wanted` are filled; the head always is.
     pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
-        let survey = Survey::of(self, wanted);
+        let survey = Survey::of(self);
         let now = survey.now;
+        let series = |flow| series(std::iter::once(&self.engine.history), flow, now);
         let mut snapshot = Snapshot {
             now_ns: self.now_ns,
             began_ns: self.began_ns.unwrap_or(self.now_ns),
-            total: Figures::of(&self.total, now),
-            created_history: self.total.history.series(Flow::Created, now),
-            ended_history: self.total.history.series(Flow::Ended, now),
+            total: self.engine.total(now),
+            created_history: series(Flow::Created),
+            ended_history: series(Flow::Ended),
             fullest: self.fullest(),
-            hottest: self.hottest(&survey),
+            hottest: survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), &survey)),
             dropped: self.dropped(),
-            only: self.reasons.clone(),
+            only: self.engine.reasons.clone(),
             ..Snapshot::default()
         };
         for by in wanted {
+            let rows = self.rows(*by);
+            snapshot.others.extend(rows.others().map(|figures| (*by, figures)));
             match by {
-                By::Process => snapshot.processes = self.process_rows(&survey),
-                By::Tuple => snapshot.tuples = self.tuple_rows(&survey),
-                By::Peer => snapshot.peers = self.peer_rows(now),
-                By::Port => snapshot.ports = self.port_rows(&survey),
-                By::Container => snapshot.containers = self.container_rows(now),
-                By::Netns => snapshot.netns = self.netns_rows(&survey),
+                By::Process => snapshot.processes = self.process_rows(&rows, &survey),
+                By::Tuple => snapshot.tuples = self.tuple_rows(&rows, &survey),
+                By::Peer => snapshot.peers = self.peer_rows(&rows),
+                By::Port => snapshot.ports = self.port_rows(&rows, &survey),
+                By::Container => snapshot.containers = self.container_rows(&rows),
+                By::Netns => snapshot.netns = self.netns_rows(&rows, &survey),
             }
         }
         snapshot
     }
 
+    fn rows(&self, by: By) -> Rows<'_> {
+        let engine = &self.engine;
+        let (now, now_ns) = (self.second(self.now_ns), self.now_ns);
+        Rows { engine, index: Index::of(engine, by.table()), now, now_ns }
+    }
+
     /// What the bounds made it drop.
     pub fn dropped(&self) -> Dropped {
-        Dropped { rows: self.rows.evicted(), events: self.unlisted, sockets: self.dropped_sockets }
+        Dropped { rows: self.folded, events: self.engine.folded(), sockets: self.dropped_sockets }
     }
 
-    fn name(&self, key: Option<ProcessKey>) -> Comm {
-        key.and_then(|key| self.rows.processes.find(&key)).map(|row| row.name).unwrap_or_default()
-    }
-
-    fn process_rows(&self, survey: &Survey<'_>) -> Vec<ProcessRow> {
-        let rows = &self.rows.processes;
-        let row = |place: Place| {
-            let (key, row) = rows.get(place)?;
-            let dealings = survey.dealings(place);
-            Some(ProcessRow {
-                key: *key,
-                name: row.name,
-                uid: row.uid,
-                identity: row.identity.clone(),
-                gone: row.gone,
-                figures: Figures::of(&row.stats, survey.now),
+    fn process_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<ProcessRow> {
+        let row = |(at, key): (u32, ProcessKey)| {
+            let (dealings, figures) = (survey.dealings(at), rows.figures(at));
+            let hottest = survey.hottest_of(&dealings);
+            let pressure = hottest.and_then(|link| link.pressure);
+            let latest = self.latest(rows.index.groups(at));
+            ProcessRow {
+                key,
+                uid: latest.and_then(|group| group.key.owner).map_or(0, |owner| owner.uid),
+                identity: self.identity(&key),
+                gone: self.engine.groups.rows[at as usize].gone,
                 main: survey.main_of(&dealings),
-                hottest: survey.hottest_of(&dealings),
+                hottest,
                 targets: dealings.targets,
-                pressure: dealings.pressure,
-                pattern: Pattern::of(&Evidence::of(&row.stats, dealings.starved, dealings.pressure)),
-            })
+                pressure,
+                pattern: Pattern::of(&Evidence::of(&figures, dealings.starved, pressure)),
+                figures,
+            }
         };
-        ordered(rows, &self.reasons, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
+        rows.ordered(|row| self.engine.process_key(row)).into_iter().map(row).collect()
     }
 
-    fn tuple_row(&self, place: Place, survey: &Survey<'_>) -> Option<TupleRow> {
-        let (key, TupleStats { stats, .. }) = self.rows.tuples.get(place)?;
-        let main = survey.holder_of_tuple(place);
-        let (figures, pressure) = (Figures::of(stats, survey.now), survey.pressure(place));
-        Some(TupleRow { key: *key, figures, pressure, main, main_name: self.name(main) })
+    fn tuple_row(&self, row: u32, rows: &Rows<'_>, survey: &Survey<'_>) -> Option<TupleRow> {
+        let Target::Tuple(key) = self.engine.target(row)? else { return None };
+        let (figures, pressure) = (rows.figures(row), survey.pressure(row));
+        Some(TupleRow { key, figures, pressure, main: survey.holder(row) })
     }
 
-    fn tuple_rows(&self, survey: &Survey<'_>) -> Vec<TupleRow> {
-        let places = ordered(&self.rows.tuples, &self.reasons, |row| &row.stats, |key| *key);
-        places.into_iter().filter_map(|place| self.tuple_row(place, survey)).collect()
+    fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
+        let ordered = rows.ordered(|row| self.engine.target(row));
+        ordered.into_iter().filter_map(|(row, _)| self.tuple_row(row, rows, survey)).collect()
     }
 
-    fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
-        self.tuple_row(survey.hottest?, survey)
-    }
-
-    fn peer_rows(&self, now: u32) -> Vec<PeerRow> {
-        let rows = &self.rows.peers;
-        let row = |place| {
-            rows.get(place).map(|(key, stats)| PeerRow { key: *key, figures: Figures::of(stats, now) })
+    fn peer_rows(&self, rows: &Rows<'_>) -> Vec<PeerRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Peer(address) => self.engine.address(address),
+            _ => None,
         };
-        ordered(rows, &self.reasons, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
+        let row = |(row, key)| PeerRow { key, figures: rows.figures(row) };
+        rows.ordered(key).into_iter().map(row).collect()
     }
 
-    fn port_rows(&self, survey: &Survey<'_>) -> Vec<PortRow> {
-        let rows = &self.rows.ports;
-        let row = |place| {
-            let (key, stats) = rows.get(place)?;
-            let (main, figures) = (survey.holder_of_port(place), Figures::of(stats, survey.now));
-            Some(PortRow { key: *key, figures, main, main_name: self.name(main) })
+    fn port_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<PortRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Port { netns, port } => Some(PortKey { netns, sport: port }),
+            _ => None,
         };
-        ordered(rows, &self.reasons, |stats| stats, |key| *key).into_iter().filter_map(row).collect()
+        let row = |(row, key)| PortRow { key, figures: rows.figures(row), main: survey.holder(row) };
+        rows.ordered(key).into_iter().map(row).collect()
     }
 
-    fn container_rows(&self, now: u32) -> Vec<ContainerRow> {
-        let rows = &self.rows.containers;
-        let row = |place| {
-            let (key, stats) = rows.get(place)?;
-            Some(ContainerRow { key: key.clone(), figures: Figures::of(stats, now) })
+    fn container_rows(&self, rows: &Rows<'_>) -> Vec<ContainerRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Container(name) => Some(self.engine.text(name).map(str::to_owned)),
+            _ => None,
         };
-        let name = |key: &Option<Container>| key.as_ref().map(ToString::to_string);
-        ordered(rows, &self.reasons, |stats| stats, name).into_iter().filter_map(row).collect()
+        let row = |(row, key)| ContainerRow { key, figures: rows.figures(row) };
+        rows.ordered(key).into_iter().map(row).collect()
     }
 
-    fn netns_rows(&self, survey: &Survey<'_>) -> Vec<NetnsRow> {
-        let rows = &self.rows.netns;
-        let row = |place| {
-            let (key, row) = rows.get(place)?;
-            let main = survey.holder_in_netns(place);
-            Some(NetnsRow {
-                key: *key,
-                figures: Figures::of(&row.stats, survey.now),
-                capacity: row.capacity.clone(),
-                main,
-                main_name: self.name(main),
-            })
+    fn netns_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<NetnsRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Netns(inode) => Some(inode),
+            _ => None,
         };
-        ordered(rows, &self.reasons, |row| &row.stats, |key| *key).into_iter().filter_map(row).collect()
+        let row = |(row, key)| NetnsRow {
+            key,
+            figures: rows.figures(row),
+            capacity: self.engine.ports.told(key).cloned(),
+            main: survey.holder(row),
+        };
+        rows.ordered(key).into_iter().map(row).collect()
     }
 
     fn fullest(&self) -> Option<Fullest> {
-        let known = self.rows.netns.iter().filter_map(|(netns, row)| {
-            let max_tw_buckets = row.capacity.as_ref()?.max_tw_buckets;
-            Some(Fullest { netns: *netns, live: row.stats.live, max_tw_buckets })
+        let known = (0..).zip(&self.engine.groups.rows).filter_map(|(at, row)| {
+            let RowId::Netns(netns) = row.id else { return None };
+            let max_tw_buckets = self.engine.ports.told(netns)?.max_tw_buckets;
+            Some(Fullest { netns, live: self.engine.groups.living(at).0, max_tw_buckets })
         });
         // a/b > c/d without dividing by a limit that may be 0.
         known.max_by_key(|row| {

@@ -1,53 +1,67 @@
-//! Owns: what is gathered in one look at all pools and one at all links: how full each pool is, and who mainly deals with what.
-//! Must not know: rows, which of them are shown, their order.
+//! Owns: what is gathered in one look at all groups: how full each pool is, and who mainly deals with what.
+//! Must not know: which rows are shown, their order.
 //!
-//! Tables lie beside the tracker's and go by slot: a look at 16,384 rows of a kind takes no look-up by key.
+//! Tables lie beside the engine's and go by the numbers of rows: a look takes no look-up by name.
 
-use super::{By, LinkRow};
-use crate::tracker::arena::Place;
-use crate::tracker::history::Flow;
-use crate::tracker::keys::{ProcessKey, Target, TupleKey};
-use crate::tracker::pressure::{Capacity, Pool, Pressure};
-use crate::tracker::rows::{Link, LinkKey, TupleStats};
+use std::collections::HashMap;
+
+use super::{LinkRow, PortKey, ProcessKey, Target, TupleKey};
+use crate::tracker::engine::Engine;
+use crate::tracker::groups::{NOWHERE, Table};
+use crate::tracker::history::{Flow, Windows};
+use crate::tracker::intern::Hasher;
+use crate::tracker::key::RowId;
+use crate::tracker::pressure::{Pool, Pressure};
+use crate::tracker::read::Index;
 use crate::tracker::{SECOND_NS, Tracker};
 
 /// What counts as the present when pressure is told, in seconds.
 const RECENT_S: u32 = 10;
 
-/// A link by what it weighs.
+/// What a process has to do with something.
 #[derive(Clone, Copy, Debug, Default)]
-struct Candidate {
-    /// Live, created, failed.
-    weight: (u64, u64, u64),
-    place: Place,
+pub(super) struct LinkSum {
+    pub(super) live: u64,
+    pub(super) created: u64,
+    pub(super) failed: u64,
+    pub(super) starved: u64,
 }
 
-/// What a process deals with.
-#[derive(Clone, Copy, Debug, Default)]
+impl LinkSum {
+    fn weight(&self) -> (u64, u64, u64) {
+        (self.live, self.created, self.failed)
+    }
+}
+
+/// What a process deals with: numbers of links, [`NOWHERE`] for none.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Dealings {
-    main: Candidate,
+    main: u32,
+    /// Where the pool is that is full or full soonest.
+    hottest: u32,
     pub(super) targets: usize,
     pub(super) starved: u64,
-    /// The pool that is full or full soonest.
-    pub(super) pressure: Option<Pressure>,
-    /// What it deals with there.
-    hottest: Place,
 }
 
-/// See the head of the file.
+impl Default for Dealings {
+    fn default() -> Self {
+        Self { main: NOWHERE, hottest: NOWHERE, targets: 0, starved: 0 }
+    }
+}
+
+/// See the head of the file. Everything is by the number of a row.
 pub(super) struct Survey<'a> {
-    world: &'a Tracker,
+    engine: &'a Engine,
+    now_ns: u64,
     /// The present second.
     pub(super) now: u32,
+    links: Vec<LinkSum>,
     pressures: Vec<Option<Pressure>>,
     /// The pool that is full or full soonest.
-    pub(super) hottest: Option<Place>,
-    processes: Vec<Dealings>,
-    tuples: Vec<Candidate>,
-    ports: Vec<Candidate>,
-    netns: Vec<Candidate>,
-    /// Who mainly deals with that pool.
-    hottest_main: Candidate,
+    pub(super) hottest: Option<u32>,
+    dealings: Vec<Dealings>,
+    /// Of a pool, a port and a namespace: the link that matters most.
+    mains: Vec<u32>,
 }
 
 pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
@@ -55,186 +69,202 @@ pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
 }
 
 impl<'a> Survey<'a> {
-    /// Looks at the world, as far as the tables in `wanted` need it.
-    pub(super) fn of(world: &'a Tracker, wanted: &[By]) -> Self {
-        let rows = &world.rows;
-        let size = |by: By, slots: usize| if wanted.contains(&by) { slots } else { 0 };
+    pub(super) fn of(world: &'a Tracker) -> Self {
+        let engine = &world.engine;
+        let rows = engine.groups.rows.len();
         let mut survey = Self {
-            world,
+            engine,
+            now_ns: world.now_ns,
             now: world.second(world.now_ns),
-            pressures: Vec::new(),
+            links: vec![LinkSum::default(); rows],
+            pressures: vec![None; rows],
             hottest: None,
-            processes: vec![Dealings::default(); size(By::Process, rows.processes.slots())],
-            tuples: vec![Candidate::default(); size(By::Tuple, rows.tuples.slots())],
-            ports: vec![Candidate::default(); size(By::Port, rows.ports.slots())],
-            netns: vec![Candidate::default(); size(By::Netns, rows.netns.slots())],
-            hottest_main: Candidate::default(),
+            dealings: vec![Dealings::default(); rows],
+            mains: vec![NOWHERE; rows],
         };
+        survey.sum_links();
         survey.measure_pools();
         survey.weigh_links();
         survey
     }
 
+    fn sum_links(&mut self) {
+        for (_, group) in self.engine.all() {
+            let Some(link) = group.row(Table::Link) else { continue };
+            let sum = &mut self.links[link as usize];
+            sum.live += u64::from(group.live);
+            sum.created += group.counts.created;
+            sum.failed += group.failed();
+            sum.starved += group.starved;
+        }
+    }
+
     fn measure_pools(&mut self) {
-        let rows = &self.world.rows;
-        self.pressures = vec![None; rows.tuples.slots()];
-        // Mostly, many in a row have the same.
-        let mut known: (u32, Option<&Capacity>) = (0, None);
-        let mut best: Option<(Pressure, TupleKey, Place)> = None;
-        for (place, key, row) in rows.tuples.places() {
-            if known.0 != key.netns {
-                known = (key.netns, self.world.capacity(key.netns));
-            }
-            let Some(capacity) = known.1 else { continue };
-            let pressure = self.world.pressure(row, capacity.ports, self.now);
-            self.pressures[place.slot()] = Some(pressure);
-            let is_hotter = |(most, first, _): &(Pressure, TupleKey, Place)| {
-                pressure.cmp_heat(most).then_with(|| first.cmp(key)).is_gt()
+        let engine = self.engine;
+        let index = Index::of(engine, Table::Tuple);
+        let mut best: Option<(Pressure, u32)> = None;
+        for row in index.rows() {
+            let Some(pressure) = self.measure(row, &index) else { continue };
+            self.pressures[row as usize] = Some(pressure);
+            let is_hotter = |(most, first): &(Pressure, u32)| {
+                let by_name = || self.target(*first).cmp(&self.target(row));
+                pressure.cmp_heat(most).then_with(by_name).is_gt()
             };
             if pressure.in_use != 0 && best.as_ref().is_none_or(is_hotter) {
-                best = Some((pressure, *key, place));
+                best = Some((pressure, row));
             }
         }
-        self.hottest = best.map(|(.., place)| place);
+        self.hottest = best.map(|(_, row)| row);
+    }
+
+    /// How full a pool is; `None` where it is not known how many ports there are.
+    fn measure(&self, row: u32, index: &Index) -> Option<Pressure> {
+        let engine = self.engine;
+        let known = engine.groups.rows.get(row as usize)?;
+        let RowId::Tuple { netns, .. } = known.id else { return None };
+        let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
+        let mut windows = Windows::new(self.now, [RECENT_S]);
+        for at in index.groups(row) {
+            let group = engine.group(*at);
+            windows.add(if engine.reasons.is_empty() { &group.history } else { group.flow.as_deref()? });
+        }
+        let flows = windows.rates().map(|[rate]| rate);
+        let reused_ns = engine.ports.reused_ns(tuple);
+        let is_reused =
+            reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
+        Some(Pressure::new(&Pool {
+            time_wait: engine.ports.now(tuple),
+            others: engine.ports.others(tuple),
+            ports: capacity.ports,
+            created: flows[Flow::Created as usize],
+            ended: flows[Flow::Ended as usize],
+            is_reused,
+        }))
     }
 
     fn weigh_links(&mut self) {
-        let world = self.world;
-        let links = &world.rows.links;
-        let hottest = self.hottest.map(Place::slot);
-        for (place, key, link) in links.places() {
-            let candidate = Candidate { weight: (u64::from(link.live), link.created, link.failed), place };
-            let (tuple, port) = match &key.target {
-                Target::Tuple(target) => (world.tuple_slot(link, target), None),
-                Target::Port(target) if self.ports.is_empty() => (None, None),
-                Target::Port(target) => (None, world.rows.ports.current(link.port, target).map(Place::slot)),
+        let rows = &self.engine.groups.rows;
+        let mut netns: HashMap<u32, u32, Hasher> = HashMap::default();
+        for (at, row) in (0..).zip(rows) {
+            if let RowId::Netns(inode) = row.id {
+                netns.insert(inode, at);
+            }
+        }
+        for (at, row) in (0..).zip(rows) {
+            let RowId::Link { process, target } = row.id else { continue };
+            let inode = match rows.get(target as usize).map(|row| row.id) {
+                Some(RowId::Tuple { netns, .. } | RowId::Port { netns, .. }) => netns,
+                _ => continue,
             };
-            if tuple.is_some() && tuple == hottest {
-                candidate.challenge(&mut self.hottest_main, world);
-            }
-            for (table, slot) in [(&mut self.tuples, tuple), (&mut self.ports, port)] {
-                if let Some(main) = slot.and_then(|slot| table.get_mut(slot)) {
-                    candidate.challenge(main, world);
+            for of in [Some(target), netns.get(&inode).copied()].into_iter().flatten() {
+                if self.wins(at, self.mains[of as usize]) {
+                    self.mains[of as usize] = at;
                 }
             }
-            if !self.netns.is_empty()
-                && let Some(netns) = world.rows.netns.current(link.netns, &key.netns())
-            {
-                candidate.challenge(&mut self.netns[netns.slot()], world);
+            let mut dealings = self.dealings[process as usize];
+            dealings.targets += 1;
+            dealings.starved += self.links[at as usize].starved;
+            if self.wins(at, dealings.main) {
+                dealings.main = at;
             }
-            if !self.processes.is_empty()
-                && let Some(process) = world.rows.processes.current(link.process, &key.process)
-            {
-                let dealings = &mut self.processes[process.slot()];
-                dealings.targets += 1;
-                dealings.starved += link.starved;
-                candidate.challenge(&mut dealings.main, world);
-                let pressure = tuple.and_then(|slot| self.pressures[slot]);
-                if let Some(pressure) = pressure.filter(|pressure| hotter(*pressure, dealings.pressure)) {
-                    (dealings.pressure, dealings.hottest) = (Some(pressure), place);
-                }
+            let pressure = self.pressures[target as usize];
+            if pressure.is_some_and(|pressure| hotter(pressure, self.pressure_of_link(dealings.hottest))) {
+                dealings.hottest = at;
             }
+            self.dealings[process as usize] = dealings;
         }
     }
 
-    pub(super) fn dealings(&self, process: Place) -> Dealings {
-        self.processes.get(process.slot()).copied().unwrap_or_default()
+    /// Whether a link matters more than another one; names make it certain.
+    fn wins(&self, link: u32, than: u32) -> bool {
+        let Some(other) = self.links.get(than as usize) else { return true };
+        let (mine, theirs) = (self.links[link as usize].weight(), other.weight());
+        mine > theirs || mine == theirs && self.names(link) < self.names(than)
+    }
+
+    fn ends(&self, link: u32) -> Option<(u32, u32)> {
+        match self.engine.groups.rows.get(link as usize)?.id {
+            RowId::Link { process, target } => Some((process, target)),
+            _ => None,
+        }
+    }
+
+    fn names(&self, link: u32) -> Option<(Target, ProcessKey)> {
+        let (process, target) = self.ends(link)?;
+        Some((self.target(target)?, self.engine.process_key(process)?))
+    }
+
+    fn target(&self, row: u32) -> Option<Target> {
+        self.engine.target(row)
+    }
+
+    fn pressure_of_link(&self, link: u32) -> Option<Pressure> {
+        self.pressure(self.ends(link)?.1)
+    }
+
+    pub(super) fn dealings(&self, process: u32) -> Dealings {
+        self.dealings.get(process as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn main_of(&self, dealings: &Dealings) -> Option<LinkRow> {
-        self.link_at(dealings.main.place)
+        self.link_row(dealings.main, self.links.get(dealings.main as usize)?)
     }
 
     pub(super) fn hottest_of(&self, dealings: &Dealings) -> Option<LinkRow> {
-        self.link_at(dealings.hottest)
+        self.link_row(dealings.hottest, self.links.get(dealings.hottest as usize)?)
     }
 
-    fn link_at(&self, place: Place) -> Option<LinkRow> {
-        let (key, link) = self.world.rows.links.get(place)?;
-        Some(self.link_row(key, link))
+    pub(super) fn pressure(&self, tuple: u32) -> Option<Pressure> {
+        self.pressures.get(tuple as usize).copied().flatten()
     }
 
-    pub(super) fn pressure(&self, tuple: Place) -> Option<Pressure> {
-        self.pressures.get(tuple.slot()).copied().flatten()
+    /// The process that mainly deals with a pool, a port or a namespace.
+    pub(super) fn holder(&self, row: u32) -> Option<ProcessKey> {
+        let (process, _) = self.ends(*self.mains.get(row as usize)?)?;
+        self.engine.process_key(process)
     }
 
-    fn process(&self, candidate: Option<&Candidate>) -> Option<ProcessKey> {
-        let place = candidate?.place;
-        self.world.rows.links.get(place).map(|(key, _)| key.process)
-    }
-
-    pub(super) fn holder_of_tuple(&self, tuple: Place) -> Option<ProcessKey> {
-        let is_hottest = self.tuples.is_empty() && self.hottest == Some(tuple);
-        self.process(if is_hottest { Some(&self.hottest_main) } else { self.tuples.get(tuple.slot()) })
-    }
-
-    pub(super) fn holder_of_port(&self, port: Place) -> Option<ProcessKey> {
-        self.process(self.ports.get(port.slot()))
-    }
-
-    pub(super) fn holder_in_netns(&self, netns: Place) -> Option<ProcessKey> {
-        self.process(self.netns.get(netns.slot()))
-    }
-
-    pub(super) fn link_row(&self, key: &LinkKey, link: &Link) -> LinkRow {
-        let pressure = match &key.target {
-            Target::Tuple(target) => {
-                self.world.tuple_slot(link, target).and_then(|slot| self.pressures[slot])
-            }
-            Target::Port(_) => None,
-        };
-        let process = self.world.rows.processes.find(&key.process);
-        LinkRow {
-            process: key.process,
-            name: process.map(|row| row.name).unwrap_or_default(),
-            gone: process.is_some_and(|row| row.gone),
-            target: key.target,
-            live: u64::from(link.live),
-            created: link.created,
-            failed: link.failed,
-            starved: link.starved,
-            pressure,
-        }
-    }
-}
-
-impl Candidate {
-    /// Takes the place of `main` if it matters more; the key makes it certain.
-    fn challenge(self, main: &mut Self, world: &Tracker) {
-        let wins = main.place == Place::NONE
-            || self.weight > main.weight
-            || self.weight == main.weight && {
-                let key = |place| world.rows.links.get(place).map(|(key, _)| (key.target, key.process));
-                key(self.place) < key(main.place)
-            };
-        if wins {
-            *main = self;
-        }
-    }
-}
-
-impl Tracker {
-    fn capacity(&self, netns: u32) -> Option<&Capacity> {
-        self.rows.netns.find(&netns)?.capacity.as_ref()
-    }
-
-    /// A link without live sockets may outlive its rows.
-    fn tuple_slot(&self, link: &Link, key: &TupleKey) -> Option<usize> {
-        self.rows.tuples.current(link.tuple, key).map(Place::slot)
-    }
-
-    /// How full a pool is that may have so many `ports`.
-    fn pressure(&self, row: &TupleStats, ports: u32, now: u32) -> Pressure {
-        let history = row.flow.as_deref().unwrap_or(&row.stats.history);
-        let flows = history.flows(now, RECENT_S);
-        let reused_ns = row.reused_ns.map_or(u64::MAX, |reused_ns| self.now_ns.saturating_sub(reused_ns));
-        Pressure::new(&Pool {
-            time_wait: row.ephemeral,
-            others: row.others,
-            ports,
-            created: flows[Flow::Created as usize],
-            ended: flows[Flow::Ended as usize],
-            is_reused: reused_ns < u64::from(RECENT_S) * SECOND_NS,
+    /// A link, with what is counted of it.
+    pub(super) fn link_row(&self, link: u32, sum: &LinkSum) -> Option<LinkRow> {
+        let (process, target) = self.ends(link)?;
+        Some(LinkRow {
+            process: self.engine.process_key(process)?,
+            gone: self.engine.groups.rows.get(process as usize).is_some_and(|row| row.gone),
+            target: self.target(target)?,
+            live: sum.live,
+            created: sum.created,
+            failed: sum.failed,
+            starved: sum.starved,
+            pressure: self.pressure(target),
         })
+    }
+}
+
+impl Engine {
+    /// Names a row of the table of processes.
+    pub(crate) fn process_key(&self, row: u32) -> Option<ProcessKey> {
+        match self.groups.rows.get(row as usize)?.id {
+            RowId::Process { pid: 0, .. } => Some(ProcessKey::UNKNOWN),
+            RowId::Process { pid, start, comm } => {
+                Some(ProcessKey { pid, start_ns: start, comm: self.comm(comm) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Names a row of the table of pools or of ports.
+    pub(crate) fn target(&self, row: u32) -> Option<Target> {
+        self.target_of(self.groups.rows.get(row as usize)?.id)
+    }
+
+    pub(crate) fn target_of(&self, id: RowId) -> Option<Target> {
+        match id {
+            RowId::Tuple { netns, saddr, daddr, port } => {
+                let (saddr, daddr) = (self.address(saddr)?, self.address(daddr)?);
+                Some(Target::Tuple(TupleKey { netns, saddr, daddr, dport: port }))
+            }
+            RowId::Port { netns, port } => Some(Target::Port(PortKey { netns, sport: port })),
+            _ => None,
+        }
     }
 }

@@ -44,8 +44,8 @@ fn an_event_lands_in_every_row_it_belongs_to() {
     let ports: Vec<_> =
         snapshot.ports.iter().map(|row| (row.key.sport, tally(&row.figures), row.main)).collect();
     assert_eq!(ports, [(80, (1, 1, 0, 0), Some(nginx.key())), (81, (0, 0, 0, 3), Some(nginx.key()))]);
-    let name = |row: &crate::tracker::ContainerRow| row.key.as_ref().map(ToString::to_string);
-    let containers: Vec<_> = snapshot.containers.iter().map(|row| (name(row), tally(&row.figures))).collect();
+    let containers: Vec<_> =
+        snapshot.containers.iter().map(|row| (row.key.clone(), tally(&row.figures))).collect();
     assert_eq!(containers, [(Some("docker:0123456789ab".into()), (12, 17, 5, 3)), (None, (1, 1, 0, 3))]);
     let netns: Vec<_> = snapshot.netns.iter().map(|row| (row.key, tally(&row.figures))).collect();
     assert_eq!(netns, [(NETNS, (13, 18, 5, 6))]);
@@ -234,9 +234,10 @@ fn who_is_gone_stays_while_it_has_live_sockets() {
     let curl = client(11, "10.0.0.9", 443);
     let mut script = script();
     script.born(&curl, 40_000..40_003).at(1.0);
-    assert_eq!(script.world.present().collect::<Vec<_>>(), [curl.key()]);
-    script.world.mark_gone(&curl.key());
-    assert_eq!(script.world.present().count(), 0);
+    let who: std::collections::HashSet<_> = [(curl.key().pid, curl.key().start_ns)].into();
+    assert_eq!(script.world.present(), who);
+    script.world.mark_gone(&who);
+    assert_eq!(script.world.present().len(), 0);
     assert!(process(&script.at(600.0).world.snapshot(&[By::Process]), 11).gone);
     script.ended(&curl, 40_000..40_003, Reason::Expired).at(659.0);
     assert_eq!(script.world.snapshot(&[By::Process]).processes.len(), 1, "its rates still show");
@@ -262,7 +263,7 @@ fn details_name_everything_that_a_row_deals_with() {
     let detail = world.detail(&RowKey::Port(port)).unwrap();
     assert_eq!((detail.links.len(), detail.links[0].process, detail.links[0].live), (1, nginx.key(), 2));
     assert_eq!(detail.peers, [("10.0.0.7".parse().unwrap(), 1), ("10.0.0.8".parse().unwrap(), 1)]);
-    let count = |key| world.detail(&key).map(|detail| (detail.links.len(), detail.stats.live));
+    let count = |key| world.detail(&key).map(|detail| (detail.links.len(), detail.figures.live));
     assert_eq!(count(RowKey::Tuple(tuple("10.0.0.9", 443))), Some((1, 11)));
     assert_eq!(count(RowKey::Peer("10.0.0.9".parse().unwrap())), Some((2, 16)));
     assert_eq!(count(RowKey::Netns(NETNS)), Some((3, 18)));

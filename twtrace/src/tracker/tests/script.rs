@@ -42,7 +42,7 @@ pub(super) fn server(pid: u32, daddr: &'static str) -> Who {
 
 impl Who {
     pub(super) fn key(&self) -> ProcessKey {
-        ProcessKey { pid: self.pid, start_ns: u64::from(self.pid) * 1_000 }
+        ProcessKey { pid: self.pid, start_ns: u64::from(self.pid) * 1_000, comm: Comm::new(self.name) }
     }
 
     pub(super) fn in_cgroup(mut self, cgroup: &str) -> Self {
@@ -66,9 +66,8 @@ impl Who {
 
     fn event(&self, kind: Kind, now_ns: u64, sport: u16) -> Event {
         let mut event = Event::new(kind, now_ns, Some(self.conn(sport)));
-        let ProcessKey { pid, start_ns } = self.key();
+        let ProcessKey { pid, start_ns, comm } = self.key();
         event.role = self.role;
-        let comm = Comm::new(self.name);
         event.owner = (pid != 0).then_some(Process { pid, tid: pid, uid: 33, cgroup_id: 7, start_ns, comm });
         event.identity = self.identity.clone();
         event

@@ -12,7 +12,7 @@ use super::page::{LABELS, Page};
 use crate::escape::printable;
 use crate::event::Reason;
 use crate::live::{bytes, percent, target, tuple};
-use crate::tracker::{Detail, LinkRow, RowKey, Sketch, Target};
+use crate::tracker::{Detail, LinkRow, RowKey, Spread, Target};
 use crate::tui::value::short_time;
 use crate::tui::views::{Id, Opened, Picture};
 
@@ -64,10 +64,9 @@ fn row(detail: &Detail, key: &RowKey, width: usize) -> Vec<Text<'static>> {
     put_links(&mut page, key, &detail.links);
     let peers = detail.peers.iter();
     put_list(&mut page, "peers", peers.map(|(peer, live)| format!("{live:>6} live  {peer}")));
-    let stats = &detail.stats;
-    put_sketch(&mut page, "age", &stats.age_us, &AGES, short_time);
-    put_sketch(&mut page, "sent", &stats.sent, &SIZES, bytes);
-    put_sketch(&mut page, "received", &stats.received, &SIZES, bytes);
+    put_spread(&mut page, "age", &detail.age_us, &AGES, short_time);
+    put_spread(&mut page, "sent", &detail.sent, &SIZES, bytes);
+    put_spread(&mut page, "received", &detail.received, &SIZES, bytes);
     page.lines
 }
 
@@ -76,16 +75,16 @@ fn name(link: &LinkRow) -> String {
         return "unknown".to_owned();
     }
     let mark = if link.gone { " (gone)" } else { "" };
-    format!("{}/{}{mark}", link.process.pid, printable(&link.name.text()))
+    format!("{}/{}{mark}", link.process.pid, printable(&link.process.comm.text()))
 }
 
 fn title(key: &RowKey, detail: Option<&Detail>) -> String {
     match key {
         RowKey::Process(key) if key.is_unknown() => "Sockets whose owner is not known".to_owned(),
         RowKey::Process(key) => match detail {
-            Some(Detail { name, gone, .. }) => {
+            Some(Detail { gone, .. }) => {
                 let mark = if *gone { " (gone)" } else { "" };
-                format!("Process {}/{}{mark}", key.pid, printable(&name.text()))
+                format!("Process {}/{}{mark}", key.pid, printable(&key.comm.text()))
             }
             None => format!("Process {}", key.pid),
         },
@@ -114,14 +113,14 @@ fn put_identity(page: &mut Page, detail: &Detail) {
 }
 
 fn put_counts(page: &mut Page, detail: &Detail) {
-    let stats = &detail.stats;
-    let counts = &stats.counts;
+    let figures = &detail.figures;
+    let counts = &figures.counts;
     page.put(
         "live",
         &format!(
             "{}, peak {}, created {}, ended {}",
-            stats.live,
-            stats.peak_live,
+            figures.live,
+            figures.peak_live,
             counts.created,
             counts.ended()
         ),
@@ -181,14 +180,14 @@ fn put_list(page: &mut Page, label: &str, texts: impl ExactSizeIterator<Item = S
     }
 }
 
-fn put_sketch(
+fn put_spread(
     page: &mut Page,
     label: &'static str,
-    sketch: &Sketch,
+    spread: &Spread,
     classes: &[(u64, &str)],
     show: fn(u64) -> String,
 ) {
-    let Some(found) = sketch.percentiles() else { return };
+    let Some(found) = spread.percentiles() else { return };
     page.lines.push(Text::from(vec![
         Span::styled(format!(" {label:LABELS$}"), LABEL),
         Span::styled(
@@ -197,7 +196,7 @@ fn put_sketch(
         ),
     ]));
     let mut weights = vec![0_u64; classes.len()];
-    for (low, _, weight) in sketch.buckets() {
+    for (low, _, weight) in spread.buckets() {
         let class = classes.iter().position(|(end, _)| low < *end).unwrap_or(classes.len() - 1);
         weights[class] += u64::from(weight);
     }

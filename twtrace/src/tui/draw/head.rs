@@ -150,7 +150,7 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
         return [labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width), Text::raw("")];
     };
     let who = match row.main {
-        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&row.main_name.text())),
+        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&main.comm.text())),
         _ => "unknown".to_owned(),
     };
     let room = width.saturating_sub(LABELS + who.width() + 2);

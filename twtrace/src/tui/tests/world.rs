@@ -33,15 +33,7 @@ pub(super) fn two_namespaces() -> (Tracker, Journal) {
 
 /// The busy one, with less room than it takes.
 pub(super) fn full() -> (Tracker, Journal) {
-    let limits = Limits {
-        processes: 7,
-        tuples: 3,
-        peers: 2,
-        ports: 1,
-        containers: 1,
-        sockets: 97,
-        ..Limits::default()
-    };
+    let limits = Limits { groups: 11, sockets: 97, ..Limits::default() };
     let (world, events) = fixture::busy(limits);
     (world, journal(&events))
 }

@@ -67,7 +67,7 @@ impl Row<'_> {
             Self::Tuple(row) => RowKey::Tuple(row.key),
             Self::Peer(row) => RowKey::Peer(row.key),
             Self::Port(row) => RowKey::Port(row.key),
-            Self::Container(row) => RowKey::Container(row.key.as_ref().map(ToString::to_string)),
+            Self::Container(row) => RowKey::Container(row.key.clone()),
             Self::Netns(row) => RowKey::Netns(row.key),
             Self::Event((number, _), _) => return Id::Event(*number),
         })
@@ -147,20 +147,20 @@ fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
 }
 
 /// A process, where there is one to name.
-fn who(key: Option<ProcessKey>, name: impl FnOnce() -> Value, what: What) -> Option<Value> {
+fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
     let key = key?;
     Some(match what {
         What::Pid if key.is_unknown() => return None,
         What::Pid => Value::Pid(key.pid),
         What::Process if key.is_unknown() => Value::Text("unknown".into()),
-        What::Process => name(),
+        What::Process => Value::hostile(&key.comm.text()),
         _ => return None,
     })
 }
 
 fn process(row: &ProcessRow, what: What) -> Option<Value> {
     match what {
-        What::Pid | What::Process => who(Some(row.key), || Value::hostile(&row.name.text()), what),
+        What::Pid | What::Process => who(Some(row.key), what),
         What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
         What::Container => {
             let container = row.identity.as_ref()?.container.as_ref()?;
@@ -174,7 +174,7 @@ fn process(row: &ProcessRow, what: What) -> Option<Value> {
 
 fn tuple(row: &TupleRow, what: What) -> Option<Value> {
     match what {
-        What::Pid | What::Process => who(row.main, || Value::hostile(&row.main_name.text()), what),
+        What::Pid | What::Process => who(row.main, what),
         What::Netns => Some(Value::Count(row.key.netns.into())),
         What::Tuple => Some(Value::Tuple(row.key)),
         _ => ports(row.pressure, what),
@@ -185,12 +185,12 @@ fn port(row: &PortRow, what: What) -> Option<Value> {
     match what {
         What::Port => Some(Value::Count(row.key.sport.into())),
         What::Netns => Some(Value::Count(row.key.netns.into())),
-        _ => who(row.main, || Value::hostile(&row.main_name.text()), what),
+        _ => who(row.main, what),
     }
 }
 
 fn container(row: &ContainerRow) -> Value {
-    row.key.as_ref().map_or(Value::Text("(host)".into()), |name| Value::hostile(&name.to_string()))
+    row.key.as_ref().map_or(Value::Text("(host)".into()), |name| Value::hostile(name))
 }
 
 fn full(row: &NetnsRow) -> Option<f64> {
@@ -204,7 +204,7 @@ fn netns(row: &NetnsRow, what: What) -> Option<Value> {
         What::Full => full(row).map(Value::Share),
         What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
         What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
-        _ => who(row.main, || Value::hostile(&row.main_name.text()), what),
+        _ => who(row.main, what),
     }
 }
 
@@ -220,7 +220,7 @@ fn happened(event: &Event, picture: &Picture, what: What) -> Option<Value> {
         What::Ends => event.conn.map(Value::Conn),
         _ => {
             let owner = event.owner.as_ref()?;
-            who(Some(owner.into()), || Value::hostile(&owner.comm.text()), what)
+            who(Some(owner.into()), what)
         }
     }
 }

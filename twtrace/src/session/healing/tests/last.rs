@@ -30,7 +30,7 @@ impl View for Last {
     }
 
     fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow> {
-        (self.live, self.counts) = (world.live() as u64, *world.total());
+        (self.live, self.counts) = (world.live() as u64, world.total());
         self.always &= self.counts.created + self.counts.listed - self.counts.ended() == self.live;
         Ok(Flow::Go)
     }

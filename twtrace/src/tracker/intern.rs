@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::HashTable;
 
-/// Keyed anew in each recording: strangers choose names and addresses.
-pub(in crate::report) type Hasher = foldhash::fast::RandomState;
+/// Keyed anew each time: strangers choose names and addresses.
+pub(crate) type Hasher = foldhash::fast::RandomState;
 
 /// Numbered values. There may be so many and no more: what comes after that is [`OTHERS`], which is counted and said.
 #[derive(Debug)]
-pub(in crate::report) struct Interner<T> {
+pub(crate) struct Interner<T> {
     index: HashTable<u32>,
     values: Vec<T>,
     hasher: Hasher,
@@ -23,16 +23,16 @@ pub(in crate::report) struct Interner<T> {
 }
 
 /// Stands for no value.
-pub(in crate::report) const NONE: u32 = 0;
+pub(crate) const NONE: u32 = 0;
 /// Stands for every value that there was no room for.
-pub(in crate::report) const OTHERS: u32 = 1;
+pub(crate) const OTHERS: u32 = 1;
 /// Bytes of all values together, at most.
 const MOST_BYTES: usize = 64 << 20;
 /// Number of the first value.
-const FIRST: u32 = 2;
+pub(crate) const FIRST: u32 = 2;
 
 impl<T> Interner<T> {
-    pub(in crate::report) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             index: HashTable::new(),
             values: Vec::new(),
@@ -44,17 +44,37 @@ impl<T> Interner<T> {
     }
 
     /// The value with this number; `None` for [`NONE`] and [`OTHERS`].
-    pub(in crate::report) fn get(&self, id: u32) -> Option<&T> {
+    pub(crate) fn get(&self, id: u32) -> Option<&T> {
         self.values.get(id.checked_sub(FIRST)? as usize)
     }
 
+    /// The number of a value that is known.
+    pub(crate) fn find<Q>(&self, value: &Q) -> Option<u32>
+    where
+        T: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let same = |id: &u32| self.values[(id - FIRST) as usize].borrow() == value;
+        self.index.find(self.hasher.hash_one(value), same).copied()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no room for another value.
+    pub(crate) fn is_full(&self) -> bool {
+        self.values.len() >= self.most || self.bytes >= MOST_BYTES
+    }
+
     /// How often there was no room for a value.
-    pub(in crate::report) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused
     }
 
     /// The number of a value, a new one where it was not seen before.
-    pub(in crate::report) fn id<Q>(&mut self, value: &Q) -> u32
+    pub(crate) fn id<Q>(&mut self, value: &Q) -> u32
     where
         T: Borrow<Q> + for<'a> From<&'a Q>,
         Q: Hash + Eq + ?Sized,
@@ -63,7 +83,7 @@ impl<T> Interner<T> {
     }
 
     /// As [`Interner::id`], of a value that takes so many bytes: of all together there are so many and no more.
-    pub(in crate::report) fn id_of<Q>(&mut self, value: &Q, bytes: usize) -> u32
+    pub(crate) fn id_of<Q>(&mut self, value: &Q, bytes: usize) -> u32
     where
         T: Borrow<Q> + for<'a> From<&'a Q>,
         Q: Hash + Eq + ?Sized,

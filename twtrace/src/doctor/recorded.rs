@@ -1,72 +1,35 @@
-//! Owns: facts from a recording.
-//! Must not know: rules.
+//! Owns: facts from what was counted in a recording and what it says besides.
+//! Must not know: rules, how recordings are read.
 //!
 //! A recording has no lists of sockets that are open: where a rule would need them, it says that it does not know.
 
 use std::collections::HashMap;
 
 use super::facts::looks::Look;
-use super::facts::tally::Tally;
-use super::facts::{Facts, Netns, Settings, Source, join, world};
-use crate::event::Kind;
-use crate::filter::{Failures, Filter};
+use super::facts::{self, Facts, Netns, Settings, Source, join};
 use crate::limitation::Limitations;
-use crate::live::capacity;
 use crate::net::sysctls::Sysctls;
-use crate::recording::{Ended, Head, Namespace, Recording};
-use crate::tracker::{Capacity, Tracker};
+use crate::recording::{Ended, Head, Namespace};
+use crate::tracker::engine::Engine;
 
-/// Reads a recording to its end; says how many of its events pass the filter, whatever the role, `lost` left out.
-pub fn read(mut recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> (Facts, u64) {
-    let mut world = Tracker::new();
-    let mut tally = Tally::default();
-    let head = recording.head().clone();
-    world.advance(head.mono_ns);
-    world.set_capacities(capacities(&head.namespaces));
-    world.seed(recording.seeds().iter().cloned());
-    let (mut last_ns, mut passed) = (head.mono_ns, 0);
-    // A failure has no role: which roles are wanted decides what is spoken of.
-    let looked_at = Filter { roles: Vec::new(), failures: Failures::All, ..filter.clone() };
-    for mut event in recording.events() {
-        last_ns = last_ns.max(event.mono_ns);
-        world.apply(&mut event);
-        if looked_at.is_empty() || looked_at.passes(&event) {
-            passed += u64::from(event.kind != Kind::Lost);
-            tally.take(&event);
-        }
-    }
-    let met = recording.met().to_vec();
-    world.set_capacities(capacities(&met));
-    let lost = world.total().loss.events();
-    let ended = recording.end();
-    last_ns = ended.tail().map_or(last_ns, |tail| last_ns.max(tail.mono_ns));
-    world.advance(last_ns);
-    let told = Told { head: &head, met: &met, ended: &ended, last_ns, lost, tally: &tally };
-    let mut facts = Facts { nat_ports, ..told.complete(world::of_world(&world, &tally)) };
-    super::scope::keep(&mut facts, filter);
-    (facts, passed)
-}
-
-/// What a recording says besides its events.
+/// A recording that was counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub(crate) struct Recorded<'a> {
     /// From its start.
-    pub head: &'a Head,
+    pub(crate) head: &'a Head,
     /// Of namespaces that were met in between.
-    pub met: &'a [Namespace],
+    pub(crate) met: &'a [Namespace],
     /// Of its end.
-    pub ended: &'a Ended,
+    pub(crate) ended: &'a Ended,
     /// CLOCK_MONOTONIC at its end in nanoseconds.
-    pub last_ns: u64,
-    /// Events that were lost.
-    pub lost: u64,
-    /// What was counted in its events beyond that.
-    pub tally: &'a Tally,
+    pub(crate) last_ns: u64,
+    /// What was counted.
+    pub(crate) engine: &'a Engine,
 }
 
-impl Told<'_> {
-    /// Facts, from what its events told of each namespace.
-    pub fn complete(&self, mut namespaces: Vec<Netns>) -> Facts {
+impl Recorded<'_> {
+    /// What the doctor's rules look at.
+    pub(crate) fn facts(&self) -> Facts {
         let mut unknown = vec![
             "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
             "addresses of the machine, and timestamps of its connections".to_owned(),
@@ -80,16 +43,18 @@ impl Told<'_> {
         let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
         let known = by_inode(self.head.namespaces.iter().chain(self.met));
         let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
+        let (mut namespaces, told) =
+            (facts::count::namespaces(self.engine), facts::told::Told::of(self.engine));
         for netns in &mut namespaces {
             complete(netns, &known, &last);
-            self.tally.tell(netns, None);
+            told.tell(netns, None);
         }
         namespaces.sort_by_key(|netns| netns.netns);
         Facts {
             source: Source::Recording,
             observed_ms: self.last_ns.saturating_sub(self.head.mono_ns) / 1_000_000,
             backend: self.head.backend.clone(),
-            lost: self.lost,
+            lost: self.engine.loss.events(),
             namespaces,
             unknown,
             limitations: limitations.all().to_vec(),
@@ -100,10 +65,6 @@ impl Told<'_> {
 
 fn sysctls(known: &Namespace) -> Option<Sysctls> {
     known.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok())
-}
-
-fn capacities(told: &[Namespace]) -> impl Iterator<Item = (u32, Capacity)> {
-    told.iter().filter_map(|known| Some((known.netns, capacity(&sysctls(known)?))))
 }
 
 /// What is told of namespaces; the first word counts.

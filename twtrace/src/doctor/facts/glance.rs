@@ -1,131 +1,15 @@
-//! Owns: facts as a tracker has them: what came and went on each pool and port, and whose it was.
-//! Must not know: where the tracker's events came from.
+//! Owns: facts as a live view has them: the last ten seconds of whatever tables its snapshot has.
+//! Must not know: where its events came from.
 
 use std::collections::HashMap;
 
+use super::count::named;
 use super::looks::Look;
-use super::tally::{Tally, process};
-use super::{Facts, Habits, Netns, Process, Served, Settings, Share, Source, Tuple};
-use crate::tracker::{
-    By, Figures, LinkRow, NetnsRow, PortRow, ProcessKey, ProcessRow, RowKey, Snapshot, Tracker, TupleRow,
-};
+use super::{Facts, Netns, Settings, Share, Source, Tuple};
+use crate::tracker::{Figures, NetnsRow, Snapshot, TupleRow};
 
-/// Pools and ports of which it is told who holds them; the others are too small to matter.
-const DETAILED: usize = 64;
 /// What a live view calls now, in seconds.
 const NOW_S: f64 = 10.0;
-
-/// Every namespace that the tracker has heard of, without what only the kernel's lists can tell.
-pub fn of_world(world: &Tracker, tally: &Tally) -> Vec<Netns> {
-    let snapshot = world.snapshot(&[By::Process, By::Tuple, By::Port, By::Netns]);
-    let people = People::new(&snapshot.processes);
-    let mut all: Vec<Netns> = snapshot.netns.iter().map(|row| namespace(row, tally)).collect();
-    let mut places: HashMap<u32, usize> = HashMap::new();
-    for (at, netns) in all.iter().enumerate() {
-        places.insert(netns.netns, at);
-    }
-    for (at, row) in snapshot.tuples.iter().enumerate() {
-        let links = detail(world, &RowKey::Tuple(row.key), at, row.figures.failed() != 0);
-        let failed = |link: &LinkRow| tally.failed_by(&row.key, &link.process);
-        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
-        if let Some(place) = places.get(&row.key.netns) {
-            let mut tuple = tuple(row, shares);
-            tuple.failed_bound = tally.failed_bound(&row.key);
-            let others = tuple.failed_bound + tally.failed_otherwise(&row.key);
-            tuple.failed = tuple.failed.saturating_sub(others);
-            all[*place].tuples.push(tuple);
-        }
-    }
-    for (at, row) in snapshot.ports.iter().enumerate() {
-        let links = detail(world, &RowKey::Port(row.key), at, row.figures.failed() != 0);
-        let failed = |link: &LinkRow| tally.not_bound_by(&row.key, &link.process);
-        let shares = links.iter().map(|link| people.share(link, failed(link))).collect();
-        if let Some(place) = places.get(&row.key.netns) {
-            all[*place].server_time_wait += row.figures.live;
-            all[*place].served.push(served(row, shares));
-        }
-    }
-    for netns in &mut all {
-        netns.concerned.iter_mut().for_each(|share| people.complete(share));
-        netns.tuples.sort_by_key(|tuple| std::cmp::Reverse(tuple.now.all()));
-    }
-    all
-}
-
-fn detail(world: &Tracker, key: &RowKey, at: usize, has_failed: bool) -> Vec<LinkRow> {
-    if at >= DETAILED && !has_failed {
-        return Vec::new();
-    }
-    world.detail(key).map(|detail| detail.links).unwrap_or_default()
-}
-
-fn namespace(row: &NetnsRow, tally: &Tally) -> Netns {
-    let counts = &row.figures.counts;
-    Netns {
-        netns: row.key,
-        settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
-        time_wait: row.figures.live,
-        peak_time_wait: row.figures.peak_live,
-        created: counts.created,
-        overflow: counts.overflow,
-        reset: tally.resets(row.key),
-        concerned: tally.concerned(row.key),
-        binds: tally.binds(row.key),
-        refusals: tally.refusals(row.key),
-        aborted: tally.aborted(row.key),
-        syn_refused: tally.syn_refused(row.key),
-        ..Netns::default()
-    }
-}
-
-fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
-    let Figures { counts, live, peak_live, .. } = &row.figures;
-    let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
-    Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
-}
-
-fn served(row: &PortRow, shares: Vec<Share>) -> Served {
-    Served { port: row.key.sport, time_wait: row.figures.live, shares, ..Served::default() }
-}
-
-/// Who is who.
-struct People<'a>(HashMap<ProcessKey, &'a ProcessRow>);
-
-impl<'a> People<'a> {
-    fn new(rows: &'a [ProcessRow]) -> Self {
-        Self(rows.iter().map(|row| (row.key, row)).collect())
-    }
-
-    /// The link itself counts overflows and failures of every kind together; `failed` are the calls.
-    fn share(&self, link: &LinkRow, failed: u64) -> Share {
-        let LinkRow { process, live, created, .. } = *link;
-        let mut share = Share { time_wait: live, created, failed, ..Share::default() };
-        if let Some(row) = self.0.get(&process).filter(|row| !row.key.is_unknown()) {
-            share.process = of_row(row);
-            share.habits = Some(habits(&row.figures));
-        }
-        share
-    }
-
-    fn complete(&self, share: &mut Share) {
-        let Process { pid: Some(pid), start_ns, .. } = share.process else { return };
-        share.habits = self.0.get(&ProcessKey { pid, start_ns }).map(|row| habits(&row.figures));
-    }
-}
-
-fn of_row(row: &ProcessRow) -> Process {
-    process(&row.key, &row.name.text(), row.identity.as_deref())
-}
-
-fn habits(figures: &Figures) -> Habits {
-    Habits {
-        as_client: figures.client,
-        as_server: figures.server,
-        age_us: figures.age_us.map(|age| age.p50),
-        sent: figures.sent.map(|sent| sent.p50),
-        received: figures.received.map(|received| received.p50),
-    }
-}
 
 /// What a live view knows of the last ten seconds, in whatever tables its snapshot has. Cheap: nothing is asked of the
 /// kernel, and no table is built.
@@ -134,14 +18,14 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     let hottest = snapshot.hottest.as_ref().filter(|_| snapshot.tuples.is_empty());
     let mut namespaces: HashMap<u32, Netns> = HashMap::new();
     for row in &snapshot.netns {
-        let mut netns = namespace(row, &Tally::default());
+        let mut netns = namespace(row);
         netns.created = recent(row.figures.created_rate.s10, NOW_S);
         netns.overflow = lately(&row.figures, row.figures.counts.overflow);
         namespaces.insert(row.key, netns);
     }
     for row in snapshot.tuples.iter().chain(hottest) {
         let share = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
-            process: process(&main, &row.main_name.text(), None),
+            process: named(&main),
             time_wait: row.figures.live,
             ..Share::default()
         });
@@ -163,6 +47,22 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     facts
 }
 
+fn namespace(row: &NetnsRow) -> Netns {
+    Netns {
+        netns: row.key,
+        settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
+        time_wait: row.figures.live,
+        peak_time_wait: row.figures.peak_live,
+        ..Netns::default()
+    }
+}
+
+fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
+    let Figures { counts, live, peak_live, .. } = &row.figures;
+    let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
+    Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
+}
+
 fn recent(rate: f64, seconds: f64) -> u64 {
     (rate * seconds).round() as u64
 }
@@ -174,10 +74,9 @@ fn lately(figures: &Figures, count: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::doctor::glance;
     use crate::event::{Comm, Conn, Event, Kind, Role};
-    use crate::tracker::Capacity;
+    use crate::tracker::{By, Capacity, Tracker};
 
     const SECOND_NS: u64 = 1_000_000_000;
 
@@ -195,6 +94,11 @@ mod tests {
     /// A pool of 200 ports: `live` in TIME_WAIT, then so many failures, in second 9.
     fn world(live: u16, failed: u16) -> Tracker {
         let mut world = Tracker::new();
+        fill(&mut world, live, failed);
+        world
+    }
+
+    fn fill(world: &mut Tracker, live: u16, failed: u16) {
         world.advance(SECOND_NS);
         world.set_capacity(
             7,
@@ -207,7 +111,6 @@ mod tests {
             world.apply(&mut event(kind, 9 * SECOND_NS, sport));
         }
         world.advance(12 * SECOND_NS);
-        world
     }
 
     #[test]
@@ -257,12 +160,14 @@ mod tests {
 
     #[test]
     fn events_alone_tell_who_holds_what() {
-        let mut tally = Tally::default();
-        tally.take(&event(Kind::ConnectFailed, 1, 0));
-        tally.take(&event(Kind::ConnectFailed, 1, 40_009));
-        let mut world = world(13, 2);
+        let mut world = Tracker::new();
+        world.keep_failures();
+        fill(&mut world, 13, 0);
+        for sport in [0, 40_009] {
+            world.apply(&mut event(Kind::ConnectFailed, 9 * SECOND_NS, sport));
+        }
         world.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
-        let all = of_world(&world, &tally);
+        let all = crate::doctor::facts::count::namespaces(&world.engine);
         assert_eq!(
             (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
             (7, 13, 1, Some(200))

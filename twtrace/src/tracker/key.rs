@@ -6,12 +6,12 @@
 //! tables are wanted.
 
 use super::intern::{NONE, OTHERS};
-use super::{Owner, Row};
+use super::row::{Owner, Row};
 use crate::event::{Kind, Role};
 
 /// What a connection's ports mean, which decides on the tables that it is in: the same rules as the live view's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) enum Side {
+pub(crate) enum Side {
     /// This end connected, or nobody knows: it draws from a pool.
     Tuple,
     /// This end was connected to.
@@ -26,20 +26,20 @@ pub(in crate::report) enum Side {
 
 /// See the head of the file. Numbers are the interners'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) struct Key {
-    pub(in crate::report) owner: Option<Owner>,
-    pub(in crate::report) role: Role,
-    pub(in crate::report) side: Side,
-    pub(in crate::report) netns: u32,
+pub(crate) struct Key {
+    pub(crate) owner: Option<Owner>,
+    pub(crate) role: Role,
+    pub(crate) side: Side,
+    pub(crate) netns: u32,
     /// [`NONE`] where it does not matter.
-    pub(in crate::report) saddr: u32,
-    pub(in crate::report) daddr: u32,
+    pub(crate) saddr: u32,
+    pub(crate) daddr: u32,
     /// Remote port of a pool, local port of a server, else 0.
-    pub(in crate::report) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Key {
-    pub(super) fn of(row: &Row) -> Self {
+    pub(crate) fn of(row: &Row) -> Self {
         let side = match (row.kind, row.role) {
             (Kind::BindFailed, _) => Side::Bind,
             (Kind::Ended, _) if row.via.is_none() => Side::Unborn,
@@ -56,7 +56,7 @@ impl Key {
     }
 
     /// What stands in for a key that there is no room for.
-    pub(super) fn others(&self) -> Self {
+    pub(crate) fn others(&self) -> Self {
         Self {
             owner: None,
             role: Role::Unknown,
@@ -69,68 +69,69 @@ impl Key {
     }
 
     /// As [`Key::others`], where there are too many namespaces as well.
-    pub(super) fn others_anywhere(&self) -> Self {
+    pub(crate) fn others_anywhere(&self) -> Self {
         Self { netns: 0, ..self.others() }
     }
 
-    pub(in crate::report) fn process(&self) -> RowKey {
+    pub(crate) fn process(&self) -> RowId {
         match (self.side, self.owner) {
-            (Side::Unborn, _) => RowKey::None,
-            (Side::Others, _) => RowKey::Others,
-            (_, None) => RowKey::Process { pid: 0, start: 0, comm: NONE },
-            (_, Some(Owner { pid, start, comm, .. })) => RowKey::Process { pid, start, comm },
+            (Side::Unborn, _) => RowId::None,
+            (Side::Others, _) => RowId::Others,
+            (_, None) => RowId::Process { pid: 0, start: 0, comm: NONE },
+            (_, Some(owner)) if owner.is_forgotten() => RowId::None,
+            (_, Some(Owner { pid, start, comm, .. })) => RowId::Process { pid, start, comm },
         }
     }
 
-    pub(in crate::report) fn tuple(&self) -> RowKey {
+    pub(crate) fn tuple(&self) -> RowId {
         let Self { netns, saddr, daddr, port, .. } = *self;
         match self.side {
-            Side::Tuple if saddr == OTHERS || daddr == OTHERS => RowKey::Others,
-            Side::Tuple => RowKey::Tuple { netns, saddr, daddr, port },
-            Side::Others => RowKey::Others,
-            Side::Port | Side::Bind | Side::Unborn => RowKey::None,
+            Side::Tuple if saddr == OTHERS || daddr == OTHERS => RowId::Others,
+            Side::Tuple => RowId::Tuple { netns, saddr, daddr, port },
+            Side::Others => RowId::Others,
+            Side::Port | Side::Bind | Side::Unborn => RowId::None,
         }
     }
 
-    pub(in crate::report) fn port(&self) -> RowKey {
+    pub(crate) fn port(&self) -> RowId {
         match self.side {
             // Any port would have done: no port to blame.
-            Side::Bind if self.port == 0 => RowKey::None,
-            Side::Port | Side::Bind => RowKey::Port { netns: self.netns, port: self.port },
-            Side::Tuple | Side::Unborn | Side::Others => RowKey::None,
+            Side::Bind if self.port == 0 => RowId::None,
+            Side::Port | Side::Bind => RowId::Port { netns: self.netns, port: self.port },
+            Side::Tuple | Side::Unborn | Side::Others => RowId::None,
         }
     }
 
-    pub(in crate::report) fn peer(&self) -> RowKey {
+    pub(crate) fn peer(&self) -> RowId {
         match self.side {
-            Side::Tuple | Side::Port if self.daddr == OTHERS => RowKey::Others,
-            Side::Tuple | Side::Port => RowKey::Peer(self.daddr),
-            Side::Others => RowKey::Others,
-            Side::Bind | Side::Unborn => RowKey::None,
+            Side::Tuple | Side::Port if self.daddr == OTHERS => RowId::Others,
+            Side::Tuple | Side::Port => RowId::Peer(self.daddr),
+            Side::Others => RowId::Others,
+            Side::Bind | Side::Unborn => RowId::None,
         }
     }
 
-    pub(in crate::report) fn container(&self) -> RowKey {
+    pub(crate) fn container(&self) -> RowId {
         match (self.side, self.owner) {
-            (Side::Others, _) => RowKey::Others,
-            (Side::Unborn, _) | (_, None) => RowKey::None,
+            (Side::Others, _) => RowId::Others,
+            (Side::Unborn, _) | (_, None) => RowId::None,
             // Without a cgroup, nobody knows whether it is in a container.
-            (_, Some(Owner { cgroup: NONE, .. })) => RowKey::None,
-            (_, Some(Owner { container, .. })) => RowKey::Container(container),
+            (_, Some(Owner { cgroup: NONE, .. })) => RowId::None,
+            (_, Some(Owner { container, .. })) => RowId::Container(container),
         }
     }
 
-    pub(in crate::report) fn netns(&self) -> RowKey {
+    pub(crate) fn netns(&self) -> RowId {
         match (self.side, self.netns) {
-            (Side::Others, 0) => RowKey::Others,
-            (_, netns) => RowKey::Netns(netns),
+            (Side::Others, 0) => RowId::Others,
+            (_, netns) => RowId::Netns(netns),
         }
     }
 }
 
 /// Names a row of any table, in the interners' numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::report) enum RowKey {
+pub(crate) enum RowId {
     /// In no row of that table.
     None,
     /// The row of all that there was no room for.
@@ -154,4 +155,9 @@ pub(in crate::report) enum RowKey {
     /// [`NONE`] is the host.
     Container(u32),
     Netns(u32),
+    /// Numbers of the rows of a process, and of a tuple or a port.
+    Link {
+        process: u32,
+        target: u32,
+    },
 }

@@ -9,11 +9,11 @@ const WIDTHS_NS: [u64; 12] = {
 /// More stretches than that are joined.
 const MOST: usize = 1200;
 /// More than that of a width that was asked for is refused: it would be of no use, and take all memory.
-pub(in crate::report) const MOST_ASKED: usize = 1_000_000;
+pub(super) const MOST_ASKED: usize = 1_000_000;
 
 /// What is counted in a stretch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum Count {
+pub(super) enum Count {
     Created,
     Ended,
     Overflow,
@@ -25,15 +25,15 @@ pub(in crate::report) enum Count {
 
 /// One stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::report) struct Stretch {
+pub(super) struct Stretch {
     /// By [`Count`].
-    pub(in crate::report) counts: [u32; 7],
+    pub(super) counts: [u32; 7],
     /// TIME_WAIT sockets at its end.
-    pub(in crate::report) live: u32,
+    pub(super) live: u32,
     /// The most in it.
-    pub(in crate::report) most_live: u32,
+    pub(super) most_live: u32,
     /// The highest pressure of any tuple in it.
-    pub(in crate::report) pressure: f32,
+    pub(super) pressure: f32,
 }
 
 impl Stretch {
@@ -49,7 +49,7 @@ impl Stretch {
 
 /// A whole recording.
 #[derive(Debug)]
-pub(in crate::report) struct Timeline {
+pub(super) struct Timeline {
     /// CLOCK_MONOTONIC in nanoseconds where the first stretch begins.
     began_ns: u64,
     width_ns: u64,
@@ -62,7 +62,7 @@ pub(in crate::report) struct Timeline {
 
 impl Timeline {
     /// `every_ns`: the width of a stretch; `None` leaves it to the length of the recording.
-    pub(in crate::report) fn new(began_ns: u64, every_ns: Option<u64>) -> Self {
+    pub(super) fn new(began_ns: u64, every_ns: Option<u64>) -> Self {
         let width_ns = every_ns.unwrap_or(WIDTHS_NS[0]).max(1);
         Self {
             began_ns,
@@ -74,17 +74,17 @@ impl Timeline {
     }
 
     /// Nanoseconds.
-    pub(in crate::report) fn width_ns(&self) -> u64 {
+    pub(super) fn width_ns(&self) -> u64 {
         self.width_ns
     }
 
     /// Oldest first, without gap.
-    pub(in crate::report) fn stretches(&self) -> &[Stretch] {
+    pub(super) fn stretches(&self) -> &[Stretch] {
         &self.stretches
     }
 
     /// Whether there were more stretches than can be kept.
-    pub(in crate::report) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
 

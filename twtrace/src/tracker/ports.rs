@@ -5,17 +5,17 @@
 use std::collections::HashMap;
 
 use super::intern::Hasher;
-use crate::tracker::Capacity;
+use super::pressure::Capacity;
 
 /// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net, net/ipv4/af_inet.c).
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
 
 /// The most that one tuple held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::report) struct Most {
-    pub(in crate::report) ports: u32,
+pub(crate) struct Most {
+    pub(crate) ports: u32,
     /// CLOCK_MONOTONIC in nanoseconds.
-    pub(in crate::report) at_ns: u64,
+    pub(crate) at_ns: u64,
 }
 
 /// One tuple.
@@ -25,6 +25,10 @@ struct Tuple {
     most: Most,
     /// Index of its namespace.
     netns: u32,
+    /// Ephemeral ports in use by sockets in other states.
+    others: u32,
+    /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds; 0 for never.
+    reused_ns: u64,
 }
 
 /// One network namespace.
@@ -41,7 +45,7 @@ struct Netns {
 
 /// Every tuple of every namespace.
 #[derive(Debug, Default)]
-pub(in crate::report) struct Ports {
+pub(crate) struct Ports {
     tuples: Vec<Tuple>,
     netns: Vec<Netns>,
     index: HashMap<u32, usize, Hasher>,
@@ -50,7 +54,7 @@ pub(in crate::report) struct Ports {
 
 impl Ports {
     /// Says what a namespace allows. To be said before its first socket: what was counted by another range stays.
-    pub(in crate::report) fn allow(&mut self, inode: u32, capacity: Capacity) {
+    pub(crate) fn allow(&mut self, inode: u32, capacity: Capacity) {
         let at = self.place(inode);
         if let Some(netns) = self.netns.get_mut(at) {
             (netns.capacity, netns.is_told) = (capacity, true);
@@ -58,8 +62,92 @@ impl Ports {
         }
     }
 
+    /// As [`Ports::allow`], where sockets live already: `held` are the tuples and ports of all that do. What is not a change is none.
+    pub(crate) fn allow_late(
+        &mut self,
+        told: &HashMap<u32, Capacity>,
+        held: impl Iterator<Item = (u32, u16)>,
+        now_ns: u64,
+    ) {
+        let changed: Vec<usize> = told.keys().map(|inode| self.place(*inode)).collect();
+        for tuple in self.tuples.iter_mut().filter(|tuple| changed.contains(&(tuple.netns as usize))) {
+            tuple.now = 0;
+        }
+        for (inode, capacity) in told {
+            let at = self.place(*inode);
+            (self.netns[at].holding, self.netns[at].top) = (Vec::new(), 0);
+            self.allow(*inode, capacity.clone());
+        }
+        for (tuple, port) in held {
+            if self.tuples.get(tuple as usize).is_some_and(|tuple| changed.contains(&(tuple.netns as usize)))
+            {
+                self.take(tuple, port, now_ns);
+            }
+        }
+    }
+
+    /// Whether somebody said that a namespace allows just this.
+    pub(crate) fn is_known(&self, inode: u32, capacity: &Capacity) -> bool {
+        self.told(inode) == Some(capacity)
+    }
+
+    /// What a namespace allows, where somebody said so.
+    pub(crate) fn told(&self, inode: u32) -> Option<&Capacity> {
+        self.capacity(inode).filter(|(_, is_told)| *is_told).map(|(capacity, _)| capacity)
+    }
+
+    /// Says how many ports of a tuple sockets in other states hold.
+    pub(crate) fn set_others(&mut self, tuple: u32, others: u32) {
+        if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
+            tuple.others = others;
+        }
+    }
+
+    /// Ports of a tuple that sockets in other states hold.
+    pub(crate) fn others(&self, tuple: u32) -> u32 {
+        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.others)
+    }
+
+    /// connect() took the port of one of a tuple's TIME_WAIT sockets.
+    pub(crate) fn reuse(&mut self, tuple: u32, now_ns: u64) {
+        if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
+            tuple.reused_ns = now_ns;
+        }
+    }
+
+    /// When that last happened, CLOCK_MONOTONIC in nanoseconds; 0 for never.
+    pub(crate) fn reused_ns(&self, tuple: u32) -> u64 {
+        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.reused_ns)
+    }
+
+    /// Whether TIME_WAIT sockets hold at least half of a tuple's ports, as far as it is known how many there are.
+    pub(crate) fn is_half_full(&self, tuple: u32) -> bool {
+        let Some(tuple) = self.tuples.get(tuple as usize) else { return false };
+        let Some(netns) = self.netns.get(tuple.netns as usize) else { return false };
+        netns.is_told && tuple.now >= netns.capacity.ports.div_ceil(2)
+    }
+
+    /// Goes on with what is known of a tuple under its number in another set, but for what it holds now.
+    pub(crate) fn inherit(&mut self, tuple: u32, from: &Self, theirs: u32) {
+        let Some(known) = from.tuples.get(theirs as usize) else { return };
+        if let Some(mine) = self.tuples.get_mut(tuple as usize) {
+            (mine.most, mine.others, mine.reused_ns) = (known.most, known.others, known.reused_ns);
+        }
+    }
+
+    /// The namespaces alone.
+    pub(crate) fn without_tuples(&self) -> Self {
+        let mut ports = Self::default();
+        for (inode, at) in &self.index {
+            if let Some(netns) = self.netns.get(*at).filter(|netns| netns.is_told) {
+                ports.allow(*inode, netns.capacity.clone());
+            }
+        }
+        ports
+    }
+
     /// What a namespace was counted by, and whether anybody said so.
-    pub(in crate::report) fn capacity(&self, inode: u32) -> Option<(&Capacity, bool)> {
+    pub(crate) fn capacity(&self, inode: u32) -> Option<(&Capacity, bool)> {
         let netns = self.netns.get(*self.index.get(&inode)?)?;
         Some((&netns.capacity, netns.is_told))
     }
@@ -78,24 +166,24 @@ impl Ports {
     }
 
     /// A new tuple; returns its number.
-    pub(super) fn add(&mut self, inode: u32) -> u32 {
+    pub(crate) fn add(&mut self, inode: u32) -> u32 {
         let netns = self.place(inode) as u32;
         self.tuples.push(Tuple { netns, ..Tuple::default() });
         self.tuples.len() as u32 - 1
     }
 
-    /// What a tuple holds.
-    pub(in crate::report) fn now(&self, tuple: u32) -> u32 {
+    /// What a tuple's TIME_WAIT sockets hold.
+    pub(crate) fn now(&self, tuple: u32) -> u32 {
         self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.now)
     }
 
     /// The most that a tuple held.
-    pub(in crate::report) fn most(&self, tuple: u32) -> Most {
+    pub(crate) fn most(&self, tuple: u32) -> Most {
         self.tuples.get(tuple as usize).map_or_else(Most::default, |tuple| tuple.most)
     }
 
     /// A socket holds this port from now on. Returns the pressure of the tuple, if the port is one that connect() chooses from.
-    pub(super) fn take(&mut self, tuple: u32, port: u16, now_ns: u64) -> Option<f32> {
+    pub(crate) fn take(&mut self, tuple: u32, port: u16, now_ns: u64) -> Option<f32> {
         let tuple = self.tuples.get_mut(tuple as usize)?;
         let netns = self.netns.get_mut(tuple.netns as usize)?;
         if !netns.capacity.has(port) {
@@ -111,7 +199,7 @@ impl Ports {
     }
 
     /// A socket holds this port no longer.
-    pub(super) fn give(&mut self, tuple: u32, port: u16) {
+    pub(crate) fn give(&mut self, tuple: u32, port: u16) {
         let Some(tuple) = self.tuples.get_mut(tuple as usize) else { return };
         let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
         if netns.capacity.has(port) && tuple.now > 0 {
@@ -122,7 +210,7 @@ impl Ports {
     }
 
     /// The pressure of the fullest tuple now.
-    pub(super) fn pressure(&self) -> f32 {
+    pub(crate) fn pressure(&self) -> f32 {
         self.fullest.most()
     }
 }
