@@ -308,6 +308,10 @@ impl Groups {
             };
         }
         let at = self.all.len() as u32;
+        // They are large, and there are many: twice as much room as is needed would be too much.
+        if self.all.len() == self.all.capacity() {
+            self.all.reserve_exact((self.all.len() / 4).max(64));
+        }
         self.all.push(group);
         let Self { index, all, hasher, .. } = self;
         index.insert_unique(hash, at, |at| hasher.hash_one(all[*at as usize].key));
