@@ -18,6 +18,8 @@ pub struct Offsets {
     pub skc_rcv_saddr: u32,
     /// `sock_common.skc_dport` (be16).
     pub skc_dport: u32,
+    /// `sock_common.skc_num` (u16, host order: the local port until the socket lets go of it).
+    pub skc_num: u32,
     /// `sock_common.skc_state` (u8).
     pub skc_state: u32,
     /// `sock_common.skc_family` (u16).
@@ -107,6 +109,10 @@ pub struct Offsets {
     pub task_comm: u32,
     /// `task_struct.start_boottime` (u64 ns).
     pub task_start_boottime: u32,
+    /// `task_struct.cred` (const struct cred *). Optional.
+    pub task_cred: u32,
+    /// `cred.uid.val` (u32, in the initial user namespace). Optional.
+    pub cred_uid: u32,
     /// `task_struct.files` (struct files_struct *). Optional (accept in the tracepoint backend).
     pub task_files: u32,
     /// `files_struct.fdt` (struct fdtable *). Optional.
@@ -214,6 +220,8 @@ pub struct Filter {
 pub struct Config {
     /// Kernel field offsets.
     pub offsets: Offsets,
+    /// Zero.
+    pub pad: u32,
     /// Kernel text ranges.
     pub symbols: Symbols,
     /// The filters.
@@ -280,7 +288,7 @@ unsafe impl Plain for Symbols {}
 unsafe impl Plain for Config {}
 
 const _: () = {
-    assert!(size_of::<Offsets>().is_multiple_of(8));
+    assert!((size_of::<Offsets>() + 4).is_multiple_of(8));
     assert!(size_of::<Filter>() == 3 * 32 + 64 + 3 * 16 + 3 * 16 + 12 + 4);
-    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
+    assert!(size_of::<Config>() == size_of::<Offsets>() + 4 + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
 };

@@ -50,6 +50,11 @@ pub const HAS_AGE: u16 = 1 << 2;
 /// `Header::flags`: `bytes_sent` and `bytes_received` are known.
 pub const HAS_BYTES: u16 = 1 << 3;
 
+/// `Header::flags` of `KIND_BIND_FAILED`: whether SO_REUSEADDR is set is known, and [`REUSEADDR`] says it.
+pub const HAS_REUSEADDR: u16 = 1 << 4;
+/// `Header::flags`: it is.
+pub const REUSEADDR: u16 = 1 << 5;
+
 /// `Tuple::role`: not known.
 pub const ROLE_UNKNOWN: u8 = 0;
 /// `Tuple::role`: this end connected.
@@ -266,6 +271,8 @@ pub struct Process {
     pub task: Task,
 }
 
+// SAFETY: integers only.
+unsafe impl Plain for Words {}
 // SAFETY: repr(C), integers only, padding explicit (sizes asserted below).
 unsafe impl Plain for Header {}
 // SAFETY: as above.

@@ -10,15 +10,14 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{
     loss,
     wire::{
-        Aborted, HAS_BYTES, HAS_OWNER, Header, KIND_ABORTED, ROLE_SERVER, ROLE_UNKNOWN, VIA_NONE, WHY_LINGER,
-        WHY_OTHER, WHY_UNREAD_DATA,
+        Aborted, HAS_BYTES, HAS_OWNER, Header, KIND_ABORTED, VIA_NONE, WHY_LINGER, WHY_OTHER, WHY_UNREAD_DATA,
     },
 };
 
 use crate::{
     config::setting,
     emit, filter, maps,
-    mem::{Mem, Probed, Typed},
+    mem::{self, Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE, SOCK_LINGER},
     state::CLOSE,
@@ -34,13 +33,9 @@ pub(crate) unsafe fn resets(sk: *const u8) {
     // SAFETY: by the caller.
     unsafe {
         let key = sock::known_key_of_sk(sk);
-        let opener_key =
-            if setting!(socket_cookie) != 0 { (key, 0) } else { sock::opener_key::<Typed>(sk, true) };
+        let opener_key = owner::opener_key(sk, key);
         let mut conn = sock::of_sk::<Typed>(sk);
-        conn.tuple.role = owner::role_of(opener_key);
-        if conn.tuple.role == ROLE_UNKNOWN && owner::listens(&conn) {
-            conn.tuple.role = ROLE_SERVER;
-        }
+        conn.tuple.role = owner::role_or_listener(owner::role_of(opener_key), &conn);
         if filter::conn_passes(&conn) && filter::role_passes(conn.tuple.role) {
             tell(sk, &conn);
         }
@@ -67,25 +62,25 @@ unsafe fn tell(sk: *const u8, conn: &Conn) {
         let flags: u64 = Probed::load(sk, setting!(offsets.skc_flags));
         let Some(mut entry) = emit::reserve::<Aborted>(loss::ABORTED) else { return };
         let record = &mut *entry.as_mut_ptr();
-        record.tuple = conn.tuple;
+        mem::copy(&mut record.tuple, &conn.tuple);
         record.cookie = Typed::load(sk, setting!(offsets.skc_cookie));
         record.why = why(sk, flags);
         record.port_via = sock::port_via(sk, conn.tuple.role, true);
         record.via = VIA_NONE;
         record.pad = 0;
-        record.bytes_sent = 0;
-        record.bytes_received = 0;
         let mut has = 0;
         if by_task {
             has |= HAS_OWNER;
             record.via = owner::how(sk, task_flags);
         }
-        record.owner = *caller;
-        if let Some((sent, received)) = sock::payload(sk, flags & SOCK_DONE != 0, true) {
+        mem::copy(&mut record.owner, caller);
+        let payload = sock::payload(sk, flags & SOCK_DONE != 0, true);
+        if payload.is_some() {
             has |= HAS_BYTES;
-            record.bytes_sent = sent;
-            record.bytes_received = received;
         }
+        let (sent, received) = payload.unwrap_or((0, 0));
+        mem::put(&mut record.bytes_sent, sent);
+        mem::put(&mut record.bytes_received, received);
         record.header =
             Header { kind: KIND_ABORTED, flags: has, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
         emit::submit(entry);

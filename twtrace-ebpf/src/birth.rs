@@ -12,7 +12,7 @@ use twtrace_common::{
     loss,
     wire::{
         Birth, HAS_AGE, HAS_BYTES, HAS_OPENER, HAS_OWNER, Header, KIND_CREATED, KIND_OVERFLOW, PORT_UNKNOWN,
-        ROLE_SERVER, ROLE_UNKNOWN, SUBSTATE_TIME_WAIT, Task, VIA_NONE,
+        ROLE_UNKNOWN, SUBSTATE_TIME_WAIT, VIA_NONE,
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
     config::setting,
     emit, filter,
     maps::{self, Owner},
-    mem::{Mem, Probed},
+    mem::{self, Mem, Probed},
     owner,
     sock::{self, Conn},
     table::{self, Slot},
@@ -42,8 +42,6 @@ pub(crate) struct Facts {
     pub(crate) fin_received: bool,
 }
 
-const NOBODY: Task = Task { pid: 0, tid: 0, uid: 0, pad: 0, cgroup_id: 0, start_ns: 0, comm: [0; 2] };
-
 /// A TIME_WAIT socket exists: says so.
 #[inline(always)]
 pub(crate) fn born(conn: &mut Conn, facts: &Facts) {
@@ -60,10 +58,8 @@ pub(crate) fn refused(conn: &mut Conn, facts: &Facts) {
 fn send(kind: u16, slot: u32, conn: &mut Conn, facts: &Facts) {
     let owner = table::find(&maps::OWNERS, maps::OWNER_SETS, facts.key);
     // SAFETY: a live map value.
-    conn.tuple.role = owner.map_or(ROLE_UNKNOWN, |slot| unsafe { slot.as_ref().value.role } as u8);
-    if conn.tuple.role == ROLE_UNKNOWN && owner::listens(conn) {
-        conn.tuple.role = ROLE_SERVER;
-    }
+    let known = owner.map_or(ROLE_UNKNOWN, |slot| unsafe { slot.as_ref().value.role } as u8);
+    conn.tuple.role = owner::role_or_listener(known, conn);
     if passes(conn, owner) {
         if setting!(track_live) != 0 && kind == KIND_CREATED && maps::LIVE.insert(facts.tw, 1, 0).is_err() {
             maps::count_loss(loss::LIVE);
@@ -97,35 +93,28 @@ fn passes(conn: &Conn, owner: Option<NonNull<Slot<Owner>>>) -> bool {
 fn fill(birth: &mut Birth, kind: u16, conn: &Conn, facts: &Facts, owner: Option<NonNull<Slot<Owner>>>) {
     // SAFETY: no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    birth.tuple = conn.tuple;
+    mem::copy(&mut birth.tuple, &conn.tuple);
     birth.tw = facts.tw;
     birth.cookie = facts.cookie;
     birth.timeout_ms = facts.timeout_ms;
-    birth.bytes_sent = 0;
-    birth.bytes_received = 0;
     let mut flags = fill_owner(birth, facts.key, now_ns, owner);
     // SAFETY: the full socket is alive: the kernel is turning it into this TIME_WAIT socket. A live map value.
-    unsafe {
+    let payload = unsafe {
         if facts.sk != 0 {
-            flags |= fill_from_sock(birth, facts.sk as *const u8, facts.fin_received, facts.typed);
+            sock::payload(facts.sk as *const u8, facts.fin_received, facts.typed)
         } else if let Some(slot) = owner {
-            let sk = slot.as_ref().value.sk as *const u8;
-            flags |= fill_from_sock(birth, sk, facts.fin_received, false);
+            sock::payload(slot.as_ref().value.sk as *const u8, facts.fin_received, false)
+        } else {
+            None
         }
+    };
+    if payload.is_some() {
+        flags |= HAS_BYTES;
     }
+    let (sent, received) = payload.unwrap_or((0, 0));
+    mem::put(&mut birth.bytes_sent, sent);
+    mem::put(&mut birth.bytes_received, received);
     birth.header = Header { kind, flags, netns: conn.netns, mono_ns: now_ns };
-}
-
-/// What only the full socket tells; as header flags.
-#[inline(always)]
-unsafe fn fill_from_sock(birth: &mut Birth, sk: *const u8, fin_received: bool, typed: bool) -> u16 {
-    // SAFETY: by the caller: a `struct sock` of TCP that is alive.
-    unsafe {
-        let Some((sent, received)) = sock::payload(sk, fin_received, typed) else { return 0 };
-        birth.bytes_sent = sent;
-        birth.bytes_received = received;
-    }
-    HAS_BYTES
 }
 
 /// Says who opened and who closed, as header flags.
@@ -137,10 +126,10 @@ fn fill_owner(birth: &mut Birth, key: u64, now_ns: u64, owner: Option<NonNull<Sl
         let owner = unsafe { &slot.as_ref().value };
         birth.via = owner.via;
         birth.port_via = owner.port_via;
-        birth.owner = owner.task;
+        mem::copy(&mut birth.owner, &owner.task);
         birth.opener_pid = owner.opener_pid;
         birth.opener_start_ns = owner.opener_start_ns;
-        birth.opener_comm = owner.opener_comm;
+        mem::copy(&mut birth.opener_comm, &owner.opener_comm);
         birth.age_ns = owner.since_ns;
         if table::holds(slot, key) {
             if birth.via != VIA_NONE {
@@ -160,10 +149,10 @@ fn fill_owner(birth: &mut Birth, key: u64, now_ns: u64, owner: Option<NonNull<Sl
     }
     birth.via = VIA_NONE;
     birth.port_via = PORT_UNKNOWN;
-    birth.owner = NOBODY;
+    mem::clear(&mut birth.owner);
     birth.opener_pid = 0;
     birth.opener_start_ns = 0;
-    birth.opener_comm = [0; 2];
+    mem::clear(&mut birth.opener_comm);
     birth.age_ns = 0;
     flags
 }

@@ -16,7 +16,7 @@ use twtrace_common::{
 use crate::{
     config::setting,
     emit, filter, maps,
-    mem::{Copied, Mem, Probed, Start},
+    mem::{self, Copied, Mem, Probed, Start},
     sock::{self, Conn},
     stack::{self, Callers},
     state,
@@ -161,7 +161,7 @@ unsafe fn send<M: Mem>(kind: u16, slot: u32, base: *const u8, tw: u64, conn: &Co
         unsafe {
             let record = &mut *entry.as_mut_ptr();
             record.header = Header { kind, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
-            record.tuple = conn.tuple;
+            mem::copy(&mut record.tuple, &conn.tuple);
             record.tw = tw;
             record.cookie = M::load(base, setting!(offsets.skc_cookie));
         }

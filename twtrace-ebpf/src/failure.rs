@@ -5,11 +5,12 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
     wire::{
-        Failed, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY, ROLE_CLIENT, Task,
+        Failed, HAS_REUSEADDR, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY,
+        REUSEADDR, ROLE_CLIENT, Task,
     },
 };
 
-use crate::{config::setting, emit, filter, maps, sock::Conn, task};
+use crate::{config::setting, emit, filter, maps, mem, sock::Conn, task};
 
 /// `EADDRINUSE` (include/uapi/asm-generic/errno.h).
 pub(crate) const EADDRINUSE: u32 = 98;
@@ -43,50 +44,72 @@ pub(crate) fn is_wanted(errno: u32) -> bool {
     errno == EADDRINUSE || errno == EADDRNOTAVAIL || errno != 0 && setting!(filter.failures_all) != 0
 }
 
+/// A call that failed, beside the connection.
+struct Call {
+    kind: u16,
+    flags: u16,
+    /// One of `loss::*`.
+    slot: u32,
+    errno: u32,
+    port_via: u32,
+}
+
+impl Call {
+    const fn connect(errno: u32, port_via: u32) -> Self {
+        Self { kind: KIND_CONNECT_FAILED, flags: 0, slot: loss::CONNECT_FAILED, errno, port_via }
+    }
+}
+
 /// The current task's connect() failed before a SYN was sent.
 #[inline(always)]
 pub(crate) fn connect_failed(conn: &mut Conn, errno: u32, port_via: u32) {
     conn.tuple.role = ROLE_CLIENT;
-    by_caller(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via);
+    by_caller(&Call::connect(errno, port_via), conn);
 }
 
 /// A connect() of `who` came to nothing after its SYN was sent; whoever runs now is a stranger.
 #[inline(always)]
 pub(crate) fn connect_failed_later(conn: &mut Conn, errno: u32, port_via: u32, who: &Task) {
     conn.tuple.role = ROLE_CLIENT;
-    send(KIND_CONNECT_FAILED, loss::CONNECT_FAILED, conn, errno, port_via, who);
+    send(&Call::connect(errno, port_via), conn, who);
 }
 
-/// The current task's bind() or listen() was refused its port.
+/// The current task's bind() or listen() was refused its port. `reuseaddr`: whether the socket has SO_REUSEADDR.
 #[inline(always)]
-pub(crate) fn bind_failed(conn: &mut Conn, errno: u32) {
+pub(crate) fn bind_failed(conn: &mut Conn, errno: u32, reuseaddr: Option<bool>) {
     let port_via = if conn.tuple.sport == 0 { PORT_BIND_ANY } else { PORT_BIND };
-    by_caller(KIND_BIND_FAILED, loss::BIND_FAILED, conn, errno, port_via);
+    let flags = match reuseaddr {
+        None => 0,
+        Some(false) => HAS_REUSEADDR,
+        Some(true) => HAS_REUSEADDR | REUSEADDR,
+    };
+    by_caller(&Call { kind: KIND_BIND_FAILED, flags, slot: loss::BIND_FAILED, errno, port_via }, conn);
 }
 
 #[inline(always)]
-fn by_caller(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32) {
+fn by_caller(call: &Call, conn: &Conn) {
     let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
     // SAFETY: a live map value of this CPU. Failures happen in process context only.
     let caller = unsafe { &mut *caller };
     task::current(caller);
-    send(kind, slot, conn, errno, port_via, caller);
+    send(call, conn, caller);
 }
 
 #[inline(always)]
-fn send(kind: u16, slot: u32, conn: &Conn, errno: u32, port_via: u32, who: &Task) {
+fn send(call: &Call, conn: &Conn, who: &Task) {
     if !filter::conn_passes(conn) || !filter::task_passes(who) || !filter::role_passes(conn.tuple.role) {
         return;
     }
-    if let Some(mut entry) = emit::reserve::<Failed>(slot) {
+    if let Some(mut entry) = emit::reserve::<Failed>(call.slot) {
         // SAFETY: the record's memory is ours until it is submitted; every field is written.
         unsafe {
             let record = &mut *entry.as_mut_ptr();
-            record.header = Header { kind, flags: 0, netns: conn.netns, mono_ns: bpf_ktime_get_ns() };
-            record.tuple = conn.tuple;
-            record.errno = errno;
-            record.port_via = port_via;
-            record.task = *who;
+            let mono_ns = bpf_ktime_get_ns();
+            record.header = Header { kind: call.kind, flags: call.flags, netns: conn.netns, mono_ns };
+            mem::copy(&mut record.tuple, &conn.tuple);
+            record.errno = call.errno;
+            record.port_via = call.port_via;
+            mem::copy(&mut record.task, who);
         }
         emit::submit(entry);
     }

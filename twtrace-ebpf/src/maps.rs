@@ -131,6 +131,20 @@ pub(crate) static PASSING: PerCpuArray<Passing> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static LIVE: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
 
+/// Connections to this machine on this CPU.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    /// Jiffies when counting began.
+    pub(crate) since: u64,
+    /// How many came since whose openers and ages were looked at; once those are many, how many came since.
+    pub(crate) count: u64,
+}
+
+/// One for handshakes, one for calls of accept().
+#[map]
+pub(crate) static RATES: PerCpuArray<Rate> = PerCpuArray::with_max_entries(2, 0);
+
 /// Processes in one set of [`SEEN`].
 pub(crate) const SEEN_WAYS: usize = 4;
 /// Sets in [`SEEN`].

@@ -2,6 +2,7 @@
 //! Must not know: which struct it is.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use twtrace_common::Plain;
 
 /// A way to load a `T` at `base + offset`.
 pub(crate) trait Mem {
@@ -33,6 +34,40 @@ pub(crate) struct Probed;
 
 /// From a [`Start`], a copy of the beginning of a struct: one call of the helper for all fields, a call for two costs as much.
 pub(crate) struct Copied;
+
+/// Copies a record word by word. An assignment of more than two words can become a call of a function that copies single bytes,
+/// at nine instructions each.
+#[inline(always)]
+pub(crate) fn copy<T: Plain>(to: &mut T, from: &T) {
+    const { assert!(align_of::<T>() == size_of::<u64>()) };
+    let (to, from) = (core::ptr::from_mut(to).cast::<u64>(), core::ptr::from_ref(from).cast::<u64>());
+    let mut word = 0;
+    while word < size_of::<T>() / size_of::<u64>() {
+        // SAFETY: inside both, which are plain; volatile, or the compiler makes the same call of it.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+        word += 1;
+    }
+}
+
+/// Sets a word, apart from its neighbours: two that are zero can become such a call as well.
+#[inline(always)]
+pub(crate) fn put(to: &mut u64, value: u64) {
+    // SAFETY: a reference.
+    unsafe { core::ptr::from_mut(to).write_volatile(value) };
+}
+
+/// Sets all words of a record to zero, for the same reason.
+#[inline(always)]
+pub(crate) fn clear<T: Plain>(to: &mut T) {
+    const { assert!(align_of::<T>() == size_of::<u64>()) };
+    let to = core::ptr::from_mut(to).cast::<u64>();
+    let mut word = 0;
+    while word < size_of::<T>() / size_of::<u64>() {
+        // SAFETY: inside it, and zeroes are plain.
+        unsafe { to.add(word).write_volatile(0) };
+        word += 1;
+    }
+}
 
 /// Words in a [`Start`]: all that is read of a `sock_common` and of an `inet_timewait_sock`, its timer left out.
 const START: usize = 19;

@@ -20,7 +20,7 @@ use crate::{
     config::setting,
     emit, filter,
     maps::{self, Listening, Opener, Owner},
-    mem::{Mem, Typed},
+    mem::{self, Mem, Typed},
     sock::{self, Conn},
     table::{self, Slot},
     task::{self, Name},
@@ -32,6 +32,16 @@ pub(crate) const SHUTDOWN_MASK: u8 = 3;
 /// Seconds after which a connection that is still said to be closing mostly ended otherwise, by a timeout that no hook sees: longer
 /// than the kernel retries a FIN of an orphan (`tcp_orphan_retries`, net/ipv4/tcp_timer.c). That its entry leaves is no loss.
 const LEFT_BEHIND_S: u64 = 300;
+
+/// On each CPU the first so many connections to this machine in a second are all remembered from their beginning, and after
+/// them one in [`SAMPLE`].
+const COMPLETE: u64 = 1_024;
+/// A power of two.
+const SAMPLE: u64 = 16;
+
+/// Places in [`maps::RATES`].
+const HANDSHAKES: u32 = 0;
+const ACCEPTS: u32 = 1;
 
 const NOBODY: Name = Name { pid: 0, tid: 0, start_ns: 0, comm: [0; 2] };
 
@@ -70,6 +80,16 @@ fn remember((key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
     }
 }
 
+/// Key of the opener of a socket whose own key is `key`: the cookie is both.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
+#[inline(always)]
+pub(crate) unsafe fn opener_key(sk: *const u8, key: u64) -> (u64, u64) {
+    // SAFETY: by the caller.
+    if setting!(socket_cookie) != 0 { (key, 0) } else { unsafe { sock::opener_key::<Typed>(sk, true) } }
+}
+
 /// The entry of `key`, if it is still about the connection that `check` stands for.
 #[inline(always)]
 pub(crate) fn opener_of((key, check): (u64, u64)) -> Option<NonNull<Slot<Opener>>> {
@@ -86,19 +106,69 @@ pub(crate) fn connecting(key: (u64, u64)) {
     meet(&name);
 }
 
+/// Whether one more connection to this machine is to be remembered from its beginning. One that is not has no opener and no age to
+/// tell; that it is a server's its local port tells. A client's are all remembered: nothing else tells its role.
+#[inline(always)]
+fn is_wanted(place: u32) -> bool {
+    let Some(rate) = maps::RATES.get_ptr_mut(place) else { return false };
+    let now = jiffies();
+    // SAFETY: a live map value of this CPU. Who interrupts and counts as well makes this one more or less.
+    unsafe {
+        if now.wrapping_sub((*rate).since) >= u64::from(setting!(hz)) {
+            (*rate).since = now;
+            (*rate).count = 0;
+        }
+        if (*rate).count < COMPLETE {
+            return true;
+        }
+        (*rate).count += 1;
+        (*rate).count & (SAMPLE - 1) == 0
+    }
+}
+
+/// One was remembered.
+#[inline(always)]
+fn count(place: u32) {
+    let Some(rate) = maps::RATES.get_ptr_mut(place) else { return };
+    // SAFETY: as in `is_wanted`.
+    unsafe { (*rate).count += 1 };
+}
+
+/// Whether the next call of accept() is to be looked at. Sockets of other kinds do not count, but are not looked at either while
+/// there are many of ours.
+#[inline(always)]
+pub(crate) fn accept_is_wanted() -> bool {
+    is_wanted(ACCEPTS)
+}
+
 /// The handshake of an incoming connection is done. In softirq: nobody to name yet. With TCP fast open accept() came
 /// first, and in a simultaneous open this end has connected: then the entry is there.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-pub(crate) fn established(key: (u64, u64)) {
+pub(crate) unsafe fn established(sk: *const u8) {
+    if !is_wanted(HANDSHAKES) {
+        return;
+    }
+    count(HANDSHAKES);
+    // SAFETY: by the caller.
+    let key = unsafe { sock::opener_key::<Typed>(sk, true) };
     if opener_of(key).is_none() {
         remember(key, ROLE_SERVER, now_ns(), &NOBODY);
     }
 }
 
-/// accept(): the current task takes over the connection of `key`. `new`: its handshake is not watched, so it is here that it
-/// begins. Where a handshake that is watched was not seen, the age stays unknown.
+/// accept(): the current task takes over the connection of `sk`; [`accept_is_wanted`] was asked. `new`: its handshake is not
+/// watched, so it is here that it begins. Where a handshake that is watched was not seen, the age stays unknown.
+///
+/// # Safety
+/// `M` may read `sk`; with `typed` it is a typed argument of a tracing program.
 #[inline(always)]
-pub(crate) fn accepted(key: (u64, u64), new: bool) {
+pub(crate) unsafe fn accepted<M: Mem>(sk: *const u8, typed: bool, new: bool) {
+    count(ACCEPTS);
+    // SAFETY: by the caller.
+    let key = unsafe { sock::opener_key::<M>(sk, typed) };
     let name = Name::current();
     if new {
         remember(key, ROLE_SERVER, now_ns(), &name);
@@ -150,18 +220,25 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
     unsafe {
         // Also makes the kernel copy a cookie into the TIME_WAIT socket, so that `ss -e` names it as we do.
         let key = sock::key_of_sk(sk);
-        let opener_key =
-            if setting!(socket_cookie) != 0 { (key, 0) } else { sock::opener_key::<Typed>(sk, true) };
+        let opener_key = opener_key(sk, key);
         let opener = opener_of(opener_key);
         if let Some(place) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key) {
             let now = jiffies();
-            if place.evicted > 1 && now.wrapping_sub(place.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
+            if place.evicted != 0 && now.wrapping_sub(place.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
             {
                 maps::count_loss(loss::OWNER);
             }
             let owner = &mut (*place.slot).value;
             owner.sk = sk as u64;
             take_opener(opener, opener_key.0, owner);
+            if owner.role == u32::from(ROLE_UNKNOWN) {
+                let role = if is_listened_on(sock::netns_of(sk), sock::port_of(sk)) {
+                    ROLE_SERVER
+                } else {
+                    ROLE_UNKNOWN
+                };
+                owner.role = u32::from(role);
+            }
             owner.port_via = sock::port_via(sk, owner.role as u8, true);
             take_closer(sk, opener, owner);
             table::publish(place, key, now);
@@ -186,7 +263,7 @@ fn take_opener(opener: Option<NonNull<Slot<Opener>>>, key: u64, owner: &mut Owne
     owner.role = opener.role as u32;
     owner.since_ns = opener.since_ns;
     owner.opener_start_ns = opener.task.start_ns;
-    owner.opener_comm = opener.task.comm;
+    mem::copy(&mut owner.opener_comm, &opener.task.comm);
     owner.opener_pid = opener.task.pid;
     if !table::holds(slot, key) {
         // Somebody else's by now.
@@ -216,7 +293,7 @@ unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owne
         && let Some(slot) = opener
     {
         // SAFETY: a live map value; that it is still this connection's was seen when `opener_pid` was taken from it.
-        owner.task = unsafe { slot.as_ref().value.task };
+        mem::copy(&mut owner.task, unsafe { &slot.as_ref().value.task });
         owner.via = VIA_OPENER;
         if owner.task.pid != owner.opener_pid || owner.task.start_ns != owner.opener_start_ns {
             owner.via = VIA_NONE;
@@ -251,11 +328,19 @@ pub(crate) unsafe fn how(sk: *const u8, flags: u32) -> u32 {
     }
 }
 
-/// Whether the local port is one that somebody listens on: says `server` of connections older than twtrace.
+/// Which end of a connection this is of which `known` is remembered: if nothing is, a local port that somebody listens on says
+/// `server`, of connections older than twtrace and of those whose accept() was left out.
 #[inline(always)]
-pub(crate) fn listens(conn: &Conn) -> bool {
-    let port = Listening { netns: conn.netns, port: u32::from(conn.tuple.sport) };
-    maps::LISTENERS.get_ptr(port).is_some()
+pub(crate) fn role_or_listener(known: u8, conn: &Conn) -> u8 {
+    if known != ROLE_UNKNOWN {
+        return known;
+    }
+    if is_listened_on(conn.netns, conn.tuple.sport) { ROLE_SERVER } else { ROLE_UNKNOWN }
+}
+
+#[inline(always)]
+fn is_listened_on(netns: u32, port: u16) -> bool {
+    maps::LISTENERS.get_ptr(Listening { netns, port: u32::from(port) }).is_some()
 }
 
 /// A socket listens. Its port is not forgotten when it closes: several may share it (SO_REUSEPORT), and a listen() that fails
@@ -288,13 +373,13 @@ fn meet(name: &Name) {
 fn tell(name: &Name) -> bool {
     let Some(mut entry) = emit::reserve_hint::<Process>() else { return false };
     // SAFETY: the record's memory is ours until it is submitted; every field is written.
-    let task = unsafe {
+    let passes = unsafe {
         let record = &mut *entry.as_mut_ptr();
         record.header = Header { kind: KIND_PROCESS, flags: 0, netns: 0, mono_ns: now_ns() };
         name.complete(&mut record.task);
-        record.task
+        filter::task_passes(&record.task)
     };
-    if filter::task_passes(&task) {
+    if passes {
         emit::submit_now(entry);
     } else {
         entry.discard(0);

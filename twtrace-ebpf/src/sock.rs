@@ -205,6 +205,43 @@ pub(crate) unsafe fn of_sk<M: Mem>(sk: *const u8) -> Conn {
     unsafe { identify::<M>(sk, Probed::load(sk, setting!(offsets.inet_sport))) }
 }
 
+/// Namespace of a full socket.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
+#[inline(always)]
+pub(crate) unsafe fn netns_of(sk: *const u8) -> u32 {
+    // SAFETY: by the caller.
+    unsafe {
+        let net: *const u8 = Typed::load(sk, setting!(offsets.skc_net));
+        Typed::behind(net, setting!(offsets.net_inum))
+    }
+}
+
+/// Local port of a full socket that is still hashed, in host order.
+///
+/// # Safety
+/// As [`netns_of`].
+#[inline(always)]
+pub(crate) unsafe fn port_of(sk: *const u8) -> u16 {
+    // SAFETY: by the caller.
+    unsafe { Typed::load(sk, setting!(offsets.skc_num)) }
+}
+
+/// Whether SO_REUSEADDR is set, where this kernel's BTF tells.
+///
+/// # Safety
+/// As [`port_is_locked`].
+#[inline(always)]
+pub(crate) unsafe fn reuses_address<M: Mem>(sk: *const u8) -> Option<bool> {
+    let at = setting!(offsets.skc_reuse_bit);
+    if at == MISSING {
+        return None;
+    }
+    // SAFETY: by the caller.
+    Some(unsafe { M::load::<u8>(sk, at / 8) } >> (at % 8) & 0xf != 0)
+}
+
 /// Identity of a TIME_WAIT socket.
 ///
 /// # Safety

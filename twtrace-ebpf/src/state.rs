@@ -16,7 +16,7 @@ use crate::{
     config::setting,
     failure,
     maps::{self, Passing},
-    mem::{Mem, Probed, Typed},
+    mem::{self, Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE},
 };
@@ -38,7 +38,12 @@ const CLOSING: i32 = 11;
 /// `sk` is the typed argument of a tp_btf program.
 #[inline(always)]
 pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
-    // Most transitions are none of our business: nothing is read for them. What hooks of its own tell is not told here.
+    // Half of all transitions are nobody's business: nothing is read for them.
+    const EVER: u32 = 1 << SYN_SENT | 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << CLOSE | 1 << LISTEN;
+    if EVER >> (new & 31) & 1 == 0 || old == SYN_SENT && new == ESTABLISHED {
+        return;
+    }
+    // What hooks of its own tell is not told here.
     let does = |duty: u8| setting!(by_state) & duty != 0;
     let opens = new == SYN_SENT && does(BY_STATE_CLIENT)
         || new == ESTABLISHED && old == SYN_RECV && does(BY_STATE_SERVER);
@@ -59,7 +64,7 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
         } else if new == SYN_SENT {
             owner::connecting(sock::opener_key::<Typed>(sk, true));
         } else if new == ESTABLISHED {
-            owner::established(sock::opener_key::<Typed>(sk, true));
+            owner::established(sk);
         } else {
             closed(sk, old);
         }
@@ -73,11 +78,11 @@ unsafe fn closed(sk: *const u8, old: i32) {
         if old == FIN_WAIT1 || old == FIN_WAIT2 || old == CLOSING {
             closing_ended(sk, old);
         } else if old == SYN_SENT {
-            let key = sock::opener_key::<Typed>(sk, true);
+            let key = owner::opener_key(sk, sock::known_key_of_sk(sk));
             connect_ended(sk, key, &mut sock::of_sk::<Typed>(sk));
             owner::forget_opener(key);
         } else if old == LAST_ACK || Typed::load::<i32>(sk, setting!(offsets.sk_err)) != 0 {
-            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+            owner::forget_opener(owner::opener_key(sk, sock::known_key_of_sk(sk)));
         }
         // Else this host resets the connection: `abort` comes next and wants to know who opened it.
     }
@@ -170,8 +175,8 @@ unsafe fn closing_ended(sk: *const u8, old: i32) {
         unsafe { sock::of_sk::<Typed>(sk) }.pairing(0)
     };
     let (born, entered) = (passing.born == whose, passing.entered == whose);
-    passing.born = 0;
-    passing.entered = 0;
+    mem::put(&mut passing.born, 0);
+    mem::put(&mut passing.entered, 0);
     if born {
         return;
     }

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 
 use aya_ebpf::maps::Array;
 
-/// Places in a set.
+/// Places in a set; a power of two.
 pub(crate) const WAYS: usize = 4;
 
 /// One place.
@@ -40,7 +40,7 @@ pub(crate) struct Set<T> {
 pub(crate) struct Place<T> {
     pub(crate) slot: *mut Slot<T>,
     set: *mut Set<T>,
-    /// Jiffies when the entry was made that had to leave it; below 2: none had to.
+    /// Jiffies when the entry was made that had to leave it; 0: none had to.
     pub(crate) evicted: u64,
 }
 
@@ -134,30 +134,47 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
         if !lock(set) {
             return None;
         }
-        let mut best = 0;
-        let mut oldest = u64::MAX;
+        let mut best = FULL;
         let mut way = 0;
         while way < WAYS {
-            let slot = &raw mut (*set).slots[way];
-            let held = (&raw const (*slot).key).read_volatile();
+            let held = (&raw const (*set).slots[way].key).read_volatile();
             // A place of its own wins over a free one, a free one over the oldest.
-            let age = if held == key {
-                0
-            } else if held == 0 {
-                1
-            } else {
-                (*slot).stamp | 2
-            };
-            if age < oldest {
-                oldest = age;
+            if held == key {
+                best = way;
+                break;
+            }
+            if held == 0 {
                 best = way;
             }
             way += 1;
         }
+        let mut evicted = 0;
+        if best == FULL {
+            (best, evicted) = oldest(set);
+        }
         let best = &raw mut (*set).slots[any(best, key)];
         (&raw mut (*best).key).write_volatile(0);
-        Some(Place { slot: best, set, evicted: oldest })
+        Some(Place { slot: best, set, evicted })
     }
+}
+
+/// No place.
+const FULL: usize = WAYS;
+
+/// The place whose entry is oldest, and when that was made.
+#[inline(always)]
+unsafe fn oldest<T>(set: *mut Set<T>) -> (usize, u64) {
+    let (mut best, mut oldest) = (0, u64::MAX);
+    let mut way = 0;
+    while way < WAYS {
+        // SAFETY: by the caller: a live map value; `way` stays below WAYS.
+        let stamp = unsafe { (*set).slots[way].stamp };
+        if stamp < oldest {
+            (best, oldest) = (way, stamp);
+        }
+        way += 1;
+    }
+    (best, oldest)
 }
 
 /// Makes a filled place findable.

@@ -5,7 +5,10 @@ use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_task_btf},
 };
-use twtrace_common::wire::{Task, Words};
+use twtrace_common::{
+    config::MISSING,
+    wire::{Task, Words},
+};
 
 use crate::{
     config::setting,
@@ -27,6 +30,24 @@ pub(crate) fn flags() -> u32 {
         } else {
             Probed::load(bpf_get_current_task() as *const u8, setting!(offsets.task_flags))
         }
+    }
+}
+
+/// Real uid of the current task in the initial user namespace. The helper translates it, and the gid as well, which takes a hundred
+/// instructions and changes nothing.
+#[inline(always)]
+fn uid() -> u32 {
+    if setting!(task_btf) == 0
+        || setting!(offsets.task_cred) == MISSING
+        || setting!(offsets.cred_uid) == MISSING
+    {
+        return bpf_get_current_uid_gid() as u32;
+    }
+    // SAFETY: the current task is alive; the offsets are from BTF.
+    unsafe {
+        let task = bpf_get_current_task_btf().cast::<u8>();
+        let cred: *const u8 = Typed::load(task, setting!(offsets.task_cred));
+        Typed::load(cred, setting!(offsets.cred_uid))
     }
 }
 
@@ -80,7 +101,7 @@ impl Name {
     pub(crate) fn complete(&self, into: &mut Task) {
         into.pid = self.pid;
         into.tid = self.tid;
-        into.uid = bpf_get_current_uid_gid() as u32;
+        into.uid = uid();
         into.pad = 0;
         // SAFETY: a helper without preconditions.
         into.cgroup_id = unsafe { bpf_get_current_cgroup_id() };

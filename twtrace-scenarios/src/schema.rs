@@ -72,7 +72,8 @@ fn shape(kind: &str) -> Option<Shape> {
         "aborted" => (&["role", "owner_via", "why"], &[BYTES, &["cookie"], &["port_via"]]),
         "syn_refused" => (&["substate"], &[&["cookie"]]),
         "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms", "port_via"]]),
-        "connect_failed" | "bind_failed" => (&["errno", "pid"], &[&["port_via"]]),
+        "connect_failed" => (&["errno", "pid"], &[&["port_via"]]),
+        "bind_failed" => (&["errno", "pid"], &[&["port_via", "reuseaddr"]]),
         _ => return None,
     };
     Some(Shape { always, sometimes })
@@ -94,7 +95,11 @@ pub fn parse(line: &str) -> Result<Event> {
 fn faults(event: &Event) -> Vec<String> {
     let mut faults = Vec::new();
     for (key, value) in event {
-        if STRINGS.contains(&key.as_str()) != value.is_string() || !(value.is_string() || value.is_u64()) {
+        let is_flag = key == "reuseaddr";
+        if STRINGS.contains(&key.as_str()) != value.is_string()
+            || is_flag != value.is_boolean()
+            || !(value.is_string() || value.is_u64() || is_flag)
+        {
             faults.push(format!("{key} of the wrong type"));
         }
     }

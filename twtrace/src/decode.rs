@@ -200,6 +200,8 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     event.role = role(header, &failed.tuple)?;
     event.owner = Some(process(&failed.task));
     event.port_via = port_via(header, failed.port_via)?;
+    event.reuseaddr =
+        (header.flags & wire::HAS_REUSEADDR != 0).then_some(header.flags & wire::REUSEADDR != 0);
     event.errno = match i32::try_from(failed.errno) {
         Ok(errno @ 1..=MAX_ERRNO) => Some(Errno::from_raw(errno)),
         _ => return Err(bad(header, "errno", failed.errno)),

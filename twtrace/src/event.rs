@@ -255,8 +255,7 @@ pub struct Loss {
     pub syn_refused: u64,
     /// Events that came, or will come, without their owner: there was no room for it among the closing sockets.
     pub owners: u64,
-    /// Runs of a hook that the kernel skipped because it was inside that hook already (`recursion_misses` of
-    /// `bpf_prog_info`), or in which the stack could not be read; each may have been an event.
+    /// Runs of a hook that the kernel skipped (`recursion_misses`), or that could not read the stack; each may have been an event.
     pub missed_runs: u64,
     /// Births that the kernel's own counters have and that nobody told, nor counted as lost.
     pub missed: u64,
@@ -363,6 +362,8 @@ pub struct Event {
     pub errno: Option<Errno>,
     /// How the local port was had; `None` where that is not known.
     pub port_via: Option<PortVia>,
+    /// Of `bind_failed`: whether the socket has SO_REUSEADDR; `None` where that is not known.
+    pub reuseaddr: Option<bool>,
     /// Of `aborted`.
     pub why: Option<AbortWhy>,
     /// Of `lost`.
@@ -391,6 +392,7 @@ impl Event {
             lifetime_ns: None,
             errno: None,
             port_via: None,
+            reuseaddr: None,
             why: None,
             loss: None,
         }

@@ -31,7 +31,7 @@ fn fe_send_fin(ctx: FEntryContext) -> i32 {
         if Typed::load::<u8>(sk, setting!(offsets.skc_state)) == FIN_WAIT1 as u8 {
             owner::first_fin(sk);
         } else {
-            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+            owner::forget_opener(owner::opener_key(sk, sock::known_key_of_sk(sk)));
         }
     }
     0
@@ -75,11 +75,12 @@ fn fe_reset(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
     // SAFETY: the typed first argument.
     unsafe {
-        owner::forget(sock::known_key_of_sk(sk));
+        let key = sock::known_key_of_sk(sk);
+        owner::forget(key);
         // Who connects is still to be told to have been refused, where that is asked for.
         let connects = Typed::load::<u8>(sk, setting!(offsets.skc_state)) == SYN_SENT as u8;
         if !(connects && setting!(by_state) & BY_STATE_FAILURE != 0) {
-            owner::forget_opener(sock::opener_key::<Typed>(sk, true));
+            owner::forget_opener(owner::opener_key(sk, key));
         }
     }
     0
@@ -187,14 +188,14 @@ fn fe_accept_2(ctx: FExitContext) -> i32 {
 /// begins here.
 #[inline(always)]
 fn taken(sk: *const u8) -> i32 {
-    if sk.is_null() {
+    if sk.is_null() || !owner::accept_is_wanted() {
         return 0;
     }
     // SAFETY: a typed pointer.
     unsafe {
         if Typed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
             let new = setting!(by_state) & BY_STATE_SERVER == 0;
-            owner::accepted(sock::opener_key::<Typed>(sk, true), new);
+            owner::accepted::<Typed>(sk, true, new);
         }
     }
     0
@@ -209,7 +210,7 @@ pub(super) fn accepted(sk: *const u8) -> i32 {
     // SAFETY: read with the helper.
     unsafe {
         if Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) == sock::IPPROTO_TCP {
-            owner::accepted(sock::opener_key::<Probed>(sk, false), false);
+            owner::accepted::<Probed>(sk, false, false);
         }
     }
     0
@@ -314,7 +315,7 @@ unsafe fn not_bound(socket: *const u8, asked: *const u8, ret: i64) {
         let mut conn = sock::of_sk::<Probed>(sk);
         let asked = Asked::of_kernel(asked);
         (conn.tuple.sport, conn.tuple.saddr) = (asked.port, asked.address);
-        failure::bind_failed(&mut conn, errno);
+        failure::bind_failed(&mut conn, errno, sock::reuses_address::<Probed>(sk));
     }
 }
 
@@ -345,6 +346,6 @@ pub(super) unsafe fn got_port<M: Mem>(sk: *const u8, snum: u16, ret: i64) {
         }
         let mut conn = sock::of_sk::<M>(sk);
         conn.tuple.sport = snum;
-        failure::bind_failed(&mut conn, failure::EADDRINUSE);
+        failure::bind_failed(&mut conn, failure::EADDRINUSE, sock::reuses_address::<M>(sk));
     }
 }

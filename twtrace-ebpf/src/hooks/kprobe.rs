@@ -14,7 +14,7 @@ use crate::{
     death, failure,
     maps::{self, BindCall},
     mem::{Copied, Mem, Probed, Start},
-    state,
+    owner, state,
 };
 
 #[inline(always)]
@@ -73,7 +73,10 @@ fn kp_kill(ctx: ProbeContext) -> u32 {
 /// `struct sock *inet_csk_accept(…)` (net/ipv4/inet_connection_sock.c)
 #[kretprobe]
 fn krp_accept(ctx: RetProbeContext) -> u32 {
-    accepted(ctx.ret::<*const u8>());
+    let sk = ctx.ret::<*const u8>();
+    if !sk.is_null() && owner::accept_is_wanted() {
+        accepted(sk);
+    }
     0
 }
 

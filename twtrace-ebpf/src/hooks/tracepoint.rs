@@ -13,7 +13,7 @@ use crate::{
     failure,
     fd::{self, SockAddr},
     maps::{self, BindCall},
-    timers,
+    owner, timers,
 };
 
 /// `TP_PROTO(struct timer_list *timer, …)` (include/trace/events/timer.h; what follows the timer changed in 6.9)
@@ -68,8 +68,8 @@ fn left(ctx: &TracePointContext) -> u32 {
             // SAFETY: a live map value.
             let call = unsafe { *call };
             let address = if call.pointer == 0 { SockAddr::OfSocket } else { SockAddr::User(call.pointer) };
-            if let Some(mut conn) = fd::refused_bind(call.number, address) {
-                failure::bind_failed(&mut conn, errno);
+            if let Some((mut conn, reuseaddr)) = fd::refused_bind(call.number, address) {
+                failure::bind_failed(&mut conn, errno, reuseaddr);
             }
         }
     }
@@ -129,7 +129,7 @@ fn tp_exit_listen(ctx: TracePointContext) -> u32 {
 #[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
 fn tp_exit_accept(ctx: TracePointContext) -> u32 {
     let ret = word(&ctx, RETURN_VALUE);
-    if ret >= 0 {
+    if ret >= 0 && owner::accept_is_wanted() {
         accepted(fd::socket(ret as u64) as *const u8);
     }
     0

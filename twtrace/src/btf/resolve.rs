@@ -60,6 +60,7 @@ const FIELDS: &[Field] = fields! {
     required skc_daddr: Exactly(4), "sock_common.skc_daddr";
     required skc_rcv_saddr: Exactly(4), "sock_common.skc_rcv_saddr";
     required skc_dport: Exactly(2), "sock_common.skc_dport";
+    required skc_num: Exactly(2), "sock_common.skc_num";
     required skc_state: Exactly(1), "sock_common.skc_state";
     required skc_family: Exactly(2), "sock_common.skc_family";
     required skc_bound_dev_if: Exactly(4), "sock_common.skc_bound_dev_if";
@@ -103,6 +104,8 @@ const FIELDS: &[Field] = fields! {
     required task_group_leader: Exactly(8), "task_struct.group_leader";
     required task_comm: AtLeast(16), "task_struct.comm";
     required task_start_boottime: Exactly(8), "task_struct.start_boottime";
+    optional task_cred: Exactly(8), "task_struct.cred";
+    optional cred_uid: Exactly(4), "cred.uid.val";
     optional task_files: Exactly(8), "task_struct.files";
     optional files_fdt: Exactly(8), "files_struct.fdt";
     optional fdt_fd: Exactly(8), "fdtable.fd";

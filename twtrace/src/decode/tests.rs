@@ -176,6 +176,17 @@ fn a_wrong_length_is_an_error_at_every_length() {
 }
 
 #[test]
+fn whether_a_socket_reuses_addresses_is_told_where_it_is_known() {
+    let told = |flags| {
+        let mut record = failed(wire::KIND_BIND_FAILED, 98);
+        record.header.flags = flags;
+        event(bytes_of(&record)).reuseaddr
+    };
+    let known = wire::HAS_REUSEADDR;
+    assert_eq!([0, known, known | wire::REUSEADDR].map(told), [None, Some(false), Some(true)]);
+}
+
+#[test]
 fn an_unknown_kind_is_an_error() {
     for kind in [0, 9, u16::MAX] {
         let mut bytes = every_record().remove(0);

@@ -35,6 +35,11 @@ impl Object<'_> {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    fn flag(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
     /// A word of ours: nothing in it needs escaping.
     fn word(&mut self, key: &str, value: &str) {
         self.key(key);
@@ -177,6 +182,9 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
     }
     if let Some(via) = event.port_via {
         object.word("port_via", via.word());
+    }
+    if let Some(reuseaddr) = event.reuseaddr {
+        object.flag("reuseaddr", reuseaddr);
     }
     if let Some(why) = event.why {
         object.word("why", why.word());

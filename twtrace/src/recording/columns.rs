@@ -92,6 +92,7 @@ struct OutcomeColumns {
     lifetime_rest_ns: U32,
     errno: Words,
     port_via: Words,
+    reuseaddr: Words,
     why: Words,
 }
 
@@ -311,6 +312,7 @@ impl OutcomeColumns {
             lifetime_rest_ns: U32::new(),
             errno: Words::new(Errno::ALL.iter().map(|errno| errno.word())),
             port_via: Words::new(PortVia::ALL.iter().map(|via| via.word())),
+            reuseaddr: Words::new(["false", "true"]),
             why: Words::new(AbortWhy::ALL.iter().map(|why| why.word())),
         }
     }
@@ -326,6 +328,7 @@ impl OutcomeColumns {
         self.lifetime_rest_ns.append_option(rest(event.lifetime_ns));
         self.errno.append(place(Errno::ALL, event.errno));
         self.port_via.append(place(PortVia::ALL, event.port_via));
+        self.reuseaddr.append(event.reuseaddr.map(usize::from));
         self.why.append(place(AbortWhy::ALL, event.why));
     }
 
@@ -339,6 +342,7 @@ impl OutcomeColumns {
         put("lifetime_rest_ns", Arc::new(self.lifetime_rest_ns.finish()));
         put("errno", self.errno.finish()?);
         put("port_via", self.port_via.finish()?);
+        put("reuseaddr", self.reuseaddr.finish()?);
         put("why", self.why.finish()?);
         Ok(())
     }

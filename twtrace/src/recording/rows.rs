@@ -86,6 +86,7 @@ struct OutcomeRows {
     lifetime_rest_ns: Numbers<UInt32Type>,
     errno: Table<Errno>,
     port_via: Table<PortVia>,
+    reuseaddr: Table<bool>,
     why: Table<AbortWhy>,
 }
 
@@ -275,6 +276,7 @@ impl OutcomeRows {
             lifetime_rest_ns: Numbers::of(batch, "lifetime_rest_ns")?,
             errno: Table::parsed(batch, caches, "errno")?,
             port_via: Table::parsed(batch, caches, "port_via")?,
+            reuseaddr: Table::parsed(batch, caches, "reuseaddr")?,
             why: Table::parsed(batch, caches, "why")?,
         })
     }
@@ -291,6 +293,7 @@ impl OutcomeRows {
         event.reason = self.reason.get(row);
         event.errno = self.errno.get(row);
         event.port_via = self.port_via.get(row);
+        event.reuseaddr = self.reuseaddr.get(row);
         event.why = self.why.get(row);
     }
 }

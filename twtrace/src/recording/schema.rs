@@ -41,7 +41,7 @@ impl Type {
 }
 
 /// How many of [`COLUMNS`] are the interface's; they come first.
-pub const INTERFACE_COLUMNS: usize = 33;
+pub const INTERFACE_COLUMNS: usize = 34;
 
 /// Every column, in order. `event`, `time` and `mono_ns` are never null.
 pub const COLUMNS: &[(&str, Type)] = &[
@@ -76,6 +76,7 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("lifetime_ms", Type::U64),
     ("errno", Type::Word),
     ("port_via", Type::Word),
+    ("reuseaddr", Type::Word),
     ("why", Type::Word),
     ("count", Type::U64),
     // Interface of the socket, 0 for none; null where there is no connection.

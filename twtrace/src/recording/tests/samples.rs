@@ -103,6 +103,7 @@ pub(crate) fn failed(at: u16) -> Event {
     event.owner = Some(owner(7));
     event.identity = Some(Arc::new(Identity { exe: Some("/x".to_owned()), ..Identity::default() }));
     event.errno = Some(Errno::ALL[usize::from(at) % 2]);
+    event.reuseaddr = (kind == Kind::BindFailed && !at.is_multiple_of(3)).then_some(at.is_multiple_of(5));
     event
 }
 
