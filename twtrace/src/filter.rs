@@ -66,6 +66,23 @@ pub struct KernelFilter {
     pub wire: WireFilter,
     /// The kernel side must remember which TIME_WAIT sockets passed: their end does not say who owned them.
     pub track_live: bool,
+    /// What has hooks of its own that can be left out.
+    pub beside: Beside,
+}
+
+/// What else can pass, and would need hooks of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Failures of bind() and listen() can pass.
+    pub binds: bool,
+    /// Connections that were accepted can pass, and so it matters who did that.
+    pub accepts: bool,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self { binds: true, accepts: true }
+    }
 }
 
 impl KernelFilter {
@@ -163,6 +180,14 @@ impl Filter {
             && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }
 
+    /// A failure of bind() has no reason and no role; a client's connection was not accepted.
+    fn beside(&self) -> Beside {
+        Beside {
+            binds: self.reasons.is_empty() && any(&self.roles, |role| *role == Role::Unknown),
+            accepts: any(&self.roles, |role| *role != Role::Client),
+        }
+    }
+
     /// What of this the kernel can decide. A list that is too long for it is left to [`Filter::passes`].
     pub fn kernel(&self) -> KernelFilter {
         let mut wire = WireFilter::default();
@@ -197,7 +222,7 @@ impl Filter {
             || wire.n_cgroups != 0
             || wire.has_comm != 0
             || wire.role != 0;
-        KernelFilter { wire, track_live }
+        KernelFilter { wire, track_live, beside: self.beside() }
     }
 }
 

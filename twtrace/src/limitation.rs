@@ -72,9 +72,9 @@ impl What {
         }
     }
 
-    /// Whether it is so on every machine with such a kernel, and of little moment: then nobody is told at start.
+    /// Whether it is so on every machine with such a kernel or backend, and of little moment: then nobody is told at start.
     pub const fn is_usual(self) -> bool {
-        matches!(self, Self::OtherCalls | Self::Cost)
+        matches!(self, Self::OtherCalls | Self::SynRefused | Self::Cost)
     }
 
     /// Whether trouble with ports can hide in it: a diagnosis that does not have it cannot say that all is well.

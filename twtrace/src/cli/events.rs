@@ -40,6 +40,10 @@ pub(super) struct TraceArgs {
     /// Print the kernel side's debug log on stderr
     #[arg(long)]
     pub(super) debug_log: bool,
+    /// Attach to no system call, where the kernel permits nothing but tracepoints: no call of any process takes longer, but bind_failed
+    /// and who accepted a connection are not known
+    #[arg(long)]
+    pub(super) no_syscalls: bool,
 }
 
 /// `--backend`; `None` is auto.
@@ -56,6 +60,7 @@ impl TraceArgs {
             backend: self.backend.0,
             ring_bytes: self.ring_size,
             debug_log: self.debug_log,
+            no_syscalls: self.no_syscalls,
             ..probe::Options::default()
         }
     }

@@ -7,6 +7,7 @@ use twtrace_common::config::{
 
 use super::config::Kernel;
 use super::counters::Told;
+use crate::filter::KernelFilter;
 use crate::limitation::What;
 
 /// A set of hooks that tells every event.
@@ -156,12 +157,24 @@ impl Lacking {
 /// The backend's programs in the order in which they are attached; they are let go in the opposite order. Births and ends come
 /// first, what notices that a birth is missing (tcp_time_wait, the transition to CLOSE) last: or a connection that closes just
 /// then would be told as an overflow.
-pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking, failures_all: bool) -> Vec<Hook> {
+pub(super) fn hooks(
+    backend: Backend,
+    kernel: &Kernel,
+    lacking: &Lacking,
+    filter: &KernelFilter,
+) -> Vec<Hook> {
+    let failures_all = filter.failures_all();
     let mut hooks = match backend {
         Backend::Fentry => fentry(kernel, lacking.by_state, failures_all),
         Backend::Kprobe => kprobe(kernel).to_vec(),
         Backend::Tracepoint => tracepoint(failures_all),
     };
+    let is_asked = |need| match need {
+        BIND => filter.beside.binds,
+        OPENER => filter.beside.accepts,
+        _ => true,
+    };
+    hooks.retain(|hook| is_asked(hook.need));
     if backend != Backend::Fentry {
         hooks.push(hook(RESET, Point::Btf(RESET), ABORTED));
     }
@@ -174,6 +187,8 @@ pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking, failur
 
 /// The program that stands in for others.
 pub(super) const STATE: &str = "inet_sock_set_state";
+/// The function that judges a packet that met a TIME_WAIT socket.
+pub(super) const VERDICT: &str = "tcp_timewait_state_process";
 /// The tracepoint of every RST that is sent.
 const RESET: &str = "tcp_send_reset";
 
@@ -202,7 +217,7 @@ fn fentry(kernel: &Kernel, by_state: u8, failures_all: bool) -> Vec<Hook> {
         hooks.push(hook("fe_tcp_connect6", Fexit("tcp_v6_connect"), CONNECT6));
     }
     if let Some(verdict) = kernel.verdict_program() {
-        hooks.insert(1, hook(verdict, Fexit("tcp_timewait_state_process"), Optional(What::SynRefused)));
+        hooks.insert(1, hook(verdict, Fexit(VERDICT), Optional(What::SynRefused)));
     }
     let overflow = if by_state & BY_STATE_END == 0 {
         hook("fe_twsk_alloc", Fexit("inet_twsk_alloc"), Else(BY_STATE_END, What::Cost))

@@ -7,7 +7,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 
-use super::backend::{Hook, Lacking, Need, Point, hooks};
+use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
 use super::config::{Helpers, Kernel};
 use super::counters::{self, Counters};
 use super::environment::{self, Denial};
@@ -125,15 +125,7 @@ fn attempt(
     lacking: &Lacking,
 ) -> Result<Loaded, Box<Missed>> {
     let mut ebpf = create(backend, kernel, options, helpers, lacking)?;
-    let mut notes = Vec::new();
-    if let Err(hidden) = &kernel.symbols {
-        notes.push(Fallback {
-            backend,
-            hook: "kallsyms",
-            without: Some(What::EndReasons),
-            why: hidden.clone(),
-        });
-    }
+    let mut notes = beforehand(backend, kernel);
     // Taken first: the programs hold on to their maps.
     let ring = map(&mut ebpf, "EVENTS", backend)?;
     let ring = RingBuf::try_from(ring).map_err(|error| object_fallback(backend, &error))?;
@@ -141,7 +133,11 @@ fn attempt(
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
     seed_listeners(&mut ebpf, &options.listeners);
-    let hooks = hooks(backend, kernel, lacking, options.filter.failures_all());
+    let mut hooks = hooks(backend, kernel, lacking, &options.filter);
+    if options.no_syscalls {
+        notes.extend(hooks.iter().filter_map(|hook| left_out(backend, hook)));
+        hooks.retain(|hook| !matches!(hook.point, Point::Syscall(_)));
+    }
     for hook in &hooks {
         match (attach_one(&mut ebpf, hook, kernel), hook.need) {
             (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
@@ -160,22 +156,38 @@ fn attempt(
         }
     }
     let order = hooks.iter().map(|hook| hook.program).collect();
+    let counters = Counters::new(loss, programs(&ebpf, &hooks));
+    Ok(Loaded { attached: Attached { ebpf, order, _log: log }, ring, counters, notes })
+}
+
+/// The programs behind hooks; one that is attached at several places counts once.
+fn programs(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<counters::Program> {
     let program = |hook: &Hook| {
-        Some(counters::Program {
-            name: hook.program,
-            told: hook.told(),
-            fd: descriptor(&ebpf, hook.program)?,
-        })
+        let fd = descriptor(ebpf, hook.program)?;
+        Some(counters::Program { name: hook.program, told: hook.told(), fd })
     };
     let mut programs: Vec<counters::Program> = hooks.iter().filter_map(program).collect();
-    // One that is attached at several places counts once.
     programs.dedup_by_key(|program| program.name);
-    Ok(Loaded {
-        attached: Attached { ebpf, order, _log: log },
-        ring,
-        counters: Counters::new(loss, programs),
-        notes,
-    })
+    programs
+}
+
+/// What is known not to be seen before anything was tried.
+fn beforehand(backend: Backend, kernel: &Kernel) -> Vec<Fallback> {
+    let note = |hook, what, why| Fallback { backend, hook, without: Some(what), why };
+    let hidden = kernel.symbols.as_ref().err();
+    let hidden = hidden.map(|why| note("kallsyms", What::EndReasons, why.clone()));
+    let verdicts = (backend != Backend::Fentry).then(|| note(VERDICT, What::SynRefused, Why::OnlyFentry));
+    hidden.into_iter().chain(verdicts).collect()
+}
+
+/// What is not known without a hook on a system call.
+fn left_out(backend: Backend, hook: &Hook) -> Option<Fallback> {
+    match (hook.point, hook.need) {
+        (Point::Syscall(name), Need::Optional(without)) => {
+            Some(Fallback { backend, hook: name, without: Some(without), why: Why::NotAsked })
+        }
+        _ => None,
+    }
 }
 
 fn create(

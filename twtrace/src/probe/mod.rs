@@ -39,6 +39,8 @@ pub struct Options {
     pub listeners: Vec<(u32, u16)>,
     /// Turns the kernel side's debug log on.
     pub debug_log: bool,
+    /// No hook on system calls: while there is one, every system call of the machine takes a longer way.
+    pub no_syscalls: bool,
 }
 
 impl Default for Options {
@@ -50,6 +52,7 @@ impl Default for Options {
             live_entries: 262_144,
             listeners: Vec::new(),
             debug_log: false,
+            no_syscalls: false,
         }
     }
 }

@@ -157,6 +157,12 @@ pub enum Why {
     /// It is a hook on system calls as 64-bit programs make them.
     #[error("it sees system calls, which io_uring does without and 32-bit programs make in another way")]
     OnlyCalls,
+    /// Only the exit of a function tells, with its arguments.
+    #[error("only fentry sees it")]
+    OnlyFentry,
+    /// The user wants no hook on a system call.
+    #[error("--no-syscalls: nothing is attached to system calls")]
+    NotAsked,
     /// Too few descriptors; the limit.
     #[error("too many open files: this process may have {0}")]
     Files(u64),
@@ -184,6 +190,12 @@ impl Why {
             Self::Tracefs(_) => {
                 "as root: mount -t tracefs tracefs /sys/kernel/tracing (or give it CAP_SYS_ADMIN)".to_owned()
             }
+            Self::OnlyFentry => {
+                "a kernel that permits fentry (`twtrace check` says why this one does not)".to_owned()
+            }
+            Self::NotAsked => {
+                "trace without --no-syscalls, at some 10 ns a system call of every process".to_owned()
+            }
             Self::OnlyCalls => "a kernel that permits fentry or kprobes".to_owned(),
             Self::Files(_) => files_remedy(),
             Self::Object(_) => {
@@ -204,7 +216,7 @@ impl Why {
             Self::NotPermitted(..) => 4,
             Self::Object(_) => 5,
             Self::NotBuiltIn(_) => 7,
-            Self::NoTarget | Self::OnlyCalls => 8,
+            Self::NoTarget | Self::OnlyCalls | Self::OnlyFentry | Self::NotAsked => 8,
             Self::Verifier(_) | Self::Other(_) => 9,
         }
     }
