@@ -213,6 +213,8 @@ pub const ALL: &[Scenario] = &[
     once("tracefs_mounted", surroundings::tracefs_mounted),
     once("sysfs_fresh", surroundings::sysfs_fresh),
     once("sysfs_missing", surroundings::sysfs_missing),
+    own("openers_by_sample", order::openers_by_sample),
+    own("no_syscalls", surroundings::no_syscalls),
     once("container", surroundings::container),
     once("nsenter", surroundings::nsenter),
     once("capabilities", surroundings::capabilities),

@@ -1,14 +1,19 @@
 //! Owns: scenarios about who closes first.
 //! Must not know: the harness.
 
-use anyhow::Result;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 
 use super::packets::Wire;
 use super::{by_client, by_server};
 use crate::actor::close_in_order;
 use crate::books::{CLOSING, FIN_WAIT1, TIME_WAIT};
-use crate::expect::Want;
+use crate::expect::{Pattern, Want};
 use crate::op::Half;
+use crate::tracer::Tracer;
 use crate::world::World;
 
 /// The client sends 101 bytes, gets 211, and closes first.
@@ -36,6 +41,35 @@ pub(super) fn server_closes_first(world: &mut World) -> Result<()> {
         world.expect(created.bytes(211, 101).want("age_ms", Want::Present));
     }
     Ok(())
+}
+
+/// A server closes more connections in a second than are remembered from their beginning: each still has its owner and its role,
+/// and the first of them have their opener as well. Nobody is named wrongly.
+pub(super) fn openers_by_sample(world: &mut World) -> Result<()> {
+    /// `COMPLETE` in twtrace-ebpf/src/owner.rs.
+    const COMPLETE: usize = 1_024;
+    const ALL: u16 = 5_003;
+    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 10007))?;
+    for n in 0..ALL {
+        // An address for each, so that none takes over the TIME_WAIT socket of another.
+        let [high, low] = n.to_be_bytes();
+        let mut client = TcpStream::connect((Ipv4Addr::new(127, 1, high, low), 10007))?;
+        drop(listener.accept()?);
+        ensure!(client.read(&mut [0])? == 0, "the server sends nothing");
+    }
+    let created = Pattern::new("created", world.netns()).is("role", "server").is("sport", 10007);
+    let created = created.is("pid", std::process::id()).is("owner_via", "close").is("port_via", "accept");
+    world.expect(created.times(ALL.into()));
+    world.settle()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let events = told.events()?;
+    let openers: Vec<_> = events.iter().filter_map(|event| event.get("opener_pid")).collect();
+    ensure!(openers.iter().all(|pid| **pid == std::process::id()), "another opener: {openers:?}");
+    // Where few are made in a second, all are remembered.
+    ensure!(openers.len() >= COMPLETE, "{} of {ALL} have their opener", openers.len());
+    let expected = world.expected().to_vec();
+    world.judge(&told, &expected)
 }
 
 /// Both FINs cross: both ends get a TIME_WAIT socket, by way of CLOSING. Each end drops what comes in until both have

@@ -86,6 +86,40 @@ pub(super) fn nsenter(world: &mut World) -> Result<()> {
     all_is_told(world, around::nsenter)
 }
 
+/// With --no-syscalls nothing hangs on a system call, and what nothing else tells is told as not seen.
+pub(super) fn no_syscalls(world: &mut World) -> Result<()> {
+    let args = ["--json", "--netns", &world.netns().to_string(), "--no-syscalls"];
+    let tracer = Tracer::start(&world.setup, &args)?;
+    let perf_events = descriptors(tracer.pid(), "anon_inode:[perf_event]")?;
+    busy(world)?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let events = told.events_with_losses()?;
+    let is_unseen = |what: &str| events.iter().any(|e| kind(e) == "limitation" && e["what"] == what);
+    ensure!(!is_unseen("other_calls"), "it is attached to system calls: {}", told.stdout);
+    let mut expected = world.expected().to_vec();
+    // Where functions can be hooked, they tell the same.
+    if is_unseen("bind_failed") {
+        ensure!(is_unseen("openers"), "who accepts is not known either: {}", told.stdout);
+        ensure!(perf_events == 0, "{perf_events} hooks by perf_event_open(2)");
+        expected.retain(|pattern| !pattern.says("event", "bind_failed"));
+        for pattern in &mut expected {
+            pattern.wants.insert("opener_pid".to_owned(), Want::Absent);
+            pattern.wants.insert("opener_comm".to_owned(), Want::Absent);
+        }
+    }
+    world.judge(&told, &expected)
+}
+
+/// How many descriptors of a process are of that kind.
+fn descriptors(pid: u32, kind: &str) -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One may be closed meanwhile.
+        count += usize::from(fs::read_link(entry?.path()).is_ok_and(|path| path.as_os_str() == kind));
+    }
+    Ok(count)
+}
+
 /// Runs twtrace to its end.
 pub(super) fn output(twtrace: &Path, args: &[&str], around: Around) -> Result<Output> {
     let mut command = Command::new(twtrace);
