@@ -129,8 +129,7 @@ pub(crate) fn budgets(object: Option<&Path>) -> Result<Tally> {
 
 /// One short iteration of every benchmark, as test cases; none where this machine cannot.
 pub(crate) fn quick(object: Option<&Path>) -> Result<Tally> {
-    // As the scenarios are built just before: what they share is not compiled again.
-    let programs = vm::build_static(&WANTED)?;
+    let programs = vm::build_programs()?;
     let mut command = run_as_root(&programs, object)?;
     command.args(["--quick", "--typed", "cargo xtask bench --quick"]);
     let done = sh::tee(&mut command)?;

@@ -18,21 +18,29 @@ const TOOLS: [&str; 5] = ["ss", "ip", "sh", "true", "cat"];
 /// Modules that scenarios and counted loads need where the kernel has them as modules and not built in.
 const MODULES: [&str; 5] = ["tcp_diag", "unix_diag", "veth", "dummy", "tun"];
 
-/// Builds the static programs; returns the folder that they are in.
+/// What all tests and measurements run: built in one go, because cargo compiles what programs have in common anew for each other
+/// choice of them.
+const PROGRAMS: [&str; 11] = [
+    "-p",
+    "twtrace",
+    "-p",
+    "twtrace-scenarios",
+    "-p",
+    "twtrace-bench",
+    "--bins",
+    "--example",
+    "frame",
+    "--example",
+    "synthetic",
+];
+
+/// Builds everything as guests need it, without a libc to load, and says where it is.
 ///
 /// # Errors
 /// Where cargo fails.
 pub(crate) fn build_programs() -> Result<PathBuf> {
-    build_static(&["-p", "twtrace", "-p", "twtrace-scenarios"])
-}
-
-/// Builds what `wanted` names as guests need it. Whoever builds the same way does not compile everything again.
-///
-/// # Errors
-/// Where cargo fails.
-pub(crate) fn build_static(wanted: &[&str]) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--quiet", "--release", "--locked", "--target", TARGET]).args(wanted);
+    command.args(["build", "--quiet", "--release", "--locked", "--target", TARGET]).args(PROGRAMS);
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     sh::run(command.current_dir(project::root()))?;
     Ok(project::target_dir().join(TARGET).join("release"))

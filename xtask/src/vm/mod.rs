@@ -12,7 +12,7 @@ mod mirror;
 mod states;
 mod version;
 
-pub(crate) use initramfs::{build_programs, build_static};
+pub(crate) use initramfs::build_programs;
 
 use crate::matrix::{Cell, Matrix, Place};
 use crate::scenarios::Run;
