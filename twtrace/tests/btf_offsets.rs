@@ -140,9 +140,7 @@ fn a_missing_field_is_named() {
         };
         let has_name = |path: &str| path.split('.').any(|part| part == name);
         match resolved(&renamed) {
-            Ok(found) => {
-                assert!(found.missing_optional.iter().any(|path| has_name(path)), "{name}: {found:?}")
-            }
+            Ok(found) => assert!(found.missing_optional.iter().any(|it| has_name(it)), "{name}: {found:?}"),
             Err(error @ ResolveError::Field { field, .. }) => {
                 required += 1;
                 assert!(has_name(field) && error.to_string().contains(field), "{name}: {error}");

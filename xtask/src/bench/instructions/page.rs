@@ -38,6 +38,8 @@ referred to by a number would save 64 bytes a record and some 100 instructions, 
 ages of milliseconds wrong by a tick; configuration as constants in the code, patched by the loader (some 120). Nothing but a system call's exit tells who accepts and which bind() failed where neither \
 fentry nor kprobes are permitted: accept() has no tracepoint of its own, cgroup hooks see bind() before it fails.
 
+The timings of this page, p99 of connect() among them, are from before all this and were not taken again; nor is any goal for them met by it for certain.
+
 ";
 
 /// All tables, in Markdown.
@@ -90,7 +92,7 @@ fn section(counts: &Counts) -> String {
     format!(
         "{HEADING}\nWritten by `cargo xtask bench --instructions --write-docs` ({}). In an emulated guest in which each instruction takes \
          one nanosecond of the guest's time (`qemu -icount`) a clock counts instructions, so that the numbers depend neither on the \
-         machine nor on what else it does: two runs agree within 0.2 %. No caches are modelled. What is told is what tracing adds to a \
+         machine nor on what else it does: two boots differ by some 400 a connection, by the seeds that the kernel draws for its hashes. No caches are modelled. What is told is what tracing adds to a \
          connection, **both ends together**; the ratio is that of the untraced load's instructions to the traced one's.\n\n\
          - `client`: the client closes first: a birth. `server`: the server closes first, and each connection takes over an older \
          TIME_WAIT socket: a birth and an early end.\n\
