@@ -87,18 +87,25 @@ pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Where nothing happens, an agent sleeps: a few wake-ups a second, where 0.1 had 55 to 75.
+/// Where nothing happens, an agent sleeps: twice a second it wakes at most, where 0.1 did 55 to 75 times.
 pub(super) fn idle_sleeps(world: &mut World) -> Result<()> {
-    const SECONDS: u32 = 5;
-    const A_FEW: u64 = 16;
+    const SECONDS: u64 = 2;
+    const A_SECOND: u64 = 2;
     // Other namespaces have traffic; this one has none.
     let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--sport", "1"])?;
-    let before = switches(tracer.pid())?;
-    // Not a wait: it is what the scenario is about.
-    std::thread::sleep(Duration::from_secs(SECONDS.into()));
-    let woken = switches(tracer.pid())? - before;
+    let mut least = u64::MAX;
+    // What else this machine does, such as another test that visits all traces, wakes it too: a quiet moment is enough.
+    for _ in 0..7 {
+        let before = switches(tracer.pid())?;
+        // Not a wait: it is what the scenario is about.
+        std::thread::sleep(Duration::from_secs(SECONDS));
+        least = least.min(switches(tracer.pid())? - before);
+        if least <= A_SECOND * SECONDS {
+            break;
+        }
+    }
     tracer.stop(Signal::SIGTERM)?;
-    ensure!(woken <= A_FEW * u64::from(SECONDS), "woken {woken} times in {SECONDS} s");
+    ensure!(least <= A_SECOND * SECONDS, "woken {least} times in {SECONDS} s at the least");
     Ok(())
 }
 

@@ -55,7 +55,11 @@ impl Watch {
         let ended_ns = clock::mono_ns();
         self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
         self.facts.lost = world.loss().events();
-        let (mut namespaces, told) = (count::namespaces(&world.engine), Told::of(&world.engine));
+        let ((mut namespaces, left_out), told) = (count::namespaces(&world.engine), Told::of(&world.engine));
+        if left_out != 0 {
+            let why = format!("{left_out} network namespaces in which less happened than in the others");
+            self.facts.unknown.push(why);
+        }
         if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
             for (inode, looks) in &sampled.looks {
                 let place = namespaces.iter().position(|netns| netns.netns == *inode);

@@ -43,8 +43,11 @@ impl Recorded<'_> {
         let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
         let known = by_inode(self.head.namespaces.iter().chain(self.met));
         let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
-        let (mut namespaces, told) =
-            (facts::count::namespaces(self.engine), facts::told::Told::of(self.engine));
+        let told = facts::told::Told::of(self.engine);
+        let (mut namespaces, left_out) = facts::count::namespaces(self.engine);
+        if left_out != 0 {
+            unknown.push(format!("{left_out} network namespaces in which less happened than in the others"));
+        }
         for netns in &mut namespaces {
             complete(netns, &known, &last);
             told.tell(netns, None);

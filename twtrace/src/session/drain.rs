@@ -23,8 +23,9 @@ use crate::worker::{Died, Joined, Thread};
 const BUSY: Duration = Duration::from_millis(25);
 /// While none have come for a moment: the kernel side announces only that much is waiting.
 const QUIET: Duration = Duration::from_millis(100);
-/// While none have come for a second.
-const IDLE: Duration = Duration::from_millis(500);
+/// While none have come for a second: the kernel itself wakes the reader of an empty ring (`bpf_ringbuf_commit`, kernel/bpf/ringbuf.c), so
+/// this is for nothing but what nobody has thought of.
+const IDLE: Duration = Duration::from_secs(10);
 /// Looks that find nothing before the ring counts as quiet.
 const QUIET_LOOKS: u32 = 4;
 /// And as idle.

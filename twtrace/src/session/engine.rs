@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
+use super::alarm::Alarm;
 use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
 use super::lister::{Lister, Reply, Request};
@@ -80,6 +81,7 @@ pub(super) struct Engine<'a> {
     pub(super) reported: Loss,
     pub(super) ledger: Ledger,
     pub(super) started_ns: u64,
+    pub(super) alarm: Alarm,
     pub(super) looked: Instant,
     pub(super) loss_looked_ns: u64,
     /// Nothing that came later is told.
@@ -115,7 +117,10 @@ impl<'a> Engine<'a> {
                 question = next_question(server.as_mut()) => Wake::Question(question),
                 () = self.woken.notified() => Wake::Look,
                 _ = self.children.recv() => Wake::Look,
-                () = sleep_until(due) => Wake::Look,
+                rung = self.alarm.wait_until(due) => {
+                    rung.map_err(Error::Wait)?;
+                    Wake::Look
+                }
                 message = self.drain.next() => Wake::Message(message?),
                 () = more_to_tell(&*view, self.healing.has_more()) => Wake::Heal,
             };

@@ -1,6 +1,7 @@
 //! Owns: a live trace from attach to summary: probe, tracker, identities, listings, signals.
 //! Must not know: what a view does with the events, the command line.
 
+mod alarm;
 mod drain;
 mod end;
 mod engine;

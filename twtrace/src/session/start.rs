@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
+use super::alarm::Alarm;
 use super::drain::Drain;
 use super::engine::{Engine, more_to_tell};
 use super::healing::Healing;
@@ -70,6 +71,7 @@ impl<'a> Engine<'a> {
             reported: Loss::default(),
             ledger,
             started_ns,
+            alarm: Alarm::new().map_err(Error::Wait)?,
             looked: Instant::now(),
             loss_looked_ns: started_ns,
             until_ns: u64::MAX,

@@ -27,7 +27,7 @@ pub(crate) const NONE: u32 = 0;
 /// Stands for every value that there was no room for.
 pub(crate) const OTHERS: u32 = 1;
 /// Bytes of all values together, at most.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 24 << 20;
 /// Number of the first value.
 pub(crate) const FIRST: u32 = 2;
 

@@ -12,6 +12,8 @@ use crate::event::{Kind, PortVia, Role, Substate};
 
 /// Sockets that are kept, and destinations whose failures are: where there are more, a moment is not known rather than half known.
 const MOST: usize = 200_000;
+/// Namespaces whose ports are told apart: each has a table of its own.
+const MOST_NETNS: usize = 4096;
 const MOST_DESTINATIONS: usize = 64;
 /// Failed bind()s of which it is kept what held the port.
 const MOST_PORTS: usize = 1024;
@@ -65,6 +67,10 @@ impl Slot {
     fn all(&self) -> impl Iterator<Item = &Held> {
         self.first.iter().chain(&self.more)
     }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.first.iter_mut().chain(&mut self.more)
+    }
 }
 
 /// The ports of a namespace.
@@ -115,12 +121,13 @@ impl Ledger {
     }
 
     fn hold(&mut self, row: &Row) {
-        self.let_go(row);
-        if self.len >= MOST || row.daddr == OTHERS || row.saddr == OTHERS {
+        let is_full =
+            self.len >= MOST || (self.netns.len() >= MOST_NETNS && !self.index.contains_key(&row.netns));
+        if is_full || row.daddr == OTHERS || row.saddr == OTHERS {
+            self.let_go(row);
             self.is_short = true;
             return;
         }
-        self.len += 1;
         let held = Held {
             pool: PoolId::of(row),
             is_client: row.role == Role::Client,
@@ -135,10 +142,16 @@ impl Ledger {
         }
         let Some(slots) = self.slots(row.netns) else { return };
         let slot = slots.entry(row.sport).or_default();
+        // Its end was not heard of.
+        if let Some(known) = slot.all_mut().find(|known| known.pool == held.pool) {
+            *known = held;
+            return;
+        }
         match slot.first {
             None => slot.first = Some(held),
             Some(_) => slot.more.push(held),
         }
+        self.len += 1;
     }
 
     /// `None` where nothing was held.

@@ -12,18 +12,23 @@ use crate::tracker::key::RowId;
 use crate::tracker::ledger::PoolId;
 use crate::tracker::{Counts, Figures, Index, PortKey, Target};
 
+/// Namespaces that are looked at. Each takes a kilobyte and more, and rules go through all of them.
+pub(crate) const MOST_NETNS: usize = 8192;
+
 /// What is made of the groups of one row.
 struct Sums {
     counts: Counts,
     shares: Vec<(Caller, Share)>,
 }
 
-/// Every namespace that was heard of, without what only the kernel's lists, or the head of a recording, can tell.
-pub(crate) fn namespaces(engine: &Engine) -> Vec<Netns> {
+/// The namespaces that were heard of, without what only the kernel's lists, or the head of a recording, can tell; and how many of them
+/// are left out: those in which least happened.
+pub(crate) fn namespaces(engine: &Engine) -> (Vec<Netns>, usize) {
     let maker = Maker { engine, told: Told::of(engine), habits: habits_of_all(engine) };
     let (mut all, mut places) = (Vec::new(), HashMap::new());
     let netns = Index::of(engine, Table::Netns);
-    for row in netns.rows() {
+    let (rows, left_out) = busiest(engine, &netns);
+    for row in rows {
         let RowId::Netns(inode) = engine.groups.rows[row as usize].id else { continue };
         places.insert(inode, all.len());
         all.push(maker.namespace(inode, row, netns.groups(row)));
@@ -49,7 +54,23 @@ pub(crate) fn namespaces(engine: &Engine) -> Vec<Netns> {
             .sort_by_key(|tuple: &Tuple| (std::cmp::Reverse(tuple.now.all()), tuple.key(netns.netns)));
         netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
     }
-    all
+    (all, left_out)
+}
+
+/// Rows of the namespaces in which most happened, and how many others there are.
+fn busiest(engine: &Engine, netns: &Index) -> (Vec<u32>, usize) {
+    let happened = |row: u32| {
+        let groups = netns.groups(row).iter().map(|at| engine.group(*at));
+        let all = groups.map(|group| (group.failed(), group.counts.events() + group.counts.listed));
+        std::cmp::Reverse(all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)))
+    };
+    let mut rows: Vec<u32> = netns.rows().collect();
+    let left_out = rows.len().saturating_sub(MOST_NETNS);
+    if left_out != 0 {
+        rows.sort_by_cached_key(|row| (happened(*row), *row));
+        rows.truncate(MOST_NETNS);
+    }
+    (rows, left_out)
 }
 
 struct Maker<'a> {

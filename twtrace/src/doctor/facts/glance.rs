@@ -167,7 +167,7 @@ mod tests {
             world.apply(&mut event(Kind::ConnectFailed, 9 * SECOND_NS, sport));
         }
         world.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
-        let all = crate::doctor::facts::count::namespaces(&world.engine);
+        let (all, _) = crate::doctor::facts::count::namespaces(&world.engine);
         assert_eq!(
             (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
             (7, 13, 1, Some(200))

@@ -1,0 +1,74 @@
+//! What a recording that tells only different things costs in memory: so much, however long it is.
+//!
+//! Owns: the measurement. Must not know: how readers keep it.
+
+mod hostile;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hostile::Hostile;
+use twtrace::filter::Filter;
+use twtrace::recording::Recording;
+use twtrace::report::{By, Options};
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts bytes, of all threads.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches atomics only.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let now = NOW.fetch_add(size, Ordering::Relaxed) + size;
+        PEAK.fetch_max(now - layout.size(), Ordering::Relaxed);
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most bytes that some work had at a time, beyond what there was before.
+fn peak(work: impl FnOnce()) -> usize {
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    work();
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn what_differs_in_every_row_has_an_end() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let open = || Recording::open(file.path()).unwrap();
+    for kind in [Hostile::Everything, Hostile::Namespaces] {
+        kind.write(80_021, &mut File::create(file.path()).unwrap()).unwrap();
+        let bytes = file.path().metadata().unwrap().len() as usize;
+        let report = peak(|| {
+            let options = Options { by: By::ALL.to_vec(), ..Options::default() };
+            assert_eq!(twtrace::report::read(open(), &options).unwrap().total.counts.created, 80_021);
+        });
+        let doctor = peak(|| drop(twtrace::report::facts(open(), &Filter::default(), None).unwrap()));
+        eprintln!("{kind:?}: {bytes} bytes; report {report}, doctor {doctor}");
+        for most in [report, doctor] {
+            assert!(most < (256 << 20) + bytes, "{kind:?}: {most} bytes for a file of {bytes}");
+        }
+    }
+}
