@@ -9,11 +9,12 @@ use super::timeline::{Count, Timeline};
 use crate::event::{Conn, Errno, Event, Kind, Loss, Process};
 use crate::filter::{Failures, Filter};
 use crate::identity::Identity;
-use crate::tracker::Limits;
 use crate::tracker::engine::Engine;
+use crate::tracker::groups::{Group, Table};
 use crate::tracker::intern::Hasher;
 use crate::tracker::key::Side;
 use crate::tracker::row::{Owner, Row};
+use crate::tracker::{Limits, Target};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -195,6 +196,13 @@ impl Counting {
         self.close(now_ns);
         self.timeline.count(now_ns, Count::Lost, u32::try_from(loss.events()).unwrap_or(u32::MAX));
         self.engine.loss = self.engine.loss.and(loss);
+    }
+
+    /// What those whom the filter lets pass deal with.
+    pub(super) fn passing_targets(&self) -> impl Iterator<Item = Target> {
+        let passing = self.engine.groups.all.iter().zip(&self.passing).filter(|(_, passes)| **passes);
+        let target = |group: &Group| group.row(Table::Tuple).or(group.row(Table::Port));
+        passing.filter_map(move |(group, _)| self.engine.target(target(group)?))
     }
 
     /// Goes on to the end of the recording.

@@ -1,7 +1,7 @@
 //! Owns: reading a recording from its first batch to its end, and making the report of it.
 //! Must not know: how rows are counted, how a report is shown.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::sync_channel;
 
 use arrow_array::RecordBatch;
@@ -21,7 +21,7 @@ use crate::net::sysctls::Sysctls;
 use crate::recording::{Ended, Head, Namespace, Recording};
 use crate::tracker::engine::Engine;
 use crate::tracker::row::Row;
-use crate::tracker::{Capacity, Limits, Seed};
+use crate::tracker::{Capacity, Limits, Seed, Target};
 
 /// Batches that are unpacked while others are counted.
 const AHEAD: usize = 2;
@@ -129,7 +129,23 @@ pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> R
     let counted = Counted::whole(recording, looked_at)?;
     let mut facts = Facts { nat_ports, ..counted.facts() };
     scope::keep(&mut facts, filter);
+    keep_theirs(&mut facts, &counted.counting);
     Ok((facts, counted.counting.events))
+}
+
+/// Leaves the pools and ports that somebody whom the filter lets pass has to do with. They count whole, whoever else does.
+fn keep_theirs(facts: &mut Facts, counting: &Counting) {
+    // A failed connect() may not have come as far as to have a source address.
+    let anywhere = |target: Target| match target {
+        Target::Tuple(key) => (key.netns, Some(key.daddr), key.dport),
+        Target::Port(key) => (key.netns, None, key.sport),
+    };
+    let theirs: HashSet<_> = counting.passing_targets().map(anywhere).collect();
+    for netns in &mut facts.namespaces {
+        let inode = netns.netns;
+        netns.tuples.retain(|tuple| theirs.contains(&(inode, Some(tuple.daddr), tuple.dport)));
+        netns.served.retain(|served| theirs.contains(&(inode, None, served.port)));
+    }
 }
 
 /// A recording that was read to its end.
