@@ -26,5 +26,5 @@ impl Default for Limits {
 impl Limits {
     /// Of a recording, which ends. A group takes about a kilobyte.
     pub(crate) const RECORDING: Self =
-        Self { groups: 1 << 16, rows: 1 << 18, texts: 1 << 17, addresses: 1 << 17, sockets: 0 };
+        Self { groups: 1 << 16, rows: 1 << 19, texts: 1 << 18, addresses: 1 << 17, sockets: 0 };
 }
