@@ -175,9 +175,10 @@ pub(super) fn of_overflow(netns: &Netns, rate: f64, observed_s: f64, object_byte
     ]
 }
 
-/// For a server that cannot bind: so many TIME_WAIT and other sockets are on its port, the last of the former for so long.
-pub(super) fn of_server(time_wait: u64, open: u64, left_ms: u64) -> Vec<Remedy> {
-    vec![server::reuseaddr(time_wait, open, left_ms)]
+/// For a server that cannot bind: so many TIME_WAIT and other sockets are on its port, the last of the former for so long. `was_set`:
+/// whether the socket that failed has SO_REUSEADDR; `None` where that is not known of all.
+pub(super) fn of_server(time_wait: u64, open: u64, left_ms: u64, was_set: Option<bool>) -> Vec<Remedy> {
+    vec![server::reuseaddr(time_wait, open, left_ms, was_set)]
 }
 
 /// For a server whose port outgoing connections have.

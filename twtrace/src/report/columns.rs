@@ -47,7 +47,7 @@ struct Words<T> {
     values: Vec<T>,
 }
 
-impl<T: Copy + FromStr<Err = String>> Words<T> {
+impl<T: Copy + FromStr<Err: std::fmt::Display>> Words<T> {
     fn of(batch: &RecordBatch, name: &str) -> Result<Self, String> {
         let Some(column) = batch.column_by_name(name) else {
             return Ok(Self { keys: None, values: Vec::new() });
@@ -157,13 +157,14 @@ struct Columns {
     reason: Words<Reason>,
     errno: Words<Errno>,
     port_via: Words<PortVia>,
+    reuseaddr: Words<bool>,
     why: Words<AbortWhy>,
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
 /// Every column that is looked at, besides [`LOST`].
-const COLUMNS: [&str; 27] = [
+const COLUMNS: [&str; 28] = [
     "event",
     "mono_ns",
     "netns",
@@ -189,6 +190,7 @@ const COLUMNS: [&str; 27] = [
     "reason",
     "errno",
     "port_via",
+    "reuseaddr",
     "why",
     "lifetime_ms",
 ];
@@ -270,6 +272,7 @@ impl Reader {
             reason: Words::of(batch, "reason")?,
             errno: Words::of(batch, "errno")?,
             port_via: Words::of(batch, "port_via")?,
+            reuseaddr: Words::of(batch, "reuseaddr")?,
             why: Words::of(batch, "why")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
@@ -301,6 +304,7 @@ impl Columns {
             reason: self.reason.get(row),
             errno: self.errno.get(row),
             port_via: self.port_via.get(row),
+            reuseaddr: self.reuseaddr.get(row),
             why: self.why.get(row),
             lifetime_ms: self.lifetime_ms.get(row),
         }

@@ -297,6 +297,7 @@ fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
         reason: None,
         errno: None,
         port_via: None,
+        reuseaddr: None,
         why: None,
         lifetime_ms: None,
     }

@@ -55,6 +55,8 @@ impl<A, B> Default for Counted<A, B> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) count: u64,
+    /// Of those, with SO_REUSEADDR set on the socket, and without; of the rest it is not known.
+    pub(crate) reuseaddr: (u64, u64),
     /// Of those, RSTs.
     pub(crate) resets: u64,
     /// Whose, and its program.
@@ -77,6 +79,8 @@ impl<A: Copy + Hash + Eq, B: Hash + Eq> Counted<A, B> {
         }
         let calls = calls.entry(other).or_default();
         calls.count += 1;
+        calls.reuseaddr.0 += u64::from(row.reuseaddr == Some(true));
+        calls.reuseaddr.1 += u64::from(row.reuseaddr == Some(false));
         calls.resets += u64::from(row.reason == Some(Reason::Reset));
         if calls.count == 1 {
             self.len += 1;

@@ -57,6 +57,7 @@ pub(crate) struct Row {
     pub(crate) reason: Option<Reason>,
     pub(crate) errno: Option<Errno>,
     pub(crate) port_via: Option<PortVia>,
+    pub(crate) reuseaddr: Option<bool>,
     pub(crate) why: Option<AbortWhy>,
     pub(crate) lifetime_ms: Option<u64>,
 }
@@ -85,6 +86,7 @@ impl Row {
             reason: event.reason,
             errno: event.errno,
             port_via: event.port_via,
+            reuseaddr: event.reuseaddr,
             why: event.why,
             lifetime_ms: event.lifetime_ns.map(|lifetime_ns| lifetime_ns / 1_000_000),
         })
@@ -130,6 +132,7 @@ pub(crate) fn sample(kind: Kind) -> Row {
         reason: None,
         errno: None,
         port_via: None,
+        reuseaddr: None,
         why: None,
         lifetime_ms: None,
     }

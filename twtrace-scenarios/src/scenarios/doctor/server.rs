@@ -90,6 +90,7 @@ pub(in crate::scenarios) fn server_cannot_bind(world: &mut World) -> Result<()> 
         .blames("new-server", server.pid())?
         .shows("bind() failures on this port", 7)?
         .shows("TIME_WAIT sockets on this port", 17)?
+        .says("SO_REUSEADDR was not set on the socket that failed")?
         .refuses("server_tw_reuse")?;
     let raw = server.socket(false, true)?;
     let began = Instant::now();

@@ -322,7 +322,7 @@ mod tests {
             port: 0,
             failed: 3,
             caller: Process::default(),
-            destinations: 0,
+            ..BindFailure::default()
         });
         join::join(&mut netns, looks);
         netns

@@ -9,7 +9,7 @@ use super::Process;
 use crate::event::{Errno, PortVia};
 
 /// bind() or listen() failed because the port is taken, or all are.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct BindFailure {
     /// The address asked for, where that is known.
     pub saddr: Option<IpAddr>,
@@ -17,6 +17,10 @@ pub struct BindFailure {
     pub port: u16,
     /// How often.
     pub failed: u64,
+    /// Of those, with SO_REUSEADDR set on the socket.
+    pub reuseaddr: u64,
+    /// Of those, without; of the rest it is not known.
+    pub no_reuseaddr: u64,
     /// Who asked.
     pub caller: Process,
     /// How many destinations this caller has connections to from this address.

@@ -165,6 +165,8 @@ impl<'a> Told<'a> {
                 saddr: self.engine.address(*saddr).filter(|saddr| !saddr.is_unspecified()),
                 port: *port,
                 failed: calls.count,
+                reuseaddr: calls.reuseaddr.0,
+                no_reuseaddr: calls.reuseaddr.1,
                 caller: self.process(calls.who),
                 destinations: 0,
             })

@@ -14,7 +14,9 @@ pub(super) const OTHER_PORT: &str = "other_port";
 pub(super) const UNBOUND_PORT: &str = "unbound_port";
 pub(super) const LOCAL_ADDRESS: &str = "local_address";
 
-pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64) -> Remedy {
+/// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it (`inet_csk_bind_conflict`,
+/// net/ipv4/inet_connection_sock.c).
+pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64, was_set: Option<bool>) -> Remedy {
     let others = if open == 0 {
         String::new()
     } else {
@@ -22,13 +24,23 @@ pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64) -> Remedy {
     };
     let before = if left_ms == 0 { predict::TIME_WAIT_S } else { left_ms.div_ceil(1000) as f64 };
     Remedy {
-        // Nobody else can ask a socket for its options.
-        holds: Holds::Unknown,
-        because: format!(
-            "nobody was seen to listen, and only {} hold the port{others}; it helps if the socket that failed does not set it, or \
-             the one before did not",
-            count(time_wait, "TIME_WAIT socket")
-        ),
+        // Whether those that hold the port have it, nobody can ask.
+        holds: if was_set == Some(true) { Holds::No } else { Holds::Unknown },
+        because: match was_set {
+            Some(true) => "it was set on the socket that failed, so who holds the port was bound without it: once every start sets \
+                           it, closed connections keep no server from its port"
+                .to_owned(),
+            Some(false) => format!(
+                "it was not set on the socket that failed, nobody was seen to listen, and only {} hold the port{others}; it helps at \
+                 once if the server before had set it",
+                count(time_wait, "TIME_WAIT socket")
+            ),
+            None => format!(
+                "nobody was seen to listen, and only {} hold the port{others}; it helps if the socket that failed does not set it, \
+                 or the one before did not",
+                count(time_wait, "TIME_WAIT socket")
+            ),
+        },
         change: Some("set SO_REUSEADDR before bind(), in every start of the server".to_owned()),
         effects: vec![Effect { what: "the port can be bound after", unit: "s", before, after: 0.0 }],
         ..blank(

@@ -205,6 +205,7 @@ fn binding_a_source_first_is_told_and_not_its_pools() {
         failed: 13,
         caller: share(97, "proxy").process,
         destinations: 3,
+        ..BindFailure::default()
     };
     let open = Ports { established: 900, ..Ports::default() };
     let tuple = Tuple { created: 0, ..full(open, 0) };

@@ -43,6 +43,7 @@ fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {
         reason: None,
         errno: None,
         port_via: None,
+        reuseaddr: None,
         why: None,
         lifetime_ms: None,
     }

@@ -12,7 +12,7 @@ use crate::event::Errno;
 #[test]
 fn a_server_that_cannot_bind_is_told_by_who_is_on_the_port() {
     let bind =
-        BindFailure { saddr: None, port: 8080, failed: 7, caller: share(97, "app").process, destinations: 0 };
+        BindFailure { port: 8080, failed: 7, caller: share(97, "app").process, ..BindFailure::default() };
     let with = |listening, time_wait, open| {
         let shares = vec![share(101, "nginx")];
         let served = Served { port: 8080, listening, time_wait, open, shares, ..Served::default() };
@@ -37,7 +37,7 @@ fn a_taken_tuple_is_not_an_exhausted_pool() {
 }
 
 fn bind(port: u16, failed: u64, pid: u32, comm: &str) -> BindFailure {
-    BindFailure { saddr: None, port, failed, caller: share(pid, comm).process, destinations: 0 }
+    BindFailure { port, failed, caller: share(pid, comm).process, ..BindFailure::default() }
 }
 
 fn outgoing(pid: Option<u32>, comm: &str, is_bound: Option<bool>) -> Outgoing {
@@ -94,10 +94,23 @@ fn what_a_server_had_is_told_with_the_seconds_left_and_without_guesses() {
     let shares = vec![Share { time_wait: 17, ..share(5, "old") }];
     let served = Served { time_wait: 17, left_ms: Some(41_001), shares, ..on(8080, Vec::new()) };
     let finding =
-        only(&facts(Netns { binds: vec![bind(8080, 7, 9, "new")], served: vec![served], ..netns() }));
+        only(&facts(Netns { binds: vec![bind(8080, 7, 9, "new")], served: vec![served.clone()], ..netns() }));
     assert!(finding.what.contains("the last of them for 42 s more, of old (pid 5)"), "{}", finding.what);
     assert!(finding.what.contains("was not looked at"), "{}", finding.what);
     expect_effect(&finding, "reuseaddr", "the port can be bound after", (42.0, 0.0));
+    // Where it was looked at, that is said; and what is set need not be set.
+    let with = |reuseaddr, no_reuseaddr| {
+        let bind = BindFailure { reuseaddr, no_reuseaddr, ..bind(8080, 7, 9, "new") };
+        only(&facts(Netns { binds: vec![bind], served: vec![served.clone()], ..netns() }))
+    };
+    let unset = with(0, 7);
+    assert!(unset.what.contains("SO_REUSEADDR was not set on the socket that failed"), "{}", unset.what);
+    expect_effect(&unset, "reuseaddr", "the port can be bound after", (42.0, 0.0));
+    let set = with(7, 0);
+    assert!(set.what.contains("SO_REUSEADDR was set on the socket that failed"), "{}", set.what);
+    assert!(set.remedies.iter().all(|remedy| remedy.effects.is_empty()), "{:?}", set.remedies);
+    assert!(with(5, 2).what.contains("was set in 5 of 7 calls"), "{}", with(5, 2).what);
+    assert!(with(0, 3).what.contains("was not looked at"), "of four nothing is known");
 }
 
 fn refusing(call: Call, errno: Errno, failed: u64) -> Vec<Finding> {
