@@ -80,8 +80,8 @@ pub fn container() -> io::Result<()> {
         | CloneFlags::CLONE_NEWIPC;
     unshare(others)?;
     own_mounts()?;
-    let root = std::env::temp_dir().join(format!("twtrace-container-{}", std::process::id()));
-    fs::create_dir_all(&root)?;
+    // Over something that is there on every machine: a folder of our own would stay behind.
+    let root = std::path::PathBuf::from("/run");
     mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     // An image's files, the program under test, and what it is to write.
     let mut shared = vec!["bin".to_owned(), "lib".into(), "lib64".into(), "usr".into(), "tmp".into()];
