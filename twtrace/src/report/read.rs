@@ -278,8 +278,6 @@ fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> Hash
 fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
     let Seed { conn, role, substate, .. } = seed;
     Row {
-        kind: Kind::Listed,
-        mono_ns,
         netns: conn.netns,
         saddr: counting.engine.addresses.id(&conn.saddr),
         daddr: counting.engine.addresses.id(&conn.daddr),
@@ -287,18 +285,7 @@ fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
         dport: conn.dport,
         role: *role,
         substate: Some(*substate),
-        timeout_ms: 0,
-        owner: None,
-        exe: 0,
         via: Some(Via::None),
-        age_us: None,
-        sent: None,
-        received: None,
-        reason: None,
-        errno: None,
-        port_via: None,
-        reuseaddr: None,
-        why: None,
-        lifetime_ms: None,
+        ..Row::new(Kind::Listed, mono_ns)
     }
 }

@@ -63,22 +63,44 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// One of which nothing but its kind and time is known.
+    pub(crate) fn new(kind: Kind, mono_ns: u64) -> Self {
+        Self {
+            kind,
+            mono_ns,
+            netns: 0,
+            saddr: NONE,
+            daddr: NONE,
+            sport: 0,
+            dport: 0,
+            role: Role::default(),
+            substate: None,
+            timeout_ms: 0,
+            owner: None,
+            exe: NONE,
+            via: None,
+            age_us: None,
+            sent: None,
+            received: None,
+            reason: None,
+            errno: None,
+            port_via: None,
+            reuseaddr: None,
+            why: None,
+            lifetime_ms: None,
+        }
+    }
+
     /// An event without what is numbered, which is not asked for where the group is known: of an end.
     pub(crate) fn of_end(event: &Event) -> Option<Self> {
         let conn = event.conn.as_ref()?;
         Some(Self {
-            kind: event.kind,
-            mono_ns: event.mono_ns,
             netns: conn.netns,
-            saddr: NONE,
-            daddr: NONE,
             sport: conn.sport,
             dport: conn.dport,
             role: event.role,
             substate: event.substate,
             timeout_ms: event.timeout_ms.unwrap_or(0),
-            owner: None,
-            exe: NONE,
             via: event.via,
             age_us: event.age_ns.map(|age_ns| age_ns / 1000),
             sent: event.bytes_sent,
@@ -89,6 +111,7 @@ impl Row {
             reuseaddr: event.reuseaddr,
             why: event.why,
             lifetime_ms: event.lifetime_ns.map(|lifetime_ns| lifetime_ns / 1_000_000),
+            ..Self::new(event.kind, event.mono_ns)
         })
     }
 }
@@ -112,28 +135,6 @@ impl std::borrow::Borrow<IpAddr> for Address {
 /// A client's row of which little is known.
 #[cfg(test)]
 pub(crate) fn sample(kind: Kind) -> Row {
-    Row {
-        kind,
-        mono_ns: 1,
-        netns: 7,
-        saddr: 2,
-        daddr: 3,
-        sport: 40_000,
-        dport: 80,
-        role: Role::Client,
-        substate: None,
-        timeout_ms: 0,
-        owner: None,
-        exe: 0,
-        via: None,
-        age_us: None,
-        sent: None,
-        received: None,
-        reason: None,
-        errno: None,
-        port_via: None,
-        reuseaddr: None,
-        why: None,
-        lifetime_ms: None,
-    }
+    let conn = Row { netns: 7, saddr: 2, daddr: 3, sport: 40_000, dport: 80, ..Row::new(kind, 1) };
+    Row { role: Role::Client, ..conn }
 }

@@ -17,16 +17,12 @@ fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {
     let address = IpAddr::from(n.to_be_bytes());
     let daddr = counted.engine.addresses.id(&address);
     Row {
-        kind,
-        mono_ns: 1_000 + u64::from(n),
         netns: 1 + n % 2,
         saddr: daddr,
         daddr,
         sport: 40_000,
         dport: 80,
         role: Role::Client,
-        substate: None,
-        timeout_ms: 0,
         owner: Some(Owner {
             pid: n + 1,
             start: 1,
@@ -35,17 +31,9 @@ fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {
             cgroup: 0,
             container: 0,
         }),
-        exe: 0,
         via: Some(Via::Close),
         age_us: Some(7),
-        sent: None,
-        received: None,
-        reason: None,
-        errno: None,
-        port_via: None,
-        reuseaddr: None,
-        why: None,
-        lifetime_ms: None,
+        ..Row::new(kind, 1_000 + u64::from(n))
     }
 }
 
