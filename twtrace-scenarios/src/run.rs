@@ -17,6 +17,8 @@ use crate::{kernel, limits};
 
 /// Most lines that a failure gets.
 const REASONS: usize = 23;
+/// Most characters of why one is played again.
+const LONGEST: usize = 2000;
 
 /// What became of one scenario.
 enum Verdict {
@@ -60,13 +62,22 @@ impl Printer {
         }
         Ok(out.flush()?)
     }
+
+    /// Why a scenario is played again stands in the table of results as well.
+    fn again(&self, scenario: &Scenario, failures: &[String]) -> Result<()> {
+        let why: String = printable(&failures.join("; ")).chars().take(LONGEST).collect();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "again {}::{} ... {why}", self.prefix, scenario.name)?;
+        Ok(out.flush()?)
+    }
 }
 
-/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
-/// goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace.
+/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`, which an emulated
+/// guest has, goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace.
 pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usize) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
+    let again = if label.is_some() { Again::WhatFailed } else { Again::Unstaged };
     kernel::keep_orphans()?;
     // Here, so that not each scenario's process has to find out.
     kernel::has_tcp_diag();
@@ -80,15 +91,15 @@ pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usi
     let is_shared = |s: &Scenario| matches!(s.kind, Kind::Shared | Kind::SharedLast);
     let (shared, own): (Vec<_>, Vec<_>) = able.into_iter().partition(is_shared);
     if !shared.is_empty() {
-        let unstaged = run_shared(&shared, setup, jobs, &mut printer, Try::First)?;
-        if !unstaged.is_empty() {
-            run_shared(&unstaged, setup, 1, &mut printer, Try::Last)?;
+        let left = run_shared(&shared, setup, jobs, &mut printer, again)?;
+        if !left.is_empty() {
+            run_shared(&left, setup, 1, &mut printer, Again::Never)?;
         }
     }
     for scenario in own {
         let mut failures = play_alone(scenario, setup)?;
-        if is_unstaged(&failures) {
-            again(&scenario, &failures);
+        if again.is_due(&failures) {
+            printer.again(&scenario, &failures)?;
             failures = play_alone(scenario, setup)?;
         }
         printer.print(scenario.name, &verdict(failures))?;
@@ -102,10 +113,6 @@ fn play_alone(scenario: Scenario, setup: &Setup) -> Result<Vec<String>> {
     let stage = Stage::play(&[scenario], setup, 1)?;
     let failures = stage.reports().map(|(_, report)| own_failures(report)).collect::<Result<Vec<_>>>()?;
     Ok(failures.concat())
-}
-
-fn again(scenario: &Scenario, failures: &[String]) {
-    println!("    {}: {}: played again", scenario.name, printable(&failures.join("; ")));
 }
 
 /// Names of processes may hold anything.
@@ -125,27 +132,35 @@ fn own_failures(report: &Report) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a situation that the kernel did not bring about in time is tried once more.
+/// What is played a second time, by itself. It is told, whatever comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Try {
-    First,
-    Last,
+enum Again {
+    Never,
+    /// A situation that the kernel did not bring about in time, so that nothing was asked of twtrace: an ACK that meets close() between
+    /// its last look at the state and the release of the socket's lock leaves an orphan in FIN_WAIT2 without a mini-socket
+    /// (tcp_rcv_state_process, `sock_owned_by_user`).
+    Unstaged,
+    /// In an emulated guest, also what went wrong: it stands still for seconds at times, while the kernel's timers do not.
+    WhatFailed,
 }
 
-/// A scenario that waited for its own kernel in vain never got as far as asking anything of twtrace: emulated guests
-/// lock up for seconds at times, and an ACK that meets close() between its last look at the state and the release of the
-/// socket's lock leaves an orphan in FIN_WAIT2 without a mini-socket (tcp_rcv_state_process, `sock_owned_by_user`). What twtrace told wrong is never asked again.
-fn is_unstaged(failures: &[String]) -> bool {
-    failures.iter().any(|failure| failure.starts_with("waited "))
+impl Again {
+    fn is_due(self, failures: &[String]) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Unstaged => failures.iter().any(|failure| failure.starts_with("waited ")),
+            Self::WhatFailed => !failures.is_empty(),
+        }
+    }
 }
 
-/// Runs scenarios beside one twtrace; returns those that are worth another try.
+/// Runs scenarios beside one twtrace; returns those that are to be played again.
 fn run_shared(
     scenarios: &[Scenario],
     setup: &Setup,
     jobs: usize,
     printer: &mut Printer,
-    attempt: Try,
+    again: Again,
 ) -> Result<Vec<Scenario>> {
     let tracer = Tracer::start(setup, &["--json", "--verify"])?;
     let stage = Stage::play(scenarios, setup, jobs)?;
@@ -164,25 +179,25 @@ fn run_shared(
             (told.stdout.lines().filter_map(|line| parse(line).ok()).collect(), vec![format!("{error:#}")])
         }
     };
-    let mut unstaged = Vec::new();
+    let mut left = Vec::new();
     for (scenario, report) in stage.reports() {
         let mut failures = own_failures(report)?;
-        if attempt == Try::First && is_unstaged(&failures) {
-            again(scenario, &failures);
-            unstaged.push(*scenario);
-            continue;
-        }
         if let Report::Done(outcome) = report {
             let ours: Vec<Event> =
                 events.iter().filter(|event| within(event, &outcome.netns)).cloned().collect();
             failures.extend(judge(&ours, &outcome.expected, &outcome.cookies));
         }
-        printer.print(scenario.name, &verdict(failures))?;
+        if again.is_due(&failures) {
+            printer.again(scenario, &failures)?;
+            left.push(*scenario);
+        } else {
+            printer.print(scenario.name, &verdict(failures))?;
+        }
     }
-    if attempt == Try::First || !run.is_empty() {
+    if again != Again::Never || !run.is_empty() {
         printer.print("the_run_as_a_whole", &verdict(run))?;
     }
-    Ok(unstaged)
+    Ok(left)
 }
 
 /// Waits until as many events have been told as are expected; that it was in vain shows in the judgement.

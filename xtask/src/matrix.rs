@@ -84,7 +84,7 @@ impl Matrix {
         sum
     }
 
-    /// Markdown: the table, then what was skipped and why, then what failed.
+    /// Markdown: the table, then what was skipped and why, what was played a second time and why, and what failed.
     pub(crate) fn table(&self) -> String {
         let mut text = String::from(
             "| kernel | state | tracefs | backend | passed | failed | skipped |\n|---|---|---|---|---:|---:|---:|\n",
@@ -102,7 +102,18 @@ impl Matrix {
             );
             text.push_str(&row);
         }
-        text + &list("Skipped", &self.skips()) + &list("Failed", &self.failures())
+        text + &list("Skipped", &self.skips())
+            + &list("Played again, by itself, as it had failed", &self.again())
+            + &list("Failed", &self.failures())
+    }
+
+    /// One line for each scenario that was played a second time.
+    fn again(&self) -> Vec<String> {
+        let of = |(place, _, cell): &(Place, String, Cell)| match cell {
+            Cell::Ran(Run::Done { again, .. }) => again.iter().map(|why| format!("{place}: {why}")).collect(),
+            _ => Vec::new(),
+        };
+        self.rows.iter().flat_map(of).collect()
     }
 
     /// One line for each scenario and reason, naming where it was skipped.
@@ -133,7 +144,7 @@ impl Matrix {
                 Cell::Broken(why) | Cell::Ran(Run::Cannot(why)) => {
                     failures.push(format!("{kernel} {backend}: {why}"))
                 }
-                Cell::Ran(Run::Done { cases, problems }) => {
+                Cell::Ran(Run::Done { cases, problems, .. }) => {
                     for case in cases {
                         if let Outcome::Failed(reasons) = &case.outcome {
                             failures.push(format!(
@@ -207,7 +218,11 @@ mod tests {
         matrix.add(
             &place,
             "kprobe",
-            Cell::Ran(Run::Done { cases, problems: vec!["exited with 9".to_owned()] }),
+            Cell::Ran(Run::Done {
+                cases,
+                problems: vec!["exited with 9".to_owned()],
+                again: vec!["kprobe::close ... late".to_owned()],
+            }),
         );
         matrix.add(&place, "fentry", Cell::Broken("was not run".to_owned()));
         matrix.problems(&place, &["Kernel panic\x1b[2J".to_owned()]);
@@ -232,6 +247,7 @@ mod tests {
         let text = matrix().table();
         assert!(text.contains("| 5.10 | no-tracefs | no | kprobe | 1 | 2 | 1 |\n"), "{text}");
         assert!(text.contains("- killed: no ss -K (5.10 no-tracefs kprobe)\n"), "{text}");
+        assert!(text.contains("- 5.10 no-tracefs: kprobe::close ... late\n"), "{text}");
         for failure in [
             "kprobe::reset: 1 instead of 2",
             "5.10 no-tracefs kprobe: exited with 9",

@@ -3,7 +3,8 @@
 //! Owns: the format of its lines and what makes a run a failure. Must not know: where it ran.
 //!
 //! One line a scenario, `test [LABEL::]BACKEND::NAME ... ok|FAILED|skipped: reason`, indented lines that say why one
-//! failed, and at the end `N passed, N failed, N skipped`.
+//! failed, before it `again [LABEL::]BACKEND::NAME ... reason` where it was played a second time, and at the end
+//! `N passed, N failed, N skipped`.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -93,8 +94,8 @@ impl Case {
 /// What one run of the scenarios came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
-    /// They ran. `problems` are failures beyond those of single scenarios.
-    Done { cases: Vec<Case>, problems: Vec<String> },
+    /// They ran. `problems` are failures beyond those of single scenarios; `again` says which were played a second time, and why.
+    Done { cases: Vec<Case>, problems: Vec<String>, again: Vec<String> },
     /// This machine cannot run them with this backend; the reason.
     Cannot(String),
 }
@@ -125,14 +126,16 @@ impl Run {
         if cases.is_empty() {
             problems.push("ran no scenario".to_owned());
         }
-        Run::Done { cases, problems }
+        let again =
+            text.lines().filter_map(|line| line.trim().strip_prefix("again ")).map(str::to_owned).collect();
+        Run::Done { cases, problems, again }
     }
 
     /// What it counts for: each problem is a failure.
     pub(crate) fn tally(&self) -> Tally {
         match self {
             Run::Cannot(_) => Tally::default(),
-            Run::Done { cases, problems } => {
+            Run::Done { cases, problems, .. } => {
                 let mut sum = tally(cases);
                 sum.failed += problems.len() as u64;
                 sum
@@ -179,7 +182,7 @@ fn tally(cases: &[Case]) -> Tally {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "noise\ntest kprobe::close ... ok\r\ntest kprobe::killed ... skipped: kernel: 5.10 has no ss -K\n\
+    const GOOD: &str = "noise\nagain kprobe::close ... too late\ntest kprobe::close ... ok\r\ntest kprobe::killed ... skipped: kernel: 5.10 has no ss -K\n\
                         2 tests\n1 passed, 0 failed, 1 skipped\r\n";
 
     fn problems(run: Run) -> Vec<String> {
@@ -193,7 +196,8 @@ mod tests {
     fn lines_are_read_and_add_up() {
         let run = Run::judge(GOOD, Some(0));
         assert_eq!(run.tally(), Tally { passed: 1, failed: 0, skipped: 1 });
-        let Run::Done { cases, problems } = run else { panic!() };
+        let Run::Done { cases, problems, again } = run else { panic!() };
+        assert_eq!(again, ["kprobe::close ... too late"]);
         assert_eq!(cases[1].outcome, Outcome::Skipped("kernel: 5.10 has no ss -K".to_owned()));
         assert_eq!((cases[0].backend.as_str(), cases[0].name.as_str()), ("kprobe", "close"));
         assert!(problems.is_empty());
@@ -203,7 +207,7 @@ mod tests {
     fn a_label_is_not_the_backend_and_reasons_belong_to_the_failure_above() {
         let text = "test 5.10::kprobe::reset ... FAILED\n    ended: 1 instead of 2\n    late\n\
                     test 5.10::kprobe::close ... ok\n    not a reason\n1 passed, 1 failed, 0 skipped\n";
-        let Run::Done { cases, problems } = Run::judge(text, Some(1)) else { panic!() };
+        let Run::Done { cases, problems, .. } = Run::judge(text, Some(1)) else { panic!() };
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!((cases[0].backend.as_str(), cases[0].name.as_str()), ("kprobe", "reset"));
         let reasons = ["ended: 1 instead of 2", "late"].map(str::to_owned);

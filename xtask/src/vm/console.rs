@@ -115,7 +115,7 @@ mod tests {
         let console = Console::read(GOOD);
         assert_eq!(console.release.as_deref(), Some("5.10.0-46"));
         assert!(console.problems.is_empty(), "{:?}", console.problems);
-        let [(first, Run::Done { cases, problems }), (second, Run::Cannot(reason))] = &console.runs[..]
+        let [(first, Run::Done { cases, problems, .. }), (second, Run::Cannot(reason))] = &console.runs[..]
         else {
             panic!("{:?}", console.runs);
         };

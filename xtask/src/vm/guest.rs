@@ -69,7 +69,9 @@ pub(super) fn run(kernel: &Kernel, archive: &[u8], plan: &Plan) -> Result<Guest>
         plan.state.parameters,
         plan.append
     );
-    let shown = |line: &str| Case::parse(line).is_some() || line.starts_with("@@guest begin ");
+    let shown = |line: &str| {
+        Case::parse(line).is_some() || line.starts_with("again ") || line.starts_with("@@guest begin ")
+    };
     let suffix = if plan.state.name == PLAIN { String::new() } else { format!("-{}", plan.state.name) };
     let boot =
         Boot { kernel, archive, words, machine: &MACHINE, suffix: &suffix, deadline: plan.deadline, shown };

@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
 use crate::books;
@@ -75,16 +76,22 @@ impl Cast {
 
     /// One connection with `requests` requests, closed by the client first, or by the server. `Err`: no port.
     pub(super) fn visit(&self, listener: &Raw, requests: usize, first: First) -> Result<Attempt<()>> {
-        let pair = match self.open(listener)? {
-            Ok(pair) => pair,
-            Err(errno) => return Ok(Err(errno)),
-        };
-        (0..requests).try_for_each(|_| pair.exchange(SIZES.0, SIZES.1))?;
-        match first {
-            First::Client => close_in_order(&pair.client, &pair.server)?,
-            First::Server => close_in_order(&pair.server, &pair.client)?,
+        match self.open(listener)? {
+            Ok(pair) => end(&pair, requests, first).map(Ok),
+            Err(errno) => Ok(Err(errno)),
         }
-        Ok(Ok(()))
+    }
+
+    /// One connection from each of these ports, one request each, the server closing first. Ports that the kernel chooses may come
+    /// again (the place where it begins moves every 10 s: `secure_ipv4_port_ephemeral`), and then a SYN takes the server's TIME_WAIT socket away.
+    pub(super) fn visit_from_each(&self, ports: Range<u16>, listener: &Raw) -> Result<()> {
+        for port in ports {
+            let raw = self.client.socket(false, true)?;
+            ensure!(raw.bind((HERE, port))?.is_ok(), "port {port} is in use");
+            let pair = self.open_from(raw, listener, listener.local()?)?;
+            end(&pair.map_err(|errno| anyhow!("from port {port}: errno {errno}"))?, 1, First::Server)?;
+        }
+        Ok(())
     }
 
     /// So many connections, one request each.
@@ -190,6 +197,15 @@ impl Cast {
         };
         let (first, last) = (began(ports)?, began(ports * waves)?);
         Ok((ports * waves) as f64 / (last - first).as_secs_f64().max(Duration::from_millis(1).as_secs_f64()))
+    }
+}
+
+/// So many requests, and the end.
+fn end(pair: &Pair, requests: usize, first: First) -> Result<()> {
+    (0..requests).try_for_each(|_| pair.exchange(SIZES.0, SIZES.1))?;
+    match first {
+        First::Client => close_in_order(&pair.client, &pair.server),
+        First::Server => close_in_order(&pair.server, &pair.client),
     }
 }
 

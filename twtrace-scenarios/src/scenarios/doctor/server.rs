@@ -153,7 +153,7 @@ pub(in crate::scenarios) fn server_side_harmless(world: &mut World) -> Result<()
     let cast = cast(world, 20_000)?;
     let listener = cast.serve(HERE, 10007)?;
     let finding =
-        examine(world, "server_side_harmless", |_| cast.visit_often(&listener, 509, First::Server))?;
+        examine(world, "server_side_harmless", |_| cast.visit_from_each(41_000..41_000 + 509, &listener))?;
     finding
         .is("notice")?
         .blames("server", cast.server.pid())?
