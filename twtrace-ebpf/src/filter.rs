@@ -31,13 +31,16 @@ macro_rules! listed {
 #[inline(always)]
 pub(crate) fn conn_passes(conn: &Conn) -> bool {
     let t = &conn.tuple;
-    if !listed!(netns, n_netns, conn.netns)
-        || !listed!(sports, n_sports, t.sport)
-        || !listed!(dports, n_dports, t.dport)
-    {
-        return false;
-    }
-    if !listed!(ports, n_ports, t.sport) && !listed!(ports, n_ports, t.dport) {
+    listed!(sports, n_sports, t.sport)
+        && (listed!(ports, n_ports, t.sport) || listed!(ports, n_ports, t.dport))
+        && remote_passes(conn)
+}
+
+/// The part of them that can be asked of a connection before it has a local port.
+#[inline(always)]
+pub(crate) fn remote_passes(conn: &Conn) -> bool {
+    let t = &conn.tuple;
+    if !listed!(netns, n_netns, conn.netns) || !listed!(dports, n_dports, t.dport) {
         return false;
     }
     let family = setting!(filter.family);

@@ -69,6 +69,16 @@ pub(crate) fn clear<T: Plain>(to: &mut T) {
     }
 }
 
+/// The same value, but the compiler does not know it any more.
+#[inline(always)]
+pub(crate) fn opaque(mut value: u64) -> u64 {
+    // SAFETY: a copy to itself (with none at all two lines would share one place, which the verifier refuses).
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags))
+    };
+    value
+}
+
 /// Words in a [`Start`]: all that is read of a `sock_common` and of an `inet_timewait_sock`, its timer left out.
 const START: usize = 19;
 

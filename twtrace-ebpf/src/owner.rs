@@ -98,12 +98,18 @@ pub(crate) fn opener_of((key, check): (u64, u64)) -> Option<NonNull<Slot<Opener>
     (unsafe { slot.as_ref().value.check } == check).then_some(slot)
 }
 
-/// connect(): the current task opens the connection of `key`.
+/// connect(): the current task opens the connection of `sk`.
+///
+/// # Safety
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-pub(crate) fn connecting(key: (u64, u64)) {
+pub(crate) unsafe fn connecting(sk: *const u8) {
     let name = Name::current();
-    remember(key, ROLE_CLIENT, now_ns(), &name);
-    meet(&name);
+    // SAFETY: by the caller.
+    unsafe {
+        remember(sock::opener_key::<Typed>(sk, true), ROLE_CLIENT, now_ns(), &name);
+        meet::<Typed>(&name, sk);
+    }
 }
 
 /// Whether one more connection to this machine is to be remembered from its beginning. One that is not has no opener and no age to
@@ -178,7 +184,8 @@ pub(crate) unsafe fn accepted<M: Mem>(sk: *const u8, typed: bool, new: bool) {
     } else {
         remember(key, ROLE_SERVER, 0, &name);
     }
-    meet(&name);
+    // SAFETY: by the caller.
+    unsafe { meet::<M>(&name, sk) };
 }
 
 /// Which end of the connection of `key` this is, one of `ROLE_*`.
@@ -287,7 +294,8 @@ unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owne
         owner.via = unsafe { how(sk, flags) };
         // Mostly the same process closes as opened, and then user space knows it.
         if owner.opener_pid != name.pid {
-            meet(&name);
+            // SAFETY: by the caller.
+            unsafe { meet::<Typed>(&name, sk) };
         }
     } else if owner.opener_pid != 0
         && let Some(slot) = opener
@@ -351,9 +359,12 @@ pub(crate) fn listening(conn: &Conn) {
     let _ = maps::LISTENERS.insert(port, 1, 0);
 }
 
-/// Tells user space of a process that it has not seen, while it still lives and /proc can be read.
+/// Tells user space of a process that it has not seen, while it still lives and /proc can be read. `sk` is a connection of its.
+///
+/// # Safety
+/// `M` may read `sk`.
 #[inline(always)]
-fn meet(name: &Name) {
+unsafe fn meet<M: Mem>(name: &Name, sk: *const u8) {
     let print = name.fingerprint();
     let Some(seen) = maps::SEEN.get_ptr_mut((print as u32) & (maps::SEEN_SETS - 1)) else { return };
     // SAFETY: a live map value.
@@ -362,7 +373,8 @@ fn meet(name: &Name) {
         if a == print || b == print || c == print || d == print {
             return;
         }
-        if tell(name) {
+        // The local port may not be chosen yet.
+        if filter::remote_passes(&sock::of_sk::<M>(sk)) && tell(name) {
             *seen = [print, a, b, c];
         }
     }

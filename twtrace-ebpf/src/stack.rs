@@ -12,7 +12,7 @@ use twtrace_common::config::Text;
 use crate::{
     config::setting,
     maps::{self, FRAMES},
-    table,
+    mem, table,
 };
 
 /// Which of the functions that can end or re-arm a TIME_WAIT socket are on the stack: a bit each.
@@ -189,12 +189,9 @@ fn nearest(frames: &[u64; SLOTS], length: i64) -> (u64, u64) {
 /// All ones if `a` is below `b`, both below 2^63, else zero. Without a branch.
 #[inline(always)]
 fn ones_if_less(a: u64, b: u64) -> u64 {
-    let mut ones = (a.wrapping_sub(b) as i64 >> 63) as u64;
-    // SAFETY: a copy to itself (with none at all two lines would share one place, which the verifier refuses). What the compiler
-    // cannot see through it does not turn into a branch, of which the verifier
-    // follows both sides: some fifty of them were nine tenths of what it did.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) ones, options(pure, nomem, nostack, preserves_flags)) };
-    ones
+    // The compiler must not see through it, or it makes a branch of it, of which the verifier follows both sides: some fifty of them were
+    // nine tenths of what it did.
+    mem::opaque((a.wrapping_sub(b) as i64 >> 63) as u64)
 }
 
 /// Remembers where the `count` addresses in `frames` lie in `above`, if all do and there is room.

@@ -62,7 +62,7 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
         } else if listens {
             owner::listening(&sock::of_sk::<Typed>(sk));
         } else if new == SYN_SENT {
-            owner::connecting(sock::opener_key::<Typed>(sk, true));
+            owner::connecting(sk);
         } else if new == ESTABLISHED {
             owner::established(sk);
         } else {

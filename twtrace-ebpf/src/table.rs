@@ -13,6 +13,8 @@ use core::ptr::NonNull;
 
 use aya_ebpf::maps::Array;
 
+use crate::mem;
+
 /// Places in a set; a power of two.
 pub(crate) const WAYS: usize = 4;
 
@@ -90,9 +92,8 @@ unsafe fn unlock<T>(set: *mut Set<T>) {
 /// `way`, but the verifier does not know any more which of them it is: it follows what comes behind once, not once for each place.
 #[inline(always)]
 fn any(way: usize, unknown: u64) -> usize {
-    let mut sum = (way as u64).wrapping_add(unknown);
-    // SAFETY: a copy to itself: the compiler must not know what is taken off again.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) sum, options(pure, nomem, nostack, preserves_flags)) };
+    // With none in between, the compiler would take off again what was added.
+    let sum = mem::opaque((way as u64).wrapping_add(unknown));
     sum.wrapping_sub(unknown) as usize & (WAYS - 1)
 }
 

@@ -235,7 +235,7 @@ fn connected(sk: *const u8, ret: i64) -> i32 {
     unsafe {
         if errno == 0 {
             if setting!(by_state) & BY_STATE_CLIENT == 0 {
-                owner::connecting(sock::opener_key::<Typed>(sk, true));
+                owner::connecting(sk);
             }
         } else if errno == failure::EADDRNOTAVAIL {
             let mut conn = sock::of_sk::<Typed>(sk);

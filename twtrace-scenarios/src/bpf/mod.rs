@@ -1,6 +1,7 @@
 //! Owns: which BPF programs the kernel has loaded, and which of them a process holds.
 //! Must not know: what they do.
 
+pub mod ring;
 pub mod stats;
 
 use std::collections::BTreeSet;

@@ -9,9 +9,11 @@ use nix::sys::signal::Signal;
 use super::{aborted, by_client, by_server, dead};
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
+use crate::bpf::ring;
 use crate::cgroup::Cgroup;
 use crate::expect::Pattern;
 use crate::tracer::Tracer;
+use crate::wait::{PATIENCE, until_true};
 use crate::world::World;
 
 /// Arguments, and which events pass them.
@@ -175,4 +177,36 @@ pub(super) fn by_kind(world: &mut World) -> Result<()> {
         case(&["--reason", "reused_outgoing"], |p| p.says("reason", "reused_outgoing")),
     ];
     look(world, &cast, cases)
+}
+
+/// What no filter lets pass takes no place in the ring: neither events nor the processes that they are about.
+pub(super) fn nothing_travels(world: &mut World) -> Result<()> {
+    let server = world.actor("server")?;
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
+    let elsewhere = Tracer::start(&world.setup, &["--json", "--peer", "198.51.100.0/24"])?;
+    let here = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    let before = (ring::produced(elsewhere.pid())?, ring::produced(here.pid())?);
+    for _ in 0..7 {
+        // Each of them is a process that was not seen yet.
+        let client = world.actor("client")?;
+        let pair = world.pair(&client, &listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        world.expect(by_client(&pair.client, &client, "close"));
+    }
+    until_true(
+        "what passes to be told",
+        PATIENCE,
+        || Ok(here.so_far()?.matches("\"created\"").count() == 7),
+    )?;
+    let after = (ring::produced(elsewhere.pid())?, ring::produced(here.pid())?);
+    ensure!(after.1 > before.1, "a ring in which nothing was put says nothing");
+    ensure!(
+        after.0 == before.0,
+        "{} bytes were put into the ring of which nothing passes",
+        after.0 - before.0
+    );
+    elsewhere.stop(Signal::SIGINT)?.events()?;
+    let told = here.stop(Signal::SIGINT)?;
+    let expected = world.expected().to_vec();
+    world.judge(&told, &expected)
 }

@@ -135,6 +135,7 @@ pub const ALL: &[Scenario] = &[
     own("filters_by_process", filters::by_process),
     own("filters_by_place", filters::by_place),
     own("filters_by_kind", filters::by_kind),
+    own("nothing_filtered_travels", filters::nothing_travels),
     once("wrong_usage", command::wrong_usage),
     own("without_privilege", command::without_privilege),
     own("nothing_held_back", command::nothing_held_back),
