@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use twtrace_scenarios::bpf::programs_of;
 use twtrace_scenarios::bpf::stats::{self, Info, Statistics};
 
-use crate::arms::floor::{Hook, HookPlace};
+use crate::arms::floor::{AttachPoint, Hook};
 use crate::arms::{Heard, Process, Running};
 use crate::bench::Bench;
 use crate::generator::First;
@@ -87,9 +87,9 @@ fn places(hooks: &[Hook]) -> BTreeMap<u32, String> {
     let mut places = BTreeMap::<u32, String>::new();
     for hook in hooks {
         let name = match &hook.place {
-            HookPlace::Tracepoint(name) | HookPlace::Other(name) => name.clone(),
+            AttachPoint::Tracepoint(name) | AttachPoint::Other(name) => name.clone(),
             // Its name says it.
-            HookPlace::Function(..) => String::new(),
+            AttachPoint::Function(..) => String::new(),
         };
         let words = places.entry(hook.program).or_default();
         if !words.is_empty() {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_program_in_two_places_says_both() {
-        let hook = |program, name: &str| Hook { program, place: HookPlace::Other(name.to_owned()) };
+        let hook = |program, name: &str| Hook { program, place: AttachPoint::Other(name.to_owned()) };
         let places = places(&[hook(7, "a"), hook(8, "b"), hook(7, "c")]);
         assert_eq!((places[&7].as_str(), places[&8].as_str()), ("a, c", "b"));
     }

@@ -1,4 +1,4 @@
-//! What the live view costs: frames of a large world, memory, and CPU on a machine on which nothing happens.
+//! What the live view costs: frames of many sockets, memory, and CPU on a machine on which nothing happens.
 //!
 //! Owns: these measurements. Must not know: how a frame is drawn.
 

@@ -12,9 +12,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, Pid, fork};
 
+use crate::actor_process;
 use crate::op::{self, Half, Op, Reply};
 pub use crate::pair::{Pair, close_in_order, complete};
-use crate::play;
 
 /// A process under the scenario's command. Clones name the same process.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl Actor {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         // SAFETY: scenario processes have one thread.
         match unsafe { fork() }? {
-            ForkResult::Child => play::play(theirs, comm),
+            ForkResult::Child => actor_process::run(theirs, comm),
             ForkResult::Parent { child } => Self::hold(child.as_raw().try_into()?, comm, 0, netns, ours),
         }
     }

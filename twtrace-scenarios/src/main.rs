@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use twtrace_scenarios::mounts::{self, Tracefs};
+use twtrace_scenarios::sandbox::Sandbox;
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::{CannotRun, Setup};
-use twtrace_scenarios::world::World;
-use twtrace_scenarios::{brood, instructions, run};
+use twtrace_scenarios::{children, instructions, run};
 
 /// Exit status where twtrace cannot run here, as twtrace's own.
 const CANNOT: u8 = 77;
@@ -124,8 +124,8 @@ fn main() -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Command::Make { count, exit } => status(brood::make(count), exit),
-        Command::Count { file } => status(brood::count_interrupts(&file), brood::COUNTED),
+        Command::Make { count, exit } => status(children::make(count), exit),
+        Command::Count { file } => status(children::count_interrupts(&file), children::COUNTED),
         Command::Instructions(args) => status(instructions::run(&args), 0),
         Command::Wait => loop {
             nix::unistd::pause();
@@ -157,8 +157,8 @@ fn status(done: Result<()>, exit: u8) -> ExitCode {
 
 /// Prints what the screen shows, without what is empty at the end of its lines.
 fn picture(twtrace: Option<PathBuf>, columns: u16, lines: u16) -> Result<bool> {
-    let mut world = World::new(prepare(Backend::Auto, twtrace)?)?;
-    let text = scenarios::picture(&mut world, columns, lines)?;
+    let mut sandbox = Sandbox::new(prepare(Backend::Auto, twtrace)?)?;
+    let text = scenarios::picture(&mut sandbox, columns, lines)?;
     text.lines().for_each(|line| println!("{}", line.trim_end()));
     Ok(true)
 }

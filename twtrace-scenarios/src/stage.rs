@@ -15,9 +15,9 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use serde::{Deserialize, Serialize};
 
 use crate::expect::Outcome;
+use crate::sandbox::Sandbox;
 use crate::scenarios::{Kind, Scenario};
 use crate::tracer::{CannotRun, Setup};
-use crate::world::World;
 
 /// What a scenario's process has to say at its end.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,9 +129,9 @@ fn perform(scenario: &Scenario, setup: &Setup, mut stream: UnixStream) -> ! {
 }
 
 fn act(scenario: &Scenario, setup: &Setup) -> Result<Outcome> {
-    let mut world = World::new(setup.clone())?;
-    (scenario.act)(&mut world)?;
-    world.finish()
+    let mut sandbox = Sandbox::new(setup.clone())?;
+    (scenario.act)(&mut sandbox)?;
+    sandbox.finish()
 }
 
 /// Scenarios whose actions are over.

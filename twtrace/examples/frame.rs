@@ -17,10 +17,10 @@ const FRAMES: usize = 101;
 fn main() -> std::io::Result<()> {
     let before_kib = resident_kib()?;
     let script = Steady::new(5_000, 100_000);
-    let mut world = script.world();
+    let mut tracker = script.tracker();
     // Two minutes: every history is as long as it gets.
-    script.run(&mut world, 0, 200_000);
-    assert_eq!(world.live(), 100_000);
+    script.run(&mut tracker, 0, 200_000);
+    assert_eq!(tracker.live(), 100_000);
     for (name, key, size) in [
         ("frame of processes at 80x24", '1', (80, 24)),
         ("frame of processes at 200x60", '1', (200, 60)),
@@ -28,27 +28,27 @@ fn main() -> std::io::Result<()> {
         ("frame of peers at 80x24", '3', (80, 24)),
     ] {
         let mut screen = Offscreen::new(size.0, size.1);
-        screen.press(&world, key);
-        let took = median(|| screen.frame(&world));
+        screen.press(&tracker, key);
+        let took = median(|| screen.frame(&tracker));
         let text = screen.text();
         assert!(text.contains("live     100000 "), "{text}");
         println!("{name} {:.2} ms", took * 1e3);
     }
     let mut screen = Offscreen::new(80, 24);
-    screen.press(&world, '1');
-    screen.press(&world, '/');
-    "172.16.0.1".chars().for_each(|typed| screen.press(&world, typed));
-    println!("frame with a filter at 80x24 {:.2} ms", median(|| screen.frame(&world)) * 1e3);
+    screen.press(&tracker, '1');
+    screen.press(&tracker, '/');
+    "172.16.0.1".chars().for_each(|typed| screen.press(&tracker, typed));
+    println!("frame with a filter at 80x24 {:.2} ms", median(|| screen.frame(&tracker)) * 1e3);
     let mut screen = Offscreen::new(80, 24);
-    screen.press(&world, ' ');
-    println!("frame of all tables at 80x24 {:.2} ms", median(|| screen.frame(&world)) * 1e3);
-    drop((script, world, screen));
+    screen.press(&tracker, ' ');
+    println!("frame of all tables at 80x24 {:.2} ms", median(|| screen.frame(&tracker)) * 1e3);
+    drop((script, tracker, screen));
 
     let script = Steady::new(10_000, 131_072);
-    let mut world = script.world();
-    script.run(&mut world, 0, 2 * 131_072);
+    let mut tracker = script.tracker();
+    script.run(&mut tracker, 0, 2 * 131_072);
     let mut screen = Offscreen::new(80, 24);
-    screen.frame(&world);
+    screen.frame(&tracker);
     println!("memory at 131,072 sockets and 10,000 processes {:.1} MB", mb(resident_kib()? - before_kib));
     println!("peak memory of this measurement {:.1} MB", mb(status_kib("VmHWM:")?));
     Ok(())

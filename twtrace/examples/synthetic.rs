@@ -135,13 +135,13 @@ fn head() -> Head {
     }
 }
 
-/// The world, event by event.
-struct World {
+/// The made, event by event.
+struct Made {
     actors: Vec<Actor>,
     live: VecDeque<Event>,
 }
 
-impl World {
+impl Made {
     fn event(&mut self, n: u64) -> Event {
         let mono_ns = START_NS + n * STEP_NS;
         let is_full = self.live.len() >= LIVE && n.is_multiple_of(2);
@@ -163,9 +163,9 @@ impl World {
 fn write(events: u64, path: &Path) -> Result<()> {
     let mut file = File::create(path)?;
     let mut encoder = Encoder::new(&head())?;
-    let mut world = World { actors: actors(), live: VecDeque::new() };
+    let mut made = Made { actors: actors(), live: VecDeque::new() };
     for n in 0..events {
-        encoder.append(&world.event(n));
+        encoder.append(&made.event(n));
         if encoder.waiting() == BATCH {
             encoder.close_batch()?;
             file.write_all(encoder.bytes())?;
@@ -177,7 +177,7 @@ fn write(events: u64, path: &Path) -> Result<()> {
         wall_ns: WALL_NS + (events * STEP_NS) as i64,
         namespaces: vec![namespace()],
         lost: LossCounts::from(Loss::default()),
-        live: world.live.len() as u64,
+        live: made.live.len() as u64,
         ..Tail::default()
     };
     encoder.finish(&tail)?;

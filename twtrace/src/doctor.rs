@@ -10,7 +10,6 @@ pub mod finding;
 mod folklore;
 pub mod gather;
 pub mod json;
-mod places;
 mod pool;
 pub mod predict;
 pub(crate) mod recorded;
@@ -20,6 +19,7 @@ pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod whereabouts;
 mod words;
 
 use facts::{Facts, Process};
@@ -34,7 +34,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     // Of the same severity, as the rules are listed.
     findings.sort_by_key(|finding| finding.severity);
     let mut findings = folded(findings);
-    places::settle(facts, &mut findings);
+    whereabouts::settle(facts, &mut findings);
     if findings.is_empty() {
         findings.push(rules::nothing_wrong(facts));
     }

@@ -35,12 +35,12 @@ const PAIRS: [(&str, &str); 4] = [
 fn a_program_that_panics() {
     let Some(seen) = std::env::var_os(PANICS) else { return };
     let mut screen = Screen::new(Duration::from_secs(1), Some(Theme::Dark), Vec::new()).unwrap();
-    let (mut world, clock) = (Tracker::new(), Clock::read());
+    let (mut tracker, clock) = (Tracker::new(), Clock::read());
     screen.begin(clock).unwrap();
     // Frames are written by another thread, which gives way to a panic; while it writes, nothing new is drawn.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !Path::new(&seen).exists() && Instant::now() < deadline {
-        screen.tick(&mut world, clock.mono_ns).unwrap();
+        screen.tick(&mut tracker, clock.mono_ns).unwrap();
         // poll: another process says so, by a file.
         std::thread::sleep(Duration::from_millis(10));
     }

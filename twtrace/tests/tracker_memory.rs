@@ -1,4 +1,4 @@
-//! Owns: the promise about the tracker's memory: bounded, and untouched by an event once the world is known.
+//! Owns: the promise about the tracker's memory: bounded, and untouched by an event once the tracker is known.
 //! Must not know: how the tracker does it.
 
 mod steady;
@@ -65,11 +65,11 @@ fn a_full_world_stays_under_100_mb() {
     let script = Steady::new(10_007, 131_072);
     let before = USE.get();
     USE.set(Use { peak: before.bytes, ..before });
-    let mut world = script.world();
-    script.run(&mut world, 0, 2 * 131_072);
-    assert_eq!((world.live(), world.dropped().rows), (131_072, 0));
+    let mut tracker = script.tracker();
+    script.run(&mut tracker, 0, 2 * 131_072);
+    assert_eq!((tracker.live(), tracker.dropped().rows), (131_072, 0));
     let tracker_mb = (USE.get().peak - before.bytes) as f64 / 1e6;
-    let snapshot = world.snapshot(By::ALL);
+    let snapshot = tracker.snapshot(By::ALL);
     assert_eq!(snapshot.processes.len(), 10_007);
     let all_mb = (USE.get().peak - before.bytes) as f64 / 1e6;
     eprintln!("tracker {tracker_mb:.1} MB at its peak, with a snapshot of everything {all_mb:.1} MB");
@@ -79,10 +79,10 @@ fn a_full_world_stays_under_100_mb() {
 #[test]
 fn an_event_in_a_known_world_allocates_nothing() {
     let script = Steady::new(11, 5_003);
-    let mut world = Tracker::new();
-    script.run(&mut world, 0, 40_009);
+    let mut tracker = Tracker::new();
+    script.run(&mut tracker, 0, 40_009);
     let before = USE.get().calls;
-    script.run(&mut world, 40_009, 45_013);
+    script.run(&mut tracker, 40_009, 45_013);
     let calls = USE.get().calls - before;
     assert_eq!(calls, 0, "in 10,008 events");
 }

@@ -28,7 +28,7 @@ impl Cell {
 
 /// A kernel in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Machine {
     kernel: String,
     /// What was done to the machine; empty where nothing was.
     state: String,
@@ -36,13 +36,13 @@ pub(crate) struct Place {
     tracefs: bool,
 }
 
-impl Place {
-    pub(crate) fn new(kernel: &str, state: &str, tracefs: bool) -> Place {
-        Place { kernel: kernel.to_owned(), state: state.to_owned(), tracefs }
+impl Machine {
+    pub(crate) fn new(kernel: &str, state: &str, tracefs: bool) -> Machine {
+        Machine { kernel: kernel.to_owned(), state: state.to_owned(), tracefs }
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.state.as_str() {
             "" | "plain" => f.write_str(&self.kernel),
@@ -54,18 +54,18 @@ impl std::fmt::Display for Place {
 /// All results, in the order in which they were added.
 #[derive(Default)]
 pub(crate) struct Matrix {
-    rows: Vec<(Place, String, Cell)>,
-    problems: Vec<(Place, String)>,
+    rows: Vec<(Machine, String, Cell)>,
+    problems: Vec<(Machine, String)>,
 }
 
 impl Matrix {
     /// Adds a result.
-    pub(crate) fn add(&mut self, place: &Place, backend: &str, cell: Cell) {
+    pub(crate) fn add(&mut self, place: &Machine, backend: &str, cell: Cell) {
         self.rows.push((place.clone(), backend.to_owned(), cell));
     }
 
     /// Adds failures of a kernel that are no backend's.
-    pub(crate) fn problems(&mut self, place: &Place, problems: &[String]) {
+    pub(crate) fn problems(&mut self, place: &Machine, problems: &[String]) {
         self.problems.extend(problems.iter().map(|problem| (place.clone(), problem.clone())));
     }
 
@@ -109,7 +109,7 @@ impl Matrix {
 
     /// One line for each scenario that was played a second time.
     fn again(&self) -> Vec<String> {
-        let of = |(place, _, cell): &(Place, String, Cell)| match cell {
+        let of = |(place, _, cell): &(Machine, String, Cell)| match cell {
             Cell::Ran(Run::Done { again, .. }) => again.iter().map(|why| format!("{place}: {why}")).collect(),
             _ => Vec::new(),
         };
@@ -118,7 +118,7 @@ impl Matrix {
 
     /// One line for each scenario and reason, naming where it was skipped.
     fn skips(&self) -> Vec<String> {
-        let mut skips: BTreeMap<(&str, &str), Vec<(&Place, &str)>> = BTreeMap::new();
+        let mut skips: BTreeMap<(&str, &str), Vec<(&Machine, &str)>> = BTreeMap::new();
         for (kernel, backend, cell) in &self.rows {
             match cell {
                 Cell::Broken(_) | Cell::Ran(Run::Cannot(_)) => {}
@@ -163,8 +163,8 @@ impl Matrix {
     }
 
     /// Places as people would say them: one alone where all its backends are meant.
-    fn shortened(&self, places: &[(&Place, &str)]) -> String {
-        let all = |place: &Place| self.rows.iter().filter(|(other, ..)| other == place).count();
+    fn shortened(&self, places: &[(&Machine, &str)]) -> String {
+        let all = |place: &Machine| self.rows.iter().filter(|(other, ..)| other == place).count();
         let mut words: Vec<String> = Vec::new();
         for (place, _) in places {
             let backends: Vec<&str> =
@@ -203,8 +203,8 @@ mod tests {
         Case { backend: "kprobe".to_owned(), name: name.to_owned(), outcome }
     }
 
-    fn place() -> Place {
-        Place::new("5.10", "no-tracefs", false)
+    fn place() -> Machine {
+        Machine::new("5.10", "no-tracefs", false)
     }
 
     fn matrix() -> Matrix {

@@ -4,7 +4,7 @@
 //!
 //! A failed step does not keep the later ones from running, so that one run shows everything that is wrong.
 
-use crate::matrix::{Cell, Matrix, Place};
+use crate::matrix::{Cell, Machine, Matrix};
 use crate::scenarios::{Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
@@ -165,7 +165,7 @@ fn test_results(text: &str) -> Tally {
 fn host(object: Option<&Path>, matrix: &mut Matrix) -> Result<()> {
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
-    let place = |tracefs| Place::new(&format!("{kernel} (this machine)"), "", tracefs);
+    let place = |tracefs| Machine::new(&format!("{kernel} (this machine)"), "", tracefs);
     if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
         let reason = "in a PID namespace (a container): the kernel tells other pids than scenarios see";
         println!("scenarios cannot run on this machine: {reason}");

@@ -13,12 +13,12 @@ use crate::proc::{self, Fields};
 pub(crate) struct Hook {
     /// The program's id.
     pub(crate) program: u32,
-    pub(crate) place: HookPlace,
+    pub(crate) place: AttachPoint,
 }
 
 /// How it is attached there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HookPlace {
+pub(crate) enum AttachPoint {
     /// A tracepoint with types, by name.
     Tracepoint(String),
     /// A function's entry or exit: `expected_attach_type` and the function's id in BTF.
@@ -38,9 +38,9 @@ fn hook(link: &Fields) -> Option<Hook> {
     let program = number("prog_id")?;
     let name = || ["tp_name", "name", "func"].into_iter().find_map(field).unwrap_or("").to_owned();
     let place = match (field("link_type")?, number("attach_type"), number("target_btf_id")) {
-        ("raw_tracepoint", ..) => HookPlace::Tracepoint(name()),
-        ("tracing", Some(kind), Some(function)) => HookPlace::Function(kind, function),
-        _ => HookPlace::Other(name()),
+        ("raw_tracepoint", ..) => AttachPoint::Tracepoint(name()),
+        ("tracing", Some(kind), Some(function)) => AttachPoint::Function(kind, function),
+        _ => AttachPoint::Other(name()),
     };
     Some(Hook { program, place })
 }
@@ -55,9 +55,9 @@ impl Floor {
         let mut programs = Vec::new();
         for hook in hooks {
             let (kind, id, name) = match &hook.place {
-                HookPlace::Tracepoint(name) => (TRACE_RAW_TP, tracepoint(&btf, name)?, name.clone()),
-                HookPlace::Function(kind, id) => (*kind, *id, function(&btf, *id)),
-                HookPlace::Other(_) => continue,
+                AttachPoint::Tracepoint(name) => (TRACE_RAW_TP, tracepoint(&btf, name)?, name.clone()),
+                AttachPoint::Function(kind, id) => (*kind, *id, function(&btf, *id)),
+                AttachPoint::Other(_) => continue,
             };
             let program =
                 Returning::attach(kind, id).with_context(|| format!("an empty program at {name}"))?;
@@ -92,11 +92,11 @@ fn function(btf: &Btf, id: u32) -> String {
 /// Where the programs are, in words.
 pub(super) fn shown(hooks: &[Hook]) -> String {
     let tracepoints = hooks.iter().filter_map(|hook| match &hook.place {
-        HookPlace::Tracepoint(name) => Some(name.as_str()),
+        AttachPoint::Tracepoint(name) => Some(name.as_str()),
         _ => None,
     });
     let tracepoints: Vec<&str> = tracepoints.collect();
-    let functions = hooks.iter().filter(|hook| matches!(hook.place, HookPlace::Function(..))).count();
+    let functions = hooks.iter().filter(|hook| matches!(hook.place, AttachPoint::Function(..))).count();
     format!("`return 0` at the tracepoints {} and {functions} functions, by bpf(2)", tracepoints.join(", "))
 }
 
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn links_are_told_from_other_descriptors_and_by_kind() {
         let tracepoint = hook(&fields("link_type:raw_tracepoint prog_id:7 tp_name:timer_start")).unwrap();
-        assert_eq!(tracepoint.place, HookPlace::Tracepoint("timer_start".to_owned()));
+        assert_eq!(tracepoint.place, AttachPoint::Tracepoint("timer_start".to_owned()));
         let function =
             hook(&fields("link_type:tracing prog_id:8 attach_type:24 target_btf_id:4711")).unwrap();
-        assert_eq!((function.program, function.place), (8, HookPlace::Function(24, 4711)));
+        assert_eq!((function.program, function.place), (8, AttachPoint::Function(24, 4711)));
         let other = hook(&fields("link_type:perf prog_id:9 tp_name:sys_exit_bind")).unwrap();
-        assert_eq!(other.place, HookPlace::Other("sys_exit_bind".to_owned()));
+        assert_eq!(other.place, AttachPoint::Other("sys_exit_bind".to_owned()));
         assert_eq!(hook(&fields("prog_type:26 prog_id:7")), None);
     }
 }

@@ -217,7 +217,7 @@ fn idle(results: &Results) -> String {
         text += &table(&["tracer", "CPU, % of a core", "wake-ups a second"], 1, &rows);
         text += "\n";
     }
-    let live = "## The live view\n\nFrames of a world of 100,000 live sockets and 5,000 processes. The goals: 16 ms, 100 MB, 2 % of a \
+    let live = "## The live view\n\nFrames of 100,000 live sockets and 5,000 processes. The goals: 16 ms, 100 MB, 2 % of a \
                 core.\n\n";
     text += &figures(live, &results.screen);
     let report = "## Reports\n\nOf a scripted recording of a busy machine, 20,000 events a second. The goals: at most 24 bytes an event, \

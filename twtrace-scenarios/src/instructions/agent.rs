@@ -44,7 +44,7 @@ struct Process {
 
 /// Where a program is attached in a way for which there is one that only returns.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+enum AttachPoint {
     /// A tracepoint with types.
     Tracepoint(String),
     /// A function's entry or exit: `expected_attach_type` and the function's id in BTF.
@@ -52,18 +52,18 @@ enum Place {
 }
 
 /// Of all links that a process holds.
-fn places(pid: u32) -> Result<Vec<Place>> {
-    let mut places = Vec::new();
+fn attach_points(pid: u32) -> Result<Vec<AttachPoint>> {
+    let mut attach_points = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed meanwhile.
         if let Ok(text) = std::fs::read_to_string(entry?.path()) {
-            places.extend(Place::of(&text));
+            attach_points.extend(AttachPoint::of(&text));
         }
     }
-    Ok(places)
+    Ok(attach_points)
 }
 
-impl Place {
+impl AttachPoint {
     fn of(fdinfo: &str) -> Option<Self> {
         let field = |name: &str| {
             let mut lines = fdinfo.lines().filter_map(|line| line.split_once(':'));
@@ -101,9 +101,9 @@ impl Agent {
         match mode {
             Mode::Floor => {
                 let process = agent.process.take().context("it was started")?;
-                let places = places(process.child.id())?;
+                let attach_points = attach_points(process.child.id())?;
                 process.stop()?;
-                agent.floor = places.iter().map(Place::attach).collect::<Result<_>>()?;
+                agent.floor = attach_points.iter().map(AttachPoint::attach).collect::<Result<_>>()?;
                 ensure!(
                     !agent.floor.is_empty(),
                     "twtrace attaches in no way for which there is an empty program"
@@ -230,11 +230,11 @@ mod tests {
 
     #[test]
     fn links_say_where_they_are() {
-        let at = |text: &str| Place::of(text);
+        let at = |text: &str| AttachPoint::of(text);
         let tracepoint = at("pos:\t0\nlink_type:\traw_tracepoint\nprog_id:\t7\ntp_name:\ttimer_start\n");
-        assert_eq!(tracepoint, Some(Place::Tracepoint("timer_start".to_owned())));
+        assert_eq!(tracepoint, Some(AttachPoint::Tracepoint("timer_start".to_owned())));
         let function = at("link_type:\ttracing\nattach_type:\t24\ntarget_btf_id:\t4711\n");
-        assert_eq!(function, Some(Place::Function(24, 4711)));
+        assert_eq!(function, Some(AttachPoint::Function(24, 4711)));
         assert_eq!(at("link_type:\tperf\nprog_id:\t9\n"), None);
         assert_eq!(at("prog_type:\t26\n"), None);
     }

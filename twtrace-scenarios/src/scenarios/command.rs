@@ -14,31 +14,31 @@ use tempfile::TempDir;
 use super::by_client;
 use crate::actor::close_in_order;
 use crate::bpf;
+use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer, within};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// nobody.
 const NOBODY: u32 = 65534;
 
 /// Makes `count` TIME_WAITs that are expected to be told.
-fn make(world: &mut World, count: usize) -> Result<()> {
-    let (client, listener) = world.cast()?;
+fn make(sandbox: &mut Sandbox, count: usize) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     for _ in 0..count {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
-    world.settle()
+    sandbox.settle()
 }
 
-fn judge_all(world: &mut World, told: &Told) -> Result<()> {
-    let expected = world.expected().to_vec();
-    world.judge(told, &expected)
+fn judge_all(sandbox: &mut Sandbox, told: &Told) -> Result<()> {
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(told, &expected)
 }
 
 /// Mistakes on the command line: 2, the value is named, nothing on stdout.
-pub(super) fn wrong_usage(world: &mut World) -> Result<()> {
+pub(super) fn wrong_usage(sandbox: &mut Sandbox) -> Result<()> {
     for (args, named) in [
         (["--no-such-flag", "7"], "--no-such-flag"),
         (["--dport", "65536"], "65536"),
@@ -49,69 +49,69 @@ pub(super) fn wrong_usage(world: &mut World) -> Result<()> {
         (["--duration", "soon"], "soon"),
         (["--netns", "/no/such/namespace"], "/no/such/namespace"),
     ] {
-        let output = Command::new(&world.setup.twtrace).arg("events").args(args).output()?;
+        let output = Command::new(&sandbox.setup.twtrace).arg("events").args(args).output()?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.code() != Some(2) || !stderr.contains(named) || !output.stdout.is_empty() {
-            world.fail(format!("{args:?}: {}, stderr {stderr:?}", output.status));
+            sandbox.fail(format!("{args:?}: {}, stderr {stderr:?}", output.status));
         }
     }
     Ok(())
 }
 
 /// An ordinary user: 77, a line with the reason and a line with the remedy.
-pub(super) fn without_privilege(world: &mut World) -> Result<()> {
+pub(super) fn without_privilege(sandbox: &mut Sandbox) -> Result<()> {
     // Where the binary lies, nobody may have no way in.
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let copy = dir.path().join("twtrace");
-    fs::copy(&world.setup.twtrace, &copy)?;
+    fs::copy(&sandbox.setup.twtrace, &copy)?;
     for path in [dir.path(), &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
     let mut command = Command::new(&copy);
-    command.args(["events", "--json", "--backend", &world.setup.backend]).uid(NOBODY).gid(NOBODY);
+    command.args(["events", "--json", "--backend", &sandbox.setup.backend]).uid(NOBODY).gid(NOBODY);
     let output = command.current_dir("/").stdin(Stdio::null()).output()?;
     let stderr = String::from_utf8(output.stderr)?;
     let lines = stderr.lines().filter(|line| !line.trim().is_empty()).count();
     if output.status.code() != Some(77) || lines != 2 || !output.stdout.is_empty() {
-        world.fail(format!("{}, {lines} lines on stderr: {stderr:?}", output.status));
+        sandbox.fail(format!("{}, {lines} lines on stderr: {stderr:?}", output.status));
     }
     Ok(())
 }
 
 /// SIGTERM ends it as Ctrl-C does: with 0, all told, and a summary.
-pub(super) fn sigterm(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--json", "--verify"])?;
-    make(world, 7)?;
+pub(super) fn sigterm(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify"])?;
+    make(sandbox, 7)?;
     let told = tracer.stop(Signal::SIGTERM)?;
-    judge_all(world, &told)
+    judge_all(sandbox, &told)
 }
 
 /// `--count` ends it after so many lines, though there are more events.
-pub(super) fn count(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--count", "13"])?;
-    make(world, 17)?;
+pub(super) fn count(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self", "--count", "13"])?;
+    make(sandbox, 17)?;
     let told = tracer.finish()?;
     let events = told.events()?;
-    let netns = [world.netns()];
+    let netns = [sandbox.netns()];
     ensure!(events.len() == 13, "--count 13 gave {} lines", events.len());
     ensure!(events.iter().all(|event| within(event, &netns)), "--netns self let another namespace through");
     Ok(())
 }
 
 /// `--duration` ends it by itself.
-pub(super) fn duration(world: &mut World) -> Result<()> {
-    let told = Tracer::start(&world.setup, &["--json", "--duration", "1s"])?.finish()?;
+pub(super) fn duration(sandbox: &mut Sandbox) -> Result<()> {
+    let told = Tracer::start(&sandbox.setup, &["--json", "--duration", "1s"])?.finish()?;
     told.events().map(drop)
 }
 
 /// The reader of a pipe goes away: no complaint, and 0.
-pub(super) fn broken_pipe(world: &mut World) -> Result<()> {
+pub(super) fn broken_pipe(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let (reader, writer) = std::io::pipe()?;
-    let mut tracer = Tracer::launch_into(&world.setup, &["--json"], dir, Stdio::from(writer))?;
+    let mut tracer = Tracer::launch_into(&sandbox.setup, &["--json"], dir, Stdio::from(writer))?;
     tracer.ready()?;
     drop(reader);
-    make(world, 7)?;
+    make(sandbox, 7)?;
     let told = tracer.finish()?;
     let complaint = ["panic", "roken pipe", "os error 32"].iter().any(|word| told.stderr.contains(word));
     ensure!(told.status.success() && !complaint, "{}: {:?}", told.status, told.stderr);
@@ -119,24 +119,24 @@ pub(super) fn broken_pipe(world: &mut World) -> Result<()> {
 }
 
 /// Each line comes at once, also into a pipe or file: nothing is held back for more.
-pub(super) fn nothing_held_back(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
-    make(world, 3)?;
+pub(super) fn nothing_held_back(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
+    make(sandbox, 3)?;
     let births = |text: &str| text.lines().filter(|line| line.contains("\"created\"")).count();
     until_true("three births", PATIENCE, || Ok(births(&tracer.so_far()?) == 3))?;
     let told = tracer.stop(Signal::SIGINT)?;
-    judge_all(world, &told)
+    judge_all(sandbox, &told)
 }
 
 /// Names of processes do not reach a terminal as they are.
-pub(super) fn hostile_name_as_text(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--netns", "self"])?;
-    let (_, listener) = world.cast()?;
-    let client = world.actor("\u{1b}[31mred\n\u{7}")?;
-    let pair = world.pair(&client, &listener)?;
+pub(super) fn hostile_name_as_text(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--netns", "self"])?;
+    let (_, listener) = sandbox.cast()?;
+    let client = sandbox.actor("\u{1b}[31mred\n\u{7}")?;
+    let pair = sandbox.pair(&client, &listener)?;
     close_in_order(&pair.client, &pair.server)?;
-    world.expect(by_client(&pair.client, &client, "close"));
-    world.settle()?;
+    sandbox.expect(by_client(&pair.client, &client, "close"));
+    sandbox.settle()?;
     let told = tracer.stop(Signal::SIGINT)?;
     let raw = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
@@ -150,8 +150,8 @@ pub(super) fn hostile_name_as_text(world: &mut World) -> Result<()> {
 }
 
 /// SIGKILL leaves nothing loaded.
-pub(super) fn killed_tracer(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--json"])?;
+pub(super) fn killed_tracer(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
     let programs: BTreeSet<u32> = bpf::programs_of(tracer.pid())?;
     ensure!(!programs.is_empty(), "twtrace has no program loaded while it runs");
     tracer.signal(Signal::SIGKILL)?;

@@ -15,13 +15,13 @@ use tempfile::TempDir;
 
 use super::readers::{Traffic, read_lines};
 use crate::kernel;
+use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Tracer, kind};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
-pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
+pub(super) fn ignored_signals(sandbox: &mut Sandbox) -> Result<()> {
     let ignore = |command: &mut Command| {
         // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
         unsafe {
@@ -32,11 +32,11 @@ pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
         };
     };
     let args = ["--json", "--netns", "self"].map(OsStr::new);
-    let mut tracer = Tracer::launch_changed(&world.setup, "events", &args, (None, None), ignore)?;
+    let mut tracer = Tracer::launch_changed(&sandbox.setup, "events", &args, (None, None), ignore)?;
     tracer.ready()?;
     tracer.signal(Signal::SIGHUP)?;
     let made = Traffic::start(7)?.finish()?;
-    world.created_untold(made.try_into()?);
+    sandbox.created_untold(made.try_into()?);
     until_true("all to be told", PATIENCE, || Ok(read_lines(&tracer.so_far()?)?.created == made))?;
     let told = tracer.stop(Signal::SIGTERM)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
@@ -45,14 +45,14 @@ pub(super) fn ignored_signals(world: &mut World) -> Result<()> {
     let script = "kill -HUP $$; kill -HUP $PPID; exit 4";
     let args =
         ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref()];
-    let told = Tracer::launch_changed(&world.setup, "record", &args, (None, None), ignore)?.finish()?;
+    let told = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), ignore)?.finish()?;
     ensure!(told.status.code() == Some(4), "record -- CMD under nohup: {}: {}", told.status, told.stderr);
     Ok(())
 }
 
 /// Traces that end by themselves while connections are being made: no birth whose connection was opened and closed while it was
 /// traced lacks its owner, and the kernel's counters agree with what was told.
-pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
+pub(super) fn ends_at_one_moment(sandbox: &mut Sandbox) -> Result<()> {
     // Few enough that those from before are not most of what is told.
     let traffic = Traffic::start_at(u64::MAX, Duration::from_millis(2))?;
     let (mut births, mut nobodys) = (0_u64, Vec::new());
@@ -60,7 +60,7 @@ pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
     let traces = if kernel::is_emulated() { 3 } else { 20 };
     for _ in 0..traces {
         let args = ["--json", "--netns", "self", "--duration", "300ms", "--verify"];
-        let tracer = Tracer::start(&world.setup, &args)?;
+        let tracer = Tracer::start(&sandbox.setup, &args)?;
         let ready_ns = u64::try_from(Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?).as_nanos())?;
         let told = tracer.finish()?;
         ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
@@ -81,18 +81,18 @@ pub(super) fn ends_at_one_moment(world: &mut World) -> Result<()> {
     traffic.stop()?;
     ensure!(births > traces, "only {births} births were told");
     if let Some(first) = nobodys.first() {
-        world.fail(format!("{} of {births} births have no owner: {first}", nobodys.len()));
+        sandbox.fail(format!("{} of {births} births have no owner: {first}", nobodys.len()));
     }
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
 /// Where nothing happens, an agent sleeps: twice a second it wakes at most, where 0.1 did 55 to 75 times.
-pub(super) fn idle_sleeps(world: &mut World) -> Result<()> {
+pub(super) fn idle_sleeps(sandbox: &mut Sandbox) -> Result<()> {
     const SECONDS: u64 = 2;
     const A_SECOND: u64 = 2;
     // Other namespaces have traffic; this one has none.
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self", "--sport", "1"])?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self", "--sport", "1"])?;
     let mut least = u64::MAX;
     // What else this machine does, such as another test that visits all traces, wakes it too: a quiet moment is enough.
     for _ in 0..7 {

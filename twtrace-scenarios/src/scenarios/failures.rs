@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use crate::actor::Actor;
 use crate::expect::Pattern;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::world::World;
 
 /// Nobody listens there.
 const CLOSED: u16 = 10_011;
@@ -19,16 +19,16 @@ const CLOSED: u16 = 10_011;
 /// Nobody listens, a routing rule forbids, there is no such address here: each is told with the errno that the call returned, and
 /// only that. Without `--failures all`, `EADDRNOTAVAIL` of bind() is all that is left of them. A kprobe sees neither what connect()
 /// returned nor what bind() did but for a port in use.
-pub(super) fn every_failure(world: &mut World) -> Result<()> {
+pub(super) fn every_failure(sandbox: &mut Sandbox) -> Result<()> {
     std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").context("turning IPv6 off")?;
     set_ipv4("tcp_tw_reuse", "0")?;
     let rule = Command::new("ip").args(["rule", "add", "to", "10.8.0.0/16", "prohibit"]).status()?;
     ensure!(rule.success(), "ip rule add: {rule}");
-    let client = world.actor("client")?;
+    let client = sandbox.actor("client")?;
     for all in [true, false] {
         let mut args = vec!["--json", "--verify", "--netns", "self"];
         args.extend(["--failures", "all"].iter().filter(|_| all));
-        let tracer = Tracer::start(&world.setup, &args)?;
+        let tracer = Tracer::start(&sandbox.setup, &args)?;
         let refused = SocketAddr::from((Ipv4Addr::LOCALHOST, CLOSED));
         let forbidden = SocketAddr::from((Ipv4Addr::new(10, 8, 1, 1), CLOSED));
         let without_source = SocketAddr::from((Ipv6Addr::LOCALHOST, CLOSED));
@@ -39,18 +39,18 @@ pub(super) fn every_failure(world: &mut World) -> Result<()> {
             (without_source, libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", 3),
         ] {
             connects_refused(&client, to, errno, count)?;
-            if all && (name == "ECONNREFUSED" || world.setup.backend != "kprobe") {
+            if all && (name == "ECONNREFUSED" || sandbox.setup.backend != "kprobe") {
                 let failed = Pattern::failed("connect_failed", &client, name).is("dport", CLOSED);
                 told.push(failed.is("daddr", to.ip().to_string()).times(count));
             }
         }
         binds_refused(&client, 11)?;
-        if world.setup.backend != "kprobe" {
+        if sandbox.setup.backend != "kprobe" {
             let failed = Pattern::failed("bind_failed", &client, "EADDRNOTAVAIL");
             told.push(failed.is("saddr", "10.9.9.9").is("port_via", "bind_any").times(11));
         }
         let said = tracer.stop(Signal::SIGINT)?;
-        world.judge_as(&args.join(" "), &said, &told)?;
+        sandbox.judge_as(&args.join(" "), &said, &told)?;
     }
     Ok(())
 }

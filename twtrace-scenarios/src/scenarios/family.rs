@@ -7,60 +7,61 @@ use anyhow::Result;
 
 use super::{by_client, by_server};
 use crate::actor::{close_in_order, complete};
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// Both ends in turn, over ::1.
-pub(super) fn ipv6(world: &mut World) -> Result<()> {
-    let client = world.actor("client")?;
-    let server = world.actor("server")?;
+pub(super) fn ipv6(sandbox: &mut Sandbox) -> Result<()> {
+    let client = sandbox.actor("client")?;
+    let server = sandbox.actor("server")?;
     let listener = server.listen((Ipv6Addr::LOCALHOST, 10007))?;
     for _ in 0..7 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         pair.exchange(101, 211)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client).bytes(101, 211));
-        let pair = world.pair(&client, &listener)?;
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client).bytes(101, 211));
+        let pair = sandbox.pair(&client, &listener)?;
         pair.exchange(101, 211)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.expect(by_server(&pair.server, &server, "close").opener(&server).bytes(211, 101));
+        sandbox.expect(by_server(&pair.server, &server, "close").opener(&server).bytes(211, 101));
     }
     Ok(())
 }
 
 /// IPv6 sockets that speak IPv4: what is on the wire is told.
-pub(super) fn v4_mapped(world: &mut World) -> Result<()> {
-    let (client, v4) = world.cast()?;
+pub(super) fn v4_mapped(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, v4) = sandbox.cast()?;
     let mapped = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), 10007));
     let pair = complete(&client.socket(true, false)?, &v4, mapped)?;
     close_in_order(&pair.client, &pair.server)?;
-    world.expect(by_client(&pair.client, &client, "close").opener(&client));
+    sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
 
-    let server = world.actor("dual-stack")?;
+    let server = sandbox.actor("dual-stack")?;
     let both = server.listen((Ipv6Addr::UNSPECIFIED, 10009))?;
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 10009));
     let pair = complete(&client.socket(false, false)?, &both, to)?;
     close_in_order(&pair.server, &pair.client)?;
-    world.expect(by_server(&pair.server, &server, "close").opener(&server));
+    sandbox.expect(by_server(&pair.server, &server, "close").opener(&server));
     Ok(())
 }
 
 /// Addresses and ports are the same, the namespaces and the processes are not.
-pub(super) fn same_tuple_in_two_namespaces(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
-    let (other_client, other_server) = (world.actor("other-client")?, world.actor("other-server")?);
+pub(super) fn same_tuple_in_two_namespaces(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let (other_client, other_server) = (sandbox.actor("other-client")?, sandbox.actor("other-server")?);
     other_server.unshare()?;
     other_client.join(&other_server)?;
-    world.keep_netns_of(&other_server)?;
+    sandbox.keep_netns_of(&other_server)?;
     let other_listener = other_server.listen((Ipv4Addr::LOCALHOST, 10007))?;
     for port in 40009..40020 {
-        let here = world.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
-        let there = world.pair_from((Ipv4Addr::LOCALHOST, port), &other_client, &other_listener)?;
+        let here = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+        let there = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &other_client, &other_listener)?;
         here.exchange(101, 211)?;
         there.exchange(103, 223)?;
         close_in_order(&here.client, &here.server)?;
         close_in_order(&there.client, &there.server)?;
-        world.expect(by_client(&here.client, &client, "close").opener(&client).bytes(101, 211));
-        world.expect(by_client(&there.client, &other_client, "close").opener(&other_client).bytes(103, 223));
+        sandbox.expect(by_client(&here.client, &client, "close").opener(&client).bytes(101, 211));
+        sandbox
+            .expect(by_client(&there.client, &other_client, "close").opener(&other_client).bytes(103, 223));
     }
     Ok(())
 }

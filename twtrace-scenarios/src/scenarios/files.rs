@@ -12,8 +12,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
+use crate::sandbox::Sandbox;
 use crate::tracer::{CannotRun, Setup};
-use crate::world::World;
 
 /// nobody.
 const STRANGER: u32 = 65534;
@@ -102,8 +102,8 @@ fn is_ours(output: &Output, file: &Path) -> Result<()> {
 }
 
 /// Whatever a stranger put where root is to write is neither followed nor fed nor emptied.
-pub(super) fn of_strangers(world: &mut World) -> Result<()> {
-    let shared = Shared::new(&world.setup)?;
+pub(super) fn of_strangers(sandbox: &mut Sandbox) -> Result<()> {
+    let shared = Shared::new(&sandbox.setup)?;
     let (fifo, mut reader) = shared.fifo("fifo")?;
     refused(&shared.record("-o @ -- true", &fifo)?, "FIFO")?;
     let mut fed = Vec::new();

@@ -12,9 +12,9 @@ use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::bpf::ring;
 use crate::cgroup::Cgroup;
 use crate::expect::Pattern;
+use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// Arguments, and which events pass them.
 type Case = (Vec<String>, Box<dyn Fn(&Pattern) -> bool>);
@@ -34,14 +34,14 @@ struct Cast {
     elsewhere: (Actor, Raw),
 }
 
-fn cast(world: &mut World) -> Result<Cast> {
-    let server = world.actor("server")?;
-    let (alpha, beta) = (world.actor("alpha")?, world.actor("beta")?);
+fn cast(sandbox: &mut Sandbox) -> Result<Cast> {
+    let server = sandbox.actor("server")?;
+    let (alpha, beta) = (sandbox.actor("alpha")?, sandbox.actor("beta")?);
     beta.set_user(65534)?;
-    let (client, abroad) = (world.actor("alpha")?, world.actor("server")?);
+    let (client, abroad) = (sandbox.actor("alpha")?, sandbox.actor("server")?);
     abroad.unshare()?;
     client.join(&abroad)?;
-    world.keep_netns_of(&abroad)?;
+    sandbox.keep_netns_of(&abroad)?;
     let elsewhere = (client, abroad.listen((Ipv4Addr::LOCALHOST, 10007))?);
     let near = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
     let far = server.listen((Ipv4Addr::new(127, 0, 0, 2), 10009))?;
@@ -50,44 +50,44 @@ fn cast(world: &mut World) -> Result<Cast> {
 }
 
 /// What all the filters look at: events of every kind but `overflow`, of two users, families, roles and namespaces.
-fn perform(world: &mut World, cast: &Cast) -> Result<()> {
+fn perform(sandbox: &mut Sandbox, cast: &Cast) -> Result<()> {
     let Cast { alpha, beta, server, near, far, six, elsewhere } = cast;
     let reused = (Ipv4Addr::LOCALHOST, 40009);
     for _ in 0..2 {
-        let pair = world.pair_from(reused, alpha, near)?;
+        let pair = sandbox.pair_from(reused, alpha, near)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
-        world.expect(by_client(&pair.client, alpha, "close"));
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.expect(by_client(&pair.client, alpha, "close"));
     }
-    let ended = Pattern::new("ended", world.netns()).is("reason", "reused_outgoing").is("sport", 40009);
+    let ended = Pattern::new("ended", sandbox.netns()).is("reason", "reused_outgoing").is("sport", 40009);
     let ended = ended.is("dport", 10007).is("daddr", "127.0.0.1").is("family", "ipv4").is("role", "client");
-    world.expect(ended.owner(alpha, "close"));
+    sandbox.expect(ended.owner(alpha, "close"));
     for _ in 0..3 {
-        let pair = world.pair(beta, far)?;
+        let pair = sandbox.pair(beta, far)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, beta, "close"));
+        sandbox.expect(by_client(&pair.client, beta, "close"));
     }
-    let pair = world.pair(beta, far)?;
+    let pair = sandbox.pair(beta, far)?;
     pair.client.close()?;
-    world.wait_state(&pair.client, FIN_WAIT2, true)?;
+    sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
     pair.server.linger_zero()?;
     pair.server.close()?;
-    world.expect(aborted(&pair.server, server, "server", "linger"));
-    world.wait_gone(&pair.client)?;
-    world.expect(by_client(&pair.client, beta, "close"));
-    world.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "close").is("role", "client"));
+    sandbox.expect(aborted(&pair.server, server, "server", "linger"));
+    sandbox.wait_gone(&pair.client)?;
+    sandbox.expect(by_client(&pair.client, beta, "close"));
+    sandbox.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "close").is("role", "client"));
     for _ in 0..5 {
-        let pair = world.pair(alpha, six)?;
+        let pair = sandbox.pair(alpha, six)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.expect(by_server(&pair.server, server, "close"));
+        sandbox.expect(by_server(&pair.server, server, "close"));
     }
-    let pair = world.pair(&elsewhere.0, &elsewhere.1)?;
+    let pair = sandbox.pair(&elsewhere.0, &elsewhere.1)?;
     close_in_order(&pair.client, &pair.server)?;
-    world.expect(by_client(&pair.client, &elsewhere.0, "close"));
-    refuse(world, cast)
+    sandbox.expect(by_client(&pair.client, &elsewhere.0, "close"));
+    refuse(sandbox, cast)
 }
 
-fn refuse(world: &mut World, cast: &Cast) -> Result<()> {
+fn refuse(sandbox: &mut Sandbox, cast: &Cast) -> Result<()> {
     let Cast { alpha, beta, near, .. } = cast;
     for _ in 0..2 {
         let raw = beta.socket(false, false)?;
@@ -95,9 +95,9 @@ fn refuse(world: &mut World, cast: &Cast) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("bind_failed", beta, "EADDRINUSE").is("sport", 10007);
-    world.expect(failed.is("family", "ipv4").times(2));
+    sandbox.expect(failed.is("family", "ipv4").times(2));
     let taken = (Ipv4Addr::LOCALHOST, 40013);
-    let pair = world.pair_from(taken, alpha, near)?;
+    let pair = sandbox.pair_from(taken, alpha, near)?;
     for _ in 0..3 {
         let raw = alpha.socket(false, true)?;
         ensure!(raw.bind(taken)?.is_ok(), "SO_REUSEADDR lets two connecting sockets bind one port");
@@ -105,36 +105,36 @@ fn refuse(world: &mut World, cast: &Cast) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("connect_failed", alpha, "EADDRNOTAVAIL").is("family", "ipv4");
-    world.expect(failed.is("sport", 40013).is("daddr", "127.0.0.1").is("dport", 10007).times(3));
+    sandbox.expect(failed.is("sport", 40013).is("daddr", "127.0.0.1").is("dport", 10007).times(3));
     close_in_order(&pair.client, &pair.server)?;
-    world.expect(by_client(&pair.client, alpha, "close"));
+    sandbox.expect(by_client(&pair.client, alpha, "close"));
     Ok(())
 }
 
 /// All twtraces are there before the first event and stay to the last.
-fn look(world: &mut World, cast: &Cast, cases: Vec<Case>) -> Result<()> {
+fn run_beside(sandbox: &mut Sandbox, cast: &Cast, cases: Vec<Case>) -> Result<()> {
     let mut tracers = Vec::new();
     for (args, _) in &cases {
         let args: Vec<&str> = ["--json"].into_iter().chain(args.iter().map(String::as_str)).collect();
-        tracers.push(Tracer::launch(&world.setup, &args)?);
+        tracers.push(Tracer::launch(&sandbox.setup, &args)?);
     }
     for tracer in &mut tracers {
         tracer.ready()?;
     }
-    perform(world, cast)?;
-    world.settle()?;
+    perform(sandbox, cast)?;
+    sandbox.settle()?;
     for (tracer, (args, passes)) in tracers.into_iter().zip(cases) {
         let told = tracer.stop(Signal::SIGINT)?;
-        let expected: Vec<Pattern> = world.expected().iter().filter(|p| passes(p)).cloned().collect();
-        ensure!(!expected.is_empty() && expected.len() < world.expected().len(), "{args:?} must divide");
-        world.judge_as(&args.join(" "), &told, &expected)?;
+        let expected: Vec<Pattern> = sandbox.expected().iter().filter(|p| passes(p)).cloned().collect();
+        ensure!(!expected.is_empty() && expected.len() < sandbox.expected().len(), "{args:?} must divide");
+        sandbox.judge_as(&args.join(" "), &told, &expected)?;
     }
     Ok(())
 }
 
 /// `--pid`, `--comm`, `--uid`, `--cgroup`.
-pub(super) fn by_process(world: &mut World) -> Result<()> {
-    let cast = cast(world)?;
+pub(super) fn by_process(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox)?;
     let cgroup = Cgroup::new("twtrace-scenario")?;
     cgroup.take_in(cast.beta.pid())?;
     let (alpha, beta) = (cast.alpha.pid(), cast.beta.pid());
@@ -146,13 +146,13 @@ pub(super) fn by_process(world: &mut World) -> Result<()> {
         case(&["--cgroup", &cgroup.path()], move |p| p.says("pid", beta)),
         case(&["--uid", "65534", "--dport", "10009"], |p| p.says("uid", 65534) && p.says("dport", 10009)),
     ];
-    look(world, &cast, cases)
+    run_beside(sandbox, &cast, cases)
 }
 
 /// `--netns`, `--sport`, `--dport`, `--port`, `--peer`.
-pub(super) fn by_place(world: &mut World) -> Result<()> {
-    let cast = cast(world)?;
-    let (here, there) = (world.netns(), cast.elsewhere.0.netns());
+pub(super) fn by_place(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox)?;
+    let (here, there) = (sandbox.netns(), cast.elsewhere.0.netns());
     let cases = vec![
         case(&["--netns", "self"], move |p| p.says("netns", here)),
         case(&["--netns", &there.to_string()], move |p| p.says("netns", there)),
@@ -162,12 +162,12 @@ pub(super) fn by_place(world: &mut World) -> Result<()> {
         case(&["--peer", "127.0.0.2/31"], |p| p.says("daddr", "127.0.0.2")),
         case(&["--peer", "::1"], |p| p.says("daddr", "::1")),
     ];
-    look(world, &cast, cases)
+    run_beside(sandbox, &cast, cases)
 }
 
 /// `-4`, `-6`, `--role`, `--reason`. A connect() that fails was to be a client's; nothing but an end has a reason.
-pub(super) fn by_kind(world: &mut World) -> Result<()> {
-    let cast = cast(world)?;
+pub(super) fn by_kind(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox)?;
     let cases = vec![
         case(&["-4"], |p| p.says("family", "ipv4")),
         case(&["-6"], |p| p.says("family", "ipv6")),
@@ -176,22 +176,22 @@ pub(super) fn by_kind(world: &mut World) -> Result<()> {
         case(&["--reason", "reset"], |p| p.says("reason", "reset")),
         case(&["--reason", "reused_outgoing"], |p| p.says("reason", "reused_outgoing")),
     ];
-    look(world, &cast, cases)
+    run_beside(sandbox, &cast, cases)
 }
 
 /// What no filter lets pass takes no place in the ring: neither events nor the processes that they are about.
-pub(super) fn nothing_travels(world: &mut World) -> Result<()> {
-    let server = world.actor("server")?;
+pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
+    let server = sandbox.actor("server")?;
     let listener = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
-    let elsewhere = Tracer::start(&world.setup, &["--json", "--peer", "198.51.100.0/24"])?;
-    let here = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    let elsewhere = Tracer::start(&sandbox.setup, &["--json", "--peer", "198.51.100.0/24"])?;
+    let here = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let before = (ring::produced(elsewhere.pid())?, ring::produced(here.pid())?);
     for _ in 0..7 {
         // Each of them is a process that was not seen yet.
-        let client = world.actor("client")?;
-        let pair = world.pair(&client, &listener)?;
+        let client = sandbox.actor("client")?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close"));
+        sandbox.expect(by_client(&pair.client, &client, "close"));
     }
     until_true(
         "what passes to be told",
@@ -207,6 +207,6 @@ pub(super) fn nothing_travels(world: &mut World) -> Result<()> {
     );
     elsewhere.stop(Signal::SIGINT)?.events()?;
     let told = here.stop(Signal::SIGINT)?;
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }

@@ -21,18 +21,18 @@ use crate::actor::close_in_order;
 use crate::books::FIN_WAIT2;
 use crate::netns;
 use crate::op::Half;
+use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::world::World;
 
 /// In another namespace a connection of the same addresses and ports is closed, from a socket that is bound to a device whose index
 /// is what the two namespaces' inodes differ by: whatever mixes namespace and interface in one word takes the two for one.
-pub(super) fn forged_key(world: &mut World) -> Result<()> {
-    let (victim, listener) = world.cast()?;
+pub(super) fn forged_key(sandbox: &mut Sandbox) -> Result<()> {
+    let (victim, listener) = sandbox.cast()?;
     for turn in 0..3 {
-        let pair = world.pair(&victim, &listener)?;
+        let pair = sandbox.pair(&victim, &listener)?;
         pair.client.shutdown(Half::Write)?;
-        world.wait_state(&pair.client, FIN_WAIT2, false)?;
-        let (from, to, netns) = (pair.client.local, pair.client.peer, world.netns());
+        sandbox.wait_state(&pair.client, FIN_WAIT2, false)?;
+        let (from, to, netns) = (pair.client.local, pair.client.peer, sandbox.netns());
         // The forger stays until the victim's TIME_WAIT socket is there.
         let (stay, stays) = mpsc::channel::<()>();
         let (ready, is_ready) = mpsc::channel();
@@ -43,14 +43,14 @@ pub(super) fn forged_key(world: &mut World) -> Result<()> {
         });
         let forged = is_ready.recv()?;
         pair.server.close()?;
-        world.wait_live(turn + 1)?;
+        sandbox.wait_live(turn + 1)?;
         pair.client.close()?;
         drop(stay);
         ensure!(forger.join().is_ok(), "the forger panicked");
         if let Err(error) = forged {
             bail!("forging: {error}");
         }
-        world.expect(by_client(&pair.client, &victim, "shutdown").opener(&victim));
+        sandbox.expect(by_client(&pair.client, &victim, "shutdown").opener(&victim));
     }
     Ok(())
 }
@@ -69,12 +69,12 @@ const THREADS: u16 = 4;
 const SOCKETS: u16 = 16_631;
 
 /// More connections half closed than a table of 65,536 holds, by one process: others are still told with their owners.
-pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
-    let mut tracer = Tracer::launch(&world.setup, &["--json"])?;
+pub(super) fn half_closed_flood(sandbox: &mut Sandbox) -> Result<()> {
+    let mut tracer = Tracer::launch(&sandbox.setup, &["--json"])?;
     tracer.ready()?;
     let most = u64::from(SOCKETS) + 1009;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")?;
-    let (victim, listener) = world.cast()?;
+    let (victim, listener) = sandbox.cast()?;
     let (ready, is_ready) = mpsc::channel();
     let floods: Vec<_> = (0..THREADS)
         .map(|_| {
@@ -90,11 +90,11 @@ pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
         .collect();
     let flooded: Vec<_> = is_ready.iter().take(usize::from(THREADS)).collect();
     for _ in 0..7 {
-        let pair = world.pair(&victim, &listener)?;
+        let pair = sandbox.pair(&victim, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &victim, "close").opener(&victim));
+        sandbox.expect(by_client(&pair.client, &victim, "close").opener(&victim));
     }
-    world.settle()?;
+    sandbox.settle()?;
     for (stay, flood) in floods {
         drop(stay);
         ensure!(flood.join().is_ok(), "the flood panicked");
@@ -103,8 +103,8 @@ pub(super) fn half_closed_flood(world: &mut World) -> Result<()> {
         bail!("flooding: {error}");
     }
     let told = tracer.stop(Signal::SIGINT)?;
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }
 
 /// Connections whose first FIN this process has sent and nobody will answer.

@@ -18,10 +18,10 @@ use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::many::Many;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Setup, Tracer, kind, within};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// More TIME_WAIT sockets than events that fit into the smallest ring.
 const ENOUGH: u64 = 1009;
@@ -50,28 +50,28 @@ fn has_lost(tracer: &Tracer) -> Result<bool> {
 }
 
 /// Under a filter on the owner, a loss makes nobody forget whose the live sockets are.
-pub(super) fn under_a_filter(world: &mut World) -> Result<()> {
+pub(super) fn under_a_filter(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let (client, listener) = world.cast()?;
-    let (server, crowd) = (world.actor("server")?, world.actor("client")?);
+    let (client, listener) = sandbox.cast()?;
+    let (server, crowd) = (sandbox.actor("server")?, sandbox.actor("client")?);
     let other = server.listen((Ipv4Addr::UNSPECIFIED, 10011))?;
     let args = ["--json", "--netns", "self", "--comm", "client", "--ring-size", "64K"];
-    let tracer = Tracer::start(&world.setup, &args)?;
-    let connect = |world: &World, port: u16| -> Result<Pair> {
-        let pair = world.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+    let tracer = Tracer::start(&sandbox.setup, &args)?;
+    let connect = |sandbox: &Sandbox, port: u16| -> Result<Pair> {
+        let pair = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
         Ok(pair)
     };
     let ports = 20_001..20_047;
     for port in ports.clone() {
-        connect(world, port)?;
+        connect(sandbox, port)?;
     }
     starve(&tracer, &server, &crowd, &other)?;
     tracer.signal(Signal::SIGCONT)?;
     until_true("the loss to be told", PATIENCE, || has_lost(&tracer))?;
     for port in ports.clone() {
-        connect(world, port)?;
+        connect(sandbox, port)?;
     }
     let mine = |event: &Event| {
         let word = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -83,11 +83,11 @@ pub(super) fn under_a_filter(world: &mut World) -> Result<()> {
     let told = || -> Result<usize> { Ok(so_far(&tracer)?.iter().filter(|event| mine(event)).count()) };
     let _ = until_true("46 ends with their owner", PATIENCE, || Ok(told()? == ports.len()));
     if told()? != ports.len() {
-        world.fail(format!("{} ends of {} were told with their owner", told()?, ports.len()));
+        sandbox.fail(format!("{} ends of {} were told with their owner", told()?, ports.len()));
     }
     let told = tracer.stop(Signal::SIGINT)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
@@ -113,9 +113,9 @@ fn reported(setup: &Setup, file: &Path) -> Result<(u64, u64)> {
 }
 
 /// After a loss the kernel, the trace, a report and a replay of its recording say the same of what lives.
-pub(super) fn healed(world: &mut World) -> Result<()> {
+pub(super) fn healed(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
-    let (server, crowd) = (world.actor("server")?, world.actor("client")?);
+    let (server, crowd) = (sandbox.actor("server")?, sandbox.actor("client")?);
     let other = server.listen((Ipv4Addr::UNSPECIFIED, 10011))?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("healed.twt");
@@ -127,14 +127,14 @@ pub(super) fn healed(world: &mut World) -> Result<()> {
         "--ring-size".as_ref(),
         "64K".as_ref(),
     ];
-    let mut tracer = Tracer::record(&world.setup, &args, &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &args, &[])?;
     tracer.ready()?;
     starve(&tracer, &server, &crowd, &other)?;
     until_true("all but the listener to be closed", PATIENCE, || Ok(books::in_use()? == 1))?;
     tracer.signal(Signal::SIGCONT)?;
     let agrees = || {
         let live = books::live("self")?;
-        Ok(reported(&world.setup, &file).is_ok_and(|found| found == (live, live)))
+        Ok(reported(&sandbox.setup, &file).is_ok_and(|found| found == (live, live)))
     };
     // In vain or not, the balance is drawn below.
     let _ = until_true("the recording to be healed", PATIENCE, agrees);
@@ -142,7 +142,7 @@ pub(super) fn healed(world: &mut World) -> Result<()> {
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
     let kernel = books::live("self")?;
     let replay = json(
-        &world.setup,
+        &sandbox.setup,
         &["replay", "--speed", "max", "--json"]
             .map(OsStr::new)
             .into_iter()
@@ -150,7 +150,7 @@ pub(super) fn healed(world: &mut World) -> Result<()> {
             .collect::<Vec<_>>(),
     );
     let replay = figure(&replay?, "live");
-    let (sum, report) = reported(&world.setup, &file)?;
+    let (sum, report) = reported(&sandbox.setup, &file)?;
     let trace = told
         .stderr
         .split("live at the end ")
@@ -163,24 +163,24 @@ pub(super) fn healed(world: &mut World) -> Result<()> {
         told.stderr
     );
     if all.iter().any(|live| *live != Some(kernel)) {
-        world.fail(format!("live in the kernel, the trace, the sum, the report, the replay: {all:?}"));
+        sandbox.fail(format!("live in the kernel, the trace, the sum, the report, the replay: {all:?}"));
     }
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
 /// A namespace goes away with its sockets while nobody hears of it: they do not live on.
-pub(super) fn namespace_gone(world: &mut World) -> Result<()> {
-    let (server, crowd) = (world.actor("server")?, world.actor("client")?);
+pub(super) fn namespace_gone(sandbox: &mut Sandbox) -> Result<()> {
+    let (server, crowd) = (sandbox.actor("server")?, sandbox.actor("client")?);
     let other = server.listen((Ipv4Addr::UNSPECIFIED, 10011))?;
-    let (abroad, client) = (world.actor("server")?, world.actor("client")?);
+    let (abroad, client) = (sandbox.actor("server")?, sandbox.actor("client")?);
     abroad.unshare()?;
     client.join(&abroad)?;
     let netns = abroad.netns();
     let listener = abroad.listen((Ipv4Addr::LOCALHOST, 10007))?;
-    let tracer = Tracer::start(&world.setup, &["--json", "--ring-size", "64K"])?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--ring-size", "64K"])?;
     for _ in 0..13 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
     }
     let alive = || -> Result<Option<usize>> {
@@ -199,11 +199,11 @@ pub(super) fn namespace_gone(world: &mut World) -> Result<()> {
     tracer.signal(Signal::SIGCONT)?;
     let _ = until_true("its sockets to go", PATIENCE, || Ok(alive()? == Some(0)));
     if alive()? != Some(0) {
-        world.fail(format!("{:?} sockets live in a namespace that is gone", alive()?));
+        sandbox.fail(format!("{:?} sockets live in a namespace that is gone", alive()?));
     }
     let told = tracer.stop(Signal::SIGINT)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
@@ -217,14 +217,14 @@ fn exists(netns: u32) -> Result<bool> {
 }
 
 /// 2,000 network namespaces, 20 of which are busy: a rotated recording begins and ends at once, and loses nothing.
-pub(super) fn many_namespaces(world: &mut World) -> Result<()> {
+pub(super) fn many_namespaces(sandbox: &mut Sandbox) -> Result<()> {
     let mut many = Many::hold(1980)?;
     many.stir(20)?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("many.twt");
     let args = ["-o".as_ref(), file.as_os_str(), "--rotate-every".as_ref(), "2s".as_ref()];
     let began = Instant::now();
-    let mut tracer = Tracer::record(&world.setup, &args, &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &args, &[])?;
     tracer.ready()?;
     let attached = began.elapsed();
     many.go()?;
@@ -237,7 +237,7 @@ pub(super) fn many_namespaces(world: &mut World) -> Result<()> {
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
     let mut created = 0;
     for number in (0..).take_while(|number| part(*number).exists()) {
-        let report = json(&world.setup, &["report".as_ref(), part(number).as_os_str(), "--json".as_ref()])?;
+        let report = json(&sandbox.setup, &["report".as_ref(), part(number).as_os_str(), "--json".as_ref()])?;
         created += figure(&report, "created").unwrap_or(0);
     }
     eprintln!(
@@ -245,11 +245,11 @@ pub(super) fn many_namespaces(world: &mut World) -> Result<()> {
         told.stderr.trim()
     );
     if !told.stderr.contains("lost 0,") || created < made {
-        world.fail(format!("{made} connections, {created} created: {}", told.stderr));
+        sandbox.fail(format!("{made} connections, {created} created: {}", told.stderr));
     }
     if attached > BOUND || ended > BOUND {
-        world.fail(format!("attached in {attached:?}, ended in {ended:?}"));
+        sandbox.fail(format!("attached in {attached:?}, ended in {ended:?}"));
     }
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }

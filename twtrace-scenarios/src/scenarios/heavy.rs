@@ -20,10 +20,10 @@ use crate::books;
 use crate::expect::Want;
 use crate::kernel;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Told, Tracer, kind, within};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// Room for every connection of a scenario.
 const BUCKETS: &str = "1000000";
@@ -47,12 +47,12 @@ http { access_log off; keepalive_timeout ",
 ];
 
 /// nginx without keep-alive under `ab`: nothing is lost, every TIME_WAIT is counted and has nginx or ab for its owner.
-pub(super) fn load(world: &mut World) -> Result<()> {
+pub(super) fn load(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let mut nginx = nginx(dir.path(), 0)?;
     until_true("nginx to listen", PATIENCE, listens)?;
-    let tracer = Tracer::start(&world.setup, &["--json", "--verify"])?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify"])?;
     let mut ab = Command::new("ab");
     ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), "http://127.0.0.1:10007/"]);
     let output = ab.stdin(Stdio::null()).output().context("running ab")?;
@@ -60,40 +60,40 @@ pub(super) fn load(world: &mut World) -> Result<()> {
     kill(Pid::from_raw(nginx.id().try_into()?), Signal::SIGQUIT)?;
     ensure!(nginx.wait()?.success(), "nginx failed");
     let told = tracer.stop(Signal::SIGINT)?;
-    let netns = [world.netns()];
+    let netns = [sandbox.netns()];
     let mut events = told.events()?;
     events.retain(|event| within(event, &netns));
-    fail_all(world, imbalance(&events, &Losses::default())?);
+    fail_all(sandbox, imbalance(&events, &Losses::default())?);
     let mut owners: BTreeMap<&str, u64> = BTreeMap::new();
     for event in events.iter().filter(|event| kind(event) == "created") {
         *owners.entry(event.get("comm").and_then(Value::as_str).unwrap_or("nobody")).or_default() += 1;
     }
     if owners.keys().any(|owner| !["nginx", "ab"].contains(owner)) || owners.values().sum::<u64>() < REQUESTS
     {
-        world.fail(format!("owners of {REQUESTS} connections: {owners:?}"));
+        sandbox.fail(format!("owners of {REQUESTS} connections: {owners:?}"));
     }
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
 /// Nothing disturbs a TIME_WAIT socket: it lives for TCP_TIMEWAIT_LEN, 60 s (include/net/tcp.h), and the timer wheel may let it
 /// wait for up to an eighth more (kernel/time/timer.c).
-pub(super) fn expires(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
-    let tracer = Tracer::start(&world.setup, &["--json", "--verify", "--netns", "self"])?;
+pub(super) fn expires(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify", "--netns", "self"])?;
     for _ in 0..11 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, books::TIME_WAIT, true)?;
-        world.expect(by_client(&pair.client, &client, "close").is("timeout_ms", 60_000));
+        sandbox.wait_state(&pair.client, books::TIME_WAIT, true)?;
+        sandbox.expect(by_client(&pair.client, &client, "close").is("timeout_ms", 60_000));
         let ended = dead(&pair.client, "expired", "TIME_WAIT").owner(&client, "close");
-        world.expect(ended.want("lifetime_ms", Want::Between(60_000, 68_000)));
+        sandbox.expect(ended.want("lifetime_ms", Want::Between(60_000, 68_000)));
     }
     until_true("the last one to expire", MINUTE, || Ok(books::live("self")? == 0))?;
-    world.settle()?;
+    sandbox.settle()?;
     let told = tracer.stop(Signal::SIGINT)?;
-    let expected = world.expected().to_vec();
-    world.judge_as("--netns self", &told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge_as("--netns self", &told, &expected)
 }
 
 /// RSTs may end a TIME_WAIT, as they do by default, and none is refused.
@@ -118,13 +118,13 @@ pub(super) fn nginx(dir: &Path, keep_alive_s: u32) -> Result<Child> {
 
 /// twtrace is stopped under load until its small ring has long been full. What could not be told is counted exactly, and
 /// afterwards twtrace knows again how many are alive.
-pub(super) fn starvation(world: &mut World) -> Result<()> {
+pub(super) fn starvation(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
     set_ipv4("tcp_tw_reuse", "0")?;
-    let (server, client) = (world.actor("server")?, world.actor("client")?);
+    let (server, client) = (sandbox.actor("server")?, sandbox.actor("client")?);
     let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10007))?;
     let tracer =
-        Tracer::start(&world.setup, &["--json", "--verify", "--netns", "self", "--ring-size", "64K"])?;
+        Tracer::start(&sandbox.setup, &["--json", "--verify", "--netns", "self", "--ring-size", "64K"])?;
     server.absorb(&listener)?;
     tracer.signal(Signal::SIGSTOP)?;
     client.churn(10007)?;
@@ -144,11 +144,11 @@ pub(super) fn starvation(world: &mut World) -> Result<()> {
     let losses = Losses::of(&events);
     ensure!(losses.created > 0, "64 KiB held {made} connections: nothing was starved");
     if losses.parts != losses.total {
-        world.fail(format!("`lost` events: count {}, their parts {}", losses.total, losses.parts));
+        sandbox.fail(format!("`lost` events: count {}, their parts {}", losses.total, losses.parts));
     }
-    fail_all(world, imbalance(&events, &losses)?);
-    check_live(world, &told)?;
-    world.balanced();
+    fail_all(sandbox, imbalance(&events, &losses)?);
+    check_live(sandbox, &told)?;
+    sandbox.balanced();
     Ok(())
 }
 
@@ -202,14 +202,14 @@ fn imbalance(events: &[Event], losses: &Losses) -> Result<Vec<String>> {
     Ok(reasons)
 }
 
-fn fail_all(world: &mut World, reasons: Vec<String>) {
-    reasons.into_iter().for_each(|reason| world.fail(reason));
+fn fail_all(sandbox: &mut Sandbox, reasons: Vec<String>) {
+    reasons.into_iter().for_each(|reason| sandbox.fail(reason));
 }
 
-fn check_live(world: &mut World, told: &Told) -> Result<()> {
+fn check_live(sandbox: &mut Sandbox, told: &Told) -> Result<()> {
     let (says, has) = (told.live()?, books::live("self")?);
     if says != has {
-        world.fail(format!("live: {says}, the kernel has {has}"));
+        sandbox.fail(format!("live: {says}, the kernel has {has}"));
     }
     Ok(())
 }

@@ -14,24 +14,24 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::actor::{Actor, Raw, close_in_order};
-use crate::loose::Crowd;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
+use crate::sockets::Crowd;
 use crate::tracer::Tracer;
 use crate::wait::{PATIENCE, until, until_true};
-use crate::world::World;
 use crate::{kernel, ss};
 
 /// Ephemeral ports, all of them for connections of these scenarios.
 const PORTS: &str = "40000 40999";
 
-fn list(world: &World, args: &[&str]) -> Result<Output> {
-    let mut command = Command::new(&world.setup.twtrace);
+fn list(sandbox: &Sandbox, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(&sandbox.setup.twtrace);
     command.arg("list").args(args).stdin(Stdio::null()).output().context("running twtrace list")
 }
 
 /// As [`list`], where it must end with 0.
-fn listed(world: &World, args: &[&str]) -> Result<String> {
-    let output = list(world, args)?;
+fn listed(sandbox: &Sandbox, args: &[&str]) -> Result<String> {
+    let output = list(sandbox, args)?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "list {args:?}: {}: {stderr}", output.status);
     Ok(String::from_utf8(output.stdout)?)
@@ -43,8 +43,8 @@ fn objects(text: &str) -> Result<Vec<Value>> {
 
 /// The same lines as `ss`, whatever is filtered: IPv4, IPv6, IPv4 in IPv6 sockets of either end, bound to an interface, and
 /// mini-sockets in FIN_WAIT2.
-pub(super) fn equals_ss(world: &mut World) -> Result<()> {
-    let crowd = crowd(world)?;
+pub(super) fn equals_ss(sandbox: &mut Sandbox) -> Result<()> {
+    let crowd = crowd(sandbox)?;
     let is_v4 = |address: &str| !address.starts_with('[') || address.starts_with("[::ffff:");
     type Keeps<'a> = &'a dyn Fn(&str, &str) -> bool;
     let filters: [(&[&str], Keeps<'_>); 10] = [
@@ -60,36 +60,36 @@ pub(super) fn equals_ss(world: &mut World) -> Result<()> {
         (&["--role", "server"], &|local, _| local.ends_with(":10009")),
     ];
     for (args, keeps) in filters {
-        let (mut want, text) = beside_ss(world, args)?;
+        let (mut want, text) = beside_ss(sandbox, args)?;
         want.retain(|(_, local, peer)| keeps(local, peer));
         let got = table(&text, args.first() == Some(&"--netns"))?;
         ensure!(!want.is_empty(), "{args:?}: nothing is left to compare");
         let (more, less): (Vec<_>, Vec<_>) =
             (got.difference(&want).collect(), want.difference(&got).collect());
         if !more.is_empty() || !less.is_empty() || text.lines().count() != want.len() + 1 {
-            world.fail(format!("{args:?}: list has also {more:?}, ss has also {less:?}:\n{text}"));
+            sandbox.fail(format!("{args:?}: list has also {more:?}, ss has also {less:?}:\n{text}"));
         }
     }
-    same_numbers(world)?;
-    world.created_untold(crowd.disperse()?);
+    same_numbers(sandbox)?;
+    sandbox.created_untold(crowd.disperse()?);
     Ok(())
 }
 
-fn crowd(world: &mut World) -> Result<Crowd> {
+fn crowd(sandbox: &mut Sandbox) -> Result<Crowd> {
     set_ipv4("ip_local_port_range", PORTS)?;
     // No port is taken a second time.
     set_ipv4("tcp_tw_reuse", "0")?;
     let crowd = Crowd::gather()?;
-    world.created_untold(crowd.time_waits);
-    world.wait_live(crowd.time_waits as u64)?;
+    sandbox.created_untold(crowd.time_waits);
+    sandbox.wait_live(crowd.time_waits as u64)?;
     Ok(crowd)
 }
 
 /// What `ss` shows, and what `list` shows while `ss` shows the same before and after.
-fn beside_ss(world: &World, args: &[&str]) -> Result<(BTreeSet<ss::Line>, String)> {
+fn beside_ss(sandbox: &Sandbox, args: &[&str]) -> Result<(BTreeSet<ss::Line>, String)> {
     until("the same sockets before and after", PATIENCE, || {
         let before = ss::time_wait_lines()?;
-        let text = listed(world, args)?;
+        let text = listed(sandbox, args)?;
         Ok((ss::time_wait_lines()? == before).then_some((before, text)))
     })
 }
@@ -107,13 +107,13 @@ fn table(text: &str, with_netns: bool) -> Result<BTreeSet<ss::Line>> {
 }
 
 /// Cookies and times left are those of `ss`.
-fn same_numbers(world: &mut World) -> Result<()> {
+fn same_numbers(sandbox: &mut Sandbox) -> Result<()> {
     let key = |local: SocketAddr, peer: SocketAddr| format!("{local} > {peer}");
     let of_ss = |shown: &[ss::Shown]| -> BTreeMap<String, ss::Shown> {
         shown.iter().map(|shown| (key(shown.local, shown.peer), *shown)).collect()
     };
     let before = of_ss(&ss::time_waits()?.context("no ss")?);
-    let sockets = objects(&listed(world, &["--json"])?)?;
+    let sockets = objects(&listed(sandbox, &["--json"])?)?;
     let after = of_ss(&ss::time_waits()?.context("no ss")?);
     ensure!(sockets.len() == before.len(), "{} objects, ss shows {}", sockets.len(), before.len());
     for socket in &sockets {
@@ -123,28 +123,28 @@ fn same_numbers(world: &mut World) -> Result<()> {
         };
         let key = key(end("saddr", "sport")?, end("daddr", "dport")?);
         let (Some(before), Some(after)) = (before.get(&key), after.get(&key)) else {
-            world.fail(format!("ss does not show {socket}"));
+            sandbox.fail(format!("ss does not show {socket}"));
             continue;
         };
         if kernel::has_tcp_diag() && socket["cookie"].as_u64() != after.cookie {
-            world.fail(format!("ss has the cookie {:?} of {socket}", after.cookie));
+            sandbox.fail(format!("ss has the cookie {:?} of {socket}", after.cookie));
         }
         // ss cuts off what is less than a second.
         let left_ms = socket["expires_ms"].as_u64().context("no expires_ms")?;
         if left_ms > before.left_ms + 1000 || left_ms < after.left_ms {
-            world.fail(format!("ss says {} to {} ms left of {socket}", after.left_ms, before.left_ms));
+            sandbox.fail(format!("ss says {} to {} ms left of {socket}", after.left_ms, before.left_ms));
         }
     }
     Ok(())
 }
 
 /// Sockets counted per state, as `ss -tan | awk '{ n[$1]++ }'` and `ss -s` count them, and ports left of the one pool.
-pub(super) fn summary_equals_ss(world: &mut World) -> Result<()> {
-    let crowd = crowd(world)?;
+pub(super) fn summary_equals_ss(sandbox: &mut Sandbox) -> Result<()> {
+    let crowd = crowd(sandbox)?;
     let (states, summary, text) = until("the same counts before and after", PATIENCE, || {
         let before = ss::states()?;
-        let summary: Value = serde_json::from_str(&listed(world, &["--summary", "--json"])?)?;
-        let text = listed(world, &["--summary"])?;
+        let summary: Value = serde_json::from_str(&listed(sandbox, &["--summary", "--json"])?)?;
+        let text = listed(sandbox, &["--summary"])?;
         Ok((ss::states()? == before).then_some((before, summary, text)))
     })?;
     let told: BTreeMap<String, u64> = summary["states"]
@@ -169,22 +169,22 @@ pub(super) fn summary_equals_ss(world: &mut World) -> Result<()> {
     let want = [in_use, waiting, 1000, 1000 - in_use].map(Value::from);
     ensure!(numbers == want.each_ref(), "wanted {want:?} of {pool}");
     ensure!(summary["slab_bytes"].as_u64() > Some(0), "TIME_WAIT takes no memory: {summary}");
-    world.created_untold(crowd.disperse()?);
+    sandbox.created_untold(crowd.disperse()?);
     Ok(())
 }
 
 /// Owners are known from a running trace, and after it from its recording; and from nobody else.
-pub(super) fn knows_owners(world: &mut World) -> Result<()> {
+pub(super) fn knows_owners(sandbox: &mut Sandbox) -> Result<()> {
     // Guests have none.
     fs::create_dir_all("/run")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
-    make(world, (&client, &listener), 3, 0)?;
-    let tracer = Tracer::start(&world.setup, &["--json"])?;
-    make(world, (&client, &listener), 7, 5)?;
+    make(sandbox, (&client, &listener), 3, 0)?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
+    make(sandbox, (&client, &listener), 7, 5)?;
     let (pid_of_client, pid_of_server) = (client.pid().to_string(), server.pid().to_string());
     until_true("the trace to know all owners", PATIENCE, || {
-        Ok(owners(&listed(world, &["--json"])?)?
+        Ok(owners(&listed(sandbox, &["--json"])?)?
             == [(None, 3), (Some(client.pid()), 7), (Some(server.pid()), 5)].into())
     })?;
     for (args, count) in [
@@ -193,44 +193,44 @@ pub(super) fn knows_owners(world: &mut World) -> Result<()> {
         (["--comm", "nobody"], 0),
         (["--role", "client"], 7),
     ] {
-        let text = listed(world, &args)?;
+        let text = listed(sandbox, &args)?;
         ensure!(text.lines().count() == 1 + count, "{args:?}: not {count} sockets in\n{text}");
     }
-    let text = listed(world, &["--pid", &pid_of_client])?;
+    let text = listed(sandbox, &["--pid", &pid_of_client])?;
     let named = text.lines().filter(|line| line.ends_with(&format!(" {pid_of_client}/client"))).count();
     ensure!(named == 7, "not 7 sockets of {pid_of_client}/client in\n{text}");
     tracer.stop(Signal::SIGINT)?.events()?;
-    let refused = list(world, &["--pid", &pid_of_client])?;
+    let refused = list(sandbox, &["--pid", &pid_of_client])?;
     ensure!(refused.status.code() == Some(2), "without a trace nobody knows: {}", refused.status);
-    from_a_recording(world, &client, &listener)
+    from_a_recording(sandbox, &client, &listener)
 }
 
-fn from_a_recording(world: &mut World, client: &Actor, listener: &Raw) -> Result<()> {
+fn from_a_recording(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let (file, ready) = (dir.path().join("load.twt"), dir.path().join("ready"));
-    let mut command = Command::new(&world.setup.twtrace);
-    command.arg("record").arg("-o").arg(&file).args(["--backend", &world.setup.backend]);
+    let mut command = Command::new(&sandbox.setup.twtrace);
+    command.arg("record").arg("-o").arg(&file).args(["--backend", &sandbox.setup.backend]);
     command.arg("--ready-file").arg(&ready).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut recorder = command.spawn().context("running twtrace record")?;
     until_true("the recorder to be ready", PATIENCE, || Ok(ready.exists()))?;
-    make(world, (client, listener), 11, 0)?;
+    make(sandbox, (client, listener), 11, 0)?;
     kill(Pid::from_raw(recorder.id().try_into()?), Signal::SIGINT)?;
     let status = until("the recorder to end", PATIENCE, || Ok(recorder.try_wait()?))?;
     ensure!(status.success(), "record: {status}");
-    make(world, (client, listener), 2, 0)?;
+    make(sandbox, (client, listener), 2, 0)?;
     // On a slow machine the oldest, whose owner is not in the recording, may have expired by now.
     let (all, got) = until("as many before and after", PATIENCE, || {
         let before = ss::time_wait_lines()?.len();
-        let got = owners(&listed(world, &["--json", "--recording", path(&file)?])?)?;
+        let got = owners(&listed(sandbox, &["--json", "--recording", path(&file)?])?)?;
         Ok((ss::time_wait_lines()?.len() == before).then_some((before, got)))
     })?;
     ensure!(
         got == [(None, all - 11), (Some(client.pid()), 11)].into() && all >= 11 + 2,
         "owners from a recording: {got:?}, of {all} sockets"
     );
-    let text = listed(world, &["--recording", path(&file)?, "--comm", "client"])?;
+    let text = listed(sandbox, &["--recording", path(&file)?, "--comm", "client"])?;
     ensure!(text.lines().count() == 12, "not 11 sockets in\n{text}");
-    let foreign = list(world, &["--recording", "/proc/self/exe"])?;
+    let foreign = list(sandbox, &["--recording", "/proc/self/exe"])?;
     let stderr = String::from_utf8_lossy(&foreign.stderr).into_owned();
     ensure!(foreign.status.code() == Some(1) && stderr.contains("is no recording"), "{stderr}");
     Ok(())
@@ -241,16 +241,21 @@ fn path(path: &Path) -> Result<&str> {
 }
 
 /// So many connections that the client closes first, and so many that the server does.
-fn make(world: &mut World, (client, listener): (&Actor, &Raw), clients: usize, servers: usize) -> Result<()> {
+fn make(
+    sandbox: &mut Sandbox,
+    (client, listener): (&Actor, &Raw),
+    clients: usize,
+    servers: usize,
+) -> Result<()> {
     for at in 0..clients + servers {
-        let pair = world.pair(client, listener)?;
+        let pair = sandbox.pair(client, listener)?;
         if at < clients {
             close_in_order(&pair.client, &pair.server)?;
         } else {
             close_in_order(&pair.server, &pair.client)?;
         }
     }
-    world.created_untold(clients + servers);
+    sandbox.created_untold(clients + servers);
     Ok(())
 }
 

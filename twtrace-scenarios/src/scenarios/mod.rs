@@ -36,7 +36,7 @@ use anyhow::Result;
 
 use crate::actor::{Actor, Sock};
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// How a scenario is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub enum Kind {
 }
 
 /// Makes it happen and says what must be told.
-type Act = fn(&mut World) -> Result<()>;
+type Act = fn(&mut Sandbox) -> Result<()>;
 
 /// One situation and its exact outcome.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +156,7 @@ pub const ALL: &[Scenario] = &[
     once("list_equals_ss", listing::equals_ss),
     once("list_summary_equals_ss", listing::summary_equals_ss),
     once("list_knows_owners", listing::knows_owners),
-    once("many_visitors", strangers::many_visitors),
+    once("many_clients", strangers::many_clients),
     once("hung_arguments", strangers::hung_arguments),
     own("io_uring", rings::io_uring),
     once("doctor_ports_exhausted", doctor::ports_exhausted),

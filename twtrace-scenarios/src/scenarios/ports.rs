@@ -9,11 +9,11 @@ use super::packets::{SYN, Segment, Wire};
 use super::{by_client, by_server};
 use crate::actor::{Pair, close_in_order, complete};
 use crate::books::TIME_WAIT;
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// connect() chooses; bind() with port 0 chooses; bind() asks for a number; accept() has the listener's.
-pub(super) fn how_ports_are_had(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn how_ports_are_had(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     for (via, count) in [("connect", 3), ("bind_any", 5), ("bind", 7)] {
         for at in 0..count {
@@ -24,30 +24,30 @@ pub(super) fn how_ports_are_had(world: &mut World) -> Result<()> {
             }
             let pair: Pair = complete(&raw, &listener, listener.local()?)?;
             close_in_order(&pair.client, &pair.server)?;
-            world.wait_state(&pair.client, TIME_WAIT, true)?;
-            world.expect(by_client(&pair.client, &client, "close").is("port_via", via));
+            sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
+            sandbox.expect(by_client(&pair.client, &client, "close").is("port_via", via));
         }
     }
     for _ in 0..2 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.wait_state(&pair.server, TIME_WAIT, true)?;
-        world.expect(by_server(&pair.server, &server, "close").is("port_via", "accept"));
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.expect(by_server(&pair.server, &server, "close").is("port_via", "accept"));
     }
     Ok(())
 }
 
 /// SYNs with sequence numbers that the TIME_WAIT socket has seen: the first is answered with an ACK, those that follow at once with
 /// nothing (tcp_timewait_state_process, net/ipv4/tcp_minisocks.c). None is taken, each is told.
-pub(super) fn syn_refused(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn syn_refused(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     let wire = Wire::open()?;
     for _ in 0..3 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.wait_state(&pair.server, TIME_WAIT, true)?;
-        world.expect(by_server(&pair.server, &server, "close").opener(&server));
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.expect(by_server(&pair.server, &server, "close").opener(&server));
         let next = wire.last_fin(&pair.server)?.acknowledged();
         for back in 0..5 {
             let seq = next.wrapping_sub(1000 + back);
@@ -56,7 +56,7 @@ pub(super) fn syn_refused(world: &mut World) -> Result<()> {
             wire.wait_for(&syn)?;
         }
         let refused = crate::expect::Pattern::about("syn_refused", &pair.server);
-        world.expect(refused.is("substate", "TIME_WAIT").times(5));
+        sandbox.expect(refused.is("substate", "TIME_WAIT").times(5));
     }
     Ok(())
 }

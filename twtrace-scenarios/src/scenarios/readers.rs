@@ -22,10 +22,10 @@ use tempfile::TempDir;
 
 use crate::kernel;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Told, Tracer, kind};
 use crate::wait::{PATIENCE, until, until_true};
-use crate::world::World;
 
 /// Where the connections go.
 const PORT: u16 = 10007;
@@ -106,8 +106,8 @@ fn full_pipe() -> Result<(PipeReader, OwnedFd)> {
 }
 
 /// How long a trace takes to end when everybody reads: on an emulated machine that is much.
-fn usual_end(world: &World) -> Result<Duration> {
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+fn usual_end(sandbox: &Sandbox) -> Result<Duration> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let began = Instant::now();
     tracer.stop(Signal::SIGTERM)?;
     Ok(began.elapsed())
@@ -215,20 +215,20 @@ impl SlowReader {
 }
 
 /// Every event was either read or counted as not written.
-fn account(world: &mut World, by: &str, read: &Numbers, all: &Numbers) {
+fn account(sandbox: &mut Sandbox, by: &str, read: &Numbers, all: &Numbers) {
     let (seen, unwritten, told) = (read.sockets(), all.unwritten, all.sockets());
     if seen + unwritten != told {
-        world.fail(format!("{by}: {seen} were read and {unwritten} not written of {told}"));
+        sandbox.fail(format!("{by}: {seen} were read and {unwritten} not written of {told}"));
     }
 }
 
 /// A reader that is slower than the events: losses are told while they happen, a signal ends the trace in time, and every event was
 /// either read or counted.
-pub(super) fn slow(world: &mut World) -> Result<()> {
-    let usual = usual_end(world)?;
+pub(super) fn slow(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
     let (pipe, stdout) = std::io::pipe()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let mut tracer = Tracer::launch_into(&world.setup, &["--json", "--netns", "self"], dir, stdout.into())?;
+    let mut tracer = Tracer::launch_into(&sandbox.setup, &["--json", "--netns", "self"], dir, stdout.into())?;
     tracer.ready()?;
     let reader = SlowReader::start(pipe);
     let traffic = Traffic::start(u64::MAX)?;
@@ -243,15 +243,15 @@ pub(super) fn slow(world: &mut World) -> Result<()> {
         "lines say {lines_say} were not written, the summary {}",
         all.unwritten
     );
-    account(world, "SIGTERM", &read, &all);
+    account(sandbox, "SIGTERM", &read, &all);
     ensure!(all.created <= made, "{} births of {made} connections", all.created);
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
 /// A reader that never reads: each signal and a duration end the trace in time, and every event lies whole in the pipe or was counted.
-pub(super) fn stopped(world: &mut World) -> Result<()> {
-    let usual = usual_end(world)?;
+pub(super) fn stopped(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
     let mut made = 0;
     let ways = [Some(Signal::SIGTERM), None, Some(Signal::SIGINT), Some(Signal::SIGHUP)];
     // What fills a pipe takes an emulated machine half a minute.
@@ -261,7 +261,7 @@ pub(super) fn stopped(world: &mut World) -> Result<()> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let args = ["--json", "--netns", "self", "--duration", "2s"];
         let args = &args[..if by.is_some() { 3 } else { 5 }];
-        let mut tracer = Tracer::launch_into(&world.setup, args, dir, stdout.into())?;
+        let mut tracer = Tracer::launch_into(&sandbox.setup, args, dir, stdout.into())?;
         tracer.ready()?;
         let began = Instant::now();
         let told = match by {
@@ -281,22 +281,22 @@ pub(super) fn stopped(world: &mut World) -> Result<()> {
         let mut text = String::new();
         pipe.read_to_string(&mut text)?;
         let all = summary(&told)?;
-        account(world, by.map_or("--duration", Signal::as_str), &read_lines(&text)?, &all);
+        account(sandbox, by.map_or("--duration", Signal::as_str), &read_lines(&text)?, &all);
         ensure!(all.unwritten != 0, "{by:?}: all of it could be written");
     }
     ensure!(made > (ways.len() as u64 - 1) * PLENTY, "{made}");
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
 /// The live view and a replay into a pipe without room: a signal ends them.
-pub(super) fn live_view(world: &mut World) -> Result<()> {
-    let usual = usual_end(world)?;
+pub(super) fn live_view(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
     for format in ["--plain", "--json"] {
         let (_reader, full) = full_pipe()?;
         let args = [format, "--interval", "100ms"].map(OsStr::new);
         let ends = (Some(full.into()), None);
-        let mut tracer = Tracer::launch_changed(&world.setup, "", &args, ends, |_| ())?;
+        let mut tracer = Tracer::launch_changed(&sandbox.setup, "", &args, ends, |_| ())?;
         tracer.ready()?;
         let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
         ensure!(told.status.success(), "{format}: {}: {}", told.status, told.stderr);
@@ -304,10 +304,10 @@ pub(super) fn live_view(world: &mut World) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("load.twt");
     let args = ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "true".as_ref()];
-    let recorded = Tracer::record(&world.setup, &args, &[])?.finish()?;
+    let recorded = Tracer::record(&sandbox.setup, &args, &[])?.finish()?;
     ensure!(recorded.status.success(), "record: {}", recorded.stderr);
     let (_reader, full) = full_pipe()?;
-    let mut replay = Command::new(&world.setup.twtrace);
+    let mut replay = Command::new(&sandbox.setup.twtrace);
     replay.args(["replay", "--plain", "--interval", "100ms", "--speed", "max"]).arg(&file);
     let mut replay = replay.stdin(Stdio::null()).stdout(full).spawn()?;
     until_true("the replay to hear signals", PATIENCE, || hears(replay.id(), Signal::SIGTERM))?;
@@ -327,8 +327,8 @@ fn hears(pid: u32, signal: Signal) -> Result<bool> {
 }
 
 /// The full screen on a terminal that was stopped, as by Ctrl-S: a signal ends it, with 0.
-pub(super) fn terminal(world: &mut World) -> Result<()> {
-    let usual = usual_end(world)?;
+pub(super) fn terminal(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
     let pty = nix::pty::openpty(None, None)?;
     let slave = || -> Result<Stdio> { Ok(pty.slave.as_fd().try_clone_to_owned()?.into()) };
     tcflow(&pty.slave, FlowArg::TCOOFF)?;
@@ -336,18 +336,18 @@ pub(super) fn terminal(world: &mut World) -> Result<()> {
     let change = |command: &mut Command| {
         command.stdin(stdin).env("TERM", "xterm");
     };
-    let mut tracer = Tracer::launch_changed(&world.setup, "", &[], (Some(slave()?), None), change)?;
+    let mut tracer = Tracer::launch_changed(&sandbox.setup, "", &[], (Some(slave()?), None), change)?;
     tracer.ready()?;
     let traffic = Traffic::start(97)?;
-    world.created_untold(traffic.finish()?.try_into()?);
+    sandbox.created_untold(traffic.finish()?.try_into()?);
     let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
     ensure!(told.status.success(), "{}: {}", told.status, told.stderr);
     Ok(())
 }
 
 /// stderr that is closed, or that nobody reads: all is told as ever, and a recorded command ends as it does.
-pub(super) fn stderr(world: &mut World) -> Result<()> {
-    let usual = usual_end(world)?;
+pub(super) fn stderr(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     for is_closed in [true, false] {
         let ends = || -> Result<(Option<PipeReader>, OwnedFd)> {
@@ -357,10 +357,10 @@ pub(super) fn stderr(world: &mut World) -> Result<()> {
         let (_kept, writer) = ends()?;
         let args = ["--json", "--netns", "self"].map(OsStr::new);
         let mut tracer =
-            Tracer::launch_changed(&world.setup, "events", &args, (None, Some(writer.into())), |_| ())?;
+            Tracer::launch_changed(&sandbox.setup, "events", &args, (None, Some(writer.into())), |_| ())?;
         tracer.ready()?;
         let made = Traffic::start(7)?.finish()?;
-        world.created_untold(made.try_into()?);
+        sandbox.created_untold(made.try_into()?);
         let told = stop_in_time(tracer, Signal::SIGTERM, usual)?;
         let created = read_lines(&told.stdout)?.created;
         ensure!(told.status.success() && created == made, "{}: {created} of {made}", told.status);
@@ -369,10 +369,10 @@ pub(super) fn stderr(world: &mut World) -> Result<()> {
         let args =
             ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), "exit 4".as_ref()];
         let told =
-            Tracer::launch_changed(&world.setup, "record", &args, (None, Some(writer.into())), |_| ())?;
+            Tracer::launch_changed(&sandbox.setup, "record", &args, (None, Some(writer.into())), |_| ())?;
         let told = told.finish()?;
         ensure!(told.status.code() == Some(4), "record -- CMD, stderr closed {is_closed}: {}", told.status);
-        let report = Command::new(&world.setup.twtrace).arg("report").arg(&file).output()?;
+        let report = Command::new(&sandbox.setup.twtrace).arg("report").arg(&file).output()?;
         let missing = String::from_utf8_lossy(&report.stderr).contains("missing");
         ensure!(report.status.success() && !missing, "the recording has no end");
     }

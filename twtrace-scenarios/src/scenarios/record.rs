@@ -18,12 +18,12 @@ use tempfile::TempDir;
 
 use super::by_client;
 use crate::actor::{Actor, Raw, close_in_order};
-use crate::brood::COUNTED;
+use crate::children::COUNTED;
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
+use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Setup, Told, Tracer, within};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// nobody.
 const NOBODY: u32 = 65534;
@@ -60,28 +60,28 @@ fn told(read: &Read, status: ExitStatus, stderr: &str) -> Told {
 }
 
 /// Makes `count` TIME_WAITs that are expected to be told.
-fn make(world: &mut World, (client, listener): &(Actor, Raw), count: usize) -> Result<()> {
+fn make(sandbox: &mut Sandbox, (client, listener): &(Actor, Raw), count: usize) -> Result<()> {
     for _ in 0..count {
-        let pair = world.pair(client, listener)?;
+        let pair = sandbox.pair(client, listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, client, "close").opener(client));
+        sandbox.expect(by_client(&pair.client, client, "close").opener(client));
     }
     Ok(())
 }
 
-/// This program, making connections: see `brood`.
-fn brood(count: u32, exit: u8) -> Result<Vec<String>> {
+/// This program, making connections: see `children`.
+fn children(count: u32, exit: u8) -> Result<Vec<String>> {
     let own = std::env::current_exe()?.into_os_string().into_string().ok().context("an odd path")?;
     Ok(vec![own, "make".to_owned(), count.to_string(), exit.to_string()])
 }
 
 /// This program, doing nothing until a signal ends it.
 fn waits() -> Result<Vec<String>> {
-    Ok(vec![brood(0, 0)?.swap_remove(0), "wait".to_owned()])
+    Ok(vec![children(0, 0)?.swap_remove(0), "wait".to_owned()])
 }
 
-fn hatched(world: &World, count: usize, uid: u32) -> Pattern {
-    let pattern = Pattern::new("created", world.netns()).is("role", "client").is("owner_via", "exit");
+fn hatched(sandbox: &Sandbox, count: usize, uid: u32) -> Pattern {
+    let pattern = Pattern::new("created", sandbox.netns()).is("role", "client").is("owner_via", "exit");
     let pattern = pattern.is("comm", "twtrace-scenari").is("uid", uid).is("timeout_ms", TIMEWAIT_MS);
     pattern.want("substate", either_substate()).times(count)
 }
@@ -97,46 +97,46 @@ fn path(dir: &TempDir, name: &str) -> Result<String> {
 
 /// A command of processes too short-lived to be looked up: under sudo it runs as the calling user, all that its processes own
 /// is recorded, nothing else is, and its exit status is handed on.
-pub(super) fn command(world: &mut World) -> Result<()> {
+pub(super) fn command(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let (file, command) = (path(&dir, "command.twt")?, brood(97, 3)?);
+    let (file, command) = (path(&dir, "command.twt")?, children(97, 3)?);
     let options = ["-o", &file, "--only-command", "--netns", "self", "--"];
     let nobody = NOBODY.to_string();
     let sudo = [("SUDO_UID", nobody.as_str()), ("SUDO_GID", nobody.as_str())];
-    let mut tracer = Tracer::record(&world.setup, &words(&options, &command), &sudo)?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&options, &command), &sudo)?;
     tracer.ready()?;
-    let cast = world.cast()?;
-    make(world, &cast, 7)?;
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 7)?;
     let ended = tracer.finish()?;
-    let expected = [hatched(world, 97, NOBODY)];
-    world.expect(hatched(world, 97, NOBODY));
-    world.settle()?;
+    let expected = [hatched(sandbox, 97, NOBODY)];
+    sandbox.expect(hatched(sandbox, 97, NOBODY));
+    sandbox.settle()?;
     ensure!(ended.status.code() == Some(3), "{}: {}", ended.status, ended.stderr);
     let found = fs::metadata(&file)?;
     ensure!((found.uid(), found.gid(), found.mode() & 0o7777) == (NOBODY, NOBODY, 0o600), "{found:?}");
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(!read.lacks_its_end(), "{}", read.stderr);
-    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+    sandbox.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
 }
 
 /// Without a command, until SIGINT: everything, as `events` tells it.
-pub(super) fn everything(world: &mut World) -> Result<()> {
+pub(super) fn everything(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = path(&dir, "everything.twt")?;
-    let mut tracer = Tracer::record(&world.setup, &words(&["-o", &file], &[]), &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&["-o", &file], &[]), &[])?;
     tracer.ready()?;
-    let cast = world.cast()?;
-    make(world, &cast, 13)?;
-    world.settle()?;
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 13)?;
+    sandbox.settle()?;
     let ended = tracer.stop(Signal::SIGINT)?;
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(!read.lacks_its_end(), "{}", read.stderr);
-    let expected = world.expected().to_vec();
-    world.judge(&told(&read, ended.status, &ended.stderr), &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told(&read, ended.status, &ended.stderr), &expected)
 }
 
 /// A command that is not there, or is none: the shell's exit statuses, and no file.
-pub(super) fn no_such_command(world: &mut World) -> Result<()> {
+pub(super) fn no_such_command(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let (file, plain) = (path(&dir, "none.twt")?, path(&dir, "plain")?);
     fs::write(&plain, "no program\n")?;
@@ -144,7 +144,7 @@ pub(super) fn no_such_command(world: &mut World) -> Result<()> {
         [("/no/such/program", 127), ("no-such-program-anywhere", 127), (plain.as_str(), 126)]
     {
         let ended =
-            Tracer::record(&world.setup, &words(&["-o", &file, "--", command], &[]), &[])?.finish()?;
+            Tracer::record(&sandbox.setup, &words(&["-o", &file, "--", command], &[]), &[])?.finish()?;
         let named = ended.stderr.contains(command);
         ensure!(ended.status.code() == Some(code) && named, "{command}: {}: {}", ended.status, ended.stderr);
         ensure!(!Path::new(&file).exists(), "{command} left a file");
@@ -153,69 +153,69 @@ pub(super) fn no_such_command(world: &mut World) -> Result<()> {
 }
 
 /// A signal for twtrace alone reaches the command; its end is the recording's end.
-pub(super) fn signal_to_command(world: &mut World) -> Result<()> {
+pub(super) fn signal_to_command(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = path(&dir, "signal.twt")?;
     let options = ["-o", file.as_str(), "--"];
-    let mut tracer = Tracer::record(&world.setup, &words(&options, &waits()?), &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&options, &waits()?), &[])?;
     tracer.ready()?;
-    let cast = world.cast()?;
-    make(world, &cast, 7)?;
-    world.settle()?;
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 7)?;
+    sandbox.settle()?;
     let ended = tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.code() == Some(128 + Signal::SIGTERM as i32), "{}: {}", ended.status, ended.stderr);
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(!read.lacks_its_end(), "{}", read.stderr);
-    let expected = world.expected().to_vec();
-    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
 }
 
 /// Ctrl-C on a terminal reaches the command once, and the recording ends when the command does.
-pub(super) fn ctrl_c(world: &mut World) -> Result<()> {
+pub(super) fn ctrl_c(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let (file, counted) = (path(&dir, "interrupted.twt")?, path(&dir, "counted")?);
     let terminal = openpty(None, None).context("a terminal")?;
-    let own = brood(0, 0)?.swap_remove(0);
+    let own = children(0, 0)?.swap_remove(0);
     let options = ["-o", &file, "--netns", "self", "--", &own, "count", &counted];
-    let mut tracer = Tracer::record_on(&world.setup, &words(&options, &[]), terminal.slave)?;
+    let mut tracer = Tracer::record_on(&sandbox.setup, &words(&options, &[]), terminal.slave)?;
     tracer.ready()?;
     until_true("the command to be ready", PATIENCE, || Ok(Path::new(&counted).exists()))?;
-    let cast = world.cast()?;
-    make(world, &cast, 7)?;
-    world.settle()?;
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 7)?;
+    sandbox.settle()?;
     // What the key sends; the terminal makes a signal of it.
     nix::unistd::write(&terminal.master, b"\x03")?;
     let ended = tracer.finish()?;
     ensure!(ended.status.code() == Some(i32::from(COUNTED)), "{}: {}", ended.status, ended.stderr);
     let interrupts = fs::read_to_string(&counted)?;
     ensure!(interrupts == "SIGINT\n", "the command got {interrupts:?}");
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(!read.lacks_its_end(), "{}", read.stderr);
-    let expected = world.expected().to_vec();
-    world.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told(&read, ExitStatus::default(), &ended.stderr), &expected)
 }
 
 /// SIGKILL: what was there a second before is there, and the reader says that the end is not.
-pub(super) fn killed(world: &mut World) -> Result<()> {
+pub(super) fn killed(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = path(&dir, "killed.twt")?;
-    let mut tracer = Tracer::record(&world.setup, &words(&["-o", &file, "--netns", "self"], &[]), &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&["-o", &file, "--netns", "self"], &[]), &[])?;
     tracer.ready()?;
-    let cast = world.cast()?;
-    make(world, &cast, 17)?;
-    world.settle()?;
-    let setup = world.setup.clone();
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 17)?;
+    sandbox.settle()?;
+    let setup = sandbox.setup.clone();
     until_true("17 events on disk", PATIENCE, || Ok(read(&setup, Path::new(&file))?.events.len() == 17))?;
     let ended = tracer.stop(Signal::SIGKILL)?;
     ensure!(!ended.status.success(), "SIGKILL did not end it");
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(read.lacks_its_end(), "nothing is said of the end: {}", read.stderr);
-    let expected = world.expected().to_vec();
-    world.judge(&told(&read, ExitStatus::default(), "killed"), &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told(&read, ExitStatus::default(), "killed"), &expected)
 }
 
 /// A disk that is full: said with the file's name, exit status 1, the command gets to its end, what is complete reads.
-pub(super) fn full_disk(world: &mut World) -> Result<()> {
+pub(super) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     // Seen by this process and its children only, and gone with them.
     unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace")?;
@@ -224,15 +224,15 @@ pub(super) fn full_disk(world: &mut World) -> Result<()> {
     let file = path(&dir, "full.twt")?;
     let waits = waits()?;
     let options = ["-o", &file, "--netns", "self", "--"];
-    let mut tracer = Tracer::record(&world.setup, &words(&options, &waits), &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&options, &waits), &[])?;
     tracer.ready()?;
-    let cast = world.cast()?;
-    make(world, &cast, 17)?;
-    let setup = world.setup.clone();
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 17)?;
+    let setup = sandbox.setup.clone();
     until_true("17 events on disk", PATIENCE, || Ok(read(&setup, Path::new(&file))?.events.len() == 17))?;
     fill(&dir.path().join("filler"))?;
     // What is left is a part of a page at most.
-    let (server, client) = (world.actor("server")?, world.actor("client")?);
+    let (server, client) = (sandbox.actor("server")?, sandbox.actor("client")?);
     let listener = server.listen((Ipv4Addr::UNSPECIFIED, 10009))?;
     server.absorb(&listener)?;
     client.churn(10009)?;
@@ -243,10 +243,10 @@ pub(super) fn full_disk(world: &mut World) -> Result<()> {
     let ended = tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
     ensure!(ended.stderr.contains("full.twt") && ended.stderr.contains("No space left"), "{}", ended.stderr);
-    let read = read(&world.setup, Path::new(&file))?;
+    let read = read(&sandbox.setup, Path::new(&file))?;
     ensure!(read.lacks_its_end(), "nothing is said of the end: {}", read.stderr);
     ensure!(read.events.len() >= 17, "of 17 events from before the disk was full {} read", read.events.len());
-    world.balanced();
+    sandbox.balanced();
     Ok(())
 }
 
@@ -263,19 +263,19 @@ fn fill(file: &Path) -> Result<()> {
 }
 
 /// Files follow each other and read alone; together they hold everything, and only so many are kept.
-pub(super) fn rotated(world: &mut World) -> Result<()> {
+pub(super) fn rotated(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = path(&dir, "long.twt")?;
     let options = ["-o", &file, "--netns", "self", "--rotate-every", "1s"];
-    let mut tracer = Tracer::record(&world.setup, &words(&options, &[]), &[])?;
+    let mut tracer = Tracer::record(&sandbox.setup, &words(&options, &[]), &[])?;
     tracer.ready()?;
     let part = |number: u32| dir.path().join(format!("long.{number}.twt"));
-    let cast = world.cast()?;
-    make(world, &cast, 7)?;
+    let cast = sandbox.cast()?;
+    make(sandbox, &cast, 7)?;
     until_true("the second file", PATIENCE, || Ok(part(1).exists()))?;
-    let before = world.expected().len();
-    make(world, &cast, 11)?;
-    world.settle()?;
+    let before = sandbox.expected().len();
+    make(sandbox, &cast, 11)?;
+    sandbox.settle()?;
     until_true("the fourth file", PATIENCE, || Ok(part(3).exists()))?;
     let ended = tracer.stop(Signal::SIGINT)?;
     ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
@@ -285,13 +285,13 @@ pub(super) fn rotated(world: &mut World) -> Result<()> {
             ensure!(number >= 4, "{number} files");
             break;
         }
-        let read = read(&world.setup, &part(number))?;
+        let read = read(&sandbox.setup, &part(number))?;
         ensure!(!read.lacks_its_end(), "file {number}: {}", read.stderr);
         ensure!(number != 0 || read.events.len() >= before, "file 0 has {} events", read.events.len());
         events.extend(read.events);
     }
-    events.retain(|event| within(event, &[world.netns()]));
-    let expected = world.expected().to_vec();
+    events.retain(|event| within(event, &[sandbox.netns()]));
+    let expected = sandbox.expected().to_vec();
     let all = Read { events, stderr: String::new() };
-    world.judge(&told(&all, ended.status, &ended.stderr), &expected)
+    sandbox.judge(&told(&all, ended.status, &ended.stderr), &expected)
 }

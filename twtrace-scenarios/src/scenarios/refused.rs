@@ -9,21 +9,21 @@ use super::by_client;
 use crate::actor::close_in_order;
 use crate::expect::{Pattern, Want};
 use crate::netns::set_ipv4;
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// Room for 7 TIME_WAIT sockets, and 11 more connections.
-pub(super) fn overflow(world: &mut World) -> Result<()> {
+pub(super) fn overflow(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_max_tw_buckets", "7")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     for turn in 0..18 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         pair.exchange(101, 211)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(if turn < 7 {
-            world.wait_live(turn + 1)?;
+        sandbox.expect(if turn < 7 {
+            sandbox.wait_live(turn + 1)?;
             by_client(&pair.client, &client, "close").opener(&client).bytes(101, 211)
         } else {
-            world.wait_gone(&pair.client)?;
+            sandbox.wait_gone(&pair.client)?;
             let overflow = Pattern::about("overflow", &pair.client).owner(&client, "close").opener(&client);
             overflow.is("role", "client").bytes(101, 211).want("age_ms", Want::Present)
         });
@@ -32,16 +32,16 @@ pub(super) fn overflow(world: &mut World) -> Result<()> {
 }
 
 /// 64 ports, all in TIME_WAIT: 13 connects fail.
-pub(super) fn ports_exhausted(world: &mut World) -> Result<()> {
+pub(super) fn ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
     set_ipv4("ip_local_port_range", "40000 40063")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     for _ in 0..64 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
-    world.wait_live(64)?;
+    sandbox.wait_live(64)?;
     for _ in 0..13 {
         let raw = client.socket(false, false)?;
         let errno = raw.connect(listener.local()?)?.err();
@@ -49,15 +49,15 @@ pub(super) fn ports_exhausted(world: &mut World) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("connect_failed", &client, "EADDRNOTAVAIL").is("family", "ipv4");
-    world.expect(failed.is("sport", 0).is("daddr", "127.0.0.1").is("dport", 10007).times(13));
+    sandbox.expect(failed.is("sport", 0).is("daddr", "127.0.0.1").is("dport", 10007).times(13));
     Ok(())
 }
 
 /// A port bound first, and its tuple is taken by a connection.
-pub(super) fn tuple_taken(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn tuple_taken(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let from = (Ipv4Addr::LOCALHOST, 40009);
-    let pair = world.pair_from(from, &client, &listener)?;
+    let pair = sandbox.pair_from(from, &client, &listener)?;
     for _ in 0..5 {
         let raw = client.socket(false, true)?;
         ensure!(raw.bind(from)?.is_ok(), "SO_REUSEADDR lets two connecting sockets bind one port");
@@ -66,15 +66,15 @@ pub(super) fn tuple_taken(world: &mut World) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("connect_failed", &client, "EADDRNOTAVAIL").is("sport", 40009);
-    world.expect(failed.is("daddr", "127.0.0.1").is("dport", 10007).times(5));
+    sandbox.expect(failed.is("daddr", "127.0.0.1").is("dport", 10007).times(5));
     close_in_order(&pair.client, &pair.server)?;
-    world.expect(by_client(&pair.client, &client, "close").opener(&client));
+    sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     Ok(())
 }
 
 /// The port has a listener.
-pub(super) fn bind_in_use(world: &mut World) -> Result<()> {
-    let (late, listener) = world.cast()?;
+pub(super) fn bind_in_use(sandbox: &mut Sandbox) -> Result<()> {
+    let (late, listener) = sandbox.cast()?;
     for _ in 0..7 {
         let raw = late.socket(false, false)?;
         let errno = raw.bind(listener.local()?)?.err();
@@ -82,13 +82,13 @@ pub(super) fn bind_in_use(world: &mut World) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("bind_failed", &late, "EADDRINUSE").is("family", "ipv4");
-    world.expect(failed.is("saddr", "127.0.0.1").is("sport", 10007).times(7));
+    sandbox.expect(failed.is("saddr", "127.0.0.1").is("sport", 10007).times(7));
     Ok(())
 }
 
 /// Two sockets share a port by SO_REUSEADDR; only one may listen.
-pub(super) fn listen_in_use(world: &mut World) -> Result<()> {
-    let server = world.actor("server")?;
+pub(super) fn listen_in_use(sandbox: &mut Sandbox) -> Result<()> {
+    let server = sandbox.actor("server")?;
     let at = (Ipv4Addr::LOCALHOST, 10009);
     let (first, second) = (server.socket(false, true)?, server.socket(false, true)?);
     for raw in [&first, &second] {
@@ -100,14 +100,14 @@ pub(super) fn listen_in_use(world: &mut World) -> Result<()> {
         ensure!(errno == Some(libc::EADDRINUSE), "listen on a port in use: errno {errno:?}");
     }
     let failed = Pattern::failed("bind_failed", &server, "EADDRINUSE");
-    world.expect(failed.is("saddr", "127.0.0.1").is("sport", 10009).times(5));
+    sandbox.expect(failed.is("saddr", "127.0.0.1").is("sport", 10009).times(5));
     Ok(())
 }
 
 /// Sockets that bind a source address first draw from one pool for all destinations: 16 ports, and 7 binds fail.
-pub(super) fn bound_ports_exhausted(world: &mut World) -> Result<()> {
+pub(super) fn bound_ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("ip_local_port_range", "40000 40015")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     let any_port = (Ipv4Addr::LOCALHOST, 0);
     let mut pairs = Vec::new();
     for _ in 0..16 {
@@ -122,10 +122,10 @@ pub(super) fn bound_ports_exhausted(world: &mut World) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("bind_failed", &client, "EADDRINUSE");
-    world.expect(failed.is("saddr", "127.0.0.1").is("sport", 0).times(7));
+    sandbox.expect(failed.is("saddr", "127.0.0.1").is("sport", 0).times(7));
     for pair in pairs {
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::expect::Pattern;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::wait::{PATIENCE, until_every};
-use crate::world::World;
 
 /// Ports in the range 40010 to 40015. Even, because older kernels leave one out of an odd number.
 const PORTS: usize = 6;
@@ -21,35 +21,35 @@ const PORTS: usize = 6;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// With tcp_tw_reuse, connect() takes a port of its own choice over from a TIME_WAIT that is older than a second.
-pub(super) fn by_connect(world: &mut World) -> Result<()> {
+pub(super) fn by_connect(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
     set_ipv4("ip_local_port_range", "40010 40015")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     for _ in 0..PORTS {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
     set_ipv4("tcp_tw_reuse", "1")?;
     // All are open before the first is closed, so each takes another port over.
     let mut failures = 0;
     let mut pairs = Vec::new();
     for _ in 0..PORTS {
-        pairs.push(persist(world, &client, &listener, &mut failures)?);
+        pairs.push(persist(sandbox, &client, &listener, &mut failures)?);
     }
     for pair in pairs {
-        world.expect(dead(&pair.client, "reused_outgoing", "TIME_WAIT"));
+        sandbox.expect(dead(&pair.client, "reused_outgoing", "TIME_WAIT"));
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
     let failed = Pattern::failed("connect_failed", &client, "EADDRNOTAVAIL");
-    world.expect(failed.is("daddr", "127.0.0.1").is("dport", 10007).times(failures));
+    sandbox.expect(failed.is("daddr", "127.0.0.1").is("dport", 10007).times(failures));
     Ok(())
 }
 
 /// Connects until it succeeds, and counts how often it did not.
-fn persist(world: &World, client: &Actor, listener: &Raw, failures: &mut usize) -> Result<Pair> {
+fn persist(sandbox: &Sandbox, client: &Actor, listener: &Raw, failures: &mut usize) -> Result<Pair> {
     until_every(AGAIN, "a TIME_WAIT that may be reused", PATIENCE, || {
         let raw = client.socket(false, false)?;
         match raw.connect(listener.local()?)? {
@@ -59,51 +59,51 @@ fn persist(world: &World, client: &Actor, listener: &Raw, failures: &mut usize) 
                 raw.close()?;
                 Ok(None)
             }
-            Err(errno) => bail!("connect in {}: errno {errno}", world.netns()),
+            Err(errno) => bail!("connect in {}: errno {errno}", sandbox.netns()),
         }
     })
 }
 
 /// A port that is bound first is taken over at once, tcp_tw_reuse or not. These were FIN_WAIT2 when they were created
 /// and end as TIME_WAIT.
-pub(super) fn by_bound_connect(world: &mut World) -> Result<()> {
+pub(super) fn by_bound_connect(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     for port in 40009..40016 {
         let from = (Ipv4Addr::LOCALHOST, port);
-        let pair = world.pair_from(from, &client, &listener)?;
+        let pair = sandbox.pair_from(from, &client, &listener)?;
         pair.exchange(101, 211)?;
         pair.client.close()?;
-        world.wait_state(&pair.client, FIN_WAIT2, true)?;
+        sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
         pair.server.eof()?;
         pair.server.close()?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
         let created = by_client(&pair.client, &client, "close").opener(&client);
-        world.expect(created.is("substate", "FIN_WAIT2").bytes(101, 211));
-        let pair = world.pair_from(from, &client, &listener)?;
-        world.expect(dead(&pair.client, "reused_outgoing", "TIME_WAIT"));
+        sandbox.expect(created.is("substate", "FIN_WAIT2").bytes(101, 211));
+        let pair = sandbox.pair_from(from, &client, &listener)?;
+        sandbox.expect(dead(&pair.client, "reused_outgoing", "TIME_WAIT"));
         pair.exchange(103, 223)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client).bytes(103, 223));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client).bytes(103, 223));
     }
     Ok(())
 }
 
 /// The server closed first; the client's next connection comes from the same port.
-pub(super) fn by_syn(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn by_syn(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     for port in 40009..40016 {
         let from = (Ipv4Addr::LOCALHOST, port);
         for (request, response) in [(101, 211), (103, 223)] {
-            let pair = world.pair_from(from, &client, &listener)?;
+            let pair = sandbox.pair_from(from, &client, &listener)?;
             pair.exchange(request, response)?;
             close_in_order(&pair.server, &pair.client)?;
-            world.wait_state(&pair.server, TIME_WAIT, true)?;
+            sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
             let created = by_server(&pair.server, &server, "close").opener(&server);
-            world.expect(created.bytes(response as u64, request as u64));
+            sandbox.expect(created.bytes(response as u64, request as u64));
             if request == 101 {
-                world.expect(dead(&pair.server, "reused_incoming", "TIME_WAIT"));
+                sandbox.expect(dead(&pair.server, "reused_incoming", "TIME_WAIT"));
             }
         }
     }

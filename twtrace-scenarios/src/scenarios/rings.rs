@@ -10,24 +10,24 @@ use super::by_server;
 use crate::actor::{Pair, close_in_order};
 use crate::books::TIME_WAIT;
 use crate::expect::{Pattern, Want};
+use crate::sandbox::Sandbox;
 use crate::tracer::{Tracer, kind};
-use crate::world::World;
 
 /// A server whose worker accepts by io_uring, and a client whose bind() by io_uring fails. Where functions of the kernel are hooked both are
 /// told as if system calls had made them. Where they are not, the worker is the owner all the same, nobody is taken for the opener in its
 /// place, and it is said that this and such failures are not seen.
-pub(super) fn io_uring(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn io_uring(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let worker = listener.actor.fork()?;
     let theirs = listener.inherited_by(&worker);
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let mut pairs = Vec::new();
     for _ in 0..7 {
         let connected = client.socket(false, false)?.connect(listener.local()?)?;
         let client = connected.map_err(|errno| anyhow::anyhow!("connect: errno {errno}"))?;
         let pair = Pair { client, server: theirs.accept_by_ring()? };
         close_in_order(&pair.server, &pair.client)?;
-        world.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
         pairs.push(pair);
     }
     let taken = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.local()?.port()));
@@ -37,15 +37,15 @@ pub(super) fn io_uring(world: &mut World) -> Result<()> {
     let sees = !told.stderr.contains("with the tracepoint backend");
     for pair in &pairs {
         let created = by_server(&pair.server, &worker, "close");
-        world.expect(if sees { created.opener(&worker) } else { created.want("opener_pid", Want::Absent) });
+        sandbox.expect(if sees { created.opener(&worker) } else { created.want("opener_pid", Want::Absent) });
     }
     if has_bind && sees {
-        world.expect(Pattern::failed("bind_failed", &client, "EADDRINUSE"));
+        sandbox.expect(Pattern::failed("bind_failed", &client, "EADDRINUSE"));
     }
-    world.settle()?;
+    sandbox.settle()?;
     let limited = told.events_with_losses()?;
     let says = limited.iter().any(|event| kind(event) == "limitation" && event["what"] == "other_calls");
     ensure!(says != sees, "it says that calls by io_uring are not seen: {says}");
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }

@@ -17,8 +17,8 @@ use crate::actor::close_in_order;
 use crate::books::{self, FIN_WAIT2, TIME_WAIT};
 use crate::kernel;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// Requests of a run.
 const REQUESTS: u64 = 20_011;
@@ -26,18 +26,18 @@ const REQUESTS: u64 = 20_011;
 /// Where connections come from that end as orphans.
 const ORPHANS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-fn twtrace(world: &World, args: &[&str]) -> Result<Output> {
-    let mut command = Command::new(&world.setup.twtrace);
+fn twtrace(sandbox: &Sandbox, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(&sandbox.setup.twtrace);
     command.args(args).stdin(Stdio::null()).output().with_context(|| format!("running twtrace {args:?}"))
 }
 
 /// `drain` counts what it is asked to count, gives up when time is up, and returns once few enough are left.
-pub(super) fn drained(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(super) fn drained(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     for port in 40009..40014 {
-        let pair = world.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+        let pair = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
     }
     for (args, status, said) in [
         (&["--timeout", "0s"][..], 1, "5 TIME_WAIT sockets left, at most 0 wanted; the last one expires in "),
@@ -50,28 +50,28 @@ pub(super) fn drained(world: &mut World) -> Result<()> {
         (&["--pid", "7"], 2, "--pid"),
         (&["--tuple", "nonsense"], 2, "nonsense"),
     ] {
-        let output = twtrace(world, &[&["drain"], args].concat())?;
+        let output = twtrace(sandbox, &[&["drain"], args].concat())?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         if output.status.code() != Some(status) || !stderr.contains(said) || !output.stdout.is_empty() {
-            world.fail(format!("drain {args:?}: {}, stderr {stderr:?}", output.status));
+            sandbox.fail(format!("drain {args:?}: {}, stderr {stderr:?}", output.status));
         }
     }
     // Mini-sockets of another tuple do not live for a minute.
     set_ipv4("tcp_fin_timeout", "2")?;
     let mut pairs = Vec::new();
     for port in 40009..40012 {
-        let pair = world.pair_from((ORPHANS, port), &client, &listener)?;
+        let pair = sandbox.pair_from((ORPHANS, port), &client, &listener)?;
         pair.client.close()?;
-        world.wait_state(&pair.client, FIN_WAIT2, true)?;
+        sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
         pairs.push(pair);
     }
-    let output = twtrace(world, &["drain", "--tuple", "127.0.0.3,127.0.0.1,10007"])?;
+    let output = twtrace(sandbox, &["drain", "--tuple", "127.0.0.3,127.0.0.1,10007"])?;
     ensure!(output.status.success(), "drain: {}", String::from_utf8_lossy(&output.stderr));
     let left = books::rows("self")?.iter().filter(|row| row.time_wait && row.local.ip() == ORPHANS).count();
     ensure!(left == 0, "drain was done with {left} sockets left");
     pairs.iter().try_for_each(|pair| pair.server.close())?;
-    world.created_untold(8);
-    world.ended_untold(3);
+    sandbox.created_untold(8);
+    sandbox.ended_untold(3);
     Ok(())
 }
 
@@ -81,11 +81,11 @@ struct Run {
     created: u64,
 }
 
-fn run(world: &World, dir: &Path, name: &str, keep_alive: bool) -> Result<Run> {
+fn run(sandbox: &Sandbox, dir: &Path, name: &str, keep_alive: bool) -> Result<Run> {
     let file = dir.join(name);
     let before = books::read("self")?;
-    let mut command = Command::new(&world.setup.twtrace);
-    command.args(["record", "--netns", "self", "--backend", &world.setup.backend, "-o"]).arg(&file);
+    let mut command = Command::new(&sandbox.setup.twtrace);
+    command.args(["record", "--netns", "self", "--backend", &sandbox.setup.backend, "-o"]).arg(&file);
     command.args(["--", "ab", "-q", "-r", "-c", "20", "-n", &REQUESTS.to_string()]);
     command.args(keep_alive.then_some("-k")).arg("http://127.0.0.1:10007/");
     let output = command.stdin(Stdio::null()).output().context("running twtrace record")?;
@@ -95,8 +95,8 @@ fn run(world: &World, dir: &Path, name: &str, keep_alive: bool) -> Result<Run> {
     Ok(Run { file, created })
 }
 
-fn json(world: &World, args: &[&str]) -> Result<Value> {
-    let output = twtrace(world, args)?;
+fn json(sandbox: &Sandbox, args: &[&str]) -> Result<Value> {
+    let output = twtrace(sandbox, args)?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{args:?}: {}: {stderr}", output.status);
     serde_json::from_slice(&output.stdout).with_context(|| format!("{args:?}"))
@@ -104,39 +104,39 @@ fn json(world: &World, args: &[&str]) -> Result<Value> {
 
 /// nginx under `ab`, once without keep-alive and once with it: `diff` tells the difference that the kernel's counters tell, and
 /// conditions on it hold or not.
-pub(super) fn keep_alive(world: &mut World) -> Result<()> {
+pub(super) fn keep_alive(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let mut server = nginx(dir.path(), 65)?;
     until_true("nginx to listen", PATIENCE, listens)?;
-    let old = run(world, dir.path(), "old.twt", false)?;
-    let new = run(world, dir.path(), "new.twt", true)?;
+    let old = run(sandbox, dir.path(), "old.twt", false)?;
+    let new = run(sandbox, dir.path(), "new.twt", true)?;
     kill(Pid::from_raw(server.id().try_into()?), Signal::SIGQUIT)?;
     ensure!(server.wait()?.success(), "nginx failed");
-    world.balanced();
+    sandbox.balanced();
     ensure!(kernel::counts_creations()?, "this kernel does not count what is created");
     ensure!(old.created >= REQUESTS && new.created < REQUESTS / 10, "{} and {}", old.created, new.created);
     let (before, after) = (old.file.to_str().context("a path")?, new.file.to_str().context("a path")?);
     for (file, want) in [(before, old.created), (after, new.created)] {
-        let report = json(world, &["report", "--json", file])?;
+        let report = json(sandbox, &["report", "--json", file])?;
         let (created, complete) = (report["created"].as_u64(), report["complete"].as_bool());
         if (created, complete) != (Some(want), Some(true)) || report["lost"]["count"].as_u64() != Some(0) {
             let lost = &report["lost"];
-            world.fail(format!(
+            sandbox.fail(format!(
                 "{file}: created {created:?}, the kernel {want}; complete {complete:?}, lost {lost}"
             ));
         }
     }
-    let diff = json(world, &["diff", "--json", before, after])?;
+    let diff = json(sandbox, &["diff", "--json", before, after])?;
     let total = &diff["totals"]["created"];
     let told = (total["old"].as_f64(), total["new"].as_f64());
     let want = (Some(old.created as f64), Some(new.created as f64));
     if told != want {
-        world.fail(format!("diff says {told:?}, the kernel {want:?}"));
+        sandbox.fail(format!("diff says {told:?}, the kernel {want:?}"));
     }
-    gates(world, before, after)?;
+    gates(sandbox, before, after)?;
     let page = dir.path().join("page.html");
-    let output = twtrace(world, &["report", before, "--html", page.to_str().context("a path")?])?;
+    let output = twtrace(sandbox, &["report", before, "--html", page.to_str().context("a path")?])?;
     let text = fs::read_to_string(&page)?;
     ensure!(
         output.status.success() && text.contains(&old.created.to_string()),
@@ -145,14 +145,14 @@ pub(super) fn keep_alive(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn gates(world: &mut World, before: &str, after: &str) -> Result<()> {
+fn gates(sandbox: &mut Sandbox, before: &str, after: &str) -> Result<()> {
     for (condition, status) in
         [("created < -50%", 1), ("created/s > +10%", 0), ("lost > 0", 0), ("created/s sideways", 2)]
     {
-        let output = twtrace(world, &["diff", before, after, "--fail-if", condition])?;
+        let output = twtrace(sandbox, &["diff", before, after, "--fail-if", condition])?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         if output.status.code() != Some(status) || (status != 0 && !stderr.contains(condition)) {
-            world.fail(format!("--fail-if {condition:?}: {}, stderr {stderr:?}", output.status));
+            sandbox.fail(format!("--fail-if {condition:?}: {}, stderr {stderr:?}", output.status));
         }
     }
     Ok(())

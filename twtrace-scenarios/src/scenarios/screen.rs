@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::tmux::{State, Tmux};
 use crate::tracer::CannotRun;
 use crate::wait::{PATIENCE, until, until_true};
-use crate::world::World;
 
 /// Connections that are made while the screen is looked at: 71 % of the ports.
 const MADE: usize = 709;
@@ -31,12 +31,12 @@ struct Seat {
 
 impl Seat {
     /// Starts `twtrace` with these arguments in a new terminal, and waits until it is ready.
-    fn take(world: &World, size: (u16, u16), environment: &[(&str, &str)], args: &str) -> Result<Self> {
+    fn take(sandbox: &Sandbox, size: (u16, u16), environment: &[(&str, &str)], args: &str) -> Result<Self> {
         let tmux = Tmux::start(size.0, size.1, environment)?;
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let before = tmux.state()?;
         let seat = Self { tmux, dir, before };
-        seat.begin(world, args)?;
+        seat.begin(sandbox, args)?;
         Ok(seat)
     }
 
@@ -44,12 +44,12 @@ impl Seat {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn begin(&self, world: &World, args: &str) -> Result<()> {
+    fn begin(&self, sandbox: &Sandbox, args: &str) -> Result<()> {
         let (ready, pid, stderr) = (self.file("ready"), self.file("pid"), self.file("stderr"));
         for name in [&ready, &pid] {
             let _ = fs::remove_file(name);
         }
-        let (twtrace, backend) = (world.setup.twtrace.display(), &world.setup.backend);
+        let (twtrace, backend) = (sandbox.setup.twtrace.display(), &sandbox.setup.backend);
         let command = format!("exec '{twtrace}' --backend {backend} --ready-file {ready} {args} 2>{stderr}");
         let inner = self.file("inner");
         fs::write(&inner, format!("echo $$ >{pid}\n{command}\n"))?;
@@ -106,13 +106,13 @@ struct Stage {
     loader: Actor,
 }
 
-fn set(world: &mut World) -> Result<Stage> {
+fn set(sandbox: &mut Sandbox) -> Result<Stage> {
     set_ipv4("ip_local_port_range", "40000 40999")?;
     set_ipv4("tcp_tw_reuse", "0")?;
-    let server = world.actor("postgres")?;
+    let server = sandbox.actor("postgres")?;
     let listener = server.listen(([127, 0, 0, 1], 10007))?;
-    let client = world.actor("checkout-api")?;
-    let (loader, absorber) = (world.actor("loader")?, world.actor("absorber")?);
+    let client = sandbox.actor("checkout-api")?;
+    let (loader, absorber) = (sandbox.actor("loader")?, sandbox.actor("absorber")?);
     absorber.unshare()?;
     loader.join(&absorber)?;
     let elsewhere = absorber.listen((Ipv4Addr::UNSPECIFIED, 10009))?;
@@ -124,12 +124,12 @@ fn set(world: &mut World) -> Result<Stage> {
 }
 
 impl Stage {
-    fn make(&self, world: &mut World, count: usize) -> Result<()> {
+    fn make(&self, sandbox: &mut Sandbox, count: usize) -> Result<()> {
         for _ in 0..count {
-            let pair = world.pair(&self.client, &self.listener)?;
+            let pair = sandbox.pair(&self.client, &self.listener)?;
             close_in_order(&pair.client, &pair.server)?;
         }
-        world.created_untold(count);
+        sandbox.created_untold(count);
         Ok(())
     }
 
@@ -142,10 +142,10 @@ impl Stage {
 }
 
 /// Who, towards whom, how long it lasts: with no key pressed; then every view, and what the keys do.
-pub(super) fn shows_the_load(world: &mut World) -> Result<()> {
-    let stage = set(world)?;
-    let seat = Seat::take(world, (80, 24), &[], &stage.only)?;
-    stage.make(world, MADE)?;
+pub(super) fn shows_the_load(sandbox: &mut Sandbox) -> Result<()> {
+    let stage = set(sandbox)?;
+    let seat = Seat::take(sandbox, (80, 24), &[], &stage.only)?;
+    stage.make(sandbox, MADE)?;
     stage.fail_to_bind()?;
     let who = format!("{}/checkout-api", stage.client.pid());
     let full = "709 of 1000 ports (71%), ";
@@ -155,13 +155,13 @@ pub(super) fn shows_the_load(world: &mut World) -> Result<()> {
     let row = text.lines().find(|line| line.contains("checkout-api ") && line.contains(&format!(" {pid} ")));
     let row = row.with_context(|| format!("no row of {who} in\n{text}"))?;
     ensure!(row.contains(" 709 ") && row.contains(" 71% ") && row.contains(" 127.0.0.1:10007"), "{row}");
-    views(&seat, &stage, world)?;
+    views(&seat, &stage, sandbox)?;
     stage.loader.halt()?;
     seat.press(&["q"], &["status: "])?;
     seat.is_restored("q")
 }
 
-fn views(seat: &Seat, stage: &Stage, world: &mut World) -> Result<()> {
+fn views(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
     let pid = stage.client.pid().to_string();
     seat.press(&["2"], &["[2 Tuples]", "  71%   291 ", "checkout-api"])?;
     seat.press(&["3"], &["[3 Peers]", " 127.0.0.7 "])?;
@@ -178,24 +178,24 @@ fn views(seat: &Seat, stage: &Stage, world: &mut World) -> Result<()> {
     )?;
     seat.press(&["Escape"], &["filter: EADDRIN"])?;
     seat.press(&["Escape"], &["?: help"])?;
-    seat.press(&["8"], &["[8 Netns]", &world.netns().to_string(), "  1000 "])?;
+    seat.press(&["8"], &["[8 Netns]", &sandbox.netns().to_string(), "  1000 "])?;
     seat.press(&["1", "/"], &["[1 Processes]", "/_ "])?;
     seat.press(&["c", "h", "e", "c", "k", "o", "u", "t", "Enter"], &["filter: checkout", "1-1 of 1"])?;
     let open = [&*format!(" Process {pid}/checkout-api"), " meaning ", " command "];
     seat.press(&["Enter"], &open)?;
     seat.press(&["End"], &[" age ", " sent "])?;
     seat.press(&["Escape"], &["filter: checkout"])?;
-    pauses(seat, stage, world)?;
+    pauses(seat, stage, sandbox)?;
     seat.press(&["Escape"], &["loader", "?: help"])?;
     seat.press(&["?"], &[" Keys", "another view"])?;
     seat.press(&["?"], &["?: help"])?;
     looks(seat)
 }
 
-/// The world goes on, the picture stands still.
-fn pauses(seat: &Seat, stage: &Stage, world: &mut World) -> Result<()> {
+/// Tracing goes on, the picture stands still.
+fn pauses(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
     seat.press(&["Space"], &["PAUSED", "filter: checkout"])?;
-    stage.make(world, 2)?;
+    stage.make(sandbox, 2)?;
     // The colours change, so it is drawn again; what it shows does not.
     let before = seat.tmux.coloured()?;
     seat.tmux.keys(&["t"])?;
@@ -231,12 +231,12 @@ fn looks(seat: &Seat) -> Result<()> {
 }
 
 /// Signals end it as q does, and the terminal is as it was; without a terminal it ends too.
-pub(super) fn gives_the_terminal_back(world: &mut World) -> Result<()> {
-    let stage = set(world)?;
-    let seat = Seat::take(world, (80, 24), &[], &stage.only)?;
+pub(super) fn gives_the_terminal_back(sandbox: &mut Sandbox) -> Result<()> {
+    let stage = set(sandbox)?;
+    let seat = Seat::take(sandbox, (80, 24), &[], &stage.only)?;
     for (at, signal) in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT].into_iter().enumerate() {
         if at != 0 {
-            seat.begin(world, &stage.only)?;
+            seat.begin(sandbox, &stage.only)?;
         }
         seat.sees(&["[1 Processes]", "loader"])?;
         let during = seat.tmux.state()?;
@@ -244,10 +244,10 @@ pub(super) fn gives_the_terminal_back(world: &mut World) -> Result<()> {
         kill(seat.pid()?, signal)?;
         seat.is_restored(signal.as_str())?;
     }
-    seat.begin(world, &stage.only)?;
+    seat.begin(sandbox, &stage.only)?;
     seat.press(&["C-c"], &["status: "])?;
     seat.is_restored("Ctrl-C")?;
-    seat.begin(world, &stage.only)?;
+    seat.begin(sandbox, &stage.only)?;
     seat.sees(&["[1 Processes]", "loader"])?;
     let pid = seat.pid()?;
     seat.tmux.hang_up()?;
@@ -260,11 +260,11 @@ pub(super) fn gives_the_terminal_back(world: &mut World) -> Result<()> {
 }
 
 /// Without colours, without UTF-8, and as a plain table although there is a terminal.
-pub(super) fn fits_the_terminal(world: &mut World) -> Result<()> {
-    let stage = set(world)?;
-    stage.make(world, 13)?;
+pub(super) fn fits_the_terminal(sandbox: &mut Sandbox) -> Result<()> {
+    let stage = set(sandbox)?;
+    stage.make(sandbox, 13)?;
     let poor = [("NO_COLOR", "1"), ("LC_ALL", "C")];
-    let seat = Seat::take(world, (80, 24), &poor, &stage.only)?;
+    let seat = Seat::take(sandbox, (80, 24), &poor, &stage.only)?;
     seat.sees(&["[1 Processes]", "loader", "hottest", "#"])?;
     for keys in ["1", "2", "6", "?"] {
         seat.tmux.keys(&[keys])?;
@@ -276,12 +276,12 @@ pub(super) fn fits_the_terminal(world: &mut World) -> Result<()> {
     seat.press(&["?"], &["[6 Events]"])?;
     seat.press(&["q"], &["status: "])?;
     seat.is_restored("q")?;
-    seat.begin(world, &format!("--theme light {}", stage.only))?;
+    seat.begin(sandbox, &format!("--theme light {}", stage.only))?;
     seat.sees(&["[1 Processes]", "loader"])?;
     ensure!(!colours(&seat.tmux.coloured()?).is_empty(), "--theme light has no colours");
     seat.press(&["q"], &["status: "])?;
     seat.is_restored("q")?;
-    seat.begin(world, &format!("--plain --count 1 {}", stage.only))?;
+    seat.begin(sandbox, &format!("--plain --count 1 {}", stage.only))?;
     let text = seat.sees(&["PID  PROCESS", "status: 0"])?;
     ensure!(text.contains(", traced ") && !text.contains("[1 Processes]"), "no plain table:\n{text}");
     stage.loader.halt().map(drop)
@@ -298,19 +298,19 @@ fn colours(text: &str) -> Vec<String> {
 
 /// What the screen shows, line by line, while one process asks a database over a new connection each time and uses up the
 /// ports, and another serves a page and closes first. Taken when four fifths of the ports are in use.
-pub fn picture(world: &mut World, columns: u16, lines: u16) -> Result<String> {
+pub fn picture(sandbox: &mut Sandbox, columns: u16, lines: u16) -> Result<String> {
     set_ipv4("ip_local_port_range", "40000 42499")?;
     set_ipv4("tcp_tw_reuse", "0")?;
-    let (postgres, proxy) = (world.actor("postgres")?, world.actor("proxy")?);
+    let (postgres, proxy) = (sandbox.actor("postgres")?, sandbox.actor("proxy")?);
     let (database, pages) = (postgres.listen(([127, 0, 0, 1], 5432))?, proxy.listen(([127, 0, 0, 1], 8080))?);
-    let (client, browser) = (world.actor("checkout-api")?, world.actor("browser")?);
-    let seat = Seat::take(world, (columns, lines), &[], "--netns self")?;
+    let (client, browser) = (sandbox.actor("checkout-api")?, sandbox.actor("browser")?);
+    let seat = Seat::take(sandbox, (columns, lines), &[], "--netns self")?;
     for turn in 0..2000_u32 {
-        let pair = world.pair(&client, &database)?;
+        let pair = sandbox.pair(&client, &database)?;
         pair.exchange(83, 211)?;
         close_in_order(&pair.client, &pair.server)?;
         if turn % 7 == 0 {
-            let pair = world.pair(&browser, &pages)?;
+            let pair = sandbox.pair(&browser, &pages)?;
             pair.exchange(401, 7001)?;
             close_in_order(&pair.server, &pair.client)?;
         }

@@ -1,4 +1,4 @@
-//! Owns: scenarios about strangers that could hold twtrace up: a process whose memory never comes, visitors of a trace, a trace that is
+//! Owns: scenarios about strangers that could hold twtrace up: a process whose memory never comes, clients of a trace, a trace that is
 //! stopped.
 //! Must not know: the harness.
 
@@ -14,37 +14,37 @@ use nix::sys::signal::Signal;
 use super::by_client;
 use crate::actor::close_in_order;
 use crate::hung::{self, Hung};
+use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// 0.1 took as long as the file system did.
 const SOON: Duration = Duration::from_secs(3);
 
 /// A process whose arguments lie in memory that never comes, and whose memory is locked for just as long, makes connections: all are told with their owner, and a signal ends the
 /// trace at once.
-pub(super) fn hung_arguments(world: &mut World) -> Result<()> {
+pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
     let hung = Hung::mount()?;
-    let (client, listener) = world.cast()?;
+    let (client, listener) = sandbox.cast()?;
     client.hang_arguments(&hung::text(&hung.file())?)?;
     whoever_looks_waits(client.pid())?;
-    let tracer = Tracer::start(&world.setup, &["--json"])?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
     for _ in 0..13 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
     let told = until_true("all to be told", PATIENCE, || {
         Ok(tracer.so_far()?.lines().filter(|line| line.contains("\"created\"")).count() >= 13)
     });
     ensure!(told.is_ok(), "a process whose memory does not come holds the trace up");
-    world.settle()?;
+    sandbox.settle()?;
     let began = Instant::now();
     let told = tracer.stop(Signal::SIGTERM)?;
     ensure!(began.elapsed() < SOON, "it took {:?} to end", began.elapsed());
     drop(hung);
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }
 
 /// Who reads its arguments waits, so that nothing is proved where the memory cannot be held.
@@ -64,8 +64,8 @@ fn whoever_looks_waits(pid: u32) -> Result<()> {
     waits
 }
 
-fn list(world: &World) -> Command {
-    let mut command = Command::new(&world.setup.twtrace);
+fn list(sandbox: &Sandbox) -> Command {
+    let mut command = Command::new(&sandbox.setup.twtrace);
     command.args(["list", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -81,39 +81,39 @@ fn named(output: &Output, pid: u32) -> (usize, String) {
 }
 
 /// Many come at the same time, others never read: everybody who asks is told all owners. Of a trace that is stopped it is said, soon.
-pub(super) fn many_visitors(world: &mut World) -> Result<()> {
+pub(super) fn many_clients(sandbox: &mut Sandbox) -> Result<()> {
     // Guests have none.
     fs::create_dir_all("/run")?;
     let before: BTreeSet<_> = sockets();
-    let tracer = Tracer::start(&world.setup, &["--json"])?;
-    let (client, listener) = world.cast()?;
+    let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
+    let (client, listener) = sandbox.cast()?;
     for _ in 0..7 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.expect(by_client(&pair.client, &client, "close").opener(&client));
+        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
     }
     until_true("the trace to know all owners", PATIENCE, || {
-        Ok(named(&list(world).output()?, client.pid()).0 == 7)
+        Ok(named(&list(sandbox).output()?, client.pid()).0 == 7)
     })?;
     let ours = sockets().difference(&before).next().cloned().context("the trace has no socket")?;
     let silent: Vec<UnixStream> = (0..101).map(|_| UnixStream::connect(&ours)).collect::<Result<_, _>>()?;
-    let visitors: Vec<_> = (0..17).map(|_| list(world).spawn()).collect::<Result<_, _>>()?;
-    for visitor in visitors {
-        let (count, notes) = named(&visitor.wait_with_output()?, client.pid());
+    let clients: Vec<_> = (0..17).map(|_| list(sandbox).spawn()).collect::<Result<_, _>>()?;
+    for asker in clients {
+        let (count, notes) = named(&asker.wait_with_output()?, client.pid());
         ensure!(count == 7, "one of many was told {count} owners, and: {notes}");
     }
     drop(silent);
     tracer.signal(Signal::SIGSTOP)?;
     let began = Instant::now();
-    let (count, notes) = named(&list(world).output()?, client.pid());
+    let (count, notes) = named(&list(sandbox).output()?, client.pid());
     let took = began.elapsed();
     tracer.signal(Signal::SIGCONT)?;
     ensure!(count == 0 && notes.contains("is stopped") && notes.contains("kill -CONT"), "{count}: {notes}");
     ensure!(took < SOON, "beside a stopped trace list took {took:?}");
-    world.settle()?;
+    sandbox.settle()?;
     let told = tracer.stop(Signal::SIGINT)?;
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }
 
 /// Where traces listen now.

@@ -15,17 +15,17 @@ use super::by_server;
 use crate::actor::close_in_order;
 use crate::around::{self, Around};
 use crate::expect::{Pattern, Want};
+use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer, kind};
-use crate::world::World;
 
 /// Who accepted, and a bind() that fails: what only hooks of system calls tell on some kernels.
-fn busy(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+fn busy(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     for _ in 0..5 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.expect(by_server(&pair.server, &server, "close").opener(&server));
+        sandbox.expect(by_server(&pair.server, &server, "close").opener(&server));
     }
     for _ in 0..3 {
         let raw = client.socket(false, false)?;
@@ -34,20 +34,20 @@ fn busy(world: &mut World) -> Result<()> {
         raw.close()?;
     }
     let failed = Pattern::failed("bind_failed", &client, "EADDRINUSE").is("family", "ipv4");
-    world.expect(failed.is("saddr", "127.0.0.1").is("sport", 10007).is("reuseaddr", false).times(3));
-    world.settle()
+    sandbox.expect(failed.is("saddr", "127.0.0.1").is("sport", 10007).is("reuseaddr", false).times(3));
+    sandbox.settle()
 }
 
 /// Everything is told, and nothing is mounted for anybody else.
-pub(super) fn all_is_told(world: &mut World, around: Around) -> Result<()> {
+pub(super) fn all_is_told(sandbox: &mut Sandbox, around: Around) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let tracer = Tracer::start_around(
-        &world.setup,
+        &sandbox.setup,
         "events",
-        &["--json", "--netns", &world.netns().to_string()],
+        &["--json", "--netns", &sandbox.netns().to_string()],
         around,
     )?;
-    busy(world)?;
+    busy(sandbox)?;
     let told = tracer.stop(Signal::SIGINT)?;
     // That is a matter of the kernel, and not of what is mounted.
     let is_hidden = |event: &crate::schema::Event| {
@@ -55,48 +55,48 @@ pub(super) fn all_is_told(world: &mut World, around: Around) -> Result<()> {
     };
     ensure!(!told.events_with_losses()?.iter().any(is_hidden), "it cannot see everything: {}", told.stdout);
     ensure!(fs::read_to_string("/proc/self/mountinfo")? == mounts, "mounts have changed");
-    let expected = world.expected().to_vec();
-    world.judge(&told, &expected)
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
 }
 
-pub(super) fn tracefs_unmounted(world: &mut World) -> Result<()> {
-    all_is_told(world, around::without_tracefs)
+pub(super) fn tracefs_unmounted(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::without_tracefs)
 }
 
-pub(super) fn tracefs_mounted(world: &mut World) -> Result<()> {
-    all_is_told(world, around::with_tracefs)
+pub(super) fn tracefs_mounted(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::with_tracefs)
 }
 
 /// As under `ip netns exec`.
-pub(super) fn sysfs_fresh(world: &mut World) -> Result<()> {
-    all_is_told(world, around::fresh_sysfs)
+pub(super) fn sysfs_fresh(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::fresh_sysfs)
 }
 
-pub(super) fn sysfs_missing(world: &mut World) -> Result<()> {
-    all_is_told(world, around::without_sysfs)
+pub(super) fn sysfs_missing(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::without_sysfs)
 }
 
 /// In a container that sees the machine's processes and may trace.
-pub(super) fn container(world: &mut World) -> Result<()> {
-    all_is_told(world, around::container)
+pub(super) fn container(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::container)
 }
 
 /// Out of such a container into the machine's mounts and network.
-pub(super) fn nsenter(world: &mut World) -> Result<()> {
-    all_is_told(world, around::nsenter)
+pub(super) fn nsenter(sandbox: &mut Sandbox) -> Result<()> {
+    all_is_told(sandbox, around::nsenter)
 }
 
 /// With --no-syscalls nothing hangs on a system call, and what nothing else tells is told as not seen.
-pub(super) fn no_syscalls(world: &mut World) -> Result<()> {
-    let args = ["--json", "--netns", &world.netns().to_string(), "--no-syscalls"];
-    let tracer = Tracer::start(&world.setup, &args)?;
+pub(super) fn no_syscalls(sandbox: &mut Sandbox) -> Result<()> {
+    let args = ["--json", "--netns", &sandbox.netns().to_string(), "--no-syscalls"];
+    let tracer = Tracer::start(&sandbox.setup, &args)?;
     let perf_events = descriptors(tracer.pid(), "anon_inode:[perf_event]")?;
-    busy(world)?;
+    busy(sandbox)?;
     let told = tracer.stop(Signal::SIGINT)?;
     let events = told.events_with_losses()?;
     let is_unseen = |what: &str| events.iter().any(|e| kind(e) == "limitation" && e["what"] == what);
     ensure!(!is_unseen("other_calls"), "it is attached to system calls: {}", told.stdout);
-    let mut expected = world.expected().to_vec();
+    let mut expected = sandbox.expected().to_vec();
     // Where functions can be hooked, they tell the same.
     if is_unseen("bind_failed") {
         ensure!(is_unseen("openers"), "who accepts is not known either: {}", told.stdout);
@@ -107,7 +107,7 @@ pub(super) fn no_syscalls(world: &mut World) -> Result<()> {
             pattern.wants.insert("opener_comm".to_owned(), Want::Absent);
         }
     }
-    world.judge(&told, &expected)
+    sandbox.judge(&told, &expected)
 }
 
 /// How many descriptors of a process are of that kind.
@@ -130,11 +130,11 @@ pub(super) fn output(twtrace: &Path, args: &[&str], around: Around) -> Result<Ou
 }
 
 /// A copy that every user may run.
-fn copy_for_all(world: &World) -> Result<(TempDir, std::path::PathBuf)> {
+fn copy_for_all(sandbox: &Sandbox) -> Result<(TempDir, std::path::PathBuf)> {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let copy = dir.path().join("twtrace");
-    fs::copy(&world.setup.twtrace, &copy)?;
+    fs::copy(&sandbox.setup.twtrace, &copy)?;
     for path in [dir.path(), &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
@@ -142,21 +142,22 @@ fn copy_for_all(world: &World) -> Result<(TempDir, std::path::PathBuf)> {
 }
 
 /// It refuses with 77, a line of reason that has all of `named`, and a line of remedy that has `remedy`.
-pub(super) fn refuses(world: &mut World, said: &Output, named: &[&str], remedy: &str) -> Result<()> {
+pub(super) fn refuses(sandbox: &mut Sandbox, said: &Output, named: &[&str], remedy: &str) -> Result<()> {
     let stderr = String::from_utf8(said.stderr.clone())?;
     let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
     let good = matches!(lines[..], [why, how] if how.starts_with("remedy: ") && how.contains(remedy)
         && named.iter().all(|name| why.contains(name)));
     if said.status.code() != Some(77) || !good {
-        world.fail(format!("{}, not one line with {named:?} and one with {remedy:?}: {stderr}", said.status));
+        sandbox
+            .fail(format!("{}, not one line with {named:?} and one with {remedy:?}: {stderr}", said.status));
     }
     Ok(())
 }
 
 /// Exactly the capabilities that are needed are enough; of those that are not there each is named.
-pub(super) fn capabilities(world: &mut World) -> Result<()> {
-    let (_dir, copy) = copy_for_all(world)?;
-    let backend = world.setup.backend.clone();
+pub(super) fn capabilities(sandbox: &mut Sandbox) -> Result<()> {
+    let (_dir, copy) = copy_for_all(sandbox)?;
+    let backend = sandbox.setup.backend.clone();
     let args = ["events", "--json", "--duration", "200ms", "--backend", &backend];
     let said = output(&copy, &args, around::just_enough)?;
     let stderr = String::from_utf8(said.stderr)?;
@@ -166,7 +167,7 @@ pub(super) fn capabilities(world: &mut World) -> Result<()> {
         "that other namespaces cannot be entered is not said"
     );
     let said = output(&copy, &args, around::without_perfmon)?;
-    refuses(world, &said, &["CAP_PERFMON is missing"], "CAP_PERFMON")?;
+    refuses(sandbox, &said, &["CAP_PERFMON is missing"], "CAP_PERFMON")?;
     // Where functions are hooked, addresses serve to tell why sockets end early; else nothing goes without them.
     let said = output(&copy, &args, around::without_syslog)?;
     if said.status.success() {
@@ -174,17 +175,17 @@ pub(super) fn capabilities(world: &mut World) -> Result<()> {
         ensure!(stdout.contains("end_reasons") && stdout.contains("CAP_SYSLOG"), "no limitation: {stdout}");
         return Ok(());
     }
-    refuses(world, &said, &["CAP_SYSLOG is missing"], "CAP_SYSLOG")
+    refuses(sandbox, &said, &["CAP_SYSLOG is missing"], "CAP_SYSLOG")
 }
 
 /// A soft limit is raised; a hard one is named, with nothing that does not help.
-pub(super) fn few_files(world: &mut World) -> Result<()> {
-    let (twtrace, backend) = (world.setup.twtrace.clone(), world.setup.backend.clone());
+pub(super) fn few_files(sandbox: &mut Sandbox) -> Result<()> {
+    let (twtrace, backend) = (sandbox.setup.twtrace.clone(), sandbox.setup.backend.clone());
     let args = ["events", "--duration", "200ms", "--backend", &backend];
     let said = output(&twtrace, &args, around::few_files_at_first)?;
     ensure!(said.status.success(), "{}: {}", said.status, String::from_utf8_lossy(&said.stderr));
     let said = output(&twtrace, &args, around::few_files)?;
-    refuses(world, &said, &["open files", "32"], "ulimit -Hn")?;
+    refuses(sandbox, &said, &["open files", "32"], "ulimit -Hn")?;
     // What it starts has the limits that it was started with itself.
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let (file, out) = (dir.path().join("x.twt"), dir.path().join("limit"));
@@ -215,13 +216,13 @@ fn has_limitation(value: &Value, what: &str) -> bool {
 }
 
 /// In a PID namespace with a /proc of its own: pids are the machine's, nothing is looked up by them, and every output says so.
-pub(super) fn pid_namespace(world: &mut World) -> Result<()> {
-    let setup = world.setup.clone();
+pub(super) fn pid_namespace(sandbox: &mut Sandbox) -> Result<()> {
+    let setup = sandbox.setup.clone();
     let start = |name: &str, args: &[&str]| {
         around::in_pid_namespace(|| Tracer::start_around(&setup, name, args, around::fresh_proc))
     };
     let tracer = start("events", &["--json", "--netns", "self"])?;
-    busy(world)?;
+    busy(sandbox)?;
     let told = tracer.stop(Signal::SIGINT)?;
     let all = told.events_with_losses()?;
     let limited = all.iter().filter(|event| kind(event) == "limitation");
@@ -231,9 +232,9 @@ pub(super) fn pid_namespace(world: &mut World) -> Result<()> {
         told.stdout
     );
     let expected: Vec<Pattern> =
-        world.expected().iter().cloned().map(|pattern| pattern.want("exe", Want::Absent)).collect();
-    world.judge(&told, &expected)?;
-    world.balanced();
+        sandbox.expected().iter().cloned().map(|pattern| pattern.want("exe", Want::Absent)).collect();
+    sandbox.judge(&told, &expected)?;
+    sandbox.balanced();
     pid_namespace_elsewhere(&start)?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("x.twt");
@@ -269,8 +270,8 @@ fn pid_namespace_elsewhere(start: &dyn Fn(&str, &[&str]) -> Result<Tracer>) -> R
 }
 
 /// Nothing is said at start where all is well, and no more than a line for each thing where it is not.
-pub(super) fn quiet_start(world: &mut World) -> Result<()> {
-    let tracer = Tracer::start(&world.setup, &["--json", "--netns", "self"])?;
+pub(super) fn quiet_start(sandbox: &mut Sandbox) -> Result<()> {
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let said = tracer.stderr()?;
     tracer.stop(Signal::SIGINT)?.events()?;
     ensure!(said.is_empty(), "it says on stderr: {said}");
@@ -278,20 +279,20 @@ pub(super) fn quiet_start(world: &mut World) -> Result<()> {
 }
 
 /// In a time namespace the calendar and every age are still right.
-pub(super) fn time_namespace(world: &mut World) -> Result<()> {
-    let setup = world.setup.clone();
+pub(super) fn time_namespace(sandbox: &mut Sandbox) -> Result<()> {
+    let setup = sandbox.setup.clone();
     let began = now()?;
     let start = || Tracer::start(&setup, &["--json", "--netns", "self"]);
     let Some(tracer) = around::in_time_namespace(1_000_003, start)? else {
         // This kernel has none, and so nothing can be shifted.
         return Ok(());
     };
-    busy(world)?;
+    busy(sandbox)?;
     let told = tracer.stop(Signal::SIGINT)?;
     let ended = now()?;
     let expected: Vec<Pattern> =
-        world.expected().iter().cloned().map(|pattern| pattern.want("exe", Want::Present)).collect();
-    world.judge(&told, &expected)?;
+        sandbox.expected().iter().cloned().map(|pattern| pattern.want("exe", Want::Present)).collect();
+    sandbox.judge(&told, &expected)?;
     for event in told.events()? {
         let time = event["time"].as_str().unwrap_or_default();
         ensure!(

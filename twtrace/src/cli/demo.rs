@@ -1,5 +1,5 @@
-//! Owns: `twtrace demo`: the main job on a small world that it makes itself.
-//! Must not know: how the world is made, how events are traced.
+//! Owns: `twtrace demo`: the main job on a small load that it makes itself.
+//! Must not know: how the load is made, how events are traced.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use super::events::TraceArgs;
 use super::{Outcome, runtime};
 use crate::clock::Clock;
 use crate::demo::actor::{self, First};
-use crate::demo::{PORTS, SERVED, TOO_MANY, World};
+use crate::demo::{Load, PORTS, SERVED, TOO_MANY};
 use crate::event::{Event, Kind};
 use crate::filter::Filter;
 use crate::output::Text;
@@ -47,7 +47,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Err(cannot) = crate::probe::permitted() {
         return Err(session::Error::from(cannot).into());
     }
-    let world = Arc::new(World::new()?);
+    let load = Arc::new(Load::new()?);
     writeln!(
         io::stdout(),
         "In a network namespace of its own, with {PORTS} ephemeral ports:\n\
@@ -57,13 +57,13 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     )?;
     let options = session::Options {
         probe: args.trace.probe(),
-        filter: Filter { netns: vec![world.netns], ..Filter::default() },
+        filter: Filter { netns: vec![load.netns], ..Filter::default() },
         verify: true,
         verbose: false,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
     };
-    let mut view = Story::new(Arc::clone(&world));
+    let mut view = Story::new(Arc::clone(&load));
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
     view.outcome.take().context("the demo was stopped before its story ended")??;
     view.table()?;
@@ -73,15 +73,15 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         "\nThe kernel's own counters for that namespace beside what twtrace told:\n\n{verdict}"
     )?;
     let told = (summary.counts.created, summary.counts.connect_failed, summary.loss.events());
-    let as_played = told == (u64::from(PORTS + SERVED), u64::from(TOO_MANY), 0);
-    if !as_played {
+    let as_run = told == (u64::from(PORTS + SERVED), u64::from(TOO_MANY), 0);
+    if !as_run {
         writeln!(
             io::stdout(),
             "created, connect_failed and lost should be {}, {TOO_MANY} and 0",
             PORTS + SERVED
         )?;
     }
-    Ok(if as_played && verdict.holds() { Outcome::Done } else { Outcome::Failed })
+    Ok(if as_run && verdict.holds() { Outcome::Done } else { Outcome::Failed })
 }
 
 /// How often the end of the story is looked for, in nanoseconds.
@@ -97,7 +97,7 @@ struct Row {
 
 /// Shows the first events, and counts all by owner.
 struct Story {
-    world: Arc<World>,
+    load: Arc<Load>,
     text: Text,
     rows: BTreeMap<Row, (Event, u64)>,
     ended: Option<Receiver<anyhow::Result<()>>>,
@@ -105,9 +105,9 @@ struct Story {
 }
 
 impl Story {
-    fn new(world: Arc<World>) -> Self {
+    fn new(load: Arc<Load>) -> Self {
         let text = Text::new(Clock::read(), false);
-        Self { world, text, rows: BTreeMap::new(), ended: None, outcome: None }
+        Self { load, text, rows: BTreeMap::new(), ended: None, outcome: None }
     }
 
     fn table(&self) -> io::Result<()> {
@@ -144,9 +144,9 @@ impl View for Story {
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
         write!(io::stdout(), "{}", self.text.header())?;
         let (tell, ended) = channel();
-        let world = Arc::clone(&self.world);
+        let load = Arc::clone(&self.load);
         std::thread::Builder::new().name("demo-story".to_owned()).spawn(move || {
-            let _ = tell.send(world.play());
+            let _ = tell.send(load.run());
         })?;
         self.ended = Some(ended);
         Ok(())
@@ -170,11 +170,11 @@ impl View for Story {
         Some(crate::clock::mono_ns() + POLL_NS)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
 
-    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+    fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         // The kernel says each event in the very call that causes it: when the processes are done, all are in the ring.
         match self.ended.as_ref().map(Receiver::try_recv) {
             Some(Ok(outcome)) => {

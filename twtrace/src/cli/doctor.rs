@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         None => {
             let filter = args.filters.filter()?;
             refuse_reasons(&filter)?;
-            look(args, filter)?
+            observe(args, filter)?
         }
     };
     let findings = diagnose(&facts);
@@ -92,7 +92,7 @@ fn refuse_reasons(filter: &Filter) -> Result<(), Usage> {
     if filter.reasons.is_empty() { Ok(()) } else { Err(Usage(hint.to_owned())) }
 }
 
-fn look(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
+fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     let duration = args.trace.duration.unwrap_or(DURATION);
     let mut watch = Watch::start(&filter, args.nat_ports)?;
     let options = session::Options {

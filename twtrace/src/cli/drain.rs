@@ -14,7 +14,7 @@ use crate::net::sockdiag::States;
 /// `twtrace drain`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Looks at this network namespace, or at those of --netns. Needs no BPF, and traces nothing. Progress goes to stderr.
+Samples at this network namespace, or at those of --netns. Needs no BPF, and traces nothing. Progress goes to stderr.
 Exit status: 0 once no more than N are left, 1 when time is up (stderr says how many are left, and until when).
 
   ab -n 20000 http://10.0.0.9/ && twtrace drain --tuple 10.0.0.1,10.0.0.9,80 && ab -n 20000 http://10.0.0.9/")]
@@ -42,8 +42,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let goal =
         Goal { below: args.below, pools: args.tuple.clone(), timeout: args.timeout, interval: args.interval };
     let (mut said, nobody) = (Vec::new(), Owners::default());
-    let look = || -> Result<Left, crate::net::Error> {
-        let (seen, notes) = list::look(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
+    let sample = || -> Result<Left, crate::net::Error> {
+        let (seen, notes) = list::sockets_in(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
         // The same each time: once is enough.
         for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {
             crate::note!("twtrace: {note}");
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let began = Instant::now();
     // poll: the kernel tells nobody that a TIME_WAIT socket ended, unless it is traced.
-    let outcome = goal.wait(look, || began.elapsed(), std::thread::sleep, |left| say(left, goal.below))?;
+    let outcome = goal.wait(sample, || began.elapsed(), std::thread::sleep, |left| say(left, goal.below))?;
     let waited = began.elapsed().as_secs_f64();
     Ok(match outcome {
         drain::Outcome::Reached(left) => {

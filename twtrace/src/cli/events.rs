@@ -244,11 +244,11 @@ impl View for Lines {
         if is_last || self.buffer.len() >= BUFFER_BYTES { self.write_out() } else { Ok(Flow::Go) }
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
         self.write_out()
     }
 
-    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+    fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         self.write_out()
     }
 

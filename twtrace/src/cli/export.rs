@@ -11,7 +11,7 @@ use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
 use crate::escape::printable;
 use crate::export::{Format, export};
-use crate::record::output::{Output, Place, Rotation};
+use crate::record::output::{Destination, Output, Rotation};
 use crate::record::user;
 use crate::recording::Recording;
 
@@ -42,13 +42,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let recording = Recording::open(&args.file)?;
     let filter = args.filters.recorded(&args.file, recording.head())?;
-    let place = Place {
+    let destination = Destination {
         path: args.output.clone(),
         force: args.force,
         rotation: Rotation::default(),
         owner: user::caller(),
     };
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Output::open(place)?));
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Output::open(destination)?));
     let exported = export(recording, &filter, args.to, &mut out)?;
     let mut output = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
     // Only what is whole takes the place of what was there.

@@ -101,7 +101,7 @@ fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
         let recording = Recording::open(path)?;
         say(owners.learn(&printable(&path.to_string_lossy()), recording, &wanted).as_slice());
     }
-    let answers = inquiry::ask(Path::new(inquiry::PLACE));
+    let answers = inquiry::ask(Path::new(inquiry::DIR));
     say(&answers.notes);
     for recording in answers.recordings {
         say(owners.learn("the answer of a running trace", recording, &wanted).as_slice());

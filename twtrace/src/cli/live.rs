@@ -1,4 +1,4 @@
-//! Owns: `twtrace` without a command: the world now, as a screen where there is one, else as a picture every interval.
+//! Owns: `twtrace` without a command: what is live now, as a screen where there is one, else as a picture every interval.
 //! Must not know: how it is traced, how a picture is laid out.
 
 use std::io::IsTerminal as _;
@@ -10,14 +10,14 @@ use super::filters::FilterArgs;
 use super::pictures::Pictures;
 use super::runtime;
 use super::values::{Usage, duration};
-use crate::live::Scene;
+use crate::live::Origin;
 use crate::session::{self, View};
 use crate::tui::{Screen, Theme};
 
 /// The ring is looked at about this often, so there is nothing new to show more often.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// How the world is shown: the flags of the live view and of a replay.
+/// How it is shown: the flags of the live view and of a replay.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
     /// Time between two pictures
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut view: Box<dyn View> = if args.show.wants_screen() {
         Box::new(Screen::new(args.show.interval, args.show.theme, reasons)?)
     } else {
-        Box::new(Pictures::new(&args.show, Scene::here()?, reasons)?)
+        Box::new(Pictures::new(&args.show, Origin::here()?, reasons)?)
     };
     runtime()?.block_on(session::run(&options, view.as_mut()))?;
     Ok(Outcome::Done)

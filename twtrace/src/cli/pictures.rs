@@ -1,11 +1,11 @@
-//! Owns: the world as a picture every interval, as text or JSON, on stdout.
+//! Owns: what is live as a picture every interval, as text or JSON, on stdout.
 //! Must not know: how it is traced, how a picture is laid out.
 
 use super::live::ShowArgs;
 use crate::clock::Clock;
 use crate::event::{Event, Reason};
 use crate::limitation::Limitation;
-use crate::live::{self, Frame, Layout, Scene};
+use crate::live::{self, Frame, Layout, Origin};
 use crate::output::{Units, Writer};
 use crate::session::{Flow, View};
 use crate::tracker::{By, Tracker};
@@ -28,14 +28,14 @@ pub(super) struct Pictures {
     shown: bool,
     backend: &'static str,
     limitations: Vec<Limitation>,
-    scene: Scene,
+    origin: Origin,
     writer: Writer,
     /// Of ends, only those for these reasons are of interest; none: all are.
     reasons: Vec<Reason>,
 }
 
 impl Pictures {
-    pub(super) fn new(args: &ShowArgs, scene: Scene, reasons: Vec<Reason>) -> std::io::Result<Self> {
+    pub(super) fn new(args: &ShowArgs, origin: Origin, reasons: Vec<Reason>) -> std::io::Result<Self> {
         let layout = Layout { wide: args.wide, interval_s: args.interval.as_secs() };
         Ok(Self {
             format: if args.json {
@@ -49,18 +49,18 @@ impl Pictures {
             shown: false,
             backend: "",
             limitations: Vec::new(),
-            scene,
+            origin,
             writer: Writer::stdout(QUEUE_BYTES)?,
             reasons,
         })
     }
 
     /// Hands over a picture; says whether there was room for it.
-    fn show(&self, world: &Tracker) -> std::io::Result<bool> {
+    fn show(&self, tracker: &Tracker) -> std::io::Result<bool> {
         let wanted =
             if matches!(self.format, Format::Json) { By::ALL } else { &[By::Process, By::Tuple, By::Netns] };
-        let snapshot = world.snapshot(wanted);
-        let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
+        let snapshot = tracker.snapshot(wanted);
+        let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
         let limitations = self.limitations.clone();
         let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock, limitations };
         let mut picture = Vec::new();
@@ -89,8 +89,8 @@ impl View for Pictures {
         self.limitations = limitations.to_vec();
     }
 
-    fn listed(&mut self, world: &mut Tracker) {
-        world.count_only(&self.reasons);
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_only(&self.reasons);
     }
 
     fn begin(&mut self, clock: Clock) -> std::io::Result<()> {
@@ -102,7 +102,7 @@ impl View for Pictures {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
 
@@ -114,15 +114,15 @@ impl View for Pictures {
         Some(&self.writer)
     }
 
-    fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
-        self.scene.run(world, now_ns);
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
+        self.origin.run(tracker, now_ns);
         if now_ns < self.next_ns {
             return Ok(Flow::Go);
         }
         // After a stop of the process, or a slow reader, there is one picture and not all that were missed.
         let missed = (now_ns - self.next_ns) / self.interval_ns;
         self.next_ns = self.next_ns.saturating_add(self.interval_ns.saturating_mul(missed + 1));
-        if !self.show(world)? {
+        if !self.show(tracker)? {
             return Ok(Flow::Go);
         }
         self.shown = true;

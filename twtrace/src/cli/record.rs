@@ -14,7 +14,7 @@ use super::{Outcome, runtime};
 use crate::filter::CgroupFilter;
 use crate::record::cgroup::{Cgroup, NoCgroup};
 use crate::record::command::Command;
-use crate::record::output::{Output, Place, Rotation};
+use crate::record::output::{Destination, Output, Rotation};
 use crate::record::{Parting, Recorder, Setup, user};
 use crate::recording::Exit;
 use crate::session::{self, Summary};
@@ -117,7 +117,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Some(cgroup) = &cgroup {
         filter.cgroups = vec![CgroupFilter { path: cgroup.path().to_owned(), leaf_id: Some(cgroup.id()) }];
     }
-    let output = Output::open(Place { path: args.output, force: args.force, rotation, owner: caller })?;
+    let output = Output::open(Destination { path: args.output, force: args.force, rotation, owner: caller })?;
     let options = session::Options {
         probe: args.trace.probe(),
         filter,

@@ -8,7 +8,7 @@ use super::live::ShowArgs;
 use super::pictures::Pictures;
 use super::{Outcome, runtime};
 use crate::escape::printable;
-use crate::live::Scene;
+use crate::live::Origin;
 use crate::recording::Recording;
 use crate::replay::{self, Driver, Open, Pace, Remote, Speed};
 use crate::session::View;
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut view: Box<dyn View> = if wants_screen {
         Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, reasons))
     } else {
-        Box::new(Pictures::new(&args.show, Scene::Recorded(clock), reasons)?)
+        Box::new(Pictures::new(&args.show, Origin::Recorded(clock), reasons)?)
     };
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::{Usage, duration};
-use crate::record::output::{Output, OutputError, Place, Rotation};
+use crate::record::output::{Destination, Output, OutputError, Rotation};
 use crate::record::user;
 use crate::recording::Recording;
 use crate::report::text::Layout;
@@ -79,8 +79,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 
 /// Where the page goes.
 fn page(path: &Path, force: bool) -> Result<Output, OutputError> {
-    let place = Place { path: path.to_owned(), force, rotation: Rotation::default(), owner: user::caller() };
-    Output::open(place)
+    let destination =
+        Destination { path: path.to_owned(), force, rotation: Rotation::default(), owner: user::caller() };
+    Output::open(destination)
 }
 
 /// The tables that are wanted, each once.

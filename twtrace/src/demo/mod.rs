@@ -1,5 +1,5 @@
-//! Owns: a small world in a network namespace of its own, in which processes make TIME_WAIT sockets and run out of ports.
-//! Must not know: how the world is traced or shown.
+//! Owns: a small load in a network namespace of its own, in which processes make TIME_WAIT sockets and run out of ports.
+//! Must not know: how it is traced or shown.
 //!
 //! Nothing outside the namespace is touched; it goes away with its last process.
 
@@ -25,7 +25,7 @@ const DATABASE: u16 = 5432;
 const PROXY: u16 = 8080;
 
 /// The namespace and the servers in it.
-pub struct World {
+pub struct Load {
     /// Inode of the namespace.
     pub netns: u32,
     servers: Vec<Child>,
@@ -35,7 +35,7 @@ pub struct World {
 
 type Order = (Vec<String>, std::sync::mpsc::Sender<Result<Child>>);
 
-impl World {
+impl Load {
     /// Makes the namespace and starts its servers.
     ///
     /// # Errors
@@ -51,10 +51,10 @@ impl World {
             }
         })?;
         let netns = is_made.recv().context("the demo's thread is gone")??;
-        let mut world = Self { netns, servers: Vec::new(), inside };
-        world.serve("database", DATABASE, "client")?;
-        world.serve("proxy", PROXY, "server")?;
-        Ok(world)
+        let mut load = Self { netns, servers: Vec::new(), inside };
+        load.serve("database", DATABASE, "client")?;
+        load.serve("proxy", PROXY, "server")?;
+        Ok(load)
     }
 
     fn serve(&mut self, name: &str, port: u16, closes_first: &str) -> Result<()> {
@@ -77,7 +77,7 @@ impl World {
     ///
     /// # Errors
     /// Where it does not go as told.
-    pub fn play(&self) -> Result<()> {
+    pub fn run(&self) -> Result<()> {
         let queries = (PORTS + TOO_MANY).to_string();
         self.client(
             &["connect", "checkout-api", &DATABASE.to_string(), &queries, "client"],
@@ -101,7 +101,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Load {
     fn drop(&mut self) {
         for server in &mut self.servers {
             // Ours, and by its id.

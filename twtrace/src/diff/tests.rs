@@ -20,7 +20,7 @@ fn comm(event: &Event) -> String {
     event.owner.map(|owner| owner.comm.text().into_owned()).unwrap_or_default()
 }
 
-/// The same world: before, without curl; after, without nginx, with another setting, half as fast, and cut off.
+/// The same state: before, without curl; after, without nginx, with another setting, half as fast, and cut off.
 fn both() -> (Sample, Sample) {
     let (mut old, mut new) = (sample(701), sample(701));
     old.events.retain(|event| comm(event) != "curl");

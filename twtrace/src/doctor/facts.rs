@@ -10,10 +10,10 @@ mod crowd;
 pub mod glance;
 pub mod join;
 mod ledger;
-pub mod looks;
 mod piles;
 mod ports;
 mod refusal;
+pub mod samples;
 mod settings;
 pub mod told;
 

@@ -21,7 +21,7 @@ use sampler::Sampler;
 /// After a failure, the lists are looked at at once, but not more often than this.
 const AGAIN_NS: u64 = 200_000_000;
 
-/// Looks at events as they come, and at the kernel's lists meanwhile.
+/// Samples at events as they come, and at the kernel's lists meanwhile.
 #[derive(Debug)]
 pub struct Watch {
     filter: Filter,
@@ -51,24 +51,25 @@ impl Watch {
         self.facts
     }
 
-    fn finish(&mut self, world: &Tracker) {
+    fn finish(&mut self, tracker: &Tracker) {
         let ended_ns = clock::mono_ns();
         self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
-        self.facts.lost = world.loss().events();
-        let ((mut namespaces, left_out), told) = (count::namespaces(&world.engine), Told::of(&world.engine));
+        self.facts.lost = tracker.loss().events();
+        let ((mut namespaces, left_out), told) =
+            (count::namespaces(&tracker.engine), Told::of(&tracker.engine));
         if left_out != 0 {
             let why = format!("{left_out} network namespaces in which less happened than in the others");
             self.facts.unknown.push(why);
         }
         if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
-            for (inode, looks) in &sampled.looks {
-                let place = namespaces.iter().position(|netns| netns.netns == *inode);
-                let place = place.unwrap_or_else(|| {
+            for (inode, samples) in &sampled.samples {
+                let at = namespaces.iter().position(|netns| netns.netns == *inode);
+                let at = at.unwrap_or_else(|| {
                     namespaces.push(super::facts::Netns { netns: *inode, ..Default::default() });
                     namespaces.len() - 1
                 });
-                join::join(&mut namespaces[place], looks);
-                told.tell(&mut namespaces[place], Some(looks));
+                join::join(&mut namespaces[at], samples);
+                told.tell(&mut namespaces[at], Some(samples));
             }
             let known = std::mem::take(&mut self.facts.limitations);
             let all: Limitations =
@@ -109,8 +110,8 @@ impl View for Watch {
         Ok(())
     }
 
-    fn listed(&mut self, world: &mut Tracker) {
-        world.keep_failures();
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.keep_failures();
     }
 
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
@@ -118,17 +119,17 @@ impl View for Watch {
         if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
             self.asked_ns = event.mono_ns;
             if let Some(sampler) = &self.sampler {
-                sampler.look_now();
+                sampler.sample_now();
             }
         }
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
         Ok(Flow::Go)
     }
 
-    fn ended(&mut self, world: &Tracker) {
-        self.finish(world);
+    fn ended(&mut self, tracker: &Tracker) {
+        self.finish(tracker);
     }
 }

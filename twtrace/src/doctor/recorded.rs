@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::facts::looks::Look;
+use super::facts::samples::Sample;
 use super::facts::{self, Facts, Netns, Settings, Source, join};
 use crate::limitation::Limitations;
 use crate::net::sysctls::Sysctls;
@@ -92,5 +92,5 @@ fn complete(netns: &mut Netns, first: &ByInode<'_>, last: &ByInode<'_>) {
     if let Some(sysctls) = first.and_then(sysctls) {
         netns.settings = Settings::of(&sysctls);
     }
-    join::settle(netns, &Look::default());
+    join::settle(netns, &Sample::default());
 }

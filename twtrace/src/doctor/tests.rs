@@ -19,12 +19,12 @@ fn what_strangers_are_called_cannot_act_on_a_terminal() {
 /// `TWTRACE_BLESS=1` writes the picture anew: then read the difference.
 #[test]
 fn a_diagnosis_reads_as_it_should() {
-    let mut world =
+    let mut tracker =
         Netns { reset: 13, concerned: vec![Share { lost: 13, reset: 13, ..client() }], ..netns() };
-    world.tuples = vec![full(Ports { time_wait: 1000, ..Ports::default() }, 13)];
-    world.tuples[0].shares[0].failed = 13;
-    world.enter = "nsenter -t 97 -n ".into();
-    let mut facts = facts(world);
+    tracker.tuples = vec![full(Ports { time_wait: 1000, ..Ports::default() }, 13)];
+    tracker.tuples[0].shares[0].failed = 13;
+    tracker.enter = "nsenter -t 97 -n ".into();
+    let mut facts = facts(tracker);
     facts.unknown.push("the end of the recording: it ends within a message".into());
     let text = super::text::report(&facts, &diagnose(&facts));
     for line in text.lines() {

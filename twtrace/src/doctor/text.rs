@@ -1,4 +1,4 @@
-//! Owns: findings as text for people, 80 columns wide.
+//! Owns: findings as text for shares, 80 columns wide.
 //! Must not know: where it goes.
 
 use textwrap::{Options, WordSplitter, wrap};
@@ -15,7 +15,7 @@ const VALUES: usize = 9;
 /// What stands below such a value and its two blanks.
 const EVIDENCE_INDENT: &str = "               ";
 /// Processes that a finding names.
-const PEOPLE: usize = 5;
+const SHARES: usize = 5;
 /// Findings that are told in full; the others have one line.
 const FULL: usize = 12;
 
@@ -48,14 +48,14 @@ pub fn report(facts: &Facts, findings: &[Finding]) -> String {
 fn put_head(facts: &Facts, findings: &[Finding], out: &mut String) {
     let found = findings.iter().filter(|finding| finding.severity != Severity::Fine).count() as u64;
     let seconds = number((facts.observed_ms as f64 / 100.0).round() / 10.0);
-    let places = count(facts.namespaces.len() as u64, "network namespace");
+    let namespaces = count(facts.namespaces.len() as u64, "network namespace");
     let source = match facts.source {
         Source::Live => format!("{} backend", facts.backend),
         Source::Recording => format!("a recording by the {} backend", facts.backend),
         Source::View => "a live view".to_owned(),
     };
     let head = format!(
-        "twtrace doctor: {} in {seconds} s, {places}, {source}, lost {}",
+        "twtrace doctor: {} in {seconds} s, {namespaces}, {source}, lost {}",
         count(found, "finding"),
         facts.lost
     );
@@ -76,7 +76,7 @@ fn put_finding(finding: &Finding, out: &mut String) {
     }
     if !finding.who.is_empty() {
         out.push_str("  who\n");
-        put_people(&finding.who, out);
+        put_shares(&finding.who, out);
     }
     if !finding.remedies.is_empty() {
         out.push_str("  what helps here\n");
@@ -95,12 +95,12 @@ fn put_evidence(evidence: &Evidence, out: &mut String) {
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
-fn put_people(people: &[Share], out: &mut String) {
-    for share in people.iter().take(PEOPLE) {
+fn put_shares(shares: &[Share], out: &mut String) {
+    for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
-    if people.len() > PEOPLE {
-        put(&format!("and {} more", people.len() - PEOPLE), "    ", "      ", out);
+    if shares.len() > SHARES {
+        put(&format!("and {} more", shares.len() - SHARES), "    ", "      ", out);
     }
 }
 

@@ -66,19 +66,19 @@ impl Goal {
     }
 
     /// Looks, and looks again, until few enough are left or time is up. `elapsed` is the time since the waiting began;
-    /// `pause` returns after about so long; `told` hears of every look that showed too many.
+    /// `pause` returns after about so long; `told` hears of every count that showed too many.
     ///
     /// # Errors
-    /// What `look` fails with.
+    /// What `count` fails with.
     pub fn wait<E>(
         &self,
-        mut look: impl FnMut() -> Result<Left, E>,
+        mut count: impl FnMut() -> Result<Left, E>,
         elapsed: impl Fn() -> Duration,
         mut pause: impl FnMut(Duration),
         mut told: impl FnMut(&Left),
     ) -> Result<Outcome, E> {
         loop {
-            let left = look()?;
+            let left = count()?;
             let Some(enough_in) = left.enough_in else { return Ok(Outcome::Reached(left)) };
             let remaining = self.timeout.saturating_sub(elapsed());
             if remaining.is_zero() {

@@ -77,7 +77,7 @@ fn a_tuple_of_another_form_is_named() {
 fn run(goal: &Goal, fires_ms: &[u32]) -> (Outcome, Vec<u64>, Vec<usize>) {
     let now = Cell::new(Duration::ZERO);
     let (pauses, told) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
-    let look = || {
+    let count = || {
         let now_ms = now.get().as_millis() as u32;
         let there: Vec<u32> = fires_ms.iter().filter(|at| **at > now_ms).map(|at| at - now_ms).collect();
         Ok::<_, std::convert::Infallible>(goal.left(&[seen(80, &there)]))
@@ -86,7 +86,7 @@ fn run(goal: &Goal, fires_ms: &[u32]) -> (Outcome, Vec<u64>, Vec<usize>) {
         pauses.borrow_mut().push(span.as_millis() as u64);
         now.set(now.get() + span);
     };
-    let Ok(outcome) = goal.wait(look, || now.get(), pause, |left| told.borrow_mut().push(left.sockets));
+    let Ok(outcome) = goal.wait(count, || now.get(), pause, |left| told.borrow_mut().push(left.sockets));
     (outcome, pauses.into_inner(), told.into_inner())
 }
 
@@ -120,12 +120,12 @@ fn time_is_up_and_it_is_said_what_is_left() {
 
 #[test]
 fn sockets_that_are_due_are_not_looked_at_without_pause() {
-    let (now, looks) = (Cell::new(Duration::ZERO), Cell::new(0_u32));
-    let look = || {
-        looks.set(looks.get() + 1);
+    let (now, counts) = (Cell::new(Duration::ZERO), Cell::new(0_u32));
+    let count = || {
+        counts.set(counts.get() + 1);
         Ok::<_, ()>(Left { sockets: 3, enough_in: Some(Duration::ZERO), last_in: Duration::ZERO })
     };
-    let outcome = goal(0).wait(look, || now.get(), |span| now.set(now.get() + span), |_| {});
+    let outcome = goal(0).wait(count, || now.get(), |span| now.set(now.get() + span), |_| {});
     assert!(matches!(outcome, Ok(Outcome::TimedOut(_))));
-    assert_eq!(looks.get(), 901, "every 100 ms for 90 s, and once at the end");
+    assert_eq!(counts.get(), 901, "every 100 ms for 90 s, and once at the end");
 }

@@ -31,8 +31,8 @@ impl Csv {
         self.cell.clear();
         match column {
             Column::Null => {}
-            Column::Text { place, texts } => {
-                let text = place(row).map_or("", |place| texts.value(place));
+            Column::Text { index, texts } => {
+                let text = index(row).map_or("", |index| texts.value(index));
                 write_harmless(&printable(text), &mut self.cell);
             }
             Column::Time(value) => {
@@ -78,7 +78,7 @@ enum Column<'a> {
     Null,
     Time(Box<dyn Fn(usize) -> Option<i64> + 'a>),
     Number(Box<dyn Fn(usize) -> Option<u64> + 'a>),
-    Text { place: Box<dyn Fn(usize) -> Option<usize> + 'a>, texts: &'a StringArray },
+    Text { index: Box<dyn Fn(usize) -> Option<usize> + 'a>, texts: &'a StringArray },
 }
 
 macro_rules! numbers {
@@ -93,9 +93,9 @@ macro_rules! texts {
         let column = $column.as_dictionary_opt::<$type>()?;
         let texts: &StringArray = column.values().as_string_opt()?;
         let keys = column.keys();
-        let place = move |row| keys.is_valid(row).then(|| keys.value(row) as usize);
-        let place = move |row| place(row).filter(|place| *place < texts.len());
-        Column::Text { place: Box::new(place), texts }
+        let index = move |row| keys.is_valid(row).then(|| keys.value(row) as usize);
+        let index = move |row| index(row).filter(|index| *index < texts.len());
+        Column::Text { index: Box::new(index), texts }
     }};
 }
 

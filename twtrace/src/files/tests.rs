@@ -105,10 +105,10 @@ fn a_file_is_made_new_or_not_at_all() {
     let shared = Shared::new();
     fs::write(shared.path("target"), "precious").unwrap();
     symlink("target", shared.path("link")).unwrap();
-    symlink("not-yet", shared.path("loose")).unwrap();
+    symlink("not-yet", shared.path("writable")).unwrap();
     let _reader = fifo(&shared.path("fifo"));
     let folder = shared.folder();
-    for name in ["target", "link", "loose", "fifo"] {
+    for name in ["target", "link", "writable", "fifo"] {
         let error = folder.make(OsStr::new(name), 0o600, None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{name}");
     }
@@ -161,9 +161,9 @@ fn a_ready_file_replaces_only_one_that_an_earlier_run_left() {
     assert!(path.exists());
     fs::write(shared.path("precious"), "precious").unwrap();
     symlink("precious", shared.path("link")).unwrap();
-    symlink("nowhere", shared.path("loose")).unwrap();
+    symlink("nowhere", shared.path("writable")).unwrap();
     let _reader = fifo(&shared.path("fifo"));
-    for name in ["precious", "link", "loose", "fifo"] {
+    for name in ["precious", "link", "writable", "fifo"] {
         let said = ReadyFile::claim(&shared.path(name)).unwrap_err().to_string();
         assert!(said.contains("it exists") && said.contains("remedy"), "{name}: {said}");
     }

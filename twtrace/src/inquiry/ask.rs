@@ -30,11 +30,11 @@ pub struct Answers {
     pub notes: Vec<String>,
 }
 
-/// Asks every trace that listens in `place`.
-pub fn ask(place: &Path) -> Answers {
+/// Asks every trace that listens in `dir`.
+pub fn ask(dir: &Path) -> Answers {
     let mut answers = Answers::default();
-    let shown = || printable(&place.to_string_lossy()).into_owned();
-    match is_ours(place) {
+    let shown = || printable(&dir.to_string_lossy()).into_owned();
+    match is_ours(dir) {
         Ok(true) => {}
         // Anybody could tell us anything.
         Ok(false) => {
@@ -48,7 +48,7 @@ pub fn ask(place: &Path) -> Answers {
             return answers;
         }
     }
-    let entries = match std::fs::read_dir(place) {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
             let remedy = "remedy: run as root";
@@ -82,7 +82,7 @@ pub fn ask(place: &Path) -> Answers {
 fn hear(path: &Path) -> io::Result<Recording> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match visit(path, deadline) {
+        match answer_of(path, deadline) {
             // It has no room for us.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
                 // poll: the other end's room cannot be waited for.
@@ -94,7 +94,7 @@ fn hear(path: &Path) -> io::Result<Recording> {
 }
 
 /// [`io::ErrorKind::WouldBlock`] where the trace is busy.
-fn visit(path: &Path, deadline: Instant) -> io::Result<Recording> {
+fn answer_of(path: &Path, deadline: Instant) -> io::Result<Recording> {
     let busy = || io::Error::new(io::ErrorKind::WouldBlock, "it is busy; ask again in a moment");
     let mut stream = connect(path)?;
     refuse_stopped(&stream)?;
@@ -143,8 +143,8 @@ fn refuse_stopped(stream: &UnixStream) -> io::Result<()> {
 ///
 /// # Errors
 /// Where it is none, or cannot be looked at.
-pub(super) fn is_ours(place: &Path) -> io::Result<bool> {
-    let found = std::fs::symlink_metadata(place)?;
+pub(super) fn is_ours(dir: &Path) -> io::Result<bool> {
+    let found = std::fs::symlink_metadata(dir)?;
     if !found.is_dir() {
         return Err(io::Error::from(io::ErrorKind::NotADirectory));
     }

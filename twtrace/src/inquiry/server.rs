@@ -2,7 +2,7 @@
 //! Must not know: who asks, how sockets are counted.
 //!
 //! The trace itself is asked for one thing only, and by a message: what lives. It is asked once for all who came before it answered, and
-//! not again while the answer is young, so that many visitors cost little more than one. All else happens on a thread of its own: who
+//! not again while the answer is young, so that many clients cost little more than one. All else happens on a thread of its own: who
 //! reads slowly, or not at all, keeps nobody waiting.
 
 use std::fs::{DirBuilder, Permissions};
@@ -29,9 +29,9 @@ use crate::clock::Clock;
 use crate::event::Conn;
 use crate::tracker::{Live, Tracker};
 
-/// A visitor who does not read for so long has gone.
+/// A client who does not read for so long has gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Visitors that are served at a time. The next ones wait in the socket's own queue.
+/// Clients that are served at a time. The next ones wait in the socket's own queue.
 const MOST: usize = 512;
 /// Bytes that are written in one go.
 const CHUNK: usize = 256 << 10;
@@ -47,14 +47,14 @@ pub struct Question(oneshot::Sender<Sockets>);
 
 impl Question {
     /// Answers it. Nothing is written and nothing is waited for.
-    pub fn answer(self, world: &Tracker) {
-        let born = world.sockets().filter(|(_, live)| live.born_ns.is_some());
+    pub fn answer(self, tracker: &Tracker) {
+        let born = tracker.sockets().filter(|(_, live)| live.born_ns.is_some());
         // Who asked may have ended.
         let _ = self.0.send(born.map(|(conn, live)| (*conn, live)).collect());
     }
 }
 
-/// Where visitors are answered. The socket goes when this is dropped.
+/// Where clients are answered. The socket goes when this is dropped.
 #[derive(Debug)]
 pub struct Server {
     questions: mpsc::Receiver<Question>,
@@ -65,12 +65,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens in `place`, which is made if it is not there. `backend` is the word for what tells the events.
+    /// Listens in `dir`, which is made if it is not there. `backend` is the word for what tells the events.
     ///
     /// # Errors
     /// Of files, sockets and threads; mostly because only root may write there. A trace goes on without.
-    pub fn start(place: &Path, backend: &'static str) -> io::Result<Self> {
-        let (path, listener) = listen(place)?;
+    pub fn start(dir: &Path, backend: &'static str) -> io::Result<Self> {
+        let (path, listener) = listen(dir)?;
         let (ask, questions) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let work = move || serve(listener, ask, stopped, backend);
@@ -109,17 +109,17 @@ impl Drop for Server {
     }
 }
 
-fn listen(place: &Path) -> io::Result<(PathBuf, StdListener)> {
-    match DirBuilder::new().mode(0o700).create(place) {
+fn listen(dir: &Path) -> io::Result<(PathBuf, StdListener)> {
+    match DirBuilder::new().mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    if !is_ours(place)? {
+    if !is_ours(dir)? {
         return Err(io::Error::other("others may write there"));
     }
-    sweep(place);
+    sweep(dir);
     // A pid is used again, and may be the same in two pid namespaces.
-    let path = place.join(format!("{}-{}.sock", std::process::id(), Clock::read().mono_ns));
+    let path = dir.join(format!("{}-{}.sock", std::process::id(), Clock::read().mono_ns));
     let listener = StdListener::bind(&path)?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
@@ -127,8 +127,8 @@ fn listen(place: &Path) -> io::Result<(PathBuf, StdListener)> {
 }
 
 /// Removes sockets that nobody listens on.
-fn sweep(place: &Path) {
-    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+fn sweep(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if super::ask::connect(&path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             let _ = std::fs::remove_file(path);
@@ -143,30 +143,30 @@ fn serve(
     stopped: oneshot::Receiver<()>,
     backend: &'static str,
 ) {
-    // Without a runtime nobody is answered, which visitors can say.
+    // Without a runtime nobody is answered, which clients can say.
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    let desk = Rc::new(Desk { ask, backend, answer: Mutex::default() });
+    let service = Rc::new(Service { ask, backend, answer: Mutex::default() });
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async move {
         tokio::select! {
             _ = stopped => {}
-            () = accept(listener, desk) => {}
+            () = accept(listener, service) => {}
         }
     }));
 }
 
-async fn accept(listener: StdListener, desk: Rc<Desk>) {
+async fn accept(listener: StdListener, service: Rc<Service>) {
     let Ok(listener) = UnixListener::from_std(listener) else { return };
-    let places = std::sync::Arc::new(Semaphore::new(MOST));
+    let permits = std::sync::Arc::new(Semaphore::new(MOST));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((visitor, _)) => {
-                let desk = desk.clone();
+            Ok((client, _)) => {
+                let service = service.clone();
                 tokio::task::spawn_local(async move {
-                    // A visitor who left has what there is of an answer.
-                    let _ = desk.receive(visitor).await;
-                    drop(place);
+                    // A client who left has what there is of an answer.
+                    let _ = service.receive(client).await;
+                    drop(permit);
                 });
             }
             // Out of descriptors, say: those who are here will go.
@@ -183,17 +183,17 @@ struct Answer {
     took: Duration,
 }
 
-struct Desk {
+struct Service {
     ask: mpsc::Sender<Question>,
     backend: &'static str,
     answer: Mutex<Option<Answer>>,
 }
 
-impl Desk {
-    async fn receive(self: Rc<Self>, mut visitor: UnixStream) -> io::Result<()> {
+impl Service {
+    async fn receive(self: Rc<Self>, mut client: UnixStream) -> io::Result<()> {
         let Some(bytes) = self.clone().answer(Instant::now()).await else { return Ok(()) };
         for chunk in bytes.chunks(CHUNK) {
-            timeout(PATIENCE, visitor.write_all(chunk)).await??;
+            timeout(PATIENCE, client.write_all(chunk)).await??;
         }
         Ok(())
     }
@@ -213,19 +213,19 @@ impl Desk {
         let took = asked.elapsed();
         *answer = Some(Answer { bytes: bytes.clone(), asked, took });
         drop(answer);
-        let desk = self.clone();
+        let service = self.clone();
         // Memory is not kept for somebody who may never come.
         tokio::task::spawn_local(async move {
             tokio::time::sleep(took * KEEPS).await;
-            desk.answer.lock().await.take_if(|answer| answer.asked == asked);
+            service.answer.lock().await.take_if(|answer| answer.asked == asked);
         });
         Some(bytes)
     }
 }
 
-/// For tests: the other side of a connection, as a visitor has it.
+/// For tests: the other side of a connection, as a client has it.
 #[cfg(test)]
-pub(super) fn visit(place: &Path) -> StdStream {
-    let entry = std::fs::read_dir(place).unwrap().next().unwrap().unwrap();
+pub(super) fn connect(dir: &Path) -> StdStream {
+    let entry = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap();
     StdStream::connect(entry.path()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A trace and its visitors, without any tracing.
+//! A trace and its clients, without any tracing.
 
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::recording::Ended;
 use crate::tracker::{Limits, Live, Tracker};
 
 /// A trace for as long as `work` takes; says how often the trace itself was asked, besides.
-fn beside<T: Send>(place: &Path, world: &Tracker, work: impl FnOnce() -> T + Send) -> (T, usize) {
+fn beside<T: Send>(dir: &Path, tracker: &Tracker, work: impl FnOnce() -> T + Send) -> (T, usize) {
     let (done, over) = tokio::sync::oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut server = Server::start(place, "tracepoint").unwrap();
+    let mut server = Server::start(dir, "tracepoint").unwrap();
     std::thread::scope(|scope| {
         let working = scope.spawn(move || {
             let worked = work();
@@ -27,7 +27,7 @@ fn beside<T: Send>(place: &Path, world: &Tracker, work: impl FnOnce() -> T + Sen
                     _ = &mut over => return asked,
                     question = server.question() => {
                         asked += 1;
-                        question.answer(world);
+                        question.answer(tracker);
                     }
                 }
             }
@@ -37,22 +37,22 @@ fn beside<T: Send>(place: &Path, world: &Tracker, work: impl FnOnce() -> T + Sen
     })
 }
 
-/// Answers `visitors`, one after the other.
-fn answered(place: &Path, world: &Tracker, visitors: usize) -> Vec<Answers> {
-    beside(place, world, || (0..visitors).map(|_| ask(place)).collect()).0
+/// Answers `clients`, one after the other.
+fn answered(dir: &Path, tracker: &Tracker, clients: usize) -> Vec<Answers> {
+    beside(dir, tracker, || (0..clients).map(|_| ask(dir)).collect()).0
 }
 
 #[test]
-fn many_visitors_at_once_are_all_answered_and_share_the_work() {
+fn many_clients_at_once_are_all_answered_and_share_the_work() {
     let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("twtrace");
-    let (world, _) = busy(Limits::default());
-    let (all, asked) = beside(&place, &world, || {
+    let dir = dir.path().join("twtrace");
+    let (tracker, _) = busy(Limits::default());
+    let (all, asked) = beside(&dir, &tracker, || {
         // These never read, and cost nobody anything.
-        let silent: Vec<_> = (0..307).map(|_| super::server::visit(&place)).collect();
+        let silent: Vec<_> = (0..307).map(|_| super::server::connect(&dir)).collect();
         let all: Vec<Answers> = std::thread::scope(|scope| {
-            let visitors: Vec<_> = (0..97).map(|_| scope.spawn(|| ask(&place))).collect();
-            visitors.into_iter().map(|visitor| visitor.join().unwrap()).collect()
+            let clients: Vec<_> = (0..97).map(|_| scope.spawn(|| ask(&dir))).collect();
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
         });
         drop(silent);
         all
@@ -63,10 +63,10 @@ fn many_visitors_at_once_are_all_answered_and_share_the_work() {
         assert!(recording.events().count() > 7);
         assert!(matches!(recording.end(), Ended::Complete(_)));
     }
-    assert!((1..97).contains(&asked), "asked {asked} times for 404 visitors");
+    assert!((1..97).contains(&asked), "asked {asked} times for 404 clients");
 }
 
-/// A trace that is too busy to answer, and one that has no room: neither keeps a visitor for long, and both are said.
+/// A trace that is too busy to answer, and one that has no room: neither keeps a client for long, and both are said.
 #[test]
 fn a_trace_that_does_not_answer_is_said_after_a_short_while() {
     let dir = tempfile::tempdir().unwrap();
@@ -94,18 +94,18 @@ fn a_trace_that_does_not_answer_is_said_after_a_short_while() {
 }
 
 #[test]
-fn a_visitor_learns_whose_every_live_socket_is() {
+fn a_client_learns_whose_every_live_socket_is() {
     let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("twtrace");
-    let (world, _) = busy(Limits::default());
-    for Answers { mut recordings, notes } in answered(&place, &world, 3) {
+    let dir = dir.path().join("twtrace");
+    let (tracker, _) = busy(Limits::default());
+    for Answers { mut recordings, notes } in answered(&dir, &tracker, 3) {
         assert_eq!((recordings.len(), notes), (1, Vec::new()));
         let mut recording = recordings.pop().unwrap();
         assert_eq!(recording.head().backend, "tracepoint");
         let mut told = Tracker::new();
         recording.events().for_each(|mut event| drop(told.apply(&mut event)));
         assert!(matches!(recording.end(), Ended::Complete(_)));
-        for (conn, live) in world.sockets() {
+        for (conn, live) in tracker.sockets() {
             let known = told.sockets().find(|(known, _)| *known == conn).map(|(_, live)| live);
             // Those that were there before have no owner to tell.
             assert_eq!(known.is_some(), live.born_ns.is_some(), "{conn:?}");
@@ -118,7 +118,7 @@ fn a_visitor_learns_whose_every_live_socket_is() {
             assert_eq!((known.cookie, known.ends_ns, known.role), (live.cookie, live.ends_ns, live.role));
         }
     }
-    assert!(!place.exists(), "nothing is left behind");
+    assert!(!dir.exists(), "nothing is left behind");
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn a_trace_that_was_killed_is_no_answer_and_is_swept_away() {
     let Answers { recordings, notes } = ask(dir.path());
     assert_eq!((recordings.len(), notes.len()), (0, 0));
     assert!(left.exists());
-    let (world, _) = busy(Limits::default());
-    assert_eq!(answered(dir.path(), &world, 1)[0].recordings.len(), 1);
+    let (tracker, _) = busy(Limits::default());
+    assert_eq!(answered(dir.path(), &tracker, 1)[0].recordings.len(), 1);
     assert!(!left.exists());
 }
 

@@ -103,13 +103,13 @@ struct Counted<'a> {
     slab_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slab_object_bytes: Option<u64>,
-    netns: Vec<Place>,
+    netns: Vec<NetnsCount>,
     tuples: Vec<Tuple>,
     limitations: &'a [Limitation],
 }
 
 #[derive(Serialize)]
-struct Place {
+struct NetnsCount {
     netns: u32,
     time_wait: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,11 +162,11 @@ pub fn limitation_line(limitation: &Limitation, out: &mut Vec<u8>) {
 
 /// Appends `summary` and a newline to `out`.
 pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec<u8>) {
-    let place = |place: &super::Place| Place {
-        netns: place.netns,
-        time_wait: place.time_wait,
-        tcp_max_tw_buckets: place.max_tw_buckets,
-        ports: place.ports,
+    let row = |row: &super::NetnsCount| NetnsCount {
+        netns: row.netns,
+        time_wait: row.time_wait,
+        tcp_max_tw_buckets: row.max_tw_buckets,
+        ports: row.ports,
     };
     let counted = Counted {
         sockets: summary.sockets(),
@@ -175,7 +175,7 @@ pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec
         time_wait_in_fin_wait2: summary.in_fin_wait2,
         slab_bytes: summary.slab.map(|slab| slab.bytes),
         slab_object_bytes: summary.slab.map(|slab| slab.object_bytes),
-        netns: summary.places.iter().map(place).collect(),
+        netns: summary.namespaces.iter().map(row).collect(),
         tuples: summary.pools.iter().map(Into::into).collect(),
         limitations,
     };

@@ -2,18 +2,18 @@
 //! recording knows them.
 //! Must not know: hooks, events as they happen, the command line.
 
+mod gather;
 mod json;
-mod look;
 mod owners;
 mod pools;
 mod summary;
 mod text;
 
+pub use gather::{Choice, Listed, Note, Seen, hidden, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
-pub use look::{Choice, Listed, Note, Seen, hidden, listed, look};
 pub use owners::Owners;
 pub use pools::{Pool, pools};
-pub use summary::{Place, Summary};
+pub use summary::{NetnsCount, Summary};
 pub use text::{summary_text, table};
 
 use crate::event::{Event, Kind, Role, Substate};
@@ -75,7 +75,7 @@ impl Socket {
     }
 
     /// The order in which sockets are shown.
-    fn place(&self) -> impl Ord + use<> {
+    fn order(&self) -> impl Ord + use<> {
         (self.netns, self.local, self.remote, self.substate, self.cookie, self.ifindex)
     }
 }

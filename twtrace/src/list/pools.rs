@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::look::Seen;
+use super::gather::Seen;
 use crate::net::sockdiag::DiagSocket;
 use crate::tracker::TupleKey;
 

@@ -1,7 +1,7 @@
 //! Owns: sockets counted: per TCP state, per namespace, per pool of ports.
 //! Must not know: how it is shown.
 
-use super::look::Seen;
+use super::gather::Seen;
 use super::pools::{Pool, pools};
 use crate::net::slabinfo::TimeWaitSlab;
 use crate::net::sockdiag::state_name;
@@ -11,7 +11,7 @@ const STATES: std::ops::RangeInclusive<u8> = 1..=11;
 
 /// A namespace's TIME_WAIT sockets against its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct NetnsCount {
     /// Inode of the namespace.
     pub netns: u32,
     /// TIME_WAIT sockets, in either substate.
@@ -33,7 +33,7 @@ pub struct Summary {
     /// TIME_WAIT sockets in FIN_WAIT2.
     pub in_fin_wait2: u64,
     /// By namespace, most TIME_WAIT sockets first.
-    pub places: Vec<Place>,
+    pub namespaces: Vec<NetnsCount>,
     /// Pools of ports, the fullest first.
     pub pools: Vec<Pool>,
     /// Memory of the machine's TIME_WAIT sockets; `None` where it may not be read.
@@ -46,21 +46,21 @@ impl Summary {
         let sockets = || all.iter().flat_map(|seen| &seen.sockets);
         let in_state = |state: u8| sockets().filter(|socket| socket.state == state).count() as u64;
         let waiting = |state: u8| sockets().filter(|s| s.is_time_wait() && s.state == state).count() as u64;
-        let mut places: Vec<Place> = all
+        let mut namespaces: Vec<NetnsCount> = all
             .iter()
-            .map(|seen| Place {
+            .map(|seen| NetnsCount {
                 netns: seen.netns,
                 time_wait: seen.sockets.iter().filter(|socket| socket.is_time_wait()).count() as u64,
                 max_tw_buckets: seen.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
                 ports: seen.capacity.as_ref().map(|capacity| capacity.ports),
             })
             .collect();
-        places.sort_unstable_by_key(|place| (std::cmp::Reverse(place.time_wait), place.netns));
+        namespaces.sort_unstable_by_key(|row| (std::cmp::Reverse(row.time_wait), row.netns));
         Self {
             states: STATES.map(|state| (state_name(state), in_state(state))).collect(),
             in_time_wait: waiting(twtrace_common::wire::SUBSTATE_TIME_WAIT),
             in_fin_wait2: waiting(twtrace_common::wire::SUBSTATE_FIN_WAIT2),
-            places,
+            namespaces,
             pools: pools(all),
             slab,
         }

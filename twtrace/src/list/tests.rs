@@ -315,18 +315,20 @@ fn own_namespace_is_looked_into_without_privilege() {
     let port = listener.local_addr().unwrap().port();
     let own = Netns::own().unwrap().inode;
     for choice in [Choice::Own, Choice::These(vec![own])] {
-        let (seen, _) = look(&choice, States::ALL, &Filter::default(), &Owners::default()).unwrap();
+        let (seen, _) = sockets_in(&choice, States::ALL, &Filter::default(), &Owners::default()).unwrap();
         assert_eq!((seen.len(), seen[0].netns, seen[0].listeners.contains(&port)), (1, own, true));
         assert!(seen[0].capacity.is_some());
     }
     let (seen, _) =
-        look(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default(), &Owners::default()).unwrap();
+        sockets_in(&Choice::Own, States::TIME_WAIT_OR_FIN_WAIT2, &Filter::default(), &Owners::default())
+            .unwrap();
     assert!(
         seen[0].sockets.iter().all(|socket| socket.state != LISTEN),
         "listeners are looked at, not listed"
     );
-    let refused = look(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default(), &Owners::default())
-        .unwrap_err()
-        .to_string();
+    let refused =
+        sockets_in(&Choice::These(vec![4_194_305]), States::ALL, &Filter::default(), &Owners::default())
+            .unwrap_err()
+            .to_string();
     assert!(refused.contains("4194305") && refused.contains("lsns"), "{refused}");
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::{End, Place, Socket, Summary};
+use super::{End, NetnsCount, Socket, Summary};
 use crate::escape::printable;
 use crate::event::Via;
 use crate::live::{bytes, percent, tuple};
@@ -12,7 +12,7 @@ use crate::live::{bytes, percent, tuple};
 /// Pools that a summary names.
 const POOLS: usize = 20;
 /// Namespaces that a summary names.
-const PLACES: usize = 20;
+const NAMESPACES: usize = 20;
 const POOL_COLUMNS: usize = 43;
 
 // Writing to a String cannot fail, so its results are not looked at here.
@@ -82,9 +82,9 @@ pub fn summary_text(summary: &Summary, out: &mut String) {
     }
     let _ = writeln!(out, "{:<12} {:>8}\n", "all", summary.sockets());
     put_memory(summary, out);
-    if summary.places.len() > 1 {
+    if summary.namespaces.len() > 1 {
         out.push('\n');
-        put_places(summary, out);
+        put_namespaces(summary, out);
     }
     out.push('\n');
     put_pools(summary, out);
@@ -96,7 +96,7 @@ fn put_memory(summary: &Summary, out: &mut String) {
     if summary.in_fin_wait2 != 0 {
         let _ = write!(out, ", {} of them in FIN_WAIT2", summary.in_fin_wait2);
     }
-    if let [Place { max_tw_buckets: Some(most), .. }] = summary.places[..] {
+    if let [NetnsCount { max_tw_buckets: Some(most), .. }] = summary.namespaces[..] {
         let share = percent(all as f64 / f64::from(most.max(1)));
         let _ = write!(out, "; tcp_max_tw_buckets {most} ({share})");
     }
@@ -113,15 +113,15 @@ fn put_memory(summary: &Summary, out: &mut String) {
     };
 }
 
-fn put_places(summary: &Summary, out: &mut String) {
+fn put_namespaces(summary: &Summary, out: &mut String) {
     let _ = writeln!(out, "{:>10} {:>9} {:>11} {:>5}", "NETNS", "TIME_WAIT", "MAX_BUCKETS", "USED");
-    for place in summary.places.iter().take(PLACES) {
-        let most = place.max_tw_buckets.map_or_else(|| "-".to_owned(), |most| most.to_string());
-        let share = place.max_tw_buckets.map(|most| place.time_wait as f64 / f64::from(most.max(1)));
+    for row in summary.namespaces.iter().take(NAMESPACES) {
+        let most = row.max_tw_buckets.map_or_else(|| "-".to_owned(), |most| most.to_string());
+        let share = row.max_tw_buckets.map(|most| row.time_wait as f64 / f64::from(most.max(1)));
         let share = share.map_or_else(|| "-".to_owned(), percent);
-        let _ = writeln!(out, "{:>10} {:>9} {most:>11} {share:>5}", place.netns, place.time_wait);
+        let _ = writeln!(out, "{:>10} {:>9} {most:>11} {share:>5}", row.netns, row.time_wait);
     }
-    put_rest(summary.places.len(), PLACES, out);
+    put_rest(summary.namespaces.len(), NAMESPACES, out);
 }
 
 fn put_pools(summary: &Summary, out: &mut String) {
@@ -129,7 +129,7 @@ fn put_pools(summary: &Summary, out: &mut String) {
         out.push_str("no tuple uses ephemeral ports\n");
         return;
     }
-    let with_netns = summary.places.len() > 1;
+    let with_netns = summary.namespaces.len() > 1;
     let netns = |text: &str| if with_netns { format!("{text:>10} ") } else { String::new() };
     let _ = writeln!(
         out,

@@ -1,4 +1,4 @@
-//! Owns: worlds that tests of every view show, and comparing what they show with what it should be.
+//! Owns: states that tests of every view show, and comparing what they show with what it should be.
 //! Must not know: how anything is shown.
 
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::tracker::{By, Capacity, Limits, Seed, Tracker};
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) const NETNS: u32 = 4_026_531_840;
-/// The world is looked at then.
+/// Snapshots are taken then.
 pub(crate) const NOW_S: u64 = 119;
 
 /// A process and its end of connections.
@@ -133,15 +133,15 @@ fn seeds() -> impl Iterator<Item = Seed> {
 
 /// Nothing has happened for 19 seconds.
 pub(crate) fn quiet(limits: Limits) -> Tracker {
-    let mut world = Tracker::with_limits(limits);
-    world.advance((NOW_S - 19) * SECOND_NS);
-    world
+    let mut tracker = Tracker::with_limits(limits);
+    tracker.advance((NOW_S - 19) * SECOND_NS);
+    tracker
 }
 
 /// 100 ports, of which a client uses most; addresses and names as long as can be; strangers; losses; a process that is gone. And
 /// the events that made it.
 pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
-    let mut world = quiet(limits);
+    let mut tracker = quiet(limits);
     let capacity = Capacity {
         range: (40_000, 40_099),
         reserved: Vec::new(),
@@ -149,21 +149,21 @@ pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
         max_tw_buckets: 1_009,
         ..Capacity::default()
     };
-    world.set_capacity(NETNS, capacity);
-    world.seed(seeds());
+    tracker.set_capacity(NETNS, capacity);
+    tracker.seed(seeds());
     let mut events = events();
-    events.iter_mut().for_each(|event| drop(world.apply(event)));
-    let gone = world.present().into_iter().filter(|(pid, _)| *pid == CURL.pid).collect();
-    world.mark_gone(&gone);
-    world.advance(NOW_S * SECOND_NS);
-    (world, events)
+    events.iter_mut().for_each(|event| drop(tracker.apply(event)));
+    let gone = tracker.present().into_iter().filter(|(pid, _)| *pid == CURL.pid).collect();
+    tracker.mark_gone(&gone);
+    tracker.advance(NOW_S * SECOND_NS);
+    (tracker, events)
 }
 
 /// Everything that a picture shows.
-pub(crate) fn frame(world: &Tracker) -> Frame {
+pub(crate) fn frame(tracker: &Tracker) -> Frame {
     let clock = Clock { mono_ns: NOW_S * SECOND_NS, wall_ns: 1_795_363_200_000_000_000 };
     Frame {
-        snapshot: world.snapshot(By::ALL),
+        snapshot: tracker.snapshot(By::ALL),
         backend: "tracepoint",
         slab_bytes: Some(77_824),
         clock,

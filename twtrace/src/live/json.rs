@@ -1,4 +1,4 @@
-//! Owns: the world as one JSON object on a line. Keys are those of events where they mean the same.
+//! Owns: what is live as one JSON object on a line. Keys are those of events where they mean the same.
 //! Must not know: where lines go.
 
 pub(crate) mod keys;
@@ -17,10 +17,10 @@ use crate::tracker::{
 
 /// Appends `frame` and a newline to `out`.
 pub fn json_line(frame: &Frame, out: &mut Vec<u8>) {
-    object_line(&World::of(frame), out);
+    object_line(&Document::of(frame), out);
 }
 
-impl<'a> World<'a> {
+impl<'a> Document<'a> {
     fn of(frame: &'a Frame) -> Self {
         let Snapshot { now_ns, began_ns, total, fullest, hottest, dropped, .. } = &frame.snapshot;
         let time = jiff::Timestamp::from_nanosecond(frame.clock.wall_ns(*now_ns).into()).unwrap_or_default();

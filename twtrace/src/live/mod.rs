@@ -1,21 +1,21 @@
-//! Owns: the live view of the world without a screen: what it is made of, as a table and as JSON, and what must be asked of the
+//! Owns: the live view without a screen: what it is made of, as a table and as JSON, and what must be asked of the
 //! kernel for it.
 //! Must not know: where events come from, the terminal.
 
 mod json;
 mod locale;
+mod origin;
 mod plain;
 mod ports;
-mod scene;
 mod upkeep;
 mod words;
 
 pub use json::json_line;
 pub(crate) use json::keys;
 pub use locale::has_unicode;
+pub use origin::Origin;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
-pub use scene::Scene;
 pub use upkeep::{Upkeep, capacity};
 pub use words::{
     bytes, lasted, living, lost, not_seen, percent, rate, reasons, short_time, span, target, tuple, until,
@@ -33,7 +33,7 @@ use crate::tracker::Snapshot;
 /// Everything that one picture shows.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The world.
+    /// What is live.
     pub snapshot: Snapshot,
     /// The word for what tells the events.
     pub backend: &'static str,

@@ -1,4 +1,4 @@
-//! Owns: the world as plain text: a head, then a line for each process. As `top -b`: each picture follows the one before.
+//! Owns: what is live as plain text: a head, then a line for each process. As `top -b`: each picture follows the one before.
 //! Must not know: where lines go.
 
 use std::fmt::Write as _;

@@ -1,49 +1,49 @@
-//! Pictures of a known world, compared with what is in testdata.
+//! Pictures of a known state, compared with what is in testdata.
 
 use super::fixture::{busy, compare, frame, quiet};
 use super::{Layout, json_line, plain};
 use crate::tracker::{Limits, Tracker};
 
 /// There is not room for all.
-fn world() -> Tracker {
+fn tracker() -> Tracker {
     busy(Limits { groups: 27, ..Limits::default() }).0
 }
 
-fn text(world: &Tracker, layout: Layout) -> String {
+fn text(tracker: &Tracker, layout: Layout) -> String {
     let mut out = String::new();
-    plain(&frame(world), layout, &jiff::tz::TimeZone::UTC, &mut out);
+    plain(&frame(tracker), layout, &jiff::tz::TimeZone::UTC, &mut out);
     out
 }
 
 #[test]
-fn a_busy_world_as_a_table() {
-    let world = world();
-    let narrow = text(&world, Layout { wide: false, interval_s: 1 });
+fn a_busy_machine_as_a_table() {
+    let tracker = tracker();
+    let narrow = text(&tracker, Layout { wide: false, interval_s: 1 });
     compare("live/testdata/narrow.txt", &narrow);
     for line in narrow.lines() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line:?}");
     }
-    compare("live/testdata/wide.txt", &text(&world, Layout { wide: true, interval_s: 10 }));
+    compare("live/testdata/wide.txt", &text(&tracker, Layout { wide: true, interval_s: 10 }));
 }
 
 #[test]
-fn an_empty_world_as_a_table() {
+fn nothing_as_a_table() {
     compare("live/testdata/empty.txt", &text(&quiet(Limits::default()), Layout::default()));
 }
 
 #[test]
 fn nothing_from_a_stranger_acts_on_the_terminal() {
-    let world = world();
+    let tracker = tracker();
     for wide in [false, true] {
-        let text = text(&world, Layout { wide, interval_s: 1 });
+        let text = text(&tracker, Layout { wide, interval_s: 1 });
         assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{text:?}");
     }
 }
 
 #[test]
-fn a_busy_world_as_json() {
+fn a_busy_machine_as_json() {
     let mut out = Vec::new();
-    json_line(&frame(&world()), &mut out);
+    json_line(&frame(&tracker()), &mut out);
     let line = String::from_utf8(out).unwrap();
     assert_eq!(line.matches('\n').count(), 1, "one line");
     let mut value: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -48,7 +48,7 @@ pub struct Upkeep {
     ask_at_ns: u64,
     /// When namespaces that were never asked may be.
     ask_new_at_ns: u64,
-    look_at_ns: u64,
+    refresh_at_ns: u64,
     /// Pids can be looked up here.
     sees_processes: bool,
     slab_bytes: Option<u64>,
@@ -90,7 +90,7 @@ impl Upkeep {
             is_asking: false,
             ask_at_ns: 0,
             ask_new_at_ns: 0,
-            look_at_ns: 0,
+            refresh_at_ns: 0,
             sees_processes,
             slab_bytes: None,
         })
@@ -102,32 +102,33 @@ impl Upkeep {
     }
 
     /// Does what is due at `now_ns` of CLOCK_MONOTONIC. Cheap when nothing is: meant to be called often.
-    pub fn run(&mut self, world: &mut Tracker, now_ns: u64) {
-        self.take_answers(world, now_ns);
-        if now_ns < self.look_at_ns {
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) {
+        self.take_answers(tracker, now_ns);
+        if now_ns < self.refresh_at_ns {
             return;
         }
-        self.look_at_ns = now_ns + SECOND_NS;
+        self.refresh_at_ns = now_ns + SECOND_NS;
         if self.sees_processes {
-            let gone = gone(world.present().into_iter().collect(), exists);
+            let gone = gone(tracker.present().into_iter().collect(), exists);
             if !gone.is_empty() {
-                world.mark_gone(&gone);
+                tracker.mark_gone(&gone);
             }
         }
         let new = |(netns, known): (u32, Option<&Capacity>)| known.is_none() && !self.asked.contains(&netns);
-        let is_due = now_ns >= self.ask_at_ns || now_ns >= self.ask_new_at_ns && world.capacities().any(new);
+        let is_due =
+            now_ns >= self.ask_at_ns || now_ns >= self.ask_new_at_ns && tracker.capacities().any(new);
         if is_due && !self.is_asking {
-            self.asked = world.capacities().map(|(netns, _)| netns).collect();
+            self.asked = tracker.capacities().map(|(netns, _)| netns).collect();
             self.is_asking = self.questions.send(self.asked.clone()).is_ok();
         }
     }
 
-    fn take_answers(&mut self, world: &mut Tracker, now_ns: u64) {
+    fn take_answers(&mut self, tracker: &mut Tracker, now_ns: u64) {
         match self.rounds.try_recv() {
             Ok(Round { answers, slab_bytes, took }) => {
                 for Answer { netns, capacity, others } in answers {
-                    world.set_capacity(netns, capacity);
-                    world.set_other_ports(netns, others);
+                    tracker.set_capacity(netns, capacity);
+                    tracker.set_other_ports(netns, others);
                 }
                 let pause = took * IDLE_FACTOR;
                 let after = |pause: Duration| {

@@ -79,7 +79,7 @@ impl Json {
             put_conn(conn, &mut object);
         }
         put_socket(event, &mut object);
-        put_people(event, &mut object);
+        put_processes(event, &mut object);
         put_outcome(event, &mut object);
         if let Some(loss) = &event.loss {
             put_loss(loss, &mut object);
@@ -132,7 +132,7 @@ fn put_socket(event: &Event, object: &mut Object<'_>) {
     }
 }
 
-fn put_people(event: &Event, object: &mut Object<'_>) {
+fn put_processes(event: &Event, object: &mut Object<'_>) {
     if let Some(owner) = &event.owner {
         object.number("pid", owner.pid);
         object.number("tid", owner.tid);

@@ -40,7 +40,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Reads BTF, kallsyms and the tick length.
-    pub(super) fn look(seen: &Seen) -> Result<Self, Cannot> {
+    pub(super) fn inspect(seen: &Seen) -> Result<Self, Cannot> {
         permitted()?;
         let types = Btf::running()?;
         let resolved = btf::resolve(&types)?;

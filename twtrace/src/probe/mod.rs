@@ -105,7 +105,7 @@ impl Probe {
     }
 
     fn try_all(options: &Options, seen: &mounts::Seen) -> Result<Self, Cannot> {
-        let kernel = config::Kernel::look(seen)?;
+        let kernel = config::Kernel::inspect(seen)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
             None => Backend::ALL.to_vec(),
@@ -213,10 +213,10 @@ pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
 pub fn survey() -> Result<Vec<Survey>, Cannot> {
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     mounts::with(|seen| {
-        let kernel = config::Kernel::look(seen)?;
-        let look = |backend: &Backend| {
+        let kernel = config::Kernel::inspect(seen)?;
+        let attempt = |backend: &Backend| {
             (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes))
         };
-        Ok(Backend::ALL.iter().map(look).collect())
+        Ok(Backend::ALL.iter().map(attempt).collect())
     })
 }

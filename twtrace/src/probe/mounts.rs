@@ -33,7 +33,7 @@ pub(super) struct Seen {
 /// # Panics
 /// Where `work` does.
 pub(super) fn with<T: Send>(work: impl FnOnce(&Seen) -> T + Send) -> T {
-    let missing = Missing::look();
+    let missing = Missing::inspect();
     if missing.is_empty() {
         return work(&Seen { tracefs: Ok(()) });
     }
@@ -58,7 +58,7 @@ struct Missing {
 }
 
 impl Missing {
-    fn look() -> Self {
+    fn inspect() -> Self {
         Self {
             proc: !is(PROC, PROC_SUPER_MAGIC),
             sysfs: !is(SYSFS, SYSFS_MAGIC),
@@ -89,15 +89,15 @@ impl Missing {
     }
 }
 
-fn put(kind: &str, place: &str, flags: MsFlags, options: Option<&str>) -> io::Result<()> {
-    let done = mount(Some(kind), place, Some(kind), flags, options);
-    done.map_err(named(&format!("mount {kind} at {place}")))
+fn put(kind: &str, point: &str, flags: MsFlags, options: Option<&str>) -> io::Result<()> {
+    let done = mount(Some(kind), point, Some(kind), flags, options);
+    done.map_err(named(&format!("mount {kind} at {point}")))
 }
 
 /// Nothing that is mounted here from now on is to be seen elsewhere. In a chroot `/` is no mount: then the places of ours must be.
 fn seclude() -> io::Result<()> {
-    let alone = |place: &str| {
-        mount(None::<&str>, place, None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+    let alone = |point: &str| {
+        mount(None::<&str>, point, None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
     };
     alone("/").or_else(|_| alone(SYSFS)).map_err(named("making mounts private"))
 }
@@ -107,14 +107,14 @@ fn named(what: &str) -> impl FnOnce(nix::errno::Errno) -> io::Error {
     move |errno| io::Error::new(io::Error::from(errno).kind(), format!("{what}: {}", errno.desc()))
 }
 
-fn is(place: &str, magic: FsType) -> bool {
-    statfs(place).is_ok_and(|found| found.filesystem_type() == magic)
+fn is(point: &str, magic: FsType) -> bool {
+    statfs(point).is_ok_and(|found| found.filesystem_type() == magic)
 }
 
-/// Asked of the list of mounts: looking at the place itself would mount it there for everybody.
-fn is_mounted(place: &str) -> bool {
+/// Asked of the list of mounts: looking at the point itself would mount it there for everybody.
+fn is_mounted(point: &str) -> bool {
     let mounts = std::fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
-    mountinfo::parse(&mounts).iter().any(|mount| mount.point == Path::new(place))
+    mountinfo::parse(&mounts).iter().any(|mount| mount.point == Path::new(point))
 }
 
 /// The options of tracefs where the first process has it mounted: who may read it.

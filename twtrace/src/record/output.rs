@@ -51,7 +51,7 @@ pub enum OutputError {
 
 /// Where a recording is to go.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Destination {
     /// The file, or the name that those of a rotated recording are made of; `-` is stdout.
     pub path: PathBuf,
     /// Replace what is there.
@@ -78,7 +78,7 @@ struct Made {
 
 /// A recording on its way to disk.
 pub struct Output {
-    place: Place,
+    destination: Destination,
     target: Target,
     /// The file as it is named for now; `None` once nothing is to be undone, and for what is no file of ours.
     unproven: Option<Made>,
@@ -98,36 +98,36 @@ impl Output {
     ///
     /// # Errors
     /// See [`OutputError`].
-    pub fn open(place: Place) -> Result<Self, OutputError> {
-        if place.path.as_os_str() == "-" {
-            return Ok(Self::new(place, Target::Stdout(io::stdout()), None));
+    pub fn open(destination: Destination) -> Result<Self, OutputError> {
+        if destination.path.as_os_str() == "-" {
+            return Ok(Self::new(destination, Target::Stdout(io::stdout()), None));
         }
-        let failed = |error| OutputError::Io(shown(&place.path_of(0)), error);
-        let (folder, _) =
-            Folder::of(&place.path, place.owner.as_ref().map(|owner| owner.uid)).map_err(failed)?;
-        let name = place.name(0);
+        let failed = |error| OutputError::Io(shown(&destination.path_of(0)), error);
+        let (folder, _) = Folder::of(&destination.path, destination.owner.as_ref().map(|owner| owner.uid))
+            .map_err(failed)?;
+        let name = destination.name(0);
         let taken = match folder.find(&name).map_err(failed)? {
-            Found::Stream(file) => return Ok(Self::new(place, Target::Stream(file), None)),
+            Found::Stream(file) => return Ok(Self::new(destination, Target::Stream(file), None)),
             Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
             Found::Taken(taken) => Some(taken),
-            Found::Nothing if place.parts(&folder).is_empty() => None,
+            Found::Nothing if destination.parts(&folder).is_empty() => None,
             Found::Nothing => Some(Taken::File),
         };
-        if let Some(taken) = taken.filter(|_| !place.force) {
-            return Err(OutputError::Exists(shown(&place.path_of(0)), taken));
+        if let Some(taken) = taken.filter(|_| !destination.force) {
+            return Err(OutputError::Exists(shown(&destination.path_of(0)), taken));
         }
         // What is to be replaced stays until there is something to replace it with.
         let made = match taken {
-            Some(_) => folder.make_beside(&name, MODE, place.owner_ids()),
-            None => folder.make(&name, MODE, place.owner_ids()).map(|(file, id)| (file, id, name)),
+            Some(_) => folder.make_beside(&name, MODE, destination.owner_ids()),
+            None => folder.make(&name, MODE, destination.owner_ids()).map(|(file, id)| (file, id, name)),
         };
         let (file, id, name) = made.map_err(failed)?;
-        Ok(Self::new(place, Target::File(file, folder), Some(Made { name, id })))
+        Ok(Self::new(destination, Target::File(file, folder), Some(Made { name, id })))
     }
 
-    fn new(place: Place, target: Target, unproven: Option<Made>) -> Self {
+    fn new(destination: Destination, target: Target, unproven: Option<Made>) -> Self {
         Self {
-            place,
+            destination,
             target,
             unproven,
             made: VecDeque::new(),
@@ -146,10 +146,10 @@ impl Output {
     pub fn begin(&mut self) -> io::Result<()> {
         let Target::File(_, folder) = &self.target else { return Ok(()) };
         let Some(Made { name: now, id }) = self.unproven.take() else { return Ok(()) };
-        let name = self.place.name(0);
+        let name = self.destination.name(0);
         if now != name {
             let replace = || {
-                for (_, old) in self.place.parts(folder) {
+                for (_, old) in self.destination.parts(folder) {
                     folder.remove(&old)?;
                 }
                 folder.rename(&now, &name)
@@ -199,7 +199,7 @@ impl Output {
 
     /// Whether the file is full.
     pub fn is_full(&self) -> bool {
-        self.place.rotation.size.is_some_and(|size| self.written.saturating_sub(self.head) >= size)
+        self.destination.rotation.size.is_some_and(|size| self.written.saturating_sub(self.head) >= size)
     }
 
     /// Goes on in the next file, and removes those that are not to be kept. A number whose name somebody else took is passed over.
@@ -210,8 +210,8 @@ impl Output {
         let Target::File(file, folder) = &mut self.target else { return Ok(()) };
         let (mut number, mut taken) = (self.number + 1, BTreeSet::new());
         for _ in 0..TRIES {
-            let name = self.place.name(number);
-            match folder.make(&name, MODE, self.place.owner_ids()) {
+            let name = self.destination.name(number);
+            match folder.make(&name, MODE, self.destination.owner_ids()) {
                 Ok((next, id)) => {
                     *file = next;
                     self.made.push_back(Made { name, id });
@@ -220,21 +220,21 @@ impl Output {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    taken.extend(self.place.parts(folder).into_iter().map(|(number, _)| number));
+                    taken.extend(self.destination.parts(folder).into_iter().map(|(number, _)| number));
                     taken.insert(number);
                     number = (number..u64::MAX).find(|number| !taken.contains(number)).unwrap_or(number);
                 }
-                Err(error) => return Err(of_file(&self.place.path_of(number), error)),
+                Err(error) => return Err(of_file(&self.destination.path_of(number), error)),
             }
         }
         let error =
             io::Error::other("somebody else takes the names of its files; remedy: a folder of your own");
-        Err(of_file(&self.place.path_of(number), error))
+        Err(of_file(&self.destination.path_of(number), error))
     }
 
     fn remove_old(&mut self) {
         let Target::File(_, folder) = &self.target else { return };
-        while self.place.rotation.keep.is_some_and(|keep| self.made.len() as u64 > keep) {
+        while self.destination.rotation.keep.is_some_and(|keep| self.made.len() as u64 > keep) {
             if let Some(old) = self.made.pop_front() {
                 folder.remove_own(&old.name, old.id);
             }
@@ -243,7 +243,7 @@ impl Output {
 
     /// How old a file may get.
     pub fn rotate_every(&self) -> Option<Duration> {
-        self.place.rotation.every
+        self.destination.rotation.every
     }
 
     /// Which file this is, from 0.
@@ -258,10 +258,10 @@ impl Output {
 
     /// The file that is written to, escaped.
     pub fn shown(&self) -> String {
-        if self.place.path.as_os_str() == "-" {
+        if self.destination.path.as_os_str() == "-" {
             "stdout".to_owned()
         } else {
-            shown(&self.place.path_of(self.number))
+            shown(&self.destination.path_of(self.number))
         }
     }
 
@@ -275,7 +275,7 @@ impl Output {
     fn named(&self, error: io::Error) -> io::Error {
         match self.target {
             Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),
-            _ => of_file(&self.place.path_of(self.number), error),
+            _ => of_file(&self.destination.path_of(self.number), error),
         }
     }
 }
@@ -289,7 +289,7 @@ impl Drop for Output {
     }
 }
 
-impl Place {
+impl Destination {
     /// The name of one part: `load.twt`, or of a rotated recording `load.0.twt`, `load.1.twt`.
     fn name(&self, part: u64) -> OsString {
         if !self.rotation.is_on() {

@@ -246,8 +246,8 @@ impl Recorder {
     }
 
     /// Writes what lives at the head of a part: whoever has that part only must know it too.
-    fn list(&mut self, world: &Tracker) -> io::Result<()> {
-        for (conn, live) in world.sockets() {
+    fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
+        for (conn, live) in tracker.sockets() {
             let Some(encoder) = &mut self.encoder else { return Ok(()) };
             encoder.append(&live.event(*conn, self.head.mono_ns));
             if encoder.waiting() >= BATCH_EVENTS {
@@ -264,18 +264,18 @@ impl Recorder {
         self.output.write(encoder.bytes())
     }
 
-    fn rotate(&mut self, world: &Tracker) -> io::Result<()> {
+    fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
         self.close_batch()?;
         // Asking takes longer than events may wait.
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
-        let live = world.live() as u64;
+        let live = tracker.live() as u64;
         let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
         self.begin_part()?;
-        self.list(world)?;
+        self.list(tracker)?;
         // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
         self.output.head_ends();
         Ok(())
@@ -339,7 +339,7 @@ impl View for Recorder {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
         Ok(if self.refused.is_some() { Flow::Stop } else { Flow::Go })
     }
 
@@ -353,7 +353,7 @@ impl View for Recorder {
         times.into_iter().flatten().min()
     }
 
-    fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         let met = self.met.poll()?;
         if !met.is_empty()
             && let Some(encoder) = &mut self.encoder
@@ -367,7 +367,7 @@ impl View for Recorder {
         let age_ns = now_ns.saturating_sub(self.part_began_ns);
         let is_old = self.output.rotate_every().is_some_and(|every| u128::from(age_ns) >= every.as_nanos());
         if is_old || self.output.is_full() {
-            self.rotate(world)?;
+            self.rotate(tracker)?;
         }
         self.follow_command(now_ns)
     }

@@ -31,8 +31,8 @@ pub(super) fn watch() -> io::Result<()> {
 /// Whether the last signal of this kind was made by the kernel, as Ctrl-C on a terminal is: then every process of the
 /// terminal's foreground group got it.
 pub(super) fn from_terminal(signal: i32) -> bool {
-    let place = WATCHED.iter().position(|watched| *watched == signal);
-    place.is_some_and(|place| CODES[place].load(Ordering::Relaxed) == libc::SI_KERNEL)
+    let index = WATCHED.iter().position(|watched| *watched == signal);
+    index.is_some_and(|index| CODES[index].load(Ordering::Relaxed) == libc::SI_KERNEL)
 }
 
 /// The last signal that came and was not taken yet.

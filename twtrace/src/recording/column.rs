@@ -89,7 +89,7 @@ impl<T: Clone + Send + Sync + 'static> Table<T> {
 }
 
 impl<T> Table<T> {
-    pub(super) fn place(&self, row: usize) -> Option<usize> {
+    pub(super) fn index(&self, row: usize) -> Option<usize> {
         let key = match self.keys.as_ref()? {
             Keys::Byte(keys) => i32::from(keys.is_valid(row).then(|| keys.value(row))?),
             Keys::Int(keys) => keys.is_valid(row).then(|| keys.value(row))?,
@@ -98,7 +98,7 @@ impl<T> Table<T> {
     }
 
     pub(super) fn get_ref(&self, row: usize) -> Option<&T> {
-        self.values.get(self.place(row)?)
+        self.values.get(self.index(row)?)
     }
 }
 

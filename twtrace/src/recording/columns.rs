@@ -102,7 +102,7 @@ struct LossColumns {
     parts: [U64; LOSS_PARTS.len()],
 }
 
-fn place<T: PartialEq>(all: &[T], value: Option<T>) -> Option<usize> {
+fn index<T: PartialEq>(all: &[T], value: Option<T>) -> Option<usize> {
     value.and_then(|value| all.iter().position(|one| *one == value))
 }
 
@@ -130,7 +130,7 @@ impl Columns {
 
     pub(super) fn append(&mut self, event: &Event) {
         self.rows += 1;
-        self.event.append(place(Kind::ALL, Some(event.kind)));
+        self.event.append(index(Kind::ALL, Some(event.kind)));
         self.time.append_value(self.clock.wall_ns(event.mono_ns));
         self.mono_ns.append_value(event.mono_ns);
         self.conn.append(event.conn.as_ref());
@@ -212,8 +212,8 @@ impl SocketColumns {
     fn append(&mut self, event: &Event) {
         let has_role =
             matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted);
-        self.role.append(place(Role::ALL, has_role.then_some(event.role)));
-        self.substate.append(place(Substate::ALL, event.substate));
+        self.role.append(index(Role::ALL, has_role.then_some(event.role)));
+        self.substate.append(index(Substate::ALL, event.substate));
         self.timeout_ms.append_option(event.timeout_ms);
         self.cookie.append_option(event.cookie);
     }
@@ -265,7 +265,7 @@ impl OwnerColumns {
         self.container.append(shown, str::to_owned);
         self.container_id.append(container.map(|container| container.id.as_str()), str::to_owned);
         self.pod_uid.append(container.and_then(|container| container.pod_uid.as_deref()), str::to_owned);
-        self.via.append(place(Via::ALL, via));
+        self.via.append(index(Via::ALL, via));
     }
 
     fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -323,13 +323,13 @@ impl OutcomeColumns {
         self.age_rest_ns.append_option(rest(event.age_ns));
         self.bytes_sent.append_option(event.bytes_sent);
         self.bytes_received.append_option(event.bytes_received);
-        self.reason.append(place(Reason::ALL, event.reason));
+        self.reason.append(index(Reason::ALL, event.reason));
         self.lifetime_ms.append_option(event.lifetime_ns.map(|ns| ns / MILLI_NS));
         self.lifetime_rest_ns.append_option(rest(event.lifetime_ns));
-        self.errno.append(place(Errno::ALL, event.errno));
-        self.port_via.append(place(PortVia::ALL, event.port_via));
+        self.errno.append(index(Errno::ALL, event.errno));
+        self.port_via.append(index(PortVia::ALL, event.port_via));
         self.reuseaddr.append(event.reuseaddr.map(usize::from));
-        self.why.append(place(AbortWhy::ALL, event.why));
+        self.why.append(index(AbortWhy::ALL, event.why));
     }
 
     fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {

@@ -27,9 +27,9 @@ impl Words {
         Self { keys: PrimitiveBuilder::new(), words: Arc::new(StringArray::from_iter_values(words)) }
     }
 
-    /// `place` is that of the word in the list it was made of.
-    pub(super) fn append(&mut self, place: Option<usize>) {
-        self.keys.append_option(place.map(|place| place as i8));
+    /// `index` is that of the word in the list it was made of.
+    pub(super) fn append(&mut self, index: Option<usize>) {
+        self.keys.append_option(index.map(|index| index as i8));
     }
 
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
@@ -65,14 +65,14 @@ impl<K: Eq + Hash> Texts<K> {
             self.keys.append_null();
             return;
         };
-        if let Some(place) = self.known.get(key) {
-            self.keys.append_value(*place);
+        if let Some(index) = self.known.get(key) {
+            self.keys.append_value(*index);
             return;
         }
-        let place = self.known.len() as i32;
+        let index = self.known.len() as i32;
         self.texts.append_value(text(key));
-        self.known.insert(key.to_owned(), place);
-        self.keys.append_value(place);
+        self.known.insert(key.to_owned(), index);
+        self.keys.append_value(index);
     }
 
     pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {

@@ -238,8 +238,8 @@ impl OwnerRows {
     }
 
     fn identity(&self, row: usize) -> Option<Arc<Identity>> {
-        let places = std::array::from_fn(|at| self.identity[at].place(row));
-        if places.iter().all(Option::is_none) {
+        let indexes = std::array::from_fn(|at| self.identity[at].index(row));
+        if indexes.iter().all(Option::is_none) {
             return None;
         }
         let mut known = self.known.borrow_mut();
@@ -247,7 +247,7 @@ impl OwnerRows {
         if known.len() >= IDENTITIES {
             known.clear();
         }
-        Some(known.entry(places).or_insert_with(|| Arc::new(self.look_up(row))).clone())
+        Some(known.entry(indexes).or_insert_with(|| Arc::new(self.look_up(row))).clone())
     }
 
     fn look_up(&self, row: usize) -> Identity {

@@ -28,7 +28,7 @@ pub(super) struct Stream<R> {
     schema: SchemaRef,
     widths: Vec<usize>,
     dictionaries: HashMap<i64, ArrayRef>,
-    /// Columns that are unpacked, by their place; `None`: all.
+    /// Columns that are unpacked, by their index; `None`: all.
     wanted: Option<Vec<usize>>,
 }
 
@@ -50,7 +50,7 @@ impl<R: Read> Stream<R> {
     pub(super) fn only(&mut self, names: &[&str]) {
         let fields = self.schema.fields().iter().enumerate();
         let wanted = fields.filter(|(_, field)| names.contains(&field.name().as_str()));
-        self.wanted = Some(wanted.map(|(place, _)| place).collect());
+        self.wanted = Some(wanted.map(|(index, _)| index).collect());
     }
 
     /// The next batch, empty ones included.

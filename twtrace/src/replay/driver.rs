@@ -25,7 +25,7 @@ const QUIET: u64 = 120;
 /// Words for what tells events; another version may have others.
 const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 
-/// When a view looks at the world.
+/// When a view looks at the tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// In its own time, that of the user.
@@ -97,7 +97,7 @@ impl Driver {
         let backend = BACKENDS.iter().find(|word| **word == self.player.backend()).copied();
         view.attached(backend.unwrap_or("unknown"));
         view.limited(&self.player.limitations());
-        view.listed(&mut self.player.world);
+        view.listed(&mut self.player.tracker);
         view.begin(self.player.clock())
     }
 
@@ -175,8 +175,8 @@ impl Driver {
             }
             return Ok(if is_over && left != 0 || flow == Flow::Stop { Turn::Done } else { more });
         }
-        view.batch(&self.player.world)?;
-        let flow = view.tick(&mut self.player.world, now_ns)?;
+        view.batch(&self.player.tracker)?;
+        let flow = view.tick(&mut self.player.tracker, now_ns)?;
         Ok(if flow == Flow::Stop { Turn::Done } else { more })
     }
 
@@ -192,7 +192,7 @@ impl Driver {
             Some(goal_ns) => goal_ns,
             None => from_ns.saturating_add(owed_ns),
         };
-        let told = self.player.play(until_ns.min(self.picture_ns), most, view)?;
+        let told = self.player.run(until_ns.min(self.picture_ns), most, view)?;
         if self.goal_ns.is_some_and(|goal_ns| self.player.now_ns >= goal_ns) {
             // Time goes on from there.
             (self.goal_ns, self.owed_ns) = (None, 0.0);
@@ -222,8 +222,8 @@ impl Driver {
         if let Pace::Recorded(every_ns) = self.pace {
             self.picture_ns = self.picture_ns.saturating_add(every_ns);
         }
-        view.batch(&self.player.world)?;
-        Ok(view.tick(&mut self.player.world, at_ns)?)
+        view.batch(&self.player.tracker)?;
+        Ok(view.tick(&mut self.player.tracker, at_ns)?)
     }
 
     /// Does what the user wants; says whether there is something new to see.
@@ -241,7 +241,7 @@ impl Driver {
                 }
                 Command::Step => {
                     self.player.step(view)?;
-                    self.player.play(self.player.now_ns, 0, view)?;
+                    self.player.run(self.player.now_ns, 0, view)?;
                 }
             }
         }

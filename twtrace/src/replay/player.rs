@@ -1,4 +1,4 @@
-//! Owns: the world of a recording at one moment of its time, and going on from there.
+//! Owns: the state of a recording at one moment of its time, and going on from there.
 //! Must not know: how fast that is, real clocks.
 
 use std::io;
@@ -12,15 +12,15 @@ use crate::recording::OpenError;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
 
-/// A world that is told from a recording.
+/// A tracker that is told from a recording.
 pub(super) struct Player {
     feed: Feed,
     filter: Filter,
-    /// What the world consists of: the filter, whatever the reasons of ends.
+    /// What is tracked: the filter, whatever the reasons of ends.
     scope: Filter,
     /// Events that passed the filter, `lost` left out.
     pub(super) passed: u64,
-    pub(super) world: Tracker,
+    pub(super) tracker: Tracker,
     /// CLOCK_MONOTONIC of the recorded machine in nanoseconds: all before is told.
     pub(super) now_ns: u64,
     last_event_ns: u64,
@@ -32,24 +32,24 @@ impl Player {
         let scope = Filter { reasons: Vec::new(), ..filter.clone() };
         let now_ns = feed.head().mono_ns;
         let mut player =
-            Self { feed, filter, scope, passed: 0, world: Tracker::new(), now_ns, last_event_ns: now_ns };
+            Self { feed, filter, scope, passed: 0, tracker: Tracker::new(), now_ns, last_event_ns: now_ns };
         player.begin();
         Ok(player)
     }
 
-    /// The world as it was when the recording began.
+    /// The state as it was when the recording began.
     fn begin(&mut self) {
         self.now_ns = self.feed.head().mono_ns;
         self.last_event_ns = self.now_ns;
-        self.world = Tracker::new();
-        self.world.advance(self.now_ns);
-        let Self { scope, world, feed, now_ns, .. } = self;
+        self.tracker = Tracker::new();
+        self.tracker.advance(self.now_ns);
+        let Self { scope, tracker, feed, now_ns, .. } = self;
         let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
         let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;
         let listed =
             std::iter::from_fn(|| if feed.peek().is_some_and(is_before) { feed.take() } else { None });
         for mut event in seeds.into_iter().chain(listed).filter(|event| scope.passes(event)) {
-            world.apply(&mut event);
+            tracker.apply(&mut event);
         }
         self.inform();
     }
@@ -59,7 +59,7 @@ impl Player {
         self.feed.rewind()?;
         self.begin();
         view.restarted();
-        view.listed(&mut self.world);
+        view.listed(&mut self.tracker);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Player {
     }
 
     /// Tells all that happened up to a time, `most` events at most; says how many there were.
-    pub(super) fn play(&mut self, until_ns: u64, most: usize, view: &mut dyn View) -> io::Result<usize> {
+    pub(super) fn run(&mut self, until_ns: u64, most: usize, view: &mut dyn View) -> io::Result<usize> {
         let mut told = 0;
         while told < most && self.next_ns().is_some_and(|next_ns| next_ns <= until_ns) {
             told += 1;
@@ -109,7 +109,7 @@ impl Player {
             let until_ns = self.end_ns().map_or(until_ns, |end_ns| until_ns.min(end_ns));
             self.now_ns = self.now_ns.max(until_ns);
         }
-        self.world.advance(self.now_ns);
+        self.tracker.advance(self.now_ns);
         self.inform();
         Ok(told)
     }
@@ -126,7 +126,7 @@ impl Player {
         if !self.scope.passes(event) {
             return Ok(Flow::Go);
         }
-        let applied = self.world.apply(event);
+        let applied = self.tracker.apply(event);
         for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
             if !self.filter.passes(told) {
                 continue;
@@ -139,14 +139,14 @@ impl Player {
         Ok(Flow::Go)
     }
 
-    /// Tells the world what the namespaces in it allow.
+    /// Tells the tracker what the namespaces in it allow.
     fn inform(&mut self) {
-        let Self { feed, world, .. } = self;
-        let unknown = world.capacities().filter(|(_, known)| known.is_none());
+        let Self { feed, tracker, .. } = self;
+        let unknown = tracker.capacities().filter(|(_, known)| known.is_none());
         let told = unknown.filter_map(|(netns, _)| Some((netns, feed.capacity(netns)?.clone())));
         let told: Vec<_> = told.collect();
         if !told.is_empty() {
-            world.set_capacities(told);
+            tracker.set_capacities(told);
         }
     }
 }

@@ -34,8 +34,8 @@ impl View for Notes {
         self.backend = backend;
     }
 
-    fn listed(&mut self, world: &mut Tracker) {
-        world.count_only(&self.reasons);
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_only(&self.reasons);
     }
 
     fn begin(&mut self, _clock: Clock) -> io::Result<()> {
@@ -52,12 +52,12 @@ impl View for Notes {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
         Ok(Flow::Go)
     }
 
-    fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
-        self.ticks.push((now_ns, world.snapshot(By::ALL)));
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        self.ticks.push((now_ns, tracker.snapshot(By::ALL)));
         Ok(if self.enough == Some(self.ticks.len()) { Flow::Stop } else { Flow::Go })
     }
 }
@@ -82,18 +82,18 @@ fn turn(driver: &mut Driver, notes: &mut Notes, passed: Duration) -> Turn {
 }
 
 /// Everything up to a recorded time, by the book: told to a tracker one by one.
-fn world(sample: &Sample, until_ns: u64) -> Tracker {
-    let mut world = Tracker::new();
-    world.advance(START_NS);
+fn tracker(sample: &Sample, until_ns: u64) -> Tracker {
+    let mut tracker = Tracker::new();
+    tracker.advance(START_NS);
     for event in sample.listed.iter().chain(&sample.events).filter(|event| event.mono_ns <= until_ns) {
-        world.apply(&mut event.clone());
+        tracker.apply(&mut event.clone());
     }
-    world
+    tracker
 }
 
 fn counts(sample: &Sample, until_ns: u64) -> (u64, u64, u64) {
-    let world = world(sample, until_ns);
-    (world.total().created, world.total().ended(), world.live() as u64)
+    let tracker = tracker(sample, until_ns);
+    (tracker.total().created, tracker.total().ended(), tracker.live() as u64)
 }
 
 fn seen(snapshot: &Snapshot) -> (u64, u64, u64) {
@@ -101,16 +101,16 @@ fn seen(snapshot: &Snapshot) -> (u64, u64, u64) {
 }
 
 #[test]
-fn the_end_of_a_replay_is_the_world_that_was_recorded() {
+fn the_end_of_a_replay_is_the_state_that_was_recorded() {
     let sample = sample(3001);
     let (mut driver, remote, mut notes) = driver(&sample, Filter::default(), Pace::Own, Speed::Max);
     while !remote.replaying().is_over {
         assert_ne!(turn(&mut driver, &mut notes, TICK), Turn::Done, "a screen stays at the end");
     }
     assert_eq!(notes.events, sample.events);
-    let recorded = sample.world.snapshot(By::ALL);
+    let recorded = sample.tracker.snapshot(By::ALL);
     let mut told = notes.now().clone();
-    // A namespace that was met on the way had no say in the sample's own world.
+    // A namespace that was met on the way had no say in the sample's own tracker.
     for row in &mut told.netns {
         row.capacity.take_if(|_| row.key != NETNS);
     }

@@ -84,13 +84,13 @@ pub(super) struct Counting {
     /// Format 1: groups of the sockets that were there when the recording began and have not ended. What came after another recording
     /// listed them without their owners, but their ends may know them.
     /// `None`: the filter left it out, so it is not counted among the living.
-    seeds: HashMap<Place, Option<u32>, Hasher>,
+    seeds: HashMap<Tuple, Option<u32>, Hasher>,
 }
 
 /// Where a socket is: no other is there at the same time.
-type Place = (u32, [u32; 2], [u16; 2]);
+type Tuple = (u32, [u32; 2], [u16; 2]);
 
-fn place(row: &Row) -> Place {
+fn tuple_of(row: &Row) -> Tuple {
     (row.netns, [row.saddr, row.daddr], [row.sport, row.dport])
 }
 
@@ -121,7 +121,7 @@ impl Counting {
     pub(super) fn seed(&mut self, row: &Row) {
         let (group, passes) = self.group(row);
         let counts = passes || self.counts_all;
-        self.seeds.insert(place(row), counts.then_some(group));
+        self.seeds.insert(tuple_of(row), counts.then_some(group));
         if counts {
             self.list(group, row);
         }
@@ -188,7 +188,7 @@ impl Counting {
     /// What is known of a socket that was there when the recording began, which it is no longer.
     #[inline]
     fn unseed(&mut self, row: &Row) -> Option<Option<u32>> {
-        if self.seeds.is_empty() { None } else { self.seeds.remove(&place(row)) }
+        if self.seeds.is_empty() { None } else { self.seeds.remove(&tuple_of(row)) }
     }
 
     /// Counts what a `lost` event says.

@@ -1,4 +1,4 @@
-//! Owns: a scripted world and the recording of it, for the tests of all that reads recordings.
+//! Owns: a scripted tracker and the recording of it, for the tests of all that reads recordings.
 //! Must not know: what is tested with it.
 
 use std::io::Cursor;
@@ -123,11 +123,11 @@ impl Actor {
     }
 }
 
-/// A world that goes its way by a fixed rule.
+/// A tracker that is told events by a fixed rule.
 struct Script {
     state: u64,
     now_ns: u64,
-    world: Tracker,
+    tracker: Tracker,
     live: Vec<(Actor, Conn)>,
     events: Vec<Event>,
 }
@@ -142,7 +142,7 @@ impl Script {
     }
 
     fn tell(&mut self, mut event: Event) {
-        let applied = self.world.apply(&mut event);
+        let applied = self.tracker.apply(&mut event);
         self.events.extend(applied.before.map(|before| *before));
         self.events.push(event);
     }
@@ -155,7 +155,7 @@ impl Script {
             0..=54 => {
                 let n = self.chance(120) as u16;
                 let conn = actor.conn(n);
-                if self.world.knows(&conn) {
+                if self.tracker.knows(&conn) {
                     return;
                 }
                 let mut event = actor.event(Kind::Created, now_ns, conn);
@@ -208,14 +208,14 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-/// What was recorded, and the world at its end.
+/// What was recorded, and the tracker at its end.
 pub(crate) struct Sample {
     pub(crate) head: Head,
     /// What was there before, as `listed` events.
     pub(crate) listed: Vec<Event>,
     pub(crate) events: Vec<Event>,
     pub(crate) tail: Tail,
-    pub(crate) world: Tracker,
+    pub(crate) tracker: Tracker,
 }
 
 /// What the namespace allows.
@@ -231,15 +231,15 @@ fn capacity() -> Capacity {
     }
 }
 
-/// A world of `steps` steps.
+/// A sample of `steps` steps.
 pub(crate) fn sample(steps: usize) -> Sample {
-    let mut world = Tracker::new();
-    world.advance(START_NS);
-    world.set_capacity(NETNS, capacity());
+    let mut tracker = Tracker::new();
+    tracker.advance(START_NS);
+    tracker.set_capacity(NETNS, capacity());
     let mut script = Script {
         state: 0x2545_f491_4f6c_dd1d,
         now_ns: START_NS,
-        world,
+        tracker,
         live: Vec::new(),
         events: Vec::new(),
     };
@@ -263,7 +263,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         .collect();
     let mut listed: Vec<Event> = seeds.iter().map(|seed| seed.event(START_NS)).collect();
     for event in &mut listed {
-        script.world.apply(event);
+        script.tracker.apply(event);
     }
     (0..steps).for_each(|_| script.step());
     let mut lost = Event::new(Kind::Lost, script.now_ns, None);
@@ -271,8 +271,8 @@ pub(crate) fn sample(steps: usize) -> Sample {
     lost.loss = Some(loss);
     script.tell(lost);
     let end_ns = script.now_ns + 1_500_000_000;
-    script.world.advance(end_ns);
-    let (live, events) = (script.world.live() as u64, script.events.len() as u64);
+    script.tracker.advance(end_ns);
+    let (live, events) = (script.tracker.live() as u64, script.events.len() as u64);
     let usage = Usage { user_us: 1_500_000, system_us: 700_000, max_rss_kib: 20_011, ..Usage::default() };
     let tail = Tail {
         mono_ns: end_ns,
@@ -285,7 +285,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         events,
         live,
     };
-    Sample { head: head(), listed, events: script.events, tail, world: script.world }
+    Sample { head: head(), listed, events: script.events, tail, tracker: script.tracker }
 }
 
 fn namespace(netns: u32) -> Namespace {

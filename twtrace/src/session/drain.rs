@@ -27,9 +27,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// this is for nothing but what nobody has thought of.
 const IDLE: Duration = Duration::from_secs(10);
 /// Looks that find nothing before the ring counts as quiet.
-const QUIET_LOOKS: u32 = 4;
+const QUIET_READS: u32 = 4;
 /// And as idle.
-const IDLE_LOOKS: u32 = QUIET_LOOKS + 9;
+const IDLE_READS: u32 = QUIET_READS + 9;
 /// Records in a batch: bounds how long the engine is at one.
 const BATCH_RECORDS: usize = 1024;
 /// Bytes in a batch.
@@ -169,14 +169,14 @@ impl Drainer {
         epoll.add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING))?;
         epoll.add(&orders.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let buffer = BytesMut::with_capacity(BATCH_BYTES);
-        Ok(Self { ring, send, orders, epoll, buffer, quiet: QUIET_LOOKS })
+        Ok(Self { ring, send, orders, epoll, buffer, quiet: QUIET_READS })
     }
 
     fn run(&mut self) {
         let mut is_empty = true;
         loop {
             let waited = if is_empty { self.wait() } else { Ok(()) };
-            match waited.and_then(|()| self.look()) {
+            match waited.and_then(|()| self.read_ring()) {
                 Ok(empty) => is_empty = empty,
                 Err(Over::Told) => return,
                 Err(Over::Failed(errno)) => panic!("cannot wait for the ring: {errno}"),
@@ -187,10 +187,10 @@ impl Drainer {
     /// Until it is time to look at the ring: at once for the first record after a quiet time, else when a while has passed or
     /// much is waiting.
     fn wait(&mut self) -> Result<(), Over> {
-        let is_busy = self.quiet < QUIET_LOOKS;
+        let is_busy = self.quiet < QUIET_READS;
         let pause = match self.quiet {
-            looks if looks < QUIET_LOOKS => BUSY,
-            looks if looks < IDLE_LOOKS => QUIET,
+            reads if reads < QUIET_READS => BUSY,
+            reads if reads < IDLE_READS => QUIET,
             _ => IDLE,
         };
         let deadline = Instant::now() + pause;
@@ -217,7 +217,7 @@ impl Drainer {
     }
 
     /// Moves what lies in the ring, and no more than fits into it, so that a look has an end. Says whether the ring is empty now.
-    fn look(&mut self) -> Result<bool, Over> {
+    fn read_ring(&mut self) -> Result<bool, Over> {
         let wants_mark = self.orders.wants_mark.swap(false, Ordering::AcqRel);
         let at_ns = clock::mono_ns();
         let mut most = self.ring.bytes();
@@ -240,7 +240,7 @@ impl Drainer {
             }
         }
         let has_moved = most < self.ring.bytes();
-        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_LOOKS) };
+        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_READS) };
         if has_moved || wants_mark {
             self.say(Message::Emptied { at_ns })?;
         }

@@ -57,9 +57,9 @@ impl Engine<'_> {
         self.catch_up(settled_ns, view).await?;
         self.report_loss(loss, self.until_ns, view)?;
         self.heal_at_last(view).await?;
-        let batch = view.batch(&self.world);
+        let batch = view.batch(&self.tracker);
         self.written(batch)?;
-        view.ended(&self.world);
+        view.ended(&self.tracker);
         self.flush(why, deadline, view).await?;
         self.conclude(loss, view)
     }
@@ -127,13 +127,13 @@ impl Engine<'_> {
 
     fn conclude(mut self, mut loss: crate::event::Loss, view: &dyn View) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
-        let verdict = self.options.verify.then(|| self.ledger.close(&self.world, &loss, counting));
+        let verdict = self.options.verify.then(|| self.ledger.close(&self.tracker, &loss, counting));
         loss.missed = self.healing.missed();
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         let summary = Summary {
             backend: self.probe.backend(),
-            counts: self.world.total(),
-            live: self.world.live(),
+            counts: self.tracker.total(),
+            live: self.tracker.live(),
             loss,
             skipped: self.probe.skipped(),
             unread: self.unread,

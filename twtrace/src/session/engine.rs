@@ -31,7 +31,7 @@ use crate::probe::Probe;
 use crate::tracker::Tracker;
 
 /// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Of what was found, so many sockets are told at a time, events in between, and only where there is room for so many bytes: they can wait
 /// for a reader, which what happens cannot.
 const TOLD_AT_ONCE: usize = 256;
@@ -53,11 +53,11 @@ enum Wake {
     Signal(i32),
     Over,
     Reply(Reply),
-    /// A visitor wants to know what lives.
+    /// A client wants to know what lives.
     Question(Question),
     /// Nothing can be written any more.
     Broken,
-    Look,
+    Check,
     Message(Message),
     /// There is more to be told of what was found, and room for it.
     Heal,
@@ -65,7 +65,7 @@ enum Wake {
 
 pub(super) struct Engine<'a> {
     pub(super) options: &'a Options,
-    /// What the world consists of: the filter, whatever the reasons of ends.
+    /// What is tracked: the filter, whatever the reasons of ends.
     pub(super) scope: Filter,
     pub(super) probe: Probe,
     pub(super) drain: Drain,
@@ -75,7 +75,7 @@ pub(super) struct Engine<'a> {
     pub(super) early: Option<i32>,
     pub(super) children: Signal,
     pub(super) woken: Arc<Notify>,
-    pub(super) world: Tracker,
+    pub(super) tracker: Tracker,
     pub(super) identities: IdentityCache,
     pub(super) healing: Healing,
     pub(super) reported: Loss,
@@ -83,7 +83,7 @@ pub(super) struct Engine<'a> {
     pub(super) started_ns: u64,
     pub(super) alarm: Alarm,
     pub(super) looked: Instant,
-    pub(super) loss_looked_ns: u64,
+    pub(super) loss_checked_ns: u64,
     /// Nothing that came later is told.
     pub(super) until_ns: u64,
     /// All events up to here have come.
@@ -103,7 +103,7 @@ impl<'a> Engine<'a> {
     /// Until there is a reason to end.
     pub(super) async fn follow(&mut self, view: &mut dyn View) -> Result<Why, Error> {
         // Where this user may not, a trace goes on without being asked.
-        let mut server = Server::start(Path::new(inquiry::PLACE), self.probe.backend().word()).ok();
+        let mut server = Server::start(Path::new(inquiry::DIR), self.probe.backend().word()).ok();
         let over = self.options.duration.map(sleep);
         let mut over = pin!(over);
         loop {
@@ -115,11 +115,11 @@ impl<'a> Engine<'a> {
                 () = broken(view) => Wake::Broken,
                 reply = self.lister.reply() => Wake::Reply(reply?),
                 question = next_question(server.as_mut()) => Wake::Question(question),
-                () = self.woken.notified() => Wake::Look,
-                _ = self.children.recv() => Wake::Look,
+                () = self.woken.notified() => Wake::Check,
+                _ = self.children.recv() => Wake::Check,
                 rung = self.alarm.wait_until(due) => {
                     rung.map_err(Error::Wait)?;
-                    Wake::Look
+                    Wake::Check
                 }
                 message = self.drain.next() => Wake::Message(message?),
                 () = more_to_tell(&*view, self.healing.has_more()) => Wake::Heal,
@@ -133,10 +133,10 @@ impl<'a> Engine<'a> {
                     self.heal(view)?
                 }
                 Wake::Question(question) => {
-                    question.answer(&self.world);
+                    question.answer(&self.tracker);
                     Flow::Go
                 }
-                Wake::Signal(_) | Wake::Look => self.look(view)?,
+                Wake::Signal(_) | Wake::Check => self.check(view)?,
                 Wake::Heal => self.heal(view)?,
                 Wake::Message(message) => {
                     let flow = self.take(message, view)?;
@@ -153,10 +153,10 @@ impl<'a> Engine<'a> {
     /// When to look again, though nothing may have happened.
     fn due(&self, view: &dyn View) -> Instant {
         let now_ns = clock::mono_ns();
-        let of_view = view.due_ns().map_or(LOOK_EVERY, |due_ns| {
-            Duration::from_nanos(due_ns.saturating_sub(now_ns)).clamp(SHORTEST, LOOK_EVERY)
+        let of_view = view.due_ns().map_or(CHECK_EVERY, |due_ns| {
+            Duration::from_nanos(due_ns.saturating_sub(now_ns)).clamp(SHORTEST, CHECK_EVERY)
         });
-        (Instant::now() + of_view).min(self.looked + LOOK_EVERY)
+        (Instant::now() + of_view).min(self.looked + CHECK_EVERY)
     }
 
     pub(super) fn take_error(&mut self, view: &dyn View) -> Result<Flow, Error> {
@@ -189,28 +189,28 @@ impl<'a> Engine<'a> {
         if self.take_records(records, view)? == Flow::Stop {
             return Ok(Flow::Stop);
         }
-        let batch = view.batch(&self.world);
+        let batch = view.batch(&self.tracker);
         if self.written(batch)? == Flow::Stop {
             return Ok(Flow::Stop);
         }
-        self.look(view)
+        self.check(view)
     }
 
     /// Looks what is due: at the view, and about once a second at what the kernel side lost.
-    fn look(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+    fn check(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
         self.looked = Instant::now();
         let now_ns = clock::mono_ns();
-        self.world.advance(now_ns);
-        let tick = view.tick(&mut self.world, now_ns);
+        self.tracker.advance(now_ns);
+        let tick = view.tick(&mut self.tracker, now_ns);
         if self.written(tick)? == Flow::Stop {
             return Ok(Flow::Stop);
         }
         // At the end, what was lost is told once, as it was at that moment.
         let is_ending = self.until_ns != u64::MAX;
-        if is_ending || now_ns.saturating_sub(self.loss_looked_ns) < LOOK_EVERY.as_nanos() as u64 {
+        if is_ending || now_ns.saturating_sub(self.loss_checked_ns) < CHECK_EVERY.as_nanos() as u64 {
             return Ok(Flow::Go);
         }
-        self.loss_looked_ns = now_ns;
+        self.loss_checked_ns = now_ns;
         let loss = self.probe.loss();
         let flow = self.report_loss(loss, now_ns, view)?;
         let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
@@ -226,7 +226,7 @@ impl<'a> Engine<'a> {
 
     /// As [`Self::heal`], telling no more than `room` sockets.
     pub(super) fn heal_in(&mut self, room: usize, view: &mut dyn View) -> Result<Flow, Error> {
-        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, room, &mut self.world);
+        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, room, &mut self.tracker);
         for request in step.requests {
             self.lister.ask(request);
         }
@@ -257,7 +257,7 @@ impl<'a> Engine<'a> {
         for record in records {
             match decode::decode(&record)? {
                 Record::Event(event) => {
-                    // Taken off the ring it is: the world hears of it even if the view has had enough.
+                    // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
                     if event.mono_ns <= self.until_ns && self.event(event, wants, view)? == Flow::Stop {
                         flow = Flow::Stop;
@@ -276,10 +276,10 @@ impl<'a> Engine<'a> {
     fn event(&mut self, mut event: Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
         identify(&mut event, &mut self.identities);
         self.healing.note(&event);
-        if !self.options.filter.is_empty() && !belongs(&event, &self.world, &self.scope) {
+        if !self.options.filter.is_empty() && !belongs(&event, &self.tracker, &self.scope) {
             return Ok(Flow::Go);
         }
-        let applied = self.world.apply(&mut event);
+        let applied = self.tracker.apply(&mut event);
         for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&event)) {
             if wants && self.tell(told, view)? == Flow::Stop {
                 return Ok(Flow::Stop);
@@ -310,7 +310,7 @@ impl<'a> Engine<'a> {
         self.reported = loss;
         let mut event = Event::new(Kind::Lost, now_ns, None);
         event.loss = Some(news);
-        let _ = self.world.apply(&mut event);
+        let _ = self.tracker.apply(&mut event);
         let told = view.event(&event);
         self.written(told)
     }
@@ -371,10 +371,10 @@ async fn broken(view: &dyn View) {
     }
 }
 
-/// Whether an event is about the part of the world that the filter leaves. The kernel side cannot decide all of that. An end does not
+/// Whether an event is about the part that the filter leaves. The kernel side cannot decide all of that. An end does not
 /// say whose it is: where that matters, it belongs if its birth did.
-fn belongs(event: &Event, world: &Tracker, scope: &Filter) -> bool {
-    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| world.knows(&conn));
+fn belongs(event: &Event, tracker: &Tracker, scope: &Filter) -> bool {
+    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
     known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
 }
 

@@ -107,7 +107,7 @@ pub(super) struct Healing {
 }
 
 impl Healing {
-    /// Nothing is asked yet. `scope` is what the world consists of.
+    /// Nothing is asked yet. `scope` is what is tracked.
     pub(super) fn new(scope: Filter, counts_births: bool) -> Self {
         Self { scope, counts_births, pause_ns: PAUSE_NS.0, ..Self::default() }
     }
@@ -173,24 +173,30 @@ impl Healing {
 
     /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come. No more than `room` sockets are told, unless nobody had
     /// any for a while.
-    pub(super) fn step(&mut self, now_ns: u64, caught_up_ns: u64, room: usize, world: &mut Tracker) -> Step {
+    pub(super) fn step(
+        &mut self,
+        now_ns: u64,
+        caught_up_ns: u64,
+        room: usize,
+        tracker: &mut Tracker,
+    ) -> Step {
         let mut step = Step::default();
         self.caught_up_ns = caught_up_ns;
-        self.take_in(now_ns, room, world, &mut step.events);
+        self.take_in(now_ns, room, tracker, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
-        self.ask_after(now_ns, world, &mut step.requests);
+        self.ask_after(now_ns, tracker, &mut step.requests);
         if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
             self.is_stale = false;
             self.owed = (false, self.owed.0);
             self.listing = Some(Listing::default());
             step.requests.push(Request::List { only: self.scope.netns.clone() });
         }
-        self.check(now_ns, world, &mut step.requests);
+        self.check(now_ns, tracker, &mut step.requests);
         step
     }
 
     /// Takes in answers, one after the other and not all of a long one at once.
-    fn take_in(&mut self, now_ns: u64, mut room: usize, world: &mut Tracker, told: &mut Vec<Event>) {
+    fn take_in(&mut self, now_ns: u64, mut room: usize, tracker: &mut Tracker, told: &mut Vec<Event>) {
         if room != 0 || self.todo.is_empty() {
             self.moved_ns = now_ns;
         } else if now_ns >= self.moved_ns + STALLED_NS {
@@ -200,19 +206,19 @@ impl Healing {
             let now = self.todo.len().min(room);
             room -= now;
             for todo in self.todo.drain(..now) {
-                told.extend(todo.act(&self.scope, &self.ended, now_ns, world));
+                told.extend(todo.act(&self.scope, &self.ended, now_ns, tracker));
             }
             let is_next = |reply: &Reply| is_ripe(reply, self.caught_up_ns, self.loss_known_ns);
             if !self.todo.is_empty() || !self.held.front().is_some_and(is_next) {
                 return;
             }
             let Some(reply) = self.held.pop_front() else { return };
-            self.heal(reply, now_ns, world);
+            self.heal(reply, now_ns, tracker);
         }
     }
 
     /// Does what comes of an answer, or puts it down to be done.
-    fn heal(&mut self, reply: Reply, now_ns: u64, world: &mut Tracker) {
+    fn heal(&mut self, reply: Reply, now_ns: u64, tracker: &mut Tracker) {
         match reply {
             Reply::Namespaces { netns, span, seeds } => {
                 let Some(listing) = &mut self.listing else { return };
@@ -223,10 +229,10 @@ impl Healing {
             Reply::Listed { span, cost_ns, reached, limitations } => {
                 self.limitations.extend(limitations);
                 self.pause(cost_ns, now_ns);
-                self.listed(span, &reached, world);
+                self.listed(span, &reached, tracker);
             }
-            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, world),
-            Reply::Checked { books, .. } => self.checked(&books, world),
+            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
+            Reply::Checked { books, .. } => self.checked(&books, tracker),
             Reply::Books { .. } => {}
         }
     }
@@ -242,11 +248,11 @@ impl Healing {
     }
 
     /// A listing is complete: what it should have shown and did not is asked after.
-    fn listed(&mut self, span: Span, reached: &HashSet<u32>, world: &Tracker) {
+    fn listed(&mut self, span: Span, reached: &HashSet<u32>, tracker: &Tracker) {
         let listing = self.listing.take().unwrap_or_default();
         self.ended.clear();
         let mut hidden: HashSet<u32> = HashSet::new();
-        for (conn, live) in world.sockets() {
+        for (conn, live) in tracker.sockets() {
             if !reached.contains(&conn.netns) {
                 hidden.insert(conn.netns);
             } else if listing.netns.contains(&conn.netns)
@@ -260,7 +266,7 @@ impl Healing {
         self.owed.1 &= !self.to_ask.is_empty();
         self.accounts.keep(reached);
         let gone = self.gone(reached, hidden);
-        let lost = world.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
+        let lost = tracker.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
         self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
     }
 
@@ -284,13 +290,13 @@ impl Healing {
     }
 
     /// Sockets past their end, and those that a listing did not show.
-    fn ask_after(&mut self, now_ns: u64, world: &Tracker, requests: &mut Vec<Request>) {
+    fn ask_after(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
         if self.is_asking {
             return;
         }
         if self.to_ask.is_empty() && now_ns >= self.overdue_at_ns {
             self.overdue_at_ns = now_ns + OVERDUE_EVERY_NS;
-            let late = world.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE);
+            let late = tracker.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE);
             self.to_ask.extend(late.into_iter().map(|(conn, cookie, _)| (conn, cookie)));
         }
         if !self.to_ask.is_empty() {
@@ -300,13 +306,13 @@ impl Healing {
         }
     }
 
-    fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, world: &mut Tracker) {
+    fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, tracker: &mut Tracker) {
         self.is_asking = false;
         self.owed.1 &= self.listing.is_some() || !self.to_ask.is_empty();
         for (asked, found) in found {
-            let Some(live) = todo::that_was_asked_after(asked, span, world) else { continue };
+            let Some(live) = todo::that_was_asked_after(asked, span, tracker) else { continue };
             match found {
-                Found::There(seed) => drop(world.renew(&seed)),
+                Found::There(seed) => drop(tracker.renew(&seed)),
                 Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
                 Found::Gone | Found::Unknown => self.todo.push_back(Todo::Miss(asked, span)),
             }
@@ -314,12 +320,12 @@ impl Healing {
     }
 
     /// Asks for the books of namespaces in which something lives or happened.
-    fn check(&mut self, now_ns: u64, world: &Tracker, requests: &mut Vec<Request>) {
+    fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
         if self.checking.is_some() || now_ns < self.check_at_ns || !self.scope.only_netns() {
             return;
         }
         self.check_at_ns = now_ns + CHECK_EVERY_NS;
-        let mut busy: Vec<(u32, Told)> = told_of_all(world).into_iter().collect();
+        let mut busy: Vec<(u32, Told)> = told_of_all(tracker).into_iter().collect();
         busy.retain(|(_, told)| *told != (0, 0, 0, 0));
         busy.sort_unstable();
         if busy.is_empty() {
@@ -334,8 +340,8 @@ impl Healing {
 
     /// Compares the books with what was told. What was told since they were read makes the difference smaller, never larger; in a quiet
     /// moment it is exact.
-    fn checked(&mut self, books: &[(u32, Books)], world: &Tracker) {
-        let (asked, told) = (self.checking.take().unwrap_or_default(), told_of_all(world));
+    fn checked(&mut self, books: &[(u32, Books)], tracker: &Tracker) {
+        let (asked, told) = (self.checking.take().unwrap_or_default(), told_of_all(tracker));
         for (netns, books) in books {
             let Some(before) = asked.get(netns) else { continue };
             let now = told.get(netns).copied().unwrap_or_default();
@@ -373,9 +379,9 @@ fn ended_ns(reply: &Reply) -> u64 {
 }
 
 /// Created, listed, ended, live, by namespace.
-fn told_of_all(world: &Tracker) -> HashMap<u32, Told> {
+fn told_of_all(tracker: &Tracker) -> HashMap<u32, Told> {
     let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
-    world.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
+    tracker.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
 }
 
 #[cfg(test)]

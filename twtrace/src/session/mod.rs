@@ -71,8 +71,8 @@ pub trait View {
     /// Called before [`View::begin`] with all that cannot be seen, and again whenever there is more of it.
     fn limited(&mut self, _limitations: &[Limitation]) {}
 
-    /// Called once before [`View::begin`] and before the first event, with the world: the sockets that were there before are in it.
-    fn listed(&mut self, _world: &mut Tracker) {}
+    /// Called once before [`View::begin`] and before the first event, with the tracker: the sockets that were there before are in it.
+    fn listed(&mut self, _tracker: &mut Tracker) {}
 
     /// Called once before [`View::begin`]: a look at the view can be asked for with this at any time, from any thread.
     fn wake_with(&mut self, _waker: Arc<Notify>) {}
@@ -105,19 +105,19 @@ pub trait View {
     ///
     /// # Errors
     /// Of writing.
-    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow>;
+    fn batch(&mut self, tracker: &Tracker) -> std::io::Result<Flow>;
 
-    /// After each batch, at least once a second, and when the view is due: for views that show the world as it is, and for what
+    /// After each batch, at least once a second, and when the view is due: for views that show the state as it is, and for what
     /// the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.
     ///
     /// # Errors
     /// Of writing.
-    fn tick(&mut self, _world: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+    fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
 
     /// Called once when all is told and nothing will come any more.
-    fn ended(&mut self, _world: &Tracker) {}
+    fn ended(&mut self, _tracker: &Tracker) {}
 
     /// A signal asks for an end: its number. A view may go on, and end when it sees fit.
     fn signalled(&mut self, _signal: i32) -> Flow {

@@ -51,7 +51,7 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     view.attached(engine.probe.backend().word());
     engine.introduce();
     engine.tell_limitations(view);
-    view.listed(&mut engine.world);
+    view.listed(&mut engine.tracker);
     view.wake_with(engine.waker());
     let begun = view.begin(Clock::read()).map(|()| Flow::Go);
     if engine.written(begun)? == Flow::Stop {

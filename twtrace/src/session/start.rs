@@ -51,8 +51,8 @@ impl<'a> Engine<'a> {
             ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
         }
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
-        let mut world = Tracker::new();
-        world.advance(started_ns);
+        let mut tracker = Tracker::new();
+        tracker.advance(started_ns);
         let scope = Filter { reasons: Vec::new(), ..options.filter.clone() };
         let healing = Healing::new(scope.clone(), !probe.counts_expiries());
         Ok(Self {
@@ -65,7 +65,7 @@ impl<'a> Engine<'a> {
             early: None,
             children,
             woken: Arc::default(),
-            world,
+            tracker,
             identities: IdentityCache::new(IDENTITIES),
             healing,
             reported: Loss::default(),
@@ -73,7 +73,7 @@ impl<'a> Engine<'a> {
             started_ns,
             alarm: Alarm::new().map_err(Error::Wait)?,
             looked: Instant::now(),
-            loss_looked_ns: started_ns,
+            loss_checked_ns: started_ns,
             until_ns: u64::MAX,
             caught_up_ns: 0,
             unread: false,

@@ -115,8 +115,8 @@ impl Ledger {
     }
 
     /// Compares with what the tracker was told.
-    pub fn close(&self, world: &Tracker, loss: &Loss, counting: Counting) -> Verdict {
-        let (mut verdict, all) = (Verdict::default(), world.by_netns());
+    pub fn close(&self, tracker: &Tracker, loss: &Loss, counting: Counting) -> Verdict {
+        let (mut verdict, all) = (Verdict::default(), tracker.by_netns());
         for (netns, readings) in &self.readings {
             let (told, live) = all.get(netns).copied().unwrap_or_default();
             let Some(span) = readings.span() else {
@@ -277,14 +277,14 @@ mod tests {
     #[test]
     fn a_silent_difference_fails_and_a_lost_one_does_not() {
         let ledger = ledger([books(0, 0), books(0, 0), books(97, 97), books(97, 97)]);
-        let world = Tracker::new();
-        let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
+        let tracker = Tracker::new();
+        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
         assert!(!verdict.holds());
         assert_eq!(verdict.rows[0].difference(), -97);
         let loss = Loss { created: 97, ..Loss::default() };
-        assert!(ledger.close(&world, &loss, Counting::Births).holds());
+        assert!(ledger.close(&tracker, &loss, Counting::Births).holds());
         let less = Loss { created: 96, ..Loss::default() };
-        assert!(!ledger.close(&world, &less, Counting::Births).holds());
+        assert!(!ledger.close(&tracker, &less, Counting::Births).holds());
     }
 
     #[test]
@@ -296,11 +296,11 @@ mod tests {
     }
 
     fn one_creation_in(netns: u32) -> Tracker {
-        let mut world = Tracker::new();
+        let mut tracker = Tracker::new();
         let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
         let conn = crate::event::Conn { netns, ifindex: 0, saddr: here, daddr: here, sport: 1, dport: 2 };
-        world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
-        world
+        tracker.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+        tracker
     }
 
     /// 5.10 counts expiries. While its books were read before the trace, 40 expired and 30 were born: at the moment in between there may have
@@ -308,18 +308,18 @@ mod tests {
     #[test]
     fn what_lived_in_between_may_have_been_less_than_before_and_after() {
         let ledger = ledger([books(0, 100), books(40, 90), books(60, 95), books(60, 95)]);
-        let mut world = one_creation_in(7);
+        let mut tracker = one_creation_in(7);
         let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
         for sport in 2..=55 {
             let conn = crate::event::Conn { netns: 7, ifindex: 0, saddr: here, daddr: here, sport, dport: 2 };
-            world.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
+            tracker.apply(&mut crate::event::Event::new(crate::event::Kind::Created, 1, Some(conn)));
             let mut ended = crate::event::Event::new(crate::event::Kind::Ended, 2, Some(conn));
             ended.reason = Some(Reason::Expired);
             if sport <= 21 {
-                world.apply(&mut ended);
+                tracker.apply(&mut ended);
             }
         }
-        let verdict = ledger.close(&world, &Loss::default(), Counting::Expiries);
+        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Expiries);
         let created = verdict.rows.iter().find(|row| row.what == "created").unwrap();
         assert_eq!((created.told, created.difference()), (55, 0), "{created:?}");
     }
@@ -329,21 +329,21 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.enter(Moment::BeforeEnd, [(9, Books::default())]);
         ledger.enter(Moment::AfterEnd, [(9, Books::default())]);
-        let world = one_creation_in(9);
-        let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
+        let tracker = one_creation_in(9);
+        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
         // Too little is never explained by that.
         ledger.enter(Moment::BeforeEnd, [(9, books(3, 3))]);
         ledger.enter(Moment::AfterEnd, [(9, books(3, 3))]);
-        assert!(!ledger.close(&world, &Loss::default(), Counting::Births).holds());
+        assert!(!ledger.close(&tracker, &Loss::default(), Counting::Births).holds());
     }
 
     #[test]
     fn events_of_a_namespace_that_is_gone_are_named() {
         let mut ledger = Ledger::default();
         ledger.enter(Moment::BeforeAttach, [(9, Books::default())]);
-        let world = one_creation_in(9);
-        let verdict = ledger.close(&world, &Loss::default(), Counting::Births);
+        let tracker = one_creation_in(9);
+        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
     }
 }

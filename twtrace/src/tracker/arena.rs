@@ -1,4 +1,4 @@
-//! Owns: values found by key once and by place from then on.
+//! Owns: values found by key once and by handle from then on.
 //! Must not know: what is kept.
 
 use std::hash::{BuildHasher, Hash};
@@ -8,19 +8,19 @@ use hashbrown::HashTable;
 /// Keyed anew in each map, since peers choose addresses and ports.
 pub(super) type Hasher = foldhash::quality::RandomState;
 
-/// A place in an arena. It goes stale when its value goes, and then leads nowhere, even if the place is taken again.
+/// A handle in an arena. It goes stale when its value goes, and then leads nowhere, even if the handle is taken again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Handle {
     at: u32,
     generation: u32,
 }
 
-impl Place {
+impl Handle {
     /// Leads nowhere.
     pub(super) const NONE: Self = Self { at: u32::MAX, generation: 0 };
 }
 
-impl Default for Place {
+impl Default for Handle {
     fn default() -> Self {
         Self::NONE
     }
@@ -53,13 +53,13 @@ impl<K: Eq + Hash, V> Arena<K, V> {
     }
 
     /// Where the value of `key` is.
-    pub(super) fn place(&self, key: &K) -> Option<Place> {
+    pub(super) fn handle(&self, key: &K) -> Option<Handle> {
         let at = *self.index.find(self.hasher.hash_one(key), |&at| holds(&self.slots, at, key))?;
-        Some(Place { at, generation: self.slots[at as usize].generation })
+        Some(Handle { at, generation: self.slots[at as usize].generation })
     }
 
     /// Adds a value whose key is not there yet.
-    pub(super) fn add(&mut self, key: K, value: V) -> Place {
+    pub(super) fn add(&mut self, key: K, value: V) -> Handle {
         let hash = self.hasher.hash_one(&key);
         let item = Some((key, value));
         let at = match self.free.pop() {
@@ -75,38 +75,38 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         let Self { index, slots, hasher, .. } = self;
         let rehash = |&at: &u32| slots[at as usize].item.as_ref().map_or(0, |(key, _)| hasher.hash_one(key));
         index.insert_unique(hash, at, rehash);
-        Place { at, generation: slots[at as usize].generation }
+        Handle { at, generation: slots[at as usize].generation }
     }
 
-    pub(super) fn remove_at(&mut self, place: Place) -> Option<V> {
+    pub(super) fn remove_at(&mut self, handle: Handle) -> Option<V> {
         let slot =
-            self.slots.get_mut(place.at as usize).filter(|slot| slot.generation == place.generation)?;
+            self.slots.get_mut(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         let (key, value) = slot.item.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(&key), |&at| at == place.at) {
+        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(&key), |&at| at == handle.at) {
             entry.remove();
         }
-        self.free.push(place.at);
+        self.free.push(handle.at);
         Some(value)
     }
 
     pub(super) fn find(&self, key: &K) -> Option<&V> {
-        self.get(self.place(key)?).map(|(_, value)| value)
+        self.get(self.handle(key)?).map(|(_, value)| value)
     }
 
     pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = self.place(key)?;
-        self.get_mut(place)
+        let handle = self.handle(key)?;
+        self.get_mut(handle)
     }
 
-    pub(super) fn get(&self, place: Place) -> Option<(&K, &V)> {
-        let slot = self.slots.get(place.at as usize).filter(|slot| slot.generation == place.generation)?;
+    pub(super) fn get(&self, handle: Handle) -> Option<(&K, &V)> {
+        let slot = self.slots.get(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         slot.item.as_ref().map(|(key, value)| (key, value))
     }
 
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut V> {
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut V> {
         let slot =
-            self.slots.get_mut(place.at as usize).filter(|slot| slot.generation == place.generation)?;
+            self.slots.get_mut(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         slot.item.as_mut().map(|(_, value)| value)
     }
 
@@ -128,18 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_leads_to_its_value_and_never_to_a_later_one() {
+    fn a_handle_leads_to_its_value_and_never_to_a_later_one() {
         let mut arena = Arena::default();
-        let places: Vec<Place> = (0..1009_u32).map(|key| arena.add(key, key * 3)).collect();
-        assert!((0..1009).all(
-            |key| arena.find(&key) == Some(&(key * 3)) && arena.place(&key) == Some(places[key as usize])
-        ));
-        assert_eq!(arena.remove_at(places[7]), Some(21));
-        assert_eq!((arena.place(&7), arena.get(places[7]), arena.len()), (None, None, 1008));
+        let handles: Vec<Handle> = (0..1009_u32).map(|key| arena.add(key, key * 3)).collect();
+        assert!(
+            (0..1009).all(|key| arena.find(&key) == Some(&(key * 3))
+                && arena.handle(&key) == Some(handles[key as usize]))
+        );
+        assert_eq!(arena.remove_at(handles[7]), Some(21));
+        assert_eq!((arena.handle(&7), arena.get(handles[7]), arena.len()), (None, None, 1008));
         let again = arena.add(2000, 1);
-        assert_eq!((again.at, arena.get(places[7])), (places[7].at, None));
-        assert_eq!(arena.remove_at(places[7]), None);
+        assert_eq!((again.at, arena.get(handles[7])), (handles[7].at, None));
+        assert_eq!(arena.remove_at(handles[7]), None);
         assert_eq!(arena.get(again), Some((&2000, &1)));
-        assert_eq!(arena.get(Place::NONE), None);
+        assert_eq!(arena.get(Handle::NONE), None);
     }
 }

@@ -94,16 +94,16 @@ impl History {
             }
             Seconds::Quiet(quiet) => {
                 let age = |second: &Quiet| (last as u8).wrapping_sub(second.at);
-                let place = quiet.iter().rposition(|second| u32::from(age(second)) >= last - at);
-                match place {
-                    Some(place) if quiet[place].at == at as u8 => &mut quiet[place].counts,
+                let index = quiet.iter().rposition(|second| u32::from(age(second)) >= last - at);
+                match index {
+                    Some(index) if quiet[index].at == at as u8 => &mut quiet[index].counts,
                     before => {
                         if quiet.len() == quiet.capacity() {
                             quiet.reserve_exact(STEP);
                         }
-                        let place = before.map_or(0, |place| place + 1);
-                        quiet.insert(place, Quiet { at: at as u8, counts: [0; 3] });
-                        &mut quiet[place].counts
+                        let index = before.map_or(0, |index| index + 1);
+                        quiet.insert(index, Quiet { at: at as u8, counts: [0; 3] });
+                        &mut quiet[index].counts
                     }
                 }
             }

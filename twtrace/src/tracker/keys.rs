@@ -1,4 +1,4 @@
-//! Owns: what the rows of the world are named by.
+//! Owns: what rows are named by.
 //! Must not know: what is counted in a row.
 
 use std::net::IpAddr;

@@ -4,8 +4,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::arena::Place;
-use super::people::People;
+use super::arena::Handle;
+use super::processes::Processes;
 use crate::event::{Conn, Event, Kind, Opener, Process, Role, Substate, Via};
 use crate::identity::Identity;
 
@@ -82,14 +82,14 @@ pub struct Live {
     pub cookie: Option<u64>,
 }
 
-/// A [`Live`] as it is kept, 131,072 times and more: people by place.
+/// A [`Live`] as it is kept, 131,072 times and more: processes by handle.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     born_ns: Option<NonZeroU64>,
     ends_ns: u64,
     cookie: Option<NonZeroU64>,
-    owner: Place,
-    opener: Place,
+    owner: Handle,
+    opener: Handle,
     tid: u32,
     /// What it is counted in.
     pub(super) group: u32,
@@ -101,8 +101,8 @@ pub(super) struct Entry {
 const _: () = assert!(size_of::<Entry>() <= 56);
 
 impl Entry {
-    /// From a `created` or a `listed`; the people it remembers are to be released with it.
-    pub(super) fn new(event: &Event, people: &mut People) -> Self {
+    /// From a `created` or a `listed`; the processes it remembers are to be released with it.
+    pub(super) fn new(event: &Event, processes: &mut Processes) -> Self {
         let timeout_ns = u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000;
         let born_ns = match event.kind {
             Kind::Listed => event.lifetime_ns.map(|lived_ns| event.mono_ns.saturating_sub(lived_ns)),
@@ -112,8 +112,8 @@ impl Entry {
             born_ns: NonZeroU64::new(born_ns.unwrap_or(0)),
             ends_ns: event.mono_ns.saturating_add(timeout_ns),
             cookie: event.cookie.and_then(NonZeroU64::new),
-            owner: people.owner(event.owner.as_ref(), event.identity.as_ref()),
-            opener: people.opener(event.opener.as_ref()),
+            owner: processes.owner(event.owner.as_ref(), event.identity.as_ref()),
+            opener: processes.opener(event.opener.as_ref()),
             tid: event.owner.map_or(0, |owner| owner.tid),
             group: u32::MAX,
             via: event.via.unwrap_or_default(),
@@ -148,12 +148,12 @@ impl Entry {
 
     /// Fills in what an `ended` does not know by itself. One from a recording may know its owner, when the socket was but
     /// listed at the recording's start: that stays.
-    pub(super) fn complete(&self, event: &mut Event, people: &People) {
+    pub(super) fn complete(&self, event: &mut Event, processes: &Processes) {
         if event.owner.is_none() {
-            event.owner = people.process(self.owner, self.tid);
+            event.owner = processes.process(self.owner, self.tid);
             event.via = Some(self.via);
-            event.identity = people.identity(self.owner);
-            event.opener = people.opened_by(self.opener);
+            event.identity = processes.identity(self.owner);
+            event.opener = processes.opened_by(self.opener);
             event.role = self.role;
         }
         let lifetime_ns = self.born_ns.map(|born_ns| event.mono_ns.saturating_sub(born_ns.get()));
@@ -161,19 +161,19 @@ impl Entry {
         event.cookie = event.cookie.or(self.cookie.map(NonZeroU64::get));
     }
 
-    pub(super) fn release(&self, people: &mut People) {
-        people.release(self.owner);
-        people.release(self.opener);
+    pub(super) fn release(&self, processes: &mut Processes) {
+        processes.release(self.owner);
+        processes.release(self.opener);
     }
 
-    pub(super) fn live(&self, people: &People) -> Live {
+    pub(super) fn live(&self, processes: &Processes) -> Live {
         Live {
             born_ns: self.born_ns.map(NonZeroU64::get),
             ends_ns: self.ends_ns,
-            owner: people.process(self.owner, self.tid),
+            owner: processes.process(self.owner, self.tid),
             via: self.via,
-            identity: people.identity(self.owner),
-            opener: people.opened_by(self.opener),
+            identity: processes.identity(self.owner),
+            opener: processes.opened_by(self.opener),
             role: self.role,
             substate: self.substate,
             cookie: self.cookie.map(NonZeroU64::get),

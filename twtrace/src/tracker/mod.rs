@@ -1,4 +1,4 @@
-//! Owns: the world as the events tell it: which TIME_WAIT sockets live, who made them, how many came and went.
+//! Owns: the state as the events tell it: which TIME_WAIT sockets live, who made them, how many came and went.
 //! Must not know: the kernel, clocks, files, screens. Events and times are handed in.
 
 mod arena;
@@ -16,9 +16,9 @@ mod limits;
 mod live;
 mod owners;
 mod pattern;
-mod people;
 mod ports;
 mod pressure;
+mod processes;
 mod read;
 pub(crate) mod row;
 mod snapshot;
@@ -47,7 +47,7 @@ use crate::event::{Conn, Event, Kind, Reason};
 use arena::Arena;
 use live::Entry;
 use owners::Owners;
-use people::People;
+use processes::Processes;
 use row::Row;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -61,7 +61,7 @@ const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 /// What came of an event.
 #[derive(Debug, PartialEq)]
 pub struct Applied {
-    /// To be told before it: the `ended` of a socket that it takes the place of, or the `listed` of one that nobody knew.
+    /// To be told before it: the `ended` of a socket that it takes the handle of, or the `listed` of one that nobody knew.
     pub before: Option<Box<Event>>,
     /// It is news. Where it is not, a `listed` was told of a socket that is known: nothing is counted, and nothing to be told.
     pub is_new: bool,
@@ -71,7 +71,7 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Tracker {
     live: Arena<Conn, Entry>,
-    people: People,
+    processes: Processes,
     owners: Owners,
     pub(crate) engine: Engine,
     /// Live sockets that there was no room for.
@@ -93,16 +93,16 @@ impl Default for Tracker {
 }
 
 impl Tracker {
-    /// An empty world.
+    /// An empty tracker.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty world with other bounds.
+    /// An empty tracker with other bounds.
     pub fn with_limits(limits: Limits) -> Self {
         Self {
             live: Arena::default(),
-            people: People::default(),
+            processes: Processes::default(),
             owners: Owners::new(&limits),
             engine: Engine::new(limits),
             dropped_sockets: 0,
@@ -140,7 +140,7 @@ impl Tracker {
         }
     }
 
-    /// The present second, counted from when the world began.
+    /// The present second, counted from when the tracker began.
     fn second(&self, mono_ns: u64) -> u32 {
         let since_ns = mono_ns.saturating_sub(self.began_ns.unwrap_or(mono_ns));
         u32::try_from(since_ns / SECOND_NS).unwrap_or(u32::MAX)
@@ -152,7 +152,7 @@ impl Tracker {
         self.advance(event.mono_ns);
         let same = event.conn.and_then(|conn| Some(self.live.find(&conn)?.has_cookie(event.cookie)));
         let before = match (event.kind, event.conn, same) {
-            // Known already; or told as missed when another one took its place.
+            // Known already; or told as missed when another one took its handle.
             (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
                 return Applied { before: None, is_new: false };
             }
@@ -234,7 +234,7 @@ impl Tracker {
         let entry = self.live.find(conn)?;
         let mut event = Event::new(Kind::Ended, mono_ns, Some(*conn));
         event.cookie = entry.cookie();
-        event.substate = Some(entry.live(&self.people).substate);
+        event.substate = Some(entry.live(&self.processes).substate);
         event.reason = Some(Reason::Missed);
         self.advance(mono_ns);
         self.take(&mut event);
@@ -254,10 +254,10 @@ impl Tracker {
     }
 
     fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
-        let place = self.live.place(&conn);
-        let entry = place.and_then(|place| self.live.remove_at(place));
+        let handle = self.live.handle(&conn);
+        let entry = handle.and_then(|handle| self.live.remove_at(handle));
         if let Some(entry) = &entry {
-            entry.complete(event, &self.people);
+            entry.complete(event, &self.processes);
         }
         // Who it was is known from its group.
         let needs_all = entry.is_none() || self.engine.failures.is_some();
@@ -271,7 +271,7 @@ impl Tracker {
         self.engine.count(entry.group, &row, Some(second));
         self.engine.tell_failures(&row);
         self.engine.leave_one(entry.group, conn.sport);
-        entry.release(&mut self.people);
+        entry.release(&mut self.processes);
     }
 
     /// Takes in sockets that were there before, as a recording of format 1 names them.
@@ -283,7 +283,7 @@ impl Tracker {
 
     /// What is known of a connection's TIME_WAIT socket.
     pub fn socket(&self, conn: &Conn) -> Option<Live> {
-        self.live.find(conn).map(|entry| entry.live(&self.people))
+        self.live.find(conn).map(|entry| entry.live(&self.processes))
     }
 
     /// How many TIME_WAIT sockets live.
@@ -293,12 +293,12 @@ impl Tracker {
 
     /// Whether this connection's TIME_WAIT socket is known to live.
     pub fn knows(&self, conn: &Conn) -> bool {
-        self.live.place(conn).is_some()
+        self.live.handle(conn).is_some()
     }
 
     /// Every live socket.
     pub fn sockets(&self) -> impl Iterator<Item = (&Conn, Live)> {
-        self.live.iter().map(|(conn, entry)| (conn, entry.live(&self.people)))
+        self.live.iter().map(|(conn, entry)| (conn, entry.live(&self.processes)))
     }
 
     /// What came and went in all.
@@ -330,7 +330,7 @@ impl Tracker {
             self.dropped_sockets += 1;
             return;
         }
-        let mut entry = Entry::new(event, &mut self.people);
+        let mut entry = Entry::new(event, &mut self.processes);
         entry.group = group;
         self.engine.enter_one(group, conn.sport, event.mono_ns);
         self.live.add(conn, entry);

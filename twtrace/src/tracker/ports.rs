@@ -55,7 +55,7 @@ pub(crate) struct Ports {
 impl Ports {
     /// Says what a namespace allows. To be said before its first socket: what was counted by another range stays.
     pub(crate) fn allow(&mut self, inode: u32, capacity: Capacity) {
-        let at = self.place(inode);
+        let at = self.index_of(inode);
         if let Some(netns) = self.netns.get_mut(at) {
             (netns.capacity, netns.is_told) = (capacity, true);
             self.fullest.set(at, netns.pressure(netns.top));
@@ -69,12 +69,12 @@ impl Ports {
         held: impl Iterator<Item = (u32, u16)>,
         now_ns: u64,
     ) {
-        let changed: Vec<usize> = told.keys().map(|inode| self.place(*inode)).collect();
+        let changed: Vec<usize> = told.keys().map(|inode| self.index_of(*inode)).collect();
         for tuple in self.tuples.iter_mut().filter(|tuple| changed.contains(&(tuple.netns as usize))) {
             tuple.now = 0;
         }
         for (inode, capacity) in told {
-            let at = self.place(*inode);
+            let at = self.index_of(*inode);
             (self.netns[at].holding, self.netns[at].top) = (Vec::new(), 0);
             self.allow(*inode, capacity.clone());
         }
@@ -152,7 +152,7 @@ impl Ports {
         Some((&netns.capacity, netns.is_told))
     }
 
-    fn place(&mut self, inode: u32) -> usize {
+    fn index_of(&mut self, inode: u32) -> usize {
         if let Some(at) = self.index.get(&inode) {
             return *at;
         }
@@ -167,7 +167,7 @@ impl Ports {
 
     /// A new tuple; returns its number.
     pub(crate) fn add(&mut self, inode: u32) -> u32 {
-        let netns = self.place(inode) as u32;
+        let netns = self.index_of(inode) as u32;
         self.tuples.push(Tuple { netns, ..Tuple::default() });
         self.tuples.len() as u32 - 1
     }
@@ -215,7 +215,7 @@ impl Ports {
     }
 }
 
-/// The greatest of many numbers that change one at a time: a tree in which each inner place has the greater of the two below it, so
+/// The greatest of many numbers that change one at a time: a tree in which each inner node has the greater of the two below it, so
 /// that a change costs the logarithm of how many there are, and mostly less.
 #[derive(Debug, Default)]
 struct Fullest {
@@ -228,14 +228,14 @@ impl Fullest {
         if at >= self.tree.len() / 2 {
             self.grow(at);
         }
-        let mut place = self.tree.len() / 2 + at;
+        let mut node = self.tree.len() / 2 + at;
         let mut value = value;
         // What did not change below changes nothing above.
-        while place != 0 && self.tree[place].to_bits() != value.to_bits() {
-            self.tree[place] = value;
-            let sibling = self.tree[place ^ 1];
-            place /= 2;
-            value = if place == 0 { value } else { value.max(sibling) };
+        while node != 0 && self.tree[node].to_bits() != value.to_bits() {
+            self.tree[node] = value;
+            let sibling = self.tree[node ^ 1];
+            node /= 2;
+            value = if node == 0 { value } else { value.max(sibling) };
         }
     }
 
@@ -245,8 +245,8 @@ impl Fullest {
         self.tree = vec![0.0; leaves];
         self.tree.extend(numbers.iter());
         self.tree.resize(2 * leaves, 0.0);
-        for place in (1..leaves).rev() {
-            self.tree[place] = self.tree[2 * place].max(self.tree[2 * place + 1]);
+        for node in (1..leaves).rev() {
+            self.tree[node] = self.tree[2 * node].max(self.tree[2 * node + 1]);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Owns: the world at one moment as plain rows, which the table, the JSON and the screen all show.
+//! Owns: the state at one moment as plain rows, which the table, the JSON and the screen all show.
 //! Must not know: how they are shown, in which order the user wants them.
 
 mod build;
@@ -149,7 +149,7 @@ pub struct Dropped {
     pub sockets: u64,
 }
 
-/// The world at one moment. Rows come with most live sockets first.
+/// The state at one moment. Rows come with most live sockets first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// CLOCK_MONOTONIC in nanoseconds.

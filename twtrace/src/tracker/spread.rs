@@ -65,22 +65,22 @@ impl Spread {
     }
 
     fn put(&mut self, bucket: u8, more: u32) {
-        let place = match self.buckets.binary_search_by_key(&bucket, |(at, _)| *at) {
-            Ok(place) => {
-                let count = &mut self.buckets[place].1;
+        let index = match self.buckets.binary_search_by_key(&bucket, |(at, _)| *at) {
+            Ok(index) => {
+                let count = &mut self.buckets[index].1;
                 *count = count.saturating_add(more);
-                place
+                index
             }
-            Err(place) => {
+            Err(index) => {
                 if self.buckets.len() == self.buckets.capacity() {
                     self.buckets.reserve_exact(STEP);
                 }
-                self.buckets.insert(place, (bucket, more));
-                place
+                self.buckets.insert(index, (bucket, more));
+                index
             }
         };
         // There are 256 buckets at most.
-        self.last = place as u8;
+        self.last = index as u8;
     }
 
     /// Adds all values of another one.

@@ -1,8 +1,8 @@
 //! Owns: the live view as a full screen. Only what is in here knows ratatui and crossterm.
 //! Must not know: how it is traced, the command line.
 
+mod display;
 mod draw;
-mod face;
 mod input;
 mod journal;
 mod offscreen;
@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use self::draw::Ink;
-use self::face::{About, Face};
+use self::display::{About, Display};
+use self::draw::Palette;
 use self::input::Inputs;
 use self::journal::Journal;
 use self::state::Wish;
@@ -32,7 +32,7 @@ use self::terminal::Guard;
 use crate::clock::Clock;
 use crate::event::{Event, Kind, Reason};
 use crate::limitation::Limitation;
-use crate::live::Scene;
+use crate::live::Origin;
 use crate::replay::Remote;
 use crate::session::{Flow, View};
 use crate::tracker::Tracker;
@@ -53,12 +53,12 @@ pub struct Screen {
     guard: Option<Guard>,
     inputs: Option<Inputs>,
     waker: Arc<Notify>,
-    scene: Scene,
+    origin: Origin,
     /// Who feeds it from a recording listens to this.
     remote: Option<Remote>,
     backend: &'static str,
     limitations: Vec<Limitation>,
-    face: Face,
+    display: Display,
     wish: Wish,
     reasons: Vec<Reason>,
     /// stderr is a terminal too.
@@ -66,13 +66,13 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// A screen that shows a new picture of the world every `interval`, 250 ms at the least. Keys are answered at once. Without
+    /// A screen that shows a new picture every `interval`, 250 ms at the least. Keys are answered at once. Without
     /// a `theme`, the environment says which colours there are. Of ends, only those for `reasons` are of interest; none: all are.
     ///
     /// # Errors
     /// If the thread that asks the kernel cannot be started.
     pub fn new(interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> std::io::Result<Self> {
-        Ok(Self::of(Scene::here()?, interval, theme, reasons))
+        Ok(Self::of(Origin::here()?, interval, theme, reasons))
     }
 
     /// A screen for a replay, which has keys for that. `clock` is the recording's, `remote` goes to who feeds the screen.
@@ -83,24 +83,24 @@ impl Screen {
         theme: Option<Theme>,
         reasons: Vec<Reason>,
     ) -> Self {
-        let mut screen = Self::of(Scene::Recorded(clock), interval, theme, reasons);
-        screen.face.state.replay = Some(remote.replaying());
+        let mut screen = Self::of(Origin::Recorded(clock), interval, theme, reasons);
+        screen.display.state.replay = Some(remote.replaying());
         screen.remote = Some(remote);
         screen
     }
 
-    fn of(scene: Scene, interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> Self {
+    fn of(origin: Origin, interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> Self {
         Self {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
             next_ns: 0,
             guard: None,
             inputs: None,
             waker: Arc::default(),
-            scene,
+            origin,
             remote: None,
             backend: "",
             limitations: Vec::new(),
-            face: Face::new(Ink::from_environment(theme)),
+            display: Display::new(Palette::from_environment(theme)),
             wish: Wish::Draw,
             reasons,
             is_written_over: std::io::stderr().is_terminal(),
@@ -110,8 +110,8 @@ impl Screen {
     /// Tells the other end of a replay what the user wants, and hears how it goes.
     fn agree(&mut self) -> bool {
         let Some(remote) = &self.remote else { return false };
-        remote.pause(self.face.state.is_paused);
-        self.face.state.replay = Some(remote.replaying());
+        remote.pause(self.display.state.is_paused);
+        self.display.state.replay = Some(remote.replaying());
         remote.takes_picture()
     }
 
@@ -119,7 +119,7 @@ impl Screen {
     fn listen(&mut self) -> std::io::Result<Wish> {
         let Some(inputs) = &self.inputs else { return Ok(Wish::Nothing) };
         while let Some(input) = inputs.next()? {
-            let wish = self.face.hear(&input);
+            let wish = self.display.hear(&input);
             if wish != Wish::Nothing {
                 return Ok(wish);
             }
@@ -127,19 +127,19 @@ impl Screen {
         Ok(Wish::Nothing)
     }
 
-    fn look(&mut self, world: &Tracker, now_ns: u64) {
+    fn refresh(&mut self, tracker: &Tracker, now_ns: u64) {
         self.next_ns = now_ns.saturating_add(self.interval_ns);
         let zone = jiff::tz::TimeZone::system();
-        let (slab_bytes, clock) = (self.scene.slab_bytes(), self.scene.clock());
+        let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
         let limitations = self.limitations.clone();
-        self.face.look(world, About { backend: self.backend, slab_bytes, clock, zone, limitations });
+        self.display.refresh(tracker, About { backend: self.backend, slab_bytes, clock, zone, limitations });
         if self.wish == Wish::Nothing {
             self.wish = Wish::Draw;
         }
     }
 
     /// Draws what is wished for.
-    fn show(&mut self, world: &Tracker) -> std::io::Result<()> {
+    fn show(&mut self, tracker: &Tracker) -> std::io::Result<()> {
         let Some(guard) = &mut self.guard else { return Ok(()) };
         // A terminal that takes nothing is not to be waited for: it gets a picture once it has taken the last one.
         if !guard.is_idle()? {
@@ -155,7 +155,7 @@ impl Screen {
             }
         }
         self.wish = Wish::Nothing;
-        guard.terminal.draw(|frame| self.face.draw(world, frame.area(), frame.buffer_mut()))?;
+        guard.terminal.draw(|frame| self.display.draw(tracker, frame.area(), frame.buffer_mut()))?;
         Ok(())
     }
 }
@@ -173,8 +173,8 @@ impl View for Screen {
         }
     }
 
-    fn listed(&mut self, world: &mut Tracker) {
-        world.count_only(&self.reasons);
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_only(&self.reasons);
     }
 
     fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
@@ -190,16 +190,16 @@ impl View for Screen {
     fn due_ns(&self) -> Option<u64> {
         let is_behind = !matches!(self.wish, Wish::Nothing);
         let again_ns = is_behind.then(|| crate::clock::mono_ns() + BEHIND_NS);
-        let next_ns = (!self.face.state.is_paused).then_some(self.next_ns);
+        let next_ns = (!self.display.state.is_paused).then_some(self.next_ns);
         again_ns.into_iter().chain(next_ns).min()
     }
 
     fn restarted(&mut self) {
-        self.face.journal = Journal::default();
+        self.display.journal = Journal::default();
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
-        self.face.journal.note(event);
+        self.display.journal.note(event);
         if event.kind == Kind::Lost && self.is_written_over {
             // What the session says of that on stderr lands on the screen.
             self.wish = Wish::Repaint;
@@ -207,25 +207,25 @@ impl View for Screen {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _world: &Tracker) -> std::io::Result<Flow> {
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
 
-    fn tick(&mut self, world: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
         if input::has_gone() {
             return Ok(Flow::Stop);
         }
-        self.scene.run(world, now_ns);
+        self.origin.run(tracker, now_ns);
         let is_new = self.agree();
-        let is_seeking = self.face.state.replay.is_some_and(|replaying| replaying.is_seeking);
-        if is_new || now_ns >= self.next_ns && (is_seeking || !self.face.state.is_paused) {
-            self.look(world, now_ns);
+        let is_seeking = self.display.state.replay.is_some_and(|replaying| replaying.is_seeking);
+        if is_new || now_ns >= self.next_ns && (is_seeking || !self.display.state.is_paused) {
+            self.refresh(tracker, now_ns);
         }
         for _ in 0..INPUTS {
-            if self.face.is_stale() {
-                self.look(world, now_ns);
+            if self.display.is_stale() {
+                self.refresh(tracker, now_ns);
             }
-            self.show(world)?;
+            self.show(tracker)?;
             match self.listen()? {
                 Wish::Nothing => break,
                 Wish::Quit => return Ok(Flow::Stop),

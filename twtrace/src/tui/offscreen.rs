@@ -5,8 +5,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 
-use super::draw::{Ink, Theme};
-use super::face::{About, Face};
+use super::display::{About, Display};
+use super::draw::{Palette, Theme};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::tracker::Tracker;
@@ -14,7 +14,7 @@ use crate::tracker::Tracker;
 /// A screen that is drawn into memory.
 #[derive(Debug)]
 pub struct Offscreen {
-    face: Face,
+    display: Display,
     terminal: Terminal<TestBackend>,
 }
 
@@ -22,30 +22,31 @@ impl Offscreen {
     /// So many columns and lines, with colours and Unicode.
     pub fn new(width: u16, height: u16) -> Self {
         let Ok(terminal) = Terminal::new(TestBackend::new(width, height));
-        Self { face: Face::new(Ink { theme: Theme::Dark, has_unicode: true }), terminal }
+        Self { display: Display::new(Palette { theme: Theme::Dark, has_unicode: true }), terminal }
     }
 
     /// Takes in an event for the views that list them.
     pub fn note(&mut self, event: &Event) {
-        self.face.journal.note(event);
+        self.display.journal.note(event);
     }
 
-    /// Takes a picture of the world as it is, and draws it.
-    pub fn frame(&mut self, world: &Tracker) {
+    /// Takes a picture of the present state, and draws it.
+    pub fn frame(&mut self, tracker: &Tracker) {
         let clock = Clock { mono_ns: 0, wall_ns: 0 };
         let zone = jiff::tz::TimeZone::UTC;
-        self.face.look(world, About { backend: "", slab_bytes: None, clock, zone, limitations: Vec::new() });
-        self.redraw(world);
+        self.display
+            .refresh(tracker, About { backend: "", slab_bytes: None, clock, zone, limitations: Vec::new() });
+        self.redraw(tracker);
     }
 
     /// Presses a key that stands for itself, and draws.
-    pub fn press(&mut self, world: &Tracker, key: char) {
-        self.face.hear(&Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
-        if self.face.is_stale() { self.frame(world) } else { self.redraw(world) }
+    pub fn press(&mut self, tracker: &Tracker, key: char) {
+        self.display.hear(&Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+        if self.display.is_stale() { self.frame(tracker) } else { self.redraw(tracker) }
     }
 
-    fn redraw(&mut self, world: &Tracker) {
-        let Ok(_) = self.terminal.draw(|frame| self.face.draw(world, frame.area(), frame.buffer_mut()));
+    fn redraw(&mut self, tracker: &Tracker) {
+        let Ok(_) = self.terminal.draw(|frame| self.display.draw(tracker, frame.area(), frame.buffer_mut()));
     }
 
     /// What is on it, line by line.

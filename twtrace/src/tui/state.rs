@@ -3,7 +3,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use super::draw::Ink;
+use super::draw::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
 use crate::replay::{Command, Replaying};
 
@@ -63,8 +63,8 @@ pub(super) struct Drawn {
     pub(super) top: usize,
     /// Screen line of the table's first line, and how many there is room for.
     pub(super) body: (u16, u16),
-    /// Columns on the screen: index, place from the left, width.
-    pub(super) places: Vec<(usize, u16, u16)>,
+    /// Columns on the screen: index, span from the left, width.
+    pub(super) spans: Vec<(usize, u16, u16)>,
     /// Names of views on the screen: first column, first column after it.
     pub(super) tabs: Vec<(u16, u16)>,
     /// The furthest that what lies over the table can be scrolled.
@@ -88,15 +88,15 @@ pub(super) struct State {
     pub(super) mode: Mode,
     pub(super) filter: String,
     pub(super) is_paused: bool,
-    /// How a replay goes; `None` where the world is that of here and now.
+    /// How a replay goes; `None` where it is this machine's, now.
     pub(super) replay: Option<Replaying>,
     /// What the terminal can show, and the colours that the user picked.
-    pub(super) ink: Ink,
+    pub(super) palette: Palette,
     choices: [Choice; Tab::ALL.len()],
 }
 
 impl State {
-    pub(super) fn new(ink: Ink) -> Self {
+    pub(super) fn new(palette: Palette) -> Self {
         let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
         Self {
             tab: Tab::Processes,
@@ -104,7 +104,7 @@ impl State {
             filter: String::new(),
             is_paused: false,
             replay: None,
-            ink,
+            palette,
             choices,
         }
     }
@@ -227,7 +227,7 @@ impl State {
     fn set(&mut self, key: KeyCode) -> Wish {
         match key {
             KeyCode::Char(' ') => self.is_paused = !self.is_paused,
-            KeyCode::Char('t') => self.ink.theme = self.ink.theme.next(),
+            KeyCode::Char('t') => self.palette.theme = self.palette.theme.next(),
             KeyCode::Char(key) if self.replay.is_some() && command(key).is_some() => {
                 // One event after the other is of no use while time flies.
                 self.is_paused |= key == STEP;
@@ -269,7 +269,7 @@ impl State {
     }
 
     fn sort_beside(&mut self, is_right: bool, drawn: &Drawn) {
-        let shown: Vec<usize> = drawn.places.iter().map(|(column, ..)| *column).collect();
+        let shown: Vec<usize> = drawn.spans.iter().map(|(column, ..)| *column).collect();
         let Some(last) = shown.len().checked_sub(1) else { return };
         let at = shown.iter().position(|column| *column == self.sort().column).unwrap_or(0);
         let to = if is_right { (at + 1).min(last) } else { at.saturating_sub(1) };
@@ -312,7 +312,7 @@ impl State {
             return Wish::Nothing;
         }
         if y + 1 == first {
-            let column = drawn.places.iter().find(|(_, from, wide)| (*from..=from + wide).contains(&x));
+            let column = drawn.spans.iter().find(|(_, from, wide)| (*from..=from + wide).contains(&x));
             let Some((column, ..)) = column else { return Wish::Nothing };
             let sort = self.sort();
             let tab = self.tab;

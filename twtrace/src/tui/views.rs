@@ -1,4 +1,4 @@
-//! Owns: what each view is: its columns, and its rows from a picture of the world.
+//! Owns: what each view is: its columns, and its rows from a picture.
 //! Must not know: the terminal, which row is selected.
 
 mod columns;
@@ -104,9 +104,9 @@ impl Picture {
     }
 
     /// Everything about a line; `None` where it is gone.
-    pub(super) fn open(&self, id: &Id, world: &Tracker) -> Option<Opened> {
+    pub(super) fn open(&self, id: &Id, tracker: &Tracker) -> Option<Opened> {
         match id {
-            Id::Row(key) => world.detail(key).map(|detail| Opened::Row(Box::new(detail))),
+            Id::Row(key) => tracker.detail(key).map(|detail| Opened::Row(Box::new(detail))),
             Id::Event(number) => {
                 let journal = self.journal.as_ref()?;
                 journal.find(*number).map(|event| Opened::Event(Box::new(event.clone())))

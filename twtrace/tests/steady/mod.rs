@@ -72,24 +72,24 @@ impl Steady {
         event
     }
 
-    /// An empty world that knows how many ports there are.
-    pub(crate) fn world(&self) -> Tracker {
-        let mut world = Tracker::new();
+    /// An empty tracker that knows how many ports there are.
+    pub(crate) fn tracker(&self) -> Tracker {
+        let mut tracker = Tracker::new();
         let (range, ports) = ((32_768, 60_999), 28_232);
         let capacity =
             Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 131_072, ..Capacity::default() };
-        world.set_capacity(NETNS, capacity);
-        world
+        tracker.set_capacity(NETNS, capacity);
+        tracker
     }
 
     /// Births number `from` to `to`, each with the end of the one a minute earlier.
-    pub(crate) fn run(&self, world: &mut Tracker, from: u64, to: u64) {
+    pub(crate) fn run(&self, tracker: &mut Tracker, from: u64, to: u64) {
         for n in from..to {
             let now_ns = SECOND_NS + n * MINUTE_NS / self.sockets;
             if let Some(old) = n.checked_sub(self.sockets) {
-                world.apply(&mut self.ended(old, now_ns));
+                tracker.apply(&mut self.ended(old, now_ns));
             }
-            world.apply(&mut self.created(n, now_ns));
+            tracker.apply(&mut self.created(n, now_ns));
         }
     }
 }

@@ -14,7 +14,7 @@ mod version;
 
 pub(crate) use initramfs::build_programs;
 
-use crate::matrix::{Cell, Matrix, Place};
+use crate::matrix::{Cell, Machine, Matrix};
 use crate::scenarios::Run;
 use anyhow::{Context, Result, bail};
 use guest::{Guest, Plan};
@@ -169,7 +169,7 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
     for problem in &guest.console.problems {
         println!("vm: {kernel}: PROBLEM: {}", problem.escape_debug());
     }
-    let place = Place::new(kernel, state.name, state.has_tracefs());
+    let place = Machine::new(kernel, state.name, state.has_tracefs());
     matrix.problems(&place, &guest.console.problems);
     for backend in &plan.backends {
         let cell = match guest.console.runs.iter().find(|(name, _)| name == backend) {

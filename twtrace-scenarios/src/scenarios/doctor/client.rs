@@ -15,7 +15,7 @@ use super::load::{ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, ca
 use crate::books;
 use crate::kernel;
 use crate::netns::set_ipv4;
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// A TIME_WAIT socket keeps its port so long, in seconds.
@@ -24,14 +24,14 @@ const MINUTE: f64 = 60.0;
 const REQUESTS: usize = 10;
 
 /// 62 ports, all in TIME_WAIT.
-pub(in crate::scenarios) fn ports_exhausted(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
     // So that the widest range has twice as many.
     set_ipv4("ip_local_reserved_ports", "1024-39999,40124-65535")?;
-    let cast = cast(world, 62)?;
+    let cast = cast(sandbox, 62)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
-    let finding = examine(world, "ports_exhausted", |_| {
+    let finding = examine(sandbox, "ports_exhausted", |_| {
         made = cast.visit_until_full(std::slice::from_ref(&listener), 1)?;
         Ok(())
     })?;
@@ -51,20 +51,20 @@ pub(in crate::scenarios) fn ports_exhausted(world: &mut World) -> Result<()> {
     let limit = made as f64 / MINUTE;
     let more = [cast.serve(HERE, 10009)?, cast.serve(THERE, 10009)?];
     let twice = cast.visit_until_full(&more, 1)? as f64 / MINUTE;
-    finding.measured(world, ("more_addresses", "limit", "connections/s"), (Some(limit), twice))?;
+    finding.measured(sandbox, ("more_addresses", "limit", "connections/s"), (Some(limit), twice))?;
     let kept = cast.visit_until_full(&[cast.serve(HERE, 10037)?], REQUESTS)? * REQUESTS;
-    finding.measured(world, ("keep_alive", "limit", "requests/s"), (Some(limit), kept as f64 / MINUTE))?;
+    finding.measured(sandbox, ("keep_alive", "limit", "requests/s"), (Some(limit), kept as f64 / MINUTE))?;
     let listener = cast.serve(HERE, 10039)?;
     cast.visit_often(&listener, 2 * made + 1, First::Server)?;
     let left = in_time_wait(10039)?;
     finding.measured(
-        world,
+        sandbox,
         ("peer_closes_first", "in TIME_WAIT here", "ports"),
         (Some(made as f64), left),
     )?;
     finding.apply("port_range")?;
     let wide = cast.visit_until_full(&[cast.serve(HERE, 10061)?], 1)? as f64 / MINUTE;
-    finding.measured(world, ("port_range", "limit", "connections/s"), (Some(limit), wide))
+    finding.measured(sandbox, ("port_range", "limit", "connections/s"), (Some(limit), wide))
 }
 
 /// Ports of the client's side towards this port that are in TIME_WAIT.
@@ -74,25 +74,25 @@ fn in_time_wait(dport: u16) -> Result<f64> {
 }
 
 /// Nothing fails yet.
-pub(in crate::scenarios) fn ports_running_out(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn ports_running_out(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let cast = cast(world, 60)?;
+    let cast = cast(sandbox, 60)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "ports_running_out", |_| cast.visit_often(&listener, 37, First::Client))?;
+    let finding = examine(sandbox, "ports_running_out", |_| cast.visit_often(&listener, 37, First::Client))?;
     finding.is("warning")?.blames("client", cast.client.pid())?.shows("ports in use at the peak", 37)?;
     let listener = cast.serve(HERE, 10009)?;
     let nearly =
-        examine_with(world, &["--dport", "10009"], |_| cast.visit_often(&listener, 53, First::Client))?;
+        examine_with(sandbox, &["--dport", "10009"], |_| cast.visit_often(&listener, 53, First::Client))?;
     nearly.0.only("ports_running_out")?.is("critical").map(drop)
 }
 
 /// All ports are on connections that are open.
-pub(in crate::scenarios) fn ports_held_open(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn ports_held_open(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("ip_local_reserved_ports", "1024-39999,40074-65535")?;
-    let cast = cast(world, 30)?;
+    let cast = cast(sandbox, 30)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut pairs = Vec::new();
-    let finding = examine(world, "ports_held_open", |_| {
+    let finding = examine(sandbox, "ports_held_open", |_| {
         pairs = cast.open_until_full(std::slice::from_ref(&listener))?;
         Ok(())
     })?;
@@ -107,22 +107,22 @@ pub(in crate::scenarios) fn ports_held_open(world: &mut World) -> Result<()> {
     let at_once = "connections at once";
     let more = [cast.serve(HERE, 10009)?, cast.serve(THERE, 10009)?];
     let twice = cast.open_until_full(&more)?;
-    finding.measured(world, ("more_addresses", "limit", at_once), (Some(open), twice.len() as f64))?;
+    finding.measured(sandbox, ("more_addresses", "limit", at_once), (Some(open), twice.len() as f64))?;
     // The same requests, ten on each connection.
     let shared = cast.serve(HERE, 10037)?;
     let few: Result<Vec<_>> = (0..pairs.len() / REQUESTS).map(|_| cast.open(&shared)).collect();
     let used = few?.iter().filter(|pair| pair.is_ok()).count() as f64;
-    finding.measured(world, ("fewer_connections", "open", "ports"), (Some(open), used))?;
+    finding.measured(sandbox, ("fewer_connections", "open", "ports"), (Some(open), used))?;
     finding.apply("port_range")?;
     let wide = cast.open_until_full(&[cast.serve(HERE, 10061)?])?;
-    finding.measured(world, ("port_range", "limit", at_once), (Some(open), wide.len() as f64))
+    finding.measured(sandbox, ("port_range", "limit", at_once), (Some(open), wide.len() as f64))
 }
 
 /// Most ports are bound, and on no connection at all.
-pub(in crate::scenarios) fn ports_pinned(world: &mut World) -> Result<()> {
-    let cast = cast(world, 30)?;
+pub(in crate::scenarios) fn ports_pinned(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 30)?;
     let listener = cast.serve(HERE, 10007)?;
-    let holder = world.actor("holder")?;
+    let holder = sandbox.actor("holder")?;
     for port in 40000..40021 {
         let bound = holder.socket(false, false)?.bind((HERE, port))?;
         ensure!(bound.is_ok(), "port {port} is free");
@@ -131,7 +131,7 @@ pub(in crate::scenarios) fn ports_pinned(world: &mut World) -> Result<()> {
     // Earlier kernels list no socket that is bound and nothing else: what has the ports is then not known, and said to be so.
     let lists_bound = kernel::version()? >= (6, 8);
     let id = if lists_bound { "ports_bound" } else { "not_explained" };
-    let finding = examine(world, id, |_| {
+    let finding = examine(sandbox, id, |_| {
         pairs = cast.open_until_full(std::slice::from_ref(&listener))?;
         Ok(())
     })?;
@@ -145,12 +145,12 @@ pub(in crate::scenarios) fn ports_pinned(world: &mut World) -> Result<()> {
 }
 
 /// Sources that are bound first share one pool for three destinations.
-pub(in crate::scenarios) fn bound_source(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn bound_source(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("ip_local_reserved_ports", "1024-39999,40036-65535")?;
-    let cast = cast(world, 18)?;
+    let cast = cast(sandbox, 18)?;
     let listeners = [cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?, cast.serve(HERE, 10037)?];
     let mut pairs = Vec::new();
-    let finding = examine(world, "bound_source", |_| {
+    let finding = examine(sandbox, "bound_source", |_| {
         pairs = cast.open_bound(HERE, &listeners, false)?;
         Ok(())
     })?;
@@ -164,19 +164,19 @@ pub(in crate::scenarios) fn bound_source(world: &mut World) -> Result<()> {
     let (bound, unit) = (pairs.len() as f64, "connections at once");
     abort_all(&pairs)?;
     let freed = cast.open_bound(HERE, &listeners, true)?;
-    finding.measured(world, ("bind_no_port", "limit", unit), (Some(bound), freed.len() as f64))?;
+    finding.measured(sandbox, ("bind_no_port", "limit", unit), (Some(bound), freed.len() as f64))?;
     abort_all(&freed)?;
     finding.apply("port_range")?;
     let wide = cast.open_bound(HERE, &listeners, false)?;
-    finding.measured(world, ("port_range", "limit", unit), (Some(bound), wide.len() as f64))
+    finding.measured(sandbox, ("port_range", "limit", unit), (Some(bound), wide.len() as f64))
 }
 
 /// A proxy and its backend on one machine, in no danger: ports are reused after a second.
-pub(in crate::scenarios) fn loopback_backend(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn loopback_backend(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "2")?;
-    let cast = cast(world, 120)?;
+    let cast = cast(sandbox, 120)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "loopback_backend", |_| cast.visit_often(&listener, 37, First::Client))?;
+    let finding = examine(sandbox, "loopback_backend", |_| cast.visit_often(&listener, 37, First::Client))?;
     finding.is("notice")?.blames("client", cast.client.pid())?.offers("unix_socket")?.offers("keep_alive")?;
     let before = in_time_wait(10007)?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
@@ -187,28 +187,28 @@ pub(in crate::scenarios) fn loopback_backend(world: &mut World) -> Result<()> {
         backend.accept()?;
     }
     let after = books::rows("self")?.len().saturating_sub(tcp) as f64;
-    finding.measured(world, ("unix_socket", "in use", "ports"), (Some(before), after))?;
+    finding.measured(sandbox, ("unix_socket", "in use", "ports"), (Some(before), after))?;
     cast.visit_often(&cast.serve(HERE, 10009)?, 37, First::Server)?;
     let left = in_time_wait(10009)?;
-    finding.measured(world, ("peer_closes_first", "in TIME_WAIT here", "ports"), (Some(before), left))
+    finding.measured(sandbox, ("peer_closes_first", "in TIME_WAIT here", "ports"), (Some(before), left))
 }
 
 /// A NAT with fewer ports than this machine alone needs.
-pub(in crate::scenarios) fn nat_ports_short(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn nat_ports_short(sandbox: &mut Sandbox) -> Result<()> {
     add_addresses()?;
-    let cast = cast(world, 6000)?;
+    let cast = cast(sandbox, 6000)?;
     let listener = cast.serve(ELSEWHERE, 10007)?;
     let args = ["--nat-ports", "31"];
-    let (diagnosis, ()) = examine_with(world, &args, |_| cast.visit_often(&listener, 37, First::Client))?;
+    let (diagnosis, ()) = examine_with(sandbox, &args, |_| cast.visit_often(&listener, 37, First::Client))?;
     let finding = diagnosis.only("nat_ports_short")?;
     finding.is("critical")?.blames("client", cast.client.pid())?.offers("keep_alive").map(drop)
 }
 
 /// Many requests on few connections: nothing to find.
-pub(in crate::scenarios) fn healthy(world: &mut World) -> Result<()> {
-    let cast = cast(world, 60)?;
+pub(in crate::scenarios) fn healthy(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 60)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "nothing_wrong", |_| {
+    let finding = examine(sandbox, "nothing_wrong", |_| {
         for _ in 0..3 {
             cast.visit(&listener, 1009, First::Client)?.map_err(anyhow::Error::msg)?;
         }
@@ -218,10 +218,10 @@ pub(in crate::scenarios) fn healthy(world: &mut World) -> Result<()> {
 }
 
 /// nginx under `ab -k`: a hundred thousand requests and nothing to find.
-pub(in crate::scenarios) fn healthy_load(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn healthy_load(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let mut nginx = nginx(dir.path())?;
-    let finding = examine(world, "nothing_wrong", |_| {
+    let finding = examine(sandbox, "nothing_wrong", |_| {
         let mut ab = Command::new("ab");
         ab.args(["-q", "-k", "-r", "-c", "23", "-n", "100003", "http://127.0.0.1:10007/"]);
         let output = ab.output()?;

@@ -8,20 +8,20 @@ use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{SYN, Segment, Wire};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// How much older a SYN's timestamp is than the connection that it meets.
 const OLDER: u32 = 1_000_000;
 
 /// SYNs from ports whose last connection is in TIME_WAIT, with timestamps that are older: as behind a NAT.
-pub(in crate::scenarios) fn syn_refused(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn syn_refused(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_rfc1337", "0")?;
-    let cast = cast(world, 6000)?;
+    let cast = cast(sandbox, 6000)?;
     let listener = cast.serve(HERE, 10007)?;
-    let (diagnosis, ()) = examine_with(world, &[], |world| {
-        meet(world, &cast, &listener, 11, OLDER)?;
+    let (diagnosis, ()) = examine_with(sandbox, &[], |sandbox| {
+        meet(sandbox, &cast, &listener, 11, OLDER)?;
         // What clients do then: their RST, which the kernel sends for them, frees the socket.
         until_true("RSTs to free them", PATIENCE, || Ok(books::live("self")? == 0))
     })?;
@@ -31,14 +31,15 @@ pub(in crate::scenarios) fn syn_refused(world: &mut World) -> Result<()> {
     ensure!(!finding.remedies().iter().any(|id| id == "rfc1337"), "tcp_rfc1337=1 is advised");
     // Ignored RSTs make it worse.
     set_ipv4("tcp_rfc1337", "1")?;
-    let worse = examine_with(world, &[], |world| {
-        meet(world, &cast, &listener, 3, OLDER)?;
+    let worse = examine_with(sandbox, &[], |sandbox| {
+        meet(sandbox, &cast, &listener, 3, OLDER)?;
         until_true("the kernel to count them", PATIENCE, || Ok(counted("PAWSTimewait")? == 14))
     })?;
     worse.0.only("syn_refused")?.is("critical")?.says("3 SYNs")?.offers("rfc1337_off")?;
     set_ipv4("tcp_rfc1337", "0")?;
     // One that is newer is taken.
-    let taken = examine_with(world, &[], |world| meet(world, &cast, &listener, 7, OLDER.wrapping_neg()))?;
+    let taken =
+        examine_with(sandbox, &[], |sandbox| meet(sandbox, &cast, &listener, 7, OLDER.wrapping_neg()))?;
     taken.0.has_no("syn_refused").map(drop)
 }
 
@@ -53,12 +54,12 @@ fn counted(name: &str) -> Result<u64> {
 }
 
 /// Connections that the server closes first, and a SYN for each whose timestamp is so much older than its last one.
-fn meet(world: &World, cast: &Cast, listener: &Raw, count: usize, older: u32) -> Result<()> {
+fn meet(sandbox: &Sandbox, cast: &Cast, listener: &Raw, count: usize, older: u32) -> Result<()> {
     let wire = Wire::open()?;
     for _ in 0..count {
         let pair = cast.open(listener)?.map_err(anyhow::Error::msg)?;
         close_in_order(&pair.server, &pair.client)?;
-        world.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
         let fin = wire.last_fin(&pair.client)?;
         let stamp = fin.timestamp().context("the client has no timestamps")?;
         let (from, to) = (pair.client.local, pair.client.peer);
@@ -71,10 +72,10 @@ fn meet(world: &World, cast: &Cast, listener: &Raw, count: usize, older: u32) ->
 }
 
 /// Closes with SO_LINGER 0 and with unread data; and as many that are neither.
-pub(in crate::scenarios) fn closes_aborted(world: &mut World) -> Result<()> {
-    let cast = cast(world, 6000)?;
+pub(in crate::scenarios) fn closes_aborted(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 6000)?;
     let listener = cast.serve(HERE, 10007)?;
-    let (diagnosis, ()) = examine_with(world, &[], |_| {
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
         for at in 0..30 {
             let pair = cast.open(&listener)?.map_err(anyhow::Error::msg)?;
             if at < 13 {
@@ -91,7 +92,7 @@ pub(in crate::scenarios) fn closes_aborted(world: &mut World) -> Result<()> {
     let finding = diagnosis.only("closes_aborted")?;
     finding.is("notice")?.says("30 closes ended in an RST")?.says("13 with SO_LINGER 0, 17 with data")?;
     finding.offers("graceful_close")?;
-    let graceful = examine_with(world, &[], |_| cast.visit_often(&listener, 30, First::Client))?;
+    let graceful = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 30, First::Client))?;
     graceful.0.has_no("closes_aborted").map(drop)
 }
 

@@ -8,18 +8,18 @@ use anyhow::{Context, Result, ensure};
 
 use super::exam::examine_with;
 use super::load::{First, HERE, cast};
+use crate::sandbox::Sandbox;
 use crate::scenarios::failures::{binds_refused, connects_refused};
-use crate::world::World;
 
 /// Nobody listens there.
 const CLOSED: u16 = 10_011;
 
 /// IPv6 is off, and a service is told to connect to ::1; another address is not of this machine. As many calls to 127.0.0.1 succeed.
-pub(in crate::scenarios) fn no_local_address(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn no_local_address(sandbox: &mut Sandbox) -> Result<()> {
     std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").context("turning IPv6 off")?;
-    let cast = cast(world, 6000)?;
+    let cast = cast(sandbox, 6000)?;
     let listener = cast.serve(HERE, 10_007)?;
-    let (diagnosis, ()) = examine_with(world, &[], |_| {
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
         cast.visit_often(&listener, 17, First::Client)?;
         connects_refused(
             &cast.client,
@@ -31,20 +31,20 @@ pub(in crate::scenarios) fn no_local_address(world: &mut World) -> Result<()> {
     let finding = diagnosis.only("no_local_address")?;
     finding.is("critical")?.says("fails 23 times before a port is looked for")?.says("Ports are free")?;
     finding.blames("client", cast.client.pid())?;
-    let (diagnosis, ()) = examine_with(world, &[], |_| binds_refused(&cast.client, 29))?;
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| binds_refused(&cast.client, 29))?;
     let finding = diagnosis.only("no_local_address")?;
     finding.says("bind() of 10.9.9.9")?.says("fails 29 times")?.blames("client", cast.client.pid())?;
-    let quiet = examine_with(world, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
+    let quiet = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
     quiet.0.has_no("no_local_address").map(drop)
 }
 
 /// A routing rule forbids what is asked for: EACCES, which has nothing to do with ports.
-pub(in crate::scenarios) fn not_for_ports(world: &mut World) -> Result<()> {
-    let cast = cast(world, 6000)?;
+pub(in crate::scenarios) fn not_for_ports(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 6000)?;
     let rule = Command::new("ip").args(["rule", "add", "to", "10.8.0.0/16", "prohibit"]).status()?;
     ensure!(rule.success(), "ip rule add: {rule}");
     let listener = cast.serve(HERE, 10_007)?;
-    let (diagnosis, ()) = examine_with(world, &[], |_| {
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
         cast.visit_often(&listener, 17, First::Client)?;
         connects_refused(
             &cast.client,
@@ -55,6 +55,6 @@ pub(in crate::scenarios) fn not_for_ports(world: &mut World) -> Result<()> {
     })?;
     let finding = diagnosis.only("refused_not_for_ports")?;
     finding.says("EACCES")?.says("31")?.blames("client", cast.client.pid())?;
-    let quiet = examine_with(world, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
+    let quiet = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 17, First::Client))?;
     quiet.0.has_no("refused_not_for_ports").map(drop)
 }

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer};
-use crate::world::World;
 
 /// How far a measurement may be from the prediction.
 const TOLERANCE: f64 = 0.1;
@@ -26,42 +26,42 @@ pub(super) struct Finding(Value);
 
 /// Runs `load` with the doctor looking on, with these arguments besides.
 pub(super) fn examine_with<T>(
-    world: &mut World,
+    sandbox: &mut Sandbox,
     args: &[&str],
-    load: impl FnOnce(&mut World) -> Result<T>,
+    load: impl FnOnce(&mut Sandbox) -> Result<T>,
 ) -> Result<(Diagnosis, T)> {
     let mut all = vec!["--json", "--netns", "self", "--duration", "180s"];
     all.extend(args);
-    let doctor = Tracer::start_command(&world.setup, "doctor", &all)?;
-    let loaded = load(world)?;
+    let doctor = Tracer::start_command(&sandbox.setup, "doctor", &all)?;
+    let loaded = load(sandbox)?;
     let told = doctor.stop(Signal::SIGINT)?;
     // What it sees here is for the diagnosis alone to tell.
-    world.balanced();
+    sandbox.balanced();
     Ok((Diagnosis::of(&told)?, loaded))
 }
 
 /// As [`examine_with`], without arguments; the one finding must be `id`.
 pub(super) fn examine(
-    world: &mut World,
+    sandbox: &mut Sandbox,
     id: &str,
-    load: impl FnOnce(&mut World) -> Result<()>,
+    load: impl FnOnce(&mut Sandbox) -> Result<()>,
 ) -> Result<Finding> {
-    examine_with(world, &[], load)?.0.only(id)
+    examine_with(sandbox, &[], load)?.0.only(id)
 }
 
 /// As [`examine_with`], with a recording made beside it: gives what the doctor finds in that as well.
 pub(super) fn examine_twice(
-    world: &mut World,
-    load: impl FnOnce(&mut World) -> Result<()>,
+    sandbox: &mut Sandbox,
+    load: impl FnOnce(&mut Sandbox) -> Result<()>,
 ) -> Result<(Diagnosis, Diagnosis)> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("recording");
     let path = file.to_string_lossy();
-    let recorder = Tracer::start_command(&world.setup, "record", &["--netns", "self", "-o", &path])?;
-    let (live, ()) = examine_with(world, &[], load)?;
+    let recorder = Tracer::start_command(&sandbox.setup, "record", &["--netns", "self", "-o", &path])?;
+    let (live, ()) = examine_with(sandbox, &[], load)?;
     let told = recorder.stop(Signal::SIGINT)?;
     ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
-    let mut doctor = Command::new(&world.setup.twtrace);
+    let mut doctor = Command::new(&sandbox.setup.twtrace);
     let output = doctor.arg("doctor").arg(&file).arg("--json").output()?;
     ensure!(output.status.success(), "doctor FILE: {}", String::from_utf8_lossy(&output.stderr));
     Ok((live, Diagnosis::read(&String::from_utf8(output.stdout)?)?))
@@ -207,14 +207,14 @@ impl Finding {
     /// Compares a prediction with what was measured with the remedy, and without it where that could be measured too.
     pub(super) fn measured(
         &self,
-        world: &mut World,
+        sandbox: &mut Sandbox,
         (id, what, unit): (&str, &str, &str),
         (before, after): (Option<f64>, f64),
     ) -> Result<()> {
         let (said_before, said_after) = self.predicts(id, what, unit)?;
         for (when, said, measured) in [("before", said_before, before), ("after", said_after, Some(after))] {
             if let Some(measured) = measured.filter(|measured| !is_close(said, *measured)) {
-                world
+                sandbox
                     .fail(format!("{id}: {what} {when}: predicted {said:.2} {unit}, measured {measured:.2}"));
             }
         }
@@ -229,14 +229,14 @@ impl Finding {
     /// As [`Self::measured`], where what the remedy does cannot be measured, for this reason.
     pub(super) fn not_measured(
         &self,
-        world: &mut World,
+        sandbox: &mut Sandbox,
         (id, what, unit): (&str, &str, &str),
         before: Option<f64>,
         why: &str,
     ) -> Result<()> {
         let (said, after) = self.predicts(id, what, unit)?;
         if let Some(before) = before.filter(|before| !is_close(said, *before)) {
-            world.fail(format!("{id}: {what} before: predicted {said:.2} {unit}, measured {before:.2}"));
+            sandbox.fail(format!("{id}: {what} before: predicted {said:.2} {unit}, measured {before:.2}"));
         }
         println!(
             "    {}: {id}: {what} predicted {said:.2} -> {after:.2} {unit}, not measured: {why}",
@@ -248,14 +248,14 @@ impl Finding {
     /// As [`Self::measured`], where the prediction is for a longer time than was measured: only the ratio can be compared.
     pub(super) fn measured_ratio(
         &self,
-        world: &mut World,
+        sandbox: &mut Sandbox,
         (id, what, unit): (&str, &str, &str),
         (before, after): (f64, f64),
     ) -> Result<()> {
         let (said_before, said_after) = self.predicts(id, what, unit)?;
         let (said, measured) = (said_after / said_before, after / before);
         if !is_close(said, measured) {
-            world.fail(format!("{id}: {what}: predicted {said:.3} of what it was, measured {measured:.3}"));
+            sandbox.fail(format!("{id}: {what}: predicted {said:.3} of what it was, measured {measured:.3}"));
         }
         println!("    {}: {id}: {what} predicted x {said:.3}, measured x {measured:.3}", text(&self.0, "id"));
         Ok(())

@@ -13,8 +13,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
 use crate::books;
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::wait::{PATIENCE, until, until_every};
-use crate::world::World;
 
 /// Connections that fail, once none succeeds any more.
 pub(super) const FAILURES: usize = 13;
@@ -34,11 +34,11 @@ pub(super) struct Cast {
     pub(super) server: Actor,
 }
 
-/// A world with so many ephemeral ports from 40000 on: an even number, as of an odd one connect() looks at one less, another one each time.
-pub(super) fn cast(world: &mut World, ports: u16) -> Result<Cast> {
+/// A sandbox with so many ephemeral ports from 40000 on: an even number, as of an odd one connect() looks at one less, another one each time.
+pub(super) fn cast(sandbox: &mut Sandbox, ports: u16) -> Result<Cast> {
     ensure!(ports.is_multiple_of(2), "{ports} ports: connect() finds the last of an odd number by chance");
     set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + ports - 1))?;
-    Ok(Cast { server: world.actor("server")?, client: world.actor("client")? })
+    Ok(Cast { server: sandbox.actor("server")?, client: sandbox.actor("client")? })
 }
 
 /// Gives the calling process's namespace the address [`OWN`], and a route that brings [`ELSEWHERE`] to it.

@@ -12,21 +12,21 @@ use crate::books::{self, CLOSE_WAIT, FIN_WAIT2};
 use crate::kernel;
 use crate::netns::set_ipv4;
 use crate::op::Half;
+use crate::sandbox::Sandbox;
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// Where the binder's connections come from.
 const BOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// One program binds its source address and starves another, which binds nothing.
-pub(in crate::scenarios) fn ports_bound(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn ports_bound(sandbox: &mut Sandbox) -> Result<()> {
     // An emulated machine takes longer for its calls than a port needs to be had again.
     set_ipv4("tcp_tw_reuse", if kernel::is_emulated() { "0" } else { "1" })?;
-    let cast = cast(world, 60)?;
-    let binder = world.actor("binder")?;
+    let cast = cast(sandbox, 60)?;
+    let binder = sandbox.actor("binder")?;
     let (busy, other) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
     let mut left = 0;
-    let (live, recorded) = examine_twice(world, |_| {
+    let (live, recorded) = examine_twice(sandbox, |_| {
         visit_bound(&binder, &busy, 51, false)?;
         left = cast.visit_until_full(std::slice::from_ref(&other), 1)?;
         Ok(())
@@ -42,7 +42,7 @@ pub(in crate::scenarios) fn ports_bound(world: &mut World) -> Result<()> {
     }
     // Other ports, as these keep their minute; and the binder does what is advised.
     set_ipv4("ip_local_port_range", "41000 41059")?;
-    let (diagnosis, ()) = examine_with(world, &["--dport", "10009"], |_| {
+    let (diagnosis, ()) = examine_with(sandbox, &["--dport", "10009"], |_| {
         visit_bound(&binder, &busy, 51, true)?;
         left = cast.visit_until_full(std::slice::from_ref(&other), 1)?;
         Ok(())
@@ -50,7 +50,7 @@ pub(in crate::scenarios) fn ports_bound(world: &mut World) -> Result<()> {
     diagnosis.has_no("ports_bound")?;
     let finding = live.only("ports_bound")?;
     let what = ("bind_no_port", "ports for this destination", "ports");
-    finding.measured(world, what, (Some(9.0), left as f64))
+    finding.measured(sandbox, what, (Some(9.0), left as f64))
 }
 
 fn visit_bound(client: &Actor, listener: &Raw, count: usize, no_port: bool) -> Result<()> {
@@ -67,12 +67,12 @@ fn visit_bound(client: &Actor, listener: &Raw, count: usize, no_port: bool) -> R
 }
 
 /// A range of the sockets' own is full, and the namespace's is not.
-pub(in crate::scenarios) fn socket_range(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn socket_range(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let cast = cast(world, 6000)?;
-    let proxy = Cast { client: world.actor("proxy")?, server: cast.server.clone() };
+    let cast = cast(sandbox, 6000)?;
+    let proxy = Cast { client: sandbox.actor("proxy")?, server: cast.server.clone() };
     let listener = cast.serve(HERE, 10007)?;
-    let (live, recorded) = examine_twice(world, |_| {
+    let (live, recorded) = examine_twice(sandbox, |_| {
         ensure!(visit_ranged(&proxy, &listener, (43_000, 43_010), 11)? == 11, "a range of eleven ports");
         for _ in 0..FAILURES {
             let made = visit_ranged(&proxy, &listener, (43_000, 43_010), 1)?;
@@ -92,7 +92,7 @@ pub(in crate::scenarios) fn socket_range(world: &mut World) -> Result<()> {
     ensure!(wide == 101, "{wide} of 101 connections with a wider range");
     // Not full: nothing to tell.
     let quiet =
-        examine_with(world, &[], |_| visit_ranged(&proxy, &listener, (45_000, 45_010), 7).map(drop))?.0;
+        examine_with(sandbox, &[], |_| visit_ranged(&proxy, &listener, (45_000, 45_010), 7).map(drop))?.0;
     quiet.has_no("socket_range")?.has_no("not_explained").map(drop)
 }
 
@@ -115,12 +115,12 @@ fn visit_ranged(cast: &Cast, listener: &Raw, (low, high): (u16, u16), count: usi
 }
 
 /// A failure that nothing accounts for: a range of one port looks like no range. Most ports are somebody else's.
-pub(in crate::scenarios) fn not_explained(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn not_explained(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let cast = cast(world, 6000)?;
-    let victim = Cast { client: world.actor("victim")?, server: cast.server.clone() };
+    let cast = cast(sandbox, 6000)?;
+    let victim = Cast { client: sandbox.actor("victim")?, server: cast.server.clone() };
     let (listener, other) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
-    let (live, recorded) = examine_twice(world, |_| {
+    let (live, recorded) = examine_twice(sandbox, |_| {
         cast.visit_often(&other, 23, First::Client)?;
         ensure!(visit_ranged(&victim, &listener, (43_007, 43_007), 8)? == 1, "a range of one port");
         Ok(())
@@ -134,11 +134,11 @@ pub(in crate::scenarios) fn not_explained(world: &mut World) -> Result<()> {
 }
 
 /// Connections that are shut down and not closed, towards a peer that does not close either.
-pub(in crate::scenarios) fn fin_wait2_held(world: &mut World) -> Result<()> {
-    let cast = cast(world, 30)?;
+pub(in crate::scenarios) fn fin_wait2_held(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 30)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut pairs = Vec::new();
-    let live = examine_with(world, &[], |_| {
+    let live = examine_with(sandbox, &[], |_| {
         pairs = cast.open_until_full(std::slice::from_ref(&listener))?;
         pairs.iter().try_for_each(|pair| pair.client.shutdown(Half::Write))?;
         until_true("FIN_WAIT2", PATIENCE, || Ok(count(FIN_WAIT2, false)? == 30))?;
@@ -152,7 +152,7 @@ pub(in crate::scenarios) fn fin_wait2_held(world: &mut World) -> Result<()> {
         .shows("connect() failures", 2 * FAILURES as u64)?;
     finding.refuses("lower_fin_timeout")?.refuses("open_tw_reuse")?;
     // Closed, they are orphans, which are another matter.
-    let orphaned = examine_with(world, &[], |_| {
+    let orphaned = examine_with(sandbox, &[], |_| {
         pairs.iter().try_for_each(|pair| pair.client.close())?;
         until_true("orphans", PATIENCE, || Ok(count(FIN_WAIT2, true)? == 30))
     })?;
@@ -164,13 +164,13 @@ fn count(state: u8, is_time_wait: bool) -> Result<usize> {
 }
 
 /// A peer that closes and a program that does not; and one whose close is only late.
-pub(in crate::scenarios) fn close_wait(world: &mut World) -> Result<()> {
-    let (cast, late) = (cast(world, 6000)?, world.actor("late")?);
+pub(in crate::scenarios) fn close_wait(sandbox: &mut Sandbox) -> Result<()> {
+    let (cast, late) = (cast(sandbox, 6000)?, sandbox.actor("late")?);
     let listener = cast.serve(HERE, 10007)?;
     let mut held: Vec<Pair> = Vec::new();
-    let (live, recorded) = examine_twice(world, |world| {
+    let (live, recorded) = examine_twice(sandbox, |sandbox| {
         held = half_closed(&cast, &listener, 11)?;
-        wait_for_orphans(world, &late)
+        wait_for_orphans(sandbox, &late)
     })?;
     let finding = live.has("close_wait_pileup")?;
     finding.is("warning")?.blames("server", cast.server.pid())?.says("11 connections on port 10007")?;
@@ -178,9 +178,9 @@ pub(in crate::scenarios) fn close_wait(world: &mut World) -> Result<()> {
     // A recording has no sockets that are open, and says so.
     recorded.has_no("close_wait_pileup")?;
     held.iter().try_for_each(|pair| pair.server.close())?;
-    let few = examine_with(world, &[], |world| {
+    let few = examine_with(sandbox, &[], |sandbox| {
         held = half_closed(&cast, &listener, 7)?;
-        wait_for_orphans(world, &late)
+        wait_for_orphans(sandbox, &late)
     })?;
     few.0.has_no("close_wait_pileup").map(drop)
 }
@@ -199,10 +199,10 @@ fn half_closed(cast: &Cast, listener: &Raw, wanted: usize) -> Result<Vec<Pair>> 
 }
 
 /// Waits for as long as the kernel keeps an orphan: six seconds, in which the lists are looked at several times.
-fn wait_for_orphans(world: &mut World, actor: &Actor) -> Result<()> {
+fn wait_for_orphans(sandbox: &mut Sandbox, actor: &Actor) -> Result<()> {
     set_ipv4("tcp_fin_timeout", "6")?;
     let listener = actor.listen((HERE, 0))?;
-    let pair = world.pair(actor, &listener)?;
+    let pair = sandbox.pair(actor, &listener)?;
     pair.client.close()?;
     pair.server.eof()?;
     let is_there = || {
@@ -216,8 +216,8 @@ fn wait_for_orphans(world: &mut World, actor: &Actor) -> Result<()> {
 }
 
 /// A peer that never answers; beside one that does.
-pub(in crate::scenarios) fn syn_unanswered(world: &mut World) -> Result<()> {
-    let (cast, late) = (cast(world, 6000)?, world.actor("late")?);
+pub(in crate::scenarios) fn syn_unanswered(sandbox: &mut Sandbox) -> Result<()> {
+    let (cast, late) = (cast(sandbox, 6000)?, sandbox.actor("late")?);
     let (deaf, good) = (cast.serve(HERE, 10007)?, cast.serve(HERE, 10009)?);
     deaf.drop_incoming()?;
     let begin = |count: usize| -> Result<Vec<Raw>> {
@@ -227,16 +227,16 @@ pub(in crate::scenarios) fn syn_unanswered(world: &mut World) -> Result<()> {
         Ok(raws)
     };
     let mut waiting = Vec::new();
-    let (diagnosis, ()) = examine_with(world, &[], |world| {
+    let (diagnosis, ()) = examine_with(sandbox, &[], |sandbox| {
         waiting = begin(13)?;
         cast.visit_often(&good, 7, First::Client)?;
-        wait_for_orphans(world, &late)
+        wait_for_orphans(sandbox, &late)
     })?;
     let finding = diagnosis.has("syn_unanswered")?;
     finding.is("warning")?.blames("client", cast.client.pid())?.says("13 connections to 127.0.0.1:10007")?;
     finding.shows("sockets in this state for 2 s or longer", 13)?.offers("connect_timeout")?;
     waiting.iter().try_for_each(Raw::close)?;
-    let answered = examine_with(world, &[], |_| cast.visit_often(&good, 13, First::Client))?;
+    let answered = examine_with(sandbox, &[], |_| cast.visit_often(&good, 13, First::Client))?;
     quiet(&answered.0)
 }
 

@@ -11,25 +11,25 @@ use tempfile::TempDir;
 use super::exam::Diagnosis;
 use super::load::{FAILURES, cast};
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::world::World;
 
-/// The same world as in `doctor_ports_exhausted`, told afterwards.
-pub(in crate::scenarios) fn recorded(world: &mut World) -> Result<()> {
+/// The same sandbox as in `doctor_ports_exhausted`, told afterwards.
+pub(in crate::scenarios) fn recorded(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "0")?;
-    let cast = cast(world, 60)?;
+    let cast = cast(sandbox, 60)?;
     let listener = cast.serve(Ipv4Addr::LOCALHOST, 10007)?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("recording");
     let path = file.to_string_lossy();
-    let recorder = Tracer::start_command(&world.setup, "record", &["--netns", "self", "-o", &path])?;
+    let recorder = Tracer::start_command(&sandbox.setup, "record", &["--netns", "self", "-o", &path])?;
     cast.visit_until_full(&[listener], 1)?;
     let told = recorder.stop(Signal::SIGINT)?;
     ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
-    world.balanced();
-    let look =
-        |args: &[&str]| Command::new(&world.setup.twtrace).arg("doctor").arg(&file).args(args).output();
-    let output = look(&["--json"])?;
+    sandbox.balanced();
+    let diagnose =
+        |args: &[&str]| Command::new(&sandbox.setup.twtrace).arg("doctor").arg(&file).args(args).output();
+    let output = diagnose(&["--json"])?;
     ensure!(output.status.success(), "doctor: {}", String::from_utf8_lossy(&output.stderr));
     let finding = Diagnosis::read(&String::from_utf8(output.stdout)?)?.only("ports_exhausted")?;
     finding
@@ -38,7 +38,7 @@ pub(in crate::scenarios) fn recorded(world: &mut World) -> Result<()> {
         .shows("ports that connect() can choose from", 60)?
         .shows("of those, in TIME_WAIT", 60)?
         .shows("connect() failures", FAILURES as u64)?;
-    let output = look(&["--exit-code"])?;
+    let output = diagnose(&["--exit-code"])?;
     ensure!(output.status.code() == Some(3), "--exit-code with a critical finding: {}", output.status);
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.contains("ports of open and bound connections"), "what is not known is not said: {text}");

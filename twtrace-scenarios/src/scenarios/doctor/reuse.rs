@@ -8,7 +8,7 @@ use super::load::{Cast, ELSEWHERE, First, HERE, OWN, add_addresses, cast};
 use crate::actor::{Pair, Raw, complete};
 use crate::kernel;
 use crate::netns::set_ipv4;
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// So many ports: few enough that a slow machine uses all of them well within a second.
 const PORTS: u16 = 20;
@@ -27,7 +27,7 @@ const NO_RATES: &str = "an emulated machine cannot keep such a rate";
 /// Compares the connections a second that a remedy predicts with those measured, which is done until they agree, or for the last time.
 /// `before` is what there were without it.
 fn compare_rate(
-    world: &mut World,
+    sandbox: &mut Sandbox,
     (finding, id): (&Finding, &str),
     (cast, listener): (&Cast, &Raw),
     (ports, waves): (u16, usize),
@@ -37,7 +37,7 @@ fn compare_rate(
     if kernel::is_emulated() {
         // That ports come back at all, and within the minute of which there is talk, is seen on a slow machine as well.
         cast.rate(listener, ports.into(), 1)?;
-        return finding.not_measured(world, (id, UNIT.0, UNIT.1), before, NO_RATES);
+        return finding.not_measured(sandbox, (id, UNIT.0, UNIT.1), before, NO_RATES);
     }
     let (_, said) = finding.predicts(id, UNIT.0, UNIT.1)?;
     let mut measured = 0.0;
@@ -47,7 +47,7 @@ fn compare_rate(
             break;
         }
     }
-    finding.measured(world, (id, UNIT.0, UNIT.1), (before, measured))
+    finding.measured(sandbox, (id, UNIT.0, UNIT.1), (before, measured))
 }
 
 fn exhaust(cast: &Cast, listener: &Raw) -> Result<()> {
@@ -60,9 +60,9 @@ fn before() -> f64 {
 }
 
 /// The kernel's own setting, 2, is for loopback; the destination is elsewhere.
-pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn remote(sandbox: &mut Sandbox) -> Result<()> {
     add_addresses()?;
-    let cast = cast(world, PORTS + 2)?;
+    let cast = cast(sandbox, PORTS + 2)?;
     let listener = cast.serve(ELSEWHERE, 10007)?;
     // Connections that stay open show the doctor that both ends have timestamps. Their ports are bound, so that they are none
     // of those that connect() can choose from; two, because a range has an even number.
@@ -72,7 +72,7 @@ pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
         complete(&raw, &listener, listener.local()?)
     };
     let _open = (open(40000 + PORTS)?, open(40001 + PORTS)?);
-    let finding = examine(world, "ports_exhausted", |_| exhaust(&cast, &listener))?;
+    let finding = examine(sandbox, "ports_exhausted", |_| exhaust(&cast, &listener))?;
     finding
         .is("critical")?
         .blames("client", cast.client.pid())?
@@ -80,50 +80,50 @@ pub(in crate::scenarios) fn remote(world: &mut World) -> Result<()> {
         .refuses("lower_fin_timeout")?;
     ensure!(!finding.remedies().iter().any(|id| id == "unix_socket"), "a Unix socket to another machine");
     finding.apply("tw_reuse")?;
-    compare_rate(world, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
+    compare_rate(sandbox, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse is set, and timestamps are off.
-pub(in crate::scenarios) fn timestamps_off(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn timestamps_off(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "1")?;
     set_ipv4("tcp_timestamps", "0")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
+    let finding = examine(sandbox, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
     finding.is("critical")?.blames("client", cast.client.pid())?.offers("timestamps")?;
     finding.apply("timestamps")?;
     let listener = cast.serve(HERE, 10009)?;
-    compare_rate(world, (&finding, "timestamps"), (&cast, &listener), (PORTS, WAVES), Some(before()))
+    compare_rate(sandbox, (&finding, "timestamps"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse is set for loopback, and the backend has another address of this machine.
-pub(in crate::scenarios) fn not_loopback(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn not_loopback(sandbox: &mut Sandbox) -> Result<()> {
     add_addresses()?;
     set_ipv4("tcp_tw_reuse", "2")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(OWN, 10007)?;
-    let finding = examine(world, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
+    let finding = examine(sandbox, "reuse_cannot_work", |_| exhaust(&cast, &listener))?;
     finding
         .is("critical")?
         .blames("client", cast.client.pid())?
         .offers("loopback_address")?
         .offers("tw_reuse")?;
     let near = cast.serve(HERE, 10007)?;
-    compare_rate(world, (&finding, "loopback_address"), (&cast, &near), (PORTS, WAVES), Some(before()))?;
+    compare_rate(sandbox, (&finding, "loopback_address"), (&cast, &near), (PORTS, WAVES), Some(before()))?;
     finding.apply("tw_reuse")?;
-    compare_rate(world, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
+    compare_rate(sandbox, (&finding, "tw_reuse"), (&cast, &listener), (PORTS, WAVES), Some(before()))
 }
 
 /// Reuse works, but ports are needed again before it may. Where the kernel lets its delay be set, that is a minute here.
-pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn too_young(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_tw_reuse", "1")?;
     let has_delay = set_ipv4("tcp_tw_reuse_delay", "60000").is_ok();
     let is_slow = kernel::is_emulated();
     let ports = if is_slow { SLOW_PORTS } else { PORTS };
-    let cast = cast(world, ports)?;
+    let cast = cast(sandbox, ports)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
-    let finding = examine(world, "reuse_cannot_work", |_| {
+    let finding = examine(sandbox, "reuse_cannot_work", |_| {
         // More than there are, in well under a second.
         made = cast.visit_until_full(std::slice::from_ref(&listener), 1)?;
         Ok(())
@@ -137,7 +137,7 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     finding.offers("reuse_delay")?;
     finding.apply("reuse_delay")?;
     let (listener, before) = (cast.serve(HERE, 10009)?, made as f64 / MINUTE);
-    compare_rate(world, (&finding, "reuse_delay"), (&cast, &listener), (ports, WAVES), Some(before))?;
+    compare_rate(sandbox, (&finding, "reuse_delay"), (&cast, &listener), (ports, WAVES), Some(before))?;
     if is_slow {
         // It does not use all ports within a tenth of a second.
         return Ok(());
@@ -145,14 +145,14 @@ pub(in crate::scenarios) fn too_young(world: &mut World) -> Result<()> {
     // The next step that is offered: a tenth of a second, with so few ports that all of them are used well within it.
     set_ipv4("ip_local_port_range", &format!("40000 {}", 40000 + FEW - 1))?;
     let listener = cast.serve(HERE, 10037)?;
-    let finding = examine_again(world, &cast, &listener)?;
+    let finding = examine_again(sandbox, &cast, &listener)?;
     finding.apply("reuse_delay")?;
     let listener = cast.serve(HERE, 10039)?;
-    compare_rate(world, (&finding, "reuse_delay"), (&cast, &listener), (FEW, 10 * WAVES), None)
+    compare_rate(sandbox, (&finding, "reuse_delay"), (&cast, &listener), (FEW, 10 * WAVES), None)
 }
 
-fn examine_again(world: &mut World, cast: &Cast, listener: &Raw) -> Result<Finding> {
-    let (diagnosis, ()) = super::exam::examine_with(world, &["--dport", "10037"], |_| {
+fn examine_again(sandbox: &mut Sandbox, cast: &Cast, listener: &Raw) -> Result<Finding> {
+    let (diagnosis, ()) = super::exam::examine_with(sandbox, &["--dport", "10037"], |_| {
         // Until the pool is full at one moment: a port comes back each second.
         cast.visit_until_one_fails(listener, First::Client)
     })?;

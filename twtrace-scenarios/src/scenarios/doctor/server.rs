@@ -10,20 +10,20 @@ use super::load::{First, HERE, cast};
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, FIN_WAIT2};
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// Orphans that wait for their peer's FIN.
 const ORPHANS: usize = 23;
 
 /// The server does not close: its client's ends wait in FIN_WAIT2.
-pub(in crate::scenarios) fn fin_wait2_pileup(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn fin_wait2_pileup(sandbox: &mut Sandbox) -> Result<()> {
     // The quarter that is advised can then be waited for.
     set_ipv4("tcp_fin_timeout", "40")?;
-    let cast = cast(world, 60)?;
+    let cast = cast(sandbox, 60)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut pairs = Vec::new();
-    let finding = examine(world, "fin_wait2_pileup", |_| {
+    let finding = examine(sandbox, "fin_wait2_pileup", |_| {
         pairs = orphans(&cast.client, &listener)?;
         Ok(())
     })?;
@@ -37,7 +37,7 @@ pub(in crate::scenarios) fn fin_wait2_pileup(world: &mut World) -> Result<()> {
     let waiting = in_fin_wait2()?;
     pairs.iter().try_for_each(|pair| pair.server.close())?;
     until_true("the FINs to come in", PATIENCE, || Ok(in_fin_wait2()? == 0))?;
-    finding.measured(world, ("peer_must_close", "in FIN_WAIT2", "sockets"), (Some(waiting as f64), 0.0))?;
+    finding.measured(sandbox, ("peer_must_close", "in FIN_WAIT2", "sockets"), (Some(waiting as f64), 0.0))?;
     finding.apply("fin_timeout")?;
     let began = Instant::now();
     let pairs = orphans(&cast.client, &cast.serve(HERE, 10009)?)?;
@@ -45,7 +45,7 @@ pub(in crate::scenarios) fn fin_wait2_pileup(world: &mut World) -> Result<()> {
     until_true("orphans to be given up", PATIENCE, || Ok(in_fin_wait2()? == 0))?;
     // From the middle of their making on: half of them are older, half younger.
     let lasted = began.elapsed().as_secs_f64() - made;
-    finding.measured(world, ("fin_timeout", "FIN_WAIT2 lasts", "s"), (None, lasted))?;
+    finding.measured(sandbox, ("fin_timeout", "FIN_WAIT2 lasts", "s"), (None, lasted))?;
     pairs.iter().try_for_each(|pair| pair.server.close())
 }
 
@@ -67,17 +67,17 @@ fn in_fin_wait2() -> Result<usize> {
 }
 
 /// The server closed first, went away, and cannot come back.
-pub(in crate::scenarios) fn server_cannot_bind(world: &mut World) -> Result<()> {
-    let (client, listener) = world.cast()?;
+pub(in crate::scenarios) fn server_cannot_bind(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
     let old = listener.actor.clone();
     for _ in 0..17 {
-        let pair = world.pair(&client, &listener)?;
+        let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.server, &pair.client)?;
     }
     let at = listener.local()?;
     listener.close()?;
-    let server = world.actor("new-server")?;
-    let finding = examine(world, "server_cannot_bind", |_| {
+    let server = sandbox.actor("new-server")?;
+    let finding = examine(sandbox, "server_cannot_bind", |_| {
         for _ in 0..7 {
             let raw = server.socket(false, false)?;
             ensure!(raw.bind(at)?.err() == Some(libc::EADDRINUSE), "bind() while TIME_WAIT holds the port");
@@ -99,13 +99,13 @@ pub(in crate::scenarios) fn server_cannot_bind(world: &mut World) -> Result<()> 
     // Whole seconds: what counts is that there is nothing to wait for.
     let after = (None, began.elapsed().as_secs() as f64);
     ensure!(old.pid() != server.pid(), "another process");
-    finding.measured(world, ("reuseaddr", "the port can be bound after", "s"), after)
+    finding.measured(sandbox, ("reuseaddr", "the port can be bound after", "s"), after)
 }
 
 /// Somebody listens there.
-pub(in crate::scenarios) fn port_in_use(world: &mut World) -> Result<()> {
-    let (late, listener) = world.cast()?;
-    let finding = examine(world, "port_in_use", |_| {
+pub(in crate::scenarios) fn port_in_use(sandbox: &mut Sandbox) -> Result<()> {
+    let (late, listener) = sandbox.cast()?;
+    let finding = examine(sandbox, "port_in_use", |_| {
         for _ in 0..7 {
             let raw = late.socket(false, true)?;
             ensure!(raw.bind(listener.local()?)?.err() == Some(libc::EADDRINUSE), "bind() beside a listener");
@@ -118,7 +118,7 @@ pub(in crate::scenarios) fn port_in_use(world: &mut World) -> Result<()> {
         .blames("client", late.pid())?
         .shows("bind() or listen() failures on this port", 7)?;
     let failed = (0..100).filter(|at| !bound(&late, 10_100 + at).unwrap_or(false)).count();
-    finding.measured(world, ("other_port", "bind() that fails", "of 100"), (None, failed as f64))
+    finding.measured(sandbox, ("other_port", "bind() that fails", "of 100"), (None, failed as f64))
 }
 
 fn bound(actor: &Actor, port: u16) -> Result<bool> {
@@ -126,11 +126,11 @@ fn bound(actor: &Actor, port: u16) -> Result<bool> {
 }
 
 /// A port bound first, whose connection exists already.
-pub(in crate::scenarios) fn tuple_taken(world: &mut World) -> Result<()> {
-    let cast = cast(world, 60)?;
+pub(in crate::scenarios) fn tuple_taken(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 60)?;
     let listener = cast.serve(HERE, 10007)?;
-    let _first = world.pair_from((HERE, 40009), &cast.client, &listener)?;
-    let finding = examine(world, "tuple_taken", |_| {
+    let _first = sandbox.pair_from((HERE, 40009), &cast.client, &listener)?;
+    let finding = examine(sandbox, "tuple_taken", |_| {
         for _ in 0..5 {
             let raw = cast.client.socket(false, true)?;
             ensure!(raw.bind((HERE, 40009))?.is_ok(), "SO_REUSEADDR lets two clients bind one port");
@@ -145,15 +145,15 @@ pub(in crate::scenarios) fn tuple_taken(world: &mut World) -> Result<()> {
         .blames("client", cast.client.pid())?
         .shows("connect() failures from a bound port", 5)?;
     let free = cast.open_until_full(&[listener])?.len() as f64;
-    finding.measured(world, ("unbound_port", "ports left", "ports"), (None, free))
+    finding.measured(sandbox, ("unbound_port", "ports left", "ports"), (None, free))
 }
 
 /// A server that closes first, and nobody is harmed.
-pub(in crate::scenarios) fn server_side_harmless(world: &mut World) -> Result<()> {
-    let cast = cast(world, 20_000)?;
+pub(in crate::scenarios) fn server_side_harmless(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 20_000)?;
     let listener = cast.serve(HERE, 10007)?;
     let finding =
-        examine(world, "server_side_harmless", |_| cast.visit_from_each(41_000..41_000 + 509, &listener))?;
+        examine(sandbox, "server_side_harmless", |_| cast.visit_from_each(41_000..41_000 + 509, &listener))?;
     finding
         .is("notice")?
         .blames("server", cast.server.pid())?
@@ -165,5 +165,5 @@ pub(in crate::scenarios) fn server_side_harmless(world: &mut World) -> Result<()
         cast.visit(&listener, 10, First::Server)?.map_err(anyhow::Error::msg)?;
     }
     let kept = books::rows("self")?.iter().filter(|row| row.time_wait && row.local.port() == 10009).count();
-    finding.measured_ratio(world, ("longer_connections", "in TIME_WAIT", "sockets"), (509.0, kept as f64))
+    finding.measured_ratio(sandbox, ("longer_connections", "in TIME_WAIT", "sockets"), (509.0, kept as f64))
 }

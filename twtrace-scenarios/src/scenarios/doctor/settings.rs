@@ -12,19 +12,19 @@ use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{RST, Segment, Wire};
 use crate::wait::{PATIENCE, until_true};
-use crate::world::World;
 
 /// More than enough of everything.
 const PORTS: u16 = 20_000;
 
 /// Room for 7 TIME_WAIT sockets, and 11 more connections.
-pub(in crate::scenarios) fn table_overflow(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn table_overflow(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_max_tw_buckets", "7")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "table_overflow", |_| one_by_one(&cast, &listener, 18))?;
+    let finding = examine(sandbox, "table_overflow", |_| one_by_one(&cast, &listener, 18))?;
     finding
         .is("warning")?
         .blames("client", cast.client.pid())?
@@ -34,7 +34,7 @@ pub(in crate::scenarios) fn table_overflow(world: &mut World) -> Result<()> {
     let before = books::read("self")?.overflow;
     one_by_one(&cast, &listener, 18)?;
     let refused = (books::read("self")?.overflow - before) as f64;
-    finding.measured(world, ("max_tw_buckets", "refused", "sockets/s"), (None, refused))
+    finding.measured(sandbox, ("max_tw_buckets", "refused", "sockets/s"), (None, refused))
 }
 
 /// Each connection has become what it becomes before the next one is made.
@@ -50,12 +50,12 @@ fn one_by_one(cast: &Cast, listener: &Raw, count: usize) -> Result<()> {
 }
 
 /// RSTs come in for TIME_WAIT sockets, and are let in.
-pub(in crate::scenarios) fn rst_kills(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn rst_kills(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_rfc1337", "0")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "rst_kills", |world| {
-        reset(world, &cast, &listener)?;
+    let finding = examine(sandbox, "rst_kills", |sandbox| {
+        reset(sandbox, &cast, &listener)?;
         until_true("RSTs to end them", PATIENCE, || Ok(books::live("self")? == 0))
     })?;
     finding
@@ -67,9 +67,9 @@ pub(in crate::scenarios) fn rst_kills(world: &mut World) -> Result<()> {
         return finding.refuses("rfc1337").map(drop);
     }
     finding.apply("rfc1337")?;
-    reset(world, &cast, &listener)?;
+    reset(sandbox, &cast, &listener)?;
     let ended = 13.0 - books::live("self")? as f64;
-    finding.measured(world, ("rfc1337", "ended by RST", "sockets/s"), (None, ended))
+    finding.measured(sandbox, ("rfc1337", "ended by RST", "sockets/s"), (None, ended))
 }
 
 fn counts_refused_syns() -> Result<bool> {
@@ -77,12 +77,12 @@ fn counts_refused_syns() -> Result<bool> {
 }
 
 /// 13 TIME_WAIT sockets, and for each an RST that counts.
-fn reset(world: &World, cast: &Cast, listener: &Raw) -> Result<()> {
+fn reset(sandbox: &Sandbox, cast: &Cast, listener: &Raw) -> Result<()> {
     let wire = Wire::open()?;
     for _ in 0..13 {
         let pair = cast.open(listener)?.map_err(anyhow::Error::msg)?;
         close_in_order(&pair.client, &pair.server)?;
-        world.wait_state(&pair.client, TIME_WAIT, true)?;
+        sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
         let next = wire.last_fin(&pair.server)?.next_seq();
         let rst = Segment::bare(pair.server.local, pair.server.peer, RST, next)?;
         wire.send(&rst)?;
@@ -92,11 +92,12 @@ fn reset(world: &World, cast: &Cast, listener: &Raw) -> Result<()> {
 }
 
 /// `tcp_fin_timeout` lowered, and TIME_WAIT lasts as long as ever.
-pub(in crate::scenarios) fn fin_timeout(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn fin_timeout(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_fin_timeout", "7")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "folklore_fin_timeout", |_| cast.visit_often(&listener, 17, First::Client))?;
+    let finding =
+        examine(sandbox, "folklore_fin_timeout", |_| cast.visit_often(&listener, 17, First::Client))?;
     finding.is("notice")?.shows("tcp_fin_timeout, s", 7)?;
     let before = longest_s()?;
     finding.apply("restore_fin_timeout")?;
@@ -104,7 +105,7 @@ pub(in crate::scenarios) fn fin_timeout(world: &mut World) -> Result<()> {
         cast.visit_often(&cast.serve(HERE, 10009)?, 17, First::Client)?;
         longest_s()?
     };
-    finding.measured(world, ("restore_fin_timeout", "TIME_WAIT lasts", "s"), (Some(before), after))
+    finding.measured(sandbox, ("restore_fin_timeout", "TIME_WAIT lasts", "s"), (Some(before), after))
 }
 
 /// The longest time that any TIME_WAIT socket has left, in seconds.
@@ -118,11 +119,11 @@ fn longest_s() -> Result<f64> {
 }
 
 /// `tcp_max_tw_buckets` lowered, and not yet reached.
-pub(in crate::scenarios) fn max_tw_buckets(world: &mut World) -> Result<()> {
+pub(in crate::scenarios) fn max_tw_buckets(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_max_tw_buckets", "31")?;
-    let cast = cast(world, PORTS)?;
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding = examine(world, "folklore_max_tw_buckets", |_| one_by_one(&cast, &listener, 17))?;
+    let finding = examine(sandbox, "folklore_max_tw_buckets", |_| one_by_one(&cast, &listener, 17))?;
     finding.is("notice")?.shows("tcp_max_tw_buckets", 31)?;
     one_by_one(&cast, &listener, 31)?;
     let before = books::live("self")? as f64;
@@ -137,8 +138,8 @@ pub(in crate::scenarios) fn max_tw_buckets(world: &mut World) -> Result<()> {
 }
 
 /// A file sets what no kernel has.
-pub(in crate::scenarios) fn tw_recycle(world: &mut World) -> Result<()> {
-    let cast = cast(world, PORTS)?;
+pub(in crate::scenarios) fn tw_recycle(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
     // In this process and what it starts alone.
     unshare(CloneFlags::CLONE_NEWNS)?;
@@ -148,8 +149,10 @@ pub(in crate::scenarios) fn tw_recycle(world: &mut World) -> Result<()> {
     let path = "/etc/sysctl.d/10-tuning.conf";
     fs::write(path, "net.ipv4.tcp_tw_recycle = 1\n")?;
     let finding: Finding =
-        examine(world, "folklore_tw_recycle", |_| cast.visit_often(&listener, 17, First::Client))?;
+        examine(sandbox, "folklore_tw_recycle", |_| cast.visit_often(&listener, 17, First::Client))?;
     finding.is("notice")?.offers("drop_tw_recycle")?;
     fs::remove_file(path)?;
-    examine(world, "nothing_wrong", |_| cast.visit_often(&listener, 17, First::Client))?.is("fine").map(drop)
+    examine(sandbox, "nothing_wrong", |_| cast.visit_often(&listener, 17, First::Client))?
+        .is("fine")
+        .map(drop)
 }

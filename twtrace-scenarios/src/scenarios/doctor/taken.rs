@@ -8,15 +8,15 @@ use anyhow::{Result, ensure};
 use super::exam::{examine_twice, examine_with};
 use super::load::{First, HERE, cast};
 use crate::actor::{Actor, Raw, close_in_order, complete};
-use crate::world::World;
+use crate::sandbox::Sandbox;
 
 /// Connections of one process that is gone have the ports that another wants to listen on.
-pub(in crate::scenarios) fn ephemeral_port_taken(world: &mut World) -> Result<()> {
-    let cast = cast(world, 10)?;
-    let (curl, relay) = (world.actor("curl")?, world.actor("relay")?);
+pub(in crate::scenarios) fn ephemeral_port_taken(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 10)?;
+    let (curl, relay) = (sandbox.actor("curl")?, sandbox.actor("relay")?);
     let listener = cast.serve(HERE, 10007)?;
     let mut ports = Vec::new();
-    let (live, recorded) = examine_twice(world, |_| {
+    let (live, recorded) = examine_twice(sandbox, |_| {
         ports = visit(&curl, &listener, 3)?;
         curl.dismiss();
         for _ in 0..5 {
@@ -39,7 +39,7 @@ pub(in crate::scenarios) fn ephemeral_port_taken(world: &mut World) -> Result<()
     let list = wanted.iter().fold(reserved.trim().to_owned(), |list, port| format!("{list},{port}"));
     crate::netns::set_ipv4("ip_local_reserved_ports", &list)?;
     let mut taken = Vec::new();
-    let quiet = examine_with(world, &["--dport", "10007"], |_| {
+    let quiet = examine_with(sandbox, &["--dport", "10007"], |_| {
         taken = visit(&cast.client, &listener, 3)?;
         let bound = try_all(&relay, &wanted)?;
         ensure!(bound == wanted, "{bound:?} of {wanted:?} could be bound");
@@ -52,7 +52,7 @@ pub(in crate::scenarios) fn ephemeral_port_taken(world: &mut World) -> Result<()
     quiet.0.has_no("ephemeral_port_taken")?;
     let what = ("reserve_ports", "of the server's ports, for connect() to choose", "ports");
     let chosen = taken.iter().filter(|port| ports.contains(port)).count();
-    finding.measured(world, what, (Some(3.0), chosen as f64))
+    finding.measured(sandbox, what, (Some(3.0), chosen as f64))
 }
 
 /// The ports of so many connections, closed by the client first.
@@ -81,9 +81,9 @@ fn try_all(server: &Actor, ports: &[u16]) -> Result<Vec<u16>> {
 }
 
 /// A client that takes its source ports by number, twice over; and one that leaves the choice to the kernel.
-pub(in crate::scenarios) fn own_ports_taken(world: &mut World) -> Result<()> {
-    let cast = cast(world, 6000)?;
-    let mounter = world.actor("mounter")?;
+pub(in crate::scenarios) fn own_ports_taken(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 6000)?;
+    let mounter = sandbox.actor("mounter")?;
     let listener = cast.serve(HERE, 10007)?;
     let pass = |wanted: usize| -> Result<()> {
         let mut refused = 0;
@@ -100,7 +100,7 @@ pub(in crate::scenarios) fn own_ports_taken(world: &mut World) -> Result<()> {
         ensure!(refused == wanted, "{refused} of 23 ports were refused");
         Ok(())
     };
-    let (live, recorded) = examine_twice(world, |_| {
+    let (live, recorded) = examine_twice(sandbox, |_| {
         pass(0)?;
         pass(23)
     })?;
@@ -111,6 +111,6 @@ pub(in crate::scenarios) fn own_ports_taken(world: &mut World) -> Result<()> {
         finding.shows("TIME_WAIT sockets of its own on these ports", 23)?.offers("unbound_port")?;
         finding.refuses("open_tw_reuse")?;
     }
-    let quiet = examine_with(world, &[], |_| cast.visit_often(&listener, 46, First::Client))?;
+    let quiet = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 46, First::Client))?;
     quiet.0.has_no("own_ports_taken").map(drop)
 }

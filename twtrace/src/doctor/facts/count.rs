@@ -25,25 +25,25 @@ struct Sums {
 /// are left out: those in which least happened.
 pub(crate) fn namespaces(engine: &Engine) -> (Vec<Netns>, usize) {
     let maker = Maker { engine, told: Told::of(engine), habits: habits_of_all(engine) };
-    let (mut all, mut places) = (Vec::new(), HashMap::new());
+    let (mut all, mut indexes) = (Vec::new(), HashMap::new());
     let netns = Index::of(engine, Table::Netns);
     let (rows, left_out) = busiest(engine, &netns);
     for row in rows {
         let RowId::Netns(inode) = engine.groups.rows[row as usize].id else { continue };
-        places.insert(inode, all.len());
+        indexes.insert(inode, all.len());
         all.push(maker.namespace(inode, row, netns.groups(row)));
     }
     let tuples = Index::of(engine, Table::Tuple);
     for row in tuples.rows() {
         let Some((netns, tuple)) = maker.tuple(row, tuples.groups(row)) else { continue };
-        if let Some(at) = places.get(&netns) {
+        if let Some(at) = indexes.get(&netns) {
             all[*at].tuples.push(tuple);
         }
     }
     let ports = Index::of(engine, Table::Port);
     for row in ports.rows() {
         let Some((netns, served)) = maker.served(row, ports.groups(row)) else { continue };
-        if let Some(at) = places.get(&netns) {
+        if let Some(at) = indexes.get(&netns) {
             all[*at].server_time_wait += served.time_wait;
             all[*at].served.push(served);
         }
@@ -135,11 +135,11 @@ impl Maker<'_> {
 
     /// What some groups come to, process by process. `failed` says how many calls of a process failed.
     fn sums(&self, of: &[u32], failed: impl Fn(&Caller, &Group) -> u64) -> Sums {
-        let (mut counts, mut shares, mut places) = (Counts::default(), Vec::new(), HashMap::new());
+        let (mut counts, mut shares, mut indexes) = (Counts::default(), Vec::new(), HashMap::new());
         for group in of.iter().map(|at| self.engine.group(*at)) {
             counts.take_over(&group.counts);
             let who = caller(group.key.owner.filter(|owner| !owner.is_forgotten()));
-            let at = *places.entry(who).or_insert_with(|| {
+            let at = *indexes.entry(who).or_insert_with(|| {
                 let process = self.told.process(group.key.owner.map(|owner| (owner, group.exe)));
                 let habits = self.habits.get(&who).copied();
                 shares

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::ledger::{Destination, Moment};
-use super::looks::Seen;
+use super::samples::Seen;
 use super::{Ports, Process, Settings, Share, Tuple};
 use crate::event::{PortVia, Substate};
 

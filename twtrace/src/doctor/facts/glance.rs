@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::count::named;
-use super::looks::Look;
+use super::samples::Sample;
 use super::{Facts, Netns, Settings, Share, Source, Tuple};
 use crate::tracker::{Figures, NetnsRow, Snapshot, TupleRow};
 
@@ -43,7 +43,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     }
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.sort_by_key(|netns| netns.netns);
-    facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Look::default()));
+    facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Sample::default()));
     facts
 }
 
@@ -92,15 +92,15 @@ mod tests {
     }
 
     /// A pool of 200 ports: `live` in TIME_WAIT, then so many failures, in second 9.
-    fn world(live: u16, failed: u16) -> Tracker {
-        let mut world = Tracker::new();
-        fill(&mut world, live, failed);
-        world
+    fn tracker(live: u16, failed: u16) -> Tracker {
+        let mut tracker = Tracker::new();
+        fill(&mut tracker, live, failed);
+        tracker
     }
 
-    fn fill(world: &mut Tracker, live: u16, failed: u16) {
-        world.advance(SECOND_NS);
-        world.set_capacity(
+    fn fill(tracker: &mut Tracker, live: u16, failed: u16) {
+        tracker.advance(SECOND_NS);
+        tracker.set_capacity(
             7,
             Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() },
         );
@@ -108,15 +108,15 @@ mod tests {
             .map(|at| (Kind::Created, 40_000 + at))
             .chain((0..failed).map(|_| (Kind::ConnectFailed, 0)));
         for (kind, sport) in calls {
-            world.apply(&mut event(kind, 9 * SECOND_NS, sport));
+            tracker.apply(&mut event(kind, 9 * SECOND_NS, sport));
         }
-        world.advance(12 * SECOND_NS);
+        tracker.advance(12 * SECOND_NS);
     }
 
     #[test]
     fn a_live_view_shows_what_the_doctor_would_find() {
         let told = |live, failed, wanted: &[By]| {
-            let snapshot = world(live, failed).snapshot(wanted);
+            let snapshot = tracker(live, failed).snapshot(wanted);
             glance(&snapshot, &[]).iter().map(|line| line.id).collect::<Vec<_>>()
         };
         for wanted in [&[By::Process][..], By::ALL] {
@@ -129,18 +129,18 @@ mod tests {
     #[test]
     fn ports_that_connect_may_take_over_do_not_run_out() {
         let told = |tw_reuse, daddr: &str| {
-            let mut world = Tracker::new();
-            world.advance(SECOND_NS);
+            let mut tracker = Tracker::new();
+            tracker.advance(SECOND_NS);
             let capacity =
                 Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() };
-            world.set_capacity(7, Capacity { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..capacity });
+            tracker.set_capacity(7, Capacity { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..capacity });
             for at in 0..170 {
                 let mut event = event(Kind::Created, 9 * SECOND_NS, 40_000 + at);
                 event.conn = event.conn.map(|conn| Conn { daddr: daddr.parse().unwrap(), ..conn });
-                world.apply(&mut event);
+                tracker.apply(&mut event);
             }
-            world.advance(12 * SECOND_NS);
-            let found = glance(&world.snapshot(&[By::Process, By::Tuple, By::Netns]), &[]);
+            tracker.advance(12 * SECOND_NS);
+            let found = glance(&tracker.snapshot(&[By::Process, By::Tuple, By::Netns]), &[]);
             found.iter().map(|line| line.id).collect::<Vec<_>>()
         };
         assert_eq!(told(2, "127.0.0.1"), ["loopback_backend"]);
@@ -151,23 +151,23 @@ mod tests {
 
     #[test]
     fn what_failed_long_ago_is_not_told_for_ever() {
-        let mut world = world(13, 7);
-        let ids = |world: &Tracker| glance(&world.snapshot(By::ALL), &[]).len();
-        assert_eq!(ids(&world), 1);
-        world.advance(90 * SECOND_NS);
-        assert_eq!(ids(&world), 0);
+        let mut tracker = tracker(13, 7);
+        let ids = |tracker: &Tracker| glance(&tracker.snapshot(By::ALL), &[]).len();
+        assert_eq!(ids(&tracker), 1);
+        tracker.advance(90 * SECOND_NS);
+        assert_eq!(ids(&tracker), 0);
     }
 
     #[test]
     fn events_alone_tell_who_holds_what() {
-        let mut world = Tracker::new();
-        world.keep_failures();
-        fill(&mut world, 13, 0);
+        let mut tracker = Tracker::new();
+        tracker.keep_failures();
+        fill(&mut tracker, 13, 0);
         for sport in [0, 40_009] {
-            world.apply(&mut event(Kind::ConnectFailed, 9 * SECOND_NS, sport));
+            tracker.apply(&mut event(Kind::ConnectFailed, 9 * SECOND_NS, sport));
         }
-        world.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
-        let (all, _) = crate::doctor::facts::count::namespaces(&world.engine);
+        tracker.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
+        let (all, _) = crate::doctor::facts::count::namespaces(&tracker.engine);
         assert_eq!(
             (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
             (7, 13, 1, Some(200))

@@ -4,29 +4,29 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::looks::{Look, Looks, OnTuple};
+use super::samples::{OnTuple, Sample, Samples};
 use super::{Netns, Ports, Process, Reach, Served, Share, Tuple};
 use crate::tracker::TupleKey;
 
 /// Joins what events told of a namespace with all looks at it.
-pub fn join(netns: &mut Netns, looks: &Looks) {
-    let last = &looks.last;
+pub fn join(netns: &mut Netns, samples: &Samples) {
+    let last = &samples.last;
     netns.name.clone_from(&last.name);
     netns.enter = last.enter.clone().unwrap_or_default();
     netns.is_closed = last.enter.is_none();
     netns.settings = last.settings.clone();
     netns.conntrack = last.conntrack;
-    (netns.time_wait, netns.fin_wait2) = (looks.time_wait, Some(looks.fin_wait2));
-    netns.peak_time_wait = netns.peak_time_wait.max(looks.peak_time_wait);
-    (netns.pinned, netns.range_in_use) = (Some(looks.pinned), Some(looks.range_in_use));
+    (netns.time_wait, netns.fin_wait2) = (samples.time_wait, Some(samples.fin_wait2));
+    netns.peak_time_wait = netns.peak_time_wait.max(samples.peak_time_wait);
+    (netns.pinned, netns.range_in_use) = (Some(samples.pinned), Some(samples.range_in_use));
     netns.lists_bound = last.lists_bound;
-    let counted = last.overflow.saturating_sub(looks.first_overflow.unwrap_or(last.overflow));
+    let counted = last.overflow.saturating_sub(samples.first_overflow.unwrap_or(last.overflow));
     netns.overflow = netns.overflow.max(counted);
-    netns.piles = looks.piles.all();
-    netns.counters = looks.counted();
-    netns.pins.clone_from(&looks.pins);
-    join_tuples(netns, looks);
-    join_served(netns, looks);
+    netns.piles = samples.piles.all();
+    netns.counters = samples.counted();
+    netns.pins.clone_from(&samples.pins);
+    join_tuples(netns, samples);
+    join_served(netns, samples);
     for bind in netns.binds.iter_mut().filter(|bind| bind.port == 0) {
         let from =
             |tuple: &&Tuple| bind.saddr.is_none_or(|saddr| saddr == tuple.saddr) && tuple.peak.all() != 0;
@@ -34,9 +34,9 @@ pub fn join(netns: &mut Netns, looks: &Looks) {
     }
 }
 
-fn join_tuples(netns: &mut Netns, looks: &Looks) {
-    let last = &looks.last;
-    let mut seen: HashMap<TupleKey, &OnTuple> = looks.tuples.iter().map(|(key, on)| (*key, on)).collect();
+fn join_tuples(netns: &mut Netns, samples: &Samples) {
+    let last = &samples.last;
+    let mut seen: HashMap<TupleKey, &OnTuple> = samples.tuples.iter().map(|(key, on)| (*key, on)).collect();
     for tuple in &mut netns.tuples {
         match seen.remove(&tuple.key(netns.netns)) {
             Some(on) => join_tuple(tuple, on),
@@ -54,11 +54,11 @@ fn join_tuples(netns: &mut Netns, looks: &Looks) {
 }
 
 /// Says of each pool what the namespace itself tells of it: how far it goes, whether it has timestamps.
-pub fn settle(netns: &mut Netns, look: &Look) {
+pub fn settle(netns: &mut Netns, sample: &Sample) {
     adopt(netns);
     for tuple in &mut netns.tuples {
-        tuple.reach = reach(tuple, &look.addresses);
-        tuple.no_source = no_source(tuple, &look.addresses);
+        tuple.reach = reach(tuple, &sample.addresses);
+        tuple.no_source = no_source(tuple, &sample.addresses);
         let is_near = matches!(tuple.reach, Reach::Loopback | Reach::ThisHost);
         tuple.timestamps = match netns.settings.timestamps {
             Some(0) => Some(false),
@@ -155,8 +155,8 @@ fn no_source(tuple: &Tuple, own: &HashSet<IpAddr>) -> Option<&'static str> {
     }
 }
 
-fn join_served(netns: &mut Netns, looks: &Looks) {
-    let listening = looks.locals.iter().filter(|(_, local)| local.listening).map(|(port, _)| *port);
+fn join_served(netns: &mut Netns, samples: &Samples) {
+    let listening = samples.locals.iter().filter(|(_, local)| local.listening).map(|(port, _)| *port);
     let wanted: HashSet<u16> = netns.binds.iter().map(|bind| bind.port).chain(listening).collect();
     for port in wanted {
         if port != 0 && !netns.served.iter().any(|served| served.port == port) {
@@ -164,7 +164,7 @@ fn join_served(netns: &mut Netns, looks: &Looks) {
         }
     }
     for served in &mut netns.served {
-        let Some(local) = looks.locals.get(&served.port) else { continue };
+        let Some(local) = samples.locals.get(&served.port) else { continue };
         served.listening = local.listening;
         served.time_wait = served.time_wait.max(local.time_wait);
         served.open = local.open;
@@ -184,21 +184,21 @@ mod tests {
         Tuple::empty(&TupleKey { netns: 7, saddr, daddr, dport })
     }
 
-    fn looks(peak: Ports) -> Looks {
-        let mut looks = Looks::default();
+    fn samples(peak: Ports) -> Samples {
+        let mut samples = Samples::default();
         let on = OnTuple { now: peak, peak, ..OnTuple::default() };
-        looks.tuples.insert(tuple("10.0.0.1", 80).key(7), on);
-        looks
+        samples.tuples.insert(tuple("10.0.0.1", 80).key(7), on);
+        samples
     }
 
     #[test]
-    fn what_came_and_went_between_two_looks_counts() {
+    fn what_came_and_went_between_two_samples_counts() {
         let seen = Ports { time_wait: 30, fin_wait2: 3, established: 2, ..Ports::default() };
         let told = |time_wait| {
             let mut tuple = tuple("10.0.0.1", 80);
             tuple.peak.time_wait = time_wait;
             let mut netns = Netns { netns: 7, tuples: vec![tuple], ..Netns::default() };
-            join(&mut netns, &looks(seen));
+            join(&mut netns, &samples(seen));
             netns.tuples[0].peak
         };
         assert_eq!(told(33), seen);
@@ -216,7 +216,7 @@ mod tests {
         full.peak.time_wait = 30;
         let tuples = vec![tuple("10.0.0.2", 80), full, failed("0.0.0.0", 80, 5), failed("0.0.0.0", 443, 3)];
         let mut netns = Netns { netns: 7, tuples, ..Netns::default() };
-        settle(&mut netns, &Look::default());
+        settle(&mut netns, &Sample::default());
         let told: Vec<_> = netns.tuples.iter().map(|t| (t.saddr.to_string(), t.dport, t.failed)).collect();
         let want = [("10.0.0.1", 80, 5), ("10.0.0.2", 80, 0), ("0.0.0.0", 443, 3)];
         assert_eq!(told, want.map(|(saddr, dport, failed)| (saddr.to_owned(), dport, failed)));
@@ -229,7 +229,7 @@ mod tests {
         let settled = |saddr: &str, addresses: &HashSet<IpAddr>, timestamps| {
             let settings = Settings { timestamps, ..Settings::default() };
             let mut netns = Netns { netns: 7, settings, tuples: vec![tuple(saddr, 80)], ..Netns::default() };
-            settle(&mut netns, &Look { addresses: addresses.clone(), ..Look::default() });
+            settle(&mut netns, &Sample { addresses: addresses.clone(), ..Sample::default() });
             (netns.tuples[0].reach, netns.tuples[0].timestamps)
         };
         let (none, other) = (HashSet::new(), HashSet::from(["10.0.0.1".parse().unwrap()]));

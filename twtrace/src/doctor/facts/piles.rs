@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::crowd::Shares;
-use super::looks::Look;
 use super::ports::{LISTEN, State};
+use super::samples::Sample;
 use super::{Process, Share};
 use crate::net::sockdiag::DiagSocket;
 
@@ -51,7 +51,7 @@ pub(super) struct Piles {
 }
 
 impl Piles {
-    pub(super) fn take(&mut self, sockets: &[DiagSocket], look: &Look) {
+    pub(super) fn take(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.sport);
         let listeners: HashSet<u16> = listening.collect();
         let mut since = HashMap::new();
@@ -63,9 +63,9 @@ impl Piles {
                 continue;
             }
             let known = self.since.get(&socket.cookie).filter(|known| known.0 == state);
-            let began_ms = known.map_or(look.mono_ms, |known| known.1);
+            let began_ms = known.map_or(sample.mono_ms, |known| known.1);
             since.insert(socket.cookie, (state, began_ms));
-            let age_ms = look.mono_ms.saturating_sub(began_ms);
+            let age_ms = sample.mono_ms.saturating_sub(began_ms);
             if age_ms < LASTING_MS {
                 continue;
             }
@@ -76,7 +76,7 @@ impl Piles {
             };
             let (count, longest_ms, shares) = now.entry((state, side)).or_default();
             (*count, *longest_ms) = (*count + 1, age_ms.max(*longest_ms));
-            let holder = look.holders.get(&socket.inode);
+            let holder = sample.holders.get(&socket.inode);
             shares.of(holder.unwrap_or(&Process::default())).open += 1;
         }
         self.since = since;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::crowd::Crowd;
 use super::ledger::{Holding, Moment};
-use super::looks::Looks;
+use super::samples::Samples;
 use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share, SynRefused};
 use crate::event::{AbortWhy, Kind};
 use crate::tracker::TupleKey;
@@ -179,7 +179,7 @@ impl<'a> Told<'a> {
 
     /// Says of each port that bind() was refused what of a client's was on it, and of each pool whose connection was asked for again
     /// whether that was seen.
-    fn tell_taken(&self, failures: &Failures, netns: &mut Netns, looks: Option<&Looks>) {
+    fn tell_taken(&self, failures: &Failures, netns: &mut Netns, samples: Option<&Samples>) {
         let inode = netns.netns;
         let asked: BTreeSet<u16> =
             netns.binds.iter().map(|bind| bind.port).filter(|port| *port != 0).collect();
@@ -208,7 +208,7 @@ impl<'a> Told<'a> {
             let known = self.pool(&tuple.key(inode)).and_then(|pool| failures.taken.get(&pool));
             let Some((seen, ports)) = known else { continue };
             let is_listed =
-                |port: &u16| looks.is_some_and(|looks| looks.has_connection(&tuple.key(inode), *port));
+                |port: &u16| samples.is_some_and(|samples| samples.has_connection(&tuple.key(inode), *port));
             let listed = ports.iter().any(is_listed);
             tuple.taken = if listed { tuple.failed_bound } else { *seen };
         }
@@ -216,10 +216,10 @@ impl<'a> Told<'a> {
 
     /// Says of each pool of a namespace for which connect() failed what was on the ports at that time, as far as events and, where
     /// there are any, looks tell.
-    pub fn tell(&self, netns: &mut Netns, looks: Option<&Looks>) {
+    pub fn tell(&self, netns: &mut Netns, samples: Option<&Samples>) {
         let Some(failures) = self.failures else { return };
         let inode = netns.netns;
-        self.tell_taken(failures, netns, looks);
+        self.tell_taken(failures, netns, samples);
         let bound = failures.ledger.bound(inode);
         for tuple in &mut netns.tuples {
             let pool = self.pool(&tuple.key(inode));
@@ -227,7 +227,7 @@ impl<'a> Told<'a> {
         }
         for tuple in netns.tuples.iter_mut().filter(|tuple| tuple.failed != 0) {
             let moment = self.moment(failures, &tuple.key(inode));
-            let seen = looks.map_or(&[][..], |looks| &looks.crowd);
+            let seen = samples.map_or(&[][..], |samples| &samples.crowd);
             Crowd { moment: moment.as_ref(), seen, settings: &netns.settings }.tell(inode, tuple);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{extras, holders};
 use crate::clock;
-use crate::doctor::facts::looks::{Look, Looks};
+use crate::doctor::facts::samples::{Sample, Samples};
 use crate::doctor::facts::{Settings, State};
 use crate::limitation::{Gathered, Limitation, Limitations, What};
 use crate::list::hidden;
@@ -38,7 +38,7 @@ const MANY_WAITING: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     /// By inode of the namespace.
-    pub(super) looks: BTreeMap<u32, Looks>,
+    pub(super) samples: BTreeMap<u32, Samples>,
     /// What could not be looked at.
     pub(super) limitations: Limitations,
 }
@@ -56,17 +56,17 @@ impl Sampler {
     pub(super) fn start(only: Vec<u32>) -> io::Result<Self> {
         let (now, wanted) = channel();
         let thread =
-            std::thread::Builder::new().name("doctor".into()).spawn(move || look_on(&only, &wanted))?;
+            std::thread::Builder::new().name("doctor".into()).spawn(move || sample_on(&only, &wanted))?;
         Ok(Self { now, thread })
     }
 
     /// Something failed: look at who has the ports now, and who has the sockets.
-    pub(super) fn look_now(&self) {
+    pub(super) fn sample_now(&self) {
         // If the thread has died, it has nothing to say.
         let _ = self.now.send(());
     }
 
-    /// Looks once more, and gives what was seen.
+    /// Samples once more, and gives what was seen.
     pub(super) fn stop(self) -> Sampled {
         let Self { now, thread } = self;
         drop(now);
@@ -74,12 +74,12 @@ impl Sampler {
     }
 }
 
-fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
+fn sample_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
     let mut sampled = Sampled::default();
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     loop {
         let began = Instant::now();
-        look_round(only, (has_failed, is_asked), &mut sampled);
+        sample_round(only, (has_failed, is_asked), &mut sampled);
         (was_asked, is_asked) = (was_asked || is_asked, false);
         let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
         match wanted.recv_timeout(pause) {
@@ -90,7 +90,7 @@ fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 // What failed just before the end has this look or none.
-                look_round(only, (has_failed, !was_asked), &mut sampled);
+                sample_round(only, (has_failed, !was_asked), &mut sampled);
                 return sampled;
             }
         }
@@ -98,7 +98,7 @@ fn look_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
 }
 
 /// `why`: something has failed at all, and something has failed just now.
-fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
+fn sample_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
     let survey = survey();
     // With namespaces that were named, it does not matter which others there may be.
     if survey.hidden_processes != 0 && only.is_empty() {
@@ -107,7 +107,7 @@ fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
     let mut chosen = survey.namespaces;
     chosen.retain(|netns| only.is_empty() || only.contains(&netns.inode));
     if only.is_empty() {
-        chosen = worth_a_look(chosen, sampled);
+        chosen = worth_a_sample(chosen, sampled);
     }
     let mut gathered = Gathered::default();
     let began = Instant::now();
@@ -117,8 +117,8 @@ fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
             gathered.add(Limitation::new(What::Sockets, why, "name those of interest with --netns"));
             break;
         }
-        match look(netns, why, &mut gathered) {
-            Ok(look) => sampled.looks.entry(netns.inode).or_default().take(look),
+        match sample(netns, why, &mut gathered) {
+            Ok(sample) => sampled.samples.entry(netns.inode).or_default().take(sample),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) => {}
             Err(error) => {
@@ -134,18 +134,22 @@ fn look_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
 
 /// Of many namespaces, those in which there is something to see: the caller's own, which comes first, those with TCP sockets, and those that
 /// had some. A list of sockets walks the table of the whole machine once for each namespace.
-fn worth_a_look(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
+fn worth_a_sample(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
     let (waiting, in_use) = (time_waits(&all).unwrap_or_default(), books::in_use(&all).unwrap_or_default());
     // What cannot be counted is looked at, which says why.
     let has = |counts: &Each<u64>, at: usize| counts.get(at).is_none_or(|(_, count)| !matches!(count, Ok(0)));
     let is_worth = |at: usize, netns: &Netns| {
-        at == 0 || has(&waiting, at) || has(&in_use, at) || sampled.looks.contains_key(&netns.inode)
+        at == 0 || has(&waiting, at) || has(&in_use, at) || sampled.samples.contains_key(&netns.inode)
     };
     let kept = all.into_iter().enumerate().filter(|(at, netns)| is_worth(*at, netns));
     kept.map(|(_, netns)| netns).collect()
 }
 
-fn look(netns: &Netns, (has_failed, is_asked): (bool, bool), gathered: &mut Gathered) -> Result<Look, Error> {
+fn sample(
+    netns: &Netns,
+    (has_failed, is_asked): (bool, bool),
+    gathered: &mut Gathered,
+) -> Result<Sample, Error> {
     let mut settings = Settings::of(&Sysctls::read(netns)?);
     let extra = netns.within(extras::read_here)?;
     settings.max_tw_buckets_default = extra.max_tw_buckets_default;
@@ -166,7 +170,7 @@ fn look(netns: &Netns, (has_failed, is_asked): (bool, bool), gathered: &mut Gath
     } else {
         Default::default()
     };
-    Ok(Look {
+    Ok(Sample {
         netns: netns.inode,
         name: netns.name.clone(),
         enter: extras::way_in(netns),

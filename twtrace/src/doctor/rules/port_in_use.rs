@@ -29,6 +29,6 @@ fn finding(taken: &Taken<'_>) -> Finding {
         .because("bind() or listen() failures on this port", taken.failed(), super::EVENTS)
         .because("somebody listens on it", "yes", "sock_diag")
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
-        .by(taken.people(&listeners))
+        .by(taken.owners(&listeners))
         .remedied([remedies::other_port(&taken.ports())])
 }

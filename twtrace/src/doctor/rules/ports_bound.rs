@@ -51,11 +51,11 @@ fn finding(pool: &Pool<'_>) -> Finding {
         _ => EVENTS,
     };
     let callers = tuple.shares.iter().filter(|share| share.failed != 0);
-    let people = who.iter().chain(callers).cloned().collect();
+    let owners = who.iter().chain(callers).cloned().collect();
     with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool)
         .because("ports that bind() took, in TIME_WAIT or on connections to elsewhere", closed, how)
         .because("ports that bind() took, on listeners and sockets without a connection", pins, SOCK_DIAG)
-        .by(people)
+        .by(owners)
         .remedied(remedies::of_bound_ports(pool, closed, pins))
         .but_not(folklore::of_bound_source())
 }

@@ -47,7 +47,7 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
         .because("the last of those in TIME_WAIT has left, s", taken.left_ms().div_ceil(1000), "sock_diag")
         .because("somebody listens on it", listens, "sock_diag")
         .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
-        .by(taken.people(&closers))
+        .by(taken.owners(&closers))
         .remedied(remedies::of_server(time_wait, open, taken.left_ms(), reuseaddr.2))
         .but_not(folklore::of_server())
 }

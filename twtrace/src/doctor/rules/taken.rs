@@ -123,7 +123,7 @@ impl Taken<'_> {
     }
 
     /// Those, and who holds the ports: each once, with all that he has to do with it.
-    pub(super) fn people(&self, holders: &[Share]) -> Vec<Share> {
+    pub(super) fn owners(&self, holders: &[Share]) -> Vec<Share> {
         let mut all = self.callers();
         for holder in holders {
             match all.iter_mut().find(|share| share.process.is(&holder.process)) {

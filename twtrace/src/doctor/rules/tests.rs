@@ -1,13 +1,13 @@
-//! Owns: what the rules make of facts: for each, a world in which it speaks, and worlds next to it in which it does not.
+//! Owns: what the rules make of facts: for each, facts of which it speaks, and facts close to them of which it does not.
 //! Must not know: how facts are come by.
 
 mod counters;
 mod ports;
 mod refusals;
-mod worlds;
+mod samples;
 
-use worlds::calm;
-pub(in crate::doctor) use worlds::{client, facts, full, netns, share, tuple, with_tuple};
+use samples::calm;
+pub(in crate::doctor) use samples::{client, facts, full, netns, share, tuple, with_tuple};
 
 use super::IDS;
 use crate::doctor::diagnose;

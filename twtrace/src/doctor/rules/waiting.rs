@@ -16,13 +16,13 @@ pub(super) struct Story {
     pub(super) id: &'static str,
     pub(super) open: Open,
     pub(super) state: State,
-    /// How it goes on after "… are in STATE, ": says why, with the holder's name in place of `{}`.
+    /// How it goes on after "… are in STATE, ": says why, with the holder's name in which of `{}`.
     pub(super) why: &'static str,
     /// The state's name.
     pub(super) name: &'static str,
 }
 
-/// A finding for each pool that such sockets fill, and for each other place where many of them last; before remedies.
+/// A finding for each pool that such sockets fill, and for each other which where many of them last; before remedies.
 pub(super) fn found(facts: &Facts, story: Story) -> Vec<Finding> {
     let is_ours = |cause: &Cause| *cause == Cause::HeldOpen(story.open);
     let full: Vec<Pool<'_>> =
@@ -64,7 +64,7 @@ fn of_pool(pool: &Pool<'_>, story: Story) -> Finding {
 
 fn of_pile(netns: &Netns, pile: &Pile, story: Story) -> Finding {
     let mut subject = Subject { netns: Some(netns.netns), ..Subject::default() };
-    let place = match pile.side {
+    let which = match pile.side {
         Side::To(daddr, dport) => {
             (subject.daddr, subject.dport) = (Some(daddr), Some(dport));
             format!("connections to {}", end(daddr, dport))
@@ -76,7 +76,7 @@ fn of_pile(netns: &Netns, pile: &Pile, story: Story) -> Finding {
     };
     let who = holders(&pile.shares, |share: &Share| share.open, 0);
     let what = format!(
-        "{} {place} are in {}, the oldest for {} or longer, {}.",
+        "{} {which} are in {}, the oldest for {} or longer, {}.",
         grouped(pile.count),
         story.name,
         short_time(pile.longest_ms * 1000),

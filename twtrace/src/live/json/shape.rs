@@ -10,7 +10,7 @@ use crate::doctor::OneLine;
 use crate::limitation::Limitation;
 
 #[derive(Serialize)]
-pub(super) struct World<'a> {
+pub(super) struct Document<'a> {
     pub(super) time: String,
     pub(super) mono_ns: u64,
     pub(super) traced_ms: u64,

@@ -71,14 +71,14 @@ const ASKED_AT_ONCE: usize = 32;
 /// How long an answer may take, in seconds. The kernel answers at once, or drops an answer that finds no room.
 const ANSWER_S: i64 = 1;
 
-/// What there is in the place of each connection: a socket of whatever kind, or none; `Err` where the kernel did not say.
+/// What there is in the index of each connection: a socket of whatever kind, or none; `Err` where the kernel did not say.
 pub(super) fn look_up(asked: &[Conn]) -> Result<Vec<Result<Option<DiagSocket>, Unanswered>>, Failure> {
     let netlink = open()?;
     setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(ANSWER_S)).map_err(Failure::new)?;
     let mut buffer = vec![0; BUFFER_LEN];
     let mut answers = vec![Err(Unanswered); asked.len()];
     for (batch, start) in asked.chunks(ASKED_AT_ONCE).zip((0..).step_by(ASKED_AT_ONCE)) {
-        // Sequence numbers from 1: the place of the question, and one.
+        // Sequence numbers from 1: the index of the question, and one.
         let requests: Vec<u8> = batch
             .iter()
             .enumerate()
@@ -90,8 +90,8 @@ pub(super) fn look_up(asked: &[Conn]) -> Result<Vec<Result<Option<DiagSocket>, U
             let Ok(datagram) = receive(&netlink, &mut buffer) else { break };
             for envelope in messages(datagram) {
                 let envelope = envelope.map_err(|why| Failure::Failed(Error::malformed(WHAT, why)))?;
-                let place = (envelope.sequence as usize).wrapping_sub(1);
-                let Some(answer) = answers.get_mut(place).filter(|_| place >= start) else { continue };
+                let index = (envelope.sequence as usize).wrapping_sub(1);
+                let Some(answer) = answers.get_mut(index).filter(|_| index >= start) else { continue };
                 *answer = match envelope.message {
                     Message::Socket(socket) => Ok(Some(socket)),
                     Message::End(libc::ENOENT | libc::ESTALE) => Ok(None),
@@ -201,20 +201,20 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     }
 }
 
-/// Sockets, each once: between two parts of a dump the kernel finds its place again by counting, so a change may
+/// Sockets, each once: between two parts of a dump the kernel finds its index again by counting, so a change may
 /// make it list a socket twice. What was heard last counts.
 #[derive(Default)]
 struct Collected {
     sockets: Vec<DiagSocket>,
-    places: HashMap<u64, usize>,
+    indexes: HashMap<u64, usize>,
     timestamps: Vec<(DiagSocket, bool)>,
 }
 
 impl Collected {
     fn add(&mut self, socket: DiagSocket) {
         let next = self.sockets.len();
-        match *self.places.entry(socket.cookie).or_insert(next) {
-            place if place < next && socket.cookie != 0 => self.sockets[place] = socket,
+        match *self.indexes.entry(socket.cookie).or_insert(next) {
+            index if index < next && socket.cookie != 0 => self.sockets[index] = socket,
             _ => self.sockets.push(socket),
         }
     }

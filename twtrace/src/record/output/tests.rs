@@ -6,13 +6,13 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
-fn place(path: &Path, force: bool) -> Place {
-    Place { path: path.to_owned(), force, rotation: Rotation::default(), owner: None }
+fn destination(path: &Path, force: bool) -> Destination {
+    Destination { path: path.to_owned(), force, rotation: Rotation::default(), owner: None }
 }
 
-fn rotated(path: &Path, keep: Option<u64>) -> Place {
+fn rotated(path: &Path, keep: Option<u64>) -> Destination {
     let rotation = Rotation { size: Some(7), every: None, keep };
-    Place { rotation, ..place(path, false) }
+    Destination { rotation, ..destination(path, false) }
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -22,15 +22,15 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn refused(place: Place) -> String {
-    Output::open(place).err().map(|error| error.to_string()).unwrap_or_default()
+fn refused(destination: Destination) -> String {
+    Output::open(destination).err().map(|error| error.to_string()).unwrap_or_default()
 }
 
 #[test]
 fn a_file_is_for_its_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.twt");
-    let mut output = Output::open(place(&path, false)).unwrap();
+    let mut output = Output::open(destination(&path, false)).unwrap();
     output.begin().unwrap();
     let mut bytes = b"abc".to_vec();
     output.write(&mut bytes).unwrap();
@@ -45,12 +45,12 @@ fn what_is_there_stays_unless_it_is_to_be_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.twt");
     fs::write(&path, "old").unwrap();
-    let said = refused(place(&path, false));
+    let said = refused(destination(&path, false));
     assert!(said.contains("a.twt") && said.contains("--force"), "{said}");
     // Tracing does not begin: the old one is as it was, and nothing else is there.
-    drop(Output::open(place(&path, true)).unwrap());
+    drop(Output::open(destination(&path, true)).unwrap());
     assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"old".to_vec(), vec!["a.twt".to_owned()]));
-    let mut output = Output::open(place(&path, true)).unwrap();
+    let mut output = Output::open(destination(&path, true)).unwrap();
     output.begin().unwrap();
     output.write_bytes(b"new").unwrap();
     assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"new".to_vec(), vec!["a.twt".to_owned()]));
@@ -62,25 +62,25 @@ fn a_link_is_replaced_and_not_followed() {
     let (path, target) = (dir.path().join("a.twt"), dir.path().join("precious"));
     fs::write(&target, "precious").unwrap();
     symlink(&target, &path).unwrap();
-    assert!(refused(place(&path, false)).contains("exists"));
-    let mut output = Output::open(place(&path, true)).unwrap();
+    assert!(refused(destination(&path, false)).contains("exists"));
+    let mut output = Output::open(destination(&path, true)).unwrap();
     output.begin().unwrap();
     output.write_bytes(b"new").unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"precious");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     // One that leads nowhere is there as well.
-    let loose = dir.path().join("loose");
-    symlink("/no/such", &loose).unwrap();
-    assert!(refused(place(&loose, false)).contains("exists"));
+    let writable = dir.path().join("writable");
+    symlink("/no/such", &writable).unwrap();
+    assert!(refused(destination(&writable, false)).contains("exists"));
 }
 
 #[test]
-fn bad_places_are_named() {
+fn bad_destinations_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("none/a.twt");
     for (path, word) in [(missing.as_path(), "none/a.twt"), (dir.path(), "no file")] {
         for force in [false, true] {
-            let said = refused(place(path, force));
+            let said = refused(destination(path, force));
             assert!(said.contains(word), "{said}");
         }
     }
@@ -89,7 +89,7 @@ fn bad_places_are_named() {
 #[test]
 fn a_recording_that_never_began_leaves_no_file() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Output::open(place(&dir.path().join("a"), false)).unwrap());
+    drop(Output::open(destination(&dir.path().join("a"), false)).unwrap());
     let mut output = Output::open(rotated(&dir.path().join("b.twt"), None)).unwrap();
     output.begin().unwrap();
     output.discard();
@@ -98,7 +98,7 @@ fn a_recording_that_never_began_leaves_no_file() {
 
 #[test]
 fn a_full_disk_is_said_with_the_name_of_the_file() {
-    let mut output = Output::open(place(Path::new("/dev/full"), false)).unwrap();
+    let mut output = Output::open(destination(Path::new("/dev/full"), false)).unwrap();
     output.begin().unwrap();
     let error = output.write_bytes(b"x").unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
@@ -126,7 +126,7 @@ fn files_of_a_rotated_recording_are_numbered_and_the_oldest_go() {
     assert!(refused(rotated(&path, None)).contains("exists"));
     fs::write(dir.path().join("load.x.twt"), "").unwrap();
     fs::write(dir.path().join("load.3.csv"), "").unwrap();
-    let mut output = Output::open(Place { force: true, ..rotated(&path, None) }).unwrap();
+    let mut output = Output::open(Destination { force: true, ..rotated(&path, None) }).unwrap();
     output.begin().unwrap();
     assert_eq!(names(dir.path()), ["load.0.twt", "load.3.csv", "load.x.twt"]);
 }

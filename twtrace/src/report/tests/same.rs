@@ -25,9 +25,9 @@ const TABLES: [(&str, &[&str]); 6] = [
 const OWN: [&str; 8] =
     ["created_per_s", "ended_per_s", "ports", "main", "meaning", "comm", "container", "findings"];
 
-fn live(world: &Tracker, sample: &Sample) -> Value {
+fn live(tracker: &Tracker, sample: &Sample) -> Value {
     let frame = Frame {
-        snapshot: world.snapshot(tracker::By::ALL),
+        snapshot: tracker.snapshot(tracker::By::ALL),
         backend: "tracepoint",
         slab_bytes: None,
         clock: sample.head.clock(),
@@ -41,13 +41,13 @@ fn live(world: &Tracker, sample: &Sample) -> Value {
 /// The events as a recording has them, one by one.
 fn replayed(sample: &Sample, bytes: Vec<u8>) -> Tracker {
     let mut recording = Recording::read(Cursor::new(bytes), "sample").unwrap();
-    let mut world = Tracker::new();
-    world.advance(sample.head.mono_ns);
+    let mut tracker = Tracker::new();
+    tracker.advance(sample.head.mono_ns);
     for mut event in recording.events() {
-        world.apply(&mut event);
+        tracker.apply(&mut event);
     }
-    world.advance(sample.tail.mono_ns);
-    world
+    tracker.advance(sample.tail.mono_ns);
+    tracker
 }
 
 fn reported(bytes: Vec<u8>) -> Value {
@@ -78,7 +78,7 @@ fn rows<'a>(all: &'a Value, table: &str) -> Vec<&'a Map<String, Value>> {
 fn the_json_of_all_three_says_the_same() {
     let sample = sample(5003);
     let bytes = sample.bytes(97, true);
-    let (live, replay) = (live(&sample.world, &sample), live(&replayed(&sample, bytes.clone()), &sample));
+    let (live, replay) = (live(&sample.tracker, &sample), live(&replayed(&sample, bytes.clone()), &sample));
     let report = reported(bytes);
     for key in live.as_object().unwrap().keys() {
         // A recording says what a namespace allows in its head, which is not replayed here.

@@ -58,12 +58,12 @@ fn compare(what: &str, row: &Row, live: &Figures) {
 fn every_row_is_that_of_the_live_view() {
     let sample = sample(5003);
     let report = report(&sample, Filter::default());
-    let world = sample.world.snapshot(tracker::By::ALL);
+    let tracker = sample.tracker.snapshot(tracker::By::ALL);
     let total = Row::new(Name::Unknown, report.total.clone());
-    compare("total", &total, &Figures { first_ns: total.figures.first_ns, ..world.total.clone() });
-    assert_eq!(report.lost, world.total.counts.loss);
+    compare("total", &total, &Figures { first_ns: total.figures.first_ns, ..tracker.total.clone() });
+    assert_eq!(report.lost, tracker.total.counts.loss);
     let mut rows = 0;
-    for live in &world.processes {
+    for live in &tracker.processes {
         let found = row(&report, By::Process, |name| match name {
             Name::Process { pid, start_ns, .. } => (*pid, *start_ns) == (live.key.pid, live.key.start_ns),
             name => *name == Name::Unknown && live.key.is_unknown(),
@@ -76,25 +76,25 @@ fn every_row_is_that_of_the_live_view() {
         }
         rows += 1;
     }
-    for live in &world.tuples {
+    for live in &tracker.tuples {
         compare("tuple", row(&report, By::Tuple, |name| *name == Name::Tuple(live.key)), &live.figures);
         rows += 1;
     }
-    for live in &world.peers {
+    for live in &tracker.peers {
         compare("peer", row(&report, By::Peer, |name| *name == Name::Peer(live.key)), &live.figures);
         rows += 1;
     }
-    for live in &world.ports {
+    for live in &tracker.ports {
         compare("port", row(&report, By::Port, |name| *name == Name::Port(live.key)), &live.figures);
         rows += 1;
     }
-    for live in &world.containers {
+    for live in &tracker.containers {
         let key = live.key.clone();
         let wanted = |name: &Name| *name == Name::Container(key.clone());
         compare("container", row(&report, By::Container, wanted), &live.figures);
         rows += 1;
     }
-    for live in &world.netns {
+    for live in &tracker.netns {
         let found =
             row(&report, By::Netns, |name| matches!(name, Name::Netns(inode, _) if *inode == live.key));
         compare("netns", found, &live.figures);
@@ -205,15 +205,15 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
     let sample = sample(4001);
     let report = report(&sample, Filter::default());
     // The live view knows the present only: so it is asked after each event.
-    let mut world = tracker::Tracker::new();
-    world.advance(sample.head.mono_ns);
+    let mut tracker = tracker::Tracker::new();
+    tracker.advance(sample.head.mono_ns);
     let settings = sample.head.namespaces[0].sysctls.as_ref().unwrap();
     let sysctls = crate::net::sysctls::Sysctls::try_from(settings).unwrap();
-    world.set_capacity(NETNS, crate::live::capacity(&sysctls));
-    sample.listed.iter().for_each(|event| drop(world.apply(&mut event.clone())));
+    tracker.set_capacity(NETNS, crate::live::capacity(&sysctls));
+    sample.listed.iter().for_each(|event| drop(tracker.apply(&mut event.clone())));
     let mut worst: HashMap<TupleKey, (u32, u64)> = HashMap::new();
-    let mut look = |world: &tracker::Tracker, now_ns: u64| {
-        for row in world.snapshot(&[tracker::By::Tuple]).tuples {
+    let mut keep_worst = |tracker: &tracker::Tracker, now_ns: u64| {
+        for row in tracker.snapshot(&[tracker::By::Tuple]).tuples {
             let Some(pressure) = row.pressure else { continue };
             let most = worst.entry(row.key).or_default();
             if pressure.in_use > most.0 {
@@ -221,10 +221,10 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
             }
         }
     };
-    look(&world, sample.head.mono_ns);
+    keep_worst(&tracker, sample.head.mono_ns);
     for event in &sample.events {
-        world.apply(&mut event.clone());
-        look(&world, event.mono_ns);
+        tracker.apply(&mut event.clone());
+        keep_worst(&tracker, event.mono_ns);
     }
     let (tuple, (ports, at_ns)) = worst.iter().max_by_key(|(_, (ports, _))| *ports).unwrap();
     let hottest = report.fullest.unwrap();

@@ -34,7 +34,7 @@ enum Fate {
 }
 
 /// The kernel, and the program beside it.
-struct World {
+struct Simulation {
     state: u64,
     now_ns: u64,
     /// Cookie, and when the timer runs out.
@@ -63,7 +63,7 @@ fn conn((netns, sport): (u32, u16)) -> Conn {
     Conn { netns, ifindex: 0, saddr: here, daddr: here, sport, dport: 80 }
 }
 
-impl World {
+impl Simulation {
     fn new(filter: Filter, fate: fn(u64) -> Fate) -> Self {
         let mut tracker = Tracker::new();
         tracker.advance(START_NS);
@@ -298,28 +298,28 @@ fn comes(_chance: u64) -> Fate {
 
 #[test]
 fn without_loss_everything_is_told_once() {
-    let mut world = World::new(Filter::default(), comes);
-    (0..31).for_each(|sport| world.born((7, 500 + sport), "before"));
-    world.ring.clear();
-    world.run(9001, true);
-    world.run(300, false);
-    world.agrees_with_the_kernel();
-    world.agrees_with_its_recording();
-    let total = world.tracker.total();
+    let mut sim = Simulation::new(Filter::default(), comes);
+    (0..31).for_each(|sport| sim.born((7, 500 + sport), "before"));
+    sim.ring.clear();
+    sim.run(9001, true);
+    sim.run(300, false);
+    sim.agrees_with_the_kernel();
+    sim.agrees_with_its_recording();
+    let total = sim.tracker.total();
     assert_eq!((total.listed, total.ended_for(Reason::Missed), total.loss.missed), (31, 0, 0));
-    assert_eq!(world.listings, 1, "nothing was amiss");
+    assert_eq!(sim.listings, 1, "nothing was amiss");
 }
 
 #[test]
 fn after_losses_the_tracker_a_report_and_a_replay_agree_with_the_kernel() {
-    let mut world =
-        World::new(Filter::default(), |chance| if chance % 3 == 0 { Fate::Lost } else { Fate::Comes });
-    world.run(2003, true);
-    world.fate = comes;
-    world.run(2500, false);
-    world.agrees_with_the_kernel();
-    world.agrees_with_its_recording();
-    let total = world.tracker.total();
+    let mut sim =
+        Simulation::new(Filter::default(), |chance| if chance % 3 == 0 { Fate::Lost } else { Fate::Comes });
+    sim.run(2003, true);
+    sim.fate = comes;
+    sim.run(2500, false);
+    sim.agrees_with_the_kernel();
+    sim.agrees_with_its_recording();
+    let total = sim.tracker.total();
     assert!(total.loss.created > 100 && total.loss.ended > 100, "{total:?}");
     assert!(total.listed > 20 && total.ended_for(Reason::Missed) > 20, "{total:?}");
     assert_eq!(total.loss.missed, 0, "what was counted as lost was counted again as missed");
@@ -329,14 +329,14 @@ fn after_losses_the_tracker_a_report_and_a_replay_agree_with_the_kernel() {
 #[test]
 fn what_no_program_saw_is_told_as_missed_and_healed() {
     let unseen = |chance: u64| if chance.is_multiple_of(97) { Fate::Unseen } else { Fate::Comes };
-    let mut world = World::new(Filter::default(), unseen);
-    world.run(9001, true);
-    world.fate = comes;
-    world.run(1500, false);
-    world.agrees_with_the_kernel();
-    world.agrees_with_its_recording();
-    let total = world.tracker.total();
-    let births: u64 = world.births.values().sum();
+    let mut sim = Simulation::new(Filter::default(), unseen);
+    sim.run(9001, true);
+    sim.fate = comes;
+    sim.run(1500, false);
+    sim.agrees_with_the_kernel();
+    sim.agrees_with_its_recording();
+    let total = sim.tracker.total();
+    let births: u64 = sim.births.values().sum();
     assert!(total.created < births, "nothing was missed: the test proves nothing");
     assert_eq!(total.created + total.loss.missed, births);
     assert!(total.ended_for(Reason::Missed) > 0);
@@ -345,55 +345,55 @@ fn what_no_program_saw_is_told_as_missed_and_healed() {
 #[test]
 fn a_loss_under_a_filter_on_the_owner_forgets_nobody() {
     let filter = Filter { comms: vec!["curl".to_owned()], ..Filter::default() };
-    let mut world = World::new(filter, comes);
-    (0..46).for_each(|sport| world.born((7, sport), "curl"));
-    (50..97).for_each(|sport| world.born((7, sport), "other"));
-    world.run(100, false);
-    assert_eq!(world.tracker.live(), 46);
-    world.loss.created += 3;
-    world.run(300, false);
-    assert_eq!((world.listings, world.tracker.live(), world.tracker.total().listed), (2, 46, 0));
-    world.run(3000, false);
-    let total = world.tracker.total();
-    assert_eq!((total.ended_for(Reason::Expired), total.ended(), world.tracker.live()), (46, 46, 0));
-    world.agrees_with_its_recording();
+    let mut sim = Simulation::new(filter, comes);
+    (0..46).for_each(|sport| sim.born((7, sport), "curl"));
+    (50..97).for_each(|sport| sim.born((7, sport), "other"));
+    sim.run(100, false);
+    assert_eq!(sim.tracker.live(), 46);
+    sim.loss.created += 3;
+    sim.run(300, false);
+    assert_eq!((sim.listings, sim.tracker.live(), sim.tracker.total().listed), (2, 46, 0));
+    sim.run(3000, false);
+    let total = sim.tracker.total();
+    assert_eq!((total.ended_for(Reason::Expired), total.ended(), sim.tracker.live()), (46, 46, 0));
+    sim.agrees_with_its_recording();
 }
 
 #[test]
 fn sockets_of_a_namespace_that_went_away_unseen_are_no_ghosts() {
-    let mut world = World::new(Filter::default(), comes);
-    (0..154).for_each(|sport| world.born((9, sport), "curl"));
-    world.run(50, false);
+    let mut sim = Simulation::new(Filter::default(), comes);
+    (0..154).for_each(|sport| sim.born((9, sport), "curl"));
+    sim.run(50, false);
     // Its sockets are purged, and nobody hears of it.
-    world.reached.remove(&9);
-    world.kernel.clear();
-    world.loss.ended += 154;
-    world.run(300, false);
-    assert_eq!((world.tracker.live(), world.tracker.total().ended_for(Reason::Missed)), (0, 154));
-    world.agrees_with_its_recording();
+    sim.reached.remove(&9);
+    sim.kernel.clear();
+    sim.loss.ended += 154;
+    sim.run(300, false);
+    assert_eq!((sim.tracker.live(), sim.tracker.total().ended_for(Reason::Missed)), (0, 154));
+    sim.agrees_with_its_recording();
 }
 
 #[test]
 fn what_cannot_be_asked_after_goes_once_it_is_past_its_end() {
-    let mut world = World::new(Filter::default(), comes);
-    world.reached.remove(&9);
-    (0..13).for_each(|sport| world.born((9, sport), "curl"));
-    world.run(50, false);
-    world.kernel.clear();
-    world.loss.ended += 13;
-    world.run(2900, false);
-    assert_eq!(world.tracker.live(), 13, "no way ever led there: it may be alive");
-    world.run(700, false);
-    assert_eq!((world.tracker.live(), world.tracker.total().ended_for(Reason::Missed)), (0, 13));
+    let mut sim = Simulation::new(Filter::default(), comes);
+    sim.reached.remove(&9);
+    (0..13).for_each(|sport| sim.born((9, sport), "curl"));
+    sim.run(50, false);
+    sim.kernel.clear();
+    sim.loss.ended += 13;
+    sim.run(2900, false);
+    assert_eq!(sim.tracker.live(), 13, "no way ever led there: it may be alive");
+    sim.run(700, false);
+    assert_eq!((sim.tracker.live(), sim.tracker.total().ended_for(Reason::Missed)), (0, 13));
 }
 
 #[test]
 fn a_timer_that_was_armed_anew_is_no_end() {
-    let mut world = World::new(Filter::default(), comes);
-    (0..17).for_each(|sport| world.born((7, sport), "curl"));
-    world.kernel.values_mut().for_each(|(_, ends_ns)| *ends_ns += 60 * SECOND_NS);
-    world.run(5000, false);
-    assert_eq!((world.tracker.live(), world.tracker.total().ended()), (17, 0));
-    world.run(1300, false);
-    assert_eq!((world.tracker.live(), world.tracker.total().ended_for(Reason::Expired)), (0, 17));
+    let mut sim = Simulation::new(Filter::default(), comes);
+    (0..17).for_each(|sport| sim.born((7, sport), "curl"));
+    sim.kernel.values_mut().for_each(|(_, ends_ns)| *ends_ns += 60 * SECOND_NS);
+    sim.run(5000, false);
+    assert_eq!((sim.tracker.live(), sim.tracker.total().ended()), (17, 0));
+    sim.run(1300, false);
+    assert_eq!((sim.tracker.live(), sim.tracker.total().ended_for(Reason::Expired)), (0, 17));
 }

@@ -27,14 +27,14 @@ impl Todo {
         scope: &Filter,
         ended: &HashMap<Conn, (Option<u64>, u64)>,
         now_ns: u64,
-        world: &mut Tracker,
+        tracker: &mut Tracker,
     ) -> impl Iterator<Item = Event> + use<> {
         let (before, event) = match self {
             Self::Enter(seed, span) if !has_ended(ended, &seed, span) => {
-                enter(&seed, span, scope, now_ns, world)
+                enter(&seed, span, scope, now_ns, tracker)
             }
-            Self::Miss(asked, span) if that_was_asked_after(asked, span, world).is_some() => {
-                (None, world.miss(&asked.0, now_ns))
+            Self::Miss(asked, span) if that_was_asked_after(asked, span, tracker).is_some() => {
+                (None, tracker.miss(&asked.0, now_ns))
             }
             Self::Enter(..) | Self::Miss(..) => (None, None),
         };
@@ -47,11 +47,11 @@ fn enter(
     span: Span,
     scope: &Filter,
     now_ns: u64,
-    world: &mut Tracker,
+    tracker: &mut Tracker,
 ) -> (Option<Event>, Option<Event>) {
     // One that was born since has its place: the end of the one that was listed was not heard of.
     let is_younger = |live: Live| live.born_ns.is_some_and(|born_ns| born_ns >= span.ended_ns);
-    if world.renew(seed) || world.socket(&seed.conn).is_some_and(is_younger) {
+    if tracker.renew(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
         return (None, None);
     }
     let mut event = seed.event(now_ns);
@@ -59,13 +59,13 @@ fn enter(
     if !scope.passes(&event) {
         return (None, None);
     }
-    let applied = world.apply(&mut event);
+    let applied = tracker.apply(&mut event);
     (applied.before.map(|before| *before), applied.is_new.then_some(event))
 }
 
 /// What is known of a socket that was asked after, unless another one took its place since.
-pub(super) fn that_was_asked_after((conn, cookie): Asked, span: Span, world: &Tracker) -> Option<Live> {
-    let live = world.socket(&conn)?;
+pub(super) fn that_was_asked_after((conn, cookie): Asked, span: Span, tracker: &Tracker) -> Option<Live> {
+    let live = tracker.socket(&conn)?;
     let is_it = live.cookie == cookie && live.born_ns.is_none_or(|born_ns| born_ns < span.began_ns);
     is_it.then_some(live)
 }

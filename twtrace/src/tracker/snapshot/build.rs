@@ -78,7 +78,7 @@ impl Rows<'_> {
 }
 
 impl Tracker {
-    /// The world now. Only the tables in `wanted` are filled; the head always is.
+    /// The state now. Only the tables in `wanted` are filled; the head always is.
     pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
         let survey = Survey::of(self);
         let now = survey.now;

@@ -69,13 +69,13 @@ pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
 }
 
 impl<'a> Survey<'a> {
-    pub(super) fn of(world: &'a Tracker) -> Self {
-        let engine = &world.engine;
+    pub(super) fn of(tracker: &'a Tracker) -> Self {
+        let engine = &tracker.engine;
         let rows = engine.groups.rows.len();
         let mut survey = Self {
             engine,
-            now_ns: world.now_ns,
-            now: world.second(world.now_ns),
+            now_ns: tracker.now_ns,
+            now: tracker.second(tracker.now_ns),
             links: vec![LinkSum::default(); rows],
             pressures: vec![None; rows],
             hottest: None,

@@ -33,7 +33,7 @@ fn an_event_lands_in_every_row_it_belongs_to() {
     script.born(&wrk, 40_000..40_017).born(&nginx, [80; 1]).fails(&nginx, Kind::BindFailed, 81, 3);
     script.ended(&wrk, 40_000..40_005, Reason::Expired).fails(&wrk, Kind::ConnectFailed, 0, 2);
     script.fails(&wrk, Kind::Overflow, 40_099, 1);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     assert_eq!(tally(&snapshot.total), (13, 18, 5, 6));
     assert_eq!(tally(&process(&snapshot, 11).figures), (12, 17, 5, 3));
     assert_eq!(tally(&process(&snapshot, 13).figures), (1, 1, 0, 3));
@@ -58,7 +58,7 @@ fn a_row_knows_its_rates_roles_ages_and_times() {
     script.at(0.5).born(&wrk, 40_000..40_101);
     script.at(59.5).born(&wrk, 41_000..41_019).ended(&wrk, 40_000..40_007, Reason::ReusedOutgoing);
     script.at(60.2);
-    let snapshot = script.world.snapshot(&[By::Process]);
+    let snapshot = script.tracker.snapshot(&[By::Process]);
     let figures = &process(&snapshot, 11).figures;
     assert_eq!(figures.created_rate, Rates { s1: 19.0, s10: 1.9, s60: 2.0 });
     assert_eq!(figures.ended_rate, Rates { s1: 7.0, s10: 0.7, s60: 7.0 / 60.0 });
@@ -86,10 +86,10 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
     let mut script = script();
     // 30 of these come before the range is known, 5 on ports that nobody drew from it.
     script.born(&one, 40_000..40_030).born(&other, 40_000..40_003).born(&one, 39_000..39_005);
-    assert_eq!(process(&script.world.snapshot(&[By::Process]), 11).pressure, None);
+    assert_eq!(process(&script.tracker.snapshot(&[By::Process]), 11).pressure, None);
     script.capacity((40_000, 40_099)).at(1.0).born(&two, 40_030..40_050);
     script.at(10.0);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     let pressure = process(&snapshot, 12).pressure.unwrap();
     // 55 in 10 s: 5.5 a second hold 330 ports, so 50 free ones last 50 / 5.5 s.
     assert_eq!((pressure.in_use, pressure.ports, pressure.left(), pressure.fraction()), (50, 100, 50, 0.5));
@@ -107,15 +107,15 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
     assert_eq!((fullest.netns, fullest.live, fullest.max_tw_buckets), (NETNS, 58, 1_000));
     assert!(matches!(row.pattern, Pattern::PortsRunOut { .. }), "{:?}", row.pattern);
     // Sockets in other states hold ports too; then an administrator makes the range smaller.
-    script.world.set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), 17), (tuple("10.0.0.9", 1), 5)]);
-    assert_eq!(script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use, 67);
+    script.tracker.set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), 17), (tuple("10.0.0.9", 1), 5)]);
+    assert_eq!(script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use, 67);
     script.capacity((40_000, 40_024));
-    let pressure = script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap();
+    let pressure = script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap();
     assert_eq!((pressure.in_use, pressure.ports, pressure.full_in_s), (42, 25, Some(0.0)));
-    script.world.set_other_ports(NETNS, []);
+    script.tracker.set_other_ports(NETNS, []);
     script.ended(&one, 40_000..40_030, Reason::Expired);
     assert_eq!(
-        script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use,
+        script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use,
         3,
         "the other tuple is hotter now"
     );
@@ -125,7 +125,7 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
 fn a_line_names_where_ports_run_short_and_else_what_is_most() {
     let (many, few) = (client(11, "10.0.0.9", 443), client(11, "10.0.0.9", 5432));
     let target = |script: &Script| {
-        let snapshot = script.world.snapshot(&[By::Process]);
+        let snapshot = script.tracker.snapshot(&[By::Process]);
         process(&snapshot, 11).told().unwrap().target
     };
     let mut script = script();
@@ -140,7 +140,8 @@ fn a_line_names_where_ports_run_short_and_else_what_is_most() {
 #[test]
 fn a_pool_whose_ports_are_reused_does_not_run_out() {
     let wrk = client(11, "10.0.0.9", 5432);
-    let full_in_s = |script: &Script| script.world.snapshot(&[]).hottest.unwrap().pressure.unwrap().full_in_s;
+    let full_in_s =
+        |script: &Script| script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().full_in_s;
     let mut script = script();
     script.capacity((40_000, 40_099)).born(&wrk, 40_000..40_050).at(10.0);
     assert_eq!(full_in_s(&script), Some(10.0));
@@ -155,11 +156,11 @@ fn a_pool_whose_ports_are_reused_does_not_run_out() {
 fn only_ends_for_the_wanted_reasons_count_and_ports_last_as_long_as_they_do() {
     let (wrk, other) = (client(11, "10.0.0.9", 5432), client(12, "10.0.0.9", 443));
     let mut script = script();
-    script.world.count_only(&[Reason::Reset]);
+    script.tracker.count_only(&[Reason::Reset]);
     script.capacity((40_000, 40_099)).born(&wrk, 40_000..40_050).born(&other, 40_000..40_007).at(5.0);
     script.ended(&wrk, 40_000..40_020, Reason::Expired).ended(&wrk, 40_020..40_023, Reason::Reset);
     script.ended(&other, 40_000..40_003, Reason::Expired).at(10.0);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     assert_eq!(tally(&snapshot.total), (31, 57, 3, 0));
     assert_eq!(tally(&process(&snapshot, 11).figures), (27, 50, 3, 0));
     assert_eq!((snapshot.processes.len(), snapshot.tuples.len(), snapshot.netns.len()), (1, 1, 1));
@@ -175,7 +176,7 @@ fn a_peak_stays_and_the_main_target_is_that_with_most_live_sockets() {
     script.born(&new, 40_000..40_003);
     script.born(&old, 40_000..40_011).ended(&old, 40_000..40_010, Reason::Expired).born(&new, [40_003]);
     script.fails(&old, Kind::BindFailed, 0, 1);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     let row = process(&snapshot, 11);
     assert_eq!((row.figures.peak_live, row.figures.live, row.figures.failed()), (14, 5, 1));
     let main = row.main.unwrap();
@@ -199,9 +200,9 @@ fn sockets_without_an_owner_have_a_row_of_their_own() {
         ends_ns: BEGAN_NS + SECOND_NS,
     };
     let unknown = (40_000..40_013).map(|sport| seed(sport, Role::Unknown));
-    script.world.seed(unknown.chain([seed(80, Role::Server)]));
+    script.tracker.seed(unknown.chain([seed(80, Role::Server)]));
     script.at(1.0).ended(&client(0, "10.0.0.9", 5432), [40_000], Reason::Expired);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     let row = process(&snapshot, 0);
     assert_eq!((row.key, tally(&row.figures), row.targets), (ProcessKey::UNKNOWN, (13, 0, 1, 0), 2));
     assert_eq!(snapshot.ports[0].key, PortKey { netns: NETNS, sport: 80 });
@@ -222,9 +223,9 @@ fn a_birth_after_its_listing_moves_the_socket_to_its_owner() {
         role: Role::Unknown,
         ends_ns: BEGAN_NS + SECOND_NS,
     };
-    script.world.seed((40_000..40_007).map(seed));
+    script.tracker.seed((40_000..40_007).map(seed));
     script.born(&wrk, 40_000..40_005);
-    let snapshot = script.world.snapshot(By::ALL);
+    let snapshot = script.tracker.snapshot(By::ALL);
     assert_eq!((process(&snapshot, 0).figures.live, process(&snapshot, 11).figures.live), (2, 5));
     assert_eq!((snapshot.tuples[0].figures.live, snapshot.total.live, snapshot.total.peak_live), (7, 7, 7));
 }
@@ -235,15 +236,15 @@ fn who_is_gone_stays_while_it_has_live_sockets() {
     let mut script = script();
     script.born(&curl, 40_000..40_003).at(1.0);
     let who: std::collections::HashSet<_> = [(curl.key().pid, curl.key().start_ns)].into();
-    assert_eq!(script.world.present(), who);
-    script.world.mark_gone(&who);
-    assert_eq!(script.world.present().len(), 0);
-    assert!(process(&script.at(600.0).world.snapshot(&[By::Process]), 11).gone);
+    assert_eq!(script.tracker.present(), who);
+    script.tracker.mark_gone(&who);
+    assert_eq!(script.tracker.present().len(), 0);
+    assert!(process(&script.at(600.0).tracker.snapshot(&[By::Process]), 11).gone);
     script.ended(&curl, 40_000..40_003, Reason::Expired).at(659.0);
-    assert_eq!(script.world.snapshot(&[By::Process]).processes.len(), 1, "its rates still show");
+    assert_eq!(script.tracker.snapshot(&[By::Process]).processes.len(), 1, "its rates still show");
     script.at(661.0);
-    assert_eq!(script.world.snapshot(&[By::Process]).processes.len(), 0);
-    assert_eq!(script.world.dropped().rows, 0, "nothing was lost");
+    assert_eq!(script.tracker.snapshot(&[By::Process]).processes.len(), 0);
+    assert_eq!(script.tracker.dropped().rows, 0, "nothing was lost");
 }
 
 #[test]
@@ -253,17 +254,17 @@ fn details_name_everything_that_a_row_deals_with() {
     let mut script = script();
     script.born(&wrk, 40_000..40_005).born(&other, 40_000..40_011).born(&nginx, [80]).born(&far, [80]);
     script.at(1.0);
-    let world = &script.world;
-    let detail = world.detail(&RowKey::Process(wrk.key())).unwrap();
+    let tracker = &script.tracker;
+    let detail = tracker.detail(&RowKey::Process(wrk.key())).unwrap();
     let links: Vec<_> = detail.links.iter().map(|link| (link.target, link.live)).collect();
     let both = [Target::Tuple(tuple("10.0.0.9", 443)), Target::Tuple(tuple("10.0.0.9", 5432))];
     assert_eq!(links, [(both[0], 11), (both[1], 5)]);
     assert_eq!((detail.peers, detail.created_history[119]), (vec![("10.0.0.9".parse().unwrap(), 16)], 16));
     let port = PortKey { netns: NETNS, sport: 80 };
-    let detail = world.detail(&RowKey::Port(port)).unwrap();
+    let detail = tracker.detail(&RowKey::Port(port)).unwrap();
     assert_eq!((detail.links.len(), detail.links[0].process, detail.links[0].live), (1, nginx.key(), 2));
     assert_eq!(detail.peers, [("10.0.0.7".parse().unwrap(), 1), ("10.0.0.8".parse().unwrap(), 1)]);
-    let count = |key| world.detail(&key).map(|detail| (detail.links.len(), detail.figures.live));
+    let count = |key| tracker.detail(&key).map(|detail| (detail.links.len(), detail.figures.live));
     assert_eq!(count(RowKey::Tuple(tuple("10.0.0.9", 443))), Some((1, 11)));
     assert_eq!(count(RowKey::Peer("10.0.0.9".parse().unwrap())), Some((2, 16)));
     assert_eq!(count(RowKey::Netns(NETNS)), Some((3, 18)));

@@ -13,9 +13,9 @@ pub(super) const SECOND_NS: u64 = 1_000_000_000;
 pub(super) const BEGAN_NS: u64 = 7_000 * SECOND_NS;
 pub(super) const NETNS: u32 = 4_026_531_840;
 
-/// A world and a clock that moves when it is told to.
+/// A tracker and a clock that moves when it is told to.
 pub(super) struct Script {
-    pub(super) world: Tracker,
+    pub(super) tracker: Tracker,
     pub(super) now_ns: u64,
 }
 
@@ -75,16 +75,16 @@ impl Who {
 }
 
 impl Script {
-    pub(super) fn new(world: Tracker) -> Self {
-        let mut script = Self { world, now_ns: BEGAN_NS };
-        script.world.advance(BEGAN_NS);
+    pub(super) fn new(tracker: Tracker) -> Self {
+        let mut script = Self { tracker, now_ns: BEGAN_NS };
+        script.tracker.advance(BEGAN_NS);
         script
     }
 
     /// Moves the clock to `seconds` after the beginning.
     pub(super) fn at(&mut self, seconds: f64) -> &mut Self {
         self.now_ns = BEGAN_NS + (seconds * 1e9) as u64;
-        self.world.advance(self.now_ns);
+        self.tracker.advance(self.now_ns);
         self
     }
 
@@ -92,7 +92,7 @@ impl Script {
         let ports = u32::from(range.1) - u32::from(range.0) + 1;
         let capacity =
             Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 1_000, ..Capacity::default() };
-        self.world.set_capacity(NETNS, capacity);
+        self.tracker.set_capacity(NETNS, capacity);
         self
     }
 
@@ -105,7 +105,7 @@ impl Script {
             event.via = Some(Via::Close);
             event.age_ns = Some(u64::from(sport % 8) * 1_000_000);
             event.bytes_sent = Some(7);
-            self.world.apply(&mut event);
+            self.tracker.apply(&mut event);
         }
         self
     }
@@ -121,7 +121,7 @@ impl Script {
             let mut event = Event::new(Kind::Ended, self.now_ns, Some(who.conn(sport)));
             event.substate = Some(Substate::TimeWait);
             event.reason = Some(reason);
-            self.world.apply(&mut event);
+            self.tracker.apply(&mut event);
         }
         self
     }
@@ -129,7 +129,7 @@ impl Script {
     /// Overflows and failures.
     pub(super) fn fails(&mut self, who: &Who, kind: Kind, sport: u16, times: u32) -> &mut Self {
         for _ in 0..times {
-            self.world.apply(&mut who.event(kind, self.now_ns, sport));
+            self.tracker.apply(&mut who.event(kind, self.now_ns, sport));
         }
         self
     }

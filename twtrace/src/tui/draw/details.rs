@@ -7,8 +7,8 @@ use ratatui::text::{Line as Text, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::happened;
-use super::ink::{HISTORY, LABEL, TITLE, bar, spark};
 use super::page::{LABELS, Page};
+use super::palette::{HISTORY, LABEL, TITLE, bar, spark};
 use crate::escape::printable;
 use crate::event::Reason;
 use crate::live::{bytes, percent, target, tuple};

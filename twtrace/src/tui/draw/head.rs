@@ -6,7 +6,7 @@ use ratatui::text::{Line as Text, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
-use super::ink::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
+use super::palette::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::doctor::OneLine;
 use crate::doctor::finding::Severity;
 use crate::escape::{fit, printable};
@@ -92,7 +92,7 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
     line
 }
 
-/// What keeps the picture from being the world here and now.
+/// What keeps the picture from being this machine's, now.
 fn mark(state: &State) -> String {
     let paused = if state.is_paused { "PAUSED " } else { "" };
     match &state.replay {

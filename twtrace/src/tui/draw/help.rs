@@ -3,7 +3,7 @@
 
 use ratatui::text::{Line as Text, Span};
 
-use super::ink::LABEL;
+use super::palette::LABEL;
 
 const KEYS: [(&str, &str); 17] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
@@ -14,7 +14,7 @@ const KEYS: [(&str, &str); 17] = [
     ("r", "turn the order round"),
     ("/", "show only rows that name this text; Esc clears it"),
     ("Ctrl-U", "while a filter is typed: begin anew"),
-    ("space", "pause: the world goes on, the picture stands still"),
+    ("space", "pause: display frozen, tracing continues"),
     ("t", "another colour theme: dark, light, safe, mono"),
     ("Ctrl-L", "paint the screen anew"),
     ("?", "this help"),

@@ -1,12 +1,12 @@
-//! Owns: the screen as a whole, from the state and a picture of the world. Draws into a buffer, and changes nothing else.
+//! Owns: the screen as a whole, from the state and a picture. Draws into a buffer, and changes nothing else.
 //! Must not know: the terminal, keys.
 
 mod details;
 mod happened;
 mod head;
 mod help;
-mod ink;
 mod page;
+mod palette;
 mod table;
 mod theme;
 
@@ -16,8 +16,8 @@ use ratatui::style::Style;
 use ratatui::text::Line as Text;
 use ratatui::widgets::Widget as _;
 
-pub(super) use ink::Ink;
-use ink::{PICKED, PLAIN, TITLE};
+pub(super) use palette::Palette;
+use palette::{PICKED, PLAIN, TITLE};
 pub use theme::Theme;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -61,7 +61,7 @@ impl Paper<'_> {
             }
         };
         self.put_foot(buffer, area, &position);
-        self.state.ink.finish(buffer);
+        self.state.palette.finish(buffer);
         drawn
     }
 
@@ -69,7 +69,7 @@ impl Paper<'_> {
     fn put_tabs(&self, buffer: &mut Buffer, area: Rect, y: u16) -> Vec<(u16, u16)> {
         let named = Tab::ALL.into_iter().map(|tab| tab.name().len() + 3).sum::<usize>() + 1;
         let has_room = named <= area.width.into();
-        let (mut x, mut places) = (0, Vec::new());
+        let (mut x, mut spans) = (0, Vec::new());
         for (at, tab) in Tab::ALL.into_iter().enumerate() {
             let is_open = tab == self.state.tab;
             let name = if is_open || has_room {
@@ -83,10 +83,10 @@ impl Paper<'_> {
             } else {
                 put_at(buffer, area, (x + 1, y), &name, PLAIN);
             }
-            places.push((x + 1, x + 1 + width));
+            spans.push((x + 1, x + 1 + width));
             x += width + 1;
         }
-        places
+        spans
     }
 
     fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) {
@@ -106,7 +106,7 @@ impl Paper<'_> {
         let width = usize::from(area.width);
         let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };
         let y = area.height - 1;
-        put(buffer, area, y, &fit(&text, room), ink::LABEL);
+        put(buffer, area, y, &fit(&text, room), palette::LABEL);
         let x = width.saturating_sub(position.len());
         put_at(buffer, area, (x as u16, y), position, PLAIN);
     }
@@ -118,7 +118,7 @@ fn tail(text: &str, width: usize) -> &str {
     ends.chain([""]).find(|end| end.width() <= width).unwrap_or_default()
 }
 
-/// Lines in place of the table, the first of them as its title. Returns which of them are seen.
+/// Lines in span of the table, the first of them as its title. Returns which of them are seen.
 fn put_over(
     buffer: &mut Buffer,
     area: Rect,
@@ -146,7 +146,7 @@ fn put(buffer: &mut Buffer, area: Rect, y: u16, text: &str, style: Style) {
     put_at(buffer, area, (0, y), text, style);
 }
 
-/// Writes at a place of `area`, and never beyond it.
+/// Writes at a span of `area`, and never beyond it.
 fn put_at(buffer: &mut Buffer, area: Rect, (x, y): (u16, u16), text: &str, style: Style) {
     if x < area.width && y < area.height {
         buffer.set_stringn(area.x + x, area.y + y, text, (area.width - x).into(), style);

@@ -4,7 +4,7 @@
 use ratatui::text::{Line as Text, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::ink::LABEL;
+use super::palette::LABEL;
 
 /// In front of each line.
 pub(super) const LABELS: usize = 11;

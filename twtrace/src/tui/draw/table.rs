@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::ink::{PICKED, PLAIN, TITLE, alarmed};
+use super::palette::{PICKED, PLAIN, TITLE, alarmed};
 use super::{Paper, put, put_at};
 use crate::escape::fit;
 use crate::tui::state::Drawn;
@@ -16,8 +16,8 @@ use crate::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting, shown};
 pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
     let state = paper.state;
     let columns = state.columns();
-    let places = fitting(&columns, area.width);
-    put_titles(paper, &columns, &places, area, buffer);
+    let spans = fitting(&columns, area.width);
+    put_titles(paper, &columns, &spans, area, buffer);
     let rows = shown(state.tab, paper.picture, state.sort(), &state.filter);
     let room = usize::from(area.height - 1);
     drawn.ids = rows.iter().map(Row::id).collect();
@@ -28,9 +28,9 @@ pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &m
     }
     for (at, row) in rows.iter().enumerate().skip(drawn.top).take(room) {
         let y = (at - drawn.top + 1) as u16;
-        put_row(row, at == selected, &columns, &places, Rect { y: area.y + y, height: 1, ..area }, buffer);
+        put_row(row, at == selected, &columns, &spans, Rect { y: area.y + y, height: 1, ..area }, buffer);
     }
-    drawn.places = places;
+    drawn.spans = spans;
     if rows.is_empty() {
         return String::new();
     }
@@ -52,12 +52,12 @@ fn empty(paper: &Paper<'_>) -> &'static str {
 fn put_titles(
     paper: &Paper<'_>,
     columns: &[Column],
-    places: &[(usize, u16, u16)],
+    spans: &[(usize, u16, u16)],
     area: Rect,
     buffer: &mut Buffer,
 ) {
     let sort = paper.state.sort();
-    for &(at, x, width) in places {
+    for &(at, x, width) in spans {
         let column = columns[at];
         let is_sorted = at == sort.column;
         let style = if is_sorted { TITLE.add_modifier(Modifier::UNDERLINED) } else { TITLE };
@@ -74,13 +74,13 @@ fn put_row(
     row: &Row<'_>,
     is_selected: bool,
     columns: &[Column],
-    places: &[(usize, u16, u16)],
+    spans: &[(usize, u16, u16)],
     area: Rect,
     buffer: &mut Buffer,
 ) {
     let alarm = row.alarm();
     let style = alarmed(alarm);
-    for &(at, x, width) in places {
+    for &(at, x, width) in spans {
         let value = row.value(columns[at].what);
         put_cell(&value.text(width.into()), columns[at].is_right, (x, width), area, buffer, style);
     }

@@ -2,95 +2,95 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
-use super::world::busy;
-use super::{Desk, Mode, Tab, Wish};
+use super::samples::busy;
+use super::{Mode, Screen, Tab, Wish};
 use crate::tui::draw::Theme;
 use crate::tui::value::Value;
 use crate::tui::views::shown;
 
-fn desk() -> Desk {
-    Desk::new(busy(), (80, 24))
+fn screen() -> Screen {
+    Screen::new(busy(), (80, 24))
 }
 
 /// Lines of the table, without titles.
-fn rows(desk: &Desk) -> Vec<String> {
-    let (first, room) = desk.drawn.body;
-    desk.text().lines().skip(first.into()).take(room.into()).map(str::to_owned).collect()
+fn rows(screen: &Screen) -> Vec<String> {
+    let (first, room) = screen.drawn.body;
+    screen.text().lines().skip(first.into()).take(room.into()).map(str::to_owned).collect()
 }
 
-fn selected(desk: &Desk) -> String {
-    let rows = rows(desk);
+fn selected(screen: &Screen) -> String {
+    let rows = rows(screen);
     let found: Vec<_> = rows.iter().filter(|row| row.starts_with('>')).collect();
     assert_eq!(found.len(), 1, "one row is selected: {rows:#?}");
     found[0].clone()
 }
 
-fn click(desk: &mut Desk, x: u16, y: u16) {
+fn click(screen: &mut Screen, x: u16, y: u16) {
     let kind = MouseEventKind::Down(MouseButton::Left);
-    desk.state.click(MouseEvent { kind, column: x, row: y, modifiers: KeyModifiers::NONE }, &desk.drawn);
-    desk.draw();
+    screen.state.click(MouseEvent { kind, column: x, row: y, modifiers: KeyModifiers::NONE }, &screen.drawn);
+    screen.draw();
 }
 
 #[test]
 fn quitting() {
-    let mut desk = desk();
-    assert_eq!(desk.press(KeyCode::Char('x')), Wish::Nothing);
-    assert_eq!(desk.press(KeyCode::Char('q')), Wish::Quit);
+    let mut screen = screen();
+    assert_eq!(screen.press(KeyCode::Char('x')), Wish::Nothing);
+    assert_eq!(screen.press(KeyCode::Char('q')), Wish::Quit);
     for mode in [Mode::Table, Mode::Typing, Mode::Help(0)] {
-        desk.state.mode = mode;
+        screen.state.mode = mode;
         let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-        assert_eq!(desk.state.press(ctrl_c, &desk.drawn), Wish::Quit);
+        assert_eq!(screen.state.press(ctrl_c, &screen.drawn), Wish::Quit);
     }
-    desk.state.mode = Mode::Help(0);
-    assert_eq!(desk.press(KeyCode::Char('q')), Wish::Draw, "out of the help, not out of the program");
-    assert_eq!(desk.state.mode, Mode::Table);
+    screen.state.mode = Mode::Help(0);
+    assert_eq!(screen.press(KeyCode::Char('q')), Wish::Draw, "out of the help, not out of the program");
+    assert_eq!(screen.state.mode, Mode::Table);
 }
 
 #[test]
 fn selection_moves_and_the_table_scrolls_with_it() {
-    let mut desk = desk();
-    assert!(selected(&desk).contains("php-fpm"));
-    desk.press(KeyCode::Down);
-    assert!(selected(&desk).contains("nginx: worker"));
-    desk.press(KeyCode::End);
-    assert_eq!(rows(&desk).iter().position(|row| row.starts_with('>')), Some(rows(&desk).len() - 1));
-    assert!(desk.drawn.top > 0);
-    desk.press(KeyCode::Up);
-    let top = desk.drawn.top;
-    assert_eq!(rows(&desk).iter().position(|row| row.starts_with('>')), Some(rows(&desk).len() - 2));
-    desk.press(KeyCode::PageUp);
-    assert!(desk.drawn.top < top || top == 0);
-    desk.press(KeyCode::Home);
-    assert_eq!(desk.drawn.top, 0);
-    assert!(selected(&desk).contains("php-fpm"));
+    let mut screen = screen();
+    assert!(selected(&screen).contains("php-fpm"));
+    screen.press(KeyCode::Down);
+    assert!(selected(&screen).contains("nginx: worker"));
+    screen.press(KeyCode::End);
+    assert_eq!(rows(&screen).iter().position(|row| row.starts_with('>')), Some(rows(&screen).len() - 1));
+    assert!(screen.drawn.top > 0);
+    screen.press(KeyCode::Up);
+    let top = screen.drawn.top;
+    assert_eq!(rows(&screen).iter().position(|row| row.starts_with('>')), Some(rows(&screen).len() - 2));
+    screen.press(KeyCode::PageUp);
+    assert!(screen.drawn.top < top || top == 0);
+    screen.press(KeyCode::Home);
+    assert_eq!(screen.drawn.top, 0);
+    assert!(selected(&screen).contains("php-fpm"));
 }
 
 #[test]
 fn selection_stays_with_its_row_when_the_order_turns() {
-    let mut desk = desk();
-    desk.press(KeyCode::Down);
-    desk.press(KeyCode::Char('r'));
-    assert!(selected(&desk).contains("nginx: worker"));
-    assert!(desk.text().contains("LIVE▲"));
+    let mut screen = screen();
+    screen.press(KeyCode::Down);
+    screen.press(KeyCode::Char('r'));
+    assert!(selected(&screen).contains("nginx: worker"));
+    assert!(screen.text().contains("LIVE▲"));
 }
 
 #[test]
 fn sorting_by_any_column_both_ways() {
     for tab in 1..=8 {
-        let mut desk = Desk::new(busy(), (250, 40));
-        desk.type_in(&tab.to_string());
+        let mut screen = Screen::new(busy(), (250, 40));
+        screen.type_in(&tab.to_string());
         for _ in 0..30 {
-            desk.press(KeyCode::Left);
+            screen.press(KeyCode::Left);
         }
-        let columns = desk.drawn.places.len();
-        for (column, ..) in desk.drawn.places.clone() {
-            assert_eq!(desk.state.sort().column, column);
+        let columns = screen.drawn.spans.len();
+        for (column, ..) in screen.drawn.spans.clone() {
+            assert_eq!(screen.state.sort().column, column);
             for _ in 0..2 {
-                let (text, down) = (desk.text(), desk.state.sort().down);
+                let (text, down) = (screen.text(), screen.state.sort().down);
                 assert!(text.contains(if down { '▼' } else { '▲' }), "{text}");
-                let picture = super::picture(&desk.world, &desk.journal);
-                let rows = shown(desk.state.tab, &picture, desk.state.sort(), "");
-                let what = desk.state.columns()[column].what;
+                let picture = super::picture(&screen.tracker, &screen.journal);
+                let rows = shown(screen.state.tab, &picture, screen.state.sort(), "");
+                let what = screen.state.columns()[column].what;
                 let values: Vec<_> = rows.iter().map(|row| row.value(what)).collect();
                 let known = values.iter().take_while(|value| **value != Value::Nothing);
                 let known: Vec<_> = known.collect();
@@ -104,10 +104,10 @@ fn sorting_by_any_column_both_ways() {
                     known.windows(2).all(|pair| pair[0].order(pair[1]) != wrong),
                     "{tab} {column} {down}"
                 );
-                desk.press(KeyCode::Char('r'));
-                assert_ne!(desk.state.sort().down, down);
+                screen.press(KeyCode::Char('r'));
+                assert_ne!(screen.state.sort().down, down);
             }
-            desk.press(KeyCode::Right);
+            screen.press(KeyCode::Right);
         }
         assert!(columns > 5);
     }
@@ -115,52 +115,52 @@ fn sorting_by_any_column_both_ways() {
 
 #[test]
 fn a_filter_leaves_what_holds_its_text() {
-    let mut desk = desk();
-    desk.press(KeyCode::Char('/'));
-    desk.type_in("NGINQ");
-    assert!(desk.text().contains("nothing matches the filter"));
-    desk.press(KeyCode::Backspace);
-    assert_eq!(rows(&desk).iter().filter(|row| !row.is_empty()).count(), 1);
-    assert!(desk.text().contains("/NGIN_"), "{}", desk.text());
-    desk.press(KeyCode::Enter);
-    assert!(desk.text().contains("filter: NGIN "), "{}", desk.text());
-    assert!(selected(&desk).contains("nginx: worker"));
-    desk.press(KeyCode::Esc);
-    assert!(selected(&desk).contains("php-fpm"));
+    let mut screen = screen();
+    screen.press(KeyCode::Char('/'));
+    screen.type_in("NGINQ");
+    assert!(screen.text().contains("nothing matches the filter"));
+    screen.press(KeyCode::Backspace);
+    assert_eq!(rows(&screen).iter().filter(|row| !row.is_empty()).count(), 1);
+    assert!(screen.text().contains("/NGIN_"), "{}", screen.text());
+    screen.press(KeyCode::Enter);
+    assert!(screen.text().contains("filter: NGIN "), "{}", screen.text());
+    assert!(selected(&screen).contains("nginx: worker"));
+    screen.press(KeyCode::Esc);
+    assert!(selected(&screen).contains("php-fpm"));
 }
 
 #[test]
 fn a_filter_asks_for_names_and_not_for_figures() {
-    let mut desk = desk();
-    desk.type_in("/71");
-    assert!(desk.text().contains("nothing matches the filter"), "71 live is no name:\n{}", desk.text());
+    let mut screen = screen();
+    screen.type_in("/71");
+    assert!(screen.text().contains("nothing matches the filter"), "71 live is no name:\n{}", screen.text());
     let ctrl_u = KeyEvent::new(KeyCode::Char('u'), KeyModifiers::CONTROL);
-    assert_eq!(desk.state.press(ctrl_u, &desk.drawn), Wish::Draw);
-    desk.type_in(&format!("{}5432", "x".repeat(100)));
-    assert!(desk.text().contains("xxx5432_"), "the end is seen while it is typed:\n{}", desk.text());
+    assert_eq!(screen.state.press(ctrl_u, &screen.drawn), Wish::Draw);
+    screen.type_in(&format!("{}5432", "x".repeat(100)));
+    assert!(screen.text().contains("xxx5432_"), "the end is seen while it is typed:\n{}", screen.text());
 }
 
 #[test]
 fn pausing_is_said() {
-    let mut desk = desk();
-    assert!(!desk.text().contains("PAUSED"));
-    desk.press(KeyCode::Char(' '));
-    assert!(desk.state.is_paused);
-    assert!(desk.text().lines().next().unwrap().ends_with("PAUSED"));
-    desk.press(KeyCode::Char(' '));
-    assert!(!desk.text().contains("PAUSED"));
+    let mut screen = screen();
+    assert!(!screen.text().contains("PAUSED"));
+    screen.press(KeyCode::Char(' '));
+    assert!(screen.state.is_paused);
+    assert!(screen.text().lines().next().unwrap().ends_with("PAUSED"));
+    screen.press(KeyCode::Char(' '));
+    assert!(!screen.text().contains("PAUSED"));
 }
 
 #[test]
 fn views_turn_round() {
-    let mut desk = desk();
+    let mut screen = screen();
     for tab in Tab::ALL {
-        assert_eq!(desk.state.tab, tab);
-        desk.press(KeyCode::Tab);
+        assert_eq!(screen.state.tab, tab);
+        screen.press(KeyCode::Tab);
     }
-    assert_eq!(desk.state.tab, Tab::Processes);
-    desk.press(KeyCode::BackTab);
-    assert_eq!(desk.state.tab, Tab::Netns);
+    assert_eq!(screen.state.tab, Tab::Processes);
+    screen.press(KeyCode::BackTab);
+    assert_eq!(screen.state.tab, Tab::Netns);
 }
 
 #[test]
@@ -175,71 +175,71 @@ fn every_line_has_details() {
         (7, "Event lost"),
         (8, "Network namespace 4026531840"),
     ] {
-        let mut desk = desk();
-        desk.type_in(&tab.to_string());
-        desk.press(KeyCode::Enter);
-        let text = desk.text();
+        let mut screen = screen();
+        screen.type_in(&tab.to_string());
+        screen.press(KeyCode::Enter);
+        let text = screen.text();
         assert!(text.contains(&format!("\n {title}")) && text.contains("\n meaning "), "{text}");
-        desk.press(KeyCode::Esc);
-        assert_eq!(desk.state.mode, Mode::Table);
+        screen.press(KeyCode::Esc);
+        assert_eq!(screen.state.mode, Mode::Table);
     }
 }
 
 #[test]
 fn an_event_tells_all_it_knows() {
-    let mut desk = Desk::new(busy(), (140, 40));
-    desk.type_in("7/EADDRNOT");
-    desk.press(KeyCode::Enter);
-    desk.press(KeyCode::Enter);
-    super::compare("event-140", &desk.text());
-    desk.press(KeyCode::Esc);
-    desk.press(KeyCode::Esc);
-    desk.type_in("6/php-fpm");
-    desk.press(KeyCode::Enter);
-    desk.press(KeyCode::End);
-    desk.press(KeyCode::Enter);
-    super::compare("event-created-140", &desk.text());
+    let mut screen = Screen::new(busy(), (140, 40));
+    screen.type_in("7/EADDRNOT");
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::Enter);
+    super::compare("event-140", &screen.text());
+    screen.press(KeyCode::Esc);
+    screen.press(KeyCode::Esc);
+    screen.type_in("6/php-fpm");
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::End);
+    screen.press(KeyCode::Enter);
+    super::compare("event-created-140", &screen.text());
 }
 
 #[test]
 fn an_open_event_outlives_the_journal() {
-    let mut desk = desk();
-    desk.type_in("6");
-    desk.press(KeyCode::Enter);
-    desk.journal = super::Journal::default();
-    desk.draw();
-    assert!(desk.text().contains("is not kept any more"), "{}", desk.text());
+    let mut screen = screen();
+    screen.type_in("6");
+    screen.press(KeyCode::Enter);
+    screen.journal = super::Journal::default();
+    screen.draw();
+    assert!(screen.text().contains("is not kept any more"), "{}", screen.text());
 }
 
 #[test]
 fn themes_change_colours_and_nothing_else() {
-    let mut desk = desk();
-    let colours = |desk: &Desk| -> Vec<_> {
-        desk.terminal.backend().buffer().content.iter().map(|cell| cell.fg).collect()
+    let mut screen = screen();
+    let colours = |screen: &Screen| -> Vec<_> {
+        screen.terminal.backend().buffer().content.iter().map(|cell| cell.fg).collect()
     };
-    let (text, first) = (desk.text(), colours(&desk));
+    let (text, first) = (screen.text(), colours(&screen));
     for theme in [Theme::Light, Theme::Safe, Theme::Mono] {
-        let before = colours(&desk);
-        desk.press(KeyCode::Char('t'));
-        assert_eq!((desk.state.ink.theme, desk.text() == text), (theme, true));
-        assert_ne!(colours(&desk), before, "{theme:?}");
+        let before = colours(&screen);
+        screen.press(KeyCode::Char('t'));
+        assert_eq!((screen.state.palette.theme, screen.text() == text), (theme, true));
+        assert_ne!(colours(&screen), before, "{theme:?}");
     }
-    desk.press(KeyCode::Char('t'));
-    assert_eq!(colours(&desk), first);
+    screen.press(KeyCode::Char('t'));
+    assert_eq!(colours(&screen), first);
 }
 
 #[test]
 fn an_alarm_is_seen_on_the_selected_row_too() {
-    let desk = desk();
-    assert!(selected(&desk).starts_with(">! 4194301 php-fpm"), "{}", selected(&desk));
-    assert!(rows(&desk).iter().any(|row| row.starts_with("  x    200 curl")), "{}", desk.text());
+    let screen = screen();
+    assert!(selected(&screen).starts_with(">! 4194301 php-fpm"), "{}", selected(&screen));
+    assert!(rows(&screen).iter().any(|row| row.starts_with("  x    200 curl")), "{}", screen.text());
 }
 
 #[test]
 fn the_help_names_every_key() {
-    let mut desk = Desk::new(busy(), (80, 60));
-    desk.press(KeyCode::Char('?'));
-    let help = desk.text();
+    let mut screen = Screen::new(busy(), (80, 60));
+    screen.press(KeyCode::Char('?'));
+    let help = screen.text();
     for key in [
         "1 to 8",
         "Tab",
@@ -269,35 +269,35 @@ fn the_help_names_every_key() {
 
 #[test]
 fn details_scroll_to_their_end_and_no_further() {
-    let mut desk = desk();
-    desk.press(KeyCode::Enter);
-    let first = desk.text();
-    desk.press(KeyCode::End);
-    let last = desk.text();
+    let mut screen = screen();
+    screen.press(KeyCode::Enter);
+    let first = screen.text();
+    screen.press(KeyCode::End);
+    let last = screen.text();
     assert_ne!(first, last);
-    desk.press(KeyCode::Down);
-    assert_eq!(desk.text(), last);
-    desk.press(KeyCode::Home);
-    assert_eq!(desk.text(), first);
+    screen.press(KeyCode::Down);
+    assert_eq!(screen.text(), last);
+    screen.press(KeyCode::Home);
+    assert_eq!(screen.text(), first);
 }
 
 #[test]
 fn clicks() {
-    let mut desk = desk();
-    let (first, _) = desk.drawn.body;
-    click(&mut desk, 20, first + 1);
-    assert!(selected(&desk).contains("nginx: worker"));
-    let failed = desk.text().lines().nth(usize::from(first) - 1).unwrap().find("FAILED").unwrap() as u16;
-    click(&mut desk, failed, first - 1);
-    assert!(desk.text().contains("FAILED▼"), "{}", desk.text());
-    click(&mut desk, failed, first - 1);
-    assert!(desk.text().contains("FAILED▲"), "{}", desk.text());
-    let tuples = desk.text().lines().nth(usize::from(first) - 2).unwrap().find("Tuples").unwrap() as u16;
-    click(&mut desk, tuples, first - 2);
-    assert_eq!(desk.state.tab, Tab::Tuples);
+    let mut screen = screen();
+    let (first, _) = screen.drawn.body;
+    click(&mut screen, 20, first + 1);
+    assert!(selected(&screen).contains("nginx: worker"));
+    let failed = screen.text().lines().nth(usize::from(first) - 1).unwrap().find("FAILED").unwrap() as u16;
+    click(&mut screen, failed, first - 1);
+    assert!(screen.text().contains("FAILED▼"), "{}", screen.text());
+    click(&mut screen, failed, first - 1);
+    assert!(screen.text().contains("FAILED▲"), "{}", screen.text());
+    let tuples = screen.text().lines().nth(usize::from(first) - 2).unwrap().find("Tuples").unwrap() as u16;
+    click(&mut screen, tuples, first - 2);
+    assert_eq!(screen.state.tab, Tab::Tuples);
     let wheel =
         MouseEvent { kind: MouseEventKind::ScrollDown, column: 1, row: 1, modifiers: KeyModifiers::NONE };
-    assert_eq!(desk.state.click(wheel, &desk.drawn), Wish::Draw);
+    assert_eq!(screen.state.click(wheel, &screen.drawn), Wish::Draw);
     let moved = MouseEvent { kind: MouseEventKind::Moved, ..wheel };
-    assert_eq!(desk.state.click(moved, &desk.drawn), Wish::Nothing);
+    assert_eq!(screen.state.click(moved, &screen.drawn), Wish::Nothing);
 }

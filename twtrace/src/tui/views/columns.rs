@@ -142,7 +142,7 @@ pub(in crate::tui) const MARKS: u16 = 3;
 /// Columns between two columns.
 const GAP: u16 = 1;
 
-/// Which columns a width has room for, and how wide each is: index, place from the left, width. They begin behind the marks.
+/// Which columns a width has room for, and how wide each is: index, span from the left, width. They begin behind the marks.
 pub(in crate::tui) fn fitting(columns: &[Column], width: u16) -> Vec<(usize, u16, u16)> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|at| (columns[*at].rank, *at));
@@ -158,13 +158,13 @@ pub(in crate::tui) fn fitting(columns: &[Column], width: u16) -> Vec<(usize, u16
     }
     taken.sort_unstable();
     let mut x = MARKS;
-    let place = |at: usize| {
+    let span = |at: usize| {
         let width = columns[at].width + if columns[at].grows { left } else { 0 };
-        let place = (at, x, width);
+        let span = (at, x, width);
         x += width + GAP;
-        place
+        span
     };
-    taken.into_iter().map(place).collect()
+    taken.into_iter().map(span).collect()
 }
 
 #[cfg(test)]
@@ -176,12 +176,12 @@ mod tests {
         for tab in Tab::ALL {
             let columns = columns(tab);
             for width in 0..=250 {
-                let places = fitting(&columns, width);
-                let end = places.last().map_or(0, |(_, x, wide)| x + wide);
-                assert!(end <= width, "{tab:?} at {width}: {places:?}");
+                let spans = fitting(&columns, width);
+                let end = spans.last().map_or(0, |(_, x, wide)| x + wide);
+                assert!(end <= width, "{tab:?} at {width}: {spans:?}");
                 if width >= 80 {
-                    assert!(end >= width - 1, "{tab:?} at {width} leaves room: {places:?}");
-                    let titles = || places.iter().map(|(at, ..)| columns[*at].title);
+                    assert!(end >= width - 1, "{tab:?} at {width} leaves room: {spans:?}");
+                    let titles = || spans.iter().map(|(at, ..)| columns[*at].title);
                     let always = columns.iter().filter(|column| column.rank == 0);
                     for column in always {
                         assert!(titles().any(|title| title == column.title), "{tab:?}: {}", column.title);

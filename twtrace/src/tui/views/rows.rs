@@ -27,18 +27,18 @@ pub(in crate::tui) enum Row<'a> {
 
 /// The rows of a view, in no particular order.
 pub(in crate::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
-    let world = &picture.frame.snapshot;
+    let tracker = &picture.frame.snapshot;
     let journal = |list: for<'a> fn(&'a Journal) -> &'a std::collections::VecDeque<Numbered>| {
         let events = picture.journal.as_ref().into_iter().flat_map(list);
         events.map(|event| Row::Event(event, picture)).collect()
     };
     match tab {
-        Tab::Processes => world.processes.iter().map(Row::Process).collect(),
-        Tab::Tuples => world.tuples.iter().map(Row::Tuple).collect(),
-        Tab::Peers => world.peers.iter().map(Row::Peer).collect(),
-        Tab::Ports => world.ports.iter().map(Row::Port).collect(),
-        Tab::Containers => world.containers.iter().map(Row::Container).collect(),
-        Tab::Netns => world.netns.iter().map(Row::Netns).collect(),
+        Tab::Processes => tracker.processes.iter().map(Row::Process).collect(),
+        Tab::Tuples => tracker.tuples.iter().map(Row::Tuple).collect(),
+        Tab::Peers => tracker.peers.iter().map(Row::Peer).collect(),
+        Tab::Ports => tracker.ports.iter().map(Row::Port).collect(),
+        Tab::Containers => tracker.containers.iter().map(Row::Container).collect(),
+        Tab::Netns => tracker.netns.iter().map(Row::Netns).collect(),
         Tab::Failures => journal(|journal| &journal.failures),
         Tab::Events => journal(|journal| &journal.events),
     }

@@ -20,11 +20,11 @@ fn rsts_are_told_where_they_are_let_in_and_many() {
     assert_eq!(with(13, Some(1)), ["nothing_wrong"]);
     assert_eq!(with(9, Some(0)), ["nothing_wrong"]);
     // Where nobody can see whether SYNs are refused, what would keep their senders out is not advised.
-    let mut world = Netns { reset: 13, concerned: vec![client()], ..netns() };
-    world.settings.rfc1337 = Some(0);
-    assert!(refused(&only(&facts(world.clone())), "rfc1337"));
-    world.counters = Some(Counters { paws_timewait: Some(0), ..Counters::default() });
-    assert!(only(&facts(world.clone())).remedies.iter().any(|remedy| remedy.id == "rfc1337"));
+    let mut tracker = Netns { reset: 13, concerned: vec![client()], ..netns() };
+    tracker.settings.rfc1337 = Some(0);
+    assert!(refused(&only(&facts(tracker.clone())), "rfc1337"));
+    tracker.counters = Some(Counters { paws_timewait: Some(0), ..Counters::default() });
+    assert!(only(&facts(tracker.clone())).remedies.iter().any(|remedy| remedy.id == "rfc1337"));
     let few = Netns { reset: 13, created: 2000, ..netns() };
     assert_eq!(ids(&facts(few)), ["nothing_wrong"]);
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::worlds::calm;
+use super::samples::calm;
 use super::{facts, found, full, ids, netns, only, refused, share, with_tuple};
 use crate::doctor::facts::*;
 use crate::doctor::finding::{Finding, Severity};
@@ -76,8 +76,8 @@ fn ports_of_other_pools_that_connect_would_share_came_from_bind() {
 #[test]
 fn ports_that_are_bound_and_not_used_are_told_with_their_holder() {
     let pins = vec![Share { open: 700, ..share(103, "holder") }];
-    let world = Netns { tuples: vec![full(time_wait(300), 3)], pinned: Some(700), pins, ..netns() };
-    let finding = only(&facts(world));
+    let tracker = Netns { tuples: vec![full(time_wait(300), 3)], pinned: Some(700), pins, ..netns() };
+    let finding = only(&facts(tracker));
     assert_eq!(finding.id, "ports_bound");
     assert!(finding.what.contains("held by holder (pid 103)"), "{}", finding.what);
     assert!(finding.remedies.iter().any(|remedy| remedy.id == "release_ports"));

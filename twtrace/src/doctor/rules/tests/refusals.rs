@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::worlds::calm;
+use super::samples::calm;
 use super::{expect_effect, facts, found, full, ids, netns, only, refused, share, with_tuple};
 use crate::doctor::facts::*;
 use crate::doctor::finding::{Finding, Severity};
@@ -55,9 +55,9 @@ fn a_port_of_an_outgoing_connection_is_told_with_who_had_it_and_for_how_long_yet
     let binds = [40_001, 40_003, 40_007].map(|port| bind(port, 3, 7, "relay")).to_vec();
     let served =
         [40_001, 40_003, 40_007].map(|port| on(port, vec![outgoing(Some(5), "curl", None)])).to_vec();
-    let mut world = Netns { binds, served, ..netns() };
-    world.settings.reserved = vec![(40_500, 40_509)];
-    let finding = only(&facts(world.clone()));
+    let mut tracker = Netns { binds, served, ..netns() };
+    tracker.settings.reserved = vec![(40_500, 40_509)];
+    let finding = only(&facts(tracker.clone()));
     assert_eq!((finding.id, finding.severity), ("ephemeral_port_taken", Severity::Critical));
     assert!(finding.what.contains("by curl (pid 5), the last for 53 s more"), "{}", finding.what);
     assert_eq!((finding.who[0].process.comm.as_str(), finding.who[0].time_wait), ("curl", 3));
@@ -68,8 +68,8 @@ fn a_port_of_an_outgoing_connection_is_told_with_who_had_it_and_for_how_long_yet
     assert!(refused(&finding, "server_reuseaddr"));
     assert!(finding.remedies.iter().all(|remedy| remedy.id != "reuseaddr"));
     // Of a process that is gone, no other is blamed.
-    world.served[0].outgoing = vec![outgoing(None, "", None)];
-    let what = only(&facts(world)).what;
+    tracker.served[0].outgoing = vec![outgoing(None, "", None)];
+    let what = only(&facts(tracker)).what;
     assert!(what.contains("curl (pid 5) (2), and a process that twtrace did not see (1)"), "{what}");
 }
 
@@ -85,8 +85,8 @@ fn who_comes_back_to_his_own_ports_is_told_once() {
     expect_effect(&finding, "unbound_port", "ports to choose from", (24.0, 1000.0));
     // Chosen by connect(), even by the same program, it is chance.
     let chance = on(40_001, vec![outgoing(Some(7), "app", Some(false))]);
-    let world = Netns { binds: vec![bind(40_001, 1, 7, "app")], served: vec![chance], ..netns() };
-    assert_eq!(only(&facts(world)).id, "ephemeral_port_taken");
+    let tracker = Netns { binds: vec![bind(40_001, 1, 7, "app")], served: vec![chance], ..netns() };
+    assert_eq!(only(&facts(tracker)).id, "ephemeral_port_taken");
 }
 
 #[test]

@@ -29,8 +29,8 @@ impl View for Last {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, world: &Tracker) -> std::io::Result<Flow> {
-        (self.live, self.counts) = (world.live() as u64, world.total());
+    fn batch(&mut self, sim: &Tracker) -> std::io::Result<Flow> {
+        (self.live, self.counts) = (sim.live() as u64, sim.total());
         self.always &= self.counts.created + self.counts.listed - self.counts.ended() == self.live;
         Ok(Flow::Go)
     }

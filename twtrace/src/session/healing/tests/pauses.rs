@@ -1,15 +1,15 @@
 //! Owns: how soon what was lost is put right.
-//! Must not know: how the world of the other tests works inside.
+//! Must not know: how the kernel of the other tests works inside.
 
-use super::{Fate, SECOND_NS, STEP_NS, World, comes};
+use super::{Fate, SECOND_NS, STEP_NS, Simulation, comes};
 use crate::filter::Filter;
 
 /// Steps until the tracker knows as many live sockets as the kernel has.
-fn steps_until_healed(world: &mut World) -> usize {
+fn steps_until_healed(sim: &mut Simulation) -> usize {
     (0..3000)
         .take_while(|_| {
-            let healed = world.tracker.live() == world.kernel.len();
-            world.run(1, false);
+            let healed = sim.tracker.live() == sim.kernel.len();
+            sim.run(1, false);
             !healed
         })
         .count()
@@ -19,18 +19,18 @@ fn steps_until_healed(world: &mut World) -> usize {
 /// right by the next one, which must not wait as if the first had been dear.
 #[test]
 fn a_loss_that_a_long_listing_did_not_show_is_put_right_soon_after() {
-    let mut world = World::new(Filter::default(), comes);
-    world.run(10, false);
-    (world.takes_ns, world.cost_ns) = (4 * SECOND_NS, SECOND_NS / 7);
-    world.fate = |_| Fate::Lost;
-    (0..97).for_each(|sport| world.born((7, sport), "curl"));
-    while world.tracker.live() == 0 {
-        world.run(1, false);
+    let mut sim = Simulation::new(Filter::default(), comes);
+    sim.run(10, false);
+    (sim.takes_ns, sim.cost_ns) = (4 * SECOND_NS, SECOND_NS / 7);
+    sim.fate = |_| Fate::Lost;
+    (0..97).for_each(|sport| sim.born((7, sport), "curl"));
+    while sim.tracker.live() == 0 {
+        sim.run(1, false);
     }
-    (97..113).for_each(|sport| world.born((7, sport), "curl"));
-    world.fate = comes;
-    let steps = steps_until_healed(&mut world);
-    assert_eq!(world.listings, 3);
+    (97..113).for_each(|sport| sim.born((7, sport), "curl"));
+    sim.fate = comes;
+    let steps = steps_until_healed(&mut sim);
+    assert_eq!(sim.listings, 3);
     // The pause, and the other listing.
     assert!(steps as u64 * STEP_NS < 9 * SECOND_NS, "{steps} steps");
 }
@@ -38,26 +38,26 @@ fn a_loss_that_a_long_listing_did_not_show_is_put_right_soon_after() {
 /// A dear one is not made more than a tenth of the time, however much gets lost.
 #[test]
 fn listings_that_cost_much_are_far_apart() {
-    let mut world =
-        World::new(Filter::default(), |chance| if chance % 2 == 0 { Fate::Lost } else { Fate::Comes });
-    world.cost_ns = SECOND_NS;
-    world.run(3000, true);
-    assert!((4..=6).contains(&world.listings), "{} listings in a minute", world.listings);
+    let mut sim =
+        Simulation::new(Filter::default(), |chance| if chance % 2 == 0 { Fate::Lost } else { Fate::Comes });
+    sim.cost_ns = SECOND_NS;
+    sim.run(3000, true);
+    assert!((4..=6).contains(&sim.listings), "{} listings in a minute", sim.listings);
 }
 
 /// What was long ago puts off nothing.
 #[test]
 fn after_a_quiet_time_pauses_begin_anew() {
-    let mut world = World::new(Filter::default(), comes);
+    let mut sim = Simulation::new(Filter::default(), comes);
     for _ in 0..5 {
-        world.loss.created += 1;
-        world.run(1000, false);
+        sim.loss.created += 1;
+        sim.run(1000, false);
     }
-    world.run(3100, false);
-    let before = world.listings;
-    world.loss.created += 1;
-    world.run(10, false);
-    world.loss.created += 1;
-    world.run(70, false);
-    assert_eq!(world.listings, before + 2);
+    sim.run(3100, false);
+    let before = sim.listings;
+    sim.loss.created += 1;
+    sim.run(10, false);
+    sim.loss.created += 1;
+    sim.run(70, false);
+    assert_eq!(sim.listings, before + 2);
 }

@@ -1,4 +1,4 @@
-//! Owns: what the screen shows and what the user asked of it, together: the last picture of the world, the line that is open,
+//! Owns: what the screen shows and what the user asked of it, together: the last picture, the line that is open,
 //! the journal.
 //! Must not know: the terminal, when a picture is due.
 
@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::layout::Rect;
 
-use super::draw::{Ink, Paper};
+use super::draw::{Palette, Paper};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::{Id, Opened, Picture, Tab};
@@ -15,7 +15,7 @@ use crate::limitation::Limitation;
 use crate::live::Frame;
 use crate::tracker::{By, Tracker};
 
-/// What a picture says that the world does not know.
+/// What a picture says that the tracker does not know.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     /// See [`Frame::backend`].
@@ -32,7 +32,7 @@ pub(super) struct About {
 
 /// The screen without its terminal.
 #[derive(Debug)]
-pub(super) struct Face {
+pub(super) struct Display {
     pub(super) state: State,
     pub(super) drawn: Drawn,
     pub(super) journal: Journal,
@@ -40,10 +40,10 @@ pub(super) struct Face {
     opened: Option<(Id, Option<Opened>)>,
 }
 
-impl Face {
-    pub(super) fn new(ink: Ink) -> Self {
+impl Display {
+    pub(super) fn new(palette: Palette) -> Self {
         Self {
-            state: State::new(ink),
+            state: State::new(palette),
             drawn: Drawn::default(),
             journal: Journal::default(),
             picture: None,
@@ -51,12 +51,12 @@ impl Face {
         }
     }
 
-    /// Takes a new picture of the world: of what is looked at, or of everything where the picture is to stand still.
-    pub(super) fn look(&mut self, world: &Tracker, about: About) {
+    /// Takes a new picture: of what is looked at, or of everything where the picture is to stand still.
+    pub(super) fn refresh(&mut self, tracker: &Tracker, about: About) {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
         let About { backend, slab_bytes, clock, zone, limitations } = about;
-        let frame = Frame { snapshot: world.snapshot(tables), backend, slab_bytes, clock, limitations };
+        let frame = Frame { snapshot: tracker.snapshot(tables), backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         self.picture = Some(Picture::new(frame, tables, journal, zone));
         // A row changes; an event stays what it was.
@@ -71,12 +71,12 @@ impl Face {
     }
 
     /// Draws the picture; nothing before there is one.
-    pub(super) fn draw(&mut self, world: &Tracker, area: Rect, buffer: &mut Buffer) {
+    pub(super) fn draw(&mut self, tracker: &Tracker, area: Rect, buffer: &mut Buffer) {
         let Some(picture) = &self.picture else { return };
         if let Mode::Details(id, _) = &self.state.mode
             && self.opened.as_ref().is_none_or(|(known, _)| known != id)
         {
-            self.opened = Some((id.clone(), picture.open(id, world)));
+            self.opened = Some((id.clone(), picture.open(id, tracker)));
         }
         let opened = self.opened.as_ref().and_then(|(_, opened)| opened.as_ref());
         self.drawn = Paper { state: &self.state, picture, opened }.draw(area, buffer);

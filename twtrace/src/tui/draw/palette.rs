@@ -13,12 +13,12 @@ const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tui) struct Ink {
+pub(in crate::tui) struct Palette {
     pub(in crate::tui) theme: Theme,
     pub(in crate::tui) has_unicode: bool,
 }
 
-impl Ink {
+impl Palette {
     /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
     pub(in crate::tui) fn from_environment(theme: Option<Theme>) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -63,7 +63,7 @@ impl Seen {
                 Socket::of(self.netns, socket, role, ifname, known.cloned())
             })
             .collect();
-        sockets.sort_by_cached_key(Socket::place);
+        sockets.sort_by_cached_key(Socket::order);
         sockets
     }
 }
@@ -73,7 +73,7 @@ impl Seen {
 /// # Errors
 /// [`Error::Spec`] for an inode that no way leads to. Where namespaces were named, or there is but one: what went wrong
 /// with it. Where all are looked into, that is a note.
-pub fn look(
+pub fn sockets_in(
     choice: &Choice,
     states: States,
     filter: &Filter,

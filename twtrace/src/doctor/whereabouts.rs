@@ -15,7 +15,7 @@ pub(super) fn settle(facts: &Facts, findings: &mut [Finding]) {
         let netns = facts.namespaces.iter().find(|netns| Some(netns.netns) == finding.subject.netns);
         let container = finding.who.iter().find_map(|share| container_of(&share.process));
         for remedy in &mut finding.remedies {
-            place(facts, netns, container.as_deref(), remedy);
+            address(facts, netns, container.as_deref(), remedy);
         }
     }
 }
@@ -24,7 +24,7 @@ fn container_of(process: &Process) -> Option<String> {
     process.container.as_deref().map(|container| printable(container).into_owned())
 }
 
-fn place(facts: &Facts, netns: Option<&Netns>, container: Option<&str>, remedy: &mut Remedy) {
+fn address(facts: &Facts, netns: Option<&Netns>, container: Option<&str>, remedy: &mut Remedy) {
     let Some(command) = &remedy.command else { return };
     let Some((_, setting)) = command.split_once("sysctl -w ") else { return };
     let setting = setting.to_owned();
@@ -59,8 +59,8 @@ fn named(netns: &Netns) -> String {
 
 /// No command is printed that would change the machine of whoever reads a recording.
 fn on_another_machine(netns: Option<&Netns>, setting: &str) -> String {
-    let place = netns.map_or_else(String::new, |netns| format!(", in network namespace {}", named(netns)));
-    format!("on the machine that was recorded{place}: `sysctl -w {setting}`")
+    let within = netns.map_or_else(String::new, |netns| format!(", in network namespace {}", named(netns)));
+    format!("on the machine that was recorded{within}: `sysctl -w {setting}`")
 }
 
 /// Where `/proc/sys` cannot be written: whoever makes the container sets it.
@@ -87,7 +87,7 @@ mod tests {
     use crate::doctor::facts::Ports;
     use crate::doctor::rules::tests::{facts, full, netns};
 
-    fn world() -> Netns {
+    fn namespace() -> Netns {
         Netns { tuples: vec![full(Ports { time_wait: 1000, ..Ports::default() }, 13)], ..netns() }
     }
 
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_recording_changes_no_machine_of_its_readers() {
         let told =
-            Facts { source: Source::Recording, ..facts(Netns { name: Some("blue".into()), ..world() }) };
+            Facts { source: Source::Recording, ..facts(Netns { name: Some("blue".into()), ..namespace() }) };
         for finding in diagnose(&told) {
             assert!(finding.remedies.iter().all(|remedy| remedy.command.is_none()), "{finding:?}");
         }
@@ -112,27 +112,27 @@ mod tests {
 
     #[test]
     fn a_command_acts_on_the_namespace_or_is_not_printed() {
-        let inside = Netns { enter: "nsenter -t 97 -n ".into(), ..world() };
+        let inside = Netns { enter: "nsenter -t 97 -n ".into(), ..namespace() };
         let command = remedy(&facts(inside), "tw_reuse").command;
         assert_eq!(command.as_deref(), Some("nsenter -t 97 -n sysctl -w net.ipv4.tcp_tw_reuse=1"));
-        let closed = remedy(&facts(Netns { is_closed: true, ..world() }), "tw_reuse");
+        let closed = remedy(&facts(Netns { is_closed: true, ..namespace() }), "tw_reuse");
         assert!(closed.command.is_none() && closed.change.unwrap().contains("no way into it was found"));
     }
 
     #[test]
     fn what_is_set_outside_does_not_hold_inside() {
-        let inside = Netns { outside_tw_reuse: Some(1), enter: "nsenter -t 97 -n ".into(), ..world() };
+        let inside = Netns { outside_tw_reuse: Some(1), enter: "nsenter -t 97 -n ".into(), ..namespace() };
         let because = remedy(&facts(inside), "tw_reuse").because;
         assert!(
             because.ends_with("outside it is 1, in this network namespace 2: they do not inherit"),
             "{because}"
         );
-        assert!(!remedy(&facts(world()), "tw_reuse").because.contains("inherit"));
+        assert!(!remedy(&facts(namespace()), "tw_reuse").because.contains("inherit"));
     }
 
     #[test]
     fn where_settings_are_read_only_the_form_for_containers_stands_there() {
-        let told = Facts { is_read_only: true, ..facts(world()) };
+        let told = Facts { is_read_only: true, ..facts(namespace()) };
         let reuse = remedy(&told, "tw_reuse");
         let change = reuse.change.unwrap();
         assert!(

@@ -1,4 +1,4 @@
-//! Owns: worlds for screens to show.
+//! Owns: states for screens to show.
 //! Must not know: screens.
 
 use crate::event::{Event, Kind};
@@ -15,27 +15,27 @@ fn journal(events: &[Event]) -> Journal {
 
 /// 100 ports, of which a client uses most; addresses and names as long as can be; strangers; losses.
 pub(super) fn busy() -> (Tracker, Journal) {
-    let (world, events) = fixture::busy(Limits::default());
-    (world, journal(&events))
+    let (tracker, events) = fixture::busy(Limits::default());
+    (tracker, journal(&events))
 }
 
 /// The busy one, and a socket in another network namespace.
 pub(super) fn two_namespaces() -> (Tracker, Journal) {
-    let (mut world, journal) = busy();
+    let (mut tracker, journal) = busy();
     let mut event = SERVER.event(Kind::Created, 118.9, 8080);
     if let Some(conn) = &mut event.conn {
         conn.netns = NETNS + 1;
     }
-    world.apply(&mut event);
-    world.advance(NOW_S * SECOND_NS + 1);
-    (world, journal)
+    tracker.apply(&mut event);
+    tracker.advance(NOW_S * SECOND_NS + 1);
+    (tracker, journal)
 }
 
 /// The busy one, with less room than it takes.
 pub(super) fn full() -> (Tracker, Journal) {
     let limits = Limits { groups: 11, sockets: 97, ..Limits::default() };
-    let (world, events) = fixture::busy(limits);
-    (world, journal(&events))
+    let (tracker, events) = fixture::busy(limits);
+    (tracker, journal(&events))
 }
 
 /// Nothing has happened for 19 seconds.
@@ -43,7 +43,7 @@ pub(super) fn quiet() -> (Tracker, Journal) {
     (fixture::quiet(Limits::default()), Journal::default())
 }
 
-pub(super) fn picture(world: &Tracker, journal: &Journal) -> Picture {
+pub(super) fn picture(tracker: &Tracker, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
-    Picture::new(fixture::frame(world), By::ALL, Some(journal.clone()), zone)
+    Picture::new(fixture::frame(tracker), By::ALL, Some(journal.clone()), zone)
 }

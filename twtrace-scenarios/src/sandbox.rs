@@ -1,4 +1,4 @@
-//! Owns: the world of one scenario: a network namespace, its actors, what must be told of it, and whether the
+//! Owns: the sandbox of one scenario: a network namespace, its actors, what must be told of it, and whether the
 //! kernel's own books agree that it happened.
 //! Must not know: any particular scenario, nor how the harness runs them.
 
@@ -21,7 +21,7 @@ use crate::{kernel, netns, ss};
 
 /// See the head of the file.
 #[derive(Debug)]
-pub struct World {
+pub struct Sandbox {
     /// The twtrace under test, for scenarios that run one of their own.
     pub setup: Setup,
     home: u32,
@@ -33,8 +33,8 @@ pub struct World {
     outcome: Outcome,
 }
 
-impl World {
-    /// Moves the calling process into a new network namespace, which is the world's home.
+impl Sandbox {
+    /// Moves the calling process into a new network namespace, which is the sandbox's home.
     pub fn new(setup: Setup) -> Result<Self> {
         let home = netns::enter_new()?;
         let spaces = vec![(home, File::open("/proc/self/ns/net")?)];
@@ -43,7 +43,7 @@ impl World {
         Ok(Self { setup, home, spaces, actors, created_untold, ended_untold, balanced, outcome })
     }
 
-    /// Inode of the world's home.
+    /// Inode of the sandbox's home.
     pub fn netns(&self) -> u32 {
         self.home
     }
@@ -69,14 +69,14 @@ impl World {
         Ok((self.actor("client")?, listener))
     }
 
-    /// Counts the network namespace of `actor` as part of this world and keeps it to the end.
+    /// Counts the network namespace of `actor` as part of this sandbox and keeps it to the end.
     pub fn keep_netns_of(&mut self, actor: &Actor) -> Result<()> {
         self.spaces.push((actor.netns(), actor.netns_file()?));
         self.watch_netns_of(actor);
         Ok(())
     }
 
-    /// Counts the network namespace of `actor` as part of this world, but lets it go with its processes.
+    /// Counts the network namespace of `actor` as part of this sandbox, but lets it go with its processes.
     pub fn watch_netns_of(&mut self, actor: &Actor) {
         self.outcome.netns.push(actor.netns());
     }
@@ -164,7 +164,7 @@ impl World {
         until_true(&what, PATIENCE, || Ok(rows_of(sock)?.is_empty()))
     }
 
-    /// Waits until the world's home has so many TIME_WAIT sockets.
+    /// Waits until the sandbox's home has so many TIME_WAIT sockets.
     pub fn wait_live(&self, count: u64) -> Result<()> {
         until_true(&format!("{count} TIME_WAIT sockets"), PATIENCE, || Ok(books::live("self")? == count))
     }
@@ -183,7 +183,7 @@ impl World {
                 self.outcome.failures.extend(wrong);
             }
         }
-        let (_, home) = self.spaces.first().context("a world has a home")?;
+        let (_, home) = self.spaces.first().context("a sandbox has a home")?;
         setns(home, CloneFlags::CLONE_NEWNET)?;
         Ok(())
     }
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Ends the world: all actors exit, the books are read once more, `ss` is asked. The namespaces stay until the
+    /// Ends the sandbox: all actors exit, the books are read once more, `ss` is asked. The namespaces stay until the
     /// calling process is gone.
     pub fn finish(mut self) -> Result<Outcome> {
         self.actors.iter().for_each(Actor::dismiss);

@@ -18,7 +18,7 @@ const MOST_KEPT: usize = 100_000;
 
 /// One look at a namespace.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Sample {
     /// Inode of the namespace.
     pub netns: u32,
     /// See [`super::Netns::name`].
@@ -89,10 +89,10 @@ pub(super) struct OnTuple {
 
 /// All looks at one namespace together.
 #[derive(Debug, Default)]
-pub struct Looks {
+pub struct Samples {
     pub(super) first_overflow: Option<u64>,
     first_counters: Option<Counters>,
-    pub(super) last: Look,
+    pub(super) last: Sample,
     pub(super) tuples: HashMap<TupleKey, OnTuple>,
     pub(super) locals: HashMap<u16, Local>,
     pub(super) time_wait: u64,
@@ -108,20 +108,20 @@ pub struct Looks {
     connections: HashSet<(TupleKey, u16)>,
 }
 
-impl Looks {
+impl Samples {
     /// Takes in another look.
-    pub fn take(&mut self, mut look: Look) {
-        self.first_overflow.get_or_insert(look.overflow);
-        self.first_counters = self.first_counters.or(look.counters);
-        let sockets = std::mem::take(&mut look.sockets);
-        self.count(&sockets, &look);
-        self.place(&sockets, &look);
-        self.crowd(&sockets, &look);
-        self.piles.take(&sockets, &look);
-        for (tuple, has) in std::mem::take(&mut look.timestamps) {
+    pub fn take(&mut self, mut sample: Sample) {
+        self.first_overflow.get_or_insert(sample.overflow);
+        self.first_counters = self.first_counters.or(sample.counters);
+        let sockets = std::mem::take(&mut sample.sockets);
+        self.count(&sockets, &sample);
+        self.count_ports(&sockets, &sample);
+        self.crowd(&sockets, &sample);
+        self.piles.take(&sockets, &sample);
+        for (tuple, has) in std::mem::take(&mut sample.timestamps) {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
-        self.last = look;
+        self.last = sample;
     }
 
     /// What the kernel counted while looking.
@@ -135,72 +135,72 @@ impl Looks {
         self.connections.contains(&(*tuple, port))
     }
 
-    fn count(&mut self, sockets: &[DiagSocket], look: &Look) {
+    fn count(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let waiting = sockets.iter().filter(|socket| socket.is_time_wait());
         self.time_wait = waiting.clone().count() as u64;
         self.fin_wait2 = waiting.filter(|socket| socket.substate() == Substate::FinWait2).count() as u64;
         self.peak_time_wait = self.peak_time_wait.max(self.time_wait);
         let in_range = |of: fn(&&DiagSocket) -> bool| {
             let ports = sockets.iter().filter(of).map(|socket| socket.sport);
-            ports.filter(|port| look.settings.has(*port)).collect::<HashSet<u16>>().len() as u32
+            ports.filter(|port| sample.settings.has(*port)).collect::<HashSet<u16>>().len() as u32
         };
         self.range_in_use = self.range_in_use.max(in_range(|_| true));
         let pinned = in_range(is_pin);
         if pinned >= self.pinned {
             self.pinned = pinned;
             let mut pins = Shares::default();
-            for socket in sockets.iter().filter(is_pin).filter(|socket| look.settings.has(socket.sport)) {
-                pins.of(look.holders.get(&socket.inode).unwrap_or(&Process::default())).open += 1;
+            for socket in sockets.iter().filter(is_pin).filter(|socket| sample.settings.has(socket.sport)) {
+                pins.of(sample.holders.get(&socket.inode).unwrap_or(&Process::default())).open += 1;
             }
             self.pins = pins.sorted();
         }
     }
 
     /// Of looks after failures, the fullest counts.
-    fn crowd(&mut self, sockets: &[DiagSocket], look: &Look) {
-        let on_range = || sockets.iter().filter(|socket| look.settings.has(socket.sport));
-        if !look.is_asked || on_range().count() < self.crowd.len() {
+    fn crowd(&mut self, sockets: &[DiagSocket], sample: &Sample) {
+        let on_range = || sockets.iter().filter(|socket| sample.settings.has(socket.sport));
+        if !sample.is_asked || on_range().count() < self.crowd.len() {
             return;
         }
         let connected = sockets.iter().filter(|socket| socket.dport != 0 && socket.state != LISTEN);
         self.connections = connected
             .take(MOST_KEPT)
-            .map(|socket| ((&socket.conn(look.netns)).into(), socket.sport))
+            .map(|socket| ((&socket.conn(sample.netns)).into(), socket.sport))
             .collect();
         let seen = on_range().map(|socket| Seen {
             port: socket.sport,
-            tuple: (&socket.conn(look.netns)).into(),
+            tuple: (&socket.conn(sample.netns)).into(),
             state: State::of(socket),
             is_pin: is_pin(&socket),
-            who: look.holders.get(&socket.inode).cloned(),
+            who: sample.holders.get(&socket.inode).cloned(),
         });
         self.crowd = seen.collect();
     }
 
-    fn place(&mut self, sockets: &[DiagSocket], look: &Look) {
+    fn count_ports(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
         let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
         let mut locals: HashMap<u16, Local> = HashMap::new();
         let mut tuples: HashMap<TupleKey, HashMap<u16, &DiagSocket>> = HashMap::new();
         for socket in sockets {
-            locals.entry(socket.sport).or_default().note(socket, look);
+            locals.entry(socket.sport).or_default().note(socket, sample);
             let is_client = socket.dport != 0 && !listeners.contains(&socket.sport);
-            if is_client && look.settings.has(socket.sport) {
-                let key = TupleKey::from(&socket.conn(look.netns));
+            if is_client && sample.settings.has(socket.sport) {
+                let key = TupleKey::from(&socket.conn(sample.netns));
                 tuples.entry(key).or_default().insert(socket.sport, socket);
             }
         }
         self.tuples.values_mut().for_each(|tuple| tuple.now = Ports::default());
         for (key, on) in tuples {
-            self.tuples.entry(key).or_default().note(on.values().copied(), look);
+            self.tuples.entry(key).or_default().note(on.values().copied(), sample);
         }
         self.locals.values_mut().for_each(|local| local.listening = false);
         for (port, seen) in locals {
             let local = self.locals.entry(port).or_default();
             local.listening = seen.listening;
             // What is there when a call has just failed is what was in its way.
-            if look.is_asked || !local.is_asked {
-                (local.is_asked, local.states, local.left_ms) = (look.is_asked, seen.states, seen.left_ms);
+            if sample.is_asked || !local.is_asked {
+                (local.is_asked, local.states, local.left_ms) = (sample.is_asked, seen.states, seen.left_ms);
             }
             local.time_wait = local.time_wait.max(seen.time_wait);
             local.open = local.open.max(seen.open);
@@ -217,12 +217,12 @@ fn is_pin(socket: &&DiagSocket) -> bool {
 }
 
 impl OnTuple {
-    fn note<'a>(&mut self, sockets: impl Iterator<Item = &'a DiagSocket> + Clone, look: &Look) {
+    fn note<'a>(&mut self, sockets: impl Iterator<Item = &'a DiagSocket> + Clone, sample: &Sample) {
         self.now = ports(sockets.clone());
         if self.now.all() >= self.peak.all() {
             self.peak = self.now;
             self.holders.clear();
-            for holder in sockets.filter_map(|socket| look.holders.get(&socket.inode)) {
+            for holder in sockets.filter_map(|socket| sample.holders.get(&socket.inode)) {
                 *self.holders.entry(holder.clone()).or_default() += 1;
             }
         }
@@ -230,7 +230,7 @@ impl OnTuple {
 }
 
 impl Local {
-    fn note(&mut self, socket: &DiagSocket, look: &Look) {
+    fn note(&mut self, socket: &DiagSocket, sample: &Sample) {
         if socket.is_time_wait() {
             self.time_wait += 1;
             self.left_ms = self.left_ms.max(socket.expires_ms.into());
@@ -247,7 +247,7 @@ impl Local {
                 return;
             }
         }
-        if let Some(holder) = look.holders.get(&socket.inode) {
+        if let Some(holder) = sample.holders.get(&socket.inode) {
             *self.holders.entry(holder.clone()).or_default() += 1;
         }
     }
@@ -290,13 +290,13 @@ mod tests {
         }
     }
 
-    fn look(sockets: Vec<DiagSocket>) -> Look {
+    fn sample(sockets: Vec<DiagSocket>) -> Sample {
         let settings =
             Settings { port_range: Some((40_000, 40_099)), ports: Some(100), ..Settings::default() };
         let holder = |pid, comm: &str| Process { pid: Some(pid), comm: comm.into(), ..Process::default() };
         let holders = HashMap::from([(97, holder(7, "proxy")), (101, holder(11, "nginx"))]);
         let addresses = HashSet::from([IpAddr::from(HERE)]);
-        Look { netns: 5, settings, sockets, holders, addresses, ..Look::default() }
+        Sample { netns: 5, settings, sockets, holders, addresses, ..Sample::default() }
     }
 
     fn busy() -> Vec<DiagSocket> {
@@ -315,7 +315,7 @@ mod tests {
         ]
     }
 
-    fn joined(looks: &Looks) -> Netns {
+    fn joined(samples: &Samples) -> Netns {
         let mut netns = Netns { netns: 5, ..Netns::default() };
         netns.binds.push(BindFailure {
             saddr: Some(HERE.into()),
@@ -324,15 +324,15 @@ mod tests {
             caller: Process::default(),
             ..BindFailure::default()
         });
-        join::join(&mut netns, looks);
+        join::join(&mut netns, samples);
         netns
     }
 
     #[test]
-    fn a_look_tells_what_holds_which_ports() {
-        let mut looks = Looks::default();
-        looks.take(look(busy()));
-        let netns = joined(&looks);
+    fn a_sample_tells_what_holds_which_ports() {
+        let mut samples = Samples::default();
+        samples.take(sample(busy()));
+        let netns = joined(&samples);
         assert_eq!(
             (netns.time_wait, netns.fin_wait2, netns.pinned, netns.range_in_use),
             (3, Some(1), Some(2), Some(8))
@@ -351,41 +351,41 @@ mod tests {
     }
 
     #[test]
-    fn a_look_after_a_failure_is_kept_before_a_fuller_one() {
-        let mut looks = Looks::default();
-        looks.take(look(busy()));
-        assert!(looks.crowd.is_empty());
-        looks.take(Look { is_asked: true, ..look(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
-        looks.take(look(busy()));
-        let kept: Vec<_> = looks.crowd.iter().map(|seen| (seen.port, seen.state, seen.is_pin)).collect();
+    fn a_sample_after_a_failure_is_kept_before_a_fuller_one() {
+        let mut samples = Samples::default();
+        samples.take(sample(busy()));
+        assert!(samples.crowd.is_empty());
+        samples.take(Sample { is_asked: true, ..sample(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
+        samples.take(sample(busy()));
+        let kept: Vec<_> = samples.crowd.iter().map(|seen| (seen.port, seen.state, seen.is_pin)).collect();
         assert_eq!(kept, [(40_001, State::TimeWait, false)]);
     }
 
     #[test]
     fn what_waits_for_seconds_is_a_pile_and_what_passes_is_none() {
         let socket = |state, cookie, inode| DiagSocket { cookie, ..socket(state, 0, 40_001, 80, inode) };
-        let mut looks = Looks::default();
+        let mut samples = Samples::default();
         for (mono_ms, sockets) in [
             (1000, vec![socket(8, 7, 97), socket(8, 9, 97), socket(5, 11, 97), socket(5, 13, 0)]),
             (2000, vec![socket(8, 7, 97), socket(8, 17, 97), socket(5, 11, 97), socket(5, 13, 0)]),
             (3500, vec![socket(8, 7, 97), socket(8, 17, 97), socket(1, 11, 97), socket(5, 13, 0)]),
         ] {
-            looks.take(Look { mono_ms, ..look(sockets) });
+            samples.take(Sample { mono_ms, ..sample(sockets) });
         }
-        let piles = looks.piles.all();
+        let piles = samples.piles.all();
         let [pile] = &piles[..] else { panic!("{piles:?}") };
         assert_eq!((pile.state, pile.count, pile.longest_ms), (State::CloseWait, 1, 2500));
         assert_eq!((pile.side, pile.shares[0].process.pid), (Side::To(THERE.into(), 80), Some(7)));
-        looks.take(Look { mono_ms: 4000, ..look(vec![socket(1, 19, 97)]) });
-        assert_eq!(looks.piles.all(), [], "it was closed after all");
+        samples.take(Sample { mono_ms: 4000, ..sample(vec![socket(1, 19, 97)]) });
+        assert_eq!(samples.piles.all(), [], "it was closed after all");
     }
 
     #[test]
     fn the_fullest_moment_is_kept() {
-        let mut looks = Looks::default();
-        looks.take(Look { overflow: 100, ..look(busy()) });
-        looks.take(Look { overflow: 107, ..look(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
-        let netns = joined(&looks);
+        let mut samples = Samples::default();
+        samples.take(Sample { overflow: 100, ..sample(busy()) });
+        samples.take(Sample { overflow: 107, ..sample(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
+        let netns = joined(&samples);
         assert_eq!((netns.time_wait, netns.peak_time_wait, netns.overflow), (1, 3, 7));
         let tuple = &netns.tuples[0];
         assert_eq!((tuple.now.all(), tuple.peak.all()), (1, 6));

@@ -1,10 +1,10 @@
-//! Owns: the worlds that tests of rules and of their words start from.
+//! Owns: the facts that tests of rules and of their words start from.
 //! Must not know: the rules.
 
 use crate::doctor::facts::*;
 use crate::tracker::TupleKey;
 
-/// The namespace of these worlds.
+/// The namespace of these facts.
 pub(super) const NETNS: u32 = 4_026_531_840;
 
 pub(in crate::doctor) fn share(pid: u32, comm: &str) -> Share {

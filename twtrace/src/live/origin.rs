@@ -1,4 +1,4 @@
-//! Owns: where the world is that a view shows: on this machine, now, or in a recording.
+//! Owns: where that is what a view shows: on this machine, now, or in a recording.
 //! Must not know: what is shown of it.
 
 use super::Upkeep;
@@ -7,14 +7,14 @@ use crate::tracker::Tracker;
 
 /// What a view asks for besides events.
 #[derive(Debug)]
-pub enum Scene {
+pub enum Origin {
     /// This machine: the kernel can be asked.
     Here(Upkeep),
     /// A recording, whose clock this is: all that can be known has been told.
     Recorded(Clock),
 }
 
-impl Scene {
+impl Origin {
     /// This machine.
     ///
     /// # Errors
@@ -24,9 +24,9 @@ impl Scene {
     }
 
     /// See [`Upkeep::run`].
-    pub fn run(&mut self, world: &mut Tracker, now_ns: u64) {
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) {
         if let Self::Here(upkeep) = self {
-            upkeep.run(world, now_ns);
+            upkeep.run(tracker, now_ns);
         }
     }
 
@@ -38,7 +38,7 @@ impl Scene {
         }
     }
 
-    /// What ties the world's time to the calendar. Clocks drift apart, and the calendar is set: here, both are read again for each
+    /// What ties the tracker's time to the calendar. Clocks drift apart, and the calendar is set: here, both are read again for each
     /// picture.
     pub fn clock(&self) -> Clock {
         match self {

@@ -39,7 +39,7 @@ struct Player {
 
 /// Turns the calling process, which must have one thread and be freshly forked, into an actor named `comm`. Never
 /// returns: the actor ends when the other side of `control` does.
-pub fn play(control: OwnedFd, comm: &str) -> ! {
+pub fn run(control: OwnedFd, comm: &str) -> ! {
     close_all_but(control.as_raw_fd(), &BTreeMap::new());
     let mut player = Player { control, sockets: BTreeMap::new() };
     let outcome = set_name(comm).and_then(|()| player.serve());
