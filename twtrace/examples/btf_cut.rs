@@ -1,4 +1,4 @@
-//! Owns: cutting a kernel's BTF down to the types that `twtrace::btf::resolve` looks at, for `tests/data/btf`.
+//! Owns: cutting a kernel's BTF down to the types that `twtrace::kernel::btf::resolve` looks at, for `tests/data/btf`.
 //! Must not know: which fields those are; the library lists them.
 //!
 //! `cargo run --example btf_cut -- VMLINUX_BTF OUT`, where VMLINUX_BTF is `/sys/kernel/btf/vmlinux` of the kernel or
@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::path::Path;
 
-use twtrace::btf::{Btf, FUNCTIONS, Kind, RawMember, Type, paths};
+use twtrace::kernel::btf::{Btf, FUNCTIONS, Kind, RawMember, Type, paths};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

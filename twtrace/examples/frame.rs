@@ -9,7 +9,7 @@ mod steady;
 use std::time::Instant;
 
 use steady::Steady;
-use twtrace::tui::Offscreen;
+use twtrace::present::tui::Offscreen;
 
 /// Frames measured of each kind. The median is told: what else a machine does falls on few of them.
 const FRAMES: usize = 101;

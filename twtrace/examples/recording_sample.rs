@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use twtrace::event::{Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via};
-use twtrace::identity::{Identity, container_of};
+use twtrace::model::event::{
+    Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via,
+};
+use twtrace::model::identity::{Identity, container_of};
 use twtrace::output::Json;
 use twtrace::recording::{
     Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail,

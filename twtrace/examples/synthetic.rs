@@ -17,11 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
-use twtrace::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
-use twtrace::identity::{Identity, container_of};
+use twtrace::model::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
+use twtrace::model::identity::{Identity, container_of};
+use twtrace::present::report::text::{Layout, text};
+use twtrace::present::report::{By, Options};
 use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Recording, Settings, Tail};
-use twtrace::report::text::{Layout, text};
-use twtrace::report::{By, Options};
 
 const NETNS: u32 = 4_026_531_840;
 const START_NS: u64 = 1_000_000_000_000;
@@ -187,7 +187,7 @@ fn write(events: u64, path: &Path) -> Result<()> {
 
 fn report(path: &Path) -> Result<()> {
     let options = Options { by: By::ALL.to_vec(), ..Options::default() };
-    let report = twtrace::report::read(Recording::open(path)?, &options)?;
+    let report = twtrace::present::report::read(Recording::open(path)?, &options)?;
     let layout = Layout { wide: true, most: 20, timeline: false };
     std::io::stdout().write_all(text(&report, layout, &jiff::tz::TimeZone::UTC).as_bytes())?;
     Ok(())

@@ -2,7 +2,7 @@
 //! Debian's cloud kernels and a 6.18.44), and that no bytes make the parser panic. The numbers are bpftool's, of the whole BTF.
 //! Must not know: how the parser works inside.
 
-use twtrace::btf::{Btf, BtfError, Kind, MemberError, ResolveError, Resolved, VMLINUX, paths, resolve};
+use twtrace::kernel::btf::{self, Btf, BtfError, Kind, MemberError, ResolveError, VMLINUX, resolve};
 use twtrace_common::config::{MISSING, Offsets};
 
 const KERNELS: [(&str, &[u8]); 5] = [
@@ -81,7 +81,7 @@ expected! {
     proto_name: 368 408 408 392 392,
 }
 
-fn resolved(bytes: &[u8]) -> Result<Resolved, ResolveError> {
+fn resolved(bytes: &[u8]) -> Result<btf::Resolved, ResolveError> {
     resolve(&Btf::parse(bytes.to_vec()).expect("test data is BTF"))
 }
 
@@ -128,7 +128,7 @@ fn the_running_kernel_resolves() {
 /// the list. (`counter` is the inside of every atomic and stands for none.)
 #[test]
 fn a_missing_field_is_named() {
-    let names = paths()
+    let names = btf::paths()
         .filter(|path| path.contains('.'))
         .filter_map(|path| path.split('.').rfind(|name| *name != "counter"));
     let (mut required, (_, bytes)) = (0, KERNELS[3]);

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use serde_json::Value;
-use twtrace::event::{Comm, Conn, Event, Kind, Process, Reason, Role, Via};
-use twtrace::identity::Identity;
+use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Reason, Role, Via};
+use twtrace::model::identity::Identity;
 use twtrace::recording::{Encoder, Head, Namespace, Tail};
 
 /// Its name is known to the recording alone.

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hostile::Hostile;
-use twtrace::filter::Filter;
+use twtrace::model::filter::Filter;
+use twtrace::present::report::{By, Options};
 use twtrace::recording::Recording;
-use twtrace::report::{By, Options};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -63,9 +63,13 @@ fn what_differs_in_every_row_has_an_end() {
         let bytes = file.path().metadata().unwrap().len() as usize;
         let report = peak(|| {
             let options = Options { by: By::ALL.to_vec(), ..Options::default() };
-            assert_eq!(twtrace::report::read(open(), &options).unwrap().total.counts.created, 80_021);
+            assert_eq!(
+                twtrace::present::report::read(open(), &options).unwrap().total.counts.created,
+                80_021
+            );
         });
-        let doctor = peak(|| drop(twtrace::report::facts(open(), &Filter::default(), None).unwrap()));
+        let doctor =
+            peak(|| drop(twtrace::present::report::facts(open(), &Filter::default(), None).unwrap()));
         eprintln!("{kind:?}: {bytes} bytes; report {report}, doctor {doctor}");
         for most in [report, doctor] {
             assert!(most < (320 << 20) + bytes, "{kind:?}: {most} bytes for a file of {bytes}");

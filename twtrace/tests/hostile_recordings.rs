@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::io::Cursor;
 
 use hostile::{Hostile, JUMP_NS, START_NS};
-use twtrace::event::Conn;
-use twtrace::filter::Filter;
+use twtrace::model::event::Conn;
+use twtrace::model::filter::Filter;
+use twtrace::present::report::{By, Options, Report};
 use twtrace::recording::{Ended, Recording};
-use twtrace::report::{By, Options, Report};
 
 fn bytes(kind: Hostile, events: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -23,7 +23,7 @@ fn open(bytes: &[u8]) -> Recording {
 
 fn report(bytes: &[u8]) -> Report {
     let options = Options { by: By::ALL.to_vec(), ..Options::default() };
-    twtrace::report::read(open(bytes), &options).unwrap()
+    twtrace::present::report::read(open(bytes), &options).unwrap()
 }
 
 /// What all rows of a table created.
@@ -50,7 +50,7 @@ fn what_is_not_told_apart_is_counted_and_said() {
             let want = crowded.contains(by).then(|| u64::from(events) - 16_384);
             assert_eq!((folded, rows.len() <= 16_385), (want, true), "{kind:?} {by:?}");
         }
-        let said: Vec<String> = twtrace::report::view::summary(&report, &jiff::tz::TimeZone::UTC)
+        let said: Vec<String> = twtrace::present::report::view::summary(&report, &jiff::tz::TimeZone::UTC)
             .into_iter()
             .filter(|line| line.label == "WARNING")
             .map(|line| line.text)
@@ -60,7 +60,7 @@ fn what_is_not_told_apart_is_counted_and_said() {
             "{kind:?}: {said:?}"
         );
         let mut json = Vec::new();
-        twtrace::report::json::line(&report, &mut json).unwrap();
+        twtrace::present::report::json::line(&report, &mut json).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["folded"]["rows"][crowded[0].word()], u64::from(events) - 16_384);
     }
@@ -70,7 +70,7 @@ fn what_is_not_told_apart_is_counted_and_said() {
 #[test]
 fn the_doctor_looks_at_many_namespaces_once() {
     let bytes = bytes(Hostile::Namespaces, 20_011);
-    let (facts, passed) = twtrace::report::facts(open(&bytes), &Filter::default(), None).unwrap();
+    let (facts, passed) = twtrace::present::report::facts(open(&bytes), &Filter::default(), None).unwrap();
     assert_eq!(passed, 20_011);
     assert_eq!(facts.namespaces.len(), 8192);
     let said = facts.unknown.iter().find(|text| text.contains("network namespaces")).unwrap();
@@ -82,7 +82,7 @@ fn owners_are_kept_of_what_is_listed_only() {
     let bytes = bytes(Hostile::Everything, 20_011);
     let listed: HashSet<Conn> =
         [3, 20_007].map(|n| Hostile::Everything.event(n, 20_011).conn.unwrap()).into();
-    let mut owners = twtrace::list::Owners::default();
+    let mut owners = twtrace::present::list::Owners::default();
     assert_eq!(owners.learn("it", open(&bytes), &listed), None);
     assert_eq!(owners.len(), 2);
 }
@@ -95,6 +95,6 @@ fn a_clock_that_jumps_is_no_reason_to_turn_for_ever() {
     assert_eq!(report.ended_ns, START_NS + JUMP_NS + 1_008_000);
     assert!(report.timeline.moments.len() <= 1_000_000);
     assert!(matches!(open(&bytes).end(), Ended::Complete(_)));
-    let (facts, _) = twtrace::report::facts(open(&bytes), &Filter::default(), None).unwrap();
+    let (facts, _) = twtrace::present::report::facts(open(&bytes), &Filter::default(), None).unwrap();
     assert_eq!(facts.namespaces[0].created, 1009);
 }

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use twtrace::event::{Comm, Conn, Event, Kind, Loss, Process};
-use twtrace::export::{Format, export};
-use twtrace::filter::Filter;
+use twtrace::model::event::{Comm, Conn, Event, Kind, Loss, Process};
+use twtrace::model::filter::Filter;
+use twtrace::present::export::{Format, export};
 use twtrace::recording::{Encoder, Head, Recording, Tail};
 
 /// More names than a dictionary may hold, so that some are replaced on the way.

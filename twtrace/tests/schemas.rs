@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 
 use bytes::BytesMut;
 use serde_json::Value;
-use twtrace::clock::Clock;
-use twtrace::limitation::{Limitation, What};
+use twtrace::model::clock::Clock;
+use twtrace::model::limitation::{Limitation, What};
 use twtrace::output::{Json, SCHEMA_VERSION};
 use twtrace::recording::Recording;
 
@@ -31,9 +31,9 @@ const OUTPUTS: &[(&str, &[&str])] = &[
 
 /// Outputs of a fuller world, in our source.
 const KEPT: &[(&str, &str)] = &[
-    ("live", "src/live/testdata/busy.json"),
-    ("report", "src/report/testdata/report.json"),
-    ("diff", "src/diff/testdata/diff.json"),
+    ("live", "src/present/live/testdata/busy.json"),
+    ("report", "src/present/report/testdata/report.json"),
+    ("diff", "src/present/diff/testdata/diff.json"),
 ];
 
 fn of_crate(path: &str) -> PathBuf {
@@ -46,7 +46,7 @@ fn limitations() -> [(&'static str, Value); 2] {
     let mut event = BytesMut::new();
     Json::new(Clock { mono_ns: 1, wall_ns: 1 }).limitation(&limitation, 1, &mut event);
     let mut line = Vec::new();
-    twtrace::list::limitation_line(&limitation, &mut line);
+    twtrace::present::list::limitation_line(&limitation, &mut line);
     [("event", serde_json::from_slice(&event).unwrap()), ("list", serde_json::from_slice(&line).unwrap())]
 }
 

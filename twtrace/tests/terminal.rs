@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
-use twtrace::clock::Clock;
-use twtrace::session::View as _;
-use twtrace::tracker::Tracker;
-use twtrace::tui::{Screen, Theme};
+use twtrace::engine::Tracker;
+use twtrace::model::clock::Clock;
+use twtrace::present::tui::{Screen, Theme};
+use twtrace::source::View as _;
 
 /// Set for the program that panics: this one, run once more. A file that is there once the first frame has been seen.
 const PANICS: &str = "TWTRACE_TEST_PANICS_ON_A_TERMINAL";

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use steady::Steady;
-use twtrace::tracker::{By, Tracker};
+use twtrace::engine::{By, Tracker};
 
 /// What one thread has allocated.
 #[derive(Clone, Copy, Default)]

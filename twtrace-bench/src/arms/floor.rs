@@ -3,7 +3,7 @@
 //! Owns: finding those places and attaching there. Must not know: what twtrace does there.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use twtrace::btf::{Btf, Kind};
+use twtrace::kernel::btf::{Btf, Kind};
 use twtrace_scenarios::bpf::stats::{Info, Returning, TRACE_RAW_TP};
 
 use crate::proc::{self, Fields};

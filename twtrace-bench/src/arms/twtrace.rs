@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
-use twtrace::event::Kind;
+use twtrace::model::event::Kind;
 use twtrace::recording::{Ended, Recording};
 
 use super::{Heard, OUT, READY, Tools, text};

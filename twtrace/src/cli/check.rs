@@ -4,11 +4,11 @@
 use std::io::{self, Write};
 
 use super::{Outcome, say_cannot};
-use crate::caps::{Cap, Caps};
-use crate::identity::pids;
-use crate::limitation::{Limitation, What};
+use crate::host::caps::{Cap, Caps};
+use crate::host::identity::pids;
+use crate::kernel::probe::{self, Backend, Fallback, Survey};
+use crate::model::limitation::{Limitation, What};
 use crate::output::object_line;
-use crate::probe::{self, Backend, Fallback, Survey};
 
 /// `twtrace check`
 #[derive(Debug, clap::Args)]

@@ -10,14 +10,15 @@ use anyhow::Context as _;
 
 use super::events::TraceArgs;
 use super::{Outcome, runtime};
-use crate::clock::Clock;
-use crate::demo::actor::{self, First};
-use crate::demo::{Load, PORTS, SERVED, TOO_MANY};
-use crate::event::{Event, Kind};
-use crate::filter::Filter;
+use crate::engine::Tracker;
+use crate::host::demo::actor::{self, First};
+use crate::host::demo::{Load, PORTS, SERVED, TOO_MANY};
+use crate::model::clock::Clock;
+use crate::model::event::{Event, Kind};
+use crate::model::filter::Filter;
 use crate::output::Text;
-use crate::session::{self, Flow, View};
-use crate::tracker::Tracker;
+use crate::source::session::{self};
+use crate::source::{Flow, View};
 
 /// `twtrace demo`
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ pub(super) fn act(actor: &Actor) -> anyhow::Result<Outcome> {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
-    if let Err(cannot) = crate::probe::permitted() {
+    if let Err(cannot) = crate::kernel::probe::permitted() {
         return Err(session::Error::from(cannot).into());
     }
     let load = Arc::new(Load::new()?);
@@ -123,12 +124,12 @@ impl Story {
         for (event, count) in self.rows.values() {
             let Some((owner, conn)) = event.owner.zip(event.conn) else { continue };
             let towards = match event.role {
-                crate::event::Role::Server => format!("clients of port {}", conn.sport),
+                crate::model::event::Role::Server => format!("clients of port {}", conn.sport),
                 _ => format!("{}:{}", conn.daddr, conn.dport),
             };
             let how =
                 event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
-            let name = crate::escape::printable(&owner.comm.text()).into_owned();
+            let name = crate::model::escape::printable(&owner.comm.text()).into_owned();
             writeln!(
                 io::stdout(),
                 "{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}",
@@ -167,7 +168,7 @@ impl View for Story {
     }
 
     fn due_ns(&self) -> Option<u64> {
-        Some(crate::clock::mono_ns() + POLL_NS)
+        Some(crate::model::clock::mono_ns() + POLL_NS)
     }
 
     fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {

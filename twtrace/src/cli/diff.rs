@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
-use crate::diff::{self, Condition, Verdict};
-use crate::escape::printable;
-use crate::filter::Filter;
+use crate::model::escape::printable;
+use crate::model::filter::Filter;
+use crate::present::diff::{self, Condition, Verdict};
+use crate::present::report::{self, By, Options, Report};
 use crate::recording::Recording;
-use crate::report::{self, By, Options, Report};
 
 const ABOUT: &str = "\
 A condition is METRIC OPERATOR LIMIT, in quotes, for > and < mean something to a shell. Operators: < <= > >=.

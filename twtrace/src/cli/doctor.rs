@@ -9,13 +9,13 @@ use super::events::TraceArgs;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
 use super::{Outcome, runtime};
-use crate::doctor::facts::Facts;
-use crate::doctor::finding::Severity;
-use crate::doctor::{diagnose, explain, gather::Watch, json, text};
-use crate::filter::{Failures, Filter};
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::Severity;
+use crate::diagnose::{diagnose, explain, gather::Watch, json, text};
+use crate::model::filter::{Failures, Filter};
+use crate::present::report;
 use crate::recording::Recording;
-use crate::report;
-use crate::session;
+use crate::source::session;
 
 /// How long to look where nobody says otherwise.
 const DURATION: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ fn tell(id: Option<&str>) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     };
     let Some(story) = explain::explain(id) else {
-        let shown = crate::escape::printable(id);
+        let shown = crate::model::escape::printable(id);
         return Err(Usage(format!(
             "there is no finding or remedy '{shown}'; `twtrace doctor explain` lists them"
         ))

@@ -7,9 +7,9 @@ use super::Outcome;
 use super::filters::FilterArgs;
 use super::list::refuse_what_no_listing_knows;
 use super::values::duration;
-use crate::drain::{self, Goal, Left, Pool};
-use crate::list::{self, Choice, Owners};
-use crate::net::sockdiag::States;
+use crate::host::net::sockdiag::States;
+use crate::present::drain::{self, Goal, Left, Pool};
+use crate::present::list::{self, Choice, Owners};
 
 /// `twtrace drain`
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let goal =
         Goal { below: args.below, pools: args.tuple.clone(), timeout: args.timeout, interval: args.interval };
     let (mut said, nobody) = (Vec::new(), Owners::default());
-    let sample = || -> Result<Left, crate::net::Error> {
+    let sample = || -> Result<Left, crate::host::net::Error> {
         let (seen, notes) = list::sockets_in(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
         // The same each time: once is enough.
         for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {

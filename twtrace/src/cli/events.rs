@@ -10,13 +10,14 @@ use bytes::BytesMut;
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, ring_size};
 use super::{Outcome, runtime};
-use crate::clock::{self, Clock};
-use crate::event::{Event, Kind};
-use crate::limitation::Limitation;
+use crate::engine::Tracker;
+use crate::kernel::probe::{self, Backend};
+use crate::model::clock::{self, Clock};
+use crate::model::event::{Event, Kind};
+use crate::model::limitation::Limitation;
 use crate::output::{Json, Text, Units, Writer};
-use crate::probe::{self, Backend};
-use crate::session::{self, Flow, View};
-use crate::tracker::Tracker;
+use crate::source::session::{self};
+use crate::source::{Flow, View};
 
 /// How to trace: the flags of every command that attaches hooks.
 #[derive(Clone, Debug, clap::Args)]

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
-use crate::escape::printable;
-use crate::export::{Format, export};
-use crate::record::output::{Destination, Output, Rotation};
-use crate::record::user;
+use crate::model::escape::printable;
+use crate::present::export::{Format, export};
+use crate::present::record::output::{Destination, Output, Rotation};
+use crate::present::record::user;
 use crate::recording::Recording;
 
 /// `twtrace export`

@@ -7,9 +7,9 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::values::{Usage, cidr};
-use crate::escape::printable;
-use crate::event::{Reason, Role};
-use crate::filter::{CgroupFilter, Failures, Filter};
+use crate::model::escape::printable;
+use crate::model::event::{Reason, Role};
+use crate::model::filter::{CgroupFilter, Failures, Filter};
 use crate::recording::{Head, Namespace, Recording};
 
 /// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
@@ -64,16 +64,19 @@ fn failures(word: &str) -> Result<Failures, String> {
     match word {
         "ports" => Ok(Failures::Ports),
         "all" => Ok(Failures::All),
-        _ => Err(format!("'{}' is neither ports nor all", crate::escape::printable(word))),
+        _ => Err(format!("'{}' is neither ports nor all", crate::model::escape::printable(word))),
     }
 }
 
 impl FilterArgs {
     /// Looks up what the values stand for on this machine.
     pub(super) fn filter(&self) -> Result<Filter, Usage> {
-        let resolve = |spec: &String| crate::net::netns::resolve_spec(spec);
+        let resolve = |spec: &String| crate::host::net::netns::resolve_spec(spec);
         let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
-        self.with_netns(netns.map_err(|error| Usage(error.to_string()))?, crate::identity::leaf_cgroup_id)
+        self.with_netns(
+            netns.map_err(|error| Usage(error.to_string()))?,
+            crate::host::identity::leaf_cgroup_id,
+        )
     }
 
     /// As [`Self::filter`], for a recording, which may have been made elsewhere and long ago: names of namespaces are those that it
@@ -152,14 +155,14 @@ fn elsewhere<'a>(spec: &str, head: &Head, known: impl Iterator<Item = &'a Namesp
              (`twtrace report --by netns`)"
         )));
     }
-    let booted = crate::clock::boot_id();
+    let booted = crate::model::clock::boot_id();
     if head.boot_id.is_empty() || head.boot_id != booted {
         return Err(Usage(format!(
             "--netns {shown}: the recording is of another machine, or of another boot of this one: give a name that it knows, or an \
              inode (`twtrace report --by netns`)"
         )));
     }
-    crate::net::netns::resolve_spec(spec).map_err(|error| Usage(error.to_string()))
+    crate::host::net::netns::resolve_spec(spec).map_err(|error| Usage(error.to_string()))
 }
 
 /// What to say of a filter that nothing in a recording passed.
@@ -230,8 +233,8 @@ mod tests {
             assert!(error.contains(&why.replace("met, met", "met")), "{error}");
         }
         // On the machine that it was made on, the caller's own namespace means something.
-        let (_dir, path, head) = recorded(&crate::clock::boot_id());
-        let own = crate::net::netns::own_inode().unwrap();
+        let (_dir, path, head) = recorded(&crate::model::clock::boot_id());
+        let own = crate::host::net::netns::own_inode().unwrap();
         assert_eq!(of_netns(&["self"]).recorded(&path, &head).unwrap().netns, [own]);
     }
 

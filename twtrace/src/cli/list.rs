@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::filters::FilterArgs;
 use super::values::Usage;
-use crate::escape::printable;
-use crate::filter::Filter;
-use crate::inquiry;
-use crate::limitation::Limitation;
-use crate::list::{self, Choice, Listed, Note, Owners, Seen, Socket, Summary};
-use crate::net::slabinfo;
-use crate::net::sockdiag::States;
+use crate::host::net::slabinfo;
+use crate::host::net::sockdiag::States;
+use crate::model::escape::printable;
+use crate::model::filter::Filter;
+use crate::model::limitation::Limitation;
+use crate::present::list::{self, Choice, Listed, Note, Owners, Seen, Socket, Summary};
 use crate::recording::Recording;
+use crate::source::inquiry;
 
 /// `twtrace list`
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ impl Args {
                 let recording = Recording::open(path)?;
                 let mut filter = self.filters.recorded(path, recording.head())?;
                 for cgroup in &mut filter.cgroups {
-                    cgroup.leaf_id = crate::identity::leaf_cgroup_id(&cgroup.path);
+                    cgroup.leaf_id = crate::host::identity::leaf_cgroup_id(&cgroup.path);
                 }
                 Ok(filter)
             }

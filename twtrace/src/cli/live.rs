@@ -10,9 +10,10 @@ use super::filters::FilterArgs;
 use super::pictures::Pictures;
 use super::runtime;
 use super::values::{Usage, duration};
-use crate::live::Origin;
-use crate::session::{self, View};
-use crate::tui::{Screen, Theme};
+use crate::present::live::Origin;
+use crate::present::tui::{Screen, Theme};
+use crate::source::View;
+use crate::source::session::{self};
 
 /// The ring is looked at about this often, so there is nothing new to show more often.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -2,13 +2,13 @@
 //! Must not know: how it is traced, how a picture is laid out.
 
 use super::live::ShowArgs;
-use crate::clock::Clock;
-use crate::event::{Event, Reason};
-use crate::limitation::Limitation;
-use crate::live::{self, Frame, Layout, Origin};
+use crate::engine::{By, Tracker};
+use crate::model::clock::Clock;
+use crate::model::event::{Event, Reason};
+use crate::model::limitation::Limitation;
 use crate::output::{Units, Writer};
-use crate::session::{Flow, View};
-use crate::tracker::{By, Tracker};
+use crate::present::live::{self, Frame, Layout, Origin};
+use crate::source::{Flow, View};
 
 enum Format {
     Json,

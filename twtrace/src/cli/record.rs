@@ -11,13 +11,13 @@ use super::events::TraceArgs;
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, size};
 use super::{Outcome, runtime};
-use crate::filter::CgroupFilter;
-use crate::record::cgroup::{Cgroup, NoCgroup};
-use crate::record::command::Command;
-use crate::record::output::{Destination, Output, Rotation};
-use crate::record::{Parting, Recorder, Setup, user};
+use crate::model::filter::CgroupFilter;
+use crate::present::record::cgroup::{Cgroup, NoCgroup};
+use crate::present::record::command::Command;
+use crate::present::record::output::{Destination, Output, Rotation};
+use crate::present::record::{Parting, Recorder, Setup, user};
 use crate::recording::Exit;
-use crate::session::{self, Summary};
+use crate::source::session::{self, Summary};
 
 const ABOUT: &str = "\
 The file is an Arrow IPC stream, which pyarrow and others read as it is. It is for its owner only (mode 0600);
@@ -106,7 +106,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
             Err(refused) => return Ok(not_run(&refused)),
         },
     };
-    if let Err(cannot) = crate::probe::permitted() {
+    if let Err(cannot) = crate::kernel::probe::permitted() {
         return Err(session::Error::from(cannot).into());
     }
     let filters = filter.words();
@@ -132,7 +132,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     conclude(recorder, traced)
 }
 
-fn not_run(refused: &crate::record::command::NotRun) -> Outcome {
+fn not_run(refused: &crate::present::record::command::NotRun) -> Outcome {
     crate::note!("twtrace: {refused}");
     Outcome::Status(refused.status)
 }

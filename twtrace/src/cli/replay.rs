@@ -7,12 +7,12 @@ use super::filters::{FilterArgs, said_of_nothing};
 use super::live::ShowArgs;
 use super::pictures::Pictures;
 use super::{Outcome, runtime};
-use crate::escape::printable;
-use crate::live::Origin;
+use crate::model::escape::printable;
+use crate::present::live::Origin;
+use crate::present::tui::Screen;
 use crate::recording::Recording;
-use crate::replay::{self, Driver, Open, Pace, Remote, Speed};
-use crate::session::View;
-use crate::tui::Screen;
+use crate::source::View;
+use crate::source::replay::{self, Driver, Open, Pace, Remote, Speed};
 
 /// `twtrace replay`
 #[derive(Debug, clap::Args)]

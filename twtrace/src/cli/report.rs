@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::{Usage, duration};
-use crate::record::output::{Destination, Output, OutputError, Rotation};
-use crate::record::user;
+use crate::present::record::output::{Destination, Output, OutputError, Rotation};
+use crate::present::record::user;
+use crate::present::report::text::Layout;
+use crate::present::report::{self, By, Options, Report};
 use crate::recording::Recording;
-use crate::report::text::Layout;
-use crate::report::{self, By, Options, Report};
 
 /// `twtrace report`
 #[derive(Debug, clap::Args)]
@@ -103,10 +103,13 @@ fn tables(args: &Args) -> Vec<By> {
 fn report(recording: Recording, options: &Options) -> anyhow::Result<Report> {
     let report = report::read(recording, options)?;
     if let Some(why) = &report.damaged {
-        crate::note!("twtrace: {}", crate::escape::printable(why));
+        crate::note!("twtrace: {}", crate::model::escape::printable(why));
     }
     if let Some(why) = &report.missing {
-        crate::note!("twtrace: the end of the recording is missing: {}", crate::escape::printable(why));
+        crate::note!(
+            "twtrace: the end of the recording is missing: {}",
+            crate::model::escape::printable(why)
+        );
     }
     if let Some(nothing) = said_of_nothing(&options.filter, report.passed) {
         crate::note!("twtrace: {nothing}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::escape::printable;
+use crate::model::escape::printable;
 
 /// Wrong usage that only shows once the command line is parsed as a whole.
 #[derive(Debug, thiserror::Error)]

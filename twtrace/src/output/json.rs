@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use bytes::{BufMut as _, BytesMut};
 
-use crate::clock::Clock;
-use crate::event::{Conn, Event, Kind, Loss};
-use crate::limitation::Limitation;
+use crate::model::clock::Clock;
+use crate::model::event::{Conn, Event, Kind, Loss};
+use crate::model::limitation::Limitation;
 use crate::output::Stamp;
 
 /// Writes events as JSON lines. Keeps what is the same from line to line.

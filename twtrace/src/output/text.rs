@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use bytes::{BufMut as _, BytesMut};
 
-use crate::clock::Clock;
-use crate::escape::{fit, printable};
-use crate::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
+use crate::model::clock::Clock;
+use crate::model::escape::{fit, printable};
+use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
 /// Columns of a line.
 const COLUMNS: usize = 99;

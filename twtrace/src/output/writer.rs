@@ -19,7 +19,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::{SFlag, fstat};
 use tokio::sync::Notify;
 
-use crate::worker::Thread;
+use crate::host::worker::Thread;
 
 /// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
 const PAGE: usize = 4096;

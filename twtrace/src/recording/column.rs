@@ -120,7 +120,8 @@ impl<T: FromStr + Clone + Send + Sync + 'static> Table<T> {
         name: &'static str,
     ) -> Result<Self, Malformed> {
         Self::of(batch, caches, name, |text| {
-            text.parse().map_err(|_| format!("'{}' is not one of its values", crate::escape::printable(text)))
+            text.parse()
+                .map_err(|_| format!("'{}' is not one of its values", crate::model::escape::printable(text)))
         })
     }
 }

@@ -14,11 +14,11 @@ use hashbrown::HashMap;
 
 use super::dictionary::{Texts, Words};
 use super::schema;
-use crate::clock::Clock;
-use crate::event::{
+use crate::model::clock::Clock;
+use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::identity::Identity;
+use crate::model::identity::Identity;
 
 const MILLI_NS: u64 = 1_000_000;
 

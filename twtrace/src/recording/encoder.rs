@@ -9,7 +9,7 @@ use arrow_schema::ArrowError;
 use super::columns::Columns;
 use super::meta::{FORMAT, Head, Namespace, Tail};
 use super::{note, schema};
-use crate::event::Event;
+use crate::model::event::Event;
 use crate::output::SCHEMA_VERSION;
 
 /// Metadata of the schema: the version of the format, and the head as JSON.

@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Clock;
-use crate::event::Loss;
-use crate::limitation::Limitation;
-use crate::net::books::Books;
-use crate::net::sysctls::Sysctls;
+use crate::host::net::books::Books;
+use crate::host::net::sysctls::Sysctls;
+use crate::model::clock::Clock;
+use crate::model::event::Loss;
+use crate::model::limitation::Limitation;
 
 /// The version of the format that is written. Readers read this one and all before.
 ///

@@ -17,9 +17,9 @@ use super::rows::Rows;
 use super::stream::{Item, Stream};
 use super::times::Times;
 use super::{note, schema, seeds};
-use crate::escape::printable;
-use crate::event::Event;
-use crate::tracker::Seed;
+use crate::engine::Seed;
+use crate::model::escape::printable;
+use crate::model::event::Event;
 
 /// Sockets from before that are read, at most: as many as a live view keeps.
 const MOST_SEEDS: usize = 1 << 20;

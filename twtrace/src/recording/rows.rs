@@ -16,10 +16,10 @@ use super::cache::Caches;
 pub use super::column::Malformed;
 use super::column::{Numbers, Table};
 use super::columns::LOSS_PARTS;
-use crate::event::{
+use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::identity::{Cmdline, Container, Identity, Runtime};
+use crate::model::identity::{Cmdline, Container, Identity, Runtime};
 
 const MILLI_NS: u64 = 1_000_000;
 /// Identities of a batch that are shared by rows, at most.

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::cache::Caches;
 use super::column::{Malformed, Numbers, Table};
 use super::stream::Stream;
-use crate::event::{Conn, Role, Substate};
-use crate::tracker::Seed;
+use crate::engine::Seed;
+use crate::model::event::{Conn, Role, Substate};
 
 /// Sockets of one note, at most.
 const PER_NOTE: usize = 16_384;

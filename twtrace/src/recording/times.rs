@@ -7,7 +7,7 @@ use arrow_array::types::{TimestampNanosecondType, UInt64Type};
 use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
-use crate::clock::Clock;
+use crate::model::clock::Clock;
 
 /// Rows that were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub(super) fn columns(schema: &Schema) -> Result<(), String> {
             other => other.is_integer(),
         };
         if !simple {
-            let name = crate::escape::printable(field.name());
+            let name = crate::model::escape::printable(field.name());
             return Err(format!("column {name} is a {}, which no recording has", field.data_type()));
         }
     }

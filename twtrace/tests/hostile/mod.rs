@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use twtrace::event::{Comm, Conn, Event, Kind, Process, Role, Substate, Via};
-use twtrace::identity::{Identity, container_of};
+use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Role, Substate, Via};
+use twtrace::model::identity::{Identity, container_of};
 use twtrace::recording::{Encoder, Head, Tail};
 
 /// CLOCK_MONOTONIC at the start, in nanoseconds.

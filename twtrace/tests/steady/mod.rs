@@ -4,9 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use twtrace::event::{Comm, Conn, Event, Kind, Opener, Process, Reason, Role, Substate, Via};
-use twtrace::identity::Identity;
-use twtrace::tracker::{Capacity, Tracker};
+use twtrace::engine::{Capacity, Tracker};
+use twtrace::model::event::{Comm, Conn, Event, Kind, Opener, Process, Reason, Role, Substate, Via};
+use twtrace::model::identity::Identity;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;

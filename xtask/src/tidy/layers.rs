@@ -1,8 +1,8 @@
 //! Which part of the code may use which.
 //!
-//! Owns: the direction of dependencies, as ARCHITECTURE.md has it: the loader alone knows aya, the full-screen view
-//! alone its drawing library, what is shown does not know where it came from, and the tracker neither reads a clock
-//! nor does I/O. Must not know: what any of these parts do.
+//! Owns: the direction of dependencies, as ARCHITECTURE.md has it: a layer knows those below it and no other, the loader alone
+//! knows aya, the full-screen view alone its drawing library, what is shown does not know the hooks, and the engine neither reads a
+//! clock nor does I/O. Must not know: what any of these parts do.
 
 use super::Complaint;
 use super::source::Source;
@@ -10,40 +10,28 @@ use proc_macro2::Span;
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 
+/// The layers of userspace, from the bottom: each may name those before it, so there are no circles among them.
+const LAYERS: [&str; 10] =
+    ["model", "engine", "host", "output", "kernel", "recording", "source", "diagnose", "present", "cli"];
+
 /// A crate, and the only folders of userspace that may name it.
 const HOMES: [(&str, &str); 9] = [
-    ("aya", "twtrace/src/probe"),
-    ("aya_obj", "twtrace/src/probe"),
-    ("aya_log", "twtrace/src/probe"),
-    ("ratatui", "twtrace/src/tui"),
-    ("crossterm", "twtrace/src/tui"),
+    ("aya", "twtrace/src/kernel/probe"),
+    ("aya_obj", "twtrace/src/kernel/probe"),
+    ("aya_log", "twtrace/src/kernel/probe"),
+    ("ratatui", "twtrace/src/present/tui"),
+    ("crossterm", "twtrace/src/present/tui"),
     ("arrow_ipc", "twtrace/src/recording"),
     ("flatbuffers", "twtrace/src/recording"),
-    ("parquet", "twtrace/src/export"),
-    ("csv", "twtrace/src/export"),
+    ("parquet", "twtrace/src/present/export"),
+    ("csv", "twtrace/src/present/export"),
 ];
 
-/// Modules that show or store what they are given, whoever probed for it.
-const BLIND_TO_PROBE: [&str; 15] = [
-    "decode",
-    "diff",
-    "doctor",
-    "drain",
-    "event",
-    "export",
-    "inquiry",
-    "list",
-    "live",
-    "output",
-    "recording",
-    "replay",
-    "report",
-    "tracker",
-    "tui",
-];
+/// What shows, diagnoses or stores what it is given, whoever traced it.
+const BLIND_TO_PROBE: [&str; 4] = ["diagnose", "present", "source/inquiry", "source/replay"];
 
-/// What a tracker that can be replayed from a script must not touch; a `*` stands for the rest of a name.
-const NOT_IN_TRACKER: [&str; 11] = [
+/// What an engine that can be replayed from a script must not touch; a `*` stands for the rest of a name.
+const NOT_IN_ENGINE: [&str; 10] = [
     "std::fs",
     "std::io",
     "std::process",
@@ -54,7 +42,6 @@ const NOT_IN_TRACKER: [&str; 11] = [
     "tokio",
     "nix",
     "libc",
-    "crate::probe",
 ];
 
 /// Complaints about dependencies that point the wrong way.
@@ -66,15 +53,19 @@ pub(super) fn all(source: &Source) -> Vec<Complaint> {
         if let Some((name, home)) = wrong_home(source.path, path) {
             complaints.push(source.complain(*line, format!("`{name}` may be named in {home} only")));
         }
+        if let Some((own, above)) = climbs(source.path, path) {
+            complaints.push(
+                source.complain(*line, format!("`{path}`: {own} is below {above}, and must not know it")),
+            );
+        }
         if in_module(source.path, &BLIND_TO_PROBE) && leads_to_probe(path) {
             complaints.push(
                 source.complain(*line, format!("`{path}`: what shows or stores data must not know probe")),
             );
         }
-        if in_module(source.path, &["tracker"]) && NOT_IN_TRACKER.iter().any(|rule| forbids(rule, path)) {
-            complaints.push(
-                source.complain(*line, format!("`{path}`: the tracker reads no clock and does no I/O")),
-            );
+        if in_module(source.path, &["engine"]) && NOT_IN_ENGINE.iter().any(|rule| forbids(rule, path)) {
+            complaints
+                .push(source.complain(*line, format!("`{path}`: the engine reads no clock and does no I/O")));
         }
     }
     complaints.dedup();
@@ -97,10 +88,18 @@ fn in_module(file: &str, names: &[&str]) -> bool {
 }
 
 fn leads_to_probe(path: &str) -> bool {
-    let mut rest = path.split("::").skip_while(|segment| *segment == "super");
-    let first = rest.next();
-    (first == Some("crate") && rest.next() == Some("probe"))
-        || (path.starts_with("super") && first == Some("probe"))
+    path.strip_prefix("crate::kernel::probe").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The file's layer and the one above it that it names. A test may compare with what is above.
+fn climbs(file: &str, path: &str) -> Option<(&'static str, &'static str)> {
+    if file.ends_with("/tests.rs") || file.contains("/tests/") {
+        return None;
+    }
+    let own = LAYERS.iter().position(|layer| in_module(file, &[layer]))?;
+    let named = path.strip_prefix("crate::")?.split("::").next()?;
+    let above = LAYERS.iter().position(|layer| *layer == named)?;
+    (above > own).then(|| (LAYERS[own], LAYERS[above]))
 }
 
 fn forbids(rule: &str, path: &str) -> bool {
@@ -173,16 +172,16 @@ mod tests {
             "extern crate aya;\n",
         ] {
             assert_eq!(lines("twtrace/src/cli/run.rs", sample), [2], "{sample}");
-            assert!(lines("twtrace/src/probe/load.rs", sample).is_empty(), "{sample}");
-            assert!(lines("twtrace/src/probe.rs", sample).is_empty(), "{sample}");
+            assert!(lines("twtrace/src/kernel/probe/load.rs", sample).is_empty(), "{sample}");
+            assert!(lines("twtrace/src/kernel/probe.rs", sample).is_empty(), "{sample}");
         }
-        assert_eq!(lines("twtrace/src/prober.rs", "use aya::Ebpf;\n"), [2]);
+        assert_eq!(lines("twtrace/src/kernel/prober.rs", "use aya::Ebpf;\n"), [2]);
         assert!(lines("twtrace-ebpf/src/main.rs", "use aya_ebpf::maps;\n").is_empty());
-        assert_eq!(lines("twtrace/src/report/html.rs", "use ratatui::Frame;\n"), [2]);
+        assert_eq!(lines("twtrace/src/present/report/html.rs", "use ratatui::Frame;\n"), [2]);
     }
 
     #[test]
-    fn the_tracker_reads_no_clock_and_does_no_io() {
+    fn the_engine_reads_no_clock_and_does_no_io() {
         let bad = [
             "use std::fs;\n",
             "use std::{fmt, time::{Duration, Instant}};\n",
@@ -190,26 +189,30 @@ mod tests {
             "fn f() { let _ = std::time::SystemTime::now(); }\n",
             "use tokio::sync::mpsc;\n",
             "use std::io::{self, Write};\n",
-            "use crate::probe::Backend;\n",
+            "use crate::kernel::probe::Backend;\n",
         ];
         for sample in bad {
-            assert!(!lines("twtrace/src/tracker/table.rs", sample).is_empty(), "{sample}");
+            assert!(!lines("twtrace/src/engine/table.rs", sample).is_empty(), "{sample}");
         }
         assert!(lines("twtrace/src/cli/live.rs", "use std::fs;\n").is_empty());
         let good = "use std::net::IpAddr;\nuse std::time::Duration;\nuse std::fmt;\n";
-        assert!(lines("twtrace/src/tracker/table.rs", good).is_empty());
+        assert!(lines("twtrace/src/engine/table.rs", good).is_empty());
     }
 
     #[test]
     fn what_shows_data_does_not_know_where_it_came_from() {
-        for sample in [
-            "use crate::probe::Loader;\n",
-            "use super::super::probe::x;\n",
-            "fn f() { crate::probe::run() }\n",
-        ] {
-            assert_eq!(lines("twtrace/src/tui/view.rs", sample), [2], "{sample}");
+        for sample in ["use crate::kernel::probe::Loader;\n", "fn f() { crate::kernel::probe::run() }\n"] {
+            assert_eq!(lines("twtrace/src/present/tui/view.rs", sample), [2], "{sample}");
         }
-        assert!(lines("twtrace/src/cli/live.rs", "use crate::probe::Loader;\n").is_empty());
-        assert!(lines("twtrace/src/tui/view.rs", "use crate::probed::Loader;\n").is_empty());
+        assert!(lines("twtrace/src/cli/live.rs", "use crate::kernel::probe::Loader;\n").is_empty());
+        assert!(lines("twtrace/src/present/tui/view.rs", "use crate::kernel::probed::Loader;\n").is_empty());
+    }
+
+    #[test]
+    fn a_layer_knows_those_below_it() {
+        assert_eq!(lines("twtrace/src/model/event.rs", "use crate::host::net::books;\n"), [2]);
+        assert_eq!(lines("twtrace/src/model.rs", "use crate::cli;\n"), [2]);
+        assert_eq!(lines("twtrace/src/diagnose/text.rs", "fn f() { crate::present::live::x() }\n"), [2]);
+        assert!(lines("twtrace/src/present/tui.rs", "use crate::{diagnose, present::live};\n").is_empty());
     }
 }

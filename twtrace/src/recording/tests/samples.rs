@@ -4,11 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::event::{
+use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::identity::{Container, Identity, Runtime};
-use crate::limitation::{Limitation, What};
+use crate::model::identity::{Container, Identity, Runtime};
+use crate::model::limitation::{Limitation, What};
 use crate::recording::{
     Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
 };
@@ -48,7 +48,7 @@ pub(crate) fn identity() -> Arc<Identity> {
     };
     Arc::new(Identity {
         exe: Some("/usr/bin/ab".to_owned()),
-        cmdline: crate::identity::Cmdline::default(),
+        cmdline: crate::model::identity::Cmdline::default(),
         cgroup: Some("/docker/\u{7}x".to_owned()),
         container: Some(container),
     })

@@ -1,0 +1,178 @@
+//! Owns: the command line, and what each outcome is as an exit status.
+//! Must not know: how anything is traced or shown.
+
+mod check;
+mod demo;
+mod diff;
+mod doctor;
+mod drain;
+mod events;
+mod examples;
+mod export;
+mod filters;
+mod list;
+mod live;
+mod pictures;
+mod record;
+mod replay;
+mod report;
+mod values;
+mod version;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::source::session;
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0   done
+  1   the work failed
+  2   wrong usage
+  3   doctor --exit-code has a critical finding
+  77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
+
+const ABOUT: &str = concat!(
+    env!("CARGO_PKG_DESCRIPTION"),
+    "\n\nWithout a command: the live view of who makes them, a picture every interval"
+);
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "twtrace", about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// Print the version; with --verbose the commit, the BPF object and the target, too
+    #[arg(short = 'V', long)]
+    version: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    live: live::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One line for each event as it happens
+    Events(events::Args),
+    /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
+    List(list::Args),
+    /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
+    Record(record::Args),
+    /// What a recording holds: a summary, tables, a timeline
+    Report(report::Args),
+    /// Two recordings side by side: what changed, in all and per process
+    Diff(diff::Args),
+    /// The live view, fed from a recording
+    Replay(replay::Args),
+    /// Wait until the TIME_WAIT sockets of the last run are gone
+    Drain(drain::Args),
+    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    Export(export::Args),
+    /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
+    Check(check::Args),
+    /// Why ports run out here, who does it, and which remedy would help, by how much
+    Doctor(Box<doctor::Args>),
+    /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
+    Demo(demo::Args),
+    /// A process of the demo
+    #[command(subcommand, hide = true)]
+    DemoActor(demo::Actor),
+}
+
+/// How a command came out, when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// 0
+    Done,
+    /// 1
+    Failed,
+    /// 3
+    Critical,
+    /// 77
+    Cannot,
+    /// Somebody else's.
+    Status(u8),
+}
+
+/// Every command and flag: what `--help`, man pages and completions are made of.
+pub fn command() -> clap::Command {
+    examples::add(Cli::command())
+}
+
+/// Parses the command line, runs the command, and says how it came out.
+pub fn main() -> ExitCode {
+    // clap prints its own errors, naming the value, and exits with 2.
+    let parsed = Cli::from_arg_matches(&command().get_matches());
+    let cli = parsed.unwrap_or_else(|error| error.format(&mut command()).exit());
+    if cli.version {
+        // Nobody who went away misses it.
+        let _ = std::io::stdout().lock().write_all(version::text(cli.live.is_verbose()).as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    crate::host::descriptors::raise();
+    let done = match cli.command {
+        None => live::run(&cli.live),
+        Some(Command::Events(args)) => events::run(args),
+        Some(Command::List(args)) => list::run(&args),
+        Some(Command::Record(args)) => record::run(args),
+        Some(Command::Report(args)) => report::run(&args),
+        Some(Command::Diff(args)) => diff::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Drain(args)) => drain::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::DemoActor(actor)) => demo::act(&actor),
+    };
+    let status = match done {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(Outcome::Critical) => ExitCode::from(3),
+        Ok(Outcome::Cannot) => ExitCode::from(77),
+        Ok(Outcome::Status(status)) => ExitCode::from(status),
+        Err(error) => fail(&error),
+    };
+    crate::output::notes::finish();
+    status
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if is_unread(error) {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(usage) = error.downcast_ref::<values::Usage>() {
+        crate::note!("error: {usage}\n\nFor more information, try '--help'.");
+        return ExitCode::from(2);
+    }
+    if let Some(session::Error::Cannot(cannot)) = error.downcast_ref::<session::Error>() {
+        say_cannot(cannot);
+        return ExitCode::from(77);
+    }
+    crate::note!("twtrace: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Whoever read our output went away.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let io = match error.downcast_ref::<crate::source::replay::Error>() {
+        Some(crate::source::replay::Error::Output(error)) => Some(error),
+        _ => error.downcast_ref::<std::io::Error>(),
+    };
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// One line of reason, one of remedy.
+fn say_cannot(cannot: &crate::kernel::probe::Cannot) {
+    crate::note!("twtrace: {cannot}");
+    crate::note!("remedy: {}", cannot.remedy());
+}
+
+/// A runtime for one trace: everything happens on this thread.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context as _;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}

@@ -1,0 +1,102 @@
+//! Owns: why ports run out, who does it, and which remedy would help by how much: facts, rules, findings.
+//! Must not know: the command line, probes, screens.
+//!
+//! Facts are gathered ([`gather`], [`recorded`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
+//! live view and the report of a recording show the same findings in one line each ([`glance`]).
+
+pub mod explain;
+pub mod facts;
+pub mod finding;
+mod folklore;
+pub mod gather;
+pub mod json;
+mod pool;
+pub mod predict;
+pub(crate) mod recorded;
+mod remedies;
+pub mod rules;
+pub(crate) mod scope;
+#[cfg(test)]
+mod tests;
+pub mod text;
+mod whereabouts;
+mod words;
+
+use facts::{Facts, Process};
+use finding::{Finding, Severity};
+
+use crate::engine::Snapshot;
+use crate::model::limitation::Limitation;
+
+/// Everything that the rules find, worst first; never nothing.
+pub fn diagnose(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
+    // Of the same severity, as the rules are listed.
+    findings.sort_by_key(|finding| finding.severity);
+    let mut findings = folded(findings);
+    whereabouts::settle(facts, &mut findings);
+    if findings.is_empty() {
+        findings.push(rules::nothing_wrong(facts));
+    }
+    findings
+}
+
+/// Findings of one kind that are told; the others are counted.
+const ALIKE: usize = 5;
+
+/// One finding for one cause: what one program does to many pools of a namespace is told by the worst of them.
+fn folded(findings: Vec<Finding>) -> Vec<Finding> {
+    let cause = |finding: &Finding| {
+        let lead = finding.who.iter().find(|share| share.process.pid.is_some())?;
+        let Process { comm, container, .. } = lead.process.clone();
+        Some((finding.id, finding.subject.netns, comm, container))
+    };
+    let mut told: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let same = |known: &&mut Finding| cause(&finding).is_some_and(|ours| cause(known) == Some(ours));
+        let of_kind = told.iter().filter(|known| known.id == finding.id).count();
+        let home = match told.iter_mut().find(same) {
+            None if of_kind >= ALIKE => told.iter_mut().rfind(|known| known.id == finding.id),
+            home => home,
+        };
+        match home {
+            Some(home) => home.alike += 1,
+            None => told.push(finding),
+        }
+    }
+    for finding in told.iter_mut().filter(|finding| finding.alike != 0) {
+        finding.what.push_str(&format!(" And {} more like it.", words::grouped(finding.alike)));
+    }
+    told
+}
+
+/// A finding in one line.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct OneLine {
+    /// See [`Finding::id`].
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, escaped.
+    #[serde(rename = "what")]
+    pub text: String,
+}
+
+impl From<&Finding> for OneLine {
+    fn from(finding: &Finding) -> Self {
+        Self { id: finding.id, severity: finding.severity, text: finding.what.clone() }
+    }
+}
+
+/// The findings in one line each; none where nothing is wrong.
+pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
+    let findings = diagnose(facts);
+    findings.iter().filter(|finding| finding.severity != Severity::Fine).map(OneLine::from).collect()
+}
+
+/// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
+/// every picture. A rule that needs more than that keeps silent.
+pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
+    let facts = facts::glance::of_snapshot(snapshot);
+    one_liners(&Facts { limitations: limitations.to_vec(), ..facts })
+}

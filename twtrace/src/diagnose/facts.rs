@@ -1,0 +1,372 @@
+//! Owns: everything that the doctor's rules look at, as plain values: what a live trace and the kernel's lists, or a
+//! recording, say of a machine.
+//! Must not know: how any of it was come by, what it means.
+//!
+//! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
+
+pub(crate) mod count;
+mod counted;
+mod crowd;
+pub mod glance;
+pub mod join;
+mod ledger;
+mod piles;
+mod ports;
+mod refusal;
+pub mod samples;
+mod settings;
+pub mod told;
+
+use std::net::IpAddr;
+
+pub use counted::{Aborted, SynRefused};
+pub use crowd::{Around, Caller};
+pub use piles::{Pile, Side};
+pub use ports::{Ports, State};
+pub use refusal::{BindFailure, Call, Outgoing, Refusal};
+use serde::Serialize;
+pub use settings::Settings;
+
+use crate::engine::{Counts, TupleKey};
+use crate::host::net::counters::Counters;
+use crate::model::event::Reason;
+use crate::model::limitation::Limitation;
+
+/// Where the facts come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A trace of this machine, and the kernel's lists.
+    #[default]
+    Live,
+    /// A recording.
+    Recording,
+    /// What a live view knows, and nothing else.
+    View,
+}
+
+/// A machine as the rules see it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Facts {
+    /// Where from.
+    pub source: Source,
+    /// How long it was looked at, in milliseconds.
+    pub observed_ms: u64,
+    /// What told the events; empty where nobody knows.
+    pub backend: String,
+    /// Events lost while looking.
+    pub lost: u64,
+    /// Ports that a NAT gateway in front has for one destination, where the user said so.
+    pub nat_ports: Option<u32>,
+    /// Kernel memory of the machine's TIME_WAIT sockets.
+    pub slab: Option<Slab>,
+    /// `/proc/sys` cannot be written where this runs, as in most containers.
+    pub is_read_only: bool,
+    /// Network namespaces, by inode.
+    pub namespaces: Vec<Netns>,
+    /// Settings that files of this machine ask for and this kernel does not have.
+    pub dead_settings: Vec<DeadSetting>,
+    /// What could not be looked at, in words for a user.
+    pub unknown: Vec<String>,
+    /// What cannot be seen on this machine, or could not where it was recorded.
+    pub limitations: Vec<Limitation>,
+}
+
+impl Facts {
+    /// How long it was looked at, in seconds: at least one, so that a rate is never made of a moment.
+    pub fn observed_s(&self) -> f64 {
+        self.observed_ms.max(1000) as f64 / 1000.0
+    }
+}
+
+/// Kernel memory of TIME_WAIT sockets (`/proc/slabinfo`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Slab {
+    /// Size of one, in bytes.
+    pub object_bytes: u64,
+    /// Memory held, in bytes.
+    pub bytes: u64,
+}
+
+/// A line of a file of sysctl.d(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadSetting {
+    /// The file. Hostile until escaped.
+    pub path: String,
+    /// The setting, such as `net.ipv4.tcp_tw_recycle`.
+    pub name: String,
+    /// What it is set to. Hostile until escaped.
+    pub value: String,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Netns {
+    /// Its inode.
+    pub netns: u32,
+    /// Its name, where it has one. Hostile until escaped.
+    pub name: Option<String>,
+    /// What goes before a command that is to run in it, with a space behind it; empty for the caller's own, and where no
+    /// way in is known. Safe for a shell.
+    pub enter: String,
+    /// `tcp_tw_reuse` of the caller's own namespace, where this is another one: they do not inherit.
+    pub outside_tw_reuse: Option<u32>,
+    /// No way in is known, though it is not the caller's own: no command can be given that acts on it.
+    pub is_closed: bool,
+    /// What it allows.
+    pub settings: Settings,
+    /// TIME_WAIT sockets, of either substate.
+    pub time_wait: u64,
+    /// Of those, in FIN_WAIT2; `None` where no list was to be had.
+    pub fin_wait2: Option<u64>,
+    /// Of `time_wait`, on the server's side.
+    pub server_time_wait: u64,
+    /// The most TIME_WAIT sockets that were there at one time.
+    pub peak_time_wait: u64,
+    /// TIME_WAIT sockets made while looking.
+    pub created: u64,
+    /// TIME_WAIT sockets refused while looking, by events or by the kernel's own counter, whichever says more.
+    pub overflow: u64,
+    /// TIME_WAIT sockets that an RST ended while looking, those in FIN_WAIT2 left out.
+    pub reset: u64,
+    /// Who lost TIME_WAIT sockets by either.
+    pub concerned: Vec<Share>,
+    /// Connection tracking here.
+    pub conntrack: Option<Conntrack>,
+    /// Ports of the range that a listener or a socket that is bound and nothing else pins, for all destinations.
+    pub pinned: Option<u32>,
+    /// Whether the kernel shows sockets that are bound and nothing else; `None` where nobody has looked.
+    pub lists_bound: Option<bool>,
+    /// Who pins them, most first.
+    pub pins: Vec<Share>,
+    /// Ports of the range that any socket is on, whatever its destination.
+    pub range_in_use: Option<u32>,
+    /// Pools of ports, the fullest first.
+    pub tuples: Vec<Tuple>,
+    /// Ports that connections come in on, or that could not be bound.
+    pub served: Vec<Served>,
+    /// Failures of bind() and listen().
+    pub binds: Vec<BindFailure>,
+    /// Calls that failed for another reason than the want of a port.
+    pub refusals: Vec<Refusal>,
+    /// Connections that this host ended with an RST of its own, as events tell: by whom and why.
+    pub aborted: Vec<Aborted>,
+    /// SYNs that met a TIME_WAIT socket and were refused, as events tell: on which port, from whom.
+    pub syn_refused: Vec<SynRefused>,
+    /// What the kernel's counters say of the time of looking; `None` where nobody could read them.
+    pub counters: Option<Counters>,
+    /// Sockets that wait for somebody who does not act, most first.
+    pub piles: Vec<Pile>,
+}
+
+/// `/proc/sys/net/netfilter` of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Conntrack {
+    /// `nf_conntrack_count`.
+    pub count: u64,
+    /// `nf_conntrack_max`.
+    pub max: u64,
+    /// `nf_conntrack_tcp_timeout_time_wait` in seconds.
+    pub time_wait_s: Option<u32>,
+}
+
+/// How far away a destination is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// A loopback address: what the kernel takes for loopback when `tcp_tw_reuse` is 2 (`tcp_twsk_unique`,
+    /// net/ipv4/tcp_ipv4.c).
+    Loopback,
+    /// Another address of this very namespace.
+    ThisHost,
+    /// Another machine or namespace.
+    Elsewhere,
+    /// The namespace's addresses are not known.
+    #[default]
+    Unknown,
+}
+
+/// A pool of ports that a client's connections to one destination draw from.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tuple {
+    /// Local address.
+    pub saddr: IpAddr,
+    /// Remote address.
+    pub daddr: IpAddr,
+    /// Remote port.
+    pub dport: u16,
+    /// How far the destination is.
+    pub reach: Reach,
+    /// What holds ports now.
+    pub now: Ports,
+    /// What held them when most were held.
+    pub peak: Ports,
+    /// TIME_WAIT sockets made while looking.
+    pub created: u64,
+    /// TIME_WAIT sockets that ended while looking.
+    pub ended: u64,
+    /// Of those, by a connect() that took the port.
+    pub reused: u64,
+    /// TIME_WAIT sockets whose port is known to have come from bind(): `tcp_tw_reuse` gives none of them back to connect().
+    pub bound: u32,
+    /// connect() failures while looking, where the kernel was to choose the port.
+    pub failed: u64,
+    /// connect() failures while looking, where the caller had bound the port.
+    pub failed_bound: u64,
+    /// Of those, whose connection was seen to exist already.
+    pub taken: u64,
+    /// Why no address of this namespace can be the source of a connection to there, where that was seen.
+    pub no_source: Option<&'static str>,
+    /// Whether its connections have TCP timestamps.
+    pub timestamps: Option<bool>,
+    /// Who holds its ports, made connections or failed to: most first.
+    pub shares: Vec<Share>,
+    /// What else was on the namespace's ports when connect() failed; `None` where none failed, or nobody could look.
+    pub around: Option<Around>,
+}
+
+impl Tuple {
+    /// Who failed to connect to there.
+    pub fn callers(&self) -> Vec<Share> {
+        self.shares.iter().filter(|share| share.failed != 0).cloned().collect()
+    }
+
+    /// A pool of which nothing is known but its name.
+    pub fn empty(key: &TupleKey) -> Self {
+        Self {
+            saddr: key.saddr,
+            daddr: key.daddr,
+            dport: key.dport,
+            reach: Reach::default(),
+            now: Ports::default(),
+            peak: Ports::default(),
+            created: 0,
+            ended: 0,
+            reused: 0,
+            bound: 0,
+            failed: 0,
+            failed_bound: 0,
+            taken: 0,
+            no_source: None,
+            timestamps: None,
+            shares: Vec::new(),
+            around: None,
+        }
+    }
+
+    /// A pool as events tell of it: what was counted, TIME_WAIT sockets that live and that lived at most at one time, and ports of
+    /// the range that are in use, by whatever that is known of.
+    pub fn counted(key: &TupleKey, counts: &Counts, (live, most): (u64, u64), in_use: u32) -> Self {
+        let time_wait = in_use.min(live as u32);
+        let now = Ports { time_wait, others: in_use - time_wait, ..Ports::default() };
+        let reused = counts.ended_for(Reason::ReusedOutgoing);
+        let is_loopback = key.saddr.is_loopback() || key.daddr.is_loopback();
+        Self {
+            reach: if is_loopback { Reach::Loopback } else { Reach::Unknown },
+            now,
+            peak: Ports { time_wait: time_wait.max(most as u32), ..now },
+            created: counts.created,
+            ended: counts.ended(),
+            reused,
+            failed: counts.connect_failed,
+            // What was taken over had them.
+            timestamps: (reused != 0).then_some(true),
+            ..Self::empty(key)
+        }
+    }
+
+    /// Its name.
+    pub fn key(&self, netns: u32) -> TupleKey {
+        TupleKey { netns, saddr: self.saddr, daddr: self.daddr, dport: self.dport }
+    }
+}
+
+/// A local port that connections come in on, or that could not be bound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Served {
+    /// The port.
+    pub port: u16,
+    /// Somebody listens on it.
+    pub listening: bool,
+    /// TIME_WAIT sockets on it.
+    pub time_wait: u64,
+    /// Connections on it in other states.
+    pub open: u64,
+    /// Those by state when bind() had failed; sockets that are bound and nothing else are `others`.
+    pub states: Ports,
+    /// How long its last TIME_WAIT socket had left then, in milliseconds; `None` where no list was to be had.
+    pub left_ms: Option<u64>,
+    /// TIME_WAIT sockets of a client's that held it when bind() failed.
+    pub outgoing: Vec<Outgoing>,
+    /// Who holds it.
+    pub shares: Vec<Share>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Process {
+    /// What user space calls pid; `None` where nobody knows who it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// When it started, CLOCK_BOOTTIME in nanoseconds; 0 where that is not known. A pid is used again, a pid with its start is not.
+    #[serde(skip)]
+    pub start_ns: u64,
+    /// Its name. Hostile until escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comm: String,
+    /// Its program. Hostile until escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Its container. Hostile until escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+}
+
+/// /proc tells start times in ticks of USER_HZ, which is 100 on every architecture that is supported.
+const TICK_NS: u64 = 10_000_000;
+
+impl Process {
+    /// Whether both are one and the same process, whatever it is called by now.
+    pub fn is(&self, other: &Self) -> bool {
+        let started = |process: &Self| (process.start_ns != 0).then_some(process.start_ns / TICK_NS);
+        self.pid == other.pid && started(self).zip(started(other)).is_none_or(|(one, two)| one == two)
+    }
+}
+
+/// What a process has to do with a pool or a port.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Share {
+    /// Who.
+    pub process: Process,
+    /// Ports that its TIME_WAIT sockets hold.
+    pub time_wait: u64,
+    /// Ports that its other sockets hold.
+    pub open: u64,
+    /// TIME_WAIT sockets that it made while looking.
+    pub created: u64,
+    /// Its calls that failed while looking.
+    pub failed: u64,
+    /// TIME_WAIT sockets of its that were refused, or ended by RSTs, while looking.
+    pub lost: u64,
+    /// Of those, ended by RSTs.
+    #[serde(skip)]
+    pub reset: u64,
+    /// What its connections are like, all destinations together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub habits: Option<Habits>,
+}
+
+/// What a process's connections are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Habits {
+    /// TIME_WAIT sockets it made as client: it closed first.
+    pub as_client: u64,
+    /// TIME_WAIT sockets it made as server.
+    pub as_server: u64,
+    /// Half of its connections lived at most so long, in microseconds.
+    pub age_us: Option<u64>,
+    /// Half of its connections sent at most so much, in bytes.
+    pub sent: Option<u64>,
+    /// Half of its connections received at most so much, in bytes.
+    pub received: Option<u64>,
+}

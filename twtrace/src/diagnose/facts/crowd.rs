@@ -1,0 +1,207 @@
+//! Owns: who was on a namespace's ports when connect() failed for want of one: on the pool's own, and on all others.
+//! Must not know: how either was come by, what it means.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::ledger::{Destination, Moment};
+use super::samples::Seen;
+use super::{Ports, Process, Settings, Share, Tuple};
+use crate::model::event::{PortVia, Substate};
+
+/// What was on ports of the range when connect() failed, beside the pool's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Around {
+    /// Ports of the range that only sockets of other pools were on.
+    pub others: u32,
+    /// Of those, by TIME_WAIT sockets whose port connect() is known to have chosen: they are open to other destinations.
+    pub shared: u32,
+    /// Of `others`, by TIME_WAIT sockets whose port is known to have come from bind().
+    pub bound: u32,
+    /// Who was on `others`.
+    pub shares: Vec<Share>,
+    /// Ports of the pool's own that programs which failed were on, by their names. Hostile until escaped.
+    pub callers: Vec<Caller>,
+}
+
+/// A program that failed to get a port, and those that it had.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Caller {
+    /// Its name. Hostile until escaped.
+    pub comm: String,
+    /// Ports that its connections to this destination were on.
+    pub ports: BTreeSet<u16>,
+}
+
+/// What is known of one moment: from events, and from a list where there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Crowd<'a> {
+    pub(super) moment: Option<&'a Moment>,
+    pub(super) seen: &'a [Seen],
+    pub(super) settings: &'a Settings,
+}
+
+impl Crowd<'_> {
+    /// Tells a failing pool how its ports and all others stood.
+    pub(super) fn tell(&self, netns: u32, tuple: &mut Tuple) {
+        if self.moment.is_none() && self.seen.is_empty() {
+            return;
+        }
+        let to = Destination { netns, daddr: tuple.daddr, dport: tuple.dport };
+        let own = self.own(&to, tuple);
+        tuple.peak = own.0;
+        self.share_out(&to, tuple);
+        let mut around = self.others(&to, tuple, &own.1);
+        let failing: BTreeSet<&str> = tuple
+            .shares
+            .iter()
+            .filter(|share| share.failed != 0 && share.process.pid.is_some())
+            .map(|share| share.process.comm.as_str())
+            .collect();
+        let mut callers: BTreeMap<&str, BTreeSet<u16>> =
+            failing.into_iter().map(|comm| (comm, BTreeSet::new())).collect();
+        for (port, comm) in self.owners(&to) {
+            if let Some(ports) = callers.get_mut(comm) {
+                ports.insert(port);
+            }
+        }
+        around.callers =
+            callers.into_iter().map(|(comm, ports)| Caller { comm: comm.to_owned(), ports }).collect();
+        tuple.around = Some(around);
+    }
+
+    fn is_own(to: &Destination, tuple: &Tuple, key: &crate::engine::TupleKey) -> bool {
+        Destination::from(key) == *to && (tuple.saddr.is_unspecified() || key.saddr == tuple.saddr)
+    }
+
+    /// The pool's own ports by state, and which those are. What a list shows counts; what events tell fills it up.
+    fn own(&self, to: &Destination, tuple: &Tuple) -> (Ports, BTreeSet<u16>) {
+        let (mut ports, mut which) = (Ports::default(), BTreeSet::new());
+        for seen in self.seen.iter().filter(|seen| !seen.is_pin) {
+            if Self::is_own(to, tuple, &seen.tuple) && which.insert(seen.port) {
+                ports.add_state(&seen.state);
+            }
+        }
+        for (port, holdings) in self.in_range() {
+            let holding = holdings.iter().find(|holding| Self::is_own(to, tuple, &holding.tuple));
+            let Some(holding) = holding.filter(|_| which.insert(port)) else { continue };
+            match holding.substate {
+                Substate::FinWait2 => ports.fin_wait2 += 1,
+                Substate::TimeWait => ports.time_wait += 1,
+            }
+        }
+        (ports, which)
+    }
+
+    /// Who was on the pool's own ports then: neither who came later nor who is there still.
+    fn share_out(&self, to: &Destination, tuple: &mut Tuple) {
+        let mut then = Shares::default();
+        let (mut told, mut ports) = (BTreeSet::new(), BTreeSet::new());
+        for (port, holdings) in self.in_range() {
+            let holding = holdings.iter().find(|holding| Self::is_own(to, tuple, &holding.tuple));
+            if let Some(holding) = holding {
+                told.insert(port);
+                then.of(&holding.who).time_wait += 1;
+            }
+        }
+        for seen in self.seen.iter().filter(|seen| !seen.is_pin && Self::is_own(to, tuple, &seen.tuple)) {
+            if !ports.insert(seen.port) || (seen.state.is_time_wait() && told.contains(&seen.port)) {
+                continue;
+            }
+            let share = then.of(seen.who.as_ref().unwrap_or(&Process::default()));
+            if seen.state.is_time_wait() { share.time_wait += 1 } else { share.open += 1 }
+        }
+        for share in &mut tuple.shares {
+            (share.time_wait, share.open) = (0, 0);
+        }
+        for share in then.0 {
+            match tuple.shares.iter_mut().find(|known| known.process.is(&share.process)) {
+                Some(known) => {
+                    known.time_wait += share.time_wait;
+                    known.open += share.open;
+                }
+                None => tuple.shares.push(share),
+            }
+        }
+        let weight = |share: &Share| share.time_wait + share.open;
+        tuple.shares.retain(|share| weight(share) + share.created + share.failed != 0);
+        tuple
+            .shares
+            .sort_by(|a, b| (weight(b), b.created, &a.process).cmp(&(weight(a), a.created, &b.process)));
+    }
+
+    fn in_range(&self) -> impl Iterator<Item = (u16, &Vec<super::ledger::Holding>)> {
+        let settings = self.settings;
+        // Where the range is not known, every port counts.
+        let has = move |port: u16| settings.port_range.is_none() || settings.has(port);
+        let all = self.moment.into_iter().flatten();
+        all.map(|(port, holdings)| (*port, holdings)).filter(move |(port, _)| has(*port))
+    }
+
+    fn others(&self, to: &Destination, tuple: &Tuple, own: &BTreeSet<u16>) -> Around {
+        let mut around = Around::default();
+        let mut shares = Shares::default();
+        let mut counted: BTreeSet<u16> =
+            self.seen.iter().filter(|seen| seen.is_pin).map(|seen| seen.port).collect();
+        for (port, holdings) in self.in_range().filter(|(port, _)| !own.contains(port)) {
+            let Some(first) = holdings.first() else { continue };
+            if !counted.insert(port) {
+                continue;
+            }
+            around.others += 1;
+            let is =
+                |wanted: fn(PortVia) -> bool| holdings.iter().any(|holding| holding.via.is_some_and(wanted));
+            around.bound += u32::from(is(|via| matches!(via, PortVia::Bind | PortVia::BindAny)));
+            around.shared += u32::from(is(|via| via == PortVia::Connect));
+            shares.of(&first.who).time_wait += 1;
+        }
+        for seen in self.seen.iter().filter(|seen| !seen.is_pin && !Self::is_own(to, tuple, &seen.tuple)) {
+            if own.contains(&seen.port) || !counted.insert(seen.port) {
+                continue;
+            }
+            around.others += 1;
+            let share = shares.of(seen.who.as_ref().unwrap_or(&Process::default()));
+            if seen.state.is_time_wait() { share.time_wait += 1 } else { share.open += 1 }
+        }
+        around.shares = shares.sorted();
+        around
+    }
+
+    /// Ports of a destination's own by the name of whose they are.
+    fn owners(&self, to: &Destination) -> impl Iterator<Item = (u16, &str)> {
+        let to = *to;
+        let told = self.moment.into_iter().flatten().flat_map(move |(port, holdings)| {
+            let ours = holdings.iter().filter(move |holding| Destination::from(&holding.tuple) == to);
+            ours.map(|holding| (*port, holding.who.comm.as_str()))
+        });
+        let seen = self.seen.iter().filter(move |seen| Destination::from(&seen.tuple) == to);
+        told.chain(seen.filter_map(|seen| Some((seen.port, seen.who.as_ref()?.comm.as_str()))))
+    }
+}
+
+/// Shares under construction.
+#[derive(Debug, Default)]
+pub(super) struct Shares(Vec<Share>, BTreeMap<Process, usize>);
+
+impl Shares {
+    pub(super) fn of(&mut self, who: &Process) -> &mut Share {
+        let at = match self.1.get(who) {
+            Some(at) => *at,
+            None => {
+                self.1.insert(who.clone(), self.0.len());
+                self.0.push(Share { process: who.clone(), ..Share::default() });
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+
+    /// Who has most comes first.
+    pub(super) fn sorted(self) -> Vec<Share> {
+        let mut shares = self.0;
+        let weight = |share: &Share| share.time_wait + share.open;
+        shares.sort_by(|a, b| (weight(b), &a.process).cmp(&(weight(a), &b.process)));
+        shares
+    }
+}

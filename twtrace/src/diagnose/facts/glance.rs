@@ -1,0 +1,181 @@
+//! Owns: facts as a live view has them: the last ten seconds of whatever tables its snapshot has.
+//! Must not know: where its events came from.
+
+use std::collections::HashMap;
+
+use super::count::named;
+use super::samples::Sample;
+use super::{Facts, Netns, Settings, Share, Source, Tuple};
+use crate::engine::{Figures, NetnsRow, Snapshot, TupleRow};
+
+/// What a live view calls now, in seconds.
+const NOW_S: f64 = 10.0;
+
+/// What a live view knows of the last ten seconds, in whatever tables its snapshot has. Cheap: nothing is asked of the
+/// kernel, and no table is built.
+pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
+    let mut facts = Facts { source: Source::View, observed_ms: (NOW_S * 1000.0) as u64, ..Facts::default() };
+    let hottest = snapshot.hottest.as_ref().filter(|_| snapshot.tuples.is_empty());
+    let mut namespaces: HashMap<u32, Netns> = HashMap::new();
+    for row in &snapshot.netns {
+        let mut netns = namespace(row);
+        netns.created = recent(row.figures.created_rate.s10, NOW_S);
+        netns.overflow = lately(&row.figures, row.figures.counts.overflow);
+        namespaces.insert(row.key, netns);
+    }
+    for row in snapshot.tuples.iter().chain(hottest) {
+        let share = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
+            process: named(&main),
+            time_wait: row.figures.live,
+            ..Share::default()
+        });
+        let mut tuple = tuple(row, share.into_iter().collect());
+        tuple.created = recent(row.figures.created_rate.s10, NOW_S);
+        tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
+        tuple.failed = lately(&row.figures, tuple.failed);
+        // The fullest there ever was may be long ago.
+        tuple.peak = tuple.now;
+        let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
+        let netns = namespaces.entry(row.key.netns).or_insert_with(fresh);
+        // The pool itself says how many ports there are, where the namespace's row is not in the picture.
+        netns.settings.ports = netns.settings.ports.or(row.pressure.map(|pressure| pressure.ports));
+        netns.tuples.push(tuple);
+    }
+    facts.namespaces = namespaces.into_values().collect();
+    facts.namespaces.sort_by_key(|netns| netns.netns);
+    facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Sample::default()));
+    facts
+}
+
+fn namespace(row: &NetnsRow) -> Netns {
+    Netns {
+        netns: row.key,
+        settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
+        time_wait: row.figures.live,
+        peak_time_wait: row.figures.peak_live,
+        ..Netns::default()
+    }
+}
+
+fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
+    let Figures { counts, live, peak_live, .. } = &row.figures;
+    let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
+    Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
+}
+
+fn recent(rate: f64, seconds: f64) -> u64 {
+    (rate * seconds).round() as u64
+}
+
+/// What failed within the last minute; the rate counts failures of all kinds together.
+fn lately(figures: &Figures, count: u64) -> u64 {
+    count.min(recent(figures.failed_rate.s60.max(figures.failed_rate.s1), 60.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::diagnose::glance;
+    use crate::engine::{By, Capacity, Tracker};
+    use crate::model::event::{Comm, Conn, Event, Kind, Role};
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn event(kind: Kind, at_ns: u64, sport: u16) -> Event {
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport, dport: 5432 };
+        let mut event = Event::new(kind, at_ns, Some(conn));
+        event.role = Role::Client;
+        let comm = Comm::new("checkout-api");
+        event.owner =
+            Some(crate::model::event::Process { pid: 97, tid: 97, uid: 0, cgroup_id: 0, start_ns: 1, comm });
+        event
+    }
+
+    /// A pool of 200 ports: `live` in TIME_WAIT, then so many failures, in second 9.
+    fn tracker(live: u16, failed: u16) -> Tracker {
+        let mut tracker = Tracker::new();
+        fill(&mut tracker, live, failed);
+        tracker
+    }
+
+    fn fill(tracker: &mut Tracker, live: u16, failed: u16) {
+        tracker.advance(SECOND_NS);
+        tracker.set_capacity(
+            7,
+            Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() },
+        );
+        let calls = (0..live)
+            .map(|at| (Kind::Created, 40_000 + at))
+            .chain((0..failed).map(|_| (Kind::ConnectFailed, 0)));
+        for (kind, sport) in calls {
+            tracker.apply(&mut event(kind, 9 * SECOND_NS, sport));
+        }
+        tracker.advance(12 * SECOND_NS);
+    }
+
+    #[test]
+    fn a_live_view_shows_what_the_doctor_would_find() {
+        let told = |live, failed, wanted: &[By]| {
+            let snapshot = tracker(live, failed).snapshot(wanted);
+            glance(&snapshot, &[]).iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        for wanted in [&[By::Process][..], By::ALL] {
+            assert_eq!(told(200, 7, wanted), ["ports_exhausted"]);
+            assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
+            assert!(told(13, 0, wanted).is_empty());
+        }
+    }
+
+    #[test]
+    fn ports_that_connect_may_take_over_do_not_run_out() {
+        let told = |tw_reuse, daddr: &str| {
+            let mut tracker = Tracker::new();
+            tracker.advance(SECOND_NS);
+            let capacity =
+                Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() };
+            tracker.set_capacity(7, Capacity { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..capacity });
+            for at in 0..170 {
+                let mut event = event(Kind::Created, 9 * SECOND_NS, 40_000 + at);
+                event.conn = event.conn.map(|conn| Conn { daddr: daddr.parse().unwrap(), ..conn });
+                tracker.apply(&mut event);
+            }
+            tracker.advance(12 * SECOND_NS);
+            let found = glance(&tracker.snapshot(&[By::Process, By::Tuple, By::Netns]), &[]);
+            found.iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        assert_eq!(told(2, "127.0.0.1"), ["loopback_backend"]);
+        assert_eq!(told(0, "127.0.0.1"), ["ports_running_out"]);
+        // Whether the other end has timestamps is not known.
+        assert_eq!(told(1, "10.0.0.9"), ["ports_running_out"]);
+    }
+
+    #[test]
+    fn what_failed_long_ago_is_not_told_for_ever() {
+        let mut tracker = tracker(13, 7);
+        let ids = |tracker: &Tracker| glance(&tracker.snapshot(By::ALL), &[]).len();
+        assert_eq!(ids(&tracker), 1);
+        tracker.advance(90 * SECOND_NS);
+        assert_eq!(ids(&tracker), 0);
+    }
+
+    #[test]
+    fn events_alone_tell_who_holds_what() {
+        let mut tracker = Tracker::new();
+        tracker.keep_failures();
+        fill(&mut tracker, 13, 0);
+        for sport in [0, 40_009] {
+            tracker.apply(&mut event(Kind::ConnectFailed, 9 * SECOND_NS, sport));
+        }
+        tracker.apply(&mut event(Kind::Overflow, 9 * SECOND_NS, 40_100));
+        let (all, _) = crate::diagnose::facts::count::namespaces(&tracker.engine);
+        assert_eq!(
+            (all[0].netns, all[0].created, all[0].overflow, all[0].settings.ports),
+            (7, 13, 1, Some(200))
+        );
+        let tuple = &all[0].tuples[0];
+        assert_eq!((tuple.now.time_wait, tuple.created, tuple.failed, tuple.failed_bound), (13, 13, 1, 1));
+        let share = &tuple.shares[0];
+        assert_eq!((share.process.comm.as_str(), share.time_wait, share.failed), ("checkout-api", 13, 2));
+        assert_eq!(share.habits.map(|habits| habits.as_client), Some(13));
+    }
+}

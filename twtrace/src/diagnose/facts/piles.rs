@@ -1,0 +1,105 @@
+//! Owns: sockets that stay in a state in which somebody must act: nobody answers, closes or acknowledges.
+//! Must not know: how a list is got, what it means.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::crowd::Shares;
+use super::ports::{LISTEN, State};
+use super::samples::Sample;
+use super::{Process, Share};
+use crate::host::net::sockdiag::DiagSocket;
+
+/// A socket that is in such a state for so long is not just passing through it, in milliseconds. A SYN has then been sent twice.
+const LASTING_MS: u64 = 2000;
+
+/// Where such sockets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// On a client's side, towards this address and port.
+    To(IpAddr, u16),
+    /// On a server's side, on this port.
+    On(u16),
+}
+
+/// Sockets of one kind that last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pile {
+    /// What they are in.
+    pub state: State,
+    /// Where they are.
+    pub side: Side,
+    /// How many there were at most.
+    pub count: u64,
+    /// For how long the oldest was seen in it, in milliseconds.
+    pub longest_ms: u64,
+    /// Who holds them.
+    pub shares: Vec<Share>,
+}
+
+/// All that was seen of them.
+#[derive(Debug, Default)]
+pub(super) struct Piles {
+    /// By cookie: since when a socket is in its state.
+    since: HashMap<u64, (State, u64)>,
+    found: BTreeMap<(State, Side), Pile>,
+    /// Those of which the last look saw some.
+    present: HashSet<(State, Side)>,
+}
+
+impl Piles {
+    pub(super) fn take(&mut self, sockets: &[DiagSocket], sample: &Sample) {
+        let listening = sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.sport);
+        let listeners: HashSet<u16> = listening.collect();
+        let mut since = HashMap::new();
+        let mut now: BTreeMap<(State, Side), (u64, u64, Shares)> = BTreeMap::new();
+        // Without cookies, one socket cannot be told from the next.
+        for socket in sockets.iter().filter(|socket| socket.cookie != 0) {
+            let state = State::of(socket);
+            if !state.is_waiting() {
+                continue;
+            }
+            let known = self.since.get(&socket.cookie).filter(|known| known.0 == state);
+            let began_ms = known.map_or(sample.mono_ms, |known| known.1);
+            since.insert(socket.cookie, (state, began_ms));
+            let age_ms = sample.mono_ms.saturating_sub(began_ms);
+            if age_ms < LASTING_MS {
+                continue;
+            }
+            let side = if listeners.contains(&socket.sport) {
+                Side::On(socket.sport)
+            } else {
+                Side::To(socket.remote_ip(), socket.dport)
+            };
+            let (count, longest_ms, shares) = now.entry((state, side)).or_default();
+            (*count, *longest_ms) = (*count + 1, age_ms.max(*longest_ms));
+            let holder = sample.holders.get(&socket.inode);
+            shares.of(holder.unwrap_or(&Process::default())).open += 1;
+        }
+        self.since = since;
+        self.present = now.keys().copied().collect();
+        for ((state, side), (count, longest_ms, shares)) in now {
+            let pile = Pile { state, side, count, longest_ms, shares: shares.sorted() };
+            match self.found.get_mut(&(state, side)) {
+                Some(known) if known.count > count => {}
+                Some(known) => *known = pile,
+                None => {
+                    self.found.insert((state, side), pile);
+                }
+            }
+        }
+    }
+
+    /// What lasted, most first. A close that came after all is none that is missing; a SYN that was given up stays one that
+    /// nobody answered.
+    pub(super) fn all(&self) -> Vec<Pile> {
+        let is_so =
+            |pile: &&Pile| pile.state == State::SynSent || self.present.contains(&(pile.state, pile.side));
+        let mut all: Vec<Pile> = self.found.values().filter(is_so).cloned().collect();
+        all.sort_by_key(|pile| std::cmp::Reverse(pile.count));
+        all
+    }
+}

@@ -1,0 +1,135 @@
+//! Owns: facts from this machine: a trace for as long as it is wanted, and beside it the kernel's lists, again and again.
+//! Must not know: what facts mean.
+
+mod extras;
+mod holders;
+mod sampler;
+
+use std::io;
+
+use super::facts::told::Told;
+use super::facts::{Facts, Slab, Source, count, join};
+use crate::engine::Tracker;
+use crate::host::net::slabinfo;
+use crate::model::clock::{self, Clock};
+use crate::model::event::{Event, Kind};
+use crate::model::filter::Filter;
+use crate::model::limitation::{Limitation, Limitations, What};
+use crate::source::{Flow, View};
+use sampler::Sampler;
+
+/// After a failure, the lists are looked at at once, but not more often than this.
+const AGAIN_NS: u64 = 200_000_000;
+
+/// Samples at events as they come, and at the kernel's lists meanwhile.
+#[derive(Debug)]
+pub struct Watch {
+    filter: Filter,
+    sampler: Option<Sampler>,
+    asked_ns: u64,
+    began_ns: u64,
+    facts: Facts,
+}
+
+impl Watch {
+    /// Begins to look at the lists. `nat_ports`: see [`Facts::nat_ports`].
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(filter: &Filter, nat_ports: Option<u32>) -> io::Result<Self> {
+        Ok(Self {
+            filter: filter.clone(),
+            sampler: Some(Sampler::start(filter.netns.clone())?),
+            asked_ns: 0,
+            began_ns: clock::mono_ns(),
+            facts: Facts { source: Source::Live, nat_ports, ..Facts::default() },
+        })
+    }
+
+    /// All that was seen, once the trace is over.
+    pub fn facts(self) -> Facts {
+        self.facts
+    }
+
+    fn finish(&mut self, tracker: &Tracker) {
+        let ended_ns = clock::mono_ns();
+        self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
+        self.facts.lost = tracker.loss().events();
+        let ((mut namespaces, left_out), told) =
+            (count::namespaces(&tracker.engine), Told::of(&tracker.engine));
+        if left_out != 0 {
+            let why = format!("{left_out} network namespaces in which less happened than in the others");
+            self.facts.unknown.push(why);
+        }
+        if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
+            for (inode, samples) in &sampled.samples {
+                let at = namespaces.iter().position(|netns| netns.netns == *inode);
+                let at = at.unwrap_or_else(|| {
+                    namespaces.push(super::facts::Netns { netns: *inode, ..Default::default() });
+                    namespaces.len() - 1
+                });
+                join::join(&mut namespaces[at], samples);
+                told.tell(&mut namespaces[at], Some(samples));
+            }
+            let known = std::mem::take(&mut self.facts.limitations);
+            let all: Limitations =
+                known.into_iter().chain(sampled.limitations.all().iter().cloned()).collect();
+            self.facts.limitations = all.all().to_vec();
+        }
+        namespaces.sort_by_key(|netns| netns.netns);
+        extras::outside_tw_reuse(&mut namespaces);
+        extras::default_buckets(&mut namespaces, extras::most_buckets);
+        self.facts.namespaces = namespaces;
+        super::scope::keep(&mut self.facts, &self.filter);
+        self.facts.dead_settings = extras::dead_settings();
+        self.facts.is_read_only = extras::is_read_only();
+        match slabinfo::time_wait() {
+            Ok(slab) => {
+                self.facts.slab =
+                    slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes });
+            }
+            Err(error) => {
+                let remedy = "run it as root: /proc/slabinfo is for root alone";
+                self.facts.limitations.push(Limitation::new(What::Memory, error.to_string(), remedy));
+            }
+        }
+    }
+}
+
+impl View for Watch {
+    fn attached(&mut self, backend: &'static str) {
+        self.facts.backend = backend.to_owned();
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.facts.limitations = limitations.to_vec();
+    }
+
+    fn begin(&mut self, clock: Clock) -> io::Result<()> {
+        self.began_ns = clock.mono_ns;
+        Ok(())
+    }
+
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.keep_failures();
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<Flow> {
+        let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
+        if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
+            self.asked_ns = event.mono_ns;
+            if let Some(sampler) = &self.sampler {
+                sampler.sample_now();
+            }
+        }
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn ended(&mut self, tracker: &Tracker) {
+        self.finish(tracker);
+    }
+}

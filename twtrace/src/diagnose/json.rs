@@ -1,0 +1,45 @@
+//! Owns: the diagnosis as one JSON object. Names of findings and remedies are for good.
+//! Must not know: where it goes.
+
+use serde::Serialize;
+
+use super::facts::{Facts, Source};
+use super::finding::{Finding, Severity};
+use crate::model::limitation::Limitation;
+use crate::output::object_line;
+
+#[derive(Serialize)]
+struct Diagnosis<'a> {
+    source: Source,
+    backend: &'a str,
+    observed_ms: u64,
+    lost: u64,
+    /// The worst there is.
+    severity: Severity,
+    findings: &'a [Finding],
+    unknown: &'a [String],
+    limitations: &'a [Limitation],
+    facts: &'a Facts,
+}
+
+/// Pools of a namespace that are shown: the fullest.
+const POOLS: usize = 100;
+
+/// Appends the diagnosis and a newline to `out`.
+pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
+    let mut shown = facts.clone();
+    shown.namespaces.iter_mut().for_each(|netns| netns.tuples.truncate(POOLS));
+    let facts = &shown;
+    let diagnosis = Diagnosis {
+        source: facts.source,
+        backend: &facts.backend,
+        observed_ms: facts.observed_ms,
+        lost: facts.lost,
+        severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
+        findings,
+        unknown: &facts.unknown,
+        limitations: &facts.limitations,
+        facts,
+    };
+    object_line(&diagnosis, out);
+}

@@ -1,0 +1,56 @@
+//! Owns: the rule for closes that end in an RST of this host's: no TIME_WAIT, and no certainty about the data.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::{EVENTS, within};
+use crate::diagnose::facts::{Facts, Netns, Share};
+use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::remedies;
+use crate::diagnose::words::{grouped, holders};
+
+/// The name of its finding.
+pub(super) const ID: &str = "closes_aborted";
+/// So many are worth a word.
+const ENOUGH: u64 = 10;
+const COUNTER: &str = "TCPAbortOnData, TCPAbortOnClose in /proc/net/netstat";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    facts.namespaces.iter().filter_map(of_namespace).collect()
+}
+
+fn of_namespace(netns: &Netns) -> Option<Finding> {
+    let sum = |part: fn(&crate::diagnose::facts::Aborted) -> u64| netns.aborted.iter().map(part).sum::<u64>();
+    let told = sum(crate::diagnose::facts::Aborted::all);
+    let counted = netns
+        .counters
+        .map(|counters| counters.abort_on_data.unwrap_or(0) + counters.abort_on_close.unwrap_or(0));
+    let all = told.max(counted.unwrap_or(0));
+    if all < ENOUGH {
+        return None;
+    }
+    let share = |aborted: &crate::diagnose::facts::Aborted| Share {
+        process: aborted.process.clone(),
+        lost: aborted.all(),
+        ..Share::default()
+    };
+    let shares: Vec<Share> = netns.aborted.iter().map(share).collect();
+    // The kernel's counters have two reasons, events have three.
+    let counter =
+        |of: fn(&crate::host::net::counters::Counters) -> Option<u64>| netns.counters.as_ref().and_then(of);
+    let linger = sum(|aborted| aborted.linger).max(counter(|counters| counters.abort_on_data).unwrap_or(0));
+    let unread =
+        sum(|aborted| aborted.unread_data).max(counter(|counters| counters.abort_on_close).unwrap_or(0));
+    let what = format!(
+        "{} closes ended in an RST of this host's ({} with SO_LINGER 0, {} with data that nobody had read), by {}: no TIME_WAIT \
+         follows, and what was on its way may be lost. Fewer TIME_WAIT sockets for this reason are no gain.",
+        grouped(all),
+        grouped(linger),
+        grouped(unread),
+        holders(&shares, |share| share.lost, all - told),
+    );
+    let finding = Finding::new(ID, Severity::Notice, what)
+        .at(within(netns))
+        .because("closes that ended in an RST, told by events", told, EVENTS)
+        .because_known("the same, counted by the kernel", counted, COUNTER)
+        .because("TIME_WAIT sockets made", netns.created, EVENTS);
+    Some(finding.by(shares).remedied(remedies::of_aborts(linger, unread)))
+}

@@ -1,0 +1,39 @@
+//! Owns: the rule for `tcp_fin_timeout` lowered to cure TIME_WAIT.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::within;
+use crate::diagnose::facts::{Facts, Netns};
+use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::remedies;
+
+/// The name of its finding.
+pub(super) const ID: &str = "folklore_fin_timeout";
+/// What the kernel sets (`TCP_FIN_TIMEOUT`, include/net/tcp.h), in seconds.
+const DEFAULT_S: u32 = 60;
+/// Where so many orphans wait for their peer's FIN, the setting has a purpose.
+const PURPOSE: u64 = 100;
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let found = facts.namespaces.iter().filter_map(|netns| {
+        let set = netns.settings.fin_timeout_s.filter(|set| *set < DEFAULT_S)?;
+        // Unless orphans wait in FIN_WAIT2, which is what it is for; and where nothing waits, nobody hopes for it.
+        let is_hoped_for = netns.created != 0 || netns.time_wait != 0;
+        let has_purpose =
+            netns.fin_wait2.is_none_or(|waiting| waiting >= PURPOSE || waiting * 5 >= netns.time_wait.max(1));
+        (is_hoped_for && !has_purpose).then(|| finding(netns, set))
+    });
+    found.collect()
+}
+
+fn finding(netns: &Netns, set: u32) -> Finding {
+    let what = format!(
+        "tcp_fin_timeout is {set} s: that does not shorten TIME_WAIT, whose 60 s are compiled into the kernel."
+    );
+    Finding::new(ID, Severity::Notice, what)
+        .at(within(netns))
+        .because("tcp_fin_timeout, s", set, "sysctl net.ipv4.tcp_fin_timeout")
+        .because("the kernel's own value, s", DEFAULT_S, "TCP_FIN_TIMEOUT, include/net/tcp.h")
+        .because("TIME_WAIT sockets", netns.time_wait, "sock_diag")
+        .because_known("of those, in FIN_WAIT2, which it is for", netns.fin_wait2, "sock_diag")
+        .remedied([remedies::restore_fin_timeout(netns, set)])
+}

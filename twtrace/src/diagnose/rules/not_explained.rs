@@ -1,0 +1,112 @@
+//! Owns: what is said where connect() fails and nothing that was looked at accounts for the ports.
+//! Must not know: where facts come from, how findings are shown.
+//!
+//! No remedy is offered: whatever helps against a cause that is not known?
+
+use super::taken::{On, Taken, of_kind};
+use super::{EVENTS, SOCK_DIAG, about, pools, severity, towards, with_ports};
+use crate::diagnose::facts::{Facts, Netns, Share, Source, Tuple};
+use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::pool::{Cause, Pool};
+use crate::diagnose::words::{count, end, grouped, holders, out_of, process, times};
+
+/// The name of its finding.
+pub(super) const ID: &str = "not_explained";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let pools = pools(facts).filter(|(_, cause)| *cause == Cause::NotExplained);
+    let mut all: Vec<Finding> = pools.map(|(pool, _)| finding(facts.source, &pool)).collect();
+    all.extend(of_kind(facts, On::Nothing).iter().map(|taken| of_bind(facts.source, taken)));
+    for netns in &facts.namespaces {
+        // Where the pool is exhausted as well, that is the thing to say.
+        let asked = netns.tuples.iter().filter(|tuple| tuple.failed_bound != 0 && tuple.failed == 0);
+        all.extend(asked.filter(|tuple| tuple.taken == 0).map(|tuple| of_bound(facts.source, netns, tuple)));
+    }
+    all
+}
+
+fn finding(source: Source, pool: &Pool<'_>) -> Finding {
+    let (tuple, netns) = (pool.tuple, pool.netns);
+    let shares = everywhere(netns);
+    let holder = shares.iter().find(|share| share.time_wait + share.open != 0);
+    let most = holder.map_or_else(String::new, |share| {
+        let name = process(&share.process);
+        format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.time_wait + share.open))
+    });
+    let looked = match (netns.pinned, source) {
+        (Some(_), _) if netns.lists_bound == Some(false) => {
+            "; this kernel does not show sockets that are only bound"
+        }
+        (Some(_), _) => ", and what bind() took does not make up for the rest",
+        (None, Source::Recording) => "; sockets that are open or bound are not in a recording",
+        (None, _) => "; sockets that are bound were not looked at",
+    };
+    let callers = tuple.callers();
+    let by = match callers.len() {
+        0 => String::new(),
+        _ => format!(" by {}", holders(&callers, |share| share.failed, 0)),
+    };
+    let what = format!(
+        "connect() to {}{by} fails for want of a port ({}), which is not explained: {} of {} ports are in use to \
+         there{looked}.{most}",
+        end(tuple.daddr, tuple.dport),
+        count(tuple.failed, "failure"),
+        grouped(tuple.peak.all().into()),
+        out_of(pool.ports()),
+    );
+    with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool)
+        .because("ports that bind() took for other destinations", pool.closed(), SOCK_DIAG)
+        .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag")
+        .by(holder.cloned().into_iter().chain(callers).collect())
+}
+
+/// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
+fn everywhere(netns: &Netns) -> Vec<Share> {
+    let mut all: Vec<Share> = Vec::new();
+    for share in netns.tuples.iter().flat_map(|tuple| &tuple.shares).chain(&netns.pins) {
+        match all.iter_mut().find(|known| known.process.is(&share.process)) {
+            Some(known) => {
+                known.time_wait += share.time_wait;
+                known.open += share.open;
+            }
+            None => all.push(Share {
+                process: share.process.clone(),
+                time_wait: share.time_wait,
+                open: share.open,
+                ..Share::default()
+            }),
+        }
+    }
+    all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
+    all
+}
+
+/// What was not looked at.
+fn unseen(source: Source) -> &'static str {
+    match source {
+        Source::Recording => "; sockets that are open or bound are not in a recording",
+        Source::Live | Source::View => "",
+    }
+}
+
+/// bind() of a port on which nothing was seen.
+fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
+    let what =
+        format!("{}, which is not explained: nothing was seen on it{}.", taken.cannot(), unseen(source));
+    taken.finding(ID, Severity::Critical, what).by(taken.callers())
+}
+
+/// connect() from a port that was bound, for a connection that nobody saw.
+fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
+    let callers = tuple.callers();
+    let what = format!(
+        "connect() to {} by {} from a port that it has fails {}, which is not explained: no such connection was seen to be there \
+         already{}.",
+        end(tuple.daddr, tuple.dport),
+        holders(&callers, |share| share.failed, 0),
+        times(tuple.failed_bound),
+        unseen(source)
+    );
+    let finding = Finding::new(ID, Severity::Critical, what).at(towards(netns, tuple));
+    finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers)
+}

@@ -1,0 +1,28 @@
+//! Owns: what is said where something could be wrong that this machine, or this recording, cannot show.
+//! Must not know: where facts come from, how findings are shown.
+
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::{Finding, Severity};
+use crate::model::limitation::Limitation;
+
+/// The name of its finding.
+pub(super) const ID: &str = "not_seen";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let blind: Vec<&Limitation> =
+        facts.limitations.iter().filter(|limitation| limitation.what.hides_trouble()).collect();
+    let mut words: Vec<&str> = blind.iter().map(|limitation| limitation.what.words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    let Some(first) = blind.first() else { return Vec::new() };
+    let what = format!(
+        "Not everything could be seen: {}. If that is where the trouble is, it is not in this diagnosis. Remedy: {}.",
+        words.join("; "),
+        crate::model::escape::printable(&first.remedy)
+    );
+    vec![Finding::new(ID, Severity::Notice, what).because(
+        "kinds of trouble that cannot be seen",
+        words.len() as u64,
+        "environment",
+    )]
+}

@@ -1,0 +1,50 @@
+//! Owns: what is said where no rule has anything to say.
+//! Must not know: where facts come from, how findings are shown.
+
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::pool::Pool;
+use crate::diagnose::words::{grouped, tuple};
+use crate::host::net::counters::Counters;
+
+/// The name of its finding.
+pub(super) const ID: &str = "nothing_wrong";
+
+pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
+    let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
+    let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
+    let mut what =
+        format!("Nothing wrong: {} TIME_WAIT sockets, and no port or table is short.", grouped(time_wait));
+    if facts.lost != 0 {
+        what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
+    }
+    let finding = Finding::new(ID, Severity::Fine, what)
+        .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
+        .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
+    // Quiet is only what was looked at.
+    let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
+    let sum = |of: fn(&Counters) -> Option<u64>| {
+        (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
+    };
+    let finding = finding
+        .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
+        .because_known(
+            "closes that ended in an RST",
+            sum(|all| Some(all.abort_on_data? + all.abort_on_close?)),
+            "/proc/net/netstat",
+        );
+    let observed_s = facts.observed_s();
+    let pools = facts
+        .namespaces
+        .iter()
+        .flat_map(|netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }));
+    let share = |pool: &Pool<'_>| Some(f64::from(pool.taken(pool.tuple.peak)) / f64::from(pool.ports()?));
+    let fullest =
+        pools.filter_map(|pool| Some((share(&pool)?, pool))).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match fullest {
+        Some((share, pool)) => finding
+            .because("fullest pool of ports", tuple(pool.tuple), super::SOCK_DIAG)
+            .because("of its ports in use, %", share * 100.0, super::SOCK_DIAG),
+        None => finding,
+    }
+}

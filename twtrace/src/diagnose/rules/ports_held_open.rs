@@ -1,0 +1,48 @@
+//! Owns: the rule for a pool whose ports are held by open connections, and not by TIME_WAIT.
+//! Must not know: where facts come from, how findings are shown.
+
+use super::{about, pools, severity, with_ports};
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::Finding;
+use crate::diagnose::pool::{Cause, Open, Pool, Strain};
+use crate::diagnose::words::{count, end, grouped, held_open, out_of};
+use crate::diagnose::{folklore, remedies};
+
+/// The name of its finding.
+pub(super) const ID: &str = "ports_held_open";
+
+pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let found = pools(facts).filter(|(pool, cause)| {
+        // Where bind() takes ports for all destinations, that is what there is to say.
+        let is_bound =
+            pool.strain() != Strain::Failing && pool.netns.binds.iter().any(|bind| bind.is_for_any());
+        *cause == Cause::HeldOpen(Open::Established) && !is_bound
+    });
+    found
+        .map(|(pool, _)| {
+            let tuple = pool.tuple;
+            let fails = match pool.strain() {
+                Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
+                _ => "is about to fail".to_owned(),
+            };
+            let what = format!("connect() to {} {fails}, {}.", end(tuple.daddr, tuple.dport), held(&pool));
+            with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
+                .by(tuple.shares.clone())
+                .remedied(remedies::of_held_open(&pool))
+                .but_not(folklore::of_held_open())
+        })
+        .collect()
+}
+
+/// By what. Those in TIME_WAIT are told as well: they are what owners look for.
+fn held(pool: &Pool<'_>) -> String {
+    let tuple = pool.tuple;
+    let (open, time_wait) = (grouped(tuple.peak.open().into()), grouped(tuple.peak.time_wait.into()));
+    let bound = pool.netns.pinned.filter(|pinned| *pinned != 0);
+    format!(
+        "and not for TIME_WAIT: {open} of {} ports are on open connections{}; {time_wait} in TIME_WAIT. Held by {}",
+        out_of(pool.ports()),
+        bound.map(|pinned| format!(", {} on bound sockets", grouped(pinned.into()))).unwrap_or_default(),
+        held_open(tuple)
+    )
+}

@@ -1,0 +1,195 @@
+//! Owns: what the rules for ports that bind() was refused have in common: calls of one program are one finding.
+//! Must not know: any of their stories.
+
+use std::collections::BTreeMap;
+
+use super::EVENTS;
+use crate::diagnose::facts::{BindFailure, Facts, Netns, Outgoing, Process, Served, Share};
+use crate::diagnose::finding::{Finding, Severity, Subject};
+use crate::diagnose::words::{grouped, holders, ranges, times};
+
+/// What is on a port that bind() was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum On {
+    /// Somebody listens.
+    Listener,
+    /// Earlier connections of the very program that asks, from ports that it bound.
+    Own,
+    /// Outgoing connections of somebody's: the port is one that connect() chooses from.
+    Client,
+    /// Earlier connections that came in on it.
+    Server,
+    /// Nothing that was seen.
+    Nothing,
+}
+
+/// One program's failures of one kind.
+#[derive(Clone, Debug)]
+pub(super) struct Taken<'a> {
+    pub(super) netns: &'a Netns,
+    pub(super) calls: Vec<&'a BindFailure>,
+    pub(super) served: Vec<&'a Served>,
+}
+
+/// Failures of a kind in a namespace, by the name of the program that asked.
+pub(super) fn of_kind(facts: &Facts, on: On) -> Vec<Taken<'_>> {
+    let mut all: BTreeMap<(u32, &str), Taken<'_>> = BTreeMap::new();
+    for netns in &facts.namespaces {
+        for bind in netns.binds.iter().filter(|bind| bind.port != 0) {
+            let served = netns.served.iter().find(|served| served.port == bind.port);
+            if what_is_on(netns, bind, served) != on {
+                continue;
+            }
+            let fresh = || Taken { netns, calls: Vec::new(), served: Vec::new() };
+            let taken = all.entry((netns.netns, &bind.caller.comm)).or_insert_with(fresh);
+            taken.calls.push(bind);
+            if let Some(served) = served
+                && !taken.served.iter().any(|known| known.port == served.port)
+            {
+                taken.served.push(served);
+            }
+        }
+    }
+    all.into_values().collect()
+}
+
+fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On {
+    let Some(served) = served else { return On::Nothing };
+    let is_callers = |outgoing: &Outgoing| {
+        let is_known = outgoing.process.pid.is_some() && outgoing.process.comm == bind.caller.comm;
+        // A port out of the range is nobody's by chance.
+        let was_asked = outgoing
+            .is_bound
+            .unwrap_or(netns.settings.port_range.is_some() && !netns.settings.has(bind.port));
+        is_known && was_asked
+    };
+    if served.listening {
+        On::Listener
+    } else if served.outgoing.iter().any(is_callers) {
+        On::Own
+    } else if served.outgoing.iter().any(|outgoing| went_out(netns, bind.port, outgoing)) {
+        On::Client
+    } else if !served.outgoing.is_empty() {
+        On::Server
+    } else if served.time_wait + served.open != 0 {
+        // connect() chooses from the range; who came in on a port is known where it was closed while somebody looked.
+        let has_come_in = served.shares.iter().any(|share| share.time_wait + share.created != 0);
+        if !has_come_in && netns.settings.has(bind.port) { On::Client } else { On::Server }
+    } else {
+        On::Nothing
+    }
+}
+
+/// Known, or by its ports: from one that connect() chooses from to one that it does not.
+fn went_out(netns: &Netns, port: u16, outgoing: &Outgoing) -> bool {
+    outgoing.is_client || (netns.settings.has(port) && !netns.settings.has(outgoing.dport))
+}
+
+impl Taken<'_> {
+    /// All that failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.calls.iter().map(|bind| bind.failed).sum()
+    }
+
+    /// `port 8080`, `3 ports (20000, 20002, 20004)`.
+    pub(super) fn ports(&self) -> String {
+        let mut ports: Vec<u16> = self.calls.iter().map(|bind| bind.port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        match ports[..] {
+            [port] => format!("port {port}"),
+            _ => format!("{} ports ({})", grouped(ports.len() as u64), ranges(&ports)),
+        }
+    }
+
+    /// How many.
+    pub(super) fn port_count(&self) -> u64 {
+        self.calls.iter().map(|bind| bind.port).collect::<std::collections::BTreeSet<u16>>().len() as u64
+    }
+
+    /// Who asked, each with his failures, most first.
+    pub(super) fn callers(&self) -> Vec<Share> {
+        let mut all: Vec<Share> = Vec::new();
+        for bind in &self.calls {
+            match all.iter_mut().find(|share| share.process.is(&bind.caller)) {
+                Some(share) => share.failed += bind.failed,
+                None => {
+                    all.push(Share { process: bind.caller.clone(), failed: bind.failed, ..Share::default() })
+                }
+            }
+        }
+        all.sort_by_key(|share| std::cmp::Reverse(share.failed));
+        all
+    }
+
+    /// Those, and who holds the ports: each once, with all that he has to do with it.
+    pub(super) fn owners(&self, holders: &[Share]) -> Vec<Share> {
+        let mut all = self.callers();
+        for holder in holders {
+            match all.iter_mut().find(|share| share.process.is(&holder.process)) {
+                Some(share) => *share = Share { failed: share.failed, ..holder.clone() },
+                None => all.push(holder.clone()),
+            }
+        }
+        all
+    }
+
+    /// `relay (pid 7) cannot bind port 8080 (3 times)`.
+    pub(super) fn cannot(&self) -> String {
+        let who = holders(&self.callers(), |share| share.failed, 0);
+        format!("{who} cannot bind {} ({})", self.ports(), times(self.failed()))
+    }
+
+    /// Clients' TIME_WAIT sockets on the ports.
+    pub(super) fn outgoing(&self) -> impl Iterator<Item = &Outgoing> {
+        self.served.iter().flat_map(|served| &served.outgoing)
+    }
+
+    /// Whose those were.
+    pub(super) fn holders(&self) -> Vec<Share> {
+        let mut all: Vec<Share> = Vec::new();
+        let mut add = |process: &Process, time_wait: u64, open: u64| match all
+            .iter_mut()
+            .find(|share| share.process == *process)
+        {
+            Some(share) => (share.time_wait, share.open) = (share.time_wait + time_wait, share.open + open),
+            None => all.push(Share { process: process.clone(), time_wait, open, ..Share::default() }),
+        };
+        self.outgoing().for_each(|outgoing| add(&outgoing.process, 1, 0));
+        // What a list showed and no event told of is nobody's.
+        for served in &self.served {
+            let told = served.outgoing.len() as u64;
+            let rest = served.time_wait.saturating_sub(told);
+            if rest != 0 {
+                add(&Process::default(), rest, 0);
+            }
+            for share in &served.shares {
+                add(&share.process, 0, share.open);
+            }
+        }
+        all.retain(|share| share.time_wait + share.open != 0);
+        all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
+        all
+    }
+
+    /// How long the last of the TIME_WAIT sockets on the ports had left, in milliseconds.
+    pub(super) fn left_ms(&self) -> u64 {
+        let listed = self.served.iter().filter_map(|served| served.left_ms).max().unwrap_or(0);
+        self.outgoing().map(|outgoing| outgoing.left_ms).max().unwrap_or(0).max(listed)
+    }
+
+    /// A finding about it; `sport` is set where there is one port.
+    pub(super) fn finding(&self, id: &'static str, severity: Severity, what: String) -> Finding {
+        let first = self.calls.first();
+        let subject = Subject {
+            netns: Some(self.netns.netns),
+            saddr: first.and_then(|bind| bind.saddr),
+            sport: first.map(|bind| bind.port).filter(|_| self.port_count() == 1),
+            ..Subject::default()
+        };
+        Finding::new(id, severity, what)
+            .at(subject)
+            .because("bind() failures on this port", self.failed(), EVENTS)
+            .because("ports that were refused", self.port_count(), EVENTS)
+    }
+}

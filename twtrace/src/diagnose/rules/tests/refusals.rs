@@ -1,0 +1,152 @@
+//! Owns: what is said of ports that are taken, and of calls that fail for another reason than ports.
+//! Must not know: how facts are come by.
+
+use std::net::IpAddr;
+
+use super::samples::calm;
+use super::{expect_effect, facts, found, full, ids, netns, only, refused, share, with_tuple};
+use crate::diagnose::facts::*;
+use crate::diagnose::finding::{Finding, Severity};
+use crate::model::event::Errno;
+
+#[test]
+fn a_server_that_cannot_bind_is_told_by_who_is_on_the_port() {
+    let bind =
+        BindFailure { port: 8080, failed: 7, caller: share(97, "app").process, ..BindFailure::default() };
+    let with = |listening, time_wait, open| {
+        let shares = vec![share(101, "nginx")];
+        let served = Served { port: 8080, listening, time_wait, open, shares, ..Served::default() };
+        ids(&facts(Netns { binds: vec![bind.clone()], served: vec![served], ..netns() }))
+    };
+    assert_eq!(with(false, 17, 0), ["server_cannot_bind"]);
+    assert_eq!(with(false, 0, 3), ["server_cannot_bind"]);
+    assert_eq!(with(true, 17, 3), ["port_in_use"]);
+    assert_eq!(with(false, 0, 0), ["not_explained"]);
+}
+
+#[test]
+fn a_taken_tuple_is_not_an_exhausted_pool() {
+    let taken = Tuple { failed_bound: 5, taken: 5, ..calm() };
+    let finding = only(&with_tuple(taken.clone()));
+    assert_eq!(finding.id, "tuple_taken");
+    expect_effect(&finding, "unbound_port", "ports left", (0.0, 960.0));
+    // Nobody saw such a connection: then that is not the reason.
+    assert_eq!(ids(&with_tuple(Tuple { taken: 0, ..taken })), ["not_explained"]);
+    let both = Tuple { failed_bound: 5, taken: 5, ..full(Ports { time_wait: 1000, ..Ports::default() }, 13) };
+    assert_eq!(ids(&with_tuple(both)), ["ports_exhausted"]);
+}
+
+fn bind(port: u16, failed: u64, pid: u32, comm: &str) -> BindFailure {
+    BindFailure { port, failed, caller: share(pid, comm).process, ..BindFailure::default() }
+}
+
+fn outgoing(pid: Option<u32>, comm: &str, is_bound: Option<bool>) -> Outgoing {
+    let process = pid.map(|pid| share(pid, comm).process).unwrap_or_default();
+    let daddr = IpAddr::from([10, 0, 0, 9]);
+    Outgoing { process, daddr, dport: 9000, is_client: true, is_bound, left_ms: 53_000 }
+}
+
+fn on(port: u16, outgoing: Vec<Outgoing>) -> Served {
+    Served { port, time_wait: outgoing.len() as u64, outgoing, ..Served::default() }
+}
+
+#[test]
+fn a_port_of_an_outgoing_connection_is_told_with_who_had_it_and_for_how_long_yet() {
+    let binds = [40_001, 40_003, 40_007].map(|port| bind(port, 3, 7, "relay")).to_vec();
+    let served =
+        [40_001, 40_003, 40_007].map(|port| on(port, vec![outgoing(Some(5), "curl", None)])).to_vec();
+    let mut tracker = Netns { binds, served, ..netns() };
+    tracker.settings.reserved = vec![(40_500, 40_509)];
+    let finding = only(&facts(tracker.clone()));
+    assert_eq!((finding.id, finding.severity), ("ephemeral_port_taken", Severity::Critical));
+    assert!(finding.what.contains("by curl (pid 5), the last for 53 s more"), "{}", finding.what);
+    assert_eq!((finding.who[0].process.comm.as_str(), finding.who[0].time_wait), ("curl", 3));
+    assert_eq!((finding.who[1].process.comm.as_str(), finding.who[1].failed), ("relay", 9));
+    let command = finding.remedies[0].command.as_deref();
+    let want = r#"sysctl -w net.ipv4.ip_local_reserved_ports="40500-40509,40001,40003,40007""#;
+    assert_eq!(command, Some(want));
+    assert!(refused(&finding, "server_reuseaddr"));
+    assert!(finding.remedies.iter().all(|remedy| remedy.id != "reuseaddr"));
+    // Of a process that is gone, no other is blamed.
+    tracker.served[0].outgoing = vec![outgoing(None, "", None)];
+    let what = only(&facts(tracker)).what;
+    assert!(what.contains("curl (pid 5) (2), and a process that twtrace did not see (1)"), "{what}");
+}
+
+#[test]
+fn who_comes_back_to_his_own_ports_is_told_once() {
+    let ports = 1000..1024;
+    let binds = ports.clone().map(|port| bind(port, 1, 7, "mount.nfs")).collect();
+    let served = ports.map(|port| on(port, vec![outgoing(Some(7), "mount.nfs", None)])).collect();
+    let finding = only(&facts(Netns { binds, served, ..netns() }));
+    assert_eq!((finding.id, finding.severity), ("own_ports_taken", Severity::Critical));
+    assert!(finding.what.contains("24 ports (1000 to 1023)"), "{}", finding.what);
+    assert_eq!((finding.who[0].time_wait, finding.who[0].failed), (24, 24));
+    expect_effect(&finding, "unbound_port", "ports to choose from", (24.0, 1000.0));
+    // Chosen by connect(), even by the same program, it is chance.
+    let chance = on(40_001, vec![outgoing(Some(7), "app", Some(false))]);
+    let tracker = Netns { binds: vec![bind(40_001, 1, 7, "app")], served: vec![chance], ..netns() };
+    assert_eq!(only(&facts(tracker)).id, "ephemeral_port_taken");
+}
+
+#[test]
+fn what_a_server_had_is_told_with_the_seconds_left_and_without_guesses() {
+    let shares = vec![Share { time_wait: 17, ..share(5, "old") }];
+    let served = Served { time_wait: 17, left_ms: Some(41_001), shares, ..on(8080, Vec::new()) };
+    let finding =
+        only(&facts(Netns { binds: vec![bind(8080, 7, 9, "new")], served: vec![served.clone()], ..netns() }));
+    assert!(finding.what.contains("the last of them for 42 s more, of old (pid 5)"), "{}", finding.what);
+    assert!(finding.what.contains("was not looked at"), "{}", finding.what);
+    expect_effect(&finding, "reuseaddr", "the port can be bound after", (42.0, 0.0));
+    // Where it was looked at, that is said; and what is set need not be set.
+    let with = |reuseaddr, no_reuseaddr| {
+        let bind = BindFailure { reuseaddr, no_reuseaddr, ..bind(8080, 7, 9, "new") };
+        only(&facts(Netns { binds: vec![bind], served: vec![served.clone()], ..netns() }))
+    };
+    let unset = with(0, 7);
+    assert!(unset.what.contains("SO_REUSEADDR was not set on the socket that failed"), "{}", unset.what);
+    expect_effect(&unset, "reuseaddr", "the port can be bound after", (42.0, 0.0));
+    let set = with(7, 0);
+    assert!(set.what.contains("SO_REUSEADDR was set on the socket that failed"), "{}", set.what);
+    assert!(set.remedies.iter().all(|remedy| remedy.effects.is_empty()), "{:?}", set.remedies);
+    assert!(with(5, 2).what.contains("was set in 5 of 7 calls"), "{}", with(5, 2).what);
+    assert!(with(0, 3).what.contains("was not looked at"), "of four nothing is known");
+}
+
+fn refusing(call: Call, errno: Errno, failed: u64) -> Vec<Finding> {
+    let address = IpAddr::from([192, 0, 2, 9]);
+    let refusal =
+        |pid| Refusal { call, errno, address, port: 9000, failed, caller: share(pid, "app").process };
+    found(&facts(Netns { refusals: vec![refusal(7), refusal(11)], ..netns() }))
+}
+
+#[test]
+fn what_is_refused_for_another_reason_is_told_by_its_errno() {
+    let told = refusing(Call::Connect, Errno::Acces, 20);
+    assert_eq!((told[0].id, told[0].severity, told.len()), ("refused_not_for_ports", Severity::Warning, 1));
+    assert!(told[0].what.contains("app (2 processes) fails 40 times with EACCES"), "{}", told[0].what);
+    assert!(told[0].remedies.is_empty());
+    let told = refusing(Call::Bind, Errno::AddrNotAvail, 25);
+    assert_eq!((told[0].id, told[0].severity, told.len()), ("no_local_address", Severity::Critical, 1));
+    assert!(
+        told[0].what.contains("bind() of 192.0.2.9") && told[0].what.contains("50 times"),
+        "{}",
+        told[0].what
+    );
+    assert!(refused(&told[0], "open_tw_reuse"));
+    // Now and then everybody is refused.
+    assert_eq!(refusing(Call::Connect, Errno::ConnRefused, 4)[0].id, "nothing_wrong");
+    assert_eq!(refusing(Call::Connect, Errno::ConnRefused, 5)[0].id, "refused_not_for_ports");
+    assert_eq!(refusing(Call::Connect, Errno::Intr, 500)[0].id, "nothing_wrong");
+}
+
+#[test]
+fn no_address_to_connect_from_is_no_want_of_ports() {
+    let why = Some("it has no IPv6 address");
+    let finding = only(&with_tuple(Tuple { failed: 50, no_source: why, ..calm() }));
+    assert_eq!((finding.id, finding.severity), ("no_local_address", Severity::Critical));
+    assert!(finding.what.contains("it has no IPv6 address. Ports are free."), "{}", finding.what);
+    // Where ports are the reason, they are.
+    let full = full(Ports { time_wait: 1000, ..Ports::default() }, 13);
+    assert_eq!(only(&with_tuple(Tuple { no_source: why, ..full })).id, "ports_exhausted");
+}

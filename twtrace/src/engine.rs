@@ -1,0 +1,341 @@
+//! Owns: the state as the events tell it: which TIME_WAIT sockets live, who made them, how many came and went.
+//! Must not know: the kernel, clocks, files, screens. Events and times are handed in.
+
+mod arena;
+mod compact;
+mod counting;
+mod counts;
+pub(crate) mod failures;
+pub(crate) mod groups;
+mod history;
+pub(crate) mod intern;
+pub(crate) mod key;
+mod keys;
+pub(crate) mod ledger;
+mod limits;
+mod live;
+mod owners;
+mod pattern;
+mod ports;
+mod pressure;
+mod processes;
+mod read;
+pub(crate) mod row;
+mod snapshot;
+mod spread;
+mod surroundings;
+
+use std::collections::HashMap;
+
+pub(crate) use counting::Engine;
+pub use counts::Counts;
+pub use history::{Flow, HISTORY_S, History, Rates};
+pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
+pub use limits::Limits;
+pub use live::{Live, Seed};
+pub use pattern::{Evidence, Pattern};
+pub use pressure::{Capacity, Pressure};
+pub use read::Figures;
+pub(crate) use read::Index;
+pub use snapshot::{
+    ContainerRow, Detail, Dropped, Fullest, LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot,
+    TupleRow,
+};
+pub use spread::{Percentiles, Spread};
+
+use crate::model::event::{Conn, Event, Kind, Reason};
+use arena::Arena;
+use live::Entry;
+use owners::Owners;
+use processes::Processes;
+use row::Row;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often memory of what is long past is given back.
+const REST_EVERY_S: u32 = 30;
+/// How often room is made, at most: it takes as long as a hundred thousand events.
+const ROOM_EVERY_S: u32 = 5;
+/// A process that is gone and has no live socket stays for as long as a rate still shows it.
+const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
+
+/// What came of an event.
+#[derive(Debug, PartialEq)]
+pub struct Applied {
+    /// To be told before it: the `ended` of a socket that it takes the handle of, or the `listed` of one that nobody knew.
+    pub before: Option<Box<Event>>,
+    /// It is news. Where it is not, a `listed` was told of a socket that is known: nothing is counted, and nothing to be told.
+    pub is_new: bool,
+}
+
+/// What is known of this moment: which sockets live, and what was counted.
+#[derive(Debug)]
+pub struct Tracker {
+    live: Arena<Conn, Entry>,
+    processes: Processes,
+    owners: Owners,
+    pub(crate) engine: Engine,
+    /// Live sockets that there was no room for.
+    dropped_sockets: u64,
+    /// Groups that had to make room for others.
+    folded: u64,
+    /// The first time heard of, CLOCK_MONOTONIC in nanoseconds.
+    began_ns: Option<u64>,
+    now_ns: u64,
+    rested: u32,
+    /// From this second on, room may be made again.
+    room_at: u32,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::with_limits(Limits::default())
+    }
+}
+
+impl Tracker {
+    /// An empty tracker.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty tracker with other bounds.
+    pub fn with_limits(limits: Limits) -> Self {
+        Self {
+            live: Arena::default(),
+            processes: Processes::default(),
+            owners: Owners::new(&limits),
+            engine: Engine::new(limits),
+            dropped_sockets: 0,
+            folded: 0,
+            began_ns: None,
+            now_ns: 0,
+            rested: 0,
+            room_at: 0,
+        }
+    }
+
+    /// From now on, ends for other reasons than these are not counted, and rows without an end for one of these are in no snapshot.
+    /// What lives, what is created, what fails and how long ports last are told as ever.
+    pub fn count_only(&mut self, reasons: &[Reason]) {
+        self.engine.reasons = reasons.to_vec();
+    }
+
+    /// From now on, keeps what the doctor wants to know of failures.
+    pub fn keep_failures(&mut self) {
+        self.engine.failures.get_or_insert_default();
+    }
+
+    /// Says that it is now `mono_ns` of CLOCK_MONOTONIC; an earlier time than one heard of before changes nothing. The
+    /// first time heard of, here or from an event, is when the first second begins.
+    pub fn advance(&mut self, mono_ns: u64) {
+        self.began_ns.get_or_insert(mono_ns);
+        if mono_ns <= self.now_ns {
+            return;
+        }
+        self.now_ns = mono_ns;
+        let second = self.second(mono_ns);
+        if second - self.rested >= REST_EVERY_S {
+            self.rested = second;
+            self.engine.groups.all.iter_mut().for_each(|group| group.history.rest(second));
+        }
+    }
+
+    /// The present second, counted from when the tracker began.
+    fn second(&self, mono_ns: u64) -> u32 {
+        let since_ns = mono_ns.saturating_sub(self.began_ns.unwrap_or(mono_ns));
+        u32::try_from(since_ns / SECOND_NS).unwrap_or(u32::MAX)
+    }
+
+    /// Takes in an event, in the order of the ring, and completes it: an `ended` gets what is known since its
+    /// `created`. What is returned is to be told as well.
+    pub fn apply(&mut self, event: &mut Event) -> Applied {
+        self.advance(event.mono_ns);
+        let same = event.conn.and_then(|conn| Some(self.live.find(&conn)?.has_cookie(event.cookie)));
+        let before = match (event.kind, event.conn, same) {
+            // Known already; or told as missed when another one took its handle.
+            (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
+                return Applied { before: None, is_new: false };
+            }
+            // The same connection a second time: the end of the first was lost.
+            (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
+            (Kind::Ended, Some(conn), None) => Some(self.hear_of(conn, event)),
+            _ => None,
+        }
+        .map(Box::new);
+        self.take(event);
+        Applied { before, is_new: true }
+    }
+
+    fn take(&mut self, event: &mut Event) {
+        if event.kind == Kind::Lost {
+            self.engine.loss = self.engine.loss.and(&event.loss.unwrap_or_default());
+            return;
+        }
+        let (Some(conn), second) = (event.conn, self.second(event.mono_ns)) else { return };
+        if event.kind == Kind::Ended {
+            self.end(conn, event, second);
+            return;
+        }
+        self.make_room(second);
+        let Some(row) = self.row(event) else { return };
+        let (group, _) = self.engine.enter(&row);
+        self.engine.count(group, &row, Some(second));
+        self.engine.tell_failures(&row);
+        if matches!(event.kind, Kind::Created | Kind::Listed) {
+            self.insert(conn, group, event);
+        }
+    }
+
+    /// An event as it is counted.
+    fn row(&mut self, event: &Event) -> Option<Row> {
+        let owner = match &event.owner {
+            Some(owner) => {
+                let (owner, exe) = self.owners.number(owner, event.identity.as_ref(), &mut self.engine);
+                (Some(owner), exe)
+            }
+            None => (None, intern::NONE),
+        };
+        self.engine.row(event, owner)
+    }
+
+    /// Where there is no room to tell anything new apart, what has been quiet longest makes some.
+    fn make_room(&mut self, second: u32) {
+        if !self.engine.is_full() || second < self.room_at {
+            return;
+        }
+        self.room_at = second + ROOM_EVERY_S;
+        // Numbers that were kept of what failed would lead elsewhere.
+        if self.engine.failures.is_some() {
+            return;
+        }
+        let Some(compacted) = self.engine.compact() else { return };
+        self.folded += compacted.folded;
+        self.owners.forget(&self.engine);
+        for (conn, entry) in self.live.iter_mut() {
+            entry.group = compacted.groups[entry.group as usize];
+            let ports = self.engine.groups.ports_of(entry.group);
+            self.engine.ports.take(ports, conn.sport, self.now_ns);
+        }
+    }
+
+    /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
+    fn hear_of(&mut self, conn: Conn, ended: &Event) -> Event {
+        let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
+        (listed.role, listed.owner, listed.identity) = (ended.role, ended.owner, ended.identity.clone());
+        (listed.opener, listed.via) = (ended.opener, Some(ended.via.unwrap_or_default()));
+        (listed.substate, listed.cookie) = (ended.substate, ended.cookie);
+        (listed.timeout_ms, listed.lifetime_ns) = (Some(0), ended.lifetime_ns);
+        self.take(&mut listed);
+        listed
+    }
+
+    /// Says that a socket is gone though nobody saw its end; returns what tells so. `None` where it is not known to live.
+    pub fn miss(&mut self, conn: &Conn, mono_ns: u64) -> Option<Event> {
+        let entry = self.live.find(conn)?;
+        let mut event = Event::new(Kind::Ended, mono_ns, Some(*conn));
+        event.cookie = entry.cookie();
+        event.substate = Some(entry.live(&self.processes).substate);
+        event.reason = Some(Reason::Missed);
+        self.advance(mono_ns);
+        self.take(&mut event);
+        Some(event)
+    }
+
+    /// Says that somebody looked and the socket is there: its timer may have been armed anew. Whether it is the one that is known.
+    pub fn renew(&mut self, seed: &Seed) -> bool {
+        let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie));
+        entry.map(|entry| entry.renew(seed)).is_some()
+    }
+
+    /// Up to `most` sockets whose timer should have run out before `before_ns` of CLOCK_MONOTONIC: the connection, the cookie and that time.
+    pub fn overdue(&self, before_ns: u64, most: usize) -> Vec<(Conn, Option<u64>, u64)> {
+        let late = self.live.iter().filter(|(_, entry)| entry.ends_ns() < before_ns);
+        late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
+    }
+
+    fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
+        let handle = self.live.handle(&conn);
+        let entry = handle.and_then(|handle| self.live.remove_at(handle));
+        if let Some(entry) = &entry {
+            entry.complete(event, &self.processes);
+        }
+        // Who it was is known from its group.
+        let needs_all = entry.is_none() || self.engine.failures.is_some();
+        let Some(row) = (if needs_all { self.row(event) } else { Row::of_end(event) }) else { return };
+        let Some(entry) = entry else {
+            // There was no room for it: nothing but the namespace is certain.
+            let (group, _) = self.engine.enter(&Row { via: None, ..row });
+            self.engine.count(group, &row, Some(second));
+            return;
+        };
+        self.engine.count(entry.group, &row, Some(second));
+        self.engine.tell_failures(&row);
+        self.engine.leave_one(entry.group, conn.sport);
+        entry.release(&mut self.processes);
+    }
+
+    /// Takes in sockets that were there before, as a recording of format 1 names them.
+    pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
+        for seed in seeds {
+            self.apply(&mut seed.event(self.now_ns));
+        }
+    }
+
+    /// What is known of a connection's TIME_WAIT socket.
+    pub fn socket(&self, conn: &Conn) -> Option<Live> {
+        self.live.find(conn).map(|entry| entry.live(&self.processes))
+    }
+
+    /// How many TIME_WAIT sockets live.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether this connection's TIME_WAIT socket is known to live.
+    pub fn knows(&self, conn: &Conn) -> bool {
+        self.live.handle(conn).is_some()
+    }
+
+    /// Every live socket.
+    pub fn sockets(&self) -> impl Iterator<Item = (&Conn, Live)> {
+        self.live.iter().map(|(conn, entry)| (conn, entry.live(&self.processes)))
+    }
+
+    /// What came and went in all.
+    pub fn total(&self) -> Counts {
+        self.engine.counts_in_all()
+    }
+
+    /// What was lost.
+    pub fn loss(&self) -> &crate::model::event::Loss {
+        &self.engine.loss
+    }
+
+    /// What came and went in each network namespace that anything was heard from, and how many live in it.
+    pub fn by_netns(&self) -> HashMap<u32, (Counts, u64), impl std::hash::BuildHasher + use<>> {
+        self.engine.by_netns()
+    }
+
+    fn latest(&self, groups: &[u32]) -> Option<&groups::Group> {
+        groups.iter().map(|at| self.engine.group(*at)).max_by_key(|group| group.last_ns)
+    }
+
+    /// What is known of a process besides.
+    fn identity(&self, key: &ProcessKey) -> Option<std::sync::Arc<crate::model::identity::Identity>> {
+        self.owners.identity(key)
+    }
+
+    fn insert(&mut self, conn: Conn, group: u32, event: &Event) {
+        if self.live.len() >= self.engine.limits.sockets {
+            self.dropped_sockets += 1;
+            return;
+        }
+        let mut entry = Entry::new(event, &mut self.processes);
+        entry.group = group;
+        self.engine.enter_one(group, conn.sport, event.mono_ns);
+        self.live.add(conn, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Owns: counting, the one way there is: an event goes into one group, sums for every table come out on reading. What is live, a
+//! replay, a report, a comparison and the doctor read it.
+//! Must not know: where events come from, which sockets live, how anything is shown.
+//!
+//! Memory grows with what is different, not with how much happens, and has an end: see [`Limits`].
+
+use std::net::IpAddr;
+
+use super::failures::Failures;
+use super::groups::{Group, Groups, Table};
+use super::history::History;
+use super::intern::{Hasher, Interner, NONE};
+use super::key::{Key, RowId};
+use super::limits::Limits;
+use super::ports::Ports;
+use super::row::{Address, Owner, Row};
+use super::spread::Spread;
+use crate::model::event::{Comm, Event, Kind, Loss, Reason};
+use crate::model::identity::Identity;
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) texts: Interner<Box<str>>,
+    pub(crate) addresses: Interner<Address>,
+    pub(crate) groups: Groups,
+    pub(crate) ports: Ports,
+    /// Added up from `lost` events.
+    pub(crate) loss: Loss,
+    /// By reason, in the order of `Reason::ALL`.
+    pub(crate) lifetimes: [Spread; Reason::ALL.len()],
+    /// All together, where it is of interest what happened lately.
+    pub(crate) history: History,
+    /// Of what failed, what the doctor wants to know; `None` where nobody asked.
+    pub(crate) failures: Option<Box<Failures>>,
+    /// Ends for other reasons are not counted; none: all are.
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) limits: Limits,
+}
+
+impl Engine {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            texts: Interner::new(limits.texts),
+            addresses: Interner::new(limits.addresses),
+            groups: Groups::new(&limits),
+            ports: Ports::default(),
+            loss: Loss::default(),
+            lifetimes: Default::default(),
+            history: History::default(),
+            failures: None,
+            reasons: Vec::new(),
+            limits,
+        }
+    }
+
+    /// The number of a text; [`NONE`] of none.
+    pub(crate) fn text_id(&mut self, text: Option<&str>) -> u32 {
+        text.map_or(NONE, |text| self.texts.id_of(text, text.len()))
+    }
+
+    /// The group of a row, and whether it is new.
+    #[inline]
+    pub(crate) fn enter(&mut self, row: &Row) -> (u32, bool) {
+        let Self { groups, ports, .. } = self;
+        groups.enter(Key::of(row), ports)
+    }
+
+    /// Whether an end for this reason counts.
+    #[inline]
+    pub(crate) fn counts(&self, row: &Row) -> bool {
+        self.reasons.is_empty()
+            || row.kind != Kind::Ended
+            || row.reason.is_some_and(|reason| self.reasons.contains(&reason))
+    }
+
+    /// Counts a row in its group. `second` is the present one, where what happened lately is of interest.
+    #[inline]
+    pub(crate) fn count(&mut self, at: u32, row: &Row, second: Option<u32>) {
+        let counts = self.counts(row);
+        let Self { groups, ports, .. } = self;
+        if row.kind == Kind::ConnectFailed && ports.is_half_full(groups.ports_of(at)) {
+            groups.all[at as usize].starved += 1;
+        }
+        if row.reason == Some(Reason::ReusedOutgoing) {
+            ports.reuse(groups.ports_of(at), row.mono_ns);
+        }
+        let group = &mut groups.all[at as usize];
+        if counts {
+            group.count(row);
+        } else {
+            group.see(row.mono_ns);
+        }
+        if let Some(second) = second {
+            group.note(row.kind, second, counts, !self.reasons.is_empty());
+            if let Some(flow) = super::history::Flow::of(row.kind).filter(|_| counts) {
+                self.history.add(second, flow);
+            }
+        }
+        if let (Kind::Ended, Some(lifetime_ms)) = (row.kind, row.lifetime_ms) {
+            self.lifetimes[row.reason.unwrap_or(Reason::Unknown) as usize].add(lifetime_ms);
+        }
+    }
+
+    /// Tells those who want to know of failures.
+    #[inline]
+    pub(crate) fn tell_failures(&mut self, row: &Row) {
+        if let Some(failures) = &mut self.failures {
+            failures.take(row);
+        }
+    }
+
+    /// One socket more lives in a group; returns the pressure of its tuple, if it holds one of the tuple's ports.
+    #[inline]
+    pub(crate) fn enter_one(&mut self, at: u32, port: u16, now_ns: u64) -> Option<f32> {
+        self.groups.enter_one(at, port, now_ns, &mut self.ports)
+    }
+
+    /// One socket less.
+    #[inline]
+    pub(crate) fn leave_one(&mut self, at: u32, port: u16) {
+        self.groups.leave_one(at, port, &mut self.ports);
+    }
+
+    /// A live event as it is counted; `owner` and its program are numbered already.
+    pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
+        let conn = event.conn.as_ref()?;
+        let (saddr, daddr) = (self.addresses.id(&conn.saddr), self.addresses.id(&conn.daddr));
+        Some(Row { saddr, daddr, owner, exe, ..Row::of_end(event)? })
+    }
+
+    /// Numbers a process.
+    pub(crate) fn owner(
+        &mut self,
+        process: &crate::model::event::Process,
+        identity: Option<&Identity>,
+    ) -> (Owner, u32) {
+        let comm = self.text_id(Some(&process.comm.text()));
+        let cgroup = self.text_id(identity.and_then(|identity| identity.cgroup.as_deref()));
+        let container = identity.and_then(|identity| identity.container.as_ref()).map(ToString::to_string);
+        let container = self.text_id(container.as_deref());
+        let exe = self.text_id(identity.and_then(|identity| identity.exe.as_deref()));
+        let (pid, start, uid) = (process.pid, process.start_ns, process.uid);
+        (Owner { pid, start, comm, uid, cgroup, container }, exe)
+    }
+
+    /// Groups whose events count.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Group)> {
+        (0..).zip(&self.groups.all).filter(|(_, group)| group.passes)
+    }
+
+    /// The number of the row with this name.
+    pub(crate) fn row_of(&self, table: Table, id: RowId) -> Option<u32> {
+        let is_it = |row: &super::groups::TableRow| row.table == table && row.id == id;
+        self.groups.rows.iter().position(is_it).map(|at| at as u32)
+    }
+
+    pub(crate) fn text(&self, id: u32) -> Option<&str> {
+        if id == super::intern::OTHERS { Some("(others)") } else { self.texts.get(id).map(|text| &**text) }
+    }
+
+    pub(crate) fn comm(&self, id: u32) -> Comm {
+        Comm::new(self.text(id).unwrap_or_default())
+    }
+
+    pub(crate) fn address(&self, id: u32) -> Option<IpAddr> {
+        self.addresses.get(id).map(|Address(address)| *address)
+    }
+
+    /// Texts and addresses that there was no room for.
+    pub(crate) fn refused(&self) -> u64 {
+        self.texts.refused() + self.addresses.refused()
+    }
+
+    /// Whether something new can no longer be told apart.
+    pub(crate) fn is_full(&self) -> bool {
+        self.groups.is_full() || self.texts.is_full() || self.addresses.is_full()
+    }
+
+    /// Counts of each network namespace, and sockets that live in it.
+    pub(crate) fn by_netns(&self) -> std::collections::HashMap<u32, (super::Counts, u64), Hasher> {
+        let mut all = std::collections::HashMap::<u32, (super::Counts, u64), Hasher>::default();
+        for (_, group) in self.all() {
+            let (counts, live) = all.entry(group.key.netns).or_default();
+            counts.take_over(&group.counts);
+            *live += u64::from(group.live);
+        }
+        all
+    }
+}

@@ -1,0 +1,395 @@
+//! Owns: what is counted under each key, and how many sockets live in each row of each table.
+//! Must not know: what keys and rows are called.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
+
+use super::counts::Counts;
+use super::history::{Flow, History};
+use super::intern::Hasher;
+use super::key::{Key, RowId, Side};
+use super::limits::Limits;
+use super::ports::Ports;
+use super::row::Row;
+use super::spread::Spread;
+use crate::model::event::{Kind, Reason, Role, Substate, Via};
+
+/// Tables that events are counted in, as places in [`Group::rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Process,
+    Tuple,
+    Peer,
+    Port,
+    Container,
+    Netns,
+    /// A process and what it deals with.
+    Link,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; TABLES] =
+        [Self::Process, Self::Tuple, Self::Peer, Self::Port, Self::Container, Self::Netns, Self::Link];
+}
+
+const TABLES: usize = 7;
+/// In no row, or on no tuple.
+pub(crate) const NOWHERE: u32 = u32::MAX;
+/// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
+const ONE_REQUEST_US: u64 = 5_000;
+
+/// What is counted under one key.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) key: Key,
+    /// Numbers of its rows, by [`Table`].
+    rows: [u32; TABLES],
+    /// The filter of a recording's reader lets it pass.
+    pub(crate) passes: bool,
+    /// Program of the owner, when last said.
+    pub(crate) exe: u32,
+    /// Sockets that live.
+    pub(crate) live: u32,
+    pub(crate) counts: Counts,
+    /// Created, by role.
+    pub(crate) roles: [u64; 3],
+    /// Created as orphans that wait for their peer's FIN.
+    pub(crate) fin_wait2: u64,
+    /// Of those, how many waited in vain: the timer ran out in FIN_WAIT2.
+    pub(crate) fin_wait2_expired: u64,
+    /// Failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    pub(crate) starved: u64,
+    /// Connections that lived under 5 ms.
+    pub(crate) under_5ms: u64,
+    /// Created, by how the owner is known, in the order of `Via::ALL`.
+    pub(crate) via: [u64; Via::ALL.len()],
+    /// CLOCK_MONOTONIC in nanoseconds, 0 before the first event.
+    pub(crate) first_ns: u64,
+    pub(crate) last_ns: u64,
+    pub(crate) age_us: Spread,
+    pub(crate) sent: Spread,
+    pub(crate) received: Spread,
+    pub(crate) lifetime_ms: Spread,
+    /// What happened lately, where that is of interest.
+    pub(crate) history: History,
+    /// All that was created and ended, where `history` has a part only: how long ports last depends on all of it.
+    pub(crate) flow: Option<Box<History>>,
+}
+
+impl Group {
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            rows: [NOWHERE; TABLES],
+            passes: true,
+            exe: 0,
+            live: 0,
+            counts: Counts::default(),
+            roles: [0; 3],
+            fin_wait2: 0,
+            fin_wait2_expired: 0,
+            starved: 0,
+            under_5ms: 0,
+            via: [0; Via::ALL.len()],
+            first_ns: 0,
+            last_ns: 0,
+            age_us: Spread::default(),
+            sent: Spread::default(),
+            received: Spread::default(),
+            lifetime_ms: Spread::default(),
+            history: History::default(),
+            flow: None,
+        }
+    }
+
+    /// Number of its row in a table; `None` where it is in none.
+    pub(crate) fn row(&self, table: Table) -> Option<u32> {
+        Some(self.rows[table as usize]).filter(|row| *row != NOWHERE)
+    }
+
+    /// Something of it was seen.
+    pub(crate) fn see(&mut self, mono_ns: u64) {
+        if self.first_ns == 0 {
+            self.first_ns = mono_ns;
+        }
+        self.last_ns = self.last_ns.max(mono_ns);
+    }
+
+    pub(crate) fn count(&mut self, row: &Row) {
+        self.see(row.mono_ns);
+        if row.exe != 0 {
+            self.exe = row.exe;
+        }
+        self.counts.add(row.kind, row.reason);
+        match row.kind {
+            Kind::Created => {
+                self.roles[row.role as usize] += 1;
+                self.fin_wait2 += u64::from(row.substate == Some(Substate::FinWait2));
+                self.via[row.via.unwrap_or_default() as usize] += 1;
+                self.measure(row);
+            }
+            Kind::Ended => {
+                let waited = (row.substate, row.reason) == (Some(Substate::FinWait2), Some(Reason::Expired));
+                self.fin_wait2_expired += u64::from(waited);
+                if let Some(lifetime_ms) = row.lifetime_ms {
+                    self.lifetime_ms.add(lifetime_ms);
+                }
+            }
+            Kind::Overflow | Kind::Aborted => self.measure(row),
+            Kind::Listed | Kind::ConnectFailed | Kind::BindFailed | Kind::SynRefused | Kind::Lost => {}
+        }
+    }
+
+    /// Takes in what a connection was like.
+    fn measure(&mut self, row: &Row) {
+        if let Some(age_us) = row.age_us {
+            self.age_us.add(age_us);
+            self.under_5ms += u64::from(age_us < ONE_REQUEST_US);
+        }
+        if let Some(sent) = row.sent {
+            self.sent.add(sent);
+        }
+        if let Some(received) = row.received {
+            self.received.add(received);
+        }
+    }
+
+    /// Takes over all that was counted under another key.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.counts.take_over(&other.counts);
+        for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
+            *sum += part;
+        }
+        self.fin_wait2 += other.fin_wait2;
+        self.fin_wait2_expired += other.fin_wait2_expired;
+        self.starved += other.starved;
+        self.under_5ms += other.under_5ms;
+        self.live += other.live;
+        if other.first_ns != 0 && (self.first_ns == 0 || other.first_ns < self.first_ns) {
+            self.first_ns = other.first_ns;
+        }
+        if other.last_ns >= self.last_ns {
+            (self.last_ns, self.exe) = (other.last_ns, other.exe);
+        }
+        self.age_us.merge(&other.age_us);
+        self.sent.merge(&other.sent);
+        self.received.merge(&other.received);
+        self.lifetime_ms.merge(&other.lifetime_ms);
+        self.history.absorb(&other.history);
+        if let Some(flow) = &other.flow {
+            self.flow.get_or_insert_default().absorb(flow);
+        }
+    }
+
+    /// Notes in which second it happened; `counts` is false for what is not counted.
+    pub(crate) fn note(&mut self, kind: Kind, second: u32, counts: bool, notes_flow: bool) {
+        let Some(flow) = Flow::of(kind) else { return };
+        if counts {
+            self.history.add(second, flow);
+        }
+        if notes_flow && flow != Flow::Failed {
+            self.flow.get_or_insert_default().add(second, flow);
+        }
+    }
+
+    /// Created in this role.
+    pub(crate) fn created_as(&self, role: Role) -> u64 {
+        self.roles[role as usize]
+    }
+
+    /// Overflows, and failures of connect() and bind().
+    pub(crate) fn failed(&self) -> u64 {
+        self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
+    }
+}
+
+/// How many sockets live in a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Living {
+    pub(crate) now: u32,
+    pub(crate) most: u32,
+}
+
+impl Living {
+    fn enter(&mut self) {
+        self.now += 1;
+        self.most = self.most.max(self.now);
+    }
+
+    fn leave(&mut self) {
+        self.now = self.now.saturating_sub(1);
+    }
+}
+
+/// A row of a table.
+#[derive(Debug)]
+pub(crate) struct TableRow {
+    pub(crate) id: RowId,
+    pub(crate) table: Table,
+    /// Number of the ports of a tuple.
+    ports: u32,
+    /// A process that does not exist any more.
+    pub(crate) gone: bool,
+}
+
+impl TableRow {
+    /// Number of its ports; `None` for all but a tuple.
+    pub(crate) fn ports(&self) -> Option<u32> {
+        Some(self.ports).filter(|ports| *ports != NOWHERE)
+    }
+}
+
+/// All groups, and the rows that they are in.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    index: HashTable<u32>,
+    pub(crate) all: Vec<Group>,
+    row_index: HashTable<u32>,
+    pub(crate) rows: Vec<TableRow>,
+    pub(crate) living: Vec<Living>,
+    /// In all.
+    pub(crate) population: Living,
+    hasher: Hasher,
+    most_groups: usize,
+    most_rows: usize,
+}
+
+impl Groups {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            index: HashTable::new(),
+            all: Vec::new(),
+            row_index: HashTable::new(),
+            rows: Vec::new(),
+            living: Vec::new(),
+            population: Living::default(),
+            hasher: Hasher::default(),
+            most_groups: limits.groups,
+            most_rows: limits.rows,
+        }
+    }
+
+    /// Whether there is no room for more groups or rows.
+    pub(crate) fn is_full(&self) -> bool {
+        self.all.len() >= self.most_groups || self.rows.len() + TABLES > self.most_rows
+    }
+
+    /// The group of a key, and whether it is new.
+    #[inline]
+    pub(crate) fn enter(&mut self, key: Key, ports: &mut Ports) -> (u32, bool) {
+        let hash = self.hasher.hash_one(key);
+        let all = &self.all;
+        if let Some(at) = self.index.find(hash, |at| all[*at as usize].key == key) {
+            return (*at, false);
+        }
+        self.add(key, hash, ports)
+    }
+
+    #[cold]
+    fn add(&mut self, key: Key, hash: u64, ports: &mut Ports) -> (u32, bool) {
+        if self.all.len() >= self.most_groups && key.side != Side::Others {
+            return self.enter(key.others(), ports);
+        }
+        // One group of others a namespace, as long as there are not too many of those either.
+        if self.all.len() >= 2 * self.most_groups && key.netns != 0 {
+            return self.enter(key.others_anywhere(), ports);
+        }
+        let mut group = Group::new(key);
+        for table in Table::ALL {
+            group.rows[table as usize] = match table {
+                Table::Process => self.row(table, key.process(), ports),
+                Table::Tuple => self.row(table, key.tuple(), ports),
+                Table::Peer => self.row(table, key.peer(), ports),
+                Table::Port => self.row(table, key.port(), ports),
+                Table::Container => self.row(table, key.container(), ports),
+                Table::Netns => self.row(table, key.netns(), ports),
+                Table::Link => self.row(table, link(&group), ports),
+            };
+        }
+        let at = self.all.len() as u32;
+        // They are large, and there are many: twice as much room as is needed would be too much.
+        if self.all.len() == self.all.capacity() {
+            self.all.reserve_exact((self.all.len() / 4).max(64));
+        }
+        self.all.push(group);
+        let Self { index, all, hasher, .. } = self;
+        index.insert_unique(hash, at, |at| hasher.hash_one(all[*at as usize].key));
+        (at, true)
+    }
+
+    fn row(&mut self, table: Table, id: RowId, ports: &mut Ports) -> u32 {
+        if id == RowId::None {
+            return NOWHERE;
+        }
+        let of = |hasher: &Hasher, table: Table, id: RowId| hasher.hash_one((table as u8, id));
+        let hash = of(&self.hasher, table, id);
+        let Self { row_index, rows, hasher, living, .. } = self;
+        let same = |at: &u32| rows[*at as usize].id == id && rows[*at as usize].table == table;
+        if let Some(at) = row_index.find(hash, same) {
+            return *at;
+        }
+        if rows.len() >= self.most_rows && id != RowId::Others {
+            return self.row(table, RowId::Others, ports);
+        }
+        let at = rows.len() as u32;
+        let numbered = if let RowId::Tuple { netns, .. } = id { ports.add(netns) } else { NOWHERE };
+        rows.push(TableRow { id, table, ports: numbered, gone: false });
+        living.push(Living::default());
+        row_index.insert_unique(hash, at, |at| {
+            let row = &rows[*at as usize];
+            of(hasher, row.table, row.id)
+        });
+        at
+    }
+
+    /// Sockets that live in a row at the end, and the most that did.
+    pub(crate) fn living(&self, row: u32) -> (u64, u64) {
+        self.living.get(row as usize).map_or((0, 0), |living| (living.now.into(), living.most.into()))
+    }
+
+    /// Number of the ports that a group's connections draw from.
+    #[inline]
+    pub(crate) fn ports_of(&self, at: u32) -> u32 {
+        let row = self.all[at as usize].rows[Table::Tuple as usize];
+        self.rows.get(row as usize).map_or(NOWHERE, |row| row.ports)
+    }
+
+    /// One socket more lives in a group. Returns the pressure of its tuple, if it holds one of the tuple's ports.
+    #[inline]
+    pub(crate) fn enter_one(&mut self, at: u32, port: u16, now_ns: u64, ports: &mut Ports) -> Option<f32> {
+        let group = &mut self.all[at as usize];
+        group.live += 1;
+        self.population.enter();
+        for row in group.rows {
+            if let Some(living) = self.living.get_mut(row as usize) {
+                living.enter();
+            }
+        }
+        ports.take(self.ports_of(at), port, now_ns)
+    }
+
+    /// One socket less.
+    #[inline]
+    pub(crate) fn leave_one(&mut self, at: u32, port: u16, ports: &mut Ports) {
+        let group = &mut self.all[at as usize];
+        group.live = group.live.saturating_sub(1);
+        self.population.leave();
+        for row in group.rows {
+            if let Some(living) = self.living.get_mut(row as usize) {
+                living.leave();
+            }
+        }
+        ports.give(self.ports_of(at), port);
+    }
+}
+
+/// Names the link of a group, whose other rows are known.
+fn link(group: &Group) -> RowId {
+    let target = group.row(Table::Tuple).or(group.row(Table::Port));
+    match (group.key.side, group.row(Table::Process), target) {
+        (Side::Others, ..) => RowId::None,
+        (_, Some(process), Some(target)) => RowId::Link { process, target },
+        _ => RowId::None,
+    }
+}

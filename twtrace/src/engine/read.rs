@@ -1,0 +1,175 @@
+//! Owns: what groups come to: which of them make a row, and a row's figures.
+//! Must not know: in which order rows are shown, and how.
+
+use super::counting::Engine;
+use super::counts::Counts;
+use super::groups::{Group, Table};
+use super::history::{Flow, Rates, Windows};
+use super::spread::{Percentiles, Spread, percentiles_of};
+use crate::model::event::{Role, Via};
+
+/// What every row has. Rates are events a second; a recording has none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// What came and went. What was lost is in the total only.
+    pub counts: Counts,
+    /// TIME_WAIT sockets that live.
+    pub live: u64,
+    /// The most that lived at one time.
+    pub peak_live: u64,
+    /// Created where this end connected.
+    pub client: u64,
+    /// Created where this end was connected to.
+    pub server: u64,
+    /// Created as orphans that wait for their peer's FIN.
+    pub fin_wait2: u64,
+    /// Of those, how many waited in vain.
+    pub fin_wait2_expired: u64,
+    /// Created, by how the owner is known, in the order of `Via::ALL`.
+    pub via: [u64; Via::ALL.len()],
+    /// TIME_WAIT sockets made.
+    pub created_rate: Rates,
+    /// TIME_WAIT sockets gone.
+    pub ended_rate: Rates,
+    /// Overflows, and failures of connect() and bind().
+    pub failed_rate: Rates,
+    /// Share of connections that lived under 5 ms.
+    pub under_5ms: Option<f64>,
+    /// How long connections lived, in microseconds.
+    pub age_us: Option<Percentiles>,
+    /// How long TIME_WAIT sockets lived, in milliseconds.
+    pub lifetime_ms: Option<Percentiles>,
+    /// Payload sent a connection, in bytes.
+    pub sent: Option<Percentiles>,
+    /// Payload received a connection, in bytes.
+    pub received: Option<Percentiles>,
+    /// CLOCK_MONOTONIC at the first event in nanoseconds, 0 before it.
+    pub first_ns: u64,
+    /// CLOCK_MONOTONIC at the last event in nanoseconds, 0 before it.
+    pub last_ns: u64,
+}
+
+impl Figures {
+    /// Overflows, and failures of connect() and bind().
+    pub fn failed(&self) -> u64 {
+        self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
+    }
+
+    fn add(&mut self, group: &Group) {
+        self.counts.take_over(&group.counts);
+        self.client += group.created_as(Role::Client);
+        self.server += group.created_as(Role::Server);
+        self.fin_wait2 += group.fin_wait2;
+        self.fin_wait2_expired += group.fin_wait2_expired;
+        self.via.iter_mut().zip(group.via).for_each(|(sum, part)| *sum += part);
+        if group.first_ns != 0 && (self.first_ns == 0 || group.first_ns < self.first_ns) {
+            self.first_ns = group.first_ns;
+        }
+        self.last_ns = self.last_ns.max(group.last_ns);
+    }
+}
+
+/// The groups of each row of a table.
+#[derive(Debug)]
+pub(crate) struct Index {
+    /// Where those of each row begin; of the row after the last, where they end.
+    starts: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Index {
+    pub(crate) fn of(engine: &Engine, table: Table) -> Self {
+        let mut starts = vec![0_u32; engine.groups.rows.len() + 1];
+        for (_, group) in engine.all() {
+            if let Some(row) = group.row(table) {
+                starts[row as usize + 1] += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let (mut groups, mut next) = (vec![0; sum as usize], starts.clone());
+        for (at, group) in engine.all() {
+            if let Some(row) = group.row(table) {
+                groups[next[row as usize] as usize] = at;
+                next[row as usize] += 1;
+            }
+        }
+        Self { starts, groups }
+    }
+
+    /// Numbers of the groups of a row.
+    pub(crate) fn groups(&self, row: u32) -> &[u32] {
+        let at = row as usize;
+        match self.starts.get(at..at + 2) {
+            Some(&[from, to]) => &self.groups[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+
+    /// Rows that have any.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + '_ {
+        let has = |pair: &[u32]| pair[0] != pair[1];
+        (0..).zip(self.starts.windows(2)).filter(move |(_, pair)| has(pair)).map(|(row, _)| row)
+    }
+}
+
+impl Engine {
+    pub(crate) fn group(&self, at: u32) -> &Group {
+        &self.groups.all[at as usize]
+    }
+
+    /// What some groups come to at the beginning of second `now`; how many live is another matter.
+    pub(crate) fn figures(&self, of: &[u32], now: u32) -> Figures {
+        let groups = of.iter().map(|at| self.group(*at));
+        let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
+        let (mut under_5ms, mut ages) = (0, 0);
+        for group in groups.clone() {
+            figures.add(group);
+            windows.add(&group.history);
+            under_5ms += group.under_5ms;
+            ages += group.age_us.len();
+        }
+        let rates = Rates::of(&windows);
+        [figures.created_rate, figures.ended_rate, figures.failed_rate] =
+            [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
+        let percentiles = |pick: fn(&Group) -> &Spread| percentiles_of(groups.clone().map(pick));
+        figures.under_5ms = (ages != 0).then(|| under_5ms as f64 / ages as f64);
+        figures.age_us = percentiles(|group| &group.age_us);
+        figures.lifetime_ms = percentiles(|group| &group.lifetime_ms);
+        figures.sent = percentiles(|group| &group.sent);
+        figures.received = percentiles(|group| &group.received);
+        figures
+    }
+
+    /// The figures of a row.
+    pub(crate) fn row_figures(&self, row: u32, index: &Index, now: u32) -> Figures {
+        let (live, peak_live) = self.groups.living(row);
+        Figures { live, peak_live, ..self.figures(index.groups(row), now) }
+    }
+
+    /// All together.
+    pub(crate) fn total(&self, now: u32) -> Figures {
+        let all: Vec<u32> = self.all().map(|(at, _)| at).collect();
+        let mut figures = self.figures(&all, now);
+        figures.counts.loss = self.loss;
+        let population = self.groups.population;
+        (figures.live, figures.peak_live) = (population.now.into(), population.most.into());
+        figures
+    }
+
+    /// What came and went in all.
+    pub(crate) fn counts_in_all(&self) -> Counts {
+        let mut counts = Counts { loss: self.loss, ..Counts::default() };
+        self.all().for_each(|(_, group)| counts.take_over(&group.counts));
+        counts
+    }
+
+    /// Events of which it is not told apart whose they are, or where.
+    pub(crate) fn folded(&self) -> u64 {
+        let others = self.all().filter(|(_, group)| group.key.side == super::key::Side::Others);
+        others.map(|(_, group)| group.counts.events()).sum()
+    }
+}

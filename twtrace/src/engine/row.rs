@@ -1,0 +1,140 @@
+//! Owns: an event as it is counted: addresses and texts are numbers of the interners.
+//! Must not know: what is counted, where events come from.
+
+use std::net::IpAddr;
+
+use super::intern::NONE;
+use crate::model::event::{AbortWhy, Errno, Event, Kind, PortVia, Reason, Role, Substate, Via};
+
+/// Who closed a connection, or called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) pid: u32,
+    /// When it started, CLOCK_BOOTTIME in nanoseconds.
+    pub(crate) start: u64,
+    pub(crate) comm: u32,
+    pub(crate) uid: u32,
+    pub(crate) cgroup: u32,
+    pub(crate) container: u32,
+}
+
+/// No process has it: `PID_MAX_LIMIT` (include/linux/threads.h) is 4,194,304.
+const NO_PID: u32 = u32::MAX;
+
+impl Owner {
+    /// Stands for processes that are gone and of which nobody speaks any more; what they did still counts wherever else it does.
+    pub(crate) fn forgotten(&self) -> Self {
+        Self { pid: NO_PID, start: 0, comm: NONE, uid: 0, ..*self }
+    }
+
+    /// See [`Self::forgotten`].
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.pid == NO_PID
+    }
+}
+
+/// See the head of the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) kind: Kind,
+    /// CLOCK_MONOTONIC.
+    pub(crate) mono_ns: u64,
+    pub(crate) netns: u32,
+    pub(crate) saddr: u32,
+    pub(crate) daddr: u32,
+    pub(crate) sport: u16,
+    pub(crate) dport: u16,
+    pub(crate) role: Role,
+    pub(crate) substate: Option<Substate>,
+    pub(crate) timeout_ms: u32,
+    pub(crate) owner: Option<Owner>,
+    /// Program of the owner.
+    pub(crate) exe: u32,
+    pub(crate) via: Option<Via>,
+    pub(crate) age_us: Option<u64>,
+    pub(crate) sent: Option<u64>,
+    pub(crate) received: Option<u64>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) errno: Option<Errno>,
+    pub(crate) port_via: Option<PortVia>,
+    pub(crate) reuseaddr: Option<bool>,
+    pub(crate) why: Option<AbortWhy>,
+    pub(crate) lifetime_ms: Option<u64>,
+}
+
+impl Row {
+    /// One of which nothing but its kind and time is known.
+    pub(crate) fn new(kind: Kind, mono_ns: u64) -> Self {
+        Self {
+            kind,
+            mono_ns,
+            netns: 0,
+            saddr: NONE,
+            daddr: NONE,
+            sport: 0,
+            dport: 0,
+            role: Role::default(),
+            substate: None,
+            timeout_ms: 0,
+            owner: None,
+            exe: NONE,
+            via: None,
+            age_us: None,
+            sent: None,
+            received: None,
+            reason: None,
+            errno: None,
+            port_via: None,
+            reuseaddr: None,
+            why: None,
+            lifetime_ms: None,
+        }
+    }
+
+    /// An event without what is numbered, which is not asked for where the group is known: of an end.
+    pub(crate) fn of_end(event: &Event) -> Option<Self> {
+        let conn = event.conn.as_ref()?;
+        Some(Self {
+            netns: conn.netns,
+            sport: conn.sport,
+            dport: conn.dport,
+            role: event.role,
+            substate: event.substate,
+            timeout_ms: event.timeout_ms.unwrap_or(0),
+            via: event.via,
+            age_us: event.age_ns.map(|age_ns| age_ns / 1000),
+            sent: event.bytes_sent,
+            received: event.bytes_received,
+            reason: event.reason,
+            errno: event.errno,
+            port_via: event.port_via,
+            reuseaddr: event.reuseaddr,
+            why: event.why,
+            lifetime_ms: event.lifetime_ns.map(|lifetime_ns| lifetime_ns / 1_000_000),
+            ..Self::new(event.kind, event.mono_ns)
+        })
+    }
+}
+
+/// An address as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+impl From<&IpAddr> for Address {
+    fn from(address: &IpAddr) -> Self {
+        Self(*address)
+    }
+}
+
+impl std::borrow::Borrow<IpAddr> for Address {
+    fn borrow(&self) -> &IpAddr {
+        &self.0
+    }
+}
+
+/// A client's row of which little is known.
+#[cfg(test)]
+pub(crate) fn sample(kind: Kind) -> Row {
+    let conn = Row { netns: 7, saddr: 2, daddr: 3, sport: 40_000, dport: 80, ..Row::new(kind, 1) };
+    Row { role: Role::Client, ..conn }
+}

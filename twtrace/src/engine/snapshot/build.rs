@@ -1,0 +1,212 @@
+//! Owns: how what the engine counted becomes the rows of a moment.
+//! Must not know: who asked.
+
+use super::survey::Survey;
+use super::*;
+use crate::engine::Engine;
+use crate::engine::groups::Table;
+use crate::engine::history::{Flow, series};
+use crate::engine::key::RowId;
+use crate::engine::pattern::Evidence;
+use crate::engine::read::Index;
+use crate::engine::{GONE_STAYS_NS, Tracker};
+
+impl By {
+    pub(in crate::engine) const fn table(self) -> Table {
+        match self {
+            Self::Process => Table::Process,
+            Self::Tuple => Table::Tuple,
+            Self::Peer => Table::Peer,
+            Self::Port => Table::Port,
+            Self::Container => Table::Container,
+            Self::Netns => Table::Netns,
+        }
+    }
+}
+
+/// Which rows come first: most live, most created, most failed.
+type Rank = std::cmp::Reverse<(u64, u64, u64)>;
+
+/// One table, being made.
+struct Rows<'a> {
+    engine: &'a Engine,
+    index: Index,
+    now: u32,
+    now_ns: u64,
+}
+
+impl Rows<'_> {
+    /// What a row is ordered by; `None` where it is not shown: nobody asks about it any more, or nothing in it ended as it should.
+    fn rank(&self, row: u32) -> Option<Rank> {
+        let (mut created, mut failed, mut ended, mut last_ns) = (0, 0, 0, 0);
+        for at in self.index.groups(row) {
+            let group = self.engine.group(*at);
+            created += group.counts.created;
+            failed += group.failed();
+            ended += group.counts.ended();
+            last_ns = last_ns.max(group.last_ns);
+        }
+        let live = self.engine.groups.living(row).0;
+        let is_gone = self.engine.groups.rows[row as usize].gone;
+        let is_over = is_gone && live == 0 && last_ns.saturating_add(GONE_STAYS_NS) < self.now_ns;
+        let is_shown = !is_over && (self.engine.reasons.is_empty() || ended != 0);
+        is_shown.then_some(std::cmp::Reverse((live, created, failed)))
+    }
+
+    fn id(&self, row: u32) -> RowId {
+        self.engine.groups.rows[row as usize].id
+    }
+
+    /// The rows in their order. Rows are large: they are made in that order and never moved.
+    fn ordered<K: Ord>(&self, key: impl Fn(u32) -> Option<K>) -> Vec<(u32, K)> {
+        let named = self.index.rows().filter(|row| self.id(*row) != RowId::Others);
+        let mut ranked: Vec<(Rank, K, u32)> =
+            named.filter_map(|row| Some((self.rank(row)?, key(row)?, row))).collect();
+        ranked.sort_unstable_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        ranked.into_iter().map(|(_, key, row)| (row, key)).collect()
+    }
+
+    fn figures(&self, row: u32) -> Figures {
+        self.engine.row_figures(row, &self.index, self.now)
+    }
+
+    /// What is not told apart.
+    fn others(&self) -> Option<Figures> {
+        let row = self.index.rows().find(|row| self.id(*row) == RowId::Others)?;
+        Some(self.figures(row)).filter(|figures| figures.counts.events() + figures.live != 0)
+    }
+}
+
+impl Tracker {
+    /// The state now. Only the tables in `wanted` are filled; the head always is.
+    pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
+        let survey = Survey::of(self);
+        let now = survey.now;
+        let series = |flow| series(std::iter::once(&self.engine.history), flow, now);
+        let mut snapshot = Snapshot {
+            now_ns: self.now_ns,
+            began_ns: self.began_ns.unwrap_or(self.now_ns),
+            total: self.engine.total(now),
+            created_history: series(Flow::Created),
+            ended_history: series(Flow::Ended),
+            fullest: self.fullest(),
+            hottest: survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), &survey)),
+            dropped: self.dropped(),
+            only: self.engine.reasons.clone(),
+            ..Snapshot::default()
+        };
+        for by in wanted {
+            let rows = self.rows(*by);
+            snapshot.others.extend(rows.others().map(|figures| (*by, figures)));
+            match by {
+                By::Process => snapshot.processes = self.process_rows(&rows, &survey),
+                By::Tuple => snapshot.tuples = self.tuple_rows(&rows, &survey),
+                By::Peer => snapshot.peers = self.peer_rows(&rows),
+                By::Port => snapshot.ports = self.port_rows(&rows, &survey),
+                By::Container => snapshot.containers = self.container_rows(&rows),
+                By::Netns => snapshot.netns = self.netns_rows(&rows, &survey),
+            }
+        }
+        snapshot
+    }
+
+    fn rows(&self, by: By) -> Rows<'_> {
+        let engine = &self.engine;
+        let (now, now_ns) = (self.second(self.now_ns), self.now_ns);
+        Rows { engine, index: Index::of(engine, by.table()), now, now_ns }
+    }
+
+    /// What the bounds made it drop.
+    pub fn dropped(&self) -> Dropped {
+        Dropped { rows: self.folded, events: self.engine.folded(), sockets: self.dropped_sockets }
+    }
+
+    fn process_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<ProcessRow> {
+        let row = |(at, key): (u32, ProcessKey)| {
+            let (dealings, figures) = (survey.dealings(at), rows.figures(at));
+            let hottest = survey.hottest_of(&dealings);
+            let pressure = hottest.and_then(|link| link.pressure);
+            let latest = self.latest(rows.index.groups(at));
+            ProcessRow {
+                key,
+                uid: latest.and_then(|group| group.key.owner).map_or(0, |owner| owner.uid),
+                identity: self.identity(&key),
+                gone: self.engine.groups.rows[at as usize].gone,
+                main: survey.main_of(&dealings),
+                hottest,
+                targets: dealings.targets,
+                pressure,
+                pattern: Pattern::of(&Evidence::of(&figures, dealings.starved, pressure)),
+                figures,
+            }
+        };
+        rows.ordered(|row| self.engine.process_key(row)).into_iter().map(row).collect()
+    }
+
+    fn tuple_row(&self, row: u32, rows: &Rows<'_>, survey: &Survey<'_>) -> Option<TupleRow> {
+        let Target::Tuple(key) = self.engine.target(row)? else { return None };
+        let (figures, pressure) = (rows.figures(row), survey.pressure(row));
+        Some(TupleRow { key, figures, pressure, main: survey.holder(row) })
+    }
+
+    fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
+        let ordered = rows.ordered(|row| self.engine.target(row));
+        ordered.into_iter().filter_map(|(row, _)| self.tuple_row(row, rows, survey)).collect()
+    }
+
+    fn peer_rows(&self, rows: &Rows<'_>) -> Vec<PeerRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Peer(address) => self.engine.address(address),
+            _ => None,
+        };
+        let row = |(row, key)| PeerRow { key, figures: rows.figures(row) };
+        rows.ordered(key).into_iter().map(row).collect()
+    }
+
+    fn port_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<PortRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Port { netns, port } => Some(PortKey { netns, sport: port }),
+            _ => None,
+        };
+        let row = |(row, key)| PortRow { key, figures: rows.figures(row), main: survey.holder(row) };
+        rows.ordered(key).into_iter().map(row).collect()
+    }
+
+    fn container_rows(&self, rows: &Rows<'_>) -> Vec<ContainerRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Container(name) => Some(self.engine.text(name).map(str::to_owned)),
+            _ => None,
+        };
+        let row = |(row, key)| ContainerRow { key, figures: rows.figures(row) };
+        rows.ordered(key).into_iter().map(row).collect()
+    }
+
+    fn netns_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<NetnsRow> {
+        let key = |row| match rows.id(row) {
+            RowId::Netns(inode) => Some(inode),
+            _ => None,
+        };
+        let row = |(row, key)| NetnsRow {
+            key,
+            figures: rows.figures(row),
+            capacity: self.engine.ports.told(key).cloned(),
+            main: survey.holder(row),
+        };
+        rows.ordered(key).into_iter().map(row).collect()
+    }
+
+    fn fullest(&self) -> Option<Fullest> {
+        let known = (0..).zip(&self.engine.groups.rows).filter_map(|(at, row)| {
+            let RowId::Netns(netns) = row.id else { return None };
+            let max_tw_buckets = self.engine.ports.told(netns)?.max_tw_buckets;
+            Some(Fullest { netns, live: self.engine.groups.living(at).0, max_tw_buckets })
+        });
+        // a/b > c/d without dividing by a limit that may be 0.
+        known.max_by_key(|row| {
+            (
+                row.live * u64::from(u32::MAX) / u64::from(row.max_tw_buckets.max(1)),
+                std::cmp::Reverse(row.netns),
+            )
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! Owns: what is gathered in one look at all groups: how full each pool is, and who mainly deals with what.
+//! Must not know: which rows are shown, their order.
+//!
+//! Tables lie beside the engine's and go by the numbers of rows: a look takes no look-up by name.
+
+use std::collections::HashMap;
+
+use super::{LinkRow, PortKey, ProcessKey, Target, TupleKey};
+use crate::engine::Engine;
+use crate::engine::groups::{NOWHERE, Table};
+use crate::engine::history::{Flow, Windows};
+use crate::engine::intern::Hasher;
+use crate::engine::key::RowId;
+use crate::engine::pressure::{Pool, Pressure};
+use crate::engine::read::Index;
+use crate::engine::{SECOND_NS, Tracker};
+
+/// What counts as the present when pressure is told, in seconds.
+const RECENT_S: u32 = 10;
+
+/// What a process has to do with something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkSum {
+    pub(super) live: u64,
+    pub(super) created: u64,
+    pub(super) failed: u64,
+    pub(super) starved: u64,
+}
+
+impl LinkSum {
+    fn weight(&self) -> (u64, u64, u64) {
+        (self.live, self.created, self.failed)
+    }
+}
+
+/// What a process deals with: numbers of links, [`NOWHERE`] for none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dealings {
+    main: u32,
+    /// Where the pool is that is full or full soonest.
+    hottest: u32,
+    pub(super) targets: usize,
+    pub(super) starved: u64,
+}
+
+impl Default for Dealings {
+    fn default() -> Self {
+        Self { main: NOWHERE, hottest: NOWHERE, targets: 0, starved: 0 }
+    }
+}
+
+/// See the head of the file. Everything is by the number of a row.
+pub(super) struct Survey<'a> {
+    engine: &'a Engine,
+    now_ns: u64,
+    /// The present second.
+    pub(super) now: u32,
+    links: Vec<LinkSum>,
+    pressures: Vec<Option<Pressure>>,
+    /// The pool that is full or full soonest.
+    pub(super) hottest: Option<u32>,
+    dealings: Vec<Dealings>,
+    /// Of a pool, a port and a namespace: the link that matters most.
+    mains: Vec<u32>,
+}
+
+pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
+    b.is_none_or(|b| a.cmp_heat(&b).is_gt())
+}
+
+impl<'a> Survey<'a> {
+    pub(super) fn of(tracker: &'a Tracker) -> Self {
+        let engine = &tracker.engine;
+        let rows = engine.groups.rows.len();
+        let mut survey = Self {
+            engine,
+            now_ns: tracker.now_ns,
+            now: tracker.second(tracker.now_ns),
+            links: vec![LinkSum::default(); rows],
+            pressures: vec![None; rows],
+            hottest: None,
+            dealings: vec![Dealings::default(); rows],
+            mains: vec![NOWHERE; rows],
+        };
+        survey.sum_links();
+        survey.measure_pools();
+        survey.weigh_links();
+        survey
+    }
+
+    fn sum_links(&mut self) {
+        for (_, group) in self.engine.all() {
+            let Some(link) = group.row(Table::Link) else { continue };
+            let sum = &mut self.links[link as usize];
+            sum.live += u64::from(group.live);
+            sum.created += group.counts.created;
+            sum.failed += group.failed();
+            sum.starved += group.starved;
+        }
+    }
+
+    fn measure_pools(&mut self) {
+        let engine = self.engine;
+        let index = Index::of(engine, Table::Tuple);
+        let mut best: Option<(Pressure, u32)> = None;
+        for row in index.rows() {
+            let Some(pressure) = self.measure(row, &index) else { continue };
+            self.pressures[row as usize] = Some(pressure);
+            let is_hotter = |(most, first): &(Pressure, u32)| {
+                let by_name = || self.target(*first).cmp(&self.target(row));
+                pressure.cmp_heat(most).then_with(by_name).is_gt()
+            };
+            if pressure.in_use != 0 && best.as_ref().is_none_or(is_hotter) {
+                best = Some((pressure, row));
+            }
+        }
+        self.hottest = best.map(|(_, row)| row);
+    }
+
+    /// How full a pool is; `None` where it is not known how many ports there are.
+    fn measure(&self, row: u32, index: &Index) -> Option<Pressure> {
+        let engine = self.engine;
+        let known = engine.groups.rows.get(row as usize)?;
+        let RowId::Tuple { netns, .. } = known.id else { return None };
+        let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
+        let mut windows = Windows::new(self.now, [RECENT_S]);
+        for at in index.groups(row) {
+            let group = engine.group(*at);
+            windows.add(if engine.reasons.is_empty() { &group.history } else { group.flow.as_deref()? });
+        }
+        let flows = windows.rates().map(|[rate]| rate);
+        let reused_ns = engine.ports.reused_ns(tuple);
+        let is_reused =
+            reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
+        Some(Pressure::new(&Pool {
+            time_wait: engine.ports.now(tuple),
+            others: engine.ports.others(tuple),
+            ports: capacity.ports,
+            created: flows[Flow::Created as usize],
+            ended: flows[Flow::Ended as usize],
+            is_reused,
+        }))
+    }
+
+    fn weigh_links(&mut self) {
+        let rows = &self.engine.groups.rows;
+        let mut netns: HashMap<u32, u32, Hasher> = HashMap::default();
+        for (at, row) in (0..).zip(rows) {
+            if let RowId::Netns(inode) = row.id {
+                netns.insert(inode, at);
+            }
+        }
+        for (at, row) in (0..).zip(rows) {
+            let RowId::Link { process, target } = row.id else { continue };
+            let inode = match rows.get(target as usize).map(|row| row.id) {
+                Some(RowId::Tuple { netns, .. } | RowId::Port { netns, .. }) => netns,
+                _ => continue,
+            };
+            for of in [Some(target), netns.get(&inode).copied()].into_iter().flatten() {
+                if self.wins(at, self.mains[of as usize]) {
+                    self.mains[of as usize] = at;
+                }
+            }
+            let mut dealings = self.dealings[process as usize];
+            dealings.targets += 1;
+            dealings.starved += self.links[at as usize].starved;
+            if self.wins(at, dealings.main) {
+                dealings.main = at;
+            }
+            let pressure = self.pressures[target as usize];
+            if pressure.is_some_and(|pressure| hotter(pressure, self.pressure_of_link(dealings.hottest))) {
+                dealings.hottest = at;
+            }
+            self.dealings[process as usize] = dealings;
+        }
+    }
+
+    /// Whether a link matters more than another one; names make it certain.
+    fn wins(&self, link: u32, than: u32) -> bool {
+        let Some(other) = self.links.get(than as usize) else { return true };
+        let (mine, theirs) = (self.links[link as usize].weight(), other.weight());
+        mine > theirs || mine == theirs && self.names(link) < self.names(than)
+    }
+
+    fn ends(&self, link: u32) -> Option<(u32, u32)> {
+        match self.engine.groups.rows.get(link as usize)?.id {
+            RowId::Link { process, target } => Some((process, target)),
+            _ => None,
+        }
+    }
+
+    fn names(&self, link: u32) -> Option<(Target, ProcessKey)> {
+        let (process, target) = self.ends(link)?;
+        Some((self.target(target)?, self.engine.process_key(process)?))
+    }
+
+    fn target(&self, row: u32) -> Option<Target> {
+        self.engine.target(row)
+    }
+
+    fn pressure_of_link(&self, link: u32) -> Option<Pressure> {
+        self.pressure(self.ends(link)?.1)
+    }
+
+    pub(super) fn dealings(&self, process: u32) -> Dealings {
+        self.dealings.get(process as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn main_of(&self, dealings: &Dealings) -> Option<LinkRow> {
+        self.link_row(dealings.main, self.links.get(dealings.main as usize)?)
+    }
+
+    pub(super) fn hottest_of(&self, dealings: &Dealings) -> Option<LinkRow> {
+        self.link_row(dealings.hottest, self.links.get(dealings.hottest as usize)?)
+    }
+
+    pub(super) fn pressure(&self, tuple: u32) -> Option<Pressure> {
+        self.pressures.get(tuple as usize).copied().flatten()
+    }
+
+    /// The process that mainly deals with a pool, a port or a namespace.
+    pub(super) fn holder(&self, row: u32) -> Option<ProcessKey> {
+        let (process, _) = self.ends(*self.mains.get(row as usize)?)?;
+        self.engine.process_key(process)
+    }
+
+    /// A link, with what is counted of it.
+    pub(super) fn link_row(&self, link: u32, sum: &LinkSum) -> Option<LinkRow> {
+        let (process, target) = self.ends(link)?;
+        Some(LinkRow {
+            process: self.engine.process_key(process)?,
+            gone: self.engine.groups.rows.get(process as usize).is_some_and(|row| row.gone),
+            target: self.target(target)?,
+            live: sum.live,
+            created: sum.created,
+            failed: sum.failed,
+            starved: sum.starved,
+            pressure: self.pressure(target),
+        })
+    }
+}
+
+impl Engine {
+    /// Names a row of the table of processes.
+    pub(crate) fn process_key(&self, row: u32) -> Option<ProcessKey> {
+        match self.groups.rows.get(row as usize)?.id {
+            RowId::Process { pid: 0, .. } => Some(ProcessKey::UNKNOWN),
+            RowId::Process { pid, start, comm } => {
+                Some(ProcessKey { pid, start_ns: start, comm: self.comm(comm) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Names a row of the table of pools or of ports.
+    pub(crate) fn target(&self, row: u32) -> Option<Target> {
+        self.target_of(self.groups.rows.get(row as usize)?.id)
+    }
+
+    pub(crate) fn target_of(&self, id: RowId) -> Option<Target> {
+        match id {
+            RowId::Tuple { netns, saddr, daddr, port } => {
+                let (saddr, daddr) = (self.address(saddr)?, self.address(daddr)?);
+                Some(Target::Tuple(TupleKey { netns, saddr, daddr, dport: port }))
+            }
+            RowId::Port { netns, port } => Some(Target::Port(PortKey { netns, sport: port })),
+            _ => None,
+        }
+    }
+}

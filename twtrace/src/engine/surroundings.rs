@@ -1,0 +1,75 @@
+//! Owns: what a tracker is told besides events: what namespaces allow, which ports others hold, who is gone.
+//! Must not know: how that is found out.
+
+use std::collections::{HashMap, HashSet};
+
+use super::counting::Engine;
+use super::groups::{Table, TableRow};
+use super::key::RowId;
+use super::{Capacity, Target, Tracker, TupleKey};
+
+impl Tracker {
+    /// Says what a network namespace allows.
+    pub fn set_capacity(&mut self, netns: u32, capacity: Capacity) {
+        self.set_capacities([(netns, capacity)]);
+    }
+
+    /// As [`Tracker::set_capacity`] for many namespaces: the live sockets are gone through once.
+    pub fn set_capacities(&mut self, told: impl IntoIterator<Item = (u32, Capacity)>) {
+        let Self { engine: Engine { ports, groups, .. }, live, now_ns, .. } = self;
+        let is_news = |(netns, capacity): &(u32, Capacity)| !ports.is_known(*netns, capacity);
+        let news: HashMap<u32, Capacity> = told.into_iter().filter(is_news).collect();
+        if news.is_empty() {
+            return;
+        }
+        let held = live.iter().map(|(conn, entry)| (groups.ports_of(entry.group), conn.sport));
+        ports.allow_late(&news, held, *now_ns);
+    }
+
+    /// Every network namespace that has a row, and what it allows where that was said.
+    pub fn capacities(&self) -> impl Iterator<Item = (u32, Option<&Capacity>)> {
+        self.engine.groups.rows.iter().filter_map(|row| match row.id {
+            RowId::Netns(netns) => Some((netns, self.engine.ports.told(netns))),
+            _ => None,
+        })
+    }
+
+    /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
+    /// Tuples that are not named hold none; those that no event was about are left out.
+    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, u32)>) {
+        let held: HashMap<TupleKey, u32> = held.into_iter().collect();
+        let rows = (0..).zip(&self.engine.groups.rows);
+        let here =
+            rows.filter(|(_, row)| matches!(row.id, RowId::Tuple { netns: inode, .. } if inode == netns));
+        let told: Vec<(u32, u32)> = here
+            .filter_map(|(at, row)| {
+                let Some(Target::Tuple(key)) = self.engine.target(at) else { return None };
+                Some((row.ports()?, held.get(&key).copied().unwrap_or(0)))
+            })
+            .collect();
+        told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
+    }
+
+    /// The processes that are not known to be gone: pid and start time.
+    pub fn present(&self) -> HashSet<(u32, u64)> {
+        self.engine.groups.rows.iter().filter(|row| !row.gone).filter_map(process).collect()
+    }
+
+    /// Says which processes are gone, by pid and start time. Their rows stay while they have live sockets, and for a minute after their
+    /// last event.
+    pub fn mark_gone(&mut self, gone: &HashSet<(u32, u64)>) {
+        for row in &mut self.engine.groups.rows {
+            row.gone |= process(row).is_some_and(|process| gone.contains(&process));
+        }
+    }
+}
+
+/// Pid and start time, if it is the row of a process that is known.
+fn process(row: &TableRow) -> Option<(u32, u64)> {
+    match row.id {
+        RowId::Process { pid, start, .. } => {
+            (row.table == Table::Process && pid != 0).then_some((pid, start))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! Owns: what can be asked of the machine without tracing: sockets, namespaces, settings, processes, files.
+//! Must not know: hooks, what is counted, what is shown.
+
+pub mod caps;
+pub mod demo;
+pub mod descriptors;
+pub mod detached;
+pub mod files;
+pub mod identity;
+pub mod net;
+pub mod worker;

@@ -1,0 +1,12 @@
+//! Owns: finding out who a process is: its program, command line, cgroup and container, remembered after it is gone.
+//! Must not know: sockets, events, any output format.
+
+mod cache;
+mod cgroup;
+mod cmdline;
+pub mod pids;
+mod proc;
+
+pub use cache::IdentityCache;
+pub use cgroup::{leaf_cgroup_id, v2_hierarchy};
+pub use proc::start_ns;

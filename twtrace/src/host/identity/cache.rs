@@ -1,0 +1,123 @@
+//! Owns: which process is known already, so that each is looked up once and remembered after it is gone.
+//! Must not know: where events come from, clocks: the time is handed in.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hashlink::LruCache;
+use twtrace_common::COMM_LEN;
+
+use super::cgroup::CgroupIndex;
+use super::cmdline::{Reader, Wanted};
+use super::proc::{Found, Proc};
+use crate::model::identity::Cmdline;
+use crate::model::identity::{Container, Identity, container_of};
+
+/// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
+/// shows as another name. A process can also be moved to another cgroup.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    pid: u32,
+    start_ns: u64,
+    comm: Option<[u8; COMM_LEN]>,
+    cgroup_id: u64,
+}
+
+/// Remembers who processes are. The least recently asked for is forgotten first.
+pub struct IdentityCache {
+    known: LruCache<Key, Arc<Identity>>,
+    proc: Proc,
+    cmdlines: Reader,
+    cgroups: CgroupIndex,
+    /// A pid of the kernel's is another process there.
+    pids_are_others: bool,
+}
+
+impl IdentityCache {
+    /// For up to `capacity` processes of this machine.
+    pub fn new(capacity: usize) -> Self {
+        let mut cache = Self::under(Path::new("/proc"), capacity);
+        cache.pids_are_others = !super::pids::are_the_kernels();
+        cache
+    }
+
+    fn under(proc_root: &Path, capacity: usize) -> Self {
+        Self {
+            known: LruCache::new(capacity.max(1)),
+            proc: Proc::new(proc_root),
+            cmdlines: Reader::new(proc_root),
+            cgroups: CgroupIndex::new(proc_root),
+            pids_are_others: false,
+        }
+    }
+
+    /// Who the process is that the kernel side saw: the fields of a `wire::Task`.
+    ///
+    /// It is looked up the first time it is met under this name and in this cgroup; what could not be read then stays
+    /// unknown, except for the cgroup, which is tried again. Program and arguments are taken only if the process
+    /// still has the name `comm` (up to its first NUL), for otherwise it may have called exec() since. `start_ns` is
+    /// `task.start_boottime`; `cgroup_id` is 0 where unknown; `now_ns` is of any clock that only goes up.
+    pub fn resolve(
+        &mut self,
+        pid: u32,
+        start_ns: u64,
+        comm: Option<&[u8; COMM_LEN]>,
+        cgroup_id: u64,
+        now_ns: u64,
+    ) -> Arc<Identity> {
+        let key = Key { pid, start_ns, comm: comm.map(padded), cgroup_id };
+        if let Some(known) = self.known.get_mut(&key) {
+            if known.cgroup.is_none()
+                && cgroup_id != 0
+                && let Some(path) = self.cgroups.path(cgroup_id, now_ns)
+            {
+                let identity = Arc::make_mut(known);
+                identity.container = container_of(path);
+                identity.cgroup = Some(path.to_owned());
+            }
+            return known.clone();
+        }
+        let identity = Arc::new(self.look_up(&key, now_ns));
+        self.known.insert(key, identity.clone());
+        identity
+    }
+
+    fn look_up(&mut self, key: &Key, now_ns: u64) -> Identity {
+        let found = if self.pids_are_others { None } else { self.proc.find(key.pid, key.start_ns) };
+        let (cgroup, container) = self.cgroup(found.as_ref(), key.cgroup_id, now_ns);
+        let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
+        let (program, cmdline) = (found.filter(same_name), Cmdline::default());
+        if program.is_some() {
+            let Key { pid, start_ns, comm, .. } = *key;
+            self.cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
+        }
+        Identity { exe: program.and_then(|program| program.exe), cmdline, cgroup, container }
+    }
+
+    /// The cgroup at the time of the event, which is what `id` tells; /proc tells that of now.
+    fn cgroup(&mut self, found: Option<&Found>, id: u64, now_ns: u64) -> (Option<String>, Option<Container>) {
+        let cgroups = found.map(|found| &found.cgroups);
+        let in_proc = cgroups.and_then(|cgroups| cgroups.v2.as_deref());
+        let v1 = cgroups.map(|cgroups| cgroups.v1.as_slice()).unwrap_or_default();
+        let v2 = match in_proc {
+            Some(path) if id == 0 || !self.cgroups.is_mounted() || self.cgroups.confirms(path, id) => {
+                Some(path)
+            }
+            _ if id != 0 => self.cgroups.path(id, now_ns),
+            _ => None,
+        };
+        let container = v2.and_then(container_of).or_else(|| v1.iter().find_map(|path| container_of(path)));
+        // In the root of v2 are all processes of a machine that is managed with v1.
+        let path = v2.filter(|path| *path != "/").or(v1.first().map(String::as_str)).or(v2);
+        (path.map(str::to_owned), container)
+    }
+}
+
+/// `comm` with nothing but NULs after the first: older kernels leave there what a longer name was.
+fn padded(comm: &[u8; COMM_LEN]) -> [u8; COMM_LEN] {
+    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
+    std::array::from_fn(|at| if at < end { comm[at] } else { 0 })
+}

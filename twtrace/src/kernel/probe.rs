@@ -1,0 +1,222 @@
+//! Owns: the kernel side from here: loading it, attaching it, draining its ring, counting what it lost. The only part
+//! of twtrace that knows aya.
+//! Must not know: what an event means, who reads it.
+
+mod backend;
+mod config;
+mod counters;
+mod environment;
+mod load;
+mod log;
+mod mounts;
+mod object;
+mod reason;
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{MapData, RingBuf};
+
+pub use backend::Backend;
+pub use environment::Denial;
+pub use reason::{Cannot, Fallback, Why, limitations};
+
+use crate::model::event::Loss;
+use crate::model::filter::KernelFilter;
+use crate::model::limitation::Limitation;
+
+/// How the kernel side is to be set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This backend and no other; `None`: the best that works.
+    pub backend: Option<Backend>,
+    /// What travels.
+    pub filter: KernelFilter,
+    /// Size of the ring buffer in bytes; rounded up to a power of two of pages.
+    pub ring_bytes: u32,
+    /// How many live sockets can be followed when a filter asks for the owner.
+    pub live_entries: u32,
+    /// Network namespace and port of listeners that are there already: says `server` of connections older than twtrace.
+    pub listeners: Vec<(u32, u16)>,
+    /// Turns the kernel side's debug log on.
+    pub debug_log: bool,
+    /// No hook on system calls: while there is one, every system call of the machine takes a longer way.
+    pub no_syscalls: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            filter: KernelFilter::default(),
+            ring_bytes: 4 << 20,
+            live_entries: 262_144,
+            listeners: Vec::new(),
+            debug_log: false,
+            no_syscalls: false,
+        }
+    }
+}
+
+/// The kernel side, attached. Everything it loaded goes away with it, whatever kills the process: links and programs
+/// are held by file descriptors alone.
+pub struct Probe {
+    attached: Option<load::Attached>,
+    ring: Option<Ring>,
+    counters: counters::Counters,
+    backend: Backend,
+    fallbacks: Vec<Fallback>,
+    counts_expiries: bool,
+}
+
+/// The records of the kernel side, in their order. It stays when the hooks go.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    bytes: usize,
+}
+
+impl Ring {
+    /// Hands the oldest record that is in the ring to `sink`. Says whether there was one.
+    pub fn next(&mut self, sink: impl FnOnce(&[u8])) -> bool {
+        self.ring.next().map(|record| sink(&record)).is_some()
+    }
+
+    /// How much fits into it, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl AsFd for Ring {
+    /// Becomes readable when the first record comes, and again when much is waiting.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+impl Probe {
+    /// Loads and attaches the best backend that works here, or the one that is asked for.
+    ///
+    /// # Errors
+    /// When none does; says why, for each that was tried.
+    pub fn attach(options: &Options) -> Result<Self, Cannot> {
+        let attached = mounts::with(|seen| Self::try_all(options, seen));
+        Self::trim();
+        attached
+    }
+
+    fn try_all(options: &Options, seen: &mounts::Seen) -> Result<Self, Cannot> {
+        let kernel = config::Kernel::inspect(seen)?;
+        let candidates = match options.backend {
+            Some(backend) => vec![backend],
+            None => Backend::ALL.to_vec(),
+        };
+        let mut fallbacks = Vec::new();
+        for backend in candidates {
+            match load::attach(backend, &kernel, options) {
+                Ok(loaded) => {
+                    fallbacks.extend(loaded.notes);
+                    return Ok(Self {
+                        attached: Some(loaded.attached),
+                        ring: Some(Ring { ring: loaded.ring, bytes: options.ring_bytes as usize }),
+                        counters: loaded.counters,
+                        backend,
+                        fallbacks,
+                        counts_expiries: kernel.counts_expiries,
+                    });
+                }
+                Err(fallback) => fallbacks.push(fallback),
+            }
+        }
+        Err(Cannot::NoBackend(fallbacks))
+    }
+
+    /// Gives back what looking at the kernel's types took: some 20 MB that would otherwise stay with the allocator.
+    fn trim() {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: no preconditions.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+
+    /// The backend in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// What was tried and did not work, and what the backend in use cannot do here.
+    pub fn fallbacks(&self) -> &[Fallback] {
+        &self.fallbacks
+    }
+
+    /// What events cannot tell here.
+    pub fn limitations(&self) -> Vec<Limitation> {
+        reason::limitations(self.fallbacks.iter().filter(|fallback| fallback.backend == self.backend))
+    }
+
+    /// Whether the kernel's TW counters count expiries, as they did before 5.17, and not births.
+    pub fn counts_expiries(&self) -> bool {
+        self.counts_expiries
+    }
+
+    /// The ring, for whoever drains it; once only.
+    pub fn take_ring(&mut self) -> Option<Ring> {
+        self.ring.take()
+    }
+
+    /// All that the kernel side has lost since it was attached.
+    pub fn loss(&mut self) -> Loss {
+        self.counters.read()
+    }
+
+    /// Hooks whose runs the kernel skipped, because the hook was running on that CPU already, and how many.
+    pub fn skipped(&self) -> Vec<(&'static str, u64)> {
+        let skipped = self.counters.skipped().into_iter().filter(|(_, _, count)| *count != 0);
+        skipped.map(|(name, _, count)| (name, count)).collect()
+    }
+
+    /// Waits until every run of a hook that began before is over: then what it told is in the ring, and what it could not tell is
+    /// counted. All hooks stay attached, but on kernels that cannot say (built without membarrier(2), or with nohz_full).
+    pub fn settle(&mut self) {
+        const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+        let (none, no_cpu) = (0 as libc::c_long, 0 as libc::c_long);
+        // It waits for a grace period of RCU (kernel/sched/membarrier.c), and all hooks run within one.
+        // SAFETY: numbers only.
+        let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, none, no_cpu) };
+        if done != 0 {
+            self.detach();
+        }
+    }
+
+    /// Detaches every hook. What is in the ring stays there to be drained.
+    pub fn detach(&mut self) {
+        self.counters.freeze();
+        self.attached = None;
+    }
+}
+
+/// Whether this process may load BPF programs at all.
+///
+/// # Errors
+/// [`Cannot::Privilege`] where not.
+pub fn permitted() -> Result<(), Cannot> {
+    config::permitted()
+}
+
+/// A backend, and what it cannot do here, or why it does not work.
+pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
+
+/// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
+///
+/// # Errors
+/// Where not even that can be tried (no privilege, no BTF).
+pub fn survey() -> Result<Vec<Survey>, Cannot> {
+    let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
+    mounts::with(|seen| {
+        let kernel = config::Kernel::inspect(seen)?;
+        let attempt = |backend: &Backend| {
+            (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes))
+        };
+        Ok(Backend::ALL.iter().map(attempt).collect())
+    })
+}

@@ -1,0 +1,172 @@
+//! Owns: what the running kernel looks like, and the configuration that follows from it.
+//! Must not know: programs, maps.
+
+use std::io::Read as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
+
+use twtrace_common::config::{Config, Symbols};
+
+use super::backend::Lacking;
+use super::environment::{self, Denial};
+use super::mounts::Seen;
+use super::{Backend, Cannot, Options, Why};
+use crate::host::caps::Caps;
+use crate::kernel::btf::{self, Btf, Resolved};
+use crate::kernel::kallsyms::KallsymsError;
+
+/// Which of the kernel's helpers are used. Found out by trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Helpers {
+    /// The cookie of a socket (5.12) and the typed current task (5.11) as well.
+    All,
+    /// Those of 5.8.
+    Old,
+}
+
+/// The running kernel, looked at once.
+pub(super) struct Kernel {
+    pub(super) resolved: Resolved,
+    /// Kernel text, or why it is not known.
+    pub(super) symbols: Result<Symbols, Why>,
+    /// File systems of the kernel's.
+    pub(super) seen: Seen,
+    pub(super) btf: aya::Btf,
+    /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
+    pub(super) counts_expiries: bool,
+    /// Parameters of `tcp_timewait_state_process`.
+    state_process_params: Option<u32>,
+    hz: u32,
+}
+
+impl Kernel {
+    /// Reads BTF, kallsyms and the tick length.
+    pub(super) fn inspect(seen: &Seen) -> Result<Self, Cannot> {
+        permitted()?;
+        let types = Btf::running()?;
+        let resolved = btf::resolve(&types)?;
+        let counts_expiries = matches!(
+            types.member("inet_timewait_sock.tw_kill"),
+            Ok(_) | Err(btf::MemberError::Unaligned { .. })
+        );
+        let btf = aya::Btf::from_sys_fs().map_err(|error| Cannot::Types(error.to_string()))?;
+        let symbols = crate::kernel::kallsyms::load().map_err(|error| hidden(&error));
+        let state_process_params = types.func_params("tcp_timewait_state_process");
+        let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
+        let seen = seen.clone();
+        Ok(Self { resolved, symbols, seen, btf, counts_expiries, state_process_params, hz })
+    }
+
+    /// The function that ties a full socket to its TIME_WAIT socket here.
+    pub(super) fn hashdance(&self) -> &'static str {
+        self.resolved.timewait_hashdance.unwrap_or(super::backend::SCHEDULE)
+    }
+
+    /// The program for the exit of `tcp_timewait_state_process`, whose prototype grew.
+    pub(super) fn verdict_program(&self) -> Option<&'static str> {
+        match self.state_process_params {
+            Some(3) => Some("fe_state_process_3"),
+            Some(4) => Some("fe_state_process_4"),
+            Some(5) => Some("fe_state_process_5"),
+            _ => None,
+        }
+    }
+
+    /// The configuration for one attempt.
+    pub(super) fn config(
+        &self,
+        backend: Backend,
+        options: &Options,
+        helpers: Helpers,
+        lacking: &Lacking,
+    ) -> Config {
+        let blank = [0u8; size_of::<Config>()];
+        let mut config: Config = twtrace_common::from_bytes(&blank).expect("the array has that size");
+        self.resolved.fill(&mut config);
+        config.symbols = *self.symbols.as_ref().unwrap_or(&Symbols::default());
+        config.filter = options.filter.wire;
+        config.track_live = options.filter.track_live.into();
+        config.seed = seed();
+        // A quarter of the ring, 64 KiB at most: late enough to be rare, early enough to leave the reader time.
+        config.wakeup_bytes = u64::from(options.ring_bytes / 4).min(64 << 10).next_power_of_two();
+        config.hz = self.hz;
+        config.backend = backend.number();
+        config.socket_cookie = (helpers == Helpers::All).into();
+        config.task_btf = (helpers == Helpers::All).into();
+        config.by_state = lacking.by_state;
+        let verdict = self.verdict_program();
+        let sees =
+            backend == Backend::Fentry && verdict.is_some_and(|name| !lacking.programs.contains(&name));
+        config.sees_verdicts = sees.into();
+        config.debug_log = options.debug_log.into();
+        config
+    }
+}
+
+fn hidden(error: &KallsymsError) -> Why {
+    let (why, remedy) = match error {
+        KallsymsError::Hidden => environment::hidden_symbols(),
+        other => {
+            (other.to_string(), "mount proc at /proc; a kernel with CONFIG_KALLSYMS=y has them".to_owned())
+        }
+    };
+    Why::Symbols(why, remedy)
+}
+
+/// Says so where this process may not load BPF programs.
+pub(super) fn permitted() -> Result<(), Cannot> {
+    // Before 5.11 EPERM is also what too little locked memory is told by.
+    super::load::raise_memlock();
+    match may_load() {
+        Ok(()) => Ok(()),
+        Err(libc::EPERM | libc::EACCES) => {
+            let denial = Denial::find(&environment::TO_TRACE);
+            Err(Cannot::Privilege { uid: Caps::own().uid(), denial })
+        }
+        Err(libc::EMFILE | libc::ENFILE) => Err(Cannot::Files { limit: crate::host::descriptors::limit() }),
+        // Whatever it is, loading the real programs will tell more.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.
+fn may_load() -> Result<(), libc::c_int> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+    /// `r0 = 0; exit`.
+    static CODE: [u64; 2] = [0xb7, 0x95];
+    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h).
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        instructions: u32,
+        code: u64,
+        license: u64,
+        rest: [u64; 3],
+    }
+    let load = Load {
+        kind: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        instructions: CODE.len() as u32,
+        code: CODE.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        rest: [0; 3],
+    };
+    // SAFETY: the attributes are as long as said, and point to what lives as long as the program.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// Random enough that nobody outside can choose connections whose keys collide.
+fn seed() -> u64 {
+    let mut bytes = [0u8; 8];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    if read.is_err() {
+        return u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    u64::from_ne_bytes(bytes)
+}

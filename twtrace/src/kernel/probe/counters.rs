@@ -1,0 +1,132 @@
+//! Owns: the kernel side's counts of what was lost.
+//! Must not know: what is done about it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use aya::maps::{MapData, PerCpuArray};
+use twtrace_common::loss;
+
+use crate::model::event::Loss;
+
+/// Reads the loss counters, and the runs that the kernel itself skipped.
+pub(super) struct Counters {
+    slots: PerCpuArray<MapData, Slots>,
+    programs: Vec<Program>,
+    frozen: Option<Vec<(&'static str, Told, u64)>>,
+}
+
+type Slots = [u64; loss::SLOTS as usize];
+
+/// What a run of a program would have told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// A `created`, for certain.
+    Created,
+    /// An `ended`, for certain.
+    Ended,
+    /// An event perhaps, or a part of one.
+    Perhaps,
+}
+
+/// An attached program.
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) told: Told,
+    pub(super) fd: OwnedFd,
+}
+
+/// Runs that the kernel skipped.
+#[derive(Clone, Copy, Debug, Default)]
+struct Misses {
+    created: u64,
+    ended: u64,
+    perhaps: u64,
+}
+
+impl Counters {
+    pub(super) fn new(slots: PerCpuArray<MapData, Slots>, programs: Vec<Program>) -> Self {
+        Self { slots, programs, frozen: None }
+    }
+
+    /// All since the start.
+    pub(super) fn read(&mut self) -> Loss {
+        let misses = self.misses();
+        let slots = self.slots();
+        let slot = |index: u32| slots[index as usize];
+        Loss {
+            created: slot(loss::CREATED) + misses.created,
+            ended: slot(loss::ENDED) + slot(loss::LIVE) + misses.ended,
+            overflow: slot(loss::OVERFLOW),
+            connect_failed: slot(loss::CONNECT_FAILED),
+            bind_failed: slot(loss::BIND_FAILED),
+            aborted: slot(loss::ABORTED),
+            syn_refused: slot(loss::SYN_REFUSED),
+            owners: slot(loss::OWNER),
+            missed_runs: misses.perhaps + slot(loss::STACK),
+            // Only the kernel's books know.
+            missed: 0,
+            unwritten: 0,
+        }
+    }
+
+    /// Takes the last reading of what goes away with the programs.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Some(self.skipped());
+        self.programs.clear();
+    }
+
+    /// Summed over the CPUs.
+    fn slots(&self) -> Slots {
+        let mut sums = Slots::default();
+        for cpu in self.slots.get(&0, 0).iter().flat_map(|values| values.iter()) {
+            for (sum, value) in sums.iter_mut().zip(cpu) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+
+    /// Runs of each program that the kernel skipped.
+    pub(super) fn skipped(&self) -> Vec<(&'static str, Told, u64)> {
+        let count =
+            |program: &Program| (program.name, program.told, recursion_misses(program.fd.as_raw_fd()));
+        self.frozen.clone().unwrap_or_else(|| self.programs.iter().map(count).collect())
+    }
+
+    fn misses(&self) -> Misses {
+        let mut misses = Misses::default();
+        for (_, told, count) in self.skipped() {
+            match told {
+                Told::Created => misses.created += count,
+                Told::Ended => misses.ended += count,
+                Told::Perhaps => misses.perhaps += count,
+            }
+        }
+        misses
+    }
+}
+
+/// `bpf_prog_info.recursion_misses` (include/uapi/linux/bpf.h, 5.12 and later): how often the kernel skipped a run because the
+/// program was running on that CPU already. 0 where the kernel does not count.
+fn recursion_misses(program: libc::c_int) -> u64 {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    /// Offset of `recursion_misses` in `struct bpf_prog_info`.
+    const RECURSION_MISSES: usize = 208;
+    #[repr(C)]
+    struct InfoByFd {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    let mut info = [0u64; 32];
+    let attributes = InfoByFd {
+        fd: u32::try_from(program).unwrap_or(u32::MAX),
+        len: size_of_val(&info) as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: the attributes name a buffer of ours and its length; the kernel writes no more than that.
+    let done = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
+    };
+    if done == 0 { info[RECURSION_MISSES / 8] } else { 0 }
+}

@@ -1,0 +1,386 @@
+//! Owns: one attempt to load and attach a backend, and what its failure means.
+//! Must not know: which backend to try next.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+
+use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
+use super::config::{Helpers, Kernel};
+use super::counters::{self, Counters};
+use super::environment::{self, Denial};
+use super::{Backend, Fallback, Options, Why, log, object};
+use crate::host::caps::{Cap, Caps};
+use crate::model::limitation::What;
+
+/// An attached backend.
+pub(super) struct Loaded {
+    pub(super) attached: Attached,
+    pub(super) ring: RingBuf<MapData>,
+    pub(super) counters: Counters,
+    /// What this backend cannot do here.
+    pub(super) notes: Vec<Fallback>,
+}
+
+/// What keeps the hooks attached.
+pub(super) struct Attached {
+    ebpf: Ebpf,
+    /// Programs in the order in which they were attached.
+    order: Vec<&'static str>,
+    _log: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        for name in self.order.iter().rev() {
+            let Some(program) = self.ebpf.program_mut(name) else { continue };
+            // A program that is attached twice is let go the first time; the second is an error, to no harm.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::FEntry(program) => program.unload(),
+                Program::FExit(program) => program.unload(),
+                Program::KProbe(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+}
+
+/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU.
+fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
+    let Some(map) = ebpf.map_mut("LISTENERS") else { return };
+    let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
+    for (netns, port) in ports {
+        // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
+        let _ = map.insert([*netns, u32::from(*port)], 1, 0);
+    }
+}
+
+/// Loads and attaches `backend`.
+///
+/// # Errors
+/// What did not work, with the reason.
+pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Result<Loaded, Fallback> {
+    if backend == Backend::Tracepoint
+        && let Err(hidden) = &kernel.symbols
+    {
+        return Err(whole(backend, hidden.clone()));
+    }
+    let mut lacking = Lacking::nothing(backend, options.filter.failures_all());
+    let mut helpers = Helpers::All;
+    // What the verifier refuses with all helpers, while the old ones are tried.
+    let mut refused: Option<Box<Missed>> = None;
+    let mut notes = Vec::new();
+    loop {
+        let mut missed = match attempt(backend, kernel, options, helpers, &lacking) {
+            Ok(mut loaded) => {
+                loaded.notes.splice(0..0, notes);
+                return Ok(loaded);
+            }
+            Err(missed) => missed,
+        };
+        // A helper that is too new is a program that the verifier refuses. What it refuses with the old ones too is something else.
+        if helpers == Helpers::All && matches!(missed.fallback.why, Why::Verifier(_)) {
+            helpers = Helpers::Old;
+            refused = Some(missed);
+            continue;
+        }
+        if let Some(first) = refused.take()
+            && first.program == missed.program
+        {
+            helpers = Helpers::All;
+            missed = first;
+        }
+        let Some(hook) = missed.spare else { return Err(missed.fallback) };
+        if let Need::Else(duty, _) = hook.need {
+            lacking.by_state |= duty;
+        }
+        lacking.programs.push(hook.program);
+        notes.push(missed.fallback);
+    }
+}
+
+/// A hook that could not be had.
+struct Missed {
+    fallback: Fallback,
+    program: &'static str,
+    /// It can be done without.
+    spare: Option<Hook>,
+}
+
+impl From<Fallback> for Box<Missed> {
+    fn from(fallback: Fallback) -> Self {
+        Box::new(Missed { fallback, program: "", spare: None })
+    }
+}
+
+fn attempt(
+    backend: Backend,
+    kernel: &Kernel,
+    options: &Options,
+    helpers: Helpers,
+    lacking: &Lacking,
+) -> Result<Loaded, Box<Missed>> {
+    let mut ebpf = create(backend, kernel, options, helpers, lacking)?;
+    let mut notes = beforehand(backend, kernel);
+    // Taken first: the programs hold on to their maps.
+    let ring = map(&mut ebpf, "EVENTS", backend)?;
+    let ring = RingBuf::try_from(ring).map_err(|error| object_fallback(backend, &error))?;
+    let loss = map(&mut ebpf, "LOSS", backend)?;
+    let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
+    let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
+    seed_listeners(&mut ebpf, &options.listeners);
+    let mut hooks = hooks(backend, kernel, lacking, &options.filter);
+    if options.no_syscalls {
+        notes.extend(hooks.iter().filter_map(|hook| left_out(backend, hook)));
+        hooks.retain(|hook| !matches!(hook.point, Point::Syscall(_)));
+    }
+    for hook in &hooks {
+        match (attach_one(&mut ebpf, hook, kernel), hook.need) {
+            (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
+                let (hook, without) = (hook.point.target(), Some(What::OtherCalls));
+                notes.push(Fallback { backend, hook, without, why: Why::OnlyCalls });
+            }
+            (Ok(()), _) => {}
+            (Err(why), need) => {
+                let (without, spare) = match need {
+                    Need::Required => (None, None),
+                    Need::Optional(without) | Need::Else(_, without) => (Some(without), Some(*hook)),
+                };
+                let fallback = Fallback { backend, hook: hook.point.target(), without, why };
+                return Err(Box::new(Missed { fallback, program: hook.program, spare }));
+            }
+        }
+    }
+    let order = hooks.iter().map(|hook| hook.program).collect();
+    let counters = Counters::new(loss, programs(&ebpf, &hooks));
+    Ok(Loaded { attached: Attached { ebpf, order, _log: log }, ring, counters, notes })
+}
+
+/// The programs behind hooks; one that is attached at several places counts once.
+fn programs(ebpf: &Ebpf, hooks: &[Hook]) -> Vec<counters::Program> {
+    let program = |hook: &Hook| {
+        let fd = descriptor(ebpf, hook.program)?;
+        Some(counters::Program { name: hook.program, told: hook.told(), fd })
+    };
+    let mut programs: Vec<counters::Program> = hooks.iter().filter_map(program).collect();
+    programs.dedup_by_key(|program| program.name);
+    programs
+}
+
+/// What is known not to be seen before anything was tried.
+fn beforehand(backend: Backend, kernel: &Kernel) -> Vec<Fallback> {
+    let note = |hook, what, why| Fallback { backend, hook, without: Some(what), why };
+    let hidden = kernel.symbols.as_ref().err();
+    let hidden = hidden.map(|why| note("kallsyms", What::EndReasons, why.clone()));
+    let verdicts = (backend != Backend::Fentry).then(|| note(VERDICT, What::SynRefused, Why::OnlyFentry));
+    hidden.into_iter().chain(verdicts).collect()
+}
+
+/// What is not known without a hook on a system call.
+fn left_out(backend: Backend, hook: &Hook) -> Option<Fallback> {
+    match (hook.point, hook.need) {
+        (Point::Syscall(name), Need::Optional(without)) => {
+            Some(Fallback { backend, hook: name, without: Some(without), why: Why::NotAsked })
+        }
+        _ => None,
+    }
+}
+
+fn create(
+    backend: Backend,
+    kernel: &Kernel,
+    options: &Options,
+    helpers: Helpers,
+    lacking: &Lacking,
+) -> Result<Ebpf, Fallback> {
+    let config = kernel.config(backend, options, helpers, lacking);
+    let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
+    let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
+    raise_memlock();
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&kernel.btf))
+        .verifier_log_level(VerifierLogLevel::STATS)
+        .override_global("CONFIG", twtrace_common::bytes_of(&config), true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("EVENTS", options.ring_bytes);
+    if options.filter.track_live {
+        loader.map_max_entries("LIVE", options.live_entries);
+    }
+    loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
+}
+
+/// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
+pub(super) fn raise_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid rlimit.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+fn map(ebpf: &mut Ebpf, name: &str, backend: Backend) -> Result<Map, Fallback> {
+    ebpf.take_map(name).ok_or_else(|| whole(backend, Why::Object(format!("it has no map {name}"))))
+}
+
+/// Prints the kernel side's debug log from a thread of its own, for as long as the object lives.
+fn follow_log(ebpf: &mut Ebpf) -> Option<std::thread::JoinHandle<()>> {
+    static LOGGER: log::Stderr = log::Stderr;
+    ::log::set_max_level(::log::LevelFilter::Trace);
+    let mut logger = aya_log::EbpfLogger::init_with_logger(ebpf, &LOGGER).ok()?;
+    let work = move || {
+        loop {
+            let mut poll = libc::pollfd {
+                fd: std::os::fd::AsRawFd::as_raw_fd(&logger),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one pollfd of ours.
+            if unsafe { libc::poll(&raw mut poll, 1, -1) } > 0 {
+                logger.flush();
+            }
+        }
+    };
+    std::thread::Builder::new().name("kernel-log".to_owned()).spawn(work).ok()
+}
+
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> {
+    let program = ebpf
+        .program_mut(hook.program)
+        .ok_or_else(|| Why::Object(format!("it has no program {}", hook.program)))?;
+    let done = match (program, hook.point) {
+        (Program::BtfTracePoint(program), Point::Btf(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FEntry(program), Point::Fentry(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FExit(program), Point::Fexit(name)) => {
+            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
+        }
+        (Program::KProbe(program), Point::Kprobe(name)) => {
+            once(program.load()).and_then(|()| program.attach(name, 0).map(drop))
+        }
+        (Program::TracePoint(program), Point::Syscall(name)) => {
+            once(program.load()).and_then(|()| program.attach("syscalls", name).map(drop))
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    };
+    done.map_err(|error| match (&kernel.seen.tracefs, hook.point) {
+        (Err(reason), Point::Syscall(_)) => Why::Tracefs(reason.clone()),
+        _ => why(&error),
+    })
+}
+
+/// One program may be attached at several places; it is loaded for the first.
+fn once(loaded: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match loaded {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        other => other,
+    }
+}
+
+fn descriptor(ebpf: &Ebpf, name: &str) -> Option<OwnedFd> {
+    let fd = match ebpf.program(name)? {
+        Program::BtfTracePoint(program) => program.fd(),
+        Program::FEntry(program) => program.fd(),
+        Program::FExit(program) => program.fd(),
+        Program::KProbe(program) => program.fd(),
+        Program::TracePoint(program) => program.fd(),
+        _ => return None,
+    };
+    fd.ok()?.as_fd().try_clone_to_owned().ok()
+}
+
+fn whole(backend: Backend, why: Why) -> Fallback {
+    Fallback { backend, hook: "", without: None, why }
+}
+
+/// The object itself, not one of its programs, could not be made.
+fn object_fallback(backend: Backend, error: &(dyn std::error::Error + 'static)) -> Fallback {
+    let text = chain(error);
+    let why = match errno(error) {
+        Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text, Denial::find(&environment::TO_TRACE)),
+        Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::host::descriptors::limit()),
+        _ => Why::Object(text),
+    };
+    whole(backend, why)
+}
+
+/// Reads a reason out of what the kernel said.
+fn why(error: &ProgramError) -> Why {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
+        let said = last_lines(&log);
+        if !said.is_empty() {
+            // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper"; the loader, which
+            // then takes the kernel for an old one, may have put `bpf_probe_read#4` in its place.
+            let level = log.contains("bpf_probe_read").then(environment::lockdown).flatten();
+            return level.map_or(Why::Verifier(said), Why::Lockdown);
+        }
+        return by_errno(io_error.raw_os_error(), io_error.to_string());
+    }
+    by_errno(errno(error), chain(error))
+}
+
+fn by_errno(errno: Option<i32>, text: String) -> Why {
+    let text = match errno {
+        // Rust's "(os error 1)" says nothing that the name does not.
+        Some(number) => text.replace(&format!(" (os error {number})"), ""),
+        None => text,
+    };
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => {
+            let of_tracefs = text.contains("/tracing/") && Caps::own().uid() != 0;
+            let needed: &[Cap] = if of_tracefs { &[Cap::DacReadSearch] } else { &environment::TO_TRACE };
+            Why::NotPermitted(text, Denial::find(needed))
+        }
+        Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::host::descriptors::limit()),
+        Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
+        _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,
+        _ => Why::Other(text),
+    }
+}
+
+/// The last lines of a verifier log that say something, its statistics left out.
+fn last_lines(log: &str) -> String {
+    let useful = |line: &&str| {
+        let line = line.trim();
+        !line.is_empty()
+            && !line.starts_with("processed ")
+            && !line.starts_with("verification time")
+            && !line.starts_with("stack depth")
+    };
+    let lines: Vec<&str> = log.lines().filter(useful).collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
+}
+
+/// The errno somewhere in an error's chain.
+fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = error.source();
+    }
+    text
+}

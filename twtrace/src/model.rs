@@ -1,0 +1,10 @@
+//! Owns: what everybody speaks of: events, filters, limitations, clocks, and texts of strangers made harmless.
+//! Must not know: where any of it comes from or goes to.
+
+pub mod clock;
+pub mod escape;
+pub mod event;
+pub mod figures;
+pub mod filter;
+pub mod identity;
+pub mod limitation;

@@ -1,0 +1,400 @@
+//! Owns: the event as every part of the user side knows it: one flat record, the same from the live kernel, from a
+//! recording and from a test script.
+//! Must not know: where it came from, how it is shown.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::model::identity::Identity;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The kernel made a TIME_WAIT socket and armed its timer.
+    Created,
+    /// A TIME_WAIT socket left the kernel's table.
+    Ended,
+    /// A TIME_WAIT socket that was there when it was first looked for, or first heard of when it ended. Each is told once: so at any
+    /// time `created + listed - ended` is what lives.
+    Listed,
+    /// A connection ended with no TIME_WAIT socket because one was refused.
+    Overflow,
+    /// connect() failed; for want of a port, unless all failures were asked for.
+    ConnectFailed,
+    /// bind() or listen() failed because the port is in use.
+    BindFailed,
+    /// This host ended a connection with an RST of its own: no TIME_WAIT socket follows.
+    Aborted,
+    /// A SYN met a TIME_WAIT socket and was not taken.
+    SynRefused,
+    /// Events the kernel side had to drop.
+    Lost,
+}
+
+/// Declares an enum's words, which are part of the interface.
+macro_rules! words {
+    ($type:ty, $all:ident, { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// Every value, in the interface's order.
+            pub const $all: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word of the interface.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("'{}' is not one of {}", crate::model::escape::printable(word), [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Kind, ALL, {
+    Created => "created", Ended => "ended", Listed => "listed", Overflow => "overflow", ConnectFailed => "connect_failed",
+    BindFailed => "bind_failed", Aborted => "aborted", SynRefused => "syn_refused", Lost => "lost",
+});
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// This end connected.
+    Client,
+    /// This end was connected to.
+    Server,
+}
+
+words!(Role, ALL, { Client => "client", Server => "server", Unknown => "unknown" });
+
+/// What a TIME_WAIT socket is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Substate {
+    /// Both FINs are through (RFC 9293, 3.3.2).
+    TimeWait,
+    /// An orphan that waits for its peer's FIN in a mini-socket.
+    FinWait2,
+}
+
+words!(Substate, ALL, { TimeWait => "TIME_WAIT", FinWait2 => "FIN_WAIT2" });
+
+/// Why a TIME_WAIT socket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Its timer ran out.
+    Expired,
+    /// A new connect() took the port.
+    ReusedOutgoing,
+    /// A new SYN from the peer took it.
+    ReusedIncoming,
+    /// An RST ended it early.
+    Reset,
+    /// `ss -K`.
+    Killed,
+    /// Its network namespace went away.
+    Purged,
+    /// Nobody saw its end: when it was asked after, it was gone. The time is that of the question.
+    Missed,
+    /// The backend in use cannot tell.
+    Unknown,
+}
+
+words!(Reason, ALL, {
+    Expired => "expired", ReusedOutgoing => "reused_outgoing", ReusedIncoming => "reused_incoming", Reset => "reset",
+    Killed => "killed", Purged => "purged", Missed => "missed", Unknown => "unknown",
+});
+
+/// How the owner is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Via {
+    /// It called close().
+    Close,
+    /// It called shutdown().
+    Shutdown,
+    /// It was exiting.
+    Exit,
+    /// The kernel closed it by itself; the opener stands in.
+    Opener,
+    /// Closed before twtrace began, or its closing was lost.
+    #[default]
+    None,
+}
+
+words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Opener => "opener", None => "none" });
+
+mod errno;
+mod outcome;
+pub use errno::Errno;
+pub use outcome::{AbortWhy, PortVia};
+
+/// A process's name: what `/proc/PID/comm` says, raw and NUL-padded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Comm(pub [u8; 16]);
+
+impl Comm {
+    /// From the kernel's bytes. Older kernels leave what a longer name was behind the NUL: that goes, so that equal
+    /// names are equal.
+    pub fn from_kernel(bytes: [u8; 16]) -> Self {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        Self(std::array::from_fn(|at| if at < end { bytes[at] } else { 0 }))
+    }
+
+    /// The name's bytes, up to the NUL.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        &self.0[..end]
+    }
+
+    /// From a name; what does not fit into 16 bytes is cut off, as the kernel does.
+    pub fn new(name: &str) -> Self {
+        let mut bytes = [0; 16];
+        let kept = name.len().min(15);
+        bytes[..kept].copy_from_slice(&name.as_bytes()[..kept]);
+        Self(bytes)
+    }
+
+    /// As text, not escaped: bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes())
+    }
+}
+
+/// A process in the act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// What user space calls pid.
+    pub pid: u32,
+    /// What user space calls tid.
+    pub tid: u32,
+    /// Real uid.
+    pub uid: u32,
+    /// Id of its cgroup v2 directory, 0 where unknown.
+    pub cgroup_id: u64,
+    /// When it started, nanoseconds of CLOCK_BOOTTIME; with `pid` it names a process for good.
+    pub start_ns: u64,
+    /// Its name.
+    pub comm: Comm,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Opener {
+    /// What user space calls pid.
+    pub pid: u32,
+    /// See [`Process::start_ns`].
+    pub start_ns: u64,
+    /// Its name.
+    pub comm: Comm,
+}
+
+/// A connection. Two TIME_WAIT sockets never have the same one at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conn {
+    /// Inode of the network namespace.
+    pub netns: u32,
+    /// Interface the socket is bound to, 0 for none.
+    pub ifindex: u32,
+    /// Local address; IPv4 for a v4-mapped IPv6 socket.
+    pub saddr: IpAddr,
+    /// Remote address.
+    pub daddr: IpAddr,
+    /// Local port.
+    pub sport: u16,
+    /// Remote port.
+    pub dport: u16,
+}
+
+impl Conn {
+    /// `ipv4` or `ipv6`: what is on the wire.
+    pub fn family(&self) -> &'static str {
+        if self.saddr.is_ipv4() { "ipv4" } else { "ipv6" }
+    }
+}
+
+/// An address as the kernel side sends it: network order, IPv4 mapped.
+pub fn address(bytes: [u8; 16], family: u8) -> IpAddr {
+    if family == 4 {
+        let [.., a, b, c, d] = bytes;
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    } else {
+        IpAddr::V6(Ipv6Addr::from(bytes))
+    }
+}
+
+/// What was lost, by what it would have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// `created` events.
+    pub created: u64,
+    /// `ended` events.
+    pub ended: u64,
+    /// `overflow` events.
+    pub overflow: u64,
+    /// `connect_failed` events.
+    pub connect_failed: u64,
+    /// `bind_failed` events.
+    pub bind_failed: u64,
+    /// `aborted` events.
+    pub aborted: u64,
+    /// `syn_refused` events.
+    pub syn_refused: u64,
+    /// Events that came, or will come, without their owner: there was no room for it among the closing sockets.
+    pub owners: u64,
+    /// Runs of a hook that the kernel skipped (`recursion_misses`), or that could not read the stack; each may have been an event.
+    pub missed_runs: u64,
+    /// Births that the kernel's own counters have and that nobody told, nor counted as lost.
+    pub missed: u64,
+    /// What was told and could not be written, because nobody read it in time: events, or pictures of the live view.
+    pub unwritten: u64,
+}
+
+impl Loss {
+    /// Events lost for certain, to whoever reads this.
+    pub fn events(&self) -> u64 {
+        self.untold() + self.unwritten
+    }
+
+    /// Events that were lost for certain on the way here: nothing in here knows of them.
+    pub fn untold(&self) -> u64 {
+        self.created
+            + self.ended
+            + self.overflow
+            + self.connect_failed
+            + self.bind_failed
+            + self.aborted
+            + self.syn_refused
+            + self.missed
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            created: self.created + other.created,
+            ended: self.ended + other.ended,
+            overflow: self.overflow + other.overflow,
+            connect_failed: self.connect_failed + other.connect_failed,
+            bind_failed: self.bind_failed + other.bind_failed,
+            aborted: self.aborted + other.aborted,
+            syn_refused: self.syn_refused + other.syn_refused,
+            owners: self.owners + other.owners,
+            missed_runs: self.missed_runs + other.missed_runs,
+            missed: self.missed + other.missed,
+            unwritten: self.unwritten + other.unwritten,
+        }
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            created: self.created.saturating_sub(earlier.created),
+            ended: self.ended.saturating_sub(earlier.ended),
+            overflow: self.overflow.saturating_sub(earlier.overflow),
+            connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
+            bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
+            aborted: self.aborted.saturating_sub(earlier.aborted),
+            syn_refused: self.syn_refused.saturating_sub(earlier.syn_refused),
+            owners: self.owners.saturating_sub(earlier.owners),
+            missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
+            missed: self.missed.saturating_sub(earlier.missed),
+            unwritten: self.unwritten.saturating_sub(earlier.unwritten),
+        }
+    }
+
+    /// Whether nothing was lost.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One event. Fields that do not apply are `None`, as the table of the interface says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub kind: Kind,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub mono_ns: u64,
+    /// The connection; `None` for `lost`. Of a failure: what was asked for.
+    pub conn: Option<Conn>,
+    /// Which end.
+    pub role: Role,
+    /// `created`: at birth; `ended`: at death.
+    pub substate: Option<Substate>,
+    /// `created`: how long the timer was armed for; `listed`: how long it still had to run; in milliseconds.
+    pub timeout_ms: Option<u32>,
+    /// The socket cookie.
+    pub cookie: Option<u64>,
+    /// Who closed it; the caller for failures.
+    pub owner: Option<Process>,
+    /// How the owner is known; `None` for failures and `lost`.
+    pub via: Option<Via>,
+    /// What user space found out about the owner.
+    pub identity: Option<Arc<Identity>>,
+    /// Who opened it.
+    pub opener: Option<Opener>,
+    /// How long the connection lived, in nanoseconds.
+    pub age_ns: Option<u64>,
+    /// Payload sent, in bytes.
+    pub bytes_sent: Option<u64>,
+    /// Payload received, in bytes.
+    pub bytes_received: Option<u64>,
+    /// Why it ended.
+    pub reason: Option<Reason>,
+    /// From created to ended, in nanoseconds; `listed`: from created to now, where that is known.
+    pub lifetime_ns: Option<u64>,
+    /// Of a failure.
+    pub errno: Option<Errno>,
+    /// How the local port was had; `None` where that is not known.
+    pub port_via: Option<PortVia>,
+    /// Of `bind_failed`: whether the socket has SO_REUSEADDR; `None` where that is not known.
+    pub reuseaddr: Option<bool>,
+    /// Of `aborted`.
+    pub why: Option<AbortWhy>,
+    /// Of `lost`.
+    pub loss: Option<Loss>,
+}
+
+impl Event {
+    /// An event of which only the kind, the time and the connection are known.
+    pub fn new(kind: Kind, mono_ns: u64, conn: Option<Conn>) -> Self {
+        Self {
+            kind,
+            mono_ns,
+            conn,
+            role: Role::Unknown,
+            substate: None,
+            timeout_ms: None,
+            cookie: None,
+            owner: None,
+            via: None,
+            identity: None,
+            opener: None,
+            age_ns: None,
+            bytes_sent: None,
+            bytes_received: None,
+            reason: None,
+            lifetime_ns: None,
+            errno: None,
+            port_via: None,
+            reuseaddr: None,
+            why: None,
+            loss: None,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What passes, and what of it the kernel is told.
+
+use std::sync::Arc;
+
+use super::{CgroupFilter, Failures, Filter, below};
+use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
+use crate::model::identity::Identity;
+
+fn event(saddr: &str, daddr: &str) -> Event {
+    let conn = Conn {
+        netns: 71,
+        ifindex: 0,
+        saddr: saddr.parse().unwrap(),
+        daddr: daddr.parse().unwrap(),
+        sport: 41_009,
+        dport: 443,
+    };
+    let mut event = Event::new(Kind::Created, 1, Some(conn));
+    event.role = Role::Client;
+    let comm = Comm::new("nginx");
+    event.owner = Some(Process { pid: 101, tid: 103, uid: 33, cgroup_id: 7, start_ns: 9, comm });
+    event
+}
+
+fn base() -> Event {
+    event("192.0.2.1", "198.51.100.9")
+}
+
+/// A filter that passes `base`, and one of the same kind that does not.
+fn pairs() -> Vec<(Filter, Filter)> {
+    let f = Filter::default;
+    let cgroup = |leaf_id| vec![CgroupFilter { path: "/a".to_owned(), leaf_id }];
+    vec![
+        (Filter { pids: vec![5, 101], ..f() }, Filter { pids: vec![103], ..f() }),
+        (Filter { comms: vec!["nginx".into()], ..f() }, Filter { comms: vec!["ngin".into()], ..f() }),
+        (Filter { uids: vec![33], ..f() }, Filter { uids: vec![0], ..f() }),
+        (Filter { cgroups: cgroup(Some(7)), ..f() }, Filter { cgroups: cgroup(Some(8)), ..f() }),
+        (Filter { netns: vec![71], ..f() }, Filter { netns: vec![72], ..f() }),
+        (Filter { sports: vec![41_009], ..f() }, Filter { sports: vec![443], ..f() }),
+        (Filter { dports: vec![443], ..f() }, Filter { dports: vec![41_009], ..f() }),
+        (Filter { ports: vec![443], ..f() }, Filter { ports: vec![80], ..f() }),
+        (
+            Filter { peers: vec!["198.51.100.0/24".parse().unwrap()], ..f() },
+            Filter { peers: vec!["192.0.2.0/24".parse().unwrap()], ..f() },
+        ),
+        (Filter { family: Some(4), ..f() }, Filter { family: Some(6), ..f() }),
+        (Filter { roles: vec![Role::Client], ..f() }, Filter { roles: vec![Role::Server], ..f() }),
+    ]
+}
+
+#[test]
+fn each_filter_passes_its_own_and_nothing_else() {
+    for (passes, stops) in pairs() {
+        assert!(passes.passes(&base()), "{passes:?}");
+        assert!(!stops.passes(&base()), "{stops:?}");
+    }
+}
+
+#[test]
+fn failures_for_other_reasons_than_ports_pass_where_all_are_asked_for() {
+    let all = Filter { failures: Failures::All, ..Filter::default() };
+    for (kind, errno, by_default) in [
+        (Kind::ConnectFailed, Errno::AddrNotAvail, true),
+        (Kind::ConnectFailed, Errno::AddrInUse, true),
+        (Kind::ConnectFailed, Errno::ConnRefused, false),
+        (Kind::ConnectFailed, Errno::TimedOut, false),
+        (Kind::BindFailed, Errno::Acces, false),
+    ] {
+        let mut event = base();
+        (event.kind, event.errno) = (kind, Some(errno));
+        assert_eq!(Filter::default().passes(&event), by_default, "{errno}");
+        assert!(all.passes(&event), "{errno}");
+    }
+    assert!(all.only_netns() && !all.is_empty());
+    assert_eq!(all.words(), ["--failures all"]);
+}
+
+#[test]
+fn filters_of_different_kinds_must_all_match() {
+    let both = Filter { pids: vec![101], dports: vec![80], ..Filter::default() };
+    assert!(!both.passes(&base()));
+}
+
+#[test]
+fn an_unknown_owner_passes_no_filter_on_the_owner() {
+    let mut unowned = base();
+    unowned.owner = None;
+    assert!(!Filter { uids: vec![0, 33], ..Filter::default() }.passes(&unowned));
+    assert!(Filter { dports: vec![443], ..Filter::default() }.passes(&unowned));
+}
+
+#[test]
+fn a_reason_is_asked_of_ends_only() {
+    let filter = Filter { reasons: vec![Reason::Reset], ..Filter::default() };
+    assert!(!filter.passes(&base()));
+    let mut end = base();
+    end.kind = Kind::Ended;
+    end.reason = Some(Reason::Reset);
+    assert!(filter.passes(&end));
+}
+
+#[test]
+fn a_loss_passes_every_filter() {
+    let mut lost = Event::new(Kind::Lost, 1, None);
+    lost.loss = Some(Loss { created: 3, ..Loss::default() });
+    assert!(pairs().iter().all(|(_, stops)| stops.passes(&lost)));
+}
+
+#[test]
+fn a_cgroup_is_itself_and_what_is_below() {
+    let filter = Filter {
+        cgroups: vec![CgroupFilter { path: "/a/b".to_owned(), leaf_id: None }],
+        ..Filter::default()
+    };
+    for (path, passes) in [("/a/b", true), ("/a/b/c", true), ("/a/bc", false), ("/a", false)] {
+        let mut event = base();
+        event.identity = Some(Arc::new(Identity { cgroup: Some(path.to_owned()), ..Identity::default() }));
+        assert_eq!(filter.passes(&event), passes, "{path}");
+    }
+    assert!(below("/x", "/"));
+}
+
+#[test]
+fn the_kernel_gets_what_fits_and_remembers_the_living_for_owners() {
+    let kernel = Filter { pids: vec![3, 5], sports: vec![80], ..Filter::default() }.kernel();
+    assert_eq!((kernel.wire.n_pids, &kernel.wire.pids[..2], kernel.wire.n_sports), (2, &[3, 5][..], 1));
+    assert!(kernel.track_live);
+    assert!(!Filter { sports: vec![80], ..Filter::default() }.kernel().track_live);
+    // Nine values do not fit: none of them is sent, and user space decides.
+    let long = Filter { pids: (1..=9).collect(), ..Filter::default() }.kernel();
+    assert_eq!((long.wire.n_pids, long.track_live), (0, false));
+}
+
+#[test]
+fn networks_reach_the_kernel_mapped_and_masked() {
+    use twtrace_common::wire::bytes_of_words;
+    let v4 = Filter { peers: vec!["10.1.0.0/16".parse().unwrap()], ..Filter::default() }.kernel().wire;
+    let (peer, mask) = (bytes_of_words(v4.peer), bytes_of_words(v4.peer_mask));
+    assert_eq!((&peer[10..], &mask[12..]), (&[0xff, 0xff, 10, 1, 0, 0][..], &[0xff, 0xff, 0, 0][..]));
+    let v6 = Filter { peers: vec!["2001:db8::/33".parse().unwrap()], ..Filter::default() }.kernel().wire;
+    let (peer, mask) = (bytes_of_words(v6.peer), bytes_of_words(v6.peer_mask));
+    assert_eq!(
+        (&peer[..5], &mask[..6]),
+        (&[0x20, 1, 0xd, 0xb8, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x80, 0][..])
+    );
+}
+
+#[test]
+fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
+    let filter = Filter {
+        pids: vec![7, 11],
+        comms: vec!["a b".to_owned()],
+        netns: vec![4_026_531_840],
+        peers: vec!["10.0.0.0/8".parse().unwrap()],
+        family: Some(6),
+        roles: vec![Role::Client],
+        reasons: vec![Reason::Expired],
+        cgroups: vec![CgroupFilter { path: "/x".to_owned(), leaf_id: None }],
+        ..Filter::default()
+    };
+    let want = [
+        "--pid 7",
+        "--pid 11",
+        "--comm a b",
+        "--cgroup /x",
+        "--netns 4026531840",
+        "--peer 10.0.0.0/8",
+        "-6",
+        "--role client",
+        "--reason expired",
+    ];
+    assert_eq!(filter.words(), want);
+    assert!(Filter::default().words().is_empty());
+}

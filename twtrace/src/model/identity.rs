@@ -1,0 +1,54 @@
+//! Owns: who a process is: its program, command line, cgroup and container.
+//! Must not know: how that is found out.
+
+mod container;
+
+use std::sync::{Arc, OnceLock};
+
+pub use container::{Container, Runtime, container_of};
+
+/// What can be said of a process beyond what the kernel side carries. What is not known for certain is `None`. All
+/// texts are the process's own and hostile until escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Path of its program as the process itself would name it (a container's path inside the container), less the
+    /// kernel's ` (deleted)`: a program that was replaced by an upgrade is still the same program.
+    pub exe: Option<String>,
+    /// Its arguments, joined by spaces as `ps` does, cut at 4 KiB. May hold secrets. Read a moment later than the rest, or never.
+    pub cmdline: Cmdline,
+    /// Path of its cgroup: in the v2 hierarchy, or in a v1 hierarchy where it is in the root of v2.
+    pub cgroup: Option<String>,
+    /// The container that its cgroup belongs to.
+    pub container: Option<Container>,
+}
+
+/// A command line that is known, will be in a moment, or never. Copies are of the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Cmdline(Arc<OnceLock<String>>);
+
+impl Cmdline {
+    /// What is known of it by now.
+    pub fn get(&self) -> Option<&String> {
+        self.0.get()
+    }
+
+    /// Makes it known, once.
+    pub(crate) fn set(&self, text: String) {
+        // Nobody else writes there.
+        let _ = self.0.set(text);
+    }
+}
+
+impl From<String> for Cmdline {
+    fn from(text: String) -> Self {
+        Self(Arc::new(OnceLock::from(text)))
+    }
+}
+
+impl PartialEq for Cmdline {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Cmdline {}

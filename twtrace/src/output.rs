@@ -1,0 +1,16 @@
+//! Owns: events as lines, and ways out that no reader can block.
+//! Must not know: where events come from.
+
+mod json;
+pub mod notes;
+mod stamp;
+mod text;
+mod versioned;
+mod writer;
+
+pub use json::Json;
+pub use stamp::Stamp;
+pub use text::Text;
+pub use versioned::SCHEMA_VERSION;
+pub(crate) use versioned::{object_line, write_object_line};
+pub use writer::{Units, Writer};

@@ -1,0 +1,98 @@
+//! Owns: turning a recording into files for other tools, batch by batch.
+//! Must not know: the command line, where the recording or the file lies.
+
+mod csv;
+mod jsonl;
+mod parquet;
+
+use std::io::{self, Write};
+
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
+
+use crate::model::filter::Filter;
+use crate::recording::{Caches, Ended, Head, Recording, Rows};
+
+/// What a recording can be turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Apache Parquet, the interface's columns, packed with zstd.
+    Parquet,
+    /// Comma-separated values (RFC 4180) with a line of names; what does not apply is empty. Names are escaped as on a terminal, and
+    /// so is what a spreadsheet would run: `\x3d` is an equals sign.
+    Csv,
+    /// One JSON object a line, the lines of `events --json`.
+    Jsonl,
+}
+
+/// How much was exported, and whether it is all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Events written.
+    pub events: u64,
+    /// What became of the recording's end.
+    pub ended: Ended,
+}
+
+/// One format. Files are written as they come: no writer holds more than a bounded part of them.
+trait Exporter {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()>;
+
+    fn end(&mut self, _ended: &Ended, _out: &mut dyn Write) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the events of `recording` that pass `filter`.
+///
+/// # Errors
+/// Of writing.
+pub fn export(
+    mut recording: Recording,
+    filter: &Filter,
+    format: Format,
+    out: &mut dyn Write,
+) -> io::Result<Exported> {
+    let mut exporter = exporter(format, recording.head(), out)?;
+    let (mut events, mut caches) = (0, Caches::default());
+    let mut spoilt = None;
+    while let Some(batch) = recording.next_batch() {
+        match picked(batch, &mut caches, filter) {
+            Ok(batch) => {
+                events += batch.num_rows() as u64;
+                exporter.batch(&batch, out)?;
+            }
+            Err(why) => {
+                spoilt = Some(Ended::Missing { why });
+                break;
+            }
+        }
+    }
+    let ended = spoilt.unwrap_or_else(|| recording.end());
+    exporter.end(&ended, out)?;
+    out.flush()?;
+    Ok(Exported { events, ended })
+}
+
+fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<dyn Exporter>> {
+    Ok(match format {
+        Format::Parquet => Box::new(parquet::Parquet::new(head)?),
+        Format::Csv => Box::new(csv::Csv::new(out)?),
+        Format::Jsonl => Box::new(jsonl::Jsonl::new(head.clock())),
+    })
+}
+
+/// The rows that pass. The error is in words for a user.
+fn picked(batch: RecordBatch, caches: &mut Caches, filter: &Filter) -> Result<RecordBatch, String> {
+    let rows = Rows::with(caches, &batch).map_err(|error| error.to_string())?;
+    if filter.is_empty() {
+        return Ok(batch);
+    }
+    let passes: Result<Vec<bool>, _> =
+        (0..rows.len()).map(|row| rows.event(row).map(|event| filter.passes(&event))).collect();
+    let passes = BooleanArray::from(passes.map_err(|error| error.to_string())?);
+    filter_record_batch(&batch, &passes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

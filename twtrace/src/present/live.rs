@@ -1,0 +1,44 @@
+//! Owns: the live view without a screen: what it is made of, as a table and as JSON, and what must be asked of the
+//! kernel for it.
+//! Must not know: where events come from, the terminal.
+
+mod json;
+mod locale;
+mod origin;
+mod plain;
+mod ports;
+mod upkeep;
+mod words;
+
+pub use json::json_line;
+pub(crate) use json::keys;
+pub use locale::has_unicode;
+pub use origin::Origin;
+pub use plain::{Layout, plain};
+pub use ports::others_in_use;
+pub use upkeep::Upkeep;
+pub use words::{living, lost, not_seen, reasons, target, tuple, until};
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
+
+use crate::engine::Snapshot;
+use crate::model::clock::Clock;
+use crate::model::limitation::Limitation;
+
+/// Everything that one picture shows.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// What is live.
+    pub snapshot: Snapshot,
+    /// The word for what tells the events.
+    pub backend: &'static str,
+    /// Memory of all TIME_WAIT sockets in the kernel, in bytes; `None` where it may not be read.
+    pub slab_bytes: Option<u64>,
+    /// What ties the snapshot's time to the calendar.
+    pub clock: Clock,
+    /// What cannot be seen.
+    pub limitations: Vec<Limitation>,
+}

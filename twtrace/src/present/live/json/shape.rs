@@ -1,0 +1,198 @@
+//! Owns: the keys of a snapshot's JSON object, in their order.
+//! Must not know: where the values come from.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::keys::{Lost, Shares, Towards};
+use crate::diagnose::OneLine;
+use crate::model::limitation::Limitation;
+
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    pub(super) time: String,
+    pub(super) mono_ns: u64,
+    pub(super) traced_ms: u64,
+    pub(super) backend: &'a str,
+    #[serde(flatten)]
+    pub(super) total: Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slab_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fullest: Option<Fullest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hottest: Option<Tuple>,
+    pub(super) lost: Lost,
+    pub(super) dropped: Dropped,
+    pub(super) findings: Vec<OneLine>,
+    pub(super) limitations: &'a [Limitation],
+    pub(super) processes: Vec<Process>,
+    pub(super) tuples: Vec<Tuple>,
+    pub(super) peers: Vec<Peer>,
+    pub(super) ports: Vec<Port>,
+    pub(super) containers: Vec<Container>,
+    pub(super) netns: Vec<Netns>,
+    /// By table: what is not told apart for want of room.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) others: BTreeMap<&'static str, Tally>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Tally {
+    pub(super) live: u64,
+    pub(super) peak_live: u64,
+    pub(super) created: u64,
+    pub(super) listed: u64,
+    pub(super) ended: u64,
+    pub(super) ended_by: BTreeMap<&'static str, u64>,
+    pub(super) overflow: u64,
+    pub(super) connect_failed: u64,
+    pub(super) bind_failed: u64,
+    pub(super) aborted: u64,
+    pub(super) syn_refused: u64,
+    pub(super) created_as_client: u64,
+    pub(super) created_as_server: u64,
+    pub(super) created_in_fin_wait2: u64,
+    pub(super) created_per_s: Windows,
+    pub(super) ended_per_s: Windows,
+    pub(super) failed_per_s: Windows,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) age_ms: Option<Shares<f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_sent: Option<Shares<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_received: Option<Shares<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_mono_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_mono_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Windows {
+    #[serde(rename = "1s")]
+    pub(super) s1: f64,
+    #[serde(rename = "10s")]
+    pub(super) s10: f64,
+    #[serde(rename = "60s")]
+    pub(super) s60: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Fullest {
+    pub(super) netns: u32,
+    pub(super) live: u64,
+    pub(super) tcp_max_tw_buckets: u32,
+}
+
+#[derive(Serialize)]
+pub(super) struct Dropped {
+    pub(super) rows: u64,
+    pub(super) events: u64,
+    pub(super) sockets: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Ports {
+    pub(super) ports_in_use: u32,
+    pub(super) ports: u32,
+    pub(super) pressure: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) full_in_s: Option<f64>,
+}
+
+/// What there is no owner for has no pid.
+#[derive(Serialize)]
+pub(super) struct Who {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comm: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Dealing {
+    #[serde(flatten)]
+    pub(super) target: Towards,
+    pub(super) live: u64,
+    pub(super) created: u64,
+    pub(super) failed: u64,
+    #[serde(flatten)]
+    pub(super) ports: Option<Ports>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Process {
+    #[serde(flatten)]
+    pub(super) who: Who,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exe: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<String>,
+    pub(super) gone: bool,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    #[serde(flatten)]
+    pub(super) ports: Option<Ports>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) main: Option<Dealing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hottest: Option<Dealing>,
+    pub(super) targets: usize,
+    pub(super) meaning: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Tuple {
+    #[serde(flatten)]
+    pub(super) target: Towards,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    #[serde(flatten)]
+    pub(super) ports: Option<Ports>,
+    #[serde(flatten)]
+    pub(super) main: Who,
+}
+
+#[derive(Serialize)]
+pub(super) struct Peer {
+    pub(super) daddr: String,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+}
+
+#[derive(Serialize)]
+pub(super) struct Port {
+    #[serde(flatten)]
+    pub(super) target: Towards,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    #[serde(flatten)]
+    pub(super) main: Who,
+}
+
+#[derive(Serialize)]
+pub(super) struct Container {
+    /// null: the host.
+    pub(super) container: Option<String>,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+}
+
+#[derive(Serialize)]
+pub(super) struct Netns {
+    pub(super) netns: u32,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tcp_max_tw_buckets: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ports: Option<u32>,
+    #[serde(flatten)]
+    pub(super) main: Who,
+}

@@ -1,0 +1,62 @@
+//! Owns: how many ephemeral ports sockets hold that are not in TIME_WAIT.
+//! Must not know: where sockets come from.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::engine::{Capacity, TupleKey};
+use crate::host::net::sockdiag::DiagSocket;
+
+/// Ephemeral ports in use on each tuple by sockets in other states than TIME_WAIT. A port counts once, however many inbound
+/// connections it serves.
+pub fn others_in_use(netns: u32, sockets: &[DiagSocket], capacity: &Capacity) -> HashMap<TupleKey, u32> {
+    let mut ports: HashSet<(TupleKey, u16)> = HashSet::new();
+    for socket in sockets.iter().filter(|socket| !socket.is_time_wait() && capacity.has(socket.sport)) {
+        let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
+        ports.insert((TupleKey { netns, saddr, daddr, dport: socket.dport }, socket.sport));
+    }
+    let mut held = HashMap::new();
+    for (tuple, _) in ports {
+        *held.entry(tuple).or_default() += 1;
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn socket(timer: u8, sport: u16, dport: u16) -> DiagSocket {
+        let here = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
+        DiagSocket {
+            family: 4,
+            is_mapped: false,
+            state: 1,
+            timer,
+            saddr: here,
+            daddr: here,
+            sport,
+            dport,
+            ifindex: 0,
+            expires_ms: 0,
+            uid: 0,
+            inode: 0,
+            cookie: 0,
+        }
+    }
+
+    #[test]
+    fn ports_of_the_range_count_once_a_tuple() {
+        let sockets = [
+            socket(0, 40_000, 80),
+            socket(2, 40_001, 80),
+            socket(0, 40_001, 80),
+            socket(3, 40_002, 80),
+            socket(0, 80, 40_003),
+        ];
+        let capacity = Capacity { range: (40_000, 40_999), ..Capacity::default() };
+        let held = others_in_use(7, &sockets, &capacity);
+        let here = Ipv4Addr::LOCALHOST.into();
+        assert_eq!(held, HashMap::from([(TupleKey { netns: 7, saddr: here, daddr: here, dport: 80 }, 2)]));
+    }
+}

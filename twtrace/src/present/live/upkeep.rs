@@ -1,0 +1,190 @@
+//! Owns: what the tracker cannot know by itself: how many ports each network namespace has, which are held by other sockets,
+//! which processes are gone, and how much memory the kernel holds.
+//! Must not know: what is shown of it.
+//!
+//! Namespaces are asked on a thread of their own: with many of them, or many sockets, that takes longer than events may wait.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use super::ports::others_in_use;
+use crate::engine::{Capacity, Tracker, TupleKey};
+use crate::host::net::netns::{Netns, discover};
+use crate::host::net::sockdiag::{self, States};
+use crate::host::net::{slabinfo, sysctls::Sysctls};
+use crate::source::capacity;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often namespaces are asked, at most.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// The share of its time that the asking thread may work.
+const IDLE_FACTOR: u32 = 50;
+/// What a namespace said.
+struct Answer {
+    netns: u32,
+    capacity: Capacity,
+    others: HashMap<TupleKey, u32>,
+}
+
+/// What all that were asked said.
+struct Round {
+    answers: Vec<Answer>,
+    slab_bytes: Option<u64>,
+    took: Duration,
+}
+
+/// Keeps a tracker informed.
+#[derive(Debug)]
+pub struct Upkeep {
+    questions: Sender<Vec<u32>>,
+    rounds: Receiver<Round>,
+    /// Namespaces that are being asked, or were asked last.
+    asked: Vec<u32>,
+    is_asking: bool,
+    ask_at_ns: u64,
+    /// When namespaces that were never asked may be.
+    ask_new_at_ns: u64,
+    refresh_at_ns: u64,
+    /// Pids can be looked up here.
+    sees_processes: bool,
+    slab_bytes: Option<u64>,
+}
+
+impl Upkeep {
+    /// Starts the asking thread, which ends with the value returned.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start() -> std::io::Result<Self> {
+        let (questions, asked) = channel::<Vec<u32>>();
+        let (reply, rounds) = channel();
+        std::thread::Builder::new().name("upkeep".into()).spawn(move || {
+            for namespaces in asked {
+                if reply.send(ask(&namespaces)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        let sees_processes = crate::host::identity::pids::are_ours();
+        Ok(Self {
+            questions,
+            rounds,
+            asked: Vec::new(),
+            is_asking: false,
+            ask_at_ns: 0,
+            ask_new_at_ns: 0,
+            refresh_at_ns: 0,
+            sees_processes,
+            slab_bytes: None,
+        })
+    }
+
+    /// Memory of all TIME_WAIT sockets in the kernel, in bytes, when last looked; `None` where it may not be read.
+    pub fn slab_bytes(&self) -> Option<u64> {
+        self.slab_bytes
+    }
+
+    /// Does what is due at `now_ns` of CLOCK_MONOTONIC. Cheap when nothing is: meant to be called often.
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) {
+        self.take_answers(tracker, now_ns);
+        if now_ns < self.refresh_at_ns {
+            return;
+        }
+        self.refresh_at_ns = now_ns + SECOND_NS;
+        if self.sees_processes {
+            let gone = gone(tracker.present().into_iter().collect(), exists);
+            if !gone.is_empty() {
+                tracker.mark_gone(&gone);
+            }
+        }
+        let new = |(netns, known): (u32, Option<&Capacity>)| known.is_none() && !self.asked.contains(&netns);
+        let is_due =
+            now_ns >= self.ask_at_ns || now_ns >= self.ask_new_at_ns && tracker.capacities().any(new);
+        if is_due && !self.is_asking {
+            self.asked = tracker.capacities().map(|(netns, _)| netns).collect();
+            self.is_asking = self.questions.send(self.asked.clone()).is_ok();
+        }
+    }
+
+    fn take_answers(&mut self, tracker: &mut Tracker, now_ns: u64) {
+        match self.rounds.try_recv() {
+            Ok(Round { answers, slab_bytes, took }) => {
+                for Answer { netns, capacity, others } in answers {
+                    tracker.set_capacity(netns, capacity);
+                    tracker.set_other_ports(netns, others);
+                }
+                let pause = took * IDLE_FACTOR;
+                let after = |pause: Duration| {
+                    now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))
+                };
+                (self.ask_at_ns, self.ask_new_at_ns) = (after(pause.max(ASK_EVERY)), after(pause));
+                self.slab_bytes = slab_bytes;
+                self.is_asking = false;
+            }
+            // Without the thread there are no answers; the view says of what it does not know.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+    }
+}
+
+fn ask(wanted: &[u32]) -> Round {
+    let began = Instant::now();
+    let namespaces = discover();
+    let asked = namespaces.iter().filter(|netns| wanted.contains(&netns.inode));
+    // One that cannot be entered, or is gone, has no capacity that anybody knows.
+    let answers = asked.filter_map(|netns| answer(netns).ok()).collect();
+    let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
+    Round { answers, slab_bytes, took: began.elapsed() }
+}
+
+fn answer(netns: &Netns) -> Result<Answer, crate::host::net::Error> {
+    let capacity = capacity(&Sysctls::read(netns)?);
+    let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
+    let others = others_in_use(netns.inode, &sockets, &capacity);
+    Ok(Answer { netns: netns.inode, capacity, others })
+}
+
+/// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
+fn gone(mut present: Vec<(u32, u64)>, exists: impl Fn(u32) -> bool) -> HashSet<(u32, u64)> {
+    present.sort_unstable();
+    let is_last = |at: usize| present.get(at + 1).is_none_or(|next| next.0 != present[at].0);
+    (0..present.len()).filter(|&at| !is_last(at) || !exists(present[at].0)).map(|at| present[at]).collect()
+}
+
+fn exists(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_that_is_used_again_leaves_its_first_owner_gone() {
+        let present = vec![(7, 30), (5, 1), (7, 10), (9, 2)];
+        assert_eq!(gone(present, |pid| pid != 9), [(7, 10), (9, 2)].into());
+    }
+
+    #[test]
+    fn this_process_exists() {
+        assert!(exists(std::process::id()));
+        assert!(!exists(u32::MAX));
+    }
+
+    #[test]
+    fn own_namespace_answers_for_itself_and_only_for_what_was_asked() {
+        let own = Netns::own().unwrap();
+        let round = ask(&[own.inode]);
+        let netns: Vec<u32> = round.answers.iter().map(|answer| answer.netns).collect();
+        assert_eq!(netns, [own.inode]);
+        let sysctls = Sysctls::read(&own).unwrap();
+        assert_eq!(round.answers[0].capacity, capacity(&sysctls));
+        assert!(ask(&[1]).answers.is_empty());
+    }
+}

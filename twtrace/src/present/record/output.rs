@@ -1,0 +1,341 @@
+//! Owns: the file, or files, that a recording goes to: how they are made, named, owned and followed by others.
+//! Must not know: what is in them.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+
+use super::user::Caller;
+use crate::host::files::{Folder, Found, Id, Taken};
+use crate::model::escape::printable;
+
+/// For the owner only: process names and command lines are in it.
+const MODE: u32 = 0o600;
+
+/// How often the next file is looked for where somebody takes the names.
+const TRIES: usize = 16;
+
+/// When a recording goes on in another file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Once a file has this many bytes.
+    pub size: Option<u64>,
+    /// Once a file is this old.
+    pub every: Option<Duration>,
+    /// Files that are kept, the one that is written to included; `None` keeps all.
+    pub keep: Option<u64>,
+}
+
+impl Rotation {
+    /// Whether there is more than one file at all.
+    pub fn is_on(&self) -> bool {
+        self.size.is_some() || self.every.is_some()
+    }
+}
+
+/// Why a file cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// There is something already.
+    #[error("cannot write to {0}: {1}; remedy: another name, or --force to replace it")]
+    Exists(String, Taken),
+    /// The kernel does not let us.
+    #[error("cannot write to {0}: {1}")]
+    Io(String, io::Error),
+}
+
+/// Where a recording is to go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The file, or the name that those of a rotated recording are made of; `-` is stdout.
+    pub path: PathBuf,
+    /// Replace what is there.
+    pub force: bool,
+    /// Into several files.
+    pub rotation: Rotation,
+    /// Whose the files are to be.
+    pub owner: Option<Caller>,
+}
+
+enum Target {
+    Stdout(io::Stdout),
+    /// A FIFO or a device that was there.
+    Stream(File),
+    File(File, Folder),
+}
+
+/// A file that we made.
+#[derive(Debug)]
+struct Made {
+    name: OsString,
+    id: Id,
+}
+
+/// A recording on its way to disk.
+pub struct Output {
+    destination: Destination,
+    target: Target,
+    /// The file as it is named for now; `None` once nothing is to be undone, and for what is no file of ours.
+    unproven: Option<Made>,
+    /// Files that are there, the oldest first.
+    made: VecDeque<Made>,
+    part: u64,
+    /// The number in the name of the file, which is `part` unless somebody took that name.
+    number: u64,
+    written: u64,
+    /// Of that, what every part begins with.
+    head: u64,
+    total: u64,
+}
+
+impl Output {
+    /// Opens the first file: a bad name is found before anything is traced.
+    ///
+    /// # Errors
+    /// See [`OutputError`].
+    pub fn open(destination: Destination) -> Result<Self, OutputError> {
+        if destination.path.as_os_str() == "-" {
+            return Ok(Self::new(destination, Target::Stdout(io::stdout()), None));
+        }
+        let failed = |error| OutputError::Io(shown(&destination.path_of(0)), error);
+        let (folder, _) = Folder::of(&destination.path, destination.owner.as_ref().map(|owner| owner.uid))
+            .map_err(failed)?;
+        let name = destination.name(0);
+        let taken = match folder.find(&name).map_err(failed)? {
+            Found::Stream(file) => return Ok(Self::new(destination, Target::Stream(file), None)),
+            Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
+            Found::Taken(taken) => Some(taken),
+            Found::Nothing if destination.parts(&folder).is_empty() => None,
+            Found::Nothing => Some(Taken::File),
+        };
+        if let Some(taken) = taken.filter(|_| !destination.force) {
+            return Err(OutputError::Exists(shown(&destination.path_of(0)), taken));
+        }
+        // What is to be replaced stays until there is something to replace it with.
+        let made = match taken {
+            Some(_) => folder.make_beside(&name, MODE, destination.owner_ids()),
+            None => folder.make(&name, MODE, destination.owner_ids()).map(|(file, id)| (file, id, name)),
+        };
+        let (file, id, name) = made.map_err(failed)?;
+        Ok(Self::new(destination, Target::File(file, folder), Some(Made { name, id })))
+    }
+
+    fn new(destination: Destination, target: Target, unproven: Option<Made>) -> Self {
+        Self {
+            destination,
+            target,
+            unproven,
+            made: VecDeque::new(),
+            part: 0,
+            number: 0,
+            written: 0,
+            head: 0,
+            total: 0,
+        }
+    }
+
+    /// Tracing has begun: what was to be replaced goes.
+    ///
+    /// # Errors
+    /// What the kernel says of renaming the file.
+    pub fn begin(&mut self) -> io::Result<()> {
+        let Target::File(_, folder) = &self.target else { return Ok(()) };
+        let Some(Made { name: now, id }) = self.unproven.take() else { return Ok(()) };
+        let name = self.destination.name(0);
+        if now != name {
+            let replace = || {
+                for (_, old) in self.destination.parts(folder) {
+                    folder.remove(&old)?;
+                }
+                folder.rename(&now, &name)
+            };
+            let replaced = replace();
+            if replaced.is_err() {
+                folder.remove_own(&now, id);
+            }
+            replaced.map_err(|error| self.named(error))?;
+        }
+        self.made.push_back(Made { name, id });
+        Ok(())
+    }
+
+    /// Writes `bytes` in one go and empties them.
+    ///
+    /// # Errors
+    /// What the kernel says, with the name of the file.
+    pub fn write(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.write_bytes(bytes)?;
+        bytes.clear();
+        Ok(())
+    }
+
+    /// Writes `bytes` in one go.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let done = match &mut self.target {
+            Target::Stdout(stdout) => {
+                let mut stdout = stdout.lock();
+                stdout.write_all(bytes).and_then(|()| stdout.flush())
+            }
+            Target::Stream(file) | Target::File(file, _) => file.write_all(bytes),
+        };
+        done.map_err(|error| self.named(error))?;
+        self.written += bytes.len() as u64;
+        self.total += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What was written so far is what every part begins with, and does not count.
+    pub fn head_ends(&mut self) {
+        self.head = self.written;
+    }
+
+    /// Whether the file is full.
+    pub fn is_full(&self) -> bool {
+        self.destination.rotation.size.is_some_and(|size| self.written.saturating_sub(self.head) >= size)
+    }
+
+    /// Goes on in the next file, and removes those that are not to be kept. A number whose name somebody else took is passed over.
+    ///
+    /// # Errors
+    /// If the file cannot be made.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        let Target::File(file, folder) = &mut self.target else { return Ok(()) };
+        let (mut number, mut taken) = (self.number + 1, BTreeSet::new());
+        for _ in 0..TRIES {
+            let name = self.destination.name(number);
+            match folder.make(&name, MODE, self.destination.owner_ids()) {
+                Ok((next, id)) => {
+                    *file = next;
+                    self.made.push_back(Made { name, id });
+                    (self.number, self.part, self.written, self.head) = (number, self.part + 1, 0, 0);
+                    self.remove_old();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    taken.extend(self.destination.parts(folder).into_iter().map(|(number, _)| number));
+                    taken.insert(number);
+                    number = (number..u64::MAX).find(|number| !taken.contains(number)).unwrap_or(number);
+                }
+                Err(error) => return Err(of_file(&self.destination.path_of(number), error)),
+            }
+        }
+        let error =
+            io::Error::other("somebody else takes the names of its files; remedy: a folder of your own");
+        Err(of_file(&self.destination.path_of(number), error))
+    }
+
+    fn remove_old(&mut self) {
+        let Target::File(_, folder) = &self.target else { return };
+        while self.destination.rotation.keep.is_some_and(|keep| self.made.len() as u64 > keep) {
+            if let Some(old) = self.made.pop_front() {
+                folder.remove_own(&old.name, old.id);
+            }
+        }
+    }
+
+    /// How old a file may get.
+    pub fn rotate_every(&self) -> Option<Duration> {
+        self.destination.rotation.every
+    }
+
+    /// Which file this is, from 0.
+    pub fn part(&self) -> u64 {
+        self.part
+    }
+
+    /// Bytes written, all files together.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The file that is written to, escaped.
+    pub fn shown(&self) -> String {
+        if self.destination.path.as_os_str() == "-" {
+            "stdout".to_owned()
+        } else {
+            shown(&self.destination.path_of(self.number))
+        }
+    }
+
+    /// Nothing was recorded after all: removes the file that was begun.
+    pub fn discard(mut self) {
+        if self.unproven.is_none() {
+            self.unproven = self.made.pop_front();
+        }
+    }
+
+    fn named(&self, error: io::Error) -> io::Error {
+        match self.target {
+            Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),
+            _ => of_file(&self.destination.path_of(self.number), error),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let (Target::File(_, folder), Some(made)) = (&self.target, &self.unproven) {
+            // It was made by us and never came to anything.
+            folder.remove_own(&made.name, made.id);
+        }
+    }
+}
+
+impl Destination {
+    /// The name of one part: `load.twt`, or of a rotated recording `load.0.twt`, `load.1.twt`.
+    fn name(&self, part: u64) -> OsString {
+        if !self.rotation.is_on() {
+            return self.path.file_name().unwrap_or_default().to_owned();
+        }
+        let mut name = self.path.file_stem().map_or_else(OsString::new, OsString::from);
+        name.push(format!(".{part}"));
+        if let Some(extension) = self.path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        name
+    }
+
+    fn path_of(&self, part: u64) -> PathBuf {
+        if !self.rotation.is_on() {
+            return self.path.clone();
+        }
+        self.path.with_file_name(self.name(part))
+    }
+
+    /// The parts of a rotated recording that are there already.
+    fn parts(&self, folder: &Folder) -> Vec<(u64, OsString)> {
+        if !self.rotation.is_on() {
+            return Vec::new();
+        }
+        let part_of = |found: OsString| {
+            let number = found.to_str()?.rsplit('.').find_map(|word| word.parse::<u64>().ok())?;
+            (self.name(number) == found).then_some((number, found))
+        };
+        // A folder that one may write into and not read has none that we know of.
+        folder.names().into_iter().flatten().filter_map(part_of).collect()
+    }
+
+    fn owner_ids(&self) -> Option<(Uid, Gid)> {
+        self.owner.as_ref().map(|owner| (owner.uid, owner.gid))
+    }
+}
+
+fn of_file(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", shown(path)))
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

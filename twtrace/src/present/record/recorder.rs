@@ -1,0 +1,396 @@
+//! Owns: the view that writes what it is told to a recording, and ends with the command.
+//! Must not know: how events are traced, the bytes of a recording.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::cgroup::Cgroup;
+use super::command::{Command, NotRun, Running};
+use super::namespaces::{self, Met};
+use super::output::Output;
+use super::signals;
+use crate::engine::Tracker;
+use crate::model::clock::Clock;
+use crate::model::event::{Event, Kind, Loss};
+use crate::model::limitation::Limitation;
+use crate::recording::{Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
+use crate::source::session::Summary;
+use crate::source::{Flow, View};
+
+/// A batch is closed when its first event is this old: with the drain's own delay it is on disk within a second.
+const BATCH_NS: u64 = 750_000_000;
+/// A batch is closed at this many events, to bound memory.
+const BATCH_EVENTS: usize = 65_536;
+/// A second signal this long after the first ends the recording, whatever the command does. `timeout` and shells send one
+/// signal to a process and at once to its group: that is one.
+const SECOND_SIGNAL: Duration = Duration::from_secs(1);
+
+/// How long the end of a recording waits for a command that was sent SIGTERM, to tell how it ended.
+const TERM_PATIENCE: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(10);
+
+/// What becomes of the command when recording is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// There was none.
+    NoCommand,
+    /// It has ended.
+    Ended(Exit),
+    /// It runs, and is left alone: signals asked for an end twice.
+    Leaves {
+        /// Its pid.
+        pid: u32,
+        /// The first of the signals.
+        signal: i32,
+    },
+    /// It runs, and is to be waited for.
+    Outlasts,
+}
+
+/// What to record.
+pub struct Setup {
+    /// The filters in words.
+    pub filters: Vec<String>,
+    /// Network namespaces of interest; all, where empty.
+    pub netns: Vec<u32>,
+    /// What to start.
+    pub command: Option<Command>,
+    /// The cgroup to start it in.
+    pub cgroup: Option<Cgroup>,
+    /// How long to go on once the command has ended: its last connections are still being closed.
+    pub settle: Duration,
+}
+
+/// See the head of the file.
+pub struct Recorder {
+    output: Output,
+    setup: Setup,
+    head: Head,
+    encoder: Option<Encoder>,
+    /// Time of the first event of the batch that is being filled.
+    first_ns: Option<u64>,
+    part_began_ns: u64,
+    events: u64,
+    loss: Loss,
+    met: Met,
+    /// What is known of network namespaces, from the start and since.
+    known: BTreeMap<u32, Namespace>,
+    at_end: Vec<Namespace>,
+    running: Option<Running>,
+    refused: Option<NotRun>,
+    ended_ns: Option<u64>,
+    signalled: Option<(Instant, i32)>,
+    told_to_end: bool,
+    stop: Option<Stop>,
+}
+
+impl Recorder {
+    /// Records to `output`.
+    ///
+    /// # Errors
+    /// If signals cannot be watched.
+    pub fn new(output: Output, setup: Setup) -> io::Result<Self> {
+        signals::watch()?;
+        Ok(Self {
+            output,
+            setup,
+            head: Head::default(),
+            encoder: None,
+            first_ns: None,
+            part_began_ns: 0,
+            events: 0,
+            loss: Loss::default(),
+            met: Met::new(&[]),
+            known: BTreeMap::new(),
+            at_end: Vec::new(),
+            running: None,
+            refused: None,
+            ended_ns: None,
+            signalled: None,
+            told_to_end: false,
+            stop: None,
+        })
+    }
+
+    /// Why the command did not start, if it did not: then there is no recording.
+    pub fn refused(&mut self) -> Option<NotRun> {
+        self.refused.take()
+    }
+
+    /// Whether there is a command that has not ended.
+    pub fn command_runs(&mut self) -> bool {
+        self.running.as_mut().is_some_and(|running| matches!(running.poll(), Ok(None)))
+    }
+
+    /// Waits for the end of the command, however long that takes; status 0 where there is none. Signals are passed on to it.
+    ///
+    /// # Errors
+    /// If the kernel cannot say how it ended.
+    pub fn wait_for_command(&mut self) -> io::Result<Exit> {
+        let Some(running) = &mut self.running else { return Ok(Exit::Status(0)) };
+        loop {
+            if let Some(ended) = running.poll()? {
+                return Ok(ended.exit);
+            }
+            if let Some(signal) = signals::take()
+                && !signals::from_terminal(signal)
+            {
+                running.signal(signal);
+            }
+            // poll: a wait for the command would not end for a signal, which is to be passed on.
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Whether the command was told to end because the duration was over.
+    pub fn ended_it(&self) -> bool {
+        self.told_to_end
+    }
+
+    /// Whether nothing was written that anyone could read.
+    pub fn is_empty(&self) -> bool {
+        self.output.total() == 0
+    }
+
+    /// Removes what was begun.
+    pub fn discard(self) {
+        self.output.discard();
+    }
+
+    /// The last line for a user.
+    pub fn said(&self, summary: &Summary) -> String {
+        let (events, lost, bytes) = (self.events, summary.loss.events(), self.output.total());
+        let seconds = summary.elapsed_ns as f64 / 1e9;
+        let files = match self.output.part() {
+            0 => self.output.shown(),
+            part => format!("{} files, the last of them {}", part + 1, self.output.shown()),
+        };
+        let live = summary.live;
+        format!(
+            "recorded {events} events in {seconds:.1} s, lost {lost}, live at the end {live}: {bytes} bytes in {files}"
+        )
+    }
+
+    /// After tracing: ends the command where that is due, and writes the end of the recording.
+    ///
+    /// # Errors
+    /// Of writing, and if the kernel cannot say how the command ended.
+    pub fn finish(&mut self, summary: &Summary) -> io::Result<Parting> {
+        let stop = self.stop.unwrap_or(Stop::Duration);
+        let parting = self.part_from_command(stop, summary.unread)?;
+        if summary.unread {
+            return Ok(parting);
+        }
+        let ended = self.running.as_mut().map_or(Ok(None), Running::poll)?;
+        let tail = Tail {
+            namespaces: std::mem::take(&mut self.at_end),
+            lost: summary.loss.into(),
+            live: summary.live as u64,
+            ..self.tail(stop, ended)
+        };
+        self.write_end(&tail)?;
+        Ok(parting)
+    }
+
+    fn part_from_command(&mut self, stop: Stop, unread: bool) -> io::Result<Parting> {
+        let Some(running) = &mut self.running else { return Ok(Parting::NoCommand) };
+        if let Some(ended) = running.poll()? {
+            return Ok(Parting::Ended(ended.exit));
+        }
+        if let (Stop::Signal, Some((_, signal))) = (stop, self.signalled) {
+            return Ok(Parting::Leaves { pid: running.pid(), signal });
+        }
+        if !unread {
+            self.told_to_end = true;
+            running.signal(libc::SIGTERM);
+            let patience = Instant::now() + TERM_PATIENCE;
+            while running.poll()?.is_none() && Instant::now() < patience {
+                // poll: a child's end cannot be waited for with a time limit without a signal handler of its own.
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(running.poll()?.map_or(Parting::Outlasts, |ended| Parting::Ended(ended.exit)))
+    }
+
+    fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
+        let Clock { mono_ns, wall_ns } = Clock::read();
+        let limitations = self.head.limitations.clone();
+        Tail {
+            mono_ns,
+            wall_ns,
+            stop,
+            command,
+            limitations,
+            lost: LossCounts::from(self.loss),
+            ..Tail::default()
+        }
+    }
+
+    fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        encoder.finish(tail).map_err(io::Error::other)?;
+        self.output.write(encoder.bytes())
+    }
+
+    /// Begins a file.
+    fn begin_part(&mut self) -> io::Result<()> {
+        let mut encoder = Encoder::new(&self.head).map_err(io::Error::other)?;
+        self.part_began_ns = self.head.mono_ns;
+        self.output.write(encoder.bytes())?;
+        self.encoder = Some(encoder);
+        Ok(())
+    }
+
+    fn know(&mut self, namespaces: &[Namespace]) {
+        self.known.extend(namespaces.iter().map(|namespace| (namespace.netns, namespace.clone())));
+    }
+
+    /// Writes what lives at the head of a part: whoever has that part only must know it too.
+    fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
+        for (conn, live) in tracker.sockets() {
+            let Some(encoder) = &mut self.encoder else { return Ok(()) };
+            encoder.append(&live.event(*conn, self.head.mono_ns));
+            if encoder.waiting() >= BATCH_EVENTS {
+                self.close_batch()?;
+            }
+        }
+        self.close_batch()
+    }
+
+    fn close_batch(&mut self) -> io::Result<()> {
+        self.first_ns = None;
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        encoder.close_batch().map_err(io::Error::other)?;
+        self.output.write(encoder.bytes())
+    }
+
+    fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
+        self.close_batch()?;
+        // Asking takes longer than events may wait.
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
+        let live = tracker.live() as u64;
+        let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
+        self.write_end(&tail)?;
+        self.output.go_on()?;
+        let Clock { mono_ns, wall_ns } = Clock::read();
+        self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
+        self.begin_part()?;
+        self.list(tracker)?;
+        // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
+        self.output.head_ends();
+        Ok(())
+    }
+
+    /// Whether the command is done, and has been for long enough.
+    fn follow_command(&mut self, now_ns: u64) -> io::Result<Flow> {
+        let Some(running) = &mut self.running else { return Ok(Flow::Go) };
+        if running.poll()?.is_none() {
+            return Ok(Flow::Go);
+        }
+        let ended_ns = *self.ended_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(ended_ns) < self.setup.settle.as_nanos() as u64 {
+            return Ok(Flow::Go);
+        }
+        self.stop.get_or_insert(Stop::Command);
+        Ok(Flow::Stop)
+    }
+}
+
+impl View for Recorder {
+    fn attached(&mut self, backend: &'static str) {
+        self.head = super::head::head(&self.setup, backend);
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.head.limitations = limitations.to_vec();
+    }
+
+    fn begin(&mut self, clock: Clock) -> io::Result<()> {
+        (self.head.mono_ns, self.head.wall_ns) = (clock.mono_ns, clock.wall_ns);
+        self.head.namespaces = namespaces::ask(&self.setup.netns, namespaces::PATIENCE);
+        self.met = Met::new(&self.head.namespaces);
+        self.know(&self.head.namespaces.clone());
+        self.output.begin()?;
+        self.begin_part()?;
+        let Some(command) = self.setup.command.take() else { return Ok(()) };
+        let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
+        match command.start(procs) {
+            Ok(running) => self.running = Some(running),
+            Err(refused) => self.refused = Some(refused),
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: &Event) -> io::Result<Flow> {
+        let Some(encoder) = &mut self.encoder else { return Ok(Flow::Go) };
+        encoder.append(event);
+        let waiting = encoder.waiting();
+        self.events += u64::from(event.kind != Kind::Listed);
+        self.first_ns.get_or_insert(event.mono_ns);
+        if let Some(conn) = &event.conn {
+            self.met.meet(conn.netns);
+        }
+        if let Some(loss) = &event.loss {
+            self.loss = self.loss.and(loss);
+        }
+        if waiting >= BATCH_EVENTS {
+            self.close_batch()?;
+        }
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
+        Ok(if self.refused.is_some() { Flow::Stop } else { Flow::Go })
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        let after = |from_ns: u64, pause: Duration| from_ns.saturating_add(pause.as_nanos() as u64);
+        let times = [
+            self.first_ns.map(|first_ns| first_ns.saturating_add(BATCH_NS)),
+            self.output.rotate_every().map(|every| after(self.part_began_ns, every)),
+            self.ended_ns.map(|ended_ns| after(ended_ns, self.setup.settle)),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        let met = self.met.poll()?;
+        if !met.is_empty()
+            && let Some(encoder) = &mut self.encoder
+        {
+            encoder.met(&met).map_err(io::Error::other)?;
+            self.know(&met);
+        }
+        if self.first_ns.is_some_and(|first_ns| now_ns.saturating_sub(first_ns) >= BATCH_NS) {
+            self.close_batch()?;
+        }
+        let age_ns = now_ns.saturating_sub(self.part_began_ns);
+        let is_old = self.output.rotate_every().is_some_and(|every| u128::from(age_ns) >= every.as_nanos());
+        if is_old || self.output.is_full() {
+            self.rotate(tracker)?;
+        }
+        self.follow_command(now_ns)
+    }
+
+    /// With a command that runs, a signal is for the command: the recording ends when it does.
+    fn signalled(&mut self, signal: i32) -> Flow {
+        let _taken = signals::take();
+        let again = self.signalled.is_some_and(|(first, _)| first.elapsed() >= SECOND_SIGNAL);
+        self.signalled.get_or_insert_with(|| (Instant::now(), signal));
+        self.stop.get_or_insert(Stop::Signal);
+        match &self.running {
+            Some(running) if self.ended_ns.is_none() && !again => {
+                if !signals::from_terminal(signal) {
+                    running.signal(signal);
+                }
+                Flow::Go
+            }
+            _ => Flow::Stop,
+        }
+    }
+
+    fn ending(&mut self) {
+        self.at_end = namespaces::ask_again(&self.known);
+    }
+}

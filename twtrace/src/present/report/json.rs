@@ -1,0 +1,190 @@
+//! Owns: a report as one JSON object on a line. Keys are those of events and of the live view where they mean the same.
+//! Must not know: where it goes.
+
+mod shape;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::engine::Limits;
+use serde::{Serialize, Serializer};
+
+use shape::*;
+
+use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
+use crate::model::event::{Reason, Via};
+use crate::output::write_object_line;
+use crate::present::live::keys::Shares;
+
+/// Writes `report` and a newline, row by row: a large one is never whole in memory.
+///
+/// # Errors
+/// Of writing.
+pub fn line(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    write_object_line(&Whole::of(report), out)
+}
+
+/// Rows that become JSON one after the other.
+pub(super) struct Entries<'a>(&'a Report, &'a [Row]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Self(report, rows) = self;
+        to.collect_seq(rows.iter().map(|row| Entry::of(report, row)))
+    }
+}
+
+/// RFC 3339 with nanoseconds, UTC.
+fn time(report: &Report, mono_ns: u64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
+
+impl<'a> Whole<'a> {
+    fn of(report: &'a Report) -> Self {
+        let rows = |by: By| report.table(by).map(|rows| Entries(report, rows));
+        Self {
+            file: &report.file,
+            complete: report.missing.is_none() && report.damaged.is_none(),
+            missing: report.missing.as_deref(),
+            damaged: report.damaged.as_deref(),
+            began: time(report, report.head.mono_ns),
+            ended_time: time(report, report.ended_ns),
+            duration_s: report.duration_s(),
+            filters: &report.filters,
+            head: &report.head,
+            tail: report.tail.as_ref(),
+            met: &report.met,
+            peak_live_time: (report.peak_live.value != 0).then(|| time(report, report.peak_live.at_ns)),
+            peak_created_per_s: report.busiest.value,
+            peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
+            total: Tally::of(report, &report.total, report.fullest),
+            lost: report.lost.into(),
+            findings: report.findings.as_deref(),
+            folded: (report.folded != model::Folded::default()).then(|| (&report.folded).into()),
+            comms: Entries(report, &report.comms),
+            processes: rows(By::Process),
+            peers: rows(By::Peer),
+            tuples: rows(By::Tuple),
+            ports: rows(By::Port),
+            containers: rows(By::Container),
+            netns: rows(By::Netns),
+            reasons: rows(By::Reason),
+            timeline: Timeline::of(report),
+        }
+    }
+}
+
+impl From<&model::Folded> for Folded {
+    fn from(folded: &model::Folded) -> Self {
+        Self {
+            most_groups: Limits::RECORDING.groups,
+            events: folded.events,
+            texts: folded.texts,
+            most_rows: super::MOST_ROWS,
+            names: folded.names,
+            rows: folded.rows.iter().map(|(by, rows)| (by.word(), *rows)).collect(),
+        }
+    }
+}
+
+impl Timeline {
+    fn of(report: &Report) -> Self {
+        let moment = |moment: &Moment| Stretch {
+            time: time(report, moment.at_ns),
+            mono_ns: moment.at_ns,
+            created: moment.created,
+            ended: moment.ended,
+            overflow: moment.overflow,
+            connect_failed: moment.connect_failed,
+            bind_failed: moment.bind_failed,
+            aborted: moment.aborted,
+            lost: moment.lost,
+            live: moment.live,
+            peak_live: moment.peak_live,
+            pressure: (f64::from(moment.pressure) * 1e6).round() / 1e6,
+        };
+        Self {
+            every_ms: report.timeline.every_ns as f64 / 1e6,
+            stretches: report.timeline.moments.iter().map(moment).collect(),
+        }
+    }
+}
+
+impl Tally {
+    fn of(report: &Report, figures: &Figures, peak: Option<Peak>) -> Self {
+        let counts = &figures.counts;
+        let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
+        let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
+        let met =
+            |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
+        Self {
+            created: counts.created,
+            listed: counts.listed,
+            created_per_s: report.per_second(counts.created),
+            ended: counts.ended(),
+            ended_per_s: report.per_second(counts.ended()),
+            ended_by: met(ended.collect()),
+            overflow: counts.overflow,
+            connect_failed: counts.connect_failed,
+            bind_failed: counts.bind_failed,
+            aborted: counts.aborted,
+            syn_refused: counts.syn_refused,
+            live: figures.live,
+            peak_live: figures.peak_live,
+            created_as_client: figures.client,
+            created_as_server: figures.server,
+            created_in_fin_wait2: figures.fin_wait2,
+            created_by_owner_via: met(via.collect()),
+            age_ms: figures.age_us.map(Shares::ms),
+            lifetime_ms: figures.lifetime_ms.map(Into::into),
+            bytes_sent: figures.sent.map(Into::into),
+            bytes_received: figures.received.map(Into::into),
+            first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
+            last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
+            peak: peak.map(|peak| Fullest::of(report, &peak)),
+        }
+    }
+}
+
+impl Fullest {
+    fn of(report: &Report, peak: &Peak) -> Self {
+        Self {
+            target: (&Target::Tuple(peak.tuple)).into(),
+            ports_in_use: peak.ports_in_use,
+            ports: peak.ports,
+            pressure: peak.pressure(),
+            time: time(report, peak.at_ns),
+        }
+    }
+}
+
+impl Entry {
+    fn of(report: &Report, row: &Row) -> Self {
+        Self {
+            name: (&row.name).into(),
+            tally: Tally::of(report, &row.figures, row.peak),
+            target: row.target.as_ref().map(Into::into),
+            main: row.main.clone(),
+        }
+    }
+}
+
+impl From<&Name> for Named {
+    fn from(name: &Name) -> Self {
+        match name.clone() {
+            Name::Process { pid, comm, uid, exe, container, .. } => {
+                Self::Process { pid, comm, uid, exe, container }
+            }
+            Name::Comm(comm) => Self::Comm { comm },
+            Name::Unknown => Self::Marked { unknown: Some(true), others: None },
+            Name::Others => Self::Marked { unknown: None, others: Some(true) },
+            Name::Peer(address) => Self::Peer { daddr: address.to_string() },
+            Name::Tuple(key) => Self::Towards((&Target::Tuple(key)).into()),
+            Name::Port(key) => Self::Towards((&Target::Port(key)).into()),
+            Name::Container(container) => Self::Container { container },
+            Name::Netns(netns, name) => Self::Netns { netns, name },
+            Name::Reason(reason) => Self::Reason { reason: reason.word() },
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Owns: what a recording comes to: the one model that the text, the JSON, the page and the comparison of two recordings show.
+//! Must not know: how it was counted, how it is shown.
+
+use std::net::IpAddr;
+
+use crate::diagnose::OneLine;
+pub use crate::engine::{Figures, Target};
+use crate::engine::{PortKey, TupleKey};
+use crate::model::clock::Clock;
+use crate::model::event::{Loss, Reason};
+use crate::recording::{Head, Namespace, Tail};
+
+/// What a table has a row for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum By {
+    /// The owner, or the caller of what failed.
+    Process,
+    /// A remote address.
+    Peer,
+    /// A pool of ephemeral ports.
+    Tuple,
+    /// A served port, or one that could not be bound.
+    Port,
+    /// The owner's container, or the host.
+    Container,
+    /// A network namespace.
+    Netns,
+    /// Why a TIME_WAIT socket ended.
+    Reason,
+}
+
+impl By {
+    /// All of them, in the interface's order.
+    pub const ALL: &'static [Self] =
+        &[Self::Process, Self::Peer, Self::Tuple, Self::Port, Self::Container, Self::Netns, Self::Reason];
+
+    /// The word of the interface.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Peer => "peer",
+            Self::Tuple => "tuple",
+            Self::Port => "port",
+            Self::Container => "container",
+            Self::Netns => "netns",
+            Self::Reason => "reason",
+        }
+    }
+}
+
+impl std::str::FromStr for By {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.iter().copied().find(|by| by.word() == word).ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.iter().map(|by| by.word()).collect();
+            format!("'{}' is not one of {}", crate::model::escape::printable(word), words.join(", "))
+        })
+    }
+}
+
+/// Names a row. Texts are hostile until escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// A process.
+    Process {
+        /// What user space calls pid.
+        pid: u32,
+        /// When it started, CLOCK_BOOTTIME in nanoseconds.
+        start_ns: u64,
+        /// Its name.
+        comm: String,
+        /// Real uid.
+        uid: u32,
+        /// Its program.
+        exe: Option<String>,
+        /// Its container.
+        container: Option<String>,
+    },
+    /// All processes of one name.
+    Comm(String),
+    /// Sockets whose owner nobody knows.
+    Unknown,
+    /// A remote address.
+    Peer(IpAddr),
+    /// A pool of ports.
+    Tuple(TupleKey),
+    /// A local port.
+    Port(PortKey),
+    /// A container by its display name; `None` is the host.
+    Container(Option<String>),
+    /// A network namespace by its inode, and its name where it has one.
+    Netns(u32, Option<String>),
+    /// Why sockets ended.
+    Reason(Reason),
+    /// All that could not be told apart for want of room.
+    Others,
+}
+
+/// The most ephemeral ports of a tuple that TIME_WAIT sockets held at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// The tuple.
+    pub tuple: TupleKey,
+    /// Ports that were held.
+    pub ports_in_use: u32,
+    /// Ports that the namespace allows.
+    pub ports: u32,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub at_ns: u64,
+}
+
+impl Peak {
+    /// Between 0 and 1, and above 1 where more was held than is allowed now.
+    pub fn pressure(&self) -> f64 {
+        if self.ports == 0 { 1.0 } else { f64::from(self.ports_in_use) / f64::from(self.ports) }
+    }
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What it is about.
+    pub name: Name,
+    /// What was counted.
+    pub figures: Figures,
+    /// Of a process and a tuple: the fullest pool. `None` where the netns' ports are not known.
+    pub peak: Option<Peak>,
+    /// Of a process: what it mainly deals with.
+    pub target: Option<Target>,
+    /// Of a tuple and a port: the name of the process that most happened with.
+    pub main: Option<String>,
+}
+
+impl Row {
+    /// A row with nothing but figures.
+    pub fn new(name: Name, figures: Figures) -> Self {
+        Self { name, figures, peak: None, target: None, main: None }
+    }
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Moment {
+    /// CLOCK_MONOTONIC at its beginning, in nanoseconds.
+    pub at_ns: u64,
+    /// Events in it.
+    pub created: u32,
+    /// Events in it.
+    pub ended: u32,
+    /// Events in it.
+    pub overflow: u32,
+    /// Events in it.
+    pub connect_failed: u32,
+    /// Events in it.
+    pub bind_failed: u32,
+    /// Events in it.
+    pub aborted: u32,
+    /// Events that were lost, by when that was noticed.
+    pub lost: u32,
+    /// TIME_WAIT sockets at its end.
+    pub live: u32,
+    /// The most in it.
+    pub peak_live: u32,
+    /// The highest pressure of any tuple in it, by TIME_WAIT sockets alone.
+    pub pressure: f32,
+}
+
+/// A recording, stretch by stretch, oldest first, without gap.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// How long each stretch is, in nanoseconds.
+    pub every_ns: u64,
+    /// The stretches.
+    pub moments: Vec<Moment>,
+}
+
+/// A number and when it was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// The number.
+    pub value: u64,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub at_ns: u64,
+}
+
+/// What is not told apart, so that memory has an end. It is in rows of others; totals have all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded {
+    /// Events beyond the first combinations of a process, its peer and its port.
+    pub events: u64,
+    /// Names, programs, cgroups, containers and addresses that there was no room for: they are called others.
+    pub texts: u64,
+    /// Names of owners beyond those of the most figures.
+    pub names: u64,
+    /// Rows of tables beyond those of the most figures.
+    pub rows: Vec<(By, u64)>,
+}
+
+/// What a recording comes to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The file, as it was given. Hostile until escaped.
+    pub file: String,
+    /// What is known from its start.
+    pub head: Head,
+    /// What is known from its end.
+    pub tail: Option<Tail>,
+    /// Network namespaces that were met in between, with their values of then.
+    pub met: Vec<Namespace>,
+    /// In words for a user, where the end is missing: why.
+    pub missing: Option<String>,
+    /// In words for a user, where events could not be read and are left out: how many, and where.
+    pub damaged: Option<String>,
+    /// The filters that were applied now, as they were given.
+    pub filters: Vec<String>,
+    /// What ties times to the calendar.
+    pub clock: Clock,
+    /// CLOCK_MONOTONIC at the end, or at the last event where the end is missing, in nanoseconds.
+    pub ended_ns: u64,
+    /// Events that passed the filter, `lost` left out.
+    pub passed: u64,
+    /// All together.
+    pub total: Figures,
+    /// The fullest pool of all.
+    pub fullest: Option<Peak>,
+    /// TIME_WAIT sockets that were there before, or that were heard of when they ended.
+    pub listed: u64,
+    /// The most created in one second (counted from the beginning), and when that second began.
+    pub busiest: Reached,
+    /// The most that lived at one time.
+    pub peak_live: Reached,
+    /// What was lost, and may have been.
+    pub lost: Loss,
+    /// What `twtrace doctor FILE` finds, worst first; `None` under a filter.
+    pub findings: Option<Vec<OneLine>>,
+    /// By the owner's name.
+    pub comms: Vec<Row>,
+    /// What is not told apart.
+    pub folded: Folded,
+    /// The tables that were wanted, in the order in which they were.
+    pub tables: Vec<(By, Vec<Row>)>,
+    /// Stretch by stretch.
+    pub timeline: Timeline,
+}
+
+impl Report {
+    /// How long was recorded, in seconds; never 0.
+    pub fn duration_s(&self) -> f64 {
+        (self.ended_ns.saturating_sub(self.head.mono_ns).max(1)) as f64 / 1e9
+    }
+
+    /// Events a second.
+    pub fn per_second(&self, events: u64) -> f64 {
+        events as f64 / self.duration_s()
+    }
+
+    /// A table, where it was wanted.
+    pub fn table(&self, by: By) -> Option<&[Row]> {
+        self.tables.iter().find(|(known, _)| *known == by).map(|(_, rows)| &rows[..])
+    }
+}

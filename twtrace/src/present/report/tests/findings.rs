@@ -1,0 +1,64 @@
+//! A report finds what the doctor finds in the same recording.
+
+use crate::diagnose::one_liners;
+use crate::model::filter::Filter;
+use crate::present::report::sample::sample;
+use crate::present::report::{Options, facts, read};
+
+#[test]
+fn they_are_those_of_the_doctor() {
+    for steps in [7, 997, 5003] {
+        let sample = sample(steps);
+        let facts = facts(sample.recording(), &Filter::default(), None).unwrap().0;
+        let report = read(sample.recording(), &Options::default()).unwrap();
+        let found = report.findings.unwrap();
+        assert_eq!(found, one_liners(&facts), "{steps} steps");
+        assert!(steps < 100 || !found.is_empty(), "nothing to compare");
+    }
+}
+
+#[test]
+fn under_a_filter_there_are_none() {
+    let filter = Filter { pids: vec![97], ..Filter::default() };
+    let report = read(sample(97).recording(), &Options { filter, ..Options::default() }).unwrap();
+    assert_eq!(report.findings, None);
+}
+
+/// A pid is used again: the second process of it sends 7 bytes a connection, the first sent 18,431.
+#[test]
+fn a_process_has_nothing_of_another_one_that_had_its_pid() {
+    use crate::model::event::{Comm, Event, Kind, Process, Role};
+    let head = crate::recording::Head { mono_ns: 1, ..Default::default() };
+    let mut encoder = crate::recording::Encoder::new(&head).unwrap();
+    for at in 0..194_u16 {
+        let (start_ns, sent) = if at < 97 { (1_000_000_007, 18_431) } else { (7_000_000_003, 7) };
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        let conn =
+            crate::model::event::Conn { netns: 7, ifindex: 0, saddr, daddr, sport: 40_000 + at, dport: 5432 };
+        for kind in [Kind::Created, Kind::Overflow] {
+            let mut event = Event::new(kind, 10 + u64::from(at), Some(conn));
+            let comm = Comm::new("php-fpm");
+            event.owner = Some(Process { pid: 97, tid: 97, uid: 33, cgroup_id: 5, start_ns, comm });
+            (event.role, event.bytes_sent) = (Role::Client, Some(sent));
+            encoder.append(&event);
+        }
+    }
+    encoder.finish(&crate::recording::Tail::default()).unwrap();
+    let bytes = std::mem::take(encoder.bytes());
+    let recording =
+        || crate::recording::Recording::read(std::io::Cursor::new(bytes.clone()), "pids").unwrap();
+    for facts in [facts(recording(), &Filter::default(), None).unwrap().0] {
+        let netns = &facts.namespaces[0];
+        for shares in [&netns.tuples[0].shares, &netns.concerned] {
+            let mut sent: Vec<_> = shares
+                .iter()
+                .map(|share| (share.process.start_ns, share.habits.and_then(|habits| habits.sent)))
+                .collect();
+            sent.sort_unstable();
+            let near =
+                |sent: Option<u64>, want: u64| sent.is_some_and(|sent| sent.abs_diff(want) * 8 <= want);
+            let [(1_000_000_007, first), (7_000_000_003, second)] = sent[..] else { panic!("{sent:?}") };
+            assert!(near(first, 18_431) && second == Some(7), "{sent:?}");
+        }
+    }
+}

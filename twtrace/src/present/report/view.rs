@@ -1,0 +1,71 @@
+//! Owns: a report as words: lines of a summary, cells of tables. The text and the page both show these.
+//! Must not know: columns on a terminal, HTML.
+//!
+//! Every text that leaves here is printable: what strangers chose (names, paths, commands) has been escaped. HTML's own escaping is
+//! the page's business.
+
+mod summary;
+mod tables;
+
+pub use summary::{Line, summary};
+pub use tables::{Cell, Column, View, table, timeline};
+
+use jiff::tz::TimeZone;
+
+use super::model::{Name, Report, Target};
+use crate::engine::{PortKey, TupleKey};
+use crate::model::escape::printable;
+use crate::model::figures::{bytes, short_time};
+use crate::present::live;
+
+/// Of what is not known.
+pub const NOTHING: &str = "-";
+
+/// The time of day of a monotonic time stamp.
+pub fn time_of_day(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
+    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    // A time line of tenths of a second needs them.
+    let format = if report.timeline.every_ns < 1_000_000_000 { "%H:%M:%S.%1f" } else { "%H:%M:%S" };
+    time.to_zoned(zone.clone()).strftime(format).to_string()
+}
+
+/// `2026-11-22 16:05:09`
+pub fn date(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
+    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `10.0.0.1 > 10.0.0.9:5432`, in full.
+pub fn tuple(key: &TupleKey) -> String {
+    live::tuple(key, usize::MAX)
+}
+
+/// What a process deals with, in full.
+pub fn target(target: &Target) -> String {
+    live::target(target, usize::MAX)
+}
+
+/// What a row is about.
+pub fn name(name: &Name) -> String {
+    match name {
+        Name::Process { comm, .. } | Name::Comm(comm) => printable(comm).into_owned(),
+        Name::Unknown => "unknown".to_owned(),
+        Name::Peer(address) => address.to_string(),
+        Name::Tuple(key) => tuple(key),
+        Name::Port(PortKey { sport, .. }) => format!(":{sport}"),
+        Name::Container(Some(container)) => printable(container).into_owned(),
+        Name::Container(None) => "host".to_owned(),
+        Name::Netns(inode, None) => inode.to_string(),
+        Name::Netns(inode, Some(name)) => format!("{inode} {}", printable(name)),
+        Name::Reason(reason) => reason.word().to_owned(),
+        Name::Others => "(others)".to_owned(),
+    }
+}
+
+fn milliseconds(ms: u64) -> String {
+    short_time(ms.saturating_mul(1000))
+}
+
+fn size(count: u64) -> String {
+    bytes(count).replace(' ', "")
+}

@@ -1,0 +1,329 @@
+//! Owns: what a person wants to know of a recording within a minute, as labelled lines.
+//! Must not know: how lines are laid out.
+
+use jiff::tz::TimeZone;
+
+use super::{NOTHING, date, milliseconds, name, size, time_of_day, tuple};
+use crate::diagnose::OneLine;
+use crate::diagnose::finding::Severity;
+use crate::engine::Limits;
+use crate::engine::Percentiles;
+use crate::model::escape::printable;
+use crate::model::event::{Loss, Reason, Via};
+use crate::model::figures::{lasted, percent, rate, short_time};
+use crate::model::limitation::{Limitation, Limitations};
+use crate::present::report::MOST_ROWS;
+use crate::present::report::model::{Folded, Name, Report, Row};
+use crate::recording::{Exit, Stop};
+
+/// Owners that are named.
+const OWNERS: usize = 5;
+/// Findings that are told.
+const FINDINGS: usize = 7;
+/// Arguments of a command are cut after so many characters.
+const COMMAND: usize = 160;
+
+/// A label and what is said under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// One word.
+    pub label: &'static str,
+    /// What is said.
+    pub text: String,
+    /// It is bad news.
+    pub alarm: bool,
+}
+
+fn line(label: &'static str, text: impl Into<String>) -> Line {
+    Line { label, text: text.into(), alarm: false }
+}
+
+fn alarm_if(alarm: bool, line: Line) -> Line {
+    Line { alarm, ..line }
+}
+
+/// The lines, in their order. `zone` is whose time of day is shown.
+pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
+    let mut lines = vec![line("recording", origin(report)), line("", when(report, zone))];
+    lines.extend(command(report).map(|text| line("command", text)));
+    lines.extend(filters(report).map(|text| line("filters", text)));
+    lines.extend(trouble(report).into_iter().map(|text| alarm_if(true, line("WARNING", text))));
+    lines.extend(limitations(report));
+    lines.extend(findings(report));
+    lines.push(line("created", created(report, zone)));
+    lines.push(line("owners", owners(report)));
+    lines.push(line("ended", ended(report)));
+    lines.push(line("live", living(report, zone)));
+    lines.push(line("pressure", pressure(report, zone)));
+    lines.push(alarm_if(report.total.failed() != 0, line("failed", failed(report))));
+    lines.extend(aborted(report).map(|text| alarm_if(true, line("aborted", text))));
+    lines.push(alarm_if(!report.lost.is_empty(), line("lost", lost(&report.lost))));
+    let time = |all: Option<Percentiles>, unit: fn(u64) -> String| all.map(|all| shares(&all, unit));
+    let total = &report.total;
+    for (label, text) in [
+        ("age", time(total.age_us, short_time)),
+        ("lifetime", time(total.lifetime_ms, milliseconds)),
+        ("sent", time(total.sent, size)),
+        ("received", time(total.received, size)),
+    ] {
+        lines.push(line(label, text.unwrap_or_else(|| NOTHING.to_owned())));
+    }
+    lines
+}
+
+/// One line each; nothing where nothing is wrong.
+fn findings(report: &Report) -> Vec<Line> {
+    let Some(findings) = &report.findings else {
+        return vec![line("findings", "not looked for under a filter; twtrace doctor FILE tells them")];
+    };
+    let told = |found: &OneLine| {
+        let alarm = matches!(found.severity, Severity::Critical | Severity::Warning);
+        alarm_if(alarm, line(found.severity.word(), format!("{}: {}", found.id, found.text)))
+    };
+    let mut lines: Vec<Line> = findings.iter().take(FINDINGS).map(told).collect();
+    if findings.len() > FINDINGS {
+        let more = findings.len() - FINDINGS;
+        lines.push(line("findings", format!("and {more} more: twtrace doctor FILE tells them all")));
+    }
+    lines
+}
+
+fn origin(report: &Report) -> String {
+    let head = &report.head;
+    let part =
+        if head.part == 0 { String::new() } else { format!(", part {} of a rotated recording", head.part) };
+    format!(
+        "{}: {} on {} (Linux {}), {} backend, twtrace {}{part}",
+        printable(&report.file),
+        lasted(report.duration_s()),
+        printable(&head.host),
+        printable(&head.kernel),
+        printable(&head.backend),
+        printable(&head.twtrace)
+    )
+}
+
+fn when(report: &Report, zone: &TimeZone) -> String {
+    let (from, to) = (date(report, report.head.mono_ns, zone), date(report, report.ended_ns, zone));
+    // The day is said once where it is one.
+    let to = match (from.split_once(' '), to.split_once(' ')) {
+        (Some((one, _)), Some((other, time))) if one == other => time.to_owned(),
+        _ => to,
+    };
+    let why = match report.tail.as_ref().map(|tail| tail.stop) {
+        Some(Stop::Rotated) => ", the next file goes on from there",
+        _ => "",
+    };
+    format!("{from} to {to}{why}")
+}
+
+fn command(report: &Report) -> Option<String> {
+    let argv = report.head.command.as_ref()?.argv.join(" ");
+    let shown = printable(&argv);
+    let cut: String = shown.chars().take(COMMAND).collect();
+    let dots = if cut.len() < shown.len() { "…" } else { "" };
+    let ending = report.tail.as_ref().and_then(|tail| tail.command);
+    let how = ending.map_or_else(
+        || "its end is not known".to_owned(),
+        |ending| {
+            let exit = match ending.exit {
+                Exit::Status(status) => format!("exit status {status}"),
+                Exit::Signal(signal) => format!("ended by signal {signal}"),
+            };
+            let s = |us: u64| us as f64 / 1e6;
+            format!("{exit}, user {:.1}s, system {:.1}s", s(ending.usage.user_us), s(ending.usage.system_us))
+        },
+    );
+    Some(format!("{cut}{dots} ({how})"))
+}
+
+fn filters(report: &Report) -> Option<String> {
+    let join = |filters: &[String]| printable(&filters.join(" ")).into_owned();
+    let mut said = Vec::new();
+    if !report.head.filters.is_empty() {
+        said.push(format!("recorded with {}", join(&report.head.filters)));
+    }
+    if report.head.only_command {
+        said.push("recorded with --only-command".to_owned());
+    }
+    if !report.filters.is_empty() {
+        said.push(format!("shown with {}", join(&report.filters)));
+    }
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// What keeps the numbers from being the whole truth.
+fn trouble(report: &Report) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(why) = &report.missing {
+        said.push(format!(
+            "the end of this recording is missing ({}): what happened after {} is not in it",
+            printable(why),
+            "its last complete batch"
+        ));
+    }
+    if let Some(why) = &report.damaged {
+        said.push(printable(why).into_owned());
+    }
+    said.extend(folded(report));
+    if report.lost.events() != 0 {
+        let least = "counts are the least that happened";
+        let most = if report.lost.ended == 0 { "" } else { ", live and pressure the most" };
+        said.push(format!("{} events were lost: {least}{most}", report.lost.events()));
+    }
+    said
+}
+
+/// What could not be seen; what is so on every machine with such a kernel is no bad news.
+fn limitations(report: &Report) -> Vec<Line> {
+    let at_end = report.tail.as_ref().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+    let all: Limitations = report.head.limitations.iter().chain(at_end).cloned().collect();
+    let told = |limitation: &Limitation| match limitation.what.is_usual() {
+        true => line("note", limitation.to_string()),
+        false => alarm_if(true, line("WARNING", limitation.to_string())),
+    };
+    all.all().iter().map(told).collect()
+}
+
+/// What is not told apart, and the limit that makes it so.
+fn folded(report: &Report) -> Vec<String> {
+    let Folded { events, texts, names, rows } = &report.folded;
+    let most_groups = Limits::RECORDING.groups;
+    let mut said = Vec::new();
+    if *events != 0 {
+        said.push(format!(
+            "{most_groups} combinations of a process, its peer and its port are told apart, and {events} events are of others: \
+             they are in the rows (others), and in every total"
+        ));
+    }
+    if *texts != 0 {
+        said.push("names, programs, containers and addresses beyond those that there is room for are called (others)".to_owned());
+    }
+    let tables: Vec<String> = rows.iter().map(|(by, rows)| format!("{rows} by {}", by.word())).collect();
+    let names = (*names != 0).then(|| format!("{names} by name"));
+    let tables: Vec<String> = names.into_iter().chain(tables).collect();
+    if !tables.is_empty() {
+        said.push(format!(
+            "a table has {MOST_ROWS} rows at most; those of the least figures are one row (others) together: {}",
+            tables.join(", ")
+        ));
+    }
+    said
+}
+
+fn created(report: &Report, zone: &TimeZone) -> String {
+    let created = report.total.counts.created;
+    if created == 0 {
+        return "0".to_owned();
+    }
+    let busiest = &report.busiest;
+    format!(
+        "{created}, {}/s; {} in the busiest second ({})",
+        rate(report.per_second(created)),
+        busiest.value,
+        time_of_day(report, busiest.at_ns, zone)
+    )
+}
+
+fn owners(report: &Report) -> String {
+    let all = report.total.counts.created;
+    let share = |row: &Row| {
+        let created = row.figures.counts.created;
+        format!("{} {created} ({})", name(&row.name), percent(created as f64 / all.max(1) as f64))
+    };
+    let created: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.created != 0).collect();
+    if created.is_empty() {
+        return NOTHING.to_owned();
+    }
+    // What nobody knows the owner of is said, however little it is: or those who are named would be thought to have it all.
+    let is_named = |(at, row): &(usize, &&Row)| *at < OWNERS || row.name == Name::Unknown;
+    let mut said: Vec<String> =
+        created.iter().enumerate().filter(is_named).map(|(_, row)| share(row)).collect();
+    if created.len() > said.len() {
+        said.push(format!("{} more", created.len() - said.len()));
+    }
+    let via = Via::ALL.iter().zip(report.total.via).filter(|(via, count)| **via != Via::Close && *count != 0);
+    let via: Vec<String> = via.map(|(via, count)| format!("{via} {count}")).collect();
+    let via = if via.is_empty() {
+        String::new()
+    } else {
+        format!("; known other than by close: {}", via.join(", "))
+    };
+    format!("{}{via}", said.join(", "))
+}
+
+fn ended(report: &Report) -> String {
+    let counts = &report.total.counts;
+    let reasons: Vec<String> = Reason::ALL
+        .iter()
+        .filter(|reason| counts.ended_for(**reason) != 0)
+        .map(|reason| format!("{reason} {}", counts.ended_for(*reason)))
+        .collect();
+    if reasons.is_empty() { "0".to_owned() } else { format!("{}: {}", counts.ended(), reasons.join(", ")) }
+}
+
+fn living(report: &Report, zone: &TimeZone) -> String {
+    let peak = &report.peak_live;
+    let when =
+        if peak.value == 0 { String::new() } else { format!(" ({})", time_of_day(report, peak.at_ns, zone)) };
+    let (listed, live) = (report.listed, report.total.live);
+    format!("{listed} from before, {live} at the end, at most {}{when}", peak.value)
+}
+
+fn pressure(report: &Report, zone: &TimeZone) -> String {
+    let Some(peak) = report.fullest else { return "no tuple used ephemeral ports".to_owned() };
+    format!(
+        "at most {}: {} of {} ports, {} ({})",
+        percent(peak.pressure()),
+        peak.ports_in_use,
+        peak.ports,
+        tuple(&peak.tuple),
+        time_of_day(report, peak.at_ns, zone)
+    )
+}
+
+fn failed(report: &Report) -> String {
+    report.total.counts.failed()
+}
+
+/// Who ended connections with an RST; `None` where nobody did.
+fn aborted(report: &Report) -> Option<String> {
+    let all = report.total.counts.aborted;
+    let mut rows: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
+    let who =
+        rows.iter().take(OWNERS).map(|row| format!("{} {}", name(&row.name), row.figures.counts.aborted));
+    let who = who.collect::<Vec<_>>().join(", ");
+    (all != 0).then(|| {
+        format!(
+            "{all}, {}/s, by an RST of this host: no TIME_WAIT socket, and what was not delivered is lost: {who}",
+            rate(report.per_second(all))
+        )
+    })
+}
+
+fn lost(loss: &Loss) -> String {
+    let mut said =
+        vec![if loss.events() == 0 { "nothing".to_owned() } else { format!("{} events", loss.events()) }];
+    for (count, what) in [
+        (loss.created, "created"),
+        (loss.ended, "ended"),
+        (loss.overflow, "overflow"),
+        (loss.connect_failed, "connect_failed"),
+        (loss.bind_failed, "bind_failed"),
+        (loss.aborted, "aborted"),
+        (loss.syn_refused, "syn_refused"),
+        (loss.owners, "owners"),
+        (loss.missed_runs, "missed_runs"),
+        (loss.missed, "missed"),
+    ] {
+        if count != 0 {
+            said.push(format!("{what} {count}"));
+        }
+    }
+    said.join(", ")
+}
+
+fn shares(all: &Percentiles, unit: fn(u64) -> String) -> String {
+    format!("half up to {}, 90% up to {}, 99% up to {}", unit(all.p50), unit(all.p90), unit(all.p99))
+}

@@ -1,0 +1,248 @@
+//! Owns: the live view as a full screen. Only what is in here knows ratatui and crossterm.
+//! Must not know: how it is traced, the command line.
+
+mod display;
+mod draw;
+mod input;
+mod journal;
+mod offscreen;
+mod state;
+mod terminal;
+mod value;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+pub use draw::Theme;
+pub use offscreen::Offscreen;
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use self::display::{About, Display};
+use self::draw::Palette;
+use self::input::Inputs;
+use self::journal::Journal;
+use self::state::Wish;
+use self::terminal::Guard;
+use crate::engine::Tracker;
+use crate::model::clock::Clock;
+use crate::model::event::{Event, Kind, Reason};
+use crate::model::limitation::Limitation;
+use crate::present::live::Origin;
+use crate::source::replay::Remote;
+use crate::source::{Flow, View};
+
+/// Nobody reads faster.
+const SHORTEST: Duration = Duration::from_millis(250);
+/// How soon a picture is tried again that the terminal had no room for, in nanoseconds.
+const BEHIND_NS: u64 = 25_000_000;
+/// Keys that are answered before events are looked at again.
+const INPUTS: usize = 64;
+
+/// The screen as a view of a session. The terminal is taken when tracing begins, and given back when this is dropped.
+#[derive(Debug)]
+pub struct Screen {
+    interval_ns: u64,
+    /// When the next picture is due, CLOCK_MONOTONIC.
+    next_ns: u64,
+    guard: Option<Guard>,
+    inputs: Option<Inputs>,
+    waker: Arc<Notify>,
+    origin: Origin,
+    /// Who feeds it from a recording listens to this.
+    remote: Option<Remote>,
+    backend: &'static str,
+    limitations: Vec<Limitation>,
+    display: Display,
+    wish: Wish,
+    reasons: Vec<Reason>,
+    /// stderr is a terminal too.
+    is_written_over: bool,
+}
+
+impl Screen {
+    /// A screen that shows a new picture every `interval`, 250 ms at the least. Keys are answered at once. Without
+    /// a `theme`, the environment says which colours there are. Of ends, only those for `reasons` are of interest; none: all are.
+    ///
+    /// # Errors
+    /// If the thread that asks the kernel cannot be started.
+    pub fn new(interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> std::io::Result<Self> {
+        Ok(Self::of(Origin::here()?, interval, theme, reasons))
+    }
+
+    /// A screen for a replay, which has keys for that. `clock` is the recording's, `remote` goes to who feeds the screen.
+    pub fn replaying(
+        remote: Remote,
+        clock: Clock,
+        interval: Duration,
+        theme: Option<Theme>,
+        reasons: Vec<Reason>,
+    ) -> Self {
+        let mut screen = Self::of(Origin::Recorded(clock), interval, theme, reasons);
+        screen.display.state.replay = Some(remote.replaying());
+        screen.remote = Some(remote);
+        screen
+    }
+
+    fn of(origin: Origin, interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> Self {
+        Self {
+            interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
+            next_ns: 0,
+            guard: None,
+            inputs: None,
+            waker: Arc::default(),
+            origin,
+            remote: None,
+            backend: "",
+            limitations: Vec::new(),
+            display: Display::new(Palette::from_environment(theme)),
+            wish: Wish::Draw,
+            reasons,
+            is_written_over: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Tells the other end of a replay what the user wants, and hears how it goes.
+    fn agree(&mut self) -> bool {
+        let Some(remote) = &self.remote else { return false };
+        remote.pause(self.display.state.is_paused);
+        self.display.state.replay = Some(remote.replaying());
+        remote.takes_picture()
+    }
+
+    /// What the next thing that was typed or clicked asks for, if it asks for anything. Never waits.
+    fn listen(&mut self) -> std::io::Result<Wish> {
+        let Some(inputs) = &self.inputs else { return Ok(Wish::Nothing) };
+        while let Some(input) = inputs.next()? {
+            let wish = self.display.hear(&input);
+            if wish != Wish::Nothing {
+                return Ok(wish);
+            }
+        }
+        Ok(Wish::Nothing)
+    }
+
+    fn refresh(&mut self, tracker: &Tracker, now_ns: u64) {
+        self.next_ns = now_ns.saturating_add(self.interval_ns);
+        let zone = jiff::tz::TimeZone::system();
+        let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
+        let limitations = self.limitations.clone();
+        self.display.refresh(tracker, About { backend: self.backend, slab_bytes, clock, zone, limitations });
+        if self.wish == Wish::Nothing {
+            self.wish = Wish::Draw;
+        }
+    }
+
+    /// Draws what is wished for.
+    fn show(&mut self, tracker: &Tracker) -> std::io::Result<()> {
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        // A terminal that takes nothing is not to be waited for: it gets a picture once it has taken the last one.
+        if !guard.is_idle()? {
+            return Ok(());
+        }
+        match self.wish {
+            Wish::Nothing | Wish::Quit | Wish::Replay(_) => return Ok(()),
+            Wish::Draw => {}
+            Wish::Repaint => {
+                // Not clear(), which asks the terminal where its cursor is: the answer would come as something typed.
+                let area = guard.terminal.size()?.into();
+                guard.terminal.resize(area)?;
+            }
+        }
+        self.wish = Wish::Nothing;
+        guard.terminal.draw(|frame| self.display.draw(tracker, frame.area(), frame.buffer_mut()))?;
+        Ok(())
+    }
+}
+
+impl View for Screen {
+    fn attached(&mut self, backend: &'static str) {
+        self.backend = backend;
+    }
+
+    fn limited(&mut self, limitations: &[Limitation]) {
+        self.limitations = limitations.to_vec();
+        if self.is_written_over && self.guard.is_some() {
+            // What the session says of that on stderr lands on the screen.
+            self.wish = Wish::Repaint;
+        }
+    }
+
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_only(&self.reasons);
+    }
+
+    fn begin(&mut self, _clock: Clock) -> std::io::Result<()> {
+        self.guard = Some(Guard::take()?);
+        self.inputs = Some(Inputs::listen(Arc::clone(&self.waker))?);
+        Ok(())
+    }
+
+    fn wake_with(&mut self, waker: Arc<Notify>) {
+        self.waker = waker;
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        let is_behind = !matches!(self.wish, Wish::Nothing);
+        let again_ns = is_behind.then(|| crate::model::clock::mono_ns() + BEHIND_NS);
+        let next_ns = (!self.display.state.is_paused).then_some(self.next_ns);
+        again_ns.into_iter().chain(next_ns).min()
+    }
+
+    fn restarted(&mut self) {
+        self.display.journal = Journal::default();
+    }
+
+    fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
+        self.display.journal.note(event);
+        if event.kind == Kind::Lost && self.is_written_over {
+            // What the session says of that on stderr lands on the screen.
+            self.wish = Wish::Repaint;
+        }
+        Ok(Flow::Go)
+    }
+
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
+
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
+        if input::has_gone() {
+            return Ok(Flow::Stop);
+        }
+        self.origin.run(tracker, now_ns);
+        let is_new = self.agree();
+        let is_seeking = self.display.state.replay.is_some_and(|replaying| replaying.is_seeking);
+        if is_new || now_ns >= self.next_ns && (is_seeking || !self.display.state.is_paused) {
+            self.refresh(tracker, now_ns);
+        }
+        for _ in 0..INPUTS {
+            if self.display.is_stale() {
+                self.refresh(tracker, now_ns);
+            }
+            self.show(tracker)?;
+            match self.listen()? {
+                Wish::Nothing => break,
+                Wish::Quit => return Ok(Flow::Stop),
+                Wish::Replay(command) => {
+                    if let Some(remote) = &self.remote {
+                        remote.press(command);
+                    }
+                }
+                wish => self.wish = wish,
+            }
+        }
+        self.agree();
+        Ok(Flow::Go)
+    }
+
+    /// Taking the hooks off can take seconds: nobody should wait for the terminal.
+    fn ending(&mut self) {
+        self.guard = None;
+    }
+}

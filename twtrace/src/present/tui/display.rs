@@ -1,0 +1,94 @@
+//! Owns: what the screen shows and what the user asked of it, together: the last picture, the line that is open,
+//! the journal.
+//! Must not know: the terminal, when a picture is due.
+
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::{Event as Input, KeyEventKind};
+use ratatui::layout::Rect;
+
+use super::draw::{Palette, Paper};
+use super::journal::Journal;
+use super::state::{Drawn, Mode, State, Wish};
+use super::views::{Id, Opened, Picture, Tab};
+use crate::engine::{By, Tracker};
+use crate::model::clock::Clock;
+use crate::model::limitation::Limitation;
+use crate::present::live::Frame;
+
+/// What a picture says that the tracker does not know.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    /// See [`Frame::backend`].
+    pub(super) backend: &'static str,
+    /// See [`Frame::slab_bytes`].
+    pub(super) slab_bytes: Option<u64>,
+    /// See [`Frame::clock`].
+    pub(super) clock: Clock,
+    /// Whose time of day is shown.
+    pub(super) zone: jiff::tz::TimeZone,
+    /// See [`Frame::limitations`].
+    pub(super) limitations: Vec<Limitation>,
+}
+
+/// The screen without its terminal.
+#[derive(Debug)]
+pub(super) struct Display {
+    pub(super) state: State,
+    pub(super) drawn: Drawn,
+    pub(super) journal: Journal,
+    picture: Option<Picture>,
+    opened: Option<(Id, Option<Opened>)>,
+}
+
+impl Display {
+    pub(super) fn new(palette: Palette) -> Self {
+        Self {
+            state: State::new(palette),
+            drawn: Drawn::default(),
+            journal: Journal::default(),
+            picture: None,
+            opened: None,
+        }
+    }
+
+    /// Takes a new picture: of what is looked at, or of everything where the picture is to stand still.
+    pub(super) fn refresh(&mut self, tracker: &Tracker, about: About) {
+        let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
+        let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
+        let About { backend, slab_bytes, clock, zone, limitations } = about;
+        let frame = Frame { snapshot: tracker.snapshot(tables), backend, slab_bytes, clock, limitations };
+        let journal = shows_journal.then(|| self.journal.clone());
+        self.picture = Some(Picture::new(frame, tables, journal, zone));
+        // A row changes; an event stays what it was.
+        self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));
+    }
+
+    /// Whether the picture lacks what is looked at, or will be while it stands still.
+    pub(super) fn is_stale(&self) -> bool {
+        let Some(picture) = &self.picture else { return true };
+        let wanted = if self.state.is_paused { &Tab::ALL[..] } else { &[self.state.tab] };
+        !wanted.iter().all(|tab| picture.has(*tab))
+    }
+
+    /// Draws the picture; nothing before there is one.
+    pub(super) fn draw(&mut self, tracker: &Tracker, area: Rect, buffer: &mut Buffer) {
+        let Some(picture) = &self.picture else { return };
+        if let Mode::Details(id, _) = &self.state.mode
+            && self.opened.as_ref().is_none_or(|(known, _)| known != id)
+        {
+            self.opened = Some((id.clone(), picture.open(id, tracker)));
+        }
+        let opened = self.opened.as_ref().and_then(|(_, opened)| opened.as_ref());
+        self.drawn = Paper { state: &self.state, picture, opened }.draw(area, buffer);
+    }
+
+    /// Takes in what was typed or clicked.
+    pub(super) fn hear(&mut self, input: &Input) -> Wish {
+        match input {
+            Input::Key(key) if key.kind != KeyEventKind::Release => self.state.press(*key, &self.drawn),
+            Input::Mouse(mouse) => self.state.click(*mouse, &self.drawn),
+            Input::Resize(..) => Wish::Draw,
+            _ => Wish::Nothing,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Owns: the screen as a whole, from the state and a picture. Draws into a buffer, and changes nothing else.
+//! Must not know: the terminal, keys.
+
+mod details;
+mod happened;
+mod head;
+mod help;
+mod page;
+mod palette;
+mod table;
+mod theme;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line as Text;
+use ratatui::widgets::Widget as _;
+
+pub(super) use palette::Palette;
+use palette::{PICKED, PLAIN, TITLE};
+pub use theme::Theme;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::state::{Drawn, Mode, State};
+use super::views::{Opened, Picture, Tab};
+use crate::model::escape::{fit, printable};
+
+/// Lines below the head that are always there: views, titles, one row, keys.
+const REST: u16 = 4;
+
+/// All that goes onto the screen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paper<'a> {
+    pub(super) state: &'a State,
+    pub(super) picture: &'a Picture,
+    /// Of the line whose details are open; `None` where it is gone.
+    pub(super) opened: Option<&'a Opened>,
+}
+
+impl Paper<'_> {
+    /// Draws, and says what is where.
+    pub(super) fn draw(&self, area: Rect, buffer: &mut Buffer) -> Drawn {
+        if area.height < REST || area.width < 10 {
+            put(buffer, area, 0, "too small", PLAIN);
+            return Drawn::default();
+        }
+        let head = head::lines(self, area.width.into(), (area.height - REST).into());
+        let below = head.len() as u16;
+        put_lines(buffer, area, head);
+        let mut drawn = Drawn { body: (below + 2, area.height - below - 3), ..Drawn::default() };
+        drawn.tabs = self.put_tabs(buffer, area, below);
+        let body = Rect { y: area.y + below + 1, height: area.height - below - 2, ..area };
+        let position = match &self.state.mode {
+            Mode::Table | Mode::Typing => table::draw(self, body, buffer, &mut drawn),
+            Mode::Help(scrolled) => {
+                put_over(buffer, body, help::lines(self.state.replay.is_some()), *scrolled, &mut drawn)
+            }
+            Mode::Details(id, scrolled) => {
+                let lines = details::lines(self.opened, id, self.picture, body.width.into());
+                put_over(buffer, body, lines, *scrolled, &mut drawn)
+            }
+        };
+        self.put_foot(buffer, area, &position);
+        self.state.palette.finish(buffer);
+        drawn
+    }
+
+    /// Names of views, the open one in brackets; where there is no room for names, numbers.
+    fn put_tabs(&self, buffer: &mut Buffer, area: Rect, y: u16) -> Vec<(u16, u16)> {
+        let named = Tab::ALL.into_iter().map(|tab| tab.name().len() + 3).sum::<usize>() + 1;
+        let has_room = named <= area.width.into();
+        let (mut x, mut spans) = (0, Vec::new());
+        for (at, tab) in Tab::ALL.into_iter().enumerate() {
+            let is_open = tab == self.state.tab;
+            let name = if is_open || has_room {
+                format!("{} {}", at + 1, tab.name())
+            } else {
+                format!("{}", at + 1)
+            };
+            let width = name.len() as u16;
+            if is_open {
+                put_at(buffer, area, (x, y), &format!("[{name}]"), PICKED);
+            } else {
+                put_at(buffer, area, (x + 1, y), &name, PLAIN);
+            }
+            spans.push((x + 1, x + 1 + width));
+            x += width + 1;
+        }
+        spans
+    }
+
+    fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) {
+        let filter = printable(&self.state.filter);
+        let text = match &self.state.mode {
+            Mode::Typing => {
+                let keys = "_   Enter: keep  Esc: clear";
+                // What is typed now stands at the end.
+                let room = usize::from(area.width).saturating_sub(keys.len() + position.len() + 2);
+                format!("/{}{keys}", tail(&filter, room))
+            }
+            Mode::Help(_) => "Esc: back  Up/Down: scroll".to_owned(),
+            Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
+            Mode::Table if !filter.is_empty() => format!("filter: {filter}   /: change  Esc: clear"),
+            Mode::Table => "?: help  q: quit  space: pause  /: filter  Enter: details  <>: sort".to_owned(),
+        };
+        let width = usize::from(area.width);
+        let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };
+        let y = area.height - 1;
+        put(buffer, area, y, &fit(&text, room), palette::LABEL);
+        let x = width.saturating_sub(position.len());
+        put_at(buffer, area, (x as u16, y), position, PLAIN);
+    }
+}
+
+/// The end of `text`, as much as `width` columns hold.
+fn tail(text: &str, width: usize) -> &str {
+    let ends = text.char_indices().map(|(at, _)| &text[at..]);
+    ends.chain([""]).find(|end| end.width() <= width).unwrap_or_default()
+}
+
+/// Lines in span of the table, the first of them as its title. Returns which of them are seen.
+fn put_over(
+    buffer: &mut Buffer,
+    area: Rect,
+    mut lines: Vec<Text<'static>>,
+    scrolled: usize,
+    drawn: &mut Drawn,
+) -> String {
+    let title = lines.remove(0).style(TITLE);
+    let room = usize::from(area.height - 1);
+    drawn.scroll_end = lines.len().saturating_sub(room);
+    let top = scrolled.min(drawn.scroll_end);
+    let all = lines.len();
+    let seen = lines.into_iter().skip(top).take(room);
+    put_lines(buffer, area, std::iter::once(title).chain(seen));
+    if all > room { format!("lines {}-{} of {all}", top + 1, top + room) } else { String::new() }
+}
+
+fn put_lines(buffer: &mut Buffer, area: Rect, lines: impl IntoIterator<Item = Text<'static>>) {
+    for (y, line) in (area.y..area.bottom()).zip(lines) {
+        line.render(Rect { y, height: 1, ..area }, buffer);
+    }
+}
+
+fn put(buffer: &mut Buffer, area: Rect, y: u16, text: &str, style: Style) {
+    put_at(buffer, area, (0, y), text, style);
+}
+
+/// Writes at a span of `area`, and never beyond it.
+fn put_at(buffer: &mut Buffer, area: Rect, (x, y): (u16, u16), text: &str, style: Style) {
+    if x < area.width && y < area.height {
+        buffer.set_stringn(area.x + x, area.y + y, text, (area.width - x).into(), style);
+    }
+}

@@ -1,0 +1,111 @@
+//! Owns: what a terminal can show: which colours, Unicode or ASCII; and the few signs and styles there are.
+//! Must not know: what they mean where they are used.
+
+use ratatui::buffer::Buffer;
+use ratatui::style::{Modifier, Style};
+
+use super::theme::{Role, Theme};
+use crate::present::live::has_unicode;
+use crate::present::tui::views::Alarm;
+
+/// Signs of rising height, the first for nothing.
+const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// What a terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::present::tui) struct Palette {
+    pub(in crate::present::tui) theme: Theme,
+    pub(in crate::present::tui) has_unicode: bool,
+}
+
+impl Palette {
+    /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
+    pub(in crate::present::tui) fn from_environment(theme: Option<Theme>) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let usual = if no_colour { Theme::Mono } else { Theme::Dark };
+        Self { theme: theme.unwrap_or(usual), has_unicode: has_unicode() }
+    }
+
+    /// Gives a drawn screen its colours, and takes from it what the terminal cannot show.
+    pub(super) fn finish(self, buffer: &mut Buffer) {
+        for cell in &mut buffer.content {
+            cell.set_style(self.theme.apply(cell.fg));
+            if !self.has_unicode && !cell.symbol().is_ascii() {
+                let sign = cell.symbol().chars().next().map_or('?', ascii);
+                cell.set_char(sign);
+            }
+        }
+    }
+}
+
+fn ascii(sign: char) -> char {
+    match sign {
+        '…' => '~',
+        '·' => ' ',
+        '▼' => 'v',
+        '▲' => '^',
+        '░' | '▁' => '.',
+        '▂' => ':',
+        '▃' => '-',
+        '▄' => '=',
+        '▅' => '+',
+        '▆' => '*',
+        '▇' => '%',
+        '█' => '#',
+        _ => '?',
+    }
+}
+
+/// The last values as signs of different height, as many as there is room for.
+pub(super) fn spark(values: &[u32], most: u32, width: usize) -> String {
+    let last = &values[values.len().saturating_sub(width)..];
+    let height = |value: u32| {
+        let steps = HEIGHTS.len() as u64 - 1;
+        // Little is never shown as nothing.
+        HEIGHTS[(u64::from(value) * steps).div_ceil(u64::from(most.max(1))).min(steps) as usize]
+    };
+    last.iter().map(|value| height(*value)).collect()
+}
+
+/// A share between 0 and 1 as a bar. Full only when nothing is left.
+pub(super) fn bar(share: f64, width: usize) -> String {
+    let some = usize::from(share > 0.0);
+    let filled = ((share * width as f64) as usize).clamp(some, width);
+    "█".repeat(filled) + &"░".repeat(width - filled)
+}
+
+pub(super) const PLAIN: Style = Style::new();
+pub(super) const LABEL: Style = Style::new().fg(Role::Label.placeholder());
+pub(super) const HISTORY: Style = Style::new().fg(Role::History.placeholder());
+pub(super) const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
+pub(super) const PICKED: Style = Style::new().add_modifier(Modifier::REVERSED);
+
+pub(super) const fn alarmed(alarm: Alarm) -> Style {
+    match alarm {
+        Alarm::None => PLAIN,
+        Alarm::Warning => Style::new().fg(Role::Warning.placeholder()),
+        Alarm::Critical => Style::new().fg(Role::Critical.placeholder()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_seen_and_much_is_full() {
+        assert_eq!(spark(&[9, 0, 1, 500, 1000], 1000, 4), " ▁▄█");
+        assert_eq!(spark(&[0], 0, 4), " ");
+        assert_eq!(bar(0.0, 4), "░░░░");
+        assert_eq!(bar(0.001, 4), "█░░░");
+        assert_eq!(bar(0.999, 4), "███░");
+        assert_eq!(bar(1.5, 4), "████");
+    }
+
+    #[test]
+    fn every_sign_has_its_own_ascii() {
+        for sign in HEIGHTS.into_iter().skip(1).chain("…▼▲░·".chars()) {
+            assert_ne!(ascii(sign), '?', "{sign}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Owns: what the user asked for, and what each key and click changes in it.
+//! Must not know: how anything is drawn, the terminal.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+
+use super::draw::Palette;
+use super::views::{Column, Id, Sort, Tab, columns};
+use crate::source::replay::{Command, Replaying};
+
+const SECOND_NS: i64 = 1_000_000_000;
+/// The key for the next event.
+const STEP: char = '.';
+
+/// What a key asks of a replay.
+fn command(key: char) -> Option<Command> {
+    Some(match key {
+        STEP => Command::Step,
+        ']' => Command::Seek(10 * SECOND_NS),
+        '[' => Command::Seek(-10 * SECOND_NS),
+        '}' => Command::Seek(60 * SECOND_NS),
+        '{' => Command::Seek(-60 * SECOND_NS),
+        '0' => Command::Start,
+        '+' => Command::Faster,
+        '-' => Command::Slower,
+        _ => return None,
+    })
+}
+
+/// Lines that the wheel scrolls.
+const WHEEL: isize = 3;
+
+/// What lies over the table, if anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The table itself.
+    Table,
+    /// The table, while a filter is being typed.
+    Typing,
+    /// Every key. Scrolled by so many lines.
+    Help(usize),
+    /// One row or event. Scrolled by so many lines.
+    Details(Id, usize),
+}
+
+/// What is wanted of who drives the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Nothing,
+    Draw,
+    /// The whole screen, whatever it shows now.
+    Repaint,
+    Quit,
+    /// Of who feeds the screen from a recording.
+    Replay(Command),
+}
+
+/// What was drawn last, as far as keys and clicks refer to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Drawn {
+    /// All lines of the table, in their order.
+    pub(super) ids: Vec<Id>,
+    /// The first of them on the screen.
+    pub(super) top: usize,
+    /// Screen line of the table's first line, and how many there is room for.
+    pub(super) body: (u16, u16),
+    /// Columns on the screen: index, span from the left, width.
+    pub(super) spans: Vec<(usize, u16, u16)>,
+    /// Names of views on the screen: first column, first column after it.
+    pub(super) tabs: Vec<(u16, u16)>,
+    /// The furthest that what lies over the table can be scrolled.
+    pub(super) scroll_end: usize,
+}
+
+/// What the user asked for in one view.
+#[derive(Clone, Debug)]
+struct Choice {
+    sort: Sort,
+    /// `None`: whatever comes first.
+    picked: Option<Id>,
+    /// First line on the screen.
+    top: usize,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) tab: Tab,
+    pub(super) mode: Mode,
+    pub(super) filter: String,
+    pub(super) is_paused: bool,
+    /// How a replay goes; `None` where it is this machine's, now.
+    pub(super) replay: Option<Replaying>,
+    /// What the terminal can show, and the colours that the user picked.
+    pub(super) palette: Palette,
+    choices: [Choice; Tab::ALL.len()],
+}
+
+impl State {
+    pub(super) fn new(palette: Palette) -> Self {
+        let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
+        Self {
+            tab: Tab::Processes,
+            mode: Mode::Table,
+            filter: String::new(),
+            is_paused: false,
+            replay: None,
+            palette,
+            choices,
+        }
+    }
+
+    pub(super) fn sort(&self) -> Sort {
+        self.choices[self.tab as usize].sort
+    }
+
+    /// Index of the selected line.
+    pub(super) fn selected(&self, ids: &[Id]) -> usize {
+        let picked = self.choices[self.tab as usize].picked.as_ref();
+        picked.and_then(|picked| ids.iter().position(|id| id == picked)).unwrap_or(0)
+    }
+
+    /// The first line on the screen, so that the selected one is on it. `room` is how many there is room for.
+    pub(super) fn top(&self, selected: usize, lines: usize, room: usize) -> usize {
+        let top = self.choices[self.tab as usize].top;
+        let lowest = (selected + 1).saturating_sub(room);
+        top.clamp(lowest, selected.max(lowest)).min(lines.saturating_sub(room))
+    }
+
+    fn choice(&mut self) -> &mut Choice {
+        &mut self.choices[self.tab as usize]
+    }
+
+    /// A key was pressed.
+    pub(super) fn press(&mut self, key: KeyEvent, drawn: &Drawn) -> Wish {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Wish::Quit,
+                KeyCode::Char('l') => Wish::Repaint,
+                KeyCode::Char('u') if self.mode == Mode::Typing => {
+                    self.filter.clear();
+                    Wish::Draw
+                }
+                _ => Wish::Nothing,
+            };
+        }
+        match self.mode {
+            Mode::Typing => self.type_filter(key.code, drawn),
+            Mode::Help(_) | Mode::Details(..) => self.press_over(key.code, drawn),
+            Mode::Table => self.press_table(key.code, drawn),
+        }
+    }
+
+    fn type_filter(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        match key {
+            KeyCode::Enter => self.mode = Mode::Table,
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.mode = Mode::Table;
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char(typed) => self.filter.push(typed),
+            other => return self.steer(other, drawn),
+        }
+        Wish::Draw
+    }
+
+    fn press_over(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        let page = usize::from(drawn.body.1).max(1);
+        let (Mode::Help(scrolled) | Mode::Details(_, scrolled)) = &mut self.mode else {
+            return Wish::Nothing;
+        };
+        let at = (*scrolled).min(drawn.scroll_end);
+        *scrolled = match key {
+            KeyCode::Down | KeyCode::Char('j') => at + 1,
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+            KeyCode::PageDown => at + page,
+            KeyCode::PageUp => at.saturating_sub(page),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => drawn.scroll_end,
+            KeyCode::Char('q') | KeyCode::Esc | KeyCode::Enter => {
+                self.mode = Mode::Table;
+                return Wish::Draw;
+            }
+            KeyCode::Char('?') => {
+                let is_help = matches!(self.mode, Mode::Help(_));
+                self.mode = if is_help { Mode::Table } else { Mode::Help(0) };
+                return Wish::Draw;
+            }
+            other => return self.set(other),
+        }
+        .min(drawn.scroll_end);
+        Wish::Draw
+    }
+
+    fn press_table(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        match key {
+            KeyCode::Char('q') => return Wish::Quit,
+            KeyCode::Char('?') => self.mode = Mode::Help(0),
+            KeyCode::Char('/') => self.mode = Mode::Typing,
+            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Char('r') => self.choice().sort.down ^= true,
+            KeyCode::Char('<') | KeyCode::Left => self.sort_beside(false, drawn),
+            KeyCode::Char('>') | KeyCode::Right => self.sort_beside(true, drawn),
+            KeyCode::Enter => return self.open(drawn),
+            other => return self.steer(other, drawn),
+        }
+        Wish::Draw
+    }
+
+    fn steer(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        let page = isize::try_from(drawn.body.1).unwrap_or(isize::MAX).max(1);
+        let by = match key {
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::PageDown => page,
+            KeyCode::PageUp => -page,
+            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+            KeyCode::End | KeyCode::Char('G') => isize::MAX,
+            other => return self.set(other),
+        };
+        self.move_by(by, drawn)
+    }
+
+    /// What works whatever lies over the table.
+    fn set(&mut self, key: KeyCode) -> Wish {
+        match key {
+            KeyCode::Char(' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char('t') => self.palette.theme = self.palette.theme.next(),
+            KeyCode::Char(key) if self.replay.is_some() && command(key).is_some() => {
+                // One event after the other is of no use while time flies.
+                self.is_paused |= key == STEP;
+                return command(key).map_or(Wish::Nothing, Wish::Replay);
+            }
+            other => return self.switch(other),
+        }
+        Wish::Draw
+    }
+
+    /// To another view.
+    fn switch(&mut self, key: KeyCode) -> Wish {
+        let (at, all) = (self.tab as usize, Tab::ALL.len());
+        let to = match key {
+            KeyCode::Char(digit @ '1'..='8') => digit as usize - '1' as usize,
+            KeyCode::Tab => (at + 1) % all,
+            KeyCode::BackTab => (at + all - 1) % all,
+            _ => return Wish::Nothing,
+        };
+        self.go(to)
+    }
+
+    fn go(&mut self, to: usize) -> Wish {
+        self.tab = Tab::ALL[to];
+        if self.mode != Mode::Typing {
+            self.mode = Mode::Table;
+        }
+        Wish::Draw
+    }
+
+    fn move_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
+        let Some(last) = drawn.ids.len().checked_sub(1) else { return Wish::Nothing };
+        let to = self.selected(&drawn.ids).saturating_add_signed(by).min(last);
+        let choice = self.choice();
+        // At the top it stays with whatever comes first.
+        choice.picked = (to != 0).then(|| drawn.ids[to].clone());
+        choice.top = drawn.top;
+        Wish::Draw
+    }
+
+    fn sort_beside(&mut self, is_right: bool, drawn: &Drawn) {
+        let shown: Vec<usize> = drawn.spans.iter().map(|(column, ..)| *column).collect();
+        let Some(last) = shown.len().checked_sub(1) else { return };
+        let at = shown.iter().position(|column| *column == self.sort().column).unwrap_or(0);
+        let to = if is_right { (at + 1).min(last) } else { at.saturating_sub(1) };
+        if to != at {
+            self.choice().sort = Sort::by(self.tab, shown[to]);
+        }
+    }
+
+    /// The details of the selected line.
+    fn open(&mut self, drawn: &Drawn) -> Wish {
+        let Some(id) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
+        self.mode = Mode::Details(id.clone(), 0);
+        Wish::Draw
+    }
+
+    /// The mouse did something.
+    pub(super) fn click(&mut self, mouse: MouseEvent, drawn: &Drawn) -> Wish {
+        let by = match mouse.kind {
+            MouseEventKind::ScrollDown => WHEEL,
+            MouseEventKind::ScrollUp => -WHEEL,
+            MouseEventKind::Down(MouseButton::Left) => return self.point(mouse.column, mouse.row, drawn),
+            _ => return Wish::Nothing,
+        };
+        match &mut self.mode {
+            Mode::Help(scrolled) | Mode::Details(_, scrolled) => {
+                *scrolled = (*scrolled).min(drawn.scroll_end).saturating_add_signed(by).min(drawn.scroll_end);
+                Wish::Draw
+            }
+            Mode::Table | Mode::Typing => self.move_by(by, drawn),
+        }
+    }
+
+    fn point(&mut self, x: u16, y: u16, drawn: &Drawn) -> Wish {
+        let (first, room) = drawn.body;
+        if y + 2 == first {
+            let tab = drawn.tabs.iter().position(|(from, to)| (*from..*to).contains(&x));
+            return tab.map_or(Wish::Nothing, |tab| self.go(tab));
+        }
+        if matches!(self.mode, Mode::Help(_) | Mode::Details(..)) {
+            return Wish::Nothing;
+        }
+        if y + 1 == first {
+            let column = drawn.spans.iter().find(|(_, from, wide)| (*from..=from + wide).contains(&x));
+            let Some((column, ..)) = column else { return Wish::Nothing };
+            let sort = self.sort();
+            let tab = self.tab;
+            self.choice().sort = if sort.column == *column {
+                Sort { down: !sort.down, ..sort }
+            } else {
+                Sort::by(tab, *column)
+            };
+            return Wish::Draw;
+        }
+        let Some(line) = y.checked_sub(first).filter(|line| *line < room) else { return Wish::Nothing };
+        let Some(id) = drawn.ids.get(drawn.top + usize::from(line)) else { return Wish::Nothing };
+        let choice = self.choice();
+        (choice.picked, choice.top) = (Some(id.clone()), drawn.top);
+        Wish::Draw
+    }
+
+    /// The columns of the view that is shown.
+    pub(super) fn columns(&self) -> Vec<Column> {
+        columns(self.tab)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a replay adds to the screen.
+
+use ratatui::crossterm::event::KeyCode;
+
+use super::samples::busy;
+use super::{Mode, Screen, Wish};
+use crate::source::replay::{Command, Replaying, Speed};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+fn screen() -> Screen {
+    let mut screen = Screen::new(busy(), (80, 24));
+    screen.state.replay = Some(Replaying { speed: Speed::Times(10.0), is_over: false, is_seeking: false });
+    screen.draw();
+    screen
+}
+
+fn title(screen: &Screen) -> String {
+    screen.text().lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn keys_of_a_replay_are_passed_on() {
+    let mut screen = screen();
+    for (key, command) in [
+        (']', Command::Seek(10 * SECOND_NS)),
+        ('[', Command::Seek(-10 * SECOND_NS)),
+        ('}', Command::Seek(60 * SECOND_NS)),
+        ('{', Command::Seek(-60 * SECOND_NS)),
+        ('0', Command::Start),
+        ('+', Command::Faster),
+        ('-', Command::Slower),
+    ] {
+        for mode in [Mode::Table, Mode::Help(0)] {
+            screen.state.mode = mode;
+            assert_eq!(screen.press(KeyCode::Char(key)), Wish::Replay(command));
+        }
+    }
+    assert!(!screen.state.is_paused);
+    assert_eq!(screen.press(KeyCode::Char('.')), Wish::Replay(Command::Step));
+    assert!(screen.state.is_paused, "a step is for looking closely");
+    screen.state.mode = Mode::Typing;
+    screen.type_in("+.]");
+    assert_eq!(screen.state.filter, "+.]", "a filter is typed as ever");
+    let mut live = Screen::new(busy(), (80, 24));
+    assert_eq!(live.press(KeyCode::Char('.')), Wish::Nothing);
+    assert!(!live.state.is_paused);
+}
+
+#[test]
+fn the_title_says_how_it_goes() {
+    let mut screen = screen();
+    assert!(title(&screen).ends_with(" REPLAY 10x"), "{}", title(&screen));
+    screen.press(KeyCode::Char(' '));
+    assert!(title(&screen).ends_with(" REPLAY 10x PAUSED"), "{}", title(&screen));
+    screen.state.replay = Some(Replaying { speed: Speed::Max, is_over: true, is_seeking: false });
+    screen.draw();
+    assert!(title(&screen).ends_with(" REPLAY END"), "{}", title(&screen));
+    screen.state.replay = Some(Replaying { speed: Speed::Max, is_over: false, is_seeking: true });
+    screen.draw();
+    assert!(title(&screen).ends_with(" REPLAY SEEKING"), "{}", title(&screen));
+}
+
+#[test]
+fn the_help_says_which_keys_there_are() {
+    let mut screen = screen();
+    screen.press(KeyCode::Char('?'));
+    let text = screen.text();
+    for words in
+        ["Keys of a replay", "the next event, and pause", "10 seconds on or back", "to the beginning"]
+    {
+        assert!(text.contains(words), "{words} in\n{text}");
+    }
+    assert!(!text.contains("tracing continues"), "{text}");
+    let mut live = Screen::new(busy(), (80, 24));
+    live.press(KeyCode::Char('?'));
+    assert!(!live.text().contains("replay") && live.text().contains("tracing continues"));
+}

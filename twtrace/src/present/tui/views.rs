@@ -1,0 +1,207 @@
+//! Owns: what each view is: its columns, and its rows from a picture.
+//! Must not know: the terminal, which row is selected.
+
+mod columns;
+mod rows;
+
+pub(super) use columns::{Column, MARKS, What, columns, fitting};
+use rows::rows;
+pub(super) use rows::{Row, alarm};
+
+use super::journal::Journal;
+use super::value::Value;
+use crate::diagnose::{OneLine, glance};
+use crate::engine::{By, Detail, RowKey, Tracker};
+use crate::model::event::{Event, Kind};
+use crate::present::live::Frame;
+
+/// The views, in the order of their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tab {
+    Processes,
+    Tuples,
+    Peers,
+    Ports,
+    Containers,
+    Events,
+    Failures,
+    Netns,
+}
+
+impl Tab {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Processes,
+        Self::Tuples,
+        Self::Peers,
+        Self::Ports,
+        Self::Containers,
+        Self::Events,
+        Self::Failures,
+        Self::Netns,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Processes => "Processes",
+            Self::Tuples => "Tuples",
+            Self::Peers => "Peers",
+            Self::Ports => "Ports",
+            Self::Containers => "Containers",
+            Self::Events => "Events",
+            Self::Failures => "Failures",
+            Self::Netns => "Netns",
+        }
+    }
+
+    /// The tables of a snapshot that it needs: its own, and in every view those that findings are made of, so that the head says
+    /// the same above all of them.
+    pub(super) fn tables(self) -> &'static [By] {
+        match self {
+            Self::Processes => &[By::Process, By::Tuple, By::Netns],
+            Self::Peers => &[By::Peer, By::Tuple, By::Netns],
+            Self::Ports => &[By::Port, By::Tuple, By::Netns],
+            Self::Containers => &[By::Container, By::Tuple, By::Netns],
+            Self::Tuples | Self::Netns | Self::Events | Self::Failures => &[By::Tuple, By::Netns],
+        }
+    }
+
+    /// It shows events, one by one.
+    pub(super) fn shows_journal(self) -> bool {
+        matches!(self, Self::Events | Self::Failures)
+    }
+}
+
+/// Everything that the screen shows, at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Picture {
+    pub(super) frame: Frame,
+    /// The tables that `frame` has.
+    pub(super) tables: &'static [By],
+    /// What the doctor makes of `frame`, worst first.
+    pub(super) findings: Vec<OneLine>,
+    /// `None` where nobody looks at it.
+    pub(super) journal: Option<Journal>,
+    /// Whose time of day is shown.
+    pub(super) zone: jiff::tz::TimeZone,
+}
+
+impl Picture {
+    /// Of a frame that has these tables.
+    pub(super) fn new(
+        frame: Frame,
+        tables: &'static [By],
+        journal: Option<Journal>,
+        zone: jiff::tz::TimeZone,
+    ) -> Self {
+        let findings = glance(&frame.snapshot, &frame.limitations);
+        Self { frame, tables, findings, journal, zone }
+    }
+
+    /// Whether what a view shows is in it.
+    pub(super) fn has(&self, tab: Tab) -> bool {
+        (self.journal.is_some() || !tab.shows_journal())
+            && tab.tables().iter().all(|by| self.tables.contains(by))
+    }
+
+    /// Everything about a line; `None` where it is gone.
+    pub(super) fn open(&self, id: &Id, tracker: &Tracker) -> Option<Opened> {
+        match id {
+            Id::Row(key) => tracker.detail(key).map(|detail| Opened::Row(Box::new(detail))),
+            Id::Event(number) => {
+                let journal = self.journal.as_ref()?;
+                journal.find(*number).map(|event| Opened::Event(Box::new(event.clone())))
+            }
+        }
+    }
+
+    /// When an event happened, by the calendar.
+    pub(super) fn time_of(&self, event: &Event) -> jiff::Zoned {
+        let wall_ns = self.frame.clock.wall_ns(event.mono_ns);
+        let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+        time.to_zoned(self.zone.clone())
+    }
+}
+
+/// Everything about a line.
+#[derive(Clone, Debug)]
+pub(super) enum Opened {
+    Row(Box<Detail>),
+    Event(Box<Event>),
+}
+
+/// Names a line of a table for as long as it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Id {
+    Row(RowKey),
+    /// By its number in the journal.
+    Event(u64),
+}
+
+/// How much a line wants to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alarm {
+    None,
+    Warning,
+    Critical,
+}
+
+/// The lines of a view that are to be shown, in their order.
+pub(super) fn shown<'a>(tab: Tab, picture: &'a Picture, sort: Sort, filter: &str) -> Vec<Row<'a>> {
+    let columns = columns(tab);
+    let mut rows = rows(tab, picture);
+    if !filter.is_empty() {
+        let filter = filter.to_lowercase();
+        rows.retain(|row| holds(row, &columns, &filter));
+    }
+    let Sort { column, down } = sort;
+    let mut rows: Vec<(Value, Row<'a>)> =
+        rows.into_iter().map(|row| (row.value(columns[column].what), row)).collect();
+    rows.sort_by(|(one, _), (two, _)| {
+        // What is not known stands at the end, both ways.
+        let unknown = (*one == Value::Nothing).cmp(&(*two == Value::Nothing));
+        let order = one.order(two);
+        unknown.then(if down { order.reverse() } else { order })
+    });
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Whether any of the names in a row holds `text`, which is in lower case.
+fn holds(row: &Row<'_>, columns: &[Column], text: &str) -> bool {
+    let mut names = columns.iter().filter(|column| !column.is_figure);
+    names.any(|column| row.value(column.what).text(usize::MAX).to_lowercase().contains(text))
+}
+
+/// What a view is ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    /// Index into the view's columns.
+    pub(super) column: usize,
+    /// The largest comes first.
+    pub(super) down: bool,
+}
+
+impl Sort {
+    /// As a view is ordered until the user says otherwise.
+    pub(super) fn of(tab: Tab) -> Self {
+        let wanted = match tab {
+            Tab::Tuples => What::Used,
+            Tab::Failures | Tab::Events => What::Time,
+            _ => What::Live,
+        };
+        let column = columns(tab).iter().position(|column| column.what == wanted).unwrap_or(0);
+        Self { column, down: true }
+    }
+
+    /// A column, the way round that one mostly wants it.
+    pub(super) fn by(tab: Tab, column: usize) -> Self {
+        Self { column, down: columns(tab)[column].is_largest_first }
+    }
+}
+
+pub(super) fn alarm_of(kind: Kind) -> Alarm {
+    match kind {
+        Kind::Created | Kind::Ended | Kind::Listed => Alarm::None,
+        Kind::Overflow | Kind::Aborted | Kind::SynRefused | Kind::Lost => Alarm::Warning,
+        Kind::ConnectFailed | Kind::BindFailed => Alarm::Critical,
+    }
+}

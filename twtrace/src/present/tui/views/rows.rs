@@ -1,0 +1,240 @@
+//! Owns: the rows of each view, and what a row says in each column.
+//! Must not know: their order, which of them are shown.
+
+use super::{Alarm, Id, Picture, Tab, What, alarm_of};
+use crate::engine::{
+    ContainerRow, Figures, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow, RowKey, TupleRow,
+};
+use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
+use crate::present::tui::journal::{Journal, Numbered};
+use crate::present::tui::value::Value;
+
+/// From these shares on, a full table wants to be seen.
+const WARNING: f64 = 0.7;
+const CRITICAL: f64 = 0.9;
+
+/// A row of a view. What it says is worked out for the columns that are asked for, so that thousands of rows cost little.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::present::tui) enum Row<'a> {
+    Process(&'a ProcessRow),
+    Tuple(&'a TupleRow),
+    Peer(&'a PeerRow),
+    Port(&'a PortRow),
+    Container(&'a ContainerRow),
+    Netns(&'a NetnsRow),
+    Event(&'a Numbered, &'a Picture),
+}
+
+/// The rows of a view, in no particular order.
+pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
+    let tracker = &picture.frame.snapshot;
+    let journal = |list: for<'a> fn(&'a Journal) -> &'a std::collections::VecDeque<Numbered>| {
+        let events = picture.journal.as_ref().into_iter().flat_map(list);
+        events.map(|event| Row::Event(event, picture)).collect()
+    };
+    match tab {
+        Tab::Processes => tracker.processes.iter().map(Row::Process).collect(),
+        Tab::Tuples => tracker.tuples.iter().map(Row::Tuple).collect(),
+        Tab::Peers => tracker.peers.iter().map(Row::Peer).collect(),
+        Tab::Ports => tracker.ports.iter().map(Row::Port).collect(),
+        Tab::Containers => tracker.containers.iter().map(Row::Container).collect(),
+        Tab::Netns => tracker.netns.iter().map(Row::Netns).collect(),
+        Tab::Failures => journal(|journal| &journal.failures),
+        Tab::Events => journal(|journal| &journal.events),
+    }
+}
+
+/// How full a pool of ports is, as an alarm.
+pub(in crate::present::tui) fn alarm(pressure: Option<Pressure>) -> Alarm {
+    match pressure {
+        Some(pressure) if pressure.is_short() => alarm_of_share(pressure.fraction()),
+        _ => Alarm::None,
+    }
+}
+
+fn alarm_of_share(share: f64) -> Alarm {
+    match share {
+        share if share >= CRITICAL => Alarm::Critical,
+        share if share >= WARNING => Alarm::Warning,
+        _ => Alarm::None,
+    }
+}
+
+impl Row<'_> {
+    pub(in crate::present::tui) fn id(&self) -> Id {
+        Id::Row(match self {
+            Self::Process(row) => RowKey::Process(row.key),
+            Self::Tuple(row) => RowKey::Tuple(row.key),
+            Self::Peer(row) => RowKey::Peer(row.key),
+            Self::Port(row) => RowKey::Port(row.key),
+            Self::Container(row) => RowKey::Container(row.key.clone()),
+            Self::Netns(row) => RowKey::Netns(row.key),
+            Self::Event((number, _), _) => return Id::Event(*number),
+        })
+    }
+
+    pub(in crate::present::tui) fn alarm(&self) -> Alarm {
+        if let Self::Event((_, event), _) = self {
+            return alarm_of(event.kind);
+        }
+        if self.figures().is_some_and(|figures| figures.failed() != 0) {
+            return Alarm::Critical;
+        }
+        match self {
+            Self::Process(row) => alarm(row.pressure),
+            Self::Tuple(row) => alarm(row.pressure),
+            Self::Netns(row) => alarm_of_share(full(row).unwrap_or(0.0)),
+            _ => Alarm::None,
+        }
+    }
+
+    /// The process is gone.
+    pub(in crate::present::tui) fn is_gone(&self) -> bool {
+        matches!(self, Self::Process(row) if row.gone)
+    }
+
+    fn figures(&self) -> Option<&Figures> {
+        Some(match self {
+            Self::Process(row) => &row.figures,
+            Self::Tuple(row) => &row.figures,
+            Self::Peer(row) => &row.figures,
+            Self::Port(row) => &row.figures,
+            Self::Container(row) => &row.figures,
+            Self::Netns(row) => &row.figures,
+            Self::Event(..) => return None,
+        })
+    }
+
+    /// What it says in a column.
+    pub(in crate::present::tui) fn value(&self, what: What) -> Value {
+        let value = match self {
+            Self::Process(row) => process(row, what),
+            Self::Tuple(row) => tuple(row, what),
+            Self::Peer(row) => (what == What::Peer).then_some(Value::Address(row.key)),
+            Self::Port(row) => port(row, what),
+            Self::Container(row) => (what == What::Container).then(|| container(row)),
+            Self::Netns(row) => netns(row, what),
+            Self::Event((_, event), picture) => happened(event, picture, what),
+        };
+        value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
+    }
+}
+
+fn figure(figures: &Figures, what: What) -> Option<Value> {
+    Some(match what {
+        What::Live => Value::Count(figures.live),
+        What::Created => Value::Rate(figures.created_rate.s10),
+        What::Failed => Value::Count(figures.failed()),
+        What::Ended => Value::Rate(figures.ended_rate.s10),
+        What::Peak => Value::Count(figures.peak_live),
+        What::InAll => Value::Count(figures.counts.created),
+        What::Age => Value::Micros(figures.age_us?.p50),
+        What::Age99 => Value::Micros(figures.age_us?.p99),
+        What::Sent => Value::Size(figures.sent?.p50),
+        What::Received => Value::Size(figures.received?.p50),
+        _ => return None,
+    })
+}
+
+fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
+    let pressure = pressure?;
+    Some(match what {
+        What::Used => Value::Share(pressure.fraction()),
+        What::Left => Value::Count(pressure.left().into()),
+        What::Lasts => Value::Lasts(pressure.full_in_s?),
+        _ => return None,
+    })
+}
+
+/// A process, where there is one to name.
+fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
+    let key = key?;
+    Some(match what {
+        What::Pid if key.is_unknown() => return None,
+        What::Pid => Value::Pid(key.pid),
+        What::Process if key.is_unknown() => Value::Text("unknown".into()),
+        What::Process => Value::hostile(&key.comm.text()),
+        _ => return None,
+    })
+}
+
+fn process(row: &ProcessRow, what: What) -> Option<Value> {
+    match what {
+        What::Pid | What::Process => who(Some(row.key), what),
+        What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
+        What::Container => {
+            let container = row.identity.as_ref()?.container.as_ref()?;
+            Some(Value::hostile(&container.to_string()))
+        }
+        What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
+        // Of the same that the line names.
+        _ => ports(row.told()?.pressure, what),
+    }
+}
+
+fn tuple(row: &TupleRow, what: What) -> Option<Value> {
+    match what {
+        What::Pid | What::Process => who(row.main, what),
+        What::Netns => Some(Value::Count(row.key.netns.into())),
+        What::Tuple => Some(Value::Tuple(row.key)),
+        _ => ports(row.pressure, what),
+    }
+}
+
+fn port(row: &PortRow, what: What) -> Option<Value> {
+    match what {
+        What::Port => Some(Value::Count(row.key.sport.into())),
+        What::Netns => Some(Value::Count(row.key.netns.into())),
+        _ => who(row.main, what),
+    }
+}
+
+fn container(row: &ContainerRow) -> Value {
+    row.key.as_ref().map_or(Value::Text("(host)".into()), |name| Value::hostile(name))
+}
+
+fn full(row: &NetnsRow) -> Option<f64> {
+    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.max_tw_buckets.max(1)))
+}
+
+fn netns(row: &NetnsRow, what: What) -> Option<Value> {
+    let capacity = row.capacity.as_ref();
+    match what {
+        What::Netns => Some(Value::Count(row.key.into())),
+        What::Full => full(row).map(Value::Share),
+        What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
+        What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
+        _ => who(row.main, what),
+    }
+}
+
+fn happened(event: &Event, picture: &Picture, what: What) -> Option<Value> {
+    match what {
+        What::Time => {
+            let time = picture.time_of(event).strftime("%H:%M:%S").to_string();
+            // The monotonic time orders even when the calendar is set.
+            Some(Value::Time(event.mono_ns, time))
+        }
+        What::Event => Some(Value::Text(event.kind.word().into())),
+        What::Detail => Some(Value::Text(detail(event))),
+        What::Ends => event.conn.map(Value::Conn),
+        _ => {
+            let owner = event.owner.as_ref()?;
+            who(Some(owner.into()), what)
+        }
+    }
+}
+
+fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
+    match event.kind {
+        Kind::Created if event.substate == Some(Substate::FinWait2) => {
+            format!("{} FIN_WAIT2", event.role).into()
+        }
+        Kind::Created | Kind::Listed | Kind::Overflow => event.role.word().into(),
+        Kind::Ended => event.reason.map_or("", Reason::word).into(),
+        Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
+        Kind::Aborted => event.why.map_or("", AbortWhy::word).into(),
+        Kind::SynRefused => "".into(),
+        Kind::Lost => format!("{} events", event.loss.unwrap_or_default().events()).into(),
+    }
+}

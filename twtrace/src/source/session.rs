@@ -1,0 +1,41 @@
+//! Owns: a live trace from attach to summary: probe, tracker, identities, listings, signals.
+//! Must not know: what a view does with the events, the command line.
+
+mod alarm;
+mod drain;
+mod end;
+mod engine;
+mod healing;
+mod lister;
+mod run;
+pub mod signals;
+mod start;
+mod summary;
+mod surroundings;
+pub mod verify;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use run::{Error, run};
+pub use summary::Summary;
+
+use crate::kernel::probe;
+use crate::model::filter::Filter;
+
+/// What to trace and for how long.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How to set up the kernel side. Its filter is derived from `filter`.
+    pub probe: probe::Options,
+    /// What the view is shown.
+    pub filter: Filter,
+    /// Compare with the kernel's books at the end.
+    pub verify: bool,
+    /// Created once everything is attached and the sockets that were there before are known.
+    pub ready_file: Option<PathBuf>,
+    /// Say on stderr which backend is used, and which were not to be had.
+    pub verbose: bool,
+    /// Stop after this long.
+    pub duration: Option<Duration>,
+}

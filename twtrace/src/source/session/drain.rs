@@ -1,0 +1,275 @@
+//! Owns: the drain: a thread that moves records from the ring into a bounded queue, and does nothing else.
+//! Must not know: what a record says.
+//!
+//! Nothing here waits for anything but room in the queue. When there is none, records stay in the ring; when the ring is full, the
+//! kernel side drops what comes and counts it by kind, which nobody here could do more exactly.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::host::worker::{Died, Joined, Thread};
+use crate::kernel::probe::Ring;
+use crate::model::clock;
+
+/// While records come, the ring is looked at this often.
+const BUSY: Duration = Duration::from_millis(25);
+/// While none have come for a moment: the kernel side announces only that much is waiting.
+const QUIET: Duration = Duration::from_millis(100);
+/// While none have come for a second: the kernel itself wakes the reader of an empty ring (`bpf_ringbuf_commit`, kernel/bpf/ringbuf.c), so
+/// this is for nothing but what nobody has thought of.
+const IDLE: Duration = Duration::from_secs(10);
+/// Looks that find nothing before the ring counts as quiet.
+const QUIET_READS: u32 = 4;
+/// And as idle.
+const IDLE_READS: u32 = QUIET_READS + 9;
+/// Records in a batch: bounds how long the engine is at one.
+const BATCH_RECORDS: usize = 1024;
+/// Bytes in a batch.
+const BATCH_BYTES: usize = 128 << 10;
+/// Batches that may wait for the engine.
+const QUEUE: usize = 32;
+
+/// What the drain says.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Records in the order of the ring.
+    Records(Records),
+    /// All that lay in the ring at `at_ns` (CLOCK_MONOTONIC, read before the ring was looked at) was said before this.
+    Emptied {
+        /// When.
+        at_ns: u64,
+    },
+}
+
+/// A batch of raw records: each with its length before it.
+#[derive(Debug)]
+pub(super) struct Records(Bytes);
+
+impl Iterator for Records {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.0.len() < size_of::<u32>() {
+            return None;
+        }
+        let len = self.0.get_u32_ne() as usize;
+        Some(self.0.split_to(len.min(self.0.len())))
+    }
+}
+
+/// The thread, from the engine's side.
+#[derive(Debug)]
+pub(super) struct Drain {
+    messages: Receiver<Message>,
+    orders: Arc<Orders>,
+    thread: Option<Thread>,
+}
+
+/// What the engine wants of the thread.
+#[derive(Debug)]
+struct Orders {
+    wants_mark: AtomicBool,
+    is_over: AtomicBool,
+    /// Written to when one of them has changed.
+    bell: EventFd,
+}
+
+impl Drain {
+    /// Starts to drain.
+    ///
+    /// # Errors
+    /// Of the kernel.
+    pub(super) fn start(ring: Ring) -> io::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let orders = Arc::new(Orders {
+            wants_mark: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            bell: EventFd::from_value_and_flags(0, flags)?,
+        });
+        let (send, messages) = channel(QUEUE);
+        let mut drainer = Drainer::new(ring, send, Arc::clone(&orders))?;
+        let thread = Thread::start("drain", move || drainer.run())?;
+        Ok(Self { messages, orders, thread: Some(thread) })
+    }
+
+    /// What comes next. Nothing is lost when this is given up half-way.
+    ///
+    /// # Errors
+    /// If the thread has ended.
+    pub(super) async fn next(&mut self) -> Result<Message, Died> {
+        match self.messages.recv().await {
+            Some(message) => Ok(message),
+            None => match self.thread.take() {
+                Some(thread) => Err(thread.died()),
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Asks for a [`Message::Emptied`] soon, though nothing may have come.
+    pub(super) fn ask_for_mark(&self) {
+        self.orders.wants_mark.store(true, Ordering::Release);
+        self.orders.ring();
+    }
+
+    /// Ends it; what it has not said yet is not said any more.
+    ///
+    /// # Errors
+    /// If it panicked.
+    pub(super) fn stop(mut self, deadline: Instant) -> Result<Joined, Died> {
+        self.orders.is_over.store(true, Ordering::Release);
+        self.orders.ring();
+        self.messages.close();
+        while self.messages.try_recv().is_ok() {}
+        self.thread.take().map_or(Ok(Joined::Ended), |thread| thread.join_by(deadline))
+    }
+}
+
+impl Orders {
+    fn ring(&self) {
+        // It cannot be full: nobody writes more than a few.
+        let _ = self.bell.write(1);
+    }
+}
+
+/// Which of the two made the thread wake.
+const RING: u64 = 0;
+const BELL: u64 = 1;
+
+/// The thread itself.
+struct Drainer {
+    ring: Ring,
+    send: Sender<Message>,
+    orders: Arc<Orders>,
+    epoll: Epoll,
+    buffer: BytesMut,
+    quiet: u32,
+}
+
+/// Why it ends.
+enum Over {
+    /// It was told to, or nobody listens any more.
+    Told,
+    /// The kernel said so of the wait.
+    Failed(Errno),
+}
+
+impl Drainer {
+    fn new(ring: Ring, send: Sender<Message>, orders: Arc<Orders>) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        // Edges, so that a record that is left to lie for a moment does not keep the thread awake.
+        epoll.add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING))?;
+        epoll.add(&orders.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
+        let buffer = BytesMut::with_capacity(BATCH_BYTES);
+        Ok(Self { ring, send, orders, epoll, buffer, quiet: QUIET_READS })
+    }
+
+    fn run(&mut self) {
+        let mut is_empty = true;
+        loop {
+            let waited = if is_empty { self.wait() } else { Ok(()) };
+            match waited.and_then(|()| self.read_ring()) {
+                Ok(empty) => is_empty = empty,
+                Err(Over::Told) => return,
+                Err(Over::Failed(errno)) => panic!("cannot wait for the ring: {errno}"),
+            }
+        }
+    }
+
+    /// Until it is time to look at the ring: at once for the first record after a quiet time, else when a while has passed or
+    /// much is waiting.
+    fn wait(&mut self) -> Result<(), Over> {
+        let is_busy = self.quiet < QUIET_READS;
+        let pause = match self.quiet {
+            reads if reads < QUIET_READS => BUSY,
+            reads if reads < IDLE_READS => QUIET,
+            _ => IDLE,
+        };
+        let deadline = Instant::now() + pause;
+        // The first wake-up after a look says that the ring is no longer empty, which while it is busy is no news; the next one
+        // says that much is in it.
+        let mut may_ignore = is_busy;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let millis = left.as_micros().div_ceil(1000).try_into().unwrap_or(u16::MAX);
+            let mut came = [EpollEvent::empty(); 2];
+            let count = match self.epoll.wait(&mut came, EpollTimeout::from(millis)) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Over::Failed(errno)),
+            };
+            if came[..count].iter().any(|event| event.data() == BELL) {
+                let _ = self.orders.bell.read();
+                return if self.orders.is_over.load(Ordering::Acquire) { Err(Over::Told) } else { Ok(()) };
+            }
+            if count == 0 || !std::mem::take(&mut may_ignore) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves what lies in the ring, and no more than fits into it, so that a look has an end. Says whether the ring is empty now.
+    fn read_ring(&mut self) -> Result<bool, Over> {
+        let wants_mark = self.orders.wants_mark.swap(false, Ordering::AcqRel);
+        let at_ns = clock::mono_ns();
+        let mut most = self.ring.bytes();
+        let mut is_empty = false;
+        while !is_empty && most > 0 {
+            let (buffer, mut records) = (&mut self.buffer, 0);
+            buffer.reserve(BATCH_BYTES);
+            while !is_empty && records < BATCH_RECORDS && buffer.len() < BATCH_BYTES {
+                is_empty = !self.ring.next(|record| {
+                    buffer.put_u32_ne(u32::try_from(record.len()).unwrap_or(u32::MAX));
+                    buffer.extend_from_slice(record);
+                });
+                records += usize::from(!is_empty);
+            }
+            most = most.saturating_sub(buffer.len());
+            if !buffer.is_empty() {
+                let batch = Records(self.buffer.split().freeze());
+                self.say(Message::Records(batch))?;
+                self.quiet = 0;
+            }
+        }
+        let has_moved = most < self.ring.bytes();
+        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_READS) };
+        if has_moved || wants_mark {
+            self.say(Message::Emptied { at_ns })?;
+        }
+        Ok(is_empty)
+    }
+
+    fn say(&self, message: Message) -> Result<(), Over> {
+        // Waits while there is no room; fails once the engine has gone.
+        self.send.blocking_send(message).map_err(|_| Over::Told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_its_records_and_no_more() {
+        let mut buffer = BytesMut::new();
+        for record in [&b"seven"[..], b"", b"thirteen"] {
+            buffer.put_u32_ne(record.len() as u32);
+            buffer.extend_from_slice(record);
+        }
+        let whole = Records(buffer.clone().freeze());
+        assert_eq!(
+            whole.map(|record| record.to_vec()).collect::<Vec<_>>(),
+            [&b"seven"[..], b"", b"thirteen"]
+        );
+        let cut = Records(buffer.freeze().slice(..20));
+        assert_eq!(cut.last().map(|record| record.to_vec()), Some(b"thir".as_slice()[..3].to_vec()));
+    }
+}

@@ -1,0 +1,389 @@
+//! Owns: the engine: one task that decodes what the drain brings, counts it, hands it to the view, and hears signals, timers and
+//! the threads that look things up.
+//! Must not know: what the view does. Nothing in here waits for a reader, a file of a stranger's process or a namespace.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::Options;
+use super::alarm::Alarm;
+use super::drain::{Drain, Message, Records};
+use super::healing::Healing;
+use super::lister::{Lister, Reply, Request};
+use super::run::Error;
+use super::signals::Signals;
+use super::verify::Ledger;
+use crate::engine::Tracker;
+use crate::host::identity::IdentityCache;
+use crate::host::net::books::Books;
+use crate::kernel::decode::{self, Record};
+use crate::kernel::probe::Probe;
+use crate::model::clock;
+use crate::model::event::{Event, Kind, Loss};
+use crate::model::filter::Filter;
+use crate::model::limitation::Limitations;
+use crate::source::inquiry::{self, Question, Server};
+use crate::source::{Flow, View};
+
+/// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Of what was found, so many sockets are told at a time, events in between, and only where there is room for so many bytes: they can wait
+/// for a reader, which what happens cannot.
+const TOLD_AT_ONCE: usize = 256;
+const TOLD_BYTES: usize = 256 << 10;
+/// The view is not asked more often than this because of a time that it named.
+const SHORTEST: Duration = Duration::from_millis(5);
+
+/// Why a trace ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A signal says so, or time is up.
+    Told,
+    /// The view has had enough.
+    View,
+}
+
+/// What the engine wakes for.
+enum Wake {
+    Signal(i32),
+    Over,
+    Reply(Reply),
+    /// A client wants to know what lives.
+    Question(Question),
+    /// Nothing can be written any more.
+    Broken,
+    Check,
+    Message(Message),
+    /// There is more to be told of what was found, and room for it.
+    Heal,
+}
+
+pub(super) struct Engine<'a> {
+    pub(super) options: &'a Options,
+    /// What is tracked: the filter, whatever the reasons of ends.
+    pub(super) scope: Filter,
+    pub(super) probe: Probe,
+    pub(super) drain: Drain,
+    pub(super) lister: Lister,
+    pub(super) signals: Signals,
+    /// A signal that came before anybody could be told.
+    pub(super) early: Option<i32>,
+    pub(super) children: Signal,
+    pub(super) woken: Arc<Notify>,
+    pub(super) tracker: Tracker,
+    pub(super) identities: IdentityCache,
+    pub(super) healing: Healing,
+    pub(super) reported: Loss,
+    pub(super) ledger: Ledger,
+    pub(super) started_ns: u64,
+    pub(super) alarm: Alarm,
+    pub(super) looked: Instant,
+    pub(super) loss_checked_ns: u64,
+    /// Nothing that came later is told.
+    pub(super) until_ns: u64,
+    /// All events up to here have come.
+    pub(super) caught_up_ns: u64,
+    pub(super) unread: bool,
+    pub(super) limitations: Limitations,
+    /// So many of them the view has heard of.
+    pub(super) limitations_told: usize,
+}
+
+impl<'a> Engine<'a> {
+    /// What a view makes the engine look with, from another thread.
+    pub(super) fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.woken)
+    }
+
+    /// Until there is a reason to end.
+    pub(super) async fn follow(&mut self, view: &mut dyn View) -> Result<Why, Error> {
+        // Where this user may not, a trace goes on without being asked.
+        let mut server = Server::start(Path::new(inquiry::DIR), self.probe.backend().word()).ok();
+        let over = self.options.duration.map(sleep);
+        let mut over = pin!(over);
+        loop {
+            let due = self.due(view);
+            let wake = tokio::select! {
+                biased;
+                signal = next_signal(&mut self.early, &mut self.signals) => Wake::Signal(signal),
+                () = time_is_up(over.as_mut().as_pin_mut()) => Wake::Over,
+                () = broken(view) => Wake::Broken,
+                reply = self.lister.reply() => Wake::Reply(reply?),
+                question = next_question(server.as_mut()) => Wake::Question(question),
+                () = self.woken.notified() => Wake::Check,
+                _ = self.children.recv() => Wake::Check,
+                rung = self.alarm.wait_until(due) => {
+                    rung.map_err(Error::Wait)?;
+                    Wake::Check
+                }
+                message = self.drain.next() => Wake::Message(message?),
+                () = more_to_tell(&*view, self.healing.has_more()) => Wake::Heal,
+            };
+            let flow = match wake {
+                Wake::Signal(signal) if view.signalled(signal) == Flow::Stop => return Ok(Why::Told),
+                Wake::Over => return Ok(Why::Told),
+                Wake::Broken => self.take_error(view)?,
+                Wake::Reply(reply) => {
+                    self.healing.take(reply);
+                    self.heal(view)?
+                }
+                Wake::Question(question) => {
+                    question.answer(&self.tracker);
+                    Flow::Go
+                }
+                Wake::Signal(_) | Wake::Check => self.check(view)?,
+                Wake::Heal => self.heal(view)?,
+                Wake::Message(message) => {
+                    let flow = self.take(message, view)?;
+                    // However fast messages come, what was found goes on.
+                    if flow == Flow::Go && self.healing.has_more() { self.heal(view)? } else { flow }
+                }
+            };
+            if flow == Flow::Stop {
+                return Ok(Why::View);
+            }
+        }
+    }
+
+    /// When to look again, though nothing may have happened.
+    fn due(&self, view: &dyn View) -> Instant {
+        let now_ns = clock::mono_ns();
+        let of_view = view.due_ns().map_or(CHECK_EVERY, |due_ns| {
+            Duration::from_nanos(due_ns.saturating_sub(now_ns)).clamp(SHORTEST, CHECK_EVERY)
+        });
+        (Instant::now() + of_view).min(self.looked + CHECK_EVERY)
+    }
+
+    pub(super) fn take_error(&mut self, view: &dyn View) -> Result<Flow, Error> {
+        match view.output().and_then(crate::output::Writer::error) {
+            Some(error) => self.written(Err(error)),
+            None => Ok(Flow::Go),
+        }
+    }
+
+    /// A reader that went away is no failure; it is noted in `unread`.
+    pub(super) fn written(&mut self, done: std::io::Result<Flow>) -> Result<Flow, Error> {
+        done.or_else(|error| {
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                return Err(Error::Output(error));
+            }
+            self.unread = true;
+            Ok(Flow::Stop)
+        })
+    }
+
+    /// What the drain brought.
+    pub(super) fn take(&mut self, message: Message, view: &mut dyn View) -> Result<Flow, Error> {
+        let records = match message {
+            Message::Records(records) => records,
+            Message::Emptied { at_ns } => {
+                self.caught_up_ns = at_ns;
+                return self.heal(view);
+            }
+        };
+        if self.take_records(records, view)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        let batch = view.batch(&self.tracker);
+        if self.written(batch)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        self.check(view)
+    }
+
+    /// Looks what is due: at the view, and about once a second at what the kernel side lost.
+    fn check(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        self.looked = Instant::now();
+        let now_ns = clock::mono_ns();
+        self.tracker.advance(now_ns);
+        let tick = view.tick(&mut self.tracker, now_ns);
+        if self.written(tick)? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        // At the end, what was lost is told once, as it was at that moment.
+        let is_ending = self.until_ns != u64::MAX;
+        if is_ending || now_ns.saturating_sub(self.loss_checked_ns) < CHECK_EVERY.as_nanos() as u64 {
+            return Ok(Flow::Go);
+        }
+        self.loss_checked_ns = now_ns;
+        let loss = self.probe.loss();
+        let flow = self.report_loss(loss, now_ns, view)?;
+        let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
+        self.tell_limitations(view);
+        Ok(flow)
+    }
+
+    /// Takes in what was answered, asks what is to be asked, and tells what came of it.
+    pub(super) fn heal(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        let has_room = view.event_output().is_none_or(|output| output.has_room_for(TOLD_BYTES));
+        self.heal_in(if has_room { TOLD_AT_ONCE } else { 0 }, view)
+    }
+
+    /// As [`Self::heal`], telling no more than `room` sockets.
+    pub(super) fn heal_in(&mut self, room: usize, view: &mut dyn View) -> Result<Flow, Error> {
+        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, room, &mut self.tracker);
+        for request in step.requests {
+            self.lister.ask(request);
+        }
+        self.limit(step.limitations);
+        if self.healing.wants_mark() {
+            self.drain.ask_for_mark();
+        }
+        for event in &step.events {
+            if self.tell(event, view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Tells the view, if it is something that the user wants to see.
+    fn tell(&mut self, event: &Event, view: &mut dyn View) -> Result<Flow, Error> {
+        let filter = &self.options.filter;
+        if !filter.is_empty() && !filter.passes(event) {
+            return Ok(Flow::Go);
+        }
+        let told = view.event(event);
+        self.written(told)
+    }
+
+    fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
+        let mut flow = Flow::Go;
+        for record in records {
+            match decode::decode(&record)? {
+                Record::Event(event) => {
+                    // Taken off the ring it is: the tracker hears of it even if the view has had enough.
+                    let wants = flow == Flow::Go;
+                    if event.mono_ns <= self.until_ns && self.event(event, wants, view)? == Flow::Stop {
+                        flow = Flow::Stop;
+                    }
+                }
+                Record::Process(process) => {
+                    let (comm, now_ns) = (Some(&process.comm.0), clock::mono_ns());
+                    self.identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, now_ns);
+                }
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Takes in an event, and tells the view if that wants any.
+    fn event(&mut self, mut event: Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
+        identify(&mut event, &mut self.identities);
+        self.healing.note(&event);
+        if !self.options.filter.is_empty() && !belongs(&event, &self.tracker, &self.scope) {
+            return Ok(Flow::Go);
+        }
+        let applied = self.tracker.apply(&mut event);
+        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&event)) {
+            if wants && self.tell(told, view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Go)
+    }
+
+    /// Says what was lost since it was last said; `loss` is what the kernel side lost so far.
+    pub(super) fn report_loss(
+        &mut self,
+        mut loss: Loss,
+        now_ns: u64,
+        view: &mut dyn View,
+    ) -> Result<Flow, Error> {
+        loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        loss.missed = self.healing.missed();
+        let news = loss.since(&self.reported);
+        self.healing.lost(&loss, &news, clock::mono_ns());
+        if news.is_empty() {
+            return Ok(Flow::Go);
+        }
+        if self.reported.unwritten == 0 && news.unwritten != 0 {
+            crate::note!(
+                "twtrace: stdout is not read fast enough: what cannot be written is counted as lost"
+            );
+        }
+        self.reported = loss;
+        let mut event = Event::new(Kind::Lost, now_ns, None);
+        event.loss = Some(news);
+        let _ = self.tracker.apply(&mut event);
+        let told = view.event(&event);
+        self.written(told)
+    }
+
+    /// The books of every namespace of interest, while events come in.
+    pub(super) async fn books(&mut self, view: &mut dyn View) -> Result<Vec<(u32, Books)>, Error> {
+        self.lister.ask(Request::Books { only: self.options.filter.netns.clone() });
+        loop {
+            tokio::select! {
+                biased;
+                reply = self.lister.reply() => match reply? {
+                    Reply::Books { books, .. } => return Ok(books?),
+                    other => self.healing.take(other),
+                },
+                // What the view says to it no longer matters.
+                message = self.drain.next() => drop(self.take(message?, view)?),
+            }
+        }
+    }
+}
+
+/// Of a trace that cannot be asked, never.
+async fn next_question(server: Option<&mut Server>) -> Question {
+    match server {
+        Some(server) => server.question().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_signal(early: &mut Option<i32>, signals: &mut Signals) -> i32 {
+    match early.take() {
+        Some(signal) => signal,
+        None => signals.any().await,
+    }
+}
+
+async fn time_is_up(over: Option<std::pin::Pin<&mut tokio::time::Sleep>>) {
+    match over {
+        Some(over) => over.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Until there is room for more of what was found.
+pub(super) async fn more_to_tell(view: &dyn View, has_more: bool) {
+    match view.event_output() {
+        _ if !has_more => std::future::pending().await,
+        Some(output) => output.room_for(TOLD_BYTES).await,
+        None => {}
+    }
+}
+
+/// Until the view cannot write any more.
+async fn broken(view: &dyn View) {
+    match view.output() {
+        Some(output) => output.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether an event is about the part that the filter leaves. The kernel side cannot decide all of that. An end does not
+/// say whose it is: where that matters, it belongs if its birth did.
+fn belongs(event: &Event, tracker: &Tracker, scope: &Filter) -> bool {
+    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
+    known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
+}
+
+/// Looks up who the owner is, while there is somebody to look up.
+fn identify(event: &mut Event, identities: &mut IdentityCache) {
+    if let Some(owner) = &event.owner {
+        let comm = Some(&owner.comm.0);
+        event.identity =
+            Some(identities.resolve(owner.pid, owner.start_ns, comm, owner.cgroup_id, event.mono_ns));
+    }
+}

@@ -1,0 +1,388 @@
+//! Owns: keeping the tracker true to the kernel: when to list, what to ask after, what the kernel's books are compared for, and how
+//! answers, which are late, go together with the events.
+//! Must not know: how the kernel is asked, clocks, views.
+//!
+//! An answer is taken in only when every event from before its end has come, so a socket that it shows and nobody knows was not born
+//! in between; one that ended since the listing began is left out. A socket is let go of only when it was asked after by itself and is
+//! gone, when its namespace is gone, or when it is past its end and cannot be asked after.
+
+mod accounts;
+mod todo;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use accounts::Accounts;
+use todo::Todo;
+
+use super::lister::{Asked, Found, Reply, Request, Span};
+use crate::engine::{Counts, Tracker};
+use crate::host::net::books::Books;
+use crate::model::event::{Conn, Event, Kind, Loss};
+use crate::model::filter::Filter;
+use crate::model::limitation::Limitation;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
+const LATE_NS: u64 = 5 * SECOND_NS;
+/// A socket that cannot be asked after is gone this long after its end.
+const HOPELESS_NS: u64 = 10 * SECOND_NS;
+/// How often sockets past their end are looked for.
+const OVERDUE_EVERY_NS: u64 = SECOND_NS;
+/// How often the kernel's books are compared.
+const CHECK_EVERY_NS: u64 = 5 * SECOND_NS;
+/// Namespaces whose books are compared at a time; with more, they take turns.
+const CHECKED_AT_ONCE: usize = 256;
+/// Sockets asked after at a time.
+const ASKED_AT_ONCE: usize = 4096;
+/// Between two listings: at least, and at most, and by the processor time that the last one took. Not by how long it took: that is longest
+/// where the machine is busy, which is where events get lost, and the next listing would come latest where it is needed most.
+const PAUSE_NS: (u64, u64) = (SECOND_NS, 30 * SECOND_NS);
+const PAUSE_FACTOR: u64 = 10;
+/// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
+/// understand what comes.
+const STALLED_NS: u64 = 3 * SECOND_NS;
+/// Listings that in a row do not find a namespace which was found before, until it is gone: a list of processes is not made in one moment.
+const ABSENT_TIMES: u32 = 2;
+
+/// What comes of a step.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Was applied to the tracker, and is to be told in this order.
+    pub(super) events: Vec<Event>,
+    /// To be asked.
+    pub(super) requests: Vec<Request>,
+    /// Cannot be seen.
+    pub(super) limitations: Vec<Limitation>,
+}
+
+/// A listing on its way.
+#[derive(Debug, Default)]
+struct Listing {
+    /// Sockets that it showed.
+    shown: HashSet<Conn>,
+    /// Namespaces that it showed all of.
+    netns: HashSet<u32>,
+}
+
+/// What was told of a namespace when its books were asked for.
+type Told = (u64, u64, u64, u64);
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(super) struct Healing {
+    scope: Filter,
+    /// The kernel's counters count births.
+    counts_births: bool,
+    /// Something was lost, or does not agree, since the last listing was asked for.
+    is_stale: bool,
+    listing: Option<Listing>,
+    /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
+    owed: (bool, bool),
+    /// Sockets that ended while an answer is on its way, and when.
+    ended: HashMap<Conn, (Option<u64>, u64)>,
+    /// Answers that wait for events from before them.
+    held: VecDeque<Reply>,
+    /// Of the answer before those: what is still to be done.
+    todo: VecDeque<Todo>,
+    /// When there was last room to tell what is to be done, or nothing to do.
+    moved_ns: u64,
+    list_at_ns: u64,
+    pause_ns: u64,
+    to_ask: VecDeque<Asked>,
+    is_asking: bool,
+    overdue_at_ns: u64,
+    check_at_ns: u64,
+    checking: Option<HashMap<u32, Told>>,
+    next_checked: usize,
+    accounts: Accounts,
+    /// Of the kernel side's loss: what was known, and when.
+    lost_births: u64,
+    loss_known_ns: u64,
+    missed: u64,
+    /// All events up to here have come.
+    caught_up_ns: u64,
+    /// Namespaces that were found once, and how often in a row they were not found since.
+    absent: HashMap<u32, u32>,
+    limitations: Vec<Limitation>,
+}
+
+impl Healing {
+    /// Nothing is asked yet. `scope` is what is tracked.
+    pub(super) fn new(scope: Filter, counts_births: bool) -> Self {
+        Self { scope, counts_births, pause_ns: PAUSE_NS.0, ..Self::default() }
+    }
+
+    /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before.
+    pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, now_ns: u64) {
+        (self.lost_births, self.loss_known_ns) = (loss.created, now_ns);
+        if news.created + news.ended + news.missed_runs != 0 {
+            self.amiss();
+        }
+    }
+
+    fn amiss(&mut self) {
+        (self.is_stale, self.owed.0) = (true, true);
+    }
+
+    /// Whether something is known to be amiss that no listing has put right yet.
+    pub(super) fn owes(&self) -> bool {
+        self.owed.0 || self.owed.1 || self.has_more()
+    }
+
+    /// Births that nobody told, of which only the kernel's counters know.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// Asks for what lives, at the beginning.
+    pub(super) fn begin(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Whether a listing is being made, or is to be made now.
+    pub(super) fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// Nothing that is due waits any longer.
+    pub(super) fn hurry(&mut self) {
+        self.list_at_ns = 0;
+    }
+
+    /// Whether all that has come must be known to have come.
+    pub(super) fn wants_mark(&self) -> bool {
+        self.held.front().is_some_and(|reply| ended_ns(reply) > self.caught_up_ns)
+    }
+
+    /// An event has come.
+    pub(super) fn note(&mut self, event: &Event) {
+        if let (true, Kind::Ended, Some(conn)) = (self.listing.is_some(), event.kind, event.conn) {
+            self.ended.insert(conn, (event.cookie, event.mono_ns));
+        }
+    }
+
+    /// An answer has come.
+    pub(super) fn take(&mut self, reply: Reply) {
+        self.held.push_back(reply);
+    }
+
+    /// Whether there is more to be done at once than one step may.
+    pub(super) fn has_more(&self) -> bool {
+        !self.todo.is_empty()
+    }
+
+    /// Does what is due at `now_ns`; all events up to `caught_up_ns` have come. No more than `room` sockets are told, unless nobody had
+    /// any for a while.
+    pub(super) fn step(
+        &mut self,
+        now_ns: u64,
+        caught_up_ns: u64,
+        room: usize,
+        tracker: &mut Tracker,
+    ) -> Step {
+        let mut step = Step::default();
+        self.caught_up_ns = caught_up_ns;
+        self.take_in(now_ns, room, tracker, &mut step.events);
+        step.limitations = std::mem::take(&mut self.limitations);
+        self.ask_after(now_ns, tracker, &mut step.requests);
+        if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
+            self.is_stale = false;
+            self.owed = (false, self.owed.0);
+            self.listing = Some(Listing::default());
+            step.requests.push(Request::List { only: self.scope.netns.clone() });
+        }
+        self.check(now_ns, tracker, &mut step.requests);
+        step
+    }
+
+    /// Takes in answers, one after the other and not all of a long one at once.
+    fn take_in(&mut self, now_ns: u64, mut room: usize, tracker: &mut Tracker, told: &mut Vec<Event>) {
+        if room != 0 || self.todo.is_empty() {
+            self.moved_ns = now_ns;
+        } else if now_ns >= self.moved_ns + STALLED_NS {
+            room = usize::MAX;
+        }
+        loop {
+            let now = self.todo.len().min(room);
+            room -= now;
+            for todo in self.todo.drain(..now) {
+                told.extend(todo.act(&self.scope, &self.ended, now_ns, tracker));
+            }
+            let is_next = |reply: &Reply| is_ripe(reply, self.caught_up_ns, self.loss_known_ns);
+            if !self.todo.is_empty() || !self.held.front().is_some_and(is_next) {
+                return;
+            }
+            let Some(reply) = self.held.pop_front() else { return };
+            self.heal(reply, now_ns, tracker);
+        }
+    }
+
+    /// Does what comes of an answer, or puts it down to be done.
+    fn heal(&mut self, reply: Reply, now_ns: u64, tracker: &mut Tracker) {
+        match reply {
+            Reply::Namespaces { netns, span, seeds } => {
+                let Some(listing) = &mut self.listing else { return };
+                listing.netns.extend(netns);
+                listing.shown.extend(seeds.iter().map(|seed| seed.conn));
+                self.todo.extend(seeds.into_iter().map(|seed| Todo::Enter(seed, span)));
+            }
+            Reply::Listed { span, cost_ns, reached, limitations } => {
+                self.limitations.extend(limitations);
+                self.pause(cost_ns, now_ns);
+                self.listed(span, &reached, tracker);
+            }
+            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
+            Reply::Checked { books, .. } => self.checked(&books, tracker),
+            Reply::Books { .. } => {}
+        }
+    }
+
+    /// Puts off the next listing, by what the last one cost, and more with each that follows another one closely.
+    fn pause(&mut self, cost_ns: u64, now_ns: u64) {
+        if now_ns > self.list_at_ns + PAUSE_NS.1 {
+            self.pause_ns = PAUSE_NS.0;
+        }
+        let pause_ns = cost_ns.saturating_mul(PAUSE_FACTOR).clamp(self.pause_ns, PAUSE_NS.1);
+        self.pause_ns = (self.pause_ns * 2).min(PAUSE_NS.1);
+        self.list_at_ns = now_ns + pause_ns;
+    }
+
+    /// A listing is complete: what it should have shown and did not is asked after.
+    fn listed(&mut self, span: Span, reached: &HashSet<u32>, tracker: &Tracker) {
+        let listing = self.listing.take().unwrap_or_default();
+        self.ended.clear();
+        let mut hidden: HashSet<u32> = HashSet::new();
+        for (conn, live) in tracker.sockets() {
+            if !reached.contains(&conn.netns) {
+                hidden.insert(conn.netns);
+            } else if listing.netns.contains(&conn.netns)
+                && !listing.shown.contains(conn)
+                && live.born_ns.is_none_or(|born_ns| born_ns < span.began_ns)
+            {
+                self.to_ask.push_back((*conn, live.cookie));
+            }
+        }
+        // What it did not show is to be asked after first.
+        self.owed.1 &= !self.to_ask.is_empty();
+        self.accounts.keep(reached);
+        let gone = self.gone(reached, hidden);
+        let lost = tracker.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
+        self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
+    }
+
+    /// Of the namespaces that no way leads to, those that are gone: a way led there once.
+    fn gone(&mut self, reached: &HashSet<u32>, hidden: HashSet<u32>) -> HashSet<u32> {
+        self.absent.retain(|netns, _| reached.contains(netns) || hidden.contains(netns));
+        for netns in reached {
+            self.absent.insert(*netns, 0);
+        }
+        let mut gone = HashSet::new();
+        for netns in hidden {
+            let Some(times) = self.absent.get_mut(&netns) else { continue };
+            *times += 1;
+            if *times >= ABSENT_TIMES {
+                gone.insert(netns);
+            } else {
+                self.is_stale = true;
+            }
+        }
+        gone
+    }
+
+    /// Sockets past their end, and those that a listing did not show.
+    fn ask_after(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
+        if self.is_asking {
+            return;
+        }
+        if self.to_ask.is_empty() && now_ns >= self.overdue_at_ns {
+            self.overdue_at_ns = now_ns + OVERDUE_EVERY_NS;
+            let late = tracker.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE);
+            self.to_ask.extend(late.into_iter().map(|(conn, cookie, _)| (conn, cookie)));
+        }
+        if !self.to_ask.is_empty() {
+            let count = self.to_ask.len().min(ASKED_AT_ONCE);
+            requests.push(Request::LookUp { sockets: self.to_ask.drain(..count).collect() });
+            self.is_asking = true;
+        }
+    }
+
+    fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, tracker: &mut Tracker) {
+        self.is_asking = false;
+        self.owed.1 &= self.listing.is_some() || !self.to_ask.is_empty();
+        for (asked, found) in found {
+            let Some(live) = todo::that_was_asked_after(asked, span, tracker) else { continue };
+            match found {
+                Found::There(seed) => drop(tracker.renew(&seed)),
+                Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
+                Found::Gone | Found::Unknown => self.todo.push_back(Todo::Miss(asked, span)),
+            }
+        }
+    }
+
+    /// Asks for the books of namespaces in which something lives or happened.
+    fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
+        if self.checking.is_some() || now_ns < self.check_at_ns || !self.scope.only_netns() {
+            return;
+        }
+        self.check_at_ns = now_ns + CHECK_EVERY_NS;
+        let mut busy: Vec<(u32, Told)> = told_of_all(tracker).into_iter().collect();
+        busy.retain(|(_, told)| *told != (0, 0, 0, 0));
+        busy.sort_unstable();
+        if busy.is_empty() {
+            return;
+        }
+        let first = if self.next_checked < busy.len() { self.next_checked } else { 0 };
+        self.next_checked = first + CHECKED_AT_ONCE;
+        let chosen: HashMap<u32, Told> = busy.into_iter().skip(first).take(CHECKED_AT_ONCE).collect();
+        requests.push(Request::Check { netns: chosen.keys().copied().collect() });
+        self.checking = Some(chosen);
+    }
+
+    /// Compares the books with what was told. What was told since they were read makes the difference smaller, never larger; in a quiet
+    /// moment it is exact.
+    fn checked(&mut self, books: &[(u32, Books)], tracker: &Tracker) {
+        let (asked, told) = (self.checking.take().unwrap_or_default(), told_of_all(tracker));
+        for (netns, books) in books {
+            let Some(before) = asked.get(netns) else { continue };
+            let now = told.get(netns).copied().unwrap_or_default();
+            if self.counts_births {
+                self.accounts.enter(*netns, books.tw + books.tw_killed, before.0, now.0);
+            }
+            // Nothing happened meanwhile: what lives must be the same.
+            if *before == now && books.sockstat_tw != now.3 {
+                self.amiss();
+            }
+        }
+        let missed = self.accounts.missed().saturating_sub(self.lost_births);
+        if missed > self.missed {
+            self.missed = missed;
+            self.amiss();
+        }
+    }
+}
+
+/// Whether every event from before an answer has come, and every loss.
+fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
+    let known_ns = if matches!(reply, Reply::Checked { .. }) { loss_known_ns } else { u64::MAX };
+    ended_ns(reply) <= caught_up_ns.min(known_ns)
+}
+
+/// When the kernel had said all of an answer.
+fn ended_ns(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Namespaces { span, .. }
+        | Reply::Listed { span, .. }
+        | Reply::LookedUp { span, .. }
+        | Reply::Checked { span, .. } => span.ended_ns,
+        Reply::Books { .. } => 0,
+    }
+}
+
+/// Created, listed, ended, live, by namespace.
+fn told_of_all(tracker: &Tracker) -> HashMap<u32, Told> {
+    let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
+    tracker.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,363 @@
+//! Owns: a thread that asks the kernel about network namespaces: which there are, what lives in them, whether single sockets are still
+//! there, what their books say.
+//! Must not know: the tracker, when to ask.
+//!
+//! A list of one namespace's sockets walks the hash table of the whole machine, so only those are listed that have TIME_WAIT sockets; and
+//! once the first ones are through, no more than a share of the processor's time goes into it. Questions that come meanwhile are answered in
+//! between.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::engine::Seed;
+use crate::host::net;
+use crate::host::net::books::{Books, snapshot_all, time_waits};
+use crate::host::net::netns::{Netns, discover};
+use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
+use crate::host::worker::{Closed, Replies, Requests, Worker};
+use crate::model::clock;
+use crate::model::event::{Conn, Role};
+use crate::model::limitation::{Gathered, Limitation, Limitations, What};
+
+/// `TCP_LISTEN` (include/net/tcp_states.h).
+const LISTEN: u8 = 10;
+/// How long a listing may go on without a pause.
+const AT_ONCE: Duration = Duration::from_millis(500);
+/// After that: pauses, by the processor time that the step before took. On a machine that is busy with other things a step takes long and
+/// costs no more.
+const PAUSE_FACTOR: u32 = 4;
+/// A list of namespaces is good for so long.
+const SURVEY_KEPT: Duration = Duration::from_secs(1);
+
+/// A socket to be asked after, by cookie where that is known.
+pub(super) type Asked = (Conn, Option<u64>);
+
+/// What it is asked. `only` names namespaces; all that can be reached where it is empty.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Which TIME_WAIT sockets live.
+    List {
+        /// Where.
+        only: Vec<u32>,
+    },
+    /// Whether these TIME_WAIT sockets are still there.
+    LookUp {
+        /// Which.
+        sockets: Vec<Asked>,
+    },
+    /// What the kernel has counted in these namespaces and no others.
+    Check {
+        /// Where.
+        netns: Vec<u32>,
+    },
+    /// What the kernel has counted.
+    Books {
+        /// Where.
+        only: Vec<u32>,
+    },
+}
+
+/// CLOCK_MONOTONIC in nanoseconds before the kernel was asked, and after that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) began_ns: u64,
+    pub(super) ended_ns: u64,
+}
+
+/// What became of a socket that was asked after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is there.
+    There(Seed),
+    /// It is not.
+    Gone,
+    /// Its namespace cannot be asked.
+    Unknown,
+}
+
+/// What it found.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// All that lives in some namespaces.
+    Namespaces {
+        /// Which.
+        netns: Vec<u32>,
+        /// When that was.
+        span: Span,
+        /// What lives.
+        seeds: Vec<Seed>,
+    },
+    /// A listing is complete.
+    Listed {
+        /// When it began and ended.
+        span: Span,
+        /// Processor time that it took, in nanoseconds.
+        cost_ns: u64,
+        /// Every namespace that can be reached.
+        reached: HashSet<u32>,
+        /// What could not be listed.
+        limitations: Vec<Limitation>,
+    },
+    /// The sockets that were asked after.
+    LookedUp {
+        /// When that was.
+        span: Span,
+        /// Each with what became of it.
+        found: Vec<(Asked, Found)>,
+    },
+    /// What was to be checked.
+    Checked {
+        /// When that was.
+        span: Span,
+        /// The books of each namespace that could be read.
+        books: Vec<(u32, Books)>,
+    },
+    /// The books.
+    Books {
+        /// Those of each namespace that could be read.
+        books: Result<Vec<(u32, Books)>, net::Error>,
+    },
+}
+
+/// The thread, from the engine's side.
+pub(super) type Lister = Worker<Request, Reply>;
+
+/// Starts it.
+///
+/// # Errors
+/// If no thread can be started.
+pub(super) fn start() -> io::Result<Lister> {
+    Worker::start("lister", |requests, replies| {
+        Thread { requests, replies, surveyed: None, waiting: VecDeque::new(), said: Limitations::default() }
+            .run()
+    })
+}
+
+/// The ports that somebody listens on, with their namespaces. What cannot be listed will be said of the first listing.
+pub(super) fn listeners(only: &[u32]) -> Vec<(u32, u16)> {
+    let mut all = discover();
+    all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+    let in_use = net::books::in_use(&all).unwrap_or_default();
+    let mut found = Vec::new();
+    let began = Instant::now();
+    for (netns, (_, in_use)) in all.iter().zip(in_use) {
+        if began.elapsed() < AT_ONCE
+            && in_use.is_ok_and(|count| count != 0)
+            && let Ok(listing) = sockdiag::listeners(netns)
+        {
+            found.extend(listing.sockets.iter().map(|socket| (netns.inode, socket.sport)));
+        }
+    }
+    found
+}
+
+/// A listing that is being made.
+struct Listing {
+    began_ns: u64,
+    began: Instant,
+    reached: HashSet<u32>,
+    /// Namespaces with sockets that were not listed yet.
+    left: VecDeque<Netns>,
+    limitations: Gathered,
+    /// Processor time that it has taken so far, in nanoseconds.
+    cost_ns: u64,
+}
+
+struct Thread<'a> {
+    requests: &'a Requests<Request>,
+    replies: &'a Replies<Reply>,
+    /// Ways into the namespaces, and when they were looked for.
+    surveyed: Option<(Instant, HashMap<u32, Netns>)>,
+    /// Listings that are asked for while one is being made.
+    waiting: VecDeque<Vec<u32>>,
+    /// What could not be listed, as was said already.
+    said: Limitations,
+}
+
+impl Thread<'_> {
+    fn run(&mut self) {
+        while let Some(request) = self.requests.next() {
+            if self.answer(request).is_err() {
+                return;
+            }
+            while let Some(only) = self.waiting.pop_front() {
+                if self.list(&only).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), Closed> {
+        let reply = match request {
+            Request::List { only } => {
+                self.waiting.push_back(only);
+                return Ok(());
+            }
+            Request::LookUp { sockets } => self.look_up(sockets),
+            Request::Check { netns } => {
+                let began_ns = clock::mono_ns();
+                let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.way(*inode)).collect();
+                let books = snapshot_all(&ways).unwrap_or_default();
+                let books =
+                    books.into_iter().filter_map(|(netns, books)| Some((netns, books.ok()?))).collect();
+                Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
+            }
+            Request::Books { only } => Reply::Books { books: books(&only) },
+        };
+        self.say(reply)
+    }
+
+    fn say(&self, reply: Reply) -> Result<(), Closed> {
+        if self.replies.send(reply) { Ok(()) } else { Err(Closed) }
+    }
+
+    /// A way into a namespace, from a list of them that is not old.
+    fn way(&mut self, inode: u32) -> Option<Netns> {
+        let is_old = |(at, _): &(Instant, _)| at.elapsed() > SURVEY_KEPT;
+        if self.surveyed.as_ref().is_none_or(is_old) {
+            let all = discover().into_iter().map(|netns| (netns.inode, netns)).collect();
+            self.surveyed = Some((Instant::now(), all));
+        }
+        self.surveyed.as_ref().and_then(|(_, all)| all.get(&inode).cloned())
+    }
+
+    fn look_up(&mut self, sockets: Vec<Asked>) -> Reply {
+        let began_ns = clock::mono_ns();
+        let mut by_netns: HashMap<u32, Vec<Asked>> = HashMap::new();
+        for asked in sockets {
+            by_netns.entry(asked.0.netns).or_default().push(asked);
+        }
+        let mut found = Vec::new();
+        for (inode, asked) in by_netns {
+            let now_ns = clock::mono_ns();
+            let answers = self.way(inode).and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
+            let answers = answers.unwrap_or_else(|| vec![Presence::Unknown; asked.len()]);
+            found.extend(asked.into_iter().zip(answers).map(|(asked, presence)| {
+                let found = match presence {
+                    Presence::There(socket) => Found::There(seed(&socket, inode, Role::Unknown, now_ns)),
+                    Presence::Gone => Found::Gone,
+                    Presence::Unknown => Found::Unknown,
+                };
+                (asked, found)
+            }));
+        }
+        Reply::LookedUp { span: Span { began_ns, ended_ns: clock::mono_ns() }, found }
+    }
+
+    /// Makes a listing, and answers other questions in between.
+    fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
+        let mut listing = self.begin(only)?;
+        while let Some(netns) = listing.left.pop_front() {
+            let (cost_ns, began_ns) = (listing.cost_ns, clock::thread_ns());
+            if let Some(reply) = listing.dump(&netns) {
+                self.say(reply)?;
+            }
+            listing.cost_ns += clock::thread_ns().saturating_sub(began_ns);
+            let pause = if listing.began.elapsed() < AT_ONCE {
+                Duration::ZERO
+            } else {
+                Duration::from_nanos(listing.cost_ns - cost_ns) * PAUSE_FACTOR
+            };
+            let until = Instant::now() + pause;
+            // Only questions that can be answered at once come through here; listings wait.
+            while let Some(request) =
+                self.requests.next_within(until.saturating_duration_since(Instant::now()))?
+            {
+                self.answer(request)?;
+            }
+        }
+        let complete = listing.end(&mut self.said);
+        self.say(complete)
+    }
+
+    /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
+    fn begin(&mut self, only: &[u32]) -> Result<Listing, Closed> {
+        let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
+        let mut all = discover();
+        let reached = all.iter().map(|netns| netns.inode).collect();
+        self.surveyed = Some((began, all.iter().map(|netns| (netns.inode, netns.clone())).collect()));
+        all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+        let counts = time_waits(&all).unwrap_or_default();
+        let (mut left, mut empty) = (VecDeque::new(), Vec::new());
+        let mut listing = Listing {
+            began_ns,
+            began,
+            reached,
+            left: VecDeque::new(),
+            limitations: Gathered::default(),
+            cost_ns: 0,
+        };
+        for (netns, (_, count)) in all.into_iter().zip(counts) {
+            match count {
+                Ok(0) => empty.push(netns.inode),
+                Ok(_) => left.push_back(netns),
+                Err(error) => listing.fail(netns.inode, &error),
+            }
+        }
+        listing.left = left;
+        listing.cost_ns = clock::thread_ns().saturating_sub(thread_ns);
+        let span = Span { began_ns, ended_ns: clock::mono_ns() };
+        self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
+        Ok(listing)
+    }
+}
+
+impl Listing {
+    fn fail(&mut self, netns: u32, error: &net::Error) {
+        // One that went away took its sockets along.
+        if !matches!(error, net::Error::Gone { .. }) {
+            self.limitations.add_of(netns, What::Namespaces, error, &error.remedy());
+        }
+    }
+
+    fn dump(&mut self, netns: &Netns) -> Option<Reply> {
+        let began_ns = clock::mono_ns();
+        let found = match sockdiag::tcp(netns, States::TIME_WAIT_OR_FIN_WAIT2.or(States::LISTEN)) {
+            Ok(found) => found,
+            Err(error) => {
+                self.fail(netns.inode, &error);
+                return None;
+            }
+        };
+        let ended_ns = clock::mono_ns();
+        self.cost_ns += found.cost_ns;
+        if let Some(degraded) = found.degraded {
+            self.limitations.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
+        }
+        let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
+        let served: HashSet<u16> = listening.map(|socket| socket.sport).collect();
+        let role =
+            |socket: &DiagSocket| if served.contains(&socket.sport) { Role::Server } else { Role::Unknown };
+        let waiting = found.sockets.iter().filter(|socket| socket.is_time_wait());
+        let seeds = waiting.map(|socket| seed(socket, netns.inode, role(socket), began_ns)).collect();
+        Some(Reply::Namespaces { netns: vec![netns.inode], span: Span { began_ns, ended_ns }, seeds })
+    }
+
+    /// What is as it was said of an earlier listing is not said again.
+    fn end(self, said: &mut Limitations) -> Reply {
+        let mut limitations = self.limitations.told();
+        limitations.retain(|limitation| said.add_first(limitation.clone()));
+        let span = Span { began_ns: self.began_ns, ended_ns: clock::mono_ns() };
+        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations }
+    }
+}
+
+fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {
+    Seed {
+        conn: socket.conn(netns),
+        cookie: (socket.cookie != 0).then_some(socket.cookie),
+        substate: socket.substate(),
+        role,
+        ends_ns: now_ns + u64::from(socket.expires_ms) * 1_000_000,
+    }
+}
+
+/// The books of every namespace of interest in which anything can have happened.
+fn books(only: &[u32]) -> Result<Vec<(u32, Books)>, net::Error> {
+    let mut namespaces = discover();
+    namespaces.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+    let readings = snapshot_all(&namespaces)?;
+    Ok(readings.into_iter().filter_map(|(netns, books)| Some((netns, books.ok()?))).collect())
+}

@@ -1,0 +1,79 @@
+//! Owns: a live trace from attach to summary, in the order in which things must happen.
+//! Must not know: what the view does, how events are waited for.
+
+use super::engine::{Engine, Why};
+use super::{Options, Summary};
+use crate::host::files::ReadyFile;
+use crate::host::worker::Died;
+use crate::kernel::decode;
+use crate::kernel::probe::Cannot;
+use crate::model::clock::Clock;
+use crate::source::{Flow, View};
+
+/// Why a trace came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This machine cannot.
+    #[error(transparent)]
+    Cannot(#[from] Cannot),
+    /// The kernel side and this side do not speak the same language.
+    #[error("the kernel side sent something that is no event: {0}")]
+    Decode(#[from] decode::DecodeError),
+    /// The view could not write; a broken pipe is not an error.
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+    /// The ready file could not be made.
+    #[error("cannot create the ready file {path}: {error}")]
+    Ready {
+        /// Its path, escaped.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Signals, timers or threads.
+    #[error("cannot wait for events: {0}")]
+    Wait(std::io::Error),
+    /// The kernel's books.
+    #[error("cannot read the kernel's books: {0}")]
+    Books(#[from] crate::host::net::Error),
+    /// A part of the trace is no more.
+    #[error(transparent)]
+    Died(#[from] Died),
+}
+
+/// Traces until `view` has had enough, the duration is over, or a signal says so.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Error> {
+    let ready = options.ready_file.as_deref().map(ReadyFile::claim).transpose();
+    let ready = ready.map_err(|error| not_ready(options, error))?;
+    let mut engine = Engine::attach(options).await?;
+    view.attached(engine.probe.backend().word());
+    engine.introduce();
+    engine.tell_limitations(view);
+    view.listed(&mut engine.tracker);
+    view.wake_with(engine.waker());
+    let begun = view.begin(Clock::read()).map(|()| Flow::Go);
+    if engine.written(begun)? == Flow::Stop {
+        return engine.end(Why::View, view).await;
+    }
+    if engine.list_first(view).await? == Flow::Stop {
+        return engine.end(Why::View, view).await;
+    }
+    if let Some(ready) = ready {
+        ready.make().map_err(|error| not_ready(options, error))?;
+    }
+    match engine.follow(view).await {
+        Ok(why) => engine.end(why, view).await,
+        Err(error) => {
+            view.ending();
+            Err(error)
+        }
+    }
+}
+
+fn not_ready(options: &Options, error: std::io::Error) -> Error {
+    let path = options.ready_file.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy();
+    Error::Ready { path: crate::model::escape::printable(&path).into_owned(), error }
+}

@@ -1,0 +1,129 @@
+//! Owns: how a trace begins: hooks attached, the drain and the lister started, what lives listed beside the first events.
+//! Must not know: what the view does, how a trace goes on.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use super::Options;
+use super::alarm::Alarm;
+use super::drain::Drain;
+use super::engine::{Engine, more_to_tell};
+use super::healing::Healing;
+use super::lister::{self, Lister, Reply, Request};
+use super::run::Error;
+use super::signals::Signals;
+use super::verify::{Ledger, Moment};
+use crate::engine::Tracker;
+use crate::host::identity::IdentityCache;
+use crate::host::net::books::Books;
+use crate::kernel::probe::Probe;
+use crate::model::clock;
+use crate::model::event::Loss;
+use crate::model::filter::Filter;
+use crate::model::limitation::Limitations;
+use crate::source::{Flow, View};
+
+/// How long the beginning waits for the list of what lives.
+const FIRST_LISTING: Duration = Duration::from_secs(1);
+/// Processes whose identity is remembered.
+const IDENTITIES: usize = 16_384;
+
+impl<'a> Engine<'a> {
+    /// Attaches the hooks and begins to drain.
+    pub(super) async fn attach(options: &'a Options) -> Result<Self, Error> {
+        super::surroundings::permit(&options.filter)?;
+        let signals = Signals::listen().map_err(Error::Wait)?;
+        let children = signal(SignalKind::child()).map_err(Error::Wait)?;
+        let mut lister = lister::start().map_err(Error::Wait)?;
+        let mut ledger = Ledger::default();
+        if options.verify {
+            ledger.enter(Moment::BeforeAttach, books_alone(&mut lister, options).await?);
+        }
+        let mut setup = options.probe.clone();
+        setup.filter = options.filter.kernel();
+        setup.listeners = lister::listeners(&options.filter.netns);
+        let mut probe = Probe::attach(&setup)?;
+        let started_ns = clock::mono_ns();
+        if options.verify {
+            ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
+        }
+        let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
+        let mut tracker = Tracker::new();
+        tracker.advance(started_ns);
+        let scope = Filter { reasons: Vec::new(), ..options.filter.clone() };
+        let healing = Healing::new(scope.clone(), !probe.counts_expiries());
+        Ok(Self {
+            options,
+            scope,
+            probe,
+            drain: Drain::start(ring).map_err(Error::Wait)?,
+            lister,
+            signals,
+            early: None,
+            children,
+            woken: Arc::default(),
+            tracker,
+            identities: IdentityCache::new(IDENTITIES),
+            healing,
+            reported: Loss::default(),
+            ledger,
+            started_ns,
+            alarm: Alarm::new().map_err(Error::Wait)?,
+            looked: Instant::now(),
+            loss_checked_ns: started_ns,
+            until_ns: u64::MAX,
+            caught_up_ns: 0,
+            unread: false,
+            limitations: Limitations::default(),
+            limitations_told: 0,
+        })
+    }
+
+    /// Lists what lives, beside the events. Where that takes long, the rest is told later.
+    pub(super) async fn list_first(&mut self, view: &mut dyn View) -> Result<Flow, Error> {
+        self.healing.begin();
+        let patience = sleep(FIRST_LISTING);
+        let mut patience = pin!(patience);
+        loop {
+            if self.heal(view)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            if !self.healing.is_listing() {
+                return Ok(Flow::Go);
+            }
+            let flow = tokio::select! {
+                biased;
+                signal = self.signals.any() => {
+                    self.early = Some(signal);
+                    return Ok(Flow::Go);
+                }
+                reply = self.lister.reply() => {
+                    self.healing.take(reply?);
+                    Flow::Go
+                }
+                message = self.drain.next() => self.take(message?, view)?,
+                () = more_to_tell(&*view, self.healing.has_more()) => Flow::Go,
+                () = &mut patience => {
+                    crate::note!("twtrace: sockets that were there before are still being listed: the rest is told later");
+                    return Ok(Flow::Go);
+                }
+            };
+            if flow == Flow::Stop {
+                return Ok(flow);
+            }
+        }
+    }
+}
+
+async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32, Books)>, Error> {
+    lister.ask(Request::Books { only: options.filter.netns.clone() });
+    loop {
+        if let Reply::Books { books, .. } = lister.reply().await? {
+            return Ok(books?);
+        }
+    }
+}

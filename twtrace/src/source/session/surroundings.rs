@@ -1,0 +1,67 @@
+//! Owns: what this process may not look at, and how a trace and its view are told.
+//! Must not know: hooks, what a view does with it.
+
+use super::Options;
+use super::engine::Engine;
+use crate::host::caps::{self, Cap, Caps};
+use crate::host::identity::pids;
+use crate::host::net::netns::own_inode;
+use crate::kernel::probe::Cannot;
+use crate::model::filter::Filter;
+use crate::model::limitation::{Limitation, What};
+use crate::source::View;
+
+/// Whether what `filter` asks for means here what the kernel side takes it for.
+pub(super) fn permit(filter: &Filter) -> Result<(), Cannot> {
+    if filter.pids.is_empty() || pids::are_the_kernels() { Ok(()) } else { Err(Cannot::Pids) }
+}
+
+impl Engine<'_> {
+    /// Says what cannot be seen, and to who asks for it, what tells the events: where all is well nothing is said.
+    pub(super) fn introduce(&mut self) {
+        let Options { verbose, filter, .. } = self.options;
+        if *verbose {
+            let fallbacks = self.probe.fallbacks().iter().filter(|fallback| fallback.without.is_none());
+            fallbacks.for_each(|fallback| crate::note!("twtrace: {fallback}"));
+            crate::note!("twtrace: tracing with the {} backend", self.probe.backend());
+        }
+        let of_hooks = self.probe.limitations();
+        self.limit(of_hooks.into_iter().chain(pids::limitations()).chain(namespaces(&filter.netns)));
+    }
+
+    /// Adds what cannot be seen, and says what is new of it.
+    pub(super) fn limit(&mut self, more: impl IntoIterator<Item = Limitation>) {
+        let known = self.limitations.all().len();
+        for limitation in more {
+            self.limitations.add(limitation);
+        }
+        let new = self.limitations.all()[known..].iter();
+        let matters = new.filter(|limitation| self.options.verbose || !limitation.what.is_usual());
+        matters.for_each(|limitation| crate::note!("twtrace: {limitation}"));
+    }
+
+    /// Tells the view, where there is more than it has heard.
+    pub(super) fn tell_limitations(&mut self, view: &mut dyn View) {
+        let all = self.limitations.all();
+        if all.len() > self.limitations_told {
+            self.limitations_told = all.len();
+            view.limited(all);
+        }
+    }
+}
+
+/// What keeps this process out of network namespaces, where `only` (all, where empty) has other ones than its own.
+fn namespaces(only: &[u32]) -> Option<Limitation> {
+    let is_own = |netns: &u32| own_inode().is_ok_and(|own| own == *netns);
+    let wants_others = only.is_empty() || !only.iter().all(is_own);
+    if wants_others { of(Caps::own()) } else { None }
+}
+
+fn of(caps: Caps) -> Option<Limitation> {
+    let missing = caps.missing(&[Cap::SysAdmin, Cap::SysPtrace]);
+    let why = format!(
+        "{} missing: network namespaces of other users' processes cannot be entered",
+        caps::list(&missing)
+    );
+    (!missing.is_empty()).then(|| Limitation::new(What::Namespaces, why, caps.remedy(&missing)))
+}
