@@ -34,7 +34,7 @@ pub(crate) unsafe fn resets(sk: *const u8) {
     unsafe {
         let key = sock::known_key_of_sk(sk);
         let opener_key = owner::opener_key(sk, key);
-        let mut conn = sock::of_sk::<Typed>(sk);
+        let mut conn = sock::of_sk::<Probed>(sk);
         conn.tuple.role = owner::role_or_listener(owner::role_of(opener_key), &conn);
         if filter::conn_passes(&conn) && filter::role_passes(conn.tuple.role) {
             tell(sk, &conn);

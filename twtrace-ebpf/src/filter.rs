@@ -36,6 +36,15 @@ pub(crate) fn conn_passes(conn: &Conn) -> bool {
         && remote_passes(conn)
 }
 
+/// Whether [`remote_passes`] can say no: else the connection need not be read for it.
+#[inline(always)]
+pub(crate) fn asks_for_remote() -> bool {
+    setting!(filter.n_netns) != 0
+        || setting!(filter.n_dports) != 0
+        || setting!(filter.family) != 0
+        || setting!(filter.has_peer) != 0
+}
+
 /// The part of them that can be asked of a connection before it has a local port.
 #[inline(always)]
 pub(crate) fn remote_passes(conn: &Conn) -> bool {

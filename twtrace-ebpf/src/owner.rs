@@ -20,7 +20,7 @@ use crate::{
     config::setting,
     emit, filter,
     maps::{self, Listening, Opener, Owner},
-    mem::{self, Mem, Typed},
+    mem::{self, Mem, Probed, Typed},
     sock::{self, Conn},
     table::{self, Slot},
     task::{self, Name},
@@ -108,7 +108,7 @@ pub(crate) unsafe fn connecting(sk: *const u8) {
     // SAFETY: by the caller.
     unsafe {
         remember(sock::opener_key::<Typed>(sk, true), ROLE_CLIENT, now_ns(), &name);
-        meet::<Typed>(&name, sk);
+        meet(&name, sk);
     }
 }
 
@@ -185,7 +185,7 @@ pub(crate) unsafe fn accepted<M: Mem>(sk: *const u8, typed: bool, new: bool) {
         remember(key, ROLE_SERVER, 0, &name);
     }
     // SAFETY: by the caller.
-    unsafe { meet::<M>(&name, sk) };
+    unsafe { meet(&name, sk) };
 }
 
 /// Which end of the connection of `key` this is, one of `ROLE_*`.
@@ -295,7 +295,7 @@ unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owne
         // Mostly the same process closes as opened, and then user space knows it.
         if owner.opener_pid != name.pid {
             // SAFETY: by the caller.
-            unsafe { meet::<Typed>(&name, sk) };
+            unsafe { meet(&name, sk) };
         }
     } else if owner.opener_pid != 0
         && let Some(slot) = opener
@@ -362,9 +362,9 @@ pub(crate) fn listening(conn: &Conn) {
 /// Tells user space of a process that it has not seen, while it still lives and /proc can be read. `sk` is a connection of its.
 ///
 /// # Safety
-/// `M` may read `sk`.
+/// `sk` is a `struct sock` of TCP.
 #[inline(always)]
-unsafe fn meet<M: Mem>(name: &Name, sk: *const u8) {
+unsafe fn meet(name: &Name, sk: *const u8) {
     let print = name.fingerprint();
     let Some(seen) = maps::SEEN.get_ptr_mut((print as u32) & (maps::SEEN_SETS - 1)) else { return };
     // SAFETY: a live map value.
@@ -374,7 +374,8 @@ unsafe fn meet<M: Mem>(name: &Name, sk: *const u8) {
             return;
         }
         // The local port may not be chosen yet.
-        if filter::remote_passes(&sock::of_sk::<M>(sk)) && tell(name) {
+        let passes = !filter::asks_for_remote() || filter::remote_passes(&sock::of_sk::<Probed>(sk));
+        if passes && tell(name) {
             *seen = [print, a, b, c];
         }
     }

@@ -60,7 +60,7 @@ pub(crate) unsafe fn changed(sk: *const u8, old: i32, new: i32) {
         if closes {
             owner::first_fin(sk);
         } else if listens {
-            owner::listening(&sock::of_sk::<Typed>(sk));
+            owner::listening(&sock::of_sk::<Probed>(sk));
         } else if new == SYN_SENT {
             owner::connecting(sk);
         } else if new == ESTABLISHED {
@@ -79,7 +79,7 @@ unsafe fn closed(sk: *const u8, old: i32) {
             closing_ended(sk, old);
         } else if old == SYN_SENT {
             let key = owner::opener_key(sk, sock::known_key_of_sk(sk));
-            connect_ended(sk, key, &mut sock::of_sk::<Typed>(sk));
+            connect_ended(sk, key, &mut sock::of_sk::<Probed>(sk));
             owner::forget_opener(key);
         } else if old == LAST_ACK || Typed::load::<i32>(sk, setting!(offsets.sk_err)) != 0 {
             owner::forget_opener(owner::opener_key(sk, sock::known_key_of_sk(sk)));
@@ -172,7 +172,7 @@ unsafe fn closing_ended(sk: *const u8, old: i32) {
         key
     } else {
         // SAFETY: by the caller.
-        unsafe { sock::of_sk::<Typed>(sk) }.pairing(0)
+        unsafe { sock::of_sk::<Probed>(sk) }.pairing(0)
     };
     let (born, entered) = (passing.born == whose, passing.entered == whose);
     mem::put(&mut passing.born, 0);
@@ -207,7 +207,7 @@ pub(crate) unsafe fn overflowed(sk: *const u8, key: u64) {
         let flags = Probed::load::<u64>(sk, setting!(offsets.skc_flags));
         let fin_received = flags & SOCK_DONE != 0;
         let facts = Facts { tw: 0, sk: sk as u64, typed: true, key, cookie, timeout_ms: 0, fin_received };
-        birth::refused(&mut sock::of_sk::<Typed>(sk), &facts);
+        birth::refused(&mut sock::of_sk::<Probed>(sk), &facts);
     }
 }
 

@@ -52,6 +52,9 @@ fn uid() -> u32 {
 }
 
 /// Name and start of the current process: those of the thread group leader, what `ps` shows for the pid.
+///
+/// Each pointer that a typed load follows costs the verifier up to four searches of all the kernel's types by name (before 6.19 one after the
+/// other: `btf_nested_type_is_trusted`, kernel/bpf/btf.c), which is a good part of what starting takes. So what is rare reads with the helper.
 #[inline(always)]
 fn leader() -> (u64, Words) {
     // SAFETY: the current task and its leader are alive, the offsets are from BTF.
@@ -63,12 +66,21 @@ fn leader() -> (u64, Words) {
             let start: u64 = Typed::load(leader, setting!(offsets.task_start_boottime));
             (start, [Typed::load(leader, comm), Typed::load(leader, comm + 8)])
         } else {
-            let task = bpf_get_current_task() as *const u8;
-            let leader: u64 = Probed::load(task, setting!(offsets.task_group_leader));
-            let leader = leader as *const u8;
-            let start: u64 = Probed::load(leader, setting!(offsets.task_start_boottime));
-            (start, Probed::load(leader, setting!(offsets.task_comm)))
+            rare_leader()
         }
+    }
+}
+
+/// As [`leader`], where it is rare.
+#[inline(always)]
+fn rare_leader() -> (u64, Words) {
+    // SAFETY: the current task and its leader are alive, the offsets are from BTF.
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        let leader: u64 = Probed::load(task, setting!(offsets.task_group_leader));
+        let leader = leader as *const u8;
+        let start: u64 = Probed::load(leader, setting!(offsets.task_start_boottime));
+        (start, Probed::load(leader, setting!(offsets.task_comm)))
     }
 }
 
@@ -110,8 +122,15 @@ impl Name {
     }
 }
 
-/// The process that runs now.
+/// The process that runs now, for what is rare.
 #[inline(always)]
 pub(crate) fn current(into: &mut Task) {
-    Name::current().complete(into);
+    let pid_tgid = bpf_get_current_pid_tgid();
+    into.pid = (pid_tgid >> 32) as u32;
+    into.tid = pid_tgid as u32;
+    into.uid = bpf_get_current_uid_gid() as u32;
+    into.pad = 0;
+    // SAFETY: a helper without preconditions.
+    into.cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+    (into.start_ns, into.comm) = rare_leader();
 }

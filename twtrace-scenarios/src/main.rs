@@ -58,6 +58,9 @@ enum Command {
         /// Whether tracefs is mounted, in a mount namespace of this run
         #[arg(long, value_enum, default_value = "as-is")]
         tracefs: Tracefs,
+        /// Play what failed once more, by itself, and say so: for emulated machines, which stand still for seconds at times
+        #[arg(long)]
+        again: bool,
         /// Run them in another order each time, or in that of an earlier run's seed: none may need what another left behind
         #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
         shuffle: Option<Option<u64>>,
@@ -133,12 +136,12 @@ fn main() -> ExitCode {
         Command::Picture { twtrace, columns, lines } => {
             finish(Backend::Auto, picture(twtrace, columns, lines))
         }
-        Command::Run { backend, twtrace, label, jobs, tracefs, shuffle, deal, scenarios } => {
+        Command::Run { backend, twtrace, label, jobs, tracefs, again, shuffle, deal, scenarios } => {
             let run = |setup: &Setup| {
                 let mut chosen = choose(&scenarios, backend, deal)?;
                 shuffle.into_iter().for_each(|seed| mix(&mut chosen, seed));
                 mounts::arrange(tracefs)?;
-                run::run(&chosen, setup, label.as_deref(), jobs.into())
+                run::run(&chosen, setup, label.as_deref(), (jobs.into(), again))
             };
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))
         }

@@ -72,12 +72,18 @@ impl Printer {
     }
 }
 
-/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`, which an emulated
-/// guest has, goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace.
-pub fn run(scenarios: &[Scenario], setup: &Setup, label: Option<&str>, jobs: usize) -> Result<bool> {
+/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
+/// goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace; with `again` what failed is played
+/// once more.
+pub fn run(
+    scenarios: &[Scenario],
+    setup: &Setup,
+    label: Option<&str>,
+    (jobs, again): (usize, bool),
+) -> Result<bool> {
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
-    let again = if label.is_some() { Again::WhatFailed } else { Again::Unstaged };
+    let again = if again { Again::WhatFailed } else { Again::Unstaged };
     kernel::keep_orphans()?;
     // Here, so that not each scenario's process has to find out.
     kernel::has_tcp_diag();

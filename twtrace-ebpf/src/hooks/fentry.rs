@@ -90,7 +90,7 @@ fn fe_reset(ctx: FEntryContext) -> i32 {
 #[fexit(function = "inet_csk_listen_start")]
 fn fe_listen(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
-    owner::listening(&unsafe { sock::of_sk::<Typed>(ctx.arg(0)) });
+    owner::listening(&unsafe { sock::of_sk::<Probed>(ctx.arg(0)) });
     0
 }
 
@@ -238,7 +238,7 @@ fn connected(sk: *const u8, ret: i64) -> i32 {
                 owner::connecting(sk);
             }
         } else if errno == failure::EADDRNOTAVAIL {
-            let mut conn = sock::of_sk::<Typed>(sk);
+            let mut conn = sock::of_sk::<Probed>(sk);
             let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
             failure::note_told(errno);
             failure::connect_failed(&mut conn, errno, port_via);
@@ -273,7 +273,7 @@ unsafe fn not_connected(sk: *const u8, asked: *const u8, ret: i64) {
     }
     // SAFETY: by the caller; an argument of a kernel function.
     unsafe {
-        let mut conn = sock::of_sk::<Typed>(sk);
+        let mut conn = sock::of_sk::<Probed>(sk);
         let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
         if Typed::load::<u16>(sk, setting!(offsets.skc_family)) == sock::AF_INET6 && conn.tuple.family == 4 {
             failure::note_told(errno);

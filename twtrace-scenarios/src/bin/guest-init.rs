@@ -204,7 +204,9 @@ fn run_scenarios(backend: &str, wish: &Wish) -> Result<i32> {
     let mut command = Command::new("/bin/twtrace-scenarios");
     // One at a time: under software emulation a hook runs a hundred times as long, and where hooks can be preempted (7.x) the
     // kernel skips the others' runs of it meanwhile, which twtrace counts and tells, but which is not what is tested here.
-    command.args(["run", "--jobs", "1", "--backend", backend, "--label", &wish.label]).args(&wish.scenarios);
+    command
+        .args(["run", "--again", "--jobs", "1", "--backend", backend, "--label", &wish.label])
+        .args(&wish.scenarios);
     command.args(wish.deal.iter().flat_map(|kernel| ["--deal", kernel]));
     run(&mut command)
 }
