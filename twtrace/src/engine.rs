@@ -61,7 +61,7 @@ const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 /// What came of an event.
 #[derive(Debug, PartialEq)]
 pub struct Applied {
-    /// To be told before it: the `ended` of a socket that it takes the handle of, or the `listed` of one that nobody knew.
+    /// To be told before it: the `ended` of a socket that it takes the place of, or the `listed` of one that nobody knew.
     pub before: Option<Box<Event>>,
     /// It is news. Where it is not, a `listed` was told of a socket that is known: nothing is counted, and nothing to be told.
     pub is_new: bool,
@@ -152,7 +152,7 @@ impl Tracker {
         self.advance(event.mono_ns);
         let same = event.conn.and_then(|conn| Some(self.live.find(&conn)?.has_cookie(event.cookie)));
         let before = match (event.kind, event.conn, same) {
-            // Known already; or told as missed when another one took its handle.
+            // Known already; or told as missed when another one took its place.
             (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
                 return Applied { before: None, is_new: false };
             }

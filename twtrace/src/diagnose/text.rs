@@ -1,4 +1,4 @@
-//! Owns: findings as text for shares, 80 columns wide.
+//! Owns: findings as text for people, 80 columns wide.
 //! Must not know: where it goes.
 
 use textwrap::{Options, WordSplitter, wrap};

@@ -34,7 +34,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// By what. Those in TIME_WAIT are told as well: they are what owners look for.
+/// By what. Those in TIME_WAIT are told as well: they are what people look for.
 fn held(pool: &Pool<'_>) -> String {
     let tuple = pool.tuple;
     let (open, time_wait) = (grouped(tuple.peak.open().into()), grouped(tuple.peak.time_wait.into()));

@@ -118,7 +118,7 @@ fn tail(text: &str, width: usize) -> &str {
     ends.chain([""]).find(|end| end.width() <= width).unwrap_or_default()
 }
 
-/// Lines in span of the table, the first of them as its title. Returns which of them are seen.
+/// Lines in place of the table, the first of them as its title. Returns which of them are seen.
 fn put_over(
     buffer: &mut Buffer,
     area: Rect,
@@ -146,7 +146,7 @@ fn put(buffer: &mut Buffer, area: Rect, y: u16, text: &str, style: Style) {
     put_at(buffer, area, (0, y), text, style);
 }
 
-/// Writes at a span of `area`, and never beyond it.
+/// Writes at a place in `area`, and never beyond it.
 fn put_at(buffer: &mut Buffer, area: Rect, (x, y): (u16, u16), text: &str, style: Style) {
     if x < area.width && y < area.height {
         buffer.set_stringn(area.x + x, area.y + y, text, (area.width - x).into(), style);

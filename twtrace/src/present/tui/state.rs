@@ -63,7 +63,7 @@ pub(super) struct Drawn {
     pub(super) top: usize,
     /// Screen line of the table's first line, and how many there is room for.
     pub(super) body: (u16, u16),
-    /// Columns on the screen: index, span from the left, width.
+    /// Columns on the screen: index, place from the left, width.
     pub(super) spans: Vec<(usize, u16, u16)>,
     /// Names of views on the screen: first column, first column after it.
     pub(super) tabs: Vec<(u16, u16)>,

@@ -71,7 +71,7 @@ const ASKED_AT_ONCE: usize = 32;
 /// How long an answer may take, in seconds. The kernel answers at once, or drops an answer that finds no room.
 const ANSWER_S: i64 = 1;
 
-/// What there is in the index of each connection: a socket of whatever kind, or none; `Err` where the kernel did not say.
+/// What there is in the place of each connection: a socket of whatever kind, or none; `Err` where the kernel did not say.
 pub(super) fn look_up(asked: &[Conn]) -> Result<Vec<Result<Option<DiagSocket>, Unanswered>>, Failure> {
     let netlink = open()?;
     setsockopt(&netlink, ReceiveTimeout, &TimeVal::seconds(ANSWER_S)).map_err(Failure::new)?;
@@ -201,7 +201,7 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     }
 }
 
-/// Sockets, each once: between two parts of a dump the kernel finds its index again by counting, so a change may
+/// Sockets, each once: between two parts of a dump the kernel finds its place again by counting, so a change may
 /// make it list a socket twice. What was heard last counts.
 #[derive(Default)]
 struct Collected {

@@ -142,7 +142,7 @@ pub(in crate::present::tui) const MARKS: u16 = 3;
 /// Columns between two columns.
 const GAP: u16 = 1;
 
-/// Which columns a width has room for, and how wide each is: index, span from the left, width. They begin behind the marks.
+/// Which columns a width has room for, and how wide each is: index, place from the left, width. They begin behind the marks.
 pub(in crate::present::tui) fn fitting(columns: &[Column], width: u16) -> Vec<(usize, u16, u16)> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by_key(|at| (columns[*at].rank, *at));
