@@ -359,10 +359,10 @@ pub(crate) fn listening(conn: &Conn) {
     let _ = maps::LISTENERS.insert(port, 1, 0);
 }
 
-/// Tells user space of a process that it has not seen, while it still lives and /proc can be read. `sk` is a connection of its.
+/// Tells user space of a process that it has not seen, while it still lives and /proc can be read.
 ///
 /// # Safety
-/// `sk` is a `struct sock` of TCP.
+/// `sk`, a connection of its, is a `struct sock` of TCP.
 #[inline(always)]
 unsafe fn meet(name: &Name, sk: *const u8) {
     let print = name.fingerprint();
@@ -374,8 +374,7 @@ unsafe fn meet(name: &Name, sk: *const u8) {
             return;
         }
         // The local port may not be chosen yet.
-        let passes = !filter::asks_for_remote() || filter::remote_passes(&sock::of_sk::<Probed>(sk));
-        if passes && tell(name) {
+        if (!filter::asks_for_remote() || filter::remote_passes(&sock::of_sk::<Probed>(sk))) && tell(name) {
             *seen = [print, a, b, c];
         }
     }

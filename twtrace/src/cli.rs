@@ -36,7 +36,7 @@ Exit status:
 
 const ABOUT: &str = concat!(
     env!("CARGO_PKG_DESCRIPTION"),
-    "\n\nWithout a command: the live view of who makes them, a picture every interval"
+    "\n\nWithout a command: the live view of who makes them, refreshed every interval"
 );
 
 /// The command line.

@@ -168,7 +168,7 @@ impl Picture {
                     missed_runs: lost(" owners, ", " runs").unwrap_or(0),
                     created: 0,
                 };
-            } else if let Some((_, rest)) = line.split_once("in all ")
+            } else if let Some((_, rest)) = line.split_once("total ")
                 && let Some((created, _)) = rest.split_once(" created")
             {
                 last = Some(Self { created: created.parse().ok()?, ..head });
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_last_picture_counts() {
-        let line = "rate     created 7/s, ended 0/s; in all 17 created, 2 ended\n";
+        let line = "rate     created 7/s, ended 0/s; total 17 created, 2 ended\n";
         let text = format!(
             "twtrace  18:28:11, traced 7s, tracepoint backend, lost 0\n{line}\n\
              twtrace  18:28:12, traced 8s, tracepoint backend, lost 5 (+ 3 owners, 2 runs)\n{}",

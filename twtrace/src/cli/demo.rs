@@ -119,7 +119,7 @@ impl Story {
             "PROCESS",
             "EVENT",
             "COUNT",
-            "TOWARDS"
+            "DESTINATION"
         )?;
         for (event, count) in self.rows.values() {
             let Some((owner, conn)) = event.owner.zip(event.conn) else { continue };

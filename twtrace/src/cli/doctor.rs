@@ -46,7 +46,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The long story of a finding or remedy; without a name, lists what there is
+    /// Explain a finding or remedy in detail; without a name, list what there is
     Explain {
         /// As the diagnosis prints it, such as ports_exhausted
         id: Option<String>,

@@ -21,19 +21,19 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// How it is shown: the flags of the live view and of a replay.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Time between two pictures
+    /// Time between two refreshes
     #[arg(long, default_value = "1s", value_parser = duration)]
     pub(super) interval: Duration,
-    /// Stop after this many pictures
+    /// Exit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
-    /// One picture, after one interval
+    /// One update, after one interval
     #[arg(long, conflicts_with = "count")]
     pub(super) once: bool,
     /// Plain text, as it is when stdout is no terminal
     #[arg(long, conflicts_with = "json")]
     pub(super) plain: bool,
-    /// One JSON object a picture, on a line
+    /// One JSON object an update, on a line
     #[arg(long)]
     pub(super) json: bool,
     /// More columns, and lines are never cut

@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// Tables: process, peer, tuple, port, container, netns, reason [default: process; all with --json and --html]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     by: Vec<By>,
-    /// A line for each so long a time
+    /// One row per interval
     #[arg(long, value_name = "TIME", value_parser = duration)]
     every: Option<Duration>,
     /// Rows of a table

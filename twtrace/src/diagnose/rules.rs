@@ -218,7 +218,7 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     finding = finding.because("TIME_WAIT sockets made a second", pool.rate(), EVENTS);
     if let Some(ports) = pool.ports() {
         let limit = super::predict::limit(ports, pool.hold_s());
-        finding = finding.because("connections a second that these ports serve for ever", limit, COMPUTED);
+        finding = finding.because("sustainable connections/s (ports ÷ time in TIME_WAIT)", limit, COMPUTED);
     }
     if pool.tuple.reused != 0 {
         finding = finding.because("ports that connect() took from TIME_WAIT", pool.tuple.reused, EVENTS);

@@ -31,7 +31,7 @@ fn a_diagnosis_reads_as_it_should() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line}");
         assert_eq!(line, line.trim_end());
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctor/testdata/report.txt");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/diagnose/testdata/report.txt");
     if std::env::var_os("TWTRACE_BLESS").is_some() {
         std::fs::write(path, &text).unwrap();
     }

@@ -233,7 +233,7 @@ impl Pattern {
                     span(age_us)
                 )
             }
-            _ => f.write_str("Too few connections to tell a pattern by."),
+            _ => f.write_str("Opened before tracing; no pattern yet."),
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
                 Evidence { sent: None, under_5ms: Some(0.999), ..quick },
                 "99% of its connections lived under 5 ms: one request each",
             ),
-            (Evidence { created: 9, ..quick }, "Too few connections"),
+            (Evidence { created: 9, ..quick }, "Opened before"),
             (
                 Evidence { under_5ms: Some(0.89), age_us: ages(211_000), ..quick },
                 "Half of its connections lived under 211 ms",

@@ -312,6 +312,10 @@ fn object_fallback(backend: Backend, error: &(dyn std::error::Error + 'static)) 
 /// Reads a reason out of what the kernel said.
 fn why(error: &ProgramError) -> Why {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
+        // Newer kernels check first and then find that there is no room for a descriptor: the log says nothing of that.
+        if matches!(io_error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            return by_errno(io_error.raw_os_error(), io_error.to_string());
+        }
         let log = verifier_log.to_string();
         // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
         let said = last_lines(&log);
@@ -354,6 +358,8 @@ fn last_lines(log: &str) -> String {
             && !line.starts_with("processed ")
             && !line.starts_with("verification time")
             && !line.starts_with("stack depth")
+            // Since 7.x a line for each function.
+            && !(line.starts_with("subprog ") && line.contains("insns_total"))
     };
     let lines: Vec<&str> = log.lines().filter(useful).collect();
     lines[lines.len().saturating_sub(3)..].join(" / ")
@@ -383,4 +389,17 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_no_refusal() {
+        let log = "\nsubprog 0 (fe_kill) main insns_self 220187 insns_total 220187 stack 184\nstack depth 184\n\
+                   processed 220187 insns (limit 1000000) max_states_per_insn 7\n";
+        assert_eq!(last_lines(log), "");
+        assert_eq!(last_lines(&format!("invalid access{log}")), "invalid access");
+    }
 }

@@ -112,7 +112,7 @@ fn put_limitations(limitations: &[Limitation], out: &mut String) {
 }
 
 fn totals(total: &Figures) -> String {
-    format!("in all {} created, {} ended", total.counts.created, total.counts.ended())
+    format!("total {} created, {} ended", total.counts.created, total.counts.ended())
 }
 
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.
@@ -146,10 +146,10 @@ fn put_names(layout: Layout, out: &mut String) {
         let _ = write!(
             out,
             "{:>6} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:24} ",
-            "PEAK", "ENDED", "IN ALL", "AGE", "AGE99", "SENT", "RECEIVED", "UID", "CONTAINER"
+            "PEAK", "ENDED", "TOTAL", "AGE p50", "AGE p99", "SENT", "RECEIVED", "UID", "CONTAINER"
         );
     }
-    out.push_str("TOWARDS\n");
+    out.push_str("DESTINATION\n");
 }
 
 fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {

@@ -59,7 +59,7 @@ pub fn until(full_in_s: Option<f64>) -> String {
     match full_in_s {
         Some(0.0) => "none left".to_owned(),
         Some(seconds) => format!("full in {}", span(seconds)),
-        None => "lasts at this rate".to_owned(),
+        None => "not filling".to_owned(),
     }
 }
 

@@ -86,7 +86,7 @@ fn charts_are_drawn(browser: &mut Browser) {
 }
 
 fn sorting(browser: &mut Browser) {
-    for (by, title) in [("process", "PID"), ("peer", "CREATED"), ("tuple", "USED"), ("reason", "90%")] {
+    for (by, title) in [("process", "PID"), ("peer", "CREATED"), ("tuple", "USED"), ("reason", "p90")] {
         for is_down in [true, false] {
             click(browser, by, title);
             let all = column(browser, by, title);
@@ -102,7 +102,7 @@ fn sorting(browser: &mut Browser) {
             assert_eq!(sign, json!(1));
         }
     }
-    click(browser, "process", "TOWARDS");
+    click(browser, "process", "DESTINATION");
     let names = browser.eval(
         "[...document.querySelectorAll('#by-process tbody tr')].map((row) => row.cells[10].textContent)",
     );

@@ -242,14 +242,17 @@ fn owners(report: &Report) -> String {
     if created.len() > said.len() {
         said.push(format!("{} more", created.len() - said.len()));
     }
-    let via = Via::ALL.iter().zip(report.total.via).filter(|(via, count)| **via != Via::Close && *count != 0);
-    let via: Vec<String> = via.map(|(via, count)| format!("{via} {count}")).collect();
-    let via = if via.is_empty() {
-        String::new()
-    } else {
-        format!("; known other than by close: {}", via.join(", "))
-    };
-    format!("{}{via}", said.join(", "))
+    let vias = || Via::ALL.iter().zip(report.total.via).filter(|(_, count)| *count != 0);
+    let other = vias().filter(|(via, _)| !matches!(via, Via::Close | Via::None));
+    let other: Vec<String> = other.map(|(via, count)| format!("{via} {count}")).collect();
+    let mut text = said.join(", ");
+    if !other.is_empty() {
+        text += &format!("; owner known by {}", other.join(", "));
+    }
+    if let Some((_, count)) = vias().find(|(via, _)| **via == Via::None) {
+        text += &format!("; owner unknown: {count}");
+    }
+    text
 }
 
 fn ended(report: &Report) -> String {
@@ -325,5 +328,5 @@ fn lost(loss: &Loss) -> String {
 }
 
 fn shares(all: &Percentiles, unit: fn(u64) -> String) -> String {
-    format!("half up to {}, 90% up to {}, 99% up to {}", unit(all.p50), unit(all.p90), unit(all.p99))
+    format!("p50 ≤ {}, p90 ≤ {}, p99 ≤ {}", unit(all.p50), unit(all.p90), unit(all.p99))
 }

@@ -85,7 +85,7 @@ const ENDED: (Column, Make) =
 const PEAK: (Column, Make) =
     (figure("PEAK", "the most that lived at one time"), |_, row| count(row.figures.peak_live));
 const LIVE: (Column, Make) = (figure("LIVE", "at the end"), |_, row| count(row.figures.live));
-const AGE: (Column, Make) = (figure("AGE", "how long connections lived: half lived shorter"), |_, row| {
+const AGE: (Column, Make) = (figure("AGE p50", "age of connections: half were shorter"), |_, row| {
     known(row.figures.age_us, |age| number(short_time(age.p50), age.p50 as f64))
 });
 const SENT: (Column, Make) = (figure("SENT", "bytes sent a connection: half sent less"), |_, row| {
@@ -125,7 +125,7 @@ const EXE: (Column, Make) = (words("PROGRAM", "of the process"), |_, row| match 
     Name::Process { exe: Some(exe), .. } => text(printable(exe)),
     _ => text(NOTHING),
 });
-const TOWARDS: (Column, Make) = (words("TOWARDS", "its main remote end or served port"), |_, row| {
+const TOWARDS: (Column, Make) = (words("DESTINATION", "its main remote end or served port"), |_, row| {
     known(row.target, |to| text(target(&to)))
 });
 const NETNS: (Column, Make) = (figure("NETNS", "inode of the network namespace"), |_, row| match &row.name {
@@ -156,9 +156,9 @@ fn lifetime(figures: &Figures, pick: fn(&crate::engine::Percentiles) -> u64) -> 
 }
 
 const LASTED: [(Column, Make); 3] = [
-    (figure("HALF", "half of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p50)),
-    (figure("90%", "90% of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p90)),
-    (figure("99%", "99% of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p99)),
+    (figure("p50", "half of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p50)),
+    (figure("p90", "90% of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p90)),
+    (figure("p99", "99% of them lived shorter"), |_, row| lifetime(&row.figures, |all| all.p99)),
 ];
 
 /// All columns of a table.

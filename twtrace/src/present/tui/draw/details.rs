@@ -139,7 +139,7 @@ fn put_counts(page: &mut Page, detail: &Detail) {
         if most != 0 {
             let signs = spark(series, most, room).replace(' ', "\u{b7}");
             let label = Span::styled(format!(" {label:LABELS$}"), LABEL);
-            let measure = Span::raw(format!(" {room}s, top {most}/s"));
+            let measure = Span::raw(format!(" last {room} s, max {most}/s"));
             page.lines.push(Text::from(vec![label, Span::styled(format!("|{signs}|"), HISTORY), measure]));
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
     let snapshot = &paper.picture.frame.snapshot;
     let total = &snapshot.total;
     let (created, ended) = (&snapshot.created_history, &snapshot.ended_history);
-    let room = width.saturating_sub(LABELS + 28 + 16);
+    let room = width.saturating_sub(LABELS + 28 + 22);
     let seen = |series: &[u32]| series.iter().rev().take(room).copied().max().unwrap_or(0);
     let most = seen(created).max(seen(ended));
     let [who, how_full] = hottest(snapshot, width);
@@ -116,10 +116,10 @@ fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {
 /// Rate, all, and what happened lately. Both flows are drawn to one measure.
 fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32, usize)) -> Text<'static> {
     let rates = format!("{}/s", rate(rates.s1));
-    let line = labelled(label, &format!("{rates:8} {all:>10} in all  "), PLAIN, usize::MAX);
+    let line = labelled(label, &format!("{rates:8} {all:>10} total   "), PLAIN, usize::MAX);
     let signs = spark(series, most, room);
     let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
-    let seconds = format!(" {}s, top {}", room.min(series.len()), most);
+    let seconds = format!(" last {} s, max {most}/s", room.min(series.len()));
     line + Span::styled(signs, HISTORY) + Span::raw(seconds)
 }
 

@@ -86,9 +86,9 @@ const FIGURES: [Column; 10] = [
     figure(What::Failed, "FAILED", 6, 0),
     figure(What::Ended, "ENDED", 7, 2),
     figure(What::Peak, "PEAK", 6, 4),
-    figure(What::InAll, "IN ALL", 8, 3),
-    figure(What::Age, "AGE", 7, 1),
-    figure(What::Age99, "AGE99", 7, 6),
+    figure(What::InAll, "TOTAL", 8, 3),
+    figure(What::Age, "AGE p50", 7, 1),
+    figure(What::Age99, "AGE p99", 7, 6),
     figure(What::Sent, "SENT", 8, 7),
     figure(What::Received, "RECEIVED", 8, 8),
 ];
@@ -100,7 +100,7 @@ pub(in crate::present::tui) fn columns(tab: Tab) -> Vec<Column> {
         Tab::Processes => {
             before.extend([PID, text(What::Process, "PROCESS", 15, 0)]);
             after.extend([USED, LASTS, text(What::Container, "CONTAINER", 19, 5)]);
-            after.extend([number(What::Uid, "UID", 5, 9), rest(What::Towards, "TOWARDS", 19)]);
+            after.extend([number(What::Uid, "UID", 5, 9), rest(What::Towards, "DESTINATION", 19)]);
         }
         Tab::Tuples => {
             before.extend([USED, figure(What::Left, "LEFT", 5, 0), LASTS]);
