@@ -352,14 +352,11 @@ fn by_errno(errno: Option<i32>, text: String) -> Why {
 
 /// The last lines of a verifier log that say something, its statistics left out.
 fn last_lines(log: &str) -> String {
+    // The last of these since 7.x, a line for each function.
+    const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "subprog "];
     let useful = |line: &&str| {
         let line = line.trim();
-        !line.is_empty()
-            && !line.starts_with("processed ")
-            && !line.starts_with("verification time")
-            && !line.starts_with("stack depth")
-            // Since 7.x a line for each function.
-            && !(line.starts_with("subprog ") && line.contains("insns_total"))
+        !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word))
     };
     let lines: Vec<&str> = log.lines().filter(useful).collect();
     lines[lines.len().saturating_sub(3)..].join(" / ")
