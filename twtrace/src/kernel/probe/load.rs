@@ -312,14 +312,12 @@ fn object_fallback(backend: Backend, error: &(dyn std::error::Error + 'static)) 
 /// Reads a reason out of what the kernel said.
 fn why(error: &ProgramError) -> Why {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
-        // Newer kernels check first and then find that there is no room for a descriptor: the log says nothing of that.
-        if matches!(io_error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-            return by_errno(io_error.raw_os_error(), io_error.to_string());
-        }
+        // Whether there is a descriptor to be had is found out after the program was checked.
+        let is_full = matches!(io_error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
         let log = verifier_log.to_string();
         // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
         let said = last_lines(&log);
-        if !said.is_empty() {
+        if !said.is_empty() && !is_full {
             // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper"; the loader, which
             // then takes the kernel for an old one, may have put `bpf_probe_read#4` in its place.
             let level = log.contains("bpf_probe_read").then(environment::lockdown).flatten();
