@@ -30,6 +30,7 @@ use std::collections::HashMap;
 pub(crate) use counting::Engine;
 pub use counts::Counts;
 pub use history::{Flow, HISTORY_S, History, Rates};
+pub(crate) use intern::Hasher;
 pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 pub use limits::Limits;
 pub use live::{Live, Seed};

@@ -253,6 +253,8 @@ pub(crate) struct Groups {
     hasher: Hasher,
     most_groups: usize,
     most_rows: usize,
+    /// The group that was entered last: mostly it is entered again.
+    last: u32,
 }
 
 impl Groups {
@@ -267,6 +269,7 @@ impl Groups {
             hasher: Hasher::default(),
             most_groups: limits.groups,
             most_rows: limits.rows,
+            last: 0,
         }
     }
 
@@ -278,9 +281,13 @@ impl Groups {
     /// The group of a key, and whether it is new.
     #[inline]
     pub(crate) fn enter(&mut self, key: Key, ports: &mut Ports) -> (u32, bool) {
+        if self.all.get(self.last as usize).is_some_and(|group| group.key == key) {
+            return (self.last, false);
+        }
         let hash = self.hasher.hash_one(key);
         let all = &self.all;
         if let Some(at) = self.index.find(hash, |at| all[*at as usize].key == key) {
+            self.last = *at;
             return (*at, false);
         }
         self.add(key, hash, ports)

@@ -22,11 +22,19 @@ struct Life {
     is_known: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Numbered {
     owner: Owner,
     exe: u32,
     identity: Option<Arc<Identity>>,
+}
+
+impl Numbered {
+    /// Whether nothing else is known of the process by now.
+    fn is_about(&self, identity: Option<&Arc<Identity>>) -> bool {
+        let is_same = |one: &Arc<Identity>| self.identity.as_ref().is_some_and(|two| Arc::ptr_eq(one, two));
+        identity.is_none_or(is_same)
+    }
 }
 
 /// See the head of the file.
@@ -35,11 +43,13 @@ pub(super) struct Owners {
     numbered: HashMap<Life, Numbered, Hasher>,
     identities: HashMap<ProcessKey, Arc<Identity>, Hasher>,
     most: usize,
+    /// Who was asked for last, and the answer: mostly the same is asked for again.
+    last: Option<(Life, Numbered)>,
 }
 
 impl Owners {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { numbered: HashMap::default(), identities: HashMap::default(), most: limits.groups }
+        Self { numbered: HashMap::default(), identities: HashMap::default(), most: limits.groups, last: None }
     }
 
     /// The numbers of a process and of its program.
@@ -51,12 +61,14 @@ impl Owners {
     ) -> (Owner, u32) {
         let key = ProcessKey::from(process);
         let life = Life { key, uid: process.uid, cgroup_id: process.cgroup_id, is_known: identity.is_some() };
-        if let Some(known) = self.numbered.get(&life) {
-            let is_same =
-                |one: &Arc<Identity>| known.identity.as_ref().is_some_and(|two| Arc::ptr_eq(one, two));
-            if identity.is_none_or(is_same) {
-                return (known.owner, known.exe);
-            }
+        let last = self.last.as_ref().filter(|(last, _)| *last == life).map(|(_, known)| known);
+        if let Some(known) = last.filter(|known| known.is_about(identity)) {
+            return (known.owner, known.exe);
+        }
+        if let Some(known) = self.numbered.get(&life).filter(|known| known.is_about(identity)) {
+            let found = (known.owner, known.exe);
+            self.last = Some((life, known.clone()));
+            return found;
         }
         let (owner, exe) = engine.owner(process, identity.map(|identity| &**identity));
         if self.numbered.len() >= self.most {
@@ -79,6 +91,7 @@ impl Owners {
     /// All numbers are new ones; and only who has a row is of interest.
     pub(super) fn forget(&mut self, engine: &Engine) {
         self.numbered.clear();
+        self.last = None;
         let rows = 0..engine.groups.rows.len() as u32;
         let named: std::collections::HashSet<ProcessKey> =
             rows.filter_map(|row| engine.process_key(row)).collect();

@@ -29,6 +29,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     known: Arena<Who, Known>,
+    /// Who was remembered last: mostly it is the same again. It may have gone meanwhile.
+    last: Handle,
 }
 
 impl Processes {
@@ -51,7 +53,11 @@ impl Processes {
     }
 
     fn remember(&mut self, who: Who) -> Handle {
-        let handle = self.known.handle(&who).unwrap_or_else(|| self.known.add(who, Known::default()));
+        let handle = match self.known.get(self.last) {
+            Some((last, _)) if *last == who => self.last,
+            _ => self.known.handle(&who).unwrap_or_else(|| self.known.add(who, Known::default())),
+        };
+        self.last = handle;
         if let Some(known) = self.known.get_mut(handle) {
             known.refs += 1;
         }

@@ -29,6 +29,8 @@ struct Key {
 /// Remembers who processes are. The least recently asked for is forgotten first.
 pub struct IdentityCache {
     known: LruCache<Key, Arc<Identity>>,
+    /// Who was asked for last: mostly it is the same again.
+    last: Option<(Key, Arc<Identity>)>,
     proc: Proc,
     cmdlines: Reader,
     cgroups: CgroupIndex,
@@ -47,6 +49,7 @@ impl IdentityCache {
     fn under(proc_root: &Path, capacity: usize) -> Self {
         Self {
             known: LruCache::new(capacity.max(1)),
+            last: None,
             proc: Proc::new(proc_root),
             cmdlines: Reader::new(proc_root),
             cgroups: CgroupIndex::new(proc_root),
@@ -69,6 +72,20 @@ impl IdentityCache {
         now_ns: u64,
     ) -> Arc<Identity> {
         let key = Key { pid, start_ns, comm: comm.map(padded), cgroup_id };
+        if let Some((last, known)) = &self.last
+            && *last == key
+        {
+            return known.clone();
+        }
+        let identity = self.search(key, now_ns);
+        // What is missing may be found later.
+        let is_whole = identity.cgroup.is_some() || cgroup_id == 0;
+        self.last = is_whole.then(|| (key, identity.clone()));
+        identity
+    }
+
+    fn search(&mut self, key: Key, now_ns: u64) -> Arc<Identity> {
+        let cgroup_id = key.cgroup_id;
         if let Some(known) = self.known.get_mut(&key) {
             if known.cgroup.is_none()
                 && cgroup_id != 0

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -53,15 +53,16 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Records(Bytes);
 
-impl Iterator for Records {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.0.len() < size_of::<u32>() {
-            return None;
-        }
-        let len = self.0.get_u32_ne() as usize;
-        Some(self.0.split_to(len.min(self.0.len())))
+impl Records {
+    /// One after the other.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = &self.0[..];
+        std::iter::from_fn(move || {
+            let (len, rest) = left.split_first_chunk()?;
+            let record;
+            (record, left) = rest.split_at(rest.len().min(u32::from_ne_bytes(*len) as usize));
+            Some(record)
+        })
     }
 }
 
@@ -265,11 +266,8 @@ mod tests {
             buffer.extend_from_slice(record);
         }
         let whole = Records(buffer.clone().freeze());
-        assert_eq!(
-            whole.map(|record| record.to_vec()).collect::<Vec<_>>(),
-            [&b"seven"[..], b"", b"thirteen"]
-        );
+        assert_eq!(whole.iter().collect::<Vec<_>>(), [&b"seven"[..], b"", b"thirteen"]);
         let cut = Records(buffer.freeze().slice(..20));
-        assert_eq!(cut.last().map(|record| record.to_vec()), Some(b"thir".as_slice()[..3].to_vec()));
+        assert_eq!(cut.iter().last(), Some(&b"thi"[..]));
     }
 }

@@ -255,8 +255,8 @@ impl<'a> Engine<'a> {
 
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
         let mut flow = Flow::Go;
-        for record in records {
-            match decode::decode(&record)? {
+        for record in records.iter() {
+            match decode::decode(record)? {
                 Record::Event(event) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;

@@ -12,10 +12,10 @@ mod todo;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use accounts::Accounts;
-use todo::Todo;
+use todo::{Ended, Todo};
 
 use super::lister::{Asked, Found, Reply, Request, Span};
-use crate::engine::{Counts, Tracker};
+use crate::engine::{Counts, Hasher, Tracker};
 use crate::host::net::books::Books;
 use crate::model::event::{Conn, Event, Kind, Loss};
 use crate::model::filter::Filter;
@@ -59,7 +59,7 @@ pub(super) struct Step {
 #[derive(Debug, Default)]
 struct Listing {
     /// Sockets that it showed.
-    shown: HashSet<Conn>,
+    shown: HashSet<Conn, Hasher>,
     /// Namespaces that it showed all of.
     netns: HashSet<u32>,
 }
@@ -79,7 +79,7 @@ pub(super) struct Healing {
     /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
     owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
-    ended: HashMap<Conn, (Option<u64>, u64)>,
+    ended: Ended,
     /// Answers that wait for events from before them.
     held: VecDeque<Reply>,
     /// Of the answer before those: what is still to be done.

@@ -7,9 +7,12 @@
 use std::collections::HashMap;
 
 use super::super::lister::{Asked, Span};
-use crate::engine::{Live, Seed, Tracker};
+use crate::engine::{Hasher, Live, Seed, Tracker};
 use crate::model::event::{Conn, Event};
 use crate::model::filter::Filter;
+
+/// Sockets that ended, each with its cookie and when.
+pub(super) type Ended = HashMap<Conn, (Option<u64>, u64), Hasher>;
 
 /// See the head of the file. The span is that of the answer.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Todo {
     pub(super) fn act(
         self,
         scope: &Filter,
-        ended: &HashMap<Conn, (Option<u64>, u64)>,
+        ended: &Ended,
         now_ns: u64,
         tracker: &mut Tracker,
     ) -> impl Iterator<Item = Event> + use<> {
@@ -71,7 +74,7 @@ pub(super) fn that_was_asked_after((conn, cookie): Asked, span: Span, tracker: &
 }
 
 /// Whether a socket that was listed ended after the listing began.
-fn has_ended(ended: &HashMap<Conn, (Option<u64>, u64)>, seed: &Seed, span: Span) -> bool {
+fn has_ended(ended: &Ended, seed: &Seed, span: Span) -> bool {
     ended.get(&seed.conn).is_some_and(|(cookie, ended_ns)| {
         let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
         same && *ended_ns >= span.began_ns
