@@ -110,9 +110,7 @@ impl Group {
 
     /// Something of it was seen.
     pub(crate) fn see(&mut self, mono_ns: u64) {
-        if self.first_ns == 0 {
-            self.first_ns = mono_ns;
-        }
+        self.first_ns = if self.first_ns == 0 { mono_ns } else { self.first_ns };
         self.last_ns = self.last_ns.max(mono_ns);
     }
 
