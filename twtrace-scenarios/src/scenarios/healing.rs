@@ -244,7 +244,10 @@ pub(super) fn many_namespaces(sandbox: &mut Sandbox) -> Result<()> {
         "many_namespaces: attached {attached:?}, ended {ended:?}, {made} made, {created} created: {}",
         told.stderr.trim()
     );
-    if !told.stderr.contains("lost 0,") || created < made {
+    // The machine's own init may reap orphans meanwhile: what its threads hide (see README) is said, and no more than that.
+    let hidden = made.saturating_sub(created);
+    let is_said = told.stderr.contains("did not agree with the kernel") && hidden * 50 <= made;
+    if !told.stderr.contains("lost 0,") || hidden != 0 && !is_said {
         sandbox.fail(format!("{made} connections, {created} created: {}", told.stderr));
     }
     if attached > BOUND || ended > BOUND {

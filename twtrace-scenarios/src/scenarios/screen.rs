@@ -214,7 +214,7 @@ fn looks(seat: &Seat) -> Result<()> {
     seat.tmux.resize(30, 7)?;
     seat.tmux.await_text("a small screen", |text| text.lines().all(|line| line.chars().count() <= 30))?;
     seat.tmux.resize(80, 24)?;
-    let text = seat.sees(&["[1 Processes]", "hottest", "TOWARDS"])?;
+    let text = seat.sees(&["[1 Processes]", "hottest", "DESTINATION"])?;
     let tabs = text.lines().position(|line| line.contains("[1 Processes]")).context("no views")?;
     let at = |line: usize, part: &str| {
         let line = text.lines().nth(line).unwrap_or_default();
