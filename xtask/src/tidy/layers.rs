@@ -28,7 +28,8 @@ const HOMES: [(&str, &str); 9] = [
 ];
 
 /// What shows, diagnoses or stores what it is given, whoever traced it.
-const BLIND_TO_PROBE: [&str; 4] = ["diagnose", "present", "source/inquiry", "source/replay"];
+const BLIND_TO_PROBE: [&str; 6] =
+    ["diagnose", "kernel/decode", "present", "recording", "source/inquiry", "source/replay"];
 
 /// What an engine that can be replayed from a script must not touch; a `*` stands for the rest of a name.
 const NOT_IN_ENGINE: [&str; 10] = [
@@ -87,8 +88,18 @@ fn in_module(file: &str, names: &[&str]) -> bool {
     names.iter().any(|name| is_module(file, &format!("twtrace/src/{name}")))
 }
 
+/// The path without `crate::` or the `super::`s in front; `None` where it leads into another crate or stays in its module.
+fn inside(path: &str) -> Option<&str> {
+    let mut rest = path.strip_prefix("crate::").or_else(|| path.strip_prefix("super::"))?;
+    while let Some(above) = rest.strip_prefix("super::") {
+        rest = above;
+    }
+    Some(rest)
+}
+
 fn leads_to_probe(path: &str) -> bool {
-    path.strip_prefix("crate::kernel::probe").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    let from_kernel = |path| inside(path).map(|rest| rest.strip_prefix("kernel::").unwrap_or(rest));
+    from_kernel(path).and_then(|rest| rest.split("::").next()) == Some("probe")
 }
 
 /// The file's layer and the one above it that it names. A test may compare with what is above.
@@ -97,7 +108,7 @@ fn climbs(file: &str, path: &str) -> Option<(&'static str, &'static str)> {
         return None;
     }
     let own = LAYERS.iter().position(|layer| in_module(file, &[layer]))?;
-    let named = path.strip_prefix("crate::")?.split("::").next()?;
+    let named = inside(path)?.split("::").next()?;
     let above = LAYERS.iter().position(|layer| *layer == named)?;
     (above > own).then(|| (LAYERS[own], LAYERS[above]))
 }
@@ -201,8 +212,15 @@ mod tests {
 
     #[test]
     fn what_shows_data_does_not_know_where_it_came_from() {
-        for sample in ["use crate::kernel::probe::Loader;\n", "fn f() { crate::kernel::probe::run() }\n"] {
+        for sample in [
+            "use crate::kernel::probe::Loader;\n",
+            "use super::super::probe::x;\n",
+            "use super::super::super::kernel::probe::x;\n",
+            "fn f() { crate::kernel::probe::run() }\n",
+        ] {
             assert_eq!(lines("twtrace/src/present/tui/view.rs", sample), [2], "{sample}");
+            assert_eq!(lines("twtrace/src/recording/rows.rs", sample), [2], "{sample}");
+            assert_eq!(lines("twtrace/src/kernel/decode.rs", sample), [2], "{sample}");
         }
         assert!(lines("twtrace/src/cli/live.rs", "use crate::kernel::probe::Loader;\n").is_empty());
         assert!(lines("twtrace/src/present/tui/view.rs", "use crate::kernel::probed::Loader;\n").is_empty());
@@ -212,6 +230,7 @@ mod tests {
     fn a_layer_knows_those_below_it() {
         assert_eq!(lines("twtrace/src/model/event.rs", "use crate::host::net::books;\n"), [2]);
         assert_eq!(lines("twtrace/src/model.rs", "use crate::cli;\n"), [2]);
+        assert_eq!(lines("twtrace/src/host/net/books.rs", "use super::super::super::source::x;\n"), [2]);
         assert_eq!(lines("twtrace/src/diagnose/text.rs", "fn f() { crate::present::live::x() }\n"), [2]);
         assert!(lines("twtrace/src/present/tui.rs", "use crate::{diagnose, present::live};\n").is_empty());
     }
