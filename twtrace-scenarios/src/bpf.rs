@@ -1,4 +1,4 @@
-//! Owns: which BPF programs the kernel has loaded, and which of them a process holds.
+//! Owns: which BPF programs the kernel has loaded, and what a process holds.
 //! Must not know: what they do.
 
 pub mod ring;
@@ -41,12 +41,33 @@ pub fn loaded() -> Result<BTreeSet<u32>> {
 
 /// Ids of the programs that a process holds by descriptors, of the programs themselves or of their links.
 pub fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
-    let mut ids = BTreeSet::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
-        let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
-        let lines = info.lines().filter_map(|line| line.strip_prefix("prog_id:"));
-        ids.extend(lines.filter_map(|id| id.trim().parse::<u32>().ok()));
+    let held = descriptors(pid)?;
+    Ok(held.iter().filter_map(|held| held.field("prog_id")?.parse().ok()).collect())
+}
+
+/// What the kernel says of a descriptor (/proc/PID/fdinfo).
+pub struct Held(String);
+
+impl From<&str> for Held {
+    fn from(fdinfo: &str) -> Self {
+        Self(fdinfo.to_owned())
     }
-    Ok(ids)
+}
+
+impl Held {
+    /// The value of a line by its name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    }
+}
+
+/// All descriptors of a process.
+pub fn descriptors(pid: u32) -> Result<Vec<Held>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // One may be closed meanwhile.
+        all.extend(fs::read_to_string(entry?.path()).map(Held));
+    }
+    Ok(all)
 }

@@ -60,13 +60,13 @@ pub(crate) struct Matrix {
 
 impl Matrix {
     /// Adds a result.
-    pub(crate) fn add(&mut self, place: &Machine, backend: &str, cell: Cell) {
-        self.rows.push((place.clone(), backend.to_owned(), cell));
+    pub(crate) fn add(&mut self, machine: &Machine, backend: &str, cell: Cell) {
+        self.rows.push((machine.clone(), backend.to_owned(), cell));
     }
 
     /// Adds failures of a kernel that are no backend's.
-    pub(crate) fn problems(&mut self, place: &Machine, problems: &[String]) {
-        self.problems.extend(problems.iter().map(|problem| (place.clone(), problem.clone())));
+    pub(crate) fn problems(&mut self, machine: &Machine, problems: &[String]) {
+        self.problems.extend(problems.iter().map(|problem| (machine.clone(), problem.clone())));
     }
 
     /// Takes over another matrix's results.
@@ -89,13 +89,13 @@ impl Matrix {
         let mut text = String::from(
             "| kernel | state | tracefs | backend | passed | failed | skipped |\n|---|---|---|---|---:|---:|---:|\n",
         );
-        for (place, backend, cell) in &self.rows {
+        for (machine, backend, cell) in &self.rows {
             let sum = cell.tally();
             let row = format!(
                 "| {} | {} | {} | {backend} | {} | {} | {} |\n",
-                plain(&place.kernel),
-                plain(&place.state),
-                if place.tracefs { "mounted" } else { "no" },
+                plain(&machine.kernel),
+                plain(&machine.state),
+                if machine.tracefs { "mounted" } else { "no" },
                 sum.passed,
                 sum.failed,
                 sum.skipped
@@ -109,8 +109,10 @@ impl Matrix {
 
     /// One line for each scenario that was played a second time.
     fn again(&self) -> Vec<String> {
-        let of = |(place, _, cell): &(Machine, String, Cell)| match cell {
-            Cell::Ran(Run::Done { again, .. }) => again.iter().map(|why| format!("{place}: {why}")).collect(),
+        let of = |(machine, _, cell): &(Machine, String, Cell)| match cell {
+            Cell::Ran(Run::Done { again, .. }) => {
+                again.iter().map(|why| format!("{machine}: {why}")).collect()
+            }
             _ => Vec::new(),
         };
         self.rows.iter().flat_map(of).collect()
@@ -158,20 +160,20 @@ impl Matrix {
                 }
             }
         }
-        failures.extend(self.problems.iter().map(|(place, problem)| format!("{place}: {problem}")));
+        failures.extend(self.problems.iter().map(|(machine, problem)| format!("{machine}: {problem}")));
         failures
     }
 
-    /// Places as people would say them: one alone where all its backends are meant.
-    fn shortened(&self, places: &[(&Machine, &str)]) -> String {
-        let all = |place: &Machine| self.rows.iter().filter(|(other, ..)| other == place).count();
+    /// Machines as people would say them: one alone where all its backends are meant.
+    fn shortened(&self, machines: &[(&Machine, &str)]) -> String {
+        let all = |machine: &Machine| self.rows.iter().filter(|(other, ..)| other == machine).count();
         let mut words: Vec<String> = Vec::new();
-        for (place, _) in places {
+        for (machine, _) in machines {
             let backends: Vec<&str> =
-                places.iter().filter(|(other, _)| other == place).map(|(_, b)| *b).collect();
+                machines.iter().filter(|(other, _)| other == machine).map(|(_, b)| *b).collect();
             let word = match backends.len() {
-                n if n == all(place) => place.to_string(),
-                _ => format!("{place} {}", backends.join(" ")),
+                n if n == all(machine) => machine.to_string(),
+                _ => format!("{machine} {}", backends.join(" ")),
             };
             if !words.contains(&word) {
                 words.push(word);
@@ -203,7 +205,7 @@ mod tests {
         Case { backend: "kprobe".to_owned(), name: name.to_owned(), outcome }
     }
 
-    fn place() -> Machine {
+    fn machine() -> Machine {
         Machine::new("5.10", "no-tracefs", false)
     }
 
@@ -214,9 +216,9 @@ mod tests {
             case("reset", Outcome::Failed(vec!["1 instead of 2".to_owned()])),
         ];
         let mut matrix = Matrix::default();
-        let place = place();
+        let machine = machine();
         matrix.add(
-            &place,
+            &machine,
             "kprobe",
             Cell::Ran(Run::Done {
                 cases,
@@ -224,8 +226,8 @@ mod tests {
                 again: vec!["kprobe::close ... late".to_owned()],
             }),
         );
-        matrix.add(&place, "fentry", Cell::Broken("was not run".to_owned()));
-        matrix.problems(&place, &["Kernel panic\x1b[2J".to_owned()]);
+        matrix.add(&machine, "fentry", Cell::Broken("was not run".to_owned()));
+        matrix.problems(&machine, &["Kernel panic\x1b[2J".to_owned()]);
         matrix
     }
 
@@ -237,9 +239,9 @@ mod tests {
     #[test]
     fn a_kernel_stands_for_all_its_backends() {
         let matrix = matrix();
-        let place = place();
-        assert_eq!(matrix.shortened(&[(&place, "kprobe"), (&place, "fentry")]), "5.10 no-tracefs");
-        assert_eq!(matrix.shortened(&[(&place, "kprobe")]), "5.10 no-tracefs kprobe");
+        let machine = machine();
+        assert_eq!(matrix.shortened(&[(&machine, "kprobe"), (&machine, "fentry")]), "5.10 no-tracefs");
+        assert_eq!(matrix.shortened(&[(&machine, "kprobe")]), "5.10 no-tracefs kprobe");
     }
 
     #[test]

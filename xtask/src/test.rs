@@ -165,22 +165,22 @@ fn test_results(text: &str) -> Tally {
 fn host(object: Option<&Path>, matrix: &mut Matrix) -> Result<()> {
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
-    let place = |tracefs| Machine::new(&format!("{kernel} (this machine)"), "", tracefs);
+    let machine = |tracefs| Machine::new(&format!("{kernel} (this machine)"), "", tracefs);
     if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
         let reason = "in a PID namespace (a container): the kernel tells other pids than scenarios see";
         println!("scenarios cannot run on this machine: {reason}");
-        matrix.add(&place(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));
+        matrix.add(&machine(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));
         return Ok(());
     }
     let programs = vm::build_programs()?;
     let passes = [("auto", false)].into_iter().chain(vm::BACKENDS.map(|backend| (backend, true)));
     for (backend, tracefs) in passes {
         let cell = host_run(&programs, object, &["--shuffle", "--label", kernel], (backend, tracefs))?;
-        matrix.add(&place(tracefs), backend, cell);
+        matrix.add(&machine(tracefs), backend, cell);
     }
     let heavy = [&["--label", kernel], &HEAVY[..]].concat();
     let cell = host_run(&programs, object, &heavy, ("auto", false))?;
-    matrix.add(&place(false), &format!("auto: {}", HEAVY.join(" ")), cell);
+    matrix.add(&machine(false), &format!("auto: {}", HEAVY.join(" ")), cell);
     Ok(())
 }
 

@@ -169,8 +169,8 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
     for problem in &guest.console.problems {
         println!("vm: {kernel}: PROBLEM: {}", problem.escape_debug());
     }
-    let place = Machine::new(kernel, state.name, state.has_tracefs());
-    matrix.problems(&place, &guest.console.problems);
+    let machine = Machine::new(kernel, state.name, state.has_tracefs());
+    matrix.problems(&machine, &guest.console.problems);
     for backend in &plan.backends {
         let cell = match guest.console.runs.iter().find(|(name, _)| name == backend) {
             None => Cell::Broken("was not run".to_owned()),
@@ -180,7 +180,7 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
             },
             Some((_, run)) => Cell::Ran(run.clone()),
         };
-        matrix.add(&place, backend, cell);
+        matrix.add(&machine, backend, cell);
     }
 }
 

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 /// Commands of bpf(2) (include/uapi/linux/bpf.h).
 const PROG_LOAD: libc::c_int = 5;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
+pub(super) const MAP_GET_FD_BY_ID: libc::c_int = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const ENABLE_STATS: libc::c_int = 32;
@@ -60,15 +61,18 @@ pub struct Info {
 /// # Errors
 /// Where there is none, or the kernel refuses.
 pub fn info(id: u32) -> Result<Info> {
+    info_of(&by_id(PROG_GET_FD_BY_ID, id).with_context(|| format!("BPF program {id}"))?)
+}
+
+/// A descriptor of a program or a map, by one of the `BPF_*_GET_FD_BY_ID`.
+pub(super) fn by_id(command: libc::c_int, id: u32) -> Result<OwnedFd> {
     #[repr(C)]
     struct ById {
         id: u32,
         next: u32,
         flags: u32,
     }
-    let program = call(PROG_GET_FD_BY_ID, &mut ById { id, next: 0, flags: 0 })
-        .with_context(|| format!("BPF program {id}"))?;
-    info_of(&program)
+    call(command, &mut ById { id, next: 0, flags: 0 })
 }
 
 fn info_of(program: &OwnedFd) -> Result<Info> {

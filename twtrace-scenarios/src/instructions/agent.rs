@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::Mode;
-use crate::bpf::programs_of;
 use crate::bpf::stats::{Info, Returning, Statistics, info};
+use crate::bpf::{Held, descriptors, programs_of};
 use crate::wait::{PATIENCE, until_true};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -53,27 +53,16 @@ enum AttachPoint {
 
 /// Of all links that a process holds.
 fn attach_points(pid: u32) -> Result<Vec<AttachPoint>> {
-    let mut attach_points = Vec::new();
-    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
-        if let Ok(text) = std::fs::read_to_string(entry?.path()) {
-            attach_points.extend(AttachPoint::of(&text));
-        }
-    }
-    Ok(attach_points)
+    Ok(descriptors(pid)?.iter().filter_map(AttachPoint::of).collect())
 }
 
 impl AttachPoint {
-    fn of(fdinfo: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let mut lines = fdinfo.lines().filter_map(|line| line.split_once(':'));
-            lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
-        };
-        match field("link_type")? {
-            "raw_tracepoint" => Some(Self::Tracepoint(field("tp_name")?.to_owned())),
+    fn of(held: &Held) -> Option<Self> {
+        match held.field("link_type")? {
+            "raw_tracepoint" => Some(Self::Tracepoint(held.field("tp_name")?.to_owned())),
             "tracing" => Some(Self::Function(
-                field("attach_type")?.parse().ok()?,
-                field("target_btf_id")?.parse().ok()?,
+                held.field("attach_type")?.parse().ok()?,
+                held.field("target_btf_id")?.parse().ok()?,
             )),
             _ => None,
         }
@@ -230,7 +219,7 @@ mod tests {
 
     #[test]
     fn links_say_where_they_are() {
-        let at = |text: &str| AttachPoint::of(text);
+        let at = |text: &str| AttachPoint::of(&Held::from(text));
         let tracepoint = at("pos:\t0\nlink_type:\traw_tracepoint\nprog_id:\t7\ntp_name:\ttimer_start\n");
         assert_eq!(tracepoint, Some(AttachPoint::Tracepoint("timer_start".to_owned())));
         let function = at("link_type:\ttracing\nattach_type:\t24\ntarget_btf_id:\t4711\n");

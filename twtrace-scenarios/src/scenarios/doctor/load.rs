@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
 use crate::books;
@@ -84,12 +84,9 @@ impl Cast {
 
     /// One connection from each of these ports, one request each, the server closing first. Ports that the kernel chooses may come
     /// again (the place where it begins moves every 10 s: `secure_ipv4_port_ephemeral`), and then a SYN takes the server's TIME_WAIT socket away.
-    pub(super) fn visit_from_each(&self, ports: Range<u16>, listener: &Raw) -> Result<()> {
+    pub(super) fn visit_from_each(&self, sandbox: &Sandbox, ports: Range<u16>, listener: &Raw) -> Result<()> {
         for port in ports {
-            let raw = self.client.socket(false, true)?;
-            ensure!(raw.bind((HERE, port))?.is_ok(), "port {port} is in use");
-            let pair = self.open_from(raw, listener, listener.local()?)?;
-            end(&pair.map_err(|errno| anyhow!("from port {port}: errno {errno}"))?, 1, First::Server)?;
+            end(&sandbox.pair_from((HERE, port), &self.client, listener)?, 1, First::Server)?;
         }
         Ok(())
     }

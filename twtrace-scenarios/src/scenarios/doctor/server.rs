@@ -152,8 +152,9 @@ pub(in crate::scenarios) fn tuple_taken(sandbox: &mut Sandbox) -> Result<()> {
 pub(in crate::scenarios) fn server_side_harmless(sandbox: &mut Sandbox) -> Result<()> {
     let cast = cast(sandbox, 20_000)?;
     let listener = cast.serve(HERE, 10007)?;
-    let finding =
-        examine(sandbox, "server_side_harmless", |_| cast.visit_from_each(41_000..41_000 + 509, &listener))?;
+    let finding = examine(sandbox, "server_side_harmless", |sandbox| {
+        cast.visit_from_each(sandbox, 41_000..41_000 + 509, &listener)
+    })?;
     finding
         .is("notice")?
         .blames("server", cast.server.pid())?

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use super::told::Told;
 use super::{Habits, Netns, Process, Served, Settings, Share, Tuple};
-use crate::engine::Engine;
 use crate::engine::failures::{Caller, caller};
 use crate::engine::groups::{Group, Table};
 use crate::engine::key::RowId;
 use crate::engine::ledger::PoolId;
-use crate::engine::{Counts, Figures, Index, PortKey, Target};
+use crate::engine::{Counts, Engine, Figures, Index, PortKey, Target};
 
 /// Namespaces that are looked at. Each takes a kilobyte and more, and rules go through all of them.
 pub(crate) const MOST_NETNS: usize = 8192;

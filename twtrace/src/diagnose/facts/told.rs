@@ -8,11 +8,10 @@ use super::crowd::Crowd;
 use super::ledger::{Holding, Moment};
 use super::samples::Samples;
 use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share, SynRefused};
-use crate::engine::Engine;
-use crate::engine::TupleKey;
 use crate::engine::failures::{Caller, Calls, Failures};
 use crate::engine::ledger::{Held, PoolId};
 use crate::engine::row::Owner;
+use crate::engine::{Engine, TupleKey};
 use crate::model::event::{AbortWhy, Kind};
 
 /// See the head of the file.

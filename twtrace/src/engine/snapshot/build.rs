@@ -3,13 +3,12 @@
 
 use super::survey::Survey;
 use super::*;
-use crate::engine::Engine;
 use crate::engine::groups::Table;
 use crate::engine::history::{Flow, series};
 use crate::engine::key::RowId;
 use crate::engine::pattern::Evidence;
 use crate::engine::read::Index;
-use crate::engine::{GONE_STAYS_NS, Tracker};
+use crate::engine::{Engine, GONE_STAYS_NS, Tracker};
 
 impl By {
     pub(in crate::engine) const fn table(self) -> Table {

@@ -6,14 +6,13 @@
 use std::collections::HashMap;
 
 use super::{LinkRow, PortKey, ProcessKey, Target, TupleKey};
-use crate::engine::Engine;
 use crate::engine::groups::{NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::pressure::{Pool, Pressure};
 use crate::engine::read::Index;
-use crate::engine::{SECOND_NS, Tracker};
+use crate::engine::{Engine, SECOND_NS, Tracker};
 
 /// What counts as the present when pressure is told, in seconds.
 const RECENT_S: u32 = 10;

@@ -13,8 +13,7 @@ use twtrace_common::COMM_LEN;
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
 use super::proc::{Found, Proc};
-use crate::model::identity::Cmdline;
-use crate::model::identity::{Container, Identity, container_of};
+use crate::model::identity::{Cmdline, Container, Identity, container_of};
 
 /// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
 /// shows as another name. A process can also be moved to another cgroup.

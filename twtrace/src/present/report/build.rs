@@ -6,11 +6,10 @@ use std::collections::{HashMap, HashSet};
 use super::count::Counting;
 use super::model::{By, Figures, Moment, Name, Peak, Row, Timeline};
 use super::timeline::{Count, Stretch};
-use crate::engine::Engine;
 use crate::engine::groups::{Group, Table};
 use crate::engine::intern::{Hasher, NONE, OTHERS};
 use crate::engine::key::{RowId, Side};
-use crate::engine::{Index, PortKey, Target, TupleKey};
+use crate::engine::{Engine, Index, PortKey, Target, TupleKey};
 use crate::model::event::Reason;
 
 /// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact.

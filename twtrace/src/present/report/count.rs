@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 
 use super::timeline::{Count, Timeline};
-use crate::engine::Engine;
 use crate::engine::groups::{Group, Table};
 use crate::engine::intern::Hasher;
 use crate::engine::key::Side;
 use crate::engine::row::{Owner, Row};
-use crate::engine::{Limits, Target};
+use crate::engine::{Engine, Limits, Target};
 use crate::model::event::{Conn, Errno, Event, Kind, Loss, Process};
 use crate::model::filter::{Failures, Filter};
 use crate::model::identity::Identity;
