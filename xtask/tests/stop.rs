@@ -1,6 +1,6 @@
 //! What is left when `cargo xtask` is stopped: nothing, and no further step was begun.
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -55,15 +55,17 @@ fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Guarded, V
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(args).env("PATH", path).env("PLACE", place);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some(signal) = ignored {
-        // SAFETY: one system call between fork and exec, which sets no handler.
-        unsafe {
-            command.pre_exec(move || {
-                nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn)?;
-                Ok(())
-            })
-        };
-    }
+    // Under nohup we ignore SIGHUP, and so would it.
+    let set_up = move || {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            let wanted = if ignored == Some(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
+            // SAFETY: no handler is set.
+            unsafe { nix::sys::signal::signal(signal, wanted)? };
+        }
+        Ok(())
+    };
+    // SAFETY: three system calls between fork and exec; nothing is allocated, no lock is taken.
+    unsafe { command.pre_exec(set_up) };
     // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?)) };
     let child = Guarded(command.spawn().unwrap());
