@@ -15,9 +15,9 @@
 mod cache;
 mod column;
 mod columns;
-mod dictionary;
 mod encoder;
 pub mod exercise;
+mod filling;
 mod frame;
 mod meta;
 mod note;

@@ -42,6 +42,22 @@ macro_rules! words {
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
+
+            /// Its place in the interface's order.
+            #[inline]
+            pub const fn index(self) -> usize {
+                // By the place of its declaration, which is the number that it is stored as.
+                const PLACES: [u8; <$type>::$all.len()] = {
+                    let mut places = [0; <$type>::$all.len()];
+                    let mut at = 0;
+                    while at < places.len() {
+                        places[<$type>::$all[at] as usize] = at as u8;
+                        at += 1;
+                    }
+                    places
+                };
+                PLACES[self as usize] as usize
+            }
         }
 
         impl std::fmt::Display for $type {

@@ -1,24 +1,21 @@
 //! Owns: making columns of events. Nothing is allocated for an event whose names and addresses were met before.
 //! Must not know: files, messages.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
-use std::sync::Arc;
+mod process;
 
-use arrow_array::builder::{PrimitiveBuilder, TimestampNanosecondBuilder};
-use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
+use std::net::IpAddr;
+
+use arrow_array::types::{TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, SchemaRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::dictionary::{Texts, Words};
-use super::schema;
+use super::filling::{Numbers, Texts, Words};
+use super::schema::{self, Type};
 use crate::model::clock::Clock;
-use crate::model::event::{
-    AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
-};
-use crate::model::identity::Identity;
+use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Loss, PortVia, Reason, Role, Substate};
+use process::{IdentityColumns, OpenerColumns, OwnerColumns};
 
 const MILLI_NS: u64 = 1_000_000;
 
@@ -28,19 +25,20 @@ pub(super) struct Columns {
     clock: Clock,
     rows: usize,
     event: Words,
-    time: TimestampNanosecondBuilder,
-    mono_ns: PrimitiveBuilder<UInt64Type>,
+    time: Numbers<TimestampNanosecondType>,
+    mono_ns: U64,
     conn: ConnColumns,
     socket: SocketColumns,
     owner: OwnerColumns,
+    identity: IdentityColumns,
     opener: OpenerColumns,
     outcome: OutcomeColumns,
     loss: LossColumns,
 }
 
-type U16 = PrimitiveBuilder<UInt16Type>;
-type U32 = PrimitiveBuilder<UInt32Type>;
-type U64 = PrimitiveBuilder<UInt64Type>;
+type U16 = Numbers<UInt16Type>;
+type U32 = Numbers<UInt32Type>;
+type U64 = Numbers<UInt64Type>;
 
 struct ConnColumns {
     netns: U32,
@@ -59,29 +57,6 @@ struct SocketColumns {
     cookie: U64,
 }
 
-struct OwnerColumns {
-    pid: U32,
-    tid: U32,
-    comm: Texts<Comm>,
-    uid: U32,
-    cgroup_id: U64,
-    start_ns: U64,
-    exe: Texts<String>,
-    cgroup: Texts<String>,
-    container: Texts<String>,
-    container_id: Texts<String>,
-    pod_uid: Texts<String>,
-    via: Words,
-    /// The text of `container` is made anew for each event, in here.
-    scratch: String,
-}
-
-struct OpenerColumns {
-    pid: U32,
-    comm: Texts<Comm>,
-    start_ns: U64,
-}
-
 struct OutcomeColumns {
     age_ms: U64,
     age_rest_ns: U32,
@@ -96,14 +71,9 @@ struct OutcomeColumns {
     why: Words,
 }
 
-#[derive(Default)]
 struct LossColumns {
     count: U64,
     parts: [U64; LOSS_PARTS.len()],
-}
-
-fn index<T: PartialEq>(all: &[T], value: Option<T>) -> Option<usize> {
-    value.and_then(|value| all.iter().position(|one| *one == value))
 }
 
 impl Columns {
@@ -113,14 +83,15 @@ impl Columns {
             clock,
             rows: 0,
             event: Words::new(Kind::ALL.iter().map(|kind| kind.word())),
-            time: TimestampNanosecondBuilder::new().with_timezone("UTC"),
+            time: Numbers::of(Type::Time.arrow()),
             mono_ns: U64::new(),
             conn: ConnColumns::new(),
             socket: SocketColumns::new(),
             owner: OwnerColumns::new(),
-            opener: OpenerColumns { pid: U32::new(), comm: Texts::new(), start_ns: U64::new() },
+            identity: IdentityColumns::new(),
+            opener: OpenerColumns::new(),
             outcome: OutcomeColumns::new(),
-            loss: LossColumns::default(),
+            loss: LossColumns { count: U64::new(), parts: std::array::from_fn(|_| U64::new()) },
         }
     }
 
@@ -129,32 +100,48 @@ impl Columns {
     }
 
     pub(super) fn append(&mut self, event: &Event) {
+        let row = self.rows;
         self.rows += 1;
-        self.event.append(index(Kind::ALL, Some(event.kind)));
-        self.time.append_value(self.clock.wall_ns(event.mono_ns));
-        self.mono_ns.append_value(event.mono_ns);
-        self.conn.append(event.conn.as_ref());
-        self.socket.append(event);
-        self.owner.append(event.owner.as_ref(), event.identity.as_deref(), event.via);
-        self.opener.append(event.opener.as_ref());
-        self.outcome.append(event);
-        self.loss.append(event.loss.as_ref());
+        self.event.set(row, event.kind.index());
+        self.time.set(row, self.clock.wall_ns(event.mono_ns));
+        self.mono_ns.set(row, event.mono_ns);
+        if let Some(conn) = &event.conn {
+            self.conn.set(row, conn);
+        }
+        self.socket.set(row, event);
+        if let Some(owner) = &event.owner {
+            self.owner.set(row, owner);
+        }
+        if let Some(via) = event.via {
+            self.owner.via.set(row, via.index());
+        }
+        if let Some(identity) = &event.identity {
+            self.identity.set(row, identity);
+        }
+        if let Some(opener) = &event.opener {
+            self.opener.set(row, opener);
+        }
+        self.outcome.set(row, event);
+        if let Some(loss) = &event.loss {
+            self.loss.set(row, loss);
+        }
     }
 
     /// What was appended since the last time, as a batch.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         let mut named: HashMap<&'static str, ArrayRef, RandomState> = HashMap::default();
         let mut put = |name, column: ArrayRef| drop(named.insert(name, column));
-        put("event", self.event.finish()?);
-        put("time", Arc::new(self.time.finish()));
-        put("mono_ns", Arc::new(self.mono_ns.finish()));
-        self.conn.finish(&mut put)?;
-        self.socket.finish(&mut put)?;
-        self.owner.finish(&mut put)?;
-        self.opener.finish(&mut put)?;
-        self.outcome.finish(&mut put)?;
-        self.loss.finish(&mut put);
+        put("event", self.event.column(rows)?);
+        put("time", self.time.column(rows));
+        put("mono_ns", self.mono_ns.column(rows));
+        self.conn.finish(rows, &mut put)?;
+        self.socket.finish(rows, &mut put)?;
+        self.owner.finish(rows, &mut put)?;
+        self.identity.finish(rows, &mut put)?;
+        self.opener.finish(rows, &mut put)?;
+        self.outcome.finish(rows, &mut put)?;
+        self.loss.finish(rows, &mut put);
         let columns: Option<Vec<ArrayRef>> =
             schema::COLUMNS.iter().map(|(name, _)| named.remove(*name)).collect();
         let columns = columns.ok_or_else(|| ArrowError::SchemaError("a column is not filled".to_owned()))?;
@@ -177,24 +164,24 @@ impl ConnColumns {
         }
     }
 
-    fn append(&mut self, conn: Option<&Conn>) {
-        self.netns.append_option(conn.map(|conn| conn.netns));
-        self.family.append(conn.map(|conn| usize::from(!conn.saddr.is_ipv4())));
-        self.saddr.append(conn.map(|conn| &conn.saddr), |address| address.to_string());
-        self.sport.append_option(conn.map(|conn| conn.sport));
-        self.daddr.append(conn.map(|conn| &conn.daddr), |address| address.to_string());
-        self.dport.append_option(conn.map(|conn| conn.dport));
-        self.ifindex.append_option(conn.map(|conn| conn.ifindex));
+    fn set(&mut self, row: usize, conn: &Conn) {
+        self.netns.set(row, conn.netns);
+        self.family.set(row, usize::from(!conn.saddr.is_ipv4()));
+        self.saddr.set(row, &conn.saddr, ToString::to_string);
+        self.sport.set(row, conn.sport);
+        self.daddr.set(row, &conn.daddr, ToString::to_string);
+        self.dport.set(row, conn.dport);
+        self.ifindex.set(row, conn.ifindex);
     }
 
-    fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("netns", Arc::new(self.netns.finish()));
-        put("family", self.family.finish()?);
-        put("saddr", self.saddr.finish()?);
-        put("sport", Arc::new(self.sport.finish()));
-        put("daddr", self.daddr.finish()?);
-        put("dport", Arc::new(self.dport.finish()));
-        put("ifindex", Arc::new(self.ifindex.finish()));
+    fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
+        put("netns", self.netns.column(rows));
+        put("family", self.family.column(rows)?);
+        put("saddr", self.saddr.column(rows)?);
+        put("sport", self.sport.column(rows));
+        put("daddr", self.daddr.column(rows)?);
+        put("dport", self.dport.column(rows));
+        put("ifindex", self.ifindex.column(rows));
         Ok(())
     }
 }
@@ -209,93 +196,22 @@ impl SocketColumns {
         }
     }
 
-    fn append(&mut self, event: &Event) {
-        let has_role =
-            matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted);
-        self.role.append(index(Role::ALL, has_role.then_some(event.role)));
-        self.substate.append(index(Substate::ALL, event.substate));
-        self.timeout_ms.append_option(event.timeout_ms);
-        self.cookie.append_option(event.cookie);
-    }
-
-    fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("role", self.role.finish()?);
-        put("substate", self.substate.finish()?);
-        put("timeout_ms", Arc::new(self.timeout_ms.finish()));
-        put("cookie", Arc::new(self.cookie.finish()));
-        Ok(())
-    }
-}
-
-impl OwnerColumns {
-    fn new() -> Self {
-        Self {
-            pid: U32::new(),
-            tid: U32::new(),
-            comm: Texts::new(),
-            uid: U32::new(),
-            cgroup_id: U64::new(),
-            start_ns: U64::new(),
-            exe: Texts::new(),
-            cgroup: Texts::new(),
-            container: Texts::new(),
-            container_id: Texts::new(),
-            pod_uid: Texts::new(),
-            via: Words::new(Via::ALL.iter().map(|via| via.word())),
-            scratch: String::new(),
+    fn set(&mut self, row: usize, event: &Event) {
+        if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted) {
+            self.role.set(row, event.role.index());
         }
+        if let Some(substate) = event.substate {
+            self.substate.set(row, substate.index());
+        }
+        self.timeout_ms.set_some(row, event.timeout_ms);
+        self.cookie.set_some(row, event.cookie);
     }
 
-    fn append(&mut self, owner: Option<&Process>, identity: Option<&Identity>, via: Option<Via>) {
-        self.pid.append_option(owner.map(|owner| owner.pid));
-        self.tid.append_option(owner.map(|owner| owner.tid));
-        self.comm.append(owner.map(|owner| &owner.comm), |comm| comm.text().into_owned());
-        self.uid.append_option(owner.map(|owner| owner.uid));
-        self.cgroup_id.append_option(owner.map(|owner| owner.cgroup_id).filter(|id| *id != 0));
-        self.start_ns.append_option(owner.map(|owner| owner.start_ns));
-        self.exe.append(identity.and_then(|identity| identity.exe.as_deref()), str::to_owned);
-        self.cgroup.append(identity.and_then(|identity| identity.cgroup.as_deref()), str::to_owned);
-        let container = identity.and_then(|identity| identity.container.as_ref());
-        let shown = container.map(|container| {
-            self.scratch.clear();
-            // Writing to a String cannot fail.
-            let _ = write!(self.scratch, "{container}");
-            self.scratch.as_str()
-        });
-        self.container.append(shown, str::to_owned);
-        self.container_id.append(container.map(|container| container.id.as_str()), str::to_owned);
-        self.pod_uid.append(container.and_then(|container| container.pod_uid.as_deref()), str::to_owned);
-        self.via.append(index(Via::ALL, via));
-    }
-
-    fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("pid", Arc::new(self.pid.finish()));
-        put("tid", Arc::new(self.tid.finish()));
-        put("comm", self.comm.finish()?);
-        put("uid", Arc::new(self.uid.finish()));
-        put("cgroup_id", Arc::new(self.cgroup_id.finish()));
-        put("start_ns", Arc::new(self.start_ns.finish()));
-        put("exe", self.exe.finish()?);
-        put("cgroup", self.cgroup.finish()?);
-        put("container", self.container.finish()?);
-        put("container_id", self.container_id.finish()?);
-        put("pod_uid", self.pod_uid.finish()?);
-        put("owner_via", self.via.finish()?);
-        Ok(())
-    }
-}
-
-impl OpenerColumns {
-    fn append(&mut self, opener: Option<&Opener>) {
-        self.pid.append_option(opener.map(|opener| opener.pid));
-        self.comm.append(opener.map(|opener| &opener.comm), |comm| comm.text().into_owned());
-        self.start_ns.append_option(opener.map(|opener| opener.start_ns));
-    }
-
-    fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("opener_pid", Arc::new(self.pid.finish()));
-        put("opener_comm", self.comm.finish()?);
-        put("opener_start_ns", Arc::new(self.start_ns.finish()));
+    fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
+        put("role", self.role.column(rows)?);
+        put("substate", self.substate.column(rows)?);
+        put("timeout_ms", self.timeout_ms.column(rows));
+        put("cookie", self.cookie.column(rows));
         Ok(())
     }
 }
@@ -317,33 +233,52 @@ impl OutcomeColumns {
         }
     }
 
-    fn append(&mut self, event: &Event) {
-        let rest = |ns: Option<u64>| ns.map(|ns| (ns % MILLI_NS) as u32);
-        self.age_ms.append_option(event.age_ns.map(|ns| ns / MILLI_NS));
-        self.age_rest_ns.append_option(rest(event.age_ns));
-        self.bytes_sent.append_option(event.bytes_sent);
-        self.bytes_received.append_option(event.bytes_received);
-        self.reason.append(index(Reason::ALL, event.reason));
-        self.lifetime_ms.append_option(event.lifetime_ns.map(|ns| ns / MILLI_NS));
-        self.lifetime_rest_ns.append_option(rest(event.lifetime_ns));
-        self.errno.append(index(Errno::ALL, event.errno));
-        self.port_via.append(index(PortVia::ALL, event.port_via));
-        self.reuseaddr.append(event.reuseaddr.map(usize::from));
-        self.why.append(index(AbortWhy::ALL, event.why));
+    fn set(&mut self, row: usize, event: &Event) {
+        if let Some(age_ns) = event.age_ns {
+            self.age_ms.set(row, age_ns / MILLI_NS);
+            self.age_rest_ns.set(row, (age_ns % MILLI_NS) as u32);
+        }
+        self.bytes_sent.set_some(row, event.bytes_sent);
+        self.bytes_received.set_some(row, event.bytes_received);
+        if let Some(reason) = event.reason {
+            self.reason.set(row, reason.index());
+        }
+        if let Some(lifetime_ns) = event.lifetime_ns {
+            self.lifetime_ms.set(row, lifetime_ns / MILLI_NS);
+            self.lifetime_rest_ns.set(row, (lifetime_ns % MILLI_NS) as u32);
+        }
+        if let Some(via) = event.port_via {
+            self.port_via.set(row, via.index());
+        }
+        if matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed | Kind::Aborted) {
+            self.set_failure(row, event);
+        }
     }
 
-    fn finish(&mut self, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("age_ms", Arc::new(self.age_ms.finish()));
-        put("age_rest_ns", Arc::new(self.age_rest_ns.finish()));
-        put("bytes_sent", Arc::new(self.bytes_sent.finish()));
-        put("bytes_received", Arc::new(self.bytes_received.finish()));
-        put("reason", self.reason.finish()?);
-        put("lifetime_ms", Arc::new(self.lifetime_ms.finish()));
-        put("lifetime_rest_ns", Arc::new(self.lifetime_rest_ns.finish()));
-        put("errno", self.errno.finish()?);
-        put("port_via", self.port_via.finish()?);
-        put("reuseaddr", self.reuseaddr.finish()?);
-        put("why", self.why.finish()?);
+    fn set_failure(&mut self, row: usize, event: &Event) {
+        if let Some(errno) = event.errno {
+            self.errno.set(row, errno.index());
+        }
+        if let Some(reuseaddr) = event.reuseaddr {
+            self.reuseaddr.set(row, reuseaddr.into());
+        }
+        if let Some(why) = event.why {
+            self.why.set(row, why.index());
+        }
+    }
+
+    fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
+        put("age_ms", self.age_ms.column(rows));
+        put("age_rest_ns", self.age_rest_ns.column(rows));
+        put("bytes_sent", self.bytes_sent.column(rows));
+        put("bytes_received", self.bytes_received.column(rows));
+        put("reason", self.reason.column(rows)?);
+        put("lifetime_ms", self.lifetime_ms.column(rows));
+        put("lifetime_rest_ns", self.lifetime_rest_ns.column(rows));
+        put("errno", self.errno.column(rows)?);
+        put("port_via", self.port_via.column(rows)?);
+        put("reuseaddr", self.reuseaddr.column(rows)?);
+        put("why", self.why.column(rows)?);
         Ok(())
     }
 }
@@ -378,18 +313,17 @@ fn parts(loss: &Loss) -> [u64; 10] {
 }
 
 impl LossColumns {
-    fn append(&mut self, loss: Option<&Loss>) {
-        self.count.append_option(loss.map(Loss::events));
-        let parts = loss.map(parts);
-        for (at, column) in self.parts.iter_mut().enumerate() {
-            column.append_option(parts.map(|parts| parts[at]));
+    fn set(&mut self, row: usize, loss: &Loss) {
+        self.count.set(row, loss.events());
+        for (column, part) in self.parts.iter_mut().zip(parts(loss)) {
+            column.set(row, part);
         }
     }
 
-    fn finish(&mut self, put: &mut Put<'_>) {
-        put("count", Arc::new(self.count.finish()));
+    fn finish(&mut self, rows: usize, put: &mut Put<'_>) {
+        put("count", self.count.column(rows));
         for (name, column) in LOSS_PARTS.into_iter().zip(&mut self.parts) {
-            put(name, Arc::new(column.finish()));
+            put(name, column.column(rows));
         }
     }
 }

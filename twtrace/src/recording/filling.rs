@@ -1,0 +1,161 @@
+//! Owns: columns that are filled row by row: numbers, words and texts. A row that nothing is said of is null and costs nothing.
+//! Must not know: which column is which.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use arrow_array::builder::{ArrayBuilder as _, PrimitiveBuilder, StringBuilder};
+use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
+use arrow_array::{Array as _, ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
+use arrow_schema::{ArrowError, DataType};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+/// A dictionary that has grown beyond this is begun anew with the next batch, so that memory stays bounded here and in
+/// every reader.
+const DICTIONARY: usize = 8192;
+
+/// A column of numbers.
+pub(super) struct Numbers<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    pub(super) fn new() -> Self {
+        Self(PrimitiveBuilder::new())
+    }
+
+    /// Of a type that says more than its numbers do, such as a time zone.
+    pub(super) fn of(data_type: DataType) -> Self {
+        Self(PrimitiveBuilder::new().with_data_type(data_type))
+    }
+
+    /// Says what stands in a row; rows come in their order.
+    #[inline(always)]
+    pub(super) fn set(&mut self, row: usize, value: T::Native) {
+        self.reach(row);
+        self.0.append_value(value);
+    }
+
+    /// As [`Self::set`], where there is something to be said.
+    #[inline]
+    pub(super) fn set_some(&mut self, row: usize, value: Option<T::Native>) {
+        if let Some(value) = value {
+            self.set(row, value);
+        }
+    }
+
+    /// What was filled in, of so many rows; the next row is the first again.
+    pub(super) fn column(&mut self, rows: usize) -> ArrayRef {
+        Arc::new(self.finish(rows))
+    }
+
+    fn finish(&mut self, rows: usize) -> PrimitiveArray<T> {
+        self.reach(rows);
+        self.0.finish()
+    }
+
+    #[inline]
+    fn reach(&mut self, row: usize) {
+        if self.0.len() != row {
+            self.skip_to(row);
+        }
+    }
+
+    #[cold]
+    fn skip_to(&mut self, row: usize) {
+        self.0.append_nulls(row.saturating_sub(self.0.len()));
+    }
+}
+
+/// A column of words known beforehand.
+pub(super) struct Words {
+    keys: Numbers<Int8Type>,
+    words: Arc<StringArray>,
+}
+
+impl Words {
+    pub(super) fn new(words: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { keys: Numbers::new(), words: Arc::new(StringArray::from_iter_values(words)) }
+    }
+
+    /// `index` is that of the word in the list it was made of.
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, index: usize) {
+        self.keys.set(row, index as i8);
+    }
+
+    pub(super) fn column(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        Ok(Arc::new(DictionaryArray::try_new(self.keys.finish(rows), self.words.clone())?))
+    }
+}
+
+/// A column of texts that come again. `K` is what a text is known by.
+pub(super) struct Texts<K> {
+    keys: Numbers<Int32Type>,
+    known: HashMap<K, i32, RandomState>,
+    /// What was asked for last, and its index: mostly it is asked for again. Two, as the two ends of a connection take turns.
+    recent: [Option<(K, i32)>; 2],
+    texts: StringBuilder,
+    /// The dictionary of the last batch, which need not be sent again where nothing was added.
+    sent: Arc<StringArray>,
+}
+
+impl<K: Eq + Hash + Clone> Texts<K> {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: Numbers::new(),
+            known: HashMap::default(),
+            recent: [None, None],
+            texts: StringBuilder::new(),
+            sent: Arc::new(StringArray::new_null(0)),
+        }
+    }
+
+    /// The index of a text in the dictionary, which holds until the batch is finished.
+    pub(super) fn index<Q>(&mut self, key: &Q, text: impl FnOnce(&Q) -> String) -> i32
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(index) = self.known.get(key) {
+            return *index;
+        }
+        let index = self.known.len() as i32;
+        self.texts.append_value(text(key));
+        self.known.insert(key.to_owned(), index);
+        index
+    }
+
+    /// Says what stands in a row, by its [index](Self::index).
+    #[inline]
+    pub(super) fn set_index(&mut self, row: usize, index: i32) {
+        self.keys.set(row, index);
+    }
+
+    /// Says what stands in a row.
+    #[inline]
+    pub(super) fn set(&mut self, row: usize, key: &K, text: impl FnOnce(&K) -> String)
+    where
+        K: ToOwned<Owned = K>,
+    {
+        let recent = self.recent.iter().flatten().find(|(known, _)| known == key).map(|(_, index)| *index);
+        let index = recent.unwrap_or_else(|| {
+            let index = self.index(key, text);
+            self.recent.swap(0, 1);
+            self.recent[0] = Some((key.clone(), index));
+            index
+        });
+        self.keys.set(row, index);
+    }
+
+    pub(super) fn column(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if self.sent.len() != self.known.len() {
+            self.sent = Arc::new(self.texts.finish_cloned());
+        }
+        let column = DictionaryArray::try_new(self.keys.finish(rows), self.sent.clone())?;
+        if self.known.len() > DICTIONARY {
+            *self = Self::new();
+        }
+        Ok(Arc::new(column))
+    }
+}
