@@ -66,6 +66,9 @@ fn folded(findings: Vec<Finding>) -> Vec<Finding> {
     }
     for finding in told.iter_mut().filter(|finding| finding.alike != 0) {
         finding.what.push_str(&format!(" And {} more like it.", words::grouped(finding.alike)));
+        if !finding.headline.is_empty() {
+            finding.headline.push_str(&format!("; {} more like it", words::grouped(finding.alike)));
+        }
     }
     told
 }
@@ -80,23 +83,50 @@ pub struct OneLine {
     /// What it is, escaped.
     #[serde(rename = "what")]
     pub text: String,
+    /// See [`Finding::headline`], escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub headline: String,
+}
+
+impl OneLine {
+    /// What to say where there is little room.
+    pub fn short(&self) -> &str {
+        if self.headline.is_empty() { &self.text } else { &self.headline }
+    }
 }
 
 impl From<&Finding> for OneLine {
     fn from(finding: &Finding) -> Self {
-        Self { id: finding.id, severity: finding.severity, text: finding.what.clone() }
+        Self {
+            id: finding.id,
+            severity: finding.severity,
+            text: finding.what.clone(),
+            headline: finding.headline.clone(),
+        }
     }
 }
 
 /// The findings in one line each; none where nothing is wrong.
 pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
-    let findings = diagnose(facts);
-    findings.iter().filter(|finding| finding.severity != Severity::Fine).map(OneLine::from).collect()
+    pressing(&diagnose(facts)).map(OneLine::from).collect()
 }
 
 /// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
 /// every picture. A rule that needs more than that keeps silent.
 pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
+    let (_, findings) = look(snapshot, limitations);
+    pressing(&findings).map(OneLine::from).collect()
+}
+
+/// As [`glance`], with all that there is to say: what was looked at, and each finding as a whole.
+pub fn look(snapshot: &Snapshot, limitations: &[Limitation]) -> (Facts, Vec<Finding>) {
     let facts = facts::glance::of_snapshot(snapshot);
-    one_liners(&Facts { limitations: limitations.to_vec(), ..facts })
+    let facts = Facts { limitations: limitations.to_vec(), ..facts };
+    let findings = diagnose(&facts);
+    (facts, findings)
+}
+
+/// Those that say that something is wrong.
+fn pressing(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.severity != Severity::Fine)
 }

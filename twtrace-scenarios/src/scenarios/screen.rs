@@ -210,7 +210,7 @@ fn pauses(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
 /// Sizes and the mouse.
 fn looks(seat: &Seat) -> Result<()> {
     seat.tmux.resize(140, 40)?;
-    seat.sees(&["TOTAL", "AGE p99", "CONTAINER"])?;
+    seat.sees(&["TOTAL", "COMMAND", "DESTINATION"])?;
     seat.tmux.resize(30, 7)?;
     seat.tmux.await_text("a small screen", |text| text.lines().all(|line| line.chars().count() <= 30))?;
     seat.tmux.resize(80, 24)?;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::facts::Share;
-use super::words::{grouped, number};
+use super::words::{culprit, grouped, number};
 
 /// How bad it is, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -199,6 +199,9 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is, in one sentence.
     pub what: String,
+    /// The same in a few words, who first: what a line of a screen has room for. Empty where a finding has no such words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub headline: String,
     /// How many more there are like it: by the same program in the same namespace, or more of a kind than are told.
     #[serde(skip_serializing_if = "is_zero")]
     pub alike: u64,
@@ -222,6 +225,7 @@ impl Finding {
             id,
             severity,
             what,
+            headline: String::new(),
             alike: 0,
             subject: Subject::default(),
             evidence: Vec::new(),
@@ -229,6 +233,20 @@ impl Finding {
             remedies: Vec::new(),
             not_here: Vec::new(),
         }
+    }
+
+    /// Says the same in a few words that go behind whoever it is about: `cannot connect to …`. Comes after [`Self::by`].
+    #[must_use]
+    pub fn in_short(mut self, words: &str) -> Self {
+        self.headline = format!("{} {words}", culprit(&self.who));
+        self
+    }
+
+    /// Says the same in a few words that name nobody.
+    #[must_use]
+    pub fn in_short_alone(mut self, words: String) -> Self {
+        self.headline = words;
+        self
     }
 
     /// Where it is.

@@ -8,7 +8,7 @@ use super::finding::{Evidence, Finding, NotHere, Remedy, Severity};
 use super::words::{count, number, process, short_time};
 use crate::model::escape::fit;
 
-/// Columns of a line, at most.
+/// Columns of a line, at most, where nothing says how many there are.
 const COLUMNS: usize = 80;
 /// Columns of a value of evidence.
 const VALUES: usize = 9;
@@ -19,12 +19,29 @@ const SHARES: usize = 5;
 /// Findings that are told in full; the others have one line.
 const FULL: usize = 12;
 
+/// Text that grows by lines of so many columns.
+struct Page {
+    text: String,
+    columns: usize,
+}
+
+impl Page {
+    fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+}
+
 /// The whole diagnosis.
 pub fn report(facts: &Facts, findings: &[Finding]) -> String {
-    let mut out = String::new();
+    report_in(facts, findings, COLUMNS)
+}
+
+/// As [`report`], in lines of `columns` columns; what is to be typed stays as it is.
+pub fn report_in(facts: &Facts, findings: &[Finding], columns: usize) -> String {
+    let mut out = Page { text: String::new(), columns: columns.max(20) };
     put_head(facts, findings, &mut out);
     for finding in findings.iter().take(FULL) {
-        out.push('\n');
+        out.push_str("\n");
         put_finding(finding, &mut out);
     }
     if findings.len() > FULL {
@@ -42,10 +59,10 @@ pub fn report(facts: &Facts, findings: &[Finding]) -> String {
             .for_each(|limitation| put(&limitation.to_string(), "  - ", "    ", &mut out));
         facts.unknown.iter().for_each(|what| put(what, "  - ", "    ", &mut out));
     }
-    out
+    out.text
 }
 
-fn put_head(facts: &Facts, findings: &[Finding], out: &mut String) {
+fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
     let found = findings.iter().filter(|finding| finding.severity != Severity::Fine).count() as u64;
     let seconds = number((facts.observed_ms as f64 / 100.0).round() / 10.0);
     let namespaces = count(facts.namespaces.len() as u64, "network namespace");
@@ -66,7 +83,7 @@ fn label(severity: Severity) -> String {
     severity.word().to_uppercase()
 }
 
-fn put_finding(finding: &Finding, out: &mut String) {
+fn put_finding(finding: &Finding, out: &mut Page) {
     let netns = finding.subject.netns.map_or_else(String::new, |netns| format!("  netns {netns}"));
     put(&format!("{}  {}{netns}", label(finding.severity), finding.id), "", "", out);
     put(&finding.what, "  ", "  ", out);
@@ -89,13 +106,13 @@ fn put_finding(finding: &Finding, out: &mut String) {
     put(&format!("more: twtrace doctor explain {}", finding.id), "  ", "  ", out);
 }
 
-fn put_evidence(evidence: &Evidence, out: &mut String) {
+fn put_evidence(evidence: &Evidence, out: &mut Page) {
     let value = evidence.value.to_string();
     let first = format!("    {value:>VALUES$}  ");
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
-fn put_shares(shares: &[Share], out: &mut String) {
+fn put_shares(shares: &[Share], out: &mut Page) {
     for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
@@ -136,7 +153,7 @@ fn told(share: &Share) -> String {
     format!("{}{container}: {}", process(&share.process), parts.join(", "))
 }
 
-fn put_remedy(remedy: &Remedy, out: &mut String) {
+fn put_remedy(remedy: &Remedy, out: &mut Page) {
     put(&format!("{} ({})", remedy.title, remedy.id), "    * ", "      ", out);
     let holds = match remedy.holds {
         super::finding::Holds::Unknown => "may help",
@@ -156,31 +173,32 @@ fn put_remedy(remedy: &Remedy, out: &mut String) {
 }
 
 /// On a line of its own, so that it can be copied.
-fn put_command(command: &str, out: &mut String) {
-    if command.len() <= COLUMNS - 8 {
+fn put_command(command: &str, out: &mut Page) {
+    if command.len() <= out.columns - 8 {
         out.push_str("      run:\n");
         put(command, "        ", "        ", out);
         return;
     }
-    let options = Options::new(COLUMNS - 10).word_splitter(WordSplitter::NoHyphenation).break_words(false);
+    let options =
+        Options::new(out.columns - 10).word_splitter(WordSplitter::NoHyphenation).break_words(false);
     let lines = wrap(command, options);
     out.push_str("      run:\n");
     out.push_str(&format!("        {}\n", lines.join(" \\\n          ")));
 }
 
-fn put_not_here(not_here: &NotHere, out: &mut String) {
+fn put_not_here(not_here: &NotHere, out: &mut Page) {
     put(&format!("{}: {} ({})", not_here.title, not_here.why, not_here.id), "    - ", "      ", out);
 }
 
 /// A paragraph. A word that is wider than a line is cut: only names of strangers and commands can be.
-fn put(text: &str, first: &str, others: &str, out: &mut String) {
-    let options = Options::new(COLUMNS)
+fn put(text: &str, first: &str, others: &str, out: &mut Page) {
+    let options = Options::new(out.columns)
         .initial_indent(first)
         .subsequent_indent(others)
         .word_splitter(WordSplitter::NoHyphenation)
         .break_words(false);
     for line in wrap(text, options) {
-        out.push_str(fit(line.trim_end(), COLUMNS).as_ref());
-        out.push('\n');
+        out.push_str(fit(line.trim_end(), out.columns).as_ref());
+        out.push_str("\n");
     }
 }

@@ -30,6 +30,8 @@ fn address(facts: &Facts, netns: Option<&Netns>, container: Option<&str>, remedy
     let setting = setting.to_owned();
     let instead = match (facts.source, facts.is_read_only, netns) {
         (Source::Recording, _, netns) => on_another_machine(netns, &setting),
+        // A view knows no way into a namespace, nor whether it is its own.
+        (Source::View, _, netns) => seen_from_afar(netns, &setting),
         (_, true, _) => for_containers(&setting),
         (_, _, Some(netns)) if netns.is_closed => {
             format!("in network namespace {}: `sysctl -w {setting}` (no way into it was found)", named(netns))
@@ -55,6 +57,12 @@ fn named(netns: &Netns) -> String {
         Some(name) => format!("{} ({})", netns.netns, printable(name)),
         None => netns.netns.to_string(),
     }
+}
+
+/// Where a setting is to be changed, and who knows how to get there.
+fn seen_from_afar(netns: Option<&Netns>, setting: &str) -> String {
+    let within = netns.map_or_else(String::new, |netns| format!("in network namespace {}: ", named(netns)));
+    format!("{within}`sysctl -w {setting}`; `twtrace doctor` prints the command that acts there")
 }
 
 /// No command is printed that would change the machine of whoever reads a recording.

@@ -101,6 +101,25 @@ pub(super) fn process(process: &Process) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 const UNSEEN: &str = "a process that twtrace did not see";
 
+/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do. Escaped.
+pub(super) fn culprit(shares: &[Share]) -> String {
+    let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {
+        |share| share.failed
+    } else {
+        |share| share.time_wait + share.open + share.created + share.lost
+    };
+    let has_part = || shares.iter().filter(|share| part(share) != 0);
+    let first = has_part().reduce(|a, b| if part(b) > part(a) { b } else { a });
+    let name = match first.map(|share| &share.process) {
+        Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", printable(comm)),
+        _ => "unknown process".to_owned(),
+    };
+    match has_part().count().saturating_sub(1) {
+        0 => name,
+        more => format!("{name} +{}", grouped(more as u64)),
+    }
+}
+
 /// Who has a part in what a sentence counts: the program with most of it, how many more, and what nobody knows the owner of, with how
 /// much that is. `part` says how much of it a share has; one without any is not named, whatever else it did. `unseen` comes to what the
 /// shares without a name have.

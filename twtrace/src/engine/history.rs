@@ -210,6 +210,11 @@ impl<const N: usize> Windows<N> {
         });
     }
 
+    /// Events, by [`Flow`].
+    pub(super) fn sums(&self) -> [[u64; N]; 3] {
+        self.sums
+    }
+
     /// Events a second, by [`Flow`].
     pub(super) fn rates(&self) -> [[f64; N]; 3] {
         let seconds = self.starts.map(|start| f64::from(self.end - start));

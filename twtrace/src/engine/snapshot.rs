@@ -72,6 +72,17 @@ impl ProcessRow {
     }
 }
 
+/// Who fails of late, within a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// The process that failed most; [`ProcessKey::UNKNOWN`] where nobody knows who it was.
+    pub process: ProcessKey,
+    /// Its failures.
+    pub failed: u64,
+    /// Other processes that failed as well.
+    pub others: u64,
+}
+
 /// A pool of ports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TupleRow {
@@ -83,6 +94,8 @@ pub struct TupleRow {
     pub pressure: Option<Pressure>,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
+    /// Who finds no port in it.
+    pub failing: Option<Failing>,
 }
 
 /// A remote address.
@@ -166,6 +179,8 @@ pub struct Snapshot {
     pub fullest: Option<Fullest>,
     /// The pool of ports that is full or full soonest.
     pub hottest: Option<TupleRow>,
+    /// The ports that somebody failed to bind within the last minute, most failures first; the first few.
+    pub not_bound: Vec<(PortKey, Failing)>,
     /// What had to be dropped.
     pub dropped: Dropped,
     /// Ends for other reasons are not counted; none: all are.

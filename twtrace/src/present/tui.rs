@@ -39,6 +39,8 @@ use crate::source::{Flow, View};
 
 /// Nobody reads faster.
 const SHORTEST: Duration = Duration::from_millis(250);
+/// Nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(64);
 /// How soon a picture is tried again that the terminal had no room for, in nanoseconds.
 const BEHIND_NS: u64 = 25_000_000;
 /// Keys that are answered before events are looked at again.
@@ -127,6 +129,15 @@ impl Screen {
         Ok(Wish::Nothing)
     }
 
+    /// Half as long, or twice.
+    fn change_interval(&mut self, is_shorter: bool, now_ns: u64) {
+        let wanted_ns = if is_shorter { self.interval_ns / 2 } else { self.interval_ns.saturating_mul(2) };
+        self.interval_ns = wanted_ns.clamp(SHORTEST.as_nanos() as u64, LONGEST.as_nanos() as u64);
+        self.next_ns = self.next_ns.min(now_ns.saturating_add(self.interval_ns));
+        self.display.state.every = Some(Duration::from_nanos(self.interval_ns));
+        self.wish = Wish::Draw;
+    }
+
     fn refresh(&mut self, tracker: &Tracker, now_ns: u64) {
         self.next_ns = now_ns.saturating_add(self.interval_ns);
         let zone = jiff::tz::TimeZone::system();
@@ -146,7 +157,7 @@ impl Screen {
             return Ok(());
         }
         match self.wish {
-            Wish::Nothing | Wish::Quit | Wish::Replay(_) => return Ok(()),
+            Wish::Nothing | Wish::Quit | Wish::Replay(_) | Wish::Interval { .. } => return Ok(()),
             Wish::Draw => {}
             Wish::Repaint => {
                 // Not clear(), which asks the terminal where its cursor is: the answer would come as something typed.
@@ -234,6 +245,7 @@ impl View for Screen {
                         remote.press(command);
                     }
                 }
+                Wish::Interval { is_shorter } => self.change_interval(is_shorter, now_ns),
                 wish => self.wish = wish,
             }
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::count::named;
 use super::samples::Sample;
-use super::{Facts, Netns, Settings, Share, Source, Tuple};
-use crate::engine::{Figures, NetnsRow, Snapshot, TupleRow};
+use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
+use crate::engine::{Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
 
 /// What a live view calls now, in seconds.
 const NOW_S: f64 = 10.0;
@@ -24,12 +24,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         namespaces.insert(row.key, netns);
     }
     for row in snapshot.tuples.iter().chain(hottest) {
-        let share = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
-            process: named(&main),
-            time_wait: row.figures.live,
-            ..Share::default()
-        });
-        let mut tuple = tuple(row, share.into_iter().collect());
+        let mut tuple = tuple(row, shares(row));
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
         tuple.failed = lately(&row.figures, tuple.failed);
@@ -40,6 +35,16 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         // The pool itself says how many ports there are, where the namespace's row is not in the picture.
         netns.settings.ports = netns.settings.ports.or(row.pressure.map(|pressure| pressure.ports));
         netns.tuples.push(tuple);
+    }
+    for (key, failing) in &snapshot.not_bound {
+        let fresh = || Netns { netns: key.netns, ..Netns::default() };
+        let netns = namespaces.entry(key.netns).or_insert_with(fresh);
+        netns.binds.push(BindFailure {
+            port: key.sport,
+            failed: failing.failed,
+            caller: caller(&failing.process),
+            ..BindFailure::default()
+        });
     }
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.sort_by_key(|netns| netns.netns);
@@ -61,6 +66,27 @@ fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
     let Figures { counts, live, peak_live, .. } = &row.figures;
     let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
     Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
+}
+
+fn caller(key: &ProcessKey) -> Process {
+    if key.is_unknown() { Process::default() } else { named(key) }
+}
+
+/// Who holds most of a pool, and who finds no port in it.
+fn shares(row: &TupleRow) -> Vec<Share> {
+    let holder = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
+        process: named(&main),
+        time_wait: row.figures.live,
+        ..Share::default()
+    });
+    let mut all: Vec<Share> = holder.into_iter().collect();
+    if let Some(Failing { process, failed, .. }) = row.failing {
+        match all.iter_mut().find(|_| Some(process) == row.main) {
+            Some(share) => share.failed = failed,
+            None => all.push(Share { process: caller(&process), failed, ..Share::default() }),
+        }
+    }
+    all
 }
 
 fn recent(rate: f64, seconds: f64) -> u64 {

@@ -47,4 +47,10 @@ fn finding(pool: &Pool<'_>) -> Finding {
         .because("time that a connect() takes", "not measured", "this backend does not time calls")
         .by(tuple.shares.clone())
         .remedied(remedies::of_half_full(pool))
+        .in_short(&format!(
+            "uses {} of {} ports to {}: each connect() searches longer",
+            grouped(tuple.now.all().into()),
+            grouped(ports.into()),
+            end(tuple.daddr, tuple.dport)
+        ))
 }

@@ -29,6 +29,11 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_local_backend(&pool))
                 .but_not(folklore::of_client())
+                .in_short(&format!(
+                    "connects to local {} {} times a second, each time anew",
+                    end(tuple.daddr, tuple.dport),
+                    number(pool.rate())
+                ))
         })
         .collect()
 }

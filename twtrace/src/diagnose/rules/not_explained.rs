@@ -54,10 +54,20 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
         grouped(tuple.peak.all().into()),
         out_of(pool.ports()),
     );
-    with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool)
-        .because("ports that bind() took for other destinations", pool.closed(), SOCK_DIAG)
-        .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag")
-        .by(holder.cloned().into_iter().chain(callers).collect())
+    let finding = with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool);
+    let finding = match source {
+        Source::View => finding,
+        _ => finding
+            .because("ports that bind() took for other destinations", pool.closed(), SOCK_DIAG)
+            .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag"),
+    };
+    let holder = holder.filter(|holder| !callers.iter().any(|caller| caller.process.is(&holder.process)));
+    finding.by(holder.cloned().into_iter().chain(callers).collect()).in_short(&format!(
+        "cannot connect to {}: {} of {} ports in use, not explained",
+        end(tuple.daddr, tuple.dport),
+        grouped(tuple.peak.all().into()),
+        out_of(pool.ports())
+    ))
 }
 
 /// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
@@ -91,9 +101,13 @@ fn unseen(source: Source) -> &'static str {
 
 /// bind() of a port on which nothing was seen.
 fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
-    let what =
-        format!("{}, which is not explained: nothing was seen on it{}.", taken.cannot(), unseen(source));
-    taken.finding(ID, Severity::Critical, what).by(taken.callers())
+    let looked = match source {
+        Source::View => "what is on it was not looked at; `twtrace doctor` looks".to_owned(),
+        _ => format!("nothing was seen on it{}", unseen(source)),
+    };
+    let what = format!("{}, which is not explained: {looked}.", taken.cannot());
+    let short = format!("cannot bind {}, failed {}", taken.ports(), times(taken.failed()));
+    taken.finding(ID, Severity::Critical, what).by(taken.callers()).in_short(&short)
 }
 
 /// connect() from a port that was bound, for a connection that nobody saw.

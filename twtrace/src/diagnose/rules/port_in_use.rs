@@ -30,5 +30,10 @@ fn finding(taken: &Taken<'_>) -> Finding {
         .because("somebody listens on it", "yes", "sock_diag")
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
         .by(taken.owners(&listeners))
+        .in_short(&format!(
+            "cannot bind {}: {} {listens} there",
+            taken.ports(),
+            holders(&listeners, |share| share.open, 0)
+        ))
         .remedied([remedies::other_port(&taken.ports())])
 }

@@ -40,6 +40,13 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_client(&pool))
                 .but_not(folklore::of_client())
+                .in_short(&format!(
+                    "runs out of ports to {} {}: {} of {} in use",
+                    end(tuple.daddr, tuple.dport),
+                    full_in_s.map_or("soon".to_owned(), |seconds| format!("in {}", span(seconds))),
+                    grouped(tuple.now.all().into()),
+                    out_of(pool.ports())
+                ))
         })
         .collect()
 }

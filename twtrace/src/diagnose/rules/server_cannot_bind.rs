@@ -48,6 +48,7 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
         .because("somebody listens on it", listens, "sock_diag")
         .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
         .by(taken.owners(&closers))
+        .in_short(&format!("cannot bind {}: {} on it", taken.ports(), count(time_wait, "TIME_WAIT socket")))
         .remedied(remedies::of_server(time_wait, open, taken.left_ms(), reuseaddr.2))
         .but_not(folklore::of_server())
 }

@@ -34,7 +34,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         None => "no room was left within tcp_max_tw_buckets".to_owned(),
     };
     let what = format!("{refused} ended without TIME_WAIT: {are} closed{by} while {full}.");
-    Finding::new(ID, Severity::Warning, what)
+    let finding = Finding::new(ID, Severity::Warning, what)
         .at(within(netns))
         .because(
             "TIME_WAIT sockets refused",
@@ -55,5 +55,11 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
             facts.observed_s(),
             facts.slab.map_or(256, |slab| slab.object_bytes),
         ))
-        .but_not(folklore::of_overflow())
+        .but_not(folklore::of_overflow());
+    if netns.concerned.is_empty() {
+        let ended = if netns.overflow == 1 { "ended" } else { "end" };
+        finding.in_short_alone(format!("{refused} {ended} without TIME_WAIT: {full}"))
+    } else {
+        finding.in_short(&format!("closed {refused} without TIME_WAIT: {full}"))
+    }
 }

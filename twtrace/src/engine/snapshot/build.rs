@@ -90,6 +90,7 @@ impl Tracker {
             ended_history: series(Flow::Ended),
             fullest: self.fullest(),
             hottest: survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), &survey)),
+            not_bound: survey.not_bound(),
             dropped: self.dropped(),
             only: self.engine.reasons.clone(),
             ..Snapshot::default()
@@ -145,7 +146,7 @@ impl Tracker {
     fn tuple_row(&self, row: u32, rows: &Rows<'_>, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
         let (figures, pressure) = (rows.figures(row), survey.pressure(row));
-        Some(TupleRow { key, figures, pressure, main: survey.holder(row) })
+        Some(TupleRow { key, figures, pressure, main: survey.holder(row), failing: survey.failing(row) })
     }
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{LinkRow, PortKey, ProcessKey, Target, TupleKey};
+use super::{Failing, LinkRow, PortKey, ProcessKey, Target, TupleKey};
 use crate::engine::groups::{NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
@@ -16,6 +16,10 @@ use crate::engine::{Engine, SECOND_NS, Tracker};
 
 /// What counts as the present when pressure is told, in seconds.
 const RECENT_S: u32 = 10;
+/// Who failed in so many seconds is failing, as far as anybody sees.
+const FAILING_S: u32 = 60;
+/// Ports that could not be bound and that are told.
+const NOT_BOUND: usize = 5;
 
 /// What a process has to do with something.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct LinkSum {
     pub(super) created: u64,
     pub(super) failed: u64,
     pub(super) starved: u64,
+    /// Failures within the last [`FAILING_S`].
+    failing: u64,
 }
 
 impl LinkSum {
@@ -61,6 +67,8 @@ pub(super) struct Survey<'a> {
     dealings: Vec<Dealings>,
     /// Of a pool, a port and a namespace: the link that matters most.
     mains: Vec<u32>,
+    /// Of a pool or a port: the link that failed most lately, and how many others did.
+    failers: Vec<(u32, u64)>,
 }
 
 pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
@@ -80,6 +88,7 @@ impl<'a> Survey<'a> {
             hottest: None,
             dealings: vec![Dealings::default(); rows],
             mains: vec![NOWHERE; rows],
+            failers: vec![(NOWHERE, 0); rows],
         };
         survey.sum_links();
         survey.measure_pools();
@@ -95,6 +104,14 @@ impl<'a> Survey<'a> {
             sum.created += group.counts.created;
             sum.failed += group.failed();
             sum.starved += group.starved;
+            // An overflow is nobody's failed call.
+            let calls = group.counts.connect_failed + group.counts.bind_failed;
+            if calls != 0 {
+                let mut windows = Windows::new(self.now.saturating_add(1), [FAILING_S]);
+                windows.add(&group.history);
+                let [failed] = windows.sums()[Flow::Failed as usize];
+                sum.failing += failed.min(calls);
+            }
         }
     }
 
@@ -160,6 +177,7 @@ impl<'a> Survey<'a> {
                     self.mains[of as usize] = at;
                 }
             }
+            self.weigh_failures(at, target);
             let mut dealings = self.dealings[process as usize];
             dealings.targets += 1;
             dealings.starved += self.links[at as usize].starved;
@@ -172,6 +190,39 @@ impl<'a> Survey<'a> {
             }
             self.dealings[process as usize] = dealings;
         }
+    }
+
+    fn weigh_failures(&mut self, link: u32, target: u32) {
+        let failed = |link: u32| self.links.get(link as usize).map_or(0, |sum| sum.failing);
+        if failed(link) == 0 {
+            return;
+        }
+        let (first, others) = self.failers[target as usize];
+        let is_more = failed(link) > failed(first)
+            || failed(link) == failed(first) && self.names(link) < self.names(first);
+        let most = if is_more { link } else { first };
+        self.failers[target as usize] = (most, others + u64::from(first != NOWHERE));
+    }
+
+    /// Who fails most of late, in a pool or on a port.
+    pub(super) fn failing(&self, row: u32) -> Option<Failing> {
+        let (link, others) = *self.failers.get(row as usize)?;
+        let (process, _) = self.ends(link)?;
+        let failed = self.links.get(link as usize)?.failing;
+        Some(Failing { process: self.engine.process_key(process)?, failed, others })
+    }
+
+    /// Ports that somebody failed to bind of late, most failures first.
+    pub(super) fn not_bound(&self) -> Vec<(PortKey, Failing)> {
+        let of_port = |(row, _): (u32, &(u32, u64))| {
+            let Target::Port(key) = self.target(row)? else { return None };
+            Some((key, self.failing(row)?))
+        };
+        let failed = self.failers.iter().enumerate().filter(|(_, (link, _))| *link != NOWHERE);
+        let mut all: Vec<_> = failed.filter_map(|(row, of)| of_port((row as u32, of))).collect();
+        all.sort_by_key(|(key, failing)| (std::cmp::Reverse(failing.failed), *key));
+        all.truncate(NOT_BOUND);
+        all
     }
 
     /// Whether a link matters more than another one; names make it certain.

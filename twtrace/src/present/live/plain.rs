@@ -67,6 +67,10 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default().to_zoned(zone.clone());
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let loss = &total.counts.loss;
+    for finding in crate::diagnose::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {
+        let text = if layout.wide { &finding.text } else { finding.short() };
+        let _ = writeln!(out, "{:8} {text}", finding.severity.word().to_uppercase());
+    }
     let time = time.strftime("%H:%M:%S");
     let _ = writeln!(out, "twtrace  {time}, traced {traced} by {}, {}", frame.backend, lost(loss));
     let _ = writeln!(out, "live     {}", living(frame, COLUMNS - 9));
@@ -76,9 +80,6 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let _ = writeln!(out, "ended    {}", reasons(snapshot));
     let _ = writeln!(out, "failed   {}", total.counts.failed());
     put_hottest(snapshot, out);
-    for finding in crate::diagnose::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {
-        let _ = writeln!(out, "{:8} {}: {}", finding.severity.word(), finding.id, finding.text);
-    }
     put_limitations(&frame.limitations, out);
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {

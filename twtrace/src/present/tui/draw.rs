@@ -2,11 +2,13 @@
 //! Must not know: the terminal, keys.
 
 mod details;
+mod doctor;
 mod happened;
 mod head;
 mod help;
 mod page;
 mod palette;
+mod sorting;
 mod table;
 mod theme;
 
@@ -45,13 +47,19 @@ impl Paper<'_> {
             return Drawn::default();
         }
         let head = head::lines(self, area.width.into(), (area.height - REST).into());
-        let below = head.len() as u16;
+        let (below, title) = (head.len() as u16, head.iter().position(head::is_title));
         put_lines(buffer, area, head);
-        let mut drawn = Drawn { body: (below + 2, area.height - below - 3), ..Drawn::default() };
+        let findings = title.map_or(below, |title| title as u16);
+        let mut drawn = Drawn { body: (below + 2, area.height - below - 3), findings, ..Drawn::default() };
         drawn.tabs = self.put_tabs(buffer, area, below);
         let body = Rect { y: area.y + below + 1, height: area.height - below - 2, ..area };
         let position = match &self.state.mode {
             Mode::Table | Mode::Typing => table::draw(self, body, buffer, &mut drawn),
+            Mode::Doctor(scrolled) => {
+                let lines = doctor::lines(self.picture, body.width.into());
+                put_over(buffer, body, lines, *scrolled, &mut drawn)
+            }
+            Mode::Sorting(at) => put_over(buffer, body, sorting::lines(self.state, *at), 0, &mut drawn),
             Mode::Help(scrolled) => {
                 put_over(buffer, body, help::lines(self.state.replay.is_some()), *scrolled, &mut drawn)
             }
@@ -99,9 +107,11 @@ impl Paper<'_> {
                 format!("/{}{keys}", tail(&filter, room))
             }
             Mode::Help(_) => "Esc: back  Up/Down: scroll".to_owned(),
+            Mode::Doctor(_) => "Esc: back  Up/Down: scroll  more: twtrace doctor".to_owned(),
+            Mode::Sorting(_) => "Enter: sort by it  Up/Down: select  Esc: back".to_owned(),
             Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
             Mode::Table if !filter.is_empty() => format!("filter: {filter}   /: change  Esc: clear"),
-            Mode::Table => "?: help  q: quit  space: pause  /: filter  Enter: details  <>: sort".to_owned(),
+            Mode::Table => "?: help  q: quit  d: doctor  /: filter  s: sort  Enter: details".to_owned(),
         };
         let width = usize::from(area.width);
         let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };

@@ -3,6 +3,8 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
+use std::time::Duration;
+
 use super::draw::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
 use crate::source::replay::{Command, Replaying};
@@ -40,6 +42,10 @@ pub(super) enum Mode {
     Help(usize),
     /// One row or event. Scrolled by so many lines.
     Details(Id, usize),
+    /// What the doctor makes of it. Scrolled by so many lines.
+    Doctor(usize),
+    /// The columns of the view, one of them selected, to be sorted by.
+    Sorting(usize),
 }
 
 /// What is wanted of who drives the screen.
@@ -50,6 +56,11 @@ pub(super) enum Wish {
     /// The whole screen, whatever it shows now.
     Repaint,
     Quit,
+    /// Pictures more often, or less.
+    Interval {
+        /// More often.
+        is_shorter: bool,
+    },
     /// Of who feeds the screen from a recording.
     Replay(Command),
 }
@@ -67,6 +78,8 @@ pub(super) struct Drawn {
     pub(super) spans: Vec<(usize, u16, u16)>,
     /// Names of views on the screen: first column, first column after it.
     pub(super) tabs: Vec<(u16, u16)>,
+    /// How many of the first lines are findings.
+    pub(super) findings: u16,
     /// The furthest that what lies over the table can be scrolled.
     pub(super) scroll_end: usize,
 }
@@ -88,6 +101,8 @@ pub(super) struct State {
     pub(super) mode: Mode,
     pub(super) filter: String,
     pub(super) is_paused: bool,
+    /// How often there is a new picture, where the user has changed that.
+    pub(super) every: Option<Duration>,
     /// How a replay goes; `None` where it is this machine's, now.
     pub(super) replay: Option<Replaying>,
     /// What the terminal can show, and the colours that the user picked.
@@ -103,6 +118,7 @@ impl State {
             mode: Mode::Table,
             filter: String::new(),
             is_paused: false,
+            every: None,
             replay: None,
             palette,
             choices,
@@ -145,7 +161,8 @@ impl State {
         }
         match self.mode {
             Mode::Typing => self.type_filter(key.code, drawn),
-            Mode::Help(_) | Mode::Details(..) => self.press_over(key.code, drawn),
+            Mode::Help(_) | Mode::Details(..) | Mode::Doctor(_) => self.press_over(key.code, drawn),
+            Mode::Sorting(at) => self.press_sorting(at, key.code),
             Mode::Table => self.press_table(key.code, drawn),
         }
     }
@@ -168,7 +185,8 @@ impl State {
 
     fn press_over(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
         let page = usize::from(drawn.body.1).max(1);
-        let (Mode::Help(scrolled) | Mode::Details(_, scrolled)) = &mut self.mode else {
+        let (Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled)) = &mut self.mode
+        else {
             return Wish::Nothing;
         };
         let at = (*scrolled).min(drawn.scroll_end);
@@ -179,11 +197,16 @@ impl State {
             KeyCode::PageUp => at.saturating_sub(page),
             KeyCode::Home | KeyCode::Char('g') => 0,
             KeyCode::End | KeyCode::Char('G') => drawn.scroll_end,
-            KeyCode::Char('q') | KeyCode::Esc | KeyCode::Enter => {
+            KeyCode::Char('q') | KeyCode::Esc | KeyCode::Enter | KeyCode::F(10) => {
                 self.mode = Mode::Table;
                 return Wish::Draw;
             }
-            KeyCode::Char('?') => {
+            KeyCode::Char('d') => {
+                let is_doctor = matches!(self.mode, Mode::Doctor(_));
+                self.mode = if is_doctor { Mode::Table } else { Mode::Doctor(0) };
+                return Wish::Draw;
+            }
+            KeyCode::Char('?') | KeyCode::F(1) => {
                 let is_help = matches!(self.mode, Mode::Help(_));
                 self.mode = if is_help { Mode::Table } else { Mode::Help(0) };
                 return Wish::Draw;
@@ -196,9 +219,11 @@ impl State {
 
     fn press_table(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
         match key {
-            KeyCode::Char('q') => return Wish::Quit,
-            KeyCode::Char('?') => self.mode = Mode::Help(0),
-            KeyCode::Char('/') => self.mode = Mode::Typing,
+            KeyCode::Char('q') | KeyCode::F(10) => return Wish::Quit,
+            KeyCode::Char('?') | KeyCode::F(1) => self.mode = Mode::Help(0),
+            KeyCode::Char('d') => self.mode = Mode::Doctor(0),
+            KeyCode::Char('/') | KeyCode::F(3 | 4) => self.mode = Mode::Typing,
+            KeyCode::Char('s') | KeyCode::F(6) => self.mode = Mode::Sorting(self.sort().column),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('r') => self.choice().sort.down ^= true,
             KeyCode::Char('<') | KeyCode::Left => self.sort_beside(false, drawn),
@@ -206,6 +231,28 @@ impl State {
             KeyCode::Enter => return self.open(drawn),
             other => return self.steer(other, drawn),
         }
+        Wish::Draw
+    }
+
+    fn press_sorting(&mut self, at: usize, key: KeyCode) -> Wish {
+        let last = self.columns().len().saturating_sub(1);
+        let to = match key {
+            KeyCode::Down | KeyCode::Char('j') => (at + 1).min(last),
+            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => last,
+            KeyCode::Enter => {
+                self.choice().sort = Sort::by(self.tab, at);
+                self.mode = Mode::Table;
+                return Wish::Draw;
+            }
+            KeyCode::Esc | KeyCode::Char('q' | 's') | KeyCode::F(6 | 10) => {
+                self.mode = Mode::Table;
+                return Wish::Draw;
+            }
+            other => return self.set(other),
+        };
+        self.mode = Mode::Sorting(to);
         Wish::Draw
     }
 
@@ -233,6 +280,7 @@ impl State {
                 self.is_paused |= key == STEP;
                 return command(key).map_or(Wish::Nothing, Wish::Replay);
             }
+            KeyCode::Char(key @ ('+' | '-')) => return Wish::Interval { is_shorter: key == '-' },
             other => return self.switch(other),
         }
         Wish::Draw
@@ -294,8 +342,13 @@ impl State {
             _ => return Wish::Nothing,
         };
         match &mut self.mode {
-            Mode::Help(scrolled) | Mode::Details(_, scrolled) => {
+            Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled) => {
                 *scrolled = (*scrolled).min(drawn.scroll_end).saturating_add_signed(by).min(drawn.scroll_end);
+                Wish::Draw
+            }
+            Mode::Sorting(at) => {
+                let last = columns(self.tab).len().saturating_sub(1);
+                *at = at.saturating_add_signed(by.signum()).min(last);
                 Wish::Draw
             }
             Mode::Table | Mode::Typing => self.move_by(by, drawn),
@@ -304,11 +357,15 @@ impl State {
 
     fn point(&mut self, x: u16, y: u16, drawn: &Drawn) -> Wish {
         let (first, room) = drawn.body;
+        if y < drawn.findings {
+            self.mode = Mode::Doctor(0);
+            return Wish::Draw;
+        }
         if y + 2 == first {
             let tab = drawn.tabs.iter().position(|(from, to)| (*from..*to).contains(&x));
             return tab.map_or(Wish::Nothing, |tab| self.go(tab));
         }
-        if matches!(self.mode, Mode::Help(_) | Mode::Details(..)) {
+        if !matches!(self.mode, Mode::Table | Mode::Typing) {
             return Wish::Nothing;
         }
         if y + 1 == first {
@@ -317,7 +374,7 @@ impl State {
             let sort = self.sort();
             let tab = self.tab;
             self.choice().sort = if sort.column == *column {
-                Sort { down: !sort.down, ..sort }
+                Sort { down: !sort.down, presses_first: false, ..sort }
             } else {
                 Sort::by(tab, *column)
             };

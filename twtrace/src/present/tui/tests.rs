@@ -114,7 +114,8 @@ fn a_full_tracker_says_what_it_has_no_room_for() {
         assert!(dropped.events != 0 && dropped.sockets != 0, "{dropped:?}");
         let all = dropped.rows + dropped.events + dropped.sockets;
         assert!(
-            text.lines().next().is_some_and(|line| line.ends_with(&format!(", no room {all}"))),
+            text.lines()
+                .any(|line| line.starts_with("twtrace ") && line.ends_with(&format!(", no room {all}"))),
             "{text}"
         );
         compare(&format!("full-{width}"), &text);
@@ -125,7 +126,7 @@ fn a_full_tracker_says_what_it_has_no_room_for() {
 fn the_fullest_namespace_is_named_where_there_are_several() {
     let text = Screen::new(two_namespaces(), (80, 24)).text();
     let want = "live     139, peak 139, slab 76.0 KiB, netns 4026531840: 138 of 1009 (14%)";
-    assert_eq!(text.lines().nth(1), Some(want));
+    assert!(text.lines().any(|line| line == want), "{text}");
 }
 
 #[test]

@@ -5,12 +5,14 @@ mod columns;
 mod rows;
 
 pub(super) use columns::{Column, MARKS, What, columns, fitting};
-use rows::rows;
+use rows::{Press, rows};
 pub(super) use rows::{Row, alarm};
 
 use super::journal::Journal;
 use super::value::Value;
-use crate::diagnose::{OneLine, glance};
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::Finding;
+use crate::diagnose::look;
 use crate::engine::{By, Detail, RowKey, Tracker};
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
@@ -77,8 +79,9 @@ pub(super) struct Picture {
     pub(super) frame: Frame,
     /// The tables that `frame` has.
     pub(super) tables: &'static [By],
-    /// What the doctor makes of `frame`, worst first.
-    pub(super) findings: Vec<OneLine>,
+    /// What the doctor makes of `frame`: what it looked at, and what it found, worst first.
+    pub(super) facts: Facts,
+    pub(super) findings: Vec<Finding>,
     /// `None` where nobody looks at it.
     pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
@@ -93,8 +96,8 @@ impl Picture {
         journal: Option<Journal>,
         zone: jiff::tz::TimeZone,
     ) -> Self {
-        let findings = glance(&frame.snapshot, &frame.limitations);
-        Self { frame, tables, findings, journal, zone }
+        let (facts, findings) = look(&frame.snapshot, &frame.limitations);
+        Self { frame, tables, facts, findings, journal, zone }
     }
 
     /// Whether what a view shows is in it.
@@ -153,16 +156,17 @@ pub(super) fn shown<'a>(tab: Tab, picture: &'a Picture, sort: Sort, filter: &str
         let filter = filter.to_lowercase();
         rows.retain(|row| holds(row, &columns, &filter));
     }
-    let Sort { column, down } = sort;
-    let mut rows: Vec<(Value, Row<'a>)> =
-        rows.into_iter().map(|row| (row.value(columns[column].what), row)).collect();
-    rows.sort_by(|(one, _), (two, _)| {
+    let Sort { column, down, presses_first } = sort;
+    let press = |row: &Row<'_>| if presses_first { row.press() } else { Press::default() };
+    let mut rows: Vec<(Press, Value, Row<'a>)> =
+        rows.into_iter().map(|row| (press(&row), row.value(columns[column].what), row)).collect();
+    rows.sort_by(|(first, one, _), (second, two, _)| {
         // What is not known stands at the end, both ways.
         let unknown = (*one == Value::Nothing).cmp(&(*two == Value::Nothing));
         let order = one.order(two);
-        unknown.then(if down { order.reverse() } else { order })
+        second.cmp(first).then(unknown).then(if down { order.reverse() } else { order })
     });
-    rows.into_iter().map(|(_, row)| row).collect()
+    rows.into_iter().map(|(.., row)| row).collect()
 }
 
 /// Whether any of the names in a row holds `text`, which is in lower case.
@@ -178,6 +182,8 @@ pub(super) struct Sort {
     pub(super) column: usize,
     /// The largest comes first.
     pub(super) down: bool,
+    /// What presses comes before all: so it is until the user asks for a column.
+    pub(super) presses_first: bool,
 }
 
 impl Sort {
@@ -189,12 +195,12 @@ impl Sort {
             _ => What::Live,
         };
         let column = columns(tab).iter().position(|column| column.what == wanted).unwrap_or(0);
-        Self { column, down: true }
+        Self { column, down: true, presses_first: !tab.shows_journal() }
     }
 
     /// A column, the way round that one mostly wants it.
     pub(super) fn by(tab: Tab, column: usize) -> Self {
-        Self { column, down: columns(tab)[column].is_largest_first }
+        Self { column, down: columns(tab)[column].is_largest_first, presses_first: false }
     }
 }
 

@@ -8,22 +8,26 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use super::palette::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
 use crate::diagnose::OneLine;
-use crate::diagnose::finding::Severity;
+use crate::diagnose::finding::{Finding, Severity};
 use crate::engine::{Counts, Fullest, Rates, Snapshot};
 use crate::model::escape::{fit, printable};
 use crate::model::figures::{percent, rate, span};
 use crate::model::limitation::Limitation;
-use crate::present::live::{living, lost, not_seen, reasons, tuple, until};
+use crate::present::live::{Frame, living, lost, not_seen, reasons, tuple, until};
 use crate::present::tui::state::State;
 use crate::present::tui::views::{Alarm, alarm};
 use crate::source::replay::Replaying;
 
+/// Label of the line that says when, and by what.
+const TITLED: &str = "twtrace";
 /// In front of each line.
 const LABELS: usize = 9;
 /// Rows that are worth more than the whole head.
 const ROWS: usize = 4;
-/// Findings that are named, the worst first.
-const FINDINGS: usize = 2;
+/// How soon the lines of findings, the worst first, go where there is little room: the first never does.
+const RANKS: [usize; 3] = [0, 4, 9];
+/// Lines that the first of them may take.
+const VERDICT: usize = 3;
 /// Columns from which on there is room for more than what matters most.
 const WIDE: usize = 110;
 
@@ -36,28 +40,68 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
     let seen = |series: &[u32]| series.iter().rev().take(room).copied().max().unwrap_or(0);
     let most = seen(created).max(seen(ended));
     let [who, how_full] = hottest(snapshot, width);
-    let mut lines = vec![
-        (0, title(paper, width)),
-        (5, live(paper, width)),
-        (6, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
-        (7, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
-        (8, labelled("reasons", &reasons(snapshot), PLAIN, width)),
-        (4, failed(&total.counts, width)),
-        (2, who),
-        (1, how_full),
-    ];
+    let mut lines = verdict(paper, width);
+    lines.extend([
+        (1, title(paper, width)),
+        (6, live(paper, width)),
+        (7, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
+        (8, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
+        (9, labelled("reasons", &reasons(snapshot), PLAIN, width)),
+        (5, failed(&total.counts, width)),
+        (3, who),
+        (2, how_full),
+    ]);
     if !frame_limitations(paper).is_empty() {
         let text = not_seen(frame_limitations(paper));
         let matters = frame_limitations(paper).iter().any(|limitation| !limitation.what.is_usual());
-        let (rank, alarm) = if matters { (3, Alarm::Warning) } else { (9, Alarm::None) };
+        let (rank, alarm) = if matters { (4, Alarm::Warning) } else { (10, Alarm::None) };
         lines.push((rank, labelled("not seen", &text, alarmed(alarm), width)));
     }
-    lines.extend(
-        paper.picture.findings.iter().take(FINDINGS).zip([3, 9]).map(|(f, rank)| (rank, finding(f, width))),
-    );
-    let room = height.saturating_sub(ROWS).max(1);
-    lines.retain(|(rank, _)| *rank < room);
+    fit_in(&mut lines, height.saturating_sub(ROWS).max(1));
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// Leaves what there is room for: what matters least goes first, the verdict's first line never.
+fn fit_in(lines: &mut Vec<(usize, Text<'static>)>, room: usize) {
+    while lines.len() > room {
+        let least = lines.iter().enumerate().max_by_key(|(at, (rank, _))| (*rank, *at));
+        let Some((at, _)) = least else { return };
+        lines.remove(at);
+    }
+}
+
+/// What is wrong, worst first; where nothing is, what was looked at.
+fn verdict(paper: &Paper<'_>, width: usize) -> Vec<(usize, Text<'static>)> {
+    let pressing = paper.picture.findings.iter().filter(|finding| finding.severity != Severity::Fine);
+    let mut lines: Vec<_> = Vec::new();
+    for (rank, found) in RANKS.into_iter().zip(pressing) {
+        lines.extend(finding(found, width, rank == 0).into_iter().map(|line| (rank, line)));
+    }
+    if lines.is_empty() {
+        lines.push((0, labelled("OK", &nothing_wrong(&paper.picture.frame), PLAIN, width)));
+    }
+    lines
+}
+
+fn nothing_wrong(frame: &Frame) -> String {
+    let snapshot = &frame.snapshot;
+    let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
+    let fullest = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?)));
+    match fullest {
+        Some((row, pressure)) => {
+            let to = tuple(&row.key, 0);
+            format!("nothing fails of late; ports to {to} are used most: {}", percent(pressure.fraction()))
+        }
+        None if snapshot.total.live == 0 && snapshot.total.counts.events() == 0 => {
+            format!("no TIME_WAIT socket and no failure in {traced}, in any network namespace")
+        }
+        None => format!("nothing fails of late, in {traced} of tracing"),
+    }
+}
+
+/// Whether it is the first line below the findings.
+pub(super) fn is_title(line: &Text<'_>) -> bool {
+    line.spans.first().is_some_and(|span| span.content.trim_end() == TITLED)
 }
 
 fn frame_limitations<'a>(paper: &'a Paper<'_>) -> &'a [Limitation] {
@@ -82,10 +126,13 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
         // Of rows, of events in rows, of sockets: the plain table says which.
         text += &format!(", no room {}", dropped.rows + dropped.events + dropped.sockets);
     }
+    if let Some(every) = paper.state.every {
+        text += &format!(", every {}", span(every.as_secs_f64()));
+    }
     let style = alarmed(if loss.is_empty() { Alarm::None } else { Alarm::Warning });
     let mark = mark(paper.state);
     let room = width.saturating_sub(mark.len());
-    let mut line = labelled("twtrace", &text, style, room);
+    let mut line = labelled(TITLED, &text, style, room);
     if !mark.is_empty() {
         line.push_span(" ".repeat(room.saturating_sub(line.width())));
         line.push_span(Span::styled(mark, PICKED));
@@ -134,15 +181,26 @@ fn failed(counts: &Counts, width: usize) -> Text<'static> {
     labelled("failed", &text, alarmed(alarm), width)
 }
 
-/// What the doctor would say first; `twtrace doctor` says the rest.
-fn finding(found: &OneLine, width: usize) -> Text<'static> {
+/// A finding in a line, as whole as there is room for; in more where it `matters_most`.
+fn finding(found: &Finding, width: usize, matters_most: bool) -> Vec<Text<'static>> {
     let alarm = match found.severity {
         Severity::Critical => Alarm::Critical,
         Severity::Warning => Alarm::Warning,
         Severity::Notice | Severity::Fine => Alarm::None,
     };
-    let text = if width < WIDE { found.text.clone() } else { format!("{}: {}", found.id, found.text) };
-    labelled(found.severity.word(), &text, alarmed(alarm), width)
+    let line = OneLine::from(found);
+    let label = found.severity.word().to_uppercase();
+    if !matters_most {
+        return vec![labelled(&label, line.short(), alarmed(alarm), width)];
+    }
+    // A name of a stranger may be wider than the screen.
+    let room = width.saturating_sub(LABELS).max(1);
+    let parts = textwrap::wrap(line.short(), room);
+    let labels = std::iter::once(label.as_str()).chain(std::iter::repeat(""));
+    labels
+        .zip(parts.iter().take(VERDICT))
+        .map(|(label, part)| labelled(label, part, alarmed(alarm), width))
+        .collect()
 }
 
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.

@@ -5,23 +5,27 @@ use ratatui::text::{Line as Text, Span};
 
 use super::palette::LABEL;
 
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 21] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row"),
     ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
     ("Enter", "details of the selected row or event"),
+    ("d", "the doctor's page: evidence, what helps, what does not"),
     ("Left Right, < >", "sort by another column"),
+    ("s, F6", "choose the column to sort by"),
     ("r", "reverse sort"),
-    ("/", "show only rows that name this text; Esc clears it"),
+    ("/, F3, F4", "show only rows that name this text; Esc clears it"),
     ("Ctrl-U", "while a filter is typed: begin anew"),
     ("space", "pause: display frozen, tracing continues"),
     ("t", "another colour theme: dark, light, safe, mono"),
     ("Ctrl-L", "redraw"),
-    ("?", "this help"),
+    ("+ -", "longer, shorter interval between updates"),
+    ("?, F1", "this help"),
     ("Esc", "back to the table"),
-    ("q, Ctrl-C", "quit"),
-    ("mouse click", "select a row, a view, or a column to sort by"),
+    ("q, F10, Ctrl-C", "quit"),
+    ("mouse click", "select a row, a view, a finding, a column to sort by"),
     ("mouse wheel", "scroll"),
+    ("order", "what presses comes first, until you sort by a column"),
     ("signs", "> selected; ! failed, or 90% of ports; * 70%; x gone"),
 ];
 

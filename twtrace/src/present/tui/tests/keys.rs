@@ -51,7 +51,7 @@ fn selection_moves_and_the_table_scrolls_with_it() {
     let mut screen = screen();
     assert!(selected(&screen).contains("php-fpm"));
     screen.press(KeyCode::Down);
-    assert!(selected(&screen).contains("nginx: worker"));
+    assert!(selected(&screen).contains(" 101 "));
     screen.press(KeyCode::End);
     assert_eq!(rows(&screen).iter().position(|row| row.starts_with('>')), Some(rows(&screen).len() - 1));
     assert!(screen.drawn.top > 0);
@@ -69,6 +69,8 @@ fn selection_moves_and_the_table_scrolls_with_it() {
 fn selection_stays_with_its_row_when_the_order_turns() {
     let mut screen = screen();
     screen.press(KeyCode::Down);
+    screen.press(KeyCode::Down);
+    assert!(selected(&screen).contains("nginx: worker"));
     screen.press(KeyCode::Char('r'));
     assert!(selected(&screen).contains("nginx: worker"));
     assert!(screen.text().contains("LIVE▲"));
@@ -79,6 +81,10 @@ fn sorting_by_any_column_both_ways() {
     for tab in 1..=8 {
         let mut screen = Screen::new(busy(), (250, 40));
         screen.type_in(&tab.to_string());
+        // By a column, and not by what presses.
+        screen.press(KeyCode::Char('s'));
+        screen.press(KeyCode::Home);
+        screen.press(KeyCode::Enter);
         for _ in 0..30 {
             screen.press(KeyCode::Left);
         }
@@ -146,7 +152,8 @@ fn pausing_is_said() {
     assert!(!screen.text().contains("PAUSED"));
     screen.press(KeyCode::Char(' '));
     assert!(screen.state.is_paused);
-    assert!(screen.text().lines().next().unwrap().ends_with("PAUSED"));
+    let is_title = |line: &&str| line.starts_with("twtrace ");
+    assert!(screen.text().lines().find(is_title).unwrap().ends_with("PAUSED"));
     screen.press(KeyCode::Char(' '));
     assert!(!screen.text().contains("PAUSED"));
 }
@@ -169,13 +176,13 @@ fn every_line_has_details() {
         (1, "Process 4194301/php-fpm"),
         (2, "Tuple 10.0.0.1 > 10.0.0.9:5432 in netns"),
         (3, "Peer 10.0.0.9"),
-        (4, "Port 80 "),
+        (4, "Port 81 "),
         (5, "Container docker:"),
         (6, "Event lost"),
         (7, "Event lost"),
         (8, "Network namespace 4026531840"),
     ] {
-        let mut screen = screen();
+        let mut screen = Screen::new(busy(), (80, 40));
         screen.type_in(&tab.to_string());
         screen.press(KeyCode::Enter);
         let text = screen.text();
@@ -252,18 +259,84 @@ fn the_help_names_every_key() {
         "Enter",
         "< >",
         " r ",
-        " / ",
+        " d ",
+        "s, F6",
+        "/, F3, F4",
+        "+ -",
         "Ctrl-U",
         "space",
         " t ",
         "Ctrl-L",
-        " ? ",
+        "?, F1",
         "Esc",
-        "q, Ctrl-C",
+        "q, F10, Ctrl-C",
         "mouse click",
         "mouse wheel",
     ] {
         assert!(help.contains(key), "{key} in\n{help}");
+    }
+}
+
+#[test]
+fn the_doctor_has_a_page_by_key_and_click() {
+    let mut screen = Screen::new(busy(), (80, 60));
+    screen.press(KeyCode::Char('d'));
+    assert_eq!(screen.state.mode, Mode::Doctor(0));
+    let page = screen.text();
+    for words in ["CRITICAL  not_explained", "evidence", "who", "more: twtrace doctor explain"] {
+        assert!(page.contains(words), "{words} in\n{page}");
+    }
+    assert!(!page.contains("run:"), "no command that may act elsewhere:\n{page}");
+    super::compare("doctor-80", &page);
+    screen.press(KeyCode::Esc);
+    assert_eq!(screen.state.mode, Mode::Table);
+    click(&mut screen, 20, 0);
+    assert_eq!(screen.state.mode, Mode::Doctor(0));
+    screen.press(KeyCode::Char('d'));
+    let title = screen.text().lines().position(|line| line.starts_with("twtrace ")).unwrap();
+    click(&mut screen, 20, title as u16);
+    assert_eq!(screen.state.mode, Mode::Table, "the title is no finding");
+}
+
+#[test]
+fn a_column_is_chosen_from_a_list() {
+    let mut screen = screen();
+    screen.press(KeyCode::F(6));
+    screen.press(KeyCode::Home);
+    assert!(screen.text().contains("> PID"), "{}", screen.text());
+    screen.press(KeyCode::Down);
+    screen.press(KeyCode::Enter);
+    assert!(screen.text().contains("PROCESS▲"), "{}", screen.text());
+    screen.press(KeyCode::Char('s'));
+    screen.press(KeyCode::Esc);
+    assert!(screen.text().contains("PROCESS▲"), "it stays:\n{}", screen.text());
+}
+
+#[test]
+fn habits_of_htop() {
+    let mut screen = screen();
+    for (key, mode) in [(1, Mode::Help(0)), (3, Mode::Typing), (4, Mode::Typing)] {
+        screen.press(KeyCode::F(key));
+        assert_eq!(screen.state.mode, mode);
+        screen.press(KeyCode::Esc);
+    }
+    assert_eq!(screen.press(KeyCode::F(10)), Wish::Quit);
+    assert_eq!(screen.press(KeyCode::Char('+')), Wish::Interval { is_shorter: false });
+    assert_eq!(screen.press(KeyCode::Char('-')), Wish::Interval { is_shorter: true });
+}
+
+#[test]
+fn the_verdict_is_the_last_to_go() {
+    for (width, height) in [(40, 10), (80, 24), (120, 40), (200, 60)] {
+        let screen = Screen::new(busy(), (width, height));
+        let text = screen.text();
+        let verdict: Vec<&str> = text.lines().take_while(|line| !line.starts_with("twtrace ")).collect();
+        let whole = verdict.join(" ");
+        assert!(text.starts_with("CRITICAL php-fpm[4194301] cannot connect"), "{text}");
+        assert!(
+            width < 80 || whole.split_whitespace().collect::<Vec<_>>().join(" ").contains("not explained"),
+            "{text}"
+        );
     }
 }
 
@@ -285,7 +358,7 @@ fn details_scroll_to_their_end_and_no_further() {
 fn clicks() {
     let mut screen = screen();
     let (first, _) = screen.drawn.body;
-    click(&mut screen, 20, first + 1);
+    click(&mut screen, 20, first + 2);
     assert!(selected(&screen).contains("nginx: worker"));
     let failed = screen.text().lines().nth(usize::from(first) - 1).unwrap().find("FAILED").unwrap() as u16;
     click(&mut screen, failed, first - 1);

@@ -16,7 +16,7 @@ fn screen() -> Screen {
 }
 
 fn title(screen: &Screen) -> String {
-    screen.text().lines().next().unwrap().to_owned()
+    screen.text().lines().find(|line| line.starts_with("twtrace ")).unwrap().to_owned()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_help_says_which_keys_there_are() {
         assert!(text.contains(words), "{words} in\n{text}");
     }
     assert!(!text.contains("tracing continues"), "{text}");
-    let mut live = Screen::new(busy(), (80, 24));
+    let mut live = Screen::new(busy(), (80, 60));
     live.press(KeyCode::Char('?'));
     assert!(!live.text().contains("replay") && live.text().contains("tracing continues"));
 }

@@ -22,6 +22,7 @@ pub(in crate::present::tui) enum What {
     Left,
     Lasts,
     Container,
+    Command,
     Uid,
     Towards,
     Netns,
@@ -100,6 +101,7 @@ pub(in crate::present::tui) fn columns(tab: Tab) -> Vec<Column> {
         Tab::Processes => {
             before.extend([PID, text(What::Process, "PROCESS", 15, 0)]);
             after.extend([USED, LASTS, text(What::Container, "CONTAINER", 19, 5)]);
+            after.push(text(What::Command, "COMMAND", 24, 1));
             after.extend([number(What::Uid, "UID", 5, 9), rest(What::Towards, "DESTINATION", 19)]);
         }
         Tab::Tuples => {

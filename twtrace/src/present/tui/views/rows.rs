@@ -25,6 +25,15 @@ pub(in crate::present::tui) enum Row<'a> {
     Event(&'a Numbered, &'a Picture),
 }
 
+/// How much a row presses: who fails of late first, then the severity, then how soon its ports are used up, then how many are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Press {
+    fails: bool,
+    alarm: u8,
+    soon: u64,
+    per_mille: u64,
+}
+
 /// The rows of a view, in no particular order.
 pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
     let tracker = &picture.frame.snapshot;
@@ -85,6 +94,32 @@ impl Row<'_> {
             Self::Tuple(row) => alarm(row.pressure),
             Self::Netns(row) => alarm_of_share(full(row).unwrap_or(0.0)),
             _ => Alarm::None,
+        }
+    }
+
+    /// How much it presses.
+    pub(super) fn press(&self) -> Press {
+        let fails = self.figures().is_some_and(|figures| figures.failed_rate.s60 > 0.0);
+        let (pressure, share) = match self {
+            Self::Process(row) => (row.pressure, None),
+            Self::Tuple(row) => (row.pressure, None),
+            Self::Netns(row) => (None, full(row)),
+            _ => (None, None),
+        };
+        let alarm = match share {
+            Some(share) => alarm_of_share(share),
+            None => alarm(pressure),
+        };
+        if alarm == Alarm::None && !fails {
+            return Press::default();
+        }
+        let left_s = pressure.and_then(|pressure| pressure.full_in_s);
+        let used = share.or(pressure.map(|pressure| pressure.fraction())).unwrap_or(0.0);
+        Press {
+            fails,
+            alarm: alarm as u8,
+            soon: left_s.map_or(0, |left_s| u64::MAX - (left_s * 1e3) as u64),
+            per_mille: (used * 1e3) as u64,
         }
     }
 
@@ -165,6 +200,10 @@ fn process(row: &ProcessRow, what: What) -> Option<Value> {
         What::Container => {
             let container = row.identity.as_ref()?.container.as_ref()?;
             Some(Value::hostile(&container.to_string()))
+        }
+        What::Command => {
+            let identity = row.identity.as_ref()?;
+            Some(Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?))
         }
         What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
         // Of the same that the line names.
