@@ -2,6 +2,9 @@
 //! recording and from a test script.
 //! Must not know: where it came from, how it is shown.
 
+#[macro_use]
+mod words;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -29,54 +32,6 @@ pub enum Kind {
     SynRefused,
     /// Events the kernel side had to drop.
     Lost,
-}
-
-/// Declares an enum's words, which are part of the interface.
-macro_rules! words {
-    ($type:ty, $all:ident, { $($variant:ident => $word:literal),+ $(,)? }) => {
-        impl $type {
-            /// Every value, in the interface's order.
-            pub const $all: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word of the interface.
-            pub const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// Its place in the interface's order.
-            #[inline]
-            pub const fn index(self) -> usize {
-                // By the place of its declaration, which is the number that it is stored as.
-                const PLACES: [u8; <$type>::$all.len()] = {
-                    let mut places = [0; <$type>::$all.len()];
-                    let mut at = 0;
-                    while at < places.len() {
-                        places[<$type>::$all[at] as usize] = at as u8;
-                        at += 1;
-                    }
-                    places
-                };
-                PLACES[self as usize] as usize
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.word())
-            }
-        }
-
-        impl std::str::FromStr for $type {
-            type Err = String;
-
-            fn from_str(word: &str) -> Result<Self, String> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("'{}' is not one of {}", crate::model::escape::printable(word), [$($word),+].join(", "))),
-                }
-            }
-        }
-    };
 }
 
 words!(Kind, ALL, {
