@@ -16,6 +16,8 @@ const SOON_S: f64 = 10.0;
 /// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capacity {
+    /// What people call the namespace: its name in /run/netns, `host` for the machine's own. Hostile until escaped.
+    pub name: Option<String>,
     /// `ip_local_port_range`, both ends included.
     pub range: (u16, u16),
     /// `ip_local_reserved_ports`: ranges, both ends included, sorted and apart.

@@ -4,9 +4,10 @@
 use crate::engine::Capacity;
 use crate::host::net::sysctls::Sysctls;
 
-/// What a namespace allows, for the tracker.
-pub fn capacity(sysctls: &Sysctls) -> Capacity {
+/// What a namespace of this name allows, for the tracker.
+pub fn capacity(name: Option<String>, sysctls: &Sysctls) -> Capacity {
     Capacity {
+        name,
         range: sysctls.ip_local_port_range,
         reserved: sysctls.ip_local_reserved_ports.clone(),
         ports: sysctls.capacity(),

@@ -55,6 +55,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
 fn namespace(row: &NetnsRow) -> Netns {
     Netns {
         netns: row.key,
+        name: row.capacity.as_ref().and_then(|capacity| capacity.name.clone()),
         settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
         time_wait: row.figures.live,
         peak_time_wait: row.figures.peak_live,

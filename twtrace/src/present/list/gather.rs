@@ -223,7 +223,7 @@ fn join_one(
         is_wanted
     });
     let capacity = match Sysctls::read(&netns) {
-        Ok(sysctls) => Some(capacity(&sysctls)),
+        Ok(sysctls) => Some(capacity(None, &sysctls)),
         Err(error) => {
             notes.add_of(netns.inode, What::Settings, &error, &error.remedy());
             None

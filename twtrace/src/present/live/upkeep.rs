@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::ports::others_in_use;
 use crate::engine::{Capacity, Tracker, TupleKey};
+use crate::host::identity::pids::are_the_kernels;
 use crate::host::net::netns::{Netns, discover};
 use crate::host::net::sockdiag::{self, States};
 use crate::host::net::{slabinfo, sysctls::Sysctls};
@@ -143,10 +144,22 @@ fn ask(wanted: &[u32]) -> Round {
 }
 
 fn answer(netns: &Netns) -> Result<Answer, crate::host::net::Error> {
-    let capacity = capacity(&Sysctls::read(netns)?);
+    let capacity = capacity(name(netns), &Sysctls::read(netns)?);
     let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
     let others = others_in_use(netns.inode, &sockets, &capacity);
     Ok(Answer { netns: netns.inode, capacity, others })
+}
+
+/// What people call a namespace.
+fn name(netns: &Netns) -> Option<String> {
+    let is_host = || are_the_kernels() && inode_of_init() == Some(netns.inode);
+    netns.name.clone().or_else(|| is_host().then(|| "host".to_owned()))
+}
+
+/// The network namespace of the process with pid 1.
+fn inode_of_init() -> Option<u32> {
+    let link = std::fs::read_link("/proc/1/ns/net").ok()?;
+    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
@@ -184,7 +197,7 @@ mod tests {
         let netns: Vec<u32> = round.answers.iter().map(|answer| answer.netns).collect();
         assert_eq!(netns, [own.inode]);
         let sysctls = Sysctls::read(&own).unwrap();
-        assert_eq!(round.answers[0].capacity, capacity(&sysctls));
+        assert_eq!(round.answers[0].capacity, capacity(name(&own), &sysctls));
         assert!(ask(&[1]).answers.is_empty());
     }
 }

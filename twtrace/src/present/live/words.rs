@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Frame;
 use crate::engine::{Snapshot, Target, TupleKey};
+use crate::model::escape::printable;
 use crate::model::event::{Loss, Reason};
 use crate::model::figures::{bytes, percent, span};
 use crate::model::limitation::Limitation;
@@ -50,8 +51,15 @@ pub fn living(frame: &Frame, width: usize) -> String {
     if fullest.live == total.live {
         return format!("{full} tcp_max_tw_buckets ({share}){rest}");
     }
-    let named = format!("{}{rest}, netns {}: {full} ({share})", total.live, fullest.netns);
+    let named = format!("{}{rest}, netns {}: {full} ({share})", total.live, name(snapshot, fullest.netns));
     if named.len() <= width { named } else { format!("{}{rest}, a netns: {full} ({share})", total.live) }
+}
+
+/// What a network namespace is called, escaped; its inode where it has no name, or is not among the snapshot's.
+fn name(snapshot: &Snapshot, netns: u32) -> String {
+    let row = snapshot.netns.iter().find(|row| row.key == netns);
+    let name = row.and_then(|row| row.capacity.as_ref()?.name.as_deref());
+    name.map_or_else(|| netns.to_string(), |name| printable(name).into_owned())
 }
 
 /// When a pool of ports is used up, from what [`crate::engine::Pressure`] says.

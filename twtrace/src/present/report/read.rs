@@ -245,7 +245,7 @@ fn count(mut recording: Recording, counting: &mut Counting) -> Result<Read, Erro
 
 fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
     let settings = namespace.sysctls.as_ref()?;
-    Sysctls::try_from(settings).ok().map(|sysctls| capacity(&sysctls))
+    Sysctls::try_from(settings).ok().map(|sysctls| capacity(namespace.name.clone(), &sysctls))
 }
 
 /// Says what a namespace allows, where that is known and was not said before.

@@ -221,6 +221,7 @@ pub(crate) struct Sample {
 /// What the namespace allows.
 fn capacity() -> Capacity {
     Capacity {
+        name: None,
         range: (40_000, 40_099),
         reserved: vec![(40_007, 40_007)],
         ports: 99,

@@ -130,6 +130,27 @@ fn the_fullest_namespace_is_named_where_there_are_several() {
 }
 
 #[test]
+fn namespaces_go_by_their_names() {
+    let (mut tracker, journal) = two_namespaces();
+    let capacity = |name: &str| crate::engine::Capacity {
+        name: Some(name.to_owned()),
+        ports: 100,
+        max_tw_buckets: 1_009,
+        range: (40_000, 40_099),
+        ..Default::default()
+    };
+    tracker.set_capacity(crate::present::live::fixture::NETNS, capacity("host"));
+    tracker.set_capacity(crate::present::live::fixture::NETNS + 1, capacity("he\x1b1"));
+    let mut screen = Screen::new((tracker, journal), (140, 40));
+    assert!(screen.text().contains(", netns host: 138 of 1009"), "{}", screen.text());
+    screen.press(KeyCode::Char('8'));
+    let text = screen.text();
+    assert!(text.contains(r" he\x1b1 ") && text.contains(" host "), "{text}");
+    screen.press(KeyCode::Enter);
+    assert!(screen.text().contains("Network namespace 4026531840 (host)"), "{}", screen.text());
+}
+
+#[test]
 fn a_terminal_without_colours_and_unicode_gets_neither() {
     let mut screen = Screen::new(busy(), (140, 40));
     screen.state.palette = Palette { theme: Theme::Mono, has_unicode: false };

@@ -8,12 +8,15 @@ pub(super) use columns::{Column, MARKS, What, columns, fitting};
 use rows::{Press, rows};
 pub(super) use rows::{Row, alarm};
 
+use std::collections::HashMap;
+
 use super::journal::Journal;
 use super::value::Value;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::look;
 use crate::engine::{By, Detail, RowKey, Tracker};
+use crate::model::escape::printable;
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
 
@@ -82,6 +85,8 @@ pub(super) struct Picture {
     /// What the doctor makes of `frame`: what it looked at, and what it found, worst first.
     pub(super) facts: Facts,
     pub(super) findings: Vec<Finding>,
+    /// Of network namespaces, by inode, escaped.
+    names: HashMap<u32, String>,
     /// `None` where nobody looks at it.
     pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
@@ -97,7 +102,25 @@ impl Picture {
         zone: jiff::tz::TimeZone,
     ) -> Self {
         let (facts, findings) = look(&frame.snapshot, &frame.limitations);
-        Self { frame, tables, facts, findings, journal, zone }
+        let named = facts
+            .namespaces
+            .iter()
+            .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
+        let names = named.collect();
+        Self { frame, tables, facts, findings, names, journal, zone }
+    }
+
+    /// What a network namespace is called, escaped; its inode where it has no name.
+    pub(super) fn netns(&self, inode: u32) -> String {
+        self.names.get(&inode).cloned().unwrap_or_else(|| inode.to_string())
+    }
+
+    /// Its inode, and its name, where it has one.
+    pub(super) fn named_netns(&self, inode: u32) -> String {
+        match self.names.get(&inode) {
+            Some(name) => format!("{inode} ({name})"),
+            None => inode.to_string(),
+        }
     }
 
     /// Whether what a view shows is in it.

@@ -129,7 +129,7 @@ fn learn(capacities: &mut HashMap<u32, Capacity>, told: &[Namespace]) {
     for namespace in told {
         let sysctls = namespace.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok());
         if let Some(sysctls) = sysctls {
-            capacities.entry(namespace.netns).or_insert_with(|| capacity(&sysctls));
+            capacities.entry(namespace.netns).or_insert_with(|| capacity(namespace.name.clone(), &sysctls));
         }
     }
 }

@@ -209,7 +209,7 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
     tracker.advance(sample.head.mono_ns);
     let settings = sample.head.namespaces[0].sysctls.as_ref().unwrap();
     let sysctls = crate::host::net::sysctls::Sysctls::try_from(settings).unwrap();
-    tracker.set_capacity(NETNS, crate::source::capacity(&sysctls));
+    tracker.set_capacity(NETNS, crate::source::capacity(None, &sysctls));
     sample.listed.iter().for_each(|event| drop(tracker.apply(&mut event.clone())));
     let mut worst: HashMap<TupleKey, (u32, u64)> = HashMap::new();
     let mut keep_worst = |tracker: &engine::Tracker, now_ns: u64| {

@@ -43,9 +43,9 @@ const SIZES: [(u64, &str); 5] = [
 pub(super) fn lines(opened: Option<&Opened>, id: &Id, picture: &Picture, width: usize) -> Vec<Text<'static>> {
     match (opened, id) {
         (Some(Opened::Event(event)), _) => happened::lines(event, picture, width),
-        (Some(Opened::Row(detail)), Id::Row(key)) => row(detail, key, width),
+        (Some(Opened::Row(detail)), Id::Row(key)) => row(detail, key, picture, width),
         (_, Id::Row(key)) => {
-            gone(&title(key, None), "this row is gone: it had no live socket any more", width)
+            gone(&title(key, None, picture), "this row is gone: it had no live socket any more", width)
         }
         (_, Id::Event(_)) => gone("Event", "too many others came after it: it is not kept any more", width),
     }
@@ -57,8 +57,8 @@ fn gone(title: &str, text: &str, width: usize) -> Vec<Text<'static>> {
     page.lines
 }
 
-fn row(detail: &Detail, key: &RowKey, width: usize) -> Vec<Text<'static>> {
-    let mut page = Page::new(&title(key, Some(detail)), width);
+fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Text<'static>> {
+    let mut page = Page::new(&title(key, Some(detail), picture), width);
     page.put("meaning", &detail.pattern.to_string());
     put_identity(&mut page, detail);
     put_counts(&mut page, detail);
@@ -79,7 +79,7 @@ fn name(link: &LinkRow) -> String {
     format!("{}/{}{mark}", link.process.pid, printable(&link.process.comm.text()))
 }
 
-fn title(key: &RowKey, detail: Option<&Detail>) -> String {
+fn title(key: &RowKey, detail: Option<&Detail>, picture: &Picture) -> String {
     match key {
         RowKey::Process(key) if key.is_unknown() => "Sockets whose owner is not known".to_owned(),
         RowKey::Process(key) => match detail {
@@ -89,12 +89,14 @@ fn title(key: &RowKey, detail: Option<&Detail>) -> String {
             }
             None => format!("Process {}", key.pid),
         },
-        RowKey::Tuple(key) => format!("Tuple {} in netns {}", tuple(key, usize::MAX), key.netns),
+        RowKey::Tuple(key) => {
+            format!("Tuple {} in netns {}", tuple(key, usize::MAX), picture.named_netns(key.netns))
+        }
         RowKey::Peer(peer) => format!("Peer {peer}"),
-        RowKey::Port(key) => format!("Port {} in netns {}", key.sport, key.netns),
+        RowKey::Port(key) => format!("Port {} in netns {}", key.sport, picture.named_netns(key.netns)),
         RowKey::Container(None) => "The host: whatever is in no container".to_owned(),
         RowKey::Container(Some(container)) => format!("Container {}", printable(container)),
-        RowKey::Netns(netns) => format!("Network namespace {netns}"),
+        RowKey::Netns(netns) => format!("Network namespace {}", picture.named_netns(*netns)),
     }
 }
 

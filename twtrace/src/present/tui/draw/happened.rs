@@ -15,7 +15,7 @@ pub(super) fn lines(event: &Event, picture: &Picture, width: usize) -> Vec<Text<
     let mut page = Page::new(&format!("Event {}", event.kind), width);
     page.put("meaning", meaning(event));
     page.put("time", &picture.time_of(event).strftime("%Y-%m-%d %H:%M:%S.%9f %Z").to_string());
-    put_connection(&mut page, event);
+    put_connection(&mut page, event, picture);
     if let Some(owner) = &event.owner {
         put_owner(&mut page, event, owner);
     } else if event.via.is_some() {
@@ -31,7 +31,7 @@ pub(super) fn lines(event: &Event, picture: &Picture, width: usize) -> Vec<Text<
     page.lines
 }
 
-fn put_connection(page: &mut Page, event: &Event) {
+fn put_connection(page: &mut Page, event: &Event, picture: &Picture) {
     let Some(conn) = &event.conn else { return };
     page.put("local", &end(conn.saddr, conn.sport));
     // bind() has no remote end.
@@ -45,7 +45,7 @@ fn put_connection(page: &mut Page, event: &Event) {
         0 => String::new(),
         index => format!(", bound to interface {index}"),
     };
-    page.put("netns", &format!("{}, {}{interface}", conn.netns, conn.family()));
+    page.put("netns", &format!("{}, {}{interface}", picture.named_netns(conn.netns), conn.family()));
 }
 
 fn put_owner(page: &mut Page, event: &Event, owner: &Process) {

@@ -17,11 +17,11 @@ const CRITICAL: f64 = 0.9;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::present::tui) enum Row<'a> {
     Process(&'a ProcessRow),
-    Tuple(&'a TupleRow),
+    Tuple(&'a TupleRow, &'a Picture),
     Peer(&'a PeerRow),
-    Port(&'a PortRow),
+    Port(&'a PortRow, &'a Picture),
     Container(&'a ContainerRow),
-    Netns(&'a NetnsRow),
+    Netns(&'a NetnsRow, &'a Picture),
     Event(&'a Numbered, &'a Picture),
 }
 
@@ -43,11 +43,11 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
     };
     match tab {
         Tab::Processes => tracker.processes.iter().map(Row::Process).collect(),
-        Tab::Tuples => tracker.tuples.iter().map(Row::Tuple).collect(),
+        Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).collect(),
         Tab::Peers => tracker.peers.iter().map(Row::Peer).collect(),
-        Tab::Ports => tracker.ports.iter().map(Row::Port).collect(),
+        Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).collect(),
         Tab::Containers => tracker.containers.iter().map(Row::Container).collect(),
-        Tab::Netns => tracker.netns.iter().map(Row::Netns).collect(),
+        Tab::Netns => tracker.netns.iter().map(|row| Row::Netns(row, picture)).collect(),
         Tab::Failures => journal(|journal| &journal.failures),
         Tab::Events => journal(|journal| &journal.events),
     }
@@ -73,11 +73,11 @@ impl Row<'_> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
             Self::Process(row) => RowKey::Process(row.key),
-            Self::Tuple(row) => RowKey::Tuple(row.key),
+            Self::Tuple(row, _) => RowKey::Tuple(row.key),
             Self::Peer(row) => RowKey::Peer(row.key),
-            Self::Port(row) => RowKey::Port(row.key),
+            Self::Port(row, _) => RowKey::Port(row.key),
             Self::Container(row) => RowKey::Container(row.key.clone()),
-            Self::Netns(row) => RowKey::Netns(row.key),
+            Self::Netns(row, _) => RowKey::Netns(row.key),
             Self::Event((number, _), _) => return Id::Event(*number),
         })
     }
@@ -91,8 +91,8 @@ impl Row<'_> {
         }
         match self {
             Self::Process(row) => alarm(row.pressure),
-            Self::Tuple(row) => alarm(row.pressure),
-            Self::Netns(row) => alarm_of_share(full(row).unwrap_or(0.0)),
+            Self::Tuple(row, _) => alarm(row.pressure),
+            Self::Netns(row, _) => alarm_of_share(full(row).unwrap_or(0.0)),
             _ => Alarm::None,
         }
     }
@@ -102,8 +102,8 @@ impl Row<'_> {
         let fails = self.figures().is_some_and(|figures| figures.failed_rate.s60 > 0.0);
         let (pressure, share) = match self {
             Self::Process(row) => (row.pressure, None),
-            Self::Tuple(row) => (row.pressure, None),
-            Self::Netns(row) => (None, full(row)),
+            Self::Tuple(row, _) => (row.pressure, None),
+            Self::Netns(row, _) => (None, full(row)),
             _ => (None, None),
         };
         let alarm = match share {
@@ -131,11 +131,11 @@ impl Row<'_> {
     fn figures(&self) -> Option<&Figures> {
         Some(match self {
             Self::Process(row) => &row.figures,
-            Self::Tuple(row) => &row.figures,
+            Self::Tuple(row, _) => &row.figures,
             Self::Peer(row) => &row.figures,
-            Self::Port(row) => &row.figures,
+            Self::Port(row, _) => &row.figures,
             Self::Container(row) => &row.figures,
-            Self::Netns(row) => &row.figures,
+            Self::Netns(row, _) => &row.figures,
             Self::Event(..) => return None,
         })
     }
@@ -144,11 +144,11 @@ impl Row<'_> {
     pub(in crate::present::tui) fn value(&self, what: What) -> Value {
         let value = match self {
             Self::Process(row) => process(row, what),
-            Self::Tuple(row) => tuple(row, what),
+            Self::Tuple(row, picture) => tuple(row, picture, what),
             Self::Peer(row) => (what == What::Peer).then_some(Value::Address(row.key)),
-            Self::Port(row) => port(row, what),
+            Self::Port(row, picture) => port(row, picture, what),
             Self::Container(row) => (what == What::Container).then(|| container(row)),
-            Self::Netns(row) => netns(row, what),
+            Self::Netns(row, picture) => netns(row, picture, what),
             Self::Event((_, event), picture) => happened(event, picture, what),
         };
         value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
@@ -211,19 +211,19 @@ fn process(row: &ProcessRow, what: What) -> Option<Value> {
     }
 }
 
-fn tuple(row: &TupleRow, what: What) -> Option<Value> {
+fn tuple(row: &TupleRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Pid | What::Process => who(row.main, what),
-        What::Netns => Some(Value::Count(row.key.netns.into())),
+        What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
         What::Tuple => Some(Value::Tuple(row.key)),
         _ => ports(row.pressure, what),
     }
 }
 
-fn port(row: &PortRow, what: What) -> Option<Value> {
+fn port(row: &PortRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Port => Some(Value::Count(row.key.sport.into())),
-        What::Netns => Some(Value::Count(row.key.netns.into())),
+        What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
         _ => who(row.main, what),
     }
 }
@@ -236,10 +236,10 @@ fn full(row: &NetnsRow) -> Option<f64> {
     Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.max_tw_buckets.max(1)))
 }
 
-fn netns(row: &NetnsRow, what: What) -> Option<Value> {
+fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
     let capacity = row.capacity.as_ref();
     match what {
-        What::Netns => Some(Value::Count(row.key.into())),
+        What::Netns => Some(Value::Text(picture.netns(row.key).into())),
         What::Full => full(row).map(Value::Share),
         What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
         What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
