@@ -3,7 +3,10 @@
 
 mod build;
 mod detail;
+mod fold;
 mod survey;
+
+pub use fold::{Fold, FoldRow};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -66,10 +69,12 @@ pub struct ProcessRow {
 impl ProcessRow {
     /// What a line about it should name: where its ports run short, and else what it mainly deals with.
     pub fn told(&self) -> Option<&LinkRow> {
-        let pressing =
-            self.hottest.as_ref().filter(|link| link.pressure.is_some_and(|pressure| pressure.is_pressing()));
-        pressing.or(self.main.as_ref())
+        told(self.hottest.as_ref(), self.main.as_ref())
     }
+}
+
+fn told<'a>(hottest: Option<&'a LinkRow>, main: Option<&'a LinkRow>) -> Option<&'a LinkRow> {
+    hottest.filter(|link| link.pressure.is_some_and(|pressure| pressure.is_pressing())).or(main)
 }
 
 /// Who fails of late, within a minute.

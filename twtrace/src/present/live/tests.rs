@@ -2,7 +2,7 @@
 
 use super::fixture::{busy, compare, frame, quiet};
 use super::{Layout, json_line, plain};
-use crate::engine::{Limits, Tracker};
+use crate::engine::{Figures, Fold, Limits, Tracker};
 
 /// There is not room for all.
 fn tracker() -> Tracker {
@@ -55,4 +55,30 @@ fn a_busy_machine_as_json() {
         "present/live/testdata/busy.json",
         &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()),
     );
+}
+
+fn folded(fold: Fold) -> Vec<(String, usize, u64, bool)> {
+    let (tracker, _) = busy(Limits::default());
+    let rows = tracker.folded(fold);
+    rows.into_iter().map(|row| (row.name, row.members.len(), row.figures.live, row.gone)).collect()
+}
+
+#[test]
+fn those_that_are_gone_become_one_row() {
+    assert_eq!(folded(Fold::Gone), [("curl".to_owned(), 1, 2, true)]);
+}
+
+#[test]
+fn nothing_is_lost_by_folding() {
+    let (tracker, _) = busy(Limits::default());
+    for fold in [Fold::Program, Fold::Unit, Fold::Container, Fold::Netns] {
+        let rows = tracker.folded(fold);
+        let sum = |figure: fn(&Figures) -> u64| rows.iter().map(|row| figure(&row.figures)).sum::<u64>();
+        let total = tracker.total();
+        assert_eq!(sum(|figures| figures.live), tracker.live() as u64, "{fold:?}");
+        assert_eq!(sum(|figures| figures.counts.created), total.created, "{fold:?}");
+        assert_eq!(sum(|figures| figures.counts.connect_failed), total.connect_failed, "{fold:?}");
+    }
+    let programs = folded(Fold::Program);
+    assert!(programs.contains(&("curl".to_owned(), 23, 24, false)), "{programs:?}");
 }

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use super::draw::{Palette, Paper};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
-use super::views::{Id, Opened, Picture, Tab};
+use super::views::{Folded, Id, Opened, Picture, Tab};
 use crate::engine::{By, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
@@ -58,7 +58,10 @@ impl Display {
         let About { backend, slab_bytes, clock, zone, limitations } = about;
         let frame = Frame { snapshot: tracker.snapshot(tables), backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
-        self.picture = Some(Picture::new(frame, tables, journal, zone));
+        let by = self.state.fold;
+        let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;
+        let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(by) });
+        self.picture = Some(Picture::new(frame, tables, folded, journal, zone));
         // A row changes; an event stays what it was.
         self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));
     }
@@ -67,7 +70,8 @@ impl Display {
     pub(super) fn is_stale(&self) -> bool {
         let Some(picture) = &self.picture else { return true };
         let wanted = if self.state.is_paused { &Tab::ALL[..] } else { &[self.state.tab] };
-        !wanted.iter().all(|tab| picture.has(*tab))
+        let is_folded_so = picture.folded.as_ref().is_none_or(|folded| folded.by == self.state.fold);
+        !is_folded_so || !wanted.iter().all(|tab| picture.has(*tab))
     }
 
     /// Draws the picture; nothing before there is one.

@@ -1,12 +1,15 @@
 //! Owns: what the user asked for, and what each key and click changes in it.
 //! Must not know: how anything is drawn, the terminal.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+mod mouse;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use std::time::Duration;
 
 use super::draw::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
+use crate::engine::Fold;
 use crate::source::replay::{Command, Replaying};
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -27,9 +30,6 @@ fn command(key: char) -> Option<Command> {
         _ => return None,
     })
 }
-
-/// Lines that the wheel scrolls.
-const WHEEL: isize = 3;
 
 /// What lies over the table, if anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +100,9 @@ pub(super) struct State {
     pub(super) tab: Tab,
     pub(super) mode: Mode,
     pub(super) filter: String,
+    /// How processes are folded, and which of those rows have their processes behind them.
+    pub(super) fold: Fold,
+    pub(super) unfolded: Vec<String>,
     pub(super) is_paused: bool,
     /// How often there is a new picture, where the user has changed that.
     pub(super) every: Option<Duration>,
@@ -117,6 +120,8 @@ impl State {
             tab: Tab::Processes,
             mode: Mode::Table,
             filter: String::new(),
+            fold: Fold::default(),
+            unfolded: Vec::new(),
             is_paused: false,
             every: None,
             replay: None,
@@ -223,6 +228,7 @@ impl State {
             KeyCode::Char('?') | KeyCode::F(1) => self.mode = Mode::Help(0),
             KeyCode::Char('d') => self.mode = Mode::Doctor(0),
             KeyCode::Char('/') | KeyCode::F(3 | 4) => self.mode = Mode::Typing,
+            KeyCode::Char('f') | KeyCode::F(5) => self.fold(),
             KeyCode::Char('s') | KeyCode::F(6) => self.mode = Mode::Sorting(self.sort().column),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('r') => self.choice().sort.down ^= true,
@@ -326,64 +332,30 @@ impl State {
         }
     }
 
-    /// The details of the selected line.
+    /// Folds processes into what comes next.
+    fn fold(&mut self) {
+        self.tab = Tab::Processes;
+        self.unfolded.clear();
+        self.fold = match self.fold {
+            Fold::Gone => Fold::Program,
+            Fold::Program => Fold::Unit,
+            Fold::Unit => Fold::Container,
+            Fold::Container => Fold::Netns,
+            Fold::Netns => Fold::Gone,
+        };
+    }
+
+    /// The details of the selected line, or its processes.
     fn open(&mut self, drawn: &Drawn) -> Wish {
         let Some(id) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
+        if let Id::Fold(name) = id {
+            match self.unfolded.iter().position(|unfolded| unfolded == name) {
+                Some(at) => drop(self.unfolded.swap_remove(at)),
+                None => self.unfolded.push(name.clone()),
+            }
+            return Wish::Draw;
+        }
         self.mode = Mode::Details(id.clone(), 0);
-        Wish::Draw
-    }
-
-    /// The mouse did something.
-    pub(super) fn click(&mut self, mouse: MouseEvent, drawn: &Drawn) -> Wish {
-        let by = match mouse.kind {
-            MouseEventKind::ScrollDown => WHEEL,
-            MouseEventKind::ScrollUp => -WHEEL,
-            MouseEventKind::Down(MouseButton::Left) => return self.point(mouse.column, mouse.row, drawn),
-            _ => return Wish::Nothing,
-        };
-        match &mut self.mode {
-            Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled) => {
-                *scrolled = (*scrolled).min(drawn.scroll_end).saturating_add_signed(by).min(drawn.scroll_end);
-                Wish::Draw
-            }
-            Mode::Sorting(at) => {
-                let last = columns(self.tab).len().saturating_sub(1);
-                *at = at.saturating_add_signed(by.signum()).min(last);
-                Wish::Draw
-            }
-            Mode::Table | Mode::Typing => self.move_by(by, drawn),
-        }
-    }
-
-    fn point(&mut self, x: u16, y: u16, drawn: &Drawn) -> Wish {
-        let (first, room) = drawn.body;
-        if y < drawn.findings {
-            self.mode = Mode::Doctor(0);
-            return Wish::Draw;
-        }
-        if y + 2 == first {
-            let tab = drawn.tabs.iter().position(|(from, to)| (*from..*to).contains(&x));
-            return tab.map_or(Wish::Nothing, |tab| self.go(tab));
-        }
-        if !matches!(self.mode, Mode::Table | Mode::Typing) {
-            return Wish::Nothing;
-        }
-        if y + 1 == first {
-            let column = drawn.spans.iter().find(|(_, from, wide)| (*from..=from + wide).contains(&x));
-            let Some((column, ..)) = column else { return Wish::Nothing };
-            let sort = self.sort();
-            let tab = self.tab;
-            self.choice().sort = if sort.column == *column {
-                Sort { down: !sort.down, presses_first: false, ..sort }
-            } else {
-                Sort::by(tab, *column)
-            };
-            return Wish::Draw;
-        }
-        let Some(line) = y.checked_sub(first).filter(|line| *line < room) else { return Wish::Nothing };
-        let Some(id) = drawn.ids.get(drawn.top + usize::from(line)) else { return Wish::Nothing };
-        let choice = self.choice();
-        (choice.picked, choice.top) = (Some(id.clone()), drawn.top);
         Wish::Draw
     }
 

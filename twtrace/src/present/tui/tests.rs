@@ -4,6 +4,7 @@ mod keys;
 mod replay;
 mod samples;
 mod terminal;
+mod verdict;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -39,7 +40,7 @@ impl Screen {
     }
 
     fn draw(&mut self) {
-        let picture = picture(&self.tracker, &self.journal);
+        let picture = picture(&self.tracker, self.state.fold, &self.journal);
         let opened = match &self.state.mode {
             Mode::Details(id, _) => picture.open(id, &self.tracker),
             _ => None,

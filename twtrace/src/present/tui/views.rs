@@ -5,7 +5,7 @@ mod columns;
 mod rows;
 
 pub(super) use columns::{Column, MARKS, What, columns, fitting};
-use rows::{Press, rows};
+use rows::{Press, members, rows};
 pub(super) use rows::{Row, alarm};
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::value::Value;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::look;
-use crate::engine::{By, Detail, RowKey, Tracker};
+use crate::engine::{By, Detail, Fold, FoldRow, RowKey, Tracker};
 use crate::model::escape::printable;
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
@@ -87,6 +87,8 @@ pub(super) struct Picture {
     pub(super) findings: Vec<Finding>,
     /// Of network namespaces, by inode, escaped.
     names: HashMap<u32, String>,
+    /// Processes as they are folded; `None` where nobody looks at them.
+    pub(super) folded: Option<Folded>,
     /// `None` where nobody looks at it.
     pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
@@ -98,6 +100,7 @@ impl Picture {
     pub(super) fn new(
         frame: Frame,
         tables: &'static [By],
+        folded: Option<Folded>,
         journal: Option<Journal>,
         zone: jiff::tz::TimeZone,
     ) -> Self {
@@ -107,7 +110,7 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        Self { frame, tables, facts, findings, names, journal, zone }
+        Self { frame, tables, facts, findings, names, folded, journal, zone }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.
@@ -126,12 +129,14 @@ impl Picture {
     /// Whether what a view shows is in it.
     pub(super) fn has(&self, tab: Tab) -> bool {
         (self.journal.is_some() || !tab.shows_journal())
+            && (self.folded.is_some() || tab != Tab::Processes)
             && tab.tables().iter().all(|by| self.tables.contains(by))
     }
 
     /// Everything about a line; `None` where it is gone.
     pub(super) fn open(&self, id: &Id, tracker: &Tracker) -> Option<Opened> {
         match id {
+            Id::Fold(_) => None,
             Id::Row(key) => tracker.detail(key).map(|detail| Opened::Row(Box::new(detail))),
             Id::Event(number) => {
                 let journal = self.journal.as_ref()?;
@@ -159,6 +164,8 @@ pub(super) enum Opened {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Id {
     Row(RowKey),
+    /// Processes that are folded, by the name of what they are folded into.
+    Fold(String),
     /// By its number in the journal.
     Event(u64),
 }
@@ -171,10 +178,39 @@ pub(super) enum Alarm {
     Critical,
 }
 
-/// The lines of a view that are to be shown, in their order.
-pub(super) fn shown<'a>(tab: Tab, picture: &'a Picture, sort: Sort, filter: &str) -> Vec<Row<'a>> {
+/// How processes are folded, and the rows that come of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Folded {
+    pub(super) by: Fold,
+    pub(super) rows: Vec<FoldRow>,
+}
+
+/// The lines of a view that are to be shown, in their order; each that is `unfolded` with its processes behind it.
+pub(super) fn shown<'a>(
+    tab: Tab,
+    picture: &'a Picture,
+    sort: Sort,
+    filter: &str,
+    unfolded: &[String],
+) -> Vec<Row<'a>> {
+    let rows = ordered(tab, rows(tab, picture), sort, filter);
+    if tab != Tab::Processes || unfolded.is_empty() {
+        return rows;
+    }
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        all.push(row);
+        if let Row::Fold(fold, _) = row
+            && unfolded.contains(&fold.name)
+        {
+            all.extend(ordered(tab, members(fold, picture), sort, ""));
+        }
+    }
+    all
+}
+
+fn ordered<'a>(tab: Tab, mut rows: Vec<Row<'a>>, sort: Sort, filter: &str) -> Vec<Row<'a>> {
     let columns = columns(tab);
-    let mut rows = rows(tab, picture);
     if !filter.is_empty() {
         let filter = filter.to_lowercase();
         rows.retain(|row| holds(row, &columns, &filter));

@@ -5,11 +5,12 @@ use ratatui::text::{Line as Text, Span};
 
 use super::palette::LABEL;
 
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 22] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row"),
     ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
-    ("Enter", "details of the selected row or event"),
+    ("Enter", "details of the selected row; processes of ×N"),
+    ("f, F5", "fold: gone, programs, units, containers, netns"),
     ("d", "the doctor's page: evidence, what helps, what does not"),
     ("Left Right, < >", "sort by another column"),
     ("s, F6", "choose the column to sort by"),

@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::palette::{PICKED, PLAIN, TITLE, alarmed};
 use super::{Paper, put, put_at};
+use crate::engine::Fold;
 use crate::model::escape::fit;
 use crate::present::tui::state::Drawn;
 use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting, shown};
@@ -18,7 +19,7 @@ pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &m
     let columns = state.columns();
     let spans = fitting(&columns, area.width);
     put_titles(paper, &columns, &spans, area, buffer);
-    let rows = shown(state.tab, paper.picture, state.sort(), &state.filter);
+    let rows = shown(state.tab, paper.picture, state.sort(), &state.filter, &state.unfolded);
     let room = usize::from(area.height - 1);
     drawn.ids = rows.iter().map(Row::id).collect();
     let selected = state.selected(&drawn.ids);
@@ -35,7 +36,19 @@ pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &m
         return String::new();
     }
     let end = rows.len().min(drawn.top + room);
-    format!("{}-{end} of {}", drawn.top + 1, rows.len())
+    format!("{}{}-{end} of {}", folded(paper), drawn.top + 1, rows.len())
+}
+
+/// What processes are folded into, where that is not as ever.
+fn folded(paper: &Paper<'_>) -> &'static str {
+    match paper.state.fold {
+        _ if paper.state.tab != Tab::Processes => "",
+        Fold::Gone => "",
+        Fold::Program => "by program  ",
+        Fold::Unit => "by unit  ",
+        Fold::Container => "by container  ",
+        Fold::Netns => "by netns  ",
+    }
 }
 
 fn empty(paper: &Paper<'_>) -> &'static str {

@@ -8,12 +8,12 @@ use crate::present::tui::draw::Theme;
 use crate::present::tui::value::Value;
 use crate::present::tui::views::shown;
 
-fn screen() -> Screen {
+pub(super) fn screen() -> Screen {
     Screen::new(busy(), (80, 24))
 }
 
 /// Lines of the table, without titles.
-fn rows(screen: &Screen) -> Vec<String> {
+pub(super) fn rows(screen: &Screen) -> Vec<String> {
     let (first, room) = screen.drawn.body;
     screen.text().lines().skip(first.into()).take(room.into()).map(str::to_owned).collect()
 }
@@ -25,7 +25,7 @@ fn selected(screen: &Screen) -> String {
     found[0].clone()
 }
 
-fn click(screen: &mut Screen, x: u16, y: u16) {
+pub(super) fn click(screen: &mut Screen, x: u16, y: u16) {
     let kind = MouseEventKind::Down(MouseButton::Left);
     screen.state.click(MouseEvent { kind, column: x, row: y, modifiers: KeyModifiers::NONE }, &screen.drawn);
     screen.draw();
@@ -94,8 +94,8 @@ fn sorting_by_any_column_both_ways() {
             for _ in 0..2 {
                 let (text, down) = (screen.text(), screen.state.sort().down);
                 assert!(text.contains(if down { '▼' } else { '▲' }), "{text}");
-                let picture = super::picture(&screen.tracker, &screen.journal);
-                let rows = shown(screen.state.tab, &picture, screen.state.sort(), "");
+                let picture = super::picture(&screen.tracker, screen.state.fold, &screen.journal);
+                let rows = shown(screen.state.tab, &picture, screen.state.sort(), "", &[]);
                 let what = screen.state.columns()[column].what;
                 let values: Vec<_> = rows.iter().map(|row| row.value(what)).collect();
                 let known = values.iter().take_while(|value| **value != Value::Nothing);
@@ -274,69 +274,6 @@ fn the_help_names_every_key() {
         "mouse wheel",
     ] {
         assert!(help.contains(key), "{key} in\n{help}");
-    }
-}
-
-#[test]
-fn the_doctor_has_a_page_by_key_and_click() {
-    let mut screen = Screen::new(busy(), (80, 60));
-    screen.press(KeyCode::Char('d'));
-    assert_eq!(screen.state.mode, Mode::Doctor(0));
-    let page = screen.text();
-    for words in ["CRITICAL  not_explained", "evidence", "who", "more: twtrace doctor explain"] {
-        assert!(page.contains(words), "{words} in\n{page}");
-    }
-    assert!(!page.contains("run:"), "no command that may act elsewhere:\n{page}");
-    super::compare("doctor-80", &page);
-    screen.press(KeyCode::Esc);
-    assert_eq!(screen.state.mode, Mode::Table);
-    click(&mut screen, 20, 0);
-    assert_eq!(screen.state.mode, Mode::Doctor(0));
-    screen.press(KeyCode::Char('d'));
-    let title = screen.text().lines().position(|line| line.starts_with("twtrace ")).unwrap();
-    click(&mut screen, 20, title as u16);
-    assert_eq!(screen.state.mode, Mode::Table, "the title is no finding");
-}
-
-#[test]
-fn a_column_is_chosen_from_a_list() {
-    let mut screen = screen();
-    screen.press(KeyCode::F(6));
-    screen.press(KeyCode::Home);
-    assert!(screen.text().contains("> PID"), "{}", screen.text());
-    screen.press(KeyCode::Down);
-    screen.press(KeyCode::Enter);
-    assert!(screen.text().contains("PROCESS▲"), "{}", screen.text());
-    screen.press(KeyCode::Char('s'));
-    screen.press(KeyCode::Esc);
-    assert!(screen.text().contains("PROCESS▲"), "it stays:\n{}", screen.text());
-}
-
-#[test]
-fn habits_of_htop() {
-    let mut screen = screen();
-    for (key, mode) in [(1, Mode::Help(0)), (3, Mode::Typing), (4, Mode::Typing)] {
-        screen.press(KeyCode::F(key));
-        assert_eq!(screen.state.mode, mode);
-        screen.press(KeyCode::Esc);
-    }
-    assert_eq!(screen.press(KeyCode::F(10)), Wish::Quit);
-    assert_eq!(screen.press(KeyCode::Char('+')), Wish::Interval { is_shorter: false });
-    assert_eq!(screen.press(KeyCode::Char('-')), Wish::Interval { is_shorter: true });
-}
-
-#[test]
-fn the_verdict_is_the_last_to_go() {
-    for (width, height) in [(40, 10), (80, 24), (120, 40), (200, 60)] {
-        let screen = Screen::new(busy(), (width, height));
-        let text = screen.text();
-        let verdict: Vec<&str> = text.lines().take_while(|line| !line.starts_with("twtrace ")).collect();
-        let whole = verdict.join(" ");
-        assert!(text.starts_with("CRITICAL php-fpm[4194301] cannot connect"), "{text}");
-        assert!(
-            width < 80 || whole.split_whitespace().collect::<Vec<_>>().join(" ").contains("not explained"),
-            "{text}"
-        );
     }
 }
 

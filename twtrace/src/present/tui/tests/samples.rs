@@ -1,11 +1,11 @@
 //! Owns: states for screens to show.
 //! Must not know: screens.
 
-use crate::engine::{By, Limits, Tracker};
+use crate::engine::{By, Fold, Limits, Tracker};
 use crate::model::event::{Event, Kind};
 use crate::present::live::fixture::{self, NETNS, NOW_S, SECOND_NS, SERVER};
 use crate::present::tui::journal::Journal;
-use crate::present::tui::views::Picture;
+use crate::present::tui::views::{Folded, Picture};
 
 fn journal(events: &[Event]) -> Journal {
     let mut journal = Journal::default();
@@ -43,7 +43,8 @@ pub(super) fn quiet() -> (Tracker, Journal) {
     (fixture::quiet(Limits::default()), Journal::default())
 }
 
-pub(super) fn picture(tracker: &Tracker, journal: &Journal) -> Picture {
+pub(super) fn picture(tracker: &Tracker, fold: Fold, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
-    Picture::new(fixture::frame(tracker), By::ALL, Some(journal.clone()), zone)
+    let folded = Folded { by: fold, rows: tracker.folded(fold) };
+    Picture::new(fixture::frame(tracker), By::ALL, Some(folded), Some(journal.clone()), zone)
 }

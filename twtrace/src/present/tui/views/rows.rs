@@ -1,10 +1,14 @@
 //! Owns: the rows of each view, and what a row says in each column.
 //! Must not know: their order, which of them are shown.
 
+use std::collections::HashSet;
+
 use super::{Alarm, Id, Picture, Tab, What, alarm_of};
 use crate::engine::{
-    ContainerRow, Figures, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow, RowKey, TupleRow,
+    ContainerRow, Figures, Fold, FoldRow, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow,
+    RowKey, TupleRow,
 };
+use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
 use crate::present::tui::journal::{Journal, Numbered};
 use crate::present::tui::value::Value;
@@ -16,7 +20,9 @@ const CRITICAL: f64 = 0.9;
 /// A row of a view. What it says is worked out for the columns that are asked for, so that thousands of rows cost little.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::present::tui) enum Row<'a> {
-    Process(&'a ProcessRow),
+    /// And whether it stands behind what it is folded into.
+    Process(&'a ProcessRow, bool),
+    Fold(&'a FoldRow, &'a Picture),
     Tuple(&'a TupleRow, &'a Picture),
     Peer(&'a PeerRow),
     Port(&'a PortRow, &'a Picture),
@@ -42,7 +48,7 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
         events.map(|event| Row::Event(event, picture)).collect()
     };
     match tab {
-        Tab::Processes => tracker.processes.iter().map(Row::Process).collect(),
+        Tab::Processes => processes(picture),
         Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).collect(),
         Tab::Peers => tracker.peers.iter().map(Row::Peer).collect(),
         Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).collect(),
@@ -51,6 +57,29 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
         Tab::Failures => journal(|journal| &journal.failures),
         Tab::Events => journal(|journal| &journal.events),
     }
+}
+
+/// Rows of processes, and of those that are folded. Where nothing lives, was made or failed, there is nothing to be seen.
+fn processes(picture: &Picture) -> Vec<Row<'_>> {
+    let Some(folded) = &picture.folded else { return Vec::new() };
+    // One that is gone, and alone, is known better by its pid.
+    let is_fold = |row: &&FoldRow| folded.by != Fold::Gone || row.members.len() > 1;
+    let hidden: HashSet<&ProcessKey> =
+        folded.rows.iter().filter(is_fold).flat_map(|row| &row.members).collect();
+    let folds = folded.rows.iter().filter(is_fold).map(|row| Row::Fold(row, picture));
+    let all = picture.frame.snapshot.processes.iter();
+    let has_own_row = |row: &&ProcessRow| folded.by == Fold::Gone && !hidden.contains(&row.key);
+    let is_seen = |row: &Row<'_>| {
+        row.figures().is_some_and(|figures| figures.live + figures.counts.created + figures.failed() != 0)
+    };
+    folds.chain(all.filter(has_own_row).map(|row| Row::Process(row, false))).filter(is_seen).collect()
+}
+
+/// The processes that are folded into a row.
+pub(super) fn members<'a>(fold: &FoldRow, picture: &'a Picture) -> Vec<Row<'a>> {
+    let all = picture.frame.snapshot.processes.iter();
+    let is_member = |row: &&ProcessRow| fold.members.contains(&row.key);
+    all.filter(is_member).map(|row| Row::Process(row, true)).collect()
 }
 
 /// How full a pool of ports is, as an alarm.
@@ -72,7 +101,8 @@ fn alarm_of_share(share: f64) -> Alarm {
 impl Row<'_> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
-            Self::Process(row) => RowKey::Process(row.key),
+            Self::Process(row, _) => RowKey::Process(row.key),
+            Self::Fold(row, _) => return Id::Fold(row.name.clone()),
             Self::Tuple(row, _) => RowKey::Tuple(row.key),
             Self::Peer(row) => RowKey::Peer(row.key),
             Self::Port(row, _) => RowKey::Port(row.key),
@@ -90,7 +120,8 @@ impl Row<'_> {
             return Alarm::Critical;
         }
         match self {
-            Self::Process(row) => alarm(row.pressure),
+            Self::Process(row, _) => alarm(row.pressure),
+            Self::Fold(row, _) => alarm(row.hottest.and_then(|link| link.pressure)),
             Self::Tuple(row, _) => alarm(row.pressure),
             Self::Netns(row, _) => alarm_of_share(full(row).unwrap_or(0.0)),
             _ => Alarm::None,
@@ -101,7 +132,8 @@ impl Row<'_> {
     pub(super) fn press(&self) -> Press {
         let fails = self.figures().is_some_and(|figures| figures.failed_rate.s60 > 0.0);
         let (pressure, share) = match self {
-            Self::Process(row) => (row.pressure, None),
+            Self::Process(row, _) => (row.pressure, None),
+            Self::Fold(row, _) => (row.hottest.and_then(|link| link.pressure), None),
             Self::Tuple(row, _) => (row.pressure, None),
             Self::Netns(row, _) => (None, full(row)),
             _ => (None, None),
@@ -125,12 +157,17 @@ impl Row<'_> {
 
     /// The process is gone.
     pub(in crate::present::tui) fn is_gone(&self) -> bool {
-        matches!(self, Self::Process(row) if row.gone)
+        match self {
+            Self::Process(row, _) => row.gone,
+            Self::Fold(row, _) => row.gone,
+            _ => false,
+        }
     }
 
     fn figures(&self) -> Option<&Figures> {
         Some(match self {
-            Self::Process(row) => &row.figures,
+            Self::Process(row, _) => &row.figures,
+            Self::Fold(row, _) => &row.figures,
             Self::Tuple(row, _) => &row.figures,
             Self::Peer(row) => &row.figures,
             Self::Port(row, _) => &row.figures,
@@ -143,7 +180,9 @@ impl Row<'_> {
     /// What it says in a column.
     pub(in crate::present::tui) fn value(&self, what: What) -> Value {
         let value = match self {
-            Self::Process(row) => process(row, what),
+            Self::Process(row, is_member) => process(row, *is_member, what),
+            Self::Fold(_, _) if what == What::Peak => Some(Value::Nothing),
+            Self::Fold(row, picture) => fold(row, picture, what),
             Self::Tuple(row, picture) => tuple(row, picture, what),
             Self::Peer(row) => (what == What::Peer).then_some(Value::Address(row.key)),
             Self::Port(row, picture) => port(row, picture, what),
@@ -193,8 +232,30 @@ fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
     })
 }
 
-fn process(row: &ProcessRow, what: What) -> Option<Value> {
+fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
+        What::Pid => Some(Value::Text(format!("×{}", row.members.len()).into())),
+        What::Process => {
+            Some(Value::Text(match (picture.folded.as_ref().map(|folded| folded.by)?, row.name.as_str()) {
+                (Fold::Netns, inode) => {
+                    inode.parse().map_or_else(|_| inode.to_owned(), |inode| picture.netns(inode)).into()
+                }
+                (Fold::Gone | Fold::Program, "") => "unknown".into(),
+                (Fold::Unit, "") => "(no unit)".into(),
+                (Fold::Container, "") => "(host)".into(),
+                (_, name) => printable(name).into_owned().into(),
+            }))
+        }
+        What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
+        _ => ports(row.told()?.pressure, what),
+    }
+}
+
+fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
+    match what {
+        What::Process if is_member => {
+            Some(Value::Text(format!("  {}", printable(&row.key.comm.text())).into()))
+        }
         What::Pid | What::Process => who(Some(row.key), what),
         What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
         What::Container => {

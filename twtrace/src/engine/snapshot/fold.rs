@@ -1,0 +1,141 @@
+//! Owns: processes folded into what they have in common: those that are gone into their program, or all of them into programs, systemd
+//! units, containers or network namespaces.
+//! Must not know: who asked, how it is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::survey::{Survey, hotter};
+use super::{Figures, LinkRow, ProcessKey};
+use crate::engine::groups::{Group, Table};
+use crate::engine::key::Side;
+use crate::engine::{GONE_STAYS_NS, Tracker};
+
+/// What processes are folded into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fold {
+    /// Each that exists has a row of its own; those that are gone are folded into their program.
+    #[default]
+    Gone,
+    /// All of one program, by its name and container.
+    Program,
+    /// All of one systemd unit.
+    Unit,
+    /// All of one container.
+    Container,
+    /// All in one network namespace.
+    Netns,
+}
+
+/// Processes that are folded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldRow {
+    /// What they have in common, as [`Fold`] says: the name of a program, a unit or a container, or the inode of a namespace. Hostile
+    /// until escaped; empty where there is none.
+    pub name: String,
+    /// Who they are.
+    pub members: BTreeSet<ProcessKey>,
+    /// None of them exists any more.
+    pub gone: bool,
+    /// All together. The most that lived at a time is not known of them, and is 0.
+    pub figures: Figures,
+    /// What they mainly deal with.
+    pub main: Option<LinkRow>,
+    /// Of what they deal with, that whose ports are used up or are used up soonest.
+    pub hottest: Option<LinkRow>,
+    /// How many things the one of them deals with that deals with most.
+    pub targets: usize,
+}
+
+impl FoldRow {
+    /// What a line about it should name: where ports run short, and else what it mainly deals with.
+    pub fn told(&self) -> Option<&LinkRow> {
+        super::told(self.hottest.as_ref(), self.main.as_ref())
+    }
+}
+
+/// One row, being gathered.
+#[derive(Default)]
+struct Gathered {
+    groups: Vec<u32>,
+    processes: BTreeSet<u32>,
+    live: u64,
+    last_ns: u64,
+}
+
+impl Tracker {
+    /// Processes folded, in the order of their names. Where only those that are gone are folded, the others are in no row here.
+    pub fn folded(&self, fold: Fold) -> Vec<FoldRow> {
+        let mut all: BTreeMap<String, Gathered> = BTreeMap::new();
+        for (at, group) in self.engine.all() {
+            let Some((name, process)) = self.name_of(group, fold) else { continue };
+            let row = all.entry(name).or_default();
+            row.groups.push(at);
+            row.processes.insert(process);
+            row.live += u64::from(group.live);
+            row.last_ns = row.last_ns.max(group.last_ns);
+        }
+        all.retain(|_, row| row.live != 0 || row.last_ns.saturating_add(GONE_STAYS_NS) >= self.now_ns);
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let survey = Survey::of(self);
+        all.into_iter().map(|(name, row)| self.fold_row(name, &row, &survey)).collect()
+    }
+
+    /// The name of the row that a group is folded into, and its process; `None` where it is in none.
+    fn name_of(&self, group: &Group, fold: Fold) -> Option<(String, u32)> {
+        let process = group.row(Table::Process).filter(|_| group.key.side != Side::Others)?;
+        let (owner, text) = (group.key.owner, |id| self.engine.text(id).unwrap_or_default().to_owned());
+        let comm = || owner.map_or_else(String::new, |owner| text(owner.comm));
+        let name = match fold {
+            Fold::Gone if !self.engine.groups.rows[process as usize].gone => return None,
+            Fold::Gone | Fold::Program => comm(),
+            Fold::Unit => owner.map_or_else(String::new, |owner| unit(&text(owner.cgroup)).to_owned()),
+            Fold::Container => owner.map_or_else(String::new, |owner| text(owner.container)),
+            Fold::Netns => group.key.netns.to_string(),
+        };
+        Some((name, process))
+    }
+
+    fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
+        let figures = Figures { live: row.live, ..self.engine.figures(&row.groups, survey.now) };
+        let (mut main, mut hottest, mut targets) = (None::<LinkRow>, None::<LinkRow>, 0);
+        let mut gone = true;
+        for process in &row.processes {
+            let dealings = survey.dealings(*process);
+            targets = targets.max(dealings.targets);
+            gone &= self.engine.groups.rows[*process as usize].gone;
+            if let Some(link) = survey.main_of(&dealings)
+                && main.is_none_or(|main| link.live > main.live)
+            {
+                main = Some(link);
+            }
+            if let Some(link) = survey.hottest_of(&dealings)
+                && link.pressure.is_some_and(|mine| hotter(mine, hottest.and_then(|known| known.pressure)))
+            {
+                hottest = Some(link);
+            }
+        }
+        let members = row.processes.iter().filter_map(|row| self.engine.process_key(*row)).collect();
+        FoldRow { name, members, gone, figures, main, hottest, targets }
+    }
+}
+
+/// The unit that a cgroup is of: the last part of its path that is one (systemd.unit(5)). Empty where none is.
+fn unit(cgroup: &str) -> &str {
+    let is_unit = |part: &&str| [".service", ".scope", ".slice"].iter().any(|kind| part.ends_with(kind));
+    cgroup.rsplit('/').find(is_unit).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_by_the_cgroup() {
+        assert_eq!(unit("/system.slice/php8.2-fpm.service"), "php8.2-fpm.service");
+        assert_eq!(unit("/system.slice/system-getty.slice/getty@tty1.service/worker"), "getty@tty1.service");
+        assert_eq!(unit("/user.slice/user-0.slice/session-1.scope"), "session-1.scope");
+        assert_eq!(unit("/"), "");
+    }
+}
