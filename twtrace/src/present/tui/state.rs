@@ -100,9 +100,9 @@ pub(super) struct State {
     pub(super) tab: Tab,
     pub(super) mode: Mode,
     pub(super) filter: String,
-    /// How processes are folded, and which of those rows have their processes behind them.
+    /// How processes are folded, and which rows have what they stand for behind them.
     pub(super) fold: Fold,
-    pub(super) unfolded: Vec<String>,
+    pub(super) unfolded: Vec<Id>,
     pub(super) is_paused: bool,
     /// How often there is a new picture, where the user has changed that.
     pub(super) every: Option<Duration>,
@@ -348,11 +348,13 @@ impl State {
     /// The details of the selected line, or its processes.
     fn open(&mut self, drawn: &Drawn) -> Wish {
         let Some(id) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
-        if let Id::Fold(name) = id {
-            match self.unfolded.iter().position(|unfolded| unfolded == name) {
+        if matches!(id, Id::Fold(_) | Id::Repeat(_)) {
+            match self.unfolded.iter().position(|unfolded| unfolded == id) {
                 Some(at) => drop(self.unfolded.swap_remove(at)),
-                None => self.unfolded.push(name.clone()),
+                None => self.unfolded.push(id.clone()),
             }
+            // Events go by while one looks.
+            self.is_paused |= matches!(id, Id::Repeat(_));
             return Wish::Draw;
         }
         self.mode = Mode::Details(id.clone(), 0);

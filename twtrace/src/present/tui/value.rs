@@ -27,6 +27,8 @@ pub(super) enum Value {
     /// Bytes.
     Size(u64),
     Pid(u32),
+    /// So many that are alike.
+    Times(u64),
     /// Already escaped.
     Text(Cow<'static, str>),
     /// Nanoseconds to order it by, and the time of day.
@@ -60,6 +62,7 @@ impl Value {
             Self::Micros(us) => short_time(*us),
             Self::Size(count) => bytes(*count).replace(' ', ""),
             Self::Pid(pid) => pid.to_string(),
+            Self::Times(count) => format!("×{count}"),
             Self::Tuple(key) => tuple(key, width),
             Self::Target(to, others) => with_others(to, *others, width),
             Self::Conn(conn) => connection(conn, width),
@@ -70,7 +73,9 @@ impl Value {
 
     fn number(&self) -> Option<f64> {
         match self {
-            Self::Count(count) | Self::Size(count) | Self::Micros(count) => Some(*count as f64),
+            Self::Count(count) | Self::Size(count) | Self::Micros(count) | Self::Times(count) => {
+                Some(*count as f64)
+            }
             Self::Rate(number) | Self::Share(number) | Self::Lasts(number) => Some(*number),
             Self::Pid(pid) => Some(f64::from(*pid)),
             _ => None,

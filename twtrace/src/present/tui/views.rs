@@ -136,7 +136,7 @@ impl Picture {
     /// Everything about a line; `None` where it is gone.
     pub(super) fn open(&self, id: &Id, tracker: &Tracker) -> Option<Opened> {
         match id {
-            Id::Fold(_) => None,
+            Id::Fold(_) | Id::Repeat(_) => None,
             Id::Row(key) => tracker.detail(key).map(|detail| Opened::Row(Box::new(detail))),
             Id::Event(number) => {
                 let journal = self.journal.as_ref()?;
@@ -166,6 +166,8 @@ pub(super) enum Id {
     Row(RowKey),
     /// Processes that are folded, by the name of what they are folded into.
     Fold(String),
+    /// Events that are alike, by the number of the first.
+    Repeat(u64),
     /// By its number in the journal.
     Event(u64),
 }
@@ -191,19 +193,17 @@ pub(super) fn shown<'a>(
     picture: &'a Picture,
     sort: Sort,
     filter: &str,
-    unfolded: &[String],
+    unfolded: &[Id],
 ) -> Vec<Row<'a>> {
     let rows = ordered(tab, rows(tab, picture), sort, filter);
-    if tab != Tab::Processes || unfolded.is_empty() {
+    if unfolded.is_empty() {
         return rows;
     }
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         all.push(row);
-        if let Row::Fold(fold, _) = row
-            && unfolded.contains(&fold.name)
-        {
-            all.extend(ordered(tab, members(fold, picture), sort, ""));
+        if unfolded.contains(&row.id()) {
+            all.extend(ordered(tab, members(&row), sort, ""));
         }
     }
     all

@@ -47,7 +47,7 @@ pub(super) fn lines(opened: Option<&Opened>, id: &Id, picture: &Picture, width: 
         (_, Id::Row(key)) => {
             gone(&title(key, None, picture), "this row is gone: it had no live socket any more", width)
         }
-        (_, Id::Fold(_)) => gone("Processes", "Enter shows them one by one", width),
+        (_, Id::Fold(_) | Id::Repeat(_)) => gone("Rows", "Enter shows them one by one", width),
         (_, Id::Event(_)) => gone("Event", "too many others came after it: it is not kept any more", width),
     }
 }

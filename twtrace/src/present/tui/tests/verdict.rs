@@ -95,3 +95,20 @@ fn the_verdict_is_the_last_to_go() {
         );
     }
 }
+
+#[test]
+fn what_repeats_is_one_row_until_one_looks() {
+    let mut screen = Screen::new(busy(), (140, 40));
+    screen.type_in("7");
+    let row = |screen: &Screen| rows(screen).iter().find(|row| row.contains("connect_failed")).cloned();
+    let text = row(&screen).unwrap();
+    assert!(text.contains("×7  0.7/s") && text.contains("EADDRNOTAVAIL"), "{text}");
+    screen.type_in("/connect_failed");
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::Enter);
+    assert!(screen.state.is_paused, "events go by while one looks");
+    assert_eq!(rows(&screen).iter().filter(|row| row.contains("connect_failed")).count(), 8);
+    screen.press(KeyCode::Down);
+    screen.press(KeyCode::Enter);
+    assert!(matches!(screen.state.mode, Mode::Details(..)), "{}", screen.text());
+}

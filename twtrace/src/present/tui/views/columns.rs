@@ -34,6 +34,8 @@ pub(in crate::present::tui) enum What {
     Buckets,
     Ports,
     Time,
+    Count,
+    Rate,
     Event,
     Detail,
     Ends,
@@ -128,10 +130,12 @@ pub(in crate::present::tui) fn columns(tab: Tab) -> Vec<Column> {
         Tab::Failures | Tab::Events => {
             return vec![
                 Column { is_largest_first: true, ..text(What::Time, "TIME", 8, 0) },
+                figure(What::Count, "COUNT", 6, 0),
+                figure(What::Rate, "RATE", 6, 0),
                 text(What::Event, "EVENT", 14, 0),
-                PID,
-                text(What::Process, "PROCESS", 12, 0),
-                text(What::Detail, "DETAIL", 16, 0),
+                Column { rank: 1, ..PID },
+                text(What::Process, "PROCESS", 8, 0),
+                text(What::Detail, "DETAIL", 13, 0),
                 rest(What::Ends, "LOCAL > REMOTE", 9),
             ];
         }

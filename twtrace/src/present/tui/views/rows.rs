@@ -10,7 +10,7 @@ use crate::engine::{
 };
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
-use crate::present::tui::journal::{Journal, Numbered};
+use crate::present::tui::journal::{Numbered, Repeat};
 use crate::present::tui::value::Value;
 
 /// From these shares on, a full table wants to be seen.
@@ -28,7 +28,9 @@ pub(in crate::present::tui) enum Row<'a> {
     Port(&'a PortRow, &'a Picture),
     Container(&'a ContainerRow),
     Netns(&'a NetnsRow, &'a Picture),
-    Event(&'a Numbered, &'a Picture),
+    /// And whether it stands behind others that are alike.
+    Event(&'a Numbered, &'a Picture, bool),
+    Repeat(&'a Repeat, &'a Picture),
 }
 
 /// How much a row presses: who fails of late first, then the severity, then how soon its ports are used up, then how many are.
@@ -43,9 +45,14 @@ pub(super) struct Press {
 /// The rows of a view, in no particular order.
 pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
     let tracker = &picture.frame.snapshot;
-    let journal = |list: for<'a> fn(&'a Journal) -> &'a std::collections::VecDeque<Numbered>| {
-        let events = picture.journal.as_ref().into_iter().flat_map(list);
-        events.map(|event| Row::Event(event, picture)).collect()
+    let journal = |only_failures| {
+        let repeats = picture.journal.iter().flat_map(move |journal| journal.repeats(only_failures));
+        repeats
+            .map(|repeat| match repeat.count {
+                1 => Row::Event(&repeat.last, picture, false),
+                _ => Row::Repeat(repeat, picture),
+            })
+            .collect()
     };
     match tab {
         Tab::Processes => processes(picture),
@@ -54,8 +61,8 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
         Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).collect(),
         Tab::Containers => tracker.containers.iter().map(Row::Container).collect(),
         Tab::Netns => tracker.netns.iter().map(|row| Row::Netns(row, picture)).collect(),
-        Tab::Failures => journal(|journal| &journal.failures),
-        Tab::Events => journal(|journal| &journal.events),
+        Tab::Failures => journal(true),
+        Tab::Events => journal(false),
     }
 }
 
@@ -75,11 +82,20 @@ fn processes(picture: &Picture) -> Vec<Row<'_>> {
     folds.chain(all.filter(has_own_row).map(|row| Row::Process(row, false))).filter(is_seen).collect()
 }
 
-/// The processes that are folded into a row.
-pub(super) fn members<'a>(fold: &FoldRow, picture: &'a Picture) -> Vec<Row<'a>> {
-    let all = picture.frame.snapshot.processes.iter();
-    let is_member = |row: &&ProcessRow| fold.members.contains(&row.key);
-    all.filter(is_member).map(|row| Row::Process(row, true)).collect()
+/// What a row stands for: the processes that are folded into it, the events that are alike.
+pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
+    match *row {
+        Row::Fold(fold, picture) => {
+            let all = picture.frame.snapshot.processes.iter();
+            let is_member = |row: &&ProcessRow| fold.members.contains(&row.key);
+            all.filter(is_member).map(|row| Row::Process(row, true)).collect()
+        }
+        Row::Repeat(repeat, picture) => {
+            let alike = picture.journal.iter().flat_map(|journal| journal.alike(repeat));
+            alike.map(|event| Row::Event(event, picture, true)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// How full a pool of ports is, as an alarm.
@@ -108,12 +124,13 @@ impl Row<'_> {
             Self::Port(row, _) => RowKey::Port(row.key),
             Self::Container(row) => RowKey::Container(row.key.clone()),
             Self::Netns(row, _) => RowKey::Netns(row.key),
-            Self::Event((number, _), _) => return Id::Event(*number),
+            Self::Event((number, _), ..) => return Id::Event(*number),
+            Self::Repeat(repeat, _) => return Id::Repeat(repeat.number),
         })
     }
 
     pub(in crate::present::tui) fn alarm(&self) -> Alarm {
-        if let Self::Event((_, event), _) = self {
+        if let Self::Event((_, event), ..) | Self::Repeat(Repeat { last: (_, event), .. }, _) = self {
             return alarm_of(event.kind);
         }
         if self.figures().is_some_and(|figures| figures.failed() != 0) {
@@ -173,7 +190,7 @@ impl Row<'_> {
             Self::Port(row, _) => &row.figures,
             Self::Container(row) => &row.figures,
             Self::Netns(row, _) => &row.figures,
-            Self::Event(..) => return None,
+            Self::Event(..) | Self::Repeat(..) => return None,
         })
     }
 
@@ -188,7 +205,12 @@ impl Row<'_> {
             Self::Port(row, picture) => port(row, picture, what),
             Self::Container(row) => (what == What::Container).then(|| container(row)),
             Self::Netns(row, picture) => netns(row, picture, what),
-            Self::Event((_, event), picture) => happened(event, picture, what),
+            Self::Event((_, event), picture, is_member) => match what {
+                What::Count if *is_member => None,
+                What::Count => Some(Value::Times(1)),
+                _ => happened(event, picture, what),
+            },
+            Self::Repeat(repeat, picture) => repeated(repeat, picture, what),
         };
         value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
     }
@@ -234,7 +256,7 @@ fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
 
 fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
-        What::Pid => Some(Value::Text(format!("×{}", row.members.len()).into())),
+        What::Pid => Some(Value::Times(row.members.len() as u64)),
         What::Process => {
             Some(Value::Text(match (picture.folded.as_ref().map(|folded| folded.by)?, row.name.as_str()) {
                 (Fold::Netns, inode) => {
@@ -305,6 +327,20 @@ fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
         What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
         What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
         _ => who(row.main, what),
+    }
+}
+
+fn repeated(repeat: &Repeat, picture: &Picture, what: What) -> Option<Value> {
+    let (_, event) = &repeat.last;
+    match what {
+        What::Count => Some(Value::Times(repeat.count)),
+        What::Rate => Some(Value::Rate(repeat.rate(picture.frame.snapshot.now_ns))),
+        // To the second: what goes on keeps its place.
+        What::Time => match happened(event, picture, what) {
+            Some(Value::Time(ns, text)) => Some(Value::Time(ns - ns % 1_000_000_000, text)),
+            other => other,
+        },
+        _ => happened(event, picture, what),
     }
 }
 
