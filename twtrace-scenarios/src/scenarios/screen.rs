@@ -168,7 +168,12 @@ fn views(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
     seat.press(&["4"], &["[4 Ports]", "10007"])?;
     seat.press(&["5"], &["[5 Containers]", "CONTAINER"])?;
     seat.press(&["6"], &["[6 Events]", "created", "loader"])?;
-    seat.press(&["Enter"], &[" Event ", " meaning ", " netns "])?;
+    // What repeats is one row, until one looks.
+    seat.press(&["/", "c", "r", "e", "a", "t", "Enter"], &["filter: creat", "×", "/s created"])?;
+    seat.press(&["Enter"], &["PAUSED"])?;
+    seat.press(&["Down", "Enter"], &[" Event created", " meaning ", " netns "])?;
+    seat.press(&["Escape"], &["filter: creat"])?;
+    seat.press(&["Escape", "Space"], &["Enter: details"])?;
     seat.press(&["7"], &["[7 Failures]", "bind_failed", "EADDRINUSE"])?;
     // A machine that is busy otherwise may tell of skipped hooks there too.
     seat.press(&["/", "E", "A", "D", "D", "R", "I", "N", "Enter"], &["filter: EADDRIN", "1-1 of 1"])?;
