@@ -6,9 +6,9 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::layout::Rect;
 
-use super::draw::{Palette, Paper};
+use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
-use super::state::{Drawn, Mode, State, Wish};
+use super::state::{Drawn, State, Wish};
 use super::views::{Folded, Id, Opened, Picture, Tab};
 use crate::engine::{By, Tracker};
 use crate::model::clock::Clock;
@@ -77,10 +77,12 @@ impl Display {
     /// Draws the picture; nothing before there is one.
     pub(super) fn draw(&mut self, tracker: &Tracker, area: Rect, buffer: &mut Buffer) {
         let Some(picture) = &self.picture else { return };
-        if let Mode::Details(id, _) = &self.state.mode
-            && self.opened.as_ref().is_none_or(|(known, _)| known != id)
-        {
-            self.opened = Some((id.clone(), picture.open(id, tracker)));
+        let wanted = wanted(&self.state, area, &self.drawn);
+        if self.opened.as_ref().map(|(known, _)| known) != wanted.as_ref() {
+            self.opened = wanted.map(|id| {
+                let opened = picture.open(&id, tracker);
+                (id, opened)
+            });
         }
         let opened = self.opened.as_ref().and_then(|(_, opened)| opened.as_ref());
         self.drawn = Paper { state: &self.state, picture, opened }.draw(area, buffer);

@@ -13,6 +13,7 @@ mod table;
 mod theme;
 
 use ratatui::buffer::Buffer;
+use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line as Text;
@@ -24,7 +25,7 @@ pub use theme::Theme;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::state::{Drawn, Mode, State};
-use super::views::{Opened, Picture, Tab};
+use super::views::{Id, Opened, Picture, Tab};
 use crate::model::escape::{fit, printable};
 
 /// Lines below the head that are always there: views, titles, one row, keys.
@@ -35,8 +36,30 @@ const REST: u16 = 4;
 pub(super) struct Paper<'a> {
     pub(super) state: &'a State,
     pub(super) picture: &'a Picture,
-    /// Of the line whose details are open; `None` where it is gone.
+    /// Of the line whose details are open, or stand below the table; `None` where it is gone.
     pub(super) opened: Option<&'a Opened>,
+}
+
+/// From this size on the selected line's details stand below the table.
+const PANE_FROM: (u16, u16) = (140, 40);
+/// The share of the table's room that they take: one part in so many.
+const PANE_SHARE: u16 = 3;
+
+fn has_pane(area: Rect) -> bool {
+    area.width >= PANE_FROM.0 && area.height >= PANE_FROM.1
+}
+
+/// Whose details are to be drawn on a screen of this size: those that are open, else those of the selected line where there is room.
+pub(super) fn wanted(state: &State, area: Rect, drawn: &Drawn) -> Option<Id> {
+    match &state.mode {
+        Mode::Details(id, _) => Some(id.clone()),
+        Mode::Table | Mode::Typing
+            if (area.width, area.height) >= PANE_FROM && area.height >= PANE_FROM.1 =>
+        {
+            drawn.ids.get(state.selected(&drawn.ids)).cloned()
+        }
+        _ => None,
+    }
 }
 
 impl Paper<'_> {
@@ -54,7 +77,7 @@ impl Paper<'_> {
         drawn.tabs = self.put_tabs(buffer, area, below);
         let body = Rect { y: area.y + below + 1, height: area.height - below - 2, ..area };
         let position = match &self.state.mode {
-            Mode::Table | Mode::Typing => table::draw(self, body, buffer, &mut drawn),
+            Mode::Table | Mode::Typing => self.put_table(area, body, buffer, &mut drawn),
             Mode::Doctor(scrolled) => {
                 let lines = doctor::lines(self.picture, body.width.into());
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
@@ -68,9 +91,28 @@ impl Paper<'_> {
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
         };
-        self.put_foot(buffer, area, &position);
+        drawn.foot = (area.height - 1, labels(&self.put_foot(buffer, area, &position)));
         self.state.palette.finish(buffer);
         drawn
+    }
+
+    /// The table, and below it what there is to say of its selected line.
+    fn put_table(&self, area: Rect, body: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
+        let pane = if has_pane(area) && self.opened.is_some() { body.height / PANE_SHARE } else { 0 };
+        let above = Rect { height: body.height - pane, ..body };
+        drawn.body.1 -= pane;
+        let position = table::draw(self, above, buffer, drawn);
+        if pane != 0
+            && let Some(id) = drawn.ids.get(self.state.selected(&drawn.ids))
+        {
+            let below = Rect { y: above.bottom(), height: pane, ..body };
+            let mut lines = details::lines(self.opened, id, self.picture, body.width.into());
+            if let Some(title) = lines.first_mut() {
+                *title = title.clone().style(TITLE);
+            }
+            put_lines(buffer, below, lines);
+        }
+        position
     }
 
     /// Names of views, the open one in brackets; where there is no room for names, numbers.
@@ -97,7 +139,8 @@ impl Paper<'_> {
         spans
     }
 
-    fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) {
+    /// What the keys do here, and which lines are seen. Returns the former, as far as there is room.
+    fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) -> String {
         let filter = printable(&self.state.filter);
         let text = match &self.state.mode {
             Mode::Typing => {
@@ -110,16 +153,37 @@ impl Paper<'_> {
             Mode::Doctor(_) => "Esc: back  Up/Down: scroll  more: twtrace doctor".to_owned(),
             Mode::Sorting(_) => "Enter: sort by it  Up/Down: select  Esc: back".to_owned(),
             Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
-            Mode::Table if !filter.is_empty() => format!("filter: {filter}   /: change  Esc: clear"),
+            Mode::Table if !filter.is_empty() => format!("filter: {filter}  /: change  Esc: clear"),
             Mode::Table => "?: help  q: quit  d: doctor  /: filter  s: sort  Enter: details".to_owned(),
         };
         let width = usize::from(area.width);
         let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };
         let y = area.height - 1;
-        put(buffer, area, y, &fit(&text, room), palette::LABEL);
+        let text = fit(&text, room).into_owned();
+        put(buffer, area, y, &text, palette::LABEL);
         let x = width.saturating_sub(position.len());
         put_at(buffer, area, (x as u16, y), position, PLAIN);
+        text
     }
+}
+
+/// Where the labels of a foot stand: the first column, the first behind it, and the key that it names.
+fn labels(foot: &str) -> Vec<(u16, u16, KeyCode)> {
+    let mut at = 0;
+    let mut all = Vec::new();
+    for label in foot.split("  ") {
+        let end = at + label.width() as u16;
+        let key = match label.split(':').next() {
+            Some("Enter") => Some(KeyCode::Enter),
+            Some("Esc") => Some(KeyCode::Esc),
+            Some("space") => Some(KeyCode::Char(' ')),
+            Some(key) if key.chars().count() == 1 => key.chars().next().map(KeyCode::Char),
+            _ => None,
+        };
+        all.extend(key.map(|key| (at, end, key)));
+        at = end + 2;
+    }
+    all
 }
 
 /// The end of `text`, as much as `width` columns hold.

@@ -78,6 +78,8 @@ pub(super) struct Drawn {
     pub(super) spans: Vec<(usize, u16, u16)>,
     /// Names of views on the screen: first column, first column after it.
     pub(super) tabs: Vec<(u16, u16)>,
+    /// The last line, and where on it the keys are named that a click may press.
+    pub(super) foot: (u16, Vec<(u16, u16, KeyCode)>),
     /// How many of the first lines are findings.
     pub(super) findings: u16,
     /// The furthest that what lies over the table can be scrolled.

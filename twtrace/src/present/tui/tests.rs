@@ -12,7 +12,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use self::samples::{busy, full, picture, quiet, two_namespaces};
-use super::draw::{Palette, Paper, Theme};
+use super::draw::{Palette, Paper, Theme, wanted};
 use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::Tab;
@@ -41,10 +41,8 @@ impl Screen {
 
     fn draw(&mut self) {
         let picture = picture(&self.tracker, self.state.fold, &self.journal);
-        let opened = match &self.state.mode {
-            Mode::Details(id, _) => picture.open(id, &self.tracker),
-            _ => None,
-        };
+        let area = self.terminal.get_frame().area();
+        let opened = wanted(&self.state, area, &self.drawn).and_then(|id| picture.open(&id, &self.tracker));
         let paper = Paper { state: &self.state, picture: &picture, opened: opened.as_ref() };
         self.terminal.draw(|frame| self.drawn = paper.draw(frame.area(), frame.buffer_mut())).unwrap();
     }

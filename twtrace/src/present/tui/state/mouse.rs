@@ -1,7 +1,7 @@
 //! Owns: what each click and turn of the wheel changes in what the user asked for.
 //! Must not know: how anything is drawn, the terminal.
 
-use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use ratatui::crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
 use super::{Drawn, Mode, State, Wish};
 use crate::present::tui::views::{Sort, columns};
@@ -34,6 +34,12 @@ impl State {
 
     fn point(&mut self, x: u16, y: u16, drawn: &Drawn) -> Wish {
         let (first, room) = drawn.body;
+        if y == drawn.foot.0 {
+            let key = drawn.foot.1.iter().find(|(from, to, _)| (*from..*to).contains(&x));
+            return key.map_or(Wish::Nothing, |(.., key)| {
+                self.press(KeyEvent::new(*key, KeyModifiers::NONE), drawn)
+            });
+        }
         if y < drawn.findings {
             self.mode = Mode::Doctor(0);
             return Wish::Draw;

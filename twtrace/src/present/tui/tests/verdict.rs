@@ -112,3 +112,20 @@ fn what_repeats_is_one_row_until_one_looks() {
     screen.press(KeyCode::Enter);
     assert!(matches!(screen.state.mode, Mode::Details(..)), "{}", screen.text());
 }
+
+#[test]
+fn labels_of_the_foot_can_be_clicked() {
+    let mut screen = screen();
+    for (label, mode) in
+        [("d: doctor", Mode::Doctor(0)), ("/: filter", Mode::Typing), ("?: help", Mode::Help(0))]
+    {
+        let foot = screen.text().lines().last().unwrap().to_owned();
+        click(&mut screen, foot.find(label).unwrap() as u16 + 3, 23);
+        assert_eq!(screen.state.mode, mode, "{label}");
+        let foot = screen.text().lines().last().unwrap().to_owned();
+        click(&mut screen, foot.find("Esc").unwrap() as u16, 23);
+        assert_eq!(screen.state.mode, Mode::Table, "{label}: {foot}");
+    }
+    click(&mut screen, 79, 23);
+    assert_eq!(screen.state.mode, Mode::Table, "the position is no label");
+}
