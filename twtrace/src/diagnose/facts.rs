@@ -221,6 +221,9 @@ pub struct Tuple {
     pub timestamps: Option<bool>,
     /// Who holds its ports, made connections or failed to: most first.
     pub shares: Vec<Share>,
+    /// Processes that failed to connect to there and are not in `shares`, where only the first of them is.
+    #[serde(skip)]
+    pub more_callers: u64,
     /// What else was on the namespace's ports when connect() failed; `None` where none failed, or nobody could look.
     pub around: Option<Around>,
 }
@@ -250,6 +253,7 @@ impl Tuple {
             no_source: None,
             timestamps: None,
             shares: Vec::new(),
+            more_callers: 0,
             around: None,
         }
     }

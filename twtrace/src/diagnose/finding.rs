@@ -237,8 +237,14 @@ impl Finding {
 
     /// Says the same in a few words that go behind whoever it is about: `cannot connect to …`. Comes after [`Self::by`].
     #[must_use]
-    pub fn in_short(mut self, words: &str) -> Self {
-        self.headline = format!("{} {words}", culprit(&self.who));
+    pub fn in_short(self, words: &str) -> Self {
+        self.in_short_of(words, 0)
+    }
+
+    /// As [`Self::in_short`], of so many more processes than [`Self::by`] named.
+    #[must_use]
+    pub fn in_short_of(mut self, words: &str, more: u64) -> Self {
+        self.headline = format!("{} {words}", culprit(&self.who, more));
         self
     }
 

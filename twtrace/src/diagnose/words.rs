@@ -101,8 +101,8 @@ pub(super) fn process(process: &Process) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 const UNSEEN: &str = "a process that twtrace did not see";
 
-/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do. Escaped.
-pub(super) fn culprit(shares: &[Share]) -> String {
+/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do, `more` of them not in `shares`. Escaped.
+pub(super) fn culprit(shares: &[Share], more: u64) -> String {
     let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {
         |share| share.failed
     } else {
@@ -114,9 +114,9 @@ pub(super) fn culprit(shares: &[Share]) -> String {
         Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", printable(comm)),
         _ => "unknown process".to_owned(),
     };
-    match has_part().count().saturating_sub(1) {
+    match has_part().count().saturating_sub(1) as u64 + more {
         0 => name,
-        more => format!("{name} +{}", grouped(more as u64)),
+        more => format!("{name} +{}", grouped(more)),
     }
 }
 

@@ -25,6 +25,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     }
     for row in snapshot.tuples.iter().chain(hottest) {
         let mut tuple = tuple(row, shares(row));
+        tuple.more_callers = row.failing.map_or(0, |failing| failing.others);
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
         tuple.failed = lately(&row.figures, tuple.failed);

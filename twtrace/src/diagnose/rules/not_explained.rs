@@ -62,12 +62,15 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
             .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag"),
     };
     let holder = holder.filter(|holder| !callers.iter().any(|caller| caller.process.is(&holder.process)));
-    finding.by(holder.cloned().into_iter().chain(callers).collect()).in_short(&format!(
-        "cannot connect to {}: {} of {} ports in use, not explained",
-        end(tuple.daddr, tuple.dport),
-        grouped(tuple.peak.all().into()),
-        out_of(pool.ports())
-    ))
+    finding.by(holder.cloned().into_iter().chain(callers).collect()).in_short_of(
+        &format!(
+            "cannot connect to {}: {} of {} ports in use, not explained",
+            end(tuple.daddr, tuple.dport),
+            grouped(tuple.peak.all().into()),
+            out_of(pool.ports())
+        ),
+        tuple.more_callers,
+    )
 }
 
 /// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.

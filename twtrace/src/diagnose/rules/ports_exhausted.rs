@@ -28,12 +28,15 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_client(&pool))
                 .but_not(folklore::of_client())
-                .in_short(&format!(
-                    "cannot connect to {}: {} of {} ports in TIME_WAIT",
-                    end(tuple.daddr, tuple.dport),
-                    grouped(tuple.peak.time_wait.into()),
-                    out_of(pool.ports())
-                ))
+                .in_short_of(
+                    &format!(
+                        "cannot connect to {}: {} of {} ports in TIME_WAIT",
+                        end(tuple.daddr, tuple.dport),
+                        grouped(tuple.peak.time_wait.into()),
+                        out_of(pool.ports())
+                    ),
+                    tuple.more_callers,
+                )
         })
         .collect()
 }

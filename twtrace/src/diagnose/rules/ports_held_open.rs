@@ -30,13 +30,16 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_held_open(&pool))
                 .but_not(folklore::of_held_open())
-                .in_short(&format!(
-                    "{} connect to {}: {} of {} ports on open connections",
-                    if pool.strain() == Strain::Failing { "cannot" } else { "will soon not" },
-                    end(tuple.daddr, tuple.dport),
-                    grouped(tuple.peak.open().into()),
-                    out_of(pool.ports())
-                ))
+                .in_short_of(
+                    &format!(
+                        "{} connect to {}: {} of {} ports on open connections",
+                        if pool.strain() == Strain::Failing { "cannot" } else { "will soon not" },
+                        end(tuple.daddr, tuple.dport),
+                        grouped(tuple.peak.open().into()),
+                        out_of(pool.ports())
+                    ),
+                    tuple.more_callers,
+                )
         })
         .collect()
 }

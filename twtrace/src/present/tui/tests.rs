@@ -3,6 +3,7 @@
 mod keys;
 mod replay;
 mod samples;
+mod situations;
 mod terminal;
 mod verdict;
 

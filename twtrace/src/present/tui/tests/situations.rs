@@ -1,0 +1,166 @@
+//! What the first line says of situations that people are in, at every size.
+
+use std::net::IpAddr;
+
+use ratatui::crossterm::event::KeyCode;
+
+use super::Screen;
+use crate::engine::{Capacity, Seed, Tracker};
+use crate::model::event::{Comm, Conn, Errno, Event, Kind, Process, Role, Substate, Via};
+use crate::present::live::fixture::{NETNS, NOW_S, SECOND_NS};
+use crate::present::tui::journal::Journal;
+
+const SIZES: [(u16, u16); 4] = [(40, 10), (80, 24), (120, 40), (200, 60)];
+/// Ports of the namespace.
+const PORTS: u16 = 100;
+
+/// A machine that is told what happened on it.
+struct Story {
+    tracker: Tracker,
+    journal: Journal,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut tracker = Tracker::new();
+        tracker.advance((NOW_S - 19) * SECOND_NS);
+        let range = (40_000, 40_000 + PORTS - 1);
+        let ports = PORTS.into();
+        tracker.set_capacity(NETNS, Capacity { range, ports, max_tw_buckets: 10_007, ..Capacity::default() });
+        Self { tracker, journal: Journal::default() }
+    }
+
+    fn tell(&mut self, kind: Kind, (pid, comm): (u32, &str), role: Role, sport: u16, dport: u16) {
+        let mut event = Event::new(kind, (NOW_S - 2) * SECOND_NS, Some(conn(sport, dport)));
+        event.role = role;
+        event.owner = Some(Process {
+            pid,
+            tid: pid,
+            uid: 0,
+            cgroup_id: 0,
+            start_ns: pid.into(),
+            comm: Comm::new(comm),
+        });
+        if kind == Kind::ConnectFailed {
+            event.errno = Some(Errno::AddrNotAvail);
+        } else {
+            event.via = Some(Via::Close);
+            (event.substate, event.timeout_ms) = (Some(Substate::TimeWait), Some(60_000));
+        }
+        self.tracker.apply(&mut event);
+        self.journal.note(&event);
+    }
+
+    /// The screen at each size, wrapped lines of the verdict joined.
+    fn seen(&mut self) -> Vec<(u16, String, String)> {
+        self.tracker.advance(NOW_S * SECOND_NS);
+        let one = |(width, height): (u16, u16)| {
+            let tracker = std::mem::take(&mut self.tracker);
+            let screen = Screen::new((tracker, self.journal.clone()), (width, height));
+            let text = screen.text();
+            self.tracker = screen.tracker;
+            let ends = |line: &&str| !line.starts_with("twtrace ") && !line.starts_with("[1");
+            let first =
+                text.lines().take(1).chain(text.lines().skip(1).take_while(|line| line.starts_with("   ")));
+            let verdict: Vec<&str> = first.take_while(ends).flat_map(str::split_whitespace).collect();
+            (width, verdict.join(" "), text)
+        };
+        SIZES.map(one).into()
+    }
+}
+
+fn conn(sport: u16, dport: u16) -> Conn {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    Conn { netns: NETNS, ifindex: 0, saddr: address("10.0.0.1"), daddr: address("10.0.0.9"), sport, dport }
+}
+
+fn all_say(story: &mut Story, wanted: &str) {
+    for (width, verdict, text) in story.seen() {
+        // On the smallest screen the end may be cut, never the beginning.
+        let enough = if width < 80 { &wanted[..wanted.len().min(25)] } else { wanted };
+        assert!(verdict.starts_with(enough), "{width}: {verdict}\n{text}");
+    }
+}
+
+#[test]
+fn an_outage_that_began_before_the_trace() {
+    let mut story = Story::new();
+    let ends_ns = (NOW_S + 30) * SECOND_NS;
+    story.tracker.seed((0..PORTS).map(|n| Seed {
+        conn: conn(40_000 + n, 5432),
+        cookie: None,
+        substate: Substate::TimeWait,
+        role: Role::Unknown,
+        ends_ns,
+    }));
+    for _ in 0..13 {
+        story.tell(Kind::ConnectFailed, (97, "python3"), Role::Client, 0, 5432);
+    }
+    all_say(
+        &mut story,
+        "CRITICAL python3[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT",
+    );
+    let (_, _, text) = story.seen().swap_remove(1);
+    let failing = text.lines().find(|line| line.starts_with('>')).unwrap();
+    assert!(failing.contains("python3"), "who fails comes first:\n{text}");
+}
+
+#[test]
+fn an_outage_that_begins_after_it() {
+    let mut story = Story::new();
+    (0..PORTS).for_each(|n| story.tell(Kind::Created, (97, "python3"), Role::Client, 40_000 + n, 5432));
+    // Harmless, and more of them.
+    (0..307).for_each(|n| story.tell(Kind::Created, (7, "nginx"), Role::Server, 443, 50_000 + n));
+    for _ in 0..13 {
+        story.tell(Kind::ConnectFailed, (97, "python3"), Role::Client, 0, 5432);
+    }
+    all_say(
+        &mut story,
+        "CRITICAL python3[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT",
+    );
+    let (_, _, text) = story.seen().swap_remove(1);
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.contains(" python3  ") || line.contains(" nginx  ")).collect();
+    assert!(rows[0].starts_with(">!") && rows[1].contains("nginx"), "{text}");
+}
+
+#[test]
+fn three_hundred_workers_of_one_program() {
+    let mut story = Story::new();
+    (0..PORTS).for_each(|n| {
+        story.tell(Kind::Created, (1000 + u32::from(n), "php-fpm"), Role::Client, 40_000 + n, 9000)
+    });
+    (0..300).for_each(|n| story.tell(Kind::ConnectFailed, (1000 + n, "php-fpm"), Role::Client, 0, 9000));
+    all_say(
+        &mut story,
+        "CRITICAL php-fpm[1000] +299 cannot connect to 10.0.0.9:9000: 100 of 100 ports in TIME_WAIT",
+    );
+    let mut screen = Screen::new((std::mem::take(&mut story.tracker), story.journal.clone()), (80, 24));
+    screen.press(KeyCode::Char('f'));
+    assert!(screen.text().contains("×300 php-fpm"), "{}", screen.text());
+}
+
+#[test]
+fn ten_thousand_clients_that_lived_for_a_moment() {
+    let mut story = Story::new();
+    for n in 0..10_000_u16 {
+        story.tell(Kind::Created, (20_000 + u32::from(n), "curl"), Role::Client, 40_000 + n % 50, 1 + n / 50);
+    }
+    let gone = story.tracker.present().into_iter().collect();
+    story.tracker.mark_gone(&gone);
+    let (_, _, text) = story.seen().swap_remove(1);
+    assert!(text.contains("x ×10000 curl") || text.contains("x×10000 curl"), "{text}");
+    assert!(text.contains(" 1-1 of 1"), "{text}");
+}
+
+#[test]
+fn an_idle_machine() {
+    all_say(&mut Story::new(), "OK no TIME_WAIT socket and no failure in 19s, in any network namespace");
+}
+
+#[test]
+fn only_server_sides() {
+    let mut story = Story::new();
+    (0..5003).for_each(|n| story.tell(Kind::Created, (7, "nginx"), Role::Server, 443, 50_000 + n));
+    all_say(&mut story, "OK nothing fails of late, in 19s of tracing");
+}
