@@ -157,7 +157,9 @@ impl Screen {
             return Ok(());
         }
         match self.wish {
-            Wish::Nothing | Wish::Quit | Wish::Replay(_) | Wish::Interval { .. } => return Ok(()),
+            Wish::Nothing | Wish::Quit | Wish::Copy | Wish::Replay(_) | Wish::Interval { .. } => {
+                return Ok(());
+            }
             Wish::Draw => {}
             Wish::Repaint => {
                 // Not clear(), which asks the terminal where its cursor is: the answer would come as something typed.
@@ -243,6 +245,11 @@ impl View for Screen {
                 Wish::Replay(command) => {
                     if let Some(remote) = &self.remote {
                         remote.press(command);
+                    }
+                }
+                Wish::Copy => {
+                    if let (Some(guard), Some(text)) = (&self.guard, self.display.selected()) {
+                        guard.copy(&text)?;
                     }
                 }
                 Wish::Interval { is_shorter } => self.change_interval(is_shorter, now_ns),

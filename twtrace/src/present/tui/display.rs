@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
-use super::views::{Folded, Id, Opened, Picture, Tab};
+use super::views::{Folded, Id, Opened, Picture, Tab, shown};
 use crate::engine::{By, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
@@ -86,6 +86,16 @@ impl Display {
         }
         let opened = self.opened.as_ref().and_then(|(_, opened)| opened.as_ref());
         self.drawn = Paper { state: &self.state, picture, opened }.draw(area, buffer);
+    }
+
+    /// The selected line as text, every column of it; `None` where there is none.
+    pub(super) fn selected(&self) -> Option<String> {
+        let (state, picture) = (&self.state, self.picture.as_ref()?);
+        let rows = shown(state.tab, picture, state.sort(), &state.filter, &state.unfolded);
+        let row = rows.get(state.selected(&self.drawn.ids))?;
+        let values = state.columns().into_iter().map(|column| row.value(column.what));
+        let texts: Vec<String> = values.map(|value| value.text(usize::MAX).into_owned()).collect();
+        Some(texts.join("  "))
     }
 
     /// Takes in what was typed or clicked.

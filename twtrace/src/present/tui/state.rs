@@ -56,6 +56,8 @@ pub(super) enum Wish {
     /// The whole screen, whatever it shows now.
     Repaint,
     Quit,
+    /// The selected line into the clipboard.
+    Copy,
     /// Pictures more often, or less.
     Interval {
         /// More often.
@@ -230,6 +232,7 @@ impl State {
             KeyCode::Char('?') | KeyCode::F(1) => self.mode = Mode::Help(0),
             KeyCode::Char('d') => self.mode = Mode::Doctor(0),
             KeyCode::Char('/') | KeyCode::F(3 | 4) => self.mode = Mode::Typing,
+            KeyCode::Char('y') => return Wish::Copy,
             KeyCode::Char('f') | KeyCode::F(5) => self.fold(),
             KeyCode::Char('s') | KeyCode::F(6) => self.mode = Mode::Sorting(self.sort().column),
             KeyCode::Esc => self.filter.clear(),

@@ -9,6 +9,8 @@ use std::mem::ManuallyDrop;
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -25,6 +27,11 @@ use crate::output::{Units, Writer};
 const PATIENCE: Duration = Duration::from_millis(300);
 /// No picture is as long; they are written one at a time.
 const QUEUE_BYTES: usize = 4 << 20;
+
+/// `ESC ] 52 ; c ; BASE64 BEL`
+fn osc52(text: &str) -> Vec<u8> {
+    format!("\x1b]52;c;{}\x07", BASE64.encode(text)).into_bytes()
+}
 
 thread_local! {
     /// What this thread writes to the terminal that it has and must give back. Others that panic must not: the screen goes on
@@ -86,6 +93,14 @@ impl Guard {
         Ok(Self { terminal: ManuallyDrop::new(terminal), writer })
     }
 
+    /// Puts a text into the clipboard of whoever sits before the terminal, where that takes it: OSC 52 of XTerm's control sequences.
+    ///
+    /// # Errors
+    /// Of writing.
+    pub(super) fn copy(&self, text: &str) -> io::Result<()> {
+        self.writer.put(osc52(text).into(), Units::None).map(drop)
+    }
+
     /// Whether the terminal has taken all that was drawn.
     ///
     /// # Errors
@@ -123,4 +138,12 @@ fn hook_panics() {
             before(panic);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_copied_is_text_and_nothing_else() {
+        assert_eq!(super::osc52("a\x1b]0;b"), b"\x1b]52;c;YRtdMDti\x07");
+    }
 }

@@ -5,12 +5,13 @@ use ratatui::text::{Line as Text, Span};
 
 use super::palette::LABEL;
 
-const KEYS: [(&str, &str); 22] = [
+const KEYS: [(&str, &str); 23] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row"),
     ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
     ("Enter", "details of the selected row; processes of ×N"),
     ("f, F5", "fold: gone, programs, units, containers, netns"),
+    ("y", "copy the selected row to the clipboard (OSC 52)"),
     ("d", "the doctor's page: evidence, what helps, what does not"),
     ("Left Right, < >", "sort by another column"),
     ("s, F6", "choose the column to sort by"),
