@@ -13,6 +13,8 @@ use std::path::PathBuf;
 /// A new budget is what was counted and this share of it: two runs of the same program differ by less. And at least so many
 /// instructions, where little is counted.
 const ALLOWANCE: (f64, f64) = (0.005, 40.0);
+/// The same where an agent runs: when it wakes depends on all that went before, and moves with each build.
+const ALLOWANCE_OF_AGENTS: (f64, f64) = (0.15, 200.0);
 /// A budget that is higher than what was counted by this share is worth lowering.
 const SLACK: f64 = 0.03;
 
@@ -20,7 +22,8 @@ const HEADER: &str = "\
 # Instructions that tracing may add to a connection, both ends together (keep-alive: to a request), by kernel, backend and mode.
 # `cargo xtask bench --instructions` counts them and fails above a budget; the tests count 6.12, fentry and tracepoint, held.
 # `cargo xtask bench --instructions --lower-budgets` lowers what can be lowered; raising one is done by hand, with a reason in
-# the commit.
+# the commit. Two runs of one build count the same; what is counted moves by some 250 from build to build (all lies elsewhere in
+# memory), and by a tenth where an agent runs: a budget leaves room for that.
 ";
 
 /// A budget by load.
@@ -35,6 +38,7 @@ pub(super) struct Budgets(BTreeMap<String, BTreeMap<String, BTreeMap<String, ByL
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
     name: String,
+    mode: String,
     counted: f64,
     budget: u64,
 }
@@ -75,7 +79,7 @@ impl Budgets {
             let budget = self.0.get(&kernel).and_then(|b| b.get(&backend)?.get(&mode)?.get(&load));
             if let Some(budget) = budget {
                 let name = format!("{kernel} {backend} {mode} {load}");
-                verdicts.push(Verdict { name, counted, budget: *budget });
+                verdicts.push(Verdict { name, mode, counted, budget: *budget });
             }
         }
         verdicts
@@ -85,9 +89,9 @@ impl Budgets {
     pub(super) fn lower(&mut self, counts: &Counts) -> usize {
         let mut changed = 0;
         for ([kernel, backend, mode, load], counted) in added(counts) {
+            let new = allowed(&mode, counted);
             let loads =
                 self.0.entry(kernel).or_default().entry(backend).or_default().entry(mode).or_default();
-            let new = allowed(counted);
             if loads.get(&load).is_none_or(|old| new < *old) {
                 loads.insert(load, new);
                 changed += 1;
@@ -97,8 +101,8 @@ impl Budgets {
     }
 }
 
-fn allowed(counted: f64) -> u64 {
-    let (share, least) = ALLOWANCE;
+fn allowed(mode: &str, counted: f64) -> u64 {
+    let (share, least) = if super::STILL.contains(&mode) { ALLOWANCE } else { ALLOWANCE_OF_AGENTS };
     // Tracing may seem to add less than nothing where it adds nothing.
     (counted + (counted * share).max(least)).ceil().max(0.0) as u64
 }
@@ -128,20 +132,20 @@ impl Verdict {
 
     /// Whether somebody should do something about it.
     pub(super) fn is_worth_telling(&self) -> bool {
-        let slack = (self.budget as f64) - allowed(self.counted) as f64;
+        let slack = (self.budget as f64) - allowed(&self.mode, self.counted) as f64;
         self.is_over() || slack > SLACK * self.budget as f64
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, counted, budget } = self;
+        let Self { name, mode, counted, budget } = self;
         write!(f, "budget {name}: {counted:.0} of {budget}")?;
         if self.is_over() {
             let over = counted - *budget as f64;
             write!(f, ", ABOVE by {over:.0}, {:.1} %", over / (*budget).max(1) as f64 * 100.0)?;
         } else if self.is_worth_telling() {
-            write!(f, ", can be lowered to {}", allowed(*counted))?;
+            write!(f, ", can be lowered to {}", allowed(mode, *counted))?;
         }
         Ok(())
     }
