@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long = "backend", value_name = "BACKEND")]
     backends: Vec<String>,
     /// Count the instructions that tracing adds to a connection, in emulated guests, and hold them against the budgets
-    #[arg(long, conflicts_with_all = ["only", "soak", "quick", "render"])]
+    #[arg(long, conflicts_with_all = ["only", "soak", "quick"])]
     instructions: bool,
     /// A kernel to count on, as `cargo xtask vm` has them; may be repeated [default: all]
     #[arg(long = "kernel", value_name = "SERIES|VERSION", requires = "instructions")]
@@ -112,7 +112,8 @@ fn wish(args: &Args) -> instructions::Wish {
         backends: args.backends.clone(),
         modes: args.modes.clone(),
         connections: args.connections,
-        write_docs: args.write_docs,
+        write_docs: args.write_docs || args.render,
+        render: args.render,
         lower_budgets: args.lower_budgets,
         no_build: args.no_build,
     }

@@ -24,7 +24,7 @@ const MODES: [&str; 6] = ["floor", "held", "programs", "record", "events", "live
 /// longer than the agent's pauses, or it has none of its work in it, or twice as much.
 const ROUNDS: u32 = 7;
 const CONNECTIONS: u32 = 307;
-const CONNECTIONS_OF_AGENTS: u32 = 1021;
+const CONNECTIONS_OF_AGENTS: u32 = 409;
 /// Modes in which no agent runs.
 const STILL: [&str; 3] = ["floor", "held", "programs"];
 
@@ -39,6 +39,8 @@ pub(super) struct Wish {
     pub(super) backends: Vec<String>,
     pub(super) modes: Vec<String>,
     pub(super) connections: Option<u32>,
+    /// Take what was counted last, and count nothing.
+    pub(super) render: bool,
     /// Write the section of docs/overhead.md.
     pub(super) write_docs: bool,
     /// Take what was counted for a budget where there is none or a higher one.
@@ -51,9 +53,11 @@ pub(super) struct Wish {
 /// # Errors
 /// Where something cannot be counted, or is above its budget.
 pub(super) fn main(wish: &Wish, object: Option<&Path>) -> Result<()> {
-    let (counts, problems) = count(wish, object)?;
+    let (counts, problems) = if wish.render { (Counts::kept()?, Vec::new()) } else { count(wish, object)? };
     println!("\n{}", page::tables(&counts));
-    counts.keep()?;
+    if !wish.render {
+        counts.keep()?;
+    }
     if wish.lower_budgets {
         let mut budgets = Budgets::read()?;
         let changed = budgets.lower(&counts);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// instructions, where little is counted.
 const ALLOWANCE: (f64, f64) = (0.005, 40.0);
 /// The same where an agent runs: when it wakes depends on all that went before, and moves with each build.
-const ALLOWANCE_OF_AGENTS: (f64, f64) = (0.15, 200.0);
+const ALLOWANCE_OF_AGENTS: (f64, f64) = (0.15, 1000.0);
 /// A budget that is higher than what was counted by this share is worth lowering.
 const SLACK: f64 = 0.03;
 
@@ -104,7 +104,8 @@ impl Budgets {
 fn allowed(mode: &str, counted: f64) -> u64 {
     let (share, least) = if super::STILL.contains(&mode) { ALLOWANCE } else { ALLOWANCE_OF_AGENTS };
     // Tracing may seem to add less than nothing where it adds nothing.
-    (counted + (counted * share).max(least)).ceil().max(0.0) as u64
+    let counted = counted.max(0.0);
+    (counted + (counted * share).max(least)).ceil() as u64
 }
 
 /// All that is held against budgets: kernel, backend, mode, load, and what tracing adds.
