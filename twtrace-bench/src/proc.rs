@@ -100,8 +100,10 @@ mod tests {
         while cpu_s(me).unwrap() < before + 0.003 {
             sum = std::hint::black_box(sum + 1);
         }
-        assert!(peak_rss_kib(me).unwrap() >= rss_kib(me).unwrap());
-        assert!(sum > 0 && rss_kib(me).unwrap() > 100);
+        // Other tests run beside it and take memory; and the kernel adds up what its processors counted only now and then.
+        let now = rss_kib(me).unwrap();
+        assert!(peak_rss_kib(me).unwrap() + 1024 >= now);
+        assert!(sum > 0 && now > 100);
         sleeps(me).unwrap();
     }
 
