@@ -143,6 +143,11 @@ pub fn own_inode() -> Result<u32, Error> {
     inode_in_link(&link).ok_or_else(|| Error::malformed(OWN, format!("it reads {}", super::shown(&link))))
 }
 
+/// The inode of the network namespace of the process that has pid 1 to us; `None` where it may not be looked at.
+pub fn init_inode() -> Option<u32> {
+    inode_in_link(&std::fs::read_link("/proc/1/ns/net").ok()?)
+}
+
 /// Opens a file that should be a namespace's. Whoever can replace it by a FIFO or a terminal must not be able to hold
 /// us up or to become our terminal.
 fn open_harmlessly(path: &Path) -> io::Result<File> {

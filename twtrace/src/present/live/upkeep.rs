@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::ports::others_in_use;
 use crate::engine::{Capacity, Tracker, TupleKey};
 use crate::host::identity::pids::are_the_kernels;
-use crate::host::net::netns::{Netns, discover};
+use crate::host::net::netns::{Netns, discover, init_inode};
 use crate::host::net::sockdiag::{self, States};
 use crate::host::net::{slabinfo, sysctls::Sysctls};
 use crate::source::capacity;
@@ -137,29 +137,28 @@ fn ask(wanted: &[u32]) -> Round {
     let began = Instant::now();
     let namespaces = discover();
     let asked = namespaces.iter().filter(|netns| wanted.contains(&netns.inode));
+    let host = host_inode();
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
-    let answers = asked.filter_map(|netns| answer(netns).ok()).collect();
+    let answers = asked.filter_map(|netns| answer(netns, host).ok()).collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
     Round { answers, slab_bytes, took: began.elapsed() }
 }
 
-fn answer(netns: &Netns) -> Result<Answer, crate::host::net::Error> {
-    let capacity = capacity(name(netns), &Sysctls::read(netns)?);
+fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
+    let capacity = capacity(name(netns, host), &Sysctls::read(netns)?);
     let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
     let others = others_in_use(netns.inode, &sockets, &capacity);
     Ok(Answer { netns: netns.inode, capacity, others })
 }
 
-/// What people call a namespace.
-fn name(netns: &Netns) -> Option<String> {
-    let is_host = || are_the_kernels() && inode_of_init() == Some(netns.inode);
-    netns.name.clone().or_else(|| is_host().then(|| "host".to_owned()))
+/// The machine's own network namespace, where pids are the machine's.
+fn host_inode() -> Option<u32> {
+    if are_the_kernels() { init_inode() } else { None }
 }
 
-/// The network namespace of the process with pid 1.
-fn inode_of_init() -> Option<u32> {
-    let link = std::fs::read_link("/proc/1/ns/net").ok()?;
-    link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+/// What people call a namespace; `host` is the inode of the machine's own.
+fn name(netns: &Netns, host: Option<u32>) -> Option<String> {
+    netns.name.clone().or_else(|| (host == Some(netns.inode)).then(|| "host".to_owned()))
 }
 
 /// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
@@ -197,7 +196,7 @@ mod tests {
         let netns: Vec<u32> = round.answers.iter().map(|answer| answer.netns).collect();
         assert_eq!(netns, [own.inode]);
         let sysctls = Sysctls::read(&own).unwrap();
-        assert_eq!(round.answers[0].capacity, capacity(name(&own), &sysctls));
+        assert_eq!(round.answers[0].capacity, capacity(name(&own, host_inode()), &sysctls));
         assert!(ask(&[1]).answers.is_empty());
     }
 }

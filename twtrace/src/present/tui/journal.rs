@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::event::{Comm, Event, Kind, Role};
 
@@ -14,8 +15,8 @@ const REPEATS: usize = 500;
 const RATE_S: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// One event, with a number that is its own.
-pub(super) type Numbered = (u64, Event);
+/// One event, with a number that is its own. It stands in several lists, and in each picture's copy of them.
+pub(super) type Numbered = (u64, Arc<Event>);
 
 /// What events that repeat have in common: what happened, to which program, with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,13 +63,13 @@ pub(super) struct Repeat {
 }
 
 impl Repeat {
-    fn new(number: u64, event: &Event) -> Self {
-        Self { number, count: 0, last: (number, event.clone()), seconds: VecDeque::new() }
+    fn new(number: u64, event: &Arc<Event>) -> Self {
+        Self { number, count: 0, last: (number, Arc::clone(event)), seconds: VecDeque::new() }
     }
 
-    fn note(&mut self, number: u64, event: &Event) {
+    fn note(&mut self, number: u64, event: &Arc<Event>) {
         self.count += 1;
-        self.last = (number, event.clone());
+        self.last = (number, Arc::clone(event));
         let second = event.mono_ns / SECOND_NS;
         match self.seconds.back_mut() {
             Some((last, count)) if *last == second => *count += 1,
@@ -106,7 +107,7 @@ impl Journal {
     pub(super) fn find(&self, number: u64) -> Option<&Event> {
         let all = self.events.iter().chain(&self.failures);
         let mut all = all.chain(self.repeats.values().map(|repeat| &repeat.last));
-        all.find(|(known, _)| *known == number).map(|(_, event)| event)
+        all.find(|(known, _)| *known == number).map(|(_, event)| &**event)
     }
 
     /// What happened, by what repeats: all of it, or failures only. In the order in which each began.
@@ -130,13 +131,13 @@ impl Journal {
             return;
         }
         self.next += 1;
-        let number = self.next;
+        let (number, event) = (self.next, &Arc::new(event.clone()));
         let lists = [Some(&mut self.events), fails(event).then_some(&mut self.failures)];
         for list in lists.into_iter().flatten() {
             if list.len() == KEPT {
                 list.pop_front();
             }
-            list.push_back((number, event.clone()));
+            list.push_back((number, Arc::clone(event)));
         }
         let same = Same::of(event);
         if self.repeats.len() >= REPEATS && !self.repeats.contains_key(&same) {

@@ -82,6 +82,16 @@ fn all_say(story: &mut Story, wanted: &str) {
     }
 }
 
+/// python3 finds no port, and every screen says so; the one of 80 columns.
+fn python_fails(story: &mut Story) -> String {
+    for _ in 0..13 {
+        story.tell(Kind::ConnectFailed, (97, "python3"), Role::Client, 0, 5432);
+    }
+    all_say(story, "CRITICAL python3[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT");
+    let (_, _, text) = story.seen().swap_remove(1);
+    text
+}
+
 #[test]
 fn an_outage_that_began_before_the_trace() {
     let mut story = Story::new();
@@ -93,14 +103,7 @@ fn an_outage_that_began_before_the_trace() {
         role: Role::Unknown,
         ends_ns,
     }));
-    for _ in 0..13 {
-        story.tell(Kind::ConnectFailed, (97, "python3"), Role::Client, 0, 5432);
-    }
-    all_say(
-        &mut story,
-        "CRITICAL python3[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT",
-    );
-    let (_, _, text) = story.seen().swap_remove(1);
+    let text = python_fails(&mut story);
     let failing = text.lines().find(|line| line.starts_with('>')).unwrap();
     assert!(failing.contains("python3"), "who fails comes first:\n{text}");
 }
@@ -111,14 +114,7 @@ fn an_outage_that_begins_after_it() {
     (0..PORTS).for_each(|n| story.tell(Kind::Created, (97, "python3"), Role::Client, 40_000 + n, 5432));
     // Harmless, and more of them.
     (0..307).for_each(|n| story.tell(Kind::Created, (7, "nginx"), Role::Server, 443, 50_000 + n));
-    for _ in 0..13 {
-        story.tell(Kind::ConnectFailed, (97, "python3"), Role::Client, 0, 5432);
-    }
-    all_say(
-        &mut story,
-        "CRITICAL python3[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT",
-    );
-    let (_, _, text) = story.seen().swap_remove(1);
+    let text = python_fails(&mut story);
     let rows: Vec<&str> =
         text.lines().filter(|line| line.contains(" python3  ") || line.contains(" nginx  ")).collect();
     assert!(rows[0].starts_with(">!") && rows[1].contains("nginx"), "{text}");
