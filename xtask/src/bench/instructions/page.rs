@@ -50,7 +50,7 @@ time to build), levels of zstd from -5 to 5 (at best a third of the compression,
 
 On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a second is to stay within 10 % of untraced. Seven interleaved rounds in a quiet hour gave 1.08 beside `events --json`, 1.08 beside \
 `record` and 1.06 beside `live`, untraced a second time 0.93 (0.85 to 1.00); the table below is of a noisier hour. An agent that is held still gave 1.07: what is left is the programs (p50 is 10 to 15 % higher in \
-all of them), and not the wake-ups.
+all of them), and not the wake-ups. `cargo xtask bench --only rate` measures the same beside agents that work; none that is held.
 
 Where an agent runs, rounds are of 409 connections, longer than the drain's pause, and the mean counts. A longer round has another share of connections that are remembered: on 5.10 \
 `held` counts 2,871 and 3,337 in rounds of 307, 3,554 and 4,825 in rounds of 409.
