@@ -3,6 +3,7 @@
 
 mod json;
 pub mod notes;
+pub mod paint;
 mod stamp;
 mod text;
 mod versioned;

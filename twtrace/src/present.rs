@@ -8,4 +8,5 @@ pub mod list;
 pub mod live;
 pub mod record;
 pub mod report;
+pub mod table;
 pub mod tui;

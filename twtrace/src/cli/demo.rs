@@ -15,8 +15,11 @@ use crate::host::demo::actor::{self, First};
 use crate::host::demo::{Load, PORTS, SERVED, TOO_MANY};
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
+use crate::model::figures::grouped;
 use crate::model::filter::Filter;
 use crate::output::Text;
+use crate::output::paint::Paint;
+use crate::present::table::{Cell, Column, Table};
 use crate::source::session::{self};
 use crate::source::{Flow, View};
 
@@ -107,20 +110,14 @@ struct Story {
 
 impl Story {
     fn new(load: Arc<Load>) -> Self {
-        let text = Text::new(Clock::read(), false);
+        let text = Text::new(Clock::read(), false, Paint::stdout());
         Self { load, text, rows: BTreeMap::new(), ended: None, outcome: None }
     }
 
     fn table(&self) -> io::Result<()> {
-        writeln!(
-            io::stdout(),
-            "\n{:>7} {:<16} {:<16} {:>6}  {:<24} VIA",
-            "PID",
-            "PROCESS",
-            "EVENT",
-            "COUNT",
-            "DESTINATION"
-        )?;
+        let words = ["PROCESS", "EVENT"].map(Column::words);
+        let rest = [Column::numbers("COUNT"), Column::words("DESTINATION"), Column::words("VIA")];
+        let mut table = Table::new([Column::numbers("PID")].into_iter().chain(words).chain(rest));
         for (event, count) in self.rows.values() {
             let Some((owner, conn)) = event.owner.zip(event.conn) else { continue };
             let towards = match event.role {
@@ -130,14 +127,13 @@ impl Story {
             let how =
                 event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
             let name = crate::model::escape::printable(&owner.comm.text()).into_owned();
-            writeln!(
-                io::stdout(),
-                "{:>7} {name:<16} {:<16} {count:>6}  {towards:<24} {how}",
-                owner.pid,
-                event.kind
-            )?;
+            let kind = Cell::new(event.kind.to_string(), event.kind.into());
+            let texts = [grouped(*count), towards, how.to_owned()].map(Cell::from);
+            table.push([owner.pid.to_string().into(), name.into(), kind].into_iter().chain(texts));
         }
-        Ok(())
+        let mut out = "\n".to_owned();
+        table.put(Paint::stdout(), &mut out);
+        io::stdout().write_all(out.as_bytes())
     }
 }
 

@@ -8,6 +8,7 @@ use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use crate::model::escape::printable;
 use crate::model::filter::Filter;
+use crate::output::paint::Paint;
 use crate::present::diff::{self, Condition, Verdict};
 use crate::present::report::{self, By, Options, Report};
 use crate::recording::Recording;
@@ -56,7 +57,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.json {
         diff::json::line(&comparison, &verdicts, &mut out);
     } else {
-        out = diff::text::text(&comparison, args.top, &jiff::tz::TimeZone::system()).into_bytes();
+        let zone = jiff::tz::TimeZone::system();
+        out = diff::text::text(&comparison, args.top, &zone, Paint::stdout()).into_bytes();
     }
     for caution in comparison.cautions().iter().filter(|_| !args.fail_if.is_empty()) {
         crate::note!("twtrace: {caution}");

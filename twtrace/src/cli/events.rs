@@ -15,6 +15,7 @@ use crate::kernel::probe::{self, Backend};
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
+use crate::output::paint::Paint;
 use crate::output::{Json, Text, Units, Writer};
 use crate::source::session::{self};
 use crate::source::{Flow, View};
@@ -150,7 +151,11 @@ const QUEUE_BYTES: usize = 1 << 20;
 impl Lines {
     fn new(json: bool, wide: bool, count: Option<u64>) -> std::io::Result<Self> {
         let clock = Clock::read();
-        let format = if json { Format::Json(Json::new(clock)) } else { Format::Text(Text::new(clock, wide)) };
+        let format = if json {
+            Format::Json(Json::new(clock))
+        } else {
+            Format::Text(Text::new(clock, wide, Paint::stdout()))
+        };
         Ok(Self {
             format,
             count,

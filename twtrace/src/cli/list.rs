@@ -12,7 +12,8 @@ use crate::host::net::sockdiag::States;
 use crate::model::escape::printable;
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
-use crate::present::list::{self, Choice, Listed, Note, Owners, Seen, Socket, Summary};
+use crate::output::paint::Paint;
+use crate::present::list::{self, Choice, Elsewhere, Listed, Note, Owners, Seen, Socket, Summary};
 use crate::recording::Recording;
 use crate::source::inquiry;
 
@@ -73,16 +74,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     let (seen, limitations) = listed.seen(&choice, states, &filter, &owners)?;
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
-    let mut out = if args.summary {
-        summary(&seen, &limitations, args.json)
-    } else {
-        sockets(&seen, args.json, choice != Choice::Own)
+    let mut out = match (args.summary, args.json) {
+        (true, true) => summary_json(&seen, &limitations),
+        (true, false) => summary(&seen).into_bytes(),
+        (false, true) => sockets_json(&seen),
+        (false, false) => sockets(&seen, choice != Choice::Own).into_bytes(),
     };
     // A summary has them among its keys, and a terminal has seen them.
     if args.json && !args.summary {
         limitations.iter().for_each(|limitation| list::limitation_line(limitation, &mut out));
     } else if !args.json && !std::io::stdout().is_terminal() {
         limitations.iter().for_each(|limitation| out.extend(format!("# {limitation}\n").bytes()));
+    }
+    if choice == Choice::Own
+        && !args.json
+        && let Some(line) = Elsewhere::count().line()
+    {
+        // A program that reads the table passes over what is no row.
+        let mark = if std::io::stdout().is_terminal() { "\n" } else { "# " };
+        out.extend(format!("{mark}{line}\n").bytes());
     }
     std::io::stdout().lock().write_all(&out)?;
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
@@ -136,27 +146,34 @@ pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Re
     )))
 }
 
-fn sockets(seen: &[Seen], json: bool, with_netns: bool) -> Vec<u8> {
+fn sockets(seen: &[Seen], with_netns: bool) -> String {
     let sockets: Vec<Socket> = seen.iter().flat_map(Seen::time_wait).collect();
-    if json {
-        let mut out = Vec::new();
-        sockets.iter().for_each(|socket| list::socket_line(socket, &mut out));
-        return out;
-    }
+    let names = seen.iter().filter(|_| with_netns).map(|seen| (seen.netns, seen.called())).collect();
     let mut out = String::new();
-    list::table(&sockets, with_netns, &mut out);
-    out.into_bytes()
+    list::table(&sockets, &names, Paint::stdout(), &mut out);
+    out
 }
 
-fn summary(seen: &[Seen], limitations: &[Limitation], json: bool) -> Vec<u8> {
-    // Only root may read it: without it, the rest is still worth having.
-    let summary = Summary::of(seen, slabinfo::time_wait().ok().flatten());
-    if json {
-        let mut out = Vec::new();
-        list::summary_line(&summary, limitations, &mut out);
-        return out;
-    }
+fn sockets_json(seen: &[Seen]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let sockets = seen.iter().flat_map(Seen::time_wait);
+    sockets.for_each(|socket| list::socket_line(&socket, &mut out));
+    out
+}
+
+/// Only root may read how much memory it is: without it, the rest is still worth having.
+fn counted(seen: &[Seen]) -> Summary {
+    Summary::of(seen, slabinfo::time_wait().ok().flatten())
+}
+
+fn summary(seen: &[Seen]) -> String {
     let mut out = String::new();
-    list::summary_text(&summary, &mut out);
-    out.into_bytes()
+    list::summary_text(&counted(seen), Paint::stdout(), &mut out);
+    out
+}
+
+fn summary_json(seen: &[Seen], limitations: &[Limitation]) -> Vec<u8> {
+    let mut out = Vec::new();
+    list::summary_line(&counted(seen), limitations, &mut out);
+    out
 }

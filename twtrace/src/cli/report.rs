@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::{Usage, duration};
+use crate::output::paint::Paint;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
 use crate::present::report::text::Layout;
@@ -71,7 +72,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         report::json::line(&report, &mut out)?;
         out.flush()?;
     } else {
-        let layout = Layout { wide: args.wide, most: args.top, timeline: args.every.is_some() };
+        let layout = Layout {
+            wide: args.wide,
+            most: args.top,
+            timeline: args.every.is_some(),
+            paint: Paint::stdout(),
+        };
         io::stdout().lock().write_all(report::text::text(&report, layout, &zone).as_bytes())?;
     }
     Ok(Outcome::Done)

@@ -5,19 +5,7 @@ use std::net::IpAddr;
 
 use super::facts::{Ports, Process, Share, Tuple};
 use crate::model::escape::printable;
-
-/// `28,232`.
-pub(super) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at != 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub(super) use crate::model::figures::{grouped, short_time};
 
 /// `0`, `0.02`, `1.5`, `47.3`, `1,075`: whole from 100 on.
 pub(super) fn number(value: f64) -> String {
@@ -196,15 +184,6 @@ pub(super) fn span(seconds: f64) -> String {
     crate::model::figures::span(seconds)
 }
 
-/// `57 us`, `4.2 ms`, `3 s`.
-pub(super) fn short_time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} us"),
-        1_000..1_000_000 => format!("{} ms", number((us as f64 / 100.0).round() / 10.0)),
-        _ => format!("{} s", number((us as f64 / 100_000.0).round() / 10.0)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +210,7 @@ mod tests {
     fn times_and_names() {
         assert_eq!(
             (short_time(57), short_time(4_230), short_time(3_000_000)),
-            ("57 us".into(), "4.2 ms".into(), "3 s".into())
+            ("57us".into(), "4.2ms".into(), "3s".into())
         );
         let share = |pid, comm: &str| Share {
             process: Process { pid, comm: comm.into(), ..Process::default() },

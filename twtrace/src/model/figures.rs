@@ -33,13 +33,27 @@ pub fn short_time(us: u64) -> String {
     }
 }
 
-/// Five characters at most: `0`, `0.1`, `47.3`, `470`, `20000`, `131k`.
+/// `28,232`: a count, in groups of three digits.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at != 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Five characters at most: `0`, `0.1`, `47.3`, `470`, `1,075`, `20.0k`, `131k`.
 pub fn rate(a_second: f64) -> String {
     match a_second {
         0.0 => "0".to_owned(),
         small if small < 0.05 => "<0.1".to_owned(),
         medium if medium < 99.95 => format!("{medium:.1}"),
-        large if large < 99_999.5 => format!("{large:.0}"),
+        large if large < 9_999.5 => grouped(large.round() as u64),
+        larger if larger < 99_950.0 => format!("{:.1}k", larger / 1000.0),
         huge => format!("{:.0}k", huge / 1000.0),
     }
 }
@@ -96,7 +110,9 @@ mod tests {
             (0.05, "0.1"),
             (99.94, "99.9"),
             (99.96, "100"),
-            (20_011.0, "20011"),
+            (1_075.4, "1,075"),
+            (20_011.0, "20.0k"),
+            (99_949.0, "99.9k"),
             (131_072.0, "131k"),
         ] {
             assert_eq!(rate(value), want);
@@ -105,6 +121,15 @@ mod tests {
             [(0.0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.9999, "99%"), (1.0, "100%"), (1.25, "125%")]
         {
             assert_eq!(percent(share), want);
+        }
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        for (count, want) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (28_232, "28,232"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(grouped(count), want);
         }
     }
 

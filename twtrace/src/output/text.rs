@@ -6,12 +6,15 @@ use std::net::IpAddr;
 
 use bytes::{BufMut as _, BytesMut};
 
+use super::paint::{Meaning, Paint};
 use crate::model::clock::Clock;
 use crate::model::escape::{fit, printable};
 use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
 /// Columns of a line.
 const COLUMNS: usize = 99;
+/// What stands before the kind: the time and a blank.
+const TIME_COLUMNS: usize = 13;
 const PROCESS_COLUMNS: usize = 20;
 const CONN_COLUMNS: usize = 34;
 
@@ -21,21 +24,23 @@ pub struct Text {
     clock: Clock,
     zone: jiff::tz::TimeZone,
     wide: bool,
+    paint: Paint,
     line: String,
 }
 
 impl Text {
     /// A writer whose times are read off `clock` and shown in the machine's time zone. `wide` lines are never cut.
-    pub fn new(clock: Clock, wide: bool) -> Self {
-        Self { clock, zone: jiff::tz::TimeZone::system(), wide, line: String::new() }
+    pub fn new(clock: Clock, wide: bool, paint: Paint) -> Self {
+        Self { clock, zone: jiff::tz::TimeZone::system(), wide, paint, line: String::new() }
     }
 
     /// The line above the columns.
     pub fn header(&self) -> String {
-        format!(
-            "{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL\n",
+        let titles = format!(
+            "{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL",
             "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE"
-        )
+        );
+        format!("{}\n", self.paint.of(Meaning::Label, &titles))
     }
 
     /// Appends `event` and a newline to `out`.
@@ -57,9 +62,21 @@ impl Text {
         detail(event, &mut line);
         let text = line.trim_end();
         let text = if self.wide { text.into() } else { fit(text, COLUMNS) };
-        out.extend_from_slice(text.as_bytes());
+        self.put(&text, Meaning::from(event.kind), out);
         out.put_u8(b'\n');
         self.line = line;
+    }
+
+    /// A line of what was to be expected has its colour at the word, one of trouble as a whole.
+    fn put(&self, text: &str, colour: Meaning, out: &mut BytesMut) {
+        let (time, rest) = text.split_at_checked(TIME_COLUMNS).unwrap_or((text, ""));
+        let word = match colour {
+            Meaning::Good | Meaning::Warning => rest.find(' ').unwrap_or(rest.len()),
+            _ => rest.len(),
+        };
+        for part in [time, &self.paint.of(colour, &rest[..word]), &rest[word..]] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 
     fn time(&self, mono_ns: u64, line: &mut String) {
@@ -150,5 +167,33 @@ fn owner_note(event: &Event, line: &mut String) -> std::fmt::Result {
         }
         (Some(Via::Close) | None, _) => Ok(()),
         (Some(via), _) => write!(line, " via {via}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::paint::without_colours;
+
+    fn lines(paint: Paint, kinds: &[Kind]) -> String {
+        let mut text = Text::new(Clock { mono_ns: 0, wall_ns: 0 }, false, paint);
+        let mut out = BytesMut::new();
+        let header = text.header();
+        kinds.iter().for_each(|kind| text.line(&Event::new(*kind, 7, None), &mut out));
+        header + std::str::from_utf8(&out).unwrap()
+    }
+
+    #[test]
+    fn kinds_have_colours_that_change_no_text() {
+        let kinds = [Kind::Created, Kind::Ended, Kind::ConnectFailed, Kind::Aborted, Kind::Lost];
+        let (plain, coloured) = (lines(Paint::NONE, &kinds), lines(Paint::COLOURS, &kinds));
+        assert!(!plain.contains('\x1b'));
+        assert_eq!(without_colours(&coloured), plain);
+        let colours: std::collections::HashSet<_> = coloured
+            .lines()
+            .skip(1)
+            .map(|line| line[TIME_COLUMNS..].split_once('m').map(|(colour, _)| colour.to_owned()))
+            .collect();
+        assert_eq!(colours.len(), 4, "{coloured:?}");
     }
 }

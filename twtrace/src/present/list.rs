@@ -2,6 +2,7 @@
 //! recording knows them.
 //! Must not know: hooks, events as they happen, the command line.
 
+mod elsewhere;
 mod gather;
 mod json;
 mod owners;
@@ -9,6 +10,7 @@ mod pools;
 mod summary;
 mod text;
 
+pub use elsewhere::Elsewhere;
 pub use gather::{Choice, Listed, Note, Seen, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
 pub use owners::Owners;

@@ -23,6 +23,7 @@ use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::Error;
 use crate::host::caps::{Cap, Caps};
+use crate::host::identity::pids::are_the_kernels;
 use crate::model::limitation::{Limitation, What};
 
 /// The namespace of the asking thread. Not `/proc/self`, which is the main thread's.
@@ -50,6 +51,11 @@ impl Netns {
     pub fn own() -> Result<Self, Error> {
         let inode = own_inode()?;
         Ok(Self { inode, name: None, path: PathBuf::from(OWN) })
+    }
+
+    /// What people call it, hostile until escaped: its name, `host` where its inode is `host` (see [`host_inode`]); `None` where it has none.
+    pub fn called(&self, host: Option<u32>) -> Option<String> {
+        self.name.clone().or_else(|| (host == Some(self.inode)).then(|| "host".to_owned()))
     }
 
     /// Runs `work` inside the namespace, on a thread of its own: the calling thread never moves. When this returns,
@@ -143,9 +149,11 @@ pub fn own_inode() -> Result<u32, Error> {
     inode_in_link(&link).ok_or_else(|| Error::malformed(OWN, format!("it reads {}", super::shown(&link))))
 }
 
-/// The inode of the network namespace of the process that has pid 1 to us; `None` where it may not be looked at.
-pub fn init_inode() -> Option<u32> {
-    inode_in_link(&std::fs::read_link("/proc/1/ns/net").ok()?)
+/// The inode of the machine's own network namespace, which is that of its process 1; `None` where pids are not the machine's, or it may not
+/// be looked at.
+pub fn host_inode() -> Option<u32> {
+    let link = || inode_in_link(&std::fs::read_link("/proc/1/ns/net").ok()?);
+    are_the_kernels().then(link).flatten()
 }
 
 /// Opens a file that should be a namespace's. Whoever can replace it by a FIFO or a terminal must not be able to hold

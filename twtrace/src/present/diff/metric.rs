@@ -3,7 +3,7 @@
 
 use crate::engine::Percentiles;
 use crate::model::event::Reason;
-use crate::model::figures::{bytes, lasted, percent, rate, short_time};
+use crate::model::figures::{bytes, grouped, lasted, percent, rate, short_time};
 use crate::present::report::Report;
 
 /// What a metric is counted in.
@@ -48,7 +48,7 @@ impl Metric {
     /// A value in words.
     pub fn said(&self, value: f64) -> String {
         match self.unit {
-            Unit::Count => format!("{value:.0}"),
+            Unit::Count => grouped(value.round() as u64),
             Unit::Rate => format!("{}/s", rate(value)),
             Unit::Share => percent(value),
             Unit::Milliseconds => short_time((value * 1000.0) as u64),

@@ -1,5 +1,6 @@
 //! Comparisons of scripted recordings, and conditions on them. `TWTRACE_BLESS=1` writes testdata anew: then read the difference.
 
+use crate::output::paint::{Meaning, Paint};
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
@@ -129,13 +130,17 @@ fn sockets_that_only_became_resets_are_no_good_news() {
     let comparison = compare(&reports.0, &reports.1);
     let [caution] = &comparison.cautions()[..] else { panic!("one caution") };
     assert!(caution.starts_with("created fell by ") && caution.contains("aborted rose by "), "{caution}");
-    assert!(text::text(&comparison, 3, &TimeZone::UTC).contains(&format!("WARNING: {caution}\n")));
+    assert!(
+        text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE).contains(&format!("WARNING: {caution}\n"))
+    );
     assert!("aborted/s > +0".parse::<Condition>().unwrap().judge(&comparison).fails);
     // The other way round it is good news, and the same recording is none at all.
     assert!(compare(&reports.1, &reports.0).cautions().is_empty());
     assert!(compare(&reports.0, &reports.0).cautions().is_empty());
     let summary = crate::present::report::view::summary(&reports.1, &TimeZone::UTC);
-    assert!(summary.iter().any(|line| line.label == "aborted" && line.alarm && line.text.starts_with("7, ")));
+    assert!(summary.iter().any(|line| line.label == "aborted"
+        && line.meaning == Meaning::Warning
+        && line.text.starts_with("7, ")));
 }
 
 #[test]
@@ -225,7 +230,7 @@ fn as_it_is_shown() {
     let (old, new) = both();
     let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
     let comparison = compare(&reports.0, &reports.1);
-    compare_with("diff.txt", &text::text(&comparison, 3, &TimeZone::UTC));
+    compare_with("diff.txt", &text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE));
     let verdicts: Vec<Verdict> = ["created/s > +10%", "created/s < -1%"]
         .map(|text| text.parse::<Condition>().unwrap().judge(&comparison))
         .to_vec();

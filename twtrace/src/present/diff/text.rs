@@ -4,14 +4,15 @@
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
-use unicode_width::UnicodeWidthStr as _;
 
 use super::condition::grown;
 use super::{Change, Comparison, Pair, Presence};
-use crate::model::escape::{fit, printable};
-use crate::model::figures::{percent, rate};
+use crate::model::escape::printable;
+use crate::model::figures::{grouped, percent, rate};
+use crate::output::paint::{Meaning, Paint};
 use crate::present::report::model::Report;
 use crate::present::report::view::{self, NOTHING};
+use crate::present::table::{Cell, Column, Table};
 
 /// Columns of a name.
 const NAME: usize = 52;
@@ -19,18 +20,18 @@ const NAME: usize = 52;
 // Writing to a String cannot fail, so its results are not looked at here.
 
 /// The whole comparison, `most` rows a table. `zone` is whose time of day is shown.
-pub fn text(comparison: &Comparison<'_>, most: usize, zone: &TimeZone) -> String {
+pub fn text(comparison: &Comparison<'_>, most: usize, zone: &TimeZone, paint: Paint) -> String {
     let mut out = String::new();
     for (label, report) in [("old", comparison.old), ("new", comparison.new)] {
         put_origin(label, report, zone, &mut out);
     }
     out.push('\n');
-    put_totals(comparison, &mut out);
+    put_totals(comparison, paint, &mut out);
     for caution in comparison.cautions() {
-        let _ = writeln!(out, "WARNING: {caution}");
+        let _ = writeln!(out, "{}: {caution}", paint.of(Meaning::Warning, "WARNING"));
     }
-    put_changes("By process (all of a name)", "PROCESS", &comparison.processes, most, &mut out);
-    put_changes("By tuple", "TUPLE", &comparison.tuples, most, &mut out);
+    put_changes("By process (all of a name)", "PROCESS", &comparison.processes, most, paint, &mut out);
+    put_changes("By tuple", "TUPLE", &comparison.tuples, most, paint, &mut out);
     put_settings(comparison, &mut out);
     out
 }
@@ -52,12 +53,15 @@ fn put_origin(label: &str, report: &Report, zone: &TimeZone, out: &mut String) {
     }
 }
 
-fn put_totals(comparison: &Comparison<'_>, out: &mut String) {
+fn put_totals(comparison: &Comparison<'_>, paint: Paint, out: &mut String) {
     let rows = comparison.totals.iter().filter(|(_, pair)| !is_nothing(pair)).map(|(metric, pair)| {
         let said = |value: Option<f64>| value.map_or_else(|| NOTHING.to_owned(), |value| metric.said(value));
-        vec![metric.name.to_owned(), said(pair.old), said(pair.new), change(pair)]
+        [metric.name.to_owned(), said(pair.old), said(pair.new), change(pair)]
     });
-    put_table(&["", "OLD", "NEW", "CHANGE"], rows.collect(), out);
+    let numbers = ["OLD", "NEW", "CHANGE"].map(Column::numbers);
+    let mut table = Table::new([Column::words("")].into_iter().chain(numbers));
+    rows.for_each(|row| table.push(row.map(Cell::from)));
+    table.put(paint, out);
 }
 
 /// Zero, or not known, in both.
@@ -69,8 +73,8 @@ fn change(pair: &Pair) -> String {
     pair.growth().map_or_else(|| NOTHING.to_owned(), grown)
 }
 
-fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, out: &mut String) {
-    let _ = writeln!(out, "\n{title}");
+fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, paint: Paint, out: &mut String) {
+    let _ = writeln!(out, "\n{}", paint.of(Meaning::Title, title));
     if changes.is_empty() {
         out.push_str("none\n");
         return;
@@ -85,18 +89,25 @@ fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, out: &m
             Presence::Appeared => "appeared".to_owned(),
             Presence::Gone => "gone".to_owned(),
         };
-        vec![
+        [
             pair(&row.created_rate, rate),
             grown,
             pair(&row.ended_rate, rate),
             pair(&row.failed_rate, rate),
             pair(&row.pressure, percent),
-            fit(&view::name(&row.name), NAME).into_owned(),
+            view::name(&row.name),
         ]
     });
-    put_table(&["CREATED/S", "CHANGE", "ENDED/S", "FAILED/S", "USED", what], rows.collect(), out);
+    let numbers = ["CREATED/S", "CHANGE", "ENDED/S", "FAILED/S", "USED"].map(Column::numbers);
+    let mut table = Table::new(numbers.into_iter().chain([Column::words(what).at_most(NAME)]));
+    rows.for_each(|row| table.push(row.map(Cell::from)));
+    table.put(paint, out);
     if changes.len() > most {
-        let _ = writeln!(out, "and {} more (--top, or --json, which has them all)", changes.len() - most);
+        let _ = writeln!(
+            out,
+            "and {} more (--top, or --json, which has them all)",
+            grouped((changes.len() - most) as u64)
+        );
     }
 }
 
@@ -110,24 +121,5 @@ fn put_settings(comparison: &Comparison<'_>, out: &mut String) {
         let netns = if one == other { one.to_string() } else { format!("{one} > {other}") };
         let (old, new) = (printable(&setting.old), printable(&setting.new));
         let _ = writeln!(out, "{}: {old} > {new} (netns {netns})", setting.name);
-    }
-}
-
-/// Text columns to the left: the first without a title, and the last. Numbers to the right.
-fn put_table(titles: &[&str], rows: Vec<Vec<String>>, out: &mut String) {
-    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
-    let last = titles.len() - 1;
-    let is_text = |at: usize| titles[at].is_empty() || (at == last && !titles[0].is_empty());
-    let widths: Vec<usize> = (0..titles.len())
-        .map(|at| rows.iter().chain([&titles]).map(|row| row[at].width()).max().unwrap_or(0))
-        .collect();
-    for row in [&titles].into_iter().chain(&rows) {
-        let mut line = String::new();
-        for (at, text) in row.iter().enumerate() {
-            let gap = " ".repeat(widths[at].saturating_sub(text.width()));
-            let _ = if is_text(at) { write!(line, "{text}{gap}  ") } else { write!(line, "{gap}{text}  ") };
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
     }
 }

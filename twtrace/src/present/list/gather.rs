@@ -7,10 +7,11 @@ use std::ffi::CStr;
 use super::{Owners, Socket, passes, role};
 use crate::engine::{Capacity, Live};
 use crate::host::net::Error;
-use crate::host::net::netns::{Netns, hidden, survey};
+use crate::host::net::netns::{Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls::Sysctls;
 use crate::model::clock;
+use crate::model::escape::printable;
 use crate::model::event::Conn;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Gathered, Limitation, What};
@@ -51,6 +52,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// What its namespace is called, escaped; the inode where it has no name.
+    pub fn called(&self) -> String {
+        let name = self.capacity.as_ref().and_then(|capacity| capacity.name.as_deref());
+        name.map_or_else(|| self.netns.to_string(), |name| printable(name).into_owned())
+    }
+
     /// The TIME_WAIT sockets among them, sorted.
     pub fn time_wait(&self) -> Vec<Socket> {
         let waiting = self.sockets.iter().filter(|socket| socket.is_time_wait());
@@ -223,7 +230,7 @@ fn join_one(
         is_wanted
     });
     let capacity = match Sysctls::read(&netns) {
-        Ok(sysctls) => Some(capacity(None, &sysctls)),
+        Ok(sysctls) => Some(capacity(netns.called(host_inode()), &sysctls)),
         Err(error) => {
             notes.add_of(netns.inode, What::Settings, &error, &error.remedy());
             None

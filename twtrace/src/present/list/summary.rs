@@ -10,10 +10,12 @@ use crate::host::net::sockdiag::state_name;
 const STATES: std::ops::RangeInclusive<u8> = 1..=11;
 
 /// A namespace's TIME_WAIT sockets against its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetnsCount {
     /// Inode of the namespace.
     pub netns: u32,
+    /// See [`Seen::called`].
+    pub name: String,
     /// TIME_WAIT sockets, in either substate.
     pub time_wait: u64,
     /// Its `tcp_max_tw_buckets`, where that can be read.
@@ -50,6 +52,7 @@ impl Summary {
             .iter()
             .map(|seen| NetnsCount {
                 netns: seen.netns,
+                name: seen.called(),
                 time_wait: seen.sockets.iter().filter(|socket| socket.is_time_wait()).count() as u64,
                 max_tw_buckets: seen.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
                 ports: seen.capacity.as_ref().map(|capacity| capacity.ports),

@@ -9,6 +9,7 @@ use crate::host::net::netns::Netns;
 use crate::host::net::slabinfo::TimeWaitSlab;
 use crate::host::net::sockdiag::{States, TIMER_TIME_WAIT};
 use crate::model::event::{Comm, Conn, Process, Via};
+use crate::output::paint::Paint;
 use crate::recording::{Encoder, Head, Recording};
 
 const ESTABLISHED: u8 = 1;
@@ -70,6 +71,7 @@ fn seen() -> Seen {
             reserved: Vec::new(),
             ports: 100,
             max_tw_buckets: 24,
+            name: Some("he1".to_owned()),
             ..Capacity::default()
         }),
         interfaces: HashMap::from([(3, "et\x1bh0".to_owned())]),
@@ -80,20 +82,25 @@ fn seen() -> Seen {
 #[test]
 fn a_table_shows_time_wait_sockets_as_ss_writes_them() {
     let mut out = String::new();
-    table(&seen().time_wait(), false, &mut out);
+    table(&seen().time_wait(), &HashMap::new(), Paint::NONE, &mut out);
     let want = "\
-SUBSTATE    LEFT LOCAL                   REMOTE            OWNER
-TIME_WAIT  59.7s 10.0.0.1:8080           10.0.0.7:40005    -
-TIME_WAIT  59.7s 10.0.0.1%if4:39999      10.0.0.9:80       -
-TIME_WAIT  59.7s 10.0.0.1%et\\x1bh0:40011 10.0.0.9:80       -
-FIN_WAIT2   1.2s 10.0.0.1:40013          10.0.0.9:80       -
-TIME_WAIT  59.7s 10.0.0.1:40040          10.0.0.7:40005    -
-TIME_WAIT  59.7s [2001:db8::1]:40001     [2001:db8::9]:443 -
+SUBSTATE    LEFT  LOCAL                    REMOTE             OWNER
+TIME_WAIT  59.7s  10.0.0.1:8080            10.0.0.7:40005     -
+TIME_WAIT  59.7s  10.0.0.1%if4:39999       10.0.0.9:80        -
+TIME_WAIT  59.7s  10.0.0.1%et\\x1bh0:40011  10.0.0.9:80        -
+FIN_WAIT2   1.2s  10.0.0.1:40013           10.0.0.9:80        -
+TIME_WAIT  59.7s  10.0.0.1:40040           10.0.0.7:40005     -
+TIME_WAIT  59.7s  [2001:db8::1]:40001      [2001:db8::9]:443  -
 ";
     assert_eq!(out, want, "\n{out}");
     let mut out = String::new();
-    table(&[], true, &mut out);
-    assert_eq!(out, "     NETNS SUBSTATE    LEFT LOCAL REMOTE OWNER\n");
+    let names = HashMap::from([(4_026_531_840, "he1".to_owned())]);
+    table(&seen().time_wait()[..1], &names, Paint::NONE, &mut out);
+    let want = "\
+NETNS  SUBSTATE    LEFT  LOCAL          REMOTE          OWNER
+he1    TIME_WAIT  59.7s  10.0.0.1:8080  10.0.0.7:40005  -
+";
+    assert_eq!(out, want, "\n{out}");
 }
 
 #[test]
@@ -104,8 +111,8 @@ fn a_mapped_socket_is_written_as_ss_does() {
         ..socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80))
     };
     let mut out = String::new();
-    table(&Seen { sockets: vec![socket], ..seen() }.time_wait(), false, &mut out);
-    assert!(out.contains(" [::ffff:10.0.0.1]%et\\x1bh0:40011 [::ffff:10.0.0.9]:80 -"), "{out}");
+    table(&Seen { sockets: vec![socket], ..seen() }.time_wait(), &HashMap::new(), Paint::NONE, &mut out);
+    assert!(out.contains(" [::ffff:10.0.0.1]%et\\x1bh0:40011  [::ffff:10.0.0.9]:80  -"), "{out}");
 }
 
 /// A socket of [`seen`] and who owns it, as a recording that was made at `boot_id` tells.
@@ -191,7 +198,7 @@ fn a_known_owner_is_shown_and_filtered_by() {
     let known = HashMap::from([(time_wait.conn(4_026_531_840), live.clone())]);
     let sockets = Seen { sockets: vec![time_wait], known, ..seen() }.time_wait();
     let mut out = String::new();
-    table(&sockets, false, &mut out);
+    table(&sockets, &HashMap::new(), Paint::NONE, &mut out);
     assert!(out.ends_with(" 1009/php\\x1bfpm (opener)\n"), "{out}");
     let mut out = Vec::new();
     socket_line(&sockets[0], &mut out);
@@ -244,21 +251,22 @@ fn a_summary_counts_states_memory_and_ports_left() {
     assert_eq!((count("TIME_WAIT"), count("FIN_WAIT2"), count("ESTABLISHED"), count("LISTEN")), (5, 2, 3, 2));
     assert_eq!((summary.sockets(), summary.in_time_wait, summary.in_fin_wait2), (12, 5, 1));
     let mut out = String::new();
-    summary_text(&summary, &mut out);
+    summary_text(&summary, Paint::NONE, &mut out);
     let want = "\
-ESTABLISHED         3
-FIN_WAIT2           2
-TIME_WAIT           5
-LISTEN              2
-all                12
+STATE        SOCKETS
+ESTABLISHED        3
+FIN_WAIT2          2
+TIME_WAIT          5
+LISTEN             2
+all               12
 
 TIME_WAIT sockets: 6, 1 of them in FIN_WAIT2; tcp_max_tw_buckets 24 (25%)
 memory: 12.0 KiB of slab on this machine, 256 B each
 
-IN USE TIME_WAIT OTHERS   LEFT USED TUPLE
-     4         2      2     96   4% 10.0.0.1 > 10.0.0.9:80
-     1         0      1     99   1% 10.0.0.1 > 10.0.0.9:81
-     1         1      0     99   1% [2001:db8::1] > [2001:db8::9]:443
+IN USE  TIME_WAIT  OTHERS  LEFT  USED  TUPLE
+     4          2       2    96    4%  10.0.0.1 > 10.0.0.9:80
+     1          0       1    99    1%  10.0.0.1 > 10.0.0.9:81
+     1          1       0    99    1%  [2001:db8::1] > [2001:db8::9]:443
 ";
     assert_eq!(out, want, "\n{out}");
     let mut out = Vec::new();
@@ -283,16 +291,19 @@ fn several_namespaces_are_told_apart() {
     let quiet = Seen { netns: 4_026_532_111, sockets: Vec::new(), ..seen() };
     let summary = Summary::of(&[quiet, other, seen()], None);
     let mut out = String::new();
-    summary_text(&summary, &mut out);
+    summary_text(&summary, Paint::NONE, &mut out);
     assert!(out.contains("memory: not known"), "{out}");
     let want = "
-     NETNS TIME_WAIT MAX_BUCKETS  USED
-4026531840         6          24   25%
-4026532999         6           -     -
-4026532111         0          24    0%
+NETNS       TIME_WAIT  MAX_BUCKETS  USED
+he1                 6           24   25%
+4026532999          6            -     -
+he1                 0           24    0%
 ";
     assert!(out.contains(want), "{out}");
-    assert!(out.contains("4026531840      4         2      2     96   4% 10.0.0.1 > 10.0.0.9:80\n"), "{out}");
+    assert!(
+        out.contains("he1         4          2       2    96    4%  10.0.0.1 > 10.0.0.9:80\n"),
+        "{out}"
+    );
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Owns: listed sockets and their summary as text.
 //! Must not know: where lines go.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::{End, NetnsCount, Socket, Summary};
 use crate::model::escape::printable;
 use crate::model::event::Via;
-use crate::model::figures::{bytes, percent};
+use crate::model::figures::{bytes, grouped, percent};
+use crate::output::paint::{Meaning, Paint};
 use crate::present::live::tuple;
+use crate::present::table::{Cell, Column, Table};
 
 /// Pools that a summary names.
 const POOLS: usize = 20;
@@ -19,34 +22,29 @@ const POOL_COLUMNS: usize = 43;
 // Writing to a String cannot fail, so its results are not looked at here.
 
 /// Appends a table of `sockets`. Ends are written as `ss -n` does: `127.0.0.1:80`, `[::1]:80`, `127.0.0.1%lo:80`,
-/// `[::ffff:127.0.0.1]:80`. Whose a socket was, only a trace or a recording knows.
-pub fn table(sockets: &[Socket], with_netns: bool, out: &mut String) {
-    let ends = |socket: &Socket| (local(socket), end(socket, &socket.remote, ""));
-    let rows: Vec<(String, String)> = sockets.iter().map(ends).collect();
-    let width = |pick: fn(&(String, String)) -> usize, name: &str| {
-        rows.iter().map(pick).max().unwrap_or(0).max(name.len())
-    };
-    let (left, right) = (width(|row| columns(&row.0), "LOCAL"), width(|row| columns(&row.1), "REMOTE"));
-    let netns = |text: &str| if with_netns { format!("{text:>10} ") } else { String::new() };
-    let name = netns("NETNS");
-    let _ = writeln!(out, "{name}{:9} {:>6} {:left$} {:right$} OWNER", "SUBSTATE", "LEFT", "LOCAL", "REMOTE");
-    for (socket, (from, to)) in sockets.iter().zip(&rows) {
-        out.push_str(&netns(&socket.netns.to_string()));
-        let _ = write!(out, "{:9} {:>5.1}s ", socket.substate, f64::from(socket.expires_ms) / 1000.0);
-        put_padded(from, left, out);
-        put_padded(to, right, out);
-        out.push_str(&owner(socket));
-        out.push('\n');
+/// `[::ffff:127.0.0.1]:80`. Whose a socket was, only a trace or a recording knows. `names` are those of network namespaces, escaped; where
+/// there are none, namespaces are not told apart.
+pub fn table(sockets: &[Socket], names: &HashMap<u32, String>, paint: Paint, out: &mut String) {
+    let columns = ["SUBSTATE", "LEFT", "LOCAL", "REMOTE", "OWNER"].map(|title| match title {
+        "LEFT" => Column::numbers(title),
+        _ => Column::words(title),
+    });
+    let netns = (!names.is_empty()).then(|| Column::words("NETNS"));
+    let mut table = Table::new(netns.into_iter().chain(columns));
+    for socket in sockets {
+        let left = format!("{:.1}s", f64::from(socket.expires_ms) / 1000.0);
+        let cells = [
+            socket.substate.to_string(),
+            left,
+            local(socket),
+            end(socket, &socket.remote, ""),
+            owner(socket),
+        ];
+        let name = names.get(&socket.netns).cloned().unwrap_or_else(|| socket.netns.to_string());
+        let netns = (!names.is_empty()).then_some(name);
+        table.push(netns.into_iter().chain(cells).map(Cell::from));
     }
-}
-
-fn columns(text: &str) -> usize {
-    unicode_width::UnicodeWidthStr::width(text)
-}
-
-fn put_padded(text: &str, width: usize, out: &mut String) {
-    out.push_str(text);
-    out.extend(std::iter::repeat_n(' ', width.saturating_sub(columns(text)) + 1));
+    table.put(paint, out);
 }
 
 fn local(socket: &Socket) -> String {
@@ -77,29 +75,32 @@ fn owner(socket: &Socket) -> String {
 }
 
 /// Appends a summary.
-pub fn summary_text(summary: &Summary, out: &mut String) {
-    for (name, count) in summary.states.iter().filter(|(_, count)| *count != 0) {
-        let _ = writeln!(out, "{name:<12} {count:>8}");
+pub fn summary_text(summary: &Summary, paint: Paint, out: &mut String) {
+    let mut states = Table::new([Column::words("STATE").at_least(11), Column::numbers("SOCKETS")]);
+    let met = summary.states.iter().copied().filter(|(_, count)| *count != 0);
+    for (name, count) in met.chain([("all", summary.sockets())]) {
+        states.push([name.into(), grouped(count).into()]);
     }
-    let _ = writeln!(out, "{:<12} {:>8}\n", "all", summary.sockets());
+    states.put(paint, out);
+    out.push('\n');
     put_memory(summary, out);
     if summary.namespaces.len() > 1 {
         out.push('\n');
-        put_namespaces(summary, out);
+        put_namespaces(summary, paint, out);
     }
     out.push('\n');
-    put_pools(summary, out);
+    put_pools(summary, paint, out);
 }
 
 fn put_memory(summary: &Summary, out: &mut String) {
     let all = summary.in_time_wait + summary.in_fin_wait2;
-    let _ = write!(out, "TIME_WAIT sockets: {all}");
+    let _ = write!(out, "TIME_WAIT sockets: {}", grouped(all));
     if summary.in_fin_wait2 != 0 {
-        let _ = write!(out, ", {} of them in FIN_WAIT2", summary.in_fin_wait2);
+        let _ = write!(out, ", {} of them in FIN_WAIT2", grouped(summary.in_fin_wait2));
     }
     if let [NetnsCount { max_tw_buckets: Some(most), .. }] = summary.namespaces[..] {
         let share = percent(all as f64 / f64::from(most.max(1)));
-        let _ = write!(out, "; tcp_max_tw_buckets {most} ({share})");
+        let _ = write!(out, "; tcp_max_tw_buckets {} ({share})", grouped(most.into()));
     }
     let _ = match &summary.slab {
         Some(slab) => {
@@ -114,52 +115,56 @@ fn put_memory(summary: &Summary, out: &mut String) {
     };
 }
 
-fn put_namespaces(summary: &Summary, out: &mut String) {
-    let _ = writeln!(out, "{:>10} {:>9} {:>11} {:>5}", "NETNS", "TIME_WAIT", "MAX_BUCKETS", "USED");
+fn put_namespaces(summary: &Summary, paint: Paint, out: &mut String) {
+    let titles = ["TIME_WAIT", "MAX_BUCKETS", "USED"].map(Column::numbers);
+    let mut table = Table::new([Column::words("NETNS")].into_iter().chain(titles));
     for row in summary.namespaces.iter().take(NAMESPACES) {
-        let most = row.max_tw_buckets.map_or_else(|| "-".to_owned(), |most| most.to_string());
+        let most = row.max_tw_buckets.map_or_else(|| "-".to_owned(), |most| grouped(most.into()));
         let share = row.max_tw_buckets.map(|most| row.time_wait as f64 / f64::from(most.max(1)));
-        let share = share.map_or_else(|| "-".to_owned(), percent);
-        let _ = writeln!(out, "{:>10} {:>9} {most:>11} {share:>5}", row.netns, row.time_wait);
+        let used = share.map_or_else(|| "-".into(), used);
+        table.push([row.name.as_str().into(), grouped(row.time_wait).into(), most.into(), used]);
     }
+    table.put(paint, out);
     put_rest(summary.namespaces.len(), NAMESPACES, out);
 }
 
-fn put_pools(summary: &Summary, out: &mut String) {
+/// How full something is; what is nearly full stands out.
+fn used(share: f64) -> Cell {
+    let meaning = match share {
+        1.0.. => Meaning::Critical,
+        0.8.. => Meaning::Warning,
+        _ => Meaning::Plain,
+    };
+    Cell::new(percent(share), meaning)
+}
+
+fn put_pools(summary: &Summary, paint: Paint, out: &mut String) {
     if summary.pools.is_empty() {
         out.push_str("no tuple uses ephemeral ports\n");
         return;
     }
     let with_netns = summary.namespaces.len() > 1;
-    let netns = |text: &str| if with_netns { format!("{text:>10} ") } else { String::new() };
-    let _ = writeln!(
-        out,
-        "{}{:>6} {:>9} {:>6} {:>6} {:>4} TUPLE",
-        netns("NETNS"),
-        "IN USE",
-        "TIME_WAIT",
-        "OTHERS",
-        "LEFT",
-        "USED"
-    );
+    let name = |netns: u32| {
+        let row = summary.namespaces.iter().find(|row| row.netns == netns);
+        row.map_or_else(|| netns.to_string(), |row| row.name.clone())
+    };
+    let titles = ["IN USE", "TIME_WAIT", "OTHERS", "LEFT", "USED"].map(Column::numbers);
+    let netns = with_netns.then(|| Column::words("NETNS"));
+    let tuples = Column::words("TUPLE");
+    let mut table = Table::new(netns.into_iter().chain(titles).chain([tuples]));
     for pool in summary.pools.iter().take(POOLS) {
-        let _ = writeln!(
-            out,
-            "{}{:>6} {:>9} {:>6} {:>6} {:>4} {}",
-            netns(&pool.key.netns.to_string()),
-            pool.in_use(),
-            pool.time_wait,
-            pool.others,
-            pool.left(),
-            percent(pool.pressure()),
-            tuple(&pool.key, POOL_COLUMNS)
-        );
+        let netns = with_netns.then(|| Cell::from(name(pool.key.netns)));
+        let counts = [pool.in_use(), pool.time_wait, pool.others, pool.left()];
+        let counts = counts.map(|count| Cell::from(grouped(count.into())));
+        let rest = [used(pool.pressure()), tuple(&pool.key, POOL_COLUMNS).into()];
+        table.push(netns.into_iter().chain(counts).chain(rest));
     }
+    table.put(paint, out);
     put_rest(summary.pools.len(), POOLS, out);
 }
 
 fn put_rest(all: usize, shown: usize, out: &mut String) {
     if all > shown {
-        let _ = writeln!(out, "and {} more (--json has them all)", all - shown);
+        let _ = writeln!(out, "and {} more (--json has them all)", grouped((all - shown) as u64));
     }
 }

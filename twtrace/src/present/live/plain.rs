@@ -8,6 +8,8 @@ use crate::engine::{By, Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 use crate::model::escape::{fit, printable};
 use crate::model::figures::{bytes, percent, rate, short_time, span};
 use crate::model::limitation::Limitation;
+use crate::output::paint::Paint;
+use crate::present::table::{Cell, Column, Table};
 
 /// Columns of a narrow picture.
 const COLUMNS: usize = 80;
@@ -45,13 +47,11 @@ pub fn plain(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut
         out.push('\n');
     }
     out.push('\n');
-    put_names(layout, out);
+    let mut table = Table::new(columns(layout)).dense();
     for row in &frame.snapshot.processes {
-        let mut line = String::new();
-        put_process(row, layout, &mut line);
-        out.push_str(line.trim_end());
-        out.push('\n');
+        table.push(cells(row, layout).into_iter().map(Cell::from));
     }
+    table.put(Paint::NONE, out);
     put_others(&frame.snapshot, out);
     if frame.snapshot.processes.iter().any(|row| row.gone) {
         out.push_str("x: the process is gone\n");
@@ -137,55 +137,57 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
     );
 }
 
-fn put_names(layout: Layout, out: &mut String) {
-    let _ = write!(
-        out,
-        "{:>7}  {:15} {:>6} {:>7} {:>6} {:>4} {:>6} ",
-        "PID", "PROCESS", "LIVE", "CREATED", "FAILED", "USED", "LASTS"
-    );
+/// All that is there and, in a wide picture, [`more`]: columns stay where they are from one picture to the next.
+fn columns(layout: Layout) -> Vec<Column<'static>> {
+    let figure = |(title, width)| Column::numbers(title).at_least(width);
+    let figures = [("LIVE", 6), ("CREATED", 7), ("FAILED", 6), ("USED", 4), ("LASTS", 6)].map(figure);
+    let names = [Column::numbers("PID ").at_least(8), Column::words("PROCESS").at_least(15).at_most(15)];
+    let mut columns: Vec<_> = names.into_iter().chain(figures).collect();
     if layout.wide {
-        let _ = write!(
-            out,
-            "{:>6} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} {:24} ",
-            "PEAK", "ENDED", "TOTAL", "AGE p50", "AGE p99", "SENT", "RECEIVED", "UID", "CONTAINER"
-        );
+        let more = [
+            ("PEAK", 6),
+            ("ENDED", 7),
+            ("TOTAL", 8),
+            ("AGE p50", 8),
+            ("AGE p99", 8),
+            ("SENT", 8),
+            ("RECEIVED", 8),
+            ("UID", 5),
+        ];
+        columns.extend(more.map(figure));
+        columns.push(Column::words("CONTAINER").at_least(24));
     }
-    out.push_str("DESTINATION\n");
+    columns.push(Column::words("DESTINATION"));
+    columns
 }
 
-fn put_process(row: &ProcessRow, layout: Layout, out: &mut String) {
+fn cells(row: &ProcessRow, layout: Layout) -> Vec<String> {
     let figures = &row.figures;
     let (pid, name) = if row.key.is_unknown() {
         ("-".to_owned(), "unknown".into())
     } else {
         (row.key.pid.to_string(), row.key.comm.text())
     };
-    let mark = if row.gone { "x" } else { "" };
-    let _ = write!(out, "{pid:>7}{mark:1} ");
-    put_left(&fit(&printable(&name), 15), 15, out);
+    let mark = if row.gone { "x" } else { " " };
     let (used, full) = ports(row.told().and_then(|link| link.pressure));
-    let _ = write!(
-        out,
-        " {:>6} {:>7} {:>6} {used:>4} {full:>6} ",
-        figures.live,
+    let mut cells = vec![
+        format!("{pid}{mark}"),
+        printable(&name).into_owned(),
+        figures.live.to_string(),
         per_second(layout.pick(&figures.created_rate)),
-        figures.failed(),
-    );
+        figures.failed().to_string(),
+        used,
+        full,
+    ];
     if layout.wide {
-        put_more(row, layout, out);
+        cells.extend(more(row, layout));
     }
-    put_towards(row, layout, out);
+    cells.push(towards(row, layout));
+    cells
 }
 
 fn per_second(events: f64) -> String {
     if events == 0.0 { "-".to_owned() } else { format!("{}/s", rate(events)) }
-}
-
-/// Left-aligned in terminal columns, which are not characters.
-fn put_left(text: &str, width: usize, out: &mut String) {
-    out.push_str(text);
-    let used = unicode_width::UnicodeWidthStr::width(text);
-    out.extend(std::iter::repeat_n(' ', width.saturating_sub(used)));
 }
 
 fn ports(pressure: Option<Pressure>) -> (String, String) {
@@ -198,40 +200,33 @@ fn ports(pressure: Option<Pressure>) -> (String, String) {
     (percent(pressure.fraction()), full)
 }
 
-fn put_more(row: &ProcessRow, layout: Layout, out: &mut String) {
+fn more(row: &ProcessRow, layout: Layout) -> [String; 9] {
     let figures = &row.figures;
     let age = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), short_time);
     let size =
         |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| bytes(count).replace(' ', ""));
-    let _ = write!(
-        out,
-        "{:>6} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8} {:>5} ",
-        figures.peak_live,
+    let container = row.identity.as_ref().and_then(|identity| identity.container.as_ref());
+    let container = container.map_or_else(|| "-".to_owned(), ToString::to_string);
+    [
+        figures.peak_live.to_string(),
         per_second(layout.pick(&figures.ended_rate)),
-        figures.counts.created,
+        figures.counts.created.to_string(),
         age(figures.age_us.map(|age| age.p50)),
         age(figures.age_us.map(|age| age.p99)),
         size(figures.sent.map(|sent| sent.p50)),
         size(figures.received.map(|received| received.p50)),
         if row.key.is_unknown() { "-".to_owned() } else { row.uid.to_string() },
-    );
-    let container = row.identity.as_ref().and_then(|identity| identity.container.as_ref());
-    let container = container.map_or_else(|| "-".to_owned(), ToString::to_string);
-    put_left(&printable(&container), 24, out);
-    out.push(' ');
+        printable(&container).into_owned(),
+    ]
 }
 
-fn put_towards(row: &ProcessRow, layout: Layout, out: &mut String) {
-    let Some(link) = row.told() else { return };
+fn towards(row: &ProcessRow, layout: Layout) -> String {
+    let Some(link) = row.told() else { return String::new() };
     let text = match &link.target {
         Target::Tuple(key) if layout.wide => tuple(key, usize::MAX),
         other => target(other, TOWARDS),
     };
-    out.push_str(&text);
     let others = format!(" +{}", row.targets - 1);
-    if row.targets > 1
-        && (layout.wide || unicode_width::UnicodeWidthStr::width(&*text) + others.len() <= TOWARDS)
-    {
-        out.push_str(&others);
-    }
+    let has_room = layout.wide || unicode_width::UnicodeWidthStr::width(&*text) + others.len() <= TOWARDS;
+    if row.targets > 1 && has_room { text + &others } else { text }
 }

@@ -14,8 +14,7 @@ use nix::unistd::Pid;
 
 use super::ports::others_in_use;
 use crate::engine::{Capacity, Tracker, TupleKey};
-use crate::host::identity::pids::are_the_kernels;
-use crate::host::net::netns::{Netns, discover, init_inode};
+use crate::host::net::netns::{Netns, discover, host_inode};
 use crate::host::net::sockdiag::{self, States};
 use crate::host::net::{slabinfo, sysctls::Sysctls};
 use crate::source::capacity;
@@ -145,20 +144,10 @@ fn ask(wanted: &[u32]) -> Round {
 }
 
 fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
-    let capacity = capacity(name(netns, host), &Sysctls::read(netns)?);
+    let capacity = capacity(netns.called(host), &Sysctls::read(netns)?);
     let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
     let others = others_in_use(netns.inode, &sockets, &capacity);
     Ok(Answer { netns: netns.inode, capacity, others })
-}
-
-/// The machine's own network namespace, where pids are the machine's.
-fn host_inode() -> Option<u32> {
-    if are_the_kernels() { init_inode() } else { None }
-}
-
-/// What people call a namespace; `host` is the inode of the machine's own.
-fn name(netns: &Netns, host: Option<u32>) -> Option<String> {
-    netns.name.clone().or_else(|| (host == Some(netns.inode)).then(|| "host".to_owned()))
 }
 
 /// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
@@ -196,7 +185,7 @@ mod tests {
         let netns: Vec<u32> = round.answers.iter().map(|answer| answer.netns).collect();
         assert_eq!(netns, [own.inode]);
         let sysctls = Sysctls::read(&own).unwrap();
-        assert_eq!(round.answers[0].capacity, capacity(name(&own, host_inode()), &sysctls));
+        assert_eq!(round.answers[0].capacity, capacity(own.called(host_inode()), &sysctls));
         assert!(ask(&[1]).answers.is_empty());
     }
 }

@@ -12,6 +12,7 @@ use super::model::{By, Report};
 use super::text::every;
 use super::view::{self, Line, View};
 use crate::model::escape::printable;
+use crate::output::paint::Meaning;
 
 /// Rows of a table; a browser sorts that many at once.
 const ROWS: usize = 1000;

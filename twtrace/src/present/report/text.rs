@@ -3,13 +3,13 @@
 
 use std::fmt::Write as _;
 
-use jiff::tz::TimeZone;
-use unicode_width::UnicodeWidthStr as _;
-
 use super::model::{By, Report};
-use super::view::{self, View};
-use crate::model::escape::fit;
-use crate::model::figures::span;
+use super::view::{self, Line, View};
+use crate::model::figures::{grouped, span};
+use crate::output::paint::{Meaning, Paint};
+use crate::present::table::{Cell, Column, Table};
+use jiff::tz::TimeZone;
+use textwrap::{Options, WordSplitter, wrap};
 
 /// Columns in front of what is said under a label.
 const LABELS: usize = 11;
@@ -27,6 +27,8 @@ pub struct Layout {
     pub most: usize,
     /// The timeline too.
     pub timeline: bool,
+    /// Its colours.
+    pub paint: Paint,
 }
 
 // Writing to a String cannot fail, so its results are not looked at here.
@@ -35,23 +37,23 @@ pub struct Layout {
 pub fn text(report: &Report, layout: Layout, zone: &TimeZone) -> String {
     let mut out = String::new();
     for line in view::summary(report, zone) {
-        put_folded(line.label, &line.text, &mut out);
+        put_folded(&line, layout.paint, &mut out);
     }
     for (by, rows) in &report.tables {
-        let _ = writeln!(out, "\n{}", heading(*by));
+        let _ = writeln!(out, "\n{}", layout.paint.of(Meaning::Title, &heading(*by)));
         if rows.is_empty() {
             out.push_str("none\n");
             continue;
         }
-        put_table(&view::table(report, *by, layout.wide, layout.most), layout.wide, &mut out);
+        put_table(&view::table(report, *by, layout.wide, layout.most), layout.wide, layout.paint, &mut out);
         if rows.len() > layout.most {
-            let _ =
-                writeln!(out, "and {} more (--top, or --json, which has them all)", rows.len() - layout.most);
+            let more = grouped((rows.len() - layout.most) as u64);
+            let _ = writeln!(out, "and {more} more (--top, or --json, which has them all)");
         }
     }
     if layout.timeline {
         let _ = writeln!(out, "\nEvery {}", every(report.timeline.every_ns));
-        put_table(&view::timeline(report, zone), layout.wide, &mut out);
+        put_table(&view::timeline(report, zone), layout.wide, layout.paint, &mut out);
     }
     out
 }
@@ -69,43 +71,42 @@ fn heading(by: By) -> String {
 }
 
 /// A line is broken between words; what follows stands below what it belongs to.
-fn put_folded(label: &str, text: &str, out: &mut String) {
-    let mut line = format!("{label:LABELS$}");
-    let mut is_fresh = true;
-    for word in text.split(' ') {
-        let width = line.width() + word.width() + usize::from(!is_fresh);
-        if !is_fresh && width > COLUMNS {
-            out.push_str(line.trim_end());
-            out.push('\n');
-            line = " ".repeat(LABELS);
-            is_fresh = true;
+fn put_folded(line: &Line, paint: Paint, out: &mut String) {
+    let (label, below) = (format!("{:LABELS$}", line.label), " ".repeat(LABELS));
+    let options = Options::new(COLUMNS)
+        .initial_indent(&label)
+        .subsequent_indent(&below)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false);
+    for (at, text) in wrap(&line.text, options).into_iter().enumerate() {
+        match text.split_at_checked(LABELS).filter(|_| at == 0) {
+            Some((label, rest)) => {
+                paint.put(
+                    if line.meaning == Meaning::Plain { Meaning::Label } else { line.meaning },
+                    label,
+                    out,
+                );
+                paint.put(
+                    if line.meaning == Meaning::Critical { Meaning::Title } else { Meaning::Plain },
+                    rest.trim_end(),
+                    out,
+                );
+            }
+            None => out.push_str(text.trim_end()),
         }
-        if !is_fresh {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_fresh = false;
+        out.push('\n');
     }
-    out.push_str(line.trim_end());
-    out.push('\n');
 }
 
 /// Lays a table out in columns as wide as they need to be.
-pub fn put_table(view: &View, wide: bool, out: &mut String) {
-    let cut = |text: &str| if wide { text.to_owned() } else { fit(text, CELL).into_owned() };
-    let rows: Vec<Vec<String>> =
-        view.rows.iter().map(|row| row.iter().map(|cell| cut(&cell.text)).collect()).collect();
-    let titles: Vec<String> = view.columns.iter().map(|column| column.title.to_owned()).collect();
-    let widest = |at: usize| rows.iter().chain([&titles]).filter_map(|row| Some(row.get(at)?.width())).max();
-    let widths: Vec<usize> = (0..titles.len()).map(|at| widest(at).unwrap_or(0)).collect();
-    for row in [&titles].into_iter().chain(&rows) {
-        let mut line = String::new();
-        for ((text, width), column) in row.iter().zip(&widths).zip(&view.columns) {
-            let gap = " ".repeat(width.saturating_sub(text.width()));
-            let (before, after) = if column.is_number { (gap.as_str(), "") } else { ("", gap.as_str()) };
-            let _ = write!(line, "{before}{text}{after}  ");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
+fn put_table(view: &View, wide: bool, paint: Paint, out: &mut String) {
+    let column = |column: &view::Column| {
+        let made = if column.is_number { Column::numbers(column.title) } else { Column::words(column.title) };
+        if wide { made } else { made.at_most(CELL) }
+    };
+    let mut table = Table::new(view.columns.iter().map(column));
+    for row in &view.rows {
+        table.push(row.iter().map(|cell| Cell::new(&*cell.text, cell.meaning)));
     }
+    table.put(paint, out);
 }

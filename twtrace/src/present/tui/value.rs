@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use crate::engine::{Target, TupleKey};
 use crate::model::event::Conn;
+pub(super) use crate::model::figures::short_time;
 use crate::model::figures::{bytes, percent, rate, span};
 use crate::present::live::{target, tuple};
 
@@ -125,14 +126,4 @@ fn connection(conn: &Conn, width: usize) -> String {
     }
     let both = format!("{} > {}", end(saddr, sport), end(daddr, dport));
     if both.len() <= width { both } else { tuple(&TupleKey::from(conn), width) }
-}
-
-/// `83us`, `3.1ms`, `470ms`, `12m30s`.
-pub(super) fn short_time(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us}us"),
-        1_000..10_000 => format!("{:.1}ms", us as f64 / 1e3),
-        10_000..1_000_000 => format!("{}ms", us / 1_000),
-        _ => span(us as f64 / 1e6),
-    }
 }

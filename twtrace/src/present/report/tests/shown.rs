@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::whole;
+use crate::output::paint::Paint;
 use crate::present::report::text::{Layout, text};
 use crate::present::report::{html, json};
 
@@ -18,9 +19,9 @@ fn compare(name: &str, got: &str) {
 #[test]
 fn as_text() {
     let report = whole();
-    let narrow = Layout { wide: false, most: 3, timeline: false };
+    let narrow = Layout { wide: false, most: 3, timeline: false, paint: Paint::NONE };
     compare("report.txt", &text(&report, narrow, &TimeZone::UTC));
-    let wide = Layout { wide: true, most: 97, timeline: true };
+    let wide = Layout { wide: true, most: 97, timeline: true, paint: Paint::NONE };
     compare("report-wide.txt", &text(&report, wide, &TimeZone::UTC));
 }
 
@@ -55,11 +56,11 @@ fn as_a_page() {
 
 #[test]
 fn no_line_of_text_acts_on_a_terminal() {
-    let wide = Layout { wide: true, most: 97, timeline: true };
+    let wide = Layout { wide: true, most: 97, timeline: true, paint: Paint::NONE };
     let text = text(&whole(), wide, &TimeZone::UTC);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'));
     assert!(text.contains(r"\x1b[2J<script>"));
-    let narrow = Layout { wide: false, most: 97, timeline: true };
+    let narrow = Layout { wide: false, most: 97, timeline: true, paint: Paint::NONE };
     let longest = super::super::text::text(&whole(), narrow, &TimeZone::UTC);
     let longest = longest.lines().map(|line| line.chars().count()).max();
     assert!(longest <= Some(140), "{longest:?}");

@@ -9,8 +9,9 @@ use crate::diagnose::finding::Severity;
 use crate::engine::{Limits, Percentiles};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Reason, Via};
-use crate::model::figures::{lasted, percent, rate, short_time};
+use crate::model::figures::{grouped, lasted, percent, rate, short_time};
 use crate::model::limitation::{Limitation, Limitations};
+use crate::output::paint::Meaning;
 use crate::present::report::MOST_ROWS;
 use crate::present::report::model::{Folded, Name, Report, Row};
 use crate::recording::{Exit, Stop};
@@ -29,16 +30,16 @@ pub struct Line {
     pub label: &'static str,
     /// What is said.
     pub text: String,
-    /// It is bad news.
-    pub alarm: bool,
+    /// What it means: bad news stands out.
+    pub meaning: Meaning,
 }
 
 fn line(label: &'static str, text: impl Into<String>) -> Line {
-    Line { label, text: text.into(), alarm: false }
+    Line { label, text: text.into(), meaning: Meaning::Plain }
 }
 
 fn alarm_if(alarm: bool, line: Line) -> Line {
-    Line { alarm, ..line }
+    Line { meaning: if alarm { Meaning::Warning } else { line.meaning }, ..line }
 }
 
 /// The lines, in their order. `zone` is whose time of day is shown.
@@ -168,7 +169,7 @@ fn trouble(report: &Report) -> Vec<String> {
     if report.lost.events() != 0 {
         let least = "counts are the least that happened";
         let most = if report.lost.ended == 0 { "" } else { ", live and pressure the most" };
-        said.push(format!("{} events were lost: {least}{most}", report.lost.events()));
+        said.push(format!("{} events were lost: {least}{most}", grouped(report.lost.events())));
     }
     said
 }
@@ -217,9 +218,10 @@ fn created(report: &Report, zone: &TimeZone) -> String {
     }
     let busiest = &report.busiest;
     format!(
-        "{created}, {}/s; {} in the busiest second ({})",
+        "{}, {}/s; {} in the busiest second ({})",
+        grouped(created),
         rate(report.per_second(created)),
-        busiest.value,
+        grouped(busiest.value),
         time_of_day(report, busiest.at_ns, zone)
     )
 }
@@ -228,7 +230,7 @@ fn owners(report: &Report) -> String {
     let all = report.total.counts.created;
     let share = |row: &Row| {
         let created = row.figures.counts.created;
-        format!("{} {created} ({})", name(&row.name), percent(created as f64 / all.max(1) as f64))
+        format!("{} {} ({})", name(&row.name), grouped(created), percent(created as f64 / all.max(1) as f64))
     };
     let created: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.created != 0).collect();
     if created.is_empty() {
@@ -239,17 +241,17 @@ fn owners(report: &Report) -> String {
     let mut said: Vec<String> =
         created.iter().enumerate().filter(is_named).map(|(_, row)| share(row)).collect();
     if created.len() > said.len() {
-        said.push(format!("{} more", created.len() - said.len()));
+        said.push(format!("{} more", grouped((created.len() - said.len()) as u64)));
     }
     let vias = || Via::ALL.iter().zip(report.total.via).filter(|(_, count)| *count != 0);
     let other = vias().filter(|(via, _)| !matches!(via, Via::Close | Via::None));
-    let other: Vec<String> = other.map(|(via, count)| format!("{via} {count}")).collect();
+    let other: Vec<String> = other.map(|(via, count)| format!("{via} {}", grouped(count))).collect();
     let mut text = said.join(", ");
     if !other.is_empty() {
         text += &format!("; owner known by {}", other.join(", "));
     }
     if let Some((_, count)) = vias().find(|(via, _)| **via == Via::None) {
-        text += &format!("; owner unknown: {count}");
+        text += &format!("; owner unknown: {}", grouped(count));
     }
     text
 }
@@ -259,9 +261,13 @@ fn ended(report: &Report) -> String {
     let reasons: Vec<String> = Reason::ALL
         .iter()
         .filter(|reason| counts.ended_for(**reason) != 0)
-        .map(|reason| format!("{reason} {}", counts.ended_for(*reason)))
+        .map(|reason| format!("{reason} {}", grouped(counts.ended_for(*reason))))
         .collect();
-    if reasons.is_empty() { "0".to_owned() } else { format!("{}: {}", counts.ended(), reasons.join(", ")) }
+    if reasons.is_empty() {
+        "0".to_owned()
+    } else {
+        format!("{}: {}", grouped(counts.ended()), reasons.join(", "))
+    }
 }
 
 fn living(report: &Report, zone: &TimeZone) -> String {
@@ -269,7 +275,12 @@ fn living(report: &Report, zone: &TimeZone) -> String {
     let when =
         if peak.value == 0 { String::new() } else { format!(" ({})", time_of_day(report, peak.at_ns, zone)) };
     let (listed, live) = (report.listed, report.total.live);
-    format!("{listed} from before, {live} at the end, at most {}{when}", peak.value)
+    format!(
+        "{} from before, {} at the end, at most {}{when}",
+        grouped(listed),
+        grouped(live),
+        grouped(peak.value)
+    )
 }
 
 fn pressure(report: &Report, zone: &TimeZone) -> String {
@@ -277,8 +288,8 @@ fn pressure(report: &Report, zone: &TimeZone) -> String {
     format!(
         "at most {}: {} of {} ports, {} ({})",
         percent(peak.pressure()),
-        peak.ports_in_use,
-        peak.ports,
+        grouped(peak.ports_in_use.into()),
+        grouped(peak.ports.into()),
         tuple(&peak.tuple),
         time_of_day(report, peak.at_ns, zone)
     )
@@ -293,8 +304,10 @@ fn aborted(report: &Report) -> Option<String> {
     let all = report.total.counts.aborted;
     let mut rows: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
-    let who =
-        rows.iter().take(OWNERS).map(|row| format!("{} {}", name(&row.name), row.figures.counts.aborted));
+    let who = rows
+        .iter()
+        .take(OWNERS)
+        .map(|row| format!("{} {}", name(&row.name), grouped(row.figures.counts.aborted)));
     let who = who.collect::<Vec<_>>().join(", ");
     (all != 0).then(|| {
         format!(
@@ -305,8 +318,11 @@ fn aborted(report: &Report) -> Option<String> {
 }
 
 fn lost(loss: &Loss) -> String {
-    let mut said =
-        vec![if loss.events() == 0 { "nothing".to_owned() } else { format!("{} events", loss.events()) }];
+    let mut said = vec![if loss.events() == 0 {
+        "nothing".to_owned()
+    } else {
+        format!("{} events", grouped(loss.events()))
+    }];
     for (count, what) in [
         (loss.created, "created"),
         (loss.ended, "ended"),
@@ -320,7 +336,7 @@ fn lost(loss: &Loss) -> String {
         (loss.missed, "missed"),
     ] {
         if count != 0 {
-            said.push(format!("{what} {count}"));
+            said.push(format!("{what} {}", grouped(count)));
         }
     }
     said.join(", ")

@@ -5,7 +5,8 @@ use jiff::tz::TimeZone;
 
 use super::{NOTHING, milliseconds, name, size, target, time_of_day};
 use crate::model::escape::printable;
-use crate::model::figures::{percent, rate, short_time};
+use crate::model::figures::{grouped, percent, rate, short_time};
+use crate::output::paint::Meaning;
 use crate::present::report::model::{By, Figures, Name, Report, Row};
 
 /// A column.
@@ -26,6 +27,8 @@ pub struct Cell {
     pub text: String,
     /// What is sorted by; `None` for a text, which is sorted by itself, and for nothing.
     pub number: Option<f64>,
+    /// What its colour means.
+    pub meaning: Meaning,
 }
 
 /// A table.
@@ -42,15 +45,21 @@ pub struct View {
 type Make = fn(&Report, &Row) -> Cell;
 
 fn text(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), number: None }
+    Cell { text: text.into(), number: None, meaning: Meaning::Plain }
 }
 
 fn number(text: String, number: f64) -> Cell {
-    Cell { text, number: Some(number) }
+    Cell { text, number: Some(number), meaning: Meaning::Plain }
 }
 
 fn count(count: u64) -> Cell {
-    number(count.to_string(), count as f64)
+    number(grouped(count), count as f64)
+}
+
+/// What has a number for a name: a pid, a port, an inode.
+fn numbered(name: impl Into<u32>) -> Cell {
+    let name = name.into();
+    number(name.to_string(), name.into())
 }
 
 fn known<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
@@ -107,13 +116,13 @@ const MAIN: (Column, Make) = (words("PROCESS", "the process that most of it is o
     known(row.main.as_deref(), |name| text(printable(name)))
 });
 const PID: (Column, Make) = (figure("PID", "process id"), |_, row| match &row.name {
-    Name::Process { pid, .. } => count((*pid).into()),
+    Name::Process { pid, .. } => numbered(*pid),
     _ => text(NOTHING),
 });
 const PROCESS: (Column, Make) =
     (words("PROCESS", "who closed its end first"), |_, row| text(name(&row.name)));
 const UID: (Column, Make) = (figure("UID", "real user id"), |_, row| match &row.name {
-    Name::Process { uid, .. } => count((*uid).into()),
+    Name::Process { uid, .. } => numbered(*uid),
     _ => text(NOTHING),
 });
 const CONTAINER: (Column, Make) = (words("CONTAINER", "of the process"), |_, row| match &row.name {
@@ -129,9 +138,9 @@ const TOWARDS: (Column, Make) = (words("DESTINATION", "its main remote end or se
     known(row.target, |to| text(target(&to)))
 });
 const NETNS: (Column, Make) = (figure("NETNS", "inode of the network namespace"), |_, row| match &row.name {
-    Name::Tuple(key) => count(key.netns.into()),
-    Name::Port(key) => count(key.netns.into()),
-    Name::Netns(inode, _) => count((*inode).into()),
+    Name::Tuple(key) => numbered(key.netns),
+    Name::Port(key) => numbered(key.netns),
+    Name::Netns(inode, _) => numbered(*inode),
     _ => text(NOTHING),
 });
 const NAME: (Column, Make) = (words("NAME", "of `ip netns`"), |_, row| match &row.name {
@@ -141,7 +150,7 @@ const NAME: (Column, Make) = (words("NAME", "of `ip netns`"), |_, row| match &ro
 const PEER: (Column, Make) = (words("PEER", "remote address"), |_, row| text(name(&row.name)));
 const TUPLE: (Column, Make) = (words("TUPLE", "local address > remote end"), |_, row| text(name(&row.name)));
 const PORT: (Column, Make) = (figure("PORT", "local port"), |_, row| match &row.name {
-    Name::Port(key) => count(key.sport.into()),
+    Name::Port(key) => numbered(key.sport),
     _ => text(NOTHING),
 });
 const REASON: (Column, Make) =
@@ -226,7 +235,7 @@ pub fn timeline(report: &Report, zone: &TimeZone) -> View {
             moment.bind_failed,
             moment.aborted,
         ];
-        cells.extend(counts.iter().chain([&moment.lost, &moment.live]).map(|all| count((*all).into())));
+        cells.extend(counts.iter().chain([&moment.lost, &moment.live]).map(|all| numbered(*all)));
         cells.push(number(percent(pressure), pressure));
         cells
     });

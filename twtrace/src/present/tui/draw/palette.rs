@@ -5,6 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
 
 use super::theme::{Role, Theme};
+use crate::output::paint::no_colour;
 use crate::present::live::has_unicode;
 use crate::present::tui::views::Alarm;
 
@@ -21,8 +22,7 @@ pub(in crate::present::tui) struct Palette {
 impl Palette {
     /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
     pub(in crate::present::tui) fn from_environment(theme: Option<Theme>) -> Self {
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let usual = if no_colour { Theme::Mono } else { Theme::Dark };
+        let usual = if no_colour() { Theme::Mono } else { Theme::Dark };
         Self { theme: theme.unwrap_or(usual), has_unicode: has_unicode() }
     }
 
