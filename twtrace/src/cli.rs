@@ -2,6 +2,7 @@
 //! Must not know: how anything is traced or shown.
 
 mod check;
+mod config;
 mod demo;
 mod diff;
 mod doctor;
@@ -16,6 +17,7 @@ mod pictures;
 mod record;
 mod replay;
 mod report;
+mod serve;
 mod values;
 mod version;
 
@@ -75,6 +77,8 @@ enum Command {
     Check(check::Args),
     /// Why ports run out here, who does it, and which remedy would help, by how much
     Doctor(Box<doctor::Args>),
+    /// A live trace as metrics for Prometheus, and a recording beside it
+    Serve(Box<serve::Args>),
     /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
     Demo(demo::Args),
     /// A process of the demo
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Some(Command::Export(args)) => export::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Serve(args)) => serve::run(*args),
         Some(Command::Demo(args)) => demo::run(args),
         Some(Command::DemoActor(actor)) => demo::act(&actor),
     };

@@ -8,4 +8,6 @@ pub mod detached;
 pub mod files;
 pub mod identity;
 pub mod net;
+pub mod notify;
+pub mod usage;
 pub mod worker;

@@ -8,5 +8,6 @@ pub mod list;
 pub mod live;
 pub mod record;
 pub mod report;
+pub mod serve;
 pub mod table;
 pub mod tui;

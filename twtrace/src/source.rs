@@ -8,4 +8,4 @@ pub mod session;
 mod view;
 
 pub use capacity::capacity;
-pub use view::{Flow, View};
+pub use view::{Flow, Health, View};

@@ -14,6 +14,7 @@ use crate::engine::Tracker;
 use crate::kernel::probe::{self, Backend};
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
+use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
 use crate::output::{Json, Text, Units, Writer};
@@ -57,6 +58,18 @@ fn backend(word: &str) -> Result<Choice, String> {
 }
 
 impl TraceArgs {
+    /// A trace of what `filter` lets pass.
+    pub(super) fn options(&self, filter: Filter) -> session::Options {
+        session::Options {
+            probe: self.probe(),
+            filter,
+            verify: false,
+            verbose: self.verbose,
+            ready_file: self.ready_file.clone(),
+            duration: self.duration,
+        }
+    }
+
     pub(super) fn probe(&self) -> probe::Options {
         probe::Options {
             backend: self.backend.0,
@@ -95,14 +108,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         let hint = "--verify compares with counters of whole network namespaces: use it without filters other than --netns";
         return Err(Usage(hint.to_owned()).into());
     }
-    let options = session::Options {
-        probe: args.trace.probe(),
-        filter,
-        verify: args.verify,
-        verbose: args.trace.verbose,
-        ready_file: args.trace.ready_file.clone(),
-        duration: args.trace.duration,
-    };
+    let options = session::Options { verify: args.verify, ..args.trace.options(filter) };
     let mut view = Lines::new(args.json, args.wide, args.count)?;
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;
     if summary.unread {

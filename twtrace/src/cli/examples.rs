@@ -72,6 +72,16 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("what a finding means", "twtrace doctor explain ports_exhausted"),
         ],
     ),
+    (
+        "serve",
+        &[
+            ("metrics for a Prometheus on this machine", "sudo twtrace serve"),
+            (
+                "for one elsewhere, and the last day as recordings",
+                "sudo twtrace serve --listen 0.0.0.0:9478 --token-file /etc/twtrace/token --record /var/lib/twtrace",
+            ),
+        ],
+    ),
     ("demo", &[("see it work, in a namespace of its own", "sudo twtrace demo")]),
 ];
 

@@ -83,14 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
     let filter = args.filters.filter()?;
     let reasons = filter.reasons.clone();
-    let options = session::Options {
-        probe: args.trace.probe(),
-        filter,
-        verify: false,
-        verbose: args.trace.verbose,
-        ready_file: args.trace.ready_file.clone(),
-        duration: args.trace.duration,
-    };
+    let options = args.trace.options(filter);
     let mut view: Box<dyn View> = if args.show.wants_screen() {
         Box::new(Screen::new(args.show.interval, args.show.theme, reasons)?)
     } else {

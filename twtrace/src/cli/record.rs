@@ -73,13 +73,8 @@ const LEAST_SIZE: u64 = 64 << 10;
 
 impl Args {
     fn rotation(&self) -> Result<Rotation, Usage> {
-        let rotation = Rotation { size: self.rotate_size, every: self.rotate_every, keep: self.keep };
-        if self.rotate_size.is_some_and(|size| size < LEAST_SIZE) {
-            return Err(Usage("--rotate-size must be 64K or more".to_owned()));
-        }
-        if self.rotate_every.is_some_and(|every| every < LEAST_EVERY) {
-            return Err(Usage("--rotate-every must be 1s or more".to_owned()));
-        }
+        let (size, every, keep) = (self.rotate_size, self.rotate_every, self.keep);
+        let rotation = possible(Rotation { size, every, keep, resumes: false })?;
         if self.keep.is_some() && !rotation.is_on() {
             return Err(Usage("--keep needs --rotate-size or --rotate-every".to_owned()));
         }
@@ -88,6 +83,17 @@ impl Args {
         }
         Ok(rotation)
     }
+}
+
+/// A rotation, if it is neither too fast nor of too small files.
+pub(super) fn possible(rotation: Rotation) -> Result<Rotation, Usage> {
+    if rotation.size.is_some_and(|size| size < LEAST_SIZE) {
+        return Err(Usage("--rotate-size must be 64K or more".to_owned()));
+    }
+    if rotation.every.is_some_and(|every| every < LEAST_EVERY) {
+        return Err(Usage("--rotate-every must be 1s or more".to_owned()));
+    }
+    Ok(rotation)
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -118,14 +124,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         filter.cgroups = vec![CgroupFilter { path: cgroup.path().to_owned(), leaf_id: Some(cgroup.id()) }];
     }
     let output = Output::open(Destination { path: args.output, force: args.force, rotation, owner: caller })?;
-    let options = session::Options {
-        probe: args.trace.probe(),
-        filter,
-        verify: false,
-        verbose: args.trace.verbose,
-        ready_file: args.trace.ready_file.clone(),
-        duration: args.trace.duration,
-    };
+    let options = args.trace.options(filter);
     let setup = Setup { filters, netns: options.filter.netns.clone(), command, cgroup, settle: args.settle };
     let mut recorder = Recorder::new(output, setup).context("cannot watch signals")?;
     let traced = runtime()?.block_on(session::run(&options, &mut recorder));

@@ -56,6 +56,24 @@ impl Counts {
         self.loss = self.loss.and(&other.loss);
     }
 
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut ended_by = self.ended_by;
+        ended_by.iter_mut().zip(earlier.ended_by).for_each(|(now, then)| *now = now.saturating_sub(then));
+        Self {
+            created: self.created.saturating_sub(earlier.created),
+            ended_by,
+            listed: self.listed.saturating_sub(earlier.listed),
+            overflow: self.overflow.saturating_sub(earlier.overflow),
+            connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
+            bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
+            aborted: self.aborted.saturating_sub(earlier.aborted),
+            syn_refused: self.syn_refused.saturating_sub(earlier.syn_refused),
+            loss: self.loss.since(&earlier.loss),
+        }
+    }
+
     /// TIME_WAIT sockets gone, for whatever reason.
     pub fn ended(&self) -> u64 {
         self.ended_by.iter().sum()

@@ -47,6 +47,8 @@ impl Capacity {
 pub struct Pressure {
     /// Ports in use, by TIME_WAIT sockets and, where that was handed in, by others.
     pub in_use: u32,
+    /// Of those, ports that are in use by TIME_WAIT sockets.
+    pub time_wait: u32,
     /// Ports that the netns allows.
     pub ports: u32,
     /// Seconds until none is left, at the present rates; 0 when none is left. `None`: it does not come to that.
@@ -55,7 +57,12 @@ pub struct Pressure {
 
 impl Pressure {
     pub(super) fn new(pool: &Pool) -> Self {
-        Self { in_use: pool.time_wait + pool.others, ports: pool.ports, full_in_s: pool.full_in_s() }
+        Self {
+            in_use: pool.time_wait + pool.others,
+            time_wait: pool.time_wait,
+            ports: pool.ports,
+            full_in_s: pool.full_in_s(),
+        }
     }
 
     /// Between 0 and 1, and above 1 where more is in use than is allowed now.
@@ -75,7 +82,7 @@ impl Pressure {
 
     /// Orders pools by how much they want to be seen: by how full they will be in 10 s at the present rates, then by how full they
     /// are.
-    pub(super) fn cmp_heat(&self, other: &Self) -> Ordering {
+    pub fn cmp_heat(&self, other: &Self) -> Ordering {
         let heat = |pressure: &Self| {
             let fraction = pressure.fraction();
             match pressure.full_in_s {
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_runs_out_soon_comes_before_what_is_fuller_and_lasts() {
-        let pool = |in_use, full_in_s| Pressure { in_use, ports: 100, full_in_s };
+        let pool = |in_use, full_in_s| Pressure { in_use, time_wait: 0, ports: 100, full_in_s };
         let order = [
             pool(100, Some(0.0)),
             pool(90, Some(9.0)),

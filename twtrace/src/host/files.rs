@@ -205,6 +205,12 @@ impl Folder {
         Ok(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
+    /// What has this name, if it is a file of ours.
+    pub fn own(&self, name: &OsStr) -> Option<Id> {
+        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        (kind(&stat) == SFlag::S_IFREG && self.trusts(&stat)).then(|| Id::of(&stat))
+    }
+
     /// Removes a file of ours, unless the name is somebody else's by now.
     pub fn remove_own(&self, name: &OsStr, id: Id) {
         let found = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);

@@ -22,6 +22,12 @@ pub struct Identity {
     pub container: Option<Container>,
 }
 
+/// The systemd unit that a cgroup is of: the last part of its path that is one (systemd.unit(5)). Empty where none is.
+pub fn unit_of(cgroup: &str) -> &str {
+    let is_unit = |part: &&str| [".service", ".scope", ".slice"].iter().any(|kind| part.ends_with(kind));
+    cgroup.rsplit('/').find(is_unit).unwrap_or_default()
+}
+
 /// A command line that is known, will be in a moment, or never. Copies are of the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Cmdline(Arc<OnceLock<String>>);
@@ -52,3 +58,19 @@ impl PartialEq for Cmdline {
 }
 
 impl Eq for Cmdline {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_by_the_cgroup() {
+        assert_eq!(unit_of("/system.slice/php8.2-fpm.service"), "php8.2-fpm.service");
+        assert_eq!(
+            unit_of("/system.slice/system-getty.slice/getty@tty1.service/worker"),
+            "getty@tty1.service"
+        );
+        assert_eq!(unit_of("/user.slice/user-0.slice/session-1.scope"), "session-1.scope");
+        assert_eq!(unit_of("/"), "");
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,9 @@ const LIMIT: usize = 256 << 10;
 /// How long the last ones wait for one.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Whether each note is a JSON object.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
 static STDERR: Mutex<Option<Writer>> = Mutex::new(None);
 
 /// Says a line on stderr, as `eprintln!`, but where nobody reads it goes on all the same.
@@ -21,9 +25,23 @@ macro_rules! note {
     ($($argument:tt)*) => { $crate::output::notes::say(::std::format_args!($($argument)*)) };
 }
 
+/// From now on, each note is a JSON object on a line: `time` and `message`.
+pub fn as_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
+fn line(words: fmt::Arguments<'_>, is_json: bool) -> String {
+    if !is_json {
+        return format!("{words}\n");
+    }
+    let (time, message) =
+        (jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), words.to_string());
+    format!("{}\n", serde_json::json!({ "time": time, "message": message }))
+}
+
 /// What [`note!`] does.
 pub fn say(words: fmt::Arguments<'_>) {
-    let line = format!("{words}\n");
+    let line = line(words, IS_JSON.load(Ordering::Relaxed));
     let mut stderr = STDERR.lock().unwrap_or_else(PoisonError::into_inner);
     if stderr.is_none() {
         let fd = std::io::stderr().as_fd().try_clone_to_owned();
@@ -40,5 +58,22 @@ pub fn finish() {
     let writer = STDERR.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(writer) = writer {
         writer.finish(Instant::now() + PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_a_line_or_an_object_on_a_line() {
+        assert_eq!(line(format_args!("a\nb"), false), "a\nb\n");
+        let text = line(format_args!("a\n\"b\""), true);
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((object["message"].as_str(), text.lines().count()), (Some("a\n\"b\""), 1));
+        assert!(
+            object["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')),
+            "{text}"
+        );
     }
 }

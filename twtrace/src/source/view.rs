@@ -20,6 +20,15 @@ pub enum Flow {
     Stop,
 }
 
+/// How a trace fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Memory between the kernel and here, in bytes.
+    pub ring_bytes: u64,
+    /// The most of it that was found in use within the last second or so, in bytes.
+    pub ring_used_bytes: u64,
+}
+
 /// Somebody who looks at events as they come.
 pub trait View {
     /// Called once, when tracing has begun.
@@ -78,6 +87,9 @@ pub trait View {
     fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         Ok(Flow::Go)
     }
+
+    /// Called about once a second.
+    fn health(&mut self, _health: Health) {}
 
     /// Called once when all is told and nothing will come any more.
     fn ended(&mut self, _tracker: &Tracker) {}

@@ -15,7 +15,7 @@ const LAYERS: [&str; 10] =
     ["model", "engine", "host", "output", "kernel", "recording", "source", "diagnose", "present", "cli"];
 
 /// A crate, and the only folders of userspace that may name it.
-const HOMES: [(&str, &str); 9] = [
+const HOMES: [(&str, &str); 11] = [
     ("aya", "twtrace/src/kernel/probe"),
     ("aya_obj", "twtrace/src/kernel/probe"),
     ("aya_log", "twtrace/src/kernel/probe"),
@@ -25,6 +25,8 @@ const HOMES: [(&str, &str); 9] = [
     ("flatbuffers", "twtrace/src/recording"),
     ("parquet", "twtrace/src/present/export"),
     ("csv", "twtrace/src/present/export"),
+    ("hyper", "twtrace/src/present/serve"),
+    ("hyper_util", "twtrace/src/present/serve"),
 ];
 
 /// What shows, diagnoses or stores what it is given, whoever traced it.

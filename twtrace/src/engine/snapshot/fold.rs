@@ -9,6 +9,7 @@ use super::{Figures, LinkRow, ProcessKey};
 use crate::engine::groups::{Group, Table};
 use crate::engine::key::Side;
 use crate::engine::{GONE_STAYS_NS, Tracker};
+use crate::model::identity::unit_of;
 
 /// What processes are folded into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -90,7 +91,7 @@ impl Tracker {
         let name = match fold {
             Fold::Gone if !self.engine.groups.rows[process as usize].gone => return None,
             Fold::Gone | Fold::Program => comm(),
-            Fold::Unit => owner.map_or_else(String::new, |owner| unit(&text(owner.cgroup)).to_owned()),
+            Fold::Unit => owner.map_or_else(String::new, |owner| unit_of(&text(owner.cgroup)).to_owned()),
             Fold::Container => owner.map_or_else(String::new, |owner| text(owner.container)),
             Fold::Netns => group.key.netns.to_string(),
         };
@@ -118,24 +119,5 @@ impl Tracker {
         }
         let members = row.processes.iter().filter_map(|row| self.engine.process_key(*row)).collect();
         FoldRow { name, members, gone, figures, main, hottest, targets }
-    }
-}
-
-/// The unit that a cgroup is of: the last part of its path that is one (systemd.unit(5)). Empty where none is.
-fn unit(cgroup: &str) -> &str {
-    let is_unit = |part: &&str| [".service", ".scope", ".slice"].iter().any(|kind| part.ends_with(kind));
-    cgroup.rsplit('/').find(is_unit).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn units_by_the_cgroup() {
-        assert_eq!(unit("/system.slice/php8.2-fpm.service"), "php8.2-fpm.service");
-        assert_eq!(unit("/system.slice/system-getty.slice/getty@tty1.service/worker"), "getty@tty1.service");
-        assert_eq!(unit("/user.slice/user-0.slice/session-1.scope"), "session-1.scope");
-        assert_eq!(unit("/"), "");
     }
 }

@@ -29,6 +29,8 @@ pub struct Rotation {
     pub every: Option<Duration>,
     /// Files that are kept, the one that is written to included; `None` keeps all.
     pub keep: Option<u64>,
+    /// Files of an earlier run stay, and count as kept: their numbers go on.
+    pub resumes: bool,
 }
 
 impl Rotation {
@@ -105,12 +107,14 @@ impl Output {
         let failed = |error| OutputError::Io(shown(&destination.path_of(0)), error);
         let (folder, _) = Folder::of(&destination.path, destination.owner.as_ref().map(|owner| owner.uid))
             .map_err(failed)?;
-        let name = destination.name(0);
+        let before = if destination.rotation.resumes { destination.parts(&folder) } else { Vec::new() };
+        let number = before.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
+        let name = destination.name(number);
         let taken = match folder.find(&name).map_err(failed)? {
             Found::Stream(file) => return Ok(Self::new(destination, Target::Stream(file), None)),
             Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
             Found::Taken(taken) => Some(taken),
-            Found::Nothing if destination.parts(&folder).is_empty() => None,
+            Found::Nothing if destination.rotation.resumes || destination.parts(&folder).is_empty() => None,
             Found::Nothing => Some(Taken::File),
         };
         if let Some(taken) = taken.filter(|_| !destination.force) {
@@ -122,7 +126,10 @@ impl Output {
             None => folder.make(&name, MODE, destination.owner_ids()).map(|(file, id)| (file, id, name)),
         };
         let (file, id, name) = made.map_err(failed)?;
-        Ok(Self::new(destination, Target::File(file, folder), Some(Made { name, id })))
+        let made = kept(before, &folder);
+        let mut output = Self::new(destination, Target::File(file, folder), Some(Made { name, id }));
+        (output.number, output.made) = (number, made);
+        Ok(output)
     }
 
     fn new(destination: Destination, target: Target, unproven: Option<Made>) -> Self {
@@ -146,7 +153,7 @@ impl Output {
     pub fn begin(&mut self) -> io::Result<()> {
         let Target::File(_, folder) = &self.target else { return Ok(()) };
         let Some(Made { name: now, id }) = self.unproven.take() else { return Ok(()) };
-        let name = self.destination.name(0);
+        let name = self.destination.name(self.number);
         if now != name {
             let replace = || {
                 for (_, old) in self.destination.parts(folder) {
@@ -161,6 +168,7 @@ impl Output {
             replaced.map_err(|error| self.named(error))?;
         }
         self.made.push_back(Made { name, id });
+        self.remove_old();
         Ok(())
     }
 
@@ -268,7 +276,7 @@ impl Output {
     /// Nothing was recorded after all: removes the file that was begun.
     pub fn discard(mut self) {
         if self.unproven.is_none() {
-            self.unproven = self.made.pop_front();
+            self.unproven = self.made.pop_back();
         }
     }
 
@@ -327,6 +335,12 @@ impl Destination {
     fn owner_ids(&self) -> Option<(Uid, Gid)> {
         self.owner.as_ref().map(|owner| (owner.uid, owner.gid))
     }
+}
+
+/// Files of ours among those that were found, the oldest first.
+fn kept(mut found: Vec<(u64, OsString)>, folder: &Folder) -> VecDeque<Made> {
+    found.sort_unstable();
+    found.into_iter().filter_map(|(_, name)| Some(Made { id: folder.own(&name)?, name })).collect()
 }
 
 fn of_file(path: &Path, error: io::Error) -> io::Error {

@@ -1,6 +1,8 @@
 //! Owns: the view that writes what it is told to a recording, and ends with the command.
 //! Must not know: how events are traced, the bytes of a recording.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::limitation::Limitation;
-use crate::recording::{Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail};
+use crate::recording::{Encoder, Exit, Head, Namespace, Stop, Tail};
 use crate::source::session::Summary;
 use crate::source::{Flow, View};
 
@@ -153,6 +155,21 @@ impl Recorder {
         self.output.total() == 0
     }
 
+    /// Events that were taken in.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Bytes that were written to the output that it has now.
+    pub fn bytes(&self) -> u64 {
+        self.output.total()
+    }
+
+    /// The file that is written to, escaped.
+    pub fn shown(&self) -> String {
+        self.output.shown()
+    }
+
     /// Removes what was begun.
     pub fn discard(self) {
         self.output.discard();
@@ -213,49 +230,8 @@ impl Recorder {
         Ok(running.poll()?.map_or(Parting::Outlasts, |ended| Parting::Ended(ended.exit)))
     }
 
-    fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
-        let Clock { mono_ns, wall_ns } = Clock::read();
-        let limitations = self.head.limitations.clone();
-        Tail {
-            mono_ns,
-            wall_ns,
-            stop,
-            command,
-            limitations,
-            lost: LossCounts::from(self.loss),
-            ..Tail::default()
-        }
-    }
-
-    fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.finish(tail).map_err(io::Error::other)?;
-        self.output.write(encoder.bytes())
-    }
-
-    /// Begins a file.
-    fn begin_part(&mut self) -> io::Result<()> {
-        let mut encoder = Encoder::new(&self.head).map_err(io::Error::other)?;
-        self.part_began_ns = self.head.mono_ns;
-        self.output.write(encoder.bytes())?;
-        self.encoder = Some(encoder);
-        Ok(())
-    }
-
     fn know(&mut self, namespaces: &[Namespace]) {
         self.known.extend(namespaces.iter().map(|namespace| (namespace.netns, namespace.clone())));
-    }
-
-    /// Writes what lives at the head of a part: whoever has that part only must know it too.
-    fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
-        for (conn, live) in tracker.sockets() {
-            let Some(encoder) = &mut self.encoder else { return Ok(()) };
-            encoder.append(&live.event(*conn, self.head.mono_ns));
-            if encoder.waiting() >= BATCH_EVENTS {
-                self.close_batch()?;
-            }
-        }
-        self.close_batch()
     }
 
     fn close_batch(&mut self) -> io::Result<()> {
@@ -263,23 +239,6 @@ impl Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         encoder.close_batch().map_err(io::Error::other)?;
         self.output.write(encoder.bytes())
-    }
-
-    fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
-        self.close_batch()?;
-        // Asking takes longer than events may wait.
-        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
-        let live = tracker.live() as u64;
-        let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
-        self.write_end(&tail)?;
-        self.output.go_on()?;
-        let Clock { mono_ns, wall_ns } = Clock::read();
-        self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
-        self.begin_part()?;
-        self.list(tracker)?;
-        // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
-        self.output.head_ends();
-        Ok(())
     }
 
     /// Whether the command is done, and has been for long enough.

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::host::worker::{Died, Joined, Thread};
 use crate::kernel::probe::Ring;
 use crate::model::clock;
+use crate::source::Health;
 
 /// While records come, the ring is looked at this often.
 const BUSY: Duration = Duration::from_millis(25);
@@ -71,6 +72,7 @@ impl Records {
 pub(super) struct Drain {
     messages: Receiver<Message>,
     orders: Arc<Orders>,
+    ring_bytes: u64,
     thread: Option<Thread>,
 }
 
@@ -79,6 +81,8 @@ pub(super) struct Drain {
 struct Orders {
     wants_mark: AtomicBool,
     is_over: AtomicBool,
+    /// The most that was found in the ring at one look, for the engine to know.
+    most_bytes: AtomicU64,
     /// Written to when one of them has changed.
     bell: EventFd,
 }
@@ -93,12 +97,14 @@ impl Drain {
         let orders = Arc::new(Orders {
             wants_mark: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            most_bytes: AtomicU64::new(0),
             bell: EventFd::from_value_and_flags(0, flags)?,
         });
         let (send, messages) = channel(QUEUE);
+        let ring_bytes = ring.bytes() as u64;
         let mut drainer = Drainer::new(ring, send, Arc::clone(&orders))?;
         let thread = Thread::start("drain", move || drainer.run())?;
-        Ok(Self { messages, orders, thread: Some(thread) })
+        Ok(Self { messages, orders, ring_bytes, thread: Some(thread) })
     }
 
     /// What comes next. Nothing is lost when this is given up half-way.
@@ -119,6 +125,12 @@ impl Drain {
     pub(super) fn ask_for_mark(&self) {
         self.orders.wants_mark.store(true, Ordering::Release);
         self.orders.ring();
+    }
+
+    /// How full the ring was since this was last asked.
+    pub(super) fn health(&self) -> Health {
+        let ring_used_bytes = self.orders.most_bytes.swap(0, Ordering::AcqRel);
+        Health { ring_bytes: self.ring_bytes, ring_used_bytes }
     }
 
     /// Ends it; what it has not said yet is not said any more.
@@ -240,7 +252,9 @@ impl Drainer {
                 self.quiet = 0;
             }
         }
-        let has_moved = most < self.ring.bytes();
+        let moved = self.ring.bytes() - most;
+        self.orders.most_bytes.fetch_max(moved as u64, Ordering::AcqRel);
+        let has_moved = moved != 0;
         self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_READS) };
         if has_moved || wants_mark {
             self.say(Message::Emptied { at_ns })?;

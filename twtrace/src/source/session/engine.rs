@@ -216,6 +216,7 @@ impl<'a> Engine<'a> {
         let flow = self.report_loss(loss, now_ns, view)?;
         let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
         self.tell_limitations(view);
+        view.health(self.drain.health());
         Ok(flow)
     }
 

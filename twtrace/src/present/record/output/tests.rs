@@ -11,7 +11,7 @@ fn destination(path: &Path, force: bool) -> Destination {
 }
 
 fn rotated(path: &Path, keep: Option<u64>) -> Destination {
-    let rotation = Rotation { size: Some(7), every: None, keep };
+    let rotation = Rotation { size: Some(7), keep, ..Rotation::default() };
     Destination { rotation, ..destination(path, false) }
 }
 
@@ -166,4 +166,32 @@ fn a_name_that_a_stranger_took_is_passed_over_and_left_alone() {
         .filter(|name| fs::symlink_metadata(dir.path().join(name)).unwrap().is_file())
         .collect();
     assert_eq!(files, ["load.41.twt", "load.42.twt", "precious"]);
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_what_the_one_before_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let going_on = || {
+        let rotation = Rotation { size: Some(7), keep: Some(3), resumes: true, ..Rotation::default() };
+        Destination { rotation, ..destination(&path, false) }
+    };
+    for (number, mut want) in [(0, vec![0]), (1, vec![0, 1]), (2, vec![0, 1, 2]), (3, vec![1, 2, 3])] {
+        let mut output = Output::open(going_on()).unwrap();
+        output.begin().unwrap();
+        output.write_bytes(b"abc").unwrap();
+        assert!(output.shown().ends_with(&format!("a.{number}.twt")), "{}", output.shown());
+        let names_of = |numbers: &[u64]| numbers.iter().map(|n| format!("a.{n}.twt")).collect::<Vec<_>>();
+        assert_eq!(names(dir.path()), names_of(&want));
+        if number == 3 {
+            output.go_on().unwrap();
+            want = vec![2, 3, 4];
+            assert_eq!(names(dir.path()), names_of(&want));
+        }
+    }
+    // One of which nothing came takes nothing of others with it.
+    let mut output = Output::open(going_on()).unwrap();
+    output.begin().unwrap();
+    output.discard();
+    assert_eq!(names(dir.path()), ["a.3.twt", "a.4.twt"]);
 }

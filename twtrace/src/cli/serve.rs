@@ -1,0 +1,174 @@
+//! Owns: `twtrace serve`: its flags, where it may listen, the order in which its parts begin and end.
+//! Must not know: what is answered, how it is traced.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{FromArgMatches as _, ValueEnum};
+
+use super::events::TraceArgs;
+use super::filters::FilterArgs;
+use super::record::possible;
+use super::values::{Usage, duration, size};
+use super::{Cli, Command, Outcome, config, runtime};
+use crate::host::notify::Manager;
+use crate::model::escape::printable;
+use crate::present::live::Upkeep;
+use crate::present::record::output::{Destination, Rotation};
+use crate::present::record::{Setup, user};
+use crate::present::serve::{Board, Recording, Server, Service, Shared, Token, is_of_this_machine};
+use crate::source::session;
+
+const ABOUT: &str = "\
+/metrics: for Prometheus, as text or OpenMetrics, as the client asks for it, compressed where it takes that.
+/findings: what the doctor says of the last ten seconds, as JSON.
+/readyz: 200 once all hooks are attached and while the trace goes on. /healthz: 200 while the process goes on.
+
+Owners, destinations and pools of ports are told apart as far as they are among the busiest (--top); all others together are in series whose role
+or source is 'other', so sums are exact. A series goes when its process is gone and has no socket left.
+
+It listens on this machine only. Elsewhere it wants --token-file, or --insecure to say that everybody may ask.
+
+With --record, DIR/twtrace.N.twt are recordings as `twtrace record --rotate-every` makes them; files of an earlier run count as kept. A disk
+that is full stops the recording and nothing else: it is tried again, after longer and longer pauses.
+
+A file for --config has the names of these flags as its keys: listen = \"127.0.0.1:9478\", verbose = true, comm = [\"nginx\", \"php-fpm\"].
+What is typed counts more.";
+
+/// The name of the files under --record; a number goes before the extension.
+const RECORDING: &str = "twtrace.twt";
+
+/// `twtrace serve`
+#[derive(Debug, clap::Args)]
+#[command(after_help = ABOUT)]
+pub(super) struct Args {
+    /// Where to answer
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
+    listen: SocketAddr,
+    /// Answer those only who send the first line of this file as a bearer token; /healthz and /readyz are answered to all
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Listen beyond this machine though anybody there may ask, and read along
+    #[arg(long)]
+    insecure: bool,
+    /// Tell so many owners, destinations, pools and namespaces apart
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    top: u16,
+    /// Record all events as well, to files in this folder
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Go on in another file once one has this many bytes, such as 64M
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    rotate_size: Option<u64>,
+    /// Go on in another file once one is this old
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    rotate_every: Duration,
+    /// Keep this many files, the one being written included
+    #[arg(long, value_name = "N", default_value = "24", value_parser = clap::value_parser!(u64).range(1..))]
+    keep: u64,
+    /// How notes on stderr are written
+    #[arg(long, value_name = "FORMAT", default_value = "plain")]
+    log_format: LogFormat,
+    /// Options from a TOML file, whose keys are these flags
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    trace: TraceArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Plain,
+    /// One JSON object a line: time and message
+    Json,
+}
+
+impl Args {
+    /// With what the file of `--config` says.
+    fn with_config(self) -> anyhow::Result<Self> {
+        let Some(path) = &self.config else { return Ok(self) };
+        let typed: Vec<_> = std::env::args_os().collect();
+        let words = config::with_file(&super::command(), "serve", path, &typed)?;
+        // Each option was tried by itself; two that do not go together are refused as if they were typed.
+        let cli = Cli::from_arg_matches(&super::command().get_matches_from(words));
+        match cli.map_err(|error| Usage(error.to_string()))?.command {
+            Some(Command::Serve(args)) => Ok(*args),
+            _ => Ok(self),
+        }
+    }
+
+    /// The token, where one is wanted; an error where everybody could ask and nobody said that they may.
+    fn token(&self) -> anyhow::Result<Option<Token>> {
+        let Some(path) = &self.token_file else {
+            if is_of_this_machine(&self.listen) || self.insecure {
+                return Ok(None);
+            }
+            let said = format!(
+                "--listen {} can be reached from other machines: give --token-file, or --insecure if everybody may ask",
+                self.listen
+            );
+            return Err(Usage(said).into());
+        };
+        let shown = printable(&path.to_string_lossy()).into_owned();
+        Token::read(path).map(Some).with_context(|| format!("cannot take a token from --token-file {shown}"))
+    }
+
+    fn recording(&self, filters: Vec<String>, netns: Vec<u32>) -> anyhow::Result<Option<Recording>> {
+        let Some(dir) = &self.record else { return Ok(None) };
+        let shown = || format!("cannot record to {}", printable(&dir.to_string_lossy()));
+        make_folder(dir).with_context(shown)?;
+        let (size, every, keep) = (self.rotate_size, Some(self.rotate_every), Some(self.keep));
+        let rotation = possible(Rotation { size, every, keep, resumes: true })?;
+        let destination =
+            Destination { path: dir.join(RECORDING), force: false, rotation, owner: user::caller() };
+        let setup = Setup { filters, netns, command: None, cgroup: None, settle: Duration::ZERO };
+        Recording::new(destination, setup).map(Some).with_context(shown)
+    }
+}
+
+/// Makes the folder, where there is none: for its owner only, as recordings are.
+fn make_folder(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let args = args.with_config()?;
+    if args.log_format == LogFormat::Json {
+        crate::output::notes::as_json();
+    }
+    let token = args.token()?;
+    let filter = args.filters.filter()?;
+    if !filter.reasons.is_empty() {
+        return Err(Usage(
+            "--reason is no filter of serve: its metrics have the reason as a label".to_owned(),
+        )
+        .into());
+    }
+    if let Err(cannot) = crate::kernel::probe::permitted() {
+        return Err(session::Error::from(cannot).into());
+    }
+    let listener =
+        TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
+    let recording = args.recording(filter.words(), filter.netns.clone())?;
+    let options = args.trace.options(filter);
+    let (board, top) = (Arc::new(Board::default()), usize::from(args.top));
+    let server = Server::start(listener, Shared::new(Arc::clone(&board), token, top))?;
+    crate::note!("twtrace: answering on http://{}/metrics", server.address());
+    let mut service = Service::new(board, top, Upkeep::start()?, Manager::of_environment(), recording);
+    let traced = runtime()?.block_on(session::run(&options, &mut service));
+    server.stop()?;
+    let summary = traced?;
+    service.finish(&summary).context("cannot end the recording")?;
+    crate::note!("{summary}");
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,91 @@
+//! Owns: the files of a recording: how each begins, with what lives, and how it ends.
+//! Must not know: when one is to end.
+
+use std::io;
+
+use super::{BATCH_EVENTS, Recorder};
+use crate::engine::Tracker;
+use crate::model::clock::Clock;
+use crate::present::record::namespaces;
+use crate::present::record::output::Output;
+use crate::recording::{Encoder, Ending, Head, LossCounts, Namespace, Stop, Tail};
+
+impl Recorder {
+    /// Goes on in another output, where the one before could not be written to: what was told meanwhile is left out, what lives is in it.
+    ///
+    /// # Errors
+    /// Of writing.
+    pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.output, output);
+        if before.total() == 0 {
+            before.discard();
+        }
+        (self.encoder, self.first_ns) = (None, None);
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
+        let Clock { mono_ns, wall_ns } = Clock::read();
+        self.head = Head { mono_ns, wall_ns, namespaces, part: 0, ..self.head.clone() };
+        self.output.begin()?;
+        self.begin_part()?;
+        self.list(tracker)?;
+        self.output.head_ends();
+        Ok(())
+    }
+
+    pub(super) fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
+        let Clock { mono_ns, wall_ns } = Clock::read();
+        let limitations = self.head.limitations.clone();
+        Tail {
+            mono_ns,
+            wall_ns,
+            stop,
+            command,
+            limitations,
+            lost: LossCounts::from(self.loss),
+            ..Tail::default()
+        }
+    }
+
+    pub(super) fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        encoder.finish(tail).map_err(io::Error::other)?;
+        self.output.write(encoder.bytes())
+    }
+
+    /// Begins a file.
+    pub(super) fn begin_part(&mut self) -> io::Result<()> {
+        let mut encoder = Encoder::new(&self.head).map_err(io::Error::other)?;
+        self.part_began_ns = self.head.mono_ns;
+        self.output.write(encoder.bytes())?;
+        self.encoder = Some(encoder);
+        Ok(())
+    }
+
+    /// Writes what lives at the head of a part: whoever has that part only must know it too.
+    fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
+        for (conn, live) in tracker.sockets() {
+            let Some(encoder) = &mut self.encoder else { return Ok(()) };
+            encoder.append(&live.event(*conn, self.head.mono_ns));
+            if encoder.waiting() >= BATCH_EVENTS {
+                self.close_batch()?;
+            }
+        }
+        self.close_batch()
+    }
+
+    pub(super) fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
+        self.close_batch()?;
+        // Asking takes longer than events may wait.
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
+        let live = tracker.live() as u64;
+        let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
+        self.write_end(&tail)?;
+        self.output.go_on()?;
+        let Clock { mono_ns, wall_ns } = Clock::read();
+        self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
+        self.begin_part()?;
+        self.list(tracker)?;
+        // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
+        self.output.head_ends();
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! Owns: the metrics of what there may be many of: owners, destinations, pools of ports, network namespaces. A bounded number of each is
+//! told apart, and all the rest is `other`.
+//! Must not know: how the busiest are chosen among owners.
+//!
+//! The role, the source or the namespace of such a rest is called `other`: that no stranger can be called.
+
+use super::ledger::Busiest;
+use super::metrics::{Family, Value};
+use super::owners::{DealingKey, OwnerKey};
+use crate::engine::{Counts, NetnsRow, Pressure, Snapshot, TupleRow};
+use crate::model::escape::printable;
+use crate::model::event::Reason;
+
+const OTHER: &str = "other";
+/// Longest name of a namespace, in characters.
+const LONGEST: usize = 64;
+
+/// One row: its labels, what was counted, what lives.
+type Row = (Vec<(&'static str, String)>, Counts, u64);
+
+fn owner_labels(owner: &OwnerKey) -> Vec<(&'static str, String)> {
+    let name = &owner.name;
+    vec![
+        ("program", name.program.clone()),
+        ("unit", name.unit.clone()),
+        ("container", name.container.clone()),
+        ("role", owner.role.word().to_owned()),
+    ]
+}
+
+fn other_labels() -> Vec<(&'static str, String)> {
+    ["program", "unit", "container", "role"].map(|label| (label, OTHER.to_owned())).into()
+}
+
+fn rows<K: Ord>(
+    told: &Busiest<K>,
+    labels: impl Fn(&K) -> Vec<(&'static str, String)>,
+    other: Row,
+) -> Vec<Row> {
+    let mut rows: Vec<&super::ledger::Told<K>> = told.rows.iter().collect();
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    let named = rows.into_iter().map(|row| (labels(&row.key), row.counts, row.live));
+    named.chain([other]).collect()
+}
+
+fn put(
+    family: &mut Family,
+    labels: &[(&'static str, String)],
+    more: &[(&'static str, &str)],
+    value: impl Into<Value>,
+) {
+    let labels = labels.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied());
+    family.put(&labels.collect::<Vec<_>>(), value);
+}
+
+fn filled(mut family: Family, rows: &[Row], value: fn(&Counts, u64) -> u64) -> Family {
+    rows.iter().for_each(|(labels, counts, live)| put(&mut family, labels, &[], value(counts, *live)));
+    family
+}
+
+/// By program, systemd unit, container and role.
+pub(super) fn owners(told: &Busiest<OwnerKey>) -> Vec<Family> {
+    let rows = rows(told, owner_labels, (other_labels(), told.other, told.other_live));
+    let mut ended = Family::counter(
+        "twtrace_owner_sockets_ended",
+        "TIME_WAIT sockets that went away, by owner and reason.",
+    );
+    for (labels, counts, _) in &rows {
+        for reason in Reason::ALL {
+            put(&mut ended, labels, &[("reason", reason.word())], counts.ended_for(*reason));
+        }
+    }
+    let gauge = |name, help, value| filled(Family::gauge(name, help), &rows, value);
+    let counter = |name, help, value| filled(Family::counter(name, help), &rows, value);
+    vec![
+        gauge(
+            "twtrace_owner_sockets_live",
+            "TIME_WAIT sockets that exist now, by who closed them.",
+            |_, live| live,
+        ),
+        counter(
+            "twtrace_owner_sockets_created",
+            "TIME_WAIT sockets that the kernel made, by who closed them; no program: not known.",
+            |counts, _| counts.created,
+        ),
+        ended,
+        counter(
+            "twtrace_owner_overflows",
+            "Connections that ended without a TIME_WAIT socket, by owner.",
+            |counts, _| counts.overflow,
+        ),
+        counter(
+            "twtrace_owner_connections_aborted",
+            "Connections that were ended with a reset, by owner.",
+            |counts, _| counts.aborted,
+        ),
+        counter(
+            "twtrace_owner_connect_failures",
+            "Calls of connect() that failed, by who called.",
+            |counts, _| counts.connect_failed,
+        ),
+        counter(
+            "twtrace_owner_bind_failures",
+            "Calls of bind() and listen() that failed, by who called.",
+            |counts, _| counts.bind_failed,
+        ),
+    ]
+}
+
+/// By owner, role and destination.
+pub(super) fn dealings(told: &Busiest<DealingKey>) -> Vec<Family> {
+    let labels = |key: &DealingKey| {
+        let mut labels = owner_labels(&key.owner);
+        labels.push(("destination", key.destination.to_string()));
+        labels
+    };
+    let mut other = other_labels();
+    other.push(("destination", OTHER.to_owned()));
+    let rows = rows(told, labels, (other, told.other, told.other_live));
+    let counter = |name, help, value| filled(Family::counter(name, help), &rows, value);
+    vec![
+        filled(
+            Family::gauge(
+                "twtrace_destination_sockets_live",
+                "TIME_WAIT sockets that exist now, by owner and what they led to: address:port, or :port of a server.",
+            ),
+            &rows,
+            |_, live| live,
+        ),
+        counter(
+            "twtrace_destination_sockets_created",
+            "TIME_WAIT sockets that the kernel made, by owner and destination.",
+            |counts, _| counts.created,
+        ),
+        counter(
+            "twtrace_destination_connect_failures",
+            "Calls of connect() that failed, by caller and destination.",
+            |counts, _| counts.connect_failed,
+        ),
+        counter(
+            "twtrace_destination_bind_failures",
+            "Calls of bind() and listen() that failed, by caller and port.",
+            |counts, _| counts.bind_failed,
+        ),
+    ]
+}
+
+/// What a namespace is called: its inode, by which it is known, and its name.
+fn netns_labels(inode: u32, snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let row = snapshot.netns.iter().find(|row| row.key == inode);
+    let name = row.and_then(|row| row.capacity.as_ref()?.name.as_deref()).unwrap_or_default();
+    let name = printable(name).chars().take(LONGEST).collect();
+    vec![("netns", inode.to_string()), ("netns_name", name)]
+}
+
+/// Pools of ports, those that are full or full soonest first.
+pub(super) fn pools(snapshot: &Snapshot, top: usize) -> Vec<Family> {
+    let mut pools: Vec<(&TupleRow, Pressure)> = snapshot
+        .tuples
+        .iter()
+        .filter_map(|row| Some((row, row.pressure?)))
+        .filter(|(_, pool)| pool.in_use != 0)
+        .collect();
+    pools.sort_by(|(a, x), (b, y)| y.cmp_heat(x).then_with(|| a.key.cmp(&b.key)));
+    let mut ports = Family::gauge(
+        "twtrace_pool_ports",
+        "Ports that connect() can choose from, by source and destination.",
+    );
+    let mut used =
+        Family::gauge("twtrace_pool_ports_used", "Ports in use, by the state of the socket that has them.");
+    let mut ratio =
+        Family::gauge("twtrace_pool_used_ratio", "Ports in use ÷ ports that connect() can choose from.");
+    let mut full = Family::gauge(
+        "twtrace_pool_full_seconds",
+        "Seconds until no port is left, at the present rates; +Inf: never.",
+    );
+    let (told, others) = pools.split_at(pools.len().min(top));
+    for (row, pool) in told {
+        let mut labels = netns_labels(row.key.netns, snapshot);
+        let destination = std::net::SocketAddr::new(row.key.daddr, row.key.dport).to_string();
+        labels.extend([("source", row.key.saddr.to_string()), ("destination", destination)]);
+        put(&mut ports, &labels, &[], pool.ports);
+        put(&mut used, &labels, &[("state", "time_wait")], pool.time_wait);
+        put(&mut used, &labels, &[("state", OTHER)], pool.in_use.saturating_sub(pool.time_wait));
+        put(&mut ratio, &labels, &[], pool.fraction());
+        put(&mut full, &labels, &[], pool.full_in_s.unwrap_or(f64::INFINITY));
+    }
+    let sum = |part: fn(&Pressure) -> u32| others.iter().map(|(_, pool)| u64::from(part(pool))).sum::<u64>();
+    let labels = ["netns", "netns_name", "source", "destination"].map(|label| (label, OTHER.to_owned()));
+    put(&mut ports, &labels, &[], sum(|pool| pool.ports));
+    put(&mut used, &labels, &[("state", "time_wait")], sum(|pool| pool.time_wait));
+    put(&mut used, &labels, &[("state", OTHER)], sum(|pool| pool.in_use.saturating_sub(pool.time_wait)));
+    let count =
+        Family::gauge("twtrace_pools", "Pools of ports that have a port in use.").of(pools.len() as u64);
+    vec![count, ports, used, ratio, full]
+}
+
+/// Network namespaces with most sockets.
+pub(super) fn namespaces(snapshot: &Snapshot, top: usize) -> Vec<Family> {
+    let mut live = Family::gauge(
+        "twtrace_netns_sockets_live",
+        "TIME_WAIT sockets that exist now, by network namespace.",
+    );
+    let mut limit = Family::gauge(
+        "twtrace_netns_sockets_limit",
+        "The most that there may be (tcp_max_tw_buckets), by network namespace.",
+    );
+    let alive: Vec<&NetnsRow> = snapshot.netns.iter().filter(|row| row.figures.live != 0).collect();
+    let (told, others) = alive.split_at(alive.len().min(top));
+    for row in told {
+        let labels = netns_labels(row.key, snapshot);
+        put(&mut live, &labels, &[], row.figures.live);
+        if let Some(capacity) = &row.capacity {
+            put(&mut limit, &labels, &[], capacity.max_tw_buckets);
+        }
+    }
+    let labels = ["netns", "netns_name"].map(|label| (label, OTHER.to_owned()));
+    put(&mut live, &labels, &[], others.iter().map(|row| row.figures.live).sum::<u64>());
+    vec![live, limit]
+}

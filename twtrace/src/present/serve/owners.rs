@@ -1,0 +1,206 @@
+//! Owns: whose an event is, by what people call it: program, systemd unit, container; and which of them still run.
+//! Must not know: what is counted.
+//!
+//! What a process is called is settled when it is first heard of, and remembered while it runs or has a live socket: a socket ends under
+//! the name that it began with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::engine::ProcessKey;
+use crate::host::identity::pids;
+use crate::model::escape::printable;
+use crate::model::event::{Conn, Event, Kind, Process, Role};
+use crate::model::identity::{Identity, unit_of};
+
+/// Processes that are remembered; what comes from more than that is in `other`.
+const MOST: usize = 1 << 16;
+/// Longest name, in characters.
+const LONGEST: usize = 128;
+/// What a process without a name is called: no name means that the owner is not known.
+const NAMELESS: &str = "(empty)";
+
+/// What people call an owner. Escaped and bounded; all of it is empty where the owner is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Name {
+    /// Its process name.
+    pub(super) program: String,
+    /// Its systemd unit; empty where there is none.
+    pub(super) unit: String,
+    /// Its container; empty on the host.
+    pub(super) container: String,
+}
+
+impl Name {
+    fn of(process: &Process, identity: Option<&Identity>) -> Self {
+        let program = bounded(&process.comm.text());
+        let cgroup = identity.and_then(|identity| identity.cgroup.as_deref()).unwrap_or_default();
+        let container = identity.and_then(|identity| identity.container.as_ref());
+        Self {
+            program: if program.is_empty() { NAMELESS.to_owned() } else { program },
+            unit: bounded(unit_of(cgroup)),
+            container: container.map_or_else(String::new, |container| bounded(&container.to_string())),
+        }
+    }
+}
+
+fn bounded(text: &str) -> String {
+    printable(text).chars().take(LONGEST).collect()
+}
+
+/// An owner, and which end of connections it was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct OwnerKey {
+    /// What it is called.
+    pub(super) name: Arc<Name>,
+    /// Which end.
+    pub(super) role: Role,
+}
+
+/// What a connection leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Destination {
+    /// A remote end that is connected to.
+    Remote(std::net::IpAddr, u16),
+    /// A local port that is served, or could not be bound.
+    Served(u16),
+}
+
+impl Destination {
+    /// Of an event's connection.
+    pub(super) fn of(kind: Kind, role: Role, conn: &Conn) -> Self {
+        match (kind, role) {
+            (Kind::BindFailed, _) | (_, Role::Server) => Self::Served(conn.sport),
+            _ => Self::Remote(conn.daddr, conn.dport),
+        }
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Remote(address, port) => std::net::SocketAddr::new(*address, *port).fmt(f),
+            Self::Served(port) => write!(f, ":{port}"),
+        }
+    }
+}
+
+/// An owner, and what it deals with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct DealingKey {
+    /// Who.
+    pub(super) owner: OwnerKey,
+    /// With what.
+    pub(super) destination: Destination,
+}
+
+/// A process in one of its lives, see `engine::processes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Life {
+    key: ProcessKey,
+    cgroup_id: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    name: Arc<Name>,
+    /// TIME_WAIT sockets of its that live.
+    sockets: u32,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(super) struct Owners {
+    lives: HashMap<Life, Known>,
+    /// How many processes have this name.
+    running: HashMap<Arc<Name>, usize>,
+    unknown: Arc<Name>,
+    /// Pids can be looked up here.
+    sees_processes: bool,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self {
+            lives: HashMap::new(),
+            running: HashMap::new(),
+            unknown: Arc::default(),
+            sees_processes: pids::are_ours(),
+        }
+    }
+}
+
+impl Owners {
+    /// Whose an event is; `None` where there is no room to tell.
+    pub(super) fn owner_of(&mut self, event: &Event) -> Option<OwnerKey> {
+        let role = event.role;
+        let Some(process) = &event.owner else { return Some(OwnerKey { name: self.unknown.clone(), role }) };
+        let life = Life { key: ProcessKey::from(process), cgroup_id: process.cgroup_id };
+        let is_end = event.kind == Kind::Ended;
+        if !self.lives.contains_key(&life) {
+            if is_end || self.is_full() {
+                return None;
+            }
+            let name = self.enter(Name::of(process, event.identity.as_deref()));
+            self.lives.insert(life, Known { name, sockets: 0 });
+        }
+        let known = self.lives.get_mut(&life)?;
+        match event.kind {
+            Kind::Created | Kind::Listed => known.sockets += 1,
+            Kind::Ended => known.sockets = known.sockets.saturating_sub(1),
+            _ => {}
+        }
+        Some(OwnerKey { name: known.name.clone(), role })
+    }
+
+    fn enter(&mut self, name: Name) -> Arc<Name> {
+        let name = match self.running.get_key_value(&name) {
+            Some((known, _)) => known.clone(),
+            None => Arc::new(name),
+        };
+        *self.running.entry(name.clone()).or_default() += 1;
+        name
+    }
+
+    /// Whether there is no room for another process, even without those that have nothing alive.
+    fn is_full(&mut self) -> bool {
+        if self.lives.len() >= MOST {
+            self.retain(|_| false);
+        }
+        self.lives.len() >= MOST
+    }
+
+    /// Forgets processes that have ended. Meant to be called every few seconds.
+    pub(super) fn refresh(&mut self) {
+        let sees_processes = self.sees_processes;
+        self.retain(|pid| sees_processes && exists(pid));
+    }
+
+    /// Those without a live socket stay only where `stays` says so of their pid.
+    fn retain(&mut self, stays: impl Fn(u32) -> bool) {
+        let running = &mut self.running;
+        self.lives.retain(|life, known| {
+            let is_kept = known.sockets != 0 || stays(life.key.pid);
+            if !is_kept && let Some(count) = running.get_mut(&known.name) {
+                *count -= 1;
+                if *count == 0 {
+                    running.remove(&known.name);
+                }
+            }
+            is_kept
+        });
+    }
+
+    /// Whether no process has this name any more.
+    pub(super) fn is_gone(&self, owner: &OwnerKey) -> bool {
+        !self.running.contains_key(&owner.name)
+    }
+}
+
+fn exists(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
+}
