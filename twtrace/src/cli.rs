@@ -75,7 +75,7 @@ enum Command {
     Export(export::Args),
     /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
     Check(check::Args),
-    /// Why ports run out here, who does it, and which remedy would help, by how much
+    /// Why ports run out here, who does it, and which remedy would help, by how much: looks for 10 s, less where the case is clear
     Doctor(Box<doctor::Args>),
     /// A live trace as metrics for Prometheus, and a recording beside it
     Serve(Box<serve::Args>),

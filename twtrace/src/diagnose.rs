@@ -4,14 +4,17 @@
 //! Facts are gathered ([`gather`], [`recorded`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
 //! live view and the report of a recording show the same findings in one line each ([`glance`]).
 
+mod clear;
 pub mod explain;
 pub mod facts;
 pub mod finding;
+mod first;
 mod folklore;
 pub mod gather;
 pub mod json;
 mod pool;
 pub mod predict;
+mod progress;
 pub(crate) mod recorded;
 mod remedies;
 pub mod rules;
@@ -21,6 +24,8 @@ mod tests;
 pub mod text;
 mod whereabouts;
 mod words;
+
+pub use first::first;
 
 use facts::{Facts, Process};
 use finding::{Finding, Severity};

@@ -1,7 +1,7 @@
 //! Owns: `twtrace doctor`: why ports run out here, who does it, and which remedy would help.
 //! Must not know: what is found, and how.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Severity;
-use crate::diagnose::{diagnose, explain, gather::Watch, json, text};
+use crate::diagnose::{diagnose, explain, gather::Pace, gather::Watch, json, text};
 use crate::model::filter::{Failures, Filter};
+use crate::output::notes;
+use crate::output::paint::Paint;
 use crate::present::report;
+use crate::present::table::{Cell, Column, Table};
 use crate::recording::Recording;
 use crate::source::session;
 
-/// How long to look where nobody says otherwise.
+/// How long to look at most where nobody says otherwise.
 const DURATION: Duration = Duration::from_secs(10);
 
 /// `twtrace doctor`
@@ -79,7 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.json {
         json::line(&facts, &findings, &mut out);
     } else {
-        out = text::report(&facts, &findings).into_bytes();
+        out = text::report(&facts, &findings, Paint::stdout()).into_bytes();
     }
     std::io::stdout().lock().write_all(&out)?;
     let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);
@@ -94,7 +97,13 @@ fn refuse_reasons(filter: &Filter) -> Result<(), Usage> {
 
 fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     let duration = args.trace.duration.unwrap_or(DURATION);
-    let mut watch = Watch::start(&filter, args.nat_ports)?;
+    let pace = Pace {
+        most: Some(duration),
+        // Whoever says how long wants to see what happens in that time.
+        stops_early: args.trace.duration.is_none(),
+        tell: std::io::stderr().is_terminal().then_some(notes::progress),
+    };
+    let mut watch = Watch::start(&filter, args.nat_ports, pace)?;
     let options = session::Options {
         probe: args.trace.probe(),
         // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
@@ -104,18 +113,31 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         ready_file: args.trace.ready_file.clone(),
         duration: Some(duration),
     };
-    runtime()?.block_on(session::run(&options, &mut watch))?;
+    let done = runtime()?.block_on(session::run(&options, &mut watch));
+    notes::end_progress();
+    done?;
     // The reader of what is found may never read it.
     session::signals::let_go();
     Ok(watch.facts())
 }
 
+/// What there is to explain, a line for each.
+fn index(paint: Paint) -> String {
+    let mut out = String::new();
+    for group in explain::index() {
+        let columns = [Column::words(group.title).at_least(21), Column::words(group.about)];
+        let mut table = Table::new(columns);
+        group.stories.iter().for_each(|(name, line)| table.push([*name, *line].map(Cell::from)));
+        table.put(paint, &mut out);
+        out.push('\n');
+    }
+    out + "twtrace doctor explain NAME tells the whole story\n"
+}
+
 fn tell(id: Option<&str>) -> anyhow::Result<Outcome> {
     let mut stdout = std::io::stdout().lock();
     let Some(id) = id else {
-        for name in explain::names() {
-            writeln!(stdout, "{name}")?;
-        }
+        stdout.write_all(index(Paint::stdout()).as_bytes())?;
         return Ok(Outcome::Done);
     };
     let Some(story) = explain::explain(id) else {

@@ -97,9 +97,39 @@ pages!(
     "wider_socket_range",
 );
 
-/// Names of all pages, sorted.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    PAGES.iter().map(|(name, _)| *name)
+/// Told by several stories, not found or offered.
+const BACKGROUND: &[&str] = &["four_way_close", "why_time_wait"];
+
+/// Stories of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What they are, in one word.
+    pub title: &'static str,
+    /// What a line says of each.
+    pub about: &'static str,
+    /// The name of each and its line, by name.
+    pub stories: Vec<(&'static str, &'static str)>,
+}
+
+/// All stories: findings, remedies, folklore, and what several of them stand on.
+pub fn index() -> [Group; 4] {
+    [
+        ("FINDING", "WHAT GOES WRONG", super::rules::IDS),
+        ("REMEDY", "WHAT HELPS", super::remedies::IDS),
+        ("FOLKLORE", "WHAT IS OFTEN TRIED, AND DOES NOT HELP", super::folklore::IDS),
+        ("BACKGROUND", "HOW IT WORKS", BACKGROUND),
+    ]
+    .map(|(title, about, names)| {
+        let mut stories: Vec<_> = names.iter().map(|name| (*name, line(name))).collect();
+        stories.sort_unstable();
+        Group { title, about, stories }
+    })
+}
+
+/// What a story is about: its title without its name.
+fn line(name: &str) -> &'static str {
+    let title = page(name).and_then(|text| text.lines().next()).unwrap_or_default();
+    title.rsplit_once(": ").map_or_else(|| title.trim_start_matches("# "), |(_, line)| line)
 }
 
 fn page(name: &str) -> Option<&'static str> {
@@ -132,16 +162,21 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Told by others, not found or offered.
-    const COMMON: [&str; 2] = ["four_way_close", "why_time_wait"];
+    fn names() -> impl Iterator<Item = &'static str> {
+        PAGES.iter().map(|(name, _)| *name)
+    }
 
     #[test]
-    fn every_name_has_a_page_and_every_page_a_name() {
+    fn every_name_has_a_page_and_every_page_a_name_and_a_line() {
         let pages: BTreeSet<&str> = names().collect();
-        let known = [super::super::rules::IDS, super::super::remedies::IDS, super::super::folklore::IDS];
-        let known: BTreeSet<&str> = known.into_iter().flatten().copied().chain(COMMON).collect();
-        assert_eq!(pages, known);
+        let stories: Vec<_> = index().into_iter().flat_map(|group| group.stories).collect();
+        let known: BTreeSet<&str> = stories.iter().map(|(name, _)| *name).collect();
+        assert_eq!((&pages, pages.len()), (&known, stories.len()));
         assert!(names().is_sorted());
+        for (name, line) in stories {
+            let is_short = !line.is_empty() && name.len().max(21) + 2 + line.len() <= 80;
+            assert!(is_short && !line.starts_with('#') && line != name, "{name}: {line:?}");
+        }
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Facts {
     pub source: Source,
     /// How long it was looked at, in milliseconds.
     pub observed_ms: u64,
+    /// It could have been looked at for longer, but the case was clear.
+    pub stopped_early: bool,
     /// What told the events; empty where nobody knows.
     pub backend: String,
     /// Events lost while looking.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::facts::Share;
 use super::words::{culprit, grouped, number};
+use crate::output::paint::Meaning;
 
 /// How bad it is, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -30,6 +31,17 @@ impl Severity {
             Self::Warning => "warning",
             Self::Notice => "notice",
             Self::Fine => "fine",
+        }
+    }
+}
+
+impl From<Severity> for Meaning {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Self::Critical,
+            Severity::Warning => Self::Warning,
+            Severity::Notice => Self::Label,
+            Severity::Fine => Self::Good,
         }
     }
 }

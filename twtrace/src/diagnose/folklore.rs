@@ -17,7 +17,6 @@ const RFC1337_ON: &str = "rfc1337_on";
 const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
 /// Names of all that is said not to help, beside remedies whose condition does not hold.
-#[cfg(test)]
 pub(super) const IDS: &[&str] = &[
     LOWER_FIN_TIMEOUT,
     LOWER_MAX_TW_BUCKETS,

@@ -6,9 +6,12 @@ mod holders;
 mod sampler;
 
 use std::io;
+use std::time::Duration;
 
+use super::clear::Clear;
 use super::facts::told::Told;
 use super::facts::{Facts, Slab, Source, count, join};
+use super::progress;
 use crate::engine::Tracker;
 use crate::host::net::slabinfo;
 use crate::model::clock::{self, Clock};
@@ -16,16 +19,29 @@ use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations, What};
 use crate::source::{Flow, View};
-use sampler::Sampler;
+use sampler::{Sampled, Sampler};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
 const AGAIN_NS: u64 = 200_000_000;
+
+/// How a watch goes on, and who hears of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// How long it takes at most.
+    pub most: Option<Duration>,
+    /// It ends as soon as the case is clear.
+    pub stops_early: bool,
+    /// Hears once a second how it goes: a printable line.
+    pub tell: Option<fn(&str)>,
+}
 
 /// Samples at events as they come, and at the kernel's lists meanwhile.
 #[derive(Debug)]
 pub struct Watch {
     filter: Filter,
+    pace: Pace,
     sampler: Option<Sampler>,
+    clear: Clear,
     asked_ns: u64,
     began_ns: u64,
     facts: Facts,
@@ -36,10 +52,12 @@ impl Watch {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(filter: &Filter, nat_ports: Option<u32>) -> io::Result<Self> {
+    pub fn start(filter: &Filter, nat_ports: Option<u32>, pace: Pace) -> io::Result<Self> {
         Ok(Self {
             filter: filter.clone(),
+            pace,
             sampler: Some(Sampler::start(filter.netns.clone())?),
+            clear: Clear::default(),
             asked_ns: 0,
             began_ns: clock::mono_ns(),
             facts: Facts { source: Source::Live, nat_ports, ..Facts::default() },
@@ -51,17 +69,18 @@ impl Watch {
         self.facts
     }
 
-    fn finish(&mut self, tracker: &Tracker) {
-        let ended_ns = clock::mono_ns();
-        self.facts.observed_ms = ended_ns.saturating_sub(self.began_ns) / 1_000_000;
-        self.facts.lost = tracker.loss().events();
+    /// What was seen up to `now_ns`, without what the machine is to be asked.
+    fn seen(&self, tracker: &Tracker, sampled: Option<&Sampled>, now_ns: u64) -> Facts {
+        let mut facts = self.facts.clone();
+        facts.observed_ms = now_ns.saturating_sub(self.began_ns) / 1_000_000;
+        facts.lost = tracker.loss().events();
         let ((mut namespaces, left_out), told) =
             (count::namespaces(&tracker.engine), Told::of(&tracker.engine));
         if left_out != 0 {
             let why = format!("{left_out} network namespaces in which less happened than in the others");
-            self.facts.unknown.push(why);
+            facts.unknown.push(why);
         }
-        if let Some(sampled) = self.sampler.take().map(Sampler::stop) {
+        if let Some(sampled) = sampled {
             for (inode, samples) in &sampled.samples {
                 let at = namespaces.iter().position(|netns| netns.netns == *inode);
                 let at = at.unwrap_or_else(|| {
@@ -71,15 +90,22 @@ impl Watch {
                 join::join(&mut namespaces[at], samples);
                 told.tell(&mut namespaces[at], Some(samples));
             }
-            let known = std::mem::take(&mut self.facts.limitations);
+            let known = std::mem::take(&mut facts.limitations);
             let all: Limitations =
                 known.into_iter().chain(sampled.limitations.all().iter().cloned()).collect();
-            self.facts.limitations = all.all().to_vec();
+            facts.limitations = all.all().to_vec();
         }
         namespaces.sort_by_key(|netns| netns.netns);
-        extras::outside_tw_reuse(&mut namespaces);
-        extras::default_buckets(&mut namespaces, extras::most_buckets);
-        self.facts.namespaces = namespaces;
+        facts.namespaces = namespaces;
+        facts
+    }
+
+    fn finish(&mut self, tracker: &Tracker) {
+        let ended_ns = clock::mono_ns();
+        let sampled = self.sampler.take().map(Sampler::stop);
+        self.facts = self.seen(tracker, sampled.as_ref(), ended_ns);
+        extras::outside_tw_reuse(&mut self.facts.namespaces);
+        extras::default_buckets(&mut self.facts.namespaces, extras::most_buckets);
         super::scope::keep(&mut self.facts, &self.filter);
         self.facts.dead_settings = extras::dead_settings();
         self.facts.is_read_only = extras::is_read_only();
@@ -93,6 +119,26 @@ impl Watch {
                 self.facts.limitations.push(Limitation::new(What::Memory, error.to_string(), remedy));
             }
         }
+    }
+
+    /// Once a second: what would be said if it ended now, and whether it may.
+    fn look(&mut self, tracker: &Tracker, now_ns: u64) -> Flow {
+        if !(self.pace.stops_early || self.pace.tell.is_some()) || !self.clear.is_due(now_ns) {
+            return Flow::Go;
+        }
+        let Some(sampled) = self.sampler.as_ref().and_then(Sampler::so_far) else { return Flow::Go };
+        let mut facts = self.seen(tracker, Some(&sampled), now_ns);
+        drop(sampled);
+        super::scope::keep(&mut facts, &self.filter);
+        let findings = super::diagnose(&facts);
+        let is_clear = self.clear.is_so(&findings, facts.lost, now_ns);
+        if let Some(tell) = self.pace.tell {
+            let watched_s = now_ns.saturating_sub(self.began_ns) as f64 / 1e9;
+            let most_s = self.pace.most.map(|most| most.as_secs_f64());
+            tell(&progress::line(watched_s, most_s, &tracker.engine, &findings));
+        }
+        self.facts.stopped_early = is_clear && self.pace.stops_early;
+        if self.facts.stopped_early { Flow::Stop } else { Flow::Go }
     }
 }
 
@@ -127,6 +173,10 @@ impl View for Watch {
 
     fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
         Ok(Flow::Go)
+    }
+
+    fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        Ok(self.look(tracker, now_ns))
     }
 
     fn ended(&mut self, tracker: &Tracker) {

@@ -13,13 +13,25 @@ struct Diagnosis<'a> {
     source: Source,
     backend: &'a str,
     observed_ms: u64,
+    /// The case was clear.
+    stopped_early: bool,
     lost: u64,
     /// The worst there is.
     severity: Severity,
+    /// What to try first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<First>,
     findings: &'a [Finding],
     unknown: &'a [String],
     limitations: &'a [Limitation],
     facts: &'a Facts,
+}
+
+/// Names a remedy of a finding.
+#[derive(Serialize)]
+struct First {
+    finding: &'static str,
+    remedy: &'static str,
 }
 
 /// Pools of a namespace that are shown: the fullest.
@@ -34,8 +46,11 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         source: facts.source,
         backend: &facts.backend,
         observed_ms: facts.observed_ms,
+        stopped_early: facts.stopped_early,
         lost: facts.lost,
         severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
+        first: super::first(findings)
+            .map(|(finding, remedy)| First { finding: finding.id, remedy: remedy.id }),
         findings,
         unknown: &facts.unknown,
         limitations: &facts.limitations,

@@ -17,7 +17,6 @@ use super::pool::{Pool, Range, WhyNot};
 use super::predict;
 
 /// Names of all remedies.
-#[cfg(test)]
 pub(super) const IDS: &[&str] = &[
     client::KEEP_ALIVE,
     client::PEER_CLOSES_FIRST,

@@ -4,6 +4,7 @@
 use super::diagnose;
 use super::facts::{Netns, Ports, Share};
 use super::rules::tests::{client, facts, full, netns, share, with_tuple};
+use crate::output::paint::Paint;
 
 #[test]
 fn what_strangers_are_called_cannot_act_on_a_terminal() {
@@ -11,7 +12,7 @@ fn what_strangers_are_called_cannot_act_on_a_terminal() {
     tuple.shares = vec![Share { time_wait: 1000, ..share(7, "\x1b[2J\u{202e}evil") }];
     tuple.shares[0].process.container = Some("docker:\x07".into());
     let facts = with_tuple(tuple);
-    let text = super::text::report(&facts, &diagnose(&facts));
+    let text = super::text::report(&facts, &diagnose(&facts), Paint::NONE);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
     assert!(text.contains(r"\x1b[2J\u{202e}evil (pid 7)"), "{text}");
 }
@@ -26,7 +27,7 @@ fn a_diagnosis_reads_as_it_should() {
     tracker.enter = "nsenter -t 97 -n ".into();
     let mut facts = facts(tracker);
     facts.unknown.push("the end of the recording: it ends within a message".into());
-    let text = super::text::report(&facts, &diagnose(&facts));
+    let text = super::text::report(&facts, &diagnose(&facts), Paint::NONE);
     for line in text.lines() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{line}");
         assert_eq!(line, line.trim_end());

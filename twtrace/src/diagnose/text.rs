@@ -5,8 +5,10 @@ use textwrap::{Options, WordSplitter, wrap};
 
 use super::facts::{Facts, Share, Source};
 use super::finding::{Evidence, Finding, NotHere, Remedy, Severity};
-use super::words::{count, number, process, short_time};
-use crate::model::escape::fit;
+use super::words::{count, grouped, process, short_time};
+use crate::model::escape::{fit, printable};
+use crate::model::figures::lasted;
+use crate::output::paint::{Meaning, Paint};
 
 /// Columns of a line, at most, where nothing says how many there are.
 const COLUMNS: usize = 80;
@@ -23,36 +25,48 @@ const FULL: usize = 12;
 struct Page {
     text: String,
     columns: usize,
+    paint: Paint,
 }
 
 impl Page {
     fn push_str(&mut self, text: &str) {
         self.text.push_str(text);
     }
+
+    /// What follows is about this.
+    fn title(&mut self, title: &str) {
+        self.paint.put(Meaning::Label, title, &mut self.text);
+        self.text.push('\n');
+    }
 }
 
 /// The whole diagnosis.
-pub fn report(facts: &Facts, findings: &[Finding]) -> String {
-    report_in(facts, findings, COLUMNS)
+pub fn report(facts: &Facts, findings: &[Finding], paint: Paint) -> String {
+    report_on(facts, findings, Page { text: String::new(), columns: COLUMNS, paint })
 }
 
-/// As [`report`], in lines of `columns` columns; what is to be typed stays as it is.
+/// As [`report`], in lines of `columns` columns, without colours; what is to be typed stays as it is.
 pub fn report_in(facts: &Facts, findings: &[Finding], columns: usize) -> String {
-    let mut out = Page { text: String::new(), columns: columns.max(20) };
+    let page = Page { text: String::new(), columns: columns.max(20), paint: Paint::NONE };
+    report_on(facts, findings, page)
+}
+
+fn report_on(facts: &Facts, findings: &[Finding], mut out: Page) -> String {
     put_head(facts, findings, &mut out);
+    put_first(findings, &mut out);
     for finding in findings.iter().take(FULL) {
         out.push_str("\n");
-        put_finding(finding, &mut out);
+        put_finding(facts, finding, &mut out);
     }
     if findings.len() > FULL {
         out.push_str("\nand in short:\n");
         for finding in &findings[FULL..] {
-            let line = format!("{}  {}: {}", label(finding.severity), finding.id, finding.what);
-            put(&line, "", "  ", &mut out);
+            put_led(finding.severity, &format!("{}: {}", finding.id, finding.what), &mut out);
         }
     }
     if !(facts.unknown.is_empty() && facts.limitations.is_empty()) {
-        out.push_str("\nnot known\n");
+        out.push_str("\n");
+        out.title("not known");
         facts
             .limitations
             .iter()
@@ -64,7 +78,8 @@ pub fn report_in(facts: &Facts, findings: &[Finding], columns: usize) -> String 
 
 fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
     let found = findings.iter().filter(|finding| finding.severity != Severity::Fine).count() as u64;
-    let seconds = number((facts.observed_ms as f64 / 100.0).round() / 10.0);
+    let watched = lasted(facts.observed_ms as f64 / 1000.0);
+    let early = if facts.stopped_early { " (stopped: the case is clear; --duration looks on)" } else { "" };
     let namespaces = count(facts.namespaces.len() as u64, "network namespace");
     let source = match facts.source {
         Source::Live => format!("{} backend", facts.backend),
@@ -72,38 +87,61 @@ fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
         Source::View => "a live view".to_owned(),
     };
     let head = format!(
-        "twtrace doctor: {} in {seconds} s, {namespaces}, {source}, lost {}",
+        "twtrace doctor: {} in {watched}{early}, {namespaces}, {source}, lost {}",
         count(found, "finding"),
-        facts.lost
+        grouped(facts.lost)
     );
     put(&head, "", "  ", out);
 }
 
-fn label(severity: Severity) -> String {
-    severity.word().to_uppercase()
+/// The one remedy to try first, before all the rest.
+fn put_first(findings: &[Finding], out: &mut Page) {
+    let Some((finding, remedy)) = super::first(findings) else { return };
+    out.push_str("\n");
+    out.paint.put(Meaning::Title, "DO THIS FIRST", &mut out.text);
+    out.push_str(&format!("  for {}\n", finding.id));
+    put(&format!("{} ({})", remedy.title, remedy.id), "  ", "  ", out);
+    put_deed(remedy, "  ", out);
 }
 
-fn put_finding(finding: &Finding, out: &mut Page) {
-    let netns = finding.subject.netns.map_or_else(String::new, |netns| format!("  netns {netns}"));
-    put(&format!("{}  {}{netns}", label(finding.severity), finding.id), "", "", out);
+fn put_finding(facts: &Facts, finding: &Finding, out: &mut Page) {
+    let netns =
+        finding.subject.netns.map_or_else(String::new, |netns| format!("  netns {}", named(facts, netns)));
+    put_led(finding.severity, &format!("{}{netns}", finding.id), out);
     put(&finding.what, "  ", "  ", out);
     if !finding.evidence.is_empty() {
-        out.push_str("  evidence\n");
+        out.title("  evidence");
         finding.evidence.iter().for_each(|evidence| put_evidence(evidence, out));
     }
     if !finding.who.is_empty() {
-        out.push_str("  who\n");
+        out.title("  who");
         put_shares(&finding.who, out);
     }
     if !finding.remedies.is_empty() {
-        out.push_str("  what helps here\n");
+        out.title("  what helps here");
         finding.remedies.iter().for_each(|remedy| put_remedy(remedy, out));
     }
     if !finding.not_here.is_empty() {
-        out.push_str("  what does not help here\n");
+        out.title("  what does not help here");
         finding.not_here.iter().for_each(|not_here| put_not_here(not_here, out));
     }
     put(&format!("more: twtrace doctor explain {}", finding.id), "  ", "  ", out);
+}
+
+/// What a network namespace is called, escaped; its inode where it has no name.
+fn named(facts: &Facts, netns: u32) -> String {
+    let known = facts.namespaces.iter().find(|known| known.netns == netns);
+    let name = known.and_then(|known| known.name.as_deref());
+    name.map_or_else(|| netns.to_string(), |name| printable(name).into_owned())
+}
+
+/// A paragraph behind how bad it is.
+fn put_led(severity: Severity, text: &str, out: &mut Page) {
+    let (label, start) = (severity.word().to_uppercase(), out.text.len());
+    put(&format!("{label}  {text}"), "", "  ", out);
+    let rest = out.text.split_off(start);
+    out.paint.put(severity.into(), &label, &mut out.text);
+    out.push_str(rest.strip_prefix(&label).unwrap_or(&rest));
 }
 
 fn put_evidence(evidence: &Evidence, out: &mut Page) {
@@ -146,10 +184,11 @@ fn told(share: &Share) -> String {
             ));
         }
     }
-    let container =
-        share.process.container.as_deref().map_or_else(String::new, |container| {
-            format!(" in {}", crate::model::escape::printable(container))
-        });
+    let container = share
+        .process
+        .container
+        .as_deref()
+        .map_or_else(String::new, |container| format!(" in {}", printable(container)));
     format!("{}{container}: {}", process(&share.process), parts.join(", "))
 }
 
@@ -160,30 +199,38 @@ fn put_remedy(remedy: &Remedy, out: &mut Page) {
         _ => "because",
     };
     put(&format!("{holds}: {}", remedy.because), "      ", "        ", out);
+    put_deed(remedy, "      ", out);
+}
+
+/// What to do, what it comes to and what it may break.
+fn put_deed(remedy: &Remedy, indent: &str, out: &mut Page) {
+    let below = format!("{indent}  ");
     if let Some(command) = &remedy.command {
-        put_command(command, out);
+        out.push_str(&format!("{indent}run:\n"));
+        put_command(command, &below, out);
     }
     if let Some(change) = &remedy.change {
-        put(&format!("do: {change}"), "      ", "        ", out);
+        put(&format!("do: {change}"), indent, &below, out);
     }
     for effect in &remedy.effects {
-        put(&format!("then: {effect}"), "      ", "        ", out);
+        put(&format!("then: {effect}"), indent, &below, out);
     }
-    put(&format!("risk: {}", remedy.risk), "      ", "        ", out);
+    put(&format!("risk: {}", remedy.risk), indent, &below, out);
 }
 
 /// On a line of its own, so that it can be copied.
-fn put_command(command: &str, out: &mut Page) {
-    if command.len() <= out.columns - 8 {
-        out.push_str("      run:\n");
-        put(command, "        ", "        ", out);
-        return;
+fn put_command(command: &str, indent: &str, out: &mut Page) {
+    let room = out.columns - indent.len();
+    let options = Options::new(room - 2).word_splitter(WordSplitter::NoHyphenation).break_words(false);
+    let whole = command.len() <= room;
+    let lines = if whole { vec![command.into()] } else { wrap(command, options) };
+    let last = lines.len() - 1;
+    for (at, line) in lines.iter().enumerate() {
+        out.push_str(if at == 0 { indent } else { "  " });
+        out.push_str(if at == 0 { "" } else { indent });
+        out.paint.put(Meaning::Good, line, &mut out.text);
+        out.push_str(if at == last { "\n" } else { " \\\n" });
     }
-    let options =
-        Options::new(out.columns - 10).word_splitter(WordSplitter::NoHyphenation).break_words(false);
-    let lines = wrap(command, options);
-    out.push_str("      run:\n");
-    out.push_str(&format!("        {}\n", lines.join(" \\\n          ")));
 }
 
 fn put_not_here(not_here: &NotHere, out: &mut Page) {

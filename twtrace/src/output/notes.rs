@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Units, Writer};
+use crate::model::escape::fit;
 
 /// Notes that wait for a reader, in bytes.
 const LIMIT: usize = 256 << 10;
@@ -17,6 +18,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Whether each note is a JSON object.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
+/// To the first column, and nothing is left of the line (ECMA-48, EL).
+const CLEAR: &str = "\r\x1b[K";
+
+/// A line of progress is on the terminal. Changes only with [`STDERR`] locked, but at its end.
+static IS_SHOWN: AtomicBool = AtomicBool::new(false);
 static STDERR: Mutex<Option<Writer>> = Mutex::new(None);
 
 /// Says a line on stderr, as `eprintln!`, but where nobody reads it goes on all the same.
@@ -43,13 +49,35 @@ fn line(words: fmt::Arguments<'_>, is_json: bool) -> String {
 pub fn say(words: fmt::Arguments<'_>) {
     let line = line(words, IS_JSON.load(Ordering::Relaxed));
     let mut stderr = STDERR.lock().unwrap_or_else(PoisonError::into_inner);
+    let clear = if IS_SHOWN.swap(false, Ordering::Relaxed) { CLEAR } else { "" };
+    put(&mut stderr, format!("{clear}{line}"));
+}
+
+/// Shows a line on stderr, a terminal, in the place of the one that was shown before. `line` is printable.
+pub fn progress(line: &str) {
+    // The last column stays free: some terminals break the line there.
+    let line = fit(line, textwrap::termwidth().saturating_sub(1)).into_owned();
+    let mut stderr = STDERR.lock().unwrap_or_else(PoisonError::into_inner);
+    IS_SHOWN.store(true, Ordering::Relaxed);
+    put(&mut stderr, format!("{CLEAR}{line}"));
+}
+
+/// Takes the line away, and waits until it is gone: what is written next stands in its place.
+pub fn end_progress() {
+    if IS_SHOWN.swap(false, Ordering::Relaxed) {
+        put(&mut STDERR.lock().unwrap_or_else(PoisonError::into_inner), CLEAR.to_owned());
+        finish();
+    }
+}
+
+fn put(stderr: &mut Option<Writer>, text: String) {
     if stderr.is_none() {
         let fd = std::io::stderr().as_fd().try_clone_to_owned();
         *stderr = fd.and_then(|fd| Writer::start("stderr", fd, LIMIT)).ok();
     }
-    if let Some(writer) = &*stderr {
+    if let Some(writer) = stderr {
         // Where nobody reads, nobody is to be told of that either.
-        let _ = writer.put(line.into(), Units::One);
+        let _ = writer.put(text.into(), Units::One);
     }
 }
 

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::exam::{examine, examine_with};
+use super::exam::{examine, examine_until_clear, examine_with};
 use super::load::{ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
 use crate::books;
 use crate::kernel;
@@ -31,12 +31,14 @@ pub(in crate::scenarios) fn ports_exhausted(sandbox: &mut Sandbox) -> Result<()>
     let cast = cast(sandbox, 62)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut made = 0;
-    let finding = examine(sandbox, "ports_exhausted", |_| {
+    let diagnosis = examine_until_clear(sandbox, |_| {
         made = cast.visit_until_full(std::slice::from_ref(&listener), 1)?;
         Ok(())
     })?;
+    let finding = diagnosis.only("ports_exhausted")?;
     finding
         .is("critical")?
+        .first(&diagnosis, "tw_reuse")?
         .blames("client", cast.client.pid())?
         .shows("ports that connect() can choose from", 62)?
         .shows("of those, in TIME_WAIT", made as u64)?

@@ -40,6 +40,27 @@ pub(super) fn examine_with<T>(
     Ok((Diagnosis::of(&told)?, loaded))
 }
 
+/// How long the doctor looks at most where nobody says so.
+const MOST_MS: u64 = 10_000;
+
+/// As [`examine_with`], where nobody says how long to look: it ends by itself, as soon as the case is clear.
+pub(super) fn examine_until_clear(
+    sandbox: &mut Sandbox,
+    load: impl FnOnce(&mut Sandbox) -> Result<()>,
+) -> Result<Diagnosis> {
+    let doctor = Tracer::start_command(&sandbox.setup, "doctor", &["--json", "--netns", "self"])?;
+    load(sandbox)?;
+    let told = doctor.finish()?;
+    sandbox.balanced();
+    let diagnosis = Diagnosis::of(&told)?;
+    let early = diagnosis.0["stopped_early"].as_bool().context("no stopped_early")?;
+    let watched_ms = diagnosis.0["observed_ms"].as_u64().context("no observed_ms")?;
+    // A machine that stands still for seconds has no time for enough looks.
+    ensure!(early || watched_ms >= MOST_MS, "after {watched_ms} ms, and it is not said why");
+    println!("    looked for {watched_ms} ms, stopped early: {early}");
+    Ok(diagnosis)
+}
+
 /// As [`examine_with`], without arguments; the one finding must be `id`.
 pub(super) fn examine(
     sandbox: &mut Sandbox,
@@ -137,6 +158,13 @@ impl Finding {
             "it does not say {words:?}: {}",
             text(&self.0, "what")
         );
+        Ok(self)
+    }
+
+    /// Of which remedies it must be said that this is the first to try.
+    pub(super) fn first(&self, diagnosis: &Diagnosis, id: &str) -> Result<&Self> {
+        let first = &diagnosis.0["first"];
+        ensure!(first["finding"] == self.0["id"] && first["remedy"] == id, "first is {first}");
         Ok(self)
     }
 

@@ -1,9 +1,10 @@
 //! Owns: looking at every namespace again and again, on a thread of its own, so that events need not wait.
 //! Must not know: what is made of the looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::engine::TupleKey;
 use crate::host::net::Error;
 use crate::host::net::books::{self, Books, time_waits};
 use crate::host::net::counters::Counters;
-use crate::host::net::netns::{Each, Netns, hidden, survey};
+use crate::host::net::netns::{Each, Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls::Sysctls;
 use crate::model::clock;
@@ -40,6 +41,8 @@ pub(super) struct Sampled {
     pub(super) samples: BTreeMap<u32, Samples>,
     /// What could not be looked at.
     pub(super) limitations: Limitations,
+    /// How often every namespace was looked at.
+    rounds: u64,
 }
 
 /// The thread.
@@ -47,16 +50,20 @@ pub(super) struct Sampled {
 pub(super) struct Sampler {
     /// Gone: look once more and end.
     now: Sender<()>,
-    thread: JoinHandle<Sampled>,
+    thread: JoinHandle<()>,
+    sampled: Arc<Mutex<Sampled>>,
 }
 
 impl Sampler {
     /// Starts to look at every namespace, or only at those in `only` where there are any.
     pub(super) fn start(only: Vec<u32>) -> io::Result<Self> {
         let (now, wanted) = channel();
-        let thread =
-            std::thread::Builder::new().name("doctor".into()).spawn(move || sample_on(&only, &wanted))?;
-        Ok(Self { now, thread })
+        let sampled = Arc::new(Mutex::default());
+        let shared = Arc::clone(&sampled);
+        let thread = std::thread::Builder::new()
+            .name("doctor".into())
+            .spawn(move || sample_on(&only, &wanted, &shared))?;
+        Ok(Self { now, thread, sampled })
     }
 
     /// Something failed: look at who has the ports now, and who has the sockets.
@@ -65,20 +72,25 @@ impl Sampler {
         let _ = self.now.send(());
     }
 
+    /// What was seen so far, after a whole round at least; `None` while more is being taken in, for which nobody waits.
+    pub(super) fn so_far(&self) -> Option<MutexGuard<'_, Sampled>> {
+        self.sampled.try_lock().ok().filter(|sampled| sampled.rounds != 0)
+    }
+
     /// Samples once more, and gives what was seen.
     pub(super) fn stop(self) -> Sampled {
-        let Self { now, thread } = self;
+        let Self { now, thread, sampled } = self;
         drop(now);
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        std::mem::take(&mut *sampled.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn sample_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
-    let mut sampled = Sampled::default();
+fn sample_on(only: &[u32], wanted: &Receiver<()>, sampled: &Mutex<Sampled>) {
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     loop {
         let began = Instant::now();
-        sample_round(only, (has_failed, is_asked), &mut sampled);
+        sample_round(only, (has_failed, is_asked), sampled);
         (was_asked, is_asked) = (was_asked || is_asked, false);
         let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
         match wanted.recv_timeout(pause) {
@@ -89,24 +101,27 @@ fn sample_on(only: &[u32], wanted: &Receiver<()>) -> Sampled {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 // What failed just before the end has this look or none.
-                sample_round(only, (has_failed, !was_asked), &mut sampled);
-                return sampled;
+                sample_round(only, (has_failed, !was_asked), sampled);
+                return;
             }
         }
     }
 }
 
 /// `why`: something has failed at all, and something has failed just now.
-fn sample_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
+fn sample_round(only: &[u32], why: (bool, bool), sampled: &Mutex<Sampled>) {
+    // Held for a moment only: the kernel is asked without it.
+    let taken = || sampled.lock().unwrap_or_else(PoisonError::into_inner);
     let survey = survey();
     // With namespaces that were named, it does not matter which others there may be.
     if survey.hidden_processes != 0 && only.is_empty() {
-        sampled.limitations.add_first(hidden(survey.hidden_processes));
+        taken().limitations.add_first(hidden(survey.hidden_processes));
     }
     let mut chosen = survey.namespaces;
     chosen.retain(|netns| only.is_empty() || only.contains(&netns.inode));
     if only.is_empty() {
-        chosen = worth_a_sample(chosen, sampled);
+        let had: HashSet<u32> = taken().samples.keys().copied().collect();
+        chosen = worth_a_sample(chosen, &had);
     }
     let mut gathered = Gathered::default();
     let began = Instant::now();
@@ -117,7 +132,7 @@ fn sample_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
             break;
         }
         match sample(netns, why, &mut gathered) {
-            Ok(sample) => sampled.samples.entry(netns.inode).or_default().take(sample),
+            Ok(sample) => taken().samples.entry(netns.inode).or_default().take(sample),
             // It went away between the two looks, and its sockets with it.
             Err(Error::Gone { .. }) => {}
             Err(error) => {
@@ -126,19 +141,21 @@ fn sample_round(only: &[u32], why: (bool, bool), sampled: &mut Sampled) {
         }
     }
     // What was said of an earlier round is not said again.
+    let mut sampled = taken();
     for limitation in gathered.told() {
         sampled.limitations.add_first(limitation);
     }
+    sampled.rounds += 1;
 }
 
 /// Of many namespaces, those in which there is something to see: the caller's own, which comes first, those with TCP sockets, and those that
 /// had some. A list of sockets walks the table of the whole machine once for each namespace.
-fn worth_a_sample(all: Vec<Netns>, sampled: &Sampled) -> Vec<Netns> {
+fn worth_a_sample(all: Vec<Netns>, had: &HashSet<u32>) -> Vec<Netns> {
     let (waiting, in_use) = (time_waits(&all).unwrap_or_default(), books::in_use(&all).unwrap_or_default());
     // What cannot be counted is looked at, which says why.
     let has = |counts: &Each<u64>, at: usize| counts.get(at).is_none_or(|(_, count)| !matches!(count, Ok(0)));
     let is_worth = |at: usize, netns: &Netns| {
-        at == 0 || has(&waiting, at) || has(&in_use, at) || sampled.samples.contains_key(&netns.inode)
+        at == 0 || has(&waiting, at) || has(&in_use, at) || had.contains(&netns.inode)
     };
     let kept = all.into_iter().enumerate().filter(|(at, netns)| is_worth(*at, netns));
     kept.map(|(_, netns)| netns).collect()
@@ -171,7 +188,7 @@ fn sample(
     };
     Ok(Sample {
         netns: netns.inode,
-        name: netns.name.clone(),
+        name: netns.called(host_inode()),
         enter: extras::way_in(netns),
         settings,
         overflow: Books::read(netns)?.tw_overflow,

@@ -300,10 +300,7 @@ he1                 6           24   25%
 he1                 0           24    0%
 ";
     assert!(out.contains(want), "{out}");
-    assert!(
-        out.contains("he1         4          2       2    96    4%  10.0.0.1 > 10.0.0.9:80\n"),
-        "{out}"
-    );
+    assert!(out.contains("he1         4          2       2    96    4%  10.0.0.1 > 10.0.0.9:80\n"), "{out}");
 }
 
 #[test]
