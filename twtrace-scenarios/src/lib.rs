@@ -13,6 +13,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod children;
 pub mod expect;
+pub mod http;
 pub mod hung;
 pub mod instructions;
 pub mod judge;

@@ -146,6 +146,13 @@ const LIMITS: &[Limit] = &[
     Limit { scenario: "screen_gives_the_terminal_back", ..NO_TERMINAL },
     Limit { scenario: "screen_fits_the_terminal", ..NO_TERMINAL },
     Limit {
+        scenario: "serve_prometheus",
+        backend: None,
+        here: || !(installed("prometheus") && installed("promtool")),
+        lack: Lack::Program,
+        reason: "needs prometheus and promtool, which guests do not have",
+    },
+    Limit {
         scenario: "record_ctrl_c",
         backend: None,
         here: || !std::path::Path::new("/dev/pts/ptmx").exists(),

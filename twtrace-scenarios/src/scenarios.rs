@@ -26,6 +26,7 @@ mod reuse;
 mod rings;
 mod runs;
 mod screen;
+mod serve;
 mod strangers;
 mod substate;
 mod surroundings;
@@ -206,6 +207,8 @@ pub const ALL: &[Scenario] = &[
     once("record_killed", record::killed),
     once("record_full_disk", record::full_disk),
     once("record_rotated", record::rotated),
+    once("serve_counts", serve::counts),
+    once("serve_prometheus", serve::prometheus),
     once("loss_under_a_filter", healing::under_a_filter),
     once("loss_healed", healing::healed),
     once("loss_namespace_gone", healing::namespace_gone),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
-const NEEDED: [(&str, &str); 8] = [
+const NEEDED: [(&str, &str); 9] = [
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("iproute2", "ss"),
     ("xz-utils", "xz"),
@@ -17,6 +17,7 @@ const NEEDED: [(&str, &str); 8] = [
     ("apache2-utils", "ab"),
     ("bpftool", "bpftool"),
     ("tmux", "tmux"),
+    ("prometheus", "prometheus"),
     ("chromium-headless-shell", "chromium-headless-shell"),
 ];
 
@@ -60,7 +61,10 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     let mut apt = Apt { updated: false };
     apt.install(&needed)?;
     if needed.contains(&"nginx-light") {
-        stop_nginx();
+        stop("nginx");
+    }
+    if needed.contains(&"prometheus") {
+        stop("prometheus");
     }
     let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_installed(package)).collect();
     apt.install_what_there_is(&welcome)?;
@@ -187,14 +191,14 @@ impl Apt {
     }
 }
 
-/// nginx is wanted as a program; its package starts it as a service on port 80.
-fn stop_nginx() {
-    let stop: &[&str] = if std::path::Path::new("/run/systemd/system").exists() {
-        &["systemctl", "disable", "--now", "nginx"]
+/// It is wanted as a program; its package starts it as a service on a port of its own.
+fn stop(service: &str) {
+    let words: &[&str] = if std::path::Path::new("/run/systemd/system").exists() {
+        &["systemctl", "disable", "--now", service]
     } else {
-        &["service", "nginx", "stop"]
+        &["service", service, "stop"]
     };
-    if let Err(error) = sh::as_root(stop[0]).and_then(|mut command| sh::run(command.args(&stop[1..]))) {
-        eprintln!("install: the nginx service may be running: {error:#}");
+    if let Err(error) = sh::as_root(words[0]).and_then(|mut command| sh::run(command.args(&words[1..]))) {
+        eprintln!("install: the {service} service may be running: {error:#}");
     }
 }

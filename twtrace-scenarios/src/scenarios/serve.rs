@@ -1,0 +1,175 @@
+//! Owns: scenarios about `twtrace serve`: what it tells over HTTP is what the kernel's books say.
+//! Must not know: the harness.
+
+mod prometheus;
+
+pub(super) use prometheus::prometheus;
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+
+use anyhow::{Result, ensure};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::actor::{Actor, Raw, close_in_order};
+use crate::books;
+use crate::http::{Metrics, get};
+use crate::netns::set_ipv4;
+use crate::sandbox::Sandbox;
+use crate::tracer::Tracer;
+use crate::wait::{PATIENCE, until_true};
+
+/// Where it answers: in a network namespace of its own, so that scrapes make no sockets where they are counted.
+const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9478);
+/// A name that would end its label, its line and begin another series.
+const HOSTILE: &str = "\"} 9\nx{a=\"";
+
+/// Ports that connect() can choose from, and who takes them: all are taken in the end.
+const PORTS: usize = 64;
+const BY_CLIENT: usize = 53;
+const BY_HOSTILE: usize = PORTS - BY_CLIENT;
+const BY_SERVER: usize = 7;
+const FAILED: usize = 13;
+const CREATED: usize = PORTS + BY_SERVER;
+
+/// A client that runs out of ports, a server that closes first, and somebody with a hostile name, in the home namespace; twtrace elsewhere.
+struct Play {
+    tracer: Tracer,
+    client: Actor,
+    hostile: Actor,
+    listener: Raw,
+    other: Raw,
+}
+
+impl Play {
+    fn begin(sandbox: &mut Sandbox, args: &[&str]) -> Result<Self> {
+        set_ipv4("ip_local_port_range", "40000 40063")?;
+        set_ipv4("tcp_tw_reuse", "0")?;
+        let (server, client, hostile) =
+            (sandbox.actor("postgres")?, sandbox.actor("checkout-api")?, sandbox.actor(HOSTILE)?);
+        let listener = server.listen(([127, 0, 0, 1], 10007))?;
+        let other = server.listen(([127, 0, 0, 2], 10009))?;
+        let elsewhere = sandbox.actor("elsewhere")?;
+        elsewhere.unshare()?;
+        setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        let netns = sandbox.netns().to_string();
+        let mut all = vec!["--netns", &netns];
+        all.extend(args);
+        let all: Vec<&OsStr> = all.iter().map(OsStr::new).collect();
+        let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &all, (None, None), |_| {})?;
+        tracer.ready()?;
+        Ok(Self { tracer, client, hostile, listener, other })
+    }
+
+    /// Makes all of it happen.
+    fn act(&self, sandbox: &mut Sandbox) -> Result<()> {
+        for (actor, count) in [(&self.client, BY_CLIENT), (&self.hostile, BY_HOSTILE)] {
+            for _ in 0..count {
+                let pair = sandbox.pair(actor, &self.listener)?;
+                close_in_order(&pair.client, &pair.server)?;
+            }
+        }
+        for _ in 0..BY_SERVER {
+            let pair = sandbox.pair(&self.client, &self.other)?;
+            close_in_order(&pair.server, &pair.client)?;
+        }
+        sandbox.created_untold(CREATED);
+        let pid = self.client.pid().to_string();
+        until_true("all to be in TIME_WAIT", PATIENCE, || Ok(books::live(&pid)? == CREATED as u64))?;
+        for _ in 0..FAILED {
+            let raw = self.client.socket(false, false)?;
+            let errno = raw.connect(self.listener.local()?)?.err();
+            ensure!(errno == Some(libc::EADDRNOTAVAIL), "connect with all ports in use: errno {errno:?}");
+            raw.close()?;
+        }
+        Ok(())
+    }
+}
+
+/// The labels of an owner in no container.
+fn owner(program: &str, role: &str, unit: &str) -> String {
+    format!("program=\"{program}\",unit=\"{unit}\",container=\"\",role=\"{role}\"")
+}
+
+/// The systemd unit that this process is in, as its actors are.
+fn unit() -> Result<String> {
+    let cgroup = std::fs::read_to_string("/proc/self/cgroup")?;
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
+    let is_unit = |part: &&str| [".service", ".scope", ".slice"].iter().any(|kind| part.ends_with(kind));
+    Ok(path.rsplit('/').find(is_unit).unwrap_or_default().to_owned())
+}
+
+/// What is counted is what was made, owner by owner; sums are those of the kernel's books; nobody's name becomes a series of its own.
+pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
+    let play = Play::begin(sandbox, &[])?;
+    ensure!(get(AT, "/readyz", "")? == "ready\n" && get(AT, "/healthz", "")? == "ok\n", "it is ready");
+    play.act(sandbox)?;
+    let unit = unit()?;
+    let (client, server) = (owner("checkout-api", "client", &unit), owner("postgres", "server", &unit));
+    let hostile = owner(r#"\"} 9\\x0ax{a=\""#, "client", &unit);
+    let pool = format!(
+        "netns=\"{}\",netns_name=\"\",source=\"127.0.0.1\",destination=\"127.0.0.1:10007\"",
+        sandbox.netns()
+    );
+    let (created, failed) = (CREATED as f64, FAILED as f64);
+    let want: Vec<(String, f64)> = [
+        ("twtrace_sockets_live".to_owned(), created),
+        ("twtrace_sockets_created_total".to_owned(), created),
+        ("twtrace_connect_failures_total{errno=\"EADDRNOTAVAIL\"}".to_owned(), failed),
+        (format!("twtrace_owner_sockets_created_total{{{client}}}"), BY_CLIENT as f64),
+        (format!("twtrace_owner_sockets_created_total{{{server}}}"), BY_SERVER as f64),
+        (format!("twtrace_owner_sockets_created_total{{{hostile}}}"), BY_HOSTILE as f64),
+        (format!("twtrace_owner_sockets_live{{{hostile}}}"), BY_HOSTILE as f64),
+        (format!("twtrace_owner_connect_failures_total{{{client}}}"), failed),
+        (
+            format!("twtrace_destination_sockets_created_total{{{client},destination=\"127.0.0.1:10007\"}}"),
+            BY_CLIENT as f64,
+        ),
+        (
+            format!("twtrace_destination_sockets_created_total{{{server},destination=\":10009\"}}"),
+            BY_SERVER as f64,
+        ),
+        (format!("twtrace_pool_ports{{{pool}}}"), PORTS as f64),
+        (format!("twtrace_pool_ports_used{{{pool},state=\"time_wait\"}}"), PORTS as f64),
+        (format!("twtrace_pool_used_ratio{{{pool}}}"), 1.0),
+        (format!("twtrace_pool_full_seconds{{{pool}}}"), 0.0),
+        ("twtrace_findings{id=\"ports_exhausted\",severity=\"critical\"}".to_owned(), 1.0),
+    ]
+    .into();
+    let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
+    let mut wrong = Vec::new();
+    let told = until_true("the metrics", PATIENCE, || {
+        let metrics = Metrics::parse(&get(AT, "/metrics", "")?)?;
+        wrong = metrics.differences(&want);
+        for name in [
+            "twtrace_owner_sockets_created_total",
+            "twtrace_destination_sockets_created_total",
+            "twtrace_owner_sockets_live",
+        ] {
+            wrong.extend(
+                (metrics.sum(name) != created).then(|| format!("{name} adds up to {}", metrics.sum(name))),
+            );
+        }
+        wrong
+            .extend((metrics.sum("twtrace_events_lost_total") != 0.0).then(|| "events were lost".to_owned()));
+        Ok(wrong.is_empty())
+    });
+    if told.is_err() {
+        wrong.into_iter().for_each(|wrong| sandbox.fail(wrong));
+    }
+    let open = get(AT, "/metrics", "Accept: application/openmetrics-text\r\n")?;
+    ensure!(
+        open.ends_with("\n# EOF\n") && open.contains(&format!("\ntwtrace_sockets_created_total {created}\n")),
+        "{open}"
+    );
+    let findings: Value = serde_json::from_str(&get(AT, "/findings", "")?)?;
+    ensure!(
+        findings["severity"] == "critical" && findings["findings"][0]["id"] == "ports_exhausted",
+        "{findings}"
+    );
+    let ended = play.tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.success() && ended.live()? == CREATED as u64, "{}: {}", ended.status, ended.stderr);
+    Ok(())
+}
