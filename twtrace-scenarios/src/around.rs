@@ -179,6 +179,11 @@ pub fn without_perfmon() -> io::Result<()> {
     only(&[CAP_DAC_READ_SEARCH, CAP_SYSLOG, CAP_BPF])
 }
 
+/// Another user than root, with nothing.
+pub fn nobody() -> io::Result<()> {
+    only(&[])
+}
+
 /// Becomes nobody, who keeps these capabilities over exec().
 fn only(caps: &[u32]) -> io::Result<()> {
     const NOBODY: libc::uid_t = 65534;

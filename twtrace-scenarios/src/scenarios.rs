@@ -18,6 +18,7 @@ mod order;
 mod owner;
 mod packets;
 mod ports;
+mod power;
 mod readers;
 mod record;
 mod refused;
@@ -222,6 +223,8 @@ pub const ALL: &[Scenario] = &[
     once("container", surroundings::container),
     once("nsenter", surroundings::nsenter),
     once("capabilities", surroundings::capabilities),
+    own("least_power", power::least),
+    once("file_capabilities", power::of_a_file),
     once("quiet_start", surroundings::quiet_start),
     once("few_files", surroundings::few_files),
     once("pid_namespace", surroundings::pid_namespace),

@@ -158,7 +158,22 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(77);
     }
     crate::note!("twtrace: {error:#}");
+    if crate::host::sandbox::is_on() && is_refusal(error) {
+        crate::note!(
+            "twtrace: power that a trace should not need was given up before that; --no-sandbox keeps it"
+        );
+    }
     ExitCode::FAILURE
+}
+
+/// The kernel permitted something not.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let of_trace = match error.downcast_ref::<session::Error>() {
+        Some(session::Error::Output(error) | session::Error::Wait(error)) => Some(error),
+        _ => None,
+    };
+    of_trace.is_some_and(refused) || error.chain().any(|cause| cause.downcast_ref().is_some_and(refused))
 }
 
 /// Whoever read our output went away.

@@ -9,5 +9,6 @@ pub mod files;
 pub mod identity;
 pub mod net;
 pub mod notify;
+pub mod sandbox;
 pub mod usage;
 pub mod worker;

@@ -19,7 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer, kind};
 
 /// Who accepted, and a bind() that fails: what only hooks of system calls tell on some kernels.
-fn busy(sandbox: &mut Sandbox) -> Result<()> {
+pub(super) fn busy(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     for _ in 0..5 {
@@ -130,7 +130,7 @@ pub(super) fn output(twtrace: &Path, args: &[&str], around: Around) -> Result<Ou
 }
 
 /// A copy that every user may run.
-fn copy_for_all(sandbox: &Sandbox) -> Result<(TempDir, std::path::PathBuf)> {
+pub(super) fn copy_for_all(sandbox: &Sandbox) -> Result<(TempDir, std::path::PathBuf)> {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let copy = dir.path().join("twtrace");

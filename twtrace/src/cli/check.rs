@@ -4,8 +4,9 @@
 use std::io::{self, Write};
 
 use super::{Outcome, say_cannot};
-use crate::host::caps::{Cap, Caps};
+use crate::host::caps::{self, Cap, Caps};
 use crate::host::identity::pids;
+use crate::host::sandbox::{self, Sandbox};
 use crate::kernel::probe::{self, Backend, Fallback, Survey};
 use crate::model::limitation::{Limitation, What};
 use crate::output::object_line;
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     let best = survey.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
     if args.json {
-        put(&json(&survey, best))?;
+        put(&json(&survey, best)?)?;
     } else {
         text(&survey, best, &mut io::stdout())?;
     }
@@ -79,13 +80,19 @@ fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Re
     for limitation in pids::limitations() {
         writeln!(out, "{limitation}")?;
     }
+    let Sandbox { kept, lacks } = sandbox::survey()?;
+    let kept = if kept.is_empty() { "no capabilities".to_owned() } else { caps::list(&kept) };
+    writeln!(out, "sandbox     a trace keeps {kept}")?;
+    for lack in lacks {
+        writeln!(out, "            without it: {lack}\n            remedy: {}", lack.remedy())?;
+    }
     match best {
         Some(backend) => writeln!(out, "twtrace will use {backend}"),
         None => writeln!(out, "twtrace cannot trace here; `twtrace list` needs no hooks"),
     }
 }
 
-fn json(survey: &[Survey], best: Option<Backend>) -> serde_json::Value {
+fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Value> {
     let why = |fallback: &Fallback| {
         serde_json::json!({
             "hook": fallback.hook,
@@ -106,12 +113,19 @@ fn json(survey: &[Survey], best: Option<Backend>) -> serde_json::Value {
             }
         })
         .collect();
-    serde_json::json!({
+    let Sandbox { kept, lacks } = sandbox::survey()?;
+    let lacks =
+        lacks.iter().map(|lack| serde_json::json!({ "reason": lack.to_string(), "remedy": lack.remedy() }));
+    Ok(serde_json::json!({
         "usable": best.is_some(),
         "missing_capabilities": Caps::own().missing(&Cap::ALL).iter().map(|cap| cap.name()).collect::<Vec<_>>(),
         "limitations": pids::limitations(),
         "kernel": kernel(),
         "backend": best.map(Backend::word),
         "backends": backends,
-    })
+        "sandbox": {
+            "kept_capabilities": kept.iter().map(|cap| cap.name()).collect::<Vec<_>>(),
+            "lacks": lacks.collect::<Vec<_>>(),
+        },
+    }))
 }

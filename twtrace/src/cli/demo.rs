@@ -66,6 +66,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         verbose: false,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
+        // Its processes are started while the trace goes on.
+        sandbox: false,
     };
     let mut view = Story::new(Arc::clone(&load));
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;

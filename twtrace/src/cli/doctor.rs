@@ -112,6 +112,7 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),
         duration: Some(duration),
+        sandbox: !args.trace.no_sandbox,
     };
     let done = runtime()?.block_on(session::run(&options, &mut watch));
     notes::end_progress();

@@ -47,6 +47,9 @@ pub(super) struct TraceArgs {
     /// and who accepted a connection are not known
     #[arg(long)]
     pub(super) no_syscalls: bool,
+    /// Keep all capabilities and system calls after attaching, which is for finding out what goes wrong
+    #[arg(long)]
+    pub(super) no_sandbox: bool,
 }
 
 /// `--backend`; `None` is auto.
@@ -67,6 +70,7 @@ impl TraceArgs {
             verbose: self.verbose,
             ready_file: self.ready_file.clone(),
             duration: self.duration,
+            sandbox: !self.no_sandbox,
         }
     }
 

@@ -16,12 +16,20 @@ pub enum Cap {
     SysAdmin,
     /// Looking at other users' processes and their namespaces.
     SysPtrace,
-    /// Reading tracefs, which is for its owner alone.
+    /// Reading tracefs, which is for its owner alone; what /proc shows of other users' processes to their users only.
     DacReadSearch,
+    /// Making files in folders of the calling user.
+    DacOverride,
+    /// Giving them to that user.
+    Chown,
+    /// Removing them again.
+    Fowner,
+    /// Sending signals to a command that runs as that user.
+    Kill,
 }
 
 impl Cap {
-    /// All of them.
+    /// All that tracing can need; the others are needed only by what one may ask for besides.
     pub const ALL: [Self; 6] =
         [Self::Bpf, Self::Perfmon, Self::Syslog, Self::SysAdmin, Self::SysPtrace, Self::DacReadSearch];
 
@@ -34,6 +42,10 @@ impl Cap {
             Self::SysAdmin => "CAP_SYS_ADMIN",
             Self::SysPtrace => "CAP_SYS_PTRACE",
             Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
+            Self::DacOverride => "CAP_DAC_OVERRIDE",
+            Self::Chown => "CAP_CHOWN",
+            Self::Fowner => "CAP_FOWNER",
+            Self::Kill => "CAP_KILL",
         }
     }
 
@@ -49,14 +61,24 @@ impl Cap {
                 "looking into other network namespaces, and mounting tracefs where it is not mounted"
             }
             Self::SysPtrace => "finding the network namespaces and programs of other users' processes",
-            Self::DacReadSearch => "reading tracefs as another user than root",
+            Self::DacReadSearch => {
+                "reading tracefs as another user than root, and command lines and descriptors of other users' processes"
+            }
+            Self::DacOverride => "recording into folders of the user who calls",
+            Self::Chown => "giving recordings to the user who calls",
+            Self::Fowner => "removing old parts of a recording in shared folders",
+            Self::Kill => "signals to a command of the user who calls",
         }
     }
 
     /// Its number in include/uapi/linux/capability.h.
     const fn bit(self) -> u32 {
         match self {
+            Self::Chown => 0,
+            Self::DacOverride => 1,
             Self::DacReadSearch => 2,
+            Self::Fowner => 3,
+            Self::Kill => 5,
             Self::SysPtrace => 19,
             Self::SysAdmin => 21,
             Self::Syslog => 34,
@@ -76,6 +98,7 @@ impl fmt::Display for Cap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     effective: u64,
+    permitted: u64,
     uid: u32,
 }
 
@@ -85,7 +108,13 @@ impl Caps {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         // SAFETY: no preconditions.
         let uid = unsafe { libc::geteuid() };
-        Self { effective: effective(&status).unwrap_or(u64::MAX), uid }
+        let of = |name| set(&status, name).unwrap_or(u64::MAX);
+        Self { effective: of("CapEff:"), permitted: of("CapPrm:"), uid }
+    }
+
+    /// Those that can be had, as bits.
+    pub fn permitted(self) -> u64 {
+        self.permitted
     }
 
     /// The effective user.
@@ -139,8 +168,13 @@ fn maps_everything(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-fn effective(status: &str) -> Option<u64> {
-    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+/// These as bits.
+pub fn mask(caps: &[Cap]) -> u64 {
+    caps.iter().fold(0, |mask, cap| mask | 1 << cap.bit())
+}
+
+fn set(status: &str, name: &str) -> Option<u64> {
+    let hex = status.lines().find_map(|line| line.strip_prefix(name))?;
     u64::from_str_radix(hex.trim(), 16).ok()
 }
 
@@ -149,7 +183,8 @@ mod tests {
     use super::*;
 
     fn caps(status: &str, uid: u32) -> Caps {
-        Caps { effective: effective(status).unwrap(), uid }
+        let effective = set(status, "CapEff:").unwrap();
+        Caps { effective, permitted: effective, uid }
     }
 
     #[test]

@@ -141,6 +141,15 @@ impl Folder {
         }
     }
 
+    /// Whether its names are ours to make and remove without any privilege.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_ours(&self) -> io::Result<bool> {
+        let stat = fstat(&self.fd)?;
+        Ok(stat.st_uid == Uid::effective().as_raw() && stat.st_mode & Mode::S_IWUSR.bits() != 0)
+    }
+
     fn trusts(&self, stat: &FileStat) -> bool {
         self.trusted.iter().any(|uid| uid.as_raw() == stat.st_uid)
     }

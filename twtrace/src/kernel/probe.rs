@@ -169,6 +169,11 @@ impl Probe {
         self.counters.read()
     }
 
+    /// Whether this thread may read what [`Probe::loss`] is read from.
+    pub fn can_be_read(&self) -> bool {
+        self.counters.can_be_read()
+    }
+
     /// Hooks whose runs the kernel skipped, because the hook was running on that CPU already, and how many.
     pub fn skipped(&self) -> Vec<(&'static str, u64)> {
         let skipped = self.counters.skipped().into_iter().filter(|(_, _, count)| *count != 0);

@@ -44,6 +44,8 @@ pub enum What {
     Processes,
     /// Memory of TIME_WAIT sockets.
     Memory,
+    /// Nothing: twtrace has more power than it needs while it runs.
+    Sandbox,
     /// Something that a later version knows.
     #[serde(other)]
     Other,
@@ -68,13 +70,14 @@ impl What {
             Self::Settings => "settings of network namespaces",
             Self::Processes => "programs, command lines and containers of processes",
             Self::Memory => "memory of TIME_WAIT sockets",
+            Self::Sandbox => "nothing, with more power than is needed",
             Self::Other => "something that this version does not know",
         }
     }
 
     /// Whether it is so on every machine with such a kernel or backend, and of little moment: then nobody is told at start.
     pub const fn is_usual(self) -> bool {
-        matches!(self, Self::OtherCalls | Self::SynRefused | Self::Cost)
+        matches!(self, Self::OtherCalls | Self::SynRefused | Self::Cost | Self::Sandbox)
     }
 
     /// Whether trouble with ports can hide in it: a diagnosis that does not have it cannot say that all is well.
@@ -95,7 +98,8 @@ impl What {
             | Self::Counters
             | Self::Settings
             | Self::Processes
-            | Self::Memory => false,
+            | Self::Memory
+            | Self::Sandbox => false,
         }
     }
 

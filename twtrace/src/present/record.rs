@@ -10,4 +10,5 @@ mod recorder;
 mod signals;
 pub mod user;
 
-pub use recorder::{Parting, Recorder, Setup};
+pub use command::Parting;
+pub use recorder::{Recorder, Setup};

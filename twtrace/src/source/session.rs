@@ -38,4 +38,6 @@ pub struct Options {
     pub verbose: bool,
     /// Stop after this long.
     pub duration: Option<Duration>,
+    /// Give up what is no longer needed once all is attached. For good: nothing can be attached after the trace.
+    pub sandbox: bool,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::engine::Tracker;
+use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
 use crate::model::event::Event;
 use crate::model::limitation::Limitation;
@@ -48,6 +49,11 @@ pub trait View {
 
     /// Called once before [`View::begin`]: a look at the view can be asked for with this at any time, from any thread.
     fn wake_with(&mut self, _waker: Arc<Notify>) {}
+
+    /// Called once after [`View::begin`], before power is given up: what the view still has to do that takes any.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
 
     /// When the view wants to be looked at, CLOCK_MONOTONIC, though nothing may have happened. It is at least once a second.
     fn due_ns(&self) -> Option<u64> {

@@ -69,6 +69,12 @@ impl Counters {
         }
     }
 
+    /// Whether the kernel lets this thread read them: before 6.0, where kernel.unprivileged_bpf_disabled is set, only with CAP_BPF.
+    pub(super) fn can_be_read(&self) -> bool {
+        let info = |program: &Program| info(program.fd.as_raw_fd()).is_some();
+        self.slots.get(&0, 0).is_ok() && self.programs.first().is_none_or(info)
+    }
+
     /// Takes the last reading of what goes away with the programs.
     pub(super) fn freeze(&mut self) {
         self.frozen = Some(self.skipped());
@@ -109,9 +115,14 @@ impl Counters {
 /// `bpf_prog_info.recursion_misses` (include/uapi/linux/bpf.h, 5.12 and later): how often the kernel skipped a run because the
 /// program was running on that CPU already. 0 where the kernel does not count.
 fn recursion_misses(program: libc::c_int) -> u64 {
-    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     /// Offset of `recursion_misses` in `struct bpf_prog_info`.
     const RECURSION_MISSES: usize = 208;
+    info(program).map_or(0, |info| info[RECURSION_MISSES / 8])
+}
+
+/// `struct bpf_prog_info`; `None` where the kernel does not say.
+fn info(program: libc::c_int) -> Option<[u64; 32]> {
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     #[repr(C)]
     struct InfoByFd {
         fd: u32,
@@ -128,5 +139,5 @@ fn recursion_misses(program: libc::c_int) -> u64 {
     let done = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
     };
-    if done == 0 { info[RECURSION_MISSES / 8] } else { 0 }
+    (done == 0).then_some(info)
 }

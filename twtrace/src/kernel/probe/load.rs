@@ -334,12 +334,12 @@ fn by_errno(errno: Option<i32>, text: String) -> Why {
         Some(number) => text.replace(&format!(" (os error {number})"), ""),
         None => text,
     };
+    let is_of_tracefs = text.contains("/tracing/") || text.contains("tracefs not found");
     match errno {
-        Some(libc::EPERM | libc::EACCES) => {
-            let of_tracefs = text.contains("/tracing/") && Caps::own().uid() != 0;
-            let needed: &[Cap] = if of_tracefs { &[Cap::DacReadSearch] } else { &environment::TO_TRACE };
-            Why::NotPermitted(text, Denial::find(needed))
+        _ if is_of_tracefs && !Caps::own().has(Cap::DacReadSearch) => {
+            Why::NotPermitted(text, Denial::find(&[Cap::DacReadSearch]))
         }
+        Some(libc::EPERM | libc::EACCES) => Why::NotPermitted(text, Denial::find(&environment::TO_TRACE)),
         Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::host::descriptors::limit()),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
         Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),

@@ -5,14 +5,16 @@
 //! What leaves the cgroup is not followed: a process that root moves (`systemd-run`, a container that its daemon starts), and
 //! cgroups that the command makes below its own.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::host::caps::Cap;
 use crate::host::detached::Detached;
 use crate::host::identity::v2_hierarchy;
+use crate::host::sandbox::Needs;
 
 const PREFIX: &str = "twtrace-";
 
@@ -35,7 +37,8 @@ impl NoCgroup {
 #[derive(Debug)]
 pub struct Cgroup {
     dir: PathBuf,
-    above: PathBuf,
+    /// The `cgroup.procs` of ours. Opened while files may still be opened for writing.
+    above: Option<File>,
     id: u64,
     path: String,
     /// A hierarchy that was mounted for this, nowhere: its paths lead through here.
@@ -81,6 +84,7 @@ impl Cgroup {
         fs::create_dir(&dir).map_err(refused)?;
         let id = fs::metadata(&dir).map_err(refused)?.ino();
         let path = format!("{}/{name}", own.trim_end_matches('/'));
+        let above = OpenOptions::new().write(true).open(above.join("cgroup.procs")).ok();
         Ok(Self { dir, above, id, path, _mount: mount })
     }
 
@@ -92,6 +96,12 @@ impl Cgroup {
     /// Its path in the hierarchy.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// As `others`, and what it takes to remove it: nobody may write to the folder at the top of the hierarchy.
+    pub fn needs(&self, others: Needs) -> Needs {
+        let caps = others.caps.into_iter().chain([Cap::DacOverride]).collect();
+        Needs { caps, ..others }
     }
 
     /// The file into which a process writes `0` to move here.
@@ -115,7 +125,7 @@ impl Drop for Cgroup {
             let left = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
             for pid in left.lines() {
                 // One pid for each write; it may be gone.
-                let _ = fs::write(self.above.join("cgroup.procs"), pid);
+                let _ = self.above.as_ref().map(|mut above| above.write_all(pid.as_bytes()));
             }
         }
     }

@@ -16,6 +16,8 @@ use nix::sys::time::TimeVal;
 use nix::unistd::Pid;
 
 use super::user::Caller;
+use crate::host::caps::Cap;
+use crate::host::sandbox::Needs;
 use crate::model::escape::printable;
 use crate::recording::{Ending, Exit, Usage};
 
@@ -80,7 +82,8 @@ impl Command {
             let status = if missing { NOT_FOUND } else { NOT_RUNNABLE };
             NotRun { name, why: error.to_string(), status }
         };
-        self.spawn(cgroup).map(|child| Running { child, ended: None }).map_err(refused)
+        let is_anothers = self.uid() != nix::unistd::Uid::effective().as_raw();
+        self.spawn(cgroup).map(|child| Running { child, is_anothers, ended: None }).map_err(refused)
     }
 
     fn spawn(self, cgroup: Option<OwnedFd>) -> io::Result<Child> {
@@ -146,10 +149,30 @@ fn runnable(path: &Path) -> Result<(), (&'static str, u8)> {
     }
 }
 
+/// What becomes of the command when recording is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// There was none.
+    NoCommand,
+    /// It has ended.
+    Ended(Exit),
+    /// It runs, and is left alone: signals asked for an end twice.
+    Leaves {
+        /// Its pid.
+        pid: u32,
+        /// The first of the signals.
+        signal: i32,
+    },
+    /// It runs, and is to be waited for.
+    Outlasts,
+}
+
 /// A command that was started.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// It runs as somebody else.
+    is_anothers: bool,
     ended: Option<Ending>,
 }
 
@@ -157,6 +180,12 @@ impl Running {
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// As `others`, and what it takes to send it signals.
+    pub fn needs(&self, others: Needs) -> Needs {
+        let caps = others.caps.into_iter().chain(self.is_anothers.then_some(Cap::Kill)).collect();
+        Needs { command: Some(self.pid()), caps, ..others }
     }
 
     /// How it ended, once it has.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid};
 
 use super::user::Caller;
+use crate::host::caps::Cap;
 use crate::host::files::{Folder, Found, Id, Taken};
+use crate::host::sandbox::Needs;
 use crate::model::escape::printable;
 
 /// For the owner only: process names and command lines are in it.
@@ -247,6 +249,22 @@ impl Output {
                 folder.remove_own(&old.name, old.id);
             }
         }
+    }
+
+    /// What making more files takes, or removing them where there is to be none after all (`is_refused`).
+    pub fn needs(&self, is_refused: bool) -> Needs {
+        let Target::File(_, folder) = &self.target else { return Needs::default() };
+        if !self.destination.rotation.is_on() && !is_refused {
+            return Needs::default();
+        }
+        let mut caps = Vec::new();
+        if self.destination.owner.is_some() {
+            caps.push(Cap::Chown);
+        }
+        if self.destination.owner.is_some() || !folder.is_ours().unwrap_or(false) {
+            caps.extend([Cap::DacOverride, Cap::Fowner]);
+        }
+        Needs { files: true, caps, ..Needs::default() }
     }
 
     /// How old a file may get.

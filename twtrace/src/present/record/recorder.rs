@@ -8,11 +8,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
-use super::command::{Command, NotRun, Running};
+use super::command::{Command, NotRun, Parting, Running};
 use super::namespaces::{self, Met};
 use super::output::Output;
 use super::signals;
 use crate::engine::Tracker;
+use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::limitation::Limitation;
@@ -27,28 +28,9 @@ const BATCH_EVENTS: usize = 65_536;
 /// A second signal this long after the first ends the recording, whatever the command does. `timeout` and shells send one
 /// signal to a process and at once to its group: that is one.
 const SECOND_SIGNAL: Duration = Duration::from_secs(1);
-
 /// How long the end of a recording waits for a command that was sent SIGTERM, to tell how it ended.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
-
-/// What becomes of the command when recording is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parting {
-    /// There was none.
-    NoCommand,
-    /// It has ended.
-    Ended(Exit),
-    /// It runs, and is left alone: signals asked for an end twice.
-    Leaves {
-        /// Its pid.
-        pid: u32,
-        /// The first of the signals.
-        signal: i32,
-    },
-    /// It runs, and is to be waited for.
-    Outlasts,
-}
 
 /// What to record.
 pub struct Setup {
@@ -177,13 +159,12 @@ impl Recorder {
 
     /// The last line for a user.
     pub fn said(&self, summary: &Summary) -> String {
-        let (events, lost, bytes) = (self.events, summary.loss.events(), self.output.total());
-        let seconds = summary.elapsed_ns as f64 / 1e9;
+        let (events, seconds) = (self.events, summary.elapsed_ns as f64 / 1e9);
+        let (lost, live, bytes) = (summary.loss.events(), summary.live, self.output.total());
         let files = match self.output.part() {
             0 => self.output.shown(),
             part => format!("{} files, the last of them {}", part + 1, self.output.shown()),
         };
-        let live = summary.live;
         format!(
             "recorded {events} events in {seconds:.1} s, lost {lost}, live at the end {live}: {bytes} bytes in {files}"
         )
@@ -279,6 +260,12 @@ impl View for Recorder {
             Err(refused) => self.refused = Some(refused),
         }
         Ok(())
+    }
+
+    fn needs(&self) -> Needs {
+        let of_files = self.output.needs(self.refused.is_some());
+        let needs = self.setup.cgroup.iter().fold(of_files, |needs, cgroup| cgroup.needs(needs));
+        self.running.iter().fold(needs, |needs, running| running.needs(needs))
     }
 
     fn event(&mut self, event: &Event) -> io::Result<Flow> {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::engine::Tracker;
+use crate::host::sandbox::Needs;
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
@@ -89,6 +90,11 @@ impl Recording {
     pub fn begin(&mut self, clock: Clock) {
         let done = self.recorder.begin(clock);
         self.settle(done);
+    }
+
+    /// See [`crate::source::View::needs`].
+    pub fn needs(&self) -> Needs {
+        self.recorder.needs()
     }
 
     /// See [`crate::source::View::event`].

@@ -13,6 +13,7 @@ use super::recording::Recording;
 use super::tally::Tally;
 use crate::engine::{By, Tracker};
 use crate::host::notify::Manager;
+use crate::host::sandbox::Needs;
 use crate::model::clock::{self, Clock};
 use crate::model::event::Event;
 use crate::model::limitation::Limitation;
@@ -110,6 +111,10 @@ impl View for Service {
 
     fn wake_with(&mut self, waker: Arc<Notify>) {
         self.board.wake_with(waker);
+    }
+
+    fn needs(&self) -> Needs {
+        self.recording.as_ref().map_or_else(Needs::default, Recording::needs)
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {

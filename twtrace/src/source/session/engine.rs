@@ -2,7 +2,6 @@
 //! the threads that look things up.
 //! Must not know: what the view does. Nothing in here waits for a reader, a file of a stranger's process or a namespace.
 
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use crate::model::clock;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitations;
-use crate::source::inquiry::{self, Question, Server};
+use crate::source::inquiry::{Question, Server};
 use crate::source::{Flow, View};
 
 /// How often the kernel side is asked what it lost, and the view is asked what it wants, when nothing else happens.
@@ -102,9 +101,11 @@ impl<'a> Engine<'a> {
     }
 
     /// Until there is a reason to end.
-    pub(super) async fn follow(&mut self, view: &mut dyn View) -> Result<Why, Error> {
-        // Where this user may not, a trace goes on without being asked.
-        let mut server = Server::start(Path::new(inquiry::DIR), self.probe.backend().word()).ok();
+    pub(super) async fn follow(
+        &mut self,
+        mut server: Option<Server>,
+        view: &mut dyn View,
+    ) -> Result<Why, Error> {
         let over = self.options.duration.map(sleep);
         let mut over = pin!(over);
         loop {

@@ -1,6 +1,8 @@
 //! Owns: a live trace from attach to summary, in the order in which things must happen.
 //! Must not know: what the view does, how events are waited for.
 
+use std::path::Path;
+
 use super::engine::{Engine, Why};
 use super::{Options, Summary};
 use crate::host::files::ReadyFile;
@@ -8,6 +10,7 @@ use crate::host::worker::Died;
 use crate::kernel::decode;
 use crate::kernel::probe::Cannot;
 use crate::model::clock::Clock;
+use crate::source::inquiry::{self, Server};
 use crate::source::{Flow, View};
 
 /// Why a trace came to nothing.
@@ -61,10 +64,14 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     if engine.list_first(view).await? == Flow::Stop {
         return engine.end(Why::View, view).await;
     }
+    // Where this user may not, a trace goes on without being asked.
+    let server = Server::start(Path::new(inquiry::DIR), engine.probe.backend().word()).ok();
     if let Some(ready) = ready {
         ready.make().map_err(|error| not_ready(options, error))?;
     }
-    match engine.follow(view).await {
+    // The last thing of all that is set up, so that whatever comes later goes without.
+    engine.give_up_power(view);
+    match engine.follow(server, view).await {
         Ok(why) => engine.end(why, view).await,
         Err(error) => {
             view.ending();

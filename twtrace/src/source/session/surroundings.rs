@@ -6,6 +6,7 @@ use super::engine::Engine;
 use crate::host::caps::{self, Cap, Caps};
 use crate::host::identity::pids;
 use crate::host::net::netns::own_inode;
+use crate::host::sandbox::{self, Needs};
 use crate::kernel::probe::Cannot;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, What};
@@ -29,6 +30,17 @@ impl Engine<'_> {
         self.limit(of_hooks.into_iter().chain(pids::limitations()).chain(namespaces(&filter.netns)));
     }
 
+    /// Gives up what neither the trace nor its view needs from now on.
+    pub(super) fn give_up_power(&mut self, view: &mut dyn View) {
+        if !self.options.sandbox {
+            return;
+        }
+        let needs = Needs { namespaces: wants_others(&self.options.filter.netns), ..view.needs() };
+        let lacks = sandbox::enter(&needs, || self.probe.can_be_read());
+        self.limit(lacks.into_iter().map(Limitation::from));
+        self.tell_limitations(view);
+    }
+
     /// Adds what cannot be seen, and says what is new of it.
     pub(super) fn limit(&mut self, more: impl IntoIterator<Item = Limitation>) {
         let known = self.limitations.all().len();
@@ -50,11 +62,15 @@ impl Engine<'_> {
     }
 }
 
-/// What keeps this process out of network namespaces, where `only` (all, where empty) has other ones than its own.
-fn namespaces(only: &[u32]) -> Option<Limitation> {
+/// Whether `only` (all, where empty) has other network namespaces than that of this process.
+fn wants_others(only: &[u32]) -> bool {
     let is_own = |netns: &u32| own_inode().is_ok_and(|own| own == *netns);
-    let wants_others = only.is_empty() || !only.iter().all(is_own);
-    if wants_others { of(Caps::own()) } else { None }
+    only.is_empty() || !only.iter().all(is_own)
+}
+
+/// What keeps this process out of network namespaces, where `only` has other ones than its own.
+fn namespaces(only: &[u32]) -> Option<Limitation> {
+    if wants_others(only) { of(Caps::own()) } else { None }
 }
 
 fn of(caps: Caps) -> Option<Limitation> {
