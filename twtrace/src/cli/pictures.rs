@@ -116,6 +116,10 @@ impl View for Pictures {
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
         self.origin.run(tracker, now_ns);
+        // The end of a trace looks once more at what has come.
+        if self.left == Some(0) {
+            return Ok(Flow::Stop);
+        }
         if now_ns < self.next_ns {
             return Ok(Flow::Go);
         }
