@@ -111,16 +111,18 @@ impl From<&Finding> for OneLine {
     }
 }
 
-/// The findings in one line each; none where nothing is wrong.
-pub fn one_liners(facts: &Facts) -> Vec<OneLine> {
-    pressing(&diagnose(facts)).map(OneLine::from).collect()
+/// The findings that say that something is wrong.
+pub fn found(facts: &Facts) -> Vec<Finding> {
+    let mut findings = diagnose(facts);
+    findings.retain(is_pressing);
+    findings
 }
 
 /// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
 /// every picture. A rule that needs more than that keeps silent.
 pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
     let (_, findings) = look(snapshot, limitations);
-    pressing(&findings).map(OneLine::from).collect()
+    findings.iter().filter(|finding| is_pressing(finding)).map(OneLine::from).collect()
 }
 
 /// As [`glance`], with all that there is to say: what was looked at, and each finding as a whole.
@@ -131,7 +133,6 @@ pub fn look(snapshot: &Snapshot, limitations: &[Limitation]) -> (Facts, Vec<Find
     (facts, findings)
 }
 
-/// Those that say that something is wrong.
-fn pressing(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
-    findings.iter().filter(|finding| finding.severity != Severity::Fine)
+fn is_pressing(finding: &Finding) -> bool {
+    finding.severity != Severity::Fine
 }

@@ -29,9 +29,16 @@ struct Diagnosis<'a> {
 
 /// Names a remedy of a finding.
 #[derive(Serialize)]
-struct First {
+pub struct First {
     finding: &'static str,
     remedy: &'static str,
+}
+
+impl First {
+    /// Of these findings; see [`super::first`].
+    pub fn of(findings: &[Finding]) -> Option<Self> {
+        super::first(findings).map(|(finding, remedy)| Self { finding: finding.id, remedy: remedy.id })
+    }
 }
 
 /// Pools of a namespace that are shown: the fullest.
@@ -49,8 +56,7 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         stopped_early: facts.stopped_early,
         lost: facts.lost,
         severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
-        first: super::first(findings)
-            .map(|(finding, remedy)| First { finding: finding.id, remedy: remedy.id }),
+        first: First::of(findings),
         findings,
         unknown: &facts.unknown,
         limitations: &facts.limitations,

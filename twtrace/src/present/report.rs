@@ -8,6 +8,7 @@ pub mod html;
 pub mod json;
 pub mod model;
 mod read;
+mod strips;
 pub mod text;
 mod timeline;
 pub mod view;

@@ -120,7 +120,10 @@ impl<'a> Builder<'a> {
         // Of equals the first.
         let main = groups().rev().max_by_key(|group| group.counts.events() + group.counts.listed);
         match table {
-            Table::Process => row.target = main.and_then(|group| self.target(group)),
+            Table::Process => {
+                row.target = main.and_then(|group| self.target(group));
+                row.strip = self.counting.strips.of(at, self.counting.last_ns);
+            }
             Table::Tuple | Table::Port => {
                 row.main = main.and_then(|group| group.key.owner).and_then(|owner| self.text(owner.comm));
             }

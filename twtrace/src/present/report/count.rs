@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::strips::Strips;
 use super::timeline::{Count, Timeline};
 use crate::engine::groups::{Group, Table};
 use crate::engine::intern::Hasher;
@@ -68,6 +69,7 @@ pub(super) struct Asked {
 pub(super) struct Counting {
     pub(super) engine: Engine,
     pub(super) timeline: Timeline,
+    pub(super) strips: Strips,
     pub(super) population: Population,
     pub(super) busiest: Busiest,
     /// Events that passed, `lost` and `listed` left out.
@@ -104,6 +106,7 @@ impl Counting {
         Self {
             engine,
             timeline: Timeline::new(began_ns, asked.every_ns),
+            strips: Strips::new(began_ns),
             population: Population::default(),
             busiest: Busiest::default(),
             events: 0,
@@ -147,6 +150,7 @@ impl Counting {
         match row.kind {
             Kind::Created => {
                 self.timeline.count(now_ns, Count::Created, 1);
+                self.strips.count(at, now_ns, false);
                 self.busiest.add(now_ns.saturating_sub(self.began_ns) / SECOND_NS);
                 // The end of what was there before was lost.
                 if let Some(Some(seed)) = self.unseed(row) {
@@ -155,12 +159,17 @@ impl Counting {
                 self.enter(at, row.sport, now_ns);
             }
             Kind::Ended => self.end(at, row),
-            Kind::Overflow => self.timeline.count(now_ns, Count::Overflow, 1),
-            Kind::ConnectFailed => self.timeline.count(now_ns, Count::ConnectFailed, 1),
-            Kind::BindFailed => self.timeline.count(now_ns, Count::BindFailed, 1),
+            Kind::Overflow => self.fail(at, now_ns, Count::Overflow),
+            Kind::ConnectFailed => self.fail(at, now_ns, Count::ConnectFailed),
+            Kind::BindFailed => self.fail(at, now_ns, Count::BindFailed),
             Kind::Aborted => self.timeline.count(now_ns, Count::Aborted, 1),
             Kind::Listed | Kind::SynRefused | Kind::Lost => {}
         }
+    }
+
+    fn fail(&mut self, at: u32, now_ns: u64, what: Count) {
+        self.timeline.count(now_ns, what, 1);
+        self.strips.count(at, now_ns, true);
     }
 
     fn end(&mut self, at: u32, row: &Row) {
@@ -220,6 +229,7 @@ impl Counting {
             let passes = !is_others && self.passes(row);
             self.passing.resize(at as usize + 1, true);
             self.passing[at as usize] = passes;
+            self.strips.enter(at, self.engine.group(at).row(Table::Process));
             self.engine.groups.all[at as usize].passes = passes || is_others || self.counts_all;
         }
         let passes = self.passing[at as usize] || self.passes_among_others(at, row);

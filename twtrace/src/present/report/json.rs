@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use shape::*;
 
 use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
+use crate::diagnose::json::First;
 use crate::model::event::{Reason, Via};
 use crate::output::write_object_line;
 use crate::present::live::keys::Shares;
@@ -60,7 +61,10 @@ impl<'a> Whole<'a> {
             peak_created_time: (report.busiest.value != 0).then(|| time(report, report.busiest.at_ns)),
             total: Tally::of(report, &report.total, report.fullest),
             lost: report.lost.into(),
-            findings: report.findings.as_deref(),
+            findings: report.findings.as_ref().map(|all| {
+                all.iter().map(|one| Found { line: one.into(), remedies: &one.remedies }).collect()
+            }),
+            first: report.findings.as_deref().and_then(First::of),
             folded: (report.folded != model::Folded::default()).then(|| (&report.folded).into()),
             comms: Entries(report, &report.comms),
             processes: rows(By::Process),

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::diagnose::OneLine;
+use crate::diagnose::finding::{Finding, Severity};
 pub use crate::engine::{Figures, Target};
 use crate::engine::{PortKey, TupleKey};
 use crate::model::clock::Clock;
@@ -130,12 +130,25 @@ pub struct Row {
     pub target: Option<Target>,
     /// Of a tuple and a port: the name of the process that most happened with.
     pub main: Option<String>,
+    /// Of a process: the worst finding that it has a part in, where that is bad news.
+    pub severity: Option<Severity>,
+    /// Of a process: when it did what.
+    pub strip: Option<Strip>,
+}
+
+/// What a process did in each stretch of a recording; all are as long, and together they are all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strip {
+    /// TIME_WAIT sockets made.
+    pub created: Vec<u32>,
+    /// Overflows, and failures of connect() and bind().
+    pub failed: Vec<u32>,
 }
 
 impl Row {
     /// A row with nothing but figures.
     pub fn new(name: Name, figures: Figures) -> Self {
-        Self { name, figures, peak: None, target: None, main: None }
+        Self { name, figures, peak: None, target: None, main: None, severity: None, strip: None }
     }
 }
 
@@ -232,8 +245,8 @@ pub struct Report {
     pub peak_live: Reached,
     /// What was lost, and may have been.
     pub lost: Loss,
-    /// What `twtrace doctor FILE` finds, worst first; `None` under a filter.
-    pub findings: Option<Vec<OneLine>>,
+    /// What `twtrace doctor FILE` finds, worst first, as far as it says that something is wrong; `None` under a filter.
+    pub findings: Option<Vec<Finding>>,
     /// By the owner's name.
     pub comms: Vec<Row>,
     /// What is not told apart.

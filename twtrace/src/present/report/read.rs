@@ -9,12 +9,13 @@ use arrow_array::RecordBatch;
 use super::build::Builder;
 use super::columns::{Reader, wanted};
 use super::count::{Asked, Counting};
-use super::model::{By, Folded, Reached, Report};
+use super::model::{By, Folded, Name, Reached, Report, Row};
 use super::timeline::MOST_ASKED;
-use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::{Facts, Share};
+use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::recorded::Recorded;
-use crate::diagnose::{one_liners, scope};
-use crate::engine::row::Row;
+use crate::diagnose::{found, scope};
+use crate::engine::row;
 use crate::engine::{Capacity, Engine, Limits, Seed, Target};
 use crate::host::net::sysctls::Sysctls;
 use crate::model::event::{Kind, Via};
@@ -69,13 +70,16 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
     let counted = Counted::of(recording, &asked)?;
     let builder = counted.builder();
     // A pool counts whole for the doctor, whoever is asked about.
-    let findings = options.filter.is_empty().then(|| one_liners(&counted.facts()));
+    let findings = options.filter.is_empty().then(|| found(&counted.facts()));
     let ((comms, names), timeline, total) = (builder.comms(), builder.timeline(), builder.total());
     let (engine, fullest) = (&counted.counting.engine, builder.fullest());
     let mut folded = Folded { events: engine.folded(), texts: engine.refused(), names, rows: Vec::new() };
     let mut tables = Vec::new();
     for by in &options.by {
-        let (rows, more) = builder.table(*by);
+        let (mut rows, more) = builder.table(*by);
+        if *by == By::Process {
+            worst_first(&mut rows, findings.as_deref().unwrap_or_default());
+        }
         tables.push((*by, rows));
         if more != 0 {
             folded.rows.push((*by, more));
@@ -115,6 +119,22 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         head,
         tail: ended.tail().cloned(),
     })
+}
+
+/// Says of each process how bad it is that it has a part in, and puts those first that press: by that, then those that failed.
+fn worst_first(rows: &mut [Row], findings: &[Finding]) {
+    for row in rows.iter_mut() {
+        let Name::Process { pid, comm, .. } = &row.name else { continue };
+        let is_it = |share: &Share| share.process.pid == Some(*pid) && share.process.comm == *comm;
+        let bad = findings.iter().filter(|finding| finding.severity <= Severity::Warning);
+        // Findings are worst first.
+        row.severity =
+            bad.filter(|finding| finding.who.iter().any(is_it)).map(|finding| finding.severity).next();
+    }
+    rows.sort_by_key(|row| {
+        let severity = row.severity.unwrap_or(Severity::Fine);
+        (row.name == Name::Others, severity, row.figures.failed() == 0)
+    });
 }
 
 /// What the doctor's rules look at, of a whole recording and kept to what a filter is about; and how many of its events pass, whatever
@@ -274,9 +294,9 @@ fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> Hash
 }
 
 /// A socket that was there before.
-fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
+fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> row::Row {
     let Seed { conn, role, substate, .. } = seed;
-    Row {
+    row::Row {
         netns: conn.netns,
         saddr: counting.engine.addresses.id(&conn.saddr),
         daddr: counting.engine.addresses.id(&conn.daddr),
@@ -285,6 +305,6 @@ fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> Row {
         role: *role,
         substate: Some(*substate),
         via: Some(Via::None),
-        ..Row::new(Kind::Listed, mono_ns)
+        ..row::Row::new(Kind::Listed, mono_ns)
     }
 }

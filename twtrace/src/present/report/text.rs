@@ -36,7 +36,7 @@ pub struct Layout {
 /// The whole report. `zone` is whose time of day is shown.
 pub fn text(report: &Report, layout: Layout, zone: &TimeZone) -> String {
     let mut out = String::new();
-    for line in view::summary(report, zone) {
+    for line in view::verdict(report).into_iter().chain(view::summary(report, zone)) {
         put_folded(&line, layout.paint, &mut out);
     }
     for (by, rows) in &report.tables {

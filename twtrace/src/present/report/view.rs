@@ -6,9 +6,11 @@
 
 mod summary;
 mod tables;
+mod verdict;
 
 pub use summary::{Line, summary};
 pub use tables::{Cell, Column, View, table, timeline};
+pub use verdict::verdict;
 
 use jiff::tz::TimeZone;
 
@@ -33,6 +35,18 @@ pub fn time_of_day(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
 pub fn date(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
     let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
     time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `2026-11-22T16:05:09Z`
+pub fn iso(report: &Report, mono_ns: u64) -> String {
+    date(report, mono_ns, &TimeZone::UTC).replace(' ', "T") + "Z"
+}
+
+/// `UTC`, `CET +01:00`: the time zone as it is at that time.
+pub fn zone_name(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
+    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    let name = time.to_zoned(zone.clone()).strftime("%Z %:z").to_string();
+    name.strip_suffix(" +00:00").map_or(name.clone(), str::to_owned)
 }
 
 /// `10.0.0.1 > 10.0.0.9:5432`, in full.

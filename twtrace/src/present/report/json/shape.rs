@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::Entries;
 use crate::diagnose::OneLine;
+use crate::diagnose::finding::Remedy;
+use crate::diagnose::json::First;
 use crate::present::live::keys::{Lost, Shares, Towards};
 use crate::recording::{Head, Namespace, Tail};
 
@@ -36,7 +38,10 @@ pub(super) struct Whole<'a> {
     pub(super) lost: Lost,
     /// Left out under a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) findings: Option<&'a [OneLine]>,
+    pub(super) findings: Option<Vec<Found<'a>>>,
+    /// What to try first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first: Option<First>,
     /// Left out where everything is told apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) folded: Option<Folded>,
@@ -63,6 +68,14 @@ pub(super) struct Whole<'a> {
     pub(super) tail: Option<&'a Tail>,
     #[serde(skip_serializing_if = "<[Namespace]>::is_empty")]
     pub(super) met: &'a [Namespace],
+}
+
+/// A finding in one line, and what would help.
+#[derive(Serialize)]
+pub(super) struct Found<'a> {
+    #[serde(flatten)]
+    pub(super) line: OneLine,
+    pub(super) remedies: &'a [Remedy],
 }
 
 /// What is not told apart, and why.

@@ -1,6 +1,6 @@
 //! A report finds what the doctor finds in the same recording.
 
-use crate::diagnose::one_liners;
+use crate::diagnose::found as doctor_found;
 use crate::model::filter::Filter;
 use crate::present::report::sample::sample;
 use crate::present::report::{Options, facts, read};
@@ -12,7 +12,7 @@ fn they_are_those_of_the_doctor() {
         let facts = facts(sample.recording(), &Filter::default(), None).unwrap().0;
         let report = read(sample.recording(), &Options::default()).unwrap();
         let found = report.findings.unwrap();
-        assert_eq!(found, one_liners(&facts), "{steps} steps");
+        assert_eq!(found, doctor_found(&facts), "{steps} steps");
         assert!(steps < 100 || !found.is_empty(), "nothing to compare");
     }
 }

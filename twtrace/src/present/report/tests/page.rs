@@ -104,7 +104,7 @@ fn sorting(browser: &mut Browser) {
     }
     click(browser, "process", "DESTINATION");
     let names = browser.eval(
-        "[...document.querySelectorAll('#by-process tbody tr')].map((row) => row.cells[10].textContent)",
+        "[...document.querySelectorAll('#by-process tbody tr')].map((row) => row.cells[11].textContent)",
     );
     let names: Vec<&str> = names.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let known: Vec<_> = names.iter().filter(|name| **name != "-").collect();

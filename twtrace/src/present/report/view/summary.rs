@@ -3,9 +3,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{NOTHING, date, milliseconds, name, size, time_of_day, tuple};
-use crate::diagnose::OneLine;
-use crate::diagnose::finding::Severity;
+use super::{NOTHING, date, iso, milliseconds, name, size, time_of_day, tuple, zone_name};
 use crate::engine::{Limits, Percentiles};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Reason, Via};
@@ -18,8 +16,6 @@ use crate::recording::{Exit, Stop};
 
 /// Owners that are named.
 const OWNERS: usize = 5;
-/// Findings that are told.
-const FINDINGS: usize = 7;
 /// Arguments of a command are cut after so many characters.
 const COMMAND: usize = 160;
 
@@ -34,7 +30,7 @@ pub struct Line {
     pub meaning: Meaning,
 }
 
-fn line(label: &'static str, text: impl Into<String>) -> Line {
+pub(super) fn line(label: &'static str, text: impl Into<String>) -> Line {
     Line { label, text: text.into(), meaning: Meaning::Plain }
 }
 
@@ -49,7 +45,6 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     lines.extend(filters(report).map(|text| line("filters", text)));
     lines.extend(trouble(report).into_iter().map(|text| alarm_if(true, line("WARNING", text))));
     lines.extend(limitations(report));
-    lines.extend(findings(report));
     lines.push(line("created", created(report, zone)));
     lines.push(line("owners", owners(report)));
     lines.push(line("ended", ended(report)));
@@ -71,23 +66,6 @@ pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     lines
 }
 
-/// One line each; nothing where nothing is wrong.
-fn findings(report: &Report) -> Vec<Line> {
-    let Some(findings) = &report.findings else {
-        return vec![line("findings", "not looked for under a filter; twtrace doctor FILE tells them")];
-    };
-    let told = |found: &OneLine| {
-        let alarm = matches!(found.severity, Severity::Critical | Severity::Warning);
-        alarm_if(alarm, line(found.severity.word(), format!("{}: {}", found.id, found.text)))
-    };
-    let mut lines: Vec<Line> = findings.iter().take(FINDINGS).map(told).collect();
-    if findings.len() > FINDINGS {
-        let more = findings.len() - FINDINGS;
-        lines.push(line("findings", format!("and {more} more: twtrace doctor FILE tells them all")));
-    }
-    lines
-}
-
 fn origin(report: &Report) -> String {
     let head = &report.head;
     let part =
@@ -104,7 +82,10 @@ fn origin(report: &Report) -> String {
 }
 
 fn when(report: &Report, zone: &TimeZone) -> String {
-    let (from, to) = (date(report, report.head.mono_ns, zone), date(report, report.ended_ns, zone));
+    let (from, to) = (report.head.mono_ns, report.ended_ns);
+    let iso = format!("{} to {}", iso(report, from), iso(report, to));
+    let (from, to) =
+        (date(report, from, zone), format!("{} {}", date(report, to, zone), zone_name(report, to, zone)));
     // The day is said once where it is one.
     let to = match (from.split_once(' '), to.split_once(' ')) {
         (Some((one, _)), Some((other, time))) if one == other => time.to_owned(),
@@ -114,7 +95,7 @@ fn when(report: &Report, zone: &TimeZone) -> String {
         Some(Stop::Rotated) => ", the next file goes on from there",
         _ => "",
     };
-    format!("{from} to {to}{why}")
+    format!("{from} to {to} ({iso}){why}")
 }
 
 fn command(report: &Report) -> Option<String> {

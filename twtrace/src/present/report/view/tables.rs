@@ -7,7 +7,11 @@ use super::{NOTHING, milliseconds, name, size, target, time_of_day};
 use crate::model::escape::printable;
 use crate::model::figures::{grouped, percent, rate, short_time};
 use crate::output::paint::Meaning;
-use crate::present::report::model::{By, Figures, Name, Report, Row};
+use crate::present::report::model::{By, Figures, Name, Report, Row, Strip};
+use crate::present::spark::whole;
+
+/// Columns of a timeline on a terminal.
+const SKETCH: usize = 12;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Cell {
     pub number: Option<f64>,
     /// What its colour means.
     pub meaning: Meaning,
+    /// What `text` is a sketch of.
+    pub strip: Option<Strip>,
 }
 
 /// A table.
@@ -45,11 +51,11 @@ pub struct View {
 type Make = fn(&Report, &Row) -> Cell;
 
 fn text(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), number: None, meaning: Meaning::Plain }
+    Cell { text: text.into(), number: None, meaning: Meaning::Plain, strip: None }
 }
 
 fn number(text: String, number: f64) -> Cell {
-    Cell { text, number: Some(number), meaning: Meaning::Plain }
+    Cell { text, number: Some(number), meaning: Meaning::Plain, strip: None }
 }
 
 fn count(count: u64) -> Cell {
@@ -82,7 +88,9 @@ const RATE: (Column, Make) = (figure("/S", "created a second, over the whole rec
 });
 const FAILED: (Column, Make) =
     (figure("FAILED", "overflows, and failures of connect() and bind()"), |_, row| {
-        count(row.figures.failed())
+        let failed = row.figures.failed();
+        let meaning = if failed == 0 { Meaning::Plain } else { Meaning::Critical };
+        Cell { meaning, ..count(failed) }
     });
 /// Shown only where there were any.
 const ABORTED: (Column, Make) = (
@@ -119,8 +127,17 @@ const PID: (Column, Make) = (figure("PID", "process id"), |_, row| match &row.na
     Name::Process { pid, .. } => numbered(*pid),
     _ => text(NOTHING),
 });
-const PROCESS: (Column, Make) =
-    (words("PROCESS", "who closed its end first"), |_, row| text(name(&row.name)));
+const PROCESS: (Column, Make) = (words("PROCESS", "who closed its end first"), |_, row| {
+    let meaning = row.severity.map_or(Meaning::Plain, Meaning::from);
+    Cell { meaning, ..text(name(&row.name)) }
+});
+const TIMELINE: (Column, Make) =
+    (words("TIMELINE", "what it created and failed at, from the beginning to the end"), |_, row| {
+        let Some(strip) = &row.strip else { return text(NOTHING) };
+        let all: Vec<u32> =
+            strip.created.iter().zip(&strip.failed).map(|(made, failed)| made + failed).collect();
+        Cell { meaning: Meaning::Label, strip: Some(strip.clone()), ..text(whole(&all, SKETCH)) }
+    });
 const UID: (Column, Make) = (figure("UID", "real user id"), |_, row| match &row.name {
     Name::Process { uid, .. } => numbered(*uid),
     _ => text(NOTHING),
@@ -176,7 +193,9 @@ type Columns = &'static [(Column, Make)];
 /// Those that are always there, and those for which a terminal has no room.
 fn columns(by: By) -> (Columns, Columns) {
     let narrow: Columns = match by {
-        By::Process => &[PID, PROCESS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, TOWARDS],
+        By::Process => {
+            &[PID, PROCESS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, TIMELINE, TOWARDS]
+        }
         By::Peer => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, SENT, RECEIVED, PEER],
         By::Tuple => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, IN_USE, USED, AGE, MAIN, TUPLE],
         By::Port => &[PORT, NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, MAIN],

@@ -7,10 +7,8 @@ use ratatui::style::{Modifier, Style};
 use super::theme::{Role, Theme};
 use crate::output::paint::no_colour;
 use crate::present::live::has_unicode;
+pub(super) use crate::present::spark::spark;
 use crate::present::tui::views::Alarm;
-
-/// Signs of rising height, the first for nothing.
-const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +55,6 @@ fn ascii(sign: char) -> char {
     }
 }
 
-/// The last values as signs of different height, as many as there is room for.
-pub(super) fn spark(values: &[u32], most: u32, width: usize) -> String {
-    let last = &values[values.len().saturating_sub(width)..];
-    let height = |value: u32| {
-        let steps = HEIGHTS.len() as u64 - 1;
-        // Little is never shown as nothing.
-        HEIGHTS[(u64::from(value) * steps).div_ceil(u64::from(most.max(1))).min(steps) as usize]
-    };
-    last.iter().map(|value| height(*value)).collect()
-}
-
 /// A share between 0 and 1 as a bar. Full only when nothing is left.
 pub(super) fn bar(share: f64, width: usize) -> String {
     let some = usize::from(share > 0.0);
@@ -92,11 +79,10 @@ pub(super) const fn alarmed(alarm: Alarm) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::present::spark::HEIGHTS;
 
     #[test]
     fn little_is_seen_and_much_is_full() {
-        assert_eq!(spark(&[9, 0, 1, 500, 1000], 1000, 4), " ▁▄█");
-        assert_eq!(spark(&[0], 0, 4), " ");
         assert_eq!(bar(0.0, 4), "░░░░");
         assert_eq!(bar(0.001, 4), "█░░░");
         assert_eq!(bar(0.999, 4), "███░");
