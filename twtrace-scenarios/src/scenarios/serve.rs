@@ -101,57 +101,57 @@ fn unit() -> Result<String> {
     Ok(path.rsplit('/').find(is_unit).unwrap_or_default().to_owned())
 }
 
+/// Series and what each must come to, once all has happened.
+fn wanted(netns: u32) -> Result<Vec<(String, f64)>> {
+    let unit = unit()?;
+    let (client, server) = (owner("checkout-api", "client", &unit), owner("postgres", "server", &unit));
+    let hostile = owner(r#"\"} 9\\x0ax{a=\""#, "client", &unit);
+    let pool =
+        format!("netns=\"{netns}\",netns_name=\"\",source=\"127.0.0.1\",destination=\"127.0.0.1:10007\"");
+    let of = |name: &str, labels: &str, value: usize| (format!("twtrace_{name}{{{labels}}}"), value as f64);
+    let towards = |labels: &str, to: &str| format!("{labels},destination=\"{to}\"");
+    Ok(vec![
+        ("twtrace_sockets_live".to_owned(), CREATED as f64),
+        ("twtrace_sockets_created_total".to_owned(), CREATED as f64),
+        of("connect_failures_total", "errno=\"EADDRNOTAVAIL\"", FAILED),
+        of("owner_sockets_created_total", &client, BY_CLIENT),
+        of("owner_sockets_created_total", &server, BY_SERVER),
+        of("owner_sockets_created_total", &hostile, BY_HOSTILE),
+        of("owner_sockets_live", &hostile, BY_HOSTILE),
+        of("owner_connect_failures_total", &client, FAILED),
+        of("destination_sockets_created_total", &towards(&client, "127.0.0.1:10007"), BY_CLIENT),
+        of("destination_sockets_created_total", &towards(&server, ":10009"), BY_SERVER),
+        of("pool_ports", &pool, PORTS),
+        of("pool_ports_used", &format!("{pool},state=\"time_wait\""), PORTS),
+        of("pool_used_ratio", &pool, 1),
+        of("pool_full_seconds", &pool, 0),
+        of("findings", "id=\"ports_exhausted\",severity=\"critical\"", 1),
+    ])
+}
+
+/// What is counted by owner and by destination adds up to all that was made.
+const SUMS: [&str; 3] = [
+    "twtrace_owner_sockets_created_total",
+    "twtrace_destination_sockets_created_total",
+    "twtrace_owner_sockets_live",
+];
+
 /// What is counted is what was made, owner by owner; sums are those of the kernel's books; nobody's name becomes a series of its own.
 pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
     let play = Play::begin(sandbox, &[])?;
     ensure!(get(AT, "/readyz", "")? == "ready\n" && get(AT, "/healthz", "")? == "ok\n", "it is ready");
     play.act(sandbox)?;
-    let unit = unit()?;
-    let (client, server) = (owner("checkout-api", "client", &unit), owner("postgres", "server", &unit));
-    let hostile = owner(r#"\"} 9\\x0ax{a=\""#, "client", &unit);
-    let pool = format!(
-        "netns=\"{}\",netns_name=\"\",source=\"127.0.0.1\",destination=\"127.0.0.1:10007\"",
-        sandbox.netns()
-    );
-    let (created, failed) = (CREATED as f64, FAILED as f64);
-    let want: Vec<(String, f64)> = [
-        ("twtrace_sockets_live".to_owned(), created),
-        ("twtrace_sockets_created_total".to_owned(), created),
-        ("twtrace_connect_failures_total{errno=\"EADDRNOTAVAIL\"}".to_owned(), failed),
-        (format!("twtrace_owner_sockets_created_total{{{client}}}"), BY_CLIENT as f64),
-        (format!("twtrace_owner_sockets_created_total{{{server}}}"), BY_SERVER as f64),
-        (format!("twtrace_owner_sockets_created_total{{{hostile}}}"), BY_HOSTILE as f64),
-        (format!("twtrace_owner_sockets_live{{{hostile}}}"), BY_HOSTILE as f64),
-        (format!("twtrace_owner_connect_failures_total{{{client}}}"), failed),
-        (
-            format!("twtrace_destination_sockets_created_total{{{client},destination=\"127.0.0.1:10007\"}}"),
-            BY_CLIENT as f64,
-        ),
-        (
-            format!("twtrace_destination_sockets_created_total{{{server},destination=\":10009\"}}"),
-            BY_SERVER as f64,
-        ),
-        (format!("twtrace_pool_ports{{{pool}}}"), PORTS as f64),
-        (format!("twtrace_pool_ports_used{{{pool},state=\"time_wait\"}}"), PORTS as f64),
-        (format!("twtrace_pool_used_ratio{{{pool}}}"), 1.0),
-        (format!("twtrace_pool_full_seconds{{{pool}}}"), 0.0),
-        ("twtrace_findings{id=\"ports_exhausted\",severity=\"critical\"}".to_owned(), 1.0),
-    ]
-    .into();
+    let want = wanted(sandbox.netns())?;
     let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
     let mut wrong = Vec::new();
     let told = until_true("the metrics", PATIENCE, || {
         let metrics = Metrics::parse(&get(AT, "/metrics", "")?)?;
         wrong = metrics.differences(&want);
-        for name in [
-            "twtrace_owner_sockets_created_total",
-            "twtrace_destination_sockets_created_total",
-            "twtrace_owner_sockets_live",
-        ] {
-            wrong.extend(
-                (metrics.sum(name) != created).then(|| format!("{name} adds up to {}", metrics.sum(name))),
-            );
-        }
+        let sums = SUMS.into_iter().map(|name| (name, metrics.sum(name)));
+        wrong.extend(
+            sums.filter(|(_, sum)| *sum != CREATED as f64)
+                .map(|(name, sum)| format!("{name} adds up to {sum}")),
+        );
         wrong
             .extend((metrics.sum("twtrace_events_lost_total") != 0.0).then(|| "events were lost".to_owned()));
         Ok(wrong.is_empty())
@@ -160,15 +160,11 @@ pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
         wrong.into_iter().for_each(|wrong| sandbox.fail(wrong));
     }
     let open = get(AT, "/metrics", "Accept: application/openmetrics-text\r\n")?;
-    ensure!(
-        open.ends_with("\n# EOF\n") && open.contains(&format!("\ntwtrace_sockets_created_total {created}\n")),
-        "{open}"
-    );
+    let created = format!("\ntwtrace_sockets_created_total {CREATED}\n");
+    ensure!(open.ends_with("\n# EOF\n") && open.contains(&created), "{open}");
     let findings: Value = serde_json::from_str(&get(AT, "/findings", "")?)?;
-    ensure!(
-        findings["severity"] == "critical" && findings["findings"][0]["id"] == "ports_exhausted",
-        "{findings}"
-    );
+    let first = &findings["findings"][0]["id"];
+    ensure!(findings["severity"] == "critical" && first == "ports_exhausted", "{findings}");
     let ended = play.tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.success() && ended.live()? == CREATED as u64, "{}: {}", ended.status, ended.stderr);
     Ok(())
