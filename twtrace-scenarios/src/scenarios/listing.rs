@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -66,11 +68,12 @@ pub(super) fn equals_ss(sandbox: &mut Sandbox) -> Result<()> {
         ensure!(!want.is_empty(), "{args:?}: nothing is left to compare");
         let (more, less): (Vec<_>, Vec<_>) =
             (got.difference(&want).collect(), want.difference(&got).collect());
-        if !more.is_empty() || !less.is_empty() || text.lines().count() != want.len() + 1 {
+        if !more.is_empty() || !less.is_empty() || rows(&text).count() != want.len() + 1 {
             sandbox.fail(format!("{args:?}: list has also {more:?}, ss has also {less:?}:\n{text}"));
         }
     }
     same_numbers(sandbox)?;
+    told_elsewhere(sandbox, crowd.time_waits)?;
     sandbox.created_untold(crowd.disperse()?);
     Ok(())
 }
@@ -103,7 +106,26 @@ fn table(text: &str, with_netns: bool) -> Result<BTreeSet<ss::Line>> {
         let (substate, _left) = (next()?, next()?);
         Ok((substate, next()?, next()?))
     };
-    text.lines().skip(1).map(line).collect()
+    rows(text).skip(1).map(line).collect()
+}
+
+/// What is a row, or stands above them: what else is said begins with `#`.
+fn rows(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#'))
+}
+
+/// From a namespace with no sockets, `list` says how many this one holds.
+fn told_elsewhere(sandbox: &Sandbox, time_waits: usize) -> Result<()> {
+    let own = crate::netns::inode()?;
+    let mut command = Command::new(&sandbox.setup.twtrace);
+    // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+    unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
+    let output = command.arg("list").stdin(Stdio::null()).output().context("running twtrace list")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_default();
+    let is_told = last.starts_with("# other namespaces: ") && last.contains(&format!("{own} {time_waits}"));
+    ensure!(is_told && rows(&text).count() == 1, "{own} holds {time_waits}: {text}");
+    Ok(())
 }
 
 /// Cookies and times left are those of `ss`.
@@ -194,7 +216,7 @@ pub(super) fn knows_owners(sandbox: &mut Sandbox) -> Result<()> {
         (["--role", "client"], 7),
     ] {
         let text = listed(sandbox, &args)?;
-        ensure!(text.lines().count() == 1 + count, "{args:?}: not {count} sockets in\n{text}");
+        ensure!(rows(&text).count() == 1 + count, "{args:?}: not {count} sockets in\n{text}");
     }
     let text = listed(sandbox, &["--pid", &pid_of_client])?;
     let named = text.lines().filter(|line| line.ends_with(&format!(" {pid_of_client}/client"))).count();
@@ -229,7 +251,7 @@ fn from_a_recording(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Re
         "owners from a recording: {got:?}, of {all} sockets"
     );
     let text = listed(sandbox, &["--recording", path(&file)?, "--comm", "client"])?;
-    ensure!(text.lines().count() == 12, "not 11 sockets in\n{text}");
+    ensure!(rows(&text).count() == 12, "not 11 sockets in\n{text}");
     let foreign = list(sandbox, &["--recording", "/proc/self/exe"])?;
     let stderr = String::from_utf8_lossy(&foreign.stderr).into_owned();
     ensure!(foreign.status.code() == Some(1) && stderr.contains("is no recording"), "{stderr}");

@@ -178,6 +178,8 @@
     plots.forEach((plot) => plot.setSize({ width, height: plot.height }));
   });
   addEventListener("beforeprint", () => {
+    // Nobody can open them on paper.
+    document.querySelectorAll("details").forEach((folded) => { folded.open = true; });
     dress("light");
     redraw(690, 150);
   });
