@@ -8,3 +8,4 @@ pub mod figures;
 pub mod filter;
 pub mod identity;
 pub mod limitation;
+pub mod ports;

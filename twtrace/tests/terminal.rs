@@ -12,6 +12,7 @@ use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use twtrace::engine::Tracker;
 use twtrace::model::clock::Clock;
+use twtrace::model::filter::Filter;
 use twtrace::present::tui::{Screen, Theme};
 use twtrace::source::View as _;
 
@@ -34,7 +35,7 @@ const PAIRS: [(&str, &str); 4] = [
 #[test]
 fn a_program_that_panics() {
     let Some(seen) = std::env::var_os(PANICS) else { return };
-    let mut screen = Screen::new(Duration::from_secs(1), Some(Theme::Dark), Vec::new()).unwrap();
+    let mut screen = Screen::new(Duration::from_secs(1), Some(Theme::Dark), &Filter::default()).unwrap();
     let (mut tracker, clock) = (Tracker::new(), Clock::read());
     screen.begin(clock).unwrap();
     // Frames are written by another thread, which gives way to a panic; while it writes, nothing new is drawn.

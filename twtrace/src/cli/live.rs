@@ -82,12 +82,11 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
     let filter = args.filters.filter()?;
-    let reasons = filter.reasons.clone();
-    let options = args.trace.options(filter);
+    let options = args.trace.options(filter.clone());
     let mut view: Box<dyn View> = if args.show.wants_screen() {
-        Box::new(Screen::new(args.show.interval, args.show.theme, reasons)?)
+        Box::new(Screen::new(args.show.interval, args.show.theme, &filter)?)
     } else {
-        Box::new(Pictures::new(&args.show, Origin::here()?, reasons)?)
+        Box::new(Pictures::new(&args.show, Origin::here()?, filter.reasons)?)
     };
     runtime()?.block_on(session::run(&options, view.as_mut()))?;
     Ok(Outcome::Done)

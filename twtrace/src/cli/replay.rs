@@ -38,7 +38,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let first = Recording::open(&args.file)?;
     let filter = args.filters.recorded(&args.file, first.head())?;
     let asked = filter.clone();
-    let reasons = filter.reasons.clone();
     let (file, remote) = (args.file.clone(), Remote::new(args.speed));
     let mut first = Some(first);
     let open: Open = Box::new(move || first.take().map_or_else(|| Recording::open(&file), Ok));
@@ -48,9 +47,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut driver = Driver::new(open, filter, pace, args.speed, remote.clone())?;
     let clock = driver.clock();
     let mut view: Box<dyn View> = if wants_screen {
-        Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, reasons))
+        Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, &asked))
     } else {
-        Box::new(Pictures::new(&args.show, Origin::Recorded(clock), reasons)?)
+        Box::new(Pictures::new(&args.show, Origin::Recorded(clock), asked.reasons.clone())?)
     };
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);

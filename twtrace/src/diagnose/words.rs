@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Ports, Process, Share, Tuple};
+use super::facts::{Process, Share, Tuple};
 use crate::model::escape::printable;
 pub(super) use crate::model::figures::{grouped, short_time};
 
@@ -52,20 +52,6 @@ pub(super) fn ranges(ports: &[u16]) -> String {
         words.push("…".to_owned());
     }
     words.join(", ")
-}
-
-/// `3 in CLOSE_WAIT, 2 bound`: full sockets by state.
-pub(super) fn states(ports: &Ports) -> String {
-    let all = [
-        (ports.established, "in ESTABLISHED"),
-        (ports.syn_sent, "in SYN_SENT"),
-        (ports.close_wait, "in CLOSE_WAIT"),
-        (ports.fin_wait2_held, "in FIN_WAIT2 with a descriptor"),
-        (ports.unacknowledged, "in LAST_ACK, FIN_WAIT1 or CLOSING"),
-        (ports.others, "bound and not connected"),
-    ];
-    let words = all.iter().filter(|(count, _)| *count != 0).map(|(count, what)| format!("{count} {what}"));
-    words.collect::<Vec<_>>().join(", ")
 }
 
 /// `10.0.0.9:5432`, `[2001:db8::1]:443`.
@@ -237,8 +223,6 @@ mod tests {
             "1000 to 1002, 20000, 20002, 65534, 65535"
         );
         assert!(ranges(&[1, 3, 5, 7, 9, 11]).ends_with("9, …"));
-        let mixed = Ports { close_wait: 3, others: 2, time_wait: 7, ..Ports::default() };
-        assert_eq!(states(&mixed), "3 in CLOSE_WAIT, 2 bound and not connected");
         assert_eq!(count(1, "port"), "1 port");
         assert_eq!(times(1), "once");
     }

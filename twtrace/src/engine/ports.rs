@@ -1,11 +1,13 @@
 //! Owns: how many ephemeral ports TIME_WAIT sockets hold on each tuple, now and at the worst, and which tuple of a network namespace
 //! is the fullest at any moment.
-//! Must not know: events, addresses.
+//! Must not know: events.
 
 use std::collections::HashMap;
 
 use super::intern::Hasher;
+use super::keys::TupleKey;
 use super::pressure::Capacity;
+use crate::model::ports::Ports as Held;
 
 /// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net, net/ipv4/af_inet.c).
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
@@ -26,7 +28,7 @@ struct Tuple {
     /// Index of its namespace.
     netns: u32,
     /// Ephemeral ports in use by sockets in other states.
-    others: u32,
+    others: Held,
     /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     reused_ns: u64,
 }
@@ -41,6 +43,8 @@ struct Netns {
     holding: Vec<u32>,
     /// The most that any holds now.
     top: u32,
+    /// Pools that no event was about, at least half full of sockets that are not in TIME_WAIT.
+    silent: Vec<(TupleKey, Held)>,
 }
 
 /// Every tuple of every namespace.
@@ -97,7 +101,7 @@ impl Ports {
     }
 
     /// Says how many ports of a tuple sockets in other states hold.
-    pub(crate) fn set_others(&mut self, tuple: u32, others: u32) {
+    pub(crate) fn set_others(&mut self, tuple: u32, others: Held) {
         if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
             tuple.others = others;
         }
@@ -105,7 +109,28 @@ impl Ports {
 
     /// Ports of a tuple that sockets in other states hold.
     pub(crate) fn others(&self, tuple: u32) -> u32 {
-        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.others)
+        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.others.all())
+    }
+
+    /// Ports of a tuple by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
+    pub(crate) fn held(&self, tuple: u32) -> Held {
+        self.tuples
+            .get(tuple as usize)
+            .map_or_else(Held::default, |tuple| Held { time_wait: tuple.now, ..tuple.others })
+    }
+
+    /// Says which pools of a namespace that no event was about are at least half full.
+    pub(crate) fn set_silent(&mut self, inode: u32, pools: Vec<(TupleKey, Held)>) {
+        let at = self.index_of(inode);
+        if let Some(netns) = self.netns.get_mut(at) {
+            netns.silent = pools;
+        }
+    }
+
+    /// Pools that no event was about and that are at least half full, with how many ports each has.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = (&(TupleKey, Held), u32)> {
+        let told = self.netns.iter().filter(|netns| netns.is_told);
+        told.flat_map(|netns| netns.silent.iter().map(|pool| (pool, netns.capacity.ports)))
     }
 
     /// connect() took the port of one of a tuple's TIME_WAIT sockets.
@@ -160,7 +185,7 @@ impl Ports {
         let ports = u32::from(high) - u32::from(low) + 1;
         let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, ..Capacity::default() };
         let at = self.netns.len();
-        self.netns.push(Netns { capacity, is_told: false, holding: Vec::new(), top: 0 });
+        self.netns.push(Netns { capacity, is_told: false, holding: Vec::new(), top: 0, silent: Vec::new() });
         self.index.insert(inode, at);
         at
     }

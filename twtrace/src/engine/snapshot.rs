@@ -18,6 +18,7 @@ use super::read::Figures;
 use super::spread::Spread;
 use crate::model::event::Reason;
 use crate::model::identity::Identity;
+use crate::model::ports::Ports;
 
 /// A process and one thing it deals with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,6 +98,8 @@ pub struct TupleRow {
     pub figures: Figures,
     /// How full it is; `None` where the netns' ports are not known.
     pub pressure: Option<Pressure>,
+    /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
+    pub held: Ports,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
     /// Who finds no port in it.

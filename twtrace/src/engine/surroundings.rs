@@ -7,6 +7,10 @@ use super::counting::Engine;
 use super::groups::{Table, TableRow};
 use super::key::RowId;
 use super::{Capacity, Target, Tracker, TupleKey};
+use crate::model::ports::Ports as Held;
+
+/// Pools of a namespace that are told though no event was about them, at most.
+const SILENT: usize = 64;
 
 impl Tracker {
     /// Says what a network namespace allows.
@@ -35,19 +39,25 @@ impl Tracker {
     }
 
     /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
-    /// Tuples that are not named hold none; those that no event was about are left out.
-    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, u32)>) {
-        let held: HashMap<TupleKey, u32> = held.into_iter().collect();
+    /// Tuples that are not named hold none. Of those that no event was about, only what is half full is kept.
+    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, Held)>) {
+        let mut held: HashMap<TupleKey, Held> = held.into_iter().collect();
         let rows = (0..).zip(&self.engine.groups.rows);
         let here =
             rows.filter(|(_, row)| matches!(row.id, RowId::Tuple { netns: inode, .. } if inode == netns));
-        let told: Vec<(u32, u32)> = here
+        let told: Vec<(u32, Held)> = here
             .filter_map(|(at, row)| {
                 let Some(Target::Tuple(key)) = self.engine.target(at) else { return None };
-                Some((row.ports()?, held.get(&key).copied().unwrap_or(0)))
+                Some((row.ports()?, held.remove(&key).unwrap_or_default()))
             })
             .collect();
         told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
+        let enough =
+            self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports.div_ceil(2).max(1));
+        let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.all() >= enough).collect();
+        silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.all()), *key));
+        silent.truncate(SILENT);
+        self.engine.ports.set_silent(netns, silent);
     }
 
     /// The processes that are not known to be gone: pid and start time.

@@ -4,15 +4,20 @@
 /// Signs of rising height, the first for nothing.
 pub const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// The last values, as many as there is room for; `most` is as high as can be.
+/// The last values as signs of different height, as many as there is room for. `most` is full height.
 pub fn spark(values: &[u32], most: u32, width: usize) -> String {
+    chart(values, most, width, 1).concat()
+}
+
+/// As [`spark`], in so many rows; the highest comes first.
+pub fn chart(values: &[u32], most: u32, width: usize, rows: usize) -> Vec<String> {
     let last = &values[values.len().saturating_sub(width)..];
-    let height = |value: u32| {
-        let steps = HEIGHTS.len() as u64 - 1;
-        // Little is never shown as nothing.
-        HEIGHTS[(u64::from(value) * steps).div_ceil(u64::from(most.max(1))).min(steps) as usize]
-    };
-    last.iter().map(|value| height(*value)).collect()
+    let (signs, most) = (HEIGHTS.len() - 1, u64::from(most.max(1)));
+    let steps = (signs * rows) as u64;
+    // Little is never shown as nothing.
+    let height = |value: u32| (u64::from(value) * steps).div_ceil(most).min(steps) as usize;
+    let sign = |value: &u32, below: usize| HEIGHTS[height(*value).saturating_sub(below).min(signs)];
+    (0..rows).rev().map(|at| last.iter().map(|value| sign(value, at * signs)).collect()).collect()
 }
 
 /// All values, in as many columns at most: where there are more, each column has its part of those that it covers.
@@ -40,6 +45,7 @@ mod tests {
     fn little_is_seen_and_much_is_full() {
         assert_eq!(spark(&[9, 0, 1, 500, 1000], 1000, 4), " ▁▄█");
         assert_eq!(spark(&[0], 0, 4), " ");
+        assert_eq!(chart(&[500, 501, 1, 0, 760], 1000, 5, 2), [" ▁  ▅", "██▁ █"]);
     }
 
     #[test]

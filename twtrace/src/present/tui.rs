@@ -32,6 +32,7 @@ use self::terminal::Guard;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Reason};
+use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::present::live::Origin;
 use crate::source::replay::Remote;
@@ -62,19 +63,22 @@ pub struct Screen {
     limitations: Vec<Limitation>,
     display: Display,
     wish: Wish,
+    /// Of ends, only those for these reasons are of interest; none: all are.
     reasons: Vec<Reason>,
+    /// The filters that leave something out, as flags.
+    filters: Vec<String>,
     /// stderr is a terminal too.
     is_written_over: bool,
 }
 
 impl Screen {
     /// A screen that shows a new picture every `interval`, 250 ms at the least. Keys are answered at once. Without
-    /// a `theme`, the environment says which colours there are. Of ends, only those for `reasons` are of interest; none: all are.
+    /// a `theme`, the environment says which colours there are. What is shown passed `filter`.
     ///
     /// # Errors
     /// If the thread that asks the kernel cannot be started.
-    pub fn new(interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> std::io::Result<Self> {
-        Ok(Self::of(Origin::here()?, interval, theme, reasons))
+    pub fn new(interval: Duration, theme: Option<Theme>, filter: &Filter) -> std::io::Result<Self> {
+        Ok(Self::of(Origin::here()?, interval, theme, filter))
     }
 
     /// A screen for a replay, which has keys for that. `clock` is the recording's, `remote` goes to who feeds the screen.
@@ -83,15 +87,15 @@ impl Screen {
         clock: Clock,
         interval: Duration,
         theme: Option<Theme>,
-        reasons: Vec<Reason>,
+        filter: &Filter,
     ) -> Self {
-        let mut screen = Self::of(Origin::Recorded(clock), interval, theme, reasons);
+        let mut screen = Self::of(Origin::Recorded(clock), interval, theme, filter);
         screen.display.state.replay = Some(remote.replaying());
         screen.remote = Some(remote);
         screen
     }
 
-    fn of(origin: Origin, interval: Duration, theme: Option<Theme>, reasons: Vec<Reason>) -> Self {
+    fn of(origin: Origin, interval: Duration, theme: Option<Theme>, filter: &Filter) -> Self {
         Self {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
             next_ns: 0,
@@ -104,7 +108,8 @@ impl Screen {
             limitations: Vec::new(),
             display: Display::new(Palette::from_environment(theme)),
             wish: Wish::Draw,
-            reasons,
+            reasons: filter.reasons.clone(),
+            filters: filter.words(),
             is_written_over: std::io::stderr().is_terminal(),
         }
     }
@@ -142,8 +147,9 @@ impl Screen {
         self.next_ns = now_ns.saturating_add(self.interval_ns);
         let zone = jiff::tz::TimeZone::system();
         let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
-        let limitations = self.limitations.clone();
-        self.display.refresh(tracker, About { backend: self.backend, slab_bytes, clock, zone, limitations });
+        let (limitations, filters) = (self.limitations.clone(), self.filters.clone());
+        let backend = self.backend;
+        self.display.refresh(tracker, About { backend, slab_bytes, clock, zone, limitations, filters });
         if self.wish == Wish::Nothing {
             self.wish = Wish::Draw;
         }

@@ -66,8 +66,8 @@ fn namespace(row: &NetnsRow) -> Netns {
 
 fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
     let Figures { counts, live, peak_live, .. } = &row.figures;
-    let in_use = row.pressure.map_or(*live as u32, |pressure| pressure.in_use);
-    Tuple { shares, ..Tuple::counted(&row.key, counts, (*live, *peak_live), in_use) }
+    let now = row.held;
+    Tuple { shares, now, ..Tuple::counted(&row.key, counts, (*live, *peak_live), now.all()) }
 }
 
 fn caller(key: &ProcessKey) -> Process {

@@ -242,7 +242,7 @@ impl Local {
             }
         } else {
             self.open += 1;
-            self.states.add(socket);
+            self.states.add_state(&State::of(socket));
             if self.listening {
                 return;
             }
@@ -255,7 +255,7 @@ impl Local {
 
 fn ports<'a>(sockets: impl Iterator<Item = &'a DiagSocket>) -> Ports {
     let mut ports = Ports::default();
-    sockets.for_each(|socket| ports.add(socket));
+    sockets.for_each(|socket| ports.add_state(&State::of(socket)));
     ports
 }
 

@@ -3,9 +3,9 @@
 
 use super::EVENTS;
 use super::taken::{On, Taken, of_kind};
-use crate::diagnose::facts::{BindFailure, Facts, Served, Share, Source};
+use crate::diagnose::facts::{BindFailure, Facts, Ports, Served, Share, Source};
 use crate::diagnose::finding::{Finding, Severity};
-use crate::diagnose::words::{count, holders, states};
+use crate::diagnose::words::{count, holders};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
@@ -18,7 +18,8 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 fn finding(source: Source, taken: &Taken<'_>) -> Finding {
     let sum = |part: fn(&Served) -> u64| taken.served.iter().map(|served| part(served)).sum::<u64>();
     let (time_wait, open) = (sum(|served| served.time_wait), sum(|served| served.open));
-    let others = taken.served.iter().map(|served| states(&served.states)).find(|states| !states.is_empty());
+    let by_state = |served: &&Served| Ports { time_wait: 0, fin_wait2: 0, ..served.states }.by_state();
+    let others = taken.served.iter().map(by_state).find(|states| !states.is_empty());
     let open_words = match (open, others) {
         (0, _) => String::new(),
         (_, Some(states)) => format!(" and {} ({states})", count(open, "open socket")),

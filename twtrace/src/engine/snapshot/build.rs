@@ -1,7 +1,7 @@
 //! Owns: how what the engine counted becomes the rows of a moment.
 //! Must not know: who asked.
 
-use super::survey::Survey;
+use super::survey::{Survey, hotter};
 use super::*;
 use crate::engine::groups::Table;
 use crate::engine::history::{Flow, series};
@@ -89,7 +89,7 @@ impl Tracker {
             created_history: series(Flow::Created),
             ended_history: series(Flow::Ended),
             fullest: self.fullest(),
-            hottest: survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), &survey)),
+            hottest: self.hottest(&survey),
             not_bound: survey.not_bound(),
             dropped: self.dropped(),
             only: self.engine.reasons.clone(),
@@ -143,15 +143,29 @@ impl Tracker {
         rows.ordered(|row| self.engine.process_key(row)).into_iter().map(row).collect()
     }
 
+    fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
+        let told = survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), survey));
+        let silent = survey.silent().into_iter();
+        let heat = |row: &TupleRow, than: &TupleRow| match row.pressure {
+            Some(pressure) => hotter(pressure, than.pressure),
+            None => false,
+        };
+        told.into_iter().chain(silent).reduce(|best, row| if heat(&row, &best) { row } else { best })
+    }
+
     fn tuple_row(&self, row: u32, rows: &Rows<'_>, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
         let (figures, pressure) = (rows.figures(row), survey.pressure(row));
-        Some(TupleRow { key, figures, pressure, main: survey.holder(row), failing: survey.failing(row) })
+        let known = self.engine.groups.rows[row as usize].ports();
+        let held = known.map_or_else(Ports::default, |tuple| self.engine.ports.held(tuple));
+        let (main, failing) = (survey.holder(row), survey.failing(row));
+        Some(TupleRow { key, figures, pressure, held, main, failing })
     }
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
         let ordered = rows.ordered(|row| self.engine.target(row));
-        ordered.into_iter().filter_map(|(row, _)| self.tuple_row(row, rows, survey)).collect()
+        let told = ordered.into_iter().filter_map(|(row, _)| self.tuple_row(row, rows, survey));
+        told.chain(survey.silent()).collect()
     }
 
     fn peer_rows(&self, rows: &Rows<'_>) -> Vec<PeerRow> {

@@ -5,14 +5,15 @@
 
 use std::collections::HashMap;
 
-use super::{Failing, LinkRow, PortKey, ProcessKey, Target, TupleKey};
+use super::{Failing, LinkRow, PortKey, ProcessKey, Target, TupleKey, TupleRow};
 use crate::engine::groups::{NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::pressure::{Pool, Pressure};
-use crate::engine::read::Index;
+use crate::engine::read::{Figures, Index};
 use crate::engine::{Engine, SECOND_NS, Tracker};
+use crate::model::ports::Ports;
 
 /// What counts as the present when pressure is told, in seconds.
 const RECENT_S: u32 = 10;
@@ -131,6 +132,23 @@ impl<'a> Survey<'a> {
             }
         }
         self.hottest = best.map(|(_, row)| row);
+    }
+
+    /// Pools that no event was about, the fullest first.
+    pub(super) fn silent(&self) -> Vec<TupleRow> {
+        let row = |(&(key, held), ports): (&(TupleKey, Ports), u32)| {
+            let pool =
+                Pool { time_wait: 0, others: held.all(), ports, created: 0.0, ended: 0.0, is_reused: false };
+            TupleRow {
+                key,
+                figures: Figures::default(),
+                pressure: Some(Pressure::new(&pool)),
+                held,
+                main: None,
+                failing: None,
+            }
+        };
+        self.engine.ports.silent().map(row).collect()
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.

@@ -6,6 +6,7 @@ use crate::engine::{
     Target, Tracker, TupleKey,
 };
 use crate::model::event::{Conn, Kind, Reason, Role, Substate};
+use crate::model::ports::Ports;
 
 fn script() -> Script {
     Script::new(Tracker::new())
@@ -107,7 +108,10 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
     assert_eq!((fullest.netns, fullest.live, fullest.max_tw_buckets), (NETNS, 58, 1_000));
     assert!(matches!(row.pattern, Pattern::PortsRunOut { .. }), "{:?}", row.pattern);
     // Sockets in other states hold ports too; then an administrator makes the range smaller.
-    script.tracker.set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), 17), (tuple("10.0.0.9", 1), 5)]);
+    let open = |established| Ports { established, ..Ports::default() };
+    script
+        .tracker
+        .set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), open(17)), (tuple("10.0.0.9", 1), open(5))]);
     assert_eq!(script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use, 67);
     script.capacity((40_000, 40_024));
     let pressure = script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap();
@@ -119,6 +123,23 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
         3,
         "the other tuple is hotter now"
     );
+}
+
+#[test]
+fn pools_that_no_event_was_about_are_told_where_they_are_half_full() {
+    let mut script = script();
+    script.capacity((40_000, 40_099));
+    let silent = |time: u32| Ports { close_wait: time, syn_sent: 3, ..Ports::default() };
+    script
+        .tracker
+        .set_other_ports(NETNS, [(tuple("10.0.0.7", 443), silent(50)), (tuple("10.0.0.7", 80), silent(46))]);
+    let snapshot = script.tracker.snapshot(&[By::Tuple]);
+    let [row] = &snapshot.tuples[..] else { panic!("{:?}", snapshot.tuples) };
+    assert_eq!((row.key, row.held, row.figures.live), (tuple("10.0.0.7", 443), silent(50), 0));
+    assert_eq!(row.pressure.map(|pressure| (pressure.in_use, pressure.ports)), Some((53, 100)));
+    assert_eq!(snapshot.hottest.as_ref(), Some(row));
+    script.tracker.set_other_ports(NETNS, []);
+    assert_eq!(script.tracker.snapshot(&[By::Tuple]).tuples, []);
 }
 
 #[test]

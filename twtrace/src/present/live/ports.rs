@@ -5,18 +5,19 @@ use std::collections::{HashMap, HashSet};
 
 use crate::engine::{Capacity, TupleKey};
 use crate::host::net::sockdiag::DiagSocket;
+use crate::model::ports::{Ports, State};
 
 /// Ephemeral ports in use on each tuple by sockets in other states than TIME_WAIT. A port counts once, however many inbound
 /// connections it serves.
-pub fn others_in_use(netns: u32, sockets: &[DiagSocket], capacity: &Capacity) -> HashMap<TupleKey, u32> {
-    let mut ports: HashSet<(TupleKey, u16)> = HashSet::new();
+pub fn others_in_use(netns: u32, sockets: &[DiagSocket], capacity: &Capacity) -> HashMap<TupleKey, Ports> {
+    let mut seen: HashSet<(TupleKey, u16)> = HashSet::new();
+    let mut held: HashMap<TupleKey, Ports> = HashMap::new();
     for socket in sockets.iter().filter(|socket| !socket.is_time_wait() && capacity.has(socket.sport)) {
         let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
-        ports.insert((TupleKey { netns, saddr, daddr, dport: socket.dport }, socket.sport));
-    }
-    let mut held = HashMap::new();
-    for (tuple, _) in ports {
-        *held.entry(tuple).or_default() += 1;
+        let tuple = TupleKey { netns, saddr, daddr, dport: socket.dport };
+        if seen.insert((tuple, socket.sport)) {
+            held.entry(tuple).or_default().add_state(&State::of(socket));
+        }
     }
     held
 }
@@ -57,6 +58,7 @@ mod tests {
         let capacity = Capacity { range: (40_000, 40_999), ..Capacity::default() };
         let held = others_in_use(7, &sockets, &capacity);
         let here = Ipv4Addr::LOCALHOST.into();
-        assert_eq!(held, HashMap::from([(TupleKey { netns: 7, saddr: here, daddr: here, dport: 80 }, 2)]));
+        let two = Ports { established: 2, ..Ports::default() };
+        assert_eq!(held, HashMap::from([(TupleKey { netns: 7, saddr: here, daddr: here, dport: 80 }, two)]));
     }
 }

@@ -10,6 +10,7 @@ use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
 use super::views::{Folded, Id, Opened, Picture, Tab, shown};
+use crate::diagnose::OneLine;
 use crate::engine::{By, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
@@ -28,6 +29,8 @@ pub(super) struct About {
     pub(super) zone: jiff::tz::TimeZone,
     /// See [`Frame::limitations`].
     pub(super) limitations: Vec<Limitation>,
+    /// The filters that leave something out, as flags.
+    pub(super) filters: Vec<String>,
 }
 
 /// The screen without its terminal.
@@ -55,13 +58,13 @@ impl Display {
     pub(super) fn refresh(&mut self, tracker: &Tracker, about: About) {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
-        let About { backend, slab_bytes, clock, zone, limitations } = about;
+        let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
         let frame = Frame { snapshot: tracker.snapshot(tables), backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         let by = self.state.fold;
         let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;
         let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(by) });
-        self.picture = Some(Picture::new(frame, tables, folded, journal, zone));
+        self.picture = Some(Picture::new(frame, tables, folded, journal, zone, filters));
         // A row changes; an event stays what it was.
         self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));
     }
@@ -91,8 +94,11 @@ impl Display {
     /// The selected line as text, every column of it; `None` where there is none.
     pub(super) fn selected(&self) -> Option<String> {
         let (state, picture) = (&self.state, self.picture.as_ref()?);
+        if state.is_on_verdict() {
+            return picture.findings.first().map(|finding| OneLine::from(finding).short().to_owned());
+        }
         let rows = shown(state.tab, picture, state.sort(), &state.filter, &state.unfolded);
-        let row = rows.get(state.selected(&self.drawn.ids))?;
+        let row = rows.get(state.selected(&self.drawn.ids)?)?;
         let values = state.columns().into_iter().map(|column| row.value(column.what));
         let texts: Vec<String> = values.map(|value| value.text(usize::MAX).into_owned()).collect();
         Some(texts.join("  "))

@@ -3,6 +3,7 @@
 
 mod details;
 mod doctor;
+mod flow;
 mod happened;
 mod head;
 mod help;
@@ -53,10 +54,8 @@ fn has_pane(area: Rect) -> bool {
 pub(super) fn wanted(state: &State, area: Rect, drawn: &Drawn) -> Option<Id> {
     match &state.mode {
         Mode::Details(id, _) => Some(id.clone()),
-        Mode::Table | Mode::Typing
-            if (area.width, area.height) >= PANE_FROM && area.height >= PANE_FROM.1 =>
-        {
-            drawn.ids.get(state.selected(&drawn.ids)).cloned()
+        Mode::Table | Mode::Typing if has_pane(area) => {
+            state.selected(&drawn.ids).map(|at| drawn.ids[at].clone())
         }
         _ => None,
     }
@@ -73,6 +72,9 @@ impl Paper<'_> {
         let (below, title) = (head.len() as u16, head.iter().position(head::is_title));
         put_lines(buffer, area, head);
         let findings = title.map_or(below, |title| title as u16);
+        if self.state.is_on_verdict() {
+            buffer.set_style(Rect { height: findings, ..area }, PICKED);
+        }
         let mut drawn = Drawn { body: (below + 2, area.height - below - 3), findings, ..Drawn::default() };
         drawn.tabs = self.put_tabs(buffer, area, below);
         let body = Rect { y: area.y + below + 1, height: area.height - below - 2, ..area };
@@ -103,10 +105,10 @@ impl Paper<'_> {
         drawn.body.1 -= pane;
         let position = table::draw(self, above, buffer, drawn);
         if pane != 0
-            && let Some(id) = drawn.ids.get(self.state.selected(&drawn.ids))
+            && let Some(at) = self.state.selected(&drawn.ids)
         {
             let below = Rect { y: above.bottom(), height: pane, ..body };
-            let mut lines = details::lines(self.opened, id, self.picture, body.width.into());
+            let mut lines = details::lines(self.opened, &drawn.ids[at], self.picture, body.width.into());
             if let Some(title) = lines.first_mut() {
                 *title = title.clone().style(TITLE);
             }

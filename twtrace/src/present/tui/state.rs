@@ -1,12 +1,14 @@
 //! Owns: what the user asked for, and what each key and click changes in it.
 //! Must not know: how anything is drawn, the terminal.
 
+mod cursor;
 mod mouse;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use std::time::Duration;
 
+use self::cursor::Cursor;
 use super::draw::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
 use crate::engine::Fold;
@@ -92,8 +94,7 @@ pub(super) struct Drawn {
 #[derive(Clone, Debug)]
 struct Choice {
     sort: Sort,
-    /// `None`: whatever comes first.
-    picked: Option<Id>,
+    cursor: Cursor,
     /// First line on the screen.
     top: usize,
 }
@@ -119,7 +120,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(palette: Palette) -> Self {
-        let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), picked: None, top: 0 });
+        let choices = Tab::ALL.map(|tab| Choice { sort: Sort::of(tab), cursor: Cursor::Line(0), top: 0 });
         Self {
             tab: Tab::Processes,
             mode: Mode::Table,
@@ -136,12 +137,6 @@ impl State {
 
     pub(super) fn sort(&self) -> Sort {
         self.choices[self.tab as usize].sort
-    }
-
-    /// Index of the selected line.
-    pub(super) fn selected(&self, ids: &[Id]) -> usize {
-        let picked = self.choices[self.tab as usize].picked.as_ref();
-        picked.and_then(|picked| ids.iter().position(|id| id == picked)).unwrap_or(0)
     }
 
     /// The first line on the screen, so that the selected one is on it. `room` is how many there is room for.
@@ -234,6 +229,7 @@ impl State {
             KeyCode::Char('/') | KeyCode::F(3 | 4) => self.mode = Mode::Typing,
             KeyCode::Char('y') => return Wish::Copy,
             KeyCode::Char('f') | KeyCode::F(5) => self.fold(),
+            KeyCode::Char('F') => self.follow(drawn),
             KeyCode::Char('s') | KeyCode::F(6) => self.mode = Mode::Sorting(self.sort().column),
             KeyCode::Esc => self.filter.clear(),
             KeyCode::Char('r') => self.choice().sort.down ^= true,
@@ -265,20 +261,6 @@ impl State {
         };
         self.mode = Mode::Sorting(to);
         Wish::Draw
-    }
-
-    fn steer(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
-        let page = isize::try_from(drawn.body.1).unwrap_or(isize::MAX).max(1);
-        let by = match key {
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::PageDown => page,
-            KeyCode::PageUp => -page,
-            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
-            KeyCode::End | KeyCode::Char('G') => isize::MAX,
-            other => return self.set(other),
-        };
-        self.move_by(by, drawn)
     }
 
     /// What works whatever lies over the table.
@@ -317,16 +299,6 @@ impl State {
         Wish::Draw
     }
 
-    fn move_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
-        let Some(last) = drawn.ids.len().checked_sub(1) else { return Wish::Nothing };
-        let to = self.selected(&drawn.ids).saturating_add_signed(by).min(last);
-        let choice = self.choice();
-        // At the top it stays with whatever comes first.
-        choice.picked = (to != 0).then(|| drawn.ids[to].clone());
-        choice.top = drawn.top;
-        Wish::Draw
-    }
-
     fn sort_beside(&mut self, is_right: bool, drawn: &Drawn) {
         let shown: Vec<usize> = drawn.spans.iter().map(|(column, ..)| *column).collect();
         let Some(last) = shown.len().checked_sub(1) else { return };
@@ -350,9 +322,13 @@ impl State {
         };
     }
 
-    /// The details of the selected line, or its processes.
+    /// The details of the selected line, or its processes; of the verdict, the doctor's page.
     fn open(&mut self, drawn: &Drawn) -> Wish {
-        let Some(id) = drawn.ids.get(self.selected(&drawn.ids)) else { return Wish::Nothing };
+        if self.is_on_verdict() {
+            self.mode = Mode::Doctor(0);
+            return Wish::Draw;
+        }
+        let Some(id) = self.selected(&drawn.ids).map(|at| &drawn.ids[at]) else { return Wish::Nothing };
         if matches!(id, Id::Fold(_) | Id::Repeat(_)) {
             match self.unfolded.iter().position(|unfolded| unfolded == id) {
                 Some(at) => drop(self.unfolded.swap_remove(at)),

@@ -93,6 +93,8 @@ pub(super) struct Picture {
     pub(super) journal: Option<Journal>,
     /// Whose time of day is shown.
     pub(super) zone: jiff::tz::TimeZone,
+    /// The filters that leave something out, as flags.
+    filters: Vec<String>,
 }
 
 impl Picture {
@@ -103,6 +105,7 @@ impl Picture {
         folded: Option<Folded>,
         journal: Option<Journal>,
         zone: jiff::tz::TimeZone,
+        filters: Vec<String>,
     ) -> Self {
         let (facts, findings) = look(&frame.snapshot, &frame.limitations);
         let named = facts
@@ -110,12 +113,20 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        Self { frame, tables, facts, findings, names, folded, journal, zone }
+        Self { frame, tables, facts, findings, names, folded, journal, zone, filters }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.
     pub(super) fn netns(&self, inode: u32) -> String {
         self.names.get(&inode).cloned().unwrap_or_else(|| inode.to_string())
+    }
+
+    /// What is looked at, as far as the user left anything out.
+    pub(super) fn watched(&self) -> String {
+        match self.filters.as_slice() {
+            [] => "every netns".to_owned(),
+            filters => format!("only {}", printable(&filters.join(" "))),
+        }
     }
 
     /// Its inode, and its name, where it has one.

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::happened;
 use super::page::{LABELS, Page};
 use super::palette::{HISTORY, LABEL, TITLE, bar, spark};
-use crate::engine::{Detail, LinkRow, RowKey, Spread, Target};
+use crate::engine::{Detail, LinkRow, RowKey, Spread, Target, TupleKey};
 use crate::model::escape::printable;
 use crate::model::event::Reason;
 use crate::model::figures::{bytes, percent};
@@ -44,6 +44,7 @@ pub(super) fn lines(opened: Option<&Opened>, id: &Id, picture: &Picture, width: 
     match (opened, id) {
         (Some(Opened::Event(event)), _) => happened::lines(event, picture, width),
         (Some(Opened::Row(detail)), Id::Row(key)) => row(detail, key, picture, width),
+        (_, Id::Row(RowKey::Tuple(key))) if ports(key, picture).is_some() => silent(key, picture, width),
         (_, Id::Row(key)) => {
             gone(&title(key, None, picture), "this row is gone: it had no live socket any more", width)
         }
@@ -58,11 +59,40 @@ fn gone(title: &str, text: &str, width: usize) -> Vec<Text<'static>> {
     page.lines
 }
 
+/// A pool that no event was about.
+fn silent(key: &TupleKey, picture: &Picture, width: usize) -> Vec<Text<'static>> {
+    let mut page = Page::new(&title(&RowKey::Tuple(*key), None, picture), width);
+    page.put(
+        "meaning",
+        "no event since tracing began; its ports are held by sockets that are not in TIME_WAIT",
+    );
+    put_ports(&mut page, key, picture);
+    page.lines
+}
+
+/// How full a pool is, by state.
+fn ports(key: &TupleKey, picture: &Picture) -> Option<String> {
+    let row = picture.frame.snapshot.tuples.iter().find(|row| row.key == *key)?;
+    let pressure = row.pressure?;
+    let (in_use, all, left) = (pressure.in_use, pressure.ports, pressure.left());
+    let share = percent(pressure.fraction());
+    Some(format!("{in_use} of {all} in use ({share}), {left} free: {}", row.held.by_state()))
+}
+
+fn put_ports(page: &mut Page, key: &TupleKey, picture: &Picture) {
+    if let Some(text) = ports(key, picture) {
+        page.put("ports", &text);
+    }
+}
+
 fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Text<'static>> {
     let mut page = Page::new(&title(key, Some(detail), picture), width);
     page.put("meaning", &detail.pattern.to_string());
     put_identity(&mut page, detail);
     put_counts(&mut page, detail);
+    if let RowKey::Tuple(key) = key {
+        put_ports(&mut page, key, picture);
+    }
     put_links(&mut page, key, &detail.links);
     let peers = detail.peers.iter();
     put_list(&mut page, "peers", peers.map(|(peer, live)| format!("{live:>6} live  {peer}")));

@@ -6,22 +6,23 @@ use ratatui::text::{Line as Text, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
-use super::palette::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, spark};
+use super::flow;
+use super::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
-use crate::engine::{Counts, Fullest, Rates, Snapshot};
+use crate::engine::{Counts, Fullest, Snapshot};
 use crate::model::escape::{fit, printable};
-use crate::model::figures::{percent, rate, span};
+use crate::model::figures::{percent, span};
 use crate::model::limitation::Limitation;
-use crate::present::live::{Frame, living, lost, not_seen, reasons, tuple, until};
+use crate::present::live::{living, lost, not_seen, reasons, tuple, until};
 use crate::present::tui::state::State;
-use crate::present::tui::views::{Alarm, alarm};
+use crate::present::tui::views::{Alarm, Picture, alarm};
 use crate::source::replay::Replaying;
 
 /// Label of the line that says when, and by what.
 const TITLED: &str = "twtrace";
 /// In front of each line.
-const LABELS: usize = 9;
+pub(super) const LABELS: usize = 9;
 /// Rows that are worth more than the whole head.
 const ROWS: usize = 4;
 /// How soon the lines of findings, the worst first, go where there is little room: the first never does.
@@ -35,17 +36,11 @@ const WIDE: usize = 110;
 pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<'static>> {
     let snapshot = &paper.picture.frame.snapshot;
     let total = &snapshot.total;
-    let (created, ended) = (&snapshot.created_history, &snapshot.ended_history);
-    let room = width.saturating_sub(LABELS + 28 + 22);
-    let seen = |series: &[u32]| series.iter().rev().take(room).copied().max().unwrap_or(0);
-    let most = seen(created).max(seen(ended));
     let [who, how_full] = hottest(snapshot, width);
     let mut lines = verdict(paper, width);
+    lines.extend([(1, title(paper, width)), (6, live(paper, width))]);
+    lines.extend(flow::lines(snapshot, width, height));
     lines.extend([
-        (1, title(paper, width)),
-        (6, live(paper, width)),
-        (7, flow("created", &total.created_rate, total.counts.created, (created, most, room))),
-        (8, flow("ended", &total.ended_rate, total.counts.ended(), (ended, most, room))),
         (9, labelled("reasons", &reasons(snapshot), PLAIN, width)),
         (5, failed(&total.counts, width)),
         (3, who),
@@ -78,13 +73,13 @@ fn verdict(paper: &Paper<'_>, width: usize) -> Vec<(usize, Text<'static>)> {
         lines.extend(finding(found, width, rank == 0).into_iter().map(|line| (rank, line)));
     }
     if lines.is_empty() {
-        lines.push((0, labelled("OK", &nothing_wrong(&paper.picture.frame), PLAIN, width)));
+        lines.push((0, labelled("OK", &nothing_wrong(paper.picture), PLAIN, width)));
     }
     lines
 }
 
-fn nothing_wrong(frame: &Frame) -> String {
-    let snapshot = &frame.snapshot;
+fn nothing_wrong(picture: &Picture) -> String {
+    let snapshot = &picture.frame.snapshot;
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let fullest = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?)));
     match fullest {
@@ -93,7 +88,7 @@ fn nothing_wrong(frame: &Frame) -> String {
             format!("nothing fails of late; ports to {to} are used most: {}", percent(pressure.fraction()))
         }
         None if snapshot.total.live == 0 && snapshot.total.counts.events() == 0 => {
-            format!("no TIME_WAIT socket and no failure in {traced}, in any network namespace")
+            format!("no TIME_WAIT socket, no failure in {traced}; watched: {}", picture.watched())
         }
         None => format!("nothing fails of late, in {traced} of tracing"),
     }
@@ -108,7 +103,7 @@ fn frame_limitations<'a>(paper: &'a Paper<'_>) -> &'a [Limitation] {
     &paper.picture.frame.limitations
 }
 
-fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
+pub(super) fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
     let text = fit(text, width.saturating_sub(LABELS)).into_owned();
     Text::from(vec![Span::styled(format!("{label:LABELS$}"), LABEL), Span::styled(text, style)])
 }
@@ -158,16 +153,6 @@ fn live(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let is_full = frame.snapshot.fullest.as_ref().is_some_and(|fullest| share(fullest) >= 0.9);
     let style = alarmed(if is_full { Alarm::Critical } else { Alarm::None });
     labelled("live", &living(frame, width.saturating_sub(LABELS)), style, width)
-}
-
-/// Rate, all, and what happened lately. Both flows are drawn to one measure.
-fn flow(label: &str, rates: &Rates, all: u64, (series, most, room): (&[u32], u32, usize)) -> Text<'static> {
-    let rates = format!("{}/s", rate(rates.s1));
-    let line = labelled(label, &format!("{rates:8} {all:>10} total   "), PLAIN, usize::MAX);
-    let signs = spark(series, most, room);
-    let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
-    let seconds = format!(" last {} s, max {most}/s", room.min(series.len()));
-    line + Span::styled(signs, HISTORY) + Span::raw(seconds)
 }
 
 fn failed(counts: &Counts, width: usize) -> Text<'static> {

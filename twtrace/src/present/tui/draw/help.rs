@@ -5,11 +5,12 @@ use ratatui::text::{Line as Text, Span};
 
 use super::palette::LABEL;
 
-const KEYS: [(&str, &str); 23] = [
+const KEYS: [(&str, &str); 24] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
-    ("Up Down, k j", "select a row"),
-    ("PgUp PgDn Home End, g G", "scroll; at the top, the first row is selected"),
-    ("Enter", "details of the selected row; processes of ×N"),
+    ("Up Down, k j", "select a row; above the first one, the verdict"),
+    ("PgUp PgDn Home End, g G", "scroll"),
+    ("Enter", "details of what is selected; processes of ×N"),
+    ("F", "follow the selected row wherever the order puts it"),
     ("f, F5", "fold: gone, programs, units, containers, netns"),
     ("y", "copy the selected row to the clipboard (OSC 52)"),
     ("d", "the doctor's page: evidence, what helps, what does not"),
@@ -28,12 +29,12 @@ const KEYS: [(&str, &str); 23] = [
     ("mouse click", "select a row, a view, a finding, a column to sort by"),
     ("mouse wheel", "scroll"),
     ("order", "what presses comes first, until you sort by a column"),
-    ("signs", "> selected; ! failed, or 90% of ports; * 70%; x gone"),
+    ("signs", "> selected; F followed; ! failed, 90%; * 70%; x gone"),
 ];
 
 const COLUMNS: [(&str, &str); 14] = [
     ("LIVE, PEAK", "TIME_WAIT sockets now; the most at one time"),
-    ("CREATED, ENDED", "a second, over the last 10 seconds"),
+    ("NEW 10s, END 10s", "created, ended a second: over the last 10 seconds"),
     ("TOTAL", "created since tracing began"),
     ("FAILED", "overflows, and failures of connect() and bind()"),
     ("USED", "ephemeral ports in use, towards the fullest end"),

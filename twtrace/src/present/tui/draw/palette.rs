@@ -7,7 +7,7 @@ use ratatui::style::{Modifier, Style};
 use super::theme::{Role, Theme};
 use crate::output::paint::no_colour;
 use crate::present::live::has_unicode;
-pub(super) use crate::present::spark::spark;
+pub(super) use crate::present::spark::{chart, spark};
 use crate::present::tui::views::Alarm;
 
 /// What a terminal can show.

@@ -13,6 +13,10 @@ use crate::model::escape::fit;
 use crate::present::tui::state::Drawn;
 use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting, shown};
 
+/// In front of the selected row, and of one that is followed wherever the order puts it.
+const SELECTED: char = '>';
+const FOLLOWED: char = 'F';
+
 /// Draws into `area`, titles first. Returns which rows are seen.
 pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
     let state = paper.state;
@@ -23,13 +27,18 @@ pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &m
     let room = usize::from(area.height - 1);
     drawn.ids = rows.iter().map(Row::id).collect();
     let selected = state.selected(&drawn.ids);
-    drawn.top = state.top(selected, rows.len(), room);
+    drawn.top = state.top(selected.unwrap_or(0), rows.len(), room);
     if rows.is_empty() {
         put(buffer, area, 1, empty(paper), PLAIN);
     }
     for (at, row) in rows.iter().enumerate().skip(drawn.top).take(room) {
         let y = (at - drawn.top + 1) as u16;
-        put_row(row, at == selected, &columns, &spans, Rect { y: area.y + y, height: 1, ..area }, buffer);
+        let cursor = match selected {
+            Some(selected) if selected == at && state.follows() => FOLLOWED,
+            Some(selected) if selected == at => SELECTED,
+            _ => ' ',
+        };
+        put_row(row, cursor, &columns, &spans, Rect { y: area.y + y, height: 1, ..area }, buffer);
     }
     drawn.spans = spans;
     if rows.is_empty() {
@@ -58,7 +67,7 @@ fn empty(paper: &Paper<'_>) -> &'static str {
         Tab::Failures => " no failure, no overflow, nothing lost since tracing began",
         Tab::Tuples => " no TIME_WAIT socket towards a remote end yet",
         Tab::Ports => " no TIME_WAIT socket on a served port yet",
-        _ => " no TIME_WAIT socket yet",
+        _ => " no TIME_WAIT socket yet; to try: twtrace list (what exists), twtrace demo",
     }
 }
 
@@ -85,7 +94,7 @@ fn put_titles(
 
 fn put_row(
     row: &Row<'_>,
-    is_selected: bool,
+    cursor: char,
     columns: &[Column],
     spans: &[(usize, u16, u16)],
     area: Rect,
@@ -104,10 +113,10 @@ fn put_row(
         Alarm::None => ' ',
     };
     let sign = |is_so: bool, sign: char| if is_so { sign } else { ' ' };
-    let marks = [sign(is_selected, '>'), alarm, sign(row.is_gone(), 'x')];
+    let marks = [cursor, alarm, sign(row.is_gone(), 'x')];
     const { assert!(MARKS == 3) };
     put(buffer, area, 0, &String::from_iter(marks), style);
-    if is_selected {
+    if cursor != ' ' {
         buffer.set_style(area, PICKED);
     }
 }

@@ -3,6 +3,7 @@
 
 use ratatui::crossterm::event::{KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
+use super::cursor::Cursor;
 use super::{Drawn, Mode, State, Wish};
 use crate::present::tui::views::{Sort, columns};
 
@@ -64,9 +65,12 @@ impl State {
             return Wish::Draw;
         }
         let Some(line) = y.checked_sub(first).filter(|line| *line < room) else { return Wish::Nothing };
-        let Some(id) = drawn.ids.get(drawn.top + usize::from(line)) else { return Wish::Nothing };
+        let at = drawn.top + usize::from(line);
+        if at >= drawn.ids.len() {
+            return Wish::Nothing;
+        }
         let choice = self.choice();
-        (choice.picked, choice.top) = (Some(id.clone()), drawn.top);
+        (choice.cursor, choice.top) = (Cursor::Line(at), drawn.top);
         Wish::Draw
     }
 }

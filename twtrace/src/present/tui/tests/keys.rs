@@ -66,14 +66,38 @@ fn selection_moves_and_the_table_scrolls_with_it() {
 }
 
 #[test]
-fn selection_stays_with_its_row_when_the_order_turns() {
+fn the_cursor_stays_on_its_line_unless_it_follows_a_row() {
     let mut screen = screen();
     screen.press(KeyCode::Down);
     screen.press(KeyCode::Down);
     assert!(selected(&screen).contains("nginx: worker"));
+    let line = |screen: &Screen| rows(screen).iter().position(|row| row.starts_with(['>', 'F']));
     screen.press(KeyCode::Char('r'));
-    assert!(selected(&screen).contains("nginx: worker"));
     assert!(screen.text().contains("LIVE▲"));
+    assert_eq!(line(&screen), Some(2), "{}", screen.text());
+    screen.press(KeyCode::Char('r'));
+    screen.press(KeyCode::Char('F'));
+    screen.press(KeyCode::Char('s'));
+    screen.press(KeyCode::Home);
+    screen.press(KeyCode::Enter);
+    let followed = rows(&screen).into_iter().find(|row| row.starts_with('F')).unwrap();
+    assert!(followed.contains("nginx: worker") && line(&screen) != Some(2), "{}", screen.text());
+    screen.press(KeyCode::Char('F'));
+    assert!(selected(&screen).contains("nginx: worker"), "it is let go where it is");
+}
+
+#[test]
+fn the_verdict_is_selected_above_the_first_row() {
+    let mut screen = screen();
+    screen.press(KeyCode::Up);
+    assert!(rows(&screen).iter().all(|row| !row.starts_with('>')), "{}", screen.text());
+    let first = &screen.terminal.backend().buffer()[(0, 0)];
+    assert!(first.modifier.contains(ratatui::style::Modifier::REVERSED));
+    screen.press(KeyCode::Enter);
+    assert_eq!(screen.state.mode, Mode::Doctor(0));
+    screen.press(KeyCode::Esc);
+    screen.press(KeyCode::Down);
+    assert!(selected(&screen).contains("php-fpm"));
 }
 
 #[test]

@@ -85,9 +85,9 @@ const NETNS: Column = number(What::Netns, "NETNS", 10, 8);
 /// What every row has.
 const FIGURES: [Column; 10] = [
     figure(What::Live, "LIVE", 6, 0),
-    figure(What::Created, "CREATED", 7, 0),
+    figure(What::Created, "NEW 10s", 7, 0),
     figure(What::Failed, "FAILED", 6, 0),
-    figure(What::Ended, "ENDED", 7, 2),
+    figure(What::Ended, "END 10s", 7, 2),
     figure(What::Peak, "PEAK", 6, 4),
     figure(What::InAll, "TOTAL", 8, 3),
     figure(What::Age, "AGE p50", 7, 1),

@@ -1,0 +1,84 @@
+//! Owns: what is selected in a view, and how keys move that.
+//! Must not know: how anything is drawn, the terminal.
+
+use ratatui::crossterm::event::KeyCode;
+
+use super::{Drawn, Mode, State, Wish};
+use crate::present::tui::views::Id;
+
+/// What is selected in one view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cursor {
+    /// The line above the table that says what is wrong.
+    Verdict,
+    /// A line of the table, whatever comes to stand on it.
+    Line(usize),
+    /// A row, wherever the order puts it.
+    Followed(Id),
+}
+
+impl State {
+    fn cursor(&self) -> &Cursor {
+        &self.choices[self.tab as usize].cursor
+    }
+
+    /// Index of the selected line; `None` where the verdict is, or there is no line.
+    pub(in crate::present::tui) fn selected(&self, ids: &[Id]) -> Option<usize> {
+        let last = ids.len().checked_sub(1)?;
+        match self.cursor() {
+            Cursor::Verdict => None,
+            Cursor::Line(at) => Some((*at).min(last)),
+            // One that is gone leaves the first line.
+            Cursor::Followed(row) => Some(ids.iter().position(|id| id == row).unwrap_or(0)),
+        }
+    }
+
+    /// Whether the line above the table is selected that says what is wrong.
+    pub(in crate::present::tui) fn is_on_verdict(&self) -> bool {
+        self.mode == Mode::Table && *self.cursor() == Cursor::Verdict
+    }
+
+    /// Whether the selected row is followed wherever the order puts it.
+    pub(in crate::present::tui) fn follows(&self) -> bool {
+        matches!(self.cursor(), Cursor::Followed(_))
+    }
+
+    pub(super) fn steer(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        let is_up = matches!(key, KeyCode::Up | KeyCode::Char('k'));
+        if is_up && self.selected(&drawn.ids).unwrap_or(0) == 0 && drawn.findings != 0 {
+            self.choice().cursor = Cursor::Verdict;
+            return Wish::Draw;
+        }
+        let page = isize::try_from(drawn.body.1).unwrap_or(isize::MAX).max(1);
+        let by = match key {
+            KeyCode::Down | KeyCode::Char('j') => 1,
+            KeyCode::Up | KeyCode::Char('k') => -1,
+            KeyCode::PageDown => page,
+            KeyCode::PageUp => -page,
+            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+            KeyCode::End | KeyCode::Char('G') => isize::MAX,
+            other => return self.set(other),
+        };
+        self.move_by(by, drawn)
+    }
+
+    pub(super) fn move_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
+        let Some(last) = drawn.ids.len().checked_sub(1) else { return Wish::Nothing };
+        // From the verdict it is one line down to the first.
+        let to = match self.selected(&drawn.ids) {
+            Some(at) => at.saturating_add_signed(by).min(last),
+            None => 0_usize.saturating_add_signed(by.saturating_sub(1)).min(last),
+        };
+        let choice = self.choice();
+        choice.cursor = Cursor::Line(to);
+        choice.top = drawn.top;
+        Wish::Draw
+    }
+
+    /// Follows the selected row, or lets it go.
+    pub(super) fn follow(&mut self, drawn: &Drawn) {
+        let Some(at) = self.selected(&drawn.ids) else { return };
+        let cursor = if self.follows() { Cursor::Line(at) } else { Cursor::Followed(drawn.ids[at].clone()) };
+        self.choice().cursor = cursor;
+    }
+}
