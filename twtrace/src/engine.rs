@@ -40,7 +40,7 @@ pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
     ContainerRow, Detail, Dropped, Failing, Fold, FoldRow, Fullest, LinkRow, NetnsRow, PeerRow, PortRow,
-    ProcessRow, Snapshot, TupleRow,
+    ProcessRow, Snapshot, Survey, TupleRow,
 };
 pub use spread::{Percentiles, Spread};
 

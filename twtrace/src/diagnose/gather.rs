@@ -2,7 +2,7 @@
 //! Must not know: what facts mean.
 
 mod extras;
-mod holders;
+pub(crate) mod holders;
 mod sampler;
 
 use std::io;

@@ -8,7 +8,7 @@ use crate::model::figures::lasted;
 
 /// How long was looked so far, of how long it may take at most (in seconds), what was seen, and the worst that was found by now: printable.
 pub(super) fn line(watched_s: f64, most_s: Option<f64>, engine: &Engine, findings: &[Finding]) -> String {
-    let total = engine.total(0);
+    let total = engine.total(0, false);
     let most = most_s.map_or_else(String::new, |most_s| format!(" of {}", lasted(most_s)));
     let seen = format!("{} created, {} failed", grouped(total.counts.created), grouped(total.failed()));
     let worst = match findings.first().filter(|finding| finding.severity != Severity::Fine) {

@@ -4,6 +4,7 @@
 //!
 //! Memory grows with what is different, not with how much happens, and has an end: see [`Limits`].
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::failures::Failures;
@@ -11,6 +12,7 @@ use super::groups::{Group, Groups, Table};
 use super::history::History;
 use super::intern::{Hasher, Interner, NONE};
 use super::key::{Key, RowId};
+use super::keys::{PortKey, ProcessKey};
 use super::limits::Limits;
 use super::ports::Ports;
 use super::row::{Address, Owner, Row};
@@ -25,6 +27,8 @@ pub(crate) struct Engine {
     pub(crate) addresses: Interner<Address>,
     pub(crate) groups: Groups,
     pub(crate) ports: Ports,
+    /// Who listens where, as far as somebody said so.
+    pub(crate) listeners: HashMap<PortKey, ProcessKey>,
     /// Added up from `lost` events.
     pub(crate) loss: Loss,
     /// By reason, in the order of `Reason::ALL`.
@@ -45,6 +49,7 @@ impl Engine {
             addresses: Interner::new(limits.addresses),
             groups: Groups::new(&limits),
             ports: Ports::default(),
+            listeners: HashMap::new(),
             loss: Loss::default(),
             lifetimes: Default::default(),
             history: History::default(),

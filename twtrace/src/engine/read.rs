@@ -124,9 +124,22 @@ impl Engine {
     /// What some groups come to at the beginning of second `now`; how many live is another matter.
     pub(crate) fn figures(&self, of: &[u32], now: u32) -> Figures {
         let groups = of.iter().map(|at| self.group(*at));
+        let percentiles = |pick: fn(&Group) -> &Spread| percentiles_of(groups.clone().map(pick));
+        Figures {
+            age_us: percentiles(|group| &group.age_us),
+            lifetime_ms: percentiles(|group| &group.lifetime_ms),
+            sent: percentiles(|group| &group.sent),
+            received: percentiles(|group| &group.received),
+            ..self.counted(of, now)
+        }
+    }
+
+    /// As [`Engine::figures`], without percentiles, which take most of the time.
+    pub(crate) fn counted(&self, of: &[u32], now: u32) -> Figures {
+        let groups = of.iter().map(|at| self.group(*at));
         let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
         let (mut under_5ms, mut ages) = (0, 0);
-        for group in groups.clone() {
+        for group in groups {
             figures.add(group);
             windows.add(&group.history);
             under_5ms += group.under_5ms;
@@ -135,25 +148,21 @@ impl Engine {
         let rates = Rates::of(&windows);
         [figures.created_rate, figures.ended_rate, figures.failed_rate] =
             [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
-        let percentiles = |pick: fn(&Group) -> &Spread| percentiles_of(groups.clone().map(pick));
         figures.under_5ms = (ages != 0).then(|| under_5ms as f64 / ages as f64);
-        figures.age_us = percentiles(|group| &group.age_us);
-        figures.lifetime_ms = percentiles(|group| &group.lifetime_ms);
-        figures.sent = percentiles(|group| &group.sent);
-        figures.received = percentiles(|group| &group.received);
         figures
     }
 
-    /// The figures of a row.
-    pub(crate) fn row_figures(&self, row: u32, index: &Index, now: u32) -> Figures {
+    /// The figures of a row, with percentiles or without.
+    pub(crate) fn row_figures(&self, row: u32, of: &[u32], now: u32, is_whole: bool) -> Figures {
         let (live, peak_live) = self.groups.living(row);
-        Figures { live, peak_live, ..self.figures(index.groups(row), now) }
+        let figures = if is_whole { self.figures(of, now) } else { self.counted(of, now) };
+        Figures { live, peak_live, ..figures }
     }
 
-    /// All together.
-    pub(crate) fn total(&self, now: u32) -> Figures {
+    /// All together, with percentiles or without.
+    pub(crate) fn total(&self, now: u32, is_whole: bool) -> Figures {
         let all: Vec<u32> = self.all().map(|(at, _)| at).collect();
-        let mut figures = self.figures(&all, now);
+        let mut figures = if is_whole { self.figures(&all, now) } else { self.counted(&all, now) };
         figures.counts.loss = self.loss;
         let population = self.groups.population;
         (figures.live, figures.peak_live) = (population.now.into(), population.most.into());

@@ -7,6 +7,7 @@ mod fold;
 mod survey;
 
 pub use fold::{Fold, FoldRow};
+pub use survey::Survey;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct LinkRow {
     /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
     /// not known.
     pub pressure: Option<Pressure>,
+    /// Where the process is not known: who it most likely is, because nobody else was seen there or listens there.
+    pub inferred: Option<ProcessKey>,
 }
 
 /// A process.
@@ -102,6 +105,8 @@ pub struct TupleRow {
     pub held: Ports,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
+    /// As [`LinkRow::inferred`], where `main` is not known.
+    pub inferred: Option<ProcessKey>,
     /// Who finds no port in it.
     pub failing: Option<Failing>,
 }
@@ -124,6 +129,8 @@ pub struct PortRow {
     pub figures: Figures,
     /// The process that serves it.
     pub main: Option<ProcessKey>,
+    /// As [`LinkRow::inferred`], where `main` is not known.
+    pub inferred: Option<ProcessKey>,
 }
 
 /// A container.

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::counting::Engine;
-use super::groups::{Table, TableRow};
+use super::groups::{Group, Table, TableRow};
 use super::key::RowId;
-use super::{Capacity, Target, Tracker, TupleKey};
+use super::{Capacity, PortKey, ProcessKey, Target, Tracker, TupleKey};
 use crate::model::ports::Ports as Held;
 
 /// Pools of a namespace that are told though no event was about them, at most.
@@ -58,6 +58,21 @@ impl Tracker {
         silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.all()), *key));
         silent.truncate(SILENT);
         self.engine.ports.set_silent(netns, silent);
+    }
+
+    /// Whether TIME_WAIT sockets live on served ports of which nobody knows who owned them.
+    pub fn wants_listeners(&self) -> bool {
+        let is_wanted = |group: &Group| {
+            let is_port = group.row(Table::Port).is_some();
+            group.live != 0 && group.key.owner.is_none() && is_port
+        };
+        self.engine.all().any(|(_, group)| is_wanted(group))
+    }
+
+    /// Says who listens on the ports of the machine, as far as that is known: sockets of which nobody was seen to own them are most
+    /// likely theirs.
+    pub fn set_listeners(&mut self, listeners: HashMap<PortKey, ProcessKey>) {
+        self.engine.listeners = listeners;
     }
 
     /// The processes that are not known to be gone: pid and start time.

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::diagnose::facts::Process;
 
 /// The process that holds each of these sockets; of several, the one with the lowest pid, which mostly is the oldest.
-pub(super) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
+pub(crate) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
     // Other numbers for the same processes would make two of each.
     if !crate::host::identity::pids::are_the_kernels() {
         return HashMap::new();

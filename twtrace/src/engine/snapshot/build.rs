@@ -32,6 +32,8 @@ struct Rows<'a> {
     index: Index,
     now: u32,
     now_ns: u64,
+    /// With percentiles.
+    is_whole: bool,
 }
 
 impl Rows<'_> {
@@ -66,7 +68,7 @@ impl Rows<'_> {
     }
 
     fn figures(&self, row: u32) -> Figures {
-        self.engine.row_figures(row, &self.index, self.now)
+        self.engine.row_figures(row, self.index.groups(row), self.now, self.is_whole)
     }
 
     /// What is not told apart.
@@ -79,41 +81,51 @@ impl Rows<'_> {
 impl Tracker {
     /// The state now. Only the tables in `wanted` are filled; the head always is.
     pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
-        let survey = Survey::of(self);
+        self.snapshot_of(&self.survey(), wanted, true)
+    }
+
+    /// What a snapshot and folded rows of one moment are made of. The tracker must not change in between.
+    pub fn survey(&self) -> Survey<'_> {
+        Survey::of(self)
+    }
+
+    /// As [`Tracker::snapshot`], of a survey that was made. Where it is not to be `whole`, only the first table has percentiles, and the
+    /// head and the other tables have none: they take most of the time.
+    pub fn snapshot_of(&self, survey: &Survey<'_>, wanted: &[By], is_whole: bool) -> Snapshot {
         let now = survey.now;
         let series = |flow| series(std::iter::once(&self.engine.history), flow, now);
         let mut snapshot = Snapshot {
             now_ns: self.now_ns,
             began_ns: self.began_ns.unwrap_or(self.now_ns),
-            total: self.engine.total(now),
+            total: self.engine.total(now, is_whole),
             created_history: series(Flow::Created),
             ended_history: series(Flow::Ended),
             fullest: self.fullest(),
-            hottest: self.hottest(&survey),
+            hottest: self.hottest(survey),
             not_bound: survey.not_bound(),
             dropped: self.dropped(),
             only: self.engine.reasons.clone(),
             ..Snapshot::default()
         };
-        for by in wanted {
-            let rows = self.rows(*by);
+        for (at, by) in wanted.iter().enumerate() {
+            let rows = self.rows(*by, is_whole || at == 0);
             snapshot.others.extend(rows.others().map(|figures| (*by, figures)));
             match by {
-                By::Process => snapshot.processes = self.process_rows(&rows, &survey),
-                By::Tuple => snapshot.tuples = self.tuple_rows(&rows, &survey),
+                By::Process => snapshot.processes = self.process_rows(&rows, survey),
+                By::Tuple => snapshot.tuples = self.tuple_rows(&rows, survey),
                 By::Peer => snapshot.peers = self.peer_rows(&rows),
-                By::Port => snapshot.ports = self.port_rows(&rows, &survey),
+                By::Port => snapshot.ports = self.port_rows(&rows, survey),
                 By::Container => snapshot.containers = self.container_rows(&rows),
-                By::Netns => snapshot.netns = self.netns_rows(&rows, &survey),
+                By::Netns => snapshot.netns = self.netns_rows(&rows, survey),
             }
         }
         snapshot
     }
 
-    fn rows(&self, by: By) -> Rows<'_> {
+    fn rows(&self, by: By, is_whole: bool) -> Rows<'_> {
         let engine = &self.engine;
         let (now, now_ns) = (self.second(self.now_ns), self.now_ns);
-        Rows { engine, index: Index::of(engine, by.table()), now, now_ns }
+        Rows { engine, index: Index::of(engine, by.table()), now, now_ns, is_whole }
     }
 
     /// What the bounds made it drop.
@@ -144,7 +156,8 @@ impl Tracker {
     }
 
     fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
-        let told = survey.hottest.and_then(|row| self.tuple_row(row, &self.rows(By::Tuple), survey));
+        let told =
+            survey.hottest.and_then(|row| self.tuple_row(row, survey.tuples.groups(row), true, survey));
         let silent = survey.silent().into_iter();
         let heat = |row: &TupleRow, than: &TupleRow| match row.pressure {
             Some(pressure) => hotter(pressure, than.pressure),
@@ -153,18 +166,21 @@ impl Tracker {
         told.into_iter().chain(silent).reduce(|best, row| if heat(&row, &best) { row } else { best })
     }
 
-    fn tuple_row(&self, row: u32, rows: &Rows<'_>, survey: &Survey<'_>) -> Option<TupleRow> {
+    fn tuple_row(&self, row: u32, of: &[u32], is_whole: bool, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
-        let (figures, pressure) = (rows.figures(row), survey.pressure(row));
+        let pressure = survey.pressure(row);
+        let figures = self.engine.row_figures(row, of, survey.now, is_whole);
         let known = self.engine.groups.rows[row as usize].ports();
         let held = known.map_or_else(Ports::default, |tuple| self.engine.ports.held(tuple));
         let (main, failing) = (survey.holder(row), survey.failing(row));
-        Some(TupleRow { key, figures, pressure, held, main, failing })
+        let inferred = survey.inferred_for(main, row);
+        Some(TupleRow { key, figures, pressure, held, main, inferred, failing })
     }
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
         let ordered = rows.ordered(|row| self.engine.target(row));
-        let told = ordered.into_iter().filter_map(|(row, _)| self.tuple_row(row, rows, survey));
+        let row = |(row, _)| self.tuple_row(row, rows.index.groups(row), rows.is_whole, survey);
+        let told = ordered.into_iter().filter_map(row);
         told.chain(survey.silent()).collect()
     }
 
@@ -182,7 +198,10 @@ impl Tracker {
             RowId::Port { netns, port } => Some(PortKey { netns, sport: port }),
             _ => None,
         };
-        let row = |(row, key)| PortRow { key, figures: rows.figures(row), main: survey.holder(row) };
+        let row = |(row, key)| {
+            let main = survey.holder(row);
+            PortRow { key, figures: rows.figures(row), main, inferred: survey.inferred_for(main, row) }
+        };
         rows.ordered(key).into_iter().map(row).collect()
     }
 

@@ -65,7 +65,7 @@ struct Gathered {
 
 impl Tracker {
     /// Processes folded, in the order of their names. Where only those that are gone are folded, the others are in no row here.
-    pub fn folded(&self, fold: Fold) -> Vec<FoldRow> {
+    pub fn folded(&self, survey: &Survey<'_>, fold: Fold) -> Vec<FoldRow> {
         let mut all: BTreeMap<String, Gathered> = BTreeMap::new();
         for (at, group) in self.engine.all() {
             let Some((name, process)) = self.name_of(group, fold) else { continue };
@@ -76,11 +76,7 @@ impl Tracker {
             row.last_ns = row.last_ns.max(group.last_ns);
         }
         all.retain(|_, row| row.live != 0 || row.last_ns.saturating_add(GONE_STAYS_NS) >= self.now_ns);
-        if all.is_empty() {
-            return Vec::new();
-        }
-        let survey = Survey::of(self);
-        all.into_iter().map(|(name, row)| self.fold_row(name, &row, &survey)).collect()
+        all.into_iter().map(|(name, row)| self.fold_row(name, &row, survey)).collect()
     }
 
     /// The name of the row that a group is folded into, and its process; `None` where it is in none.

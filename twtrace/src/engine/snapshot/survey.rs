@@ -19,6 +19,8 @@ use crate::model::ports::Ports;
 const RECENT_S: u32 = 10;
 /// Who failed in so many seconds is failing, as far as anybody sees.
 const FAILING_S: u32 = 60;
+/// In place of a process: there are several.
+const SEVERAL: u32 = NOWHERE - 1;
 /// Ports that could not be bound and that are told.
 const NOT_BOUND: usize = 5;
 
@@ -56,11 +58,14 @@ impl Default for Dealings {
 }
 
 /// See the head of the file. Everything is by the number of a row.
-pub(super) struct Survey<'a> {
+#[derive(Debug)]
+pub struct Survey<'a> {
     engine: &'a Engine,
     now_ns: u64,
     /// The present second.
     pub(super) now: u32,
+    /// The groups of each pool.
+    pub(super) tuples: Index,
     links: Vec<LinkSum>,
     pressures: Vec<Option<Pressure>>,
     /// The pool that is full or full soonest.
@@ -68,6 +73,8 @@ pub(super) struct Survey<'a> {
     dealings: Vec<Dealings>,
     /// Of a pool, a port and a namespace: the link that matters most.
     mains: Vec<u32>,
+    /// Of a pool or a port: the one process with a name that deals with it, [`SEVERAL`] where there are more.
+    only: Vec<u32>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
 }
@@ -84,11 +91,13 @@ impl<'a> Survey<'a> {
             engine,
             now_ns: tracker.now_ns,
             now: tracker.second(tracker.now_ns),
+            tuples: Index::of(engine, Table::Tuple),
             links: vec![LinkSum::default(); rows],
             pressures: vec![None; rows],
             hottest: None,
             dealings: vec![Dealings::default(); rows],
             mains: vec![NOWHERE; rows],
+            only: vec![NOWHERE; rows],
             failers: vec![(NOWHERE, 0); rows],
         };
         survey.sum_links();
@@ -117,11 +126,9 @@ impl<'a> Survey<'a> {
     }
 
     fn measure_pools(&mut self) {
-        let engine = self.engine;
-        let index = Index::of(engine, Table::Tuple);
         let mut best: Option<(Pressure, u32)> = None;
-        for row in index.rows() {
-            let Some(pressure) = self.measure(row, &index) else { continue };
+        for row in self.tuples.rows() {
+            let Some(pressure) = self.measure(row) else { continue };
             self.pressures[row as usize] = Some(pressure);
             let is_hotter = |(most, first): &(Pressure, u32)| {
                 let by_name = || self.target(*first).cmp(&self.target(row));
@@ -145,6 +152,7 @@ impl<'a> Survey<'a> {
                 pressure: Some(Pressure::new(&pool)),
                 held,
                 main: None,
+                inferred: None,
                 failing: None,
             }
         };
@@ -152,13 +160,13 @@ impl<'a> Survey<'a> {
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.
-    fn measure(&self, row: u32, index: &Index) -> Option<Pressure> {
+    fn measure(&self, row: u32) -> Option<Pressure> {
         let engine = self.engine;
         let known = engine.groups.rows.get(row as usize)?;
         let RowId::Tuple { netns, .. } = known.id else { return None };
         let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
         let mut windows = Windows::new(self.now, [RECENT_S]);
-        for at in index.groups(row) {
+        for at in self.tuples.groups(row) {
             let group = engine.group(*at);
             windows.add(if engine.reasons.is_empty() { &group.history } else { group.flow.as_deref()? });
         }
@@ -196,6 +204,10 @@ impl<'a> Survey<'a> {
                 }
             }
             self.weigh_failures(at, target);
+            if self.engine.process_key(process).is_some_and(|key| !key.is_unknown()) {
+                let only = &mut self.only[target as usize];
+                *only = if *only == NOWHERE { process } else { SEVERAL };
+            }
             let mut dealings = self.dealings[process as usize];
             dealings.targets += 1;
             dealings.starved += self.links[at as usize].starved;
@@ -292,11 +304,30 @@ impl<'a> Survey<'a> {
         self.engine.process_key(process)
     }
 
+    /// Who the owner of a pool's or a port's sockets most likely is that nobody saw close: who listens on the port, else the one process
+    /// that was seen there.
+    pub(super) fn inferred(&self, target: u32) -> Option<ProcessKey> {
+        if let Some(Target::Port(key)) = self.target(target)
+            && let Some(listener) = self.engine.listeners.get(&key)
+        {
+            return Some(*listener);
+        }
+        let only = *self.only.get(target as usize)?;
+        if only == NOWHERE || only == SEVERAL { None } else { self.engine.process_key(only) }
+    }
+
+    /// [`Survey::inferred`], where the one that is known is nobody.
+    pub(super) fn inferred_for(&self, known: Option<ProcessKey>, target: u32) -> Option<ProcessKey> {
+        if known.is_some_and(|key| key.is_unknown()) { self.inferred(target) } else { None }
+    }
+
     /// A link, with what is counted of it.
     pub(super) fn link_row(&self, link: u32, sum: &LinkSum) -> Option<LinkRow> {
         let (process, target) = self.ends(link)?;
+        let key = self.engine.process_key(process)?;
         Some(LinkRow {
-            process: self.engine.process_key(process)?,
+            process: key,
+            inferred: self.inferred_for(Some(key), target),
             gone: self.engine.groups.rows.get(process as usize).is_some_and(|row| row.gone),
             target: self.target(target)?,
             live: sum.live,

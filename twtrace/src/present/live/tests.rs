@@ -59,7 +59,7 @@ fn a_busy_machine_as_json() {
 
 fn folded(fold: Fold) -> Vec<(String, usize, u64, bool)> {
     let (tracker, _) = busy(Limits::default());
-    let rows = tracker.folded(fold);
+    let rows = tracker.folded(&tracker.survey(), fold);
     rows.into_iter().map(|row| (row.name, row.members.len(), row.figures.live, row.gone)).collect()
 }
 
@@ -72,7 +72,7 @@ fn those_that_are_gone_become_one_row() {
 fn nothing_is_lost_by_folding() {
     let (tracker, _) = busy(Limits::default());
     for fold in [Fold::Program, Fold::Unit, Fold::Container, Fold::Netns] {
-        let rows = tracker.folded(fold);
+        let rows = tracker.folded(&tracker.survey(), fold);
         let sum = |figure: fn(&Figures) -> u64| rows.iter().map(|row| figure(&row.figures)).sum::<u64>();
         let total = tracker.total();
         assert_eq!(sum(|figures| figures.live), tracker.live() as u64, "{fold:?}");

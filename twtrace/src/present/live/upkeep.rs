@@ -13,10 +13,12 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::ports::others_in_use;
-use crate::engine::{Capacity, Tracker, TupleKey};
+use crate::diagnose::gather::holders;
+use crate::engine::{Capacity, PortKey, ProcessKey, Tracker, TupleKey};
 use crate::host::net::netns::{Netns, discover, host_inode};
 use crate::host::net::sockdiag::{self, States};
 use crate::host::net::{slabinfo, sysctls::Sysctls};
+use crate::model::event::Comm;
 use crate::model::ports::Ports;
 use crate::source::capacity;
 
@@ -39,13 +41,21 @@ struct Answer {
 struct Round {
     answers: Vec<Answer>,
     slab_bytes: Option<u64>,
+    /// Who listens where; `None` where that was not asked for.
+    listeners: Option<HashMap<PortKey, ProcessKey>>,
     took: Duration,
+}
+
+/// What is asked: about these namespaces, and whether who listens there.
+struct Question {
+    namespaces: Vec<u32>,
+    wants_listeners: bool,
 }
 
 /// Keeps a tracker informed.
 #[derive(Debug)]
 pub struct Upkeep {
-    questions: Sender<Vec<u32>>,
+    questions: Sender<Question>,
     rounds: Receiver<Round>,
     /// Namespaces that are being asked, or were asked last.
     asked: Vec<u32>,
@@ -65,11 +75,11 @@ impl Upkeep {
     /// # Errors
     /// If no thread can be started.
     pub fn start() -> std::io::Result<Self> {
-        let (questions, asked) = channel::<Vec<u32>>();
+        let (questions, asked) = channel::<Question>();
         let (reply, rounds) = channel();
         std::thread::Builder::new().name("upkeep".into()).spawn(move || {
-            for namespaces in asked {
-                if reply.send(ask(&namespaces)).is_err() {
+            for question in asked {
+                if reply.send(ask(&question)).is_err() {
                     return;
                 }
             }
@@ -111,13 +121,18 @@ impl Upkeep {
             now_ns >= self.ask_at_ns || now_ns >= self.ask_new_at_ns && tracker.capacities().any(new);
         if is_due && !self.is_asking {
             self.asked = tracker.capacities().map(|(netns, _)| netns).collect();
-            self.is_asking = self.questions.send(self.asked.clone()).is_ok();
+            let wants_listeners = tracker.wants_listeners();
+            let question = Question { namespaces: self.asked.clone(), wants_listeners };
+            self.is_asking = self.questions.send(question).is_ok();
         }
     }
 
     fn take_answers(&mut self, tracker: &mut Tracker, now_ns: u64) {
         match self.rounds.try_recv() {
-            Ok(Round { answers, slab_bytes, took }) => {
+            Ok(Round { answers, slab_bytes, listeners, took }) => {
+                if let Some(listeners) = listeners {
+                    tracker.set_listeners(listeners);
+                }
                 for Answer { netns, capacity, others } in answers {
                     tracker.set_capacity(netns, capacity);
                     tracker.set_other_ports(netns, others);
@@ -136,10 +151,10 @@ impl Upkeep {
     }
 }
 
-fn ask(wanted: &[u32]) -> Round {
+fn ask(question: &Question) -> Round {
     let began = Instant::now();
     let namespaces = discover();
-    let is_wanted = |netns: &&Netns| wanted.contains(&netns.inode);
+    let is_wanted = |netns: &&Netns| question.namespaces.contains(&netns.inode);
     // Where nothing happened ports may be in use as well.
     let beside = namespaces.iter().filter(|netns| !is_wanted(netns)).take(BESIDE);
     let asked = namespaces.iter().filter(is_wanted).chain(beside);
@@ -147,7 +162,29 @@ fn ask(wanted: &[u32]) -> Round {
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
     let answers = asked.filter_map(|netns| answer(netns, host).ok()).collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
-    Round { answers, slab_bytes, took: began.elapsed() }
+    let listeners = question.wants_listeners.then(|| listeners(namespaces.iter().filter(is_wanted)));
+    Round { answers, slab_bytes, listeners, took: began.elapsed() }
+}
+
+/// Who listens on which port of these namespaces. Where several do, none: nobody can tell whose a socket was.
+fn listeners<'a>(namespaces: impl Iterator<Item = &'a Netns>) -> HashMap<PortKey, ProcessKey> {
+    let listening = |netns: &'a Netns| {
+        let sockets = sockdiag::tcp(netns, States::LISTEN).map_or_else(|_| Vec::new(), |found| found.sockets);
+        sockets.into_iter().map(|socket| (PortKey { netns: netns.inode, sport: socket.sport }, socket.inode))
+    };
+    let inodes: Vec<(PortKey, u32)> = namespaces.flat_map(listening).collect();
+    let holders = holders::find(&inodes.iter().map(|(_, inode)| *inode).collect());
+    let mut known: HashMap<PortKey, Option<ProcessKey>> = HashMap::new();
+    for (port, inode) in inodes {
+        let Some(holder) = holders.get(&inode) else { continue };
+        let key = ProcessKey {
+            pid: holder.pid.unwrap_or(0),
+            start_ns: holder.start_ns,
+            comm: Comm::new(&holder.comm),
+        };
+        known.entry(port).and_modify(|one| *one = one.filter(|one| *one == key)).or_insert(Some(key));
+    }
+    known.into_iter().filter_map(|(port, key)| Some((port, key?))).collect()
 }
 
 fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
@@ -188,10 +225,16 @@ mod tests {
     #[test]
     fn own_namespace_answers_for_itself() {
         let own = Netns::own().unwrap();
-        let round = ask(&[own.inode]);
+        let question = |inode| Question { namespaces: vec![inode], wants_listeners: true };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let sport = listener.local_addr().unwrap().port();
+        let round = ask(&question(own.inode));
         assert_eq!(round.answers[0].netns, own.inode, "what was asked for comes first");
         let sysctls = Sysctls::read(&own).unwrap();
         assert_eq!(round.answers[0].capacity, capacity(own.called(host_inode()), &sysctls));
-        assert!(ask(&[1]).answers.iter().all(|answer| answer.netns != 1));
+        let found = round.listeners.unwrap();
+        let pid = found.get(&PortKey { netns: own.inode, sport }).map(|key| key.pid);
+        assert_eq!(pid, crate::host::identity::pids::are_the_kernels().then(std::process::id));
+        assert!(ask(&question(1)).answers.iter().all(|answer| answer.netns != 1));
     }
 }

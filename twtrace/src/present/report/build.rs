@@ -41,7 +41,7 @@ impl<'a> Builder<'a> {
 
     /// All together.
     pub(super) fn total(&self) -> Figures {
-        Figures { peak_live: self.counting.population.most, ..self.engine.total(0) }
+        Figures { peak_live: self.counting.population.most, ..self.engine.total(0, true) }
     }
 
     /// The fullest pool there was.

@@ -59,11 +59,14 @@ impl Display {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
         let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
-        let frame = Frame { snapshot: tracker.snapshot(tables), backend, slab_bytes, clock, limitations };
+        let survey = tracker.survey();
+        // While the picture stands still, every column of it may be looked at.
+        let snapshot = tracker.snapshot_of(&survey, tables, self.state.is_paused);
+        let frame = Frame { snapshot, backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         let by = self.state.fold;
         let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;
-        let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(by) });
+        let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(&survey, by) });
         self.picture = Some(Picture::new(frame, tables, folded, journal, zone, filters));
         // A row changes; an event stays what it was.
         self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));

@@ -58,7 +58,7 @@ impl Tab {
         }
     }
 
-    /// The tables of a snapshot that it needs: its own, and in every view those that findings are made of, so that the head says
+    /// The tables of a snapshot that it needs: its own first, and in every view those that findings are made of, so that the head says
     /// the same above all of them.
     pub(super) fn tables(self) -> &'static [By] {
         match self {
@@ -66,7 +66,8 @@ impl Tab {
             Self::Peers => &[By::Peer, By::Tuple, By::Netns],
             Self::Ports => &[By::Port, By::Tuple, By::Netns],
             Self::Containers => &[By::Container, By::Tuple, By::Netns],
-            Self::Tuples | Self::Netns | Self::Events | Self::Failures => &[By::Tuple, By::Netns],
+            Self::Netns => &[By::Netns, By::Tuple],
+            Self::Tuples | Self::Events | Self::Failures => &[By::Tuple, By::Netns],
         }
     }
 
@@ -141,6 +142,8 @@ impl Picture {
     pub(super) fn has(&self, tab: Tab) -> bool {
         (self.journal.is_some() || !tab.shows_journal())
             && (self.folded.is_some() || tab != Tab::Processes)
+            // Only the first table has every column, unless there are all.
+            && (self.tables.len() == By::ALL.len() || self.tables.first() == tab.tables().first())
             && tab.tables().iter().all(|by| self.tables.contains(by))
     }
 

@@ -104,7 +104,10 @@ fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Te
 
 fn name(link: &LinkRow) -> String {
     if link.process.is_unknown() {
-        return "unknown".to_owned();
+        return match link.inferred {
+            Some(key) => format!("unknown, inferred: {}/{}", key.pid, printable(&key.comm.text())),
+            None => "unknown".to_owned(),
+        };
     }
     let mark = if link.gone { " (gone)" } else { "" };
     format!("{}/{}{mark}", link.process.pid, printable(&link.process.comm.text()))
@@ -190,7 +193,7 @@ fn put_links(page: &mut Page, key: &RowKey, links: &[LinkRow]) {
         if let Some(pressure) = link.pressure {
             let _ = write!(text, " {} of ports", percent(pressure.fraction()));
         }
-        if !by_target {
+        if !by_target || link.inferred.is_some() {
             let _ = write!(text, "  {}", name(link));
         }
         let room = width.saturating_sub(text.width() + 2).max(AN_END);

@@ -10,7 +10,7 @@ use crate::model::figures::rate;
 
 /// Columns of the rates, narrow and wide; of what stands behind a chart.
 const RATES: (usize, usize) = (34, 54);
-const BEHIND: usize = 23;
+const BEHIND: usize = 26;
 /// Screens from this width on have the rates of all windows.
 const WIDE: usize = 110;
 /// From so many lines on, charts are of several rows: one more for each so many.
@@ -68,7 +68,8 @@ impl Flow<'_> {
             false => (format!("{}, {}, {}", window(s1, 1), window(s10, 10), window(s60, 60)), RATES.1),
         };
         let text = format!("{text} {:>10} total", self.all);
-        let chart = chart(self.series, most, room, rows);
+        let is_flat = self.series.iter().rev().take(room).all(|count| *count == 0);
+        let chart = chart(self.series, most, room, if is_flat { 1 } else { rows });
         let lowest = chart.len().saturating_sub(1);
         let line = |(at, signs): (usize, String)| {
             let (label, text) = if at == lowest { (self.label, text.as_str()) } else { ("", "") };

@@ -193,7 +193,10 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
         return [labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width), Text::raw("")];
     };
-    let who = match row.main {
+    let who = match row.inferred.or(row.main) {
+        Some(key) if row.inferred.is_some() => {
+            format!("{}/{}? (inferred)", key.pid, printable(&key.comm.text()))
+        }
         Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&main.comm.text())),
         _ => "unknown".to_owned(),
     };

@@ -32,7 +32,7 @@ const KEYS: [(&str, &str); 24] = [
     ("signs", "> selected; F followed; ! failed, 90%; * 70%; x gone"),
 ];
 
-const COLUMNS: [(&str, &str); 14] = [
+const COLUMNS: [(&str, &str); 15] = [
     ("LIVE, PEAK", "TIME_WAIT sockets now; the most at one time"),
     ("NEW 10s, END 10s", "created, ended a second: over the last 10 seconds"),
     ("TOTAL", "created since tracing began"),
@@ -43,6 +43,7 @@ const COLUMNS: [(&str, &str); 14] = [
     ("AGE p50, p99", "age of connections: half, 99% were shorter"),
     ("SENT, RECEIVED", "bytes a connection, half had less"),
     ("PID, PROCESS", "who closed its end first; the one with most sockets"),
+    ("name?", "inferred for older sockets: only user, or listener"),
     ("DESTINATION", "its main remote end or served port, + others"),
     ("FULL, BUCKETS", "LIVE of tcp_max_tw_buckets, the namespace's limit"),
     ("PORTS", "ephemeral ports that the namespace allows"),

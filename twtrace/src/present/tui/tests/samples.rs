@@ -45,6 +45,6 @@ pub(super) fn quiet() -> (Tracker, Journal) {
 
 pub(super) fn picture(tracker: &Tracker, fold: Fold, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
-    let folded = Folded { by: fold, rows: tracker.folded(fold) };
+    let folded = Folded { by: fold, rows: tracker.folded(&tracker.survey(), fold) };
     Picture::new(fixture::frame(tracker), By::ALL, Some(folded), Some(journal.clone()), zone, Vec::new())
 }

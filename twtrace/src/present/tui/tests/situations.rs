@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ratatui::crossterm::event::KeyCode;
 
 use super::Screen;
-use crate::engine::{Capacity, Seed, Tracker};
+use crate::engine::{Capacity, PortKey, ProcessKey, Seed, Tracker};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Process, Role, Substate, Via};
 use crate::present::live::fixture::{NETNS, NOW_S, SECOND_NS};
 use crate::present::tui::journal::Journal;
@@ -106,6 +106,34 @@ fn an_outage_that_began_before_the_trace() {
     let text = python_fails(&mut story);
     let failing = text.lines().find(|line| line.starts_with('>')).unwrap();
     assert!(failing.contains("python3"), "who fails comes first:\n{text}");
+    assert!(text.contains("hottest  97/python3? (inferred)"), "the only user of the tuple:\n{text}");
+    // Another one that connects there makes it anybody's guess.
+    story.tell(Kind::Created, (101, "curl"), Role::Client, 41_000, 5432);
+    let (_, _, text) = story.seen().swap_remove(1);
+    assert!(text.contains("hottest  unknown"), "{text}");
+}
+
+#[test]
+fn older_sockets_of_a_server_are_most_likely_of_who_listens() {
+    let mut story = Story::new();
+    story.tracker.seed((0..7).map(|n| Seed {
+        conn: conn(443, 50_000 + n),
+        cookie: None,
+        substate: Substate::TimeWait,
+        role: Role::Server,
+        ends_ns: (NOW_S + 30) * SECOND_NS,
+    }));
+    assert!(story.tracker.wants_listeners());
+    let key = ProcessKey { pid: 7, start_ns: 1, comm: Comm::new("nginx") };
+    story.tracker.set_listeners([(PortKey { netns: NETNS, sport: 443 }, key)].into());
+    let mut screen = Screen::new((std::mem::take(&mut story.tracker), story.journal.clone()), (140, 40));
+    assert!(
+        screen.text().contains(" unknown ") && screen.text().contains(" 7/nginx? (inferred) "),
+        "{}",
+        screen.text()
+    );
+    screen.press(KeyCode::Char('4'));
+    assert!(screen.text().contains(" nginx?\n"), "{}", screen.text());
 }
 
 #[test]

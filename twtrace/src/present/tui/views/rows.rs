@@ -254,6 +254,17 @@ fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
     })
 }
 
+/// As [`who`]; where that is nobody, who it most likely is, marked as such.
+fn whose(key: Option<ProcessKey>, inferred: Option<ProcessKey>, what: What) -> Option<Value> {
+    match (inferred, what) {
+        (Some(inferred), What::Process) => {
+            Some(Value::Text(format!("{}?", printable(&inferred.comm.text())).into()))
+        }
+        (Some(inferred), What::Pid) => Some(Value::Pid(inferred.pid)),
+        _ => who(key, what),
+    }
+}
+
 fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Pid => Some(Value::Times(row.members.len() as u64)),
@@ -284,6 +295,11 @@ fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
             let container = row.identity.as_ref()?.container.as_ref()?;
             Some(Value::hostile(&container.to_string()))
         }
+        What::Command if row.key.is_unknown() => {
+            let inferred = row.told()?.inferred?;
+            let name = printable(&inferred.comm.text()).into_owned();
+            Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
+        }
         What::Command => {
             let identity = row.identity.as_ref()?;
             Some(Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?))
@@ -296,7 +312,7 @@ fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
 
 fn tuple(row: &TupleRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
-        What::Pid | What::Process => who(row.main, what),
+        What::Pid | What::Process => whose(row.main, row.inferred, what),
         What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
         What::Tuple => Some(Value::Tuple(row.key)),
         _ => ports(row.pressure, what),
@@ -307,7 +323,7 @@ fn port(row: &PortRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Port => Some(Value::Count(row.key.sport.into())),
         What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
-        _ => who(row.main, what),
+        _ => whose(row.main, row.inferred, what),
     }
 }
 
