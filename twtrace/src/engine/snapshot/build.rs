@@ -90,7 +90,7 @@ impl Tracker {
     }
 
     /// As [`Tracker::snapshot`], of a survey that was made. Where it is not to be `whole`, only the first table has percentiles, and the
-    /// head and the other tables have none: they take most of the time.
+    /// head and the other tables have none; pools behind the first table are left out unless a finding could be about them.
     pub fn snapshot_of(&self, survey: &Survey<'_>, wanted: &[By], is_whole: bool) -> Snapshot {
         let now = survey.now;
         let series = |flow| series(std::iter::once(&self.engine.history), flow, now);
@@ -179,8 +179,9 @@ impl Tracker {
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
         let ordered = rows.ordered(|row| self.engine.target(row));
+        let told = ordered.into_iter().filter(|(row, _)| rows.is_whole || survey.may_press(*row));
         let row = |(row, _)| self.tuple_row(row, rows.index.groups(row), rows.is_whole, survey);
-        let told = ordered.into_iter().filter_map(row);
+        let told = told.filter_map(row);
         told.chain(survey.silent()).collect()
     }
 

@@ -19,6 +19,8 @@ use crate::model::ports::Ports;
 const RECENT_S: u32 = 10;
 /// Who failed in so many seconds is failing, as far as anybody sees.
 const FAILING_S: u32 = 60;
+/// A pool that has less of its ports in use, and does not fill, is not worth a word.
+const USED: f64 = 0.1;
 /// In place of a process: there are several.
 const SEVERAL: u32 = NOWHERE - 1;
 /// Ports that could not be bound and that are told.
@@ -157,6 +159,12 @@ impl<'a> Survey<'a> {
             }
         };
         self.engine.ports.silent().map(row).collect()
+    }
+
+    /// Whether anything could be said of a pool: one that is not known, has some use of its ports, or in which calls fail.
+    pub(super) fn may_press(&self, row: u32) -> bool {
+        let is_used = |pressure: Pressure| pressure.full_in_s.is_some() || pressure.fraction() >= USED;
+        self.pressure(row).is_none_or(is_used) || self.failers[row as usize].0 != NOWHERE
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.
