@@ -2,10 +2,11 @@
 //! sees constants, so branches on these values cost nothing and loads at these offsets are direct.
 //! Must not know: where the values come from (BTF, kallsyms, the command line).
 
+use crate::Plain;
+use crate::name::NamePattern;
 use crate::wire::Words;
-use crate::{COMM_LEN, Plain};
 
-/// How many values each list filter can hold in the kernel; longer lists are decided in user space.
+/// How many values each list of [`Filter`] can hold in the kernel; longer lists are decided in user space.
 pub const FILTER_VALUES: usize = 8;
 
 /// Byte offsets of kernel fields, from the running kernel's BTF. An offset that is not there is [`MISSING`].
@@ -162,56 +163,91 @@ pub struct Symbols {
     pub inet_twsk_schedule: Text,
 }
 
-/// What is decided in the kernel about which events travel. A list with count 0 lets everything pass.
+/// How many entries of a list of [`Filter`] are used: first come those of which one must match, then those of which none may.
+/// One number, because each that is read costs instructions for every connection, filter or not.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used(pub u16);
+
+impl Used {
+    /// `wanted` entries of which one must match, then `unwanted` of which none may.
+    pub const fn new(wanted: u8, unwanted: u8) -> Self {
+        Self(wanted as u16 | (unwanted as u16) << 8)
+    }
+
+    /// Entries of which one must match; 0 lets everything pass.
+    #[inline(always)]
+    pub const fn wanted(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
+    /// Entries of either kind.
+    #[inline(always)]
+    pub const fn all(self) -> usize {
+        self.wanted() + (self.0 >> 8) as usize
+    }
+}
+
+/// A network, IPv4 mapped into IPv6.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Its address.
+    pub address: Words,
+    /// Bits of the address that count.
+    pub mask: Words,
+}
+
+/// What is decided in the kernel about which events travel. A list of which nothing is used lets everything pass.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// Owner's name.
+    pub comms: [NamePattern; FILTER_VALUES],
+    /// Remote networks.
+    pub peers: [Network; FILTER_VALUES],
+    /// Owner's cgroup id.
+    pub cgroups: [u64; FILTER_VALUES],
     /// Owner's pid (caller's for failures).
     pub pids: [u32; FILTER_VALUES],
     /// Owner's uid.
     pub uids: [u32; FILTER_VALUES],
     /// Inode of the network namespace.
     pub netns: [u32; FILTER_VALUES],
-    /// Owner's cgroup id.
-    pub cgroups: [u64; FILTER_VALUES],
     /// Local port, host order.
     pub sports: [u16; FILTER_VALUES],
     /// Remote port, host order.
     pub dports: [u16; FILTER_VALUES],
     /// Either port, host order.
     pub ports: [u16; FILTER_VALUES],
-    /// Owner's name, NUL-padded.
-    pub comm: [u8; COMM_LEN],
-    /// Remote network, IPv4 mapped.
-    pub peer: Words,
-    /// Bits of `peer` that count.
-    pub peer_mask: Words,
-    /// Entries used in `pids`.
-    pub n_pids: u8,
-    /// Entries used in `uids`.
-    pub n_uids: u8,
-    /// Entries used in `netns`.
-    pub n_netns: u8,
+    /// Entries used in `comms`.
+    pub n_comms: Used,
+    /// Entries used in `peers`.
+    pub n_peers: Used,
     /// Entries used in `cgroups`.
-    pub n_cgroups: u8,
+    pub n_cgroups: Used,
+    /// Entries used in `pids`.
+    pub n_pids: Used,
+    /// Entries used in `uids`.
+    pub n_uids: Used,
+    /// Entries used in `netns`.
+    pub n_netns: Used,
     /// Entries used in `sports`.
-    pub n_sports: u8,
+    pub n_sports: Used,
     /// Entries used in `dports`.
-    pub n_dports: u8,
+    pub n_dports: Used,
     /// Entries used in `ports`.
-    pub n_ports: u8,
-    /// 1: `comm` counts.
-    pub has_comm: u8,
-    /// 1: `peer` counts.
-    pub has_peer: u8,
+    pub n_ports: Used,
+    /// 1: an entry of `comms` says how the name ends.
+    pub tails: u8,
     /// 4 or 6, 0 for both.
     pub family: u8,
-    /// `ROLE_*` + 1, 0 for all.
-    pub role: u8,
+    /// A bit for each `ROLE_*` that is wanted, 0 for all.
+    pub roles: u8,
     /// 1: failures of connect() and bind() travel whatever the errno is, not only those for want of a port.
     pub failures_all: u8,
     /// Zero.
-    pub pad: u32,
+    pub pad: u16,
 }
 
 /// The whole configuration.
@@ -283,12 +319,15 @@ unsafe impl Plain for Offsets {}
 // SAFETY: repr(C), integers only; sizes asserted below leave no room for implicit padding.
 unsafe impl Plain for Filter {}
 // SAFETY: as above.
+unsafe impl Plain for Network {}
+// SAFETY: as above.
 unsafe impl Plain for Symbols {}
 // SAFETY: as above.
 unsafe impl Plain for Config {}
 
 const _: () = {
     assert!((size_of::<Offsets>() + 4).is_multiple_of(8));
-    assert!(size_of::<Filter>() == 3 * 32 + 64 + 3 * 16 + 3 * 16 + 12 + 4);
+    assert!(size_of::<NamePattern>() == 72 && size_of::<Network>() == 32);
+    assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 8 + 3 * 4 + 3 * 2) + 9 * 2 + 4 + 2);
     assert!(size_of::<Config>() == size_of::<Offsets>() + 4 + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
 };

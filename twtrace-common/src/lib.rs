@@ -1,7 +1,7 @@
 //! The wire between the kernel side and the user side of twtrace.
 //!
 //! Owns: the records that travel through the ring buffer (`wire`), the frozen configuration that the loader hands
-//! to the kernel side (`config`), and the per-CPU counters of what was lost (`loss`).
+//! to the kernel side (`config`), the per-CPU counters of what was lost (`loss`), and how names are compared (`name`).
 //! Must not know: aya, the kernel's structs (their offsets arrive in [`config::Config`]), any output format.
 //!
 //! Everything here is `#[repr(C)]`, integers only, with explicit zeroed padding, so that both sides agree byte for
@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod loss;
+pub mod name;
 pub mod wire;
 
 /// Length of a task's name in the kernel, terminating NUL included (`TASK_COMM_LEN`, include/linux/sched.h).

@@ -2,28 +2,43 @@
 //! Must not know: how a filter was spelled. Lists longer than the kernel holds are decided in user space.
 
 use twtrace_common::{
-    config::FILTER_VALUES,
-    wire::{Task, Tuple},
+    name,
+    wire::{Task, Words},
 };
 
-use crate::{config::setting, sock::Conn};
+use crate::{
+    config::{self, CONFIG, setting},
+    sock::Conn,
+};
 
-/// Whether a list filter lets `value` pass; a list with no entries lets all pass.
+/// Reads a field of an entry of a list.
+macro_rules! entry {
+    ($list:ident[$at:expr] $($field:tt)*) => {{
+        // SAFETY: the loader uses no more entries than a list has, and `listed!` looks at no others.
+        let entry = unsafe { CONFIG.filter.$list.get_unchecked($at) };
+        config::read(&(*entry) $($field)*)
+    }};
+}
+
+/// Whether a list lets pass what `$matches` says of each entry `$at`; a list of which nothing is used lets all pass.
+///
+/// How often it goes round is read, and so no compiler unrolls it: eight times the addresses of masks did not fit on the stack.
 macro_rules! listed {
-    ($values:ident, $count:ident, $value:expr) => {{
-        let count = setting!(filter.$count);
-        let mut found = count == 0;
-        if count != 0 {
-            let value = $value;
-            let mut i = 0;
-            while i < FILTER_VALUES {
-                if i < count as usize && setting!(filter.$values[i]) == value {
-                    found = true;
+    ($count:ident, |$at:ident| $matches:expr) => {{
+        let used = setting!(filter.$count);
+        let mut passes = true;
+        if used.0 != 0 {
+            passes = used.wanted() == 0;
+            let mut $at = 0;
+            while $at < used.all() {
+                // The wanted ones come first, so the last word is with one that is not.
+                if $matches {
+                    passes = $at < used.wanted();
                 }
-                i += 1;
+                $at += 1;
             }
         }
-        found
+        passes
     }};
 }
 
@@ -31,78 +46,82 @@ macro_rules! listed {
 #[inline(always)]
 pub(crate) fn conn_passes(conn: &Conn) -> bool {
     let t = &conn.tuple;
-    listed!(sports, n_sports, t.sport)
-        && (listed!(ports, n_ports, t.sport) || listed!(ports, n_ports, t.dport))
+    let is_port = |port: u16| port == t.sport || port == t.dport;
+    listed!(n_sports, |i| entry!(sports[i]) == t.sport)
+        && listed!(n_ports, |i| is_port(entry!(ports[i])))
         && remote_passes(conn)
 }
 
 /// Whether [`remote_passes`] can say no: else the connection need not be read for it.
 #[inline(always)]
 pub(crate) fn asks_for_remote() -> bool {
-    setting!(filter.n_netns) != 0
-        || setting!(filter.n_dports) != 0
+    setting!(filter.n_netns.0) != 0
+        || setting!(filter.n_dports.0) != 0
         || setting!(filter.family) != 0
-        || setting!(filter.has_peer) != 0
+        || setting!(filter.n_peers.0) != 0
 }
 
 /// The part of them that can be asked of a connection before it has a local port.
 #[inline(always)]
 pub(crate) fn remote_passes(conn: &Conn) -> bool {
     let t = &conn.tuple;
-    if !listed!(netns, n_netns, conn.netns) || !listed!(dports, n_dports, t.dport) {
+    if !listed!(n_netns, |i| entry!(netns[i]) == conn.netns)
+        || !listed!(n_dports, |i| entry!(dports[i]) == t.dport)
+    {
         return false;
     }
     let family = setting!(filter.family);
     if family != 0 && family != t.family {
         return false;
     }
-    setting!(filter.has_peer) == 0 || peer_passes(t)
+    listed!(n_peers, |i| is_within(t.daddr, i))
 }
 
 #[inline(always)]
-fn peer_passes(t: &Tuple) -> bool {
-    let ([d0, d1], [p0, p1], [m0, m1]) = (t.daddr, setting!(filter.peer), setting!(filter.peer_mask));
-    d0 & m0 == p0 && d1 & m1 == p1
+fn is_within(address: Words, at: usize) -> bool {
+    name::agrees(address, entry!(peers[at].address), entry!(peers[at].mask))
 }
 
 /// Filters on a role.
 #[inline(always)]
 pub(crate) fn role_passes(role: u8) -> bool {
-    let wanted = setting!(filter.role);
-    wanted == 0 || wanted == role + 1
+    let wanted = setting!(filter.roles);
+    wanted == 0 || wanted & 1 << role != 0
 }
 
 /// Filters on who did it.
 #[inline(always)]
 pub(crate) fn task_passes(task: &Task) -> bool {
-    if !listed!(pids, n_pids, task.pid)
-        || !listed!(uids, n_uids, task.uid)
-        || !listed!(cgroups, n_cgroups, task.cgroup_id)
-    {
-        return false;
+    listed!(n_pids, |i| entry!(pids[i]) == task.pid)
+        && listed!(n_uids, |i| entry!(uids[i]) == task.uid)
+        && listed!(n_cgroups, |i| entry!(cgroups[i]) == task.cgroup_id)
+        && comm_passes(task)
+}
+
+#[inline(always)]
+fn comm_passes(task: &Task) -> bool {
+    if setting!(filter.n_comms.0) == 0 {
+        return true;
     }
-    if setting!(filter.has_comm) != 0 {
-        let mut i = 0;
-        while i < 16 {
-            let byte = (task.comm[i / 8] >> (i % 8 * 8)) as u8;
-            if byte != setting!(filter.comm[i]) {
-                return false;
-            }
-            // Older kernels leave what a longer name was behind the NUL.
-            if byte == 0 {
-                break;
-            }
-            i += 1;
-        }
-    }
-    true
+    let comm = name::cut(task.comm);
+    let (end, length) = if setting!(filter.tails) != 0 { name::at_end(comm) } else { ([0; 2], 0) };
+    listed!(n_comms, |i| is_named(comm, end, length, i))
+}
+
+/// Only where an entry says how a name ends, `end` and `length` are those of `comm`.
+#[inline(always)]
+fn is_named(comm: Words, end: Words, length: u64, at: usize) -> bool {
+    name::agrees(comm, entry!(comms[at].head), entry!(comms[at].head_mask))
+        && (setting!(filter.tails) == 0
+            || length >= entry!(comms[at].least)
+                && name::agrees(end, entry!(comms[at].tail), entry!(comms[at].tail_mask)))
 }
 
 /// Whether any filter asks who did it: then an event whose owner is not known does not pass.
 #[inline(always)]
 pub(crate) fn asks_for_task() -> bool {
-    setting!(filter.n_pids) != 0
-        || setting!(filter.n_uids) != 0
-        || setting!(filter.n_cgroups) != 0
-        || setting!(filter.has_comm) != 0
+    setting!(filter.n_pids.0) != 0
+        || setting!(filter.n_uids.0) != 0
+        || setting!(filter.n_cgroups.0) != 0
+        || setting!(filter.n_comms.0) != 0
 }

@@ -16,6 +16,7 @@ mod emit;
 mod failure;
 mod fd;
 mod filter;
+mod hint;
 mod hooks;
 mod maps;
 mod mem;

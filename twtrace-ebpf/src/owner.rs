@@ -1,5 +1,5 @@
 //! Owns: who opened a connection and who sent its first FIN, from the moment it happens to the birth.
-//! Must not know: TIME_WAIT sockets, the ring's records (but for "a new process was met").
+//! Must not know: TIME_WAIT sockets, the ring's records.
 //!
 //! Every TIME_WAIT socket's connection passed FIN_WAIT1, which only tcp_close_state() sets, called by __tcp_close() and
 //! tcp_shutdown() in the context of the caller, which then send the FIN with tcp_send_fin() (net/ipv4/tcp.c, 5.10 to 7.3). So
@@ -10,17 +10,14 @@ use core::ptr::NonNull;
 use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
-    wire::{
-        Header, KIND_PROCESS, Process, ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, VIA_CLOSE, VIA_EXIT, VIA_NONE,
-        VIA_OPENER, VIA_SHUTDOWN,
-    },
+    wire::{ROLE_CLIENT, ROLE_SERVER, ROLE_UNKNOWN, VIA_CLOSE, VIA_EXIT, VIA_NONE, VIA_OPENER, VIA_SHUTDOWN},
 };
 
 use crate::{
     config::setting,
-    emit, filter,
+    filter, hint,
     maps::{self, Listening, Opener, Owner},
-    mem::{self, Mem, Probed, Typed},
+    mem::{self, Mem, Typed},
     sock::{self, Conn},
     table::{self, Slot},
     task::{self, Name},
@@ -108,7 +105,7 @@ pub(crate) unsafe fn connecting(sk: *const u8) {
     // SAFETY: by the caller.
     unsafe {
         remember(sock::opener_key::<Typed>(sk, true), ROLE_CLIENT, now_ns(), &name);
-        meet(&name, sk);
+        hint::meet(&name, sk);
     }
 }
 
@@ -185,7 +182,7 @@ pub(crate) unsafe fn accepted<M: Mem>(sk: *const u8, typed: bool, new: bool) {
         remember(key, ROLE_SERVER, 0, &name);
     }
     // SAFETY: by the caller.
-    unsafe { meet(&name, sk) };
+    unsafe { hint::meet(&name, sk) };
 }
 
 /// Which end of the connection of `key` this is, one of `ROLE_*`.
@@ -248,6 +245,10 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
             }
             owner.port_via = sock::port_via(sk, owner.role as u8, true);
             take_closer(sk, opener, owner);
+            // Decided here, where there is room on the stack: the birth is told only where somebody is named.
+            if filter::asks_for_task() && !filter::task_passes(&owner.task) {
+                owner.via = VIA_NONE;
+            }
             table::publish(place, key, now);
         } else {
             maps::count_loss(loss::OWNER);
@@ -295,7 +296,7 @@ unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owne
         // Mostly the same process closes as opened, and then user space knows it.
         if owner.opener_pid != name.pid {
             // SAFETY: by the caller.
-            unsafe { meet(&name, sk) };
+            unsafe { hint::meet(&name, sk) };
         }
     } else if owner.opener_pid != 0
         && let Some(slot) = opener
@@ -357,44 +358,4 @@ fn is_listened_on(netns: u32, port: u16) -> bool {
 pub(crate) fn listening(conn: &Conn) {
     let port = Listening { netns: conn.netns, port: u32::from(conn.tuple.sport) };
     let _ = maps::LISTENERS.insert(port, 1, 0);
-}
-
-/// Tells user space of a process that it has not seen, while it still lives and /proc can be read.
-///
-/// # Safety
-/// `sk`, a connection of its, is a `struct sock` of TCP.
-#[inline(always)]
-unsafe fn meet(name: &Name, sk: *const u8) {
-    let print = name.fingerprint();
-    let Some(seen) = maps::SEEN.get_ptr_mut((print as u32) & (maps::SEEN_SETS - 1)) else { return };
-    // SAFETY: a live map value.
-    unsafe {
-        let [a, b, c, d] = *seen;
-        if a == print || b == print || c == print || d == print {
-            return;
-        }
-        // The local port may not be chosen yet.
-        if (!filter::asks_for_remote() || filter::remote_passes(&sock::of_sk::<Probed>(sk))) && tell(name) {
-            *seen = [print, a, b, c];
-        }
-    }
-}
-
-/// Says whether the process needs not be told again.
-#[inline(always)]
-fn tell(name: &Name) -> bool {
-    let Some(mut entry) = emit::reserve_hint::<Process>() else { return false };
-    // SAFETY: the record's memory is ours until it is submitted; every field is written.
-    let passes = unsafe {
-        let record = &mut *entry.as_mut_ptr();
-        record.header = Header { kind: KIND_PROCESS, flags: 0, netns: 0, mono_ns: now_ns() };
-        name.complete(&mut record.task);
-        filter::task_passes(&record.task)
-    };
-    if passes {
-        emit::submit_now(entry);
-    } else {
-        entry.discard(0);
-    }
-    true
 }

@@ -34,11 +34,11 @@ Exit status:
   1   the work failed
   2   wrong usage
   3   doctor --exit-code has a critical finding
-  77  this machine cannot: no privilege, no BTF, no backend (the reason is on stderr)";
+  77  not possible on this machine: no privilege, no BTF or no backend (stderr says why, and the remedy)";
 
 const ABOUT: &str = concat!(
     env!("CARGO_PKG_DESCRIPTION"),
-    "\n\nWithout a command: the live view of who makes them, refreshed every interval"
+    "\n\nWithout a command, it shows the live view: which processes make them, refreshed every interval"
 );
 
 /// The command line.
@@ -46,7 +46,7 @@ const ABOUT: &str = concat!(
 #[command(name = "twtrace", about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// Print the version; with --verbose the commit, the BPF object and the target, too
+    /// Print the version; with --verbose also the commit, the BPF object and the target
     #[arg(short = 'V', long)]
     version: bool,
     #[command(subcommand)]
@@ -57,29 +57,29 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One line for each event as it happens
+    /// Print one line for each event as it happens
     Events(events::Args),
-    /// The TIME_WAIT sockets that exist now, with time left, and a count per TCP state
+    /// List the TIME_WAIT sockets that exist now, with the time they have left, or count sockets per TCP state
     List(list::Args),
-    /// Record events to a file, for as long as a command runs, for a time, or until Ctrl-C
+    /// Record events to a file, while a command runs, for a time, or until Ctrl-C
     Record(record::Args),
-    /// What a recording holds: a summary, tables, a timeline
+    /// Show what a recording holds: a summary, tables, a timeline
     Report(report::Args),
-    /// Two recordings side by side: what changed, in all and per process
+    /// Compare two recordings: what changed, in total and per process
     Diff(diff::Args),
-    /// The live view, fed from a recording
+    /// Show a recording in the live view
     Replay(replay::Args),
-    /// Wait until the TIME_WAIT sockets of the last run are gone
+    /// Wait until TIME_WAIT sockets are gone, for example between two load tests
     Drain(drain::Args),
-    /// Turn a recording into Parquet, CSV or JSON lines for other tools
+    /// Convert a recording to Parquet, CSV or JSON lines for other tools
     Export(export::Args),
-    /// What this machine can do: kernel, BTF, each backend; why not, and the remedy
+    /// Check what twtrace can do on this machine: kernel, BTF, each backend; if not, why, and the remedy
     Check(check::Args),
-    /// Why ports run out here, who does it, and which remedy would help, by how much: looks for 10 s, less where the case is clear
+    /// Find out why ports run out, which process does it, and which remedy helps, by how much: looks for 10 s, less where the case is clear
     Doctor(Box<doctor::Args>),
-    /// A live trace as metrics for Prometheus, and a recording beside it
+    /// Serve a live trace as metrics for Prometheus, and record beside it
     Serve(Box<serve::Args>),
-    /// Make TIME_WAIT sockets in a network namespace of its own and show the main job on them
+    /// Show how twtrace works on TIME_WAIT sockets that it makes in a network namespace of its own
     Demo(demo::Args),
     /// A process of the demo
     #[command(subcommand, hide = true)]

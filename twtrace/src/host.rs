@@ -2,6 +2,7 @@
 //! Must not know: hooks, what is counted, what is shown.
 
 pub mod caps;
+pub mod census;
 pub mod demo;
 pub mod descriptors;
 pub mod detached;

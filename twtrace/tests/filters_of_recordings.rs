@@ -55,6 +55,14 @@ const FLAGS: &[(&[&str], u64)] = &[
     (&["--port", "80,443"], 32),
     (&["--dport", "5432"], 17),
     (&["--comm", "curl", "--netns", "only-here"], 13),
+    (&["--comm", "nobody,c*l"], 32),
+    (&["--cgroup", "system.slice/*.service"], 49),
+    (&["--netns", "only*,7"], 49),
+    (&["--pid", "7", "--pid", "9,13"], 30),
+    (&["--not-comm", "ph?-*"], 32),
+    (&["--not-pid", "7", "--not-port", "80"], 17),
+    (&["--not-cgroup", "/system.slice/9.service,system.slice/7.*"], 19),
+    (&["--not-peer", "10.0.0.9", "--peer", "10.0.0.0/8"], 0),
 ];
 
 fn run(file: &Path, command: &[&str], flags: &[&str]) -> Output {
@@ -121,8 +129,12 @@ fn doctor() {
         let mut want: Vec<u64> = match flags {
             ["--cgroup", "/system.slice/9.service"] | ["--uid", "34"] | ["--dport", "5432"] => vec![5432],
             ["--pid", "11"] => vec![80],
-            ["--netns", _] | ["--comm", _, "--netns", _] => vec![443],
-            ["--comm", "curl"] | ["--port", _] => vec![80, 443],
+            ["--netns", "only-here" | "4026531999"] | ["--comm", _, "--netns", _] => vec![443],
+            ["--comm", "curl" | "nobody,c*l"] | ["--port", _] | ["--not-comm", _] => vec![80, 443],
+            ["--pid", "7", ..] => vec![443, 5432],
+            ["--not-pid", ..] => vec![5432],
+            ["--not-cgroup", _] => vec![80],
+            ["--not-peer", ..] => vec![],
             _ => vec![80, 443, 5432],
         };
         want.sort_unstable();

@@ -14,7 +14,7 @@ use crate::output::object_line;
 /// `twtrace check`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -14,13 +14,15 @@ use crate::present::report::{self, By, Options, Report};
 use crate::recording::Recording;
 
 const ABOUT: &str = "\
-A condition is METRIC OPERATOR LIMIT, in quotes, for > and < mean something to a shell. Operators: < <= > >=.
+A condition is METRIC OPERATOR LIMIT. Quote it, because the shell takes > and < for redirection. Operators: < <= > >=.
   100    the new value itself       'connect_failed > 0'   'pressure >= 80%'
   +100   how much it grew           'peak_live > +1000'    'created/s < -50'
-  +10%   by which share it grew     'created/s > +10%'     'age_p99 > +25%'
-Metrics: duration, created, created/s, peak_created/s, ended/s, expired/s, reused_outgoing/s, reused_incoming/s, reset/s,
-live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, aborted, aborted/s, syn_refused,
-lost, age_p50, age_p90, age_p99, lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are over the whole recording.
+  +10%   how much it grew, in %     'created/s > +10%'     'age_p99 > +25%'
+
+Metrics: duration, created, created/s, peak_created/s, ended/s, expired/s, reused_outgoing/s, reused_incoming/s, reset/s, \
+live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, aborted, aborted/s, syn_refused, \
+lost, age_p50, age_p90, age_p99, lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are averages \
+over the whole recording.
 
 Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed, 2 wrong usage.";
 
@@ -28,17 +30,17 @@ Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed,
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub(super) struct Args {
-    /// The recording from before
+    /// Recording from before the change
     old: PathBuf,
-    /// The recording from after
+    /// Recording from after the change
     new: PathBuf,
-    /// Exit with 1 if this holds, such as 'created/s > +10%'
+    /// Exit with status 1 if this is true, such as 'created/s > +10%'; may be given several times
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Condition>,
-    /// Rows of a table
+    /// Show at most N rows per table
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// One JSON object, with every row
+    /// Print one JSON object, with all rows
     #[arg(long)]
     json: bool,
     #[command(flatten)]

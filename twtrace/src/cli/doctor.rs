@@ -29,16 +29,16 @@ const DURATION: Duration = Duration::from_secs(10);
 pub(super) struct Args {
     #[command(subcommand)]
     what: Option<What>,
-    /// A recording to look at instead of this machine; `-` is stdin
+    /// Recording to look at instead of this machine; - is stdin
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// One JSON object; names of findings and remedies in it stay the same for good
+    /// Print one JSON object; ids of findings and remedies never change
     #[arg(long)]
     json: bool,
-    /// Exit with 3 if a finding is critical
+    /// Exit with status 3 if a finding is critical
     #[arg(long)]
     exit_code: bool,
-    /// Ports that a NAT gateway in front of this machine has for one destination
+    /// Number of ports that a NAT gateway in front of this machine has for one destination
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     nat_ports: Option<u32>,
     #[command(flatten)]
@@ -49,9 +49,9 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Explain a finding or remedy in detail; without a name, list what there is
+    /// Explain a finding or remedy in detail; without an id, list all ids
     Explain {
-        /// As the diagnosis prints it, such as ports_exhausted
+        /// Id of a finding or remedy, such as ports_exhausted
         id: Option<String>,
     },
 }
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             facts
         }
         None => {
-            let filter = args.filters.filter()?;
+            let filter = args.filters.live()?;
             refuse_reasons(&filter)?;
             observe(args, filter)?
         }

@@ -14,21 +14,20 @@ use crate::present::list::{self, Choice, Owners};
 /// `twtrace drain`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Samples at this network namespace, or at those of --netns. Needs no BPF, and traces nothing. Progress goes to stderr.
-Exit status: 0 once no more than N are left, 1 when time is up (stderr says how many are left, and until when).
+Looks at this network namespace, or at those of --netns. Needs no BPF and no trace. Progress goes to stderr.
 
-  ab -n 20000 http://10.0.0.9/ && twtrace drain --tuple 10.0.0.1,10.0.0.9,80 && ab -n 20000 http://10.0.0.9/")]
+Exit status: 0 when at most N sockets are left, 1 when --timeout is over (stderr says how many are left, and for how long).")]
 pub(super) struct Args {
-    /// So many TIME_WAIT sockets may be left
+    /// Stop waiting when at most N TIME_WAIT sockets are left
     #[arg(long, value_name = "N", default_value_t = 0)]
     below: usize,
-    /// Only sockets of this tuple count: SADDR,DADDR,DPORT, or DADDR,DPORT for any local address
+    /// Count only sockets of this tuple: SADDR,DADDR,DPORT, or DADDR,DPORT for any local address
     #[arg(long, value_name = "TUPLE")]
     tuple: Vec<Pool>,
     /// Give up after this long
     #[arg(long, default_value = "90s", value_parser = duration)]
     timeout: Duration,
-    /// Longest time between two looks
+    /// Longest time between two checks
     #[arg(long, default_value = "2s", value_parser = duration)]
     interval: Duration,
     #[command(flatten)]
@@ -36,7 +35,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let filter = args.filters.filter()?;
+    let filter = args.filters.coming()?;
     refuse_what_no_listing_knows(&filter, "drain")?;
     let choice = if filter.netns.is_empty() { Choice::Own } else { Choice::These(filter.netns.clone()) };
     let goal =

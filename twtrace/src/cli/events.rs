@@ -25,7 +25,7 @@ use crate::source::{Flow, View};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Tracing")]
 pub(super) struct TraceArgs {
-    /// auto, fentry, kprobe or tracepoint
+    /// How to attach to the kernel: auto, fentry, kprobe or tracepoint
     #[arg(long, default_value = "auto", value_parser = backend)]
     pub(super) backend: Choice,
     /// Stop after this long, such as 30s
@@ -34,17 +34,17 @@ pub(super) struct TraceArgs {
     /// Create this file once all hooks are attached
     #[arg(long, value_name = "PATH")]
     pub(super) ready_file: Option<PathBuf>,
-    /// Memory between kernel and twtrace, rounded up to a power of two
+    /// Size of the ring buffer between the kernel and twtrace, rounded up to a power of two
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
     pub(super) ring_size: u32,
-    /// Say on stderr which backend is used, and which are not to be had and why
+    /// Say on stderr which backend is used, and why others are not available
     #[arg(short, long)]
     pub(super) verbose: bool,
-    /// Print the kernel side's debug log on stderr
+    /// Print the debug log of the BPF programs on stderr
     #[arg(long)]
     pub(super) debug_log: bool,
-    /// Attach to no system call, where the kernel permits nothing but tracepoints: no call of any process takes longer, but bind_failed
-    /// and who accepted a connection are not known
+    /// With the tracepoint backend, do not attach to system calls: they stay as fast as before, but bind_failed events and the
+    /// process that accepted a connection are unknown
     #[arg(long)]
     pub(super) no_syscalls: bool,
     /// Keep all capabilities and system calls after attaching, which is for finding out what goes wrong
@@ -88,16 +88,16 @@ impl TraceArgs {
 /// `twtrace events`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Never cut a line at 99 columns
+    /// Do not cut lines at 99 columns
     #[arg(long, conflicts_with = "json")]
     wide: bool,
     /// Stop after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// At the end, compare with the kernel's own counters; a difference that is not explained by loss is exit status 1
+    /// At the end, compare with the kernel's own counters; exit with status 1 if lost events do not explain a difference
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
@@ -107,7 +107,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
-    let filter = args.filters.filter()?;
+    let filter = args.filters.live()?;
     if args.verify && !filter.only_netns() {
         let hint = "--verify compares with counters of whole network namespaces: use it without filters other than --netns";
         return Err(Usage(hint.to_owned()).into());

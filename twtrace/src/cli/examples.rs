@@ -8,23 +8,40 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "",
         &[
-            ("who makes TIME_WAIT sockets now", "sudo twtrace"),
-            ("whose sockets are ended by a reset, as JSON", "sudo twtrace --reason reset --json"),
+            ("who makes TIME_WAIT sockets now (q quits)", "sudo twtrace"),
+            (
+                "whose sockets a reset ends, as JSON, for 10 seconds",
+                "sudo twtrace --reason reset --json --duration 10s",
+            ),
+            (
+                "all PHP workers, but not what they do with the local machine",
+                "sudo twtrace --comm 'php-fpm*' --not-peer 127.0.0.0/8",
+            ),
             ("commit and BPF object of this program", "twtrace --version --verbose"),
         ],
     ),
     (
         "events",
         &[
-            ("who uses up ports towards a network", "sudo twtrace events --role client --peer 10.0.0.0/8"),
-            ("a minute of nginx, for jq", "sudo twtrace events --comm nginx --duration 1m --json"),
+            (
+                "who uses ports towards a network, for 10 seconds",
+                "sudo twtrace events --role client --peer 10.0.0.0/8 --duration 10s",
+            ),
+            (
+                "the first 100 failures and closes of a group of services",
+                "sudo twtrace events --count 100 --cgroup 'system.slice/web*'",
+            ),
+            (
+                "a minute of nginx and haproxy, for jq",
+                "sudo twtrace events --comm nginx,haproxy --duration 1m --json",
+            ),
         ],
     ),
     (
         "list",
         &[
             ("the sockets of this network namespace", "twtrace list"),
-            ("sockets by TCP state, and ports that are left", "twtrace list --summary --all-netns"),
+            ("sockets per TCP state, and free ports", "twtrace list --summary --all-netns"),
         ],
     ),
     (
@@ -32,8 +49,8 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("a load test", "sudo twtrace record -o load.twt -- ab -n 10000 http://127.0.0.1/"),
             (
-                "for weeks, at most 16 files of 64 MiB",
-                "sudo twtrace record -o load.twt --rotate-size 64M --keep 16",
+                "for a week, at most 16 files of 64 MiB",
+                "sudo twtrace record -o load.twt --rotate-size 64M --keep 16 --duration 7d",
             ),
         ],
     ),
@@ -47,14 +64,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "diff",
         &[
-            ("what a change did", "twtrace diff before.twt after.twt"),
+            ("what a change has changed", "twtrace diff before.twt after.twt"),
             ("as a gate in CI", "twtrace diff before.twt after.twt --fail-if 'created/s > +10%'"),
         ],
     ),
-    ("replay", &[("ten times slower than it was", "twtrace replay load.twt --speed 0.1x")]),
+    ("replay", &[("ten times slower than recorded", "twtrace replay load.twt --speed 0.1x")]),
     (
         "drain",
-        &[("until the last run's sockets are gone, but for 100", "twtrace drain --below 100 --timeout 2m")],
+        &[("until at most 100 sockets of the last run are left", "twtrace drain --below 100 --timeout 2m")],
     ),
     (
         "export",
@@ -63,7 +80,7 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("for a spreadsheet", "twtrace export load.twt --to csv -o load.csv --reason reset"),
         ],
     ),
-    ("check", &[("can this machine trace, and if not, why", "sudo twtrace check")]),
+    ("check", &[("can twtrace work on this machine, and if not, why", "sudo twtrace check")]),
     (
         "doctor",
         &[
@@ -82,7 +99,7 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
         ],
     ),
-    ("demo", &[("see it work, in a namespace of its own", "sudo twtrace demo")]),
+    ("demo", &[("see how it works, in a namespace of its own", "sudo twtrace demo")]),
 ];
 
 /// Adds the examples to what `--help` says of each command.
@@ -121,14 +138,16 @@ mod tests {
     fn every_example_can_be_typed() {
         for (_, words) in EXAMPLES.iter().flat_map(|(_, examples)| *examples) {
             let words = words.strip_prefix("sudo ").unwrap_or(words);
-            // One quoted word at most, at the end.
-            let (plain, quoted) =
-                words.split_once(" '").map_or((words, None), |(a, b)| (a, b.strip_suffix('\'')));
-            let words = plain.split(' ').chain(quoted);
-            let parsed = command().try_get_matches_from(words);
+            // What stands between two quotes is one word.
+            let words = words.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().collect::<Vec<_>>(),
+                _ => vec![part],
+            });
+            let words: Vec<_> = words.collect();
+            let parsed = command().try_get_matches_from(&words);
             assert!(
                 parsed.is_ok(),
-                "{plain}: {}",
+                "{words:?}: {}",
                 parsed.err().map_or_else(String::new, |error| error.to_string())
             );
         }

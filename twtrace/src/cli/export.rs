@@ -18,12 +18,12 @@ use crate::recording::Recording;
 /// `twtrace export`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The recording; - is stdin
+    /// Recording to read; - is stdin
     file: PathBuf,
-    /// What to make of it
+    /// Format to write
     #[arg(long, value_enum, value_name = "parquet|csv|jsonl")]
     to: Format,
-    /// The file to write; - is stdout
+    /// File to write; - is stdout
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// Replace OUT if it exists

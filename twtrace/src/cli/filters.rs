@@ -2,6 +2,8 @@
 //! recording.
 //! Must not know: how a filter is applied.
 
+mod doubts;
+
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -9,27 +11,28 @@ use ipnet::IpNet;
 use super::values::{Usage, cidr};
 use crate::model::escape::printable;
 use crate::model::event::{Reason, Role};
-use crate::model::filter::{CgroupFilter, Failures, Filter};
+use crate::model::filter::{CgroupFilter, Failures, Filter, Glob, Unwanted};
 use crate::recording::{Head, Namespace, Recording};
 
-/// Which events to show. Flags of different kinds must all match; of one kind, one match is enough.
+/// Which events to show. Several values of one flag: one of them must match. Several flags: all of them must match.
+/// NAME and PATH may hold `*` (any text) and `?` (one character); quote them for the shell.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Filters")]
+#[command(next_help_heading = "Filters (lists are separated by commas)")]
 pub(super) struct FilterArgs {
-    /// Owner's pid (the caller's for failures)
+    /// Owner's process id (of failures: the caller's)
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<u32>,
-    /// Owner's process name, whole
-    #[arg(long, value_name = "NAME")]
+    /// Owner's process name, such as nginx or 'php-fpm*'; the kernel keeps 15 bytes of it
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name())]
     comm: Vec<String>,
     /// Owner's user id
     #[arg(long, value_name = "UID", value_delimiter = ',')]
     uid: Vec<u32>,
-    /// Owner's cgroup (v2) and those below it, such as /system.slice/nginx.service
-    #[arg(long, value_name = "PATH")]
+    /// Owner's cgroup (v2) or one above it, such as /system.slice/nginx.service or 'system.slice/*'
+    #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = name())]
     cgroup: Vec<String>,
-    /// Network namespace: self, an inode, a name of `ip netns`, or a path
-    #[arg(long, value_name = "self|INODE|NAME|PATH")]
+    /// Network namespace: self, an inode, a name of `ip netns` such as 'web*', or a path
+    #[arg(long, value_name = "self|INODE|NAME|PATH", value_delimiter = ',', value_parser = name())]
     netns: Vec<String>,
     /// Local port
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
@@ -40,7 +43,7 @@ pub(super) struct FilterArgs {
     /// Local or remote port
     #[arg(long, value_name = "PORT", value_delimiter = ',')]
     port: Vec<u16>,
-    /// Remote network or address
+    /// Remote address or network, such as 10.0.0.0/8
     #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]
     peer: Vec<IpNet>,
     /// IPv4 only
@@ -49,15 +52,35 @@ pub(super) struct FilterArgs {
     /// IPv6 only
     #[arg(short = '6', long = "ipv6")]
     ipv6: bool,
-    /// client, server or unknown
+    /// This end of the connection: client, server or unknown
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     role: Vec<Role>,
-    /// Why it ended: expired, reused_outgoing, reused_incoming, reset, killed, purged, unknown; shows `ended` only
+    /// Why it ended: expired, reused_outgoing, reused_incoming, reset, killed, purged or unknown; shows only `ended` events
     #[arg(long, value_name = "REASON", value_delimiter = ',')]
     reason: Vec<Reason>,
-    /// Failures of connect() and bind(): for want of a port, or whatever the call returned
+    /// Failed calls of connect() and bind(): ports for those that found no free port, all for any error
     #[arg(long, value_name = "ports|all", value_parser = failures, default_value = "ports")]
     failures: Failures,
+    /// Leave out owners with this process id; as with all --not flags for owners, unknown owners are left out too
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    not_pid: Vec<u32>,
+    /// Leave out owners with this process name
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name())]
+    not_comm: Vec<String>,
+    /// Leave out owners in this cgroup or below it
+    #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = name())]
+    not_cgroup: Vec<String>,
+    /// Leave out this port, local or remote
+    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    not_port: Vec<u16>,
+    /// Leave out this remote address or network
+    #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]
+    not_peer: Vec<IpNet>,
+}
+
+/// Of a name nothing is no name.
+fn name() -> clap::builder::NonEmptyStringValueParser {
+    clap::builder::NonEmptyStringValueParser::new()
 }
 
 fn failures(word: &str) -> Result<Failures, String> {
@@ -69,14 +92,25 @@ fn failures(word: &str) -> Result<Failures, String> {
 }
 
 impl FilterArgs {
+    /// For a trace: [`Self::filter`], and what matches nothing on this machine now is said on stderr.
+    pub(super) fn live(&self) -> Result<Filter, Usage> {
+        self.filter().inspect(doubts::say_now)
+    }
+
+    /// For what is only about to begin: what can never match is said on stderr.
+    pub(super) fn coming(&self) -> Result<Filter, Usage> {
+        self.filter().inspect(doubts::say_never)
+    }
+
     /// Looks up what the values stand for on this machine.
     pub(super) fn filter(&self) -> Result<Filter, Usage> {
-        let resolve = |spec: &String| crate::host::net::netns::resolve_spec(spec);
-        let netns: Result<Vec<u32>, _> = self.netns.iter().map(resolve).collect();
-        self.with_netns(
-            netns.map_err(|error| Usage(error.to_string()))?,
-            crate::host::identity::leaf_cgroup_id,
-        )
+        let mut netns = Vec::new();
+        for spec in &self.netns {
+            netns.extend(
+                crate::host::net::netns::resolve_all(spec).map_err(|error| Usage(error.to_string()))?,
+            );
+        }
+        Ok(self.with_netns(netns, crate::host::identity::leaf_cgroup_id))
     }
 
     /// As [`Self::filter`], for a recording, which may have been made elsewhere and long ago: names of namespaces are those that it
@@ -101,16 +135,20 @@ impl FilterArgs {
         }
         inodes.sort_unstable();
         inodes.dedup();
-        Ok(self.with_netns(inodes, |_| None)?)
+        let filter = self.with_netns(inodes, |_| None);
+        doubts::say_never(&filter);
+        Ok(filter)
     }
 
     /// `leaf_id`: the id of a cgroup, where it is a leaf that exists now.
-    fn with_netns(&self, netns: Vec<u32>, leaf_id: fn(&str) -> Option<u64>) -> Result<Filter, Usage> {
-        Ok(Filter {
+    fn with_netns(&self, netns: Vec<u32>, leaf_id: fn(&str) -> Option<u64>) -> Filter {
+        let cgroups = |paths: &[String]| paths.iter().map(|path| cgroup(path, leaf_id)).collect();
+        let globs = |names: &[String]| names.iter().map(|name| Glob::from(name.as_str())).collect();
+        Filter {
             pids: self.pid.clone(),
-            comms: self.comm.clone(),
+            comms: globs(&self.comm),
             uids: self.uid.clone(),
-            cgroups: self.cgroup.iter().map(|path| cgroup(path, leaf_id)).collect::<Result<_, _>>()?,
+            cgroups: cgroups(&self.cgroup),
             netns,
             sports: self.sport.clone(),
             dports: self.dport.clone(),
@@ -120,7 +158,14 @@ impl FilterArgs {
             roles: self.role.clone(),
             reasons: self.reason.clone(),
             failures: self.failures,
-        })
+            not: Unwanted {
+                pids: self.not_pid.clone(),
+                comms: globs(&self.not_comm),
+                cgroups: cgroups(&self.not_cgroup),
+                ports: self.not_port.clone(),
+                peers: self.not_peer.clone(),
+            },
+        }
     }
 }
 
@@ -129,9 +174,10 @@ fn is_name(spec: &str) -> bool {
     spec != "self" && !spec.contains('/') && !spec.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The namespaces of a name; one may have been made anew under the same.
+/// The namespaces of a name, which may have wildcards; one may have been made anew under the same.
 fn named(known: &[Namespace], spec: &str) -> Vec<u32> {
-    let named = known.iter().filter(|namespace| namespace.name.as_deref() == Some(spec));
+    let spec = Glob::from(spec);
+    let named = known.iter().filter(|it| it.name.as_deref().is_some_and(|name| spec.matches(name)));
     named.map(|namespace| namespace.netns).collect()
 }
 
@@ -172,14 +218,11 @@ pub(super) fn said_of_nothing(filter: &Filter, passed: u64) -> Option<String> {
         .then(|| format!("no event of the recording passes {}", printable(&words)))
 }
 
-fn cgroup(path: &str, leaf_id: fn(&str) -> Option<u64>) -> Result<CgroupFilter, Usage> {
-    let shown = printable(path);
-    if !path.starts_with('/') {
-        return Err(Usage(format!(
-            "--cgroup '{shown}' must be a path below the cgroup mount and start with '/', as in /proc/PID/cgroup"
-        )));
-    }
-    Ok(CgroupFilter { path: path.to_owned(), leaf_id: leaf_id(path) })
+/// A path below the mount of cgroups; systemd's names are often written without the first slash.
+fn cgroup(path: &str, leaf_id: fn(&str) -> Option<u64>) -> CgroupFilter {
+    let path = format!("/{}", path.trim_matches('/'));
+    let leaf_id = leaf_id(&path);
+    CgroupFilter { path: path.into(), leaf_id }
 }
 
 #[cfg(test)]
@@ -240,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_nothing_passes_is_said() {
-        let filter = Filter { comms: vec!["no\x1bsuch".to_owned()], ..Filter::default() };
+        let filter = Filter { comms: vec!["no\x1bsuch".into()], ..Filter::default() };
         assert_eq!(
             said_of_nothing(&filter, 0).unwrap(),
             r"no event of the recording passes --comm no\x1bsuch"

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::filters::FilterArgs;
 use super::values::Usage;
+use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
 use crate::model::escape::printable;
@@ -20,16 +21,16 @@ use crate::source::inquiry;
 /// `twtrace list`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// One JSON object a socket, on a line
+    /// Print one JSON object per socket and line
     #[arg(long)]
     json: bool,
-    /// Count instead: sockets per TCP state, memory of TIME_WAIT, ports left per tuple
+    /// Show counts instead: sockets per TCP state, memory of TIME_WAIT sockets, free ports per tuple
     #[arg(long)]
     summary: bool,
-    /// Every network namespace that can be reached, not just this one
+    /// List all network namespaces that can be reached, not only this one
     #[arg(long, conflicts_with = "netns")]
     all_netns: bool,
-    /// Learn owners from this recording too, which may still be written; those of running traces are known to root anyway
+    /// Take owners from this recording too, which may still be growing; root gets those of running traces without it
     #[arg(long, value_name = "FILE", conflicts_with = "summary")]
     recording: Option<PathBuf>,
     #[command(flatten)]
@@ -39,13 +40,13 @@ pub(super) struct Args {
 impl Args {
     /// Names that only the recording knows are those that it knows; the rest is this machine's.
     fn filter(&self) -> anyhow::Result<Filter> {
-        match (self.filters.filter(), &self.recording) {
+        match (self.filters.coming(), &self.recording) {
             (Ok(filter), _) => Ok(filter),
             (Err(_), Some(path)) => {
                 let recording = Recording::open(path)?;
                 let mut filter = self.filters.recorded(path, recording.head())?;
-                for cgroup in &mut filter.cgroups {
-                    cgroup.leaf_id = crate::host::identity::leaf_cgroup_id(&cgroup.path);
+                for cgroup in filter.cgroups.iter_mut().chain(&mut filter.not.cgroups) {
+                    cgroup.leaf_id = crate::host::identity::leaf_cgroup_id(cgroup.path.text());
                 }
                 Ok(filter)
             }
@@ -130,6 +131,9 @@ fn refuse_what_no_socket_has(filter: &Filter) -> Result<(), Usage> {
 /// Who made a socket is in no listing.
 pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Result<(), Usage> {
     let given = [
+        (filter.not.pids.is_empty(), "--not-pid"),
+        (filter.not.comms.is_empty(), "--not-comm"),
+        (filter.not.cgroups.is_empty(), "--not-cgroup"),
         (filter.pids.is_empty(), "--pid"),
         (filter.comms.is_empty(), "--comm"),
         (filter.uids.is_empty(), "--uid"),
@@ -138,7 +142,12 @@ pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Re
     ];
     let Some((_, flag)) = given.iter().find(|(is_empty, _)| !is_empty) else { return Ok(()) };
     let remedy = match command {
-        "list" => "run it as root beside a trace, such as `twtrace record`, or give a --recording".to_owned(),
+        "list" if Caps::own().uid() == 0 => {
+            "run it while a trace runs, such as `twtrace record`, or give a --recording".to_owned()
+        }
+        "list" => {
+            "run it with sudo while a trace runs, such as `twtrace record`, or give a --recording".to_owned()
+        }
         _ => format!("use `twtrace events {flag} …`"),
     };
     Err(Usage(format!(

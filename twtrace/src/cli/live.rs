@@ -27,19 +27,19 @@ pub(super) struct ShowArgs {
     /// Exit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
-    /// One update, after one interval
+    /// Show one update after one interval, then exit
     #[arg(long, conflicts_with = "count")]
     pub(super) once: bool,
-    /// Plain text, as it is when stdout is no terminal
+    /// Print plain text, as when stdout is not a terminal
     #[arg(long, conflicts_with = "json")]
     pub(super) plain: bool,
-    /// One JSON object an update, on a line
+    /// Print one JSON object per update and line
     #[arg(long)]
     pub(super) json: bool,
-    /// More columns, and lines are never cut
+    /// Show more columns and do not cut lines
     #[arg(long, conflicts_with = "json")]
     pub(super) wide: bool,
-    /// Colours of the screen; dark where none is named, and mono where NO_COLOR is set
+    /// Colours of the full screen [default: dark; mono if NO_COLOR is set]
     #[arg(long, value_name = "THEME", conflicts_with_all = ["plain", "json", "once", "count", "wide"])]
     pub(super) theme: Option<Theme>,
 }
@@ -81,7 +81,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
-    let filter = args.filters.filter()?;
+    let filter = args.filters.live()?;
     let options = args.trace.options(filter.clone());
     let mut view: Box<dyn View> = if args.show.wants_screen() {
         Box::new(Screen::new(args.show.interval, args.show.theme, &filter)?)

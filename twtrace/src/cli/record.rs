@@ -20,49 +20,49 @@ use crate::recording::Exit;
 use crate::source::session::{self, Summary};
 
 const ABOUT: &str = "\
-The file is an Arrow IPC stream, which pyarrow and others read as it is. It is for its owner only (mode 0600);
-under sudo that is the calling user. What was recorded is on disk a second later at most.
+The file is an Arrow IPC stream, which pyarrow and other tools can read. Only its owner may read it (mode 0600); under sudo \
+the owner is the calling user. Events are on disk within a second.
 
-With a command: it is started once all hooks are attached, as the calling user, and recording ends when it does. Ctrl-C
-reaches it as any command; a signal sent to twtrace alone is passed on to it. A second Ctrl-C, a second later or more, ends
-the recording and leaves the command alone. At the end of --duration it is sent SIGTERM.
+With a command: it starts once all hooks are attached, runs as the calling user, and the recording ends when it ends. \
+Ctrl-C goes to the command as usual; a signal sent to twtrace alone is passed on to it. A second Ctrl-C, at least a second \
+later, ends the recording and leaves the command running. When --duration is over, the command gets SIGTERM.
 
-With --rotate-size or --rotate-every, FILE load.twt stands for load.0.twt, load.1.twt and so on, each of which can be read
-alone. A number whose file somebody else made meanwhile is passed over.
+With --rotate-size or --rotate-every, `-o load.twt` writes load.0.twt, load.1.twt and so on. Each of them can be read alone. \
+A number whose file already exists is skipped.
 
-Exit status: that of the command (128 and the signal, if one ended it; 0, if --duration did), 126 if it cannot be run,
-127 if it is not found; without one as for every command. 1 if the recording failed, whatever the command did.";
+Exit status: that of the command (128 + the signal number if a signal ended it; 0 if --duration did), 126 if it cannot be \
+run, 127 if it is not found. 1 if the recording failed, whatever the command did. Without a command: as for all commands.";
 
 /// `twtrace record`
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub(super) struct Args {
-    /// The file; - is stdout, and then what the command prints goes to stderr
+    /// File to write; - is stdout, and then the output of CMD goes to stderr
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Replace FILE if it exists
     #[arg(long)]
     force: bool,
-    /// Go on in another file once one has this many bytes, such as 64M
+    /// Start a new file when the current one reaches this size, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = size)]
     rotate_size: Option<u64>,
-    /// Go on in another file once one is this old, such as 1h
+    /// Start a new file when the current one reaches this age, such as 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rotate_every: Option<Duration>,
-    /// Keep this many of those files, the one being written included; all, if not given
+    /// Keep the last N of these files, the current one included [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep: Option<u64>,
-    /// Record only what the command and its children own
+    /// Record only events whose owner is CMD or one of its children
     #[arg(long, requires = "command", conflicts_with = "cgroup")]
     only_command: bool,
-    /// Go on for this long after the command has ended, for the last of its connections
+    /// After CMD has ended, record for this long, for its last connections
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
     settle: Duration,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
     filters: FilterArgs,
-    /// Record for as long as this runs
+    /// Command to run; the recording ends when it ends
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
@@ -103,7 +103,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage("a recording is no text: send it to a file or a pipe".to_owned()).into());
     }
     let rotation = args.rotation()?;
-    let mut filter = args.filters.filter()?;
+    // What a command is going to do is not there yet.
+    let mut filter = if args.command.is_empty() { args.filters.live()? } else { args.filters.coming()? };
     let caller = user::caller();
     let command = match args.command.is_empty() {
         true => None,
@@ -121,7 +122,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         Err(none) => return Ok(no_cgroup(&none)),
     };
     if let Some(cgroup) = &cgroup {
-        filter.cgroups = vec![CgroupFilter { path: cgroup.path().to_owned(), leaf_id: Some(cgroup.id()) }];
+        filter.cgroups = vec![CgroupFilter { path: cgroup.path().into(), leaf_id: Some(cgroup.id()) }];
     }
     let output = Output::open(Destination { path: args.output, force: args.force, rotation, owner: caller })?;
     let options = args.trace.options(filter);

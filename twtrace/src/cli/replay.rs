@@ -17,13 +17,13 @@ use crate::source::replay::{self, Driver, Open, Pace, Remote, Speed};
 /// `twtrace replay`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-On a terminal: the full screen, with keys besides its own: space pauses, . goes to the next event, ] and [ go 10 seconds on and back,
-} and { a minute, 0 to the beginning, + and - change the speed; ? names them all. Otherwise a plain table for every --interval of
-recorded time, or with --json a snapshot.")]
+On a terminal: the full screen of the live view, with more keys: space pauses, . steps to the next event, ] and [ go 10 seconds \
+forward and back, } and { a minute, 0 to the beginning, + and - change the speed; ? lists all keys. Otherwise a plain table \
+for every --interval of recorded time, or a snapshot with --json.")]
 pub(super) struct Args {
-    /// A recording; - is stdin, which has no way back
+    /// Recording to read; - is stdin, in which one cannot go back
     file: PathBuf,
-    /// How fast: 1x as it was recorded, 0.5x, 10x, or max
+    /// Speed: 1x as recorded, 0.5x, 10x, or max
     #[arg(long, default_value = "1x")]
     speed: Speed,
     #[command(flatten)]

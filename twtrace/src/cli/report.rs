@@ -18,24 +18,24 @@ use crate::recording::Recording;
 /// `twtrace report`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A recording; - is stdin
+    /// Recording to read; - is stdin
     file: PathBuf,
-    /// Tables: process, peer, tuple, port, container, netns, reason [default: process; all with --json and --html]
+    /// Tables to show: process, peer, tuple, port, container, netns, reason [default: process; all with --json and --html]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     by: Vec<By>,
-    /// One row per interval
+    /// Add a timeline with one row per interval, such as 1s
     #[arg(long, value_name = "TIME", value_parser = duration)]
     every: Option<Duration>,
-    /// Rows of a table
+    /// Show at most N rows per table
     #[arg(long, value_name = "N", default_value_t = 20)]
     top: usize,
-    /// More columns, and nothing is cut
+    /// Show more columns and cut nothing
     #[arg(long, conflicts_with_all = ["json", "html"])]
     wide: bool,
-    /// One JSON object, with all rows (of a table 16384 at most) and the timeline
+    /// Print one JSON object, with all rows (at most 16384 per table) and the timeline
     #[arg(long)]
     json: bool,
-    /// A page for a browser instead, complete in itself: timelines, tables to sort and to search; - is stdout
+    /// Write an HTML page instead, with charts and tables to sort and search; it loads nothing from the network; - is stdout
     #[arg(long, value_name = "OUT", conflicts_with = "json")]
     html: Option<PathBuf>,
     /// Replace OUT if it exists

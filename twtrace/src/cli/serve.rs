@@ -147,7 +147,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         crate::output::notes::as_json();
     }
     let token = args.token()?;
-    let filter = args.filters.filter()?;
+    let filter = args.filters.live()?;
     if !filter.reasons.is_empty() {
         return Err(Usage(
             "--reason is no filter of serve: its metrics have the reason as a label".to_owned(),

@@ -115,7 +115,11 @@ impl Watch {
                     slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes });
             }
             Err(error) => {
-                let remedy = "run it as root: /proc/slabinfo is for root alone";
+                let remedy = if crate::host::caps::Caps::own().uid() == 0 {
+                    "run it on the machine itself: containers often hide /proc/slabinfo"
+                } else {
+                    "run it with sudo: only root may read /proc/slabinfo"
+                };
                 self.facts.limitations.push(Limitation::new(What::Memory, error.to_string(), remedy));
             }
         }

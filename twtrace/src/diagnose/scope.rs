@@ -34,13 +34,18 @@ fn keeps_tuple(filter: &Filter, tuple: &Tuple) -> bool {
     (is_about(filter, Role::Client) || is_about(filter, Role::Unknown))
         && any(&filter.dports, &tuple.dport)
         && any(&filter.ports, &tuple.dport)
+        && !filter.not.ports.contains(&tuple.dport)
+        && !filter.not.peers.iter().any(|net| net.contains(&tuple.daddr))
         && (filter.peers.is_empty() || filter.peers.iter().any(|net| net.contains(&tuple.daddr)))
         && filter.family.is_none_or(|family| (family == 4) == tuple.daddr.is_ipv4())
         && (!is_personal(filter) || tuple.shares.iter().any(|share| share.created + share.failed != 0))
 }
 
 fn keeps_port(filter: &Filter, served: &Served) -> bool {
-    is_about(filter, Role::Server) && any(&filter.sports, &served.port) && any(&filter.ports, &served.port)
+    is_about(filter, Role::Server)
+        && any(&filter.sports, &served.port)
+        && any(&filter.ports, &served.port)
+        && !filter.not.ports.contains(&served.port)
 }
 
 /// Only events of some processes were looked at: what they have no part in is none of their business.
@@ -53,6 +58,7 @@ mod tests {
     use super::*;
     use crate::diagnose::facts::{Netns, Share};
     use crate::engine::TupleKey;
+    use crate::model::filter::Unwanted;
 
     fn facts() -> Facts {
         let tuple = |dport, created| {
@@ -91,6 +97,13 @@ mod tests {
         assert_eq!(left(Filter { pids: vec![1], ..Filter::default() }), Some((vec![80], 1)));
         assert_eq!(left(Filter { family: Some(6), ..Filter::default() }), Some((vec![], 1)));
         let peers = vec!["10.0.0.8/29".parse().unwrap()];
-        assert_eq!(left(Filter { peers, ..Filter::default() }), Some((vec![80, 443], 1)));
+        assert_eq!(left(Filter { peers: peers.clone(), ..Filter::default() }), Some((vec![80, 443], 1)));
+        let not = |not| Filter { not, ..Filter::default() };
+        assert_eq!(left(not(Unwanted { peers, ..Unwanted::default() })), Some((vec![], 1)));
+        assert_eq!(
+            left(not(Unwanted { ports: vec![80, 8080], ..Unwanted::default() })),
+            Some((vec![443], 0))
+        );
+        assert_eq!(left(not(Unwanted { pids: vec![1], ..Unwanted::default() })), Some((vec![80], 1)));
     }
 }

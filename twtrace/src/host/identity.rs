@@ -8,5 +8,5 @@ pub mod pids;
 mod proc;
 
 pub use cache::IdentityCache;
-pub use cgroup::{leaf_cgroup_id, v2_hierarchy};
-pub use proc::start_ns;
+pub use cgroup::{is_any_cgroup, leaf_cgroup_id, v2_hierarchy};
+pub use proc::{name_of, start_ns};

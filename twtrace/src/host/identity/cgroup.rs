@@ -40,6 +40,13 @@ pub fn leaf_cgroup_id(path: &str) -> Option<u64> {
     if nested { None } else { fs::metadata(&dir).ok().map(|found| found.ino()) }
 }
 
+/// Whether there is a cgroup whose path `matches`; `true` where nothing can be looked at.
+pub fn is_any_cgroup(matches: impl Fn(&str) -> bool) -> bool {
+    let Some(mount) = v2_or_detached() else { return true };
+    let all = walk(&mount, CAPACITY);
+    all.len() >= CAPACITY || all.iter().any(|(_, path)| matches(path))
+}
+
 /// Where the v2 hierarchy is mounted, if it is.
 pub fn v2_hierarchy() -> Option<PathBuf> {
     v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default())

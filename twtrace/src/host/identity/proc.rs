@@ -106,6 +106,12 @@ impl Proc {
     }
 }
 
+/// The name of the process of a directory of `/proc`.
+pub fn name_of(dir: &Path) -> Option<crate::model::event::Comm> {
+    let stat = std::fs::read(dir.join("stat")).ok()?;
+    name_and_start(&stat).map(|(comm, _)| crate::model::event::Comm(comm))
+}
+
 /// When the process of a directory of `/proc` started, in nanoseconds of CLOCK_BOOTTIME, rounded down to a clock tick.
 pub fn start_ns(dir: &Path) -> Option<u64> {
     let stat = std::fs::read(dir.join("stat")).ok()?;

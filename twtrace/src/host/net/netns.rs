@@ -8,7 +8,7 @@ mod discover;
 mod spec;
 
 pub use discover::{Survey, discover, survey};
-pub use spec::resolve_spec;
+pub use spec::{resolve_all, resolve_spec};
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -190,9 +190,7 @@ impl Why {
             Self::Tracefs(_) => {
                 "as root: mount -t tracefs tracefs /sys/kernel/tracing (or give it CAP_SYS_ADMIN)".to_owned()
             }
-            Self::OnlyFentry => {
-                "a kernel that permits fentry (`twtrace check` says why this one does not)".to_owned()
-            }
+            Self::OnlyFentry => "a kernel that permits fentry".to_owned(),
             Self::NotAsked => {
                 "trace without --no-syscalls, at some 10 ns a system call of every process".to_owned()
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CgroupFilter, Failures, Filter, below};
+use twtrace_common::config::Used;
+
+use super::{CgroupFilter, Failures, Filter, Glob, Unwanted};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::model::identity::Identity;
 
@@ -29,7 +31,7 @@ fn base() -> Event {
 /// A filter that passes `base`, and one of the same kind that does not.
 fn pairs() -> Vec<(Filter, Filter)> {
     let f = Filter::default;
-    let cgroup = |leaf_id| vec![CgroupFilter { path: "/a".to_owned(), leaf_id }];
+    let cgroup = |leaf_id| vec![CgroupFilter { path: "/a".into(), leaf_id }];
     vec![
         (Filter { pids: vec![5, 101], ..f() }, Filter { pids: vec![103], ..f() }),
         (Filter { comms: vec!["nginx".into()], ..f() }, Filter { comms: vec!["ngin".into()], ..f() }),
@@ -108,37 +110,99 @@ fn a_loss_passes_every_filter() {
 
 #[test]
 fn a_cgroup_is_itself_and_what_is_below() {
-    let filter = Filter {
-        cgroups: vec![CgroupFilter { path: "/a/b".to_owned(), leaf_id: None }],
-        ..Filter::default()
-    };
+    let filter =
+        Filter { cgroups: vec![CgroupFilter { path: "/a/b".into(), leaf_id: None }], ..Filter::default() };
     for (path, passes) in [("/a/b", true), ("/a/b/c", true), ("/a/bc", false), ("/a", false)] {
         let mut event = base();
         event.identity = Some(Arc::new(Identity { cgroup: Some(path.to_owned()), ..Identity::default() }));
         assert_eq!(filter.passes(&event), passes, "{path}");
     }
-    assert!(below("/x", "/"));
+    assert!(CgroupFilter { path: "/".into(), leaf_id: None }.is_above("/x"));
+}
+
+#[test]
+fn what_is_not_wanted_does_not_pass_whatever_else_is_wanted() {
+    let not = Unwanted::default;
+    let cgroup = |path: &str, leaf_id| vec![CgroupFilter { path: path.into(), leaf_id }];
+    for (passes, stops) in [
+        (Unwanted { pids: vec![5], ..not() }, Unwanted { pids: vec![5, 101], ..not() }),
+        (Unwanted { comms: vec!["ngin".into()], ..not() }, Unwanted { comms: vec!["n*x".into()], ..not() }),
+        (
+            Unwanted { cgroups: cgroup("/a", Some(5)), ..not() },
+            Unwanted { cgroups: cgroup("/a", Some(7)), ..not() },
+        ),
+        (Unwanted { ports: vec![80], ..not() }, Unwanted { ports: vec![80, 443], ..not() }),
+        (
+            Unwanted { peers: vec!["192.0.2.0/24".parse().unwrap()], ..not() },
+            Unwanted { peers: vec!["198.51.100.9/32".parse().unwrap()], ..not() },
+        ),
+    ] {
+        let wanting = |not| Filter { uids: vec![33], not, ..Filter::default() };
+        assert!(wanting(passes.clone()).passes(&base()), "{passes:?}");
+        assert!(!wanting(stops.clone()).passes(&base()), "{stops:?}");
+        let of_owner = stops.ports.is_empty() && stops.peers.is_empty();
+        assert_eq!(Filter { not: stops, ..Filter::default() }.only_conn(), !of_owner);
+    }
+    // In which cgroup it was nobody knows: it may be that one.
+    let unknown = Filter { not: Unwanted { cgroups: cgroup("/a", None), ..not() }, ..Filter::default() };
+    assert!(!unknown.passes(&base()));
+    let mut unowned = base();
+    unowned.owner = None;
+    let filter = Filter { not: Unwanted { pids: vec![5], ..not() }, ..Filter::default() };
+    assert!(!filter.passes(&unowned) && filter.passes(&base()));
+}
+
+#[test]
+fn a_pattern_of_cgroups_is_those_and_what_is_below() {
+    let filter = CgroupFilter { path: "/system.slice/*.service".into(), leaf_id: None };
+    for (path, is_above) in [
+        ("/system.slice/nginx.service", true),
+        ("/system.slice/nginx.service/worker", true),
+        ("/system.slice", false),
+        ("/system.slice/docker.scope", false),
+    ] {
+        assert_eq!(filter.is_above(path), is_above, "{path}");
+    }
 }
 
 #[test]
 fn the_kernel_gets_what_fits_and_remembers_the_living_for_owners() {
+    let used = |wanted, unwanted| Used::new(wanted, unwanted);
     let kernel = Filter { pids: vec![3, 5], sports: vec![80], ..Filter::default() }.kernel();
-    assert_eq!((kernel.wire.n_pids, &kernel.wire.pids[..2], kernel.wire.n_sports), (2, &[3, 5][..], 1));
+    assert_eq!((kernel.wire.n_pids, &kernel.wire.pids[..2]), (used(2, 0), &[3, 5][..]));
+    assert_eq!(kernel.wire.n_sports, used(1, 0));
     assert!(kernel.track_live);
     assert!(!Filter { sports: vec![80], ..Filter::default() }.kernel().track_live);
     // Nine values do not fit: none of them is sent, and user space decides.
     let long = Filter { pids: (1..=9).collect(), ..Filter::default() }.kernel();
-    assert_eq!((long.wire.n_pids, long.track_live), (0, false));
+    assert_eq!((long.wire.n_pids, long.track_live), (used(0, 0), false));
+    let roles = Filter { roles: vec![Role::Client, Role::Server], ..Filter::default() }.kernel();
+    assert_eq!((roles.wire.roles, roles.track_live), (0b110, true));
+}
+
+#[test]
+fn what_is_not_wanted_goes_behind_and_never_says_more_than_it_should() {
+    let globs = |names: &[&str]| names.iter().map(|name| Glob::from(*name)).collect::<Vec<_>>();
+    let not = Unwanted { comms: globs(&["a", "b?c", "d*"]), pids: (1..=9).collect(), ..Unwanted::default() };
+    let wire = Filter { comms: globs(&["x*y", "?"]), not: not.clone(), ..Filter::default() }.kernel().wire;
+    // `b?c` would leave out `bxc`, but `bxxc` as well.
+    assert_eq!((wire.n_comms, wire.tails, wire.n_pids), (Used::new(2, 2), 1, Used::new(0, 8)));
+    let kernel = Filter { comms: globs(&["x"; 9]), not, ..Filter::default() }.kernel();
+    assert_eq!((kernel.wire.n_comms, kernel.wire.tails, kernel.track_live), (Used::new(0, 2), 0, true));
 }
 
 #[test]
 fn networks_reach_the_kernel_mapped_and_masked() {
     use twtrace_common::wire::bytes_of_words;
-    let v4 = Filter { peers: vec!["10.1.0.0/16".parse().unwrap()], ..Filter::default() }.kernel().wire;
-    let (peer, mask) = (bytes_of_words(v4.peer), bytes_of_words(v4.peer_mask));
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<_>>();
+    let not = Unwanted { peers: nets(&["::/64", "2001:db8::/33"]), ..Unwanted::default() };
+    let wire = Filter { peers: nets(&["10.1.0.0/16"]), not, ..Filter::default() }.kernel().wire;
+    // There, `::/64` has all of IPv4 in it.
+    assert_eq!(wire.n_peers, Used::new(1, 1));
+    let bytes = |at: usize| (bytes_of_words(wire.peers[at].address), bytes_of_words(wire.peers[at].mask));
+    let (peer, mask) = bytes(0);
     assert_eq!((&peer[10..], &mask[12..]), (&[0xff, 0xff, 10, 1, 0, 0][..], &[0xff, 0xff, 0, 0][..]));
-    let v6 = Filter { peers: vec!["2001:db8::/33".parse().unwrap()], ..Filter::default() }.kernel().wire;
-    let (peer, mask) = (bytes_of_words(v6.peer), bytes_of_words(v6.peer_mask));
+    let (peer, mask) = bytes(1);
     assert_eq!(
         (&peer[..5], &mask[..6]),
         (&[0x20, 1, 0xd, 0xb8, 0][..], &[0xff, 0xff, 0xff, 0xff, 0x80, 0][..])
@@ -149,13 +213,14 @@ fn networks_reach_the_kernel_mapped_and_masked() {
 fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
     let filter = Filter {
         pids: vec![7, 11],
-        comms: vec!["a b".to_owned()],
+        comms: vec!["a b".into()],
         netns: vec![4_026_531_840],
         peers: vec!["10.0.0.0/8".parse().unwrap()],
         family: Some(6),
         roles: vec![Role::Client],
         reasons: vec![Reason::Expired],
-        cgroups: vec![CgroupFilter { path: "/x".to_owned(), leaf_id: None }],
+        cgroups: vec![CgroupFilter { path: "/x".into(), leaf_id: None }],
+        not: Unwanted { comms: vec!["c*".into()], ports: vec![53], ..Unwanted::default() },
         ..Filter::default()
     };
     let want = [
@@ -168,6 +233,8 @@ fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
         "-6",
         "--role client",
         "--reason expired",
+        "--not-comm c*",
+        "--not-port 53",
     ];
     assert_eq!(filter.words(), want);
     assert!(Filter::default().words().is_empty());

@@ -29,7 +29,7 @@ pub struct NoCgroup {
 impl NoCgroup {
     /// What a user can do about it.
     pub fn remedy(&self) -> &'static str {
-        "run as root where cgroup v2 can be written to (in a container: --privileged), or filter by --pid, --comm or --uid"
+        "it takes root and a cgroup v2 mount that can be written to (in a container: --privileged); or filter by --pid, --comm or --uid"
     }
 }
 

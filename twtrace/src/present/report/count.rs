@@ -13,7 +13,7 @@ use crate::engine::key::Side;
 use crate::engine::row::{Owner, Row};
 use crate::engine::{Engine, Limits, Target};
 use crate::model::event::{Conn, Errno, Event, Kind, Loss, Process};
-use crate::model::filter::{Failures, Filter};
+use crate::model::filter::{Failures, Filter, Unwanted};
 use crate::model::identity::Identity;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -254,6 +254,7 @@ impl Counting {
             ports: Vec::new(),
             reasons: Vec::new(),
             failures: Failures::All,
+            not: Unwanted { ports: Vec::new(), ..self.filter.not.clone() },
             ..self.filter.clone()
         };
         whole.passes(&event)
@@ -297,11 +298,13 @@ impl Counting {
 /// The part of the filter that asks about what differs within a group.
 #[inline]
 fn passes_one_by_one(filter: &Filter, row: &Row) -> bool {
-    let Filter { sports, dports, ports, reasons, failures, .. } = filter;
+    let Filter { sports, dports, ports, reasons, failures, not, .. } = filter;
     let among = |list: &[u16], port: u16| list.is_empty() || list.contains(&port);
     among(sports, row.sport)
         && among(dports, row.dport)
         && (ports.is_empty() || ports.contains(&row.sport) || ports.contains(&row.dport))
+        && !not.ports.contains(&row.sport)
+        && !not.ports.contains(&row.dport)
         && (*failures == Failures::All || row.errno.is_none_or(Errno::is_of_ports))
         && (reasons.is_empty() || row.reason.is_some_and(|reason| reasons.contains(&reason)))
 }

@@ -233,7 +233,7 @@ fn a_long_way_is_gone_in_pieces() {
 fn filters_apply() {
     let sample = sample(1409);
     for filter in [
-        Filter { comms: vec!["curl".to_owned()], ..Filter::default() },
+        Filter { comms: vec!["curl".into()], ..Filter::default() },
         Filter { dports: vec![5432], ..Filter::default() },
         Filter { reasons: vec![Reason::Expired], ..Filter::default() },
     ] {

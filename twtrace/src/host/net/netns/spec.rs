@@ -2,10 +2,11 @@
 //! Must not know: who filters by it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{discover, inode_of, open_harmlessly, own_inode};
 use crate::host::net::Error;
+use crate::model::filter::Glob;
 
 /// The largest pid there can be (PID_MAX_LIMIT, include/linux/threads.h). Inodes of namespaces are far above it:
 /// they count up from 0xF0000000 (PROC_DYNAMIC_FIRST, fs/proc/generic.c), a few fixed ones lie just below.
@@ -30,6 +31,29 @@ pub fn resolve_spec(value: &str) -> Result<u32, Error> {
     let mounted = discover::mounted(Path::new("/proc"));
     let named = mounted.iter().filter(|(_, point)| point.file_name().is_some_and(|name| name == value));
     from_named(value, named.map(|(inode, point)| (*inode, point.as_path())))
+}
+
+/// As [`resolve_spec`], but a name may have wildcards and so mean several namespaces: those that have such a name now.
+///
+/// # Errors
+/// [`Error::Spec`], also where none has.
+pub fn resolve_all(value: &str) -> Result<Vec<u32>, Error> {
+    let pattern = Glob::from(value);
+    if !pattern.is_pattern() || value.contains('/') {
+        return Ok(vec![resolve_spec(value)?]);
+    }
+    let mut found: Vec<u32> = matching(&pattern, discover::mounted(Path::new("/proc")));
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        return Err(wrong(value, "no network namespace has such a name; `ip netns` lists names"));
+    }
+    Ok(found)
+}
+
+fn matching(pattern: &Glob, mounted: Vec<(u32, PathBuf)>) -> Vec<u32> {
+    let is_it = |point: &Path| point.file_name().is_some_and(|name| pattern.matches(&name.to_string_lossy()));
+    mounted.into_iter().filter(|(_, point)| is_it(point)).map(|(inode, _)| inode).collect()
 }
 
 fn wrong(value: &str, why: impl Into<String>) -> Error {
@@ -120,6 +144,17 @@ mod tests {
             assert!(text.contains("/proc/PID/ns/net"), "{text}");
             assert!(!text.contains('\x1b'), "{text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_means_all_namespaces_of_such_a_name() {
+        let mounted =
+            |names: &[(u32, &str)]| names.iter().map(|(inode, path)| (*inode, path.into())).collect();
+        let all = mounted(&[(7, "/run/netns/he1"), (11, "/run/netns/he2"), (13, "/run/netns/web")]);
+        assert_eq!(matching(&"he*".into(), all), [7, 11]);
+        let refused = resolve_all("no-such-*").unwrap_err().to_string();
+        assert!(refused.contains("--netns no-such-*") && refused.contains("`ip netns`"), "{refused}");
+        assert_eq!(resolve_all("self").unwrap(), [own_inode().unwrap()]);
     }
 
     #[test]

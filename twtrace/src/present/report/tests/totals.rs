@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::engine::{self, Figures, Spread, TupleKey};
 use crate::model::event::{Event, Kind, Reason, Role};
-use crate::model::filter::{CgroupFilter, Filter};
+use crate::model::filter::{CgroupFilter, Filter, Unwanted};
 use crate::present::report::model::{Name, Row};
 use crate::present::report::sample::{LATE, NETNS, Sample, sample};
 use crate::present::report::{By, Options, Report, read};
@@ -133,12 +133,12 @@ fn told(report: &Report) -> [usize; 9] {
 
 fn filters() -> Vec<Filter> {
     let none = Filter::default;
-    let cgroup = CgroupFilter { path: "/system.slice".to_owned(), leaf_id: None };
-    let service = CgroupFilter { path: "/system.slice/7.service".to_owned(), leaf_id: None };
+    let cgroup = CgroupFilter { path: "/system.slice".into(), leaf_id: None };
+    let service = CgroupFilter { path: "/system.slice/7.service".into(), leaf_id: None };
     vec![
         none(),
         Filter { pids: vec![13, 101], ..none() },
-        Filter { comms: vec!["curl".to_owned()], ..none() },
+        Filter { comms: vec!["curl".into()], ..none() },
         Filter { uids: vec![33], ..none() },
         Filter { uids: vec![34], ..none() },
         Filter { cgroups: vec![service], ..none() },
@@ -151,6 +151,10 @@ fn filters() -> Vec<Filter> {
         Filter { family: Some(6), ..none() },
         Filter { family: Some(4), reasons: vec![Reason::Expired, Reason::Reset], ..none() },
         Filter { roles: vec![Role::Unknown], ..none() },
+        Filter {
+            not: Unwanted { comms: vec!["c*l".into()], ports: vec![40_003], ..Unwanted::default() },
+            ..none()
+        },
     ]
 }
 

@@ -344,7 +344,7 @@ fn what_no_program_saw_is_told_as_missed_and_healed() {
 
 #[test]
 fn a_loss_under_a_filter_on_the_owner_forgets_nobody() {
-    let filter = Filter { comms: vec!["curl".to_owned()], ..Filter::default() };
+    let filter = Filter { comms: vec!["curl".into()], ..Filter::default() };
     let mut sim = Simulation::new(filter, comes);
     (0..46).for_each(|sport| sim.born((7, sport), "curl"));
     (50..97).for_each(|sport| sim.born((7, sport), "other"));
