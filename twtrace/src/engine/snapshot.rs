@@ -219,6 +219,8 @@ pub struct Snapshot {
 /// Everything about one row.
 #[derive(Clone, Debug)]
 pub struct Detail {
+    /// When that was, CLOCK_MONOTONIC in nanoseconds.
+    pub now_ns: u64,
     /// It is a process that does not exist any more.
     pub gone: bool,
     /// What user space found out about it, of a process only.

@@ -17,7 +17,7 @@ pub use origin::Origin;
 pub use plain::{Layout, plain};
 pub use ports::others_in_use;
 pub use upkeep::Upkeep;
-pub use words::{living, lost, not_seen, reasons, target, tuple, until};
+pub use words::{drawer, living, lost, not_seen, reasons, target, tuple, until};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -35,6 +35,7 @@ impl Tracker {
         };
         let history = |flow| series(groups().map(|group| &group.history), flow, survey.now);
         Some(Detail {
+            now_ns: self.now_ns,
             gone: self.engine.groups.rows[row as usize].gone,
             identity: match key {
                 RowKey::Process(key) => self.identity(key),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Frame, living, lost, not_seen, reasons, target, tuple, until};
+use super::{Frame, drawer, living, lost, not_seen, reasons, target, tuple, until};
 use crate::engine::{By, Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
 use crate::model::escape::{fit, printable};
 use crate::model::figures::{bytes, percent, rate, short_time, span};
@@ -33,6 +33,15 @@ impl Layout {
             0..10 => rates.s1,
             10..60 => rates.s10,
             _ => rates.s60,
+        }
+    }
+
+    /// Titles of the columns of rates, which say the window.
+    fn titles(self) -> [&'static str; 2] {
+        match self.interval_s {
+            0..10 => ["NEW 1s", "END 1s"],
+            10..60 => ["NEW 10s", "END 10s"],
+            _ => ["NEW 60s", "END 60s"],
         }
     }
 }
@@ -122,10 +131,7 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
         let _ = writeln!(out, "hottest  no tuple uses ephemeral ports");
         return;
     };
-    let who = match row.main {
-        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&main.comm.text())),
-        _ => "unknown".to_owned(),
-    };
+    let who = drawer(row);
     let used = unicode_width::UnicodeWidthStr::width(&*who) + 11;
     let _ = writeln!(out, "hottest  {who}  {}", tuple(&row.key, COLUMNS.saturating_sub(used)));
     let Pressure { in_use, ports, .. } = pressure;
@@ -140,13 +146,14 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
 /// All that is there and, in a wide picture, [`more`]: columns stay where they are from one picture to the next.
 fn columns(layout: Layout) -> Vec<Column<'static>> {
     let figure = |(title, width)| Column::numbers(title).at_least(width);
-    let figures = [("LIVE", 6), ("CREATED", 7), ("FAILED", 6), ("USED", 4), ("LASTS", 6)].map(figure);
+    let [created, ended] = layout.titles();
+    let figures = [("LIVE", 6), (created, 7), ("FAILED", 6), ("USED", 4), ("LASTS", 6)].map(figure);
     let names = [Column::numbers("PID ").at_least(8), Column::words("PROCESS").at_least(15).at_most(15)];
     let mut columns: Vec<_> = names.into_iter().chain(figures).collect();
     if layout.wide {
         let more = [
             ("PEAK", 6),
-            ("ENDED", 7),
+            (ended, 7),
             ("TOTAL", 8),
             ("AGE p50", 8),
             ("AGE p99", 8),

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::Frame;
-use crate::engine::{Snapshot, Target, TupleKey};
+use crate::engine::{ProcessKey, Snapshot, Target, TupleKey, TupleRow};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Reason};
 use crate::model::figures::{bytes, percent, span};
@@ -21,6 +21,16 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
     }
     let half = (room - 1) / 2;
     format!("[{}…{}]:{port}", &address[..half], &address[address.len() - half..])
+}
+
+/// Who draws from a pool: `97/python3`, `97/python3? (inferred)` where that is only most likely, `unknown`. Escaped.
+pub fn drawer(row: &TupleRow) -> String {
+    let name = |key: &ProcessKey| format!("{}/{}", key.pid, printable(&key.comm.text()));
+    match (row.inferred, row.main.filter(|main| !main.is_unknown())) {
+        (Some(inferred), _) => format!("{}? (inferred)", name(&inferred)),
+        (None, Some(main)) => name(&main),
+        (None, None) => "unknown".to_owned(),
+    }
 }
 
 /// What cannot be seen, each kind once.

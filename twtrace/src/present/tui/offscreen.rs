@@ -42,7 +42,16 @@ impl Offscreen {
 
     /// Presses a key that stands for itself, and draws.
     pub fn press(&mut self, tracker: &Tracker, key: char) {
-        self.display.hear(&Input::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+        self.strike(tracker, KeyCode::Char(key));
+    }
+
+    /// Opens what is selected, and draws.
+    pub fn enter(&mut self, tracker: &Tracker) {
+        self.strike(tracker, KeyCode::Enter);
+    }
+
+    fn strike(&mut self, tracker: &Tracker, key: KeyCode) {
+        self.display.hear(&Input::Key(KeyEvent::new(key, KeyModifiers::NONE)));
         if self.display.is_stale() { self.frame(tracker) } else { self.redraw(tracker) }
     }
 

@@ -161,7 +161,12 @@ impl Picture {
 
     /// When an event happened, by the calendar.
     pub(super) fn time_of(&self, event: &Event) -> jiff::Zoned {
-        let wall_ns = self.frame.clock.wall_ns(event.mono_ns);
+        self.time_at(event.mono_ns)
+    }
+
+    /// A moment of CLOCK_MONOTONIC, by the calendar.
+    pub(super) fn time_at(&self, mono_ns: u64) -> jiff::Zoned {
+        let wall_ns = self.frame.clock.wall_ns(mono_ns);
         let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
         time.to_zoned(self.zone.clone())
     }

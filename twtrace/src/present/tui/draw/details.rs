@@ -59,6 +59,15 @@ fn gone(title: &str, text: &str, width: usize) -> Vec<Text<'static>> {
     page.lines
 }
 
+/// While the display is frozen, a row is opened as it is now.
+fn put_moment(page: &mut Page, detail: &Detail, picture: &Picture) {
+    let frozen_ns = picture.frame.snapshot.now_ns;
+    if detail.now_ns != frozen_ns {
+        let time = |mono_ns| picture.time_at(mono_ns).strftime("%H:%M:%S");
+        page.put("as of", &format!("{}; the table is of {}", time(detail.now_ns), time(frozen_ns)));
+    }
+}
+
 /// A pool that no event was about.
 fn silent(key: &TupleKey, picture: &Picture, width: usize) -> Vec<Text<'static>> {
     let mut page = Page::new(&title(&RowKey::Tuple(*key), None, picture), width);
@@ -87,6 +96,7 @@ fn put_ports(page: &mut Page, key: &TupleKey, picture: &Picture) {
 
 fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Text<'static>> {
     let mut page = Page::new(&title(key, Some(detail), picture), width);
+    put_moment(&mut page, detail, picture);
     page.put("meaning", &detail.pattern.to_string());
     put_identity(&mut page, detail);
     put_counts(&mut page, detail);

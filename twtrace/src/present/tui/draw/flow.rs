@@ -9,8 +9,8 @@ use crate::engine::{Rates, Snapshot};
 use crate::model::figures::rate;
 
 /// Columns of the rates, narrow and wide; of what stands behind a chart.
-const RATES: (usize, usize) = (34, 54);
-const BEHIND: usize = 26;
+const RATES: (usize, usize) = (31, 59);
+const BEHIND: usize = 23;
 /// Screens from this width on have the rates of all windows.
 const WIDE: usize = 110;
 /// From so many lines on, charts are of several rows: one more for each so many.

@@ -11,10 +11,10 @@ use super::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
 use crate::engine::{Counts, Fullest, Snapshot};
-use crate::model::escape::{fit, printable};
+use crate::model::escape::fit;
 use crate::model::figures::{percent, span};
 use crate::model::limitation::Limitation;
-use crate::present::live::{living, lost, not_seen, reasons, tuple, until};
+use crate::present::live::{drawer, living, lost, not_seen, reasons, tuple, until};
 use crate::present::tui::state::State;
 use crate::present::tui::views::{Alarm, Picture, alarm};
 use crate::source::replay::Replaying;
@@ -111,9 +111,7 @@ pub(super) fn labelled(label: &str, text: &str, style: Style, width: usize) -> T
 fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let frame = &paper.picture.frame;
     let (snapshot, loss) = (&frame.snapshot, &frame.snapshot.total.counts.loss);
-    let wall_ns = frame.clock.wall_ns(snapshot.now_ns);
-    let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
-    let time = time.to_zoned(paper.picture.zone.clone()).strftime("%H:%M:%S").to_string();
+    let time = paper.picture.time_at(snapshot.now_ns).strftime("%H:%M:%S").to_string();
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let mut text = format!("{time}, traced {traced} by {}, {}", frame.backend, lost(loss));
     let dropped = &snapshot.dropped;
@@ -193,13 +191,7 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
         return [labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width), Text::raw("")];
     };
-    let who = match row.inferred.or(row.main) {
-        Some(key) if row.inferred.is_some() => {
-            format!("{}/{}? (inferred)", key.pid, printable(&key.comm.text()))
-        }
-        Some(main) if !main.is_unknown() => format!("{}/{}", main.pid, printable(&main.comm.text())),
-        _ => "unknown".to_owned(),
-    };
+    let who = drawer(row);
     let room = width.saturating_sub(LABELS + who.width() + 2);
     let style = alarmed(alarm(Some(pressure)));
     let towards = tuple(&row.key, room);

@@ -4,6 +4,8 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, Mo
 
 use super::samples::busy;
 use super::{Mode, Screen, Tab, Wish};
+use crate::present::live::fixture::{NOW_S, SECOND_NS};
+use crate::present::tui::Offscreen;
 use crate::present::tui::draw::Theme;
 use crate::present::tui::value::Value;
 use crate::present::tui::views::shown;
@@ -180,6 +182,19 @@ fn pausing_is_said() {
     assert!(screen.text().lines().find(is_title).unwrap().ends_with("PAUSED"));
     screen.press(KeyCode::Char(' '));
     assert!(!screen.text().contains("PAUSED"));
+}
+
+#[test]
+fn what_is_opened_while_the_display_is_frozen_says_of_when_it_is() {
+    let (mut tracker, _) = busy();
+    let mut screen = Offscreen::new(80, 40);
+    screen.frame(&tracker);
+    screen.press(&tracker, ' ');
+    screen.press(&tracker, 'F');
+    tracker.advance((NOW_S + 7) * SECOND_NS);
+    screen.enter(&tracker);
+    let text = screen.text();
+    assert!(text.contains(" as of ") && text.contains("; the table is of "), "{text}");
 }
 
 #[test]
