@@ -21,14 +21,14 @@ pub(crate) struct Most {
 }
 
 /// One tuple.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tuple {
     now: u32,
     most: Most,
     /// Index of its namespace.
     netns: u32,
-    /// Ephemeral ports in use by sockets in other states.
-    others: Held,
+    /// Ephemeral ports in use by sockets in other states; most pools have none.
+    others: Option<Box<Held>>,
     /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     reused_ns: u64,
 }
@@ -103,20 +103,20 @@ impl Ports {
     /// Says how many ports of a tuple sockets in other states hold.
     pub(crate) fn set_others(&mut self, tuple: u32, others: Held) {
         if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
-            tuple.others = others;
+            tuple.others = (others.all() != 0).then(|| Box::new(others));
         }
     }
 
     /// Ports of a tuple that sockets in other states hold.
     pub(crate) fn others(&self, tuple: u32) -> u32 {
-        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.others.all())
-    }
-
-    /// Ports of a tuple by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
-    pub(crate) fn held(&self, tuple: u32) -> Held {
         self.tuples
             .get(tuple as usize)
-            .map_or_else(Held::default, |tuple| Held { time_wait: tuple.now, ..tuple.others })
+            .map_or(0, |tuple| tuple.others.as_ref().map_or(0, |others| others.all()))
+    }
+
+    /// Those by their states, where there are any.
+    pub(crate) fn others_by_state(&self, tuple: u32) -> Option<Box<Held>> {
+        self.tuples.get(tuple as usize)?.others.clone()
     }
 
     /// Says which pools of a namespace that no event was about are at least half full.
@@ -156,7 +156,7 @@ impl Ports {
     pub(crate) fn inherit(&mut self, tuple: u32, from: &Self, theirs: u32) {
         let Some(known) = from.tuples.get(theirs as usize) else { return };
         if let Some(mine) = self.tuples.get_mut(tuple as usize) {
-            (mine.most, mine.others, mine.reused_ns) = (known.most, known.others, known.reused_ns);
+            (mine.most, mine.others, mine.reused_ns) = (known.most, known.others.clone(), known.reused_ns);
         }
     }
 

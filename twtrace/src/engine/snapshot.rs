@@ -9,6 +9,7 @@ mod survey;
 pub use fold::{Fold, FoldRow};
 pub use survey::Survey;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,8 +42,6 @@ pub struct LinkRow {
     /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
     /// not known.
     pub pressure: Option<Pressure>,
-    /// Where the process is not known: who it most likely is, because nobody else was seen there or listens there.
-    pub inferred: Option<ProcessKey>,
 }
 
 /// A process.
@@ -101,14 +100,21 @@ pub struct TupleRow {
     pub figures: Figures,
     /// How full it is; `None` where the netns' ports are not known.
     pub pressure: Option<Pressure>,
-    /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
-    pub held: Ports,
+    /// Ports that sockets in other states than TIME_WAIT hold, where there are any: rows are many.
+    pub others: Option<Box<Ports>>,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
-    /// As [`LinkRow::inferred`], where `main` is not known.
-    pub inferred: Option<ProcessKey>,
     /// Who finds no port in it.
     pub failing: Option<Failing>,
+}
+
+impl TupleRow {
+    /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
+    pub fn held(&self) -> Ports {
+        let others = self.others.as_deref().copied().unwrap_or_default();
+        let in_use = self.pressure.map(|pressure| pressure.in_use.saturating_sub(others.all()));
+        Ports { time_wait: in_use.unwrap_or(self.figures.live as u32), ..others }
+    }
 }
 
 /// A remote address.
@@ -129,8 +135,6 @@ pub struct PortRow {
     pub figures: Figures,
     /// The process that serves it.
     pub main: Option<ProcessKey>,
-    /// As [`LinkRow::inferred`], where `main` is not known.
-    pub inferred: Option<ProcessKey>,
 }
 
 /// A container.
@@ -196,6 +200,8 @@ pub struct Snapshot {
     pub hottest: Option<TupleRow>,
     /// The ports that somebody failed to bind within the last minute, most failures first; the first few.
     pub not_bound: Vec<(PortKey, Failing)>,
+    /// Who most likely owned the sockets there whose owner nobody saw: who listens, or the one process that was seen.
+    pub inferred: HashMap<Target, ProcessKey>,
     /// What had to be dropped.
     pub dropped: Dropped,
     /// Ends for other reasons are not counted; none: all are.
@@ -239,6 +245,8 @@ pub struct Detail {
     pub created_history: Vec<u32>,
     /// Ended in each of the last 120 full seconds, oldest first.
     pub ended_history: Vec<u32>,
+    /// As [`Snapshot::inferred`].
+    pub inferred: HashMap<Target, ProcessKey>,
     /// Which processes deal with what in it, those with most live sockets first.
     pub links: Vec<LinkRow>,
     /// Remote addresses of the live sockets, and how many each has, most first. Of a process or a served port only.

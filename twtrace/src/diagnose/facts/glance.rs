@@ -66,7 +66,7 @@ fn namespace(row: &NetnsRow) -> Netns {
 
 fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
     let Figures { counts, live, peak_live, .. } = &row.figures;
-    let now = row.held;
+    let now = row.held();
     Tuple { shares, now, ..Tuple::counted(&row.key, counts, (*live, *peak_live), now.all()) }
 }
 

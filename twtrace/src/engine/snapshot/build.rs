@@ -103,6 +103,7 @@ impl Tracker {
             fullest: self.fullest(),
             hottest: self.hottest(survey),
             not_bound: survey.not_bound(),
+            inferred: survey.inferences(),
             dropped: self.dropped(),
             only: self.engine.reasons.clone(),
             ..Snapshot::default()
@@ -156,8 +157,8 @@ impl Tracker {
     }
 
     fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
-        let told =
-            survey.hottest.and_then(|row| self.tuple_row(row, survey.tuples.groups(row), true, survey));
+        let told = survey.hottest.as_ref();
+        let told = told.and_then(|(row, of)| self.tuple_row(*row, of, true, survey));
         let silent = survey.silent().into_iter();
         let heat = |row: &TupleRow, than: &TupleRow| match row.pressure {
             Some(pressure) => hotter(pressure, than.pressure),
@@ -171,10 +172,9 @@ impl Tracker {
         let pressure = survey.pressure(row);
         let figures = self.engine.row_figures(row, of, survey.now, is_whole);
         let known = self.engine.groups.rows[row as usize].ports();
-        let held = known.map_or_else(Ports::default, |tuple| self.engine.ports.held(tuple));
+        let others = known.and_then(|tuple| self.engine.ports.others_by_state(tuple));
         let (main, failing) = (survey.holder(row), survey.failing(row));
-        let inferred = survey.inferred_for(main, row);
-        Some(TupleRow { key, figures, pressure, held, main, inferred, failing })
+        Some(TupleRow { key, figures, pressure, others, main, failing })
     }
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
@@ -199,10 +199,7 @@ impl Tracker {
             RowId::Port { netns, port } => Some(PortKey { netns, sport: port }),
             _ => None,
         };
-        let row = |(row, key)| {
-            let main = survey.holder(row);
-            PortRow { key, figures: rows.figures(row), main, inferred: survey.inferred_for(main, row) }
-        };
+        let row = |(row, key)| PortRow { key, figures: rows.figures(row), main: survey.holder(row) };
         rows.ordered(key).into_iter().map(row).collect()
     }
 

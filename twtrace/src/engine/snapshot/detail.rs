@@ -1,7 +1,6 @@
 //! Owns: everything about one row.
 //! Must not know: who asked.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::survey::{LinkSum, Survey, hotter};
@@ -36,6 +35,7 @@ impl Tracker {
         let history = |flow| series(groups().map(|group| &group.history), flow, survey.now);
         Some(Detail {
             now_ns: self.now_ns,
+            inferred: survey.inferences(),
             gone: self.engine.groups.rows[row as usize].gone,
             identity: match key {
                 RowKey::Process(key) => self.identity(key),

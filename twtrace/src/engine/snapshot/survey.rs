@@ -21,8 +21,6 @@ const RECENT_S: u32 = 10;
 const FAILING_S: u32 = 60;
 /// A pool that has less of its ports in use, and does not fill, is not worth a word.
 const USED: f64 = 0.1;
-/// In place of a process: there are several.
-const SEVERAL: u32 = NOWHERE - 1;
 /// Ports that could not be bound and that are told.
 const NOT_BOUND: usize = 5;
 
@@ -66,17 +64,15 @@ pub struct Survey<'a> {
     now_ns: u64,
     /// The present second.
     pub(super) now: u32,
-    /// The groups of each pool.
-    pub(super) tuples: Index,
     links: Vec<LinkSum>,
     pressures: Vec<Option<Pressure>>,
-    /// The pool that is full or full soonest.
-    pub(super) hottest: Option<u32>,
+    /// The pool that is full or full soonest, and its groups.
+    pub(super) hottest: Option<(u32, Vec<u32>)>,
     dealings: Vec<Dealings>,
     /// Of a pool, a port and a namespace: the link that matters most.
     mains: Vec<u32>,
-    /// Of a pool or a port: the one process with a name that deals with it, [`SEVERAL`] where there are more.
-    only: Vec<u32>,
+    /// Pools and ports that have sockets whose owner nobody saw.
+    unowned: Vec<u32>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
 }
@@ -93,13 +89,12 @@ impl<'a> Survey<'a> {
             engine,
             now_ns: tracker.now_ns,
             now: tracker.second(tracker.now_ns),
-            tuples: Index::of(engine, Table::Tuple),
             links: vec![LinkSum::default(); rows],
             pressures: vec![None; rows],
             hottest: None,
             dealings: vec![Dealings::default(); rows],
             mains: vec![NOWHERE; rows],
-            only: vec![NOWHERE; rows],
+            unowned: Vec::new(),
             failers: vec![(NOWHERE, 0); rows],
         };
         survey.sum_links();
@@ -128,9 +123,10 @@ impl<'a> Survey<'a> {
     }
 
     fn measure_pools(&mut self) {
+        let index = Index::of(self.engine, Table::Tuple);
         let mut best: Option<(Pressure, u32)> = None;
-        for row in self.tuples.rows() {
-            let Some(pressure) = self.measure(row) else { continue };
+        for row in index.rows() {
+            let Some(pressure) = self.measure(row, index.groups(row)) else { continue };
             self.pressures[row as usize] = Some(pressure);
             let is_hotter = |(most, first): &(Pressure, u32)| {
                 let by_name = || self.target(*first).cmp(&self.target(row));
@@ -140,7 +136,7 @@ impl<'a> Survey<'a> {
                 best = Some((pressure, row));
             }
         }
-        self.hottest = best.map(|(_, row)| row);
+        self.hottest = best.map(|(_, row)| (row, index.groups(row).to_vec()));
     }
 
     /// Pools that no event was about, the fullest first.
@@ -152,9 +148,8 @@ impl<'a> Survey<'a> {
                 key,
                 figures: Figures::default(),
                 pressure: Some(Pressure::new(&pool)),
-                held,
+                others: Some(Box::new(held)),
                 main: None,
-                inferred: None,
                 failing: None,
             }
         };
@@ -168,13 +163,13 @@ impl<'a> Survey<'a> {
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.
-    fn measure(&self, row: u32) -> Option<Pressure> {
+    fn measure(&self, row: u32, of: &[u32]) -> Option<Pressure> {
         let engine = self.engine;
         let known = engine.groups.rows.get(row as usize)?;
         let RowId::Tuple { netns, .. } = known.id else { return None };
         let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
         let mut windows = Windows::new(self.now, [RECENT_S]);
-        for at in self.tuples.groups(row) {
+        for at in of {
             let group = engine.group(*at);
             windows.add(if engine.reasons.is_empty() { &group.history } else { group.flow.as_deref()? });
         }
@@ -212,9 +207,8 @@ impl<'a> Survey<'a> {
                 }
             }
             self.weigh_failures(at, target);
-            if self.engine.process_key(process).is_some_and(|key| !key.is_unknown()) {
-                let only = &mut self.only[target as usize];
-                *only = if *only == NOWHERE { process } else { SEVERAL };
+            if self.engine.process_key(process).is_none_or(|key| key.is_unknown()) {
+                self.unowned.push(target);
             }
             let mut dealings = self.dealings[process as usize];
             dealings.targets += 1;
@@ -312,30 +306,36 @@ impl<'a> Survey<'a> {
         self.engine.process_key(process)
     }
 
-    /// Who the owner of a pool's or a port's sockets most likely is that nobody saw close: who listens on the port, else the one process
-    /// that was seen there.
-    pub(super) fn inferred(&self, target: u32) -> Option<ProcessKey> {
-        if let Some(Target::Port(key)) = self.target(target)
-            && let Some(listener) = self.engine.listeners.get(&key)
-        {
-            return Some(*listener);
+    /// Who most likely owned the sockets of pools and ports whose owner nobody saw: who listens on the port, else the one process that was
+    /// seen there.
+    pub(super) fn inferences(&self) -> HashMap<Target, ProcessKey> {
+        let mut seen: HashMap<u32, Vec<u32>, Hasher> =
+            self.unowned.iter().map(|target| (*target, Vec::new())).collect();
+        for row in &self.engine.groups.rows {
+            if let RowId::Link { process, target } = row.id
+                && let Some(seen) = seen.get_mut(&target)
+                && self.engine.process_key(process).is_some_and(|key| !key.is_unknown())
+            {
+                seen.push(process);
+            }
         }
-        let only = *self.only.get(target as usize)?;
-        if only == NOWHERE || only == SEVERAL { None } else { self.engine.process_key(only) }
-    }
-
-    /// [`Survey::inferred`], where the one that is known is nobody.
-    pub(super) fn inferred_for(&self, known: Option<ProcessKey>, target: u32) -> Option<ProcessKey> {
-        if known.is_some_and(|key| key.is_unknown()) { self.inferred(target) } else { None }
+        let inferred = |(row, seen): (u32, Vec<u32>)| {
+            let target = self.target(row)?;
+            let listener = match target {
+                Target::Port(key) => self.engine.listeners.get(&key).copied(),
+                Target::Tuple(_) => None,
+            };
+            let only = || if let [only] = seen[..] { self.engine.process_key(only) } else { None };
+            Some((target, listener.or_else(only)?))
+        };
+        seen.into_iter().filter_map(inferred).collect()
     }
 
     /// A link, with what is counted of it.
     pub(super) fn link_row(&self, link: u32, sum: &LinkSum) -> Option<LinkRow> {
         let (process, target) = self.ends(link)?;
-        let key = self.engine.process_key(process)?;
         Some(LinkRow {
-            process: key,
-            inferred: self.inferred_for(Some(key), target),
+            process: self.engine.process_key(process)?,
             gone: self.engine.groups.rows.get(process as usize).is_some_and(|row| row.gone),
             target: self.target(target)?,
             live: sum.live,

@@ -135,7 +135,7 @@ fn pools_that_no_event_was_about_are_told_where_they_are_half_full() {
         .set_other_ports(NETNS, [(tuple("10.0.0.7", 443), silent(50)), (tuple("10.0.0.7", 80), silent(46))]);
     let snapshot = script.tracker.snapshot(&[By::Tuple]);
     let [row] = &snapshot.tuples[..] else { panic!("{:?}", snapshot.tuples) };
-    assert_eq!((row.key, row.held, row.figures.live), (tuple("10.0.0.7", 443), silent(50), 0));
+    assert_eq!((row.key, row.held(), row.figures.live), (tuple("10.0.0.7", 443), silent(50), 0));
     assert_eq!(row.pressure.map(|pressure| (pressure.in_use, pressure.ports)), Some((53, 100)));
     assert_eq!(snapshot.hottest.as_ref(), Some(row));
     script.tracker.set_other_ports(NETNS, []);

@@ -131,7 +131,7 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
         let _ = writeln!(out, "hottest  no tuple uses ephemeral ports");
         return;
     };
-    let who = drawer(row);
+    let who = drawer(row, snapshot);
     let used = unicode_width::UnicodeWidthStr::width(&*who) + 11;
     let _ = writeln!(out, "hottest  {who}  {}", tuple(&row.key, COLUMNS.saturating_sub(used)));
     let Pressure { in_use, ports, .. } = pressure;

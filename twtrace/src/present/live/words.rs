@@ -24,11 +24,11 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
 }
 
 /// Who draws from a pool: `97/python3`, `97/python3? (inferred)` where that is only most likely, `unknown`. Escaped.
-pub fn drawer(row: &TupleRow) -> String {
+pub fn drawer(row: &TupleRow, snapshot: &Snapshot) -> String {
     let name = |key: &ProcessKey| format!("{}/{}", key.pid, printable(&key.comm.text()));
-    match (row.inferred, row.main.filter(|main| !main.is_unknown())) {
-        (Some(inferred), _) => format!("{}? (inferred)", name(&inferred)),
-        (None, Some(main)) => name(&main),
+    match (row.main.filter(|main| !main.is_unknown()), snapshot.inferred.get(&Target::Tuple(row.key))) {
+        (Some(main), _) => name(&main),
+        (None, Some(inferred)) => format!("{}? (inferred)", name(inferred)),
         (None, None) => "unknown".to_owned(),
     }
 }

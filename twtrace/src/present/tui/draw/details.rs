@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::happened;
 use super::page::{LABELS, Page};
 use super::palette::{HISTORY, LABEL, TITLE, bar, spark};
-use crate::engine::{Detail, LinkRow, RowKey, Spread, Target, TupleKey};
+use crate::engine::{Detail, LinkRow, ProcessKey, RowKey, Spread, Target, TupleKey};
 use crate::model::escape::printable;
 use crate::model::event::Reason;
 use crate::model::figures::{bytes, percent};
@@ -85,7 +85,7 @@ fn ports(key: &TupleKey, picture: &Picture) -> Option<String> {
     let pressure = row.pressure?;
     let (in_use, all, left) = (pressure.in_use, pressure.ports, pressure.left());
     let share = percent(pressure.fraction());
-    Some(format!("{in_use} of {all} in use ({share}), {left} free: {}", row.held.by_state()))
+    Some(format!("{in_use} of {all} in use ({share}), {left} free: {}", row.held().by_state()))
 }
 
 fn put_ports(page: &mut Page, key: &TupleKey, picture: &Picture) {
@@ -103,7 +103,7 @@ fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Te
     if let RowKey::Tuple(key) = key {
         put_ports(&mut page, key, picture);
     }
-    put_links(&mut page, key, &detail.links);
+    put_links(&mut page, key, detail);
     let peers = detail.peers.iter();
     put_list(&mut page, "peers", peers.map(|(peer, live)| format!("{live:>6} live  {peer}")));
     put_spread(&mut page, "age", &detail.age_us, &AGES, short_time);
@@ -112,9 +112,9 @@ fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Te
     page.lines
 }
 
-fn name(link: &LinkRow) -> String {
+fn name(link: &LinkRow, inferred: Option<&ProcessKey>) -> String {
     if link.process.is_unknown() {
-        return match link.inferred {
+        return match inferred {
             Some(key) => format!("unknown, inferred: {}/{}", key.pid, printable(&key.comm.text())),
             None => "unknown".to_owned(),
         };
@@ -191,7 +191,7 @@ fn put_counts(page: &mut Page, detail: &Detail) {
     }
 }
 
-fn put_links(page: &mut Page, key: &RowKey, links: &[LinkRow]) {
+fn put_links(page: &mut Page, key: &RowKey, Detail { links, inferred, .. }: &Detail) {
     let by_target = matches!(key, RowKey::Process(_));
     let width = page.room();
     let line = |link: &LinkRow| {
@@ -203,8 +203,9 @@ fn put_links(page: &mut Page, key: &RowKey, links: &[LinkRow]) {
         if let Some(pressure) = link.pressure {
             let _ = write!(text, " {} of ports", percent(pressure.fraction()));
         }
-        if !by_target || link.inferred.is_some() {
-            let _ = write!(text, "  {}", name(link));
+        let inferred = inferred.get(&link.target).filter(|_| link.process.is_unknown());
+        if !by_target || inferred.is_some() {
+            let _ = write!(text, "  {}", name(link, inferred));
         }
         let room = width.saturating_sub(text.width() + 2).max(AN_END);
         let towards = match &link.target {

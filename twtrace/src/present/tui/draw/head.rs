@@ -191,7 +191,7 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let Some((row, pressure)) = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?))) else {
         return [labelled("hottest", "no tuple uses ephemeral ports", PLAIN, width), Text::raw("")];
     };
-    let who = drawer(row);
+    let who = drawer(row, snapshot);
     let room = width.saturating_sub(LABELS + who.width() + 2);
     let style = alarmed(alarm(Some(pressure)));
     let towards = tuple(&row.key, room);

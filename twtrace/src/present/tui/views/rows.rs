@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Alarm, Id, Picture, Tab, What, alarm_of};
 use crate::engine::{
     ContainerRow, Figures, Fold, FoldRow, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow,
-    RowKey, TupleRow,
+    RowKey, Target, TupleRow,
 };
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
@@ -21,7 +21,7 @@ const CRITICAL: f64 = 0.9;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::present::tui) enum Row<'a> {
     /// And whether it stands behind what it is folded into.
-    Process(&'a ProcessRow, bool),
+    Process(&'a ProcessRow, bool, &'a Picture),
     Fold(&'a FoldRow, &'a Picture),
     Tuple(&'a TupleRow, &'a Picture),
     Peer(&'a PeerRow),
@@ -79,7 +79,10 @@ fn processes(picture: &Picture) -> Vec<Row<'_>> {
     let is_seen = |row: &Row<'_>| {
         row.figures().is_some_and(|figures| figures.live + figures.counts.created + figures.failed() != 0)
     };
-    folds.chain(all.filter(has_own_row).map(|row| Row::Process(row, false))).filter(is_seen).collect()
+    folds
+        .chain(all.filter(has_own_row).map(|row| Row::Process(row, false, picture)))
+        .filter(is_seen)
+        .collect()
 }
 
 /// What a row stands for: the processes that are folded into it, the events that are alike.
@@ -88,7 +91,7 @@ pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
         Row::Fold(fold, picture) => {
             let all = picture.frame.snapshot.processes.iter();
             let is_member = |row: &&ProcessRow| fold.members.contains(&row.key);
-            all.filter(is_member).map(|row| Row::Process(row, true)).collect()
+            all.filter(is_member).map(|row| Row::Process(row, true, picture)).collect()
         }
         Row::Repeat(repeat, picture) => {
             let alike = picture.journal.iter().flat_map(|journal| journal.alike(repeat));
@@ -117,7 +120,7 @@ fn alarm_of_share(share: f64) -> Alarm {
 impl Row<'_> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
-            Self::Process(row, _) => RowKey::Process(row.key),
+            Self::Process(row, ..) => RowKey::Process(row.key),
             Self::Fold(row, _) => return Id::Fold(row.name.clone()),
             Self::Tuple(row, _) => RowKey::Tuple(row.key),
             Self::Peer(row) => RowKey::Peer(row.key),
@@ -137,7 +140,7 @@ impl Row<'_> {
             return Alarm::Critical;
         }
         match self {
-            Self::Process(row, _) => alarm(row.pressure),
+            Self::Process(row, ..) => alarm(row.pressure),
             Self::Fold(row, _) => alarm(row.hottest.and_then(|link| link.pressure)),
             Self::Tuple(row, _) => alarm(row.pressure),
             Self::Netns(row, _) => alarm_of_share(full(row).unwrap_or(0.0)),
@@ -149,7 +152,7 @@ impl Row<'_> {
     pub(super) fn press(&self) -> Press {
         let fails = self.figures().is_some_and(|figures| figures.failed_rate.s60 > 0.0);
         let (pressure, share) = match self {
-            Self::Process(row, _) => (row.pressure, None),
+            Self::Process(row, ..) => (row.pressure, None),
             Self::Fold(row, _) => (row.hottest.and_then(|link| link.pressure), None),
             Self::Tuple(row, _) => (row.pressure, None),
             Self::Netns(row, _) => (None, full(row)),
@@ -175,7 +178,7 @@ impl Row<'_> {
     /// The process is gone.
     pub(in crate::present::tui) fn is_gone(&self) -> bool {
         match self {
-            Self::Process(row, _) => row.gone,
+            Self::Process(row, ..) => row.gone,
             Self::Fold(row, _) => row.gone,
             _ => false,
         }
@@ -183,7 +186,7 @@ impl Row<'_> {
 
     fn figures(&self) -> Option<&Figures> {
         Some(match self {
-            Self::Process(row, _) => &row.figures,
+            Self::Process(row, ..) => &row.figures,
             Self::Fold(row, _) => &row.figures,
             Self::Tuple(row, _) => &row.figures,
             Self::Peer(row) => &row.figures,
@@ -197,7 +200,7 @@ impl Row<'_> {
     /// What it says in a column.
     pub(in crate::present::tui) fn value(&self, what: What) -> Value {
         let value = match self {
-            Self::Process(row, is_member) => process(row, *is_member, what),
+            Self::Process(row, is_member, picture) => process(row, *is_member, picture, what),
             Self::Fold(_, _) if what == What::Peak => Some(Value::Nothing),
             Self::Fold(row, picture) => fold(row, picture, what),
             Self::Tuple(row, picture) => tuple(row, picture, what),
@@ -255,7 +258,9 @@ fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
 }
 
 /// As [`who`]; where that is nobody, who it most likely is, marked as such.
-fn whose(key: Option<ProcessKey>, inferred: Option<ProcessKey>, what: What) -> Option<Value> {
+fn whose(key: Option<ProcessKey>, of: Target, picture: &Picture, what: What) -> Option<Value> {
+    let unknown = key.is_some_and(|key| key.is_unknown());
+    let inferred = picture.frame.snapshot.inferred.get(&of).filter(|_| unknown);
     match (inferred, what) {
         (Some(inferred), What::Process) => {
             Some(Value::Text(format!("{}?", printable(&inferred.comm.text())).into()))
@@ -284,7 +289,7 @@ fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     }
 }
 
-fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
+fn process(row: &ProcessRow, is_member: bool, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Process if is_member => {
             Some(Value::Text(format!("  {}", printable(&row.key.comm.text())).into()))
@@ -296,7 +301,7 @@ fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
             Some(Value::hostile(&container.to_string()))
         }
         What::Command if row.key.is_unknown() => {
-            let inferred = row.told()?.inferred?;
+            let inferred = picture.frame.snapshot.inferred.get(&row.told()?.target)?;
             let name = printable(&inferred.comm.text()).into_owned();
             Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
         }
@@ -312,7 +317,7 @@ fn process(row: &ProcessRow, is_member: bool, what: What) -> Option<Value> {
 
 fn tuple(row: &TupleRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
-        What::Pid | What::Process => whose(row.main, row.inferred, what),
+        What::Pid | What::Process => whose(row.main, Target::Tuple(row.key), picture, what),
         What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
         What::Tuple => Some(Value::Tuple(row.key)),
         _ => ports(row.pressure, what),
@@ -323,7 +328,7 @@ fn port(row: &PortRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Port => Some(Value::Count(row.key.sport.into())),
         What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
-        _ => whose(row.main, row.inferred, what),
+        _ => whose(row.main, Target::Port(row.key), picture, what),
     }
 }
 
