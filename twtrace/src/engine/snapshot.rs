@@ -6,6 +6,7 @@ mod detail;
 mod fold;
 mod survey;
 
+pub use build::Extent;
 pub use fold::{Fold, FoldRow};
 pub use survey::Survey;
 
@@ -112,8 +113,8 @@ impl TupleRow {
     /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
     pub fn held(&self) -> Ports {
         let others = self.others.as_deref().copied().unwrap_or_default();
-        let in_use = self.pressure.map(|pressure| pressure.in_use.saturating_sub(others.all()));
-        Ports { time_wait: in_use.unwrap_or(self.figures.live as u32), ..others }
+        let time_wait = self.pressure.map_or(self.figures.live as u32, |pressure| pressure.time_wait);
+        Ports { time_wait, ..others }
     }
 }
 

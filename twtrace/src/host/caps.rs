@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::identity::status_field;
+
 /// A capability that some part of twtrace needs (capabilities(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cap {
@@ -173,9 +175,9 @@ pub fn mask(caps: &[Cap]) -> u64 {
     caps.iter().fold(0, |mask, cap| mask | 1 << cap.bit())
 }
 
-fn set(status: &str, name: &str) -> Option<u64> {
-    let hex = status.lines().find_map(|line| line.strip_prefix(name))?;
-    u64::from_str_radix(hex.trim(), 16).ok()
+/// A set of capabilities in `/proc/PID/status`, such as `CapPrm:`, as bits.
+pub(super) fn set(status: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(status_field(status, name)?, 16).ok()
 }
 
 #[cfg(test)]

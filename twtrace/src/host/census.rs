@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::identity::name_of;
+use super::identity::{name_of, status_field};
 use super::net::books::{in_use, time_waits};
 use super::net::netns::discover;
 use super::net::sockdiag::{self, States};
@@ -43,8 +43,7 @@ pub fn process_of(tid: u32) -> Option<u32> {
 fn number(dir: &Path, key: &str) -> Option<u32> {
     let status = fs::read(dir.join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+    status_field(&status, key)?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Ports of TCP sockets, in whatever state.

@@ -26,14 +26,32 @@ impl By {
 /// Which rows come first: most live, most created, most failed.
 type Rank = std::cmp::Reverse<(u64, u64, u64)>;
 
+/// How much of its tables a snapshot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every row, with percentiles.
+    Whole,
+    /// Every row, without percentiles, which take most of the time.
+    Counts,
+    /// As a screen shows it: the first table whole, the head and the others without percentiles; and of pools behind the first table only
+    /// those that a finding could be about.
+    Screen,
+}
+
+impl Extent {
+    /// Of the table at this place.
+    fn of_table(self, at: usize) -> Self {
+        if self == Self::Screen && at == 0 { Self::Whole } else { self }
+    }
+}
+
 /// One table, being made.
 struct Rows<'a> {
     engine: &'a Engine,
     index: Index,
     now: u32,
     now_ns: u64,
-    /// With percentiles.
-    is_whole: bool,
+    extent: Extent,
 }
 
 impl Rows<'_> {
@@ -68,7 +86,7 @@ impl Rows<'_> {
     }
 
     fn figures(&self, row: u32) -> Figures {
-        self.engine.row_figures(row, self.index.groups(row), self.now, self.is_whole)
+        self.engine.row_figures(row, self.index.groups(row), self.now, self.extent == Extent::Whole)
     }
 
     /// What is not told apart.
@@ -81,7 +99,7 @@ impl Rows<'_> {
 impl Tracker {
     /// The state now. Only the tables in `wanted` are filled; the head always is.
     pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
-        self.snapshot_of(&self.survey(), wanted, true)
+        self.snapshot_of(&self.survey(), wanted, Extent::Whole)
     }
 
     /// What a snapshot and folded rows of one moment are made of. The tracker must not change in between.
@@ -89,15 +107,14 @@ impl Tracker {
         Survey::of(self)
     }
 
-    /// As [`Tracker::snapshot`], of a survey that was made. Where it is not to be `whole`, only the first table has percentiles, and the
-    /// head and the other tables have none; pools behind the first table are left out unless a finding could be about them.
-    pub fn snapshot_of(&self, survey: &Survey<'_>, wanted: &[By], is_whole: bool) -> Snapshot {
+    /// As [`Tracker::snapshot`], of a survey that was made, and no more than `extent` says.
+    pub fn snapshot_of(&self, survey: &Survey<'_>, wanted: &[By], extent: Extent) -> Snapshot {
         let now = survey.now;
         let series = |flow| series(std::iter::once(&self.engine.history), flow, now);
         let mut snapshot = Snapshot {
             now_ns: self.now_ns,
             began_ns: self.began_ns.unwrap_or(self.now_ns),
-            total: self.engine.total(now, is_whole),
+            total: self.engine.total(now, extent == Extent::Whole),
             created_history: series(Flow::Created),
             ended_history: series(Flow::Ended),
             fullest: self.fullest(),
@@ -109,7 +126,7 @@ impl Tracker {
             ..Snapshot::default()
         };
         for (at, by) in wanted.iter().enumerate() {
-            let rows = self.rows(*by, is_whole || at == 0);
+            let rows = self.rows(*by, extent.of_table(at));
             snapshot.others.extend(rows.others().map(|figures| (*by, figures)));
             match by {
                 By::Process => snapshot.processes = self.process_rows(&rows, survey),
@@ -123,10 +140,10 @@ impl Tracker {
         snapshot
     }
 
-    fn rows(&self, by: By, is_whole: bool) -> Rows<'_> {
+    fn rows(&self, by: By, extent: Extent) -> Rows<'_> {
         let engine = &self.engine;
         let (now, now_ns) = (self.second(self.now_ns), self.now_ns);
-        Rows { engine, index: Index::of(engine, by.table()), now, now_ns, is_whole }
+        Rows { engine, index: Index::of(engine, by.table()), now, now_ns, extent }
     }
 
     /// What the bounds made it drop.
@@ -158,7 +175,7 @@ impl Tracker {
 
     fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
         let told = survey.hottest.as_ref();
-        let told = told.and_then(|(row, of)| self.tuple_row(*row, of, true, survey));
+        let told = told.and_then(|(row, of)| self.tuple_row(*row, of, Extent::Whole, survey));
         let silent = survey.silent().into_iter();
         let heat = |row: &TupleRow, than: &TupleRow| match row.pressure {
             Some(pressure) => hotter(pressure, than.pressure),
@@ -167,10 +184,10 @@ impl Tracker {
         told.into_iter().chain(silent).reduce(|best, row| if heat(&row, &best) { row } else { best })
     }
 
-    fn tuple_row(&self, row: u32, of: &[u32], is_whole: bool, survey: &Survey<'_>) -> Option<TupleRow> {
+    fn tuple_row(&self, row: u32, of: &[u32], extent: Extent, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
         let pressure = survey.pressure(row);
-        let figures = self.engine.row_figures(row, of, survey.now, is_whole);
+        let figures = self.engine.row_figures(row, of, survey.now, extent == Extent::Whole);
         let known = self.engine.groups.rows[row as usize].ports();
         let others = known.and_then(|tuple| self.engine.ports.others_by_state(tuple));
         let (main, failing) = (survey.holder(row), survey.failing(row));
@@ -179,8 +196,9 @@ impl Tracker {
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
         let ordered = rows.ordered(|row| self.engine.target(row));
-        let told = ordered.into_iter().filter(|(row, _)| rows.is_whole || survey.may_press(*row));
-        let row = |(row, _)| self.tuple_row(row, rows.index.groups(row), rows.is_whole, survey);
+        let told =
+            ordered.into_iter().filter(|(row, _)| rows.extent != Extent::Screen || survey.may_press(*row));
+        let row = |(row, _)| self.tuple_row(row, rows.index.groups(row), rows.extent, survey);
         let told = told.filter_map(row);
         told.chain(survey.silent()).collect()
     }

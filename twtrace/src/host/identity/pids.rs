@@ -1,4 +1,4 @@
-//! Owns: whether the pids under /proc are those that the kernel side tells.
+//! Owns: whether the pids under /proc are those that the kernel side tells, and whether one of them is in use.
 //! Must not know: which process is wanted.
 //!
 //! The kernel side tells pids of the machine's own PID namespace. In another one, /proc has other numbers for the same
@@ -8,6 +8,10 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::model::limitation::{Limitation, What};
 
@@ -26,6 +30,11 @@ pub fn are_the_kernels() -> bool {
 /// Whether this process is in the machine's own PID namespace: then it can send signals by the kernel's pids.
 pub fn are_ours() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == INITIAL)
+}
+
+/// Whether a process has this pid of the kernel's. Only to be asked where [`are_ours`].
+pub fn exists(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 /// What is not known where they are others.
@@ -65,5 +74,11 @@ mod tests {
         assert!(!are_initial(other(), other));
         assert!(!are_initial(other(), denied));
         assert!(!are_initial(denied(), denied));
+    }
+
+    #[test]
+    fn this_process_exists() {
+        assert!(exists(std::process::id()));
+        assert!(!exists(u32::MAX));
     }
 }

@@ -112,6 +112,11 @@ pub fn name_of(dir: &Path) -> Option<crate::model::event::Comm> {
     name_and_start(&stat).map(|(comm, _)| crate::model::event::Comm(comm))
 }
 
+/// What `/proc/PID/status` says behind a key such as `Uid:` (proc_pid_status(5)), without white space around it.
+pub fn status_field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
 /// When the process of a directory of `/proc` started, in nanoseconds of CLOCK_BOOTTIME, rounded down to a clock tick.
 pub fn start_ns(dir: &Path) -> Option<u64> {
     let stat = std::fs::read(dir.join("stat")).ok()?;

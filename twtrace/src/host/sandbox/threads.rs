@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::Lack;
+use crate::host::caps;
+use crate::host::identity::status_field;
 
 /// A thread that has not by then hangs in the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +75,7 @@ fn left(mask: u64) -> io::Result<Vec<(i32, String)>> {
         let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
         let thread = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let Some(thread) = thread.filter(|_| !has_given_up(&status, mask)) {
-            left.push((thread, field(&status, "Name:").unwrap_or_default().to_owned()));
+            left.push((thread, status_field(&status, "Name:").unwrap_or_default().to_owned()));
         }
     }
     Ok(left)
@@ -81,13 +83,10 @@ fn left(mask: u64) -> io::Result<Vec<(i32, String)>> {
 
 /// proc_pid_status(5). A thread that has ended and is still listed has no line for what it no longer has.
 fn has_given_up(status: &str, mask: u64) -> bool {
-    let permitted = field(status, "CapPrm:").and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    let is_over = matches!(field(status, "State:"), Some(state) if state.starts_with(['Z', 'X']));
-    is_over || (permitted.is_some_and(|has| has & !mask == 0) && field(status, "NoNewPrivs:") == Some("1"))
-}
-
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    let permitted = caps::set(status, "CapPrm:");
+    let is_over = matches!(status_field(status, "State:"), Some(state) if state.starts_with(['Z', 'X']));
+    is_over
+        || (permitted.is_some_and(|has| has & !mask == 0) && status_field(status, "NoNewPrivs:") == Some("1"))
 }
 
 fn handle(signal: i32, handler: libc::sighandler_t, flags: i32) -> io::Result<libc::sigaction> {

@@ -8,13 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
 use super::ports::others_in_use;
 use crate::diagnose::gather::holders;
 use crate::engine::{Capacity, PortKey, ProcessKey, Tracker, TupleKey};
+use crate::host::identity::pids;
 use crate::host::net::netns::{Netns, discover, host_inode};
 use crate::host::net::sockdiag::{self, States};
 use crate::host::net::{slabinfo, sysctls::Sysctls};
@@ -84,7 +81,7 @@ impl Upkeep {
                 }
             }
         })?;
-        let sees_processes = crate::host::identity::pids::are_ours();
+        let sees_processes = pids::are_ours();
         Ok(Self {
             questions,
             rounds,
@@ -111,7 +108,7 @@ impl Upkeep {
         }
         self.refresh_at_ns = now_ns + SECOND_NS;
         if self.sees_processes {
-            let gone = gone(tracker.present().into_iter().collect(), exists);
+            let gone = gone(tracker.present().into_iter().collect(), pids::exists);
             if !gone.is_empty() {
                 tracker.mark_gone(&gone);
             }
@@ -201,11 +198,6 @@ fn gone(mut present: Vec<(u32, u64)>, exists: impl Fn(u32) -> bool) -> HashSet<(
     (0..present.len()).filter(|&at| !is_last(at) || !exists(present[at].0)).map(|at| present[at]).collect()
 }
 
-fn exists(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
-    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,12 +206,6 @@ mod tests {
     fn a_pid_that_is_used_again_leaves_its_first_owner_gone() {
         let present = vec![(7, 30), (5, 1), (7, 10), (9, 2)];
         assert_eq!(gone(present, |pid| pid != 9), [(7, 10), (9, 2)].into());
-    }
-
-    #[test]
-    fn this_process_exists() {
-        assert!(exists(std::process::id()));
-        assert!(!exists(u32::MAX));
     }
 
     #[test]
@@ -234,7 +220,7 @@ mod tests {
         assert_eq!(round.answers[0].capacity, capacity(own.called(host_inode()), &sysctls));
         let found = round.listeners.unwrap();
         let pid = found.get(&PortKey { netns: own.inode, sport }).map(|key| key.pid);
-        assert_eq!(pid, crate::host::identity::pids::are_the_kernels().then(std::process::id));
+        assert_eq!(pid, pids::are_the_kernels().then(std::process::id));
         assert!(ask(&question(1)).answers.iter().all(|answer| answer.netns != 1));
     }
 }

@@ -7,10 +7,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
 use crate::engine::ProcessKey;
 use crate::host::identity::pids;
 use crate::model::escape::printable;
@@ -177,7 +173,7 @@ impl Owners {
     /// Forgets processes that have ended. Meant to be called every few seconds.
     pub(super) fn refresh(&mut self) {
         let sees_processes = self.sees_processes;
-        self.retain(|pid| sees_processes && exists(pid));
+        self.retain(|pid| sees_processes && pids::exists(pid));
     }
 
     /// Those without a live socket stay only where `stays` says so of their pid.
@@ -199,8 +195,4 @@ impl Owners {
     pub(super) fn is_gone(&self, owner: &OwnerKey) -> bool {
         !self.running.contains_key(&owner.name)
     }
-}
-
-fn exists(pid: u32) -> bool {
-    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }

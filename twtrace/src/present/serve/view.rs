@@ -11,7 +11,7 @@ use super::board::Board;
 use super::picture::Picture;
 use super::recording::Recording;
 use super::tally::Tally;
-use crate::engine::{By, Tracker};
+use crate::engine::{By, Extent, Tracker};
 use crate::host::notify::Manager;
 use crate::host::sandbox::Needs;
 use crate::model::clock::{self, Clock};
@@ -74,7 +74,7 @@ impl Service {
     fn picture(&mut self, tracker: &Tracker, now_ns: u64) -> Picture {
         let began = Instant::now();
         let tallied = self.tally.tell(now_ns);
-        let snapshot = tracker.snapshot(&[By::Tuple, By::Netns]);
+        let snapshot = tracker.snapshot_of(&tracker.survey(), &[By::Tuple, By::Netns], Extent::Counts);
         let fresh = FRESH.max(began.elapsed() * FRESH_FACTOR);
         Picture {
             fresh_until_ns: clock::mono_ns().saturating_add(fresh.as_nanos() as u64),

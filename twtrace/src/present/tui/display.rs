@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
 use super::views::{Folded, Id, Opened, Picture, Tab, shown};
 use crate::diagnose::OneLine;
-use crate::engine::{By, Tracker};
+use crate::engine::{By, Extent, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
 use crate::present::live::Frame;
@@ -61,7 +61,8 @@ impl Display {
         let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
         let survey = tracker.survey();
         // While the picture stands still, every column of it may be looked at.
-        let snapshot = tracker.snapshot_of(&survey, tables, self.state.is_paused);
+        let extent = if self.state.is_paused { Extent::Whole } else { Extent::Screen };
+        let snapshot = tracker.snapshot_of(&survey, tables, extent);
         let frame = Frame { snapshot, backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         let by = self.state.fold;
