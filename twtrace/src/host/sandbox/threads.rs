@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -16,8 +16,9 @@ use super::Lack;
 use crate::host::caps;
 use crate::host::identity::status_field;
 
-/// A thread that has not by then hangs in the kernel.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A thread that has not after so many looks, some two seconds, hangs in the kernel. Looks and no clock: while this process is stopped, nobody
+/// can answer.
+const LOOKS: u32 = 4000;
 const POLL: Duration = Duration::from_micros(500);
 /// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h).
 const VERSION_3: u32 = 0x2008_0522;
@@ -35,26 +36,24 @@ pub(super) fn give_up(mask: u64) -> Result<(), Lack> {
     let signal = libc::SIGRTMAX();
     let before =
         handle(signal, on_signal as *const () as libc::sighandler_t, libc::SA_RESTART).map_err(failed)?;
-    let done = tell_all(mask, signal);
+    // Where a thread has not answered the handler stays: it does when it comes back, and without it the signal would end the process.
+    tell_all(mask, signal)?;
     // Nobody is to send it to us later and be heard.
     // SAFETY: an action that the kernel has just given us.
     unsafe { libc::sigaction(signal, &raw const before, std::ptr::null_mut()) };
-    done
+    Ok(())
 }
 
 fn tell_all(mask: u64, signal: i32) -> Result<(), Lack> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut told = Vec::new();
-    loop {
+    let (mut told, mut names) = (Vec::new(), Vec::new());
+    for _ in 0..LOOKS {
         let left = left(mask).map_err(|error| Lack::Capabilities(format!("/proc/self/task: {error}")))?;
         if left.is_empty() {
             return Ok(());
         }
-        if Instant::now() > deadline {
-            let names: Vec<String> = left.into_iter().map(|(_, name)| name).collect();
-            return Err(Lack::Threads(names.join(", ")));
-        }
-        for (thread, _) in left {
+        names.clear();
+        for (thread, name) in left {
+            names.push(name);
             if !told.contains(&thread) {
                 told.push(thread);
                 // SAFETY: numbers only. One that has ended meanwhile needs nothing.
@@ -64,6 +63,7 @@ fn tell_all(mask: u64, signal: i32) -> Result<(), Lack> {
         // poll: a handler can say nothing that could be waited for together with the end of its thread.
         std::thread::sleep(POLL);
     }
+    Err(Lack::Threads(names.join(", ")))
 }
 
 /// Threads that have more than `mask`, or could get more, with their names.
@@ -137,6 +137,46 @@ pub(super) fn give_up_here(mask: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Set for the process that gives up, which is another one than that of all tests.
+    const CHILD: &str = "TWTRACE_TEST_GIVES_UP";
+
+    #[test]
+    fn a_thread_that_answers_late_gives_up_then() {
+        if std::env::var_os(CHILD).is_some() {
+            return with_a_late_thread();
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", &name]).env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stdout));
+    }
+
+    fn with_a_late_thread() {
+        let mask = caps::Caps::own().permitted();
+        let ((is_deaf, deaf), (hears_again, go)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let late = std::thread::spawn(move || {
+            hear(libc::SIG_BLOCK);
+            is_deaf.send(()).unwrap();
+            go.recv().unwrap();
+            hear(libc::SIG_UNBLOCK);
+            has_given_up(&fs::read_to_string("/proc/thread-self/status").unwrap(), mask)
+        });
+        deaf.recv().unwrap();
+        let lack = give_up(mask).unwrap_err();
+        assert!(matches!(lack, Lack::Threads(_)), "{lack}");
+        hears_again.send(()).unwrap();
+        assert!(late.join().unwrap());
+    }
+
+    fn hear(how: libc::c_int) {
+        // SAFETY: a set of signals that is made here, for the calling thread.
+        unsafe {
+            let mut set = MaybeUninit::<libc::sigset_t>::zeroed().assume_init();
+            libc::sigaddset(&raw mut set, libc::SIGRTMAX());
+            libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut());
+        }
+    }
 
     #[test]
     fn a_thread_has_given_up_when_it_can_get_nothing_more() {
