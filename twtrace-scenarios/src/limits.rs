@@ -153,6 +153,13 @@ const LIMITS: &[Limit] = &[
         reason: "needs prometheus and promtool, which guests do not have",
     },
     Limit {
+        scenario: "serve_exports",
+        backend: None,
+        here: || !(installed("curl") && installed("openssl")),
+        lack: Lack::Program,
+        reason: "needs curl and openssl, which guests do not have",
+    },
+    Limit {
         scenario: "record_ctrl_c",
         backend: None,
         here: || !std::path::Path::new("/dev/pts/ptmx").exists(),

@@ -210,6 +210,8 @@ pub const ALL: &[Scenario] = &[
     once("record_rotated", record::rotated),
     once("serve_counts", serve::counts),
     once("serve_prometheus", serve::prometheus),
+    once("serve_exports", serve::exports),
+    once("serve_full_disk", serve::full_disk),
     once("loss_under_a_filter", healing::under_a_filter),
     once("loss_healed", healing::healed),
     once("loss_namespace_gone", healing::namespace_gone),

@@ -98,7 +98,7 @@ fn scrape(server: &Server, service: &mut Service, now_ns: u64, created: u64) -> 
 fn a_day_of_a_million_processes_leaves_nothing_behind() {
     let board = Arc::new(Board::default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = Server::start(listener, Shared::new(Arc::clone(&board), None, TOP)).unwrap();
+    let server = Server::start(listener, None, Arc::new(Shared::new(Arc::clone(&board), None, TOP))).unwrap();
     let mut service = Service::new(board, TOP, Upkeep::start().unwrap(), Manager::default(), None);
     service.wake_with(Arc::default());
     let began_ns = clock::mono_ns();

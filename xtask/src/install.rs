@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 11] = [
     ("qemu-system-x86", "qemu-system-x86_64"),
     ("iproute2", "ss"),
     ("xz-utils", "xz"),
@@ -18,6 +18,8 @@ const NEEDED: [(&str, &str); 9] = [
     ("bpftool", "bpftool"),
     ("tmux", "tmux"),
     ("prometheus", "prometheus"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
     ("chromium-headless-shell", "chromium-headless-shell"),
 ];
 
@@ -33,8 +35,17 @@ const WELCOME: [&str; 7] = [
     "rust-web-src",
 ];
 
-/// Other programs that read recordings, and that check JSON against schemas, as they were when that was tried.
-const READERS: [&str; 3] = ["pyarrow==26.0.1", "duckdb==2.0.0", "jsonschema==4.26.0"];
+/// Other programs that read recordings, check JSON and manifests against schemas, and take what is exported, as they were when that was tried.
+const READERS: [&str; 6] = [
+    "pyarrow==26.0.1",
+    "duckdb==2.0.0",
+    "jsonschema==4.26.0",
+    "opentelemetry-proto==1.45.2",
+    "grpcio==1.85.3",
+    "kubernetes-validate==1.37.0",
+];
+/// What of those is imported to see whether they are there.
+const IMPORTS: &str = "import pyarrow, duckdb, jsonschema, opentelemetry.proto.metrics.v1.metrics_pb2, grpc, kubernetes_validate";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -42,7 +53,7 @@ pub(crate) struct Args {}
 /// The Python with [`READERS`], if there is one.
 pub(crate) fn python() -> Option<PathBuf> {
     let python = project::target_dir().join("tools/python/bin/python");
-    sh::succeeds(Command::new(&python).args(["-c", "import pyarrow, duckdb, jsonschema"])).then_some(python)
+    sh::succeeds(Command::new(&python).args(["-c", IMPORTS])).then_some(python)
 }
 
 /// Runs the command.

@@ -1,8 +1,12 @@
 //! Owns: scenarios about `twtrace serve`: what it tells over HTTP is what the kernel's books say.
 //! Must not know: the harness.
 
+mod disk;
+mod export;
 mod prometheus;
 
+pub(super) use disk::full_disk;
+pub(super) use export::exports;
 pub(super) use prometheus::prometheus;
 
 use std::ffi::OsStr;
@@ -47,6 +51,11 @@ struct Play {
 
 impl Play {
     fn begin(sandbox: &mut Sandbox, args: &[&str]) -> Result<Self> {
+        Self::begin_with(sandbox, || Ok(args.iter().map(|arg| (*arg).to_owned()).collect()))
+    }
+
+    /// As [`Self::begin`]; the arguments are made where twtrace will run.
+    fn begin_with(sandbox: &mut Sandbox, args: impl FnOnce() -> Result<Vec<String>>) -> Result<Self> {
         set_ipv4("ip_local_port_range", "40000 40063")?;
         set_ipv4("tcp_tw_reuse", "0")?;
         let (server, client, hostile) =
@@ -57,9 +66,9 @@ impl Play {
         elsewhere.unshare()?;
         setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
         let netns = sandbox.netns().to_string();
-        let mut all = vec!["--netns", &netns];
-        all.extend(args);
-        let all: Vec<&OsStr> = all.iter().map(OsStr::new).collect();
+        let args = args()?;
+        let all = ["--netns", &netns].into_iter().chain(args.iter().map(String::as_str));
+        let all: Vec<&OsStr> = all.map(OsStr::new).collect();
         let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &all, (None, None), |_| {})?;
         tracer.ready()?;
         Ok(Self { tracer, client, hostile, listener, other })

@@ -1,7 +1,9 @@
-//! Owns: `twtrace serve`: its flags, where it may listen, the order in which its parts begin and end.
+//! Owns: `twtrace serve`: its flags, the order in which its parts begin and end.
 //! Must not know: what is answered, how it is traced.
 
-use std::net::{SocketAddr, TcpListener};
+mod otlp;
+mod reach;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::model::escape::printable;
 use crate::present::live::Upkeep;
 use crate::present::record::output::{Destination, Rotation};
 use crate::present::record::{Setup, user};
-use crate::present::serve::{Board, Recording, Server, Service, Shared, Token, is_of_this_machine};
+use crate::present::serve::{Board, Exporter, Recording, Server, Service, Shared};
 use crate::source::session;
 
 const ABOUT: &str = "\
@@ -30,7 +32,8 @@ const ABOUT: &str = "\
 Owners, destinations and pools of ports are told apart as far as they are among the busiest (--top); all others together are in series whose role
 or source is 'other', so sums are exact. A series goes when its process is gone and has no socket left.
 
-It listens on this machine only. Elsewhere it wants --token-file, or --insecure to say that everybody may ask.
+It listens on this machine only. Elsewhere it wants --token-file or --tls-client-ca, or --insecure to say that everybody may ask. A token that
+travels wants --tls-cert and --tls-key.
 
 With --record, DIR/twtrace.N.twt are recordings as `twtrace record --rotate-every` makes them; files of an earlier run count as kept. A disk
 that is full stops the recording and nothing else: it is tried again, after longer and longer pauses.
@@ -45,15 +48,10 @@ const RECORDING: &str = "twtrace.twt";
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub(super) struct Args {
-    /// Where to answer
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
-    listen: SocketAddr,
-    /// Answer those only who send the first line of this file as a bearer token; /healthz and /readyz are answered to all
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Listen beyond this machine though anybody there may ask, and read along
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    reach: reach::Reach,
+    #[command(flatten)]
+    otlp: otlp::Otlp,
     /// Tell so many owners, destinations, pools and namespaces apart
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     top: u16,
@@ -103,22 +101,6 @@ impl Args {
         }
     }
 
-    /// The token, where one is wanted; an error where everybody could ask and nobody said that they may.
-    fn token(&self) -> anyhow::Result<Option<Token>> {
-        let Some(path) = &self.token_file else {
-            if is_of_this_machine(&self.listen) || self.insecure {
-                return Ok(None);
-            }
-            let said = format!(
-                "--listen {} can be reached from other machines: give --token-file, or --insecure if everybody may ask",
-                self.listen
-            );
-            return Err(Usage(said).into());
-        };
-        let shown = printable(&path.to_string_lossy()).into_owned();
-        Token::read(path).map(Some).with_context(|| format!("cannot take a token from --token-file {shown}"))
-    }
-
     fn recording(&self, filters: Vec<String>, netns: Vec<u32>) -> anyhow::Result<Option<Recording>> {
         let Some(dir) = &self.record else { return Ok(None) };
         let shown = || format!("cannot record to {}", printable(&dir.to_string_lossy()));
@@ -146,7 +128,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if args.log_format == LogFormat::Json {
         crate::output::notes::as_json();
     }
-    let token = args.token()?;
+    let (tls, token, endpoint) = (args.reach.tls()?, args.reach.token()?, args.otlp.endpoint()?);
     let filter = args.filters.live()?;
     if !filter.reasons.is_empty() {
         return Err(Usage(
@@ -157,15 +139,25 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Err(cannot) = crate::kernel::probe::permitted() {
         return Err(session::Error::from(cannot).into());
     }
-    let listener =
-        TcpListener::bind(args.listen).with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = args.reach.listener()?;
     let recording = args.recording(filter.words(), filter.netns.clone())?;
     let options = args.trace.options(filter);
     let (board, top) = (Arc::new(Board::default()), usize::from(args.top));
-    let server = Server::start(listener, Shared::new(Arc::clone(&board), token, top))?;
-    crate::note!("twtrace: answering on http://{}/metrics", server.address());
+    let shared = Shared::new(Arc::clone(&board), token, top);
+    let shared = Arc::new(if endpoint.is_some() { shared.exported() } else { shared });
+    let server = Server::start(listener, tls, Arc::clone(&shared))?;
+    crate::note!("twtrace: answering on {}://{}/metrics", args.reach.scheme(), server.address());
+    let said = std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok();
+    let is_exported = endpoint.is_some();
+    let exporter =
+        endpoint.map(|(endpoint, every)| Exporter::start(endpoint, every, shared, said.as_deref()));
+    let exporter = exporter.transpose()?;
     let mut service = Service::new(board, top, Upkeep::start()?, Manager::of_environment(), recording);
+    if is_exported {
+        service = service.exported();
+    }
     let traced = runtime()?.block_on(session::run(&options, &mut service));
+    exporter.map(Exporter::stop).transpose()?;
     server.stop()?;
     let summary = traced?;
     service.finish(&summary).context("cannot end the recording")?;

@@ -14,8 +14,8 @@ use syn::visit::{self, Visit};
 const LAYERS: [&str; 10] =
     ["model", "engine", "host", "output", "kernel", "recording", "source", "diagnose", "present", "cli"];
 
-/// A crate, and the only folders of userspace that may name it.
-const HOMES: [(&str, &str); 11] = [
+/// A crate, and a folder of userspace that may name it: no other may, but those that stand here as well.
+const HOMES: [(&str, &str); 18] = [
     ("aya", "twtrace/src/kernel/probe"),
     ("aya_obj", "twtrace/src/kernel/probe"),
     ("aya_log", "twtrace/src/kernel/probe"),
@@ -27,6 +27,13 @@ const HOMES: [(&str, &str); 11] = [
     ("csv", "twtrace/src/present/export"),
     ("hyper", "twtrace/src/present/serve"),
     ("hyper_util", "twtrace/src/present/serve"),
+    ("hyper", "twtrace/src/host/wire"),
+    ("hyper_util", "twtrace/src/host/wire"),
+    ("prost", "twtrace/src/host/wire"),
+    ("prost", "twtrace/src/present/serve/otlp"),
+    ("opentelemetry_proto", "twtrace/src/present/serve/otlp"),
+    ("tokio_rustls", "twtrace/src/host/wire"),
+    ("tokio_rustls", "twtrace/src/present/serve"),
 ];
 
 /// What shows, diagnoses or stores what it is given, whoever traced it.
@@ -77,8 +84,9 @@ pub(super) fn all(source: &Source) -> Vec<Complaint> {
 
 fn wrong_home(file: &str, path: &str) -> Option<(&'static str, &'static str)> {
     let first = path.split("::").next().unwrap_or_default();
-    let home = HOMES.iter().find(|(name, _)| *name == first)?;
-    (!is_module(file, home.1)).then_some(*home)
+    let mut homes = HOMES.iter().filter(|(name, _)| *name == first);
+    let home = *homes.clone().next()?;
+    homes.all(|(_, home)| !is_module(file, home)).then_some(home)
 }
 
 /// Whether `file` is `module.rs` or lies under `module/`.

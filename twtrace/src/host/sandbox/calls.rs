@@ -193,7 +193,8 @@ pub(super) fn needed(needs: &Needs) -> Built<Rules> {
         for family in [libc::AF_INET, libc::AF_INET6] {
             families.push(all([is(0, family as u64)?])?);
         }
-        for call in [libc::SYS_listen, libc::SYS_connect] {
+        // With the last, names are looked up.
+        for call in [libc::SYS_listen, libc::SYS_connect, libc::SYS_sendmmsg] {
             rules.insert(call, Vec::new());
         }
     }

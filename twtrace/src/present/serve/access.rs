@@ -43,6 +43,15 @@ impl Token {
     }
 }
 
+/// What a connection says of who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// Enough.
+    Known,
+    /// A certificate was wanted, and none was shown.
+    Uncertified,
+}
+
 /// Whether nobody on another machine can come to `address`.
 pub fn is_of_this_machine(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::access::Peer;
 use super::board::NoPicture;
 use super::exposition;
 use super::families::families;
@@ -61,9 +62,9 @@ impl From<NoPicture> for Answer {
 }
 
 /// Answers a request; its body is not looked at.
-pub(super) async fn answer<B>(request: &Request<B>, shared: &Shared) -> Response<Full<Bytes>> {
+pub(super) async fn answer<B>(request: &Request<B>, peer: Peer, shared: &Shared) -> Response<Full<Bytes>> {
     let answer = match *request.method() {
-        Method::GET | Method::HEAD => of_path(request.uri().path(), request.headers(), shared).await,
+        Method::GET | Method::HEAD => of_path(request.uri().path(), request.headers(), peer, shared).await,
         _ => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered"),
     };
     shared.counters.answered(answer.status);
@@ -71,8 +72,14 @@ pub(super) async fn answer<B>(request: &Request<B>, shared: &Shared) -> Response
     response(answer, takes_gzip)
 }
 
-async fn of_path(path: &str, headers: &HeaderMap, shared: &Shared) -> Answer {
+async fn of_path(path: &str, headers: &HeaderMap, peer: Peer, shared: &Shared) -> Answer {
     let is_probe = matches!(path, "/healthz" | "/readyz");
+    if !is_probe && peer == Peer::Uncertified {
+        return Answer::text(
+            StatusCode::FORBIDDEN,
+            "a certificate by one of those of --tls-client-ca is wanted",
+        );
+    }
     let token = text_of(headers, header::AUTHORIZATION).strip_prefix("Bearer ").unwrap_or_default();
     if !is_probe && !shared.token.as_ref().is_none_or(|known| known.is(token)) {
         return Answer::text(
@@ -103,7 +110,7 @@ async fn metrics(headers: &HeaderMap, shared: &Shared) -> Answer {
     };
     let format = format(text_of(headers, header::ACCEPT));
     let usage = Usage::read(shared.started_s);
-    let families = families(&picture, &usage, &shared.counters.served(), shared.top);
+    let families = families(&picture, &usage, &shared.served(), shared.top);
     Answer::new(StatusCode::OK, format.content_type(), exposition::text(&families, format))
 }
 

@@ -13,8 +13,25 @@ use crate::model::event::{Loss, Reason};
 pub(super) struct Served {
     /// Connections that were refused for want of room.
     pub(super) refused: u64,
+    /// Connections that were to be by TLS and came to nothing.
+    pub(super) failed_handshakes: u64,
     /// Answers by their status.
     pub(super) answers: Vec<(u16, u64)>,
+    /// What was exported, where something is.
+    pub(super) exported: Option<Exported>,
+}
+
+/// What became of what was to be exported.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Exported {
+    /// The last attempt succeeded.
+    pub(super) is_up: bool,
+    /// Attempts that did not.
+    pub(super) failures: u64,
+    /// Data points that were taken, and lost.
+    pub(super) points: (u64, u64),
+    /// Findings that were taken, and lost.
+    pub(super) findings: (u64, u64),
 }
 
 /// Everything that is told of a picture, the `top` busiest told apart.
@@ -27,6 +44,7 @@ pub(super) fn families(picture: &Picture, usage: &Usage, served: &Served, top: u
     all.push(findings(picture));
     all.extend(lost(picture));
     all.extend(recording(picture));
+    all.extend(served.exported.iter().flat_map(exported));
     all.extend(agent(picture, usage, served));
     all
 }
@@ -167,6 +185,22 @@ fn recording(picture: &Picture) -> Vec<Family> {
     ]
 }
 
+fn exported(exported: &Exported) -> Vec<Family> {
+    let ((points, points_lost), (findings, findings_lost)) = (exported.points, exported.findings);
+    vec![
+        Family::gauge("twtrace_otlp_up", "Whether the OTLP endpoint took what it was sent last.")
+            .of(u64::from(exported.is_up)),
+        Family::counter("twtrace_otlp_failures", "Attempts to export that failed; most are repeated.")
+            .of(exported.failures),
+        Family::counter("twtrace_otlp_points_sent", "Data points that the OTLP endpoint took.").of(points),
+        Family::counter("twtrace_otlp_points_lost", "Data points that never came to the OTLP endpoint.")
+            .of(points_lost),
+        Family::counter("twtrace_otlp_findings_sent", "Findings that the OTLP endpoint took.").of(findings),
+        Family::counter("twtrace_otlp_findings_lost", "Findings that never came to the OTLP endpoint.")
+            .of(findings_lost),
+    ]
+}
+
 fn agent(picture: &Picture, usage: &Usage, served: &Served) -> Vec<Family> {
     let mut build = Family::gauge("twtrace_build_info", "1, with the version of twtrace.");
     build.put(&[("version", env!("CARGO_PKG_VERSION"))], 1_u64);
@@ -190,6 +224,11 @@ fn agent(picture: &Picture, usage: &Usage, served: &Served) -> Vec<Family> {
             "Connections that were closed unheard because too many were open.",
         )
         .of(served.refused),
+        Family::counter(
+            "twtrace_tls_handshakes_failed",
+            "Connections that ended before TLS was agreed upon: no TLS, a certificate that does not hold, a client that went away.",
+        )
+        .of(served.failed_handshakes),
         answers,
         Family::counter(
             "process_cpu_seconds",

@@ -16,15 +16,19 @@ use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
-use super::access::Token;
+use super::access::{Peer, Token};
 use super::answers::answer;
 use super::board::Board;
-use super::families::Served;
+use super::families::{Exported, Served};
+use super::otlp::Fate;
 use super::patience::{Patience, Phase};
+use super::tls::Tls;
 use crate::host::worker::{Died, Joined, Thread};
 use crate::model::clock::Clock;
 
@@ -52,13 +56,33 @@ pub struct Shared {
     pub(super) started_s: f64,
     /// What was counted here.
     pub(super) counters: Counters,
+    /// What becomes of what is exported.
+    pub(super) fate: Fate,
+    is_exporting: bool,
 }
 
 impl Shared {
     /// Answers from `board`, with the `top` busiest told apart, those who know the token.
     pub fn new(board: Arc<Board>, token: Option<Token>, top: usize) -> Self {
         let started_s = Clock::read().wall_ns as f64 / 1e9;
-        Self { board, token, top, started_s, counters: Counters::default() }
+        let (counters, fate) = (Counters::default(), Fate::default());
+        Self { board, token, top, started_s, counters, fate, is_exporting: false }
+    }
+
+    /// The same is exported.
+    #[must_use]
+    pub fn exported(self) -> Self {
+        Self { is_exporting: true, ..self }
+    }
+
+    /// What is told of those who answer and export.
+    pub(super) fn served(&self) -> Served {
+        let Fate { points, findings, .. } = &self.fate;
+        let exported = self.is_exporting.then(|| {
+            let (is_up, failures) = self.fate.told();
+            Exported { is_up, failures, points: points.told(), findings: findings.told() }
+        });
+        Served { exported, ..self.counters.served() }
     }
 }
 
@@ -66,6 +90,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     refused: AtomicU64,
+    failed_handshakes: AtomicU64,
     answers: Mutex<BTreeMap<u16, u64>>,
 }
 
@@ -81,7 +106,13 @@ impl Counters {
     pub(super) fn served(&self) -> Served {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = answers.iter().map(|(status, count)| (*status, *count)).collect();
-        Served { refused: self.refused.load(Ordering::Relaxed), answers }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Served {
+            refused: count(&self.refused),
+            failed_handshakes: count(&self.failed_handshakes),
+            answers,
+            exported: None,
+        }
     }
 }
 
@@ -93,17 +124,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers on `listener` from now on.
+    /// Answers on `listener` from now on, by TLS where that is wanted.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(listener: TcpListener, shared: Shared) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, tls: Option<Tls>, shared: Arc<Shared>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = Thread::start("http", move || {
-            if let Err(error) = runtime.block_on(serve(listener, Arc::new(shared), stopped)) {
+            if let Err(error) = runtime.block_on(serve(listener, tls, shared, stopped)) {
                 panic!("cannot listen any more: {error}");
             }
         })?;
@@ -145,15 +176,17 @@ impl Connections {
         true
     }
 
-    fn add(&mut self, stream: TcpStream, shared: &Arc<Shared>) {
+    fn add(&mut self, stream: TcpStream, tls: &mut Option<Tls>, shared: &Arc<Shared>) {
         let patience = Arc::new(Patience::default());
-        let task = self.tasks.spawn(connection(stream, Arc::clone(shared), Arc::clone(&patience)));
+        let tls = tls.as_mut().map(|tls| (tls.acceptor(), tls.wants_certificates()));
+        let task = self.tasks.spawn(connection(stream, tls, Arc::clone(shared), Arc::clone(&patience)));
         self.open.insert(task.id(), (patience, task));
     }
 }
 
 async fn serve(
     listener: TcpListener,
+    mut tls: Option<Tls>,
     shared: Arc<Shared>,
     mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
@@ -176,7 +209,7 @@ async fn serve(
                     shared.counters.refuse();
                 }
                 if connections.make_room() {
-                    connections.add(stream, &shared);
+                    connections.add(stream, &mut tls, &shared);
                 }
             }
             // Too many descriptors, or a client that has gone: neither is a reason to end.
@@ -195,26 +228,52 @@ async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>, patience: Arc<Patience>) {
+/// `tls` has whether clients must have a certificate.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<(TlsAcceptor, bool)>,
+    shared: Arc<Shared>,
+    patience: Arc<Patience>,
+) {
     // An answer is one write: it is not to wait for more.
     let _ = stream.set_nodelay(true);
+    let spoken = async {
+        let Some((acceptor, wants_certificate)) = tls else {
+            return speak(stream, Peer::Known, &shared, &patience).await;
+        };
+        let Ok(stream) = acceptor.accept(stream).await else {
+            shared.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let is_known = !wants_certificate || stream.get_ref().1.peer_certificates().is_some();
+        let peer = if is_known { Peer::Known } else { Peer::Uncertified };
+        speak(stream, peer, &shared, &patience).await;
+    };
+    tokio::select! {
+        () = spoken => {}
+        () = patience.ends() => {}
+    }
+}
+
+async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Peer,
+    shared: &Arc<Shared>,
+    patience: &Arc<Patience>,
+) {
     let service = service_fn(|request| {
-        let (shared, patience) = (Arc::clone(&shared), Arc::clone(&patience));
+        let (shared, patience) = (Arc::clone(shared), Arc::clone(patience));
         async move {
             patience.enter(Phase::Answering);
-            let answer = answer(&request, &shared).await;
+            let answer = answer(&request, peer, &shared).await;
             patience.enter(Phase::Idle);
             Ok::<_, Infallible>(answer)
         }
     });
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_LINES).header_read_timeout(None);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        // How a client ends it is of no interest.
-        _ = connection => {}
-        () = patience.ends() => {}
-    }
+    // How a client ends it is of no interest.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub struct Service {
     limitations: Vec<Limitation>,
     health: Health,
     recording: Option<Recording>,
+    is_exported: bool,
 }
 
 impl Service {
@@ -59,7 +60,14 @@ impl Service {
             limitations: Vec::new(),
             health: Health::default(),
             recording,
+            is_exported: false,
         }
+    }
+
+    /// What is told is exported as well: connections are made.
+    #[must_use]
+    pub fn exported(self) -> Self {
+        Self { is_exported: true, ..self }
     }
 
     /// After tracing: the end of the recording.
@@ -114,7 +122,8 @@ impl View for Service {
     }
 
     fn needs(&self) -> Needs {
-        self.recording.as_ref().map_or_else(Needs::default, Recording::needs)
+        let needs = self.recording.as_ref().map_or_else(Needs::default, Recording::needs);
+        Needs { network: needs.network || self.is_exported, ..needs }
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {
@@ -152,6 +161,12 @@ impl View for Service {
 
     fn health(&mut self, health: Health) {
         self.health = health;
+    }
+
+    fn ended(&mut self, tracker: &Tracker) {
+        // Whoever tells it last tells all of it.
+        let picture = self.picture(tracker, clock::mono_ns());
+        self.board.give(Picture { fresh_until_ns: u64::MAX, ..picture });
     }
 
     fn signalled(&mut self, signal: i32) -> Flow {

@@ -11,7 +11,7 @@ fn server(token: Option<Token>) -> Server {
     let board = Arc::new(Board::default());
     board.give(Picture { fresh_until_ns: u64::MAX, backend: "fentry", ..Picture::default() });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::start(listener, Shared::new(board, token, 50)).unwrap()
+    Server::start(listener, None, Arc::new(Shared::new(board, token, 50))).unwrap()
 }
 
 /// What comes back for `request`, until the other side ends it.
@@ -98,7 +98,7 @@ fn who_has_no_token_gets_nothing_but_probes() {
 #[test]
 fn a_trace_that_is_not_attached_is_not_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server = Server::start(listener, Shared::new(Arc::default(), None, 50)).unwrap();
+    let server = Server::start(listener, None, Arc::new(Shared::new(Arc::default(), None, 50))).unwrap();
     for (path, want) in [("/readyz", "503"), ("/metrics", "503"), ("/findings", "503"), ("/healthz", "200")] {
         assert_eq!(status(&get(&server, path, "")), want, "{path}");
     }

@@ -1,0 +1,103 @@
+//! Owns: a disk that is full under a recording, and has room again later: metrics go on meanwhile, and say what was not recorded.
+//! Must not know: the format of recordings.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{AT, CREATED, Play};
+use crate::http::{Metrics, get};
+use crate::sandbox::Sandbox;
+use crate::wait::{PATIENCE, until_true};
+
+/// A file system of a megabyte, for as long as this lives.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Result<Self> {
+        let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+        mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=1m"))
+            .context("mounting a tmpfs")?;
+        Ok(Self(dir))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) -> Result<()> {
+        let mut length = 1 << 20;
+        let mut ballast = Vec::new();
+        while length > 0 {
+            ballast.resize(length, 0);
+            match fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(self.path("ballast"))
+                .and_then(|mut file| std::io::Write::write_all(&mut file, &ballast))
+            {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => length /= 2,
+                Err(error) => return Err(error).context("filling the disk"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The sum of a metric's series.
+fn value(name: &str) -> Result<f64> {
+    Ok(Metrics::parse(&get(AT, "/metrics", "")?)?.sum(name))
+}
+
+/// How many sockets a recording says were created; `None` where it cannot be read.
+fn recorded(twtrace: &Path, file: &Path) -> Result<Option<u64>> {
+    let done = Command::new(twtrace).args(["report", "--json"]).arg(file).output()?;
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+    Ok(report["created"].as_u64().filter(|_| done.status.success()))
+}
+
+/// The recording stops, says so, and goes on in another file once there is room; metrics have all of it all the while.
+pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
+    let disk = Disk::new()?;
+    let twtrace = sandbox.setup.twtrace.clone();
+    let play = Play::begin(sandbox, &["--record", &disk.0.path().display().to_string()])?;
+    ensure!(value("twtrace_recording_up")? == 1.0, "it records");
+    disk.fill()?;
+    play.act(sandbox)?;
+    until_true("the recording to stop", PATIENCE, || Ok(value("twtrace_recording_up")? == 0.0))?;
+    until_true("the metrics", PATIENCE, || Ok(value("twtrace_sockets_created_total")? == CREATED as f64))?;
+    ensure!(value("twtrace_recording_failures_total")? >= 1.0, "a failure");
+    ensure!(get(AT, "/readyz", "")? == "ready\n", "the trace goes on");
+    fs::remove_file(disk.path("ballast"))?;
+    until_true("the recording to go on", PATIENCE, || Ok(value("twtrace_recording_up")? == 1.0))?;
+    let (told, missed) =
+        (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
+    let ended = play.tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+    ensure!(
+        ended.stderr.contains("cannot record") && ended.stderr.contains("recording again"),
+        "{}",
+        ended.stderr
+    );
+    ensure!(told + missed >= CREATED as f64, "{told} recorded and {missed} missed of {CREATED}");
+    // The file that could not be finished and the one after it can both be read; what lives is listed again in the second.
+    let first = recorded(&twtrace, &disk.path("twtrace.0.twt"))?.context("the first file cannot be read")?;
+    let second =
+        recorded(&twtrace, &disk.path("twtrace.1.twt"))?.context("the second file cannot be read")?;
+    ensure!(first + second <= CREATED as u64, "{first} and {second} created are recorded of {CREATED}");
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Owns: an endpoint that takes what `serve` exports over HTTP, and a certificate that changes while it runs: both after power was given up.
+//! Must not know: the protocol's messages.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::{AT, Play};
+use crate::sandbox::Sandbox;
+use crate::wait::{PATIENCE, until_true};
+
+/// A request: its path and its body.
+type Taken = (String, Vec<u8>);
+
+/// Takes requests, one connection after the other, and says what came. It ends with the process.
+fn endpoint() -> Result<(u16, mpsc::Receiver<Taken>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let (say, said) = mpsc::channel();
+    thread::Builder::new().name("endpoint".into()).spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // How a client ends it is of no interest.
+            let _ = take(stream, &say);
+        }
+    })?;
+    Ok((port, said))
+}
+
+fn take(stream: TcpStream, say: &mpsc::Sender<Taken>) -> Result<()> {
+    let mut answers = stream.try_clone()?;
+    let mut asks = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if asks.read_line(&mut first)? == 0 {
+            return Ok(());
+        }
+        let mut length = 0;
+        let mut line = String::new();
+        while asks.read_line(&mut line)? > 2 {
+            let value = line.to_ascii_lowercase();
+            if let Some(value) = value.strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        asks.read_exact(&mut body)?;
+        say.send((first.split(' ').nth(1).unwrap_or_default().to_owned(), body))?;
+        answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+    }
+}
+
+fn openssl(dir: &Path, name: &str) -> Result<()> {
+    let mut command = Command::new("openssl");
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    command.args(["-subj", "/CN=twtrace", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    command.args(["-keyout", "server.key.new", "-out", name]).current_dir(dir);
+    let done = command.output().context("starting openssl")?;
+    ensure!(done.status.success(), "openssl: {}", String::from_utf8_lossy(&done.stderr));
+    std::fs::rename(dir.join("server.key.new"), dir.join("server.key"))?;
+    std::fs::copy(dir.join(name), dir.join("server.pem"))?;
+    Ok(())
+}
+
+/// What curl gets, trusting this certificate.
+fn curl(dir: &Path, trusted: &str) -> Result<Option<String>> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "30", "--noproxy", "*", "--cacert", trusted]).current_dir(dir);
+    let done = command.arg(format!("https://{AT}/metrics")).output().context("starting curl")?;
+    Ok(done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned()))
+}
+
+/// Whether `text` has `word` in it.
+fn has(text: &[u8], word: &str) -> bool {
+    text.windows(word.len()).any(|part| part == word.as_bytes())
+}
+
+/// Metrics and findings come to an endpoint that has a name and not an address; a new certificate is taken while it runs.
+pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    openssl(dir.path(), "first.pem")?;
+    let (certificate, key) = (dir.path().join("server.pem"), dir.path().join("server.key"));
+    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    // In the namespace where twtrace runs, the endpoint is there before it.
+    let mut taken = None;
+    let play = Play::begin_with(sandbox, || {
+        let (port, said) = endpoint()?;
+        taken = Some(said);
+        let url = format!("http://localhost:{port}");
+        let args =
+            ["--otlp", &url, "--otlp-protocol", "http", "--otlp-every", "1s", "--tls-cert", &certificate];
+        Ok([&args[..], &["--tls-key", &key]].concat().into_iter().map(str::to_owned).collect())
+    })?;
+    let taken = taken.context("the endpoint")?;
+    play.act(sandbox)?;
+    let (mut owner, mut finding) = (false, false);
+    while !(owner && finding) {
+        let (path, body) = taken.recv_timeout(PATIENCE).context("what is exported")?;
+        match path.as_str() {
+            "/v1/metrics" => owner |= has(&body, "process.executable.name") && has(&body, "checkout-api"),
+            "/v1/logs" => finding |= has(&body, "ports_exhausted"),
+            path => anyhow::bail!("{path} was asked for"),
+        }
+    }
+    let first = curl(dir.path(), "first.pem")?.context("an answer by the first certificate")?;
+    ensure!(first.contains("\ntwtrace_otlp_up 1\n"), "{first}");
+    openssl(dir.path(), "second.pem")?;
+    until_true("the second certificate", PATIENCE, || Ok(curl(dir.path(), "second.pem")?.is_some()))?;
+    ensure!(curl(dir.path(), "first.pem")?.is_none(), "the first certificate is still in use");
+    let ended = play.tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Owns: asking servers over HTTP: one connection that is kept and made again when it is gone, answers of bounded size and time, and the
+//! unary calls of gRPC.
+//! Must not know: what is asked, who asks.
+//!
+//! gRPC's framing of one message (a byte, a length, status in trailers) is written here; a client crate for it would bring streams, balancing
+//! and name resolution that nothing here needs.
+
+mod channel;
+mod grpc;
+mod place;
+
+pub use channel::{Answer, Channel, Failure, Protocol};
+pub use grpc::{Call, Refusal};
+pub use place::{Place, trust};
+pub use tokio_rustls::rustls::ClientConfig;

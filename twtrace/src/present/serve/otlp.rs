@@ -1,0 +1,18 @@
+//! Owns: telling an OpenTelemetry endpoint the same metrics as a scrape gets, and the doctor's findings as log records: the thread that does so.
+//! Must not know: flags, the trace.
+//!
+//! It asks the board for a picture every so often, makes messages of it ([`points`], [`findings`]), and keeps them ([`queue`]) until the endpoint
+//! has taken them ([`endpoint`]). What it cannot keep is counted ([`fate`]).
+
+mod attributes;
+mod endpoint;
+mod fate;
+mod findings;
+mod names;
+mod points;
+mod queue;
+mod thread;
+
+pub use endpoint::{Endpoint, Transport};
+pub(super) use fate::Fate;
+pub use thread::Exporter;

@@ -1,0 +1,242 @@
+//! Owns: the endpoint: where it is, in which transport it is spoken to, and what its answers mean.
+//! Must not know: what is in a message, when it is sent.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message as _;
+
+use super::queue::{Message, Outcome, Signal};
+use crate::host::wire::{Call, Channel, Place, Protocol, Refusal, trust};
+use crate::model::escape::printable;
+
+/// So long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest answer, in bytes: it says little.
+const LONGEST_ANSWER: usize = 64 << 10;
+/// Longest word of an endpoint that is shown, in characters.
+const LONGEST_WORD: usize = 200;
+
+/// How an endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// gRPC, usually on port 4317
+    Grpc,
+    /// Protobuf over HTTP/1.1, usually on port 4318
+    Http,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub struct Endpoint {
+    channel: Channel,
+    transport: Transport,
+    /// What stands before `/v1/metrics`.
+    path: String,
+    headers: HeaderMap,
+    shown: String,
+}
+
+impl Endpoint {
+    /// Of a URL. Where `transport` does not say it, port 4318 and any path mean HTTP, all else gRPC. `roots` is a PEM file.
+    ///
+    /// # Errors
+    /// In words about the URL or the roots.
+    pub fn new(
+        url: &str,
+        transport: Option<Transport>,
+        roots: Option<&Path>,
+        headers: Vec<(String, String)>,
+    ) -> io::Result<Self> {
+        let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("it begins with http:// or https://")),
+        };
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
+        if uri.query().is_some() || uri.authority().is_some_and(|all| all.as_str().contains('@')) {
+            return Err(wrong(
+                "a query, a user or a password in it is not sent; --otlp-headers-file takes headers",
+            ));
+        }
+        if uri.port_u16().is_none() && uri.authority().is_some_and(|all| all.as_str().len() != host.len()) {
+            return Err(wrong("its port is no number of one"));
+        }
+        let path = uri.path().trim_end_matches('/').to_owned();
+        let is_http = uri.port_u16() == Some(4318) || !path.is_empty();
+        let transport = transport.unwrap_or(if is_http { Transport::Http } else { Transport::Grpc });
+        let (protocol, usual) = match transport {
+            Transport::Grpc => (Protocol::Http2, 4317),
+            Transport::Http => (Protocol::Http1, 4318),
+        };
+        let tls = is_tls.then(|| trust(roots, protocol)).transpose()?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let place = Place::Tcp { host, port: uri.port_u16().unwrap_or(usual), tls };
+        let channel = Channel::new(place, protocol, PATIENCE, LONGEST_ANSWER);
+        Ok(Self { channel, transport, path, headers: parsed(headers)?, shown: printable(url).into_owned() })
+    }
+
+    /// Its URL, for people.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Sends a message; the words are for people.
+    pub(super) async fn send(&mut self, message: &Message) -> (Outcome, Option<String>) {
+        match (self.transport, message.signal) {
+            (Transport::Grpc, Signal::Metrics) => {
+                let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+                of_call(self.call(path, message).await.map(|answer| rejected_points(&answer)))
+            }
+            (Transport::Grpc, Signal::Logs) => {
+                let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+                of_call(self.call(path, message).await.map(|answer| rejected_records(&answer)))
+            }
+            (Transport::Http, signal) => self.post(signal, message).await,
+        }
+    }
+
+    async fn call<R: prost::Message + Default>(
+        &mut self,
+        path: &str,
+        message: &Message,
+    ) -> Result<R, Refusal> {
+        let call = Call { path, headers: self.headers.clone(), message: &message.bytes };
+        call.make(&mut self.channel).await
+    }
+
+    async fn post(&mut self, signal: Signal, message: &Message) -> (Outcome, Option<String>) {
+        let path = match signal {
+            Signal::Metrics => format!("{}/v1/metrics", self.path),
+            Signal::Logs => format!("{}/v1/logs", self.path),
+        };
+        let mut headers = self.headers.clone();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        let answer = self.channel.ask(Method::POST, &path, headers, message.bytes.clone()).await;
+        match answer {
+            Err(failure) => (Outcome::Later(None), Some(failure.to_string())),
+            Ok(answer) if answer.status.is_success() => {
+                (Outcome::Taken(rejected(signal, &answer.body)), None)
+            }
+            Ok(answer) => {
+                let after = answer.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok());
+                let after = after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+                (of_status(answer.status, after), Some(format!("HTTP status {}", answer.status)))
+            }
+        }
+    }
+}
+
+fn wrong(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.into())
+}
+
+fn parsed(headers: Vec<(String, String)>) -> io::Result<HeaderMap> {
+    let one = |(name, value): (String, String)| {
+        let shown = printable(&name).into_owned();
+        let name =
+            HeaderName::try_from(name).map_err(|_| wrong(format!("'{shown}' is no name of a header")))?;
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| wrong(format!("what '{shown}' is to be is no header")))?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    };
+    headers.into_iter().map(one).collect()
+}
+
+/// As the protocol's "Retryable Response Codes" has it.
+fn of_status(status: StatusCode, after: Option<Duration>) -> Outcome {
+    match status.as_u16() {
+        429 | 502 | 503 | 504 => Outcome::Later(after),
+        _ => Outcome::Never,
+    }
+}
+
+/// As the protocol's "OTLP/gRPC Response" has it, where what it says of RESOURCE_EXHAUSTED is taken for a wish to be asked later.
+fn of_call(done: Result<u64, Refusal>) -> (Outcome, Option<String>) {
+    let refusal = match done {
+        Ok(rejected) => return (Outcome::Taken(rejected), None),
+        Err(refusal) => refusal,
+    };
+    let outcome = match &refusal {
+        Refusal::Failed(_) => Outcome::Later(None),
+        // CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS.
+        Refusal::Status { code: 1 | 4 | 8 | 10 | 11 | 14 | 15, retry_after, .. } => {
+            Outcome::Later(*retry_after)
+        }
+        Refusal::Status { .. } => Outcome::Never,
+        // A proxy answers for an endpoint that is not there.
+        Refusal::Nonsense(_) => Outcome::Later(None),
+    };
+    let said: String = printable(&refusal.to_string()).chars().take(LONGEST_WORD).collect();
+    (outcome, Some(said))
+}
+
+fn rejected_points(answer: &ExportMetricsServiceResponse) -> u64 {
+    let partial = answer.partial_success.as_ref();
+    partial.map_or(0, |partial| u64::try_from(partial.rejected_data_points).unwrap_or(0))
+}
+
+fn rejected_records(answer: &ExportLogsServiceResponse) -> u64 {
+    let partial = answer.partial_success.as_ref();
+    partial.map_or(0, |partial| u64::try_from(partial.rejected_log_records).unwrap_or(0))
+}
+
+/// Nothing is rejected by an answer that says nothing that we understand.
+fn rejected(signal: Signal, body: &Bytes) -> u64 {
+    match signal {
+        Signal::Metrics => {
+            ExportMetricsServiceResponse::decode(body.clone()).map_or(0, |a| rejected_points(&a))
+        }
+        Signal::Logs => ExportLogsServiceResponse::decode(body.clone()).map_or(0, |a| rejected_records(&a)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_and_how() {
+        for (url, transport, path) in [
+            ("http://127.0.0.1:4317", Transport::Grpc, ""),
+            ("http://collector", Transport::Grpc, ""),
+            ("http://collector:4318", Transport::Http, ""),
+            ("http://[::1]:9999/otlp/", Transport::Http, "/otlp"),
+        ] {
+            let endpoint = Endpoint::new(url, None, None, Vec::new()).unwrap();
+            assert_eq!((endpoint.transport, endpoint.path.as_str()), (transport, path), "{url}");
+        }
+        let asked = Endpoint::new("http://x:4318", Some(Transport::Grpc), None, Vec::new()).unwrap();
+        assert_eq!(asked.transport, Transport::Grpc);
+        for url in
+            ["", "collector:4317", "ftp://x", "http://", "http://a:b@x", "http://x/?y", "http://x:99999"]
+        {
+            assert!(Endpoint::new(url, None, None, Vec::new()).is_err(), "{url}");
+        }
+        let headers = vec![("not a name".to_owned(), "x".to_owned())];
+        assert!(Endpoint::new("http://x", None, None, headers).is_err());
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let of = |code| of_call(Err(Refusal::Status { code, message: String::new(), retry_after: None })).0;
+        for code in 1..=16 {
+            let is_later = of(code) == Outcome::Later(None);
+            assert_eq!(is_later, [1, 4, 8, 10, 11, 14, 15].contains(&code), "{code}");
+        }
+        let after = Some(Duration::from_secs(17));
+        for status in [400, 401, 404, 413, 429, 500, 502, 503, 504] {
+            let outcome = of_status(StatusCode::from_u16(status).unwrap(), after);
+            assert_eq!(outcome == Outcome::Later(after), [429, 502, 503, 504].contains(&status), "{status}");
+        }
+    }
+}

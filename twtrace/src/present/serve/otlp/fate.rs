@@ -1,0 +1,57 @@
+//! Owns: what becomes of what was to be exported, in numbers.
+//! Must not know: why.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Counts of one kind of things.
+#[derive(Debug, Default)]
+pub(in crate::present::serve) struct Count {
+    sent: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(in crate::present::serve) struct Fate {
+    is_up: AtomicBool,
+    failures: AtomicU64,
+    /// Data points of metrics.
+    pub(in crate::present::serve) points: Count,
+    /// Findings.
+    pub(in crate::present::serve) findings: Count,
+}
+
+impl Count {
+    /// The endpoint has taken so many.
+    pub(super) fn sent(&self, count: u64) {
+        self.sent.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// So many will never come there.
+    pub(super) fn lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sent and lost so far.
+    pub(in crate::present::serve) fn told(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+}
+
+impl Fate {
+    /// The endpoint took something. Whether it did not before.
+    pub(super) fn succeeded(&self) -> bool {
+        !self.is_up.swap(true, Ordering::Relaxed)
+    }
+
+    /// The endpoint took nothing. Whether it did before, or was never asked.
+    pub(super) fn failed(&self) -> bool {
+        let is_first = self.failures.fetch_add(1, Ordering::Relaxed) == 0;
+        self.is_up.swap(false, Ordering::Relaxed) || is_first
+    }
+
+    /// Whether the last attempt succeeded, and how many did not.
+    pub(in crate::present::serve) fn told(&self) -> (bool, u64) {
+        (self.is_up.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+    }
+}
