@@ -11,6 +11,7 @@ use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
 use crate::model::escape::printable;
+use crate::model::figures::grouped;
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
@@ -73,6 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if owners.is_empty() && !args.summary {
         refuse_what_no_listing_knows(&filter, "list")?;
     }
+    let there = listed.conns().len();
     let (seen, limitations) = listed.seen(&choice, states, &filter, &owners)?;
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
     let mut out = match (args.summary, args.json) {
@@ -87,13 +89,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     } else if !args.json && !std::io::stdout().is_terminal() {
         limitations.iter().for_each(|limitation| out.extend(format!("# {limitation}\n").bytes()));
     }
-    if choice == Choice::Own
-        && !args.json
-        && let Some(line) = Elsewhere::count().line()
-    {
-        // A program that reads the table passes over what is no row.
-        let mark = if std::io::stdout().is_terminal() { "\n" } else { "# " };
-        out.extend(format!("{mark}{line}\n").bytes());
+    if !args.json {
+        let left_out = if args.summary { None } else { none_shown(&seen, there, &filter) };
+        let elsewhere = if choice == Choice::Own { Elsewhere::count().line() } else { None };
+        for line in left_out.into_iter().chain(elsewhere) {
+            // A program that reads the table passes over what is no row.
+            let mark = if std::io::stdout().is_terminal() { "\n" } else { "# " };
+            out.extend(format!("{mark}{line}\n").bytes());
+        }
     }
     std::io::stdout().lock().write_all(&out)?;
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
@@ -161,6 +164,18 @@ fn sockets(seen: &[Seen], with_netns: bool) -> String {
     let mut out = String::new();
     list::table(&sockets, &names, Paint::stdout(), &mut out);
     out
+}
+
+/// Why a table is empty; `there` is how many sockets there are without the filter.
+fn none_shown(seen: &[Seen], there: usize, filter: &Filter) -> Option<String> {
+    if seen.iter().any(|seen| !seen.sockets.is_empty()) {
+        return None;
+    }
+    let passing = printable(&filter.words().join(" ")).into_owned();
+    Some(match there {
+        0 => "no TIME_WAIT socket here".to_owned(),
+        there => format!("none of the {} TIME_WAIT sockets here passes {passing}", grouped(there as u64)),
+    })
 }
 
 fn sockets_json(seen: &[Seen]) -> Vec<u8> {

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::failures::Failures;
-use super::groups::{Group, Groups, Table};
+use super::groups::{Group, Groups};
 use super::history::History;
 use super::intern::{Hasher, Interner, NONE};
-use super::key::{Key, RowId};
+use super::key::Key;
 use super::keys::{PortKey, ProcessKey};
 use super::limits::Limits;
 use super::ports::Ports;
@@ -152,12 +152,6 @@ impl Engine {
     /// Groups whose events count.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Group)> {
         (0..).zip(&self.groups.all).filter(|(_, group)| group.passes)
-    }
-
-    /// The number of the row with this name.
-    pub(crate) fn row_of(&self, table: Table, id: RowId) -> Option<u32> {
-        let is_it = |row: &super::groups::TableRow| row.table == table && row.id == id;
-        self.groups.rows.iter().position(is_it).map(|at| at as u32)
     }
 
     pub(crate) fn text(&self, id: u32) -> Option<&str> {

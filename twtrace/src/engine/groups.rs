@@ -13,29 +13,10 @@ use super::limits::Limits;
 use super::ports::Ports;
 use super::row::Row;
 use super::spread::Spread;
+use super::table::{Living, TABLES, TableRow};
+pub(crate) use super::table::{NOWHERE, Table};
 use crate::model::event::{Kind, Reason, Role, Substate, Via};
 
-/// Tables that events are counted in, as places in [`Group::rows`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
-    Process,
-    Tuple,
-    Peer,
-    Port,
-    Container,
-    Netns,
-    /// A process and what it deals with.
-    Link,
-}
-
-impl Table {
-    pub(crate) const ALL: [Self; TABLES] =
-        [Self::Process, Self::Tuple, Self::Peer, Self::Port, Self::Container, Self::Netns, Self::Link];
-}
-
-const TABLES: usize = 7;
-/// In no row, or on no tuple.
-pub(crate) const NOWHERE: u32 = u32::MAX;
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
 
@@ -202,42 +183,6 @@ impl Group {
     }
 }
 
-/// How many sockets live in a row.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Living {
-    pub(crate) now: u32,
-    pub(crate) most: u32,
-}
-
-impl Living {
-    fn enter(&mut self) {
-        self.now += 1;
-        self.most = self.most.max(self.now);
-    }
-
-    fn leave(&mut self) {
-        self.now = self.now.saturating_sub(1);
-    }
-}
-
-/// A row of a table.
-#[derive(Debug)]
-pub(crate) struct TableRow {
-    pub(crate) id: RowId,
-    pub(crate) table: Table,
-    /// Number of the ports of a tuple.
-    ports: u32,
-    /// A process that does not exist any more.
-    pub(crate) gone: bool,
-}
-
-impl TableRow {
-    /// Number of its ports; `None` for all but a tuple.
-    pub(crate) fn ports(&self) -> Option<u32> {
-        Some(self.ports).filter(|ports| *ports != NOWHERE)
-    }
-}
-
 /// All groups, and the rows that they are in.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -327,25 +272,28 @@ impl Groups {
         if id == RowId::None {
             return NOWHERE;
         }
-        let of = |hasher: &Hasher, table: Table, id: RowId| hasher.hash_one((table as u8, id));
-        let hash = of(&self.hasher, table, id);
-        let Self { row_index, rows, hasher, living, .. } = self;
-        let same = |at: &u32| rows[*at as usize].id == id && rows[*at as usize].table == table;
-        if let Some(at) = row_index.find(hash, same) {
-            return *at;
+        if let Some(at) = self.find_row(table, id) {
+            return at;
         }
-        if rows.len() >= self.most_rows && id != RowId::Others {
+        if self.rows.len() >= self.most_rows && id != RowId::Others {
             return self.row(table, RowId::Others, ports);
         }
+        let Self { row_index, rows, hasher, living, .. } = self;
         let at = rows.len() as u32;
         let numbered = if let RowId::Tuple { netns, .. } = id { ports.add(netns) } else { NOWHERE };
         rows.push(TableRow { id, table, ports: numbered, gone: false });
         living.push(Living::default());
-        row_index.insert_unique(hash, at, |at| {
+        row_index.insert_unique(hash_of_row(hasher, table, id), at, |at| {
             let row = &rows[*at as usize];
-            of(hasher, row.table, row.id)
+            hash_of_row(hasher, row.table, row.id)
         });
         at
+    }
+
+    /// The number of the row with this name.
+    pub(crate) fn find_row(&self, table: Table, id: RowId) -> Option<u32> {
+        let is_it = |at: &u32| self.rows[*at as usize].id == id && self.rows[*at as usize].table == table;
+        self.row_index.find(hash_of_row(&self.hasher, table, id), is_it).copied()
     }
 
     /// Sockets that live in a row at the end, and the most that did.
@@ -397,4 +345,8 @@ fn link(group: &Group) -> RowId {
         (_, Some(process), Some(target)) => RowId::Link { process, target },
         _ => RowId::None,
     }
+}
+
+fn hash_of_row(hasher: &Hasher, table: Table, id: RowId) -> u64 {
+    hasher.hash_one((table as u8, id))
 }

@@ -33,7 +33,7 @@ pub struct Figures {
     pub ended_rate: Rates,
     /// Overflows, and failures of connect() and bind().
     pub failed_rate: Rates,
-    /// Share of connections that lived under 5 ms.
+    /// Share of connections that lived under 5 ms; only where percentiles are worked out as well.
     pub under_5ms: Option<f64>,
     /// How long connections lived, in microseconds.
     pub age_us: Option<Percentiles>,
@@ -53,6 +53,12 @@ impl Figures {
     /// Overflows, and failures of connect() and bind().
     pub fn failed(&self) -> u64 {
         self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
+    }
+
+    fn set_rates(&mut self, windows: &Windows<3>) {
+        let rates = Rates::of(windows);
+        [self.created_rate, self.ended_rate, self.failed_rate] =
+            [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
     }
 
     fn add(&mut self, group: &Group) {
@@ -125,7 +131,13 @@ impl Engine {
     pub(crate) fn figures(&self, of: &[u32], now: u32) -> Figures {
         let groups = of.iter().map(|at| self.group(*at));
         let percentiles = |pick: fn(&Group) -> &Spread| percentiles_of(groups.clone().map(pick));
+        let (mut under_5ms, mut ages) = (0, 0);
+        for group in groups.clone() {
+            under_5ms += group.under_5ms;
+            ages += group.age_us.len();
+        }
         Figures {
+            under_5ms: (ages != 0).then(|| under_5ms as f64 / ages as f64),
             age_us: percentiles(|group| &group.age_us),
             lifetime_ms: percentiles(|group| &group.lifetime_ms),
             sent: percentiles(|group| &group.sent),
@@ -134,21 +146,14 @@ impl Engine {
         }
     }
 
-    /// As [`Engine::figures`], without percentiles, which take most of the time.
+    /// As [`Engine::figures`], without percentiles and shares of connections, which take most of the time.
     pub(crate) fn counted(&self, of: &[u32], now: u32) -> Figures {
-        let groups = of.iter().map(|at| self.group(*at));
         let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
-        let (mut under_5ms, mut ages) = (0, 0);
-        for group in groups {
+        for group in of.iter().map(|at| self.group(*at)) {
             figures.add(group);
             windows.add(&group.history);
-            under_5ms += group.under_5ms;
-            ages += group.age_us.len();
         }
-        let rates = Rates::of(&windows);
-        [figures.created_rate, figures.ended_rate, figures.failed_rate] =
-            [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
-        figures.under_5ms = (ages != 0).then(|| under_5ms as f64 / ages as f64);
+        figures.set_rates(&windows);
         figures
     }
 
@@ -161,8 +166,17 @@ impl Engine {
 
     /// All together, with percentiles or without.
     pub(crate) fn total(&self, now: u32, is_whole: bool) -> Figures {
-        let all: Vec<u32> = self.all().map(|(at, _)| at).collect();
-        let mut figures = if is_whole { self.figures(&all, now) } else { self.counted(&all, now) };
+        let mut figures = if is_whole {
+            let all: Vec<u32> = self.all().map(|(at, _)| at).collect();
+            self.figures(&all, now)
+        } else {
+            // Of all together, what happened lately is known without asking every group.
+            let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
+            self.all().for_each(|(_, group)| figures.add(group));
+            windows.add(&self.history);
+            figures.set_rates(&windows);
+            figures
+        };
         figures.counts.loss = self.loss;
         let population = self.groups.population;
         (figures.live, figures.peak_live) = (population.now.into(), population.most.into());

@@ -4,10 +4,12 @@
 mod build;
 mod detail;
 mod fold;
+mod measured;
 mod survey;
 
 pub use build::Extent;
 pub use fold::{Fold, FoldRow};
+pub use measured::Measured;
 pub use survey::Survey;
 
 use std::collections::HashMap;
@@ -66,7 +68,7 @@ pub struct ProcessRow {
     pub targets: usize,
     /// Of the pools it draws from, the one that is full or full soonest.
     pub pressure: Option<Pressure>,
-    /// What that usually means.
+    /// What that usually means. [`Pattern::Unclear`] where the snapshot has no percentiles to tell it by.
     pub pattern: Pattern,
 }
 
@@ -110,6 +112,11 @@ pub struct TupleRow {
 }
 
 impl TupleRow {
+    /// Whether a finding could be about it: its ports are not known, are used to some part or fill, or calls fail.
+    pub fn may_press(&self) -> bool {
+        survey::may_press(self.pressure, self.failing.is_some())
+    }
+
     /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
     pub fn held(&self) -> Ports {
         let others = self.others.as_deref().copied().unwrap_or_default();

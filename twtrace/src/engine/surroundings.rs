@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::counting::Engine;
-use super::groups::{Group, Table, TableRow};
+use super::groups::{Group, Table};
 use super::key::RowId;
+use super::table::TableRow;
 use super::{Capacity, PortKey, ProcessKey, Target, Tracker, TupleKey};
 use crate::model::ports::Ports as Held;
 

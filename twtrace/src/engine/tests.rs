@@ -1,6 +1,7 @@
 //! Table tests of the tracker: scripted events, no clock.
 
 mod bounds;
+mod measured;
 mod rows;
 mod script;
 

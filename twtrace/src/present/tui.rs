@@ -254,7 +254,7 @@ impl View for Screen {
                     }
                 }
                 Wish::Copy => {
-                    if let (Some(guard), Some(text)) = (&self.guard, self.display.selected()) {
+                    if let (Some(guard), Some(text)) = (&self.guard, self.display.selected(tracker)) {
                         guard.copy(&text)?;
                     }
                 }

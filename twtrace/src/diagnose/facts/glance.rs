@@ -23,7 +23,8 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         netns.overflow = lately(&row.figures, row.figures.counts.overflow);
         namespaces.insert(row.key, netns);
     }
-    for row in snapshot.tuples.iter().chain(hottest) {
+    // Of the others there may be thousands.
+    for row in snapshot.tuples.iter().filter(|row| row.may_press()).chain(hottest) {
         let mut tuple = tuple(row, shares(row));
         tuple.more_callers = row.failing.map_or(0, |failing| failing.others);
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);

@@ -33,15 +33,15 @@ pub enum Extent {
     Whole,
     /// Every row, without percentiles, which take most of the time.
     Counts,
-    /// As a screen shows it: the first table whole, the head and the others without percentiles; and of pools behind the first table only
-    /// those that a finding could be about.
+    /// As a screen shows it: no percentiles, which [`Tracker::measured`] has of the rows that are seen; and of pools behind the first table
+    /// only those that a finding could be about.
     Screen,
 }
 
 impl Extent {
     /// Of the table at this place.
     fn of_table(self, at: usize) -> Self {
-        if self == Self::Screen && at == 0 { Self::Whole } else { self }
+        if self == Self::Screen && at == 0 { Self::Counts } else { self }
     }
 }
 
@@ -166,7 +166,11 @@ impl Tracker {
                 hottest,
                 targets: dealings.targets,
                 pressure,
-                pattern: Pattern::of(&Evidence::of(&figures, dealings.starved, pressure)),
+                pattern: if rows.extent == Extent::Whole {
+                    Pattern::of(&Evidence::of(&figures, dealings.starved, pressure))
+                } else {
+                    Pattern::Unclear
+                },
                 figures,
             }
         };

@@ -16,12 +16,16 @@ use crate::engine::pattern::Evidence;
 impl Tracker {
     /// Everything about one row; `None` where there is no such row.
     pub fn detail(&self, key: &RowKey) -> Option<Detail> {
+        self.detail_of(&self.survey(), key)
+    }
+
+    /// As [`Tracker::detail`], of a survey that was made.
+    pub fn detail_of(&self, survey: &Survey<'_>, key: &RowKey) -> Option<Detail> {
         let (table, row) = self.row_named(key)?;
         let of: Vec<u32> =
             self.engine.all().filter(|(_, group)| group.row(table) == Some(row)).map(|(at, _)| at).collect();
-        let survey = Survey::of(self);
         let groups = || of.iter().map(|at| self.engine.group(*at));
-        let links = self.links_of(groups(), &survey);
+        let links = self.links_of(groups(), survey);
         let starved = links.iter().map(|link| link.starved).sum();
         let pressures = links.iter().filter_map(|link| link.pressure);
         let pressure = pressures.reduce(|a, b| if hotter(b, Some(a)) { b } else { a });
@@ -58,7 +62,7 @@ impl Tracker {
     }
 
     /// The table and the number of a row.
-    fn row_named(&self, key: &RowKey) -> Option<(Table, u32)> {
+    pub(super) fn row_named(&self, key: &RowKey) -> Option<(Table, u32)> {
         let engine = &self.engine;
         let (table, id) = match key {
             RowKey::Process(key) => {
@@ -79,7 +83,7 @@ impl Tracker {
             }
             RowKey::Netns(inode) => (Table::Netns, RowId::Netns(*inode)),
         };
-        engine.row_of(table, id).map(|row| (table, row))
+        engine.groups.find_row(table, id).map(|row| (table, row))
     }
 
     /// Which processes deal with what in some groups.

@@ -19,8 +19,6 @@ use crate::model::ports::Ports;
 const RECENT_S: u32 = 10;
 /// Who failed in so many seconds is failing, as far as anybody sees.
 const FAILING_S: u32 = 60;
-/// A pool that has less of its ports in use, and does not fill, is not worth a word.
-const USED: f64 = 0.1;
 /// Ports that could not be bound and that are told.
 const NOT_BOUND: usize = 5;
 
@@ -75,6 +73,15 @@ pub struct Survey<'a> {
     unowned: Vec<u32>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
+}
+
+/// A pool that has less of its ports in use, and does not fill, is not worth a word.
+const USED: f64 = 0.1;
+
+/// See [`Survey::may_press`].
+pub(super) fn may_press(pressure: Option<Pressure>, fails: bool) -> bool {
+    let is_used = |pressure: Pressure| pressure.full_in_s.is_some() || pressure.fraction() >= USED;
+    fails || pressure.is_none_or(is_used)
 }
 
 pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
@@ -158,8 +165,7 @@ impl<'a> Survey<'a> {
 
     /// Whether anything could be said of a pool: one that is not known, has some use of its ports, or in which calls fail.
     pub(super) fn may_press(&self, row: u32) -> bool {
-        let is_used = |pressure: Pressure| pressure.full_in_s.is_some() || pressure.fraction() >= USED;
-        self.pressure(row).is_none_or(is_used) || self.failers[row as usize].0 != NOWHERE
+        may_press(self.pressure(row), self.failers[row as usize].0 != NOWHERE)
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.

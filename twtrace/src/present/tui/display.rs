@@ -2,6 +2,8 @@
 //! the journal.
 //! Must not know: the terminal, when a picture is due.
 
+use std::collections::HashMap;
+
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::layout::Rect;
@@ -11,7 +13,7 @@ use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
 use super::views::{Folded, Id, Opened, Picture, Tab, shown};
 use crate::diagnose::OneLine;
-use crate::engine::{By, Extent, Tracker};
+use crate::engine::{By, Extent, RowKey, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
 use crate::present::live::Frame;
@@ -60,22 +62,29 @@ impl Display {
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
         let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
         let survey = tracker.survey();
-        // While the picture stands still, every column of it may be looked at.
-        let extent = if self.state.is_paused { Extent::Whole } else { Extent::Screen };
+        let extent = if self.wants_whole() { Extent::Whole } else { Extent::Screen };
         let snapshot = tracker.snapshot_of(&survey, tables, extent);
         let frame = Frame { snapshot, backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
         let by = self.state.fold;
         let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;
         let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(&survey, by) });
-        self.picture = Some(Picture::new(frame, tables, folded, journal, zone, filters));
+        let mut picture = Picture::new(frame, (tables, extent), folded, journal, zone, filters);
+        // Mostly the same rows are seen again.
+        picture.measured = tracker.measured(&self.unmeasured(&picture));
+        self.picture = Some(picture);
         // A row changes; an event stays what it was.
-        self.opened.take_if(|(id, _)| matches!(id, Id::Row(_)));
+        if let Some((Id::Row(key), opened)) = &mut self.opened {
+            *opened = tracker.detail_of(&survey, key).map(|detail| Opened::Row(Box::new(detail)));
+        }
     }
 
     /// Whether the picture lacks what is looked at, or will be while it stands still.
     pub(super) fn is_stale(&self) -> bool {
         let Some(picture) = &self.picture else { return true };
+        if self.wants_whole() && !picture.is_whole {
+            return true;
+        }
         let wanted = if self.state.is_paused { &Tab::ALL[..] } else { &[self.state.tab] };
         let is_folded_so = picture.folded.as_ref().is_none_or(|folded| folded.by == self.state.fold);
         !is_folded_so || !wanted.iter().all(|tab| picture.has(*tab))
@@ -83,20 +92,76 @@ impl Display {
 
     /// Draws the picture; nothing before there is one.
     pub(super) fn draw(&mut self, tracker: &Tracker, area: Rect, buffer: &mut Buffer) {
-        let Some(picture) = &self.picture else { return };
+        self.open(tracker, area);
+        self.put(area, buffer);
+        // Which line is selected, whether there is room for its details, and which rows are seen, is known once it is drawn.
+        let (is_other, is_more) = (self.open(tracker, area), self.measure(tracker));
+        if is_other || is_more {
+            buffer.reset();
+            self.put(area, buffer);
+        }
+    }
+
+    /// Whether every row must say what its connections were like: to be sorted by that, or because any may be looked at while the picture
+    /// stands still.
+    fn wants_whole(&self) -> bool {
+        let (state, sort) = (&self.state, self.state.sort());
+        state.is_paused || state.columns().get(sort.column).is_some_and(|column| column.what.is_measured())
+    }
+
+    /// The rows drawn last of which a picture lacks what their columns say.
+    fn unmeasured(&self, picture: &Picture) -> Vec<RowKey> {
+        let (drawn, columns) = (&self.drawn, self.state.columns());
+        let is_measured =
+            |(at, ..): &(usize, u16, u16)| columns.get(*at).is_some_and(|it| it.what.is_measured());
+        if picture.is_whole || !drawn.spans.iter().any(is_measured) {
+            return Vec::new();
+        }
+        let seen = drawn.ids.iter().skip(drawn.top).take(drawn.body.1.into());
+        let keys = seen.filter_map(|id| if let Id::Row(key) = id { Some(key) } else { None });
+        keys.filter(|key| !picture.measured.contains_key(key)).cloned().collect()
+    }
+
+    /// Works out what connections of the rows that are seen were like; whether there were any of which that was not known.
+    fn measure(&mut self, tracker: &Tracker) -> bool {
+        let Some(picture) = &self.picture else { return false };
+        let keys = self.unmeasured(picture);
+        let more = if keys.is_empty() { HashMap::new() } else { tracker.measured(&keys) };
+        let is_more = !more.is_empty();
+        if let Some(picture) = &mut self.picture {
+            picture.measured.extend(more);
+        }
+        is_more
+    }
+
+    /// Makes the details that are to be drawn; whether they are others than before.
+    fn open(&mut self, tracker: &Tracker, area: Rect) -> bool {
+        let Some(picture) = &self.picture else { return false };
         let wanted = wanted(&self.state, area, &self.drawn);
-        if self.opened.as_ref().map(|(known, _)| known) != wanted.as_ref() {
+        let is_other = self.opened.as_ref().map(|(known, _)| known) != wanted.as_ref();
+        if is_other {
             self.opened = wanted.map(|id| {
                 let opened = picture.open(&id, tracker);
                 (id, opened)
             });
         }
+        is_other
+    }
+
+    fn put(&mut self, area: Rect, buffer: &mut Buffer) {
+        let Some(picture) = &self.picture else { return };
         let opened = self.opened.as_ref().and_then(|(_, opened)| opened.as_ref());
         self.drawn = Paper { state: &self.state, picture, opened }.draw(area, buffer);
     }
 
     /// The selected line as text, every column of it; `None` where there is none.
-    pub(super) fn selected(&self) -> Option<String> {
+    pub(super) fn selected(&mut self, tracker: &Tracker) -> Option<String> {
+        let key = self.state.selected(&self.drawn.ids).map(|at| &self.drawn.ids[at]);
+        if let (Some(Id::Row(key)), Some(picture)) = (key, &mut self.picture)
+            && !picture.is_whole
+        {
+            picture.measured.extend(tracker.measured(std::slice::from_ref(key)));
+        }
         let (state, picture) = (&self.state, self.picture.as_ref()?);
         if state.is_on_verdict() {
             return picture.findings.first().map(|finding| OneLine::from(finding).short().to_owned());

@@ -26,7 +26,7 @@ pub use theme::Theme;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::state::{Drawn, Mode, State};
-use super::views::{Id, Opened, Picture, Tab};
+use super::views::{Id, Opened, Picture, Row, Tab, shown};
 use crate::model::escape::{fit, printable};
 
 /// Lines below the head that are always there: views, titles, one row, keys.
@@ -41,10 +41,12 @@ pub(super) struct Paper<'a> {
     pub(super) opened: Option<&'a Opened>,
 }
 
-/// From this size on the selected line's details stand below the table.
+/// From this size on the selected line's details stand below the table, however many rows it has.
 const PANE_FROM: (u16, u16) = (140, 40);
-/// The share of the table's room that they take: one part in so many.
+/// The share of the table's room that they then take at least: one part in so many.
 const PANE_SHARE: u16 = 3;
+/// On any screen they do where the rows leave so many lines blank.
+const PANE_SPARE: u16 = 8;
 
 fn has_pane(area: Rect) -> bool {
     area.width >= PANE_FROM.0 && area.height >= PANE_FROM.1
@@ -54,7 +56,7 @@ fn has_pane(area: Rect) -> bool {
 pub(super) fn wanted(state: &State, area: Rect, drawn: &Drawn) -> Option<Id> {
     match &state.mode {
         Mode::Details(id, _) => Some(id.clone()),
-        Mode::Table | Mode::Typing if has_pane(area) => {
+        Mode::Table | Mode::Typing if has_pane(area) || drawn.spare >= PANE_SPARE => {
             state.selected(&drawn.ids).map(|at| drawn.ids[at].clone())
         }
         _ => None,
@@ -100,21 +102,36 @@ impl Paper<'_> {
 
     /// The table, and below it what there is to say of its selected line.
     fn put_table(&self, area: Rect, body: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
-        let pane = if has_pane(area) && self.opened.is_some() { body.height / PANE_SHARE } else { 0 };
+        let Self { state, picture, .. } = *self;
+        let rows = shown(state.tab, picture, state.sort(), &state.filter, &state.unfolded);
+        drawn.ids = rows.iter().map(Row::id).collect();
+        // Titles, and a line that says why there are no rows.
+        drawn.spare = (body.height - 1).saturating_sub(rows.len().clamp(1, body.height.into()) as u16);
+        let lines = self.pane(area, body, drawn);
+        let pane = lines.len() as u16;
         let above = Rect { height: body.height - pane, ..body };
         drawn.body.1 -= pane;
-        let position = table::draw(self, above, buffer, drawn);
-        if pane != 0
-            && let Some(at) = self.state.selected(&drawn.ids)
-        {
-            let below = Rect { y: above.bottom(), height: pane, ..body };
-            let mut lines = details::lines(self.opened, &drawn.ids[at], self.picture, body.width.into());
-            if let Some(title) = lines.first_mut() {
-                *title = title.clone().style(TITLE);
-            }
-            put_lines(buffer, below, lines);
-        }
+        let position = table::draw(self, &rows, above, buffer, drawn);
+        put_lines(buffer, Rect { y: above.bottom(), height: pane, ..body }, lines);
         position
+    }
+
+    /// The selected line's details, as much of them as there is room for below the rows.
+    fn pane(&self, area: Rect, body: Rect, drawn: &Drawn) -> Vec<Text<'static>> {
+        let least = if has_pane(area) { body.height / PANE_SHARE } else { 0 };
+        let room = usize::from(if drawn.spare >= PANE_SPARE { least.max(drawn.spare) } else { least });
+        let selected = self.state.selected(&drawn.ids).filter(|_| room != 0 && self.opened.is_some());
+        let id = selected.map(|at| &drawn.ids[at]).filter(|id| !matches!(id, Id::Fold(_) | Id::Repeat(_)));
+        let Some(id) = id else { return Vec::new() };
+        let mut lines = details::lines(self.opened, id, self.picture, body.width.into());
+        if let Some(title) = lines.first_mut() {
+            *title = title.clone().style(TITLE);
+        }
+        if lines.len() > room {
+            lines.truncate(room - 1);
+            lines.push(Text::styled(" … Enter: all of it", palette::LABEL));
+        }
+        lines
     }
 
     /// Names of views, the open one in brackets; where there is no room for names, numbers.

@@ -76,6 +76,8 @@ pub(super) struct Drawn {
     pub(super) ids: Vec<Id>,
     /// The first of them on the screen.
     pub(super) top: usize,
+    /// Lines of the table's room that its rows leave blank.
+    pub(super) spare: u16,
     /// Screen line of the table's first line, and how many there is room for.
     pub(super) body: (u16, u16),
     /// Columns on the screen: index, place from the left, width.

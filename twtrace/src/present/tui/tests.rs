@@ -2,6 +2,7 @@
 
 mod keys;
 mod replay;
+mod room;
 mod samples;
 mod situations;
 mod terminal;

@@ -2,6 +2,7 @@
 //! Must not know: the terminal, which row is selected.
 
 mod columns;
+mod events;
 mod rows;
 
 pub(super) use columns::{Column, MARKS, What, columns, fitting};
@@ -15,7 +16,7 @@ use super::value::Value;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::look;
-use crate::engine::{By, Detail, Fold, FoldRow, RowKey, Tracker};
+use crate::engine::{By, Detail, Extent, Fold, FoldRow, Measured, RowKey, Tracker};
 use crate::model::escape::printable;
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
@@ -83,6 +84,10 @@ pub(super) struct Picture {
     pub(super) frame: Frame,
     /// The tables that `frame` has.
     pub(super) tables: &'static [By],
+    /// Every row of it says what its connections were like.
+    pub(super) is_whole: bool,
+    /// What the connections of other rows were like, as far as they were seen.
+    pub(super) measured: HashMap<RowKey, Measured>,
     /// What the doctor makes of `frame`: what it looked at, and what it found, worst first.
     pub(super) facts: Facts,
     pub(super) findings: Vec<Finding>,
@@ -99,10 +104,10 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// Of a frame that has these tables.
+    /// Of a frame that has these tables, so much of them.
     pub(super) fn new(
         frame: Frame,
-        tables: &'static [By],
+        (tables, extent): (&'static [By], Extent),
         folded: Option<Folded>,
         journal: Option<Journal>,
         zone: jiff::tz::TimeZone,
@@ -114,7 +119,8 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        Self { frame, tables, facts, findings, names, folded, journal, zone, filters }
+        let (is_whole, measured) = (extent == Extent::Whole, HashMap::new());
+        Self { frame, tables, is_whole, measured, facts, findings, names, folded, journal, zone, filters }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket, sockopt};
 
+use crate::host::caps::Caps;
 use crate::model::escape::printable;
 use crate::recording::Recording;
 
@@ -51,8 +52,8 @@ pub fn ask(dir: &Path) -> Answers {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {
-            let remedy = "remedy: run as root";
-            answers.notes.push(format!("running traces cannot be asked who owns what: {error}; {remedy}"));
+            let remedy = if Caps::own().uid() == 0 { "" } else { "; remedy: run as root" };
+            answers.notes.push(format!("running traces cannot be asked who owns what: {error}{remedy}"));
             return answers;
         }
     };

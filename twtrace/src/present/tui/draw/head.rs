@@ -52,16 +52,30 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
         let (rank, alarm) = if matters { (4, Alarm::Warning) } else { (10, Alarm::None) };
         lines.push((rank, labelled("not seen", &text, alarmed(alarm), width)));
     }
-    fit_in(&mut lines, height.saturating_sub(ROWS).max(1));
+    fit_in(&mut lines, width, height.saturating_sub(ROWS).max(1));
     lines.into_iter().map(|(_, line)| line).collect()
 }
 
 /// Leaves what there is room for: what matters least goes first, the verdict's first line never.
-fn fit_in(lines: &mut Vec<(usize, Text<'static>)>, room: usize) {
+fn fit_in(lines: &mut Vec<(usize, Text<'static>)>, width: usize, room: usize) {
     while lines.len() > room {
         let least = lines.iter().enumerate().max_by_key(|(at, (rank, _))| (*rank, *at));
         let Some((at, _)) = least else { return };
-        lines.remove(at);
+        let (rank, _) = lines.remove(at);
+        if rank == RANKS[0]
+            && let Some((_, line)) = at.checked_sub(1).and_then(|before| lines.get_mut(before))
+        {
+            mark_cut(line, width);
+        }
+    }
+}
+
+/// A verdict that has lost its end says so.
+fn mark_cut(line: &mut Text<'static>, width: usize) {
+    if let Some(last) = line.spans.last_mut() {
+        let text = last.content.trim_end_matches([':', '…', ' ']);
+        let kept = fit(text, width.saturating_sub(LABELS + 1)).into_owned();
+        last.content = format!("{}…", kept.trim_end_matches('…')).into();
     }
 }
 
@@ -180,10 +194,12 @@ fn finding(found: &Finding, width: usize, matters_most: bool) -> Vec<Text<'stati
     let room = width.saturating_sub(LABELS).max(1);
     let parts = textwrap::wrap(line.short(), room);
     let labels = std::iter::once(label.as_str()).chain(std::iter::repeat(""));
-    labels
-        .zip(parts.iter().take(VERDICT))
-        .map(|(label, part)| labelled(label, part, alarmed(alarm), width))
-        .collect()
+    let shown = labels.zip(parts.iter().take(VERDICT));
+    let mut lines: Vec<_> = shown.map(|(label, part)| labelled(label, part, alarmed(alarm), width)).collect();
+    if let Some(last) = lines.last_mut().filter(|_| parts.len() > VERDICT) {
+        mark_cut(last, width);
+    }
+    lines
 }
 
 /// Who draws from the pool of ports that is full or full soonest, towards whom; and how long that lasts.

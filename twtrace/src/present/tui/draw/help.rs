@@ -52,7 +52,7 @@ const COLUMNS: [(&str, &str); 15] = [
 
 /// Keys that only a replay has.
 const REPLAY: [(&str, &str); 6] = [
-    ("space", "pause: the recording stands still"),
+    ("space", "pause, go on"),
     (".", "the next event, and pause"),
     ("] [", "10 seconds on or back, paused or not"),
     ("} {", "a minute on or back"),

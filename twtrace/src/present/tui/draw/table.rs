@@ -11,21 +11,25 @@ use super::{Paper, put, put_at};
 use crate::engine::Fold;
 use crate::model::escape::fit;
 use crate::present::tui::state::Drawn;
-use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting, shown};
+use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting};
 
 /// In front of the selected row, and of one that is followed wherever the order puts it.
 const SELECTED: char = '>';
 const FOLLOWED: char = 'F';
 
-/// Draws into `area`, titles first. Returns which rows are seen.
-pub(super) fn draw(paper: &Paper<'_>, area: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
+/// Draws into `area`, titles first. `drawn` has the names of the rows. Returns which of them are seen.
+pub(super) fn draw(
+    paper: &Paper<'_>,
+    rows: &[Row<'_>],
+    area: Rect,
+    buffer: &mut Buffer,
+    drawn: &mut Drawn,
+) -> String {
     let state = paper.state;
     let columns = state.columns();
     let spans = fitting(&columns, area.width);
     put_titles(paper, &columns, &spans, area, buffer);
-    let rows = shown(state.tab, paper.picture, state.sort(), &state.filter, &state.unfolded);
     let room = usize::from(area.height - 1);
-    drawn.ids = rows.iter().map(Row::id).collect();
     let selected = state.selected(&drawn.ids);
     drawn.top = state.top(selected.unwrap_or(0), rows.len(), room);
     if rows.is_empty() {

@@ -1,7 +1,7 @@
 //! Owns: states for screens to show.
 //! Must not know: screens.
 
-use crate::engine::{By, Fold, Limits, Tracker};
+use crate::engine::{By, Extent, Fold, Limits, Tracker};
 use crate::model::event::{Event, Kind};
 use crate::present::live::fixture::{self, NETNS, NOW_S, SECOND_NS, SERVER};
 use crate::present::tui::journal::Journal;
@@ -46,5 +46,6 @@ pub(super) fn quiet() -> (Tracker, Journal) {
 pub(super) fn picture(tracker: &Tracker, fold: Fold, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
     let folded = Folded { by: fold, rows: tracker.folded(&tracker.survey(), fold) };
-    Picture::new(fixture::frame(tracker), By::ALL, Some(folded), Some(journal.clone()), zone, Vec::new())
+    let all = (By::ALL, Extent::Whole);
+    Picture::new(fixture::frame(tracker), all, Some(folded), Some(journal.clone()), zone, Vec::new())
 }

@@ -79,6 +79,7 @@ fn all_say(story: &mut Story, wanted: &str) {
         // On the smallest screen the end may be cut, never the beginning.
         let enough = if width < 80 { &wanted[..wanted.len().min(25)] } else { wanted };
         assert!(verdict.starts_with(enough), "{width}: {verdict}\n{text}");
+        assert!(verdict.starts_with(wanted) || verdict.ends_with('…'), "a cut is told: {verdict}\n{text}");
     }
 }
 

@@ -41,6 +41,13 @@ pub(in crate::present::tui) enum What {
     Ends,
 }
 
+impl What {
+    /// What connections were like: worked out for rows that are seen, or sorted by.
+    pub(in crate::present::tui) fn is_measured(self) -> bool {
+        matches!(self, Self::Age | Self::Age99 | Self::Sent | Self::Received)
+    }
+}
+
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::present::tui) struct Column {

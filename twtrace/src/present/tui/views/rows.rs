@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 
+use super::events::{happened, repeated};
 use super::{Alarm, Id, Picture, Tab, What, alarm_of};
 use crate::engine::{
-    ContainerRow, Figures, Fold, FoldRow, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey, ProcessRow,
-    RowKey, Target, TupleRow,
+    ContainerRow, Figures, Fold, FoldRow, Measured, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey,
+    ProcessRow, RowKey, Target, TupleRow,
 };
 use crate::model::escape::printable;
-use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
 use crate::present::tui::journal::{Numbered, Repeat};
 use crate::present::tui::value::Value;
 
@@ -24,9 +24,9 @@ pub(in crate::present::tui) enum Row<'a> {
     Process(&'a ProcessRow, bool, &'a Picture),
     Fold(&'a FoldRow, &'a Picture),
     Tuple(&'a TupleRow, &'a Picture),
-    Peer(&'a PeerRow),
+    Peer(&'a PeerRow, &'a Picture),
     Port(&'a PortRow, &'a Picture),
-    Container(&'a ContainerRow),
+    Container(&'a ContainerRow, &'a Picture),
     Netns(&'a NetnsRow, &'a Picture),
     /// And whether it stands behind others that are alike.
     Event(&'a Numbered, &'a Picture, bool),
@@ -57,9 +57,9 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
     match tab {
         Tab::Processes => processes(picture),
         Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).collect(),
-        Tab::Peers => tracker.peers.iter().map(Row::Peer).collect(),
+        Tab::Peers => tracker.peers.iter().map(|row| Row::Peer(row, picture)).collect(),
         Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).collect(),
-        Tab::Containers => tracker.containers.iter().map(Row::Container).collect(),
+        Tab::Containers => tracker.containers.iter().map(|row| Row::Container(row, picture)).collect(),
         Tab::Netns => tracker.netns.iter().map(|row| Row::Netns(row, picture)).collect(),
         Tab::Failures => journal(true),
         Tab::Events => journal(false),
@@ -123,9 +123,9 @@ impl Row<'_> {
             Self::Process(row, ..) => RowKey::Process(row.key),
             Self::Fold(row, _) => return Id::Fold(row.name.clone()),
             Self::Tuple(row, _) => RowKey::Tuple(row.key),
-            Self::Peer(row) => RowKey::Peer(row.key),
+            Self::Peer(row, _) => RowKey::Peer(row.key),
             Self::Port(row, _) => RowKey::Port(row.key),
-            Self::Container(row) => RowKey::Container(row.key.clone()),
+            Self::Container(row, _) => RowKey::Container(row.key.clone()),
             Self::Netns(row, _) => RowKey::Netns(row.key),
             Self::Event((number, _), ..) => return Id::Event(*number),
             Self::Repeat(repeat, _) => return Id::Repeat(repeat.number),
@@ -189,9 +189,9 @@ impl Row<'_> {
             Self::Process(row, ..) => &row.figures,
             Self::Fold(row, _) => &row.figures,
             Self::Tuple(row, _) => &row.figures,
-            Self::Peer(row) => &row.figures,
+            Self::Peer(row, _) => &row.figures,
             Self::Port(row, _) => &row.figures,
-            Self::Container(row) => &row.figures,
+            Self::Container(row, _) => &row.figures,
             Self::Netns(row, _) => &row.figures,
             Self::Event(..) | Self::Repeat(..) => return None,
         })
@@ -204,9 +204,9 @@ impl Row<'_> {
             Self::Fold(_, _) if what == What::Peak => Some(Value::Nothing),
             Self::Fold(row, picture) => fold(row, picture, what),
             Self::Tuple(row, picture) => tuple(row, picture, what),
-            Self::Peer(row) => (what == What::Peer).then_some(Value::Address(row.key)),
+            Self::Peer(row, _) => (what == What::Peer).then_some(Value::Address(row.key)),
             Self::Port(row, picture) => port(row, picture, what),
-            Self::Container(row) => (what == What::Container).then(|| container(row)),
+            Self::Container(row, _) => (what == What::Container).then(|| container(row)),
             Self::Netns(row, picture) => netns(row, picture, what),
             Self::Event((_, event), picture, is_member) => match what {
                 What::Count if *is_member => None,
@@ -215,7 +215,39 @@ impl Row<'_> {
             },
             Self::Repeat(repeat, picture) => repeated(repeat, picture, what),
         };
+        let value = value.or_else(|| if what.is_measured() { self.measured(what) } else { None });
         value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
+    }
+
+    /// What its connections were like.
+    fn measured(&self, what: What) -> Option<Value> {
+        let in_picture = || {
+            let Id::Row(key) = self.id() else { return None };
+            self.picture().measured.get(&key).copied()
+        };
+        let of_figures = || self.figures().map(Measured::from);
+        let Measured { age_us, sent, received } = in_picture().or_else(of_figures)?;
+        Some(match what {
+            What::Age => Value::Micros(age_us?.p50),
+            What::Age99 => Value::Micros(age_us?.p99),
+            What::Sent => Value::Size(sent?.p50),
+            What::Received => Value::Size(received?.p50),
+            _ => return None,
+        })
+    }
+
+    fn picture(&self) -> &Picture {
+        match self {
+            Self::Process(.., picture)
+            | Self::Fold(_, picture)
+            | Self::Tuple(_, picture)
+            | Self::Peer(_, picture)
+            | Self::Port(_, picture)
+            | Self::Container(_, picture)
+            | Self::Netns(_, picture)
+            | Self::Event(_, picture, _)
+            | Self::Repeat(_, picture) => picture,
+        }
     }
 }
 
@@ -227,10 +259,6 @@ fn figure(figures: &Figures, what: What) -> Option<Value> {
         What::Ended => Value::Rate(figures.ended_rate.s10),
         What::Peak => Value::Count(figures.peak_live),
         What::InAll => Value::Count(figures.counts.created),
-        What::Age => Value::Micros(figures.age_us?.p50),
-        What::Age99 => Value::Micros(figures.age_us?.p99),
-        What::Sent => Value::Size(figures.sent?.p50),
-        What::Received => Value::Size(figures.received?.p50),
         _ => return None,
     })
 }
@@ -246,7 +274,7 @@ fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
 }
 
 /// A process, where there is one to name.
-fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
+pub(super) fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
     let key = key?;
     Some(match what {
         What::Pid if key.is_unknown() => return None,
@@ -348,50 +376,5 @@ fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
         What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
         What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
         _ => who(row.main, what),
-    }
-}
-
-fn repeated(repeat: &Repeat, picture: &Picture, what: What) -> Option<Value> {
-    let (_, event) = &repeat.last;
-    match what {
-        What::Count => Some(Value::Times(repeat.count)),
-        What::Rate => Some(Value::Rate(repeat.rate(picture.frame.snapshot.now_ns))),
-        // To the second: what goes on keeps its place.
-        What::Time => match happened(event, picture, what) {
-            Some(Value::Time(ns, text)) => Some(Value::Time(ns - ns % 1_000_000_000, text)),
-            other => other,
-        },
-        _ => happened(event, picture, what),
-    }
-}
-
-fn happened(event: &Event, picture: &Picture, what: What) -> Option<Value> {
-    match what {
-        What::Time => {
-            let time = picture.time_of(event).strftime("%H:%M:%S").to_string();
-            // The monotonic time orders even when the calendar is set.
-            Some(Value::Time(event.mono_ns, time))
-        }
-        What::Event => Some(Value::Text(event.kind.word().into())),
-        What::Detail => Some(Value::Text(detail(event))),
-        What::Ends => event.conn.map(Value::Conn),
-        _ => {
-            let owner = event.owner.as_ref()?;
-            who(Some(owner.into()), what)
-        }
-    }
-}
-
-fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
-    match event.kind {
-        Kind::Created if event.substate == Some(Substate::FinWait2) => {
-            format!("{} FIN_WAIT2", event.role).into()
-        }
-        Kind::Created | Kind::Listed | Kind::Overflow => event.role.word().into(),
-        Kind::Ended => event.reason.map_or("", Reason::word).into(),
-        Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
-        Kind::Aborted => event.why.map_or("", AbortWhy::word).into(),
-        Kind::SynRefused => "".into(),
-        Kind::Lost => format!("{} events", event.loss.unwrap_or_default().events()).into(),
     }
 }
