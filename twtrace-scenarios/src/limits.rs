@@ -153,6 +153,13 @@ const LIMITS: &[Limit] = &[
         reason: "needs prometheus and promtool, which guests do not have",
     },
     Limit {
+        scenario: "container_names",
+        backend: None,
+        here: || !["podman", "runc", "perl"].into_iter().all(installed),
+        lack: Lack::Program,
+        reason: "needs podman, runc and perl, which guests do not have",
+    },
+    Limit {
         scenario: "serve_exports",
         backend: None,
         here: || !(installed("curl") && installed("openssl")),

@@ -47,6 +47,7 @@ fn people(at: u16, event: &mut Event) {
         cmdline: Default::default(),
         cgroup: Some(cgroup),
         container,
+        ..Identity::default()
     };
     event.identity = event.owner.map(|_| Arc::new(identity));
 }

@@ -54,6 +54,7 @@ fn actor(pid: u32, comm: &str, role: Role, there: Ipv4Addr, peers: u32, port: u1
         cmdline: Default::default(),
         cgroup: Some(cgroup),
         container,
+        ..Identity::default()
     };
     let owner = Process {
         pid,

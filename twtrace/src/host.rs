@@ -11,6 +11,7 @@ pub mod identity;
 pub mod machine;
 pub mod net;
 pub mod notify;
+pub mod runtimes;
 pub mod sandbox;
 pub mod usage;
 pub mod wire;

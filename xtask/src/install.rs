@@ -36,16 +36,18 @@ const WELCOME: [&str; 7] = [
 ];
 
 /// Other programs that read recordings, check JSON and manifests against schemas, and take what is exported, as they were when that was tried.
-const READERS: [&str; 6] = [
+const READERS: [&str; 8] = [
     "pyarrow==26.0.1",
     "duckdb==2.0.0",
     "jsonschema==4.26.0",
     "opentelemetry-proto==1.45.2",
     "grpcio==1.85.3",
     "kubernetes-validate==1.37.0",
+    "chdb==4.4.0",
+    "polars==2.1.0",
 ];
 /// What of those is imported to see whether they are there.
-const IMPORTS: &str = "import pyarrow, duckdb, jsonschema, opentelemetry.proto.metrics.v1.metrics_pb2, grpc, kubernetes_validate";
+const IMPORTS: &str = "import pyarrow, duckdb, jsonschema, opentelemetry.proto.metrics.v1.metrics_pb2, grpc, kubernetes_validate, chdb, polars";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}

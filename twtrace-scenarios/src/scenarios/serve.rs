@@ -3,10 +3,12 @@
 
 mod disk;
 mod export;
+mod names;
 mod prometheus;
 
 pub(super) use disk::full_disk;
 pub(super) use export::exports;
+pub(super) use names::of_containers;
 pub(super) use prometheus::prometheus;
 
 use std::ffi::OsStr;
@@ -103,7 +105,7 @@ impl Play {
 
 /// The labels of an owner in no container.
 fn owner(program: &str, role: &str, unit: &str) -> String {
-    format!("program=\"{program}\",unit=\"{unit}\",container=\"\",role=\"{role}\"")
+    format!("program=\"{program}\",unit=\"{unit}\",container=\"\",pod=\"\",namespace=\"\",role=\"{role}\"")
 }
 
 /// The systemd unit that this process is in, as its actors are.

@@ -68,6 +68,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         duration: args.trace.duration,
         // Its processes are started while the trace goes on.
         sandbox: false,
+        runtimes: None,
     };
     let mut view = Story::new(Arc::clone(&load));
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;

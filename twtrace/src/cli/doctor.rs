@@ -113,6 +113,8 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         ready_file: args.trace.ready_file.clone(),
         duration: Some(duration),
         sandbox: !args.trace.no_sandbox,
+        // No finding has them.
+        runtimes: None,
     };
     let done = runtime()?.block_on(session::run(&options, &mut watch));
     notes::end_progress();

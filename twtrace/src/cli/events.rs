@@ -50,6 +50,12 @@ pub(super) struct TraceArgs {
     /// Keep all capabilities and system calls after attaching, which is for finding out what goes wrong
     #[arg(long)]
     pub(super) no_sandbox: bool,
+    /// Ask no container runtime (Docker, Podman, containerd, CRI-O) what containers and pods are called
+    #[arg(long)]
+    pub(super) no_container_names: bool,
+    /// Ask at this socket as well, whichever runtime it is of; can be given more than once
+    #[arg(long, value_name = "PATH")]
+    pub(super) runtime_socket: Vec<PathBuf>,
 }
 
 /// `--backend`; `None` is auto.
@@ -71,6 +77,7 @@ impl TraceArgs {
             ready_file: self.ready_file.clone(),
             duration: self.duration,
             sandbox: !self.no_sandbox,
+            runtimes: (!self.no_container_names).then(|| self.runtime_socket.clone()),
         }
     }
 

@@ -1,8 +1,8 @@
-//! Owns: `twtrace export`: its flags, where the file goes, what is said of it.
+//! Owns: `twtrace export`: its flags, where files go, what is said of them.
 //! Must not know: any format.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -10,22 +10,26 @@ use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::values::Usage;
 use crate::model::escape::printable;
-use crate::present::export::{Format, export};
+use crate::present::export::{Dataset, Format, Key, export};
 use crate::present::record::output::{Destination, Output, Rotation};
 use crate::present::record::user;
-use crate::recording::Recording;
+use crate::recording::{Ended, Recording};
 
 /// `twtrace export`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Recording to read; - is stdin
-    file: PathBuf,
+    /// Recording to read; - is stdin. With --partition there may be many, and folders stand for the recordings in them
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// Format to write
     #[arg(long, value_enum, value_name = "parquet|csv|jsonl")]
     to: Format,
-    /// File to write; - is stdout
+    /// File to write; - is stdout. With --partition a folder, which may be there
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
+    /// Add to a Hive-partitioned dataset of Parquet in the folder OUT: a recording that is in it already takes the place of itself
+    #[arg(long, value_name = "host,date", value_delimiter = ',', conflicts_with = "force")]
+    partition: Vec<Key>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
@@ -36,12 +40,20 @@ pub(super) struct Args {
 const BUFFER_BYTES: usize = 256 << 10;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if !args.partition.is_empty() {
+        return add(args);
+    }
+    let [file] = &args.files[..] else {
+        return Err(
+            Usage("several recordings want --partition host,date, and a folder for -o".to_owned()).into()
+        );
+    };
     let on_terminal = args.output.as_os_str() == "-" && io::stdout().is_terminal();
     if on_terminal && args.to == Format::Parquet {
         return Err(Usage("Parquet is no text: send it to a file or a pipe".to_owned()).into());
     }
-    let recording = Recording::open(&args.file)?;
-    let filter = args.filters.recorded(&args.file, recording.head())?;
+    let recording = Recording::open(file)?;
+    let filter = args.filters.recorded(file, recording.head())?;
     let destination = Destination {
         path: args.output.clone(),
         force: args.force,
@@ -56,12 +68,73 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(nothing) = said_of_nothing(&filter, exported.events) {
         crate::note!("twtrace: {nothing}");
     }
-    if let Some(trouble) = exported.ended.trouble() {
-        let file = printable(&args.file.to_string_lossy()).into_owned();
-        crate::note!("twtrace: {file}: {trouble}");
-    }
+    warn(file, &exported.ended);
     crate::note!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
     Ok(Outcome::Done)
+}
+
+/// Adds each recording to the dataset; one that cannot be read does not keep out the others.
+fn add(args: &Args) -> anyhow::Result<Outcome> {
+    if args.to != Format::Parquet {
+        return Err(Usage("--partition goes with --to parquet only".to_owned()).into());
+    }
+    let mut keys = Vec::new();
+    args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
+    let dataset = Dataset { root: args.output.clone(), keys, owner: user::caller() };
+    let (mut events, mut files, mut bytes, mut unread) = (0, 0, 0, 0_u64);
+    let recordings = recordings(&args.files)?;
+    for file in &recordings {
+        let recording = match Recording::open(file) {
+            Ok(recording) => recording,
+            Err(error) => {
+                crate::note!("twtrace: {error}");
+                unread += 1;
+                continue;
+            }
+        };
+        let filter = args.filters.recorded(file, recording.head())?;
+        let shown = || format!("cannot add {} to {}", shown(file), shown(&args.output));
+        let added = dataset.add(recording, &filter).with_context(shown)?;
+        warn(file, &added.ended);
+        (events, files, bytes) = (events + added.events, files + added.files, bytes + added.bytes);
+    }
+    let of = recordings.len() as u64 - unread;
+    crate::note!(
+        "exported {events} events of {of} recordings, {bytes} bytes, to {files} files in {}",
+        shown(&args.output)
+    );
+    Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
+}
+
+/// The files that were named, and those in folders that were.
+fn recordings(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let entries =
+            std::fs::read_dir(path).with_context(|| format!("cannot read the folder {}", shown(path)))?;
+        let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        found.retain(|file| file.extension().is_some_and(|extension| extension == "twt"));
+        found.sort();
+        if found.is_empty() {
+            return Err(Usage(format!("there is no recording (*.twt) in the folder {}", shown(path))).into());
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+fn warn(file: &Path, ended: &Ended) {
+    if let Some(trouble) = ended.trouble() {
+        crate::note!("twtrace: {}: {trouble}", shown(file));
+    }
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 struct Sink(Output);

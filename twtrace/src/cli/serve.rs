@@ -152,7 +152,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let exporter =
         endpoint.map(|(endpoint, every)| Exporter::start(endpoint, every, shared, said.as_deref()));
     let exporter = exporter.transpose()?;
-    let mut service = Service::new(board, top, Upkeep::start()?, Manager::of_environment(), recording);
+    let mut service =
+        Service::new(board, top, Upkeep::start()?.sparing(), Manager::of_environment(), recording);
     if is_exported {
         service = service.exported();
     }

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use hashlink::LruCache;
+
 use super::failures::Failures;
 use super::groups::{Group, Groups};
 use super::history::History;
@@ -18,7 +20,10 @@ use super::ports::Ports;
 use super::row::{Address, Owner, Row};
 use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, Naming};
+
+/// Containers whose names are remembered.
+const CONTAINERS: usize = 4096;
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Engine {
     pub(crate) ports: Ports,
     /// Who listens where, as far as somebody said so.
     pub(crate) listeners: HashMap<PortKey, ProcessKey>,
+    /// What containers are called, which may become known later: by what they are shown as.
+    pub(crate) namings: LruCache<String, Naming>,
     /// Added up from `lost` events.
     pub(crate) loss: Loss,
     /// By reason, in the order of `Reason::ALL`.
@@ -50,6 +57,7 @@ impl Engine {
             groups: Groups::new(&limits),
             ports: Ports::default(),
             listeners: HashMap::new(),
+            namings: LruCache::new(CONTAINERS),
             loss: Loss::default(),
             lifetimes: Default::default(),
             history: History::default(),
@@ -143,6 +151,9 @@ impl Engine {
         let comm = self.text_id(Some(&process.comm.text()));
         let cgroup = self.text_id(identity.and_then(|identity| identity.cgroup.as_deref()));
         let container = identity.and_then(|identity| identity.container.as_ref()).map(ToString::to_string);
+        if let Some((shown, identity)) = container.as_ref().zip(identity) {
+            self.namings.insert(shown.clone(), identity.names.clone());
+        }
         let container = self.text_id(container.as_deref());
         let exe = self.text_id(identity.and_then(|identity| identity.exe.as_deref()));
         let (pid, start, uid) = (process.pid, process.start_ns, process.uid);

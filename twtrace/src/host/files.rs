@@ -4,6 +4,7 @@
 //!
 //! The folder is opened once, and every name is looked up in it: one that is exchanged for another meanwhile changes nothing.
 
+mod aside;
 mod ready;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
+pub use aside::Aside;
 pub use ready::ReadyFile;
 
 /// How often another name is tried when somebody has taken the one that was free a moment before.

@@ -24,6 +24,8 @@ pub struct Needs {
     pub files: bool,
     /// Connections are taken, and made.
     pub network: bool,
+    /// Others on this machine are asked at their sockets.
+    pub unix: bool,
     /// A process that is sent signals.
     pub command: Option<u32>,
     /// Capabilities for all that.

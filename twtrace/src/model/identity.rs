@@ -2,10 +2,12 @@
 //! Must not know: how that is found out.
 
 mod container;
+mod names;
 
 use std::sync::{Arc, OnceLock};
 
 pub use container::{Container, Runtime, container_of};
+pub use names::{Names, Naming};
 
 /// What can be said of a process beyond what the kernel side carries. What is not known for certain is `None`. All
 /// texts are the process's own and hostile until escaped.
@@ -20,6 +22,8 @@ pub struct Identity {
     pub cgroup: Option<String>,
     /// The container that its cgroup belongs to.
     pub container: Option<Container>,
+    /// What that container is called. Known a moment later than the rest, or never.
+    pub names: Naming,
 }
 
 /// The systemd unit that a cgroup is of: the last part of its path that is one (systemd.unit(5)). Empty where none is.

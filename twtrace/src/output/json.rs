@@ -8,6 +8,7 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::model::clock::Clock;
 use crate::model::event::{Conn, Event, Kind, Loss};
+use crate::model::identity::Names;
 use crate::model::limitation::Limitation;
 use crate::output::Stamp;
 
@@ -185,6 +186,9 @@ fn put_processes(event: &Event, object: &mut Object<'_>) {
         if let Some(container) = &identity.container {
             object.text(key!("container"), container.to_string().as_bytes());
         }
+        if let Some(names) = identity.names.get() {
+            put_names(names, object);
+        }
     }
     if let Some(via) = event.via {
         object.word(key!("owner_via"), via.word());
@@ -192,6 +196,20 @@ fn put_processes(event: &Event, object: &mut Object<'_>) {
     if let Some(opener) = &event.opener {
         object.number(key!("opener_pid"), opener.pid);
         object.text(key!("opener_comm"), opener.comm.bytes());
+    }
+}
+
+fn put_names(names: &Names, object: &mut Object<'_>) {
+    let Names { name, image, pod, pod_namespace } = names;
+    for (key, text) in [
+        (key!("container_name"), name),
+        (key!("image"), image),
+        (key!("pod"), pod),
+        (key!("pod_namespace"), pod_namespace),
+    ] {
+        if let Some(text) = text {
+            object.text(key, text.as_bytes());
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 //! Must not know: the command line, where the recording or the file lies.
 
 mod csv;
+mod dataset;
 mod jsonl;
 mod parquet;
 
 use std::io::{self, Write};
+
+pub use dataset::{Added, Dataset, Key};
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;

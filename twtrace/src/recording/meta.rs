@@ -27,6 +27,9 @@ pub struct Head {
     pub twtrace: String,
     /// Name of the machine. Hostile until escaped, as every text here.
     pub host: String,
+    /// What stays when its name changes, /etc/machine-id; empty where that is not known, and in older recordings.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub machine_id: String,
     /// Release of its kernel, `uname -r`.
     pub kernel: String,
     /// `/proc/sys/kernel/random/boot_id`: monotonic times of two recordings can be compared if it is the same.

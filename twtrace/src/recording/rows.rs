@@ -19,7 +19,7 @@ use super::columns::LOSS_PARTS;
 use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::model::identity::{Cmdline, Container, Identity, Runtime};
+use crate::model::identity::{Cmdline, Container, Identity, Names, Naming, Runtime};
 
 const MILLI_NS: u64 = 1_000_000;
 /// Identities of a batch that are shared by rows, at most.
@@ -67,10 +67,10 @@ struct OwnerRows {
     cgroup_id: Numbers<UInt64Type>,
     start_ns: Numbers<UInt64Type>,
     via: Table<Via>,
-    /// exe, cgroup, container, container_id, pod_uid.
-    identity: [Table<Text>; 5],
+    /// exe, cgroup, container, container_id, pod_uid, container_name, image, pod, pod_namespace.
+    identity: [Table<Text>; 9],
     /// One identity for all rows that have the same.
-    known: RefCell<HashMap<[Option<usize>; 5], Arc<Identity>>>,
+    known: RefCell<HashMap<[Option<usize>; 9], Arc<Identity>>>,
     opener_pid: Numbers<UInt32Type>,
     opener_comm: Table<Comm>,
     opener_start_ns: Numbers<UInt64Type>,
@@ -209,6 +209,10 @@ impl OwnerRows {
                 texts(batch, caches, "container")?,
                 texts(batch, caches, "container_id")?,
                 texts(batch, caches, "pod_uid")?,
+                texts(batch, caches, "container_name")?,
+                texts(batch, caches, "image")?,
+                texts(batch, caches, "pod")?,
+                texts(batch, caches, "pod_namespace")?,
             ],
             known: RefCell::default(),
             opener_pid: Numbers::of(batch, "opener_pid")?,
@@ -251,7 +255,7 @@ impl OwnerRows {
     }
 
     fn look_up(&self, row: usize) -> Identity {
-        let [exe, cgroup, container, id, pod_uid] =
+        let [exe, cgroup, container, id, pod_uid, name, image, pod, pod_namespace] =
             std::array::from_fn(|at| self.identity[at].get_ref(row).cloned().flatten());
         let owned = |text: Text| text.map(|text| text.to_string());
         let container = container.and_then(|shown| {
@@ -260,7 +264,14 @@ impl OwnerRows {
             let id = id.map_or_else(|| short.clone(), |id| id.to_string());
             Some(Container { runtime, id, short, pod_uid: owned(pod_uid) })
         });
-        Identity { exe: owned(exe), cmdline: Cmdline::default(), cgroup: owned(cgroup), container }
+        let names = Names {
+            name: owned(name),
+            image: owned(image),
+            pod: owned(pod),
+            pod_namespace: owned(pod_namespace),
+        };
+        let names = if names == Names::default() { Naming::default() } else { Naming::from(names) };
+        Identity { exe: owned(exe), cmdline: Cmdline::default(), cgroup: owned(cgroup), container, names }
     }
 }
 

@@ -41,7 +41,7 @@ impl Type {
 }
 
 /// How many of [`COLUMNS`] are the interface's; they come first.
-pub const INTERFACE_COLUMNS: usize = 34;
+pub const INTERFACE_COLUMNS: usize = 38;
 
 /// Every column, in order. `event`, `time` and `mono_ns` are never null.
 pub const COLUMNS: &[(&str, Type)] = &[
@@ -79,6 +79,10 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("reuseaddr", Type::Word),
     ("why", Type::Word),
     ("count", Type::U64),
+    ("container_name", Type::Text),
+    ("image", Type::Text),
+    ("pod", Type::Text),
+    ("pod_namespace", Type::Text),
     // Interface of the socket, 0 for none; null where there is no connection.
     ("ifindex", Type::U32),
     // When the owner and the opener started, CLOCK_BOOTTIME in nanoseconds.

@@ -40,4 +40,6 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Give up what is no longer needed once all is attached. For good: nothing can be attached after the trace.
     pub sandbox: bool,
+    /// Container runtimes are asked for names, at these sockets before the usual ones; `None`: they are not.
+    pub runtimes: Option<Vec<PathBuf>>,
 }

@@ -27,7 +27,7 @@ impl Steady {
             exe: Some(format!("/usr/bin/worker-{pid}")),
             cmdline: format!("worker --number {pid}").into(),
             cgroup: Some("/system.slice/worker.service".to_owned()),
-            container: None,
+            ..Identity::default()
         };
         Self { sockets, identities: (1..=processes).map(|pid| Arc::new(identity(pid))).collect() }
     }

@@ -15,7 +15,7 @@ const LAYERS: [&str; 10] =
     ["model", "engine", "host", "output", "kernel", "recording", "source", "diagnose", "present", "cli"];
 
 /// A crate, and a folder of userspace that may name it: no other may, but those that stand here as well.
-const HOMES: [(&str, &str); 18] = [
+const HOMES: [(&str, &str); 21] = [
     ("aya", "twtrace/src/kernel/probe"),
     ("aya_obj", "twtrace/src/kernel/probe"),
     ("aya_log", "twtrace/src/kernel/probe"),
@@ -30,6 +30,9 @@ const HOMES: [(&str, &str); 18] = [
     ("hyper", "twtrace/src/host/wire"),
     ("hyper_util", "twtrace/src/host/wire"),
     ("prost", "twtrace/src/host/wire"),
+    ("prost", "twtrace/src/host/runtimes"),
+    ("hyper", "twtrace/src/host/runtimes"),
+    ("hyper_util", "twtrace/src/host/runtimes"),
     ("prost", "twtrace/src/present/serve/otlp"),
     ("opentelemetry_proto", "twtrace/src/present/serve/otlp"),
     ("tokio_rustls", "twtrace/src/host/wire"),

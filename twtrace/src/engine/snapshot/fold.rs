@@ -1,5 +1,5 @@
 //! Owns: processes folded into what they have in common: those that are gone into their program, or all of them into programs, systemd
-//! units, containers or network namespaces.
+//! units, containers, pods or network namespaces.
 //! Must not know: who asked, how it is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub enum Fold {
     Unit,
     /// All of one container.
     Container,
+    /// All of one Kubernetes pod.
+    Pod,
     /// All in one network namespace.
     Netns,
 }
@@ -30,7 +32,7 @@ pub enum Fold {
 /// Processes that are folded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoldRow {
-    /// What they have in common, as [`Fold`] says: the name of a program, a unit or a container, or the inode of a namespace. Hostile
+    /// What they have in common, as [`Fold`] says: the name of a program, a unit, a container or a pod, or the inode of a namespace. Hostile
     /// until escaped; empty where there is none.
     pub name: String,
     /// Who they are.
@@ -89,9 +91,19 @@ impl Tracker {
             Fold::Gone | Fold::Program => comm(),
             Fold::Unit => owner.map_or_else(String::new, |owner| unit_of(&text(owner.cgroup)).to_owned()),
             Fold::Container => owner.map_or_else(String::new, |owner| text(owner.container)),
+            Fold::Pod => owner.map_or_else(String::new, |owner| self.pod_of(&text(owner.container))),
             Fold::Netns => group.key.netns.to_string(),
         };
         Some((name, process))
+    }
+
+    /// `namespace/pod`, as far as the container's runtime has said so by now.
+    fn pod_of(&self, container: &str) -> String {
+        let names = self.engine.namings.peek(container).and_then(|naming| naming.get());
+        let Some((names, pod)) = names.and_then(|names| Some((names, names.pod.as_ref()?))) else {
+            return String::new();
+        };
+        names.pod_namespace.as_ref().map_or_else(|| pod.clone(), |namespace| format!("{namespace}/{pod}"))
     }
 
     fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {

@@ -13,7 +13,8 @@ use twtrace_common::COMM_LEN;
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
 use super::proc::{Found, Proc};
-use crate::model::identity::{Cmdline, Container, Identity, container_of};
+use crate::host::runtimes::Runtimes;
+use crate::model::identity::{Cmdline, Container, Identity, Naming, container_of};
 
 /// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
 /// shows as another name. A process can also be moved to another cgroup.
@@ -33,14 +34,16 @@ pub struct IdentityCache {
     proc: Proc,
     cmdlines: Reader,
     cgroups: CgroupIndex,
+    /// Who is asked for the names of containers, where somebody is.
+    runtimes: Option<Runtimes>,
     /// A pid of the kernel's is another process there.
     pids_are_others: bool,
 }
 
 impl IdentityCache {
-    /// For up to `capacity` processes of this machine.
-    pub fn new(capacity: usize) -> Self {
-        let mut cache = Self::under(Path::new("/proc"), capacity);
+    /// For up to `capacity` processes of this machine; `runtimes` are asked for the names of containers.
+    pub fn new(capacity: usize, runtimes: Option<Runtimes>) -> Self {
+        let mut cache = Self { runtimes, ..Self::under(Path::new("/proc"), capacity) };
         cache.pids_are_others = !super::pids::are_the_kernels();
         cache
     }
@@ -52,6 +55,7 @@ impl IdentityCache {
             proc: Proc::new(proc_root),
             cmdlines: Reader::new(proc_root),
             cgroups: CgroupIndex::new(proc_root),
+            runtimes: None,
             pids_are_others: false,
         }
     }
@@ -93,6 +97,7 @@ impl IdentityCache {
                 let identity = Arc::make_mut(known);
                 identity.container = container_of(path);
                 identity.cgroup = Some(path.to_owned());
+                identity.names = names(&mut self.runtimes, identity.container.as_ref(), now_ns);
             }
             return known.clone();
         }
@@ -110,7 +115,8 @@ impl IdentityCache {
             let Key { pid, start_ns, comm, .. } = *key;
             self.cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
         }
-        Identity { exe: program.and_then(|program| program.exe), cmdline, cgroup, container }
+        let names = names(&mut self.runtimes, container.as_ref(), now_ns);
+        Identity { exe: program.and_then(|program| program.exe), cmdline, cgroup, container, names }
     }
 
     /// The cgroup at the time of the event, which is what `id` tells; /proc tells that of now.
@@ -130,6 +136,11 @@ impl IdentityCache {
         let path = v2.filter(|path| *path != "/").or(v1.first().map(String::as_str)).or(v2);
         (path.map(str::to_owned), container)
     }
+}
+
+fn names(runtimes: &mut Option<Runtimes>, container: Option<&Container>, now_ns: u64) -> Naming {
+    let asked = runtimes.as_mut().zip(container);
+    asked.map_or_else(Naming::default, |(runtimes, container)| runtimes.names(container, now_ns))
 }
 
 /// `comm` with nothing but NULs after the first: older kernels leave there what a longer name was.

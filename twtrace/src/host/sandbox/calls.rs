@@ -198,6 +198,10 @@ pub(super) fn needed(needs: &Needs) -> Built<Rules> {
             rules.insert(call, Vec::new());
         }
     }
+    if needs.unix {
+        families.push(all([is(0, libc::AF_UNIX as u64)?])?);
+        rules.insert(libc::SYS_connect, Vec::new());
+    }
     rules.insert(libc::SYS_socket, families);
     if needs.files {
         let more =

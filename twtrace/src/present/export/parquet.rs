@@ -41,6 +41,16 @@ impl Parquet {
         Ok(Self { schema, writer: Some(writer) })
     }
 
+    /// Writes what is held in memory.
+    pub(super) fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.flush().map_err(failed)?;
+        let written = writer.inner_mut();
+        out.write_all(written)?;
+        written.clear();
+        Ok(())
+    }
+
     fn projected(&self, batch: &RecordBatch) -> io::Result<RecordBatch> {
         let column = |(name, kind): &(&str, crate::recording::schema::Type)| -> ArrayRef {
             let column = batch.column_by_name(name).cloned();

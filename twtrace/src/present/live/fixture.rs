@@ -10,7 +10,7 @@ use crate::model::clock::Clock;
 use crate::model::event::{
     Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via,
 };
-use crate::model::identity::{Identity, container_of};
+use crate::model::identity::{Identity, Names, Naming, container_of};
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) const NETNS: u32 = 4_026_531_840;
@@ -94,7 +94,10 @@ impl Actor {
         let options = "--option=value ".repeat(20);
         let cmdline = format!("{} --listen \x1b]0;title\x07 {options}", self.name).into();
         let exe = Some("/usr/bin/\u{202e}exe".to_owned());
-        Identity { exe, cmdline, cgroup: Some(cgroup), container }
+        let (pod, pod_namespace) = (Some("web-17".to_owned()), Some("shop".to_owned()));
+        let names = container.as_ref().map(|_| Names { pod, pod_namespace, ..Names::default() });
+        let names = names.map_or_else(Naming::default, Naming::from);
+        Identity { exe, cmdline, cgroup: Some(cgroup), container, names }
     }
 }
 

@@ -71,7 +71,7 @@ fn those_that_are_gone_become_one_row() {
 #[test]
 fn nothing_is_lost_by_folding() {
     let (tracker, _) = busy(Limits::default());
-    for fold in [Fold::Program, Fold::Unit, Fold::Container, Fold::Netns] {
+    for fold in [Fold::Program, Fold::Unit, Fold::Container, Fold::Pod, Fold::Netns] {
         let rows = tracker.folded(&tracker.survey(), fold);
         let sum = |figure: fn(&Figures) -> u64| rows.iter().map(|row| figure(&row.figures)).sum::<u64>();
         let total = tracker.total();
@@ -79,6 +79,8 @@ fn nothing_is_lost_by_folding() {
         assert_eq!(sum(|figures| figures.counts.created), total.created, "{fold:?}");
         assert_eq!(sum(|figures| figures.counts.connect_failed), total.connect_failed, "{fold:?}");
     }
+    let pods: Vec<String> = folded(Fold::Pod).into_iter().map(|row| row.0).collect();
+    assert_eq!(pods, ["", "shop/web-17"]);
     let programs = folded(Fold::Program);
     assert!(programs.contains(&("curl".to_owned(), 23, 24, false)), "{programs:?}");
 }

@@ -24,6 +24,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The share of its time that the asking thread may work.
 const IDLE_FACTOR: u32 = 50;
+/// The same where nothing happens, and at which pause it ends: what is told then is a minute old at most.
+const SPARING_FACTOR: u32 = 2000;
+const SPARING_PAUSE: Duration = Duration::from_secs(60);
 /// Namespaces that no event was about and that are asked as well, at most.
 const BESIDE: usize = 64;
 
@@ -58,12 +61,17 @@ pub struct Upkeep {
     asked: Vec<u32>,
     is_asking: bool,
     ask_at_ns: u64,
+    /// The same where something has happened since.
+    ask_stirred_at_ns: u64,
+    /// Something has happened since they were asked.
+    is_stirred: bool,
     /// When namespaces that were never asked may be.
     ask_new_at_ns: u64,
     refresh_at_ns: u64,
     /// Pids can be looked up here.
     sees_processes: bool,
     slab_bytes: Option<u64>,
+    is_sparing: bool,
 }
 
 impl Upkeep {
@@ -88,11 +96,26 @@ impl Upkeep {
             asked: Vec::new(),
             is_asking: false,
             ask_at_ns: 0,
+            ask_stirred_at_ns: 0,
+            is_stirred: false,
             ask_new_at_ns: 0,
             refresh_at_ns: 0,
             sees_processes,
             slab_bytes: None,
+            is_sparing: false,
         })
+    }
+
+    /// Asks less often while nothing happens, so that it costs less: for who stays, and says when something does ([`Upkeep::stir`]).
+    #[must_use]
+    pub fn sparing(self) -> Self {
+        Self { is_sparing: true, ..self }
+    }
+
+    /// Something happened: what was answered before may be so no more.
+    pub fn stir(&mut self) {
+        self.is_stirred = true;
+        self.ask_at_ns = self.ask_at_ns.min(self.ask_stirred_at_ns);
     }
 
     /// Memory of all TIME_WAIT sockets in the kernel, in bytes, when last looked; `None` where it may not be read.
@@ -121,6 +144,7 @@ impl Upkeep {
             let wants_listeners = tracker.wants_listeners();
             let question = Question { namespaces: self.asked.clone(), wants_listeners };
             self.is_asking = self.questions.send(question).is_ok();
+            self.is_stirred = false;
         }
     }
 
@@ -138,7 +162,11 @@ impl Upkeep {
                 let after = |pause: Duration| {
                     now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))
                 };
-                (self.ask_at_ns, self.ask_new_at_ns) = (after(pause.max(ASK_EVERY)), after(pause));
+                let usual = pause.max(ASK_EVERY);
+                let sparing = (took * SPARING_FACTOR).min(SPARING_PAUSE);
+                let next = if self.is_sparing && !self.is_stirred { usual.max(sparing) } else { usual };
+                (self.ask_at_ns, self.ask_stirred_at_ns) = (after(next), after(usual));
+                self.ask_new_at_ns = after(pause);
                 self.slab_bytes = slab_bytes;
                 self.is_asking = false;
             }

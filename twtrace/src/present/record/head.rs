@@ -2,19 +2,19 @@
 //! Must not know: events, files.
 
 use super::recorder::Setup;
+use crate::host::machine::Machine;
 use crate::recording::{self, Head};
 
 /// The head of a recording that is made as `setup` says, by `backend`.
 pub(super) fn head(setup: &Setup, backend: &str) -> Head {
-    let name = nix::sys::utsname::uname().ok();
-    let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let Machine { name, machine_id, boot_id, kernel } = Machine::read();
     let command = setup.command.as_ref();
     Head {
         twtrace: env!("CARGO_PKG_VERSION").to_owned(),
-        host: name.as_ref().map_or_else(String::new, |name| text(name.nodename())),
-        kernel: name.as_ref().map_or_else(String::new, |name| text(name.release())),
-        boot_id: boot_id.trim().to_owned(),
+        host: name,
+        machine_id,
+        kernel,
+        boot_id,
         backend: backend.to_owned(),
         filters: setup.filters.clone(),
         only_command: setup.cgroup.is_some(),

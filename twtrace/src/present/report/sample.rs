@@ -110,6 +110,7 @@ impl Actor {
             cmdline: crate::model::identity::Cmdline::default(),
             cgroup: Some(cgroup),
             container,
+            ..crate::model::identity::Identity::default()
         }));
         if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
             event.errno = Some(if kind == Kind::BindFailed { Errno::AddrInUse } else { Errno::AddrNotAvail });

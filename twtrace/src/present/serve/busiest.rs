@@ -4,32 +4,45 @@
 //!
 //! The role, the source or the namespace of such a rest is called `other`: that no stranger can be called.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::ledger::Busiest;
 use super::metrics::{Family, Value};
 use super::owners::{DealingKey, OwnerKey};
 use crate::engine::{Counts, NetnsRow, Pressure, Snapshot, TupleRow};
 use crate::model::escape::printable;
 use crate::model::event::Reason;
+use crate::model::identity::Names;
 
 const OTHER: &str = "other";
 /// Longest name of a namespace, in characters.
 const LONGEST: usize = 64;
+/// Longest name of a container, an image or a pod, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// What containers are called.
+type Containers = BTreeMap<String, Names>;
 
 /// One row: its labels, what was counted, what lives.
 type Row = (Vec<(&'static str, String)>, Counts, u64);
 
-fn owner_labels(owner: &OwnerKey) -> Vec<(&'static str, String)> {
+fn owner_labels(owner: &OwnerKey, containers: &Containers) -> Vec<(&'static str, String)> {
     let name = &owner.name;
+    let names = containers.get(&name.container);
+    let named =
+        |part: fn(&Names) -> &Option<String>| names.map_or_else(String::new, |names| text(part(names)));
     vec![
         ("program", name.program.clone()),
         ("unit", name.unit.clone()),
         ("container", name.container.clone()),
+        ("pod", named(|names| &names.pod)),
+        ("namespace", named(|names| &names.pod_namespace)),
         ("role", owner.role.word().to_owned()),
     ]
 }
 
 fn other_labels() -> Vec<(&'static str, String)> {
-    ["program", "unit", "container", "role"].map(|label| (label, OTHER.to_owned())).into()
+    ["program", "unit", "container", "pod", "namespace", "role"].map(|label| (label, OTHER.to_owned())).into()
 }
 
 fn rows<K: Ord>(
@@ -58,9 +71,32 @@ fn filled(mut family: Family, rows: &[Row], value: fn(&Counts, u64) -> u64) -> F
     family
 }
 
-/// By program, systemd unit, container and role.
-pub(super) fn owners(told: &Busiest<OwnerKey>) -> Vec<Family> {
-    let rows = rows(told, owner_labels, (other_labels(), told.other, told.other_live));
+/// A stranger's text, or nothing.
+fn text(text: &Option<String>) -> String {
+    printable(text.as_deref().unwrap_or_default()).chars().take(LONGEST_NAME).collect()
+}
+
+/// What the containers of owners that are told are called.
+pub(super) fn containers(told: &Busiest<OwnerKey>, containers: &Containers) -> Family {
+    let mut family = Family::gauge(
+        "twtrace_container_info",
+        "1, with what the runtime calls a container: its name and image, its Kubernetes pod and the namespace of that.",
+    );
+    let met: BTreeSet<&String> = told.rows.iter().map(|row| &row.key.name.container).collect();
+    for (container, names) in met.into_iter().filter_map(|container| containers.get_key_value(container)) {
+        let Names { name, image, pod, pod_namespace } = names;
+        let labels =
+            [("container", container.clone()), ("container_name", text(name)), ("image", text(image))];
+        let of_pod = [("pod", text(pod)), ("namespace", text(pod_namespace))];
+        put(&mut family, &[&labels[..], &of_pod].concat(), &[], 1_u64);
+    }
+    family
+}
+
+/// By program, systemd unit, container, pod and role.
+pub(super) fn owners(told: &Busiest<OwnerKey>, containers: &Containers) -> Vec<Family> {
+    let labels = |owner: &OwnerKey| owner_labels(owner, containers);
+    let rows = rows(told, labels, (other_labels(), told.other, told.other_live));
     let mut ended = Family::counter(
         "twtrace_owner_sockets_ended",
         "TIME_WAIT sockets that went away, by owner and reason.",
@@ -108,9 +144,9 @@ pub(super) fn owners(told: &Busiest<OwnerKey>) -> Vec<Family> {
 }
 
 /// By owner, role and destination.
-pub(super) fn dealings(told: &Busiest<DealingKey>) -> Vec<Family> {
+pub(super) fn dealings(told: &Busiest<DealingKey>, containers: &Containers) -> Vec<Family> {
     let labels = |key: &DealingKey| {
-        let mut labels = owner_labels(&key.owner);
+        let mut labels = owner_labels(&key.owner, containers);
         labels.push(("destination", key.destination.to_string()));
         labels
     };

@@ -4,6 +4,7 @@
 use super::busiest;
 use super::metrics::Family;
 use super::picture::Picture;
+use super::tally::Tallied;
 use crate::engine::Counts;
 use crate::host::usage::Usage;
 use crate::model::event::{Loss, Reason};
@@ -37,8 +38,10 @@ pub(super) struct Exported {
 /// Everything that is told of a picture, the `top` busiest told apart.
 pub(super) fn families(picture: &Picture, usage: &Usage, served: &Served, top: usize) -> Vec<Family> {
     let mut all = totals(picture);
-    all.extend(busiest::owners(&picture.tallied.owners));
-    all.extend(busiest::dealings(&picture.tallied.dealings));
+    let Tallied { owners, dealings, containers, .. } = &picture.tallied;
+    all.extend(busiest::owners(owners, containers));
+    all.extend(busiest::dealings(dealings, containers));
+    all.push(busiest::containers(owners, containers));
     all.extend(busiest::pools(&picture.snapshot, top));
     all.extend(busiest::namespaces(&picture.snapshot, top));
     all.push(findings(picture));

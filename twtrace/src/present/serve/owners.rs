@@ -4,14 +4,14 @@
 //! What a process is called is settled when it is first heard of, and remembered while it runs or has a live socket: a socket ends under
 //! the name that it began with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::engine::ProcessKey;
 use crate::host::identity::pids;
 use crate::model::escape::printable;
 use crate::model::event::{Conn, Event, Kind, Process, Role};
-use crate::model::identity::{Identity, unit_of};
+use crate::model::identity::{Identity, Names, Naming, unit_of};
 
 /// Processes that are remembered; what comes from more than that is in `other`.
 const MOST: usize = 1 << 16;
@@ -114,6 +114,8 @@ pub(super) struct Owners {
     lives: HashMap<Life, Known>,
     /// How many processes have this name.
     running: HashMap<Arc<Name>, usize>,
+    /// What their containers are called, which may become known later.
+    namings: HashMap<String, Naming>,
     unknown: Arc<Name>,
     /// Pids can be looked up here.
     sees_processes: bool,
@@ -124,6 +126,7 @@ impl Default for Owners {
         Self {
             lives: HashMap::new(),
             running: HashMap::new(),
+            namings: HashMap::new(),
             unknown: Arc::default(),
             sees_processes: pids::are_ours(),
         }
@@ -142,6 +145,9 @@ impl Owners {
                 return None;
             }
             let name = self.enter(Name::of(process, event.identity.as_deref()));
+            if let Some(identity) = event.identity.as_deref().filter(|_| !name.container.is_empty()) {
+                self.namings.insert(name.container.clone(), identity.names.clone());
+            }
             self.lives.insert(life, Known { name, sockets: 0 });
         }
         let known = self.lives.get_mut(&life)?;
@@ -174,6 +180,15 @@ impl Owners {
     pub(super) fn refresh(&mut self) {
         let sees_processes = self.sees_processes;
         self.retain(|pid| sees_processes && pids::exists(pid));
+        let used: HashSet<&str> = self.running.keys().map(|name| name.container.as_str()).collect();
+        self.namings.retain(|container, _| used.contains(container.as_str()));
+    }
+
+    /// What containers are called, as far as it is known by now.
+    pub(super) fn containers(&self) -> BTreeMap<String, Names> {
+        let named =
+            |(container, naming): (&String, &Naming)| Some((container.clone(), naming.get()?.clone()));
+        self.namings.iter().filter_map(named).collect()
     }
 
     /// Those without a live socket stay only where `stays` says so of their pid.

@@ -7,6 +7,7 @@ use super::ledger::{Busiest, Ledger};
 use super::owners::{DealingKey, Destination, OwnerKey, Owners};
 use crate::engine::Counts;
 use crate::model::event::{Errno, Event, Kind, Loss};
+use crate::model::identity::Names;
 
 /// How often it is looked which processes have ended.
 const REFRESH_NS: u64 = 10_000_000_000;
@@ -26,6 +27,8 @@ pub(super) struct Tallied {
     pub(super) owners: Busiest<OwnerKey>,
     /// By owner, role and destination.
     pub(super) dealings: Busiest<DealingKey>,
+    /// What containers are called, as far as it is known.
+    pub(super) containers: BTreeMap<String, Names>,
 }
 
 /// See the head of the file.
@@ -100,6 +103,7 @@ impl Tally {
             bind_failed: self.bind_failed.clone(),
             owners: self.owners.tell(now_ns, |key| names.is_gone(key)),
             dealings: self.dealings.tell(now_ns, |key| names.is_gone(&key.owner)),
+            containers: names.containers(),
         }
     }
 }

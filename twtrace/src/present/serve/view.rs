@@ -139,6 +139,7 @@ impl View for Service {
 
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
         self.tally.count(event);
+        self.upkeep.stir();
         self.recording.iter_mut().for_each(|recording| recording.event(event));
         Ok(Flow::Go)
     }

@@ -319,7 +319,8 @@ impl State {
             Fold::Gone => Fold::Program,
             Fold::Program => Fold::Unit,
             Fold::Unit => Fold::Container,
-            Fold::Container => Fold::Netns,
+            Fold::Container => Fold::Pod,
+            Fold::Pod => Fold::Netns,
             Fold::Netns => Fold::Gone,
         };
     }

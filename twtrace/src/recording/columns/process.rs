@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 
 use super::{Put, U32, U64};
 use crate::model::event::{Comm, Opener, Process, Via};
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, Names};
 use crate::recording::filling::{Texts, Words};
 
 pub(super) struct OwnerColumns {
@@ -23,7 +23,7 @@ pub(super) struct OwnerColumns {
 pub(super) struct IdentityColumns {
     texts: [Texts<String>; IDENTITY_TEXTS.len()],
     /// Those that were asked for last, and where their texts stand in the dictionaries.
-    recent: [Option<(Arc<Identity>, Indexes)>; 2],
+    recent: [Option<Recent>; 2],
 }
 
 pub(super) struct OpenerColumns {
@@ -67,10 +67,27 @@ impl OwnerColumns {
 }
 
 /// The columns that say who a process is.
-const IDENTITY_TEXTS: [&str; 5] = ["exe", "cgroup", "container", "container_id", "pod_uid"];
+const IDENTITY_TEXTS: [&str; 9] = [
+    "exe",
+    "cgroup",
+    "container",
+    "container_id",
+    "pod_uid",
+    "container_name",
+    "image",
+    "pod",
+    "pod_namespace",
+];
 
 /// Where the texts of an identity stand in the dictionaries of [`IDENTITY_TEXTS`].
 type Indexes = [Option<i32>; IDENTITY_TEXTS.len()];
+
+/// An identity that was asked for. What its container is called may become known between two events.
+struct Recent {
+    identity: Arc<Identity>,
+    is_named: bool,
+    indexes: Indexes,
+}
 
 impl IdentityColumns {
     pub(super) fn new() -> Self {
@@ -79,7 +96,9 @@ impl IdentityColumns {
 
     pub(super) fn set(&mut self, row: usize, identity: &Arc<Identity>) {
         let mut recent = self.recent.iter().flatten();
-        let found = recent.find(|(known, _)| Arc::ptr_eq(known, identity)).map(|(_, indexes)| *indexes);
+        let is_named = identity.names.get().is_some();
+        let is_it = |recent: &&Recent| Arc::ptr_eq(&recent.identity, identity) && recent.is_named == is_named;
+        let found = recent.find(is_it).map(|recent| recent.indexes);
         let indexes = found.unwrap_or_else(|| self.indexes(identity));
         for (column, index) in self.texts.iter_mut().zip(indexes) {
             if let Some(index) = index {
@@ -91,12 +110,18 @@ impl IdentityColumns {
     fn indexes(&mut self, identity: &Arc<Identity>) -> Indexes {
         let container = identity.container.as_ref();
         let shown = container.map(ToString::to_string);
+        let names = identity.names.get();
+        let named = |part: fn(&Names) -> &Option<String>| names.and_then(|names| part(names).as_deref());
         let texts = [
             identity.exe.as_deref(),
             identity.cgroup.as_deref(),
             shown.as_deref(),
             container.map(|container| container.id.as_str()),
             container.and_then(|container| container.pod_uid.as_deref()),
+            named(|names| &names.name),
+            named(|names| &names.image),
+            named(|names| &names.pod),
+            named(|names| &names.pod_namespace),
         ];
         let mut columns = self.texts.iter_mut().zip(texts);
         let indexes = std::array::from_fn(|_| {
@@ -104,7 +129,7 @@ impl IdentityColumns {
             text.map(|text| column.index(text, str::to_owned))
         });
         self.recent.swap(0, 1);
-        self.recent[0] = Some((identity.clone(), indexes));
+        self.recent[0] = Some(Recent { identity: identity.clone(), is_named: names.is_some(), indexes });
         indexes
     }
 

@@ -51,6 +51,13 @@ pub(crate) fn identity() -> Arc<Identity> {
         cmdline: crate::model::identity::Cmdline::default(),
         cgroup: Some("/docker/\u{7}x".to_owned()),
         container: Some(container),
+        names: crate::model::identity::Names {
+            name: Some("shop-\u{1b}web-1".to_owned()),
+            image: Some("nginx:1.29".to_owned()),
+            pod: Some("web-17".to_owned()),
+            pod_namespace: Some("shop".to_owned()),
+        }
+        .into(),
     })
 }
 
@@ -196,6 +203,7 @@ pub(crate) fn head() -> Head {
         schema_version: crate::output::SCHEMA_VERSION,
         twtrace: "0.1.0".to_owned(),
         host: "sample".to_owned(),
+        machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
         kernel: "6.18.0".to_owned(),
         boot_id: "00000000-1111-2222-3333-444444444444".to_owned(),
         mono_ns: START_NS,

@@ -20,6 +20,7 @@ use super::verify::{Ledger, Moment};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::host::net::books::Books;
+use crate::host::runtimes::Runtimes;
 use crate::kernel::probe::Probe;
 use crate::model::clock;
 use crate::model::event::Loss;
@@ -67,7 +68,7 @@ impl<'a> Engine<'a> {
             children,
             woken: Arc::default(),
             tracker,
-            identities: IdentityCache::new(IDENTITIES),
+            identities: IdentityCache::new(IDENTITIES, options.runtimes.clone().map(Runtimes::new)),
             healing,
             reported: Loss::default(),
             ledger,

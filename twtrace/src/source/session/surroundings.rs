@@ -35,7 +35,8 @@ impl Engine<'_> {
         if !self.options.sandbox {
             return;
         }
-        let needs = Needs { namespaces: wants_others(&self.options.filter.netns), ..view.needs() };
+        let namespaces = wants_others(&self.options.filter.netns);
+        let needs = Needs { namespaces, unix: self.options.runtimes.is_some(), ..view.needs() };
         let lacks = sandbox::enter(&needs, || self.probe.can_be_read());
         self.limit(lacks.into_iter().map(Limitation::from));
         self.tell_limitations(view);

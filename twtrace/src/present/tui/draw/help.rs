@@ -11,7 +11,7 @@ const KEYS: [(&str, &str); 24] = [
     ("PgUp PgDn Home End, g G", "scroll"),
     ("Enter", "details of what is selected; processes of ×N"),
     ("F", "follow the selected row wherever the order puts it"),
-    ("f, F5", "fold: gone, programs, units, containers, netns"),
+    ("f, F5", "fold: gone, programs, units, containers, pods, netns"),
     ("y", "copy the selected row to the clipboard (OSC 52)"),
     ("d", "the doctor's page: evidence, what helps, what does not"),
     ("Left Right, < >", "sort by another column"),

@@ -60,6 +60,7 @@ fn folded(paper: &Paper<'_>) -> &'static str {
         Fold::Program => "by program  ",
         Fold::Unit => "by unit  ",
         Fold::Container => "by container  ",
+        Fold::Pod => "by pod  ",
         Fold::Netns => "by netns  ",
     }
 }

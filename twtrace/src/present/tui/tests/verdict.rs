@@ -56,7 +56,7 @@ fn processes_fold_into_what_they_have_in_common() {
     screen.press(KeyCode::Enter);
     assert_eq!(rows(&screen).iter().filter(|row| row.contains("   curl ")).count(), 0, "{}", screen.text());
     screen.press(KeyCode::Esc);
-    for words in ["(no unit)", "docker:0123456", "4026531840"] {
+    for words in ["(no unit)", "docker:0123456", "shop/web-17", "4026531840"] {
         screen.press(KeyCode::F(5));
         assert!(
             words == "(no unit)" || rows(&screen).iter().any(|row| row.contains(words)),

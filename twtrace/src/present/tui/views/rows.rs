@@ -309,6 +309,7 @@ fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
                 (Fold::Gone | Fold::Program, "") => "unknown".into(),
                 (Fold::Unit, "") => "(no unit)".into(),
                 (Fold::Container, "") => "(host)".into(),
+                (Fold::Pod, "") => "(no pod)".into(),
                 (_, name) => printable(name).into_owned().into(),
             }))
         }
