@@ -24,8 +24,8 @@ const NEEDED: [(&str, &str); 11] = [
 ];
 
 /// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without
-/// the keyring kernels cannot be fetched, without libbpf-tools and bpftrace `bench` compares with less.
-const WELCOME: [&str; 7] = [
+/// the keyring kernels cannot be fetched, without libbpf-tools and bpftrace `bench` compares with less, without podman and runc no scenario has a real container.
+const WELCOME: [&str; 9] = [
     "debian-archive-keyring",
     "libbpf-tools",
     "bpftrace",
@@ -33,6 +33,8 @@ const WELCOME: [&str; 7] = [
     "cargo-web",
     "libstd-rust-web-dev-bpf",
     "rust-web-src",
+    "podman",
+    "runc",
 ];
 
 /// Other programs that read recordings, check JSON and manifests against schemas, and take what is exported, as they were when that was tried.
