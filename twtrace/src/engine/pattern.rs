@@ -6,6 +6,7 @@ use std::fmt;
 use super::pressure::Pressure;
 use super::read::Figures;
 use super::spread::Percentiles;
+use crate::model::figures;
 
 /// Below this many connections, a pattern would be a guess.
 const ENOUGH: u64 = 10;
@@ -199,7 +200,8 @@ impl Pattern {
             ),
             Self::PortsRunOut { full_in_s } => write!(
                 f,
-                "At this rate, no port is left towards one destination in {full_in_s:.0} s. Reuse connections."
+                "At this rate, no port is left towards one destination in {}. Reuse connections.",
+                figures::span(full_in_s)
             ),
             Self::PeerDoesNotClose { share } => write!(
                 f,
@@ -299,7 +301,7 @@ mod tests {
             (Evidence { fin_wait2: 23, ..quick }, "23% of its connections wait in FIN_WAIT2"),
             (
                 Evidence { pressure: pool(500, Some(29.0)), ..quick },
-                "At this rate, no port is left towards one destination in 29 s.",
+                "At this rate, no port is left towards one destination in 29s.",
             ),
             (
                 Evidence { pressure: pool(1000, Some(0.0)), ..quick },
