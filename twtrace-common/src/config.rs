@@ -67,6 +67,9 @@ pub struct Offsets {
     pub bind_fastreuse: u32,
     /// `inet_sock.inet_sport` (be16).
     pub inet_sport: u32,
+    /// `inet_sock.local_port_range` (u32 since 6.8, two u16 before; lowest port first). Where a kernel has none (before 6.3, but for
+    /// later releases of 6.1), no socket has a range of its own. Optional.
+    pub local_port_range: u32,
     /// `tcp_sock.bytes_sent` (u64). Optional.
     pub bytes_sent: u32,
     /// `tcp_sock.bytes_retrans` (u64). Optional.
@@ -256,8 +259,6 @@ pub struct Filter {
 pub struct Config {
     /// Kernel field offsets.
     pub offsets: Offsets,
-    /// Zero.
-    pub pad: u32,
     /// Kernel text ranges.
     pub symbols: Symbols,
     /// The filters.
@@ -326,8 +327,8 @@ unsafe impl Plain for Symbols {}
 unsafe impl Plain for Config {}
 
 const _: () = {
-    assert!((size_of::<Offsets>() + 4).is_multiple_of(8));
+    assert!(size_of::<Offsets>().is_multiple_of(8));
     assert!(size_of::<NamePattern>() == 72 && size_of::<Network>() == 32);
     assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 8 + 3 * 4 + 3 * 2) + 9 * 2 + 4 + 2);
-    assert!(size_of::<Config>() == size_of::<Offsets>() + 4 + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
+    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
 };

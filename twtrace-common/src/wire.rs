@@ -54,6 +54,8 @@ pub const HAS_BYTES: u16 = 1 << 3;
 pub const HAS_REUSEADDR: u16 = 1 << 4;
 /// `Header::flags`: it is.
 pub const REUSEADDR: u16 = 1 << 5;
+/// `Header::flags` of `KIND_CONNECT_FAILED` and `KIND_BIND_FAILED`: `own_range` was looked at.
+pub const HAS_OWN_RANGE: u16 = 1 << 6;
 
 /// `Tuple::role`: not known.
 pub const ROLE_UNKNOWN: u8 = 0;
@@ -219,7 +221,7 @@ pub struct Ended {
     pub cookie: u64,
 }
 
-/// `KIND_CONNECT_FAILED` and `KIND_BIND_FAILED`. 120 bytes.
+/// `KIND_CONNECT_FAILED` and `KIND_BIND_FAILED`. 128 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failed {
@@ -231,6 +233,11 @@ pub struct Failed {
     pub errno: u32,
     /// One of `PORT_*`.
     pub port_via: u32,
+    /// The socket's own range of ports (IP_LOCAL_PORT_RANGE): the lowest in the lower half, the highest in the upper, each 0 where
+    /// that end is the namespace's. Valid with `HAS_OWN_RANGE`.
+    pub own_range: u32,
+    /// Zero.
+    pub pad: u32,
     /// The caller.
     pub task: Task,
 }
@@ -296,7 +303,7 @@ const _: () = {
     assert!(size_of::<Task>() == 48);
     assert!(size_of::<Birth>() == 16 + 48 + 8 + 8 + 8 + 48 + 8 + 8 + 16 + 24);
     assert!(size_of::<Ended>() == 16 + 48 + 16);
-    assert!(size_of::<Failed>() == 16 + 48 + 8 + 48);
+    assert!(size_of::<Failed>() == 16 + 48 + 16 + 48);
     assert!(size_of::<Aborted>() == 16 + 48 + 16 + 48 + 8 + 16);
     assert!(size_of::<Process>() == 16 + 48);
     assert!(core::mem::offset_of!(Birth, owner) == 88);

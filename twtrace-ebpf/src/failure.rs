@@ -5,8 +5,8 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use twtrace_common::{
     loss,
     wire::{
-        Failed, HAS_REUSEADDR, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND, PORT_BIND_ANY,
-        REUSEADDR, ROLE_CLIENT, Task,
+        Failed, HAS_OWN_RANGE, HAS_REUSEADDR, Header, KIND_BIND_FAILED, KIND_CONNECT_FAILED, PORT_BIND,
+        PORT_BIND_ANY, REUSEADDR, ROLE_CLIENT, Task,
     },
 };
 
@@ -52,12 +52,33 @@ struct Call {
     slot: u32,
     errno: u32,
     port_via: u32,
+    /// See `Failed::own_range`; 0 without `HAS_OWN_RANGE`.
+    own_range: u32,
 }
 
 impl Call {
     const fn connect(errno: u32, port_via: u32) -> Self {
-        Self { kind: KIND_CONNECT_FAILED, flags: 0, slot: loss::CONNECT_FAILED, errno, port_via }
+        Self {
+            kind: KIND_CONNECT_FAILED,
+            flags: 0,
+            slot: loss::CONNECT_FAILED,
+            errno,
+            port_via,
+            own_range: 0,
+        }
     }
+
+    /// Of a socket with this range of its own, which was looked at.
+    const fn ranged(self, own_range: u32) -> Self {
+        Self { flags: self.flags | HAS_OWN_RANGE, own_range, ..self }
+    }
+}
+
+/// The current task's connect() found no port. `own_range`: see `Failed::own_range`.
+#[inline(always)]
+pub(crate) fn connect_without_port(conn: &mut Conn, port_via: u32, own_range: u32) {
+    conn.tuple.role = ROLE_CLIENT;
+    by_caller(&Call::connect(EADDRNOTAVAIL, port_via).ranged(own_range), conn);
 }
 
 /// The current task's connect() failed before a SYN was sent.
@@ -74,16 +95,18 @@ pub(crate) fn connect_failed_later(conn: &mut Conn, errno: u32, port_via: u32, w
     send(&Call::connect(errno, port_via), conn, who);
 }
 
-/// The current task's bind() or listen() was refused its port. `reuseaddr`: whether the socket has SO_REUSEADDR.
+/// The current task's bind() or listen() was refused its port. `reuseaddr`: whether the socket has SO_REUSEADDR; `own_range`: see
+/// `Failed::own_range`.
 #[inline(always)]
-pub(crate) fn bind_failed(conn: &mut Conn, errno: u32, reuseaddr: Option<bool>) {
+pub(crate) fn bind_failed(conn: &mut Conn, errno: u32, reuseaddr: Option<bool>, own_range: u32) {
     let port_via = if conn.tuple.sport == 0 { PORT_BIND_ANY } else { PORT_BIND };
     let flags = match reuseaddr {
         None => 0,
         Some(false) => HAS_REUSEADDR,
         Some(true) => HAS_REUSEADDR | REUSEADDR,
     };
-    by_caller(&Call { kind: KIND_BIND_FAILED, flags, slot: loss::BIND_FAILED, errno, port_via }, conn);
+    let call = Call { kind: KIND_BIND_FAILED, flags, slot: loss::BIND_FAILED, errno, port_via, own_range };
+    by_caller(&call.ranged(own_range), conn);
 }
 
 #[inline(always)]
@@ -109,6 +132,7 @@ fn send(call: &Call, conn: &Conn, who: &Task) {
             mem::copy(&mut record.tuple, &conn.tuple);
             record.errno = call.errno;
             record.port_via = call.port_via;
+            (record.own_range, record.pad) = (call.own_range, 0);
             mem::copy(&mut record.task, who);
         }
         emit::submit(entry);

@@ -64,22 +64,22 @@ pub(crate) fn refused_connect(number: u64, address: u64) -> Option<(Conn, u32)> 
     }
 }
 
-/// The TCP socket behind `number` with the address it asked for, and whether it has SO_REUSEADDR.
+/// The TCP socket behind `number` with the address it asked for, whether it has SO_REUSEADDR, and its own range of ports.
 #[inline(always)]
-pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<(Conn, Option<bool>)> {
+pub(crate) fn refused_bind(number: u64, address: SockAddr) -> Option<(Conn, Option<bool>, u32)> {
     let sk = socket(number) as *const u8;
     // SAFETY: read with the helper.
-    let (mut conn, reuseaddr) = unsafe {
+    let (mut conn, reuseaddr, own_range) = unsafe {
         if sk.is_null() || Probed::load::<u16>(sk, setting!(offsets.sk_protocol)) != sock::IPPROTO_TCP {
             return None;
         }
-        (sock::of_sk::<Probed>(sk), sock::reuses_address::<Probed>(sk))
+        (sock::of_sk::<Probed>(sk), sock::reuses_address::<Probed>(sk), sock::own_range(sk))
     };
     if let SockAddr::User(address) = address {
         let asked = asked(address);
         (conn.tuple.sport, conn.tuple.saddr) = (asked.port, asked.address);
     }
-    Some((conn, reuseaddr))
+    Some((conn, reuseaddr, own_range))
 }
 
 /// Reads `struct sockaddr_in` or `sockaddr_in6` from the caller's memory: family, port (network order), address.

@@ -242,6 +242,18 @@ pub(crate) unsafe fn reuses_address<M: Mem>(sk: *const u8) -> Option<bool> {
     Some(unsafe { M::load::<u8>(sk, at / 8) } >> (at % 8) & 0xf != 0)
 }
 
+/// The socket's own range of ports (IP_LOCAL_PORT_RANGE), as `Failed::own_range`: 0 where it has none. A kernel that has no such
+/// field has no such option.
+///
+/// # Safety
+/// `sk` is a `struct sock` of TCP; it is read with the helper, as the field lies behind it.
+#[inline(always)]
+pub(crate) unsafe fn own_range(sk: *const u8) -> u32 {
+    let at = setting!(offsets.local_port_range);
+    // SAFETY: by the caller.
+    if at == MISSING { 0 } else { unsafe { Probed::load(sk, at) } }
+}
+
 /// Identity of a TIME_WAIT socket.
 ///
 /// # Safety

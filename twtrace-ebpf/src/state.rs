@@ -112,12 +112,10 @@ unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
     }
     let backend = setting!(backend);
     if backend == BACKEND_KPROBE {
-        let call = bpf_get_current_pid_tgid();
-        if let Some(errno) = maps::CONNECT_ERRNO.get_ptr(call) {
-            // SAFETY: a live map value.
-            let errno = unsafe { *errno };
-            let _ = maps::CONNECT_ERRNO.remove(call);
-            failure::connect_failed(conn, errno, port_via);
+        // The return probe notes this errno and no other.
+        if maps::CONNECT_ERRNO.remove(bpf_get_current_pid_tgid()).is_ok() {
+            // SAFETY: by the caller.
+            failure::connect_without_port(conn, port_via, unsafe { sock::own_range(sk) });
         }
     } else if backend == BACKEND_TRACEPOINT {
         // SAFETY: by the caller.
@@ -129,7 +127,8 @@ unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
         };
         if conn.tuple.sport == 0 || sequence == 0 && hash == 0 {
             failure::note_told(failure::EADDRNOTAVAIL);
-            failure::connect_failed(conn, failure::EADDRNOTAVAIL, port_via);
+            // SAFETY: by the caller.
+            failure::connect_without_port(conn, port_via, unsafe { sock::own_range(sk) });
         }
     }
 }

@@ -15,6 +15,7 @@ const OWNER: &[&str] = &["pid", "tid", "comm", "uid"];
 const RESOLVED: &[&str] = &["cgroup_id", "exe", "cgroup", "container"];
 const OPENER: &[&str] = &["opener_pid", "opener_comm"];
 const BYTES: &[&str] = &["bytes_sent", "bytes_received"];
+const RANGE: &[&str] = &["range_low", "range_high"];
 const STRINGS: &[&str] = &[
     "event",
     "time",
@@ -72,8 +73,8 @@ fn shape(kind: &str) -> Option<Shape> {
         "aborted" => (&["role", "owner_via", "why"], &[BYTES, &["cookie"], &["port_via"]]),
         "syn_refused" => (&["substate"], &[&["cookie"]]),
         "overflow" => (&["role", "owner_via"], &[OPENER, BYTES, &["age_ms", "port_via"]]),
-        "connect_failed" => (&["errno", "pid"], &[&["port_via"]]),
-        "bind_failed" => (&["errno", "pid"], &[&["port_via", "reuseaddr"]]),
+        "connect_failed" => (&["errno", "pid"], &[&["port_via"], RANGE]),
+        "bind_failed" => (&["errno", "pid"], &[&["port_via", "reuseaddr"], RANGE]),
         _ => return None,
     };
     Some(Shape { always, sometimes })

@@ -15,6 +15,7 @@ pub mod json;
 mod pool;
 pub mod predict;
 mod progress;
+mod range;
 pub(crate) mod recorded;
 mod remedies;
 pub mod rules;

@@ -241,7 +241,7 @@ fn connected(sk: *const u8, ret: i64) -> i32 {
             let mut conn = sock::of_sk::<Probed>(sk);
             let port_via = sock::port_before::<Typed>(sk, conn.tuple.sport);
             failure::note_told(errno);
-            failure::connect_failed(&mut conn, errno, port_via);
+            failure::connect_without_port(&mut conn, port_via, sock::own_range(sk));
         }
     }
     0
@@ -315,7 +315,7 @@ unsafe fn not_bound(socket: *const u8, asked: *const u8, ret: i64) {
         let mut conn = sock::of_sk::<Probed>(sk);
         let asked = Asked::of_kernel(asked);
         (conn.tuple.sport, conn.tuple.saddr) = (asked.port, asked.address);
-        failure::bind_failed(&mut conn, errno, sock::reuses_address::<Probed>(sk));
+        failure::bind_failed(&mut conn, errno, sock::reuses_address::<Probed>(sk), sock::own_range(sk));
     }
 }
 
@@ -346,6 +346,7 @@ pub(super) unsafe fn got_port<M: Mem>(sk: *const u8, snum: u16, ret: i64) {
         }
         let mut conn = sock::of_sk::<M>(sk);
         conn.tuple.sport = snum;
-        failure::bind_failed(&mut conn, failure::EADDRINUSE, sock::reuses_address::<M>(sk));
+        let (reuseaddr, own_range) = (sock::reuses_address::<M>(sk), sock::own_range(sk));
+        failure::bind_failed(&mut conn, failure::EADDRINUSE, reuseaddr, own_range);
     }
 }

@@ -68,8 +68,8 @@ fn left(ctx: &TracePointContext) -> u32 {
             // SAFETY: a live map value.
             let call = unsafe { *call };
             let address = if call.pointer == 0 { SockAddr::OfSocket } else { SockAddr::User(call.pointer) };
-            if let Some((mut conn, reuseaddr)) = fd::refused_bind(call.number, address) {
-                failure::bind_failed(&mut conn, errno, reuseaddr);
+            if let Some((mut conn, reuseaddr, own_range)) = fd::refused_bind(call.number, address) {
+                failure::bind_failed(&mut conn, errno, reuseaddr, own_range);
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod join;
 mod ledger;
 mod piles;
 mod ports;
+mod ranged;
 mod refusal;
 pub mod samples;
 mod settings;
@@ -23,6 +24,7 @@ pub use counted::{Aborted, SynRefused};
 pub use crowd::{Around, Caller};
 pub use piles::{Pile, Side};
 pub use ports::{Ports, State};
+pub use ranged::Ranged;
 pub use refusal::{BindFailure, Call, Outgoing, Refusal};
 use serde::Serialize;
 pub use settings::Settings;
@@ -217,6 +219,8 @@ pub struct Tuple {
     pub failed_bound: u64,
     /// Of those, whose connection was seen to exist already.
     pub taken: u64,
+    /// What the sockets of `failed` say of a range of their own.
+    pub ranged: Ranged,
     /// Why no address of this namespace can be the source of a connection to there, where that was seen.
     pub no_source: Option<&'static str>,
     /// Whether its connections have TCP timestamps.
@@ -252,6 +256,7 @@ impl Tuple {
             failed: 0,
             failed_bound: 0,
             taken: 0,
+            ranged: Ranged::default(),
             no_source: None,
             timestamps: None,
             shares: Vec::new(),

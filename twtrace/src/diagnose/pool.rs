@@ -4,10 +4,9 @@
 //! One pool gets one finding, the most telling one: a pool that is exhausted by sockets that are open is not also told as
 //! exhausted by TIME_WAIT.
 
-use std::collections::BTreeSet;
-
-use super::facts::{Netns, Ports, Reach, Settings, Tuple};
+use super::facts::{Netns, Ports, Reach, Tuple};
 use super::predict;
+pub(super) use super::range::Range;
 
 /// Below this many connections, a rate would be a guess.
 pub(super) const ENOUGH: u64 = 10;
@@ -17,9 +16,6 @@ const NEARLY_FULL: f64 = 0.8;
 const BUSY: f64 = 0.25;
 /// FIN_WAIT2 that holds such a share of a pool is worth a word.
 const HALF_CLOSED: f64 = 0.2;
-
-/// Fewer ports in a row may be chance.
-const SHORTEST_RUN: u32 = 2;
 
 /// So many ports may be unaccounted for: a look comes a little after the failure that it was asked for by.
 pub(super) fn slack(ports: u32) -> u32 {
@@ -81,15 +77,6 @@ impl Open {
             Self::Unacknowledged => ports.unacknowledged,
         }
     }
-}
-
-/// Ports from one to another, all of them in use by one program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) low: u16,
-    pub(super) high: u16,
-    /// Less what is reserved.
-    pub(super) ports: u32,
 }
 
 /// How far it has come.
@@ -222,8 +209,8 @@ impl Pool<'_> {
         if self.tuple.failed == 0 {
             return own.0;
         }
-        // Where the range is not known, what holds most is all that can be said.
-        let Some(ports) = self.ports() else { return own.0 };
+        // Where the namespace's range is not known, what holds most is all that can be said of it.
+        let Some(ports) = self.ports() else { return self.own_range().map_or(own.0, Held::OwnRange) };
         let (bound, pool) = (self.pinned() + self.closed(), self.tuple.peak.all());
         let is_full = |taken: u32| taken + slack(ports) >= ports;
         if is_full(pool + self.pinned()) {
@@ -254,19 +241,16 @@ impl Pool<'_> {
         all.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).unwrap_or((Held::Unexplained, 0))
     }
 
-    /// A run of ports that a program which failed was on, without a gap: what connect() chooses from the whole range lies apart, for it
-    /// takes ports of one parity first (`__inet_hash_connect`, net/ipv4/inet_hashtables.c). Where bound sockets may have the rest of
-    /// the range, and the kernel does not show them, a row says nothing.
+    /// A range that is a part of the namespace's, all of it in use: that of the sockets which failed, else what ports in a row say. Where
+    /// bound sockets may have the rest of the range, and the kernel does not show them, a row says nothing.
     fn own_range(&self) -> Option<Range> {
-        if self.netns.lists_bound == Some(false) {
-            return None;
+        let settings = &self.netns.settings;
+        if let Some(range) = Range::of_sockets(self.tuple, settings) {
+            let taken = self.tuple.around.as_ref()?.in_own_range;
+            return (taken + slack(range.ports) >= range.ports).then_some(range);
         }
-        let callers = &self.tuple.around.as_ref()?.callers;
-        callers.iter().find_map(|caller| {
-            let run = longest_run(&caller.ports, &self.netns.settings)?;
-            let is_most = run.ports as usize * 2 >= caller.ports.len();
-            (is_most && run.ports >= SHORTEST_RUN).then_some(run)
-        })
+        let may_be_bound = self.netns.lists_bound == Some(false);
+        if may_be_bound { None } else { Range::inferred(self.tuple, settings) }
     }
 
     pub(super) fn strain(&self) -> Strain {
@@ -327,24 +311,4 @@ impl Pool<'_> {
         let is_busy = self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY;
         (is_local && is_busy).then_some(Cause::LocalBackend)
     }
-}
-
-/// The longest row of ports without a gap other than reserved ones.
-fn longest_run(ports: &BTreeSet<u16>, settings: &Settings) -> Option<Range> {
-    let is_reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
-    let mut best: Option<Range> = None;
-    let mut run: Option<Range> = None;
-    for port in ports.iter().copied() {
-        let next = match run {
-            Some(run) if (run.high + 1..port).all(is_reserved) => {
-                Range { high: port, ports: run.ports + 1, ..run }
-            }
-            _ => Range { low: port, high: port, ports: 1 },
-        };
-        run = Some(next);
-        if best.is_none_or(|best| next.ports > best.ports) {
-            best = Some(next);
-        }
-    }
-    best
 }

@@ -57,6 +57,12 @@ pub(crate) struct Calls {
     pub(crate) count: u64,
     /// Of those, with SO_REUSEADDR set on the socket, and without; of the rest it is not known.
     pub(crate) reuseaddr: (u64, u64),
+    /// Of those, of sockets whose own range of ports was looked at.
+    pub(crate) looked: u64,
+    /// Of those, of sockets that have one.
+    pub(crate) ranged: u64,
+    /// That of the last of these.
+    pub(crate) range: (u16, u16),
     /// Of those, RSTs.
     pub(crate) resets: u64,
     /// Whose, and its program.
@@ -81,6 +87,12 @@ impl<A: Copy + Hash + Eq, B: Hash + Eq> Counted<A, B> {
         calls.count += 1;
         calls.reuseaddr.0 += u64::from(row.reuseaddr == Some(true));
         calls.reuseaddr.1 += u64::from(row.reuseaddr == Some(false));
+        if let Some(range) = row.own_range {
+            calls.looked += 1;
+            if range != (0, 0) {
+                (calls.ranged, calls.range) = (calls.ranged + 1, range);
+            }
+        }
         calls.resets += u64::from(row.reason == Some(Reason::Reset));
         if calls.count == 1 {
             self.len += 1;

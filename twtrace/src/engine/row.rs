@@ -58,6 +58,8 @@ pub(crate) struct Row {
     pub(crate) errno: Option<Errno>,
     pub(crate) port_via: Option<PortVia>,
     pub(crate) reuseaddr: Option<bool>,
+    /// See `Event::own_range`.
+    pub(crate) own_range: Option<(u16, u16)>,
     pub(crate) why: Option<AbortWhy>,
     pub(crate) lifetime_ms: Option<u64>,
 }
@@ -86,6 +88,7 @@ impl Row {
             errno: None,
             port_via: None,
             reuseaddr: None,
+            own_range: None,
             why: None,
             lifetime_ms: None,
         }
@@ -109,6 +112,7 @@ impl Row {
             errno: event.errno,
             port_via: event.port_via,
             reuseaddr: event.reuseaddr,
+            own_range: event.own_range,
             why: event.why,
             lifetime_ms: event.lifetime_ns.map(|lifetime_ns| lifetime_ns / 1_000_000),
             ..Self::new(event.kind, event.mono_ns)

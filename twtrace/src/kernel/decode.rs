@@ -202,6 +202,8 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     event.port_via = port_via(header, failed.port_via)?;
     event.reuseaddr =
         (header.flags & wire::HAS_REUSEADDR != 0).then_some(header.flags & wire::REUSEADDR != 0);
+    event.own_range = (header.flags & wire::HAS_OWN_RANGE != 0)
+        .then_some((failed.own_range as u16, (failed.own_range >> 16) as u16));
     event.errno = match i32::try_from(failed.errno) {
         Ok(errno @ 1..=MAX_ERRNO) => Some(Errno::from_raw(errno)),
         _ => return Err(bad(header, "errno", failed.errno)),

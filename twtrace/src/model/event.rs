@@ -335,6 +335,9 @@ pub struct Event {
     pub port_via: Option<PortVia>,
     /// Of `bind_failed`: whether the socket has SO_REUSEADDR; `None` where that is not known.
     pub reuseaddr: Option<bool>,
+    /// Of `connect_failed` and `bind_failed`: the lowest and the highest port that the socket itself allows (IP_LOCAL_PORT_RANGE),
+    /// 0 for an end that is the namespace's; `None` where that was not looked at.
+    pub own_range: Option<(u16, u16)>,
     /// Of `aborted`.
     pub why: Option<AbortWhy>,
     /// Of `lost`.
@@ -364,6 +367,7 @@ impl Event {
             errno: None,
             port_via: None,
             reuseaddr: None,
+            own_range: None,
             why: None,
             loss: None,
         }

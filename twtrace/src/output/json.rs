@@ -238,6 +238,10 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
     if let Some(reuseaddr) = event.reuseaddr {
         object.flag(key!("reuseaddr"), reuseaddr);
     }
+    if let Some((low, high)) = event.own_range {
+        object.number(key!("range_low"), u64::from(low));
+        object.number(key!("range_high"), u64::from(high));
+    }
     if let Some(why) = event.why {
         object.word(key!("why"), why.word());
     }

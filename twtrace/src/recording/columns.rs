@@ -68,6 +68,7 @@ struct OutcomeColumns {
     errno: Words,
     port_via: Words,
     reuseaddr: Words,
+    range: [U16; 2],
     why: Words,
 }
 
@@ -229,6 +230,7 @@ impl OutcomeColumns {
             errno: Words::new(Errno::ALL.iter().map(|errno| errno.word())),
             port_via: Words::new(PortVia::ALL.iter().map(|via| via.word())),
             reuseaddr: Words::new(["false", "true"]),
+            range: [U16::new(), U16::new()],
             why: Words::new(AbortWhy::ALL.iter().map(|why| why.word())),
         }
     }
@@ -262,6 +264,11 @@ impl OutcomeColumns {
         if let Some(reuseaddr) = event.reuseaddr {
             self.reuseaddr.set(row, reuseaddr.into());
         }
+        if let Some((low, high)) = event.own_range {
+            let [lowest, highest] = &mut self.range;
+            lowest.set(row, low);
+            highest.set(row, high);
+        }
         if let Some(why) = event.why {
             self.why.set(row, why.index());
         }
@@ -278,6 +285,9 @@ impl OutcomeColumns {
         put("errno", self.errno.column(rows)?);
         put("port_via", self.port_via.column(rows)?);
         put("reuseaddr", self.reuseaddr.column(rows)?);
+        let [low, high] = &mut self.range;
+        put("range_low", low.column(rows));
+        put("range_high", high.column(rows));
         put("why", self.why.column(rows)?);
         Ok(())
     }

@@ -87,6 +87,7 @@ struct OutcomeRows {
     errno: Table<Errno>,
     port_via: Table<PortVia>,
     reuseaddr: Table<bool>,
+    range: [Numbers<UInt16Type>; 2],
     why: Table<AbortWhy>,
 }
 
@@ -288,6 +289,7 @@ impl OutcomeRows {
             errno: Table::parsed(batch, caches, "errno")?,
             port_via: Table::parsed(batch, caches, "port_via")?,
             reuseaddr: Table::parsed(batch, caches, "reuseaddr")?,
+            range: [Numbers::of(batch, "range_low")?, Numbers::of(batch, "range_high")?],
             why: Table::parsed(batch, caches, "why")?,
         })
     }
@@ -305,6 +307,8 @@ impl OutcomeRows {
         event.errno = self.errno.get(row);
         event.port_via = self.port_via.get(row);
         event.reuseaddr = self.reuseaddr.get(row);
+        let [low, high] = &self.range;
+        event.own_range = low.get(row).zip(high.get(row));
         event.why = self.why.get(row);
     }
 }

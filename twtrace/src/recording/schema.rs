@@ -41,7 +41,7 @@ impl Type {
 }
 
 /// How many of [`COLUMNS`] are the interface's; they come first.
-pub const INTERFACE_COLUMNS: usize = 38;
+pub const INTERFACE_COLUMNS: usize = 40;
 
 /// Every column, in order. `event`, `time` and `mono_ns` are never null.
 pub const COLUMNS: &[(&str, Type)] = &[
@@ -83,6 +83,8 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("image", Type::Text),
     ("pod", Type::Text),
     ("pod_namespace", Type::Text),
+    ("range_low", Type::U16),
+    ("range_high", Type::U16),
     // Interface of the socket, 0 for none; null where there is no connection.
     ("ifindex", Type::U32),
     // When the owner and the opener started, CLOCK_BOOTTIME in nanoseconds.

@@ -161,6 +161,13 @@ impl Finding {
         Ok(self)
     }
 
+    /// What a line of a screen says must begin with this program.
+    pub(super) fn headlines(&self, comm: &str) -> Result<&Self> {
+        let headline = text(&self.0, "headline");
+        ensure!(headline.starts_with(comm), "the headline does not begin with {comm}: {headline:?}");
+        Ok(self)
+    }
+
     /// Of which remedies it must be said that this is the first to try.
     pub(super) fn first(&self, diagnosis: &Diagnosis, id: &str) -> Result<&Self> {
         let first = &diagnosis.0["first"];

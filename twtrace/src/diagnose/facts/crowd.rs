@@ -19,6 +19,9 @@ pub struct Around {
     pub shared: u32,
     /// Of `others`, by TIME_WAIT sockets whose port is known to have come from bind().
     pub bound: u32,
+    /// Ports of the range that the callers' sockets have of their own which connect() could not have: those of the pool, and those of
+    /// `others` that are not `shared`, and what is bound or listens.
+    pub in_own_range: u32,
     /// Who was on `others`.
     pub shares: Vec<Share>,
     /// Ports of the pool's own that programs which failed were on, by their names. Hostile until escaped.
@@ -53,6 +56,7 @@ impl Crowd<'_> {
         tuple.peak = own.0;
         self.share_out(&to, tuple);
         let mut around = self.others(&to, tuple, &own.1);
+        around.in_own_range += own.1.iter().filter(|port| self.is_in_own_range(tuple, **port)).count() as u32;
         let failing: BTreeSet<&str> = tuple
             .shares
             .iter()
@@ -144,6 +148,7 @@ impl Crowd<'_> {
         let mut shares = Shares::default();
         let mut counted: BTreeSet<u16> =
             self.seen.iter().filter(|seen| seen.is_pin).map(|seen| seen.port).collect();
+        let mut closed: BTreeSet<u16> = counted.difference(own).copied().collect();
         for (port, holdings) in self.in_range().filter(|(port, _)| !own.contains(port)) {
             let Some(first) = holdings.first() else { continue };
             if !counted.insert(port) {
@@ -153,7 +158,11 @@ impl Crowd<'_> {
             let is =
                 |wanted: fn(PortVia) -> bool| holdings.iter().any(|holding| holding.via.is_some_and(wanted));
             around.bound += u32::from(is(|via| matches!(via, PortVia::Bind | PortVia::BindAny)));
-            around.shared += u32::from(is(|via| via == PortVia::Connect));
+            let is_shared = is(|via| via == PortVia::Connect);
+            around.shared += u32::from(is_shared);
+            if !is_shared {
+                closed.insert(port);
+            }
             shares.of(&first.who).time_wait += 1;
         }
         for seen in self.seen.iter().filter(|seen| !seen.is_pin && !Self::is_own(to, tuple, &seen.tuple)) {
@@ -161,11 +170,17 @@ impl Crowd<'_> {
                 continue;
             }
             around.others += 1;
+            closed.insert(seen.port);
             let share = shares.of(seen.who.as_ref().unwrap_or(&Process::default()));
             if seen.state.is_time_wait() { share.time_wait += 1 } else { share.open += 1 }
         }
         around.shares = shares.sorted();
+        around.in_own_range = closed.iter().filter(|port| self.is_in_own_range(tuple, **port)).count() as u32;
         around
+    }
+
+    fn is_in_own_range(&self, tuple: &Tuple, port: u16) -> bool {
+        tuple.ranged.within(self.settings).is_some_and(|(low, high)| (low..=high).contains(&port))
     }
 
     /// Ports of a destination's own by the name of whose they are.

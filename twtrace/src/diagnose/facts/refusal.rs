@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::Process;
+use super::{Process, Ranged};
 use crate::model::event::{Errno, PortVia};
 
 /// bind() or listen() failed because the port is taken, or all are.
@@ -21,6 +21,8 @@ pub struct BindFailure {
     pub reuseaddr: u64,
     /// Of those, without; of the rest it is not known.
     pub no_reuseaddr: u64,
+    /// What their sockets say of a range of their own.
+    pub ranged: Ranged,
     /// Who asked.
     pub caller: Process,
     /// How many destinations this caller has connections to from this address.

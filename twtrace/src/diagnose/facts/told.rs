@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::crowd::Crowd;
 use super::ledger::{Holding, Moment};
 use super::samples::Samples;
-use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Refusal, Served, Share, SynRefused};
+use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Ranged, Refusal};
+use super::{Served, Share, SynRefused, Tuple};
 use crate::engine::failures::{Caller, Calls, Failures};
 use crate::engine::ledger::{Held, PoolId};
 use crate::engine::row::Owner;
@@ -166,6 +167,7 @@ impl<'a> Told<'a> {
                 failed: calls.count,
                 reuseaddr: calls.reuseaddr.0,
                 no_reuseaddr: calls.reuseaddr.1,
+                ranged: Ranged::of(std::iter::once(calls)),
                 caller: self.process(calls.who),
                 destinations: 0,
             })
@@ -225,10 +227,24 @@ impl<'a> Told<'a> {
             tuple.bound = pool.and_then(|pool| bound.get(&pool).copied()).unwrap_or(0);
         }
         for tuple in netns.tuples.iter_mut().filter(|tuple| tuple.failed != 0) {
+            tuple.ranged = self.ranged(failures, inode, tuple);
             let moment = self.moment(failures, &tuple.key(inode));
             let seen = samples.map_or(&[][..], |samples| &samples.crowd);
             Crowd { moment: moment.as_ref(), seen, settings: &netns.settings }.tell(inode, tuple);
         }
+    }
+
+    /// What sockets say that failed to connect to there and had not bound a port; a call may not have come as far as to have a source.
+    fn ranged(&self, failures: &Failures, netns: u32, tuple: &Tuple) -> Ranged {
+        let Some(daddr) = self.engine.addresses.find(&tuple.daddr) else { return Ranged::default() };
+        let is_from = |pool: &PoolId| {
+            let saddr = self.engine.address(pool.saddr);
+            saddr.is_none_or(|saddr| saddr.is_unspecified() || saddr == tuple.saddr)
+        };
+        let all = failures.connects.within(netns).filter(|((pool, is_bound), _, _)| {
+            !is_bound && pool.daddr == daddr && pool.dport == tuple.dport && is_from(pool)
+        });
+        Ranged::of(all.map(|(_, _, calls)| calls))
     }
 
     fn moment(&self, failures: &Failures, key: &TupleKey) -> Option<Moment> {

@@ -84,6 +84,7 @@ const FIELDS: &[Field] = fields! {
     optional icsk_bind_hash: Exactly(8), "inet_connection_sock.icsk_bind_hash";
     optional bind_fastreuse: Exactly(1), "inet_bind_bucket.fastreuse";
     required inet_sport: Exactly(2), "inet_sock.inet_sport";
+    optional local_port_range: Exactly(4), "inet_sock.local_port_range";
     optional bytes_sent: Exactly(8), "tcp_sock.bytes_sent";
     optional bytes_retrans: Exactly(8), "tcp_sock.bytes_retrans";
     optional bytes_received: Exactly(8), "tcp_sock.bytes_received";

@@ -68,6 +68,8 @@ fn failed(kind: u16, errno: i32) -> Failed {
         tuple: tuple(4),
         errno: errno as u32,
         port_via: wire::PORT_CONNECT,
+        own_range: 0,
+        pad: 0,
         task: task(),
     }
 }
@@ -184,6 +186,19 @@ fn whether_a_socket_reuses_addresses_is_told_where_it_is_known() {
     };
     let known = wire::HAS_REUSEADDR;
     assert_eq!([0, known, known | wire::REUSEADDR].map(told), [None, Some(false), Some(true)]);
+}
+
+#[test]
+fn the_range_of_a_socket_is_told_where_it_was_looked_at() {
+    let told = |flags, own_range| {
+        let mut record = failed(wire::KIND_CONNECT_FAILED, 99);
+        (record.header.flags, record.own_range) = (flags, own_range);
+        event(bytes_of(&record)).own_range
+    };
+    let range = 40_009 << 16 | 40_000;
+    assert_eq!(told(0, range), None);
+    assert_eq!(told(wire::HAS_OWN_RANGE, 0), Some((0, 0)));
+    assert_eq!(told(wire::HAS_OWN_RANGE, range), Some((40_000, 40_009)));
 }
 
 #[test]

@@ -158,13 +158,14 @@ struct Columns {
     errno: Words<Errno>,
     port_via: Words<PortVia>,
     reuseaddr: Words<bool>,
+    range: [Numbers<UInt16Type>; 2],
     why: Words<AbortWhy>,
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
 /// Every column that is looked at, besides [`LOST`].
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 30] = [
     "event",
     "mono_ns",
     "netns",
@@ -191,6 +192,8 @@ const COLUMNS: [&str; 28] = [
     "errno",
     "port_via",
     "reuseaddr",
+    "range_low",
+    "range_high",
     "why",
     "lifetime_ms",
 ];
@@ -273,6 +276,7 @@ impl Reader {
             errno: Words::of(batch, "errno")?,
             port_via: Words::of(batch, "port_via")?,
             reuseaddr: Words::of(batch, "reuseaddr")?,
+            range: [Numbers::of(batch, "range_low")?, Numbers::of(batch, "range_high")?],
             why: Words::of(batch, "why")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
@@ -305,9 +309,17 @@ impl Columns {
             errno: self.errno.get(row),
             port_via: self.port_via.get(row),
             reuseaddr: self.reuseaddr.get(row),
+            own_range: self.own_range(row, kind),
             why: self.why.get(row),
             lifetime_ms: self.lifetime_ms.get(row),
         }
+    }
+
+    #[inline]
+    fn own_range(&self, row: usize, kind: Kind) -> Option<(u16, u16)> {
+        let [low, high] = &self.range;
+        let is_failure = matches!(kind, Kind::ConnectFailed | Kind::BindFailed);
+        is_failure.then(|| low.get(row).zip(high.get(row)))?
     }
 
     fn loss(&self, row: usize) -> Loss {

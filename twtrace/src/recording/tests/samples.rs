@@ -111,6 +111,7 @@ pub(crate) fn failed(at: u16) -> Event {
     event.identity = Some(Arc::new(Identity { exe: Some("/x".to_owned()), ..Identity::default() }));
     event.errno = Some(Errno::ALL[usize::from(at) % 2]);
     event.reuseaddr = (kind == Kind::BindFailed && !at.is_multiple_of(3)).then_some(at.is_multiple_of(5));
+    event.own_range = (!at.is_multiple_of(7)).then_some((at, at / 3));
     event
 }
 
