@@ -103,7 +103,6 @@ const LIMITS: &[Limit] = &[
     Limit { backend: Some("kprobe"), ..NO_VERDICT },
     Limit { backend: Some("tracepoint"), ..NO_VERDICT },
     Limit { scenario: "doctor_socket_range", ..NO_SOCKET_RANGE },
-    Limit { scenario: "doctor_not_explained", ..NO_SOCKET_RANGE },
     Limit { scenario: "stopped_reader_of_the_live_view", ..NO_SHELL },
     Limit { scenario: "nobody_reads_stderr", ..NO_SHELL },
     Limit { scenario: "ignored_signals", ..NO_SHELL },

@@ -196,6 +196,8 @@ pub const ALL: &[Scenario] = &[
     once("doctor_folklore_tw_recycle", doctor::tw_recycle),
     once("doctor_nothing_wrong", doctor::healthy),
     once("doctor_of_a_recording", doctor::recorded),
+    once("doctor_pid_namespace", doctor::pid_namespace),
+    once("doctor_tracefs_missing", doctor::tracefs_missing),
     Scenario { name: "doctor_healthy_load", kind: Kind::Heavy, act: doctor::healthy_load },
     once("screen_shows_the_load", screen::shows_the_load),
     once("screen_gives_the_terminal_back", screen::gives_the_terminal_back),

@@ -2,6 +2,7 @@
 //! remedy is measured.
 //! Must not know: the harness.
 
+mod blind;
 mod client;
 mod counted;
 mod elsewhere;
@@ -14,6 +15,7 @@ mod server;
 mod settings;
 mod taken;
 
+pub(super) use blind::{pid_namespace, tracefs_missing};
 pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
 pub(super) use client::{ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
 pub(super) use counted::{closes_aborted, syn_refused};

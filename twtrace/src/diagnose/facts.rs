@@ -8,6 +8,7 @@ pub(crate) mod count;
 mod counted;
 mod crowd;
 pub mod glance;
+mod ipvs;
 pub mod join;
 mod ledger;
 mod piles;
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 
 pub use counted::{Aborted, SynRefused};
 pub use crowd::{Around, Caller};
+pub use ipvs::Ipvs;
 pub use piles::{Pile, Side};
 pub use ports::{Ports, State};
 pub use ranged::Ranged;
@@ -137,6 +139,8 @@ pub struct Netns {
     pub concerned: Vec<Share>,
     /// Connection tracking here.
     pub conntrack: Option<Conntrack>,
+    /// IPVS here; `None` where it has no service, or nobody could look.
+    pub ipvs: Option<Ipvs>,
     /// Ports of the range that a listener or a socket that is bound and nothing else pins, for all destinations.
     pub pinned: Option<u32>,
     /// Whether the kernel shows sockets that are bound and nothing else; `None` where nobody has looked.

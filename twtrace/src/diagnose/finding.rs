@@ -267,6 +267,13 @@ impl Finding {
         self
     }
 
+    /// As [`Self::in_short`] where [`Self::by`] named anybody, else `alone`.
+    #[must_use]
+    pub fn in_short_or(self, words: &str, alone: String) -> Self {
+        let is_known = self.who.iter().any(|share| share.process.pid.is_some());
+        if is_known { self.in_short(words) } else { self.in_short_alone(alone) }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn at(mut self, subject: Subject) -> Self {

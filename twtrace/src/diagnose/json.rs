@@ -22,7 +22,8 @@ struct Diagnosis<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<First>,
     findings: &'a [Finding],
-    unknown: &'a [String],
+    /// In words; `limitations` has those that come of the surroundings once more, by name.
+    unknown: Vec<String>,
     limitations: &'a [Limitation],
     facts: &'a Facts,
 }
@@ -58,7 +59,12 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
         first: First::of(findings),
         findings,
-        unknown: &facts.unknown,
+        unknown: facts
+            .limitations
+            .iter()
+            .map(Limitation::to_string)
+            .chain(facts.unknown.iter().cloned())
+            .collect(),
         limitations: &facts.limitations,
         facts,
     };

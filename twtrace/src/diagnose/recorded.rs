@@ -12,6 +12,9 @@ use crate::host::net::sysctls::Sysctls;
 use crate::model::limitation::Limitations;
 use crate::recording::{Ended, Head, Namespace};
 
+/// What a recording says of its filters where failures for whatever reason were recorded.
+const FAILURES_ALL: &str = "--failures all";
+
 /// A recording that was counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recorded<'a> {
@@ -33,7 +36,13 @@ impl Recorded<'_> {
         let mut unknown = vec![
             "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
             "addresses of the machine, and timestamps of its connections".to_owned(),
+            "which TIME_WAIT sockets still wait in FIN_WAIT2 for their peer's FIN".to_owned(),
         ];
+        if self.head.filters.iter().all(|filter| filter != FAILURES_ALL) {
+            unknown.push(format!(
+                "calls that failed for another reason than the want of a port: `twtrace record {FAILURES_ALL}` keeps them"
+            ));
+        }
         match self.ended {
             Ended::Complete(_) => {}
             Ended::Missing { why } => unknown.push(format!("the end of the recording: {why}")),

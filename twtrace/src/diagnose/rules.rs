@@ -136,6 +136,7 @@ const EVENTS: &str = "events";
 const SOCK_DIAG: &str = "sock_diag and events";
 const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_ports";
 const COMPUTED: &str = "computed";
+const IPVS: &str = "/proc/net/ip_vs";
 
 /// Every pool with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say of them and of it: the
 /// binder's own pools are that cause, and not another finding.
@@ -185,6 +186,15 @@ fn severity(pool: &Pool<'_>) -> Severity {
         }
         Strain::Calm => Severity::Notice,
     }
+}
+
+/// What IPVS has, for what it may have a part in: it keeps closed connections as a NAT does, and drops SYNs of its own.
+fn with_ipvs(finding: Finding, netns: &Netns) -> Finding {
+    let Some(ipvs) = netns.ipvs else { return finding };
+    finding
+        .because("services of IPVS here", ipvs.services, IPVS)
+        .because("connections through it, established", ipvs.active, IPVS)
+        .because("connections through it, others: closed ones for up to 120 s", ipvs.inactive, IPVS)
 }
 
 /// What every finding about a pool has to show.

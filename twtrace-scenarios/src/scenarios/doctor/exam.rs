@@ -2,6 +2,8 @@
 //! predicted with what was measured.
 //! Must not know: any particular scenario.
 
+mod agree;
+
 use std::fs;
 use std::process::Command;
 
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::sandbox::Sandbox;
-use crate::tracer::{Told, Tracer};
+use crate::tracer::{Setup, Told, Tracer};
 
 /// How far a measurement may be from the prediction.
 const TOLERANCE: f64 = 0.1;
@@ -24,12 +26,27 @@ pub(super) struct Diagnosis(Value);
 #[derive(Clone, Debug)]
 pub(super) struct Finding(Value);
 
-/// Runs `load` with the doctor looking on, with these arguments besides.
+/// Runs `load` with the doctor looking on, with these arguments besides. A recording is made beside it, and what the doctor finds in that
+/// must agree.
 pub(super) fn examine_with<T>(
     sandbox: &mut Sandbox,
     args: &[&str],
     load: impl FnOnce(&mut Sandbox) -> Result<T>,
 ) -> Result<(Diagnosis, T)> {
+    let (live, _, loaded) = examine_both(sandbox, args, load)?;
+    Ok((live, loaded))
+}
+
+fn examine_both<T>(
+    sandbox: &mut Sandbox,
+    args: &[&str],
+    load: impl FnOnce(&mut Sandbox) -> Result<T>,
+) -> Result<(Diagnosis, Diagnosis, T)> {
+    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
+    let file = dir.path().join("recording");
+    let path = file.to_string_lossy();
+    let what = ["--netns", "self", "--failures", "all", "-o", &path];
+    let recorder = Tracer::start_command(&sandbox.setup, "record", &what)?;
     let mut all = vec!["--json", "--netns", "self", "--duration", "180s"];
     all.extend(args);
     let doctor = Tracer::start_command(&sandbox.setup, "doctor", &all)?;
@@ -37,7 +54,15 @@ pub(super) fn examine_with<T>(
     let told = doctor.stop(Signal::SIGINT)?;
     // What it sees here is for the diagnosis alone to tell.
     sandbox.balanced();
-    Ok((Diagnosis::of(&told)?, loaded))
+    let live = Diagnosis::of(&told)?;
+    let told = recorder.stop(Signal::SIGINT)?;
+    ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
+    let mut doctor = Command::new(&sandbox.setup.twtrace);
+    let output = doctor.arg("doctor").arg(&file).arg("--json").args(args).output()?;
+    ensure!(output.status.success(), "doctor FILE: {}", String::from_utf8_lossy(&output.stderr));
+    let recorded = Diagnosis::read(&String::from_utf8(output.stdout)?)?;
+    recorded.agrees_with(&live)?;
+    Ok((live, recorded, loaded))
 }
 
 /// How long the doctor looks at most where nobody says so.
@@ -70,25 +95,55 @@ pub(super) fn examine(
     examine_with(sandbox, &[], load)?.0.only(id)
 }
 
-/// As [`examine_with`], with a recording made beside it: gives what the doctor finds in that as well.
+/// As [`examine_with`]: gives what the doctor finds in the recording as well.
 pub(super) fn examine_twice(
     sandbox: &mut Sandbox,
     load: impl FnOnce(&mut Sandbox) -> Result<()>,
 ) -> Result<(Diagnosis, Diagnosis)> {
-    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let file = dir.path().join("recording");
-    let path = file.to_string_lossy();
-    let recorder = Tracer::start_command(&sandbox.setup, "record", &["--netns", "self", "-o", &path])?;
-    let (live, ()) = examine_with(sandbox, &[], load)?;
-    let told = recorder.stop(Signal::SIGINT)?;
-    ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
-    let mut doctor = Command::new(&sandbox.setup.twtrace);
-    let output = doctor.arg("doctor").arg(&file).arg("--json").output()?;
-    ensure!(output.status.success(), "doctor FILE: {}", String::from_utf8_lossy(&output.stderr));
-    Ok((live, Diagnosis::read(&String::from_utf8(output.stdout)?)?))
+    let (live, recorded, ()) = examine_both(sandbox, &[], load)?;
+    Ok((live, recorded))
+}
+
+/// Runs `load` with a doctor looking on that `start` starts.
+pub(super) fn diagnose_with(
+    sandbox: &mut Sandbox,
+    start: impl FnOnce(&Setup) -> Result<Tracer>,
+    load: impl FnOnce(&mut Sandbox) -> Result<()>,
+) -> Result<Diagnosis> {
+    let doctor = start(&sandbox.setup)?;
+    load(sandbox)?;
+    let told = doctor.stop(Signal::SIGINT)?;
+    sandbox.balanced();
+    Diagnosis::of(&told)
 }
 
 impl Diagnosis {
+    /// As [`Self::only`], but for one more that may be told.
+    pub(super) fn only_beside(&self, id: &str, other: &str) -> Result<Finding> {
+        let strangers =
+            self.findings()?.iter().filter(|finding| finding["id"] != id && finding["id"] != other);
+        ensure!(strangers.count() == 0, "meant {id} and perhaps {other}, found {}", self.said());
+        self.has(id)
+    }
+
+    /// What cannot be seen must be told, with its reason and what would help, to programs and to people.
+    pub(super) fn limits(&self, what: &str) -> Result<&Self> {
+        let limits = |one: &&Value| one["what"] == what && one["why"] != "" && one["remedy"] != "";
+        let all = self.0["limitations"].as_array().into_iter().flatten();
+        ensure!(all.filter(limits).count() == 1, "{what} is not among {}", self.0["limitations"]);
+        let mut unknown = self.0["unknown"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        ensure!(unknown.any(|line| line.starts_with("not seen: ")), "unknown is {}", self.0["unknown"]);
+        ensure!(self.0["severity"] != "fine", "all is said to be well: {}", self.said());
+        Ok(self)
+    }
+
+    /// It must not.
+    pub(super) fn does_not_limit(&self, what: &str) -> Result<&Self> {
+        let mut all = self.0["limitations"].as_array().into_iter().flatten();
+        ensure!(all.all(|one| one["what"] != what), "{what} is among {}", self.0["limitations"]);
+        Ok(self)
+    }
+
     /// The one finding of this name; there may be others.
     pub(super) fn has(&self, id: &str) -> Result<Finding> {
         let findings = self.0["findings"].as_array().context("no findings")?;
@@ -105,6 +160,10 @@ impl Diagnosis {
         let findings = self.0["findings"].as_array().context("no findings")?;
         ensure!(findings.iter().all(|finding| finding["id"] != id), "{id} is told: {}", self.said());
         Ok(self)
+    }
+
+    fn findings(&self) -> Result<&[Value]> {
+        Ok(self.0["findings"].as_array().context("no findings")?)
     }
 
     fn said(&self) -> String {
@@ -148,6 +207,14 @@ impl Finding {
     pub(super) fn blames(&self, comm: &str, pid: u32) -> Result<&Self> {
         let who = &self.0["who"][0]["process"];
         ensure!(who["comm"] == comm && who["pid"] == pid, "not {comm} ({pid}): {}", self.0["who"]);
+        Ok(self)
+    }
+
+    /// So many processes of this name are named: one.
+    pub(super) fn names_once(&self, comm: &str) -> Result<&Self> {
+        let who = self.0["who"].as_array().into_iter().flatten();
+        let named = who.filter(|share| share["process"]["comm"] == comm).count();
+        ensure!(named == 1, "{comm} is named {named} times: {}", self.0["who"]);
         Ok(self)
     }
 

@@ -163,12 +163,32 @@ pub(in crate::scenarios) fn fin_wait2_held(sandbox: &mut Sandbox) -> Result<()> 
         .shows("of those, in FIN_WAIT2 with a descriptor", 30)?
         .shows("connect() failures", 2 * FAILURES as u64)?;
     finding.refuses("lower_fin_timeout")?.refuses("open_tw_reuse")?;
+    finding.headlines("client")?;
     // Closed, they are orphans, which are another matter.
     let orphaned = examine_with(sandbox, &[], |_| {
         pairs.iter().try_for_each(|pair| pair.client.close())?;
         until_true("orphans", PATIENCE, || Ok(count(FIN_WAIT2, true)? == 30))
     })?;
-    orphaned.0.has_no("fin_wait2_held")?.has("fin_wait2_pileup").map(drop)
+    orphaned.0.has_no("fin_wait2_held")?.has("fin_wait2_pileup")?;
+    few_fin_wait2_held(sandbox)
+}
+
+/// Not enough of them to fill a range: a warning, as tcp_fin_timeout ends none.
+fn few_fin_wait2_held(sandbox: &mut Sandbox) -> Result<()> {
+    let (cast, late) = (cast(sandbox, 6000)?, sandbox.actor("late")?);
+    let listener = cast.serve(HERE, 10009)?;
+    let mut pairs = Vec::new();
+    let (diagnosis, ()) = examine_with(sandbox, &[], |sandbox| {
+        for _ in 0..13 {
+            let pair = cast.open(&listener)?.map_err(anyhow::Error::msg)?;
+            pair.client.shutdown(Half::Write)?;
+            pairs.push(pair);
+        }
+        wait_for_orphans(sandbox, &late)
+    })?;
+    let finding = diagnosis.has("fin_wait2_held")?;
+    finding.is("warning")?.blames("client", cast.client.pid())?.offers("close_sockets")?;
+    finding.shows("sockets in this state for 2 s or longer", 13)?.refuses("lower_fin_timeout").map(drop)
 }
 
 fn count(state: u8, is_time_wait: bool) -> Result<usize> {

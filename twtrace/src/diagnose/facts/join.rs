@@ -15,7 +15,7 @@ pub fn join(netns: &mut Netns, samples: &Samples) {
     netns.enter = last.enter.clone().unwrap_or_default();
     netns.is_closed = last.enter.is_none();
     netns.settings = last.settings.clone();
-    netns.conntrack = last.conntrack;
+    (netns.conntrack, netns.ipvs) = (last.conntrack, last.ipvs);
     (netns.time_wait, netns.fin_wait2) = (samples.time_wait, Some(samples.fin_wait2));
     netns.peak_time_wait = netns.peak_time_wait.max(samples.peak_time_wait);
     (netns.pinned, netns.range_in_use) = (Some(samples.pinned), Some(samples.range_in_use));

@@ -35,6 +35,8 @@ pub struct Sample {
     pub addresses: HashSet<IpAddr>,
     /// Connection tracking.
     pub conntrack: Option<Conntrack>,
+    /// IPVS.
+    pub ipvs: Option<super::Ipvs>,
     /// Its sockets.
     pub sockets: Vec<DiagSocket>,
     /// Which open connections have TCP timestamps, as far as was asked.

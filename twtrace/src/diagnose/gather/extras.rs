@@ -1,4 +1,4 @@
-//! Owns: what only the doctor wants to know of a namespace or a machine: its addresses, connection tracking, the kernel's
+//! Owns: what only the doctor wants to know of a namespace or a machine: its addresses, connection tracking, IPVS, the kernel's
 //! own value of a setting, settings that no longer exist.
 //! Must not know: what it is for.
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose::facts::{Conntrack, DeadSetting, Netns as Facts};
+use crate::diagnose::facts::{Conntrack, DeadSetting, Ipvs, Netns as Facts};
 use crate::host::net::netns::{Netns, discover};
 use crate::host::net::sysctls::Sysctls;
 
@@ -24,6 +24,7 @@ const LARGEST: u64 = 1 << 20;
 pub(super) struct Extras {
     pub(super) addresses: HashSet<IpAddr>,
     pub(super) conntrack: Option<Conntrack>,
+    pub(super) ipvs: Option<Ipvs>,
     pub(super) max_tw_buckets_default: Option<u32>,
     pub(super) tw_recycle: Option<u32>,
 }
@@ -44,9 +45,20 @@ pub(super) fn read_here() -> Extras {
             max,
             time_wait_s: netfilter("nf_conntrack_tcp_timeout_time_wait").and_then(|s| s.try_into().ok()),
         }),
+        ipvs: ipvs(),
         max_tw_buckets_default: buckets_of_ehash(),
         tw_recycle: number("/proc/sys/net/ipv4/tcp_tw_recycle").and_then(|set| set.try_into().ok()),
     }
+}
+
+/// A machine with more services than fit has them summed as far as they do.
+const MOST_OF_IPVS: u64 = 4 << 20;
+
+fn ipvs() -> Option<Ipvs> {
+    let mut text = Vec::new();
+    let file = fs::File::open("/proc/thread-self/net/ip_vs").ok()?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MOST_OF_IPVS), &mut text).ok()?;
+    Ipvs::parse(&String::from_utf8_lossy(&text))
 }
 
 /// Half of the namespace's hash table of connections (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c); the file is there from 6.1

@@ -195,6 +195,7 @@ fn sample(
         counters: netns.within(Counters::read_here)?.ok(),
         addresses: extra.addresses,
         conntrack: extra.conntrack,
+        ipvs: extra.ipvs,
         timestamps: timestamps.iter().map(|(socket, has)| (tuple(netns, socket), *has)).collect(),
         holders,
         lists_bound: sockdiag::lists_bound(),

@@ -42,6 +42,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         finding
             .by(who.collect())
             .remedied(remedies::of_bound_source(netns, worst))
-            .but_not(folklore::of_bound_source()),
+            .but_not(folklore::of_bound_source())
+            .in_short(&format!("cannot bind {from}: no port is left, as all destinations share them")),
     )
 }

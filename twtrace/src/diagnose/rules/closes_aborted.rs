@@ -5,7 +5,7 @@ use super::{EVENTS, within};
 use crate::diagnose::facts::{Facts, Netns, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
-use crate::diagnose::words::{grouped, holders};
+use crate::diagnose::words::{count, grouped, holders};
 
 /// The name of its finding.
 pub(super) const ID: &str = "closes_aborted";
@@ -52,5 +52,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         .because("closes that ended in an RST, told by events", told, EVENTS)
         .because_known("the same, counted by the kernel", counted, COUNTER)
         .because("TIME_WAIT sockets made", netns.created, EVENTS);
-    Some(finding.by(shares).remedied(remedies::of_aborts(linger, unread)))
+    let short = format!("{} with an RST", count(all, "connection"));
+    let finding = finding.by(shares).in_short_or(&format!("ended {short}"), format!("ended {short}"));
+    Some(finding.remedied(remedies::of_aborts(linger, unread)))
 }

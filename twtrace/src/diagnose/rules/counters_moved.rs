@@ -34,12 +34,13 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
     );
     words.extend(overflows.map(|all| format!("listeners had no room for {} connections", grouped(all))));
     let what = format!("The kernel's counters moved: {}. Whose they were was not seen.", words.join("; "));
-    let mut finding = Finding::new(ID, Severity::Warning, what).at(within(netns));
+    let mut finding =
+        Finding::new(ID, Severity::Warning, what).at(within(netns)).in_short_alone(words.join("; "));
     if let Some(again) = syn_retrans {
         finding = finding.because("SYNs that were sent again", again, NETSTAT);
     }
     if let Some(overflows) = overflows {
         finding = finding.because("connections that a listener had no room for", overflows, NETSTAT);
     }
-    Some(finding.remedied(remedies::of_unanswered_close()))
+    Some(super::with_ipvs(finding, netns).remedied(remedies::of_unanswered_close()))
 }

@@ -54,4 +54,5 @@ fn finding(taken: &Taken<'_>) -> Finding {
         .by(owners.into_iter().chain(callers).collect())
         .remedied(remedies::of_ephemeral_port(taken.netns, &taken.calls))
         .but_not(folklore::of_ephemeral_port())
+        .in_short(&format!("cannot bind {}: {has}", taken.ports()))
 }

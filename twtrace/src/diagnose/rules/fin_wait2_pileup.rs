@@ -46,7 +46,11 @@ fn of_pool(facts: &Facts, pool: &Pool<'_>) -> Finding {
     );
     let severity = severity(pool).min(Severity::Warning);
     let finding = with_ports(Finding::new(ID, severity, what).at(about(pool)), pool);
-    finish(finding.by(tuple.shares.clone()), netns, facts, tuple.peak.fin_wait2.into())
+    let (held, to) = (grouped(tuple.peak.fin_wait2.into()), end(tuple.daddr, tuple.dport));
+    let does = if tuple.failed == 0 { "fills ports" } else { "cannot connect" };
+    let short = format!("{does} to {to}: {held} of {} in FIN_WAIT2", out_of(pool.ports()));
+    let finding = finding.by(tuple.shares.clone()).in_short(&short);
+    finish(finding, netns, facts, tuple.peak.fin_wait2.into())
 }
 
 fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {
@@ -55,7 +59,9 @@ fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {
         "{} closed connections wait in FIN_WAIT2 for a FIN that their peers do not send.",
         grouped(waiting)
     );
-    let finding = Finding::new(ID, Severity::Notice, what).at(within(netns));
+    let finding = Finding::new(ID, Severity::Notice, what)
+        .at(within(netns))
+        .in_short_alone(format!("{} closed connections in FIN_WAIT2", grouped(waiting)));
     Some(finish(finding, netns, facts, waiting))
 }
 

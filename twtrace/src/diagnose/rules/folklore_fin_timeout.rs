@@ -36,4 +36,5 @@ fn finding(netns: &Netns, set: u32) -> Finding {
         .because("TIME_WAIT sockets", netns.time_wait, "sock_diag")
         .because_known("of those, in FIN_WAIT2, which it is for", netns.fin_wait2, "sock_diag")
         .remedied([remedies::restore_fin_timeout(netns, set)])
+        .in_short_alone(format!("tcp_fin_timeout is {set} s, which does not shorten TIME_WAIT"))
 }

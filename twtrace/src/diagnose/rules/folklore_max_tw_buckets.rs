@@ -34,4 +34,5 @@ fn finding(netns: &Netns, set: u32, default: u32) -> Finding {
         .because("TIME_WAIT sockets at the peak", netns.peak_time_wait, "sock_diag and events")
         .because("refused so far", netns.overflow, "events, TCPTimeWaitOverflow in /proc/net/netstat")
         .remedied([remedies::restore_max_tw_buckets(netns, set, default)])
+        .in_short_alone(format!("tcp_max_tw_buckets is lowered to {}", grouped(set.into())))
 }

@@ -21,6 +21,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             netns.settings.tw_recycle.unwrap_or_default(),
             "sysctl net.ipv4.tcp_tw_recycle",
         );
+        let finding = finding.in_short_alone("tcp_tw_recycle is on".to_owned());
         return vec![finding.remedied([remedies::drop_tw_recycle(None)])];
     }
     let Some(line) = facts.dead_settings.iter().find(|line| line.name == NAME) else { return Vec::new() };
@@ -29,5 +30,6 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let finding = Finding::new(ID, Severity::Notice, what)
         .because("tcp_tw_recycle there", printable(&line.value).into_owned(), "sysctl.d(5)")
         .because("tcp_tw_recycle in this kernel", "none", "/proc/sys/net/ipv4");
+    let finding = finding.in_short_alone(format!("{path} sets tcp_tw_recycle, which no kernel has any more"));
     vec![finding.remedied([remedies::drop_tw_recycle(Some(&path))])]
 }

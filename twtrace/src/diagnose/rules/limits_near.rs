@@ -39,7 +39,9 @@ fn of_conntrack(netns: &Netns) -> Option<Finding> {
             conntrack.time_wait_s,
             "nf_conntrack_tcp_timeout_time_wait",
         );
-    Some(finding.remedied([remedies::conntrack_room()]))
+    let short = format!("connection tracking has {} of {}", grouped(conntrack.count), grouped(conntrack.max));
+    let finding = super::with_ipvs(finding, netns);
+    Some(finding.remedied([remedies::conntrack_room()]).in_short_alone(short))
 }
 
 /// Beyond it the kernel resets what is closed and not yet done (`tcp_check_oom`, net/ipv4/tcp.c).
@@ -58,5 +60,6 @@ fn of_orphans(netns: &Netns) -> Option<Finding> {
         .at(within(netns))
         .because("sockets that no descriptor holds, of the whole machine", orphans, "/proc/net/sockstat")
         .because("tcp_max_orphans", most, "sysctl net.ipv4.tcp_max_orphans");
-    Some(finding.remedied(remedies::of_unanswered_close()))
+    let short = format!("{} of at most {} orphans", grouped(orphans), grouped(most));
+    Some(finding.remedied(remedies::of_unanswered_close()).in_short_alone(short))
 }

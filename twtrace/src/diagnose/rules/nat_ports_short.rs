@@ -72,5 +72,12 @@ fn finding(facts: &Facts, budget: u32, (daddr, dport): (IpAddr, u16), sum: &Outg
             .because("of at most", conntrack.max, "nf_conntrack_max");
     }
     let shares = sum.tuples.iter().flat_map(|tuple| tuple.shares.iter().cloned()).collect();
-    Some(finding.by(shares).remedied(remedies::of_nat(&sum.tuples, budget, hold_s)))
+    let short = format!(
+        "needs {} of a NAT's {} ports to {}",
+        number(need),
+        grouped(budget.into()),
+        end(daddr, dport)
+    );
+    let finding = finding.by(shares).in_short(&short);
+    Some(finding.remedied(remedies::of_nat(&sum.tuples, budget, hold_s)))
 }

@@ -41,6 +41,7 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
         .by(callers)
         .remedied(remedies::of_no_address(pool.netns))
         .but_not(folklore::of_no_address())
+        .in_short(&format!("cannot connect to {}: no local address", end(tuple.daddr, tuple.dport)))
 }
 
 /// bind() says so of nothing else: the port is looked at afterwards (`__inet_bind`, net/ipv4/af_inet.c).
@@ -65,6 +66,7 @@ fn of_binds(netns: &Netns) -> Vec<Finding> {
             .by(callers)
             .remedied(remedies::of_no_address(netns))
             .but_not(folklore::of_no_address())
+            .in_short(&format!("cannot bind {address}: no such local address"))
     };
     by_address.into_iter().map(finding).collect()
 }

@@ -125,5 +125,10 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
         unseen(source)
     );
     let finding = Finding::new(ID, Severity::Critical, what).at(towards(netns, tuple));
-    finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers)
+    finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers).in_short(
+        &format!(
+            "cannot connect to {} from a port that it bound, not explained",
+            end(tuple.daddr, tuple.dport)
+        ),
+    )
 }

@@ -20,9 +20,10 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
         words.join("; "),
         crate::model::escape::printable(&first.remedy)
     );
-    vec![Finding::new(ID, Severity::Notice, what).because(
+    let finding = Finding::new(ID, Severity::Notice, what).because(
         "kinds of trouble that cannot be seen",
         words.len() as u64,
         "environment",
-    )]
+    );
+    vec![finding.in_short_alone("not everything could be seen".to_owned())]
 }

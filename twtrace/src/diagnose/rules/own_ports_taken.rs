@@ -38,4 +38,5 @@ fn finding(taken: &Taken<'_>) -> Finding {
         .by(callers)
         .remedied(remedies::of_own_ports(taken.netns, taken.port_count()))
         .but_not(folklore::of_own_ports())
+        .in_short(&format!("cannot bind {}: its own earlier connections have them", taken.ports()))
 }

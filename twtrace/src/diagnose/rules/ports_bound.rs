@@ -58,4 +58,11 @@ fn finding(pool: &Pool<'_>) -> Finding {
         .by(owners)
         .remedied(remedies::of_bound_ports(pool, closed, pins))
         .but_not(folklore::of_bound_source())
+        .in_short(&format!(
+            "{} connect to {}: {} of {} ports are bound",
+            if tuple.failed == 0 { "is about to fail to" } else { "cannot" },
+            end(tuple.daddr, tuple.dport),
+            grouped(u64::from(pins + closed)),
+            out_of(pool.ports()),
+        ))
 }

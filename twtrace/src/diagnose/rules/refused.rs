@@ -77,7 +77,11 @@ fn finding(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
         times(failed),
     );
     let finding = Finding::new(ID, severity, what).at(subject).because("calls that failed", failed, EVENTS);
-    Some(finding.because("what they returned", errno.word(), EVENTS).by(callers))
+    let short = match call {
+        Call::Connect => format!("cannot connect to {}: {errno}", end(address, port)),
+        Call::Bind => format!("cannot bind {}: {errno}", end(address, port)),
+    };
+    Some(finding.because("what they returned", errno.word(), EVENTS).by(callers).in_short(&short))
 }
 
 /// Who asked, most first.

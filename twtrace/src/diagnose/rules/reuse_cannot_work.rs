@@ -61,6 +61,11 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_broken_reuse(&pool, why))
                 .but_not(folklore::of_client())
+                .in_short(&format!(
+                    "{} connect to {} although tcp_tw_reuse is {setting}",
+                    if tuple.failed == 0 { "is about to fail to" } else { "cannot" },
+                    end(tuple.daddr, tuple.dport)
+                ))
         })
         .collect()
 }

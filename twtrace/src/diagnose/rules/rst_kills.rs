@@ -47,4 +47,8 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
             facts.observed_s(),
             super::syn_refused::refused(netns).is_some(),
         )])
+        .in_short_or(
+            &format!("lost {} TIME_WAIT sockets to RSTs", grouped(netns.reset)),
+            format!("RSTs ended {} TIME_WAIT sockets early", grouped(netns.reset)),
+        )
 }

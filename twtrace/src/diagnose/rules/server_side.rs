@@ -55,4 +55,8 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         .by(shares)
         .remedied([remedies::longer_connections(netns, facts.observed_s())])
         .but_not(folklore::of_server_side())
+        .in_short_alone(format!(
+            "{} TIME_WAIT sockets on a server's side, which do no harm",
+            grouped(netns.server_time_wait)
+        ))
 }

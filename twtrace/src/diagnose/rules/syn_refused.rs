@@ -60,5 +60,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         .because("SYNs that a TIME_WAIT socket refused", all, "events, PAWSTimewait in /proc/net/netstat")
         .because("TIME_WAIT sockets that an RST ended", netns.reset, EVENTS)
         .because_known("tcp_rfc1337", netns.settings.rfc1337, "sysctl net.ipv4.tcp_rfc1337");
+    let finding = super::with_ipvs(finding, netns)
+        .in_short_alone(format!("{} refused by TIME_WAIT", count(all, "SYN")));
     Some(finding.remedied(remedies::of_refused_syns(netns)).but_not(folklore::of_refused_syns(is_worse)))
 }

@@ -19,6 +19,7 @@ fn found(facts: &Facts) -> Vec<Finding> {
     let findings = diagnose(facts);
     for finding in &findings {
         assert!(IDS.contains(&finding.id), "{}", finding.id);
+        assert!(finding.severity == Severity::Fine || !finding.headline.is_empty(), "{}", finding.id);
         for remedy in &finding.remedies {
             assert!(crate::diagnose::remedies::IDS.contains(&remedy.id), "{}", remedy.id);
             assert!(

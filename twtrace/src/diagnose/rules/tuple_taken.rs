@@ -33,4 +33,8 @@ fn finding(netns: &Netns, tuple: &Tuple) -> Finding {
         .because("of those, in use", tuple.peak.all(), super::SOCK_DIAG)
         .by(callers)
         .remedied([remedies::unbound_port(netns, tuple)])
+        .in_short(&format!(
+            "cannot connect to {} from a port that it bound: that connection exists",
+            end(tuple.daddr, tuple.dport)
+        ))
 }

@@ -59,7 +59,15 @@ fn of_pool(pool: &Pool<'_>, story: Story) -> Finding {
         story.name,
         why(story, &held_open(tuple)),
     );
-    with_ports(Finding::new(story.id, severity(pool), what).at(about(pool)), pool).by(tuple.shares.clone())
+    let (held, to) = (grouped(story.open.of(&tuple.peak).into()), end(tuple.daddr, tuple.dport));
+    let does = if tuple.failed == 0 { "is about to fail to" } else { "cannot" };
+    with_ports(Finding::new(story.id, severity(pool), what).at(about(pool)), pool)
+        .by(tuple.shares.clone())
+        .in_short(&format!(
+            "{does} connect to {to}: {held} of {} ports in {}",
+            out_of(pool.ports()),
+            story.name
+        ))
 }
 
 fn of_pile(netns: &Netns, pile: &Pile, story: Story) -> Finding {
@@ -82,9 +90,13 @@ fn of_pile(netns: &Netns, pile: &Pile, story: Story) -> Finding {
         short_time(pile.longest_ms * 1000),
         why(story, &who),
     );
-    Finding::new(story.id, Severity::Warning, what)
+    super::with_ipvs(Finding::new(story.id, Severity::Warning, what), netns)
         .at(subject)
         .because("sockets in this state for 2 s or longer", pile.count, SOCK_DIAG)
         .because("the oldest was seen in it for, ms", pile.longest_ms, SOCK_DIAG)
         .by(pile.shares.clone())
+        .in_short_or(
+            &format!("has {} {which} in {}", grouped(pile.count), story.name),
+            format!("{} {which} in {}", grouped(pile.count), story.name),
+        )
 }

@@ -217,16 +217,26 @@ pub fn tcp(ns: &Netns, states: States) -> Result<Listing, Error> {
     ns.within(|| tcp_here(states))?
 }
 
+/// A port that connect() chooses from no range such as this: what is looked at must not be changed by looking.
+fn port_beside((low, high): (u16, u16)) -> u16 {
+    match (low, high) {
+        (_, ..65_521) => 65_521,
+        (1_034.., _) => 1_033,
+        _ => 1_009,
+    }
+}
+
 /// Whether the kernel lists sockets that are bound and nothing else, as those from 6.8 on do: found out once, with a socket of the
-/// caller's own that is gone at once. `None` where that cannot be had.
+/// caller's own that is gone at once, on a port beside the range. `None` where that cannot be had.
 pub fn lists_bound() -> Option<bool> {
     static LISTS: std::sync::OnceLock<Option<bool>> = std::sync::OnceLock::new();
     *LISTS.get_or_init(|| {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
         let flags = SockFlag::SOCK_CLOEXEC;
         let ours = socket(AddressFamily::Inet, SockType::Stream, flags, None).ok()?;
-        bind(std::os::fd::AsRawFd::as_raw_fd(&ours), &SockaddrIn::new(127, 0, 0, 1, 0)).ok()?;
-        let port = getsockname::<SockaddrIn>(std::os::fd::AsRawFd::as_raw_fd(&ours)).ok()?.port();
+        let port = port_beside(super::sysctls::port_range_here()?);
+        // An address that nobody else has, but for listeners on all.
+        bind(std::os::fd::AsRawFd::as_raw_fd(&ours), &SockaddrIn::new(127, 83, 71, 9, port)).ok()?;
         let listing = tcp_here(States::BOUND).ok().filter(|listing| listing.degraded.is_none())?;
         Some(listing.sockets.iter().any(|socket| socket.sport == port))
     })

@@ -47,6 +47,13 @@ fn refused_syns_are_told_and_never_made_worse() {
     assert_eq!(finding.severity, Severity::Critical);
     let off = finding.remedies.iter().find(|remedy| remedy.id == "rfc1337_off").unwrap();
     assert_eq!(off.command.as_deref(), Some("sysctl -w net.ipv4.tcp_rfc1337=0"));
+    // IPVS may have a part in it.
+    let evidence = |ipvs| {
+        let counters = Some(Counters { paws_timewait: Some(73), ..Counters::default() });
+        let finding = only(&facts(Netns { ipvs, counters, ..netns() }));
+        finding.evidence.iter().any(|one| one.what == "services of IPVS here")
+    };
+    assert!(evidence(Some(Ipvs { services: 3, active: 7, inactive: 211 })) && !evidence(None));
     // Events say from whom.
     let syns = vec![SynRefused { port: 9000, peer: IpAddr::from([10, 9, 0, 1]), count: 1 }];
     let told = only(&facts(Netns { syn_refused: syns, ..netns() }));

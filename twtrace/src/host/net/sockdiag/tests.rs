@@ -208,6 +208,16 @@ fn sets_of_states() {
 }
 
 #[test]
+fn what_is_tried_takes_no_port_of_the_range() {
+    for range @ (low, high) in
+        [(32_768, 60_999), (1024, 65_535), (1, 65_535), (40_000, 65_535), (1033, 65_530)]
+    {
+        let port = port_beside(range);
+        assert!(!(low..=high).contains(&port) || range == (1, 65_535), "{port} is in {range:?}");
+    }
+}
+
+#[test]
 fn own_listener_is_listed_with_its_cookie() {
     use std::net::TcpListener;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
