@@ -127,18 +127,19 @@ fn in_time(began: Instant, usual: Duration, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Births, sockets that were there before, and events that were not written.
+/// Births, sockets that were there before, ends (a slow machine takes longer than TIME_WAIT), and events that were not written.
 #[derive(Default)]
 pub(super) struct Numbers {
     pub(super) created: u64,
     pub(super) listed: u64,
+    pub(super) ended: u64,
     pub(super) unwritten: u64,
 }
 
 impl Numbers {
     /// Lines that tell of a socket.
     fn sockets(&self) -> u64 {
-        self.created + self.listed
+        self.created + self.listed + self.ended
     }
 }
 
@@ -154,8 +155,9 @@ fn summary(told: &Told) -> Result<Numbers> {
     };
     let unwritten = line("lost: ")?.split_once("(unwritten ").map_or(Ok(0), |(_, rest)| number(rest))?;
     let first = line("created: ")?;
-    let listed = first.split_once("listed: ").map_or(Ok(0), |(_, rest)| number(rest))?;
-    Ok(Numbers { created: number(first)?, listed, unwritten })
+    let named = |name: &str| first.split_once(name).map_or(Ok(0), |(_, rest)| number(rest));
+    let (listed, ended) = (named("listed: ")?, named("ended: ")?);
+    Ok(Numbers { created: number(first)?, listed, ended, unwritten })
 }
 
 /// What whole lines say; `lost` lines say what was not written.
@@ -167,6 +169,7 @@ pub(super) fn read_lines(text: &str) -> Result<Numbers> {
         match kind(&event) {
             "created" => read.created += 1,
             "listed" => read.listed += 1,
+            "ended" => read.ended += 1,
             "lost" => read.unwritten += event.get("unwritten").and_then(Value::as_u64).unwrap_or(0),
             _ => {}
         }
