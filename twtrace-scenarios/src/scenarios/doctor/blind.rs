@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::exam::{Diagnosis, diagnose_with, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
+use super::server::refused;
 use crate::actor::{Raw, close_in_order};
 use crate::around;
 use crate::netns::set_ipv4;
@@ -61,14 +62,7 @@ pub(in crate::scenarios) fn tracefs_missing(sandbox: &mut Sandbox) -> Result<()>
     let at = listener.local()?;
     listener.close()?;
     let server = sandbox.actor("new-server")?;
-    let refused = |_: &mut Sandbox| {
-        for _ in 0..7 {
-            let raw = server.socket(false, false)?;
-            ensure!(raw.bind(at)?.err() == Some(libc::EADDRINUSE), "bind() while TIME_WAIT holds the port");
-            raw.close()?;
-        }
-        Ok(())
-    };
+    let refused = |_: &mut Sandbox| refused(&server, at);
     for around in [around::without_tracefs, around::fresh_sysfs] {
         let start = |setup: &_| Tracer::start_around(setup, "doctor", &ARGS, around);
         let diagnosis = diagnose_with(sandbox, start, refused)?;

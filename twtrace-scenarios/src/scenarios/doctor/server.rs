@@ -1,6 +1,7 @@
 //! Owns: scenarios on a server's side, and about ports that are bound.
 //! Must not know: the harness.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -66,6 +67,16 @@ fn in_fin_wait2() -> Result<usize> {
     Ok(books::rows("self")?.iter().filter(|row| row.time_wait && row.state == FIN_WAIT2).count())
 }
 
+/// Seven times bind() of a port that TIME_WAIT holds.
+pub(super) fn refused(server: &Actor, at: SocketAddr) -> Result<()> {
+    for _ in 0..7 {
+        let raw = server.socket(false, false)?;
+        ensure!(raw.bind(at)?.err() == Some(libc::EADDRINUSE), "bind() while TIME_WAIT holds the port");
+        raw.close()?;
+    }
+    Ok(())
+}
+
 /// The server closed first, went away, and cannot come back.
 pub(in crate::scenarios) fn server_cannot_bind(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
@@ -77,14 +88,7 @@ pub(in crate::scenarios) fn server_cannot_bind(sandbox: &mut Sandbox) -> Result<
     let at = listener.local()?;
     listener.close()?;
     let server = sandbox.actor("new-server")?;
-    let finding = examine(sandbox, "server_cannot_bind", |_| {
-        for _ in 0..7 {
-            let raw = server.socket(false, false)?;
-            ensure!(raw.bind(at)?.err() == Some(libc::EADDRINUSE), "bind() while TIME_WAIT holds the port");
-            raw.close()?;
-        }
-        Ok(())
-    })?;
+    let finding = examine(sandbox, "server_cannot_bind", |_| refused(&server, at))?;
     finding
         .is("critical")?
         .blames("new-server", server.pid())?
