@@ -15,6 +15,7 @@ mod list;
 mod live;
 mod pictures;
 mod record;
+mod recordings;
 mod replay;
 mod report;
 mod serve;

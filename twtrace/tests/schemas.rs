@@ -33,6 +33,7 @@ const OUTPUTS: &[(&str, &[&str])] = &[
 const KEPT: &[(&str, &str)] = &[
     ("live", "src/present/live/testdata/busy.json"),
     ("report", "src/present/report/testdata/report.json"),
+    ("report", "src/present/report/testdata/hosts.json"),
     ("diff", "src/present/diff/testdata/diff.json"),
 ];
 

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
+use super::recordings;
 use crate::model::escape::printable;
-use crate::model::filter::Filter;
 use crate::output::paint::Paint;
 use crate::present::diff::{self, Condition, Verdict};
-use crate::present::report::{self, By, Options, Report};
-use crate::recording::Recording;
+use crate::present::report::{self, By, Group, Options, Report};
 
 const ABOUT: &str = "\
 A condition is METRIC OPERATOR LIMIT. Quote it, because the shell takes > and < for redirection. Operators: < <= > >=.
@@ -30,9 +29,9 @@ Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed,
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
 pub(super) struct Args {
-    /// Recording from before the change
+    /// Recording from before the change, or a folder of them
     old: PathBuf,
-    /// Recording from after the change
+    /// Recording from after the change, or a folder of them
     new: PathBuf,
     /// Exit with status 1 if this is true, such as 'created/s > +10%'; may be given several times
     #[arg(long, value_name = "CONDITION")]
@@ -48,11 +47,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let (old, new) = (Recording::open(&args.old)?, Recording::open(&args.new)?);
     // Names may stand for other namespaces in the other recording.
-    let before = args.filters.recorded(&args.old, old.head())?;
-    let after = args.filters.recorded(&args.new, new.head())?;
-    let (old, new) = (report(old, &args.old, before)?, report(new, &args.new, after)?);
+    let hosts = |path: &PathBuf| recordings::hosts(std::slice::from_ref(path), &args.filters);
+    let (old, new) = (hosts(&args.old)?, hosts(&args.new)?);
+    let (old, new) = (report(old, &args.old)?, report(new, &args.new)?);
     let comparison = diff::compare(&old, &new);
     let verdicts: Vec<Verdict> = args.fail_if.iter().map(|condition| condition.judge(&comparison)).collect();
     let mut out = Vec::new();
@@ -78,7 +76,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn report(recording: Recording, file: &Path, filter: Filter) -> anyhow::Result<Report> {
+fn report(hosts: Vec<Group>, file: &Path) -> anyhow::Result<Report> {
+    let filter = hosts.first().map(|host| host.filter.clone()).unwrap_or_default();
     let options = Options {
         file: file.to_string_lossy().into_owned(),
         filters: filter.words(),
@@ -86,7 +85,7 @@ fn report(recording: Recording, file: &Path, filter: Filter) -> anyhow::Result<R
         by: vec![By::Tuple, By::Netns],
         every_ns: None,
     };
-    let report = report::read(recording, &options)?;
+    let report = report::read_hosts(hosts, &options)?;
     if let Some(nothing) = said_of_nothing(&options.filter, report.passed) {
         crate::note!("twtrace: {}: {nothing}", printable(&report.file));
     }

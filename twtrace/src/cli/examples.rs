@@ -59,12 +59,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("what a recording holds", "twtrace report load.twt --by process,peer"),
             ("as a page for a browser", "twtrace report load.twt --html load.html"),
+            ("which of many hosts", "twtrace report day/*.twt --by host"),
         ],
     ),
     (
         "diff",
         &[
             ("what a change has changed", "twtrace diff before.twt after.twt"),
+            ("all hosts of two days", "twtrace diff monday/ tuesday/"),
             ("as a gate in CI", "twtrace diff before.twt after.twt --fail-if 'created/s > +10%'"),
         ],
     ),

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
+use super::recordings::{self, shown};
 use super::values::Usage;
-use crate::model::escape::printable;
 use crate::present::export::{Dataset, Format, Key, export};
 use crate::present::record::output::{Destination, Output, Rotation};
 use crate::present::record::user;
@@ -82,7 +82,7 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
     let dataset = Dataset { root: args.output.clone(), keys, owner: user::caller() };
     let (mut events, mut files, mut bytes, mut unread) = (0, 0, 0, 0_u64);
-    let recordings = recordings(&args.files)?;
+    let recordings = recordings::files(&args.files)?;
     for file in &recordings {
         let recording = match Recording::open(file) {
             Ok(recording) => recording,
@@ -106,35 +106,10 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
-/// The files that were named, and those in folders that were.
-fn recordings(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for path in named {
-        if !path.is_dir() {
-            all.push(path.clone());
-            continue;
-        }
-        let entries =
-            std::fs::read_dir(path).with_context(|| format!("cannot read the folder {}", shown(path)))?;
-        let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-        found.retain(|file| file.extension().is_some_and(|extension| extension == "twt"));
-        found.sort();
-        if found.is_empty() {
-            return Err(Usage(format!("there is no recording (*.twt) in the folder {}", shown(path))).into());
-        }
-        all.extend(found);
-    }
-    Ok(all)
-}
-
 fn warn(file: &Path, ended: &Ended) {
     if let Some(trouble) = ended.trouble() {
         crate::note!("twtrace: {}: {trouble}", shown(file));
     }
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
 }
 
 struct Sink(Output);

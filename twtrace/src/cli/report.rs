@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
+use super::recordings;
 use super::values::{Usage, duration};
 use crate::output::paint::Paint;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
 use crate::present::report::text::Layout;
-use crate::present::report::{self, By, Options, Report};
-use crate::recording::Recording;
+use crate::present::report::{self, By, Group, Options, Report};
 
 /// `twtrace report`
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Recording to read; - is stdin
-    file: PathBuf,
-    /// Tables to show: process, peer, tuple, port, container, netns, reason [default: process; all with --json and --html]
+    /// Recordings to read, of one host or of many; a folder stands for the recordings in it; - is stdin
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Tables to show: process, peer, tuple, port, container, netns, reason, host [default: process, and host where there are several; all
+    /// with --json and --html]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     by: Vec<By>,
     /// Add a timeline with one row per interval, such as 1s
@@ -50,18 +52,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if every_ns == Some(0) {
         return Err(Usage("--every 0 is no time: give one such as 1s".to_owned()).into());
     }
-    let recording = Recording::open(&args.file)?;
-    let filter = args.filters.recorded(&args.file, recording.head())?;
+    let hosts = recordings::hosts(&args.files, &args.filters)?;
+    let filter = hosts.first().map(|host| host.filter.clone()).unwrap_or_default();
     let options = Options {
-        file: args.file.to_string_lossy().into_owned(),
+        file: named(&args.files),
         filters: filter.words(),
         filter,
-        by: tables(args),
+        by: tables(args, hosts.len() > 1),
         every_ns,
     };
     // Before the work: whoever cannot have the page should not wait for it.
     let mut page = args.html.as_deref().map(|path| page(path, args.force)).transpose()?;
-    let report = report(recording, &options)?;
+    let report = report(hosts, &options)?;
     let zone = jiff::tz::TimeZone::system();
     if let Some(page) = &mut page {
         page.write_bytes(report::html::page(&report, &zone, &report::html::nonce()?)?.as_bytes())?;
@@ -91,10 +93,11 @@ fn page(path: &Path, force: bool) -> Result<Output, OutputError> {
 }
 
 /// The tables that are wanted, each once.
-fn tables(args: &Args) -> Vec<By> {
-    let mut by = match (args.by.is_empty(), args.json || args.html.is_some()) {
-        (true, true) => By::ALL.to_vec(),
-        (true, false) => vec![By::Process],
+fn tables(args: &Args, has_hosts: bool) -> Vec<By> {
+    let hosts = [By::Host].into_iter().filter(|_| has_hosts);
+    let mut by: Vec<By> = match (args.by.is_empty(), args.json || args.html.is_some()) {
+        (true, true) => By::ALL.iter().copied().chain(hosts).collect(),
+        (true, false) => hosts.chain([By::Process]).collect(),
         (false, _) => args.by.clone(),
     };
     let mut seen = Vec::new();
@@ -106,8 +109,15 @@ fn tables(args: &Args) -> Vec<By> {
     by
 }
 
-fn report(recording: Recording, options: &Options) -> anyhow::Result<Report> {
-    let report = report::read(recording, options)?;
+/// As they were named, which is what a report is called.
+pub(super) fn named(files: &[PathBuf]) -> String {
+    let Some((first, others)) = files.split_first() else { return String::new() };
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    first.to_string_lossy().into_owned() + &more
+}
+
+fn report(hosts: Vec<Group>, options: &Options) -> anyhow::Result<Report> {
+    let report = report::read_hosts(hosts, options)?;
     if let Some(why) = &report.damaged {
         crate::note!("twtrace: {}", crate::model::escape::printable(why));
     }

@@ -135,6 +135,12 @@ impl Engine {
         self.groups.leave_one(at, port, &mut self.ports);
     }
 
+    /// Nothing lives any more; what was counted stays.
+    pub(crate) fn let_go(&mut self) {
+        self.groups.let_go();
+        self.ports.let_go();
+    }
+
     /// A live event as it is counted; `owner` and its program are numbered already.
     pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
         let conn = event.conn.as_ref()?;

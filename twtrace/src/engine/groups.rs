@@ -322,6 +322,12 @@ impl Groups {
         ports.take(self.ports_of(at), port, now_ns)
     }
 
+    /// Nothing lives any more.
+    pub(crate) fn let_go(&mut self) {
+        self.all.iter_mut().for_each(|group| group.live = 0);
+        self.living.iter_mut().chain([&mut self.population]).for_each(|living| living.now = 0);
+    }
+
     /// One socket less.
     #[inline]
     pub(crate) fn leave_one(&mut self, at: u32, port: u16, ports: &mut Ports) {

@@ -234,6 +234,15 @@ impl Ports {
         }
     }
 
+    /// No socket holds a port any more.
+    pub(crate) fn let_go(&mut self) {
+        self.tuples.iter_mut().for_each(|tuple| tuple.now = 0);
+        for (at, netns) in self.netns.iter_mut().enumerate() {
+            (netns.holding, netns.top) = (Vec::new(), 0);
+            self.fullest.set(at, 0.0);
+        }
+    }
+
     /// The pressure of the fullest tuple now.
     pub(crate) fn pressure(&self) -> f32 {
         self.fullest.most()

@@ -58,6 +58,8 @@ pub enum Presence {
 /// A row of both recordings. Rates are events a second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
+    /// Whose it is, where one of the two has several machines; processes of one name are those of all machines. Hostile until escaped.
+    pub host: Option<String>,
     /// What it is about: processes of one name, or a tuple.
     pub name: Name,
     /// In which of the two it is.
@@ -152,10 +154,16 @@ struct Part {
     pressure: Option<f64>,
 }
 
-fn parts(rows: &[Row]) -> BTreeMap<Name, Part> {
-    let mut parts: BTreeMap<Name, Part> = BTreeMap::new();
-    for Row { name, figures, peak, .. } in rows {
-        let part = parts.entry(known_as(name)).or_default();
+/// A machine, where there are several, and what is on it.
+type Key = (Option<String>, Name);
+
+fn parts(report: &Report, rows: &[Row], has_hosts: bool) -> BTreeMap<Key, Part> {
+    let mut parts: BTreeMap<Key, Part> = BTreeMap::new();
+    for Row { host, name, figures, peak, .. } in rows {
+        // Pools of two machines have nothing in common, programs have their names.
+        let is_pool = has_hosts && matches!(name, Name::Tuple(_));
+        let host = is_pool.then(|| host.clone().unwrap_or_else(|| report.head.host.clone()));
+        let part = parts.entry((host, known_as(name))).or_default();
         part.created += figures.counts.created;
         part.ended += figures.counts.ended();
         part.failed += figures.failed();
@@ -169,16 +177,18 @@ fn parts(rows: &[Row]) -> BTreeMap<Name, Part> {
 }
 
 fn changes(old: (&Report, &[Row]), new: (&Report, &[Row])) -> Vec<Change> {
-    let (before, after) = (parts(old.1), parts(new.1));
-    let names: std::collections::BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
-    let change = |name: &&Name| {
-        let (one, other) = (before.get(name), after.get(name));
+    let has_hosts = [old.0, new.0].iter().any(|report| !report.hosts.is_empty());
+    let (before, after) = (parts(old.0, old.1, has_hosts), parts(new.0, new.1, has_hosts));
+    let names: std::collections::BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
+    let change = |key: &&Key| {
+        let (one, other) = (before.get(*key), after.get(*key));
         let rate = |pick: fn(&Part) -> u64| Pair {
             old: Some(old.0.per_second(one.map_or(0, pick))),
             new: Some(new.0.per_second(other.map_or(0, pick))),
         };
         Change {
-            name: (*name).clone(),
+            host: key.0.clone(),
+            name: key.1.clone(),
             presence: match (one, other) {
                 (Some(_), Some(_)) => Presence::Both,
                 (None, _) => Presence::Appeared,
@@ -198,7 +208,9 @@ fn changes(old: (&Report, &[Row]), new: (&Report, &[Row])) -> Vec<Change> {
         let grown = |pair: &Pair| pair.change().unwrap_or(0.0).abs();
         grown(&change.created_rate) + grown(&change.failed_rate)
     };
-    all.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| a.name.cmp(&b.name)));
+    all.sort_by(|a, b| {
+        weight(b).total_cmp(&weight(a)).then_with(|| (&a.name, &a.host).cmp(&(&b.name, &b.host)))
+    });
     all
 }
 

@@ -2,8 +2,10 @@
 //! Must not know: how recordings are made, the kernel, the command line.
 
 mod build;
+mod chain;
 mod columns;
 mod count;
+mod hosts;
 pub mod html;
 pub mod json;
 pub mod model;
@@ -14,10 +16,12 @@ mod timeline;
 pub mod view;
 
 use build::MOST_ROWS;
+pub use chain::Part;
+pub use hosts::{Group, by_host, read_hosts};
 pub use model::{By, Report};
 pub use read::{Error, Options, facts, read};
 
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,6 +50,9 @@ struct Values {
 
 #[derive(Serialize)]
 struct Row {
+    /// Whose it is, where one of the two has several machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     #[serde(flatten)]
     name: Key,
     presence: &'static str,
@@ -122,6 +125,7 @@ impl From<Pair> for Values {
 impl From<&Change> for Row {
     fn from(change: &Change) -> Self {
         Self {
+            host: change.host.clone(),
             name: match &change.name {
                 Name::Comm(comm) => Key::Comm { comm: comm.clone() },
                 Name::Tuple(key) => {

@@ -9,6 +9,7 @@ use super::*;
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
 use crate::present::report::sample::{NETNS, Sample, sample};
+use crate::present::report::tests::hosts::{WALL_NS, machine, part, report_of};
 use crate::present::report::{Options, read};
 
 fn report(sample: &Sample, file: &str) -> Report {
@@ -238,4 +239,26 @@ fn as_it_is_shown() {
     json::line(&comparison, &verdicts, &mut out);
     let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
     compare_with("diff.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
+}
+
+#[test]
+fn pools_of_several_hosts_are_compared_host_by_host() {
+    let day = |first: u64, second: u64| {
+        let files = [("web-1", first), ("web-2", second)];
+        let part = |(host, created)| part(host, machine(host, created, WALL_NS, 7_000_000_000));
+        report_of(files.map(part).into()).unwrap()
+    };
+    let (old, new) = (day(7, 13), day(11, 13));
+    let comparison = compare(&old, &new);
+    let created = |change: &Change| {
+        let (old, new) = (change.created_rate.old.unwrap() * 13.0, change.created_rate.new.unwrap() * 13.0);
+        (change.host.clone(), old.round() as u64, new.round() as u64)
+    };
+    let tuples: Vec<_> = comparison.tuples.iter().map(created).collect();
+    assert_eq!(tuples, [(Some("web-1".to_owned()), 7, 11), (Some("web-2".to_owned()), 13, 13)]);
+    // A program is one wherever it runs.
+    let processes: Vec<_> = comparison.processes.iter().map(created).collect();
+    assert_eq!(processes, [(None, 20, 24)]);
+    let said = text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE);
+    assert!(said.contains("  web-1: ") && said.contains("not compared: there are several hosts"), "{said}");
 }

@@ -95,7 +95,8 @@ fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, paint: 
             pair(&row.ended_rate, rate),
             pair(&row.failed_rate, rate),
             pair(&row.pressure, percent),
-            view::name(&row.name),
+            row.host.as_deref().map_or_else(String::new, |host| format!("{}: ", printable(host)))
+                + &view::name(&row.name),
         ]
     });
     let numbers = ["CREATED/S", "CHANGE", "ENDED/S", "FAILED/S", "USED"].map(Column::numbers);
@@ -113,6 +114,10 @@ fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, paint: 
 
 fn put_settings(comparison: &Comparison<'_>, out: &mut String) {
     out.push_str("\nSettings that differ\n");
+    if [comparison.old, comparison.new].iter().any(|report| !report.hosts.is_empty()) {
+        out.push_str("not compared: there are several hosts\n");
+        return;
+    }
     if comparison.settings.is_empty() {
         out.push_str("none\n");
     }

@@ -94,6 +94,7 @@ impl<'a> Builder<'a> {
             By::Container => Table::Container,
             By::Netns => Table::Netns,
             By::Reason => return (self.reasons(), 0),
+            By::Host => return (Vec::new(), 0),
         };
         let (index, living) = (Index::of(self.engine, table), |row| self.engine.groups.living(row));
         let is_others = |row: &u32| self.engine.groups.rows[*row as usize].id == RowId::Others;
@@ -218,7 +219,7 @@ impl<'a> Builder<'a> {
         let moment = |(at, stretch): (usize, &Stretch)| {
             let count = |count: Count| stretch.counts[count as usize];
             Moment {
-                at_ns: self.counting.began_ns.saturating_add(every_ns.saturating_mul(at as u64)),
+                at_ns: line.began_ns().saturating_add(every_ns.saturating_mul(at as u64)),
                 created: count(Count::Created),
                 ended: count(Count::Ended),
                 overflow: count(Count::Overflow),

@@ -109,6 +109,11 @@ pub(super) struct Reader {
     exe: Known<u32>,
     cgroup: Known<u32>,
     container: Known<u32>,
+    /// Is added to every time.
+    shift: i64,
+    /// What is listed at this time is known: it is passed over.
+    known_ns: Option<u64>,
+    skipped: u64,
 }
 
 /// The columns that are looked at only where there is an owner.
@@ -219,6 +224,16 @@ pub(super) fn wanted() -> Vec<&'static str> {
 }
 
 impl Reader {
+    /// `shift` is added to every time; what is listed at `known_ns` is known already.
+    pub(super) fn new(shift: i64, known_ns: Option<u64>) -> Self {
+        Self { shift, known_ns, ..Self::default() }
+    }
+
+    /// How many rows were passed over.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
     /// Counts a batch in.
     ///
     /// # Errors
@@ -228,6 +243,11 @@ impl Reader {
         for row in 0..batch.num_rows() {
             let kind = columns.event.get(row).ok_or("column event: null, or none of its words")?;
             let mono_ns = columns.mono_ns.get(row).ok_or("column mono_ns: null")?;
+            if kind == Kind::Listed && self.known_ns == Some(mono_ns) {
+                self.skipped += 1;
+                continue;
+            }
+            let mono_ns = mono_ns.saturating_add_signed(self.shift);
             if kind == Kind::Lost {
                 counting.lose(mono_ns, &columns.loss(row));
             } else {

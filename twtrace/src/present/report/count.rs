@@ -62,6 +62,8 @@ pub(super) struct Asked {
     pub(super) looked_at: Option<Filter>,
     /// As for [`Timeline::new`].
     pub(super) every_ns: Option<u64>,
+    /// Where the timeline begins, if that is before the recording does; as its times are, in nanoseconds.
+    pub(super) origin_ns: Option<u64>,
 }
 
 /// All that was counted.
@@ -105,7 +107,7 @@ impl Counting {
         }
         Self {
             engine,
-            timeline: Timeline::new(began_ns, asked.every_ns),
+            timeline: Timeline::new(asked.origin_ns.unwrap_or(began_ns), asked.every_ns),
             strips: Strips::new(began_ns),
             population: Population::default(),
             busiest: Busiest::default(),
@@ -211,6 +213,15 @@ impl Counting {
         let passing = self.engine.groups.all.iter().zip(&self.passing).filter(|(_, passes)| **passes);
         let target = |group: &Group| group.row(Table::Tuple).or(group.row(Table::Port));
         passing.filter_map(move |(group, _)| self.engine.target(target(group)?))
+    }
+
+    /// Lets go of what lives, where a recording ends and none goes on from there; returns how many those are.
+    pub(super) fn let_go(&mut self) -> u64 {
+        let lived = self.engine.groups.population.now;
+        self.seeds.clear();
+        self.engine.let_go();
+        self.timeline.level(0, None);
+        lived.into()
     }
 
     /// Goes on to the end of the recording.

@@ -46,6 +46,8 @@ impl<'a> Whole<'a> {
         let rows = |by: By| report.table(by).map(|rows| Entries(report, rows));
         Self {
             file: &report.file,
+            recordings: (report.recordings > 1).then_some(report.recordings),
+            left: (report.left != 0).then_some(report.left),
             complete: report.missing.is_none() && report.damaged.is_none(),
             missing: report.missing.as_deref(),
             damaged: report.damaged.as_deref(),
@@ -53,6 +55,7 @@ impl<'a> Whole<'a> {
             ended_time: time(report, report.ended_ns),
             duration_s: report.duration_s(),
             filters: &report.filters,
+            heads: report.hosts.iter().map(|host| &host.head).collect(),
             head: &report.head,
             tail: report.tail.as_ref(),
             met: &report.met,
@@ -74,6 +77,7 @@ impl<'a> Whole<'a> {
             containers: rows(By::Container),
             netns: rows(By::Netns),
             reasons: rows(By::Reason),
+            hosts: rows(By::Host),
             timeline: Timeline::of(report),
         }
     }
@@ -166,6 +170,7 @@ impl Fullest {
 impl Entry {
     fn of(report: &Report, row: &Row) -> Self {
         Self {
+            host: row.host.clone(),
             name: (&row.name).into(),
             tally: Tally::of(report, &row.figures, row.peak),
             target: row.target.as_ref().map(Into::into),
@@ -189,6 +194,9 @@ impl From<&Name> for Named {
             Name::Container(container) => Self::Container { container },
             Name::Netns(netns, name) => Self::Netns { netns, name },
             Name::Reason(reason) => Self::Reason { reason: reason.word() },
+            Name::Host { label, machine_id, boot_id, kernel, recordings } => {
+                Self::Host { host: label, machine_id, boot_id, kernel, recordings }
+            }
         }
     }
 }

@@ -27,10 +27,12 @@ pub enum By {
     Netns,
     /// Why a TIME_WAIT socket ended.
     Reason,
+    /// A machine, between two boots.
+    Host,
 }
 
 impl By {
-    /// All of them, in the interface's order.
+    /// All of them that a recording of one machine is asked for, in the interface's order.
     pub const ALL: &'static [Self] =
         &[Self::Process, Self::Peer, Self::Tuple, Self::Port, Self::Container, Self::Netns, Self::Reason];
 
@@ -44,6 +46,7 @@ impl By {
             Self::Container => "container",
             Self::Netns => "netns",
             Self::Reason => "reason",
+            Self::Host => "host",
         }
     }
 }
@@ -52,8 +55,9 @@ impl std::str::FromStr for By {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|by| by.word() == word).ok_or_else(|| {
-            let words: Vec<&str> = Self::ALL.iter().map(|by| by.word()).collect();
+        let all = || Self::ALL.iter().copied().chain([Self::Host]);
+        all().find(|by| by.word() == word).ok_or_else(|| {
+            let words: Vec<&str> = all().map(Self::word).collect();
             format!("'{}' is not one of {}", crate::model::escape::printable(word), words.join(", "))
         })
     }
@@ -93,8 +97,29 @@ pub enum Name {
     Netns(u32, Option<String>),
     /// Why sockets ended.
     Reason(Reason),
+    /// A machine, between two boots.
+    Host {
+        /// What it is called here: its name, and more where several have the same.
+        label: String,
+        /// Its id; empty where it is not known.
+        machine_id: String,
+        /// Which boot; empty where it is not known.
+        boot_id: String,
+        /// Release of its kernel.
+        kernel: String,
+        /// How many recordings of it were read.
+        recordings: u64,
+    },
     /// All that could not be told apart for want of room.
     Others,
+}
+
+impl Name {
+    /// The machine that recorded.
+    pub(super) fn host(head: &Head, label: String, recordings: u64) -> Self {
+        let Head { machine_id, boot_id, kernel, .. } = head.clone();
+        Self::Host { label, machine_id, boot_id, kernel, recordings }
+    }
 }
 
 /// The most ephemeral ports of a tuple that TIME_WAIT sockets held at one time.
@@ -120,6 +145,8 @@ impl Peak {
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// Whose it is, where there are several machines. Hostile until escaped.
+    pub host: Option<String>,
     /// What it is about.
     pub name: Name,
     /// What was counted.
@@ -148,7 +175,7 @@ pub struct Strip {
 impl Row {
     /// A row with nothing but figures.
     pub fn new(name: Name, figures: Figures) -> Self {
-        Self { name, figures, peak: None, target: None, main: None, severity: None, strip: None }
+        Self { host: None, name, figures, peak: None, target: None, main: None, severity: None, strip: None }
     }
 }
 
@@ -215,7 +242,9 @@ pub struct Folded {
 pub struct Report {
     /// The file, as it was given. Hostile until escaped.
     pub file: String,
-    /// What is known from its start.
+    /// How many recordings those are.
+    pub recordings: u64,
+    /// What is known from its start. Of several machines: what they have in common, and the time since 1970.
     pub head: Head,
     /// What is known from its end.
     pub tail: Option<Tail>,
@@ -231,6 +260,11 @@ pub struct Report {
     pub clock: Clock,
     /// CLOCK_MONOTONIC at the end, or at the last event where the end is missing, in nanoseconds.
     pub ended_ns: u64,
+    /// When something was recorded, from and to, in order and apart; as the other times are.
+    pub covered: Vec<(u64, u64)>,
+    /// TIME_WAIT sockets that lived when a recording ended that none goes on from, while there are later ones of the same machine: they are
+    /// neither live nor ended.
+    pub left: u64,
     /// Events that passed the filter, `lost` left out.
     pub passed: u64,
     /// All together.
@@ -255,12 +289,26 @@ pub struct Report {
     pub tables: Vec<(By, Vec<Row>)>,
     /// Stretch by stretch.
     pub timeline: Timeline,
+    /// Where there are several machines, each: times are then since 1970 everywhere, and no row is of two of them.
+    pub hosts: Vec<Host>,
+}
+
+/// One of several machines.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// What it is called here. Hostile until escaped.
+    pub label: String,
+    /// What its first recording says at its start; times are since 1970.
+    pub head: Head,
+    /// And its last one at its end.
+    pub tail: Option<Tail>,
 }
 
 impl Report {
-    /// How long was recorded, in seconds; never 0.
+    /// How long was recorded, by one machine at least, in seconds; never 0.
     pub fn duration_s(&self) -> f64 {
-        (self.ended_ns.saturating_sub(self.head.mono_ns).max(1)) as f64 / 1e9
+        let gaps = self.covered.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].1)).sum();
+        (self.ended_ns.saturating_sub(self.head.mono_ns).saturating_sub(gaps).max(1)) as f64 / 1e9
     }
 
     /// Events a second.

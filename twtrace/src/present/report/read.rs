@@ -1,30 +1,20 @@
 //! Owns: reading a recording from its first batch to its end, and making the report of it.
 //! Must not know: how rows are counted, how a report is shown.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::sync_channel;
+use std::collections::HashSet;
+use std::path::Path;
 
-use arrow_array::RecordBatch;
-
-use super::build::Builder;
-use super::columns::{Reader, wanted};
+use super::chain::{Axis, Counted, Part};
 use super::count::{Asked, Counting};
 use super::model::{By, Folded, Name, Reached, Report, Row};
 use super::timeline::MOST_ASKED;
 use crate::diagnose::facts::{Facts, Share};
 use crate::diagnose::finding::{Finding, Severity};
-use crate::diagnose::recorded::Recorded;
 use crate::diagnose::{found, scope};
-use crate::engine::row;
-use crate::engine::{Capacity, Engine, Limits, Seed, Target};
-use crate::host::net::sysctls::Sysctls;
-use crate::model::event::{Kind, Via};
+use crate::engine::{Spread, Target};
+use crate::model::escape::printable;
 use crate::model::filter::{Failures, Filter};
-use crate::recording::{Ended, Head, Namespace, Recording};
-use crate::source::capacity;
-
-/// Batches that are unpacked while others are counted.
-const AHEAD: usize = 2;
+use crate::recording::{Ended, OpenError, Recording};
 
 /// What is wanted of a recording.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +43,30 @@ pub enum Error {
     /// No second thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// There is no recording to read.
+    #[error("no recording")]
+    Nothing,
+    /// One that was there is gone.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Two that were made at the same time on one machine have the same sockets.
+    #[error(
+        "{one} and {other} were recorded at the same time on one machine: their sockets would be counted twice; \
+         give one of them"
+    )]
+    Overlap {
+        /// The name of one, escaped.
+        one: String,
+        /// The name of the other, escaped.
+        other: String,
+    },
 }
 
-/// A batch, and the namespaces that were met before it.
-struct Load {
-    batch: RecordBatch,
-    met: Vec<Namespace>,
+impl Error {
+    pub(super) fn overlap(one: &Path, other: &Path) -> Self {
+        let [one, other] = [one, other].map(|name| printable(&name.to_string_lossy()).into_owned());
+        Self::Overlap { one, other }
+    }
 }
 
 /// Reads a recording to its end. A recording that breaks off is no error: the report says so.
@@ -66,40 +74,76 @@ struct Load {
 /// # Errors
 /// See [`Error`].
 pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
-    let asked = Asked { filter: options.filter.clone(), looked_at: None, every_ns: options.every_ns };
-    let counted = Counted::of(recording, &asked)?;
+    one_host(vec![Part::opened(options.file.clone().into(), recording)], options, None)
+        .map(|(report, _)| report)
+}
+
+/// Of all that was counted, what percentiles of several machines together are made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spreads {
+    pub(super) age_us: Spread,
+    pub(super) lifetime_ms: Spread,
+    pub(super) sent: Spread,
+    pub(super) received: Spread,
+}
+
+impl Spreads {
+    fn of(counting: &Counting) -> Self {
+        let mut all = Self::default();
+        for (_, group) in counting.engine.all() {
+            all.age_us.merge(&group.age_us);
+            all.lifetime_ms.merge(&group.lifetime_ms);
+            all.sent.merge(&group.sent);
+            all.received.merge(&group.received);
+        }
+        all
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.age_us.merge(&other.age_us);
+        self.lifetime_ms.merge(&other.lifetime_ms);
+        self.sent.merge(&other.sent);
+        self.received.merge(&other.received);
+    }
+}
+
+/// The recordings of one machine between two boots, in the order of their beginnings.
+///
+/// # Errors
+/// See [`Error`].
+pub(super) fn one_host(
+    parts: Vec<Part>,
+    options: &Options,
+    axis: Option<Axis>,
+) -> Result<(Report, Spreads), Error> {
+    let origin_ns = axis.map(|axis| axis.origin_ns);
+    let asked =
+        Asked { filter: options.filter.clone(), every_ns: options.every_ns, origin_ns, ..Asked::default() };
+    let recordings = parts.len() as u64;
+    let counted = Counted::of(parts, &asked, axis)?;
     let builder = counted.builder();
     // A pool counts whole for the doctor, whoever is asked about.
     let findings = options.filter.is_empty().then(|| found(&counted.facts()));
     let ((comms, names), timeline, total) = (builder.comms(), builder.timeline(), builder.total());
     let (engine, fullest) = (&counted.counting.engine, builder.fullest());
     let mut folded = Folded { events: engine.folded(), texts: engine.refused(), names, rows: Vec::new() };
-    let mut tables = Vec::new();
-    for by in &options.by {
-        let (mut rows, more) = builder.table(*by);
-        if *by == By::Process {
-            worst_first(&mut rows, findings.as_deref().unwrap_or_default());
-        }
-        tables.push((*by, rows));
-        if more != 0 {
-            folded.rows.push((*by, more));
-        }
-    }
-    let Counted { counting, head, met, ended, ended_ns } = counted;
+    let tables = tables(&counted, recordings, options, findings.as_deref(), &mut folded);
+    let spreads = Spreads::of(&counted.counting);
+    let Counted { counting, head, met, ended, ended_ns, troubles, covered, left } = counted;
     let (population, busiest) = (counting.population, counting.busiest);
-    Ok(Report {
+    let report = Report {
         file: options.file.clone(),
+        recordings,
         clock: head.clock(),
         missing: match &ended {
             Ended::Missing { why } => Some(why.clone()),
             Ended::Complete(_) | Ended::Damaged { .. } => None,
         },
-        damaged: match &ended {
-            Ended::Damaged { why, .. } => Some(why.clone()),
-            Ended::Complete(_) | Ended::Missing { .. } => None,
-        },
+        damaged: damaged(&ended, troubles),
         filters: options.filters.clone(),
         ended_ns,
+        covered,
+        left,
         passed: counting.events,
         total,
         fullest,
@@ -118,7 +162,46 @@ pub fn read(recording: Recording, options: &Options) -> Result<Report, Error> {
         met,
         head,
         tail: ended.tail().cloned(),
-    })
+        hosts: Vec::new(),
+    };
+    Ok((report, spreads))
+}
+
+/// The tables that are wanted; rows that there is no room for are said in `folded`.
+fn tables(
+    counted: &Counted,
+    recordings: u64,
+    options: &Options,
+    findings: Option<&[Finding]>,
+    folded: &mut Folded,
+) -> Vec<(By, Vec<Row>)> {
+    let builder = counted.builder();
+    let mut tables = Vec::new();
+    for by in &options.by {
+        if *by == By::Host {
+            let name = Name::host(&counted.head, counted.head.host.clone(), recordings);
+            let row = Row { peak: builder.fullest(), ..Row::new(name, builder.total()) };
+            tables.push((*by, vec![row]));
+            continue;
+        }
+        let (mut rows, more) = builder.table(*by);
+        if *by == By::Process {
+            worst_first(&mut rows, findings.unwrap_or_default());
+        }
+        tables.push((*by, rows));
+        if more != 0 {
+            folded.rows.push((*by, more));
+        }
+    }
+    tables
+}
+
+/// What could not be read, of the last recording and of those before it.
+fn damaged(ended: &Ended, mut troubles: Vec<String>) -> Option<String> {
+    if let Ended::Damaged { why, .. } = ended {
+        troubles.push(why.clone());
+    }
+    (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
 /// Says of each process how bad it is that it has a part in, and puts those first that press: by that, then those that failed.
@@ -164,147 +247,5 @@ fn keep_theirs(facts: &mut Facts, counting: &Counting) {
         let inode = netns.netns;
         netns.tuples.retain(|tuple| theirs.contains(&(inode, Some(tuple.daddr), tuple.dport)));
         netns.served.retain(|served| theirs.contains(&(inode, None, served.port)));
-    }
-}
-
-/// A recording that was read to its end.
-pub(super) struct Counted {
-    counting: Counting,
-    head: Head,
-    met: Vec<Namespace>,
-    ended: Ended,
-    ended_ns: u64,
-}
-
-impl Counted {
-    /// # Errors
-    /// See [`Error`].
-    fn of(recording: Recording, asked: &Asked) -> Result<Self, Error> {
-        let head = recording.head().clone();
-        let mut counting = Counting::new(head.mono_ns, asked, Limits::RECORDING);
-        head.namespaces.iter().for_each(|namespace| allow(namespace, &mut counting));
-        for seed in recording.seeds() {
-            let row = seeded(seed, head.mono_ns, &mut counting);
-            counting.seed(&row);
-        }
-        let Read { ended, met } = count(recording, &mut counting)?;
-        let ended_ns = ended.tail().map_or(counting.last_ns, |tail| tail.mono_ns).max(counting.last_ns);
-        counting.close(ended_ns);
-        if counting.timeline.is_full() {
-            return Err(Error::TooFine { every_s: asked.every_ns.unwrap_or(0) as f64 / 1e9 });
-        }
-        Ok(Self { counting, head, met, ended, ended_ns })
-    }
-
-    /// All of a recording, as the doctor looks at it: told of failures that pass a filter.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    fn whole(recording: Recording, looked_at: Filter) -> Result<Self, Error> {
-        Self::of(recording, &Asked { looked_at: Some(looked_at), ..Asked::default() })
-    }
-
-    fn builder(&self) -> Builder<'_> {
-        let told = || {
-            let last = self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces);
-            self.head.namespaces.iter().chain(&self.met).chain(last)
-        };
-        let names = told().filter_map(|namespace| Some((namespace.netns, namespace.name.clone()?))).collect();
-        Builder::new(&self.counting, names, ports(&self.counting.engine, told()))
-    }
-
-    /// What the doctor's rules look at.
-    pub(super) fn facts(&self) -> Facts {
-        let Self { counting, head, met, ended, ended_ns } = self;
-        Recorded { head, met, ended, last_ns: *ended_ns, engine: &counting.engine }.facts()
-    }
-}
-
-/// What is only known once all was read.
-struct Read {
-    ended: Ended,
-    met: Vec<Namespace>,
-}
-
-/// Unpacks batches on a thread of its own and counts them on this one.
-fn count(mut recording: Recording, counting: &mut Counting) -> Result<Read, Error> {
-    let (send, loads) = sync_channel::<Load>(AHEAD);
-    recording.only(&wanted());
-    let unpack = move || {
-        let mut known = 0;
-        while let Some(batch) = recording.next_batch() {
-            let met = recording.met()[known..].to_vec();
-            known += met.len();
-            // Nobody takes it any more: what it held cannot be counted.
-            if send.send(Load { batch, met }).is_err() {
-                break;
-            }
-        }
-        recording
-    };
-    let thread =
-        std::thread::Builder::new().name("unpack".to_owned()).spawn(unpack).map_err(Error::Thread)?;
-    let mut reader = Reader::default();
-    let mut broken = None;
-    for Load { batch, met } in &loads {
-        met.iter().for_each(|namespace| allow(namespace, counting));
-        if let Err(why) = reader.take(&batch, counting) {
-            broken = Some(why);
-            break;
-        }
-    }
-    drop(loads);
-    let recording = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let met = recording.met().to_vec();
-    let ended = match broken {
-        Some(why) => Ended::Missing { why },
-        None => recording.end(),
-    };
-    Ok(Read { ended, met })
-}
-
-fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
-    let settings = namespace.sysctls.as_ref()?;
-    Sysctls::try_from(settings).ok().map(|sysctls| capacity(namespace.name.clone(), &sysctls))
-}
-
-/// Says what a namespace allows, where that is known and was not said before.
-fn allow(namespace: &Namespace, counting: &mut Counting) {
-    let is_counted = counting.engine.ports.capacity(namespace.netns).is_some();
-    if let Some(capacity) = capacity_of(namespace).filter(|_| !is_counted) {
-        counting.engine.ports.allow(namespace.netns, capacity);
-    }
-}
-
-/// How many ports each namespace allows. Where its sockets came before it was known which ports those are, they were counted by the
-/// kernel's default range: that holds if it turned out to be the right one.
-fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> HashMap<u32, u32> {
-    let mut ports = HashMap::new();
-    for namespace in told {
-        let counted_by = engine.ports.capacity(namespace.netns);
-        let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
-            continue;
-        };
-        let same = (&counted_by.range, &counted_by.reserved) == (&capacity.range, &capacity.reserved);
-        if is_told || same {
-            ports.entry(namespace.netns).or_insert(counted_by.ports);
-        }
-    }
-    ports
-}
-
-/// A socket that was there before.
-fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> row::Row {
-    let Seed { conn, role, substate, .. } = seed;
-    row::Row {
-        netns: conn.netns,
-        saddr: counting.engine.addresses.id(&conn.saddr),
-        daddr: counting.engine.addresses.id(&conn.daddr),
-        sport: conn.sport,
-        dport: conn.dport,
-        role: *role,
-        substate: Some(*substate),
-        via: Some(Via::None),
-        ..row::Row::new(Kind::Listed, mono_ns)
     }
 }

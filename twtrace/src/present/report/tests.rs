@@ -3,6 +3,7 @@
 mod browser;
 mod count;
 mod findings;
+pub(crate) mod hosts;
 mod page;
 mod same;
 mod shown;

@@ -73,6 +73,11 @@ impl Timeline {
         }
     }
 
+    /// Where the first stretch begins, in nanoseconds.
+    pub(super) fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
     /// Nanoseconds.
     pub(super) fn width_ns(&self) -> u64 {
         self.width_ns

@@ -72,6 +72,7 @@ pub fn name(name: &Name) -> String {
         Name::Netns(inode, None) => inode.to_string(),
         Name::Netns(inode, Some(name)) => format!("{inode} {}", printable(name)),
         Name::Reason(reason) => reason.word().to_owned(),
+        Name::Host { label, .. } => printable(label).into_owned(),
         Name::Others => "(others)".to_owned(),
     }
 }

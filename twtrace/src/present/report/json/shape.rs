@@ -15,6 +15,12 @@ use crate::recording::{Head, Namespace, Tail};
 #[derive(Serialize)]
 pub(super) struct Whole<'a> {
     pub(super) file: &'a str,
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recordings: Option<u64>,
+    /// Neither live nor ended: nobody recorded what became of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) left: Option<u64>,
     /// The recording has its end.
     pub(super) complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +67,12 @@ pub(super) struct Whole<'a> {
     pub(super) netns: Option<Entries<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasons: Option<Entries<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hosts: Option<Entries<'a>>,
     pub(super) timeline: Timeline,
+    /// Of several machines, each; times are then since 1970.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) heads: Vec<&'a Head>,
     /// As they stand in the recording.
     pub(super) head: &'a Head,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,6 +154,9 @@ pub(super) struct Fullest {
 
 #[derive(Serialize)]
 pub(super) struct Entry {
+    /// Whose it is, where there are several machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
     #[serde(flatten)]
     pub(super) name: Named,
     #[serde(flatten)]
@@ -187,6 +201,15 @@ pub(super) enum Named {
     },
     Reason {
         reason: &'static str,
+    },
+    /// A machine, between two boots.
+    Host {
+        host: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        machine_id: String,
+        boot_id: String,
+        kernel: String,
+        recordings: u64,
     },
     /// Sockets whose owner nobody knows; all that could not be told apart.
     Marked {

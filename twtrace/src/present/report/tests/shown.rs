@@ -7,7 +7,7 @@ use crate::output::paint::Paint;
 use crate::present::report::text::{Layout, text};
 use crate::present::report::{html, json};
 
-fn compare(name: &str, got: &str) {
+pub(super) fn compare(name: &str, got: &str) {
     let path = format!("{}/src/present/report/testdata/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("TWTRACE_BLESS").is_some() {
         std::fs::write(&path, got).unwrap();

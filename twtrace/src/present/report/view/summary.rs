@@ -71,8 +71,9 @@ fn origin(report: &Report) -> String {
     let part =
         if head.part == 0 { String::new() } else { format!(", part {} of a rotated recording", head.part) };
     format!(
-        "{}: {} on {} (Linux {}), {} backend, twtrace {}{part}",
+        "{}{}: {} on {} (Linux {}), {} backend, twtrace {}{part}",
         printable(&report.file),
+        if report.recordings > 1 { format!(" ({} recordings)", report.recordings) } else { String::new() },
         lasted(report.duration_s()),
         printable(&head.host),
         printable(&head.kernel),
@@ -146,6 +147,13 @@ fn trouble(report: &Report) -> Vec<String> {
     if let Some(why) = &report.damaged {
         said.push(printable(why).into_owned());
     }
+    if report.left != 0 {
+        said.push(format!(
+            "{} TIME_WAIT sockets lived when a recording ended that none goes on from: what became of them is not known, they are \
+             neither live nor ended",
+            grouped(report.left)
+        ));
+    }
     said.extend(folded(report));
     if report.lost.events() != 0 {
         let least = "counts are the least that happened";
@@ -199,19 +207,31 @@ fn created(report: &Report, zone: &TimeZone) -> String {
     }
     let busiest = &report.busiest;
     format!(
-        "{}, {}/s; {} in the busiest second ({})",
+        "{}, {}/s; {} in the busiest second{} ({})",
         grouped(created),
         rate(report.per_second(created)),
         grouped(busiest.value),
+        of_one(report),
         time_of_day(report, busiest.at_ns, zone)
     )
+}
+
+/// What is the most of one machine, where there are several.
+fn of_one(report: &Report) -> &'static str {
+    if report.hosts.is_empty() { "" } else { " of one host" }
 }
 
 fn owners(report: &Report) -> String {
     let all = report.total.counts.created;
     let share = |row: &Row| {
         let created = row.figures.counts.created;
-        format!("{} {} ({})", name(&row.name), grouped(created), percent(created as f64 / all.max(1) as f64))
+        let whose = row.host.as_deref().map_or_else(String::new, |host| format!(" on {}", printable(host)));
+        format!(
+            "{}{whose} {} ({})",
+            name(&row.name),
+            grouped(created),
+            percent(created as f64 / all.max(1) as f64)
+        )
     };
     let created: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.created != 0).collect();
     if created.is_empty() {
@@ -253,8 +273,11 @@ fn ended(report: &Report) -> String {
 
 fn living(report: &Report, zone: &TimeZone) -> String {
     let peak = &report.peak_live;
-    let when =
-        if peak.value == 0 { String::new() } else { format!(" ({})", time_of_day(report, peak.at_ns, zone)) };
+    let when = if peak.value == 0 {
+        String::new()
+    } else {
+        format!("{} ({})", of_one(report), time_of_day(report, peak.at_ns, zone))
+    };
     let (listed, live) = (report.listed, report.total.live);
     format!(
         "{} from before, {} at the end, at most {}{when}",

@@ -177,6 +177,22 @@ const SHARE: (Column, Make) = (figure("SHARE", "of all that ended"), |report, ro
     number(percent(share), share)
 });
 
+/// Whose a row is; shown only where there are several machines.
+const WHOSE: (Column, Make) = (words("HOST", "the machine that recorded it"), |_, row| {
+    known(row.host.as_deref(), |host| text(printable(host)))
+});
+const HOST: (Column, Make) =
+    (words("HOST", "the machine, between two boots"), |_, row| text(name(&row.name)));
+const KERNEL: (Column, Make) = (words("KERNEL", "release of its kernel"), |_, row| match &row.name {
+    Name::Host { kernel, .. } => text(printable(kernel)),
+    _ => text(NOTHING),
+});
+const RECORDINGS: (Column, Make) =
+    (figure("FILES", "recordings of it that were read"), |_, row| match &row.name {
+        Name::Host { recordings, .. } => count(*recordings),
+        _ => text(NOTHING),
+    });
+
 fn lifetime(figures: &Figures, pick: fn(&crate::engine::Percentiles) -> u64) -> Cell {
     known(figures.lifetime_ms, |all| number(milliseconds(pick(&all)), pick(&all) as f64))
 }
@@ -202,11 +218,13 @@ fn columns(by: By) -> (Columns, Columns) {
         By::Container => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, CONTAINER],
         By::Netns => &[NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, NAME],
         By::Reason => &[REASON, ENDED, SHARE, LASTED[0], LASTED[1], LASTED[2]],
+        By::Host => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, RECORDINGS, HOST],
     };
     let more: Columns = match by {
         By::Process => &[SENT, RECEIVED, UID, CONTAINER, EXE],
         By::Tuple => &[LIVE, SENT, RECEIVED, NETNS],
         By::Port | By::Container | By::Netns => &[SENT, RECEIVED],
+        By::Host => &[SENT, RECEIVED, KERNEL],
         By::Peer | By::Reason => &[],
     };
     (narrow, more)
@@ -217,7 +235,8 @@ pub fn table(report: &Report, by: By, wide: bool, most: usize) -> View {
     let (narrow, more) = columns(by);
     let has_aborted = report.total.counts.aborted != 0;
     let is_shown = |column: &&(Column, Make)| has_aborted || column.0.title != ABORTED.0.title;
-    let mut columns: Vec<_> = narrow.iter().filter(is_shown).collect();
+    let whose = (!report.hosts.is_empty() && by != By::Host).then_some(&WHOSE);
+    let mut columns: Vec<_> = whose.into_iter().chain(narrow.iter().filter(is_shown)).collect();
     let narrow = columns.len();
     columns.extend(more.iter().filter(|_| wide));
     let rows = report.table(by).unwrap_or_default().iter().take(most);

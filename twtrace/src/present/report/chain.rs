@@ -1,0 +1,332 @@
+//! Owns: the recordings of one machine between two boots, counted one after the other as what they are: one trace, or several.
+//! Must not know: other machines, how a report is shown.
+//!
+//! The files of a rotated recording are one trace: each begins with what lives, which the one before has told already. What lives at the end
+//! of a recording that none goes on from is let go of: nobody knows what became of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+
+use arrow_array::RecordBatch;
+
+use super::build::Builder;
+use super::columns::{Reader, wanted};
+use super::count::{Asked, Counting};
+use super::read::Error;
+use crate::diagnose::facts::Facts;
+use crate::diagnose::recorded::Recorded;
+use crate::engine::row;
+use crate::engine::{Capacity, Engine, Limits, Seed};
+use crate::host::net::sysctls::Sysctls;
+use crate::model::event::{Kind, Via};
+use crate::model::filter::Filter;
+use crate::recording::{Ended, Head, Namespace, OpenError, Recording, Stop, Tail};
+use crate::source::capacity;
+
+/// Batches that are unpacked while others are counted.
+const AHEAD: usize = 2;
+
+/// Opens a recording: many are not kept open at once.
+type Open = Box<dyn FnOnce() -> Result<Recording, OpenError>>;
+
+/// One recording, which is opened once it is its turn.
+pub struct Part {
+    /// What to call it: its file. Hostile until escaped.
+    pub name: PathBuf,
+    /// What it says of itself at its start.
+    pub head: Head,
+    open: Open,
+}
+
+impl Part {
+    /// A recording of which the head was read; `open` opens it again.
+    pub fn new(
+        name: PathBuf,
+        head: Head,
+        open: impl FnOnce() -> Result<Recording, OpenError> + 'static,
+    ) -> Self {
+        Self { name, head, open: Box::new(open) }
+    }
+
+    /// One that is open.
+    pub fn opened(name: PathBuf, recording: Recording) -> Self {
+        Self { name, head: recording.head().clone(), open: Box::new(move || Ok(recording)) }
+    }
+}
+
+/// A batch, and the namespaces that were met before it.
+struct Load {
+    batch: RecordBatch,
+    met: Vec<Namespace>,
+}
+
+/// By how much times are moved, so that those of several machines can be compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    /// Where the timeline begins, in nanoseconds since 1970.
+    pub(super) origin_ns: u64,
+}
+
+impl Axis {
+    /// What is to be added to CLOCK_MONOTONIC of a recording with this head for nanoseconds since 1970.
+    fn shift(axis: Option<Self>, head: &Head) -> i64 {
+        axis.map_or(0, |_| head.wall_ns.saturating_sub_unsigned(head.mono_ns))
+    }
+
+    /// When a recording begins, in nanoseconds since 1970.
+    pub(super) fn began_ns(head: &Head) -> u64 {
+        head.mono_ns.saturating_add_signed(head.wall_ns.saturating_sub_unsigned(head.mono_ns))
+    }
+}
+
+/// Recordings that were read to their end.
+pub(super) struct Counted {
+    pub(super) counting: Counting,
+    /// Of the first.
+    pub(super) head: Head,
+    pub(super) met: Vec<Namespace>,
+    /// Of the last.
+    pub(super) ended: Ended,
+    pub(super) ended_ns: u64,
+    /// In words for a user: what is not there of those before the last.
+    pub(super) troubles: Vec<String>,
+    /// When something was recorded, in order.
+    pub(super) covered: Vec<(u64, u64)>,
+    /// TIME_WAIT sockets that lived when a recording ended that none goes on from, those of the last left out.
+    pub(super) left: u64,
+}
+
+/// The recording before another one.
+struct Before {
+    name: PathBuf,
+    part: u64,
+    ended: Ended,
+    ended_ns: u64,
+    /// Rows in this file and those that it goes on from, what lived at the beginning of each but the first left out.
+    rows: u64,
+}
+
+impl Before {
+    /// Whether a recording goes on from where this one ends.
+    fn goes_on_in(&self, head: &Head) -> bool {
+        let is_rotated = self.ended.tail().is_some_and(|tail| tail.stop == Stop::Rotated);
+        is_rotated && head.part == self.part + 1
+    }
+}
+
+impl Counted {
+    /// Counts the recordings of one machine between two boots, which are in the order of their beginnings; at least one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn of(parts: Vec<Part>, asked: &Asked, axis: Option<Axis>) -> Result<Self, Error> {
+        let Some(first) = parts.first() else { return Err(Error::Nothing) };
+        let shift = Axis::shift(axis, &first.head);
+        let moved = |ns: u64| ns.saturating_add_signed(shift);
+        let mut head = first.head.clone();
+        head.mono_ns = moved(head.mono_ns);
+        let mut counting = Counting::new(head.mono_ns, asked, Limits::RECORDING);
+        let (mut met, mut troubles, mut covered) = (Vec::new(), Vec::new(), Vec::<(u64, u64)>::new());
+        let (mut left, mut before) = (0, None::<Before>);
+        for Part { name, head: own, open } in parts {
+            let began_ns = moved(own.mono_ns);
+            let goes_on = before.as_ref().is_some_and(|before| before.goes_on_in(&own));
+            if let Some(before) = before.as_ref().filter(|_| !goes_on) {
+                if began_ns < before.ended_ns {
+                    return Err(Error::overlap(&before.name, &name));
+                }
+                left += counting.let_go();
+            }
+            if let Some(before) = &before {
+                troubles
+                    .extend(before.ended.trouble().map(|why| format!("{}: {why}", before.name.display())));
+            }
+            let turn = Turn { shift, known_ns: goes_on.then_some(own.mono_ns) };
+            let read = turn.read(open()?, &mut counting, &mut met, &head)?;
+            let Read { mut ended, skipped } = read;
+            let last_ns = counting.last_ns;
+            let ended_ns = ended.tail().map_or(last_ns, |tail| moved(tail.mono_ns)).max(last_ns);
+            counting.close(ended_ns);
+            match covered.last_mut().filter(|_| goes_on) {
+                Some((_, to)) => *to = ended_ns,
+                None => covered.push((began_ns, ended_ns)),
+            }
+            let earlier = before.take().filter(|_| goes_on).map_or(0, |before| before.rows);
+            let rows = join(&mut ended, shift, earlier, skipped);
+            before = Some(Before { name, part: own.part, ended, ended_ns, rows });
+        }
+        if counting.timeline.is_full() {
+            return Err(Error::TooFine { every_s: asked.every_ns.unwrap_or(0) as f64 / 1e9 });
+        }
+        let Some(Before { ended, ended_ns, .. }) = before else { return Err(Error::Nothing) };
+        Ok(Self { counting, head, met, ended, ended_ns, troubles, covered, left })
+    }
+
+    /// All of a recording, as the doctor looks at it: told of failures that pass a filter.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(super) fn whole(recording: Recording, looked_at: Filter) -> Result<Self, Error> {
+        let asked = Asked { looked_at: Some(looked_at), ..Asked::default() };
+        Self::of(vec![Part::opened(PathBuf::new(), recording)], &asked, None)
+    }
+
+    pub(super) fn builder(&self) -> Builder<'_> {
+        let told = || {
+            let last = self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces);
+            self.head.namespaces.iter().chain(&self.met).chain(last)
+        };
+        let names = told().filter_map(|namespace| Some((namespace.netns, namespace.name.clone()?))).collect();
+        Builder::new(&self.counting, names, ports(&self.counting.engine, told()))
+    }
+
+    /// What the doctor's rules look at.
+    pub(super) fn facts(&self) -> Facts {
+        let Self { counting, head, met, ended, ended_ns, .. } = self;
+        Recorded { head, met, ended, last_ns: *ended_ns, engine: &counting.engine }.facts()
+    }
+}
+
+/// Makes a tail that of all the files that it is the end of, in moved time; returns how many rows those have.
+fn join(ended: &mut Ended, shift: i64, earlier: u64, skipped: u64) -> u64 {
+    let tail: Option<&mut Tail> = match ended {
+        Ended::Complete(tail) => Some(tail),
+        Ended::Damaged { tail, .. } => tail.as_deref_mut(),
+        Ended::Missing { .. } => None,
+    };
+    let Some(tail) = tail else { return earlier };
+    tail.mono_ns = tail.mono_ns.saturating_add_signed(shift);
+    tail.events = earlier.saturating_add(tail.events).saturating_sub(skipped);
+    tail.events
+}
+
+/// What is only known once all was read.
+struct Read {
+    ended: Ended,
+    /// Rows of what was told already.
+    skipped: u64,
+}
+
+/// How one recording is read.
+struct Turn {
+    /// As for [`Axis::shift`].
+    shift: i64,
+    /// What is listed at this time is known from the recording before.
+    known_ns: Option<u64>,
+}
+
+impl Turn {
+    fn read(
+        &self,
+        recording: Recording,
+        counting: &mut Counting,
+        met: &mut Vec<Namespace>,
+        first: &Head,
+    ) -> Result<Read, Error> {
+        let head = recording.head().clone();
+        head.namespaces.iter().for_each(|namespace| allow(namespace, counting));
+        // What the first head says stands in the report already.
+        let is_new = |namespace: &&Namespace, met: &[Namespace]| {
+            !first.namespaces.iter().chain(met).any(|known| known.netns == namespace.netns)
+        };
+        let new: Vec<_> = head.namespaces.iter().filter(|one| is_new(one, met)).cloned().collect();
+        met.extend(new);
+        if self.known_ns.is_none() {
+            for seed in recording.seeds() {
+                let row = seeded(seed, head.mono_ns.saturating_add_signed(self.shift), counting);
+                counting.seed(&row);
+            }
+        }
+        let mut reader = Reader::new(self.shift, self.known_ns);
+        let (ended, more) = count(recording, &mut reader, counting)?;
+        met.extend(more);
+        Ok(Read { ended, skipped: reader.skipped() })
+    }
+}
+
+/// Unpacks batches on a thread of its own and counts them on this one.
+fn count(
+    mut recording: Recording,
+    reader: &mut Reader,
+    counting: &mut Counting,
+) -> Result<(Ended, Vec<Namespace>), Error> {
+    let (send, loads) = sync_channel::<Load>(AHEAD);
+    recording.only(&wanted());
+    let unpack = move || {
+        let mut known = 0;
+        while let Some(batch) = recording.next_batch() {
+            let met = recording.met()[known..].to_vec();
+            known += met.len();
+            // Nobody takes it any more: what it held cannot be counted.
+            if send.send(Load { batch, met }).is_err() {
+                break;
+            }
+        }
+        recording
+    };
+    let thread =
+        std::thread::Builder::new().name("unpack".to_owned()).spawn(unpack).map_err(Error::Thread)?;
+    let mut broken = None;
+    for Load { batch, met } in &loads {
+        met.iter().for_each(|namespace| allow(namespace, counting));
+        if let Err(why) = reader.take(&batch, counting) {
+            broken = Some(why);
+            break;
+        }
+    }
+    drop(loads);
+    let recording = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let met = recording.met().to_vec();
+    let ended = match broken {
+        Some(why) => Ended::Missing { why },
+        None => recording.end(),
+    };
+    Ok((ended, met))
+}
+
+fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
+    let settings = namespace.sysctls.as_ref()?;
+    Sysctls::try_from(settings).ok().map(|sysctls| capacity(namespace.name.clone(), &sysctls))
+}
+
+/// Says what a namespace allows, where that is known and was not said before.
+fn allow(namespace: &Namespace, counting: &mut Counting) {
+    let is_counted = counting.engine.ports.capacity(namespace.netns).is_some();
+    if let Some(capacity) = capacity_of(namespace).filter(|_| !is_counted) {
+        counting.engine.ports.allow(namespace.netns, capacity);
+    }
+}
+
+/// How many ports each namespace allows. Where its sockets came before it was known which ports those are, they were counted by the
+/// kernel's default range: that holds if it turned out to be the right one.
+fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> HashMap<u32, u32> {
+    let mut ports = HashMap::new();
+    for namespace in told {
+        let counted_by = engine.ports.capacity(namespace.netns);
+        let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
+            continue;
+        };
+        let same = (&counted_by.range, &counted_by.reserved) == (&capacity.range, &capacity.reserved);
+        if is_told || same {
+            ports.entry(namespace.netns).or_insert(counted_by.ports);
+        }
+    }
+    ports
+}
+
+/// A socket that was there before.
+fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> row::Row {
+    let Seed { conn, role, substate, .. } = seed;
+    row::Row {
+        netns: conn.netns,
+        saddr: counting.engine.addresses.id(&conn.saddr),
+        daddr: counting.engine.addresses.id(&conn.daddr),
+        sport: conn.sport,
+        dport: conn.dport,
+        role: *role,
+        substate: Some(*substate),
+        via: Some(Via::None),
+        ..row::Row::new(Kind::Listed, mono_ns)
+    }
+}
