@@ -94,9 +94,11 @@ pub(super) fn object(toolchain: &Toolchain, out: &Path) -> Result<()> {
     }
     command.arg("--target-dir").arg(&target_dir);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain)?.join(&OsString::from("\x1f")));
-    for (key, value) in [("LTO", "off"), ("STRIP", "none"), ("PANIC", "abort"), ("INCREMENTAL", "false")] {
+    for (key, value) in [("LTO", "off"), ("STRIP", "none"), ("PANIC", "abort")] {
         command.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
     }
+    // In a developer's environment it would outdo the profile, and the object would be another one.
+    command.env("CARGO_INCREMENTAL", "0");
     command.env("PATH", path_with(&toolchain.bpf_linker)?);
     sh::run(&mut command)?;
 
