@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if owners.is_empty() && !args.summary {
         refuse_what_no_listing_knows(&filter, "list")?;
     }
-    let there = listed.conns().len();
+    let there = listed.time_waits();
     let (seen, limitations) = listed.seen(&choice, states, &filter, &owners)?;
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
     let mut out = match (args.summary, args.json) {

@@ -13,8 +13,8 @@ use super::limits::Limits;
 use super::ports::Ports;
 use super::row::Row;
 use super::spread::Spread;
-use super::table::{Living, TABLES, TableRow};
-pub(crate) use super::table::{NOWHERE, Table};
+use super::table::{Living, TABLES};
+pub(crate) use super::table::{NOWHERE, Table, TableRow};
 use crate::model::event::{Kind, Reason, Role, Substate, Via};
 
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.

@@ -68,10 +68,28 @@ impl Figures {
         self.fin_wait2 += group.fin_wait2;
         self.fin_wait2_expired += group.fin_wait2_expired;
         self.via.iter_mut().zip(group.via).for_each(|(sum, part)| *sum += part);
-        if group.first_ns != 0 && (self.first_ns == 0 || group.first_ns < self.first_ns) {
-            self.first_ns = group.first_ns;
+        self.see((group.first_ns, group.last_ns));
+    }
+
+    /// Adds all that can be added up: not rates, nor percentiles. The most that lived at one time is that of one of them.
+    pub fn take_over(&mut self, other: &Self) {
+        self.counts.take_over(&other.counts);
+        self.live += other.live;
+        self.peak_live = self.peak_live.max(other.peak_live);
+        self.client += other.client;
+        self.server += other.server;
+        self.fin_wait2 += other.fin_wait2;
+        self.fin_wait2_expired += other.fin_wait2_expired;
+        self.via.iter_mut().zip(other.via).for_each(|(sum, part)| *sum += part);
+        self.see((other.first_ns, other.last_ns));
+    }
+
+    /// Something was seen from a first to a last moment; 0 is no moment.
+    fn see(&mut self, (first_ns, last_ns): (u64, u64)) {
+        if first_ns != 0 && (self.first_ns == 0 || first_ns < self.first_ns) {
+            self.first_ns = first_ns;
         }
-        self.last_ns = self.last_ns.max(group.last_ns);
+        self.last_ns = self.last_ns.max(last_ns);
     }
 }
 

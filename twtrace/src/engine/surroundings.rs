@@ -4,9 +4,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::counting::Engine;
-use super::groups::{Group, Table};
+use super::groups::{Group, Table, TableRow};
 use super::key::RowId;
-use super::table::TableRow;
 use super::{Capacity, PortKey, ProcessKey, Target, Tracker, TupleKey};
 use crate::model::ports::Ports as Held;
 

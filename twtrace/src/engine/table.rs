@@ -3,8 +3,8 @@
 
 use super::key::RowId;
 
-/// Tables that events are counted in, as places in [`Group::rows`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Tables that events are counted in: places among the rows of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
     Process,
     Tuple,

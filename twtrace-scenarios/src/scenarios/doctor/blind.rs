@@ -5,8 +5,8 @@ use anyhow::{Result, ensure};
 
 use super::exam::{Diagnosis, diagnose_with, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
-use super::server::refused;
-use crate::actor::{Raw, close_in_order};
+use super::server::{gone, refused};
+use crate::actor::Raw;
 use crate::around;
 use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
@@ -55,12 +55,7 @@ fn fill(cast: &Cast, listener: &Raw) -> Result<()> {
 /// found, that is said, and nothing is said to be well.
 pub(in crate::scenarios) fn tracefs_missing(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
-    for _ in 0..17 {
-        let pair = sandbox.pair(&client, &listener)?;
-        close_in_order(&pair.server, &pair.client)?;
-    }
-    let at = listener.local()?;
-    listener.close()?;
+    let at = gone(sandbox, &client, listener)?;
     let server = sandbox.actor("new-server")?;
     let refused = |_: &mut Sandbox| refused(&server, at);
     for around in [around::without_tracefs, around::fresh_sysfs] {

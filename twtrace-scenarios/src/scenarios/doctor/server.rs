@@ -77,16 +77,22 @@ pub(super) fn refused(server: &Actor, at: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// The server closed first, went away, and cannot come back.
-pub(in crate::scenarios) fn server_cannot_bind(sandbox: &mut Sandbox) -> Result<()> {
-    let (client, listener) = sandbox.cast()?;
-    let old = listener.actor.clone();
+/// A server closes 17 connections first, and goes away: where it listened.
+pub(super) fn gone(sandbox: &Sandbox, client: &Actor, listener: Raw) -> Result<SocketAddr> {
     for _ in 0..17 {
-        let pair = sandbox.pair(&client, &listener)?;
+        let pair = sandbox.pair(client, &listener)?;
         close_in_order(&pair.server, &pair.client)?;
     }
     let at = listener.local()?;
     listener.close()?;
+    Ok(at)
+}
+
+/// The server closed first, went away, and cannot come back.
+pub(in crate::scenarios) fn server_cannot_bind(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let old = listener.actor.clone();
+    let at = gone(sandbox, &client, listener)?;
     let server = sandbox.actor("new-server")?;
     let finding = examine(sandbox, "server_cannot_bind", |_| refused(&server, at))?;
     finding

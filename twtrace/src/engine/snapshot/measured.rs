@@ -2,14 +2,15 @@
 //! screen shows those of a few rows.
 //! Must not know: which rows are shown.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::*;
 use crate::engine::Tracker;
-use crate::engine::groups::{Group, Table};
+use crate::engine::groups::Table;
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::keys::RowKey;
+use crate::engine::read::Index;
 use crate::engine::spread::{Percentiles, percentiles_of};
 
 /// What the connections of a row were like: what [`Figures`] has only in a snapshot of [`Extent::Whole`].
@@ -32,46 +33,46 @@ impl From<&Figures> for Measured {
 impl Tracker {
     /// What the connections of these rows were like; a row that does not exist is left out.
     pub fn measured(&self, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
-        let rows = self.rows_named(keys);
-        let mut groups: HashMap<(Table, u32), Vec<&Group>, Hasher> = HashMap::default();
-        rows.values().for_each(|row| _ = groups.insert(*row, Vec::new()));
-        let tables: HashSet<Table> = groups.keys().map(|(table, _)| *table).collect();
-        for (_, group) in self.engine.all() {
-            for table in &tables {
-                let row = group.row(*table).map(|row| (*table, row));
-                if let Some(groups) = row.and_then(|row| groups.get_mut(&row)) {
-                    groups.push(group);
-                }
-            }
+        let mut measured = HashMap::new();
+        // A screen shows rows of one table.
+        let mut of_table: Option<(Table, Index)> = None;
+        for (key, row) in self.rows_named(keys) {
+            let table = self.engine.groups.rows[row as usize].table;
+            let (_, index) = match of_table.take().filter(|(known, _)| *known == table) {
+                Some(known) => of_table.insert(known),
+                None => of_table.insert((table, Index::of(&self.engine, table))),
+            };
+            let groups = index.groups(row).iter().map(|at| self.engine.group(*at));
+            let of_row = Measured {
+                age_us: percentiles_of(groups.clone().map(|group| &group.age_us)),
+                sent: percentiles_of(groups.clone().map(|group| &group.sent)),
+                received: percentiles_of(groups.map(|group| &group.received)),
+            };
+            measured.insert(key.clone(), of_row);
         }
-        let measured = |row: &(Table, u32)| {
-            let of = groups.get(row).map(Vec::as_slice).unwrap_or_default();
-            Measured {
-                age_us: percentiles_of(of.iter().map(|group| &group.age_us)),
-                sent: percentiles_of(of.iter().map(|group| &group.sent)),
-                received: percentiles_of(of.iter().map(|group| &group.received)),
-            }
-        };
-        rows.iter().map(|(key, row)| ((*key).clone(), measured(row))).collect()
+        measured
     }
 
-    /// The tables and the numbers of rows. Processes have no index: all of them are looked for at once.
-    fn rows_named<'a>(&self, keys: &'a [RowKey]) -> HashMap<&'a RowKey, (Table, u32)> {
+    /// The numbers of rows. Processes have no index: all of them are looked for at once.
+    fn rows_named<'a>(&self, keys: &'a [RowKey]) -> Vec<(&'a RowKey, u32)> {
         let engine = &self.engine;
-        let mut found: HashMap<&RowKey, (Table, u32)> = HashMap::new();
+        let mut found: Vec<(&RowKey, u32)> = Vec::new();
         let mut processes: HashMap<u32, Vec<&RowKey>, Hasher> = HashMap::default();
         for key in keys {
             match key {
                 RowKey::Process(process) => processes.entry(process.pid).or_default().push(key),
-                _ => found.extend(self.row_named(key).map(|row| (key, row))),
+                _ => found.extend(self.row_named(key).map(|(_, row)| (key, row))),
             }
+        }
+        if processes.is_empty() {
+            return found;
         }
         for (at, row) in (0..).zip(&engine.groups.rows) {
             let RowId::Process { pid, .. } = row.id else { continue };
             let Some(keys) = processes.get(&pid) else { continue };
             let Some(process) = engine.process_key(at) else { continue };
             let key = keys.iter().find(|key| **key == &RowKey::Process(process));
-            found.extend(key.map(|key| (*key, (Table::Process, at))));
+            found.extend(key.map(|key| (*key, at)));
         }
         found
     }

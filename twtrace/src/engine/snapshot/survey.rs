@@ -19,6 +19,8 @@ use crate::model::ports::Ports;
 const RECENT_S: u32 = 10;
 /// Who failed in so many seconds is failing, as far as anybody sees.
 const FAILING_S: u32 = 60;
+/// A pool that has less of its ports in use, and does not fill, is not worth a word.
+const USED: f64 = 0.1;
 /// Ports that could not be bound and that are told.
 const NOT_BOUND: usize = 5;
 
@@ -74,9 +76,6 @@ pub struct Survey<'a> {
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
 }
-
-/// A pool that has less of its ports in use, and does not fill, is not worth a word.
-const USED: f64 = 0.1;
 
 /// See [`Survey::may_press`].
 pub(super) fn may_press(pressure: Option<Pressure>, fails: bool) -> bool {

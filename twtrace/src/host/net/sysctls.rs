@@ -84,13 +84,13 @@ fn parsed<T>(name: &str, text: &str, value: Option<T>) -> Result<T, Error> {
     value.ok_or_else(|| Error::malformed(format!("{DIR}/{name}"), format!("it reads {text:?}")))
 }
 
-/// Reads a setting in one go: the kernel answers only the first read() of a list of ports, and cuts the answer to
-/// what that read() asked for (`proc_do_large_bitmap`, kernel/sysctl.c). `read_to_string` starts with 32 bytes.
 /// `ip_local_port_range` of the calling thread's namespace.
 pub(super) fn port_range_here() -> Option<(u16, u16)> {
     Sysctls::read_with(read_whole).ok().map(|settings| settings.ip_local_port_range)
 }
 
+/// Reads a setting in one go: the kernel answers only the first read() of a list of ports, and cuts the answer to
+/// what that read() asked for (`proc_do_large_bitmap`, kernel/sysctl.c). `read_to_string` starts with 32 bytes.
 fn read_whole(path: &str) -> io::Result<String> {
     let mut buffer = vec![0; LARGEST];
     let mut file = File::open(path)?;

@@ -115,6 +115,11 @@ impl Listed {
         self.all.iter().flat_map(of).collect()
     }
 
+    /// How many TIME_WAIT sockets there are.
+    pub fn time_waits(&self) -> usize {
+        self.all.iter().flat_map(|one| &one.sockets).filter(|socket| socket.is_time_wait()).count()
+    }
+
     /// Joins them with what is known of them, and leaves what the filter lets pass.
     ///
     /// # Errors

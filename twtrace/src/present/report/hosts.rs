@@ -126,7 +126,7 @@ fn of_host(finding: &mut Finding, label: &str) {
 
 /// Adds a machine.
 fn add(sum: &mut Report, one: Report) {
-    add_figures(&mut sum.total, &one.total);
+    sum.total.take_over(&one.total);
     sum.recordings += one.recordings;
     sum.ended_ns = sum.ended_ns.max(one.ended_ns);
     sum.left += one.left;
@@ -166,21 +166,6 @@ fn add(sum: &mut Report, one: Report) {
     let timeline = std::mem::take(&mut sum.timeline);
     sum.timeline = joined(timeline, one.timeline);
     sum.hosts.extend(one.hosts);
-}
-
-fn add_figures(sum: &mut Figures, one: &Figures) {
-    sum.counts.take_over(&one.counts);
-    sum.live += one.live;
-    sum.peak_live = sum.peak_live.max(one.peak_live);
-    sum.client += one.client;
-    sum.server += one.server;
-    sum.fin_wait2 += one.fin_wait2;
-    sum.fin_wait2_expired += one.fin_wait2_expired;
-    sum.via.iter_mut().zip(one.via).for_each(|(sum, part)| *sum += part);
-    if one.first_ns != 0 && (sum.first_ns == 0 || one.first_ns < sum.first_ns) {
-        sum.first_ns = one.first_ns;
-    }
-    sum.last_ns = sum.last_ns.max(one.last_ns);
 }
 
 /// Two timelines that begin at one time, in the wider stretches of the two: each width divides the next.

@@ -2,8 +2,6 @@
 //! the journal.
 //! Must not know: the terminal, when a picture is due.
 
-use std::collections::HashMap;
-
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::layout::Rect;
@@ -125,8 +123,7 @@ impl Display {
     /// Works out what connections of the rows that are seen were like; whether there were any of which that was not known.
     fn measure(&mut self, tracker: &Tracker) -> bool {
         let Some(picture) = &self.picture else { return false };
-        let keys = self.unmeasured(picture);
-        let more = if keys.is_empty() { HashMap::new() } else { tracker.measured(&keys) };
+        let more = tracker.measured(&self.unmeasured(picture));
         let is_more = !more.is_empty();
         if let Some(picture) = &mut self.picture {
             picture.measured.extend(more);
