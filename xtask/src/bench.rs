@@ -5,7 +5,7 @@
 
 mod instructions;
 
-use crate::scenarios::{Run, Tally};
+use crate::scenarios::{Counted, Run};
 use crate::{project, sh, vm};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -124,22 +124,21 @@ fn backend(args: &Args) -> &str {
 }
 
 /// What tracing adds to a connection on one kernel, held against its budgets: each is a test case.
-pub(crate) fn budgets(object: Option<&Path>) -> Result<Tally> {
+pub(crate) fn budgets(object: Option<&Path>) -> Result<Counted> {
     instructions::check(object)
 }
 
 /// One short iteration of every benchmark, as test cases; none where this machine cannot.
-pub(crate) fn quick(object: Option<&Path>) -> Result<Tally> {
+pub(crate) fn quick(object: Option<&Path>) -> Result<Counted> {
     let programs = vm::build_programs()?;
     let mut command = run_as_root(&programs, object)?;
     command.args(["--quick", "--typed", "cargo xtask bench --quick"]);
     let done = sh::tee(&mut command)?;
     let run = Run::judge(&done.text, done.status.code());
-    match &run {
-        Run::Done { problems, .. } => problems.iter().for_each(|problem| println!("benchmarks: {problem}")),
-        Run::Cannot(reason) => println!("the benchmarks cannot run on this machine: {reason}"),
+    if let Run::Cannot(reason) = &run {
+        println!("the benchmarks cannot run on this machine: {reason}");
     }
-    Ok(run.tally())
+    Ok(Counted { tally: run.tally(), failures: run.failures() })
 }
 
 /// What the benchmarks are made of, for `cargo build`.

@@ -5,7 +5,7 @@
 //! What `cargo fuzz` does, but for the address sanitizer, which stable Rust does not have: the reader is safe Rust, so a
 //! panic, an endless loop or memory out of proportion is what there is to find.
 
-use crate::scenarios::Tally;
+use crate::scenarios::{Counted, Tally};
 use crate::{project, sh};
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 }
 
 /// Builds and searches; an error names the file with the bytes that did harm.
-pub(crate) fn search(seconds: u32) -> Result<Tally> {
+pub(crate) fn search(seconds: u32) -> Result<Counted> {
     let root = &project::root();
     let place = project::target_dir().join(PLACE);
     let (target, found) = (host()?, place.join("found"));
@@ -50,7 +50,7 @@ pub(crate) fn search(seconds: u32) -> Result<Tally> {
     run.args(["-max_len=65536", "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]);
     sh::run(&mut run)?;
     println!("test fuzz::recording ... ok");
-    Ok(Tally { passed: 1, failed: 0, skipped: 0 })
+    Ok(Counted { tally: Tally { passed: 1, failed: 0, skipped: 0 }, failures: Vec::new() })
 }
 
 /// The host's target triple: with one given, build scripts are left alone by the flags.

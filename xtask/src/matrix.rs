@@ -5,6 +5,9 @@
 use crate::scenarios::{Outcome, Run, Tally};
 use std::collections::BTreeMap;
 
+/// Characters of a line in the lists.
+const LINE: usize = 600;
+
 /// How one backend did on one kernel.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell {
@@ -146,17 +149,8 @@ impl Matrix {
                 Cell::Broken(why) | Cell::Ran(Run::Cannot(why)) => {
                     failures.push(format!("{kernel} {backend}: {why}"))
                 }
-                Cell::Ran(Run::Done { cases, problems, .. }) => {
-                    for case in cases {
-                        if let Outcome::Failed(reasons) = &case.outcome {
-                            failures.push(format!(
-                                "{kernel} {backend}::{}: {}",
-                                case.name,
-                                reasons.join("; ")
-                            ));
-                        }
-                    }
-                    failures.extend(problems.iter().map(|problem| format!("{kernel} {backend}: {problem}")));
+                Cell::Ran(run) => {
+                    failures.extend(run.failures().iter().map(|why| format!("{kernel} {backend}: {why}")));
                 }
             }
         }
@@ -191,9 +185,11 @@ fn list(title: &str, lines: &[String]) -> String {
     format!("\n{title}:\n\n{items}")
 }
 
-/// Text from a guest's console, without what would act on a terminal or break a table.
+/// Text from a guest's console, without what would act on a terminal or break a table, and no longer than a reader of the list bears:
+/// the scenario's own lines in the log have all of it.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || c == '|' { '?' } else { c }).collect()
+    let shown = text.chars().take(LINE).map(|c| if c.is_control() || c == '|' { '?' } else { c });
+    shown.chain(text.chars().nth(LINE).map(|_| '…')).collect()
 }
 
 #[cfg(test)]

@@ -91,6 +91,14 @@ impl Case {
     }
 }
 
+/// What a step that counts came to.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) tally: Tally,
+    /// One line for each that failed.
+    pub(crate) failures: Vec<String>,
+}
+
 /// What one run of the scenarios came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
@@ -129,6 +137,16 @@ impl Run {
         let again =
             text.lines().filter_map(|line| line.trim().strip_prefix("again ")).map(str::to_owned).collect();
         Run::Done { cases, problems, again }
+    }
+
+    /// One line for each failure: the scenario with its reasons, then what is wrong with the run as a whole.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let Run::Done { cases, problems, .. } = self else { return Vec::new() };
+        let of = |case: &Case| match &case.outcome {
+            Outcome::Failed(reasons) => Some(format!("{}: {}", case.name, reasons.join("; "))),
+            _ => None,
+        };
+        cases.iter().filter_map(of).chain(problems.iter().cloned()).collect()
     }
 
     /// What it counts for: each problem is a failure.

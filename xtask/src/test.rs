@@ -5,7 +5,7 @@
 //! A failed step does not keep the later ones from running, so that one run shows everything that is wrong.
 
 use crate::matrix::{Cell, Machine, Matrix};
-use crate::scenarios::{Run, Tally};
+use crate::scenarios::{Counted, Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::os::unix::fs::MetadataExt as _;
@@ -54,24 +54,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let clippy = ["clippy", "--quiet", "--locked", "--all-targets", "--", "-D", "warnings"];
     steps.run("clippy", || cargo(&clippy));
     let object = steps.run("BPF object", ebpf::check).flatten();
-    steps.run("unit tests", || unit_tests(!args.quick)).into_iter().for_each(|tally| steps.tally += tally);
+    steps.count("unit tests", || unit_tests(!args.quick));
     let mut matrix = Matrix::default();
     if !args.quick {
-        let fuzzed = steps.run("fuzzing, a short search", || fuzz::search(FUZZED_S));
-        fuzzed.into_iter().for_each(|tally| steps.tally += tally);
+        steps.count("fuzzing, a short search", || fuzz::search(FUZZED_S));
         steps.run("scenarios on this machine", || host(object.as_deref(), &mut matrix));
-        let benchmarks = || bench::quick(object.as_deref());
-        steps
-            .run("benchmarks, one short iteration", benchmarks)
-            .into_iter()
-            .for_each(|tally| steps.tally += tally);
+        steps.count("benchmarks, one short iteration", || bench::quick(object.as_deref()));
     }
     if !args.quick && !args.no_vm {
-        let budgets = || bench::budgets(object.as_deref());
-        steps
-            .run("instructions, held against their budgets", budgets)
-            .into_iter()
-            .for_each(|tally| steps.tally += tally);
+        steps.count("instructions, held against their budgets", || bench::budgets(object.as_deref()));
         let guests = || vm::run(&vm::Args::everything(!args.full), object.as_deref());
         steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
     }
@@ -84,7 +75,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
     println!("\n{table}");
     for failure in &steps.failures {
-        println!("step failed: {failure}");
+        println!("failed: {failure}");
     }
     println!("{}", steps.tally);
     if steps.tally.failed > 0 {
@@ -98,10 +89,19 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 struct Steps {
     /// Unit tests and scenarios; a step that failed as such counts as one failure.
     tally: Tally,
+    /// What failed outside of the matrix, which has a list of its own.
     failures: Vec<String>,
 }
 
 impl Steps {
+    /// As [`Self::run`], for a step that counts what it tried: each of its failures is named at the end, where the reader of a long log
+    /// looks first.
+    fn count(&mut self, name: &str, step: impl FnOnce() -> Result<Counted>) {
+        let Some(counted) = self.run(name, step) else { return };
+        self.tally += counted.tally;
+        self.failures.extend(counted.failures.iter().map(|failure| format!("{name}: {failure}")));
+    }
+
     /// Nothing of it begins once we are stopped.
     fn run<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T>) -> Option<T> {
         stop::unless_stopped(|| Ok(())).ok()?;
@@ -127,7 +127,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 /// Unit tests of the default members: the kernel side builds for BPF only. Without a browser the page's test is skipped, unless
 /// `cargo xtask install` has installed one.
-fn unit_tests(is_installed: bool) -> Result<Tally> {
+fn unit_tests(is_installed: bool) -> Result<Counted> {
     let mut command = Command::new("cargo");
     command.args(["test", "--locked", "--no-fail-fast"]).current_dir(project::root());
     if is_installed {
@@ -144,7 +144,13 @@ fn unit_tests(is_installed: bool) -> Result<Tally> {
     if tally.passed == 0 {
         bail!("`{}` ran no test", sh::shown(&command));
     }
-    Ok(tally)
+    Ok(Counted { tally, failures: failed_tests(&done.text) })
+}
+
+/// The names of lines like `test a::b ... FAILED`.
+fn failed_tests(text: &str) -> Vec<String> {
+    let name = |line: &str| line.trim().strip_prefix("test ")?.strip_suffix(" ... FAILED").map(str::to_owned);
+    text.lines().filter_map(name).collect()
 }
 
 /// Adds up lines like `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; …`.
@@ -245,6 +251,15 @@ mod tests {
             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
             test result: FAILED. 11 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out; finished in 1.50s\n";
         assert_eq!(test_results(text), Tally { passed: 14, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn failures_of_a_step_that_counts_are_named_and_counted_once() {
+        let mut steps = Steps::default();
+        let text = "test tui::a ... ok\ntest tui::b - should panic ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n";
+        steps.count("unit tests", || Ok(Counted { tally: test_results(text), failures: failed_tests(text) }));
+        assert_eq!(steps.failures, ["unit tests: tui::b - should panic"]);
+        assert_eq!(steps.tally, Tally { passed: 1, failed: 1, skipped: 0 });
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod budgets;
 mod counts;
 mod page;
 
-use crate::scenarios::Tally;
+use crate::scenarios::{Counted, Tally};
 use crate::{project, vm};
 use anyhow::{Result, bail};
 use budgets::{Budgets, Verdict};
@@ -82,7 +82,7 @@ pub(super) fn main(wish: &Wish, object: Option<&Path>) -> Result<()> {
 ///
 /// # Errors
 /// Where the guest does not come to its end.
-pub(super) fn check(object: Option<&Path>) -> Result<Tally> {
+pub(super) fn check(object: Option<&Path>) -> Result<Counted> {
     let (kernel, backends, mode) = IN_CI;
     let wish = Wish {
         kernels: vec![kernel.to_owned()],
@@ -92,21 +92,17 @@ pub(super) fn check(object: Option<&Path>) -> Result<Tally> {
     };
     let (counts, problems) = count(&wish, object)?;
     println!("\n{}", page::tables(&counts));
-    let mut tally = Tally { failed: problems.len() as u64, ..Tally::default() };
-    problems.iter().for_each(|problem| println!("not counted: {problem}"));
     let verdicts = Budgets::read()?.judge(&counts);
-    for verdict in &verdicts {
-        println!("{verdict}");
-        match verdict.is_over() {
-            true => tally.failed += 1,
-            false => tally.passed += 1,
-        }
-    }
+    verdicts.iter().for_each(|verdict| println!("{verdict}"));
+    let over = verdicts.iter().filter(|verdict| verdict.is_over());
+    let uncounted = problems.iter().map(|problem| format!("not counted: {problem}"));
+    let failures: Vec<String> = over.map(Verdict::to_string).chain(uncounted).collect();
     let wanted = backends.len() * LOADS.len();
     if verdicts.len() < wanted {
         bail!("{} budgets were held against what was counted, not {wanted}", verdicts.len());
     }
-    Ok(tally)
+    let passed = (verdicts.len() + problems.len() - failures.len()) as u64;
+    Ok(Counted { tally: Tally { passed, failed: failures.len() as u64, skipped: 0 }, failures })
 }
 
 fn connections(modes: &[String]) -> u32 {
