@@ -182,43 +182,55 @@ impl History {
 /// What several histories come to together, at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Windows<const N: usize> {
-    /// The first second of each window; all end with the same.
+    /// The first second of each window, the shortest window first; all end with the same second.
     starts: [u32; N],
     end: u32,
-    sums: [[u64; N]; 3],
+    /// By [`Flow`], what is in a window and in no shorter one: so each second is added once.
+    spans: [[u64; 3]; N],
 }
 
 impl<const N: usize> Windows<N> {
-    /// The last full seconds before second `now`, as many as each window says; each is 1 to [`HISTORY_S`].
+    /// The last full seconds before second `now`, as many as each window says, the shortest first; each is 1 to [`HISTORY_S`].
     pub(super) fn new(now: u32, windows: [u32; N]) -> Self {
+        debug_assert!(windows.is_sorted());
         // In the first second there is nothing but itself.
         let end = now.max(1);
-        Self { starts: windows.map(|window| end - window.min(end)), end, sums: [[0; N]; 3] }
+        Self { starts: windows.map(|window| end - window.min(end)), end, spans: [[0; 3]; N] }
     }
 
     pub(super) fn add(&mut self, history: &History) {
-        let oldest = self.starts.into_iter().min().unwrap_or(self.end);
+        let Self { starts, end, spans } = self;
+        let oldest = starts[N - 1];
         if history.last < oldest {
             return;
         }
+        let mut span = 0;
         history.since(oldest, |at, counts| {
-            for (window, start) in self.starts.iter().enumerate() {
-                if (*start..self.end).contains(&at) {
-                    (0..3).for_each(|flow| self.sums[flow][window] += u64::from(counts[flow]));
-                }
+            if at >= *end {
+                return;
             }
+            while at < starts[span] {
+                span += 1;
+            }
+            (0..3).for_each(|flow| spans[span][flow] += u64::from(counts[flow]));
         });
     }
 
     /// Events, by [`Flow`].
     pub(super) fn sums(&self) -> [[u64; N]; 3] {
-        self.sums
+        std::array::from_fn(|flow| {
+            let mut sum = 0;
+            self.spans.map(|span| {
+                sum += span[flow];
+                sum
+            })
+        })
     }
 
     /// Events a second, by [`Flow`].
     pub(super) fn rates(&self) -> [[f64; N]; 3] {
         let seconds = self.starts.map(|start| f64::from(self.end - start));
-        self.sums.map(|sums| std::array::from_fn(|at| sums[at] as f64 / seconds[at]))
+        self.sums().map(|sums| std::array::from_fn(|at| sums[at] as f64 / seconds[at]))
     }
 }
 

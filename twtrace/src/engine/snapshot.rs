@@ -54,7 +54,7 @@ pub struct ProcessRow {
     pub key: ProcessKey,
     /// Real uid when last seen.
     pub uid: u32,
-    /// What user space found out about it.
+    /// What user space found out about it, where the snapshot has [`Extent::identities`].
     pub identity: Option<Arc<Identity>>,
     /// It does not exist any more.
     pub gone: bool,

@@ -26,22 +26,35 @@ impl By {
 /// Which rows come first: most live, most created, most failed.
 type Rank = std::cmp::Reverse<(u64, u64, u64)>;
 
-/// How much of its tables a snapshot has.
+/// How much of its tables a snapshot has. What is left out takes most of the time, and [`Tracker::measured`] has it of single rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Every row, with percentiles.
-    Whole,
-    /// Every row, without percentiles, which take most of the time.
-    Counts,
-    /// As a screen shows it: no percentiles, which [`Tracker::measured`] has of the rows that are seen; and of pools behind the first table
-    /// only those that a finding could be about.
-    Screen,
+pub struct Extent {
+    /// What connections were like, and what that usually means.
+    pub percentiles: bool,
+    /// What processes are.
+    pub identities: bool,
+    /// Behind the first table, also the pools that no finding could be about.
+    pub quiet_pools: bool,
 }
 
 impl Extent {
+    /// All of it.
+    pub const WHOLE: Self = Self { percentiles: true, identities: true, quiet_pools: true };
+    /// How many there are.
+    pub const COUNTS: Self = Self { percentiles: false, identities: false, quiet_pools: true };
+    /// What most screens want.
+    pub const SCREEN: Self = Self { percentiles: false, identities: false, quiet_pools: false };
+
     /// Of the table at this place.
     fn of_table(self, at: usize) -> Self {
-        if self == Self::Screen && at == 0 { Self::Counts } else { self }
+        Self { quiet_pools: self.quiet_pools || at == 0, ..self }
+    }
+
+    /// Whether nothing of another one is missing in it.
+    pub fn holds(self, other: Self) -> bool {
+        self.percentiles >= other.percentiles
+            && self.identities >= other.identities
+            && self.quiet_pools >= other.quiet_pools
     }
 }
 
@@ -86,7 +99,7 @@ impl Rows<'_> {
     }
 
     fn figures(&self, row: u32) -> Figures {
-        self.engine.row_figures(row, self.index.groups(row), self.now, self.extent == Extent::Whole)
+        self.engine.row_figures(row, self.index.groups(row), self.now, self.extent.percentiles)
     }
 
     /// What is not told apart.
@@ -99,7 +112,7 @@ impl Rows<'_> {
 impl Tracker {
     /// The state now. Only the tables in `wanted` are filled; the head always is.
     pub fn snapshot(&self, wanted: &[By]) -> Snapshot {
-        self.snapshot_of(&self.survey(), wanted, Extent::Whole)
+        self.snapshot_of(&self.survey(), wanted, Extent::WHOLE)
     }
 
     /// What a snapshot and folded rows of one moment are made of. The tracker must not change in between.
@@ -114,7 +127,7 @@ impl Tracker {
         let mut snapshot = Snapshot {
             now_ns: self.now_ns,
             began_ns: self.began_ns.unwrap_or(self.now_ns),
-            total: self.engine.total(now, extent == Extent::Whole),
+            total: self.engine.total(now, extent.percentiles),
             created_history: series(Flow::Created),
             ended_history: series(Flow::Ended),
             fullest: self.fullest(),
@@ -160,13 +173,13 @@ impl Tracker {
             ProcessRow {
                 key,
                 uid: latest.and_then(|group| group.key.owner).map_or(0, |owner| owner.uid),
-                identity: self.identity(&key),
+                identity: if rows.extent.identities { self.identity(&key) } else { None },
                 gone: self.engine.groups.rows[at as usize].gone,
                 main: survey.main_of(&dealings),
                 hottest,
                 targets: dealings.targets,
                 pressure,
-                pattern: if rows.extent == Extent::Whole {
+                pattern: if rows.extent.percentiles {
                     Pattern::of(&Evidence::of(&figures, dealings.starved, pressure))
                 } else {
                     Pattern::Unclear
@@ -179,7 +192,7 @@ impl Tracker {
 
     fn hottest(&self, survey: &Survey<'_>) -> Option<TupleRow> {
         let told = survey.hottest.as_ref();
-        let told = told.and_then(|(row, of)| self.tuple_row(*row, of, Extent::Whole, survey));
+        let told = told.and_then(|(row, of)| self.tuple_row(*row, of, Extent::WHOLE, survey));
         let silent = survey.silent().into_iter();
         let heat = |row: &TupleRow, than: &TupleRow| match row.pressure {
             Some(pressure) => hotter(pressure, than.pressure),
@@ -191,7 +204,7 @@ impl Tracker {
     fn tuple_row(&self, row: u32, of: &[u32], extent: Extent, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
         let pressure = survey.pressure(row);
-        let figures = self.engine.row_figures(row, of, survey.now, extent == Extent::Whole);
+        let figures = self.engine.row_figures(row, of, survey.now, extent.percentiles);
         let known = self.engine.groups.rows[row as usize].ports();
         let others = known.and_then(|tuple| self.engine.ports.others_by_state(tuple));
         let (main, failing) = (survey.holder(row), survey.failing(row));
@@ -200,8 +213,7 @@ impl Tracker {
 
     fn tuple_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<TupleRow> {
         let ordered = rows.ordered(|row| self.engine.target(row));
-        let told =
-            ordered.into_iter().filter(|(row, _)| rows.extent != Extent::Screen || survey.may_press(*row));
+        let told = ordered.into_iter().filter(|(row, _)| rows.extent.quiet_pools || survey.may_press(*row));
         let row = |(row, _)| self.tuple_row(row, rows.index.groups(row), rows.extent, survey);
         let told = told.filter_map(row);
         told.chain(survey.silent()).collect()

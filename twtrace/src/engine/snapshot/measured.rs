@@ -1,5 +1,5 @@
-//! Owns: what connections of some rows were like, worked out for those alone: percentiles take most of the time of a snapshot, and a
-//! screen shows those of a few rows.
+//! Owns: what connections of some rows were like, and what processes are, worked out for those rows alone: percentiles and identities
+//! take most of the time of a snapshot, and a screen shows those of a few rows.
 //! Must not know: which rows are shown.
 
 use std::collections::HashMap;
@@ -13,9 +13,11 @@ use crate::engine::keys::RowKey;
 use crate::engine::read::Index;
 use crate::engine::spread::{Percentiles, percentiles_of};
 
-/// What the connections of a row were like: what [`Figures`] has only in a snapshot of [`Extent::Whole`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the connections of a row were like, and whose they were: what [`Figures`] and [`ProcessRow`] have only in a snapshot of [`Extent::WHOLE`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
+    /// What user space found out about it, of a process only.
+    pub identity: Option<Arc<Identity>>,
     /// How long connections lived, in microseconds.
     pub age_us: Option<Percentiles>,
     /// Payload sent a connection, in bytes.
@@ -26,7 +28,7 @@ pub struct Measured {
 
 impl From<&Figures> for Measured {
     fn from(figures: &Figures) -> Self {
-        Self { age_us: figures.age_us, sent: figures.sent, received: figures.received }
+        Self { identity: None, age_us: figures.age_us, sent: figures.sent, received: figures.received }
     }
 }
 
@@ -44,6 +46,7 @@ impl Tracker {
             };
             let groups = index.groups(row).iter().map(|at| self.engine.group(*at));
             let of_row = Measured {
+                identity: if let RowKey::Process(process) = key { self.identity(process) } else { None },
                 age_us: percentiles_of(groups.clone().map(|group| &group.age_us)),
                 sent: percentiles_of(groups.clone().map(|group| &group.sent)),
                 received: percentiles_of(groups.map(|group| &group.received)),

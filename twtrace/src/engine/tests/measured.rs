@@ -1,16 +1,19 @@
 //! What connections of single rows were like is what a whole snapshot says of them.
 
 use super::script::{Script, client, server};
-use crate::engine::{By, Extent, Measured, Pattern, RowKey, Tracker};
+use crate::engine::{By, Extent, Measured, Pattern, ProcessRow, RowKey, Tracker};
 
 #[test]
 fn rows_are_measured_as_a_whole_snapshot_has_them() {
     let mut script = Script::new(Tracker::new());
-    script.born(&client(11, "10.0.0.9", 5432), 40_000..40_017).born(&client(13, "10.0.0.9", 81), [40_101; 1]);
+    let pool = client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service");
+    script.born(&pool, 40_000..40_017).born(&client(13, "10.0.0.9", 81), [40_101; 1]);
     script.born(&server(13, "10.0.0.7"), [80; 3]);
     let snapshot = script.tracker.snapshot(By::ALL);
     let mut keys: Vec<(RowKey, Measured)> = Vec::new();
-    keys.extend(snapshot.processes.iter().map(|row| (RowKey::Process(row.key), (&row.figures).into())));
+    let of_process = |row: &ProcessRow| Measured { identity: row.identity.clone(), ..(&row.figures).into() };
+    keys.extend(snapshot.processes.iter().map(|row| (RowKey::Process(row.key), of_process(row))));
+    assert_eq!(keys.iter().filter(|(_, measured)| measured.identity.is_some()).count(), 1, "{keys:?}");
     keys.extend(snapshot.tuples.iter().map(|row| (RowKey::Tuple(row.key), (&row.figures).into())));
     keys.extend(snapshot.peers.iter().map(|row| (RowKey::Peer(row.key), (&row.figures).into())));
     keys.extend(snapshot.ports.iter().map(|row| (RowKey::Port(row.key), (&row.figures).into())));
@@ -28,11 +31,11 @@ fn rows_are_measured_as_a_whole_snapshot_has_them() {
 #[test]
 fn a_snapshot_for_a_screen_leaves_percentiles_and_what_they_mean_to_that() {
     let mut script = Script::new(Tracker::new());
-    script.born(&client(11, "10.0.0.9", 5432), 40_000..40_017);
+    script.born(&client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service"), 40_000..40_017);
     let survey = script.tracker.survey();
-    let snapshot = script.tracker.snapshot_of(&survey, &[By::Process, By::Tuple], Extent::Screen);
+    let snapshot = script.tracker.snapshot_of(&survey, &[By::Process, By::Tuple], Extent::SCREEN);
     let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
     assert_eq!((row.figures.counts.created, row.figures.age_us), (17, None));
-    assert_eq!(row.pattern, Pattern::Unclear);
+    assert_eq!((row.pattern, &row.identity), (Pattern::Unclear, &None));
     assert_ne!(script.tracker.snapshot(&[By::Process]).processes[0].pattern, Pattern::Unclear);
 }

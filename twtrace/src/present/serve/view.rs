@@ -82,7 +82,7 @@ impl Service {
     fn picture(&mut self, tracker: &Tracker, now_ns: u64) -> Picture {
         let began = Instant::now();
         let tallied = self.tally.tell(now_ns);
-        let snapshot = tracker.snapshot_of(&tracker.survey(), &[By::Tuple, By::Netns], Extent::Counts);
+        let snapshot = tracker.snapshot_of(&tracker.survey(), &[By::Tuple, By::Netns], Extent::COUNTS);
         let fresh = FRESH.max(began.elapsed() * FRESH_FACTOR);
         Picture {
             fresh_until_ns: clock::mono_ns().saturating_add(fresh.as_nanos() as u64),

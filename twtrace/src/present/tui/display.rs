@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
-use super::views::{Folded, Id, Opened, Picture, Tab, shown};
+use super::views::{Column, Folded, Id, Opened, Picture, Tab, What, shown};
 use crate::diagnose::OneLine;
 use crate::engine::{By, Extent, RowKey, Tracker};
 use crate::model::clock::Clock;
@@ -60,7 +60,7 @@ impl Display {
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
         let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
         let survey = tracker.survey();
-        let extent = if self.wants_whole() { Extent::Whole } else { Extent::Screen };
+        let extent = self.wanted();
         let snapshot = tracker.snapshot_of(&survey, tables, extent);
         let frame = Frame { snapshot, backend, slab_bytes, clock, limitations };
         let journal = shows_journal.then(|| self.journal.clone());
@@ -80,7 +80,7 @@ impl Display {
     /// Whether the picture lacks what is looked at, or will be while it stands still.
     pub(super) fn is_stale(&self) -> bool {
         let Some(picture) = &self.picture else { return true };
-        if self.wants_whole() && !picture.is_whole {
+        if !picture.extent.holds(self.wanted()) {
             return true;
         }
         let wanted = if self.state.is_paused { &Tab::ALL[..] } else { &[self.state.tab] };
@@ -100,11 +100,20 @@ impl Display {
         }
     }
 
-    /// Whether every row must say what its connections were like: to be sorted by that, or because any may be looked at while the picture
-    /// stands still.
-    fn wants_whole(&self) -> bool {
-        let (state, sort) = (&self.state, self.state.sort());
-        state.is_paused || state.columns().get(sort.column).is_some_and(|column| column.what.is_measured())
+    /// What every row must say: what rows are sorted or found by, and everything where any may be looked at while the picture stands still.
+    fn wanted(&self) -> Extent {
+        let (state, columns) = (&self.state, self.state.columns());
+        if state.is_paused {
+            return Extent::WHOLE;
+        }
+        let sorted = columns.get(state.sort().column).map(|column| column.what);
+        let is_searched = |column: &Column| !column.is_figure && column.what.is_identity();
+        Extent {
+            percentiles: sorted.is_some_and(What::is_percentile),
+            identities: sorted.is_some_and(What::is_identity)
+                || !state.filter.is_empty() && columns.iter().any(is_searched),
+            ..Extent::SCREEN
+        }
     }
 
     /// The rows drawn last of which a picture lacks what their columns say.
@@ -112,7 +121,7 @@ impl Display {
         let (drawn, columns) = (&self.drawn, self.state.columns());
         let is_measured =
             |(at, ..): &(usize, u16, u16)| columns.get(*at).is_some_and(|it| it.what.is_measured());
-        if picture.is_whole || !drawn.spans.iter().any(is_measured) {
+        if picture.extent == Extent::WHOLE || !drawn.spans.iter().any(is_measured) {
             return Vec::new();
         }
         let seen = drawn.ids.iter().skip(drawn.top).take(drawn.body.1.into());
@@ -155,7 +164,7 @@ impl Display {
     pub(super) fn selected(&mut self, tracker: &Tracker) -> Option<String> {
         let key = self.state.selected(&self.drawn.ids).map(|at| &self.drawn.ids[at]);
         if let (Some(Id::Row(key)), Some(picture)) = (key, &mut self.picture)
-            && !picture.is_whole
+            && picture.extent != Extent::WHOLE
         {
             picture.measured.extend(tracker.measured(std::slice::from_ref(key)));
         }

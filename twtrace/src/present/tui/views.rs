@@ -84,9 +84,9 @@ pub(super) struct Picture {
     pub(super) frame: Frame,
     /// The tables that `frame` has.
     pub(super) tables: &'static [By],
-    /// Every row of it says what its connections were like.
-    pub(super) is_whole: bool,
-    /// What the connections of other rows were like, as far as they were seen.
+    /// What every row of it says.
+    pub(super) extent: Extent,
+    /// What it does not, of rows that were seen.
     pub(super) measured: HashMap<RowKey, Measured>,
     /// What the doctor makes of `frame`: what it looked at, and what it found, worst first.
     pub(super) facts: Facts,
@@ -119,8 +119,8 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        let (is_whole, measured) = (extent == Extent::Whole, HashMap::new());
-        Self { frame, tables, is_whole, measured, facts, findings, names, folded, journal, zone, filters }
+        let measured = HashMap::new();
+        Self { frame, tables, extent, measured, facts, findings, names, folded, journal, zone, filters }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.

@@ -46,6 +46,6 @@ pub(super) fn quiet() -> (Tracker, Journal) {
 pub(super) fn picture(tracker: &Tracker, fold: Fold, journal: &Journal) -> Picture {
     let zone = jiff::tz::TimeZone::UTC;
     let folded = Folded { by: fold, rows: tracker.folded(&tracker.survey(), fold) };
-    let all = (By::ALL, Extent::Whole);
+    let all = (By::ALL, Extent::WHOLE);
     Picture::new(fixture::frame(tracker), all, Some(folded), Some(journal.clone()), zone, Vec::new())
 }

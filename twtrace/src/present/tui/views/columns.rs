@@ -42,9 +42,19 @@ pub(in crate::present::tui) enum What {
 }
 
 impl What {
-    /// What connections were like: worked out for rows that are seen, or sorted by.
-    pub(in crate::present::tui) fn is_measured(self) -> bool {
+    /// What connections were like.
+    pub(in crate::present::tui) fn is_percentile(self) -> bool {
         matches!(self, Self::Age | Self::Age99 | Self::Sent | Self::Received)
+    }
+
+    /// What a process is.
+    pub(in crate::present::tui) fn is_identity(self) -> bool {
+        matches!(self, Self::Command | Self::Container)
+    }
+
+    /// Worked out for rows that are seen, sorted by or searched.
+    pub(in crate::present::tui) fn is_measured(self) -> bool {
+        self.is_percentile() || self.is_identity()
     }
 }
 

@@ -219,19 +219,27 @@ impl Row<'_> {
         value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
     }
 
-    /// What its connections were like.
+    /// What its connections were like, and what the process is.
     fn measured(&self, what: What) -> Option<Value> {
-        let in_picture = || {
-            let Id::Row(key) = self.id() else { return None };
-            self.picture().measured.get(&key).copied()
+        let known = match self.id() {
+            Id::Row(key) => self.picture().measured.get(&key).cloned(),
+            _ => None,
         };
-        let of_figures = || self.figures().map(Measured::from);
-        let Measured { age_us, sent, received } = in_picture().or_else(of_figures)?;
+        let of_row = || {
+            let identity = if let Self::Process(row, ..) = self { row.identity.clone() } else { None };
+            self.figures().map(|figures| Measured { identity, ..Measured::from(figures) })
+        };
+        let Measured { identity, age_us, sent, received } = known.or_else(of_row)?;
         Some(match what {
             What::Age => Value::Micros(age_us?.p50),
             What::Age99 => Value::Micros(age_us?.p99),
             What::Sent => Value::Size(sent?.p50),
             What::Received => Value::Size(received?.p50),
+            What::Command => {
+                let identity = identity?;
+                Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?)
+            }
+            What::Container => Value::hostile(&identity?.container.as_ref()?.to_string()),
             _ => return None,
         })
     }
@@ -325,18 +333,10 @@ fn process(row: &ProcessRow, is_member: bool, picture: &Picture, what: What) -> 
         }
         What::Pid | What::Process => who(Some(row.key), what),
         What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
-        What::Container => {
-            let container = row.identity.as_ref()?.container.as_ref()?;
-            Some(Value::hostile(&container.to_string()))
-        }
         What::Command if row.key.is_unknown() => {
             let inferred = picture.frame.snapshot.inferred.get(&row.told()?.target)?;
             let name = printable(&inferred.comm.text()).into_owned();
             Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
-        }
-        What::Command => {
-            let identity = row.identity.as_ref()?;
-            Some(Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?))
         }
         What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
         // Of the same that the line names.
