@@ -19,6 +19,7 @@ mod encoder;
 pub mod exercise;
 mod filling;
 mod frame;
+pub mod lists;
 mod meta;
 mod note;
 mod reader;

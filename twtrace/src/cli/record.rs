@@ -11,6 +11,7 @@ use super::events::TraceArgs;
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, size};
 use super::{Outcome, runtime};
+use crate::diagnose::gather::Rhythm;
 use crate::model::filter::CgroupFilter;
 use crate::present::record::cgroup::{Cgroup, NoCgroup};
 use crate::present::record::command::Command;
@@ -126,7 +127,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     let output = Output::open(Destination { path: args.output, force: args.force, rotation, owner: caller })?;
     let options = args.trace.options(filter);
-    let setup = Setup { filters, netns: options.filter.netns.clone(), command, cgroup, settle: args.settle };
+    let (netns, rhythm) = (options.filter.netns.clone(), Some(Rhythm::RECORDING));
+    let setup = Setup { filters, netns, command, cgroup, settle: args.settle, rhythm };
     let mut recorder = Recorder::new(output, setup).context("cannot watch signals")?;
     let traced = runtime()?.block_on(session::run(&options, &mut recorder));
     conclude(recorder, traced)

@@ -16,6 +16,7 @@ use super::filters::FilterArgs;
 use super::record::possible;
 use super::values::{Usage, duration, size};
 use super::{Cli, Command, Outcome, config, runtime};
+use crate::diagnose::gather::Rhythm;
 use crate::host::notify::Manager;
 use crate::model::escape::printable;
 use crate::present::live::Upkeep;
@@ -109,7 +110,8 @@ impl Args {
         let rotation = possible(Rotation { size, every, keep, resumes: true })?;
         let destination =
             Destination { path: dir.join(RECORDING), force: false, rotation, owner: user::caller() };
-        let setup = Setup { filters, netns, command: None, cgroup: None, settle: Duration::ZERO };
+        let rhythm = Some(Rhythm::SERVICE);
+        let setup = Setup { filters, netns, command: None, cgroup: None, settle: Duration::ZERO, rhythm };
         Recording::new(destination, setup).map(Some).with_context(shown)
     }
 }

@@ -10,6 +10,7 @@ mod crowd;
 pub mod glance;
 mod ipvs;
 pub mod join;
+pub mod kept;
 mod ledger;
 mod piles;
 mod ports;

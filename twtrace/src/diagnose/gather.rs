@@ -1,6 +1,7 @@
 //! Owns: facts from this machine: a trace for as long as it is wanted, and beside it the kernel's lists, again and again.
 //! Must not know: what facts mean.
 
+pub mod beside;
 mod extras;
 pub(crate) mod holders;
 mod sampler;
@@ -10,15 +11,15 @@ use std::time::Duration;
 
 use super::clear::Clear;
 use super::facts::told::Told;
-use super::facts::{Facts, Slab, Source, count, join};
+use super::facts::{Facts, Source, count, join};
 use super::progress;
 use crate::engine::Tracker;
-use crate::host::net::slabinfo;
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
-use crate::model::limitation::{Limitation, Limitations, What};
+use crate::model::limitation::{Limitation, Limitations};
 use crate::source::{Flow, View};
+pub use sampler::Rhythm;
 use sampler::{Sampled, Sampler};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
@@ -56,7 +57,7 @@ impl Watch {
         Ok(Self {
             filter: filter.clone(),
             pace,
-            sampler: Some(Sampler::start(filter.netns.clone())?),
+            sampler: Some(Sampler::start(filter.netns.clone(), Rhythm::DOCTOR)?),
             clear: Clear::default(),
             asked_ns: 0,
             began_ns: clock::mono_ns(),
@@ -81,14 +82,8 @@ impl Watch {
             facts.unknown.push(why);
         }
         if let Some(sampled) = sampled {
-            for (inode, samples) in &sampled.samples {
-                let at = namespaces.iter().position(|netns| netns.netns == *inode);
-                let at = at.unwrap_or_else(|| {
-                    namespaces.push(super::facts::Netns { netns: *inode, ..Default::default() });
-                    namespaces.len() - 1
-                });
-                join::join(&mut namespaces[at], samples);
-                told.tell(&mut namespaces[at], Some(samples));
+            for samples in sampled.samples.values() {
+                join::join_all(&mut namespaces, samples, &told);
             }
             let known = std::mem::take(&mut facts.limitations);
             let all: Limitations =
@@ -102,26 +97,18 @@ impl Watch {
 
     fn finish(&mut self, tracker: &Tracker) {
         let ended_ns = clock::mono_ns();
-        let sampled = self.sampler.take().map(Sampler::stop);
+        let mut sampled = self.sampler.take().map(Sampler::stop);
+        if let Some(sampled) = &mut sampled {
+            extras::default_buckets(sampled.samples.values_mut(), extras::most_buckets);
+        }
         self.facts = self.seen(tracker, sampled.as_ref(), ended_ns);
         extras::outside_tw_reuse(&mut self.facts.namespaces);
-        extras::default_buckets(&mut self.facts.namespaces, extras::most_buckets);
         super::scope::keep(&mut self.facts, &self.filter);
         self.facts.dead_settings = extras::dead_settings();
         self.facts.is_read_only = extras::is_read_only();
-        match slabinfo::time_wait() {
-            Ok(slab) => {
-                self.facts.slab =
-                    slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes });
-            }
-            Err(error) => {
-                let remedy = if crate::host::caps::Caps::own().uid() == 0 {
-                    "run it on the machine itself: containers often hide /proc/slabinfo"
-                } else {
-                    "run it with sudo: only root may read /proc/slabinfo"
-                };
-                self.facts.limitations.push(Limitation::new(What::Memory, error.to_string(), remedy));
-            }
+        match extras::slab() {
+            Ok(slab) => self.facts.slab = slab,
+            Err(limitation) => self.facts.limitations.push(limitation),
         }
     }
 

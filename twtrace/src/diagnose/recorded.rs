@@ -1,19 +1,28 @@
 //! Owns: facts from what was counted in a recording and what it says besides.
 //! Must not know: rules, how recordings are read.
 //!
-//! A recording has no lists of sockets that are open: where a rule would need them, it says that it does not know.
+//! A recording has what the kernel's lists showed while it was made, unless it was cut off or is an old one: where a rule would need them
+//! then, it says that it does not know.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::samples::Sample;
-use super::facts::{self, Facts, Netns, Settings, Source, join};
+use super::facts::{self, DeadSetting, Facts, Netns, Settings, Source, join, kept};
 use crate::engine::Engine;
 use crate::host::net::sysctls::Sysctls;
 use crate::model::limitation::Limitations;
+use crate::recording::lists::Lists;
 use crate::recording::{Ended, Head, Namespace};
 
 /// What a recording says of its filters where failures for whatever reason were recorded.
 const FAILURES_ALL: &str = "--failures all";
+
+/// What is not known where there are no lists.
+const UNLISTED: [&str; 3] = [
+    "ports of open and bound connections: this recording has TIME_WAIT sockets only",
+    "addresses of the machine, and timestamps of its connections",
+    "which TIME_WAIT sockets still wait in FIN_WAIT2 for their peer's FIN",
+];
 
 /// A recording that was counted.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +42,38 @@ pub(crate) struct Recorded<'a> {
 impl Recorded<'_> {
     /// What the doctor's rules look at.
     pub(crate) fn facts(&self) -> Facts {
-        let mut unknown = vec![
-            "ports of open and bound connections: a recording has TIME_WAIT sockets only".to_owned(),
-            "addresses of the machine, and timestamps of its connections".to_owned(),
-            "which TIME_WAIT sockets still wait in FIN_WAIT2 for their peer's FIN".to_owned(),
-        ];
+        let lists = self.ended.tail().and_then(|tail| tail.lists.as_ref());
+        let mut unknown = self.unknown(lists);
+        let at_end = self.ended.tail().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+        let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
+        let (mut namespaces, left_out) = facts::count::namespaces(self.engine);
+        if left_out != 0 {
+            unknown.push(format!("{left_out} network namespaces in which less happened than in the others"));
+        }
+        self.tell(&mut namespaces, lists);
+        namespaces.sort_by_key(|netns| netns.netns);
+        let dead = lists.into_iter().flat_map(|lists| lists.dead_settings.iter().cloned());
+        Facts {
+            source: Source::Recording,
+            observed_ms: self.last_ns.saturating_sub(self.head.mono_ns) / 1_000_000,
+            backend: self.head.backend.clone(),
+            lost: self.engine.loss.events(),
+            slab: lists
+                .and_then(|lists| lists.slab)
+                .map(|(object_bytes, bytes)| facts::Slab { object_bytes, bytes }),
+            dead_settings: dead.map(|(path, name, value)| DeadSetting { path, name, value }).collect(),
+            namespaces,
+            unknown,
+            limitations: limitations.all().to_vec(),
+            ..Facts::default()
+        }
+    }
+
+    fn unknown(&self, lists: Option<&Lists>) -> Vec<String> {
+        let mut unknown = Vec::new();
+        if lists.is_none() {
+            unknown.extend(UNLISTED.map(str::to_owned));
+        }
         if self.head.filters.iter().all(|filter| filter != FAILURES_ALL) {
             unknown.push(format!(
                 "calls that failed for another reason than the want of a port: `twtrace record {FAILURES_ALL}` keeps them"
@@ -48,29 +84,30 @@ impl Recorded<'_> {
             Ended::Missing { why } => unknown.push(format!("the end of the recording: {why}")),
             Ended::Damaged { why, .. } => unknown.push(format!("a part of the recording: {why}")),
         }
-        let at_end = self.ended.tail().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
-        let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
+        unknown
+    }
+
+    /// Says of each namespace what stands in the recording besides events.
+    fn tell(&self, namespaces: &mut Vec<Netns>, lists: Option<&Lists>) {
         let known = by_inode(self.head.namespaces.iter().chain(self.met));
         let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
         let told = facts::told::Told::of(self.engine);
-        let (mut namespaces, left_out) = facts::count::namespaces(self.engine);
-        if left_out != 0 {
-            unknown.push(format!("{left_out} network namespaces in which less happened than in the others"));
+        namespaces.iter_mut().for_each(|netns| complete(netns, &known, &last));
+        let listed = lists.into_iter().flat_map(|lists| lists.namespaces.iter().map(move |one| (lists, one)));
+        let mut were_listed = HashSet::new();
+        for (lists, listed) in listed {
+            let inode = listed.netns;
+            were_listed.insert(inode);
+            // Those of the end, as a live doctor has them.
+            let asked = last.get(&inode).or(known.get(&inode)).copied().and_then(sysctls);
+            let settings = asked.map(|sysctls| Settings::of(&sysctls)).unwrap_or_default();
+            join::join_all(namespaces, &kept::samples(lists, listed, settings), &told);
+            let joined = namespaces.iter_mut().find(|netns| netns.netns == inode);
+            joined.into_iter().for_each(|netns| netns.outside_tw_reuse = listed.outside_tw_reuse);
         }
-        for netns in &mut namespaces {
-            complete(netns, &known, &last);
+        for netns in namespaces.iter_mut().filter(|netns| !were_listed.contains(&netns.netns)) {
+            join::settle(netns, &Sample::default());
             told.tell(netns, None);
-        }
-        namespaces.sort_by_key(|netns| netns.netns);
-        Facts {
-            source: Source::Recording,
-            observed_ms: self.last_ns.saturating_sub(self.head.mono_ns) / 1_000_000,
-            backend: self.head.backend.clone(),
-            lost: self.engine.loss.events(),
-            namespaces,
-            unknown,
-            limitations: limitations.all().to_vec(),
-            ..Facts::default()
         }
     }
 }
@@ -101,5 +138,4 @@ fn complete(netns: &mut Netns, first: &ByInode<'_>, last: &ByInode<'_>) {
     if let Some(sysctls) = first.and_then(sysctls) {
         netns.settings = Settings::of(&sysctls);
     }
-    join::settle(netns, &Sample::default());
 }

@@ -1,10 +1,11 @@
 //! Owns: ports of a pool by what holds them.
 //! Must not know: how that was found out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Ports of a pool by what holds them. Each port counts once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ports {
     /// TIME_WAIT sockets in true TIME_WAIT.
     pub time_wait: u32,
@@ -53,6 +54,31 @@ impl Ports {
         words.collect::<Vec<_>>().join(", ")
     }
 
+    /// Each number, changed.
+    #[must_use]
+    pub(crate) fn map(self, change: impl Fn(u32) -> u32) -> Self {
+        let Self {
+            time_wait,
+            fin_wait2,
+            established,
+            syn_sent,
+            close_wait,
+            fin_wait2_held,
+            unacknowledged,
+            others,
+        } = self;
+        Self {
+            time_wait: change(time_wait),
+            fin_wait2: change(fin_wait2),
+            established: change(established),
+            syn_sent: change(syn_sent),
+            close_wait: change(close_wait),
+            fin_wait2_held: change(fin_wait2_held),
+            unacknowledged: change(unacknowledged),
+            others: change(others),
+        }
+    }
+
     /// Counts a port that a socket in this state is on.
     pub(crate) fn add_state(&mut self, state: &State) {
         *match state {
@@ -69,7 +95,7 @@ impl Ports {
 }
 
 /// What a socket on a port is in; see [`Ports`], which has a number for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is a number of Ports")]
 pub enum State {

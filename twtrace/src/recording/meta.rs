@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lists::Lists;
 use crate::host::net::books::Books;
 use crate::host::net::sysctls::Sysctls;
 use crate::model::clock::Clock;
@@ -223,6 +224,9 @@ pub struct Tail {
     pub events: u64,
     /// TIME_WAIT sockets that were known to live at the end.
     pub live: u64,
+    /// What the kernel's lists showed meanwhile, in this file's time; `None` in older recordings, and where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lists: Option<Lists>,
 }
 
 /// How a command ended.

@@ -202,13 +202,14 @@ pub(in crate::scenarios) fn close_wait(sandbox: &mut Sandbox) -> Result<()> {
     let mut held: Vec<Pair> = Vec::new();
     let (live, recorded) = examine_twice(sandbox, |sandbox| {
         held = half_closed(&cast, &listener, 11)?;
-        wait_for_orphans(sandbox, &late)
+        // Where a look takes long, there are few of them.
+        (0..if kernel::is_emulated() { 2 } else { 1 }).try_for_each(|_| wait_for_orphans(sandbox, &late))
     })?;
-    let finding = live.has("close_wait_pileup")?;
-    finding.is("warning")?.blames("server", cast.server.pid())?.says("11 connections on port 10007")?;
-    finding.shows("sockets in this state for 2 s or longer", 11)?.offers("close_sockets")?;
-    // A recording has no sockets that are open, and says so.
-    recorded.has_no("close_wait_pileup")?;
+    for diagnosis in [&live, &recorded] {
+        let finding = diagnosis.has("close_wait_pileup")?;
+        finding.is("warning")?.blames("server", cast.server.pid())?.says("11 connections on port 10007")?;
+        finding.shows("sockets in this state for 2 s or longer", 11)?.offers("close_sockets")?;
+    }
     held.iter().try_for_each(|pair| pair.server.close())?;
     let few = examine_with(sandbox, &[], |sandbox| {
         held = half_closed(&cast, &listener, 7)?;

@@ -2,6 +2,7 @@
 //! Must not know: the harness.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -27,8 +28,10 @@ pub(in crate::scenarios) fn recorded(sandbox: &mut Sandbox) -> Result<()> {
     let told = recorder.stop(Signal::SIGINT)?;
     ensure!(told.status.success(), "record ended with {}: {}", told.status, told.stderr);
     sandbox.balanced();
-    let diagnose =
-        |args: &[&str]| Command::new(&sandbox.setup.twtrace).arg("doctor").arg(&file).args(args).output();
+    let doctor = |file: &Path, args: &[&str]| {
+        Command::new(&sandbox.setup.twtrace).arg("doctor").arg(file).args(args).output()
+    };
+    let diagnose = |args: &[&str]| doctor(&file, args);
     let output = diagnose(&["--json"])?;
     ensure!(output.status.success(), "doctor: {}", String::from_utf8_lossy(&output.stderr));
     let finding = Diagnosis::read(&String::from_utf8(output.stdout)?)?.only("ports_exhausted")?;
@@ -40,7 +43,14 @@ pub(in crate::scenarios) fn recorded(sandbox: &mut Sandbox) -> Result<()> {
         .shows("connect() failures", FAILURES as u64)?;
     let output = diagnose(&["--exit-code"])?;
     ensure!(output.status.code() == Some(3), "--exit-code with a critical finding: {}", output.status);
+    let unlisted = "ports of open and bound connections";
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains("ports of open and bound connections"), "what is not known is not said: {text}");
+    ensure!(!text.contains(unlisted), "what was looked at is unknown: {text}");
+    // What the kernel's lists showed stands at the end.
+    let (cut, whole) = (dir.path().join("cut"), std::fs::read(&file)?);
+    std::fs::write(&cut, &whole[..whole.len() - 101])?;
+    let text = String::from_utf8(doctor(&cut, &[])?.stdout)?;
+    ensure!(text.contains(unlisted), "what is not known is not said: {text}");
+    ensure!(text.contains("the end of the recording"), "that it was cut off is not said: {text}");
     Ok(())
 }

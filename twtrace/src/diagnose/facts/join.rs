@@ -5,8 +5,20 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::samples::{OnTuple, Sample, Samples};
+use super::told::Told;
 use super::{Netns, Ports, Process, Reach, Served, Share, Tuple};
 use crate::engine::TupleKey;
+
+/// Joins what events told of all namespaces with all looks at one of them, which events may not have been about.
+pub fn join_all(namespaces: &mut Vec<Netns>, samples: &Samples, told: &Told<'_>) {
+    let inode = samples.last.netns;
+    let at = namespaces.iter().position(|netns| netns.netns == inode).unwrap_or_else(|| {
+        namespaces.push(Netns { netns: inode, ..Netns::default() });
+        namespaces.len() - 1
+    });
+    join(&mut namespaces[at], samples);
+    told.tell(&mut namespaces[at], Some(samples));
+}
 
 /// Joins what events told of a namespace with all looks at it.
 pub fn join(netns: &mut Netns, samples: &Samples) {
@@ -20,8 +32,7 @@ pub fn join(netns: &mut Netns, samples: &Samples) {
     netns.peak_time_wait = netns.peak_time_wait.max(samples.peak_time_wait);
     (netns.pinned, netns.range_in_use) = (Some(samples.pinned), Some(samples.range_in_use));
     netns.lists_bound = last.lists_bound;
-    let counted = last.overflow.saturating_sub(samples.first_overflow.unwrap_or(last.overflow));
-    netns.overflow = netns.overflow.max(counted);
+    netns.overflow = netns.overflow.max(samples.overflowed());
     netns.piles = samples.piles.all();
     netns.counters = samples.counted();
     netns.pins.clone_from(&samples.pins);

@@ -51,6 +51,17 @@ pub(super) struct Piles {
 }
 
 impl Piles {
+    /// All that was found elsewhere.
+    pub(super) fn of(all: impl Iterator<Item = Pile>) -> Self {
+        let found: BTreeMap<_, _> = all.map(|pile| ((pile.state, pile.side), pile)).collect();
+        Self { present: found.keys().copied().collect(), found, since: HashMap::new() }
+    }
+
+    /// What waits now, and since when; nothing is found yet.
+    pub(super) fn afresh(&self) -> Self {
+        Self { since: self.since.clone(), ..Self::default() }
+    }
+
     pub(super) fn take(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.sport);
         let listeners: HashSet<u16> = listening.collect();

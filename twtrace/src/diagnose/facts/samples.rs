@@ -74,7 +74,8 @@ pub(super) struct Local {
     pub(super) states: Ports,
     /// How long the last TIME_WAIT socket has left, in milliseconds.
     pub(super) left_ms: u64,
-    is_asked: bool,
+    /// `states` and `left_ms` are of a look after a call had failed.
+    pub(super) is_asked: bool,
     /// Who listens on it, or else has it open.
     pub(super) holders: HashMap<Process, u64>,
 }
@@ -93,7 +94,7 @@ pub(super) struct OnTuple {
 #[derive(Debug, Default)]
 pub struct Samples {
     pub(super) first_overflow: Option<u64>,
-    first_counters: Option<Counters>,
+    pub(super) first_counters: Option<Counters>,
     pub(super) last: Sample,
     pub(super) tuples: HashMap<TupleKey, OnTuple>,
     pub(super) locals: HashMap<u16, Local>,
@@ -107,7 +108,7 @@ pub struct Samples {
     pub(super) crowd: Vec<Seen>,
     pub(super) piles: Piles,
     /// Connections on ports out of the range or in it, when a call had failed: those of listeners left out.
-    connections: HashSet<(TupleKey, u16)>,
+    pub(super) connections: HashSet<(TupleKey, u16)>,
 }
 
 impl Samples {
@@ -124,6 +125,34 @@ impl Samples {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
         self.last = sample;
+    }
+
+    /// Nobody has looked yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.netns == 0
+    }
+
+    /// What the next looks are to be added to, where those so far are a thing of the past: what waits is known to have waited, and the
+    /// kernel's counters go on.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        let has_looked = !self.is_empty();
+        Self {
+            first_overflow: if has_looked { Some(self.last.overflow) } else { self.first_overflow },
+            first_counters: if has_looked { self.last.counters } else { self.first_counters },
+            piles: self.piles.afresh(),
+            ..Self::default()
+        }
+    }
+
+    /// The settings at the last look.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.last.settings
+    }
+
+    /// TIME_WAIT sockets that the kernel refused while looking.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.last.overflow.saturating_sub(self.first_overflow.unwrap_or(self.last.overflow))
     }
 
     /// What the kernel counted while looking.
@@ -262,135 +291,4 @@ fn ports<'a>(sockets: impl Iterator<Item = &'a DiagSocket>) -> Ports {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnose::facts::piles::Side;
-    use crate::diagnose::facts::{BindFailure, Netns, Reach, join};
-    use crate::host::net::sockdiag::TIMER_TIME_WAIT;
-    use std::net::Ipv4Addr;
-
-    const HERE: [u8; 4] = [10, 0, 0, 1];
-    const THERE: [u8; 4] = [10, 0, 0, 9];
-
-    fn socket(state: u8, timer: u8, sport: u16, dport: u16, inode: u32) -> DiagSocket {
-        let mapped = |address: [u8; 4]| Ipv4Addr::from(address).to_ipv6_mapped().octets();
-        let daddr = if dport == 0 { [0, 0, 0, 0] } else { THERE };
-        DiagSocket {
-            family: 4,
-            is_mapped: false,
-            state,
-            timer,
-            saddr: mapped(HERE),
-            daddr: mapped(daddr),
-            sport,
-            dport,
-            ifindex: 0,
-            expires_ms: 0,
-            uid: 0,
-            inode,
-            cookie: 0,
-        }
-    }
-
-    fn sample(sockets: Vec<DiagSocket>) -> Sample {
-        let settings =
-            Settings { port_range: Some((40_000, 40_099)), ports: Some(100), ..Settings::default() };
-        let holder = |pid, comm: &str| Process { pid: Some(pid), comm: comm.into(), ..Process::default() };
-        let holders = HashMap::from([(97, holder(7, "proxy")), (101, holder(11, "nginx"))]);
-        let addresses = HashSet::from([IpAddr::from(HERE)]);
-        Sample { netns: 5, settings, sockets, holders, addresses, ..Sample::default() }
-    }
-
-    fn busy() -> Vec<DiagSocket> {
-        vec![
-            socket(6, TIMER_TIME_WAIT, 40_001, 80, 0),
-            socket(6, TIMER_TIME_WAIT, 40_002, 80, 0),
-            socket(5, TIMER_TIME_WAIT, 40_003, 80, 0),
-            socket(1, 0, 40_004, 80, 97),
-            socket(1, 0, 40_005, 80, 97),
-            socket(8, 0, 40_006, 80, 97),
-            // No port of the range; a listener in the range and a connection on it; a socket that is bound only.
-            socket(1, 0, 5000, 80, 97),
-            socket(10, 0, 40_050, 0, 101),
-            socket(1, 0, 40_050, 80, 101),
-            socket(7, 0, 40_060, 0, 97),
-        ]
-    }
-
-    fn joined(samples: &Samples) -> Netns {
-        let mut netns = Netns { netns: 5, ..Netns::default() };
-        netns.binds.push(BindFailure {
-            saddr: Some(HERE.into()),
-            port: 0,
-            failed: 3,
-            caller: Process::default(),
-            ..BindFailure::default()
-        });
-        join::join(&mut netns, samples);
-        netns
-    }
-
-    #[test]
-    fn a_sample_tells_what_holds_which_ports() {
-        let mut samples = Samples::default();
-        samples.take(sample(busy()));
-        let netns = joined(&samples);
-        assert_eq!(
-            (netns.time_wait, netns.fin_wait2, netns.pinned, netns.range_in_use),
-            (3, Some(1), Some(2), Some(8))
-        );
-        let [tuple] = &netns.tuples[..] else { panic!("{:?}", netns.tuples) };
-        let want = Ports { time_wait: 2, fin_wait2: 1, established: 2, close_wait: 1, ..Ports::default() };
-        assert_eq!(tuple.now, want);
-        assert_eq!((tuple.reach, tuple.dport), (Reach::Elsewhere, 80));
-        assert_eq!((tuple.shares[0].process.comm.as_str(), tuple.shares[0].open), ("proxy", 3));
-        let served = netns.served.iter().find(|served| served.port == 40_050).unwrap();
-        assert_eq!(
-            (served.listening, served.open, served.shares[0].process.comm.as_str()),
-            (true, 1, "nginx")
-        );
-        assert_eq!(netns.binds[0].destinations, 1);
-    }
-
-    #[test]
-    fn a_sample_after_a_failure_is_kept_before_a_fuller_one() {
-        let mut samples = Samples::default();
-        samples.take(sample(busy()));
-        assert!(samples.crowd.is_empty());
-        samples.take(Sample { is_asked: true, ..sample(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
-        samples.take(sample(busy()));
-        let kept: Vec<_> = samples.crowd.iter().map(|seen| (seen.port, seen.state, seen.is_pin)).collect();
-        assert_eq!(kept, [(40_001, State::TimeWait, false)]);
-    }
-
-    #[test]
-    fn what_waits_for_seconds_is_a_pile_and_what_passes_is_none() {
-        let socket = |state, cookie, inode| DiagSocket { cookie, ..socket(state, 0, 40_001, 80, inode) };
-        let mut samples = Samples::default();
-        for (mono_ms, sockets) in [
-            (1000, vec![socket(8, 7, 97), socket(8, 9, 97), socket(5, 11, 97), socket(5, 13, 0)]),
-            (2000, vec![socket(8, 7, 97), socket(8, 17, 97), socket(5, 11, 97), socket(5, 13, 0)]),
-            (3500, vec![socket(8, 7, 97), socket(8, 17, 97), socket(1, 11, 97), socket(5, 13, 0)]),
-        ] {
-            samples.take(Sample { mono_ms, ..sample(sockets) });
-        }
-        let piles = samples.piles.all();
-        let [pile] = &piles[..] else { panic!("{piles:?}") };
-        assert_eq!((pile.state, pile.count, pile.longest_ms), (State::CloseWait, 1, 2500));
-        assert_eq!((pile.side, pile.shares[0].process.pid), (Side::To(THERE.into(), 80), Some(7)));
-        samples.take(Sample { mono_ms: 4000, ..sample(vec![socket(1, 19, 97)]) });
-        assert_eq!(samples.piles.all(), [], "it was closed after all");
-    }
-
-    #[test]
-    fn the_fullest_moment_is_kept() {
-        let mut samples = Samples::default();
-        samples.take(Sample { overflow: 100, ..sample(busy()) });
-        samples.take(Sample { overflow: 107, ..sample(vec![socket(6, TIMER_TIME_WAIT, 40_001, 80, 0)]) });
-        let netns = joined(&samples);
-        assert_eq!((netns.time_wait, netns.peak_time_wait, netns.overflow), (1, 3, 7));
-        let tuple = &netns.tuples[0];
-        assert_eq!((tuple.now.all(), tuple.peak.all()), (1, 6));
-        assert_eq!(tuple.shares[0].open, 3);
-    }
-}
+pub(super) mod tests;

@@ -7,9 +7,12 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::diagnose::facts::{Conntrack, DeadSetting, Ipvs, Netns as Facts};
+use crate::diagnose::facts::samples::Samples;
+use crate::diagnose::facts::{Conntrack, DeadSetting, Ipvs, Netns as Facts, Slab};
 use crate::host::net::netns::{Netns, discover};
+use crate::host::net::slabinfo;
 use crate::host::net::sysctls::Sysctls;
+use crate::model::limitation::{Limitation, What};
 
 /// Where settings are kept for the next boot (sysctl.d(5)), beside the folders of [`FOLDERS`].
 const FILE: &str = "/etc/sysctl.conf";
@@ -75,10 +78,12 @@ fn number(path: &str) -> Option<u64> {
 
 /// Where a kernel does not say what it would have set, the largest value of any namespace, which is asked for only then,
 /// is the best to be had.
-pub(super) fn default_buckets(all: &mut [Facts], most: impl FnOnce() -> Option<u32>) {
+pub(super) fn default_buckets<'a>(
+    all: impl Iterator<Item = &'a mut Samples>,
+    most: impl FnOnce() -> Option<u32>,
+) {
     let mut lacking = all
-        .iter_mut()
-        .map(|netns| &mut netns.settings)
+        .map(Samples::settings_mut)
         .filter(|settings| settings.max_tw_buckets.is_some() && settings.max_tw_buckets_default.is_none())
         .peekable();
     if lacking.peek().is_some() {
@@ -111,12 +116,33 @@ pub(super) fn way_in(netns: &Netns) -> Option<String> {
     path.chars().all(|c| is_safe(c) || c == '/').then(|| format!("nsenter --net={path} "))
 }
 
-/// `tcp_tw_reuse` of the caller's own namespace, for the others.
+/// `tcp_tw_reuse` of the caller's own namespace.
+pub(super) fn own_tw_reuse() -> Option<u32> {
+    number("/proc/sys/net/ipv4/tcp_tw_reuse").and_then(|set| u32::try_from(set).ok())
+}
+
+/// The same, said of the other namespaces.
 pub(super) fn outside_tw_reuse(all: &mut [Facts]) {
-    let own = number("/proc/sys/net/ipv4/tcp_tw_reuse").and_then(|set| u32::try_from(set).ok());
+    let own = own_tw_reuse();
     for netns in all.iter_mut().filter(|netns| netns.is_closed || !netns.enter.is_empty()) {
         netns.outside_tw_reuse = own;
     }
+}
+
+/// Kernel memory of TIME_WAIT sockets; `None` where the kernel does not tell them apart.
+///
+/// # Errors
+/// Where it cannot be read, and what would help.
+pub(super) fn slab() -> Result<Option<Slab>, Limitation> {
+    let slab = slabinfo::time_wait().map_err(|error| {
+        let remedy = if crate::host::caps::Caps::own().uid() == 0 {
+            "run it on the machine itself: containers often hide /proc/slabinfo"
+        } else {
+            "run it with sudo: only root may read /proc/slabinfo"
+        };
+        Limitation::new(What::Memory, error.to_string(), remedy)
+    })?;
+    Ok(slab.map(|slab| Slab { object_bytes: slab.object_bytes, bytes: slab.bytes }))
 }
 
 /// Whether the kernel's settings can be read and not written here, whoever asks: `/proc/sys` is mounted so in containers.
@@ -206,14 +232,15 @@ mod tests {
     #[test]
     fn the_largest_limit_stands_in_for_the_kernels_own() {
         let with = |set, default| {
-            let mut netns = Facts::default();
-            (netns.settings.max_tw_buckets, netns.settings.max_tw_buckets_default) = (Some(set), default);
-            netns
+            let mut samples = Samples::default();
+            let settings = samples.settings_mut();
+            (settings.max_tw_buckets, settings.max_tw_buckets_default) = (Some(set), default);
+            samples
         };
         let mut all = [with(7, None), with(8192, None), with(11, Some(1024))];
-        default_buckets(&mut all, || Some(4096));
-        let got: Vec<_> = all.iter().map(|netns| netns.settings.max_tw_buckets_default).collect();
+        default_buckets(all.iter_mut(), || Some(4096));
+        let got = all.each_mut().map(|samples| samples.settings_mut().max_tw_buckets_default);
         assert_eq!(got, [Some(4096), Some(8192), Some(1024)]);
-        default_buckets(&mut [with(7, Some(11))], || panic!("nobody needs to know"));
+        default_buckets([with(7, Some(11))].iter_mut(), || panic!("nobody needs to know"));
     }
 }

@@ -21,18 +21,32 @@ use crate::host::net::sysctls::Sysctls;
 use crate::model::clock;
 use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 
-/// Time between two looks, at least.
-const EVERY: Duration = Duration::from_secs(1);
 /// How long one round of looks may take.
 const ROUND: Duration = Duration::from_secs(2);
-/// The share of its time that this thread may work.
-const IDLE_FACTOR: u32 = 10;
 /// Above this many full sockets, options are not asked for: the kernel would hold each one's lock.
 const MOST_ASKED: usize = 20_000;
 /// Of a namespace's ports, one of so many on full sockets makes it worth while to ask who has them.
 const OPEN_SHARE: u32 = 4;
 /// Of sockets that wait for somebody to act, so many make it worth while as well.
 const MANY_WAITING: usize = 10;
+
+/// How often it is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Time between two looks, at least.
+    every: Duration,
+    /// For each second of work, so many of rest.
+    rest: u32,
+}
+
+impl Rhythm {
+    /// For somebody who waits for what is seen.
+    pub(super) const DOCTOR: Self = Self { every: Duration::from_secs(1), rest: 10 };
+    /// Beside what must not be slowed down, for minutes.
+    pub const RECORDING: Self = Self { every: Duration::from_secs(2), rest: 100 };
+    /// All the time.
+    pub const SERVICE: Self = Self { every: Duration::from_secs(60), rest: 1000 };
+}
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -56,13 +70,13 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// Starts to look at every namespace, or only at those in `only` where there are any.
-    pub(super) fn start(only: Vec<u32>) -> io::Result<Self> {
+    pub(super) fn start(only: Vec<u32>, rhythm: Rhythm) -> io::Result<Self> {
         let (now, wanted) = channel();
         let sampled = Arc::new(Mutex::default());
         let shared = Arc::clone(&sampled);
         let thread = std::thread::Builder::new()
             .name("doctor".into())
-            .spawn(move || sample_on(&only, &wanted, &shared))?;
+            .spawn(move || sample_on(&only, rhythm, &wanted, &shared))?;
         Ok(Self { now, thread, sampled })
     }
 
@@ -77,6 +91,13 @@ impl Sampler {
         self.sampled.try_lock().ok().filter(|sampled| sampled.rounds != 0)
     }
 
+    /// What was seen since the beginning or the last time that it was taken; for a moment it waits for what is being taken in.
+    pub(super) fn take(&self) -> BTreeMap<u32, Samples> {
+        let mut sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = sampled.samples.iter().map(|(netns, samples)| (*netns, samples.afresh())).collect();
+        std::mem::replace(&mut sampled.samples, next)
+    }
+
     /// Samples once more, and gives what was seen.
     pub(super) fn stop(self) -> Sampled {
         let Self { now, thread, sampled } = self;
@@ -86,13 +107,13 @@ impl Sampler {
     }
 }
 
-fn sample_on(only: &[u32], wanted: &Receiver<()>, sampled: &Mutex<Sampled>) {
+fn sample_on(only: &[u32], rhythm: Rhythm, wanted: &Receiver<()>, sampled: &Mutex<Sampled>) {
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     loop {
         let began = Instant::now();
         sample_round(only, (has_failed, is_asked), sampled);
         (was_asked, is_asked) = (was_asked || is_asked, false);
-        let pause = (began.elapsed() * IDLE_FACTOR).max(EVERY);
+        let pause = (began.elapsed() * rhythm.rest).max(rhythm.every);
         match wanted.recv_timeout(pause) {
             Ok(()) => {
                 (has_failed, is_asked) = (true, true);

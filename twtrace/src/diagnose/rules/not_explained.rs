@@ -38,7 +38,7 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
             "; this kernel does not show sockets that are only bound"
         }
         (Some(_), _) => ", and what bind() took does not make up for the rest",
-        (None, Source::Recording) => "; sockets that are open or bound are not in a recording",
+        (None, Source::Recording) => UNLISTED,
         (None, _) => "; sockets that are bound were not looked at",
     };
     let callers = tuple.callers();
@@ -94,19 +94,18 @@ fn everywhere(netns: &Netns) -> Vec<Share> {
     all
 }
 
+const UNLISTED: &str = "; sockets that were open or bound are not in this recording";
+
 /// What was not looked at.
-fn unseen(source: Source) -> &'static str {
-    match source {
-        Source::Recording => "; sockets that are open or bound are not in a recording",
-        Source::Live | Source::View => "",
-    }
+fn unseen(source: Source, netns: &Netns) -> &'static str {
+    if source == Source::Recording && netns.range_in_use.is_none() { UNLISTED } else { "" }
 }
 
 /// bind() of a port on which nothing was seen.
 fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
     let looked = match source {
         Source::View => "what is on it was not looked at; `twtrace doctor` looks".to_owned(),
-        _ => format!("nothing was seen on it{}", unseen(source)),
+        _ => format!("nothing was seen on it{}", unseen(source, taken.netns)),
     };
     let what = format!("{}, which is not explained: {looked}.", taken.cannot());
     let short = format!("cannot bind {}, failed {}", taken.ports(), times(taken.failed()));
@@ -122,7 +121,7 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
         end(tuple.daddr, tuple.dport),
         holders(&callers, |share| share.failed, 0),
         times(tuple.failed_bound),
-        unseen(source)
+        unseen(source, netns)
     );
     let finding = Finding::new(ID, Severity::Critical, what).at(towards(netns, tuple));
     finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers).in_short(

@@ -39,8 +39,9 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
         holders(&closers, |share| share.time_wait + share.open, unseen),
         reuseaddr.0,
     );
-    // A recording knows of no listener.
-    let listens = if source == Source::Recording { "unknown" } else { "no" };
+    // Without lists, a recording knows of no listener.
+    let is_listed = source != Source::Recording || taken.netns.range_in_use.is_some();
+    let listens = if is_listed { "no" } else { "unknown" };
     taken
         .finding(ID, Severity::Critical, what)
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")

@@ -2,7 +2,7 @@
 //! orphans.
 //! Must not know: what it is for.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::books::{pair_value, table_value};
@@ -13,7 +13,8 @@ const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
 
 /// Counts since the namespace's birth (`struct linux_mib`, include/uapi/linux/snmp.h), IPv4 and IPv6 together; a counter that the kernel
 /// does not have is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     /// PAWSTimewait: segments that a TIME_WAIT socket refused for their timestamp (`tcp_timewait_state_process`); from 6.14 on.
     pub paws_timewait: Option<u64>,
@@ -66,6 +67,29 @@ impl Counters {
             syn_retrans: less(self.syn_retrans, earlier.syn_retrans),
             listen_overflows: less(self.listen_overflows, earlier.listen_overflows),
             ..*self
+        }
+    }
+
+    /// Each counter that is known, changed.
+    #[must_use]
+    pub(crate) fn map(self, change: impl Fn(u64) -> u64) -> Self {
+        let Self {
+            paws_timewait,
+            abort_on_data,
+            abort_on_close,
+            syn_retrans,
+            listen_overflows,
+            orphans,
+            max_orphans,
+        } = self;
+        Self {
+            paws_timewait: paws_timewait.map(&change),
+            abort_on_data: abort_on_data.map(&change),
+            abort_on_close: abort_on_close.map(&change),
+            syn_retrans: syn_retrans.map(&change),
+            listen_overflows: listen_overflows.map(&change),
+            orphans: orphans.map(&change),
+            max_orphans: max_orphans.map(&change),
         }
     }
 }

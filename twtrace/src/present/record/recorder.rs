@@ -12,11 +12,14 @@ use super::command::{Command, NotRun, Parting, Running};
 use super::namespaces::{self, Met};
 use super::output::Output;
 use super::signals;
+use crate::diagnose::gather::Rhythm;
+use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Loss};
-use crate::model::limitation::Limitation;
+use crate::model::limitation::{Limitation, Limitations};
+use crate::recording::lists::Lists;
 use crate::recording::{Encoder, Exit, Head, Namespace, Stop, Tail};
 use crate::source::session::Summary;
 use crate::source::{Flow, View};
@@ -44,6 +47,8 @@ pub struct Setup {
     pub cgroup: Option<Cgroup>,
     /// How long to go on once the command has ended: its last connections are still being closed.
     pub settle: Duration,
+    /// How often the kernel's lists are looked at meanwhile; `None`: never.
+    pub rhythm: Option<Rhythm>,
 }
 
 /// See the head of the file.
@@ -61,6 +66,9 @@ pub struct Recorder {
     /// What is known of network namespaces, from the start and since.
     known: BTreeMap<u32, Namespace>,
     at_end: Vec<Namespace>,
+    beside: Option<Beside>,
+    /// What was seen beside, once that is over.
+    lists: Option<Lists>,
     running: Option<Running>,
     refused: Option<NotRun>,
     ended_ns: Option<u64>,
@@ -88,6 +96,8 @@ impl Recorder {
             met: Met::new(&[]),
             known: BTreeMap::new(),
             at_end: Vec::new(),
+            beside: None,
+            lists: None,
             running: None,
             refused: None,
             ended_ns: None,
@@ -183,6 +193,7 @@ impl Recorder {
         let ended = self.running.as_mut().map_or(Ok(None), Running::poll)?;
         let tail = Tail {
             namespaces: std::mem::take(&mut self.at_end),
+            lists: self.lists.take(),
             lost: summary.loss.into(),
             live: summary.live as u64,
             ..self.tail(stop, ended)
@@ -253,6 +264,8 @@ impl View for Recorder {
         self.know(&self.head.namespaces.clone());
         self.output.begin()?;
         self.begin_part()?;
+        let start = |rhythm| Beside::start(self.setup.netns.clone(), rhythm);
+        self.beside = self.setup.rhythm.map(start).transpose()?;
         let Some(command) = self.setup.command.take() else { return Ok(()) };
         let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
         match command.start(procs) {
@@ -269,6 +282,9 @@ impl View for Recorder {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
+        if let Some(beside) = &mut self.beside {
+            beside.event(event);
+        }
         let Some(encoder) = &mut self.encoder else { return Ok(Flow::Go) };
         encoder.append(event);
         let waiting = encoder.waiting();
@@ -338,5 +354,11 @@ impl View for Recorder {
 
     fn ending(&mut self) {
         self.at_end = namespaces::ask_again(&self.known);
+        if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
+            self.lists = Some(lists);
+            let known = std::mem::take(&mut self.head.limitations);
+            let all: Limitations = known.into_iter().chain(limitations).collect();
+            self.head.limitations = all.all().to_vec();
+        }
     }
 }

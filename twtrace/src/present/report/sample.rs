@@ -286,6 +286,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         limitations: Vec::new(),
         events,
         live,
+        lists: None,
     };
     Sample { head: head(), listed, events: script.events, tail, tracker: script.tracker }
 }

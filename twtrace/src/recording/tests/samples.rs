@@ -9,6 +9,7 @@ use crate::model::event::{
 };
 use crate::model::identity::{Container, Identity, Runtime};
 use crate::model::limitation::{Limitation, What};
+use crate::recording::lists::{Holder, Listed, Lists};
 use crate::recording::{
     Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
 };
@@ -220,6 +221,18 @@ pub(crate) fn head() -> Head {
     }
 }
 
+fn lists() -> Lists {
+    let holder = Holder { pid: Some(7), comm: "\x1b[2J".to_owned(), ..Holder::default() };
+    let listed = Listed { netns: 5, pins: vec![(0, 3)], pinned: 3, ..Listed::default() };
+    let dead = ("/etc/sysctl.conf", "net.ipv4.tcp_tw_recycle", "1");
+    Lists {
+        processes: vec![holder],
+        namespaces: vec![listed],
+        slab: Some((248, 4096)),
+        dead_settings: vec![(dead.0.to_owned(), dead.1.to_owned(), dead.2.to_owned())],
+    }
+}
+
 pub(crate) fn tail() -> Tail {
     let usage =
         Usage { user_us: 1, system_us: 2, max_rss_kib: 3, voluntary_switches: 5, involuntary_switches: 7 };
@@ -233,6 +246,7 @@ pub(crate) fn tail() -> Tail {
         limitations: vec![limitation()],
         events: 0,
         live: 13,
+        lists: Some(lists()),
     }
 }
 

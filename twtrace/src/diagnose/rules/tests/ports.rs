@@ -29,7 +29,7 @@ fn what_does_not_add_up_is_not_explained_and_has_no_remedy() {
     assert!(finding.what.contains("300 of 1,000 ports are in use to there"), "{}", finding.what);
     let recorded = Netns { tuples: vec![full(time_wait(300), 3)], pinned: None, ..netns() };
     let recorded = Facts { source: Source::Recording, ..facts(recorded) };
-    assert!(only(&recorded).what.contains("are not in a recording"));
+    assert!(only(&recorded).what.contains("are not in this recording"));
     // The look comes a little late.
     assert_eq!(ids(&with_tuple(full(time_wait(900), 3))), ["ports_exhausted"]);
     assert_eq!(ids(&with_tuple(full(time_wait(899), 3))), ["not_explained"]);

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::{BATCH_EVENTS, Recorder};
+use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::present::record::namespaces;
@@ -77,7 +78,8 @@ impl Recorder {
         // Asking takes longer than events may wait.
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let live = tracker.live() as u64;
-        let tail = Tail { namespaces: namespaces.clone(), live, ..self.tail(Stop::Rotated, None) };
+        let lists = self.beside.as_mut().map(Beside::take);
+        let tail = Tail { namespaces: namespaces.clone(), live, lists, ..self.tail(Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
         let Clock { mono_ns, wall_ns } = Clock::read();

@@ -10,8 +10,14 @@ fn recording(dir: &Path) -> Recording {
     let rotation =
         Rotation { every: Some(Duration::from_secs(7)), keep: Some(3), resumes: true, ..Rotation::default() };
     let destination = Destination { path: dir.join("a.twt"), force: false, rotation, owner: None };
-    let setup =
-        Setup { filters: Vec::new(), netns: vec![1], command: None, cgroup: None, settle: Duration::ZERO };
+    let setup = Setup {
+        filters: Vec::new(),
+        netns: vec![1],
+        command: None,
+        cgroup: None,
+        settle: Duration::ZERO,
+        rhythm: None,
+    };
     Recording::new(destination, setup).unwrap()
 }
 
