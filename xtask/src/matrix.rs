@@ -247,7 +247,7 @@ mod tests {
         assert!(text.contains("- killed: no ss -K (5.10 no-tracefs kprobe)\n"), "{text}");
         assert!(text.contains("- 5.10 no-tracefs: kprobe::close ... late\n"), "{text}");
         for failure in [
-            "kprobe::reset: 1 instead of 2",
+            "5.10 no-tracefs kprobe: reset: 1 instead of 2",
             "5.10 no-tracefs kprobe: exited with 9",
             "fentry: was not run",
             "Kernel panic?[2J",
