@@ -235,8 +235,9 @@ pub fn lists_bound() -> Option<bool> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let ours = socket(AddressFamily::Inet, SockType::Stream, flags, None).ok()?;
         let port = port_beside(super::sysctls::port_range_here()?);
-        // An address that nobody else has, but for listeners on all.
-        bind(std::os::fd::AsRawFd::as_raw_fd(&ours), &SockaddrIn::new(127, 83, 71, 9, port)).ok()?;
+        // An address that nobody else has, but for listeners on all; nor another twtrace, which may look just now.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        bind(std::os::fd::AsRawFd::as_raw_fd(&ours), &SockaddrIn::new(127, 83, high, low, port)).ok()?;
         let listing = tcp_here(States::BOUND).ok().filter(|listing| listing.degraded.is_none())?;
         Some(listing.sockets.iter().any(|socket| socket.sport == port))
     })

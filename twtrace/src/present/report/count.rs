@@ -208,11 +208,11 @@ impl Counting {
         self.engine.loss = self.engine.loss.and(loss);
     }
 
-    /// What those whom the filter lets pass deal with.
-    pub(super) fn passing_targets(&self) -> impl Iterator<Item = Target> {
-        let passing = self.engine.groups.all.iter().zip(&self.passing).filter(|(_, passes)| **passes);
+    /// What processes deal with, and whether those whom the filter lets pass do.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Target, bool)> {
         let target = |group: &Group| group.row(Table::Tuple).or(group.row(Table::Port));
-        passing.filter_map(move |(group, _)| self.engine.target(target(group)?))
+        let all = self.engine.groups.all.iter().zip(&self.passing);
+        all.filter_map(move |(group, passes)| Some((self.engine.target(target(group)?)?, *passes)))
     }
 
     /// Lets go of what lives, where a recording ends and none goes on from there; returns how many those are.

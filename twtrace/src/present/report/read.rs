@@ -235,17 +235,21 @@ pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> R
     Ok((facts, counted.counting.events))
 }
 
-/// Leaves the pools and ports that somebody whom the filter lets pass has to do with. They count whole, whoever else does.
+/// Leaves out the pools and ports that only others have to do with than those whom the filter lets pass. What stays counts whole. What no
+/// event was about, as the kernel's lists alone showed it, is nobody else's.
 fn keep_theirs(facts: &mut Facts, counting: &Counting) {
     // A failed connect() may not have come as far as to have a source address.
     let anywhere = |target: Target| match target {
         Target::Tuple(key) => (key.netns, Some(key.daddr), key.dport),
         Target::Port(key) => (key.netns, None, key.sport),
     };
-    let theirs: HashSet<_> = counting.passing_targets().map(anywhere).collect();
+    let passing = counting.targets().filter(|(_, passes)| *passes);
+    let theirs: HashSet<_> = passing.map(|(target, _)| anywhere(target)).collect();
+    let others: HashSet<_> = counting.targets().map(|(target, _)| anywhere(target)).collect();
+    let stays = |target| theirs.contains(&target) || !others.contains(&target);
     for netns in &mut facts.namespaces {
         let inode = netns.netns;
-        netns.tuples.retain(|tuple| theirs.contains(&(inode, Some(tuple.daddr), tuple.dport)));
-        netns.served.retain(|served| theirs.contains(&(inode, None, served.port)));
+        netns.tuples.retain(|tuple| stays((inode, Some(tuple.daddr), tuple.dport)));
+        netns.served.retain(|served| stays((inode, None, served.port)));
     }
 }

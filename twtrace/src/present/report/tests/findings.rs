@@ -2,8 +2,10 @@
 
 use crate::diagnose::found as doctor_found;
 use crate::model::filter::Filter;
-use crate::present::report::sample::sample;
+use crate::model::ports::Ports;
+use crate::present::report::sample::{NETNS, sample};
 use crate::present::report::{Options, facts, read};
+use crate::recording::lists::{Listed, ListedPool, Lists, Towards};
 
 #[test]
 fn they_are_those_of_the_doctor() {
@@ -22,6 +24,25 @@ fn under_a_filter_there_are_none() {
     let filter = Filter { pids: vec![97], ..Filter::default() };
     let report = read(sample(97).recording(), &Options { filter, ..Options::default() }).unwrap();
     assert_eq!(report.findings, None);
+}
+
+/// Connections that were open all the time have no events, and whoever is asked for, they may be in the way.
+#[test]
+fn what_only_the_lists_showed_stays_under_a_filter() {
+    let mut sample = sample(97);
+    let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.7.7.7".parse().unwrap());
+    let open = Ports { established: 53, ..Ports::default() };
+    let towards = Towards { saddr, daddr, dport: 6379 };
+    let pool = ListedPool { towards, now: open, peak: open, timestamps: None, holders: Vec::new() };
+    let listed = Listed { netns: NETNS, pools: vec![pool], ..Listed::default() };
+    sample.tail.lists = Some(Lists { namespaces: vec![listed], ..Lists::default() });
+    let towards_it = Filter { dports: vec![6379], ..Filter::default() };
+    for (filter, most) in [(Filter::default(), usize::MAX), (towards_it, 1)] {
+        let facts = facts(sample.recording(), &filter, None).unwrap().0;
+        let netns = facts.namespaces.iter().find(|netns| netns.netns == NETNS).unwrap();
+        let shown = netns.tuples.iter().filter(|tuple| tuple.daddr == daddr && tuple.now == open).count();
+        assert!(shown == 1 && netns.tuples.len() <= most, "{:?}", netns.tuples);
+    }
 }
 
 /// A pid is used again: the second process of it sends 7 bytes a connection, the first sent 18,431.
