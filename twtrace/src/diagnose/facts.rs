@@ -336,6 +336,9 @@ pub struct Process {
     /// Its container. Hostile until escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Its systemd service. Hostile until escaped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 /// /proc tells start times in ticks of USER_HZ, which is 100 on every architecture that is supported.

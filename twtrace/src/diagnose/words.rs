@@ -119,7 +119,12 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
     let Some((first, _)) = first else { return UNSEEN.to_owned() };
     let name = match first[..] {
         [one] => process(one),
-        _ => format!("{} ({} processes)", printable(&first[0].comm), grouped(first.len() as u64)),
+        _ => format!(
+            "{} ({} processes{})",
+            printable(&first[0].comm),
+            grouped(first.len() as u64),
+            service(first)
+        ),
     };
     let named: u64 = programs.iter().map(|(_, sum)| sum).sum();
     let names = match programs.len() - 1 {
@@ -131,6 +136,13 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
         _ if unseen > named => format!("{UNSEEN} ({}), and {names} ({})", grouped(unseen), grouped(named)),
         _ => format!("{names} ({}), and {UNSEEN} ({})", grouped(named), grouped(unseen)),
     }
+}
+
+/// ` of php8.2-fpm.service`, escaped; nothing where they are of none, or of several.
+fn service(processes: &[&Process]) -> String {
+    let unit = processes.first().and_then(|process| process.unit.as_ref());
+    let unit = unit.filter(|unit| processes.iter().all(|process| process.unit.as_ref() == Some(*unit)));
+    unit.map_or_else(String::new, |unit| format!(" of {}", printable(unit)))
 }
 
 /// Who holds ports of a pool by TIME_WAIT sockets, or made them where they are gone by now.
@@ -211,6 +223,14 @@ mod tests {
         assert_eq!(held(&three, 0), "b (pid 9) and 1 more");
         let workers = (1..=300).map(|pid| with(&share(Some(pid), "php-fpm"), 1)).collect::<Vec<_>>();
         assert_eq!(held(&workers, 0), "php-fpm (300 processes)");
+        let of = |share: &Share, unit: &str| {
+            let process = Process { unit: Some(unit.into()), ..share.process.clone() };
+            Share { process, ..share.clone() }
+        };
+        let mut served: Vec<_> = workers.iter().map(|share| of(share, "php8.2-fpm.service")).collect();
+        assert_eq!(held(&served, 0), "php-fpm (300 processes of php8.2-fpm.service)");
+        served[7] = of(&served[7], "other.service");
+        assert_eq!(held(&served, 0), "php-fpm (300 processes)");
         assert_eq!(
             held(&[with(&other, 5), with(&unknown, 55)], 0),
             "a process that twtrace did not see (55), and b (pid 9) (5)"

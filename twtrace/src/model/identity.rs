@@ -32,6 +32,11 @@ pub fn unit_of(cgroup: &str) -> &str {
     cgroup.rsplit('/').find(is_unit).unwrap_or_default()
 }
 
+/// The same, where it is a service, which people know by its name.
+pub fn service_of(cgroup: &str) -> Option<String> {
+    Some(unit_of(cgroup)).filter(|unit| unit.ends_with(".service")).map(str::to_owned)
+}
+
 /// A command line that is known, will be in a moment, or never. Copies are of the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Cmdline(Arc<OnceLock<String>>);

@@ -37,6 +37,8 @@ pub struct Holder {
     pub comm: String,
     /// Its program.
     pub exe: Option<String>,
+    /// Its systemd service.
+    pub unit: Option<String>,
 }
 
 /// The place of a process in [`Lists::processes`], and how many sockets it held.

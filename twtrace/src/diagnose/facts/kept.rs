@@ -67,8 +67,8 @@ impl Keeper<'_> {
 
     fn place(&mut self, process: &Process) -> u32 {
         *self.places.entry(process.clone()).or_insert_with(|| {
-            let Process { pid, start_ns, comm, exe, .. } = process.clone();
-            self.holders.push(Holder { pid, start_ns, comm, exe });
+            let Process { pid, start_ns, comm, exe, unit, .. } = process.clone();
+            self.holders.push(Holder { pid, start_ns, comm, exe, unit });
             self.holders.len() as u32 - 1
         })
     }
@@ -203,10 +203,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Nobody, where the file has no such process.
     fn process(&self, at: u32) -> Process {
-        let Some(Holder { pid, start_ns, comm, exe }) = self.processes.get(at as usize).cloned() else {
+        let Some(Holder { pid, start_ns, comm, exe, unit }) = self.processes.get(at as usize).cloned() else {
             return Process::default();
         };
-        Process { pid, start_ns, comm, exe, container: None }
+        Process { pid, start_ns, comm, exe, container: None, unit }
     }
 
     fn share(&self, (at, open): &Held) -> Share {

@@ -14,6 +14,7 @@ use crate::engine::ledger::{Held, PoolId};
 use crate::engine::row::Owner;
 use crate::engine::{Engine, TupleKey};
 use crate::model::event::{AbortWhy, Kind};
+use crate::model::identity::service_of;
 
 /// See the head of the file.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,7 @@ impl<'a> Told<'a> {
             comm: text(owner.comm).unwrap_or_default(),
             exe: text(exe),
             container: text(owner.container),
+            unit: self.engine.text(owner.cgroup).and_then(service_of),
         }
     }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::diagnose::facts::Process;
+use crate::model::identity::service_of;
 
 /// The process that holds each of these sockets; of several, the one with the lowest pid, which mostly is the oldest.
 pub(crate) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
@@ -37,10 +38,20 @@ fn find_in(root: &Path, inodes: &HashSet<u32>) -> HashMap<u32, Process> {
         let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
         let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
         let start_ns = crate::host::identity::start_ns(&dir).unwrap_or(0);
-        let process = Process { pid: Some(pid), start_ns, comm, exe, container: None };
+        let (container, unit) = (None, service(&dir));
+        let process = Process { pid: Some(pid), start_ns, comm, exe, container, unit };
         found.extend(ours.into_iter().map(|inode| (inode, process.clone())));
     }
     found
+}
+
+/// The systemd service of a process, from its cgroup (cgroups(7)): of the one hierarchy, or of systemd's own.
+fn service(dir: &Path) -> Option<String> {
+    let cgroups = fs::read(dir.join("cgroup")).ok()?;
+    let cgroups = String::from_utf8_lossy(&cgroups);
+    let of_systemd = |line: &'_ str| line.split_once(":name=systemd:").map(|(_, path)| path.to_owned());
+    let path = |line: &str| line.strip_prefix("0::").map(str::to_owned).or_else(|| of_systemd(line));
+    cgroups.lines().filter_map(path).find_map(|path| service_of(&path))
 }
 
 /// The number in `socket:[12345]`.
@@ -64,13 +75,20 @@ mod tests {
             let fd = dir.path().join(pid).join("fd");
             fs::create_dir_all(&fd).unwrap();
             fs::write(dir.path().join(pid).join("comm"), comm).unwrap();
+            let cgroup = if pid == "97" { "0::/system.slice/web.service\n" } else { "0::/user.slice\n" };
+            fs::write(dir.path().join(pid).join("cgroup"), cgroup).unwrap();
             fds.iter().enumerate().for_each(|(at, link)| symlink(link, fd.join(at.to_string())).unwrap());
         }
         let found = find_in(dir.path(), &HashSet::from([1009, 1013, 1019, 7]));
-        let mut names: Vec<_> =
-            found.iter().map(|(inode, who)| (*inode, who.comm.as_str(), who.pid)).collect();
+        let mut names: Vec<_> = found
+            .iter()
+            .map(|(inode, who)| (*inode, who.comm.as_str(), who.pid, who.unit.as_deref()))
+            .collect();
         names.sort_unstable();
-        assert_eq!(names, [(1009, "old", Some(97)), (1013, "young\x1b", Some(101))]);
+        assert_eq!(
+            names,
+            [(1009, "old", Some(97), Some("web.service")), (1013, "young\x1b", Some(101), None)]
+        );
         assert!(find_in(Path::new("/nowhere"), &HashSet::from([1])).is_empty());
     }
 }
