@@ -147,7 +147,11 @@ fn read_record() -> Result<Record> {
         .with_context(|| format!("{} cannot be parsed; run `cargo xtask ebpf`", name(&path)))
 }
 
-fn sha256(path: &Path) -> Result<String> {
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// Where it cannot be read.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).with_context(|| name(path))?;
     Ok(hex(&Sha256::digest(bytes)))
 }

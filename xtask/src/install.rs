@@ -51,12 +51,63 @@ const READERS: [&str; 8] = [
 /// What of those is imported to see whether they are there.
 const IMPORTS: &str = "import pyarrow, duckdb, jsonschema, opentelemetry.proto.metrics.v1.metrics_pb2, grpc, kubernetes_validate, chdb, polars";
 
+/// Programs that make packages, and their versions: they go under the target folder, as bpf-linker does.
+const PACKAGERS: [(&str, &str); 3] =
+    [("cargo-cyclonedx", "0.5.9"), ("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1")];
+/// Packages of Debian for what is made by `cargo xtask dist`, and for trying it.
+const FOR_DIST: [(&str, &str); 2] = [("buildah", "buildah"), ("ca-certificates", "update-ca-certificates")];
+const FOR_TRIALS: [(&str, &str); 5] = [
+    ("debootstrap", "debootstrap"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("rpm", "rpm"),
+    ("binutils", "readelf"),
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
+/// Installs what `cargo xtask dist` needs, and where it tries what it made, what that needs.
+///
+/// # Errors
+/// Where something cannot be had.
+pub(crate) fn for_dist(trials: bool) -> Result<()> {
+    let wanted = FOR_DIST.iter().chain(FOR_TRIALS.iter().filter(|_| trials));
+    let missing = |(_, program): &&(&str, &str)| sh::which(program).is_none();
+    let missing: Vec<&str> = wanted.filter(missing).map(|(package, _)| *package).collect();
+    if !missing.is_empty() && sh::which("apt-get").is_none() {
+        bail!("this is no Debian; install what Debian has in these packages: {}", missing.join(", "));
+    }
+    Apt { updated: false }.install(&missing)?;
+    for (name, version) in PACKAGERS {
+        let is_there = sh::read(Command::new("cargo").args(["install", "--list", "--root"]).arg(tools()));
+        if !is_there.is_ok_and(|list| list.contains(&format!("{name} v{version}:"))) {
+            sh::run(cargo_install(name, version).arg("--root").arg(tools()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A program that [`for_dist`] installs.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    tools().join("bin").join(name)
+}
+
+fn tools() -> PathBuf {
+    project::target_dir().join("tools")
+}
+
+fn cargo_install(name: &str, version: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["install", name, "--quiet", "--locked", "--version", version]);
+    // Flags for our own crates are none of its business.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+}
+
 /// The Python with [`READERS`], if there is one.
 pub(crate) fn python() -> Option<PathBuf> {
-    let python = project::target_dir().join("tools/python/bin/python");
+    let python = tools().join("python/bin/python");
     sh::succeeds(Command::new(&python).args(["-c", IMPORTS])).then_some(python)
 }
 
@@ -118,14 +169,9 @@ fn bpf_linker(apt: &mut Apt, llvm: &str) -> Result<()> {
     if !is_installed(&development) {
         apt.install(&[&development])?;
     }
-    let root = project::target_dir().join("tools");
-    let mut command = Command::new("cargo");
-    command.args(["install", "bpf-linker", "--quiet", "--locked", "--version", BPF_LINKER_VERSION]);
-    command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(root);
-    command.env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}"));
-    // Flags for our own crates are none of its business.
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    sh::run(&mut command)
+    let mut command = cargo_install("bpf-linker", BPF_LINKER_VERSION);
+    command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(tools());
+    sh::run(command.env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}")))
 }
 
 /// A Python of its own under the target folder. Tests of what others read of a recording are skipped without.
@@ -134,7 +180,7 @@ fn readers(apt: &mut Apt) {
         println!("install: a Python with {} is there: {}", READERS.join(" and "), python.display());
         return;
     }
-    let home = project::target_dir().join("tools/python");
+    let home = tools().join("python");
     let make = || sh::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home));
     let made = make().or_else(|_| apt.install(&["python3-venv"]).and_then(|()| make()));
     let pip = || sh::run(Command::new(home.join("bin/pip")).args(["install", "--quiet"]).args(READERS));

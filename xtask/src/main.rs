@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod install;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Args),
     /// Search for bytes that harm the reader of recordings
     Fuzz(fuzz::Args),
+    /// Make what users install: packages, an archive, an image
+    Dist(dist::Args),
     /// Write man pages and completions
     Man(man::Args),
     /// Check habits that no linter knows
@@ -74,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Screen(args) => screen::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
+        Command::Dist(args) => dist::main(&args),
         Command::Man(args) => man::main(&args),
         Command::Tidy(args) => tidy::main(&args),
         Command::Vm(args) => vm::main(&args),

@@ -17,14 +17,19 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Result<()> {
     let dir = args.dir.clone().unwrap_or_else(|| project::target_dir().join("man"));
-    write(&std::path::absolute(dir)?)
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(project::root());
+    write(cargo, &std::path::absolute(dir)?)
 }
 
-/// Writes `man1/twtrace*.1` and `completions/` below `dir`, of the twtrace in this tree.
-fn write(dir: &std::path::Path) -> Result<()> {
-    let mut command = Command::new("cargo");
-    command.args(["run", "--quiet", "--locked", "--example", "man", "--"]).arg(dir);
-    sh::run(command.current_dir(project::root()))?;
+/// Writes `man1/twtrace*.1` and `completions/` below `dir`, of the twtrace in the tree where `cargo` runs.
+///
+/// # Errors
+/// Where it cannot be built.
+pub(crate) fn write(mut cargo: Command, dir: &std::path::Path) -> Result<()> {
+    sh::run(
+        cargo.args(["run", "--quiet", "--locked", "--package", "twtrace", "--example", "man", "--"]).arg(dir),
+    )?;
     println!("man pages and completions are in {}", dir.display());
     Ok(())
 }

@@ -20,6 +20,14 @@ pub(crate) fn target_dir() -> PathBuf {
     }
 }
 
+/// Cargo's home: `CARGO_HOME`, else `~/.cargo`.
+pub(crate) fn cargo_home() -> PathBuf {
+    match std::env::var_os("CARGO_HOME") {
+        Some(dir) => dir.into(),
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+    }
+}
+
 /// The checked-in BPF object that the userspace crate embeds.
 pub(crate) fn object() -> PathBuf {
     root().join("twtrace/bpf/twtrace.bpf.o")

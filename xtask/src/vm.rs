@@ -8,7 +8,7 @@ mod cpio;
 mod guest;
 mod initramfs;
 mod kernels;
-mod mirror;
+pub(crate) mod mirror;
 mod states;
 mod version;
 

@@ -124,7 +124,7 @@ fn flags(toolchain: &Toolchain) -> Result<Vec<OsString>> {
     if let Ok(real) = rust_source.canonicalize() {
         remap(&real, "/rust");
     }
-    let registry = cargo_home().join("registry/src");
+    let registry = project::cargo_home().join("registry/src");
     for index in std::fs::read_dir(&registry).with_context(|| registry.display().to_string())? {
         remap(&index?.path(), "/registry");
     }
@@ -133,7 +133,7 @@ fn flags(toolchain: &Toolchain) -> Result<Vec<OsString>> {
 
 /// A path of this machine in the object's BTF would make it another object on the next machine.
 fn foreign_paths(object: &[u8]) -> Result<()> {
-    let home = cargo_home();
+    let home = project::cargo_home();
     match [project::root(), home.as_path()].into_iter().find(|place| names(object, place)) {
         Some(place) => bail!("the object names {}: a path was not remapped", place.display()),
         None => Ok(()),
@@ -145,14 +145,6 @@ fn foreign_paths(object: &[u8]) -> Result<()> {
 fn names(object: &[u8], place: &Path) -> bool {
     let needle = [b"\0", place.as_os_str().as_encoded_bytes(), b"/"].concat();
     object.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Cargo's home: `CARGO_HOME`, else `~/.cargo`.
-pub(super) fn cargo_home() -> PathBuf {
-    match std::env::var_os("CARGO_HOME") {
-        Some(dir) => dir.into(),
-        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
-    }
 }
 
 /// The linker goes by its bare name, so that the flags are the same on all machines; hence it must be on PATH, first.

@@ -52,7 +52,7 @@ pub(super) fn find() -> Result<Toolchain> {
 /// The bpf-linkers of this machine that have the compiler's LLVM: the wanted release first, then in order of search.
 pub(crate) fn linkers(llvm_major: &str) -> Vec<(PathBuf, String)> {
     let own = project::target_dir().join("tools/bin/bpf-linker");
-    let home = super::build::cargo_home().join("bin/bpf-linker");
+    let home = project::cargo_home().join("bin/bpf-linker");
     let mut found: Vec<_> = [Some(own), sh::which("bpf-linker"), Some(home)]
         .into_iter()
         .flatten()

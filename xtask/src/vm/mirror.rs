@@ -41,7 +41,7 @@ struct Source {
 }
 
 /// The archives that may hold Debian. Others give their suites the same names, so that each has to be tried.
-pub(super) struct Mirror {
+pub(crate) struct Mirror {
     main: Vec<Source>,
     security: Vec<Source>,
 }
@@ -51,7 +51,7 @@ impl Mirror {
     ///
     /// # Errors
     /// Where there is no apt, or no Debian among its sources.
-    pub(super) fn of_this_machine() -> Result<Mirror> {
+    pub(crate) fn of_this_machine() -> Result<Mirror> {
         let mut sources = Vec::new();
         for file in files()? {
             let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -72,6 +72,21 @@ impl Mirror {
             );
         }
         Ok(mirror)
+    }
+
+    /// For programs that take one place and one file of keys: both of each archive. The file is missing where a source names none.
+    pub(crate) fn places(&self) -> Vec<(String, Option<PathBuf>)> {
+        let all_keys = Some(PathBuf::from(KEYRING)).filter(|keys| keys.exists());
+        let own_keys = |source: &Source| {
+            let mut named = source.options.iter().filter(|(name, _)| name.eq_ignore_ascii_case("signed-by"));
+            named.next().map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
+        };
+        let uris = |source: &Source| source.uris.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let both = |source: &Source| {
+            let keys = own_keys(source).or_else(|| all_keys.clone());
+            uris(source).into_iter().map(move |uri| (uri, keys.clone())).collect::<Vec<_>>()
+        };
+        self.main.iter().flat_map(both).collect()
     }
 
     /// Contents of files of sources, in the format with fields, each of which may serve `suite` and, where one is given, `security`.
@@ -269,6 +284,13 @@ mod tests {
         assert!(candidates[0].contains("browser.example") && candidates[1].contains("mirror.example/debian"));
         assert!(candidates.last().unwrap().matches("URIs").count() == 1, "{candidates:?}");
         assert!(Mirror::among(&read("deb http://mirror.example/ubuntu noble main\n", false)).is_err());
+    }
+
+    #[test]
+    fn places_have_the_keys_that_their_source_names() {
+        let text = "deb [signed-by=/keys/x.gpg] http://mirror.example/debian bookworm main\n";
+        let places = Mirror::among(&read(text, false)).unwrap().places();
+        assert_eq!(places, [("http://mirror.example/debian".to_owned(), Some(PathBuf::from("/keys/x.gpg")))]);
     }
 
     #[test]

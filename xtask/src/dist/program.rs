@@ -1,0 +1,115 @@
+//! The program as users get it: static, small, and the same bytes wherever the tree lies.
+//!
+//! Owns: how cargo is called. Must not know: what is done with the program.
+
+use crate::{project, sh};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The target: with `crt-static` the program needs no libc where it runs.
+pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Its profile in Cargo.toml.
+pub(super) const PROFILE: &str = "dist";
+
+/// For the program alone: no symbols, and its addresses packed. A program that can lie anywhere has twenty thousand of them to mend when it
+/// starts, which take a few kilobytes so and not half a megabyte. glibc does it since 2.36.
+const LINKED: [&str; 2] = ["-Cstrip=symbols", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
+
+/// A checkout, and where it is built.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    /// Its root.
+    pub(super) root: PathBuf,
+    /// Where cargo builds.
+    pub(super) target_dir: PathBuf,
+    /// The commit that `twtrace --version --verbose` tells, where it is known.
+    pub(super) commit: Option<String>,
+}
+
+impl Tree {
+    /// The one that this xtask is part of.
+    pub(super) fn this() -> Tree {
+        let root = project::root().to_owned();
+        Tree { commit: commit(&root), target_dir: project::target_dir(), root }
+    }
+
+    /// Where the program is once it is built.
+    pub(super) fn built(&self) -> PathBuf {
+        self.target_dir.join(TARGET).join(PROFILE)
+    }
+
+    /// `cargo` in this tree.
+    pub(super) fn cargo(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target_dir);
+        command
+    }
+}
+
+/// Builds the program, and says where it is.
+///
+/// # Errors
+/// Where cargo fails, or the program is not the same elsewhere.
+pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
+    // What is not fetched yet has no folder whose name could be left out of the programs.
+    sh::run(tree.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
+    let prefixes = prefixes(tree)?;
+    let map =
+        |flag: &str| prefixes.iter().map(|(from, to)| format!("{flag}={from}={to}")).collect::<Vec<_>>();
+    let mut command = tree.cargo();
+    command.args(["rustc", "--quiet", "--locked", "--profile", PROFILE, "--target", TARGET]);
+    command.args(["--package", "twtrace", "--bin", "twtrace", "--"]).args(LINKED);
+    let flags = [vec!["-Ctarget-feature=+crt-static".to_owned()], map("--remap-path-prefix")].concat();
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
+    command.env(format!("CFLAGS_{}", TARGET.replace('-', "_")), map("-ffile-prefix-map").join(" "));
+    // Tables of parts that a developer's environment asks for are others in each run.
+    command.env("CARGO_INCREMENTAL", "0");
+    match &tree.commit {
+        Some(commit) => command.env("TWTRACE_COMMIT", commit),
+        None => command.env_remove("TWTRACE_COMMIT"),
+    };
+    sh::run(&mut command)?;
+    let program = tree.built().join("twtrace");
+    names_no_place_of(tree, &program)?;
+    Ok(program)
+}
+
+/// A folder of this machine in the program would make it another program elsewhere.
+fn names_no_place_of(tree: &Tree, program: &Path) -> Result<()> {
+    let bytes = std::fs::read(program).with_context(|| program.display().to_string())?;
+    for place in [&tree.root, &project::cargo_home()] {
+        let place = place.as_os_str().as_encoded_bytes();
+        let is_named = bytes.windows(place.len()).any(|window| window == place);
+        ensure!(!is_named, "the program names {}: a path was not mapped", String::from_utf8_lossy(place));
+    }
+    Ok(())
+}
+
+/// Folders whose names must not get into a program, and what stands there in their place. Of several that fit, the last counts.
+fn prefixes(tree: &Tree) -> Result<Vec<(String, String)>> {
+    let text = |path: &Path| {
+        path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+    };
+    let mut prefixes = vec![
+        (text(&tree.root)?, "/twtrace".to_owned()),
+        (text(&tree.target_dir)?, "/twtrace/target".to_owned()),
+    ];
+    // One folder for each registry, named after where it is.
+    for entry in std::fs::read_dir(project::cargo_home().join("registry/src")).into_iter().flatten() {
+        prefixes.push((text(&entry?.path())?, "/crates".to_owned()));
+    }
+    Ok(prefixes)
+}
+
+/// What `TWTRACE_COMMIT` says, else what git says of the tree.
+fn commit(root: &Path) -> Option<String> {
+    if let Ok(given) = std::env::var("TWTRACE_COMMIT") {
+        return Some(given);
+    }
+    let git = |args: &[&str]| sh::read(Command::new("git").arg("-C").arg(root).args(args)).ok();
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(format!("{}{}", commit.trim(), if changed.is_empty() { "" } else { ", with changes" }))
+}

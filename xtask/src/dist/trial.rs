@@ -1,0 +1,106 @@
+//! `cargo xtask dist --test`: what was made is installed, run, removed, and traces.
+//!
+//! Owns: the order of trials and what their lines look like. Must not know: what each does.
+
+mod archive;
+mod deb;
+mod image;
+mod root;
+mod rpm;
+
+use super::Artefacts;
+use crate::scenarios::Tally;
+use anyhow::{Result, bail};
+use root::Root;
+
+/// A trial that this machine cannot serve; why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Skipped(String);
+
+/// Files of the package, without those of which each package has its own place.
+const FILES: [&str; 9] = [
+    "/etc/twtrace/twtrace.toml",
+    "/usr/bin/twtrace",
+    "/usr/lib/systemd/system/twtrace.service",
+    "/usr/share/bash-completion/completions/twtrace",
+    "/usr/share/doc/twtrace/LICENSE-MIT",
+    "/usr/share/doc/twtrace/LICENSE-APACHE",
+    "/usr/share/doc/twtrace/THIRD-PARTY.txt",
+    "/usr/share/doc/twtrace/README.md",
+    "/usr/share/fish/vendor_completions.d/twtrace.fish",
+];
+
+/// What was tried so far.
+#[derive(Default)]
+struct Trials {
+    tally: Tally,
+}
+
+impl Trials {
+    /// Tries one thing, and says how it went.
+    fn case(&mut self, name: &str, trial: impl FnOnce() -> Result<()>) {
+        let outcome = match trial() {
+            Ok(()) => {
+                self.tally.passed += 1;
+                "ok".to_owned()
+            }
+            Err(error) => match error.downcast_ref::<Skipped>() {
+                Some(Skipped(reason)) => {
+                    self.tally.skipped += 1;
+                    format!("skipped: {reason}")
+                }
+                None => {
+                    self.tally.failed += 1;
+                    format!("FAILED\n    {}", format!("{error:#}").replace('\n', "\n    "))
+                }
+            },
+        };
+        println!("test dist::{name} ... {outcome}");
+    }
+}
+
+/// Tries everything.
+///
+/// # Errors
+/// Where something failed.
+pub(super) fn run(made: &Artefacts) -> Result<()> {
+    let mut trials = Trials::default();
+    trials.case("sums_are_those_of_the_files", || archive::sums(made));
+    trials.case("binary_needs_no_library", || archive::is_static(made));
+    trials.case("archive_has_pages_and_completions", || archive::is_whole(made));
+    trials.case("bill_names_what_is_linked", || archive::bill(made));
+    match Root::fresh() {
+        Ok(root) => {
+            trials.case("deb_installs_in_a_fresh_debian", || deb::installs(made, &root));
+            trials.case("deb_checks_there", || root.checks(made));
+            trials.case("deb_purges_to_nothing", || deb::purges(&root));
+            trials.case("rpm_installs", || rpm::installs(made, &root));
+            trials.case("rpm_removes_to_nothing", || rpm::removes(&root));
+        }
+        Err(error) => {
+            let text = format!("no fresh Debian root: {error:#}");
+            trials.case("packages", || if error.is::<Skipped>() { Err(error) } else { bail!(text) });
+        }
+    }
+    trials.case("image_runs_and_traces_the_host", || image::traces(made));
+    println!("{}", trials.tally);
+    if trials.tally.failed > 0 {
+        bail!("{} failed", trials.tally.failed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_tried_is_no_failure_and_what_fails_is_one() {
+        let mut trials = Trials::default();
+        trials.case("works", || Ok(()));
+        trials.case("cannot", || Err(Skipped("no root".to_owned()).into()));
+        trials.case("fails", || bail!("broken"));
+        assert_eq!(trials.tally, Tally { passed: 1, failed: 1, skipped: 1 });
+    }
+}
