@@ -37,15 +37,24 @@ pub struct Rhythm {
     every: Duration,
     /// For each second of work, so many of rest.
     rest: u32,
+    /// At first it looks more often: what has gone on for a while is never without a look for more than half of that while.
+    is_eager: bool,
 }
 
 impl Rhythm {
     /// For somebody who waits for what is seen.
-    pub(super) const DOCTOR: Self = Self { every: Duration::from_secs(1), rest: 10 };
+    pub(super) const DOCTOR: Self = Self { every: Duration::from_secs(1), rest: 10, is_eager: false };
     /// Beside what must not be slowed down, for minutes.
-    pub const RECORDING: Self = Self { every: Duration::from_secs(2), rest: 100 };
+    pub const RECORDING: Self = Self { every: Duration::from_secs(2), rest: 100, is_eager: true };
     /// All the time.
-    pub const SERVICE: Self = Self { every: Duration::from_secs(60), rest: 1000 };
+    pub const SERVICE: Self = Self { every: Duration::from_secs(60), rest: 1000, is_eager: false };
+
+    /// How long to wait after a look that took so long, when it has gone on for `since`.
+    fn pause(self, took: Duration, since: Duration) -> Duration {
+        let rest = took * self.rest;
+        let rest = if self.is_eager { rest.min(since / 2) } else { rest };
+        rest.max(self.every)
+    }
 }
 
 /// What was seen.
@@ -109,12 +118,12 @@ impl Sampler {
 
 fn sample_on(only: &[u32], rhythm: Rhythm, wanted: &Receiver<()>, sampled: &Mutex<Sampled>) {
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
+    let started = Instant::now();
     loop {
         let began = Instant::now();
         sample_round(only, (has_failed, is_asked), sampled);
         (was_asked, is_asked) = (was_asked || is_asked, false);
-        let pause = (began.elapsed() * rhythm.rest).max(rhythm.every);
-        match wanted.recv_timeout(pause) {
+        match wanted.recv_timeout(rhythm.pause(began.elapsed(), started.elapsed())) {
             Ok(()) => {
                 (has_failed, is_asked) = (true, true);
                 while wanted.try_recv().is_ok() {}
@@ -240,4 +249,20 @@ fn holders_of(
         socket.inode != 0 && is_in_the_way
     };
     holders::find(&sockets.iter().filter(matters).map(|socket| socket.inode).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_take_long_come_seldom_and_at_first_more_often_beside_a_recording() {
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        assert_eq!(Rhythm::RECORDING.pause(ms(5), s(3600)), s(2));
+        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(3600)), s(30));
+        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(14)), s(7));
+        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(1)), s(2));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), s(3));
+        assert_eq!(Rhythm::SERVICE.pause(ms(5), s(1)), s(60));
+    }
 }
