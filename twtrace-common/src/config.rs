@@ -291,6 +291,10 @@ pub struct Config {
     pub sees_verdicts: u8,
     /// `BY_STATE_*`: what inet_sock_set_state has to tell, because no hook of its own does.
     pub by_state: u8,
+    /// 1: it is measured how long connect() looks for a port.
+    pub times_connect: u32,
+    /// 0.
+    pub unused: u32,
 }
 
 /// [`Config::by_state`]: who connects.
@@ -330,5 +334,5 @@ const _: () = {
     assert!(size_of::<Offsets>().is_multiple_of(8));
     assert!(size_of::<NamePattern>() == 72 && size_of::<Network>() == 32);
     assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 8 + 3 * 4 + 3 * 2) + 9 * 2 + 4 + 2);
-    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8);
+    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8 + 8);
 };

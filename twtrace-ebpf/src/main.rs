@@ -27,6 +27,7 @@ mod state;
 mod table;
 mod task;
 mod timers;
+mod timing;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

@@ -167,6 +167,52 @@ pub(crate) static CONNECT_ERRNO: LruHashMap<u64, u32> = LruHashMap::with_max_ent
 #[map]
 pub(crate) static BIND_CALLS: LruHashMap<u64, BindCall> = LruHashMap::with_max_entries(4_096, 0);
 
+/// A connect() that looks for a port.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Connecting {
+    /// CLOCK_MONOTONIC when it began, in nanoseconds.
+    pub(crate) ns: u64,
+    /// Inode of the network namespace.
+    pub(crate) netns: u32,
+    pub(crate) pad: u32,
+}
+
+/// How long connect() looked for a port.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectTime {
+    /// Inode of the network namespace.
+    pub(crate) netns: u32,
+    /// Of the duration in microseconds, see `timing`.
+    pub(crate) bucket: u32,
+}
+
+/// `pid_tgid` → its connect() under way; empty where connects are not timed.
+#[map]
+pub(crate) static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1, 0);
+
+/// Connects that took so long; empty where they are not timed.
+#[map]
+pub(crate) static CONNECT_TIMES: HashMap<ConnectTime, u64> = HashMap::with_max_entries(1, 0);
+
+/// Counts one connect(). Without room it is not counted.
+#[inline(always)]
+pub(crate) fn count_one(time: ConnectTime) {
+    const NEW: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
+    let is_new = CONNECT_TIMES.get_ptr_mut(time).is_none();
+    if is_new && CONNECT_TIMES.insert(time, 0, NEW).is_err() && CONNECT_TIMES.get_ptr_mut(time).is_none() {
+        return;
+    }
+    if let Some(counter) = CONNECT_TIMES.get_ptr_mut(time) {
+        // As in [`count_loss`].
+        // SAFETY: a live map value, 8-byte aligned.
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+        }
+    }
+}
+
 /// The TIME_WAIT timer that was last taken off its wheel on this CPU and did not die of it: what follows is its
 /// expiry, or a START that arms it anew (tracepoint backend).
 #[map]

@@ -236,7 +236,7 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
             owner.sk = sk as u64;
             take_opener(opener, opener_key.0, owner);
             if owner.role == u32::from(ROLE_UNKNOWN) {
-                let role = if is_listened_on(sock::netns_of(sk), sock::port_of(sk)) {
+                let role = if is_listened_on(sock::netns::<Typed>(sk), sock::port_of(sk)) {
                     ROLE_SERVER
                 } else {
                     ROLE_UNKNOWN

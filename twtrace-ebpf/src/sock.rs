@@ -208,20 +208,20 @@ pub(crate) unsafe fn of_sk<M: Mem>(sk: *const u8) -> Conn {
 /// Namespace of a full socket.
 ///
 /// # Safety
-/// `sk` is the typed argument of a tracing program.
+/// `sk` is a `struct sock` that `M` may read.
 #[inline(always)]
-pub(crate) unsafe fn netns_of(sk: *const u8) -> u32 {
+pub(crate) unsafe fn netns<M: Mem>(sk: *const u8) -> u32 {
     // SAFETY: by the caller.
     unsafe {
-        let net: *const u8 = Typed::load(sk, setting!(offsets.skc_net));
-        Typed::behind(net, setting!(offsets.net_inum))
+        let net: *const u8 = M::load(sk, setting!(offsets.skc_net));
+        M::behind(net, setting!(offsets.net_inum))
     }
 }
 
 /// Local port of a full socket that is still hashed, in host order.
 ///
 /// # Safety
-/// As [`netns_of`].
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
 pub(crate) unsafe fn port_of(sk: *const u8) -> u16 {
     // SAFETY: by the caller.

@@ -163,6 +163,7 @@ pub const ALL: &[Scenario] = &[
     own("io_uring", rings::io_uring),
     once("doctor_ports_exhausted", doctor::ports_exhausted),
     once("doctor_ports_running_out", doctor::ports_running_out),
+    once("doctor_half_full", doctor::half_full),
     once("doctor_ports_held_open", doctor::ports_held_open),
     once("doctor_ports_pinned", doctor::ports_pinned),
     once("doctor_bound_source", doctor::bound_source),

@@ -19,6 +19,7 @@ use crate::{
     mem::{Mem, Probed, Typed},
     owner, sock,
     state::{self, FIN_WAIT1, SYN_SENT},
+    timing,
 };
 
 /// `void tcp_send_fin(struct sock *sk)` (net/ipv4/tcp_output.c): called right after the state was set, by who closes or shuts
@@ -217,6 +218,22 @@ pub(super) fn accepted(sk: *const u8) -> i32 {
 }
 
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c)
+#[fentry(function = "inet_hash_connect")]
+fn fe_connecting4(ctx: FEntryContext) -> i32 {
+    // SAFETY: the typed second argument.
+    unsafe { timing::began::<Typed>(ctx.arg(1)) };
+    0
+}
+
+/// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv6/inet6_hashtables.c)
+#[fentry(function = "inet6_hash_connect")]
+fn fe_connecting6(ctx: FEntryContext) -> i32 {
+    // SAFETY: the typed second argument.
+    unsafe { timing::began::<Typed>(ctx.arg(1)) };
+    0
+}
+
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c)
 #[fexit(function = "inet_hash_connect")]
 fn fe_connect4(ctx: FExitContext) -> i32 {
     connected(ctx.arg(1), ctx.arg(2))
@@ -230,6 +247,7 @@ fn fe_connect6(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn connected(sk: *const u8, ret: i64) -> i32 {
+    timing::ended();
     let errno = failure::errno_of(ret);
     // SAFETY: the typed second argument.
     unsafe {

@@ -14,7 +14,7 @@ use crate::{
     death, failure,
     maps::{self, BindCall},
     mem::{Copied, Mem, Probed, Start},
-    owner, state,
+    owner, state, timing,
 };
 
 #[inline(always)]
@@ -81,10 +81,20 @@ fn krp_accept(ctx: RetProbeContext) -> u32 {
 }
 
 /// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c), and
+/// `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c)
+#[kprobe]
+fn kp_connecting(ctx: ProbeContext) -> u32 {
+    // SAFETY: the second argument, read with the helper.
+    unsafe { timing::began::<Probed>(pointer(&ctx, 1)) };
+    0
+}
+
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c), and
 /// `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c). A return probe does not have the arguments: the state
 /// transition that follows does.
 #[kretprobe]
 fn krp_connect(ctx: RetProbeContext) -> u32 {
+    timing::ended();
     let errno = failure::errno_of(ctx.ret::<i64>());
     if errno == failure::EADDRNOTAVAIL {
         let _ = maps::CONNECT_ERRNO.insert(bpf_get_current_pid_tgid(), errno, 0);

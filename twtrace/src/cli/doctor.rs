@@ -12,6 +12,7 @@ use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Severity;
 use crate::diagnose::{diagnose, explain, gather::Pace, gather::Watch, json, text};
+use crate::kernel::probe;
 use crate::model::filter::{Failures, Filter};
 use crate::output::notes;
 use crate::output::paint::Paint;
@@ -105,7 +106,7 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     };
     let mut watch = Watch::start(&filter, args.nat_ports, pace)?;
     let options = session::Options {
-        probe: args.trace.probe(),
+        probe: probe::Options { times_connect: true, ..args.trace.probe() },
         // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
         filter: Filter { roles: Vec::new(), failures: Failures::All, ..filter },
         verify: false,

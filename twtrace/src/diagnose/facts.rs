@@ -4,6 +4,7 @@
 //!
 //! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
 
+mod connect;
 pub(crate) mod count;
 mod counted;
 mod crowd;
@@ -22,6 +23,7 @@ pub mod told;
 
 use std::net::IpAddr;
 
+pub use connect::ConnectTimes;
 pub use counted::{Aborted, SynRefused};
 pub use crowd::{Around, Caller};
 pub use ipvs::Ipvs;
@@ -166,6 +168,8 @@ pub struct Netns {
     pub counters: Option<Counters>,
     /// Sockets that wait for somebody who does not act, most first.
     pub piles: Vec<Pile>,
+    /// How long connect() looked for a port while looking; `None` where that was not measured.
+    pub connect_times: Option<ConnectTimes>,
 }
 
 /// `/proc/sys/net/netfilter` of a namespace.

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::clear::Clear;
 use super::facts::told::Told;
-use super::facts::{Facts, Source, count, join};
+use super::facts::{ConnectTimes, Facts, Source, count, join};
 use super::progress;
-use crate::engine::Tracker;
+use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
@@ -45,6 +45,8 @@ pub struct Watch {
     clear: Clear,
     asked_ns: u64,
     began_ns: u64,
+    /// How long connect() looked for a port, by namespace.
+    times: Vec<(u32, Spread)>,
     facts: Facts,
 }
 
@@ -61,6 +63,7 @@ impl Watch {
             clear: Clear::default(),
             asked_ns: 0,
             began_ns: clock::mono_ns(),
+            times: Vec::new(),
             facts: Facts { source: Source::Live, nat_ports, ..Facts::default() },
         })
     }
@@ -91,6 +94,10 @@ impl Watch {
             facts.limitations = all.all().to_vec();
         }
         namespaces.sort_by_key(|netns| netns.netns);
+        for (inode, times) in &self.times {
+            let netns = namespaces.iter_mut().find(|netns| netns.netns == *inode);
+            netns.into_iter().for_each(|netns| netns.connect_times = ConnectTimes::of(times));
+        }
         facts.namespaces = namespaces;
         facts
     }
@@ -168,6 +175,10 @@ impl View for Watch {
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         Ok(self.look(tracker, now_ns))
+    }
+
+    fn timed(&mut self, times: Vec<(u32, Spread)>) {
+        self.times = times;
     }
 
     fn ended(&mut self, tracker: &Tracker) {

@@ -83,6 +83,11 @@ impl Spread {
         self.last = index as u8;
     }
 
+    /// Adds so many values of a bucket: of the kernel side, which has the same.
+    pub(crate) fn count(&mut self, bucket: u8, more: u32) {
+        self.put(bucket, more);
+    }
+
     /// Adds all values of another one.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {

@@ -11,6 +11,7 @@ mod log;
 mod mounts;
 mod object;
 mod reason;
+mod times;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -20,6 +21,7 @@ pub use backend::Backend;
 pub use environment::Denial;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
+use crate::engine::Spread;
 use crate::model::event::Loss;
 use crate::model::filter::KernelFilter;
 use crate::model::limitation::Limitation;
@@ -39,6 +41,8 @@ pub struct Options {
     pub listeners: Vec<(u32, u16)>,
     /// Turns the kernel side's debug log on.
     pub debug_log: bool,
+    /// Measure how long connect() looks for a port, where the backend can.
+    pub times_connect: bool,
     /// No hook on system calls: while there is one, every system call of the machine takes a longer way.
     pub no_syscalls: bool,
 }
@@ -52,6 +56,7 @@ impl Default for Options {
             live_entries: 262_144,
             listeners: Vec::new(),
             debug_log: false,
+            times_connect: false,
             no_syscalls: false,
         }
     }
@@ -63,6 +68,7 @@ pub struct Probe {
     attached: Option<load::Attached>,
     ring: Option<Ring>,
     counters: counters::Counters,
+    times: Option<times::Times>,
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
@@ -119,6 +125,7 @@ impl Probe {
                         attached: Some(loaded.attached),
                         ring: Some(Ring { ring: loaded.ring, bytes: options.ring_bytes as usize }),
                         counters: loaded.counters,
+                        times: loaded.times,
                         backend,
                         fallbacks,
                         counts_expiries: kernel.counts_expiries,
@@ -167,6 +174,12 @@ impl Probe {
     /// All that the kernel side has lost since it was attached.
     pub fn loss(&mut self) -> Loss {
         self.counters.read()
+    }
+
+    /// How long connect() looked for a port since the hooks were attached, in microseconds, by inode of the network namespace; empty where
+    /// that is not measured.
+    pub fn connect_times(&self) -> Vec<(u32, Spread)> {
+        self.times.as_ref().map_or_else(Vec::new, times::Times::read)
     }
 
     /// Whether this thread may read what [`Probe::loss`] is read from.

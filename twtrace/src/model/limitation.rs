@@ -28,6 +28,8 @@ pub enum What {
     Aborted,
     /// SYNs that met a TIME_WAIT socket and were not taken.
     SynRefused,
+    /// How long connect() looks for a port.
+    ConnectTimes,
     /// Nothing: another hook tells the same, at more cost.
     Cost,
     /// Why TIME_WAIT sockets end early.
@@ -62,6 +64,7 @@ impl What {
             Self::OtherCalls => "bind_failed events and openers of io_uring and of 32-bit programs",
             Self::Aborted => "aborted events",
             Self::SynRefused => "syn_refused events",
+            Self::ConnectTimes => "how long connect() takes",
             Self::Cost => "nothing, at more cost a connection",
             Self::EndReasons => "the reason of TIME_WAIT sockets that end early (shown as unknown)",
             Self::Namespaces => "settings of other network namespaces, and sockets that are there already",
@@ -93,6 +96,7 @@ impl What {
             | Self::Openers
             | Self::Aborted
             | Self::SynRefused
+            | Self::ConnectTimes
             | Self::Cost
             | Self::EndReasons
             | Self::Counters

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::engine::Tracker;
+use crate::engine::{Spread, Tracker};
 use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
 use crate::model::event::Event;
@@ -96,6 +96,10 @@ pub trait View {
 
     /// Called about once a second.
     fn health(&mut self, _health: Health) {}
+
+    /// Called once before [`View::ended`]: how long connect() looked for a port, in microseconds, by inode of the network namespace; nothing
+    /// where that was not measured.
+    fn timed(&mut self, _times: Vec<(u32, Spread)>) {}
 
     /// Called once when all is told and nothing will come any more.
     fn ended(&mut self, _tracker: &Tracker) {}

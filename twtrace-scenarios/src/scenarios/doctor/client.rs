@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -86,6 +86,35 @@ pub(in crate::scenarios) fn ports_running_out(sandbox: &mut Sandbox) -> Result<(
     let nearly =
         examine_with(sandbox, &["--dport", "10009"], |_| cast.visit_often(&listener, 53, First::Client))?;
     nearly.0.only("ports_running_out")?.is("critical").map(drop)
+}
+
+/// More than half of a range is on connections that are open: nothing fails, and connect() searches. With less than half of it there is
+/// nothing to tell.
+pub(in crate::scenarios) fn half_full(sandbox: &mut Sandbox) -> Result<()> {
+    let cast = cast(sandbox, 1014)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let mut pairs = Vec::new();
+    let mut open = |count: usize| {
+        for _ in 0..count {
+            let opened = cast.open(&listener)?;
+            pairs.push(opened.map_err(|errno| anyhow!("connection {}: errno {errno}", pairs.len()))?);
+        }
+        Ok(())
+    };
+    let (quiet, ()) = examine_with(sandbox, &[], |_| open(401))?;
+    quiet.has_no("range_half_full")?;
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| open(109))?;
+    let finding = diagnosis.only("range_half_full")?;
+    finding.is("notice")?.blames("client", cast.client.pid())?.headlines("client")?;
+    finding.shows("ports that connect() can choose from", 1014)?.shows("ports in use now", 510)?;
+    if diagnosis.backend()? == "tracepoint" {
+        finding.lacks("connect() calls of this namespace that were timed")?;
+    } else {
+        let timed = "connect() calls of this namespace that were timed";
+        finding.shows(timed, 109).with_context(|| diagnosis.said())?;
+        finding.says("it looked for a port")?;
+    }
+    Ok(())
 }
 
 /// All ports are on connections that are open.

@@ -162,11 +162,16 @@ impl Diagnosis {
         Ok(self)
     }
 
+    /// What told the events.
+    pub(super) fn backend(&self) -> Result<&str> {
+        self.0["backend"].as_str().context("no backend")
+    }
+
     fn findings(&self) -> Result<&[Value]> {
         Ok(self.0["findings"].as_array().context("no findings")?)
     }
 
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let findings = self.0["findings"].as_array().into_iter().flatten();
         let lines = findings.map(|finding| format!("{}: {}", text(finding, "id"), text(finding, "what")));
         format!("{:#?}; facts {}", lines.collect::<Vec<_>>(), self.0["facts"])
@@ -245,6 +250,13 @@ impl Finding {
     /// No remedy may be offered.
     pub(super) fn offers_nothing(&self) -> Result<&Self> {
         ensure!(self.remedies().is_empty(), "remedies: {}", self.0["remedies"]);
+        Ok(self)
+    }
+
+    /// There may be no such evidence.
+    pub(super) fn lacks(&self, what: &str) -> Result<&Self> {
+        let all = self.0["evidence"].as_array().context("no evidence")?;
+        ensure!(all.iter().all(|evidence| evidence["what"] != what), "{what:?} is told in {all:#?}");
         Ok(self)
     }
 

@@ -9,10 +9,13 @@ use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Pool;
 use crate::diagnose::remedies;
-use crate::diagnose::words::{end, grouped, held_ports};
+use crate::diagnose::words::{count, end, grouped, held_ports, short_time};
 
 /// The name of its finding.
 pub(super) const ID: &str = "range_half_full";
+/// Where times come from.
+const TIMED: &str = "inet_hash_connect(), entry to exit";
+const UNTIMED: &str = "only fentry and kprobes time calls, and only for a doctor that looks on";
 /// Of fewer ports the walk is short.
 const MANY: u32 = 1000;
 
@@ -32,25 +35,38 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 
 fn finding(pool: &Pool<'_>) -> Finding {
     let (tuple, ports) = (pool.tuple, pool.ports().unwrap_or(0));
+    let times = pool.netns.connect_times;
+    let took = times.map_or_else(String::new, |times| {
+        format!(
+            " In this namespace it looked for a port {} or less in half of {}, {} in the slowest hundredth.",
+            short_time(times.p50_us),
+            count(times.calls, "call"),
+            short_time(times.p99_us)
+        )
+    });
     let what = format!(
         "{} of {} ports to {} are in use, by {}: all ports of one parity are gone, and each connect() walks past them before it \
-         finds one. No call fails.",
+         finds one. No call fails.{took}",
         grouped(tuple.now.all().into()),
         grouped(ports.into()),
         end(tuple.daddr, tuple.dport),
         held_ports(tuple),
     );
-    Finding::new(ID, Severity::Notice, what)
+    let finding = Finding::new(ID, Severity::Notice, what)
         .at(about(pool))
         .because("ports that connect() can choose from", ports, super::RANGE)
-        .because("ports in use now", tuple.now.all(), SOCK_DIAG)
-        .because("time that a connect() takes", "not measured", "this backend does not time calls")
-        .by(tuple.shares.clone())
-        .remedied(remedies::of_half_full(pool))
-        .in_short(&format!(
-            "uses {} of {} ports to {}: each connect() searches longer",
-            grouped(tuple.now.all().into()),
-            grouped(ports.into()),
-            end(tuple.daddr, tuple.dport)
-        ))
+        .because("ports in use now", tuple.now.all(), SOCK_DIAG);
+    let finding = match times {
+        Some(times) => finding
+            .because("connect() calls of this namespace that were timed", times.calls, TIMED)
+            .because("half of them looked for a port at most so long, us", times.p50_us, TIMED)
+            .because("99 % of them, us", times.p99_us, TIMED),
+        None => finding.because("time that a connect() takes", "not measured", UNTIMED),
+    };
+    finding.by(tuple.shares.clone()).remedied(remedies::of_half_full(pool)).in_short(&format!(
+        "uses {} of {} ports to {}: each connect() searches longer",
+        grouped(tuple.now.all().into()),
+        grouped(ports.into()),
+        end(tuple.daddr, tuple.dport)
+    ))
 }

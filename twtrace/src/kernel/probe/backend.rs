@@ -5,9 +5,9 @@ use twtrace_common::config::{
     BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_FAILURE, BY_STATE_LISTEN, BY_STATE_OWNER,
 };
 
+use super::Options;
 use super::config::Kernel;
 use super::counters::Told;
-use crate::model::filter::KernelFilter;
 use crate::model::limitation::What;
 
 /// A set of hooks that tells every event.
@@ -113,6 +113,11 @@ pub(super) struct Hook {
 }
 
 impl Hook {
+    /// It is there to time connect().
+    pub(super) fn is_timing(&self) -> bool {
+        self.need == TIMES
+    }
+
     /// What a run that the kernel skipped would have told.
     pub(super) fn told(&self) -> Told {
         match self.program {
@@ -130,6 +135,7 @@ const ABORTED: Need = Need::Optional(What::Aborted);
 const CONNECT: Need = Need::Optional(What::ConnectFailed);
 const CONNECT6: Need = Need::Optional(What::ConnectFailedIpv6);
 const BIND: Need = Need::Optional(What::BindFailed);
+const TIMES: Need = Need::Optional(What::ConnectTimes);
 
 const fn hook(program: &'static str, point: Point, need: Need) -> Hook {
     Hook { program, point, need }
@@ -160,18 +166,17 @@ impl Lacking {
 /// The backend's programs in the order in which they are attached; they are let go in the opposite order. Births and ends come
 /// first, what notices that a birth is missing (tcp_time_wait, the transition to CLOSE) last: or a connection that closes just
 /// then would be told as an overflow.
-pub(super) fn hooks(
-    backend: Backend,
-    kernel: &Kernel,
-    lacking: &Lacking,
-    filter: &KernelFilter,
-) -> Vec<Hook> {
+pub(super) fn hooks(backend: Backend, kernel: &Kernel, lacking: &Lacking, options: &Options) -> Vec<Hook> {
+    let filter = &options.filter;
     let failures_all = filter.failures_all();
     let mut hooks = match backend {
         Backend::Fentry => fentry(kernel, lacking.by_state, failures_all),
         Backend::Kprobe => kprobe(kernel).to_vec(),
         Backend::Tracepoint => tracepoint(failures_all),
     };
+    if options.times_connect {
+        hooks.extend(timing(backend));
+    }
     let is_asked = |need| match need {
         BIND => filter.beside.binds,
         OPENER => filter.beside.accepts,
@@ -190,6 +195,22 @@ pub(super) fn hooks(
 
 /// The program that stands in for others.
 pub(super) const STATE: &str = "inet_sock_set_state";
+/// Where connect() begins to look for a port. Nothing but that is timed, and tracepoints see the whole of a system call.
+fn timing(backend: Backend) -> Vec<Hook> {
+    let (four, six) = ("inet_hash_connect", "inet6_hash_connect");
+    match backend {
+        Backend::Fentry => vec![
+            hook("fe_connecting4", Point::Fentry(four), TIMES),
+            hook("fe_connecting6", Point::Fentry(six), TIMES),
+        ],
+        Backend::Kprobe => vec![
+            hook("kp_connecting", Point::Kprobe(four), TIMES),
+            hook("kp_connecting", Point::Kprobe(six), TIMES),
+        ],
+        Backend::Tracepoint => Vec::new(),
+    }
+}
+
 /// The function that judges a packet that met a TIME_WAIT socket.
 pub(super) const VERDICT: &str = "tcp_timewait_state_process";
 /// The tracepoint of every RST that is sent.

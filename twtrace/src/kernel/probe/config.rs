@@ -98,6 +98,7 @@ impl Kernel {
             backend == Backend::Fentry && verdict.is_some_and(|name| !lacking.programs.contains(&name));
         config.sees_verdicts = sees.into();
         config.debug_log = options.debug_log.into();
+        config.times_connect = options.times_connect.into();
         config
     }
 }
@@ -115,7 +116,7 @@ fn hidden(error: &KallsymsError) -> Why {
 /// Says so where this process may not load BPF programs.
 pub(super) fn permitted() -> Result<(), Cannot> {
     // Before 5.11 EPERM is also what too little locked memory is told by.
-    super::load::raise_memlock();
+    raise_memlock();
     match may_load() {
         Ok(()) => Ok(()),
         Err(libc::EPERM | libc::EACCES) => {
@@ -126,6 +127,13 @@ pub(super) fn permitted() -> Result<(), Cannot> {
         // Whatever it is, loading the real programs will tell more.
         Err(_) => Ok(()),
     }
+}
+
+/// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
+pub(super) fn raise_memlock() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid rlimit.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
 /// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.

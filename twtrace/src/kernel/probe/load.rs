@@ -11,6 +11,7 @@ use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
 use super::config::{Helpers, Kernel};
 use super::counters::{self, Counters};
 use super::environment::{self, Denial};
+use super::times::{self, Times};
 use super::{Backend, Fallback, Options, Why, log, object};
 use crate::host::caps::{Cap, Caps};
 use crate::model::limitation::What;
@@ -20,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) attached: Attached,
     pub(super) ring: RingBuf<MapData>,
     pub(super) counters: Counters,
+    /// Where connects are timed.
+    pub(super) times: Option<Times>,
     /// What this backend cannot do here.
     pub(super) notes: Vec<Fallback>,
 }
@@ -133,7 +136,7 @@ fn attempt(
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
     seed_listeners(&mut ebpf, &options.listeners);
-    let mut hooks = hooks(backend, kernel, lacking, &options.filter);
+    let mut hooks = hooks(backend, kernel, lacking, options);
     if options.no_syscalls {
         notes.extend(hooks.iter().filter_map(|hook| left_out(backend, hook)));
         hooks.retain(|hook| !matches!(hook.point, Point::Syscall(_)));
@@ -155,9 +158,10 @@ fn attempt(
             }
         }
     }
+    let times = if hooks.iter().any(Hook::is_timing) { Times::of(&mut ebpf) } else { None };
     let order = hooks.iter().map(|hook| hook.program).collect();
     let counters = Counters::new(loss, programs(&ebpf, &hooks));
-    Ok(Loaded { attached: Attached { ebpf, order, _log: log }, ring, counters, notes })
+    Ok(Loaded { attached: Attached { ebpf, order, _log: log }, ring, counters, times, notes })
 }
 
 /// The programs behind hooks; one that is attached at several places counts once.
@@ -200,7 +204,7 @@ fn create(
     let config = kernel.config(backend, options, helpers, lacking);
     let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
     let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
-    raise_memlock();
+    super::config::raise_memlock();
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(&kernel.btf))
@@ -211,14 +215,10 @@ fn create(
     if options.filter.track_live {
         loader.map_max_entries("LIVE", options.live_entries);
     }
+    if options.times_connect {
+        times::fit(&mut loader);
+    }
     loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
-}
-
-/// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
-pub(super) fn raise_memlock() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: a valid rlimit.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
 }
 
 fn map(ebpf: &mut Ebpf, name: &str, backend: Backend) -> Result<Map, Fallback> {

@@ -60,6 +60,7 @@ impl Engine<'_> {
         self.heal_at_last(view).await?;
         let batch = view.batch(&self.tracker);
         self.written(batch)?;
+        view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
         self.flush(why, deadline, view).await?;
         self.conclude(loss, view)
