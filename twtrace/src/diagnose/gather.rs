@@ -15,15 +15,12 @@ use super::facts::{ConnectTimes, Facts, Source, count, join};
 use super::progress;
 use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
-use crate::model::event::{Event, Kind};
+use crate::model::event::Event;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};
 use crate::source::{Flow, View};
 pub use sampler::Rhythm;
 use sampler::{Sampled, Sampler};
-
-/// After a failure, the lists are looked at at once, but not more often than this.
-const AGAIN_NS: u64 = 200_000_000;
 
 /// How a watch goes on, and who hears of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +40,6 @@ pub struct Watch {
     pace: Pace,
     sampler: Option<Sampler>,
     clear: Clear,
-    asked_ns: u64,
     began_ns: u64,
     /// How long connect() looked for a port, by namespace.
     times: Vec<(u32, Spread)>,
@@ -61,7 +57,6 @@ impl Watch {
             pace,
             sampler: Some(Sampler::start(filter.netns.clone(), Rhythm::DOCTOR)?),
             clear: Clear::default(),
-            asked_ns: 0,
             began_ns: clock::mono_ns(),
             times: Vec::new(),
             facts: Facts { source: Source::Live, nat_ports, ..Facts::default() },
@@ -159,12 +154,8 @@ impl View for Watch {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
-        let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
-        if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
-            self.asked_ns = event.mono_ns;
-            if let Some(sampler) = &self.sampler {
-                sampler.sample_now();
-            }
+        if let Some(sampler) = &mut self.sampler {
+            sampler.event(event);
         }
         Ok(Flow::Go)
     }

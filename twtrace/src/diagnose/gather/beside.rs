@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::io;
 
+use super::extras;
 use super::sampler::{Rhythm, Sampler};
-use super::{AGAIN_NS, extras};
 use crate::diagnose::facts::kept;
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
@@ -19,7 +19,6 @@ const MOST_ASKED: usize = 1024;
 #[derive(Debug)]
 pub struct Beside {
     sampler: Sampler,
-    asked_ns: u64,
     /// Ports that bind() was refused, by namespace.
     not_bound: HashSet<(u32, u16)>,
     own_tw_reuse: Option<u32>,
@@ -32,23 +31,17 @@ impl Beside {
     /// If no thread can be started.
     pub fn start(only: Vec<u32>, rhythm: Rhythm) -> io::Result<Self> {
         let sampler = Sampler::start(only, rhythm)?;
-        Ok(Self { sampler, asked_ns: 0, not_bound: HashSet::new(), own_tw_reuse: extras::own_tw_reuse() })
+        Ok(Self { sampler, not_bound: HashSet::new(), own_tw_reuse: extras::own_tw_reuse() })
     }
 
     /// A call that failed is looked into at once, while what was in its way is still there.
     pub fn event(&mut self, event: &Event) {
-        if !matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed) {
-            return;
-        }
         if let (Kind::BindFailed, Some(conn)) = (event.kind, &event.conn)
             && self.not_bound.len() < MOST_ASKED
         {
             self.not_bound.insert((conn.netns, conn.sport));
         }
-        if event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
-            self.asked_ns = event.mono_ns;
-            self.sampler.sample_now();
-        }
+        self.sampler.event(event);
     }
 
     /// What was seen since the beginning, or since it was taken last. The kernel is not asked.

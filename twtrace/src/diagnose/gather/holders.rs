@@ -6,7 +6,6 @@ use std::fs;
 use std::path::Path;
 
 use crate::diagnose::facts::Process;
-use crate::model::identity::service_of;
 
 /// The process that holds each of these sockets; of several, the one with the lowest pid, which mostly is the oldest.
 pub(crate) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
@@ -38,20 +37,11 @@ fn find_in(root: &Path, inodes: &HashSet<u32>) -> HashMap<u32, Process> {
         let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
         let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
         let start_ns = crate::host::identity::start_ns(&dir).unwrap_or(0);
-        let (container, unit) = (None, service(&dir));
+        let (container, unit) = (None, crate::host::identity::service(&dir));
         let process = Process { pid: Some(pid), start_ns, comm, exe, container, unit };
         found.extend(ours.into_iter().map(|inode| (inode, process.clone())));
     }
     found
-}
-
-/// The systemd service of a process, from its cgroup (cgroups(7)): of the one hierarchy, or of systemd's own.
-fn service(dir: &Path) -> Option<String> {
-    let cgroups = fs::read(dir.join("cgroup")).ok()?;
-    let cgroups = String::from_utf8_lossy(&cgroups);
-    let of_systemd = |line: &'_ str| line.split_once(":name=systemd:").map(|(_, path)| path.to_owned());
-    let path = |line: &str| line.strip_prefix("0::").map(str::to_owned).or_else(|| of_systemd(line));
-    cgroups.lines().filter_map(path).find_map(|path| service_of(&path))
 }
 
 /// The number in `socket:[12345]`.

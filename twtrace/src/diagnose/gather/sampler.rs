@@ -19,8 +19,11 @@ use crate::host::net::netns::{Each, Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls::Sysctls;
 use crate::model::clock;
+use crate::model::event::{Event, Kind};
 use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 
+/// After a failure, the lists are looked at at once, but not more often than this.
+const AGAIN_NS: u64 = 200_000_000;
 /// How long one round of looks may take.
 const ROUND: Duration = Duration::from_secs(2);
 /// Above this many full sockets, options are not asked for: the kernel would hold each one's lock.
@@ -75,6 +78,8 @@ pub(super) struct Sampler {
     now: Sender<()>,
     thread: JoinHandle<()>,
     sampled: Arc<Mutex<Sampled>>,
+    /// When something had failed and it was asked to look, CLOCK_MONOTONIC in nanoseconds.
+    asked_ns: u64,
 }
 
 impl Sampler {
@@ -86,13 +91,17 @@ impl Sampler {
         let thread = std::thread::Builder::new()
             .name("doctor".into())
             .spawn(move || sample_on(&only, rhythm, &wanted, &shared))?;
-        Ok(Self { now, thread, sampled })
+        Ok(Self { now, thread, sampled, asked_ns: 0 })
     }
 
-    /// Something failed: look at who has the ports now, and who has the sockets.
-    pub(super) fn sample_now(&self) {
-        // If the thread has died, it has nothing to say.
-        let _ = self.now.send(());
+    /// Where a call failed: look at who has the ports now, and who has the sockets, while what was in its way is still there.
+    pub(super) fn event(&mut self, event: &Event) {
+        let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
+        if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
+            self.asked_ns = event.mono_ns;
+            // If the thread has died, it has nothing to say.
+            let _ = self.now.send(());
+        }
     }
 
     /// What was seen so far, after a whole round at least; `None` while more is being taken in, for which nobody waits.
@@ -109,7 +118,7 @@ impl Sampler {
 
     /// Samples once more, and gives what was seen.
     pub(super) fn stop(self) -> Sampled {
-        let Self { now, thread, sampled } = self;
+        let Self { now, thread, sampled, .. } = self;
         drop(now);
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         std::mem::take(&mut *sampled.lock().unwrap_or_else(PoisonError::into_inner))

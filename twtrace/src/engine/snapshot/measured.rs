@@ -26,12 +26,6 @@ pub struct Measured {
     pub received: Option<Percentiles>,
 }
 
-impl From<&Figures> for Measured {
-    fn from(figures: &Figures) -> Self {
-        Self { identity: None, age_us: figures.age_us, sent: figures.sent, received: figures.received }
-    }
-}
-
 impl Tracker {
     /// What the connections of these rows were like; a row that does not exist is left out.
     pub fn measured(&self, keys: &[RowKey]) -> HashMap<RowKey, Measured> {

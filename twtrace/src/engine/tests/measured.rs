@@ -1,7 +1,13 @@
 //! What connections of single rows were like is what a whole snapshot says of them.
 
 use super::script::{Script, client, server};
-use crate::engine::{By, Extent, Measured, Pattern, ProcessRow, RowKey, Tracker};
+use crate::engine::{By, Extent, Figures, Measured, Pattern, ProcessRow, RowKey, Tracker};
+
+impl From<&Figures> for Measured {
+    fn from(figures: &Figures) -> Self {
+        Self { identity: None, age_us: figures.age_us, sent: figures.sent, received: figures.received }
+    }
+}
 
 #[test]
 fn rows_are_measured_as_a_whole_snapshot_has_them() {

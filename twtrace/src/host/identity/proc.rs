@@ -15,6 +15,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
 use twtrace_common::COMM_LEN;
 
+use crate::model::identity::service_of;
+
 /// Longest command line that is kept, in bytes; the kernel allows megabytes.
 pub(super) const CMDLINE_MAX: u64 = 4096;
 /// More than any other file here can be.
@@ -162,6 +164,12 @@ fn joined(bytes: &[u8]) -> Option<String> {
     let end = kept.iter().rposition(|&byte| byte != 0)? + 1;
     let arguments: Vec<_> = kept[..end].split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
     Some(arguments.join(" ") + if cut { "…" } else { "" })
+}
+
+/// The systemd service of the process of a directory of `/proc`, by whichever of its cgroups tells one.
+pub fn service(dir: &Path) -> Option<String> {
+    let Cgroups { v2, v1 } = cgroups(&std::fs::read(dir.join("cgroup")).ok()?);
+    v2.iter().chain(&v1).find_map(|path| service_of(path))
 }
 
 /// `ID:CONTROLLERS:PATH` a line; id 0 is v2 (cgroups(7)).

@@ -10,6 +10,7 @@ use crate::engine::{
     ProcessRow, RowKey, Target, TupleRow,
 };
 use crate::model::escape::printable;
+use crate::model::identity::Identity;
 use crate::present::tui::journal::{Numbered, Repeat};
 use crate::present::tui::value::Value;
 
@@ -221,27 +222,33 @@ impl Row<'_> {
 
     /// What its connections were like, and what the process is.
     fn measured(&self, what: What) -> Option<Value> {
-        let known = match self.id() {
-            Id::Row(key) => self.picture().measured.get(&key).cloned(),
-            _ => None,
+        if what.is_identity() {
+            return named(self.identity()?, what);
+        }
+        let figures = self.figures()?;
+        let (age_us, sent, received) = match self.looked_up() {
+            Some(Measured { age_us, sent, received, .. }) => (age_us, sent, received),
+            None => (&figures.age_us, &figures.sent, &figures.received),
         };
-        let of_row = || {
-            let identity = if let Self::Process(row, ..) = self { row.identity.clone() } else { None };
-            self.figures().map(|figures| Measured { identity, ..Measured::from(figures) })
-        };
-        let Measured { identity, age_us, sent, received } = known.or_else(of_row)?;
         Some(match what {
-            What::Age => Value::Micros(age_us?.p50),
-            What::Age99 => Value::Micros(age_us?.p99),
-            What::Sent => Value::Size(sent?.p50),
-            What::Received => Value::Size(received?.p50),
-            What::Command => {
-                let identity = identity?;
-                Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?)
-            }
-            What::Container => Value::hostile(&identity?.container.as_ref()?.to_string()),
+            What::Age => Value::Micros(age_us.as_ref()?.p50),
+            What::Age99 => Value::Micros(age_us.as_ref()?.p99),
+            What::Sent => Value::Size(sent.as_ref()?.p50),
+            What::Received => Value::Size(received.as_ref()?.p50),
             _ => return None,
         })
+    }
+
+    /// What the process is, in its row or where it was looked up.
+    fn identity(&self) -> Option<&Identity> {
+        let Self::Process(row, ..) = self else { return None };
+        row.identity.as_ref().or_else(|| self.looked_up()?.identity.as_ref()).map(|identity| &**identity)
+    }
+
+    /// What was looked up for this row alone.
+    fn looked_up(&self) -> Option<&Measured> {
+        let Id::Row(key) = self.id() else { return None };
+        self.picture().measured.get(&key)
     }
 
     fn picture(&self) -> &Picture {
@@ -257,6 +264,14 @@ impl Row<'_> {
             | Self::Repeat(_, picture) => picture,
         }
     }
+}
+
+fn named(identity: &Identity, what: What) -> Option<Value> {
+    Some(match what {
+        What::Command => Value::hostile(identity.cmdline.get().or(identity.exe.as_ref())?),
+        What::Container => Value::hostile(&identity.container.as_ref()?.to_string()),
+        _ => return None,
+    })
 }
 
 fn figure(figures: &Figures, what: What) -> Option<Value> {
