@@ -12,7 +12,7 @@ use twtrace_common::{
     wire::{Task, Words},
 };
 
-use crate::table::Set;
+use crate::table::{self, Set};
 
 /// Who opened a connection. 72 bytes.
 #[repr(C)]
@@ -200,16 +200,14 @@ pub(crate) static CONNECT_TIMES: HashMap<ConnectTime, u64> = HashMap::with_max_e
 #[inline(always)]
 pub(crate) fn count_one(time: ConnectTime) {
     const NEW: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
-    let is_new = CONNECT_TIMES.get_ptr_mut(time).is_none();
-    if is_new && CONNECT_TIMES.insert(time, 0, NEW).is_err() && CONNECT_TIMES.get_ptr_mut(time).is_none() {
-        return;
-    }
-    if let Some(counter) = CONNECT_TIMES.get_ptr_mut(time) {
-        // As in [`count_loss`].
+    // What another CPU has put there meanwhile is as good.
+    let add = || {
+        let _ = CONNECT_TIMES.insert(time, 0, NEW);
+        CONNECT_TIMES.get_ptr_mut(time)
+    };
+    if let Some(counter) = CONNECT_TIMES.get_ptr_mut(time).or_else(add) {
         // SAFETY: a live map value, 8-byte aligned.
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
-        }
+        unsafe { table::add(counter, 1) };
     }
 }
 
@@ -224,11 +222,8 @@ pub(crate) fn count_loss(slot: u32) {
     if let Some(counters) = LOSS.get_ptr_mut(0) {
         // SAFETY: `slot` is one of `loss::*`.
         let counter = unsafe { counters.cast::<u64>().add(slot as usize) };
-        // Atomic, because a program in process context can be interrupted by another one on the same CPU. In assembly,
-        // because `core` has no atomics for BPF; without a fetch, because 5.10 does not know fetching atomics.
+        // Atomic, because a program in process context can be interrupted by another one on the same CPU.
         // SAFETY: a live map value, 8-byte aligned.
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
-        }
+        unsafe { table::add(counter, 1) };
     }
 }
