@@ -113,7 +113,7 @@ pub(crate) fn python() -> Option<PathBuf> {
 
 /// Runs the command.
 pub(crate) fn main(_: &Args) -> Result<()> {
-    rustup_components()?;
+    components()?;
     let needed =
         NEEDED.iter().filter(|(_, program)| sh::which(program).is_none()).map(|(package, _)| *package);
     let needed: Vec<&str> = needed.collect();
@@ -144,8 +144,11 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
 }
 
-/// A minimal rustup has neither.
-fn rustup_components() -> Result<()> {
+/// Those of the toolchain that checks need: a minimal rustup has neither.
+///
+/// # Errors
+/// Where one is not there and cannot be had.
+pub(crate) fn components() -> Result<()> {
     for (component, program) in [("clippy", "cargo-clippy"), ("rustfmt", "cargo-fmt")] {
         if sh::succeeds(Command::new(program).arg("--version")) {
             continue;

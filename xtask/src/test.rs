@@ -8,16 +8,18 @@ use crate::matrix::{Cell, Machine, Matrix};
 use crate::scenarios::{Counted, Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
 const HEAVY: [&str; 6] =
     ["load", "starvation", "keep_alive", "expires_after_a_minute", "doctor_healthy_load", "many_namespaces"];
 
-/// How long the fuzzer searches here; by itself, `cargo xtask fuzz` searches longer.
+/// How long the fuzzer searches here; by itself, `cargo xtask fuzz` searches longer. To build it takes minutes, so only where all is asked
+/// for: what harmed the reader before, and changes of it, are unit tests.
 const FUZZED_S: u32 = 20;
 
 /// There where tracefs is mounted.
@@ -34,7 +36,7 @@ pub(crate) struct Args {
     /// Only what needs no privilege and installs nothing: tidy, formatting, clippy, the object, unit tests
     #[arg(long)]
     quick: bool,
-    /// In guests, play every scenario with every kernel and backend; else those that start a twtrace of their own are dealt out to
+    /// Fuzz, and in guests play every scenario with every kernel and backend; else those that start a twtrace of their own are dealt out to
     /// them, each to one backend of every kernel, or to one kernel where the backend does not matter; likewise with each backend by its
     /// name on this machine
     #[arg(long, conflicts_with_all = ["no_vm", "quick"])]
@@ -47,18 +49,23 @@ pub(crate) struct Args {
 /// Runs the command; its last line is the sum of everything.
 pub(crate) fn main(args: &Args) -> Result<()> {
     let mut steps = Steps::default();
-    if !args.quick {
-        steps.run("install", || install::main(&install::Args {}));
-    }
+    // It waits for the network most of the time, and what comes first needs nothing of it.
+    let installing =
+        if args.quick { None } else { steps.run("components of the toolchain", Installing::start) };
     steps.run("tidy", || tidy::main(&tidy::Args {}));
     steps.run("formatting", || cargo(&["fmt", "--all", "--check"]));
     let clippy = ["clippy", "--quiet", "--locked", "--all-targets", "--", "-D", "warnings"];
     steps.run("clippy", || cargo(&clippy));
+    if let Some(installing) = installing {
+        steps.run("install, begun before tidy", || installing.finish());
+    }
     let object = steps.run("BPF object", ebpf::check).flatten();
     steps.count("unit tests", || unit_tests(!args.quick));
     let mut matrix = Matrix::default();
     if !args.quick {
-        steps.count("fuzzing, a short search", || fuzz::search(FUZZED_S));
+        if args.full {
+            steps.count("fuzzing, a short search", || fuzz::search(FUZZED_S));
+        }
         steps.run("scenarios on this machine", || host(object.as_deref(), args.full, &mut matrix));
         steps.count("benchmarks, one short iteration", || bench::quick(object.as_deref()));
     }
@@ -119,6 +126,35 @@ impl Steps {
                 None
             }
         }
+    }
+}
+
+/// `cargo xtask install`, beside other steps; what it prints comes at its end.
+struct Installing {
+    child: sh::Guarded,
+    printed: std::fs::File,
+}
+
+impl Installing {
+    /// The toolchain's components are there when this returns.
+    fn start() -> Result<Self> {
+        install::components()?;
+        let printed = tempfile::tempfile().context("a file for what is printed")?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("install").stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed.try_clone()?);
+        Ok(Self { child: sh::Guarded::spawn(&mut command)?, printed })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let status = self.child.child().wait()?;
+        let mut text = Vec::new();
+        self.printed.rewind()?;
+        self.printed.read_to_end(&mut text)?;
+        std::io::stdout().write_all(&text)?;
+        if !status.success() {
+            bail!("`cargo xtask install` failed: {status}\n{}", sh::tail(&String::from_utf8_lossy(&text)));
+        }
+        Ok(())
     }
 }
 
