@@ -84,8 +84,7 @@ impl Watch {
                 join::join_all(&mut namespaces, samples, &told);
             }
             let known = std::mem::take(&mut facts.limitations);
-            let all: Limitations =
-                known.into_iter().chain(sampled.limitations.all().iter().cloned()).collect();
+            let all: Limitations = known.into_iter().chain(sampled.limitations().cloned()).collect();
             facts.limitations = all.all().to_vec();
         }
         namespaces.sort_by_key(|netns| netns.netns);
@@ -99,10 +98,7 @@ impl Watch {
 
     fn finish(&mut self, tracker: &Tracker) {
         let ended_ns = clock::mono_ns();
-        let mut sampled = self.sampler.take().map(Sampler::stop);
-        if let Some(sampled) = &mut sampled {
-            extras::default_buckets(sampled.samples.values_mut(), extras::most_buckets);
-        }
+        let sampled = self.sampler.take().map(Sampler::stop);
         self.facts = self.seen(tracker, sampled.as_ref(), ended_ns);
         extras::outside_tw_reuse(&mut self.facts.namespaces);
         super::scope::keep(&mut self.facts, &self.filter);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::identity::{name_of, status_field};
-use super::net::books::{in_use, time_waits};
+use super::net::books;
 use super::net::netns::discover;
 use super::net::sockdiag::{self, States};
 use crate::model::event::Comm;
@@ -61,11 +61,10 @@ pub fn ports(only: &[u32], patience: Duration) -> Option<Ports> {
     let began = Instant::now();
     let mut all = discover();
     all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-    let counts = in_use(&all).ok()?.into_iter().zip(time_waits(&all).ok()?);
     let mut ports = Ports::default();
-    for (netns, ((_, in_use), (_, time_waits))) in all.iter().zip(counts) {
+    for (netns, (_, sockets)) in all.iter().zip(books::sockets(&all).ok()?) {
         // A list walks the machine's whole table: not for nothing.
-        if in_use.ok()? + time_waits.ok()? == 0 {
+        if sockets.ok()? == 0 {
             continue;
         }
         if began.elapsed() >= patience {

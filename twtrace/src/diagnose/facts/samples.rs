@@ -145,11 +145,6 @@ impl Samples {
         }
     }
 
-    /// The settings at the last look.
-    pub fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.last.settings
-    }
-
     /// TIME_WAIT sockets that the kernel refused while looking.
     pub(super) fn overflowed(&self) -> u64 {
         self.last.overflow.saturating_sub(self.first_overflow.unwrap_or(self.last.overflow))

@@ -52,9 +52,8 @@ impl Beside {
     /// Looks once more, and ends: what was seen, and what could not be.
     pub fn stop(self) -> (Lists, Vec<Limitation>) {
         let Self { sampler, not_bound, own_tw_reuse, .. } = self;
-        let mut sampled = sampler.stop();
-        extras::default_buckets(sampled.samples.values_mut(), extras::most_buckets);
-        let mut limitations = sampled.limitations.all().to_vec();
+        let sampled = sampler.stop();
+        let mut limitations: Vec<Limitation> = sampled.limitations().cloned().collect();
         let mut lists = kept::keep(&sampled.samples, &not_bound, own_tw_reuse);
         let dead = extras::dead_settings().into_iter();
         lists.dead_settings = dead.map(|dead| (dead.path, dead.name, dead.value)).collect();

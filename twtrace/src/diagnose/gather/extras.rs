@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::diagnose::facts::samples::Samples;
 use crate::diagnose::facts::{Conntrack, DeadSetting, Ipvs, Netns as Facts, Slab};
 use crate::host::net::netns::{Netns, discover};
 use crate::host::net::slabinfo;
@@ -76,26 +76,24 @@ fn number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Where a kernel does not say what it would have set, the largest value of any namespace, which is asked for only then,
-/// is the best to be had.
-pub(super) fn default_buckets<'a>(
-    all: impl Iterator<Item = &'a mut Samples>,
-    most: impl FnOnce() -> Option<u32>,
-) {
-    let mut lacking = all
-        .map(Samples::settings_mut)
-        .filter(|settings| settings.max_tw_buckets.is_some() && settings.max_tw_buckets_default.is_none())
-        .peekable();
-    if lacking.peek().is_some() {
-        let most = most();
-        lacking.for_each(|settings| settings.max_tw_buckets_default = most.max(settings.max_tw_buckets));
+/// How long other namespaces are asked for their settings before a trace begins.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Where a kernel does not say what it would have set `tcp_max_tw_buckets` to, the largest value of any namespace that can be asked at
+/// once, which is the best to be had. To be asked before the power to enter other namespaces is given up.
+pub(super) fn most_buckets() -> Option<u32> {
+    if buckets_of_ehash().is_some() {
+        return None;
     }
+    let began = Instant::now();
+    // The own one comes first, the machine's own among the first.
+    let asked = discover().into_iter().take_while(|_| began.elapsed() < PATIENCE);
+    asked.filter_map(|netns| Sysctls::read(&netns).ok()).map(|sysctls| sysctls.tcp_max_tw_buckets).max()
 }
 
-/// The largest `tcp_max_tw_buckets` of any namespace of this machine.
-pub(super) fn most_buckets() -> Option<u32> {
-    let settings = discover().into_iter().filter_map(|netns| Sysctls::read(&netns).ok());
-    settings.map(|sysctls| sysctls.tcp_max_tw_buckets).max()
+/// What the kernel would have set where it has `set` now: as it says itself, else [`most_buckets`].
+pub(super) fn buckets_default(said: Option<u32>, most: Option<u32>, set: Option<u32>) -> Option<u32> {
+    said.or_else(|| most.max(set))
 }
 
 /// What goes before a command that is to run in a namespace; nothing for the caller's own. `None`: there is no way that a shell could be
@@ -231,16 +229,9 @@ mod tests {
 
     #[test]
     fn the_largest_limit_stands_in_for_the_kernels_own() {
-        let with = |set, default| {
-            let mut samples = Samples::default();
-            let settings = samples.settings_mut();
-            (settings.max_tw_buckets, settings.max_tw_buckets_default) = (Some(set), default);
-            samples
-        };
-        let mut all = [with(7, None), with(8192, None), with(11, Some(1024))];
-        default_buckets(all.iter_mut(), || Some(4096));
-        let got = all.each_mut().map(|samples| samples.settings_mut().max_tw_buckets_default);
-        assert_eq!(got, [Some(4096), Some(8192), Some(1024)]);
-        default_buckets([with(7, Some(11))].iter_mut(), || panic!("nobody needs to know"));
+        assert_eq!(buckets_default(None, Some(4096), Some(7)), Some(4096));
+        assert_eq!(buckets_default(None, Some(4096), Some(8192)), Some(8192));
+        assert_eq!(buckets_default(Some(1024), Some(4096), Some(11)), Some(1024));
+        assert_eq!(buckets_default(None, None, None), None);
     }
 }

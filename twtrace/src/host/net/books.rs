@@ -86,10 +86,7 @@ pub fn snapshot_all(all: &[Netns]) -> Result<Each<Books>, Error> {
 /// # Errors
 /// Only if no thread could be started; what goes wrong with one namespace is in its entry.
 pub fn time_waits(all: &[Netns]) -> Result<Each<u64>, Error> {
-    Netns::within_each(all, |_| {
-        let text = std::fs::read_to_string(SOCKSTAT).map_err(Error::io(SOCKSTAT))?;
-        pair_value(&text, "TCP:", "tw").ok_or_else(|| missing(SOCKSTAT, "TCP", "tw"))
-    })
+    Netns::within_each(all, |_| time_waits_in(&sockstat()?))
 }
 
 /// How many TCP sockets other than TIME_WAIT ones each of `all` has, listening ones among them.
@@ -97,14 +94,34 @@ pub fn time_waits(all: &[Netns]) -> Result<Each<u64>, Error> {
 /// # Errors
 /// As [`time_waits`].
 pub fn in_use(all: &[Netns]) -> Result<Each<u64>, Error> {
+    Netns::within_each(all, |_| in_use_here(&sockstat()?))
+}
+
+/// How many TCP sockets each of `all` has, in whatever state.
+///
+/// # Errors
+/// As [`time_waits`].
+pub fn sockets(all: &[Netns]) -> Result<Each<u64>, Error> {
     Netns::within_each(all, |_| {
-        let read = |path, row| {
-            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-            pair_value(&text, row, "inuse").ok_or_else(|| missing(path, row, "inuse"))
-        };
-        // Without IPv6 there are no IPv6 sockets.
-        Ok(read(SOCKSTAT, "TCP:")? + read(SOCKSTAT6, "TCP6:").unwrap_or(0))
+        let sockstat = sockstat()?;
+        Ok(time_waits_in(&sockstat)? + in_use_here(&sockstat)?)
     })
+}
+
+fn sockstat() -> Result<String, Error> {
+    std::fs::read_to_string(SOCKSTAT).map_err(Error::io(SOCKSTAT))
+}
+
+fn time_waits_in(sockstat: &str) -> Result<u64, Error> {
+    pair_value(sockstat, "TCP:", "tw").ok_or_else(|| missing(SOCKSTAT, "TCP", "tw"))
+}
+
+/// Of the calling thread's network namespace.
+fn in_use_here(sockstat: &str) -> Result<u64, Error> {
+    let v4 = pair_value(sockstat, "TCP:", "inuse").ok_or_else(|| missing(SOCKSTAT, "TCP", "inuse"))?;
+    // Without IPv6 there are no IPv6 sockets.
+    let v6 = std::fs::read_to_string(SOCKSTAT6).ok().and_then(|text| pair_value(&text, "TCP6:", "inuse"));
+    Ok(v4 + v6.unwrap_or(0))
 }
 
 fn missing(path: &str, row: &str, name: &str) -> Error {
