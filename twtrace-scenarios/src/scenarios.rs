@@ -173,6 +173,8 @@ pub const ALL: &[Scenario] = &[
     once("doctor_fin_wait2_held", doctor::fin_wait2_held),
     once("doctor_close_wait", doctor::close_wait),
     once("doctor_syn_unanswered", doctor::syn_unanswered),
+    once("doctor_close_unacknowledged", doctor::close_unacknowledged),
+    once("doctor_counters_moved", doctor::counters_moved),
     once("doctor_remote", doctor::remote),
     once("doctor_reuse_without_timestamps", doctor::timestamps_off),
     once("doctor_reuse_not_loopback", doctor::not_loopback),

@@ -18,10 +18,11 @@ mod taken;
 pub(super) use blind::{pid_namespace, tracefs_missing};
 pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
 pub(super) use client::{half_full, ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
-pub(super) use counted::{closes_aborted, syn_refused};
+pub(super) use counted::{closes_aborted, counters_moved, syn_refused};
 pub(super) use elsewhere::{no_local_address, not_for_ports};
 pub(super) use ports::{
-    close_wait, fin_wait2_held, not_explained, ports_bound, socket_range, syn_unanswered,
+    close_unacknowledged, close_wait, fin_wait2_held, not_explained, ports_bound, socket_range,
+    syn_unanswered,
 };
 pub(super) use recorded::recorded;
 pub(super) use reuse::{not_loopback, remote, timestamps_off, too_young};

@@ -245,7 +245,7 @@ impl Pool<'_> {
     /// bound sockets may have the rest of the range, and the kernel does not show them, a row says nothing.
     fn own_range(&self) -> Option<Range> {
         let settings = &self.netns.settings;
-        if let Some(range) = Range::of_sockets(self.tuple, settings) {
+        if let Some(range) = Range::of_sockets(&self.tuple.ranged, settings) {
             let taken = self.tuple.around.as_ref()?.in_own_range;
             return (taken + slack(range.ports) >= range.ports).then_some(range);
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::facts::{Settings, Tuple};
+use super::facts::{Ranged, Settings, Tuple};
 use super::predict;
 
 /// Fewer ports in a row may be chance.
@@ -22,10 +22,10 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// That of the sockets whose connect() failed, where every one of them was looked at and has one.
-    pub(super) fn of_sockets(tuple: &Tuple, settings: &Settings) -> Option<Self> {
-        let (low, high) = tuple.ranged.within(settings)?;
-        let is_all = tuple.ranged.calls == tuple.ranged.looked;
+    /// That of the sockets whose calls failed, where each of them that was looked at has one.
+    pub(super) fn of_sockets(ranged: &Ranged, settings: &Settings) -> Option<Self> {
+        let (low, high) = ranged.within(settings)?;
+        let is_all = ranged.calls == ranged.looked;
         let ports = predict::usable((low, high), &settings.reserved);
         (is_all && ports != 0).then_some(Self { low, high, ports, is_looked_at: true })
     }

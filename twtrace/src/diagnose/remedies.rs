@@ -101,8 +101,12 @@ pub(super) fn of_held_open(pool: &Pool<'_>) -> Vec<Remedy> {
 }
 
 /// For sources that are bound before connect().
-pub(super) fn of_bound_source(netns: &Netns, bind: &BindFailure) -> Vec<Remedy> {
-    vec![client::bind_no_port(netns, bind), settings::port_range_for_bind(netns)]
+/// `own`: the range that the sockets allow themselves, which no setting widens.
+pub(super) fn of_bound_source(netns: &Netns, bind: &BindFailure, own: Option<Range>) -> Vec<Remedy> {
+    let ports = own.map_or(netns.settings.ports.unwrap_or(0), |own| own.ports);
+    let mut all = vec![client::bind_no_port(ports, bind)];
+    all.extend(own.is_none().then(|| settings::port_range_for_bind(netns)));
+    all
 }
 
 /// For ports that bind() took: `closed` of them on connections, `pins` without any.

@@ -46,6 +46,36 @@ pub(in crate::scenarios) fn syn_refused(sandbox: &mut Sandbox) -> Result<()> {
     taken.0.has_no("syn_refused").map(drop)
 }
 
+/// A listener whose queue is full; and the same with room.
+pub(in crate::scenarios) fn counters_moved(sandbox: &mut Sandbox) -> Result<()> {
+    let room = "/proc/sys/net/core/somaxconn";
+    std::fs::write(room, "3").context(room)?;
+    let cast = cast(sandbox, 6000)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let mut waiting: Vec<Raw> = Vec::new();
+    let mut overflows = 0;
+    let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
+        // One more than the setting has room (`sk_acceptq_is_full`, include/net/sock.h).
+        for _ in 0..4 + 7 {
+            let raw = cast.client.socket(false, false)?;
+            raw.begin((HERE, 10007))?;
+            waiting.push(raw);
+        }
+        until_true("7 SYNs to be dropped", PATIENCE, || Ok(counted("ListenOverflows")? >= 7))?;
+        // Each SYN that is sent again counts again.
+        waiting[4..].iter().try_for_each(Raw::close)?;
+        overflows = counted("ListenOverflows")?;
+        Ok(())
+    })?;
+    let finding = diagnosis.only("counters_moved")?;
+    finding.is("warning")?.shows("connections that a listener had no room for", overflows)?;
+    finding.says(&format!("listeners had no room for {overflows} connections"))?;
+    waiting[..4].iter().try_for_each(Raw::close)?;
+    (0..4).try_for_each(|_| listener.accept()?.close())?;
+    let roomy = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 7, First::Client))?;
+    roomy.0.has_no("counters_moved").map(drop)
+}
+
 /// A counter of the calling process's namespace.
 fn counted(name: &str) -> Result<u64> {
     let text = std::fs::read_to_string("/proc/self/net/netstat")?;

@@ -40,11 +40,11 @@ pub struct Rhythm {
 const EAGER_REST: u32 = 4;
 
 impl Rhythm {
-    /// For somebody who waits for what is seen.
+    /// For somebody who waits for what is seen, if only for seconds.
     pub(super) const DOCTOR: Self = Self {
         every: Duration::from_secs(1),
         rest: 10,
-        is_eager: false,
+        is_eager: true,
         round: Duration::from_secs(2),
         last: Duration::from_secs(2),
     };
@@ -182,7 +182,8 @@ mod tests {
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(14)), s(7));
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(1)), s(2));
         assert_eq!(Rhythm::RECORDING.pause(ms(800), s(1)), ms(3200));
-        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), s(3));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), ms(1200));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(60)), s(3));
         assert_eq!(Rhythm::SERVICE.pause(ms(5), s(1)), s(60));
     }
 }

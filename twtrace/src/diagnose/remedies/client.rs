@@ -3,7 +3,7 @@
 
 use super::known::how_to_keep;
 use super::{REQUESTS, blank, limit};
-use crate::diagnose::facts::{BindFailure, Habits, Netns, Process, Reach, Share, Tuple};
+use crate::diagnose::facts::{BindFailure, Habits, Process, Reach, Share, Tuple};
 use crate::diagnose::finding::{Effect, Holds, Remedy};
 use crate::diagnose::pool::{ENOUGH, Pool};
 use crate::diagnose::predict;
@@ -268,8 +268,8 @@ pub(super) fn fewer_connections(pool: &Pool<'_>) -> Remedy {
     }
 }
 
-pub(super) fn bind_no_port(netns: &Netns, bind: &BindFailure) -> Remedy {
-    let ports = f64::from(netns.settings.ports.unwrap_or(0));
+pub(super) fn bind_no_port(ports: u32, bind: &BindFailure) -> Remedy {
+    let ports = f64::from(ports);
     let destinations = bind.destinations.max(1);
     Remedy {
         because: format!(

@@ -210,10 +210,17 @@ fn binding_a_source_first_is_told_and_not_its_pools() {
     };
     let open = Ports { established: 900, ..Ports::default() };
     let tuple = Tuple { created: 0, ..full(open, 0) };
-    let finding = only(&facts(Netns { binds: vec![bind.clone()], tuples: vec![tuple], ..netns() }));
+    let with = |bind| facts(Netns { binds: vec![bind], tuples: vec![tuple.clone()], ..netns() });
+    let finding = only(&with(bind.clone()));
     assert_eq!((finding.id, finding.severity), ("bound_source", Severity::Critical));
     expect_effect(&finding, "bind_no_port", "limit", (1000.0, 3000.0));
     assert!(refused(&finding, "open_tw_reuse"));
+    // A range of the sockets' own is what they share, and no setting makes it wider.
+    let ranged = Ranged { looked: 13, calls: 13, low: 40_000, high: 40_006 };
+    let finding = only(&with(BindFailure { ranged, ..bind.clone() }));
+    assert!(finding.what.contains("one pool of 7 ports, 40000 to 40006, which"), "{}", finding.what);
+    expect_effect(&finding, "bind_no_port", "limit", (7.0, 21.0));
+    assert!(finding.remedies.iter().all(|remedy| remedy.id == "bind_no_port"));
     // A port that was asked for by number is another story.
     assert_eq!(
         ids(&facts(Netns { binds: vec![BindFailure { port: 8080, ..bind }], ..netns() })),
