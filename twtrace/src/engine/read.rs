@@ -1,10 +1,12 @@
 //! Owns: what groups come to: which of them make a row, and a row's figures.
 //! Must not know: in which order rows are shown, and how.
 
+use std::cell::OnceCell;
+
 use super::counting::Engine;
 use super::counts::Counts;
 use super::groups::{Group, Table};
-use super::history::{Flow, Rates, Windows};
+use super::history::{Rates, Windows};
 use super::spread::{Percentiles, Spread, percentiles_of};
 use crate::model::event::{Role, Via};
 
@@ -56,9 +58,7 @@ impl Figures {
     }
 
     fn set_rates(&mut self, windows: &Windows<3>) {
-        let rates = Rates::of(windows);
-        [self.created_rate, self.ended_rate, self.failed_rate] =
-            [Flow::Created, Flow::Ended, Flow::Failed].map(|flow| rates[flow as usize]);
+        [self.created_rate, self.ended_rate, self.failed_rate] = Rates::of(windows);
     }
 
     fn add(&mut self, group: &Group) {
@@ -91,6 +91,16 @@ impl Figures {
         }
         self.last_ns = self.last_ns.max(last_ns);
     }
+}
+
+/// How much of a row's figures is worked out: each has what those before it have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// No rates, but for those of rows that calls failed in.
+    Counts,
+    /// No percentiles.
+    Rates,
+    Whole,
 }
 
 /// The groups of each row of a table.
@@ -140,6 +150,23 @@ impl Index {
     }
 }
 
+/// Indexes of one moment, each made when it is first asked for. The engine must not change meanwhile.
+#[derive(Debug)]
+pub(crate) struct Indexes<'a> {
+    engine: &'a Engine,
+    of: [OnceCell<Index>; Table::ALL.len()],
+}
+
+impl<'a> Indexes<'a> {
+    pub(crate) fn new(engine: &'a Engine) -> Self {
+        Self { engine, of: Default::default() }
+    }
+
+    pub(crate) fn of(&self, table: Table) -> &Index {
+        self.of[table as usize].get_or_init(|| Index::of(self.engine, table))
+    }
+}
+
 impl Engine {
     pub(crate) fn group(&self, at: u32) -> &Group {
         &self.groups.all[at as usize]
@@ -166,20 +193,42 @@ impl Engine {
 
     /// As [`Engine::figures`], without percentiles and shares of connections, which take most of the time.
     pub(crate) fn counted(&self, of: &[u32], now: u32) -> Figures {
-        let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
-        for group in of.iter().map(|at| self.group(*at)) {
-            figures.add(group);
-            windows.add(&group.history);
-        }
-        figures.set_rates(&windows);
+        let mut figures = self.summed(of);
+        [figures.created_rate, figures.ended_rate, figures.failed_rate] = self.rates(of, now);
         figures
     }
 
-    /// The figures of a row, with percentiles or without.
-    pub(crate) fn row_figures(&self, row: u32, of: &[u32], now: u32, is_whole: bool) -> Figures {
-        let (live, peak_live) = self.groups.living(row);
-        let figures = if is_whole { self.figures(of, now) } else { self.counted(of, now) };
-        Figures { live, peak_live, ..figures }
+    /// As [`Engine::counted`], without rates, but for those of rows that calls failed in.
+    fn summed_up(&self, of: &[u32], now: u32) -> Figures {
+        let mut figures = self.summed(of);
+        if figures.failed() != 0 {
+            [figures.created_rate, figures.ended_rate, figures.failed_rate] = self.rates(of, now);
+        }
+        figures
+    }
+
+    fn summed(&self, of: &[u32]) -> Figures {
+        let mut figures = Figures::default();
+        of.iter().for_each(|at| figures.add(self.group(*at)));
+        figures
+    }
+
+    /// Of some groups together: created, ended, failed.
+    pub(crate) fn rates(&self, of: &[u32], now: u32) -> [Rates; 3] {
+        let mut windows = Windows::new(now, Rates::WINDOWS);
+        of.iter().for_each(|at| windows.add(&self.group(*at).history));
+        Rates::of(&windows)
+    }
+
+    /// The figures of a row, so much of them.
+    pub(crate) fn row_figures(&self, row: u32, of: &[u32], now: u32, depth: Depth) -> Figures {
+        let mut figures = match depth {
+            Depth::Counts => self.summed_up(of, now),
+            Depth::Rates => self.counted(of, now),
+            Depth::Whole => self.figures(of, now),
+        };
+        (figures.live, figures.peak_live) = self.groups.living(row);
+        figures
     }
 
     /// All together, with percentiles or without.

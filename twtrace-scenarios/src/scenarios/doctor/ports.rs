@@ -147,15 +147,16 @@ pub(in crate::scenarios) fn not_explained(sandbox: &mut Sandbox) -> Result<()> {
 
 /// Connections that are shut down and not closed, towards a peer that does not close either.
 pub(in crate::scenarios) fn fin_wait2_held(sandbox: &mut Sandbox) -> Result<()> {
-    let cast = cast(sandbox, 30)?;
+    let (cast, late) = (cast(sandbox, 30)?, sandbox.actor("late")?);
     let listener = cast.serve(HERE, 10007)?;
     let mut pairs = Vec::new();
-    let live = examine_with(sandbox, &[], |_| {
+    let live = examine_with(sandbox, &[], |sandbox| {
         pairs = cast.open_until_full(std::slice::from_ref(&listener))?;
         pairs.iter().try_for_each(|pair| pair.client.shutdown(Half::Write))?;
         until_true("FIN_WAIT2", PATIENCE, || Ok(count(FIN_WAIT2, false)? == 30))?;
         ensure!(cast.open_until_full(std::slice::from_ref(&listener))?.is_empty(), "a port too many");
-        Ok(())
+        // The other end waits as well, which is told of what lasts.
+        wait_for_orphans(sandbox, &late)
     });
     let finding = live?.0.has("fin_wait2_held")?;
     finding.is("critical")?.blames("client", cast.client.pid())?.offers("close_sockets")?;
@@ -234,13 +235,14 @@ fn half_closed(cast: &Cast, listener: &Raw, wanted: usize) -> Result<Vec<Pair>> 
 /// takes long.
 fn wait_for_orphans(sandbox: &mut Sandbox, actor: &Actor) -> Result<()> {
     set_ipv4("tcp_fin_timeout", if kernel::is_emulated() { "12" } else { "6" })?;
-    let listener = actor.listen((HERE, 0))?;
+    let listener = actor.listen((HERE, 10_099))?;
     let pair = sandbox.pair(actor, &listener)?;
     pair.client.close()?;
     pair.server.eof()?;
     let is_there = || {
         let rows = books::rows("self")?;
-        Ok::<bool, anyhow::Error>(rows.iter().any(|row| row.local == pair.client.local))
+        let is_it = |row: &books::Row| (row.local, row.peer) == (pair.client.local, pair.client.peer);
+        Ok::<bool, anyhow::Error>(rows.iter().any(is_it))
     };
     until_true("an orphan", PATIENCE, is_there)?;
     until_true("the end of an orphan", PATIENCE, || Ok(!is_there()?))?;

@@ -27,24 +27,21 @@ pub struct Rhythm {
     every: Duration,
     /// For each second of work, so many of rest.
     rest: u32,
-    /// At first it looks more often: what has gone on for a while is never without a look for more than half of that while, if no more than
-    /// a fifth of the time goes into looking.
-    is_eager: bool,
+    /// At first it looks more often: what has gone on for a while is never without a look for more than half of that while, if for each
+    /// second of work so many of rest are left.
+    first_rest: Option<u32>,
     /// How long one round of looks may take.
     round: Duration,
     /// How long the last one may take, for whose end somebody waits.
     last: Duration,
 }
 
-/// For each second of work, so many of rest, even where it is eager.
-const EAGER_REST: u32 = 4;
-
 impl Rhythm {
     /// For somebody who waits for what is seen, if only for seconds.
     pub(super) const DOCTOR: Self = Self {
         every: Duration::from_secs(1),
         rest: 10,
-        is_eager: true,
+        first_rest: Some(1),
         round: Duration::from_secs(2),
         last: Duration::from_secs(2),
     };
@@ -52,19 +49,19 @@ impl Rhythm {
     pub const RECORDING: Self = Self {
         every: Duration::from_secs(2),
         rest: 100,
-        is_eager: true,
+        first_rest: Some(4),
         round: Duration::from_millis(500),
         last: Duration::from_millis(500),
     };
     /// All the time.
     pub const SERVICE: Self =
-        Self { every: Duration::from_secs(60), rest: 1000, is_eager: false, ..Self::RECORDING };
+        Self { every: Duration::from_secs(60), rest: 1000, first_rest: None, ..Self::RECORDING };
 
     /// How long to wait after a look that took so long, when it has gone on for `since`.
     fn pause(self, took: Duration, since: Duration) -> Duration {
         let rest = took * self.rest;
-        let rest = if self.is_eager { rest.min((since / 2).max(took * EAGER_REST)) } else { rest };
-        rest.max(self.every)
+        let first = |first_rest| (since / 2).max(took * first_rest);
+        self.first_rest.map_or(rest, |first_rest| rest.min(first(first_rest))).max(self.every)
     }
 }
 
@@ -182,7 +179,8 @@ mod tests {
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(14)), s(7));
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(1)), s(2));
         assert_eq!(Rhythm::RECORDING.pause(ms(800), s(1)), ms(3200));
-        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), ms(1200));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), s(1));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(1500), s(1)), ms(1500));
         assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(60)), s(3));
         assert_eq!(Rhythm::SERVICE.pause(ms(5), s(1)), s(60));
     }

@@ -7,7 +7,7 @@ use crate::engine::groups::Table;
 use crate::engine::history::{Flow, series};
 use crate::engine::key::RowId;
 use crate::engine::pattern::Evidence;
-use crate::engine::read::Index;
+use crate::engine::read::{Depth, Index};
 use crate::engine::{Engine, GONE_STAYS_NS, Tracker};
 
 impl By {
@@ -31,6 +31,8 @@ type Rank = std::cmp::Reverse<(u64, u64, u64)>;
 pub struct Extent {
     /// What connections were like, and what that usually means.
     pub percentiles: bool,
+    /// Events a second, also of rows that no finding could be about.
+    pub rates: bool,
     /// What processes are.
     pub identities: bool,
     /// Behind the first table, also the pools that no finding could be about.
@@ -39,20 +41,31 @@ pub struct Extent {
 
 impl Extent {
     /// All of it.
-    pub const WHOLE: Self = Self { percentiles: true, identities: true, quiet_pools: true };
-    /// How many there are.
-    pub const COUNTS: Self = Self { percentiles: false, identities: false, quiet_pools: true };
+    pub const WHOLE: Self = Self { percentiles: true, rates: true, identities: true, quiet_pools: true };
+    /// How many there are, and how fast that changes.
+    pub const COUNTS: Self = Self { percentiles: false, rates: true, identities: false, quiet_pools: true };
     /// What most screens want.
-    pub const SCREEN: Self = Self { percentiles: false, identities: false, quiet_pools: false };
+    pub const SCREEN: Self = Self { percentiles: false, rates: false, identities: false, quiet_pools: false };
 
     /// Of the table at this place.
     fn of_table(self, at: usize) -> Self {
         Self { quiet_pools: self.quiet_pools || at == 0, ..self }
     }
 
+    /// Of rows that a finding may be about, where `presses`, or of others.
+    fn depth(self, presses: bool) -> Depth {
+        match self {
+            Self { percentiles: true, .. } => Depth::Whole,
+            Self { rates: true, .. } => Depth::Rates,
+            _ if presses => Depth::Rates,
+            _ => Depth::Counts,
+        }
+    }
+
     /// Whether nothing of another one is missing in it.
     pub fn holds(self, other: Self) -> bool {
         self.percentiles >= other.percentiles
+            && self.rates >= other.rates
             && self.identities >= other.identities
             && self.quiet_pools >= other.quiet_pools
     }
@@ -60,8 +73,9 @@ impl Extent {
 
 /// One table, being made.
 struct Rows<'a> {
+    by: By,
     engine: &'a Engine,
-    index: Index,
+    index: &'a Index,
     now: u32,
     now_ns: u64,
     extent: Extent,
@@ -99,7 +113,8 @@ impl Rows<'_> {
     }
 
     fn figures(&self, row: u32) -> Figures {
-        self.engine.row_figures(row, self.index.groups(row), self.now, self.extent.percentiles)
+        let (of, presses) = (self.index.groups(row), self.by == By::Netns);
+        self.engine.row_figures(row, of, self.now, self.extent.depth(presses))
     }
 
     /// What is not told apart.
@@ -139,7 +154,7 @@ impl Tracker {
             ..Snapshot::default()
         };
         for (at, by) in wanted.iter().enumerate() {
-            let rows = self.rows(*by, extent.of_table(at));
+            let rows = self.rows(survey, *by, extent.of_table(at));
             snapshot.others.extend(rows.others().map(|figures| (*by, figures)));
             match by {
                 By::Process => snapshot.processes = self.process_rows(&rows, survey),
@@ -153,10 +168,9 @@ impl Tracker {
         snapshot
     }
 
-    fn rows(&self, by: By, extent: Extent) -> Rows<'_> {
-        let engine = &self.engine;
-        let (now, now_ns) = (self.second(self.now_ns), self.now_ns);
-        Rows { engine, index: Index::of(engine, by.table()), now, now_ns, extent }
+    fn rows<'a>(&'a self, survey: &'a Survey<'_>, by: By, extent: Extent) -> Rows<'a> {
+        let index = survey.indexes.of(by.table());
+        Rows { by, engine: &self.engine, index, now: survey.now, now_ns: self.now_ns, extent }
     }
 
     /// What the bounds made it drop.
@@ -204,7 +218,8 @@ impl Tracker {
     fn tuple_row(&self, row: u32, of: &[u32], extent: Extent, survey: &Survey<'_>) -> Option<TupleRow> {
         let Target::Tuple(key) = self.engine.target(row)? else { return None };
         let pressure = survey.pressure(row);
-        let figures = self.engine.row_figures(row, of, survey.now, extent.percentiles);
+        let depth = extent.depth(survey.may_press(row));
+        let figures = self.engine.row_figures(row, of, survey.now, depth);
         let known = self.engine.groups.rows[row as usize].ports();
         let others = known.and_then(|tuple| self.engine.ports.others_by_state(tuple));
         let (main, failing) = (survey.holder(row), survey.failing(row));

@@ -6,18 +6,22 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::engine::Tracker;
-use crate::engine::groups::Table;
+use crate::engine::history::Rates;
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::keys::RowKey;
-use crate::engine::read::Index;
+use crate::engine::read::Indexes;
 use crate::engine::spread::{Percentiles, percentiles_of};
 
 /// What the connections of a row were like, and whose they were: what [`Figures`] and [`ProcessRow`] have only in a snapshot of [`Extent::WHOLE`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
     /// What user space found out about it, of a process only.
     pub identity: Option<Arc<Identity>>,
+    /// TIME_WAIT sockets made a second.
+    pub created_rate: Rates,
+    /// TIME_WAIT sockets gone a second.
+    pub ended_rate: Rates,
     /// How long connections lived, in microseconds.
     pub age_us: Option<Percentiles>,
     /// Payload sent a connection, in bytes.
@@ -29,17 +33,24 @@ pub struct Measured {
 impl Tracker {
     /// What the connections of these rows were like; a row that does not exist is left out.
     pub fn measured(&self, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
+        self.measured_by(&Indexes::new(&self.engine), keys)
+    }
+
+    /// As [`Tracker::measured`], of a survey that was made.
+    pub fn measured_of(&self, survey: &Survey<'_>, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
+        self.measured_by(&survey.indexes, keys)
+    }
+
+    fn measured_by(&self, indexes: &Indexes<'_>, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
+        let now = self.second(self.now_ns);
         let mut measured = HashMap::new();
-        // A screen shows rows of one table.
-        let mut of_table: Option<(Table, Index)> = None;
         for (key, row) in self.rows_named(keys) {
-            let table = self.engine.groups.rows[row as usize].table;
-            let (_, index) = match of_table.take().filter(|(known, _)| *known == table) {
-                Some(known) => of_table.insert(known),
-                None => of_table.insert((table, Index::of(&self.engine, table))),
-            };
-            let groups = index.groups(row).iter().map(|at| self.engine.group(*at));
+            let of = indexes.of(self.engine.groups.rows[row as usize].table).groups(row);
+            let groups = of.iter().map(|at| self.engine.group(*at));
+            let [created_rate, ended_rate, _] = self.engine.rates(of, now);
             let of_row = Measured {
+                created_rate,
+                ended_rate,
                 identity: if let RowKey::Process(process) = key { self.identity(process) } else { None },
                 age_us: percentiles_of(groups.clone().map(|group| &group.age_us)),
                 sent: percentiles_of(groups.clone().map(|group| &group.sent)),

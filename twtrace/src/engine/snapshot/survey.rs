@@ -11,7 +11,7 @@ use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::pressure::{Pool, Pressure};
-use crate::engine::read::{Figures, Index};
+use crate::engine::read::{Figures, Indexes};
 use crate::engine::{Engine, SECOND_NS, Tracker};
 use crate::model::ports::Ports;
 
@@ -61,6 +61,8 @@ impl Default for Dealings {
 #[derive(Debug)]
 pub struct Survey<'a> {
     engine: &'a Engine,
+    /// Which groups make which rows.
+    pub(super) indexes: Indexes<'a>,
     now_ns: u64,
     /// The present second.
     pub(super) now: u32,
@@ -93,6 +95,7 @@ impl<'a> Survey<'a> {
         let rows = engine.groups.rows.len();
         let mut survey = Self {
             engine,
+            indexes: Indexes::new(engine),
             now_ns: tracker.now_ns,
             now: tracker.second(tracker.now_ns),
             links: vec![LinkSum::default(); rows],
@@ -129,11 +132,11 @@ impl<'a> Survey<'a> {
     }
 
     fn measure_pools(&mut self) {
-        let index = Index::of(self.engine, Table::Tuple);
+        let (index, mut pressures) = (self.indexes.of(Table::Tuple), std::mem::take(&mut self.pressures));
         let mut best: Option<(Pressure, u32)> = None;
         for row in index.rows() {
             let Some(pressure) = self.measure(row, index.groups(row)) else { continue };
-            self.pressures[row as usize] = Some(pressure);
+            pressures[row as usize] = Some(pressure);
             let is_hotter = |(most, first): &(Pressure, u32)| {
                 let by_name = || self.target(*first).cmp(&self.target(row));
                 pressure.cmp_heat(most).then_with(by_name).is_gt()
@@ -143,6 +146,7 @@ impl<'a> Survey<'a> {
             }
         }
         self.hottest = best.map(|(_, row)| (row, index.groups(row).to_vec()));
+        self.pressures = pressures;
     }
 
     /// Pools that no event was about, the fullest first.

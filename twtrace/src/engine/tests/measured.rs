@@ -1,11 +1,13 @@
 //! What connections of single rows were like is what a whole snapshot says of them.
 
 use super::script::{Script, client, server};
-use crate::engine::{By, Extent, Figures, Measured, Pattern, ProcessRow, RowKey, Tracker};
+use crate::engine::{By, Extent, Figures, Measured, Pattern, ProcessRow, Rates, RowKey, Tracker};
+use crate::model::event::Kind;
 
 impl From<&Figures> for Measured {
     fn from(figures: &Figures) -> Self {
-        Self { identity: None, age_us: figures.age_us, sent: figures.sent, received: figures.received }
+        let Figures { created_rate, ended_rate, age_us, sent, received, .. } = *figures;
+        Self { identity: None, created_rate, ended_rate, age_us, sent, received }
     }
 }
 
@@ -14,7 +16,7 @@ fn rows_are_measured_as_a_whole_snapshot_has_them() {
     let mut script = Script::new(Tracker::new());
     let pool = client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service");
     script.born(&pool, 40_000..40_017).born(&client(13, "10.0.0.9", 81), [40_101; 1]);
-    script.born(&server(13, "10.0.0.7"), [80; 3]);
+    script.born(&server(13, "10.0.0.7"), [80; 3]).at(1.0);
     let snapshot = script.tracker.snapshot(By::ALL);
     let mut keys: Vec<(RowKey, Measured)> = Vec::new();
     let of_process = |row: &ProcessRow| Measured { identity: row.identity.clone(), ..(&row.figures).into() };
@@ -29,6 +31,7 @@ fn rows_are_measured_as_a_whole_snapshot_has_them() {
     keys.extend(snapshot.netns.iter().map(|row| (RowKey::Netns(row.key), (&row.figures).into())));
     assert!(keys.len() >= 8, "{keys:?}");
     assert!(keys.iter().filter(|(_, measured)| measured.age_us.is_some()).count() >= 7, "{keys:?}");
+    assert!(keys.iter().filter(|(_, measured)| measured.created_rate.s1 > 0.0).count() >= 7, "{keys:?}");
     let mut asked: Vec<RowKey> = keys.iter().map(|(key, _)| key.clone()).collect();
     asked.push(RowKey::Netns(3));
     assert_eq!(script.tracker.measured(&asked), keys.into_iter().collect());
@@ -37,11 +40,18 @@ fn rows_are_measured_as_a_whole_snapshot_has_them() {
 #[test]
 fn a_snapshot_for_a_screen_leaves_percentiles_and_what_they_mean_to_that() {
     let mut script = Script::new(Tracker::new());
-    script.born(&client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service"), 40_000..40_017);
+    let pool = client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service");
+    script.born(&pool, 40_000..40_017).at(1.0);
     let survey = script.tracker.survey();
     let snapshot = script.tracker.snapshot_of(&survey, &[By::Process, By::Tuple], Extent::SCREEN);
     let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
     assert_eq!((row.figures.counts.created, row.figures.age_us), (17, None));
     assert_eq!((row.pattern, &row.identity), (Pattern::Unclear, &None));
+    assert_eq!(row.figures.created_rate, Rates::default());
+    // Where calls fail, that they do so of late is what a row is ordered by.
+    script.fails(&pool, Kind::ConnectFailed, 0, 3).at(2.0);
+    let survey = script.tracker.survey();
+    let snapshot = script.tracker.snapshot_of(&survey, &[By::Process], Extent::SCREEN);
+    assert!(snapshot.processes[0].figures.failed_rate.s60 > 0.0, "{snapshot:?}");
     assert_ne!(script.tracker.snapshot(&[By::Process]).processes[0].pattern, Pattern::Unclear);
 }

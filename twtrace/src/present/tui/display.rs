@@ -69,7 +69,7 @@ impl Display {
         let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(&survey, by) });
         let mut picture = Picture::new(frame, (tables, extent), folded, journal, zone, filters);
         // Mostly the same rows are seen again.
-        picture.measured = tracker.measured(&self.unmeasured(&picture));
+        picture.measured = tracker.measured_of(&survey, &self.unmeasured(&picture));
         self.picture = Some(picture);
         // A row changes; an event stays what it was.
         if let Some((Id::Row(key), opened)) = &mut self.opened {
@@ -110,6 +110,7 @@ impl Display {
         let is_searched = |column: &Column| !column.is_figure && column.what.is_identity();
         Extent {
             percentiles: sorted.is_some_and(What::is_percentile),
+            rates: sorted.is_some_and(What::is_rate),
             identities: sorted.is_some_and(What::is_identity)
                 || !state.filter.is_empty() && columns.iter().any(is_searched),
             ..Extent::SCREEN

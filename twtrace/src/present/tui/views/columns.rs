@@ -47,6 +47,11 @@ impl What {
         matches!(self, Self::Age | Self::Age99 | Self::Sent | Self::Received)
     }
 
+    /// Events a second.
+    pub(in crate::present::tui) fn is_rate(self) -> bool {
+        matches!(self, Self::Created | Self::Ended)
+    }
+
     /// What a process is.
     pub(in crate::present::tui) fn is_identity(self) -> bool {
         matches!(self, Self::Command | Self::Container)
@@ -54,7 +59,7 @@ impl What {
 
     /// Worked out for rows that are seen, sorted by or searched.
     pub(in crate::present::tui) fn is_measured(self) -> bool {
-        self.is_percentile() || self.is_identity()
+        self.is_percentile() || self.is_rate() || self.is_identity()
     }
 }
 

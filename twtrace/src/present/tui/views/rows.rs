@@ -226,6 +226,10 @@ impl Row<'_> {
             return named(self.identity()?, what);
         }
         let figures = self.figures()?;
+        if what.is_rate() {
+            let Measured { created_rate, ended_rate, .. } = self.looked_up()?;
+            return Some(Value::Rate(if what == What::Created { created_rate.s10 } else { ended_rate.s10 }));
+        }
         let (age_us, sent, received) = match self.looked_up() {
             Some(Measured { age_us, sent, received, .. }) => (age_us, sent, received),
             None => (&figures.age_us, &figures.sent, &figures.received),
