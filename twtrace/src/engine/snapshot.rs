@@ -60,9 +60,9 @@ pub struct ProcessRow {
     pub gone: bool,
     /// Its figures.
     pub figures: Figures,
-    /// What it mainly deals with: that with most live sockets.
+    /// What it mainly deals with: that with most live sockets; where the snapshot has [`Extent::links`], or a finding may be about it.
     pub main: Option<LinkRow>,
-    /// Of what it deals with, that whose ports are used up or are used up soonest.
+    /// Of what it deals with, that whose ports are used up or are used up soonest; likewise.
     pub hottest: Option<LinkRow>,
     /// How many things it deals with.
     pub targets: usize,

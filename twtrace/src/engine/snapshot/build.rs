@@ -35,17 +35,22 @@ pub struct Extent {
     pub rates: bool,
     /// What processes are.
     pub identities: bool,
+    /// What processes mainly deal with, also of those that no finding could be about.
+    pub links: bool,
     /// Behind the first table, also the pools that no finding could be about.
     pub quiet_pools: bool,
 }
 
 impl Extent {
     /// All of it.
-    pub const WHOLE: Self = Self { percentiles: true, rates: true, identities: true, quiet_pools: true };
+    pub const WHOLE: Self =
+        Self { percentiles: true, rates: true, identities: true, links: true, quiet_pools: true };
     /// How many there are, and how fast that changes.
-    pub const COUNTS: Self = Self { percentiles: false, rates: true, identities: false, quiet_pools: true };
+    pub const COUNTS: Self =
+        Self { percentiles: false, rates: true, identities: false, links: true, quiet_pools: true };
     /// What most screens want.
-    pub const SCREEN: Self = Self { percentiles: false, rates: false, identities: false, quiet_pools: false };
+    pub const SCREEN: Self =
+        Self { percentiles: false, rates: false, identities: false, links: false, quiet_pools: false };
 
     /// Of the table at this place.
     fn of_table(self, at: usize) -> Self {
@@ -67,6 +72,7 @@ impl Extent {
         self.percentiles >= other.percentiles
             && self.rates >= other.rates
             && self.identities >= other.identities
+            && self.links >= other.links
             && self.quiet_pools >= other.quiet_pools
     }
 }
@@ -181,16 +187,19 @@ impl Tracker {
     fn process_rows(&self, rows: &Rows<'_>, survey: &Survey<'_>) -> Vec<ProcessRow> {
         let row = |(at, key): (u32, ProcessKey)| {
             let (dealings, figures) = (survey.dealings(at), rows.figures(at));
-            let hottest = survey.hottest_of(&dealings);
-            let pressure = hottest.and_then(|link| link.pressure);
+            let pressure = survey.pressure_of(&dealings);
+            let has_links = rows.extent.links
+                || key.is_unknown()
+                || figures.failed() != 0
+                || pressure.is_some_and(|pressure| pressure.is_pressing());
             let latest = self.latest(rows.index.groups(at));
             ProcessRow {
                 key,
                 uid: latest.and_then(|group| group.key.owner).map_or(0, |owner| owner.uid),
                 identity: if rows.extent.identities { self.identity(&key) } else { None },
                 gone: self.engine.groups.rows[at as usize].gone,
-                main: survey.main_of(&dealings),
-                hottest,
+                main: if has_links { survey.main_of(&dealings) } else { None },
+                hottest: if has_links { survey.hottest_of(&dealings) } else { None },
                 targets: dealings.targets,
                 pressure,
                 pattern: if rows.extent.percentiles {

@@ -10,7 +10,6 @@ use crate::engine::history::Rates;
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::keys::RowKey;
-use crate::engine::read::Indexes;
 use crate::engine::spread::{Percentiles, percentiles_of};
 
 /// What the connections of a row were like, and whose they were: what [`Figures`] and [`ProcessRow`] have only in a snapshot of [`Extent::WHOLE`].
@@ -18,6 +17,10 @@ use crate::engine::spread::{Percentiles, percentiles_of};
 pub struct Measured {
     /// What user space found out about it, of a process only.
     pub identity: Option<Arc<Identity>>,
+    /// As [`ProcessRow::main`], of a process only.
+    pub main: Option<LinkRow>,
+    /// As [`ProcessRow::hottest`], of a process only.
+    pub hottest: Option<LinkRow>,
     /// TIME_WAIT sockets made a second.
     pub created_rate: Rates,
     /// TIME_WAIT sockets gone a second.
@@ -30,25 +33,30 @@ pub struct Measured {
     pub received: Option<Percentiles>,
 }
 
+impl Measured {
+    /// As [`ProcessRow::told`].
+    pub fn told(&self) -> Option<&LinkRow> {
+        told(self.hottest.as_ref(), self.main.as_ref())
+    }
+}
+
 impl Tracker {
     /// What the connections of these rows were like; a row that does not exist is left out.
     pub fn measured(&self, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
-        self.measured_by(&Indexes::new(&self.engine), keys)
+        if keys.is_empty() { HashMap::new() } else { self.measured_of(&self.survey(), keys) }
     }
 
     /// As [`Tracker::measured`], of a survey that was made.
     pub fn measured_of(&self, survey: &Survey<'_>, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
-        self.measured_by(&survey.indexes, keys)
-    }
-
-    fn measured_by(&self, indexes: &Indexes<'_>, keys: &[RowKey]) -> HashMap<RowKey, Measured> {
-        let now = self.second(self.now_ns);
         let mut measured = HashMap::new();
         for (key, row) in self.rows_named(keys) {
-            let of = indexes.of(self.engine.groups.rows[row as usize].table).groups(row);
+            let of = survey.indexes.of(self.engine.groups.rows[row as usize].table).groups(row);
             let groups = of.iter().map(|at| self.engine.group(*at));
-            let [created_rate, ended_rate, _] = self.engine.rates(of, now);
+            let [created_rate, ended_rate, _] = self.engine.rates(of, survey.now);
+            let dealings = matches!(key, RowKey::Process(_)).then(|| survey.dealings(row));
             let of_row = Measured {
+                main: dealings.and_then(|dealings| survey.main_of(&dealings)),
+                hottest: dealings.and_then(|dealings| survey.hottest_of(&dealings)),
                 created_rate,
                 ended_rate,
                 identity: if let RowKey::Process(process) = key { self.identity(process) } else { None },

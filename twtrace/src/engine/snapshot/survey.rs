@@ -305,6 +305,11 @@ impl<'a> Survey<'a> {
         self.link_row(dealings.hottest, self.links.get(dealings.hottest as usize)?)
     }
 
+    /// Of the hottest pool that a process draws from.
+    pub(super) fn pressure_of(&self, dealings: &Dealings) -> Option<Pressure> {
+        self.pressure_of_link(dealings.hottest)
+    }
+
     pub(super) fn pressure(&self, tuple: u32) -> Option<Pressure> {
         self.pressures.get(tuple as usize).copied().flatten()
     }

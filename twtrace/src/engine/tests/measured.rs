@@ -7,7 +7,7 @@ use crate::model::event::Kind;
 impl From<&Figures> for Measured {
     fn from(figures: &Figures) -> Self {
         let Figures { created_rate, ended_rate, age_us, sent, received, .. } = *figures;
-        Self { identity: None, created_rate, ended_rate, age_us, sent, received }
+        Self { created_rate, ended_rate, age_us, sent, received, ..Self::default() }
     }
 }
 
@@ -19,7 +19,10 @@ fn rows_are_measured_as_a_whole_snapshot_has_them() {
     script.born(&server(13, "10.0.0.7"), [80; 3]).at(1.0);
     let snapshot = script.tracker.snapshot(By::ALL);
     let mut keys: Vec<(RowKey, Measured)> = Vec::new();
-    let of_process = |row: &ProcessRow| Measured { identity: row.identity.clone(), ..(&row.figures).into() };
+    let of_process = |row: &ProcessRow| {
+        let (identity, main, hottest) = (row.identity.clone(), row.main, row.hottest);
+        Measured { identity, main, hottest, ..(&row.figures).into() }
+    };
     keys.extend(snapshot.processes.iter().map(|row| (RowKey::Process(row.key), of_process(row))));
     assert_eq!(keys.iter().filter(|(_, measured)| measured.identity.is_some()).count(), 1, "{keys:?}");
     keys.extend(snapshot.tuples.iter().map(|row| (RowKey::Tuple(row.key), (&row.figures).into())));
@@ -47,11 +50,12 @@ fn a_snapshot_for_a_screen_leaves_percentiles_and_what_they_mean_to_that() {
     let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
     assert_eq!((row.figures.counts.created, row.figures.age_us), (17, None));
     assert_eq!((row.pattern, &row.identity), (Pattern::Unclear, &None));
-    assert_eq!(row.figures.created_rate, Rates::default());
+    assert_eq!((row.figures.created_rate, row.main), (Rates::default(), None));
     // Where calls fail, that they do so of late is what a row is ordered by.
     script.fails(&pool, Kind::ConnectFailed, 0, 3).at(2.0);
     let survey = script.tracker.survey();
     let snapshot = script.tracker.snapshot_of(&survey, &[By::Process], Extent::SCREEN);
-    assert!(snapshot.processes[0].figures.failed_rate.s60 > 0.0, "{snapshot:?}");
+    let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
+    assert!(row.figures.failed_rate.s60 > 0.0 && row.main.is_some(), "{row:?}");
     assert_ne!(script.tracker.snapshot(&[By::Process]).processes[0].pattern, Pattern::Unclear);
 }

@@ -111,6 +111,7 @@ impl Display {
         Extent {
             percentiles: sorted.is_some_and(What::is_percentile),
             rates: sorted.is_some_and(What::is_rate),
+            links: sorted.is_some_and(What::is_of_link) || !state.filter.is_empty(),
             identities: sorted.is_some_and(What::is_identity)
                 || !state.filter.is_empty() && columns.iter().any(is_searched),
             ..Extent::SCREEN

@@ -29,6 +29,28 @@ fn rows_that_are_seen_say_what_their_connections_were_like() {
     assert!(line(&screen, " 4194301 php-fpm ").contains("3.3ms   3.3ms"), "{text}");
 }
 
+/// Lines of the table alone.
+fn table(screen: &Offscreen) -> Vec<String> {
+    let text = screen.text();
+    let lines = text.lines().skip_while(|line| !line.contains("LIVE")).skip(1);
+    lines.take_while(|line| !line.trim().is_empty() && !line.contains("F1")).map(str::to_owned).collect()
+}
+
+#[test]
+fn rows_say_the_same_where_only_those_that_are_seen_are_worked_out() {
+    let (tracker, _) = busy();
+    for tab in ['1', '2', '3', '4', '5'] {
+        let mut screen = Offscreen::new(200, 24);
+        screen.press(&tracker, tab);
+        screen.frame(&tracker);
+        let seen = table(&screen);
+        assert!(!seen.is_empty(), "{}", screen.text());
+        // What stands still has everything.
+        screen.press(&tracker, ' ');
+        assert_eq!(table(&screen), seen, "{tab}");
+    }
+}
+
 #[test]
 fn details_stand_where_rows_leave_room() {
     let (tracker, _) = busy();

@@ -52,6 +52,11 @@ impl What {
         matches!(self, Self::Created | Self::Ended)
     }
 
+    /// Of what a process mainly deals with.
+    pub(in crate::present::tui) fn is_of_link(self) -> bool {
+        matches!(self, Self::Towards | Self::Used | Self::Left | Self::Lasts)
+    }
+
     /// What a process is.
     pub(in crate::present::tui) fn is_identity(self) -> bool {
         matches!(self, Self::Command | Self::Container)
@@ -59,7 +64,7 @@ impl What {
 
     /// Worked out for rows that are seen, sorted by or searched.
     pub(in crate::present::tui) fn is_measured(self) -> bool {
-        self.is_percentile() || self.is_rate() || self.is_identity()
+        self.is_percentile() || self.is_rate() || self.is_of_link() || self.is_identity()
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use super::events::{happened, repeated};
 use super::{Alarm, Id, Picture, Tab, What, alarm_of};
 use crate::engine::{
-    ContainerRow, Figures, Fold, FoldRow, Measured, NetnsRow, PeerRow, PortRow, Pressure, ProcessKey,
-    ProcessRow, RowKey, Target, TupleRow,
+    ContainerRow, Figures, Fold, FoldRow, LinkRow, Measured, NetnsRow, PeerRow, PortRow, Pressure,
+    ProcessKey, ProcessRow, RowKey, Target, TupleRow,
 };
 use crate::model::escape::printable;
 use crate::model::identity::Identity;
@@ -226,6 +226,10 @@ impl Row<'_> {
             return named(self.identity()?, what);
         }
         let figures = self.figures()?;
+        if what.is_of_link() {
+            let Self::Process(row, ..) = self else { return None };
+            return of_link(self.looked_up()?.told()?, row.targets, what);
+        }
         if what.is_rate() {
             let Measured { created_rate, ended_rate, .. } = self.looked_up()?;
             return Some(Value::Rate(if what == What::Created { created_rate.s10 } else { ended_rate.s10 }));
@@ -325,6 +329,14 @@ fn whose(key: Option<ProcessKey>, of: Target, picture: &Picture, what: What) -> 
     }
 }
 
+/// What a line names of the things that are dealt with, and how full that is.
+fn of_link(link: &LinkRow, targets: usize, what: What) -> Option<Value> {
+    match what {
+        What::Towards => Some(Value::Target(link.target, targets.saturating_sub(1))),
+        _ => ports(link.pressure, what),
+    }
+}
+
 fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Pid => Some(Value::Times(row.members.len() as u64)),
@@ -340,8 +352,7 @@ fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
                 (_, name) => printable(name).into_owned().into(),
             }))
         }
-        What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
-        _ => ports(row.told()?.pressure, what),
+        _ => of_link(row.told()?, row.targets, what),
     }
 }
 
@@ -357,9 +368,8 @@ fn process(row: &ProcessRow, is_member: bool, picture: &Picture, what: What) -> 
             let name = printable(&inferred.comm.text()).into_owned();
             Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
         }
-        What::Towards => row.told().map(|link| Value::Target(link.target, row.targets.saturating_sub(1))),
-        // Of the same that the line names.
-        _ => ports(row.told()?.pressure, what),
+        what if what.is_of_link() => of_link(row.told()?, row.targets, what),
+        _ => None,
     }
 }
 
