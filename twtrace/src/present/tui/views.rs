@@ -3,11 +3,14 @@
 
 mod columns;
 mod events;
+mod press;
 mod rows;
 
 pub(super) use columns::{Column, MARKS, What, columns, fitting};
-use rows::{Press, members, rows};
-pub(super) use rows::{Row, alarm};
+use press::Press;
+pub(super) use press::alarm;
+pub(super) use rows::Row;
+use rows::{members, rows};
 
 use std::collections::HashMap;
 

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use super::events::{happened, repeated};
-use super::{Alarm, Id, Picture, Tab, What, alarm_of};
+use super::press::full;
+use super::{Id, Picture, Tab, What};
 use crate::engine::{
     ContainerRow, Figures, Fold, FoldRow, LinkRow, Measured, NetnsRow, PeerRow, PortRow, Pressure,
     ProcessKey, ProcessRow, RowKey, Target, TupleRow,
@@ -13,10 +14,6 @@ use crate::model::escape::printable;
 use crate::model::identity::Identity;
 use crate::present::tui::journal::{Numbered, Repeat};
 use crate::present::tui::value::Value;
-
-/// From these shares on, a full table wants to be seen.
-const WARNING: f64 = 0.7;
-const CRITICAL: f64 = 0.9;
 
 /// A row of a view. What it says is worked out for the columns that are asked for, so that thousands of rows cost little.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +29,6 @@ pub(in crate::present::tui) enum Row<'a> {
     /// And whether it stands behind others that are alike.
     Event(&'a Numbered, &'a Picture, bool),
     Repeat(&'a Repeat, &'a Picture),
-}
-
-/// How much a row presses: who fails of late first, then the severity, then how soon its ports are used up, then how many are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Press {
-    fails: bool,
-    alarm: u8,
-    soon: u64,
-    per_mille: u64,
 }
 
 /// The rows of a view, in no particular order.
@@ -102,22 +90,6 @@ pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
     }
 }
 
-/// How full a pool of ports is, as an alarm.
-pub(in crate::present::tui) fn alarm(pressure: Option<Pressure>) -> Alarm {
-    match pressure {
-        Some(pressure) if pressure.is_short() => alarm_of_share(pressure.fraction()),
-        _ => Alarm::None,
-    }
-}
-
-fn alarm_of_share(share: f64) -> Alarm {
-    match share {
-        share if share >= CRITICAL => Alarm::Critical,
-        share if share >= WARNING => Alarm::Warning,
-        _ => Alarm::None,
-    }
-}
-
 impl Row<'_> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
@@ -133,49 +105,6 @@ impl Row<'_> {
         })
     }
 
-    pub(in crate::present::tui) fn alarm(&self) -> Alarm {
-        if let Self::Event((_, event), ..) | Self::Repeat(Repeat { last: (_, event), .. }, _) = self {
-            return alarm_of(event.kind);
-        }
-        if self.figures().is_some_and(|figures| figures.failed() != 0) {
-            return Alarm::Critical;
-        }
-        match self {
-            Self::Process(row, ..) => alarm(row.pressure),
-            Self::Fold(row, _) => alarm(row.hottest.and_then(|link| link.pressure)),
-            Self::Tuple(row, _) => alarm(row.pressure),
-            Self::Netns(row, _) => alarm_of_share(full(row).unwrap_or(0.0)),
-            _ => Alarm::None,
-        }
-    }
-
-    /// How much it presses.
-    pub(super) fn press(&self) -> Press {
-        let fails = self.figures().is_some_and(|figures| figures.failed_rate.s60 > 0.0);
-        let (pressure, share) = match self {
-            Self::Process(row, ..) => (row.pressure, None),
-            Self::Fold(row, _) => (row.hottest.and_then(|link| link.pressure), None),
-            Self::Tuple(row, _) => (row.pressure, None),
-            Self::Netns(row, _) => (None, full(row)),
-            _ => (None, None),
-        };
-        let alarm = match share {
-            Some(share) => alarm_of_share(share),
-            None => alarm(pressure),
-        };
-        if alarm == Alarm::None && !fails {
-            return Press::default();
-        }
-        let left_s = pressure.and_then(|pressure| pressure.full_in_s);
-        let used = share.or(pressure.map(|pressure| pressure.fraction())).unwrap_or(0.0);
-        Press {
-            fails,
-            alarm: alarm as u8,
-            soon: left_s.map_or(0, |left_s| u64::MAX - (left_s * 1e3) as u64),
-            per_mille: (used * 1e3) as u64,
-        }
-    }
-
     /// The process is gone.
     pub(in crate::present::tui) fn is_gone(&self) -> bool {
         match self {
@@ -185,7 +114,7 @@ impl Row<'_> {
         }
     }
 
-    fn figures(&self) -> Option<&Figures> {
+    pub(super) fn figures(&self) -> Option<&Figures> {
         Some(match self {
             Self::Process(row, ..) => &row.figures,
             Self::Fold(row, _) => &row.figures,
@@ -392,10 +321,6 @@ fn port(row: &PortRow, picture: &Picture, what: What) -> Option<Value> {
 
 fn container(row: &ContainerRow) -> Value {
     row.key.as_ref().map_or(Value::Text("(host)".into()), |name| Value::hostile(name))
-}
-
-fn full(row: &NetnsRow) -> Option<f64> {
-    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.max_tw_buckets.max(1)))
 }
 
 fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
