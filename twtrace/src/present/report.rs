@@ -9,6 +9,7 @@ mod hosts;
 pub mod html;
 pub mod json;
 pub mod model;
+mod namings;
 mod read;
 mod strips;
 pub mod text;

@@ -20,6 +20,13 @@ pub struct Names {
 }
 
 impl Names {
+    /// `namespace/pod`, or what is known of it.
+    pub fn full_pod(&self) -> Option<String> {
+        let pod = self.pod.as_ref()?;
+        let namespace = self.pod_namespace.as_ref().map(|namespace| format!("{namespace}/"));
+        Some(namespace.unwrap_or_default() + pod)
+    }
+
     /// Cuts what is too long, and leaves out what is empty.
     #[must_use]
     pub fn bounded(self) -> Self {

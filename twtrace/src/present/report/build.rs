@@ -11,6 +11,7 @@ use crate::engine::intern::{Hasher, NONE, OTHERS};
 use crate::engine::key::{RowId, Side};
 use crate::engine::{Engine, Index, PortKey, Target, TupleKey};
 use crate::model::event::Reason;
+use crate::model::identity::Names;
 
 /// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact.
 pub(super) const MOST_ROWS: usize = 16_384;
@@ -120,6 +121,7 @@ impl<'a> Builder<'a> {
         let mut row = Row::new(name, Figures { live, peak_live, ..self.engine.figures(of, 0) });
         // Of equals the first.
         let main = groups().rev().max_by_key(|group| group.counts.events() + group.counts.listed);
+        row.names = self.names_of(id, groups().max_by_key(|group| group.last_ns));
         match table {
             Table::Process => {
                 row.target = main.and_then(|group| self.target(group));
@@ -165,6 +167,16 @@ impl<'a> Builder<'a> {
             RowId::Container(name) => Name::Container(self.text(name)),
             RowId::Netns(inode) => Name::Netns(inode, self.names.get(&inode).cloned()),
         })
+    }
+
+    /// What a container, or that of a process, is called.
+    fn names_of(&self, id: RowId, latest: Option<&Group>) -> Option<Names> {
+        let container = match id {
+            RowId::Container(container) => container,
+            RowId::Process { .. } => latest?.key.owner?.container,
+            _ => return None,
+        };
+        self.counting.namings.of(container, self.engine)
     }
 
     fn target(&self, group: &Group) -> Option<Target> {

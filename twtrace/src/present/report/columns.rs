@@ -13,6 +13,7 @@ use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UI
 use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
 
 use super::count::Counting;
+use super::namings::Namings;
 use crate::engine::Engine;
 use crate::engine::intern::NONE;
 use crate::engine::row::{Owner, Row};
@@ -109,6 +110,7 @@ pub(super) struct Reader {
     exe: Known<u32>,
     cgroup: Known<u32>,
     container: Known<u32>,
+    names: [Known<u32>; NAMES.len()],
     /// Is added to every time.
     shift: i64,
     /// What is listed at this time is known: it is passed over.
@@ -125,6 +127,8 @@ struct Owners {
     exe: Texts,
     cgroup: Texts,
     container: Texts,
+    /// In the order of [`NAMES`].
+    names: [Texts; NAMES.len()],
 }
 
 impl Owners {
@@ -138,6 +142,14 @@ impl Owners {
             cgroup: self.cgroup.get(row),
             container: self.container.get(row),
         })
+    }
+
+    /// Says what the owner's container is called, where a row knows.
+    #[inline]
+    fn name(&self, row: usize, owner: Option<&Owner>, namings: &mut Namings) {
+        if let Some(Owner { container, .. }) = owner.filter(|owner| owner.container != NONE) {
+            namings.say(*container, self.names.each_ref().map(|column| column.get(row)));
+        }
     }
 }
 
@@ -169,7 +181,10 @@ struct Columns {
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
-/// Every column that is looked at, besides [`LOST`].
+/// What a container is called, in the order of [`Called`](super::namings::Called).
+const NAMES: [&str; 4] = ["container_name", "image", "pod", "pod_namespace"];
+
+/// Every column that is looked at, besides [`NAMES`] and [`LOST`].
 const COLUMNS: [&str; 30] = [
     "event",
     "mono_ns",
@@ -220,7 +235,7 @@ const LOST: [&str; 10] = [
 /// The names of all columns that are looked at.
 pub(super) fn wanted() -> Vec<&'static str> {
     // The calendar's time is what the reader checks the clock's with.
-    COLUMNS.into_iter().chain(LOST).chain(["time"]).collect()
+    COLUMNS.into_iter().chain(NAMES).chain(LOST).chain(["time"]).collect()
 }
 
 impl Reader {
@@ -251,7 +266,9 @@ impl Reader {
             if kind == Kind::Lost {
                 counting.lose(mono_ns, &columns.loss(row));
             } else {
-                counting.take(&columns.row(row, kind, mono_ns));
+                let counted = columns.row(row, kind, mono_ns);
+                columns.owners.name(row, counted.owner.as_ref(), &mut counting.namings);
+                counting.take(&counted);
             }
         }
         Ok(())
@@ -264,6 +281,7 @@ impl Reader {
             let address: IpAddr = text.parse().map_err(|_| format!("'{}' is no address", printable(text)))?;
             Ok(addresses.id(&address))
         };
+        let [name, image, pod, namespace] = &mut self.names;
         let owners = Owners {
             pid: Numbers::of(batch, "pid")?,
             uid: Numbers::of(batch, "uid")?,
@@ -272,6 +290,12 @@ impl Reader {
             exe: column(&mut self.exe, batch, "exe", &mut text)?,
             cgroup: column(&mut self.cgroup, batch, "cgroup", &mut text)?,
             container: column(&mut self.container, batch, "container", &mut text)?,
+            names: [
+                column(name, batch, NAMES[0], &mut text)?,
+                column(image, batch, NAMES[1], &mut text)?,
+                column(pod, batch, NAMES[2], &mut text)?,
+                column(namespace, batch, NAMES[3], &mut text)?,
+            ],
         };
         let [one, two, three, four, five, six, seven, eight, nine, ten] =
             LOST.map(|name| Numbers::of(batch, name));

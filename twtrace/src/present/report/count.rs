@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::namings::Namings;
 use super::strips::Strips;
 use super::timeline::{Count, Timeline};
 use crate::engine::groups::{Group, Table};
@@ -72,6 +73,7 @@ pub(super) struct Counting {
     pub(super) engine: Engine,
     pub(super) timeline: Timeline,
     pub(super) strips: Strips,
+    pub(super) namings: Namings,
     pub(super) population: Population,
     pub(super) busiest: Busiest,
     /// Events that passed, `lost` and `listed` left out.
@@ -109,6 +111,7 @@ impl Counting {
             engine,
             timeline: Timeline::new(asked.origin_ns.unwrap_or(began_ns), asked.every_ns),
             strips: Strips::new(began_ns),
+            namings: Namings::default(),
             population: Population::default(),
             busiest: Busiest::default(),
             events: 0,

@@ -114,22 +114,24 @@ fn tiles(report: &Report) -> Vec<Tile> {
     let total = &report.total;
     let tile = |label, value, more: String, meaning| Tile { label, value, more, meaning };
     let alarm = |count: u64, meaning| if count == 0 { Meaning::Plain } else { meaning };
+    let whose = if report.hosts.is_empty() { "" } else { "of one host; " };
     let (failed, lost) = (total.failed(), report.lost.events());
     let mut tiles = vec![
         tile(
             "created",
             grouped(total.counts.created),
             format!(
-                "{}/s, at most {} in a second",
+                "{}/s, at most {} in a second{}",
                 rate(report.per_second(total.counts.created)),
-                grouped(report.busiest.value)
+                grouped(report.busiest.value),
+                view::of_one(report)
             ),
             Meaning::Plain,
         ),
         tile(
             "live at most",
             grouped(report.peak_live.value),
-            format!("{} at the end", grouped(total.live)),
+            format!("{whose}{} at the end", grouped(total.live)),
             Meaning::Plain,
         ),
         tile("failed", grouped(failed), total.counts.failed(), alarm(failed, Meaning::Critical)),

@@ -14,6 +14,7 @@ use shape::*;
 use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
 use crate::diagnose::json::First;
 use crate::model::event::{Reason, Via};
+use crate::model::identity::Names;
 use crate::output::write_object_line;
 use crate::present::live::keys::Shares;
 
@@ -175,7 +176,14 @@ impl Entry {
             tally: Tally::of(report, &row.figures, row.peak),
             target: row.target.as_ref().map(Into::into),
             main: row.main.clone(),
+            called: row.names.clone().map(Into::into),
         }
+    }
+}
+
+impl From<Names> for Called {
+    fn from(Names { name, image, pod, pod_namespace }: Names) -> Self {
+        Self { container_name: name, image, pod, pod_namespace }
     }
 }
 

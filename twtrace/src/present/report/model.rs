@@ -8,6 +8,7 @@ pub use crate::engine::{Figures, Target};
 use crate::engine::{PortKey, TupleKey};
 use crate::model::clock::Clock;
 use crate::model::event::{Loss, Reason};
+use crate::model::identity::Names;
 use crate::recording::{Head, Namespace, Tail};
 
 /// What a table has a row for.
@@ -161,6 +162,8 @@ pub struct Row {
     pub severity: Option<Severity>,
     /// Of a process: when it did what.
     pub strip: Option<Strip>,
+    /// Of a process and a container: what the container's runtime calls it, where a recording knows.
+    pub names: Option<Names>,
 }
 
 /// What a process did in each stretch of a recording; all are as long, and together they are all of it.
@@ -175,7 +178,17 @@ pub struct Strip {
 impl Row {
     /// A row with nothing but figures.
     pub fn new(name: Name, figures: Figures) -> Self {
-        Self { host: None, name, figures, peak: None, target: None, main: None, severity: None, strip: None }
+        Self {
+            host: None,
+            name,
+            figures,
+            peak: None,
+            target: None,
+            main: None,
+            severity: None,
+            strip: None,
+            names: None,
+        }
     }
 }
 

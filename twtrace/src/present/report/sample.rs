@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::engine::{Capacity, Seed, Tracker};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
-use crate::model::identity::{Identity, container_of};
+use crate::model::identity::{Identity, Names, Naming, container_of};
 use crate::recording::{
     Command, Encoder, Ending, Exit, Head, LossCounts, Namespace, Recording, Settings, Stop, Tail, Usage,
 };
@@ -107,10 +107,10 @@ impl Actor {
         let exe = Some(format!("/usr/bin/{}</script>", self.pid));
         event.identity = Some(Arc::new(Identity {
             exe,
-            cmdline: crate::model::identity::Cmdline::default(),
             cgroup: Some(cgroup),
             container,
-            ..crate::model::identity::Identity::default()
+            names: if self.container { called(mono_ns) } else { Naming::default() },
+            ..Identity::default()
         }));
         if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
             event.errno = Some(if kind == Kind::BindFailed { Errno::AddrInUse } else { Errno::AddrNotAvail });
@@ -122,6 +122,21 @@ impl Actor {
         event.bytes_received = Some(mono_ns % 70_001);
         event
     }
+}
+
+/// What the runtime calls the container, a moment after it was met. Whoever named the pod meant no good.
+fn called(mono_ns: u64) -> Naming {
+    if mono_ns < START_NS + SECOND_NS / 7 {
+        return Naming::default();
+    }
+    let some = |text: &str| Some(text.to_owned());
+    let names = Names {
+        name: some("checkout"),
+        image: some("shop/checkout:17"),
+        pod: some("checkout-7d\x1b</td>"),
+        pod_namespace: some("shop"),
+    };
+    names.into()
 }
 
 /// A tracker that is told events by a fixed rule.

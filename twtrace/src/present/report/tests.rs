@@ -4,6 +4,7 @@ mod browser;
 mod count;
 mod findings;
 pub(crate) mod hosts;
+mod named;
 mod page;
 mod same;
 mod shown;

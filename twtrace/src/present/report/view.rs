@@ -8,7 +8,7 @@ mod summary;
 mod tables;
 mod verdict;
 
-pub use summary::{Line, summary};
+pub use summary::{Line, of_one, summary};
 pub use tables::{Cell, Column, View, table, timeline};
 pub use verdict::verdict;
 

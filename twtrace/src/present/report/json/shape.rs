@@ -167,6 +167,21 @@ pub(super) struct Entry {
     /// Name of the process that most of a tuple or a port is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<String>,
+    #[serde(flatten)]
+    pub(super) called: Option<Called>,
+}
+
+/// What a container's runtime calls it, by the keys of events.
+#[derive(Serialize)]
+pub(super) struct Called {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pod_namespace: Option<String>,
 }
 
 /// What a row is about.

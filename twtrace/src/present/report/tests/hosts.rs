@@ -1,6 +1,7 @@
 //! Recordings of several machines, and several of one.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::shown::compare;
 use crate::engine::Tracker;
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
+use crate::model::identity::{Identity, Names, container_of};
 use crate::output::paint::Paint;
 use crate::present::report::model::Name;
 use crate::present::report::sample::{START_NS, sample};
@@ -40,8 +42,23 @@ fn bytes(head: &Head, events: &[Event], tail: &Tail) -> Vec<u8> {
     std::mem::take(encoder.bytes())
 }
 
+/// As [`machine`], of a process in a container that is called so.
+pub(crate) fn machine_with(name: &str, created: u64, wall_ns: i64, mono_ns: u64, names: &Names) -> Vec<u8> {
+    let identity = Identity {
+        cgroup: Some("/system.slice/docker-0123456789abcdef.scope".to_owned()),
+        container: container_of(&format!("/system.slice/docker-{}.scope", "0123456789abcdef".repeat(4))),
+        names: names.clone().into(),
+        ..Identity::default()
+    };
+    made(name, created, wall_ns, mono_ns, Some(identity.into()))
+}
+
 /// A machine on which one process makes so many sockets towards one address: pid, namespace and addresses are the same on each.
 pub(crate) fn machine(name: &str, created: u64, wall_ns: i64, mono_ns: u64) -> Vec<u8> {
+    made(name, created, wall_ns, mono_ns, None)
+}
+
+fn made(name: &str, created: u64, wall_ns: i64, mono_ns: u64, identity: Option<Arc<Identity>>) -> Vec<u8> {
     let sample = sample(701);
     let head = Head {
         host: name.to_owned(),
@@ -56,6 +73,7 @@ pub(crate) fn machine(name: &str, created: u64, wall_ns: i64, mono_ns: u64) -> V
         let mut event = one.clone();
         event.mono_ns = mono_ns + n * SECOND_NS;
         event.conn.as_mut().unwrap().sport = 40_010 + n as u16;
+        event.identity = identity.clone().or(event.identity);
         event
     };
     let events: Vec<Event> = (0..created).map(event).collect();

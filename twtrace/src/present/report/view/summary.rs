@@ -217,7 +217,7 @@ fn created(report: &Report, zone: &TimeZone) -> String {
 }
 
 /// What is the most of one machine, where there are several.
-fn of_one(report: &Report) -> &'static str {
+pub fn of_one(report: &Report) -> &'static str {
     if report.hosts.is_empty() { "" } else { " of one host" }
 }
 

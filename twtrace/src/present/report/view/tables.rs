@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use super::{NOTHING, milliseconds, name, size, target, time_of_day};
 use crate::model::escape::printable;
 use crate::model::figures::{grouped, percent, rate, short_time};
+use crate::model::identity::Names;
 use crate::output::paint::Meaning;
 use crate::present::report::model::{By, Figures, Name, Report, Row, Strip};
 use crate::present::spark::whole;
@@ -147,6 +148,18 @@ const CONTAINER: (Column, Make) = (words("CONTAINER", "of the process"), |_, row
     Name::Container(_) | Name::Others => text(name(&row.name)),
     _ => text(NOTHING),
 });
+/// These three are shown only where a runtime told some.
+const POD: (Column, Make) =
+    (words("POD", "namespace and name of the container's Kubernetes pod"), |_, row| {
+        let pod = row.names.as_ref().and_then(Names::full_pod);
+        known(pod.as_deref(), |pod| text(printable(pod)))
+    });
+const IMAGE: (Column, Make) = (words("IMAGE", "of the container"), |_, row| {
+    known(row.names.as_ref().and_then(|names| names.image.as_deref()), |image| text(printable(image)))
+});
+const CALLED: (Column, Make) = (words("CALLED", "the container's name by its runtime"), |_, row| {
+    known(row.names.as_ref().and_then(|names| names.name.as_deref()), |name| text(printable(name)))
+});
 const EXE: (Column, Make) = (words("PROGRAM", "of the process"), |_, row| match &row.name {
     Name::Process { exe: Some(exe), .. } => text(printable(exe)),
     _ => text(NOTHING),
@@ -209,21 +222,23 @@ type Columns = &'static [(Column, Make)];
 /// Those that are always there, and those for which a terminal has no room.
 fn columns(by: By) -> (Columns, Columns) {
     let narrow: Columns = match by {
-        By::Process => {
-            &[PID, PROCESS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, TIMELINE, TOWARDS]
-        }
+        By::Process => &[
+            PID, PROCESS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, TIMELINE, TOWARDS,
+            POD,
+        ],
         By::Peer => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, SENT, RECEIVED, PEER],
         By::Tuple => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, IN_USE, USED, AGE, MAIN, TUPLE],
         By::Port => &[PORT, NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, MAIN],
-        By::Container => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, CONTAINER],
+        By::Container => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, CONTAINER, CALLED, POD],
         By::Netns => &[NETNS, CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, NAME],
         By::Reason => &[REASON, ENDED, SHARE, LASTED[0], LASTED[1], LASTED[2]],
         By::Host => &[CREATED, RATE, FAILED, ABORTED, ENDED, PEAK, LIVE, AGE, USED, RECORDINGS, HOST],
     };
     let more: Columns = match by {
-        By::Process => &[SENT, RECEIVED, UID, CONTAINER, EXE],
+        By::Process => &[SENT, RECEIVED, UID, CONTAINER, CALLED, IMAGE, EXE],
         By::Tuple => &[LIVE, SENT, RECEIVED, NETNS],
-        By::Port | By::Container | By::Netns => &[SENT, RECEIVED],
+        By::Container => &[IMAGE, SENT, RECEIVED],
+        By::Port | By::Netns => &[SENT, RECEIVED],
         By::Host => &[SENT, RECEIVED, KERNEL],
         By::Peer | By::Reason => &[],
     };
@@ -233,13 +248,19 @@ fn columns(by: By) -> (Columns, Columns) {
 /// A table of the report, of `most` rows at most. `wide` has more columns.
 pub fn table(report: &Report, by: By, wide: bool, most: usize) -> View {
     let (narrow, more) = columns(by);
-    let has_aborted = report.total.counts.aborted != 0;
-    let is_shown = |column: &&(Column, Make)| has_aborted || column.0.title != ABORTED.0.title;
+    let rows = report.table(by).unwrap_or_default();
+    let is_shown = |column: &&(Column, Make)| match column.0.title {
+        title if title == ABORTED.0.title => report.total.counts.aborted != 0,
+        title if [POD, CALLED, IMAGE].iter().any(|named| named.0.title == title) => {
+            rows.iter().any(|row| column.1(report, row).text != NOTHING)
+        }
+        _ => true,
+    };
     let whose = (!report.hosts.is_empty() && by != By::Host).then_some(&WHOSE);
     let mut columns: Vec<_> = whose.into_iter().chain(narrow.iter().filter(is_shown)).collect();
     let narrow = columns.len();
-    columns.extend(more.iter().filter(|_| wide));
-    let rows = report.table(by).unwrap_or_default().iter().take(most);
+    columns.extend(more.iter().filter(|column| wide && is_shown(column)));
+    let rows = rows.iter().take(most);
     let cells = |row: &Row| columns.iter().map(|(_, make)| make(report, row)).collect();
     View {
         rows: rows.map(cells).collect(),
