@@ -3,11 +3,13 @@
 
 mod disk;
 mod export;
+mod hostile;
 mod names;
 mod prometheus;
 
 pub(super) use disk::full_disk;
 pub(super) use export::exports;
+pub(super) use hostile::hostile_clients;
 pub(super) use names::of_containers;
 pub(super) use prometheus::prometheus;
 
