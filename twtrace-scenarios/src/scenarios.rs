@@ -3,6 +3,7 @@
 
 mod before;
 mod command;
+mod day;
 mod denied;
 mod doctor;
 mod ends;
@@ -239,6 +240,7 @@ pub const ALL: &[Scenario] = &[
     once("pid_namespace", surroundings::pid_namespace),
     once("time_namespace", surroundings::time_namespace),
     once("drained", runs::drained),
+    booted("day_of_a_guest", day::of_a_guest),
     booted("denied_by_confidentiality", denied::by_confidentiality),
     booted("not_denied_by_integrity", denied::not_by_integrity),
     booted("denied_without_btf", denied::without_btf),

@@ -15,6 +15,7 @@ mod version;
 pub(crate) use initramfs::build_programs;
 
 use crate::matrix::{Cell, Machine, Matrix};
+use crate::project;
 use crate::scenarios::Run;
 use anyhow::{Context, Result, bail};
 use guest::{Guest, Plan};
@@ -134,6 +135,7 @@ pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<Matrix> {
     let mut matrix = Matrix::default();
     for ((kernel, plan), guest) in boots.iter().zip(in_parallel(&boots, args.jobs, boot)) {
         let guest = guest.with_context(|| format!("kernel {}, {}", kernel.version, plan.state.name))?;
+        keep(&guest)?;
         report(&guest, plan, &mut matrix);
     }
     Ok(matrix)
@@ -157,6 +159,18 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> 
     let mut results = results.into_inner().expect("all threads have ended well");
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Puts what a guest handed out where it can be looked at.
+fn keep(guest: &Guest) -> Result<()> {
+    let dir = project::target_dir().join("vm/files");
+    for (name, bytes) in &guest.console.files {
+        std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).with_context(|| path.display().to_string())?;
+        println!("vm: {}: {} bytes in {}", guest.kernel.version, bytes.len(), path.display());
+    }
+    Ok(())
 }
 
 fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {

@@ -4,6 +4,7 @@
 //! Must not know: how the guest was started.
 
 use crate::scenarios::Run;
+use std::collections::BTreeMap;
 
 /// What a guest starts a marker line with.
 const MARKER: &str = "@@guest ";
@@ -33,6 +34,8 @@ pub(super) struct Console {
     pub(super) runs: Vec<(String, Run)>,
     /// What makes this guest a failure, whatever its scenarios said.
     pub(super) problems: Vec<String>,
+    /// Files that scenarios hand out, by name: `file NAME DIGITS`, as many lines as it takes.
+    pub(super) files: BTreeMap<String, Vec<u8>>,
     /// Warnings of its kernel, and notes of its init.
     pub(super) notes: Vec<String>,
 }
@@ -59,6 +62,7 @@ impl Console {
                 "end" => console.close(open.take(), rest),
                 "log" => console.judge(rest),
                 "note" => console.note(rest),
+                "file" => console.file(rest),
                 "error" => console.problems.push(rest.to_owned()),
                 "done" => done = true,
                 _ => console.problems.push(format!("said `{line}`, which nobody understands")),
@@ -80,6 +84,17 @@ impl Console {
                 self.runs.push((backend, Run::judge(&output, Some(code))));
             }
             _ => self.problems.push(format!("ended `{rest}`, which it had not begun")),
+        }
+    }
+
+    /// Takes in a piece of a file, two hexadecimal digits a byte.
+    fn file(&mut self, rest: &str) {
+        let (name, digits) = rest.split_once(' ').unwrap_or((rest, ""));
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let piece: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+        match piece.filter(|_| !name.contains('/') && !name.starts_with('.')) {
+            Some(piece) => self.files.entry(name.to_owned()).or_default().extend(piece),
+            None => self.problems.push(format!("handed out `{name}`, which cannot be read")),
         }
     }
 
@@ -142,6 +157,19 @@ mod tests {
         let console = Console::read(text);
         assert_eq!(console.problems.len(), 2, "{:?}", console.problems);
         assert_eq!(console.notes, ["WARNING: CPU: 0 PID: 1 at net/ipv4/tcp.c:1"]);
+    }
+
+    #[test]
+    fn files_come_in_pieces() {
+        let text = "@@guest file a.twt 00ff\n@@guest file b 17\nnoise\n@@guest file a.twt 0a\n@@guest done\n";
+        let console = Console::read(text);
+        assert!(console.problems.is_empty(), "{:?}", console.problems);
+        assert_eq!(console.files["a.twt"], [0, 255, 10]);
+        assert_eq!(console.files["b"], [0x17]);
+        for wrong in ["a 0", "a 0g", "../a 00", ".a 00", "é é"] {
+            let console = Console::read(&format!("@@guest file {wrong}\n@@guest done\n"));
+            assert_eq!((console.problems.len(), console.files.len()), (1, 0), "{wrong}");
+        }
     }
 
     #[test]
