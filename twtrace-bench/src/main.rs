@@ -20,6 +20,7 @@ mod programs;
 mod report;
 mod reports;
 mod screen;
+mod serving;
 mod site;
 mod soak;
 mod stats;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Measure `twtrace serve` against its goals and print what came out; needs root
+    Serve(serving::Args),
     /// A generator of connections
     #[command(hide = true)]
     Generate(generator::Shape),
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Render { results, output } => render(&results, &output).map(|()| true),
+        Command::Serve(args) => serving::measure(&args).map(|()| true),
         Command::Generate(shape) => generator::serve(&shape).map(|()| true),
     };
     match done {

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// How twtrace attaches; may be repeated with --instructions, where all are the default
     #[arg(long = "backend", value_name = "BACKEND")]
     backends: Vec<String>,
+    /// Measure `twtrace serve` against its goals, and print what came out
+    #[arg(long, conflicts_with_all = ["only", "soak", "quick", "instructions", "render"])]
+    serve: bool,
     /// Count the instructions that tracing adds to a connection, in emulated guests, and hold them against the budgets
     #[arg(long, conflicts_with_all = ["only", "soak", "quick"])]
     instructions: bool,
@@ -75,6 +78,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         return instructions::main(&wish(args), object.as_deref());
     }
     ensure!(args.backends.len() < 2, "one --backend at a time, but with --instructions");
+    if args.serve {
+        return serve(args);
+    }
     let output = output();
     let is_whole = !args.quick && args.only.is_empty();
     if args.render {
@@ -104,6 +110,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
     println!("bench: not a whole run, so docs/ is as it was: {}", output.join("overhead.md").display());
     Ok(())
+}
+
+/// Prints how `twtrace serve` does.
+fn serve(args: &Args) -> Result<()> {
+    build(args.no_build)?;
+    let mut command = sh::as_root("env")?;
+    command.arg(release().join("twtrace-bench")).arg("serve");
+    command.arg("--twtrace").arg(release().join("twtrace")).args(["--backend", backend(args)]);
+    sh::run(&mut command)
 }
 
 fn wish(args: &Args) -> instructions::Wish {
@@ -241,6 +256,7 @@ mod tests {
             only: vec!["nginx".to_owned()],
             soak: Some(600),
             backends: Vec::new(),
+            serve: false,
             instructions: false,
             kernels: Vec::new(),
             modes: Vec::new(),
