@@ -107,8 +107,8 @@ impl Sampler {
         let (shared, is_over) = (Arc::clone(&sampled), Arc::clone(&ends));
         let most_buckets = extras::most_buckets();
         let thread = std::thread::Builder::new().name("doctor".into()).spawn(move || {
-            let rounds = Rounds::new(&only, rhythm, (&is_over, &shared), most_buckets);
-            sample_on(&rounds, &wanted);
+            let mut rounds = Rounds::new(&only, rhythm, (&is_over, &shared), most_buckets);
+            sample_on(&mut rounds, &wanted);
         })?;
         Ok(Self { now, ends, thread, sampled, asked_ns: 0 })
     }
@@ -145,7 +145,7 @@ impl Sampler {
     }
 }
 
-fn sample_on(rounds: &Rounds<'_>, wanted: &Receiver<()>) {
+fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>) {
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     let started = Instant::now();
     loop {

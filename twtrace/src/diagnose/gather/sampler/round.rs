@@ -2,7 +2,7 @@
 //! Must not know: when there is a round.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub(super) struct Rounds<'a> {
     /// See [`extras::most_buckets`].
     most_buckets: Option<u32>,
     /// How many were looked at so far: where there is no time for all, each has its turn.
-    turn: AtomicUsize,
+    turn: usize,
 }
 
 impl<'a> Rounds<'a> {
@@ -56,7 +56,7 @@ impl<'a> Rounds<'a> {
         (ends, sampled): (&'a AtomicBool, &'a Mutex<Sampled>),
         most_buckets: Option<u32>,
     ) -> Self {
-        Self { only, rhythm, ends, sampled, most_buckets, turn: AtomicUsize::new(0) }
+        Self { only, rhythm, ends, sampled, most_buckets, turn: 0 }
     }
 
     /// Held for a moment only: the kernel is asked without it.
@@ -74,9 +74,9 @@ impl<'a> Rounds<'a> {
     }
 
     /// One round.
-    pub(super) fn sample(&self, why: Why) {
+    pub(super) fn sample(&mut self, why: Why) {
         let began = Instant::now();
-        let (chosen, had) = self.choose();
+        let Chosen { namespaces: chosen, had, are_all } = self.choose();
         let mut gathered = Gathered::default();
         let mut late = None;
         for (at, netns) in chosen.iter().enumerate() {
@@ -93,19 +93,21 @@ impl<'a> Rounds<'a> {
                     gathered.add_of(netns.inode, What::Namespaces, &error, &error.remedy());
                 }
             }
-            self.turn.fetch_add(1, Ordering::Relaxed);
+            self.turn += 1;
         }
         // What was said of an earlier round is not said again.
         let mut sampled = self.taken();
         for limitation in gathered.told() {
             sampled.limitations.add_first(limitation);
         }
-        sampled.late = late;
+        // Of those that were left out it is still true.
+        if are_all {
+            sampled.late = late;
+        }
         sampled.rounds += 1;
     }
 
-    /// Which namespaces to look at, in which order, and which of them had a look before.
-    fn choose(&self) -> (Vec<Netns>, HashSet<u32>) {
+    fn choose(&self) -> Chosen {
         let survey = survey();
         // With namespaces that were named, it does not matter which others there may be.
         if survey.hidden_processes != 0 && self.only.is_empty() {
@@ -113,17 +115,28 @@ impl<'a> Rounds<'a> {
         }
         let had: HashSet<u32> = self.taken().samples.keys().copied().collect();
         let mut chosen = survey.namespaces;
+        let are_all = !self.only.is_empty() || !self.ends() || had.is_empty();
         if !self.only.is_empty() {
             chosen.retain(|netns| self.only.contains(&netns.inode));
-        } else if self.ends() && !had.is_empty() {
+        } else if !are_all {
             // Thousands that have no sockets take a second to count.
             chosen.retain(|netns| had.contains(&netns.inode));
         } else {
             chosen = worth_a_sample(chosen, &had);
         }
-        in_turn(&mut chosen, &had, self.turn.load(Ordering::Relaxed));
-        (chosen, had)
+        in_turn(&mut chosen, &had, self.turn);
+        Chosen { namespaces: chosen, had, are_all }
     }
+}
+
+/// What a round is about.
+struct Chosen {
+    /// In the order of their looks.
+    namespaces: Vec<Netns>,
+    /// Those that had a look before.
+    had: HashSet<u32>,
+    /// None is left out that should have a look.
+    are_all: bool,
 }
 
 /// The first one stays; then come those that had no look yet, then all others, each in its turn.
@@ -240,9 +253,18 @@ mod tests {
     fn a_round_ends_early_when_somebody_waits_for_the_end() {
         let (ends, sampled) = (AtomicBool::new(false), Mutex::default());
         let rhythm = Rhythm { last: Duration::ZERO, ..Rhythm::DOCTOR };
-        let rounds = Rounds::new(&[], rhythm, (&ends, &sampled), None);
+        let mut rounds = Rounds::new(&[], rhythm, (&ends, &sampled), None);
         assert_eq!(rounds.most(), rhythm.round);
         ends.store(true, Ordering::Relaxed);
         assert_eq!(rounds.most(), Duration::ZERO);
+        // Those that had no look by then are left out of the last one, and it is said of them as before.
+        let own = crate::host::net::netns::own_inode().unwrap();
+        let late = not_in_time(&[4, 5].map(netns), &HashSet::new());
+        let mut taken = rounds.taken();
+        (taken.samples, taken.late) = ([(own, Default::default())].into(), late.clone());
+        drop(taken);
+        rounds.sample(Why { has_failed: false, is_asked: false });
+        let taken = rounds.taken();
+        assert_eq!((&taken.late, taken.rounds), (&late, 1));
     }
 }
