@@ -4,8 +4,7 @@
 //! Owns: this measurement and what it prints. Must not know: what metrics there are, but the two that are checked.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use twtrace_scenarios::actor::{Actor, close_in_order};
-use twtrace_scenarios::http::{Metrics, get};
+use twtrace_scenarios::http::{Metrics, get_bytes};
 
 use crate::child::{Guarded, PATIENCE, pass, until};
 use crate::generator::{First, Order, Shape};
@@ -111,14 +110,8 @@ fn go((space, _): &Space) -> Result<()> {
 /// How long one scrape takes, from connecting to its last byte, in milliseconds, and what it has, compressed, in bytes.
 fn scrape() -> Result<(f64, usize)> {
     let began = Instant::now();
-    let mut stream = TcpStream::connect(AT)?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let took_ms = began.elapsed().as_secs_f64() * 1e3;
-    ensure!(answer.starts_with(b"HTTP/1.0 200"), "a scrape was not answered");
-    let head = answer.windows(4).position(|four| four == b"\r\n\r\n").context("an answer without a head")?;
-    Ok((took_ms, answer.len() - head - 4))
+    let body = get_bytes(AT, "/metrics", "Accept-Encoding: gzip\r\n")?;
+    Ok((began.elapsed().as_secs_f64() * 1e3, body.len()))
 }
 
 /// Scrapes ten times a second until it is told to stop, or so many times.
@@ -243,7 +236,7 @@ fn created(spaces: &Spaces, read: fn() -> Result<Counters>) -> Result<Option<u64
 
 /// What serve has counted: created, and lost.
 fn counted() -> Result<(u64, u64)> {
-    let metrics = Metrics::parse(&get(AT, "/metrics", "")?)?;
+    let metrics = Metrics::scrape(AT)?;
     let sum = |name: &str| metrics.sum(name) as u64;
     Ok((sum("twtrace_sockets_created_total"), sum("twtrace_events_lost_total")))
 }

@@ -11,17 +11,27 @@ use anyhow::{Context, Result, bail};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The body of the answer with status 200 to `GET path`.
+/// The body of the answer with status 200 to `GET path`, as text.
 pub fn get(at: SocketAddr, path: &str, headers: &str) -> Result<String> {
+    String::from_utf8(get_bytes(at, path, headers)?).with_context(|| format!("the answer to {path}"))
+}
+
+/// The body of the answer with status 200 to `GET path`.
+pub fn get_bytes(at: SocketAddr, path: &str, headers: &str) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(at).with_context(|| format!("connecting to {at}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {at}\r\n{headers}\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(|| format!("the answer to {path}"))?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).with_context(|| format!("the answer to {path}"))?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("an answer without a head")?;
+    let body = answer.split_off(end + 4);
+    let head = String::from_utf8_lossy(&answer);
     match head.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
-        _ => bail!("{path}: {}: {body}", head.lines().next().unwrap_or_default()),
+        Some("200") => Ok(body),
+        _ => {
+            let line = head.lines().next().unwrap_or_default();
+            bail!("{path}: {line}: {}", String::from_utf8_lossy(&body))
+        }
     }
 }
 
@@ -39,6 +49,11 @@ pub fn percent(text: &str) -> String {
 pub struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
+    /// Those that a server on this machine has now.
+    pub fn scrape(at: SocketAddr) -> Result<Self> {
+        Self::parse(&get(at, "/metrics", "")?)
+    }
+
     /// Reads the text; an error where a line is none, or a series comes twice.
     pub fn parse(text: &str) -> Result<Self> {
         let mut all = BTreeMap::new();

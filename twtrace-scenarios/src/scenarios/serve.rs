@@ -162,7 +162,7 @@ pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
     let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
     let mut wrong = Vec::new();
     let told = until_true("the metrics", PATIENCE, || {
-        let metrics = Metrics::parse(&get(AT, "/metrics", "")?)?;
+        let metrics = Metrics::scrape(AT)?;
         wrong = metrics.differences(&want);
         let sums = SUMS.into_iter().map(|name| (name, metrics.sum(name)));
         wrong.extend(

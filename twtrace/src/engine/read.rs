@@ -57,8 +57,8 @@ impl Figures {
         self.counts.overflow + self.counts.connect_failed + self.counts.bind_failed
     }
 
-    fn set_rates(&mut self, windows: &Windows<3>) {
-        [self.created_rate, self.ended_rate, self.failed_rate] = Rates::of(windows);
+    fn set_rates(&mut self, rates: [Rates; 3]) {
+        [self.created_rate, self.ended_rate, self.failed_rate] = rates;
     }
 
     fn add(&mut self, group: &Group) {
@@ -94,7 +94,7 @@ impl Figures {
 }
 
 /// How much of a row's figures is worked out: each has what those before it have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Depth {
     /// No rates, but for those of rows that calls failed in.
     Counts,
@@ -194,7 +194,7 @@ impl Engine {
     /// As [`Engine::figures`], without percentiles and shares of connections, which take most of the time.
     pub(crate) fn counted(&self, of: &[u32], now: u32) -> Figures {
         let mut figures = self.summed(of);
-        [figures.created_rate, figures.ended_rate, figures.failed_rate] = self.rates(of, now);
+        figures.set_rates(self.rates(of, now));
         figures
     }
 
@@ -202,7 +202,7 @@ impl Engine {
     fn summed_up(&self, of: &[u32], now: u32) -> Figures {
         let mut figures = self.summed(of);
         if figures.failed() != 0 {
-            [figures.created_rate, figures.ended_rate, figures.failed_rate] = self.rates(of, now);
+            figures.set_rates(self.rates(of, now));
         }
         figures
     }
@@ -241,7 +241,7 @@ impl Engine {
             let (mut figures, mut windows) = (Figures::default(), Windows::new(now, Rates::WINDOWS));
             self.all().for_each(|(_, group)| figures.add(group));
             windows.add(&self.history);
-            figures.set_rates(&windows);
+            figures.set_rates(Rates::of(&windows));
             figures
         };
         figures.counts.loss = self.loss;

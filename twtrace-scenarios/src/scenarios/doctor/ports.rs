@@ -279,19 +279,14 @@ pub(in crate::scenarios) fn syn_unanswered(sandbox: &mut Sandbox) -> Result<()> 
 pub(in crate::scenarios) fn close_unacknowledged(sandbox: &mut Sandbox) -> Result<()> {
     let (cast, late) = (cast(sandbox, 6000)?, sandbox.actor("late")?);
     let listener = cast.serve(HERE, 10007)?;
-    let close_to_the_deaf = |count: usize| -> Result<Vec<Pair>> {
-        let mut pairs = Vec::new();
-        for _ in 0..count {
+    let mut deaf: Vec<Pair> = Vec::new();
+    let (diagnosis, ()) = examine_with(sandbox, &[], |sandbox| {
+        for _ in 0..13 {
             let pair = cast.open(&listener)?.map_err(anyhow::Error::msg)?;
             pair.server.drop_incoming(true)?;
             pair.client.shutdown(Half::Write)?;
-            pairs.push(pair);
+            deaf.push(pair);
         }
-        Ok(pairs)
-    };
-    let mut deaf = Vec::new();
-    let (diagnosis, ()) = examine_with(sandbox, &[], |sandbox| {
-        deaf = close_to_the_deaf(13)?;
         ensure!(count(FIN_WAIT1, false)? == 13, "a FIN was acknowledged");
         wait_for_orphans(sandbox, &late)
     })?;

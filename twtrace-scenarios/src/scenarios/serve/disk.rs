@@ -60,7 +60,7 @@ impl Drop for Disk {
 
 /// The sum of a metric's series.
 fn value(name: &str) -> Result<f64> {
-    Ok(Metrics::parse(&get(AT, "/metrics", "")?)?.sum(name))
+    Ok(Metrics::scrape(AT)?.sum(name))
 }
 
 /// How many sockets a recording says were created; `None` where it cannot be read.

@@ -69,26 +69,22 @@ fn crowd(made: &AtomicUsize) -> Result<VecDeque<TcpStream>> {
     Ok(held)
 }
 
-fn scrape() -> Result<Metrics> {
-    Metrics::parse(&get(AT, "/metrics", "")?)
-}
-
 /// While thousands of them come, what is traced is counted to the last socket and an honest client is answered; with all the room taken it is
 /// answered the first time.
 pub(in crate::scenarios) fn hostile_clients(sandbox: &mut Sandbox) -> Result<()> {
     let play = Play::begin(sandbox, &[])?;
-    let before = scrape()?;
+    let before = Metrics::scrape(AT)?;
     let made = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&made);
     let all = thread::Builder::new().name("crowd".into()).spawn(move || crowd(&counted))?;
     until_true("the crowd", PATIENCE, || Ok(made.load(Ordering::Relaxed) > 2 * MOST as usize))?;
     play.act(sandbox)?;
-    until_true("an answer in the crowd", PATIENCE, || Ok(scrape().is_ok()))?;
+    until_true("an answer in the crowd", PATIENCE, || Ok(Metrics::scrape(AT).is_ok()))?;
     let held = all.join().ok().context("the crowd panicked")??;
     until_true("the metrics", PATIENCE, || {
-        Ok(scrape()?.sum("twtrace_sockets_created_total") == CREATED as f64)
+        Ok(Metrics::scrape(AT)?.sum("twtrace_sockets_created_total") == CREATED as f64)
     })?;
-    let after = scrape()?;
+    let after = Metrics::scrape(AT)?;
     ensure!(after.sum("twtrace_events_lost_total") == 0.0, "events were lost");
     let refused = after.sum("twtrace_http_connections_refused_total");
     // Those that are no HTTP, or whose heads have no end, are sent away without one that waits being refused.

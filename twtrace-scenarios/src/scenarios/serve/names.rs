@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::AT;
-use crate::http::{Metrics, get};
+use crate::http::Metrics;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 use crate::wait::{PATIENCE, until_true};
@@ -174,13 +174,12 @@ pub(in crate::scenarios) fn of_containers(sandbox: &mut Sandbox) -> Result<()> {
     let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
     let mut wrong = Vec::new();
     let told = until_true("the names", PATIENCE, || {
-        wrong = Metrics::parse(&get(AT, "/metrics", "")?)?.differences(&want);
+        wrong = Metrics::scrape(AT)?.differences(&want);
         Ok(wrong.is_empty())
     });
     told.with_context(|| format!("{wrong:?}"))?;
     next_connection(&listener)?;
-    let created =
-        || Ok(Metrics::parse(&get(AT, "/metrics", "")?)?.sum("twtrace_sockets_created_total") == 2.0);
+    let created = || Ok(Metrics::scrape(AT)?.sum("twtrace_sockets_created_total") == 2.0);
     until_true("the second socket", PATIENCE, created)?;
     let ended = tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);

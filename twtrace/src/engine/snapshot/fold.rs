@@ -9,7 +9,7 @@ use super::{Figures, LinkRow, ProcessKey};
 use crate::engine::groups::{Group, Table};
 use crate::engine::key::Side;
 use crate::engine::{GONE_STAYS_NS, Tracker};
-use crate::model::identity::unit_of;
+use crate::model::identity::{Names, unit_of};
 
 /// What processes are folded into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -100,10 +100,7 @@ impl Tracker {
     /// `namespace/pod`, as far as the container's runtime has said so by now.
     fn pod_of(&self, container: &str) -> String {
         let names = self.engine.namings.peek(container).and_then(|naming| naming.get());
-        let Some((names, pod)) = names.and_then(|names| Some((names, names.pod.as_ref()?))) else {
-            return String::new();
-        };
-        names.pod_namespace.as_ref().map_or_else(|| pod.clone(), |namespace| format!("{namespace}/{pod}"))
+        names.and_then(Names::full_pod).unwrap_or_default()
     }
 
     fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {

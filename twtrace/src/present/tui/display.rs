@@ -107,13 +107,16 @@ impl Display {
             return Extent::WHOLE;
         }
         let sorted = columns.get(state.sort().column).map(|column| column.what);
-        let is_searched = |column: &Column| !column.is_figure && column.what.is_identity();
+        // Figures are sorted by and not searched.
+        let has = |is_such: fn(What) -> bool| {
+            let is_searched = |column: &Column| !column.is_figure && is_such(column.what);
+            sorted.is_some_and(is_such) || !state.filter.is_empty() && columns.iter().any(is_searched)
+        };
         Extent {
-            percentiles: sorted.is_some_and(What::is_percentile),
-            rates: sorted.is_some_and(What::is_rate),
-            links: sorted.is_some_and(What::is_of_link) || !state.filter.is_empty(),
-            identities: sorted.is_some_and(What::is_identity)
-                || !state.filter.is_empty() && columns.iter().any(is_searched),
+            percentiles: has(What::is_percentile),
+            rates: has(What::is_rate),
+            links: has(What::is_of_link),
+            identities: has(What::is_identity),
             ..Extent::SCREEN
         }
     }
