@@ -166,6 +166,7 @@ pub const ALL: &[Scenario] = &[
     once("doctor_ports_running_out", doctor::ports_running_out),
     once("doctor_half_full", doctor::half_full),
     once("doctor_ports_held_open", doctor::ports_held_open),
+    once("doctor_holder_gone", doctor::holder_gone),
     once("doctor_ports_pinned", doctor::ports_pinned),
     once("doctor_bound_source", doctor::bound_source),
     once("doctor_ports_bound", doctor::ports_bound),

@@ -16,7 +16,9 @@ mod settings;
 mod taken;
 
 pub(super) use blind::{pid_namespace, tracefs_missing};
-pub(super) use client::{bound_source, healthy, healthy_load, loopback_backend, nat_ports_short};
+pub(super) use client::{
+    bound_source, healthy, healthy_load, holder_gone, loopback_backend, nat_ports_short,
+};
 pub(super) use client::{half_full, ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
 pub(super) use counted::{closes_aborted, counters_moved, syn_refused};
 pub(super) use elsewhere::{no_local_address, not_for_ports};

@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::exam::{examine, examine_until_clear, examine_with};
-use super::load::{ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
+use super::exam::{examine, examine_twice, examine_until_clear, examine_with};
+use super::load::{Cast, ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
 use crate::books;
 use crate::kernel;
 use crate::netns::set_ipv4;
@@ -20,6 +20,8 @@ use crate::sandbox::Sandbox;
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// A TIME_WAIT socket keeps its port so long, in seconds.
 const MINUTE: f64 = 60.0;
+/// Of whom nothing is known.
+const UNSEEN: &str = "by a process that twtrace did not see";
 /// Requests on a connection in what is predicted of connection reuse.
 const REQUESTS: usize = 10;
 
@@ -147,6 +149,43 @@ pub(in crate::scenarios) fn ports_held_open(sandbox: &mut Sandbox) -> Result<()>
     finding.apply("port_range")?;
     let wide = cast.open_until_full(&[cast.serve(HERE, 10061)?])?;
     finding.measured(sandbox, ("port_range", "limit", at_once), (Some(open), wide.len() as f64))
+}
+
+/// Most ports are held by sockets from before the trace, whose process is gone; the one that fails has few of them, and is not blamed for the
+/// others.
+pub(in crate::scenarios) fn holder_gone(sandbox: &mut Sandbox) -> Result<()> {
+    set_ipv4("tcp_tw_reuse", "0")?;
+    let cast = cast(sandbox, 60)?;
+    let listener = cast.serve(HERE, 10007)?;
+    let old = Cast { client: sandbox.actor("old")?, server: cast.server.clone() };
+    old.visit_often(&listener, 55, First::Client)?;
+    old.client.dismiss();
+    let mut open = Vec::new();
+    let (live, recorded) = examine_twice(sandbox, |_| {
+        open = cast.open_until_full(std::slice::from_ref(&listener))?;
+        Ok(())
+    })?;
+    ensure!(open.len() == 5, "{} of 5 ports were left", open.len());
+    for diagnosis in [&live, &recorded] {
+        let finding = diagnosis.only("ports_exhausted")?;
+        finding.is("critical")?.says(UNSEEN)?.headlines("client")?;
+        finding
+            .shows("of those, in TIME_WAIT", 55)?
+            .shows("of those, ESTABLISHED", 5)?
+            .shows("connect() failures", FAILURES as u64)?;
+    }
+    // Who made them while it was looked at is known.
+    let other = cast.serve(HERE, 10009)?;
+    let (seen, made) = examine_with(sandbox, &["--dport", "10009"], |_| {
+        cast.visit_until_full(std::slice::from_ref(&other), 1)
+    })?;
+    ensure!(made == 60, "{made} of 60 ports could be used");
+    let finding = seen.only("ports_exhausted")?;
+    finding
+        .blames("client", cast.client.pid())?
+        .shows("of those, in TIME_WAIT", 60)?
+        .does_not_say(UNSEEN)
+        .map(drop)
 }
 
 /// Most ports are bound, and on no connection at all.

@@ -233,6 +233,12 @@ impl Finding {
         Ok(self)
     }
 
+    /// It must not.
+    pub(super) fn does_not_say(&self, words: &str) -> Result<&Self> {
+        ensure!(!text(&self.0, "what").contains(words), "it says {words:?}: {}", text(&self.0, "what"));
+        Ok(self)
+    }
+
     /// What a line of a screen says must begin with this program.
     pub(super) fn headlines(&self, comm: &str) -> Result<&Self> {
         let headline = text(&self.0, "headline");
