@@ -40,8 +40,8 @@ pub use pressure::{Capacity, Pressure};
 pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
-    ContainerRow, Detail, Dropped, Extent, Failing, Fold, FoldRow, Fullest, LinkRow, Measured, NetnsRow,
-    PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
+    AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, Failing, Fold, FoldRow, Fullest, LinkRow,
+    NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
 };
 pub use spread::{Percentiles, Spread};
 

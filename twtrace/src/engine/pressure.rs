@@ -100,6 +100,15 @@ impl Pressure {
     }
 }
 
+/// Whether so many TIME_WAIT sockets a second never come to hold all ports that `others` leave: each holds its port for a minute.
+pub(super) fn levels_off(created: f64, others: u32, ports: u32) -> bool {
+    holds_at_most(created, TIME_WAIT_S, others) < f64::from(ports)
+}
+
+fn holds_at_most(created: f64, held_s: f64, others: u32) -> f64 {
+    created * held_s + f64::from(others)
+}
+
 /// What is known of a pool of ports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pool {
@@ -122,7 +131,7 @@ impl Pool {
     /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
     fn full_in_s(&self) -> Option<f64> {
         let held_s = if self.is_reused { REUSABLE_AFTER_S } else { TIME_WAIT_S };
-        let levels_off = self.created * held_s + f64::from(self.others) < f64::from(self.ports);
+        let levels_off = holds_at_most(self.created, held_s, self.others) < f64::from(self.ports);
         if levels_off && self.is_reused {
             return None;
         }

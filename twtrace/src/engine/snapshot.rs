@@ -4,19 +4,20 @@
 mod build;
 mod detail;
 mod fold;
-mod measured;
+mod make;
+mod named;
 mod survey;
 
 pub use build::Extent;
 pub use fold::{Fold, FoldRow};
-pub use measured::Measured;
+pub use named::AnyRow;
 pub use survey::Survey;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::keys::{By, PortKey, ProcessKey, Target, TupleKey};
+use super::keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 use super::pattern::Pattern;
 use super::pressure::{Capacity, Pressure};
 use super::read::Figures;
@@ -167,6 +168,19 @@ pub struct NetnsRow {
     pub main: Option<ProcessKey>,
 }
 
+/// A row that no finding could be about, and of which only that is worked out by which it is ordered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BareRow {
+    /// Its name.
+    pub key: RowKey,
+    /// TIME_WAIT sockets that live.
+    pub live: u64,
+    /// TIME_WAIT sockets made.
+    pub created: u64,
+    /// Of a pool of ports only, as [`TupleRow::pressure`].
+    pub pressure: Option<Pressure>,
+}
+
 /// The network namespace that is closest to its `tcp_max_tw_buckets`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fullest {
@@ -226,6 +240,8 @@ pub struct Snapshot {
     pub containers: Vec<ContainerRow>,
     /// By network namespace.
     pub netns: Vec<NetnsRow>,
+    /// Of the first table, those that [`Extent::bare`] leaves out of it.
+    pub bare: Vec<BareRow>,
     /// Of the tables that are filled: what is not told apart for want of room, where there is such.
     pub others: Vec<(By, Figures)>,
 }

@@ -1,7 +1,7 @@
 //! Table tests of the tracker: scripted events, no clock.
 
 mod bounds;
-mod measured;
+mod named;
 mod rows;
 mod script;
 

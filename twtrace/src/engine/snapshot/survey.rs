@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 
 use super::{Failing, LinkRow, PortKey, ProcessKey, Target, TupleKey, TupleRow};
-use crate::engine::groups::{NOWHERE, Table};
+use crate::engine::groups::{Group, NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::pressure::{Pool, Pressure};
+use crate::engine::pressure::{Pool, Pressure, levels_off};
 use crate::engine::read::{Figures, Indexes};
 use crate::engine::{Engine, SECOND_NS, Tracker};
 use crate::model::ports::Ports;
@@ -68,8 +68,8 @@ pub struct Survey<'a> {
     pub(super) now: u32,
     links: Vec<LinkSum>,
     pressures: Vec<Option<Pressure>>,
-    /// The pool that is full or full soonest, and its groups.
-    pub(super) hottest: Option<(u32, Vec<u32>)>,
+    /// The pool that is full or full soonest.
+    pub(super) hottest: Option<u32>,
     dealings: Vec<Dealings>,
     /// Of a pool, a port and a namespace: the link that matters most.
     mains: Vec<u32>,
@@ -145,7 +145,7 @@ impl<'a> Survey<'a> {
                 best = Some((pressure, row));
             }
         }
-        self.hottest = best.map(|(_, row)| (row, index.groups(row).to_vec()));
+        self.hottest = best.map(|(_, row)| row);
         self.pressures = pressures;
     }
 
@@ -178,9 +178,15 @@ impl<'a> Survey<'a> {
         let RowId::Tuple { netns, .. } = known.id else { return None };
         let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
         let mut windows = Windows::new(self.now, [RECENT_S]);
-        for at in of {
-            let group = engine.group(*at);
-            windows.add(if engine.reasons.is_empty() { &group.history } else { group.flow.as_deref()? });
+        let history = |group: &'a Group| {
+            if engine.reasons.is_empty() { Some(&group.history) } else { group.flow.as_deref() }
+        };
+        let histories = || of.iter().filter_map(|at| history(engine.group(*at)));
+        // A rate that could not fill the pool is not worked out.
+        let others = engine.ports.others(tuple);
+        let at_most = histories().map(|history| windows.at_most(history)).sum();
+        if !levels_off(at_most, others, capacity.ports) {
+            histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
         let reused_ns = engine.ports.reused_ns(tuple);
@@ -188,7 +194,7 @@ impl<'a> Survey<'a> {
             reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
         Some(Pressure::new(&Pool {
             time_wait: engine.ports.now(tuple),
-            others: engine.ports.others(tuple),
+            others,
             ports: capacity.ports,
             created: flows[Flow::Created as usize],
             ended: flows[Flow::Ended as usize],

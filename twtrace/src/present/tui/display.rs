@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
 use super::state::{Drawn, State, Wish};
-use super::views::{Column, Folded, Id, Opened, Picture, Tab, What, shown};
+use super::views::{Column, Folded, Id, Opened, Picture, Sort, Tab, What, shown};
 use crate::diagnose::OneLine;
 use crate::engine::{By, Extent, RowKey, Tracker};
 use crate::model::clock::Clock;
@@ -69,7 +69,7 @@ impl Display {
         let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(&survey, by) });
         let mut picture = Picture::new(frame, (tables, extent), folded, journal, zone, filters);
         // Mostly the same rows are seen again.
-        picture.measured = tracker.measured_of(&survey, &self.unmeasured(&picture));
+        picture.whole = tracker.rows_named_of(&survey, &self.missing(&picture));
         self.picture = Some(picture);
         // A row changes; an event stays what it was.
         if let Some((Id::Row(key), opened)) = &mut self.opened {
@@ -93,7 +93,7 @@ impl Display {
         self.open(tracker, area);
         self.put(area, buffer);
         // Which line is selected, whether there is room for its details, and which rows are seen, is known once it is drawn.
-        let (is_other, is_more) = (self.open(tracker, area), self.measure(tracker));
+        let (is_other, is_more) = (self.open(tracker, area), self.complete(tracker));
         if is_other || is_more {
             buffer.reset();
             self.put(area, buffer);
@@ -117,30 +117,29 @@ impl Display {
             rates: has(What::is_rate),
             links: has(What::is_of_link),
             identities: has(What::is_identity),
+            bare: state.filter.is_empty() && sorted == Some(Sort::usual(state.tab)),
             ..Extent::SCREEN
         }
     }
 
-    /// The rows drawn last of which a picture lacks what their columns say.
-    fn unmeasured(&self, picture: &Picture) -> Vec<RowKey> {
-        let (drawn, columns) = (&self.drawn, self.state.columns());
-        let is_measured =
-            |(at, ..): &(usize, u16, u16)| columns.get(*at).is_some_and(|it| it.what.is_measured());
-        if picture.extent == Extent::WHOLE || !drawn.spans.iter().any(is_measured) {
+    /// The rows drawn last that a picture does not have whole.
+    fn missing(&self, picture: &Picture) -> Vec<RowKey> {
+        if picture.extent == Extent::WHOLE {
             return Vec::new();
         }
+        let drawn = &self.drawn;
         let seen = drawn.ids.iter().skip(drawn.top).take(drawn.body.1.into());
         let keys = seen.filter_map(|id| if let Id::Row(key) = id { Some(key) } else { None });
-        keys.filter(|key| !picture.measured.contains_key(key)).cloned().collect()
+        keys.filter(|key| !picture.whole.contains_key(key)).cloned().collect()
     }
 
-    /// Works out what connections of the rows that are seen were like; whether there were any of which that was not known.
-    fn measure(&mut self, tracker: &Tracker) -> bool {
+    /// Makes the rows that are seen whole; whether any was not.
+    fn complete(&mut self, tracker: &Tracker) -> bool {
         let Some(picture) = &self.picture else { return false };
-        let more = tracker.measured(&self.unmeasured(picture));
+        let more = tracker.rows_named(&self.missing(picture));
         let is_more = !more.is_empty();
         if let Some(picture) = &mut self.picture {
-            picture.measured.extend(more);
+            picture.whole.extend(more);
         }
         is_more
     }
@@ -171,7 +170,7 @@ impl Display {
         if let (Some(Id::Row(key)), Some(picture)) = (key, &mut self.picture)
             && picture.extent != Extent::WHOLE
         {
-            picture.measured.extend(tracker.measured(std::slice::from_ref(key)));
+            picture.whole.extend(tracker.rows_named(std::slice::from_ref(key)));
         }
         let (state, picture) = (&self.state, self.picture.as_ref()?);
         if state.is_on_verdict() {

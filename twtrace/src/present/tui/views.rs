@@ -19,7 +19,7 @@ use super::value::Value;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::look;
-use crate::engine::{By, Detail, Extent, Fold, FoldRow, Measured, RowKey, Tracker};
+use crate::engine::{AnyRow, By, Detail, Extent, Fold, FoldRow, RowKey, Tracker};
 use crate::model::escape::printable;
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
@@ -89,8 +89,8 @@ pub(super) struct Picture {
     pub(super) tables: &'static [By],
     /// What every row of it says.
     pub(super) extent: Extent,
-    /// What it does not, of rows that were seen.
-    pub(super) measured: HashMap<RowKey, Measured>,
+    /// Rows that were seen, with everything that there is to say of them.
+    pub(super) whole: HashMap<RowKey, AnyRow>,
     /// What the doctor makes of `frame`: what it looked at, and what it found, worst first.
     pub(super) facts: Facts,
     pub(super) findings: Vec<Finding>,
@@ -122,8 +122,8 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        let measured = HashMap::new();
-        Self { frame, tables, extent, measured, facts, findings, names, folded, journal, zone, filters }
+        let whole = HashMap::new();
+        Self { frame, tables, extent, whole, facts, findings, names, folded, journal, zone, filters }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.
@@ -276,13 +276,18 @@ pub(super) struct Sort {
 impl Sort {
     /// As a view is ordered until the user says otherwise.
     pub(super) fn of(tab: Tab) -> Self {
-        let wanted = match tab {
+        let wanted = Self::usual(tab);
+        let column = columns(tab).iter().position(|column| column.what == wanted).unwrap_or(0);
+        Self { column, down: true, presses_first: !tab.shows_journal() }
+    }
+
+    /// The column that a view is ordered by until the user says otherwise.
+    pub(super) fn usual(tab: Tab) -> What {
+        match tab {
             Tab::Tuples => What::Used,
             Tab::Failures | Tab::Events => What::Time,
             _ => What::Live,
-        };
-        let column = columns(tab).iter().position(|column| column.what == wanted).unwrap_or(0);
-        Self { column, down: true, presses_first: !tab.shows_journal() }
+        }
     }
 
     /// A column, the way round that one mostly wants it.

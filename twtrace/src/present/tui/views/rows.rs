@@ -7,7 +7,7 @@ use super::events::{happened, repeated};
 use super::press::full;
 use super::{Id, Picture, Tab, What};
 use crate::engine::{
-    ContainerRow, Figures, Fold, FoldRow, LinkRow, Measured, NetnsRow, PeerRow, PortRow, Pressure,
+    AnyRow, BareRow, ContainerRow, Figures, Fold, FoldRow, LinkRow, NetnsRow, PeerRow, PortRow, Pressure,
     ProcessKey, ProcessRow, RowKey, Target, TupleRow,
 };
 use crate::model::escape::printable;
@@ -26,6 +26,8 @@ pub(in crate::present::tui) enum Row<'a> {
     Port(&'a PortRow, &'a Picture),
     Container(&'a ContainerRow, &'a Picture),
     Netns(&'a NetnsRow, &'a Picture),
+    /// Of any table but the last two; and whether it is a process that stands behind what it is folded into.
+    Bare(&'a BareRow, bool, &'a Picture),
     /// And whether it stands behind others that are alike.
     Event(&'a Numbered, &'a Picture, bool),
     Repeat(&'a Repeat, &'a Picture),
@@ -43,11 +45,12 @@ pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>>
             })
             .collect()
     };
+    let bare = tracker.bare.iter().map(|row| Row::Bare(row, false, picture));
     match tab {
         Tab::Processes => processes(picture),
-        Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).collect(),
-        Tab::Peers => tracker.peers.iter().map(|row| Row::Peer(row, picture)).collect(),
-        Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).collect(),
+        Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).chain(bare).collect(),
+        Tab::Peers => tracker.peers.iter().map(|row| Row::Peer(row, picture)).chain(bare).collect(),
+        Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).chain(bare).collect(),
         Tab::Containers => tracker.containers.iter().map(|row| Row::Container(row, picture)).collect(),
         Tab::Netns => tracker.netns.iter().map(|row| Row::Netns(row, picture)).collect(),
         Tab::Failures => journal(true),
@@ -63,24 +66,28 @@ fn processes(picture: &Picture) -> Vec<Row<'_>> {
     let hidden: HashSet<&ProcessKey> =
         folded.rows.iter().filter(is_fold).flat_map(|row| &row.members).collect();
     let folds = folded.rows.iter().filter(is_fold).map(|row| Row::Fold(row, picture));
-    let all = picture.frame.snapshot.processes.iter();
-    let has_own_row = |row: &&ProcessRow| folded.by == Fold::Gone && !hidden.contains(&row.key);
-    let is_seen = |row: &Row<'_>| {
-        row.figures().is_some_and(|figures| figures.live + figures.counts.created + figures.failed() != 0)
-    };
-    folds
-        .chain(all.filter(has_own_row).map(|row| Row::Process(row, false, picture)))
-        .filter(is_seen)
-        .collect()
+    let has_own_row = |key: &ProcessKey| folded.by == Fold::Gone && !hidden.contains(key);
+    let all = each_process(picture, false).filter(|(key, _)| has_own_row(key)).map(|(_, row)| row);
+    folds.chain(all).filter(|row| !row.is_empty()).collect()
+}
+
+/// Every process, folded or not.
+fn each_process(picture: &Picture, is_member: bool) -> impl Iterator<Item = (&ProcessKey, Row<'_>)> {
+    let snapshot = &picture.frame.snapshot;
+    let whole = snapshot.processes.iter().map(move |row| (&row.key, Row::Process(row, is_member, picture)));
+    let bare = snapshot.bare.iter().filter_map(move |row| match &row.key {
+        RowKey::Process(key) => Some((key, Row::Bare(row, is_member, picture))),
+        _ => None,
+    });
+    whole.chain(bare)
 }
 
 /// What a row stands for: the processes that are folded into it, the events that are alike.
 pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
     match *row {
         Row::Fold(fold, picture) => {
-            let all = picture.frame.snapshot.processes.iter();
-            let is_member = |row: &&ProcessRow| fold.members.contains(&row.key);
-            all.filter(is_member).map(|row| Row::Process(row, true, picture)).collect()
+            let all = each_process(picture, true).filter(|(key, _)| fold.members.contains(key));
+            all.map(|(_, row)| row).collect()
         }
         Row::Repeat(repeat, picture) => {
             let alike = picture.journal.iter().flat_map(|journal| journal.alike(repeat));
@@ -90,7 +97,7 @@ pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
     }
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
             Self::Process(row, ..) => RowKey::Process(row.key),
@@ -100,6 +107,7 @@ impl Row<'_> {
             Self::Port(row, _) => RowKey::Port(row.key),
             Self::Container(row, _) => RowKey::Container(row.key.clone()),
             Self::Netns(row, _) => RowKey::Netns(row.key),
+            Self::Bare(row, ..) => row.key.clone(),
             Self::Event((number, _), ..) => return Id::Event(*number),
             Self::Repeat(repeat, _) => return Id::Repeat(repeat.number),
         })
@@ -107,15 +115,15 @@ impl Row<'_> {
 
     /// The process is gone.
     pub(in crate::present::tui) fn is_gone(&self) -> bool {
-        match self {
+        match self.whole() {
             Self::Process(row, ..) => row.gone,
             Self::Fold(row, _) => row.gone,
             _ => false,
         }
     }
 
-    pub(super) fn figures(&self) -> Option<&Figures> {
-        Some(match self {
+    pub(super) fn figures(&self) -> Option<&'a Figures> {
+        Some(match *self {
             Self::Process(row, ..) => &row.figures,
             Self::Fold(row, _) => &row.figures,
             Self::Tuple(row, _) => &row.figures,
@@ -123,12 +131,31 @@ impl Row<'_> {
             Self::Port(row, _) => &row.figures,
             Self::Container(row, _) => &row.figures,
             Self::Netns(row, _) => &row.figures,
-            Self::Event(..) | Self::Repeat(..) => return None,
+            Self::Bare(..) | Self::Event(..) | Self::Repeat(..) => return None,
         })
+    }
+
+    /// Nothing lives, was made or failed.
+    fn is_empty(&self) -> bool {
+        match (self, self.figures()) {
+            (Self::Bare(row, ..), _) => row.live + row.created == 0,
+            (_, Some(figures)) => figures.live + figures.counts.created + figures.failed() == 0,
+            _ => true,
+        }
     }
 
     /// What it says in a column.
     pub(in crate::present::tui) fn value(&self, what: What) -> Value {
+        let value = match self {
+            Self::Bare(row, ..) if what == What::Live => return Value::Count(row.live),
+            Self::Bare(row, ..) if what == What::Used => ports(row.pressure, what),
+            _ => None,
+        };
+        let said = || if what.is_measured() { self.whole() } else { self.made() }.said(what);
+        value.or_else(said).unwrap_or(Value::Nothing)
+    }
+
+    fn said(&self, what: What) -> Option<Value> {
         let value = match self {
             Self::Process(row, is_member, picture) => process(row, *is_member, picture, what),
             Self::Fold(_, _) if what == What::Peak => Some(Value::Nothing),
@@ -138,6 +165,7 @@ impl Row<'_> {
             Self::Port(row, picture) => port(row, picture, what),
             Self::Container(row, _) => (what == What::Container).then(|| container(row)),
             Self::Netns(row, picture) => netns(row, picture, what),
+            Self::Bare(..) => None,
             Self::Event((_, event), picture, is_member) => match what {
                 What::Count if *is_member => None,
                 What::Count => Some(Value::Times(1)),
@@ -145,52 +173,34 @@ impl Row<'_> {
             },
             Self::Repeat(repeat, picture) => repeated(repeat, picture, what),
         };
-        let value = value.or_else(|| if what.is_measured() { self.measured(what) } else { None });
-        value.or_else(|| figure(self.figures()?, what)).unwrap_or(Value::Nothing)
+        value.or_else(|| figure(self.figures()?, what))
     }
 
-    /// What its connections were like, and what the process is.
-    fn measured(&self, what: What) -> Option<Value> {
-        if what.is_identity() {
-            return named(self.identity()?, what);
+    /// As [`Row::whole`], of a row that says nothing by itself.
+    fn made(self) -> Self {
+        if matches!(self, Self::Bare(..)) { self.whole() } else { self }
+    }
+
+    /// With everything that it can say, where it was looked up: it is for rows that are seen.
+    fn whole(self) -> Self {
+        let Id::Row(key) = self.id() else { return self };
+        let picture = self.picture();
+        let is_member = matches!(self, Self::Process(_, true, _) | Self::Bare(_, true, _));
+        match picture.whole.get(&key) {
+            Some(AnyRow::Process(row)) => Self::Process(row, is_member, picture),
+            Some(AnyRow::Tuple(row)) => Self::Tuple(row, picture),
+            Some(AnyRow::Peer(row)) => Self::Peer(row, picture),
+            Some(AnyRow::Port(row)) => Self::Port(row, picture),
+            Some(AnyRow::Container(row)) => Self::Container(row, picture),
+            Some(AnyRow::Netns(row)) => Self::Netns(row, picture),
+            None => self,
         }
-        let figures = self.figures()?;
-        if what.is_of_link() {
-            let Self::Process(row, ..) = self else { return None };
-            return of_link(self.looked_up()?.told()?, row.targets, what);
-        }
-        if what.is_rate() {
-            let Measured { created_rate, ended_rate, .. } = self.looked_up()?;
-            return Some(Value::Rate(if what == What::Created { created_rate.s10 } else { ended_rate.s10 }));
-        }
-        let (age_us, sent, received) = match self.looked_up() {
-            Some(Measured { age_us, sent, received, .. }) => (age_us, sent, received),
-            None => (&figures.age_us, &figures.sent, &figures.received),
-        };
-        Some(match what {
-            What::Age => Value::Micros(age_us.as_ref()?.p50),
-            What::Age99 => Value::Micros(age_us.as_ref()?.p99),
-            What::Sent => Value::Size(sent.as_ref()?.p50),
-            What::Received => Value::Size(received.as_ref()?.p50),
-            _ => return None,
-        })
     }
 
-    /// What the process is, in its row or where it was looked up.
-    fn identity(&self) -> Option<&Identity> {
-        let Self::Process(row, ..) = self else { return None };
-        row.identity.as_ref().or_else(|| self.looked_up()?.identity.as_ref()).map(|identity| &**identity)
-    }
-
-    /// What was looked up for this row alone.
-    fn looked_up(&self) -> Option<&Measured> {
-        let Id::Row(key) = self.id() else { return None };
-        self.picture().measured.get(&key)
-    }
-
-    fn picture(&self) -> &Picture {
+    fn picture(&self) -> &'a Picture {
         match self {
             Self::Process(.., picture)
+            | Self::Bare(.., picture)
             | Self::Fold(_, picture)
             | Self::Tuple(_, picture)
             | Self::Peer(_, picture)
@@ -219,6 +229,10 @@ fn figure(figures: &Figures, what: What) -> Option<Value> {
         What::Ended => Value::Rate(figures.ended_rate.s10),
         What::Peak => Value::Count(figures.peak_live),
         What::InAll => Value::Count(figures.counts.created),
+        What::Age => Value::Micros(figures.age_us.as_ref()?.p50),
+        What::Age99 => Value::Micros(figures.age_us.as_ref()?.p99),
+        What::Sent => Value::Size(figures.sent.as_ref()?.p50),
+        What::Received => Value::Size(figures.received.as_ref()?.p50),
         _ => return None,
     })
 }
@@ -298,6 +312,7 @@ fn process(row: &ProcessRow, is_member: bool, picture: &Picture, what: What) -> 
             Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
         }
         what if what.is_of_link() => of_link(row.told()?, row.targets, what),
+        what if what.is_identity() => named(row.identity.as_deref()?, what),
         _ => None,
     }
 }

@@ -1,0 +1,72 @@
+//! Rows that are asked for by name are those of a whole snapshot.
+
+use std::collections::HashMap;
+
+use super::script::{Script, client, server};
+use crate::engine::{AnyRow, By, Extent, Pattern, Rates, RowKey, Tracker};
+use crate::model::event::Kind;
+
+#[test]
+fn rows_by_name_are_those_of_a_whole_snapshot() {
+    let mut script = Script::new(Tracker::new());
+    let pool = client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service");
+    script.born(&pool, 40_000..40_017).born(&client(13, "10.0.0.9", 81), [40_101; 1]);
+    script.born(&server(13, "10.0.0.7"), [80; 3]).at(1.0);
+    let snapshot = script.tracker.snapshot(By::ALL);
+    let mut all: HashMap<RowKey, AnyRow> = HashMap::new();
+    all.extend(snapshot.processes.into_iter().map(|row| (RowKey::Process(row.key), AnyRow::Process(row))));
+    all.extend(snapshot.tuples.into_iter().map(|row| (RowKey::Tuple(row.key), AnyRow::Tuple(row))));
+    all.extend(snapshot.peers.into_iter().map(|row| (RowKey::Peer(row.key), AnyRow::Peer(row))));
+    all.extend(snapshot.ports.into_iter().map(|row| (RowKey::Port(row.key), AnyRow::Port(row))));
+    let container = |row: crate::engine::ContainerRow| {
+        (RowKey::Container(row.key.clone()), AnyRow::Container(row))
+    };
+    all.extend(snapshot.containers.into_iter().map(container));
+    all.extend(snapshot.netns.into_iter().map(|row| (RowKey::Netns(row.key), AnyRow::Netns(row))));
+    assert!(all.len() >= 8, "{all:?}");
+    let mut asked: Vec<RowKey> = all.keys().cloned().collect();
+    asked.push(RowKey::Netns(3));
+    assert_eq!(script.tracker.rows_named(&asked), all);
+}
+
+#[test]
+fn rows_of_a_screen_that_no_finding_could_be_about_are_bare() {
+    let mut script = Script::new(Tracker::new());
+    let quiet = client(11, "10.0.0.9", 5432);
+    let failing = client(13, "10.0.0.8", 81);
+    script.born(&quiet, 40_000..40_017).born(&failing, 40_100..40_103);
+    script.fails(&failing, Kind::ConnectFailed, 0, 5).at(1.0);
+    let survey = script.tracker.survey();
+    let whole = script.tracker.snapshot_of(&survey, &[By::Process], Extent::WHOLE);
+    let pids = |snapshot: &crate::engine::Snapshot| {
+        snapshot.processes.iter().map(|row| row.key.pid).collect::<Vec<_>>()
+    };
+    assert_eq!((pids(&whole), &whole.bare[..]), (vec![11, 13], &[][..]));
+    let screen = script.tracker.snapshot_of(&survey, &[By::Process, By::Peer], Extent::SCREEN);
+    assert_eq!(pids(&screen), [13]);
+    let [bare] = &screen.bare[..] else { panic!("{screen:?}") };
+    assert_eq!((&bare.key, bare.live, bare.created), (&RowKey::Process(whole.processes[0].key), 17, 17));
+    // Tables behind the first are for findings, and have their rows.
+    assert_eq!(screen.peers.len(), 2);
+}
+
+#[test]
+fn a_snapshot_for_a_screen_leaves_percentiles_and_what_they_mean_to_that() {
+    let mut script = Script::new(Tracker::new());
+    let screen = Extent { bare: false, ..Extent::SCREEN };
+    let pool = client(11, "10.0.0.9", 5432).in_cgroup("/system.slice/pool.service");
+    script.born(&pool, 40_000..40_017).at(1.0);
+    let survey = script.tracker.survey();
+    let snapshot = script.tracker.snapshot_of(&survey, &[By::Process, By::Tuple], screen);
+    let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
+    assert_eq!((row.figures.counts.created, row.figures.age_us), (17, None));
+    assert_eq!((row.pattern, &row.identity), (Pattern::Unclear, &None));
+    assert_eq!((row.figures.created_rate, row.main), (Rates::default(), None));
+    // Where calls fail, that they do so of late is what a row is ordered by.
+    script.fails(&pool, Kind::ConnectFailed, 0, 3).at(2.0);
+    let survey = script.tracker.survey();
+    let snapshot = script.tracker.snapshot_of(&survey, &[By::Process], screen);
+    let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
+    assert!(row.figures.failed_rate.s60 > 0.0 && row.main.is_some(), "{row:?}");
+    assert_ne!(script.tracker.snapshot(&[By::Process]).processes[0].pattern, Pattern::Unclear);
+}
