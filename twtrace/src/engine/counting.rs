@@ -13,8 +13,8 @@ use super::failures::Failures;
 use super::groups::{Group, Groups};
 use super::history::History;
 use super::intern::{Hasher, Interner, NONE};
-use super::key::Key;
-use super::keys::{PortKey, ProcessKey};
+use super::key::{Key, RowId};
+use super::keys::{PortKey, ProcessKey, Target, TupleKey};
 use super::limits::Limits;
 use super::ports::Ports;
 use super::row::{Address, Owner, Row};
@@ -169,6 +169,33 @@ impl Engine {
     /// Groups whose events count.
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Group)> {
         (0..).zip(&self.groups.all).filter(|(_, group)| group.passes)
+    }
+
+    /// Names a row of the table of processes.
+    pub(crate) fn process_key(&self, row: u32) -> Option<ProcessKey> {
+        match self.groups.rows.get(row as usize)?.id {
+            RowId::Process { pid: 0, .. } => Some(ProcessKey::UNKNOWN),
+            RowId::Process { pid, start, comm } => {
+                Some(ProcessKey { pid, start_ns: start, comm: self.comm(comm) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Names a row of the table of pools or of ports.
+    pub(crate) fn target(&self, row: u32) -> Option<Target> {
+        self.target_of(self.groups.rows.get(row as usize)?.id)
+    }
+
+    pub(crate) fn target_of(&self, id: RowId) -> Option<Target> {
+        match id {
+            RowId::Tuple { netns, saddr, daddr, port } => {
+                let (saddr, daddr) = (self.address(saddr)?, self.address(daddr)?);
+                Some(Target::Tuple(TupleKey { netns, saddr, daddr, dport: port }))
+            }
+            RowId::Port { netns, port } => Some(Target::Port(PortKey { netns, sport: port })),
+            _ => None,
+        }
     }
 
     pub(crate) fn text(&self, id: u32) -> Option<&str> {

@@ -80,18 +80,21 @@ impl Pressure {
         self.is_short() || self.full_in_s.is_some_and(|full_in_s| full_in_s <= TIME_WAIT_S)
     }
 
-    /// Orders pools by how much they want to be seen: by how full they will be in 10 s at the present rates, then by how full they
-    /// are.
-    pub fn cmp_heat(&self, other: &Self) -> Ordering {
-        let heat = |pressure: &Self| {
-            let fraction = pressure.fraction();
-            match pressure.full_in_s {
-                Some(full_in_s) if full_in_s > SOON_S => fraction + (1.0 - fraction) * SOON_S / full_in_s,
-                Some(_) => 1.0,
-                None => fraction.min(1.0),
-            }
+    /// By how much a pool wants to be seen: how full it will be in 10 s at the present rates, then how full it is.
+    pub(super) fn heat(&self) -> (f64, f64) {
+        let fraction = self.fraction();
+        let soon = match self.full_in_s {
+            Some(full_in_s) if full_in_s > SOON_S => fraction + (1.0 - fraction) * SOON_S / full_in_s,
+            Some(_) => 1.0,
+            None => fraction.min(1.0),
         };
-        heat(self).total_cmp(&heat(other)).then_with(|| self.fraction().total_cmp(&other.fraction()))
+        (soon, fraction)
+    }
+
+    /// Orders pools by how much they want to be seen.
+    pub fn cmp_heat(&self, other: &Self) -> Ordering {
+        let ((soon, fraction), (other_soon, other_fraction)) = (self.heat(), other.heat());
+        soon.total_cmp(&other_soon).then_with(|| fraction.total_cmp(&other_fraction))
     }
 
     /// Ports left.

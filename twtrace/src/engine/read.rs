@@ -216,7 +216,12 @@ impl Engine {
     /// Of some groups together: created, ended, failed.
     pub(crate) fn rates(&self, of: &[u32], now: u32) -> [Rates; 3] {
         let mut windows = Windows::new(now, Rates::WINDOWS);
-        of.iter().for_each(|at| windows.add(&self.group(*at).history));
+        if of.len() == self.groups.all.len() {
+            // As in the only namespace of a machine.
+            windows.add(&self.history);
+        } else {
+            of.iter().for_each(|at| windows.add(&self.group(*at).history));
+        }
         Rates::of(&windows)
     }
 

@@ -45,8 +45,14 @@ pub struct Extent {
 
 impl Extent {
     /// All of it.
-    pub const WHOLE: Self =
-        Self { percentiles: true, rates: true, identities: true, links: true, quiet_pools: true, bare: false };
+    pub const WHOLE: Self = Self {
+        percentiles: true,
+        rates: true,
+        identities: true,
+        links: true,
+        quiet_pools: true,
+        bare: false,
+    };
     /// How many there are, and how fast that changes.
     pub const COUNTS: Self = Self { percentiles: false, identities: false, ..Self::WHOLE };
     /// What most screens want.
@@ -96,18 +102,18 @@ impl Rows<'_> {
     /// What a row is ordered by; `None` where it is not shown: nobody asks about it any more, or nothing in it ended as it should.
     fn rank(&self, row: u32) -> Option<Rank> {
         let (engine, now_ns) = (&self.make.tracker.engine, self.make.tracker.now_ns);
-        let (mut created, mut failed, mut ended, mut last_ns) = (0, 0, 0, 0);
-        for at in self.index.groups(row) {
-            let group = engine.group(*at);
+        let groups = || self.index.groups(row).iter().map(|at| engine.group(*at));
+        let (mut created, mut failed, mut last_ns) = (0, 0, 0);
+        for group in groups() {
             created += group.counts.created;
             failed += group.failed();
-            ended += group.counts.ended();
             last_ns = last_ns.max(group.last_ns);
         }
         let live = engine.groups.living(row).0;
         let is_gone = engine.groups.rows[row as usize].gone;
         let is_over = is_gone && live == 0 && last_ns.saturating_add(GONE_STAYS_NS) < now_ns;
-        let is_shown = !is_over && (engine.reasons.is_empty() || ended != 0);
+        let is_shown =
+            !is_over && (engine.reasons.is_empty() || groups().any(|group| group.counts.ended() != 0));
         is_shown.then_some(std::cmp::Reverse((live, created, failed)))
     }
 
@@ -122,7 +128,7 @@ impl Rows<'_> {
 
     /// What is not told apart.
     fn others(&self) -> Option<Figures> {
-        let row = self.index.rows().find(|row| self.make.id(*row) == RowId::Others)?;
+        let row = self.make.tracker.engine.groups.find_row(self.by.table(), RowId::Others)?;
         let figures = self.make.figures(row, self.by == By::Netns);
         Some(figures).filter(|figures| figures.counts.events() + figures.live != 0)
     }

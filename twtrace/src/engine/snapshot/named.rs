@@ -14,7 +14,7 @@ use crate::engine::keys::RowKey;
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyRow {
     /// A process.
-    Process(ProcessRow),
+    Process(Box<ProcessRow>),
     /// A pool of ports.
     Tuple(TupleRow),
     /// A remote address.
@@ -43,7 +43,7 @@ impl Tracker {
         let table = self.engine.groups.rows[row as usize].table;
         let make = Make { tracker: self, survey, table, extent: Extent::WHOLE };
         match key {
-            RowKey::Process(key) => AnyRow::Process(make.process(row, *key)),
+            RowKey::Process(key) => AnyRow::Process(Box::new(make.process(row, *key))),
             RowKey::Tuple(key) => AnyRow::Tuple(make.tuple(row, *key)),
             RowKey::Peer(key) => AnyRow::Peer(PeerRow { key: *key, figures: make.figures(row, true) }),
             RowKey::Port(key) => AnyRow::Port(make.port(row, *key)),

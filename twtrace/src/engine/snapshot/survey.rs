@@ -133,16 +133,17 @@ impl<'a> Survey<'a> {
 
     fn measure_pools(&mut self) {
         let (index, mut pressures) = (self.indexes.of(Table::Tuple), std::mem::take(&mut self.pressures));
-        let mut best: Option<(Pressure, u32)> = None;
+        let mut best: Option<((f64, f64), u32)> = None;
         for row in index.rows() {
             let Some(pressure) = self.measure(row, index.groups(row)) else { continue };
             pressures[row as usize] = Some(pressure);
-            let is_hotter = |(most, first): &(Pressure, u32)| {
+            let heat = pressure.heat();
+            let is_hotter = |(most, first): &((f64, f64), u32)| {
                 let by_name = || self.target(*first).cmp(&self.target(row));
-                pressure.cmp_heat(most).then_with(by_name).is_gt()
+                heat.partial_cmp(most).is_some_and(|order| order.then_with(by_name).is_gt())
             };
             if pressure.in_use != 0 && best.as_ref().is_none_or(is_hotter) {
-                best = Some((pressure, row));
+                best = Some((heat, row));
             }
         }
         self.hottest = best.map(|(_, row)| row);
@@ -276,7 +277,14 @@ impl<'a> Survey<'a> {
     fn wins(&self, link: u32, than: u32) -> bool {
         let Some(other) = self.links.get(than as usize) else { return true };
         let (mine, theirs) = (self.links[link as usize].weight(), other.weight());
-        mine > theirs || mine == theirs && self.names(link) < self.names(than)
+        // Numbers tell most processes apart, and are at hand.
+        let started = |link: u32| match self.engine.groups.rows[self.ends(link)?.0 as usize].id {
+            RowId::Process { pid, start, .. } => Some((pid, start)),
+            _ => None,
+        };
+        let by_name =
+            || started(link).cmp(&started(than)).then_with(|| self.names(link).cmp(&self.names(than)));
+        mine.cmp(&theirs).reverse().then_with(by_name).is_lt()
     }
 
     fn ends(&self, link: u32) -> Option<(u32, u32)> {
@@ -364,34 +372,5 @@ impl<'a> Survey<'a> {
             starved: sum.starved,
             pressure: self.pressure(target),
         })
-    }
-}
-
-impl Engine {
-    /// Names a row of the table of processes.
-    pub(crate) fn process_key(&self, row: u32) -> Option<ProcessKey> {
-        match self.groups.rows.get(row as usize)?.id {
-            RowId::Process { pid: 0, .. } => Some(ProcessKey::UNKNOWN),
-            RowId::Process { pid, start, comm } => {
-                Some(ProcessKey { pid, start_ns: start, comm: self.comm(comm) })
-            }
-            _ => None,
-        }
-    }
-
-    /// Names a row of the table of pools or of ports.
-    pub(crate) fn target(&self, row: u32) -> Option<Target> {
-        self.target_of(self.groups.rows.get(row as usize)?.id)
-    }
-
-    pub(crate) fn target_of(&self, id: RowId) -> Option<Target> {
-        match id {
-            RowId::Tuple { netns, saddr, daddr, port } => {
-                let (saddr, daddr) = (self.address(saddr)?, self.address(daddr)?);
-                Some(Target::Tuple(TupleKey { netns, saddr, daddr, dport: port }))
-            }
-            RowId::Port { netns, port } => Some(Target::Port(PortKey { netns, sport: port })),
-            _ => None,
-        }
     }
 }

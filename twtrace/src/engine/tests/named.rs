@@ -14,13 +14,14 @@ fn rows_by_name_are_those_of_a_whole_snapshot() {
     script.born(&server(13, "10.0.0.7"), [80; 3]).at(1.0);
     let snapshot = script.tracker.snapshot(By::ALL);
     let mut all: HashMap<RowKey, AnyRow> = HashMap::new();
-    all.extend(snapshot.processes.into_iter().map(|row| (RowKey::Process(row.key), AnyRow::Process(row))));
+    all.extend(
+        snapshot.processes.into_iter().map(|row| (RowKey::Process(row.key), AnyRow::Process(Box::new(row)))),
+    );
     all.extend(snapshot.tuples.into_iter().map(|row| (RowKey::Tuple(row.key), AnyRow::Tuple(row))));
     all.extend(snapshot.peers.into_iter().map(|row| (RowKey::Peer(row.key), AnyRow::Peer(row))));
     all.extend(snapshot.ports.into_iter().map(|row| (RowKey::Port(row.key), AnyRow::Port(row))));
-    let container = |row: crate::engine::ContainerRow| {
-        (RowKey::Container(row.key.clone()), AnyRow::Container(row))
-    };
+    let container =
+        |row: crate::engine::ContainerRow| (RowKey::Container(row.key.clone()), AnyRow::Container(row));
     all.extend(snapshot.containers.into_iter().map(container));
     all.extend(snapshot.netns.into_iter().map(|row| (RowKey::Netns(row.key), AnyRow::Netns(row))));
     assert!(all.len() >= 8, "{all:?}");
