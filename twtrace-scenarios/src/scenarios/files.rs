@@ -124,7 +124,31 @@ pub(super) fn of_strangers(sandbox: &mut Sandbox) -> Result<()> {
         is_ours(&shared.run(&format!("{command} {} {words}", link.display()), &file)?, &file)?;
         shared.is_untouched()?;
     }
+    dataset(&shared, &link)?;
     rotation(&shared)
+}
+
+/// A dataset's folder, or one in it, is a link to a folder of root's: nothing is put there.
+fn dataset(shared: &Shared, recording: &Path) -> Result<()> {
+    let roots = shared.dir.path().join("roots");
+    fs::create_dir(&roots)?;
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let folder = shared.path("dataset");
+    fs::create_dir(&folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o777))?;
+    let inner = folder.join(format!("host={}", host.trim()));
+    let outer = shared.path("outer");
+    for link in [&outer, &inner] {
+        symlink(&roots, link)?;
+        lchown(link, Some(STRANGER), Some(STRANGER))?;
+    }
+    for output in [&outer, &folder] {
+        let words = format!("export {} --to parquet --partition host -o @", recording.display());
+        refused(&shared.run(&words, output)?, "link")?;
+        let count = fs::read_dir(&roots)?.count();
+        ensure!(count == 0, "{count} files went through a stranger's link to a folder of root's");
+    }
+    Ok(())
 }
 
 /// The name of the second part is taken before it begins: recording goes on in the third.

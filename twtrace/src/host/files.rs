@@ -20,15 +20,18 @@ use std::path::Path;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 
 pub use aside::Aside;
 pub use ready::ReadyFile;
 
 /// How often another name is tried when somebody has taken the one that was free a moment before.
 const TRIES: usize = 16;
+
+/// What a folder of ours may be done with, as mkdir(1) has it; the files in it are for their owner only.
+const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 /// A folder that files are made in.
 #[derive(Debug)]
@@ -95,10 +98,57 @@ impl Folder {
             return Err(io::Error::other("it is no file"));
         };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let fd = open(folder, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok((Self::opened(folder, owner)?, name.to_owned()))
+    }
+
+    fn opened(path: &Path, owner: Option<Uid>) -> io::Result<Self> {
+        let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let mut trusted = vec![Uid::effective(), Uid::from_raw(0)];
         trusted.extend(owner);
-        Ok((Self { fd, trusted }, name.to_owned()))
+        Ok(Self { fd, trusted })
+    }
+
+    /// The folder at `path`, made where there is none, with those above it. Links above it are the user's words, and followed.
+    ///
+    /// # Errors
+    /// What the kernel says; if it is a link of somebody else's in a shared folder.
+    pub fn at(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        above.map_or(Ok(()), std::fs::create_dir_all)?;
+        let trusted = owner.map(|(uid, _)| uid);
+        match path.file_name() {
+            Some(name) => Self::opened(above.unwrap_or(Path::new(".")), trusted)?.enter(name, owner),
+            None => Self::opened(path, trusted),
+        }
+    }
+
+    /// The folder that has this name, made where there is none, for `owner`.
+    ///
+    /// # Errors
+    /// What the kernel says; if it is a link of somebody else's in a shared folder.
+    pub fn enter(&self, name: &OsStr, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let is_new = match mkdirat(&self.fd, name, FOLDER_MODE) {
+            Err(Errno::EEXIST) => false,
+            made => made.map(|()| true)?,
+        };
+        let mut fd = openat(&self.fd, name, flags | OFlag::O_NOFOLLOW, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        if kind(&stat) == SFlag::S_IFLNK {
+            if !self.trusts(&stat) && self.is_shared()? {
+                let taken = Taken::LinkOf(Uid::from_raw(stat.st_uid));
+                return Err(io::Error::other(format!("{taken}; remedy: remove it, or name another folder")));
+            }
+            // Of the link that was looked at, whatever has its name by now.
+            let target = readlinkat(&fd, "")?;
+            fd = openat(&self.fd, &*target, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+        } else if kind(&stat) != SFlag::S_IFDIR {
+            return Err(Errno::ENOTDIR.into());
+        }
+        if let Some((uid, gid)) = owner.filter(|_| is_new) {
+            fchownat(&fd, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
+        }
+        Ok(Self { fd, trusted: self.trusted.clone() })
     }
 
     /// What has this name.

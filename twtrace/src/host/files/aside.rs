@@ -31,6 +31,14 @@ impl Aside {
     /// What the kernel says.
     pub fn new(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         let (folder, name) = Folder::of(path, owner.map(|(uid, _)| uid))?;
+        Self::within(folder, name, owner)
+    }
+
+    /// Begins a file that will have the name `name` in `folder`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn within(folder: Folder, name: OsString, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         let (file, id, beside) = folder.make_beside(&name, MODE, owner)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(Self { folder, name, beside: Some((beside, id)), file, written: 0 })

@@ -141,6 +141,32 @@ fn a_folder_that_is_exchanged_for_a_link_stays_the_one_that_was_opened() {
 }
 
 #[test]
+fn a_folder_is_made_or_entered_and_a_strangers_link_is_not_followed() {
+    let shared = Shared::new();
+    let name = OsStr::new("a");
+    let inside = Folder::at(&shared.path("ds/deep"), None).unwrap().enter(name, None).unwrap();
+    inside.make(OsStr::new("file"), 0o600, None).unwrap();
+    assert!(shared.path("ds/deep/a/file").is_file());
+    // What is there is entered, by a link of ours as well.
+    symlink("ds", shared.path("ours")).unwrap();
+    for path in ["ds/deep", "ours/deep", "ds/deep/a/.."] {
+        let entered = Folder::at(&shared.path(path), None).unwrap().enter(name, None).unwrap();
+        assert!(entered.own(OsStr::new("file")).is_some(), "{path}");
+    }
+    let linked = shared.folder().enter(OsStr::new("ours"), None).unwrap();
+    linked.make(OsStr::new("by-link"), 0o600, None).unwrap();
+    assert!(shared.path("ds/by-link").is_file());
+    let refused = shared.of_strangers().enter(OsStr::new("ours"), None).unwrap_err().to_string();
+    assert!(refused.contains("link of user") && refused.contains("not followed"), "{refused}");
+    fs::write(shared.path("file"), "").unwrap();
+    let _reader = fifo(&shared.path("fifo"));
+    for name in ["file", "fifo"] {
+        let error = shared.folder().enter(OsStr::new(name), None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{name}");
+    }
+}
+
+#[test]
 fn a_name_that_is_as_long_as_names_may_be_can_be_replaced() {
     let shared = Shared::new();
     let long = "x".repeat(255);

@@ -5,6 +5,7 @@
 //! a dataset is appended to, and nothing stands in it twice.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use arrow_select::filter::filter_record_batch;
 
 use super::parquet::Parquet;
 use super::{Exporter as _, picked};
-use crate::host::files::Aside;
+use crate::host::files::{Aside, Folder};
 use crate::model::filter::Filter;
 use crate::present::record::user::Caller;
 use crate::recording::{Caches, Ended, Head, Recording};
@@ -108,11 +109,14 @@ impl Dataset {
     }
 
     fn begin(&self, day: i64, head: &Head) -> io::Result<Part> {
-        let folder =
-            self.keys.iter().fold(self.root.clone(), |folder, key| folder.join(name(*key, day, head)));
-        std::fs::create_dir_all(&folder)?;
         let owner = self.owner.as_ref().map(|owner| (owner.uid, owner.gid));
-        let file = Aside::new(&folder.join(file(head)), owner)?;
+        let mut folder = Folder::at(&self.root, owner)?;
+        for key in &self.keys {
+            let name = name(*key, day, head);
+            let said = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+            folder = folder.enter(OsStr::new(&name), owner).map_err(said)?;
+        }
+        let file = Aside::within(folder, file(head).into(), owner)?;
         Ok(Part { parquet: Parquet::new(head)?, file })
     }
 }
