@@ -113,7 +113,7 @@ fn faults(event: &Event) -> Vec<String> {
         faults.push("time is not RFC 3339 in UTC with nanoseconds".to_owned());
     }
     let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
-    let mut need = vec!["mono_ns"];
+    let mut need = vec!["schema_version", "mono_ns"];
     if kind == "lost" {
         need.push("count");
     } else if kind == "limitation" {
@@ -190,7 +190,7 @@ pub fn text(event: &Event) -> String {
 mod tests {
     use super::*;
 
-    const ENDED: &str = r#"{"event":"ended","time":"2024-01-01T00:00:00.000000001Z","mono_ns":5,"netns":7,
+    const ENDED: &str = r#"{"event":"ended","schema_version":1,"time":"2024-01-01T00:00:00.000000001Z","mono_ns":5,"netns":7,
         "family":"ipv4","saddr":"127.0.0.1","sport":1,"daddr":"127.0.0.1","dport":2,"role":"client",
         "substate":"TIME_WAIT","reason":"reset","owner_via":"none"}"#;
 
@@ -207,6 +207,7 @@ mod tests {
     fn each_fault_is_found() {
         for (from, to) in [
             ("\"sport\":1,", ""),
+            ("\"schema_version\":1,", ""),
             ("\"sport\":1,", "\"sport\":\"1\","),
             ("\"sport\":1,", "\"sport\":null,"),
             ("\"reset\"", "\"bored\""),

@@ -62,6 +62,14 @@ fn close_a_connection() {
     drop(server);
 }
 
+/// What `serve` logs where a file is missing that it is to read first.
+fn logged() -> Vec<Value> {
+    let words = ["serve", "--log-format", "json", "--tls-cert", "/no/such", "--tls-key", "/no/such"];
+    let output = Command::new(env!("CARGO_BIN_EXE_twtrace")).args(words).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 fn lines(words: &[&str]) -> Vec<Value> {
     let file = of_crate("tests/data/recording-v1.twt").to_string_lossy().into_owned();
     let words = words.iter().map(|word| if *word == "FILE" { &file } else { *word });
@@ -82,17 +90,17 @@ fn outputs() -> Vec<(&'static str, Vec<Value>)> {
         let (_, lines) = all.iter_mut().find(|(other, _)| *other == name).unwrap();
         lines.push(line);
     }
+    all.push(("log", logged()));
     all
 }
 
 #[test]
-fn every_object_that_is_no_event_carries_the_version() {
+fn every_object_carries_the_version() {
     for (name, lines) in outputs() {
         assert!(!lines.is_empty(), "{name} prints nothing");
         for line in &lines {
             let version = line.get("schema_version").and_then(Value::as_u64);
-            let is_event = name == "event" || line.get("event").is_some();
-            assert_eq!(version, (!is_event).then_some(SCHEMA_VERSION.into()), "{name}: {line}");
+            assert_eq!(version, Some(SCHEMA_VERSION.into()), "{name}: {line}");
         }
     }
 }
@@ -109,14 +117,14 @@ fn every_output_is_as_its_schema_says() {
         eprintln!("skipped: TWTRACE_PYTHON names no Python with jsonschema (see `cargo xtask install`)");
         return;
     };
-    let dir = tempfile::tempdir().unwrap();
-    for (name, lines) in outputs() {
+    let (dir, outputs) = (tempfile::tempdir().unwrap(), outputs());
+    for (name, lines) in &outputs {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         std::fs::write(dir.path().join(format!("{name}.jsonl")), text).unwrap();
     }
     let schemas = of_crate("../docs/schema");
     let known = std::fs::read_dir(&schemas).unwrap().count();
-    assert_eq!(known, OUTPUTS.len(), "a schema without an output, or an output without a schema");
+    assert_eq!(known, outputs.len(), "a schema without an output, or an output without a schema");
     let mut command = Command::new(python);
     let checked = command.arg(of_crate("tests/data/valid.py")).arg(schemas).arg(dir.path()).output().unwrap();
     let said = String::from_utf8_lossy(&checked.stdout);

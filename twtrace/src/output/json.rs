@@ -15,6 +15,9 @@ use crate::output::Stamp;
 /// Room for a line, as most are: asked for once.
 const LINE: usize = 1024;
 
+/// `SCHEMA_VERSION`, as it stands in every line.
+const VERSION: &str = ",\"schema_version\":1";
+
 /// Writes events as JSON lines. Keeps what is the same from line to line.
 #[derive(Debug)]
 pub struct Json {
@@ -108,6 +111,7 @@ impl Json {
         out.reserve(LINE);
         let mut object = Object { out };
         object.word("{\"event\":", event.kind.word());
+        object.put(VERSION);
         self.time(event.mono_ns, &mut object);
         object.number(key!("mono_ns"), event.mono_ns);
         if let Some(conn) = &event.conn {
@@ -126,6 +130,7 @@ impl Json {
     pub fn limitation(&mut self, limitation: &Limitation, mono_ns: u64, out: &mut BytesMut) {
         let mut object = Object { out };
         object.word("{\"event\":", "limitation");
+        object.put(VERSION);
         self.time(mono_ns, &mut object);
         object.number(key!("mono_ns"), mono_ns);
         object.text(key!("what"), limitation.what.id().as_bytes());

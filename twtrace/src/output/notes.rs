@@ -31,7 +31,7 @@ macro_rules! note {
     ($($argument:tt)*) => { $crate::output::notes::say(::std::format_args!($($argument)*)) };
 }
 
-/// From now on, each note is a JSON object on a line: `time` and `message`.
+/// From now on, each note is a JSON object on a line: `schema_version`, `time` and `message`.
 pub fn as_json() {
     IS_JSON.store(true, Ordering::Relaxed);
 }
@@ -42,7 +42,9 @@ fn line(words: fmt::Arguments<'_>, is_json: bool) -> String {
     }
     let (time, message) =
         (jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), words.to_string());
-    format!("{}\n", serde_json::json!({ "time": time, "message": message }))
+    let mut line = Vec::new();
+    super::versioned::object_line(&serde_json::json!({ "time": time, "message": message }), &mut line);
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 /// What [`note!`] does.
@@ -99,6 +101,7 @@ mod tests {
         let text = line(format_args!("a\n\"b\""), true);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((object["message"].as_str(), text.lines().count()), (Some("a\n\"b\""), 1));
+        assert_eq!(object["schema_version"], crate::output::SCHEMA_VERSION);
         assert!(
             object["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')),
             "{text}"

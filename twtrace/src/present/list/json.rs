@@ -155,9 +155,7 @@ pub fn limitation_line(limitation: &Limitation, out: &mut Vec<u8>) {
         #[serde(flatten)]
         limitation: &'a Limitation,
     }
-    // As the line of `events` that it is like, it carries no version.
-    let _ = serde_json::to_writer(&mut *out, &Line { event: "limitation", limitation });
-    out.push(b'\n');
+    object_line(&Line { event: "limitation", limitation }, out);
 }
 
 /// Appends `summary` and a newline to `out`.
