@@ -14,8 +14,13 @@ pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(super) const PROFILE: &str = "dist";
 
 /// For the program alone: no symbols, and its addresses packed. A program that can lie anywhere has twenty thousand of them to mend when it
-/// starts, which take a few kilobytes so and not half a megabyte. glibc does it since 2.36.
-const LINKED: [&str; 2] = ["-Cstrip=symbols", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
+/// starts, which take a few kilobytes so and not half a megabyte. glibc does it since 2.36. Functions of the same instructions are there
+/// once (lld, Rust's own linker): Rust promises no function an address of its own.
+const LINKED: [&str; 3] =
+    ["-Cstrip=symbols", "-Clink-arg=-Wl,-z,pack-relative-relocs", "-Clink-arg=-Wl,--icf=all"];
+
+/// Ways of compressing that zstd takes above level 3, and we never ask for: these are half of it.
+const WITHOUT: [&str; 6] = ["GREEDY", "LAZY", "LAZY2", "BTLAZY2", "BTOPT", "BTULTRA"];
 
 /// A checkout, and where it is built.
 #[derive(Clone, Debug)]
@@ -63,7 +68,9 @@ pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
     command.args(["--package", "twtrace", "--bin", "twtrace", "--"]).args(LINKED);
     let flags = [vec!["-Ctarget-feature=+crt-static".to_owned()], map("--remap-path-prefix")].concat();
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
-    command.env(format!("CFLAGS_{}", TARGET.replace('-', "_")), map("-ffile-prefix-map").join(" "));
+    let without = WITHOUT.map(|way| format!("-DZSTD_EXCLUDE_{way}_BLOCK_COMPRESSOR"));
+    let flags = [map("-ffile-prefix-map"), without.to_vec()].concat();
+    command.env(format!("CFLAGS_{}", TARGET.replace('-', "_")), flags.join(" "));
     // Tables of parts that a developer's environment asks for are others in each run.
     command.env("CARGO_INCREMENTAL", "0");
     match &tree.commit {

@@ -1,21 +1,37 @@
-//! Owns: the BPF object that is embedded in the binary.
+//! Owns: the BPF object that is embedded in the binary, packed by build.rs.
 //! Must not know: what is in it.
 
-use std::borrow::Cow;
+use std::io::{self, Read as _};
+
+use flate2::read::DeflateDecoder;
 
 /// Names an object to use in the place of the embedded one: how a rebuilt object is tested.
 pub(super) const OVERRIDE: &str = "TWTRACE_BPF_OBJECT";
 
-/// Aligned as ELF wants it.
-static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../../bpf/twtrace.bpf.o");
+static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twtrace.bpf.o.deflate"));
 
 /// The object's bytes.
 ///
 /// # Errors
 /// Where the file that the environment names cannot be read.
-pub(super) fn bytes() -> std::io::Result<Cow<'static, [u8]>> {
+pub(super) fn bytes() -> io::Result<Vec<u8>> {
     match std::env::var_os(OVERRIDE) {
-        Some(path) => std::fs::read(path).map(Cow::Owned),
-        None => Ok(Cow::Borrowed(EMBEDDED)),
+        Some(path) => std::fs::read(path),
+        None => unpacked(),
+    }
+}
+
+fn unpacked() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(1 << 20);
+    DeflateDecoder::new(EMBEDDED).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_embedded_is_what_is_checked_in() {
+        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/twtrace.bpf.o");
+        assert!(super::unpacked().unwrap() == std::fs::read(object).unwrap());
     }
 }
