@@ -102,6 +102,13 @@ enum Outcome {
     Status(u8),
 }
 
+impl Command {
+    /// Whether it stays on a machine that works, where it should take little.
+    fn traces(&self) -> bool {
+        matches!(self, Self::Events(_) | Self::Record(_) | Self::Serve(_) | Self::Doctor(_))
+    }
+}
+
 /// Every command and flag: what `--help`, man pages and completions are made of.
 pub fn command() -> clap::Command {
     examples::add(Cli::command())
@@ -118,6 +125,9 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     crate::host::descriptors::raise();
+    if cli.command.as_ref().is_none_or(Command::traces) {
+        crate::host::usage::keep_little();
+    }
     let done = match cli.command {
         None => live::run(&cli.live),
         Some(Command::Events(args)) => events::run(args),

@@ -46,6 +46,20 @@ fn resident_bytes() -> Option<u64> {
     Some(pages * u64::try_from(page).ok()?)
 }
 
+/// What an allocation takes at least, in bytes, that is given back as soon as it is freed; and how much of what is free each thread keeps.
+const KEPT: libc::c_int = 1 << 20;
+
+/// Tells the allocator to keep little of what is freed. Looking at the kernel's types takes some 20 MB for a moment; glibc learns from
+/// that to keep twice as much at hand, in each thread (mallopt(3), "dynamic mmap threshold"). To be called before there are other threads.
+pub fn keep_little() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions but that; where a value is not taken, the allocator stays as it was.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
