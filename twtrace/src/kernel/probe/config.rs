@@ -1,7 +1,6 @@
 //! Owns: what the running kernel looks like, and the configuration that follows from it.
 //! Must not know: programs, maps.
 
-use std::io::Read as _;
 use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use twtrace_common::config::{Config, Symbols};
@@ -171,10 +170,5 @@ fn may_load() -> Result<(), libc::c_int> {
 
 /// Random enough that nobody outside can choose connections whose keys collide.
 fn seed() -> u64 {
-    let mut bytes = [0u8; 8];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    if read.is_err() {
-        return u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    u64::from_ne_bytes(bytes)
+    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -179,9 +179,8 @@ pub(super) fn svg(strip: &Strip) -> String {
 /// # Errors
 /// If the kernel gives none.
 pub fn nonce() -> std::io::Result<String> {
-    use std::io::Read as _;
     let mut bytes = [0_u8; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
