@@ -14,7 +14,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 /// Done in the process that becomes twtrace, before it does. Nothing there runs beside it.
 pub type Around = fn() -> io::Result<()>;
 
-fn own_mounts() -> io::Result<()> {
+/// Mounts of this process's own, which nobody else ever sees.
+pub fn own_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
 }

@@ -12,6 +12,8 @@ pub mod books;
 pub mod bpf;
 pub mod cgroup;
 pub mod children;
+pub mod containerd;
+pub mod cri;
 pub mod expect;
 pub mod http;
 pub mod hung;

@@ -159,6 +159,13 @@ const LIMITS: &[Limit] = &[
         reason: "needs podman, runc and perl, which guests do not have",
     },
     Limit {
+        scenario: "pod_names",
+        backend: None,
+        here: || !["containerd", "ctr", "runc", "perl", "curl"].into_iter().all(installed),
+        lack: Lack::Program,
+        reason: "needs containerd, runc, perl and curl, which guests do not have",
+    },
+    Limit {
         scenario: "serve_exports",
         backend: None,
         here: || !(installed("curl") && installed("openssl")),

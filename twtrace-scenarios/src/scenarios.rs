@@ -221,6 +221,7 @@ pub const ALL: &[Scenario] = &[
     once("serve_full_disk", serve::full_disk),
     once("serve_hostile_clients", serve::hostile_clients),
     once("container_names", serve::of_containers),
+    once("pod_names", serve::of_pods),
     once("loss_under_a_filter", healing::under_a_filter),
     once("loss_healed", healing::healed),
     once("loss_namespace_gone", healing::namespace_gone),

@@ -5,7 +5,7 @@
 use crate::ebpf::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
 use crate::{project, sh};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
@@ -24,8 +24,8 @@ const NEEDED: [(&str, &str); 11] = [
 ];
 
 /// Packages that some archives lack. Without the BPF compiler the object is checked against its sources only, without
-/// the keyring kernels cannot be fetched, without libbpf-tools and bpftrace `bench` compares with less, without podman and runc no scenario has a real container.
-const WELCOME: [&str; 9] = [
+/// the keyring kernels cannot be fetched, without libbpf-tools and bpftrace `bench` compares with less, without podman, containerd and runc no scenario has a real container.
+const WELCOME: [&str; 10] = [
     "debian-archive-keyring",
     "libbpf-tools",
     "bpftrace",
@@ -34,8 +34,13 @@ const WELCOME: [&str; 9] = [
     "libstd-rust-web-dev-bpf",
     "rust-web-src",
     "podman",
+    "containerd",
     "runc",
 ];
+
+/// Packages that are wanted as programs, and start services when they are installed: on ports of their own, or for containers of others.
+const SERVICES: [(&str, &str); 3] =
+    [("nginx-light", "nginx"), ("prometheus", "prometheus"), ("containerd", "containerd")];
 
 /// Other programs that read recordings, check JSON and manifests against schemas, and take what is exported, as they were when that was tried.
 const READERS: [&str; 8] = [
@@ -126,14 +131,12 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     let mut apt = Apt { updated: false };
     apt.install(&needed)?;
-    if needed.contains(&"nginx-light") {
-        stop("nginx");
-    }
-    if needed.contains(&"prometheus") {
-        stop("prometheus");
-    }
-    let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_installed(package)).collect();
+    stop_services(&needed);
+    // A program of that name may be another's: Docker's own containerd would have to go for Debian's.
+    let is_there = |package: &str| is_installed(package) || sh::which(package).is_some();
+    let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_there(package)).collect();
     apt.install_what_there_is(&welcome)?;
+    stop_services(&welcome);
     readers(&mut apt);
     match debian_llvm_major() {
         Some(llvm) => bpf_linker(&mut apt, &llvm),
@@ -255,12 +258,20 @@ impl Apt {
     }
 }
 
-/// It is wanted as a program; its package starts it as a service on a port of its own.
+/// Stops those of [`SERVICES`] whose packages have just been installed.
+fn stop_services(installed: &[&str]) {
+    for (_, service) in SERVICES.iter().filter(|(package, _)| installed.contains(package)) {
+        stop(service);
+    }
+}
+
 fn stop(service: &str) {
-    let words: &[&str] = if std::path::Path::new("/run/systemd/system").exists() {
+    let words: &[&str] = if Path::new("/run/systemd/system").exists() {
         &["systemctl", "disable", "--now", service]
-    } else {
+    } else if Path::new("/etc/init.d").join(service).exists() {
         &["service", service, "stop"]
+    } else {
+        return;
     };
     if let Err(error) = sh::as_root(words[0]).and_then(|mut command| sh::run(command.args(&words[1..]))) {
         eprintln!("install: the {service} service may be running: {error:#}");

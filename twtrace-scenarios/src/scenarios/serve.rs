@@ -5,12 +5,14 @@ mod disk;
 mod export;
 mod hostile;
 mod names;
+mod pods;
 mod prometheus;
 
 pub(super) use disk::full_disk;
 pub(super) use export::exports;
 pub(super) use hostile::hostile_clients;
 pub(super) use names::of_containers;
+pub(super) use pods::of_pods;
 pub(super) use prometheus::prometheus;
 
 use std::ffi::OsStr;

@@ -1,13 +1,15 @@
-//! Owns: a real container, made by Podman from a local root file system: its names, asked at Podman's own socket, in metrics and recordings.
+//! Owns: a real container, made by Podman from a local root file system: its names, asked at Podman's own socket, in metrics and recordings;
+//! and how names are waited for, whichever runtime says them.
 //! Must not know: Podman's API.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::AT;
+use crate::actor::Actor;
 use crate::http::Metrics;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
@@ -24,8 +27,13 @@ const CONTAINER: &str = "twtrace-scenarios-web";
 const IMAGE: &str = "localhost/twtrace-scenarios:17";
 const POD: &str = "web-17";
 const NAMESPACE: &str = "shop";
-/// What the container runs: it connects twice, and each time closes first, once it got a byte; then it stays.
-const PROGRAM: &str = "my $port = shift; for (1..2) { socket(S, 2, 1, 0) or die; \
+/// What the container connects.
+const CREATED: usize = 2;
+
+/// What a container runs: it connects to a port so many times, and each time closes first, once it got a byte; then it stays.
+pub(super) const PERL: &str = "/usr/bin/perl";
+/// See [`PERL`].
+pub(super) const PROGRAM: &str = "my ($port, $count) = @ARGV; for (1..$count) { socket(S, 2, 1, 0) or die; \
     connect(S, pack('Sna4x8', 2, $port, pack('C4', 127, 0, 0, 1))) or die; sysread(S, $_, 1); close(S); } sleep 600;";
 
 /// Podman with everything it keeps in one folder.
@@ -91,7 +99,7 @@ impl Drop for Podman {
 }
 
 /// Puts a program and the libraries that it is linked with below `root`.
-fn install(program: &str, root: &Path) -> Result<()> {
+pub(super) fn install(program: &str, root: &Path) -> Result<()> {
     let said = Command::new("ldd").arg(program).output().context("starting ldd")?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     let libraries = said.split_whitespace().filter(|word| word.starts_with('/'));
@@ -104,9 +112,9 @@ fn install(program: &str, root: &Path) -> Result<()> {
 }
 
 /// Makes an image of Perl alone, and a container of it that connects to `port` in this network namespace.
-fn start(podman: &Podman, port: u16) -> Result<()> {
+fn start(podman: &Podman, port: &str) -> Result<()> {
     let root = podman.dir.path().join("root");
-    install("/usr/bin/perl", &root)?;
+    install(PERL, &root)?;
     let archive = podman.dir.path().join("root.tar");
     let packed = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").status()?;
     ensure!(packed.success(), "tar: {packed}");
@@ -117,81 +125,142 @@ fn start(podman: &Podman, port: u16) -> Result<()> {
     let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
     let args =
         ["run", "--detach", "--name", CONTAINER, "--network", "host", "--label", &pod, "--label", &namespace];
-    let program = [IMAGE, "/usr/bin/perl", "-e", PROGRAM, &port.to_string()];
+    let program = [IMAGE, PERL, "-e", PROGRAM, port, &CREATED.to_string()];
     podman.run(&[&args[..], &limits, &program].concat())?;
     Ok(())
 }
 
-/// Lets the container's next connection be closed.
-fn next_connection(listener: &TcpListener) -> Result<()> {
-    let (mut stream, _) = listener.accept()?;
-    std::io::Write::write_all(&mut stream, b"x")?;
-    ensure!(std::io::Read::read(&mut stream, &mut [0; 8])? == 0, "it closes first");
-    Ok(())
+/// What a runtime says of a container, and so must twtrace.
+pub(super) struct Said<'a> {
+    /// As events have it: the runtime by its cgroup, and the first 12 characters of its id.
+    pub(super) container: String,
+    pub(super) name: &'a str,
+    pub(super) image: &'a str,
+    pub(super) pod: &'a str,
+    pub(super) namespace: &'a str,
 }
 
-/// The name of the metric that has it all, with labels.
-fn wanted(id: &str) -> Vec<(String, f64)> {
-    let container = format!("podman:{}", id.get(..12).unwrap_or(id));
-    let info = format!(
-        "container=\"{container}\",container_name=\"{CONTAINER}\",image=\"{IMAGE}\",pod=\"{POD}\",namespace=\"{NAMESPACE}\""
-    );
-    let owner = format!(
-        "program=\"perl\",unit=\"\",container=\"{container}\",pod=\"{POD}\",namespace=\"{NAMESPACE}\",role=\"client\""
-    );
-    vec![
-        (format!("twtrace_container_info{{{info}}}"), 1.0),
-        (format!("twtrace_owner_sockets_created_total{{{owner}}}"), 1.0),
-    ]
+impl Said<'_> {
+    /// Series that have it all, once so many sockets of its were created.
+    fn series(&self, created: usize) -> [(String, f64); 2] {
+        let Self { container, name, image, pod, namespace } = self;
+        let info = format!(
+            "container=\"{container}\",container_name=\"{name}\",image=\"{image}\",pod=\"{pod}\",namespace=\"{namespace}\""
+        );
+        let owner = format!(
+            "program=\"perl\",unit=\"\",container=\"{container}\",pod=\"{pod}\",namespace=\"{namespace}\",role=\"client\""
+        );
+        [
+            (format!("twtrace_container_info{{{info}}}"), 1.0),
+            (format!("twtrace_owner_sockets_created_total{{{owner}}}"), created as f64),
+        ]
+    }
+
+    /// It made exactly so many of these events' sockets, and the last of them says it all.
+    pub(super) fn check(&self, events: &[Value], created: usize) -> Result<()> {
+        let is_its = |event: &&Value| event["event"] == "created" && event["container"] == *self.container;
+        let count = events.iter().filter(is_its).count();
+        ensure!(count == created, "{count} sockets of {} were created, meant {created}", self.container);
+        let last = events.iter().rfind(is_its).context("a created event")?;
+        let all = [
+            ("container_name", self.name),
+            ("image", self.image),
+            ("pod", self.pod),
+            ("pod_namespace", self.namespace),
+        ];
+        for (key, want) in all {
+            ensure!(last[key] == want, "{key} of {last}, meant {want}");
+        }
+        Ok(())
+    }
+}
+
+/// A `serve` that records, in a network namespace of its own, and somebody in the sandbox's for containers to connect to.
+pub(super) struct Play {
+    tracer: Tracer,
+    listener: TcpListener,
+    elsewhere: Actor,
+    home: fs::File,
+    recording: PathBuf,
+}
+
+impl Play {
+    /// `dir` is where recordings go.
+    pub(super) fn begin(sandbox: &mut Sandbox, dir: &Path, args: &[&str]) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let netns = sandbox.netns().to_string();
+        let elsewhere = sandbox.actor("elsewhere")?;
+        elsewhere.unshare()?;
+        let home = fs::File::open("/proc/thread-self/ns/net")?;
+        setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        let recordings = dir.join("recordings");
+        let ours =
+            ["--netns", &netns, "--record"].map(OsStr::new).into_iter().chain([recordings.as_os_str()]);
+        let all: Vec<&OsStr> = ours.chain(args.iter().map(OsStr::new)).collect();
+        let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &all, (None, None), |_| {})?;
+        tracer.ready()?;
+        setns(&home, CloneFlags::CLONE_NEWNET)?;
+        Ok(Self { tracer, listener, elsewhere, home, recording: recordings.join("twtrace.0.twt") })
+    }
+
+    /// Where containers connect.
+    pub(super) fn port(&self) -> Result<String> {
+        Ok(self.listener.local_addr()?.port().to_string())
+    }
+
+    /// Lets a container's next connection be closed.
+    fn next_connection(&self) -> Result<()> {
+        let (mut stream, _) = self.listener.accept()?;
+        std::io::Write::write_all(&mut stream, b"x")?;
+        ensure!(std::io::Read::read(&mut stream, &mut [0; 8])? == 0, "it closes first");
+        Ok(())
+    }
+
+    /// Waits until the names are told after the container's first connection, and then lets it go on to `created`.
+    pub(super) fn await_names(&self, said: &Said<'_>, created: usize) -> Result<()> {
+        self.next_connection()?;
+        self.await_series(said, 1)?;
+        for _ in 1..created {
+            self.next_connection()?;
+        }
+        self.await_series(said, created)
+    }
+
+    fn await_series(&self, said: &Said<'_>, created: usize) -> Result<()> {
+        setns(self.elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        let want = said.series(created);
+        let want = want.each_ref().map(|(series, value)| (series.as_str(), *value));
+        let mut wrong = Vec::new();
+        let told = until_true("the names", PATIENCE, || {
+            wrong = Metrics::scrape(AT)?.differences(&want);
+            Ok(wrong.is_empty())
+        });
+        setns(&self.home, CloneFlags::CLONE_NEWNET)?;
+        told.with_context(|| format!("{wrong:?}"))
+    }
+
+    /// Ends it. All events of its recording.
+    pub(super) fn end(self, sandbox: &Sandbox) -> Result<Vec<Value>> {
+        let ended = self.tracer.stop(Signal::SIGTERM)?;
+        ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+        let mut export = Command::new(&sandbox.setup.twtrace);
+        export.args(["export", "--to", "jsonl", "-o", "-"]).arg(self.recording);
+        let lines = String::from_utf8(export.output()?.stdout)?;
+        Ok(lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
 }
 
 /// Names are there a moment after the container's first socket, in metrics, and with its next event in the recording.
 pub(in crate::scenarios) fn of_containers(sandbox: &mut Sandbox) -> Result<()> {
     let mut podman = Podman { dir: TempDir::with_prefix("twtrace-scenarios-")?, service: None };
     podman.serve()?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let SocketAddr::V4(address) = listener.local_addr()? else { bail!("no IPv4") };
-    let netns = sandbox.netns().to_string();
-    let elsewhere = sandbox.actor("elsewhere")?;
-    elsewhere.unshare()?;
-    let home = fs::File::open("/proc/thread-self/ns/net")?;
-    setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
-    let recordings = podman.dir.path().join("recordings");
-    let (socket, folder) = (podman.socket(), recordings.display().to_string());
-    let socket = socket.display().to_string();
-    let args =
-        ["--netns", &netns, "--runtime-socket", &socket, "--record", &folder].map(std::ffi::OsStr::new);
-    let twtrace = sandbox.setup.twtrace.clone();
-    let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &args, (None, None), |_| {})?;
-    tracer.ready()?;
-    setns(&home, CloneFlags::CLONE_NEWNET)?;
-    start(&podman, address.port())?;
+    let socket = podman.socket().display().to_string();
+    let play = Play::begin(sandbox, podman.dir.path(), &["--runtime-socket", &socket])?;
+    start(&podman, &play.port()?)?;
     let id = podman.run(&["inspect", "--format", "{{.Id}}", CONTAINER])?;
-    next_connection(&listener)?;
-    sandbox.created_untold(2);
-    setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
-    let want = wanted(&id);
-    let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
-    let mut wrong = Vec::new();
-    let told = until_true("the names", PATIENCE, || {
-        wrong = Metrics::scrape(AT)?.differences(&want);
-        Ok(wrong.is_empty())
-    });
-    told.with_context(|| format!("{wrong:?}"))?;
-    next_connection(&listener)?;
-    let created = || Ok(Metrics::scrape(AT)?.sum("twtrace_sockets_created_total") == 2.0);
-    until_true("the second socket", PATIENCE, created)?;
-    let ended = tracer.stop(Signal::SIGTERM)?;
-    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-    let mut export = Command::new(twtrace);
-    export.args(["export", "--to", "jsonl", "-o", "-"]).arg(recordings.join("twtrace.0.twt"));
-    let lines = String::from_utf8(export.output()?.stdout)?;
-    let events: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let last = events.iter().rfind(|event| event["event"] == "created").context("a created event")?;
-    for (key, want) in
-        [("container_name", CONTAINER), ("image", IMAGE), ("pod", POD), ("pod_namespace", NAMESPACE)]
-    {
-        ensure!(last[key] == want, "{key} of {last}");
-    }
-    Ok(())
+    let container = format!("podman:{}", id.get(..12).unwrap_or(&id));
+    let said = Said { container, name: CONTAINER, image: IMAGE, pod: POD, namespace: NAMESPACE };
+    play.await_names(&said, CREATED)?;
+    sandbox.created_untold(CREATED);
+    said.check(&play.end(sandbox)?, CREATED)
 }
