@@ -8,12 +8,15 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-const OBJECT: &str = "bpf/twtrace.bpf.o";
+/// Both are of the same sources: see `Cargo.toml` of `twtrace-ebpf` for where they differ.
+const OBJECTS: [&str; 2] = ["bpf/twtrace.bpf.o", "bpf/twtrace.aarch64.bpf.o"];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let is_arm = std::env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "aarch64");
+    let object = OBJECTS[usize::from(is_arm)];
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={OBJECT}");
-    let plain = std::fs::read(OBJECT).map_err(|error| format!("{OBJECT}: {error}"))?;
+    println!("cargo::rerun-if-changed={object}");
+    let plain = std::fs::read(object).map_err(|error| format!("{object}: {error}"))?;
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
     packed.write_all(&plain)?;
     let folder = std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;

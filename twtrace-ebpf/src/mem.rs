@@ -69,6 +69,27 @@ pub(crate) fn clear<T: Plain>(to: &mut T) {
     }
 }
 
+/// What comes before is seen by other CPUs before what comes behind, as x86 does by itself.
+#[cfg(not(feature = "aarch64"))]
+#[inline(always)]
+pub(crate) fn in_order() {}
+
+/// What comes before is seen by other CPUs before what comes behind, loads and stores alike. BPF has no barrier; an addition that hands back
+/// what was there is one: `ldaddal`, or `dmb ish` around it (arch/arm64/net/bpf_jit_comp.c, since 5.18; before, the kernel refuses it).
+#[cfg(feature = "aarch64")]
+#[inline(always)]
+pub(crate) fn in_order() {
+    let mut own = 0_u64;
+    // SAFETY: a word of our own stack.
+    unsafe {
+        core::arch::asm!(
+            "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
+            word = in(reg) &raw mut own,
+            value = inout(reg) 0_u64 => _,
+        )
+    };
+}
+
 /// The same value, but the compiler does not know it any more.
 #[inline(always)]
 pub(crate) fn opaque(mut value: u64) -> u64 {

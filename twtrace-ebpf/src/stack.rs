@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     EbpfContext,
-    helpers::generated::{bpf_get_stack, bpf_probe_read_kernel},
+    helpers::generated::bpf_get_stack,
     macros::map,
     maps::{Array, PerCpuArray},
 };
@@ -113,7 +113,8 @@ static KNOWN: Array<[Path; PATHS]> = Array::with_max_entries(1, 0);
 static ABOVE: PerCpuArray<[u64; WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// The nearest callers. `base`: an address in the hook's own frame, above which its callers' frames lie; `skip`: how many of the
-/// stack's innermost frames lie below it.
+/// stack's innermost frames lie below it. On arm64, where a function's return address lies in a register when it is entered and the kernel's
+/// stack begins with the caller's caller, a `base` with one frame below is that address.
 #[inline(always)]
 pub(crate) fn callers(ctx: &impl EbpfContext, base: *const u8, skip: usize) -> Callers {
     let (Some(above), Some(known)) = (ABOVE.get_ptr_mut(0), KNOWN.get_ptr_mut(0)) else {
@@ -121,8 +122,15 @@ pub(crate) fn callers(ctx: &impl EbpfContext, base: *const u8, skip: usize) -> C
     };
     // SAFETY: live map values, the first of this CPU; whatever the address, the helper reads or says that it cannot.
     unsafe {
-        let bytes = size_of::<[u64; WORDS]>() as u32;
-        let is_read = bpf_probe_read_kernel(above.cast(), bytes, base.cast()) == 0;
+        #[cfg(not(feature = "aarch64"))]
+        let is_read = {
+            let bytes = size_of::<[u64; WORDS]>() as u32;
+            aya_ebpf::helpers::generated::bpf_probe_read_kernel(above.cast(), bytes, base.cast()) == 0
+        };
+        // On arm64 return addresses on the stack are signed (pointer authentication), and never look like those that the kernel hands out:
+        // there no way can be remembered.
+        #[cfg(feature = "aarch64")]
+        let is_read = false;
         let (above, known) = (&*above, &mut *known);
         if is_read {
             let mut path = 0;
@@ -138,6 +146,11 @@ pub(crate) fn callers(ctx: &impl EbpfContext, base: *const u8, skip: usize) -> C
         let length = bpf_get_stack(ctx.as_ptr(), frames.cast(), (FRAMES * 8) as u32, 0);
         if length < 0 {
             return Callers(1 << UNREAD);
+        }
+        #[cfg(feature = "aarch64")]
+        if skip == 1 {
+            // In the place of the function itself, which is none of those that are looked for.
+            (*frames)[0] = base as u64;
         }
         let (found, count) = nearest(&*frames, length);
         if is_read && found & DECIDING != 0 {
@@ -224,7 +237,8 @@ unsafe fn learn(
     };
     if is_ours && locate(way, above, frames, skip, count) {
         way.found = found;
-        // SAFETY: a live map value; x86 keeps the order of stores.
+        mem::in_order();
+        // SAFETY: a live map value.
         unsafe { (&raw mut way.ready).write_volatile(1) };
     }
 }

@@ -7,7 +7,7 @@
 //! Two CPUs may want a place in the same set at the same time. Fetching atomics are not to be had on 5.10, so a set is taken by
 //! adding to a counter and reading it back: of two that add at the same time at most one reads 1. Who does not get the set goes
 //! without. A reader takes no lock: it copies and then looks whether the key is still there; who takes a place wipes the key
-//! first (x86 keeps the order of stores).
+//! first ([`mem::in_order`] keeps it first).
 
 use core::ptr::NonNull;
 
@@ -76,6 +76,7 @@ unsafe fn lock<T>(set: *mut Set<T>) -> bool {
         let taken = &raw mut (*set).taken;
         add(taken, 1);
         if taken.read_volatile() == 1 {
+            mem::in_order();
             return true;
         }
         add(taken, u64::MAX);
@@ -85,6 +86,7 @@ unsafe fn lock<T>(set: *mut Set<T>) -> bool {
 
 #[inline(always)]
 unsafe fn unlock<T>(set: *mut Set<T>) {
+    mem::in_order();
     // SAFETY: by the caller, who has locked it.
     unsafe { add(&raw mut (*set).taken, u64::MAX) };
 }
@@ -111,6 +113,7 @@ pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<NonNul
         unsafe {
             let slot = &raw mut (*set).slots[way];
             if (&raw const (*slot).key).read_volatile() == key {
+                mem::in_order();
                 return NonNull::new(&raw mut (*set).slots[any(way, key)]);
             }
         }
@@ -122,6 +125,7 @@ pub(crate) fn find<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<NonNul
 /// Whether the place still belongs to `key`: to be asked after its value was copied.
 #[inline(always)]
 pub(crate) fn holds<T>(slot: NonNull<Slot<T>>, key: u64) -> bool {
+    mem::in_order();
     // SAFETY: a live map value.
     unsafe { (&raw const (*slot.as_ptr()).key).read_volatile() == key }
 }
@@ -155,6 +159,7 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
         }
         let best = &raw mut (*set).slots[any(best, key)];
         (&raw mut (*best).key).write_volatile(0);
+        mem::in_order();
         Some(Place { slot: best, set, evicted })
     }
 }
@@ -187,6 +192,7 @@ pub(crate) unsafe fn publish<T>(place: Place<T>, key: u64, stamp: u64) {
     // SAFETY: by the caller.
     unsafe {
         (*place.slot).stamp = stamp;
+        mem::in_order();
         (&raw mut (*place.slot).key).write_volatile(key);
         unlock(place.set);
     }

@@ -36,7 +36,7 @@ fn lo_up() -> Result<()> {
     // SAFETY: an all-zero ifreq is a valid value of that C struct.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
-        *to = from.cast_signed();
+        *to = std::ffi::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_LOOPBACK) as libc::c_short;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);

@@ -5,6 +5,7 @@
 
 mod instructions;
 
+use crate::arch::Arch;
 use crate::scenarios::{Counted, Run};
 use crate::{project, sh, vm};
 use anyhow::{Context, Result, ensure};
@@ -145,7 +146,7 @@ pub(crate) fn budgets(object: Option<&Path>) -> Result<Counted> {
 
 /// One short iteration of every benchmark, as test cases; none where this machine cannot.
 pub(crate) fn quick(object: Option<&Path>) -> Result<Counted> {
-    let programs = vm::build_programs()?;
+    let programs = vm::build_programs(Arch::Amd64)?;
     let mut command = run_as_root(&programs, object)?;
     command.args(["--quick", "--typed", "cargo xtask bench --quick"]);
     let done = sh::tee(&mut command)?;

@@ -11,7 +11,7 @@ pub(crate) use toolchain::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
 
 use crate::project;
 use anyhow::{Context, Result, bail};
-use build::Toolchain;
+use build::{Machine, Toolchain};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Fail where the object is older than its sources, or another than this machine's same toolchain builds
     #[arg(long)]
     check: bool,
-    /// Build here instead of into the repository; nothing is recorded
+    /// Build the x86-64 object here instead of into the repository; nothing is recorded
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     out: Option<PathBuf>,
 }
@@ -37,6 +37,8 @@ struct Record {
     bpf_linker: String,
     /// SHA-256 of twtrace.bpf.o, in hex.
     object_sha256: String,
+    /// SHA-256 of twtrace.aarch64.bpf.o, in hex.
+    object_aarch64_sha256: String,
     /// SHA-256 over everything that the object is built from, in hex: see `sources::digest`.
     sources_sha256: String,
 }
@@ -49,45 +51,55 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let toolchain = toolchain::find()?;
     println!("building with {}", toolchain.describe());
     if let Some(out) = &args.out {
-        return build::object(&toolchain, out);
+        return build::object(&toolchain, Machine::X86, out);
     }
-    let object = project::object();
-    build::object(&toolchain, &object)?;
+    for machine in Machine::ALL {
+        build::object(&toolchain, machine, &place(machine))?;
+    }
     let record = Record {
         rustc: toolchain.rustc_version.clone(),
         llvm: toolchain.llvm.clone(),
         bpf_linker: toolchain.bpf_linker_version.clone(),
-        object_sha256: sha256(&object)?,
+        object_sha256: sha256(&place(Machine::X86))?,
+        object_aarch64_sha256: sha256(&place(Machine::Arm))?,
         sources_sha256: sources::digest()?,
     };
     let path = record_path();
     std::fs::write(&path, serde_json::to_string_pretty(&record)? + "\n").with_context(|| name(&path))?;
-    println!("wrote {} ({} bytes) and {}", name(&object), std::fs::metadata(&object)?.len(), name(&path));
+    for object in Machine::ALL.map(place) {
+        println!("wrote {} ({} bytes)", name(&object), std::fs::metadata(&object)?.len());
+    }
+    println!("wrote {}", name(&path));
     Ok(())
 }
 
-/// Checks the checked-in object. Returns the object that kernel tests must run with, where it is not that one.
+/// Where a machine's checked-in object is.
+fn place(machine: Machine) -> PathBuf {
+    let object = project::object();
+    match machine {
+        Machine::X86 => object,
+        Machine::Arm => object.with_file_name("twtrace.aarch64.bpf.o"),
+    }
+}
+
+/// Checks the checked-in objects. Returns the object that kernel tests on x86-64 must run with, where it is not that one.
 ///
 /// # Errors
 /// Where the object is not the recorded one, where it is older than its sources, and where the recorded toolchain,
 /// present on this machine, builds other bytes.
 pub(crate) fn check() -> Result<Option<PathBuf>> {
     let record = read_record()?;
-    let object = project::object();
-    if sha256(&object)? != record.object_sha256 {
-        bail!(
-            "{} is not the one that {} records; run `cargo xtask ebpf`",
-            name(&object),
-            name(&record_path())
-        );
+    let is_new = sources::digest()? == record.sources_sha256;
+    for machine in Machine::ALL {
+        let object = name(&place(machine));
+        if sha256(&place(machine))? != *record.object_of(machine) {
+            bail!("{object} is not the one that {} records; run `cargo xtask ebpf`", name(&record_path()));
+        }
+        if !is_new {
+            bail!("{object} is older than its sources; run `cargo xtask ebpf` and commit what it writes");
+        }
+        println!("{object} is as new as its sources");
     }
-    if sources::digest()? != record.sources_sha256 {
-        bail!(
-            "{} is older than its sources; run `cargo xtask ebpf` and commit what it writes",
-            name(&object)
-        );
-    }
-    println!("{} is as new as its sources", name(&object));
     let toolchain = match toolchain::find() {
         Ok(toolchain) => toolchain,
         Err(why) => {
@@ -96,7 +108,7 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
         }
     };
     if record.was_built_by(&toolchain) {
-        same_bytes(&toolchain, &object)?;
+        Machine::ALL.into_iter().try_for_each(|machine| same_bytes(&toolchain, machine))?;
         return Ok(None);
     }
     let rebuilt = project::target_dir().join("bpf/twtrace.bpf.o");
@@ -107,27 +119,35 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
         record.llvm,
         record.bpf_linker
     );
-    build::object(&toolchain, &rebuilt)?;
+    build::object(&toolchain, Machine::X86, &rebuilt)?;
     println!("kernel tests run with the rebuilt one: TWTRACE_BPF_OBJECT={}", rebuilt.display());
     Ok(Some(rebuilt))
 }
 
-fn same_bytes(toolchain: &Toolchain, object: &Path) -> Result<()> {
+fn same_bytes(toolchain: &Toolchain, machine: Machine) -> Result<()> {
+    let object = place(machine);
     let rebuilt = project::target_dir().join("bpf/compared.bpf.o");
-    build::object(toolchain, &rebuilt)?;
-    if std::fs::read(&rebuilt)? != std::fs::read(object)? {
+    build::object(toolchain, machine, &rebuilt)?;
+    if std::fs::read(&rebuilt)? != std::fs::read(&object)? {
         bail!(
             "{} is not what {} builds from these sources (see {}); run `cargo xtask ebpf` and commit what it writes",
-            name(object),
+            name(&object),
             toolchain.describe(),
             rebuilt.display()
         );
     }
-    println!("rebuilt with {}: the same bytes", toolchain.describe());
+    println!("{} rebuilt with {}: the same bytes", name(&object), toolchain.describe());
     Ok(())
 }
 
 impl Record {
+    fn object_of(&self, machine: Machine) -> &String {
+        match machine {
+            Machine::X86 => &self.object_sha256,
+            Machine::Arm => &self.object_aarch64_sha256,
+        }
+    }
+
     fn was_built_by(&self, toolchain: &Toolchain) -> bool {
         self.rustc == toolchain.rustc_version
             && self.llvm == toolchain.llvm

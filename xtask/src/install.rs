@@ -69,21 +69,44 @@ const FOR_TRIALS: [(&str, &str); 5] = [
     ("binutils", "readelf"),
 ];
 
+/// Debian's cross tools and the emulator: only for those who ask for arm64.
+const FOR_ARM64: [(&str, &str); 3] = [
+    ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
+    ("qemu-system-arm", "qemu-system-aarch64"),
+];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {}
+
+/// Installs what building for arm64 and guests of it take, where this machine is none of them itself.
+///
+/// # Errors
+/// Where something cannot be had.
+pub(crate) fn for_arm64() -> Result<()> {
+    install_missing(FOR_ARM64.iter().filter(|_| !cfg!(target_arch = "aarch64")))
+}
+
+/// Installs those packages whose program (a file, where it begins with a slash) is not there.
+fn install_missing<'a>(wanted: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<()> {
+    let is_there = |program: &str| match program.starts_with('/') {
+        true => std::path::Path::new(program).exists(),
+        false => sh::which(program).is_some(),
+    };
+    let missing: Vec<&str> =
+        wanted.filter(|(_, program)| !is_there(program)).map(|(package, _)| *package).collect();
+    if !missing.is_empty() && sh::which("apt-get").is_none() {
+        bail!("this is no Debian; install what Debian has in these packages: {}", missing.join(", "));
+    }
+    Apt { updated: false }.install(&missing)
+}
 
 /// Installs what `cargo xtask dist` needs, and where it tries what it made, what that needs.
 ///
 /// # Errors
 /// Where something cannot be had.
 pub(crate) fn for_dist(trials: bool) -> Result<()> {
-    let wanted = FOR_DIST.iter().chain(FOR_TRIALS.iter().filter(|_| trials));
-    let missing = |(_, program): &&(&str, &str)| sh::which(program).is_none();
-    let missing: Vec<&str> = wanted.filter(missing).map(|(package, _)| *package).collect();
-    if !missing.is_empty() && sh::which("apt-get").is_none() {
-        bail!("this is no Debian; install what Debian has in these packages: {}", missing.join(", "));
-    }
-    Apt { updated: false }.install(&missing)?;
+    install_missing(FOR_DIST.iter().chain(FOR_TRIALS.iter().filter(|_| trials)))?;
     for (name, version) in PACKAGERS {
         let is_there = sh::read(Command::new("cargo").args(["install", "--list", "--root"]).arg(tools()));
         if !is_there.is_ok_and(|list| list.contains(&format!("{name} v{version}:"))) {

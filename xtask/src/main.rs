@@ -2,6 +2,7 @@
 //!
 //! Owns: the command line. Must not know: how any of the commands does its work.
 
+mod arch;
 mod bench;
 mod demo;
 mod dist;

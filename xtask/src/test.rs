@@ -4,6 +4,7 @@
 //!
 //! A failed step does not keep the later ones from running, so that one run shows everything that is wrong.
 
+use crate::arch::Arch;
 use crate::matrix::{Cell, Machine, Matrix};
 use crate::scenarios::{Counted, Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
@@ -216,7 +217,7 @@ fn host(object: Option<&Path>, is_full: bool, matrix: &mut Matrix) -> Result<()>
         matrix.add(&machine(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));
         return Ok(());
     }
-    let programs = vm::build_programs()?;
+    let programs = vm::build_programs(Arch::Amd64)?;
     let shuffled = ["--shuffle", "--label", kernel];
     matrix.add(&machine(false), "auto", host_run(&programs, object, &shuffled, ("auto", false))?);
     for backend in vm::BACKENDS {

@@ -14,6 +14,7 @@ mod version;
 
 pub(crate) use initramfs::build_programs;
 
+use crate::arch::Arch;
 use crate::matrix::{Cell, Machine, Matrix};
 use crate::project;
 use crate::scenarios::Run;
@@ -28,11 +29,15 @@ use std::time::Duration;
 /// The backends of twtrace, in the order in which `auto` tries them.
 pub(crate) const BACKENDS: [&str; 3] = ["fentry", "kprobe", "tracepoint"];
 
-/// What need not work: series of the kernel, backend, and why. All four kernels can do all three.
-const EXPECTED_TO_REFUSE: [(&str, &str, &str); 0] = [];
+/// What need not work: architecture, series of the kernel, backend, and why. On x86-64 all four kernels can do all three.
+const EXPECTED_TO_REFUSE: [(Arch, &str, &str, &str); 1] =
+    [(Arch::Arm64, "6.1", "fentry", "arm64 has had what fentry needs, ftrace's direct calls, since 6.4")];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// What the guests are; arm64: kernels 6.1 and 6.12, and of the scenarios a core, as every instruction is emulated
+    #[arg(long, value_enum, default_value = "amd64")]
+    arch: Arch,
     /// A kernel: a series (5.10, 6.1, 6.12, 7.x) or a version of Debian's cloud kernel; may be repeated [default: all]
     #[arg(long = "kernel", value_name = "SERIES|VERSION")]
     kernels: Vec<String>,
@@ -68,6 +73,7 @@ impl Args {
     /// twtrace of their own are dealt out to kernels and backends.
     pub(crate) fn everything(deal: bool) -> Args {
         Args {
+            arch: Arch::Amd64,
             kernels: Vec::new(),
             states: STATES.iter().collect(),
             append: String::new(),
@@ -86,8 +92,11 @@ impl Args {
             ([], of_state) => owned(of_state),
             (asked, _) => asked.to_vec(),
         };
-        let scenarios =
-            if self.scenarios.is_empty() { owned(state.scenarios) } else { self.scenarios.clone() };
+        let scenarios = if self.scenarios.is_empty() {
+            owned(state.scenarios_on(self.arch))
+        } else {
+            self.scenarios.clone()
+        };
         let deadline = Duration::from_secs(self.deadline);
         let deal = Some(kernel).filter(|_| self.deal && scenarios.is_empty());
         Plan { state, append: self.append.clone(), backends, scenarios, deal, deadline }
@@ -128,8 +137,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// # Errors
 /// Where guests cannot be prepared or started; failures inside are in the matrix.
 pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<Matrix> {
-    let kernels = kernels::get(&args.kernels)?;
-    let contents = initramfs::Contents::new(&initramfs::build_programs()?, bpf_object)?;
+    let kernels = kernels::get(&args.kernels, args.arch)?;
+    let contents = initramfs::Contents::new(&initramfs::build_programs(args.arch)?, args.arch, bpf_object)?;
     let boots = args.boots(&kernels);
     let boot = |(kernel, plan): &(&Kernel, Plan)| guest::run(kernel, &contents.archive(kernel)?, plan);
     let mut matrix = Matrix::default();
@@ -188,7 +197,7 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
     for backend in &plan.backends {
         let cell = match guest.console.runs.iter().find(|(name, _)| name == backend) {
             None => Cell::Broken("was not run".to_owned()),
-            Some((_, Run::Cannot(reason))) => match expected(&guest.kernel.label, backend) {
+            Some((_, Run::Cannot(reason))) => match expected(&guest.kernel, backend) {
                 Some(why) => Cell::Cannot(format!("{reason} ({why})")),
                 None => Cell::Broken(format!("refused, but it should work here: {reason}")),
             },
@@ -198,11 +207,13 @@ fn report(guest: &Guest, plan: &Plan, matrix: &mut Matrix) {
     }
 }
 
-fn expected(label: &str, backend: &str) -> Option<&'static str> {
+fn expected(kernel: &Kernel, backend: &str) -> Option<&'static str> {
     EXPECTED_TO_REFUSE
         .iter()
-        .find(|(series, name, _)| version::belongs(label, series) && *name == backend)
-        .map(|(_, _, why)| *why)
+        .find(|(arch, series, name, _)| {
+            *arch == kernel.arch && version::belongs(&kernel.version, series) && *name == backend
+        })
+        .map(|(_, _, _, why)| *why)
 }
 
 #[cfg(test)]

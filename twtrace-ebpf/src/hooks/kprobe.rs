@@ -22,6 +22,22 @@ fn pointer(ctx: &ProbeContext, n: usize) -> *const u8 {
     ctx.arg::<*const u8>(n).unwrap_or(core::ptr::null())
 }
 
+/// At the entry the stack's last word is the return address; only the function itself lies below.
+#[cfg(not(feature = "aarch64"))]
+#[inline(always)]
+fn above(ctx: &ProbeContext) -> *const u8 {
+    // SAFETY: the registers of a kprobe's context.
+    unsafe { (*ctx.regs).rsp as *const u8 }
+}
+
+/// At the entry the link register, x30, is the return address: see `stack::callers`.
+#[cfg(feature = "aarch64")]
+#[inline(always)]
+fn above(ctx: &ProbeContext) -> *const u8 {
+    // SAFETY: the registers of a kprobe's context.
+    unsafe { (*ctx.regs).regs[30] as *const u8 }
+}
+
 /// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
 #[kprobe]
 fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
@@ -63,9 +79,7 @@ fn kp_kill(ctx: ProbeContext) -> u32 {
     // SAFETY: the first argument, read with the helper.
     unsafe {
         let tw = pointer(&ctx, 0);
-        // At the entry the stack's last word is the return address; only the function itself lies below.
-        let above = ((*ctx.regs).rsp as *const u8, 1);
-        death::killed::<Copied>(&ctx, above, Start::of(tw).base(), tw as u64);
+        death::killed::<Copied>(&ctx, (above(&ctx), 1), Start::of(tw).base(), tw as u64);
     }
     0
 }

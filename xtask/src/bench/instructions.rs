@@ -8,6 +8,7 @@ mod budgets;
 mod counts;
 mod page;
 
+use crate::arch::Arch;
 use crate::scenarios::{Counted, Tally};
 use crate::{project, vm};
 use anyhow::{Result, bail};
@@ -113,7 +114,7 @@ fn connections(modes: &[String]) -> u32 {
 fn count(wish: &Wish, object: Option<&Path>) -> Result<(Counts, Vec<String>)> {
     let programs: PathBuf = match wish.no_build {
         true => project::target_dir().join("x86_64-unknown-linux-gnu/release"),
-        false => vm::build_programs()?,
+        false => vm::build_programs(Arch::Amd64)?,
     };
     let or_all = |wanted: &[String], all: &[&str]| {
         if wanted.is_empty() { all.join(",") } else { wanted.join(",") }

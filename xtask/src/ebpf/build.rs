@@ -24,6 +24,26 @@ pub(super) const SHAPING_FLAGS: [&str; 6] = [
     "-Clink-arg=--btf",
 ];
 
+/// A machine's architecture, whose registers and order of memory an object is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86,
+    Arm,
+}
+
+impl Machine {
+    /// Both: each object is built from the same sources.
+    pub(super) const ALL: [Machine; 2] = [Machine::X86, Machine::Arm];
+
+    /// As aya-ebpf calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Machine::X86 => "x86_64",
+            Machine::Arm => "aarch64",
+        }
+    }
+}
+
 /// A Rust compiler that can build for BPF.
 pub(super) enum Compiler {
     /// A distribution's, with a compiled `core` for BPF.
@@ -74,7 +94,7 @@ impl Toolchain {
 ///
 /// # Errors
 /// Where a step fails; its output is on the terminal.
-pub(super) fn object(toolchain: &Toolchain, out: &Path) -> Result<()> {
+pub(super) fn object(toolchain: &Toolchain, machine: Machine, out: &Path) -> Result<()> {
     // The registry's folder has a name that differs between releases of cargo: it must exist before it is remapped.
     sh::run(toolchain.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
     let target_dir = project::target_dir().join("bpf/build");
@@ -92,7 +112,12 @@ pub(super) fn object(toolchain: &Toolchain, out: &Path) -> Result<()> {
     if let Compiler::Nightly = toolchain.compiler {
         command.arg("-Zbuild-std=core");
     }
+    if machine == Machine::Arm {
+        command.args(["--features", "aarch64"]);
+    }
     command.arg("--target-dir").arg(&target_dir);
+    // Else it would be this machine's own.
+    command.env("AYA_BPF_TARGET_ARCH", machine.name());
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain)?.join(&OsString::from("\x1f")));
     for (key, value) in [("LTO", "off"), ("STRIP", "none"), ("PANIC", "abort")] {
         command.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);

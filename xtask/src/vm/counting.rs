@@ -4,6 +4,7 @@
 
 use super::guest::Boot;
 use super::{initramfs, kernels};
+use crate::arch::Arch;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Duration;
@@ -48,9 +49,9 @@ pub(crate) fn run(
     programs: &Path,
     bpf_object: Option<&Path>,
 ) -> Result<Vec<Counted>> {
-    let contents = initramfs::Contents::new(programs, bpf_object)?;
+    let contents = initramfs::Contents::new(programs, Arch::Amd64, bpf_object)?;
     let mut all = Vec::new();
-    for kernel in kernels::get(labels)? {
+    for kernel in kernels::get(labels, Arch::Amd64)? {
         let archive = contents.archive(&kernel)?;
         let boot = Boot {
             kernel: &kernel,

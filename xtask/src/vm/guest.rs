@@ -5,6 +5,7 @@
 use super::console::Console;
 use super::kernels::Kernel;
 use super::states::{PLAIN, State};
+use crate::arch::Arch;
 use crate::scenarios::Case;
 use crate::{project, sh};
 use anyhow::{Context, Result};
@@ -91,7 +92,11 @@ impl Boot<'_> {
         std::fs::write(initrd.path(), self.archive)?;
         let mut command = self.qemu();
         command.arg("-initrd").arg(initrd.path());
-        let log = dir.join(format!("{}{}.log", self.kernel.version, self.suffix));
+        let arch = match self.kernel.arch {
+            Arch::Amd64 => "",
+            Arch::Arm64 => "-arm64",
+        };
+        let log = dir.join(format!("{}{arch}{}.log", self.kernel.version, self.suffix));
         let deadline = Instant::now() + self.deadline;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = sh::Guarded::spawn(&mut command)?;
@@ -105,8 +110,13 @@ impl Boot<'_> {
     }
 
     fn qemu(&self) -> Command {
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-cpu", "max"]).args(self.machine);
+        let mut command = Command::new(self.kernel.arch.qemu());
+        // `max` has pointer authentication, which on arm64 is most of the emulation's time by qemu's own, proper algorithm.
+        let cpu: &[&str] = match self.kernel.arch {
+            Arch::Amd64 => &["-cpu", "max"],
+            Arch::Arm64 => &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
+        };
+        command.args(cpu).args(self.machine);
         command.args([
             "-nodefaults",
             "-no-user-config",
@@ -117,9 +127,13 @@ impl Boot<'_> {
             "-no-reboot",
         ]);
         command.arg("-kernel").arg(&self.kernel.image);
+        let console = match self.kernel.arch {
+            Arch::Amd64 => "ttyS0 no_timer_check",
+            Arch::Arm64 => "ttyAMA0",
+        };
         // On a busy machine the emulated timer's interrupts come too late for the kernel's check of them, which panics then
         // (`check_timer`, arch/x86/kernel/apic/io_apic.c).
-        let words = format!("console=ttyS0 quiet panic=-1 oops=panic no_timer_check {}", self.words);
+        let words = format!("console={console} quiet panic=-1 oops=panic {}", self.words);
         command.arg("-append").arg(words);
         command
     }

@@ -4,15 +4,13 @@
 
 use super::cpio::Archive;
 use super::kernels::Kernel;
+use crate::arch::Arch;
 use crate::{project, sh};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The target that our programs are built for: with `crt-static` they need no libc in the guest.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-/// Programs of the host that scenarios call, with the libraries that `ldd` names.
+/// Programs that scenarios call, with the libraries that they need: the host's, or Debian's for another architecture.
 const TOOLS: [&str; 5] = ["ss", "ip", "sh", "true", "cat"];
 
 /// Modules that scenarios and counted loads need where the kernel has them as modules and not built in.
@@ -20,14 +18,13 @@ const MODULES: [&str; 5] = ["tcp_diag", "unix_diag", "veth", "dummy", "tun"];
 
 /// What all tests and measurements run: built in one go, because cargo compiles what programs have in common anew for each other
 /// choice of them.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 10] = [
     "-p",
     "twtrace",
     "-p",
     "twtrace-scenarios",
     "-p",
     "twtrace-bench",
-    "--bins",
     "--example",
     "frame",
     "--example",
@@ -38,12 +35,16 @@ const PROGRAMS: [&str; 11] = [
 ///
 /// # Errors
 /// Where cargo fails.
-pub(crate) fn build_programs() -> Result<PathBuf> {
+pub(crate) fn build_programs(arch: Arch) -> Result<PathBuf> {
+    arch.prepare()?;
     let mut command = Command::new("cargo");
-    command.args(["build", "--quiet", "--release", "--locked", "--target", TARGET]).args(PROGRAMS);
+    command.args(["build", "--quiet", "--release", "--locked", "--target", arch.target()]);
+    // Nothing is measured on another architecture.
+    command.args(if arch == Arch::Amd64 { &PROGRAMS[..] } else { &PROGRAMS[..4] }).arg("--bins");
     command.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    arch.tools(&mut command)?;
     sh::run(command.current_dir(project::root()))?;
-    Ok(project::target_dir().join(TARGET).join("release"))
+    Ok(project::target_dir().join(arch.target()).join("release"))
 }
 
 /// What is the same in all guests: programs, tools and a BPF object to use instead of the embedded one.
@@ -56,7 +57,7 @@ impl Contents {
     ///
     /// # Errors
     /// Where a program is missing.
-    pub(super) fn new(programs: &Path, bpf_object: Option<&Path>) -> Result<Contents> {
+    pub(super) fn new(programs: &Path, arch: Arch, bpf_object: Option<&Path>) -> Result<Contents> {
         let mut contents = Contents { files: Vec::new() };
         contents.add("/init", &programs.join("guest-init"))?;
         contents.add("/bin/twtrace", &programs.join("twtrace"))?;
@@ -64,15 +65,44 @@ impl Contents {
         if let Some(object) = bpf_object {
             contents.add("/lib/twtrace.bpf.o", object)?;
         }
+        match arch {
+            Arch::Amd64 => contents.add_tools()?,
+            Arch::Arm64 => contents.add_foreign_tools(&super::kernels::tools(arch)?)?,
+        }
+        Ok(contents)
+    }
+
+    fn add_tools(&mut self) -> Result<()> {
         for tool in TOOLS {
             let path = sh::which(tool)
                 .ok_or_else(|| anyhow!("no `{tool}` here; install iproute2, dash and coreutils"))?;
             for library in libraries(&sh::read(Command::new("ldd").arg(&path))?) {
-                contents.add(&library.to_string_lossy(), &library)?;
+                self.add(&library.to_string_lossy(), &library)?;
             }
-            contents.add(&format!("/bin/{tool}"), &path)?;
+            self.add(&format!("/bin/{tool}"), &path)?;
         }
-        Ok(contents)
+        Ok(())
+    }
+
+    /// The same from packages that are unpacked at `root`: what they need is found by name, as `ldd` runs no program of another machine.
+    fn add_foreign_tools(&mut self, root: &Path) -> Result<()> {
+        let mut needed = vec!["ld-linux-aarch64.so.1".to_owned()];
+        for tool in TOOLS {
+            let file = if tool == "sh" { "dash" } else { tool };
+            let path = found(root, &["bin", "usr/bin", "sbin"], file)?;
+            needed.extend(needed_by(&path)?);
+            self.add(&format!("/bin/{tool}"), &path)?;
+        }
+        while let Some(library) = needed.pop() {
+            let folders = ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib"];
+            let path = found(root, &folders, &library)?;
+            let name = format!("/lib/{library}");
+            if self.files.iter().all(|(known, _)| *known != name) {
+                needed.extend(needed_by(&path)?);
+                self.add(&name, &path)?;
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, name: &str, source: &Path) -> Result<()> {
@@ -101,6 +131,23 @@ impl Contents {
         archive.file("/modules/order", order.as_bytes());
         Ok(archive.finish())
     }
+}
+
+/// A file in one of some folders.
+fn found(root: &Path, folders: &[&str], name: &str) -> Result<PathBuf> {
+    let mut paths = folders.iter().map(|folder| root.join(folder).join(name));
+    paths.find(|path| path.exists()).ok_or_else(|| anyhow!("{} holds no {name}; delete it", root.display()))
+}
+
+/// The libraries that a program or a library names.
+fn needed_by(file: &Path) -> Result<Vec<String>> {
+    Ok(shared(&sh::read(Command::new("readelf").arg("--dynamic").arg(file))?))
+}
+
+/// From lines of `readelf` such as `0x1 (NEEDED) Shared library: [libc.so.6]`.
+fn shared(readelf: &str) -> Vec<String> {
+    let lines = readelf.lines().filter(|line| line.contains("(NEEDED)"));
+    lines.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0.to_owned())).collect()
 }
 
 /// The files that a line of `ldd` names: `libx.so => /lib/libx.so (0x…)`, or the dynamic linker's bare path.
@@ -179,6 +226,13 @@ mod tests {
             libraries(text),
             [Path::new("/lib/x/libc.so.6"), Path::new("/lib64/ld-linux-x86-64.so.2")]
         );
+    }
+
+    #[test]
+    fn libraries_are_what_readelf_calls_needed() {
+        let text = "Dynamic section at offset 0x1:\n 0x01 (NEEDED)  Shared library: [libbpf.so.1]\n \
+                    0x0e (SONAME)  Library soname: [libelf.so.1]\n 0x01 (NEEDED)  Shared library: [libc.so.6]\n";
+        assert_eq!(shared(text), ["libbpf.so.1", "libc.so.6"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::mirror::Mirror;
 use super::version;
+use crate::arch::Arch;
 use crate::{project, sh};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ const LISTS_STAY_FRESH: Duration = Duration::from_secs(6 * 3600);
 pub(crate) struct Kernel {
     /// What it was asked for by: `5.10`, `7.x`, or a version.
     pub(crate) label: String,
+    /// What it runs on.
+    pub(crate) arch: Arch,
     /// Debian's version, such as `6.1.0-56`.
     pub(crate) version: String,
     /// The compressed kernel.
@@ -46,16 +49,22 @@ pub(crate) struct Kernel {
     pub(super) modules: Option<PathBuf>,
 }
 
-/// The kernels asked for, all series where none is. One that cannot be had is named on stderr.
+/// Series that are booted on arm64: the oldest that the object's barriers need (5.18) in Debian, without fentry there, and one with it.
+const ON_ARM64: [&str; 2] = ["6.1", "6.12"];
+
+/// The kernels asked for, all series of the architecture where none is. One that cannot be had is named on stderr.
 ///
 /// # Errors
 /// Where less than three of four series, or not all of those asked for, can be had.
-pub(super) fn get(wanted: &[String]) -> Result<Vec<Kernel>> {
-    let all: Vec<String> = SUITES.iter().map(|suite| suite.series.to_owned()).collect();
-    let (labels, enough) = if wanted.is_empty() { (&all[..], ENOUGH) } else { (wanted, wanted.len()) };
+pub(super) fn get(wanted: &[String], arch: Arch) -> Result<Vec<Kernel>> {
+    let (all, enough): (Vec<String>, usize) = match arch {
+        Arch::Amd64 => (SUITES.iter().map(|suite| suite.series.to_owned()).collect(), ENOUGH),
+        Arch::Arm64 => (ON_ARM64.map(str::to_owned).to_vec(), ON_ARM64.len()),
+    };
+    let (labels, enough) = if wanted.is_empty() { (&all[..], enough) } else { (wanted, wanted.len()) };
     let mut kernels = Vec::new();
     for label in labels {
-        match get_one(label) {
+        match get_one(label, arch) {
             Ok(kernel) => kernels.push(kernel),
             Err(error) => eprintln!("vm: no kernel {label}: {error:#}"),
         }
@@ -69,47 +78,70 @@ pub(super) fn get(wanted: &[String]) -> Result<Vec<Kernel>> {
     Ok(kernels)
 }
 
-fn get_one(label: &str) -> Result<Kernel> {
+fn get_one(label: &str, arch: Arch) -> Result<Kernel> {
     let suites: Vec<&Suite> = match SUITES.iter().find(|suite| suite.series == label) {
         Some(suite) => vec![suite],
         None => SUITES.iter().collect(),
     };
     let mut problems = Vec::new();
     for suite in suites {
-        match from_suite(suite, label) {
+        match from_suite(suite, label, arch) {
             Ok(kernel) => return Ok(kernel),
             Err(error) => problems.push(format!("{}: {error:#}", suite.name)),
         }
     }
-    let kept = std::fs::read_dir(kernels_dir()).into_iter().flatten().flatten();
+    let kept = std::fs::read_dir(kernels_dir(arch)).into_iter().flatten().flatten();
     let kept = kept.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let newest = version::newest(kept.filter(|name| version::belongs(name, label)))
         .ok_or_else(|| anyhow!("{}", problems.join("; ")))?;
     eprintln!("vm: kernel {label}: using {newest} from an earlier run ({})", problems.join("; "));
-    unpacked(label, &newest)
+    unpacked(label, &newest, arch)
 }
 
-fn from_suite(suite: &Suite, label: &str) -> Result<Kernel> {
-    let apt = Apt::new(suite)?;
-    let names =
-        sh::read(apt.command("apt-cache").args(["search", "--names-only", "^linux-.*-cloud-amd64$"]))?;
+fn from_suite(suite: &Suite, label: &str, arch: Arch) -> Result<Kernel> {
+    let apt = Apt::new(suite, arch)?;
+    let pattern = format!("^linux-.*-cloud-{}$", arch.debian());
+    let names = sh::read(apt.command("apt-cache").args(["search", "--names-only", &pattern]))?;
     let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    let (version, packages) =
-        version::pick(&names, label).ok_or_else(|| anyhow!("it has no cloud kernel of series {label}"))?;
-    if !kernels_dir().join(&version).exists() {
-        apt.unpack(&version, &packages)?;
+    let (version, packages) = version::pick(&names, label, arch)
+        .ok_or_else(|| anyhow!("it has no cloud kernel of series {label}"))?;
+    let place = kernels_dir(arch).join(&version);
+    if !place.exists() {
+        apt.unpack(&place, &["download"], &packages)?;
     }
-    unpacked(label, &version)
+    unpacked(label, &version, arch)
 }
 
-fn kernels_dir() -> PathBuf {
-    project::target_dir().join("vm/kernels")
+/// The programs that scenarios call, with all that these need, as files of the architecture: where they are unpacked.
+///
+/// # Errors
+/// Where they cannot be had.
+pub(super) fn tools(arch: Arch) -> Result<PathBuf> {
+    let place = project::target_dir().join("vm/tools").join(arch.debian());
+    if !place.exists() {
+        let install = ["install", "--download-only", "--yes", "--no-install-recommends"];
+        let suite = SUITES.iter().find(|suite| suite.name == "bookworm").context("bookworm")?;
+        Apt::new(suite, arch)?.unpack(
+            &place,
+            &install,
+            &["iproute2", "dash", "coreutils"].map(str::to_owned),
+        )?;
+    }
+    Ok(place)
+}
+
+fn kernels_dir(arch: Arch) -> PathBuf {
+    let dir = project::target_dir().join("vm/kernels");
+    match arch {
+        Arch::Amd64 => dir,
+        Arch::Arm64 => dir.join("arm64"),
+    }
 }
 
 /// Finds the parts of a kernel that lies under target/vm/kernels.
-fn unpacked(label: &str, version: &str) -> Result<Kernel> {
-    let dir = kernels_dir().join(version);
-    let release = format!("{version}-cloud-amd64");
+fn unpacked(label: &str, version: &str, arch: Arch) -> Result<Kernel> {
+    let dir = kernels_dir(arch).join(version);
+    let release = format!("{version}-cloud-{}", arch.debian());
     let modules = [dir.join("usr/lib/modules").join(&release), dir.join("lib/modules").join(&release)];
     let image = [dir.join(format!("boot/vmlinuz-{release}"))]
         .into_iter()
@@ -118,6 +150,7 @@ fn unpacked(label: &str, version: &str) -> Result<Kernel> {
         .ok_or_else(|| anyhow!("{} holds no vmlinuz; delete it to fetch it again", dir.display()))?;
     Ok(Kernel {
         label: label.to_owned(),
+        arch,
         version: version.to_owned(),
         image,
         modules: modules.into_iter().find(|path| path.join("kernel").is_dir()),
@@ -127,16 +160,21 @@ fn unpacked(label: &str, version: &str) -> Result<Kernel> {
 /// apt with its own sources, lists and cache.
 struct Apt {
     dir: PathBuf,
+    arch: Arch,
 }
 
 impl Apt {
-    fn new(suite: &Suite) -> Result<Apt> {
-        let apt = Apt { dir: project::target_dir().join("vm/apt").join(suite.name) };
+    fn new(suite: &Suite, arch: Arch) -> Result<Apt> {
+        let dir = match arch {
+            Arch::Amd64 => project::target_dir().join("vm/apt"),
+            Arch::Arm64 => project::target_dir().join("vm/apt/arm64"),
+        };
+        let apt = Apt { dir: dir.join(suite.name), arch };
         for folder in ["lists/partial", "cache/archives/partial"] {
             let path = apt.dir.join(folder);
             std::fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
         }
-        let candidates = Mirror::of_this_machine()?.candidates(suite.name, suite.security);
+        let candidates = Mirror::of_this_machine()?.candidates(suite.name, suite.security, arch);
         let stamp = apt.dir.join("updated");
         let served = std::fs::read_to_string(apt.sources()).is_ok_and(|now| candidates.contains(&now));
         if served && is_fresh(&stamp) {
@@ -173,6 +211,10 @@ impl Apt {
             ("Acquire::Languages", "none".into()),
             ("Acquire::Retries", "3".into()),
             ("APT::Sandbox::User", "".into()),
+            ("APT::Architecture", self.arch.debian().into()),
+            ("APT::Architectures", self.arch.debian().into()),
+            // What is installed on this machine is not in a guest.
+            ("Dir::State::status", "/dev/null".into()),
         ] {
             command.arg("-o").arg(format!("{option}={}", value.display()));
         }
@@ -180,23 +222,23 @@ impl Apt {
     }
 
     /// Downloads packages (apt checks their hashes) and unpacks them into one folder, which appears when it is whole.
-    fn unpack(&self, version: &str, packages: &[String]) -> Result<()> {
-        let parent = kernels_dir();
-        std::fs::create_dir_all(&parent)?;
-        let work = tempfile::Builder::new().prefix(".partial-").tempdir_in(&parent)?;
+    fn unpack(&self, place: &Path, how: &[&str], packages: &[String]) -> Result<()> {
+        let parent = place.parent().context("a place has a folder")?;
+        std::fs::create_dir_all(parent)?;
+        let work = tempfile::Builder::new().prefix(".partial-").tempdir_in(parent)?;
         eprintln!("vm: fetching {}", packages.join(" "));
-        sh::read(
-            self.command("apt-get").args(["download", "--quiet"]).args(packages).current_dir(work.path()),
-        )?;
-        let root = work.path().join("root");
-        for entry in std::fs::read_dir(work.path())? {
+        let (root, archives) = (work.path().join("root"), work.path().join("archives"));
+        std::fs::create_dir_all(archives.join("partial"))?;
+        let mut get = self.command("apt-get");
+        get.arg("-o").arg(format!("Dir::Cache::archives={}", archives.display())).arg("-oDebug::NoLocking=1");
+        sh::read(get.arg("--quiet").args(how).args(packages).current_dir(&archives))?;
+        for entry in std::fs::read_dir(&archives)? {
             let path = entry?.path();
             if path.extension().is_some_and(|ext| ext == "deb") {
                 sh::read(Command::new("dpkg").arg("-x").arg(&path).arg(&root))?;
             }
         }
-        let place = parent.join(version);
-        std::fs::rename(&root, &place).with_context(|| place.display().to_string())
+        std::fs::rename(&root, place).with_context(|| place.display().to_string())
     }
 }
 

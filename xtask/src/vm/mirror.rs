@@ -5,6 +5,7 @@
 //! No host is named here: what the machine is set up with is taken over with its options (signed-by and others); proxies and
 //! credentials are in apt's configuration, which stays in force.
 
+use crate::arch::Arch;
 use crate::sh;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -91,7 +92,7 @@ impl Mirror {
 
     /// Contents of files of sources, in the format with fields, each of which may serve `suite` and, where one is given, `security`.
     /// The likeliest come first.
-    pub(super) fn candidates(&self, suite: &str, security: Option<&str>) -> Vec<String> {
+    pub(super) fn candidates(&self, suite: &str, security: Option<&str>, arch: Arch) -> Vec<String> {
         let mut candidates = Vec::new();
         let with_security = || security.iter().flat_map(|name| self.security.iter().map(move |s| (s, *name)));
         for only_main in [false, true] {
@@ -99,7 +100,8 @@ impl Mirror {
                 for main in &self.main {
                     let rest = with_security().filter(|_| !only_main);
                     let parts = std::iter::once((main, suite)).chain(rest);
-                    let text = parts.map(|(source, suite)| source.derived(suite, has_all_keys)).collect();
+                    let text =
+                        parts.map(|(source, suite)| source.derived(suite, has_all_keys, arch)).collect();
                     if !candidates.contains(&text) {
                         candidates.push(text);
                     }
@@ -112,10 +114,11 @@ impl Mirror {
 
 impl Source {
     /// The same archive with another suite, as a paragraph.
-    fn derived(&self, suite: &str, has_all_keys: bool) -> String {
+    fn derived(&self, suite: &str, has_all_keys: bool, arch: Arch) -> String {
         let mut text = format!(
-            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\n",
-            self.uris
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: {}\n",
+            self.uris,
+            arch.debian()
         );
         let has_all_keys = has_all_keys && Path::new(KEYRING).exists();
         for (name, value) in &self.options {
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn fields_are_taken_over_with_their_options() {
         let mirror = Mirror::among(&read(FIELDS, true)).unwrap();
-        let first = mirror.candidates("bullseye", Some("bullseye-security")).swap_remove(0);
+        let first = mirror.candidates("bullseye", Some("bullseye-security"), Arch::Amd64).swap_remove(0);
         assert_eq!(
             first,
             "Types: deb\nURIs: http://mirror.example/debian\nSuites: bullseye\nComponents: main\nArchitectures: amd64\n\
@@ -266,7 +269,7 @@ mod tests {
             deb http://other.example/apt bookworm stable\n#deb http://off.example/debian bookworm main\n\
             deb-src http://src.example/debian bookworm main\n";
         let mirror = Mirror::among(&read(text, false)).unwrap();
-        let candidates = mirror.candidates("trixie-backports", None);
+        let candidates = mirror.candidates("trixie-backports", None, Arch::Amd64);
         assert!(
             candidates[0].contains("URIs: file:/srv/debian\nSuites: trixie-backports\n"),
             "{candidates:?}"
@@ -279,8 +282,11 @@ mod tests {
     fn every_archive_that_may_be_debians_is_tried_and_at_last_without_security() {
         let text = "deb http://browser.example/apt stable main\ndeb http://mirror.example/debian bookworm main\n\
             deb http://mirror.example/security bookworm-security main\n";
-        let candidates =
-            Mirror::among(&read(text, false)).unwrap().candidates("trixie", Some("trixie-security"));
+        let candidates = Mirror::among(&read(text, false)).unwrap().candidates(
+            "trixie",
+            Some("trixie-security"),
+            Arch::Amd64,
+        );
         assert!(candidates[0].contains("browser.example") && candidates[1].contains("mirror.example/debian"));
         assert!(candidates.last().unwrap().matches("URIs").count() == 1, "{candidates:?}");
         assert!(Mirror::among(&read("deb http://mirror.example/ubuntu noble main\n", false)).is_err());

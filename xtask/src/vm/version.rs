@@ -2,6 +2,8 @@
 //!
 //! Owns: their order. Must not know: where packages come from.
 
+use crate::arch::Arch;
+
 /// The numbers of a version, in order: `6.12.117+deb13` is 6, 12, 117, 13. Two of one suite differ in these only.
 fn numbers(version: &str) -> Vec<u64> {
     version.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
@@ -17,13 +19,15 @@ pub(super) fn belongs(version: &str, series: &str) -> bool {
 ///
 /// From 7.x on an image is split in two: `linux-binary-*` has the kernel, `linux-modules-*` the modules, and
 /// `linux-image-*` nothing.
-pub(super) fn pick(packages: &[&str], series: &str) -> Option<(String, Vec<String>)> {
+pub(super) fn pick(packages: &[&str], series: &str, arch: Arch) -> Option<(String, Vec<String>)> {
     let newest = packages
         .iter()
-        .filter_map(|name| version(name, "linux-image-").or_else(|| version(name, "linux-binary-")))
+        .filter_map(|name| {
+            ["linux-image-", "linux-binary-"].iter().find_map(|prefix| version(name, prefix, arch))
+        })
         .filter(|version| belongs(version, series))
         .max_by_key(|version| numbers(version))?;
-    let full = |prefix: &str| format!("{prefix}{newest}-cloud-amd64");
+    let full = |prefix: &str| format!("{prefix}{newest}-cloud-{}", arch.debian());
     let split = [full("linux-binary-"), full("linux-modules-")];
     let parts = if split.iter().all(|name| packages.contains(&name.as_str())) {
         split.to_vec()
@@ -33,9 +37,9 @@ pub(super) fn pick(packages: &[&str], series: &str) -> Option<(String, Vec<Strin
     Some((newest.to_owned(), parts))
 }
 
-/// The version in a package name, where it names a cloud kernel for amd64 that is signed and not for debugging.
-fn version<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    let version = name.strip_prefix(prefix)?.strip_suffix("-cloud-amd64")?;
+/// The version in a package name, where it names a cloud kernel of that architecture that is signed and not for debugging.
+fn version<'a>(name: &'a str, prefix: &str, arch: Arch) -> Option<&'a str> {
+    let version = name.strip_prefix(prefix)?.strip_suffix(arch.debian())?.strip_suffix("-cloud-")?;
     // `linux-image-6.1-cloud-amd64` is a metapackage: a real one has three numbers.
     (version.starts_with(|c: char| c.is_ascii_digit()) && numbers(version).len() >= 3).then_some(version)
 }
@@ -56,11 +60,11 @@ mod tests {
             "linux-image-6.1.0-56-cloud-amd64",
             "linux-image-6.1-cloud-amd64",
         ];
-        let (version, parts) = pick(&names, "6.1").unwrap();
+        let (version, parts) = pick(&names, "6.1", Arch::Amd64).unwrap();
         assert_eq!(version, "6.1.0-56");
         assert_eq!(parts, ["linux-image-6.1.0-56-cloud-amd64"]);
         let names = ["linux-image-6.12.115+deb13.1-cloud-amd64", "linux-image-6.12.117+deb13-cloud-amd64"];
-        assert_eq!(pick(&names, "6.12").unwrap().0, "6.12.117+deb13");
+        assert_eq!(pick(&names, "6.12", Arch::Amd64).unwrap().0, "6.12.117+deb13");
     }
 
     #[test]
@@ -74,7 +78,7 @@ mod tests {
             "linux-binary-unsigned-7.9.9+deb13-cloud-amd64",
             "linux-modules-7.3.4+deb13-cloud-amd64",
         ];
-        let (version, parts) = pick(&names, "7.x").unwrap();
+        let (version, parts) = pick(&names, "7.x", Arch::Amd64).unwrap();
         assert_eq!(version, "7.3.4+deb13");
         assert_eq!(parts, ["linux-binary-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"]);
     }
@@ -87,8 +91,10 @@ mod tests {
             "linux-image-6.1.0-50-cloud-amd64-dbg",
             "linux-image-6.1.0-50-cloud-amd64-unsigned",
         ];
-        assert_eq!(pick(&names, "6.1"), None);
-        assert_eq!(pick(&["linux-image-cloud-amd64"], "6.1"), None);
+        assert_eq!(pick(&names, "6.1", Arch::Amd64), None);
+        let names = ["linux-image-6.1.0-56-cloud-amd64", "linux-image-6.1.0-53-cloud-arm64"];
+        assert_eq!(pick(&names, "6.1", Arch::Arm64).unwrap().1, ["linux-image-6.1.0-53-cloud-arm64"]);
+        assert_eq!(pick(&["linux-image-cloud-amd64"], "6.1", Arch::Amd64), None);
         assert!(belongs("7.3.4+deb13", "7.3.4") && !belongs("7.13.4", "7.1"));
     }
 

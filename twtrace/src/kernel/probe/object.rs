@@ -8,6 +8,7 @@ use flate2::read::DeflateDecoder;
 /// Names an object to use in the place of the embedded one: how a rebuilt object is tested.
 pub(super) const OVERRIDE: &str = "TWTRACE_BPF_OBJECT";
 
+/// That of the architecture that is built for: build.rs chooses.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twtrace.bpf.o.deflate"));
 
 /// The object's bytes.
@@ -31,7 +32,8 @@ fn unpacked() -> io::Result<Vec<u8>> {
 mod tests {
     #[test]
     fn what_is_embedded_is_what_is_checked_in() {
-        let object = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/twtrace.bpf.o");
+        let name = if cfg!(target_arch = "aarch64") { "twtrace.aarch64.bpf.o" } else { "twtrace.bpf.o" };
+        let object = format!("{}/bpf/{name}", env!("CARGO_MANIFEST_DIR"));
         assert!(super::unpacked().unwrap() == std::fs::read(object).unwrap());
     }
 }

@@ -1,0 +1,81 @@
+//! The architectures that twtrace is built for.
+//!
+//! Owns: what each is called by Rust, Debian and qemu, and what it takes to build for it here. Must not know: what is built.
+
+use anyhow::{Context, Result, bail};
+use std::process::Command;
+
+use crate::{install, sh};
+
+/// An architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Arch {
+    /// x86-64
+    Amd64,
+    /// 64-bit Arm
+    Arm64,
+}
+
+impl Arch {
+    /// As Debian calls it, and the command line.
+    pub(crate) fn debian(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "amd64",
+            Arch::Arm64 => "arm64",
+        }
+    }
+
+    /// The target that static programs are built for: with `crt-static` they need no libc where they run.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "x86_64-unknown-linux-gnu",
+            Arch::Arm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    /// The emulator.
+    pub(crate) fn qemu(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "qemu-system-x86_64",
+            Arch::Arm64 => "qemu-system-aarch64",
+        }
+    }
+
+    /// Installs what building for it takes, where that is not there.
+    ///
+    /// # Errors
+    /// Where something cannot be had.
+    pub(crate) fn prepare(self) -> Result<()> {
+        if self == Arch::Amd64 {
+            return Ok(());
+        }
+        install::for_arm64()?;
+        if sh::which("rustup").is_none() {
+            // A distribution's: what is missing the compiler says.
+            return Ok(());
+        }
+        let added = sh::run(Command::new("rustup").args(["target", "add", self.target()]));
+        added.with_context(|| format!("Rust's standard library for {}", self.target()))
+    }
+
+    /// Tells cargo the linker; crates with C find Debian's cross compiler by themselves. Flags for rustc are the caller's.
+    ///
+    /// # Errors
+    /// Where this machine's own programs are of neither architecture.
+    pub(crate) fn tools(self, cargo: &mut Command) -> Result<()> {
+        let own = match std::env::consts::ARCH {
+            "x86_64" => Arch::Amd64,
+            "aarch64" => Arch::Arm64,
+            other => bail!("nobody has built for {} on {other}", self.target()),
+        };
+        if self != own {
+            let compiler = match self {
+                Arch::Amd64 => "x86_64-linux-gnu-gcc",
+                Arch::Arm64 => "aarch64-linux-gnu-gcc",
+            };
+            let target = self.target().replace('-', "_");
+            cargo.env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), compiler);
+        }
+        Ok(())
+    }
+}
