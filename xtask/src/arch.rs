@@ -33,6 +33,19 @@ impl Arch {
         }
     }
 
+    /// As uname(1) and Red Hat's packages call it.
+    pub(crate) fn machine(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "x86_64",
+            Arch::Arm64 => "aarch64",
+        }
+    }
+
+    /// Whether this machine runs its programs.
+    pub(crate) fn is_own(self) -> bool {
+        self.machine() == std::env::consts::ARCH
+    }
+
     /// The emulator.
     pub(crate) fn qemu(self) -> &'static str {
         match self {

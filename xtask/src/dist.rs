@@ -11,9 +11,10 @@ mod program;
 mod stage;
 mod trial;
 
+use crate::arch::Arch;
 use crate::{install, project, sh};
 use anyhow::{Context, Result, bail, ensure};
-use program::{TARGET, Tree};
+use program::Tree;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,9 +27,12 @@ const DEB_AT_MOST: u64 = 5_000_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where it all goes [default: target/packages]
+    /// Where it all goes [default: target/packages, and of arm64 target/packages-arm64]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What it is for
+    #[arg(long, value_enum, default_value = "amd64")]
+    arch: Arch,
     /// Build it once more, in another folder, and fail where a byte differs
     #[arg(long)]
     check: bool,
@@ -44,6 +48,7 @@ pub(crate) struct Args {
 #[derive(Clone, Debug)]
 struct Artefacts {
     folder: PathBuf,
+    arch: Arch,
 }
 
 impl Artefacts {
@@ -58,11 +63,11 @@ impl Artefacts {
     }
 
     fn deb(&self) -> PathBuf {
-        self.folder.join(format!("twtrace_{VERSION}-1_amd64.deb"))
+        self.folder.join(format!("twtrace_{VERSION}-1_{}.deb", self.arch.debian()))
     }
 
     fn rpm(&self) -> PathBuf {
-        self.folder.join(format!("twtrace-{VERSION}-1.x86_64.rpm"))
+        self.folder.join(format!("twtrace-{VERSION}-1.{}.rpm", self.arch.machine()))
     }
 
     /// The image of a container, as an OCI archive.
@@ -86,7 +91,7 @@ impl Artefacts {
     }
 
     fn stem(&self) -> String {
-        format!("twtrace-{VERSION}-{}", TARGET.split('-').next().unwrap_or(TARGET))
+        format!("twtrace-{VERSION}-{}", self.arch.machine())
     }
 }
 
@@ -132,9 +137,12 @@ impl Job {
 
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let folder = args.out.clone().unwrap_or_else(|| project::target_dir().join("packages"));
-    let made = Artefacts { folder: std::path::absolute(folder)? };
-    let tree = Tree::this();
+    let folder = args.out.clone().unwrap_or_else(|| match args.arch {
+        Arch::Amd64 => project::target_dir().join("packages"),
+        Arch::Arm64 => project::target_dir().join("packages-arm64"),
+    });
+    let made = Artefacts { folder: std::path::absolute(folder)?, arch: args.arch };
+    let tree = Tree::this(args.arch);
     install::for_dist(args.test)?;
     if !args.no_build {
         let job = Job { epoch: epoch(&tree)?, tree, made: made.clone() };
@@ -172,6 +180,9 @@ fn say(made: &Artefacts) -> Result<()> {
     println!("in {}:", made.folder.display());
     for path in made.all().iter().chain([&made.sums()]) {
         println!("{:>10} bytes  {}", size(path)?, name(path));
+    }
+    if !made.arch.is_own() {
+        return Ok(());
     }
     let [ours, least] = start_up(&made.binary())?;
     println!(

@@ -70,10 +70,11 @@ const FOR_TRIALS: [(&str, &str); 5] = [
 ];
 
 /// Debian's cross tools and the emulator: only for those who ask for arm64.
-const FOR_ARM64: [(&str, &str); 3] = [
+const FOR_ARM64: [(&str, &str); 4] = [
     ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
     ("libc6-dev-arm64-cross", "/usr/aarch64-linux-gnu/lib/libc.a"),
     ("qemu-system-arm", "qemu-system-aarch64"),
+    ("qemu-user-static", "qemu-aarch64-static"),
 ];
 
 #[derive(clap::Args)]

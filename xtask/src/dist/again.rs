@@ -18,8 +18,8 @@ pub(super) fn check(first: &Job) -> Result<()> {
     stage::fresh(&elsewhere)?;
     let root = elsewhere.join("a-folder-of-another-length");
     copy_tree(&first.tree.root, &root)?;
-    let tree = Tree { target_dir: root.join("target"), root, commit: first.tree.commit.clone() };
-    let made = Artefacts { folder: elsewhere.join("made") };
+    let tree = Tree { target_dir: root.join("target"), root, ..first.tree.clone() };
+    let made = Artefacts { folder: elsewhere.join("made"), ..first.made };
     let second = Job { tree, made, epoch: first.epoch };
     second.make()?;
     let differing = differing(&first.made, &second.made)?;
@@ -61,11 +61,12 @@ fn differing(one: &Artefacts, other: &Artefacts) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Arch;
 
     #[test]
     fn what_differs_is_named_and_nothing_else() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let made = [&one, &other].map(|dir| Artefacts { folder: dir.path().to_owned() });
+        let made = [&one, &other].map(|dir| Artefacts { folder: dir.path().to_owned(), arch: Arch::Arm64 });
         for artefacts in &made {
             for path in artefacts.all().iter().chain([&artefacts.sums()]) {
                 std::fs::write(path, "same").unwrap();

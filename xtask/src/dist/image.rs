@@ -29,18 +29,8 @@ pub(super) fn write(job: &Job) -> Result<()> {
     }
     let tag = format!("twtrace:{VERSION}");
     let mut build = buildah(job, &work)?;
-    build.args([
-        "build",
-        "--quiet",
-        "--format",
-        "oci",
-        "--isolation",
-        "chroot",
-        "--os",
-        "linux",
-        "--arch",
-        "amd64",
-    ]);
+    build.args(["build", "--quiet", "--format", "oci", "--isolation", "chroot", "--os", "linux"]);
+    build.args(["--arch", job.tree.arch.debian()]);
     build.args(["--timestamp", &job.epoch.to_string(), "--tag", &tag]);
     build.arg("--file").arg(job.tree.root.join("packaging/Containerfile"));
     sh::run(build.arg(&context))?;

@@ -2,7 +2,6 @@
 //!
 //! Owns: which crates are in the program, as `cargo metadata` tells it. Must not know: where the files go from here.
 
-use super::program::TARGET;
 use super::{Job, name};
 use crate::{install, sh};
 use anyhow::{Context, Result};
@@ -92,7 +91,8 @@ pub(super) fn bill(job: &Job) -> Result<()> {
     // It writes one beside each crate's manifest.
     let (name, ours) = ("twtrace-dist.cdx", workspace_folders(job)?);
     let mut command = job.command(install::tool("cargo-cyclonedx"));
-    command.args(["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--target", TARGET]);
+    command.args(["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5"]);
+    command.args(["--target", job.tree.arch.target()]);
     sh::run(command.args(["--override-filename", name, "--no-build-deps"]))?;
     let written: Vec<PathBuf> = ours.iter().map(|folder| folder.join(format!("{name}.json"))).collect();
     let text = std::fs::read_to_string(job.tree.root.join("twtrace").join(format!("{name}.json")));
@@ -130,7 +130,7 @@ fn workspace_folders(job: &Job) -> Result<Vec<PathBuf>> {
 
 fn metadata(job: &Job) -> Result<Metadata> {
     let mut ask = job.tree.cargo();
-    ask.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET]);
+    ask.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", job.tree.arch.target()]);
     serde_json::from_str(&sh::read(&mut ask)?).context("cargo metadata")
 }
 

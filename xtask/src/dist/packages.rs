@@ -3,12 +3,14 @@
 //! Owns: how these tools are called; what is in a package stands in twtrace/Cargo.toml. Must not know: how parts are made.
 
 use super::Job;
-use super::program::{PROFILE, TARGET};
+use super::program::PROFILE;
 use crate::{install, sh};
 use anyhow::Result;
 
 /// What both are told: which crate, and where its program is.
-const WHICH: [&str; 6] = ["--package", "twtrace", "--target", TARGET, "--profile", PROFILE];
+fn which(job: &Job) -> [&'static str; 6] {
+    ["--package", "twtrace", "--target", job.tree.arch.target(), "--profile", PROFILE]
+}
 
 /// Writes the `.deb`.
 ///
@@ -16,7 +18,7 @@ const WHICH: [&str; 6] = ["--package", "twtrace", "--target", TARGET, "--profile
 /// Where cargo-deb fails.
 pub(super) fn deb(job: &Job) -> Result<()> {
     let mut command = job.command(install::tool("cargo-deb"));
-    command.args(["deb", "--quiet", "--no-build", "--no-strip", "--locked"]).args(WHICH);
+    command.args(["deb", "--quiet", "--no-build", "--no-strip", "--locked"]).args(which(job));
     sh::run(command.arg("--output").arg(job.made.deb()))
 }
 
@@ -26,6 +28,6 @@ pub(super) fn deb(job: &Job) -> Result<()> {
 /// Where cargo-generate-rpm fails.
 pub(super) fn rpm(job: &Job) -> Result<()> {
     let mut command = job.command(install::tool("cargo-generate-rpm"));
-    command.arg("generate-rpm").args(WHICH).arg("--target-dir").arg(&job.tree.target_dir);
+    command.arg("generate-rpm").args(which(job)).arg("--target-dir").arg(&job.tree.target_dir);
     sh::run(command.arg("--output").arg(job.made.rpm()))
 }

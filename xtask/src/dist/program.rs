@@ -2,13 +2,11 @@
 //!
 //! Owns: how cargo is called. Must not know: what is done with the program.
 
+use crate::arch::Arch;
 use crate::{project, sh};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// The target: with `crt-static` the program needs no libc where it runs.
-pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Its profile in Cargo.toml.
 pub(super) const PROFILE: &str = "dist";
@@ -31,18 +29,20 @@ pub(super) struct Tree {
     pub(super) target_dir: PathBuf,
     /// The commit that `twtrace --version --verbose` tells, where it is known.
     pub(super) commit: Option<String>,
+    /// What it is built for.
+    pub(super) arch: Arch,
 }
 
 impl Tree {
     /// The one that this xtask is part of.
-    pub(super) fn this() -> Tree {
+    pub(super) fn this(arch: Arch) -> Tree {
         let root = project::root().to_owned();
-        Tree { commit: commit(&root), target_dir: project::target_dir(), root }
+        Tree { commit: commit(&root), target_dir: project::target_dir(), root, arch }
     }
 
     /// Where the program is once it is built.
     pub(super) fn built(&self) -> PathBuf {
-        self.target_dir.join(TARGET).join(PROFILE)
+        self.target_dir.join(self.arch.target()).join(PROFILE)
     }
 
     /// `cargo` in this tree.
@@ -59,18 +59,21 @@ impl Tree {
 /// Where cargo fails, or the program is not the same elsewhere.
 pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
     // What is not fetched yet has no folder whose name could be left out of the programs.
-    sh::run(tree.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
+    let target = tree.arch.target();
+    tree.arch.prepare()?;
+    sh::run(tree.cargo().args(["fetch", "--quiet", "--locked", "--target", target]))?;
     let prefixes = prefixes(tree)?;
     let map =
         |flag: &str| prefixes.iter().map(|(from, to)| format!("{flag}={from}={to}")).collect::<Vec<_>>();
     let mut command = tree.cargo();
-    command.args(["rustc", "--quiet", "--locked", "--profile", PROFILE, "--target", TARGET]);
-    command.args(["--package", "twtrace", "--bin", "twtrace", "--"]).args(LINKED);
+    command.args(["rustc", "--quiet", "--locked", "--profile", PROFILE, "--target", target]);
+    command.args(["--package", "twtrace", "--bin", "twtrace", "--"]).args(LINKED).args(lld(tree.arch)?);
+    tree.arch.tools(&mut command)?;
     let flags = [vec!["-Ctarget-feature=+crt-static".to_owned()], map("--remap-path-prefix")].concat();
     command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
     let without = WITHOUT.map(|way| format!("-DZSTD_EXCLUDE_{way}_BLOCK_COMPRESSOR"));
     let flags = [map("-ffile-prefix-map"), without.to_vec()].concat();
-    command.env(format!("CFLAGS_{}", TARGET.replace('-', "_")), flags.join(" "));
+    command.env(format!("CFLAGS_{}", target.replace('-', "_")), flags.join(" "));
     // Tables of parts that a developer's environment asks for are others in each run.
     command.env("CARGO_INCREMENTAL", "0");
     match &tree.commit {
@@ -81,6 +84,18 @@ pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
     let program = tree.built().join("twtrace");
     names_no_place_of(tree, &program)?;
     Ok(program)
+}
+
+/// Debian's cross compiler links with a linker of its own, which packs no addresses: it is told where Rust's is.
+fn lld(arch: Arch) -> Result<Vec<String>> {
+    if arch.is_own() {
+        return Ok(Vec::new());
+    }
+    let sysroot = sh::read(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let host = sh::read(Command::new("rustc").args(["--print", "host-tuple"]))?;
+    let folder = Path::new(sysroot.trim()).join("lib/rustlib").join(host.trim()).join("bin/gcc-ld");
+    ensure!(folder.join("ld.lld").exists(), "{} has no ld.lld: this Rust comes without it", folder.display());
+    Ok(vec!["-Clink-arg=-fuse-ld=lld".to_owned(), format!("-Clink-arg=-B{}", folder.display())])
 }
 
 /// A folder of this machine in the program would make it another program elsewhere.

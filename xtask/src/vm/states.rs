@@ -51,7 +51,28 @@ const CORE: &[&str] = &[
 ];
 
 /// What is played on arm64, where every instruction is emulated; docs/arm64.md says how it went.
-const ON_ARM64: &[&str] = &["client_closes_first", "server_closes_first", "killed_process"];
+const ON_ARM64: &[&str] = &[
+    "bind_in_use",
+    "client_closes_first",
+    "exiting_process",
+    "fin_wait2_expires",
+    "fin_wait2_gets_its_fin",
+    "forged_key",
+    "ipv6",
+    "killed_by_ss",
+    "killed_process",
+    "linger_zero",
+    "namespace_deleted",
+    "overflow",
+    "passed_descriptor",
+    "ports_exhausted",
+    "reused_by_connect",
+    "reused_by_syn",
+    "rst_in_fin_wait2",
+    "rst_in_time_wait",
+    "server_closes_first",
+    "time_wait_before_start",
+];
 
 /// All of them, those that take longest first.
 pub(super) const STATES: [State; 8] = [

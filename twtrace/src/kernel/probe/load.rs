@@ -329,11 +329,8 @@ fn why(error: &ProgramError) -> Why {
 }
 
 fn by_errno(errno: Option<i32>, text: String) -> Why {
-    let text = match errno {
-        // Rust's "(os error 1)" says nothing that the name does not.
-        Some(number) => text.replace(&format!(" (os error {number})"), ""),
-        None => text,
-    };
+    // Rust's "(os error 1)" says nothing that the name does not.
+    let text = errno.map_or(text.clone(), |number| text.replace(&format!(" (os error {number})"), ""));
     let is_of_tracefs = text.contains("/tracing/") || text.contains("tracefs not found");
     match errno {
         _ if is_of_tracefs && !Caps::own().has(Cap::DacReadSearch) => {
@@ -343,6 +340,8 @@ fn by_errno(errno: Option<i32>, text: String) -> Why {
         Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::host::descriptors::limit()),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
         Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
+        // ENOTSUPP (include/linux/errno.h), which user space has no name for.
+        Some(524) => Why::NotSupported,
         _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,
         _ => Why::Other(text),
     }

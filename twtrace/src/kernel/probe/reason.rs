@@ -142,6 +142,9 @@ pub enum Why {
     /// The kernel was built without this kind of program.
     #[error("the kernel was built without it ({0})")]
     NotBuiltIn(String),
+    /// The kernel cannot attach such a program on this architecture.
+    #[error("this kernel cannot do it on this architecture (ENOTSUPP)")]
+    NotSupported,
     /// The verifier refused the program.
     #[error("the kernel's verifier refuses the program: {0}")]
     Verifier(String),
@@ -184,6 +187,7 @@ impl Why {
                 "a kernel with CONFIG_KPROBES, CONFIG_BPF_EVENTS and CONFIG_FTRACE_SYSCALLS has every hook"
                     .to_owned()
             }
+            Self::NotSupported => "a newer kernel: arm64 can do it since Linux 6.4".to_owned(),
             Self::Verifier(_) => "report it with the output of `twtrace check` and `uname -r`".to_owned(),
             Self::Lockdown(level) => Denial::Lockdown(level.clone()).remedy(),
             Self::Symbols(_, remedy) => remedy.clone(),
@@ -213,7 +217,7 @@ impl Why {
             Self::NotPermitted(_, Denial::Unknown) => 6,
             Self::NotPermitted(..) => 4,
             Self::Object(_) => 5,
-            Self::NotBuiltIn(_) => 7,
+            Self::NotBuiltIn(_) | Self::NotSupported => 7,
             Self::NoTarget | Self::OnlyCalls | Self::OnlyFentry | Self::NotAsked => 8,
             Self::Verifier(_) | Self::Other(_) => 9,
         }

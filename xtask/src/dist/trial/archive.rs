@@ -25,7 +25,14 @@ pub(super) fn is_static(made: &Artefacts) -> Result<()> {
         !parts.contains("INTERP") && !parts.contains("(NEEDED)"),
         "it has to be loaded with others:\n{parts}"
     );
-    let said = sh::read(Command::new(made.binary()).args(["--version", "--verbose"]))?;
+    let mut program = if made.arch.is_own() {
+        Command::new(made.binary())
+    } else {
+        let mut emulator = Command::new(format!("qemu-{}-static", made.arch.machine()));
+        emulator.arg(made.binary());
+        emulator
+    };
+    let said = sh::read(program.args(["--version", "--verbose"]))?;
     ensure!(said.contains("linked statically\n"), "it says: {said}");
     ensure!(!said.contains("unknown"), "it does not know what it was built from: {said}");
     Ok(())
