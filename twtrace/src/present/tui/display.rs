@@ -8,10 +8,10 @@ use ratatui::layout::Rect;
 
 use super::draw::{Palette, Paper, wanted};
 use super::journal::Journal;
-use super::state::{Drawn, State, Wish};
-use super::views::{Column, Folded, Id, Opened, Picture, Sort, Tab, What, shown};
+use super::state::{Drawn, Mode, State, Wish};
+use super::views::{Column, Folded, Id, Opened, Picture, Row, Sort, Tab, What, shown};
 use crate::diagnose::OneLine;
-use crate::engine::{By, Extent, RowKey, Tracker};
+use crate::engine::{By, Extent, RowKey, Survey, Tracker};
 use crate::model::clock::Clock;
 use crate::model::limitation::Limitation;
 use crate::present::live::Frame;
@@ -68,12 +68,30 @@ impl Display {
         let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;
         let folded = shows_processes.then(|| Folded { by, rows: tracker.folded(&survey, by) });
         let mut picture = Picture::new(frame, (tables, extent), folded, journal, zone, filters);
-        // Mostly the same rows are seen again.
+        // The rows that will be seen are known now: they are made with the same look at all groups, and drawn once.
+        let state = &self.state;
+        let rows = shown(state.tab, &picture, state.sort(), &state.filter, &state.unfolded);
+        self.drawn.ids = rows.iter().map(Row::id).collect();
         picture.whole = tracker.rows_named_of(&survey, &self.missing(&picture));
         self.picture = Some(picture);
-        // A row changes; an event stays what it was.
-        if let Some((Id::Row(key), opened)) = &mut self.opened {
-            *opened = tracker.detail_of(&survey, key).map(|detail| Opened::Row(Box::new(detail)));
+        self.renew_opened(tracker, &survey);
+    }
+
+    /// Whose details are shown is renewed where it is a row: that changes, and the selected line may be another one now. An event stays what
+    /// it was.
+    fn renew_opened(&mut self, tracker: &Tracker, survey: &Survey<'_>) {
+        let Some((known, _)) = &self.opened else { return };
+        let now = match &self.state.mode {
+            Mode::Details(id, _) => Some(id),
+            _ => self.state.selected(&self.drawn.ids).map(|at| &self.drawn.ids[at]),
+        };
+        match now {
+            Some(Id::Row(key)) => {
+                let detail = tracker.detail_of(survey, key).map(|detail| Opened::Row(Box::new(detail)));
+                self.opened = Some((Id::Row(key.clone()), detail));
+            }
+            now if now != Some(known) => self.opened = None,
+            _ => {}
         }
     }
 
