@@ -280,6 +280,13 @@ impl Told {
         self.stdout.lines().map(parse).collect()
     }
 
+    /// TIME_WAIT sockets that twtrace saw made: `created: N` of the summary.
+    pub fn created(&self) -> Result<u64> {
+        let line = self.stderr.lines().find_map(|line| line.trim().strip_prefix("created:"));
+        let line = line.with_context(|| format!("no `created: N` in the summary {:?}", self.stderr))?;
+        Ok(line.split(',').next().unwrap_or_default().trim().parse()?)
+    }
+
     /// TIME_WAIT sockets that twtrace held for alive when it ended: the line `live: N` of the summary.
     pub fn live(&self) -> Result<u64> {
         let line = self.stderr.lines().find_map(|line| line.trim().strip_prefix("live:"));
