@@ -22,15 +22,14 @@ impl Tracker {
     /// As [`Tracker::detail`], of a survey that was made.
     pub fn detail_of(&self, survey: &Survey<'_>, key: &RowKey) -> Option<Detail> {
         let (table, row) = self.row_named(key)?;
-        let of: Vec<u32> =
-            self.engine.all().filter(|(_, group)| group.row(table) == Some(row)).map(|(at, _)| at).collect();
+        let of = survey.indexes.of(table).groups(row);
         let groups = || of.iter().map(|at| self.engine.group(*at));
         let links = self.links_of(groups(), survey);
         let starved = links.iter().map(|link| link.starved).sum();
         let pressures = links.iter().filter_map(|link| link.pressure);
         let pressure = pressures.reduce(|a, b| if hotter(b, Some(a)) { b } else { a });
         let (live, peak_live) = self.engine.groups.living(row);
-        let figures = Figures { live, peak_live, ..self.engine.figures(&of, survey.now) };
+        let figures = Figures { live, peak_live, ..self.engine.figures(of, survey.now) };
         let sum = |pick: fn(&Group) -> &Spread| {
             let mut sum = Spread::default();
             groups().for_each(|group| sum.merge(pick(group)));
@@ -66,10 +65,11 @@ impl Tracker {
         let engine = &self.engine;
         let (table, id) = match key {
             RowKey::Process(key) => {
-                let rows = (0..).zip(&engine.groups.rows);
-                let same = rows.filter(|(_, row)| row.table == Table::Process);
-                let mut same = same.filter(|(at, _)| engine.process_key(*at) == Some(*key));
-                return same.next().map(|(at, _)| (Table::Process, at));
+                // Few have its pid: names are looked up of those alone.
+                let of_pid = |id: RowId| matches!(id, RowId::Process { pid, .. } if pid == key.pid);
+                let mut rows = (0..).zip(&engine.groups.rows).filter(|(_, row)| of_pid(row.id));
+                let same = rows.find(|(at, _)| engine.process_key(*at) == Some(*key));
+                return same.map(|(at, _)| (Table::Process, at));
             }
             RowKey::Tuple(key) => {
                 let (saddr, daddr) = (engine.addresses.find(&key.saddr)?, engine.addresses.find(&key.daddr)?);
