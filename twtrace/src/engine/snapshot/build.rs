@@ -143,7 +143,10 @@ impl Rows<'_> {
     ) -> Vec<R> {
         let ordered = self.ordered(key);
         if !self.make.extent.bare {
-            return ordered.into_iter().filter_map(|(_, key, row)| make(row, key)).collect();
+            // Rows are large: a list that grows would be there twice.
+            let mut made = Vec::with_capacity(ordered.len());
+            made.extend(ordered.into_iter().filter_map(|(_, key, row)| make(row, key)));
+            return made;
         }
         bare.reserve(ordered.len());
         let mut made = Vec::new();
