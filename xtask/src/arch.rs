@@ -17,6 +17,14 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
+    /// All of them.
+    pub(crate) const ALL: [Arch; 2] = [Arch::Amd64, Arch::Arm64];
+
+    /// This machine's; `None` where nobody has built for that.
+    fn own() -> Option<Arch> {
+        Arch::ALL.into_iter().find(|arch| arch.machine() == std::env::consts::ARCH)
+    }
+
     /// As Debian calls it, and the command line.
     pub(crate) fn debian(self) -> &'static str {
         match self {
@@ -33,7 +41,7 @@ impl Arch {
         }
     }
 
-    /// As uname(1) and Red Hat's packages call it.
+    /// As uname(1), Red Hat's packages and aya-ebpf call it.
     pub(crate) fn machine(self) -> &'static str {
         match self {
             Arch::Amd64 => "x86_64",
@@ -43,7 +51,7 @@ impl Arch {
 
     /// Whether this machine runs its programs.
     pub(crate) fn is_own(self) -> bool {
-        self.machine() == std::env::consts::ARCH
+        Arch::own() == Some(self)
     }
 
     /// The emulator.
@@ -59,7 +67,7 @@ impl Arch {
     /// # Errors
     /// Where something cannot be had.
     pub(crate) fn prepare(self) -> Result<()> {
-        if self == Arch::Amd64 {
+        if self == Arch::Amd64 || self.is_own() {
             return Ok(());
         }
         install::for_arm64()?;
@@ -76,12 +84,10 @@ impl Arch {
     /// # Errors
     /// Where this machine's own programs are of neither architecture.
     pub(crate) fn tools(self, cargo: &mut Command) -> Result<()> {
-        let own = match std::env::consts::ARCH {
-            "x86_64" => Arch::Amd64,
-            "aarch64" => Arch::Arm64,
-            other => bail!("nobody has built for {} on {other}", self.target()),
-        };
-        if self != own {
+        if Arch::own().is_none() {
+            bail!("nobody has built for {} on {}", self.target(), std::env::consts::ARCH);
+        }
+        if !self.is_own() {
             let compiler = match self {
                 Arch::Amd64 => "x86_64-linux-gnu-gcc",
                 Arch::Arm64 => "aarch64-linux-gnu-gcc",

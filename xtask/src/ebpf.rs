@@ -9,9 +9,10 @@ mod toolchain;
 
 pub(crate) use toolchain::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
 
+use crate::arch::Arch;
 use crate::project;
 use anyhow::{Context, Result, bail};
-use build::{Machine, Toolchain};
+use build::Toolchain;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -51,34 +52,34 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let toolchain = toolchain::find()?;
     println!("building with {}", toolchain.describe());
     if let Some(out) = &args.out {
-        return build::object(&toolchain, Machine::X86, out);
+        return build::object(&toolchain, Arch::Amd64, out);
     }
-    for machine in Machine::ALL {
-        build::object(&toolchain, machine, &place(machine))?;
+    for arch in Arch::ALL {
+        build::object(&toolchain, arch, &place(arch))?;
     }
     let record = Record {
         rustc: toolchain.rustc_version.clone(),
         llvm: toolchain.llvm.clone(),
         bpf_linker: toolchain.bpf_linker_version.clone(),
-        object_sha256: sha256(&place(Machine::X86))?,
-        object_aarch64_sha256: sha256(&place(Machine::Arm))?,
+        object_sha256: sha256(&place(Arch::Amd64))?,
+        object_aarch64_sha256: sha256(&place(Arch::Arm64))?,
         sources_sha256: sources::digest()?,
     };
     let path = record_path();
     std::fs::write(&path, serde_json::to_string_pretty(&record)? + "\n").with_context(|| name(&path))?;
-    for object in Machine::ALL.map(place) {
+    for object in Arch::ALL.map(place) {
         println!("wrote {} ({} bytes)", name(&object), std::fs::metadata(&object)?.len());
     }
     println!("wrote {}", name(&path));
     Ok(())
 }
 
-/// Where a machine's checked-in object is.
-fn place(machine: Machine) -> PathBuf {
+/// Where an architecture's checked-in object is.
+fn place(arch: Arch) -> PathBuf {
     let object = project::object();
-    match machine {
-        Machine::X86 => object,
-        Machine::Arm => object.with_file_name("twtrace.aarch64.bpf.o"),
+    match arch {
+        Arch::Amd64 => object,
+        Arch::Arm64 => object.with_file_name("twtrace.aarch64.bpf.o"),
     }
 }
 
@@ -90,9 +91,9 @@ fn place(machine: Machine) -> PathBuf {
 pub(crate) fn check() -> Result<Option<PathBuf>> {
     let record = read_record()?;
     let is_new = sources::digest()? == record.sources_sha256;
-    for machine in Machine::ALL {
-        let object = name(&place(machine));
-        if sha256(&place(machine))? != *record.object_of(machine) {
+    for arch in Arch::ALL {
+        let object = name(&place(arch));
+        if sha256(&place(arch))? != *record.object_of(arch) {
             bail!("{object} is not the one that {} records; run `cargo xtask ebpf`", name(&record_path()));
         }
         if !is_new {
@@ -108,7 +109,7 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
         }
     };
     if record.was_built_by(&toolchain) {
-        Machine::ALL.into_iter().try_for_each(|machine| same_bytes(&toolchain, machine))?;
+        Arch::ALL.into_iter().try_for_each(|arch| same_bytes(&toolchain, arch))?;
         return Ok(None);
     }
     let rebuilt = project::target_dir().join("bpf/twtrace.bpf.o");
@@ -119,15 +120,15 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
         record.llvm,
         record.bpf_linker
     );
-    build::object(&toolchain, Machine::X86, &rebuilt)?;
+    build::object(&toolchain, Arch::Amd64, &rebuilt)?;
     println!("kernel tests run with the rebuilt one: TWTRACE_BPF_OBJECT={}", rebuilt.display());
     Ok(Some(rebuilt))
 }
 
-fn same_bytes(toolchain: &Toolchain, machine: Machine) -> Result<()> {
-    let object = place(machine);
+fn same_bytes(toolchain: &Toolchain, arch: Arch) -> Result<()> {
+    let object = place(arch);
     let rebuilt = project::target_dir().join("bpf/compared.bpf.o");
-    build::object(toolchain, machine, &rebuilt)?;
+    build::object(toolchain, arch, &rebuilt)?;
     if std::fs::read(&rebuilt)? != std::fs::read(&object)? {
         bail!(
             "{} is not what {} builds from these sources (see {}); run `cargo xtask ebpf` and commit what it writes",
@@ -141,10 +142,10 @@ fn same_bytes(toolchain: &Toolchain, machine: Machine) -> Result<()> {
 }
 
 impl Record {
-    fn object_of(&self, machine: Machine) -> &String {
-        match machine {
-            Machine::X86 => &self.object_sha256,
-            Machine::Arm => &self.object_aarch64_sha256,
+    fn object_of(&self, arch: Arch) -> &String {
+        match arch {
+            Arch::Amd64 => &self.object_sha256,
+            Arch::Arm64 => &self.object_aarch64_sha256,
         }
     }
 

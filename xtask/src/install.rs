@@ -80,18 +80,18 @@ const FOR_ARM64: [(&str, &str); 4] = [
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// Installs what building for arm64 and guests of it take, where this machine is none of them itself.
+/// Installs what building for arm64 and guests of it take on a machine of another architecture.
 ///
 /// # Errors
 /// Where something cannot be had.
 pub(crate) fn for_arm64() -> Result<()> {
-    install_missing(FOR_ARM64.iter().filter(|_| !cfg!(target_arch = "aarch64")))
+    install_missing(FOR_ARM64.iter())
 }
 
 /// Installs those packages whose program (a file, where it begins with a slash) is not there.
 fn install_missing<'a>(wanted: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<()> {
     let is_there = |program: &str| match program.starts_with('/') {
-        true => std::path::Path::new(program).exists(),
+        true => Path::new(program).exists(),
         false => sh::which(program).is_some(),
     };
     let missing: Vec<&str> =

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 /// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
-const TIME_WAIT_S: f64 = 60.0;
+pub(super) const TIME_WAIT_S: f64 = 60.0;
 /// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
 /// 6.14, `tcp_tw_reuse_delay`, with this as its default).
 const REUSABLE_AFTER_S: f64 = 1.0;
@@ -93,8 +93,7 @@ impl Pressure {
 
     /// Orders pools by how much they want to be seen.
     pub fn cmp_heat(&self, other: &Self) -> Ordering {
-        let ((soon, fraction), (other_soon, other_fraction)) = (self.heat(), other.heat());
-        soon.total_cmp(&other_soon).then_with(|| fraction.total_cmp(&other_fraction))
+        cmp_heats(self.heat(), other.heat())
     }
 
     /// Ports left.
@@ -103,13 +102,14 @@ impl Pressure {
     }
 }
 
-/// Whether so many TIME_WAIT sockets a second never come to hold all ports that `others` leave: each holds its port for a minute.
-pub(super) fn levels_off(created: f64, others: u32, ports: u32) -> bool {
-    holds_at_most(created, TIME_WAIT_S, others) < f64::from(ports)
+/// As [`Pressure::cmp_heat`], of what [`Pressure::heat`] says.
+pub(super) fn cmp_heats((soon, fraction): (f64, f64), (other_soon, other_fraction): (f64, f64)) -> Ordering {
+    soon.total_cmp(&other_soon).then_with(|| fraction.total_cmp(&other_fraction))
 }
 
-fn holds_at_most(created: f64, held_s: f64, others: u32) -> f64 {
-    created * held_s + f64::from(others)
+/// Whether so many TIME_WAIT sockets a second, each of which holds its port for `held_s`, never come to hold all ports that `others` leave.
+pub(super) fn levels_off(created: f64, held_s: f64, others: u32, ports: u32) -> bool {
+    created * held_s + f64::from(others) < f64::from(ports)
 }
 
 /// What is known of a pool of ports.
@@ -134,7 +134,7 @@ impl Pool {
     /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
     fn full_in_s(&self) -> Option<f64> {
         let held_s = if self.is_reused { REUSABLE_AFTER_S } else { TIME_WAIT_S };
-        let levels_off = holds_at_most(self.created, held_s, self.others) < f64::from(self.ports);
+        let levels_off = levels_off(self.created, held_s, self.others, self.ports);
         if levels_off && self.is_reused {
             return None;
         }

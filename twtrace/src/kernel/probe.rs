@@ -11,6 +11,7 @@ mod log;
 mod mounts;
 mod object;
 mod reason;
+mod said;
 mod times;
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -2,6 +2,7 @@
 //!
 //! Owns: the flags, and what must not leak into them. Must not know: where the toolchain was found.
 
+use crate::arch::Arch;
 use crate::{project, sh};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ const TARGET: &str = "bpfel-unknown-none";
 /// The flags that shape the object; part of the fingerprint of its sources.
 ///
 /// BTF comes from debug information, hence `debuginfo=2`. Linux 5.10 knows instruction set v3 (ALU32 and JMP32), but no
-/// fetching atomics, which the sources must not use. bpf-linker does the link-time optimisation, cargo's would only
+/// fetching atomics, which the sources must not use on x86-64. bpf-linker does the link-time optimisation, cargo's would only
 /// make it depend on the workspace's profile.
 pub(super) const SHAPING_FLAGS: [&str; 6] = [
     "-Cdebuginfo=2",
@@ -23,26 +24,6 @@ pub(super) const SHAPING_FLAGS: [&str; 6] = [
     "-Clinker=bpf-linker",
     "-Clink-arg=--btf",
 ];
-
-/// A machine's architecture, whose registers and order of memory an object is built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Machine {
-    X86,
-    Arm,
-}
-
-impl Machine {
-    /// Both: each object is built from the same sources.
-    pub(super) const ALL: [Machine; 2] = [Machine::X86, Machine::Arm];
-
-    /// As aya-ebpf calls it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Machine::X86 => "x86_64",
-            Machine::Arm => "aarch64",
-        }
-    }
-}
 
 /// A Rust compiler that can build for BPF.
 pub(super) enum Compiler {
@@ -90,11 +71,11 @@ impl Toolchain {
     }
 }
 
-/// Builds the object, strips its debug information (BTF stays) and puts it at `out`.
+/// Builds the object for an architecture, strips its debug information (BTF stays) and puts it at `out`.
 ///
 /// # Errors
 /// Where a step fails; its output is on the terminal.
-pub(super) fn object(toolchain: &Toolchain, machine: Machine, out: &Path) -> Result<()> {
+pub(super) fn object(toolchain: &Toolchain, arch: Arch, out: &Path) -> Result<()> {
     // The registry's folder has a name that differs between releases of cargo: it must exist before it is remapped.
     sh::run(toolchain.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
     let target_dir = project::target_dir().join("bpf/build");
@@ -112,12 +93,12 @@ pub(super) fn object(toolchain: &Toolchain, machine: Machine, out: &Path) -> Res
     if let Compiler::Nightly = toolchain.compiler {
         command.arg("-Zbuild-std=core");
     }
-    if machine == Machine::Arm {
+    if arch == Arch::Arm64 {
         command.args(["--features", "aarch64"]);
     }
     command.arg("--target-dir").arg(&target_dir);
     // Else it would be this machine's own.
-    command.env("AYA_BPF_TARGET_ARCH", machine.name());
+    command.env("AYA_BPF_TARGET_ARCH", arch.machine());
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain)?.join(&OsString::from("\x1f")));
     for (key, value) in [("LTO", "off"), ("STRIP", "none"), ("PANIC", "abort")] {
         command.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);

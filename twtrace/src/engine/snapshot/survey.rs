@@ -10,7 +10,7 @@ use crate::engine::groups::{Group, NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::pressure::{Pool, Pressure, levels_off};
+use crate::engine::pressure::{Pool, Pressure, TIME_WAIT_S, cmp_heats, levels_off};
 use crate::engine::read::{Figures, Indexes};
 use crate::engine::{Engine, SECOND_NS, Tracker};
 use crate::model::ports::Ports;
@@ -140,7 +140,7 @@ impl<'a> Survey<'a> {
             let heat = pressure.heat();
             let is_hotter = |(most, first): &((f64, f64), u32)| {
                 let by_name = || self.target(*first).cmp(&self.target(row));
-                heat.partial_cmp(most).is_some_and(|order| order.then_with(by_name).is_gt())
+                cmp_heats(heat, *most).then_with(by_name).is_gt()
             };
             if pressure.in_use != 0 && best.as_ref().is_none_or(is_hotter) {
                 best = Some((heat, row));
@@ -186,7 +186,7 @@ impl<'a> Survey<'a> {
         // A rate that could not fill the pool is not worked out.
         let others = engine.ports.others(tuple);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
-        if !levels_off(at_most, others, capacity.ports) {
+        if !levels_off(at_most, TIME_WAIT_S, others, capacity.ports) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);

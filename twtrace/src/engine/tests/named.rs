@@ -24,7 +24,19 @@ fn rows_by_name_are_those_of_a_whole_snapshot() {
         |row: crate::engine::ContainerRow| (RowKey::Container(row.key.clone()), AnyRow::Container(row));
     all.extend(snapshot.containers.into_iter().map(container));
     all.extend(snapshot.netns.into_iter().map(|row| (RowKey::Netns(row.key), AnyRow::Netns(row))));
+    let figures = |row: &AnyRow| match row {
+        AnyRow::Process(row) => row.figures.clone(),
+        AnyRow::Tuple(row) => row.figures.clone(),
+        AnyRow::Peer(row) => row.figures.clone(),
+        AnyRow::Port(row) => row.figures.clone(),
+        AnyRow::Container(row) => row.figures.clone(),
+        AnyRow::Netns(row) => row.figures.clone(),
+    };
+    let is_identified = |row: &&AnyRow| matches!(row, AnyRow::Process(row) if row.identity.is_some());
     assert!(all.len() >= 8, "{all:?}");
+    assert_eq!(all.values().filter(is_identified).count(), 1, "{all:?}");
+    assert!(all.values().filter(|row| figures(row).age_us.is_some()).count() >= 7, "{all:?}");
+    assert!(all.values().filter(|row| figures(row).created_rate.s1 > 0.0).count() >= 7, "{all:?}");
     let mut asked: Vec<RowKey> = all.keys().cloned().collect();
     asked.push(RowKey::Netns(3));
     assert_eq!(script.tracker.rows_named(&asked), all);

@@ -146,13 +146,14 @@ impl<'a> Row<'a> {
 
     /// What it says in a column.
     pub(in crate::present::tui) fn value(&self, what: What) -> Value {
-        let value = match self {
-            Self::Bare(row, ..) if what == What::Live => return Value::Count(row.live),
+        let at_hand = match self {
+            Self::Bare(row, ..) if what == What::Live => Some(Value::Count(row.live)),
             Self::Bare(row, ..) if what == What::Used => ports(row.pressure, what),
             _ => None,
         };
-        let said = || if what.is_measured() { self.whole() } else { self.made() }.said(what);
-        value.or_else(said).unwrap_or(Value::Nothing)
+        let is_partial = what.is_measured() || matches!(self, Self::Bare(..));
+        let said = || if is_partial { self.whole() } else { *self }.said(what);
+        at_hand.or_else(said).unwrap_or(Value::Nothing)
     }
 
     fn said(&self, what: What) -> Option<Value> {
@@ -174,11 +175,6 @@ impl<'a> Row<'a> {
             Self::Repeat(repeat, picture) => repeated(repeat, picture, what),
         };
         value.or_else(|| figure(self.figures()?, what))
-    }
-
-    /// As [`Row::whole`], of a row that says nothing by itself.
-    fn made(self) -> Self {
-        if matches!(self, Self::Bare(..)) { self.whole() } else { self }
     }
 
     /// With everything that it can say, where it was looked up: it is for rows that are seen.
