@@ -298,6 +298,15 @@ impl Output {
         }
     }
 
+    /// Removes the file that is written to, and knows of no other from now on.
+    pub fn abandon(&mut self) {
+        let made = self.unproven.take().or_else(|| self.made.pop_back());
+        self.made.clear();
+        if let (Target::File(_, folder), Some(made)) = (&self.target, made) {
+            folder.remove_own(&made.name, made.id);
+        }
+    }
+
     fn named(&self, error: io::Error) -> io::Error {
         match self.target {
             Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),

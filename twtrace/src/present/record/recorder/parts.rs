@@ -15,12 +15,20 @@ impl Recorder {
     /// Goes on in another output, where the one before could not be written to: what was told meanwhile is left out, what lives is in it.
     ///
     /// # Errors
-    /// Of writing.
+    /// Of writing; the file that could not be begun is removed then, so that the next try has its name.
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
         let before = std::mem::replace(&mut self.output, output);
         if before.total() == 0 {
             before.discard();
         }
+        let done = self.begin_anew(tracker);
+        if done.is_err() {
+            self.output.abandon();
+        }
+        done
+    }
+
+    fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
         (self.encoder, self.first_ns) = (None, None);
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let Clock { mono_ns, wall_ns } = Clock::read();
