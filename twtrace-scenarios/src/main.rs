@@ -182,7 +182,9 @@ fn choose(names: &[String], backend: Backend, deal: Option<u8>) -> Result<Vec<Sc
             Kind::Once => {
                 matches!(backend, Backend::Auto | Backend::Fentry) && falls_to(deal, *index, KERNELS, 0)
             }
-            Kind::Own => falls_to(deal, *index, BACKENDS, backend.turn()),
+            Kind::Own => {
+                falls_to(deal, *index, KERNELS / 2, 0) && falls_to(deal, *index, BACKENDS, backend.turn())
+            }
             Kind::Shared | Kind::SharedLast => true,
         };
         return Ok(ALL.iter().enumerate().filter(wanted).map(|(_, scenario)| *scenario).collect());
@@ -250,7 +252,7 @@ mod tests {
         for scenario in ALL {
             let times = match scenario.kind {
                 Kind::Shared | Kind::SharedLast => 12,
-                Kind::Own => 4,
+                Kind::Own => 2,
                 Kind::Once => 1,
                 Kind::Heavy | Kind::Boot => 0,
             };

@@ -38,8 +38,8 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
     /// Fuzz, and in guests play every scenario with every kernel and backend; else those that start a twtrace of their own are dealt out to
-    /// them, each to one backend of every kernel, or to one kernel where the backend does not matter; likewise with each backend by its
-    /// name on this machine
+    /// them, each to two kernels and a backend of each, or to one kernel where the backend does not matter; likewise with each backend by
+    /// its name on this machine
     #[arg(long, conflicts_with_all = ["no_vm", "quick"])]
     full: bool,
     /// Write the table of kernels and backends to docs/matrix.md
@@ -271,7 +271,7 @@ fn write_docs(table: &str, is_full: bool) -> Result<()> {
         (
             "cargo xtask test --write-docs",
             "In guests, scenarios that share a trace were played with every kernel and backend; of those that start a trace of their own \
-             each was dealt to one backend of every kernel, or to one kernel where the backend does not matter (`--full` plays all of them)",
+             each was dealt to two kernels and a backend of each, or to one kernel where the backend does not matter (`--full` plays all of them)",
         )
     };
     let text = format!(
