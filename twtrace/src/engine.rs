@@ -46,7 +46,7 @@ pub use snapshot::{
 pub use spread::{Percentiles, Spread};
 
 use crate::model::event::{Conn, Event, Kind, Reason};
-use arena::Arena;
+use arena::{Arena, Handle};
 use live::Entry;
 use owners::Owners;
 use processes::Processes;
@@ -152,7 +152,8 @@ impl Tracker {
     /// `created`. What is returned is to be told as well.
     pub fn apply(&mut self, event: &mut Event) -> Applied {
         self.advance(event.mono_ns);
-        let same = event.conn.and_then(|conn| Some(self.live.find(&conn)?.has_cookie(event.cookie)));
+        let known = event.conn.and_then(|conn| self.live.handle(&conn));
+        let same = known.and_then(|known| Some(self.live.get(known)?.1.has_cookie(event.cookie)));
         let before = match (event.kind, event.conn, same) {
             // Known already; or told as missed when another one took its place.
             (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
@@ -160,6 +161,10 @@ impl Tracker {
             }
             // The same connection a second time: the end of the first was lost.
             (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
+            (Kind::Ended, Some(conn), Some(true)) => {
+                self.end(conn, known, event);
+                return Applied { before: None, is_new: true };
+            }
             (Kind::Ended, Some(conn), None) => Some(self.hear_of(conn, event)),
             _ => None,
         }
@@ -175,7 +180,7 @@ impl Tracker {
         }
         let (Some(conn), second) = (event.conn, self.second(event.mono_ns)) else { return };
         if event.kind == Kind::Ended {
-            self.end(conn, event, second);
+            self.end(conn, self.live.handle(&conn), event);
             return;
         }
         self.make_room(second);
@@ -255,8 +260,9 @@ impl Tracker {
         late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
     }
 
-    fn end(&mut self, conn: Conn, event: &mut Event, second: u32) {
-        let handle = self.live.handle(&conn);
+    /// The end of a socket, which is kept there.
+    fn end(&mut self, conn: Conn, handle: Option<Handle>, event: &mut Event) {
+        let second = self.second(event.mono_ns);
         let entry = handle.and_then(|handle| self.live.remove_at(handle));
         if let Some(entry) = &entry {
             entry.complete(event, &self.processes);

@@ -5,6 +5,7 @@
 #[macro_use]
 mod words;
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -174,7 +175,7 @@ pub struct Opener {
 }
 
 /// A connection. Two TIME_WAIT sockets never have the same one at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conn {
     /// Inode of the network namespace.
     pub netns: u32,
@@ -188,6 +189,24 @@ pub struct Conn {
     pub sport: u16,
     /// Remote port.
     pub dport: u16,
+}
+
+// In few words, as every event is looked up by its connection several times: what is derived would be a dozen, most of them lengths and
+// names of variants.
+impl Hash for Conn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match (self.saddr, self.daddr) {
+            (IpAddr::V4(saddr), IpAddr::V4(daddr)) => {
+                state.write_u64(u64::from(saddr.to_bits()) << 32 | u64::from(daddr.to_bits()));
+            }
+            (saddr, daddr) => [saddr, daddr].into_iter().for_each(|address| match address {
+                IpAddr::V4(address) => state.write_u64(address.to_bits().into()),
+                IpAddr::V6(address) => state.write_u128(address.to_bits()),
+            }),
+        }
+        state.write_u64(u64::from(self.netns) << 32 | u64::from(self.sport) << 16 | u64::from(self.dport));
+        state.write_u32(self.ifindex);
+    }
 }
 
 impl Conn {

@@ -70,6 +70,13 @@ pub struct Unwanted {
     pub peers: Vec<IpNet>,
 }
 
+impl Unwanted {
+    fn is_empty(&self) -> bool {
+        let Self { pids, comms, cgroups, ports, peers } = self;
+        pids.is_empty() && comms.is_empty() && cgroups.is_empty() && ports.is_empty() && peers.is_empty()
+    }
+}
+
 /// Which failures of calls are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Failures {
@@ -83,7 +90,14 @@ pub enum Failures {
 impl Filter {
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        // Field by field, as this is asked for every event: to compare with an empty one is to make one, and to drop it.
+        let Self { pids, comms, uids, cgroups, netns, sports, dports, ports, .. } = self;
+        let Self { peers, family, roles, reasons, failures, not, .. } = self;
+        let picks_owner = !(pids.is_empty() && comms.is_empty() && uids.is_empty() && cgroups.is_empty());
+        let picks_port = !(sports.is_empty() && dports.is_empty() && ports.is_empty());
+        let picks_conn = picks_port || !(netns.is_empty() && peers.is_empty()) || family.is_some();
+        let picks_outcome = !(roles.is_empty() && reasons.is_empty()) || *failures != Failures::Ports;
+        !picks_owner && !picks_conn && !picks_outcome && not.is_empty()
     }
 
     /// The flags that ask for this, one each: `--dport 80`. Namespaces are told by their inodes.

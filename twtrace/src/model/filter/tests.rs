@@ -239,3 +239,36 @@ fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
     assert_eq!(filter.words(), want);
     assert!(Filter::default().words().is_empty());
 }
+
+#[test]
+fn every_field_makes_it_a_filter() {
+    let glob = || vec![Glob::from("a")];
+    let cgroups = || vec![CgroupFilter { path: Glob::from("/a"), leaf_id: None }];
+    let peers = || vec!["10.0.0.0/8".parse().unwrap()];
+    let not = |not: Unwanted| Filter { not, ..Filter::default() };
+    let all = [
+        Filter { pids: vec![7], ..Filter::default() },
+        Filter { comms: glob(), ..Filter::default() },
+        Filter { uids: vec![7], ..Filter::default() },
+        Filter { cgroups: cgroups(), ..Filter::default() },
+        Filter { netns: vec![7], ..Filter::default() },
+        Filter { sports: vec![7], ..Filter::default() },
+        Filter { dports: vec![7], ..Filter::default() },
+        Filter { ports: vec![7], ..Filter::default() },
+        Filter { peers: peers(), ..Filter::default() },
+        Filter { family: Some(6), ..Filter::default() },
+        Filter { roles: vec![Role::Client], ..Filter::default() },
+        Filter { reasons: vec![Reason::Expired], ..Filter::default() },
+        Filter { failures: Failures::All, ..Filter::default() },
+        not(Unwanted { pids: vec![7], ..Unwanted::default() }),
+        not(Unwanted { comms: glob(), ..Unwanted::default() }),
+        not(Unwanted { cgroups: cgroups(), ..Unwanted::default() }),
+        not(Unwanted { ports: vec![7], ..Unwanted::default() }),
+        not(Unwanted { peers: peers(), ..Unwanted::default() }),
+    ];
+    for filter in all {
+        assert!(!filter.is_empty(), "{filter:?}");
+        assert_eq!(filter.words().len(), 1, "{filter:?}");
+    }
+    assert!(Filter::default().is_empty());
+}

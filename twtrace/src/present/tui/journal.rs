@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::engine::intern::Hasher;
 use crate::model::event::{Comm, Event, Kind, Role};
 
 /// As many as one may want to scroll through.
@@ -95,7 +96,7 @@ pub(super) struct Journal {
     pub(super) events: VecDeque<Numbered>,
     /// Overflows, failures of connect() and bind(), and what was lost.
     pub(super) failures: VecDeque<Numbered>,
-    repeats: HashMap<Same, Repeat>,
+    repeats: HashMap<Same, Repeat, Hasher>,
 }
 
 fn fails(event: &Event) -> bool {
