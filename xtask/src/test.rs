@@ -276,7 +276,7 @@ fn write_docs(table: &str, is_full: bool) -> Result<()> {
     };
     let text = format!(
         "# Kernels and backends\n\nWritten by `{command}`. {scope}. The column \"state\" says what was done to a machine, \"tracefs\" \
-         whether it was mounted.\n\n{table}"
+         whether it was mounted. What was played on arm64 is in [arm64.md](arm64.md).\n\n{table}"
     );
     std::fs::create_dir_all(project::root().join("docs"))?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())

@@ -7,7 +7,7 @@ use std::io::{PipeReader, Read as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,6 +31,9 @@ use crate::wait::{PATIENCE, until, until_true};
 const PORT: u16 = 10007;
 /// Connections to one address; a new one for each has its ports.
 const PER_ADDRESS: u64 = 10_007;
+/// The last byte of the next address. Traffic never comes back to one: where most ports of an address are in TIME_WAIT, connect() searches
+/// for milliseconds in the kernel, and six thousand connections take a minute.
+static NEXT: AtomicU32 = AtomicU32::new(1);
 /// More than a pipe and all queues hold, in events.
 const PLENTY: u64 = 6007;
 /// A trace ends within a second; this leaves a busy machine some room. 0.1 took 28 s, or for ever.
@@ -57,9 +60,11 @@ impl Traffic {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
         let (over, count) = (Arc::clone(&is_over), Arc::clone(&made));
         let thread = std::thread::spawn(move || {
+            let mut address = Ipv4Addr::LOCALHOST;
             while !over.load(Ordering::Relaxed) && count.load(Ordering::Relaxed) < most {
-                let address =
-                    Ipv4Addr::from(0x7f00_0001 + (count.load(Ordering::Relaxed) / PER_ADDRESS) as u32);
+                if count.load(Ordering::Relaxed).is_multiple_of(PER_ADDRESS) {
+                    address = Ipv4Addr::from(0x7f00_0000 + NEXT.fetch_add(1, Ordering::Relaxed));
+                }
                 let client = TcpStream::connect((address, PORT))?;
                 let (mut server, _) = listener.accept()?;
                 drop(client);

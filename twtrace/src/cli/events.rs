@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::filters::FilterArgs;
-use super::values::{Usage, duration, ring_size};
+use super::values::{Usage, duration, one_of, ring_size};
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
 use crate::kernel::probe::{self, Backend};
@@ -25,8 +25,8 @@ use crate::source::{Flow, View};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Tracing")]
 pub(super) struct TraceArgs {
-    /// How to attach to the kernel: auto, fentry, kprobe or tracepoint
-    #[arg(long, default_value = "auto", value_parser = backend)]
+    /// How to attach to the kernel
+    #[arg(long, default_value = "auto", value_parser = one_of(&Choice::ALL, Choice::word))]
     pub(super) backend: Choice,
     /// Stop after this long, such as 30s
     #[arg(long, value_parser = duration)]
@@ -62,8 +62,17 @@ pub(super) struct TraceArgs {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice(pub(super) Option<Backend>);
 
-fn backend(word: &str) -> Result<Choice, String> {
-    if word == "auto" { Ok(Choice(None)) } else { word.parse().map(|backend| Choice(Some(backend))) }
+impl Choice {
+    const ALL: [Self; 4] = [
+        Self(None),
+        Self(Some(Backend::Fentry)),
+        Self(Some(Backend::Kprobe)),
+        Self(Some(Backend::Tracepoint)),
+    ];
+
+    fn word(self) -> &'static str {
+        self.0.map_or("auto", Backend::word)
+    }
 }
 
 impl TraceArgs {

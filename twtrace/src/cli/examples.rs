@@ -3,7 +3,7 @@
 
 use clap::Command;
 
-/// A command (none: `twtrace` alone), and lines of what it is for and how it is typed.
+/// A command (none: `twtrace` alone; one below another has both names), and lines of what it is for and how it is typed.
 pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "",
@@ -92,6 +92,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "doctor explain",
+        &[
+            ("all findings, remedies and advice that does not help", "twtrace doctor explain"),
+            ("one of them", "twtrace doctor explain tw_reuse"),
+        ],
+    ),
+    (
         "serve",
         &[
             ("metrics for a Prometheus on this machine", "sudo twtrace serve"),
@@ -106,10 +113,17 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
 
 /// Adds the examples to what `--help` says of each command.
 pub(super) fn add(command: Command) -> Command {
-    EXAMPLES.iter().fold(command, |command, (name, examples)| match *name {
-        "" => told(command, examples),
-        name => command.mut_subcommand(name, |command| told(command, examples)),
+    EXAMPLES.iter().fold(command, |command, (names, examples)| {
+        let names: Vec<&str> = names.split_whitespace().collect();
+        below(command, &names, examples)
     })
+}
+
+fn below(command: Command, names: &[&str], examples: &[(&str, &str)]) -> Command {
+    match names.split_first() {
+        None => told(command, examples),
+        Some((name, names)) => command.mut_subcommand(name, |command| below(command, names, examples)),
+    }
 }
 
 fn told(command: Command, examples: &[(&str, &str)]) -> Command {
@@ -129,11 +143,14 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
-        let command = command();
-        for name in command.get_subcommands().filter(|command| !command.is_hide_set()).map(Command::get_name)
-        {
-            assert!(EXAMPLES.iter().any(|(known, _)| *known == name), "{name} has none");
+        fn look(command: &Command, above: &str) {
+            for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+                let name = format!("{above} {}", command.get_name());
+                assert!(EXAMPLES.iter().any(|(known, _)| *known == name.trim()), "{name} has none");
+                look(command, &name);
+            }
         }
+        look(&command(), "");
     }
 
     #[test]

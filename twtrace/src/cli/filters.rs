@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::values::{Usage, cidr};
+use super::values::{Usage, cidr, one_of};
 use crate::model::escape::printable;
 use crate::model::event::{Reason, Role};
 use crate::model::filter::{CgroupFilter, Failures, Filter, Glob, Unwanted};
@@ -52,14 +52,14 @@ pub(super) struct FilterArgs {
     /// IPv6 only
     #[arg(short = '6', long = "ipv6")]
     ipv6: bool,
-    /// This end of the connection: client, server or unknown
-    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    /// This end of the connection
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = one_of(Role::ALL, Role::word))]
     role: Vec<Role>,
-    /// Why it ended: expired, reused_outgoing, reused_incoming, reset, killed, purged or unknown; shows only `ended` events
-    #[arg(long, value_name = "REASON", value_delimiter = ',')]
+    /// Why it ended; shows only `ended` events
+    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = one_of(Reason::ALL, Reason::word))]
     reason: Vec<Reason>,
     /// Failed calls of connect() and bind(): ports for those that found no free port, all for any error
-    #[arg(long, value_name = "ports|all", value_parser = failures, default_value = "ports")]
+    #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word), default_value = "ports")]
     failures: Failures,
     /// Leave out owners with this process id; as with all --not flags for owners, unknown owners are left out too
     #[arg(long, value_name = "PID", value_delimiter = ',')]
@@ -81,14 +81,6 @@ pub(super) struct FilterArgs {
 /// Of a name nothing is no name.
 fn name() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
-}
-
-fn failures(word: &str) -> Result<Failures, String> {
-    match word {
-        "ports" => Ok(Failures::Ports),
-        "all" => Ok(Failures::All),
-        _ => Err(format!("'{}' is neither ports nor all", crate::model::escape::printable(word))),
-    }
 }
 
 impl FilterArgs {

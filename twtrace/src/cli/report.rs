@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings;
-use super::values::{Usage, duration};
+use super::values::{Usage, duration, one_of};
 use crate::output::paint::Paint;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
@@ -21,9 +21,8 @@ pub(super) struct Args {
     /// Recordings to read, of one host or of many; a folder stands for the recordings in it; - is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Tables to show: process, peer, tuple, port, container, netns, reason, host [default: process, and host where there are several; all
-    /// with --json and --html]
-    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    /// Tables to show [default: process, and host where there are several; all with --json and --html]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = one_of(By::EVERY, By::word))]
     by: Vec<By>,
     /// Add a timeline with one row per interval, such as 1s
     #[arg(long, value_name = "TIME", value_parser = duration)]

@@ -3,12 +3,26 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use crate::model::escape::printable;
 
 /// Wrong usage that only shows once the command line is parsed as a whole.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
+
+/// The words of an enum: --help, errors and the completions of shells name them all.
+pub(super) fn one_of<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let words = PossibleValuesParser::new(all.iter().map(|value| word(*value)));
+    words.try_map(move |given| {
+        let found = all.iter().copied().find(|value| word(*value) == given);
+        found.ok_or_else(|| format!("'{}' is none of its values", printable(&given)))
+    })
+}
 
 /// `1.5s`, `200ms`, `2m`, `1h`, or a number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

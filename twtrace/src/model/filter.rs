@@ -87,6 +87,19 @@ pub enum Failures {
     All,
 }
 
+impl Failures {
+    /// Both.
+    pub const ALL: &'static [Self] = &[Self::Ports, Self::All];
+
+    /// The word of the interface.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ports => "ports",
+            Self::All => "all",
+        }
+    }
+}
+
 impl Filter {
     /// Whether everything passes.
     pub fn is_empty(&self) -> bool {

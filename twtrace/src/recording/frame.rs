@@ -64,7 +64,9 @@ impl<R: Read> Frames<R> {
             return self.nothing_after().map_or_else(|why| Err(broken(why)), |()| Err(Stop::End));
         }
         if length > MAX_META {
-            return Err(broken(format!("a description of {length} bytes is none of ours")));
+            return Err(broken(format!(
+                "a description of {length} bytes, of which {MAX_META} at most are read"
+            )));
         }
         let mut frame = Frame { meta: Vec::new(), body: Vec::new(), at: began };
         if self.read(length, &mut frame.meta).map_err(&broken)? as u64 != length {
@@ -72,7 +74,7 @@ impl<R: Read> Frames<R> {
         }
         let length = body_of(&frame.meta).map_err(&broken)?;
         if length > MAX_BODY {
-            return Err(broken(format!("a body of {length} bytes is none of ours")));
+            return Err(broken(format!("a body of {length} bytes, of which {MAX_BODY} at most are read")));
         }
         if self.read(length, &mut frame.body).map_err(&broken)? as u64 != length {
             return Err(cut(1));

@@ -52,19 +52,6 @@ impl std::fmt::Display for Backend {
     }
 }
 
-impl std::str::FromStr for Backend {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|backend| backend.word() == word).ok_or_else(|| {
-            format!(
-                "'{}' is not one of auto, fentry, kprobe, tracepoint",
-                crate::model::escape::printable(word)
-            )
-        })
-    }
-}
-
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {

@@ -34,8 +34,19 @@ pub enum By {
 
 impl By {
     /// All of them that a recording of one machine is asked for, in the interface's order.
-    pub const ALL: &'static [Self] =
-        &[Self::Process, Self::Peer, Self::Tuple, Self::Port, Self::Container, Self::Netns, Self::Reason];
+    pub const ALL: &'static [Self] = Self::EVERY.split_last().expect("it has eight").1;
+
+    /// As [`Self::ALL`], and hosts, of which there may be several.
+    pub const EVERY: &'static [Self] = &[
+        Self::Process,
+        Self::Peer,
+        Self::Tuple,
+        Self::Port,
+        Self::Container,
+        Self::Netns,
+        Self::Reason,
+        Self::Host,
+    ];
 
     /// The word of the interface.
     pub const fn word(self) -> &'static str {
@@ -49,18 +60,6 @@ impl By {
             Self::Reason => "reason",
             Self::Host => "host",
         }
-    }
-}
-
-impl std::str::FromStr for By {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        let all = || Self::ALL.iter().copied().chain([Self::Host]);
-        all().find(|by| by.word() == word).ok_or_else(|| {
-            let words: Vec<&str> = all().map(Self::word).collect();
-            format!("'{}' is not one of {}", crate::model::escape::printable(word), words.join(", "))
-        })
     }
 }
 

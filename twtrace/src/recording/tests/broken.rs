@@ -67,7 +67,7 @@ fn each_way_of_being_no_recording_is_said() {
         (b"event,time\ncreated,1\n".to_vec(), "no message"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(), "no message"),
         (vec![0; 4096], "no message"),
-        (vec![0xff; 4096], "none of ours"),
+        (vec![0xff; 4096], "at most are read"),
         (plain(&[]), "another program's"),
         (plain(&[("twtrace.format", "x")]), "format version"),
         (plain(&[("twtrace.format", "3")]), "newer"),

@@ -9,7 +9,22 @@ use serde_json::Value;
 use std::process::Command;
 
 /// Commands whose pages are there.
-const COMMANDS: [&str; 6] = ["", "-check", "-doctor", "-events", "-record", "-serve"];
+const COMMANDS: [&str; 14] = [
+    "",
+    "-check",
+    "-demo",
+    "-diff",
+    "-doctor",
+    "-doctor-explain",
+    "-drain",
+    "-events",
+    "-export",
+    "-list",
+    "-record",
+    "-replay",
+    "-report",
+    "-serve",
+];
 
 /// As a user would check them.
 pub(super) fn sums(made: &Artefacts) -> Result<()> {
