@@ -57,8 +57,10 @@ pub struct Pressure {
 
 impl Pressure {
     pub(super) fn new(pool: &Pool) -> Self {
+        // Others were listed earlier than the last event: what was open then may be in TIME_WAIT now, and no port is in use twice.
+        let others = pool.others.min(pool.ports.saturating_sub(pool.time_wait));
         Self {
-            in_use: pool.time_wait + pool.others,
+            in_use: pool.time_wait + others,
             time_wait: pool.time_wait,
             ports: pool.ports,
             full_in_s: pool.full_in_s(),
@@ -179,6 +181,18 @@ mod tests {
         ] {
             assert_eq!(Pressure::new(&pool).full_in_s, want, "{pool:?}");
         }
+    }
+
+    #[test]
+    fn what_was_open_and_is_in_time_wait_now_is_not_in_use_twice() {
+        let pool = |time_wait, others| {
+            Pressure::new(&Pool { time_wait, others, ports: 64, created: 0.0, ended: 0.0, is_reused: false })
+        };
+        let seen = |pool: Pressure| (pool.in_use, pool.time_wait, pool.left(), pool.fraction());
+        assert_eq!(seen(pool(64, 1)), (64, 64, 0, 1.0));
+        assert_eq!(seen(pool(53, 8)), (61, 53, 3, 61.0 / 64.0));
+        // The range was made smaller.
+        assert_eq!(seen(pool(96, 7)), (96, 96, 0, 1.5));
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
     assert_eq!(script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use, 67);
     script.capacity((40_000, 40_024));
     let pressure = script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap();
-    assert_eq!((pressure.in_use, pressure.ports, pressure.full_in_s), (42, 25, Some(0.0)));
+    // All of them are in TIME_WAIT, so the 17 others are outside of the range by now, or are among these.
+    assert_eq!((pressure.in_use, pressure.ports, pressure.full_in_s), (25, 25, Some(0.0)));
     script.tracker.set_other_ports(NETNS, []);
     script.ended(&one, 40_000..40_030, Reason::Expired);
     assert_eq!(
