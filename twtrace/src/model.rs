@@ -1,6 +1,9 @@
 //! Owns: what everybody speaks of: events, filters, limitations, clocks, and texts of strangers made harmless.
 //! Must not know: where any of it comes from or goes to.
 
+#[macro_use]
+mod words;
+
 pub mod clock;
 pub mod escape;
 pub mod event;

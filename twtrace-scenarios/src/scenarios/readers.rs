@@ -31,7 +31,7 @@ use crate::wait::{PATIENCE, until, until_true};
 const PORT: u16 = 10007;
 /// Connections to one address; a new one for each has its ports.
 const PER_ADDRESS: u64 = 10_007;
-/// The last byte of the next address. Traffic never comes back to one: where most ports of an address are in TIME_WAIT, connect() searches
+/// The number in 127.0.0.0/8 of the next address. Traffic never comes back to one: where most ports of an address are in TIME_WAIT, connect() searches
 /// for milliseconds in the kernel, and six thousand connections take a minute.
 static NEXT: AtomicU32 = AtomicU32::new(1);
 /// More than a pipe and all queues hold, in events.

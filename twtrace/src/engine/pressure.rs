@@ -57,7 +57,8 @@ pub struct Pressure {
 
 impl Pressure {
     pub(super) fn new(pool: &Pool) -> Self {
-        // Others were listed earlier than the last event: what was open then may be in TIME_WAIT now, and no port is in use twice.
+        // Others were listed earlier than the last event: what was open then may be in TIME_WAIT now. Which of them is not known, but that
+        // there are no more than TIME_WAIT leaves.
         let others = pool.others.min(pool.ports.saturating_sub(pool.time_wait));
         Self {
             in_use: pool.time_wait + others,

@@ -2,9 +2,6 @@
 //! recording and from a test script.
 //! Must not know: where it came from, how it is shown.
 
-#[macro_use]
-mod words;
-
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

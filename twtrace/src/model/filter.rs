@@ -87,18 +87,7 @@ pub enum Failures {
     All,
 }
 
-impl Failures {
-    /// Both.
-    pub const ALL: &'static [Self] = &[Self::Ports, Self::All];
-
-    /// The word of the interface.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ports => "ports",
-            Self::All => "all",
-        }
-    }
-}
+words!(Failures, ALL, { Ports => "ports", All => "all" });
 
 impl Filter {
     /// Whether everything passes.

@@ -293,9 +293,7 @@ impl Output {
 
     /// Nothing was recorded after all: removes the file that was begun.
     pub fn discard(mut self) {
-        if self.unproven.is_none() {
-            self.unproven = self.made.pop_back();
-        }
+        self.abandon();
     }
 
     /// Removes the file that is written to, and knows of no other from now on.
