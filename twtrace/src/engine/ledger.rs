@@ -56,25 +56,113 @@ pub(crate) struct Held {
     pub(crate) who: Option<(Owner, u32)>,
 }
 
-/// All that is on a port. One that connect() chose may be that of several connections, but mostly is not.
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    first: Option<Held>,
-    more: Vec<Held>,
+/// What is held, and where what else is held on the same port is.
+#[derive(Debug)]
+struct Entry {
+    held: Held,
+    /// In [`Entries`]; [`NOWHERE`] at the end, and it leads to the next one that is free where this one is.
+    next: u32,
 }
 
-impl Slot {
-    fn all(&self) -> impl Iterator<Item = &Held> {
-        self.first.iter().chain(&self.more)
-    }
+/// Leads to no entry.
+const NOWHERE: u32 = u32::MAX;
 
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.first.iter_mut().chain(&mut self.more)
+/// All that is held, of all namespaces. Places are taken again, the last one first: that is still in the processor's cache.
+#[derive(Debug)]
+struct Entries {
+    all: Vec<Entry>,
+    free: u32,
+    len: usize,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self { all: Vec::new(), free: NOWHERE, len: 0 }
     }
 }
 
-/// The ports of a namespace.
-type Slots = HashMap<u16, Slot, Hasher>;
+impl Entries {
+    fn add(&mut self, held: Held) -> u32 {
+        self.len += 1;
+        let entry = Entry { held, next: NOWHERE };
+        let at = self.free;
+        match self.all.get_mut(at as usize) {
+            Some(place) => {
+                self.free = place.next;
+                *place = entry;
+                at
+            }
+            None => {
+                self.all.push(entry);
+                (self.all.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Makes a place free, and returns what came after it.
+    fn remove(&mut self, at: u32) -> u32 {
+        self.len -= 1;
+        let entry = &mut self.all[at as usize];
+        let next = std::mem::replace(&mut entry.next, self.free);
+        self.free = at;
+        next
+    }
+
+    /// What is held from there on.
+    fn from(&self, first: u32) -> impl Iterator<Item = &Held> {
+        let mut at = first;
+        std::iter::from_fn(move || {
+            let entry = self.all.get(at as usize)?;
+            at = entry.next;
+            Some(&entry.held)
+        })
+    }
+}
+
+/// Ports of a [`Block`].
+const BLOCK: usize = 256;
+
+/// Where the first of what is held on each of some neighbouring ports is.
+type Block = [u32; BLOCK];
+
+/// The ports of a namespace: which are held is asked for each event, so it is looked up and not searched.
+#[derive(Debug)]
+struct Slots {
+    blocks: [Option<Box<Block>>; 65_536 / BLOCK],
+    /// Ports on which something is held.
+    len: usize,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { blocks: [const { None }; 65_536 / BLOCK], len: 0 }
+    }
+}
+
+impl Slots {
+    #[inline]
+    fn first(&self, port: u16) -> u32 {
+        let block = self.blocks[usize::from(port) / BLOCK].as_ref();
+        block.map_or(NOWHERE, |block| block[usize::from(port) % BLOCK])
+    }
+
+    /// Ports on which something is held, with the first of that.
+    fn all(&self) -> impl Iterator<Item = (u16, u32)> {
+        let blocks = (0..=u16::MAX).step_by(BLOCK).zip(&self.blocks);
+        let ports = blocks.filter_map(|(first, block)| Some((first, block.as_ref()?)));
+        ports
+            .flat_map(|(first, block)| (first..=u16::MAX).zip(block.iter().copied()))
+            .filter(|(_, at)| *at != NOWHERE)
+    }
+
+    fn set(&mut self, port: u16, first: u32) {
+        let block = &mut self.blocks[usize::from(port) / BLOCK];
+        let block = block.get_or_insert_with(|| Box::new([NOWHERE; BLOCK]));
+        let at = &mut block[usize::from(port) % BLOCK];
+        self.len = self.len + usize::from(first != NOWHERE) - usize::from(*at != NOWHERE);
+        *at = first;
+    }
+}
 
 /// Every port that a namespace's TIME_WAIT sockets held when connect() failed.
 pub(crate) type MomentIds = BTreeMap<u16, Vec<Held>>;
@@ -88,11 +176,11 @@ struct Failing {
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    netns: Vec<(u32, Slots)>,
+    entries: Entries,
+    netns: Vec<(u32, Box<Slots>)>,
     index: HashMap<u32, usize, Hasher>,
     /// Where the namespace of the last event is.
     last: usize,
-    len: usize,
     /// Something had no room: what is held is not all.
     is_short: bool,
     failing: HashMap<DestinationId, Failing>,
@@ -113,21 +201,35 @@ impl Ledger {
         }
     }
 
-    fn slots(&mut self, netns: u32) -> Option<&mut Slots> {
+    /// Where the namespace of an event is.
+    fn find(&mut self, netns: u32) -> Option<usize> {
         if self.netns.get(self.last).is_none_or(|(inode, _)| *inode != netns) {
             self.last = *self.index.get(&netns)?;
         }
-        self.netns.get_mut(self.last).map(|(_, slots)| slots)
+        Some(self.last)
+    }
+
+    /// As [`Self::find`], for one that may be new; `None` where there is no room for it.
+    fn enter(&mut self, netns: u32) -> Option<usize> {
+        if let Some(at) = self.find(netns) {
+            return Some(at);
+        }
+        if self.netns.len() >= MOST_NETNS {
+            return None;
+        }
+        let at = self.netns.len();
+        self.index.insert(netns, at);
+        self.netns.push((netns, Box::default()));
+        Some(at)
     }
 
     fn hold(&mut self, row: &Row) {
-        let is_full =
-            self.len >= MOST || (self.netns.len() >= MOST_NETNS && !self.index.contains_key(&row.netns));
-        if is_full || row.daddr == OTHERS || row.saddr == OTHERS {
+        let is_full = self.entries.len >= MOST || row.daddr == OTHERS || row.saddr == OTHERS;
+        let Some(at) = (if is_full { None } else { self.enter(row.netns) }) else {
             self.let_go(row);
             self.is_short = true;
             return;
-        }
+        };
         let held = Held {
             pool: PoolId::of(row),
             is_client: row.role == Role::Client,
@@ -136,44 +238,44 @@ impl Ledger {
             ends_ns: row.mono_ns.saturating_add(u64::from(row.timeout_ms) * 1_000_000),
             who: row.owner.map(|owner| (owner, row.exe)),
         };
-        if self.slots(row.netns).is_none() {
-            self.index.insert(row.netns, self.netns.len());
-            self.netns.push((row.netns, Slots::default()));
+        let Self { entries, netns, .. } = self;
+        let slots = &mut netns[at].1;
+        let (mut at, mut last) = (slots.first(row.sport), NOWHERE);
+        while let Some(entry) = entries.all.get_mut(at as usize) {
+            // Its end was not heard of.
+            if entry.held.pool == held.pool {
+                entry.held = held;
+                return;
+            }
+            (last, at) = (at, entry.next);
         }
-        let Some(slots) = self.slots(row.netns) else { return };
-        let slot = slots.entry(row.sport).or_default();
-        // Its end was not heard of.
-        if let Some(known) = slot.all_mut().find(|known| known.pool == held.pool) {
-            *known = held;
-            return;
+        let added = entries.add(held);
+        match entries.all.get_mut(last as usize) {
+            Some(last) => last.next = added,
+            None => slots.set(row.sport, added),
         }
-        match slot.first {
-            None => slot.first = Some(held),
-            Some(_) => slot.more.push(held),
-        }
-        self.len += 1;
     }
 
     /// `None` where nothing was held.
     fn let_go(&mut self, row: &Row) -> Option<()> {
         let pool = PoolId::of(row);
-        let slots = self.slots(row.netns)?;
-        let slot = slots.get_mut(&row.sport)?;
-        if slot.first.is_some_and(|held| held.pool == pool) {
-            slot.first = slot.more.pop();
-            if slot.first.is_none() {
-                slots.remove(&row.sport);
-            }
-        } else {
-            let at = slot.more.iter().position(|held| held.pool == pool)?;
-            slot.more.swap_remove(at);
+        let at = self.find(row.netns)?;
+        let Self { entries, netns, .. } = self;
+        let slots = &mut netns[at].1;
+        let (mut at, mut last) = (slots.first(row.sport), NOWHERE);
+        while entries.all.get(at as usize)?.held.pool != pool {
+            (last, at) = (at, entries.all[at as usize].next);
         }
-        self.len -= 1;
+        let next = entries.remove(at);
+        match entries.all.get_mut(last as usize) {
+            Some(last) => last.next = next,
+            None => slots.set(row.sport, next),
+        }
         Some(())
     }
 
     fn of_netns(&self, netns: u32) -> Option<&Slots> {
-        self.index.get(&netns).and_then(|at| self.netns.get(*at)).map(|(_, slots)| slots)
+        self.index.get(&netns).and_then(|at| self.netns.get(*at)).map(|(_, slots)| &**slots)
     }
 
     /// The first failure is looked at, and the second, the fourth, the eighth: a look is as long as the range.
@@ -182,26 +284,29 @@ impl Ledger {
         if self.failing.len() >= MOST_DESTINATIONS && !self.failing.contains_key(&to) {
             return;
         }
-        let failing = self.failing.entry(to).or_default();
+        let Self { entries, netns, index, failing, .. } = self;
+        let failing = failing.entry(to).or_default();
         failing.calls += 1;
         if !failing.calls.is_power_of_two() {
             return;
         }
-        let held = self.index.get(&row.netns).and_then(|at| self.netns.get(*at)).map(|(_, slots)| slots);
-        if held.map_or(0, HashMap::len) >= failing.moment.len() {
-            let all = held.into_iter().flatten();
-            failing.moment = all.map(|(port, slot)| (*port, slot.all().copied().collect())).collect();
+        let held = index.get(&row.netns).and_then(|at| netns.get(*at)).map(|(_, slots)| slots);
+        if held.map_or(0, |slots| slots.len) >= failing.moment.len() {
+            let all = held.into_iter().flat_map(|slots| slots.all());
+            failing.moment = all.map(|(port, at)| (port, entries.from(at).copied().collect())).collect();
         }
     }
 
     fn refuse(&mut self, row: &Row) {
-        let slot = self.of_netns(row.netns).and_then(|slots| slots.get(&row.sport));
+        let first = self.of_netns(row.netns).map_or(NOWHERE, |slots| slots.first(row.sport));
         let key = (row.netns, row.sport);
-        let Some(slot) = slot else { return };
+        if first == NOWHERE {
+            return;
+        }
         if self.taken.len() >= MOST_PORTS && !self.taken.contains_key(&key) {
             return;
         }
-        let held = slot.all().copied().collect();
+        let held = self.entries.from(first).copied().collect();
         self.taken.insert(key, (row.mono_ns, held));
     }
 
@@ -216,7 +321,8 @@ impl Ledger {
     /// How many TIME_WAIT sockets of each pool of a namespace have a port that bind() took.
     pub(crate) fn bound(&self, netns: u32) -> HashMap<PoolId, u32> {
         let mut bound = HashMap::new();
-        let all = self.of_netns(netns).into_iter().flat_map(HashMap::values).flat_map(Slot::all);
+        let ports = self.of_netns(netns).into_iter().flat_map(Slots::all);
+        let all = ports.flat_map(|(_, first)| self.entries.from(first));
         for held in all.filter(|held| matches!(held.via, Some(PortVia::Bind | PortVia::BindAny))) {
             *bound.entry(held.pool).or_insert(0) += 1;
         }
@@ -231,54 +337,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(kind: Kind, sport: u16, dport: u16) -> Row {
-        Row { sport, dport, ..super::super::row::sample(kind) }
-    }
-
-    #[test]
-    fn a_failure_is_told_by_what_was_held_then_and_not_later() {
-        let mut ledger = Ledger::default();
-        let mut tell = |kind, sport, dport| ledger.take(&row(kind, sport, dport));
-        tell(Kind::Created, 40_001, 80);
-        tell(Kind::Created, 40_001, 443);
-        tell(Kind::Listed, 40_003, 80);
-        tell(Kind::ConnectFailed, 0, 80);
-        tell(Kind::Ended, 40_003, 80);
-        tell(Kind::Ended, 40_001, 443);
-        tell(Kind::ConnectFailed, 0, 443);
-        let moment = |dport| {
-            let moment = ledger.moment((7, 3, dport));
-            moment.map(|ports| ports.iter().map(|(port, all)| (*port, all.len())).collect::<Vec<_>>())
-        };
-        assert_eq!(moment(80), Some(vec![(40_001, 2), (40_003, 1)]));
-        assert_eq!(moment(443), Some(vec![(40_001, 1)]));
-        assert_eq!(moment(81), None);
-        assert_eq!(ledger.len, 1);
-    }
-
-    #[test]
-    fn a_port_that_is_refused_is_told_with_what_held_it_and_for_how_long_yet() {
-        let mut ledger = Ledger::default();
-        let mut tell = |mono_ns, row: Row| ledger.take(&Row { mono_ns, timeout_ms: 60_000, ..row });
-        tell(1_000_000_000, row(Kind::Created, 40_001, 80));
-        tell(8_000_000_000, row(Kind::BindFailed, 40_001, 0));
-        tell(8_000_000_000, row(Kind::BindFailed, 40_003, 0));
-        tell(9_000_000_000, row(Kind::Ended, 40_001, 80));
-        let left: Vec<u64> = ledger.taken(7, 40_001).map(|(_, left_ms)| left_ms).collect();
-        assert_eq!((left, ledger.taken(7, 40_003).count()), (vec![53_000], 0));
-    }
-
-    #[test]
-    fn what_had_no_room_makes_no_half_truths() {
-        let mut ledger = Ledger::default();
-        for at in 0..=MOST {
-            ledger.take(&row(Kind::Created, (at % 60_000) as u16, (at / 60_000) as u16 + 1));
-        }
-        ledger.take(&row(Kind::ConnectFailed, 0, 80));
-        assert!(ledger.moment((7, 3, 80)).is_none());
-        assert_eq!(ledger.len, MOST);
-    }
-}
+mod tests;

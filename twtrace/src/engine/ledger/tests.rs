@@ -1,0 +1,72 @@
+//! What is held on ports, and what is said of it when a call fails.
+
+use super::*;
+
+fn row(kind: Kind, sport: u16, dport: u16) -> Row {
+    Row { sport, dport, ..crate::engine::row::sample(kind) }
+}
+
+#[test]
+fn a_failure_is_told_by_what_was_held_then_and_not_later() {
+    let mut ledger = Ledger::default();
+    let mut tell = |kind, sport, dport| ledger.take(&row(kind, sport, dport));
+    tell(Kind::Created, 40_001, 80);
+    tell(Kind::Created, 40_001, 443);
+    tell(Kind::Listed, 40_003, 80);
+    tell(Kind::ConnectFailed, 0, 80);
+    tell(Kind::Ended, 40_003, 80);
+    tell(Kind::Ended, 40_001, 443);
+    tell(Kind::ConnectFailed, 0, 443);
+    let moment = |dport| {
+        let moment = ledger.moment((7, 3, dport));
+        moment.map(|ports| ports.iter().map(|(port, all)| (*port, all.len())).collect::<Vec<_>>())
+    };
+    assert_eq!(moment(80), Some(vec![(40_001, 2), (40_003, 1)]));
+    assert_eq!(moment(443), Some(vec![(40_001, 1)]));
+    assert_eq!(moment(81), None);
+    assert_eq!(ledger.entries.len, 1);
+}
+
+#[test]
+fn of_several_on_one_port_each_goes_by_itself_and_its_place_is_taken_again() {
+    let mut ledger = Ledger::default();
+    let mut tell = |kind, sport, dport| ledger.take(&row(kind, sport, dport));
+    for dport in [1, 2, 3, 5, 7] {
+        tell(Kind::Created, 40_001, dport);
+    }
+    tell(Kind::Created, 65_535, 80);
+    for dport in [2, 1, 7, 11] {
+        tell(Kind::Ended, 40_001, dport);
+    }
+    for dport in [13, 5, 17, 19] {
+        tell(Kind::Created, 40_001, dport);
+    }
+    tell(Kind::ConnectFailed, 0, 80);
+    let moment = ledger.moment((7, 3, 80)).unwrap();
+    let pools = |port| moment[&port].iter().map(|held| held.pool.dport).collect::<Vec<_>>();
+    assert_eq!((pools(40_001), pools(65_535)), (vec![3, 5, 13, 17, 19], vec![80]));
+    assert_eq!((moment.len(), ledger.entries.len, ledger.entries.all.len()), (2, 6, 6));
+}
+
+#[test]
+fn a_port_that_is_refused_is_told_with_what_held_it_and_for_how_long_yet() {
+    let mut ledger = Ledger::default();
+    let mut tell = |mono_ns, row: Row| ledger.take(&Row { mono_ns, timeout_ms: 60_000, ..row });
+    tell(1_000_000_000, row(Kind::Created, 40_001, 80));
+    tell(8_000_000_000, row(Kind::BindFailed, 40_001, 0));
+    tell(8_000_000_000, row(Kind::BindFailed, 40_003, 0));
+    tell(9_000_000_000, row(Kind::Ended, 40_001, 80));
+    let left: Vec<u64> = ledger.taken(7, 40_001).map(|(_, left_ms)| left_ms).collect();
+    assert_eq!((left, ledger.taken(7, 40_003).count()), (vec![53_000], 0));
+}
+
+#[test]
+fn what_had_no_room_makes_no_half_truths() {
+    let mut ledger = Ledger::default();
+    for at in 0..=MOST {
+        ledger.take(&row(Kind::Created, (at % 60_000) as u16, (at / 60_000) as u16 + 1));
+    }
+    ledger.take(&row(Kind::ConnectFailed, 0, 80));
+    assert!(ledger.moment((7, 3, 80)).is_none());
+    assert_eq!(ledger.entries.len, MOST);
+}
