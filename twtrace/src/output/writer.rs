@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -54,8 +54,19 @@ impl Units {
 struct Piece {
     bytes: Bytes,
     units: Units,
-    /// Whole lines of it that were written.
-    lines: u64,
+    /// Bytes of it that were written.
+    written: usize,
+}
+
+impl Piece {
+    /// What it holds that was not written. Half a line is none.
+    fn unwritten(&self) -> u64 {
+        let written = self.bytes.get(..self.written).unwrap_or_default();
+        match self.units {
+            Units::Lines(lines) => lines - written.iter().filter(|byte| **byte == b'\n').count() as u64,
+            Units::One | Units::None => self.units.count(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +87,7 @@ struct State {
 impl State {
     /// Nothing of what waits will be written.
     fn give_up(&mut self) {
-        self.unwritten += self.queue.drain(..).map(|piece| piece.units.count() - piece.lines).sum::<u64>();
+        self.unwritten += self.queue.drain(..).map(|piece| piece.unwritten()).sum::<u64>();
         self.waiting = 0;
     }
 }
@@ -157,7 +168,7 @@ impl Writer {
         }
         let was_empty = state.queue.is_empty();
         state.waiting += bytes.len();
-        state.queue.push_back(Piece { bytes, units, lines: 0 });
+        state.queue.push_back(Piece { bytes, units, written: 0 });
         drop(state);
         if was_empty {
             self.shared.ring();
@@ -289,8 +300,9 @@ impl Writing {
     /// What to write now.
     fn claim(&self) -> Option<Bytes> {
         let mut state = self.shared.state();
-        let bytes = &state.queue.front().filter(|_| !state.is_over)?.bytes;
-        let bytes = if self.is_watched { bytes.slice(..bytes.len().min(PAGE)) } else { bytes.clone() };
+        let Piece { bytes, written, .. } = state.queue.front().filter(|_| !state.is_over)?;
+        let most = if self.is_watched { PAGE } else { usize::MAX };
+        let bytes = bytes.slice(*written..bytes.len().min(written.saturating_add(most)));
         state.is_writing = true;
         Some(bytes)
     }
@@ -325,12 +337,9 @@ impl Writing {
         state.is_writing = false;
         // None where the end did not wait for this.
         let Some(piece) = state.queue.front_mut() else { return };
-        if let Units::Lines(_) = piece.units {
-            piece.lines += piece.bytes[..count].iter().filter(|byte| **byte == b'\n').count() as u64;
-        }
-        piece.bytes.advance(count);
+        piece.written += count;
         state.waiting -= count;
-        if piece.bytes.is_empty() {
+        if piece.written == piece.bytes.len() {
             state.queue.pop_front();
         }
         drop(guard);
