@@ -8,10 +8,14 @@ use super::crowd::Shares;
 use super::piles::Piles;
 use super::ports::{CLOSE, LISTEN, State};
 use super::{Conntrack, Ports, Process, Settings, Share};
-use crate::engine::TupleKey;
+use crate::engine::{Hasher, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::host::net::sockdiag::DiagSocket;
 use crate::model::event::Substate;
+
+/// A look has sockets in their tens of thousands, and each is looked up several times.
+type Map<K, V> = HashMap<K, V, Hasher>;
+type Set<K> = HashSet<K, Hasher>;
 
 /// Connections that are kept to be asked for.
 const MOST_KEPT: usize = 100_000;
@@ -96,8 +100,8 @@ pub struct Samples {
     pub(super) first_overflow: Option<u64>,
     pub(super) first_counters: Option<Counters>,
     pub(super) last: Sample,
-    pub(super) tuples: HashMap<TupleKey, OnTuple>,
-    pub(super) locals: HashMap<u16, Local>,
+    pub(super) tuples: Map<TupleKey, OnTuple>,
+    pub(super) locals: Map<u16, Local>,
     pub(super) time_wait: u64,
     pub(super) fin_wait2: u64,
     pub(super) peak_time_wait: u64,
@@ -108,7 +112,7 @@ pub struct Samples {
     pub(super) crowd: Vec<Seen>,
     pub(super) piles: Piles,
     /// Connections on ports out of the range or in it, when a call had failed: those of listeners left out.
-    pub(super) connections: HashSet<(TupleKey, u16)>,
+    pub(super) connections: Set<(TupleKey, u16)>,
 }
 
 impl Samples {
@@ -168,7 +172,7 @@ impl Samples {
         self.peak_time_wait = self.peak_time_wait.max(self.time_wait);
         let in_range = |of: fn(&&DiagSocket) -> bool| {
             let ports = sockets.iter().filter(of).map(|socket| socket.sport);
-            ports.filter(|port| sample.settings.has(*port)).collect::<HashSet<u16>>().len() as u32
+            different(ports.filter(|port| sample.settings.has(*port)))
         };
         self.range_in_use = self.range_in_use.max(in_range(|_| true));
         let pinned = in_range(is_pin);
@@ -205,9 +209,9 @@ impl Samples {
 
     fn count_ports(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
-        let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
-        let mut locals: HashMap<u16, Local> = HashMap::new();
-        let mut tuples: HashMap<TupleKey, HashMap<u16, &DiagSocket>> = HashMap::new();
+        let listeners: Set<u16> = listening.map(|socket| socket.sport).collect();
+        let mut locals: Map<u16, Local> = Map::default();
+        let mut tuples: Map<TupleKey, Map<u16, &DiagSocket>> = Map::default();
         for socket in sockets {
             locals.entry(socket.sport).or_default().note(socket, sample);
             let is_client = socket.dport != 0 && !listeners.contains(&socket.sport);
@@ -235,6 +239,12 @@ impl Samples {
             }
         }
     }
+}
+
+/// How many different ports these are.
+fn different(ports: impl Iterator<Item = u16>) -> u32 {
+    let mut seen = vec![false; 1 << 16];
+    ports.filter(|port| !std::mem::replace(&mut seen[usize::from(*port)], true)).count() as u32
 }
 
 /// Listens, or is bound and nothing else: no connect() may have its port.

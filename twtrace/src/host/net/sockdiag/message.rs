@@ -11,10 +11,14 @@ use crate::model::event::Conn;
 
 /// SOCK_DIAG_BY_FAMILY (include/uapi/linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// TCPDIAG_GETSOCK (include/uapi/linux/inet_diag.h): the older way to ask.
+const TCPDIAG_GETSOCK: u16 = 18;
 /// Size of `nlmsghdr`.
 const HEADER_LEN: usize = 16;
 /// Size of `inet_diag_req_v2`.
 const REQUEST_LEN: usize = 56;
+/// Size of `inet_diag_req`.
+const OLD_REQUEST_LEN: usize = 60;
 /// Size of `inet_diag_msg`; attributes follow it.
 const SOCKET_LEN: usize = 72;
 /// The attribute that holds a `struct tcp_info`, which is asked for by the bit one below.
@@ -25,28 +29,64 @@ const INFO_OPTIONS: usize = 5;
 const OPTION_TIMESTAMPS: u8 = 1;
 
 /// A request to list the TCP sockets of one address family.
-pub(super) fn request(family: u8, states: States, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
+pub(super) fn request(family: u8, states: States, ask: Ask, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
     let mut out = [0; HEADER_LEN + REQUEST_LEN];
-    let length = out.len() as u32;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    out[0..4].copy_from_slice(&length.to_ne_bytes());
-    out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    out[6..8].copy_from_slice(&flags.to_ne_bytes());
-    out[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    // Sender's port id (12..16): 0, the kernel knows it.
+    put_header(&mut out, SOCK_DIAG_BY_FAMILY, sequence);
     out[16] = family;
     out[17] = libc::IPPROTO_TCP as u8;
-    // Attributes wanted (18) and padding (19): none.
+    out[18] = ask.extensions();
+    // Padding (19).
     out[20..24].copy_from_slice(&states.0.to_ne_bytes());
     // The rest would name a single socket.
     out
+}
+
+/// A request to list the TCP sockets of both address families. The kernel walks its table of all sockets once for a request, so that this
+/// costs half of two; a family cannot be named in it, for the kernel does not look (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
+pub(super) fn request_both(states: States, ask: Ask, sequence: u32) -> [u8; HEADER_LEN + OLD_REQUEST_LEN] {
+    let mut out = [0; HEADER_LEN + OLD_REQUEST_LEN];
+    put_header(&mut out, TCPDIAG_GETSOCK, sequence);
+    // Family (16) and lengths of addresses (17, 18): none.
+    out[19] = ask.extensions();
+    // A socket's name (20..68): none.
+    out[68..72].copy_from_slice(&states.0.to_ne_bytes());
+    out
+}
+
+fn put_header(out: &mut [u8], kind: u16, sequence: u32) {
+    let length = out.len() as u32;
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    out[0..4].copy_from_slice(&length.to_ne_bytes());
+    out[4..6].copy_from_slice(&kind.to_ne_bytes());
+    out[6..8].copy_from_slice(&flags.to_ne_bytes());
+    out[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    // Sender's port id (12..16): 0, the kernel knows it.
+}
+
+/// What to ask of each socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Where it is and what it is in.
+    Plain,
+    /// What tcp_info(7) says of it as well.
+    Info,
+}
+
+impl Ask {
+    /// Attributes that are wanted.
+    fn extensions(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Info => 1 << (INET_DIAG_INFO - 1),
+        }
+    }
 }
 
 /// A request for one socket, whatever its state (`inet_diag_find_one_icsk`, net/ipv4/inet_diag.c). Whichever cookie it has: the
 /// answer says which.
 pub(super) fn request_one(conn: &Conn, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
     let family = if conn.saddr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let mut out = request(family as u8, States::ALL, sequence);
+    let mut out = request(family as u8, States::ALL, Ask::Plain, sequence);
     out[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
     out[24..26].copy_from_slice(&conn.sport.to_be_bytes());
     out[26..28].copy_from_slice(&conn.dport.to_be_bytes());
@@ -59,13 +99,6 @@ pub(super) fn request_one(conn: &Conn, sequence: u32) -> [u8; HEADER_LEN + REQUE
     out[60..64].copy_from_slice(&conn.ifindex.to_ne_bytes());
     // INET_DIAG_NOCOOKIE, both halves.
     out[64..72].copy_from_slice(&[0xff; 8]);
-    out
-}
-
-/// [`request`], with what tcp_info(7) says of each socket.
-pub(super) fn request_info(family: u8, states: States, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
-    let mut out = request(family, states, sequence);
-    out[18] = 1 << (INET_DIAG_INFO - 1);
     out
 }
 
@@ -126,9 +159,11 @@ fn envelope(message: &[u8]) -> Result<Envelope, String> {
         (u16_at(message, 4).ok_or_else(too_short)?, u16_at(message, 6).ok_or_else(too_short)?);
     let sequence = u32_at(message, 8).ok_or_else(too_short)?;
     let body = message.get(HEADER_LEN..).ok_or_else(too_short)?;
-    let timestamps = if kind == SOCK_DIAG_BY_FAMILY { timestamps(body) } else { None };
+    // An answer is of the kind that was asked for.
+    let is_socket = matches!(kind, SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK);
+    let timestamps = if is_socket { timestamps(body) } else { None };
     let message = match i32::from(kind) {
-        _ if kind == SOCK_DIAG_BY_FAMILY => socket(body).ok_or_else(too_short)?,
+        _ if is_socket => socket(body).ok_or_else(too_short)?,
         // Both may carry a negative errno; a dump that fails after its start says so in NLMSG_DONE.
         libc::NLMSG_ERROR => Message::End(errno(body).ok_or_else(too_short)?),
         libc::NLMSG_DONE => Message::End(errno(body).unwrap_or(0)),

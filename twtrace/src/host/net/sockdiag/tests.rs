@@ -6,7 +6,7 @@
 //! without one (41051, TCP_LINGER2 of 97 s). So neither the state nor inode 0 tells which is which; the timer does.
 #![cfg(target_endian = "little")]
 
-use super::message::{Envelope, Message, messages, request};
+use super::message::{Ask, Envelope, Message, messages, request, request_both};
 use super::*;
 use crate::host::net::proctcp;
 
@@ -111,10 +111,14 @@ fn both_readers_see_the_same_sockets() {
 
 #[test]
 fn a_request_is_what_the_kernel_reads() {
-    let bytes = request(libc::AF_INET6 as u8, States::TIME_WAIT_OR_FIN_WAIT2, 23);
+    let bytes = request(libc::AF_INET6 as u8, States::TIME_WAIT_OR_FIN_WAIT2, Ask::Plain, 23);
     assert_eq!(bytes.len(), 72);
     assert_eq!(bytes[..24], [72, 0, 0, 0, 20, 0, 1, 3, 23, 0, 0, 0, 0, 0, 0, 0, 10, 6, 0, 0, 0x60, 0, 0, 0]);
     assert_eq!(bytes[24..], [0; 48]);
+    let both = request_both(States::TIME_WAIT_OR_FIN_WAIT2, Ask::Info, 23);
+    assert_eq!(both.len(), 76);
+    assert_eq!(both[..20], [76, 0, 0, 0, 18, 0, 1, 3, 23, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!((&both[20..68], &both[68..]), (&[0; 48][..], &[0x60, 0, 0, 0, 0, 0, 0, 0][..]));
 }
 
 /// A header, then `body`.

@@ -12,8 +12,9 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
-use super::message::{Message, messages, request, request_info, request_one};
+use super::message::{Ask, Message, messages, request, request_both, request_one};
 use super::{Degraded, DiagSocket, States};
+use crate::engine::Hasher;
 use crate::host::net::Error;
 use crate::model::event::Conn;
 
@@ -46,13 +47,6 @@ impl Failure {
             _ => Self::Failed(Error::Io { what: WHAT.into(), source: errno.into() }),
         }
     }
-}
-
-/// What to ask of each socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    Plain,
-    Info,
 }
 
 /// The sockets of both families in `states`, and what is amiss with the list.
@@ -115,30 +109,45 @@ fn open() -> Result<OwnedFd, Failure> {
 }
 
 fn collect(states: States, ask: Ask) -> Result<(Collected, Option<Degraded>), Failure> {
-    let netlink = open()?;
-    let mut buffer = vec![0; BUFFER_LEN];
-    let mut sequence = 0;
+    let mut listing = Listing { netlink: open()?, buffer: vec![0; BUFFER_LEN], sequence: 0 };
     let mut all = Collected::default();
-    let mut degraded = None;
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        for attempt in 1..=ATTEMPTS {
-            sequence += 1;
-            let request = match ask {
-                Ask::Plain => request(family as u8, states, sequence),
-                Ask::Info => request_info(family as u8, states, sequence),
-            };
-            if !dump(&netlink, &request, sequence, &mut buffer, &mut all)? {
-                break;
-            }
-            if attempt == ATTEMPTS {
-                degraded = Some(Degraded::Interrupted);
-            }
-        }
+    if let Ok(degraded) = listing.attempt(&mut all, |sequence| request_both(states, ask, sequence)) {
+        return Ok((all, degraded));
     }
-    Ok((all, degraded))
+    // Where the older way to ask is not to be had, the newer one may be.
+    let mut all = Collected::default();
+    let mut of =
+        |family: i32| listing.attempt(&mut all, |sequence| request(family as u8, states, ask, sequence));
+    let (four, six) = (of(libc::AF_INET)?, of(libc::AF_INET6)?);
+    Ok((all, four.or(six)))
 }
 
-/// Adds one family's sockets to `all` and says whether the kernel's tables changed under the dump.
+/// One conversation.
+struct Listing {
+    netlink: OwnedFd,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl Listing {
+    /// Adds what a request lists to `all`, and says what is amiss with the list.
+    fn attempt<const LEN: usize>(
+        &mut self,
+        all: &mut Collected,
+        request: impl Fn(u32) -> [u8; LEN],
+    ) -> Result<Option<Degraded>, Failure> {
+        for _ in 0..ATTEMPTS {
+            self.sequence += 1;
+            let request = request(self.sequence);
+            if !dump(&self.netlink, &request, self.sequence, &mut self.buffer, all)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Degraded::Interrupted))
+    }
+}
+
+/// Adds the sockets of an answer to `all` and says whether the kernel's tables changed under the dump.
 fn dump(
     netlink: &OwnedFd,
     request: &[u8],
@@ -206,7 +215,7 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 #[derive(Default)]
 struct Collected {
     sockets: Vec<DiagSocket>,
-    indexes: HashMap<u64, usize>,
+    indexes: HashMap<u64, usize, Hasher>,
     timestamps: Vec<(DiagSocket, bool)>,
 }
 
@@ -250,6 +259,34 @@ mod tests {
         }
         let kept: Vec<_> = all.sockets.iter().map(|s| (s.cookie, s.state)).collect();
         assert_eq!(kept, [(7, 6), (11, 1), (0, 1), (0, 2), (13, 10)]);
+    }
+
+    #[test]
+    fn both_ways_to_ask_list_the_same_sockets_of_both_families() {
+        let ours: Vec<_> =
+            ["127.0.0.1:0", "[::1]:0"].map(std::net::TcpListener::bind).into_iter().flatten().collect();
+        let ports: Vec<u16> = ours.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        let Ok(netlink) = open() else { return };
+        let mut listing = Listing { netlink, buffer: vec![0; BUFFER_LEN], sequence: 0 };
+        let (mut one, mut two) = (Collected::default(), Collected::default());
+        let (states, ask) = (States::LISTEN, Ask::Plain);
+        // This kernel may know but one of them.
+        if listing.attempt(&mut one, |sequence| request_both(states, ask, sequence)).is_err() {
+            return;
+        }
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            assert!(
+                listing.attempt(&mut two, |sequence| request(family as u8, states, ask, sequence)).is_ok()
+            );
+        }
+        let found = |all: Collected| {
+            let mine = all.sockets.into_iter().filter(|socket| ports.contains(&socket.sport));
+            let mut mine: Vec<_> = mine.map(|socket| (socket.sport, socket.family, socket.cookie)).collect();
+            mine.sort_unstable();
+            mine
+        };
+        let (one, two) = (found(one), found(two));
+        assert_eq!((one.len(), &one), (ports.len(), &two));
     }
 
     #[test]
