@@ -122,6 +122,12 @@ impl Tracker {
         self.engine.reasons = reasons.to_vec();
     }
 
+    /// Events are counted by network namespace alone, and no row is ever shown: which sockets live is all that is known of them besides.
+    /// To be said before the first event.
+    pub fn count_by_netns(&mut self) {
+        self.engine.tells_apart = false;
+    }
+
     /// From now on, keeps what the doctor wants to know of failures.
     pub fn keep_failures(&mut self) {
         self.engine.failures.get_or_insert_default();
@@ -152,7 +158,8 @@ impl Tracker {
     /// `created`. What is returned is to be told as well.
     pub fn apply(&mut self, event: &mut Event) -> Applied {
         self.advance(event.mono_ns);
-        let known = event.conn.and_then(|conn| self.live.handle(&conn));
+        let hash = event.conn.map_or(0, |conn| self.live.hash(&conn));
+        let known = event.conn.and_then(|conn| self.live.handle_by(hash, &conn));
         let same = known.and_then(|known| Some(self.live.get(known)?.1.has_cookie(event.cookie)));
         let before = match (event.kind, event.conn, same) {
             // Known already; or told as missed when another one took its place.
@@ -162,35 +169,46 @@ impl Tracker {
             // The same connection a second time: the end of the first was lost.
             (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
             (Kind::Ended, Some(conn), Some(true)) => {
-                self.end(conn, known, event);
+                self.end(conn, (hash, known), event);
                 return Applied { before: None, is_new: true };
             }
-            (Kind::Ended, Some(conn), None) => Some(self.hear_of(conn, event)),
+            (Kind::Ended, Some(conn), None) => Some(self.hear_of((conn, hash), event)),
             _ => None,
         }
         .map(Box::new);
-        self.take(event);
+        self.take(event, hash);
         Applied { before, is_new: true }
     }
 
-    fn take(&mut self, event: &mut Event) {
+    /// `hash` is that of the event's connection.
+    fn take(&mut self, event: &mut Event, hash: u64) {
         if event.kind == Kind::Lost {
             self.engine.loss = self.engine.loss.and(&event.loss.unwrap_or_default());
             return;
         }
-        let (Some(conn), second) = (event.conn, self.second(event.mono_ns)) else { return };
+        let Some(conn) = event.conn else { return };
         if event.kind == Kind::Ended {
-            self.end(conn, self.live.handle(&conn), event);
+            self.end(conn, (hash, self.live.handle_by(hash, &conn)), event);
             return;
         }
+        let Some(group) = self.count(event, conn.netns) else { return };
+        if matches!(event.kind, Kind::Created | Kind::Listed) {
+            self.insert((conn, hash), group, event);
+        }
+    }
+
+    /// Counts anything but an end; returns where.
+    fn count(&mut self, event: &Event, netns: u32) -> Option<u32> {
+        if !self.engine.tells_apart {
+            return Some(self.engine.count_in_netns(netns, event));
+        }
+        let second = self.second(event.mono_ns);
         self.make_room(second);
-        let Some(row) = self.row(event) else { return };
+        let row = self.row(event)?;
         let (group, _) = self.engine.enter(&row);
         self.engine.count(group, &row, Some(second));
         self.engine.tell_failures(&row);
-        if matches!(event.kind, Kind::Created | Kind::Listed) {
-            self.insert(conn, group, event);
-        }
+        Some(group)
     }
 
     /// An event as it is counted.
@@ -226,13 +244,13 @@ impl Tracker {
     }
 
     /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
-    fn hear_of(&mut self, conn: Conn, ended: &Event) -> Event {
+    fn hear_of(&mut self, (conn, hash): (Conn, u64), ended: &Event) -> Event {
         let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
         (listed.role, listed.owner, listed.identity) = (ended.role, ended.owner, ended.identity.clone());
         (listed.opener, listed.via) = (ended.opener, Some(ended.via.unwrap_or_default()));
         (listed.substate, listed.cookie) = (ended.substate, ended.cookie);
         (listed.timeout_ms, listed.lifetime_ns) = (Some(0), ended.lifetime_ns);
-        self.take(&mut listed);
+        self.take(&mut listed, hash);
         listed
     }
 
@@ -244,7 +262,7 @@ impl Tracker {
         event.substate = Some(entry.live(&self.processes).substate);
         event.reason = Some(Reason::Missed);
         self.advance(mono_ns);
-        self.take(&mut event);
+        self.take(&mut event, self.live.hash(conn));
         Some(event)
     }
 
@@ -260,13 +278,21 @@ impl Tracker {
         late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
     }
 
-    /// The end of a socket, which is kept there.
-    fn end(&mut self, conn: Conn, handle: Option<Handle>, event: &mut Event) {
-        let second = self.second(event.mono_ns);
-        let entry = handle.and_then(|handle| self.live.remove_at(handle));
+    /// The end of a socket, which is kept there, by the hash of its connection.
+    fn end(&mut self, conn: Conn, (hash, handle): (u64, Option<Handle>), event: &mut Event) {
+        let entry = handle.and_then(|handle| self.live.remove_by(hash, handle));
         if let Some(entry) = &entry {
             entry.complete(event, &self.processes);
+            entry.release(&mut self.processes);
         }
+        if !self.engine.tells_apart {
+            self.engine.count_in_netns(conn.netns, event);
+            if let Some(entry) = entry {
+                self.engine.leave_one(entry.group, conn.sport);
+            }
+            return;
+        }
+        let second = self.second(event.mono_ns);
         // Who it was is known from its group.
         let needs_all = entry.is_none() || self.engine.failures.is_some();
         let Some(row) = (if needs_all { self.row(event) } else { Row::of_end(event) }) else { return };
@@ -279,7 +305,6 @@ impl Tracker {
         self.engine.count(entry.group, &row, Some(second));
         self.engine.tell_failures(&row);
         self.engine.leave_one(entry.group, conn.sport);
-        entry.release(&mut self.processes);
     }
 
     /// Takes in sockets that were there before, as a recording of format 1 names them.
@@ -333,7 +358,7 @@ impl Tracker {
         self.owners.identity(key)
     }
 
-    fn insert(&mut self, conn: Conn, group: u32, event: &Event) {
+    fn insert(&mut self, (conn, hash): (Conn, u64), group: u32, event: &Event) {
         if self.live.len() >= self.engine.limits.sockets {
             self.dropped_sockets += 1;
             return;
@@ -341,7 +366,7 @@ impl Tracker {
         let mut entry = Entry::new(event, &mut self.processes);
         entry.group = group;
         self.engine.enter_one(group, conn.sport, event.mono_ns);
-        self.live.add(conn, entry);
+        self.live.add_by(hash, conn, entry);
     }
 }
 

@@ -235,6 +235,10 @@ impl Lines {
 }
 
 impl View for Lines {
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_by_netns();
+    }
+
     fn limited(&mut self, limitations: &[Limitation]) {
         let now_ns = clock::mono_ns();
         for limitation in limitations.iter().skip(self.limited) {

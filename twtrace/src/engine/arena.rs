@@ -52,15 +52,24 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         self.index.len()
     }
 
+    /// What `key` is searched by here: worked out once where it is needed several times.
+    pub(super) fn hash(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// Where the value of `key` is.
     pub(super) fn handle(&self, key: &K) -> Option<Handle> {
-        let at = *self.index.find(self.hasher.hash_one(key), |&at| holds(&self.slots, at, key))?;
+        self.handle_by(self.hash(key), key)
+    }
+
+    /// As [`Self::handle`]; `hash` is the key's.
+    pub(super) fn handle_by(&self, hash: u64, key: &K) -> Option<Handle> {
+        let at = *self.index.find(hash, |&at| holds(&self.slots, at, key))?;
         Some(Handle { at, generation: self.slots[at as usize].generation })
     }
 
-    /// Adds a value whose key is not there yet.
-    pub(super) fn add(&mut self, key: K, value: V) -> Handle {
-        let hash = self.hasher.hash_one(&key);
+    /// Adds a value whose key is not there yet; `hash` is the key's.
+    pub(super) fn add_by(&mut self, hash: u64, key: K, value: V) -> Handle {
         let item = Some((key, value));
         let at = match self.free.pop() {
             Some(at) => {
@@ -79,15 +88,26 @@ impl<K: Eq + Hash, V> Arena<K, V> {
     }
 
     pub(super) fn remove_at(&mut self, handle: Handle) -> Option<V> {
+        let hash = self.hash(self.get(handle)?.0);
+        self.remove_by(hash, handle)
+    }
+
+    /// As [`Self::remove_at`]; `hash` is that of the key there.
+    pub(super) fn remove_by(&mut self, hash: u64, handle: Handle) -> Option<V> {
         let slot =
             self.slots.get_mut(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
-        let (key, value) = slot.item.take()?;
+        let (_, value) = slot.item.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(&key), |&at| at == handle.at) {
+        if let Ok(entry) = self.index.find_entry(hash, |&at| at == handle.at) {
             entry.remove();
         }
         self.free.push(handle.at);
         Some(value)
+    }
+
+    /// Adds a value whose key is not there yet.
+    pub(super) fn add(&mut self, key: K, value: V) -> Handle {
+        self.add_by(self.hash(&key), key, value)
     }
 
     pub(super) fn find(&self, key: &K) -> Option<&V> {

@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) history: History,
     /// Of what failed, what the doctor wants to know; `None` where nobody asked.
     pub(crate) failures: Option<Box<Failures>>,
+    /// Whether anything but network namespaces is told apart.
+    pub(crate) tells_apart: bool,
     /// Ends for other reasons are not counted; none: all are.
     pub(crate) reasons: Vec<Reason>,
     pub(crate) limits: Limits,
@@ -62,6 +64,7 @@ impl Engine {
             lifetimes: Default::default(),
             history: History::default(),
             failures: None,
+            tells_apart: true,
             reasons: Vec::new(),
             limits,
         }
@@ -115,6 +118,15 @@ impl Engine {
         }
     }
 
+    /// Counts an event where nothing but network namespaces is told apart; returns the group.
+    #[inline]
+    pub(crate) fn count_in_netns(&mut self, netns: u32, event: &Event) -> u32 {
+        let Self { groups, ports, .. } = self;
+        let (at, _) = groups.enter(Key::of_netns(netns), ports);
+        groups.all[at as usize].counts.add(event.kind, event.reason);
+        at
+    }
+
     /// Tells those who want to know of failures.
     #[inline]
     pub(crate) fn tell_failures(&mut self, row: &Row) {
@@ -126,12 +138,21 @@ impl Engine {
     /// One socket more lives in a group; returns the pressure of its tuple, if it holds one of the tuple's ports.
     #[inline]
     pub(crate) fn enter_one(&mut self, at: u32, port: u16, now_ns: u64) -> Option<f32> {
+        if !self.tells_apart {
+            self.groups.all[at as usize].live += 1;
+            return None;
+        }
         self.groups.enter_one(at, port, now_ns, &mut self.ports)
     }
 
     /// One socket less.
     #[inline]
     pub(crate) fn leave_one(&mut self, at: u32, port: u16) {
+        if !self.tells_apart {
+            let live = &mut self.groups.all[at as usize].live;
+            *live = live.saturating_sub(1);
+            return;
+        }
         self.groups.leave_one(at, port, &mut self.ports);
     }
 

@@ -55,17 +55,22 @@ impl Key {
         Self { owner: row.owner, role: row.role, side, netns: row.netns, saddr, daddr: row.daddr, port }
     }
 
-    /// What stands in for a key that there is no room for.
-    pub(crate) fn others(&self) -> Self {
+    /// What stands for all of a network namespace that is not told apart.
+    pub(crate) fn of_netns(netns: u32) -> Self {
         Self {
             owner: None,
             role: Role::Unknown,
             side: Side::Others,
+            netns,
             saddr: NONE,
             daddr: OTHERS,
             port: 0,
-            ..*self
         }
+    }
+
+    /// What stands in for a key that there is no room for.
+    pub(crate) fn others(&self) -> Self {
+        Self::of_netns(self.netns)
     }
 
     /// As [`Key::others`], where there are too many namespaces as well.

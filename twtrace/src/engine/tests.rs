@@ -192,3 +192,30 @@ fn losses_add_up() {
     }
     assert_eq!((tracker.total().loss.events(), tracker.total().events()), (7, 0));
 }
+
+#[test]
+fn where_rows_are_not_counted_all_else_is_as_ever() {
+    let played = |tracker: Tracker| {
+        let mut script = script::Script::new(tracker);
+        let (one, two) = (script::client(1, "10.0.1.1", 443), script::server(2, "10.0.1.2"));
+        script.at(1.0).born(&one, 40_000..40_101).born(&two, [443]);
+        script.at(2.0).ended(&one, 40_000..40_053, Reason::Expired).ended(
+            &two,
+            [443],
+            Reason::ReusedIncoming,
+        );
+        script.fails(&one, Kind::ConnectFailed, 0, 7).fails(&two, Kind::BindFailed, 443, 3);
+        // Known already, and known to nobody.
+        script.born(&one, [40_100]).ended(&one, [40_007], Reason::Killed);
+        let netns: Vec<_> = script.tracker.by_netns().into_iter().collect();
+        let mut live: Vec<_> =
+            script.tracker.sockets().map(|(conn, live)| (conn.sport, live.owner, live.ends_ns)).collect();
+        live.sort_by_key(|(sport, ..)| *sport);
+        (netns, live, script.tracker.total(), script.tracker.live())
+    };
+    let mut lean = Tracker::new();
+    lean.count_by_netns();
+    let (full, lean) = (played(Tracker::new()), played(lean));
+    assert_eq!((lean.3, lean.2.events()), (48, 102 + 1 + 54 + 1 + 10 + 1));
+    assert_eq!(lean, full);
+}

@@ -106,42 +106,12 @@ pub enum Via {
 
 words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Opener => "opener", None => "none" });
 
+mod comm;
 mod errno;
 mod outcome;
+pub use comm::Comm;
 pub use errno::Errno;
 pub use outcome::{AbortWhy, PortVia};
-
-/// A process's name: what `/proc/PID/comm` says, raw and NUL-padded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Comm(pub [u8; 16]);
-
-impl Comm {
-    /// From the kernel's bytes. Older kernels leave what a longer name was behind the NUL: that goes, so that equal
-    /// names are equal.
-    pub fn from_kernel(bytes: [u8; 16]) -> Self {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        Self(std::array::from_fn(|at| if at < end { bytes[at] } else { 0 }))
-    }
-
-    /// The name's bytes, up to the NUL.
-    pub fn bytes(&self) -> &[u8] {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        &self.0[..end]
-    }
-
-    /// From a name; what does not fit into 16 bytes is cut off, as the kernel does.
-    pub fn new(name: &str) -> Self {
-        let mut bytes = [0; 16];
-        let kept = name.len().min(15);
-        bytes[..kept].copy_from_slice(&name.as_bytes()[..kept]);
-        Self(bytes)
-    }
-
-    /// As text, not escaped: bytes that are not UTF-8 become U+FFFD.
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.bytes())
-    }
-}
 
 /// A process in the act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -201,8 +171,9 @@ impl Hash for Conn {
                 IpAddr::V6(address) => state.write_u128(address.to_bits()),
             }),
         }
-        state.write_u64(u64::from(self.netns) << 32 | u64::from(self.sport) << 16 | u64::from(self.dport));
-        state.write_u32(self.ifindex);
+        // An interface seldom tells two connections apart: it may share its bits.
+        let place = self.netns ^ self.ifindex.rotate_left(16);
+        state.write_u64(u64::from(place) << 32 | u64::from(self.sport) << 16 | u64::from(self.dport));
     }
 }
 

@@ -44,7 +44,7 @@ pub trait View {
     /// Called before [`View::begin`] with all that cannot be seen, and again whenever there is more of it.
     fn limited(&mut self, _limitations: &[Limitation]) {}
 
-    /// Called once before [`View::begin`] and before the first event, with the tracker: the sockets that were there before are in it.
+    /// Called once before [`View::begin`] and before the first event: with the tracker, which can be told here what need not be counted.
     fn listed(&mut self, _tracker: &mut Tracker) {}
 
     /// Called once before [`View::begin`]: a look at the view can be asked for with this at any time, from any thread.

@@ -13,7 +13,9 @@ use twtrace_common::COMM_LEN;
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
 use super::proc::{Found, Proc};
+use crate::engine::Hasher;
 use crate::host::runtimes::Runtimes;
+use crate::model::event::Comm;
 use crate::model::identity::{Cmdline, Container, Identity, Naming, container_of};
 
 /// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
@@ -28,7 +30,7 @@ struct Key {
 
 /// Remembers who processes are. The least recently asked for is forgotten first.
 pub struct IdentityCache {
-    known: LruCache<Key, Arc<Identity>>,
+    known: LruCache<Key, Arc<Identity>, Hasher>,
     /// Who was asked for last: mostly it is the same again.
     last: Option<(Key, Arc<Identity>)>,
     proc: Proc,
@@ -50,7 +52,7 @@ impl IdentityCache {
 
     fn under(proc_root: &Path, capacity: usize) -> Self {
         Self {
-            known: LruCache::new(capacity.max(1)),
+            known: LruCache::with_hasher(capacity.max(1), Hasher::default()),
             last: None,
             proc: Proc::new(proc_root),
             cmdlines: Reader::new(proc_root),
@@ -145,6 +147,5 @@ fn names(runtimes: &mut Option<Runtimes>, container: Option<&Container>, now_ns:
 
 /// `comm` with nothing but NULs after the first: older kernels leave there what a longer name was.
 fn padded(comm: &[u8; COMM_LEN]) -> [u8; COMM_LEN] {
-    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
-    std::array::from_fn(|at| if at < end { comm[at] } else { 0 })
+    Comm::from_kernel(*comm).0
 }

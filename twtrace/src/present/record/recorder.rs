@@ -249,6 +249,10 @@ impl Recorder {
 }
 
 impl View for Recorder {
+    fn listed(&mut self, tracker: &mut Tracker) {
+        tracker.count_by_netns();
+    }
+
     fn attached(&mut self, backend: &'static str) {
         self.head = super::head::head(&self.setup, backend);
     }

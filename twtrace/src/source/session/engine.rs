@@ -67,6 +67,8 @@ pub(super) struct Engine<'a> {
     pub(super) options: &'a Options,
     /// What is tracked: the filter, whatever the reasons of ends.
     pub(super) scope: Filter,
+    /// There is no filter: whether one passes need not be asked for each event.
+    pub(super) passes_all: bool,
     pub(super) probe: Probe,
     pub(super) drain: Drain,
     pub(super) lister: Lister,
@@ -247,8 +249,7 @@ impl<'a> Engine<'a> {
 
     /// Tells the view, if it is something that the user wants to see.
     fn tell(&mut self, event: &Event, view: &mut dyn View) -> Result<Flow, Error> {
-        let filter = &self.options.filter;
-        if !filter.is_empty() && !filter.passes(event) {
+        if !self.passes_all && !self.options.filter.passes(event) {
             return Ok(Flow::Go);
         }
         let told = view.event(event);
@@ -258,7 +259,8 @@ impl<'a> Engine<'a> {
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
         let mut flow = Flow::Go;
         for record in records.iter() {
-            match decode::decode(record)? {
+            // An event is large, and stays where it was decoded.
+            match &mut decode::decode(record)? {
                 Record::Event(event) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
@@ -276,14 +278,14 @@ impl<'a> Engine<'a> {
     }
 
     /// Takes in an event, and tells the view if that wants any.
-    fn event(&mut self, mut event: Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
-        identify(&mut event, &mut self.identities);
-        self.healing.note(&event);
-        if !self.options.filter.is_empty() && !belongs(&event, &self.tracker, &self.scope) {
+    fn event(&mut self, event: &mut Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
+        identify(event, &mut self.identities);
+        self.healing.note(event);
+        if !self.passes_all && !belongs(event, &self.tracker, &self.scope) {
             return Ok(Flow::Go);
         }
-        let applied = self.tracker.apply(&mut event);
-        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&event)) {
+        let applied = self.tracker.apply(event);
+        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
             if wants && self.tell(told, view)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }

@@ -60,6 +60,7 @@ impl<'a> Engine<'a> {
         Ok(Self {
             options,
             scope,
+            passes_all: options.filter.is_empty(),
             probe,
             drain: Drain::start(ring).map_err(Error::Wait)?,
             lister,
