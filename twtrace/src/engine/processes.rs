@@ -29,15 +29,15 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     known: Arena<Who, Known>,
-    /// Who was remembered last: mostly it is the same again. It may have gone meanwhile.
-    last: Handle,
+    /// Who closed a socket last, and who opened one: mostly it is the same again. They may have gone meanwhile.
+    last: [Handle; 2],
 }
 
 impl Processes {
     /// Remembers who closed a socket, until [`Processes::release`].
     pub(super) fn owner(&mut self, process: Option<&Process>, identity: Option<&Arc<Identity>>) -> Handle {
         let Some(&Process { pid, uid, cgroup_id, start_ns, comm, .. }) = process else { return Handle::NONE };
-        let handle = self.remember(Who { pid, uid, cgroup_id, start_ns, comm });
+        let handle = self.remember(Who { pid, uid, cgroup_id, start_ns, comm }, 0);
         if let (Some(known), Some(identity)) = (self.known.get_mut(handle), identity)
             && !known.identity.as_ref().is_some_and(|known| Arc::ptr_eq(known, identity))
         {
@@ -49,15 +49,16 @@ impl Processes {
     /// Remembers who opened a socket, until [`Processes::release`].
     pub(super) fn opener(&mut self, opener: Option<&Opener>) -> Handle {
         let Some(&Opener { pid, start_ns, comm }) = opener else { return Handle::NONE };
-        self.remember(Who { pid, uid: 0, cgroup_id: 0, start_ns, comm })
+        self.remember(Who { pid, uid: 0, cgroup_id: 0, start_ns, comm }, 1)
     }
 
-    fn remember(&mut self, who: Who) -> Handle {
-        let handle = match self.known.get(self.last) {
-            Some((last, _)) if *last == who => self.last,
+    fn remember(&mut self, who: Who, part: usize) -> Handle {
+        let last = self.last[part];
+        let handle = match self.known.get(last) {
+            Some((known, _)) if *known == who => last,
             _ => self.known.handle(&who).unwrap_or_else(|| self.known.add(who, Known::default())),
         };
-        self.last = handle;
+        self.last[part] = handle;
         if let Some(known) = self.known.get_mut(handle) {
             known.refs += 1;
         }
