@@ -14,10 +14,10 @@ use twtrace::model::event::{
     Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via,
 };
 use twtrace::model::identity::{Identity, container_of};
+use twtrace::model::settings::Settings;
 use twtrace::output::Json;
 use twtrace::recording::{
-    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Settings, Stop, Tail,
-    Usage,
+    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Stop, Tail, Usage,
 };
 
 const MONO_NS: u64 = 7_000_000_000_003;
@@ -90,14 +90,15 @@ fn event(at: u16) -> Event {
 
 fn namespaces() -> Vec<Namespace> {
     let sysctls = Settings {
-        ip_local_port_range: (32_768, 60_999),
-        ip_local_reserved_ports: vec![(40_009, 40_013)],
-        tcp_tw_reuse: 2,
-        tcp_tw_reuse_delay: None,
-        tcp_max_tw_buckets: 131_072,
-        tcp_timestamps: 1,
-        tcp_rfc1337: 0,
-        tcp_fin_timeout: 60,
+        port_range: Some((32_768, 60_999)),
+        reserved: vec![(40_009, 40_013)],
+        tw_reuse: Some(2),
+        tw_reuse_delay_ms: None,
+        max_tw_buckets: Some(131_072),
+        timestamps: Some(1),
+        rfc1337: Some(0),
+        fin_timeout_s: Some(60),
+        ..Settings::default()
     };
     let counters = Counters {
         tw: 2,

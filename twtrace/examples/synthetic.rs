@@ -19,9 +19,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use twtrace::model::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use twtrace::model::identity::{Identity, container_of};
+use twtrace::model::settings::Settings;
 use twtrace::present::report::text::{Layout, text};
 use twtrace::present::report::{By, Options};
-use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Recording, Settings, Tail};
+use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Recording, Tail};
 
 const NETNS: u32 = 4_026_531_840;
 const START_NS: u64 = 1_000_000_000_000;
@@ -112,11 +113,11 @@ fn ended(created: &Event, mono_ns: u64) -> Event {
 
 fn namespace() -> Namespace {
     let sysctls = Settings {
-        ip_local_port_range: (32_768, 60_999),
-        tcp_tw_reuse: 2,
-        tcp_max_tw_buckets: 131_072,
-        tcp_timestamps: 1,
-        tcp_fin_timeout: 60,
+        port_range: Some((32_768, 60_999)),
+        tw_reuse: Some(2),
+        max_tw_buckets: Some(131_072),
+        timestamps: Some(1),
+        fin_timeout_s: Some(60),
         ..Settings::default()
     };
     Namespace { netns: NETNS, name: None, sysctls: Some(sysctls), counters: None }

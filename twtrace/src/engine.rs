@@ -17,7 +17,6 @@ mod live;
 mod owners;
 mod pattern;
 mod ports;
-mod pressure;
 mod processes;
 mod read;
 pub(crate) mod row;
@@ -36,7 +35,7 @@ pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 pub use limits::Limits;
 pub use live::{Live, Seed};
 pub use pattern::{Evidence, Pattern};
-pub use pressure::{Capacity, Pressure};
+pub use ports::Capacity;
 pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
@@ -46,6 +45,7 @@ pub use snapshot::{
 pub use spread::{Percentiles, Spread};
 
 use crate::model::event::{Conn, Event, Kind, Reason};
+pub use crate::model::pool::Pressure;
 use arena::{Arena, Handle};
 use live::Entry;
 use owners::Owners;

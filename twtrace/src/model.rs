@@ -11,4 +11,6 @@ pub mod figures;
 pub mod filter;
 pub mod identity;
 pub mod limitation;
+pub mod pool;
 pub mod ports;
+pub mod settings;

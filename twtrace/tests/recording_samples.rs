@@ -47,7 +47,7 @@ fn version_1_tells_what_it_was_recorded_with() {
     );
     assert_eq!(head.command.as_ref().unwrap().argv, ["wrk", "https://sample.example/"]);
     let sysctls = head.namespaces[0].sysctls.as_ref().unwrap();
-    assert_eq!((sysctls.ip_local_port_range, sysctls.tcp_max_tw_buckets), ((32_768, 60_999), 131_072));
+    assert_eq!((sysctls.port_range, sysctls.max_tw_buckets), (Some((32_768, 60_999)), Some(131_072)));
     assert_eq!(head.namespaces[0].counters.unwrap().sockstat_tw, 11);
     let seeds: Vec<u64> = recording.seeds().iter().map(|seed| seed.ends_ns - head.mono_ns).collect();
     assert_eq!(seeds, [0, 1, 2, 3, 4]);

@@ -10,6 +10,7 @@ use twtrace::engine::{Capacity, Tracker};
 use twtrace::host::notify::Manager;
 use twtrace::model::clock;
 use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Role, Via};
+use twtrace::model::settings::Settings;
 use twtrace::present::live::Upkeep;
 use twtrace::present::serve::{Board, Server, Service, Shared};
 use twtrace::source::View as _;
@@ -55,8 +56,10 @@ fn a_scrape_of_fifty_owners_and_fifty_pools_is_small() {
     let mut service = Service::new(board, TOP, Upkeep::start().unwrap(), Manager::default(), None);
     service.wake_with(Arc::default());
     let mut tracker = Tracker::new();
-    let capacity =
-        Capacity { range: (32_768, 60_999), ports: 28_232, max_tw_buckets: 65_536, ..Capacity::default() };
+    let capacity = Capacity {
+        name: None,
+        settings: Settings { max_tw_buckets: Some(65_536), ..Settings::of_range(32_768, 60_999) },
+    };
     for owner in 0..OWNERS {
         for n in 0..EACH {
             let mut event = event(owner, n);

@@ -18,7 +18,6 @@ mod ports;
 mod ranged;
 mod refusal;
 pub mod samples;
-mod settings;
 pub mod told;
 
 use std::net::IpAddr;
@@ -32,12 +31,12 @@ pub use ports::{Ports, State};
 pub use ranged::Ranged;
 pub use refusal::{BindFailure, Call, Outgoing, Refusal};
 use serde::Serialize;
-pub use settings::Settings;
 
 use crate::engine::{Counts, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::model::event::Reason;
 use crate::model::limitation::Limitation;
+pub use crate::model::settings::Settings;
 
 /// Where the facts come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -3,25 +3,13 @@
 //!
 //! All of it is Little's law: ports in use = connections a second × seconds that each keeps its port.
 
-/// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
-pub const TIME_WAIT_S: f64 = 60.0;
-/// How long it keeps its port from a connect() that may reuse it, in seconds, where `tcp_tw_reuse_delay` does not say
-/// otherwise (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c). Up to 6.13 it is the turn of the clock's second, so a second at most.
-pub const REUSE_S: f64 = 1.0;
+pub use crate::model::pool::{REUSE_S, TIME_WAIT_S, full_in_s};
+pub use crate::model::settings::usable;
+
 /// How long a NAT gateway keeps a closed connection's port, in seconds (`nf_conntrack_tcp_timeout_time_wait`'s default).
 pub const NAT_TIME_WAIT_S: f64 = 120.0;
 /// What a TIME_WAIT socket takes beside its slab object, in bytes: its share of bind buckets, as measured.
 pub const BUCKET_BYTES: u64 = 160;
-
-/// Ports that connect() can choose from: a range less what is reserved in it. Of an odd number it misses one now and then: it
-/// steps through both parities the same number of times (`__inet_hash_connect`, net/ipv4/inet_hashtables.c: `remaining &=
-/// ~1U`).
-pub fn usable(range: (u16, u16), reserved: &[(u16, u16)]) -> u32 {
-    let width = |low: u16, high: u16| (u32::from(high) + 1).saturating_sub(u32::from(low));
-    let (low, high) = range;
-    let inside = reserved.iter().map(|&(from, to)| width(from.max(low), to.min(high)));
-    width(low, high).saturating_sub(inside.sum())
-}
 
 /// Connections a second that `ports` ports serve for ever, each kept for `hold_s` seconds.
 pub fn limit(ports: u32, hold_s: f64) -> f64 {
@@ -31,17 +19,6 @@ pub fn limit(ports: u32, hold_s: f64) -> f64 {
 /// Ports that a steady `rate` of connections a second holds, each for `hold_s` seconds.
 pub fn held(rate: f64, hold_s: f64) -> f64 {
     rate * hold_s
-}
-
-/// Seconds until `ports` ports are all in use, `in_use` of them being so now; `created` come and `ended` go each second.
-/// `None`: never, at this rate.
-pub fn full_in_s(ports: u32, in_use: u32, created: f64, ended: f64) -> Option<f64> {
-    let free = f64::from(ports.saturating_sub(in_use));
-    if free == 0.0 {
-        return Some(0.0);
-    }
-    let net = created - ended;
-    (net > 0.0).then(|| free / net)
 }
 
 /// Kernel memory of `sockets` TIME_WAIT sockets, in bytes.
@@ -58,21 +35,6 @@ pub fn buckets(rate: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_reserved_cannot_be_chosen() {
-        for (range, reserved, want) in [
-            ((32_768, 60_999), vec![], 28_232),
-            ((1024, 65_535), vec![], 64_512),
-            ((40_000, 40_060), vec![(39_000, 40_001), (40_060, 50_000)], 58),
-            ((40_007, 40_007), vec![], 1),
-            ((40_007, 40_007), vec![(1, 65_535)], 0),
-            ((1024, 65_535), vec![(1024, 39_999), (40_120, 65_535)], 120),
-            ((0, 65_535), vec![(0, 0)], 65_535),
-        ] {
-            assert_eq!(usable(range, &reserved), want, "{range:?} {reserved:?}");
-        }
-    }
 
     #[test]
     fn limits_are_ports_over_time() {

@@ -47,12 +47,11 @@ impl Range {
 
 /// The longest row of ports without a gap other than reserved ones.
 fn longest_run(ports: &BTreeSet<u16>, settings: &Settings) -> Option<Range> {
-    let is_reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
     let mut best: Option<Range> = None;
     let mut run: Option<Range> = None;
     for port in ports.iter().copied() {
         let next = match run {
-            Some(run) if (run.high + 1..port).all(is_reserved) => {
+            Some(run) if (run.high + 1..port).all(|port| settings.reserves(port)) => {
                 Range { high: port, ports: run.ports + 1, ..run }
             }
             _ => Range { low: port, high: port, ports: 1, is_looked_at: false },

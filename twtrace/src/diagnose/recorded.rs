@@ -9,7 +9,6 @@ use std::collections::{HashMap, HashSet};
 use super::facts::samples::Sample;
 use super::facts::{self, DeadSetting, Facts, Netns, Settings, Source, join, kept};
 use crate::engine::Engine;
-use crate::host::net::sysctls::Sysctls;
 use crate::model::limitation::Limitations;
 use crate::recording::lists::Lists;
 use crate::recording::{Ended, Head, Namespace};
@@ -99,8 +98,8 @@ impl Recorded<'_> {
             let inode = listed.netns;
             were_listed.insert(inode);
             // Those of the end, as a live doctor has them.
-            let asked = last.get(&inode).or(known.get(&inode)).copied().and_then(sysctls);
-            let settings = asked.map(|sysctls| Settings::of(&sysctls)).unwrap_or_default();
+            let asked = last.get(&inode).or(known.get(&inode)).copied().and_then(settings_of);
+            let settings = asked.unwrap_or_default();
             join::join_all(namespaces, &kept::samples(lists, listed, settings), &told);
             let joined = namespaces.iter_mut().find(|netns| netns.netns == inode);
             joined.into_iter().for_each(|netns| netns.outside_tw_reuse = listed.outside_tw_reuse);
@@ -112,8 +111,8 @@ impl Recorded<'_> {
     }
 }
 
-fn sysctls(known: &Namespace) -> Option<Sysctls> {
-    known.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok())
+fn settings_of(known: &Namespace) -> Option<Settings> {
+    known.sysctls.clone().and_then(Settings::counted)
 }
 
 /// What is told of namespaces; the first word counts.
@@ -135,7 +134,7 @@ fn complete(netns: &mut Netns, first: &ByInode<'_>, last: &ByInode<'_>) {
         netns.overflow = netns.overflow.max(after.saturating_sub(before));
     }
     netns.name = first.and_then(|known| known.name.clone());
-    if let Some(sysctls) = first.and_then(sysctls) {
-        netns.settings = Settings::of(&sysctls);
+    if let Some(settings) = first.and_then(settings_of) {
+        netns.settings = settings;
     }
 }

@@ -3,10 +3,10 @@
 
 use std::fmt;
 
-use super::pressure::Pressure;
 use super::read::Figures;
 use super::spread::Percentiles;
 use crate::model::figures;
+use crate::model::pool::Pressure;
 
 /// Below this many connections, a pattern would be a guess.
 const ENOUGH: u64 = 10;

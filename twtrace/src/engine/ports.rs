@@ -6,11 +6,28 @@ use std::collections::HashMap;
 
 use super::intern::Hasher;
 use super::keys::TupleKey;
-use super::pressure::Capacity;
 use crate::model::ports::Ports as Held;
+use crate::model::settings::Settings;
 
 /// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net, net/ipv4/af_inet.c).
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
+
+/// A network namespace, as the engine is told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// What people call the namespace: its name in /run/netns, `host` for the machine's own. Hostile until escaped.
+    pub name: Option<String>,
+    /// What it allows; its ports are counted.
+    pub settings: Settings,
+}
+
+impl Capacity {
+    /// Ports that connect() can choose from.
+    #[inline]
+    pub fn ports(&self) -> u32 {
+        self.settings.ports.unwrap_or(0)
+    }
+}
 
 /// The most that one tuple held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,7 +147,7 @@ impl Ports {
     /// Pools that no event was about and that are at least half full, with how many ports each has.
     pub(crate) fn silent(&self) -> impl Iterator<Item = (&(TupleKey, Held), u32)> {
         let told = self.netns.iter().filter(|netns| netns.is_told);
-        told.flat_map(|netns| netns.silent.iter().map(|pool| (pool, netns.capacity.ports)))
+        told.flat_map(|netns| netns.silent.iter().map(|pool| (pool, netns.capacity.ports())))
     }
 
     /// connect() took the port of one of a tuple's TIME_WAIT sockets.
@@ -149,7 +166,7 @@ impl Ports {
     pub(crate) fn is_half_full(&self, tuple: u32) -> bool {
         let Some(tuple) = self.tuples.get(tuple as usize) else { return false };
         let Some(netns) = self.netns.get(tuple.netns as usize) else { return false };
-        netns.is_told && tuple.now >= netns.capacity.ports.div_ceil(2)
+        netns.is_told && tuple.now >= netns.capacity.ports().div_ceil(2)
     }
 
     /// Goes on with what is known of a tuple under its number in another set, but for what it holds now.
@@ -182,8 +199,7 @@ impl Ports {
             return *at;
         }
         let (low, high) = DEFAULT_RANGE;
-        let ports = u32::from(high) - u32::from(low) + 1;
-        let capacity = Capacity { range: DEFAULT_RANGE, reserved: Vec::new(), ports, ..Capacity::default() };
+        let capacity = Capacity { name: None, settings: Settings::of_range(low, high) };
         let at = self.netns.len();
         self.netns.push(Netns { capacity, is_told: false, holding: Vec::new(), top: 0, silent: Vec::new() });
         self.index.insert(inode, at);
@@ -211,7 +227,7 @@ impl Ports {
     pub(crate) fn take(&mut self, tuple: u32, port: u16, now_ns: u64) -> Option<f32> {
         let tuple = self.tuples.get_mut(tuple as usize)?;
         let netns = self.netns.get_mut(tuple.netns as usize)?;
-        if !netns.capacity.has(port) {
+        if !netns.capacity.settings.has(port) {
             return None;
         }
         netns.step(tuple.now, tuple.now + 1);
@@ -227,7 +243,7 @@ impl Ports {
     pub(crate) fn give(&mut self, tuple: u32, port: u16) {
         let Some(tuple) = self.tuples.get_mut(tuple as usize) else { return };
         let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
-        if netns.capacity.has(port) && tuple.now > 0 {
+        if netns.capacity.settings.has(port) && tuple.now > 0 {
             netns.step(tuple.now, tuple.now - 1);
             self.fullest.set(tuple.netns as usize, netns.pressure(netns.top));
             tuple.now -= 1;
@@ -305,7 +321,7 @@ impl Netns {
     }
 
     fn pressure(&self, held: u32) -> f32 {
-        if held == 0 { 0.0 } else { held as f32 / self.capacity.ports.max(1) as f32 }
+        if held == 0 { 0.0 } else { held as f32 / self.capacity.ports().max(1) as f32 }
     }
 }
 
@@ -314,7 +330,8 @@ mod tests {
     use super::*;
 
     fn ten_ports() -> Capacity {
-        Capacity { range: (100, 110), reserved: vec![(105, 105)], ports: 10, ..Capacity::default() }
+        let settings = Settings { reserved: vec![(105, 105)], ..Settings::of_range(100, 110) };
+        Capacity { name: None, settings: settings.counted().unwrap() }
     }
 
     #[test]

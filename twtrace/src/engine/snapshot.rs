@@ -19,11 +19,12 @@ use std::sync::Arc;
 
 use super::keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 use super::pattern::Pattern;
-use super::pressure::{Capacity, Pressure};
+use super::ports::Capacity;
 use super::read::Figures;
 use super::spread::Spread;
 use crate::model::event::Reason;
 use crate::model::identity::Identity;
+use crate::model::pool::Pressure;
 use crate::model::ports::Ports;
 
 /// A process and one thing it deals with.

@@ -53,7 +53,7 @@ impl Tracker {
             .collect();
         told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
         let enough =
-            self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports.div_ceil(2).max(1));
+            self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
         let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.all() >= enough).collect();
         silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.all()), *key));
         silent.truncate(SILENT);

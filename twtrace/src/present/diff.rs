@@ -16,8 +16,9 @@ pub use condition::{Condition, Verdict};
 pub use metric::{METRICS, Metric, Unit};
 
 use crate::engine::TupleKey;
+use crate::model::settings::Settings;
 use crate::present::report::model::{By, Name, Report, Row};
-use crate::recording::{Namespace, Settings};
+use crate::recording::Namespace;
 
 /// A number before and after.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -216,19 +217,19 @@ fn changes(old: (&Report, &[Row]), new: (&Report, &[Row])) -> Vec<Change> {
 
 /// Every setting of two namespaces as text.
 fn words(settings: &Settings) -> Vec<(&'static str, String)> {
-    let (low, high) = settings.ip_local_port_range;
+    let number = |value: Option<u32>| value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+    let (low, high) = settings.port_range.unwrap_or_default();
     let range = |(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
-    let reserved: Vec<String> = settings.ip_local_reserved_ports.iter().map(range).collect();
-    let delay = settings.tcp_tw_reuse_delay.map_or_else(|| "none".to_owned(), |delay| delay.to_string());
+    let reserved: Vec<String> = settings.reserved.iter().map(range).collect();
     vec![
         ("ip_local_port_range", format!("{low} {high}")),
         ("ip_local_reserved_ports", if reserved.is_empty() { "none".to_owned() } else { reserved.join(",") }),
-        ("tcp_tw_reuse", settings.tcp_tw_reuse.to_string()),
-        ("tcp_tw_reuse_delay", delay),
-        ("tcp_max_tw_buckets", settings.tcp_max_tw_buckets.to_string()),
-        ("tcp_timestamps", settings.tcp_timestamps.to_string()),
-        ("tcp_rfc1337", settings.tcp_rfc1337.to_string()),
-        ("tcp_fin_timeout", settings.tcp_fin_timeout.to_string()),
+        ("tcp_tw_reuse", number(settings.tw_reuse)),
+        ("tcp_tw_reuse_delay", number(settings.tw_reuse_delay_ms)),
+        ("tcp_max_tw_buckets", number(settings.max_tw_buckets)),
+        ("tcp_timestamps", number(settings.timestamps)),
+        ("tcp_rfc1337", number(settings.rfc1337)),
+        ("tcp_fin_timeout", number(settings.fin_timeout_s)),
     ]
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::lists::Lists;
 use crate::host::net::books::Books;
-use crate::host::net::sysctls::Sysctls;
 use crate::model::clock::Clock;
 use crate::model::event::Loss;
 use crate::model::limitation::Limitation;
+use crate::model::settings::Settings;
 
 /// The version of the format that is written. Readers read this one and all before.
 ///
@@ -86,68 +86,6 @@ pub struct Namespace {
     pub sysctls: Option<Settings>,
     /// The kernel's counters; `None` where they could not be read.
     pub counters: Option<Counters>,
-}
-
-/// [`Sysctls`] as a recording has them; the names are those of `net.ipv4.*`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    /// First and last ephemeral port, both included.
-    pub ip_local_port_range: (u16, u16),
-    /// Ranges of ports that are never chosen, both ends included; sorted and apart.
-    pub ip_local_reserved_ports: Vec<(u16, u16)>,
-    /// 0: never, 1: reuse for outgoing connections, 2: for loopback only.
-    pub tcp_tw_reuse: u32,
-    /// Milliseconds from which on `tcp_tw_reuse` applies; `None` in a kernel that has 1 s fixed.
-    pub tcp_tw_reuse_delay: Option<u32>,
-    /// How many TIME_WAIT sockets there may be.
-    pub tcp_max_tw_buckets: u32,
-    /// 0: none, 1: with random offsets, 2: without.
-    pub tcp_timestamps: u32,
-    /// 1: an RST does not end a TIME_WAIT socket.
-    pub tcp_rfc1337: u32,
-    /// How long an orphan stays in FIN_WAIT2, in seconds.
-    pub tcp_fin_timeout: u32,
-}
-
-impl From<&Sysctls> for Settings {
-    fn from(sysctls: &Sysctls) -> Self {
-        Self {
-            ip_local_port_range: sysctls.ip_local_port_range,
-            ip_local_reserved_ports: sysctls.ip_local_reserved_ports.clone(),
-            tcp_tw_reuse: sysctls.tcp_tw_reuse,
-            tcp_tw_reuse_delay: sysctls.tcp_tw_reuse_delay,
-            tcp_max_tw_buckets: sysctls.tcp_max_tw_buckets,
-            tcp_timestamps: sysctls.tcp_timestamps,
-            tcp_rfc1337: sysctls.tcp_rfc1337,
-            tcp_fin_timeout: sysctls.tcp_fin_timeout,
-        }
-    }
-}
-
-/// `None` where they are not what a kernel has: then a file is not what it says.
-impl TryFrom<&Settings> for Sysctls {
-    type Error = ();
-
-    fn try_from(settings: &Settings) -> Result<Self, ()> {
-        let (low, high) = settings.ip_local_port_range;
-        let reserved = &settings.ip_local_reserved_ports;
-        let in_order = reserved.iter().all(|(from, to)| from <= to)
-            && reserved.windows(2).all(|pair| pair[0].1 < pair[1].0);
-        if low > high || !in_order {
-            return Err(());
-        }
-        Ok(Self {
-            ip_local_port_range: settings.ip_local_port_range,
-            ip_local_reserved_ports: reserved.clone(),
-            tcp_tw_reuse: settings.tcp_tw_reuse,
-            tcp_tw_reuse_delay: settings.tcp_tw_reuse_delay,
-            tcp_max_tw_buckets: settings.tcp_max_tw_buckets,
-            tcp_timestamps: settings.tcp_timestamps,
-            tcp_rfc1337: settings.tcp_rfc1337,
-            tcp_fin_timeout: settings.tcp_fin_timeout,
-        })
-    }
 }
 
 /// [`Books`] as a recording has them: counters from the namespace's birth, then what is there now.

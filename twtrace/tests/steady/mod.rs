@@ -7,6 +7,7 @@ use std::sync::Arc;
 use twtrace::engine::{Capacity, Tracker};
 use twtrace::model::event::{Comm, Conn, Event, Kind, Opener, Process, Reason, Role, Substate, Via};
 use twtrace::model::identity::Identity;
+use twtrace::model::settings::Settings;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
@@ -75,10 +76,8 @@ impl Steady {
     /// An empty tracker that knows how many ports there are.
     pub(crate) fn tracker(&self) -> Tracker {
         let mut tracker = Tracker::new();
-        let (range, ports) = ((32_768, 60_999), 28_232);
-        let capacity =
-            Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 131_072, ..Capacity::default() };
-        tracker.set_capacity(NETNS, capacity);
+        let settings = Settings { max_tw_buckets: Some(131_072), ..Settings::of_range(32_768, 60_999) };
+        tracker.set_capacity(NETNS, Capacity { name: None, settings });
         tracker
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::told::Told;
-use super::{Habits, Netns, Process, Served, Settings, Share, Tuple};
+use super::{Habits, Netns, Process, Served, Share, Tuple};
 use crate::engine::failures::{Caller, caller};
 use crate::engine::groups::{Group, Table};
 use crate::engine::key::RowId;
@@ -86,7 +86,7 @@ impl Maker<'_> {
         let concerned = told.concerned(netns).into_iter();
         Netns {
             netns,
-            settings: self.engine.ports.told(netns).map(Settings::of_capacity).unwrap_or_default(),
+            settings: self.engine.ports.told(netns).map(|told| told.settings.clone()).unwrap_or_default(),
             time_wait,
             peak_time_wait,
             created: counts.created,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::count::named;
 use super::samples::Sample;
 use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
-use crate::engine::{Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
+use crate::engine::{Capacity, Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
 
 /// What a live view calls now, in seconds.
 const NOW_S: f64 = 10.0;
@@ -58,11 +58,16 @@ fn namespace(row: &NetnsRow) -> Netns {
     Netns {
         netns: row.key,
         name: row.capacity.as_ref().and_then(|capacity| capacity.name.clone()),
-        settings: row.capacity.as_ref().map(Settings::of_capacity).unwrap_or_default(),
+        settings: row.capacity.as_ref().map(of_ports).unwrap_or_default(),
         time_wait: row.figures.live,
         peak_time_wait: row.figures.peak_live,
         ..Netns::default()
     }
+}
+
+/// A view speaks of what happens; whether a setting is a good one is for the doctor, who was asked.
+fn of_ports(capacity: &Capacity) -> Settings {
+    Settings { rfc1337: None, fin_timeout_s: None, ..capacity.settings.clone() }
 }
 
 fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
@@ -106,8 +111,13 @@ mod tests {
     use crate::diagnose::glance;
     use crate::engine::{By, Capacity, Tracker};
     use crate::model::event::{Comm, Conn, Event, Kind, Role};
+    use crate::model::settings::Settings;
 
     const SECOND_NS: u64 = 1_000_000_000;
+
+    fn allowed() -> Settings {
+        Settings { max_tw_buckets: Some(9999), ..Settings::of_range(40_000, 40_199) }
+    }
 
     fn event(kind: Kind, at_ns: u64, sport: u16) -> Event {
         let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
@@ -129,10 +139,7 @@ mod tests {
 
     fn fill(tracker: &mut Tracker, live: u16, failed: u16) {
         tracker.advance(SECOND_NS);
-        tracker.set_capacity(
-            7,
-            Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() },
-        );
+        tracker.set_capacity(7, Capacity { name: None, settings: allowed() });
         let calls = (0..live)
             .map(|at| (Kind::Created, 40_000 + at))
             .chain((0..failed).map(|_| (Kind::ConnectFailed, 0)));
@@ -160,9 +167,8 @@ mod tests {
         let told = |tw_reuse, daddr: &str| {
             let mut tracker = Tracker::new();
             tracker.advance(SECOND_NS);
-            let capacity =
-                Capacity { range: (40_000, 40_199), ports: 200, max_tw_buckets: 9999, ..Capacity::default() };
-            tracker.set_capacity(7, Capacity { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..capacity });
+            let settings = Settings { tw_reuse: Some(tw_reuse), timestamps: Some(1), ..allowed() };
+            tracker.set_capacity(7, Capacity { name: None, settings });
             for at in 0..170 {
                 let mut event = event(Kind::Created, 9 * SECOND_NS, 40_000 + at);
                 event.conn = event.conn.map(|conn| Conn { daddr: daddr.parse().unwrap(), ..conn });

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::diagnose::facts::{Conntrack, DeadSetting, Ipvs, Netns as Facts, Slab};
 use crate::host::net::netns::{Netns, discover};
 use crate::host::net::slabinfo;
-use crate::host::net::sysctls::Sysctls;
+use crate::host::net::sysctls;
 use crate::model::limitation::{Limitation, What};
 
 /// Where settings are kept for the next boot (sysctl.d(5)), beside the folders of [`FOLDERS`].
@@ -92,8 +92,7 @@ pub(super) fn most_buckets() -> Option<u32> {
     // The own one comes first, then mostly the machine's own.
     let asked =
         all.into_iter().enumerate().take_while(|(at, _)| *at < ALWAYS_ASKED || began.elapsed() < PATIENCE);
-    let settings = asked.filter_map(|(_, netns)| Sysctls::read(&netns).ok());
-    settings.map(|sysctls| sysctls.tcp_max_tw_buckets).max()
+    asked.filter_map(|(_, netns)| sysctls::read(&netns).ok()?.max_tw_buckets).max()
 }
 
 /// What the kernel would have set where it has `set` now: as it says itself, else [`most_buckets`].

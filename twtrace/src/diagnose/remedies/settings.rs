@@ -133,11 +133,10 @@ pub(super) fn reuse_delay(pool: &Pool<'_>) -> Remedy {
 /// The widest range less what is reserved or listened on in it, and whether that is wider than what there is.
 fn widened(netns: &Netns) -> (u32, Holds, String) {
     let settings = &netns.settings;
-    let reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
     let listeners = netns
         .served
         .iter()
-        .filter(|served| served.listening && served.port >= WIDEST.0 && !reserved(served.port));
+        .filter(|served| served.listening && served.port >= WIDEST.0 && !settings.reserves(served.port));
     let listening = listeners.count() as u32;
     let ports = predict::usable(WIDEST, &settings.reserved).saturating_sub(listening);
     let now = settings.ports.unwrap_or(0);
@@ -355,8 +354,7 @@ pub(super) fn reserve_ports(netns: &Netns, calls: &[&BindFailure]) -> Remedy {
     let mut wanted: Vec<u16> = calls.iter().map(|bind| bind.port).collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let is_reserved = |port: u16| settings.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port));
-    wanted.retain(|port| !is_reserved(*port));
+    wanted.retain(|port| !settings.reserves(*port));
     let word = |(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
     let list: Vec<String> =
         settings.reserved.iter().map(word).chain(wanted.iter().map(ToString::to_string)).collect();

@@ -10,9 +10,9 @@ use crate::engine::groups::{Group, NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::pressure::{Pool, Pressure, TIME_WAIT_S, cmp_heats, levels_off};
 use crate::engine::read::{Figures, Indexes};
 use crate::engine::{Engine, SECOND_NS, Tracker};
+use crate::model::pool::{Pool, Pressure, TIME_WAIT_S, cmp_heats, levels_off};
 use crate::model::ports::Ports;
 
 /// What counts as the present when pressure is told, in seconds.
@@ -186,7 +186,7 @@ impl<'a> Survey<'a> {
         // A rate that could not fill the pool is not worked out.
         let others = engine.ports.others(tuple);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
-        if !levels_off(at_most, TIME_WAIT_S, others, capacity.ports) {
+        if !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
@@ -196,7 +196,7 @@ impl<'a> Survey<'a> {
         Some(Pressure::new(&Pool {
             time_wait: engine.ports.now(tuple),
             others,
-            ports: capacity.ports,
+            ports: capacity.ports(),
             created: flows[Flow::Created as usize],
             ended: flows[Flow::Ended as usize],
             is_reused,

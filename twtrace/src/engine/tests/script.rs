@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::engine::{Capacity, ProcessKey, Tracker};
 use crate::model::event::{Comm, Conn, Event, Kind, Process, Reason, Role, Substate, Via};
 use crate::model::identity::{Identity, container_of};
+use crate::model::settings::Settings;
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 /// When the script's time begins.
@@ -89,9 +90,8 @@ impl Script {
     }
 
     pub(super) fn capacity(&mut self, range: (u16, u16)) -> &mut Self {
-        let ports = u32::from(range.1) - u32::from(range.0) + 1;
-        let capacity =
-            Capacity { range, reserved: Vec::new(), ports, max_tw_buckets: 1_000, ..Capacity::default() };
+        let settings = Settings { max_tw_buckets: Some(1_000), ..Settings::of_range(range.0, range.1) };
+        let capacity = Capacity { name: None, settings };
         self.tracker.set_capacity(NETNS, capacity);
         self
     }

@@ -33,7 +33,7 @@ fn both() -> (Sample, Sample) {
     new.tail.mono_ns += new.tail.mono_ns - new.head.mono_ns;
     for namespace in &mut new.head.namespaces {
         if let Some(settings) = &mut namespace.sysctls {
-            (settings.tcp_tw_reuse, settings.ip_local_reserved_ports) = (1, Vec::new());
+            (settings.tw_reuse, settings.reserved) = (Some(1), Vec::new());
         }
     }
     (old, new)
@@ -98,7 +98,7 @@ fn namespaces_of_two_boots_are_told_apart_by_name_and_load() {
     let (old, mut new) = (sample(701), sample(701));
     new.head.boot_id = "another".to_owned();
     new.head.namespaces[0].netns = 77;
-    new.head.namespaces[0].sysctls.as_mut().unwrap().tcp_fin_timeout = 7;
+    new.head.namespaces[0].sysctls.as_mut().unwrap().fin_timeout_s = Some(7);
     for conn in
         new.events.iter_mut().filter_map(|event| event.conn.as_mut()).filter(|conn| conn.netns == NETNS)
     {

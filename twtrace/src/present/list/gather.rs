@@ -9,13 +9,12 @@ use crate::engine::{Capacity, Live};
 use crate::host::net::Error;
 use crate::host::net::netns::{Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
-use crate::host::net::sysctls::Sysctls;
+use crate::host::net::sysctls;
 use crate::model::clock;
 use crate::model::escape::printable;
 use crate::model::event::Conn;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Gathered, Limitation, What};
-use crate::source::capacity;
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
@@ -234,8 +233,8 @@ fn join_one(
         }
         is_wanted
     });
-    let capacity = match Sysctls::read(&netns) {
-        Ok(sysctls) => Some(capacity(netns.called(host_inode()), &sysctls)),
+    let capacity = match sysctls::read(&netns) {
+        Ok(settings) => Some(Capacity { name: netns.called(host_inode()), settings }),
         Err(error) => {
             notes.add_of(netns.inode, What::Settings, &error, &error.remedy());
             None

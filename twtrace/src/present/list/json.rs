@@ -138,11 +138,11 @@ impl From<&Pool> for Tuple {
             saddr: pool.key.saddr.to_string(),
             daddr: pool.key.daddr.to_string(),
             dport: pool.key.dport,
-            ports_in_use: pool.in_use(),
-            ports_in_time_wait: pool.time_wait,
-            ports: pool.ports,
-            ports_left: pool.left(),
-            pressure: pool.pressure(),
+            ports_in_use: pool.pressure.in_use,
+            ports_in_time_wait: pool.pressure.time_wait,
+            ports: pool.pressure.ports,
+            ports_left: pool.pressure.left(),
+            pressure: pool.pressure.fraction(),
         }
     }
 }

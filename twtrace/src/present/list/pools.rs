@@ -6,48 +6,30 @@ use std::collections::{HashMap, HashSet};
 use super::gather::Seen;
 use crate::engine::TupleKey;
 use crate::host::net::sockdiag::DiagSocket;
+use crate::model::pool::Pressure;
 
 /// A pool of ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pool {
     /// Its name.
     pub key: TupleKey,
-    /// Ephemeral ports that TIME_WAIT sockets hold.
-    pub time_wait: u32,
-    /// Ephemeral ports that other sockets hold.
-    pub others: u32,
-    /// Ephemeral ports that the netns allows.
-    pub ports: u32,
-}
-
-impl Pool {
-    /// Ephemeral ports in use.
-    pub fn in_use(&self) -> u32 {
-        self.time_wait + self.others
-    }
-
-    /// Ephemeral ports left.
-    pub fn left(&self) -> u32 {
-        self.ports.saturating_sub(self.in_use())
-    }
-
-    /// Ports in use ÷ ports that the netns allows.
-    pub fn pressure(&self) -> f64 {
-        if self.ports == 0 { 1.0 } else { f64::from(self.in_use()) / f64::from(self.ports) }
-    }
+    /// How much of it is in use; of a moment no rate is known.
+    pub pressure: Pressure,
 }
 
 /// The pools of all namespaces whose ports are known, the fullest first.
 pub fn pools(all: &[Seen]) -> Vec<Pool> {
     let mut pools: Vec<Pool> = all.iter().flat_map(pools_of).collect();
-    pools.sort_unstable_by(|a, b| b.pressure().total_cmp(&a.pressure()).then_with(|| a.key.cmp(&b.key)));
+    pools.sort_unstable_by(|a, b| {
+        b.pressure.fraction().total_cmp(&a.pressure.fraction()).then_with(|| a.key.cmp(&b.key))
+    });
     pools
 }
 
 fn pools_of(seen: &Seen) -> Vec<Pool> {
     let Some(capacity) = &seen.capacity else { return Vec::new() };
     let drawn = |socket: &&DiagSocket| {
-        socket.dport != 0 && capacity.has(socket.sport) && !seen.listeners.contains(&socket.sport)
+        socket.dport != 0 && capacity.settings.has(socket.sport) && !seen.listeners.contains(&socket.sport)
     };
     // A port counts once: it can be bound by several sockets with SO_REUSEADDR.
     let mut held: HashMap<TupleKey, [HashSet<u16>; 2]> = HashMap::new();
@@ -58,7 +40,7 @@ fn pools_of(seen: &Seen) -> Vec<Pool> {
     }
     let pool = |(key, [time_wait, others]): (TupleKey, [HashSet<u16>; 2])| {
         let others = others.difference(&time_wait).count() as u32;
-        Pool { key, time_wait: time_wait.len() as u32, others, ports: capacity.ports }
+        Pool { key, pressure: Pressure::now(time_wait.len() as u32, others, capacity.ports()) }
     };
     held.into_iter().map(pool).collect()
 }

@@ -25,7 +25,7 @@ pub struct NetnsCount {
 }
 
 /// Sockets counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Sockets in each TCP state, as `netstat` and `ss` count them: an orphan that waits for its peer's FIN in a TIME_WAIT socket
     /// is in FIN_WAIT2.
@@ -54,8 +54,8 @@ impl Summary {
                 netns: seen.netns,
                 name: seen.called(),
                 time_wait: seen.sockets.iter().filter(|socket| socket.is_time_wait()).count() as u64,
-                max_tw_buckets: seen.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
-                ports: seen.capacity.as_ref().map(|capacity| capacity.ports),
+                max_tw_buckets: seen.capacity.as_ref().and_then(|capacity| capacity.settings.max_tw_buckets),
+                ports: seen.capacity.as_ref().map(|capacity| capacity.ports()),
             })
             .collect();
         namespaces.sort_unstable_by_key(|row| (std::cmp::Reverse(row.time_wait), row.netns));

@@ -9,6 +9,7 @@ use crate::host::net::netns::Netns;
 use crate::host::net::slabinfo::TimeWaitSlab;
 use crate::host::net::sockdiag::{States, TIMER_TIME_WAIT};
 use crate::model::event::{Comm, Conn, Process, Via};
+use crate::model::settings::Settings;
 use crate::output::paint::Paint;
 use crate::recording::{Encoder, Head, Recording};
 
@@ -67,12 +68,8 @@ fn seen() -> Seen {
         sockets,
         listeners: HashSet::from([8080, 40_040]),
         capacity: Some(Capacity {
-            range: (40_000, 40_099),
-            reserved: Vec::new(),
-            ports: 100,
-            max_tw_buckets: 24,
             name: Some("he1".to_owned()),
-            ..Capacity::default()
+            settings: Settings { max_tw_buckets: Some(24), ..Settings::of_range(40_000, 40_099) },
         }),
         interfaces: HashMap::from([(3, "et\x1bh0".to_owned())]),
         known: HashMap::new(),

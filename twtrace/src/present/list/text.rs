@@ -9,6 +9,7 @@ use super::{End, NetnsCount, Socket, Summary};
 use crate::model::escape::printable;
 use crate::model::event::Via;
 use crate::model::figures::{bytes, grouped, percent};
+use crate::model::pool::Pressure;
 use crate::output::paint::{Meaning, Paint};
 use crate::present::live::tuple;
 use crate::present::table::{Cell, Column, Table};
@@ -154,9 +155,10 @@ fn put_pools(summary: &Summary, paint: Paint, out: &mut String) {
     let mut table = Table::new(netns.into_iter().chain(titles).chain([tuples]));
     for pool in summary.pools.iter().take(POOLS) {
         let netns = with_netns.then(|| Cell::from(name(pool.key.netns)));
-        let counts = [pool.in_use(), pool.time_wait, pool.others, pool.left()];
+        let Pressure { in_use, time_wait, .. } = pool.pressure;
+        let counts = [in_use, time_wait, in_use - time_wait, pool.pressure.left()];
         let counts = counts.map(|count| Cell::from(grouped(count.into())));
-        let rest = [used(pool.pressure()), tuple(&pool.key, POOL_COLUMNS).into()];
+        let rest = [used(pool.pressure.fraction()), tuple(&pool.key, POOL_COLUMNS).into()];
         table.push(netns.into_iter().chain(counts).chain(rest));
     }
     table.put(paint, out);

@@ -11,6 +11,7 @@ use crate::model::event::{
     Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via,
 };
 use crate::model::identity::{Identity, Names, Naming, container_of};
+use crate::model::settings::Settings;
 
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) const NETNS: u32 = 4_026_531_840;
@@ -148,11 +149,8 @@ pub(crate) fn quiet(limits: Limits) -> Tracker {
 pub(crate) fn busy(limits: Limits) -> (Tracker, Vec<Event>) {
     let mut tracker = quiet(limits);
     let capacity = Capacity {
-        range: (40_000, 40_099),
-        reserved: Vec::new(),
-        ports: 100,
-        max_tw_buckets: 1_009,
-        ..Capacity::default()
+        name: None,
+        settings: Settings { max_tw_buckets: Some(1_009), ..Settings::of_range(40_000, 40_099) },
     };
     tracker.set_capacity(NETNS, capacity);
     tracker.seed(seeds());

@@ -61,8 +61,11 @@ impl<'a> Document<'a> {
                 .map(|row| Netns {
                     netns: row.key,
                     tally: (&row.figures).into(),
-                    tcp_max_tw_buckets: row.capacity.as_ref().map(|capacity| capacity.max_tw_buckets),
-                    ports: row.capacity.as_ref().map(|capacity| capacity.ports),
+                    tcp_max_tw_buckets: row
+                        .capacity
+                        .as_ref()
+                        .and_then(|capacity| capacity.settings.max_tw_buckets),
+                    ports: row.capacity.as_ref().map(|capacity| capacity.ports()),
                     main: who(row.main),
                 })
                 .collect(),

@@ -3,16 +3,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::{Capacity, TupleKey};
+use crate::engine::TupleKey;
 use crate::host::net::sockdiag::DiagSocket;
 use crate::model::ports::{Ports, State};
+use crate::model::settings::Settings;
 
 /// Ephemeral ports in use on each tuple by sockets in other states than TIME_WAIT. A port counts once, however many inbound
 /// connections it serves.
-pub fn others_in_use(netns: u32, sockets: &[DiagSocket], capacity: &Capacity) -> HashMap<TupleKey, Ports> {
+pub fn others_in_use(netns: u32, sockets: &[DiagSocket], settings: &Settings) -> HashMap<TupleKey, Ports> {
     let mut seen: HashSet<(TupleKey, u16)> = HashSet::new();
     let mut held: HashMap<TupleKey, Ports> = HashMap::new();
-    for socket in sockets.iter().filter(|socket| !socket.is_time_wait() && capacity.has(socket.sport)) {
+    for socket in sockets.iter().filter(|socket| !socket.is_time_wait() && settings.has(socket.sport)) {
         let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
         let tuple = TupleKey { netns, saddr, daddr, dport: socket.dport };
         if seen.insert((tuple, socket.sport)) {
@@ -55,8 +56,8 @@ mod tests {
             socket(3, 40_002, 80),
             socket(0, 80, 40_003),
         ];
-        let capacity = Capacity { range: (40_000, 40_999), ..Capacity::default() };
-        let held = others_in_use(7, &sockets, &capacity);
+        let settings = Settings::of_range(40_000, 40_999);
+        let held = others_in_use(7, &sockets, &settings);
         let here = Ipv4Addr::LOCALHOST.into();
         let two = Ports { established: 2, ..Ports::default() };
         assert_eq!(held, HashMap::from([(TupleKey { netns: 7, saddr: here, daddr: here, dport: 80 }, two)]));

@@ -14,10 +14,9 @@ use crate::engine::{Capacity, PortKey, ProcessKey, Tracker, TupleKey};
 use crate::host::identity::pids;
 use crate::host::net::netns::{Netns, discover, host_inode};
 use crate::host::net::sockdiag::{self, States};
-use crate::host::net::{slabinfo, sysctls::Sysctls};
+use crate::host::net::{slabinfo, sysctls};
 use crate::model::event::Comm;
 use crate::model::ports::Ports;
-use crate::source::capacity;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often namespaces are asked, at most.
@@ -213,9 +212,9 @@ fn listeners<'a>(namespaces: impl Iterator<Item = &'a Netns>) -> HashMap<PortKey
 }
 
 fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
-    let capacity = capacity(netns.called(host), &Sysctls::read(netns)?);
+    let capacity = Capacity { name: netns.called(host), settings: sysctls::read(netns)? };
     let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
-    let others = others_in_use(netns.inode, &sockets, &capacity);
+    let others = others_in_use(netns.inode, &sockets, &capacity.settings);
     Ok(Answer { netns: netns.inode, capacity, others })
 }
 
@@ -244,8 +243,8 @@ mod tests {
         let sport = listener.local_addr().unwrap().port();
         let round = ask(&question(own.inode));
         assert_eq!(round.answers[0].netns, own.inode, "what was asked for comes first");
-        let sysctls = Sysctls::read(&own).unwrap();
-        assert_eq!(round.answers[0].capacity, capacity(own.called(host_inode()), &sysctls));
+        let settings = sysctls::read(&own).unwrap();
+        assert_eq!(round.answers[0].capacity, Capacity { name: own.called(host_inode()), settings });
         let found = round.listeners.unwrap();
         let pid = found.get(&PortKey { netns: own.inode, sport }).map(|key| key.pid);
         assert_eq!(pid, pids::are_the_kernels().then(std::process::id));

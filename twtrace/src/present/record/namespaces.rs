@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::net::books::{Books, time_waits};
 use crate::host::net::netns::{Netns, discover};
-use crate::host::net::sysctls::Sysctls;
+use crate::host::net::sysctls;
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
@@ -52,7 +52,7 @@ fn namespace(netns: &Netns) -> Namespace {
     Namespace {
         netns: netns.inode,
         name: netns.name.clone(),
-        sysctls: Sysctls::read(netns).ok().as_ref().map(Into::into),
+        sysctls: sysctls::read(netns).ok(),
         counters: Books::read(netns).ok().map(Into::into),
     }
 }
@@ -140,7 +140,7 @@ mod tests {
         [own, own, own].into_iter().for_each(|netns| met.meet(netns));
         let answer = await_answer(&mut met);
         assert_eq!(answer.iter().map(|namespace| namespace.netns).collect::<Vec<_>>(), [own]);
-        assert!(answer[0].sysctls.as_ref().is_some_and(|sysctls| sysctls.tcp_max_tw_buckets > 0));
+        assert!(answer[0].sysctls.as_ref().is_some_and(|sysctls| sysctls.max_tw_buckets > Some(0)));
         assert!(answer[0].counters.is_some());
         met.meet(1);
         met.meet(own);

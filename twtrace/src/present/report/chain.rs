@@ -18,11 +18,9 @@ use crate::diagnose::facts::Facts;
 use crate::diagnose::recorded::Recorded;
 use crate::engine::row;
 use crate::engine::{Capacity, Engine, Limits, Seed};
-use crate::host::net::sysctls::Sysctls;
 use crate::model::event::{Kind, Via};
 use crate::model::filter::Filter;
 use crate::recording::{Ended, Head, Namespace, OpenError, Recording, Stop, Tail};
-use crate::source::capacity;
 
 /// Batches that are unpacked while others are counted.
 const AHEAD: usize = 2;
@@ -286,8 +284,8 @@ fn count(
 }
 
 fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
-    let settings = namespace.sysctls.as_ref()?;
-    Sysctls::try_from(settings).ok().map(|sysctls| capacity(namespace.name.clone(), &sysctls))
+    let settings = namespace.sysctls.clone()?.counted()?;
+    Some(Capacity { name: namespace.name.clone(), settings })
 }
 
 /// Says what a namespace allows, where that is known and was not said before.
@@ -307,9 +305,10 @@ fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> Hash
         let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
             continue;
         };
-        let same = (&counted_by.range, &counted_by.reserved) == (&capacity.range, &capacity.reserved);
+        let which = |capacity: &Capacity| (capacity.settings.port_range, capacity.settings.reserved.clone());
+        let same = which(counted_by) == which(&capacity);
         if is_told || same {
-            ports.entry(namespace.netns).or_insert(counted_by.ports);
+            ports.entry(namespace.netns).or_insert(counted_by.ports());
         }
     }
     ports

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::engine::{Capacity, Seed, Tracker};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use crate::model::identity::{Identity, Names, Naming, container_of};
+use crate::model::settings::Settings;
 use crate::recording::{
-    Command, Encoder, Ending, Exit, Head, LossCounts, Namespace, Recording, Settings, Stop, Tail, Usage,
+    Command, Encoder, Ending, Exit, Head, LossCounts, Namespace, Recording, Stop, Tail, Usage,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -213,14 +214,15 @@ impl Script {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        ip_local_port_range: (40_000, 40_099),
-        ip_local_reserved_ports: vec![(40_007, 40_007)],
-        tcp_tw_reuse: 2,
-        tcp_tw_reuse_delay: None,
-        tcp_max_tw_buckets: 1009,
-        tcp_timestamps: 1,
-        tcp_rfc1337: 0,
-        tcp_fin_timeout: 60,
+        port_range: Some((40_000, 40_099)),
+        reserved: vec![(40_007, 40_007)],
+        tw_reuse: Some(2),
+        tw_reuse_delay_ms: None,
+        max_tw_buckets: Some(1009),
+        timestamps: Some(1),
+        rfc1337: Some(0),
+        fin_timeout_s: Some(60),
+        ..Settings::default()
     }
 }
 
@@ -236,16 +238,7 @@ pub(crate) struct Sample {
 
 /// What the namespace allows.
 fn capacity() -> Capacity {
-    Capacity {
-        name: None,
-        range: (40_000, 40_099),
-        reserved: vec![(40_007, 40_007)],
-        ports: 99,
-        max_tw_buckets: 1009,
-        tw_reuse: Some(2),
-        tw_reuse_delay_ms: None,
-        timestamps: Some(1),
-    }
+    Capacity { name: None, settings: settings().counted().unwrap() }
 }
 
 /// A sample of `steps` steps.

@@ -246,8 +246,8 @@ pub(super) fn namespaces(snapshot: &Snapshot, top: usize) -> Vec<Family> {
     for row in told {
         let labels = netns_labels(row.key, snapshot);
         put(&mut live, &labels, &[], row.figures.live);
-        if let Some(capacity) = &row.capacity {
-            put(&mut limit, &labels, &[], capacity.max_tw_buckets);
+        if let Some(most) = row.capacity.as_ref().and_then(|capacity| capacity.settings.max_tw_buckets) {
+            put(&mut limit, &labels, &[], most);
         }
     }
     let labels = ["netns", "netns_name"].map(|label| (label, OTHER.to_owned()));

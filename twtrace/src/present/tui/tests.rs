@@ -19,6 +19,7 @@ use super::journal::Journal;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::Tab;
 use crate::engine::Tracker;
+use crate::model::settings::Settings;
 
 const PALETTE: Palette = Palette { theme: Theme::Dark, has_unicode: true };
 const SIZES: [(u16, u16); 2] = [(80, 24), (140, 40)];
@@ -135,10 +136,7 @@ fn namespaces_go_by_their_names() {
     let (mut tracker, journal) = two_namespaces();
     let capacity = |name: &str| crate::engine::Capacity {
         name: Some(name.to_owned()),
-        ports: 100,
-        max_tw_buckets: 1_009,
-        range: (40_000, 40_099),
-        ..Default::default()
+        settings: Settings { max_tw_buckets: Some(1_009), ..Settings::of_range(40_000, 40_099) },
     };
     tracker.set_capacity(crate::present::live::fixture::NETNS, capacity("host"));
     tracker.set_capacity(crate::present::live::fixture::NETNS + 1, capacity("he\x1b1"));

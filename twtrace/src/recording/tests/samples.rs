@@ -9,9 +9,10 @@ use crate::model::event::{
 };
 use crate::model::identity::{Container, Identity, Runtime};
 use crate::model::limitation::{Limitation, What};
+use crate::model::settings::Settings;
 use crate::recording::lists::{Holder, Listed, Lists};
 use crate::recording::{
-    Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Settings, Stop, Tail, Usage,
+    Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail, Usage,
 };
 
 /// CLOCK_MONOTONIC at the start of every sample.
@@ -170,14 +171,15 @@ pub(crate) fn events(count: u16) -> Vec<Event> {
 
 pub(crate) fn namespace() -> Namespace {
     let sysctls = Settings {
-        ip_local_port_range: (32_768, 60_999),
-        ip_local_reserved_ports: vec![(40_000, 40_007)],
-        tcp_tw_reuse: 2,
-        tcp_tw_reuse_delay: Some(1000),
-        tcp_max_tw_buckets: 262_144,
-        tcp_timestamps: 1,
-        tcp_rfc1337: 0,
-        tcp_fin_timeout: 60,
+        port_range: Some((32_768, 60_999)),
+        reserved: vec![(40_000, 40_007)],
+        tw_reuse: Some(2),
+        tw_reuse_delay_ms: Some(1000),
+        max_tw_buckets: Some(262_144),
+        timestamps: Some(1),
+        rfc1337: Some(0),
+        fin_timeout_s: Some(60),
+        ..Settings::default()
     };
     let counters = Counters {
         tw: 1,

@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 
 use crate::engine::{Capacity, Seed};
-use crate::host::net::sysctls::Sysctls;
 use crate::model::event::Event;
+use crate::model::settings::Settings;
 use crate::recording::{Caches, Ended, Head, Namespace, OpenError, Recording, Rows};
-use crate::source::capacity;
 
 /// Opens the recording, the first time and whenever the replay goes back.
 pub type Open = Box<dyn FnMut() -> Result<Recording, OpenError>>;
@@ -127,9 +126,9 @@ impl Feed {
 
 fn learn(capacities: &mut HashMap<u32, Capacity>, told: &[Namespace]) {
     for namespace in told {
-        let sysctls = namespace.sysctls.as_ref().and_then(|settings| Sysctls::try_from(settings).ok());
-        if let Some(sysctls) = sysctls {
-            capacities.entry(namespace.netns).or_insert_with(|| capacity(namespace.name.clone(), &sysctls));
+        if let Some(settings) = namespace.sysctls.clone().and_then(Settings::counted) {
+            let capacity = || Capacity { name: namespace.name.clone(), settings };
+            capacities.entry(namespace.netns).or_insert_with(capacity);
         }
     }
 }

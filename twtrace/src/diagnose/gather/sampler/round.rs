@@ -16,7 +16,7 @@ use crate::host::net::books::{self, Books};
 use crate::host::net::counters::Counters;
 use crate::host::net::netns::{Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
-use crate::host::net::sysctls::Sysctls;
+use crate::host::net::sysctls;
 use crate::model::clock;
 use crate::model::limitation::{Gathered, Limitation, What};
 
@@ -173,7 +173,7 @@ fn sample(
     most_buckets: Option<u32>,
     gathered: &mut Gathered,
 ) -> Result<Sample, Error> {
-    let mut settings = Settings::of(&Sysctls::read(netns)?);
+    let mut settings = sysctls::read(netns)?;
     let extra = netns.within(extras::read_here)?;
     settings.max_tw_buckets_default =
         extras::buckets_default(extra.max_tw_buckets_default, most_buckets, settings.max_tw_buckets);

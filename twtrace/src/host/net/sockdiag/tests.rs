@@ -243,6 +243,6 @@ fn own_connections_say_whether_they_have_timestamps() {
     let own = Netns::own().unwrap();
     let all = timestamps(&own).unwrap();
     let ours = all.iter().find(|(socket, _)| socket.sport == port).map(|(_, has)| *has);
-    let set = crate::host::net::sysctls::Sysctls::read(&own).unwrap().tcp_timestamps != 0;
+    let set = crate::host::net::sysctls::read(&own).unwrap().timestamps != Some(0);
     assert_eq!(ours, Some(set));
 }

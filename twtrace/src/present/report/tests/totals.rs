@@ -211,9 +211,8 @@ fn pressure_is_what_the_live_view_saw_at_the_worst() {
     // The live view knows the present only: so it is asked after each event.
     let mut tracker = engine::Tracker::new();
     tracker.advance(sample.head.mono_ns);
-    let settings = sample.head.namespaces[0].sysctls.as_ref().unwrap();
-    let sysctls = crate::host::net::sysctls::Sysctls::try_from(settings).unwrap();
-    tracker.set_capacity(NETNS, crate::source::capacity(None, &sysctls));
+    let settings = sample.head.namespaces[0].sysctls.clone().unwrap().counted().unwrap();
+    tracker.set_capacity(NETNS, engine::Capacity { name: None, settings });
     sample.listed.iter().for_each(|event| drop(tracker.apply(&mut event.clone())));
     let mut worst: HashMap<TupleKey, (u32, u64)> = HashMap::new();
     let mut keep_worst = |tracker: &engine::Tracker, now_ns: u64| {

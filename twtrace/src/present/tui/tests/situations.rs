@@ -7,6 +7,7 @@ use ratatui::crossterm::event::KeyCode;
 use super::Screen;
 use crate::engine::{Capacity, PortKey, ProcessKey, Seed, Tracker};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Process, Role, Substate, Via};
+use crate::model::settings::Settings;
 use crate::present::live::fixture::{NETNS, NOW_S, SECOND_NS};
 use crate::present::tui::journal::Journal;
 
@@ -24,9 +25,9 @@ impl Story {
     fn new() -> Self {
         let mut tracker = Tracker::new();
         tracker.advance((NOW_S - 19) * SECOND_NS);
-        let range = (40_000, 40_000 + PORTS - 1);
-        let ports = PORTS.into();
-        tracker.set_capacity(NETNS, Capacity { range, ports, max_tw_buckets: 10_007, ..Capacity::default() });
+        let range = Settings::of_range(40_000, 40_000 + PORTS - 1);
+        let settings = Settings { max_tw_buckets: Some(10_007), ..range };
+        tracker.set_capacity(NETNS, Capacity { name: None, settings });
         Self { tracker, journal: Journal::default() }
     }
 

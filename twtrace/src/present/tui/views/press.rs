@@ -82,5 +82,5 @@ impl Row<'_> {
 
 /// Share of `tcp_max_tw_buckets`; `None` where that is not known.
 pub(super) fn full(row: &NetnsRow) -> Option<f64> {
-    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.max_tw_buckets.max(1)))
+    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.settings.max_tw_buckets?.max(1)))
 }

@@ -339,8 +339,8 @@ fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Netns => Some(Value::Text(picture.netns(row.key).into())),
         What::Full => full(row).map(Value::Share),
-        What::Buckets => capacity.map(|capacity| Value::Count(capacity.max_tw_buckets.into())),
-        What::Ports => capacity.map(|capacity| Value::Count(capacity.ports.into())),
+        What::Buckets => capacity?.settings.max_tw_buckets.map(|most| Value::Count(most.into())),
+        What::Ports => capacity.map(|capacity| Value::Count(capacity.ports().into())),
         _ => who(row.main, what),
     }
 }

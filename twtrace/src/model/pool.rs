@@ -1,46 +1,17 @@
-//! Owns: how close a pool of ports is to running out.
-//! Must not know: where the numbers come from.
+//! Owns: a pool of ports, as all parts speak of it: how much of it is in use, and when it will be full.
+//! Must not know: where the numbers come from, what holds the ports.
 
 use std::cmp::Ordering;
 
 /// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
-pub(super) const TIME_WAIT_S: f64 = 60.0;
-/// How long it keeps its port from a connect() that may reuse it, in seconds (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c; a setting since
-/// 6.14, `tcp_tw_reuse_delay`, with this as its default).
-const REUSABLE_AFTER_S: f64 = 1.0;
+pub const TIME_WAIT_S: f64 = 60.0;
+/// How long it keeps its port from a connect() that may reuse it, in seconds, where `tcp_tw_reuse_delay` (since 6.14) does not say
+/// otherwise (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c). Up to 6.13 it is the turn of the clock's second, so a second at most.
+pub const REUSE_S: f64 = 1.0;
 /// From this share on, ports run short.
 const SHORT: f64 = 0.7;
 /// What is full so soon, in seconds, may as well be full now.
 const SOON_S: f64 = 10.0;
-
-/// What a network namespace allows (Documentation/networking/ip-sysctl.rst).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capacity {
-    /// What people call the namespace: its name in /run/netns, `host` for the machine's own. Hostile until escaped.
-    pub name: Option<String>,
-    /// `ip_local_port_range`, both ends included.
-    pub range: (u16, u16),
-    /// `ip_local_reserved_ports`: ranges, both ends included, sorted and apart.
-    pub reserved: Vec<(u16, u16)>,
-    /// Ports in `range` less those in `reserved`.
-    pub ports: u32,
-    /// `tcp_max_tw_buckets`.
-    pub max_tw_buckets: u32,
-    /// `tcp_tw_reuse`, where known.
-    pub tw_reuse: Option<u32>,
-    /// `tcp_tw_reuse_delay` in milliseconds, where the kernel has it.
-    pub tw_reuse_delay_ms: Option<u32>,
-    /// `tcp_timestamps`, where known.
-    pub timestamps: Option<u32>,
-}
-
-impl Capacity {
-    /// Whether connect() may choose this port by itself.
-    pub fn has(&self, port: u16) -> bool {
-        let (low, high) = self.range;
-        (low..=high).contains(&port) && !self.reserved.iter().any(|(from, to)| (*from..=*to).contains(&port))
-    }
-}
 
 /// Ephemeral ports in use on a tuple ÷ ports that the netns allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +27,13 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    pub(super) fn new(pool: &Pool) -> Self {
+    /// Of a moment, of which no rate is known.
+    pub fn now(time_wait: u32, others: u32, ports: u32) -> Self {
+        let in_use = time_wait + others;
+        Self { in_use, time_wait, ports, full_in_s: (in_use >= ports).then_some(0.0) }
+    }
+
+    pub(crate) fn new(pool: &Pool) -> Self {
         // Others were listed earlier than the last event: what was open then may be in TIME_WAIT now. Which of them is not known, but that
         // there are no more than TIME_WAIT leaves.
         let others = pool.others.min(pool.ports.saturating_sub(pool.time_wait));
@@ -79,12 +56,12 @@ impl Pressure {
     }
 
     /// Whether ports run short, or will within a minute.
-    pub(super) fn is_pressing(&self) -> bool {
+    pub(crate) fn is_pressing(&self) -> bool {
         self.is_short() || self.full_in_s.is_some_and(|full_in_s| full_in_s <= TIME_WAIT_S)
     }
 
     /// By how much a pool wants to be seen: how full it will be in 10 s at the present rates, then how full it is.
-    pub(super) fn heat(&self) -> (f64, f64) {
+    pub(crate) fn heat(&self) -> (f64, f64) {
         let fraction = self.fraction();
         let soon = match self.full_in_s {
             Some(full_in_s) if full_in_s > SOON_S => fraction + (1.0 - fraction) * SOON_S / full_in_s,
@@ -106,48 +83,55 @@ impl Pressure {
 }
 
 /// As [`Pressure::cmp_heat`], of what [`Pressure::heat`] says.
-pub(super) fn cmp_heats((soon, fraction): (f64, f64), (other_soon, other_fraction): (f64, f64)) -> Ordering {
+pub(crate) fn cmp_heats((soon, fraction): (f64, f64), (other_soon, other_fraction): (f64, f64)) -> Ordering {
     soon.total_cmp(&other_soon).then_with(|| fraction.total_cmp(&other_fraction))
 }
 
 /// Whether so many TIME_WAIT sockets a second, each of which holds its port for `held_s`, never come to hold all ports that `others` leave.
-pub(super) fn levels_off(created: f64, held_s: f64, others: u32, ports: u32) -> bool {
+pub(crate) fn levels_off(created: f64, held_s: f64, others: u32, ports: u32) -> bool {
     created * held_s + f64::from(others) < f64::from(ports)
 }
 
 /// What is known of a pool of ports.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     /// Ports in use by TIME_WAIT sockets.
-    pub(super) time_wait: u32,
+    pub(crate) time_wait: u32,
     /// Ports in use by sockets in other states.
-    pub(super) others: u32,
+    pub(crate) others: u32,
     /// Ports that the netns allows.
-    pub(super) ports: u32,
+    pub(crate) ports: u32,
     /// TIME_WAIT sockets made a second.
-    pub(super) created: f64,
+    pub(crate) created: f64,
     /// TIME_WAIT sockets gone a second.
-    pub(super) ended: f64,
+    pub(crate) ended: f64,
     /// connect() took ports of TIME_WAIT sockets lately.
-    pub(super) is_reused: bool,
+    pub(crate) is_reused: bool,
 }
 
 impl Pool {
     /// A port is free again after a minute, or after a second where it is reused. So a steady rate never holds more than so many
     /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
     fn full_in_s(&self) -> Option<f64> {
-        let held_s = if self.is_reused { REUSABLE_AFTER_S } else { TIME_WAIT_S };
+        let held_s = if self.is_reused { REUSE_S } else { TIME_WAIT_S };
         let levels_off = levels_off(self.created, held_s, self.others, self.ports);
         if levels_off && self.is_reused {
             return None;
         }
-        let free = f64::from(self.ports.saturating_sub(self.time_wait + self.others));
-        if free == 0.0 {
-            return Some(0.0);
-        }
-        let net = self.created - self.ended;
-        (net > 0.0 && !levels_off).then(|| free / net)
+        let full_in_s = full_in_s(self.ports, self.time_wait + self.others, self.created, self.ended);
+        full_in_s.filter(|full_in_s| *full_in_s == 0.0 || !levels_off)
     }
+}
+
+/// Seconds until `ports` ports are all in use, `in_use` of them being so now; `created` come and `ended` go each second.
+/// `None`: never, at this rate.
+pub fn full_in_s(ports: u32, in_use: u32, created: f64, ended: f64) -> Option<f64> {
+    let free = f64::from(ports.saturating_sub(in_use));
+    if free == 0.0 {
+        return Some(0.0);
+    }
+    let net = created - ended;
+    (net > 0.0).then(|| free / net)
 }
 
 #[cfg(test)]
@@ -218,23 +202,6 @@ mod tests {
         ];
         for pair in order.windows(2) {
             assert_eq!(pair[0].cmp_heat(&pair[1]), Ordering::Greater, "{pair:?}");
-        }
-    }
-
-    #[test]
-    fn only_ports_that_connect_may_choose_count() {
-        let capacity =
-            Capacity { range: (32_768, 60_999), reserved: vec![(40_009, 40_013)], ..Capacity::default() };
-        for (port, want) in [
-            (32_767, false),
-            (32_768, true),
-            (40_008, true),
-            (40_009, false),
-            (40_013, false),
-            (60_999, true),
-            (61_000, false),
-        ] {
-            assert_eq!(capacity.has(port), want, "{port}");
         }
     }
 }
