@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
 
 use crate::model::clock::Clock;
-use crate::model::event::{Conn, Event, Kind, Loss};
-use crate::model::identity::Names;
+use crate::model::event::{Conn, Event, Kind, Loss, Opener, Process, Via};
+use crate::model::identity::{Identity, Names};
 use crate::model::limitation::Limitation;
 use crate::output::Stamp;
 
@@ -23,6 +24,35 @@ const VERSION: &str = ",\"schema_version\":1";
 pub struct Json {
     clock: Clock,
     stamp: Stamp,
+    /// What was written last of processes: mostly it is the same again. Two, as the two ends of a connection take turns.
+    recent: [Option<Written>; 2],
+}
+
+/// A part of a line, and what it says.
+#[derive(Debug)]
+struct Written {
+    owner: Option<Process>,
+    via: Option<Via>,
+    opener: Option<Opener>,
+    identity: Option<Arc<Identity>>,
+    /// What its container is called may become known between two events.
+    is_named: bool,
+    text: BytesMut,
+}
+
+impl Written {
+    fn of(event: &Event, is_named: bool) -> Self {
+        let Event { owner, via, opener, identity, .. } = event;
+        let mut text = BytesMut::new();
+        put_processes(event, &mut Object { out: &mut text });
+        Self { owner: *owner, via: *via, opener: *opener, identity: identity.clone(), is_named, text }
+    }
+
+    fn says(&self, event: &Event, is_named: bool) -> bool {
+        let identity = |of: &Option<Arc<Identity>>| of.as_ref().map(Arc::as_ptr);
+        (&self.owner, &self.via, &self.opener) == (&event.owner, &event.via, &event.opener)
+            && (identity(&self.identity), self.is_named) == (identity(&event.identity), is_named)
+    }
 }
 
 /// One object under construction, in a buffer that is used again for each line. Values that come from outside go through serde_json.
@@ -103,7 +133,7 @@ impl Object<'_> {
 impl Json {
     /// A writer whose times are read off `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, stamp: Stamp::default() }
+        Self { clock, stamp: Stamp::default(), recent: [None, None] }
     }
 
     /// Appends `event` and a newline to `out`.
@@ -118,7 +148,7 @@ impl Json {
             put_conn(conn, &mut object);
         }
         put_socket(event, &mut object);
-        put_processes(event, &mut object);
+        self.processes(event, &mut object);
         put_outcome(event, &mut object);
         if let Some(loss) = &event.loss {
             put_loss(loss, &mut object);
@@ -137,6 +167,19 @@ impl Json {
         object.text(key!("why"), limitation.why.as_bytes());
         object.text(key!("remedy"), limitation.remedy.as_bytes());
         out.extend_from_slice(b"}\n");
+    }
+
+    fn processes(&mut self, event: &Event, object: &mut Object<'_>) {
+        let is_named = event.identity.as_ref().is_some_and(|identity| identity.names.get().is_some());
+        let known = self.recent.iter().flatten().find(|written| written.says(event, is_named));
+        if let Some(known) = known {
+            object.out.extend_from_slice(&known.text);
+            return;
+        }
+        let written = Written::of(event, is_named);
+        object.out.extend_from_slice(&written.text);
+        self.recent.swap(0, 1);
+        self.recent[0] = Some(written);
     }
 
     fn time(&mut self, mono_ns: u64, object: &mut Object<'_>) {
@@ -266,4 +309,52 @@ fn put_loss(loss: &Loss, object: &mut Object<'_>) {
     object.number(key!("missed_runs"), loss.missed_runs);
     object.number(key!("missed"), loss.missed);
     object.number(key!("unwritten"), loss.unwritten);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Comm;
+    use crate::model::identity::Naming;
+
+    #[test]
+    fn what_was_written_before_changes_no_line() {
+        let clock = Clock { mono_ns: 0, wall_ns: 0 };
+        let naming = Naming::default();
+        let mut events = Vec::new();
+        for at in 0..29_u32 {
+            let mut event = Event::new(Kind::Created, at.into(), None);
+            let (pid, comm) = (7 + at % 3, Comm::new(["a\"", "b", "c"][at as usize % 3]));
+            event.owner = (at % 7 != 0).then_some(Process {
+                pid,
+                tid: pid + at % 2,
+                uid: 0,
+                cgroup_id: 1,
+                start_ns: 1,
+                comm,
+            });
+            event.via = Some([Via::Close, Via::Exit][at as usize % 2]);
+            event.opener = (at % 5 != 0).then_some(Opener { pid, start_ns: 1, comm });
+            let exe = Some(format!("/bin/{pid}"));
+            event.identity = Some(Arc::new(Identity { exe, names: naming.clone(), ..Identity::default() }))
+                .filter(|_| at % 4 != 0);
+            // Two in a row of the same, and one that is named in between.
+            events.extend([event.clone(), event]);
+        }
+        let mut all = Json::new(clock);
+        let line = |json: &mut Json, event: &Event| {
+            let mut out = BytesMut::new();
+            json.line(event, &mut out);
+            String::from_utf8(out.to_vec()).unwrap()
+        };
+        for (at, event) in events.iter().enumerate() {
+            if at == 31 {
+                naming.set(Names { name: Some("web".to_owned()), ..Names::default() });
+            }
+            assert_eq!(line(&mut all, event), line(&mut Json::new(clock), event));
+        }
+        let named = events.iter().rfind(|event| event.identity.is_some()).unwrap();
+        let line = line(&mut all, named);
+        assert!(line.contains("\"container_name\":\"web\""), "{line}");
+    }
 }
