@@ -134,15 +134,15 @@ impl Columns {
         let mut named: HashMap<&'static str, ArrayRef, RandomState> = HashMap::default();
         let mut put = |name, column: ArrayRef| drop(named.insert(name, column));
         put("event", self.event.column(rows)?);
-        put("time", self.time.column(rows));
-        put("mono_ns", self.mono_ns.column(rows));
+        put("time", self.time.column(rows)?);
+        put("mono_ns", self.mono_ns.column(rows)?);
         self.conn.finish(rows, &mut put)?;
         self.socket.finish(rows, &mut put)?;
         self.owner.finish(rows, &mut put)?;
         self.identity.finish(rows, &mut put)?;
         self.opener.finish(rows, &mut put)?;
         self.outcome.finish(rows, &mut put)?;
-        self.loss.finish(rows, &mut put);
+        self.loss.finish(rows, &mut put)?;
         let columns: Option<Vec<ArrayRef>> =
             schema::COLUMNS.iter().map(|(name, _)| named.remove(*name)).collect();
         let columns = columns.ok_or_else(|| ArrowError::SchemaError("a column is not filled".to_owned()))?;
@@ -176,13 +176,13 @@ impl ConnColumns {
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("netns", self.netns.column(rows));
+        put("netns", self.netns.column(rows)?);
         put("family", self.family.column(rows)?);
         put("saddr", self.saddr.column(rows)?);
-        put("sport", self.sport.column(rows));
+        put("sport", self.sport.column(rows)?);
         put("daddr", self.daddr.column(rows)?);
-        put("dport", self.dport.column(rows));
-        put("ifindex", self.ifindex.column(rows));
+        put("dport", self.dport.column(rows)?);
+        put("ifindex", self.ifindex.column(rows)?);
         Ok(())
     }
 }
@@ -211,8 +211,8 @@ impl SocketColumns {
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
         put("role", self.role.column(rows)?);
         put("substate", self.substate.column(rows)?);
-        put("timeout_ms", self.timeout_ms.column(rows));
-        put("cookie", self.cookie.column(rows));
+        put("timeout_ms", self.timeout_ms.column(rows)?);
+        put("cookie", self.cookie.column(rows)?);
         Ok(())
     }
 }
@@ -275,19 +275,19 @@ impl OutcomeColumns {
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("age_ms", self.age_ms.column(rows));
-        put("age_rest_ns", self.age_rest_ns.column(rows));
-        put("bytes_sent", self.bytes_sent.column(rows));
-        put("bytes_received", self.bytes_received.column(rows));
+        put("age_ms", self.age_ms.column(rows)?);
+        put("age_rest_ns", self.age_rest_ns.column(rows)?);
+        put("bytes_sent", self.bytes_sent.column(rows)?);
+        put("bytes_received", self.bytes_received.column(rows)?);
         put("reason", self.reason.column(rows)?);
-        put("lifetime_ms", self.lifetime_ms.column(rows));
-        put("lifetime_rest_ns", self.lifetime_rest_ns.column(rows));
+        put("lifetime_ms", self.lifetime_ms.column(rows)?);
+        put("lifetime_rest_ns", self.lifetime_rest_ns.column(rows)?);
         put("errno", self.errno.column(rows)?);
         put("port_via", self.port_via.column(rows)?);
         put("reuseaddr", self.reuseaddr.column(rows)?);
         let [low, high] = &mut self.range;
-        put("range_low", low.column(rows));
-        put("range_high", high.column(rows));
+        put("range_low", low.column(rows)?);
+        put("range_high", high.column(rows)?);
         put("why", self.why.column(rows)?);
         Ok(())
     }
@@ -330,10 +330,11 @@ impl LossColumns {
         }
     }
 
-    fn finish(&mut self, rows: usize, put: &mut Put<'_>) {
-        put("count", self.count.column(rows));
+    fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
+        put("count", self.count.column(rows)?);
         for (name, column) in LOSS_PARTS.into_iter().zip(&mut self.parts) {
-            put(name, column.column(rows));
+            put(name, column.column(rows)?);
         }
+        Ok(())
     }
 }

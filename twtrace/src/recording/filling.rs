@@ -5,9 +5,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow_array::builder::{ArrayBuilder as _, PrimitiveBuilder, StringBuilder};
+use arrow_array::builder::{BooleanBufferBuilder, StringBuilder};
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -16,24 +17,37 @@ use hashbrown::HashMap;
 /// every reader.
 const DICTIONARY: usize = 8192;
 
+/// Rows that a column has room for from its beginning, where the one before had as many: growing copies.
+const ROOM: usize = 8192;
+
 /// A column of numbers.
-pub(super) struct Numbers<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
+pub(super) struct Numbers<T: ArrowPrimitiveType> {
+    values: Vec<T::Native>,
+    /// Which rows say anything; none, as long as all do.
+    valid: Option<BooleanBufferBuilder>,
+    data_type: DataType,
+}
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
     pub(super) fn new() -> Self {
-        Self(PrimitiveBuilder::new())
+        Self::of(T::DATA_TYPE)
     }
 
     /// Of a type that says more than its numbers do, such as a time zone.
     pub(super) fn of(data_type: DataType) -> Self {
-        Self(PrimitiveBuilder::new().with_data_type(data_type))
+        Self { values: Vec::new(), valid: None, data_type }
     }
 
     /// Says what stands in a row; rows come in their order.
     #[inline(always)]
     pub(super) fn set(&mut self, row: usize, value: T::Native) {
-        self.reach(row);
-        self.0.append_value(value);
+        if self.values.len() != row {
+            self.skip_to(row);
+        }
+        self.values.push(value);
+        if let Some(valid) = &mut self.valid {
+            valid.append(true);
+        }
     }
 
     /// As [`Self::set`], where there is something to be said.
@@ -45,25 +59,30 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
     }
 
     /// What was filled in, of so many rows; the next row is the first again.
-    pub(super) fn column(&mut self, rows: usize) -> ArrayRef {
-        Arc::new(self.finish(rows))
+    pub(super) fn column(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        Ok(Arc::new(self.finish(rows)?))
     }
 
-    fn finish(&mut self, rows: usize) -> PrimitiveArray<T> {
-        self.reach(rows);
-        self.0.finish()
-    }
-
-    #[inline]
-    fn reach(&mut self, row: usize) {
-        if self.0.len() != row {
-            self.skip_to(row);
+    fn finish(&mut self, rows: usize) -> Result<PrimitiveArray<T>, ArrowError> {
+        let room = self.values.len().min(ROOM);
+        if self.values.len() != rows {
+            self.skip_to(rows);
         }
+        let values = std::mem::replace(&mut self.values, Vec::with_capacity(room));
+        let valid = self.valid.take().map(|mut valid| NullBuffer::new(valid.finish()));
+        Ok(PrimitiveArray::try_new(values.into(), valid)?.with_data_type(self.data_type.clone()))
     }
 
     #[cold]
     fn skip_to(&mut self, row: usize) {
-        self.0.append_nulls(row.saturating_sub(self.0.len()));
+        let filled = self.values.len();
+        let valid = self.valid.get_or_insert_with(|| {
+            let mut valid = BooleanBufferBuilder::new(filled);
+            valid.append_n(filled, true);
+            valid
+        });
+        valid.append_n(row.saturating_sub(filled), false);
+        self.values.resize(row.max(filled), T::Native::default());
     }
 }
 
@@ -85,7 +104,7 @@ impl Words {
     }
 
     pub(super) fn column(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        Ok(Arc::new(DictionaryArray::try_new(self.keys.finish(rows), self.words.clone())?))
+        Ok(Arc::new(DictionaryArray::try_new(self.keys.finish(rows)?, self.words.clone())?))
     }
 }
 
@@ -152,7 +171,7 @@ impl<K: Eq + Hash + Clone> Texts<K> {
         if self.sent.len() != self.known.len() {
             self.sent = Arc::new(self.texts.finish_cloned());
         }
-        let column = DictionaryArray::try_new(self.keys.finish(rows), self.sent.clone())?;
+        let column = DictionaryArray::try_new(self.keys.finish(rows)?, self.sent.clone())?;
         if self.known.len() > DICTIONARY {
             *self = Self::new();
         }

@@ -55,12 +55,12 @@ impl OwnerColumns {
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("pid", self.pid.column(rows));
-        put("tid", self.tid.column(rows));
+        put("pid", self.pid.column(rows)?);
+        put("tid", self.tid.column(rows)?);
         put("comm", self.comm.column(rows)?);
-        put("uid", self.uid.column(rows));
-        put("cgroup_id", self.cgroup_id.column(rows));
-        put("start_ns", self.start_ns.column(rows));
+        put("uid", self.uid.column(rows)?);
+        put("cgroup_id", self.cgroup_id.column(rows)?);
+        put("start_ns", self.start_ns.column(rows)?);
         put("owner_via", self.via.column(rows)?);
         Ok(())
     }
@@ -155,9 +155,9 @@ impl OpenerColumns {
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("opener_pid", self.pid.column(rows));
+        put("opener_pid", self.pid.column(rows)?);
         put("opener_comm", self.comm.column(rows)?);
-        put("opener_start_ns", self.start_ns.column(rows));
+        put("opener_start_ns", self.start_ns.column(rows)?);
         Ok(())
     }
 }
