@@ -12,8 +12,15 @@ use source::Source;
 use std::path::{Path, PathBuf};
 
 /// The crates of this workspace.
-const CRATES: [&str; 6] =
-    ["twtrace", "twtrace-bench", "twtrace-common", "twtrace-ebpf", "twtrace-scenarios", "xtask"];
+const CRATES: [&str; 7] = [
+    "twtrace",
+    "twtrace-bench",
+    "twtrace-common",
+    "twtrace-ebpf",
+    "twtrace-kit",
+    "twtrace-scenarios",
+    "xtask",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
