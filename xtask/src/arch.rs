@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::process::Command;
+use twtrace_kit::command::which;
 
 use crate::{install, sh};
 
@@ -71,7 +72,7 @@ impl Arch {
             return Ok(());
         }
         install::for_arm64()?;
-        if sh::which("rustup").is_none() {
+        if which("rustup").is_none() {
             // A distribution's: what is missing the compiler says.
             return Ok(());
         }

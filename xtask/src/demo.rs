@@ -5,6 +5,7 @@
 use crate::{project, sh};
 use anyhow::{Result, bail};
 use std::process::Command;
+use twtrace_kit::command::shown;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,7 +22,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let program = project::target_dir().join("release/twtrace");
     let mut demo = sh::as_root(&program.to_string_lossy())?;
     demo.arg("demo").args(&args.rest);
-    eprintln!("$ {}", sh::shown(&demo));
+    eprintln!("$ {}", shown(&demo));
     let status = sh::status(&mut demo)?;
     if !status.success() {
         bail!("the demo failed: {status}");

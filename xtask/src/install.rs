@@ -7,6 +7,7 @@ use crate::{project, sh};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use twtrace_kit::command::which;
 
 /// Packages that tests cannot do without, and a program by which each is known to be there.
 const NEEDED: [(&str, &str); 11] = [
@@ -92,11 +93,11 @@ pub(crate) fn for_arm64() -> Result<()> {
 fn install_missing<'a>(wanted: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Result<()> {
     let is_there = |program: &str| match program.starts_with('/') {
         true => Path::new(program).exists(),
-        false => sh::which(program).is_some(),
+        false => which(program).is_some(),
     };
     let missing: Vec<&str> =
         wanted.filter(|(_, program)| !is_there(program)).map(|(package, _)| *package).collect();
-    if !missing.is_empty() && sh::which("apt-get").is_none() {
+    if !missing.is_empty() && which("apt-get").is_none() {
         bail!("this is no Debian; install what Debian has in these packages: {}", missing.join(", "));
     }
     Apt { updated: false }.install(&missing)
@@ -143,10 +144,9 @@ pub(crate) fn python() -> Option<PathBuf> {
 /// Runs the command.
 pub(crate) fn main(_: &Args) -> Result<()> {
     components()?;
-    let needed =
-        NEEDED.iter().filter(|(_, program)| sh::which(program).is_none()).map(|(package, _)| *package);
+    let needed = NEEDED.iter().filter(|(_, program)| which(program).is_none()).map(|(package, _)| *package);
     let needed: Vec<&str> = needed.collect();
-    if sh::which("apt-get").is_none() {
+    if which("apt-get").is_none() {
         if !needed.is_empty() {
             bail!("this is no Debian; install what Debian has in these packages: {}", needed.join(", "));
         }
@@ -157,7 +157,7 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     apt.install(&needed)?;
     stop_services(&needed);
     // A program of that name may be another's: Docker's own containerd would have to go for Debian's.
-    let is_there = |package: &str| is_installed(package) || sh::which(package).is_some();
+    let is_there = |package: &str| is_installed(package) || which(package).is_some();
     let welcome: Vec<&str> = WELCOME.into_iter().filter(|package| !is_there(package)).collect();
     apt.install_what_there_is(&welcome)?;
     stop_services(&welcome);
@@ -180,7 +180,7 @@ pub(crate) fn components() -> Result<()> {
         if sh::succeeds(Command::new(program).arg("--version")) {
             continue;
         }
-        if sh::which("rustup").is_none() {
+        if which("rustup").is_none() {
             bail!("there is no {program}; install {component} from where your Rust came from");
         }
         sh::run(Command::new("rustup").args(["component", "add", component]))?;

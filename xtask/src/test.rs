@@ -14,6 +14,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::command::{shown, tail};
 
 /// Scenarios that run only where they are named: they need a real machine's speed.
 const HEAVY: [&str; 6] =
@@ -132,7 +134,7 @@ impl Steps {
 
 /// `cargo xtask install`, beside other steps; what it prints comes at its end.
 struct Installing {
-    child: sh::Guarded,
+    child: Guarded,
     printed: std::fs::File,
 }
 
@@ -143,17 +145,17 @@ impl Installing {
         let printed = tempfile::tempfile().context("a file for what is printed")?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("install").stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed.try_clone()?);
-        Ok(Self { child: sh::Guarded::spawn(&mut command)?, printed })
+        Ok(Self { child: sh::guarded(&mut command)?, printed })
     }
 
     fn finish(mut self) -> Result<()> {
-        let status = self.child.child().wait()?;
+        let status = self.child.wait()?;
         let mut text = Vec::new();
         self.printed.rewind()?;
         self.printed.read_to_end(&mut text)?;
         std::io::stdout().write_all(&text)?;
         if !status.success() {
-            bail!("`cargo xtask install` failed: {status}\n{}", sh::tail(&String::from_utf8_lossy(&text)));
+            bail!("`cargo xtask install` failed: {status}\n{}", tail(&String::from_utf8_lossy(&text)));
         }
         Ok(())
     }
@@ -177,10 +179,10 @@ fn unit_tests(is_installed: bool) -> Result<Counted> {
     let done = sh::tee(&mut command)?;
     let tally = test_results(&done.text);
     if !done.status.success() && tally.failed == 0 {
-        bail!("`{}` failed: {}", sh::shown(&command), done.status);
+        bail!("`{}` failed: {}", shown(&command), done.status);
     }
     if tally.passed == 0 {
-        bail!("`{}` ran no test", sh::shown(&command));
+        bail!("`{}` ran no test", shown(&command));
     }
     Ok(Counted { tally, failures: failed_tests(&done.text) })
 }

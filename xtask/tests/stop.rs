@@ -5,8 +5,10 @@ use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use twtrace_kit::child::{Guarded, end_with_us};
+use twtrace_kit::wait::until_true;
 
 /// Stands in for cargo: writes down how it was called, leaves a process in a session of its own, whose parent is gone, and hangs.
 const HANGING_CARGO: &str = r#"#!/bin/sh
@@ -18,28 +20,6 @@ exec sleep 603
 
 /// A busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Ends with the test, whatever becomes of it, and then ends what it has started itself.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // Where it has been waited for, there is nothing to be done.
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = kill(pid(self), Signal::SIGTERM);
-            drop(self.0.wait());
-        }
-    }
-}
-
-fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        // poll: what another process has written, and whether it is there, is told to nobody.
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
@@ -66,11 +46,11 @@ fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Guarded, V
     };
     // SAFETY: three system calls between fork and exec; nothing is allocated, no lock is taken.
     unsafe { command.pre_exec(set_up) };
-    // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?)) };
-    let child = Guarded(command.spawn().unwrap());
+    // It ends with the test, whatever becomes of that, and then ends what it has started itself.
+    end_with_us(&mut command, Signal::SIGTERM);
+    let child = Guarded::spawn(&mut command).unwrap().with_grace(PATIENCE);
     let pids = place.join("pids");
-    until("both processes of the first step run", || lines(&pids).len() == 2);
+    until_true("both processes of the first step to run", PATIENCE, || Ok(lines(&pids).len() == 2)).unwrap();
     let pids = lines(&pids).iter().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect();
     (child, pids)
 }
@@ -80,17 +60,13 @@ fn is_there(pid: Pid) -> bool {
     stat.contains("(sleep)") && !stat.contains(") Z ")
 }
 
-fn pid(child: &Guarded) -> Pid {
-    Pid::from_raw(child.0.id().cast_signed())
-}
-
 #[test]
 fn nothing_is_left() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
         let place = tempfile::tempdir().unwrap();
         let (mut child, pids) = start(&["demo"], place.path(), None);
-        kill(pid(&child), signal).unwrap();
-        assert_eq!(child.0.wait().unwrap().code(), Some(status));
+        child.signal(signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(status));
         assert_eq!(pids.into_iter().filter(|pid| is_there(*pid)).count(), 0, "after {signal}");
     }
 }
@@ -99,8 +75,8 @@ fn nothing_is_left() {
 fn no_further_step_is_begun() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, _) = start(&["test", "--quick"], place.path(), None);
-    kill(pid(&child), Signal::SIGTERM).unwrap();
-    assert_eq!(child.0.wait().unwrap().code(), Some(143));
+    child.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
     assert_eq!(lines(&place.path().join("called")), ["fmt --all --check"]);
 }
 
@@ -108,9 +84,9 @@ fn no_further_step_is_begun() {
 fn a_signal_that_is_ignored_stays_ignored() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, pids) = start(&["demo"], place.path(), Some(Signal::SIGHUP));
-    kill(pid(&child), Signal::SIGHUP).unwrap();
-    kill(pid(&child), Signal::SIGTERM).unwrap();
-    assert_eq!(child.0.wait().unwrap().code(), Some(143));
+    child.signal(Signal::SIGHUP).unwrap();
+    child.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
     assert!(!pids.into_iter().any(is_there));
 }
 
@@ -118,9 +94,10 @@ fn a_signal_that_is_ignored_stays_ignored() {
 fn what_was_started_does_not_outlive_a_kill() {
     let place = tempfile::tempdir().unwrap();
     let (mut child, pids) = start(&["demo"], place.path(), None);
-    child.0.kill().unwrap();
-    child.0.wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
     // The process that we started ourselves; nobody is left who could end what it in turn has left behind.
-    until("it has ended", || pids.iter().filter(|pid| is_there(**pid)).count() < 2);
+    let has_ended = || Ok(pids.iter().filter(|pid| is_there(**pid)).count() < 2);
+    until_true("it to have ended", PATIENCE, has_ended).unwrap();
     pids.into_iter().filter(|pid| is_there(*pid)).for_each(|pid| kill(pid, Signal::SIGKILL).unwrap());
 }

@@ -10,6 +10,7 @@ use crate::{project, sh};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use twtrace_kit::command::which;
 
 /// The release of bpf-linker that the object is built with.
 pub(crate) const BPF_LINKER_VERSION: &str = "0.13.0";
@@ -53,7 +54,7 @@ pub(super) fn find() -> Result<Toolchain> {
 pub(crate) fn linkers(llvm_major: &str) -> Vec<(PathBuf, String)> {
     let own = project::target_dir().join("tools/bin/bpf-linker");
     let home = project::cargo_home().join("bin/bpf-linker");
-    let mut found: Vec<_> = [Some(own), sh::which("bpf-linker"), Some(home)]
+    let mut found: Vec<_> = [Some(own), which("bpf-linker"), Some(home)]
         .into_iter()
         .flatten()
         .filter_map(|path| {
@@ -150,10 +151,10 @@ fn objcopy(rustc: &Rustc) -> Result<PathBuf> {
     let bundled = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin");
     let places = [
         Some(PathBuf::from(format!("/usr/lib/llvm-{major}/bin/llvm-objcopy"))),
-        sh::which(&format!("llvm-objcopy-{major}")),
+        which(&format!("llvm-objcopy-{major}")),
         Some(bundled.join("llvm-objcopy")),
         Some(bundled.join("rust-objcopy")),
-        sh::which("llvm-objcopy"),
+        which("llvm-objcopy"),
     ];
     places
         .into_iter()

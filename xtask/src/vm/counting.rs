@@ -8,6 +8,7 @@ use crate::arch::Arch;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::Duration;
+use twtrace_kit::command::tail;
 
 /// One CPU, and one instruction a nanosecond of the guest's time, which does not go on by itself: where nothing runs, it jumps.
 /// All that a guest could find by chance is given, so that two runs are the same as far as can be.
@@ -79,7 +80,7 @@ impl Counted {
         let (text, rest) =
             text.split_once("@@guest end count ").context("it did not come to the end of counting")?;
         let code = rest.lines().next().unwrap_or_default();
-        ensure!(code == "0", "`twtrace-scenarios instructions` ended with {code}: {}", crate::sh::tail(text));
+        ensure!(code == "0", "`twtrace-scenarios instructions` ended with {code}: {}", tail(text));
         Ok(Counted {
             label: label.to_owned(),
             release: release.context("it named no kernel")?.to_owned(),

@@ -99,8 +99,8 @@ impl Boot<'_> {
         let log = dir.join(format!("{}{arch}{}.log", self.kernel.version, self.suffix));
         let deadline = Instant::now() + self.deadline;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = sh::Guarded::spawn(&mut command)?;
-        let (mut text, in_time) = self.follow(child.child(), &log, deadline)?;
+        let mut child = sh::guarded(&mut command)?;
+        let (mut text, in_time) = self.follow(&mut child, &log, deadline)?;
         if !in_time {
             // Text, and not a flag, so that the log that is kept says it as well.
             text += &format!("\n@@guest error was ended after {} s, its deadline\n", self.deadline.as_secs());

@@ -9,6 +9,7 @@ use crate::{project, sh};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use twtrace_kit::command::which;
 
 /// Programs that scenarios call, with the libraries that they need: the host's, or Debian's for another architecture.
 const TOOLS: [&str; 5] = ["ss", "ip", "sh", "true", "cat"];
@@ -74,7 +75,7 @@ impl Contents {
 
     fn add_tools(&mut self) -> Result<()> {
         for tool in TOOLS {
-            let path = sh::which(tool)
+            let path = which(tool)
                 .ok_or_else(|| anyhow!("no `{tool}` here; install iproute2, dash and coreutils"))?;
             for library in libraries(&sh::read(Command::new("ldd").arg(&path))?) {
                 self.add(&library.to_string_lossy(), &library)?;

@@ -4,7 +4,7 @@
 
 use super::super::{Artefacts, VERSION};
 use super::Skipped;
-use crate::sh::{self, Guarded};
+use crate::sh;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use twtrace_kit::wait::until_true;
 
 /// Connections of the load: a prime.
 const CONNECTIONS: usize = 101;
@@ -142,17 +143,17 @@ fn load_beside(podman: &Podman) -> Result<Vec<Value>> {
     let mut command = podman.twtrace(&mounts, &args)?;
     command.stdin(Stdio::null()).stdout(std::fs::File::create(out.join("events"))?);
     command.stderr(std::fs::File::create(out.join("stderr"))?);
-    let tracer = Guarded::spawn(&mut command)?;
+    let mut tracer = sh::guarded(&mut command)?;
     let ready = out.join("ready");
-    let attached = sh::until(PATIENCE, "the container traces", || ready.exists() || tracer.has_ended());
+    let attached =
+        until_true("the container to trace", PATIENCE, || Ok(ready.exists() || tracer.has_ended()));
     let said = || std::fs::read_to_string(out.join("stderr")).unwrap_or_default();
     if attached.is_err() || !ready.exists() {
         bail!("it did not attach: {}", said());
     }
     load()?;
     // podman hands it on.
-    tracer.signal(Signal::SIGTERM)?;
-    sh::until(PATIENCE, "the container has ended", || tracer.has_ended()).with_context(said)?;
+    tracer.stop(Signal::SIGTERM, PATIENCE).with_context(said)?;
     let text = std::fs::read_to_string(out.join("events"))?;
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
 }
