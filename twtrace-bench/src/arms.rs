@@ -11,12 +11,16 @@ mod twtrace;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::Signal;
+use twtrace_kit::cannot::Cannot;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::command;
+use twtrace_kit::wait::{PATIENCE, until_every};
 
-use crate::child::{self, Cannot, Guarded, PATIENCE, until};
+use crate::child;
 use crate::model::{Arm, Told};
 use crate::proc;
 use crate::site::{Made, Place};
@@ -40,6 +44,9 @@ pub(crate) enum Running {
     Process(Process),
     Polling(Polling),
 }
+
+/// How exactly it is known when a tracer was attached, which is measured.
+const ATTACH_STEP: Duration = Duration::from_millis(1);
 
 /// A tracer that is attached.
 pub(crate) struct Process {
@@ -129,13 +136,15 @@ impl Process {
     fn spawn(arm: Arm, command: &mut Command, dir: tempfile::TempDir) -> Result<Self> {
         command.stdin(Stdio::null()).stderr(File::create(dir.path().join(ERRORS))?);
         let began = Instant::now();
-        let child = Guarded::spawn(command)?;
+        let child = child::start(command)?;
         let mut process = Self { arm, child, dir, attach_ms: 0.0 };
-        let what = format!("`{}` is attached", child::shown(command));
-        until(PATIENCE, &what, || Ok(process.child.has_ended() || process.is_attached()))?;
+        let what = format!("`{}` to be attached", command::shown(command));
+        until_every(ATTACH_STEP, &what, PATIENCE, || {
+            Ok((process.child.has_ended() || process.is_attached()).then_some(()))
+        })?;
         if process.child.has_ended() {
             let why = format!("{} ended before it was attached: {}", arm.name(), process.last_words());
-            return match process.child.status() == Some(Cannot::STATUS.into()) {
+            return match process.child.wait()?.code() == Some(Cannot::STATUS.into()) {
                 true => Err(Cannot(why).into()),
                 false => Err(anyhow!(why)),
             };
@@ -170,7 +179,7 @@ impl Process {
             twtrace::await_picture(&self.dir.path().join(OUT), heard.created)?;
         }
         let Self { arm, child, dir, .. } = self;
-        let stopped = child.stop(Signal::SIGINT);
+        let stopped = child::stop(child, Signal::SIGINT);
         stopped.with_context(|| format!("{}: {}", arm.name(), text(&dir.path().join(ERRORS))))?;
         read(arm, dir.path(), heard).with_context(|| format!("what {} told", arm.name()))
     }
@@ -184,7 +193,7 @@ impl Process {
         if arm == Arm::Live {
             twtrace::await_picture(&dir.path().join(OUT), heard.created)?;
         }
-        child.stop(Signal::SIGINT).with_context(|| arm.name())?;
+        child::stop(child, Signal::SIGINT).with_context(|| arm.name())?;
         twtrace::summed_up(arm, &text(&dir.path().join(OUT)), &text(&dir.path().join(ERRORS)))
     }
 
@@ -223,12 +232,12 @@ pub(crate) fn shown(arm: Arm, tools: &Tools) -> Option<String> {
         Arm::Untraced | Arm::Again => None,
         Arm::Floor => Some(floor::shown(&tools.hooks)),
         Arm::Ss => {
-            Some(format!("{} > /dev/null   # at once, then every second", child::shown(&ss::command())))
+            Some(format!("{} > /dev/null   # at once, then every second", command::shown(&ss::command())))
         }
         _ => {
             let command = command(arm, tools, Path::new("")).ok()?;
             let out = if arm == Arm::Record { "" } else { " > out" };
-            let line = child::shown(&command).replace(&*tools.twtrace.to_string_lossy(), "twtrace");
+            let line = command::shown(&command).replace(&*tools.twtrace.to_string_lossy(), "twtrace");
             Some(format!("{line}{out}"))
         }
     }

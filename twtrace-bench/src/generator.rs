@@ -13,8 +13,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use twtrace_kit::child::Guarded;
 
-use crate::child::Guarded;
+use crate::child;
 pub(crate) use order::{Done, First, Order, PORT, Shape};
 use order::{Reply, parse};
 pub(crate) use server::serve;
@@ -34,8 +35,9 @@ impl Generator {
     pub(crate) fn start(shape: &Shape) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("generate").args(shape.arguments());
-        let mut process = Guarded::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
-        let (orders, replies) = process.pipes().context("the generator has no pipes")?;
+        let mut process = child::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let pipes = process.stdin.take().zip(process.stdout.take());
+        let (orders, replies) = pipes.context("the generator has no pipes")?;
         let mut generator = Self { _process: process, orders, replies: BufReader::new(replies) };
         match generator.hear()? {
             Reply::Ready => Ok(generator),

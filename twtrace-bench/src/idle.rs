@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use twtrace_kit::wait::pass;
 
 use crate::arms::{Heard, Running};
 use crate::bench::Bench;
-use crate::child::pass;
 use crate::generator::First;
 use crate::model::{Arm, Idle};
 use crate::proc;

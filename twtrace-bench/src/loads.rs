@@ -3,9 +3,9 @@
 //! Owns: which load has which arms. Must not know: how runs are measured.
 
 use anyhow::Result;
+use twtrace_kit::command::{shown, which};
 
 use crate::bench::Bench;
-use crate::child;
 use crate::generator::{First, Order, Shape};
 use crate::measure::rounds;
 use crate::model::{Arm, Load};
@@ -20,7 +20,7 @@ pub(crate) const TARGETS: u8 = 3;
 pub(crate) fn web(bench: &mut Bench, name: &str) -> Result<()> {
     let keep_alive = name == "keepalive";
     for (program, package) in [("nginx", "nginx-light"), ("ab", "apache2-utils")] {
-        if child::which(program).is_none() {
+        if which(program).is_none() {
             bench.absent(name, &anyhow::anyhow!("no {program} here (Debian package {package})"));
             return Ok(());
         }
@@ -32,7 +32,7 @@ pub(crate) fn web(bench: &mut Bench, name: &str) -> Result<()> {
     let made = web.run()?;
     let speed = made.count as f64 / made.elapsed_s;
     web.requests.count = ((speed * bench.plan.run_ms as f64 / 1e3) as u64).max(100);
-    bench.results.commands.push((name.to_owned(), child::shown(&ab(web.requests))));
+    bench.results.commands.push((name.to_owned(), shown(&ab(web.requests))));
     // What others make of connections that hardly come and go is not the question.
     let twtrace = [Arm::Untraced, Arm::Again, Arm::Floor, Arm::Events, Arm::Live, Arm::Record];
     let arms = if keep_alive { bench.available(&twtrace) } else { bench.arms.clone() };

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
+use twtrace_kit::command::{read, which};
 
-use crate::child;
 use crate::model::Machine;
 
 /// The facts of the page's table.
@@ -25,13 +25,13 @@ pub(crate) fn describe(twtrace: &Path, backend: String) -> Result<Machine> {
     fact("CPU", model(&cpuinfo).map(|model| format!("{model}, {cpus} CPUs")));
     fact("virtual machine", Some(if is_virtual(&cpuinfo) { "yes" } else { "no sign of one" }.to_owned()));
     fact("memory", memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default()));
-    fact("kernel", child::read(Command::new("uname").args(["-srvm"])).ok().map(|text| first_line(&text)));
+    fact("kernel", read(Command::new("uname").args(["-srvm"])).ok().map(|text| first_line(&text)));
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     fact("distribution", value_of(&release, "PRETTY_NAME"));
     let jit = fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").ok();
     fact("BPF JIT (net.core.bpf_jit_enable)", jit.map(|text| text.trim().to_owned()));
     fact("backend of twtrace", Some(backend.clone()));
-    fact("twtrace", Some(first_line(&child::read(Command::new(twtrace).arg("--version"))?)));
+    fact("twtrace", Some(first_line(&read(Command::new(twtrace).arg("--version"))?)));
     for (name, package) in [
         ("nginx", "nginx-light"),
         ("ab", "apache2-utils"),
@@ -39,7 +39,7 @@ pub(crate) fn describe(twtrace: &Path, backend: String) -> Result<Machine> {
         ("bpftrace", "bpftrace"),
         ("ss", "iproute2"),
     ] {
-        if child::which(name).is_some() {
+        if which(name).is_some() {
             fact(&format!("{name} (package {package})"), package_version(package));
         }
     }
@@ -73,7 +73,7 @@ fn value_of(text: &str, name: &str) -> Option<String> {
 }
 
 fn package_version(package: &str) -> Option<String> {
-    let query = child::read(Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]));
+    let query = read(Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]));
     query.ok().map(|text| first_line(&text)).or_else(|| Some("not from a Debian package".to_owned()))
 }
 

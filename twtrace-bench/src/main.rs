@@ -31,9 +31,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use child::Cannot;
 use clap::{Parser, Subcommand};
 use model::Results;
+use twtrace_kit::cannot::Cannot;
 
 #[derive(Parser)]
 #[command(about = "Measures what tracing costs, and writes the page that says it")]

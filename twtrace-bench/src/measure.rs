@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use twtrace_kit::wait::pass;
 
 use crate::arms::{Heard, Running, Tools};
-use crate::child::pass;
 use crate::model::{Arm, Bill, Round, Sample};
 use crate::proc;
 use crate::report::Report;

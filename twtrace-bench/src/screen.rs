@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail, ensure};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::Signal;
+use twtrace_kit::command;
+use twtrace_kit::wait::{PATIENCE, pass, until_true};
 
 use crate::arms::Tools;
 use crate::bench::Bench;
-use crate::child::{self, Guarded, PATIENCE, pass, until};
+use crate::child;
 use crate::proc;
 
 /// Runs twtrace's example `frame`, and twtrace on a terminal.
 pub(crate) fn measure(bench: &mut Bench, frame: &Path) -> Result<()> {
-    let frames = child::read(&mut Command::new(frame)).and_then(|text| parse(&text));
+    let frames = command::read(&mut Command::new(frame)).and_then(|text| parse(&text));
     if let Some(frames) = bench.report.case("screen::frames", frames)? {
         bench.results.screen.extend(frames);
     }
@@ -55,7 +57,7 @@ fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
     let mut command = Command::new(&tools.twtrace);
     command.args(["--backend", &tools.backend, "--ready-file"]).arg(&ready).env("TERM", "xterm-256color");
     command.stdin(Stdio::from(pty.slave.try_clone()?)).stdout(Stdio::from(pty.slave));
-    let child = Guarded::spawn(command.stderr(Stdio::null()))?;
+    let child = child::start(command.stderr(Stdio::null()))?;
     drop(command);
     // Somebody must read what is drawn, or the terminal is full.
     let mut screen = File::from(pty.master);
@@ -65,12 +67,12 @@ fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
         while let Ok(1..) = screen.read(&mut chunk).inspect(|length| all.extend(&chunk[..*length])) {}
         all
     });
-    until(PATIENCE, "twtrace is attached", || Ok(ready.exists() || child.has_ended()))?;
+    until_true("twtrace to be attached", PATIENCE, || Ok(ready.exists() || child.has_ended()))?;
     ensure!(!child.has_ended(), "twtrace ended before it was attached");
     let (began, before_s) = (Instant::now(), proc::cpu_s(child.id())?);
     pass(watched);
     let (took, used_s) = (began.elapsed(), proc::cpu_s(child.id())? - before_s);
-    child.stop(Signal::SIGTERM)?;
+    child::stop(child, Signal::SIGTERM)?;
     let drawn = reader.join().map_err(|_| anyhow!("reading the terminal failed"))?;
     ensure!(String::from_utf8_lossy(&drawn).contains("Processes"), "twtrace drew no screen");
     Ok(used_s / took.as_secs_f64() * 100.0)

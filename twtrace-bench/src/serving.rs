@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::netns;
+use twtrace_kit::wait::{PATIENCE, pass, until_true};
 use twtrace_scenarios::actor::{Actor, close_in_order};
 use twtrace_scenarios::http::{Metrics, get_bytes};
 
-use crate::child::{Guarded, PATIENCE, pass, until};
+use crate::child;
 use crate::generator::{First, Order, Shape};
 use crate::loads::TARGETS;
 use crate::proc;
@@ -72,8 +75,8 @@ impl Served {
         command.args(spaces.iter().flat_map(|(_, netns)| ["--netns".to_owned(), netns.to_string()]));
         command.arg("--ready-file").arg(&ready).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(dir.path().join("errors"))?);
-        let served = Self { child: Guarded::spawn(&mut command)?, dir };
-        until(PATIENCE, "serve is attached", || Ok(served.child.has_ended() || ready.exists()))?;
+        let served = Self { child: child::start(&mut command)?, dir };
+        until_true("serve to be attached", PATIENCE, || Ok(served.child.has_ended() || ready.exists()))?;
         ensure!(!served.child.has_ended(), "serve ended before it was attached: {}", served.errors());
         Ok(served)
     }
@@ -95,8 +98,8 @@ struct Spaces {
 impl Spaces {
     fn new() -> Result<Self> {
         let new = || {
-            let netns = site::enter(ALL_PORTS.0, ALL_PORTS.1)?;
-            Ok((File::open("/proc/thread-self/ns/net").context("this network namespace")?, netns))
+            let inode = site::enter(ALL_PORTS.0, ALL_PORTS.1)?;
+            Ok((netns::own()?, inode))
         };
         Ok(Self { quiet: new()?, busy: (0..GENERATORS).map(|_| new()).collect::<Result<_>>()? })
     }
@@ -104,7 +107,7 @@ impl Spaces {
 
 /// Moves this thread.
 fn go((space, _): &Space) -> Result<()> {
-    setns(space, CloneFlags::CLONE_NEWNET).context("entering a network namespace")
+    netns::enter(space)
 }
 
 /// How long one scrape takes, from connecting to its last byte, in milliseconds, and what it has, compressed, in bytes.
@@ -265,7 +268,7 @@ fn load(pid: u32, spaces: &Spaces) -> Result<()> {
     let after = created(spaces, Counters::settled)?;
     let created = after.zip(before).map_or(count, |(after, before)| after - before);
     let mut told = (0, 0);
-    until(PATIENCE, "all is counted", || {
+    until_true("all to be counted", PATIENCE, || {
         let now = counted()?;
         told = (now.0 - already.0, now.1 - already.1);
         Ok(told.0 + told.1 >= created)
@@ -300,5 +303,5 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     resident(&format!("with {} sockets alive", live(&spaces)?), pid)?;
     drop(actors);
     let Served { child, dir } = served;
-    child.stop(Signal::SIGTERM).with_context(|| dir.path().display().to_string())
+    child::stop(child, Signal::SIGTERM).with_context(|| dir.path().display().to_string())
 }

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use twtrace_kit::netns;
+use twtrace_kit::wait::{PATIENCE, pass, until_true};
 use twtrace_scenarios::books;
 use twtrace_scenarios::kernel;
-use twtrace_scenarios::netns;
 
-use crate::child::{PATIENCE, pass, until};
 use crate::generator::{First, Generator, Order, PORT, Shape};
 use crate::model::Connect;
 
@@ -107,7 +107,7 @@ impl Counters {
     /// Reads them once they stand still: a server may close the last connections after its client has gone.
     pub(crate) fn settled() -> Result<Self> {
         let mut last = Self::read()?;
-        until(PATIENCE, "no more TIME_WAIT sockets are made", || {
+        until_true("no more TIME_WAIT sockets to be made", PATIENCE, || {
             pass(STILL);
             let now = Self::read()?;
             let is_still = (now.created, now.overflow) == (last.created, last.overflow);

@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use twtrace_kit::child::Guarded;
+use twtrace_kit::command::{said, shown, unstartable, which};
+use twtrace_kit::wait::{until, until_true};
 
-use crate::child::{self, Guarded, until};
+use crate::child;
 use crate::generator::First;
 use crate::site::{Made, Owners, Place, Traffic};
 
@@ -47,16 +50,14 @@ impl Web {
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("nginx.conf");
         fs::write(&config, configuration(dir.path()))?;
-        let program = child::which("nginx").context("no nginx (Debian package nginx-light)")?;
+        let program = which("nginx").context("no nginx (Debian package nginx-light)")?;
         let mut command = Command::new(program);
         command.arg("-p").arg(dir.path()).arg("-c").arg(&config).arg("-e").arg(dir.path().join("error.log"));
-        let nginx = Guarded::spawn(command.stdin(Stdio::null()))?;
+        let nginx = child::start(command.stdin(Stdio::null()))?;
         let pid = dir.path().join("nginx.pid");
-        until(PATIENCE, "nginx listens", || Ok(fs::metadata(&pid).is_ok_and(|file| file.len() > 0)))?;
-        let mut workers = Vec::new();
-        until(PATIENCE, "nginx has its workers", || {
-            workers = children(nginx.id())?;
-            Ok(workers.len() == WORKERS)
+        until_true("nginx to listen", PATIENCE, || Ok(fs::metadata(&pid).is_ok_and(|file| file.len() > 0)))?;
+        let workers = until("nginx to have its workers", PATIENCE, || {
+            Ok(Some(children(nginx.id())?).filter(|workers| workers.len() == WORKERS))
         })?;
         Ok(Self { netns, workers, requests, _nginx: nginx, _dir: dir })
     }
@@ -75,13 +76,15 @@ impl Traffic for Web {
     fn run(&mut self) -> Result<Made> {
         let mut command = ab(self.requests);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let client = command.spawn().context("`ab` cannot be started (Debian package apache2-utils)")?;
+        let client = command
+            .spawn()
+            .with_context(|| format!("{} (Debian package apache2-utils)", unstartable(&command)))?;
         let mut owners = self.workers.clone();
         // At its end it closes what it has opened and does not need any more.
         owners.push(client.id());
         let output = client.wait_with_output()?;
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        ensure!(output.status.success(), "`{}`: {}\n{text}", child::shown(&command), output.status);
+        let text = said(&output);
+        ensure!(output.status.success(), "`{}`: {}\n{text}", shown(&command), output.status);
         let Report { speed } = Report::parse(&text)?;
         let count = self.requests.count;
         Ok(Made { count, elapsed_s: count as f64 / speed, connect: None, owners: Owners::AnyOf(owners) })
@@ -157,8 +160,8 @@ mod tests {
 
     #[test]
     fn keep_alive_is_asked_for_only_where_it_is_wanted() {
-        let shown = |keep_alive| child::shown(&ab(Requests { count: 7, keep_alive }));
-        assert_eq!(shown(false), "ab -q -n 7 -c 50 http://127.0.0.1:8080/");
-        assert_eq!(shown(true), "ab -q -n 7 -c 50 -k http://127.0.0.1:8080/");
+        let typed = |keep_alive| shown(&ab(Requests { count: 7, keep_alive }));
+        assert_eq!(typed(false), "ab -q -n 7 -c 50 http://127.0.0.1:8080/");
+        assert_eq!(typed(true), "ab -q -n 7 -c 50 -k http://127.0.0.1:8080/");
     }
 }

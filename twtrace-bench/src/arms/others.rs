@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use twtrace_kit::command::which;
 
 use super::Heard;
-use crate::child::which;
 use crate::generator::First;
 use crate::model::{Arm, Told};
 

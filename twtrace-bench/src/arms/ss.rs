@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::errno::Errno;
+use twtrace_kit::command::which;
 
 use crate::model::Told;
 
@@ -30,7 +31,7 @@ pub(super) fn command() -> Command {
 impl Polling {
     /// Begins.
     pub(super) fn start() -> Result<Self> {
-        crate::child::which("ss").context("no ss here (Debian package iproute2)")?;
+        which("ss").context("no ss here (Debian package iproute2)")?;
         let (stop, stopped) = channel();
         let poll = move || -> Result<f64> {
             let mut cpu_s = 0.0;

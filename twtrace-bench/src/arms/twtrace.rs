@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use twtrace::model::event::Kind;
 use twtrace::recording::{Ended, Recording};
+use twtrace_kit::wait::until_true;
 
 use super::{Heard, OUT, READY, Tools, text};
-use crate::child::until;
 use crate::model::{Arm, Told};
 
 /// How long the live view may take to show what it knows: it does so every second.
@@ -191,7 +191,7 @@ impl Picture {
 /// Waits until the plain live view shows all that was created, or has had time to.
 pub(super) fn await_picture(out: &Path, created: Option<u64>) -> Result<()> {
     let deadline = Instant::now() + PICTURE;
-    until(2 * PICTURE, "a picture is shown", || {
+    until_true("a picture", 2 * PICTURE, || {
         let shown = Picture::last(&text(out));
         let enough = shown.is_some_and(|shown| created.is_some_and(|created| shown.created >= created));
         Ok(enough || Instant::now() > deadline)

@@ -121,6 +121,7 @@ fn futex(word: &AtomicU32, operation: libc::c_int, value: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twtrace_kit::wait::{PATIENCE, until_true};
 
     #[test]
     fn times_come_in_order_and_once_even_around_the_end() {
@@ -159,10 +160,8 @@ mod tests {
         let worker = std::thread::spawn(move || board.take_work(1) + board.take_work(1));
         board.give(0, 100);
         board.give(1, 7);
-        crate::child::until(crate::child::PATIENCE, "the first is taken", || {
-            Ok(board.work_of(1).load(Ordering::Relaxed) == 0)
-        })
-        .unwrap();
+        until_true("the first to be taken", PATIENCE, || Ok(board.work_of(1).load(Ordering::Relaxed) == 0))
+            .unwrap();
         board.give(1, 11);
         assert_eq!(worker.join().unwrap(), 18);
         assert_eq!(board.take_work(0), 100);
