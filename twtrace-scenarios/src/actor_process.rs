@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, setsockopt, socketpair,
@@ -19,8 +18,8 @@ use nix::sys::socket::{
 };
 use nix::unistd::{ForkResult, Uid, fork, gettid, setresuid};
 use socket2::{Domain, SockFilter, Socket, Type};
+use twtrace_kit::netns;
 
-use crate::netns;
 use crate::op::{self, Half, Op, Reply};
 
 /// A call of an actor that takes longer than this fails, so that the scenario can say which one hung.
@@ -122,7 +121,7 @@ impl Player {
             Op::Strand(fd) => strand(self.take(fd)?)?,
             Op::Unshare => Reply::Number(netns::enter_new()?.into()),
             Op::Join => {
-                setns(beside.context("no namespace came")?, CloneFlags::CLONE_NEWNET)?;
+                netns::enter(beside.context("no namespace came")?)?;
                 Reply::Number(netns::inode()?.into())
             }
             Op::SetUser(uid) => {

@@ -6,17 +6,18 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::child::{Guarded, end_with_us};
+use twtrace_kit::command::read;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::around::{fresh_proc, in_pid_namespace, own_mounts};
 use crate::cri::Cri;
-use crate::wait::{PATIENCE, until_true};
 
 /// Where it listens unless it is told otherwise, as it does here: in a /run of the scenario's own.
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -50,7 +51,7 @@ snapshotter = "native"
 /// See the head of the file.
 pub struct Containerd {
     dir: TempDir,
-    child: Child,
+    child: Guarded,
     /// Cgroups to be removed.
     cgroups: Vec<PathBuf>,
     /// Pods to be removed.
@@ -71,14 +72,10 @@ impl Containerd {
         command.arg("--config").arg(config).stdin(Stdio::null());
         let log = File::create(dir.path().join("log"))?;
         command.stdout(log.try_clone()?).stderr(log);
+        end_with_us(&mut command, Signal::SIGKILL);
         // SAFETY: this process has one thread, so what the child does between fork and exec meets no lock that is held.
-        unsafe {
-            command.pre_exec(|| {
-                prctl::set_pdeathsig(Signal::SIGKILL)?;
-                fresh_proc()
-            })
-        };
-        let child = in_pid_namespace(|| command.spawn().context("starting containerd"))?;
+        unsafe { command.pre_exec(fresh_proc) };
+        let child = in_pid_namespace(|| Guarded::spawn(&mut command))?;
         let containerd = Self { dir, child, cgroups, pods: Vec::new() };
         let there = until_true("containerd's socket", PATIENCE, || Ok(containerd.cri().is_there()));
         there.with_context(|| containerd.log())?;
@@ -105,9 +102,7 @@ impl Containerd {
         let dir = self.dir.path().join("image");
         fs::create_dir(&dir)?;
         tar(root, ".", &dir.join("layer.tar"))?;
-        let sum =
-            Command::new("sha256sum").arg(dir.join("layer.tar")).output().context("starting sha256sum")?;
-        let sum = String::from_utf8(sum.stdout)?;
+        let sum = read(Command::new("sha256sum").arg(dir.join("layer.tar")))?;
         let sum = sum.split_whitespace().next().context("a checksum of the layer")?;
         let config = serde_json::json!({
             "architecture": architecture(), "os": "linux", "config": { "Cmd": program },
@@ -130,8 +125,7 @@ impl Containerd {
             "--snapshotter",
             "native",
         ]);
-        let done = ctr.arg(archive).output().context("starting ctr")?;
-        ensure!(done.status.success(), "ctr images import: {}", String::from_utf8_lossy(&done.stderr));
+        read(ctr.arg(archive))?;
         until_true("the image", PATIENCE, || self.cri().has_image(image))
     }
 
@@ -150,8 +144,7 @@ impl Drop for Containerd {
         // Only where a scenario failed are there any; its cgroups go below all the same.
         let _ = self.remove_pods();
         // The first process of a PID namespace is waited for until the namespace is empty.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end();
         self.cgroups.iter().for_each(|dir| remove_cgroups(dir));
     }
 }
@@ -195,8 +188,5 @@ fn architecture() -> &'static str {
 }
 
 fn tar(from: &Path, names: &str, to: &Path) -> Result<()> {
-    let packed =
-        Command::new("tar").arg("-C").arg(from).arg("-cf").arg(to).args(names.split(' ')).status()?;
-    ensure!(packed.success(), "tar: {packed}");
-    Ok(())
+    read(Command::new("tar").arg("-C").arg(from).arg("-cf").arg(to).args(names.split(' '))).map(drop)
 }

@@ -3,11 +3,11 @@
 //!
 //! Of the messages only those fields are here that are wanted; their numbers are the interface's (`runtime/v1/api.proto` of cri-api).
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use twtrace_kit::command::feed;
 
 /// How long an answer may take, in seconds: a runtime that starts a pod unpacks files first.
 const PATIENCE_S: &str = "60";
@@ -174,12 +174,7 @@ impl Cri {
         curl.args(["--header", "content-type: application/grpc", "--header", "te: trailers"]);
         curl.args(["--data-binary", "@-", "--dump-header", "/dev/stderr", "--unix-socket"]).arg(&self.socket);
         curl.arg(format!("http://localhost/runtime.v1.{method}"));
-        curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = curl.spawn().context("starting curl")?;
-        let mut stdin = child.stdin.take().context("curl's stdin")?;
-        stdin.write_all(&framed(&request.0))?;
-        drop(stdin);
-        let done = child.wait_with_output()?;
+        let done = feed(&mut curl, &framed(&request.0))?;
         let heads = String::from_utf8_lossy(&done.stderr);
         let status = heads.lines().find_map(|line| line.strip_prefix("grpc-status: "));
         ensure!(done.status.success() && status == Some("0"), "{method}: {}: {heads}", done.status);

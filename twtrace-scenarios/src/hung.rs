@@ -17,8 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use tempfile::TempDir;
-
-use crate::wait::{PATIENCE, until_true};
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 /// Opcodes of include/uapi/linux/fuse.h.
 const LOOKUP: u32 = 1;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
+use twtrace_kit::wait::pass;
 
 use agent::Agent;
 pub use loads::Load;
@@ -144,12 +145,6 @@ impl Line<'_> {
         };
         Ok(Self { load, backend: None, mode: None, connections, rounds, programs })
     }
-}
-
-/// Lets time pass.
-fn pass(time: Duration) {
-    // poll: nothing is waited for; in such a guest idle time costs nothing.
-    std::thread::sleep(time);
 }
 
 fn tell(line: &impl Serialize) {

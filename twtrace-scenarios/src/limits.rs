@@ -2,6 +2,8 @@
 //! only way to skip a scenario.
 //! Must not know: how scenarios run.
 
+use twtrace_kit::command::on_path;
+
 use crate::kernel;
 
 /// What this machine lacks.
@@ -196,8 +198,7 @@ const LIMITS: &[Limit] = &[
 ];
 
 fn installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    on_path(program).is_some()
 }
 
 /// Why this scenario cannot be asked of this backend on the running kernel; `None` where it can.

@@ -9,14 +9,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use twtrace_kit::cannot::Cannot;
 use twtrace_scenarios::mounts::{self, Tracefs};
 use twtrace_scenarios::sandbox::Sandbox;
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
-use twtrace_scenarios::tracer::{CannotRun, Setup};
+use twtrace_scenarios::tracer::Setup;
 use twtrace_scenarios::{children, instructions, run};
-
-/// Exit status where twtrace cannot run here, as twtrace's own.
-const CANNOT: u8 = 77;
 
 #[derive(Parser)]
 #[command(about = "Makes real TCP situations with exact outcomes and checks that twtrace tells them right")]
@@ -222,10 +220,10 @@ fn finish(backend: Backend, result: Result<bool>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => match error.downcast_ref::<CannotRun>() {
-            Some(CannotRun(stderr)) => {
+        Err(error) => match error.downcast_ref::<Cannot>() {
+            Some(Cannot(stderr)) => {
                 println!("backend {} cannot run here: {}", backend.name(), stderr.trim());
-                ExitCode::from(CANNOT)
+                ExitCode::from(Cannot::STATUS)
             }
             None => {
                 eprintln!("twtrace-scenarios: {error:#}");

@@ -11,8 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pause};
-
-use crate::netns::enter_new;
+use twtrace_kit::netns::enter_new;
 
 /// Between two connections of a busy namespace.
 const PAUSE: Duration = Duration::from_micros(800);

@@ -5,14 +5,15 @@ use std::io::Write;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
+use twtrace_kit::cannot::Cannot;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::expect::Outcome;
 use crate::judge::judge;
 use crate::scenarios::{Kind, Scenario};
 use crate::schema::{Event, parse};
 use crate::stage::{Report, Stage};
-use crate::tracer::{CannotRun, Setup, Tracer, within};
-use crate::wait::{PATIENCE, until_true};
+use crate::tracer::{Setup, Tracer, within};
 use crate::{kernel, limits};
 
 /// Most lines that a failure gets.
@@ -72,7 +73,7 @@ impl Printer {
     }
 }
 
-/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`CannotRun`] where twtrace cannot. `label`
+/// Runs the scenarios under one backend; `Ok(true)` where none failed. [`Cannot`] where twtrace cannot. `label`
 /// goes before the backend's name; `jobs` scenarios run at a time where they share a twtrace; with `again` what failed is played
 /// once more.
 pub fn run(
@@ -134,7 +135,7 @@ fn own_failures(report: &Report) -> Result<Vec<String>> {
     match report {
         Report::Done(outcome) => Ok(outcome.failures.clone()),
         Report::Broken(why) => Ok(vec![why.clone()]),
-        Report::Cannot(stderr) => Err(CannotRun(stderr.clone()).into()),
+        Report::Cannot(stderr) => Err(Cannot(stderr.clone()).into()),
     }
 }
 

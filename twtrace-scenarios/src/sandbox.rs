@@ -7,17 +7,17 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use twtrace_kit::netns;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::actor::{Actor, Pair, Raw, Sock, complete};
 use crate::books::{self, Books, Row};
 use crate::expect::{Cookie, Outcome, Pattern};
 use crate::judge::judge;
 use crate::tracer::{Setup, Told, within};
-use crate::wait::{PATIENCE, until_true};
-use crate::{kernel, netns, ss};
+use crate::{kernel, ss};
 
 /// See the head of the file.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Sandbox {
     /// Moves the calling process into a new network namespace, which is the sandbox's home.
     pub fn new(setup: Setup) -> Result<Self> {
         let home = netns::enter_new()?;
-        let spaces = vec![(home, File::open("/proc/self/ns/net")?)];
+        let spaces = vec![(home, netns::own()?)];
         let outcome = Outcome { netns: vec![home], ..Outcome::default() };
         let (actors, created_untold, ended_untold, balanced) = (Vec::new(), 0, 0, false);
         Ok(Self { setup, home, spaces, actors, created_untold, ended_untold, balanced, outcome })
@@ -172,7 +172,7 @@ impl Sandbox {
     /// Waits until the kernel's books say what is expected; the reasons where they do not.
     pub fn settle(&mut self) -> Result<()> {
         for (inode, file) in &self.spaces {
-            setns(file, CloneFlags::CLONE_NEWNET)?;
+            netns::enter(file)?;
             let want = self.wanted(*inode);
             let mut wrong = Vec::new();
             let settled = until_true("the kernel's books", PATIENCE, || {
@@ -184,8 +184,7 @@ impl Sandbox {
             }
         }
         let (_, home) = self.spaces.first().context("a sandbox has a home")?;
-        setns(home, CloneFlags::CLONE_NEWNET)?;
-        Ok(())
+        netns::enter(home)
     }
 
     fn wanted(&self, inode: u32) -> Wanted {

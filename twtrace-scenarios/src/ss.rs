@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use twtrace_kit::command::{on_path, read};
 
 /// A TIME_WAIT socket as `ss` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,25 +27,16 @@ pub type Line = (String, String, String);
 
 /// All TIME_WAIT sockets of this namespace, FIN_WAIT2 mini-sockets included; `None` where there is no `ss`.
 pub fn time_waits() -> Result<Option<Vec<Shown>>> {
-    let output = match Command::new("ss").args(["-tanHOeo"]).output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).context("running ss"),
-    };
-    if !output.status.success() {
-        bail!("ss: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    if on_path("ss").is_none() {
+        return Ok(None);
     }
-    let text = String::from_utf8(output.stdout)?;
+    let text = run(&["-tanHOeo"])?;
     let lines = text.lines().filter(|line| line.contains("timer:(timewait"));
     lines.map(|line| shown(line).with_context(|| format!("ss: {line:?}"))).collect::<Result<_>>().map(Some)
 }
 
 fn run(args: &[&str]) -> Result<String> {
-    let output = Command::new("ss").args(args).output().context("running ss")?;
-    if !output.status.success() {
-        bail!("ss {args:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    read(Command::new("ss").args(args))
 }
 
 /// The lines of `ss -tan state time-wait`, and those of `fin-wait-2` that are mini-sockets.
@@ -88,15 +80,8 @@ pub fn time_waits_in_summary() -> Result<u64> {
 pub fn kill(local: SocketAddr) -> Result<()> {
     let filter = [format!("{}", local.ip()), format!("{}", local.port())];
     let [address, port] = &filter;
-    let status = Command::new("ss")
-        .args(["-K", "-tnH", "state", "time-wait", "state", "fin-wait-2", "src", address, "sport", "=", port])
-        .output()
-        .context("running ss -K")?
-        .status;
-    if !status.success() {
-        bail!("ss -K: {status}");
-    }
-    Ok(())
+    run(&["-K", "-tnH", "state", "time-wait", "state", "fin-wait-2", "src", address, "sport", "=", port])
+        .map(drop)
 }
 
 fn shown(line: &str) -> Result<Shown> {

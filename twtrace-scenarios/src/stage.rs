@@ -13,11 +13,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use serde::{Deserialize, Serialize};
+use twtrace_kit::cannot::Cannot;
 
 use crate::expect::Outcome;
 use crate::sandbox::Sandbox;
 use crate::scenarios::{Kind, Scenario};
-use crate::tracer::{CannotRun, Setup};
+use crate::tracer::Setup;
 
 /// What a scenario's process has to say at its end.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,8 +112,8 @@ fn perform(scenario: &Scenario, setup: &Setup, mut stream: UnixStream) -> ! {
     let _ = prctl::set_child_subreaper(true);
     let report = match act(scenario, setup) {
         Ok(outcome) => Report::Done(outcome),
-        Err(error) => match error.downcast_ref::<CannotRun>() {
-            Some(CannotRun(stderr)) => Report::Cannot(stderr.clone()),
+        Err(error) => match error.downcast_ref::<Cannot>() {
+            Some(Cannot(stderr)) => Report::Cannot(stderr.clone()),
             None => Report::Broken(format!("{error:#}")),
         },
     };

@@ -3,12 +3,12 @@
 //! Must not know: what runs in it, scenarios.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
-
-use crate::wait::{PATIENCE, until};
+use twtrace_kit::command::read;
+use twtrace_kit::wait::{PATIENCE, until};
 
 /// What a full-screen program changes of a terminal, and must leave as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,7 @@ impl Tmux {
         command.env_clear().envs([("PATH", std::env::var("PATH").unwrap_or_default())]);
         command.envs([("PS1", "$ "), ("LANG", "C.UTF-8"), ("TERM", "xterm-256color"), ("HOME", "/")]);
         command.envs(environment.iter().copied());
-        let output = command.stdin(Stdio::null()).output().context("running tmux")?;
-        ensure!(output.status.success(), "tmux: {}", String::from_utf8_lossy(&output.stderr));
+        read(&mut command)?;
         tmux.tty = tmux.ask("#{pane_tty}")?.into();
         tmux.await_prompt()?;
         Ok(tmux)
@@ -52,9 +51,7 @@ impl Tmux {
     }
 
     fn run(&self, args: &[&str]) -> Result<String> {
-        let output = self.command().args(args).stdin(Stdio::null()).output().context("running tmux")?;
-        ensure!(output.status.success(), "tmux {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        read(self.command().args(args))
     }
 
     fn ask(&self, format: &str) -> Result<String> {
@@ -113,15 +110,13 @@ impl Tmux {
 
     /// What the terminal is set to.
     pub fn state(&self) -> Result<State> {
-        let stty =
-            Command::new("stty").arg("-a").arg("-F").arg(&self.tty).output().context("running stty")?;
-        ensure!(stty.status.success(), "stty: {}", String::from_utf8_lossy(&stty.stderr));
+        let stty = read(Command::new("stty").arg("-a").arg("-F").arg(&self.tty))?;
         let modes = self.ask(
             "alternate #{alternate_on} cursor #{cursor_flag} mouse #{mouse_any_flag} #{mouse_all_flag} \
              #{mouse_button_flag} #{mouse_standard_flag} #{mouse_sgr_flag} #{mouse_utf8_flag} keypad \
              #{keypad_flag} #{keypad_cursor_flag} wrap #{wrap_flag} insert #{insert_flag} origin #{origin_flag}",
         )?;
-        Ok(State { stty: String::from_utf8(stty.stdout)?, modes })
+        Ok(State { stty, modes })
     }
 
     /// Takes the terminal away from what runs in it.

@@ -7,27 +7,24 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::cannot::Cannot;
+use twtrace_kit::child::{Guarded, end_with_us};
+use twtrace_kit::wait::until_true;
 
 use crate::around::Around;
 use crate::schema::{Event, parse};
-use crate::wait;
 
 /// How long twtrace may take to attach all its hooks. Emulated guests need most of it.
 const ATTACH: Duration = Duration::from_secs(180);
 
 /// How long it may take to end.
 const END: Duration = Duration::from_secs(60);
-
-/// What twtrace ends with where it cannot run.
-const CANNOT: i32 = 77;
 
 /// Which twtrace to run, and how.
 #[derive(Clone, Debug)]
@@ -38,22 +35,11 @@ pub struct Setup {
     pub backend: String,
 }
 
-/// twtrace ended with 77 before it was ready; this is its stderr.
-#[derive(Debug)]
-pub struct CannotRun(pub String);
-
-impl std::fmt::Display for CannotRun {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for CannotRun {}
-
 /// A running `twtrace events`, or another command that attaches hooks.
 #[derive(Debug)]
 pub struct Tracer {
-    child: Child,
+    /// Only where a scenario failed is it still there at the end of this value.
+    child: Guarded,
     dir: TempDir,
 }
 
@@ -159,24 +145,22 @@ impl Tracer {
 
     fn spawn_on(mut command: Command, dir: TempDir, stdout: Stdio, stderr: Stdio) -> Result<Self> {
         command.stdout(stdout).stderr(stderr);
-        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
-        let child = command.spawn().context("starting twtrace")?;
-        Ok(Self { child, dir })
+        end_with_us(&mut command, Signal::SIGKILL);
+        Ok(Self { child: Guarded::spawn(&mut command)?, dir })
     }
 
-    /// Waits until the hooks are attached. [`CannotRun`] where twtrace says that they cannot be.
+    /// Waits until the hooks are attached. [`Cannot`], with its stderr, where twtrace says that they cannot be.
     pub fn ready(&mut self) -> Result<()> {
         let file = self.dir.path().join("ready");
         let stderr = self.dir.path().join("stderr");
         let child = &mut self.child;
-        wait::until_true("twtrace to be ready", ATTACH, || {
+        until_true("twtrace to be ready", ATTACH, || {
             if let Some(status) = child.try_wait()? {
                 let stderr = fs::read_to_string(&stderr)?;
-                match status.code() {
-                    Some(CANNOT) => return Err(CannotRun(stderr).into()),
-                    _ => bail!("twtrace ended before it was ready, {status}: {stderr}"),
+                if cannot(status) {
+                    return Err(Cannot(stderr).into());
                 }
+                bail!("twtrace ended before it was ready, {status}: {stderr}");
             }
             Ok(file.exists())
         })
@@ -189,7 +173,7 @@ impl Tracer {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill(Pid::from_raw(self.child.id().try_into()?), signal)?)
+        self.child.signal(signal)
     }
 
     /// Sends it a signal, and gives what it told until its end.
@@ -200,10 +184,9 @@ impl Tracer {
 
     /// Waits for its end.
     pub fn finish(mut self) -> Result<Told> {
-        let child = &mut self.child;
-        let status = wait::until("twtrace to end", END, || Ok(child.try_wait()?))?;
-        if status.code() == Some(CANNOT) {
-            return Err(CannotRun(read(self.dir.path(), "stderr")?).into());
+        let status = self.child.await_end(END)?;
+        if cannot(status) {
+            return Err(Cannot(read(self.dir.path(), "stderr")?).into());
         }
         Ok(Told {
             status,
@@ -227,12 +210,9 @@ impl Tracer {
     }
 }
 
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // Only where a scenario failed is it still there.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Whether twtrace says that it cannot run here.
+fn cannot(status: ExitStatus) -> bool {
+    status.code() == Some(Cannot::STATUS.into())
 }
 
 /// A file that was not asked for (stdout sent elsewhere) reads as empty. An error where it is not UTF-8.

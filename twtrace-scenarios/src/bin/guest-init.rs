@@ -19,6 +19,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use twtrace_kit::netns::lo_up;
 
 /// File system type, mount point, and whether a kernel without it is still of use.
 const MOUNTS: [(&str, &str, bool); 10] = [
@@ -80,7 +81,8 @@ fn work() -> Result<()> {
     load_modules()?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     say(&format!("kernel {}", release.trim()));
-    bring_loopback_up()?;
+    // As any distribution's boot does, in the first network namespace.
+    lo_up()?;
     take_away(&wish)?;
     if !wish.count.is_empty() {
         say("begin count");
@@ -188,14 +190,6 @@ fn load_modules() -> Result<()> {
         let done = nix::kmod::finit_module(&file, &no_parameters, nix::kmod::ModuleInitFlags::empty());
         done.with_context(|| format!("module {name} cannot be loaded"))?;
     }
-    Ok(())
-}
-
-/// Brings `lo` up in the first network namespace, as any distribution's boot does.
-fn bring_loopback_up() -> Result<()> {
-    let status = Command::new("/bin/ip").args(["link", "set", "lo", "up"]).status();
-    let status = status.context("/bin/ip cannot be started")?;
-    anyhow::ensure!(status.success(), "`ip link set lo up` failed: {status}");
     Ok(())
 }
 

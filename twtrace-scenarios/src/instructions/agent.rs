@@ -5,16 +5,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::Mode;
 use crate::bpf::stats::{Info, Returning, Statistics, info};
 use crate::bpf::{Held, descriptors, programs_of};
-use crate::wait::{PATIENCE, until_true};
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde::Serialize;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 /// Room for all that a held agent does not read.
 const RING: &str = "32M";
@@ -38,7 +38,8 @@ pub(super) struct Agent {
 }
 
 struct Process {
-    child: Child,
+    /// Killed at once: one that is held would not hear another signal.
+    child: Guarded,
     dir: tempfile::TempDir,
 }
 
@@ -145,8 +146,7 @@ impl Agent {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let process = self.process.as_ref().context("it has ended")?;
-        Ok(kill(Pid::from_raw(process.child.id().cast_signed()), signal)?)
+        self.process.as_ref().context("it has ended")?.child.signal(signal)
     }
 }
 
@@ -165,8 +165,7 @@ impl Process {
         };
         command.args(["--backend", backend, "--ready-file"]).arg(&ready);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors)?);
-        let child = command.spawn().with_context(|| twtrace.display().to_string())?;
-        let mut process = Self { child, dir };
+        let mut process = Self { child: Guarded::spawn(&mut command)?, dir };
         let mut status = None;
         until_true("twtrace to be attached", PATIENCE, || {
             status = process.child.try_wait()?;
@@ -179,28 +178,15 @@ impl Process {
     }
 
     fn stop(mut self) -> Result<()> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
-        let mut status = None;
-        until_true("twtrace to end", PATIENCE, || {
-            status = self.child.try_wait()?;
-            Ok(status.is_some())
-        })?;
+        let status = self.child.stop(Signal::SIGINT, PATIENCE)?;
         let said = self.said();
-        ensure!(status.is_some_and(|status| status.success()), "twtrace ended with {status:?}: {said}");
+        ensure!(status.success(), "twtrace ended with {status}: {said}");
         ensure!(lost(&said).is_none_or(|lost| lost == 0), "it lost events: {said}");
         Ok(())
     }
 
     fn said(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("errors")).unwrap_or_default().trim().replace('\n', "; ")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only where it has ended and been waited for. One that is held ends by this signal too.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

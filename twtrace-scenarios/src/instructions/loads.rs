@@ -15,8 +15,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork};
 use serde::{Deserialize, Serialize};
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::pass;
 
-use super::pass;
 use super::peer::Peer;
 
 const PORT: u16 = 9123;
@@ -61,8 +62,8 @@ impl Machine {
     /// Where a setting cannot be made.
     pub(super) fn set_up() -> Result<Self> {
         // A port in TIME_WAIT may be had by connect(), and the table is never full.
-        sysctl("tcp_tw_reuse", "1")?;
-        sysctl("tcp_max_tw_buckets", "262144")?;
+        set_ipv4("tcp_tw_reuse", "1")?;
+        set_ipv4("tcp_max_tw_buckets", "262144")?;
         Ok(Self { filled: false, peer: Peer::set_up()? })
     }
 
@@ -71,7 +72,7 @@ impl Machine {
     /// # Errors
     /// Where that cannot be reached.
     pub(super) fn prepare(&mut self, load: Load) -> Result<()> {
-        sysctl("ip_local_port_range", if load == Load::Server { NARROW } else { WIDE })?;
+        set_ipv4("ip_local_port_range", if load == Load::Server { NARROW } else { WIDE })?;
         if load != Load::Server {
             pass(ALL_ENDED);
             return Ok(());
@@ -97,11 +98,6 @@ impl Machine {
         server.wait()?;
         Ok(instructions)
     }
-}
-
-fn sysctl(name: &str, value: &str) -> Result<()> {
-    let path = format!("/proc/sys/net/ipv4/{name}");
-    std::fs::write(&path, value).with_context(|| format!("{value} to {path}"))
 }
 
 /// The clock that counts instructions.

@@ -6,11 +6,11 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use twtrace_kit::netns::ip;
 
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
@@ -122,12 +122,6 @@ impl Peer {
         let segment = Segment { from: heard.to, to: heard.from, seq, flags };
         Ok(self.device.write_all(&segment.bytes(ack))?)
     }
-}
-
-fn ip(args: &[&str]) -> Result<()> {
-    let status = Command::new("/bin/ip").args(args).status().context("/bin/ip cannot be started")?;
-    ensure!(status.success(), "`ip {}` failed: {status}", args.join(" "));
-    Ok(())
 }
 
 /// A kernel without IPv6 needs nothing switched off.

@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use twtrace_kit::netns::set_ipv4;
 
 use super::{by_client, by_server, dead};
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::expect::{Pattern, Want};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

@@ -17,13 +17,13 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 use tempfile::TempDir;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::until_true;
 
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::books;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::until_true;
 
 /// 27 November 2026, midnight UTC, in seconds since 1970.
 const MIDNIGHT: i64 = 1_795_737_600;

@@ -12,13 +12,13 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::readers::{Traffic, read_lines};
 use crate::kernel;
 use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Tracer, kind};
-use crate::wait::{PATIENCE, until_true};
 
 /// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
 pub(super) fn ignored_signals(sandbox: &mut Sandbox) -> Result<()> {

@@ -2,14 +2,13 @@
 //! Must not know: the harness.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::netns::{ip, set_ipv4};
 
 use crate::actor::Actor;
 use crate::expect::Pattern;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 
@@ -22,8 +21,7 @@ const CLOSED: u16 = 10_011;
 pub(super) fn every_failure(sandbox: &mut Sandbox) -> Result<()> {
     std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").context("turning IPv6 off")?;
     set_ipv4("tcp_tw_reuse", "0")?;
-    let rule = Command::new("ip").args(["rule", "add", "to", "10.8.0.0/16", "prohibit"]).status()?;
-    ensure!(rule.success(), "ip rule add: {rule}");
+    ip(&["rule", "add", "to", "10.8.0.0/16", "prohibit"])?;
     let client = sandbox.actor("client")?;
     for all in [true, false] {
         let mut args = vec!["--json", "--verify", "--netns", "self"];

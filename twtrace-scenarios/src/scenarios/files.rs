@@ -11,9 +11,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
+use twtrace_kit::cannot::Cannot;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::sandbox::Sandbox;
-use crate::tracer::{CannotRun, Setup};
+use crate::tracer::Setup;
 
 /// nobody.
 const STRANGER: u32 = 65534;
@@ -64,7 +66,7 @@ impl Shared {
         command.args(words.split(' ').map(place).collect::<Vec<std::ffi::OsString>>());
         let output = command.output().context("starting twtrace")?;
         if output.status.code() == Some(77) {
-            return Err(CannotRun(String::from_utf8_lossy(&output.stderr).into_owned()).into());
+            return Err(Cannot(String::from_utf8_lossy(&output.stderr).into_owned()).into());
         }
         Ok(output)
     }
@@ -165,7 +167,7 @@ fn rotation(shared: &Shared) -> Result<()> {
     let file = shared.path("load.twt");
     let taker = std::thread::scope(|scope| {
         let taker = scope.spawn(|| {
-            crate::wait::until_true("the first part", crate::wait::PATIENCE, || Ok(begun.exists()))?;
+            until_true("the first part", PATIENCE, || Ok(begun.exists()))?;
             shared.link("load.1.twt")
         });
         let recorded = shared.record("-o @ --rotate-every 1s --duration 4s", &file);

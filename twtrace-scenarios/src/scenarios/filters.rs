@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{aborted, by_client, by_server, dead};
 use crate::actor::{Actor, Raw, close_in_order};
@@ -14,7 +15,6 @@ use crate::cgroup::Cgroup;
 use crate::expect::Pattern;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until_true};
 
 /// Arguments, and which events pass them.
 type Case = (Vec<String>, Box<dyn Fn(&Pattern) -> bool>);

@@ -1,11 +1,8 @@
 //! Owns: scenarios in which somebody tries to have his process told for a stranger's connection.
 //! Must not know: the harness, how the kernel side finds the owner of a connection.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -15,11 +12,11 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
+use twtrace_kit::netns;
 
 use super::by_client;
 use crate::actor::close_in_order;
 use crate::books::FIN_WAIT2;
-use crate::netns;
 use crate::op::Half;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
@@ -56,9 +53,8 @@ pub(super) fn forged_key(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 fn forge(of: u32, from: SocketAddr, to: SocketAddr) -> Result<OneSided> {
-    netns::enter_new()?;
-    // Of this thread, which is not where the process is.
-    let own = u32::try_from(fs::metadata("/proc/thread-self/ns/net")?.ino())?;
+    // Of this thread: the process stays where it is.
+    let own = netns::enter_new()?;
     let device = device(own ^ of)?;
     one_sided(device, from.port(), to)
 }
@@ -123,12 +119,12 @@ fn device(index: u32) -> Result<&'static str> {
         return Ok("lo");
     }
     let (name, index, other) = ("forge", index.to_string(), (index + 1).to_string());
-    ip(&[
+    netns::ip(&[
         "link", "add", "name", name, "index", &index, "type", "veth", "peer", "name", "other", "index",
         &other,
     ])?;
-    ip(&["link", "set", name, "up"])?;
-    ip(&["link", "set", "other", "up"])?;
+    netns::ip(&["link", "set", name, "up"])?;
+    netns::ip(&["link", "set", "other", "up"])?;
     Ok(name)
 }
 
@@ -168,11 +164,5 @@ fn repair(socket: &Socket, value: libc::c_int) -> Result<()> {
         )
     };
     ensure!(done == 0, "TCP_REPAIR {value}: {}", std::io::Error::last_os_error());
-    Ok(())
-}
-
-fn ip(args: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(args).output().context("running ip")?;
-    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

@@ -12,16 +12,16 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::heavy::as_in_real_life;
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
 use crate::many::Many;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Setup, Tracer, kind, within};
-use crate::wait::{PATIENCE, until_true};
 
 /// More TIME_WAIT sockets than events that fit into the smallest ring.
 const ENOUGH: u64 = 1009;

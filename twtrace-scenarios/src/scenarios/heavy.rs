@@ -5,25 +5,26 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::child::{GRACE, Guarded};
+use twtrace_kit::command::read;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{by_client, dead};
 use crate::actor::close_in_order;
 use crate::books;
 use crate::expect::Want;
 use crate::kernel;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Told, Tracer, kind, within};
-use crate::wait::{PATIENCE, until_true};
 
 /// Room for every connection of a scenario.
 const BUCKETS: &str = "1000000";
@@ -55,9 +56,8 @@ pub(super) fn load(sandbox: &mut Sandbox) -> Result<()> {
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify"])?;
     let mut ab = Command::new("ab");
     ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), "http://127.0.0.1:10007/"]);
-    let output = ab.stdin(Stdio::null()).output().context("running ab")?;
-    ensure!(output.status.success(), "ab: {}", String::from_utf8_lossy(&output.stderr));
-    kill(Pid::from_raw(nginx.id().try_into()?), Signal::SIGQUIT)?;
+    read(&mut ab)?;
+    nginx.signal(Signal::SIGQUIT)?;
     ensure!(nginx.wait()?.success(), "nginx failed");
     let told = tracer.stop(Signal::SIGINT)?;
     let netns = [sandbox.netns()];
@@ -109,11 +109,12 @@ pub(super) fn listens() -> Result<bool> {
 }
 
 /// nginx on 127.0.0.1:10007, which keeps idle connections for so many seconds.
-pub(super) fn nginx(dir: &Path, keep_alive_s: u32) -> Result<Child> {
+pub(super) fn nginx(dir: &Path, keep_alive_s: u32) -> Result<Guarded> {
     fs::write(dir.join("nginx.conf"), NGINX.join(&keep_alive_s.to_string()))?;
     let mut command = Command::new("nginx");
     command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
-    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nginx")
+    // Its workers end with it only where it is not killed.
+    Ok(Guarded::spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))?.with_grace(GRACE))
 }
 
 /// twtrace is stopped under load until its small ring has long been full. What could not be told is counted exactly, and

@@ -10,17 +10,17 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::netns::{inode, set_ipv4};
+use twtrace_kit::wait::{PATIENCE, until, until_true};
 
 use crate::actor::{Actor, Raw, close_in_order};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::sockets::Crowd;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until, until_true};
 use crate::{kernel, ss};
 
 /// Ephemeral ports, all of them for connections of these scenarios.
@@ -116,7 +116,7 @@ fn rows(text: &str) -> impl Iterator<Item = &str> {
 
 /// From a namespace with no sockets, `list` says how many this one holds.
 fn told_elsewhere(sandbox: &Sandbox, time_waits: usize) -> Result<()> {
-    let own = crate::netns::inode()?;
+    let own = inode()?;
     let mut command = Command::new(&sandbox.setup.twtrace);
     // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
     unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
@@ -233,11 +233,10 @@ fn from_a_recording(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Re
     let mut command = Command::new(&sandbox.setup.twtrace);
     command.arg("record").arg("-o").arg(&file).args(["--backend", &sandbox.setup.backend]);
     command.arg("--ready-file").arg(&ready).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut recorder = command.spawn().context("running twtrace record")?;
+    let mut recorder = Guarded::spawn(&mut command)?;
     until_true("the recorder to be ready", PATIENCE, || Ok(ready.exists()))?;
     make(sandbox, (client, listener), 11, 0)?;
-    kill(Pid::from_raw(recorder.id().try_into()?), Signal::SIGINT)?;
-    let status = until("the recorder to end", PATIENCE, || Ok(recorder.try_wait()?))?;
+    let status = recorder.stop(Signal::SIGINT, PATIENCE)?;
     ensure!(status.success(), "record: {status}");
     make(sandbox, (client, listener), 2, 0)?;
     // On a slow machine the oldest, whose owner is not in the recording, may have expired by now.

@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use twtrace_kit::wait::{PATIENCE, until};
 
 use crate::actor::Sock;
-use crate::wait::{PATIENCE, until};
 
 /// TCP header flags (RFC 9293, 3.1).
 pub(super) const FIN: u8 = 0x01;

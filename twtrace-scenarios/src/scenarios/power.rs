@@ -10,13 +10,13 @@ use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::surroundings::{busy, copy_for_all, output, refuses};
 use crate::around;
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until_true};
 
 const DAC_READ_SEARCH: u64 = 1 << 2;
 const SYS_PTRACE: u64 = 1 << 19;

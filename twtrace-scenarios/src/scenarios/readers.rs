@@ -19,13 +19,14 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::{FlowArg, tcflow};
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::kernel;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Told, Tracer, kind};
-use crate::wait::{PATIENCE, until, until_true};
 
 /// Where the connections go.
 const PORT: u16 = 10007;
@@ -317,11 +318,10 @@ pub(super) fn live_view(sandbox: &mut Sandbox) -> Result<()> {
     let (_reader, full) = full_pipe()?;
     let mut replay = Command::new(&sandbox.setup.twtrace);
     replay.args(["replay", "--plain", "--interval", "100ms", "--speed", "max"]).arg(&file);
-    let mut replay = replay.stdin(Stdio::null()).stdout(full).spawn()?;
+    let mut replay = Guarded::spawn(replay.stdin(Stdio::null()).stdout(full))?;
     until_true("the replay to hear signals", PATIENCE, || hears(replay.id(), Signal::SIGTERM))?;
     let began = Instant::now();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(replay.id().try_into()?), Signal::SIGTERM)?;
-    let status = until("the replay to end", PATIENCE, || Ok(replay.try_wait()?))?;
+    let status = replay.stop(Signal::SIGTERM, PATIENCE)?;
     in_time(began, usual, "replay")?;
     ensure!(status.success(), "replay: {status}");
     Ok(())

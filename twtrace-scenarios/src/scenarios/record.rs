@@ -15,6 +15,7 @@ use nix::pty::openpty;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
 use crate::actor::{Actor, Raw, close_in_order};
@@ -23,7 +24,6 @@ use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
 use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Setup, Told, Tracer, within};
-use crate::wait::{PATIENCE, until_true};
 
 /// nobody.
 const NOBODY: u32 = 65534;

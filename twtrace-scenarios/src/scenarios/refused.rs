@@ -4,11 +4,11 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::netns::set_ipv4;
 
 use super::by_client;
 use crate::actor::close_in_order;
 use crate::expect::{Pattern, Want};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 
 /// Room for 7 TIME_WAIT sockets, and 11 more connections.

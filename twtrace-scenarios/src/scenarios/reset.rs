@@ -4,15 +4,15 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::packets::{RST, SYN, Segment, Wire};
 use super::{aborted, by_client, by_server, dead};
 use crate::actor::{Actor, Pair, Raw, Sock, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::ss;
-use crate::wait::{PATIENCE, until_true};
 
 /// A connection whose client has closed and waits for the server's FIN in a mini-socket.
 fn half_closed(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Result<Pair> {

@@ -5,14 +5,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_every};
 
 use super::{by_client, by_server, dead};
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::expect::Pattern;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until_every};
 
 /// Ports in the range 40010 to 40015. Even, because older kernels leave one out of an odd number.
 const PORTS: usize = 6;

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::command::read;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::heavy::{as_in_real_life, listens, nginx};
 use crate::actor::close_in_order;
 use crate::books::{self, FIN_WAIT2, TIME_WAIT};
 use crate::kernel;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until_true};
 
 /// Requests of a run.
 const REQUESTS: u64 = 20_011;
@@ -88,8 +88,7 @@ fn run(sandbox: &Sandbox, dir: &Path, name: &str, keep_alive: bool) -> Result<Ru
     command.args(["record", "--netns", "self", "--backend", &sandbox.setup.backend, "-o"]).arg(&file);
     command.args(["--", "ab", "-q", "-r", "-c", "20", "-n", &REQUESTS.to_string()]);
     command.args(keep_alive.then_some("-k")).arg("http://127.0.0.1:10007/");
-    let output = command.stdin(Stdio::null()).output().context("running twtrace record")?;
-    ensure!(output.status.success(), "record: {}", String::from_utf8_lossy(&output.stderr));
+    read(&mut command)?;
     let after = books::read("self")?;
     let created = (after.tw_counter + after.tw_killed) - (before.tw_counter + before.tw_killed);
     Ok(Run { file, created })
@@ -111,7 +110,7 @@ pub(super) fn keep_alive(sandbox: &mut Sandbox) -> Result<()> {
     until_true("nginx to listen", PATIENCE, listens)?;
     let old = run(sandbox, dir.path(), "old.twt", false)?;
     let new = run(sandbox, dir.path(), "new.twt", true)?;
-    kill(Pid::from_raw(server.id().try_into()?), Signal::SIGQUIT)?;
+    server.signal(Signal::SIGQUIT)?;
     ensure!(server.wait()?.success(), "nginx failed");
     sandbox.balanced();
     ensure!(kernel::counts_creations()?, "this kernel does not count what is created");

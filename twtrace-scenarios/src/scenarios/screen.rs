@@ -10,13 +10,13 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use twtrace_kit::cannot::Cannot;
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until, until_true};
 
 use crate::actor::{Actor, Raw, close_in_order};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tmux::{State, Tmux};
-use crate::tracer::CannotRun;
-use crate::wait::{PATIENCE, until, until_true};
 
 /// Connections that are made while the screen is looked at: 71 % of the ports.
 const MADE: usize = 709;
@@ -58,7 +58,7 @@ impl Seat {
         self.tmux.type_line(&format!("sh {}", self.file("run")))?;
         until("twtrace to be ready", PATIENCE, || {
             if self.tmux.text()?.contains("status: 77") {
-                return Err(CannotRun(fs::read_to_string(&stderr)?).into());
+                return Err(Cannot(fs::read_to_string(&stderr)?).into());
             }
             Ok(fs::metadata(&ready).is_ok().then_some(()))
         })

@@ -19,17 +19,16 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use twtrace_kit::netns::{self, set_ipv4};
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::actor::{Actor, Raw, close_in_order};
 use crate::books;
 use crate::http::{Metrics, get};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until_true};
 
 /// Where it answers: in a network namespace of its own, so that scrapes make no sockets where they are counted.
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9478);
@@ -70,7 +69,7 @@ impl Play {
         let other = server.listen(([127, 0, 0, 2], 10009))?;
         let elsewhere = sandbox.actor("elsewhere")?;
         elsewhere.unshare()?;
-        setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        netns::enter(elsewhere.netns_file()?)?;
         let netns = sandbox.netns().to_string();
         let args = args()?;
         let all = ["--netns", &netns].into_iter().chain(args.iter().map(String::as_str));

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::child::Guarded;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
 use crate::actor::close_in_order;
 use crate::hung::{self, Hung};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until_true};
 
 /// 0.1 took as long as the file system did.
 const SOON: Duration = Duration::from_secs(3);
@@ -51,17 +52,14 @@ pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
 fn whoever_looks_waits(pid: u32) -> Result<()> {
     let mut reader = Command::new("cat");
     reader.arg(format!("/proc/{pid}/cmdline")).stdout(Stdio::null());
-    let mut reader = reader.spawn().context("starting cat")?;
+    let reader = Guarded::spawn(&mut reader)?;
     let stat = format!("/proc/{}/stat", reader.id());
     // Uninterruptible: it waits for the lock of the memory.
-    let waits = until_true("a reader of its arguments to wait", PATIENCE, || {
+    until_true("a reader of its arguments to wait", PATIENCE, || {
         let text = fs::read_to_string(&stat)?;
         ensure!(!text.contains(") Z "), "its arguments can be read");
         Ok(text.contains("(cat) D "))
-    });
-    reader.kill()?;
-    reader.wait()?;
-    waits
+    })
 }
 
 fn list(sandbox: &Sandbox) -> Command {

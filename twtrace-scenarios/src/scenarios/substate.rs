@@ -2,11 +2,11 @@
 //! Must not know: the harness.
 
 use anyhow::Result;
+use twtrace_kit::netns::set_ipv4;
 
 use super::{by_client, dead};
 use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::expect::{TIMEWAIT_MS, Want};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 
 /// The peer never closes: the mini-socket lives for tcp_fin_timeout, or for 3.5 retransmission timeouts where those

@@ -6,15 +6,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::command::read;
+use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{examine, examine_twice, examine_until_clear, examine_with};
 use super::load::{Cast, ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
 use crate::books;
 use crate::kernel;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -294,11 +294,9 @@ pub(in crate::scenarios) fn healthy_load(sandbox: &mut Sandbox) -> Result<()> {
     let finding = examine(sandbox, "nothing_wrong", |_| {
         let mut ab = Command::new("ab");
         ab.args(["-q", "-k", "-r", "-c", "23", "-n", "100003", "http://127.0.0.1:10007/"]);
-        let output = ab.output()?;
-        ensure!(output.status.success(), "ab: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        read(&mut ab).map(drop)
     });
-    kill(Pid::from_raw(nginx.id().try_into()?), Signal::SIGQUIT)?;
+    nginx.signal(Signal::SIGQUIT)?;
     nginx.wait()?;
     finding?.is("fine").map(drop)
 }

@@ -2,15 +2,15 @@
 //! Must not know: the harness.
 
 use anyhow::{Context, Result, ensure};
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::examine_with;
 use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
 use crate::books::{self, TIME_WAIT};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{SYN, Segment, Wire};
-use crate::wait::{PATIENCE, until_true};
 
 /// How much older a SYN's timestamp is than the connection that it meets.
 const OLDER: u32 = 1_000_000;

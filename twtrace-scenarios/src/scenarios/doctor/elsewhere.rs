@@ -2,9 +2,9 @@
 //! Must not know: the harness.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use twtrace_kit::netns::ip;
 
 use super::exam::examine_with;
 use super::load::{First, HERE, cast};
@@ -41,8 +41,7 @@ pub(in crate::scenarios) fn no_local_address(sandbox: &mut Sandbox) -> Result<()
 /// A routing rule forbids what is asked for: EACCES, which has nothing to do with ports.
 pub(in crate::scenarios) fn not_for_ports(sandbox: &mut Sandbox) -> Result<()> {
     let cast = cast(sandbox, 6000)?;
-    let rule = Command::new("ip").args(["rule", "add", "to", "10.8.0.0/16", "prohibit"]).status()?;
-    ensure!(rule.success(), "ip rule add: {rule}");
+    ip(&["rule", "add", "to", "10.8.0.0/16", "prohibit"])?;
     let listener = cast.serve(HERE, 10_007)?;
     let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
         cast.visit_often(&listener, 17, First::Client)?;

@@ -4,13 +4,13 @@
 
 mod agree;
 
-use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::netns::set_ipv4;
 
 use crate::sandbox::Sandbox;
 use crate::tracer::{Setup, Told, Tracer};
@@ -310,8 +310,7 @@ impl Finding {
             .split_once("sysctl -w net.ipv4.")
             .with_context(|| format!("{id} has no sysctl to set: {command:?}"))?;
         let (name, value) = setting.split_once('=').with_context(|| format!("no value in {command:?}"))?;
-        let path = format!("/proc/sys/net/ipv4/{name}");
-        fs::write(&path, value.trim_matches('"')).with_context(|| format!("{id}: {command}"))
+        set_ipv4(name, value.trim_matches('"')).with_context(|| format!("{id}: {command}"))
     }
 
     /// What the remedy's effect called `what`, in `unit`, is to be before and after.

@@ -5,16 +5,17 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use twtrace_kit::child::{GRACE, Guarded};
+use twtrace_kit::netns::{ip, set_ipv4};
+use twtrace_kit::wait::{PATIENCE, until, until_every};
 
 use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
 use crate::books;
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until, until_every};
 
 /// Connections that fail, once none succeeds any more.
 pub(super) const FAILURES: usize = 13;
@@ -45,12 +46,6 @@ pub(super) fn cast(sandbox: &mut Sandbox, ports: u16) -> Result<Cast> {
 pub(super) fn add_addresses() -> Result<()> {
     ip(&["addr", "add", "10.8.0.1/32", "dev", "lo"])?;
     ip(&["route", "add", "local", "10.9.0.0/24", "dev", "lo", "src", "10.8.0.1"])
-}
-
-fn ip(args: &[&str]) -> Result<()> {
-    let output = Command::new("ip").args(args).output().context("running ip (iproute2)")?;
-    ensure!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 impl Cast {
@@ -228,11 +223,12 @@ http { access_log off; keepalive_requests 1000000; server { listen 127.0.0.1:100
 ";
 
 /// An nginx that keeps connections open, listening on 127.0.0.1:10007.
-pub(super) fn nginx(dir: &Path) -> Result<Child> {
+pub(super) fn nginx(dir: &Path) -> Result<Guarded> {
     fs::write(dir.join("nginx.conf"), NGINX)?;
     let mut command = Command::new("nginx");
     command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
-    let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("starting nginx")?;
+    // Its workers end with it only where it is not killed.
+    let child = Guarded::spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))?.with_grace(GRACE);
     until("nginx to listen", PATIENCE, || {
         let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
         Ok(books::rows("self")?.iter().any(listens).then_some(()))

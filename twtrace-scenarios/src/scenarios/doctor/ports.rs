@@ -4,16 +4,16 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::{Diagnosis, examine_twice, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
 use crate::actor::{Actor, Pair, Raw, close_in_order, complete};
 use crate::books::{self, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use crate::kernel;
-use crate::netns::set_ipv4;
 use crate::op::Half;
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until_true};
 
 /// Where the binder's connections come from.
 const BOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -8,10 +8,10 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::netns::set_ipv4;
 
 use super::exam::Diagnosis;
 use super::load::{FAILURES, cast};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::netns::set_ipv4;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::examine;
 use super::load::{First, HERE, cast};
 use crate::actor::{Actor, Pair, Raw, close_in_order};
 use crate::books::{self, FIN_WAIT2};
-use crate::netns::set_ipv4;
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until_true};
 
 /// Orphans that wait for their peer's FIN.
 const ORPHANS: usize = 23;

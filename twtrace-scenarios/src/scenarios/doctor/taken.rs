@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{examine_twice, examine_with};
 use super::load::{First, HERE, cast};
@@ -37,7 +38,7 @@ pub(in crate::scenarios) fn ephemeral_port_taken(sandbox: &mut Sandbox) -> Resul
     finding.apply("reserve_ports")?;
     let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports")?;
     let list = wanted.iter().fold(reserved.trim().to_owned(), |list, port| format!("{list},{port}"));
-    crate::netns::set_ipv4("ip_local_reserved_ports", &list)?;
+    set_ipv4("ip_local_reserved_ports", &list)?;
     let mut taken = Vec::new();
     let quiet = examine_with(sandbox, &["--dport", "10007"], |_| {
         taken = visit(&cast.client, &listener, 3)?;

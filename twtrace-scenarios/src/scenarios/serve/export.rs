@@ -11,10 +11,11 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::command::read;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{AT, Play};
 use crate::sandbox::Sandbox;
-use crate::wait::{PATIENCE, until_true};
 
 /// A request: its path and its body.
 type Taken = (String, Vec<u8>);
@@ -72,8 +73,7 @@ fn openssl(dir: &Path, name: &str) -> Result<()> {
     ]);
     command.args(["-subj", "/CN=twtrace", "-addext", "subjectAltName=IP:127.0.0.1"]);
     command.args(["-keyout", "server.key.new", "-out", name]).current_dir(dir);
-    let done = command.output().context("starting openssl")?;
-    ensure!(done.status.success(), "openssl: {}", String::from_utf8_lossy(&done.stderr));
+    read(&mut command)?;
     std::fs::rename(dir.join("server.key.new"), dir.join("server.key"))?;
     std::fs::copy(dir.join(name), dir.join("server.pem"))?;
     Ok(())

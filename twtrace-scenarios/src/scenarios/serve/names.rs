@@ -5,23 +5,23 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::child::{Guarded, end_with_us};
+use twtrace_kit::command::read;
+use twtrace_kit::netns;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::AT;
 use crate::actor::Actor;
 use crate::http::Metrics;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
-use crate::wait::{PATIENCE, until_true};
 
 const CONTAINER: &str = "twtrace-scenarios-web";
 const IMAGE: &str = "localhost/twtrace-scenarios:17";
@@ -38,8 +38,9 @@ pub(super) const PROGRAM: &str = "my ($port, $count) = @ARGV; for (1..$count) { 
 
 /// Podman with everything it keeps in one folder.
 struct Podman {
+    /// Ends before its folder goes.
+    service: Option<Guarded>,
     dir: TempDir,
-    service: Option<Child>,
 }
 
 impl Podman {
@@ -68,9 +69,7 @@ impl Podman {
     }
 
     fn run(&self, args: &[&str]) -> Result<String> {
-        let done = self.command().args(args).output().context("starting podman")?;
-        ensure!(done.status.success(), "podman {args:?}: {}", String::from_utf8_lossy(&done.stderr));
-        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+        Ok(read(self.command().args(args))?.trim().to_owned())
     }
 
     fn socket(&self) -> PathBuf {
@@ -81,9 +80,8 @@ impl Podman {
         let mut command = self.command();
         command.args(["system", "service", "--time", "0"]).arg(format!("unix://{}", self.socket().display()));
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
-        self.service = Some(command.spawn().context("starting podman's service")?);
+        end_with_us(&mut command, Signal::SIGKILL);
+        self.service = Some(Guarded::spawn(&mut command)?);
         until_true("podman's socket", PATIENCE, || Ok(self.socket().exists()))
     }
 }
@@ -91,10 +89,6 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         let _ = self.run(&["rm", "--force", "--time", "0", CONTAINER]);
-        if let Some(service) = &mut self.service {
-            let _ = service.kill();
-            let _ = service.wait();
-        }
     }
 }
 
@@ -116,8 +110,7 @@ fn start(podman: &Podman, port: &str) -> Result<()> {
     let root = podman.dir.path().join("root");
     install(PERL, &root)?;
     let archive = podman.dir.path().join("root.tar");
-    let packed = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").status()?;
-    ensure!(packed.success(), "tar: {packed}");
+    read(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."))?;
     podman.run(&["import", "--quiet", &archive.display().to_string(), IMAGE])?;
     let (pod, namespace) =
         (format!("io.kubernetes.pod.name={POD}"), format!("io.kubernetes.pod.namespace={NAMESPACE}"));
@@ -191,15 +184,15 @@ impl Play {
         let netns = sandbox.netns().to_string();
         let elsewhere = sandbox.actor("elsewhere")?;
         elsewhere.unshare()?;
-        let home = fs::File::open("/proc/thread-self/ns/net")?;
-        setns(elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        let home = netns::own()?;
+        netns::enter(elsewhere.netns_file()?)?;
         let recordings = dir.join("recordings");
         let ours =
             ["--netns", &netns, "--record"].map(OsStr::new).into_iter().chain([recordings.as_os_str()]);
         let all: Vec<&OsStr> = ours.chain(args.iter().map(OsStr::new)).collect();
         let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &all, (None, None), |_| {})?;
         tracer.ready()?;
-        setns(&home, CloneFlags::CLONE_NEWNET)?;
+        netns::enter(&home)?;
         Ok(Self { tracer, listener, elsewhere, home, recording: recordings.join("twtrace.0.twt") })
     }
 
@@ -227,7 +220,7 @@ impl Play {
     }
 
     fn await_series(&self, said: &Said<'_>, created: usize) -> Result<()> {
-        setns(self.elsewhere.netns_file()?, CloneFlags::CLONE_NEWNET)?;
+        netns::enter(self.elsewhere.netns_file()?)?;
         let want = said.series(created);
         let want = want.each_ref().map(|(series, value)| (series.as_str(), *value));
         let mut wrong = Vec::new();
@@ -235,7 +228,7 @@ impl Play {
             wrong = Metrics::scrape(AT)?.differences(&want);
             Ok(wrong.is_empty())
         });
-        setns(&self.home, CloneFlags::CLONE_NEWNET)?;
+        netns::enter(&self.home)?;
         told.with_context(|| format!("{wrong:?}"))
     }
 
@@ -252,7 +245,7 @@ impl Play {
 
 /// Names are there a moment after the container's first socket, in metrics, and with its next event in the recording.
 pub(in crate::scenarios) fn of_containers(sandbox: &mut Sandbox) -> Result<()> {
-    let mut podman = Podman { dir: TempDir::with_prefix("twtrace-scenarios-")?, service: None };
+    let mut podman = Podman { service: None, dir: TempDir::with_prefix("twtrace-scenarios-")? };
     podman.serve()?;
     let socket = podman.socket().display().to_string();
     let play = Play::begin(sandbox, podman.dir.path(), &["--runtime-socket", &socket])?;

@@ -2,23 +2,22 @@
 //! Must not know: how metrics are counted.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::child::{Guarded, end_with_us};
+use twtrace_kit::command::{feed, said};
+use twtrace_kit::wait::until_every;
 
 use super::{AT, CREATED, FAILED, Play};
 use crate::http::{get, percent};
 use crate::sandbox::Sandbox;
-use crate::wait::until_every;
 
 const RULES: &str = include_str!("../../../../contrib/prometheus/twtrace.rules.yml");
 const TESTS: &str = include_str!("../../../../contrib/prometheus/twtrace.rules.test.yml");
@@ -35,7 +34,9 @@ scrape_configs: [ { job_name: twtrace, static_configs: [ { targets: [ '127.0.0.1
 ";
 
 /// One that runs, and ends with this.
-struct Server(Child);
+struct Server {
+    _process: Guarded,
+}
 
 impl Server {
     fn start(dir: &Path) -> Result<Self> {
@@ -46,9 +47,8 @@ impl Server {
         let data = format!("--storage.tsdb.path={}", dir.join("data").display());
         command.args([config, data, format!("--web.listen-address={PROMETHEUS}")]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(dir.join("stderr"))?);
-        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGKILL)?)) };
-        Ok(Self(command.spawn().context("starting prometheus")?))
+        end_with_us(&mut command, Signal::SIGKILL);
+        Ok(Self { _process: Guarded::spawn(&mut command)? })
     }
 
     /// What a query comes to: labels and values.
@@ -72,21 +72,10 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn promtool(args: &[&str], dir: &Path, input: &str) -> Result<()> {
     let mut command = Command::new("promtool");
-    command.args(args).current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().context("starting promtool")?;
-    child.stdin.take().context("stdin")?.write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = feed(command.args(args).current_dir(dir), input.as_bytes())?;
+    let said = said(&output);
     ensure!(output.status.success(), "promtool {args:?}: {}: {said}", output.status);
     // What it only advises counts as well.
     ensure!(args != ["check", "metrics"] || said.trim().is_empty(), "promtool {args:?}: {said}");
