@@ -145,7 +145,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 enum Format {
-    Json(Json),
+    Json(Box<Json>),
     Text(Text),
 }
 
@@ -178,7 +178,7 @@ impl Lines {
     fn new(json: bool, wide: bool, count: Option<u64>) -> std::io::Result<Self> {
         let clock = Clock::read();
         let format = if json {
-            Format::Json(Json::new(clock))
+            Format::Json(Box::new(Json::new(clock)))
         } else {
             Format::Text(Text::new(clock, wide, Paint::stdout()))
         };

@@ -4,6 +4,8 @@
 //! Only buckets that hold something take room. Values below 8 are exact; above, a value read back is at most 12.5 % off. Not done with
 //! hdrhistogram: at two digits that takes 10 KB a row before the first value.
 
+use smallvec::SmallVec;
+
 /// Bits below the leading one that tell buckets apart.
 const SUB_BITS: u32 = 2;
 const SUBS: u64 = 1 << SUB_BITS;
@@ -45,8 +47,8 @@ fn range(bucket: u8) -> (u64, u64) {
 /// A distribution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
-    /// Bucket and count, by bucket.
-    buckets: Vec<(u8, u32)>,
+    /// Bucket and count, by bucket. Two are where a list would say where it is: most values of a group are alike.
+    buckets: SmallVec<[(u8, u32); 2]>,
     /// Place of the bucket that was added to last: the next value is mostly like the one before.
     last: u8,
 }
@@ -90,7 +92,7 @@ impl Spread {
 
     /// Adds all values of another one.
     pub(crate) fn merge(&mut self, other: &Self) {
-        for (bucket, count) in &other.buckets {
+        for (bucket, count) in other.buckets.iter() {
             self.put(*bucket, *count);
         }
     }
