@@ -80,8 +80,11 @@ pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     play.act(sandbox)?;
     until_true("the recording to stop", PATIENCE, || Ok(value("twtrace_recording_up")? == 0.0))?;
     until_true("the metrics", PATIENCE, || Ok(value("twtrace_sockets_created_total")? == CREATED as f64))?;
+    let bytes = value("twtrace_recording_bytes_total")?;
     // A try that fails as well takes no number from the file after it.
     until_true("a second try", PATIENCE, || Ok(value("twtrace_recording_failures_total")? >= 2.0))?;
+    let after = value("twtrace_recording_bytes_total")?;
+    ensure!(0.0 < bytes && bytes <= after, "{bytes} bytes recorded, and then {after}");
     ensure!(get(AT, "/readyz", "")? == "ready\n", "the trace goes on");
     fs::remove_file(disk.path("ballast"))?;
     until_true("the recording to go on", PATIENCE, || Ok(value("twtrace_recording_up")? == 1.0))?;

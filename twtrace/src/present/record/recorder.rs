@@ -60,6 +60,8 @@ pub struct Recorder {
     /// Time of the first event of the batch that is being filled.
     first_ns: Option<u64>,
     part_began_ns: u64,
+    /// Bytes of outputs before this one.
+    bytes_before: u64,
     events: u64,
     loss: Loss,
     met: Met,
@@ -91,6 +93,7 @@ impl Recorder {
             encoder: None,
             first_ns: None,
             part_began_ns: 0,
+            bytes_before: 0,
             events: 0,
             loss: Loss::default(),
             met: Met::new(&[]),
@@ -154,7 +157,7 @@ impl Recorder {
 
     /// Bytes that were written to the output that it has now.
     pub fn bytes(&self) -> u64 {
-        self.output.total()
+        self.bytes_before + self.output.total()
     }
 
     /// The file that is written to, escaped.

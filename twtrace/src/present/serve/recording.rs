@@ -40,8 +40,6 @@ pub struct Recording {
     is_up: bool,
     failures: u64,
     missed: u64,
-    /// Bytes of files that were given up.
-    bytes_before: u64,
     pause: Duration,
     retry_at_ns: u64,
 }
@@ -59,7 +57,6 @@ impl Recording {
             is_up: true,
             failures: 0,
             missed: 0,
-            bytes_before: 0,
             pause: FIRST_PAUSE,
             retry_at_ns: 0,
         })
@@ -72,7 +69,7 @@ impl Recording {
             failures: self.failures,
             events: self.recorder.events(),
             missed: self.missed,
-            bytes: self.bytes_before + self.recorder.bytes(),
+            bytes: self.recorder.bytes(),
         }
     }
 
@@ -123,14 +120,10 @@ impl Recording {
             return;
         }
         let opened = Output::open(self.destination.clone()).map_err(io::Error::other);
-        let before = self.recorder.bytes();
         let done = opened.and_then(|output| self.recorder.go_on_in(output, tracker));
         self.is_up = done.is_ok();
         match done {
-            Ok(()) => {
-                self.bytes_before += before;
-                crate::note!("twtrace: recording again, to {}", self.recorder.shown());
-            }
+            Ok(()) => crate::note!("twtrace: recording again, to {}", self.recorder.shown()),
             Err(error) => self.fail(&error),
         }
     }

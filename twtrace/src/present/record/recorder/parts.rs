@@ -18,6 +18,7 @@ impl Recorder {
     /// Of writing; the file that could not be begun is removed then, so that the next try has its name.
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
         let before = std::mem::replace(&mut self.output, output);
+        self.bytes_before += before.total();
         if before.total() == 0 {
             before.discard();
         }
