@@ -43,9 +43,10 @@ openers are, or by programs that run when bind() and listen() do; `syn_refused` 
 birth and each RST of our own carries, is some 230 (`client`) to 470 (`server`), found by counting with an object that leaves it out, of which that it is another object is a part.
 
 The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth \
-takes some 4,850, 9,400 and 6,500, a birth and an end (`server`) 7,800, 14,700 and 5,300 (of `live` a part comes once a second): all are missed, by two to five times (a birth was 7,650, 12,900 and 5,550 before columns \
-that an event says nothing of cost nothing, and keys of JSON became constants). Counted in the process alone (callgrind, 50,000 events), the engine takes 1,800 of an event, the columns of a recording 880, \
-their compression 1,700, a line of JSON 1,930; the rest is the drain, decoding, system calls and memory that is touched for the first time. Tried and left: link-time optimisation (2 to 6 %, for three times the \
+takes some 3,550, 4,600 and 3,400 (commit ad32def), a birth and an end (`server`) 6,050, 7,450 and 4,800: all are missed, by two to three times (a birth was 7,650, 12,900 and 5,550 at first). Counted block by block in the \
+guest, of a birth's `live` 2,800 are the process and the rest is the kernel, most of it for memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). Of those 2,800 decoding takes \
+310, the drain 105, who a process is 90, and the engine the rest, spread over some twenty functions of which the largest has a tenth. `record` counts by network namespace alone, which saves some 1,000 of them, and fills columns instead; their compression comes \
+once in 750 ms, and so in few rounds. A line of JSON is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the \
 time to build), levels of zstd from -5 to 5 (at best a third of the compression, for half as much again on disk).
 
 On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a second is to stay within 10 % of untraced. Seven interleaved rounds in a quiet hour gave 1.08 beside `events --json`, 1.08 beside \
