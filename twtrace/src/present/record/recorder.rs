@@ -155,7 +155,7 @@ impl Recorder {
         self.events
     }
 
-    /// Bytes that were written to the output that it has now.
+    /// Bytes that were written, to this output and to those before it.
     pub fn bytes(&self) -> u64 {
         self.bytes_before + self.output.total()
     }

@@ -305,8 +305,8 @@ fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> Hash
         let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
             continue;
         };
-        let which = |capacity: &Capacity| (capacity.settings.port_range, capacity.settings.reserved.clone());
-        let same = which(counted_by) == which(&capacity);
+        let (one, two) = (&counted_by.settings, &capacity.settings);
+        let same = (one.port_range, &one.reserved) == (two.port_range, &two.reserved);
         if is_told || same {
             ports.entry(namespace.netns).or_insert(counted_by.ports());
         }
