@@ -120,7 +120,9 @@ impl Run {
         match exit {
             None => problems.push("did not end".to_owned()),
             Some(0) if counted.failed > 0 => problems.push("failed, yet exited with 0".to_owned()),
-            Some(code) if code != 0 && counted.failed == 0 => problems.push(format!("exited with {code}")),
+            Some(code) if code != 0 && counted.failed == 0 => {
+                problems.push(format!("exited with {code}: {}", last_words(text)));
+            }
             Some(_) => {}
         }
         match text.lines().rev().find_map(Tally::parse) {
@@ -164,7 +166,8 @@ impl Run {
 
 /// What a program said last, in one line: the reason of a refusal is followed by its remedy.
 fn last_words(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let says = |line: &&str| !line.is_empty() && Tally::parse(line).is_none();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(says).collect();
     let after_cases = lines.iter().rposition(|line| Case::parse(line).is_some()).map_or(0, |last| last + 1);
     let start = after_cases.max(lines.len().saturating_sub(REASON_LINES));
     if start == lines.len() { "no reason given".to_owned() } else { lines[start..].join("; ") }
@@ -236,7 +239,9 @@ mod tests {
     #[test]
     fn a_run_that_is_cut_off_or_lies_is_a_failure() {
         assert_eq!(problems(Run::judge(GOOD, None)), ["did not end"]);
-        assert_eq!(problems(Run::judge(GOOD, Some(1))), ["exited with 1"]);
+        assert_eq!(problems(Run::judge(GOOD, Some(1))), ["exited with 1: 2 tests"]);
+        let died = "test a::b ... skipped: speed: slow\nno nginx\n";
+        assert_eq!(problems(Run::judge(died, Some(1)))[0], "exited with 1: no nginx");
         assert_eq!(problems(Run::judge("test a::b ... ok\n", Some(0))), ["has no closing line"]);
         let failed = "test a::b ... FAILED\n0 passed, 1 failed, 0 skipped\n";
         assert!(problems(Run::judge(failed, Some(1))).is_empty());
