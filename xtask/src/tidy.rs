@@ -44,8 +44,8 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     let mut complaints = Vec::new();
     for file in &files {
         let path = file.strip_prefix(project::root())?.to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(file).with_context(|| path.clone())?;
-        complaints.extend(look_at(&path, &text)?);
+        let bytes = std::fs::read(file).with_context(|| path.clone())?;
+        complaints.extend(judge(&path, &bytes)?);
     }
     complaints.sort();
     for Complaint { path, line, text } in &complaints {
@@ -56,6 +56,18 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     println!("{} files are tidy", files.len());
     Ok(())
+}
+
+fn judge(path: &str, bytes: &[u8]) -> Result<Vec<Complaint>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if Path::new(path).extension().is_some_and(|ext| ext == "rs") => look_at(path, text),
+        Ok(_) => Ok(Vec::new()),
+        Err(_) => {
+            // `git add` takes whatever a tool left lying there.
+            let text = "no text: what is no source belongs into `testdata`, or nowhere".to_owned();
+            Ok(vec![Complaint { path: path.to_owned(), line: 1, text }])
+        }
+    }
 }
 
 fn look_at(path: &str, text: &str) -> Result<Vec<Complaint>> {
@@ -69,13 +81,25 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            // Build output, and data for tests, are not ours to judge.
-            if !["target", "testdata", "data"].iter().any(|name| path.ends_with(name)) {
+            // Build output, the kernel side as it is built, and data for tests, are not ours to judge.
+            if !["target", "testdata", "data", "twtrace/bpf"].iter().any(|name| path.ends_with(name)) {
                 collect(&path, files)?;
             }
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
+        } else {
             files.push(path);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tool_left_beside_the_sources_is_told() {
+        let archive = judge("a/src/some.whl", b"PK\x03\x04\xff").unwrap();
+        assert_eq!((archive.len(), archive[0].path.as_str()), (1, "a/src/some.whl"));
+        assert_eq!(judge("a/src/page.css", b"body {}").unwrap(), []);
+    }
 }
