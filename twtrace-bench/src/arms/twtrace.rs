@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use twtrace::model::event::Kind;
 use twtrace::recording::{Ended, Recording};
-use twtrace_kit::wait::until_true;
+use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{Heard, OUT, READY, Tools, text};
 use crate::model::{Arm, Told};
@@ -188,13 +188,13 @@ impl Picture {
     }
 }
 
-/// Waits until the plain live view shows all that was created, or has had time to.
+/// Waits until the plain live view shows all that was created, or has had time to and shows something.
 pub(super) fn await_picture(out: &Path, created: Option<u64>) -> Result<()> {
     let deadline = Instant::now() + PICTURE;
-    until_true("a picture", 2 * PICTURE, || {
+    until_true("a picture", PATIENCE, || {
         let shown = Picture::last(&text(out));
-        let enough = shown.is_some_and(|shown| created.is_some_and(|created| shown.created >= created));
-        Ok(enough || Instant::now() > deadline)
+        let enough = |shown: Picture| created.is_some_and(|created| shown.created >= created);
+        Ok(shown.is_some_and(|shown| enough(shown) || Instant::now() > deadline))
     })
 }
 

@@ -12,7 +12,7 @@ use crate::model::escape::fit;
 
 /// Notes that wait for a reader, in bytes.
 const LIMIT: usize = 256 << 10;
-/// How long the last ones wait for one.
+/// How long the first and the last ones wait for one.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Whether each note is a JSON object.
@@ -80,6 +80,13 @@ fn put(stderr: &mut Option<Writer>, text: String) {
     if let Some(writer) = stderr {
         // Where nobody reads, nobody is to be told of that either.
         let _ = writer.put(text.into(), Units::One);
+    }
+}
+
+/// Waits a moment until what was said can be read; where nobody reads, it waits for its reader as before.
+pub fn settle() {
+    if let Some(writer) = &*STDERR.lock().unwrap_or_else(PoisonError::into_inner) {
+        writer.settle(Instant::now() + PATIENCE);
     }
 }
 

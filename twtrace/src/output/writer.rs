@@ -211,14 +211,19 @@ impl Writer {
         }
     }
 
+    /// Waits until all is written that will be, or until `deadline`.
+    pub fn settle(&self, deadline: Instant) {
+        while !self.is_idle() && Instant::now() < deadline {
+            // poll: seldom more than once, for the beginning and the end of a trace.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Writes what there is until `deadline`, and then nothing more. Returns the units that were not written in all.
     pub fn finish(&self, deadline: Instant) -> u64 {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return self.unwritten() };
-        while !self.is_idle() && Instant::now() < deadline {
-            // poll: seldom more than once, for the end of a trace.
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.settle(deadline);
         self.shared.state().is_over = true;
         let patience = Instant::now() + LAST_PAGE;
         while self.shared.state().is_writing && Instant::now() < patience {

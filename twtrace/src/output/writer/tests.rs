@@ -71,6 +71,22 @@ fn what_a_reader_that_stopped_does_not_get_is_counted_to_the_line() {
 }
 
 #[test]
+fn what_is_settled_can_be_read_and_what_nobody_reads_waits_on() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (_read, full) = pipe();
+    fcntl(&full, FcntlArg::F_SETPIPE_SZ(1 << 12)).unwrap();
+    let writers = [file.reopen().unwrap().into(), full].map(|fd| Writer::start("test", fd, 1 << 20).unwrap());
+    for writer in &writers {
+        assert!(writer.put(vec![b'\n'; 1 << 16].into(), Units::Lines(1 << 16)).unwrap());
+    }
+    writers[0].settle(later());
+    assert_eq!(file.as_file().metadata().unwrap().len(), 1 << 16);
+    writers[1].settle(Instant::now());
+    assert!(!writers[1].is_idle());
+    assert_eq!(writers[1].unwritten(), 0);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_heard_of_at_once() {
     let (read, write) = pipe();
     let writer = Writer::start("test", write, 1 << 16).unwrap();

@@ -67,6 +67,8 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     // Where this user may not, a trace goes on without being asked.
     let server = Server::start(Path::new(inquiry::DIR), engine.probe.backend().word()).ok();
     if let Some(ready) = ready {
+        // Who waits for the file may read at once what was said before it.
+        crate::output::notes::settle();
         ready.make().map_err(|error| not_ready(options, error))?;
     }
     // The last thing of all that is set up, so that whatever comes later goes without.
