@@ -21,14 +21,14 @@ use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
 
-/// A column of numbers; all null where the batch has no such column.
+/// A column of numbers; `None` where all is null.
 struct Numbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
     fn of(batch: &RecordBatch, name: &str) -> Result<Self, String> {
         let Some(column) = batch.column_by_name(name) else { return Ok(Self(None)) };
         let column = column.as_primitive_opt::<T>().ok_or_else(|| wrong(name, column))?;
-        Ok(Self(Some(column.clone())))
+        Ok(Self(told(column)))
     }
 
     #[inline]
@@ -36,6 +36,11 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         let column = self.0.as_ref()?;
         column.is_valid(row).then(|| column.value(row))
     }
+}
+
+/// The column, unless it says nothing: most columns of most batches do not, and every row asks them all.
+fn told<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>) -> Option<PrimitiveArray<T>> {
+    (column.null_count() < column.len()).then(|| column.clone())
 }
 
 fn wrong(name: &str, column: &ArrayRef) -> String {
@@ -57,7 +62,7 @@ impl<T: Copy + FromStr<Err: std::fmt::Display>> Words<T> {
         let values = texts(name, words.values())?
             .iter()
             .map(|word| word.unwrap_or_default().parse::<T>().map_err(|why| format!("column {name}: {why}")));
-        Ok(Self { values: values.collect::<Result<_, _>>()?, keys: Some(words.keys().clone()) })
+        Ok(Self { values: values.collect::<Result<_, _>>()?, keys: told(words.keys()) })
     }
 
     #[inline]
@@ -98,7 +103,7 @@ fn column(
     };
     let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
     let numbers = known.of(dictionary.values(), number).map_err(|why| format!("column {name}: {why}"))?;
-    Ok(Texts { keys: Some(dictionary.keys().clone()), numbers })
+    Ok(Texts { keys: told(dictionary.keys()), numbers })
 }
 
 /// Takes batches in.
