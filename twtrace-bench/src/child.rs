@@ -2,22 +2,19 @@
 //!
 //! Owns: what all of them have in common beyond the kit's. Must not know: which programs, and why.
 
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::Signal;
 use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::wait::PATIENCE;
 
-/// Starts a program, which SIGINT ends unless it says otherwise: what a shell started in the background inherits that it
-/// is ignored.
+/// Starts a program, which has time to end by itself.
 ///
 /// # Errors
 /// Where it cannot be started.
 pub(crate) fn start(command: &mut Command) -> Result<Guarded> {
-    // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-    unsafe { command.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
     Ok(Guarded::spawn(command)?.with_grace(GRACE))
 }
 
@@ -38,6 +35,7 @@ mod tests {
 
     #[test]
     fn a_signal_asked_for_is_no_failure_but_an_exit_status_is() {
+        twtrace_kit::child::heed(Signal::SIGINT).unwrap();
         let mut sleeper = Command::new("sleep");
         stop(start(sleeper.arg("60")).unwrap(), Signal::SIGINT).unwrap();
         let dir = tempfile::tempdir().unwrap();

@@ -33,7 +33,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use model::Results;
+use nix::sys::signal::Signal;
 use twtrace_kit::cannot::Cannot;
+use twtrace_kit::child::heed;
 
 #[derive(Parser)]
 #[command(about = "Measures what tracing costs, and writes the page that says it")]
@@ -100,13 +102,9 @@ struct Run {
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Run(args) => run(&args),
-        Command::Render { results, output } => render(&results, &output).map(|()| true),
-        Command::Serve(args) => serving::measure(&args).map(|()| true),
-        Command::Generate(shape) => generator::serve(&shape).map(|()| true),
-    };
-    match done {
+    let cli = Cli::parse();
+    // Tracers are ended by it.
+    match heed(Signal::SIGINT).and_then(|()| perform(cli.command)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -116,6 +114,15 @@ fn main() -> ExitCode {
                 None => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+fn perform(command: Command) -> Result<bool> {
+    match command {
+        Command::Run(args) => run(&args),
+        Command::Render { results, output } => render(&results, &output).map(|()| true),
+        Command::Serve(args) => serving::measure(&args).map(|()| true),
+        Command::Generate(shape) => generator::serve(&shape).map(|()| true),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, SigHandler, Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -128,6 +128,18 @@ impl Drop for Guarded {
 pub fn end_with_us(command: &mut Command, signal: Signal) {
     // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
     unsafe { command.pre_exec(move || Ok(prctl::set_pdeathsig(signal)?)) };
+}
+
+/// Has a signal end this process, and what it starts, unless they say otherwise: a shell has what it starts in the background
+/// ignore SIGINT, and that is inherited.
+///
+/// # Errors
+/// Where there is no such signal to be had, SIGKILL for instance.
+pub fn heed(signal: Signal) -> Result<()> {
+    // SAFETY: no function is registered, and what the kernel does by default runs no code of this process.
+    unsafe { signal::signal(signal, SigHandler::SigDfl) }
+        .with_context(|| format!("heeding {signal}"))
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-
+use nix::sys::signal::Signal;
 use twtrace_kit::cannot::Cannot;
+use twtrace_kit::child::heed;
 use twtrace_scenarios::mounts::{self, Tracefs};
 use twtrace_scenarios::sandbox::Sandbox;
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
@@ -112,7 +113,16 @@ impl Backend {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = Cli::parse();
+    // Tracers are ended by it.
+    if let Err(error) = heed(Signal::SIGINT) {
+        return status(Err(error), 0);
+    }
+    perform(cli.command)
+}
+
+fn perform(command: Command) -> ExitCode {
+    match command {
         Command::List => {
             for scenario in ALL {
                 let note = match scenario.kind {
