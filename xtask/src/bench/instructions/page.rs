@@ -44,7 +44,7 @@ birth and each RST of our own carries, is some 230 (`client`) to 470 (`server`),
 
 The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth \
 takes some 3,500, 4,300 to 4,600 and 3,400 to 6,100 (of `live` a part comes once a second, and falls into rounds or between them), a birth and an end (`server`) 4,900 to 6,050, 6,400 to 7,450 and \
-4,200 to 4,800 (two builds, of commits ad32def and ecf6f4c): all are missed, by two to three times (a birth was 7,650, 12,900 and 5,550 at first). Counted block by block (a plugin of the emulator, which is not in this repository) in the \
+4,200 to 4,800 (two builds, of commits c1ef826 and 62d983f): all are missed, by two to three times (a birth was 7,650, 12,900 and 5,550 at first). Counted block by block (a plugin of the emulator, which is not in this repository) in the \
 guest, of a birth's `live` 2,800 are the process and the rest is the kernel, most of it for memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). Of those 2,800 decoding takes \
 310, the drain 105, who a process is 90, and the engine the rest, spread over some twenty functions of which the largest has a tenth. `record` counts by network namespace alone, which saves some 1,000 of them, and fills columns instead; their compression comes \
 once in 750 ms, and so in few rounds. A line of JSON is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the \
