@@ -86,6 +86,10 @@ pub struct Tracker {
     rested: u32,
     /// From this second on, room may be made again.
     room_at: u32,
+    /// Number of the last listing.
+    listing: u32,
+    /// No timer of a socket that lives runs out before, CLOCK_MONOTONIC in nanoseconds.
+    soonest_ns: u64,
 }
 
 impl Default for Tracker {
@@ -113,6 +117,8 @@ impl Tracker {
             now_ns: 0,
             rested: 0,
             room_at: 0,
+            listing: 0,
+            soonest_ns: u64::MAX,
         }
     }
 
@@ -268,14 +274,43 @@ impl Tracker {
 
     /// Says that somebody looked and the socket is there: its timer may have been armed anew. Whether it is the one that is known.
     pub fn renew(&mut self, seed: &Seed) -> bool {
-        let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie));
-        entry.map(|entry| entry.renew(seed)).is_some()
+        self.known_as(seed).is_some()
     }
 
-    /// Up to `most` sockets whose timer should have run out before `before_ns` of CLOCK_MONOTONIC: the connection, the cookie and that time.
-    pub fn overdue(&self, before_ns: u64, most: usize) -> Vec<(Conn, Option<u64>, u64)> {
+    fn known_as(&mut self, seed: &Seed) -> Option<&mut Entry> {
+        let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))?;
+        entry.renew(seed);
+        self.soonest_ns = self.soonest_ns.min(seed.ends_ns);
+        Some(entry)
+    }
+
+    /// From now on sockets are shown that the kernel lists: see [`Self::list`] and [`Self::not_listed`].
+    pub fn begin_listing(&mut self) {
+        self.listing = self.listing.wrapping_add(1);
+    }
+
+    /// As [`Self::renew`], of a socket that the listing shows.
+    pub fn list(&mut self, seed: &Seed) -> bool {
+        let listing = self.listing;
+        self.known_as(seed).map(|entry| entry.listed = listing).is_some()
+    }
+
+    /// Sockets born before `began_ns` of CLOCK_MONOTONIC that the last listing did not show, each with its cookie.
+    pub fn not_listed(&self, began_ns: u64) -> impl Iterator<Item = (&Conn, Option<u64>)> {
+        let hidden = self.live.iter().filter(move |(_, entry)| {
+            entry.listed != self.listing && entry.born_ns().is_none_or(|born_ns| born_ns < began_ns)
+        });
+        hidden.map(|(conn, entry)| (conn, entry.cookie()))
+    }
+
+    /// Up to `most` sockets whose timer should have run out before `before_ns` of CLOCK_MONOTONIC: the connection and the cookie.
+    pub fn overdue(&mut self, before_ns: u64, most: usize) -> Vec<(Conn, Option<u64>)> {
+        if self.soonest_ns >= before_ns {
+            return Vec::new();
+        }
+        self.soonest_ns = self.live.iter().map(|(_, entry)| entry.ends_ns()).min().unwrap_or(u64::MAX);
         let late = self.live.iter().filter(|(_, entry)| entry.ends_ns() < before_ns);
-        late.map(|(conn, entry)| (*conn, entry.cookie(), entry.ends_ns())).take(most).collect()
+        late.map(|(conn, entry)| (*conn, entry.cookie())).take(most).collect()
     }
 
     /// The end of a socket, which is kept there, by the hash of its connection.
@@ -365,6 +400,10 @@ impl Tracker {
         }
         let mut entry = Entry::new(event, &mut self.processes);
         entry.group = group;
+        if event.kind == Kind::Listed {
+            entry.listed = self.listing;
+        }
+        self.soonest_ns = self.soonest_ns.min(entry.ends_ns());
         self.engine.enter_one(group, conn.sport, event.mono_ns);
         self.live.add_by(hash, conn, entry);
     }

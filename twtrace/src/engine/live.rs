@@ -93,6 +93,8 @@ pub(super) struct Entry {
     tid: u32,
     /// What it is counted in.
     pub(super) group: u32,
+    /// Number of the last listing that showed it.
+    pub(super) listed: u32,
     via: Via,
     role: Role,
     substate: Substate,
@@ -116,6 +118,7 @@ impl Entry {
             opener: processes.opener(event.opener.as_ref()),
             tid: event.owner.map_or(0, |owner| owner.tid),
             group: u32::MAX,
+            listed: 0,
             via: event.via.unwrap_or_default(),
             role: event.role,
             substate: event.substate.unwrap_or(Substate::TimeWait),
@@ -129,6 +132,11 @@ impl Entry {
             (Some(mine), Some(theirs)) => mine.get() == theirs,
             _ => true,
         }
+    }
+
+    /// CLOCK_MONOTONIC at its birth in nanoseconds.
+    pub(super) fn born_ns(&self) -> Option<u64> {
+        self.born_ns.map(NonZeroU64::get)
     }
 
     /// When its timer will run out, CLOCK_MONOTONIC in nanoseconds.

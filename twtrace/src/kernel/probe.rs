@@ -177,6 +177,12 @@ impl Probe {
         self.counters.read()
     }
 
+    /// Of [`Loss::missed_runs`], as it was when [`Probe::loss`] was last read, those that may have been a birth or an end: after the others,
+    /// all that lives is known as before.
+    pub fn doubts(&self) -> u64 {
+        self.counters.doubts()
+    }
+
     /// How long connect() looked for a port since the hooks were attached, in microseconds, by inode of the network namespace; empty where
     /// that is not measured.
     pub fn connect_times(&self) -> Vec<(u32, Spread)> {

@@ -112,7 +112,9 @@ impl Hook {
                 Told::Created
             }
             "fe_kill" | "kp_kill" | "tp_timer_expire_entry" => Told::Ended,
-            _ => Told::Perhaps,
+            // They tell of every timer, of which few are a TIME_WAIT socket's.
+            "tp_timer_start" | "tp_timer_cancel" => Told::Perhaps,
+            _ => Told::Other,
         }
     }
 }

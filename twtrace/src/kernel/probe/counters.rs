@@ -13,6 +13,7 @@ pub(super) struct Counters {
     slots: PerCpuArray<MapData, Slots>,
     programs: Vec<Program>,
     frozen: Option<Vec<(&'static str, Told, u64)>>,
+    doubts: u64,
 }
 
 type Slots = [u64; loss::SLOTS as usize];
@@ -24,8 +25,10 @@ pub(super) enum Told {
     Created,
     /// An `ended`, for certain.
     Ended,
-    /// An event perhaps, or a part of one.
+    /// A `created` or an `ended`, perhaps.
     Perhaps,
+    /// Another event perhaps, or a part of one.
+    Other,
 }
 
 /// An attached program.
@@ -41,11 +44,12 @@ struct Misses {
     created: u64,
     ended: u64,
     perhaps: u64,
+    other: u64,
 }
 
 impl Counters {
     pub(super) fn new(slots: PerCpuArray<MapData, Slots>, programs: Vec<Program>) -> Self {
-        Self { slots, programs, frozen: None }
+        Self { slots, programs, frozen: None, doubts: 0 }
     }
 
     /// All since the start.
@@ -53,6 +57,7 @@ impl Counters {
         let misses = self.misses();
         let slots = self.slots();
         let slot = |index: u32| slots[index as usize];
+        self.doubts = misses.perhaps + slot(loss::STACK);
         Loss {
             created: slot(loss::CREATED) + misses.created,
             ended: slot(loss::ENDED) + slot(loss::LIVE) + misses.ended,
@@ -62,11 +67,16 @@ impl Counters {
             aborted: slot(loss::ABORTED),
             syn_refused: slot(loss::SYN_REFUSED),
             owners: slot(loss::OWNER),
-            missed_runs: misses.perhaps + slot(loss::STACK),
+            missed_runs: self.doubts + misses.other,
             // Only the kernel's books know.
             missed: 0,
             unwritten: 0,
         }
+    }
+
+    /// Of the runs that may have told something, those that may have told a birth or an end, as last read.
+    pub(super) fn doubts(&self) -> u64 {
+        self.doubts
     }
 
     /// Whether the kernel lets this thread read them: before 6.0, where kernel.unprivileged_bpf_disabled is set, only with CAP_BPF.
@@ -106,6 +116,7 @@ impl Counters {
                 Told::Created => misses.created += count,
                 Told::Ended => misses.ended += count,
                 Told::Perhaps => misses.perhaps += count,
+                Told::Other => misses.other += count,
             }
         }
         misses

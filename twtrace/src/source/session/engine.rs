@@ -303,7 +303,7 @@ impl<'a> Engine<'a> {
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
-        self.healing.lost(&loss, &news, clock::mono_ns());
+        self.healing.lost(&loss, &news, self.probe.doubts(), clock::mono_ns());
         if news.is_empty() {
             return Ok(Flow::Go);
         }

@@ -15,9 +15,9 @@ use accounts::Accounts;
 use todo::{Ended, Todo};
 
 use super::lister::{Asked, Found, Reply, Request, Span};
-use crate::engine::{Counts, Hasher, Tracker};
+use crate::engine::{Counts, Tracker};
 use crate::host::net::books::Books;
-use crate::model::event::{Conn, Event, Kind, Loss};
+use crate::model::event::{Event, Kind, Loss};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
@@ -38,6 +38,10 @@ const ASKED_AT_ONCE: usize = 4096;
 /// where the machine is busy, which is where events get lost, and the next listing would come latest where it is needed most.
 const PAUSE_NS: (u64, u64) = (SECOND_NS, 30 * SECOND_NS);
 const PAUSE_FACTOR: u64 = 10;
+/// Where nothing but what happens beside births and ends can have been lost, what lives is compared no sooner than this after the last time.
+const SELDOM_NS: u64 = 30 * SECOND_NS;
+/// Sockets that a step takes in at most, though most of them are known and there is nothing to tell of them.
+const DONE_AT_ONCE: usize = 4096;
 /// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
 /// understand what comes.
 const STALLED_NS: u64 = 3 * SECOND_NS;
@@ -55,15 +59,6 @@ pub(super) struct Step {
     pub(super) limitations: Vec<Limitation>,
 }
 
-/// A listing on its way.
-#[derive(Debug, Default)]
-struct Listing {
-    /// Sockets that it showed.
-    shown: HashSet<Conn, Hasher>,
-    /// Namespaces that it showed all of.
-    netns: HashSet<u32>,
-}
-
 /// What was told of a namespace when its books were asked for.
 type Told = (u64, u64, u64, u64);
 
@@ -75,7 +70,12 @@ pub(super) struct Healing {
     counts_births: bool,
     /// Something was lost, or does not agree, since the last listing was asked for.
     is_stale: bool,
-    listing: Option<Listing>,
+    /// Runs of hooks were skipped since, none of which tells a birth or an end.
+    is_suspect: bool,
+    /// Of a listing on its way: namespaces that it showed all of.
+    listing: Option<HashSet<u32>>,
+    /// When the last listing was asked for.
+    listed_ns: u64,
     /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
     owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
@@ -97,6 +97,7 @@ pub(super) struct Healing {
     accounts: Accounts,
     /// Of the kernel side's loss: what was known, and when.
     lost_births: u64,
+    doubts: u64,
     loss_known_ns: u64,
     missed: u64,
     /// All events up to here have come.
@@ -112,12 +113,15 @@ impl Healing {
         Self { scope, counts_births, pause_ns: PAUSE_NS.0, ..Self::default() }
     }
 
-    /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before.
-    pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, now_ns: u64) {
+    /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before. `doubts` are skipped runs so far
+    /// that may have told a birth or an end.
+    pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, doubts: u64, now_ns: u64) {
         (self.lost_births, self.loss_known_ns) = (loss.created, now_ns);
-        if news.created + news.ended + news.missed_runs != 0 {
+        if news.created + news.ended != 0 || doubts > self.doubts {
             self.amiss();
         }
+        self.doubts = doubts;
+        self.is_suspect |= news.missed_runs != 0;
     }
 
     fn amiss(&mut self) {
@@ -185,14 +189,20 @@ impl Healing {
         self.take_in(now_ns, room, tracker, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
         self.ask_after(now_ns, tracker, &mut step.requests);
-        if self.is_stale && self.listing.is_none() && now_ns >= self.list_at_ns {
-            self.is_stale = false;
+        if self.listing.is_none() && self.is_list_due(now_ns) {
+            (self.is_stale, self.is_suspect, self.listed_ns) = (false, false, now_ns);
             self.owed = (false, self.owed.0);
-            self.listing = Some(Listing::default());
+            self.listing = Some(HashSet::new());
+            tracker.begin_listing();
             step.requests.push(Request::List { only: self.scope.netns.clone() });
         }
         self.check(now_ns, tracker, &mut step.requests);
         step
+    }
+
+    fn is_list_due(&self, now_ns: u64) -> bool {
+        self.is_stale && now_ns >= self.list_at_ns
+            || self.is_suspect && now_ns >= self.listed_ns.saturating_add(SELDOM_NS)
     }
 
     /// Takes in answers, one after the other and not all of a long one at once.
@@ -202,10 +212,11 @@ impl Healing {
         } else if now_ns >= self.moved_ns + STALLED_NS {
             room = usize::MAX;
         }
+        let mut left = if room == usize::MAX { room } else { DONE_AT_ONCE };
         loop {
-            let now = self.todo.len().min(room);
-            room -= now;
-            for todo in self.todo.drain(..now) {
+            while told.len() < room && left != 0 {
+                let Some(todo) = self.todo.pop_front() else { break };
+                left -= 1;
                 told.extend(todo.act(&self.scope, &self.ended, now_ns, tracker));
             }
             let is_next = |reply: &Reply| is_ripe(reply, self.caught_up_ns, self.loss_known_ns);
@@ -222,8 +233,7 @@ impl Healing {
         match reply {
             Reply::Namespaces { netns, span, seeds } => {
                 let Some(listing) = &mut self.listing else { return };
-                listing.netns.extend(netns);
-                listing.shown.extend(seeds.iter().map(|seed| seed.conn));
+                listing.extend(netns);
                 self.todo.extend(seeds.into_iter().map(|seed| Todo::Enter(seed, span)));
             }
             Reply::Listed { span, cost_ns, reached, limitations } => {
@@ -249,25 +259,29 @@ impl Healing {
 
     /// A listing is complete: what it should have shown and did not is asked after.
     fn listed(&mut self, span: Span, reached: &HashSet<u32>, tracker: &Tracker) {
-        let listing = self.listing.take().unwrap_or_default();
+        let shown = self.listing.take().unwrap_or_default();
         self.ended.clear();
         let mut hidden: HashSet<u32> = HashSet::new();
-        for (conn, live) in tracker.sockets() {
-            if !reached.contains(&conn.netns) {
-                hidden.insert(conn.netns);
-            } else if listing.netns.contains(&conn.netns)
-                && !listing.shown.contains(conn)
-                && live.born_ns.is_none_or(|born_ns| born_ns < span.began_ns)
-            {
-                self.to_ask.push_back((*conn, live.cookie));
+        // Of a namespace: whether a way leads there, and whether all of it was shown. Mostly the next socket is of the same one.
+        let mut last = (0, (false, false));
+        for (conn, cookie) in tracker.not_listed(span.began_ns) {
+            if last.0 != conn.netns {
+                last = (conn.netns, (reached.contains(&conn.netns), shown.contains(&conn.netns)));
+            }
+            match last.1 {
+                (true, true) => self.to_ask.push_back((*conn, cookie)),
+                (true, false) => {}
+                (false, _) => drop(hidden.insert(conn.netns)),
             }
         }
         // What it did not show is to be asked after first.
         self.owed.1 &= !self.to_ask.is_empty();
         self.accounts.keep(reached);
         let gone = self.gone(reached, hidden);
-        let lost = tracker.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
-        self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
+        if !gone.is_empty() {
+            let lost = tracker.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
+            self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
+        }
     }
 
     /// Of the namespaces that no way leads to, those that are gone: a way led there once.
@@ -290,14 +304,13 @@ impl Healing {
     }
 
     /// Sockets past their end, and those that a listing did not show.
-    fn ask_after(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
+    fn ask_after(&mut self, now_ns: u64, tracker: &mut Tracker, requests: &mut Vec<Request>) {
         if self.is_asking {
             return;
         }
         if self.to_ask.is_empty() && now_ns >= self.overdue_at_ns {
             self.overdue_at_ns = now_ns + OVERDUE_EVERY_NS;
-            let late = tracker.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE);
-            self.to_ask.extend(late.into_iter().map(|(conn, cookie, _)| (conn, cookie)));
+            self.to_ask.extend(tracker.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE));
         }
         if !self.to_ask.is_empty() {
             let count = self.to_ask.len().min(ASKED_AT_ONCE);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::Seed;
-use crate::model::event::{Comm, Process, Reason, Role, Substate, Via};
+use crate::model::event::{Comm, Conn, Process, Reason, Role, Substate, Via};
 use crate::recording::{Encoder, Head, Recording, Tail};
 use crate::source::replay::{Driver, Open, Pace, Remote, Speed};
 use last::Last;
@@ -40,6 +40,8 @@ struct Simulation {
     /// Ways lead here.
     reached: HashSet<u32>,
     loss: Loss,
+    /// Skipped runs that may have been a birth or an end.
+    doubts: u64,
     reported: Loss,
     ring: Vec<Event>,
     tracker: Tracker,
@@ -73,6 +75,7 @@ impl Simulation {
             births: BTreeMap::new(),
             reached: [7, 8, 9].into(),
             loss: Loss::default(),
+            doubts: 0,
             reported: Loss::default(),
             ring: Vec::new(),
             tracker,
@@ -159,7 +162,7 @@ impl Simulation {
         let mut loss = self.loss;
         loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
-        self.healing.lost(&loss, &news, self.now_ns);
+        self.healing.lost(&loss, &news, self.doubts, self.now_ns);
         if !news.is_empty() {
             self.reported = loss;
             let mut event = Event::new(Kind::Lost, self.now_ns, None);

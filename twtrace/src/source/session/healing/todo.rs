@@ -54,7 +54,7 @@ fn enter(
 ) -> (Option<Event>, Option<Event>) {
     // One that was born since has its place: the end of the one that was listed was not heard of.
     let is_younger = |live: Live| live.born_ns.is_some_and(|born_ns| born_ns >= span.ended_ns);
-    if tracker.renew(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
+    if tracker.list(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
         return (None, None);
     }
     let mut event = seed.event(now_ns);

@@ -61,3 +61,24 @@ fn after_a_quiet_time_pauses_begin_anew() {
     sim.run(70, false);
     assert_eq!(sim.listings, before + 2);
 }
+
+/// A skipped run that may have been a birth or an end is put right at once; one that told other things does not make a machine with many
+/// sockets list them every few seconds.
+#[test]
+fn skipped_runs_that_told_neither_birth_nor_end_are_followed_by_few_listings() {
+    let mut sim = Simulation::new(Filter::default(), comes);
+    sim.run(100, true);
+    for _ in 0..89 {
+        sim.loss.missed_runs += 1;
+        sim.run(50, true);
+        assert_eq!(sim.healing.owed, (false, false));
+    }
+    assert_eq!(sim.listings, 4, "one at the beginning, and one each 30 s of 91");
+    sim.run(1600, true);
+    let before = sim.listings;
+    sim.loss.missed_runs += 1;
+    sim.doubts += 1;
+    sim.run(10, true);
+    assert_eq!(sim.listings, before + 1);
+    sim.agrees_with_the_kernel();
+}
