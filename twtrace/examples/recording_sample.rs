@@ -57,7 +57,8 @@ fn event(at: u16) -> Event {
     let mut event = Event::new(kind, MONO_NS + 1_000_000_007 * u64::from(at), Some(conn(at)));
     if kind == Kind::Lost {
         event.conn = None;
-        event.loss = Some(Loss { created: 2, ended: 3, missed_runs: u64::from(at), ..Loss::default() });
+        event.loss =
+            Some(Box::new(Loss { created: 2, ended: 3, missed_runs: u64::from(at), ..Loss::default() }));
         return event;
     }
     people(at, &mut event);

@@ -189,7 +189,9 @@ impl Tracker {
     /// `hash` is that of the event's connection.
     fn take(&mut self, event: &mut Event, hash: u64) {
         if event.kind == Kind::Lost {
-            self.engine.loss = self.engine.loss.and(&event.loss.unwrap_or_default());
+            if let Some(loss) = &event.loss {
+                self.engine.loss = self.engine.loss.and(loss);
+            }
             return;
         }
         let Some(conn) = event.conn else { return };
@@ -218,6 +220,7 @@ impl Tracker {
     }
 
     /// An event as it is counted.
+    #[inline]
     fn row(&mut self, event: &Event) -> Option<Row> {
         let owner = match &event.owner {
             Some(owner) => {

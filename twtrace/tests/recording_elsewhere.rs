@@ -37,7 +37,7 @@ fn recorded() -> Vec<u8> {
         encoder.append(&event);
         if at % 1009 == 1008 {
             let mut lost = Event::new(Kind::Lost, 5 + u64::from(at), None);
-            lost.loss = Some(Loss { created: 13, ..Loss::default() });
+            lost.loss = Some(Box::new(Loss { created: 13, ..Loss::default() }));
             encoder.append(&lost);
             encoder.close_batch().unwrap();
         }
@@ -62,7 +62,7 @@ fn totals(path: &Path) -> Value {
         "events": kinds,
         "sports": conns().map(|conn| u64::from(conn.sport)).sum::<u64>(),
         "cookies": events.iter().filter(|event| event.cookie.is_some()).count(),
-        "lost": events.iter().filter_map(|event| event.loss).map(|loss| loss.events()).sum::<u64>(),
+        "lost": events.iter().filter_map(|event| event.loss.as_ref()).map(|loss| loss.events()).sum::<u64>(),
         "comms": comms.len(),
         "saddrs": conns().map(|conn| conn.saddr).collect::<BTreeSet<_>>().len(),
         "first_ns": monos().map(|mono_ns| clock.wall_ns(mono_ns)).min(),

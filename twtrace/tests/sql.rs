@@ -64,7 +64,7 @@ fn event(act: &Act, n: u64) -> Event {
     let mono_ns = act.hours * HOUR_NS + n * 1_000_000;
     if act.kind == Kind::Lost {
         let mut lost = Event::new(Kind::Lost, mono_ns, None);
-        lost.loss = Some(Loss { created: 19, ..Loss::default() });
+        lost.loss = Some(Box::new(Loss { created: 19, ..Loss::default() }));
         return lost;
     }
     let (saddr, daddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 9].into());

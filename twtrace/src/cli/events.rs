@@ -228,8 +228,9 @@ impl Lines {
     /// Keeps a loss until it can be told of.
     fn lose(&mut self, event: &Event) {
         let mut event = event.clone();
-        let before = self.lost.take().and_then(|lost| lost.loss);
-        event.loss = event.loss.map(|loss| loss.and(&before.unwrap_or_default()));
+        if let (Some(before), Some(loss)) = (self.lost.take().and_then(|lost| lost.loss), &mut event.loss) {
+            **loss = loss.and(&before);
+        }
         self.lost = Some(event);
     }
 }

@@ -163,6 +163,7 @@ impl Engine {
     }
 
     /// A live event as it is counted; `owner` and its program are numbered already.
+    #[inline]
     pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
         let conn = event.conn.as_ref()?;
         let (saddr, daddr) = (self.addresses.id(&conn.saddr), self.addresses.id(&conn.daddr));

@@ -66,6 +66,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// One of which nothing but its kind and time is known.
+    #[inline]
     pub(crate) fn new(kind: Kind, mono_ns: u64) -> Self {
         Self {
             kind,
@@ -95,6 +96,7 @@ impl Row {
     }
 
     /// An event without what is numbered, which is not asked for where the group is known: of an end.
+    #[inline]
     pub(crate) fn of_end(event: &Event) -> Option<Self> {
         let conn = event.conn.as_ref()?;
         Some(Self {

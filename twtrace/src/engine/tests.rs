@@ -191,7 +191,7 @@ fn losses_add_up() {
     let mut tracker = Tracker::new();
     for count in [3, 4] {
         let mut event = Event::new(Kind::Lost, 1, None);
-        event.loss = Some(Loss { created: count, ..Loss::default() });
+        event.loss = Some(Box::new(Loss { created: count, ..Loss::default() }));
         tracker.apply(&mut event);
     }
     assert_eq!((tracker.total().loss.events(), tracker.total().events()), (7, 0));

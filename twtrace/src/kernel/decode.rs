@@ -64,10 +64,11 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// Where the bytes are not exactly one record of a known kind.
+#[inline]
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let head = bytes.get(..size_of::<Header>()).ok_or(DecodeError::Short { len: bytes.len() })?;
     let header: Header = from_bytes(head).ok_or(DecodeError::Short { len: bytes.len() })?;
-    match header.kind {
+    let event = match header.kind {
         wire::KIND_CREATED => birth(Kind::Created, &read(bytes, header.kind)?),
         wire::KIND_OVERFLOW => birth(Kind::Overflow, &read(bytes, header.kind)?),
         wire::KIND_ENDED => ended(&read(bytes, header.kind)?),
@@ -75,9 +76,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         wire::KIND_BIND_FAILED => failed(Kind::BindFailed, &read(bytes, header.kind)?),
         wire::KIND_ABORTED => aborted(&read(bytes, header.kind)?),
         wire::KIND_SYN_REFUSED => syn_refused(&read(bytes, header.kind)?),
-        wire::KIND_PROCESS => Ok(Record::Process(process(&read::<wire::Process>(bytes, header.kind)?.task))),
-        kind => Err(DecodeError::Kind { kind }),
-    }
+        wire::KIND_PROCESS => {
+            return Ok(Record::Process(process(&read::<wire::Process>(bytes, header.kind)?.task)));
+        }
+        kind => return Err(DecodeError::Kind { kind }),
+    };
+    event.map(Record::Event)
 }
 
 fn read<T: twtrace_common::Plain>(bytes: &[u8], kind: u16) -> Result<T, DecodeError> {
@@ -152,36 +156,36 @@ fn via(header: &Header, value: u32) -> Result<Via, DecodeError> {
     }
 }
 
-fn birth(kind: Kind, birth: &Birth) -> Result<Record, DecodeError> {
+#[inline]
+fn birth(kind: Kind, birth: &Birth) -> Result<Event, DecodeError> {
     let header = &birth.header;
     let has = |flag: u16| header.flags & flag != 0;
-    let mut event = Event::new(kind, header.mono_ns, Some(conn(header, &birth.tuple)?));
-    event.role = role(header, &birth.tuple)?;
-    event.via = Some(via(header, birth.via)?);
-    event.port_via = port_via(header, birth.port_via)?;
-    event.owner = has(wire::HAS_OWNER).then(|| process(&birth.owner));
-    event.opener = has(wire::HAS_OPENER).then_some(Opener {
+    let is_created = kind == Kind::Created;
+    let opener = || Opener {
         pid: birth.opener_pid,
         start_ns: birth.opener_start_ns,
         comm: Comm::from_kernel(bytes_of_words(birth.opener_comm)),
-    });
-    event.age_ns = has(wire::HAS_AGE).then_some(birth.age_ns);
-    event.bytes_sent = has(wire::HAS_BYTES).then_some(birth.bytes_sent);
-    event.bytes_received = has(wire::HAS_BYTES).then_some(birth.bytes_received);
-    if kind == Kind::Created {
-        event.substate = Some(substate(header, &birth.tuple)?);
-        event.timeout_ms = Some(birth.timeout_ms);
-        event.cookie = (birth.cookie != 0).then_some(birth.cookie);
-    }
-    Ok(Record::Event(event))
+    };
+    Ok(Event {
+        role: role(header, &birth.tuple)?,
+        via: Some(via(header, birth.via)?),
+        port_via: port_via(header, birth.port_via)?,
+        owner: has(wire::HAS_OWNER).then(|| process(&birth.owner)),
+        opener: has(wire::HAS_OPENER).then(opener),
+        age_ns: has(wire::HAS_AGE).then_some(birth.age_ns),
+        bytes_sent: has(wire::HAS_BYTES).then_some(birth.bytes_sent),
+        bytes_received: has(wire::HAS_BYTES).then_some(birth.bytes_received),
+        substate: if is_created { Some(substate(header, &birth.tuple)?) } else { None },
+        timeout_ms: is_created.then_some(birth.timeout_ms),
+        cookie: (is_created && birth.cookie != 0).then_some(birth.cookie),
+        ..Event::new(kind, header.mono_ns, Some(conn(header, &birth.tuple)?))
+    })
 }
 
-fn ended(ended: &Ended) -> Result<Record, DecodeError> {
+#[inline]
+fn ended(ended: &Ended) -> Result<Event, DecodeError> {
     let header = &ended.header;
-    let mut event = Event::new(Kind::Ended, header.mono_ns, Some(conn(header, &ended.tuple)?));
-    event.substate = Some(substate(header, &ended.tuple)?);
-    event.cookie = (ended.cookie != 0).then_some(ended.cookie);
-    event.reason = Some(match ended.tuple.reason {
+    let reason = match ended.tuple.reason {
         wire::REASON_UNKNOWN => Reason::Unknown,
         wire::REASON_EXPIRED => Reason::Expired,
         wire::REASON_REUSED_OUTGOING => Reason::ReusedOutgoing,
@@ -190,11 +194,16 @@ fn ended(ended: &Ended) -> Result<Record, DecodeError> {
         wire::REASON_KILLED => Reason::Killed,
         wire::REASON_PURGED => Reason::Purged,
         other => return Err(bad(header, "reason", other)),
-    });
-    Ok(Record::Event(event))
+    };
+    Ok(Event {
+        substate: Some(substate(header, &ended.tuple)?),
+        cookie: (ended.cookie != 0).then_some(ended.cookie),
+        reason: Some(reason),
+        ..Event::new(Kind::Ended, header.mono_ns, Some(conn(header, &ended.tuple)?))
+    })
 }
 
-fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
+fn failed(kind: Kind, failed: &Failed) -> Result<Event, DecodeError> {
     let header = &failed.header;
     let mut event = Event::new(kind, header.mono_ns, Some(conn(header, &failed.tuple)?));
     event.role = role(header, &failed.tuple)?;
@@ -208,13 +217,13 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
         Ok(errno @ 1..=MAX_ERRNO) => Some(Errno::from_raw(errno)),
         _ => return Err(bad(header, "errno", failed.errno)),
     };
-    Ok(Record::Event(event))
+    Ok(event)
 }
 
 /// `MAX_ERRNO` (include/linux/err.h).
 const MAX_ERRNO: i32 = 4095;
 
-fn aborted(aborted: &Aborted) -> Result<Record, DecodeError> {
+fn aborted(aborted: &Aborted) -> Result<Event, DecodeError> {
     let header = &aborted.header;
     let has = |flag: u16| header.flags & flag != 0;
     let mut event = Event::new(Kind::Aborted, header.mono_ns, Some(conn(header, &aborted.tuple)?));
@@ -231,15 +240,15 @@ fn aborted(aborted: &Aborted) -> Result<Record, DecodeError> {
     });
     event.bytes_sent = has(wire::HAS_BYTES).then_some(aborted.bytes_sent);
     event.bytes_received = has(wire::HAS_BYTES).then_some(aborted.bytes_received);
-    Ok(Record::Event(event))
+    Ok(event)
 }
 
-fn syn_refused(refused: &Ended) -> Result<Record, DecodeError> {
+fn syn_refused(refused: &Ended) -> Result<Event, DecodeError> {
     let header = &refused.header;
     let mut event = Event::new(Kind::SynRefused, header.mono_ns, Some(conn(header, &refused.tuple)?));
     event.substate = Some(substate(header, &refused.tuple)?);
     event.cookie = (refused.cookie != 0).then_some(refused.cookie);
-    Ok(Record::Event(event))
+    Ok(event)
 }
 
 #[cfg(test)]

@@ -328,7 +328,7 @@ pub struct Event {
     /// Of `aborted`.
     pub why: Option<AbortWhy>,
     /// Of `lost`.
-    pub loss: Option<Loss>,
+    pub loss: Option<Box<Loss>>,
 }
 
 impl Event {

@@ -141,7 +141,7 @@ fn detail(event: &Event, line: &mut String) {
         Kind::Aborted => write!(line, "{} RST sent: {}", event.role, event.why.map_or("", AbortWhy::word)),
         Kind::SynRefused => write!(line, "a SYN was not taken"),
         Kind::Lost => {
-            let loss = event.loss.unwrap_or_default();
+            let loss = event.loss.as_deref().copied().unwrap_or_default();
             write!(
                 line,
                 "{} events lost ({} created, {} ended, {} missed, {} unwritten), {} owners, {} runs",

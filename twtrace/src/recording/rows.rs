@@ -139,7 +139,7 @@ impl Rows {
         let kind = self.event.need(row)?;
         let mut event = Event::new(kind, self.mono_ns.need(row)?, None);
         if kind == Kind::Lost {
-            event.loss = Some(self.loss(row));
+            event.loss = Some(Box::new(self.loss(row)));
             return Ok(event);
         }
         event.conn = Some(self.conn.at(row)?);

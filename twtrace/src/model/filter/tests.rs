@@ -104,7 +104,7 @@ fn a_reason_is_asked_of_ends_only() {
 #[test]
 fn a_loss_passes_every_filter() {
     let mut lost = Event::new(Kind::Lost, 1, None);
-    lost.loss = Some(Loss { created: 3, ..Loss::default() });
+    lost.loss = Some(Box::new(Loss { created: 3, ..Loss::default() }));
     assert!(pairs().iter().all(|(_, stops)| stops.passes(&lost)));
 }
 

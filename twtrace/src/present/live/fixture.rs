@@ -117,7 +117,7 @@ fn events() -> Vec<Event> {
     events.push(HOSTILE.event(Kind::Overflow, 118.4, 40_003));
     events.push(CLIENT.ended(118.5, 40_013, Reason::Reset));
     let mut lost = Event::new(Kind::Lost, 118_700_000_000, None);
-    lost.loss = Some(Loss { created: 2, missed_runs: 1, ..Loss::default() });
+    lost.loss = Some(Box::new(Loss { created: 2, missed_runs: 1, ..Loss::default() }));
     events.push(lost);
     for pid in 200..223 {
         let curl = Actor { pid, ..CURL };

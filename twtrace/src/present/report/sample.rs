@@ -278,7 +278,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
     (0..steps).for_each(|_| script.step());
     let mut lost = Event::new(Kind::Lost, script.now_ns, None);
     let loss = Loss { created: 2, ended: 1, missed_runs: 3, ..Loss::default() };
-    lost.loss = Some(loss);
+    lost.loss = Some(Box::new(loss));
     script.tell(lost);
     let end_ns = script.now_ns + 1_500_000_000;
     script.tracker.advance(end_ns);

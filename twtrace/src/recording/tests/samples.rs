@@ -138,7 +138,7 @@ pub(crate) fn refused(at: u16) -> Event {
 
 pub(crate) fn lost(at: u16) -> Event {
     let mut event = Event::new(Kind::Lost, START_NS + u64::from(at), None);
-    event.loss = Some(Loss {
+    event.loss = Some(Box::new(Loss {
         created: 1,
         ended: 2,
         overflow: 3,
@@ -150,7 +150,7 @@ pub(crate) fn lost(at: u16) -> Event {
         unwritten: 0,
         aborted: 17,
         syn_refused: 19,
-    });
+    }));
     event
 }
 

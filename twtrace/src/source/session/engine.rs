@@ -314,7 +314,7 @@ impl<'a> Engine<'a> {
         }
         self.reported = loss;
         let mut event = Event::new(Kind::Lost, now_ns, None);
-        event.loss = Some(news);
+        event.loss = Some(Box::new(news));
         let _ = self.tracker.apply(&mut event);
         let told = view.event(&event);
         self.written(told)

@@ -48,6 +48,6 @@ fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
         Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
         Kind::Aborted => event.why.map_or("", AbortWhy::word).into(),
         Kind::SynRefused => "".into(),
-        Kind::Lost => format!("{} events", event.loss.unwrap_or_default().events()).into(),
+        Kind::Lost => format!("{} events", event.loss.as_ref().map_or(0, |loss| loss.events())).into(),
     }
 }

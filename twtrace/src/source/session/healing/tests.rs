@@ -166,7 +166,7 @@ impl Simulation {
         if !news.is_empty() {
             self.reported = loss;
             let mut event = Event::new(Kind::Lost, self.now_ns, None);
-            event.loss = Some(news);
+            event.loss = Some(Box::new(news));
             let _ = self.tracker.apply(&mut event);
             self.told.push(event);
         }
