@@ -35,6 +35,8 @@ pub(crate) struct Tools {
     pub(crate) backend: String,
     /// Where twtrace attaches here.
     pub(crate) hooks: Vec<Hook>,
+    /// How long a tracer is left alone once it is attached.
+    pub(crate) settle: Duration,
 }
 
 /// An arm that runs.
@@ -254,8 +256,12 @@ mod tests {
 
     #[test]
     fn commands_are_shown_without_the_places_of_this_machine() {
-        let tools =
-            Tools { twtrace: "/some/where/twtrace".into(), backend: "auto".to_owned(), hooks: Vec::new() };
+        let tools = Tools {
+            twtrace: "/some/where/twtrace".into(),
+            backend: "auto".to_owned(),
+            hooks: Vec::new(),
+            settle: Duration::ZERO,
+        };
         let line = shown(Arm::Events, &tools).unwrap();
         assert_eq!(line, "twtrace events --json --verbose --backend auto --ready-file ready > out");
         assert!(shown(Arm::Record, &tools).unwrap().starts_with("twtrace record "));
@@ -269,7 +275,8 @@ mod tests {
         std::fs::write(&program, "#!/bin/sh\necho no BTF here >&2\nexit 77\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, mode).unwrap();
-        let tools = Tools { twtrace: program, backend: "auto".to_owned(), hooks: Vec::new() };
+        let tools =
+            Tools { twtrace: program, backend: "auto".to_owned(), hooks: Vec::new(), settle: Duration::ZERO };
         let error = Process::start(Arm::Events, &tools).err().unwrap();
         assert!(error.downcast_ref::<Cannot>().is_some());
         let error = error.to_string();

@@ -3,7 +3,7 @@
 //! Owns: the order, which arms there are here, and what `--only` leaves. Must not know: how any of it is measured or shown.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -64,7 +64,8 @@ pub(crate) struct Task<'a> {
 impl Bench {
     fn begin(task: &Task) -> Result<Self> {
         let twtrace: PathBuf = task.twtrace.to_owned();
-        let tools = Tools { twtrace, backend: task.backend.to_owned(), hooks: Vec::new() };
+        let settle = Duration::from_millis(task.plan.settle_ms);
+        let tools = Tools { twtrace, backend: task.backend.to_owned(), hooks: Vec::new(), settle };
         let settings = Settings {
             command: task.command.clone(),
             rounds: task.plan.rounds,

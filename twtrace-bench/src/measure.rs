@@ -22,6 +22,9 @@ const AFTER: Duration = Duration::from_millis(100);
 /// Where the load or the tracer failed.
 pub(crate) fn run(arm: Arm, tools: &Tools, traffic: &mut dyn Traffic) -> Result<Sample> {
     let running = Running::start(arm, tools)?;
+    if running.pid().is_some() {
+        pass(tools.settle);
+    }
     let before = Counters::read()?;
     let cpu_before_s = running.pid().map(proc::cpu_s).transpose()?;
     let made = traffic.run()?;

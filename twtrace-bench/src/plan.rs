@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) growth_ms: u64,
     /// Requests of the first run of a web server; how many are made later follows from its speed.
     pub(crate) requests: u64,
+    /// How long a tracer is left alone once it is attached, before a load begins, in milliseconds: then what lives has been listed.
+    pub(crate) settle_ms: u64,
     /// TIME_WAIT sockets there are when a load begins.
     pub(crate) full: u64,
     /// Connections a second; `None`: as many as can be.
@@ -37,7 +39,8 @@ impl Plan {
         Self {
             rounds,
             run_ms: 800,
-            growth_ms: 600,
+            growth_ms: 1500,
+            settle_ms: 1000,
             requests: 60_000,
             full: 90_000,
             rates: [Some(1000), Some(5000), Some(10_000), Some(20_000), None],
@@ -56,6 +59,7 @@ impl Plan {
             rounds: 1,
             run_ms: 50,
             growth_ms: 50,
+            settle_ms: 0,
             requests: 500,
             full: 500,
             rates: [Some(200), Some(500), Some(1000), Some(2000), None],
