@@ -112,14 +112,14 @@ impl Probe {
     }
 
     fn try_all(options: &Options, seen: &mounts::Seen) -> Result<Self, Cannot> {
-        let kernel = config::Kernel::inspect(seen)?;
+        let (kernel, mut loader) = config::Kernel::inspect(seen, options)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
             None => Backend::ALL.to_vec(),
         };
         let mut fallbacks = Vec::new();
         for backend in candidates {
-            match load::attach(backend, &kernel, options) {
+            match load::attach(backend, &kernel, options, &mut loader) {
                 Ok(loaded) => {
                     fallbacks.extend(loaded.notes);
                     return Ok(Self {
@@ -129,7 +129,7 @@ impl Probe {
                         times: loaded.times,
                         backend,
                         fallbacks,
-                        counts_expiries: kernel.counts_expiries,
+                        counts_expiries: kernel.types.counts_expiries,
                     });
                 }
                 Err(fallback) => fallbacks.push(fallback),
@@ -238,9 +238,9 @@ pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
 pub fn survey() -> Result<Vec<Survey>, Cannot> {
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     mounts::with(|seen| {
-        let kernel = config::Kernel::inspect(seen)?;
+        let (kernel, mut loader) = config::Kernel::inspect(seen, &options)?;
         let attempt = |backend: &Backend| {
-            (*backend, load::attach(*backend, &kernel, &options).map(|loaded| loaded.notes))
+            (*backend, load::attach(*backend, &kernel, &options, &mut loader).map(|loaded| loaded.notes))
         };
         Ok(Backend::ALL.iter().map(attempt).collect())
     })

@@ -208,7 +208,7 @@ const RESET: &str = "tcp_send_reset";
 fn fentry(kernel: &Kernel, by_state: u8, failures_all: bool) -> Vec<Hook> {
     use Need::{Else, Optional, Required};
     use Point::{Fentry, Fexit};
-    let accept = if kernel.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
+    let accept = if kernel.types.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
     let dance = kernel.hashdance();
     let dance_program = if dance == SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
     let mut hooks = vec![

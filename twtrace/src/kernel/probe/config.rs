@@ -7,6 +7,7 @@ use twtrace_common::config::{Config, Symbols};
 
 use super::backend::Lacking;
 use super::environment::{self, Denial};
+use super::load::Loader;
 use super::mounts::Seen;
 use super::{Backend, Cannot, Options, Why};
 use crate::host::caps::Caps;
@@ -22,47 +23,67 @@ pub(super) enum Helpers {
     Old,
 }
 
-/// The running kernel, looked at once.
-pub(super) struct Kernel {
+/// What the kernel's types say.
+pub(super) struct Types {
     pub(super) resolved: Resolved,
-    /// Kernel text, or why it is not known.
-    pub(super) symbols: Result<Symbols, Why>,
-    /// File systems of the kernel's.
-    pub(super) seen: Seen,
-    pub(super) btf: aya::Btf,
     /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
     pub(super) counts_expiries: bool,
     /// Parameters of `tcp_timewait_state_process`.
     state_process_params: Option<u32>,
-    hz: u32,
 }
 
-impl Kernel {
-    /// Reads BTF, kallsyms and the tick length.
-    pub(super) fn inspect(seen: &Seen) -> Result<Self, Cannot> {
-        permitted()?;
+impl Types {
+    fn read() -> Result<Self, Cannot> {
         let types = Btf::running()?;
-        let resolved = btf::resolve(&types)?;
         let counts_expiries = matches!(
             types.member("inet_timewait_sock.tw_kill"),
             Ok(_) | Err(btf::MemberError::Unaligned { .. })
         );
-        let btf = aya::Btf::from_sys_fs().map_err(|error| Cannot::Types(error.to_string()))?;
-        let symbols = crate::kernel::kallsyms::load().map_err(|error| hidden(&error));
         let state_process_params = types.func_params("tcp_timewait_state_process");
-        let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
-        let seen = seen.clone();
-        Ok(Self { resolved, symbols, seen, btf, counts_expiries, state_process_params, hz })
+        Ok(Self { resolved: btf::resolve(&types)?, counts_expiries, state_process_params })
+    }
+}
+
+/// The running kernel, looked at once.
+pub(super) struct Kernel {
+    pub(super) types: Types,
+    /// Kernel text, or why it is not known.
+    pub(super) symbols: Result<Symbols, Why>,
+    /// File systems of the kernel's.
+    pub(super) seen: Seen,
+    /// The types again, as aya wants them.
+    pub(super) btf: aya::Btf,
+    hz: u32,
+}
+
+impl Kernel {
+    /// Reads BTF, kallsyms and the tick length, and makes the loader, half of it on a thread of its own: each takes some 30 ms.
+    pub(super) fn inspect(seen: &Seen, options: &Options) -> Result<(Self, Loader), Cannot> {
+        permitted()?;
+        std::thread::scope(|scope| {
+            let work = || (crate::kernel::kallsyms::load(), Loader::new(options));
+            let beside = std::thread::Builder::new().name("loader-2".to_owned()).spawn_scoped(scope, work);
+            // One after the other: each takes 10 MB, and what is read out of the first is little.
+            let (types, btf) = (Types::read(), aya::Btf::from_sys_fs());
+            let (symbols, loader) = match beside {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => work(),
+            };
+            let (types, symbols) = (types?, symbols.map_err(|error| hidden(&error)));
+            let btf = btf.map_err(|error| Cannot::Types(error.to_string()))?;
+            let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
+            Ok((Self { types, symbols, seen: seen.clone(), btf, hz }, loader))
+        })
     }
 
     /// The function that ties a full socket to its TIME_WAIT socket here.
     pub(super) fn hashdance(&self) -> &'static str {
-        self.resolved.timewait_hashdance.unwrap_or(super::backend::SCHEDULE)
+        self.types.resolved.timewait_hashdance.unwrap_or(super::backend::SCHEDULE)
     }
 
     /// The program for the exit of `tcp_timewait_state_process`, whose prototype grew.
     pub(super) fn verdict_program(&self) -> Option<&'static str> {
-        match self.state_process_params {
+        match self.types.state_process_params {
             Some(3) => Some("fe_state_process_3"),
             Some(4) => Some("fe_state_process_4"),
             Some(5) => Some("fe_state_process_5"),
@@ -80,7 +101,7 @@ impl Kernel {
     ) -> Config {
         let blank = [0u8; size_of::<Config>()];
         let mut config: Config = twtrace_common::from_bytes(&blank).expect("the array has that size");
-        self.resolved.fill(&mut config);
+        self.types.resolved.fill(&mut config);
         config.symbols = *self.symbols.as_ref().unwrap_or(&Symbols::default());
         config.filter = options.filter.wire;
         config.track_live = options.filter.track_live.into();

@@ -15,6 +15,7 @@ use super::said::{chain, errno, why};
 use super::times::{self, Times};
 use super::{Backend, Fallback, Options, Why, log, object};
 use crate::model::limitation::What;
+use twtrace_common::config::Config;
 
 /// An attached backend.
 pub(super) struct Loaded {
@@ -62,11 +63,47 @@ fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
     }
 }
 
+/// Makes objects out of the embedded one. aya reads and parses all of the kernel's types for each loader, which takes as long as three
+/// programs do: there is one for all attempts.
+pub(super) struct Loader(EbpfLoader<'static>);
+
+impl Loader {
+    /// Reads the kernel's types.
+    pub(super) fn new(options: &Options) -> Self {
+        let mut loader = EbpfLoader::new();
+        loader
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .override_global("AYA_LOG_LEVEL", if options.debug_log { &u8::MAX } else { &0 }, false)
+            .map_max_entries("EVENTS", options.ring_bytes);
+        if options.filter.track_live {
+            loader.map_max_entries("LIVE", options.live_entries);
+        }
+        if options.times_connect {
+            times::fit(&mut loader);
+        }
+        Self(loader)
+    }
+
+    fn load(&mut self, backend: Backend, config: Config) -> Result<Ebpf, Fallback> {
+        let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
+        super::config::raise_memlock();
+        // It is to live as long as the loader, which takes another one for each of a few attempts: 1 KB each for good.
+        let config: &'static Config = Box::leak(Box::new(config));
+        let loader = self.0.override_global("CONFIG", twtrace_common::bytes_of(config), true);
+        loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
+    }
+}
+
 /// Loads and attaches `backend`.
 ///
 /// # Errors
 /// What did not work, with the reason.
-pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Result<Loaded, Fallback> {
+pub(super) fn attach(
+    backend: Backend,
+    kernel: &Kernel,
+    options: &Options,
+    loader: &mut Loader,
+) -> Result<Loaded, Fallback> {
     if backend == Backend::Tracepoint
         && let Err(hidden) = &kernel.symbols
     {
@@ -78,7 +115,7 @@ pub(super) fn attach(backend: Backend, kernel: &Kernel, options: &Options) -> Re
     let mut refused: Option<Box<Missed>> = None;
     let mut notes = Vec::new();
     loop {
-        let mut missed = match attempt(backend, kernel, options, helpers, &lacking) {
+        let mut missed = match attempt(backend, kernel, options, helpers, &lacking, loader) {
             Ok(mut loaded) => {
                 loaded.notes.splice(0..0, notes);
                 return Ok(loaded);
@@ -126,8 +163,9 @@ fn attempt(
     options: &Options,
     helpers: Helpers,
     lacking: &Lacking,
+    loader: &mut Loader,
 ) -> Result<Loaded, Box<Missed>> {
-    let mut ebpf = create(backend, kernel, options, helpers, lacking)?;
+    let mut ebpf = loader.load(backend, kernel.config(backend, options, helpers, lacking))?;
     let mut notes = beforehand(backend, kernel);
     // Taken first: the programs hold on to their maps.
     let ring = map(&mut ebpf, "EVENTS", backend)?;
@@ -192,33 +230,6 @@ fn left_out(backend: Backend, hook: &Hook) -> Option<Fallback> {
         }
         _ => None,
     }
-}
-
-fn create(
-    backend: Backend,
-    kernel: &Kernel,
-    options: &Options,
-    helpers: Helpers,
-    lacking: &Lacking,
-) -> Result<Ebpf, Fallback> {
-    let config = kernel.config(backend, options, helpers, lacking);
-    let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
-    let log_level: u8 = if options.debug_log { u8::MAX } else { 0 };
-    super::config::raise_memlock();
-    let mut loader = EbpfLoader::new();
-    loader
-        .btf(Some(&kernel.btf))
-        .verifier_log_level(VerifierLogLevel::STATS)
-        .override_global("CONFIG", twtrace_common::bytes_of(&config), true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("EVENTS", options.ring_bytes);
-    if options.filter.track_live {
-        loader.map_max_entries("LIVE", options.live_entries);
-    }
-    if options.times_connect {
-        times::fit(&mut loader);
-    }
-    loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
 }
 
 fn map(ebpf: &mut Ebpf, name: &str, backend: Backend) -> Result<Map, Fallback> {

@@ -7,11 +7,13 @@
 //! gone, when its namespace is gone, or when it is past its end and cannot be asked after.
 
 mod accounts;
+mod schedule;
 mod todo;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use accounts::Accounts;
+use schedule::Schedule;
 use todo::{Ended, Todo};
 
 use super::lister::{Asked, Found, Reply, Request, Span};
@@ -34,12 +36,6 @@ const CHECK_EVERY_NS: u64 = 5 * SECOND_NS;
 const CHECKED_AT_ONCE: usize = 256;
 /// Sockets asked after at a time.
 const ASKED_AT_ONCE: usize = 4096;
-/// Between two listings: at least, and at most, and by the processor time that the last one took. Not by how long it took: that is longest
-/// where the machine is busy, which is where events get lost, and the next listing would come latest where it is needed most.
-const PAUSE_NS: (u64, u64) = (SECOND_NS, 30 * SECOND_NS);
-const PAUSE_FACTOR: u64 = 10;
-/// Where nothing but what happens beside births and ends can have been lost, what lives is compared no sooner than this after the last time.
-const SELDOM_NS: u64 = 30 * SECOND_NS;
 /// Sockets that a step takes in at most, though most of them are known and there is nothing to tell of them.
 const DONE_AT_ONCE: usize = 4096;
 /// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
@@ -68,14 +64,9 @@ pub(super) struct Healing {
     scope: Filter,
     /// The kernel's counters count births.
     counts_births: bool,
-    /// Something was lost, or does not agree, since the last listing was asked for.
-    is_stale: bool,
-    /// Runs of hooks were skipped since, none of which tells a birth or an end.
-    is_suspect: bool,
+    schedule: Schedule,
     /// Of a listing on its way: namespaces that it showed all of.
     listing: Option<HashSet<u32>>,
-    /// When the last listing was asked for.
-    listed_ns: u64,
     /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
     owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
@@ -86,8 +77,6 @@ pub(super) struct Healing {
     todo: VecDeque<Todo>,
     /// When there was last room to tell what is to be done, or nothing to do.
     moved_ns: u64,
-    list_at_ns: u64,
-    pause_ns: u64,
     to_ask: VecDeque<Asked>,
     is_asking: bool,
     overdue_at_ns: u64,
@@ -110,7 +99,7 @@ pub(super) struct Healing {
 impl Healing {
     /// Nothing is asked yet. `scope` is what is tracked.
     pub(super) fn new(scope: Filter, counts_births: bool) -> Self {
-        Self { scope, counts_births, pause_ns: PAUSE_NS.0, ..Self::default() }
+        Self { scope, counts_births, ..Self::default() }
     }
 
     /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before. `doubts` are skipped runs so far
@@ -121,11 +110,14 @@ impl Healing {
             self.amiss();
         }
         self.doubts = doubts;
-        self.is_suspect |= news.missed_runs != 0;
+        if news.missed_runs != 0 {
+            self.schedule.seldom();
+        }
     }
 
     fn amiss(&mut self) {
-        (self.is_stale, self.owed.0) = (true, true);
+        self.schedule.soon();
+        self.owed.0 = true;
     }
 
     /// Whether something is known to be amiss that no listing has put right yet.
@@ -140,7 +132,7 @@ impl Healing {
 
     /// Asks for what lives, at the beginning.
     pub(super) fn begin(&mut self) {
-        self.is_stale = true;
+        self.schedule.soon();
     }
 
     /// Whether a listing is being made, or is to be made now.
@@ -150,7 +142,7 @@ impl Healing {
 
     /// Nothing that is due waits any longer.
     pub(super) fn hurry(&mut self) {
-        self.list_at_ns = 0;
+        self.schedule.hurry();
     }
 
     /// Whether all that has come must be known to have come.
@@ -189,8 +181,7 @@ impl Healing {
         self.take_in(now_ns, room, tracker, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
         self.ask_after(now_ns, tracker, &mut step.requests);
-        if self.listing.is_none() && self.is_list_due(now_ns) {
-            (self.is_stale, self.is_suspect, self.listed_ns) = (false, false, now_ns);
+        if self.listing.is_none() && self.schedule.take(now_ns) {
             self.owed = (false, self.owed.0);
             self.listing = Some(HashSet::new());
             tracker.begin_listing();
@@ -198,11 +189,6 @@ impl Healing {
         }
         self.check(now_ns, tracker, &mut step.requests);
         step
-    }
-
-    fn is_list_due(&self, now_ns: u64) -> bool {
-        self.is_stale && now_ns >= self.list_at_ns
-            || self.is_suspect && now_ns >= self.listed_ns.saturating_add(SELDOM_NS)
     }
 
     /// Takes in answers, one after the other and not all of a long one at once.
@@ -238,23 +224,13 @@ impl Healing {
             }
             Reply::Listed { span, cost_ns, reached, limitations } => {
                 self.limitations.extend(limitations);
-                self.pause(cost_ns, now_ns);
+                self.schedule.pause(cost_ns, now_ns);
                 self.listed(span, &reached, tracker);
             }
             Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
             Reply::Checked { books, .. } => self.checked(&books, tracker),
             Reply::Books { .. } => {}
         }
-    }
-
-    /// Puts off the next listing, by what the last one cost, and more with each that follows another one closely.
-    fn pause(&mut self, cost_ns: u64, now_ns: u64) {
-        if now_ns > self.list_at_ns + PAUSE_NS.1 {
-            self.pause_ns = PAUSE_NS.0;
-        }
-        let pause_ns = cost_ns.saturating_mul(PAUSE_FACTOR).clamp(self.pause_ns, PAUSE_NS.1);
-        self.pause_ns = (self.pause_ns * 2).min(PAUSE_NS.1);
-        self.list_at_ns = now_ns + pause_ns;
     }
 
     /// A listing is complete: what it should have shown and did not is asked after.
@@ -297,7 +273,7 @@ impl Healing {
             if *times >= ABSENT_TIMES {
                 gone.insert(netns);
             } else {
-                self.is_stale = true;
+                self.schedule.soon();
             }
         }
         gone

@@ -40,7 +40,6 @@ struct Simulation {
     /// Ways lead here.
     reached: HashSet<u32>,
     loss: Loss,
-    /// Skipped runs that may have been a birth or an end.
     doubts: u64,
     reported: Loss,
     ring: Vec<Event>,
@@ -167,13 +166,12 @@ impl Simulation {
             self.reported = loss;
             let mut event = Event::new(Kind::Lost, self.now_ns, None);
             event.loss = Some(Box::new(news));
-            let _ = self.tracker.apply(&mut event);
+            drop(self.tracker.apply(&mut event));
             self.told.push(event);
         }
         let step = self.healing.step(self.now_ns, until_ns, self.room, &mut self.tracker);
         self.told.extend(step.events);
-        let asked_ns = self.now_ns;
-        self.requests.extend(step.requests.into_iter().map(|request| (asked_ns, request)));
+        self.requests.extend(step.requests.into_iter().map(|request| (self.now_ns, request)));
     }
 
     /// The lister answers what was asked long enough ago.
