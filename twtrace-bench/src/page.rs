@@ -153,8 +153,9 @@ fn accuracy(results: &Results) -> String {
 }
 
 fn costs(results: &Results) -> String {
-    let mut text = "## What the tracers themselves take\n\nCPU is of the tracer's own process, from the start of the load, which waits \
-                    until the tracer has been attached for a second, until a tenth of a second after its end; what its programs take in the kernel is in the throughput. Memory is the peak of the resident set; \
+    let mut text = "## What the tracers themselves take\n\nCPU is of the tracer's own process, from the start of the load until a tenth of a \
+                    second after its end; the load begins once what lived has been listed, a second after the tracer was attached. What its programs \
+                    take in the kernel is in the throughput. Memory is the peak of the resident set; \
                     BPF maps are the kernel's memory and come on top.\n\n"
         .to_owned();
     for load in results.loads.iter().filter(|load| load.name != "keepalive") {

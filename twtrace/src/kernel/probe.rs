@@ -19,11 +19,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 
 pub use backend::Backend;
+pub use counters::Lost;
 pub use environment::Denial;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::engine::Spread;
-use crate::model::event::Loss;
 use crate::model::filter::KernelFilter;
 use crate::model::limitation::Limitation;
 
@@ -173,14 +173,8 @@ impl Probe {
     }
 
     /// All that the kernel side has lost since it was attached.
-    pub fn loss(&mut self) -> Loss {
+    pub fn loss(&self) -> Lost {
         self.counters.read()
-    }
-
-    /// Of [`Loss::missed_runs`], as it was when [`Probe::loss`] was last read, those that may have been a birth or an end: after the others,
-    /// all that lives is known as before.
-    pub fn doubts(&self) -> u64 {
-        self.counters.doubts()
     }
 
     /// How long connect() looked for a port since the hooks were attached, in microseconds, by inode of the network namespace; empty where

@@ -281,3 +281,19 @@ fn tracepoint(failures_all: bool) -> Vec<Hook> {
 
 /// The hashdance of 6.12 and later, which arms the timer itself.
 pub(super) const SCHEDULE: &str = "inet_twsk_hashdance_schedule";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What they tell decides whether a skipped run makes all that lives be compared.
+    #[test]
+    fn of_the_tracepoints_only_those_of_timers_tell_births_and_ends() {
+        let told = |told| {
+            let hooks = tracepoint(true).into_iter().filter(move |hook| hook.told() == told);
+            hooks.map(|hook| hook.program).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Told::Perhaps), ["tp_timer_start", "tp_timer_cancel"]);
+        assert_eq!((told(Told::Ended), told(Told::Created).len()), (vec!["tp_timer_expire_entry"], 0));
+    }
+}

@@ -8,12 +8,20 @@ use twtrace_common::loss;
 
 use crate::model::event::Loss;
 
+/// What the kernel side has lost so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// By what it would have been.
+    pub loss: Loss,
+    /// Of [`Loss::missed_runs`], those that may have been a birth or an end: after the others, all that lives is known as before.
+    pub doubts: u64,
+}
+
 /// Reads the loss counters, and the runs that the kernel itself skipped.
 pub(super) struct Counters {
     slots: PerCpuArray<MapData, Slots>,
     programs: Vec<Program>,
     frozen: Option<Vec<(&'static str, Told, u64)>>,
-    doubts: u64,
 }
 
 type Slots = [u64; loss::SLOTS as usize];
@@ -49,16 +57,16 @@ struct Misses {
 
 impl Counters {
     pub(super) fn new(slots: PerCpuArray<MapData, Slots>, programs: Vec<Program>) -> Self {
-        Self { slots, programs, frozen: None, doubts: 0 }
+        Self { slots, programs, frozen: None }
     }
 
     /// All since the start.
-    pub(super) fn read(&mut self) -> Loss {
+    pub(super) fn read(&self) -> Lost {
         let misses = self.misses();
         let slots = self.slots();
         let slot = |index: u32| slots[index as usize];
-        self.doubts = misses.perhaps + slot(loss::STACK);
-        Loss {
+        let doubts = misses.perhaps + slot(loss::STACK);
+        let loss = Loss {
             created: slot(loss::CREATED) + misses.created,
             ended: slot(loss::ENDED) + slot(loss::LIVE) + misses.ended,
             overflow: slot(loss::OVERFLOW),
@@ -67,16 +75,12 @@ impl Counters {
             aborted: slot(loss::ABORTED),
             syn_refused: slot(loss::SYN_REFUSED),
             owners: slot(loss::OWNER),
-            missed_runs: self.doubts + misses.other,
+            missed_runs: doubts + misses.other,
             // Only the kernel's books know.
             missed: 0,
             unwritten: 0,
-        }
-    }
-
-    /// Of the runs that may have told something, those that may have told a birth or an end, as last read.
-    pub(super) fn doubts(&self) -> u64 {
-        self.doubts
+        };
+        Lost { loss, doubts }
     }
 
     /// Whether the kernel lets this thread read them: before 6.0, where kernel.unprivileged_bpf_disabled is set, only with CAP_BPF.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use twtrace_common::config::Config;
 
 use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
 use super::config::{Helpers, Kernel};
@@ -15,7 +16,6 @@ use super::said::{chain, errno, why};
 use super::times::{self, Times};
 use super::{Backend, Fallback, Options, Why, log, object};
 use crate::model::limitation::What;
-use twtrace_common::config::Config;
 
 /// An attached backend.
 pub(super) struct Loaded {
@@ -87,7 +87,7 @@ impl Loader {
     fn load(&mut self, backend: Backend, config: Config) -> Result<Ebpf, Fallback> {
         let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
         super::config::raise_memlock();
-        // It is to live as long as the loader, which takes another one for each of a few attempts: 1 KB each for good.
+        // It is to live as long as the loader, which takes another one for each of a few attempts: 1.5 KB each for good.
         let config: &'static Config = Box::leak(Box::new(config));
         let loader = self.0.override_global("CONFIG", twtrace_common::bytes_of(config), true);
         loader.load(&bytes).map_err(|error| object_fallback(backend, &error))

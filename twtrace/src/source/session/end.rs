@@ -50,20 +50,20 @@ impl Engine<'_> {
         self.until_ns = clock::mono_ns();
         self.probe.settle();
         let settled_ns = clock::mono_ns();
-        let loss = self.probe.loss();
+        let lost = self.probe.loss();
         if self.options.verify {
             let books = self.books(view).await?;
             self.ledger.enter(Moment::AfterEnd, books);
         }
         self.catch_up(settled_ns, view).await?;
-        self.report_loss(loss, self.until_ns, view)?;
+        self.report_loss(lost, self.until_ns, view)?;
         self.heal_at_last(view).await?;
         let batch = view.batch(&self.tracker);
         self.written(batch)?;
         view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
         self.flush(why, deadline, view).await?;
-        self.conclude(loss, view)
+        self.conclude(lost.loss, view)
     }
 
     /// Takes in all that had come by `until_ns`.

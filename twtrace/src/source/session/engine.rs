@@ -22,7 +22,7 @@ use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::host::net::books::Books;
 use crate::kernel::decode::{self, Record};
-use crate::kernel::probe::Probe;
+use crate::kernel::probe::{Lost, Probe};
 use crate::model::clock;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::filter::Filter;
@@ -215,8 +215,8 @@ impl<'a> Engine<'a> {
             return Ok(Flow::Go);
         }
         self.loss_checked_ns = now_ns;
-        let loss = self.probe.loss();
-        let flow = self.report_loss(loss, now_ns, view)?;
+        let lost = self.probe.loss();
+        let flow = self.report_loss(lost, now_ns, view)?;
         let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
         self.tell_limitations(view);
         view.health(self.drain.health());
@@ -293,17 +293,17 @@ impl<'a> Engine<'a> {
         Ok(Flow::Go)
     }
 
-    /// Says what was lost since it was last said; `loss` is what the kernel side lost so far.
+    /// Says what was lost since it was last said; `lost` is what the kernel side lost so far.
     pub(super) fn report_loss(
         &mut self,
-        mut loss: Loss,
+        Lost { mut loss, doubts }: Lost,
         now_ns: u64,
         view: &mut dyn View,
     ) -> Result<Flow, Error> {
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
-        self.healing.lost(&loss, &news, self.probe.doubts(), clock::mono_ns());
+        self.healing.lost(&loss, &news, doubts, clock::mono_ns());
         if news.is_empty() {
             return Ok(Flow::Go);
         }

@@ -238,16 +238,11 @@ impl Healing {
         let shown = self.listing.take().unwrap_or_default();
         self.ended.clear();
         let mut hidden: HashSet<u32> = HashSet::new();
-        // Of a namespace: whether a way leads there, and whether all of it was shown. Mostly the next socket is of the same one.
-        let mut last = (0, (false, false));
         for (conn, cookie) in tracker.not_listed(span.began_ns) {
-            if last.0 != conn.netns {
-                last = (conn.netns, (reached.contains(&conn.netns), shown.contains(&conn.netns)));
-            }
-            match last.1 {
-                (true, true) => self.to_ask.push_back((*conn, cookie)),
-                (true, false) => {}
-                (false, _) => drop(hidden.insert(conn.netns)),
+            if !reached.contains(&conn.netns) {
+                hidden.insert(conn.netns);
+            } else if shown.contains(&conn.netns) {
+                self.to_ask.push_back((*conn, cookie));
             }
         }
         // What it did not show is to be asked after first.

@@ -166,7 +166,7 @@ impl Simulation {
             self.reported = loss;
             let mut event = Event::new(Kind::Lost, self.now_ns, None);
             event.loss = Some(Box::new(news));
-            drop(self.tracker.apply(&mut event));
+            let _ = self.tracker.apply(&mut event);
             self.told.push(event);
         }
         let step = self.healing.step(self.now_ns, until_ns, self.room, &mut self.tracker);
