@@ -5,6 +5,7 @@ use std::io;
 
 use super::Error;
 use super::netns::{Each, Netns};
+use crate::model::clock;
 
 const NETSTAT: &str = "/proc/thread-self/net/netstat";
 const SOCKSTAT: &str = "/proc/thread-self/net/sockstat";
@@ -78,6 +79,17 @@ impl Books {
 /// Only if that thread could not be started; what goes wrong with one namespace is in its entry.
 pub fn snapshot_all(all: &[Netns]) -> Result<Each<Books>, Error> {
     Netns::within_each(all, |_| Books::read_here())
+}
+
+/// As [`snapshot_all`], each with CLOCK_MONOTONIC in nanoseconds just before it was read.
+///
+/// # Errors
+/// As [`snapshot_all`].
+pub fn timed_snapshots(all: &[Netns]) -> Result<Each<(u64, Books)>, Error> {
+    Netns::within_each(all, |_| {
+        let read_ns = clock::mono_ns();
+        Ok((read_ns, Books::read_here()?))
+    })
 }
 
 /// How many TIME_WAIT sockets each of `all` has, in order, with its inode. Far cheaper than listing them: a list walks the machine's whole

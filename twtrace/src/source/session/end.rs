@@ -22,10 +22,12 @@ use crate::source::View;
 const PATIENCE: Duration = Duration::from_millis(800);
 /// Of it, for asking what lives when something was lost at last.
 const HEALING: Duration = Duration::from_millis(300);
+/// And for comparing what was told with the kernel's books.
+const COMPARING: Duration = Duration::from_millis(200);
 /// Threads that do not end by then are left behind.
 const JOINING: Duration = Duration::from_millis(100);
 
-/// What comes while the last loss is put right.
+/// What comes while the end is waited for.
 enum News {
     Reply(Reply),
     Message(Message),
@@ -43,6 +45,9 @@ impl Engine<'_> {
     pub(super) async fn end(mut self, why: Why, view: &mut dyn View) -> Result<Summary, Error> {
         let deadline = Instant::now() + PATIENCE;
         view.ending();
+        if why == Why::Told {
+            self.compare_at_last(view).await?;
+        }
         if self.options.verify {
             let books = self.books(view).await?;
             self.ledger.enter(Moment::BeforeEnd, books);
@@ -76,27 +81,33 @@ impl Engine<'_> {
         Ok(())
     }
 
+    /// Compares what was told with the kernel's books once more, while all is still told: a trace may be over before its next turn, and what
+    /// no program saw, nobody has counted.
+    async fn compare_at_last(&mut self, view: &mut dyn View) -> Result<(), Error> {
+        let deadline = Instant::now() + COMPARING;
+        self.healing.compare_soon();
+        while self.healing.is_comparing() {
+            // Births that are counted as lost are not missed.
+            let lost = self.probe.loss();
+            let _ = self.report_loss(lost, clock::mono_ns(), view)?;
+            // What the view says no longer matters.
+            let _ = self.heal(view)?;
+            if !self.healing.is_comparing() || !self.await_news(deadline, view).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// After a loss at the very end, what lives is asked for once more, in bounded time.
     async fn heal_at_last(&mut self, view: &mut dyn View) -> Result<(), Error> {
-        let deadline = tokio::time::Instant::now() + HEALING;
+        let deadline = Instant::now() + HEALING;
         self.healing.hurry();
         while self.healing.owes() {
             // What the view says to it no longer matters.
             let _ = self.heal(view)?;
-            let waited = timeout_at(deadline, async {
-                tokio::select! {
-                    biased;
-                    reply = self.lister.reply() => reply.map(News::Reply),
-                    message = self.drain.next() => message.map(News::Message),
-                    () = more_to_tell(&*view, self.healing.has_more()) => Ok(News::Room),
-                }
-            });
-            match waited.await {
-                Ok(Ok(News::Reply(reply))) => self.healing.take(reply),
-                Ok(Ok(News::Message(message))) => drop(self.take(message, view)?),
-                Ok(Ok(News::Room)) => {}
-                Ok(Err(died)) => return Err(died.into()),
-                Err(_) => break,
+            if !self.await_news(deadline, view).await? {
+                break;
             }
         }
         // What was found is true, whether anybody reads it in time or not.
@@ -106,6 +117,26 @@ impl Engine<'_> {
         }
         self.tell_limitations(view);
         Ok(())
+    }
+
+    /// Takes in what comes next; whether anything did in time.
+    async fn await_news(&mut self, deadline: Instant, view: &mut dyn View) -> Result<bool, Error> {
+        let news = timeout_at(deadline.into(), async {
+            tokio::select! {
+                biased;
+                reply = self.lister.reply() => reply.map(News::Reply),
+                message = self.drain.next() => message.map(News::Message),
+                () = more_to_tell(&*view, self.healing.has_more()) => Ok(News::Room),
+            }
+        });
+        match news.await {
+            Ok(Ok(News::Reply(reply))) => self.healing.take(reply),
+            Ok(Ok(News::Message(message))) => drop(self.take(message, view)?),
+            Ok(Ok(News::Room)) => {}
+            Ok(Err(died)) => return Err(died.into()),
+            Err(_) => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Lets a reader have what is written. One who asked for a number of events is waited for, until a signal says otherwise.

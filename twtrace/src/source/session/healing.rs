@@ -16,9 +16,8 @@ use accounts::Accounts;
 use schedule::Schedule;
 use todo::{Ended, Todo};
 
-use super::lister::{Asked, Found, Reply, Request, Span};
-use crate::engine::{Counts, Tracker};
-use crate::host::net::books::Books;
+use super::lister::{Asked, Found, Read, Reply, Request, Span};
+use crate::engine::Tracker;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
@@ -30,10 +29,6 @@ const LATE_NS: u64 = 5 * SECOND_NS;
 const HOPELESS_NS: u64 = 10 * SECOND_NS;
 /// How often sockets past their end are looked for.
 const OVERDUE_EVERY_NS: u64 = SECOND_NS;
-/// How often the kernel's books are compared.
-const CHECK_EVERY_NS: u64 = 5 * SECOND_NS;
-/// Namespaces whose books are compared at a time; with more, they take turns.
-const CHECKED_AT_ONCE: usize = 256;
 /// Sockets asked after at a time.
 const ASKED_AT_ONCE: usize = 4096;
 /// Sockets that a step takes in at most, though most of them are known and there is nothing to tell of them.
@@ -54,9 +49,6 @@ pub(super) struct Step {
     /// Cannot be seen.
     pub(super) limitations: Vec<Limitation>,
 }
-
-/// What was told of a namespace when its books were asked for.
-type Told = (u64, u64, u64, u64);
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -80,9 +72,6 @@ pub(super) struct Healing {
     to_ask: VecDeque<Asked>,
     is_asking: bool,
     overdue_at_ns: u64,
-    check_at_ns: u64,
-    checking: Option<HashMap<u32, Told>>,
-    next_checked: usize,
     accounts: Accounts,
     /// Of the kernel side's loss: what was known, and when.
     lost_births: u64,
@@ -155,6 +144,7 @@ impl Healing {
         if let (true, Kind::Ended, Some(conn)) = (self.listing.is_some(), event.kind, event.conn) {
             self.ended.insert(conn, (event.cookie, event.mono_ns));
         }
+        self.accounts.note(event);
     }
 
     /// An answer has come.
@@ -217,6 +207,7 @@ impl Healing {
     /// Does what comes of an answer, or puts it down to be done.
     fn heal(&mut self, reply: Reply, now_ns: u64, tracker: &mut Tracker) {
         match reply {
+            Reply::Opened { books, .. } => self.accounts.open(&books),
             Reply::Namespaces { netns, span, seeds } => {
                 let Some(listing) = &mut self.listing else { return };
                 listing.extend(netns);
@@ -303,45 +294,35 @@ impl Healing {
         }
     }
 
-    /// Asks for the books of namespaces in which something lives or happened.
-    fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
-        if self.checking.is_some() || now_ns < self.check_at_ns || !self.scope.only_netns() {
-            return;
+    /// The kernel's books are to be compared now, though it is not time yet.
+    pub(super) fn compare_soon(&mut self) {
+        if self.scope.only_netns() {
+            self.accounts.compare_soon();
         }
-        self.check_at_ns = now_ns + CHECK_EVERY_NS;
-        let mut busy: Vec<(u32, Told)> = told_of_all(tracker).into_iter().collect();
-        busy.retain(|(_, told)| *told != (0, 0, 0, 0));
-        busy.sort_unstable();
-        if busy.is_empty() {
-            return;
-        }
-        let first = if self.next_checked < busy.len() { self.next_checked } else { 0 };
-        self.next_checked = first + CHECKED_AT_ONCE;
-        let chosen: HashMap<u32, Told> = busy.into_iter().skip(first).take(CHECKED_AT_ONCE).collect();
-        requests.push(Request::Check { netns: chosen.keys().copied().collect() });
-        self.checking = Some(chosen);
     }
 
-    /// Compares the books with what was told. What was told since they were read makes the difference smaller, never larger; in a quiet
-    /// moment it is exact.
-    fn checked(&mut self, books: &[(u32, Books)], tracker: &Tracker) {
-        let (asked, told) = (self.checking.take().unwrap_or_default(), told_of_all(tracker));
-        for (netns, books) in books {
-            let Some(before) = asked.get(netns) else { continue };
-            let now = told.get(netns).copied().unwrap_or_default();
-            if self.counts_births {
-                self.accounts.enter(*netns, books.tw + books.tw_killed, before.0, now.0);
-            }
-            // Nothing happened meanwhile: what lives must be the same.
-            if *before == now && books.sockstat_tw != now.3 {
-                self.amiss();
-            }
+    /// Whether they are being compared, or are to be compared now.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.accounts.is_comparing()
+    }
+
+    /// Asks for the books of namespaces in which something lives or happened.
+    fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
+        if self.scope.only_netns()
+            && let Some(netns) = self.accounts.ask(now_ns, tracker)
+        {
+            requests.push(Request::Check { netns });
         }
+    }
+
+    /// Compares the books with what was told.
+    fn checked(&mut self, books: &[Read], tracker: &Tracker) {
+        let agree = self.accounts.compare(books, self.counts_births, tracker);
         let missed = self.accounts.missed().saturating_sub(self.lost_births);
-        if missed > self.missed {
-            self.missed = missed;
+        if !agree || missed > self.missed {
             self.amiss();
         }
+        self.missed = self.missed.max(missed);
     }
 }
 
@@ -354,18 +335,13 @@ fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
 /// When the kernel had said all of an answer.
 fn ended_ns(reply: &Reply) -> u64 {
     match reply {
-        Reply::Namespaces { span, .. }
+        Reply::Opened { span, .. }
+        | Reply::Namespaces { span, .. }
         | Reply::Listed { span, .. }
         | Reply::LookedUp { span, .. }
         | Reply::Checked { span, .. } => span.ended_ns,
         Reply::Books { .. } => 0,
     }
-}
-
-/// Created, listed, ended, live, by namespace.
-fn told_of_all(tracker: &Tracker) -> HashMap<u32, Told> {
-    let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
-    tracker.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
 }
 
 #[cfg(test)]

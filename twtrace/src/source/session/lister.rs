@@ -6,19 +6,23 @@
 //! once the first ones are through, no more than a share of the processor's time goes into it. Questions that come meanwhile are answered in
 //! between.
 
+mod messages;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::engine::Seed;
 use crate::host::net;
-use crate::host::net::books::{Books, snapshot_all, time_waits};
-use crate::host::net::netns::{Netns, discover};
+use crate::host::net::books::{Books, snapshot_all, time_waits, timed_snapshots};
+use crate::host::net::netns::{Each, Netns, discover};
 use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
 use crate::model::clock;
-use crate::model::event::{Conn, Role};
-use crate::model::limitation::{Gathered, Limitation, Limitations, What};
+use crate::model::event::Role;
+use crate::model::limitation::{Gathered, Limitations, What};
+
+pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
@@ -30,96 +34,6 @@ const PAUSE_FACTOR: u32 = 4;
 /// A list of namespaces is good for so long.
 const SURVEY_KEPT: Duration = Duration::from_secs(1);
 
-/// A socket to be asked after, by cookie where that is known.
-pub(super) type Asked = (Conn, Option<u64>);
-
-/// What it is asked. `only` names namespaces; all that can be reached where it is empty.
-#[derive(Debug)]
-pub(super) enum Request {
-    /// Which TIME_WAIT sockets live.
-    List {
-        /// Where.
-        only: Vec<u32>,
-    },
-    /// Whether these TIME_WAIT sockets are still there.
-    LookUp {
-        /// Which.
-        sockets: Vec<Asked>,
-    },
-    /// What the kernel has counted in these namespaces and no others.
-    Check {
-        /// Where.
-        netns: Vec<u32>,
-    },
-    /// What the kernel has counted.
-    Books {
-        /// Where.
-        only: Vec<u32>,
-    },
-}
-
-/// CLOCK_MONOTONIC in nanoseconds before the kernel was asked, and after that.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) began_ns: u64,
-    pub(super) ended_ns: u64,
-}
-
-/// What became of a socket that was asked after.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// It is there.
-    There(Seed),
-    /// It is not.
-    Gone,
-    /// Its namespace cannot be asked.
-    Unknown,
-}
-
-/// What it found.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// All that lives in some namespaces.
-    Namespaces {
-        /// Which.
-        netns: Vec<u32>,
-        /// When that was.
-        span: Span,
-        /// What lives.
-        seeds: Vec<Seed>,
-    },
-    /// A listing is complete.
-    Listed {
-        /// When it began and ended.
-        span: Span,
-        /// Processor time that it took, in nanoseconds.
-        cost_ns: u64,
-        /// Every namespace that can be reached.
-        reached: HashSet<u32>,
-        /// What could not be listed.
-        limitations: Vec<Limitation>,
-    },
-    /// The sockets that were asked after.
-    LookedUp {
-        /// When that was.
-        span: Span,
-        /// Each with what became of it.
-        found: Vec<(Asked, Found)>,
-    },
-    /// What was to be checked.
-    Checked {
-        /// When that was.
-        span: Span,
-        /// The books of each namespace that could be read.
-        books: Vec<(u32, Books)>,
-    },
-    /// The books.
-    Books {
-        /// Those of each namespace that could be read.
-        books: Result<Vec<(u32, Books)>, net::Error>,
-    },
-}
-
 /// The thread, from the engine's side.
 pub(super) type Lister = Worker<Request, Reply>;
 
@@ -129,8 +43,15 @@ pub(super) type Lister = Worker<Request, Reply>;
 /// If no thread can be started.
 pub(super) fn start() -> io::Result<Lister> {
     Worker::start("lister", |requests, replies| {
-        Thread { requests, replies, surveyed: None, waiting: VecDeque::new(), said: Limitations::default() }
-            .run()
+        Thread {
+            requests,
+            replies,
+            surveyed: None,
+            is_open: false,
+            waiting: VecDeque::new(),
+            said: Limitations::default(),
+        }
+        .run()
     })
 }
 
@@ -169,6 +90,8 @@ struct Thread<'a> {
     replies: &'a Replies<Reply>,
     /// Ways into the namespaces, and when they were looked for.
     surveyed: Option<(Instant, HashMap<u32, Netns>)>,
+    /// The books of all were told.
+    is_open: bool,
     /// Listings that are asked for while one is being made.
     waiting: VecDeque<Vec<u32>>,
     /// What could not be listed, as was said already.
@@ -199,9 +122,7 @@ impl Thread<'_> {
             Request::Check { netns } => {
                 let began_ns = clock::mono_ns();
                 let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.way(*inode)).collect();
-                let books = snapshot_all(&ways).unwrap_or_default();
-                let books =
-                    books.into_iter().filter_map(|(netns, books)| Some((netns, books.ok()?))).collect();
+                let books = read(timed_snapshots(&ways).unwrap_or_default());
                 Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
             }
             Request::Books { only } => Reply::Books { books: books(&only) },
@@ -272,6 +193,25 @@ impl Thread<'_> {
         self.say(complete)
     }
 
+    /// Tells the books of all; how many TIME_WAIT sockets each has.
+    fn open(&self, all: &[Netns]) -> Result<Each<u64>, Closed> {
+        let began_ns = clock::mono_ns();
+        let books = timed_snapshots(all).unwrap_or_default();
+        let span = Span { began_ns, ended_ns: clock::mono_ns() };
+        let (mut counts, mut read) = (Vec::new(), Vec::new());
+        for (netns, books) in books {
+            counts.push((
+                netns,
+                books.map(|(read_ns, books)| {
+                    read.push((netns, read_ns, books));
+                    books.sockstat_tw
+                }),
+            ));
+        }
+        self.say(Reply::Opened { span, books: read })?;
+        Ok(counts)
+    }
+
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
     fn begin(&mut self, only: &[u32]) -> Result<Listing, Closed> {
         let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
@@ -279,7 +219,11 @@ impl Thread<'_> {
         let reached = all.iter().map(|netns| netns.inode).collect();
         self.surveyed = Some((began, all.iter().map(|netns| (netns.inode, netns.clone())).collect()));
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-        let counts = time_waits(&all).unwrap_or_default();
+        let counts = if std::mem::replace(&mut self.is_open, true) {
+            time_waits(&all).unwrap_or_default()
+        } else {
+            self.open(&all)?
+        };
         let (mut left, mut empty) = (VecDeque::new(), Vec::new());
         let mut listing = Listing {
             began_ns,
@@ -302,6 +246,15 @@ impl Thread<'_> {
         self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
         Ok(listing)
     }
+}
+
+/// Of books, those that could be read.
+fn read(all: Each<(u64, Books)>) -> Vec<Read> {
+    let read = |(netns, books): (u32, Result<(u64, Books), net::Error>)| {
+        let (read_ns, books) = books.ok()?;
+        Some((netns, read_ns, books))
+    };
+    all.into_iter().filter_map(read).collect()
 }
 
 impl Listing {

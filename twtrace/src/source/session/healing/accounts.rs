@@ -1,7 +1,26 @@
-//! Owns: how the births that the kernel has counted in each network namespace compare with those that were told.
-//! Must not know: how the books are read, when.
+//! Owns: how what the kernel has counted in each network namespace compares with what was told: births in all, and what lives.
+//! Must not know: how the books are read, what is done where they do not agree.
 
 use std::collections::{HashMap, HashSet};
+
+use super::super::lister::Read;
+use super::SECOND_NS;
+use crate::engine::{Counts, Hasher, Tracker};
+use crate::host::net::books::Books;
+use crate::model::event::{Event, Kind};
+
+/// How often the books are compared.
+const EVERY_NS: u64 = 5 * SECOND_NS;
+/// How often those of namespaces from which nothing had come before are read besides: what is missed until then nobody can tell. Finding a way
+/// into a namespace costs a look at every process.
+const NEW_EVERY_NS: u64 = 2 * SECOND_NS;
+/// Namespaces whose books are compared at a time; with more, they take turns.
+const AT_ONCE: usize = 256;
+/// Births that are kept while books are on their way.
+const NOTED: usize = 1 << 16;
+
+/// Created, listed, ended, live.
+type Told = (u64, u64, u64, u64);
 
 /// How a namespace's books compare with what was told.
 #[derive(Clone, Copy, Debug)]
@@ -14,17 +33,150 @@ struct Account {
     births: u64,
 }
 
-/// The namespaces' accounts.
+/// Books that are being read.
 #[derive(Debug, Default)]
+struct Asked {
+    /// What was told of each namespace when they were asked for.
+    told: HashMap<u32, Told>,
+    /// Births since then: the namespace, and CLOCK_MONOTONIC in nanoseconds.
+    births: Vec<(u32, u64)>,
+}
+
+impl Asked {
+    /// As [`Self::born`] wants them.
+    fn sorted(mut self) -> Self {
+        self.births.sort_unstable();
+        self
+    }
+
+    /// Births in a namespace up to `read_ns`, of those that were sorted.
+    fn born(&self, netns: u32, read_ns: u64) -> u64 {
+        let first = self.births.partition_point(|(at, _)| *at < netns);
+        let end = self.births.partition_point(|birth| *birth <= (netns, read_ns));
+        end.saturating_sub(first) as u64
+    }
+}
+
+/// See the head of the file. Until the first books come, births are kept.
+#[derive(Debug)]
 pub(super) struct Accounts {
+    /// When all are due, and when those without an account may be asked for: CLOCK_MONOTONIC in nanoseconds.
+    next_ns: u64,
+    new_ns: u64,
+    /// All of them, whatever the time.
+    soon: bool,
+    asked: Option<Asked>,
+    /// Namespaces from which a birth has come, the latest of them, and whether it was the first of one since books were asked for.
+    seen: HashSet<u32, Hasher>,
+    latest: u32,
+    is_new: bool,
+    /// Whose turn it is.
+    turn: usize,
     open: HashMap<u32, Account>,
     /// What was missed in namespaces that are gone.
     closed_missed: u64,
 }
 
+impl Default for Accounts {
+    fn default() -> Self {
+        Self {
+            next_ns: 0,
+            new_ns: 0,
+            soon: false,
+            asked: Some(Asked::default()),
+            seen: HashSet::default(),
+            latest: 0,
+            is_new: false,
+            turn: 0,
+            open: HashMap::new(),
+            closed_missed: 0,
+        }
+    }
+}
+
 impl Accounts {
-    /// Takes in a namespace's count of births, of which `before` were told when it was asked for, and `now` by now.
-    pub(super) fn enter(&mut self, netns: u32, births: u64, before: u64, now: u64) {
+    /// Takes in the first books, which are read before anything is listed.
+    pub(super) fn open(&mut self, books: &[Read]) {
+        let asked = self.asked.take().unwrap_or_default().sorted();
+        for (netns, read_ns, books) in books {
+            let (births, told) = (births(books), asked.born(*netns, *read_ns));
+            self.enter(*netns, births, told, births);
+        }
+    }
+
+    /// They are to be compared now.
+    pub(super) fn compare_soon(&mut self) {
+        self.soon = true;
+    }
+
+    /// Whether books are on their way, or to be asked for now.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.soon || self.asked.is_some()
+    }
+
+    /// Namespaces whose books are to be read now: those in which something lives or happened.
+    pub(super) fn ask(&mut self, now_ns: u64, tracker: &Tracker) -> Option<Vec<u32>> {
+        let all = self.soon || now_ns >= self.next_ns;
+        let is_due = all || self.is_new && now_ns >= self.new_ns;
+        if self.asked.is_some() || !is_due {
+            return None;
+        }
+        if all {
+            self.next_ns = now_ns + EVERY_NS;
+        }
+        (self.soon, self.is_new) = (false, false);
+        let mut busy: Vec<(u32, Told)> = told_of_all(tracker).into_iter().collect();
+        busy.retain(|(netns, told)| *told != (0, 0, 0, 0) && (all || !self.open.contains_key(netns)));
+        busy.sort_unstable();
+        if busy.is_empty() {
+            return None;
+        }
+        self.new_ns = now_ns + NEW_EVERY_NS;
+        let first = if all && self.turn < busy.len() { self.turn } else { 0 };
+        if all {
+            self.turn = first + AT_ONCE;
+        }
+        let told: HashMap<u32, Told> = busy.into_iter().skip(first).take(AT_ONCE).collect();
+        let netns = told.keys().copied().collect();
+        self.asked = Some(Asked { told, births: Vec::new() });
+        Some(netns)
+    }
+
+    /// An event has come.
+    pub(super) fn note(&mut self, event: &Event) {
+        let (Kind::Created, Some(conn)) = (event.kind, event.conn) else { return };
+        if conn.netns != self.latest {
+            self.latest = conn.netns;
+            self.is_new |= self.seen.insert(conn.netns);
+        }
+        if let Some(asked) = &mut self.asked
+            && asked.births.len() < NOTED
+        {
+            asked.births.push((conn.netns, event.mono_ns));
+        }
+    }
+
+    /// Compares books that were asked for, each with when it was read, with what was told by now, which is all that happened until then, and
+    /// perhaps more; births only where the kernel counts those. Whether what lives agrees, as far as can be said.
+    pub(super) fn compare(&mut self, books: &[Read], counts_births: bool, tracker: &Tracker) -> bool {
+        let (asked, told) = (self.asked.take().unwrap_or_default().sorted(), told_of_all(tracker));
+        let mut agree = true;
+        for (netns, read_ns, books) in books {
+            let Some(before) = asked.told.get(netns) else { continue };
+            let now = told.get(netns).copied().unwrap_or_default();
+            if counts_births {
+                let read = before.0 + asked.born(*netns, *read_ns);
+                self.enter(*netns, births(books), read, now.0);
+            }
+            // Nothing happened meanwhile: what lives must be the same.
+            agree &= *before != now || books.sockstat_tw == now.3;
+        }
+        agree
+    }
+
+    /// Takes in a namespace's count of births. Of them at least `before` were told, and at most `now`: what was told since then makes what is
+    /// missed look less, never more; in a quiet moment it is exact.
+    fn enter(&mut self, netns: u32, births: u64, before: u64, now: u64) {
         let base = births.saturating_sub(before);
         let account = self.open.entry(netns).or_insert(Account { base, missed: 0, births });
         // Another namespace has its inode now.
@@ -38,6 +190,8 @@ impl Accounts {
 
     /// Closes the accounts of all other namespaces: there may be no end of new ones.
     pub(super) fn keep(&mut self, netns: &HashSet<u32>) {
+        self.seen.retain(|inode| netns.contains(inode));
+        self.latest = 0;
         let closed = &mut self.closed_missed;
         self.open.retain(|inode, account| {
             let stays = netns.contains(inode);
@@ -52,9 +206,23 @@ impl Accounts {
     }
 }
 
+/// What the kernel has counted as born in a namespace.
+fn births(books: &Books) -> u64 {
+    books.tw + books.tw_killed
+}
+
+/// What was told of each namespace.
+fn told_of_all(tracker: &Tracker) -> HashMap<u32, Told> {
+    let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
+    tracker.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
+    use crate::model::event::Conn;
 
     #[test]
     fn what_was_missed_in_a_namespace_that_is_gone_stays_missed() {
@@ -69,5 +237,46 @@ mod tests {
         // Another one has the inode of the first now.
         accounts.enter(7, 3, 0, 0);
         assert_eq!(accounts.missed(), 15);
+    }
+
+    fn born(mono_ns: u64, accounts: &mut Accounts, tracker: &mut Tracker) {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let conn = Conn { netns: 7, ifindex: 0, saddr: here, daddr: here, sport: mono_ns as u16, dport: 80 };
+        let mut event = Event::new(Kind::Created, mono_ns, Some(conn));
+        accounts.note(&event);
+        let _ = tracker.apply(&mut event);
+    }
+
+    fn read(read_ns: u64, tw: u64) -> [Read; 1] {
+        [(7, read_ns, Books { tw, sockstat_tw: 6, ..Books::default() })]
+    }
+
+    /// Births that are told while books are being read belong before or behind the reading by their time, whether they are the first books
+    /// or those of a namespace that came later.
+    #[test]
+    fn births_beside_the_reading_hide_none_that_is_missed() {
+        for is_first in [true, false] {
+            let (mut accounts, mut tracker) = (Accounts::default(), Tracker::new());
+            if !is_first {
+                accounts.open(&[]);
+                // Its turn is not come, but nothing had come from there before.
+                assert_eq!(accounts.ask(0, &tracker), None);
+            }
+            born(1, &mut accounts, &mut tracker);
+            assert_eq!(accounts.ask(1, &tracker), (!is_first).then(|| vec![7]));
+            (2..=6).for_each(|mono_ns| born(mono_ns, &mut accounts, &mut tracker));
+            // 100 from before, and what was born by 4.
+            if is_first {
+                accounts.open(&read(4, 104));
+            } else {
+                assert!(accounts.compare(&read(4, 104), true, &tracker));
+                assert_eq!(accounts.ask(7, &tracker), None);
+            }
+            assert_eq!(accounts.missed(), 0);
+            accounts.compare_soon();
+            assert!(accounts.is_comparing() && accounts.ask(7, &tracker).is_some());
+            assert!(accounts.compare(&read(8, 107), true, &tracker));
+            assert_eq!((accounts.missed(), accounts.is_comparing()), (1, false));
+        }
     }
 }
