@@ -48,6 +48,7 @@ impl Engine<'_> {
         if why == Why::Told {
             self.compare_at_last(view).await?;
         }
+        self.healing.stop_comparing();
         if self.options.verify {
             let books = self.books(view).await?;
             self.ledger.enter(Moment::BeforeEnd, books);

@@ -301,6 +301,11 @@ impl Healing {
         }
     }
 
+    /// They are not compared any more: from now on not all that happens is told.
+    pub(super) fn stop_comparing(&mut self) {
+        self.accounts.close();
+    }
+
     /// Whether they are being compared, or are to be compared now.
     pub(super) fn is_comparing(&self) -> bool {
         self.accounts.is_comparing()

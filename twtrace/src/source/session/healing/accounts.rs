@@ -65,6 +65,7 @@ pub(super) struct Accounts {
     new_ns: u64,
     /// All of them, whatever the time.
     soon: bool,
+    is_over: bool,
     asked: Option<Asked>,
     /// Namespaces from which a birth has come, the latest of them, and whether it was the first of one since books were asked for.
     seen: HashSet<u32, Hasher>,
@@ -83,6 +84,7 @@ impl Default for Accounts {
             next_ns: 0,
             new_ns: 0,
             soon: false,
+            is_over: false,
             asked: Some(Asked::default()),
             seen: HashSet::default(),
             latest: 0,
@@ -109,6 +111,11 @@ impl Accounts {
         self.soon = true;
     }
 
+    /// No more books are asked for, and what is on its way says nothing any more: from now on not all that happens is told.
+    pub(super) fn close(&mut self) {
+        (self.is_over, self.soon, self.asked) = (true, false, None);
+    }
+
     /// Whether books are on their way, or to be asked for now.
     pub(super) fn is_comparing(&self) -> bool {
         self.soon || self.asked.is_some()
@@ -118,7 +125,7 @@ impl Accounts {
     pub(super) fn ask(&mut self, now_ns: u64, tracker: &Tracker) -> Option<Vec<u32>> {
         let all = self.soon || now_ns >= self.next_ns;
         let is_due = all || self.is_new && now_ns >= self.new_ns;
-        if self.asked.is_some() || !is_due {
+        if self.is_over || self.asked.is_some() || !is_due {
             return None;
         }
         if all {
@@ -277,6 +284,12 @@ mod tests {
             assert!(accounts.is_comparing() && accounts.ask(7, &tracker).is_some());
             assert!(accounts.compare(&read(8, 107), true, &tracker));
             assert_eq!((accounts.missed(), accounts.is_comparing()), (1, false));
+            // What comes too late says nothing, and nothing is asked for any more.
+            accounts.compare_soon();
+            assert!(accounts.ask(9, &tracker).is_some());
+            accounts.close();
+            assert!(accounts.compare(&read(9, 113), true, &tracker));
+            assert_eq!((accounts.missed(), accounts.ask(u64::MAX, &tracker)), (1, None));
         }
     }
 }
