@@ -73,19 +73,11 @@ impl Books {
     }
 }
 
-/// The books of each of `all`, in order, with its inode. One thread goes round, so this is cheap for hundreds.
+/// The books of each of `all`, in order, with its inode and CLOCK_MONOTONIC in nanoseconds just before they were read. One thread goes round, so this is cheap for hundreds.
 ///
 /// # Errors
 /// Only if that thread could not be started; what goes wrong with one namespace is in its entry.
-pub fn snapshot_all(all: &[Netns]) -> Result<Each<Books>, Error> {
-    Netns::within_each(all, |_| Books::read_here())
-}
-
-/// As [`snapshot_all`], each with CLOCK_MONOTONIC in nanoseconds just before it was read.
-///
-/// # Errors
-/// As [`snapshot_all`].
-pub fn timed_snapshots(all: &[Netns]) -> Result<Each<(u64, Books)>, Error> {
+pub fn snapshot_all(all: &[Netns]) -> Result<Each<(u64, Books)>, Error> {
     Netns::within_each(all, |_| {
         let read_ns = clock::mono_ns();
         Ok((read_ns, Books::read_here()?))
@@ -213,7 +205,7 @@ UDP: inuse 5 mem 2
         assert_eq!(all.len(), 2);
         for (inode, books) in all {
             assert_eq!(inode, own.inode);
-            assert!(books.unwrap().tw <= Books::read(&own).unwrap().tw);
+            assert!(books.unwrap().1.tw <= Books::read(&own).unwrap().tw);
         }
     }
 }

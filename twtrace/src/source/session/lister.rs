@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Seed;
 use crate::host::net;
-use crate::host::net::books::{Books, snapshot_all, time_waits, timed_snapshots};
+use crate::host::net::books::{Books, snapshot_all, time_waits};
 use crate::host::net::netns::{Each, Netns, discover};
 use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
@@ -122,7 +122,7 @@ impl Thread<'_> {
             Request::Check { netns } => {
                 let began_ns = clock::mono_ns();
                 let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.way(*inode)).collect();
-                let books = read(timed_snapshots(&ways).unwrap_or_default());
+                let books = read(snapshot_all(&ways).unwrap_or_default());
                 Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
             }
             Request::Books { only } => Reply::Books { books: books(&only) },
@@ -196,7 +196,7 @@ impl Thread<'_> {
     /// Tells the books of all; how many TIME_WAIT sockets each has.
     fn open(&self, all: &[Netns]) -> Result<Each<u64>, Closed> {
         let began_ns = clock::mono_ns();
-        let books = timed_snapshots(all).unwrap_or_default();
+        let books = snapshot_all(all).unwrap_or_default();
         let span = Span { began_ns, ended_ns: clock::mono_ns() };
         let (mut counts, mut read) = (Vec::new(), Vec::new());
         for (netns, books) in books {
@@ -311,6 +311,6 @@ fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {
 fn books(only: &[u32]) -> Result<Vec<(u32, Books)>, net::Error> {
     let mut namespaces = discover();
     namespaces.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-    let readings = snapshot_all(&namespaces)?;
-    Ok(readings.into_iter().filter_map(|(netns, books)| Some((netns, books.ok()?))).collect())
+    let readings = read(snapshot_all(&namespaces)?);
+    Ok(readings.into_iter().map(|(netns, _, books)| (netns, books)).collect())
 }
