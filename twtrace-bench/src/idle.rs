@@ -34,7 +34,7 @@ fn one(bench: &Bench, arm: Arm, netns: u32) -> Result<Idle> {
     let (began, cpu_s, sleeps) = (Instant::now(), proc::cpu_s(pid)?, proc::sleeps(pid)?);
     pass(Duration::from_millis(bench.plan.idle_ms));
     let took_s = began.elapsed().as_secs_f64();
-    let (cpu_s, sleeps) = (proc::cpu_s(pid)? - cpu_s, proc::sleeps(pid)? - sleeps);
+    let (cpu_s, sleeps) = (proc::cpu_s(pid)? - cpu_s, proc::sleeps(pid)?.saturating_sub(sleeps));
     let made = Made { count: 0, elapsed_s: took_s, connect: None, owners: Owners::AnyOf(Vec::new()) };
     let place = Place { netns, port: 1, first: First::Client };
     running.stop(&Heard { place, made: &made, created: Some(0) })?;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::time::TimeValLike as _;
@@ -27,13 +28,23 @@ pub(crate) fn rss_kib(pid: u32) -> Result<u64> {
     status(pid, "VmRSS:")
 }
 
-/// How often it went to sleep so far.
+/// How often its threads went to sleep so far. What threads did that have ended is not in it.
 pub(crate) fn sleeps(pid: u32) -> Result<u64> {
-    status(pid, "voluntary_ctxt_switches:")
+    let tasks = format!("/proc/{pid}/task");
+    let threads = fs::read_dir(&tasks).context(tasks)?;
+    let of_thread = |thread: &fs::DirEntry| {
+        // A thread may end meanwhile.
+        number(&thread.path().join("status"), "voluntary_ctxt_switches:").unwrap_or(0)
+    };
+    Ok(threads.flatten().map(|thread| of_thread(&thread)).sum())
 }
 
 fn status(pid: u32, name: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
+    number(Path::new(&format!("/proc/{pid}/status")), name)
+}
+
+fn number(path: &Path, name: &str) -> Result<u64> {
+    let path = path.display().to_string();
     let text = fs::read_to_string(&path).context(path.clone())?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
@@ -104,7 +115,23 @@ mod tests {
         let now = rss_kib(me).unwrap();
         assert!(peak_rss_kib(me).unwrap() + 1024 >= now);
         assert!(sum > 0 && now > 100);
-        sleeps(me).unwrap();
+    }
+
+    #[test]
+    fn sleeps_of_every_thread_count() {
+        let (me, before) = (std::process::id(), sleeps(std::process::id()).unwrap());
+        let (said, told) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            (0..101).for_each(|_| std::thread::sleep(std::time::Duration::from_micros(100)));
+            said.send(()).unwrap();
+            // What threads did that have ended is not known.
+            ends.recv()
+        });
+        told.recv().unwrap();
+        assert!(sleeps(me).unwrap() - before >= 101);
+        drop(end);
+        thread.join().unwrap().unwrap_err();
     }
 
     #[test]
