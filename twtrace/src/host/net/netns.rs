@@ -58,8 +58,9 @@ impl Netns {
         self.name.clone().or_else(|| (host == Some(self.inode)).then(|| "host".to_owned()))
     }
 
-    /// Runs `work` inside the namespace, on a thread of its own: the calling thread never moves. When this returns,
-    /// nothing of ours holds the namespace, unless `work` returned a socket made in it.
+    /// Runs `work` inside the namespace: here where the calling thread is in it, else on a thread of its own, for the calling thread never
+    /// moves. When this returns, nothing of ours holds the namespace, unless `work` returned a socket made in it. Whoever asks several
+    /// things does so within one call of this: calls within it are no more than that.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::NoPermission`], or [`Error::Io`] if no thread could be started. `work` has then
@@ -68,13 +69,16 @@ impl Netns {
     /// # Panics
     /// Where `work` does.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        if own_inode()? == self.inode {
+            return Ok(work());
+        }
         on_own_thread(|| {
             let _inside = self.enter()?;
             Ok(work())
         })?
     }
 
-    /// Runs `work` inside each of `all`, one after the other, on one thread.
+    /// Runs `work` inside each of `all`, one after the other, on one thread: the calling one where it is in all of them.
     ///
     /// # Errors
     /// Only if that thread could not be started; what goes wrong with one namespace is in its entry.
@@ -82,13 +86,14 @@ impl Netns {
         all: &[Self],
         mut work: impl FnMut(&Self) -> Result<T, Error> + Send,
     ) -> Result<Each<T>, Error> {
-        on_own_thread(|| {
-            let mut one = |ns: &Self| {
-                let _inside = ns.enter()?;
-                work(ns)
-            };
-            all.iter().map(|ns| (ns.inode, one(ns))).collect()
-        })
+        let own = own_inode()?;
+        let is_inside = all.iter().all(|ns| ns.inode == own);
+        let mut one = |ns: &Self| {
+            let _inside = ns.enter()?;
+            work(ns)
+        };
+        let mut each = || all.iter().map(|ns| (ns.inode, one(ns))).collect();
+        if is_inside { Ok(each()) } else { on_own_thread(each) }
     }
 
     /// Moves the calling thread in, until the value returned is dropped.
@@ -209,12 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn own_namespace_is_entered_on_another_thread_without_privilege() {
+    fn own_namespace_is_asked_where_the_caller_is_without_privilege() {
         let own = Netns::own().unwrap();
         let caller = thread::current().id();
         let (thread, inode) = own.within(|| (thread::current().id(), own_inode().unwrap())).unwrap();
-        assert_ne!(thread, caller);
-        assert_eq!(inode, own.inode);
+        assert_eq!((thread, inode), (caller, own.inode));
+        let each = Netns::within_each(&[own.clone(), own.clone()], |_| Ok(thread::current().id())).unwrap();
+        assert!(each.iter().all(|(_, thread)| thread.as_ref().is_ok_and(|thread| *thread == caller)));
+        let lost = Netns { inode: 5, name: None, path: PathBuf::from("/nowhere") };
+        let each = Netns::within_each(&[own, lost], |_| Ok(thread::current().id())).unwrap();
+        assert!(
+            each[0].1.as_ref().is_ok_and(|thread| *thread != caller),
+            "it moves, and the caller never does"
+        );
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn ask(question: &Question) -> Round {
     let asked = namespaces.iter().filter(is_wanted).chain(beside);
     let host = host_inode();
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
-    let answers = asked.filter_map(|netns| answer(netns, host).ok()).collect();
+    let answers = asked.filter_map(|netns| netns.within(|| answer(netns, host)).ok()?.ok()).collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
     let listeners = question.wants_listeners.then(|| listeners(namespaces.iter().filter(is_wanted)));
     Round { answers, slab_bytes, listeners, took: began.elapsed() }

@@ -85,7 +85,9 @@ impl<'a> Rounds<'a> {
                 late = not_in_time(&chosen[at..], &had);
                 break;
             }
-            match sample(netns, why, self.most_buckets, &mut gathered) {
+            // All of it is asked from inside.
+            let looked = netns.within(|| sample(netns, why, self.most_buckets, &mut gathered));
+            match looked.unwrap_or_else(Err) {
                 Ok(sample) => self.taken().samples.entry(netns.inode).or_default().take(sample),
                 // It went away between the two looks, and its sockets with it.
                 Err(Error::Gone { .. }) => {}
