@@ -123,6 +123,7 @@ mod tests {
         let (said, told) = std::sync::mpsc::channel();
         let (end, ends) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
+            // poll: nothing is waited for; how often it sleeps is what is counted.
             (0..101).for_each(|_| std::thread::sleep(std::time::Duration::from_micros(100)));
             said.send(()).unwrap();
             // What threads did that have ended is not known.
