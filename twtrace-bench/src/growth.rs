@@ -18,7 +18,7 @@ pub(crate) fn by_rate(bench: &mut Bench) -> Result<()> {
     let mut generated = flat_out(bench, First::Server)?;
     let mut points = Vec::new();
     for rate in bench.plan.rates {
-        generated.order = Order { rate, for_ms: bench.plan.growth_ms };
+        generated.order = Order { rate, for_ms: bench.plan.rate_ms };
         let label = rate.map_or("flat out".to_owned(), grouped);
         let arms = [Arm::Untraced, Arm::Events, Arm::Live, Arm::Record];
         let rounds = compare(bench, &format!("rate-{label}"), &arms, &mut generated)?;

@@ -31,6 +31,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<()> {
 fn one(bench: &Bench, arm: Arm, netns: u32) -> Result<Idle> {
     let running = Running::start(arm, &bench.tools)?;
     let pid = running.pid().context("no process")?;
+    pass(bench.tools.settle);
     let (began, cpu_s, sleeps) = (Instant::now(), proc::cpu_s(pid)?, proc::sleeps(pid)?);
     pass(Duration::from_millis(bench.plan.idle_ms));
     let took_s = began.elapsed().as_secs_f64();

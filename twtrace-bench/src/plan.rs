@@ -11,6 +11,8 @@ pub(crate) struct Plan {
     pub(crate) run_ms: u64,
     /// Length of a run of what grows, in milliseconds.
     pub(crate) growth_ms: u64,
+    /// The same of the rate: what a trace takes of the processor is that of one that goes on, and not of its first second.
+    pub(crate) rate_ms: u64,
     /// Requests of the first run of a web server; how many are made later follows from its speed.
     pub(crate) requests: u64,
     /// How long a tracer is left alone once it is attached, before a load begins, in milliseconds: then what lives has been listed.
@@ -40,6 +42,7 @@ impl Plan {
             rounds,
             run_ms: 800,
             growth_ms: 1500,
+            rate_ms: 4000,
             settle_ms: 1000,
             requests: 60_000,
             full: 90_000,
@@ -59,6 +62,7 @@ impl Plan {
             rounds: 1,
             run_ms: 50,
             growth_ms: 50,
+            rate_ms: 50,
             settle_ms: 0,
             requests: 500,
             full: 500,

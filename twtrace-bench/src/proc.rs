@@ -30,8 +30,11 @@ pub(crate) fn rss_kib(pid: u32) -> Result<u64> {
 
 /// How often its threads went to sleep so far. What threads did that have ended is not in it.
 pub(crate) fn sleeps(pid: u32) -> Result<u64> {
-    let tasks = format!("/proc/{pid}/task");
-    let threads = fs::read_dir(&tasks).context(tasks)?;
+    sleeps_in(&Path::new("/proc").join(pid.to_string()).join("task"))
+}
+
+fn sleeps_in(tasks: &Path) -> Result<u64> {
+    let threads = fs::read_dir(tasks).with_context(|| tasks.display().to_string())?;
     let of_thread = |thread: &fs::DirEntry| {
         // A thread may end meanwhile.
         number(&thread.path().join("status"), "voluntary_ctxt_switches:").unwrap_or(0)
@@ -119,20 +122,16 @@ mod tests {
 
     #[test]
     fn sleeps_of_every_thread_count() {
-        let (me, before) = (std::process::id(), sleeps(std::process::id()).unwrap());
-        let (said, told) = std::sync::mpsc::channel();
-        let (end, ends) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            // poll: nothing is waited for; how often it sleeps is what is counted.
-            (0..101).for_each(|_| std::thread::sleep(std::time::Duration::from_micros(100)));
-            said.send(()).unwrap();
-            // What threads did that have ended is not known.
-            ends.recv()
-        });
-        told.recv().unwrap();
-        assert!(sleeps(me).unwrap() - before >= 101);
-        drop(end);
-        thread.join().unwrap().unwrap_err();
+        const SWITCHES: &str = "voluntary_ctxt_switches:\t101\nnonvoluntary_ctxt_switches:\t5\n";
+        let tasks = tempfile::tempdir().unwrap();
+        for (tid, status) in [("7", "Name:\ta\nvoluntary_ctxt_switches:\t11\n"), ("13", ""), ("17", SWITCHES)]
+        {
+            fs::create_dir(tasks.path().join(tid)).unwrap();
+            fs::write(tasks.path().join(tid).join("status"), status).unwrap();
+        }
+        assert_eq!(sleeps_in(tasks.path()).unwrap(), 112);
+        assert!(sleeps_in(&tasks.path().join("none")).is_err());
+        sleeps(std::process::id()).unwrap();
     }
 
     #[test]
