@@ -2,15 +2,17 @@
 //! Must not know: what is counted, files.
 //!
 //! Each text and each address of a dictionary is looked up once; rows are then numbers. So an event costs a tenth of what it costs to make
-//! an `Event` of it.
+//! an `Event` of it. Rows are made a few at a time, one column after the other: what lies side by side is read at one time, where a row
+//! after the other would wait for memory in each column.
+
+mod column;
 
 use std::net::IpAddr;
-use std::str::FromStr;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
+use arrow_array::RecordBatch;
+use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
+
+use column::{Numbers, Texts, Words, column};
 
 use super::count::Counting;
 use super::namings::Namings;
@@ -20,91 +22,6 @@ use crate::engine::row::{Owner, Row};
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
-
-/// A column of numbers; `None` where all is null.
-struct Numbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
-
-impl<T: ArrowPrimitiveType> Numbers<T> {
-    fn of(batch: &RecordBatch, name: &str) -> Result<Self, String> {
-        let Some(column) = batch.column_by_name(name) else { return Ok(Self(None)) };
-        let column = column.as_primitive_opt::<T>().ok_or_else(|| wrong(name, column))?;
-        Ok(Self(told(column)))
-    }
-
-    #[inline]
-    fn get(&self, row: usize) -> Option<T::Native> {
-        let column = self.0.as_ref()?;
-        column.is_valid(row).then(|| column.value(row))
-    }
-}
-
-/// The column, unless it says nothing: most columns of most batches do not, and every row asks them all.
-fn told<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>) -> Option<PrimitiveArray<T>> {
-    (column.null_count() < column.len()).then(|| column.clone())
-}
-
-fn wrong(name: &str, column: &ArrayRef) -> String {
-    format!("column {name} is a {}", column.data_type())
-}
-
-/// A column of words known beforehand.
-struct Words<T> {
-    keys: Option<PrimitiveArray<Int8Type>>,
-    values: Vec<T>,
-}
-
-impl<T: Copy + FromStr<Err: std::fmt::Display>> Words<T> {
-    fn of(batch: &RecordBatch, name: &str) -> Result<Self, String> {
-        let Some(column) = batch.column_by_name(name) else {
-            return Ok(Self { keys: None, values: Vec::new() });
-        };
-        let words = column.as_dictionary_opt::<Int8Type>().ok_or_else(|| wrong(name, column))?;
-        let values = texts(name, words.values())?
-            .iter()
-            .map(|word| word.unwrap_or_default().parse::<T>().map_err(|why| format!("column {name}: {why}")));
-        Ok(Self { values: values.collect::<Result<_, _>>()?, keys: told(words.keys()) })
-    }
-
-    #[inline]
-    fn get(&self, row: usize) -> Option<T> {
-        let keys = self.keys.as_ref().filter(|keys| keys.is_valid(row))?;
-        self.values.get(keys.value(row) as usize).copied()
-    }
-}
-
-fn texts<'a>(name: &str, values: &'a ArrayRef) -> Result<&'a StringArray, String> {
-    values.as_string_opt().ok_or_else(|| wrong(name, values))
-}
-
-/// A column of texts or addresses, as numbers.
-struct Texts {
-    keys: Option<PrimitiveArray<Int32Type>>,
-    numbers: Arc<Vec<u32>>,
-}
-
-impl Texts {
-    /// [`NONE`] where there is none.
-    #[inline]
-    fn get(&self, row: usize) -> u32 {
-        let Some(keys) = self.keys.as_ref().filter(|keys| keys.is_valid(row)) else { return NONE };
-        self.numbers.get(keys.value(row) as usize).copied().unwrap_or(NONE)
-    }
-}
-
-/// The numbers of a column's texts.
-fn column(
-    known: &mut Known<u32>,
-    batch: &RecordBatch,
-    name: &str,
-    number: impl FnMut(&str) -> Result<u32, String>,
-) -> Result<Texts, String> {
-    let Some(column) = batch.column_by_name(name) else {
-        return Ok(Texts { keys: None, numbers: Arc::default() });
-    };
-    let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
-    let numbers = known.of(dictionary.values(), number).map_err(|why| format!("column {name}: {why}"))?;
-    Ok(Texts { keys: told(dictionary.keys()), numbers })
-}
 
 /// Takes batches in.
 #[derive(Debug, Default)]
@@ -137,16 +54,19 @@ struct Owners {
 }
 
 impl Owners {
-    #[inline]
-    fn get(&self, row: usize) -> Option<Owner> {
-        Some(Owner {
-            pid: self.pid.get(row)?,
-            start: self.start_ns.get(row).unwrap_or(0),
-            comm: self.comm.get(row),
-            uid: self.uid.get(row).unwrap_or(0),
-            cgroup: self.cgroup.get(row),
-            container: self.container.get(row),
-        })
+    fn fill(&self, from: usize, rows: &mut [Row]) {
+        let nobody = Owner { pid: 0, start: 0, comm: NONE, uid: 0, cgroup: NONE, container: NONE };
+        self.pid.fill(from, rows, |row, pid| row.owner = Some(Owner { pid, ..nobody }));
+        let of = |set: fn(&mut Owner, u32)| {
+            move |row: &mut Row, value| row.owner.iter_mut().for_each(|owner| set(owner, value))
+        };
+        self.start_ns
+            .fill(from, rows, |row, start| row.owner.iter_mut().for_each(|owner| owner.start = start));
+        self.uid.fill(from, rows, of(|owner, uid| owner.uid = uid));
+        self.comm.fill(from, rows, of(|owner, comm| owner.comm = comm));
+        self.cgroup.fill(from, rows, of(|owner, cgroup| owner.cgroup = cgroup));
+        self.container.fill(from, rows, of(|owner, container| owner.container = container));
+        self.exe.fill(from, rows, |row, exe| row.exe = exe);
     }
 
     /// Says what the owner's container is called, where a row knows.
@@ -185,6 +105,9 @@ struct Columns {
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
+
+/// Rows that are made at a time: what is made of them stays in the nearest cache.
+const AT_ONCE: usize = 64;
 
 /// What a container is called, in the order of [`Called`](super::namings::Called).
 const NAMES: [&str; 4] = ["container_name", "image", "pod", "pod_namespace"];
@@ -260,21 +183,32 @@ impl Reader {
     /// In words for a user, where the batch holds what no recording holds; rows before that were counted.
     pub(super) fn take(&mut self, batch: &RecordBatch, counting: &mut Counting) -> Result<(), String> {
         let columns = self.columns(batch, &mut counting.engine)?;
-        for row in 0..batch.num_rows() {
-            let kind = columns.event.get(row).ok_or("column event: null, or none of its words")?;
-            let mono_ns = columns.mono_ns.get(row).ok_or("column mono_ns: null")?;
-            if kind == Kind::Listed && self.known_ns == Some(mono_ns) {
-                self.skipped += 1;
-                continue;
+        let (mut rows, mut groups) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
+        for from in (0..batch.num_rows()).step_by(AT_ONCE) {
+            let whole = columns.rows(from, batch.num_rows().min(from + AT_ONCE), &mut rows);
+            let known_ns = self.known_ns;
+            let is_counted = |row: &Row| match row.kind {
+                Kind::Lost => false,
+                Kind::Listed => known_ns != Some(row.mono_ns),
+                _ => true,
+            };
+            groups.clear();
+            groups.extend(rows.iter_mut().map(|row| {
+                let is_counted = is_counted(row);
+                row.mono_ns = row.mono_ns.saturating_add_signed(self.shift);
+                is_counted.then(|| counting.group(row))
+            }));
+            for ((at, row), group) in (from..).zip(&rows).zip(&groups) {
+                match group {
+                    Some(group) => {
+                        columns.owners.name(at, row.owner.as_ref(), &mut counting.namings);
+                        counting.take(row, *group);
+                    }
+                    None if row.kind == Kind::Lost => counting.lose(row.mono_ns, &columns.loss(at)),
+                    None => self.skipped += 1,
+                }
             }
-            let mono_ns = mono_ns.saturating_add_signed(self.shift);
-            if kind == Kind::Lost {
-                counting.lose(mono_ns, &columns.loss(row));
-            } else {
-                let counted = columns.row(row, kind, mono_ns);
-                columns.owners.name(row, counted.owner.as_ref(), &mut counting.namings);
-                counting.take(&counted);
-            }
+            whole?;
         }
         Ok(())
     }
@@ -334,41 +268,61 @@ impl Reader {
 }
 
 impl Columns {
-    #[inline]
-    fn row(&self, row: usize, kind: Kind, mono_ns: u64) -> Row {
-        let rest_us = u64::from(self.age_rest_ns.get(row).unwrap_or(0) / 1000);
-        Row {
-            kind,
-            mono_ns,
-            netns: self.netns.get(row).unwrap_or(0),
-            saddr: self.saddr.get(row),
-            daddr: self.daddr.get(row),
-            sport: self.sport.get(row).unwrap_or(0),
-            dport: self.dport.get(row).unwrap_or(0),
-            role: self.role.get(row).unwrap_or_default(),
-            substate: self.substate.get(row),
-            timeout_ms: self.timeout_ms.get(row).unwrap_or(0),
-            owner: self.owners.get(row),
-            exe: self.owners.exe.get(row),
-            via: self.via.get(row),
-            age_us: self.age_ms.get(row).map(|ms| ms.saturating_mul(1000).saturating_add(rest_us)),
-            sent: self.sent.get(row),
-            received: self.received.get(row),
-            reason: self.reason.get(row),
-            errno: self.errno.get(row),
-            port_via: self.port_via.get(row),
-            reuseaddr: self.reuseaddr.get(row),
-            own_range: self.own_range(row, kind),
-            why: self.why.get(row),
-            lifetime_ms: self.lifetime_ms.get(row),
+    /// The rows from one to before another.
+    ///
+    /// # Errors
+    /// As [`Reader::take`]: `rows` are those before that.
+    fn rows(&self, from: usize, to: usize, rows: &mut Vec<Row>) -> Result<(), String> {
+        rows.clear();
+        let mut done = Ok(());
+        for at in from..to {
+            let kind = self.event.get(at).ok_or("column event: null, or none of its words");
+            match kind.and_then(|kind| Ok((kind, self.mono_ns.get(at).ok_or("column mono_ns: null")?))) {
+                Ok((kind, mono_ns)) => rows.push(Row::new(kind, mono_ns)),
+                Err(why) => {
+                    done = Err(why.to_owned());
+                    break;
+                }
+            }
         }
+        self.fill_socket(from, rows);
+        self.owners.fill(from, rows);
+        self.fill_outcome(from, rows);
+        done
     }
 
-    #[inline]
-    fn own_range(&self, row: usize, kind: Kind) -> Option<(u16, u16)> {
+    fn fill_socket(&self, from: usize, rows: &mut [Row]) {
+        self.netns.fill(from, rows, |row, netns| row.netns = netns);
+        self.saddr.fill(from, rows, |row, saddr| row.saddr = saddr);
+        self.daddr.fill(from, rows, |row, daddr| row.daddr = daddr);
+        self.sport.fill(from, rows, |row, sport| row.sport = sport);
+        self.dport.fill(from, rows, |row, dport| row.dport = dport);
+        self.role.fill(from, rows, |row, role| row.role = role);
+        self.substate.fill(from, rows, |row, substate| row.substate = Some(substate));
+        self.timeout_ms.fill(from, rows, |row, timeout_ms| row.timeout_ms = timeout_ms);
+        self.via.fill(from, rows, |row, via| row.via = Some(via));
+        self.port_via.fill(from, rows, |row, via| row.port_via = Some(via));
+    }
+
+    fn fill_outcome(&self, from: usize, rows: &mut [Row]) {
+        self.age_ms.fill(from, rows, |row, ms| row.age_us = Some(ms.saturating_mul(1000)));
+        self.age_rest_ns.fill(from, rows, |row, ns| {
+            row.age_us = row.age_us.map(|age_us| age_us.saturating_add(u64::from(ns / 1000)));
+        });
+        self.sent.fill(from, rows, |row, sent| row.sent = Some(sent));
+        self.received.fill(from, rows, |row, received| row.received = Some(received));
+        self.reason.fill(from, rows, |row, reason| row.reason = Some(reason));
+        self.errno.fill(from, rows, |row, errno| row.errno = Some(errno));
+        self.reuseaddr.fill(from, rows, |row, reuseaddr| row.reuseaddr = Some(reuseaddr));
+        self.why.fill(from, rows, |row, why| row.why = Some(why));
+        self.lifetime_ms.fill(from, rows, |row, lifetime_ms| row.lifetime_ms = Some(lifetime_ms));
         let [low, high] = &self.range;
-        let is_failure = matches!(kind, Kind::ConnectFailed | Kind::BindFailed);
-        is_failure.then(|| low.get(row).zip(high.get(row)))?
+        if low.is_some() && high.is_some() {
+            let failures = (from..)
+                .zip(rows)
+                .filter(|(_, row)| matches!(row.kind, Kind::ConnectFailed | Kind::BindFailed));
+            failures.for_each(|(at, row)| row.own_range = low.get(at).zip(high.get(at)));
+        }
     }
 
     fn loss(&self, row: usize) -> Loss {

@@ -134,13 +134,13 @@ impl Counting {
         }
     }
 
-    /// Counts an event. They come in the order of the recording, in which times may step back a little.
-    pub(super) fn take(&mut self, row: &Row) {
+    /// Counts an event, which is in this group (see [`Counting::group`]). They come in the order of the recording, in which times may step
+    /// back a little.
+    pub(super) fn take(&mut self, row: &Row, (at, passes): (u32, bool)) {
         let now_ns = row.mono_ns;
         self.last_ns = self.last_ns.max(now_ns);
         let Self { timeline, engine, .. } = self;
         timeline.advance(now_ns, || engine.ports.pressure());
-        let (at, passes) = self.group(row);
         if passes {
             self.events += u64::from(row.kind != Kind::Listed);
             self.engine.tell_failures(row);
@@ -236,7 +236,7 @@ impl Counting {
 
     /// The group of a row, and whether it passes the filter.
     #[inline]
-    fn group(&mut self, row: &Row) -> (u32, bool) {
+    pub(super) fn group(&mut self, row: &Row) -> (u32, bool) {
         let (at, is_new) = self.engine.enter(row);
         if is_new {
             let is_others = self.engine.group(at).key.side == Side::Others;

@@ -1,6 +1,7 @@
 //! Reports of a scripted recording: against the events one by one, against the live view's tracker, and as they are shown.
 
 mod browser;
+mod columns;
 mod count;
 mod findings;
 pub(crate) mod hosts;

@@ -37,6 +37,11 @@ fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {
     }
 }
 
+fn take(counted: &mut Counting, row: &Row) {
+    let group = counted.group(row);
+    counted.take(row, group);
+}
+
 #[test]
 fn without_room_the_totals_stay_exact() {
     let limits = Limits { texts: 11, addresses: 13, groups: 17, rows: 19, sockets: 0 };
@@ -44,7 +49,7 @@ fn without_room_the_totals_stay_exact() {
     for kind in [Kind::Created, Kind::Ended] {
         for n in 0..1009 {
             let row = row(&mut counted, kind, n);
-            counted.take(&row);
+            take(&mut counted, &row);
         }
     }
     let sum = |pick: fn(&Counts) -> u64| {
@@ -68,9 +73,9 @@ fn an_end_that_knows_its_owner_is_that_of_the_socket_that_was_listed() {
     counted.seed(&listed);
     counted.seed(&Row { sport: 40_001, ..listed });
     assert_eq!((counted.population.listed, counted.engine.groups.population.now), (2, 2));
-    counted.take(&known);
+    take(&mut counted, &known);
     // Its end was lost, or it could not be made again.
-    counted.take(&Row { kind: Kind::Created, sport: 40_001, ..known });
+    take(&mut counted, &Row { kind: Kind::Created, sport: 40_001, ..known });
     assert_eq!(counted.engine.groups.population.now, 1);
     let living = |pid: u32| {
         let is_it = |at: &usize| matches!(counted.engine.groups.rows[*at].id, RowId::Process { pid: it, .. } if it == pid);
@@ -94,13 +99,13 @@ fn what_a_filter_left_out_is_not_missed_when_it_ends() {
     let mut counted = counting(filter, Limits::RECORDING);
     let ended = row(&mut counted, Kind::Ended, 3);
     counted.seed(&Row { kind: Kind::Listed, owner: None, via: Some(Via::None), ..ended });
-    counted.take(&Row { kind: Kind::Created, sport: 40_001, ..ended });
-    counted.take(&ended);
+    take(&mut counted, &Row { kind: Kind::Created, sport: 40_001, ..ended });
+    take(&mut counted, &ended);
     assert_eq!(
         (counted.population.listed, counted.engine.groups.population.now, counted.population.most),
         (0, 1, 1)
     );
-    counted.take(&Row { sport: 40_001, ..ended });
+    take(&mut counted, &Row { sport: 40_001, ..ended });
     assert_eq!((counted.engine.groups.population.now, counted.events), (0, 3));
 }
 

@@ -1,0 +1,65 @@
+//! Batches that are read column by column, a few rows at a time: what each row is, and where a batch breaks off.
+
+use std::sync::Arc;
+
+use arrow_array::types::Int8Type;
+use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, UInt16Array, UInt32Array, UInt64Array};
+
+use crate::engine::Limits;
+use crate::present::report::columns::Reader;
+use crate::present::report::count::{Asked, Counting};
+
+/// More than are made at a time, and no multiple of that.
+const ROWS: u64 = 211;
+
+/// Births of `ROWS` processes; where there is no time is `broken`.
+fn batch(broken: Option<u64>) -> RecordBatch {
+    let event: DictionaryArray<Int8Type> = (0..ROWS).map(|_| Some("created")).collect();
+    let times = (0..ROWS).map(|row| (Some(row) != broken).then_some(1_000 + row));
+    let columns: [(&str, ArrayRef); 7] = [
+        ("event", Arc::new(event)),
+        ("mono_ns", Arc::new(times.collect::<UInt64Array>())),
+        ("netns", Arc::new((0..ROWS).map(|_| Some(7)).collect::<UInt32Array>())),
+        ("sport", Arc::new((0..ROWS).map(|row| Some(row as u16)).collect::<UInt16Array>())),
+        // Of every third nobody knows the owner.
+        ("pid", Arc::new((0..ROWS).map(|row| (row % 3 != 0).then_some(row as u32)).collect::<UInt32Array>())),
+        ("age_ms", Arc::new((0..ROWS).map(|row| (row % 5 != 0).then_some(row)).collect::<UInt64Array>())),
+        ("age_rest_ns", Arc::new((0..ROWS).map(|_| Some(3_000)).collect::<UInt32Array>())),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+}
+
+fn counted(batch: &RecordBatch) -> (Counting, Result<(), String>) {
+    let mut counting = Counting::new(0, &Asked::default(), Limits::RECORDING);
+    let done = Reader::new(0, None).take(batch, &mut counting);
+    (counting, done)
+}
+
+#[test]
+fn each_row_has_what_stands_in_its_own_place() {
+    let (counting, done) = counted(&batch(None));
+    assert_eq!((done, counting.events, counting.last_ns), (Ok(()), ROWS, 1_000 + ROWS - 1));
+    let pids = counting.engine.all().map(|(_, group)| group.key.owner.map(|owner| owner.pid));
+    let mut pids: Vec<_> = pids.collect();
+    pids.sort_unstable();
+    let mut want: Vec<_> = (0..ROWS as u32).filter(|row| row % 3 != 0).map(Some).collect();
+    want.insert(0, None);
+    assert_eq!(pids, want);
+    for (_, group) in counting.engine.all() {
+        let Some(owner) = group.key.owner else { continue };
+        let age = group.age_us.percentiles().map(|age| age.p50);
+        let want_us = u64::from(owner.pid) * 1000 + 3;
+        match owner.pid % 5 {
+            0 => assert_eq!(age, None),
+            _ => assert!(age.is_some_and(|age| age.abs_diff(want_us) * 8 <= want_us), "{owner:?}: {age:?}"),
+        }
+    }
+}
+
+#[test]
+fn rows_before_one_that_cannot_be_read_count() {
+    for broken in [0, 1, 63, 64, 65, 101, ROWS - 1] {
+        let (counting, done) = counted(&batch(Some(broken)));
+        assert_eq!((done.unwrap_err().as_str(), counting.events), ("column mono_ns: null", broken));
+    }
+}
