@@ -4,21 +4,20 @@
 //!
 //! A pipe, a socket or a terminal is written to only where it says that it has room, and a page at most at a time: a pipe with room
 //! has room for a page (pipe_poll in fs/pipe.c), a terminal that was stopped has none (pty_write_room in drivers/tty/pty.c). So the
-//! thread waits in poll(2), where it can be told to stop, and is in write(2) only for a moment. What fits into a page and finds nothing
-//! before it is written by who hands it over, where that cannot wait.
+//! thread waits in poll(2), where it can be told to stop, and is in write(2) only for a moment. No other thread ever is: not even O_NONBLOCK
+//! keeps it from waiting for who holds a pipe's lock (`pipe_write`, fs/pipe.c), as a reader does while it splices to a file.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat};
 use tokio::sync::Notify;
 
 use crate::host::worker::Thread;
@@ -110,8 +109,6 @@ struct Shared {
 pub struct Writer {
     shared: Arc<Shared>,
     limit: usize,
-    /// The same, opened again so that write(2) never waits: for what is short and comes when nothing else does, the thread need not wake.
-    at_once: Option<OwnedFd>,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -127,10 +124,9 @@ impl Writer {
             Arc::new(Shared { state: Mutex::default(), bell, moved: Notify::new(), failed: Notify::new() });
         let is_watched = is_watched(&fd);
         let limit = if is_watched { limit } else { limit * FILE_FACTOR };
-        let at_once = if is_watched { opened_again(&fd) } else { None };
         let writing = Writing { fd, is_watched, shared: Arc::clone(&shared) };
         let thread = Thread::start(name, move || writing.run())?;
-        Ok(Self { shared, limit, at_once, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, limit, thread: Mutex::new(Some(thread)) })
     }
 
     /// Begins to write to stdout.
@@ -175,23 +171,13 @@ impl Writer {
             return Ok(false);
         }
         let was_empty = state.queue.is_empty();
-        let written = if was_empty { self.write_at_once(&bytes) } else { 0 };
-        if written == bytes.len() {
-            return Ok(true);
-        }
-        state.waiting += bytes.len() - written;
-        state.queue.push_back(Piece { bytes, units, written });
+        state.waiting += bytes.len();
+        state.queue.push_back(Piece { bytes, units, written: 0 });
         drop(state);
         if was_empty {
             self.shared.ring();
         }
         Ok(true)
-    }
-
-    /// How much of a piece was written without waiting. Of what failed the thread hears as well, which says so.
-    fn write_at_once(&self, bytes: &Bytes) -> usize {
-        let fd = self.at_once.as_ref().filter(|_| bytes.len() <= PAGE);
-        fd.and_then(|fd| nix::unistd::write(fd, bytes).ok()).unwrap_or(0)
     }
 
     /// Units that will not be written, so far.
@@ -287,12 +273,6 @@ fn is_watched(fd: &OwnedFd) -> bool {
         SFlag::S_IFCHR => nix::unistd::isatty(fd).unwrap_or(true),
         _ => true,
     }
-}
-
-/// A pipe or a terminal a second time, with flags of its own: those of the first are shared with whoever else has it.
-fn opened_again(fd: &OwnedFd) -> Option<OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    nix::fcntl::open(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str(), flags, Mode::empty()).ok()
 }
 
 /// The thread.

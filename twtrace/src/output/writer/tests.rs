@@ -145,7 +145,6 @@ fn who_waits_for_a_failure_is_not_woken_for_what_is_written() {
     let mut context = Context::from_waker(&waker);
     assert!(broken.as_mut().poll(&mut context).is_pending());
     for number in 1..=13_u8 {
-        // Longer than what is written without the thread.
         let piece = vec![number; PAGE + 1];
         assert!(writer.put(piece.clone().into(), Units::One).unwrap());
         let mut got = vec![0; piece.len()];
@@ -156,29 +155,4 @@ fn who_waits_for_a_failure_is_not_woken_for_what_is_written() {
     drop(read);
     wait(writer.broken());
     assert!(broken.as_mut().poll(&mut context).is_ready());
-}
-
-#[test]
-fn what_is_short_is_written_before_it_is_handed_over_and_what_is_left_of_it_by_the_thread() {
-    let (mut read, write) = pipe();
-    let same = write.try_clone().unwrap();
-    fcntl(&write, FcntlArg::F_SETPIPE_SZ(1 << 16)).unwrap();
-    let writer = Writer::start("test", write, 1 << 20).unwrap();
-    for number in 1..=101_u8 {
-        assert!(writer.put(vec![number].into(), Units::One).unwrap());
-        assert!(writer.is_idle(), "nothing waits for the thread");
-        let mut byte = [0];
-        read.read_exact(&mut byte).unwrap();
-        assert_eq!(byte, [number]);
-    }
-    let flags = OFlag::from_bits_truncate(fcntl(&same, FcntlArg::F_GETFL).unwrap());
-    assert!(!flags.contains(OFlag::O_NONBLOCK), "whoever has the same pipe may wait for it as ever");
-    // Until there is no room left, and then from where that ended.
-    let pages = (0..31_u8).map(|number| vec![number; 3989]);
-    pages.clone().for_each(|page| assert!(writer.put(page.into(), Units::One).unwrap()));
-    assert!(!writer.is_idle());
-    let mut all = vec![0; 31 * 3989];
-    read.read_exact(&mut all).unwrap();
-    assert_eq!(all, pages.flatten().collect::<Vec<_>>());
-    assert_eq!(writer.finish(later()), 0);
 }
