@@ -183,7 +183,9 @@ mod tests {
         let (first, began) = (Cmdline::default(), Instant::now());
         reader.ask(wanted(std::process::id(), &first));
         // More than there is room for.
-        (0..3 * WAITING).for_each(|_| reader.ask(wanted(std::process::id(), &first)));
+        (0..WAITING + 7).for_each(|_| reader.ask(wanted(std::process::id(), &first)));
+        // On a machine that is busy with other things that alone may take too long.
+        let given_up = reader.given_up;
         let busy = reader.thread.as_ref().unwrap().1.clone();
         while !hangs(&busy) && began.elapsed() < Duration::from_secs(30) {
             std::thread::yield_now();
@@ -192,7 +194,7 @@ mod tests {
         let second = Cmdline::default();
         reader.ask(wanted(std::process::id(), &second));
         assert!(wait_for(&second).is_some() && first.get().is_none());
-        assert_eq!(reader.given_up, 1);
+        assert_eq!(reader.given_up, given_up + 1);
     }
 
     #[test]
