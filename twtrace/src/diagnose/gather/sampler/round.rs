@@ -85,9 +85,7 @@ impl<'a> Rounds<'a> {
                 late = not_in_time(&chosen[at..], &had);
                 break;
             }
-            // All of it is asked from inside.
-            let looked = netns.within(|| sample(netns, why, self.most_buckets, &mut gathered));
-            match looked.unwrap_or_else(Err) {
+            match sample(netns, why, self.most_buckets, &mut gathered) {
                 Ok(sample) => self.taken().samples.entry(netns.inode).or_default().take(sample),
                 // It went away between the two looks, and its sockets with it.
                 Err(Error::Gone { .. }) => {}
@@ -169,26 +167,52 @@ fn worth_a_sample(all: Vec<Netns>, had: &HashSet<u32>) -> Vec<Netns> {
     kept.map(|(_, netns)| netns).collect()
 }
 
+/// What is asked inside a namespace, all at one time.
+struct Inside {
+    settings: Settings,
+    extra: extras::Extras,
+    sockets: Vec<DiagSocket>,
+    timestamps: Vec<(DiagSocket, bool)>,
+    overflow: u64,
+    counters: Option<Counters>,
+}
+
+impl Inside {
+    /// Asks the namespace that the calling thread is in.
+    fn ask(netns: &Netns, gathered: &mut Gathered) -> Result<Self, Error> {
+        let settings = sysctls::read(netns)?;
+        let listing = sockdiag::tcp(netns, States::ALL.or(States::BOUND))?;
+        if let Some(degraded) = listing.degraded {
+            gathered.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
+        }
+        let sockets = listing.sockets;
+        let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
+        let asks_options = open().count() <= MOST_ASKED && open().any(|socket| settings.has(socket.sport));
+        Ok(Self {
+            extra: extras::read_here(),
+            timestamps: if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() },
+            overflow: Books::read(netns)?.tw_overflow,
+            counters: Counters::read_here().ok(),
+            settings,
+            sockets,
+        })
+    }
+}
+
 fn sample(
     netns: &Netns,
     Why { has_failed, is_asked }: Why,
     most_buckets: Option<u32>,
     gathered: &mut Gathered,
 ) -> Result<Sample, Error> {
-    let mut settings = sysctls::read(netns)?;
-    let extra = netns.within(extras::read_here)?;
+    // Nothing else is looked up there: for as long as a thread is in it, a namespace that is dying cannot go.
+    let Inside { mut settings, extra, sockets, timestamps, overflow, counters } =
+        netns.within(|| Inside::ask(netns, gathered))??;
     settings.max_tw_buckets_default =
         extras::buckets_default(extra.max_tw_buckets_default, most_buckets, settings.max_tw_buckets);
     settings.tw_recycle = extra.tw_recycle;
-    let listing = sockdiag::tcp(netns, States::ALL.or(States::BOUND))?;
-    if let Some(degraded) = listing.degraded {
-        gathered.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
-    }
-    let sockets = listing.sockets;
-    let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
-    let asks_options = open().count() <= MOST_ASKED && open().any(|socket| settings.has(socket.sport));
-    let timestamps = if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() };
-    let on_range = open().filter(|socket| settings.has(socket.sport)).count();
+    let open = sockets.iter().filter(|socket| !socket.is_time_wait());
+    let on_range = open.filter(|socket| settings.has(socket.sport)).count();
     let is_crowded = on_range as u64 * u64::from(OPEN_SHARE) >= u64::from(settings.ports.unwrap_or(0));
     let waiting = sockets.iter().filter(|socket| State::of(socket).is_waiting()).count();
     let holders = if has_failed || is_crowded || waiting >= MANY_WAITING {
@@ -201,8 +225,8 @@ fn sample(
         name: netns.called(host_inode()),
         enter: extras::way_in(netns),
         settings,
-        overflow: Books::read(netns)?.tw_overflow,
-        counters: netns.within(Counters::read_here)?.ok(),
+        overflow,
+        counters,
         addresses: extra.addresses,
         conntrack: extra.conntrack,
         ipvs: extra.ipvs,
