@@ -214,7 +214,7 @@ fn idle(results: &Results) -> String {
             vec![idle.arm.name().to_owned(), percent, wakeups]
         };
         let rows: Vec<Vec<String>> = results.idle.iter().map(row).collect();
-        text += "## An idle machine\n\nNothing is connected, nothing closes.\n\n";
+        text += "## An idle machine\n\nNothing is connected, nothing closes. Wake-ups are those of all threads that stay.\n\n";
         text += &table(&["tracer", "CPU, % of a core", "wake-ups a second"], 1, &rows);
         text += "\n";
     }
