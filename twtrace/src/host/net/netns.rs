@@ -60,7 +60,7 @@ impl Netns {
 
     /// Runs `work` inside the namespace: here where the calling thread is in it, else on a thread of its own, for the calling thread never
     /// moves. When this returns, nothing of ours holds the namespace, unless `work` returned a socket made in it. Whoever asks several
-    /// things does so within one call of this: calls within it are no more than that.
+    /// things asks them all in one `work`: calls of this in there start no further thread.
     ///
     /// # Errors
     /// [`Error::Gone`], [`Error::NoPermission`], or [`Error::Io`] if no thread could be started. `work` has then

@@ -14,7 +14,6 @@ use twtrace_common::wire::SUBSTATE_FIN_WAIT2;
 
 use super::netns::Netns;
 use super::{Error, proctcp};
-use crate::model::clock;
 use crate::model::event::{Conn, Substate};
 
 /// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
@@ -204,8 +203,6 @@ pub struct Listing {
     pub sockets: Vec<DiagSocket>,
     /// `None`: nothing is amiss.
     pub degraded: Option<Degraded>,
-    /// Processor time that another thread than the caller's took for it, in nanoseconds; what the kernel did meanwhile is in it.
-    pub cost_ns: u64,
 }
 
 /// The TCP sockets of `ns` that are in `states`.
@@ -214,15 +211,7 @@ pub struct Listing {
 /// Those of [`Netns::within`], and [`Error::Io`] or [`Error::Malformed`] if neither sock_diag nor `/proc/net/tcp`
 /// could be read.
 pub fn tcp(ns: &Netns, states: States) -> Result<Listing, Error> {
-    let caller = std::thread::current().id();
-    ns.within(|| {
-        let began_ns = clock::thread_ns();
-        let mut listing = tcp_here(states)?;
-        if std::thread::current().id() != caller {
-            listing.cost_ns = clock::thread_ns().saturating_sub(began_ns);
-        }
-        Ok(listing)
-    })?
+    ns.within(|| tcp_here(states))?
 }
 
 /// A port that connect() chooses from no range such as this: what is looked at must not be changed by looking.
@@ -321,5 +310,5 @@ fn tcp_here(states: States) -> Result<Listing, Error> {
         }
         Err(transport::Failure::Failed(error)) => return Err(error),
     };
-    Ok(Listing { sockets, degraded, cost_ns: 0 })
+    Ok(Listing { sockets, degraded })
 }

@@ -184,7 +184,7 @@ fn ask(question: &Question) -> Round {
     let asked = namespaces.iter().filter(is_wanted).chain(beside);
     let host = host_inode();
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
-    let answers = asked.filter_map(|netns| netns.within(|| answer(netns, host)).ok()?.ok()).collect();
+    let answers = asked.filter_map(|netns| answer(netns, host).ok()).collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
     let listeners = question.wants_listeners.then(|| listeners(namespaces.iter().filter(is_wanted)));
     Round { answers, slab_bytes, listeners, took: began.elapsed() }
@@ -212,9 +212,10 @@ fn listeners<'a>(namespaces: impl Iterator<Item = &'a Netns>) -> HashMap<PortKey
 }
 
 fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
-    let capacity = Capacity { name: netns.called(host), settings: sysctls::read(netns)? };
-    let sockets = sockdiag::tcp(netns, States::CONNECTED)?.sockets;
-    let others = others_in_use(netns.inode, &sockets, &capacity.settings);
+    let asked = || Ok((sysctls::read(netns)?, sockdiag::tcp(netns, States::CONNECTED)?.sockets));
+    let (settings, sockets) = netns.within(asked)??;
+    let others = others_in_use(netns.inode, &sockets, &settings);
+    let capacity = Capacity { name: netns.called(host), settings };
     Ok(Answer { netns: netns.inode, capacity, others })
 }
 

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use arrow_array::RecordBatch;
 use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 
-use column::{Numbers, Texts, Words, column};
+use column::{Numbers, Texts, Words};
 
 use super::count::Counting;
 use super::namings::Namings;
@@ -186,15 +186,9 @@ impl Reader {
         let (mut rows, mut groups) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
         for from in (0..batch.num_rows()).step_by(AT_ONCE) {
             let whole = columns.rows(from, batch.num_rows().min(from + AT_ONCE), &mut rows);
-            let known_ns = self.known_ns;
-            let is_counted = |row: &Row| match row.kind {
-                Kind::Lost => false,
-                Kind::Listed => known_ns != Some(row.mono_ns),
-                _ => true,
-            };
             groups.clear();
             groups.extend(rows.iter_mut().map(|row| {
-                let is_counted = is_counted(row);
+                let is_counted = self.counts(row);
                 row.mono_ns = row.mono_ns.saturating_add_signed(self.shift);
                 is_counted.then(|| counting.group(row))
             }));
@@ -213,6 +207,15 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether a row as it was read is an event that was not counted before.
+    fn counts(&self, row: &Row) -> bool {
+        match row.kind {
+            Kind::Lost => false,
+            Kind::Listed => self.known_ns != Some(row.mono_ns),
+            _ => true,
+        }
+    }
+
     fn columns(&mut self, batch: &RecordBatch, engine: &mut Engine) -> Result<Columns, String> {
         let Engine { texts, addresses, .. } = engine;
         let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
@@ -225,15 +228,15 @@ impl Reader {
             pid: Numbers::of(batch, "pid")?,
             uid: Numbers::of(batch, "uid")?,
             start_ns: Numbers::of(batch, "start_ns")?,
-            comm: column(&mut self.comm, batch, "comm", &mut text)?,
-            exe: column(&mut self.exe, batch, "exe", &mut text)?,
-            cgroup: column(&mut self.cgroup, batch, "cgroup", &mut text)?,
-            container: column(&mut self.container, batch, "container", &mut text)?,
+            comm: Texts::of(&mut self.comm, batch, "comm", &mut text)?,
+            exe: Texts::of(&mut self.exe, batch, "exe", &mut text)?,
+            cgroup: Texts::of(&mut self.cgroup, batch, "cgroup", &mut text)?,
+            container: Texts::of(&mut self.container, batch, "container", &mut text)?,
             names: [
-                column(name, batch, NAMES[0], &mut text)?,
-                column(image, batch, NAMES[1], &mut text)?,
-                column(pod, batch, NAMES[2], &mut text)?,
-                column(namespace, batch, NAMES[3], &mut text)?,
+                Texts::of(name, batch, NAMES[0], &mut text)?,
+                Texts::of(image, batch, NAMES[1], &mut text)?,
+                Texts::of(pod, batch, NAMES[2], &mut text)?,
+                Texts::of(namespace, batch, NAMES[3], &mut text)?,
             ],
         };
         let [one, two, three, four, five, six, seven, eight, nine, ten] =
@@ -242,8 +245,8 @@ impl Reader {
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
-            saddr: column(&mut self.saddr, batch, "saddr", &mut address)?,
-            daddr: column(&mut self.daddr, batch, "daddr", &mut address)?,
+            saddr: Texts::of(&mut self.saddr, batch, "saddr", &mut address)?,
+            daddr: Texts::of(&mut self.daddr, batch, "daddr", &mut address)?,
             sport: Numbers::of(batch, "sport")?,
             dport: Numbers::of(batch, "dport")?,
             role: Words::of(batch, "role")?,

@@ -171,11 +171,10 @@ impl Thread<'_> {
     fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
         let mut listing = self.begin(only)?;
         while let Some(netns) = listing.left.pop_front() {
-            let (cost_ns, began_ns) = (listing.cost_ns, clock::thread_ns());
+            let cost_ns = listing.cost_ns;
             if let Some(reply) = listing.dump(&netns) {
                 self.say(reply)?;
             }
-            listing.cost_ns += clock::thread_ns().saturating_sub(began_ns);
             let pause = if listing.began.elapsed() < AT_ONCE {
                 Duration::ZERO
             } else {
@@ -266,16 +265,31 @@ impl Listing {
     }
 
     fn dump(&mut self, netns: &Netns) -> Option<Reply> {
-        let began_ns = clock::mono_ns();
-        let found = match sockdiag::tcp(netns, States::TIME_WAIT_OR_FIN_WAIT2.or(States::LISTEN)) {
+        let (began_ns, mut cost_ns) = (clock::mono_ns(), 0);
+        // Whichever thread that is.
+        let asked = netns.within(|| {
+            let states = States::TIME_WAIT_OR_FIN_WAIT2.or(States::LISTEN);
+            billed(&mut cost_ns, || sockdiag::tcp(netns, states))
+        });
+        let span = Span { began_ns, ended_ns: clock::mono_ns() };
+        let reply = billed(&mut cost_ns, || self.reply(netns, span, asked.unwrap_or_else(Err)));
+        self.cost_ns += cost_ns;
+        reply
+    }
+
+    fn reply(
+        &mut self,
+        netns: &Netns,
+        span: Span,
+        asked: Result<sockdiag::Listing, net::Error>,
+    ) -> Option<Reply> {
+        let found = match asked {
             Ok(found) => found,
             Err(error) => {
                 self.fail(netns.inode, &error);
                 return None;
             }
         };
-        let ended_ns = clock::mono_ns();
-        self.cost_ns += found.cost_ns;
         if let Some(degraded) = found.degraded {
             self.limitations.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
         }
@@ -284,8 +298,8 @@ impl Listing {
         let role =
             |socket: &DiagSocket| if served.contains(&socket.sport) { Role::Server } else { Role::Unknown };
         let waiting = found.sockets.iter().filter(|socket| socket.is_time_wait());
-        let seeds = waiting.map(|socket| seed(socket, netns.inode, role(socket), began_ns)).collect();
-        Some(Reply::Namespaces { netns: vec![netns.inode], span: Span { began_ns, ended_ns }, seeds })
+        let seeds = waiting.map(|socket| seed(socket, netns.inode, role(socket), span.began_ns)).collect();
+        Some(Reply::Namespaces { netns: vec![netns.inode], span, seeds })
     }
 
     /// What is as it was said of an earlier listing is not said again.
@@ -295,6 +309,14 @@ impl Listing {
         let span = Span { began_ns: self.began_ns, ended_ns: clock::mono_ns() };
         Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations }
     }
+}
+
+/// Adds the processor time of the calling thread that `work` takes, in nanoseconds; what the kernel does meanwhile is in it.
+fn billed<T>(cost_ns: &mut u64, work: impl FnOnce() -> T) -> T {
+    let began_ns = clock::thread_ns();
+    let done = work();
+    *cost_ns += clock::thread_ns().saturating_sub(began_ns);
+    done
 }
 
 fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {

@@ -186,8 +186,8 @@ impl Inside {
             gathered.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
         }
         let sockets = listing.sockets;
-        let open = || sockets.iter().filter(|socket| !socket.is_time_wait());
-        let asks_options = open().count() <= MOST_ASKED && open().any(|socket| settings.has(socket.sport));
+        let asks_options =
+            open(&sockets).count() <= MOST_ASKED && open(&sockets).any(|socket| settings.has(socket.sport));
         Ok(Self {
             extra: extras::read_here(),
             timestamps: if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() },
@@ -211,8 +211,7 @@ fn sample(
     settings.max_tw_buckets_default =
         extras::buckets_default(extra.max_tw_buckets_default, most_buckets, settings.max_tw_buckets);
     settings.tw_recycle = extra.tw_recycle;
-    let open = sockets.iter().filter(|socket| !socket.is_time_wait());
-    let on_range = open.filter(|socket| settings.has(socket.sport)).count();
+    let on_range = open(&sockets).filter(|socket| settings.has(socket.sport)).count();
     let is_crowded = on_range as u64 * u64::from(OPEN_SHARE) >= u64::from(settings.ports.unwrap_or(0));
     let waiting = sockets.iter().filter(|socket| State::of(socket).is_waiting()).count();
     let holders = if has_failed || is_crowded || waiting >= MANY_WAITING {
@@ -237,6 +236,10 @@ fn sample(
         mono_ms: clock::mono_ns() / 1_000_000,
         sockets,
     })
+}
+
+fn open(sockets: &[DiagSocket]) -> impl Iterator<Item = &DiagSocket> {
+    sockets.iter().filter(|socket| !socket.is_time_wait())
 }
 
 fn tuple(netns: &Netns, socket: &DiagSocket) -> TupleKey {

@@ -227,7 +227,6 @@ fn own_listener_is_listed_with_its_cookie() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let listing = listeners(&Netns::own().unwrap()).unwrap();
-    assert_eq!(listing.cost_ns, 0, "no other thread had any part in it");
     let found: Vec<_> = listing.sockets.iter().filter(|socket| socket.sport == port).collect();
     assert_eq!(found.len(), 1, "{listing:?}");
     assert_eq!((found[0].family, found[0].state, found[0].is_time_wait()), (4, 10, false));

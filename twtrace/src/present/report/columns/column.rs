@@ -102,6 +102,21 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    /// The numbers of a column's texts.
+    pub(super) fn of(
+        known: &mut Known<u32>,
+        batch: &RecordBatch,
+        name: &str,
+        number: impl FnMut(&str) -> Result<u32, String>,
+    ) -> Result<Self, String> {
+        let Some(column) = batch.column_by_name(name) else {
+            return Ok(Self { keys: None, numbers: Arc::default() });
+        };
+        let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
+        let numbers = known.of(dictionary.values(), number).map_err(|why| format!("column {name}: {why}"))?;
+        Ok(Self { keys: told(dictionary.keys()), numbers })
+    }
+
     /// [`NONE`] where there is none.
     #[inline]
     pub(super) fn get(&self, row: usize) -> u32 {
@@ -116,19 +131,4 @@ impl Texts {
             (from..).zip(rows).for_each(|(at, row)| set(row, self.get(at)));
         }
     }
-}
-
-/// The numbers of a column's texts.
-pub(super) fn column(
-    known: &mut Known<u32>,
-    batch: &RecordBatch,
-    name: &str,
-    number: impl FnMut(&str) -> Result<u32, String>,
-) -> Result<Texts, String> {
-    let Some(column) = batch.column_by_name(name) else {
-        return Ok(Texts { keys: None, numbers: Arc::default() });
-    };
-    let dictionary = column.as_dictionary_opt::<Int32Type>().ok_or_else(|| wrong(name, column))?;
-    let numbers = known.of(dictionary.values(), number).map_err(|why| format!("column {name}: {why}"))?;
-    Ok(Texts { keys: told(dictionary.keys()), numbers })
 }
