@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::diagnose::facts::Process;
 
-/// The process that holds each of these sockets; of several, the one with the lowest pid, which mostly is the oldest.
+/// The process that holds each of these sockets; of several, the one that started first: a server whose workers share its socket, and not
+/// a child that has not let go of it yet. Their pids would not tell: they begin anew at `kernel.pid_max`.
 pub(crate) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
     // Other numbers for the same processes would make two of each.
     if !crate::host::identity::pids::are_the_kernels() {
@@ -17,31 +18,42 @@ pub(crate) fn find(inodes: &HashSet<u32>) -> HashMap<u32, Process> {
 }
 
 fn find_in(root: &Path, inodes: &HashSet<u32>) -> HashMap<u32, Process> {
-    let mut found = HashMap::new();
+    let mut first: HashMap<u32, (u64, u32)> = HashMap::new();
     if inodes.is_empty() {
-        return found;
+        return HashMap::new();
     }
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    for pid in pids {
-        let dir = root.join(pid.to_string());
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let dir = entry.path();
         let open = fs::read_dir(dir.join("fd")).into_iter().flatten().flatten();
         let sockets = open.filter_map(|fd| socket_in(&fs::read_link(fd.path()).ok()?));
-        let ours: Vec<u32> =
-            sockets.filter(|inode| inodes.contains(inode) && !found.contains_key(inode)).collect();
-        if ours.is_empty() {
+        let held: Vec<u32> = sockets.filter(|inode| inodes.contains(inode)).collect();
+        if held.is_empty() {
             continue;
         }
-        let comm = fs::read(dir.join("comm")).unwrap_or_default();
-        let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
-        let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
-        let start_ns = crate::host::identity::start_ns(&dir).unwrap_or(0);
-        let (container, unit) = (None, crate::host::identity::service(&dir));
-        let process = Process { pid: Some(pid), start_ns, comm, exe, container, unit };
-        found.extend(ours.into_iter().map(|inode| (inode, process.clone())));
+        // One that ended meanwhile holds nothing.
+        let Some(start_ns) = crate::host::identity::start_ns(&dir) else { continue };
+        for inode in held {
+            let one = first.entry(inode).or_insert((start_ns, pid));
+            *one = (*one).min((start_ns, pid));
+        }
     }
-    found
+    let holders: HashSet<(u64, u32)> = first.values().copied().collect();
+    let known: HashMap<(u64, u32), Process> =
+        holders.into_iter().map(|who| (who, process(root, who))).collect();
+    first.into_iter().map(|(inode, who)| (inode, known[&who].clone())).collect()
+}
+
+/// What a process of this start and pid is, as far as it can still be read.
+fn process(root: &Path, (start_ns, pid): (u64, u32)) -> Process {
+    let dir = root.join(pid.to_string());
+    let comm = fs::read(dir.join("comm")).unwrap_or_default();
+    let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
+    let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
+    let (container, unit) = (None, crate::host::identity::service(&dir));
+    Process { pid: Some(pid), start_ns, comm, exe, container, unit }
 }
 
 /// The number in `socket:[12345]`.
@@ -54,21 +66,32 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    /// A process of a made /proc.
+    fn put(root: &Path, pid: u32, comm: &str, started: u32, fds: &[&str]) {
+        let dir = root.join(pid.to_string());
+        fs::create_dir_all(dir.join("fd")).unwrap();
+        fs::write(dir.join("comm"), comm).unwrap();
+        let fields = "0 ".repeat(18);
+        fs::write(dir.join("stat"), format!("{pid} ({}) S {fields}{started} 0 0\n", comm.trim_end()))
+            .unwrap();
+        let cgroup = if comm == "old\n" { "0::/system.slice/web.service\n" } else { "0::/user.slice\n" };
+        fs::write(dir.join("cgroup"), cgroup).unwrap();
+        fds.iter()
+            .enumerate()
+            .for_each(|(at, link)| symlink(link, dir.join("fd").join(at.to_string())).unwrap());
+    }
+
     #[test]
     fn the_oldest_holder_of_each_socket_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        for (pid, comm, fds) in [
-            ("97", "old\n", &["socket:[1009]", "pipe:[7]"][..]),
-            ("101", "young\x1b\n", &["socket:[1009]", "socket:[1013]"]),
-            ("self", "me\n", &["socket:[1019]"]),
-        ] {
-            let fd = dir.path().join(pid).join("fd");
-            fs::create_dir_all(&fd).unwrap();
-            fs::write(dir.path().join(pid).join("comm"), comm).unwrap();
-            let cgroup = if pid == "97" { "0::/system.slice/web.service\n" } else { "0::/user.slice\n" };
-            fs::write(dir.path().join(pid).join("cgroup"), cgroup).unwrap();
-            fds.iter().enumerate().for_each(|(at, link)| symlink(link, fd.join(at.to_string())).unwrap());
-        }
+        put(dir.path(), 97, "child\n", 1021, &["socket:[1009]"]);
+        put(dir.path(), 101, "old\n", 1013, &["socket:[1009]", "pipe:[7]"]);
+        put(dir.path(), 103, "young\x1b\n", 1019, &["socket:[1009]", "socket:[1013]"]);
+        // It ended while it was looked at.
+        put(dir.path(), 107, "gone\n", 1, &["socket:[1013]"]);
+        fs::remove_file(dir.path().join("107/stat")).unwrap();
+        fs::create_dir_all(dir.path().join("self/fd")).unwrap();
+        symlink("socket:[1019]", dir.path().join("self/fd/0")).unwrap();
         let found = find_in(dir.path(), &HashSet::from([1009, 1013, 1019, 7]));
         let mut names: Vec<_> = found
             .iter()
@@ -77,7 +100,7 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            [(1009, "old", Some(97), Some("web.service")), (1013, "young\x1b", Some(101), None)]
+            [(1009, "old", Some(101), Some("web.service")), (1013, "young\x1b", Some(103), None)]
         );
         assert!(find_in(Path::new("/nowhere"), &HashSet::from([1])).is_empty());
     }
