@@ -45,7 +45,7 @@ pub use snapshot::{
 };
 pub use spread::{Percentiles, Spread};
 
-use crate::model::event::{Conn, Event, Kind, Reason};
+use crate::model::event::{Conn, Event, Kind, Reason, Role};
 pub use crate::model::pool::Pressure;
 use arena::{Arena, Handle};
 use live::Entry;
@@ -256,7 +256,13 @@ impl Tracker {
     /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
     fn hear_of(&mut self, (conn, hash): (Conn, u64), ended: &Event) -> Event {
         let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
-        (listed.role, listed.owner, listed.identity) = (ended.role, ended.owner, ended.identity.clone());
+        // A SYN takes a TIME_WAIT socket's place only where somebody listens on its port (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c, Linux 6.12:
+        // inet_lookup_listener() at TCP_TW_SYN), and that is what a list tells a server by.
+        listed.role = match (ended.role, ended.reason) {
+            (Role::Unknown, Some(Reason::ReusedIncoming)) => Role::Server,
+            (role, _) => role,
+        };
+        (listed.owner, listed.identity) = (ended.owner, ended.identity.clone());
         (listed.opener, listed.via) = (ended.opener, Some(ended.via.unwrap_or_default()));
         (listed.substate, listed.cookie) = (ended.substate, ended.cookie);
         (listed.timeout_ms, listed.lifetime_ns) = (Some(0), ended.lifetime_ns);

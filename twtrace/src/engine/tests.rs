@@ -108,6 +108,21 @@ fn an_end_of_an_unknown_socket_tells_the_socket_first() {
 }
 
 #[test]
+fn whose_end_was_a_syn_for_a_listener_was_a_servers() {
+    let roles = |reason: Reason, role: Role| {
+        let mut end = Event { reason: Some(reason), role, ..ended(5, 3) };
+        let before = Tracker::new().apply(&mut end).before.unwrap();
+        (before.role, end.role)
+    };
+    assert_eq!(roles(Reason::ReusedIncoming, Role::Unknown), (Role::Server, Role::Server));
+    assert_eq!(roles(Reason::ReusedIncoming, Role::Client), (Role::Client, Role::Client));
+    let others = Reason::ALL.iter().copied().filter(|reason| *reason != Reason::ReusedIncoming);
+    for reason in others {
+        assert_eq!(roles(reason, Role::Unknown), (Role::Unknown, Role::Unknown), "{reason:?}");
+    }
+}
+
+#[test]
 fn a_birth_in_the_place_of_another_socket_tells_that_ones_end_first_and_only_once() {
     let mut tracker = Tracker::new();
     tracker.apply(&mut created(1, 1, 11));
