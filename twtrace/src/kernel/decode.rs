@@ -60,7 +60,7 @@ pub enum DecodeError {
     },
 }
 
-/// Decodes one record.
+/// Decodes one record. An event is some 400 bytes long: it is made as what is returned, and not moved on the way.
 ///
 /// # Errors
 /// Where the bytes are not exactly one record of a known kind.
@@ -68,7 +68,7 @@ pub enum DecodeError {
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let head = bytes.get(..size_of::<Header>()).ok_or(DecodeError::Short { len: bytes.len() })?;
     let header: Header = from_bytes(head).ok_or(DecodeError::Short { len: bytes.len() })?;
-    let event = match header.kind {
+    match header.kind {
         wire::KIND_CREATED => birth(Kind::Created, &read(bytes, header.kind)?),
         wire::KIND_OVERFLOW => birth(Kind::Overflow, &read(bytes, header.kind)?),
         wire::KIND_ENDED => ended(&read(bytes, header.kind)?),
@@ -76,12 +76,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         wire::KIND_BIND_FAILED => failed(Kind::BindFailed, &read(bytes, header.kind)?),
         wire::KIND_ABORTED => aborted(&read(bytes, header.kind)?),
         wire::KIND_SYN_REFUSED => syn_refused(&read(bytes, header.kind)?),
-        wire::KIND_PROCESS => {
-            return Ok(Record::Process(process(&read::<wire::Process>(bytes, header.kind)?.task)));
-        }
-        kind => return Err(DecodeError::Kind { kind }),
-    };
-    event.map(Record::Event)
+        wire::KIND_PROCESS => Ok(Record::Process(process(&read::<wire::Process>(bytes, header.kind)?.task))),
+        kind => Err(DecodeError::Kind { kind }),
+    }
 }
 
 fn read<T: twtrace_common::Plain>(bytes: &[u8], kind: u16) -> Result<T, DecodeError> {
@@ -157,7 +154,7 @@ fn via(header: &Header, value: u32) -> Result<Via, DecodeError> {
 }
 
 #[inline]
-fn birth(kind: Kind, birth: &Birth) -> Result<Event, DecodeError> {
+fn birth(kind: Kind, birth: &Birth) -> Result<Record, DecodeError> {
     let header = &birth.header;
     let has = |flag: u16| header.flags & flag != 0;
     let is_created = kind == Kind::Created;
@@ -166,7 +163,7 @@ fn birth(kind: Kind, birth: &Birth) -> Result<Event, DecodeError> {
         start_ns: birth.opener_start_ns,
         comm: Comm::from_kernel(bytes_of_words(birth.opener_comm)),
     };
-    Ok(Event {
+    Ok(Record::Event(Event {
         role: role(header, &birth.tuple)?,
         via: Some(via(header, birth.via)?),
         port_via: port_via(header, birth.port_via)?,
@@ -179,11 +176,11 @@ fn birth(kind: Kind, birth: &Birth) -> Result<Event, DecodeError> {
         timeout_ms: is_created.then_some(birth.timeout_ms),
         cookie: (is_created && birth.cookie != 0).then_some(birth.cookie),
         ..Event::new(kind, header.mono_ns, Some(conn(header, &birth.tuple)?))
-    })
+    }))
 }
 
 #[inline]
-fn ended(ended: &Ended) -> Result<Event, DecodeError> {
+fn ended(ended: &Ended) -> Result<Record, DecodeError> {
     let header = &ended.header;
     let reason = match ended.tuple.reason {
         wire::REASON_UNKNOWN => Reason::Unknown,
@@ -195,15 +192,15 @@ fn ended(ended: &Ended) -> Result<Event, DecodeError> {
         wire::REASON_PURGED => Reason::Purged,
         other => return Err(bad(header, "reason", other)),
     };
-    Ok(Event {
+    Ok(Record::Event(Event {
         substate: Some(substate(header, &ended.tuple)?),
         cookie: (ended.cookie != 0).then_some(ended.cookie),
         reason: Some(reason),
         ..Event::new(Kind::Ended, header.mono_ns, Some(conn(header, &ended.tuple)?))
-    })
+    }))
 }
 
-fn failed(kind: Kind, failed: &Failed) -> Result<Event, DecodeError> {
+fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     let header = &failed.header;
     let mut event = Event::new(kind, header.mono_ns, Some(conn(header, &failed.tuple)?));
     event.role = role(header, &failed.tuple)?;
@@ -217,13 +214,13 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Event, DecodeError> {
         Ok(errno @ 1..=MAX_ERRNO) => Some(Errno::from_raw(errno)),
         _ => return Err(bad(header, "errno", failed.errno)),
     };
-    Ok(event)
+    Ok(Record::Event(event))
 }
 
 /// `MAX_ERRNO` (include/linux/err.h).
 const MAX_ERRNO: i32 = 4095;
 
-fn aborted(aborted: &Aborted) -> Result<Event, DecodeError> {
+fn aborted(aborted: &Aborted) -> Result<Record, DecodeError> {
     let header = &aborted.header;
     let has = |flag: u16| header.flags & flag != 0;
     let mut event = Event::new(Kind::Aborted, header.mono_ns, Some(conn(header, &aborted.tuple)?));
@@ -240,15 +237,15 @@ fn aborted(aborted: &Aborted) -> Result<Event, DecodeError> {
     });
     event.bytes_sent = has(wire::HAS_BYTES).then_some(aborted.bytes_sent);
     event.bytes_received = has(wire::HAS_BYTES).then_some(aborted.bytes_received);
-    Ok(event)
+    Ok(Record::Event(event))
 }
 
-fn syn_refused(refused: &Ended) -> Result<Event, DecodeError> {
+fn syn_refused(refused: &Ended) -> Result<Record, DecodeError> {
     let header = &refused.header;
     let mut event = Event::new(Kind::SynRefused, header.mono_ns, Some(conn(header, &refused.tuple)?));
     event.substate = Some(substate(header, &refused.tuple)?);
     event.cookie = (refused.cookie != 0).then_some(refused.cookie);
-    Ok(event)
+    Ok(Record::Event(event))
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBufferBuilder, StringBuilder};
+use arrow_array::builder::StringBuilder;
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::{ArrowError, DataType};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -23,8 +23,8 @@ const ROOM: usize = 8192;
 /// A column of numbers.
 pub(super) struct Numbers<T: ArrowPrimitiveType> {
     values: Vec<T::Native>,
-    /// Which rows say anything; none, as long as all do.
-    valid: Option<BooleanBufferBuilder>,
+    /// Which rows say anything, a bit each, the lowest of a byte first; none, as long as all do.
+    valid: Option<Vec<u8>>,
     data_type: DataType,
 }
 
@@ -46,7 +46,10 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         }
         self.values.push(value);
         if let Some(valid) = &mut self.valid {
-            valid.append(true);
+            if valid.len() <= row / 8 {
+                valid.push(0);
+            }
+            valid[row / 8] |= 1 << (row % 8);
         }
     }
 
@@ -69,20 +72,22 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
             self.skip_to(rows);
         }
         let values = std::mem::replace(&mut self.values, Vec::with_capacity(room));
-        let valid = self.valid.take().map(|mut valid| NullBuffer::new(valid.finish()));
+        let bits = |valid: Vec<u8>| NullBuffer::new(BooleanBuffer::new(valid.into(), 0, rows));
+        let valid = self.valid.take().map(bits);
         Ok(PrimitiveArray::try_new(values.into(), valid)?.with_data_type(self.data_type.clone()))
     }
 
+    /// Nothing is said up to a row. Behind it a byte of bits begins with what the row says.
     #[cold]
     fn skip_to(&mut self, row: usize) {
         let filled = self.values.len();
         let valid = self.valid.get_or_insert_with(|| {
-            let mut valid = BooleanBufferBuilder::new(filled);
-            valid.append_n(filled, true);
+            let mut valid = vec![u8::MAX; filled / 8];
+            valid.extend((filled % 8 != 0).then_some((1 << (filled % 8)) - 1));
             valid
         });
-        valid.append_n(row.saturating_sub(filled), false);
-        self.values.resize(row.max(filled), T::Native::default());
+        valid.resize(row.div_ceil(8), 0);
+        self.values.resize(row, T::Native::default());
     }
 }
 
@@ -176,5 +181,34 @@ impl<K: Eq + Hash + Clone> Texts<K> {
             *self = Self::new();
         }
         Ok(Arc::new(column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::types::UInt16Type;
+
+    #[test]
+    fn each_row_says_what_was_said_of_it_and_others_nothing() {
+        let patterns: [fn(usize) -> bool; 6] = [
+            |_| true,
+            |_| false,
+            |row| row % 2 == 1,
+            |row| !(13..17).contains(&row),
+            |row| row >= 8,
+            |row| row < 31 && row % 7 < 5,
+        ];
+        for (said, rows) in patterns.iter().flat_map(|said| [0, 1, 8, 9, 41].map(|rows| (said, rows))) {
+            let mut numbers = Numbers::<UInt16Type>::new();
+            // Twice: the second batch has nothing of the first.
+            for first in [1000, 2000_u16] {
+                let want: Vec<_> = (0..rows).map(|row| said(row).then_some(first + row as u16)).collect();
+                want.iter().enumerate().for_each(|(row, value)| numbers.set_some(row, *value));
+                let column = numbers.finish(rows).unwrap();
+                assert_eq!(column.iter().collect::<Vec<_>>(), want);
+                assert_eq!(column.null_count(), want.iter().filter(|value| value.is_none()).count());
+            }
+        }
     }
 }

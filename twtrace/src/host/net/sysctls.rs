@@ -12,8 +12,8 @@ use crate::model::settings::{Settings, usable};
 /// net/sysctl_net.c).
 const DIR: &str = "/proc/sys/net/ipv4";
 
-/// Enough for every second port from 0 to 65535 as `ip_local_reserved_ports` prints them.
-const LARGEST: usize = 256 * 1024;
+/// Enough for what settings mostly say, and for every second port from 0 to 65535 as `ip_local_reserved_ports` prints them.
+const LENGTHS: [usize; 2] = [512, 256 * 1024];
 
 /// The settings of `ns`.
 ///
@@ -61,16 +61,27 @@ pub(super) fn port_range_here() -> Option<(u16, u16)> {
 /// Reads a setting in one go: the kernel answers only the first read() of a list of ports, and cuts the answer to
 /// what that read() asked for (`proc_do_large_bitmap`, kernel/sysctl.c). `read_to_string` starts with 32 bytes.
 fn read_whole(path: &str) -> io::Result<String> {
-    let mut buffer = vec![0; LARGEST];
-    let mut file = File::open(path)?;
+    let mut answer = Vec::new();
+    for most in LENGTHS {
+        answer = first_read(&mut File::open(path)?, most)?;
+        if answer.len() < most {
+            break;
+        }
+    }
+    String::from_utf8(answer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// What one read() of at most so many bytes says.
+fn first_read(from: &mut impl Read, most: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; most];
     let length = loop {
-        match file.read(&mut buffer) {
+        match from.read(&mut buffer) {
             Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
             result => break result?,
         }
     };
     buffer.truncate(length);
-    String::from_utf8(buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Ok(buffer)
 }
 
 /// `32768\t60999`
@@ -149,6 +160,15 @@ mod tests {
         ] {
             let text = with(range, reserved, None).unwrap_err().to_string();
             assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_most_settings_is_read_whole() {
+        for length in [0, 7, LENGTHS[0] - 1, LENGTHS[0], LENGTHS[0] + 1, 262_139] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), "7".repeat(length)).unwrap();
+            assert_eq!(read_whole(file.path().to_str().unwrap()).unwrap().len(), length);
         }
     }
 

@@ -260,18 +260,19 @@ impl<'a> Engine<'a> {
         let mut flow = Flow::Go;
         for record in records.iter() {
             // An event is large, and stays where it was decoded.
-            match &mut decode::decode(record)? {
-                Record::Event(event) => {
+            match &mut decode::decode(record) {
+                Ok(Record::Event(event)) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
                     if event.mono_ns <= self.until_ns && self.event(event, wants, view)? == Flow::Stop {
                         flow = Flow::Stop;
                     }
                 }
-                Record::Process(process) => {
+                Ok(Record::Process(process)) => {
                     let (comm, now_ns) = (Some(&process.comm.0), clock::mono_ns());
                     self.identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, now_ns);
                 }
+                Err(error) => return Err((*error).into()),
             }
         }
         Ok(flow)

@@ -19,7 +19,7 @@ use crate::host::net::Error;
 use crate::model::event::Conn;
 
 /// The kernel fills at most 32 KiB at a time (`netlink_recvmsg`, net/netlink/af_netlink.c); room for growth.
-const BUFFER_LEN: usize = 256 * 1024;
+const BUFFER_LEN: usize = 64 * 1024;
 /// How often a dump that the kernel calls inconsistent is begun anew.
 const ATTEMPTS: u32 = 3;
 const WHAT: &str = "listing TCP sockets with sock_diag";
