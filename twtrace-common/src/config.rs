@@ -209,8 +209,6 @@ pub struct Filter {
     pub comms: [NamePattern; FILTER_VALUES],
     /// Remote networks.
     pub peers: [Network; FILTER_VALUES],
-    /// Owner's cgroup id.
-    pub cgroups: [u64; FILTER_VALUES],
     /// Owner's pid (caller's for failures).
     pub pids: [u32; FILTER_VALUES],
     /// Owner's uid.
@@ -227,8 +225,6 @@ pub struct Filter {
     pub n_comms: Used,
     /// Entries used in `peers`.
     pub n_peers: Used,
-    /// Entries used in `cgroups`.
-    pub n_cgroups: Used,
     /// Entries used in `pids`.
     pub n_pids: Used,
     /// Entries used in `uids`.
@@ -247,10 +243,12 @@ pub struct Filter {
     pub family: u8,
     /// A bit for each `ROLE_*` that is wanted, 0 for all.
     pub roles: u8,
+    /// 1: it matters in which cgroup an owner is; user space says of which ones nothing travels.
+    pub by_cgroup: u8,
     /// 1: failures of connect() and bind() travel whatever the errno is, not only those for want of a port.
     pub failures_all: u8,
     /// Zero.
-    pub pad: u16,
+    pub pad: [u8; 3],
 }
 
 /// The whole configuration.
@@ -333,6 +331,6 @@ unsafe impl Plain for Config {}
 const _: () = {
     assert!(size_of::<Offsets>().is_multiple_of(8));
     assert!(size_of::<NamePattern>() == 72 && size_of::<Network>() == 32);
-    assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 8 + 3 * 4 + 3 * 2) + 9 * 2 + 4 + 2);
+    assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 3 * 4 + 3 * 2) + 8 * 2 + 5 + 3);
     assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8 + 8);
 };

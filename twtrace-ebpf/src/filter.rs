@@ -8,6 +8,7 @@ use twtrace_common::{
 
 use crate::{
     config::{self, CONFIG, setting},
+    maps,
     sock::Conn,
 };
 
@@ -94,8 +95,15 @@ pub(crate) fn role_passes(role: u8) -> bool {
 pub(crate) fn task_passes(task: &Task) -> bool {
     listed!(n_pids, |i| entry!(pids[i]) == task.pid)
         && listed!(n_uids, |i| entry!(uids[i]) == task.uid)
-        && listed!(n_cgroups, |i| entry!(cgroups[i]) == task.cgroup_id)
         && comm_passes(task)
+        && cgroup_passes(task.cgroup_id)
+}
+
+/// What user space has not judged yet travels: a cgroup that was made a moment ago may be wanted by its path.
+#[inline(always)]
+fn cgroup_passes(id: u64) -> bool {
+    // SAFETY: nothing is kept of what the entry holds.
+    setting!(filter.by_cgroup) == 0 || unsafe { maps::STRANGERS.get(id) }.is_none()
 }
 
 #[inline(always)]
@@ -122,6 +130,6 @@ fn is_named(comm: Words, end: Words, length: u64, at: usize) -> bool {
 pub(crate) fn asks_for_task() -> bool {
     setting!(filter.n_pids.0) != 0
         || setting!(filter.n_uids.0) != 0
-        || setting!(filter.n_cgroups.0) != 0
+        || setting!(filter.by_cgroup) != 0
         || setting!(filter.n_comms.0) != 0
 }

@@ -131,6 +131,12 @@ pub(crate) static PASSING: PerCpuArray<Passing> = PerCpuArray::with_max_entries(
 #[map]
 pub(crate) static LIVE: HashMap<u64, u8> = HashMap::with_max_entries(1, 0);
 
+/// Ids of cgroups that user space found the filter to leave out → 1; empty without a filter on cgroups. An id is not used again, and
+/// its cgroup's path stays as it is (`kernfs_node.id`; v2 hierarchies rename nothing). The one that was not met for longest goes first, and
+/// is found once more.
+#[map]
+pub(crate) static STRANGERS: LruHashMap<u64, u8> = LruHashMap::with_max_entries(1, 0);
+
 /// Connections to this machine on this CPU.
 #[repr(C)]
 #[derive(Clone, Copy)]

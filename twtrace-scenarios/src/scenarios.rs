@@ -139,6 +139,8 @@ pub const ALL: &[Scenario] = &[
     own("filters_by_place", filters::by_place),
     own("filters_by_kind", filters::by_kind),
     own("nothing_filtered_travels", filters::nothing_travels),
+    own("cgroup_made_again", filters::cgroup_made_again),
+    own("role_before_start", filters::role_before_start),
     once("wrong_usage", command::wrong_usage),
     own("without_privilege", command::without_privilege),
     own("nothing_held_back", command::nothing_held_back),

@@ -235,3 +235,69 @@ pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
     let expected = sandbox.expected().to_vec();
     sandbox.judge(&told, &expected)
 }
+
+/// A service's cgroup is another one once it is restarted, and is asked for by the same path. Of one that is not asked for nothing travels
+/// any more, soon after it was met.
+pub(super) fn cgroup_made_again(sandbox: &mut Sandbox) -> Result<()> {
+    let server = sandbox.actor("server")?;
+    let listener = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
+    let (inside, outside) = (sandbox.actor("inside")?, sandbox.actor("outside")?);
+    let first = Cgroup::new("twtrace-again")?;
+    first.take_in(inside.pid())?;
+    let path = first.path();
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self", "--cgroup", &path])?;
+    let connect = |sandbox: &mut Sandbox, client: &Actor| -> Result<()> {
+        let pair = sandbox.pair(client, &listener)?;
+        close_in_order(&pair.client, &pair.server)?;
+        match client.pid() == inside.pid() {
+            true => sandbox.expect(by_client(&pair.client, client, "close")),
+            false => sandbox.created_untold(1),
+        }
+        Ok(())
+    };
+    connect(sandbox, &inside)?;
+    drop(first);
+    let again = Cgroup::new("twtrace-again")?;
+    ensure!(again.path() == path, "{} is not {path}", again.path());
+    again.take_in(inside.pid())?;
+    for _ in 0..3 {
+        connect(sandbox, &inside)?;
+    }
+    let told = || Ok(tracer.so_far()?.matches("\"created\"").count() == 4);
+    until_true("what is in the cgroup to be told", PATIENCE, told)?;
+    until_true("nothing to travel of another cgroup", PATIENCE, || {
+        let before = ring::produced(tracer.pid())?;
+        connect(sandbox, &outside)?;
+        Ok(ring::produced(tracer.pid())? == before)
+    })?;
+    sandbox.settle()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
+}
+
+/// A server's sockets that were there before pass `--role server`, and so do their ends, with their reasons.
+pub(super) fn role_before_start(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let connect = |sandbox: &Sandbox, port: u16| {
+        let pair = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+        close_in_order(&pair.server, &pair.client)?;
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+        anyhow::Ok(pair)
+    };
+    for port in 40009..40016 {
+        connect(sandbox, port)?;
+    }
+    sandbox.created_untold(7);
+    let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self", "--role", "server"])?;
+    for port in 40009..40012 {
+        // The same client comes again.
+        let pair = connect(sandbox, port)?;
+        sandbox.expect(dead(&pair.server, "reused_incoming", "TIME_WAIT").is("role", "server"));
+        sandbox.expect(by_server(&pair.server, &listener.actor, "close"));
+    }
+    sandbox.settle()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    let expected = sandbox.expected().to_vec();
+    sandbox.judge(&told, &expected)
+}

@@ -183,6 +183,13 @@ impl Probe {
         self.times.as_ref().map_or_else(Vec::new, times::Times::read)
     }
 
+    /// Nothing of whom is in this cgroup travels any more, where there is a filter on cgroups. For good, as far as memory goes.
+    pub fn leave_out(&mut self, cgroup_id: u64) {
+        if let Some(attached) = &mut self.attached {
+            attached.leave_out(cgroup_id);
+        }
+    }
+
     /// Whether this thread may read what [`Probe::loss`] is read from.
     pub fn can_be_read(&self) -> bool {
         self.counters.can_be_read()

@@ -17,7 +17,7 @@ use crate::model::event::{Errno, Event, Kind, Process, Reason, Role};
 pub struct CgroupFilter {
     /// Path in the cgroup v2 hierarchy, starting with `/`. A `*` in it also stands for slashes.
     pub path: Glob,
-    /// Its id, where it is a leaf that exists now: then the kernel can decide.
+    /// Its id, where it is a leaf that exists now. Who has it is in there; who has another one may be in one that came later.
     pub leaf_id: Option<u64>,
 }
 
@@ -184,6 +184,12 @@ impl Filter {
             && self.not.cgroups.iter().all(|cgroup| cgroup.holds(owner, path) == Some(false))
     }
 
+    /// Whether nobody in this cgroup passes, whoever he is. `path` is that of the cgroup whose id it is.
+    pub fn leaves_out(&self, id: u64, path: &str) -> bool {
+        let has = |cgroup: &CgroupFilter| cgroup.leaf_id == Some(id) || cgroup.is_above(path);
+        !any(&self.cgroups, has) || self.not.cgroups.iter().any(has)
+    }
+
     fn outcome_passes(&self, event: &Event) -> bool {
         let is_failure = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
         let is_of_ports = event.errno.is_none_or(Errno::is_of_ports);
@@ -203,7 +209,7 @@ impl CgroupFilter {
         if self.leaf_id == Some(owner.cgroup_id) {
             return Some(true);
         }
-        path.map(|path| self.is_above(path)).or(self.leaf_id.map(|_| false))
+        path.map(|path| self.is_above(path))
     }
 
     /// Whether `path` is one of these or lies below one.

@@ -83,7 +83,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         let filled = self.values.len();
         let valid = self.valid.get_or_insert_with(|| {
             let mut valid = vec![u8::MAX; filled / 8];
-            valid.extend((filled % 8 != 0).then_some((1 << (filled % 8)) - 1));
+            valid.extend((!filled.is_multiple_of(8)).then_some((1 << (filled % 8)) - 1));
             valid
         });
         valid.resize(row.div_ceil(8), 0);

@@ -8,6 +8,7 @@ mod engine;
 mod healing;
 mod lister;
 mod run;
+mod scope;
 pub mod signals;
 mod start;
 mod summary;

@@ -142,6 +142,8 @@ const HOSTILE: &[c_long] = &[
 const PR_SET_NAME: u64 = libc::PR_SET_NAME as u64;
 /// `BPF_MAP_LOOKUP_ELEM`: what the kernel side lost.
 const BPF_MAP_LOOKUP_ELEM: u64 = 1;
+/// `BPF_MAP_UPDATE_ELEM`: cgroups of which nothing is to travel.
+const BPF_MAP_UPDATE_ELEM: u64 = 2;
 /// `BPF_MAP_GET_NEXT_KEY`: how long connect() took, which has no fixed places.
 const BPF_MAP_GET_NEXT_KEY: u64 = 4;
 /// `BPF_OBJ_GET_INFO_BY_FD`: runs that the kernel skipped.
@@ -184,6 +186,7 @@ pub(super) fn needed(needs: &Needs) -> Built<Rules> {
         libc::SYS_bpf,
         vec![
             all([is(0, BPF_MAP_LOOKUP_ELEM)?])?,
+            all([is(0, BPF_MAP_UPDATE_ELEM)?])?,
             all([is(0, BPF_MAP_GET_NEXT_KEY)?])?,
             all([is(0, BPF_OBJ_GET_INFO_BY_FD)?])?,
         ],

@@ -36,8 +36,11 @@ pub enum Cannot {
     #[error("the kernel's tick length cannot be found out (clock_getres(CLOCK_MONOTONIC_COARSE) failed)")]
     Hz,
     /// A filter on pids that are not the machine's.
-    #[error("--pid cannot be used here: this is not the machine's PID namespace, whose pids events have")]
-    Pids,
+    #[error("{flag} cannot be used here: this is not the machine's PID namespace, whose pids events have")]
+    Pids {
+        /// The flag that asks for it.
+        flag: &'static str,
+    },
     /// No backend works.
     #[error("no backend works here: {}", list(.0))]
     NoBackend(Vec<Fallback>),
@@ -62,7 +65,10 @@ impl Cannot {
             }
             Self::Resolve(_) => "report the kernel's version, this needs a newer twtrace; `twtrace list` works meanwhile".to_owned(),
             Self::Hz => "allow clock_getres(2) (seccomp)".to_owned(),
-            Self::Pids => format!("{}, or filter with --comm or --cgroup", crate::host::identity::pids::remedy()),
+            Self::Pids { flag } => {
+                let [comm, cgroup] = ["comm", "cgroup"].map(|word| flag.replace("pid", word));
+                format!("{}, or filter with {comm} or {cgroup}", crate::host::identity::pids::remedy())
+            }
             Self::NoBackend(fallbacks) => of_all(fallbacks),
         }
     }

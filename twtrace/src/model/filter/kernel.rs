@@ -42,11 +42,17 @@ impl KernelFilter {
     pub const fn failures_all(&self) -> bool {
         self.wire.failures_all != 0
     }
+
+    /// Whether it matters in which cgroup an owner is.
+    pub const fn by_cgroup(&self) -> bool {
+        self.wire.by_cgroup != 0
+    }
 }
 
 impl Filter {
     /// What of this the kernel can decide. A list of wanted values that is too long for it is left to [`Filter::passes`], and so are
-    /// unwanted ones that do not fit behind it, cgroups that are not leaves, and what lies between the ends of a name's pattern.
+    /// unwanted ones that do not fit behind it, and what lies between the ends of a name's pattern. Which cgroups are left out is found as they
+    /// are met ([`Filter::leaves_out`]).
     pub fn kernel(&self) -> KernelFilter {
         let mut wire = WireFilter::default();
         let not = &self.not;
@@ -56,9 +62,7 @@ impl Filter {
         wire.n_sports = fill(&mut wire.sports, &self.sports, &[]);
         wire.n_dports = fill(&mut wire.dports, &self.dports, &[]);
         wire.n_ports = fill(&mut wire.ports, &self.ports, &not.ports);
-        let leaves: Option<Vec<u64>> = self.cgroups.iter().map(|cgroup| cgroup.leaf_id).collect();
-        let not_leaves: Vec<u64> = not.cgroups.iter().filter_map(|cgroup| cgroup.leaf_id).collect();
-        wire.n_cgroups = fill(&mut wire.cgroups, &leaves.unwrap_or_default(), &not_leaves);
+        wire.by_cgroup = !(self.cgroups.is_empty() && not.cgroups.is_empty()) as u8;
         let networks = |nets: &[IpNet]| nets.iter().copied().map(mapped).collect::<Vec<_>>();
         let mut unwanted = not.peers.clone();
         // More than it says would be left out: there IPv4 is a part of it.
@@ -74,8 +78,10 @@ impl Filter {
         wire.family = self.family.unwrap_or(0);
         wire.roles = self.roles.iter().fold(0, |bits, role| bits | 1 << number(*role));
         wire.failures_all = (self.failures == Failures::All).into();
-        let lists = [wire.n_pids, wire.n_uids, wire.n_cgroups, wire.n_comms];
-        let track_live = lists.iter().any(|used| used.all() != 0) || wire.roles != 0;
+        let lists = [wire.n_pids, wire.n_uids, wire.n_comms];
+        let by_owner = lists.iter().any(|used| used.all() != 0) || wire.by_cgroup != 0;
+        // Sockets that were there before may be told with any other role than a client's, and then their ends are wanted.
+        let track_live = by_owner || wire.roles == 1 << ROLE_CLIENT;
         KernelFilter { wire, track_live, beside: self.beside() }
     }
 

@@ -16,6 +16,7 @@ use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
 use super::lister::{Lister, Reply, Request};
 use super::run::Error;
+use super::scope::Scope;
 use super::signals::Signals;
 use super::verify::Ledger;
 use crate::engine::Tracker;
@@ -25,7 +26,6 @@ use crate::kernel::decode::{self, Record};
 use crate::kernel::probe::{Lost, Probe};
 use crate::model::clock;
 use crate::model::event::{Event, Kind, Loss};
-use crate::model::filter::Filter;
 use crate::model::limitation::Limitations;
 use crate::source::inquiry::{Question, Server};
 use crate::source::{Flow, View};
@@ -65,10 +65,7 @@ enum Wake {
 
 pub(super) struct Engine<'a> {
     pub(super) options: &'a Options,
-    /// What is tracked: the filter, whatever the reasons of ends.
-    pub(super) scope: Filter,
-    /// There is no filter: whether one passes need not be asked for each event.
-    pub(super) passes_all: bool,
+    pub(super) scope: Scope,
     pub(super) probe: Probe,
     pub(super) drain: Drain,
     pub(super) lister: Lister,
@@ -249,7 +246,7 @@ impl<'a> Engine<'a> {
 
     /// Tells the view, if it is something that the user wants to see.
     fn tell(&mut self, event: &Event, view: &mut dyn View) -> Result<Flow, Error> {
-        if !self.passes_all && !self.options.filter.passes(event) {
+        if !self.scope.is_all() && !self.options.filter.passes(event) {
             return Ok(Flow::Go);
         }
         let told = view.event(event);
@@ -282,7 +279,8 @@ impl<'a> Engine<'a> {
     fn event(&mut self, event: &mut Event, wants: bool, view: &mut dyn View) -> Result<Flow, Error> {
         identify(event, &mut self.identities);
         self.healing.note(event);
-        if !self.passes_all && !belongs(event, &self.tracker, &self.scope) {
+        if !self.scope.has(event, &self.tracker) {
+            self.scope.leave_out(event, &mut self.probe);
             return Ok(Flow::Go);
         }
         let applied = self.tracker.apply(event);
@@ -375,13 +373,6 @@ async fn broken(view: &dyn View) {
         Some(output) => output.broken().await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether an event is about the part that the filter leaves. The kernel side cannot decide all of that. An end does not
-/// say whose it is: where that matters, it belongs if its birth did.
-fn belongs(event: &Event, tracker: &Tracker, scope: &Filter) -> bool {
-    let known = event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
-    known || ((event.kind != Kind::Ended || scope.only_conn()) && scope.passes(event))
 }
 
 /// Looks up who the owner is, while there is somebody to look up.

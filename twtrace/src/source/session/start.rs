@@ -15,6 +15,7 @@ use super::engine::{Engine, more_to_tell};
 use super::healing::Healing;
 use super::lister::{self, Lister, Reply, Request};
 use super::run::Error;
+use super::scope::Scope;
 use super::signals::Signals;
 use super::verify::{Ledger, Moment};
 use crate::engine::Tracker;
@@ -24,7 +25,6 @@ use crate::host::runtimes::Runtimes;
 use crate::kernel::probe::Probe;
 use crate::model::clock;
 use crate::model::event::Loss;
-use crate::model::filter::Filter;
 use crate::model::limitation::Limitations;
 use crate::source::{Flow, View};
 
@@ -55,12 +55,11 @@ impl<'a> Engine<'a> {
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
         let mut tracker = Tracker::new();
         tracker.advance(started_ns);
-        let scope = Filter { reasons: Vec::new(), ..options.filter.clone() };
-        let healing = Healing::new(scope.clone(), !probe.counts_expiries());
+        let scope = Scope::of(&options.filter);
+        let healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
         Ok(Self {
             options,
             scope,
-            passes_all: options.filter.is_empty(),
             probe,
             drain: Drain::start(ring).map_err(Error::Wait)?,
             lister,

@@ -14,7 +14,12 @@ use crate::source::View;
 
 /// Whether what `filter` asks for means here what the kernel side takes it for.
 pub(super) fn permit(filter: &Filter) -> Result<(), Cannot> {
-    if filter.pids.is_empty() || pids::are_the_kernels() { Ok(()) } else { Err(Cannot::Pids) }
+    let flag = match (filter.pids.is_empty(), filter.not.pids.is_empty()) {
+        (true, true) => return Ok(()),
+        (true, false) => "--not-pid",
+        (false, _) => "--pid",
+    };
+    if pids::are_the_kernels() { Ok(()) } else { Err(Cannot::Pids { flag }) }
 }
 
 impl Engine<'_> {

@@ -1,0 +1,54 @@
+//! Owns: what is traced of all that the kernel side sends: it cannot decide all of a filter, and learns here what need not travel.
+//! Must not know: what of it a view is told.
+
+use crate::engine::Tracker;
+use crate::kernel::probe::Probe;
+use crate::model::event::{Event, Kind};
+use crate::model::filter::Filter;
+
+/// See the head of the file.
+pub(super) struct Scope {
+    /// What the user asked for, whatever the reasons of ends.
+    filter: Filter,
+    /// There is no filter: whether an event belongs need not be asked.
+    is_all: bool,
+    /// The cgroup of which the kernel side was told last that it is to be left out.
+    left_out: Option<u64>,
+}
+
+impl Scope {
+    pub(super) fn of(asked: &Filter) -> Self {
+        let filter = Filter { reasons: Vec::new(), ..asked.clone() };
+        Self { filter, is_all: asked.is_empty(), left_out: None }
+    }
+
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether everything passes what the user asked for.
+    pub(super) fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// Whether an event is about the part that the filter leaves. An end does not say whose it is: where that matters, it belongs if its
+    /// birth did.
+    pub(super) fn has(&self, event: &Event, tracker: &Tracker) -> bool {
+        let known = || event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
+        self.is_all
+            || known()
+            || ((event.kind != Kind::Ended || self.filter.only_conn()) && self.filter.passes(event))
+    }
+
+    /// Where it is for its owner's cgroup that an event does not belong, the next ones need not travel.
+    pub(super) fn leave_out(&mut self, event: &Event, probe: &mut Probe) {
+        let path = event.identity.as_ref().and_then(|identity| identity.cgroup.as_deref());
+        let Some((owner, path)) = event.owner.as_ref().zip(path) else { return };
+        let id = owner.cgroup_id;
+        // Some are on their way already.
+        if self.left_out != Some(id) && self.filter.leaves_out(id, path) {
+            probe.leave_out(id);
+            self.left_out = Some(id);
+        }
+    }
+}
