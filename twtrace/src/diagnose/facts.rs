@@ -18,6 +18,7 @@ mod ports;
 mod ranged;
 mod refusal;
 pub mod samples;
+pub mod together;
 pub mod told;
 
 use std::net::IpAddr;

@@ -4,13 +4,13 @@
 //! A recording has what the kernel's lists showed while it was made, unless it was cut off or is an old one: where a rule would need them
 //! then, it says that it does not know.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::facts::samples::Sample;
-use super::facts::{self, DeadSetting, Facts, Netns, Settings, Source, join, kept};
+use super::facts::together::Together;
+use super::facts::{self, Facts, Netns, Settings, Source, join};
 use crate::engine::Engine;
 use crate::model::limitation::Limitations;
-use crate::recording::lists::Lists;
 use crate::recording::{Ended, Head, Namespace};
 
 /// What a recording says of its filters where failures for whatever reason were recorded.
@@ -32,8 +32,10 @@ pub(crate) struct Recorded<'a> {
     pub(crate) met: &'a [Namespace],
     /// Of its end.
     pub(crate) ended: &'a Ended,
-    /// CLOCK_MONOTONIC at its end in nanoseconds.
-    pub(crate) last_ns: u64,
+    /// How long something was recorded, in nanoseconds.
+    pub(crate) observed_ns: u64,
+    /// What the lists of all its files showed.
+    pub(crate) seen: &'a Together,
     /// What was counted.
     pub(crate) engine: &'a Engine,
 }
@@ -41,26 +43,22 @@ pub(crate) struct Recorded<'a> {
 impl Recorded<'_> {
     /// What the doctor's rules look at.
     pub(crate) fn facts(&self) -> Facts {
-        let lists = self.ended.tail().and_then(|tail| tail.lists.as_ref());
-        let mut unknown = self.unknown(lists);
+        let mut unknown = self.unknown();
         let at_end = self.ended.tail().map(|tail| tail.limitations.as_slice()).unwrap_or_default();
         let limitations: Limitations = self.head.limitations.iter().chain(at_end).cloned().collect();
         let (mut namespaces, left_out) = facts::count::namespaces(self.engine);
         if left_out != 0 {
             unknown.push(format!("{left_out} network namespaces in which less happened than in the others"));
         }
-        self.tell(&mut namespaces, lists);
+        self.tell(&mut namespaces);
         namespaces.sort_by_key(|netns| netns.netns);
-        let dead = lists.into_iter().flat_map(|lists| lists.dead_settings.iter().cloned());
         Facts {
             source: Source::Recording,
-            observed_ms: self.last_ns.saturating_sub(self.head.mono_ns) / 1_000_000,
+            observed_ms: self.observed_ns / 1_000_000,
             backend: self.head.backend.clone(),
             lost: self.engine.loss.events(),
-            slab: lists
-                .and_then(|lists| lists.slab)
-                .map(|(object_bytes, bytes)| facts::Slab { object_bytes, bytes }),
-            dead_settings: dead.map(|(path, name, value)| DeadSetting { path, name, value }).collect(),
+            slab: self.seen.slab,
+            dead_settings: self.seen.dead_settings.clone(),
             namespaces,
             unknown,
             limitations: limitations.all().to_vec(),
@@ -68,10 +66,16 @@ impl Recorded<'_> {
         }
     }
 
-    fn unknown(&self, lists: Option<&Lists>) -> Vec<String> {
+    fn unknown(&self) -> Vec<String> {
         let mut unknown = Vec::new();
-        if lists.is_none() {
+        let Together { recordings, listed, .. } = *self.seen;
+        if listed == 0 {
             unknown.extend(UNLISTED.map(str::to_owned));
+        } else if listed < recordings {
+            let without = recordings - listed;
+            unknown.push(format!(
+                "what the kernel's lists showed in {without} of {recordings} files, which do not have them"
+            ));
         }
         if self.head.filters.iter().all(|filter| filter != FAILURES_ALL) {
             unknown.push(format!(
@@ -87,28 +91,26 @@ impl Recorded<'_> {
     }
 
     /// Says of each namespace what stands in the recording besides events.
-    fn tell(&self, namespaces: &mut Vec<Netns>, lists: Option<&Lists>) {
+    fn tell(&self, namespaces: &mut Vec<Netns>) {
         let known = by_inode(self.head.namespaces.iter().chain(self.met));
         let last = by_inode(self.ended.tail().into_iter().flat_map(|tail| &tail.namespaces));
         let told = facts::told::Told::of(self.engine);
         namespaces.iter_mut().for_each(|netns| complete(netns, &known, &last));
-        let listed = lists.into_iter().flat_map(|lists| lists.namespaces.iter().map(move |one| (lists, one)));
-        let mut were_listed = HashSet::new();
-        for (lists, listed) in listed {
-            let inode = listed.netns;
-            were_listed.insert(inode);
-            // Those of the end, as a live doctor has them.
-            let asked = last.get(&inode).or(known.get(&inode)).copied().and_then(settings_of);
-            let settings = asked.unwrap_or_default();
-            join::join_all(namespaces, &kept::samples(lists, listed, settings), &told);
-            let joined = namespaces.iter_mut().find(|netns| netns.netns == inode);
-            joined.into_iter().for_each(|netns| netns.outside_tw_reuse = listed.outside_tw_reuse);
+        for (inode, seen) in &self.seen.namespaces {
+            join::join_all(namespaces, &seen.samples, &told);
+            let joined = namespaces.iter_mut().find(|netns| netns.netns == *inode);
+            joined.into_iter().for_each(|netns| netns.outside_tw_reuse = seen.outside_tw_reuse);
         }
-        for netns in namespaces.iter_mut().filter(|netns| !were_listed.contains(&netns.netns)) {
+        for netns in namespaces.iter_mut().filter(|netns| !self.seen.namespaces.contains_key(&netns.netns)) {
             join::settle(netns, &Sample::default());
             told.tell(netns, None);
         }
     }
+}
+
+/// What a namespace is said to be set to by the first of `told` that knows it.
+pub(crate) fn settings<'a>(mut told: impl Iterator<Item = &'a Namespace>, netns: u32) -> Option<Settings> {
+    told.find(|known| known.netns == netns).and_then(settings_of)
 }
 
 fn settings_of(known: &Namespace) -> Option<Settings> {

@@ -57,6 +57,17 @@ impl Piles {
         Self { present: found.keys().copied().collect(), found, since: HashMap::new() }
     }
 
+    /// These and what was found later: what was closed after all is gone, what nobody answered stays.
+    pub(super) fn followed_by(self, mut later: Self) -> Self {
+        for (key, pile) in self.found.into_iter().filter(|((state, _), _)| *state == State::SynSent) {
+            let known = later.found.entry(key).or_insert_with(|| pile.clone());
+            if pile.count > known.count {
+                *known = pile;
+            }
+        }
+        later
+    }
+
     /// What waits now, and since when; nothing is found yet.
     pub(super) fn afresh(&self) -> Self {
         Self { since: self.since.clone(), ..Self::default() }

@@ -70,6 +70,20 @@ impl Counters {
         }
     }
 
+    /// What came in both times; what is there now is as it was in this one.
+    #[must_use]
+    pub fn and(&self, earlier: &Self) -> Self {
+        let more = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_add(then?));
+        Self {
+            paws_timewait: more(self.paws_timewait, earlier.paws_timewait),
+            abort_on_data: more(self.abort_on_data, earlier.abort_on_data),
+            abort_on_close: more(self.abort_on_close, earlier.abort_on_close),
+            syn_retrans: more(self.syn_retrans, earlier.syn_retrans),
+            listen_overflows: more(self.listen_overflows, earlier.listen_overflows),
+            ..*self
+        }
+    }
+
     /// Each counter that is known, changed.
     #[must_use]
     pub(crate) fn map(self, change: impl Fn(u64) -> u64) -> Self {

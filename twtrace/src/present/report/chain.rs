@@ -15,7 +15,8 @@ use super::columns::{Reader, wanted};
 use super::count::{Asked, Counting};
 use super::read::Error;
 use crate::diagnose::facts::Facts;
-use crate::diagnose::recorded::Recorded;
+use crate::diagnose::facts::together::Together;
+use crate::diagnose::recorded::{Recorded, settings};
 use crate::engine::row;
 use crate::engine::{Capacity, Engine, Limits, Seed};
 use crate::model::event::{Kind, Via};
@@ -91,6 +92,8 @@ pub(super) struct Counted {
     pub(super) troubles: Vec<String>,
     /// When something was recorded, in order.
     pub(super) covered: Vec<(u64, u64)>,
+    /// What the lists of all of them showed.
+    seen: Together,
     /// TIME_WAIT sockets that lived when a recording ended that none goes on from, those of the last left out.
     pub(super) left: u64,
 }
@@ -126,7 +129,7 @@ impl Counted {
         head.mono_ns = moved(head.mono_ns);
         let mut counting = Counting::new(head.mono_ns, asked, Limits::RECORDING);
         let (mut met, mut troubles, mut covered) = (Vec::new(), Vec::new(), Vec::<(u64, u64)>::new());
-        let (mut left, mut before) = (0, None::<Before>);
+        let (mut left, mut before, mut seen) = (0, None::<Before>, Together::default());
         for Part { name, head: own, open } in parts {
             let began_ns = moved(own.mono_ns);
             let goes_on = before.as_ref().is_some_and(|before| before.goes_on_in(&own));
@@ -143,6 +146,10 @@ impl Counted {
             let turn = Turn { shift, known_ns: goes_on.then_some(own.mono_ns) };
             let read = turn.read(open()?, &mut counting, &mut met, &head)?;
             let Read { mut ended, skipped } = read;
+            let tail = ended.tail();
+            let told =
+                || tail.into_iter().flat_map(|tail| &tail.namespaces).chain(&own.namespaces).chain(&met);
+            seen.take(tail.and_then(|tail| tail.lists.as_ref()), |netns| settings(told(), netns));
             let last_ns = counting.last_ns;
             let ended_ns = ended.tail().map_or(last_ns, |tail| moved(tail.mono_ns)).max(last_ns);
             counting.close(ended_ns);
@@ -158,7 +165,7 @@ impl Counted {
             return Err(Error::TooFine { every_s: asked.every_ns.unwrap_or(0) as f64 / 1e9 });
         }
         let Some(Before { ended, ended_ns, .. }) = before else { return Err(Error::Nothing) };
-        Ok(Self { counting, head, met, ended, ended_ns, troubles, covered, left })
+        Ok(Self { counting, head, met, ended, ended_ns, troubles, covered, seen, left })
     }
 
     /// All of a recording, as the doctor looks at it: told of failures that pass a filter.
@@ -181,8 +188,9 @@ impl Counted {
 
     /// What the doctor's rules look at.
     pub(super) fn facts(&self) -> Facts {
-        let Self { counting, head, met, ended, ended_ns, .. } = self;
-        Recorded { head, met, ended, last_ns: *ended_ns, engine: &counting.engine }.facts()
+        let Self { counting, head, met, ended, covered, seen, .. } = self;
+        let observed_ns = covered.iter().map(|(from, to)| to.saturating_sub(*from)).sum();
+        Recorded { head, met, ended, observed_ns, seen, engine: &counting.engine }.facts()
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) fn one_host(
     let mut folded = Folded { events: engine.folded(), texts: engine.refused(), names, rows: Vec::new() };
     let tables = tables(&counted, recordings, options, findings.as_deref(), &mut folded);
     let spreads = Spreads::of(&counted.counting);
-    let Counted { counting, head, met, ended, ended_ns, troubles, covered, left } = counted;
+    let Counted { counting, head, met, ended, ended_ns, troubles, covered, left, .. } = counted;
     let (population, busiest) = (counting.population, counting.busiest);
     let report = Report {
         file: options.file.clone(),

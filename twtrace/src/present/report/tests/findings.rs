@@ -1,11 +1,15 @@
 //! A report finds what the doctor finds in the same recording.
 
+use super::hosts::part;
 use crate::diagnose::found as doctor_found;
 use crate::model::filter::Filter;
 use crate::model::ports::Ports;
+use crate::present::report::chain::Counted;
+use crate::present::report::count::Asked;
 use crate::present::report::sample::{NETNS, sample};
-use crate::present::report::{Options, facts, read};
+use crate::present::report::{Options, Part, facts, read};
 use crate::recording::lists::{Listed, ListedPool, Lists, Towards};
+use crate::recording::{Encoder, Head, Tail};
 
 #[test]
 fn they_are_those_of_the_doctor() {
@@ -43,6 +47,42 @@ fn what_only_the_lists_showed_stays_under_a_filter() {
         let shown = netns.tuples.iter().filter(|tuple| tuple.daddr == daddr && tuple.now == open).count();
         assert!(shown == 1 && netns.tuples.len() <= most, "{:?}", netns.tuples);
     }
+}
+
+/// One minute of one machine, in which one connection closed.
+fn minute(began_s: u64, lists: Option<Lists>) -> Part {
+    let at_ns = |s: u64| (began_s + s) * 1_000_000_000;
+    let head = Head { mono_ns: at_ns(0), boot_id: "boot".to_owned(), ..Head::default() };
+    let mut encoder = Encoder::new(&head).unwrap();
+    let mut event = sample(97).events[0].clone();
+    event.mono_ns = at_ns(1);
+    encoder.append(&event);
+    encoder.close_batch().unwrap();
+    encoder.finish(&Tail { mono_ns: at_ns(60), lists, ..Tail::default() }).unwrap();
+    part(&format!("{began_s}.twt"), std::mem::take(encoder.bytes()))
+}
+
+/// What stood in the way in the first minute is gone in the last one, and what happened in between nobody knows.
+#[test]
+fn the_lists_of_every_file_count_and_the_time_between_files_does_not() {
+    let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.7.7.7".parse().unwrap());
+    let open = Ports { established: 53, ..Ports::default() };
+    let towards = Towards { saddr, daddr, dport: 6379 };
+    let pool = ListedPool { towards, now: open, peak: open, timestamps: None, holders: Vec::new() };
+    let listed = |pools| {
+        let listed = Listed { netns: NETNS, pools, ..Listed::default() };
+        Some(Lists { namespaces: vec![listed], ..Lists::default() })
+    };
+    let parts =
+        vec![minute(1000, listed(vec![pool])), minute(9000, None), minute(90_000, listed(Vec::new()))];
+    let facts = Counted::of(parts, &Asked::default(), None).unwrap().facts();
+    let netns = facts.namespaces.iter().find(|netns| netns.netns == NETNS).unwrap();
+    let [tuple] = &netns.tuples.iter().filter(|tuple| tuple.daddr == daddr).collect::<Vec<_>>()[..] else {
+        panic!("{:?}", netns.tuples)
+    };
+    assert_eq!((tuple.now, tuple.peak), (Ports::default(), open));
+    assert_eq!(facts.observed_ms, 180_000);
+    assert!(facts.unknown.iter().any(|unknown| unknown.contains("in 1 of 3 files")), "{:?}", facts.unknown);
 }
 
 /// A pid is used again: the second process of it sends 7 bytes a connection, the first sent 18,431.
