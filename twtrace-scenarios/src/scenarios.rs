@@ -120,6 +120,7 @@ pub const ALL: &[Scenario] = &[
     shared("unread_data", reset::unread_data),
     shared("how_ports_are_had", ports::how_ports_are_had),
     shared("syn_refused", ports::syn_refused),
+    shared("syn_without_listener", reset::syn_without_listener),
     shared("killed_by_ss", reset::killed_by_ss),
     shared("reused_by_bound_connect", reuse::by_bound_connect),
     shared("reused_by_syn", reuse::by_syn),

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
@@ -69,6 +69,31 @@ pub(super) fn syn_in_fin_wait2(sandbox: &mut Sandbox) -> Result<()> {
         wire.send(&Segment::bare(pair.client.local, pair.client.peer, SYN, next.wrapping_add(1000))?)?;
         expect_reset(sandbox, &pair.server, "FIN_WAIT2")?;
         pair.client.close()?;
+    }
+    Ok(())
+}
+
+/// A server has gone, and a client comes again with a SYN that would be taken: it is answered with an ACK, and the client's RST ends the
+/// TIME_WAIT socket (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c: TCP_TW_SYN without a listener goes on as TCP_TW_ACK).
+pub(super) fn syn_without_listener(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let server = listener.actor.clone();
+    let pairs: Vec<Pair> = (40009..40012)
+        .map(|port| {
+            let pair = sandbox.pair_from((Ipv4Addr::LOCALHOST, port), &client, &listener)?;
+            close_in_order(&pair.server, &pair.client)?;
+            sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+            sandbox.expect(by_server(&pair.server, &server, "close").opener(&server));
+            Ok(pair)
+        })
+        .collect::<Result<_>>()?;
+    listener.close()?;
+    for pair in &pairs {
+        let again = client.socket(false, true)?;
+        ensure!(again.bind(pair.client.local)?.is_ok(), "SO_REUSEADDR lets a port be bound again");
+        ensure!(again.connect(pair.client.peer)?.err() == Some(libc::ECONNREFUSED), "nobody listens");
+        again.close()?;
+        expect_reset(sandbox, &pair.server, "TIME_WAIT")?;
     }
     Ok(())
 }

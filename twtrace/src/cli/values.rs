@@ -24,6 +24,9 @@ where
     })
 }
 
+/// A hundred years. What is longer is a mistake, and no clock can tell its end.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// `1.5s`, `200ms`, `2m`, `1h`, or a number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{}' is not a duration such as 30s, 500ms, 2m or 1h", printable(text));
@@ -38,7 +41,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => return Err(wrong()),
     };
-    Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())
+    let duration = Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())?;
+    if duration > LONGEST { Err(wrong()) } else { Ok(duration) }
 }
 
 /// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.
@@ -54,13 +58,13 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 fn bytes(text: &str) -> Option<u64> {
-    let (number, scale) =
-        match text.trim_end_matches(['B', 'b']).split_at_checked(text.len().saturating_sub(1)) {
-            Some((number, "K" | "k")) => (number, 1_u64 << 10),
-            Some((number, "M" | "m")) => (number, 1 << 20),
-            Some((number, "G" | "g")) => (number, 1 << 30),
-            _ => (text, 1),
-        };
+    let text = text.strip_suffix(['B', 'b']).unwrap_or(text);
+    let (number, scale) = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "K" | "k")) => (number, 1_u64 << 10),
+        Some((number, "M" | "m")) => (number, 1 << 20),
+        Some((number, "G" | "g")) => (number, 1 << 30),
+        _ => (text, 1),
+    };
     number.parse::<u64>().ok()?.checked_mul(scale)
 }
 
@@ -85,7 +89,8 @@ mod tests {
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "s", "-1s", "1y", "1.2.3s", "1e400s", "9".repeat(40).as_str()] {
+        assert_eq!(duration("36500d"), Ok(LONGEST));
+        for bad in ["", "s", "-1s", "1y", "1.2.3s", "1e400s", "36501d", "9".repeat(40).as_str()] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
@@ -103,7 +108,8 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!((size("64M"), size("7"), size("1G")), (Ok(64 << 20), Ok(7), Ok(1 << 30)));
-        for bad in ["", "M", "-1", "1T", "99999999999G"] {
+        assert_eq!((size("64MB"), size("7b"), size("1gB")), (Ok(64 << 20), Ok(7), Ok(1 << 30)));
+        for bad in ["", "M", "B", "7BB", "-1", "1T", "99999999999G"] {
             assert!(size(bad).unwrap_err().contains(bad), "{bad}");
         }
     }

@@ -253,7 +253,8 @@ pub(in crate::diagnose) fn rfc1337(netns: &Netns, observed_s: f64, is_known: boo
 
 pub(super) fn fin_timeout(netns: &Netns, waiting: u64, observed_s: f64) -> Remedy {
     let set = netns.settings.fin_timeout_s;
-    let before_s = set.unwrap_or(60).min(60);
+    // The kernel waits for a few retransmissions at least, whatever it is set to (tcp_fin_time(), include/net/tcp.h).
+    let before_s = set.unwrap_or(60).clamp(1, 60);
     let after_s = (before_s / 4).max(1);
     let holds = if before_s == after_s { Holds::No } else { set.map_or(Holds::Unknown, |_| Holds::Yes) };
     // A steady rate that has not yet had the time to pile up to its level makes it higher.

@@ -83,6 +83,12 @@ fn lifetime(report: &Report, pick: fn(Percentiles) -> u64) -> Option<f64> {
     report.total.lifetime_ms.map(|all| pick(all) as f64)
 }
 
+/// Of those that are known. Without any there are either no pools, or nobody knows how many ports they have.
+fn pressure(report: &Report) -> Option<f64> {
+    let of_none = (!report.has_unmeasured_pools).then_some(0.0);
+    report.fullest.map(|peak| peak.pressure()).or(of_none)
+}
+
 /// Every metric, in the order in which they are shown.
 pub const METRICS: &[Metric] = &[
     metric("duration", Unit::Seconds, |report| Some(report.duration_s())),
@@ -96,7 +102,7 @@ pub const METRICS: &[Metric] = &[
     metric("reset/s", Unit::Rate, |report| ended(report, Reason::Reset)),
     metric("live", Unit::Count, |report| Some(report.total.live as f64)),
     metric("peak_live", Unit::Count, |report| Some(report.peak_live.value as f64)),
-    metric("pressure", Unit::Share, |report| Some(report.fullest.map_or(0.0, |peak| peak.pressure()))),
+    metric("pressure", Unit::Share, pressure),
     metric("failed", Unit::Count, |report| Some(report.total.failed() as f64)),
     metric("failed/s", Unit::Rate, |report| a_second(report, report.total.failed())),
     metric("overflow", Unit::Count, |report| Some(report.total.counts.overflow as f64)),

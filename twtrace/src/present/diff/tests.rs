@@ -145,6 +145,19 @@ fn sockets_that_only_became_resets_are_no_good_news() {
 }
 
 #[test]
+fn how_full_pools_were_is_not_known_where_their_ports_are_not() {
+    let mut sample = sample(97);
+    let pressure = |sample: &Sample| Metric::named("pressure").unwrap().of(&report(sample, "a"));
+    assert!(pressure(&sample).is_some_and(|pressure| pressure > 0.0));
+    let told = sample.head.namespaces.iter_mut().chain(&mut sample.tail.namespaces);
+    told.for_each(|namespace| namespace.sysctls = None);
+    assert_eq!(pressure(&sample), None);
+    sample.events.clear();
+    sample.listed.clear();
+    assert_eq!(pressure(&sample), Some(0.0));
+}
+
+#[test]
 fn growth_from_nothing_is_infinite() {
     let pair = |old, new| Pair { old, new };
     assert_eq!(pair(Some(0.0), Some(3.0)).growth(), Some(f64::INFINITY));

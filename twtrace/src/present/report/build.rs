@@ -50,6 +50,13 @@ impl<'a> Builder<'a> {
         self.peak_of(self.engine.all().map(|(_, group)| group))
     }
 
+    /// Whether there are pools of which nobody knows how many ports they have.
+    pub(super) fn has_unmeasured_pools(&self) -> bool {
+        let mut targets =
+            self.engine.all().filter_map(|(_, group)| self.engine.target(group.row(Table::Tuple)?));
+        targets.any(|target| matches!(target, Target::Tuple(tuple) if !self.ports.contains_key(&tuple.netns)))
+    }
+
     /// One row for each name of an owner. How many of them lived at one time is not known.
     pub(super) fn comms(&self) -> (Vec<Row>, u64) {
         let mut parts = Parts::default();

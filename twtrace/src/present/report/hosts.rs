@@ -144,6 +144,7 @@ fn add(sum: &mut Report, one: Report) {
     if pressure(&one) > pressure(sum) {
         sum.fullest = one.fullest;
     }
+    sum.has_unmeasured_pools |= one.has_unmeasured_pools;
     sum.covered.extend(one.covered);
     sum.findings = match (sum.findings.take(), one.findings) {
         (Some(mut all), Some(more)) => {

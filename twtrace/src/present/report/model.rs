@@ -283,6 +283,8 @@ pub struct Report {
     pub total: Figures,
     /// The fullest pool of all.
     pub fullest: Option<Peak>,
+    /// There are pools in network namespaces whose ports are not known.
+    pub has_unmeasured_pools: bool,
     /// TIME_WAIT sockets that were there before, or that were heard of when they ended.
     pub listed: u64,
     /// The most created in one second (counted from the beginning), and when that second began.

@@ -126,6 +126,7 @@ pub(super) fn one_host(
     let findings = options.filter.is_empty().then(|| found(&counted.facts()));
     let ((comms, names), timeline, total) = (builder.comms(), builder.timeline(), builder.total());
     let (engine, fullest) = (&counted.counting.engine, builder.fullest());
+    let has_unmeasured_pools = builder.has_unmeasured_pools();
     let mut folded = Folded { events: engine.folded(), texts: engine.refused(), names, rows: Vec::new() };
     let tables = tables(&counted, recordings, options, findings.as_deref(), &mut folded);
     let spreads = Spreads::of(&counted.counting);
@@ -147,6 +148,7 @@ pub(super) fn one_host(
         passed: counting.events,
         total,
         fullest,
+        has_unmeasured_pools,
         listed: population.listed,
         busiest: Reached {
             value: busiest.most,
