@@ -72,6 +72,14 @@ fn judged(tw: u64) -> u64 {
     verdict
 }
 
+/// tcp_timewait_state_process() begins: what it said before led to nothing, as that of a SYN for a port on which nobody listens any more.
+#[inline(always)]
+pub(crate) fn judge_anew() {
+    if let Some(passing) = state::passing() {
+        passing.judged = 0;
+    }
+}
+
 /// tcp_timewait_state_process() returned `verdict` for `tw` and the packet whose TCP header is `header`.
 ///
 /// # Safety

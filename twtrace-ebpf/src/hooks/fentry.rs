@@ -96,6 +96,14 @@ fn fe_listen(ctx: FExitContext) -> i32 {
 }
 
 /// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const struct tcphdr
+/// *th, …)` (net/ipv4/tcp_minisocks.c)
+#[fentry(function = "tcp_timewait_state_process")]
+fn fe_state_enter(_ctx: FEntryContext) -> i32 {
+    death::judge_anew();
+    0
+}
+
+/// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const struct tcphdr
 /// *th)` (net/ipv4/tcp_minisocks.c, up to 6.11)
 #[fexit(function = "tcp_timewait_state_process")]
 fn fe_state_process_3(ctx: FExitContext) -> i32 {

@@ -76,6 +76,7 @@ pub(super) fn syn_in_fin_wait2(sandbox: &mut Sandbox) -> Result<()> {
 /// A server has gone, and a client comes again with a SYN that would be taken: it is answered with an ACK, and the client's RST ends the
 /// TIME_WAIT socket (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c: TCP_TW_SYN without a listener goes on as TCP_TW_ACK).
 pub(super) fn syn_without_listener(sandbox: &mut Sandbox) -> Result<()> {
+    set_ipv4("tcp_rfc1337", "0")?;
     let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();
     let pairs: Vec<Pair> = (40009..40012)
@@ -91,7 +92,8 @@ pub(super) fn syn_without_listener(sandbox: &mut Sandbox) -> Result<()> {
     for pair in &pairs {
         let again = client.socket(false, true)?;
         ensure!(again.bind(pair.client.local)?.is_ok(), "SO_REUSEADDR lets a port be bound again");
-        ensure!(again.connect(pair.client.peer)?.err() == Some(libc::ECONNREFUSED), "nobody listens");
+        let errno = again.connect(pair.client.peer)?.err();
+        ensure!(errno == Some(libc::ECONNREFUSED), "connect() to where nobody listens: errno {errno:?}");
         again.close()?;
         expect_reset(sandbox, &pair.server, "TIME_WAIT")?;
     }

@@ -202,6 +202,8 @@ fn timing(backend: Backend) -> Vec<Hook> {
 
 /// The function that judges a packet that met a TIME_WAIT socket.
 pub(super) const VERDICT: &str = "tcp_timewait_state_process";
+/// The program at its entry, without which what it said before may be taken for what it says now.
+pub(super) const VERDICT_ANEW: &str = "fe_state_enter";
 /// The tracepoint of every RST that is sent.
 const RESET: &str = "tcp_send_reset";
 
@@ -231,6 +233,7 @@ fn fentry(kernel: &Kernel, by_state: u8, failures_all: bool) -> Vec<Hook> {
     }
     if let Some(verdict) = kernel.verdict_program() {
         hooks.insert(1, hook(verdict, Fexit(VERDICT), Optional(What::SynRefused)));
+        hooks.insert(1, hook(VERDICT_ANEW, Fentry(VERDICT), Optional(What::Cost)));
     }
     let overflow = if by_state & BY_STATE_END == 0 {
         hook("fe_twsk_alloc", Fexit("inet_twsk_alloc"), Else(BY_STATE_END, What::Cost))

@@ -5,7 +5,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use twtrace_common::config::{Config, Symbols};
 
-use super::backend::Lacking;
+use super::backend::{Lacking, VERDICT_ANEW};
 use super::environment::{self, Denial};
 use super::load::Loader;
 use super::mounts::Seen;
@@ -113,10 +113,9 @@ impl Kernel {
         config.socket_cookie = (helpers == Helpers::All).into();
         config.task_btf = (helpers == Helpers::All).into();
         config.by_state = lacking.by_state;
-        let verdict = self.verdict_program();
-        let sees =
-            backend == Backend::Fentry && verdict.is_some_and(|name| !lacking.programs.contains(&name));
-        config.sees_verdicts = sees.into();
+        let has = |program| !lacking.programs.contains(&program);
+        let sees = self.verdict_program().is_some_and(|verdict| has(verdict) && has(VERDICT_ANEW));
+        config.sees_verdicts = (backend == Backend::Fentry && sees).into();
         config.debug_log = options.debug_log.into();
         config.times_connect = options.times_connect.into();
         config
