@@ -79,6 +79,8 @@ pub struct Tracker {
     pub(crate) engine: Engine,
     /// Live sockets that there was no room for.
     dropped_sockets: u64,
+    /// Those of them whose end was not heard of.
+    unfollowed: u64,
     /// Groups that had to make room for others.
     folded: u64,
     /// The first time heard of, CLOCK_MONOTONIC in nanoseconds.
@@ -113,6 +115,7 @@ impl Tracker {
             owners: Owners::new(&limits),
             engine: Engine::new(limits),
             dropped_sockets: 0,
+            unfollowed: 0,
             folded: 0,
             began_ns: None,
             now_ns: 0,
@@ -177,6 +180,13 @@ impl Tracker {
             (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
             (Kind::Ended, Some(conn), Some(true)) => {
                 self.end(conn, (hash, known), event);
+                return Applied { before: None, is_new: true };
+            }
+            // There was no room for one such, which has been told: it is not told again.
+            (Kind::Ended, Some(conn), None) if self.unfollowed > 0 => {
+                self.unfollowed -= 1;
+                event.via.get_or_insert_default();
+                self.end(conn, (hash, None), event);
                 return Applied { before: None, is_new: true };
             }
             (Kind::Ended, Some(conn), None) => Some(self.hear_of((conn, hash), event)),
@@ -353,6 +363,7 @@ impl Tracker {
     fn insert(&mut self, (conn, hash): (Conn, u64), group: u32, event: &Event) {
         if self.live.len() >= self.engine.limits.sockets {
             self.dropped_sockets += 1;
+            self.unfollowed += 1;
             return;
         }
         let mut entry = Entry::new(event, &mut self.processes);

@@ -17,6 +17,7 @@ mod times;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub use backend::Backend;
 pub use counters::Lost;
@@ -85,6 +86,13 @@ impl Ring {
     /// Hands the oldest record that is in the ring to `sink`. Says whether there was one.
     pub fn next(&mut self, sink: impl FnOnce(&[u8])) -> bool {
         self.ring.next().map(|record| sink(&record)).is_some()
+    }
+
+    /// Whether it has more than was handed out: records that came since, or one that a hook has begun and not finished, which keeps back all
+    /// that came after it (`ringbuf_map_poll`, kernel/bpf/ringbuf.c).
+    pub fn has_unread(&self) -> bool {
+        let mut ring = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ring, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// How much fits into it, in bytes.

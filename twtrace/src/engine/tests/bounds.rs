@@ -152,4 +152,8 @@ fn sockets_beyond_the_bound_are_counted_but_not_followed() {
     assert_eq!((snapshot.total.live, snapshot.processes[0].figures.live), (0, 0));
     let counts = &snapshot.total.counts;
     assert_eq!((counts.ended_for(Reason::Expired), counts.ended_for(Reason::Missed)), (11, 1));
+    assert_eq!((counts.created, counts.listed), (12, 0), "none of them is told a second time");
+    // One that nobody told of is.
+    script.ended(&wrk, [40_011], Reason::Expired);
+    assert_eq!(script.tracker.snapshot(&[]).total.counts.listed, 1);
 }

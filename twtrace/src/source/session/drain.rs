@@ -257,7 +257,13 @@ impl Drainer {
         let has_moved = moved != 0;
         self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_READS) };
         if has_moved || wants_mark {
-            self.say(Message::Emptied { at_ns })?;
+            // One that is still being written hides what came behind it.
+            if is_empty && self.ring.has_unread() {
+                self.orders.wants_mark.store(true, Ordering::Release);
+                self.quiet = 0;
+            } else {
+                self.say(Message::Emptied { at_ns })?;
+            }
         }
         Ok(is_empty)
     }

@@ -142,7 +142,7 @@ impl Healing {
     /// An event has come.
     pub(super) fn note(&mut self, event: &Event) {
         if let (true, Kind::Ended, Some(conn)) = (self.listing.is_some(), event.kind, event.conn) {
-            self.ended.insert(conn, (event.cookie, event.mono_ns));
+            self.ended.add(conn, event.cookie, event.mono_ns);
         }
         self.accounts.note(event);
     }

@@ -6,13 +6,42 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::super::lister::{Asked, Span};
 use crate::engine::{Hasher, Live, Seed, Tracker};
 use crate::model::event::{Conn, Event};
 use crate::model::filter::Filter;
 
-/// Sockets that ended, each with its cookie and when.
-pub(super) type Ended = HashMap<Conn, (Option<u64>, u64), Hasher>;
+/// So many of the sockets that a connection had in turn while one answer came are told apart, the last ones.
+const TURNS: usize = 8;
+
+/// Sockets that ended: of each connection the cookies, and when.
+#[derive(Debug, Default)]
+pub(super) struct Ended(HashMap<Conn, SmallVec<[(Option<u64>, u64); 1]>, Hasher>);
+
+impl Ended {
+    pub(super) fn add(&mut self, conn: Conn, cookie: Option<u64>, ended_ns: u64) {
+        let turns = self.0.entry(conn).or_default();
+        if turns.len() == TURNS {
+            turns.remove(0);
+        }
+        turns.push((cookie, ended_ns));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether a socket that was listed ended after the listing began.
+    fn has(&self, seed: &Seed, span: Span) -> bool {
+        let is_it = |(cookie, ended_ns): &(Option<u64>, u64)| {
+            let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
+            same && *ended_ns >= span.began_ns
+        };
+        self.0.get(&seed.conn).is_some_and(|turns| turns.iter().any(is_it))
+    }
+}
 
 /// See the head of the file. The span is that of the answer.
 #[derive(Debug)]
@@ -33,9 +62,7 @@ impl Todo {
         tracker: &mut Tracker,
     ) -> impl Iterator<Item = Event> + use<> {
         let (before, event) = match self {
-            Self::Enter(seed, span) if !has_ended(ended, &seed, span) => {
-                enter(&seed, span, scope, now_ns, tracker)
-            }
+            Self::Enter(seed, span) if !ended.has(&seed, span) => enter(&seed, span, scope, now_ns, tracker),
             Self::Miss(asked, span) if that_was_asked_after(asked, span, tracker).is_some() => {
                 (None, tracker.miss(&asked.0, now_ns))
             }
@@ -52,8 +79,8 @@ fn enter(
     now_ns: u64,
     tracker: &mut Tracker,
 ) -> (Option<Event>, Option<Event>) {
-    // One that was born since has its place: the end of the one that was listed was not heard of.
-    let is_younger = |live: Live| live.born_ns.is_some_and(|born_ns| born_ns >= span.ended_ns);
+    // One that was born since the listing began has its place: the end of the one that was listed was not heard of.
+    let is_younger = |live: Live| live.born_ns.is_some_and(|born_ns| born_ns >= span.began_ns);
     if tracker.list(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
         return (None, None);
     }
@@ -73,10 +100,59 @@ pub(super) fn that_was_asked_after((conn, cookie): Asked, span: Span, tracker: &
     is_it.then_some(live)
 }
 
-/// Whether a socket that was listed ended after the listing began.
-fn has_ended(ended: &Ended, seed: &Seed, span: Span) -> bool {
-    ended.get(&seed.conn).is_some_and(|(cookie, ended_ns)| {
-        let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
-        same && *ended_ns >= span.began_ns
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{Kind, Role, Substate};
+
+    /// A listing that took from 100 to 200.
+    const SPAN: Span = Span { began_ns: 100, ended_ns: 200 };
+
+    fn conn() -> Conn {
+        let here = std::net::IpAddr::from([127, 0, 0, 1]);
+        Conn { netns: 7, ifindex: 0, saddr: here, daddr: here, sport: 40_009, dport: 80 }
+    }
+
+    fn listed(cookie: u64) -> Todo {
+        let (substate, role) = (Substate::TimeWait, Role::Unknown);
+        Todo::Enter(Seed { conn: conn(), cookie: Some(cookie), substate, role, ends_ns: 60_000 }, SPAN)
+    }
+
+    fn told(todo: Todo, ended: &Ended, tracker: &mut Tracker) -> Vec<(Kind, Option<u64>)> {
+        let told = todo.act(&Filter::default(), ended, 300, tracker);
+        told.map(|event| (event.kind, event.cookie)).collect()
+    }
+
+    fn born(cookie: u64, mono_ns: u64, tracker: &mut Tracker) {
+        let mut event = Event::new(Kind::Created, mono_ns, Some(conn()));
+        (event.cookie, event.timeout_ms) = (Some(cookie), Some(60_000));
+        let _ = tracker.apply(&mut event);
+    }
+
+    #[test]
+    fn one_that_was_born_while_others_were_listed_stays() {
+        for (born_ns, is_younger) in [(99, false), (100, true), (150, true), (250, true)] {
+            let mut tracker = Tracker::new();
+            born(13, born_ns, &mut tracker);
+            let told = told(listed(11), &Ended::default(), &mut tracker);
+            let before = [(Kind::Ended, Some(13)), (Kind::Listed, Some(11))];
+            assert_eq!(told, if is_younger { &[][..] } else { &before[..] }, "{born_ns}");
+        }
+    }
+
+    #[test]
+    fn one_that_ended_meanwhile_is_not_told_again_however_often_its_place_was_taken() {
+        for turns in [0, 1, 7, 8] {
+            let (mut tracker, mut ended) = (Tracker::new(), Ended::default());
+            ended.add(conn(), Some(11), 110);
+            (0..turns).for_each(|turn| ended.add(conn(), Some(13 + turn), 120 + turn));
+            let want = if turns < TURNS as u64 { vec![] } else { vec![(Kind::Listed, Some(11))] };
+            assert_eq!(told(listed(11), &ended, &mut tracker), want, "{turns}");
+        }
+        let mut ended = Ended::default();
+        ended.add(conn(), Some(11), 99);
+        assert_eq!(told(listed(11), &ended, &mut Tracker::new()), [(Kind::Listed, Some(11))]);
+        ended.add(conn(), None, 100);
+        assert!(told(listed(11), &ended, &mut Tracker::new()).is_empty());
+    }
 }
