@@ -16,9 +16,12 @@ use crate::model::filter::Filter;
 /// So many of the sockets that a connection had in turn while one answer came are told apart, the last ones.
 const TURNS: usize = 8;
 
-/// Sockets that ended: of each connection the cookies, and when.
+/// The cookies of sockets that ended, each with when.
+type Turns = SmallVec<[(Option<u64>, u64); 1]>;
+
+/// Sockets that ended, by their connections.
 #[derive(Debug, Default)]
-pub(super) struct Ended(HashMap<Conn, SmallVec<[(Option<u64>, u64); 1]>, Hasher>);
+pub(super) struct Ended(HashMap<Conn, Turns, Hasher>);
 
 impl Ended {
     pub(super) fn add(&mut self, conn: Conn, cookie: Option<u64>, ended_ns: u64) {
