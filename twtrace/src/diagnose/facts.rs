@@ -24,7 +24,7 @@ pub mod told;
 use std::net::IpAddr;
 
 pub use connect::ConnectTimes;
-pub use counted::{Aborted, SynRefused};
+pub use counted::{AbortReasons, Aborted, SynRefused};
 pub use crowd::{Around, Caller};
 pub use ipvs::Ipvs;
 pub use piles::{Pile, Side};

@@ -11,7 +11,7 @@ pub(super) use server::{longer_connections, other_port, unbound_port};
 pub(super) use settings::{drop_tw_recycle, restore_fin_timeout, restore_max_tw_buckets, rfc1337};
 pub(super) use waiting::conntrack_room;
 
-use super::facts::{BindFailure, Netns, Tuple};
+use super::facts::{AbortReasons, BindFailure, Netns, Tuple};
 use super::finding::{Holds, Remedy};
 use super::pool::{Pool, Range, WhyNot};
 use super::predict;
@@ -131,8 +131,8 @@ pub(super) fn of_refused_syns(netns: &Netns) -> Vec<Remedy> {
 }
 
 /// For closes that end in RSTs, by their reasons.
-pub(super) fn of_aborts(linger: u64, unread: u64) -> Vec<Remedy> {
-    vec![waiting::graceful_close(linger, unread)]
+pub(super) fn of_aborts(reasons: &AbortReasons) -> Vec<Remedy> {
+    vec![waiting::graceful_close(reasons)]
 }
 
 /// For connections that nobody answers.

@@ -166,7 +166,7 @@ fn told(share: &Share) -> String {
         (share.open, "open socket", ""),
         (share.created, "connection", " that it closed first"),
         (share.failed, "failed call", ""),
-        (share.lost, "TIME_WAIT socket", " refused or ended by an RST"),
+        (share.lost, "socket", " refused or ended by an RST"),
     ] {
         if number != 0 {
             parts.push(format!("{}{what}", count(number, one)));

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Process, Share, Tuple};
+use super::facts::{AbortReasons, Process, Share, Tuple};
 use crate::model::escape::printable;
 pub(super) use crate::model::figures::{grouped, short_time};
 
@@ -69,6 +69,20 @@ pub(super) fn process(process: &Process) -> String {
     match process.pid {
         Some(pid) => format!("{} (pid {pid})", printable(&process.comm)),
         None => UNSEEN.to_owned(),
+    }
+}
+
+/// `13 with SO_LINGER 0, 17 with data that nobody had read`.
+pub(super) fn aborts(reasons: &AbortReasons) -> String {
+    let AbortReasons { linger, unread, later } = *reasons;
+    let known =
+        format!("{} with SO_LINGER 0, {} with data that nobody had read", grouped(linger), grouped(unread));
+    match later {
+        0 => known,
+        _ => format!(
+            "{known}, {} as data came after close(), or with SO_LINGER 0 that no event told of",
+            grouped(later)
+        ),
     }
 }
 

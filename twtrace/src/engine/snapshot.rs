@@ -109,9 +109,14 @@ pub struct TupleRow {
     pub others: Option<Box<Ports>>,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
+    /// Who holds how many of it, most first, up to sixteen, where a finding could be about it.
+    pub holders: Vec<(ProcessKey, u64)>,
     /// Who finds no port in it.
     pub failing: Option<Failing>,
 }
+
+/// See [`TupleRow::holders`].
+pub(super) const HOLDERS: usize = 16;
 
 impl TupleRow {
     /// Whether a finding could be about it: its ports are not known, are used to some part or fill, or calls fail.

@@ -8,7 +8,7 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 use super::exam::examine_with;
 use super::load::{Cast, First, HERE, cast};
 use crate::actor::{Raw, close_in_order};
-use crate::books::{self, TIME_WAIT};
+use crate::books::{self, FIN_WAIT2, TIME_WAIT};
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{SYN, Segment, Wire};
 
@@ -125,6 +125,23 @@ pub(in crate::scenarios) fn closes_aborted(sandbox: &mut Sandbox) -> Result<()> 
     let finding = diagnosis.only("closes_aborted")?;
     finding.is("notice")?.says("30 closes ended in an RST")?.says("13 with SO_LINGER 0, 17 with data")?;
     finding.offers("graceful_close")?;
+    // Nobody set SO_LINGER: data comes in after close(). A timeout of more than a minute keeps the full socket (tcp_close()).
+    set_ipv4("tcp_fin_timeout", "120")?;
+    let (later, ()) = examine_with(sandbox, &[], |sandbox| {
+        for _ in 0..11 {
+            let pair = cast.open(&listener)?.map_err(anyhow::Error::msg)?;
+            pair.client.close()?;
+            sandbox.wait_state(&pair.client, FIN_WAIT2, false)?;
+            pair.server.send(101)?;
+            pair.server.close()?;
+        }
+        Ok(())
+    })?;
+    set_ipv4("tcp_fin_timeout", "60")?;
+    let finding = later.only("closes_aborted")?;
+    finding
+        .says("11 closes ended in an RST")?
+        .says("0 with SO_LINGER 0, 0 with data that nobody had read, 11 as data came")?;
     let graceful = examine_with(sandbox, &[], |_| cast.visit_often(&listener, 30, First::Client))?;
     graceful.0.has_no("closes_aborted").map(drop)
 }

@@ -27,6 +27,18 @@ impl Aborted {
     }
 }
 
+/// How many closes ended in an RST for which reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortReasons {
+    /// With SO_LINGER 0, as events tell.
+    pub linger: u64,
+    /// With data that nobody had read.
+    pub unread: u64,
+    /// TCPAbortOnData beyond `linger`: data came after close() (`tcp_rcv_state_process`, net/ipv4/tcp_input.c), which no event tells, or
+    /// an event is missing.
+    pub later: u64,
+}
+
 /// SYNs that a TIME_WAIT socket refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SynRefused {

@@ -80,17 +80,15 @@ fn caller(key: &ProcessKey) -> Process {
     if key.is_unknown() { Process::default() } else { named(key) }
 }
 
-/// Who holds most of a pool, and who finds no port in it.
+/// Who holds a pool, and who finds no port in it.
 fn shares(row: &TupleRow) -> Vec<Share> {
-    let holder = row.main.filter(|main| !main.is_unknown()).map(|main| Share {
-        process: named(&main),
-        time_wait: row.figures.live,
-        ..Share::default()
-    });
-    let mut all: Vec<Share> = holder.into_iter().collect();
+    let known = row.holders.iter().filter(|(process, _)| !process.is_unknown());
+    let mut all: Vec<Share> = known
+        .map(|(process, live)| Share { process: named(process), time_wait: *live, ..Share::default() })
+        .collect();
     if let Some(Failing { process, failed, .. }) = row.failing {
-        match all.iter_mut().find(|_| Some(process) == row.main) {
-            Some(share) => share.failed = failed,
+        match row.holders.iter().filter(|(of, _)| !of.is_unknown()).position(|(of, _)| *of == process) {
+            Some(at) => all[at].failed = failed,
             None => all.push(Share { process: caller(&process), failed, ..Share::default() }),
         }
     }
@@ -160,6 +158,51 @@ mod tests {
             assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
             assert!(told(13, 0, wanted).is_empty());
         }
+    }
+
+    #[test]
+    fn everybody_who_holds_a_part_of_a_pool_is_a_holder() {
+        let mut tracker = tracker(0, 0);
+        for (at, (pid, comm)) in (0..200).zip([(97, "cli-A"), (101, "cli-B"), (0, "")].into_iter().cycle()) {
+            let mut event = event(Kind::Created, 9 * SECOND_NS, 40_000 + at);
+            let owner = event.owner.take().map(|owner| crate::model::event::Process {
+                pid,
+                start_ns: u64::from(pid),
+                comm: Comm::new(comm),
+                ..owner
+            });
+            event.owner = owner.filter(|owner| owner.pid != 0);
+            tracker.apply(&mut event);
+        }
+        tracker.advance(12 * SECOND_NS);
+        for wanted in [&[By::Process][..], By::ALL] {
+            let facts = super::of_snapshot(&tracker.snapshot(wanted));
+            let shares = &facts.namespaces[0].tuples[0].shares;
+            let held: Vec<_> =
+                shares.iter().map(|share| (share.process.comm.as_str(), share.time_wait)).collect();
+            assert_eq!(held, [("cli-A", 67), ("cli-B", 67)], "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn everybody_who_cannot_bind_a_port_is_told() {
+        let mut tracker = tracker(0, 0);
+        for (pid, comm, failed) in [(97, "nginx", 2), (101, "apache2", 3)] {
+            for _ in 0..failed {
+                let mut event = event(Kind::BindFailed, 11 * SECOND_NS, 8080);
+                event.role = Role::Unknown;
+                let of = |owner| crate::model::event::Process { pid, comm: Comm::new(comm), ..owner };
+                event.owner = event.owner.take().map(of);
+                tracker.apply(&mut event);
+            }
+        }
+        let facts = super::of_snapshot(&tracker.snapshot(By::ALL));
+        let told: Vec<_> = facts.namespaces[0]
+            .binds
+            .iter()
+            .map(|bind| (bind.port, bind.caller.comm.as_str(), bind.failed))
+            .collect();
+        assert_eq!(told, [(8080, "apache2", 3), (8080, "nginx", 2)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::known::how_to_keep;
 use super::{REQUESTS, blank, limit};
 use crate::diagnose::facts::{BindFailure, Habits, Process, Reach, Share, Tuple};
 use crate::diagnose::finding::{Effect, Holds, Remedy};
-use crate::diagnose::pool::{ENOUGH, Pool};
+use crate::diagnose::pool::{ENOUGH, Pool, Reuse};
 use crate::diagnose::predict;
 use crate::diagnose::words::{count, grouped, number, short_time};
 
@@ -91,8 +91,10 @@ pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
     let served = Effect { what: "limit", unit: "requests/s", before: serves, after: serves * requests };
     let mut effects = Vec::new();
     effects.extend(pool.ports().map(|_| served));
-    // At a rate that is still too high for them, ports fill up all the same, only later.
-    effects.extend((ports.after < ports.before).then_some(ports));
+    // At a rate that is still too high for them, ports fill up all the same, only later; and where connect() takes ports over, how many
+    // wait at a time is its choice.
+    let is_foreseen = ports.after < ports.before && pool.reuse() != Reuse::Works;
+    effects.extend(is_foreseen.then_some(ports));
     Remedy { effects, ..remedy }
 }
 

@@ -2,9 +2,10 @@
 //! Must not know: where facts come from, how they are shown.
 
 use super::blank;
+use crate::diagnose::facts::AbortReasons;
 use crate::diagnose::finding::{Effect, Remedy};
 use crate::diagnose::pool::{Pool, Range};
-use crate::diagnose::words::grouped;
+use crate::diagnose::words::{aborts, grouped};
 
 pub(super) const CHECK_PATH: &str = "check_path";
 pub(super) const CONNECT_TIMEOUT: &str = "connect_timeout";
@@ -127,22 +128,22 @@ pub(super) fn keep_nat_ports() -> Remedy {
 }
 
 /// For who closes with an RST.
-pub(super) fn graceful_close(linger: u64, unread: u64) -> Remedy {
+pub(super) fn graceful_close(reasons: &AbortReasons) -> Remedy {
+    let linger = match reasons.linger {
+        0 => "",
+        _ => {
+            ", and do not set SO_LINGER with 0 seconds; if TIME_WAIT is the reason why it is set, see keep_alive and tw_reuse"
+        }
+    };
     Remedy {
-        because: format!(
-            "{} with SO_LINGER 0, {} with unread data",
-            grouped(linger),
-            grouped(unread)
-        ),
-        change: Some(
-            "read to the end of what the peer sends before close(), and do not set SO_LINGER with 0 seconds; if TIME_WAIT is \
-             the reason why it is set, see keep_alive and tw_reuse"
-                .to_owned(),
-        ),
+        because: aborts(reasons),
+        change: Some(format!(
+            "read to the end of what the peer sends before close() (shutdown(SHUT_WR) tells it that no more comes){linger}"
+        )),
         ..blank(
             GRACEFUL_CLOSE,
             "Close without an RST",
-            "the program sets SO_LINGER 0, or closes before it has read everything",
+            "the program sets SO_LINGER 0, or closes before it has read everything that the peer sends",
             "connections that close first are in TIME_WAIT again",
         )
     }

@@ -2,10 +2,10 @@
 //! Must not know: where facts come from, how findings are shown.
 
 use super::{EVENTS, within};
-use crate::diagnose::facts::{Facts, Netns, Share};
+use crate::diagnose::facts::{AbortReasons, Facts, Netns, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
-use crate::diagnose::words::{count, grouped, holders};
+use crate::diagnose::words::{aborts, count, grouped, holders};
 
 /// The name of its finding.
 pub(super) const ID: &str = "closes_aborted";
@@ -15,6 +15,17 @@ const COUNTER: &str = "TCPAbortOnData, TCPAbortOnClose in /proc/net/netstat";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().filter_map(of_namespace).collect()
+}
+
+/// An RST that answers data has no event: nobody called then.
+fn by_whom(shares: &[Share], told: u64, untold: u64) -> String {
+    let named = (told != 0).then(|| format!(", by {}", holders(shares, |share| share.lost, 0)));
+    let rest = match (told, untold) {
+        (_, 0) => String::new(),
+        (0, _) => "; whose they were no event tells".to_owned(),
+        _ => format!(", and {} of which no event tells whose they were", grouped(untold)),
+    };
+    named.unwrap_or_default() + &rest
 }
 
 fn of_namespace(netns: &Netns) -> Option<Finding> {
@@ -33,19 +44,20 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         ..Share::default()
     };
     let shares: Vec<Share> = netns.aborted.iter().map(share).collect();
-    // The kernel's counters have two reasons, events have three.
     let counter =
         |of: fn(&crate::host::net::counters::Counters) -> Option<u64>| netns.counters.as_ref().and_then(of);
-    let linger = sum(|aborted| aborted.linger).max(counter(|counters| counters.abort_on_data).unwrap_or(0));
+    // The kernel counts two reasons together that events tell apart.
+    let linger = sum(|aborted| aborted.linger);
+    let later = counter(|counters| counters.abort_on_data).unwrap_or(0).saturating_sub(linger);
     let unread =
         sum(|aborted| aborted.unread_data).max(counter(|counters| counters.abort_on_close).unwrap_or(0));
+    let whys = AbortReasons { linger, unread, later };
     let what = format!(
-        "{} closes ended in an RST of this host's ({} with SO_LINGER 0, {} with data that nobody had read), by {}: no TIME_WAIT \
-         follows, and what was on its way may be lost. Fewer TIME_WAIT sockets for this reason are no gain.",
+        "{} closes ended in an RST of this host's ({}){}: no TIME_WAIT follows, and what was on its way may be lost. Fewer \
+         TIME_WAIT sockets for this reason are no gain.",
         grouped(all),
-        grouped(linger),
-        grouped(unread),
-        holders(&shares, |share| share.lost, all - told),
+        aborts(&whys),
+        by_whom(&shares, told, all - told),
     );
     let finding = Finding::new(ID, Severity::Notice, what)
         .at(within(netns))
@@ -54,5 +66,5 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         .because("TIME_WAIT sockets made", netns.created, EVENTS);
     let short = format!("{} with an RST", count(all, "connection"));
     let finding = finding.by(shares).in_short_or(&format!("ended {short}"), format!("ended {short}"));
-    Some(finding.remedied(remedies::of_aborts(linger, unread)))
+    Some(finding.remedied(remedies::of_aborts(&whys)))
 }

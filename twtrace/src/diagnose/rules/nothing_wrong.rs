@@ -1,7 +1,7 @@
 //! Owns: what is said where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
 
-use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::{Aborted, Facts};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Pool;
 use crate::diagnose::words::{grouped, tuple};
@@ -26,13 +26,18 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let sum = |of: fn(&Counters) -> Option<u64>| {
         (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
     };
+    // Events tell of those that a call ended; the kernel counts others as well.
+    let told: u64 = facts.namespaces.iter().flat_map(|netns| &netns.aborted).map(Aborted::all).sum();
+    let aborted = sum(|all| Some(all.abort_on_data? + all.abort_on_close?)).map(|counted| counted.max(told));
+    let reset: u64 = facts.namespaces.iter().map(|netns| netns.reset).sum();
     let finding = finding
         .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
         .because_known(
             "closes that ended in an RST",
-            sum(|all| Some(all.abort_on_data? + all.abort_on_close?)),
+            aborted.or((told != 0).then_some(told)),
             "/proc/net/netstat",
-        );
+        )
+        .because("TIME_WAIT sockets that an RST ended", reset, "events");
     let observed_s = facts.observed_s();
     let pools = facts
         .namespaces

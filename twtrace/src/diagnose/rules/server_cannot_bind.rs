@@ -28,7 +28,7 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
     let closers: Vec<Share> = taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
     let left = match taken.left_ms() {
         0 => String::new(),
-        ms => format!(", the last of them for {} s more", ms.div_ceil(1000)),
+        ms => format!(", the last of them for {} s more when it failed", ms.div_ceil(1000)),
     };
     let reuseaddr = reuseaddr(taken);
     let unseen = time_wait.saturating_sub(closers.iter().map(|share| share.time_wait).sum());
@@ -46,7 +46,11 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
         .finding(ID, Severity::Critical, what)
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
         .because("other sockets on this port", open, "sock_diag")
-        .because("the last of those in TIME_WAIT has left, s", taken.left_ms().div_ceil(1000), "sock_diag")
+        .because(
+            "the last of those in TIME_WAIT had left when it failed, s",
+            taken.left_ms().div_ceil(1000),
+            "sock_diag",
+        )
         .because("somebody listens on it", listens, "sock_diag")
         .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
         .by(taken.owners(&closers))

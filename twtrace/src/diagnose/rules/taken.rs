@@ -1,7 +1,7 @@
 //! Owns: what the rules for ports that bind() was refused have in common: calls of one program are one finding.
 //! Must not know: any of their stories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::EVENTS;
 use crate::diagnose::facts::{BindFailure, Facts, Netns, Outgoing, Process, Served, Share};
@@ -50,7 +50,21 @@ pub(super) fn of_kind(facts: &Facts, on: On) -> Vec<Taken<'_>> {
             }
         }
     }
-    all.into_values().collect()
+    let all = all.into_values();
+    // Whoever comes back to ports of his own has a story of his own.
+    if on == On::Own { all.collect() } else { all.fold(Vec::new(), with) }
+}
+
+/// Several programs that were refused the same ports are one finding.
+fn with<'a>(mut all: Vec<Taken<'a>>, one: Taken<'a>) -> Vec<Taken<'a>> {
+    let is_same = |known: &&mut Taken<'_>| {
+        known.netns.netns == one.netns.netns && known.port_numbers() == one.port_numbers()
+    };
+    match all.iter_mut().find(is_same) {
+        Some(known) => known.calls.extend(one.calls),
+        None => all.push(one),
+    }
+    all
 }
 
 fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On {
@@ -102,9 +116,13 @@ impl Taken<'_> {
         }
     }
 
+    fn port_numbers(&self) -> BTreeSet<u16> {
+        self.calls.iter().map(|bind| bind.port).collect()
+    }
+
     /// How many.
     pub(super) fn port_count(&self) -> u64 {
-        self.calls.iter().map(|bind| bind.port).collect::<std::collections::BTreeSet<u16>>().len() as u64
+        self.port_numbers().len() as u64
     }
 
     /// Who asked, each with his failures, most first.

@@ -104,6 +104,7 @@ impl Make<'_> {
             pressure: survey.pressure(row),
             others: known.and_then(|tuple| engine.ports.others_by_state(tuple)),
             main: survey.holder(row),
+            holders: survey.holders(row),
             failing: survey.failing(row),
         }
     }

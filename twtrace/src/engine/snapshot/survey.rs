@@ -3,9 +3,12 @@
 //!
 //! Tables lie beside the engine's and go by the numbers of rows: a look takes no look-up by name.
 
+mod who;
+
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use super::{Failing, LinkRow, PortKey, ProcessKey, Target, TupleKey, TupleRow};
+use super::{LinkRow, ProcessKey, Target, TupleKey, TupleRow};
 use crate::engine::groups::{Group, NOWHERE, Table};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
@@ -21,8 +24,6 @@ const RECENT_S: u32 = 10;
 const FAILING_S: u32 = 60;
 /// A pool that has less of its ports in use, and does not fill, is not worth a word.
 const USED: f64 = 0.1;
-/// Ports that could not be bound and that are told.
-const NOT_BOUND: usize = 5;
 
 /// What a process has to do with something.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +78,8 @@ pub struct Survey<'a> {
     unowned: Vec<u32>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
+    /// Links with live sockets of pools that a finding could be about, by pool: worked out when first asked for.
+    held: OnceCell<HashMap<u32, Vec<u32>, Hasher>>,
 }
 
 /// See [`Survey::may_press`].
@@ -105,6 +108,7 @@ impl<'a> Survey<'a> {
             mains: vec![NOWHERE; rows],
             unowned: Vec::new(),
             failers: vec![(NOWHERE, 0); rows],
+            held: OnceCell::new(),
         };
         survey.sum_links();
         survey.measure_pools();
@@ -161,6 +165,7 @@ impl<'a> Survey<'a> {
                 pressure: Some(Pressure::new(&pool)),
                 others: Some(Box::new(held)),
                 main: None,
+                holders: Vec::new(),
                 failing: None,
             }
         };
@@ -250,27 +255,6 @@ impl<'a> Survey<'a> {
             || failed(link) == failed(first) && self.names(link) < self.names(first);
         let most = if is_more { link } else { first };
         self.failers[target as usize] = (most, others + u64::from(first != NOWHERE));
-    }
-
-    /// Who fails most of late, in a pool or on a port.
-    pub(super) fn failing(&self, row: u32) -> Option<Failing> {
-        let (link, others) = *self.failers.get(row as usize)?;
-        let (process, _) = self.ends(link)?;
-        let failed = self.links.get(link as usize)?.failing;
-        Some(Failing { process: self.engine.process_key(process)?, failed, others })
-    }
-
-    /// Ports that somebody failed to bind of late, most failures first.
-    pub(super) fn not_bound(&self) -> Vec<(PortKey, Failing)> {
-        let of_port = |(row, _): (u32, &(u32, u64))| {
-            let Target::Port(key) = self.target(row)? else { return None };
-            Some((key, self.failing(row)?))
-        };
-        let failed = self.failers.iter().enumerate().filter(|(_, (link, _))| *link != NOWHERE);
-        let mut all: Vec<_> = failed.filter_map(|(row, of)| of_port((row as u32, of))).collect();
-        all.sort_by_key(|(key, failing)| (std::cmp::Reverse(failing.failed), *key));
-        all.truncate(NOT_BOUND);
-        all
     }
 
     /// Whether a link matters more than another one; names make it certain.

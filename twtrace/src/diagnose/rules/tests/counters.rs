@@ -80,7 +80,19 @@ fn closes_with_an_rst_are_told_by_whoever_counted_them() {
     );
     let counters = Counters { abort_on_data: Some(3), abort_on_close: Some(7), ..Counters::default() };
     let finding = only(&facts(counted(counters)));
-    assert!(finding.what.contains("by a process that twtrace did not see"), "{}", finding.what);
+    let untold = "0 with SO_LINGER 0, 7 with data that nobody had read, 3 as data came after close(), or with SO_LINGER 0 that no \
+                  event told of); whose they were no event tells";
+    assert!(finding.what.contains(untold), "{}", finding.what);
+    let remedy = finding.remedies.iter().find(|remedy| remedy.id == "graceful_close").unwrap();
+    assert!(!remedy.change.as_ref().unwrap().contains("SO_LINGER"), "{remedy:?}");
+    // Events tell of thirteen; those that the kernel counted besides are nobody's.
+    let aborted = vec![Aborted { process: share(7, "probe").process, linger: 13, unread_data: 0, other: 0 }];
+    let counters = Counters { abort_on_data: Some(30), abort_on_close: Some(0), ..Counters::default() };
+    let finding = only(&facts(Netns { aborted, ..counted(counters) }));
+    let both = "30 closes ended in an RST of this host's (13 with SO_LINGER 0, 0 with data that nobody had read, 17 as data came \
+                after close(), or with SO_LINGER 0 that no event told of), by probe (pid 7), and 17 of which no event tells whose \
+                they were:";
+    assert!(finding.what.starts_with(both), "{}", finding.what);
     let few = Counters { abort_on_data: Some(3), abort_on_close: Some(6), ..Counters::default() };
     assert_eq!(ids(&facts(counted(few))), ["nothing_wrong"]);
 }
@@ -96,6 +108,11 @@ fn nothing_is_wrong_only_where_the_counters_are_quiet_too() {
     let evidence = |what: &str| quiet.evidence.iter().find(|one| one.what == what).unwrap().value.to_string();
     assert_eq!(evidence("SYNs that were sent again"), "3");
     assert_eq!(evidence("closes that ended in an RST"), "0");
+    let aborted = vec![Aborted { process: share(7, "probe").process, linger: 7, unread_data: 0, other: 0 }];
+    let told = only(&facts(Netns { aborted, reset: 3, ..counted(again(0)) }));
+    let evidence = |what: &str| told.evidence.iter().find(|one| one.what == what).unwrap().value.to_string();
+    assert_eq!(evidence("closes that ended in an RST"), "7");
+    assert_eq!(evidence("TIME_WAIT sockets that an RST ended"), "3");
 }
 
 #[test]

@@ -95,7 +95,11 @@ fn what_a_server_had_is_told_with_the_seconds_left_and_without_guesses() {
     let served = Served { time_wait: 17, left_ms: Some(41_001), shares, ..on(8080, Vec::new()) };
     let finding =
         only(&facts(Netns { binds: vec![bind(8080, 7, 9, "new")], served: vec![served.clone()], ..netns() }));
-    assert!(finding.what.contains("the last of them for 42 s more, of old (pid 5)"), "{}", finding.what);
+    assert!(
+        finding.what.contains("the last of them for 42 s more when it failed, of old (pid 5)"),
+        "{}",
+        finding.what
+    );
     assert!(finding.what.contains("was not looked at"), "{}", finding.what);
     expect_effect(&finding, "reuseaddr", "the port can be bound after", (42.0, 0.0));
     // Where it was looked at, that is said; and what is set need not be set.
@@ -111,6 +115,27 @@ fn what_a_server_had_is_told_with_the_seconds_left_and_without_guesses() {
     assert!(set.remedies.iter().all(|remedy| remedy.effects.is_empty()), "{:?}", set.remedies);
     assert!(with(5, 2).what.contains("was set in 5 of 7 calls"), "{}", with(5, 2).what);
     assert!(with(0, 3).what.contains("was not looked at"), "of four nothing is known");
+}
+
+#[test]
+fn several_programs_that_want_one_port_are_one_finding() {
+    let shares = vec![Share { time_wait: 17, ..share(5, "old") }];
+    let served = |port| Served {
+        time_wait: 17,
+        left_ms: Some(41_001),
+        shares: shares.clone(),
+        ..on(port, Vec::new())
+    };
+    let binds = vec![bind(8080, 2, 9, "nginx"), bind(8080, 3, 11, "apache2"), bind(9090, 5, 13, "relay")];
+    let served = vec![served(8080), served(9090)];
+    let all = found(&facts(Netns { binds, served, ..netns() }));
+    let told: Vec<&str> = all.iter().map(|finding| finding.what.split(':').next().unwrap()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().any(|what| what.contains("and 1 more cannot bind port 8080 (5 times)")), "{told:?}");
+    assert!(
+        told.iter().any(|what| what.contains("relay (pid 13) cannot bind port 9090 (5 times)")),
+        "{told:?}"
+    );
 }
 
 fn refusing(call: Call, errno: Errno, failed: u64) -> Vec<Finding> {
