@@ -108,19 +108,15 @@ impl Recorded<'_> {
     }
 }
 
-/// What a namespace is said to be set to by the first of `told` that knows it.
-pub(crate) fn settings<'a>(mut told: impl Iterator<Item = &'a Namespace>, netns: u32) -> Option<Settings> {
-    told.find(|known| known.netns == netns).and_then(settings_of)
-}
-
-fn settings_of(known: &Namespace) -> Option<Settings> {
+/// What a namespace is said to be set to.
+pub(crate) fn settings_of(known: &Namespace) -> Option<Settings> {
     known.sysctls.clone().and_then(Settings::counted)
 }
 
 /// What is told of namespaces; the first word counts.
-type ByInode<'a> = HashMap<u32, &'a Namespace>;
+pub(crate) type ByInode<'a> = HashMap<u32, &'a Namespace>;
 
-fn by_inode<'a>(told: impl Iterator<Item = &'a Namespace>) -> ByInode<'a> {
+pub(crate) fn by_inode<'a>(told: impl Iterator<Item = &'a Namespace>) -> ByInode<'a> {
     let mut all = ByInode::new();
     told.for_each(|namespace| {
         all.entry(namespace.netns).or_insert(namespace);

@@ -115,9 +115,6 @@ pub struct TupleRow {
     pub failing: Option<Failing>,
 }
 
-/// See [`TupleRow::holders`].
-pub(super) const HOLDERS: usize = 16;
-
 impl TupleRow {
     /// Whether a finding could be about it: its ports are not known, are used to some part or fill, or calls fail.
     pub fn may_press(&self) -> bool {

@@ -82,12 +82,12 @@ fn caller(key: &ProcessKey) -> Process {
 
 /// Who holds a pool, and who finds no port in it.
 fn shares(row: &TupleRow) -> Vec<Share> {
-    let known = row.holders.iter().filter(|(process, _)| !process.is_unknown());
-    let mut all: Vec<Share> = known
+    let known = || row.holders.iter().filter(|(process, _)| !process.is_unknown());
+    let mut all: Vec<Share> = known()
         .map(|(process, live)| Share { process: named(process), time_wait: *live, ..Share::default() })
         .collect();
     if let Some(Failing { process, failed, .. }) = row.failing {
-        match row.holders.iter().filter(|(of, _)| !of.is_unknown()).position(|(of, _)| *of == process) {
+        match known().position(|(of, _)| *of == process) {
             Some(at) => all[at].failed = failed,
             None => all.push(Share { process: caller(&process), failed, ..Share::default() }),
         }

@@ -57,9 +57,9 @@ pub(super) fn of_kind(facts: &Facts, on: On) -> Vec<Taken<'_>> {
 
 /// Several programs that were refused the same ports are one finding.
 fn with<'a>(mut all: Vec<Taken<'a>>, one: Taken<'a>) -> Vec<Taken<'a>> {
-    let is_same = |known: &&mut Taken<'_>| {
-        known.netns.netns == one.netns.netns && known.port_numbers() == one.port_numbers()
-    };
+    let ports = one.port_numbers();
+    let is_same =
+        |known: &&mut Taken<'_>| known.netns.netns == one.netns.netns && known.port_numbers() == ports;
     match all.iter_mut().find(is_same) {
         Some(known) => known.calls.extend(one.calls),
         None => all.push(one),
@@ -107,9 +107,7 @@ impl Taken<'_> {
 
     /// `port 8080`, `3 ports (20000, 20002, 20004)`.
     pub(super) fn ports(&self) -> String {
-        let mut ports: Vec<u16> = self.calls.iter().map(|bind| bind.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
+        let ports: Vec<u16> = self.port_numbers().into_iter().collect();
         match ports[..] {
             [port] => format!("port {port}"),
             _ => format!("{} ports ({})", grouped(ports.len() as u64), ranges(&ports)),

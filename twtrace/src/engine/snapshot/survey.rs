@@ -78,8 +78,8 @@ pub struct Survey<'a> {
     unowned: Vec<u32>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
-    /// Links with live sockets of pools that a finding could be about, by pool: worked out when first asked for.
-    held: OnceCell<HashMap<u32, Vec<u32>, Hasher>>,
+    /// Links of pools and ports that a finding could be about, by those: worked out when first asked for.
+    dealt_with: OnceCell<HashMap<u32, Vec<u32>, Hasher>>,
 }
 
 /// See [`Survey::may_press`].
@@ -108,7 +108,7 @@ impl<'a> Survey<'a> {
             mains: vec![NOWHERE; rows],
             unowned: Vec::new(),
             failers: vec![(NOWHERE, 0); rows],
-            held: OnceCell::new(),
+            dealt_with: OnceCell::new(),
         };
         survey.sum_links();
         survey.measure_pools();

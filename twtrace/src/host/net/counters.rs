@@ -59,27 +59,24 @@ impl Counters {
     /// What came since `earlier`; what is there now stays as it is.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let less = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
-        Self {
-            paws_timewait: less(self.paws_timewait, earlier.paws_timewait),
-            abort_on_data: less(self.abort_on_data, earlier.abort_on_data),
-            abort_on_close: less(self.abort_on_close, earlier.abort_on_close),
-            syn_retrans: less(self.syn_retrans, earlier.syn_retrans),
-            listen_overflows: less(self.listen_overflows, earlier.listen_overflows),
-            ..*self
-        }
+        self.with(earlier, u64::saturating_sub)
     }
 
     /// What came in both times; what is there now is as it was in this one.
     #[must_use]
     pub fn and(&self, earlier: &Self) -> Self {
-        let more = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_add(then?));
+        self.with(earlier, u64::saturating_add)
+    }
+
+    /// Each number that only grows, together with an earlier one, where both are known.
+    fn with(&self, earlier: &Self, both: fn(u64, u64) -> u64) -> Self {
+        let of = |now: Option<u64>, then: Option<u64>| Some(both(now?, then?));
         Self {
-            paws_timewait: more(self.paws_timewait, earlier.paws_timewait),
-            abort_on_data: more(self.abort_on_data, earlier.abort_on_data),
-            abort_on_close: more(self.abort_on_close, earlier.abort_on_close),
-            syn_retrans: more(self.syn_retrans, earlier.syn_retrans),
-            listen_overflows: more(self.listen_overflows, earlier.listen_overflows),
+            paws_timewait: of(self.paws_timewait, earlier.paws_timewait),
+            abort_on_data: of(self.abort_on_data, earlier.abort_on_data),
+            abort_on_close: of(self.abort_on_close, earlier.abort_on_close),
+            syn_retrans: of(self.syn_retrans, earlier.syn_retrans),
+            listen_overflows: of(self.listen_overflows, earlier.listen_overflows),
             ..*self
         }
     }

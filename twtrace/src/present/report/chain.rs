@@ -16,7 +16,7 @@ use super::count::{Asked, Counting};
 use super::read::Error;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::facts::together::Together;
-use crate::diagnose::recorded::{Recorded, settings};
+use crate::diagnose::recorded::{Recorded, by_inode, settings_of};
 use crate::engine::row;
 use crate::engine::{Capacity, Engine, Limits, Seed};
 use crate::model::event::{Kind, Via};
@@ -147,9 +147,10 @@ impl Counted {
             let read = turn.read(open()?, &mut counting, &mut met, &head)?;
             let Read { mut ended, skipped } = read;
             let tail = ended.tail();
-            let told =
-                || tail.into_iter().flat_map(|tail| &tail.namespaces).chain(&own.namespaces).chain(&met);
-            seen.take(tail.and_then(|tail| tail.lists.as_ref()), |netns| settings(told(), netns));
+            let at_end = tail.into_iter().flat_map(|tail| &tail.namespaces);
+            let told = by_inode(at_end.chain(&own.namespaces).chain(&met));
+            let settings = |netns| told.get(&netns).copied().and_then(settings_of);
+            seen.take(tail.and_then(|tail| tail.lists.as_ref()), settings);
             let last_ns = counting.last_ns;
             let ended_ns = ended.tail().map_or(last_ns, |tail| moved(tail.mono_ns)).max(last_ns);
             counting.close(ended_ns);

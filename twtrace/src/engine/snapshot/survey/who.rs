@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 
-use super::{NOWHERE, Survey};
+use super::{LinkSum, NOWHERE, Survey};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::snapshot::{Failing, HOLDERS, PortKey, ProcessKey, Target};
-use crate::engine::table::TableRow;
+use crate::engine::snapshot::{Failing, PortKey, ProcessKey, Target};
 
 /// Ports that could not be bound and that are told.
 const NOT_BOUND: usize = 5;
+/// Processes that are told of one pool or port.
+const MOST: usize = 16;
 
 impl Survey<'_> {
     /// Who fails most of late, in a pool or on a port.
@@ -23,27 +24,33 @@ impl Survey<'_> {
 
     /// Who holds how many sockets of a pool that a finding could be about, most first.
     pub(in crate::engine::snapshot) fn holders(&self, row: u32) -> Vec<(ProcessKey, u64)> {
-        if !self.may_press(row) {
-            return Vec::new();
-        }
-        let of_links = || {
-            let mut held: HashMap<u32, Vec<u32>, Hasher> = HashMap::default();
-            for (at, of) in (0..).zip(&self.engine.groups.rows) {
-                let RowId::Link { target, .. } = of.id else { continue };
-                if self.links[at as usize].live != 0 && self.may_press(target) {
-                    held.entry(target).or_default().push(at);
-                }
-            }
-            held
-        };
-        let links = self.held.get_or_init(of_links).get(&row).map(Vec::as_slice).unwrap_or_default();
+        if self.may_press(row) { self.most(row, |sum| sum.live) } else { Vec::new() }
+    }
+
+    /// Who has most of something to do with a pool or a port, and how much.
+    fn most(&self, row: u32, of: fn(&LinkSum) -> u64) -> Vec<(ProcessKey, u64)> {
+        let links = self.dealt_with.get_or_init(|| self.links_by_target());
         let of_link = |link: &u32| {
-            Some((self.engine.process_key(self.ends(*link)?.0)?, self.links[*link as usize].live))
+            let sum = of(&self.links[*link as usize]);
+            if sum == 0 { None } else { Some((self.engine.process_key(self.ends(*link)?.0)?, sum)) }
         };
-        let mut all: Vec<(ProcessKey, u64)> = links.iter().filter_map(of_link).collect();
-        all.sort_unstable_by_key(|(process, live)| (std::cmp::Reverse(*live), *process));
-        all.truncate(HOLDERS);
+        let mut all: Vec<(ProcessKey, u64)> =
+            links.get(&row).into_iter().flatten().filter_map(of_link).collect();
+        all.sort_unstable_by_key(|(process, sum)| (std::cmp::Reverse(*sum), *process));
+        all.truncate(MOST);
         all
+    }
+
+    /// Links of pools and ports that a finding could be about.
+    fn links_by_target(&self) -> HashMap<u32, Vec<u32>, Hasher> {
+        let mut links: HashMap<u32, Vec<u32>, Hasher> = HashMap::default();
+        for (at, row) in (0..).zip(&self.engine.groups.rows) {
+            let RowId::Link { target, .. } = row.id else { continue };
+            if self.may_press(target) {
+                links.entry(target).or_default().push(at);
+            }
+        }
+        links
     }
 
     /// Ports that somebody failed to bind of late, most failures first; each with every one of those who did.
@@ -56,20 +63,10 @@ impl Survey<'_> {
         let mut ports: Vec<(u32, PortKey, u64)> = failed.filter_map(of_port).collect();
         ports.sort_by_key(|(_, key, failed)| (std::cmp::Reverse(*failed), *key));
         ports.truncate(NOT_BOUND);
-        ports.into_iter().flat_map(|(row, key, _)| self.failers_of(row).map(move |of| (key, of))).collect()
-    }
-
-    /// Everybody who failed of late on a port, most failures first.
-    fn failers_of(&self, row: u32) -> impl Iterator<Item = Failing> + use<> {
-        let of_link = |(link, of): (u32, &TableRow)| {
-            let RowId::Link { process, target } = of.id else { return None };
-            let failed = self.links[link as usize].failing;
-            let is_one = target == row && failed != 0;
-            Some(Failing { process: self.engine.process_key(process).filter(|_| is_one)?, failed, others: 0 })
+        let of_row = |(row, key, _)| {
+            let failers = self.most(row, |sum| sum.failing).into_iter();
+            failers.map(move |(process, failed)| (key, Failing { process, failed, others: 0 }))
         };
-        let mut all: Vec<Failing> = (0..).zip(&self.engine.groups.rows).filter_map(of_link).collect();
-        all.sort_unstable_by_key(|of| (std::cmp::Reverse(of.failed), of.process));
-        all.truncate(HOLDERS);
-        all.into_iter()
+        ports.into_iter().flat_map(of_row).collect()
     }
 }
