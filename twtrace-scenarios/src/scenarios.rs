@@ -203,6 +203,7 @@ pub const ALL: &[Scenario] = &[
     once("doctor_folklore_max_tw_buckets", doctor::max_tw_buckets),
     once("doctor_folklore_tw_recycle", doctor::tw_recycle),
     once("doctor_nothing_wrong", doctor::healthy),
+    once("doctor_one_of_two", doctor::one_of_two),
     once("doctor_of_a_recording", doctor::recorded),
     once("doctor_pid_namespace", doctor::pid_namespace),
     once("doctor_tracefs_missing", doctor::tracefs_missing),

@@ -39,10 +39,14 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
     // Of the same severity, as the rules are listed.
     findings.sort_by_key(|finding| finding.severity);
+    let of_others = scope::keep_theirs(&mut findings, &facts.about);
     let mut findings = folded(findings);
     whereabouts::settle(facts, &mut findings);
     if findings.is_empty() {
-        findings.push(rules::nothing_wrong(facts));
+        findings.push(rules::nothing_wrong(facts, of_others));
+    }
+    if !facts.parting.is_empty() {
+        findings.iter_mut().for_each(|finding| words::say_who_is_left_out(&mut finding.what, &facts.parting));
     }
     findings
 }

@@ -132,6 +132,17 @@ impl Tracker {
         self.engine.reasons = reasons.to_vec();
     }
 
+    /// Says by which flags sockets are left out that draw from the same pools of ports as those that are counted
+    /// (`model::filter::parting`): when a pool will be full is then not told, as nobody knows at what rate it fills.
+    pub fn count_a_part(&mut self, parting: Vec<String>) {
+        self.engine.parting = parting;
+    }
+
+    /// Whether only a part of the sockets that draw from one pool is counted.
+    pub fn counts_a_part(&self) -> bool {
+        !self.engine.parting.is_empty()
+    }
+
     /// Events are counted by network namespace alone, and no row is ever shown: which sockets live is all that is known of them besides.
     /// To be said before the first event.
     pub fn count_by_netns(&mut self) {

@@ -8,6 +8,7 @@ mod counted;
 mod elsewhere;
 mod exam;
 mod load;
+mod owners;
 mod ports;
 mod recorded;
 mod reuse;
@@ -22,6 +23,7 @@ pub(super) use client::{
 pub(super) use client::{half_full, ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
 pub(super) use counted::{closes_aborted, counters_moved, syn_refused};
 pub(super) use elsewhere::{no_local_address, not_for_ports};
+pub(super) use owners::one_of_two;
 pub(super) use ports::{
     close_unacknowledged, close_wait, fin_wait2_held, not_explained, ports_bound, socket_range,
     syn_unanswered,

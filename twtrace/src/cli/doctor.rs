@@ -104,11 +104,12 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         stops_early: args.trace.duration.is_none(),
         tell: std::io::stderr().is_terminal().then_some(notes::progress),
     };
+    session::permit(&filter)?;
     let mut watch = Watch::start(&filter, args.nat_ports, pace)?;
     let options = session::Options {
         probe: probe::Options { times_connect: true, ..args.trace.probe() },
-        // A failure has no role: which roles are wanted decides what is spoken of, not what is looked at.
-        filter: Filter { roles: Vec::new(), failures: Failures::All, ..filter },
+        // A pool counts whole, whoever is asked about: a filter decides what is spoken of.
+        filter: Filter { netns: filter.netns, failures: Failures::All, ..Filter::default() },
         verify: false,
         verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),

@@ -20,6 +20,7 @@ mod refusal;
 pub mod samples;
 pub mod together;
 pub mod told;
+mod who;
 
 use std::net::IpAddr;
 
@@ -32,10 +33,13 @@ pub use ports::{Ports, State};
 pub use ranged::Ranged;
 pub use refusal::{BindFailure, Call, Outgoing, Refusal};
 use serde::Serialize;
+pub use who::{Habits, Process, Share};
 
 use crate::engine::{Counts, TupleKey};
 use crate::host::net::counters::Counters;
+use crate::model::escape::printable;
 use crate::model::event::Reason;
+use crate::model::filter::{Filter, parting};
 use crate::model::limitation::Limitation;
 pub use crate::model::settings::Settings;
 
@@ -77,6 +81,12 @@ pub struct Facts {
     pub dead_settings: Vec<DeadSetting>,
     /// What could not be looked at, in words for a user.
     pub unknown: Vec<String>,
+    /// The flags that left out a part of the sockets of pools before anything was counted ([`parting`]); none: nothing was. Hostile until escaped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parting: Vec<String>,
+    /// Whom findings are to be about; what was looked at is more.
+    #[serde(skip)]
+    pub about: Filter,
     /// What cannot be seen on this machine, or could not where it was recorded.
     pub limitations: Vec<Limitation>,
 }
@@ -85,6 +95,19 @@ impl Facts {
     /// How long it was looked at, in seconds: at least one, so that a rate is never made of a moment.
     pub fn observed_s(&self) -> f64 {
         self.observed_ms.max(1000) as f64 / 1000.0
+    }
+
+    /// Says that only a part was counted, as these flags ask for; to be said once all namespaces are there.
+    pub fn count_a_part(&mut self, words: &[String]) {
+        self.parting = parting(words);
+        if self.parting.is_empty() {
+            return;
+        }
+        self.namespaces.iter_mut().for_each(|netns| netns.is_part = true);
+        self.unknown.push(format!(
+            "what {} leaves out: at what rate ports are used up by all, and who else does",
+            printable(&self.parting.join(" "))
+        ));
     }
 }
 
@@ -132,6 +155,9 @@ pub struct Netns {
     pub server_time_wait: u64,
     /// The most TIME_WAIT sockets that were there at one time.
     pub peak_time_wait: u64,
+    /// Events of some of its sockets were left out before anything was counted: rates and shares are those of the rest.
+    #[serde(skip)]
+    pub is_part: bool,
     /// TIME_WAIT sockets made while looking.
     pub created: u64,
     /// TIME_WAIT sockets refused while looking, by events or by the kernel's own counter, whichever says more.
@@ -320,76 +346,4 @@ pub struct Served {
     pub outgoing: Vec<Outgoing>,
     /// Who holds it.
     pub shares: Vec<Share>,
-}
-
-/// A process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Process {
-    /// What user space calls pid; `None` where nobody knows who it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
-    /// When it started, CLOCK_BOOTTIME in nanoseconds; 0 where that is not known. A pid is used again, a pid with its start is not.
-    #[serde(skip)]
-    pub start_ns: u64,
-    /// Its name. Hostile until escaped.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub comm: String,
-    /// Its program. Hostile until escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
-    /// Its container. Hostile until escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<String>,
-    /// Its systemd service. Hostile until escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
-}
-
-/// /proc tells start times in ticks of USER_HZ, which is 100 on every architecture that is supported.
-const TICK_NS: u64 = 10_000_000;
-
-impl Process {
-    /// Whether both are one and the same process, whatever it is called by now.
-    pub fn is(&self, other: &Self) -> bool {
-        let started = |process: &Self| (process.start_ns != 0).then_some(process.start_ns / TICK_NS);
-        self.pid == other.pid && started(self).zip(started(other)).is_none_or(|(one, two)| one == two)
-    }
-}
-
-/// What a process has to do with a pool or a port.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Share {
-    /// Who.
-    pub process: Process,
-    /// Ports that its TIME_WAIT sockets hold.
-    pub time_wait: u64,
-    /// Ports that its other sockets hold.
-    pub open: u64,
-    /// TIME_WAIT sockets that it made while looking.
-    pub created: u64,
-    /// Its calls that failed while looking.
-    pub failed: u64,
-    /// TIME_WAIT sockets of its that were refused, or ended by RSTs, while looking.
-    pub lost: u64,
-    /// Of those, ended by RSTs.
-    #[serde(skip)]
-    pub reset: u64,
-    /// What its connections are like, all destinations together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub habits: Option<Habits>,
-}
-
-/// What a process's connections are like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Habits {
-    /// TIME_WAIT sockets it made as client: it closed first.
-    pub as_client: u64,
-    /// TIME_WAIT sockets it made as server.
-    pub as_server: u64,
-    /// Half of its connections lived at most so long, in microseconds.
-    pub age_us: Option<u64>,
-    /// Half of its connections sent at most so much, in bytes.
-    pub sent: Option<u64>,
-    /// Half of its connections received at most so much, in bytes.
-    pub received: Option<u64>,
 }

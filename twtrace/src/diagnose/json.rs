@@ -48,6 +48,7 @@ const POOLS: usize = 100;
 /// Appends the diagnosis and a newline to `out`.
 pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
     let mut shown = facts.clone();
+    super::scope::show_theirs(&mut shown);
     shown.namespaces.iter_mut().for_each(|netns| netns.tuples.truncate(POOLS));
     let facts = &shown;
     let diagnosis = Diagnosis {

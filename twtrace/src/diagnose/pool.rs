@@ -264,7 +264,9 @@ impl Pool<'_> {
         let open = f64::from(self.tuple.now.open());
         let outgrows = open + predict::held(rate, self.hold_s()) > f64::from(room);
         if self.tuple.created >= ENOUGH && outgrows {
-            return Strain::RunningOut(predict::full_in_s(room, taken, rate, ended));
+            // What others use up is not in the rates where they were left out.
+            let full_in_s = predict::full_in_s(room, taken, rate, ended).filter(|_| !self.netns.is_part);
+            return Strain::RunningOut(full_in_s);
         }
         let most = taken.max(self.taken(self.tuple.peak));
         if u64::from(most) >= ENOUGH && f64::from(most) >= NEARLY_FULL * f64::from(room) {
@@ -308,7 +310,8 @@ impl Pool<'_> {
             return Some(Cause::HalfClosed);
         }
         let is_local = matches!(self.tuple.reach, Reach::Loopback | Reach::ThisHost);
-        let is_busy = self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY;
+        let is_busy =
+            self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY && !self.netns.is_part;
         (is_local && is_busy).then_some(Cause::LocalBackend)
     }
 }

@@ -52,7 +52,7 @@ impl Recorded<'_> {
         }
         self.tell(&mut namespaces);
         namespaces.sort_by_key(|netns| netns.netns);
-        Facts {
+        let mut facts = Facts {
             source: Source::Recording,
             observed_ms: self.observed_ns / 1_000_000,
             backend: self.head.backend.clone(),
@@ -63,7 +63,9 @@ impl Recorded<'_> {
             unknown,
             limitations: limitations.all().to_vec(),
             ..Facts::default()
-        }
+        };
+        facts.count_a_part(&self.head.filters);
+        facts
     }
 
     fn unknown(&self) -> Vec<String> {

@@ -168,8 +168,13 @@ pub(super) fn of_half_closed(netns: &Netns, waiting: u64, observed_s: f64) -> Ve
     vec![server::peer_must_close(waiting), settings::fin_timeout(netns, waiting, observed_s)]
 }
 
-/// For a table that is full.
-pub(super) fn of_overflow(netns: &Netns, rate: f64, observed_s: f64, object_bytes: u64) -> Vec<Remedy> {
+/// For a table that is full; so many sockets a second want to be in it, where that is known.
+pub(super) fn of_overflow(
+    netns: &Netns,
+    rate: Option<f64>,
+    observed_s: f64,
+    object_bytes: u64,
+) -> Vec<Remedy> {
     let habits = netns.concerned.iter().find_map(|share| share.habits);
     let refused = netns.overflow as f64 / observed_s;
     vec![

@@ -1,23 +1,41 @@
-//! Owns: which pools and ports a filter leaves to be spoken of. A pool itself is always counted whole: whoever holds its ports
+//! Owns: what a filter leaves to be spoken of. All is looked at, whoever is asked about: a pool counts whole, as whoever holds its ports
 //! keeps them from whom the filter is about.
 //! Must not know: rules.
 
-use super::facts::{Facts, Served, Tuple};
+use std::net::IpAddr;
+
+use super::facts::{Call, Facts, Netns, Share, Side};
+use super::finding::Finding;
 use crate::model::event::Role;
 use crate::model::filter::Filter;
 
-/// Leaves what the filter lets pass.
+/// Leaves the places that the filter is about: namespaces, pools, ports.
 pub(crate) fn keep(facts: &mut Facts, filter: &Filter) {
     if filter.is_empty() {
         return;
     }
+    facts.about = filter.clone();
     facts.namespaces.retain(|netns| filter.netns.is_empty() || filter.netns.contains(&netns.netns));
-    for netns in &mut facts.namespaces {
-        netns.tuples.retain(|tuple| keeps_tuple(filter, tuple));
-        netns.served.retain(|served| keeps_port(filter, served));
-        if !is_about(filter, Role::Server) {
-            netns.server_time_wait = 0;
-        }
+    facts.namespaces.iter_mut().for_each(|netns| keep_places(filter, netns));
+}
+
+fn keep_places(filter: &Filter, netns: &mut Netns) {
+    netns.tuples.retain(|tuple| keeps_peer(filter, tuple.daddr, tuple.dport));
+    netns.served.retain(|served| keeps_port(filter, served.port));
+    netns.piles.retain(|pile| match pile.side {
+        Side::To(daddr, dport) => keeps_peer(filter, daddr, dport),
+        Side::On(port) => keeps_port(filter, port),
+    });
+    netns.refusals.retain(|refusal| match refusal.call {
+        Call::Connect => keeps_peer(filter, refusal.address, refusal.port),
+        Call::Bind => keeps_bind(filter, refusal.port),
+    });
+    netns.binds.retain(|bind| keeps_bind(filter, bind.port));
+    netns
+        .syn_refused
+        .retain(|refused| keeps_port(filter, refused.port) && keeps_address(filter, refused.peer));
+    if !is_about(filter, Role::Server) {
+        netns.server_time_wait = 0;
     }
 }
 
@@ -30,33 +48,66 @@ fn is_about(filter: &Filter, role: Role) -> bool {
     filter.roles.is_empty() || filter.roles.contains(&role)
 }
 
-fn keeps_tuple(filter: &Filter, tuple: &Tuple) -> bool {
+fn keeps_address(filter: &Filter, address: IpAddr) -> bool {
+    !filter.not.peers.iter().any(|net| net.contains(&address))
+        && (filter.peers.is_empty() || filter.peers.iter().any(|net| net.contains(&address)))
+        && filter.family.is_none_or(|family| (family == 4) == address.is_ipv4())
+}
+
+/// What connects to there.
+fn keeps_peer(filter: &Filter, address: IpAddr, port: u16) -> bool {
     (is_about(filter, Role::Client) || is_about(filter, Role::Unknown))
-        && any(&filter.dports, &tuple.dport)
-        && any(&filter.ports, &tuple.dport)
-        && !filter.not.ports.contains(&tuple.dport)
-        && !filter.not.peers.iter().any(|net| net.contains(&tuple.daddr))
-        && (filter.peers.is_empty() || filter.peers.iter().any(|net| net.contains(&tuple.daddr)))
-        && filter.family.is_none_or(|family| (family == 4) == tuple.daddr.is_ipv4())
-        && (!is_personal(filter) || tuple.shares.iter().any(|share| share.created + share.failed != 0))
+        && any(&filter.dports, &port)
+        && any(&filter.ports, &port)
+        && !filter.not.ports.contains(&port)
+        && keeps_address(filter, address)
 }
 
-fn keeps_port(filter: &Filter, served: &Served) -> bool {
+/// What comes in on there.
+fn keeps_port(filter: &Filter, port: u16) -> bool {
     is_about(filter, Role::Server)
-        && any(&filter.sports, &served.port)
-        && any(&filter.ports, &served.port)
-        && !filter.not.ports.contains(&served.port)
+        && any(&filter.sports, &port)
+        && any(&filter.ports, &port)
+        && !filter.not.ports.contains(&port)
 }
 
-/// Only events of some processes were looked at: what they have no part in is none of their business.
-fn is_personal(filter: &Filter) -> bool {
-    !Filter { roles: Vec::new(), ..filter.clone() }.only_conn()
+/// A port that somebody wants for himself, for whichever end.
+fn keeps_bind(filter: &Filter, port: u16) -> bool {
+    keeps_port(&Filter { roles: Vec::new(), ..filter.clone() }, port)
+}
+
+/// Leaves the findings that those have a part in whom the filter is about, and those of which nobody knows whose they are; returns how many
+/// were left out.
+pub(super) fn keep_theirs(findings: &mut Vec<Finding>, filter: &Filter) -> u64 {
+    let all = findings.len();
+    if filter.asks_for_owner() {
+        findings.retain(|finding| may_be_theirs(&finding.who, filter));
+    }
+    (all - findings.len()) as u64
+}
+
+/// Leaves the pools and ports that those whom the filter is about have a part in, or may have, to be shown.
+pub(super) fn show_theirs(facts: &mut Facts) {
+    let Facts { about, namespaces, .. } = facts;
+    if about.asks_for_owner() {
+        for netns in namespaces {
+            netns.tuples.retain(|tuple| may_be_theirs(&tuple.shares, about));
+            netns.served.retain(|served| may_be_theirs(&served.shares, about));
+        }
+    }
+}
+
+/// Whether somebody among these is one whom the filter is about, or may be, or nobody knows who they are.
+pub(super) fn may_be_theirs(who: &[Share], filter: &Filter) -> bool {
+    let mut known = who.iter().map(|share| &share.process).filter(|process| process.pid.is_some()).peekable();
+    known.peek().is_none() || known.any(|process| process.is_of(filter) != Some(false))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::facts::{Netns, Share};
+    use crate::diagnose::facts::{Pile, Process, Served, State, Tuple};
+    use crate::diagnose::finding::Severity;
     use crate::engine::TupleKey;
     use crate::model::filter::Unwanted;
 
@@ -94,7 +145,6 @@ mod tests {
         assert_eq!(left(Filter { sports: vec![80], ..Filter::default() }), Some((vec![80, 443], 0)));
         assert_eq!(left(Filter { roles: vec![Role::Server], ..Filter::default() }), Some((vec![], 1)));
         assert_eq!(left(Filter { roles: vec![Role::Client], ..Filter::default() }), Some((vec![80, 443], 0)));
-        assert_eq!(left(Filter { pids: vec![1], ..Filter::default() }), Some((vec![80], 1)));
         assert_eq!(left(Filter { family: Some(6), ..Filter::default() }), Some((vec![], 1)));
         let peers = vec!["10.0.0.8/29".parse().unwrap()];
         assert_eq!(left(Filter { peers: peers.clone(), ..Filter::default() }), Some((vec![80, 443], 1)));
@@ -104,6 +154,63 @@ mod tests {
             left(not(Unwanted { ports: vec![80, 8080], ..Unwanted::default() })),
             Some((vec![443], 0))
         );
-        assert_eq!(left(not(Unwanted { pids: vec![1], ..Unwanted::default() })), Some((vec![80], 1)));
+    }
+
+    #[test]
+    fn what_waits_is_on_one_side() {
+        let pile =
+            |side| Pile { state: State::CloseWait, side, count: 13, longest_ms: 0, shares: Vec::new() };
+        let (to, on) = (Side::To("10.0.0.9".parse().unwrap(), 80), Side::On(8080));
+        let left = |filter: Filter| {
+            let mut facts = facts();
+            facts.namespaces[0].piles = vec![pile(to), pile(on)];
+            keep(&mut facts, &filter);
+            facts.namespaces[0].piles.iter().map(|pile| pile.side).collect::<Vec<_>>()
+        };
+        assert_eq!(left(Filter { roles: vec![Role::Server], ..Filter::default() }), [on]);
+        assert_eq!(left(Filter { roles: vec![Role::Client], ..Filter::default() }), [to]);
+        assert_eq!(left(Filter { dports: vec![80], ..Filter::default() }), [to, on]);
+        assert_eq!(left(Filter { ports: vec![80], ..Filter::default() }), [to]);
+        assert_eq!(left(Filter { pids: vec![1], ..Filter::default() }), [to, on]);
+    }
+
+    #[test]
+    fn findings_are_told_that_those_asked_about_may_have_a_part_in() {
+        let share = |pid: Option<u32>, comm: &str, uid| Share {
+            process: Process { pid, comm: comm.into(), uid, ..Process::default() },
+            ..Share::default()
+        };
+        let finding = |who: &[Share]| Finding::new("x", Severity::Notice, String::new()).by(who.to_vec());
+        let (web, job, nobody) =
+            (share(Some(7), "web", Some(33)), share(Some(9), "job", None), share(None, "", None));
+        let all = [
+            finding(&[]),
+            finding(std::slice::from_ref(&web)),
+            finding(std::slice::from_ref(&job)),
+            finding(&[job.clone(), web]),
+            finding(std::slice::from_ref(&nobody)),
+            finding(&[nobody, job]),
+        ];
+        let told = |filter: Filter| {
+            let mut findings = all.to_vec();
+            let left_out = keep_theirs(&mut findings, &filter);
+            assert_eq!(left_out as usize + findings.len(), all.len());
+            all.iter().map(|finding| findings.contains(finding)).collect::<Vec<_>>()
+        };
+        let comm = |comm: &str| Filter { comms: vec![comm.into()], ..Filter::default() };
+        assert_eq!(told(Filter::default()), [true; 6]);
+        assert_eq!(told(Filter { netns: vec![1], ..Filter::default() }), [true; 6]);
+        assert_eq!(told(comm("web")), [true, true, false, true, true, false]);
+        assert_eq!(
+            told(Filter { pids: vec![9], ..Filter::default() }),
+            [true, false, true, true, true, true]
+        );
+        // Of what is not known of a process nothing is assumed.
+        assert_eq!(
+            told(Filter { uids: vec![0], ..Filter::default() }),
+            [true, false, true, true, true, true]
+        );
+        let not = Unwanted { comms: vec!["web".into()], ..Unwanted::default() };
+        assert_eq!(told(Filter { not, ..Filter::default() }), [true, false, true, true, true, true]);
     }
 }

@@ -89,6 +89,14 @@ pub(super) fn aborts(reasons: &AbortReasons) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 const UNSEEN: &str = "a process that twtrace did not see";
 
+/// Where a filter left processes out before anything was counted, whoever was not seen may be one of them.
+pub(super) fn say_who_is_left_out(what: &mut String, parting: &[String]) {
+    if what.contains(UNSEEN) {
+        let filter = printable(&parting.join(" ")).into_owned();
+        *what = what.replace(UNSEEN, &format!("{UNSEEN}, or that {filter} leaves out"));
+    }
+}
+
 /// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do, `more` of them not in `shares`. Escaped.
 pub(super) fn culprit(shares: &[Share], more: u64) -> String {
     let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {

@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) tells_apart: bool,
     /// Ends for other reasons are not counted; none: all are.
     pub(crate) reasons: Vec<Reason>,
+    /// The flags that keep a part of the sockets of a pool from being counted; none: all are.
+    pub(crate) parting: Vec<String>,
     pub(crate) limits: Limits,
 }
 
@@ -66,6 +68,7 @@ impl Engine {
             failures: None,
             tells_apart: true,
             reasons: Vec::new(),
+            parting: Vec::new(),
             limits,
         }
     }

@@ -2,7 +2,11 @@
 //! is the fullest at any moment.
 //! Must not know: events.
 
+mod fullest;
+
 use std::collections::HashMap;
+
+use fullest::Fullest;
 
 use super::intern::Hasher;
 use super::keys::TupleKey;
@@ -46,6 +50,8 @@ struct Tuple {
     netns: u32,
     /// Ephemeral ports in use by sockets in other states; most pools have none.
     others: Option<Box<Held>>,
+    /// Ephemeral ports in use by TIME_WAIT sockets that a filter keeps from being counted.
+    hidden: u32,
     /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     reused_ns: u64,
 }
@@ -117,11 +123,18 @@ impl Ports {
         self.capacity(inode).filter(|(_, is_told)| *is_told).map(|(capacity, _)| capacity)
     }
 
-    /// Says how many ports of a tuple sockets in other states hold.
+    /// Says how many ports of a tuple sockets in other states hold, and TIME_WAIT sockets that are not counted.
     pub(crate) fn set_others(&mut self, tuple: u32, others: Held) {
         if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
+            tuple.hidden = others.time_wait + others.fin_wait2;
+            let others = Held { time_wait: 0, fin_wait2: 0, ..others };
             tuple.others = (others.all() != 0).then(|| Box::new(others));
         }
+    }
+
+    /// Ports of a tuple that TIME_WAIT sockets hold which a filter keeps from being counted.
+    pub(crate) fn hidden(&self, tuple: u32) -> u32 {
+        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.hidden)
     }
 
     /// Ports of a tuple that sockets in other states hold.
@@ -166,7 +179,7 @@ impl Ports {
     pub(crate) fn is_half_full(&self, tuple: u32) -> bool {
         let Some(tuple) = self.tuples.get(tuple as usize) else { return false };
         let Some(netns) = self.netns.get(tuple.netns as usize) else { return false };
-        netns.is_told && tuple.now >= netns.capacity.ports().div_ceil(2)
+        netns.is_told && tuple.now + tuple.hidden >= netns.capacity.ports().div_ceil(2)
     }
 
     /// Goes on with what is known of a tuple under its number in another set, but for what it holds now.
@@ -174,6 +187,7 @@ impl Ports {
         let Some(known) = from.tuples.get(theirs as usize) else { return };
         if let Some(mine) = self.tuples.get_mut(tuple as usize) {
             (mine.most, mine.others, mine.reused_ns) = (known.most, known.others.clone(), known.reused_ns);
+            mine.hidden = known.hidden;
         }
     }
 
@@ -262,46 +276,6 @@ impl Ports {
     /// The pressure of the fullest tuple now.
     pub(crate) fn pressure(&self) -> f32 {
         self.fullest.most()
-    }
-}
-
-/// The greatest of many numbers that change one at a time: a tree in which each inner node has the greater of the two below it, so
-/// that a change costs the logarithm of how many there are, and mostly less.
-#[derive(Debug, Default)]
-struct Fullest {
-    /// The root is at 1, the numbers are in the second half.
-    tree: Vec<f32>,
-}
-
-impl Fullest {
-    fn set(&mut self, at: usize, value: f32) {
-        if at >= self.tree.len() / 2 {
-            self.grow(at);
-        }
-        let mut node = self.tree.len() / 2 + at;
-        let mut value = value;
-        // What did not change below changes nothing above.
-        while node != 0 && self.tree[node].to_bits() != value.to_bits() {
-            self.tree[node] = value;
-            let sibling = self.tree[node ^ 1];
-            node /= 2;
-            value = if node == 0 { value } else { value.max(sibling) };
-        }
-    }
-
-    fn grow(&mut self, at: usize) {
-        let numbers = self.tree.get(self.tree.len() / 2..).unwrap_or_default().to_vec();
-        let leaves = (at + 1).next_power_of_two().max(2);
-        self.tree = vec![0.0; leaves];
-        self.tree.extend(numbers.iter());
-        self.tree.resize(2 * leaves, 0.0);
-        for node in (1..leaves).rev() {
-            self.tree[node] = self.tree[2 * node].max(self.tree[2 * node + 1]);
-        }
-    }
-
-    fn most(&self) -> f32 {
-        self.tree.get(1).copied().unwrap_or(0.0)
     }
 }
 

@@ -231,6 +231,8 @@ pub struct Snapshot {
     pub dropped: Dropped,
     /// Ends for other reasons are not counted; none: all are.
     pub only: Vec<Reason>,
+    /// The flags that keep a part of the sockets of a pool from being counted; none: all are.
+    pub parting: Vec<String>,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By pool of ports.

@@ -38,8 +38,9 @@ impl Tracker {
         })
     }
 
-    /// Says how many ephemeral ports sockets in other states than TIME_WAIT hold in a network namespace, tuple by tuple.
-    /// Tuples that are not named hold none. Of those that no event was about, only what is half full is kept.
+    /// Says how many ephemeral ports sockets hold in a network namespace, tuple by tuple, that are in other states than TIME_WAIT, or are
+    /// in TIME_WAIT and left out of what is counted ([`Tracker::count_a_part`]). Tuples that are not named hold none. Of those that no event
+    /// was about, only what is half full is kept; and nothing where only a part is counted, whose business they are not.
     pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, Held)>) {
         let mut held: HashMap<TupleKey, Held> = held.into_iter().collect();
         let rows = (0..).zip(&self.engine.groups.rows);
@@ -54,7 +55,8 @@ impl Tracker {
         told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
         let enough =
             self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
-        let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.all() >= enough).collect();
+        let is_silent = |(_, held): &(TupleKey, Held)| self.engine.parting.is_empty() && held.all() >= enough;
+        let mut silent: Vec<_> = held.into_iter().filter(is_silent).collect();
         silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.all()), *key));
         silent.truncate(SILENT);
         self.engine.ports.set_silent(netns, silent);

@@ -10,7 +10,7 @@ pub use kernel::{Beside, KernelFilter};
 
 use ipnet::IpNet;
 
-use crate::model::event::{Errno, Event, Kind, Process, Reason, Role};
+use crate::model::event::{Comm, Errno, Event, Kind, Process, Reason, Role};
 
 /// Cgroups and everything below them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,41 @@ impl Unwanted {
         let Self { pids, comms, cgroups, ports, peers } = self;
         pids.is_empty() && comms.is_empty() && cgroups.is_empty() && ports.is_empty() && peers.is_empty()
     }
+}
+
+/// A process, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// What the kernel calls tgid.
+    pub pid: u32,
+    /// Its name.
+    pub comm: &'a str,
+    /// Its real uid.
+    pub uid: Option<u32>,
+    /// The path of its cgroup.
+    pub cgroup: Option<&'a str>,
+}
+
+/// Flags that leave out some of the sockets that draw from one pool of ports, and not the whole pool.
+const PARTING: [&str; 11] = [
+    "--pid",
+    "--comm",
+    "--uid",
+    "--cgroup",
+    "--sport",
+    "--port",
+    "--reason",
+    "--not-pid",
+    "--not-comm",
+    "--not-cgroup",
+    "--not-port",
+];
+
+/// Of the flags of a filter ([`Filter::words`]), those that leave out some of the sockets that draw from one pool of ports: how full it is,
+/// and at what rate it fills, is not known by the rest.
+pub fn parting(words: &[String]) -> Vec<String> {
+    let parts = |word: &&String| word.split(' ').next().is_some_and(|flag| PARTING.contains(&flag));
+    words.iter().filter(parts).cloned().collect()
 }
 
 /// Which failures of calls are told.
@@ -163,10 +198,33 @@ impl Filter {
     }
 
     /// Whether it matters who did it.
-    fn asks_for_owner(&self) -> bool {
+    pub fn asks_for_owner(&self) -> bool {
         let Self { pids, comms, uids, cgroups, not, .. } = self;
         let wanted = !pids.is_empty() || !comms.is_empty() || !uids.is_empty() || !cgroups.is_empty();
         wanted || !not.pids.is_empty() || !not.comms.is_empty() || !not.cgroups.is_empty()
+    }
+
+    /// Whether what a process does passes, as far as owners are asked about; `None` where it is not known what it is asked for.
+    pub fn wants(&self, who: Who<'_>) -> Option<bool> {
+        let comm = Comm::new(who.comm);
+        let is_in = |cgroups: &[CgroupFilter]| {
+            let path = who.cgroup?;
+            Some(cgroups.iter().any(|cgroup| cgroup.is_above(path)))
+        };
+        let parts = [
+            Some(any(&self.pids, |pid| *pid == who.pid)),
+            Some(any(&self.comms, |glob| glob.matches_comm(comm))),
+            Some(!self.not.pids.contains(&who.pid)),
+            Some(!self.not.comms.iter().any(|glob| glob.matches_comm(comm))),
+            if self.uids.is_empty() { Some(true) } else { who.uid.map(|uid| self.uids.contains(&uid)) },
+            if self.cgroups.is_empty() { Some(true) } else { is_in(&self.cgroups) },
+            if self.not.cgroups.is_empty() { Some(true) } else { is_in(&self.not.cgroups).map(|is| !is) },
+        ];
+        if parts.contains(&Some(false)) {
+            Some(false)
+        } else {
+            parts.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
+        }
     }
 
     fn owner_passes(&self, event: &Event) -> bool {

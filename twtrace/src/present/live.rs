@@ -15,7 +15,6 @@ pub(crate) use json::keys;
 pub use locale::has_unicode;
 pub use origin::Origin;
 pub use plain::{Layout, plain};
-pub use ports::others_in_use;
 pub use upkeep::Upkeep;
 pub use words::{drawer, living, lost, not_seen, reasons, target, tuple, until};
 

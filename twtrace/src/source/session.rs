@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub use run::{Error, run};
 pub use summary::Summary;
+pub use surroundings::permit;
 
 use crate::kernel::probe;
 use crate::model::filter::Filter;

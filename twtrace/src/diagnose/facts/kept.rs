@@ -206,7 +206,7 @@ impl Reader<'_> {
         let Some(Holder { pid, start_ns, comm, exe, unit }) = self.processes.get(at as usize).cloned() else {
             return Process::default();
         };
-        Process { pid, start_ns, comm, exe, container: None, unit }
+        Process { pid, start_ns, comm, exe, unit, ..Process::default() }
     }
 
     fn share(&self, (at, open): &Held) -> Share {

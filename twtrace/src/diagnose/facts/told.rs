@@ -38,6 +38,8 @@ impl<'a> Told<'a> {
         Process {
             pid: Some(owner.pid),
             start_ns: owner.start,
+            uid: Some(owner.uid),
+            cgroup: text(owner.cgroup),
             comm: text(owner.comm).unwrap_or_default(),
             exe: text(exe),
             container: text(owner.container),

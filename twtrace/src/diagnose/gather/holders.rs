@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::diagnose::facts::Process;
+use crate::host::identity::{cgroup_and_service, uid_of};
 
 /// The process that holds each of these sockets; of several, the one that started first: a server whose workers share its socket, and not
 /// a child that has not let go of it yet. Their pids would not tell: they begin anew at `kernel.pid_max`.
@@ -52,8 +53,8 @@ fn process(root: &Path, (start_ns, pid): (u64, u32)) -> Process {
     let comm = fs::read(dir.join("comm")).unwrap_or_default();
     let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
     let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
-    let (container, unit) = (None, crate::host::identity::service(&dir));
-    Process { pid: Some(pid), start_ns, comm, exe, container, unit }
+    let (uid, (cgroup, unit)) = (uid_of(&dir), cgroup_and_service(&dir));
+    Process { pid: Some(pid), start_ns, uid, cgroup, comm, exe, container: None, unit }
 }
 
 /// The number in `socket:[12345]`.
@@ -74,6 +75,7 @@ mod tests {
         let fields = "0 ".repeat(18);
         fs::write(dir.join("stat"), format!("{pid} ({}) S {fields}{started} 0 0\n", comm.trim_end()))
             .unwrap();
+        fs::write(dir.join("status"), format!("Name:\tx\nUid:\t{pid}\t0\t0\t0\n")).unwrap();
         let cgroup = if comm == "old\n" { "0::/system.slice/web.service\n" } else { "0::/user.slice\n" };
         fs::write(dir.join("cgroup"), cgroup).unwrap();
         fds.iter()
@@ -102,6 +104,8 @@ mod tests {
             names,
             [(1009, "old", Some(101), Some("web.service")), (1013, "young\x1b", Some(103), None)]
         );
+        let old = &found[&1009];
+        assert_eq!((old.uid, old.cgroup.as_deref()), (Some(101), Some("/system.slice/web.service")));
         assert!(find_in(Path::new("/nowhere"), &HashSet::from([1])).is_empty());
     }
 }

@@ -93,20 +93,22 @@ pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
     effects.extend(pool.ports().map(|_| served));
     // At a rate that is still too high for them, ports fill up all the same, only later; and where connect() takes ports over, how many
     // wait at a time is its choice.
-    let is_foreseen = ports.after < ports.before && pool.reuse() != Reuse::Works;
+    let is_foreseen = ports.after < ports.before && pool.reuse() != Reuse::Works && !pool.netns.is_part;
     effects.extend(is_foreseen.then_some(ports));
     Remedy { effects, ..remedy }
 }
 
 /// The same, where it is the table of TIME_WAIT sockets that is short.
-pub(super) fn keep_alive_for_table(habits: Option<&Habits>, rate: f64) -> Remedy {
+pub(super) fn keep_alive_for_table(habits: Option<&Habits>, rate: Option<f64>) -> Remedy {
     let seen = habits.map_or(0, |habits| habits.as_client + habits.as_server).max(ENOUGH);
     let requests =
         habits.map_or(REQUESTS, |habits| ((habits.as_client + habits.as_server) as f64).clamp(1.0, REQUESTS));
     let told = is_reusable(is_short_lived(seen, habits), requests);
-    let before = predict::held(rate, predict::TIME_WAIT_S);
-    let effect = Effect { what: "TIME_WAIT at this rate", unit: "sockets", before, after: before / requests };
-    Remedy { effects: vec![effect], ..blank_keep_alive(told, None, requests) }
+    let effect = rate.map(|rate| {
+        let before = predict::held(rate, predict::TIME_WAIT_S);
+        Effect { what: "TIME_WAIT at this rate", unit: "sockets", before, after: before / requests }
+    });
+    Remedy { effects: effect.into_iter().collect(), ..blank_keep_alive(told, None, requests) }
 }
 
 /// The same, where it is a NAT's ports that are short.

@@ -202,8 +202,18 @@ pub(super) fn port_range_for_bind(netns: &Netns) -> Remedy {
     })
 }
 
-pub(super) fn max_tw_buckets(netns: &Netns, rate: f64, refused: f64, object_bytes: u64) -> Remedy {
+pub(super) fn max_tw_buckets(netns: &Netns, rate: Option<f64>, refused: f64, object_bytes: u64) -> Remedy {
+    let condition = "overflow is counted";
+    let risk = "kernel memory, taken only as it fills";
     let set = netns.settings.max_tw_buckets;
+    let Some(rate) = rate else {
+        return Remedy {
+            holds: Holds::Unknown,
+            because: "how many sockets all want a second is not known: a filter left some out".to_owned(),
+            change: Some("tcp_max_tw_buckets: 120 times the connections that end in a second".to_owned()),
+            ..blank(MAX_TW_BUCKETS, "A larger tcp_max_tw_buckets", condition, risk)
+        };
+    };
     let want = predict::buckets(rate);
     let (holds, because) = match set {
         Some(set) if want <= set => (
@@ -224,8 +234,8 @@ pub(super) fn max_tw_buckets(netns: &Netns, rate: f64, refused: f64, object_byte
         ..blank(
             MAX_TW_BUCKETS,
             format!("A larger tcp_max_tw_buckets, room for twice this rate ({memory} when full)"),
-            "overflow is counted",
-            "kernel memory, taken only as it fills",
+            condition,
+            risk,
         )
     }
 }

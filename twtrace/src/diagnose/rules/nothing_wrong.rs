@@ -4,19 +4,29 @@
 use crate::diagnose::facts::{Aborted, Facts};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Pool;
-use crate::diagnose::words::{grouped, tuple};
+use crate::diagnose::scope::may_be_theirs;
+use crate::diagnose::words::{count, grouped, tuple};
 use crate::host::net::counters::Counters;
+use crate::model::escape::printable;
 
 /// The name of its finding.
 pub(super) const ID: &str = "nothing_wrong";
 
-pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
+/// `of_others`: findings in which those whom a filter is about have no part.
+pub(in crate::diagnose) fn rule(facts: &Facts, of_others: u64) -> Finding {
     let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
     let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
     let mut what =
         format!("Nothing wrong: {} TIME_WAIT sockets, and no port or table is short.", grouped(time_wait));
     if facts.lost != 0 {
         what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
+    }
+    if of_others != 0 {
+        let flags = printable(&facts.about.words().join(" ")).into_owned();
+        what.push_str(&format!(
+            " That is of {flags}; others have {}: ask without it.",
+            count(of_others, "finding")
+        ));
     }
     let finding = Finding::new(ID, Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
@@ -42,7 +52,8 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let pools = facts
         .namespaces
         .iter()
-        .flat_map(|netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }));
+        .flat_map(|netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }))
+        .filter(|pool| may_be_theirs(&pool.tuple.shares, &facts.about));
     let share = |pool: &Pool<'_>| Some(f64::from(pool.taken(pool.tuple.peak)) / f64::from(pool.ports()?));
     let fullest =
         pools.filter_map(|pool| Some((share(&pool)?, pool))).max_by(|(a, _), (b, _)| a.total_cmp(b));

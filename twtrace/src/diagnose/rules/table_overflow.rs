@@ -17,6 +17,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 
 fn finding(netns: &Netns, facts: &Facts) -> Finding {
     let rate = (netns.created + netns.overflow) as f64 / facts.observed_s();
+    let rate = (!netns.is_part).then_some(rate);
     let (refused, are) =
         if netns.overflow == 1 { ("1 connection", "it was") } else { ("connections", "they were") };
     let refused = if netns.overflow == 1 {
@@ -47,7 +48,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
             "sysctl net.ipv4.tcp_max_tw_buckets",
         )
         .because("TIME_WAIT sockets at the peak", netns.peak_time_wait, "sock_diag and events")
-        .because("TIME_WAIT sockets wanted a second", rate, "events")
+        .because_known("TIME_WAIT sockets wanted a second", rate, "events")
         .by(netns.concerned.clone())
         .remedied(remedies::of_overflow(
             netns,

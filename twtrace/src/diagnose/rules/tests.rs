@@ -2,6 +2,7 @@
 //! Must not know: how facts are come by.
 
 mod counters;
+mod parts;
 mod ports;
 mod refusals;
 mod samples;

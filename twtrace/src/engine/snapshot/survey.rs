@@ -191,7 +191,7 @@ impl<'a> Survey<'a> {
         // A rate that could not fill the pool is not worked out.
         let others = engine.ports.others(tuple);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
-        if !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
+        if engine.parting.is_empty() && !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
@@ -199,7 +199,7 @@ impl<'a> Survey<'a> {
         let is_reused =
             reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
         Some(Pressure::new(&Pool {
-            time_wait: engine.ports.now(tuple),
+            time_wait: engine.ports.now(tuple) + engine.ports.hidden(tuple),
             others,
             ports: capacity.ports(),
             created: flows[Flow::Created as usize],

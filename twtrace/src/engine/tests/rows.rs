@@ -144,6 +144,30 @@ fn pools_that_no_event_was_about_are_told_where_they_are_half_full() {
 }
 
 #[test]
+fn ports_of_those_who_are_left_out_are_in_use_and_nobody_knows_their_rate() {
+    let of = |parting: &[&str]| {
+        let mut script = script();
+        script.tracker.count_a_part(parting.iter().map(|word| (*word).to_owned()).collect());
+        script.capacity((40_000, 40_099)).born(&client(11, "10.0.0.9", 5432), 40_000..40_020).at(2.0);
+        let hidden = Ports { time_wait: 29, fin_wait2: 2, established: 5, ..Ports::default() };
+        let full = Ports { time_wait: 97, ..Ports::default() };
+        script
+            .tracker
+            .set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), hidden), (tuple("10.0.0.7", 443), full)]);
+        script.tracker.snapshot(&[By::Tuple])
+    };
+    let snapshot = of(&["--comm a"]);
+    // A pool that only others use is none of the business of who asked.
+    let [row] = &snapshot.tuples[..] else { panic!("{:?}", snapshot.tuples) };
+    let pressure = row.pressure.unwrap();
+    assert_eq!((pressure.in_use, pressure.time_wait, pressure.full_in_s), (56, 51, None));
+    assert_eq!(row.held(), Ports { time_wait: 51, established: 5, ..Ports::default() });
+    assert_eq!((row.figures.live, &snapshot.parting[..]), (20, &["--comm a".to_owned()][..]));
+    let whole = of(&[]);
+    assert!(whole.tuples.iter().any(|row| row.pressure.unwrap().full_in_s.is_some()));
+}
+
+#[test]
 fn a_line_names_where_ports_run_short_and_else_what_is_most() {
     let (many, few) = (client(11, "10.0.0.9", 443), client(11, "10.0.0.9", 5432));
     let target = |script: &Script| {

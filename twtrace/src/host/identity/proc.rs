@@ -166,10 +166,19 @@ fn joined(bytes: &[u8]) -> Option<String> {
     Some(arguments.join(" ") + if cut { "…" } else { "" })
 }
 
-/// The systemd service of the process of a directory of `/proc`, by whichever of its cgroups tells one.
-pub fn service(dir: &Path) -> Option<String> {
-    let Cgroups { v2, v1 } = cgroups(&std::fs::read(dir.join("cgroup")).ok()?);
-    v2.iter().chain(&v1).find_map(|path| service_of(path))
+/// The real uid of the process of a directory of `/proc`.
+pub fn uid_of(dir: &Path) -> Option<u32> {
+    let status = std::fs::read(dir.join("status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    status_field(&status, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Of the process of a directory of `/proc`, the path of its v2 cgroup, and its systemd service, by whichever of its cgroups tells one.
+pub fn cgroup_and_service(dir: &Path) -> (Option<String>, Option<String>) {
+    let Ok(bytes) = std::fs::read(dir.join("cgroup")) else { return (None, None) };
+    let Cgroups { v2, v1 } = cgroups(&bytes);
+    let service = v2.iter().chain(&v1).find_map(|path| service_of(path));
+    (v2, service)
 }
 
 /// `ID:CONTROLLERS:PATH` a line; id 0 is v2 (cgroups(7)).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twtrace_common::config::Used;
 
-use super::{CgroupFilter, Failures, Filter, Glob, Unwanted};
+use super::{CgroupFilter, Failures, Filter, Glob, Unwanted, Who, parting};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::model::identity::Identity;
 
@@ -262,6 +262,43 @@ fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
     ];
     assert_eq!(filter.words(), want);
     assert!(Filter::default().words().is_empty());
+}
+
+#[test]
+fn flags_that_leave_out_a_part_of_a_pool_are_told_from_those_that_pick_pools() {
+    let of = |words: &[&str]| parting(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    assert!(
+        of(&["--netns 7", "--dport 80", "--peer 10.0.0.0/8", "-4", "--role client", "--not-peer ::/0"])
+            .is_empty()
+    );
+    assert_eq!(of(&["--dport 80", "--comm a", "--not-pid 7", "--failures all"]), ["--comm a", "--not-pid 7"]);
+}
+
+#[test]
+fn of_a_process_is_said_what_is_known() {
+    let who = |uid, cgroup| Who { pid: 7, comm: "php-fpm7.4", uid, cgroup };
+    let filter = |uids: &[u32], paths: &[&str], not: &[&str]| {
+        let cgroups = |paths: &[&str]| {
+            paths.iter().map(|path| CgroupFilter { path: Glob::from(*path), leaf_id: None }).collect()
+        };
+        let not = Unwanted { cgroups: cgroups(not), ..Unwanted::default() };
+        Filter {
+            comms: vec!["php*".into()],
+            uids: uids.to_vec(),
+            cgroups: cgroups(paths),
+            not,
+            ..Filter::default()
+        }
+    };
+    assert_eq!(filter(&[], &[], &[]).wants(who(None, None)), Some(true));
+    assert_eq!(filter(&[33], &[], &[]).wants(who(Some(33), None)), Some(true));
+    assert_eq!(filter(&[33], &[], &[]).wants(who(Some(0), None)), Some(false));
+    assert_eq!(filter(&[33], &[], &[]).wants(who(None, None)), None);
+    assert_eq!(filter(&[33], &["/a"], &[]).wants(who(None, Some("/b/a"))), Some(false));
+    assert_eq!(filter(&[], &["/a"], &[]).wants(who(None, Some("/a/b"))), Some(true));
+    assert_eq!(filter(&[], &[], &["/a"]).wants(who(None, Some("/a/b"))), Some(false));
+    assert_eq!(filter(&[], &[], &["/a"]).wants(who(None, None)), None);
+    assert_eq!(Filter { pids: vec![9], ..Filter::default() }.wants(who(None, None)), Some(false));
 }
 
 #[test]

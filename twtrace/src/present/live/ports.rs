@@ -1,4 +1,4 @@
-//! Owns: how many ephemeral ports sockets hold that are not in TIME_WAIT.
+//! Owns: how many ephemeral ports sockets hold that no event tells of.
 //! Must not know: where sockets come from.
 
 use std::collections::{HashMap, HashSet};
@@ -8,12 +8,15 @@ use crate::host::net::sockdiag::DiagSocket;
 use crate::model::ports::{Ports, State};
 use crate::model::settings::Settings;
 
-/// Ephemeral ports in use on each tuple by sockets in other states than TIME_WAIT. A port counts once, however many inbound
-/// connections it serves.
-pub fn others_in_use(netns: u32, sockets: &[DiagSocket], settings: &Settings) -> HashMap<TupleKey, Ports> {
+/// Ephemeral ports in use on each tuple by these sockets. A port counts once, however many inbound connections it serves.
+pub(super) fn in_use<'a>(
+    netns: u32,
+    sockets: impl Iterator<Item = &'a DiagSocket>,
+    settings: &Settings,
+) -> HashMap<TupleKey, Ports> {
     let mut seen: HashSet<(TupleKey, u16)> = HashSet::new();
     let mut held: HashMap<TupleKey, Ports> = HashMap::new();
-    for socket in sockets.iter().filter(|socket| !socket.is_time_wait() && settings.has(socket.sport)) {
+    for socket in sockets.filter(|socket| settings.has(socket.sport)) {
         let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
         let tuple = TupleKey { netns, saddr, daddr, dport: socket.dport };
         if seen.insert((tuple, socket.sport)) {
@@ -54,12 +57,13 @@ mod tests {
             socket(2, 40_001, 80),
             socket(0, 40_001, 80),
             socket(3, 40_002, 80),
+            socket(0, 39_999, 80),
             socket(0, 80, 40_003),
         ];
         let settings = Settings::of_range(40_000, 40_999);
-        let held = others_in_use(7, &sockets, &settings);
+        let held = in_use(7, sockets.iter(), &settings);
         let here = Ipv4Addr::LOCALHOST.into();
-        let two = Ports { established: 2, ..Ports::default() };
+        let two = Ports { established: 2, time_wait: 1, ..Ports::default() };
         assert_eq!(held, HashMap::from([(TupleKey { netns: 7, saddr: here, daddr: here, dport: 80 }, two)]));
     }
 }

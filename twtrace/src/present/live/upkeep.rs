@@ -8,12 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::ports::others_in_use;
+use super::ports::in_use;
 use crate::diagnose::gather::holders;
 use crate::engine::{Capacity, PortKey, ProcessKey, Tracker, TupleKey};
 use crate::host::identity::pids;
 use crate::host::net::netns::{Netns, discover, host_inode};
-use crate::host::net::sockdiag::{self, States};
+use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::{slabinfo, sysctls};
 use crate::model::event::Comm;
 use crate::model::ports::Ports;
@@ -34,6 +34,8 @@ struct Answer {
     netns: u32,
     capacity: Capacity,
     others: HashMap<TupleKey, Ports>,
+    /// Its TIME_WAIT sockets, where they were asked for.
+    waiting: Vec<DiagSocket>,
 }
 
 /// What all that were asked said.
@@ -45,10 +47,11 @@ struct Round {
     took: Duration,
 }
 
-/// What is asked: about these namespaces, and whether who listens there.
+/// What is asked: about these namespaces, whether who listens there, and which TIME_WAIT sockets they have.
 struct Question {
     namespaces: Vec<u32>,
     wants_listeners: bool,
+    wants_waiting: bool,
 }
 
 /// Keeps a tracker informed.
@@ -141,7 +144,9 @@ impl Upkeep {
         if is_due && !self.is_asking {
             self.asked = tracker.capacities().map(|(netns, _)| netns).collect();
             let wants_listeners = tracker.wants_listeners();
-            let question = Question { namespaces: self.asked.clone(), wants_listeners };
+            // Whoever is left out takes ports as well.
+            let wants_waiting = tracker.counts_a_part();
+            let question = Question { namespaces: self.asked.clone(), wants_listeners, wants_waiting };
             self.is_asking = self.questions.send(question).is_ok();
             self.is_stirred = false;
         }
@@ -153,7 +158,12 @@ impl Upkeep {
                 if let Some(listeners) = listeners {
                     tracker.set_listeners(listeners);
                 }
-                for Answer { netns, capacity, others } in answers {
+                for Answer { netns, capacity, mut others, waiting } in answers {
+                    let hidden = waiting.iter().filter(|socket| !tracker.knows(&socket.conn(netns)));
+                    for (tuple, hidden) in in_use(netns, hidden, &capacity.settings) {
+                        let held = others.entry(tuple).or_default();
+                        (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);
+                    }
                     tracker.set_capacity(netns, capacity);
                     tracker.set_other_ports(netns, others);
                 }
@@ -184,7 +194,7 @@ fn ask(question: &Question) -> Round {
     let asked = namespaces.iter().filter(is_wanted).chain(beside);
     let host = host_inode();
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
-    let answers = asked.filter_map(|netns| answer(netns, host).ok()).collect();
+    let answers = asked.filter_map(|netns| answer(netns, host, question.wants_waiting).ok()).collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
     let listeners = question.wants_listeners.then(|| listeners(namespaces.iter().filter(is_wanted)));
     Round { answers, slab_bytes, listeners, took: began.elapsed() }
@@ -211,12 +221,17 @@ fn listeners<'a>(namespaces: impl Iterator<Item = &'a Netns>) -> HashMap<PortKey
     known.into_iter().filter_map(|(port, key)| Some((port, key?))).collect()
 }
 
-fn answer(netns: &Netns, host: Option<u32>) -> Result<Answer, crate::host::net::Error> {
-    let asked = || Ok((sysctls::read(netns)?, sockdiag::tcp(netns, States::CONNECTED)?.sockets));
+fn answer(netns: &Netns, host: Option<u32>, wants_waiting: bool) -> Result<Answer, crate::host::net::Error> {
+    let states =
+        if wants_waiting { States::CONNECTED.or(States::TIME_WAIT_OR_FIN_WAIT2) } else { States::CONNECTED };
+    let asked = || Ok((sysctls::read(netns)?, sockdiag::tcp(netns, states)?.sockets));
     let (settings, sockets) = netns.within(asked)??;
-    let others = others_in_use(netns.inode, &sockets, &settings);
+    let (mut waiting, others): (Vec<_>, Vec<_>) = sockets.into_iter().partition(DiagSocket::is_time_wait);
+    // FIN_WAIT2 is asked for either way.
+    waiting.truncate(if wants_waiting { usize::MAX } else { 0 });
+    let others = in_use(netns.inode, others.iter(), &settings);
     let capacity = Capacity { name: netns.called(host), settings };
-    Ok(Answer { netns: netns.inode, capacity, others })
+    Ok(Answer { netns: netns.inode, capacity, others, waiting })
 }
 
 /// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.
@@ -239,7 +254,8 @@ mod tests {
     #[test]
     fn own_namespace_answers_for_itself() {
         let own = Netns::own().unwrap();
-        let question = |inode| Question { namespaces: vec![inode], wants_listeners: true };
+        let question =
+            |inode| Question { namespaces: vec![inode], wants_listeners: true, wants_waiting: false };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let sport = listener.local_addr().unwrap().port();
         let round = ask(&question(own.inode));

@@ -169,7 +169,7 @@ impl Counted {
         Ok(Self { counting, head, met, ended, ended_ns, troubles, covered, seen, left })
     }
 
-    /// All of a recording, as the doctor looks at it: told of failures that pass a filter.
+    /// All of a recording, as the doctor looks at it; the events that pass a filter are only counted.
     ///
     /// # Errors
     /// See [`Error`].

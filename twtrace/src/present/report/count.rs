@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use super::namings::Namings;
 use super::strips::Strips;
 use super::timeline::{Count, Timeline};
-use crate::engine::groups::{Group, Table};
+use crate::engine::groups::Table;
 use crate::engine::intern::Hasher;
 use crate::engine::key::Side;
 use crate::engine::row::{Owner, Row};
-use crate::engine::{Engine, Limits, Target};
+use crate::engine::{Engine, Limits};
 use crate::model::event::{Conn, Errno, Event, Kind, Loss, Process};
 use crate::model::filter::{Failures, Filter, Unwanted};
 use crate::model::identity::Identity;
@@ -143,10 +143,10 @@ impl Counting {
         timeline.advance(now_ns, || engine.ports.pressure());
         if passes {
             self.events += u64::from(row.kind != Kind::Listed);
-            self.engine.tell_failures(row);
         } else if !self.counts_all {
             return;
         }
+        self.engine.tell_failures(row);
         if row.kind == Kind::Listed {
             self.list(at, row);
             return;
@@ -209,13 +209,6 @@ impl Counting {
         self.close(now_ns);
         self.timeline.count(now_ns, Count::Lost, u32::try_from(loss.events()).unwrap_or(u32::MAX));
         self.engine.loss = self.engine.loss.and(loss);
-    }
-
-    /// What processes deal with, and whether those whom the filter lets pass do.
-    pub(super) fn targets(&self) -> impl Iterator<Item = (Target, bool)> {
-        let target = |group: &Group| group.row(Table::Tuple).or(group.row(Table::Port));
-        let all = self.engine.groups.all.iter().zip(&self.passing);
-        all.filter_map(move |(group, passes)| Some((self.engine.target(target(group)?)?, *passes)))
     }
 
     /// Lets go of what lives, where a recording ends and none goes on from there; returns how many those are.

@@ -1,7 +1,6 @@
 //! Owns: reading a recording from its first batch to its end, and making the report of it.
 //! Must not know: how rows are counted, how a report is shown.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use super::chain::{Axis, Counted, Part};
@@ -11,7 +10,7 @@ use super::timeline::MOST_ASKED;
 use crate::diagnose::facts::{Facts, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
-use crate::engine::{Spread, Target};
+use crate::engine::Spread;
 use crate::model::escape::printable;
 use crate::model::filter::{Failures, Filter};
 use crate::recording::{Ended, OpenError, Recording};
@@ -233,25 +232,5 @@ pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> R
     let counted = Counted::whole(recording, looked_at)?;
     let mut facts = Facts { nat_ports, ..counted.facts() };
     scope::keep(&mut facts, filter);
-    keep_theirs(&mut facts, &counted.counting);
     Ok((facts, counted.counting.events))
-}
-
-/// Leaves out the pools and ports that only others have to do with than those whom the filter lets pass. What stays counts whole. What no
-/// event was about, as the kernel's lists alone showed it, is nobody else's.
-fn keep_theirs(facts: &mut Facts, counting: &Counting) {
-    // A failed connect() may not have come as far as to have a source address.
-    let anywhere = |target: Target| match target {
-        Target::Tuple(key) => (key.netns, Some(key.daddr), key.dport),
-        Target::Port(key) => (key.netns, None, key.sport),
-    };
-    let passing = counting.targets().filter(|(_, passes)| *passes);
-    let theirs: HashSet<_> = passing.map(|(target, _)| anywhere(target)).collect();
-    let others: HashSet<_> = counting.targets().map(|(target, _)| anywhere(target)).collect();
-    let stays = |target| theirs.contains(&target) || !others.contains(&target);
-    for netns in &mut facts.namespaces {
-        let inode = netns.netns;
-        netns.tuples.retain(|tuple| stays((inode, Some(tuple.daddr), tuple.dport)));
-        netns.served.retain(|served| stays((inode, None, served.port)));
-    }
 }

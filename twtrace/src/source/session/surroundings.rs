@@ -13,7 +13,10 @@ use crate::model::limitation::{Limitation, What};
 use crate::source::View;
 
 /// Whether what `filter` asks for means here what the kernel side takes it for.
-pub(super) fn permit(filter: &Filter) -> Result<(), Cannot> {
+///
+/// # Errors
+/// If pids here are not those of the kernel, and it asks for some.
+pub fn permit(filter: &Filter) -> Result<(), Cannot> {
     let flag = match (filter.pids.is_empty(), filter.not.pids.is_empty()) {
         (true, true) => return Ok(()),
         (true, false) => "--not-pid",

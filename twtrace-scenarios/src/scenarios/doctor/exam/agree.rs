@@ -16,7 +16,13 @@ impl Diagnosis {
             let commands: Vec<&Value> = remedies.filter_map(|remedy| remedy.get("command")).collect();
             ensure!(commands.is_empty(), "a recording's reader is told to type {commands:?}");
             let is_known = seen.iter().any(|other| about(other) == about(finding));
-            ensure!(is_known, "of the recording alone: {}; live: {}", finding["what"], live.said());
+            ensure!(
+                is_known,
+                "of the recording alone: {}; {} live: {}",
+                finding["what"],
+                self.said(),
+                live.said()
+            );
         }
         for finding in seen {
             let is_told = told.iter().any(|other| about(other) == about(finding));
