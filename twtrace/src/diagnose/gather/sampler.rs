@@ -48,7 +48,7 @@ impl Rhythm {
     /// Beside what must not be slowed down, for minutes.
     pub const RECORDING: Self = Self {
         every: Duration::from_secs(2),
-        rest: 200,
+        rest: 400,
         first_rest: Some(4),
         round: Duration::from_millis(500),
         last: Duration::from_millis(500),
@@ -175,7 +175,7 @@ mod tests {
     fn looks_that_take_long_come_seldom_and_at_first_more_often_beside_a_recording() {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
         assert_eq!(Rhythm::RECORDING.pause(ms(5), s(3600)), s(2));
-        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(3600)), s(60));
+        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(3600)), s(120));
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(14)), s(7));
         assert_eq!(Rhythm::RECORDING.pause(ms(300), s(1)), s(2));
         assert_eq!(Rhythm::RECORDING.pause(ms(800), s(1)), ms(3200));

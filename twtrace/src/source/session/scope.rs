@@ -36,8 +36,8 @@ impl Scope {
     pub(super) fn has(&self, event: &Event, tracker: &Tracker) -> bool {
         let known = || event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
         self.is_all
-            || known()
             || ((event.kind != Kind::Ended || self.filter.only_conn()) && self.filter.passes(event))
+            || known()
     }
 
     /// Where it is for its owner's cgroup that an event does not belong, the next ones need not travel.
