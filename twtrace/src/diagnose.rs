@@ -32,23 +32,39 @@ use facts::{Facts, Process};
 use finding::{Finding, Severity};
 
 use crate::engine::Snapshot;
+use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
-/// Everything that the rules find, worst first; never nothing.
+/// Everything that the rules find, worst first; never nothing. What those whom [`Facts::about`] is about have no part in is left out.
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
-    // Of the same severity, as the rules are listed.
-    findings.sort_by_key(|finding| finding.severity);
-    let of_others = scope::keep_theirs(&mut findings, &facts.about);
-    let mut findings = folded(findings);
+    let mut findings = by_rules(facts);
     whereabouts::settle(facts, &mut findings);
     if findings.is_empty() {
-        findings.push(rules::nothing_wrong(facts, of_others));
+        findings.push(rules::nothing_wrong(facts));
     }
-    if !facts.parting.is_empty() {
-        findings.iter_mut().for_each(|finding| words::say_who_is_left_out(&mut finding.what, &facts.parting));
+    if !facts.part.of_owners.is_empty() {
+        findings.iter_mut().for_each(|finding| words::say_who_is_left_out(finding, &facts.part.of_owners));
     }
     findings
+}
+
+fn by_rules(facts: &Facts) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
+    findings.retain(|finding| scope::is_theirs(finding, facts));
+    // Of the same severity, as the rules are listed.
+    findings.sort_by_key(|finding| finding.severity);
+    folded(findings)
+}
+
+/// How many findings there are besides, of those whom [`Facts::about`] is not about.
+pub fn of_others(facts: &Facts) -> u64 {
+    if !facts.about.asks_for_owner() {
+        return 0;
+    }
+    let told = by_rules(facts);
+    let all = by_rules(&Facts { about: Filter::default(), ..facts.clone() });
+    let is_told = |other: &Finding| told.iter().any(|one| (one.id, one.subject) == (other.id, other.subject));
+    all.iter().filter(|finding| !is_told(finding)).count() as u64
 }
 
 /// Findings of one kind that are told; the others are counted.

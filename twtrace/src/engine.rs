@@ -26,7 +26,7 @@ mod spread;
 mod surroundings;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(crate) use counting::Engine;
 pub use counts::Counts;
@@ -46,6 +46,7 @@ pub use snapshot::{
 pub use spread::{Percentiles, Spread};
 
 use crate::model::event::{Conn, Event, Kind, Reason, Role};
+use crate::model::filter::Part;
 pub use crate::model::pool::Pressure;
 use arena::{Arena, Handle};
 use live::Entry;
@@ -93,6 +94,8 @@ pub struct Tracker {
     listing: u32,
     /// No timer of a socket that lives runs out before, CLOCK_MONOTONIC in nanoseconds.
     soonest_ns: u64,
+    /// Connections whose sockets ended since somebody wanted to know.
+    ends: Option<HashSet<Conn, Hasher>>,
 }
 
 impl Default for Tracker {
@@ -123,6 +126,7 @@ impl Tracker {
             room_at: 0,
             listing: 0,
             soonest_ns: u64::MAX,
+            ends: None,
         }
     }
 
@@ -132,15 +136,15 @@ impl Tracker {
         self.engine.reasons = reasons.to_vec();
     }
 
-    /// Says by which flags sockets are left out that draw from the same pools of ports as those that are counted
-    /// (`model::filter::parting`): when a pool will be full is then not told, as nobody knows at what rate it fills.
-    pub fn count_a_part(&mut self, parting: Vec<String>) {
-        self.engine.parting = parting;
+    /// Says what is left out of what is counted: where that may draw from the same pools of ports, it is not told when one will be full, as
+    /// nobody knows at what rate it fills.
+    pub fn count_a_part(&mut self, part: Part) {
+        self.engine.part = part;
     }
 
-    /// Whether only a part of the sockets that draw from one pool is counted.
-    pub fn counts_a_part(&self) -> bool {
-        !self.engine.parting.is_empty()
+    /// Whether TIME_WAIT sockets may be left out that draw from the same pools as those that are counted.
+    pub fn hides_sockets(&self) -> bool {
+        self.engine.part.hides_sockets
     }
 
     /// Events are counted by network namespace alone, and no row is ever shown: which sockets live is all that is known of them besides.
@@ -294,6 +298,9 @@ impl Tracker {
     /// The end of a socket, which is kept there, by the hash of its connection.
     fn end(&mut self, conn: Conn, (hash, handle): (u64, Option<Handle>), event: &mut Event) {
         let entry = handle.and_then(|handle| self.live.remove_by(hash, handle));
+        if let Some(ends) = &mut self.ends {
+            ends.insert(conn);
+        }
         if let Some(entry) = &entry {
             entry.complete(event, &self.processes);
             entry.release(&mut self.processes);

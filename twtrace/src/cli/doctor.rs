@@ -11,7 +11,7 @@ use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Severity;
-use crate::diagnose::{diagnose, explain, gather::Pace, gather::Watch, json, text};
+use crate::diagnose::{diagnose, explain, gather::Pace, gather::Watch, json, of_others, text};
 use crate::kernel::probe;
 use crate::model::filter::{Failures, Filter};
 use crate::output::notes;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(What::Explain { id }) = &args.what {
         return tell(id.as_deref());
     }
-    let facts = match &args.file {
+    let mut facts = match &args.file {
         Some(file) => {
             let recording = Recording::open(file)?;
             let filter = args.filters.recorded(file, recording.head())?;
@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
     };
     let findings = diagnose(&facts);
+    facts.of_others = of_others(&facts);
     let mut out = Vec::new();
     if args.json {
         json::line(&facts, &findings, &mut out);
@@ -104,7 +105,7 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         stops_early: args.trace.duration.is_none(),
         tell: std::io::stderr().is_terminal().then_some(notes::progress),
     };
-    session::permit(&filter)?;
+    session::permit(&filter).map_err(session::Error::from)?;
     let mut watch = Watch::start(&filter, args.nat_ports, pace)?;
     let options = session::Options {
         probe: probe::Options { times_connect: true, ..args.trace.probe() },

@@ -39,7 +39,7 @@ use crate::engine::{Counts, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 use crate::model::event::Reason;
-use crate::model::filter::{Filter, parting};
+use crate::model::filter::{Filter, Part};
 use crate::model::limitation::Limitation;
 pub use crate::model::settings::Settings;
 
@@ -81,9 +81,12 @@ pub struct Facts {
     pub dead_settings: Vec<DeadSetting>,
     /// What could not be looked at, in words for a user.
     pub unknown: Vec<String>,
-    /// The flags that left out a part of the sockets of pools before anything was counted ([`parting`]); none: nothing was. Hostile until escaped.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parting: Vec<String>,
+    /// What was left out before anything was counted.
+    #[serde(skip)]
+    pub part: Part,
+    /// Findings that are left out as those whom they are to be about have no part in them.
+    #[serde(skip)]
+    pub of_others: u64,
     /// Whom findings are to be about; what was looked at is more.
     #[serde(skip)]
     pub about: Filter,
@@ -97,17 +100,20 @@ impl Facts {
         self.observed_ms.max(1000) as f64 / 1000.0
     }
 
-    /// Says that only a part was counted, as these flags ask for; to be said once all namespaces are there.
-    pub fn count_a_part(&mut self, words: &[String]) {
-        self.parting = parting(words);
-        if self.parting.is_empty() {
+    /// Says what was left out; to be said once all namespaces are there.
+    pub fn count_a_part(&mut self, part: Part) {
+        if part.flags.is_empty() {
             return;
         }
-        self.namespaces.iter_mut().for_each(|netns| netns.is_part = true);
-        self.unknown.push(format!(
-            "what {} leaves out: at what rate ports are used up by all, and who else does",
-            printable(&self.parting.join(" "))
-        ));
+        let is_of_owners = !part.of_owners.is_empty();
+        for netns in &mut self.namespaces {
+            (netns.is_part, netns.pools_are_parts) = (true, is_of_owners);
+        }
+        let flags = printable(&part.flags.join(" ")).into_owned();
+        let what =
+            if is_of_owners { ": at what rate ports are used up by all, and who else does" } else { "" };
+        self.unknown.push(format!("what {flags} leaves out{what}"));
+        self.part = part;
     }
 }
 
@@ -155,9 +161,12 @@ pub struct Netns {
     pub server_time_wait: u64,
     /// The most TIME_WAIT sockets that were there at one time.
     pub peak_time_wait: u64,
-    /// Events of some of its sockets were left out before anything was counted: rates and shares are those of the rest.
+    /// Some events were left out before anything was counted.
     #[serde(skip)]
     pub is_part: bool,
+    /// Among them those of some who draw from the same pools as the rest, whose rates and shares these are.
+    #[serde(skip)]
+    pub pools_are_parts: bool,
     /// TIME_WAIT sockets made while looking.
     pub created: u64,
     /// TIME_WAIT sockets refused while looking, by events or by the kernel's own counter, whichever says more.

@@ -16,6 +16,9 @@ struct Diagnosis<'a> {
     /// The case was clear.
     stopped_early: bool,
     lost: u64,
+    /// Findings that are left out, as nobody whom a filter asks about has a part in them.
+    #[serde(skip_serializing_if = "is_none")]
+    of_others: u64,
     /// The worst there is.
     severity: Severity,
     /// What to try first.
@@ -26,6 +29,11 @@ struct Diagnosis<'a> {
     unknown: Vec<String>,
     limitations: &'a [Limitation],
     facts: &'a Facts,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Names a remedy of a finding.
@@ -57,6 +65,7 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         observed_ms: facts.observed_ms,
         stopped_early: facts.stopped_early,
         lost: facts.lost,
+        of_others: facts.of_others,
         severity: findings.iter().map(|finding| finding.severity).min().unwrap_or(Severity::Fine),
         first: First::of(findings),
         findings,

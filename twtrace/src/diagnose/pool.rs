@@ -265,7 +265,8 @@ impl Pool<'_> {
         let outgrows = open + predict::held(rate, self.hold_s()) > f64::from(room);
         if self.tuple.created >= ENOUGH && outgrows {
             // What others use up is not in the rates where they were left out.
-            let full_in_s = predict::full_in_s(room, taken, rate, ended).filter(|_| !self.netns.is_part);
+            let full_in_s = predict::full_in_s(room, taken, rate, ended);
+            let full_in_s = full_in_s.filter(|seconds| *seconds == 0.0 || !self.netns.pools_are_parts);
             return Strain::RunningOut(full_in_s);
         }
         let most = taken.max(self.taken(self.tuple.peak));
@@ -311,7 +312,7 @@ impl Pool<'_> {
         }
         let is_local = matches!(self.tuple.reach, Reach::Loopback | Reach::ThisHost);
         let is_busy =
-            self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY && !self.netns.is_part;
+            self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY && !self.netns.pools_are_parts;
         (is_local && is_busy).then_some(Cause::LocalBackend)
     }
 }

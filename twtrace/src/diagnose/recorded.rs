@@ -64,7 +64,7 @@ impl Recorded<'_> {
             limitations: limitations.all().to_vec(),
             ..Facts::default()
         };
-        facts.count_a_part(&self.head.filters);
+        facts.count_a_part(self.head.part());
         facts
     }
 

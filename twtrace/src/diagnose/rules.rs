@@ -47,6 +47,7 @@ pub(super) mod tests;
 use super::facts::{Facts, Netns, Ports, Tuple};
 use super::finding::{Finding, Severity, Subject};
 use super::pool::{Cause, Pool, Strain};
+use super::scope::may_be_theirs;
 
 /// A rule.
 pub type Rule = fn(&Facts) -> Vec<Finding>;
@@ -129,6 +130,7 @@ pub const IDS: &[&str] = &[
     nothing_wrong::ID,
 ];
 
+pub(in crate::diagnose) use not_explained::ID as NOT_EXPLAINED;
 /// What is said where no rule has anything to say.
 pub(super) use nothing_wrong::rule as nothing_wrong;
 
@@ -138,12 +140,13 @@ const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_
 const COMPUTED: &str = "computed";
 const IPVS: &str = "/proc/net/ip_vs";
 
-/// Every pool with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say of them and of it: the
+/// Every pool of those who are asked about, with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say of them and of it: the
 /// binder's own pools are that cause, and not another finding.
 fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
     let observed_s = facts.observed_s();
     facts.namespaces.iter().flat_map(move |netns| {
-        let pools = netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s });
+        let theirs = netns.tuples.iter().filter(|tuple| may_be_theirs(&tuple.shares, &facts.about));
+        let pools = theirs.map(move |tuple| Pool { netns, tuple, observed_s });
         let all: Vec<_> = pools.filter_map(|pool| Some((pool, pool.cause()?))).collect();
         let is_bound = all.iter().any(|(pool, cause)| *cause == Cause::Bound && pool.tuple.failed != 0);
         all.into_iter().filter(move |(pool, cause)| {
@@ -225,7 +228,8 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     if pool.tuple.failed != 0 {
         finding = finding.because("connect() failures", pool.tuple.failed, EVENTS);
     }
-    finding = finding.because("TIME_WAIT sockets made a second", pool.rate(), EVENTS);
+    let rate = (!pool.netns.pools_are_parts).then(|| pool.rate());
+    finding = finding.because_known("TIME_WAIT sockets made a second", rate, EVENTS);
     if let Some(ports) = pool.ports() {
         let limit = super::predict::limit(ports, pool.hold_s());
         finding = finding.because("sustainable connections/s (ports ÷ time in TIME_WAIT)", limit, COMPUTED);

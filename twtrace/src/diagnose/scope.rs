@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::facts::{Call, Facts, Netns, Share, Side};
-use super::finding::Finding;
+use super::facts::{Call, Facts, Netns, Pile, Share, Side};
+use super::finding::{Finding, Subject};
 use crate::model::event::Role;
 use crate::model::filter::Filter;
 
@@ -22,18 +22,11 @@ pub(crate) fn keep(facts: &mut Facts, filter: &Filter) {
 fn keep_places(filter: &Filter, netns: &mut Netns) {
     netns.tuples.retain(|tuple| keeps_peer(filter, tuple.daddr, tuple.dport));
     netns.served.retain(|served| keeps_port(filter, served.port));
-    netns.piles.retain(|pile| match pile.side {
-        Side::To(daddr, dport) => keeps_peer(filter, daddr, dport),
-        Side::On(port) => keeps_port(filter, port),
-    });
     netns.refusals.retain(|refusal| match refusal.call {
         Call::Connect => keeps_peer(filter, refusal.address, refusal.port),
         Call::Bind => keeps_bind(filter, refusal.port),
     });
     netns.binds.retain(|bind| keeps_bind(filter, bind.port));
-    netns
-        .syn_refused
-        .retain(|refused| keeps_port(filter, refused.port) && keeps_address(filter, refused.peer));
     if !is_about(filter, Role::Server) {
         netns.server_time_wait = 0;
     }
@@ -76,14 +69,21 @@ fn keeps_bind(filter: &Filter, port: u16) -> bool {
     keeps_port(&Filter { roles: Vec::new(), ..filter.clone() }, port)
 }
 
-/// Leaves the findings that those have a part in whom the filter is about, and those of which nobody knows whose they are; returns how many
-/// were left out.
-pub(super) fn keep_theirs(findings: &mut Vec<Finding>, filter: &Filter) -> u64 {
-    let all = findings.len();
-    if filter.asks_for_owner() {
-        findings.retain(|finding| may_be_theirs(&finding.who, filter));
+/// What is short in it is short for everybody in a network namespace, whoever was seen to suffer.
+const OF_ALL: [&str; 1] = ["table_overflow"];
+
+/// Whether those have a part in a finding whom the facts are to be about, or nobody knows whose it is.
+pub(super) fn is_theirs(finding: &Finding, facts: &Facts) -> bool {
+    let about = &facts.about;
+    if !about.asks_for_owner() || OF_ALL.contains(&finding.id) || may_be_theirs(&finding.who, about) {
+        return true;
     }
-    (all - findings.len()) as u64
+    // Others are named as they are in the way of those who draw from the pool that it is about.
+    let Subject { netns, saddr, daddr, dport, .. } = finding.subject;
+    let pools = facts.namespaces.iter().filter(|one| Some(one.netns) == netns).flat_map(|one| &one.tuples);
+    let mut is_it = pools
+        .filter(|tuple| (Some(tuple.saddr), Some(tuple.daddr), Some(tuple.dport)) == (saddr, daddr, dport));
+    is_it.any(|tuple| may_be_theirs(&tuple.shares, about))
 }
 
 /// Leaves the pools and ports that those whom the filter is about have a part in, or may have, to be shown.
@@ -97,10 +97,23 @@ pub(super) fn show_theirs(facts: &mut Facts) {
     }
 }
 
-/// Whether somebody among these is one whom the filter is about, or may be, or nobody knows who they are.
+/// Whether somebody among these is one whom the filter is about, or may be; or most is nobody's whom anybody knows.
 pub(super) fn may_be_theirs(who: &[Share], filter: &Filter) -> bool {
-    let mut known = who.iter().map(|share| &share.process).filter(|process| process.pid.is_some()).peekable();
-    known.peek().is_none() || known.any(|process| process.is_of(filter) != Some(false))
+    let weight = |share: &Share| share.time_wait + share.open + share.created + share.failed + share.lost;
+    let (known, unknown): (Vec<&Share>, Vec<&Share>) =
+        who.iter().partition(|share| share.process.pid.is_some());
+    let sum = |all: &[&Share]| all.iter().map(|share| weight(share)).sum::<u64>();
+    known.is_empty()
+        || known.iter().any(|share| share.process.is_of(filter) != Some(false))
+        || sum(&unknown) > sum(&known)
+}
+
+/// Whether sockets that wait are at a place that the filter is about.
+pub(super) fn has_pile(filter: &Filter, pile: &Pile) -> bool {
+    match pile.side {
+        Side::To(daddr, dport) => keeps_peer(filter, daddr, dport),
+        Side::On(port) => keeps_port(filter, port),
+    }
 }
 
 #[cfg(test)]
@@ -161,56 +174,51 @@ mod tests {
         let pile =
             |side| Pile { state: State::CloseWait, side, count: 13, longest_ms: 0, shares: Vec::new() };
         let (to, on) = (Side::To("10.0.0.9".parse().unwrap(), 80), Side::On(8080));
-        let left = |filter: Filter| {
-            let mut facts = facts();
-            facts.namespaces[0].piles = vec![pile(to), pile(on)];
-            keep(&mut facts, &filter);
-            facts.namespaces[0].piles.iter().map(|pile| pile.side).collect::<Vec<_>>()
-        };
-        assert_eq!(left(Filter { roles: vec![Role::Server], ..Filter::default() }), [on]);
-        assert_eq!(left(Filter { roles: vec![Role::Client], ..Filter::default() }), [to]);
-        assert_eq!(left(Filter { dports: vec![80], ..Filter::default() }), [to, on]);
-        assert_eq!(left(Filter { ports: vec![80], ..Filter::default() }), [to]);
-        assert_eq!(left(Filter { pids: vec![1], ..Filter::default() }), [to, on]);
+        let has = |filter: Filter| [to, on].map(|side| has_pile(&filter, &pile(side)));
+        assert_eq!(has(Filter { roles: vec![Role::Server], ..Filter::default() }), [false, true]);
+        assert_eq!(has(Filter { roles: vec![Role::Client], ..Filter::default() }), [true, false]);
+        assert_eq!(has(Filter { dports: vec![80], ..Filter::default() }), [true, true]);
+        assert_eq!(has(Filter { ports: vec![80], ..Filter::default() }), [true, false]);
+        assert_eq!(has(Filter { pids: vec![1], ..Filter::default() }), [true, true]);
     }
 
     #[test]
     fn findings_are_told_that_those_asked_about_may_have_a_part_in() {
-        let share = |pid: Option<u32>, comm: &str, uid| Share {
+        let share = |pid: Option<u32>, comm: &str, uid, open| Share {
             process: Process { pid, comm: comm.into(), uid, ..Process::default() },
+            open,
             ..Share::default()
         };
         let finding = |who: &[Share]| Finding::new("x", Severity::Notice, String::new()).by(who.to_vec());
-        let (web, job, nobody) =
-            (share(Some(7), "web", Some(33)), share(Some(9), "job", None), share(None, "", None));
+        let (web, job) = (share(Some(7), "web", Some(33), 3), share(Some(9), "job", None, 3));
+        let [some, most] = [2, 5].map(|open| share(None, "", None, open));
         let all = [
             finding(&[]),
             finding(std::slice::from_ref(&web)),
             finding(std::slice::from_ref(&job)),
             finding(&[job.clone(), web]),
-            finding(std::slice::from_ref(&nobody)),
-            finding(&[nobody, job]),
+            finding(std::slice::from_ref(&some)),
+            finding(&[some, job.clone()]),
+            finding(&[most, job]),
         ];
-        let told = |filter: Filter| {
-            let mut findings = all.to_vec();
-            let left_out = keep_theirs(&mut findings, &filter);
-            assert_eq!(left_out as usize + findings.len(), all.len());
-            all.iter().map(|finding| findings.contains(finding)).collect::<Vec<_>>()
+        let told = |about: Filter| {
+            let facts = Facts { about, ..Facts::default() };
+            all.each_ref().map(|finding| is_theirs(finding, &facts))
         };
         let comm = |comm: &str| Filter { comms: vec![comm.into()], ..Filter::default() };
-        assert_eq!(told(Filter::default()), [true; 6]);
-        assert_eq!(told(Filter { netns: vec![1], ..Filter::default() }), [true; 6]);
-        assert_eq!(told(comm("web")), [true, true, false, true, true, false]);
+        assert_eq!(told(Filter::default()), [true; 7]);
+        assert_eq!(told(Filter { netns: vec![1], ..Filter::default() }), [true; 7]);
+        assert_eq!(told(comm("web")), [true, true, false, true, true, false, true]);
         assert_eq!(
             told(Filter { pids: vec![9], ..Filter::default() }),
-            [true, false, true, true, true, true]
+            [true, false, true, true, true, true, true]
         );
         // Of what is not known of a process nothing is assumed.
         assert_eq!(
             told(Filter { uids: vec![0], ..Filter::default() }),
-            [true, false, true, true, true, true]
+            [true, false, true, true, true, true, true]
         );
         let not = Unwanted { comms: vec!["web".into()], ..Unwanted::default() };
-        assert_eq!(told(Filter { not, ..Filter::default() }), [true, false, true, true, true, true]);
+        assert_eq!(told(Filter { not, ..Filter::default() }), [true, false, true, true, true, true, true]);
     }
 }

@@ -86,8 +86,12 @@ fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
         Source::Recording => format!("a recording by the {} backend", facts.backend),
         Source::View => "a live view".to_owned(),
     };
+    let others = match facts.of_others {
+        0 => String::new(),
+        others => format!(" ({} of others left out)", grouped(others)),
+    };
     let head = format!(
-        "twtrace doctor: {} in {watched}{early}, {namespaces}, {source}, lost {}",
+        "twtrace doctor: {}{others} in {watched}{early}, {namespaces}, {source}, lost {}",
         count(found, "finding"),
         grouped(facts.lost)
     );

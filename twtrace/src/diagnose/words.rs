@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::facts::{AbortReasons, Process, Share, Tuple};
+use super::finding::Finding;
 use crate::model::escape::printable;
 pub(super) use crate::model::figures::{grouped, short_time};
 
@@ -90,10 +91,13 @@ pub(super) fn aborts(reasons: &AbortReasons) -> String {
 const UNSEEN: &str = "a process that twtrace did not see";
 
 /// Where a filter left processes out before anything was counted, whoever was not seen may be one of them.
-pub(super) fn say_who_is_left_out(what: &mut String, parting: &[String]) {
-    if what.contains(UNSEEN) {
-        let filter = printable(&parting.join(" ")).into_owned();
-        *what = what.replace(UNSEEN, &format!("{UNSEEN}, or that {filter} leaves out"));
+pub(super) fn say_who_is_left_out(finding: &mut Finding, flags: &[String]) {
+    let flags = printable(&flags.join(" ")).into_owned();
+    if finding.what.contains(UNSEEN) {
+        finding.what = finding.what.replace(UNSEEN, &format!("{UNSEEN}, or that {flags} leaves out"));
+    }
+    if finding.id == super::rules::NOT_EXPLAINED {
+        finding.what.push_str(&format!(" What {flags} leaves out was not counted."));
     }
 }
 

@@ -20,6 +20,7 @@ use super::ports::Ports;
 use super::row::{Address, Owner, Row};
 use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
+use crate::model::filter::Part;
 use crate::model::identity::{Identity, Naming};
 
 /// Containers whose names are remembered.
@@ -48,8 +49,8 @@ pub(crate) struct Engine {
     pub(crate) tells_apart: bool,
     /// Ends for other reasons are not counted; none: all are.
     pub(crate) reasons: Vec<Reason>,
-    /// The flags that keep a part of the sockets of a pool from being counted; none: all are.
-    pub(crate) parting: Vec<String>,
+    /// What is left out before it is counted.
+    pub(crate) part: Part,
     pub(crate) limits: Limits,
 }
 
@@ -68,7 +69,7 @@ impl Engine {
             failures: None,
             tells_apart: true,
             reasons: Vec::new(),
-            parting: Vec::new(),
+            part: Part::default(),
             limits,
         }
     }

@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn pool(in_use: u32, full_in_s: Option<f64>) -> Option<Pressure> {
-        Some(Pressure { in_use, time_wait: in_use, ports: 1000, full_in_s })
+        Some(Pressure { in_use, time_wait: in_use, ports: 1000, full_in_s, has_rates: true })
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::ports::Capacity;
 use super::read::Figures;
 use super::spread::Spread;
 use crate::model::event::Reason;
+use crate::model::filter::Part;
 use crate::model::identity::Identity;
 use crate::model::pool::Pressure;
 use crate::model::ports::Ports;
@@ -107,6 +108,8 @@ pub struct TupleRow {
     pub pressure: Option<Pressure>,
     /// Ports that sockets in other states than TIME_WAIT hold, where there are any: rows are many.
     pub others: Option<Box<Ports>>,
+    /// Ports that TIME_WAIT sockets hold which are left out of what is counted.
+    pub hidden: u32,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
     /// Who holds how many of it, most first, up to sixteen, where a finding could be about it.
@@ -231,8 +234,8 @@ pub struct Snapshot {
     pub dropped: Dropped,
     /// Ends for other reasons are not counted; none: all are.
     pub only: Vec<Reason>,
-    /// The flags that keep a part of the sockets of a pool from being counted; none: all are.
-    pub parting: Vec<String>,
+    /// What was left out before it was counted.
+    pub part: Part,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By pool of ports.

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use super::counting::Engine;
 use super::groups::{Group, Table, TableRow};
 use super::key::RowId;
-use super::{Capacity, PortKey, ProcessKey, Target, Tracker, TupleKey};
+use super::{Capacity, Hasher, PortKey, ProcessKey, Target, Tracker, TupleKey};
+use crate::model::event::Conn;
 use crate::model::ports::Ports as Held;
 
 /// Pools of a namespace that are told though no event was about them, at most.
@@ -40,7 +41,7 @@ impl Tracker {
 
     /// Says how many ephemeral ports sockets hold in a network namespace, tuple by tuple, that are in other states than TIME_WAIT, or are
     /// in TIME_WAIT and left out of what is counted ([`Tracker::count_a_part`]). Tuples that are not named hold none. Of those that no event
-    /// was about, only what is half full is kept; and nothing where only a part is counted, whose business they are not.
+    /// was about, only what sockets in other states half fill is kept.
     pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, Held)>) {
         let mut held: HashMap<TupleKey, Held> = held.into_iter().collect();
         let rows = (0..).zip(&self.engine.groups.rows);
@@ -55,11 +56,20 @@ impl Tracker {
         told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
         let enough =
             self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
-        let is_silent = |(_, held): &(TupleKey, Held)| self.engine.parting.is_empty() && held.all() >= enough;
-        let mut silent: Vec<_> = held.into_iter().filter(is_silent).collect();
-        silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.all()), *key));
+        let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.open() >= enough).collect();
+        silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
         silent.truncate(SILENT);
         self.engine.ports.set_silent(netns, silent);
+    }
+
+    /// Remembers from now on which sockets end.
+    pub fn note_ends(&mut self) {
+        self.ends = Some(HashSet::default());
+    }
+
+    /// The connections whose sockets ended since [`Tracker::note_ends`]; they are remembered no more.
+    pub fn take_ends(&mut self) -> HashSet<Conn, Hasher> {
+        self.ends.take().unwrap_or_default()
     }
 
     /// Whether TIME_WAIT sockets live on served ports of which nobody knows who owned them.

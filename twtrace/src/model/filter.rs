@@ -90,26 +90,42 @@ pub struct Who<'a> {
     pub cgroup: Option<&'a str>,
 }
 
-/// Flags that leave out some of the sockets that draw from one pool of ports, and not the whole pool.
-const PARTING: [&str; 11] = [
-    "--pid",
-    "--comm",
-    "--uid",
-    "--cgroup",
-    "--sport",
-    "--port",
-    "--reason",
-    "--not-pid",
-    "--not-comm",
-    "--not-cgroup",
-    "--not-port",
-];
+/// What flags leave out before anything is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The flags by which anything is left out within a network namespace. What is counted of a namespace is then a part of it.
+    pub flags: Vec<String>,
+    /// Of those, the flags that leave out processes, or ends: how full a pool of ports gets, and at what rate, is not known by the rest.
+    pub of_owners: Vec<String>,
+    /// Whether TIME_WAIT sockets may be left out that draw from the same pools as those that are counted.
+    pub hides_sockets: bool,
+}
 
-/// Of the flags of a filter ([`Filter::words`]), those that leave out some of the sockets that draw from one pool of ports: how full it is,
-/// and at what rate it fills, is not known by the rest.
-pub fn parting(words: &[String]) -> Vec<String> {
-    let parts = |word: &&String| word.split(' ').next().is_some_and(|flag| PARTING.contains(&flag));
-    words.iter().filter(parts).cloned().collect()
+impl Part {
+    /// What these flags leave out, each with its value as [`Filter::words`] has them.
+    pub fn of(words: &[String]) -> Self {
+        /// Whole namespaces are picked, or more is told.
+        const WHOLE: [&str; 2] = ["--netns", "--failures"];
+        const OWNERS: [&str; 9] = [
+            "--pid",
+            "--comm",
+            "--uid",
+            "--cgroup",
+            "--reason",
+            "--not-pid",
+            "--not-comm",
+            "--not-cgroup",
+            "--only-command",
+        ];
+        let flag = |word: &String| word.split(' ').next().unwrap_or_default().to_owned();
+        let flags: Vec<String> =
+            words.iter().filter(|word| !WHOLE.contains(&flag(word).as_str())).cloned().collect();
+        let of_owners: Vec<String> =
+            flags.iter().filter(|word| OWNERS.contains(&flag(word).as_str())).cloned().collect();
+        // Of sockets that were there before, nobody knows the role.
+        let hides_sockets = !of_owners.is_empty() || flags.iter().any(|word| flag(word) == "--role");
+        Self { flags, of_owners, hides_sockets }
+    }
 }
 
 /// Which failures of calls are told.

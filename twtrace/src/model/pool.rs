@@ -22,15 +22,17 @@ pub struct Pressure {
     pub time_wait: u32,
     /// Ports that the netns allows.
     pub ports: u32,
-    /// Seconds until none is left, at the present rates; 0 when none is left. `None`: it does not come to that.
+    /// Seconds until none is left, at the present rates; 0 when none is left. `None`: it does not come to that, or the rates are not known.
     pub full_in_s: Option<f64>,
+    /// Whether the rates are known of all who draw from it.
+    pub has_rates: bool,
 }
 
 impl Pressure {
     /// Of a moment, of which no rate is known.
     pub fn now(time_wait: u32, others: u32, ports: u32) -> Self {
         let in_use = time_wait + others;
-        Self { in_use, time_wait, ports, full_in_s: (in_use >= ports).then_some(0.0) }
+        Self { in_use, time_wait, ports, full_in_s: (in_use >= ports).then_some(0.0), has_rates: false }
     }
 
     pub(crate) fn new(pool: &Pool) -> Self {
@@ -42,6 +44,7 @@ impl Pressure {
             time_wait: pool.time_wait,
             ports: pool.ports,
             full_in_s: pool.full_in_s(),
+            has_rates: !pool.is_part,
         }
     }
 
@@ -107,6 +110,8 @@ pub(crate) struct Pool {
     pub(crate) ended: f64,
     /// connect() took ports of TIME_WAIT sockets lately.
     pub(crate) is_reused: bool,
+    /// Only some of those who draw from it are counted: the rates are theirs.
+    pub(crate) is_part: bool,
 }
 
 impl Pool {
@@ -147,6 +152,7 @@ mod tests {
             created,
             ended,
             is_reused: false,
+            is_part: false,
         };
         for (pool, want) in [
             (pool(400, 0, 20.0, 0.0), Some(30.0)),
@@ -171,7 +177,15 @@ mod tests {
     #[test]
     fn what_was_open_and_is_in_time_wait_now_is_not_in_use_twice() {
         let pool = |time_wait, others| {
-            Pressure::new(&Pool { time_wait, others, ports: 64, created: 0.0, ended: 0.0, is_reused: false })
+            Pressure::new(&Pool {
+                time_wait,
+                others,
+                ports: 64,
+                created: 0.0,
+                ended: 0.0,
+                is_reused: false,
+                is_part: false,
+            })
         };
         let seen = |pool: Pressure| (pool.in_use, pool.time_wait, pool.left(), pool.fraction());
         assert_eq!(seen(pool(64, 1)), (64, 64, 0, 1.0));
@@ -182,14 +196,23 @@ mod tests {
 
     #[test]
     fn a_namespace_without_ports_is_full() {
-        let pool = Pool { time_wait: 0, others: 0, ports: 0, created: 0.0, ended: 0.0, is_reused: false };
+        let pool = Pool {
+            time_wait: 0,
+            others: 0,
+            ports: 0,
+            created: 0.0,
+            ended: 0.0,
+            is_reused: false,
+            is_part: false,
+        };
         let none = Pressure::new(&pool);
         assert_eq!((none.fraction(), none.left(), none.full_in_s), (1.0, 0, Some(0.0)));
     }
 
     #[test]
     fn what_runs_out_soon_comes_before_what_is_fuller_and_lasts() {
-        let pool = |in_use, full_in_s| Pressure { in_use, time_wait: 0, ports: 100, full_in_s };
+        let pool =
+            |in_use, full_in_s| Pressure { in_use, time_wait: 0, ports: 100, full_in_s, has_rates: true };
         let order = [
             pool(100, Some(0.0)),
             pool(90, Some(9.0)),

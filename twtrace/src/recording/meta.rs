@@ -10,6 +10,7 @@ use super::lists::Lists;
 use crate::host::net::books::Books;
 use crate::model::clock::Clock;
 use crate::model::event::Loss;
+use crate::model::filter::Part;
 use crate::model::limitation::Limitation;
 use crate::model::settings::Settings;
 
@@ -58,6 +59,16 @@ pub struct Head {
 }
 
 impl Head {
+    /// The flags by which events were left out of the recording.
+    pub fn flags(&self) -> impl Iterator<Item = String> {
+        self.filters.iter().cloned().chain(self.only_command.then(|| "--only-command".to_owned()))
+    }
+
+    /// What they left out.
+    pub fn part(&self) -> Part {
+        Part::of(&self.flags().collect::<Vec<_>>())
+    }
+
     /// The clock that gave the events their calendar time.
     pub fn clock(&self) -> Clock {
         Clock { mono_ns: self.mono_ns, wall_ns: self.wall_ns }

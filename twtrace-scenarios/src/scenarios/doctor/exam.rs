@@ -162,6 +162,11 @@ impl Diagnosis {
         Ok(self)
     }
 
+    /// How many findings were left out as those of others.
+    pub(super) fn of_others(&self) -> u64 {
+        self.0["of_others"].as_u64().unwrap_or(0)
+    }
+
     /// What told the events.
     pub(super) fn backend(&self) -> Result<&str> {
         self.0["backend"].as_str().context("no backend")

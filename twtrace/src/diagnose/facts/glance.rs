@@ -16,7 +16,6 @@ const NOW_S: f64 = 10.0;
 pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     let mut facts = Facts { source: Source::View, observed_ms: (NOW_S * 1000.0) as u64, ..Facts::default() };
     let hottest = snapshot.hottest.as_ref().filter(|_| snapshot.tuples.is_empty());
-    let is_part = !snapshot.parting.is_empty();
     let mut namespaces: HashMap<u32, Netns> = HashMap::new();
     for row in &snapshot.netns {
         let mut netns = namespace(row);
@@ -27,7 +26,8 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     // Of the others there may be thousands.
     for row in snapshot.tuples.iter().filter(|row| row.may_press()).chain(hottest) {
         let mut tuple = tuple(row, shares(row));
-        tuple.shares.extend(left_out(&tuple).filter(|_| is_part));
+        let hidden = Share { time_wait: row.hidden.into(), ..Share::default() };
+        tuple.shares.extend((row.hidden != 0).then_some(hidden));
         tuple.more_callers = row.failing.map_or(0, |failing| failing.others);
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
@@ -53,7 +53,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.sort_by_key(|netns| netns.netns);
     facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Sample::default()));
-    facts.count_a_part(&snapshot.parting);
+    facts.count_a_part(snapshot.part.clone());
     facts
 }
 
@@ -96,13 +96,6 @@ fn shares(row: &TupleRow) -> Vec<Share> {
         }
     }
     all
-}
-
-/// Whoever holds what those who are counted do not.
-fn left_out(tuple: &Tuple) -> Option<Share> {
-    let told: u64 = tuple.shares.iter().map(|share| share.time_wait).sum();
-    let rest = u64::from(tuple.now.time_wait).saturating_sub(told);
-    (rest != 0).then(|| Share { time_wait: rest, ..Share::default() })
 }
 
 fn recent(rate: f64, seconds: f64) -> u64 {

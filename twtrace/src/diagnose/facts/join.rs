@@ -116,7 +116,7 @@ fn adopt(netns: &mut Netns) {
         home.failed += tuple.failed;
         home.failed_bound += tuple.failed_bound;
         for share in tuple.shares {
-            match home.shares.iter_mut().find(|known| known.process == share.process) {
+            match home.shares.iter_mut().find(|known| known.process.is(&share.process)) {
                 Some(known) => known.failed += share.failed,
                 None => home.shares.push(share),
             }

@@ -93,7 +93,8 @@ pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
     effects.extend(pool.ports().map(|_| served));
     // At a rate that is still too high for them, ports fill up all the same, only later; and where connect() takes ports over, how many
     // wait at a time is its choice.
-    let is_foreseen = ports.after < ports.before && pool.reuse() != Reuse::Works && !pool.netns.is_part;
+    let is_foreseen =
+        ports.after < ports.before && pool.reuse() != Reuse::Works && !pool.netns.pools_are_parts;
     effects.extend(is_foreseen.then_some(ports));
     Remedy { effects, ..remedy }
 }

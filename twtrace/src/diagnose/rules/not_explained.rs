@@ -11,7 +11,7 @@ use crate::diagnose::pool::{Cause, Pool};
 use crate::diagnose::words::{count, end, grouped, holders, out_of, process, times};
 
 /// The name of its finding.
-pub(super) const ID: &str = "not_explained";
+pub(in crate::diagnose) const ID: &str = "not_explained";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let pools = pools(facts).filter(|(_, cause)| *cause == Cause::NotExplained);

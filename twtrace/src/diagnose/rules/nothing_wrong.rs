@@ -5,15 +5,14 @@ use crate::diagnose::facts::{Aborted, Facts};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Pool;
 use crate::diagnose::scope::may_be_theirs;
-use crate::diagnose::words::{count, grouped, tuple};
+use crate::diagnose::words::{grouped, tuple};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 
 /// The name of its finding.
 pub(super) const ID: &str = "nothing_wrong";
 
-/// `of_others`: findings in which those whom a filter is about have no part.
-pub(in crate::diagnose) fn rule(facts: &Facts, of_others: u64) -> Finding {
+pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
     let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
     let mut what =
@@ -21,12 +20,12 @@ pub(in crate::diagnose) fn rule(facts: &Facts, of_others: u64) -> Finding {
     if facts.lost != 0 {
         what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
     }
-    if of_others != 0 {
+    if facts.about.asks_for_owner() {
         let flags = printable(&facts.about.words().join(" ")).into_owned();
-        what.push_str(&format!(
-            " That is of {flags}; others have {}: ask without it.",
-            count(of_others, "finding")
-        ));
+        what = format!(
+            "Nothing wrong with what {flags} asks about. Of all there are {} TIME_WAIT sockets.",
+            grouped(time_wait)
+        );
     }
     let finding = Finding::new(ID, Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")

@@ -22,6 +22,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             let when = match full_in_s {
                 Some(0.0) => "now: the next connect() fails".to_owned(),
                 Some(seconds) => format!("in {} at this rate", span(seconds)),
+                None if pool.netns.pools_are_parts => "at a rate that is not known as a whole".to_owned(),
                 None => "soon: few are left".to_owned(),
             };
             let what = format!(

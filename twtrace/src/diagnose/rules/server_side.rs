@@ -4,6 +4,7 @@
 use super::within;
 use crate::diagnose::facts::{Facts, Netns, Served, Share};
 use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::scope::may_be_theirs;
 use crate::diagnose::words::{grouped, holders};
 use crate::diagnose::{folklore, predict, remedies};
 
@@ -26,7 +27,8 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 }
 
 fn finding(netns: &Netns, facts: &Facts) -> Finding {
-    let served: Option<&Served> = netns.served.iter().max_by_key(|served| served.time_wait);
+    let theirs = netns.served.iter().filter(|served| may_be_theirs(&served.shares, &facts.about));
+    let served: Option<&Served> = theirs.max_by_key(|served| served.time_wait);
     let shares: Vec<Share> = served.map(|served| served.shares.clone()).unwrap_or_default();
     let object_bytes = facts.slab.map_or(OBJECT_BYTES, |slab| slab.object_bytes);
     let bytes = predict::memory(netns.server_time_wait, object_bytes);

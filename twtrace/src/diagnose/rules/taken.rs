@@ -166,7 +166,7 @@ impl Taken<'_> {
         let mut all: Vec<Share> = Vec::new();
         let mut add = |process: &Process, time_wait: u64, open: u64| match all
             .iter_mut()
-            .find(|share| share.process == *process)
+            .find(|share| share.process.is(process))
         {
             Some(share) => (share.time_wait, share.open) = (share.time_wait + time_wait, share.open + open),
             None => all.push(Share { process: process.clone(), time_wait, open, ..Share::default() }),

@@ -5,6 +5,7 @@ use super::{SOCK_DIAG, about, pools, severity, with_ports};
 use crate::diagnose::facts::{Facts, Netns, Pile, Share, Side, State};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::pool::{Cause, Open, Pool, Strain};
+use crate::diagnose::scope::has_pile;
 use crate::diagnose::words::{count, end, grouped, held_open, holders, out_of, short_time};
 
 /// So many sockets of a kind are worth a word, whatever ports they hold.
@@ -35,7 +36,8 @@ pub(super) fn found(facts: &Facts, story: Story) -> Vec<Finding> {
                 pool.netns.netns == netns.netns && pile.side == to
             })
         };
-        let piles = netns.piles.iter().filter(|pile| pile.state == story.state && pile.count >= ENOUGH);
+        let piles = netns.piles.iter().filter(|pile| has_pile(&facts.about, pile));
+        let piles = piles.filter(|pile| pile.state == story.state && pile.count >= ENOUGH);
         all.extend(piles.filter(|pile| !is_told(pile)).map(|pile| of_pile(netns, pile, story)));
     }
     all

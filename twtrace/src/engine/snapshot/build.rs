@@ -189,7 +189,7 @@ impl Tracker {
             inferred: survey.inferences(),
             dropped: self.dropped(),
             only: self.engine.reasons.clone(),
-            parting: self.engine.parting.clone(),
+            part: self.engine.part.clone(),
             ..Snapshot::default()
         };
         for (at, by) in wanted.iter().enumerate() {

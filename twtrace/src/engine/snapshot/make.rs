@@ -103,6 +103,7 @@ impl Make<'_> {
             figures: self.figures(row, survey.may_press(row)),
             pressure: survey.pressure(row),
             others: known.and_then(|tuple| engine.ports.others_by_state(tuple)),
+            hidden: known.map_or(0, |tuple| engine.ports.hidden(tuple)),
             main: survey.holder(row),
             holders: survey.holders(row),
             failing: survey.failing(row),

@@ -156,14 +156,23 @@ impl<'a> Survey<'a> {
 
     /// Pools that no event was about, the fullest first.
     pub(super) fn silent(&self) -> Vec<TupleRow> {
+        let is_part = !self.engine.part.of_owners.is_empty();
         let row = |(&(key, held), ports): (&(TupleKey, Ports), u32)| {
-            let pool =
-                Pool { time_wait: 0, others: held.all(), ports, created: 0.0, ended: 0.0, is_reused: false };
+            let pool = Pool {
+                time_wait: 0,
+                others: held.open(),
+                ports,
+                created: 0.0,
+                ended: 0.0,
+                is_reused: false,
+                is_part,
+            };
             TupleRow {
                 key,
                 figures: Figures::default(),
                 pressure: Some(Pressure::new(&pool)),
                 others: Some(Box::new(held)),
+                hidden: 0,
                 main: None,
                 holders: Vec::new(),
                 failing: None,
@@ -191,7 +200,8 @@ impl<'a> Survey<'a> {
         // A rate that could not fill the pool is not worked out.
         let others = engine.ports.others(tuple);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
-        if engine.parting.is_empty() && !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
+        let is_part = !engine.part.of_owners.is_empty();
+        if !is_part && !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
@@ -205,6 +215,7 @@ impl<'a> Survey<'a> {
             created: flows[Flow::Created as usize],
             ended: flows[Flow::Ended as usize],
             is_reused,
+            is_part,
         }))
     }
 

@@ -6,6 +6,7 @@ use crate::engine::{
     Target, Tracker, TupleKey,
 };
 use crate::model::event::{Conn, Kind, Reason, Role, Substate};
+use crate::model::filter::Part;
 use crate::model::ports::Ports;
 
 fn script() -> Script {
@@ -145,9 +146,11 @@ fn pools_that_no_event_was_about_are_told_where_they_are_half_full() {
 
 #[test]
 fn ports_of_those_who_are_left_out_are_in_use_and_nobody_knows_their_rate() {
-    let of = |parting: &[&str]| {
+    let of = |flags: &[&str]| {
         let mut script = script();
-        script.tracker.count_a_part(parting.iter().map(|word| (*word).to_owned()).collect());
+        script
+            .tracker
+            .count_a_part(Part::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
         script.capacity((40_000, 40_099)).born(&client(11, "10.0.0.9", 5432), 40_000..40_020).at(2.0);
         let hidden = Ports { time_wait: 29, fin_wait2: 2, established: 5, ..Ports::default() };
         let full = Ports { time_wait: 97, ..Ports::default() };
@@ -157,12 +160,13 @@ fn ports_of_those_who_are_left_out_are_in_use_and_nobody_knows_their_rate() {
         script.tracker.snapshot(&[By::Tuple])
     };
     let snapshot = of(&["--comm a"]);
-    // A pool that only others use is none of the business of who asked.
+    // What fills a pool that no event was about is in TIME_WAIT, and none of the business of who asked.
     let [row] = &snapshot.tuples[..] else { panic!("{:?}", snapshot.tuples) };
     let pressure = row.pressure.unwrap();
-    assert_eq!((pressure.in_use, pressure.time_wait, pressure.full_in_s), (56, 51, None));
+    assert_eq!((pressure.in_use, pressure.time_wait, row.hidden), (56, 51, 31));
+    assert_eq!((pressure.full_in_s, pressure.has_rates), (None, false));
     assert_eq!(row.held(), Ports { time_wait: 51, established: 5, ..Ports::default() });
-    assert_eq!((row.figures.live, &snapshot.parting[..]), (20, &["--comm a".to_owned()][..]));
+    assert_eq!((row.figures.live, &snapshot.part.of_owners[..]), (20, &["--comm a".to_owned()][..]));
     let whole = of(&[]);
     assert!(whole.tuples.iter().any(|row| row.pressure.unwrap().full_in_s.is_some()));
 }

@@ -173,12 +173,15 @@ pub fn uid_of(dir: &Path) -> Option<u32> {
     status_field(&status, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// Of the process of a directory of `/proc`, the path of its v2 cgroup, and its systemd service, by whichever of its cgroups tells one.
+/// Of the process of a directory of `/proc`, the path of its cgroup as events tell it, and its systemd service, by whichever of its cgroups
+/// tells one.
 pub fn cgroup_and_service(dir: &Path) -> (Option<String>, Option<String>) {
     let Ok(bytes) = std::fs::read(dir.join("cgroup")) else { return (None, None) };
     let Cgroups { v2, v1 } = cgroups(&bytes);
     let service = v2.iter().chain(&v1).find_map(|path| service_of(path));
-    (v2, service)
+    // In the root of v2 are all processes of a machine that is managed with v1.
+    let path = v2.clone().filter(|path| path != "/").or(v1.first().cloned()).or(v2);
+    (path, service)
 }
 
 /// `ID:CONTROLLERS:PATH` a line; id 0 is v2 (cgroups(7)).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twtrace_common::config::Used;
 
-use super::{CgroupFilter, Failures, Filter, Glob, Unwanted, Who, parting};
+use super::{CgroupFilter, Failures, Filter, Glob, Part, Unwanted, Who};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::model::identity::Identity;
 
@@ -265,13 +265,16 @@ fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
 }
 
 #[test]
-fn flags_that_leave_out_a_part_of_a_pool_are_told_from_those_that_pick_pools() {
-    let of = |words: &[&str]| parting(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-    assert!(
-        of(&["--netns 7", "--dport 80", "--peer 10.0.0.0/8", "-4", "--role client", "--not-peer ::/0"])
-            .is_empty()
-    );
-    assert_eq!(of(&["--dport 80", "--comm a", "--not-pid 7", "--failures all"]), ["--comm a", "--not-pid 7"]);
+fn flags_that_leave_out_owners_are_told_from_those_that_pick_pools() {
+    let of = |words: &[&str]| Part::of(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of(&["--netns 7", "--failures all"]), Part::default());
+    let pools = of(&["--netns 7", "--dport 80", "--peer 10.0.0.0/8", "-4", "--port 443"]);
+    assert_eq!((pools.flags.len(), pools.of_owners.len(), pools.hides_sockets), (4, 0, false));
+    let role = of(&["--role client"]);
+    assert_eq!((role.of_owners.len(), role.hides_sockets), (0, true));
+    let owners = of(&["--dport 80", "--comm a", "--not-pid 7", "--only-command"]);
+    assert_eq!(owners.of_owners, ["--comm a", "--not-pid 7", "--only-command"]);
+    assert!(owners.hides_sockets && owners.flags.len() == 4);
 }
 
 #[test]

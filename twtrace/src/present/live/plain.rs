@@ -139,7 +139,7 @@ fn put_hottest(snapshot: &Snapshot, out: &mut String) {
         out,
         "         {in_use} of {ports} ports ({}), {}",
         percent(pressure.fraction()),
-        until(pressure.full_in_s)
+        until(&pressure)
     );
 }
 
@@ -202,6 +202,7 @@ fn ports(pressure: Option<Pressure>) -> (String, String) {
     let full = match pressure.full_in_s {
         Some(0.0) => "now".to_owned(),
         Some(seconds) => span(seconds),
+        None if !pressure.has_rates => "?".to_owned(),
         None => "-".to_owned(),
     };
     (percent(pressure.fraction()), full)

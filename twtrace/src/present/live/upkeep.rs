@@ -29,6 +29,9 @@ const SPARING_PAUSE: Duration = Duration::from_secs(60);
 /// Namespaces that no event was about and that are asked as well, at most.
 const BESIDE: usize = 64;
 
+/// A TIME_WAIT socket with more time left than this may have been born so lately that nobody has heard of it yet, in milliseconds.
+const HEARD_OF_MS: u32 = 59_000;
+
 /// What a namespace said.
 struct Answer {
     netns: u32,
@@ -145,7 +148,10 @@ impl Upkeep {
             self.asked = tracker.capacities().map(|(netns, _)| netns).collect();
             let wants_listeners = tracker.wants_listeners();
             // Whoever is left out takes ports as well.
-            let wants_waiting = tracker.counts_a_part();
+            let wants_waiting = tracker.hides_sockets();
+            if wants_waiting {
+                tracker.note_ends();
+            }
             let question = Question { namespaces: self.asked.clone(), wants_listeners, wants_waiting };
             self.is_asking = self.questions.send(question).is_ok();
             self.is_stirred = false;
@@ -158,8 +164,13 @@ impl Upkeep {
                 if let Some(listeners) = listeners {
                     tracker.set_listeners(listeners);
                 }
+                let ended = tracker.take_ends();
                 for Answer { netns, capacity, mut others, waiting } in answers {
-                    let hidden = waiting.iter().filter(|socket| !tracker.knows(&socket.conn(netns)));
+                    let is_hidden = |socket: &&DiagSocket| {
+                        let conn = socket.conn(netns);
+                        socket.expires_ms <= HEARD_OF_MS && !tracker.knows(&conn) && !ended.contains(&conn)
+                    };
+                    let hidden = waiting.iter().filter(is_hidden);
                     for (tuple, hidden) in in_use(netns, hidden, &capacity.settings) {
                         let held = others.entry(tuple).or_default();
                         (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);
@@ -173,7 +184,8 @@ impl Upkeep {
                 };
                 let usual = pause.max(ASK_EVERY);
                 let sparing = (took * SPARING_FACTOR).min(SPARING_PAUSE);
-                let next = if self.is_sparing && !self.is_stirred { usual.max(sparing) } else { usual };
+                let is_quiet = self.is_sparing && !self.is_stirred && !tracker.hides_sockets();
+                let next = if is_quiet { usual.max(sparing) } else { usual };
                 (self.ask_at_ns, self.ask_stirred_at_ns) = (after(next), after(usual));
                 self.ask_new_at_ns = after(pause);
                 self.slab_bytes = slab_bytes;
@@ -191,10 +203,10 @@ fn ask(question: &Question) -> Round {
     let is_wanted = |netns: &&Netns| question.namespaces.contains(&netns.inode);
     // Where nothing happened ports may be in use as well.
     let beside = namespaces.iter().filter(|netns| !is_wanted(netns)).take(BESIDE);
-    let asked = namespaces.iter().filter(is_wanted).chain(beside);
     let host = host_inode();
+    let here = namespaces.iter().filter(is_wanted).map(|netns| answer(netns, host, question.wants_waiting));
     // One that cannot be entered, or is gone, has no capacity that anybody knows.
-    let answers = asked.filter_map(|netns| answer(netns, host, question.wants_waiting).ok()).collect();
+    let answers = here.chain(beside.map(|netns| answer(netns, host, false))).flatten().collect();
     let slab_bytes = slabinfo::time_wait().ok().flatten().map(|slab| slab.bytes);
     let listeners = question.wants_listeners.then(|| listeners(namespaces.iter().filter(is_wanted)));
     Round { answers, slab_bytes, listeners, took: began.elapsed() }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::Frame;
-use crate::engine::{ProcessKey, Snapshot, Target, TupleKey, TupleRow};
+use crate::engine::{Pressure, ProcessKey, Snapshot, Target, TupleKey, TupleRow};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Reason};
 use crate::model::figures::{bytes, percent, span};
@@ -73,10 +73,11 @@ fn name(snapshot: &Snapshot, netns: u32) -> String {
 }
 
 /// When a pool of ports is used up, from what [`crate::engine::Pressure`] says.
-pub fn until(full_in_s: Option<f64>) -> String {
-    match full_in_s {
+pub fn until(pressure: &Pressure) -> String {
+    match pressure.full_in_s {
         Some(0.0) => "none left".to_owned(),
         Some(seconds) => format!("full in {}", span(seconds)),
+        None if !pressure.has_rates => "how fast it fills is not known".to_owned(),
         None => "not filling".to_owned(),
     }
 }

@@ -59,7 +59,7 @@ impl Busiest {
 pub(super) struct Asked {
     /// Which events count.
     pub(super) filter: Filter,
-    /// All count, and the doctor is told of failures that pass this one; and so many pass it.
+    /// All count, for the doctor; of those that pass this one it is known how many there are.
     pub(super) looked_at: Option<Filter>,
     /// As for [`Timeline::new`].
     pub(super) every_ns: Option<u64>,

@@ -219,7 +219,10 @@ pub(super) fn pools(snapshot: &Snapshot, top: usize) -> Vec<Family> {
         put(&mut used, &labels, &[("state", "time_wait")], pool.time_wait);
         put(&mut used, &labels, &[("state", OTHER)], pool.in_use.saturating_sub(pool.time_wait));
         put(&mut ratio, &labels, &[], pool.fraction());
-        put(&mut full, &labels, &[], pool.full_in_s.unwrap_or(f64::INFINITY));
+        // Of a pool that nobody knows it of, nothing is said.
+        if pool.full_in_s.is_some() || pool.has_rates {
+            put(&mut full, &labels, &[], pool.full_in_s.unwrap_or(f64::INFINITY));
+        }
     }
     let sum = |part: fn(&Pressure) -> u32| others.iter().map(|(_, pool)| u64::from(part(pool))).sum::<u64>();
     let labels = ["netns", "netns_name", "source", "destination"].map(|label| (label, OTHER.to_owned()));

@@ -7,7 +7,7 @@ use super::feed::{Feed, Open};
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
-use crate::model::filter::{Filter, parting};
+use crate::model::filter::{Filter, Part};
 use crate::model::limitation::{Limitation, Limitations};
 use crate::recording::OpenError;
 use crate::source::{Flow, View};
@@ -44,8 +44,8 @@ impl Player {
         self.tracker = Tracker::new();
         self.tracker.advance(self.now_ns);
         // Whoever recorded may have left some out already.
-        let words = self.feed.head().filters.iter().cloned().chain(self.scope.words()).collect::<Vec<_>>();
-        self.tracker.count_a_part(parting(&words));
+        let flags = self.feed.head().flags().chain(self.scope.words()).collect::<Vec<_>>();
+        self.tracker.count_a_part(Part::of(&flags));
         let Self { scope, tracker, feed, now_ns, .. } = self;
         let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
         let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;

@@ -25,7 +25,7 @@ use crate::host::runtimes::Runtimes;
 use crate::kernel::probe::Probe;
 use crate::model::clock;
 use crate::model::event::Loss;
-use crate::model::filter::parting;
+use crate::model::filter::Part;
 use crate::model::limitation::Limitations;
 use crate::source::{Flow, View};
 
@@ -57,7 +57,7 @@ impl<'a> Engine<'a> {
         let mut tracker = Tracker::new();
         tracker.advance(started_ns);
         let scope = Scope::of(&options.filter);
-        tracker.count_a_part(parting(&scope.filter().words()));
+        tracker.count_a_part(Part::of(&scope.filter().words()));
         let healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
         Ok(Self {
             options,

@@ -2,12 +2,19 @@
 //! Must not know: how facts are come by.
 
 use super::*;
-use crate::diagnose::facts::{Aborted, Pile};
+use crate::diagnose::facts::{Aborted, Pile, Side};
+use crate::diagnose::of_others;
 use crate::host::net::counters::Counters;
+use crate::model::filter::Part;
 
 /// As if these facts were what `--comm checkout-api` left.
-fn part(mut facts: Facts) -> Facts {
-    facts.count_a_part(&["--comm checkout-api".to_owned(), "--netns 7".to_owned()]);
+fn part(facts: Facts) -> Facts {
+    left(facts, &["--comm checkout-api", "--netns 7"])
+}
+
+/// As if these facts were what these flags left.
+fn left(mut facts: Facts, flags: &[&str]) -> Facts {
+    facts.count_a_part(Part::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
     facts
 }
 
@@ -31,10 +38,16 @@ fn nothing_is_foreseen_by_the_rate_of_some() {
         unknown.iter().any(|what| what.starts_with("what --comm checkout-api leaves out:")),
         "{unknown:?}"
     );
-    // A place is whole: nothing of it was left out.
-    let mut place = busy();
-    place.count_a_part(&["--netns 7".to_owned(), "--dport 80".to_owned(), "--role client".to_owned()]);
+    // A pool that is picked is whole.
+    let place = left(busy(), &["--netns 7", "--dport 80", "--port 443"]);
     assert_eq!(only(&place), whole);
+    // That none is left needs no rate.
+    let none = with_tuple(Tuple { created: 900, ..full(Ports { time_wait: 1000, ..Ports::default() }, 0) });
+    assert_eq!(only(&part(none.clone())).severity, Severity::Critical);
+    assert!(only(&part(none)).what.contains("run out now"));
+    let few = Ports { time_wait: 300, ..Ports::default() };
+    let early = only(&part(with_tuple(Tuple { created: 600, now: few, peak: few, ..full(few, 0) })));
+    assert!(early.what.contains("at a rate that is not known as a whole; 300 of 1,000"), "{}", early.what);
 }
 
 #[test]
@@ -56,6 +69,7 @@ fn what_the_kernel_counted_of_all_is_not_told_of_some() {
     let finding = only(&part(netns(13)));
     assert!(finding.what.starts_with("13 closes ended in an RST"), "{}", finding.what);
     assert_eq!((ids(&netns(3)), ids(&part(netns(3)))), (vec!["closes_aborted"], vec!["nothing_wrong"]));
+    assert_eq!(ids(&left(netns(3), &["--dport 80"])), ["nothing_wrong"]);
 }
 
 #[test]
@@ -70,20 +84,55 @@ fn a_table_gets_no_size_by_the_rate_of_some() {
 
 #[test]
 fn findings_of_others_are_left_out_and_counted() {
-    let shares = vec![share(11, "job")];
-    let side = crate::diagnose::facts::Side::On(8080);
-    let pile = Pile { state: State::CloseWait, side, count: 101, longest_ms: 5000, shares };
-    let about = |comm: &str| {
-        let mut facts = facts(Netns { piles: vec![pile.clone()], ..netns() });
+    let side = Side::On(8080);
+    let pile = |comm: &str| {
+        let shares = vec![share(11, comm)];
+        Pile { state: State::CloseWait, side, count: 101, longest_ms: 5000, shares }
+    };
+    let about = |comm: &str, piles: &[Pile]| {
+        let mut facts = facts(Netns { piles: piles.to_vec(), ..netns() });
+        facts.about.comms = vec![comm.into()];
+        (only(&facts), of_others(&facts))
+    };
+    let (told, others) = about("job", &[pile("job")]);
+    assert_eq!((told.id, others), ("close_wait_pileup", 0));
+    let (calm, others) = about("web", &[pile("job")]);
+    assert_eq!((calm.id, others), ("nothing_wrong", 1));
+    assert!(calm.what.starts_with("Nothing wrong with what --comm web asks about."), "{}", calm.what);
+    assert_eq!(of_others(&facts(Netns { piles: vec![pile("job")], ..netns() })), 0);
+}
+
+#[test]
+fn whoever_is_in_the_way_of_those_asked_about_is_told() {
+    let orphans = |dport, comm: &str, fin_wait2| {
+        let ports = Ports { fin_wait2, ..Ports::default() };
+        let shares = vec![Share { time_wait: fin_wait2.into(), ..share(u32::from(dport), comm) }];
+        Tuple { dport, shares, created: 0, ..full(ports, 0) }
+    };
+    let about = |tuples: Vec<Tuple>, comm: &str| {
+        let mut facts = facts(Netns { tuples, ..netns() });
         facts.about.comms = vec![comm.into()];
         only(&facts)
     };
-    assert_eq!(about("job").id, "close_wait_pileup");
-    let calm = about("web");
-    assert_eq!(calm.id, "nothing_wrong");
-    assert!(
-        calm.what.ends_with("That is of --comm web; others have 1 finding: ask without it."),
-        "{}",
-        calm.what
-    );
+    // Of several pools the worst is told: of those that are asked about.
+    let both = vec![orphans(80, "job", 500), orphans(443, "web", 300)];
+    assert_eq!(about(both.clone(), "web").subject.dport, Some(443));
+    assert_eq!(about(both, "job").subject.dport, Some(80));
+    // Where bind() of another program closes the ports, that one is named, and not whose pool it is.
+    let pins = vec![Share { open: 900, ..share(11, "job") }];
+    let shares = vec![Share { time_wait: 90, created: 90, ..share(7, "web") }];
+    let ports = Ports { time_wait: 90, ..Ports::default() };
+    let mut facts = facts(Netns {
+        tuples: vec![Tuple { shares, created: 0, ..full(ports, 0) }],
+        pinned: Some(900),
+        pins,
+        ..netns()
+    });
+    facts.about.comms = vec!["web".into()];
+    assert_eq!(only(&facts).id, "ports_bound");
+    // A table is short for everybody.
+    let concerned = vec![Share { lost: 200, ..share(11, "job") }];
+    let mut full = super::facts(Netns { overflow: 200, concerned, ..netns() });
+    full.about.comms = vec!["web".into()];
+    assert_eq!(only(&full).id, "table_overflow");
 }

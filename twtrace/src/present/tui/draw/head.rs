@@ -211,7 +211,7 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let room = width.saturating_sub(LABELS + who.width() + 2);
     let style = alarmed(alarm(Some(pressure)));
     let towards = tuple(&row.key, room);
-    let until = until(pressure.full_in_s);
+    let until = until(&pressure);
     let gauge = bar(pressure.fraction(), if width < WIDE { 10 } else { 30 });
     let (in_use, ports) = (pressure.in_use, pressure.ports);
     let used = format!("{gauge} {in_use} of {ports} ports ({}), {until}", percent(pressure.fraction()));
