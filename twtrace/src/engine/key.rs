@@ -42,6 +42,8 @@ impl Key {
     pub(crate) fn of(row: &Row) -> Self {
         let side = match (row.kind, row.role) {
             (Kind::BindFailed, _) => Side::Bind,
+            // Who sends a SYN has a port of no meaning.
+            (Kind::SynRefused, _) => Side::Port,
             (Kind::Ended, _) if row.via.is_none() => Side::Unborn,
             (Kind::ConnectFailed, _) | (_, Role::Client | Role::Unknown) => Side::Tuple,
             (_, Role::Server) => Side::Port,

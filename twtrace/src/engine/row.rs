@@ -76,7 +76,7 @@ impl Row {
             daddr: NONE,
             sport: 0,
             dport: 0,
-            role: Role::default(),
+            role: Role::usual(kind),
             substate: None,
             timeout_ms: 0,
             owner: None,

@@ -51,6 +51,13 @@ pub enum Role {
 
 words!(Role, ALL, { Client => "client", Server => "server", Unknown => "unknown" });
 
+impl Role {
+    /// Of an event that does not say it: whoever calls connect() is a client.
+    pub fn usual(kind: Kind) -> Self {
+        if kind == Kind::ConnectFailed { Self::Client } else { Self::Unknown }
+    }
+}
+
 /// What a TIME_WAIT socket is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Substate {

@@ -143,7 +143,7 @@ impl Rows {
             return Ok(event);
         }
         event.conn = Some(self.conn.at(row)?);
-        event.role = self.role.get(row).unwrap_or_default();
+        event.role = self.role.get(row).unwrap_or(Role::usual(kind));
         event.substate = self.substate.get(row);
         event.timeout_ms = self.timeout_ms.get(row);
         event.cookie = self.cookie.get(row);

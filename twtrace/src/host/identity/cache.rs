@@ -50,6 +50,11 @@ impl IdentityCache {
         cache
     }
 
+    /// Whether everybody in cgroup `id` of v2 is in the cgroup `path`, and nobody else.
+    pub fn is_cgroup(&mut self, path: &str, id: u64) -> bool {
+        self.cgroups.is_of(path, id)
+    }
+
     fn under(proc_root: &Path, capacity: usize) -> Self {
         Self {
             known: LruCache::with_hasher(capacity.max(1), Hasher::default()),

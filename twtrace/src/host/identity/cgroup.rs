@@ -89,6 +89,12 @@ impl CgroupIndex {
         self.paths.get(&id).map(String::as_str)
     }
 
+    /// Whether cgroup `id` is one of its own, and not the root, and `path` is its path: on a machine that is managed with v1 all processes are in
+    /// the root of v2, whatever else they are in.
+    pub(super) fn is_of(&mut self, path: &str, id: u64) -> bool {
+        path != "/" && (self.paths.get(&id).is_some_and(|known| known == path) || self.confirms(path, id))
+    }
+
     /// Whether `path` is that of cgroup `id` right now: one look instead of a look round.
     pub(super) fn confirms(&mut self, path: &str, id: u64) -> bool {
         let Some(mount) = &self.mount else { return false };

@@ -115,6 +115,8 @@ impl Actor {
         }));
         if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
             event.errno = Some(if kind == Kind::BindFailed { Errno::AddrInUse } else { Errno::AddrNotAvail });
+            // As the kernel side says it, and no recording.
+            event.role = if kind == Kind::ConnectFailed { Role::Client } else { Role::Unknown };
             return event;
         }
         event.role = self.role;

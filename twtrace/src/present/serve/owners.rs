@@ -70,7 +70,7 @@ impl Destination {
     /// Of an event's connection.
     pub(super) fn of(kind: Kind, role: Role, conn: &Conn) -> Self {
         match (kind, role) {
-            (Kind::BindFailed, _) | (_, Role::Server) => Self::Served(conn.sport),
+            (Kind::BindFailed | Kind::SynRefused, _) | (_, Role::Server) => Self::Served(conn.sport),
             _ => Self::Remote(conn.daddr, conn.dport),
         }
     }

@@ -35,7 +35,8 @@ struct Same {
 
 impl Same {
     fn of(event: &Event) -> Self {
-        let is_server = event.role == Role::Server || event.kind == Kind::BindFailed;
+        let is_server =
+            event.role == Role::Server || matches!(event.kind, Kind::BindFailed | Kind::SynRefused);
         let detail = (event.reason.map(|reason| reason.word()))
             .or(event.errno.map(|errno| errno.word()))
             .or(event.why.map(|why| why.word()));

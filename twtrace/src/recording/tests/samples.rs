@@ -109,6 +109,7 @@ pub(crate) fn listed(at: u16) -> Event {
 pub(crate) fn failed(at: u16) -> Event {
     let kind = if at.is_multiple_of(2) { Kind::ConnectFailed } else { Kind::BindFailed };
     let mut event = Event::new(kind, START_NS + u64::from(at), Some(conn(at)));
+    event.role = Role::usual(kind);
     event.owner = Some(owner(7));
     event.identity = Some(Arc::new(Identity { exe: Some("/x".to_owned()), ..Identity::default() }));
     event.errno = Some(Errno::ALL[usize::from(at) % 2]);

@@ -280,7 +280,7 @@ impl<'a> Engine<'a> {
         identify(event, &mut self.identities);
         self.healing.note(event);
         if !self.scope.has(event, &self.tracker) {
-            self.scope.leave_out(event, &mut self.probe);
+            self.scope.leave_out(event, &mut self.identities, &mut self.probe);
             return Ok(Flow::Go);
         }
         let applied = self.tracker.apply(event);

@@ -2,6 +2,7 @@
 //! Must not know: what of it a view is told.
 
 use crate::engine::Tracker;
+use crate::host::identity::IdentityCache;
 use crate::kernel::probe::Probe;
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
@@ -41,12 +42,12 @@ impl Scope {
     }
 
     /// Where it is for its owner's cgroup that an event does not belong, the next ones need not travel.
-    pub(super) fn leave_out(&mut self, event: &Event, probe: &mut Probe) {
+    pub(super) fn leave_out(&mut self, event: &Event, identities: &mut IdentityCache, probe: &mut Probe) {
         let path = event.identity.as_ref().and_then(|identity| identity.cgroup.as_deref());
         let Some((owner, path)) = event.owner.as_ref().zip(path) else { return };
         let id = owner.cgroup_id;
         // Some are on their way already.
-        if self.left_out != Some(id) && self.filter.leaves_out(id, path) {
+        if self.left_out != Some(id) && self.filter.leaves_out(id, path) && identities.is_cgroup(path, id) {
             probe.leave_out(id);
             self.left_out = Some(id);
         }

@@ -165,6 +165,8 @@ fn on_a_machine_with_v1_the_container_comes_from_there() {
         let identity = machine.cache(7).resolve(4243, 97 * SECOND, None, root, 0);
         assert_eq!(identity.cgroup, Some(format!("/docker/{ID}")), "mounted: {mounted}");
         assert_eq!(identity.container.as_ref().unwrap().id, ID);
+        // Of all others it is the cgroup as well.
+        assert!(!machine.cache(7).is_cgroup(&format!("/docker/{ID}"), root));
     }
     machine.run(4243, 97, "old", "/bin/old", "4:memory:/\n0::/\n");
     let identity = machine.cache(7).resolve(4243, 97 * SECOND, None, root, 0);

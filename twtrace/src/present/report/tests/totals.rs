@@ -151,6 +151,7 @@ fn filters() -> Vec<Filter> {
         Filter { family: Some(6), ..none() },
         Filter { family: Some(4), reasons: vec![Reason::Expired, Reason::Reset], ..none() },
         Filter { roles: vec![Role::Unknown], ..none() },
+        Filter { roles: vec![Role::Client], ..none() },
         Filter {
             not: Unwanted { comms: vec!["c*l".into()], ports: vec![40_003], ..Unwanted::default() },
             ..none()
