@@ -242,6 +242,9 @@ pub(super) fn cgroup_made_again(sandbox: &mut Sandbox) -> Result<()> {
     let server = sandbox.actor("server")?;
     let listener = server.listen((Ipv4Addr::LOCALHOST, 10007))?;
     let (inside, outside) = (sandbox.actor("inside")?, sandbox.actor("outside")?);
+    // One of its own: in the root of v2 are all whom v1 manages, whoever they are.
+    let elsewhere = Cgroup::new("twtrace-elsewhere")?;
+    elsewhere.take_in(outside.pid())?;
     let first = Cgroup::new("twtrace-again")?;
     first.take_in(inside.pid())?;
     let path = first.path();

@@ -164,8 +164,8 @@ pub(super) fn of_held_half_closed() -> Vec<Remedy> {
 }
 
 /// For orphans that wait for their peer's FIN, `waiting` of them.
-pub(super) fn of_half_closed(netns: &Netns, waiting: u64, observed_s: f64) -> Vec<Remedy> {
-    vec![server::peer_must_close(waiting), settings::fin_timeout(netns, waiting, observed_s)]
+pub(super) fn of_half_closed(netns: &Netns, waiting: u64) -> Vec<Remedy> {
+    vec![server::peer_must_close(waiting), settings::fin_timeout(netns, waiting)]
 }
 
 /// For a table that is full; so many sockets a second want to be in it, where that is known.

@@ -14,7 +14,9 @@ const NOW_S: f64 = 10.0;
 /// What a live view knows of the last ten seconds, in whatever tables its snapshot has. Cheap: nothing is asked of the
 /// kernel, and no table is built.
 pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
-    let mut facts = Facts { source: Source::View, observed_ms: (NOW_S * 1000.0) as u64, ..Facts::default() };
+    let lost = snapshot.total.counts.loss.events();
+    let mut facts =
+        Facts { source: Source::View, observed_ms: (NOW_S * 1000.0) as u64, lost, ..Facts::default() };
     let hottest = snapshot.hottest.as_ref().filter(|_| snapshot.tuples.is_empty());
     let mut namespaces: HashMap<u32, Netns> = HashMap::new();
     for row in &snapshot.netns {

@@ -78,7 +78,7 @@ pub(super) struct Local {
     pub(super) states: Ports,
     /// How long the last TIME_WAIT socket has left, in milliseconds.
     pub(super) left_ms: u64,
-    /// `states` and `left_ms` are of a look after a call had failed.
+    /// `listening`, `states` and `left_ms` are of a look after a call had failed.
     pub(super) is_asked: bool,
     /// Who listens on it, or else has it open.
     pub(super) holders: HashMap<Process, u64>,
@@ -224,13 +224,14 @@ impl Samples {
         for (key, on) in tuples {
             self.tuples.entry(key).or_default().note(on.values().copied(), sample);
         }
-        self.locals.values_mut().for_each(|local| local.listening = false);
+        // What is there when a call has just failed is what was in its way, whoever comes or goes later.
+        let is_news = |local: &Local| sample.is_asked || !local.is_asked;
+        self.locals.values_mut().filter(|local| is_news(local)).for_each(|local| local.listening = false);
         for (port, seen) in locals {
             let local = self.locals.entry(port).or_default();
-            local.listening = seen.listening;
-            // What is there when a call has just failed is what was in its way.
-            if sample.is_asked || !local.is_asked {
-                (local.is_asked, local.states, local.left_ms) = (sample.is_asked, seen.states, seen.left_ms);
+            if is_news(local) {
+                (local.is_asked, local.listening) = (sample.is_asked, seen.listening);
+                (local.states, local.left_ms) = (seen.states, seen.left_ms);
             }
             local.time_wait = local.time_wait.max(seen.time_wait);
             local.open = local.open.max(seen.open);

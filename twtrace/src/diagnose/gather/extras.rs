@@ -92,7 +92,9 @@ pub(super) fn most_buckets() -> Option<u32> {
     // The own one comes first, then mostly the machine's own.
     let asked =
         all.into_iter().enumerate().take_while(|(at, _)| *at < ALWAYS_ASKED || began.elapsed() < PATIENCE);
-    asked.filter_map(|(_, netns)| sysctls::read(&netns).ok()?.max_tw_buckets).max()
+    let all = asked.filter_map(|(_, netns)| sysctls::read(&netns).ok()?.max_tw_buckets);
+    // Half of the hash table's slots, of which there is a power of two (tcp_init, net/ipv4/tcp.c): another number was set by somebody.
+    all.filter(|most| most.is_power_of_two()).max()
 }
 
 /// What the kernel would have set where it has `set` now: as it says itself, else [`most_buckets`].

@@ -261,14 +261,17 @@ pub(in crate::diagnose) fn rfc1337(netns: &Netns, observed_s: f64, is_known: boo
     }
 }
 
-pub(super) fn fin_timeout(netns: &Netns, waiting: u64, observed_s: f64) -> Remedy {
+pub(super) fn fin_timeout(netns: &Netns, waiting: u64) -> Remedy {
     let set = netns.settings.fin_timeout_s;
-    // The kernel waits for a few retransmissions at least, whatever it is set to (tcp_fin_time(), include/net/tcp.h).
-    let before_s = set.unwrap_or(60).clamp(1, 60);
+    // Above a minute an orphan waits for what is above it, and as long again as a small socket (tcp_rcv_state_process,
+    // net/ipv4/tcp_input.c). The kernel waits for a few retransmissions at least (tcp_fin_time(), include/net/tcp.h).
+    let before_s = match set.unwrap_or(60) {
+        most @ 0..=60 => most.max(1),
+        more => 2 * (more - 60),
+    };
     let after_s = (before_s / 4).max(1);
     let holds = if before_s == after_s { Holds::No } else { set.map_or(Holds::Unknown, |_| Holds::Yes) };
-    // A steady rate that has not yet had the time to pile up to its level makes it higher.
-    let level = waiting as f64 * (f64::from(before_s) / observed_s.min(before_s.into())).max(1.0);
+    let level = waiting as f64;
     let ratio = f64::from(after_s) / f64::from(before_s);
     Remedy {
         holds,
@@ -281,12 +284,7 @@ pub(super) fn fin_timeout(netns: &Netns, waiting: u64, observed_s: f64) -> Remed
         command: Some(sysctl(netns, &format!("tcp_fin_timeout={after_s}"))),
         effects: vec![
             Effect { what: "FIN_WAIT2 lasts", unit: "s", before: before_s.into(), after: after_s.into() },
-            Effect {
-                what: "in FIN_WAIT2 at this rate",
-                unit: "sockets",
-                before: level,
-                after: level * ratio,
-            },
+            Effect { what: "in FIN_WAIT2", unit: "sockets", before: level, after: level * ratio },
         ],
         ..blank(
             FIN_TIMEOUT,
@@ -326,8 +324,8 @@ pub(in crate::diagnose) fn restore_fin_timeout(netns: &Netns, set: u32) -> Remed
         ..blank(
             RESTORE_FIN_TIMEOUT,
             "Set tcp_fin_timeout back to 60, and take it out of /etc/sysctl.d",
-            "no orphans wait in FIN_WAIT2",
-            "none",
+            "few orphans wait in FIN_WAIT2",
+            "those that do wait longer",
         )
     }
 }

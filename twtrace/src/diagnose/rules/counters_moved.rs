@@ -33,7 +33,11 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
             .map(|again| format!("{} SYNs were sent again, as nobody had answered in time", grouped(again))),
     );
     words.extend(overflows.map(|all| format!("listeners had no room for {} connections", grouped(all))));
-    let what = format!("The kernel's counters moved: {}. Whose they were was not seen.", words.join("; "));
+    let queue = overflows.map_or("", |_| {
+        " Of a listener whose queue is full accept() is too slow, or the backlog too short: `ss -ltn` shows what waits and how much may."
+    });
+    let what =
+        format!("The kernel's counters moved: {}. Whose they were was not seen.{queue}", words.join("; "));
     let mut finding =
         Finding::new(ID, Severity::Warning, what).at(within(netns)).in_short_alone(words.join("; "));
     if let Some(again) = syn_retrans {
@@ -42,5 +46,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
     if let Some(overflows) = overflows {
         finding = finding.because("connections that a listener had no room for", overflows, NETSTAT);
     }
-    Some(super::with_ipvs(finding, netns).remedied(remedies::of_unanswered_close()))
+    // The path is not to blame for a queue of this machine's.
+    let remedies = syn_retrans.map(|_| remedies::of_unanswered_close()).unwrap_or_default();
+    Some(super::with_ipvs(finding, netns).remedied(remedies))
 }

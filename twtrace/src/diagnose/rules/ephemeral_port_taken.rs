@@ -35,9 +35,15 @@ fn finding(taken: &Taken<'_>) -> Finding {
     } else {
         "outgoing connections have them"
     };
+    let (how, remedies) = if taken.was_bound() {
+        let how = "bind() asked for the port, and reserved ports do not keep it from that";
+        (how, vec![remedies::other_port(&taken.ports())])
+    } else {
+        let how = "connect() chose the port, from ip_local_port_range";
+        (how, remedies::of_ephemeral_port(taken.netns, &taken.calls))
+    };
     let what = format!(
-        "{}: {has}, in {state}, by {}{left}. connect() chose the port, from ip_local_port_range; SO_REUSEADDR of the server cannot \
-         take it from there.",
+        "{}: {has}, in {state}, by {}{left}. {how}; SO_REUSEADDR of the server cannot take it from there.",
         taken.cannot(),
         holders(&owners, |share| share.time_wait + share.open, 0),
     );
@@ -52,7 +58,7 @@ fn finding(taken: &Taken<'_>) -> Finding {
             "sock_diag and events",
         )
         .by(owners.into_iter().chain(callers).collect())
-        .remedied(remedies::of_ephemeral_port(taken.netns, &taken.calls))
+        .remedied(remedies)
         .but_not(folklore::of_ephemeral_port())
         .in_short(&format!("cannot bind {}: {has}", taken.ports()))
 }

@@ -26,15 +26,15 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     for netns in &facts.namespaces {
         match worst.get(&netns.netns) {
-            Some(pool) => found.push(of_pool(facts, pool)),
-            None => found.extend(of_all(netns, facts)),
+            Some(pool) => found.push(of_pool(pool)),
+            None => found.extend(of_all(netns)),
         }
     }
     found
 }
 
 /// The worst pool: they have one and the same reason.
-fn of_pool(facts: &Facts, pool: &Pool<'_>) -> Finding {
+fn of_pool(pool: &Pool<'_>) -> Finding {
     let (netns, tuple) = (pool.netns, pool.tuple);
     let fails = if tuple.failed == 0 { "" } else { " connect() fails." };
     let what = format!(
@@ -50,10 +50,10 @@ fn of_pool(facts: &Facts, pool: &Pool<'_>) -> Finding {
     let does = if tuple.failed == 0 { "fills ports" } else { "cannot connect" };
     let short = format!("{does} to {to}: {held} of {} in FIN_WAIT2", out_of(pool.ports()));
     let finding = finding.by(tuple.shares.clone()).in_short(&short);
-    finish(finding, netns, facts, tuple.peak.fin_wait2.into())
+    finish(finding, netns, tuple.peak.fin_wait2.into())
 }
 
-fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {
+fn of_all(netns: &Netns) -> Option<Finding> {
     let waiting = netns.fin_wait2.filter(|waiting| *waiting >= MANY)?;
     let what = format!(
         "{} closed connections wait in FIN_WAIT2 for a FIN that their peers do not send.",
@@ -62,10 +62,10 @@ fn of_all(netns: &Netns, facts: &Facts) -> Option<Finding> {
     let finding = Finding::new(ID, Severity::Notice, what)
         .at(within(netns))
         .in_short_alone(format!("{} closed connections in FIN_WAIT2", grouped(waiting)));
-    Some(finish(finding, netns, facts, waiting))
+    Some(finish(finding, netns, waiting))
 }
 
-fn finish(finding: Finding, netns: &Netns, facts: &Facts, waiting: u64) -> Finding {
+fn finish(finding: Finding, netns: &Netns, waiting: u64) -> Finding {
     finding
         .because_known("TIME_WAIT sockets in FIN_WAIT2", netns.fin_wait2, "sock_diag")
         .because_known(
@@ -73,6 +73,6 @@ fn finish(finding: Finding, netns: &Netns, facts: &Facts, waiting: u64) -> Findi
             netns.settings.fin_timeout_s,
             "sysctl net.ipv4.tcp_fin_timeout",
         )
-        .remedied(remedies::of_half_closed(netns, waiting, facts.observed_s()))
+        .remedied(remedies::of_half_closed(netns, waiting))
         .but_not(folklore::of_half_closed())
 }

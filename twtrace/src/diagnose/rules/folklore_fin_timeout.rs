@@ -1,9 +1,10 @@
 //! Owns: the rule for `tcp_fin_timeout` lowered to cure TIME_WAIT.
 //! Must not know: where facts come from, how findings are shown.
 
-use super::within;
+use super::{pools, within};
 use crate::diagnose::facts::{Facts, Netns};
 use crate::diagnose::finding::{Finding, Severity};
+use crate::diagnose::pool::Cause;
 use crate::diagnose::remedies;
 
 /// The name of its finding.
@@ -18,9 +19,14 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
         let set = netns.settings.fin_timeout_s.filter(|set| *set < DEFAULT_S)?;
         // Unless orphans wait in FIN_WAIT2, which is what it is for; and where nothing waits, nobody hopes for it.
         let is_hoped_for = netns.created != 0 || netns.time_wait != 0;
-        let has_purpose =
-            netns.fin_wait2.is_none_or(|waiting| waiting >= PURPOSE || waiting * 5 >= netns.time_wait.max(1));
-        (is_hoped_for && !has_purpose).then(|| finding(netns, set))
+        // As many as there would be without it.
+        let has_purpose = netns.fin_wait2.is_none_or(|waiting| {
+            let waiting = waiting * u64::from(DEFAULT_S) / u64::from(set.max(1));
+            waiting >= PURPOSE || waiting * 5 >= netns.time_wait.max(1)
+        });
+        let is_told =
+            pools(facts).any(|(pool, cause)| pool.netns.netns == netns.netns && cause == Cause::HalfClosed);
+        (is_hoped_for && !has_purpose && !is_told).then(|| finding(netns, set))
     });
     found.collect()
 }

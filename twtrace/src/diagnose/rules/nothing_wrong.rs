@@ -1,7 +1,7 @@
 //! Owns: what is said where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
 
-use crate::diagnose::facts::{Aborted, Facts};
+use crate::diagnose::facts::{Aborted, Facts, Source};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Pool;
 use crate::diagnose::scope::may_be_theirs;
@@ -30,23 +30,7 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let finding = Finding::new(ID, Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
-    // Quiet is only what was looked at.
-    let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
-    let sum = |of: fn(&Counters) -> Option<u64>| {
-        (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
-    };
-    // Events tell of those that a call ended; the kernel counts others as well.
-    let told: u64 = facts.namespaces.iter().flat_map(|netns| &netns.aborted).map(Aborted::all).sum();
-    let aborted = sum(|all| Some(all.abort_on_data? + all.abort_on_close?)).map(|counted| counted.max(told));
-    let reset: u64 = facts.namespaces.iter().map(|netns| netns.reset).sum();
-    let finding = finding
-        .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
-        .because_known(
-            "closes that ended in an RST",
-            aborted.or((told != 0).then_some(told)),
-            "/proc/net/netstat",
-        )
-        .because("TIME_WAIT sockets that an RST ended", reset, "events");
+    let finding = if facts.source == Source::View { finding } else { counted(facts, finding) };
     let observed_s = facts.observed_s();
     let pools = facts
         .namespaces
@@ -62,4 +46,24 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
             .because("of its ports in use, %", share * 100.0, super::SOCK_DIAG),
         None => finding,
     }
+}
+
+/// Quiet is only what was looked at: a view looks at none of these.
+fn counted(facts: &Facts, finding: Finding) -> Finding {
+    let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
+    let sum = |of: fn(&Counters) -> Option<u64>| {
+        (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
+    };
+    // Events tell of those that a call ended; the kernel counts others as well.
+    let told: u64 = facts.namespaces.iter().flat_map(|netns| &netns.aborted).map(Aborted::all).sum();
+    let aborted = sum(|all| Some(all.abort_on_data? + all.abort_on_close?)).map(|counted| counted.max(told));
+    let reset: u64 = facts.namespaces.iter().map(|netns| netns.reset).sum();
+    finding
+        .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
+        .because_known(
+            "closes that ended in an RST",
+            aborted.or((told != 0).then_some(told)),
+            "/proc/net/netstat",
+        )
+        .because("TIME_WAIT sockets that an RST ended", reset, "events")
 }

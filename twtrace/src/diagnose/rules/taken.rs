@@ -161,6 +161,15 @@ impl Taken<'_> {
         self.served.iter().flat_map(|served| &served.outgoing)
     }
 
+    /// Whether those who have the ports asked for them by number: known of each, or as connect() chooses none of them.
+    pub(super) fn was_bound(&self) -> bool {
+        let settings = &self.netns.settings;
+        let is_chosen = |port: &u16| settings.port_range.is_none() || settings.has(*port);
+        let mut outgoing = self.outgoing().peekable();
+        let are_known = outgoing.peek().is_some() && outgoing.all(|one| one.is_bound == Some(true));
+        are_known || !self.port_numbers().iter().any(is_chosen)
+    }
+
     /// Whose those were.
     pub(super) fn holders(&self) -> Vec<Share> {
         let mut all: Vec<Share> = Vec::new();

@@ -25,6 +25,8 @@ const REST_PER_DIR_NS: u64 = 1_000_000;
 pub(super) struct CgroupIndex {
     /// Where the v2 hierarchy is mounted, if it is.
     mount: Option<PathBuf>,
+    /// There are hierarchies of v1 besides: who is managed by them is in the root of v2.
+    has_v1: bool,
     paths: LruCache<u64, String>,
     /// When the next look round may be taken.
     not_before_ns: u64,
@@ -68,11 +70,14 @@ impl CgroupIndex {
         let mounts = fs::read(proc_root.join("self/mountinfo")).unwrap_or_default();
         // Another root is that of a test.
         let elsewhere = || if proc_root == Path::new("/proc") { detached() } else { None };
-        Self::at(v2_mount(&mounts).or_else(elsewhere), CAPACITY)
+        let cgroups = fs::read_to_string(proc_root.join("self/cgroup")).unwrap_or_default();
+        // `0::` is that of v2 (cgroups(7)).
+        let has_v1 = cgroups.lines().any(|line| !line.starts_with("0::"));
+        Self { has_v1, ..Self::at(v2_mount(&mounts).or_else(elsewhere), CAPACITY) }
     }
 
     fn at(mount: Option<PathBuf>, capacity: usize) -> Self {
-        Self { mount, paths: LruCache::new(capacity), not_before_ns: 0, capacity }
+        Self { mount, has_v1: false, paths: LruCache::new(capacity), not_before_ns: 0, capacity }
     }
 
     /// Whether there is a hierarchy to look at.
@@ -89,10 +94,11 @@ impl CgroupIndex {
         self.paths.get(&id).map(String::as_str)
     }
 
-    /// Whether cgroup `id` is one of its own, and not the root, and `path` is its path: on a machine that is managed with v1 all processes are in
-    /// the root of v2, whatever else they are in.
+    /// Whether `path` is that of cgroup `id`, and everybody's in it: on a machine that is managed with v1 all processes are in the root of v2,
+    /// whatever else they are in.
     pub(super) fn is_of(&mut self, path: &str, id: u64) -> bool {
-        path != "/" && (self.paths.get(&id).is_some_and(|known| known == path) || self.confirms(path, id))
+        (path != "/" || !self.has_v1)
+            && (self.paths.get(&id).is_some_and(|known| known == path) || self.confirms(path, id))
     }
 
     /// Whether `path` is that of cgroup `id` right now: one look instead of a look round.

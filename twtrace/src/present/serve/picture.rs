@@ -40,7 +40,6 @@ impl Picture {
         self.diagnosis.get_or_init(|| {
             let (mut facts, findings) = look(&self.snapshot, &self.limitations);
             facts.backend = self.backend.to_owned();
-            facts.lost = self.tallied.total.loss.events();
             (facts, findings)
         })
     }

@@ -103,6 +103,25 @@ fn a_sample_after_a_failure_is_kept_before_a_fuller_one() {
 }
 
 #[test]
+fn who_listens_where_a_call_had_failed_is_whoever_did_so_then() {
+    let (waits, listens) = (socket(6, TIMER_TIME_WAIT, 8080, 80, 0), socket(10, 0, 8080, 0, 101));
+    let asked = |sockets: &[&DiagSocket]| {
+        let sockets = sockets.iter().map(|socket| DiagSocket { ..**socket }).collect();
+        Sample { is_asked: true, ..sample(sockets) }
+    };
+    let both = |first: Sample, then: Sample| {
+        let mut samples = Samples::default();
+        samples.take(first);
+        samples.take(then);
+        samples.locals[&8080].listening
+    };
+    let later = |socket: &DiagSocket| sample(vec![DiagSocket { ..*socket }]);
+    assert!(!both(asked(&[&waits]), later(&listens)), "whoever got the port at last was not in the way");
+    assert!(both(asked(&[&listens]), later(&waits)), "whoever let go of it was");
+    assert!(both(later(&waits), asked(&[&listens])) && !both(later(&listens), asked(&[&waits])));
+}
+
+#[test]
 fn what_waits_for_seconds_is_a_pile_and_what_passes_is_none() {
     let socket = |state, cookie, inode| DiagSocket { cookie, ..socket(state, 0, 40_001, 80, inode) };
     let mut samples = Samples::default();

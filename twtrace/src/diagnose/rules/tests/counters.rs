@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{client, facts, ids, netns, only, refused, share};
 use crate::diagnose::facts::*;
-use crate::diagnose::finding::Severity;
+use crate::diagnose::finding::{Finding, Severity};
 use crate::host::net::counters::Counters;
 
 #[test]
@@ -66,6 +66,26 @@ fn refused_syns_are_told_and_never_made_worse() {
         ids(&facts(counted(Counters { paws_timewait: Some(0), ..Counters::default() }))),
         ["nothing_wrong"]
     );
+}
+
+#[test]
+fn one_late_segment_is_no_syn_and_a_queue_is_not_on_the_path() {
+    let refused = |paws| ids(&facts(counted(Counters { paws_timewait: Some(paws), ..Counters::default() })));
+    assert_eq!((refused(2), refused(3)), (vec!["nothing_wrong"], vec!["syn_refused"]));
+    let counters = |again, overflows| {
+        let (syn_retrans, listen_overflows) = (Some(again), Some(overflows));
+        only(&facts(counted(Counters { syn_retrans, listen_overflows, ..Counters::default() })))
+    };
+    assert!(counters(0, 3).remedies.is_empty() && counters(0, 3).what.contains("`ss -ltn`"));
+    assert_eq!(counters(10, 3).remedies.len(), 1);
+    assert!(!counters(10, 0).what.contains("`ss -ltn`"));
+}
+
+#[test]
+fn a_view_says_nothing_of_what_it_does_not_look_at() {
+    let seen = only(&Facts { source: Source::View, ..facts(netns()) });
+    let told = |finding: &Finding| finding.evidence.iter().any(|one| one.what.contains("RST"));
+    assert!(!told(&seen) && told(&only(&facts(netns()))));
 }
 
 #[test]

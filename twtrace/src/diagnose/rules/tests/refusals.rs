@@ -67,6 +67,18 @@ fn a_port_of_an_outgoing_connection_is_told_with_who_had_it_and_for_how_long_yet
     assert_eq!(command, Some(want));
     assert!(refused(&finding, "server_reuseaddr"));
     assert!(finding.remedies.iter().all(|remedy| remedy.id != "reuseaddr"));
+    // Who asked for them by number is not kept from it by a list for connect().
+    let mut bound = tracker.clone();
+    bound.served.iter_mut().for_each(|served| served.outgoing[0].is_bound = Some(true));
+    let finding = only(&facts(bound));
+    assert!(finding.what.contains("bind() asked for the port"), "{}", finding.what);
+    assert_eq!(finding.remedies.iter().map(|remedy| remedy.id).collect::<Vec<_>>(), ["other_port"]);
+    let low = Netns {
+        binds: vec![bind(631, 3, 7, "cupsd")],
+        served: vec![on(631, vec![outgoing(Some(5), "mount.nfs", None)])],
+        ..netns()
+    };
+    assert!(only(&facts(low)).what.contains("bind() asked for the port"));
     // Of a process that is gone, no other is blamed.
     tracker.served[0].outgoing = vec![outgoing(None, "", None)];
     let what = only(&facts(tracker)).what;

@@ -17,9 +17,15 @@ impl Machine {
         let mount = dir.path().join("cgroup");
         fs::create_dir_all(dir.path().join("proc/self")).unwrap();
         fs::create_dir(&mount).unwrap();
-        let line = format!("31 24 0:27 / {} rw - cgroup2 cgroup2 rw\n", mount.display());
-        fs::write(dir.path().join("proc/self/mountinfo"), line).unwrap();
-        Self { dir }
+        let machine = Self { dir };
+        machine.mount();
+        machine
+    }
+
+    fn mount(&self) {
+        let line =
+            format!("31 24 0:27 / {} rw - cgroup2 cgroup2 rw\n", self.dir.path().join("cgroup").display());
+        fs::write(self.dir.path().join("proc/self/mountinfo"), line).unwrap();
     }
 
     fn unmount(&self) {
@@ -171,6 +177,12 @@ fn on_a_machine_with_v1_the_container_comes_from_there() {
     machine.run(4243, 97, "old", "/bin/old", "4:memory:/\n0::/\n");
     let identity = machine.cache(7).resolve(4243, 97 * SECOND, None, root, 0);
     assert_eq!((identity.cgroup.as_deref(), &identity.container), (Some("/"), &None));
+    let own = machine.dir.path().join("proc/self");
+    machine.mount();
+    for (cgroups, is_everybodys) in [("4:memory:/\n0::/\n", false), ("0::/\n", true)] {
+        fs::write(own.join("cgroup"), cgroups).unwrap();
+        assert_eq!(machine.cache(7).is_cgroup("/", root), is_everybodys, "{cgroups:?}");
+    }
 }
 
 #[test]
