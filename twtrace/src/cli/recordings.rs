@@ -41,7 +41,18 @@ pub(super) fn shown(path: &Path) -> String {
 
 /// The recordings that were named, by the machines that made them.
 pub(super) fn hosts(named: &[PathBuf], filters: &FilterArgs) -> anyhow::Result<Vec<Group>> {
-    let parts = files(named)?.into_iter().map(|path| part(&path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut parts = Vec::new();
+    for path in files(named)? {
+        match part(&path) {
+            Ok(part) => parts.push(part),
+            // One that was found in a folder may just have been begun, or never came to anything.
+            Err(error) if !named.contains(&path) => crate::note!("twtrace: passed over: {error:#}"),
+            Err(error) => return Err(error),
+        }
+    }
+    if parts.is_empty() {
+        return Err(Usage("there is no recording in what was named".to_owned()).into());
+    }
     refuse_twice(&parts)?;
     let mut groups = Vec::new();
     for parts in by_host(parts) {
@@ -137,8 +148,16 @@ mod tests {
         let error = refused(std::slice::from_ref(&folder));
         assert!(error.contains("b.twt and ") && error.contains("c.twt are the same recording"), "{error}");
         std::fs::write(&other, "no recording").unwrap();
-        let error = refused(std::slice::from_ref(&folder));
+        assert_eq!(
+            refused(std::slice::from_ref(&folder)),
+            "",
+            "one that was just begun says nothing of the others"
+        );
+        let error = refused(&[folder, other.clone()]);
         assert!(error.contains("c.twt is no recording of twtrace"), "{error}");
+        let alone = tempfile::tempdir().unwrap();
+        std::fs::copy(&other, alone.path().join("d.twt")).unwrap();
+        assert_eq!(refused(&[alone.path().to_owned()]), "there is no recording in what was named");
         let empty = tempfile::tempdir().unwrap();
         let error = refused(&[empty.path().to_owned()]);
         assert!(error.starts_with("there is no recording (*.twt) in the folder "), "{error}");

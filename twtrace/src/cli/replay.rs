@@ -1,16 +1,17 @@
 //! Owns: `twtrace replay`: the live view, fed from a recording.
 //! Must not know: how it is fed, how a picture is laid out.
 
+use std::io;
 use std::path::PathBuf;
 
 use super::filters::{FilterArgs, said_of_nothing};
 use super::live::ShowArgs;
 use super::pictures::Pictures;
-use super::{Outcome, runtime};
+use super::{Outcome, recordings, runtime};
 use crate::model::escape::printable;
 use crate::present::live::Origin;
 use crate::present::tui::Screen;
-use crate::recording::Recording;
+use crate::recording::{OpenError, Recording};
 use crate::source::View;
 use crate::source::replay::{self, Driver, Open, Pace, Remote, Speed};
 
@@ -40,7 +41,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let asked = filter.clone();
     let (file, remote) = (args.file.clone(), Remote::new(args.speed));
     let mut first = Some(first);
-    let open: Open = Box::new(move || first.take().map_or_else(|| Recording::open(&file), Ok));
+    let open: Open = Box::new(move || match first.take() {
+        Some(first) => Ok(first),
+        None if file.is_file() => Recording::open(&file),
+        None => {
+            Err(OpenError::Io { path: recordings::shown(&file), error: io::ErrorKind::NotSeekable.into() })
+        }
+    });
     let every_ns = u64::try_from(args.show.interval.as_nanos()).unwrap_or(u64::MAX);
     let wants_screen = args.show.wants_screen();
     let pace = if wants_screen { Pace::Own } else { Pace::Recorded(every_ns) };

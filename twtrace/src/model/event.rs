@@ -231,36 +231,34 @@ pub struct Loss {
 impl Loss {
     /// Events lost for certain, to whoever reads this.
     pub fn events(&self) -> u64 {
-        self.untold() + self.unwritten
+        self.untold().saturating_add(self.unwritten)
     }
 
     /// Events that were lost for certain on the way here: nothing in here knows of them.
     pub fn untold(&self) -> u64 {
-        self.created
-            + self.ended
-            + self.overflow
-            + self.connect_failed
-            + self.bind_failed
-            + self.aborted
-            + self.syn_refused
-            + self.missed
+        let Self { created, ended, overflow, connect_failed, bind_failed, .. } = *self;
+        let Self { aborted, syn_refused, missed, .. } = *self;
+        // What a file says may be anything.
+        [created, ended, overflow, connect_failed, bind_failed, aborted, syn_refused, missed]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 
     /// Both together.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self {
-            created: self.created + other.created,
-            ended: self.ended + other.ended,
-            overflow: self.overflow + other.overflow,
-            connect_failed: self.connect_failed + other.connect_failed,
-            bind_failed: self.bind_failed + other.bind_failed,
-            aborted: self.aborted + other.aborted,
-            syn_refused: self.syn_refused + other.syn_refused,
-            owners: self.owners + other.owners,
-            missed_runs: self.missed_runs + other.missed_runs,
-            missed: self.missed + other.missed,
-            unwritten: self.unwritten + other.unwritten,
+            created: self.created.saturating_add(other.created),
+            ended: self.ended.saturating_add(other.ended),
+            overflow: self.overflow.saturating_add(other.overflow),
+            connect_failed: self.connect_failed.saturating_add(other.connect_failed),
+            bind_failed: self.bind_failed.saturating_add(other.bind_failed),
+            aborted: self.aborted.saturating_add(other.aborted),
+            syn_refused: self.syn_refused.saturating_add(other.syn_refused),
+            owners: self.owners.saturating_add(other.owners),
+            missed_runs: self.missed_runs.saturating_add(other.missed_runs),
+            missed: self.missed.saturating_add(other.missed),
+            unwritten: self.unwritten.saturating_add(other.unwritten),
         }
     }
 

@@ -14,6 +14,8 @@ use crate::host::net::sockdiag::DiagSocket;
 
 /// A socket that is in such a state for so long is not just passing through it, in milliseconds. A SYN has then been sent twice.
 const LASTING_MS: u64 = 2000;
+/// Kinds that are remembered though there are none of them now, at most: of those the largest stay.
+const MOST_FOUND: usize = 1 << 14;
 
 /// Where such sockets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -112,6 +114,13 @@ impl Piles {
                     self.found.insert((state, side), pile);
                 }
             }
+        }
+        if self.found.len() > MOST_FOUND {
+            let Self { found, present, .. } = self;
+            let most = found.values().map(|pile| pile.count).max().unwrap_or(0);
+            found.retain(|key, pile| {
+                present.contains(key) || (key.0 == State::SynSent && pile.count * 2 > most)
+            });
         }
     }
 

@@ -19,6 +19,8 @@ type Set<K> = HashSet<K, Hasher>;
 
 /// Connections that are kept to be asked for.
 const MOST_KEPT: usize = 100_000;
+/// Pools that are remembered though they are empty now, at most.
+const MOST_POOLS: usize = 1 << 16;
 
 /// One look at a namespace.
 #[derive(Debug, Default)]
@@ -207,6 +209,17 @@ impl Samples {
         self.crowd = seen.collect();
     }
 
+    /// A look goes on for days where nobody rotates: of pools that are empty now, those stay that were the fullest.
+    fn make_room(&mut self) {
+        if self.tuples.len() <= MOST_POOLS {
+            return;
+        }
+        let mut peaks: Vec<u32> = self.tuples.values().map(|on| on.peak.all()).collect();
+        let middle = peaks.len() / 2;
+        let (_, median, _) = peaks.select_nth_unstable(middle);
+        self.tuples.retain(|_, on| on.now.all() != 0 || on.peak.all() > *median);
+    }
+
     fn count_ports(&mut self, sockets: &[DiagSocket], sample: &Sample) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
         let listeners: Set<u16> = listening.map(|socket| socket.sport).collect();
@@ -224,6 +237,7 @@ impl Samples {
         for (key, on) in tuples {
             self.tuples.entry(key).or_default().note(on.values().copied(), sample);
         }
+        self.make_room();
         // What is there when a call has just failed is what was in its way, whoever comes or goes later.
         let is_news = |local: &Local| sample.is_asked || !local.is_asked;
         self.locals.values_mut().filter(|local| is_news(local)).for_each(|local| local.listening = false);

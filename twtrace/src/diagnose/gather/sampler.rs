@@ -8,17 +8,20 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::extras;
 use crate::diagnose::facts::samples::Samples;
+use crate::host::worker::Thread;
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::{Limitation, Limitations};
 use round::{Rounds, Why};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
 const AGAIN_NS: u64 = 200_000_000;
+
+/// What one look takes at most beyond the time that its round may, where all is well.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it is looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,9 @@ pub(super) struct Sampler {
     now: Sender<()>,
     /// The end is near: a round ends early.
     ends: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Thread,
+    /// How long its last round may take.
+    last: Duration,
     sampled: Arc<Mutex<Sampled>>,
     /// When something had failed and it was asked to look, CLOCK_MONOTONIC in nanoseconds.
     asked_ns: u64,
@@ -106,11 +111,12 @@ impl Sampler {
         let ends = Arc::default();
         let (shared, is_over) = (Arc::clone(&sampled), Arc::clone(&ends));
         let most_buckets = extras::most_buckets();
-        let thread = std::thread::Builder::new().name("doctor".into()).spawn(move || {
+        let last = rhythm.last;
+        let thread = Thread::start("doctor", move || {
             let mut rounds = Rounds::new(&only, rhythm, (&is_over, &shared), most_buckets);
             sample_on(&mut rounds, &wanted);
         })?;
-        Ok(Self { now, ends, thread, sampled, asked_ns: 0 })
+        Ok(Self { now, ends, thread, last, sampled, asked_ns: 0 })
     }
 
     /// Where a call failed: look at who has the ports now, and who has the sockets, while what was in its way is still there.
@@ -135,13 +141,15 @@ impl Sampler {
         std::mem::replace(&mut sampled.samples, next)
     }
 
-    /// Samples once more, and gives what was seen.
+    /// Samples once more, and gives what was seen. A look that takes too long is not waited for: what was seen before it is what there is.
     pub(super) fn stop(self) -> Sampled {
-        let Self { now, ends, thread, sampled, .. } = self;
+        let Self { now, ends, thread, last, sampled, .. } = self;
         ends.store(true, Ordering::Relaxed);
         drop(now);
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        std::mem::take(&mut *sampled.lock().unwrap_or_else(PoisonError::into_inner))
+        if let Err(died) = thread.join_by(Instant::now() + last + PATIENCE) {
+            panic!("{died}");
+        }
+        sampled.try_lock().map_or_else(|_| Sampled::default(), |mut sampled| std::mem::take(&mut *sampled))
     }
 }
 

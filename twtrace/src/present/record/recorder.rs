@@ -63,6 +63,8 @@ pub struct Recorder {
     /// Bytes of outputs before this one.
     bytes_before: u64,
     events: u64,
+    /// Of those, events of which nobody knows yet whether they can be written.
+    unwritten: u64,
     loss: Loss,
     met: Met,
     /// What is known of network namespaces, from the start and since.
@@ -95,6 +97,7 @@ impl Recorder {
             part_began_ns: 0,
             bytes_before: 0,
             events: 0,
+            unwritten: 0,
             loss: Loss::default(),
             met: Met::new(&[]),
             known: BTreeMap::new(),
@@ -233,7 +236,15 @@ impl Recorder {
         self.first_ns = None;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         encoder.close_batch().map_err(io::Error::other)?;
-        self.output.write(encoder.bytes())
+        self.output.write(encoder.bytes())?;
+        self.unwritten = 0;
+        Ok(())
+    }
+
+    /// Events that were taken in and will not be written: what could not be is gone. To be asked once.
+    pub fn give_up(&mut self) -> u64 {
+        self.events -= self.unwritten;
+        std::mem::take(&mut self.unwritten)
     }
 
     /// Whether the command is done, and has been for long enough.
@@ -295,7 +306,8 @@ impl View for Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(Flow::Go) };
         encoder.append(event);
         let waiting = encoder.waiting();
-        self.events += u64::from(event.kind != Kind::Listed);
+        let counts = u64::from(event.kind != Kind::Listed);
+        (self.events, self.unwritten) = (self.events + counts, self.unwritten + counts);
         self.first_ns.get_or_insert(event.mono_ns);
         if let Some(conn) = &event.conn {
             self.met.meet(conn.netns);

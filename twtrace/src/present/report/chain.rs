@@ -4,7 +4,7 @@
 //! The files of a rotated recording are one trace: each begins with what lives, which the one before has told already. What lives at the end
 //! of a recording that none goes on from is let go of: nobody knows what became of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 
@@ -234,11 +234,9 @@ impl Turn {
         let head = recording.head().clone();
         head.namespaces.iter().for_each(|namespace| allow(namespace, counting));
         // What the first head says stands in the report already.
-        let is_new = |namespace: &&Namespace, met: &[Namespace]| {
-            !first.namespaces.iter().chain(met).any(|known| known.netns == namespace.netns)
-        };
-        let new: Vec<_> = head.namespaces.iter().filter(|one| is_new(one, met)).cloned().collect();
-        met.extend(new);
+        let mut known: HashSet<u32> =
+            first.namespaces.iter().chain(met.iter()).map(|namespace| namespace.netns).collect();
+        met.extend(head.namespaces.iter().filter(|one| known.insert(one.netns)).cloned());
         if self.known_ns.is_none() {
             for seed in recording.seeds() {
                 let row = seeded(seed, head.mono_ns.saturating_add_signed(self.shift), counting);

@@ -149,6 +149,7 @@ impl Recording {
     fn settle(&mut self, done: io::Result<()>) {
         if let Err(error) = done {
             self.is_up = false;
+            self.missed += self.recorder.give_up();
             self.pause = FIRST_PAUSE;
             self.fail(&error);
         }

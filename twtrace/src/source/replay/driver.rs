@@ -10,6 +10,7 @@ use super::player::Player;
 use super::remote::{Command, Remote, Replaying, Speed};
 use crate::model::clock;
 use crate::model::filter::Filter;
+use crate::recording::OpenError;
 use crate::source::session::signals::Signals;
 use crate::source::{Flow, View};
 
@@ -251,7 +252,13 @@ impl Driver {
     /// On to a time, or back to the beginning and on from there.
     fn go(&mut self, to_ns: u64, view: &mut dyn View) -> Result<(), Error> {
         if to_ns < self.player.now_ns {
-            self.player.rewind(view)?;
+            match self.player.rewind(view) {
+                // A pipe can be read once only: there is no way back.
+                Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotSeekable => {
+                    return Ok(());
+                }
+                done => done?,
+            }
         }
         self.goal_ns = Some(to_ns.max(self.player.now_ns));
         Ok(())

@@ -56,6 +56,9 @@ impl Feed {
     pub(super) fn rewind(&mut self) -> Result<(), OpenError> {
         self.recording = Some((self.open)()?);
         (self.rows, self.row, self.next, self.ended, self.met) = (None, 0, None, None, 0);
+        // What was told on the way is not known yet.
+        self.capacities.clear();
+        learn(&mut self.capacities, &self.head.namespaces);
         self.advance();
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Reason};
 use crate::model::filter::Filter;
 use crate::present::report::sample::{NETNS, START_NS, Sample, sample};
-use crate::recording::Recording;
+use crate::recording::{OpenError, Recording};
 use crate::source::{Flow, View};
 
 const TICK: Duration = Duration::from_millis(25);
@@ -214,6 +214,27 @@ fn seeking_stops_at_both_ends() {
         (START_NS, 11),
         "the sockets of before are there again"
     );
+}
+
+#[test]
+fn in_a_pipe_there_is_no_way_back() {
+    let sample = sample(701);
+    let (bytes, remote) = (sample.bytes(97, true), Remote::new(Speed::Times(1.0)));
+    let mut first = Some(bytes);
+    let open: Open = Box::new(move || match first.take() {
+        Some(bytes) => Recording::read(Cursor::new(bytes), "sample"),
+        None => Err(OpenError::Io { path: "-".to_owned(), error: io::ErrorKind::NotSeekable.into() }),
+    });
+    let mut notes = Notes::default();
+    let mut driver =
+        Driver::new(open, Filter::default(), Pace::Own, Speed::Times(1.0), remote.clone()).unwrap();
+    driver.begin(&mut notes).unwrap();
+    remote.press(Command::Seek(3600 * SECOND_NS as i64));
+    turn(&mut driver, &mut notes, TICK);
+    remote.press(Command::Start);
+    remote.press(Command::Seek(-(SECOND_NS as i64)));
+    turn(&mut driver, &mut notes, TICK);
+    assert_eq!((notes.now().now_ns, notes.events.len()), (sample.tail.mono_ns, sample.events.len()));
 }
 
 #[test]

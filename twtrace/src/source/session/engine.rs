@@ -261,7 +261,9 @@ impl<'a> Engine<'a> {
                 Ok(Record::Event(event)) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
-                    if event.mono_ns <= self.until_ns && self.event(event, wants, view)? == Flow::Stop {
+                    if event.mono_ns > self.until_ns {
+                        self.healing.note_beyond(event);
+                    } else if self.event(event, wants, view)? == Flow::Stop {
                         flow = Flow::Stop;
                     }
                 }

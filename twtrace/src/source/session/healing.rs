@@ -18,7 +18,7 @@ use todo::{Ended, Todo};
 
 use super::lister::{Asked, Found, Read, Reply, Request, Span};
 use crate::engine::Tracker;
-use crate::model::event::{Event, Kind, Loss};
+use crate::model::event::{Conn, Event, Kind, Loss};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
@@ -63,6 +63,8 @@ pub(super) struct Healing {
     owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
     ended: Ended,
+    /// Connections of which something was heard after the end of the trace: what an answer shows of them may be of then.
+    beyond: HashSet<Conn>,
     /// Answers that wait for events from before them.
     held: VecDeque<Reply>,
     /// Of the answer before those: what is still to be done.
@@ -147,6 +149,11 @@ impl Healing {
         self.accounts.note(event);
     }
 
+    /// An event has come that was after the end of the trace.
+    pub(super) fn note_beyond(&mut self, event: &Event) {
+        self.beyond.extend(event.conn);
+    }
+
     /// An answer has come.
     pub(super) fn take(&mut self, reply: Reply) {
         self.held.push_back(reply);
@@ -193,6 +200,9 @@ impl Healing {
             while told.len() < room && left != 0 {
                 let Some(todo) = self.todo.pop_front() else { break };
                 left -= 1;
+                if self.beyond.contains(todo.conn()) {
+                    continue;
+                }
                 told.extend(todo.act(&self.scope, &self.ended, now_ns, tracker));
             }
             let is_next = |reply: &Reply| is_ripe(reply, self.caught_up_ns, self.loss_known_ns);

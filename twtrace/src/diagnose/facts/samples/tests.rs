@@ -166,3 +166,22 @@ fn looks_begin_afresh_with_what_is_known_to_wait_and_with_the_counters_of_then()
     next.take(waits(3500));
     assert_eq!((next.overflowed(), next.piles.all()[0].longest_ms), (2500, 2500));
 }
+
+#[test]
+fn of_pools_that_come_and_go_for_days_the_fullest_stay() {
+    let mut samples = Samples::default();
+    let on = |dport: u16, count: u16| (0..count).map(move |at| socket(1, 0, 40_001 + at, dport, 0));
+    samples.take(sample(on(7, 31).collect()));
+    for from in (1000..u16::MAX).step_by(997) {
+        samples.take(sample((from..from.saturating_add(997)).flat_map(|dport| on(dport, 1)).collect()));
+    }
+    let key = |dport| TupleKey::from(&socket(1, 0, 40_001, dport, 0).conn(5));
+    for index in 0..3_u32 {
+        let other = Ipv4Addr::from(0x0a01_0000 + index).to_ipv6_mapped().octets();
+        let new = (1000..40_000).map(|dport| DiagSocket { daddr: other, ..socket(1, 0, 40_001, dport, 0) });
+        samples.take(sample(new.collect()));
+        assert!(samples.tuples.len() <= MOST_POOLS + 39_000, "{}", samples.tuples.len());
+    }
+    assert_eq!(samples.tuples[&key(7)].peak.all(), 31);
+    assert!(samples.tuples.len() <= MOST_POOLS, "{}", samples.tuples.len());
+}

@@ -93,7 +93,11 @@ impl Recorder {
         self.output.go_on()?;
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
-        self.begin_part()?;
+        if let Err(error) = self.begin_part() {
+            // Half a head is no recording.
+            self.output.abandon();
+            return Err(error);
+        }
         self.list(tracker)?;
         // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
         self.output.head_ends();

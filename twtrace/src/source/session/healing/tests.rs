@@ -2,6 +2,7 @@
 //! what was recorded must agree, and agree with that kernel once it was asked.
 
 mod books;
+mod end;
 mod last;
 mod pauses;
 mod room;

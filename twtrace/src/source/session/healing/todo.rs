@@ -56,6 +56,14 @@ pub(super) enum Todo {
 }
 
 impl Todo {
+    /// The connection that it is about.
+    pub(super) fn conn(&self) -> &Conn {
+        match self {
+            Self::Enter(seed, _) => &seed.conn,
+            Self::Miss((conn, _), _) => conn,
+        }
+    }
+
     /// Does it at `now_ns`; what comes of it is to be told. `ended` are sockets that ended since the listing began.
     pub(super) fn act(
         self,
