@@ -298,7 +298,7 @@ impl Tracker {
     /// The end of a socket, which is kept there, by the hash of its connection.
     fn end(&mut self, conn: Conn, (hash, handle): (u64, Option<Handle>), event: &mut Event) {
         let entry = handle.and_then(|handle| self.live.remove_by(hash, handle));
-        if let Some(ends) = &mut self.ends {
+        if let Some(ends) = self.ends.as_mut().filter(|ends| ends.len() < surroundings::MOST_ENDS) {
             ends.insert(conn);
         }
         if let Some(entry) = &entry {

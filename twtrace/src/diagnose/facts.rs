@@ -343,6 +343,9 @@ pub struct Served {
     pub port: u16,
     /// Somebody listens on it.
     pub listening: bool,
+    /// On these addresses; none where they are not known, or too many.
+    #[serde(skip)]
+    pub listens_on: Vec<IpAddr>,
     /// TIME_WAIT sockets on it.
     pub time_wait: u64,
     /// Connections on it in other states.

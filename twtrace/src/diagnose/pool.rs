@@ -216,6 +216,11 @@ impl Pool<'_> {
         if is_full(pool + self.pinned()) {
             return if self.pinned() > own.1 { Held::Bound } else { own.0 };
         }
+        // What the sockets themselves say needs no inference.
+        let said = Range::of_sockets(&self.tuple.ranged, &self.netns.settings);
+        if let Some(range) = self.own_range().filter(|range| said == Some(*range)) {
+            return Held::OwnRange(range);
+        }
         if is_full(pool + bound) {
             return if bound > own.1 { Held::Bound } else { own.0 };
         }
@@ -293,6 +298,10 @@ impl Pool<'_> {
     pub(super) fn cause(&self) -> Option<Cause> {
         let strain = self.strain();
         if strain != Strain::Calm {
+            // Without an address no port is looked for, whoever has them.
+            if let (Strain::Failing, Some(why), 0) = (strain, self.tuple.no_source, self.tuple.peak.all()) {
+                return Some(Cause::NoSource(why));
+            }
             return Some(match (self.held(), strain) {
                 (Held::Open(state), _) => Cause::HeldOpen(state),
                 (Held::Bound, _) => Cause::Bound,

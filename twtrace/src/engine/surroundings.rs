@@ -12,6 +12,8 @@ use crate::model::ports::Ports as Held;
 
 /// Pools of a namespace that are told though no event was about them, at most.
 const SILENT: usize = 64;
+/// Sockets that ended while a list was on its way, at most.
+pub(super) const MOST_ENDS: usize = 1 << 18;
 
 impl Tracker {
     /// Says what a network namespace allows.
@@ -67,9 +69,11 @@ impl Tracker {
         self.ends = Some(HashSet::default());
     }
 
-    /// The connections whose sockets ended since [`Tracker::note_ends`]; they are remembered no more.
-    pub fn take_ends(&mut self) -> HashSet<Conn, Hasher> {
-        self.ends.take().unwrap_or_default()
+    /// The connections whose sockets ended since [`Tracker::note_ends`], and whether these are all; they are remembered no more.
+    pub fn take_ends(&mut self) -> (HashSet<Conn, Hasher>, bool) {
+        let ends = self.ends.take().unwrap_or_default();
+        let are_all = ends.len() < MOST_ENDS;
+        (ends, are_all)
     }
 
     /// Whether TIME_WAIT sockets live on served ports of which nobody knows who owned them.

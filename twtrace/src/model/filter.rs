@@ -106,12 +106,14 @@ impl Part {
     pub fn of(words: &[String]) -> Self {
         /// Whole namespaces are picked, or more is told.
         const WHOLE: [&str; 2] = ["--netns", "--failures"];
-        const OWNERS: [&str; 9] = [
+        const OWNERS: [&str; 10] = [
             "--pid",
             "--comm",
             "--uid",
             "--cgroup",
             "--reason",
+            // Of a pool it leaves one port.
+            "--sport",
             "--not-pid",
             "--not-comm",
             "--not-cgroup",

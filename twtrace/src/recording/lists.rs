@@ -135,6 +135,9 @@ pub struct ListedPort {
     pub port: u16,
     /// Somebody listened on it.
     pub listening: bool,
+    /// On these addresses, the first few; none in recordings of before this was known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listens_on: Vec<IpAddr>,
     /// TIME_WAIT sockets on it, at most.
     pub time_wait: u64,
     /// Connections on it in other states, at most.

@@ -3,6 +3,7 @@
 
 mod driver;
 mod feed;
+mod hidden;
 mod player;
 mod remote;
 

@@ -159,7 +159,8 @@ fn no_source(tuple: &Tuple, own: &HashSet<IpAddr>) -> Option<&'static str> {
         Some("it has no IPv6 address")
     } else if tuple.daddr.is_loopback() && tuple.daddr.is_ipv6() && !own.contains(&tuple.daddr) {
         Some("its loopback interface has no IPv6 address")
-    } else if !tuple.saddr.is_unspecified() && !own.contains(&tuple.saddr) && !tuple.saddr.is_loopback() {
+    } else if tuple.saddr.is_ipv6() && !tuple.saddr.is_unspecified() && !own.contains(&tuple.saddr) {
+        // With IPv4 that is EINVAL (ip_route_output_key_hash_rcu, net/ipv4/route.c).
         Some("the address that was bound is none of its own")
     } else {
         None
@@ -177,6 +178,9 @@ fn join_served(netns: &mut Netns, samples: &Samples) {
     for served in &mut netns.served {
         let Some(local) = samples.locals.get(&served.port) else { continue };
         served.listening = local.listening;
+        if local.listens_on.len() < super::samples::MOST_LISTENERS {
+            served.listens_on.clone_from(&local.listens_on);
+        }
         served.time_wait = served.time_wait.max(local.time_wait);
         served.open = local.open;
         (served.states, served.left_ms) = (local.states, Some(local.left_ms));

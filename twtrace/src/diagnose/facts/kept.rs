@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::piles::Piles;
-use super::samples::{Local, OnTuple, Sample, Samples, Seen};
+use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, Samples, Seen};
 use super::{Conntrack, Ipvs, Pile, Process, Settings, Share, Side};
 use crate::engine::TupleKey;
 use crate::model::ports::State;
@@ -100,6 +100,7 @@ impl Keeper<'_> {
         let kept = all.into_iter().map(|(port, local)| ListedPort {
             port: *port,
             listening: local.listening,
+            listens_on: local.listens_on.clone(),
             time_wait: local.time_wait,
             open: local.open,
             states: local.states,
@@ -229,7 +230,7 @@ impl Reader<'_> {
     }
 
     fn port(&self, local: &ListedPort) -> (u16, Local) {
-        let ListedPort { port, listening, time_wait, open, states, left_ms, holders } = local;
+        let ListedPort { port, listening, listens_on, time_wait, open, states, left_ms, holders } = local;
         let local = Local {
             listening: *listening,
             time_wait: count(*time_wait),
@@ -238,6 +239,7 @@ impl Reader<'_> {
             left_ms: count(*left_ms),
             is_asked: true,
             holders: self.holders(holders),
+            listens_on: listens_on.iter().take(MOST_LISTENERS).copied().collect(),
         };
         (*port, local)
     }

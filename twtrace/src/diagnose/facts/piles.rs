@@ -117,10 +117,11 @@ impl Piles {
         }
         if self.found.len() > MOST_FOUND {
             let Self { found, present, .. } = self;
-            let most = found.values().map(|pile| pile.count).max().unwrap_or(0);
-            found.retain(|key, pile| {
-                present.contains(key) || (key.0 == State::SynSent && pile.count * 2 > most)
-            });
+            let mut counts: Vec<u64> = found.values().map(|pile| pile.count).collect();
+            let middle = counts.len() / 2;
+            let (_, median, _) = counts.select_nth_unstable(middle);
+            let is_large = |key: &(State, Side), pile: &Pile| key.0 == State::SynSent && pile.count > *median;
+            found.retain(|key, pile| present.contains(key) || is_large(key, pile));
         }
     }
 

@@ -19,6 +19,8 @@ type Set<K> = HashSet<K, Hasher>;
 
 /// Connections that are kept to be asked for.
 const MOST_KEPT: usize = 100_000;
+/// Addresses of listeners on one port that are told apart. One more, and any address counts as one of them.
+pub(super) const MOST_LISTENERS: usize = 16;
 /// Pools that are remembered though they are empty now, at most.
 const MOST_POOLS: usize = 1 << 16;
 
@@ -74,6 +76,8 @@ pub(super) struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Local {
     pub(super) listening: bool,
+    /// On these addresses, the first few.
+    pub(super) listens_on: Vec<IpAddr>,
     pub(super) time_wait: u64,
     pub(super) open: u64,
     /// Of those, by state; bound ones without a connection are `others`.
@@ -240,16 +244,20 @@ impl Samples {
         self.make_room();
         // What is there when a call has just failed is what was in its way, whoever comes or goes later.
         let is_news = |local: &Local| sample.is_asked || !local.is_asked;
-        self.locals.values_mut().filter(|local| is_news(local)).for_each(|local| local.listening = false);
+        for local in self.locals.values_mut().filter(|local| is_news(local)) {
+            (local.listening, local.is_asked) = (false, sample.is_asked);
+        }
         for (port, seen) in locals {
             let local = self.locals.entry(port).or_default();
-            if is_news(local) {
+            let is_fresh = is_news(local);
+            if is_fresh {
                 (local.is_asked, local.listening) = (sample.is_asked, seen.listening);
+                local.listens_on = seen.listens_on;
                 (local.states, local.left_ms) = (seen.states, seen.left_ms);
             }
             local.time_wait = local.time_wait.max(seen.time_wait);
             local.open = local.open.max(seen.open);
-            if !seen.holders.is_empty() {
+            if !seen.holders.is_empty() && (is_fresh || local.holders.is_empty()) {
                 local.holders = seen.holders;
             }
         }
@@ -290,6 +298,9 @@ impl Local {
         if socket.state == LISTEN {
             if !std::mem::replace(&mut self.listening, true) {
                 self.holders.clear();
+            }
+            if self.listens_on.len() < MOST_LISTENERS {
+                self.listens_on.push(socket.local_ip());
             }
         } else {
             self.open += 1;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::extras;
 use crate::diagnose::facts::samples::Samples;
-use crate::host::worker::Thread;
+use crate::host::worker::{Joined, Thread};
 use crate::model::event::{Event, Kind};
-use crate::model::limitation::{Limitation, Limitations};
+use crate::model::limitation::{Limitation, Limitations, What};
 use round::{Rounds, Why};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
@@ -146,10 +146,15 @@ impl Sampler {
         let Self { now, ends, thread, last, sampled, .. } = self;
         ends.store(true, Ordering::Relaxed);
         drop(now);
-        if let Err(died) = thread.join_by(Instant::now() + last + PATIENCE) {
-            panic!("{died}");
+        let joined = thread.join_by(Instant::now() + last + PATIENCE).unwrap_or_else(|died| panic!("{died}"));
+        // The kernel is asked without it, so a look that hangs does not hold it.
+        let mut sampled = std::mem::take(&mut *sampled.lock().unwrap_or_else(PoisonError::into_inner));
+        if joined == Joined::LeftBehind {
+            let why = "the last look at the kernel's lists took too long".to_owned();
+            let remedy = "a longer time, on a machine that is less busy".to_owned();
+            sampled.limitations.add(Limitation::new(What::Sockets, why, remedy));
         }
-        sampled.try_lock().map_or_else(|_| Sampled::default(), |mut sampled| std::mem::take(&mut *sampled))
+        sampled
     }
 }
 

@@ -269,7 +269,7 @@ pub(super) fn fin_timeout(netns: &Netns, waiting: u64) -> Remedy {
         most @ 0..=60 => most.max(1),
         more => 2 * (more - 60),
     };
-    let after_s = (before_s / 4).max(1);
+    let after_s = (before_s / 4).clamp(1, 15);
     let holds = if before_s == after_s { Holds::No } else { set.map_or(Holds::Unknown, |_| Holds::Yes) };
     let level = waiting as f64;
     let ratio = f64::from(after_s) / f64::from(before_s);

@@ -23,12 +23,16 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             && netns.overflow == 0
             && netns.settings.max_tw_buckets.is_none_or(|most| netns.time_wait * 2 <= u64::from(most))
     };
-    facts.namespaces.iter().filter(is_much).map(|netns| finding(netns, facts)).collect()
+    facts.namespaces.iter().filter(is_much).filter_map(|netns| finding(netns, facts)).collect()
 }
 
-fn finding(netns: &Netns, facts: &Facts) -> Finding {
+/// `None` where none of those who are asked about serves.
+fn finding(netns: &Netns, facts: &Facts) -> Option<Finding> {
     let theirs = netns.served.iter().filter(|served| may_be_theirs(&served.shares, &facts.about));
     let served: Option<&Served> = theirs.max_by_key(|served| served.time_wait);
+    if served.is_none() && !netns.served.is_empty() {
+        return None;
+    }
     let shares: Vec<Share> = served.map(|served| served.shares.clone()).unwrap_or_default();
     let object_bytes = facts.slab.map_or(OBJECT_BYTES, |slab| slab.object_bytes);
     let bytes = predict::memory(netns.server_time_wait, object_bytes);
@@ -53,12 +57,13 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
     if let Some(slab) = facts.slab {
         finding = finding.because("slab of the whole machine, bytes", slab.bytes, "/proc/slabinfo");
     }
-    finding
+    let finding = finding
         .by(shares)
         .remedied([remedies::longer_connections(netns, facts.observed_s())])
         .but_not(folklore::of_server_side())
         .in_short_alone(format!(
             "{} TIME_WAIT sockets on a server's side, which do no harm",
             grouped(netns.server_time_wait)
-        ))
+        ));
+    Some(finding)
 }

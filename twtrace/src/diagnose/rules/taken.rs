@@ -2,6 +2,7 @@
 //! Must not know: any of their stories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::EVENTS;
 use crate::diagnose::facts::{BindFailure, Facts, Netns, Outgoing, Process, Served, Share};
@@ -77,7 +78,7 @@ fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On 
             .unwrap_or(netns.settings.port_range.is_some() && !netns.settings.has(bind.port));
         is_known && was_asked
     };
-    if served.listening {
+    if served.listening && bind.saddr.is_none_or(|saddr| listens_on(served, saddr)) {
         On::Listener
     } else if served.outgoing.iter().any(is_callers) {
         On::Own
@@ -92,6 +93,13 @@ fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On 
     } else {
         On::Nothing
     }
+}
+
+/// Whether somebody listens on the port at an address that is in the way of this one (`inet_rcv_saddr_equal`,
+/// net/ipv4/inet_connection_sock.c); a listener of IPv6 for all may be one for IPv4 as well.
+fn listens_on(served: &Served, saddr: IpAddr) -> bool {
+    let is_in_the_way = |other: &IpAddr| *other == saddr || other.is_unspecified() || saddr.is_unspecified();
+    served.listens_on.is_empty() || served.listens_on.iter().any(is_in_the_way)
 }
 
 /// Known, or by its ports: from one that connect() chooses from to one that it does not.

@@ -164,13 +164,14 @@ impl Upkeep {
                 if let Some(listeners) = listeners {
                     tracker.set_listeners(listeners);
                 }
-                let ended = tracker.take_ends();
+                // Of a list that was too long on its way nothing is known by now.
+                let (ended, is_known) = tracker.take_ends();
                 for Answer { netns, capacity, mut others, waiting } in answers {
                     let is_hidden = |socket: &&DiagSocket| {
                         let conn = socket.conn(netns);
                         socket.expires_ms <= HEARD_OF_MS && !tracker.knows(&conn) && !ended.contains(&conn)
                     };
-                    let hidden = waiting.iter().filter(is_hidden);
+                    let hidden = waiting.iter().filter(|_| is_known).filter(is_hidden);
                     for (tuple, hidden) in in_use(netns, hidden, &capacity.settings) {
                         let held = others.entry(tuple).or_default();
                         (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);

@@ -158,6 +158,11 @@ impl Recorder {
         self.events
     }
 
+    /// Events that were written; what was taken in lately may not be yet.
+    pub fn written(&self) -> u64 {
+        self.events - self.unwritten
+    }
+
     /// Bytes that were written, to this output and to those before it.
     pub fn bytes(&self) -> u64 {
         self.bytes_before + self.output.total()

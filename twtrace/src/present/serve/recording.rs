@@ -67,7 +67,7 @@ impl Recording {
         State {
             is_up: self.is_up,
             failures: self.failures,
-            events: self.recorder.events(),
+            events: self.recorder.written(),
             missed: self.missed,
             bytes: self.recorder.bytes(),
         }

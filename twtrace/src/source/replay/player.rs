@@ -4,6 +4,7 @@
 use std::io;
 
 use super::feed::{Feed, Open};
+use super::hidden::Hidden;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
@@ -21,6 +22,8 @@ pub(super) struct Player {
     /// Events that passed the filter, `lost` left out.
     pub(super) passed: u64,
     pub(super) tracker: Tracker,
+    /// What the filter hides: the recording has all of it.
+    hidden: Hidden,
     /// CLOCK_MONOTONIC of the recorded machine in nanoseconds: all before is told.
     pub(super) now_ns: u64,
     last_event_ns: u64,
@@ -31,8 +34,9 @@ impl Player {
         let feed = Feed::new(open)?;
         let scope = Filter { reasons: Vec::new(), ..filter.clone() };
         let now_ns = feed.head().mono_ns;
+        let (tracker, hidden) = (Tracker::new(), Hidden::default());
         let mut player =
-            Self { feed, filter, scope, passed: 0, tracker: Tracker::new(), now_ns, last_event_ns: now_ns };
+            Self { feed, filter, scope, passed: 0, tracker, hidden, now_ns, last_event_ns: now_ns };
         player.begin();
         Ok(player)
     }
@@ -41,18 +45,22 @@ impl Player {
     fn begin(&mut self) {
         self.now_ns = self.feed.head().mono_ns;
         self.last_event_ns = self.now_ns;
-        self.tracker = Tracker::new();
+        (self.tracker, self.hidden) = (Tracker::new(), Hidden::default());
         self.tracker.advance(self.now_ns);
         // Whoever recorded may have left some out already.
         let flags = self.feed.head().flags().chain(self.scope.words()).collect::<Vec<_>>();
         self.tracker.count_a_part(Part::of(&flags));
-        let Self { scope, tracker, feed, now_ns, .. } = self;
+        let Self { scope, tracker, hidden, feed, now_ns, .. } = self;
         let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
         let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;
         let listed =
             std::iter::from_fn(|| if feed.peek().is_some_and(is_before) { feed.take() } else { None });
-        for mut event in seeds.into_iter().chain(listed).filter(|event| scope.passes(event)) {
-            tracker.apply(&mut event);
+        for mut event in seeds.into_iter().chain(listed) {
+            if scope.passes(&event) {
+                tracker.apply(&mut event);
+            } else if tracker.hides_sockets() {
+                hidden.note(&event);
+            }
         }
         self.inform();
     }
@@ -127,8 +135,12 @@ impl Player {
 
     fn tell(&mut self, event: &mut Event, view: &mut dyn View) -> io::Result<Flow> {
         if !self.scope.passes(event) {
+            if self.tracker.hides_sockets() {
+                self.hidden.note(event);
+            }
             return Ok(Flow::Go);
         }
+        self.hidden.passes(event);
         let applied = self.tracker.apply(event);
         for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
             if !self.filter.passes(told) {
@@ -150,6 +162,9 @@ impl Player {
         let told: Vec<_> = told.collect();
         if !told.is_empty() {
             tracker.set_capacities(told);
+        }
+        if tracker.hides_sockets() {
+            self.hidden.tell(tracker, self.now_ns, feed.ended().is_some());
         }
     }
 }

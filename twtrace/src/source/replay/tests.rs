@@ -342,3 +342,24 @@ fn a_clock_that_jumps_does_not_make_pictures_for_ever() {
     assert_eq!(notes.now().now_ns, sample.tail.mono_ns);
     assert_eq!(seen(notes.now()).0, counts(&sample, u64::MAX).0);
 }
+
+#[test]
+fn a_pool_is_as_full_under_a_filter_as_without() {
+    let sample = sample(3001);
+    let pools = |filter: Filter| {
+        let (mut driver, remote, mut notes) = driver(&sample, filter, Pace::Own, Speed::Times(1.0));
+        remote.press(Command::Seek(3600 * SECOND_NS as i64));
+        while turn(&mut driver, &mut notes, TICK) == Turn::Busy {}
+        let rows = notes.now().tuples.clone().into_iter();
+        rows.filter_map(|row| Some((row.key, row.pressure?.in_use, row.hidden)))
+            .filter(|(_, in_use, _)| *in_use != 0)
+            .collect::<Vec<_>>()
+    };
+    let whole = pools(Filter::default());
+    let some = pools(Filter { comms: vec!["curl".into()], ..Filter::default() });
+    assert!(some.iter().any(|(_, _, hidden)| *hidden != 0));
+    assert!(whole.iter().all(|(_, _, hidden)| *hidden == 0));
+    for (key, in_use, _) in some {
+        assert!(whole.contains(&(key, in_use, 0)), "{key:?}: {in_use}; {whole:?}");
+    }
+}

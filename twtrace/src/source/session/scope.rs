@@ -15,12 +15,14 @@ pub(super) struct Scope {
     is_all: bool,
     /// The cgroup of which the kernel side was told last that it is to be left out.
     left_out: Option<u64>,
+    /// The cgroup of which it could not be, last: to know that takes a look at files.
+    stays: Option<u64>,
 }
 
 impl Scope {
     pub(super) fn of(asked: &Filter) -> Self {
         let filter = Filter { reasons: Vec::new(), ..asked.clone() };
-        Self { filter, is_all: asked.is_empty(), left_out: None }
+        Self { filter, is_all: asked.is_empty(), left_out: None, stays: None }
     }
 
     pub(super) fn filter(&self) -> &Filter {
@@ -47,9 +49,14 @@ impl Scope {
         let Some((owner, path)) = event.owner.as_ref().zip(path) else { return };
         let id = owner.cgroup_id;
         // Some are on their way already.
-        if self.left_out != Some(id) && self.filter.leaves_out(id, path) && identities.is_cgroup(path, id) {
+        if [self.left_out, self.stays].contains(&Some(id)) || !self.filter.leaves_out(id, path) {
+            return;
+        }
+        if identities.is_cgroup(path, id) {
             probe.leave_out(id);
             self.left_out = Some(id);
+        } else {
+            self.stays = Some(id);
         }
     }
 }

@@ -87,6 +87,7 @@ fn absurd() -> Listed {
     let port = ListedPort {
         port: 80,
         listening: true,
+        listens_on: vec![[10, 0, 0, 1].into(); 99],
         time_wait: u64::MAX,
         open: u64::MAX,
         states: most,

@@ -113,12 +113,21 @@ fn who_listens_where_a_call_had_failed_is_whoever_did_so_then() {
         let mut samples = Samples::default();
         samples.take(first);
         samples.take(then);
-        samples.locals[&8080].listening
+        let local = &samples.locals[&8080];
+        assert!(!local.listening || local.holders.keys().all(|process| process.comm == "nginx"));
+        local.listening
     };
     let later = |socket: &DiagSocket| sample(vec![DiagSocket { ..*socket }]);
     assert!(!both(asked(&[&waits]), later(&listens)), "whoever got the port at last was not in the way");
     assert!(both(asked(&[&listens]), later(&waits)), "whoever let go of it was");
     assert!(both(later(&waits), asked(&[&listens])) && !both(later(&listens), asked(&[&waits])));
+    let other = socket(10, 0, 8080, 0, 97);
+    assert!(both(asked(&[&listens]), later(&other)), "and not who listens by now");
+    let mut samples = Samples::default();
+    samples.take(later(&waits));
+    samples.take(asked(&[]));
+    samples.take(later(&other));
+    assert!(!samples.locals[&8080].listening, "nobody was there when it failed");
 }
 
 #[test]

@@ -130,6 +130,20 @@ fn whoever_is_in_the_way_of_those_asked_about_is_told() {
     });
     facts.about.comms = vec!["web".into()];
     assert_eq!(only(&facts).id, "ports_bound");
+    // Of a server's sockets that harm nobody, only whoever is asked about hears.
+    let served = |comm: &str, port| {
+        let shares = vec![Share { time_wait: 600, created: 600, ..share(u32::from(port), comm) }];
+        Served { port, time_wait: 600, shares, ..Served::default() }
+    };
+    let harmless = |comm: &str| {
+        let all = vec![served("job", 81), served("web", 80)];
+        let mut facts =
+            super::facts(Netns { served: all, server_time_wait: 1200, time_wait: 1200, ..netns() });
+        facts.about.comms = vec![comm.into()];
+        only(&facts)
+    };
+    assert!(harmless("web").what.contains("port 80,") && harmless("job").what.contains("port 81,"));
+    assert_eq!(harmless("cron").id, "nothing_wrong");
     // A table is short for everybody.
     let concerned = vec![Share { lost: 200, ..share(11, "job") }];
     let mut full = super::facts(Netns { overflow: 200, concerned, ..netns() });

@@ -187,3 +187,40 @@ fn no_address_to_connect_from_is_no_want_of_ports() {
     let full = full(Ports { time_wait: 1000, ..Ports::default() }, 13);
     assert_eq!(only(&with_tuple(Tuple { no_source: why, ..full })).id, "ports_exhausted");
 }
+
+#[test]
+fn a_listener_at_another_address_is_not_in_the_way() {
+    let asked = |saddr: &str, listens_on: &[&str]| {
+        let call = BindFailure { saddr: Some(saddr.parse().unwrap()), ..bind(8080, 3, 7, "relay") };
+        let listens_on = listens_on.iter().map(|address| address.parse().unwrap()).collect();
+        let shares = vec![Share { time_wait: 17, ..share(5, "old") }];
+        let served = Served { listening: true, listens_on, time_wait: 17, shares, ..on(8080, Vec::new()) };
+        only(&facts(Netns { binds: vec![call], served: vec![served], ..netns() })).id
+    };
+    assert_eq!(asked("10.0.0.5", &["127.0.0.1"]), "server_cannot_bind");
+    for (saddr, others) in
+        [("10.0.0.5", "10.0.0.5"), ("10.0.0.5", "0.0.0.0"), ("10.0.0.5", "::"), ("0.0.0.0", "127.0.0.1")]
+    {
+        assert_eq!(asked(saddr, &[others]), "port_in_use", "{saddr} {others}");
+    }
+    // Where nobody knows, it may be.
+    assert_eq!(asked("10.0.0.5", &[]), "port_in_use");
+}
+
+#[test]
+fn what_is_known_goes_before_what_is_inferred() {
+    // Others are on nearly all ports of the namespace, towards elsewhere.
+    let around = || Some(Around { others: 960, in_own_range: 10, ..Around::default() });
+    let ports = Ports { established: 10, ..Ports::default() };
+    let ranged = Ranged { calls: 13, looked: 13, low: 40_000, high: 40_009 };
+    let pool = |ranged| Tuple { ranged, around: around(), created: 0, ..full(ports, 13) };
+    assert_eq!(only(&with_tuple(pool(ranged))).id, "socket_range");
+    assert_eq!(only(&with_tuple(pool(Ranged::default()))).id, "ports_bound");
+    // A range as wide as the namespace's is none of its own: where all is full, that is it.
+    let wide = Ranged { calls: 13, looked: 13, low: 0, high: 0 };
+    let all = full(Ports { time_wait: 1000, ..Ports::default() }, 13);
+    assert_eq!(only(&with_tuple(Tuple { ranged: wide, ..all })).id, "ports_exhausted");
+    let nowhere =
+        Tuple { no_source: Some("it has no IPv6 address"), around: around(), ..full(Ports::default(), 13) };
+    assert_eq!(only(&with_tuple(Tuple { created: 0, ..nowhere })).id, "no_local_address");
+}

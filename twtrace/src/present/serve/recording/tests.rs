@@ -68,7 +68,13 @@ fn one_that_cannot_be_written_is_tried_again_and_says_so() {
     std::fs::create_dir(&folder).unwrap();
     recording.tick(&mut tracker, u64::MAX);
     tell(&mut recording, &mut tracker, 23);
+    assert_eq!(recording.state().events, 17, "a counter tells of what cannot be taken back");
+    recording.tick(&mut tracker, clock::mono_ns());
     let state = recording.state();
     assert_eq!((state.is_up, state.failures, state.events, state.missed), (true, 4, 17 + 23, 19));
+    tell(&mut recording, &mut tracker, 29);
+    recording.settle(Err(io::Error::other("the disk is full")));
+    let state = recording.state();
+    assert_eq!((state.is_up, state.events, state.missed), (false, 17 + 23, 19 + 29));
     assert_eq!(names(&folder), ["a.0.twt"]);
 }
