@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::facts::{Facts, Source};
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Severity, is_zero};
 use crate::model::limitation::Limitation;
 use crate::output::object_line;
 
@@ -17,7 +17,7 @@ struct Diagnosis<'a> {
     stopped_early: bool,
     lost: u64,
     /// Findings that are left out, as nobody whom a filter asks about has a part in them.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     of_others: u64,
     /// The worst there is.
     severity: Severity,
@@ -29,11 +29,6 @@ struct Diagnosis<'a> {
     unknown: Vec<String>,
     limitations: &'a [Limitation],
     facts: &'a Facts,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Names a remedy of a finding.

@@ -140,8 +140,8 @@ const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_
 const COMPUTED: &str = "computed";
 const IPVS: &str = "/proc/net/ip_vs";
 
-/// Every pool of those who are asked about, with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say of them and of it: the
-/// binder's own pools are that cause, and not another finding.
+/// Every pool of those who are asked about, with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say
+/// of them and of it: the binder's own pools are that cause, and not another finding.
 fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
     let observed_s = facts.observed_s();
     facts.namespaces.iter().flat_map(move |netns| {

@@ -58,15 +58,12 @@ fn keeps_peer(filter: &Filter, address: IpAddr, port: u16) -> bool {
 
 /// What comes in on there.
 fn keeps_port(filter: &Filter, port: u16) -> bool {
-    is_about(filter, Role::Server)
-        && any(&filter.sports, &port)
-        && any(&filter.ports, &port)
-        && !filter.not.ports.contains(&port)
+    is_about(filter, Role::Server) && keeps_bind(filter, port)
 }
 
 /// A port that somebody wants for himself, for whichever end.
 fn keeps_bind(filter: &Filter, port: u16) -> bool {
-    keeps_port(&Filter { roles: Vec::new(), ..filter.clone() }, port)
+    any(&filter.sports, &port) && any(&filter.ports, &port) && !filter.not.ports.contains(&port)
 }
 
 /// What is short in it is short for everybody in a network namespace, whoever was seen to suffer.
@@ -75,7 +72,7 @@ const OF_ALL: [&str; 1] = ["table_overflow"];
 /// Whether those have a part in a finding whom the facts are to be about, or nobody knows whose it is.
 pub(super) fn is_theirs(finding: &Finding, facts: &Facts) -> bool {
     let about = &facts.about;
-    if !about.asks_for_owner() || OF_ALL.contains(&finding.id) || may_be_theirs(&finding.who, about) {
+    if OF_ALL.contains(&finding.id) || may_be_theirs(&finding.who, about) {
         return true;
     }
     // Others are named as they are in the way of those who draw from the pool that it is about.
@@ -89,16 +86,18 @@ pub(super) fn is_theirs(finding: &Finding, facts: &Facts) -> bool {
 /// Leaves the pools and ports that those whom the filter is about have a part in, or may have, to be shown.
 pub(super) fn show_theirs(facts: &mut Facts) {
     let Facts { about, namespaces, .. } = facts;
-    if about.asks_for_owner() {
-        for netns in namespaces {
-            netns.tuples.retain(|tuple| may_be_theirs(&tuple.shares, about));
-            netns.served.retain(|served| may_be_theirs(&served.shares, about));
-        }
+    for netns in namespaces {
+        netns.tuples.retain(|tuple| may_be_theirs(&tuple.shares, about));
+        netns.served.retain(|served| may_be_theirs(&served.shares, about));
     }
 }
 
 /// Whether somebody among these is one whom the filter is about, or may be; or most is nobody's whom anybody knows.
 pub(super) fn may_be_theirs(who: &[Share], filter: &Filter) -> bool {
+    // Asked of every pool in every picture of a view.
+    if !filter.asks_for_owner() {
+        return true;
+    }
     let weight = |share: &Share| share.time_wait + share.open + share.created + share.failed + share.lost;
     let (known, unknown): (Vec<&Share>, Vec<&Share>) =
         who.iter().partition(|share| share.process.pid.is_some());

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::identity::{name_of, status_field};
+use super::identity::{name_of, status_number};
 use super::net::books;
 use super::net::netns::discover;
 use super::net::sockdiag::{self, States};
@@ -29,21 +29,14 @@ pub fn processes() -> Vec<Running> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid: u32| {
         let dir = Path::new("/proc").join(pid.to_string());
-        Some(Running { pid, comm: name_of(&dir)?, uid: number(&dir, "Uid:")? })
+        Some(Running { pid, comm: name_of(&dir)?, uid: status_number(&dir, "Uid:")? })
     })
     .collect()
 }
 
 /// The process that `tid` is a thread of; itself, where it is a process. `None` where there is no such thread.
 pub fn process_of(tid: u32) -> Option<u32> {
-    number(&Path::new("/proc").join(tid.to_string()), "Tgid:")
-}
-
-/// The first number of a line of `/proc/PID/status` (proc_pid_status(5)).
-fn number(dir: &Path, key: &str) -> Option<u32> {
-    let status = fs::read(dir.join("status")).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    status_field(&status, key)?.split_ascii_whitespace().next()?.parse().ok()
+    status_number(&Path::new("/proc").join(tid.to_string()), "Tgid:")
 }
 
 /// Ports of TCP sockets, in whatever state.

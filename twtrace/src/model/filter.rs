@@ -224,25 +224,8 @@ impl Filter {
 
     /// Whether what a process does passes, as far as owners are asked about; `None` where it is not known what it is asked for.
     pub fn wants(&self, who: Who<'_>) -> Option<bool> {
-        let comm = Comm::new(who.comm);
-        let is_in = |cgroups: &[CgroupFilter]| {
-            let path = who.cgroup?;
-            Some(cgroups.iter().any(|cgroup| cgroup.is_above(path)))
-        };
-        let parts = [
-            Some(any(&self.pids, |pid| *pid == who.pid)),
-            Some(any(&self.comms, |glob| glob.matches_comm(comm))),
-            Some(!self.not.pids.contains(&who.pid)),
-            Some(!self.not.comms.iter().any(|glob| glob.matches_comm(comm))),
-            if self.uids.is_empty() { Some(true) } else { who.uid.map(|uid| self.uids.contains(&uid)) },
-            if self.cgroups.is_empty() { Some(true) } else { is_in(&self.cgroups) },
-            if self.not.cgroups.is_empty() { Some(true) } else { is_in(&self.not.cgroups).map(|is| !is) },
-        ];
-        if parts.contains(&Some(false)) {
-            Some(false)
-        } else {
-            parts.into_iter().collect::<Option<Vec<_>>>().map(|_| true)
-        }
+        let holds = |cgroup: &CgroupFilter| who.cgroup.map(|path| cgroup.is_above(path));
+        self.judge(who.pid, Comm::new(who.comm), who.uid, holds)
     }
 
     fn owner_passes(&self, event: &Event) -> bool {
@@ -251,13 +234,29 @@ impl Filter {
         }
         let Some(owner) = &event.owner else { return false };
         let path = event.identity.as_ref().and_then(|identity| identity.cgroup.as_deref());
-        any(&self.pids, |pid| *pid == owner.pid)
-            && any(&self.comms, |comm| comm.matches_comm(owner.comm))
-            && any(&self.uids, |uid| *uid == owner.uid)
-            && any(&self.cgroups, |cgroup| cgroup.holds(owner, path) == Some(true))
-            && !self.not.pids.contains(&owner.pid)
-            && !self.not.comms.iter().any(|comm| comm.matches_comm(owner.comm))
-            && self.not.cgroups.iter().all(|cgroup| cgroup.holds(owner, path) == Some(false))
+        self.judge(owner.pid, owner.comm, Some(owner.uid), |cgroup| cgroup.holds(owner, path)) == Some(true)
+    }
+
+    /// `holds` says whether the process is in a cgroup, where that is known.
+    fn judge(
+        &self,
+        pid: u32,
+        comm: Comm,
+        uid: Option<u32>,
+        holds: impl Fn(&CgroupFilter) -> Option<bool>,
+    ) -> Option<bool> {
+        let is_out = !any(&self.pids, |wanted| *wanted == pid)
+            || !any(&self.comms, |glob| glob.matches_comm(comm))
+            || self.not.pids.contains(&pid)
+            || self.not.comms.iter().any(|glob| glob.matches_comm(comm));
+        if is_out {
+            return Some(false);
+        }
+        let is_user = if self.uids.is_empty() { Some(true) } else { uid.map(|uid| self.uids.contains(&uid)) };
+        let is_inside = if self.cgroups.is_empty() { Some(true) } else { in_one(&self.cgroups, &holds) };
+        let is_outside = in_one(&self.not.cgroups, &holds).map(|is_in| !is_in);
+        let all = [is_user, is_inside, is_outside];
+        if all.contains(&Some(false)) { Some(false) } else { all.iter().all(Option::is_some).then_some(true) }
     }
 
     /// Whether nobody in this cgroup passes, whoever he is. `path` is that of the cgroup whose id it is.
@@ -273,6 +272,19 @@ impl Filter {
             && any(&self.roles, |role| *role == event.role)
             && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }
+}
+
+/// Whether a process is in one of these cgroups; `None` where that is not known, and it is in none that is known.
+fn in_one(cgroups: &[CgroupFilter], holds: impl Fn(&CgroupFilter) -> Option<bool>) -> Option<bool> {
+    let mut is_in = Some(false);
+    for cgroup in cgroups {
+        match holds(cgroup) {
+            Some(true) => return Some(true),
+            Some(false) => {}
+            None => is_in = None,
+        }
+    }
+    is_in
 }
 
 fn any<T>(list: &[T], matches: impl FnMut(&T) -> bool) -> bool {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::crowd::Shares;
 use super::ports::{LISTEN, State};
-use super::samples::Sample;
+use super::samples::{Sample, median};
 use super::{Process, Share};
 use crate::host::net::sockdiag::DiagSocket;
 
@@ -117,10 +117,8 @@ impl Piles {
         }
         if self.found.len() > MOST_FOUND {
             let Self { found, present, .. } = self;
-            let mut counts: Vec<u64> = found.values().map(|pile| pile.count).collect();
-            let middle = counts.len() / 2;
-            let (_, median, _) = counts.select_nth_unstable(middle);
-            let is_large = |key: &(State, Side), pile: &Pile| key.0 == State::SynSent && pile.count > *median;
+            let middle = median(found.values().map(|pile| pile.count));
+            let is_large = |key: &(State, Side), pile: &Pile| key.0 == State::SynSent && pile.count > middle;
             found.retain(|key, pile| present.contains(key) || is_large(key, pile));
         }
     }

@@ -218,10 +218,8 @@ impl Samples {
         if self.tuples.len() <= MOST_POOLS {
             return;
         }
-        let mut peaks: Vec<u32> = self.tuples.values().map(|on| on.peak.all()).collect();
-        let middle = peaks.len() / 2;
-        let (_, median, _) = peaks.select_nth_unstable(middle);
-        self.tuples.retain(|_, on| on.now.all() != 0 || on.peak.all() > *median);
+        let middle = median(self.tuples.values().map(|on| on.peak.all().into()));
+        self.tuples.retain(|_, on| on.now.all() != 0 || u64::from(on.peak.all()) > middle);
     }
 
     fn count_ports(&mut self, sockets: &[DiagSocket], sample: &Sample) {
@@ -262,6 +260,13 @@ impl Samples {
             }
         }
     }
+}
+
+/// That of which half of these are no greater; 0 of none.
+pub(super) fn median(all: impl Iterator<Item = u64>) -> u64 {
+    let mut all: Vec<u64> = all.collect();
+    let middle = all.len() / 2;
+    if all.is_empty() { 0 } else { *all.select_nth_unstable(middle).1 }
 }
 
 /// How many different ports these are.

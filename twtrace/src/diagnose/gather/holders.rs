@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::diagnose::facts::Process;
-use crate::host::identity::{cgroup_and_service, uid_of};
+use crate::host::identity::{cgroup_and_service, status_number};
 
 /// The process that holds each of these sockets; of several, the one that started first: a server whose workers share its socket, and not
 /// a child that has not let go of it yet. Their pids would not tell: they begin anew at `kernel.pid_max`.
@@ -53,7 +53,7 @@ fn process(root: &Path, (start_ns, pid): (u64, u32)) -> Process {
     let comm = fs::read(dir.join("comm")).unwrap_or_default();
     let comm = String::from_utf8_lossy(comm.strip_suffix(b"\n").unwrap_or(&comm)).into_owned();
     let exe = fs::read_link(dir.join("exe")).ok().map(|exe| exe.to_string_lossy().into_owned());
-    let (uid, (cgroup, unit)) = (uid_of(&dir), cgroup_and_service(&dir));
+    let (uid, (cgroup, unit)) = (status_number(&dir, "Uid:"), cgroup_and_service(&dir));
     Process { pid: Some(pid), start_ns, uid, cgroup, comm, exe, container: None, unit }
 }
 

@@ -1,6 +1,8 @@
 //! Owns: the rule for `tcp_fin_timeout` lowered to cure TIME_WAIT.
 //! Must not know: where facts come from, how findings are shown.
 
+use std::collections::HashSet;
+
 use super::{pools, within};
 use crate::diagnose::facts::{Facts, Netns};
 use crate::diagnose::finding::{Finding, Severity};
@@ -15,6 +17,10 @@ const DEFAULT_S: u32 = 60;
 const PURPOSE: u64 = 100;
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+    let half_closed: HashSet<u32> = pools(facts)
+        .filter(|(_, cause)| *cause == Cause::HalfClosed)
+        .map(|(pool, _)| pool.netns.netns)
+        .collect();
     let found = facts.namespaces.iter().filter_map(|netns| {
         let set = netns.settings.fin_timeout_s.filter(|set| *set < DEFAULT_S)?;
         // Unless orphans wait in FIN_WAIT2, which is what it is for; and where nothing waits, nobody hopes for it.
@@ -24,8 +30,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             let waiting = waiting * u64::from(DEFAULT_S) / u64::from(set.max(1));
             waiting >= PURPOSE || waiting * 5 >= netns.time_wait.max(1)
         });
-        let is_told =
-            pools(facts).any(|(pool, cause)| pool.netns.netns == netns.netns && cause == Cause::HalfClosed);
+        let is_told = half_closed.contains(&netns.netns);
         (is_hoped_for && !has_purpose && !is_told).then(|| finding(netns, set))
     });
     found.collect()

@@ -17,15 +17,15 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
     let mut what =
         format!("Nothing wrong: {} TIME_WAIT sockets, and no port or table is short.", grouped(time_wait));
-    if facts.lost != 0 {
-        what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
-    }
     if facts.about.asks_for_owner() {
         let flags = printable(&facts.about.words().join(" ")).into_owned();
         what = format!(
             "Nothing wrong with what {flags} asks about. Of all there are {} TIME_WAIT sockets.",
             grouped(time_wait)
         );
+    }
+    if facts.lost != 0 {
+        what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
     }
     let finding = Finding::new(ID, Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")

@@ -12,7 +12,7 @@ use twtrace_common::COMM_LEN;
 
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
-use super::proc::{Found, Proc};
+use super::proc::{Found, Proc, told};
 use crate::engine::Hasher;
 use crate::host::runtimes::Runtimes;
 use crate::model::event::Comm;
@@ -139,9 +139,7 @@ impl IdentityCache {
             _ => None,
         };
         let container = v2.and_then(container_of).or_else(|| v1.iter().find_map(|path| container_of(path)));
-        // In the root of v2 are all processes of a machine that is managed with v1.
-        let path = v2.filter(|path| *path != "/").or(v1.first().map(String::as_str)).or(v2);
-        (path.map(str::to_owned), container)
+        (told(v2, v1).map(str::to_owned), container)
     }
 }
 

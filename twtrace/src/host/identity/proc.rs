@@ -166,11 +166,16 @@ fn joined(bytes: &[u8]) -> Option<String> {
     Some(arguments.join(" ") + if cut { "…" } else { "" })
 }
 
-/// The real uid of the process of a directory of `/proc`.
-pub fn uid_of(dir: &Path) -> Option<u32> {
+/// The path that is told of a process which is in these cgroups: in the root of v2 are all processes of a machine that is managed with v1.
+pub(super) fn told<'a>(v2: Option<&'a str>, v1: &'a [String]) -> Option<&'a str> {
+    v2.filter(|path| *path != "/").or(v1.first().map(String::as_str)).or(v2)
+}
+
+/// The first number of a line of `/proc/PID/status` of the process of a directory of `/proc`; see [`status_field`].
+pub fn status_number(dir: &Path, key: &str) -> Option<u32> {
     let status = std::fs::read(dir.join("status")).ok()?;
     let status = String::from_utf8_lossy(&status);
-    status_field(&status, "Uid:")?.split_ascii_whitespace().next()?.parse().ok()
+    status_field(&status, key)?.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Of the process of a directory of `/proc`, the path of its cgroup as events tell it, and its systemd service, by whichever of its cgroups
@@ -179,9 +184,7 @@ pub fn cgroup_and_service(dir: &Path) -> (Option<String>, Option<String>) {
     let Ok(bytes) = std::fs::read(dir.join("cgroup")) else { return (None, None) };
     let Cgroups { v2, v1 } = cgroups(&bytes);
     let service = v2.iter().chain(&v1).find_map(|path| service_of(path));
-    // In the root of v2 are all processes of a machine that is managed with v1.
-    let path = v2.clone().filter(|path| path != "/").or(v1.first().cloned()).or(v2);
-    (path, service)
+    (told(v2.as_deref(), &v1).map(str::to_owned), service)
 }
 
 /// `ID:CONTROLLERS:PATH` a line; id 0 is v2 (cgroups(7)).

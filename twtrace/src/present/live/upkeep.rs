@@ -239,9 +239,9 @@ fn answer(netns: &Netns, host: Option<u32>, wants_waiting: bool) -> Result<Answe
         if wants_waiting { States::CONNECTED.or(States::TIME_WAIT_OR_FIN_WAIT2) } else { States::CONNECTED };
     let asked = || Ok((sysctls::read(netns)?, sockdiag::tcp(netns, states)?.sockets));
     let (settings, sockets) = netns.within(asked)??;
-    let (mut waiting, others): (Vec<_>, Vec<_>) = sockets.into_iter().partition(DiagSocket::is_time_wait);
-    // FIN_WAIT2 is asked for either way.
-    waiting.truncate(if wants_waiting { usize::MAX } else { 0 });
+    let (waiting, others): (Vec<_>, Vec<_>) = sockets.into_iter().partition(DiagSocket::is_time_wait);
+    // Those in FIN_WAIT2 come either way.
+    let waiting = if wants_waiting { waiting } else { Vec::new() };
     let others = in_use(netns.inode, others.iter(), &settings);
     let capacity = Capacity { name: netns.called(host), settings };
     Ok(Answer { netns: netns.inode, capacity, others, waiting })

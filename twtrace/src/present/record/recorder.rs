@@ -153,11 +153,6 @@ impl Recorder {
         self.output.total() == 0
     }
 
-    /// Events that were taken in.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
     /// Events that were written; what was taken in lately may not be yet.
     pub fn written(&self) -> u64 {
         self.events - self.unwritten

@@ -100,6 +100,9 @@ fn findings_of_others_are_left_out_and_counted() {
     assert_eq!((calm.id, others), ("nothing_wrong", 1));
     assert!(calm.what.starts_with("Nothing wrong with what --comm web asks about."), "{}", calm.what);
     assert_eq!(of_others(&facts(Netns { piles: vec![pile("job")], ..netns() })), 0);
+    let mut lossy = Facts { lost: 7, ..facts(netns()) };
+    lossy.about.comms = vec!["web".into()];
+    assert!(only(&lossy).what.contains("7 events were lost"));
 }
 
 #[test]
