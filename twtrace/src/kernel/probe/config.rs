@@ -106,9 +106,9 @@ impl Kernel {
         config.filter = options.filter.wire;
         config.track_live = options.filter.track_live.into();
         config.seed = seed();
-        // A quarter of the ring, 256 KiB at most: late enough to be rare, early enough to leave the reader time. Up to ten million bytes a
+        // An eighth of the ring, 512 KiB at most: late enough to be rare, early enough to leave the reader time. Up to five million bytes a
         // second the reader comes before that by its own clock.
-        config.wakeup_bytes = u64::from(options.ring_bytes / 4).min(256 << 10).next_power_of_two();
+        config.wakeup_bytes = u64::from(options.ring_bytes / 8).min(512 << 10).next_power_of_two();
         config.hz = self.hz;
         config.backend = backend.number();
         config.socket_cookie = (helpers == Helpers::All).into();

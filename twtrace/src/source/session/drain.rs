@@ -20,15 +20,14 @@ use crate::kernel::probe::Ring;
 use crate::model::clock;
 use crate::source::Health;
 
-/// While records come, the ring is looked at this often.
-const BUSY: Duration = Duration::from_millis(25);
-/// While none have come for a moment: the kernel side announces only that much is waiting.
-const QUIET: Duration = Duration::from_millis(100);
+/// While records come, the ring is looked at this often: each look finds the processor's caches full of others' memory, and the fewer there
+/// are the less it costs. The kernel side announces only that much is waiting.
+const BUSY: Duration = Duration::from_millis(100);
 /// While none have come for a second: the kernel itself wakes the reader of an empty ring (`bpf_ringbuf_commit`, kernel/bpf/ringbuf.c), so
 /// this is for nothing but what nobody has thought of.
 const IDLE: Duration = Duration::from_secs(10);
 /// Looks that find nothing before the ring counts as quiet.
-const QUIET_READS: u32 = 4;
+const QUIET_READS: u32 = 1;
 /// And as idle.
 const IDLE_READS: u32 = QUIET_READS + 9;
 /// Records in a batch: bounds how long the engine is at one.
@@ -201,11 +200,7 @@ impl Drainer {
     /// much is waiting.
     fn wait(&mut self) -> Result<(), Over> {
         let is_busy = self.quiet < QUIET_READS;
-        let pause = match self.quiet {
-            reads if reads < QUIET_READS => BUSY,
-            reads if reads < IDLE_READS => QUIET,
-            _ => IDLE,
-        };
+        let pause = if self.quiet < IDLE_READS { BUSY } else { IDLE };
         let deadline = Instant::now() + pause;
         // The first wake-up after a look says that the ring is no longer empty, which while it is busy is no news; the next one
         // says that much is in it.
