@@ -22,6 +22,7 @@ mod processes;
 mod read;
 pub(crate) mod row;
 mod snapshot;
+mod sockets;
 mod spread;
 mod surroundings;
 mod table;
@@ -48,11 +49,11 @@ pub use spread::{Percentiles, Spread};
 use crate::model::event::{Conn, Event, Kind, Reason, Role};
 use crate::model::filter::Part;
 pub use crate::model::pool::Pressure;
-use arena::{Arena, Handle};
 use live::Entry;
 use owners::Owners;
 use processes::Processes;
 use row::Row;
+use sockets::Sockets;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often memory of what is long past is given back.
@@ -74,7 +75,7 @@ pub struct Applied {
 /// What is known of this moment: which sockets live, and what was counted.
 #[derive(Debug)]
 pub struct Tracker {
-    live: Arena<Conn, Entry>,
+    live: Sockets,
     processes: Processes,
     owners: Owners,
     pub(crate) engine: Engine,
@@ -113,7 +114,7 @@ impl Tracker {
     /// An empty tracker with other bounds.
     pub fn with_limits(limits: Limits) -> Self {
         Self {
-            live: Arena::default(),
+            live: Sockets::default(),
             processes: Processes::default(),
             owners: Owners::new(&limits),
             engine: Engine::new(limits),
@@ -184,8 +185,8 @@ impl Tracker {
     pub fn apply(&mut self, event: &mut Event) -> Applied {
         self.advance(event.mono_ns);
         let hash = event.conn.map_or(0, |conn| self.live.hash(&conn));
-        let known = event.conn.and_then(|conn| self.live.handle_by(hash, &conn));
-        let same = known.and_then(|known| Some(self.live.get(known)?.1.has_cookie(event.cookie)));
+        let known = event.conn.as_ref().and_then(|conn| self.live.find_by(hash, conn));
+        let same = known.map(|known| known.has_cookie(event.cookie));
         let before = match (event.kind, event.conn, same) {
             // Known already; or told as missed when another one took its place.
             (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
@@ -194,14 +195,14 @@ impl Tracker {
             // The same connection a second time: the end of the first was lost.
             (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
             (Kind::Ended, Some(conn), Some(true)) => {
-                self.end(conn, (hash, known), event);
+                self.end(conn, hash, event);
                 return Applied { before: None, is_new: true };
             }
             // There was no room for one such, which has been told: it is not told again.
             (Kind::Ended, Some(conn), None) if self.unfollowed > 0 => {
                 self.unfollowed -= 1;
                 event.via.get_or_insert_default();
-                self.end(conn, (hash, None), event);
+                self.end(conn, hash, event);
                 return Applied { before: None, is_new: true };
             }
             (Kind::Ended, Some(conn), None) => Some(self.hear_of((conn, hash), event)),
@@ -222,7 +223,7 @@ impl Tracker {
         }
         let Some(conn) = event.conn else { return };
         if event.kind == Kind::Ended {
-            self.end(conn, (hash, self.live.handle_by(hash, &conn)), event);
+            self.end(conn, hash, event);
             return;
         }
         let Some(group) = self.count(event, conn.netns) else { return };
@@ -295,9 +296,9 @@ impl Tracker {
         listed
     }
 
-    /// The end of a socket, which is kept there, by the hash of its connection.
-    fn end(&mut self, conn: Conn, (hash, handle): (u64, Option<Handle>), event: &mut Event) {
-        let entry = handle.and_then(|handle| self.live.remove_by(hash, handle));
+    /// The end of a socket; `hash` is that of its connection.
+    fn end(&mut self, conn: Conn, hash: u64, event: &mut Event) {
+        let entry = self.live.remove_by(hash, &conn);
         if let Some(ends) = self.ends.as_mut().filter(|ends| ends.len() < surroundings::MOST_ENDS) {
             ends.insert(conn);
         }
@@ -346,7 +347,7 @@ impl Tracker {
 
     /// Whether this connection's TIME_WAIT socket is known to live.
     pub fn knows(&self, conn: &Conn) -> bool {
-        self.live.handle(conn).is_some()
+        self.live.find(conn).is_some()
     }
 
     /// Every live socket.

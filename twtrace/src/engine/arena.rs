@@ -48,28 +48,15 @@ impl<K, V> Default for Arena<K, V> {
 }
 
 impl<K: Eq + Hash, V> Arena<K, V> {
-    pub(super) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    /// What `key` is searched by here: worked out once where it is needed several times.
-    pub(super) fn hash(&self, key: &K) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
     /// Where the value of `key` is.
     pub(super) fn handle(&self, key: &K) -> Option<Handle> {
-        self.handle_by(self.hash(key), key)
-    }
-
-    /// As [`Self::handle`]; `hash` is the key's.
-    pub(super) fn handle_by(&self, hash: u64, key: &K) -> Option<Handle> {
-        let at = *self.index.find(hash, |&at| holds(&self.slots, at, key))?;
+        let at = *self.index.find(self.hasher.hash_one(key), |&at| holds(&self.slots, at, key))?;
         Some(Handle { at, generation: self.slots[at as usize].generation })
     }
 
-    /// Adds a value whose key is not there yet; `hash` is the key's.
-    pub(super) fn add_by(&mut self, hash: u64, key: K, value: V) -> Handle {
+    /// Adds a value whose key is not there yet.
+    pub(super) fn add(&mut self, key: K, value: V) -> Handle {
+        let hash = self.hasher.hash_one(&key);
         let item = Some((key, value));
         let at = match self.free.pop() {
             Some(at) => {
@@ -88,12 +75,7 @@ impl<K: Eq + Hash, V> Arena<K, V> {
     }
 
     pub(super) fn remove_at(&mut self, handle: Handle) -> Option<V> {
-        let hash = self.hash(self.get(handle)?.0);
-        self.remove_by(hash, handle)
-    }
-
-    /// As [`Self::remove_at`]; `hash` is that of the key there.
-    pub(super) fn remove_by(&mut self, hash: u64, handle: Handle) -> Option<V> {
+        let hash = self.hasher.hash_one(self.get(handle)?.0);
         let slot =
             self.slots.get_mut(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         let (_, value) = slot.item.take()?;
@@ -105,20 +87,6 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         Some(value)
     }
 
-    /// Adds a value whose key is not there yet.
-    pub(super) fn add(&mut self, key: K, value: V) -> Handle {
-        self.add_by(self.hash(&key), key, value)
-    }
-
-    pub(super) fn find(&self, key: &K) -> Option<&V> {
-        self.get(self.handle(key)?).map(|(_, value)| value)
-    }
-
-    pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
-        let handle = self.handle(key)?;
-        self.get_mut(handle)
-    }
-
     pub(super) fn get(&self, handle: Handle) -> Option<(&K, &V)> {
         let slot = self.slots.get(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         slot.item.as_ref().map(|(key, value)| (key, value))
@@ -128,14 +96,6 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         let slot =
             self.slots.get_mut(handle.at as usize).filter(|slot| slot.generation == handle.generation)?;
         slot.item.as_mut().map(|(_, value)| value)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.slots.iter().filter_map(|slot| slot.item.as_ref().map(|(key, value)| (key, value)))
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.slots.iter_mut().filter_map(|slot| slot.item.as_mut().map(|(key, value)| (&*key, value)))
     }
 }
 
@@ -151,12 +111,10 @@ mod tests {
     fn a_handle_leads_to_its_value_and_never_to_a_later_one() {
         let mut arena = Arena::default();
         let handles: Vec<Handle> = (0..1009_u32).map(|key| arena.add(key, key * 3)).collect();
-        assert!(
-            (0..1009).all(|key| arena.find(&key) == Some(&(key * 3))
-                && arena.handle(&key) == Some(handles[key as usize]))
-        );
+        assert!((0..1009).all(|key| arena.handle(&key) == Some(handles[key as usize])
+            && arena.get(handles[key as usize]) == Some((&key, &(key * 3)))));
         assert_eq!(arena.remove_at(handles[7]), Some(21));
-        assert_eq!((arena.handle(&7), arena.get(handles[7]), arena.len()), (None, None, 1008));
+        assert_eq!((arena.handle(&7), arena.get(handles[7])), (None, None));
         let again = arena.add(2000, 1);
         assert_eq!((again.at, arena.get(handles[7])), (handles[7].at, None));
         assert_eq!(arena.remove_at(handles[7]), None);
