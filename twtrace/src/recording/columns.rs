@@ -1,6 +1,10 @@
 //! Owns: making columns of events. Nothing is allocated for an event whose names and addresses were met before.
 //! Must not know: files, messages.
+//!
+//! Events wait until there are some, and then go into one column after the other.
 
+mod flat;
+mod outcome;
 mod process;
 
 use std::net::IpAddr;
@@ -11,19 +15,25 @@ use arrow_schema::{ArrowError, SchemaRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::filling::{Numbers, Texts, Words};
+use super::filling::{Numbers, Said, Texts, Words};
 use super::schema::{self, Type};
 use crate::model::clock::Clock;
-use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Loss, PortVia, Reason, Role, Substate};
+use crate::model::event::{Conn, Event, Kind, Loss, Role, Substate};
+use flat::{Chunk, Flat, note};
+use outcome::{FailureColumns, OutcomeColumns};
 use process::{IdentityColumns, OpenerColumns, OwnerColumns};
 
 const MILLI_NS: u64 = 1_000_000;
+/// Events that wait, at most: what is known of them stays in the processor's cache. A multiple of eight, as bits of rows are in bytes.
+const AT_ONCE: usize = 256;
 
 /// The columns of a batch that is being filled.
 pub(super) struct Columns {
     schema: SchemaRef,
     clock: Clock,
+    /// That are in columns.
     rows: usize,
+    waiting: Vec<Flat>,
     event: Words,
     time: Numbers<TimestampNanosecondType>,
     mono_ns: U64,
@@ -33,6 +43,7 @@ pub(super) struct Columns {
     identity: IdentityColumns,
     opener: OpenerColumns,
     outcome: OutcomeColumns,
+    failure: FailureColumns,
     loss: LossColumns,
 }
 
@@ -57,21 +68,6 @@ struct SocketColumns {
     cookie: U64,
 }
 
-struct OutcomeColumns {
-    age_ms: U64,
-    age_rest_ns: U32,
-    bytes_sent: U64,
-    bytes_received: U64,
-    reason: Words,
-    lifetime_ms: U64,
-    lifetime_rest_ns: U32,
-    errno: Words,
-    port_via: Words,
-    reuseaddr: Words,
-    range: [U16; 2],
-    why: Words,
-}
-
 struct LossColumns {
     count: U64,
     parts: [U64; LOSS_PARTS.len()],
@@ -83,6 +79,7 @@ impl Columns {
             schema,
             clock,
             rows: 0,
+            waiting: Vec::with_capacity(AT_ONCE),
             event: Words::new(Kind::ALL.iter().map(|kind| kind.word())),
             time: Numbers::of(Type::Time.arrow()),
             mono_ns: U64::new(),
@@ -92,44 +89,65 @@ impl Columns {
             identity: IdentityColumns::new(),
             opener: OpenerColumns::new(),
             outcome: OutcomeColumns::new(),
+            failure: FailureColumns::new(),
             loss: LossColumns { count: U64::new(), parts: std::array::from_fn(|_| U64::new()) },
         }
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.rows
+        self.rows + self.waiting.len()
     }
 
     pub(super) fn append(&mut self, event: &Event) {
-        let row = self.rows;
-        self.rows += 1;
-        self.event.set(row, event.kind.index());
-        self.time.set(row, self.clock.wall_ns(event.mono_ns));
-        self.mono_ns.set(row, event.mono_ns);
+        let row = self.rows();
+        let mut flat = Flat { event: event.kind.index() as u8, mono_ns: event.mono_ns, ..Flat::default() };
         if let Some(conn) = &event.conn {
-            self.conn.set(row, conn);
+            self.conn.flatten(conn, &mut flat);
         }
-        self.socket.set(row, event);
+        flatten_socket(event, &mut flat);
         if let Some(owner) = &event.owner {
-            self.owner.set(row, owner);
-        }
-        if let Some(via) = event.via {
-            self.owner.via.set(row, via.index());
+            self.owner.flatten(owner, &mut flat);
         }
         if let Some(identity) = &event.identity {
-            self.identity.set(row, identity);
+            self.identity.flatten(identity, &mut flat);
         }
         if let Some(opener) = &event.opener {
-            self.opener.set(row, opener);
+            self.opener.flatten(opener, &mut flat);
         }
-        self.outcome.set(row, event);
+        outcome::flatten(event, &mut flat);
+        if matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed | Kind::Aborted) {
+            self.failure.set(row, event);
+        }
         if let Some(loss) = &event.loss {
             self.loss.set(row, loss);
         }
+        self.waiting.push(flat);
+        if self.waiting.len() == AT_ONCE {
+            self.fill();
+        }
+    }
+
+    /// What waits goes into the columns.
+    fn fill(&mut self) {
+        let chunk = Chunk::new(self.rows, &self.waiting);
+        let (row, flats, clock) = (chunk.row, chunk.flats, self.clock);
+        let all = Said::<fn(&Flat) -> bool>::All;
+        self.event.fill(row, flats, &all, |flat| flat.event);
+        self.time.fill(row, flats, &all, |flat| clock.wall_ns(flat.mono_ns));
+        self.mono_ns.fill(row, flats, &all, |flat| flat.mono_ns);
+        self.conn.fill(&chunk);
+        self.socket.fill(&chunk);
+        self.owner.fill(&chunk);
+        self.identity.fill(&chunk);
+        self.opener.fill(&chunk);
+        self.outcome.fill(&chunk);
+        self.rows += self.waiting.len();
+        self.waiting.clear();
     }
 
     /// What was appended since the last time, as a batch.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.fill();
         let rows = std::mem::take(&mut self.rows);
         let mut named: HashMap<&'static str, ArrayRef, RandomState> = HashMap::default();
         let mut put = |name, column: ArrayRef| drop(named.insert(name, column));
@@ -142,6 +160,7 @@ impl Columns {
         self.identity.finish(rows, &mut put)?;
         self.opener.finish(rows, &mut put)?;
         self.outcome.finish(rows, &mut put)?;
+        self.failure.finish(rows, &mut put)?;
         self.loss.finish(rows, &mut put)?;
         let columns: Option<Vec<ArrayRef>> =
             schema::COLUMNS.iter().map(|(name, _)| named.remove(*name)).collect();
@@ -165,14 +184,24 @@ impl ConnColumns {
         }
     }
 
-    fn set(&mut self, row: usize, conn: &Conn) {
-        self.netns.set(row, conn.netns);
-        self.family.set(row, usize::from(!conn.saddr.is_ipv4()));
-        self.saddr.set(row, &conn.saddr, ToString::to_string);
-        self.sport.set(row, conn.sport);
-        self.daddr.set(row, &conn.daddr, ToString::to_string);
-        self.dport.set(row, conn.dport);
-        self.ifindex.set(row, conn.ifindex);
+    fn flatten(&mut self, conn: &Conn, flat: &mut Flat) {
+        flat.parts |= flat::CONN;
+        (flat.netns, flat.ifindex) = (conn.netns, conn.ifindex);
+        flat.family = u8::from(!conn.saddr.is_ipv4());
+        flat.saddr = self.saddr.index_again(&conn.saddr, ToString::to_string);
+        flat.daddr = self.daddr.index_again(&conn.daddr, ToString::to_string);
+        (flat.sport, flat.dport) = (conn.sport, conn.dport);
+    }
+
+    fn fill(&mut self, chunk: &Chunk<'_>) {
+        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::CONN));
+        self.netns.fill(row, flats, &said, |flat| flat.netns);
+        self.family.fill(row, flats, &said, |flat| flat.family);
+        self.saddr.fill(row, flats, &said, |flat| flat.saddr);
+        self.sport.fill(row, flats, &said, |flat| flat.sport);
+        self.daddr.fill(row, flats, &said, |flat| flat.daddr);
+        self.dport.fill(row, flats, &said, |flat| flat.dport);
+        self.ifindex.fill(row, flats, &said, |flat| flat.ifindex);
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -187,6 +216,19 @@ impl ConnColumns {
     }
 }
 
+fn flatten_socket(event: &Event, flat: &mut Flat) {
+    let parts = &mut flat.parts;
+    if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted) {
+        *parts |= flat::ROLE;
+        flat.role = event.role.index() as u8;
+    }
+    let substate = note(flat::SUBSTATE, parts, event.substate);
+    flat.substate = substate.map_or(0, |substate| substate.index() as u8);
+    flat.timeout_ms = note(flat::TIMEOUT, parts, event.timeout_ms).unwrap_or(0);
+    flat.cookie = note(flat::COOKIE, parts, event.cookie).unwrap_or(0);
+    flat.via = note(flat::VIA, parts, event.via).map_or(0, |via| via.index() as u8);
+}
+
 impl SocketColumns {
     fn new() -> Self {
         Self {
@@ -197,15 +239,12 @@ impl SocketColumns {
         }
     }
 
-    fn set(&mut self, row: usize, event: &Event) {
-        if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted) {
-            self.role.set(row, event.role.index());
-        }
-        if let Some(substate) = event.substate {
-            self.substate.set(row, substate.index());
-        }
-        self.timeout_ms.set_some(row, event.timeout_ms);
-        self.cookie.set_some(row, event.cookie);
+    fn fill(&mut self, chunk: &Chunk<'_>) {
+        let (row, flats) = (chunk.row, chunk.flats);
+        self.role.fill(row, flats, &chunk.said(flat::ROLE), |flat| flat.role);
+        self.substate.fill(row, flats, &chunk.said(flat::SUBSTATE), |flat| flat.substate);
+        self.timeout_ms.fill(row, flats, &chunk.said(flat::TIMEOUT), |flat| flat.timeout_ms);
+        self.cookie.fill(row, flats, &chunk.said(flat::COOKIE), |flat| flat.cookie);
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -213,82 +252,6 @@ impl SocketColumns {
         put("substate", self.substate.column(rows)?);
         put("timeout_ms", self.timeout_ms.column(rows)?);
         put("cookie", self.cookie.column(rows)?);
-        Ok(())
-    }
-}
-
-impl OutcomeColumns {
-    fn new() -> Self {
-        Self {
-            age_ms: U64::new(),
-            age_rest_ns: U32::new(),
-            bytes_sent: U64::new(),
-            bytes_received: U64::new(),
-            reason: Words::new(Reason::ALL.iter().map(|reason| reason.word())),
-            lifetime_ms: U64::new(),
-            lifetime_rest_ns: U32::new(),
-            errno: Words::new(Errno::ALL.iter().map(|errno| errno.word())),
-            port_via: Words::new(PortVia::ALL.iter().map(|via| via.word())),
-            reuseaddr: Words::new(["false", "true"]),
-            range: [U16::new(), U16::new()],
-            why: Words::new(AbortWhy::ALL.iter().map(|why| why.word())),
-        }
-    }
-
-    fn set(&mut self, row: usize, event: &Event) {
-        if let Some(age_ns) = event.age_ns {
-            self.age_ms.set(row, age_ns / MILLI_NS);
-            self.age_rest_ns.set(row, (age_ns % MILLI_NS) as u32);
-        }
-        self.bytes_sent.set_some(row, event.bytes_sent);
-        self.bytes_received.set_some(row, event.bytes_received);
-        if let Some(reason) = event.reason {
-            self.reason.set(row, reason.index());
-        }
-        if let Some(lifetime_ns) = event.lifetime_ns {
-            self.lifetime_ms.set(row, lifetime_ns / MILLI_NS);
-            self.lifetime_rest_ns.set(row, (lifetime_ns % MILLI_NS) as u32);
-        }
-        if let Some(via) = event.port_via {
-            self.port_via.set(row, via.index());
-        }
-        if matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed | Kind::Aborted) {
-            self.set_failure(row, event);
-        }
-    }
-
-    fn set_failure(&mut self, row: usize, event: &Event) {
-        if let Some(errno) = event.errno {
-            self.errno.set(row, errno.index());
-        }
-        if let Some(reuseaddr) = event.reuseaddr {
-            self.reuseaddr.set(row, reuseaddr.into());
-        }
-        if let Some((low, high)) = event.own_range {
-            let [lowest, highest] = &mut self.range;
-            lowest.set(row, low);
-            highest.set(row, high);
-        }
-        if let Some(why) = event.why {
-            self.why.set(row, why.index());
-        }
-    }
-
-    fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        put("age_ms", self.age_ms.column(rows)?);
-        put("age_rest_ns", self.age_rest_ns.column(rows)?);
-        put("bytes_sent", self.bytes_sent.column(rows)?);
-        put("bytes_received", self.bytes_received.column(rows)?);
-        put("reason", self.reason.column(rows)?);
-        put("lifetime_ms", self.lifetime_ms.column(rows)?);
-        put("lifetime_rest_ns", self.lifetime_rest_ns.column(rows)?);
-        put("errno", self.errno.column(rows)?);
-        put("port_via", self.port_via.column(rows)?);
-        put("reuseaddr", self.reuseaddr.column(rows)?);
-        let [low, high] = &mut self.range;
-        put("range_low", low.column(rows)?);
-        put("range_high", high.column(rows)?);
-        put("why", self.why.column(rows)?);
         Ok(())
     }
 }

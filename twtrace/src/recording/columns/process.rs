@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 
+use super::flat::{self, Chunk, Flat};
 use super::{Put, U32, U64};
 use crate::model::event::{Comm, Opener, Process, Via};
 use crate::model::identity::{Identity, Names};
-use crate::recording::filling::{Texts, Words};
+use crate::recording::filling::{Said, Texts, Words};
 
 pub(super) struct OwnerColumns {
     pid: U32,
@@ -17,13 +18,13 @@ pub(super) struct OwnerColumns {
     uid: U32,
     cgroup_id: U64,
     start_ns: U64,
-    pub(super) via: Words,
+    via: Words,
 }
 
 pub(super) struct IdentityColumns {
     texts: [Texts<String>; IDENTITY_TEXTS.len()],
-    /// Those that were asked for last, and where their texts stand in the dictionaries.
-    recent: [Option<Recent>; 2],
+    /// Those of the events that wait, and where their texts stand in the dictionaries: by the numbers that the events have of them.
+    waiting: Vec<Numbered>,
 }
 
 pub(super) struct OpenerColumns {
@@ -45,13 +46,22 @@ impl OwnerColumns {
         }
     }
 
-    pub(super) fn set(&mut self, row: usize, owner: &Process) {
-        self.pid.set(row, owner.pid);
-        self.tid.set(row, owner.tid);
-        self.comm.set(row, &owner.comm, |comm| comm.text().into_owned());
-        self.uid.set(row, owner.uid);
-        self.cgroup_id.set_some(row, Some(owner.cgroup_id).filter(|id| *id != 0));
-        self.start_ns.set(row, owner.start_ns);
+    pub(super) fn flatten(&mut self, owner: &Process, flat: &mut Flat) {
+        flat.parts |= flat::OWNER | if owner.cgroup_id == 0 { 0 } else { flat::CGROUP_ID };
+        (flat.pid, flat.tid, flat.uid) = (owner.pid, owner.tid, owner.uid);
+        (flat.cgroup_id, flat.start_ns) = (owner.cgroup_id, owner.start_ns);
+        flat.comm = self.comm.index_again(&owner.comm, |comm| comm.text().into_owned());
+    }
+
+    pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
+        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::OWNER));
+        self.pid.fill(row, flats, &said, |flat| flat.pid);
+        self.tid.fill(row, flats, &said, |flat| flat.tid);
+        self.comm.fill(row, flats, &said, |flat| flat.comm);
+        self.uid.fill(row, flats, &said, |flat| flat.uid);
+        self.cgroup_id.fill(row, flats, &chunk.said(flat::CGROUP_ID), |flat| flat.cgroup_id);
+        self.start_ns.fill(row, flats, &said, |flat| flat.start_ns);
+        self.via.fill(row, flats, &chunk.said(flat::VIA), |flat| flat.via);
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -83,7 +93,7 @@ const IDENTITY_TEXTS: [&str; 9] = [
 type Indexes = [Option<i32>; IDENTITY_TEXTS.len()];
 
 /// An identity that was asked for. What its container is called may become known between two events.
-struct Recent {
+struct Numbered {
     identity: Arc<Identity>,
     is_named: bool,
     indexes: Indexes,
@@ -91,20 +101,35 @@ struct Recent {
 
 impl IdentityColumns {
     pub(super) fn new() -> Self {
-        Self { texts: std::array::from_fn(|_| Texts::new()), recent: [None, None] }
+        Self { texts: std::array::from_fn(|_| Texts::new()), waiting: Vec::new() }
     }
 
-    pub(super) fn set(&mut self, row: usize, identity: &Arc<Identity>) {
-        let mut recent = self.recent.iter().flatten();
+    pub(super) fn flatten(&mut self, identity: &Arc<Identity>, flat: &mut Flat) {
         let is_named = identity.names.get().is_some();
-        let is_it = |recent: &&Recent| Arc::ptr_eq(&recent.identity, identity) && recent.is_named == is_named;
-        let found = recent.find(is_it).map(|recent| recent.indexes);
-        let indexes = found.unwrap_or_else(|| self.indexes(identity));
-        for (column, index) in self.texts.iter_mut().zip(indexes) {
-            if let Some(index) = index {
-                column.set_index(row, index);
-            }
+        let is_it = |one: &Numbered| Arc::ptr_eq(&one.identity, identity) && one.is_named == is_named;
+        // Mostly it is the one before, or the one before that: the two ends of a connection take turns.
+        let number = self.waiting.iter().rposition(is_it).unwrap_or_else(|| {
+            let indexes = self.indexes(identity);
+            self.waiting.push(Numbered { identity: identity.clone(), is_named, indexes });
+            self.waiting.len() - 1
+        });
+        flat.parts |= flat::IDENTITY;
+        flat.identity = number as u32;
+    }
+
+    pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
+        let Self { texts, waiting } = self;
+        for (at, column) in texts.iter_mut().enumerate() {
+            let known = |flat: &Flat| waiting.get(flat.identity as usize)?.indexes[at];
+            let is_known = waiting.iter().filter(|one| one.indexes[at].is_some()).count();
+            let said = match (is_known, chunk.said(flat::IDENTITY)) {
+                (0, _) | (_, Said::Nothing) => Said::Nothing,
+                (all, Said::All) if all == waiting.len() => Said::All,
+                _ => Said::Where(|flat: &Flat| flat.parts & flat::IDENTITY != 0 && known(flat).is_some()),
+            };
+            column.fill(chunk.row, chunk.flats, &said, |flat| known(flat).unwrap_or(0));
         }
+        waiting.clear();
     }
 
     fn indexes(&mut self, identity: &Arc<Identity>) -> Indexes {
@@ -124,18 +149,13 @@ impl IdentityColumns {
             named(|names| &names.pod_namespace),
         ];
         let mut columns = self.texts.iter_mut().zip(texts);
-        let indexes = std::array::from_fn(|_| {
+        std::array::from_fn(|_| {
             let (column, text) = columns.next()?;
             text.map(|text| column.index(text, str::to_owned))
-        });
-        self.recent.swap(0, 1);
-        self.recent[0] = Some(Recent { identity: identity.clone(), is_named: names.is_some(), indexes });
-        indexes
+        })
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
-        // A dictionary may be begun anew.
-        self.recent = [None, None];
         for (name, column) in IDENTITY_TEXTS.into_iter().zip(&mut self.texts) {
             put(name, column.column(rows)?);
         }
@@ -148,10 +168,17 @@ impl OpenerColumns {
         Self { pid: U32::new(), comm: Texts::new(), start_ns: U64::new() }
     }
 
-    pub(super) fn set(&mut self, row: usize, opener: &Opener) {
-        self.pid.set(row, opener.pid);
-        self.comm.set(row, &opener.comm, |comm| comm.text().into_owned());
-        self.start_ns.set(row, opener.start_ns);
+    pub(super) fn flatten(&mut self, opener: &Opener, flat: &mut Flat) {
+        flat.parts |= flat::OPENER;
+        (flat.opener_pid, flat.opener_start_ns) = (opener.pid, opener.start_ns);
+        flat.opener_comm = self.comm.index_again(&opener.comm, |comm| comm.text().into_owned());
+    }
+
+    pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
+        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::OPENER));
+        self.pid.fill(row, flats, &said, |flat| flat.opener_pid);
+        self.comm.fill(row, flats, &said, |flat| flat.opener_comm);
+        self.start_ns.fill(row, flats, &said, |flat| flat.opener_start_ns);
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
