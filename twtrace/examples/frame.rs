@@ -17,6 +17,8 @@ const FRAMES: usize = 101;
 const A_SECOND: u64 = 100_000 / 60;
 
 fn main() -> std::io::Result<()> {
+    // As the program does, whose memory this stands for.
+    twtrace::host::usage::keep_little();
     let only = std::env::args().nth(1).unwrap_or_default();
     let before_kib = resident_kib()?;
     let script = Steady::new(5_000, 100_000);
