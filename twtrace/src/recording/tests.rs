@@ -6,11 +6,13 @@ pub(crate) mod samples;
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
+use std::sync::Arc;
 
 use arrow_array::Array as _;
 
 use super::*;
-use crate::model::event::{Comm, Event, Kind};
+use crate::model::event::{Comm, Event, Kind, Process};
+use crate::model::identity::{Identity, Names, Naming};
 use samples::{events, head, recorded, tail};
 
 fn read(bytes: &[u8]) -> Result<Recording, OpenError> {
@@ -89,6 +91,24 @@ fn nothing_recorded_is_a_whole_recording() {
     let (bytes, _) = recorded(&[], 1);
     let recording = read(&bytes).unwrap();
     assert_eq!(recording.end(), Ended::Complete(Box::new(Tail { events: 0, ..tail() })));
+}
+
+/// A container's name may be known a moment after its first event, and a cgroup's id not at all.
+#[test]
+fn what_becomes_known_within_a_batch_is_said_from_then_on() {
+    let mut event = samples::created(1);
+    let naming = Naming::default();
+    event.identity = Some(Arc::new(Identity { names: naming.clone(), ..(*samples::identity()).clone() }));
+    event.owner = event.owner.map(|owner| Process { cgroup_id: 0, ..owner });
+    let mut encoder = Encoder::new(&head()).unwrap();
+    // More than wait at a time, and not as many again.
+    (0..307).for_each(|_| encoder.append(&event));
+    naming.set(Names { name: Some("web-1".to_owned()), ..Names::default() });
+    (0..11).for_each(|_| encoder.append(&event));
+    encoder.finish(&tail()).unwrap();
+    let batch = read(encoder.bytes()).unwrap().next_batch().unwrap();
+    let nulls = |name: &str| batch.column_by_name(name).unwrap().null_count();
+    assert_eq!(["container", "container_name", "cgroup_id", "pid"].map(nulls), [0, 307, 318, 0]);
 }
 
 /// Names and values as other programs see them, which is what the interface promises.
