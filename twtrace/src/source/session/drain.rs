@@ -4,15 +4,18 @@
 //! Nothing here waits for anything but room in the queue. When there is none, records stay in the ring; when the ring is full, the
 //! kernel side drops what comes and counts it by kind, which nobody here could do more exactly.
 
+mod pace;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use pace::Pace;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::host::worker::{Died, Joined, Thread};
@@ -20,16 +23,6 @@ use crate::kernel::probe::Ring;
 use crate::model::clock;
 use crate::source::Health;
 
-/// While records come, the ring is looked at this often: each look finds the processor's caches full of others' memory, and the fewer there
-/// are the less it costs. The kernel side announces only that much is waiting.
-const BUSY: Duration = Duration::from_millis(100);
-/// While none have come for a second: the kernel itself wakes the reader of an empty ring (`bpf_ringbuf_commit`, kernel/bpf/ringbuf.c), so
-/// this is for nothing but what nobody has thought of.
-const IDLE: Duration = Duration::from_secs(10);
-/// Looks that find nothing before the ring counts as quiet.
-const QUIET_READS: u32 = 1;
-/// And as idle.
-const IDLE_READS: u32 = QUIET_READS + 9;
 /// Records in a batch: bounds how long the engine is at one.
 const BATCH_RECORDS: usize = 1024;
 /// Bytes in a batch.
@@ -163,7 +156,7 @@ struct Drainer {
     orders: Arc<Orders>,
     epoll: Epoll,
     buffer: BytesMut,
-    quiet: u32,
+    pace: Pace,
 }
 
 /// Why it ends.
@@ -181,7 +174,7 @@ impl Drainer {
         epoll.add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING))?;
         epoll.add(&orders.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         let buffer = BytesMut::with_capacity(BATCH_BYTES);
-        Ok(Self { ring, send, orders, epoll, buffer, quiet: QUIET_READS })
+        Ok(Self { ring, send, orders, epoll, buffer, pace: Pace::new() })
     }
 
     fn run(&mut self) {
@@ -199,12 +192,8 @@ impl Drainer {
     /// Until it is time to look at the ring: at once for the first record after a quiet time, else when a while has passed or
     /// much is waiting.
     fn wait(&mut self) -> Result<(), Over> {
-        let is_busy = self.quiet < QUIET_READS;
-        let pause = if self.quiet < IDLE_READS { BUSY } else { IDLE };
-        let deadline = Instant::now() + pause;
-        // The first wake-up after a look says that the ring is no longer empty, which while it is busy is no news; the next one
-        // says that much is in it.
-        let mut may_ignore = is_busy;
+        let deadline = Instant::now() + self.pace.pause();
+        let mut may_ignore = self.pace.ignores_first();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let millis = left.as_micros().div_ceil(1000).try_into().unwrap_or(u16::MAX);
@@ -244,18 +233,18 @@ impl Drainer {
             if !buffer.is_empty() {
                 let batch = Records(self.buffer.split().freeze());
                 self.say(Message::Records(batch))?;
-                self.quiet = 0;
             }
         }
-        let moved = self.ring.bytes() - most;
-        self.orders.most_bytes.fetch_max(moved as u64, Ordering::AcqRel);
-        let has_moved = moved != 0;
-        self.quiet = if has_moved { 0 } else { (self.quiet + 1).min(IDLE_READS) };
-        if has_moved || wants_mark {
+        let moved = (self.ring.bytes() - most) as u64;
+        self.orders.most_bytes.fetch_max(moved, Ordering::AcqRel);
+        self.pace.read(at_ns, moved);
+        if moved != 0 || wants_mark {
             // One that is still being written hides what came behind it.
             if is_empty && self.ring.has_unread() {
                 self.orders.wants_mark.store(true, Ordering::Release);
-                self.quiet = 0;
+                if wants_mark {
+                    self.pace.hold_up();
+                }
             } else {
                 self.say(Message::Emptied { at_ns })?;
             }
