@@ -25,7 +25,7 @@ const MODES: [&str; 6] = ["floor", "held", "programs", "record", "events", "live
 /// longer than the agent's pauses, or it has none of its work in it, or twice as much.
 const ROUNDS: u32 = 7;
 const CONNECTIONS: u32 = 307;
-const CONNECTIONS_OF_AGENTS: u32 = 811;
+const CONNECTIONS_OF_AGENTS: u32 = 613;
 /// Modes in which no agent runs.
 const STILL: [&str; 3] = ["floor", "held", "programs"];
 

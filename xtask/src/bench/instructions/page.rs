@@ -43,8 +43,8 @@ openers are, or by programs that run when bind() and listen() do; `syn_refused` 
 birth and each RST of our own carries, is some 230 (`client`) to 470 (`server`), found by counting with an object that leaves it out, of which that it is another object is a part.
 
 The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth \
-takes some 3,500, 4,300 to 4,600 and 3,400 to 6,100 (of `live` a part comes once a second, and falls into rounds or between them), a birth and an end (`server`) 4,900 to 6,050, 6,400 to 7,450 and \
-4,200 to 4,800 (two builds, of commits c1ef826 and 62d983f): all are missed, by two to three times (a birth was 7,650, 12,900 and 5,550 at first). Counted block by block (a plugin of the emulator, which is not in this repository) in the \
+takes some 2,970, 3,930 and 3,410, a birth and an end (`server`) 4,170, 5,820 and 3,630 (rounds of 613 connections): all are missed, by once and a half to three times (a birth was 7,650, 12,900 and 5,550 at first; 3,500, 4,300 to 4,600 and 3,400 to 6,100 \
+in the tables below, of rounds of 409). Counted block by block (a plugin of the emulator, which is not in this repository) in the \
 guest, of a birth's `live` 2,800 are the process and the rest is the kernel, most of it for memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). Of those 2,800 decoding takes \
 310, the drain 105, who a process is 90, and the engine the rest, spread over some twenty functions of which the largest has a tenth. `record` counts by network namespace alone, which saves some 1,000 of them, and fills columns instead; their compression comes \
 once in 750 ms, and so in few rounds. A line of JSON is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the \
@@ -54,8 +54,9 @@ On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a s
 `record` and 1.06 beside `live`, untraced a second time 0.93 (0.85 to 1.00); the table below is of a noisier hour. An agent that is held still gave 1.07: what is left is the programs (p50 is 10 to 15 % higher in \
 all of them), and not the wake-ups. `cargo xtask bench --only rate` measures the same beside agents that work; none that is held.
 
-Where an agent runs, rounds are of 409 connections, longer than the drain's pause, and the mean counts. A longer round has another share of connections that are remembered: on 5.10 \
-`held` counts 2,871 and 3,337 in rounds of 307, 3,554 and 4,825 in rounds of 409.
+Where an agent runs, rounds are of 613 connections, longer than the drain's pause, and the mean counts (the tables below are of 409: the pause was 25 ms, and is 50 where many come). A longer round has another \
+share of connections that are remembered: on 5.10 `held` counts 2,871 and 3,337 in rounds of 307, 3,554 and 4,825 in rounds of 409. The compression of recordings is seldom in such rounds: in rounds of 1,307 `record` takes 5,190 of a birth and \
+8,490 of a birth and an end (commit 4719957).
 
 ";
 
