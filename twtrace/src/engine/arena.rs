@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::HashTable;
 
-/// Keyed anew in each map, since strangers choose names.
+/// Keyed anew in each map, since strangers choose names, addresses and ports.
 pub(super) type Hasher = foldhash::quality::RandomState;
 
 /// A handle in an arena. It goes stale when its value goes, and then leads nowhere, even if the handle is taken again.

@@ -5,6 +5,7 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::HashTable;
 
+use super::arena::Hasher;
 use super::live::Entry;
 use crate::model::event::Conn;
 
@@ -13,8 +14,7 @@ use crate::model::event::Conn;
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     table: HashTable<(Conn, Entry)>,
-    /// Keyed anew in each map, since peers choose addresses and ports.
-    hasher: foldhash::quality::RandomState,
+    hasher: Hasher,
 }
 
 impl Sockets {

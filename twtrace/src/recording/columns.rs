@@ -1,4 +1,4 @@
-//! Owns: making columns of events. Nothing is allocated for an event whose names and addresses were met before.
+//! Owns: making columns of events. Nothing is allocated for an event whose process and addresses were met lately.
 //! Must not know: files, messages.
 //!
 //! Events wait until there are some, and then go into one column after the other.
@@ -15,7 +15,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::filling::{Numbers, Said, Texts, Words};
+use super::filling::{Numbers, Texts, Words};
 use super::schema::{self, Type};
 use crate::model::clock::Clock;
 use crate::model::event::{Conn, Event, Kind, Loss, Role, Substate};
@@ -130,11 +130,10 @@ impl Columns {
     /// What waits goes into the columns.
     fn fill(&mut self) {
         let chunk = Chunk::new(self.rows, &self.waiting);
-        let (row, flats, clock) = (chunk.row, chunk.flats, self.clock);
-        let all = Said::<fn(&Flat) -> bool>::All;
-        self.event.fill(row, flats, &all, |flat| flat.event);
-        self.time.fill(row, flats, &all, |flat| clock.wall_ns(flat.mono_ns));
-        self.mono_ns.fill(row, flats, &all, |flat| flat.mono_ns);
+        let (all, clock) = (chunk.all(), self.clock);
+        self.event.fill(&all, |flat| flat.event);
+        self.time.fill(&all, |flat| clock.wall_ns(flat.mono_ns));
+        self.mono_ns.fill(&all, |flat| flat.mono_ns);
         self.conn.fill(&chunk);
         self.socket.fill(&chunk);
         self.owner.fill(&chunk);
@@ -194,14 +193,14 @@ impl ConnColumns {
     }
 
     fn fill(&mut self, chunk: &Chunk<'_>) {
-        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::CONN));
-        self.netns.fill(row, flats, &said, |flat| flat.netns);
-        self.family.fill(row, flats, &said, |flat| flat.family);
-        self.saddr.fill(row, flats, &said, |flat| flat.saddr);
-        self.sport.fill(row, flats, &said, |flat| flat.sport);
-        self.daddr.fill(row, flats, &said, |flat| flat.daddr);
-        self.dport.fill(row, flats, &said, |flat| flat.dport);
-        self.ifindex.fill(row, flats, &said, |flat| flat.ifindex);
+        let rows = chunk.of(flat::CONN);
+        self.netns.fill(&rows, |flat| flat.netns);
+        self.family.fill(&rows, |flat| flat.family);
+        self.saddr.fill(&rows, |flat| flat.saddr);
+        self.sport.fill(&rows, |flat| flat.sport);
+        self.daddr.fill(&rows, |flat| flat.daddr);
+        self.dport.fill(&rows, |flat| flat.dport);
+        self.ifindex.fill(&rows, |flat| flat.ifindex);
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -240,11 +239,10 @@ impl SocketColumns {
     }
 
     fn fill(&mut self, chunk: &Chunk<'_>) {
-        let (row, flats) = (chunk.row, chunk.flats);
-        self.role.fill(row, flats, &chunk.said(flat::ROLE), |flat| flat.role);
-        self.substate.fill(row, flats, &chunk.said(flat::SUBSTATE), |flat| flat.substate);
-        self.timeout_ms.fill(row, flats, &chunk.said(flat::TIMEOUT), |flat| flat.timeout_ms);
-        self.cookie.fill(row, flats, &chunk.said(flat::COOKIE), |flat| flat.cookie);
+        self.role.fill(&chunk.of(flat::ROLE), |flat| flat.role);
+        self.substate.fill(&chunk.of(flat::SUBSTATE), |flat| flat.substate);
+        self.timeout_ms.fill(&chunk.of(flat::TIMEOUT), |flat| flat.timeout_ms);
+        self.cookie.fill(&chunk.of(flat::COOKIE), |flat| flat.cookie);
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {

@@ -1,7 +1,7 @@
 //! Owns: an event as its columns have it: numbers, and for texts where they stand in dictionaries; and what it says anything of.
 //! Must not know: columns.
 
-use super::super::filling::Said;
+use super::super::filling::{Rows, Said};
 
 /// What an event may say nothing of, a bit each.
 pub(super) type Parts = u32;
@@ -69,26 +69,36 @@ pub(super) fn note<T>(part: Parts, parts: &mut Parts, said: Option<T>) -> Option
 /// Some events that follow one another.
 pub(super) struct Chunk<'a> {
     /// Row of the first.
-    pub(super) row: usize,
-    pub(super) flats: &'a [Flat],
+    first: usize,
+    flats: &'a [Flat],
     /// What any of them says something of, and what all do.
     any: Parts,
     all: Parts,
 }
 
 impl<'a> Chunk<'a> {
-    pub(super) fn new(row: usize, flats: &'a [Flat]) -> Self {
+    pub(super) fn new(first: usize, flats: &'a [Flat]) -> Self {
         let both = |(any, all), flat: &Flat| (any | flat.parts, all & flat.parts);
         let (any, all) = flats.iter().fold((0, Parts::MAX), both);
-        Self { row, flats, any, all }
+        Self { first, flats, any, all }
     }
 
-    /// Which of them say anything of a part.
-    pub(super) fn said(&self, part: Parts) -> Said<impl Fn(&Flat) -> bool + use<>> {
-        match (self.any & part, self.all & part) {
+    /// All of them.
+    pub(super) fn all(&self) -> Rows<'a, Flat, fn(&Flat) -> bool> {
+        self.rows(Said::All)
+    }
+
+    /// Those of them that say anything of a part.
+    pub(super) fn of(&self, part: Parts) -> Rows<'a, Flat, impl Fn(&Flat) -> bool + use<>> {
+        self.rows(match (self.any & part, self.all & part) {
             (0, _) => Said::Nothing,
             (_, 0) => Said::Where(move |flat: &Flat| flat.parts & part != 0),
             _ => Said::All,
-        }
+        })
+    }
+
+    /// Those of which something is said.
+    pub(super) fn rows<F>(&self, said: Said<F>) -> Rows<'a, Flat, F> {
+        Rows { first: self.first, rows: self.flats, said }
     }
 }

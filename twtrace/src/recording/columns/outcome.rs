@@ -52,16 +52,15 @@ impl OutcomeColumns {
     }
 
     pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
-        let (row, flats) = (chunk.row, chunk.flats);
-        let (age, lifetime) = (chunk.said(flat::AGE), chunk.said(flat::LIFETIME));
-        self.age_ms.fill(row, flats, &age, |flat| flat.age_ns / MILLI_NS);
-        self.age_rest_ns.fill(row, flats, &age, |flat| (flat.age_ns % MILLI_NS) as u32);
-        self.bytes_sent.fill(row, flats, &chunk.said(flat::SENT), |flat| flat.sent);
-        self.bytes_received.fill(row, flats, &chunk.said(flat::RECEIVED), |flat| flat.received);
-        self.reason.fill(row, flats, &chunk.said(flat::REASON), |flat| flat.reason);
-        self.lifetime_ms.fill(row, flats, &lifetime, |flat| flat.lifetime_ns / MILLI_NS);
-        self.lifetime_rest_ns.fill(row, flats, &lifetime, |flat| (flat.lifetime_ns % MILLI_NS) as u32);
-        self.port_via.fill(row, flats, &chunk.said(flat::PORT_VIA), |flat| flat.port_via);
+        let (age, lifetime) = (chunk.of(flat::AGE), chunk.of(flat::LIFETIME));
+        self.age_ms.fill(&age, |flat| flat.age_ns / MILLI_NS);
+        self.age_rest_ns.fill(&age, |flat| (flat.age_ns % MILLI_NS) as u32);
+        self.bytes_sent.fill(&chunk.of(flat::SENT), |flat| flat.sent);
+        self.bytes_received.fill(&chunk.of(flat::RECEIVED), |flat| flat.received);
+        self.reason.fill(&chunk.of(flat::REASON), |flat| flat.reason);
+        self.lifetime_ms.fill(&lifetime, |flat| flat.lifetime_ns / MILLI_NS);
+        self.lifetime_rest_ns.fill(&lifetime, |flat| (flat.lifetime_ns % MILLI_NS) as u32);
+        self.port_via.fill(&chunk.of(flat::PORT_VIA), |flat| flat.port_via);
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {

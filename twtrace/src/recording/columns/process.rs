@@ -54,14 +54,14 @@ impl OwnerColumns {
     }
 
     pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
-        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::OWNER));
-        self.pid.fill(row, flats, &said, |flat| flat.pid);
-        self.tid.fill(row, flats, &said, |flat| flat.tid);
-        self.comm.fill(row, flats, &said, |flat| flat.comm);
-        self.uid.fill(row, flats, &said, |flat| flat.uid);
-        self.cgroup_id.fill(row, flats, &chunk.said(flat::CGROUP_ID), |flat| flat.cgroup_id);
-        self.start_ns.fill(row, flats, &said, |flat| flat.start_ns);
-        self.via.fill(row, flats, &chunk.said(flat::VIA), |flat| flat.via);
+        let rows = chunk.of(flat::OWNER);
+        self.pid.fill(&rows, |flat| flat.pid);
+        self.tid.fill(&rows, |flat| flat.tid);
+        self.comm.fill(&rows, |flat| flat.comm);
+        self.uid.fill(&rows, |flat| flat.uid);
+        self.cgroup_id.fill(&chunk.of(flat::CGROUP_ID), |flat| flat.cgroup_id);
+        self.start_ns.fill(&rows, |flat| flat.start_ns);
+        self.via.fill(&chunk.of(flat::VIA), |flat| flat.via);
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
@@ -122,12 +122,12 @@ impl IdentityColumns {
         for (at, column) in texts.iter_mut().enumerate() {
             let known = |flat: &Flat| waiting.get(flat.identity as usize)?.indexes[at];
             let is_known = waiting.iter().filter(|one| one.indexes[at].is_some()).count();
-            let said = match (is_known, chunk.said(flat::IDENTITY)) {
+            let said = match (is_known, chunk.of(flat::IDENTITY).said) {
                 (0, _) | (_, Said::Nothing) => Said::Nothing,
                 (all, Said::All) if all == waiting.len() => Said::All,
                 _ => Said::Where(|flat: &Flat| flat.parts & flat::IDENTITY != 0 && known(flat).is_some()),
             };
-            column.fill(chunk.row, chunk.flats, &said, |flat| known(flat).unwrap_or(0));
+            column.fill(&chunk.rows(said), |flat| known(flat).unwrap_or(0));
         }
         waiting.clear();
     }
@@ -175,10 +175,10 @@ impl OpenerColumns {
     }
 
     pub(super) fn fill(&mut self, chunk: &Chunk<'_>) {
-        let (row, flats, said) = (chunk.row, chunk.flats, chunk.said(flat::OPENER));
-        self.pid.fill(row, flats, &said, |flat| flat.opener_pid);
-        self.comm.fill(row, flats, &said, |flat| flat.opener_comm);
-        self.start_ns.fill(row, flats, &said, |flat| flat.opener_start_ns);
+        let rows = chunk.of(flat::OPENER);
+        self.pid.fill(&rows, |flat| flat.opener_pid);
+        self.comm.fill(&rows, |flat| flat.opener_comm);
+        self.start_ns.fill(&rows, |flat| flat.opener_start_ns);
     }
 
     pub(super) fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
