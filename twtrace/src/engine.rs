@@ -30,7 +30,7 @@ mod table;
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use counting::Engine;
-pub use counts::Counts;
+pub use counts::{Counts, Otherwise};
 pub use history::{Flow, HISTORY_S, History, Rates};
 pub(crate) use intern::Hasher;
 pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};

@@ -99,7 +99,8 @@ impl Engine {
     pub(crate) fn count(&mut self, at: u32, row: &Row, second: Option<u32>) {
         let counts = self.counts(row);
         let Self { groups, ports, .. } = self;
-        if row.kind == Kind::ConnectFailed && ports.is_half_full(groups.ports_of(at)) {
+        let wants_port = row.kind == Kind::ConnectFailed && !row.failed_otherwise();
+        if wants_port && ports.is_half_full(groups.ports_of(at)) {
             groups.all[at as usize].starved += 1;
         }
         if row.reason == Some(Reason::ReusedOutgoing) {

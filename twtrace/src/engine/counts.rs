@@ -26,6 +26,23 @@ pub struct Counts {
     pub loss: Loss,
 }
 
+/// Calls that failed for another reason than ports; [`Counts`] has them among those that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Otherwise {
+    /// Of connect().
+    pub connect: u64,
+    /// Of bind() and listen().
+    pub bind: u64,
+}
+
+impl Otherwise {
+    /// Adds all of another one.
+    pub fn take_over(&mut self, other: &Self) {
+        self.connect += other.connect;
+        self.bind += other.bind;
+    }
+}
+
 impl Counts {
     /// Counts one event. What was lost is another matter.
     #[inline]

@@ -144,12 +144,8 @@ impl Failures {
 
     fn take_failure(&mut self, row: &Row) {
         let who = caller(row.owner);
-        // What failed for another reason says nothing of ports. Of bind(), an address that is not here is one.
-        let is_of_ports = |errno: Errno| match row.kind {
-            Kind::BindFailed => errno == Errno::AddrInUse,
-            _ => errno.is_of_ports(),
-        };
-        if let Some(errno) = row.errno.filter(|errno| !is_of_ports(*errno)) {
+        // What failed for another reason says nothing of ports.
+        if let Some(errno) = row.errno.filter(|_| row.failed_otherwise()) {
             self.refuse(row, errno);
             return;
         }

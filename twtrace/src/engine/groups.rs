@@ -5,7 +5,7 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::HashTable;
 
-use super::counts::Counts;
+use super::counts::{Counts, Otherwise};
 use super::history::{Flow, History};
 use super::intern::Hasher;
 use super::key::{Key, RowId, Side};
@@ -33,6 +33,7 @@ pub(crate) struct Group {
     /// Sockets that live.
     pub(crate) live: u32,
     pub(crate) counts: Counts,
+    pub(crate) otherwise: Otherwise,
     /// Created, by role.
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
@@ -67,6 +68,7 @@ impl Group {
             exe: 0,
             live: 0,
             counts: Counts::default(),
+            otherwise: Otherwise::default(),
             roles: [0; 3],
             fin_wait2: 0,
             fin_wait2_expired: 0,
@@ -116,7 +118,9 @@ impl Group {
                 }
             }
             Kind::Overflow | Kind::Aborted => self.measure(row),
-            Kind::Listed | Kind::ConnectFailed | Kind::BindFailed | Kind::SynRefused | Kind::Lost => {}
+            Kind::ConnectFailed => self.otherwise.connect += u64::from(row.failed_otherwise()),
+            Kind::BindFailed => self.otherwise.bind += u64::from(row.failed_otherwise()),
+            Kind::Listed | Kind::SynRefused | Kind::Lost => {}
         }
     }
 
@@ -137,6 +141,7 @@ impl Group {
     /// Takes over all that was counted under another key.
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
+        self.otherwise.take_over(&other.otherwise);
         for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
             *sum += part;
         }
@@ -175,6 +180,12 @@ impl Group {
     /// Created in this role.
     pub(crate) fn created_as(&self, role: Role) -> u64 {
         self.roles[role as usize]
+    }
+
+    /// Calls that failed for want of a port; an overflow is nobody's failed call.
+    pub(crate) fn wanted(&self) -> u64 {
+        let Otherwise { connect, bind } = self.otherwise;
+        (self.counts.connect_failed + self.counts.bind_failed).saturating_sub(connect + bind)
     }
 
     /// Overflows, and failures of connect() and bind().

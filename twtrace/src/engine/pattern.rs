@@ -26,12 +26,14 @@ pub struct Evidence {
     pub fin_wait2: u64,
     /// TIME_WAIT sockets refused.
     pub overflow: u64,
-    /// connect() failures.
+    /// connect() failures for want of a port.
     pub connect_failed: u64,
     /// Of those, how many came while TIME_WAIT sockets held at least half of the ports.
     pub starved: u64,
-    /// bind() and listen() failures.
+    /// bind() and listen() failures for want of a port.
     pub bind_failed: u64,
+    /// Failures of all these calls for another reason.
+    pub otherwise: u64,
     /// Share of connections that lived under 5 ms.
     pub under_5ms: Option<f64>,
     /// How long connections lived, in microseconds.
@@ -45,16 +47,17 @@ pub struct Evidence {
 impl Evidence {
     /// From what is counted in a process's row; the rest is of what it deals with.
     pub fn of(figures: &Figures, starved: u64, pressure: Option<Pressure>) -> Self {
-        let Figures { counts, client, server, fin_wait2, under_5ms, age_us, sent, .. } = *figures;
+        let Figures { counts, otherwise, client, server, fin_wait2, under_5ms, age_us, sent, .. } = *figures;
         Self {
             created: counts.created,
             client,
             server,
             fin_wait2,
             overflow: counts.overflow,
-            connect_failed: counts.connect_failed,
+            connect_failed: counts.connect_failed.saturating_sub(otherwise.connect),
             starved,
-            bind_failed: counts.bind_failed,
+            bind_failed: counts.bind_failed.saturating_sub(otherwise.bind),
+            otherwise: otherwise.connect + otherwise.bind,
             under_5ms,
             age_us,
             sent,
@@ -76,6 +79,11 @@ pub enum Pattern {
     },
     /// bind() or listen() fails.
     CannotBind {
+        /// How often.
+        failed: u64,
+    },
+    /// connect(), bind() or listen() fails, and not for want of a port.
+    FailsOtherwise {
         /// How often.
         failed: u64,
     },
@@ -116,6 +124,8 @@ pub enum Pattern {
         /// Half of the connections lived longer than this, in microseconds.
         age_us: u64,
     },
+    /// Too few connections to tell it by.
+    Few,
     /// Nothing to tell it by.
     Unclear,
 }
@@ -138,13 +148,16 @@ impl Pattern {
         if evidence.overflow != 0 {
             return Some(Self::TableFull { refused: evidence.overflow });
         }
+        if evidence.otherwise != 0 {
+            return Some(Self::FailsOtherwise { failed: evidence.otherwise });
+        }
         let full_in_s = pressure.and_then(|pressure| pressure.full_in_s)?;
         Some(Self::PortsRunOut { full_in_s })
     }
 
     fn of_connections(evidence: &Evidence) -> Option<Self> {
         if evidence.created < ENOUGH {
-            return None;
+            return (evidence.created != 0).then_some(Self::Few);
         }
         let share = |count: u64| count as f64 / evidence.created as f64;
         if share(evidence.fin_wait2) >= 0.2 {
@@ -180,6 +193,11 @@ impl fmt::Display for Pattern {
             Self::CannotBind { failed } => write!(
                 f,
                 "bind() or listen() failed {}: the address is in use. A server that starts again needs SO_REUSEADDR.",
+                times(failed)
+            ),
+            Self::FailsOtherwise { failed } => write!(
+                f,
+                "connect(), bind() or listen() failed {}, not for want of a port: the errors of its events say why.",
                 times(failed)
             ),
             Self::TableFull { refused } => write!(
@@ -235,6 +253,7 @@ impl Pattern {
                     span(age_us)
                 )
             }
+            Self::Few => f.write_str("Too few connections yet to tell a pattern."),
             _ => f.write_str("Opened before tracing; no pattern yet."),
         }
     }
@@ -285,7 +304,16 @@ mod tests {
                 Evidence { sent: None, under_5ms: Some(0.999), ..quick },
                 "99% of its connections lived under 5 ms: one request each",
             ),
-            (Evidence { created: 9, ..quick }, "Opened before"),
+            (Evidence { created: 9, ..quick }, "Too few connections yet"),
+            (Evidence { age_us: None, under_5ms: None, ..quick }, "Opened before"),
+            (
+                Evidence { otherwise: 5, ..quick },
+                "connect(), bind() or listen() failed 5 times, not for want",
+            ),
+            (
+                Evidence { otherwise: 5, bind_failed: 1, ..quick },
+                "bind() or listen() failed once: the address",
+            ),
             (
                 Evidence { under_5ms: Some(0.89), age_us: ages(211_000), ..quick },
                 "Half of its connections lived under 211 ms",
@@ -307,6 +335,16 @@ mod tests {
                 Evidence { pressure: pool(1000, Some(0.0)), ..quick },
                 "No port is left towards one destination: connect() fails there.",
             ),
+        ] {
+            let text = Pattern::of(&evidence).to_string();
+            assert!(text.starts_with(want), "{text:?} for {evidence:?}");
+        }
+    }
+
+    #[test]
+    fn each_failure_is_told_by_its_kind() {
+        let quick = Evidence { under_5ms: Some(0.98), age_us: ages(900), ..clients(101) };
+        for (evidence, want) in [
             (Evidence { overflow: 17, ..quick }, "17 connections ended without TIME_WAIT"),
             (Evidence { bind_failed: 3, overflow: 17, ..quick }, "bind() or listen() failed 3 times"),
             (

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 
 use super::counting::Engine;
-use super::counts::Counts;
+use super::counts::{Counts, Otherwise};
 use super::groups::{Group, Table};
 use super::history::{Rates, Windows};
 use super::spread::{Percentiles, Spread, percentiles_of};
@@ -15,6 +15,8 @@ use crate::model::event::{Role, Via};
 pub struct Figures {
     /// What came and went. What was lost is in the total only.
     pub counts: Counts,
+    /// Of the calls that failed, those that did for another reason than ports.
+    pub otherwise: Otherwise,
     /// TIME_WAIT sockets that live.
     pub live: u64,
     /// The most that lived at one time.
@@ -63,6 +65,7 @@ impl Figures {
 
     fn add(&mut self, group: &Group) {
         self.counts.take_over(&group.counts);
+        self.otherwise.take_over(&group.otherwise);
         self.client += group.created_as(Role::Client);
         self.server += group.created_as(Role::Server);
         self.fin_wait2 += group.fin_wait2;
@@ -74,6 +77,7 @@ impl Figures {
     /// Adds all that can be added up: not rates, nor percentiles. The most that lived at one time is that of one of them.
     pub fn take_over(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
+        self.otherwise.take_over(&other.otherwise);
         self.live += other.live;
         self.peak_live = self.peak_live.max(other.peak_live);
         self.client += other.client;

@@ -120,6 +120,17 @@ impl Row {
             ..Self::new(event.kind, event.mono_ns)
         })
     }
+
+    /// Whether a call failed for another reason than ports. Of bind(), an address that is not here is one.
+    #[inline]
+    pub(crate) fn failed_otherwise(&self) -> bool {
+        let Some(errno) = self.errno else { return false };
+        match self.kind {
+            Kind::ConnectFailed => !errno.is_of_ports(),
+            Kind::BindFailed => errno != Errno::AddrInUse,
+            _ => false,
+        }
+    }
 }
 
 /// An address as it is kept.

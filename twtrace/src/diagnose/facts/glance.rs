@@ -76,9 +76,10 @@ fn of_ports(capacity: &Capacity) -> Settings {
 }
 
 fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
-    let Figures { counts, live, peak_live, .. } = &row.figures;
+    let Figures { counts, otherwise, live, peak_live, .. } = &row.figures;
     let now = row.held();
-    Tuple { shares, now, ..Tuple::counted(&row.key, counts, (*live, *peak_live), now.all()) }
+    let failed = counts.connect_failed.saturating_sub(otherwise.connect);
+    Tuple { shares, now, failed, ..Tuple::counted(&row.key, counts, (*live, *peak_live), now.all()) }
 }
 
 fn caller(key: &ProcessKey) -> Process {
@@ -106,14 +107,14 @@ fn recent(rate: f64, seconds: f64) -> u64 {
 
 /// What failed within the last minute; the rate counts failures of all kinds together.
 fn lately(figures: &Figures, count: u64) -> u64 {
-    count.min(recent(figures.failed_rate.s60.max(figures.failed_rate.s1), 60.0))
+    count.min(recent(figures.failed_rate.s60, 60.0))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::diagnose::glance;
     use crate::engine::{By, Capacity, Tracker};
-    use crate::model::event::{Comm, Conn, Event, Kind, Role};
+    use crate::model::event::{Comm, Conn, Errno, Event, Kind, Role};
     use crate::model::settings::Settings;
 
     const SECOND_NS: u64 = 1_000_000_000;
@@ -208,6 +209,30 @@ mod tests {
             .map(|bind| (bind.port, bind.caller.comm.as_str(), bind.failed))
             .collect();
         assert_eq!(told, [(8080, "apache2", 3), (8080, "nginx", 2)]);
+    }
+
+    #[test]
+    fn calls_that_fail_for_another_reason_than_ports_say_nothing_of_ports() {
+        for (kind, errno, is_of_ports) in [
+            (Kind::ConnectFailed, Errno::ConnRefused, false),
+            (Kind::ConnectFailed, Errno::AddrNotAvail, true),
+            (Kind::BindFailed, Errno::AddrNotAvail, false),
+            (Kind::BindFailed, Errno::AddrInUse, true),
+        ] {
+            let mut tracker = tracker(13, 0);
+            for _ in 0..7 {
+                let mut event = event(kind, 12 * SECOND_NS, 8080);
+                event.errno = Some(errno);
+                tracker.apply(&mut event);
+            }
+            tracker.advance(13 * SECOND_NS);
+            for wanted in [&[By::Process][..], By::ALL] {
+                let snapshot = tracker.snapshot(wanted);
+                let meaning = snapshot.processes[0].pattern.to_string();
+                assert_eq!(glance(&snapshot, &[]).is_empty(), !is_of_ports, "{kind} {errno}");
+                assert_eq!(meaning.contains("not for want of a port"), !is_of_ports, "{errno}: {meaning}");
+            }
+        }
     }
 
     #[test]

@@ -124,8 +124,7 @@ impl<'a> Survey<'a> {
             sum.created += group.counts.created;
             sum.failed += group.failed();
             sum.starved += group.starved;
-            // An overflow is nobody's failed call.
-            let calls = group.counts.connect_failed + group.counts.bind_failed;
+            let calls = group.wanted();
             if calls != 0 {
                 let mut windows = Windows::new(self.now.saturating_add(1), [FAILING_S]);
                 windows.add(&group.history);
