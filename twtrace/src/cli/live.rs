@@ -11,7 +11,7 @@ use super::pictures::Pictures;
 use super::runtime;
 use super::values::{Usage, duration};
 use crate::present::live::Origin;
-use crate::present::tui::{Screen, Theme};
+use crate::present::tui::{Screen, Theme, has_size};
 use crate::source::View;
 use crate::source::session::{self};
 
@@ -57,7 +57,16 @@ impl ShowArgs {
     pub(super) fn wants_screen(&self) -> bool {
         let is_paper = self.once || self.plain || self.json || self.wide || self.count.is_some();
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        !is_paper && !is_dumb && std::io::stdout().is_terminal()
+        if is_paper || is_dumb || !std::io::stdout().is_terminal() {
+            return false;
+        }
+        let has_size = has_size();
+        if !has_size {
+            crate::note!(
+                "twtrace: the terminal does not say how large it is, so there is no full screen; `stty rows 24 cols 80` tells it"
+            );
+        }
+        has_size
     }
 }
 

@@ -16,6 +16,7 @@ mod tests;
 
 pub use draw::Theme;
 pub use offscreen::Offscreen;
+pub use terminal::has_size;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -137,7 +138,9 @@ impl Screen {
     /// Half as long, or twice.
     fn change_interval(&mut self, is_shorter: bool, now_ns: u64) {
         let wanted_ns = if is_shorter { self.interval_ns / 2 } else { self.interval_ns.saturating_mul(2) };
-        self.interval_ns = wanted_ns.clamp(SHORTEST.as_nanos() as u64, LONGEST.as_nanos() as u64);
+        // What was asked for on the command line may be longer.
+        let longest_ns = self.interval_ns.max(LONGEST.as_nanos() as u64);
+        self.interval_ns = wanted_ns.clamp(SHORTEST.as_nanos() as u64, longest_ns);
         self.next_ns = self.next_ns.min(now_ns.saturating_add(self.interval_ns));
         self.display.state.every = Some(Duration::from_nanos(self.interval_ns));
         self.wish = Wish::Draw;

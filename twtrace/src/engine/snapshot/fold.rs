@@ -63,6 +63,10 @@ struct Gathered {
     processes: BTreeSet<u32>,
     live: u64,
     last_ns: u64,
+    /// One of the processes exists.
+    exists: bool,
+    /// Something in it ended, for a reason that counts.
+    has_ended: bool,
 }
 
 impl Tracker {
@@ -76,8 +80,15 @@ impl Tracker {
             row.processes.insert(process);
             row.live += u64::from(group.live);
             row.last_ns = row.last_ns.max(group.last_ns);
+            row.exists |= !self.engine.groups.rows[process as usize].gone;
+            row.has_ended |= group.counts.ended() != 0;
         }
-        all.retain(|_, row| row.live != 0 || row.last_ns.saturating_add(GONE_STAYS_NS) >= self.now_ns);
+        // By the rules of rows that are not folded.
+        let is_over = |row: &Gathered| {
+            !row.exists && row.live == 0 && row.last_ns.saturating_add(GONE_STAYS_NS) < self.now_ns
+        };
+        let asks_for_ends = !self.engine.reasons.is_empty();
+        all.retain(|_, row| !is_over(row) && (row.has_ended || !asks_for_ends));
         all.into_iter().map(|(name, row)| self.fold_row(name, &row, survey)).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::script::{BEGAN_NS, NETNS, SECOND_NS, Script, client, server};
 use crate::engine::{
-    By, Figures, Pattern, Percentiles, PortKey, ProcessKey, ProcessRow, Rates, RowKey, Seed, Snapshot,
+    By, Figures, Fold, Pattern, Percentiles, PortKey, ProcessKey, ProcessRow, Rates, RowKey, Seed, Snapshot,
     Target, Tracker, TupleKey,
 };
 use crate::model::event::{Conn, Kind, Reason, Role, Substate};
@@ -214,6 +214,12 @@ fn only_ends_for_the_wanted_reasons_count_and_ports_last_as_long_as_they_do() {
     assert_eq!(tally(&snapshot.total), (31, 57, 3, 0));
     assert_eq!(tally(&process(&snapshot, 11).figures), (27, 50, 3, 0));
     assert_eq!((snapshot.processes.len(), snapshot.tuples.len(), snapshot.netns.len()), (1, 1, 1));
+    let folded = script.tracker.folded(&script.tracker.survey(), Fold::Netns);
+    assert_eq!(folded.iter().map(|row| row.members.len()).collect::<Vec<_>>(), [2]);
+    let pod = client(13, "10.0.0.9", 443).in_cgroup("/system.slice/other.service");
+    script.born(&pod, [40_050]).ended(&pod, [40_050], Reason::Expired).at(11.0);
+    let units = script.tracker.folded(&script.tracker.survey(), Fold::Unit);
+    assert_eq!(units.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), [""], "no end by RST");
     // 50 came and 23 went in 10 s: of 73 ports that are left, 2.7 go a second.
     let pressure = snapshot.hottest.unwrap().pressure.unwrap();
     assert_eq!((pressure.in_use, pressure.full_in_s), (27, Some(73.0 / (5.0 - 2.3))));

@@ -86,7 +86,11 @@ impl Paper<'_> {
                 let lines = doctor::lines(self.picture, body.width.into());
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
-            Mode::Sorting(at) => put_over(buffer, body, sorting::lines(self.state, *at), 0, &mut drawn),
+            Mode::Sorting(at) => {
+                // The chosen line is the last that is seen, at most.
+                let scrolled = (at + 1).saturating_sub(usize::from(body.height - 1));
+                put_over(buffer, body, sorting::lines(self.state, *at), scrolled, &mut drawn)
+            }
             Mode::Help(scrolled) => {
                 put_over(buffer, body, help::lines(self.state.replay.is_some()), *scrolled, &mut drawn)
             }

@@ -10,7 +10,7 @@ use crate::model::event::{Comm, Event, Kind, Role};
 
 /// As many as one may want to scroll through.
 const KEPT: usize = 1000;
-/// What repeats is told apart as long as it is one of so many; what was quiet longest goes.
+/// What repeats is told apart as long as it is one of so many, failures and the rest by themselves; what was quiet longest goes.
 const REPEATS: usize = 500;
 /// A rate is over so many seconds.
 const RATE_S: u64 = 10;
@@ -90,6 +90,21 @@ impl Repeat {
     }
 }
 
+/// What repeats, of one sort.
+#[derive(Clone, Debug, Default)]
+struct Repeats(HashMap<Same, Repeat, Hasher>);
+
+impl Repeats {
+    fn note(&mut self, number: u64, event: &Arc<Event>) {
+        let same = Same::of(event);
+        if self.0.len() >= REPEATS && !self.0.contains_key(&same) {
+            let oldest = self.0.iter().min_by_key(|(_, repeat)| repeat.last.0).map(|(same, _)| *same);
+            oldest.map(|oldest| self.0.remove(&oldest));
+        }
+        self.0.entry(same).or_insert_with(|| Repeat::new(number, event)).note(number, event);
+    }
+}
+
 /// The last events, and apart from them the last failures, which must not be pushed out by what is usual.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
@@ -97,7 +112,10 @@ pub(super) struct Journal {
     pub(super) events: VecDeque<Numbered>,
     /// Overflows, failures of connect() and bind(), and what was lost.
     pub(super) failures: VecDeque<Numbered>,
-    repeats: HashMap<Same, Repeat, Hasher>,
+    /// Of failures.
+    failing: Repeats,
+    /// Of the other events.
+    usual: Repeats,
 }
 
 fn fails(event: &Event) -> bool {
@@ -108,16 +126,20 @@ impl Journal {
     /// The event with this number, while it is kept.
     pub(super) fn find(&self, number: u64) -> Option<&Event> {
         let all = self.events.iter().chain(&self.failures);
-        let mut all = all.chain(self.repeats.values().map(|repeat| &repeat.last));
+        let mut all = all.chain(self.all_repeats().map(|repeat| &repeat.last));
         all.find(|(known, _)| *known == number).map(|(_, event)| &**event)
     }
 
     /// What happened, by what repeats: all of it, or failures only. In the order in which each began.
     pub(super) fn repeats(&self, only_failures: bool) -> Vec<&Repeat> {
-        let wanted = |repeat: &&Repeat| !only_failures || fails(&repeat.last.1);
-        let mut all: Vec<&Repeat> = self.repeats.values().filter(wanted).collect();
+        let mut all: Vec<&Repeat> =
+            if only_failures { self.failing.0.values().collect() } else { self.all_repeats().collect() };
         all.sort_by_key(|repeat| repeat.number);
         all
+    }
+
+    fn all_repeats(&self) -> impl Iterator<Item = &Repeat> {
+        self.failing.0.values().chain(self.usual.0.values())
     }
 
     /// Of the events that are kept, those that a row of what repeats stands for.
@@ -141,18 +163,15 @@ impl Journal {
             }
             list.push_back((number, Arc::clone(event)));
         }
-        let same = Same::of(event);
-        if self.repeats.len() >= REPEATS && !self.repeats.contains_key(&same) {
-            let oldest = self.repeats.iter().min_by_key(|(_, repeat)| repeat.last.0).map(|(same, _)| *same);
-            oldest.map(|oldest| self.repeats.remove(&oldest));
-        }
-        self.repeats.entry(same).or_insert_with(|| Repeat::new(number, event)).note(number, event);
+        let repeats = if fails(event) { &mut self.failing } else { &mut self.usual };
+        repeats.note(number, event);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::Conn;
 
     #[test]
     fn failures_stay_when_events_push_one_another_out() {
@@ -164,6 +183,25 @@ mod tests {
         assert_eq!((journal.events.len(), journal.failures.len()), (KEPT, 1));
         assert_eq!(journal.events[0].1.mono_ns, 10);
         assert_eq!(journal.failures[0].0, 1);
+    }
+
+    #[test]
+    fn failures_stay_when_what_repeats_pushes_one_another_out() {
+        let mut journal = Journal::default();
+        journal.note(&Event::new(Kind::ConnectFailed, 1, None));
+        for at in 0..REPEATS as u16 + 1 {
+            journal.note(&Event::new(Kind::Created, 2, Some(towards(at))));
+        }
+        let kinds = |only_failures| -> Vec<Kind> {
+            journal.repeats(only_failures).iter().map(|repeat| repeat.last.1.kind).collect()
+        };
+        assert_eq!(kinds(true), [Kind::ConnectFailed]);
+        assert_eq!((kinds(false).len(), kinds(false)[0]), (REPEATS + 1, Kind::ConnectFailed));
+    }
+
+    fn towards(dport: u16) -> Conn {
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        Conn { netns: 7, ifindex: 0, saddr, daddr, sport: 40_000, dport }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use ratatui::crossterm::{execute, queue};
 
@@ -27,6 +27,11 @@ use crate::output::{Units, Writer};
 const PATIENCE: Duration = Duration::from_millis(300);
 /// No picture is as long; they are written one at a time.
 const QUEUE_BYTES: usize = 4 << 20;
+
+/// Whether the terminal says how large it is: a serial console has 0 rows of 0 columns, until somebody tells it.
+pub fn has_size() -> bool {
+    size().is_ok_and(|(columns, rows)| columns != 0 && rows != 0)
+}
 
 /// `ESC ] 52 ; c ; BASE64 BEL`
 fn osc52(text: &str) -> Vec<u8> {

@@ -14,8 +14,10 @@ use crate::present::live::{target, tuple};
 /// What stands in a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
-    /// Nothing is known.
+    /// There is nothing to say.
     Nothing,
+    /// There is something, and nobody knows what.
+    Unknown,
     Count(u64),
     /// Events a second.
     Rate(f64),
@@ -52,9 +54,10 @@ impl Value {
     pub(super) fn text(&self, width: usize) -> Cow<'_, str> {
         let text = match self {
             Self::Nothing => return "-".into(),
+            Self::Unknown => return "?".into(),
             Self::Text(text) => return text.as_ref().into(),
             Self::Time(_, text) => return text.as_str().into(),
-            Self::Count(count) => count.to_string(),
+            Self::Count(count) => count_in(*count, width),
             Self::Rate(0.0) => return "-".into(),
             Self::Rate(events) => format!("{}/s", rate(*events)),
             Self::Share(share) => percent(*share),
@@ -63,13 +66,18 @@ impl Value {
             Self::Micros(us) => short_time(*us),
             Self::Size(count) => bytes(*count).replace(' ', ""),
             Self::Pid(pid) => pid.to_string(),
-            Self::Times(count) => format!("×{count}"),
+            Self::Times(count) => format!("×{}", count_in(*count, width.saturating_sub(1))),
             Self::Tuple(key) => tuple(key, width),
             Self::Target(to, others) => with_others(to, *others, width),
             Self::Conn(conn) => connection(conn, width),
             Self::Address(address) => address.to_string(),
         };
         text.into()
+    }
+
+    /// Whether it is a value that others can be ordered by; where not, which comes last of all.
+    pub(super) fn is_missing(&self) -> (bool, bool) {
+        (matches!(self, Self::Nothing | Self::Unknown), *self == Self::Nothing)
     }
 
     fn number(&self) -> Option<f64> {
@@ -100,6 +108,17 @@ impl Value {
     }
 }
 
+/// All digits where there is room for them, and else thousands, millions, …: digits that are cut off read as another number.
+fn count_in(count: u64, width: usize) -> String {
+    let digits = count.to_string();
+    if digits.len() <= width {
+        return digits;
+    }
+    let units = [(1_000, 'k'), (1_000_000, 'M'), (1_000_000_000, 'G'), (1_000_000_000_000_u64, 'T')];
+    let short = units.map(|(size, unit)| format!("{}{unit}", count / size));
+    short.iter().find(|text| text.len() <= width).unwrap_or(&short[3]).clone()
+}
+
 fn with_others(to: &Target, others: usize, width: usize) -> String {
     let text = match to {
         Target::Tuple(key) => tuple(key, width),
@@ -126,4 +145,25 @@ fn connection(conn: &Conn, width: usize) -> String {
     }
     let both = format!("{} > {}", end(saddr, sport), end(daddr, dport));
     if both.len() <= width { both } else { tuple(&TupleKey::from(conn), width) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_without_room_is_never_another_number() {
+        for (value, width, want) in [
+            (Value::Count(999_999), 6, "999999"),
+            (Value::Count(1_000_000), 6, "1000k"),
+            (Value::Count(123_456_789), 8, "123456k"),
+            (Value::Count(123_456_789), 6, "123M"),
+            (Value::Count(u64::MAX), 8, "18446744T"),
+            (Value::Times(99_999), 6, "×99999"),
+            (Value::Times(100_000), 6, "×100k"),
+            (Value::Times(1_000_000), 6, "×1000k"),
+        ] {
+            assert_eq!(value.text(width), want);
+        }
+    }
 }

@@ -249,9 +249,9 @@ fn ordered<'a>(tab: Tab, mut rows: Vec<Row<'a>>, sort: Sort, filter: &str) -> Ve
         rows.into_iter().map(|row| (press(&row), row.value(columns[column].what), row)).collect();
     rows.sort_by(|(first, one, _), (second, two, _)| {
         // What is not known stands at the end, both ways.
-        let unknown = (*one == Value::Nothing).cmp(&(*two == Value::Nothing));
+        let missing = one.is_missing().cmp(&two.is_missing());
         let order = one.order(two);
-        second.cmp(first).then(unknown).then(if down { order.reverse() } else { order })
+        second.cmp(first).then(missing).then(if down { order.reverse() } else { order })
     });
     rows.into_iter().map(|(.., row)| row).collect()
 }

@@ -10,11 +10,11 @@ use super::flow;
 use super::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
-use crate::engine::{Counts, Fullest, Snapshot};
+use crate::engine::{Counts, Fullest, Snapshot, Target};
 use crate::model::escape::fit;
 use crate::model::figures::{percent, span};
 use crate::model::limitation::Limitation;
-use crate::present::live::{drawer, living, lost, not_seen, reasons, tuple, until};
+use crate::present::live::{drawer, living, lost, not_seen, reasons, target, tuple, until};
 use crate::present::tui::state::State;
 use crate::present::tui::views::{Alarm, Picture, alarm};
 use crate::source::replay::Replaying;
@@ -98,7 +98,7 @@ fn nothing_wrong(picture: &Picture) -> String {
     let fullest = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?)));
     match fullest {
         Some((row, pressure)) => {
-            let to = tuple(&row.key, 0);
+            let to = target(&Target::Tuple(row.key), usize::MAX);
             format!("nothing fails of late; ports to {to} are used most: {}", percent(pressure.fraction()))
         }
         None if snapshot.total.live == 0 && snapshot.total.counts.events() == 0 => {

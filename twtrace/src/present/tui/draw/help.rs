@@ -39,7 +39,7 @@ const COLUMNS: [(&str, &str); 15] = [
     ("FAILED", "overflows, and failures of connect() and bind()"),
     ("USED", "ephemeral ports in use, towards the fullest end"),
     ("LEFT", "ephemeral ports that are free there"),
-    ("LASTS", "time until none is left, at this rate; - not filling"),
+    ("LASTS", "time until none is left; - not filling, ? unknown"),
     ("AGE p50, p99", "age of connections: half, 99% were shorter"),
     ("SENT, RECEIVED", "bytes a connection, half had less"),
     ("PID, PROCESS", "who closed its end first; the one with most sockets"),

@@ -69,6 +69,9 @@ fn empty(paper: &Paper<'_>) -> &'static str {
     match paper.state.tab {
         _ if !paper.state.filter.is_empty() => " nothing matches the filter",
         Tab::Events => " no event yet",
+        Tab::Failures if !paper.picture.frame.snapshot.only.is_empty() => {
+            " with --reason only ends are listed; failures are counted above"
+        }
         Tab::Failures => " no failure, no overflow, nothing lost since tracing began",
         Tab::Tuples => " no TIME_WAIT socket towards a remote end yet",
         Tab::Ports => " no TIME_WAIT socket on a served port yet",

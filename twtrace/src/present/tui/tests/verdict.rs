@@ -42,6 +42,16 @@ fn a_column_is_chosen_from_a_list() {
 }
 
 #[test]
+fn the_chosen_column_is_seen_however_low_the_screen_is() {
+    let mut screen = Screen::new(busy(), (80, 24));
+    screen.press(KeyCode::Char('s'));
+    screen.press(KeyCode::End);
+    assert!(screen.text().contains("> DESTINATION"), "{}", screen.text());
+    screen.press(KeyCode::Home);
+    assert!(screen.text().contains("> PID"), "{}", screen.text());
+}
+
+#[test]
 fn processes_fold_into_what_they_have_in_common() {
     let mut screen = Screen::new(busy(), (140, 40));
     assert!(!screen.text().contains('×'), "nothing is folded but what is gone:\n{}", screen.text());

@@ -238,6 +238,7 @@ fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
     Some(match what {
         What::Used => Value::Share(pressure.fraction()),
         What::Left => Value::Count(pressure.left().into()),
+        What::Lasts if pressure.full_in_s.is_none() && !pressure.has_rates => Value::Unknown,
         What::Lasts => Value::Lasts(pressure.full_in_s?),
         _ => return None,
     })
