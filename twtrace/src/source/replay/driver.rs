@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_millis(25);
 /// Events that are told before the view is asked: some hundredths of a second's work.
 const BUDGET: usize = 16_384;
 
+/// Events that are gone through for one that the filter lets pass, at a step: some tenths of a second's work.
+const STEP: usize = 16 * BUDGET;
+
 /// Pictures of a time in which nothing happens, as fast as can be: the rates of all windows have come to nothing by then, so the
 /// next ones would be the same, and a clock that is wrong could ask for millions of them.
 const QUIET: u64 = 120;
@@ -240,10 +243,7 @@ impl Driver {
                     let from_ns = self.goal_ns.unwrap_or(self.player.now_ns);
                     self.go(from_ns.saturating_add_signed(by_ns), view)?;
                 }
-                Command::Step => {
-                    self.player.step(view)?;
-                    self.player.run(self.player.now_ns, 0, view)?;
-                }
+                Command::Step => self.player.step_on(STEP, view)?,
             }
         }
         Ok(is_new)

@@ -21,6 +21,8 @@ pub(super) struct Player {
     scope: Filter,
     /// Events that passed the filter, `lost` left out.
     pub(super) passed: u64,
+    /// Events that the view was told, `lost` among them.
+    told: u64,
     pub(super) tracker: Tracker,
     /// What the filter hides: the recording has all of it.
     hidden: Hidden,
@@ -36,7 +38,7 @@ impl Player {
         let now_ns = feed.head().mono_ns;
         let (tracker, hidden) = (Tracker::new(), Hidden::default());
         let mut player =
-            Self { feed, filter, scope, passed: 0, tracker, hidden, now_ns, last_event_ns: now_ns };
+            Self { feed, filter, scope, passed: 0, told: 0, tracker, hidden, now_ns, last_event_ns: now_ns };
         player.begin();
         Ok(player)
     }
@@ -125,8 +127,19 @@ impl Player {
         Ok(told)
     }
 
+    /// Goes on to the next event that the filter lets pass, past `most` others at most.
+    pub(super) fn step_on(&mut self, most: usize, view: &mut dyn View) -> io::Result<()> {
+        let told = self.told;
+        for _ in 0..most {
+            if self.step(view)? == Flow::Stop || self.told != told {
+                break;
+            }
+        }
+        self.run(self.now_ns, 0, view).map(drop)
+    }
+
     /// Tells the next event.
-    pub(super) fn step(&mut self, view: &mut dyn View) -> io::Result<Flow> {
+    fn step(&mut self, view: &mut dyn View) -> io::Result<Flow> {
         let Some(mut event) = self.feed.take() else { return Ok(Flow::Go) };
         self.now_ns = self.now_ns.max(event.mono_ns);
         self.last_event_ns = self.last_event_ns.max(event.mono_ns);
@@ -147,6 +160,7 @@ impl Player {
                 continue;
             }
             self.passed += u64::from(told.kind != Kind::Lost);
+            self.told += 1;
             if view.event(told)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }

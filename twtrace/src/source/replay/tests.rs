@@ -192,6 +192,21 @@ fn paused_it_stands_still_but_for_steps_and_seeks() {
 }
 
 #[test]
+fn a_step_goes_on_to_what_the_filter_lets_pass() {
+    let sample = sample(701);
+    let filter = Filter { pids: vec![sample.events[400].owner.unwrap().pid], ..Filter::default() };
+    let wanted: Vec<Event> =
+        sample.events.iter().filter(|event| filter.passes(event)).take(3).cloned().collect();
+    let (mut driver, remote, mut notes) = driver(&sample, filter, Pace::Own, Speed::Times(1.0));
+    remote.pause(true);
+    for told in 1..=wanted.len() {
+        remote.press(Command::Step);
+        turn(&mut driver, &mut notes, TICK);
+        assert_eq!(notes.events, wanted[..told]);
+    }
+}
+
+#[test]
 fn seeking_stops_at_both_ends() {
     let sample = sample(701);
     let (mut driver, remote, mut notes) = driver(&sample, Filter::default(), Pace::Own, Speed::Times(1.0));
