@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::events::TraceArgs;
-use super::filters::{FilterArgs, said_of_nothing};
+use super::filters::{FilterArgs, hide, said_of_nothing};
 use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
@@ -27,6 +27,7 @@ const DURATION: Duration = Duration::from_secs(10);
 /// `twtrace doctor`
 #[derive(Debug, clap::Args)]
 #[command(subcommand_negates_reqs = true)]
+#[command(mut_args(hide(&["reason", "failures"])))]
 pub(super) struct Args {
     #[command(subcommand)]
     what: Option<What>,

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::Outcome;
-use super::filters::FilterArgs;
-use super::list::refuse_what_no_listing_knows;
+use super::filters::{FilterArgs, hide};
+use super::list::{refuse_what_no_listing_knows, refuse_what_no_socket_has};
 use super::values::duration;
 use crate::host::net::sockdiag::States;
 use crate::present::drain::{self, Goal, Left, Pool};
@@ -17,6 +17,7 @@ use crate::present::list::{self, Choice, Owners};
 Looks at this network namespace, or at those of --netns. Needs no BPF and no trace. Progress goes to stderr.
 
 Exit status: 0 when at most N sockets are left, 1 when --timeout is over (stderr says how many are left, and for how long).")]
+#[command(mut_args(hide(&["reason", "failures", "pid", "comm", "uid", "cgroup", "not_pid", "not_comm", "not_cgroup"])))]
 pub(super) struct Args {
     /// Stop waiting when at most N TIME_WAIT sockets are left
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -36,6 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filters.coming()?;
+    refuse_what_no_socket_has(&filter, "drain")?;
     refuse_what_no_listing_knows(&filter, "drain")?;
     let choice = if filter.netns.is_empty() { Choice::Own } else { Choice::These(filter.netns.clone()) };
     let goal =

@@ -83,6 +83,11 @@ fn name() -> clap::builder::NonEmptyStringValueParser {
     clap::builder::NonEmptyStringValueParser::new()
 }
 
+/// Leaves out of the help what says nothing to a command; whoever gives it nevertheless is told so.
+pub(super) fn hide(flags: &'static [&'static str]) -> impl Fn(clap::Arg) -> clap::Arg {
+    move |arg| if flags.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }
+}
+
 impl FilterArgs {
     /// For a trace: [`Self::filter`], and what matches nothing on this machine now is said on stderr.
     pub(super) fn live(&self) -> Result<Filter, Usage> {

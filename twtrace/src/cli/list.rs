@@ -5,14 +5,14 @@ use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, hide};
 use super::values::Usage;
 use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
 use crate::model::escape::printable;
 use crate::model::figures::grouped;
-use crate::model::filter::Filter;
+use crate::model::filter::{Failures, Filter};
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
 use crate::present::list::{self, Choice, Elsewhere, Listed, Note, Owners, Seen, Socket, Summary};
@@ -21,6 +21,7 @@ use crate::source::inquiry;
 
 /// `twtrace list`
 #[derive(Debug, clap::Args)]
+#[command(mut_args(hide(&["reason", "failures"])))]
 pub(super) struct Args {
     /// Print one JSON object per socket and line
     #[arg(long)]
@@ -58,7 +59,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filter()?;
-    refuse_what_no_socket_has(&filter)?;
+    refuse_what_no_socket_has(&filter, "list")?;
     if args.summary {
         refuse_what_no_listing_knows(&filter, "list --summary")?;
     }
@@ -123,12 +124,16 @@ fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
     Ok(owners)
 }
 
-fn refuse_what_no_socket_has(filter: &Filter) -> Result<(), Usage> {
-    if filter.reasons.is_empty() {
+/// What is asked about ends and failures alone.
+pub(super) fn refuse_what_no_socket_has(filter: &Filter, command: &str) -> Result<(), Usage> {
+    let (flag, why) = if !filter.reasons.is_empty() {
+        ("--reason", "why a socket will end nobody knows before")
+    } else if filter.failures == Failures::All {
+        ("--failures", "a call that failed left no socket")
+    } else {
         return Ok(());
-    }
-    let hint = "--reason does not apply to list: why a socket will end nobody knows before; use `twtrace events --reason …`";
-    Err(Usage(hint.to_owned()))
+    };
+    Err(Usage(format!("{flag} does not apply to {command}: {why}; use `twtrace events {flag} …`")))
 }
 
 /// Who made a socket is in no listing.
@@ -141,7 +146,6 @@ pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Re
         (filter.comms.is_empty(), "--comm"),
         (filter.uids.is_empty(), "--uid"),
         (filter.cgroups.is_empty(), "--cgroup"),
-        (filter.reasons.is_empty(), "--reason"),
     ];
     let Some((_, flag)) = given.iter().find(|(is_empty, _)| !is_empty) else { return Ok(()) };
     let remedy = match command {

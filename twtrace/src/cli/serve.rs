@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{FromArgMatches as _, ValueEnum};
 
 use super::events::TraceArgs;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, hide};
 use super::record::possible;
 use super::values::{Usage, duration, size};
 use super::{Cli, Command, Outcome, config, runtime};
@@ -48,6 +48,7 @@ const RECORDING: &str = "twtrace.twt";
 /// `twtrace serve`
 #[derive(Debug, clap::Args)]
 #[command(after_help = ABOUT)]
+#[command(mut_args(hide(&["reason"])))]
 pub(super) struct Args {
     #[command(flatten)]
     reach: reach::Reach,
