@@ -23,6 +23,11 @@ impl Tracker {
         self.known_as(seed).is_some()
     }
 
+    /// Whether there are sockets that there was no room for: one that is listed and not known may have been told already.
+    pub fn overflows(&self) -> bool {
+        self.unfollowed > 0 && self.live.len() >= self.engine.limits.sockets
+    }
+
     fn known_as(&mut self, seed: &Seed) -> Option<&mut Entry> {
         let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))?;
         entry.renew(seed);

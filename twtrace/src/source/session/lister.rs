@@ -31,7 +31,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// After that: pauses, by the processor time that the step before took. On a machine that is busy with other things a step takes long and
 /// costs no more.
 const PAUSE_FACTOR: u32 = 4;
-/// A list of namespaces is good for so long.
+/// A list of namespaces that lacks one is made anew once it is so old: it costs a look at every process.
 const SURVEY_KEPT: Duration = Duration::from_secs(1);
 
 /// The thread, from the engine's side.
@@ -122,7 +122,9 @@ impl Thread<'_> {
             Request::Check { netns } => {
                 let began_ns = clock::mono_ns();
                 let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.way(*inode)).collect();
-                let books = read(snapshot_all(&ways).unwrap_or_default());
+                let all = snapshot_all(&ways).unwrap_or_default();
+                all.iter().filter(|(_, books)| books.is_err()).for_each(|(inode, _)| self.lose_way(*inode));
+                let books = read(all);
                 Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
             }
             Request::Books { only } => Reply::Books { books: books(&only) },
@@ -134,14 +136,21 @@ impl Thread<'_> {
         if self.replies.send(reply) { Ok(()) } else { Err(Closed) }
     }
 
-    /// A way into a namespace, from a list of them that is not old.
+    /// A way into a namespace, as far as one is known. It may lead nowhere by now, which whoever takes it is told.
     fn way(&mut self, inode: u32) -> Option<Netns> {
-        let is_old = |(at, _): &(Instant, _)| at.elapsed() > SURVEY_KEPT;
-        if self.surveyed.as_ref().is_none_or(is_old) {
+        let is_of_no_use = |(at, all): &(Instant, HashMap<u32, Netns>)| {
+            !all.contains_key(&inode) && at.elapsed() > SURVEY_KEPT
+        };
+        if self.surveyed.as_ref().is_none_or(is_of_no_use) {
             let all = discover().into_iter().map(|netns| (netns.inode, netns)).collect();
             self.surveyed = Some((Instant::now(), all));
         }
         self.surveyed.as_ref().and_then(|(_, all)| all.get(&inode).cloned())
+    }
+
+    /// It led nowhere: another one is looked for, once the list is old enough.
+    fn lose_way(&mut self, inode: u32) {
+        self.surveyed.as_mut().map(|(_, all)| all.remove(&inode));
     }
 
     fn look_up(&mut self, sockets: Vec<Asked>) -> Reply {
@@ -154,6 +163,9 @@ impl Thread<'_> {
         for (inode, asked) in by_netns {
             let now_ns = clock::mono_ns();
             let answers = self.way(inode).and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
+            if answers.is_none() {
+                self.lose_way(inode);
+            }
             let answers = answers.unwrap_or_else(|| vec![Presence::Unknown; asked.len()]);
             found.extend(asked.into_iter().zip(answers).map(|(asked, presence)| {
                 let found = match presence {

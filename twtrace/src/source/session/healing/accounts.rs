@@ -25,8 +25,9 @@ type Told = (u64, u64, u64, u64);
 /// How a namespace's books compare with what was told.
 #[derive(Clone, Copy, Debug)]
 struct Account {
-    /// What the kernel had counted before we did: at most so much.
-    base: u64,
+    /// What the kernel had counted before we did: at most so much. Below 0 where another namespace had the inode before, in which births were
+    /// told that the kernel does not count any more.
+    base: i64,
     /// Births that nobody told: at least so many.
     missed: u64,
     /// The kernel's count when last read.
@@ -184,15 +185,17 @@ impl Accounts {
     /// Takes in a namespace's count of births. Of them at least `before` were told, and at most `now`: what was told since then makes what is
     /// missed look less, never more; in a quiet moment it is exact.
     fn enter(&mut self, netns: u32, births: u64, before: u64, now: u64) {
-        let base = births.saturating_sub(before);
+        let less = |births: u64, told: u64| (births as i64).saturating_sub(told as i64);
+        let base = less(births, before);
         let account = self.open.entry(netns).or_insert(Account { base, missed: 0, births });
         // Another namespace has its inode now.
         if births < account.births {
             *account = Account { base, missed: account.missed, births };
         }
         account.births = births;
-        account.base = account.base.min(base.saturating_sub(account.missed));
-        account.missed = account.missed.max(births.saturating_sub(now).saturating_sub(account.base));
+        account.base = account.base.min(base.saturating_sub(account.missed as i64));
+        let missed = less(births, now).saturating_sub(account.base);
+        account.missed = account.missed.max(u64::try_from(missed).unwrap_or(0));
     }
 
     /// Closes the accounts of all other namespaces: there may be no end of new ones.
@@ -244,6 +247,17 @@ mod tests {
         // Another one has the inode of the first now.
         accounts.enter(7, 3, 0, 0);
         assert_eq!(accounts.missed(), 15);
+    }
+
+    #[test]
+    fn what_was_told_of_a_namespace_hides_nothing_of_the_next_with_its_inode() {
+        let mut accounts = Accounts::default();
+        accounts.enter(7, 5000, 5000, 5000);
+        // The next one has had 97, all of them told; then 3 of 20 are not.
+        accounts.enter(7, 97, 5097, 5097);
+        assert_eq!(accounts.missed(), 0);
+        accounts.enter(7, 117, 5114, 5114);
+        assert_eq!(accounts.missed(), 3);
     }
 
     fn born(mono_ns: u64, accounts: &mut Accounts, tracker: &mut Tracker) {

@@ -95,6 +95,9 @@ fn enter(
     if tracker.list(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
         return (None, None);
     }
+    if tracker.overflows() {
+        return (None, None);
+    }
     let mut event = seed.event(now_ns);
     // With a filter on the owner nobody knows whether it is of interest.
     if !scope.passes(&event) {
