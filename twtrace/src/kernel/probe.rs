@@ -39,8 +39,6 @@ pub struct Options {
     pub ring_bytes: u32,
     /// How many live sockets can be followed when a filter asks for the owner.
     pub live_entries: u32,
-    /// Network namespace and port of listeners that are there already: says `server` of connections older than twtrace.
-    pub listeners: Vec<(u32, u16)>,
     /// Turns the kernel side's debug log on.
     pub debug_log: bool,
     /// Measure how long connect() looks for a port, where the backend can.
@@ -56,13 +54,15 @@ impl Default for Options {
             filter: KernelFilter::default(),
             ring_bytes: 4 << 20,
             live_entries: 262_144,
-            listeners: Vec::new(),
             debug_log: false,
             times_connect: false,
             no_syscalls: false,
         }
     }
 }
+
+/// Asks for network namespace and port of the listeners that are there already: says `server` of connections older than twtrace.
+pub type Listeners<'a> = &'a (dyn Fn() -> Vec<(u32, u16)> + Sync);
 
 /// The kernel side, attached. Everything it loaded goes away with it, whatever kills the process: links and programs
 /// are held by file descriptors alone.
@@ -109,17 +109,18 @@ impl AsFd for Ring {
 }
 
 impl Probe {
-    /// Loads and attaches the best backend that works here, or the one that is asked for.
+    /// Loads and attaches the best backend that works here, or the one that is asked for. `listeners` are asked for once all is loaded: that
+    /// takes so long that others may begin to listen meanwhile.
     ///
     /// # Errors
     /// When none does; says why, for each that was tried.
-    pub fn attach(options: &Options) -> Result<Self, Cannot> {
-        let attached = mounts::with(|seen| Self::try_all(options, seen));
+    pub fn attach(options: &Options, listeners: Listeners<'_>) -> Result<Self, Cannot> {
+        let attached = mounts::with(|seen| Self::try_all(options, listeners, seen));
         Self::trim();
         attached
     }
 
-    fn try_all(options: &Options, seen: &mounts::Seen) -> Result<Self, Cannot> {
+    fn try_all(options: &Options, listeners: Listeners<'_>, seen: &mounts::Seen) -> Result<Self, Cannot> {
         let (kernel, mut loader) = config::Kernel::inspect(seen, options)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
@@ -127,7 +128,7 @@ impl Probe {
         };
         let mut fallbacks = Vec::new();
         for backend in candidates {
-            match load::attach(backend, &kernel, options, &mut loader) {
+            match load::attach(backend, &kernel, options, listeners, &mut loader) {
                 Ok(loaded) => {
                     fallbacks.extend(loaded.notes);
                     return Ok(Self {
@@ -249,7 +250,8 @@ pub fn survey() -> Result<Vec<Survey>, Cannot> {
     mounts::with(|seen| {
         let (kernel, mut loader) = config::Kernel::inspect(seen, &options)?;
         let attempt = |backend: &Backend| {
-            (*backend, load::attach(*backend, &kernel, &options, &mut loader).map(|loaded| loaded.notes))
+            let attached = load::attach(*backend, &kernel, &options, &Vec::new, &mut loader);
+            (*backend, attached.map(|loaded| loaded.notes))
         };
         Ok(Backend::ALL.iter().map(attempt).collect())
     })

@@ -14,7 +14,7 @@ use super::counters::{self, Counters};
 use super::environment::{self, Denial};
 use super::said::{chain, errno, why};
 use super::times::{self, Times};
-use super::{Backend, Fallback, Options, Why, log, object};
+use super::{Backend, Fallback, Listeners, Options, Why, log, object};
 use crate::model::limitation::What;
 
 /// An attached backend.
@@ -67,7 +67,8 @@ impl Drop for Attached {
     }
 }
 
-/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU.
+/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU. Shortly before: who begins to listen
+/// between this and the hooks is not known.
 fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
     let Some(map) = ebpf.map_mut("LISTENERS") else { return };
     let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
@@ -75,6 +76,15 @@ fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
         // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
         let _ = map.insert([*netns, u32::from(*port)], 1, 0);
     }
+}
+
+/// Ports in LISTEN that are remembered. Each CPU that adds the first takes 128 free places of the map to itself, and where none is left it
+/// throws out what others put there (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c): there are twice as many as that takes.
+fn listeners_kept() -> u32 {
+    const A_CPU: u32 = 256;
+    const LEAST: u32 = 16_384;
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(A_CPU).clamp(LEAST, 1 << 20)
 }
 
 /// Makes objects out of the embedded one. aya reads and parses all of the kernel's types for each loader, which takes as long as three
@@ -88,7 +98,8 @@ impl Loader {
         loader
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global("AYA_LOG_LEVEL", if options.debug_log { &u8::MAX } else { &0 }, false)
-            .map_max_entries("EVENTS", options.ring_bytes);
+            .map_max_entries("EVENTS", options.ring_bytes)
+            .map_max_entries("LISTENERS", listeners_kept());
         if options.filter.track_live {
             loader.map_max_entries("LIVE", options.live_entries);
         }
@@ -119,6 +130,7 @@ pub(super) fn attach(
     backend: Backend,
     kernel: &Kernel,
     options: &Options,
+    listeners: Listeners<'_>,
     loader: &mut Loader,
 ) -> Result<Loaded, Fallback> {
     if backend == Backend::Tracepoint
@@ -132,7 +144,7 @@ pub(super) fn attach(
     let mut refused: Option<Box<Missed>> = None;
     let mut notes = Vec::new();
     loop {
-        let mut missed = match attempt(backend, kernel, options, helpers, &lacking, loader) {
+        let mut missed = match attempt(backend, kernel, (options, listeners), helpers, &lacking, loader) {
             Ok(mut loaded) => {
                 loaded.notes.splice(0..0, notes);
                 return Ok(loaded);
@@ -177,7 +189,7 @@ impl From<Fallback> for Box<Missed> {
 fn attempt(
     backend: Backend,
     kernel: &Kernel,
-    options: &Options,
+    (options, listeners): (&Options, Listeners<'_>),
     helpers: Helpers,
     lacking: &Lacking,
     loader: &mut Loader,
@@ -190,27 +202,20 @@ fn attempt(
     let loss = map(&mut ebpf, "LOSS", backend)?;
     let loss = PerCpuArray::try_from(loss).map_err(|error| object_fallback(backend, &error))?;
     let log = options.debug_log.then(|| follow_log(&mut ebpf)).flatten();
-    seed_listeners(&mut ebpf, &options.listeners);
     let mut hooks = hooks(backend, kernel, lacking, options);
     if options.no_syscalls {
         notes.extend(hooks.iter().filter_map(|hook| left_out(backend, hook)));
         hooks.retain(|hook| !matches!(hook.point, Point::Syscall(_)));
     }
     for hook in &hooks {
-        match (attach_one(&mut ebpf, hook, kernel), hook.need) {
-            (Ok(()), Need::Optional(_)) if matches!(hook.point, Point::Syscall(_)) => {
-                let (hook, without) = (hook.point.target(), Some(What::OtherCalls));
-                notes.push(Fallback { backend, hook, without, why: Why::OnlyCalls });
-            }
-            (Ok(()), _) => {}
-            (Err(why), need) => {
-                let (without, spare) = match need {
-                    Need::Required => (None, None),
-                    Need::Optional(without) | Need::Else(_, without) => (Some(without), Some(*hook)),
-                };
-                let fallback = Fallback { backend, hook: hook.point.target(), without, why };
-                return Err(Box::new(Missed { fallback, program: hook.program, spare }));
-            }
+        load_one(&mut ebpf, hook, kernel).map_err(|why| missed(backend, hook, why))?;
+    }
+    seed_listeners(&mut ebpf, &listeners());
+    for hook in &hooks {
+        attach_one(&mut ebpf, hook, kernel).map_err(|why| missed(backend, hook, why))?;
+        if matches!((hook.point, hook.need), (Point::Syscall(_), Need::Optional(_))) {
+            let (hook, without) = (hook.point.target(), Some(What::OtherCalls));
+            notes.push(Fallback { backend, hook, without, why: Why::OnlyCalls });
         }
     }
     let times = if hooks.iter().any(Hook::is_timing) { Times::of(&mut ebpf) } else { None };
@@ -274,32 +279,49 @@ fn follow_log(ebpf: &mut Ebpf) -> Option<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("kernel-log".to_owned()).spawn(work).ok()
 }
 
+fn missed(backend: Backend, hook: &Hook, why: Why) -> Box<Missed> {
+    let (without, spare) = match hook.need {
+        Need::Required => (None, None),
+        Need::Optional(without) | Need::Else(_, without) => (Some(without), Some(*hook)),
+    };
+    let fallback = Fallback { backend, hook: hook.point.target(), without, why };
+    Box::new(Missed { fallback, program: hook.program, spare })
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut Program, Why> {
+    let missing = || Why::Object(format!("it has no program {}", hook.program));
+    ebpf.program_mut(hook.program).ok_or_else(missing)
+}
+
+fn load_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> {
+    let done = once(match (program(ebpf, hook)?, hook.point) {
+        (Program::BtfTracePoint(program), Point::Btf(name)) => program.load(name, &kernel.btf),
+        (Program::FEntry(program), Point::Fentry(name)) => program.load(name, &kernel.btf),
+        (Program::FExit(program), Point::Fexit(name)) => program.load(name, &kernel.btf),
+        (Program::KProbe(program), Point::Kprobe(_)) => program.load(),
+        (Program::TracePoint(program), Point::Syscall(_)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    });
+    done.map_err(|error| why_of(&error, hook, kernel))
+}
+
 fn attach_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> {
-    let program = ebpf
-        .program_mut(hook.program)
-        .ok_or_else(|| Why::Object(format!("it has no program {}", hook.program)))?;
-    let done = match (program, hook.point) {
-        (Program::BtfTracePoint(program), Point::Btf(name)) => {
-            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
-        }
-        (Program::FEntry(program), Point::Fentry(name)) => {
-            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
-        }
-        (Program::FExit(program), Point::Fexit(name)) => {
-            once(program.load(name, &kernel.btf)).and_then(|()| program.attach().map(drop))
-        }
-        (Program::KProbe(program), Point::Kprobe(name)) => {
-            once(program.load()).and_then(|()| program.attach(name, 0).map(drop))
-        }
-        (Program::TracePoint(program), Point::Syscall(name)) => {
-            once(program.load()).and_then(|()| program.attach("syscalls", name).map(drop))
-        }
+    let done = match (program(ebpf, hook)?, hook.point) {
+        (Program::BtfTracePoint(program), _) => program.attach().map(drop),
+        (Program::FEntry(program), _) => program.attach().map(drop),
+        (Program::FExit(program), _) => program.attach().map(drop),
+        (Program::KProbe(program), Point::Kprobe(name)) => program.attach(name, 0).map(drop),
+        (Program::TracePoint(program), Point::Syscall(name)) => program.attach("syscalls", name).map(drop),
         _ => Err(ProgramError::UnexpectedProgramType),
     };
-    done.map_err(|error| match (&kernel.seen.tracefs, hook.point) {
+    done.map_err(|error| why_of(&error, hook, kernel))
+}
+
+fn why_of(error: &ProgramError, hook: &Hook, kernel: &Kernel) -> Why {
+    match (&kernel.seen.tracefs, hook.point) {
         (Err(reason), Point::Syscall(_)) => Why::Tracefs(reason.clone()),
-        _ => why(&error),
-    })
+        _ => why(error),
+    }
 }
 
 /// One program may be attached at several places; it is loaded for the first.

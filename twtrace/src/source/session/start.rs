@@ -47,8 +47,7 @@ impl<'a> Engine<'a> {
         }
         let mut setup = options.probe.clone();
         setup.filter = options.filter.kernel();
-        setup.listeners = lister::listeners(&options.filter.netns);
-        let mut probe = Probe::attach(&setup)?;
+        let mut probe = Probe::attach(&setup, &|| lister::listeners(&options.filter.netns))?;
         let started_ns = clock::mono_ns();
         if options.verify {
             ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
