@@ -286,6 +286,11 @@ impl View for Lines {
     }
 
     fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
+        let now = Clock::read();
+        match &mut self.format {
+            Format::Json(json) => json.follow(now),
+            Format::Text(text) => text.follow(now),
+        }
         self.write_out()
     }
 

@@ -18,6 +18,18 @@ impl Clock {
         Self { mono_ns: mono_ns(), wall_ns: read(libc::CLOCK_REALTIME) }
     }
 
+    /// Takes over both clocks as they are `now`, where the calendar was set since, or the machine slept, in which CLOCK_MONOTONIC stands still
+    /// (clock_gettime(2)); whether that is so.
+    pub fn follow(&mut self, now: Self) -> bool {
+        /// Less lies between the readings of two clocks.
+        const STEP_NS: u64 = 1_000_000_000;
+        let has_stepped = now.wall_ns.wrapping_sub(self.wall_ns(now.mono_ns)).unsigned_abs() >= STEP_NS;
+        if has_stepped {
+            *self = now;
+        }
+        has_stepped
+    }
+
     /// The calendar time of a monotonic time stamp, in nanoseconds since 1970.
     pub fn wall_ns(&self, mono_ns: u64) -> i64 {
         self.wall_ns.wrapping_add(mono_ns.wrapping_sub(self.mono_ns) as i64)
@@ -113,6 +125,21 @@ fn read(clock: libc::clockid_t) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_calendar_that_was_set_is_followed_and_one_that_runs_is_not() {
+        const SECOND: i64 = 1_000_000_000;
+        let mut clock = Clock { mono_ns: 7, wall_ns: 100 * SECOND };
+        let later = |wall_s: i64| Clock { mono_ns: 7 + 1000 * SECOND as u64, wall_ns: wall_s * SECOND };
+        assert!(!clock.follow(later(1100)));
+        assert!(!clock.follow(Clock { wall_ns: 1100 * SECOND + SECOND - 1, ..later(0) }));
+        assert_eq!(clock.mono_ns, 7);
+        for set in [1101, 1099, 5, 1 << 33] {
+            let mut clock = clock;
+            assert!(clock.follow(later(set)), "{set}");
+            assert_eq!(clock, later(set));
+        }
+    }
 
     #[test]
     fn start_times_are_read_with_their_offset_or_without() {

@@ -136,6 +136,11 @@ impl Json {
         Self { clock, stamp: Stamp::default(), recent: [None, None] }
     }
 
+    /// Reads times off the clock as it is `now` from now on, where it was set.
+    pub fn follow(&mut self, now: Clock) {
+        self.clock.follow(now);
+    }
+
     /// Appends `event` and a newline to `out`.
     pub fn line(&mut self, event: &Event, out: &mut BytesMut) {
         out.reserve(LINE);

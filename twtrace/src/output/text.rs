@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use bytes::{BufMut as _, BytesMut};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::paint::{Meaning, Paint};
 use crate::model::clock::Clock;
@@ -17,6 +18,8 @@ const COLUMNS: usize = 99;
 const TIME_COLUMNS: usize = 13;
 const PROCESS_COLUMNS: usize = 20;
 const CONN_COLUMNS: usize = 34;
+/// Columns of an address of IPv6: as many as there is room for beside the detail, which is what the line is for.
+const ADDRESS_COLUMNS: [usize; 4] = [39, 17, 11, 7];
 
 /// Writes events as text.
 #[derive(Debug)]
@@ -26,12 +29,25 @@ pub struct Text {
     wide: bool,
     paint: Paint,
     line: String,
+    detail: String,
 }
 
 impl Text {
     /// A writer whose times are read off `clock` and shown in the machine's time zone. `wide` lines are never cut.
     pub fn new(clock: Clock, wide: bool, paint: Paint) -> Self {
-        Self { clock, zone: jiff::tz::TimeZone::system(), wide, paint, line: String::new() }
+        Self {
+            clock,
+            zone: jiff::tz::TimeZone::system(),
+            wide,
+            paint,
+            line: String::new(),
+            detail: String::new(),
+        }
+    }
+
+    /// Reads times off the clock as it is `now` from now on, where it was set.
+    pub fn follow(&mut self, now: Clock) {
+        self.clock.follow(now);
     }
 
     /// The line above the columns.
@@ -57,9 +73,11 @@ impl Text {
         };
         let shown = if self.wide { who.into() } else { fit(&who, PROCESS_COLUMNS) };
         let _ = write!(line, "{shown:PROCESS_COLUMNS$} ");
-        let conn = event.conn.as_ref().map(|conn| self.conn(conn, event.kind)).unwrap_or_default();
-        let _ = write!(line, "{conn:CONN_COLUMNS$} ");
-        detail(event, &mut line);
+        self.detail.clear();
+        detail(event, &mut self.detail);
+        let room = COLUMNS.saturating_sub(line.width() + 1 + self.detail.width());
+        let conn = event.conn.as_ref().map(|conn| self.conn(conn, event.kind, room)).unwrap_or_default();
+        let _ = write!(line, "{conn:CONN_COLUMNS$} {}", self.detail);
         let text = line.trim_end();
         let text = if self.wide { text.into() } else { fit(text, COLUMNS) };
         self.put(&text, Meaning::from(event.kind), out);
@@ -85,22 +103,25 @@ impl Text {
         let _ = write!(line, "{}", time.to_zoned(self.zone.clone()).strftime("%H:%M:%S.%3f"));
     }
 
-    fn conn(&self, conn: &Conn, kind: Kind) -> String {
-        let local = self.end(conn.saddr, conn.sport);
-        if kind == Kind::BindFailed {
-            return local;
-        }
-        format!("{local} > {}", self.end(conn.daddr, conn.dport))
+    fn conn(&self, conn: &Conn, kind: Kind, room: usize) -> String {
+        let of_width = |width| {
+            let local = end(conn.saddr, conn.sport, width);
+            match kind {
+                Kind::BindFailed => local,
+                _ => format!("{local} > {}", end(conn.daddr, conn.dport, width)),
+            }
+        };
+        let [.., narrowest] = ADDRESS_COLUMNS;
+        let fits = |text: &String| self.wide || text.width() <= room;
+        ADDRESS_COLUMNS.into_iter().map(of_width).find(fits).unwrap_or_else(|| of_width(narrowest))
     }
+}
 
-    fn end(&self, address: IpAddr, port: u16) -> String {
-        let port = if port == 0 { "*".to_owned() } else { port.to_string() };
-        match address {
-            IpAddr::V4(address) => format!("{address}:{port}"),
-            // Both ends of the longest pair still fit beside the process.
-            IpAddr::V6(address) if self.wide => format!("[{address}]:{port}"),
-            IpAddr::V6(address) => format!("[{}]:{port}", middle(&address.to_string(), 17)),
-        }
+fn end(address: IpAddr, port: u16, width: usize) -> String {
+    let port = if port == 0 { "*".to_owned() } else { port.to_string() };
+    match address {
+        IpAddr::V4(address) => format!("{address}:{port}"),
+        IpAddr::V6(address) => format!("[{}]:{port}", middle(&address.to_string(), width)),
     }
 }
 
@@ -181,6 +202,30 @@ mod tests {
         let header = text.header();
         kinds.iter().for_each(|kind| text.line(&Event::new(*kind, 7, None), &mut out));
         header + std::str::from_utf8(&out).unwrap()
+    }
+
+    #[test]
+    fn of_the_longest_addresses_enough_is_left_out_for_the_detail() {
+        let address = |last: u16| IpAddr::from([0x2001, 0xdb8, 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, last]);
+        let comm = crate::model::event::Comm::new("a-long-name-156");
+        let process = Process { pid: 4_194_301, tid: 4_194_301, uid: 0, cgroup_id: 0, start_ns: 1, comm };
+        for (kind, sport, wanted) in [
+            (Kind::Ended, 50_021, "reused_outgoing 59.9s"),
+            (Kind::ConnectFailed, 50_021, "EADDRNOTAVAIL"),
+            (Kind::BindFailed, 8080, "EADDRNOTAVAIL"),
+        ] {
+            let (saddr, daddr) = (address(0x7777), address(0x8888));
+            let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport, dport: 50_022 };
+            let mut event = Event::new(kind, 7, Some(conn));
+            event.owner = Some(process);
+            (event.reason, event.lifetime_ns) = (Some(Reason::ReusedOutgoing), Some(59_900_000_000));
+            event.errno = Some(Errno::AddrNotAvail);
+            let mut out = BytesMut::new();
+            Text::new(Clock { mono_ns: 0, wall_ns: 0 }, false, Paint::NONE).line(&event, &mut out);
+            let line = std::str::from_utf8(&out).unwrap().trim_end();
+            assert!(line.width() <= COLUMNS && line.ends_with(wanted), "{line}");
+            assert!(line.contains(&format!(":{sport}")) && line.contains("[200"), "{line}");
+        }
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Met {
         Self { known, last: 0, unasked: Vec::new(), thread: None, is_asking: false }
     }
 
+    /// Asks all but those in `known` again, once an event comes from there.
+    pub(super) fn forget(&mut self, known: &BTreeMap<u32, Namespace>) {
+        (self.known, self.last) = (known.keys().copied().collect(), 0);
+    }
+
     /// An event came from here.
     pub(super) fn meet(&mut self, netns: u32) {
         if netns != self.last {
@@ -148,5 +153,8 @@ mod tests {
         let mut known = Met::new(&answer);
         known.meet(own);
         assert!(known.unasked.is_empty());
+        known.forget(&BTreeMap::new());
+        known.meet(own);
+        assert_eq!(known.unasked, [own], "another one may have its inode by now");
     }
 }

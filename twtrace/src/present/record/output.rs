@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,8 +93,8 @@ pub struct Output {
     /// The number in the name of the file, which is `part` unless somebody took that name.
     number: u64,
     written: u64,
-    /// Of that, what every part begins with.
-    head: u64,
+    /// Of that, what every part begins with, once all of it is written.
+    head: Option<u64>,
     total: u64,
 }
 
@@ -143,7 +144,7 @@ impl Output {
             part: 0,
             number: 0,
             written: 0,
-            head: 0,
+            head: None,
             total: 0,
         }
     }
@@ -170,7 +171,6 @@ impl Output {
             replaced.map_err(|error| self.named(error))?;
         }
         self.made.push_back(Made { name, id });
-        self.remove_old();
         Ok(())
     }
 
@@ -194,7 +194,8 @@ impl Output {
                 let mut stdout = stdout.lock();
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
-            Target::Stream(file) | Target::File(file, _) => file.write_all(bytes),
+            Target::Stream(file) => file.write_all(bytes),
+            Target::File(file, _) => is_there(file).and_then(|()| file.write_all(bytes)),
         };
         done.map_err(|error| self.named(error))?;
         self.written += bytes.len() as u64;
@@ -202,17 +203,25 @@ impl Output {
         Ok(())
     }
 
-    /// What was written so far is what every part begins with, and does not count.
+    /// What was written so far is what every part begins with, and does not count. Only now those that are not to be kept are removed: a file
+    /// that came to nothing would have cost an old one.
     pub fn head_ends(&mut self) {
-        self.head = self.written;
+        self.head = Some(self.written);
+        self.remove_old();
+    }
+
+    /// Whether nothing is in the file but what every part begins with.
+    pub fn is_bare(&self) -> bool {
+        self.head.is_none_or(|head| self.written <= head)
     }
 
     /// Whether the file is full.
     pub fn is_full(&self) -> bool {
-        self.destination.rotation.size.is_some_and(|size| self.written.saturating_sub(self.head) >= size)
+        let is_full = |size| self.written.saturating_sub(self.head.unwrap_or(0)) >= size;
+        self.destination.rotation.size.is_some_and(is_full)
     }
 
-    /// Goes on in the next file, and removes those that are not to be kept. A number whose name somebody else took is passed over.
+    /// Goes on in the next file. A number whose name somebody else took is passed over.
     ///
     /// # Errors
     /// If the file cannot be made.
@@ -225,8 +234,7 @@ impl Output {
                 Ok((next, id)) => {
                     *file = next;
                     self.made.push_back(Made { name, id });
-                    (self.number, self.part, self.written, self.head) = (number, self.part + 1, 0, 0);
-                    self.remove_old();
+                    (self.number, self.part, self.written, self.head) = (number, self.part + 1, 0, None);
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -265,6 +273,11 @@ impl Output {
             caps.extend([Cap::DacOverride, Cap::Fowner]);
         }
         Needs { files: true, caps, ..Needs::default() }
+    }
+
+    /// Whether it goes into several files.
+    pub fn rotates(&self) -> bool {
+        self.destination.rotation.is_on()
     }
 
     /// How old a file may get.
@@ -366,6 +379,12 @@ impl Destination {
 fn kept(mut found: Vec<(u64, OsString)>, folder: &Folder) -> VecDeque<Made> {
     found.sort_unstable();
     found.into_iter().filter_map(|(_, name)| Some(Made { id: folder.own(&name)?, name })).collect()
+}
+
+/// A file without a name takes bytes that nobody can ever read.
+fn is_there(file: &File) -> io::Result<()> {
+    let removed = || io::Error::new(io::ErrorKind::NotFound, "somebody removed it while it was written to");
+    if file.metadata()?.nlink() == 0 { Err(removed()) } else { Ok(()) }
 }
 
 fn of_file(path: &Path, error: io::Error) -> io::Error {

@@ -280,10 +280,12 @@ impl View for Recorder {
         self.head.namespaces = namespaces::ask(&self.setup.netns, namespaces::PATIENCE);
         self.met = Met::new(&self.head.namespaces);
         self.know(&self.head.namespaces.clone());
-        self.output.begin()?;
-        self.begin_part()?;
+        // Before anything that a full disk refuses: whoever tries again goes on from here.
         let start = |rhythm| Beside::start(self.setup.netns.clone(), rhythm);
         self.beside = self.setup.rhythm.map(start).transpose()?;
+        self.output.begin()?;
+        self.begin_part()?;
+        self.output.head_ends();
         let Some(command) = self.setup.command.take() else { return Ok(()) };
         let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
         match command.start(procs) {
@@ -348,7 +350,9 @@ impl View for Recorder {
         }
         let age_ns = now_ns.saturating_sub(self.part_began_ns);
         let is_old = self.output.rotate_every().is_some_and(|every| u128::from(age_ns) >= every.as_nanos());
-        if is_old || self.output.is_full() {
+        // Times of a file are read off the clock of its beginning.
+        let has_stepped = || self.output.rotates() && self.head.clock().follow(Clock::read());
+        if is_old || self.output.is_full() || has_stepped() {
             self.rotate(tracker)?;
         }
         self.follow_command(now_ns)

@@ -17,6 +17,8 @@ use crate::source::{Flow, View as _};
 /// A file that could not be written is tried again after so long, and each time after twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A recording that goes on for so long is well again: the next failure is a new one.
+const WELL_NS: u64 = 60_000_000_000;
 
 /// How a recording fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Recording {
     missed: u64,
     pause: Duration,
     retry_at_ns: u64,
+    /// Since when it is up, CLOCK_MONOTONIC in nanoseconds.
+    up_since_ns: u64,
 }
 
 impl Recording {
@@ -59,6 +63,7 @@ impl Recording {
             missed: 0,
             pause: FIRST_PAUSE,
             retry_at_ns: 0,
+            up_since_ns: 0,
         })
     }
 
@@ -123,7 +128,10 @@ impl Recording {
         let done = opened.and_then(|output| self.recorder.go_on_in(output, tracker));
         self.is_up = done.is_ok();
         match done {
-            Ok(()) => crate::note!("twtrace: recording again, to {}", self.recorder.shown()),
+            Ok(()) => {
+                self.up_since_ns = now_ns;
+                crate::note!("twtrace: recording again, to {}", self.recorder.shown());
+            }
             Err(error) => self.fail(&error),
         }
     }
@@ -150,7 +158,9 @@ impl Recording {
         if let Err(error) = done {
             self.is_up = false;
             self.missed += self.recorder.give_up();
-            self.pause = FIRST_PAUSE;
+            if clock::mono_ns().saturating_sub(self.up_since_ns) >= WELL_NS {
+                self.pause = FIRST_PAUSE;
+            }
             self.fail(&error);
         }
     }

@@ -139,6 +139,7 @@ fn files_of_a_rotated_recording_are_numbered_and_the_oldest_go() {
         output.write_bytes(b"1234567").unwrap();
         assert_eq!((output.is_full(), output.part()), (true, part));
         output.go_on().unwrap();
+        output.head_ends();
     }
     assert_eq!(names(dir.path()), ["load.12.twt", "load.13.twt"]);
     assert_eq!(output.total(), 91);
@@ -176,6 +177,7 @@ fn a_name_that_a_stranger_took_is_passed_over_and_left_alone() {
     for (part, number) in [(1, 32), (2, 41), (3, 42)] {
         output.write_bytes(b"1234567").unwrap();
         output.go_on().unwrap();
+        output.head_ends();
         assert_eq!(output.part(), part);
         assert!(output.shown().ends_with(&format!("load.{number}.twt")), "{}", output.shown());
     }
@@ -201,11 +203,22 @@ fn a_run_that_goes_on_keeps_what_the_one_before_left() {
         let mut output = Output::open(going_on()).unwrap();
         output.begin().unwrap();
         output.write_bytes(b"abc").unwrap();
-        assert!(output.shown().ends_with(&format!("a.{number}.twt")), "{}", output.shown());
+        output.head_ends();
+        assert!(
+            output.is_bare() && output.shown().ends_with(&format!("a.{number}.twt")),
+            "{}",
+            output.shown()
+        );
         let names_of = |numbers: &[u64]| numbers.iter().map(|n| format!("a.{n}.twt")).collect::<Vec<_>>();
         assert_eq!(names(dir.path()), names_of(&want));
         if number == 3 {
             output.go_on().unwrap();
+            assert_eq!(
+                names(dir.path()),
+                names_of(&[1, 2, 3, 4]),
+                "until it has its head, none is removed for it"
+            );
+            output.head_ends();
             want = vec![2, 3, 4];
             assert_eq!(names(dir.path()), names_of(&want));
         }
@@ -214,5 +227,18 @@ fn a_run_that_goes_on_keeps_what_the_one_before_left() {
     let mut output = Output::open(going_on()).unwrap();
     output.begin().unwrap();
     output.discard();
-    assert_eq!(names(dir.path()), ["a.3.twt", "a.4.twt"]);
+    assert_eq!(names(dir.path()), ["a.2.twt", "a.3.twt", "a.4.twt"]);
+}
+
+#[test]
+fn a_file_that_somebody_removed_takes_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let mut output = Output::open(destination(&path, false)).unwrap();
+    output.begin().unwrap();
+    output.write_bytes(b"abc").unwrap();
+    fs::remove_file(&path).unwrap();
+    let error = output.write_bytes(b"def").unwrap_err().to_string();
+    assert!(error.contains("a.twt: somebody removed it"), "{error}");
+    assert_eq!(output.total(), 3);
 }

@@ -6,6 +6,7 @@ use std::io;
 use super::{BATCH_EVENTS, Recorder};
 use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
+use crate::host::net::netns::Netns;
 use crate::model::clock::Clock;
 use crate::present::record::namespaces;
 use crate::present::record::output::Output;
@@ -19,7 +20,8 @@ impl Recorder {
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
         let before = std::mem::replace(&mut self.output, output);
         self.bytes_before += before.total();
-        if before.total() == 0 {
+        // It would count as one of those that are kept.
+        if before.is_bare() {
             before.discard();
         }
         let done = self.begin_anew(tracker);
@@ -31,6 +33,7 @@ impl Recorder {
 
     fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
         (self.encoder, self.first_ns) = (None, None);
+        self.forget(tracker);
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: 0, ..self.head.clone() };
@@ -70,6 +73,15 @@ impl Recorder {
         Ok(())
     }
 
+    /// Forgets network namespaces in which nothing lives: by the next event from there another one may have the inode, and is asked then.
+    fn forget(&mut self, tracker: &Tracker) {
+        let counted = tracker.by_netns();
+        let lives = |netns: &u32| counted.get(netns).is_some_and(|(_, live)| *live != 0);
+        let own = Netns::own().map_or(0, |own| own.inode);
+        self.known.retain(|netns, _| *netns == own || lives(netns));
+        self.met.forget(&self.known);
+    }
+
     /// Writes what lives at the head of a part: whoever has that part only must know it too.
     fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
         for (conn, live) in tracker.sockets() {
@@ -88,9 +100,11 @@ impl Recorder {
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let live = tracker.live() as u64;
         let lists = self.beside.as_mut().map(Beside::take);
-        let tail = Tail { namespaces: namespaces.clone(), live, lists, ..self.tail(Stop::Rotated, None) };
+        let tail = Tail { namespaces, live, lists, ..self.tail(Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
+        self.forget(tracker);
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let Clock { mono_ns, wall_ns } = Clock::read();
         self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
         if let Err(error) = self.begin_part() {
