@@ -8,5 +8,5 @@ pub mod pids;
 mod proc;
 
 pub use cache::IdentityCache;
-pub use cgroup::{is_any_cgroup, leaf_cgroup_id, v2_hierarchy};
+pub use cgroup::{is_any_cgroup, leaf_cgroup_id, limitations as cgroup_limitations, v2_hierarchy};
 pub use proc::{cgroup_and_service, name_of, start_ns, status_field, status_number};

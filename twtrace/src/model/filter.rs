@@ -229,12 +229,22 @@ impl Filter {
     }
 
     fn owner_passes(&self, event: &Event) -> bool {
-        if !self.asks_for_owner() {
-            return true;
-        }
-        let Some(owner) = &event.owner else { return false };
+        !self.asks_for_owner() || self.judge_owner(event) == Some(true)
+    }
+
+    /// Whether `event` is left out for want of knowing in which cgroup its owner is.
+    pub fn lacks_cgroup(&self, event: &Event) -> bool {
+        let asks = !self.cgroups.is_empty() || !self.not.cgroups.is_empty();
+        asks && event.owner.is_some()
+            && self.judge_owner(event).is_none()
+            && self.conn_passes(event)
+            && self.outcome_passes(event)
+    }
+
+    fn judge_owner(&self, event: &Event) -> Option<bool> {
+        let owner = event.owner.as_ref()?;
         let path = event.identity.as_ref().and_then(|identity| identity.cgroup.as_deref());
-        self.judge(owner.pid, owner.comm, Some(owner.uid), |cgroup| cgroup.holds(owner, path)) == Some(true)
+        self.judge(owner.pid, owner.comm, Some(owner.uid), |cgroup| cgroup.holds(owner, path))
     }
 
     /// `holds` says whether the process is in a cgroup, where that is known.

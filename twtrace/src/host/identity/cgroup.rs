@@ -12,6 +12,7 @@ use hashlink::LruCache;
 
 use crate::host::detached::Detached;
 use crate::host::net::mountinfo;
+use crate::model::limitation::{Limitation, What};
 
 /// How many cgroups are remembered, and how many directories one look round visits, nearest to the root first.
 const CAPACITY: usize = 50_000;
@@ -150,12 +151,30 @@ fn walk(mount: &Path, most: usize) -> Vec<(u64, String)> {
     found
 }
 
-/// The mount point of the v2 hierarchy; one that shows all of it if there are several.
+/// The mount point of the v2 hierarchy; one that shows all of it if there are several: as seen from a cgroup namespace of its own, that begins
+/// above what such a namespace calls the root.
 fn v2_mount(mountinfo: &[u8]) -> Option<PathBuf> {
     let mounts: Vec<_> =
         mountinfo::parse(mountinfo).into_iter().filter(|mount| mount.fstype == "cgroup2").collect();
-    let whole = mounts.iter().find(|mount| mount.root == "/");
+    let above = mounts.iter().find(|mount| mount.root.starts_with("/.."));
+    let whole = above.or_else(|| mounts.iter().find(|mount| mount.root == "/"));
     whole.or(mounts.first()).map(|mount| mount.point.clone())
+}
+
+/// What is not known where this process sees a part of the hierarchy only: mostly it is in a cgroup namespace of its own
+/// (cgroup_namespaces(7)), and the machine's hierarchy is not mounted here.
+pub fn limitations() -> Vec<Limitation> {
+    if v2_or_detached().is_none_or(|mount| is_whole(&mount)) {
+        return Vec::new();
+    }
+    let why = "of the machine's cgroups a part can be seen here: those of others, their units and containers, are not known";
+    let remedy = "run it in the machine's cgroup namespace: docker run --cgroupns=host, or with its /sys/fs/cgroup mounted (-v /sys/fs/cgroup:/sys/fs/cgroup:ro)";
+    vec![Limitation::new(What::Processes, why, remedy)]
+}
+
+/// The root of the hierarchy is the first node of its file system (`kernfs_create_root`, fs/kernfs/dir.c).
+fn is_whole(mount: &Path) -> bool {
+    fs::metadata(mount).map_or(true, |root| root.ino() == 1)
 }
 
 #[cfg(test)]
@@ -180,10 +199,21 @@ mod tests {
                  31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
                 Some("/sys/fs/cgroup"),
             ),
+            (
+                "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                 50 24 0:27 /../.. /host/cgroup rw - cgroup2 cgroup2 rw\n",
+                Some("/host/cgroup"),
+            ),
             ("33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", None),
         ] {
             assert_eq!(v2_mount(text.as_bytes()).as_deref(), want.map(Path::new), "{text}");
         }
+    }
+
+    #[test]
+    fn what_does_not_begin_at_the_root_is_a_part() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!([is_whole(dir.path()), is_whole(&dir.path().join("none"))], [false, true]);
     }
 
     #[test]

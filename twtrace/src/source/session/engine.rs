@@ -283,6 +283,8 @@ impl<'a> Engine<'a> {
         self.healing.note(event);
         if !self.scope.has(event, &self.tracker) {
             self.scope.leave_out(event, &mut self.identities, &mut self.probe);
+            let doubt = self.scope.doubt(event);
+            self.limit(doubt);
             return Ok(Flow::Go);
         }
         let applied = self.tracker.apply(event);

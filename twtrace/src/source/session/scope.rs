@@ -6,6 +6,7 @@ use crate::host::identity::IdentityCache;
 use crate::kernel::probe::Probe;
 use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
+use crate::model::limitation::{Limitation, What};
 
 /// See the head of the file.
 pub(super) struct Scope {
@@ -17,12 +18,14 @@ pub(super) struct Scope {
     left_out: Option<u64>,
     /// The cgroup of which it could not be, last: to know that takes a look at files.
     stays: Option<u64>,
+    /// It was said that cgroups could not be found.
+    has_said: bool,
 }
 
 impl Scope {
     pub(super) fn of(asked: &Filter) -> Self {
         let filter = Filter { reasons: Vec::new(), ..asked.clone() };
-        Self { filter, is_all: asked.is_empty(), left_out: None, stays: None }
+        Self { filter, is_all: asked.is_empty(), left_out: None, stays: None, has_said: false }
     }
 
     pub(super) fn filter(&self) -> &Filter {
@@ -41,6 +44,16 @@ impl Scope {
         self.is_all
             || ((event.kind != Kind::Ended || self.filter.only_conn()) && self.filter.passes(event))
             || known()
+    }
+
+    /// What is to be said of an event that does not belong, once: that nobody knows whether it does.
+    pub(super) fn doubt(&mut self, event: &Event) -> Option<Limitation> {
+        if self.has_said || !self.filter.lacks_cgroup(event) {
+            return None;
+        }
+        self.has_said = true;
+        let why = "the cgroup of a process could not be found before it was gone: what it does is left out where cgroups are asked about";
+        Some(Limitation::new(What::Processes, why, "without --cgroup and --not-cgroup it is told"))
     }
 
     /// Where it is for its owner's cgroup that an event does not belong, the next ones need not travel.

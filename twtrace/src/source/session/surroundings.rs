@@ -4,7 +4,7 @@
 use super::Options;
 use super::engine::Engine;
 use crate::host::caps::{self, Cap, Caps};
-use crate::host::identity::pids;
+use crate::host::identity::{cgroup_limitations, pids};
 use crate::host::net::netns::own_inode;
 use crate::host::sandbox::{self, Needs};
 use crate::kernel::probe::Cannot;
@@ -34,8 +34,9 @@ impl Engine<'_> {
             fallbacks.for_each(|fallback| crate::note!("twtrace: {fallback}"));
             crate::note!("twtrace: tracing with the {} backend", self.probe.backend());
         }
+        let of_processes = pids::limitations().into_iter().chain(cgroup_limitations());
         let of_hooks = self.probe.limitations();
-        self.limit(of_hooks.into_iter().chain(pids::limitations()).chain(namespaces(&filter.netns)));
+        self.limit(of_hooks.into_iter().chain(of_processes).chain(namespaces(&filter.netns)));
     }
 
     /// Gives up what neither the trace nor its view needs from now on.
