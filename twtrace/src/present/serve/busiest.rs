@@ -15,6 +15,9 @@ use crate::model::event::Reason;
 use crate::model::identity::Names;
 
 const OTHER: &str = "other";
+/// Pools with less than this share of their ports in use are told together: a machine that talks to thousands of others has no end of them, new
+/// ones each minute, and none is near to being full.
+const QUIET: f64 = 0.01;
 /// Longest name of a namespace, in characters.
 const LONGEST: usize = 64;
 /// Longest name of a container, an image or a pod, in characters.
@@ -189,15 +192,19 @@ fn netns_labels(inode: u32, snapshot: &Snapshot) -> Vec<(&'static str, String)> 
     vec![("netns", inode.to_string()), ("netns_name", name)]
 }
 
-/// Pools of ports, those that are full or full soonest first.
+/// Pools of ports that have some in use: those that are told apart, full or full soonest first, and the others.
+fn told_apart(snapshot: &Snapshot, top: usize) -> [Vec<(&TupleRow, Pressure)>; 2] {
+    let pools = snapshot.tuples.iter().filter_map(|row| Some((row, row.pressure?)));
+    let used = pools.filter(|(_, pool)| pool.in_use != 0);
+    let (mut told, mut others): (Vec<_>, Vec<_>) = used.partition(|(_, pool)| pool.fraction() >= QUIET);
+    told.sort_by(|(a, x), (b, y)| y.cmp_heat(x).then_with(|| a.key.cmp(&b.key)));
+    others.extend(told.drain(told.len().min(top)..));
+    [told, others]
+}
+
+/// Pools of ports.
 pub(super) fn pools(snapshot: &Snapshot, top: usize) -> Vec<Family> {
-    let mut pools: Vec<(&TupleRow, Pressure)> = snapshot
-        .tuples
-        .iter()
-        .filter_map(|row| Some((row, row.pressure?)))
-        .filter(|(_, pool)| pool.in_use != 0)
-        .collect();
-    pools.sort_by(|(a, x), (b, y)| y.cmp_heat(x).then_with(|| a.key.cmp(&b.key)));
+    let [told, others] = told_apart(snapshot, top);
     let mut ports = Family::gauge(
         "twtrace_pool_ports",
         "Ports that connect() can choose from, by source and destination.",
@@ -210,8 +217,7 @@ pub(super) fn pools(snapshot: &Snapshot, top: usize) -> Vec<Family> {
         "twtrace_pool_full_seconds",
         "Seconds until no port is left, at the present rates; +Inf: never.",
     );
-    let (told, others) = pools.split_at(pools.len().min(top));
-    for (row, pool) in told {
+    for (row, pool) in &told {
         let mut labels = netns_labels(row.key.netns, snapshot);
         let destination = std::net::SocketAddr::new(row.key.daddr, row.key.dport).to_string();
         labels.extend([("source", row.key.saddr.to_string()), ("destination", destination)]);
@@ -229,8 +235,8 @@ pub(super) fn pools(snapshot: &Snapshot, top: usize) -> Vec<Family> {
     put(&mut ports, &labels, &[], sum(|pool| pool.ports));
     put(&mut used, &labels, &[("state", "time_wait")], sum(|pool| pool.time_wait));
     put(&mut used, &labels, &[("state", OTHER)], sum(|pool| pool.in_use.saturating_sub(pool.time_wait)));
-    let count =
-        Family::gauge("twtrace_pools", "Pools of ports that have a port in use.").of(pools.len() as u64);
+    let count = Family::gauge("twtrace_pools", "Pools of ports that have a port in use.")
+        .of((told.len() + others.len()) as u64);
     vec![count, ports, used, ratio, full]
 }
 
