@@ -26,9 +26,9 @@ const LONGEST_WORD: usize = 200;
 /// How an endpoint is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
-    /// gRPC, usually on port 4317
+    /// gRPC; where the URL names no port, 4317, or 443 by https://
     Grpc,
-    /// Protobuf over HTTP/1.1, usually on port 4318
+    /// Protobuf over HTTP/1.1; where the URL names no port, 4318, or 443 by https://
     Http,
 }
 
@@ -54,33 +54,10 @@ impl Endpoint {
         roots: Option<&Path>,
         headers: Vec<(String, String)>,
     ) -> io::Result<Self> {
-        let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-        let is_tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(wrong("it begins with http:// or https://")),
-        };
-        let host =
-            uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
-        if uri.query().is_some() || uri.authority().is_some_and(|all| all.as_str().contains('@')) {
-            return Err(wrong(
-                "a query, a user or a password in it is not sent; --otlp-headers-file takes headers",
-            ));
-        }
-        if uri.port_u16().is_none() && uri.authority().is_some_and(|all| all.as_str().len() != host.len()) {
-            return Err(wrong("its port is no number of one"));
-        }
-        let path = uri.path().trim_end_matches('/').to_owned();
-        let is_http = uri.port_u16() == Some(4318) || !path.is_empty();
-        let transport = transport.unwrap_or(if is_http { Transport::Http } else { Transport::Grpc });
-        let (protocol, usual) = match transport {
-            Transport::Grpc => (Protocol::Http2, 4317),
-            Transport::Http => (Protocol::Http1, 4318),
-        };
+        let Address { host, port, is_tls, transport, path } = Address::of(url, transport)?;
+        let protocol = transport.protocol();
         let tls = is_tls.then(|| trust(roots, protocol)).transpose()?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let place = Place::Tcp { host, port: uri.port_u16().unwrap_or(usual), tls };
-        let channel = Channel::new(place, protocol, PATIENCE, LONGEST_ANSWER);
+        let channel = Channel::new(Place::Tcp { host, port, tls }, protocol, PATIENCE, LONGEST_ANSWER);
         Ok(Self { channel, transport, path, headers: parsed(headers)?, shown: printable(url).into_owned() })
     }
 
@@ -132,6 +109,62 @@ impl Endpoint {
                 (of_status(answer.status, after), Some(format!("HTTP status {}", answer.status)))
             }
         }
+    }
+}
+
+impl Transport {
+    const fn protocol(self) -> Protocol {
+        match self {
+            Self::Grpc => Protocol::Http2,
+            Self::Http => Protocol::Http1,
+        }
+    }
+
+    /// Where a URL names no port: by TLS that of https, as everywhere on the web, because who answers there is what stands before collectors;
+    /// else the one that collectors listen on.
+    const fn usual_port(self, is_tls: bool) -> u16 {
+        match self {
+            _ if is_tls => 443,
+            Self::Grpc => 4317,
+            Self::Http => 4318,
+        }
+    }
+}
+
+/// What a URL says.
+#[derive(Debug)]
+struct Address {
+    host: String,
+    port: u16,
+    is_tls: bool,
+    transport: Transport,
+    path: String,
+}
+
+impl Address {
+    fn of(url: &str, transport: Option<Transport>) -> io::Result<Self> {
+        let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("it begins with http:// or https://")),
+        };
+        let host =
+            uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("there is no host in it"))?;
+        if uri.query().is_some() || uri.authority().is_some_and(|all| all.as_str().contains('@')) {
+            return Err(wrong(
+                "a query, a user or a password in it is not sent; --otlp-headers-file takes headers",
+            ));
+        }
+        if uri.port_u16().is_none() && uri.authority().is_some_and(|all| all.as_str().len() != host.len()) {
+            return Err(wrong("its port is no number of one"));
+        }
+        let path = uri.path().trim_end_matches('/').to_owned();
+        let is_http = uri.port_u16() == Some(4318) || !path.is_empty();
+        let transport = transport.unwrap_or(if is_http { Transport::Http } else { Transport::Grpc });
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(transport.usual_port(is_tls));
+        Ok(Self { host, port, is_tls, transport, path })
     }
 }
 
@@ -206,17 +239,24 @@ mod tests {
 
     #[test]
     fn a_url_says_where_and_how() {
-        for (url, transport, path) in [
-            ("http://127.0.0.1:4317", Transport::Grpc, ""),
-            ("http://collector", Transport::Grpc, ""),
-            ("http://collector:4318", Transport::Http, ""),
-            ("http://[::1]:9999/otlp/", Transport::Http, "/otlp"),
+        for (url, transport, host, port, path) in [
+            ("http://127.0.0.1:4317", Transport::Grpc, "127.0.0.1", 4317, ""),
+            ("http://collector", Transport::Grpc, "collector", 4317, ""),
+            ("http://collector/otlp", Transport::Http, "collector", 4318, "/otlp"),
+            ("http://collector:4318", Transport::Http, "collector", 4318, ""),
+            ("http://[::1]:9999/otlp/", Transport::Http, "::1", 9999, "/otlp"),
+            ("https://collector", Transport::Grpc, "collector", 443, ""),
+            ("https://otlp.example.net/otlp", Transport::Http, "otlp.example.net", 443, "/otlp"),
+            ("https://collector:4317", Transport::Grpc, "collector", 4317, ""),
         ] {
-            let endpoint = Endpoint::new(url, None, None, Vec::new()).unwrap();
-            assert_eq!((endpoint.transport, endpoint.path.as_str()), (transport, path), "{url}");
+            let at = Address::of(url, None).unwrap();
+            let told = (at.transport, at.host.as_str(), at.port, at.path.as_str());
+            assert_eq!(told, (transport, host, port, path), "{url}");
+            assert_eq!(at.is_tls, url.starts_with("https:"), "{url}");
         }
-        let asked = Endpoint::new("http://x:4318", Some(Transport::Grpc), None, Vec::new()).unwrap();
+        let asked = Address::of("http://x:4318", Some(Transport::Grpc)).unwrap();
         assert_eq!(asked.transport, Transport::Grpc);
+        assert_eq!(Address::of("https://x", Some(Transport::Http)).unwrap().port, 443);
         for url in
             ["", "collector:4317", "ftp://x", "http://", "http://a:b@x", "http://x/?y", "http://x:99999"]
         {
