@@ -8,6 +8,7 @@
 mod channel;
 mod grpc;
 mod place;
+mod retry;
 
 pub use channel::{Answer, Channel, Failure, Protocol};
 pub use grpc::{Call, Refusal};

@@ -1,6 +1,7 @@
 """An OTLP receiver by the official protocol definitions: what it takes goes to stdout, a JSON object a line.
 
-It refuses the first requests of each transport as an endpoint does that is too busy. With a certificate, gRPC is by TLS.
+It refuses the first requests of each transport as an endpoint does that is too busy: by gRPC with both of the statuses that there are for it.
+With a certificate, gRPC is by TLS.
 """
 
 import json
@@ -10,6 +11,8 @@ from concurrent import futures
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
@@ -27,9 +30,24 @@ def say(**what):
 
 
 def refuses(transport):
+    """How many more refusals there will be, this one included; 0 where it is none."""
     with lock:
-        refusals[transport] -= 1
-        return refusals[transport] >= 0
+        left = refusals[transport]
+        refusals[transport] = max(left - 1, 0)
+        return left
+
+
+def field(number, message):
+    """A field of a message that has another one in it, shorter than 128 bytes."""
+    return bytes([number << 3 | 2, len(message)]) + message
+
+
+def exhausted(context):
+    """RESOURCE_EXHAUSTED with a RetryInfo; its definitions, and that of a status, are in a package of their own."""
+    info = field(1, Duration(nanos=20_000_000).SerializeToString())
+    detail = Any(type_url="type.googleapis.com/google.rpc.RetryInfo", value=info)
+    context.set_trailing_metadata([("grpc-status-details-bin", field(3, detail.SerializeToString()))])
+    context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much")
 
 
 class Service:
@@ -37,7 +55,10 @@ class Service:
         self.signal, self.answer = signal, answer
 
     def Export(self, request, context):
-        if refuses("grpc"):
+        refused = refuses("grpc")
+        if refused == 1:
+            exhausted(context)
+        if refused:
             context.abort(grpc.StatusCode.UNAVAILABLE, "too busy")
         headers = dict(context.invocation_metadata())
         say(transport="grpc", signal=self.signal, token=headers.get("x-token"), data=MessageToDict(request))

@@ -9,6 +9,7 @@ use hyper::{Method, StatusCode};
 use prost::Message;
 
 use super::channel::{Answer, Channel, Failure};
+use super::retry;
 
 /// A byte that says whether the message is compressed, and its length (gRPC over HTTP/2, Length-Prefixed-Message).
 const PREFIX: usize = 5;
@@ -26,7 +27,7 @@ pub enum Refusal {
         code: u32,
         /// The server's words, which are a stranger's.
         message: String,
-        /// After so long it wants to be asked again.
+        /// That it wants to be asked again, after so long.
         retry_after: Option<Duration>,
     },
     /// What came is no gRPC.
@@ -85,9 +86,9 @@ fn read<R: Message + Default>(answer: &Answer) -> Result<R, Refusal> {
         });
     };
     if code != 0 {
-        let millis = text("grpc-retry-pushback-ms").and_then(|millis| millis.parse().ok());
         let message = text("grpc-message").unwrap_or_default().to_owned();
-        return Err(Refusal::Status { code, message, retry_after: millis.map(Duration::from_millis) });
+        let retry_after = text("grpc-status-details-bin").and_then(retry::after);
+        return Err(Refusal::Status { code, message, retry_after });
     }
     let body = &answer.body;
     let message = match (body.first(), body.get(1..PREFIX).and_then(|length| length.try_into().ok())) {
@@ -128,9 +129,13 @@ mod tests {
     fn what_is_no_answer_is_told_apart() {
         let status = read::<String>(&answer(&[("grpc-status", "14"), ("grpc-message", "full")], b""));
         assert_eq!(status.unwrap_err().to_string(), "gRPC status 14: full");
-        let pushed = answer(&[("grpc-status", "8"), ("grpc-retry-pushback-ms", "1700")], b"");
-        let Err(Refusal::Status { code: 8, retry_after, .. }) = read::<String>(&pushed) else { panic!() };
-        assert_eq!(retry_after, Some(Duration::from_millis(1700)));
+        // A RetryInfo of 7 s.
+        let details = "CAgaKgoieC5leGFtcGxlLm5ldC9nb29nbGUucnBjLlJldHJ5SW5mbxIECgIIBw";
+        for (details, want) in [(details, Some(Duration::from_secs(7))), ("CAg", None)] {
+            let told = answer(&[("grpc-status", "8"), ("grpc-status-details-bin", details)], b"");
+            let Err(Refusal::Status { code: 8, retry_after, .. }) = read::<String>(&told) else { panic!() };
+            assert_eq!(retry_after, want, "{details}");
+        }
         for (trailers, body) in [
             (&[][..], &b"\0\0\0\0\0"[..]),
             (&[("grpc-status", "0")], b""),

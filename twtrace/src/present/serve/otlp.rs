@@ -2,7 +2,7 @@
 //! Must not know: flags, the trace.
 //!
 //! It asks the board for a picture every so often, makes messages of it ([`points`], [`findings`]), and keeps them ([`queue`]) until the endpoint
-//! has taken them ([`endpoint`]). What it cannot keep is counted ([`fate`]).
+//! ([`endpoint`]) has taken them ([`verdict`]). What it cannot keep is counted ([`fate`]).
 
 mod attributes;
 mod endpoint;
@@ -12,6 +12,7 @@ mod names;
 mod points;
 mod queue;
 mod thread;
+mod verdict;
 
 pub use endpoint::{Endpoint, Transport};
 pub(super) use fate::Fate;

@@ -1,18 +1,15 @@
-//! Owns: the endpoint: where it is, in which transport it is spoken to, and what its answers mean.
-//! Must not know: what is in a message, when it is sent.
+//! Owns: the endpoint: where it is, and in which transport it is spoken to.
+//! Must not know: what is in a message, when it is sent, what an answer means (`verdict`).
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, StatusCode, Uri};
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
-use prost::Message as _;
+use hyper::{Method, Uri};
 
 use super::queue::{Message, Outcome, Signal};
+use super::verdict::{self, Verdict};
 use crate::host::wire::{Call, Channel, Place, Protocol, Refusal, trust};
 use crate::model::escape::printable;
 
@@ -20,8 +17,6 @@ use crate::model::escape::printable;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answer, in bytes: it says little.
 const LONGEST_ANSWER: usize = 64 << 10;
-/// Longest word of an endpoint that is shown, in characters.
-const LONGEST_WORD: usize = 200;
 
 /// How an endpoint is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,16 +61,16 @@ impl Endpoint {
         &self.shown
     }
 
-    /// Sends a message; the words are for people.
-    pub(super) async fn send(&mut self, message: &Message) -> (Outcome, Option<String>) {
+    /// Sends a message.
+    pub(super) async fn send(&mut self, message: &Message) -> Verdict {
         match (self.transport, message.signal) {
             (Transport::Grpc, Signal::Metrics) => {
                 let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-                of_call(self.call(path, message).await.map(|answer| rejected_points(&answer)))
+                verdict::of_call(self.call(path, message).await, verdict::of_points)
             }
             (Transport::Grpc, Signal::Logs) => {
                 let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-                of_call(self.call(path, message).await.map(|answer| rejected_records(&answer)))
+                verdict::of_call(self.call(path, message).await, verdict::of_records)
             }
             (Transport::Http, signal) => self.post(signal, message).await,
         }
@@ -90,7 +85,7 @@ impl Endpoint {
         call.make(&mut self.channel).await
     }
 
-    async fn post(&mut self, signal: Signal, message: &Message) -> (Outcome, Option<String>) {
+    async fn post(&mut self, signal: Signal, message: &Message) -> Verdict {
         let path = match signal {
             Signal::Metrics => format!("{}/v1/metrics", self.path),
             Signal::Logs => format!("{}/v1/logs", self.path),
@@ -100,13 +95,11 @@ impl Endpoint {
         let answer = self.channel.ask(Method::POST, &path, headers, message.bytes.clone()).await;
         match answer {
             Err(failure) => (Outcome::Later(None), Some(failure.to_string())),
-            Ok(answer) if answer.status.is_success() => {
-                (Outcome::Taken(rejected(signal, &answer.body)), None)
-            }
+            Ok(answer) if answer.status.is_success() => verdict::of_body(signal, &answer.body),
             Ok(answer) => {
                 let after = answer.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok());
                 let after = after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-                (of_status(answer.status, after), Some(format!("HTTP status {}", answer.status)))
+                (verdict::of_status(answer.status, after), Some(format!("HTTP status {}", answer.status)))
             }
         }
     }
@@ -185,54 +178,6 @@ fn parsed(headers: Vec<(String, String)>) -> io::Result<HeaderMap> {
     headers.into_iter().map(one).collect()
 }
 
-/// As the protocol's "Retryable Response Codes" has it.
-fn of_status(status: StatusCode, after: Option<Duration>) -> Outcome {
-    match status.as_u16() {
-        429 | 502 | 503 | 504 => Outcome::Later(after),
-        _ => Outcome::Never,
-    }
-}
-
-/// As the protocol's "OTLP/gRPC Response" has it, where what it says of RESOURCE_EXHAUSTED is taken for a wish to be asked later.
-fn of_call(done: Result<u64, Refusal>) -> (Outcome, Option<String>) {
-    let refusal = match done {
-        Ok(rejected) => return (Outcome::Taken(rejected), None),
-        Err(refusal) => refusal,
-    };
-    let outcome = match &refusal {
-        Refusal::Failed(_) => Outcome::Later(None),
-        // CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS.
-        Refusal::Status { code: 1 | 4 | 8 | 10 | 11 | 14 | 15, retry_after, .. } => {
-            Outcome::Later(*retry_after)
-        }
-        Refusal::Status { .. } => Outcome::Never,
-        // A proxy answers for an endpoint that is not there.
-        Refusal::Nonsense(_) => Outcome::Later(None),
-    };
-    let said: String = printable(&refusal.to_string()).chars().take(LONGEST_WORD).collect();
-    (outcome, Some(said))
-}
-
-fn rejected_points(answer: &ExportMetricsServiceResponse) -> u64 {
-    let partial = answer.partial_success.as_ref();
-    partial.map_or(0, |partial| u64::try_from(partial.rejected_data_points).unwrap_or(0))
-}
-
-fn rejected_records(answer: &ExportLogsServiceResponse) -> u64 {
-    let partial = answer.partial_success.as_ref();
-    partial.map_or(0, |partial| u64::try_from(partial.rejected_log_records).unwrap_or(0))
-}
-
-/// Nothing is rejected by an answer that says nothing that we understand.
-fn rejected(signal: Signal, body: &Bytes) -> u64 {
-    match signal {
-        Signal::Metrics => {
-            ExportMetricsServiceResponse::decode(body.clone()).map_or(0, |a| rejected_points(&a))
-        }
-        Signal::Logs => ExportLogsServiceResponse::decode(body.clone()).map_or(0, |a| rejected_records(&a)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,19 +209,5 @@ mod tests {
         }
         let headers = vec![("not a name".to_owned(), "x".to_owned())];
         assert!(Endpoint::new("http://x", None, None, headers).is_err());
-    }
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        let of = |code| of_call(Err(Refusal::Status { code, message: String::new(), retry_after: None })).0;
-        for code in 1..=16 {
-            let is_later = of(code) == Outcome::Later(None);
-            assert_eq!(is_later, [1, 4, 8, 10, 11, 14, 15].contains(&code), "{code}");
-        }
-        let after = Some(Duration::from_secs(17));
-        for status in [400, 401, 404, 413, 429, 500, 502, 503, 504] {
-            let outcome = of_status(StatusCode::from_u16(status).unwrap(), after);
-            assert_eq!(outcome == Outcome::Later(after), [429, 502, 503, 504].contains(&status), "{status}");
-        }
     }
 }

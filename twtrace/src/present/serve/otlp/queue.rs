@@ -14,6 +14,8 @@ const MOST_BYTES: usize = 4 << 20;
 /// After a failure, and after as many more as double it up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// An endpoint that says itself when is not asked before. What it says may be any number: this is the most.
+const LONGEST_WISH: Duration = Duration::from_secs(600);
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Queue {
     /// The next one was tried at `now`.
     pub(super) fn settle(&mut self, outcome: Outcome, now: Instant, fate: &Fate) {
         if let Outcome::Later(after) = outcome {
-            self.due = now + after.unwrap_or_default().clamp(self.pause, LONGEST_PAUSE);
+            self.due = now + after.unwrap_or_default().min(LONGEST_WISH).max(self.pause);
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             return;
         }
@@ -137,7 +139,7 @@ mod tests {
         queue.settle(Outcome::Taken(2), now, &fate);
         assert_eq!((queue.next().unwrap().1, fate.points.told()), (now, (15, 2)));
         // It says itself when, within reason.
-        for (after, pause) in [(0, 1), (7, 7), (7_000, 60)] {
+        for (after, pause) in [(0, 1), (7, 7), (90, 90), (u64::MAX, 600)] {
             queue.settle(Outcome::Later(Some(Duration::from_secs(after))), now, &fate);
             assert_eq!(queue.next().unwrap().1, now + Duration::from_secs(pause));
         }

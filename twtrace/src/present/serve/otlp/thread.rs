@@ -13,7 +13,6 @@ use tokio::time::sleep_until;
 
 use super::attributes::resource;
 use super::endpoint::Endpoint;
-use super::fate::Fate;
 use super::findings::{self, Told};
 use super::points::{self, Beginnings};
 use super::queue::{Message, Outcome, Queue, Signal};
@@ -76,6 +75,8 @@ struct Work {
     beginnings: Beginnings,
     told: Told,
     queue: Queue,
+    /// What the endpoint said last of something that it took.
+    remark: String,
 }
 
 impl Work {
@@ -88,6 +89,7 @@ impl Work {
             beginnings: points::beginnings(began_ns),
             told: Told::default(),
             queue: Queue::new(Instant::now()),
+            remark: String::new(),
         }
     }
 
@@ -102,7 +104,7 @@ impl Work {
             let sends = due.is_some_and(|due| due <= Instant::now());
             let next = async {
                 if sends {
-                    send(&mut self.endpoint, &mut self.queue, &self.shared.fate).await;
+                    self.send().await;
                 } else {
                     sleep_until(due.map_or(look_at, |due| due.min(look_at)).into()).await;
                 }
@@ -116,7 +118,7 @@ impl Work {
         let rest = async {
             self.look().await;
             while self.queue.next().is_some() {
-                send(&mut self.endpoint, &mut self.queue, &self.shared.fate).await;
+                self.send().await;
             }
         };
         let _ = tokio::time::timeout(PARTING, rest).await;
@@ -143,26 +145,41 @@ impl Work {
         let message = Message { signal, bytes: Bytes::from(bytes), count };
         self.queue.push(message, &self.shared.fate);
     }
-}
 
-/// Sends the next message. Nothing is lost when this is given up half-way; then it may come twice.
-async fn send(endpoint: &mut Endpoint, queue: &mut Queue, fate: &Fate) {
-    let Some((message, _)) = queue.next() else { return };
-    let (outcome, said) = endpoint.send(&message).await;
-    queue.settle(outcome, Instant::now(), fate);
-    let said = said.unwrap_or_default();
-    match outcome {
-        Outcome::Taken(_) if fate.succeeded() => crate::note!("twtrace: exporting to {}", endpoint.shown()),
-        Outcome::Taken(_) => {}
-        Outcome::Later(_) if fate.failed() => {
-            crate::note!(
-                "twtrace: cannot export to {}: {said}; it is tried again, and kept meanwhile",
-                endpoint.shown()
-            );
+    /// Sends the next message. Nothing is lost when this is given up half-way; then it may come twice.
+    async fn send(&mut self) {
+        let Some((message, _)) = self.queue.next() else { return };
+        let (outcome, said) = self.endpoint.send(&message).await;
+        self.queue.settle(outcome, Instant::now(), &self.shared.fate);
+        self.tell(outcome, said.unwrap_or_default());
+    }
+
+    /// Says what is news: an endpoint says the same of each message.
+    fn tell(&mut self, outcome: Outcome, said: String) {
+        let (fate, at) = (&self.shared.fate, self.endpoint.shown());
+        match outcome {
+            Outcome::Taken(rejected) => {
+                if fate.succeeded() {
+                    crate::note!("twtrace: exporting to {at}");
+                }
+                if said.is_empty() || said == self.remark {
+                    return;
+                }
+                match rejected {
+                    0 => crate::note!("twtrace: {at} takes what is exported, and says: {said}"),
+                    _ => crate::note!(
+                        "twtrace: {at} takes a part of what is exported: {said}; the rest is lost"
+                    ),
+                }
+                self.remark = said;
+            }
+            Outcome::Later(_) if fate.failed() => {
+                crate::note!("twtrace: cannot export to {at}: {said}; it is tried again, and kept meanwhile");
+            }
+            Outcome::Never if fate.failed() => {
+                crate::note!("twtrace: {at} does not take what is exported: {said}; it is lost");
+            }
+            Outcome::Later(_) | Outcome::Never => {}
         }
-        Outcome::Never if fate.failed() => {
-            crate::note!("twtrace: {} does not take what is exported: {said}; it is lost", endpoint.shown());
-        }
-        Outcome::Later(_) | Outcome::Never => {}
     }
 }
