@@ -80,6 +80,25 @@ fn what_runs_in_containers_is_valid_and_has_the_capabilities_that_tracing_needs_
 }
 
 #[test]
+fn a_runtime_that_starts_again_is_found_again() {
+    let Some(read) = read() else { return };
+    let pod = &read["manifest"][3]["spec"]["template"]["spec"];
+    // A mount of a socket stays with the socket that was there first.
+    for volume in pod["volumes"].as_array().unwrap() {
+        let path = volume["hostPath"]["path"].as_str().unwrap_or_default();
+        assert!(!path.ends_with(".sock"), "{volume}");
+    }
+    // The folder is where it is on the host: that is where the program looks for the socket in it.
+    let named = |list: &Value| {
+        let is_runtime = |one: &&Value| one["name"] == "runtime";
+        list.as_array().unwrap().iter().find(is_runtime).cloned().unwrap()
+    };
+    let (volume, mount) = (named(&pod["volumes"]), named(&pod["containers"][0]["volumeMounts"]));
+    assert_eq!(volume["hostPath"]["path"], mount["mountPath"]);
+    assert_eq!((&mount["readOnly"], &mount["mountPropagation"]), (&true.into(), &"HostToContainer".into()));
+}
+
+#[test]
 fn the_configuration_in_the_manifest_is_taken() {
     let Some(read) = read() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -167,3 +167,14 @@ fn a_runtime_that_is_not_there_or_hangs_holds_nobody_up() {
     alone.names(&web, 1 + AGAIN_NS);
     assert_eq!(await_names(&first), names("shop-db-1", "postgres:17", None));
 }
+
+#[test]
+fn the_manifest_of_kubernetes_has_the_folder_of_a_socket_that_is_asked() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/kubernetes/twtrace.yaml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let (.., socket) = SOCKETS.iter().find(|(runtime, ..)| *runtime == Runtime::Containerd).unwrap();
+    let folder = Path::new(socket).parent().unwrap().display();
+    assert!(manifest.contains(&format!("mountPath: {folder},")), "{folder}");
+    // A mount of the socket itself leads nowhere once the runtime has made another one.
+    assert!(!manifest.contains(".sock"));
+}
