@@ -80,6 +80,15 @@ fn what_runs_in_containers_is_valid_and_has_the_capabilities_that_tracing_needs_
 }
 
 #[test]
+fn nobody_is_sent_to_scrape_without_the_token_that_is_wanted() {
+    let Some(read) = read() else { return };
+    let config = read["manifest"][2]["data"]["twtrace.toml"].as_str().unwrap();
+    assert!(config.contains("\ntoken-file = "), "{config}");
+    // Jobs that go by annotations bring none.
+    assert_eq!(read["manifest"][3]["spec"]["template"]["metadata"]["annotations"], Value::Null);
+}
+
+#[test]
 fn a_runtime_that_starts_again_is_found_again() {
     let Some(read) = read() else { return };
     let pod = &read["manifest"][3]["spec"]["template"]["spec"];
