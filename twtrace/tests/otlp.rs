@@ -19,7 +19,7 @@ use twtrace::host::notify::Manager;
 use twtrace::model::clock;
 use twtrace::model::event::{Comm, Conn, Errno, Event, Kind, Process, Reason, Role, Via};
 use twtrace::present::live::Upkeep;
-use twtrace::present::serve::{Board, Endpoint, Exporter, Server, Service, Shared, Transport};
+use twtrace::present::serve::{Board, Endpoint, Exporter, Headers, Server, Service, Shared, Transport};
 use twtrace::source::View as _;
 
 const CREATED: u64 = 17;
@@ -122,6 +122,8 @@ struct Play {
     service: Service,
     tracker: Tracker,
     exporter: Option<Exporter>,
+    /// It is looked at for as long as it is exported.
+    _headers: tempfile::NamedTempFile,
 }
 
 impl Play {
@@ -140,11 +142,13 @@ impl Play {
                 service.event(&event).unwrap();
             }
         }
-        let headers = vec![("x-token".to_owned(), TOKEN.to_owned())];
+        let file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(&file, "x-token: {TOKEN}").unwrap();
+        let headers = Headers::read(file.path()).unwrap();
         let endpoint = Endpoint::new(url, Some(transport), roots, headers).unwrap();
         let said = Some("deployment.environment.name=test");
         let exporter = Exporter::start(endpoint, Duration::from_secs(3600), shared, said).unwrap();
-        Self { server, service, tracker, exporter: Some(exporter) }
+        Self { server, service, tracker, exporter: Some(exporter), _headers: file }
     }
 
     /// Goes on while `work` does on a thread of its own.

@@ -22,11 +22,12 @@ mod recording;
 mod tally;
 mod tls;
 mod view;
+mod watch;
 
 pub use access::{Token, is_of_this_machine};
 pub use board::Board;
 pub use http::{Server, Shared};
-pub use otlp::{Endpoint, Exporter, Transport};
+pub use otlp::{Endpoint, Exporter, Headers, Transport};
 pub use recording::Recording;
 pub use tls::{Tls, TlsFiles};
 pub use view::Service;

@@ -1,4 +1,5 @@
-//! Owns: an endpoint that takes what `serve` exports over HTTP, and a certificate that changes while it runs: both after power was given up.
+//! Owns: an endpoint that takes what `serve` exports over HTTP, and a certificate, a token and headers that change while it runs: all of it
+//! after power was given up.
 //! Must not know: the protocol's messages.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,8 +18,8 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 use super::{AT, Play};
 use crate::sandbox::Sandbox;
 
-/// A request: its path and its body.
-type Taken = (String, Vec<u8>);
+/// A request: its path, what its header x-token says, and its body.
+type Taken = (String, String, Vec<u8>);
 
 /// Takes requests, one connection after the other, and says what came. It ends with the process.
 fn endpoint() -> Result<(u16, mpsc::Receiver<Taken>)> {
@@ -42,18 +43,21 @@ fn take(stream: TcpStream, say: &mpsc::Sender<Taken>) -> Result<()> {
         if asks.read_line(&mut first)? == 0 {
             return Ok(());
         }
-        let mut length = 0;
+        let (mut length, mut token) = (0, String::new());
         let mut line = String::new();
         while asks.read_line(&mut line)? > 2 {
             let value = line.to_ascii_lowercase();
             if let Some(value) = value.strip_prefix("content-length:") {
                 length = value.trim().parse()?;
             }
+            if let Some(value) = value.strip_prefix("x-token:") {
+                token = value.trim().to_owned();
+            }
             line.clear();
         }
         let mut body = vec![0; length];
         asks.read_exact(&mut body)?;
-        say.send((first.split(' ').nth(1).unwrap_or_default().to_owned(), body))?;
+        say.send((first.split(' ').nth(1).unwrap_or_default().to_owned(), token, body))?;
         answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
     }
 }
@@ -79,10 +83,20 @@ fn openssl(dir: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What curl gets, trusting this certificate.
-fn curl(dir: &Path, trusted: &str) -> Result<Option<String>> {
+/// Puts a token where it is looked for, as whoever exchanges one does: the file is never half of one.
+fn put_token(dir: &Path, token: &str) -> Result<()> {
+    for (name, text) in [("token", format!("{token}\n")), ("headers", format!("x-token: {token}\n"))] {
+        std::fs::write(dir.join("new"), text)?;
+        std::fs::rename(dir.join("new"), dir.join(name))?;
+    }
+    Ok(())
+}
+
+/// What curl gets with this token, trusting this certificate.
+fn curl(dir: &Path, trusted: &str, token: &str) -> Result<Option<String>> {
     let mut command = Command::new("curl");
-    command.args(["--silent", "--max-time", "30", "--noproxy", "*", "--cacert", trusted]).current_dir(dir);
+    command.args(["--silent", "--fail", "--max-time", "30", "--noproxy", "*", "--cacert", trusted]);
+    command.args(["--header", &format!("Authorization: Bearer {token}")]).current_dir(dir);
     let done = command.arg(format!("https://{AT}/metrics")).output().context("starting curl")?;
     Ok(done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned()))
 }
@@ -92,38 +106,58 @@ fn has(text: &[u8], word: &str) -> bool {
     text.windows(word.len()).any(|part| part == word.as_bytes())
 }
 
-/// Metrics and findings come to an endpoint that has a name and not an address; a new certificate is taken while it runs.
+/// A certificate and a token that are exchanged are taken, and those from before are not any more.
+fn exchanged(dir: &Path, taken: &mpsc::Receiver<Taken>) -> Result<()> {
+    let first = curl(dir, "first.pem", "t0ken-1")?.context("an answer by the first certificate")?;
+    ensure!(first.contains("\ntwtrace_otlp_up 1\n"), "{first}");
+    openssl(dir, "second.pem")?;
+    until_true("the second certificate", PATIENCE, || Ok(curl(dir, "second.pem", "t0ken-1")?.is_some()))?;
+    ensure!(curl(dir, "first.pem", "t0ken-1")?.is_none(), "the first certificate is still in use");
+    put_token(dir, "t0ken-2")?;
+    until_true("the second token", PATIENCE, || Ok(curl(dir, "second.pem", "t0ken-2")?.is_some()))?;
+    ensure!(curl(dir, "second.pem", "t0ken-1")?.is_none(), "the first token is still taken");
+    while taken.recv_timeout(PATIENCE).context("what is exported with the second token")?.1 != "t0ken-2" {}
+    Ok(())
+}
+
+/// Metrics and findings come to an endpoint that has a name and not an address; a new certificate is taken while it runs, and a new
+/// token, for those who ask and for the endpoint.
 pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     openssl(dir.path(), "first.pem")?;
-    let (certificate, key) = (dir.path().join("server.pem"), dir.path().join("server.key"));
-    let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+    put_token(dir.path(), "t0ken-1")?;
+    let path = |name: &str| dir.path().join(name).display().to_string();
     // In the namespace where twtrace runs, the endpoint is there before it.
     let mut taken = None;
     let play = Play::begin_with(sandbox, || {
         let (port, said) = endpoint()?;
         taken = Some(said);
         let url = format!("http://localhost:{port}");
-        let args =
-            ["--otlp", &url, "--otlp-protocol", "http", "--otlp-every", "1s", "--tls-cert", &certificate];
-        Ok([&args[..], &["--tls-key", &key]].concat().into_iter().map(str::to_owned).collect())
+        let mut args: Vec<String> =
+            ["--otlp", &url, "--otlp-protocol", "http", "--otlp-every", "1s"].map(str::to_owned).into();
+        for (flag, name) in [
+            ("--otlp-headers-file", "headers"),
+            ("--token-file", "token"),
+            ("--tls-cert", "server.pem"),
+            ("--tls-key", "server.key"),
+        ] {
+            args.extend([flag.to_owned(), path(name)]);
+        }
+        Ok(args)
     })?;
     let taken = taken.context("the endpoint")?;
     play.act(sandbox)?;
     let (mut owner, mut finding) = (false, false);
     while !(owner && finding) {
-        let (path, body) = taken.recv_timeout(PATIENCE).context("what is exported")?;
+        let (path, token, body) = taken.recv_timeout(PATIENCE).context("what is exported")?;
+        ensure!(token == "t0ken-1", "{path} with the token '{token}'");
         match path.as_str() {
             "/v1/metrics" => owner |= has(&body, "process.executable.name") && has(&body, "checkout-api"),
             "/v1/logs" => finding |= has(&body, "ports_exhausted"),
             path => anyhow::bail!("{path} was asked for"),
         }
     }
-    let first = curl(dir.path(), "first.pem")?.context("an answer by the first certificate")?;
-    ensure!(first.contains("\ntwtrace_otlp_up 1\n"), "{first}");
-    openssl(dir.path(), "second.pem")?;
-    until_true("the second certificate", PATIENCE, || Ok(curl(dir.path(), "second.pem")?.is_some()))?;
-    ensure!(curl(dir.path(), "first.pem")?.is_none(), "the first certificate is still in use");
+    exchanged(dir.path(), &taken)?;
     let ended = play.tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
     Ok(())

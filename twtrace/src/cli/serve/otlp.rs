@@ -1,18 +1,13 @@
 //! Owns: the flags about OTLP: where to export to, how, how often.
 //! Must not know: what is exported.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
-
-use anyhow::Context as _;
 
 use super::super::values::{Usage, duration};
 use crate::model::escape::printable;
-use crate::present::serve::{Endpoint, Transport};
-
-/// Longest file of headers, in bytes.
-const LONGEST: u64 = 64 << 10;
+use crate::present::serve::{Endpoint, Headers, Transport};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Otlp {
@@ -25,10 +20,10 @@ pub(super) struct Otlp {
     /// How often it is exported
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     otlp_every: Duration,
-    /// Roots that certify an https:// endpoint (PEM); without it, those of this machine
+    /// Roots that certify an https:// endpoint (PEM), read again when it changes; without it, those of this machine
     #[arg(long, value_name = "FILE")]
     otlp_ca: Option<PathBuf>,
-    /// Headers for the endpoint, such as its token: a line each, NAME: VALUE
+    /// Headers for the endpoint, such as its token: a line each, NAME: VALUE; it is read again when it changes
     #[arg(long, value_name = "FILE")]
     otlp_headers_file: Option<PathBuf>,
 }
@@ -37,26 +32,18 @@ impl Otlp {
     /// Where to export to and how often; `None` where nothing is exported.
     pub(super) fn endpoint(&self) -> anyhow::Result<Option<(Endpoint, Duration)>> {
         let Some(url) = &self.otlp else { return Ok(None) };
-        let headers = self.otlp_headers_file.as_deref().map(headers).transpose()?.unwrap_or_default();
+        let headers = self.headers()?;
         let endpoint = Endpoint::new(url, self.otlp_protocol, self.otlp_ca.as_deref(), headers);
         let endpoint = endpoint
             .map_err(|error| Usage(format!("cannot export to --otlp {}: {error}", printable(url))))?;
         Ok(Some((endpoint, self.otlp_every.max(Duration::from_secs(1)))))
     }
-}
 
-fn headers(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let shown = printable(&path.to_string_lossy()).into_owned();
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST).read_to_string(&mut text))
-        .with_context(|| format!("cannot read --otlp-headers-file {shown}"))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(at, line)| match line.split_once(':') {
-            Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned())),
-            // The line may be a secret.
-            None => Err(Usage(format!("line {} of {shown} is not NAME: VALUE", at + 1)).into()),
+    fn headers(&self) -> anyhow::Result<Headers> {
+        let Some(path) = &self.otlp_headers_file else { return Ok(Headers::default()) };
+        Headers::read(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => Usage(error.to_string()).into(),
+            _ => error.into(),
         })
-        .collect()
+    }
 }

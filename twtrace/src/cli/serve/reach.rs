@@ -15,16 +15,16 @@ pub(super) struct Reach {
     /// Where to answer
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
     listen: SocketAddr,
-    /// Answer those only who send the first line of this file as a bearer token; /healthz and /readyz are answered to all
+    /// Answer those only who send the first line of this file as a bearer token, which is read again when it changes; /healthz and /readyz are answered to all
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Answer by HTTPS, with this certificate (PEM, with those between it and its root); it is read again when it changes
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// The private key of --tls-cert (PEM)
+    /// The private key of --tls-cert (PEM); it is read again when it changes
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
-    /// Answer those only who have a certificate by one of these (PEM); /healthz and /readyz are answered to all
+    /// Answer those only who have a certificate by one of these (PEM, read again when it changes); /healthz and /readyz are answered to all
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
     /// Listen beyond this machine though anybody there may ask

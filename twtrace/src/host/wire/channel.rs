@@ -2,6 +2,7 @@
 //! Must not know: what is asked.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::place::Place;
 
@@ -100,6 +102,14 @@ impl Channel {
     /// To `place`, where nobody is asked yet. An answer takes at most `patience`, the connection included, and has at most `longest` bytes.
     pub fn new(place: Place, protocol: Protocol, patience: Duration, longest: usize) -> Self {
         Self { place, protocol, patience, longest, open: None }
+    }
+
+    /// Whom it trusts from now on, where it speaks TLS; the connection is made again.
+    pub fn trust(&mut self, config: Arc<ClientConfig>) {
+        if let Place::Tcp { tls: Some(tls), .. } = &mut self.place {
+            *tls = config;
+            self.open = None;
+        }
     }
 
     /// How long an answer may take.

@@ -3,13 +3,26 @@
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::watch::Watch;
+use crate::model::escape::printable;
 
 /// Longest token, in bytes.
 const LONGEST: u64 = 4096;
 
-/// What a client has to know.
-pub struct Token(Vec<u8>);
+/// What a client has to know: a file has it, which is read again when it changes.
+pub struct Token {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// What is known of the file.
+struct Known {
+    token: Vec<u8>,
+    watch: Watch,
+}
 
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,24 +36,56 @@ impl Token {
     /// # Errors
     /// If the file cannot be read, or there is no token in it.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        if token.is_empty() {
-            return Err(io::Error::other("its first line is empty: a token is wanted there"));
-        }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(io::Error::other("a token is made of printable ASCII without blanks"));
-        }
-        Ok(Self(token.into()))
+        let watch = Watch::new(vec![path.to_owned()]);
+        let known = Known { token: of_file(path)?, watch };
+        Ok(Self { path: path.to_owned(), known: Mutex::new(known) })
     }
 
-    /// Whether this is it. How long that takes does not tell how much of it is right.
+    /// Whether this is it by now.
     pub fn is(&self, token: &str) -> bool {
-        let (ours, theirs) = (&self.0, token.as_bytes());
-        let differs = |all: u8, (ours, theirs): (&u8, &u8)| all | (ours ^ theirs);
-        ours.len() == theirs.len() && std::hint::black_box(ours.iter().zip(theirs).fold(0, differs)) == 0
+        let mut known = self.known();
+        if known.watch.has_changed() {
+            self.renew(&mut known);
+        }
+        is_same(&known.token, token.as_bytes())
     }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is in the file by now; what is no token leaves what was.
+    fn renew(&self, known: &mut Known) {
+        let path = printable(&self.path.to_string_lossy()).into_owned();
+        match of_file(&self.path) {
+            Ok(token) => {
+                known.token = token;
+                crate::note!("twtrace: the token was read again from {path}");
+            }
+            Err(error) => crate::note!(
+                "twtrace: cannot take a token from --token-file {path}: {error}; the one from before stays in use"
+            ),
+        }
+    }
+}
+
+fn of_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        return Err(io::Error::other("its first line is empty: a token is wanted there"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(io::Error::other("a token is made of printable ASCII without blanks"));
+    }
+    Ok(token.into())
+}
+
+/// How long it takes does not tell how much of it is right.
+fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+    let differs = |all: u8, (ours, theirs): (&u8, &u8)| all | (ours ^ theirs);
+    ours.len() == theirs.len() && std::hint::black_box(ours.iter().zip(theirs).fold(0, differs)) == 0
 }
 
 /// What a connection says of who asks.
@@ -76,7 +121,28 @@ mod tests {
             assert!(Token::read(&path).is_err(), "{text}");
         }
         assert!(Token::read(&dir.path().join("none")).is_err());
-        assert!(!Token(b"s3cret".into()).is(""));
+        assert!(!is_same(b"s3cret", b""));
+    }
+
+    #[test]
+    fn a_token_that_is_exchanged_is_taken_and_what_is_none_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let token = Token::read(&path).unwrap();
+        for text in ["", "\ns3cret", "n3w t0ken"] {
+            std::fs::write(&path, text).unwrap();
+            token.renew(&mut token.known());
+            assert!(token.is("s3cret"), "{text}");
+        }
+        std::fs::write(&path, "n3w\n").unwrap();
+        let began = std::time::Instant::now();
+        while !token.is("n3w") {
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "the file was not read again");
+            // poll: files are looked at once a second.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(!token.is("s3cret"));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! Must not know: flags, the trace.
 //!
 //! It asks the board for a picture every so often, makes messages of it ([`points`], [`findings`]), and keeps them ([`queue`]) until the endpoint
-//! ([`endpoint`]) has taken them ([`verdict`]). What it cannot keep is counted ([`fate`]).
+//! ([`endpoint`]) has taken them ([`verdict`]), with [`headers`]. What it cannot keep is counted ([`fate`]).
 
 mod attributes;
 mod endpoint;
 mod fate;
 mod findings;
+mod headers;
 mod names;
 mod points;
 mod queue;
@@ -16,4 +17,5 @@ mod verdict;
 
 pub use endpoint::{Endpoint, Transport};
 pub(super) use fate::Fate;
+pub use headers::Headers;
 pub use thread::Exporter;

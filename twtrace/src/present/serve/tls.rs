@@ -2,10 +2,8 @@
 //! Must not know: what is asked, in which protocol.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -15,10 +13,8 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+use super::watch::Watch;
 use crate::model::escape::printable;
-
-/// How often it is looked whether files have changed, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where it all is, as PEM.
 #[derive(Clone, Debug)]
@@ -31,16 +27,11 @@ pub struct TlsFiles {
     pub client_roots: Option<PathBuf>,
 }
 
-/// By which a file is known to be another one: device, inode, length, time of change in seconds and nanoseconds.
-type Stamp = (u64, u64, u64, i64, i64);
-
 /// See the head of the file.
 pub struct Tls {
     files: TlsFiles,
     acceptor: TlsAcceptor,
-    /// Of the files that were tried last, whether they served or not.
-    stamps: Vec<Option<Stamp>>,
-    looked: Instant,
+    watch: Watch,
 }
 
 impl Tls {
@@ -49,9 +40,9 @@ impl Tls {
     /// # Errors
     /// If one of them cannot be read, or the key is not the certificate's.
     pub fn new(files: TlsFiles) -> io::Result<Self> {
-        let stamps = files.stamps();
+        let watch = files.watch();
         let acceptor = files.acceptor()?;
-        Ok(Self { files, acceptor, stamps, looked: Instant::now() })
+        Ok(Self { files, acceptor, watch })
     }
 
     /// Whether clients must have a certificate.
@@ -61,20 +52,14 @@ impl Tls {
 
     /// For the next connection.
     pub(super) fn acceptor(&mut self) -> TlsAcceptor {
-        if self.looked.elapsed() >= LOOK_EVERY {
-            self.look();
+        if self.watch.has_changed() {
+            self.renew();
         }
         self.acceptor.clone()
     }
 
-    /// Takes files that have changed; those that cannot be used leave what was.
-    fn look(&mut self) {
-        self.looked = Instant::now();
-        let stamps = self.files.stamps();
-        if stamps == self.stamps {
-            return;
-        }
-        self.stamps = stamps;
+    /// Takes the files as they are by now; those that cannot be used leave what was.
+    fn renew(&mut self) {
         match self.files.acceptor() {
             Ok(acceptor) => {
                 self.acceptor = acceptor;
@@ -89,9 +74,9 @@ impl Tls {
 }
 
 impl TlsFiles {
-    fn stamps(&self) -> Vec<Option<Stamp>> {
+    fn watch(&self) -> Watch {
         let files = [Some(&self.certificate), Some(&self.key), self.client_roots.as_ref()];
-        files.into_iter().map(|file| file.and_then(|path| stamp(path))).collect()
+        Watch::new(files.into_iter().flatten().cloned().collect())
     }
 
     fn acceptor(&self) -> io::Result<TlsAcceptor> {
@@ -141,10 +126,5 @@ fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let about = std::fs::metadata(path).ok()?;
-    Some((about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

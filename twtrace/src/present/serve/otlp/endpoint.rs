@@ -2,16 +2,19 @@
 //! Must not know: what is in a message, when it is sent, what an answer means (`verdict`).
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Method, Uri};
 
+use super::headers::Headers;
 use super::queue::{Message, Outcome, Signal};
 use super::verdict::{self, Verdict};
-use crate::host::wire::{Call, Channel, Place, Protocol, Refusal, trust};
+use crate::host::wire::{Call, Channel, ClientConfig, Place, Protocol, Refusal, trust};
 use crate::model::escape::printable;
+use crate::present::serve::watch::Watch;
 
 /// So long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,12 +37,15 @@ pub struct Endpoint {
     transport: Transport,
     /// What stands before `/v1/metrics`.
     path: String,
-    headers: HeaderMap,
+    headers: Headers,
+    /// The PEM file whose roots certify the endpoint, where there is one.
+    roots: Option<(PathBuf, Watch)>,
     shown: String,
 }
 
 impl Endpoint {
-    /// Of a URL. Where `transport` does not say it, port 4318 and any path mean HTTP, all else gRPC. `roots` is a PEM file.
+    /// Of a URL. Where `transport` does not say it, port 4318 and any path mean HTTP, all else gRPC. `roots` is a PEM file, which is read again
+    /// when it changes.
     ///
     /// # Errors
     /// In words about the URL or the roots.
@@ -47,13 +53,15 @@ impl Endpoint {
         url: &str,
         transport: Option<Transport>,
         roots: Option<&Path>,
-        headers: Vec<(String, String)>,
+        headers: Headers,
     ) -> io::Result<Self> {
         let Address { host, port, is_tls, transport, path } = Address::of(url, transport)?;
         let protocol = transport.protocol();
-        let tls = is_tls.then(|| trust(roots, protocol)).transpose()?;
+        let watch = |path: &Path| (path.to_owned(), Watch::new(vec![path.to_owned()]));
+        let watched = roots.filter(|_| is_tls).map(watch);
+        let tls = is_tls.then(|| trusting(roots, protocol)).transpose()?;
         let channel = Channel::new(Place::Tcp { host, port, tls }, protocol, PATIENCE, LONGEST_ANSWER);
-        Ok(Self { channel, transport, path, headers: parsed(headers)?, shown: printable(url).into_owned() })
+        Ok(Self { channel, transport, path, headers, roots: watched, shown: printable(url).into_owned() })
     }
 
     /// Its URL, for people.
@@ -63,6 +71,9 @@ impl Endpoint {
 
     /// Sends a message.
     pub(super) async fn send(&mut self, message: &Message) -> Verdict {
+        if self.roots.as_mut().is_some_and(|(_, watch)| watch.has_changed()) {
+            self.renew();
+        }
         match (self.transport, message.signal) {
             (Transport::Grpc, Signal::Metrics) => {
                 let path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
@@ -76,12 +87,24 @@ impl Endpoint {
         }
     }
 
+    /// Takes the roots as they are by now; those that cannot be used leave what was.
+    fn renew(&mut self) {
+        let Some((path, _)) = &self.roots else { return };
+        match trusting(Some(path), self.transport.protocol()) {
+            Ok(tls) => {
+                self.channel.trust(tls);
+                crate::note!("twtrace: the roots of {} were read again from {}", self.shown, shown(path));
+            }
+            Err(error) => crate::note!("twtrace: {error}; the roots from before stay in use"),
+        }
+    }
+
     async fn call<R: prost::Message + Default>(
         &mut self,
         path: &str,
         message: &Message,
     ) -> Result<R, Refusal> {
-        let call = Call { path, headers: self.headers.clone(), message: &message.bytes };
+        let call = Call { path, headers: self.headers.current(), message: &message.bytes };
         call.make(&mut self.channel).await
     }
 
@@ -90,7 +113,7 @@ impl Endpoint {
             Signal::Metrics => format!("{}/v1/metrics", self.path),
             Signal::Logs => format!("{}/v1/logs", self.path),
         };
-        let mut headers = self.headers.clone();
+        let mut headers = self.headers.current();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         let answer = self.channel.ask(Method::POST, &path, headers, message.bytes.clone()).await;
         match answer {
@@ -165,22 +188,23 @@ fn wrong(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why.into())
 }
 
-fn parsed(headers: Vec<(String, String)>) -> io::Result<HeaderMap> {
-    let one = |(name, value): (String, String)| {
-        let shown = printable(&name).into_owned();
-        let name =
-            HeaderName::try_from(name).map_err(|_| wrong(format!("'{shown}' is no name of a header")))?;
-        let mut value = HeaderValue::try_from(value)
-            .map_err(|_| wrong(format!("what '{shown}' is to be is no header")))?;
-        value.set_sensitive(true);
-        Ok((name, value))
-    };
-    headers.into_iter().map(one).collect()
+/// Errors name the file, where there is one.
+fn trusting(roots: Option<&Path>, protocol: Protocol) -> io::Result<Arc<ClientConfig>> {
+    trust(roots, protocol).map_err(|error| match roots {
+        Some(path) => io::Error::other(format!("cannot use --otlp-ca {}: {error}", shown(path))),
+        None => error,
+    })
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::present::serve::tls::tests::{Authority, serving};
+    use crate::present::serve::watch::EVERY;
 
     #[test]
     fn a_url_says_where_and_how() {
@@ -205,9 +229,40 @@ mod tests {
         for url in
             ["", "collector:4317", "ftp://x", "http://", "http://a:b@x", "http://x/?y", "http://x:99999"]
         {
-            assert!(Endpoint::new(url, None, None, Vec::new()).is_err(), "{url}");
+            assert!(Endpoint::new(url, None, None, Headers::default()).is_err(), "{url}");
         }
-        let headers = vec![("not a name".to_owned(), "x".to_owned())];
-        assert!(Endpoint::new("http://x", None, None, headers).is_err());
+    }
+
+    #[test]
+    fn roots_that_change_are_trusted_and_what_are_none_are_not() {
+        let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+        ours.certify("server");
+        let server = serving(ours.files(None));
+        let url = format!("https://{}", server.address());
+        let roots = PathBuf::from(theirs.path("roots.pem"));
+        let new = || Endpoint::new(&url, Some(Transport::Http), Some(&roots), Headers::default());
+        let said = new().unwrap_err().to_string();
+        assert!(said.contains("--otlp-ca ") && said.contains("roots.pem"), "{said}");
+        std::fs::copy(theirs.path("ca.pem"), &roots).unwrap();
+        let mut endpoint = new().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let message = Message { signal: Signal::Metrics, bytes: Vec::new().into(), count: 1 };
+        let outcome = |endpoint: &mut Endpoint| runtime.block_on(endpoint.send(&message)).0;
+        assert_eq!(outcome(&mut endpoint), Outcome::Later(None));
+        // A server that says no, as ours does to POST, is one that was trusted.
+        for (root, want) in [(&ours, Outcome::Never), (&theirs, Outcome::Later(None))] {
+            std::fs::copy(root.path("ca.pem"), &roots).unwrap();
+            let began = std::time::Instant::now();
+            while outcome(&mut endpoint) != want {
+                assert!(began.elapsed() < Duration::from_secs(60), "the file was not read again");
+                // poll: files are looked at once a second.
+                std::thread::sleep(EVERY / 10);
+            }
+            // There is none in it.
+            std::fs::copy(root.path("ca.key"), &roots).unwrap();
+            endpoint.renew();
+            assert_eq!(outcome(&mut endpoint), want);
+        }
+        server.stop().unwrap();
     }
 }

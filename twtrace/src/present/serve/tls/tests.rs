@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::present::serve::picture::Picture;
+use crate::present::serve::watch::EVERY;
 use crate::present::serve::{Board, Server, Shared};
 
 /// Files of one root and of what it certified.
-struct Authority {
+pub(in crate::present::serve) struct Authority {
     dir: tempfile::TempDir,
 }
 
@@ -35,19 +36,19 @@ impl Authority {
         "-subj",
     ];
 
-    fn new(name: &str) -> Self {
+    pub(in crate::present::serve) fn new(name: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let name = format!("/CN={name}");
         openssl(dir.path(), &[&Self::NEW[..], &[&name, "-keyout", "ca.key", "-out", "ca.pem"]].concat());
         Self { dir }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(in crate::present::serve) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Makes `name.pem` and `name.key`.
-    fn certify(&self, name: &str) {
+    pub(in crate::present::serve) fn certify(&self, name: &str) {
         let (subject, key, pem) = (format!("/CN={name}"), format!("{name}.key"), format!("{name}.pem"));
         let of_end = [
             &subject,
@@ -67,7 +68,7 @@ impl Authority {
         openssl(self.dir.path(), &[&Self::NEW[..], &of_end].concat());
     }
 
-    fn files(&self, client_roots: Option<&Self>) -> TlsFiles {
+    pub(in crate::present::serve) fn files(&self, client_roots: Option<&Self>) -> TlsFiles {
         let roots = client_roots.map(|authority| authority.path("ca.pem").into());
         TlsFiles {
             certificate: self.path("server.pem").into(),
@@ -77,7 +78,7 @@ impl Authority {
     }
 }
 
-fn serving(files: TlsFiles) -> Server {
+pub(in crate::present::serve) fn serving(files: TlsFiles) -> Server {
     serving_by(Tls::new(files).unwrap())
 }
 
@@ -165,7 +166,7 @@ fn becomes(server: &Server, root: &str, want: &str) {
             return;
         }
         // poll: files are looked at when a connection comes.
-        std::thread::sleep(LOOK_EVERY / 10);
+        std::thread::sleep(EVERY / 10);
     }
     panic!("the answer never was {want}");
 }
@@ -179,7 +180,7 @@ fn files_that_change_are_taken_and_broken_ones_are_not() {
     // A certificate that the key does not belong to: what was stays.
     let take = |name: &str| std::fs::copy(new.path(name), old.path(name)).unwrap();
     take("server.pem");
-    tls.look();
+    tls.renew();
     let server = serving_by(tls);
     assert_eq!(status(&server, "/healthz", &["--cacert", &old.path("ca.pem")]), "200");
     take("server.key");
