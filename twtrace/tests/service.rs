@@ -29,6 +29,23 @@ fn the_service_has_the_capabilities_that_tracing_needs_and_no_others() {
 }
 
 #[test]
+fn what_somebody_has_to_mend_first_is_not_tried_again_and_again() {
+    let unit = std::fs::read_to_string(packaged("twtrace.service")).unwrap();
+    let prevented =
+        unit.lines().find_map(|line| line.strip_prefix("RestartPreventExitStatus=")).unwrap_or_default();
+    assert_eq!(prevented, "2 77");
+    let twtrace = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_twtrace")).args(args).output().unwrap();
+    let help = String::from_utf8(twtrace(&["--help"]).stdout).unwrap();
+    assert!(help.contains("\n  77  not possible on this machine"), "{help}");
+    // By a key of its configuration as well, which is what most often is wrong.
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), "nonsense = 1\n").unwrap();
+    for args in [&["serve", "--nonsense"][..], &["serve", "--config", config.path().to_str().unwrap()]] {
+        assert_eq!(twtrace(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
 fn the_keys_of_its_configuration_are_flags() {
     let help = Command::new(env!("CARGO_BIN_EXE_twtrace")).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
