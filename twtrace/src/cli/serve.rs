@@ -4,7 +4,7 @@
 mod otlp;
 mod reach;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::record::possible;
 use super::values::{Usage, duration, size};
 use super::{Cli, Command, Outcome, config, runtime};
 use crate::diagnose::gather::Rhythm;
+use crate::host::files::Folder;
 use crate::host::notify::Manager;
 use crate::model::escape::printable;
 use crate::present::live::Upkeep;
@@ -106,23 +107,16 @@ impl Args {
     fn recording(&self, filters: Vec<String>, netns: Vec<u32>) -> anyhow::Result<Option<Recording>> {
         let Some(dir) = &self.record else { return Ok(None) };
         let shown = || format!("cannot record to {}", printable(&dir.to_string_lossy()));
-        make_folder(dir).with_context(shown)?;
+        // Under sudo a folder that is new is the caller's, as the files in it are: else they could not come to them.
+        let owner = user::caller();
+        let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));
+        Folder::private(dir, ids).with_context(shown)?;
         let (size, every, keep) = (self.rotate_size, Some(self.rotate_every), Some(self.keep));
         let rotation = possible(Rotation { size, every, keep, resumes: true })?;
-        let destination =
-            Destination { path: dir.join(RECORDING), force: false, rotation, owner: user::caller() };
+        let destination = Destination { path: dir.join(RECORDING), force: false, rotation, owner };
         let rhythm = Some(Rhythm::SERVICE);
         let setup = Setup { filters, netns, command: None, cgroup: None, settle: Duration::ZERO, rhythm };
         Recording::new(destination, setup).map(Some).with_context(shown)
-    }
-}
-
-/// Makes the folder, where there is none: for its owner only, as recordings are.
-fn make_folder(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -32,6 +32,8 @@ const TRIES: usize = 16;
 
 /// What a folder of ours may be done with, as mkdir(1) has it; the files in it are for their owner only.
 const FOLDER_MODE: Mode = Mode::from_bits_truncate(0o755);
+/// The same of one that is for its owner only.
+const PRIVATE_MODE: Mode = Mode::from_bits_truncate(0o700);
 
 /// A folder that files are made in.
 #[derive(Debug)]
@@ -122,13 +124,33 @@ impl Folder {
         }
     }
 
+    /// As [`Folder::at`], but made for `owner` only, and not with those above it.
+    ///
+    /// # Errors
+    /// As [`Folder::at`].
+    pub fn private(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        let trusted = owner.map(|(uid, _)| uid);
+        match path.file_name() {
+            Some(name) => {
+                let above = Self::opened(above.unwrap_or(Path::new(".")), trusted)?;
+                above.enter_or_make(name, PRIVATE_MODE, owner)
+            }
+            None => Self::opened(path, trusted),
+        }
+    }
+
     /// The folder that has this name, made where there is none, for `owner`.
     ///
     /// # Errors
     /// What the kernel says; if it is a link of somebody else's in a shared folder.
     pub fn enter(&self, name: &OsStr, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        self.enter_or_make(name, FOLDER_MODE, owner)
+    }
+
+    fn enter_or_make(&self, name: &OsStr, mode: Mode, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let is_new = match mkdirat(&self.fd, name, FOLDER_MODE) {
+        let is_new = match mkdirat(&self.fd, name, mode) {
             Err(Errno::EEXIST) => false,
             made => made.map(|()| true)?,
         };

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use nix::unistd::mkfifo;
@@ -164,6 +164,35 @@ fn a_folder_is_made_or_entered_and_a_strangers_link_is_not_followed() {
         let error = shared.folder().enter(OsStr::new(name), None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{name}");
     }
+}
+
+#[test]
+fn a_private_folder_that_is_new_is_its_owners_alone() {
+    let shared = Shared::new();
+    let told = |name: &str| {
+        let about = fs::metadata(shared.path(name)).unwrap();
+        (about.uid(), about.gid(), about.mode() & 0o7777)
+    };
+    let ours = (Uid::effective().as_raw(), Gid::effective().as_raw());
+    // Root alone can give things away.
+    let (uid, gid) = if ours.0 == 0 { (65_534, 65_533) } else { ours };
+    let private =
+        |name: &str| Folder::private(&shared.path(name), Some((Uid::from_raw(uid), Gid::from_raw(gid))));
+    private("new").unwrap().make(OsStr::new("file"), 0o600, None).unwrap();
+    private("slash/").unwrap();
+    for name in ["new", "slash"] {
+        assert_eq!(told(name), (uid, gid, 0o700), "{name}");
+    }
+    // What is there already stays as it is.
+    fs::create_dir(shared.path("old")).unwrap();
+    fs::set_permissions(shared.path("old"), fs::Permissions::from_mode(0o750)).unwrap();
+    symlink("old", shared.path("link")).unwrap();
+    for name in ["old", "link", "new/.."] {
+        private(name).unwrap();
+    }
+    assert_eq!(told("old"), (ours.0, ours.1, 0o750));
+    assert_eq!(private("none/new").unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert!(Folder::private(Path::new("."), None).is_ok() && Folder::private(Path::new("/"), None).is_ok());
 }
 
 #[test]
