@@ -12,16 +12,39 @@ use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
 use crate::recording::lists::Lists;
 
-/// Ports that bind() was refused and that are kept apart from all others.
+/// Ports that bind() was refused and that are kept apart from all others, from one time that what was seen is taken to the next.
 const MOST_ASKED: usize = 1024;
 
 /// A thread that looks, and what it is to look at.
 #[derive(Debug)]
 pub struct Beside {
     sampler: Sampler,
-    /// Ports that bind() was refused, by namespace.
-    not_bound: HashSet<(u32, u16)>,
+    not_bound: NotBound,
     own_tw_reuse: Option<u32>,
+}
+
+/// Ports that bind() was refused, by namespace.
+#[derive(Debug, Default)]
+struct NotBound {
+    /// Since what was seen was taken last.
+    now: HashSet<(u32, u16)>,
+    /// In the time before that: the look that a failure asks for comes after it, and maybe after the taking as well.
+    before: HashSet<(u32, u16)>,
+}
+
+impl NotBound {
+    fn note(&mut self, netns: u32, port: u16) {
+        if self.now.len() < MOST_ASKED {
+            self.now.insert((netns, port));
+        }
+    }
+
+    /// Those of which it is kept now who had them. Others have room from then on.
+    fn take(&mut self) -> HashSet<(u32, u16)> {
+        let now = std::mem::take(&mut self.now);
+        let before = std::mem::replace(&mut self.before, now.clone());
+        &now | &before
+    }
 }
 
 impl Beside {
@@ -31,30 +54,28 @@ impl Beside {
     /// If no thread can be started.
     pub fn start(only: Vec<u32>, rhythm: Rhythm) -> io::Result<Self> {
         let sampler = Sampler::start(only, rhythm)?;
-        Ok(Self { sampler, not_bound: HashSet::new(), own_tw_reuse: extras::own_tw_reuse() })
+        Ok(Self { sampler, not_bound: NotBound::default(), own_tw_reuse: extras::own_tw_reuse() })
     }
 
     /// A call that failed is looked into at once, while what was in its way is still there.
     pub fn event(&mut self, event: &Event) {
-        if let (Kind::BindFailed, Some(conn)) = (event.kind, &event.conn)
-            && self.not_bound.len() < MOST_ASKED
-        {
-            self.not_bound.insert((conn.netns, conn.sport));
+        if let (Kind::BindFailed, Some(conn)) = (event.kind, &event.conn) {
+            self.not_bound.note(conn.netns, conn.sport);
         }
         self.sampler.event(event);
     }
 
     /// What was seen since the beginning, or since it was taken last. The kernel is not asked.
     pub fn take(&mut self) -> Lists {
-        kept::keep(&self.sampler.take(), &self.not_bound, self.own_tw_reuse)
+        kept::keep(&self.sampler.take(), &self.not_bound.take(), self.own_tw_reuse)
     }
 
     /// Looks once more, and ends: what was seen, and what could not be.
     pub fn stop(self) -> (Lists, Vec<Limitation>) {
-        let Self { sampler, not_bound, own_tw_reuse, .. } = self;
+        let Self { sampler, mut not_bound, own_tw_reuse } = self;
         let sampled = sampler.stop();
         let mut limitations: Vec<Limitation> = sampled.limitations().cloned().collect();
-        let mut lists = kept::keep(&sampled.samples, &not_bound, own_tw_reuse);
+        let mut lists = kept::keep(&sampled.samples, &not_bound.take(), own_tw_reuse);
         let dead = extras::dead_settings().into_iter();
         lists.dead_settings = dead.map(|dead| (dead.path, dead.name, dead.value)).collect();
         match extras::slab() {
@@ -62,5 +83,26 @@ impl Beside {
             Err(limitation) => limitations.push(limitation),
         }
         (lists, limitations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_have_room_again_once_what_was_seen_is_taken() {
+        let mut not_bound = NotBound::default();
+        for port in 0..=MOST_ASKED as u16 {
+            not_bound.note(7, port);
+        }
+        let taken = not_bound.take();
+        assert_eq!((taken.len(), taken.contains(&(7, MOST_ASKED as u16))), (MOST_ASKED, false));
+        // A look may come a moment later: the next time has them still, and then no more.
+        not_bound.note(8, 80);
+        let taken = not_bound.take();
+        assert!(taken.contains(&(8, 80)) && taken.contains(&(7, 17)));
+        assert_eq!(not_bound.take(), HashSet::from([(8, 80)]));
+        assert_eq!(not_bound.take(), HashSet::new());
     }
 }
