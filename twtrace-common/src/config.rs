@@ -162,8 +162,6 @@ pub struct Symbols {
     pub tcp_v4_rcv: Text,
     /// `tcp_v6_rcv`.
     pub tcp_v6_rcv: Text,
-    /// `__inet_twsk_schedule`: re-arms.
-    pub inet_twsk_schedule: Text,
 }
 
 /// How many entries of a list of [`Filter`] are used: first come those of which one must match, then those of which none may.
@@ -332,5 +330,5 @@ const _: () = {
     assert!(size_of::<Offsets>().is_multiple_of(8));
     assert!(size_of::<NamePattern>() == 72 && size_of::<Network>() == 32);
     assert!(size_of::<Filter>() == FILTER_VALUES * (72 + 32 + 3 * 4 + 3 * 2) + 8 * 2 + 5 + 3);
-    assert!(size_of::<Config>() == size_of::<Offsets>() + 8 * 16 + size_of::<Filter>() + 16 + 16 + 8 + 8);
+    assert!(size_of::<Config>() == size_of::<Offsets>() + 7 * 16 + size_of::<Filter>() + 16 + 16 + 8 + 8);
 };

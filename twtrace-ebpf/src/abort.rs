@@ -16,7 +16,7 @@ use twtrace_common::{
 
 use crate::{
     config::setting,
-    emit, filter, maps,
+    emit, filter,
     mem::{self, Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE, SOCK_LINGER},
@@ -46,22 +46,26 @@ pub(crate) unsafe fn resets(sk: *const u8) {
 
 #[inline(always)]
 unsafe fn tell(sk: *const u8, conn: &Conn) {
-    let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
-    // SAFETY: by the caller; a live map value of this CPU.
+    // SAFETY: by the caller; the record's memory is ours until it is submitted, and every field is written.
     unsafe {
         let task_flags = task::flags();
         let by_task = Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) != 0
             && task_flags & task::PF_KTHREAD == 0;
-        let caller = &mut *caller;
-        if by_task {
-            task::current(caller);
-        }
-        if filter::asks_for_task() && !(by_task && filter::task_passes(caller)) {
+        if filter::asks_for_task() && !by_task {
             return;
         }
-        let flags: u64 = Probed::load(sk, setting!(offsets.skc_flags));
         let Some(mut entry) = emit::reserve::<Aborted>(loss::ABORTED) else { return };
         let record = &mut *entry.as_mut_ptr();
+        if by_task {
+            task::current(&mut record.owner);
+            if filter::asks_for_task() && !filter::task_passes(&record.owner) {
+                emit::discard(entry);
+                return;
+            }
+        } else {
+            mem::clear(&mut record.owner);
+        }
+        let flags: u64 = Probed::load(sk, setting!(offsets.skc_flags));
         mem::copy(&mut record.tuple, &conn.tuple);
         record.cookie = Typed::load(sk, setting!(offsets.skc_cookie));
         record.why = why(sk, flags);
@@ -73,7 +77,6 @@ unsafe fn tell(sk: *const u8, conn: &Conn) {
             has |= HAS_OWNER;
             record.via = owner::how(sk, task_flags);
         }
-        mem::copy(&mut record.owner, caller);
         let payload = sock::payload(sk, flags & SOCK_DONE != 0, true);
         if payload.is_some() {
             has |= HAS_BYTES;

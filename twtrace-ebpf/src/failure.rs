@@ -78,21 +78,21 @@ impl Call {
 #[inline(always)]
 pub(crate) fn connect_without_port(conn: &mut Conn, port_via: u32, own_range: u32) {
     conn.tuple.role = ROLE_CLIENT;
-    by_caller(&Call::connect(EADDRNOTAVAIL, port_via).ranged(own_range), conn);
+    send(&Call::connect(EADDRNOTAVAIL, port_via).ranged(own_range), conn, None);
 }
 
 /// The current task's connect() failed before a SYN was sent.
 #[inline(always)]
 pub(crate) fn connect_failed(conn: &mut Conn, errno: u32, port_via: u32) {
     conn.tuple.role = ROLE_CLIENT;
-    by_caller(&Call::connect(errno, port_via), conn);
+    send(&Call::connect(errno, port_via), conn, None);
 }
 
 /// A connect() of `who` came to nothing after its SYN was sent; whoever runs now is a stranger.
 #[inline(always)]
 pub(crate) fn connect_failed_later(conn: &mut Conn, errno: u32, port_via: u32, who: &Task) {
     conn.tuple.role = ROLE_CLIENT;
-    send(&Call::connect(errno, port_via), conn, who);
+    send(&Call::connect(errno, port_via), conn, Some(who));
 }
 
 /// The current task's bind() or listen() was refused its port. `reuseaddr`: whether the socket has SO_REUSEADDR; `own_range`: see
@@ -106,37 +106,41 @@ pub(crate) fn bind_failed(conn: &mut Conn, errno: u32, reuseaddr: Option<bool>, 
         Some(true) => HAS_REUSEADDR | REUSEADDR,
     };
     let call = Call { kind: KIND_BIND_FAILED, flags, slot: loss::BIND_FAILED, errno, port_via, own_range };
-    by_caller(&call.ranged(own_range), conn);
+    send(&call.ranged(own_range), conn, None);
 }
 
+/// `who`: `None` for the current task, which is read into the record: it is too large for the stack, and memory of this CPU is not its own where
+/// another task may take over in between.
 #[inline(always)]
-fn by_caller(call: &Call, conn: &Conn) {
-    let Some(caller) = maps::CALLER.get_ptr_mut(0) else { return };
-    // SAFETY: a live map value of this CPU. Failures happen in process context only.
-    let caller = unsafe { &mut *caller };
-    task::current(caller);
-    send(call, conn, caller);
-}
-
-#[inline(always)]
-fn send(call: &Call, conn: &Conn, who: &Task) {
-    if !filter::conn_passes(conn) || !filter::task_passes(who) || !filter::role_passes(conn.tuple.role) {
+fn send(call: &Call, conn: &Conn, who: Option<&Task>) {
+    if !filter::conn_passes(conn)
+        || !filter::role_passes(conn.tuple.role)
+        || who.is_some_and(|who| !filter::task_passes(who))
+    {
         return;
     }
-    if let Some(mut entry) = emit::reserve::<Failed>(call.slot) {
-        // SAFETY: the record's memory is ours until it is submitted; every field is written.
-        unsafe {
-            let record = &mut *entry.as_mut_ptr();
-            let mono_ns = bpf_ktime_get_ns();
-            record.header = Header { kind: call.kind, flags: call.flags, netns: conn.netns, mono_ns };
-            mem::copy(&mut record.tuple, &conn.tuple);
-            record.errno = call.errno;
-            record.port_via = call.port_via;
-            (record.own_range, record.pad) = (call.own_range, 0);
-            mem::copy(&mut record.task, who);
+    let Some(mut entry) = emit::reserve::<Failed>(call.slot) else { return };
+    // SAFETY: the record's memory is ours until it is submitted; every field is written.
+    unsafe {
+        let record = &mut *entry.as_mut_ptr();
+        match who {
+            Some(who) => mem::copy(&mut record.task, who),
+            None => {
+                task::current(&mut record.task);
+                if filter::asks_for_task() && !filter::task_passes(&record.task) {
+                    emit::discard(entry);
+                    return;
+                }
+            }
         }
-        emit::submit(entry);
+        let mono_ns = bpf_ktime_get_ns();
+        record.header = Header { kind: call.kind, flags: call.flags, netns: conn.netns, mono_ns };
+        mem::copy(&mut record.tuple, &conn.tuple);
+        record.errno = call.errno;
+        record.port_via = call.port_via;
+        (record.own_range, record.pad) = (call.own_range, 0);
     }
+    emit::submit(entry);
 }
 
 /// The errno that a kernel function's return value stands for, 0 for success. inet_csk_get_port() returned 1 for

@@ -14,7 +14,7 @@ use twtrace_common::{
 
 use crate::table::{self, Set};
 
-/// Who opened a connection. 72 bytes.
+/// Who opened a connection. 80 bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Opener {
@@ -26,6 +26,8 @@ pub(crate) struct Opener {
     pub(crate) check: u64,
     /// One of `ROLE_*`.
     pub(crate) role: u64,
+    /// The `struct sock`, to see whether the connection is still there.
+    pub(crate) sk: u64,
 }
 
 /// Who sent the first FIN of a connection. 104 bytes.
@@ -81,10 +83,6 @@ pub(crate) const FRAMES: usize = 12;
 #[map]
 pub(crate) static STACK: PerCpuArray<[u64; FRAMES.next_power_of_two()]> = PerCpuArray::with_max_entries(1, 0);
 
-/// Room for the task whose call fails: too large for the program's own stack.
-#[map]
-pub(crate) static CALLER: PerCpuArray<Task> = PerCpuArray::with_max_entries(1, 0);
-
 /// How often each `loss::*` happened, per CPU. One entry, so that user space reads all with one call: while a call reads a
 /// map the kernel runs no perf-type program on that CPU (bpf_disable_instrumentation).
 #[map]
@@ -93,8 +91,9 @@ pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::
 /// Sets in [`OPENERS`].
 pub(crate) const OPENER_SETS: u32 = 16_384;
 
-/// Key of a connection (`sock::opener_key`) → who opened it; from connect() or accept() to the first FIN or the end. The
-/// oldest of a set go first: an opener that is not there is shown as unknown, never guessed. 65,536 entries.
+/// Key of a connection (`sock::opener_key`) → who opened it; from connect() or accept() to the first FIN or the end, as far
+/// as a hook sees that (a connect() that is given up passes none with fentry). Of a set that is full those go first whose connection is over, then
+/// the oldest: an opener that is not there is shown as unknown, never guessed. 65,536 entries.
 #[map]
 pub(crate) static OPENERS: Array<Set<Opener>> = Array::with_max_entries(OPENER_SETS, 0);
 

@@ -17,8 +17,9 @@ use crate::{
     config::setting,
     filter, hint,
     maps::{self, Listening, Opener, Owner},
-    mem::{self, Mem, Typed},
+    mem::{self, Mem, Probed, Typed},
     sock::{self, Conn},
+    state::CLOSE,
     table::{self, Slot},
     task::{self, Name},
 };
@@ -54,13 +55,25 @@ fn jiffies() -> u64 {
     unsafe { bpf_jiffies64() }
 }
 
-/// Remembers who opens a connection. Where there is no room the opener will be shown as unknown.
+/// Whether the connection of an opener is over, though no hook saw its end: connect() was given up, or ran out of time. Memory of sockets is
+/// used for sockets again (SLAB_TYPESAFE_BY_RCU, net/ipv4/tcp_ipv4.c); where it is used for something else, that is as good an answer.
 #[inline(always)]
-fn remember((key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
+fn is_over(opener: &Opener, key: u64) -> bool {
+    let sk = opener.sk as *const u8;
+    // SAFETY: read with the helper, which knows what can be read.
+    unsafe {
+        Probed::load::<u8>(sk, setting!(offsets.skc_state)) == CLOSE as u8
+            || setting!(socket_cookie) != 0 && Probed::load::<u64>(sk, setting!(offsets.skc_cookie)) != key
+    }
+}
+
+/// Remembers who opens the connection of `sk`. Where there is no room the opener will be shown as unknown.
+#[inline(always)]
+fn remember(sk: *const u8, (key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
     if key == 0 {
         return;
     }
-    let Some(place) = table::claim(&maps::OPENERS, maps::OPENER_SETS, key) else { return };
+    let Some(place) = table::claim(&maps::OPENERS, maps::OPENER_SETS, key, is_over) else { return };
     // SAFETY: ours until it is published.
     unsafe {
         let opener = &mut (*place.slot).value;
@@ -73,6 +86,7 @@ fn remember((key, check): (u64, u64), role: u8, since_ns: u64, name: &Name) {
         opener.since_ns = since_ns;
         opener.check = check;
         opener.role = u64::from(role);
+        opener.sk = sk as u64;
         table::publish(place, key, jiffies());
     }
 }
@@ -104,7 +118,7 @@ pub(crate) unsafe fn connecting(sk: *const u8) {
     let name = Name::current();
     // SAFETY: by the caller.
     unsafe {
-        remember(sock::opener_key::<Typed>(sk, true), ROLE_CLIENT, now_ns(), &name);
+        remember(sk, sock::opener_key::<Typed>(sk, true), ROLE_CLIENT, now_ns(), &name);
         hint::meet(&name, sk);
     }
 }
@@ -158,7 +172,7 @@ pub(crate) unsafe fn established(sk: *const u8) {
     // SAFETY: by the caller.
     let key = unsafe { sock::opener_key::<Typed>(sk, true) };
     if opener_of(key).is_none() {
-        remember(key, ROLE_SERVER, now_ns(), &NOBODY);
+        remember(sk, key, ROLE_SERVER, now_ns(), &NOBODY);
     }
 }
 
@@ -174,12 +188,12 @@ pub(crate) unsafe fn accepted<M: Mem>(sk: *const u8, typed: bool, new: bool) {
     let key = unsafe { sock::opener_key::<M>(sk, typed) };
     let name = Name::current();
     if new {
-        remember(key, ROLE_SERVER, now_ns(), &name);
+        remember(sk, key, ROLE_SERVER, now_ns(), &name);
     } else if let Some(slot) = opener_of(key) {
         // SAFETY: a live map value; only the hooks of this one socket write it.
         unsafe { name.complete(&mut (*slot.as_ptr()).value.task) };
     } else {
-        remember(key, ROLE_SERVER, 0, &name);
+        remember(sk, key, ROLE_SERVER, 0, &name);
     }
     // SAFETY: by the caller.
     unsafe { hint::meet(&name, sk) };
@@ -226,7 +240,7 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
         let key = sock::key_of_sk(sk);
         let opener_key = opener_key(sk, key);
         let opener = opener_of(opener_key);
-        if let Some(place) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key) {
+        if let Some(place) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key, |_, _| false) {
             let now = jiffies();
             if place.evicted != 0 && now.wrapping_sub(place.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
             {

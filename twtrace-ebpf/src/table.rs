@@ -2,7 +2,8 @@
 //! Must not know: what is remembered.
 //!
 //! A look-up in an ARRAY is a multiplication and a bounds check, a tenth of what a hash map costs to fill and to empty
-//! again. A set that is full lets go of its oldest entry: who holds many connections half closed drives out his own first.
+//! again. A set that is full lets go of an entry that was left behind, or else of its oldest: who holds many connections half closed
+//! drives out his own first.
 //!
 //! Two CPUs may want a place in the same set at the same time. Fetching atomics are not to be had on 5.10, so a set is taken by
 //! adding to a counter and reading it back: of two that add at the same time at most one reads 1. Who does not get the set goes
@@ -130,9 +131,15 @@ pub(crate) fn holds<T>(slot: NonNull<Slot<T>>, key: u64) -> bool {
     unsafe { (&raw const (*slot.as_ptr()).key).read_volatile() == key }
 }
 
-/// A place for `key`, the one that it has already if it has one. `None`: another CPU works on the set.
+/// A place for `key`, the one that it has already if it has one. `is_left`: whether a value, which has this key, is of no use any more; asked
+/// only where the set is full. `None`: another CPU works on the set.
 #[inline(always)]
-pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place<T>> {
+pub(crate) fn claim<T>(
+    map: &Array<Set<T>>,
+    sets: u32,
+    key: u64,
+    is_left: impl Fn(&T, u64) -> bool,
+) -> Option<Place<T>> {
     let set = set_of(map, sets, key)?;
     // SAFETY: a live map value; `way` stays below WAYS.
     unsafe {
@@ -155,6 +162,9 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
         }
         let mut evicted = 0;
         if best == FULL {
+            best = left_behind(set, is_left);
+        }
+        if best == FULL {
             (best, evicted) = oldest(set);
         }
         let best = &raw mut (*set).slots[any(best, key)];
@@ -166,6 +176,21 @@ pub(crate) fn claim<T>(map: &Array<Set<T>>, sets: u32, key: u64) -> Option<Place
 
 /// No place.
 const FULL: usize = WAYS;
+
+/// The first place whose entry is of no use any more, or none.
+#[inline(always)]
+unsafe fn left_behind<T>(set: *mut Set<T>, is_left: impl Fn(&T, u64) -> bool) -> usize {
+    let mut way = 0;
+    while way < WAYS {
+        // SAFETY: by the caller: a live map value; `way` stays below WAYS.
+        let slot = unsafe { &(*set).slots[way] };
+        if is_left(&slot.value, slot.key) {
+            break;
+        }
+        way += 1;
+    }
+    way
+}
 
 /// The place whose entry is oldest, and when that was made.
 #[inline(always)]

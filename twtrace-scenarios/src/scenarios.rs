@@ -235,6 +235,7 @@ pub const ALL: &[Scenario] = &[
     once("sysfs_fresh", surroundings::sysfs_fresh),
     once("sysfs_missing", surroundings::sysfs_missing),
     own("openers_by_sample", order::openers_by_sample),
+    once("connects_given_up", order::connects_given_up),
     own("no_syscalls", surroundings::no_syscalls),
     once("container", surroundings::container),
     once("nsenter", surroundings::nsenter),
