@@ -109,7 +109,7 @@ async fn metrics(headers: &HeaderMap, shared: &Shared) -> Answer {
         Err(why) => return why.into(),
     };
     let format = format(text_of(headers, header::ACCEPT));
-    let usage = Usage::read(shared.started_s);
+    let usage = Usage::read(shared.started_s());
     let families = families(&picture, &usage, &shared.served(), shared.top);
     Answer::new(StatusCode::OK, format.content_type(), exposition::text(&families, format))
 }

@@ -52,8 +52,9 @@ pub struct Shared {
     pub(super) token: Option<Token>,
     /// So many owners, destinations and pools are told apart.
     pub(super) top: usize,
-    /// When this process started, in seconds since 1970.
-    pub(super) started_s: f64,
+    /// When this process started, CLOCK_MONOTONIC in nanoseconds.
+    pub(super) started_ns: u64,
+    clock: Mutex<Clock>,
     /// What was counted here.
     pub(super) counters: Counters,
     /// What becomes of what is exported.
@@ -64,9 +65,23 @@ pub struct Shared {
 impl Shared {
     /// Answers from `board`, with the `top` busiest told apart, those who know the token.
     pub fn new(board: Arc<Board>, token: Option<Token>, top: usize) -> Self {
-        let started_s = Clock::read().wall_ns as f64 / 1e9;
+        let clock = Clock::read();
+        let (started_ns, clock) = (clock.mono_ns, Mutex::new(clock));
         let (counters, fate) = (Counters::default(), Fate::default());
-        Self { board, token, top, started_s, counters, fate, is_exporting: false }
+        Self { board, token, top, started_ns, clock, counters, fate, is_exporting: false }
+    }
+
+    /// What ties the monotonic clock to the calendar, which may have been set since the last time: a service may start before the network has
+    /// told the time.
+    pub(super) fn clock(&self) -> Clock {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        clock.follow(Clock::read());
+        *clock
+    }
+
+    /// When this process started, in seconds since 1970.
+    pub(super) fn started_s(&self) -> f64 {
+        self.clock().wall_ns(self.started_ns) as f64 / 1e9
     }
 
     /// The same is exported.

@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use super::super::metrics::{Family, Kind, Sample, Value};
 use super::attributes::{SCHEMA_URL, scope};
 use super::names;
+use crate::model::clock::Clock;
 
 /// When series began: one that went and comes again counts anew, from another beginning.
 #[derive(Debug, Default)]
@@ -23,12 +24,13 @@ pub(super) struct Beginnings {
     known: HashMap<u64, Beginning>,
     hasher: RandomState,
     round: u64,
-    /// When the round before was, in nanoseconds since 1970.
+    /// When the round before was, CLOCK_MONOTONIC in nanoseconds: the calendar may be set at any time.
     last_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Beginning {
+    /// CLOCK_MONOTONIC in nanoseconds.
     start_ns: u64,
     round: u64,
 }
@@ -52,17 +54,22 @@ impl Beginnings {
     }
 }
 
-/// When a trace that has counted from `began_ns` on tells for the first time.
+/// When a trace that has counted from `began_ns` on, CLOCK_MONOTONIC, tells for the first time.
 pub(super) fn beginnings(began_ns: u64) -> Beginnings {
     Beginnings { last_ns: began_ns, ..Beginnings::default() }
 }
 
-/// The message, and how many data points are in it. `now_ns` is in nanoseconds since 1970.
+/// A time in nanoseconds since 1970; 0, which stands for none, where that is before.
+pub(super) fn calendar_ns(clock: Clock, mono_ns: u64) -> u64 {
+    u64::try_from(clock.wall_ns(mono_ns)).unwrap_or(0)
+}
+
+/// The message, and how many data points are in it. `now_ns` is CLOCK_MONOTONIC, which the clock ties to the calendar.
 pub(super) fn message(
     families: &[Family],
     resource: &Resource,
     beginnings: &mut Beginnings,
-    now_ns: u64,
+    (clock, now_ns): (Clock, u64),
 ) -> (ExportMetricsServiceRequest, u64) {
     let mut metrics = Vec::with_capacity(families.len());
     let mut count = 0;
@@ -71,7 +78,7 @@ pub(super) fn message(
         count += family.samples.len() as u64;
         let points = family.samples.iter().map(|sample| {
             let start_ns = beginnings.of(family, sample, now_ns);
-            point(sample, start_ns, now_ns)
+            point(sample, calendar_ns(clock, start_ns), calendar_ns(clock, now_ns))
         });
         let data = data(family.kind, named.is_sum, points.collect());
         metrics.push(Metric {
@@ -136,14 +143,19 @@ mod tests {
     #[test]
     fn a_series_that_went_begins_anew() {
         let mut known = beginnings(100);
+        let clock = std::cell::Cell::new(Clock { mono_ns: 0, wall_ns: 1000 });
         let mut tell = |programs: &[(&str, u64)], now_ns| {
-            let (message, count) = message(&[family(programs)], &Resource::default(), &mut known, now_ns);
+            let now = (clock.get(), now_ns);
+            let (message, count) = message(&[family(programs)], &Resource::default(), &mut known, now);
             assert_eq!(count, programs.len() as u64);
             starts(&message)
         };
-        assert_eq!(tell(&[("a", 17), ("b", 3)], 110), [100, 100]);
-        assert_eq!(tell(&[("a", 19)], 120), [100]);
-        assert_eq!(tell(&[("a", 19), ("b", 5)], 130), [100, 120]);
-        assert_eq!(tell(&[("a", 19), ("b", 5)], 140), [100, 120]);
+        assert_eq!(tell(&[("a", 17), ("b", 3)], 110), [1100, 1100]);
+        assert_eq!(tell(&[("a", 19)], 120), [1100]);
+        assert_eq!(tell(&[("a", 19), ("b", 5)], 130), [1100, 1120]);
+        assert_eq!(tell(&[("a", 19), ("b", 5)], 140), [1100, 1120]);
+        // Once the calendar is set, they began by what it says now: never after the time of the point.
+        clock.set(Clock { mono_ns: 0, wall_ns: 5 });
+        assert_eq!(tell(&[("a", 19), ("b", 5)], 150), [105, 125]);
     }
 }

@@ -19,7 +19,7 @@ use super::queue::{Message, Outcome, Queue, Signal};
 use crate::host::machine::Machine;
 use crate::host::usage::Usage;
 use crate::host::worker::{Died, Joined, Thread};
-use crate::model::clock::Clock;
+use crate::model::clock;
 use crate::present::serve::families::families;
 use crate::present::serve::http::Shared;
 
@@ -81,7 +81,7 @@ struct Work {
 
 impl Work {
     fn new(endpoint: Endpoint, shared: Arc<Shared>, resource: Resource) -> Self {
-        let began_ns = (shared.started_s * 1e9) as u64;
+        let began_ns = shared.started_ns;
         Self {
             endpoint,
             shared,
@@ -129,12 +129,14 @@ impl Work {
     async fn look(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let Ok(picture) = shared.board.picture().await else { return false };
-        let usage = Usage::read(shared.started_s);
+        let usage = Usage::read(shared.started_s());
         let families = families(&picture, &usage, &shared.served(), shared.top);
-        let now_ns = u64::try_from(Clock::read().wall_ns).unwrap_or(0);
-        let (message, count) = points::message(&families, &self.resource, &mut self.beginnings, now_ns);
+        let (clock, mono_ns) = (shared.clock(), clock::mono_ns());
+        let (message, count) =
+            points::message(&families, &self.resource, &mut self.beginnings, (clock, mono_ns));
         self.push(Signal::Metrics, message.encode_to_vec(), count);
         let findings = &picture.diagnosis().1;
+        let now_ns = points::calendar_ns(clock, mono_ns);
         if let Some((message, count)) = findings::message(findings, &mut self.told, &self.resource, now_ns) {
             self.push(Signal::Logs, message.encode_to_vec(), count);
         }
