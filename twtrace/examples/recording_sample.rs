@@ -17,7 +17,7 @@ use twtrace::model::identity::{Identity, container_of};
 use twtrace::model::settings::Settings;
 use twtrace::output::Json;
 use twtrace::recording::{
-    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, LossCounts, Namespace, Stop, Tail, Usage,
+    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage,
 };
 
 const MONO_NS: u64 = 7_000_000_000_003;
@@ -147,7 +147,7 @@ fn tail() -> Tail {
         stop: Stop::Command,
         command: Some(Ending { exit: Exit::Status(0), usage }),
         namespaces: namespaces(),
-        lost: LossCounts { created: 2, ..LossCounts::default() },
+        lost: Loss { created: 2, ..Loss::default() },
         live: 41,
         ..Tail::default()
     }

@@ -22,7 +22,7 @@ use twtrace::model::identity::{Identity, container_of};
 use twtrace::model::settings::Settings;
 use twtrace::present::report::text::{Layout, text};
 use twtrace::present::report::{By, Options};
-use twtrace::recording::{Encoder, Head, LossCounts, Namespace, Recording, Tail};
+use twtrace::recording::{Encoder, Head, Namespace, Recording, Tail};
 
 const NETNS: u32 = 4_026_531_840;
 const START_NS: u64 = 1_000_000_000_000;
@@ -178,7 +178,7 @@ fn write(events: u64, path: &Path) -> Result<()> {
         mono_ns: START_NS + events * STEP_NS,
         wall_ns: WALL_NS + (events * STEP_NS) as i64,
         namespaces: vec![namespace()],
-        lost: LossCounts::from(Loss::default()),
+        lost: Loss::default(),
         live: made.live.len() as u64,
         ..Tail::default()
     };

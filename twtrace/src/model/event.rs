@@ -115,9 +115,11 @@ words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Ope
 
 mod comm;
 mod errno;
+mod loss;
 mod outcome;
 pub use comm::Comm;
 pub use errno::Errno;
+pub use loss::Loss;
 pub use outcome::{AbortWhy, PortVia};
 
 /// A process in the act.
@@ -198,91 +200,6 @@ pub fn address(bytes: [u8; 16], family: u8) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     } else {
         IpAddr::V6(Ipv6Addr::from(bytes))
-    }
-}
-
-/// What was lost, by what it would have been.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// `created` events.
-    pub created: u64,
-    /// `ended` events.
-    pub ended: u64,
-    /// `overflow` events.
-    pub overflow: u64,
-    /// `connect_failed` events.
-    pub connect_failed: u64,
-    /// `bind_failed` events.
-    pub bind_failed: u64,
-    /// `aborted` events.
-    pub aborted: u64,
-    /// `syn_refused` events.
-    pub syn_refused: u64,
-    /// Events that came, or will come, without their owner: there was no room for it among the closing sockets.
-    pub owners: u64,
-    /// Runs of a hook that the kernel skipped (`recursion_misses`), or that could not read the stack; each may have been an event.
-    pub missed_runs: u64,
-    /// Births that the kernel's own counters have and that nobody told, nor counted as lost.
-    pub missed: u64,
-    /// What was told and could not be written, because nobody read it in time: events, or pictures of the live view.
-    pub unwritten: u64,
-}
-
-impl Loss {
-    /// Events lost for certain, to whoever reads this.
-    pub fn events(&self) -> u64 {
-        self.untold().saturating_add(self.unwritten)
-    }
-
-    /// Events that were lost for certain on the way here: nothing in here knows of them.
-    pub fn untold(&self) -> u64 {
-        let Self { created, ended, overflow, connect_failed, bind_failed, .. } = *self;
-        let Self { aborted, syn_refused, missed, .. } = *self;
-        // What a file says may be anything.
-        [created, ended, overflow, connect_failed, bind_failed, aborted, syn_refused, missed]
-            .into_iter()
-            .fold(0, u64::saturating_add)
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn and(&self, other: &Self) -> Self {
-        Self {
-            created: self.created.saturating_add(other.created),
-            ended: self.ended.saturating_add(other.ended),
-            overflow: self.overflow.saturating_add(other.overflow),
-            connect_failed: self.connect_failed.saturating_add(other.connect_failed),
-            bind_failed: self.bind_failed.saturating_add(other.bind_failed),
-            aborted: self.aborted.saturating_add(other.aborted),
-            syn_refused: self.syn_refused.saturating_add(other.syn_refused),
-            owners: self.owners.saturating_add(other.owners),
-            missed_runs: self.missed_runs.saturating_add(other.missed_runs),
-            missed: self.missed.saturating_add(other.missed),
-            unwritten: self.unwritten.saturating_add(other.unwritten),
-        }
-    }
-
-    /// What came since `earlier`.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            created: self.created.saturating_sub(earlier.created),
-            ended: self.ended.saturating_sub(earlier.ended),
-            overflow: self.overflow.saturating_sub(earlier.overflow),
-            connect_failed: self.connect_failed.saturating_sub(earlier.connect_failed),
-            bind_failed: self.bind_failed.saturating_sub(earlier.bind_failed),
-            aborted: self.aborted.saturating_sub(earlier.aborted),
-            syn_refused: self.syn_refused.saturating_sub(earlier.syn_refused),
-            owners: self.owners.saturating_sub(earlier.owners),
-            missed_runs: self.missed_runs.saturating_sub(earlier.missed_runs),
-            missed: self.missed.saturating_sub(earlier.missed),
-            unwritten: self.unwritten.saturating_sub(earlier.unwritten),
-        }
-    }
-
-    /// Whether nothing was lost.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }
 

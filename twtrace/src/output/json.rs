@@ -303,17 +303,11 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
 /// `count` is the interface's; the rest says what it is made of.
 fn put_loss(loss: &Loss, object: &mut Object<'_>) {
     object.number(key!("count"), loss.events());
-    object.number(key!("created"), loss.created);
-    object.number(key!("ended"), loss.ended);
-    object.number(key!("overflow"), loss.overflow);
-    object.number(key!("connect_failed"), loss.connect_failed);
-    object.number(key!("bind_failed"), loss.bind_failed);
-    object.number(key!("aborted"), loss.aborted);
-    object.number(key!("syn_refused"), loss.syn_refused);
-    object.number(key!("owners"), loss.owners);
-    object.number(key!("missed_runs"), loss.missed_runs);
-    object.number(key!("missed"), loss.missed);
-    object.number(key!("unwritten"), loss.unwritten);
+    for (name, part) in loss.named() {
+        object.put(",\"");
+        object.put(name);
+        object.number("\":", part);
+    }
 }
 
 #[cfg(test)]

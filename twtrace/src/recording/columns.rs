@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::filling::{Numbers, Texts, Words};
-use super::schema::{self, Type};
+use super::schema::{self, LOST, Type};
 use crate::model::clock::Clock;
 use crate::model::event::{Conn, Event, Kind, Loss, Role, Substate};
 use flat::{Chunk, Flat, note};
@@ -70,7 +70,7 @@ struct SocketColumns {
 
 struct LossColumns {
     count: U64,
-    parts: [U64; LOSS_PARTS.len()],
+    parts: [U64; LOST.len()],
 }
 
 impl Columns {
@@ -254,46 +254,17 @@ impl SocketColumns {
     }
 }
 
-/// The columns that `count` is made of, in the order of [`parts`].
-pub(super) const LOSS_PARTS: [&str; 10] = [
-    "lost_created",
-    "lost_ended",
-    "lost_overflow",
-    "lost_connect_failed",
-    "lost_bind_failed",
-    "lost_owners",
-    "lost_missed_runs",
-    "lost_missed",
-    "lost_aborted",
-    "lost_syn_refused",
-];
-
-fn parts(loss: &Loss) -> [u64; 10] {
-    [
-        loss.created,
-        loss.ended,
-        loss.overflow,
-        loss.connect_failed,
-        loss.bind_failed,
-        loss.owners,
-        loss.missed_runs,
-        loss.missed,
-        loss.aborted,
-        loss.syn_refused,
-    ]
-}
-
 impl LossColumns {
     fn set(&mut self, row: usize, loss: &Loss) {
         self.count.set(row, loss.events());
-        for (column, part) in self.parts.iter_mut().zip(parts(loss)) {
+        for (column, part) in self.parts.iter_mut().zip(loss.parts()) {
             column.set(row, part);
         }
     }
 
     fn finish(&mut self, rows: usize, put: &mut Put<'_>) -> Result<(), ArrowError> {
         put("count", self.count.column(rows)?);
-        for (name, column) in LOSS_PARTS.into_iter().zip(&mut self.parts) {
+        for (name, column) in LOST.into_iter().zip(&mut self.parts) {
             put(name, column.column(rows)?);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Owns: what a recording says about itself: at its start ([`Head`]) and at its end ([`Tail`]), as JSON objects.
 //! Must not know: how the objects get into a file, how their values are come by.
 //!
-//! These types are the format, so they are not those of the rest of the program, which may change. A field that is added
+//! These types are the format, and so are those of `model` and `host` that are in them: their keys stay. A field that is added
 //! later has a default; a reader passes over fields that it does not know.
 
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ pub struct Tail {
     /// The network namespaces that could be asked at the end, with the values of then.
     pub namespaces: Vec<Namespace>,
     /// All that was lost in the whole recording, rotated files before this one included.
-    pub lost: LossCounts,
+    pub lost: Loss,
     /// All that could not be seen, what was found out after the start included.
     pub limitations: Vec<Limitation>,
     /// Rows in this file.
@@ -211,70 +211,4 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Context switches against its will.
     pub involuntary_switches: u64,
-}
-
-/// [`Loss`] as a recording has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LossCounts {
-    /// `created` events.
-    pub created: u64,
-    /// `ended` events.
-    pub ended: u64,
-    /// `overflow` events.
-    pub overflow: u64,
-    /// `connect_failed` events.
-    pub connect_failed: u64,
-    /// `bind_failed` events.
-    pub bind_failed: u64,
-    /// Events that came without their owner.
-    pub owners: u64,
-    /// Runs of a hook that the kernel skipped.
-    pub missed_runs: u64,
-    /// Births that the kernel's counters have and nobody told.
-    pub missed: u64,
-    /// What was told and could not be written.
-    pub unwritten: u64,
-    /// `aborted` events.
-    #[serde(default)]
-    pub aborted: u64,
-    /// `syn_refused` events.
-    #[serde(default)]
-    pub syn_refused: u64,
-}
-
-impl From<Loss> for LossCounts {
-    fn from(loss: Loss) -> Self {
-        Self {
-            created: loss.created,
-            ended: loss.ended,
-            overflow: loss.overflow,
-            connect_failed: loss.connect_failed,
-            bind_failed: loss.bind_failed,
-            owners: loss.owners,
-            missed_runs: loss.missed_runs,
-            missed: loss.missed,
-            unwritten: loss.unwritten,
-            aborted: loss.aborted,
-            syn_refused: loss.syn_refused,
-        }
-    }
-}
-
-impl From<LossCounts> for Loss {
-    fn from(counts: LossCounts) -> Self {
-        Self {
-            created: counts.created,
-            ended: counts.ended,
-            overflow: counts.overflow,
-            connect_failed: counts.connect_failed,
-            bind_failed: counts.bind_failed,
-            owners: counts.owners,
-            missed_runs: counts.missed_runs,
-            missed: counts.missed,
-            unwritten: counts.unwritten,
-            aborted: counts.aborted,
-            syn_refused: counts.syn_refused,
-        }
-    }
 }

@@ -15,7 +15,7 @@ use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 use super::cache::Caches;
 pub use super::column::Malformed;
 use super::column::{Numbers, Table};
-use super::columns::LOSS_PARTS;
+use super::schema::LOST;
 use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
@@ -105,7 +105,7 @@ impl Rows {
     /// # Errors
     /// As [`Rows::new`].
     pub fn with(caches: &mut Caches, batch: &RecordBatch) -> Result<Self, Malformed> {
-        let loss = LOSS_PARTS.into_iter().map(|name| Numbers::of(batch, name));
+        let loss = LOST.into_iter().map(|name| Numbers::of(batch, name));
         Ok(Self {
             len: batch.num_rows(),
             event: Table::parsed(batch, caches, "event")?,
@@ -154,19 +154,7 @@ impl Rows {
 
     fn loss(&self, row: usize) -> Loss {
         let part = |at: usize| self.loss.get(at).and_then(|column| column.get(row)).unwrap_or(0);
-        Loss {
-            created: part(0),
-            ended: part(1),
-            overflow: part(2),
-            connect_failed: part(3),
-            bind_failed: part(4),
-            owners: part(5),
-            missed_runs: part(6),
-            missed: part(7),
-            unwritten: 0,
-            aborted: part(8),
-            syn_refused: part(9),
-        }
+        Loss::from_parts(std::array::from_fn(part))
     }
 }
 

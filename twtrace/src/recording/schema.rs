@@ -110,6 +110,22 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("lost_syn_refused", Type::U64),
 ];
 
+/// The columns that `count` is made of, in the order of [`Loss::parts`]; what could not be written is in no recording.
+///
+/// [`Loss::parts`]: crate::model::event::Loss::parts
+pub const LOST: [&str; 10] = [
+    "lost_created",
+    "lost_ended",
+    "lost_overflow",
+    "lost_connect_failed",
+    "lost_bind_failed",
+    "lost_aborted",
+    "lost_syn_refused",
+    "lost_owners",
+    "lost_missed_runs",
+    "lost_missed",
+];
+
 /// The columns as Arrow has them, without metadata.
 pub fn schema() -> SchemaRef {
     let never_null = ["event", "time", "mono_ns"];

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow_array::Array as _;
 
 use super::*;
-use crate::model::event::{Comm, Event, Kind, Process};
+use crate::model::event::{Comm, Event, Kind, Loss, Process};
 use crate::model::identity::{Identity, Names, Naming};
 use samples::{events, head, recorded, tail};
 
@@ -48,6 +48,8 @@ fn the_sample_fills_every_column_and_every_kind() {
         let nulls = column.null_count();
         assert!(nulls < 97 && (nulls == 0) == always.contains(name), "{name}: {nulls} nulls of 97");
     }
+    let lost = Loss::default().named().map(|(name, _)| format!("lost_{name}"));
+    assert_eq!(lost[..schema::LOST.len()], schema::LOST);
     let kinds: BTreeSet<Kind> = events(97).iter().map(|event| event.kind).collect();
     assert_eq!(kinds.len(), Kind::ALL.len());
 }

@@ -22,6 +22,7 @@ use crate::engine::row::{Owner, Row};
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
+use crate::recording::schema::LOST;
 
 /// Takes batches in.
 #[derive(Debug, Default)]
@@ -144,20 +145,6 @@ const COLUMNS: [&str; 30] = [
     "range_high",
     "why",
     "lifetime_ms",
-];
-
-/// What a `lost` event is made of, in the order of [`loss`].
-const LOST: [&str; 10] = [
-    "lost_created",
-    "lost_ended",
-    "lost_overflow",
-    "lost_connect_failed",
-    "lost_bind_failed",
-    "lost_owners",
-    "lost_missed_runs",
-    "lost_missed",
-    "lost_aborted",
-    "lost_syn_refused",
 ];
 
 /// The names of all columns that are looked at.
@@ -329,19 +316,7 @@ impl Columns {
     }
 
     fn loss(&self, row: usize) -> Loss {
-        let part = |at: usize| self.lost[at].get(row).unwrap_or(0);
-        Loss {
-            created: part(0),
-            ended: part(1),
-            overflow: part(2),
-            connect_failed: part(3),
-            bind_failed: part(4),
-            owners: part(5),
-            missed_runs: part(6),
-            missed: part(7),
-            unwritten: 0,
-            aborted: part(8),
-            syn_refused: part(9),
-        }
+        let part = |at: usize| self.lost.get(at).and_then(|column| column.get(row)).unwrap_or(0);
+        Loss::from_parts(std::array::from_fn(part))
     }
 }

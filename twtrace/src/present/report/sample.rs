@@ -9,9 +9,7 @@ use crate::engine::{Capacity, Seed, Tracker};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use crate::model::identity::{Identity, Names, Naming, container_of};
 use crate::model::settings::Settings;
-use crate::recording::{
-    Command, Encoder, Ending, Exit, Head, LossCounts, Namespace, Recording, Stop, Tail, Usage,
-};
+use crate::recording::{Command, Encoder, Ending, Exit, Head, Namespace, Recording, Stop, Tail, Usage};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// CLOCK_MONOTONIC at the start.
@@ -292,7 +290,7 @@ pub(crate) fn sample(steps: usize) -> Sample {
         stop: Stop::Command,
         command: Some(Ending { exit: Exit::Status(3), usage }),
         namespaces: vec![namespace(NETNS), namespace(LATE)],
-        lost: LossCounts::from(loss),
+        lost: loss,
         limitations: Vec::new(),
         events,
         live,

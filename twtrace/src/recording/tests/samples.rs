@@ -12,7 +12,7 @@ use crate::model::limitation::{Limitation, What};
 use crate::model::settings::Settings;
 use crate::recording::lists::{Holder, Listed, Lists};
 use crate::recording::{
-    Command, Counters, Encoder, Ending, Exit, Head, LossCounts, Namespace, Stop, Tail, Usage,
+    Command, Counters, Encoder, Ending, Exit, Head, Namespace, Stop, Tail, Usage,
 };
 
 /// CLOCK_MONOTONIC at the start of every sample.
@@ -245,7 +245,7 @@ pub(crate) fn tail() -> Tail {
         stop: Stop::Command,
         command: Some(Ending { exit: Exit::Status(3), usage }),
         namespaces: vec![namespace()],
-        lost: LossCounts { created: 1, ..LossCounts::default() },
+        lost: Loss { created: 1, ..Loss::default() },
         limitations: vec![limitation()],
         events: 0,
         live: 13,

@@ -32,35 +32,13 @@ impl Shares<f64> {
 #[derive(Serialize)]
 pub(crate) struct Lost {
     count: u64,
-    created: u64,
-    ended: u64,
-    overflow: u64,
-    connect_failed: u64,
-    bind_failed: u64,
-    aborted: u64,
-    syn_refused: u64,
-    owners: u64,
-    missed_runs: u64,
-    missed: u64,
-    unwritten: u64,
+    #[serde(flatten)]
+    parts: Loss,
 }
 
 impl From<Loss> for Lost {
-    fn from(loss: Loss) -> Self {
-        Self {
-            count: loss.events(),
-            created: loss.created,
-            ended: loss.ended,
-            overflow: loss.overflow,
-            connect_failed: loss.connect_failed,
-            bind_failed: loss.bind_failed,
-            aborted: loss.aborted,
-            syn_refused: loss.syn_refused,
-            owners: loss.owners,
-            missed_runs: loss.missed_runs,
-            missed: loss.missed,
-            unwritten: loss.unwritten,
-        }
+    fn from(parts: Loss) -> Self {
+        Self { count: parts.events(), parts }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::host::net::netns::Netns;
 use crate::model::clock::Clock;
 use crate::present::record::namespaces;
 use crate::present::record::output::Output;
-use crate::recording::{Encoder, Ending, Head, LossCounts, Namespace, Stop, Tail};
+use crate::recording::{Encoder, Ending, Head, Namespace, Stop, Tail};
 
 impl Recorder {
     /// Goes on in another output, where the one before could not be written to: what was told meanwhile is left out, what lives is in it.
@@ -47,15 +47,7 @@ impl Recorder {
     pub(super) fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
         let Clock { mono_ns, wall_ns } = Clock::read();
         let limitations = self.head.limitations.clone();
-        Tail {
-            mono_ns,
-            wall_ns,
-            stop,
-            command,
-            limitations,
-            lost: LossCounts::from(self.loss),
-            ..Tail::default()
-        }
+        Tail { mono_ns, wall_ns, stop, command, limitations, lost: self.loss, ..Tail::default() }
     }
 
     pub(super) fn write_end(&mut self, tail: &Tail) -> io::Result<()> {

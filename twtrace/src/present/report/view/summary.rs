@@ -327,18 +327,7 @@ fn lost(loss: &Loss) -> String {
     } else {
         format!("{} events", grouped(loss.events()))
     }];
-    for (count, what) in [
-        (loss.created, "created"),
-        (loss.ended, "ended"),
-        (loss.overflow, "overflow"),
-        (loss.connect_failed, "connect_failed"),
-        (loss.bind_failed, "bind_failed"),
-        (loss.aborted, "aborted"),
-        (loss.syn_refused, "syn_refused"),
-        (loss.owners, "owners"),
-        (loss.missed_runs, "missed_runs"),
-        (loss.missed, "missed"),
-    ] {
+    for (what, count) in loss.named() {
         if count != 0 {
             said.push(format!("{what} {}", grouped(count)));
         }
