@@ -10,15 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use twtrace::host::net::books::Books;
 use twtrace::model::event::{
     Comm, Conn, Errno, Event, Kind, Loss, Opener, Process, Reason, Role, Substate, Via,
 };
 use twtrace::model::identity::{Identity, container_of};
 use twtrace::model::settings::Settings;
 use twtrace::output::Json;
-use twtrace::recording::{
-    Command, Counters, Encoder, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage,
-};
+use twtrace::recording::{Command, Encoder, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
 
 const MONO_NS: u64 = 7_000_000_000_003;
 const WALL_NS: i64 = 1_767_323_045_000_000_006;
@@ -101,15 +100,8 @@ fn namespaces() -> Vec<Namespace> {
         fin_timeout_s: Some(60),
         ..Settings::default()
     };
-    let counters = Counters {
-        tw: 2,
-        tw_recycled: 3,
-        tw_killed: 5,
-        tw_overflow: 7,
-        sockstat_tw: 11,
-        inuse: 13,
-        inuse6: 17,
-    };
+    let counters =
+        Books { tw: 2, tw_recycled: 3, tw_killed: 5, tw_overflow: 7, sockstat_tw: 11, inuse: 13, inuse6: 17 };
     vec![Namespace { netns: 4_026_531_840, name: None, sysctls: Some(sysctls), counters: Some(counters) }]
 }
 

@@ -32,7 +32,7 @@ mod vet;
 
 pub use cache::{Caches, Known};
 pub use encoder::{EncodeError, Encoder};
-pub use meta::{Command, Counters, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
+pub use meta::{Command, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
 pub use reader::{Ended, Events, OpenError, Recording};
 pub use rows::{Malformed, Rows};
 

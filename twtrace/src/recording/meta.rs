@@ -96,41 +96,7 @@ pub struct Namespace {
     /// The settings that matter; `None` where they could not be read.
     pub sysctls: Option<Settings>,
     /// The kernel's counters; `None` where they could not be read.
-    pub counters: Option<Counters>,
-}
-
-/// [`Books`] as a recording has them: counters from the namespace's birth, then what is there now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Counters {
-    /// TcpExt TW.
-    pub tw: u64,
-    /// TcpExt TWRecycled.
-    pub tw_recycled: u64,
-    /// TcpExt TWKilled.
-    pub tw_killed: u64,
-    /// TcpExt TCPTimeWaitOverflow.
-    pub tw_overflow: u64,
-    /// `tw` in sockstat: TIME_WAIT sockets now.
-    pub sockstat_tw: u64,
-    /// IPv4 TCP sockets now, TIME_WAIT not among them.
-    pub inuse: u64,
-    /// The same for IPv6.
-    pub inuse6: u64,
-}
-
-impl From<Books> for Counters {
-    fn from(books: Books) -> Self {
-        let Books { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 } = books;
-        Self { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 }
-    }
-}
-
-impl From<Counters> for Books {
-    fn from(counters: Counters) -> Self {
-        let Counters { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 } = counters;
-        Self { tw, tw_recycled, tw_killed, tw_overflow, sockstat_tw, inuse, inuse6 }
-    }
+    pub counters: Option<Books>,
 }
 
 /// Why a recording ended.

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
 use super::netns::{Each, Netns};
 use crate::model::clock;
@@ -13,7 +15,8 @@ const SOCKSTAT6: &str = "/proc/thread-self/net/sockstat6";
 
 /// What the kernel has counted, IPv4 and IPv6 together. The first four count up from the namespace's birth
 /// (`struct linux_mib`, include/uapi/linux/snmp.h), the others say what is there now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Books {
     /// TcpExt TW. From 6.1 on: created with a timer of more than 4 s. 5.10: ended by such a timer.
     pub tw: u64,

@@ -53,7 +53,7 @@ fn namespace(netns: &Netns) -> Namespace {
         netns: netns.inode,
         name: netns.name.clone(),
         sysctls: sysctls::read(netns).ok(),
-        counters: Books::read(netns).ok().map(Into::into),
+        counters: Books::read(netns).ok(),
     }
 }
 

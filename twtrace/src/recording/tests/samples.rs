@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use crate::host::net::books::Books;
 use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
@@ -11,9 +12,7 @@ use crate::model::identity::{Container, Identity, Runtime};
 use crate::model::limitation::{Limitation, What};
 use crate::model::settings::Settings;
 use crate::recording::lists::{Holder, Listed, Lists};
-use crate::recording::{
-    Command, Counters, Encoder, Ending, Exit, Head, Namespace, Stop, Tail, Usage,
-};
+use crate::recording::{Command, Encoder, Ending, Exit, Head, Namespace, Stop, Tail, Usage};
 
 /// CLOCK_MONOTONIC at the start of every sample.
 pub(crate) const START_NS: u64 = 1_000_000_000_007;
@@ -182,15 +181,8 @@ pub(crate) fn namespace() -> Namespace {
         fin_timeout_s: Some(60),
         ..Settings::default()
     };
-    let counters = Counters {
-        tw: 1,
-        tw_recycled: 2,
-        tw_killed: 3,
-        tw_overflow: 5,
-        sockstat_tw: 7,
-        inuse: 11,
-        inuse6: 13,
-    };
+    let counters =
+        Books { tw: 1, tw_recycled: 2, tw_killed: 3, tw_overflow: 5, sockstat_tw: 7, inuse: 11, inuse6: 13 };
     Namespace {
         netns: 4_026_531_840,
         name: Some("blue".to_owned()),
