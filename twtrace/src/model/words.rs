@@ -3,7 +3,7 @@
 
 /// Declares an enum's words, which are part of the interface.
 macro_rules! words {
-    ($type:ty, $all:ident, { $($variant:ident => $word:literal),+ $(,)? }) => {
+    ($type:ty, $all:ident, { $($variant:ident => $word:expr),+ $(,)? }) => {
         impl $type {
             /// Every value, in the interface's order.
             pub const $all: &'static [Self] = &[$(Self::$variant),+];
@@ -40,10 +40,10 @@ macro_rules! words {
             type Err = String;
 
             fn from_str(word: &str) -> Result<Self, String> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("'{}' is not one of {}", crate::model::escape::printable(word), [$($word),+].join(", "))),
-                }
+                let known = Self::$all.iter().copied().find(|known| known.word() == word);
+                known.ok_or_else(|| {
+                    format!("'{}' is not one of {}", crate::model::escape::printable(word), [$($word),+].join(", "))
+                })
             }
         }
     };
