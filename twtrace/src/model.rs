@@ -3,6 +3,7 @@
 
 #[macro_use]
 mod words;
+pub(crate) use words::words;
 
 pub mod clock;
 pub mod escape;

@@ -23,17 +23,9 @@ pub enum Severity {
     Fine,
 }
 
-impl Severity {
-    /// As JSON has it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Warning => "warning",
-            Self::Notice => "notice",
-            Self::Fine => "fine",
-        }
-    }
-}
+crate::model::words!(Severity, ALL, {
+    Critical => "critical", Warning => "warning", Notice => "notice", Fine => "fine",
+});
 
 impl From<Severity> for Meaning {
     fn from(severity: Severity) -> Self {

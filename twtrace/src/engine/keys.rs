@@ -103,20 +103,6 @@ pub enum By {
     Netns,
 }
 
-impl By {
-    /// All of them.
-    pub const ALL: &'static [Self] =
-        &[Self::Process, Self::Tuple, Self::Peer, Self::Port, Self::Container, Self::Netns];
-
-    /// The interface's word for its rows.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Process => "processes",
-            Self::Tuple => "tuples",
-            Self::Peer => "peers",
-            Self::Port => "ports",
-            Self::Container => "containers",
-            Self::Netns => "netns",
-        }
-    }
-}
+crate::model::words!(By, ALL, {
+    Process => "processes", Tuple => "tuples", Peer => "peers", Port => "ports", Container => "containers", Netns => "netns",
+});

@@ -48,3 +48,5 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;

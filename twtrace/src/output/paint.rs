@@ -30,20 +30,12 @@ pub enum Meaning {
     Critical,
 }
 
-impl Meaning {
-    /// In one word, for a page's styles.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Label => "label",
-            Self::Title => "title",
-            Self::Faint => "faint",
-            Self::Good => "good",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
+// For a page's styles.
+crate::model::words!(Meaning, ALL, {
+    Plain => "plain", Label => "label", Title => "title", Faint => "faint", Good => "good", Warning => "warning", Critical => "critical",
+});
 
+impl Meaning {
     const fn style(self) -> Style {
         match self {
             Self::Plain => Style::new(),

@@ -19,7 +19,7 @@ use super::schema::LOST;
 use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
-use crate::model::identity::{Cmdline, Container, Identity, Names, Naming, Runtime};
+use crate::model::identity::{Cmdline, Container, Identity, Names, Naming};
 
 const MILLI_NS: u64 = 1_000_000;
 /// Identities of a batch that are shared by rows, at most.
@@ -249,7 +249,7 @@ impl OwnerRows {
         let owned = |text: Text| text.map(|text| text.to_string());
         let container = container.and_then(|shown| {
             let (runtime, short) = shown.split_once(':')?;
-            let (runtime, short) = (Runtime::from_word(runtime)?, short.to_owned());
+            let (runtime, short) = (runtime.parse().ok()?, short.to_owned());
             let id = id.map_or_else(|| short.clone(), |id| id.to_string());
             Some(Container { runtime, id, short, pod_uid: owned(pod_uid) })
         });

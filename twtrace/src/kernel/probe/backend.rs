@@ -21,21 +21,12 @@ pub enum Backend {
     Tracepoint,
 }
 
+// Best first. A kprobe's program is skipped while another one runs on the CPU, which kernels before 6.7 do not even count
+// (trace_call_bpf, kernel/trace/bpf_trace.c); the tracepoints that we use never skip a birth or an end. So kprobes come last, although they
+// are cheaper.
+crate::model::words!(Backend, ALL, { Fentry => "fentry", Tracepoint => "tracepoint", Kprobe => "kprobe" });
+
 impl Backend {
-    /// All of them, best first. A kprobe's program is skipped while another one runs on the CPU, which kernels before 6.7 do
-    /// not even count (trace_call_bpf, kernel/trace/bpf_trace.c); the tracepoints that we use never skip a birth or an end.
-    /// So kprobes come last, although they are cheaper.
-    pub const ALL: [Self; 3] = [Self::Fentry, Self::Tracepoint, Self::Kprobe];
-
-    /// Its name on the command line.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Fentry => "fentry",
-            Self::Kprobe => "kprobe",
-            Self::Tracepoint => "tracepoint",
-        }
-    }
-
     /// Its number in [`twtrace_common::config::Config`].
     pub(super) const fn number(self) -> u32 {
         match self {
@@ -43,12 +34,6 @@ impl Backend {
             Self::Kprobe => twtrace_common::config::BACKEND_KPROBE,
             Self::Tracepoint => twtrace_common::config::BACKEND_TRACEPOINT,
         }
-    }
-}
-
-impl std::fmt::Display for Backend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.word())
     }
 }
 

@@ -33,31 +33,10 @@ pub enum Runtime {
     Garden,
 }
 
-impl Runtime {
-    const ALL: [(Self, &str); 9] = [
-        (Self::Docker, "docker"),
-        (Self::Containerd, "containerd"),
-        (Self::CriO, "cri-o"),
-        (Self::Podman, "podman"),
-        (Self::Kubernetes, "kubernetes"),
-        (Self::Lxc, "lxc"),
-        (Self::Nspawn, "nspawn"),
-        (Self::Ecs, "ecs"),
-        (Self::Garden, "garden"),
-    ];
-
-    /// The one that a word stands for in a [`Container`] as text.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == word).map(|(runtime, _)| *runtime)
-    }
-}
-
-impl fmt::Display for Runtime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = Self::ALL.iter().find(|(runtime, _)| runtime == self);
-        f.pad(known.map_or("unknown", |(_, word)| word))
-    }
-}
+words!(Runtime, ALL, {
+    Docker => "docker", Containerd => "containerd", CriO => "cri-o", Podman => "podman", Kubernetes => "kubernetes", Lxc => "lxc",
+    Nspawn => "nspawn", Ecs => "ecs", Garden => "garden",
+});
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -32,35 +32,15 @@ pub enum By {
     Host,
 }
 
+// As below, and hosts, of which there may be several.
+crate::model::words!(By, EVERY, {
+    Process => "process", Peer => "peer", Tuple => "tuple", Port => "port", Container => "container", Netns => "netns",
+    Reason => "reason", Host => "host",
+});
+
 impl By {
     /// All of them that a recording of one machine is asked for, in the interface's order.
     pub const ALL: &'static [Self] = Self::EVERY.split_last().expect("it has eight").1;
-
-    /// As [`Self::ALL`], and hosts, of which there may be several.
-    pub const EVERY: &'static [Self] = &[
-        Self::Process,
-        Self::Peer,
-        Self::Tuple,
-        Self::Port,
-        Self::Container,
-        Self::Netns,
-        Self::Reason,
-        Self::Host,
-    ];
-
-    /// The word of the interface.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Peer => "peer",
-            Self::Tuple => "tuple",
-            Self::Port => "port",
-            Self::Container => "container",
-            Self::Netns => "netns",
-            Self::Reason => "reason",
-            Self::Host => "host",
-        }
-    }
 }
 
 /// Names a row. Texts are hostile until escaped.
