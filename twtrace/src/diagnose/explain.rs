@@ -3,102 +3,119 @@
 //!
 //! A line `@include NAME` in a page stands for that page without its title: what several stories have in common is told once.
 
-/// Declares the pages: one file each.
+/// A story: its name, and its page.
+type Page = (&'static str, &'static str);
+
+/// Stories by their names: one file each.
 macro_rules! pages {
     ($($id:literal),+ $(,)?) => {
-        /// Every page: its name and its text.
-        const PAGES: &[(&str, &str)] = &[$(($id, include_str!(concat!("explain/", $id, ".md")))),+];
+        &[$(($id, include_str!(concat!("explain/", $id, ".md")))),+]
     };
 }
 
-pages!(
-    "bind_no_port",
+/// What goes wrong.
+const FINDINGS: &[Page] = pages![
     "bound_source",
-    "check_path",
-    "client_reuseaddr",
-    "close_sockets",
     "close_unacknowledged",
     "close_wait_pileup",
     "closes_aborted",
-    "connect_timeout",
     "conntrack_near_full",
-    "conntrack_room",
     "counters_moved",
-    "drop_tw_recycle",
     "ephemeral_port_taken",
-    "fewer_connections",
-    "fin_timeout",
     "fin_wait2_held",
     "fin_wait2_pileup",
     "folklore_fin_timeout",
     "folklore_max_tw_buckets",
     "folklore_tw_recycle",
-    "four_way_close",
-    "graceful_close",
-    "half_closed_tw_reuse",
-    "keep_alive",
-    "keep_nat_ports",
-    "linger_zero",
-    "local_address",
-    "longer_connections",
-    "loopback_address",
     "loopback_backend",
-    "lower_fin_timeout",
-    "lower_max_tw_buckets",
-    "max_tw_buckets",
-    "more_addresses",
     "nat_ports_short",
     "no_local_address",
     "not_explained",
     "not_seen",
     "nothing_wrong",
-    "open_tw_reuse",
     "orphans_near_limit",
-    "other_port",
     "own_ports_taken",
-    "peer_closes_first",
-    "peer_must_close",
     "port_in_use",
-    "port_range",
     "ports_bound",
     "ports_exhausted",
     "ports_held_open",
     "ports_running_out",
     "range_half_full",
     "refused_not_for_ports",
-    "release_ports",
-    "reserve_ports",
-    "restore_fin_timeout",
-    "restore_max_tw_buckets",
     "reuse_cannot_work",
-    "reuse_delay",
-    "reuseaddr",
-    "rfc1337",
-    "rfc1337_off",
-    "rfc1337_on",
     "rst_kills",
     "server_cannot_bind",
-    "server_port_range",
-    "server_reuseaddr",
     "server_side_harmless",
-    "server_tw_reuse",
-    "socket_port_range",
     "socket_range",
     "syn_refused",
     "syn_unanswered",
     "table_overflow",
-    "timestamps",
     "tuple_taken",
-    "tw_recycle",
+];
+
+/// What helps.
+const REMEDIES: &[Page] = pages![
+    "bind_no_port",
+    "check_path",
+    "close_sockets",
+    "connect_timeout",
+    "conntrack_room",
+    "drop_tw_recycle",
+    "fewer_connections",
+    "fin_timeout",
+    "graceful_close",
+    "keep_alive",
+    "keep_nat_ports",
+    "local_address",
+    "longer_connections",
+    "loopback_address",
+    "max_tw_buckets",
+    "more_addresses",
+    "other_port",
+    "peer_closes_first",
+    "peer_must_close",
+    "port_range",
+    "release_ports",
+    "reserve_ports",
+    "restore_fin_timeout",
+    "restore_max_tw_buckets",
+    "reuse_delay",
+    "reuseaddr",
+    "rfc1337",
+    "rfc1337_off",
+    "timestamps",
     "tw_reuse",
     "unbound_port",
     "unix_socket",
-    "why_time_wait",
     "wider_socket_range",
-);
+];
+
+/// What does not help, beside remedies whose condition does not hold.
+const FOLKLORE: &[Page] = pages![
+    "client_reuseaddr",
+    "half_closed_tw_reuse",
+    "linger_zero",
+    "lower_fin_timeout",
+    "lower_max_tw_buckets",
+    "open_tw_reuse",
+    "rfc1337_on",
+    "server_port_range",
+    "server_reuseaddr",
+    "server_tw_reuse",
+    "socket_port_range",
+    "tw_recycle",
+];
 
 /// Told by several stories, not found or offered.
-const BACKGROUND: &[&str] = &["four_way_close", "why_time_wait"];
+const BACKGROUND: &[Page] = pages!["four_way_close", "why_time_wait"];
+
+/// Every page, with what those of its kind are and what a line says of each.
+const KINDS: [(&str, &str, &[Page]); 4] = [
+    ("FINDING", "WHAT GOES WRONG", FINDINGS),
+    ("REMEDY", "WHAT HELPS", REMEDIES),
+    ("FOLKLORE", "WHAT IS OFTEN TRIED, AND DOES NOT HELP", FOLKLORE),
+    ("BACKGROUND", "HOW IT WORKS", BACKGROUND),
+];
 
 /// Stories of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,27 +130,27 @@ pub struct Group {
 
 /// All stories: findings, remedies, folklore, and what several of them stand on.
 pub fn index() -> [Group; 4] {
-    [
-        ("FINDING", "WHAT GOES WRONG", super::rules::IDS),
-        ("REMEDY", "WHAT HELPS", super::remedies::IDS),
-        ("FOLKLORE", "WHAT IS OFTEN TRIED, AND DOES NOT HELP", super::folklore::IDS),
-        ("BACKGROUND", "HOW IT WORKS", BACKGROUND),
-    ]
-    .map(|(title, about, names)| {
-        let mut stories: Vec<_> = names.iter().map(|name| (*name, line(name))).collect();
-        stories.sort_unstable();
+    KINDS.map(|(title, about, pages)| {
+        let stories = pages.iter().map(|(name, page)| (*name, line(page))).collect();
         Group { title, about, stories }
     })
 }
 
 /// What a story is about: its title without its name.
-fn line(name: &str) -> &'static str {
-    let title = page(name).and_then(|text| text.lines().next()).unwrap_or_default();
+fn line(page: &'static str) -> &'static str {
+    let title = page.lines().next().unwrap_or_default();
     title.rsplit_once(": ").map_or_else(|| title.trim_start_matches("# "), |(_, line)| line)
 }
 
 fn page(name: &str) -> Option<&'static str> {
-    PAGES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    let mut all = KINDS.iter().flat_map(|(.., pages)| *pages);
+    all.find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// Whether it is one of such a title.
+#[cfg(test)]
+pub(super) fn is(title: &str, name: &str) -> bool {
+    KINDS.iter().any(|(kind, _, pages)| *kind == title && pages.iter().any(|(known, _)| *known == name))
 }
 
 /// A page, whole; `-` in its name does for `_`.
@@ -163,16 +180,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn names() -> impl Iterator<Item = &'static str> {
-        PAGES.iter().map(|(name, _)| *name)
+        KINDS.iter().flat_map(|(.., pages)| *pages).map(|(name, _)| *name)
     }
 
     #[test]
-    fn every_name_has_a_page_and_every_page_a_name_and_a_line() {
-        let pages: BTreeSet<&str> = names().collect();
+    fn every_story_has_a_name_of_its_own_in_order_and_a_line_and_every_file_is_one() {
+        let known: BTreeSet<String> = names().map(|name| format!("{name}.md")).collect();
         let stories: Vec<_> = index().into_iter().flat_map(|group| group.stories).collect();
-        let known: BTreeSet<&str> = stories.iter().map(|(name, _)| *name).collect();
-        assert_eq!((&pages, pages.len()), (&known, stories.len()));
-        assert!(names().is_sorted());
+        assert_eq!(known.len(), stories.len());
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/diagnose/explain")).unwrap();
+        let files: BTreeSet<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(known, files);
+        assert!(KINDS.iter().all(|(.., pages)| pages.is_sorted()));
         for (name, line) in stories {
             let is_short = !line.is_empty() && name.len().max(21) + 2 + line.len() <= 80;
             assert!(is_short && !line.starts_with('#') && line != name, "{name}: {line:?}");

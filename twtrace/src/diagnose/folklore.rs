@@ -16,22 +16,6 @@ const SERVER_REUSEADDR: &str = "server_reuseaddr";
 const RFC1337_ON: &str = "rfc1337_on";
 const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
-/// Names of all that is said not to help, beside remedies whose condition does not hold.
-pub(super) const IDS: &[&str] = &[
-    LOWER_FIN_TIMEOUT,
-    LOWER_MAX_TW_BUCKETS,
-    TW_RECYCLE,
-    LINGER_ZERO,
-    CLIENT_REUSEADDR,
-    SERVER_TW_REUSE,
-    OPEN_TW_REUSE,
-    HALF_CLOSED_TW_REUSE,
-    SERVER_PORT_RANGE,
-    SERVER_REUSEADDR,
-    RFC1337_ON,
-    SOCKET_PORT_RANGE,
-];
-
 fn not(id: &'static str, title: &str, why: &str) -> NotHere {
     NotHere { id, title: title.to_owned(), why: why.to_owned() }
 }

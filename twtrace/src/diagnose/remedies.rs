@@ -16,43 +16,6 @@ use super::finding::{Holds, Remedy};
 use super::pool::{Pool, Range, WhyNot};
 use super::predict;
 
-/// Names of all remedies.
-pub(super) const IDS: &[&str] = &[
-    client::KEEP_ALIVE,
-    client::PEER_CLOSES_FIRST,
-    client::UNIX_SOCKET,
-    client::LOOPBACK_ADDRESS,
-    client::MORE_ADDRESSES,
-    client::BIND_NO_PORT,
-    client::FEWER_CONNECTIONS,
-    settings::TW_REUSE,
-    settings::TIMESTAMPS,
-    settings::REUSE_DELAY,
-    settings::PORT_RANGE,
-    settings::MAX_TW_BUCKETS,
-    settings::RFC1337,
-    settings::RFC1337_OFF,
-    waiting::KEEP_NAT_PORTS,
-    waiting::GRACEFUL_CLOSE,
-    waiting::CONNTRACK_ROOM,
-    settings::FIN_TIMEOUT,
-    settings::RESTORE_FIN_TIMEOUT,
-    settings::RESTORE_MAX_TW_BUCKETS,
-    settings::DROP_TW_RECYCLE,
-    server::REUSEADDR,
-    server::PEER_MUST_CLOSE,
-    server::LONGER_CONNECTIONS,
-    server::OTHER_PORT,
-    server::UNBOUND_PORT,
-    server::LOCAL_ADDRESS,
-    settings::RESERVE_PORTS,
-    waiting::CHECK_PATH,
-    waiting::CONNECT_TIMEOUT,
-    waiting::CLOSE_SOCKETS,
-    waiting::RELEASE_PORTS,
-    waiting::WIDER_SOCKET_RANGE,
-];
-
 /// Requests that a connection carries in what is predicted of connection reuse: few, so as not to promise too much.
 pub(super) const REQUESTS: f64 = 10.0;
 

@@ -90,46 +90,6 @@ pub const ALL: &[Rule] = &[
     not_seen::rule,
 ];
 
-/// Names of all findings.
-pub const IDS: &[&str] = &[
-    ports_exhausted::ID,
-    ports_running_out::ID,
-    ports_held_open::ID,
-    ports_bound::ID,
-    socket_range::ID,
-    syn_unanswered::ID,
-    close_wait_pileup::ID,
-    fin_wait2_held::ID,
-    close_unacknowledged::ID,
-    not_explained::ID,
-    half_full::ID,
-    bound_source::ID,
-    reuse_cannot_work::ID,
-    loopback_backend::ID,
-    fin_wait2_pileup::ID,
-    table_overflow::ID,
-    server_cannot_bind::ID,
-    ephemeral_port_taken::ID,
-    own_ports_taken::ID,
-    no_local_address::ID,
-    refused::ID,
-    port_in_use::ID,
-    tuple_taken::ID,
-    syn_refused::ID,
-    rst_kills::ID,
-    closes_aborted::ID,
-    counters_moved::ID,
-    limits_near::CONNTRACK,
-    limits_near::ORPHANS,
-    nat_ports_short::ID,
-    server_side::ID,
-    folklore_fin_timeout::ID,
-    folklore_max_tw_buckets::ID,
-    folklore_tw_recycle::ID,
-    not_seen::ID,
-    nothing_wrong::ID,
-];
-
 pub(in crate::diagnose) use not_explained::ID as NOT_EXPLAINED;
 /// What is said where no rule has anything to say.
 pub(super) use nothing_wrong::rule as nothing_wrong;

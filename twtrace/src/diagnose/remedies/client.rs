@@ -9,13 +9,13 @@ use crate::diagnose::pool::{ENOUGH, Pool, Reuse};
 use crate::diagnose::predict;
 use crate::diagnose::words::{count, grouped, number, short_time};
 
-pub(super) const KEEP_ALIVE: &str = "keep_alive";
-pub(super) const PEER_CLOSES_FIRST: &str = "peer_closes_first";
-pub(super) const UNIX_SOCKET: &str = "unix_socket";
-pub(super) const LOOPBACK_ADDRESS: &str = "loopback_address";
-pub(super) const MORE_ADDRESSES: &str = "more_addresses";
-pub(super) const BIND_NO_PORT: &str = "bind_no_port";
-pub(super) const FEWER_CONNECTIONS: &str = "fewer_connections";
+const KEEP_ALIVE: &str = "keep_alive";
+const PEER_CLOSES_FIRST: &str = "peer_closes_first";
+const UNIX_SOCKET: &str = "unix_socket";
+const LOOPBACK_ADDRESS: &str = "loopback_address";
+const MORE_ADDRESSES: &str = "more_addresses";
+const BIND_NO_PORT: &str = "bind_no_port";
+const FEWER_CONNECTIONS: &str = "fewer_connections";
 
 /// Connections that live so long are in use, not wasted, in microseconds.
 const LONG_US: u64 = 10_000_000;

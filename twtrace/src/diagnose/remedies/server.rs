@@ -7,12 +7,12 @@ use crate::diagnose::finding::{Effect, Holds, Remedy};
 use crate::diagnose::predict;
 use crate::diagnose::words::count;
 
-pub(super) const REUSEADDR: &str = "reuseaddr";
-pub(super) const PEER_MUST_CLOSE: &str = "peer_must_close";
-pub(super) const LONGER_CONNECTIONS: &str = "longer_connections";
-pub(super) const OTHER_PORT: &str = "other_port";
-pub(super) const UNBOUND_PORT: &str = "unbound_port";
-pub(super) const LOCAL_ADDRESS: &str = "local_address";
+const REUSEADDR: &str = "reuseaddr";
+const PEER_MUST_CLOSE: &str = "peer_must_close";
+const LONGER_CONNECTIONS: &str = "longer_connections";
+const OTHER_PORT: &str = "other_port";
+const UNBOUND_PORT: &str = "unbound_port";
+const LOCAL_ADDRESS: &str = "local_address";
 
 /// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it (`inet_csk_bind_conflict`,
 /// net/ipv4/inet_connection_sock.c).

@@ -8,18 +8,18 @@ use crate::diagnose::pool::{Pool, Reuse};
 use crate::diagnose::predict;
 use crate::diagnose::words::{count, grouped, number};
 
-pub(super) const TW_REUSE: &str = "tw_reuse";
-pub(super) const TIMESTAMPS: &str = "timestamps";
-pub(super) const REUSE_DELAY: &str = "reuse_delay";
-pub(super) const PORT_RANGE: &str = "port_range";
-pub(super) const MAX_TW_BUCKETS: &str = "max_tw_buckets";
-pub(super) const RFC1337: &str = "rfc1337";
-pub(super) const RFC1337_OFF: &str = "rfc1337_off";
-pub(super) const FIN_TIMEOUT: &str = "fin_timeout";
-pub(super) const RESTORE_FIN_TIMEOUT: &str = "restore_fin_timeout";
-pub(super) const RESTORE_MAX_TW_BUCKETS: &str = "restore_max_tw_buckets";
-pub(super) const RESERVE_PORTS: &str = "reserve_ports";
-pub(super) const DROP_TW_RECYCLE: &str = "drop_tw_recycle";
+const TW_REUSE: &str = "tw_reuse";
+const TIMESTAMPS: &str = "timestamps";
+const REUSE_DELAY: &str = "reuse_delay";
+const PORT_RANGE: &str = "port_range";
+const MAX_TW_BUCKETS: &str = "max_tw_buckets";
+const RFC1337: &str = "rfc1337";
+const RFC1337_OFF: &str = "rfc1337_off";
+const FIN_TIMEOUT: &str = "fin_timeout";
+const RESTORE_FIN_TIMEOUT: &str = "restore_fin_timeout";
+const RESTORE_MAX_TW_BUCKETS: &str = "restore_max_tw_buckets";
+const RESERVE_PORTS: &str = "reserve_ports";
+const DROP_TW_RECYCLE: &str = "drop_tw_recycle";
 
 /// As wide as it gets without the ports that only root may bind.
 const WIDEST: (u16, u16) = (1024, 65_535);

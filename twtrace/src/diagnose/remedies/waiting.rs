@@ -7,14 +7,14 @@ use crate::diagnose::finding::{Effect, Remedy};
 use crate::diagnose::pool::{Pool, Range};
 use crate::diagnose::words::{aborts, grouped};
 
-pub(super) const CHECK_PATH: &str = "check_path";
-pub(super) const CONNECT_TIMEOUT: &str = "connect_timeout";
-pub(super) const CLOSE_SOCKETS: &str = "close_sockets";
-pub(super) const KEEP_NAT_PORTS: &str = "keep_nat_ports";
-pub(super) const GRACEFUL_CLOSE: &str = "graceful_close";
-pub(super) const CONNTRACK_ROOM: &str = "conntrack_room";
-pub(super) const RELEASE_PORTS: &str = "release_ports";
-pub(super) const WIDER_SOCKET_RANGE: &str = "wider_socket_range";
+const CHECK_PATH: &str = "check_path";
+const CONNECT_TIMEOUT: &str = "connect_timeout";
+const CLOSE_SOCKETS: &str = "close_sockets";
+const KEEP_NAT_PORTS: &str = "keep_nat_ports";
+const GRACEFUL_CLOSE: &str = "graceful_close";
+const CONNTRACK_ROOM: &str = "conntrack_room";
+const RELEASE_PORTS: &str = "release_ports";
+const WIDER_SOCKET_RANGE: &str = "wider_socket_range";
 
 pub(super) fn check_path() -> Remedy {
     Remedy {

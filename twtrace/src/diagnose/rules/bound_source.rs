@@ -9,7 +9,7 @@ use crate::diagnose::words::{grouped, process, times};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "bound_source";
+const ID: &str = "bound_source";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().filter_map(of_namespace).collect()

@@ -8,7 +8,7 @@ use crate::diagnose::pool::Open;
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "close_wait_pileup";
+const ID: &str = "close_wait_pileup";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let story = Story {

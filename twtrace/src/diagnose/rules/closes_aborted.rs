@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::{aborts, count, grouped, holders};
 
 /// The name of its finding.
-pub(super) const ID: &str = "closes_aborted";
+const ID: &str = "closes_aborted";
 /// So many are worth a word.
 const ENOUGH: u64 = 10;
 const COUNTER: &str = "TCPAbortOnData, TCPAbortOnClose in /proc/net/netstat";

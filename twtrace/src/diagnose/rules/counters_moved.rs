@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
 /// The name of its finding.
-pub(super) const ID: &str = "counters_moved";
+const ID: &str = "counters_moved";
 /// Fewer SYNs that were sent again happen to everybody.
 const ENOUGH: u64 = 10;
 const NETSTAT: &str = "/proc/net/netstat";

@@ -11,7 +11,7 @@ use crate::diagnose::words::holders;
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "ephemeral_port_taken";
+const ID: &str = "ephemeral_port_taken";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Client).iter().map(finding).collect()

@@ -8,7 +8,7 @@ use crate::diagnose::pool::Open;
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "fin_wait2_held";
+const ID: &str = "fin_wait2_held";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let story = Story {

@@ -11,7 +11,7 @@ use crate::diagnose::words::{end, grouped, held_time_wait, out_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "fin_wait2_pileup";
+const ID: &str = "fin_wait2_pileup";
 /// So many in a namespace are worth a word, whatever they hold.
 const MANY: u64 = 1000;
 

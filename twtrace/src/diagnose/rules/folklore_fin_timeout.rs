@@ -10,7 +10,7 @@ use crate::diagnose::pool::Cause;
 use crate::diagnose::remedies;
 
 /// The name of its finding.
-pub(super) const ID: &str = "folklore_fin_timeout";
+const ID: &str = "folklore_fin_timeout";
 /// What the kernel sets (`TCP_FIN_TIMEOUT`, include/net/tcp.h), in seconds.
 const DEFAULT_S: u32 = 60;
 /// Where so many orphans wait for their peer's FIN, the setting has a purpose.

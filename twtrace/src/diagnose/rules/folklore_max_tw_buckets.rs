@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
 /// The name of its finding.
-pub(super) const ID: &str = "folklore_max_tw_buckets";
+const ID: &str = "folklore_max_tw_buckets";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter_map(|netns| {

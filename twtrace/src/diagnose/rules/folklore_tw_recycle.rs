@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::model::escape::printable;
 
 /// The name of its finding.
-pub(super) const ID: &str = "folklore_tw_recycle";
+const ID: &str = "folklore_tw_recycle";
 const NAME: &str = "net.ipv4.tcp_tw_recycle";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {

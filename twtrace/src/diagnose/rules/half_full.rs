@@ -12,7 +12,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::{count, end, grouped, held_ports, short_time};
 
 /// The name of its finding.
-pub(super) const ID: &str = "range_half_full";
+const ID: &str = "range_half_full";
 /// Where times come from.
 const TIMED: &str = "inet_hash_connect(), entry to exit";
 const UNTIMED: &str = "only fentry and kprobes time calls, and only for a doctor that looks on";

@@ -8,8 +8,8 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
 /// The names of its findings.
-pub(super) const CONNTRACK: &str = "conntrack_near_full";
-pub(super) const ORPHANS: &str = "orphans_near_limit";
+const CONNTRACK: &str = "conntrack_near_full";
+const ORPHANS: &str = "orphans_near_limit";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().flat_map(|netns| [of_conntrack(netns), of_orphans(netns)]).flatten().collect()

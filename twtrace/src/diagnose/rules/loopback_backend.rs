@@ -9,7 +9,7 @@ use crate::diagnose::words::{end, grouped, holders, number};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "loopback_backend";
+const ID: &str = "loopback_backend";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(_, cause)| *cause == Cause::LocalBackend);

@@ -12,7 +12,7 @@ use crate::diagnose::words::{end, grouped, number};
 use crate::diagnose::{predict, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "nat_ports_short";
+const ID: &str = "nat_ports_short";
 
 /// What goes out to one destination: a gateway gives all of it one pool.
 #[derive(Default)]

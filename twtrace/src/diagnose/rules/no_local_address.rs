@@ -13,7 +13,7 @@ use crate::diagnose::{folklore, remedies};
 use crate::model::event::Errno;
 
 /// The name of its finding.
-pub(super) const ID: &str = "no_local_address";
+const ID: &str = "no_local_address";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let connects = pools(facts).filter_map(|(pool, cause)| match cause {

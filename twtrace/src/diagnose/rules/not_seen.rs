@@ -6,7 +6,7 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::model::limitation::Limitation;
 
 /// The name of its finding.
-pub(super) const ID: &str = "not_seen";
+const ID: &str = "not_seen";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let blind: Vec<&Limitation> =

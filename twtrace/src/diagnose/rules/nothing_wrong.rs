@@ -10,7 +10,7 @@ use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 
 /// The name of its finding.
-pub(super) const ID: &str = "nothing_wrong";
+const ID: &str = "nothing_wrong";
 
 pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();

@@ -8,7 +8,7 @@ use crate::diagnose::words::{grouped, holders, times};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "own_ports_taken";
+const ID: &str = "own_ports_taken";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Own).iter().map(finding).collect()

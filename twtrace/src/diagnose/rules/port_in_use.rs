@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::holders;
 
 /// The name of its finding.
-pub(super) const ID: &str = "port_in_use";
+const ID: &str = "port_in_use";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Listener).iter().map(finding).collect()

@@ -12,7 +12,7 @@ use crate::diagnose::words::{count, end, grouped, holders, out_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "ports_bound";
+const ID: &str = "ports_bound";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(pool, cause)| {

@@ -9,7 +9,7 @@ use crate::diagnose::words::{count, end, grouped, held_time_wait, out_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "ports_exhausted";
+const ID: &str = "ports_exhausted";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(_, cause)| *cause == Cause::Exhausted);

@@ -9,7 +9,7 @@ use crate::diagnose::words::{count, end, grouped, held_open, out_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "ports_held_open";
+const ID: &str = "ports_held_open";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(pool, cause)| {

@@ -9,7 +9,7 @@ use crate::diagnose::words::{end, grouped, held_ports, out_of, span};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "ports_running_out";
+const ID: &str = "ports_running_out";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {

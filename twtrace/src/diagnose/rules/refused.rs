@@ -11,7 +11,7 @@ use crate::diagnose::words::{end, holders, times};
 use crate::model::event::Errno;
 
 /// The name of its finding.
-pub(super) const ID: &str = "refused_not_for_ports";
+const ID: &str = "refused_not_for_ports";
 /// Of what happens to everybody now and then, so many are worth a word.
 const MANY: u64 = 10;
 

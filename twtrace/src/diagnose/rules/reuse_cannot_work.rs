@@ -9,7 +9,7 @@ use crate::diagnose::words::{count, end, number};
 use crate::diagnose::{folklore, predict, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "reuse_cannot_work";
+const ID: &str = "reuse_cannot_work";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {

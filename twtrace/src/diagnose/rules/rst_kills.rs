@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::{grouped, reset_of};
 
 /// The name of its finding.
-pub(super) const ID: &str = "rst_kills";
+const ID: &str = "rst_kills";
 /// So many are worth a word,
 const ENOUGH: u64 = 10;
 /// if they are such a share of those that were made.

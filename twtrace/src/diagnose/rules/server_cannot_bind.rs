@@ -9,7 +9,7 @@ use crate::diagnose::words::{count, holders};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "server_cannot_bind";
+const ID: &str = "server_cannot_bind";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Server).iter().map(|taken| finding(facts.source, taken)).collect()

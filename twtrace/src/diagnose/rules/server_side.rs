@@ -9,7 +9,7 @@ use crate::diagnose::words::{grouped, holders};
 use crate::diagnose::{folklore, predict, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "server_side_harmless";
+const ID: &str = "server_side_harmless";
 /// So many make people ask.
 const MANY: u64 = 500;
 /// A socket's size where nobody may read it, in bytes (`tw_sock_TCP` on 5.10 to 7.3: 248 to 264).

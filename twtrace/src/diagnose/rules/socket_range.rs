@@ -9,7 +9,7 @@ use crate::diagnose::words::{count, end, grouped, holders, out_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "socket_range";
+const ID: &str = "socket_range";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {

@@ -12,7 +12,7 @@ use crate::diagnose::words::{count, grouped};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "syn_refused";
+const ID: &str = "syn_refused";
 /// Peers that are named.
 const PEERS: usize = 3;
 

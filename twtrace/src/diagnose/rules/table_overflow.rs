@@ -8,7 +8,7 @@ use crate::diagnose::words::{grouped, refused_of};
 use crate::diagnose::{folklore, remedies};
 
 /// The name of its finding.
-pub(super) const ID: &str = "table_overflow";
+const ID: &str = "table_overflow";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter(|netns| netns.overflow != 0);

@@ -10,19 +10,18 @@ mod samples;
 use samples::calm;
 pub(in crate::diagnose) use samples::{client, facts, full, netns, share, tuple, with_tuple};
 
-use super::IDS;
-use crate::diagnose::diagnose;
 use crate::diagnose::facts::*;
 use crate::diagnose::finding::{Finding, Holds, Severity};
+use crate::diagnose::{diagnose, explain};
 
 /// Every finding that the tests have seen must be one of those that are promised.
 fn found(facts: &Facts) -> Vec<Finding> {
     let findings = diagnose(facts);
     for finding in &findings {
-        assert!(IDS.contains(&finding.id), "{}", finding.id);
+        assert!(explain::is("FINDING", finding.id), "{}", finding.id);
         assert!(finding.severity == Severity::Fine || !finding.headline.is_empty(), "{}", finding.id);
         for remedy in &finding.remedies {
-            assert!(crate::diagnose::remedies::IDS.contains(&remedy.id), "{}", remedy.id);
+            assert!(explain::is("REMEDY", remedy.id), "{}", remedy.id);
             assert!(
                 remedy.holds != Holds::No && !remedy.because.is_empty() && !remedy.risk.is_empty(),
                 "{remedy:?}"
@@ -30,8 +29,8 @@ fn found(facts: &Facts) -> Vec<Finding> {
             assert!(remedy.command.is_some() || remedy.change.is_some(), "{remedy:?}");
         }
         for not_here in &finding.not_here {
-            let known = [crate::diagnose::remedies::IDS, crate::diagnose::folklore::IDS];
-            assert!(known.iter().any(|ids| ids.contains(&not_here.id)), "{}", not_here.id);
+            let is = |title| explain::is(title, not_here.id);
+            assert!(is("REMEDY") || is("FOLKLORE"), "{}", not_here.id);
         }
     }
     findings

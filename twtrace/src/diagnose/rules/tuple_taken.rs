@@ -8,7 +8,7 @@ use crate::diagnose::remedies;
 use crate::diagnose::words::{end, holders, times};
 
 /// The name of its finding.
-pub(super) const ID: &str = "tuple_taken";
+const ID: &str = "tuple_taken";
 
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
