@@ -68,13 +68,6 @@ pub(super) fn of_bound_source() -> Vec<NotHere> {
     vec![not(OPEN_TW_REUSE, "tcp_tw_reuse", why), lower_fin_timeout(), linger_zero()]
 }
 
-/// Why `tcp_fin_timeout` does nothing for sockets that wait in SYN_SENT, or for an ACK,
-pub(super) const UNANSWERED: &str = "it is for orphans in FIN_WAIT2, and these have not come so far";
-/// in CLOSE_WAIT,
-pub(super) const NOT_CLOSED: &str = "it is for orphans in FIN_WAIT2: these were not closed at all";
-/// and in FIN_WAIT2 with a descriptor.
-pub(super) const HELD: &str = "it ends orphans, and these have a descriptor";
-
 /// For sockets that wait for somebody to act.
 pub(super) fn of_waiting(fin_timeout: &'static str) -> Vec<NotHere> {
     let why = "it takes ports over from TIME_WAIT sockets, and these are in another state";

@@ -1,15 +1,12 @@
 //! Owns: the list of all rules, and what most of them share.
 //! Must not know: where facts come from, how findings are shown.
 //!
-//! A rule is a pure function from facts to findings. One rule, one file.
+//! A rule is a pure function from facts to findings. One rule, one file; what differs in a few words only is a table in one ([`waiting`]).
 
 mod bound_source;
-mod close_unacknowledged;
-mod close_wait_pileup;
 mod closes_aborted;
 mod counters_moved;
 mod ephemeral_port_taken;
-mod fin_wait2_held;
 mod fin_wait2_pileup;
 mod folklore_fin_timeout;
 mod folklore_max_tw_buckets;
@@ -35,7 +32,6 @@ mod server_cannot_bind;
 mod server_side;
 mod socket_range;
 mod syn_refused;
-mod syn_unanswered;
 mod table_overflow;
 mod taken;
 mod tuple_taken;
@@ -59,10 +55,7 @@ pub const ALL: &[Rule] = &[
     ports_held_open::rule,
     ports_bound::rule,
     socket_range::rule,
-    syn_unanswered::rule,
-    close_wait_pileup::rule,
-    fin_wait2_held::rule,
-    close_unacknowledged::rule,
+    waiting::rule,
     not_explained::rule,
     half_full::rule,
     bound_source::rule,
