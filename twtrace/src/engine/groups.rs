@@ -15,7 +15,7 @@ use super::row::Row;
 use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
-use crate::model::event::{Kind, Reason, Role, Substate, Via};
+use crate::model::event::{Kind, Role, Substate, Via};
 
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
@@ -38,8 +38,6 @@ pub(crate) struct Group {
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
     pub(crate) fin_wait2: u64,
-    /// Of those, how many waited in vain: the timer ran out in FIN_WAIT2.
-    pub(crate) fin_wait2_expired: u64,
     /// Failures of connect() while TIME_WAIT sockets held at least half of the ports.
     pub(crate) starved: u64,
     /// Connections that lived under 5 ms.
@@ -71,7 +69,6 @@ impl Group {
             otherwise: Otherwise::default(),
             roles: [0; 3],
             fin_wait2: 0,
-            fin_wait2_expired: 0,
             starved: 0,
             under_5ms: 0,
             via: [0; Via::ALL.len()],
@@ -111,8 +108,6 @@ impl Group {
                 self.measure(row);
             }
             Kind::Ended => {
-                let waited = (row.substate, row.reason) == (Some(Substate::FinWait2), Some(Reason::Expired));
-                self.fin_wait2_expired += u64::from(waited);
                 if let Some(lifetime_ms) = row.lifetime_ms {
                     self.lifetime_ms.add(lifetime_ms);
                 }
@@ -146,7 +141,6 @@ impl Group {
             *sum += part;
         }
         self.fin_wait2 += other.fin_wait2;
-        self.fin_wait2_expired += other.fin_wait2_expired;
         self.starved += other.starved;
         self.under_5ms += other.under_5ms;
         self.live += other.live;

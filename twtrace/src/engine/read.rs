@@ -27,8 +27,6 @@ pub struct Figures {
     pub server: u64,
     /// Created as orphans that wait for their peer's FIN.
     pub fin_wait2: u64,
-    /// Of those, how many waited in vain.
-    pub fin_wait2_expired: u64,
     /// Created, by how the owner is known, in the order of `Via::ALL`.
     pub via: [u64; Via::ALL.len()],
     /// TIME_WAIT sockets made.
@@ -69,7 +67,6 @@ impl Figures {
         self.client += group.created_as(Role::Client);
         self.server += group.created_as(Role::Server);
         self.fin_wait2 += group.fin_wait2;
-        self.fin_wait2_expired += group.fin_wait2_expired;
         self.via.iter_mut().zip(group.via).for_each(|(sum, part)| *sum += part);
         self.see((group.first_ns, group.last_ns));
     }
@@ -83,7 +80,6 @@ impl Figures {
         self.client += other.client;
         self.server += other.server;
         self.fin_wait2 += other.fin_wait2;
-        self.fin_wait2_expired += other.fin_wait2_expired;
         self.via.iter_mut().zip(other.via).for_each(|(sum, part)| *sum += part);
         self.see((other.first_ns, other.last_ns));
     }

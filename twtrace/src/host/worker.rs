@@ -124,11 +124,6 @@ impl<A> Replies<A> {
     pub fn send(&self, reply: A) -> bool {
         self.0.send(reply).is_ok()
     }
-
-    /// Whether anybody would hear it.
-    pub fn are_heard(&self) -> bool {
-        !self.0.is_closed()
-    }
 }
 
 /// A thread that is asked for things and says what it found, in its own time.
@@ -171,11 +166,6 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
             }
             (None, _) => std::future::pending().await,
         }
-    }
-
-    /// The next reply, if there is one already.
-    pub fn poll(&mut self) -> Option<A> {
-        self.replies.try_recv().ok()
     }
 
     /// Says that nothing will be asked any more, and waits until `deadline` for the thread to end.

@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use twtrace_common::COMM_LEN;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// `text` with everything visible that could act on a terminal or deceive a reader: control characters (C0, DEL,
@@ -42,17 +41,6 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
         | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// The kernel's name of a task as text: the bytes up to the first NUL, each invalid UTF-8 sequence replaced by
-/// U+FFFD, nothing else touched.
-///
-/// This is the `comm` of events and recordings. There `jq 'select(.comm == "…")'` must find the very name that
-/// `ps` and `/proc/PID/comm` give, so nothing is escaped; JSON escapes controls by itself and views use
-/// [`printable`]. The kernel cuts names at 15 bytes, often inside a character; the torn end shows as one U+FFFD.
-pub fn comm(bytes: &[u8; COMM_LEN]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(COMM_LEN);
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 /// `text` cut to at most `width` terminal columns, the last of them `…` where something was cut.
@@ -136,19 +124,6 @@ mod tests {
                 assert_eq!(c.width().unwrap_or(0) % 2, 0, "{:x} {category:?} has ink", u32::from(c));
             }
         }
-    }
-
-    #[test]
-    fn a_comm_ends_at_its_nul_and_keeps_what_utf8_can_hold() {
-        assert_eq!(comm(b"nginx\0\0\0\0\0\0\0\0\0\0\0"), "nginx");
-        assert_eq!(comm(b"0123456789abcdef"), "0123456789abcdef");
-        assert_eq!(comm(&[0; 16]), "");
-        assert_eq!(comm(b"sh\0left over\0\0\0\0"), "sh");
-        assert_eq!(comm(b"a\\b\x1b[31m\0\0\0\0\0\0\0\0"), "a\\b\x1b[31m");
-        // "проверка" is 16 bytes; the kernel keeps 15.
-        let mut torn = *"проверка".as_bytes().first_chunk().unwrap();
-        torn[15] = 0;
-        assert_eq!(comm(&torn), "проверк\u{fffd}");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 
 use nix::unistd::{Gid, Uid};
 
@@ -25,15 +24,6 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// Begins a file that will be at `path`, and belong to `owner`.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn new(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
-        let (folder, name) = Folder::of(path, owner.map(|(uid, _)| uid))?;
-        Self::within(folder, name, owner)
-    }
-
     /// Begins a file that will have the name `name` in `folder`.
     ///
     /// # Errors
@@ -89,13 +79,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("whole");
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let aside = || {
+            let (folder, name) = Folder::of(&path, None).unwrap();
+            Aside::within(folder, name, None).unwrap()
+        };
         std::fs::write(&path, "old").unwrap();
-        let mut given_up = Aside::new(&path, None).unwrap();
+        let mut given_up = aside();
         given_up.write_all(b"new").unwrap();
         assert_eq!((std::fs::read(&path).unwrap().as_slice(), names()), (&b"old"[..], 2));
         drop(given_up);
         assert_eq!((std::fs::read(&path).unwrap().as_slice(), names()), (&b"old"[..], 1));
-        let mut placed = Aside::new(&path, None).unwrap();
+        let mut placed = aside();
         placed.write_all(b"newer").unwrap();
         assert_eq!(placed.place().unwrap(), 5);
         assert_eq!((std::fs::read(&path).unwrap().as_slice(), names()), (&b"newer"[..], 1));

@@ -13,8 +13,6 @@ const CACHES: [&str; 2] = ["tw_sock_TCP", "tw_sock_TCPv6"];
 /// Memory of the whole machine's TIME_WAIT sockets, all network namespaces together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeWaitSlab {
-    /// Sockets that there is memory for and that are handed out. The kernel counts them by and by: a little too many.
-    pub active: u64,
     /// Size of one, in bytes.
     pub object_bytes: u64,
     /// Memory held, in bytes: whole slabs, used or not.
@@ -44,12 +42,10 @@ fn parse(text: &str, page_bytes: u64) -> Result<Option<TimeWaitSlab>, Error> {
         let Some(name) = fields.first().filter(|name| CACHES.contains(name)) else { continue };
         let number = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok());
         let slabs = fields.iter().position(|word| *word == "slabdata").and_then(|at| number(at + 2));
-        let (Some(active), Some(size), Some(pages), Some(slabs)) = (number(1), number(3), number(5), slabs)
-        else {
+        let (Some(size), Some(pages), Some(slabs)) = (number(3), number(5), slabs) else {
             return Err(Error::malformed(PATH, format!("the line of {name} reads {line:?}")));
         };
         let sum = all.get_or_insert_default();
-        sum.active += active;
         sum.object_bytes = sum.object_bytes.max(size);
         sum.bytes += slabs * pages * page_bytes;
     }
@@ -70,7 +66,7 @@ tw_sock_TCP          144    208    248   16    2 : tunables    0    0    0 : sla
 
     #[test]
     fn both_families_count() {
-        let want = TimeWaitSlab { active: 175, object_bytes: 256, bytes: (2 + 13 * 2) * 4096 };
+        let want = TimeWaitSlab { object_bytes: 256, bytes: (2 + 13 * 2) * 4096 };
         assert_eq!(parse(TEXT, 4096).unwrap(), Some(want));
         assert_eq!(parse("slabinfo - version: 2.1\n", 4096).unwrap(), None);
     }
@@ -79,7 +75,7 @@ tw_sock_TCP          144    208    248   16    2 : tunables    0    0    0 : sla
     fn a_torn_line_is_named() {
         for (from, to) in [
             ("slabdata     11     13      0", "slabdata     11"),
-            ("144", "x"),
+            ("248", "x"),
             (": slabdata     11     13      0", ""),
         ] {
             let bad = TEXT.replace(from, to);

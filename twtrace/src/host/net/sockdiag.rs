@@ -252,13 +252,6 @@ pub fn timestamps(ns: &Netns) -> Result<Vec<(DiagSocket, bool)>, Error> {
     })?
 }
 
-/// The TIME_WAIT sockets of `ns`, in either substate. Errors: as [`tcp`].
-pub fn timewaits(ns: &Netns) -> Result<Listing, Error> {
-    let mut listing = tcp(ns, States::TIME_WAIT_OR_FIN_WAIT2)?;
-    listing.sockets.retain(DiagSocket::is_time_wait);
-    Ok(listing)
-}
-
 /// What became of a TIME_WAIT socket that was asked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {

@@ -32,7 +32,12 @@ impl Comm {
         Self(bytes)
     }
 
-    /// As text, not escaped: bytes that are not UTF-8 become U+FFFD.
+    /// As text: each sequence that is not UTF-8 becomes U+FFFD, and nothing else is touched.
+    ///
+    /// This is the `comm` of events and recordings. There `jq 'select(.comm == "…")'` must find the very name that
+    /// `ps` and `/proc/PID/comm` give, so nothing is escaped; JSON escapes controls by itself and views use
+    /// [`printable`](crate::model::escape::printable). The kernel cuts names at 15 bytes, often inside a character; the torn end shows as
+    /// one U+FFFD.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.bytes())
     }
@@ -56,5 +61,19 @@ mod tests {
                 assert!(kept.0[end..].iter().all(|byte| *byte == 0));
             }
         }
+    }
+
+    #[test]
+    fn a_comm_ends_at_its_nul_and_keeps_what_utf8_can_hold() {
+        let text = |bytes: &[u8; 16]| Comm::from_kernel(*bytes).text().into_owned();
+        assert_eq!(text(b"nginx\0\0\0\0\0\0\0\0\0\0\0"), "nginx");
+        assert_eq!(text(b"0123456789abcdef"), "0123456789abcdef");
+        assert_eq!(text(&[0; 16]), "");
+        assert_eq!(text(b"sh\0left over\0\0\0\0"), "sh");
+        assert_eq!(text(b"a\\b\x1b[31m\0\0\0\0\0\0\0\0"), "a\\b\x1b[31m");
+        // "проверка" is 16 bytes; the kernel keeps 15.
+        let mut torn = *"проверка".as_bytes().first_chunk().unwrap();
+        torn[15] = 0;
+        assert_eq!(text(&torn), "проверк\u{fffd}");
     }
 }

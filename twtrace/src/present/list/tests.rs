@@ -242,7 +242,7 @@ fn json_has_the_keys_of_events() {
 
 #[test]
 fn a_summary_counts_states_memory_and_ports_left() {
-    let slab = TimeWaitSlab { active: 32, object_bytes: 256, bytes: 12_288 };
+    let slab = TimeWaitSlab { object_bytes: 256, bytes: 12_288 };
     let summary = Summary::of(&[seen()], Some(slab));
     let count = |name| summary.states.iter().find(|(state, _)| *state == name).unwrap().1;
     assert_eq!((count("TIME_WAIT"), count("FIN_WAIT2"), count("ESTABLISHED"), count("LISTEN")), (5, 2, 3, 2));
