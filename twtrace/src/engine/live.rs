@@ -82,8 +82,8 @@ pub struct Live {
     pub cookie: Option<u64>,
 }
 
-/// A [`Live`] as it is kept, 131,072 times and more: processes by handle.
-#[derive(Clone, Debug)]
+/// A [`Live`] as it is kept, 131,072 times and more: processes by handle, which it alone gives back.
+#[derive(Debug)]
 pub(super) struct Entry {
     born_ns: Option<NonZeroU64>,
     ends_ns: u64,
@@ -100,7 +100,7 @@ pub(super) struct Entry {
     substate: Substate,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 56);
+const _: () = assert!(size_of::<Entry>() <= 48);
 
 impl Entry {
     /// From a `created` or a `listed`; the processes it remembers are to be released with it.

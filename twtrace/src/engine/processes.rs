@@ -29,7 +29,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     known: Arena<Who, Known>,
-    /// Who closed a socket last, and who opened one: mostly it is the same again. They may have gone meanwhile.
+    /// Who closed a socket last, and who opened one: mostly it is the same again. They may have gone meanwhile, and
+    /// somebody else may have their places.
     last: [Handle; 2],
 }
 
