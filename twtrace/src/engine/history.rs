@@ -4,6 +4,8 @@
 //! Rows are many and most of them quiet: a quiet row takes 4 bytes for each second in which something happened, and only a
 //! row with hundreds of events in a second takes room for all seconds.
 
+use serde::Serialize;
+
 use crate::model::event::Kind;
 
 /// Full seconds that are remembered.
@@ -68,13 +70,16 @@ impl Default for History {
 
 /// Events a second, over windows of full seconds: the one that is not over yet is not in them. While tracing is younger
 /// than a window, over the seconds there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Rates {
     /// Over the last full second.
+    #[serde(rename = "1s")]
     pub s1: f64,
     /// Over 10 s.
+    #[serde(rename = "10s")]
     pub s10: f64,
     /// Over 60 s.
+    #[serde(rename = "60s")]
     pub s60: f64,
 }
 

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::model::event::{Comm, Conn, Process};
 
 /// A process for good: a pid is used again, a pid with its start is not; after exec() it is another one.
@@ -33,7 +35,7 @@ impl From<&Process> for ProcessKey {
 }
 
 /// The pool a client's ephemeral ports come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TupleKey {
     /// Inode of the network namespace.
     pub netns: u32,
@@ -52,7 +54,7 @@ impl From<&Conn> for TupleKey {
 }
 
 /// A local port that connections come in on, or that could not be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct PortKey {
     /// Inode of the network namespace.
     pub netns: u32,
@@ -61,7 +63,8 @@ pub struct PortKey {
 }
 
 /// What a process deals with: a remote end that it connects to, or a local port that it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
 pub enum Target {
     /// It is the client, or nobody knows.
     Tuple(TupleKey),

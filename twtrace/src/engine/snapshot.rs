@@ -17,6 +17,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 use super::pattern::Pattern;
 use super::ports::Capacity;
@@ -188,18 +190,19 @@ pub struct BareRow {
 }
 
 /// The network namespace that is closest to its `tcp_max_tw_buckets`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Fullest {
     /// Its inode.
     pub netns: u32,
     /// TIME_WAIT sockets that live in it.
     pub live: u64,
     /// Its `tcp_max_tw_buckets`.
+    #[serde(rename = "tcp_max_tw_buckets")]
     pub max_tw_buckets: u32,
 }
 
 /// What the tracker's bounds made it drop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Dropped {
     /// Times that what was quiet longest had to make room, and is in rows of others since.
     pub rows: u64,

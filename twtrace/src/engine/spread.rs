@@ -4,6 +4,7 @@
 //! Only buckets that hold something take room. Values below 8 are exact; above, a value read back is at most 12.5 % off. Not done with
 //! hdrhistogram: at two digits that takes 10 KB a row before the first value.
 
+use serde::Serialize;
 use smallvec::SmallVec;
 
 /// Bits below the leading one that tell buckets apart.
@@ -15,7 +16,7 @@ const BUCKETS: usize = 256;
 const STEP: usize = 4;
 
 /// Values that a given share of all lies at or below.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Percentiles {
     /// Half.
     pub p50: u64,

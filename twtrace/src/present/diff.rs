@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub use condition::{Condition, Verdict};
 pub use metric::{METRICS, Metric, Unit};
+use serde::Serialize;
 
 use crate::engine::TupleKey;
 use crate::model::settings::Settings;
@@ -46,7 +47,8 @@ impl Pair {
 }
 
 /// Whether there was something of it in a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// In both.
     Both,
@@ -76,16 +78,18 @@ pub struct Change {
 }
 
 /// A setting that differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// The network namespace, in the old and in the new recording.
-    pub netns: (u32, u32),
     /// `tcp_tw_reuse`, less the `net.ipv4.`.
     pub name: &'static str,
     /// Its value, as the kernel writes it.
     pub old: String,
     /// Its value, as the kernel writes it.
     pub new: String,
+    /// The network namespace in the old recording.
+    pub old_netns: u32,
+    /// And in the new one.
+    pub new_netns: u32,
 }
 
 /// Two recordings side by side.
@@ -275,10 +279,11 @@ fn settings(old: &Report, new: &Report) -> Vec<Setting> {
         let (Some(a), Some(b)) = (&one.sysctls, &other.sysctls) else { continue };
         let both = words(a).into_iter().zip(words(b)).filter(|((_, a), (_, b))| a != b);
         found.extend(both.map(|((name, old), (_, new))| Setting {
-            netns: (one.netns, other.netns),
             name,
             old,
             new,
+            old_netns: one.netns,
+            new_netns: other.netns,
         }));
     }
     found

@@ -3,6 +3,8 @@
 
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use super::metric::{METRICS, Metric, Unit};
 use super::{Comparison, Pair};
 use crate::model::escape::printable;
@@ -48,11 +50,12 @@ pub struct Condition {
 }
 
 /// What came of a condition.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
     /// The condition, as it was written.
     pub condition: String,
     /// It holds, or nobody can tell.
+    #[serde(skip)]
     pub fails: bool,
     /// In words for a user.
     pub why: String,

@@ -2,6 +2,7 @@
 //! Must not know: where it goes, how it was made.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -19,11 +20,11 @@ struct Whole<'a> {
     /// By the owner's name.
     processes: Vec<Row>,
     tuples: Vec<Row>,
-    settings: Vec<Differs<'a>>,
+    settings: &'a [Setting],
     /// What keeps a better number from being good news.
     cautions: Vec<String>,
     /// Conditions of --fail-if that hold, or of which nobody can tell.
-    failed: Vec<Failed<'a>>,
+    failed: Vec<&'a Verdict>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +56,7 @@ struct Row {
     host: Option<String>,
     #[serde(flatten)]
     name: Key,
-    presence: &'static str,
+    presence: Presence,
     created_per_s: Values,
     ended_per_s: Values,
     failed_per_s: Values,
@@ -66,23 +67,8 @@ struct Row {
 #[serde(untagged)]
 enum Key {
     Comm { comm: String },
-    Tuple { saddr: String, daddr: String, dport: u16 },
+    Tuple { saddr: IpAddr, daddr: IpAddr, dport: u16 },
     Other { name: String },
-}
-
-#[derive(Serialize)]
-struct Differs<'a> {
-    name: &'static str,
-    old: &'a str,
-    new: &'a str,
-    old_netns: u32,
-    new_netns: u32,
-}
-
-#[derive(Serialize)]
-struct Failed<'a> {
-    condition: &'a str,
-    why: &'a str,
 }
 
 /// Appends the comparison, with what came of conditions, and a newline to `out`.
@@ -93,13 +79,9 @@ pub fn line(comparison: &Comparison<'_>, verdicts: &[Verdict], out: &mut Vec<u8>
         totals: comparison.totals.iter().map(|(metric, pair)| (metric.name, (*pair).into())).collect(),
         processes: comparison.processes.iter().map(Into::into).collect(),
         tuples: comparison.tuples.iter().map(Into::into).collect(),
-        settings: comparison.settings.iter().map(Into::into).collect(),
+        settings: &comparison.settings,
         cautions: comparison.cautions(),
-        failed: verdicts
-            .iter()
-            .filter(|verdict| verdict.fails)
-            .map(|verdict| Failed { condition: &verdict.condition, why: &verdict.why })
-            .collect(),
+        failed: verdicts.iter().filter(|verdict| verdict.fails).collect(),
     };
     object_line(&whole, out);
 }
@@ -128,28 +110,14 @@ impl From<&Change> for Row {
             host: change.host.clone(),
             name: match &change.name {
                 Name::Comm(comm) => Key::Comm { comm: comm.clone() },
-                Name::Tuple(key) => {
-                    let (saddr, daddr) = (key.saddr.to_string(), key.daddr.to_string());
-                    Key::Tuple { saddr, daddr, dport: key.dport }
-                }
+                Name::Tuple(key) => Key::Tuple { saddr: key.saddr, daddr: key.daddr, dport: key.dport },
                 other => Key::Other { name: view::name(other) },
             },
-            presence: match change.presence {
-                Presence::Both => "both",
-                Presence::Appeared => "appeared",
-                Presence::Gone => "gone",
-            },
+            presence: change.presence,
             created_per_s: change.created_rate.into(),
             ended_per_s: change.ended_rate.into(),
             failed_per_s: change.failed_rate.into(),
             pressure: change.pressure.into(),
         }
-    }
-}
-
-impl<'a> From<&'a Setting> for Differs<'a> {
-    fn from(setting: &'a Setting) -> Self {
-        let (old_netns, new_netns) = setting.netns;
-        Self { name: setting.name, old: &setting.old, new: &setting.new, old_netns, new_netns }
     }
 }

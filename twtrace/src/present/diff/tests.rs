@@ -74,7 +74,8 @@ fn rates_are_those_of_events_over_time() {
     let appeared = comparison.tuples.iter().filter(|row| row.presence == Presence::Appeared).count();
     assert_eq!(appeared, 2, "curl has two tuples of its own: {:#?}", comparison.tuples);
     let setting = |name, old: &str, new: &str| Setting {
-        netns: (NETNS, NETNS),
+        old_netns: NETNS,
+        new_netns: NETNS,
         name,
         old: old.to_owned(),
         new: new.to_owned(),
@@ -107,8 +108,9 @@ fn namespaces_of_two_boots_are_told_apart_by_name_and_load() {
     new.listed.clear();
     let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
     let settings = compare(&reports.0, &reports.1).settings;
-    let told: Vec<_> = settings.iter().map(|setting| (setting.netns, setting.name)).collect();
-    assert_eq!(told, [((NETNS, 77), "tcp_fin_timeout")]);
+    let told: Vec<_> =
+        settings.iter().map(|setting| (setting.old_netns, setting.new_netns, setting.name)).collect();
+    assert_eq!(told, [(NETNS, 77, "tcp_fin_timeout")]);
 }
 
 /// Some connections of the new recording end with an RST: fewer sockets, and nothing to be praised for.

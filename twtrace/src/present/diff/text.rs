@@ -122,7 +122,7 @@ fn put_settings(comparison: &Comparison<'_>, out: &mut String) {
         out.push_str("none\n");
     }
     for setting in &comparison.settings {
-        let (one, other) = setting.netns;
+        let (one, other) = (setting.old_netns, setting.new_netns);
         let netns = if one == other { one.to_string() } else { format!("{one} > {other}") };
         let (old, new) = (printable(&setting.old), printable(&setting.new));
         let _ = writeln!(out, "{}: {old} > {new} (netns {netns})", setting.name);

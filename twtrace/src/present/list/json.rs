@@ -2,11 +2,12 @@
 //! Must not know: where lines go.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Pool, Socket, Summary};
-use crate::engine::Live;
+use super::{NetnsCount, Pool, Socket, Summary};
+use crate::engine::{Live, TupleKey};
 use crate::model::limitation::Limitation;
 use crate::output::object_line;
 
@@ -14,9 +15,9 @@ use crate::output::object_line;
 struct Line<'a> {
     netns: u32,
     family: &'static str,
-    saddr: String,
+    saddr: IpAddr,
     sport: u16,
-    daddr: String,
+    daddr: IpAddr,
     dport: u16,
     role: &'static str,
     substate: &'static str,
@@ -78,9 +79,9 @@ pub fn socket_line(socket: &Socket, out: &mut Vec<u8>) {
     let line = Line {
         netns: socket.netns,
         family: if socket.local.address.is_ipv4() { "ipv4" } else { "ipv6" },
-        saddr: socket.local.address.to_string(),
+        saddr: socket.local.address,
         sport: socket.local.port,
-        daddr: socket.remote.address.to_string(),
+        daddr: socket.remote.address,
         dport: socket.remote.port,
         role: socket.role.word(),
         substate: socket.substate.word(),
@@ -103,27 +104,15 @@ struct Counted<'a> {
     slab_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slab_object_bytes: Option<u64>,
-    netns: Vec<NetnsCount>,
+    netns: &'a [NetnsCount],
     tuples: Vec<Tuple>,
     limitations: &'a [Limitation],
 }
 
 #[derive(Serialize)]
-struct NetnsCount {
-    netns: u32,
-    time_wait: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tcp_max_tw_buckets: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ports: Option<u32>,
-}
-
-#[derive(Serialize)]
 struct Tuple {
-    netns: u32,
-    saddr: String,
-    daddr: String,
-    dport: u16,
+    #[serde(flatten)]
+    key: TupleKey,
     ports_in_use: u32,
     ports_in_time_wait: u32,
     ports: u32,
@@ -134,10 +123,7 @@ struct Tuple {
 impl From<&Pool> for Tuple {
     fn from(pool: &Pool) -> Self {
         Self {
-            netns: pool.key.netns,
-            saddr: pool.key.saddr.to_string(),
-            daddr: pool.key.daddr.to_string(),
-            dport: pool.key.dport,
+            key: pool.key,
             ports_in_use: pool.pressure.in_use,
             ports_in_time_wait: pool.pressure.time_wait,
             ports: pool.pressure.ports,
@@ -160,12 +146,6 @@ pub fn limitation_line(limitation: &Limitation, out: &mut Vec<u8>) {
 
 /// Appends `summary` and a newline to `out`.
 pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec<u8>) {
-    let row = |row: &super::NetnsCount| NetnsCount {
-        netns: row.netns,
-        time_wait: row.time_wait,
-        tcp_max_tw_buckets: row.max_tw_buckets,
-        ports: row.ports,
-    };
     let counted = Counted {
         sockets: summary.sockets(),
         states: summary.states.iter().copied().collect(),
@@ -173,7 +153,7 @@ pub fn summary_line(summary: &Summary, limitations: &[Limitation], out: &mut Vec
         time_wait_in_fin_wait2: summary.in_fin_wait2,
         slab_bytes: summary.slab.map(|slab| slab.bytes),
         slab_object_bytes: summary.slab.map(|slab| slab.object_bytes),
-        netns: summary.namespaces.iter().map(row).collect(),
+        netns: &summary.namespaces,
         tuples: summary.pools.iter().map(Into::into).collect(),
         limitations,
     };

@@ -1,6 +1,8 @@
 //! Owns: sockets counted: per TCP state, per namespace, per pool of ports.
 //! Must not know: how it is shown.
 
+use serde::Serialize;
+
 use super::gather::Seen;
 use super::pools::{Pool, pools};
 use crate::host::net::slabinfo::TimeWaitSlab;
@@ -10,17 +12,20 @@ use crate::host::net::sockdiag::state_name;
 const STATES: std::ops::RangeInclusive<u8> = 1..=11;
 
 /// A namespace's TIME_WAIT sockets against its limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NetnsCount {
     /// Inode of the namespace.
     pub netns: u32,
     /// See [`Seen::called`].
+    #[serde(skip)]
     pub name: String,
     /// TIME_WAIT sockets, in either substate.
     pub time_wait: u64,
     /// Its `tcp_max_tw_buckets`, where that can be read.
+    #[serde(rename = "tcp_max_tw_buckets", skip_serializing_if = "Option::is_none")]
     pub max_tw_buckets: Option<u32>,
     /// Ephemeral ports that it allows, where that can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<u32>,
 }
 

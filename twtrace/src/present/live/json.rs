@@ -4,14 +4,11 @@
 pub(crate) mod keys;
 mod shape;
 
-use keys::Shares;
 use shape::*;
 
 use super::Frame;
 use crate::diagnose;
-use crate::engine::{
-    Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Rates, Snapshot, Target, TupleRow,
-};
+use crate::engine::{Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Snapshot, TupleRow};
 use crate::model::event::Reason;
 use crate::output::object_line;
 
@@ -32,14 +29,10 @@ impl<'a> Document<'a> {
             backend: frame.backend,
             total: total.into(),
             slab_bytes: frame.slab_bytes,
-            fullest: fullest.map(|row| Fullest {
-                netns: row.netns,
-                live: row.live,
-                tcp_max_tw_buckets: row.max_tw_buckets,
-            }),
+            fullest: *fullest,
             hottest: hottest.as_ref().map(Into::into),
             lost: total.counts.loss.into(),
-            dropped: Dropped { rows: dropped.rows, events: dropped.events, sockets: dropped.sockets },
+            dropped: *dropped,
             findings: diagnose::glance(snapshot, &frame.limitations),
             limitations: &frame.limitations,
             processes: snapshot.processes.iter().map(Into::into).collect(),
@@ -47,7 +40,7 @@ impl<'a> Document<'a> {
             peers: snapshot
                 .peers
                 .iter()
-                .map(|row| Peer { daddr: row.key.to_string(), tally: (&row.figures).into() })
+                .map(|row| Peer { daddr: row.key, tally: (&row.figures).into() })
                 .collect(),
             ports: snapshot.ports.iter().map(Into::into).collect(),
             containers: snapshot
@@ -93,21 +86,15 @@ impl From<&Figures> for Tally {
             created_as_client: figures.client,
             created_as_server: figures.server,
             created_in_fin_wait2: figures.fin_wait2,
-            created_per_s: figures.created_rate.into(),
-            ended_per_s: figures.ended_rate.into(),
-            failed_per_s: figures.failed_rate.into(),
-            age_ms: figures.age_us.map(Shares::ms),
-            bytes_sent: figures.sent.map(Into::into),
-            bytes_received: figures.received.map(Into::into),
+            created_per_s: figures.created_rate,
+            ended_per_s: figures.ended_rate,
+            failed_per_s: figures.failed_rate,
+            age_ms: figures.age_us.map(Into::into),
+            bytes_sent: figures.sent,
+            bytes_received: figures.received,
             first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
             last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
         }
-    }
-}
-
-impl From<Rates> for Windows {
-    fn from(rates: Rates) -> Self {
-        Self { s1: rates.s1, s10: rates.s10, s60: rates.s60 }
     }
 }
 
@@ -121,7 +108,7 @@ impl From<Pressure> for Ports {
 impl From<&LinkRow> for Dealing {
     fn from(link: &LinkRow) -> Self {
         let LinkRow { live, created, failed, .. } = *link;
-        Self { target: (&link.target).into(), live, created, failed, ports: link.pressure.map(Into::into) }
+        Self { target: link.target, live, created, failed, ports: link.pressure.map(Into::into) }
     }
 }
 
@@ -153,7 +140,7 @@ impl From<&ProcessRow> for Process {
 impl From<&TupleRow> for Tuple {
     fn from(row: &TupleRow) -> Self {
         Self {
-            target: (&Target::Tuple(row.key)).into(),
+            key: row.key,
             tally: (&row.figures).into(),
             ports: row.pressure.map(Into::into),
             main: who(row.main),
@@ -163,6 +150,6 @@ impl From<&TupleRow> for Tuple {
 
 impl From<&PortRow> for Port {
     fn from(row: &PortRow) -> Self {
-        Self { target: (&Target::Port(row.key)).into(), tally: (&row.figures).into(), main: who(row.main) }
+        Self { key: row.key, tally: (&row.figures).into(), main: who(row.main) }
     }
 }

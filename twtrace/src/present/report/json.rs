@@ -11,12 +11,11 @@ use serde::{Serialize, Serializer};
 
 use shape::*;
 
-use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row, Target};
+use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row};
 use crate::diagnose::json::First;
 use crate::model::event::{Reason, Via};
 use crate::model::identity::Names;
 use crate::output::write_object_line;
-use crate::present::live::keys::Shares;
 
 /// Writes `report` and a newline, row by row: a large one is never whole in memory.
 ///
@@ -145,10 +144,10 @@ impl Tally {
             created_as_server: figures.server,
             created_in_fin_wait2: figures.fin_wait2,
             created_by_owner_via: met(via.collect()),
-            age_ms: figures.age_us.map(Shares::ms),
-            lifetime_ms: figures.lifetime_ms.map(Into::into),
-            bytes_sent: figures.sent.map(Into::into),
-            bytes_received: figures.received.map(Into::into),
+            age_ms: figures.age_us.map(Into::into),
+            lifetime_ms: figures.lifetime_ms,
+            bytes_sent: figures.sent,
+            bytes_received: figures.received,
             first_mono_ns: (figures.first_ns != 0).then_some(figures.first_ns),
             last_mono_ns: (figures.last_ns != 0).then_some(figures.last_ns),
             peak: peak.map(|peak| Fullest::of(report, &peak)),
@@ -159,7 +158,7 @@ impl Tally {
 impl Fullest {
     fn of(report: &Report, peak: &Peak) -> Self {
         Self {
-            target: (&Target::Tuple(peak.tuple)).into(),
+            tuple: peak.tuple,
             ports_in_use: peak.ports_in_use,
             ports: peak.ports,
             pressure: peak.pressure(),
@@ -174,7 +173,7 @@ impl Entry {
             host: row.host.clone(),
             name: (&row.name).into(),
             tally: Tally::of(report, &row.figures, row.peak),
-            target: row.target.as_ref().map(Into::into),
+            target: row.target,
             main: row.main.clone(),
             called: row.names.clone().map(Into::into),
         }
@@ -196,9 +195,9 @@ impl From<&Name> for Named {
             Name::Comm(comm) => Self::Comm { comm },
             Name::Unknown => Self::Marked { unknown: Some(true), others: None },
             Name::Others => Self::Marked { unknown: None, others: Some(true) },
-            Name::Peer(address) => Self::Peer { daddr: address.to_string() },
-            Name::Tuple(key) => Self::Towards((&Target::Tuple(key)).into()),
-            Name::Port(key) => Self::Towards((&Target::Port(key)).into()),
+            Name::Peer(address) => Self::Peer { daddr: address },
+            Name::Tuple(key) => Self::Tuple(key),
+            Name::Port(key) => Self::Port(key),
             Name::Container(container) => Self::Container { container },
             Name::Netns(netns, name) => Self::Netns { netns, name },
             Name::Reason(reason) => Self::Reason { reason: reason.word() },

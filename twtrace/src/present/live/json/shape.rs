@@ -2,11 +2,13 @@
 //! Must not know: where the values come from.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::keys::{Lost, Shares, Towards};
+use super::keys::{Lost, Milliseconds};
 use crate::diagnose::OneLine;
+use crate::engine::{Dropped, Fullest, Percentiles, PortKey, Rates, Target, TupleKey};
 use crate::model::limitation::Limitation;
 
 #[derive(Serialize)]
@@ -54,43 +56,19 @@ pub(super) struct Tally {
     pub(super) created_as_client: u64,
     pub(super) created_as_server: u64,
     pub(super) created_in_fin_wait2: u64,
-    pub(super) created_per_s: Windows,
-    pub(super) ended_per_s: Windows,
-    pub(super) failed_per_s: Windows,
+    pub(super) created_per_s: Rates,
+    pub(super) ended_per_s: Rates,
+    pub(super) failed_per_s: Rates,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) age_ms: Option<Shares<f64>>,
+    pub(super) age_ms: Option<Milliseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_sent: Option<Shares<u64>>,
+    pub(super) bytes_sent: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_received: Option<Shares<u64>>,
+    pub(super) bytes_received: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first_mono_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_mono_ns: Option<u64>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Windows {
-    #[serde(rename = "1s")]
-    pub(super) s1: f64,
-    #[serde(rename = "10s")]
-    pub(super) s10: f64,
-    #[serde(rename = "60s")]
-    pub(super) s60: f64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Fullest {
-    pub(super) netns: u32,
-    pub(super) live: u64,
-    pub(super) tcp_max_tw_buckets: u32,
-}
-
-#[derive(Serialize)]
-pub(super) struct Dropped {
-    pub(super) rows: u64,
-    pub(super) events: u64,
-    pub(super) sockets: u64,
 }
 
 #[derive(Serialize)]
@@ -114,7 +92,7 @@ pub(super) struct Who {
 #[derive(Serialize)]
 pub(super) struct Dealing {
     #[serde(flatten)]
-    pub(super) target: Towards,
+    pub(super) target: Target,
     pub(super) live: u64,
     pub(super) created: u64,
     pub(super) failed: u64,
@@ -150,7 +128,7 @@ pub(super) struct Process {
 #[derive(Serialize)]
 pub(super) struct Tuple {
     #[serde(flatten)]
-    pub(super) target: Towards,
+    pub(super) key: TupleKey,
     #[serde(flatten)]
     pub(super) tally: Tally,
     #[serde(flatten)]
@@ -161,7 +139,7 @@ pub(super) struct Tuple {
 
 #[derive(Serialize)]
 pub(super) struct Peer {
-    pub(super) daddr: String,
+    pub(super) daddr: IpAddr,
     #[serde(flatten)]
     pub(super) tally: Tally,
 }
@@ -169,7 +147,7 @@ pub(super) struct Peer {
 #[derive(Serialize)]
 pub(super) struct Port {
     #[serde(flatten)]
-    pub(super) target: Towards,
+    pub(super) key: PortKey,
     #[serde(flatten)]
     pub(super) tally: Tally,
     #[serde(flatten)]

@@ -2,6 +2,7 @@
 //! Must not know: where the values come from.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
@@ -9,7 +10,8 @@ use super::Entries;
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::Remedy;
 use crate::diagnose::json::First;
-use crate::present::live::keys::{Lost, Shares, Towards};
+use crate::engine::{Percentiles, PortKey, Target, TupleKey};
+use crate::present::live::keys::{Lost, Milliseconds};
 use crate::recording::{Head, Namespace, Tail};
 
 #[derive(Serialize)]
@@ -126,13 +128,13 @@ pub(super) struct Tally {
     pub(super) created_in_fin_wait2: u64,
     pub(super) created_by_owner_via: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) age_ms: Option<Shares<f64>>,
+    pub(super) age_ms: Option<Milliseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) lifetime_ms: Option<Shares<u64>>,
+    pub(super) lifetime_ms: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_sent: Option<Shares<u64>>,
+    pub(super) bytes_sent: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_received: Option<Shares<u64>>,
+    pub(super) bytes_received: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first_mono_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +147,7 @@ pub(super) struct Tally {
 #[derive(Serialize)]
 pub(super) struct Fullest {
     #[serde(flatten)]
-    pub(super) target: Towards,
+    pub(super) tuple: TupleKey,
     pub(super) ports_in_use: u32,
     pub(super) ports: u32,
     pub(super) pressure: f64,
@@ -163,7 +165,7 @@ pub(super) struct Entry {
     pub(super) tally: Tally,
     /// What a process mainly deals with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) target: Option<Towards>,
+    pub(super) target: Option<Target>,
     /// Name of the process that most of a tuple or a port is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<String>,
@@ -200,9 +202,10 @@ pub(super) enum Named {
     Comm {
         comm: String,
     },
-    Towards(Towards),
+    Tuple(TupleKey),
+    Port(PortKey),
     Peer {
-        daddr: String,
+        daddr: IpAddr,
     },
     /// The host has none.
     Container {
