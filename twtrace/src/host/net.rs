@@ -12,16 +12,16 @@ pub mod sockdiag;
 pub mod sysctls;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::host::caps::{Cap, Caps};
-use crate::model::escape::printable;
+use crate::model::escape::{self, printable};
 
 /// Why the kernel could not be asked about a network namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The namespace went away, or its path now leads to another one.
-    #[error("network namespace {inode} is gone ({} no longer leads to it)", shown(path))]
+    #[error("network namespace {inode} is gone ({} no longer leads to it)", escape::path(path))]
     Gone {
         /// Inode of the namespace.
         inode: u32,
@@ -31,7 +31,7 @@ pub enum Error {
     /// The kernel does not let this process enter the namespace.
     #[error(
         "no permission to enter network namespace {inode} through {} (CAP_SYS_ADMIN and CAP_SYS_PTRACE are needed)",
-        shown(path)
+        escape::path(path)
     )]
     NoPermission {
         /// Inode of the namespace.
@@ -90,9 +90,4 @@ impl Error {
     fn malformed(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Malformed { what: what.into(), why: why.into() }
     }
-}
-
-/// A path as it may be shown.
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
 }

@@ -24,6 +24,7 @@ use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 use super::Error;
 use crate::host::caps::{Cap, Caps};
 use crate::host::identity::pids::are_the_kernels;
+use crate::model::escape;
 use crate::model::limitation::{Limitation, What};
 
 /// The namespace of the asking thread. Not `/proc/self`, which is the main thread's.
@@ -115,7 +116,7 @@ impl Netns {
         match source.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOENT | Errno::ESRCH | Errno::ENOTDIR) => Error::Gone { inode, path },
             Some(Errno::EPERM | Errno::EACCES) => Error::NoPermission { inode, path },
-            _ => Error::Io { what: format!("cannot enter {}", super::shown(&path)), source },
+            _ => Error::Io { what: format!("cannot enter {}", escape::path(&path)), source },
         }
     }
 }
@@ -151,7 +152,7 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Error> {
 /// [`Error::Io`] where /proc is not there.
 pub fn own_inode() -> Result<u32, Error> {
     let link = std::fs::read_link(OWN).map_err(Error::io(OWN))?;
-    inode_in_link(&link).ok_or_else(|| Error::malformed(OWN, format!("it reads {}", super::shown(&link))))
+    inode_in_link(&link).ok_or_else(|| Error::malformed(OWN, format!("it reads {}", escape::path(&link))))
 }
 
 /// The inode of the machine's own network namespace, which is that of its process 1; `None` where pids are not the machine's, or it may not

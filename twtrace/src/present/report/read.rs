@@ -11,7 +11,7 @@ use crate::diagnose::facts::{Facts, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
 use crate::engine::Spread;
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::model::filter::{Failures, Filter};
 use crate::recording::{Ended, OpenError, Recording};
 
@@ -63,7 +63,7 @@ pub enum Error {
 
 impl Error {
     pub(super) fn overlap(one: &Path, other: &Path) -> Self {
-        let [one, other] = [one, other].map(|name| printable(&name.to_string_lossy()).into_owned());
+        let [one, other] = [one, other].map(escape::path);
         Self::Overlap { one, other }
     }
 }

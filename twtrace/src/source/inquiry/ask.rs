@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, socket, sockopt};
 
 use crate::host::caps::Caps;
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::recording::Recording;
 
 /// A trace that says nothing for so long has no time for us, or is stuck.
@@ -34,7 +34,7 @@ pub struct Answers {
 /// Asks every trace that listens in `dir`.
 pub fn ask(dir: &Path) -> Answers {
     let mut answers = Answers::default();
-    let shown = || printable(&dir.to_string_lossy()).into_owned();
+    let shown = || escape::path(dir);
     match is_ours(dir) {
         Ok(true) => {}
         // Anybody could tell us anything.
@@ -72,7 +72,7 @@ pub fn ask(dir: &Path) -> Answers {
             // One that was killed.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => {
-                let path = printable(&path.to_string_lossy()).into_owned();
+                let path = escape::path(path);
                 answers.notes.push(format!("the trace at {path} does not say who owns what: {error}"));
             }
         }

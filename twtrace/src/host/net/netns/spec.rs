@@ -93,7 +93,7 @@ fn from_named<'a>(value: &str, named: impl Iterator<Item = (u32, &'a Path)>) -> 
              `self` or a file such as /proc/PID/ns/net will do as well",
         )),
         _ => {
-            let paths: Vec<_> = named.iter().map(|(_, point)| crate::host::net::shown(point)).collect();
+            let paths: Vec<_> = named.iter().map(|(_, point)| crate::model::escape::path(point)).collect();
             Err(wrong(
                 value,
                 format!("more than one namespace has that name; give one of {}", paths.join(", ")),
