@@ -34,6 +34,12 @@ impl Clock {
     pub fn wall_ns(&self, mono_ns: u64) -> i64 {
         self.wall_ns.wrapping_add(mono_ns.wrapping_sub(self.mono_ns) as i64)
     }
+
+    /// The same, to be shown.
+    pub fn time(&self, mono_ns: u64) -> jiff::Timestamp {
+        // Nanoseconds of 64 bits reach no year that has no date.
+        jiff::Timestamp::from_nanosecond(self.wall_ns(mono_ns).into()).unwrap_or_default()
+    }
 }
 
 /// Names this run of the kernel: only within it can CLOCK_MONOTONIC and socket cookies be compared. Empty where nobody knows.

@@ -20,10 +20,9 @@ pub fn json_line(frame: &Frame, out: &mut Vec<u8>) {
 impl<'a> Document<'a> {
     fn of(frame: &'a Frame) -> Self {
         let Snapshot { now_ns, began_ns, total, fullest, hottest, dropped, .. } = &frame.snapshot;
-        let time = jiff::Timestamp::from_nanosecond(frame.clock.wall_ns(*now_ns).into()).unwrap_or_default();
         let snapshot = &frame.snapshot;
         Self {
-            time: time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
+            time: keys::time(frame.clock, *now_ns),
             mono_ns: *now_ns,
             traced_ms: now_ns.saturating_sub(*began_ns) / 1_000_000,
             backend: frame.backend,

@@ -16,6 +16,7 @@ use crate::diagnose::json::First;
 use crate::model::event::{Reason, Via};
 use crate::model::identity::Names;
 use crate::output::write_object_line;
+use crate::present::live::keys;
 
 /// Writes `report` and a newline, row by row: a large one is never whole in memory.
 ///
@@ -35,10 +36,8 @@ impl Serialize for Entries<'_> {
     }
 }
 
-/// RFC 3339 with nanoseconds, UTC.
 fn time(report: &Report, mono_ns: u64) -> String {
-    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+    keys::time(report.clock, mono_ns)
 }
 
 impl<'a> Whole<'a> {

@@ -25,7 +25,7 @@ pub const NOTHING: &str = "-";
 
 /// The time of day of a monotonic time stamp.
 pub fn time_of_day(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
-    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    let time = report.clock.time(mono_ns);
     // A time line of tenths of a second needs them.
     let format = if report.timeline.every_ns < 1_000_000_000 { "%H:%M:%S.%1f" } else { "%H:%M:%S" };
     time.to_zoned(zone.clone()).strftime(format).to_string()
@@ -33,7 +33,7 @@ pub fn time_of_day(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
 
 /// `2026-11-22 16:05:09`
 pub fn date(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
-    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    let time = report.clock.time(mono_ns);
     time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -44,7 +44,7 @@ pub fn iso(report: &Report, mono_ns: u64) -> String {
 
 /// `UTC`, `CET +01:00`: the time zone as it is at that time.
 pub fn zone_name(report: &Report, mono_ns: u64, zone: &TimeZone) -> String {
-    let time = jiff::Timestamp::from_nanosecond(report.clock.wall_ns(mono_ns).into()).unwrap_or_default();
+    let time = report.clock.time(mono_ns);
     let name = time.to_zoned(zone.clone()).strftime("%Z %:z").to_string();
     name.strip_suffix(" +00:00").map_or(name.clone(), str::to_owned)
 }

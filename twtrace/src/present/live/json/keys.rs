@@ -4,7 +4,13 @@
 use serde::Serialize;
 
 use crate::engine::Percentiles;
+use crate::model::clock::Clock;
 use crate::model::event::Loss;
+
+/// A time of CLOCK_MONOTONIC as RFC 3339 has it, in UTC.
+pub(crate) fn time(clock: Clock, mono_ns: u64) -> String {
+    clock.time(mono_ns).strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
 
 /// Percentiles in milliseconds.
 #[derive(Serialize)]
