@@ -101,6 +101,12 @@ impl Counts {
         self.ended_by[reason as usize]
     }
 
+    /// How many went for each reason that there was.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
+        let all = Reason::ALL.iter().map(|reason| (*reason, self.ended_for(*reason)));
+        all.filter(|(_, count)| *count != 0)
+    }
+
     /// Failures in words. What is rare is named where it happened.
     pub fn failed(&self) -> String {
         let Self { overflow, connect_failed, bind_failed, aborted, syn_refused, .. } = self;

@@ -9,7 +9,6 @@ use shape::*;
 use super::Frame;
 use crate::diagnose;
 use crate::engine::{Figures, LinkRow, PortRow, Pressure, ProcessKey, ProcessRow, Snapshot, TupleRow};
-use crate::model::event::Reason;
 use crate::output::object_line;
 
 /// Appends `frame` and a newline to `out`.
@@ -69,14 +68,13 @@ impl<'a> Document<'a> {
 impl From<&Figures> for Tally {
     fn from(figures: &Figures) -> Self {
         let counts = &figures.counts;
-        let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
         Self {
             live: figures.live,
             peak_live: figures.peak_live,
             created: counts.created,
             listed: counts.listed,
             ended: counts.ended(),
-            ended_by: ended.filter(|(_, count)| *count != 0).collect(),
+            ended_by: counts.reasons().map(|(reason, count)| (reason.word(), count)).collect(),
             overflow: counts.overflow,
             connect_failed: counts.connect_failed,
             bind_failed: counts.bind_failed,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Frame;
 use crate::engine::{Pressure, ProcessKey, Snapshot, Target, TupleKey, TupleRow};
 use crate::model::escape::printable;
-use crate::model::event::{Loss, Reason};
+use crate::model::event::Loss;
 use crate::model::figures::{bytes, percent, span};
 use crate::model::limitation::Limitation;
 
@@ -85,8 +85,7 @@ pub fn until(pressure: &Pressure) -> String {
 /// Why TIME_WAIT sockets ended, and how often; and which reasons are asked for, if not all are.
 pub fn reasons(snapshot: &Snapshot) -> String {
     let counts = &snapshot.total.counts;
-    let met = Reason::ALL.iter().filter(|reason| counts.ended_for(**reason) != 0);
-    let met: Vec<String> = met.map(|reason| format!("{reason} {}", counts.ended_for(*reason))).collect();
+    let met: Vec<String> = counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
     let text = if met.is_empty() { "none has ended yet".to_owned() } else { met.join(", ") };
     if snapshot.only.is_empty() {
         return text;

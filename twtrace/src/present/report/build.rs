@@ -9,8 +9,7 @@ use super::timeline::{Count, Stretch};
 use crate::engine::groups::{Group, Table};
 use crate::engine::intern::{Hasher, NONE, OTHERS};
 use crate::engine::key::{RowId, Side};
-use crate::engine::{Engine, Index, PortKey, Target, TupleKey};
-use crate::model::event::Reason;
+use crate::engine::{Counts, Engine, Index, PortKey, Target, TupleKey};
 use crate::model::identity::Names;
 
 /// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact.
@@ -214,19 +213,15 @@ impl<'a> Builder<'a> {
     }
 
     fn reasons(&self) -> Vec<Row> {
-        let mut counts = [0; Reason::ALL.len()];
-        for (_, group) in self.engine.all() {
-            counts.iter_mut().zip(group.counts.ended_by).for_each(|(sum, part)| *sum += part);
-        }
-        let met = Reason::ALL.iter().filter(|reason| counts[**reason as usize] != 0);
-        let mut rows: Vec<Row> = met
-            .map(|reason| {
-                let mut figures = Figures::default();
-                figures.counts.ended_by[*reason as usize] = counts[*reason as usize];
-                figures.lifetime_ms = self.engine.lifetimes[*reason as usize].percentiles();
-                Row::new(Name::Reason(*reason), figures)
-            })
-            .collect();
+        let mut counts = Counts::default();
+        self.engine.all().for_each(|(_, group)| counts.take_over(&group.counts));
+        let row = |(reason, count)| {
+            let mut figures = Figures::default();
+            figures.counts.ended_by[reason as usize] = count;
+            figures.lifetime_ms = self.engine.lifetimes[reason as usize].percentiles();
+            Row::new(Name::Reason(reason), figures)
+        };
+        let mut rows: Vec<Row> = counts.reasons().map(row).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.ended()));
         rows
     }
@@ -280,15 +275,20 @@ fn most_of(mut parts: Parts, others: u32, rank: impl Fn(u32, &[u32]) -> Rank) ->
     (parts, folded.len() as u64)
 }
 
-/// Most created first, then most failed, most ended, most alive; the name makes it certain.
 fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by(order);
+    rows
+}
+
+/// Most created first, then most failed, most ended, most alive; the name makes it certain, and whose it is.
+pub(super) fn order(a: &Row, b: &Row) -> std::cmp::Ordering {
     let rank = |row: &Row| {
         let Figures { counts, peak_live, .. } = &row.figures;
         (counts.created, row.figures.failed(), counts.ended(), *peak_live)
     };
-    rows.sort_by(|a, b| {
-        let others = |row: &Row| row.name == Name::Others;
-        others(a).cmp(&others(b)).then_with(|| rank(b).cmp(&rank(a))).then_with(|| a.name.cmp(&b.name))
-    });
-    rows
+    let others = |row: &Row| row.name == Name::Others;
+    others(a)
+        .cmp(&others(b))
+        .then_with(|| rank(b).cmp(&rank(a)))
+        .then_with(|| (&a.name, &a.host).cmp(&(&b.name, &b.host)))
 }

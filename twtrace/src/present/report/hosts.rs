@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::build::order;
 use super::chain::{Axis, Part};
-use super::model::{By, Figures, Host, Moment, Name, Report, Row, Timeline};
+use super::model::{By, Host, Moment, Name, Report, Timeline};
 use super::read::{Error, Options, Spreads, one_host};
 use crate::diagnose::finding::Finding;
 use crate::model::clock::Clock;
@@ -233,18 +234,6 @@ fn finish(report: &mut Report, spreads: &Spreads, origin_ns: u64) {
             });
         }
     }
-}
-
-fn order(a: &Row, b: &Row) -> std::cmp::Ordering {
-    let rank = |row: &Row| {
-        let Figures { counts, peak_live, .. } = &row.figures;
-        (counts.created, row.figures.failed(), counts.ended(), *peak_live)
-    };
-    let others = |row: &Row| row.name == Name::Others;
-    others(a)
-        .cmp(&others(b))
-        .then_with(|| rank(b).cmp(&rank(a)))
-        .then_with(|| (&a.name, &a.host).cmp(&(&b.name, &b.host)))
 }
 
 /// Spans of time in order, those that touch made one.

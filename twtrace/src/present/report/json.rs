@@ -3,7 +3,6 @@
 
 mod shape;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use crate::engine::Limits;
@@ -13,7 +12,7 @@ use shape::*;
 
 use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row};
 use crate::diagnose::json::First;
-use crate::model::event::{Reason, Via};
+use crate::model::event::Via;
 use crate::model::identity::Names;
 use crate::output::write_object_line;
 use crate::present::live::keys;
@@ -121,17 +120,14 @@ impl Timeline {
 impl Tally {
     fn of(report: &Report, figures: &Figures, peak: Option<Peak>) -> Self {
         let counts = &figures.counts;
-        let ended = Reason::ALL.iter().map(|reason| (reason.word(), counts.ended_for(*reason)));
-        let via = Via::ALL.iter().zip(figures.via).map(|(via, count)| (via.word(), count));
-        let met =
-            |all: BTreeMap<&'static str, u64>| all.into_iter().filter(|(_, count)| *count != 0).collect();
+        let via = Via::ALL.iter().map(|via| via.word()).zip(figures.via);
         Self {
             created: counts.created,
             listed: counts.listed,
             created_per_s: report.per_second(counts.created),
             ended: counts.ended(),
             ended_per_s: report.per_second(counts.ended()),
-            ended_by: met(ended.collect()),
+            ended_by: counts.reasons().map(|(reason, count)| (reason.word(), count)).collect(),
             overflow: counts.overflow,
             connect_failed: counts.connect_failed,
             bind_failed: counts.bind_failed,
@@ -142,7 +138,7 @@ impl Tally {
             created_as_client: figures.client,
             created_as_server: figures.server,
             created_in_fin_wait2: figures.fin_wait2,
-            created_by_owner_via: met(via.collect()),
+            created_by_owner_via: via.filter(|(_, count)| *count != 0).collect(),
             age_ms: figures.age_us.map(Into::into),
             lifetime_ms: figures.lifetime_ms,
             bytes_sent: figures.sent,

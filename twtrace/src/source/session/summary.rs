@@ -3,7 +3,7 @@
 
 use crate::engine::Counts;
 use crate::kernel::probe::Backend;
-use crate::model::event::{Loss, Reason};
+use crate::model::event::Loss;
 use crate::source::session::verify::Verdict;
 
 /// What a trace came to.
@@ -30,11 +30,8 @@ pub struct Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counts = &self.counts;
-        let reasons: Vec<String> = Reason::ALL
-            .iter()
-            .filter(|reason| counts.ended_for(**reason) != 0)
-            .map(|reason| format!("{reason} {}", counts.ended_for(*reason)))
-            .collect();
+        let reasons: Vec<String> =
+            counts.reasons().map(|(reason, count)| format!("{reason} {count}")).collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
         write!(f, "created: {}", counts.created)?;
         if counts.listed != 0 {

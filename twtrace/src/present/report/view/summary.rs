@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::{NOTHING, date, iso, milliseconds, name, size, time_of_day, tuple, zone_name};
 use crate::engine::{Limits, Percentiles};
 use crate::model::escape::printable;
-use crate::model::event::{Loss, Reason, Via};
+use crate::model::event::{Loss, Via};
 use crate::model::figures::{grouped, lasted, percent, rate, short_time};
 use crate::model::limitation::{Limitation, Limitations};
 use crate::output::paint::Meaning;
@@ -259,11 +259,8 @@ fn owners(report: &Report) -> String {
 
 fn ended(report: &Report) -> String {
     let counts = &report.total.counts;
-    let reasons: Vec<String> = Reason::ALL
-        .iter()
-        .filter(|reason| counts.ended_for(**reason) != 0)
-        .map(|reason| format!("{reason} {}", grouped(counts.ended_for(*reason))))
-        .collect();
+    let reasons: Vec<String> =
+        counts.reasons().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect();
     if reasons.is_empty() {
         "0".to_owned()
     } else {
