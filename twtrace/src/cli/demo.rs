@@ -170,10 +170,6 @@ impl View for Story {
         Some(crate::model::clock::mono_ns() + POLL_NS)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn tick(&mut self, _tracker: &mut Tracker, _now_ns: u64) -> std::io::Result<Flow> {
         // The kernel says each event in the very call that causes it: when the processes are done, all are in the ring.
         match self.ended.as_ref().map(Receiver::try_recv) {

@@ -102,10 +102,6 @@ impl View for Pictures {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn due_ns(&self) -> Option<u64> {
         Some(self.next_ns)
     }

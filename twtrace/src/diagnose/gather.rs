@@ -156,10 +156,6 @@ impl View for Watch {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         Ok(self.look(tracker, now_ns))
     }

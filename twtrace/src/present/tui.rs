@@ -229,10 +229,6 @@ impl View for Screen {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
         if input::has_gone() {
             return Ok(Flow::Stop);

@@ -83,7 +83,9 @@ pub trait View {
     ///
     /// # Errors
     /// Of writing.
-    fn batch(&mut self, tracker: &Tracker) -> std::io::Result<Flow>;
+    fn batch(&mut self, _tracker: &Tracker) -> std::io::Result<Flow> {
+        Ok(Flow::Go)
+    }
 
     /// After each batch, at least once a second, and when the view is due: for views that show the state as it is, and for what
     /// the tracker cannot know by itself. `now_ns` is CLOCK_MONOTONIC.

@@ -144,10 +144,6 @@ impl View for Service {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         self.upkeep.run(tracker, now_ns);
         self.tally.refresh(now_ns);

@@ -52,10 +52,6 @@ impl View for Notes {
         Ok(Flow::Go)
     }
 
-    fn batch(&mut self, _tracker: &Tracker) -> io::Result<Flow> {
-        Ok(Flow::Go)
-    }
-
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         self.ticks.push((now_ns, tracker.snapshot(By::ALL)));
         Ok(if self.enough == Some(self.ticks.len()) { Flow::Stop } else { Flow::Go })
