@@ -51,27 +51,17 @@ trait Exporter {
 /// # Errors
 /// Of writing.
 pub fn export(
-    mut recording: Recording,
+    recording: Recording,
     filter: &Filter,
     format: Format,
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
     let mut exporter = exporter(format, recording.head(), out)?;
-    let (mut events, mut caches) = (0, Caches::default());
-    let mut spoilt = None;
-    while let Some(batch) = recording.next_batch() {
-        match picked(batch, &mut caches, filter) {
-            Ok(batch) => {
-                events += batch.num_rows() as u64;
-                exporter.batch(&batch, out)?;
-            }
-            Err(why) => {
-                spoilt = Some(Ended::Missing { why });
-                break;
-            }
-        }
-    }
-    let ended = spoilt.unwrap_or_else(|| recording.end());
+    let mut events = 0;
+    let ended = each_batch(recording, filter, |batch| {
+        events += batch.num_rows() as u64;
+        exporter.batch(&batch, out)
+    })?;
     exporter.end(&ended, out)?;
     out.flush()?;
     Ok(Exported { events, ended })
@@ -83,6 +73,23 @@ fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<
         Format::Csv => Box::new(csv::Csv::new(out)?),
         Format::Jsonl => Box::new(jsonl::Jsonl::new(head.clock())),
     })
+}
+
+/// Hands on what passes of each batch, and says what became of the recording's end: past a batch that holds what no recording holds, there is
+/// none.
+fn each_batch(
+    mut recording: Recording,
+    filter: &Filter,
+    mut take: impl FnMut(RecordBatch) -> io::Result<()>,
+) -> io::Result<Ended> {
+    let mut caches = Caches::default();
+    while let Some(batch) = recording.next_batch() {
+        match picked(batch, &mut caches, filter) {
+            Ok(batch) => take(batch)?,
+            Err(why) => return Ok(Ended::Missing { why }),
+        }
+    }
+    Ok(recording.end())
 }
 
 /// The rows that pass. The error is in words for a user.

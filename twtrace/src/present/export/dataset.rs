@@ -15,11 +15,11 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use super::parquet::Parquet;
-use super::{Exporter as _, picked};
+use super::{Exporter as _, each_batch};
 use crate::host::files::{Aside, Folder};
 use crate::model::filter::Filter;
 use crate::present::record::user::Caller;
-use crate::recording::{Caches, Ended, Head, Recording};
+use crate::recording::{Ended, Head, Recording};
 
 /// Nanoseconds of a day: days are those of UTC.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -64,20 +64,10 @@ impl Dataset {
     ///
     /// # Errors
     /// Of writing; what was there before is untouched then.
-    pub fn add(&self, mut recording: Recording, filter: &Filter) -> io::Result<Added> {
+    pub fn add(&self, recording: Recording, filter: &Filter) -> io::Result<Added> {
         let head = recording.head().clone();
-        let (mut parts, mut caches) = (Parts::default(), Caches::default());
-        let mut spoilt = None;
-        while let Some(batch) = recording.next_batch() {
-            match picked(batch, &mut caches, filter) {
-                Ok(batch) => self.put(&batch, &head, &mut parts)?,
-                Err(why) => {
-                    spoilt = Some(Ended::Missing { why });
-                    break;
-                }
-            }
-        }
-        let ended = spoilt.unwrap_or_else(|| recording.end());
+        let mut parts = Parts::default();
+        let ended = each_batch(recording, filter, |batch| self.put(&batch, &head, &mut parts))?;
         let mut added = Added { events: parts.events, files: 0, bytes: 0, ended };
         for part in parts.of_day.values_mut() {
             part.parquet.end(&added.ended, &mut part.file)?;
