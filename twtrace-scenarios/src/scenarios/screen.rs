@@ -22,7 +22,7 @@ use crate::tmux::{State, Tmux};
 const MADE: usize = 709;
 
 /// A twtrace on a terminal.
-struct Seat {
+pub(super) struct Seat {
     tmux: Tmux,
     dir: TempDir,
     /// Before twtrace began.
@@ -31,7 +31,12 @@ struct Seat {
 
 impl Seat {
     /// Starts `twtrace` with these arguments in a new terminal, and waits until it is ready.
-    fn take(sandbox: &Sandbox, size: (u16, u16), environment: &[(&str, &str)], args: &str) -> Result<Self> {
+    pub(super) fn take(
+        sandbox: &Sandbox,
+        size: (u16, u16),
+        environment: &[(&str, &str)],
+        args: &str,
+    ) -> Result<Self> {
         let tmux = Tmux::start(size.0, size.1, environment)?;
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let before = tmux.state()?;
@@ -69,7 +74,7 @@ impl Seat {
     }
 
     /// Waits until everything in `wanted` is on the screen, and gives it.
-    fn sees(&self, wanted: &[&str]) -> Result<String> {
+    pub(super) fn sees(&self, wanted: &[&str]) -> Result<String> {
         let missing = |text: &str| wanted.iter().find(|part| !text.contains(**part)).copied();
         let mut last = None;
         let seen = self.tmux.await_text("the screen", |text| {
@@ -80,13 +85,17 @@ impl Seat {
         seen.with_context(|| format!("{last:?} does not come; stderr is {:?}", stderr()))
     }
 
+    pub(super) fn keys(&self, keys: &[&str]) -> Result<()> {
+        self.tmux.keys(keys)
+    }
+
     fn press(&self, keys: &[&str], wanted: &[&str]) -> Result<String> {
         self.tmux.keys(keys)?;
         self.sees(wanted)
     }
 
     /// Waits until twtrace has ended with 0 and the terminal is as it was.
-    fn is_restored(&self, how: &str) -> Result<()> {
+    pub(super) fn is_restored(&self, how: &str) -> Result<()> {
         let text = self.sees(&["status: "])?;
         ensure!(text.contains("status: 0"), "{how}: not 0:\n{text}");
         let after = self.tmux.state()?;

@@ -14,6 +14,7 @@ use twtrace_kit::child::Guarded;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
+use super::screen::Seat;
 use crate::actor::close_in_order;
 use crate::hung::{self, Hung};
 use crate::sandbox::Sandbox;
@@ -22,13 +23,15 @@ use crate::tracer::Tracer;
 /// 0.1 took as long as the file system did.
 const SOON: Duration = Duration::from_secs(3);
 
-/// A process whose arguments lie in memory that never comes, and whose memory is locked for just as long, makes connections: all are told with their owner, and a signal ends the
-/// trace at once.
+/// A process whose arguments lie in memory that never comes, and whose memory is locked for just as long, makes connections: all are told with
+/// their owner, on the screen as well, and a signal or a key ends the trace at once.
 pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
     let hung = Hung::mount()?;
     let (client, listener) = sandbox.cast()?;
     client.hang_arguments(&hung::text(&hung.file())?)?;
     whoever_looks_waits(client.pid())?;
+    // The screen alone shows command lines, and so alone has them read.
+    let seat = Seat::take(sandbox, (120, 30), &[], &format!("--netns {}", sandbox.netns()))?;
     let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
     for _ in 0..13 {
         let pair = sandbox.pair(&client, &listener)?;
@@ -39,6 +42,11 @@ pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
         Ok(tracer.so_far()?.lines().filter(|line| line.contains("\"created\"")).count() >= 13)
     });
     ensure!(told.is_ok(), "a process whose memory does not come holds the trace up");
+    seat.sees(&["client", "live     13 of"]).context("it holds the screen up")?;
+    let began = Instant::now();
+    seat.keys(&["q"])?;
+    seat.is_restored("q")?;
+    ensure!(began.elapsed() < SOON, "the screen took {:?} to end", began.elapsed());
     sandbox.settle()?;
     let began = Instant::now();
     let told = tracer.stop(Signal::SIGTERM)?;

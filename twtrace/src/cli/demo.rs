@@ -69,6 +69,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         // Its processes are started while the trace goes on.
         sandbox: false,
         runtimes: None,
+        command_lines: false,
     };
     let mut view = Story::new(Arc::clone(&load));
     let summary = runtime()?.block_on(session::run(&options, &mut view))?;

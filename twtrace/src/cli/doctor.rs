@@ -119,6 +119,7 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
         sandbox: !args.trace.no_sandbox,
         // No finding has them.
         runtimes: None,
+        command_lines: false,
     };
     let done = runtime()?.block_on(session::run(&options, &mut watch));
     notes::end_progress();

@@ -87,6 +87,7 @@ impl TraceArgs {
             duration: self.duration,
             sandbox: !self.no_sandbox,
             runtimes: (!self.no_container_names).then(|| self.runtime_socket.clone()),
+            command_lines: false,
         }
     }
 

@@ -91,8 +91,9 @@ impl Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
     let filter = args.filters.live()?;
-    let options = args.trace.options(filter.clone());
-    let mut view: Box<dyn View> = if args.show.wants_screen() {
+    let wants_screen = args.show.wants_screen();
+    let options = session::Options { command_lines: wants_screen, ..args.trace.options(filter.clone()) };
+    let mut view: Box<dyn View> = if wants_screen {
         Box::new(Screen::new(args.show.interval, args.show.theme, &filter)?)
     } else {
         Box::new(Pictures::new(&args.show, Origin::here()?, filter.reasons)?)

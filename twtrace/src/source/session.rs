@@ -44,4 +44,6 @@ pub struct Options {
     pub sandbox: bool,
     /// Container runtimes are asked for names, at these sockets before the usual ones; `None`: they are not.
     pub runtimes: Option<Vec<PathBuf>>,
+    /// The view shows command lines of processes: see [`IdentityCache::new`](crate::host::identity::IdentityCache::new).
+    pub command_lines: bool,
 }

@@ -34,7 +34,8 @@ pub struct IdentityCache {
     /// Who was asked for last: mostly it is the same again.
     last: Option<(Key, Arc<Identity>)>,
     proc: Proc,
-    cmdlines: Reader,
+    /// Who reads command lines, where somebody wants them.
+    cmdlines: Option<Reader>,
     cgroups: CgroupIndex,
     /// Who is asked for the names of containers, where somebody is.
     runtimes: Option<Runtimes>,
@@ -43,9 +44,11 @@ pub struct IdentityCache {
 }
 
 impl IdentityCache {
-    /// For up to `capacity` processes of this machine; `runtimes` are asked for the names of containers.
-    pub fn new(capacity: usize, runtimes: Option<Runtimes>) -> Self {
+    /// For up to `capacity` processes of this machine; `runtimes` are asked for the names of containers. Command lines are read only where they
+    /// are wanted: that takes as long as all the rest, each may have 4 KiB, and there may be secrets in it.
+    pub fn new(capacity: usize, runtimes: Option<Runtimes>, command_lines: bool) -> Self {
         let mut cache = Self { runtimes, ..Self::under(Path::new("/proc"), capacity) };
+        cache.cmdlines = cache.cmdlines.filter(|_| command_lines);
         cache.pids_are_others = !super::pids::are_the_kernels();
         cache
     }
@@ -60,7 +63,7 @@ impl IdentityCache {
             known: LruCache::with_hasher(capacity.max(1), Hasher::default()),
             last: None,
             proc: Proc::new(proc_root),
-            cmdlines: Reader::new(proc_root),
+            cmdlines: Some(Reader::new(proc_root)),
             cgroups: CgroupIndex::new(proc_root),
             runtimes: None,
             pids_are_others: false,
@@ -118,9 +121,9 @@ impl IdentityCache {
         let (cgroup, container) = self.cgroup(found.as_ref(), key.cgroup_id, now_ns);
         let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
         let (program, cmdline) = (found.filter(same_name), Cmdline::default());
-        if program.is_some() {
+        if let (Some(cmdlines), true) = (&mut self.cmdlines, program.is_some()) {
             let Key { pid, start_ns, comm, .. } = *key;
-            self.cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
+            cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
         }
         let names = names(&mut self.runtimes, container.as_ref(), now_ns);
         Identity { exe: program.and_then(|program| program.exe), cmdline, cgroup, container, names }

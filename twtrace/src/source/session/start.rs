@@ -69,7 +69,11 @@ impl<'a> Engine<'a> {
             children,
             woken: Arc::default(),
             tracker,
-            identities: IdentityCache::new(IDENTITIES, options.runtimes.clone().map(Runtimes::new)),
+            identities: IdentityCache::new(
+                IDENTITIES,
+                options.runtimes.clone().map(Runtimes::new),
+                options.command_lines,
+            ),
             healing,
             reported: Loss::default(),
             ledger,

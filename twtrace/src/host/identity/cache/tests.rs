@@ -36,7 +36,7 @@ impl Machine {
         let root = self.dir.path().join("proc");
         let mut cache = IdentityCache::under(&root, capacity);
         // There are no pages to look at.
-        cache.cmdlines = Reader::with(&root, |_, _| true);
+        cache.cmdlines = Some(Reader::with(&root, |_, _| true));
         cache
     }
 
@@ -200,4 +200,16 @@ fn the_longest_unasked_for_is_forgotten_first() {
     cache.resolve(17, 97 * SECOND, None, 0, 0);
     assert!(remembered(&mut cache, 11));
     assert!(!remembered(&mut cache, 13));
+}
+
+#[test]
+fn command_lines_that_nobody_wants_are_not_read() {
+    let pid = std::process::id();
+    let start_ns = crate::host::identity::start_ns(Path::new("/proc/self")).unwrap();
+    for wanted in [false, true] {
+        let mut cache = IdentityCache::new(7, None, wanted);
+        let identity = cache.resolve(pid, start_ns, None, 0, 1);
+        assert!(identity.exe.is_some());
+        assert_eq!(cache.cmdlines.is_some(), wanted);
+    }
 }
