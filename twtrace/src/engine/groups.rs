@@ -34,6 +34,8 @@ pub(crate) struct Group {
     pub(crate) live: u32,
     pub(crate) counts: Counts,
     pub(crate) otherwise: Otherwise,
+    /// When a call last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
+    pub(crate) wanted_ns: u64,
     /// Created, by role.
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
@@ -67,6 +69,7 @@ impl Group {
             live: 0,
             counts: Counts::default(),
             otherwise: Otherwise::default(),
+            wanted_ns: 0,
             roles: [0; 3],
             fin_wait2: 0,
             starved: 0,
@@ -113,8 +116,9 @@ impl Group {
                 }
             }
             Kind::Overflow | Kind::Aborted => self.measure(row),
-            Kind::ConnectFailed => self.otherwise.connect += u64::from(row.failed_otherwise()),
-            Kind::BindFailed => self.otherwise.bind += u64::from(row.failed_otherwise()),
+            Kind::ConnectFailed if row.failed_otherwise() => self.otherwise.connect += 1,
+            Kind::BindFailed if row.failed_otherwise() => self.otherwise.bind += 1,
+            Kind::ConnectFailed | Kind::BindFailed => self.wanted_ns = self.wanted_ns.max(row.mono_ns),
             Kind::Listed | Kind::SynRefused | Kind::Lost => {}
         }
     }
@@ -137,6 +141,7 @@ impl Group {
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
+        self.wanted_ns = self.wanted_ns.max(other.wanted_ns);
         for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
             *sum += part;
         }

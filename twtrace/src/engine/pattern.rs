@@ -148,11 +148,10 @@ impl Pattern {
         if evidence.overflow != 0 {
             return Some(Self::TableFull { refused: evidence.overflow });
         }
-        if evidence.otherwise != 0 {
-            return Some(Self::FailsOtherwise { failed: evidence.otherwise });
+        if let Some(full_in_s) = pressure.and_then(|pressure| pressure.full_in_s) {
+            return Some(Self::PortsRunOut { full_in_s });
         }
-        let full_in_s = pressure.and_then(|pressure| pressure.full_in_s)?;
-        Some(Self::PortsRunOut { full_in_s })
+        (evidence.otherwise != 0).then_some(Self::FailsOtherwise { failed: evidence.otherwise })
     }
 
     fn of_connections(evidence: &Evidence) -> Option<Self> {
@@ -310,6 +309,7 @@ mod tests {
                 Evidence { otherwise: 5, ..quick },
                 "connect(), bind() or listen() failed 5 times, not for want",
             ),
+            (Evidence { otherwise: 1, pressure: pool(500, Some(29.0)), ..quick }, "At this rate, no port"),
             (
                 Evidence { otherwise: 5, bind_failed: 1, ..quick },
                 "bind() or listen() failed once: the address",

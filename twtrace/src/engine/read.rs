@@ -17,6 +17,8 @@ pub struct Figures {
     pub counts: Counts,
     /// Of the calls that failed, those that did for another reason than ports.
     pub otherwise: Otherwise,
+    /// When one last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
+    pub wanted_ns: u64,
     /// TIME_WAIT sockets that live.
     pub live: u64,
     /// The most that lived at one time.
@@ -64,6 +66,7 @@ impl Figures {
     fn add(&mut self, group: &Group) {
         self.counts.take_over(&group.counts);
         self.otherwise.take_over(&group.otherwise);
+        self.wanted_ns = self.wanted_ns.max(group.wanted_ns);
         self.client += group.created_as(Role::Client);
         self.server += group.created_as(Role::Server);
         self.fin_wait2 += group.fin_wait2;
@@ -75,6 +78,7 @@ impl Figures {
     pub fn take_over(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
+        self.wanted_ns = self.wanted_ns.max(other.wanted_ns);
         self.live += other.live;
         self.peak_live = self.peak_live.max(other.peak_live);
         self.client += other.client;

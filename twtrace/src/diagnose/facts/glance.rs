@@ -11,6 +11,9 @@ use crate::engine::{Capacity, Failing, Figures, NetnsRow, ProcessKey, Snapshot, 
 /// What a live view calls now, in seconds.
 const NOW_S: f64 = 10.0;
 
+/// What failed longer ago is told no more, in nanoseconds: as [`lately`] has it.
+const LATELY_NS: u64 = 60_000_000_000;
+
 /// What a live view knows of the last ten seconds, in whatever tables its snapshot has. Cheap: nothing is asked of the
 /// kernel, and no table is built.
 pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
@@ -33,7 +36,8 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         tuple.more_callers = row.failing.map_or(0, |failing| failing.others);
         tuple.created = recent(row.figures.created_rate.s10, NOW_S);
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
-        tuple.failed = lately(&row.figures, tuple.failed);
+        let has_wanted = row.figures.wanted_ns.saturating_add(LATELY_NS) >= snapshot.now_ns;
+        tuple.failed = if has_wanted { lately(&row.figures, tuple.failed) } else { 0 };
         // The fullest there ever was may be long ago.
         tuple.peak = tuple.now;
         let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
@@ -231,6 +235,31 @@ mod tests {
                 let meaning = snapshot.processes[0].pattern.to_string();
                 assert_eq!(glance(&snapshot, &[]).is_empty(), !is_of_ports, "{kind} {errno}");
                 assert_eq!(meaning.contains("not for want of a port"), !is_of_ports, "{errno}: {meaning}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_fails_otherwise_now_wakes_no_want_of_ports_of_long_ago() {
+        for (kind, errno) in
+            [(Kind::ConnectFailed, Errno::ConnRefused), (Kind::BindFailed, Errno::AddrNotAvail)]
+        {
+            let mut tracker = tracker(13, 0);
+            let fail = |tracker: &mut Tracker, at_s: u64, errno| {
+                tracker.advance(at_s * SECOND_NS);
+                let mut event = event(kind, at_s * SECOND_NS, 8080);
+                event.errno = Some(errno);
+                tracker.apply(&mut event);
+            };
+            fail(
+                &mut tracker,
+                12,
+                if kind == Kind::BindFailed { Errno::AddrInUse } else { Errno::AddrNotAvail },
+            );
+            (100..107).for_each(|at_s| fail(&mut tracker, at_s, errno));
+            tracker.advance(108 * SECOND_NS);
+            for wanted in [&[By::Process][..], By::ALL] {
+                assert!(glance(&tracker.snapshot(wanted), &[]).is_empty(), "{kind}");
             }
         }
     }

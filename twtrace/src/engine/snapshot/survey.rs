@@ -125,7 +125,8 @@ impl<'a> Survey<'a> {
             sum.failed += group.failed();
             sum.starved += group.starved;
             let calls = group.wanted();
-            if calls != 0 {
+            let is_fresh = group.wanted_ns.saturating_add(u64::from(FAILING_S) * SECOND_NS) >= self.now_ns;
+            if calls != 0 && is_fresh {
                 let mut windows = Windows::new(self.now.saturating_add(1), [FAILING_S]);
                 windows.add(&group.history);
                 let [failed] = windows.sums()[Flow::Failed as usize];
