@@ -52,7 +52,7 @@ pub struct Shared {
     pub(super) token: Option<Token>,
     /// So many owners, destinations and pools are told apart.
     pub(super) top: usize,
-    /// When this process started, CLOCK_MONOTONIC in nanoseconds.
+    /// When this process started, CLOCK_BOOTTIME in nanoseconds.
     pub(super) started_ns: u64,
     clock: Mutex<Clock>,
     /// What was counted here.
@@ -65,17 +65,17 @@ pub struct Shared {
 impl Shared {
     /// Answers from `board`, with the `top` busiest told apart, those who know the token.
     pub fn new(board: Arc<Board>, token: Option<Token>, top: usize) -> Self {
-        let clock = Clock::read();
+        let clock = Clock::of_boot();
         let (started_ns, clock) = (clock.mono_ns, Mutex::new(clock));
         let (counters, fate) = (Counters::default(), Fate::default());
         Self { board, token, top, started_ns, clock, counters, fate, is_exporting: false }
     }
 
-    /// What ties the monotonic clock to the calendar, which may have been set since the last time: a service may start before the network has
-    /// told the time.
+    /// What ties CLOCK_BOOTTIME to the calendar, which may have been set since the last time: a service may start before the network has told
+    /// the time.
     pub(super) fn clock(&self) -> Clock {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        clock.follow(Clock::read());
+        clock.follow(Clock::of_boot());
         *clock
     }
 

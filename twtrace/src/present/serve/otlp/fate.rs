@@ -44,10 +44,10 @@ impl Fate {
         !self.is_up.swap(true, Ordering::Relaxed)
     }
 
-    /// The endpoint took nothing. Whether it did before, or was never asked.
-    pub(super) fn failed(&self) -> bool {
-        let is_first = self.failures.fetch_add(1, Ordering::Relaxed) == 0;
-        self.is_up.swap(false, Ordering::Relaxed) || is_first
+    /// The endpoint took nothing.
+    pub(super) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.is_up.store(false, Ordering::Relaxed);
     }
 
     /// Whether the last attempt succeeded, and how many did not.

@@ -24,13 +24,13 @@ pub(super) struct Beginnings {
     known: HashMap<u64, Beginning>,
     hasher: RandomState,
     round: u64,
-    /// When the round before was, CLOCK_MONOTONIC in nanoseconds: the calendar may be set at any time.
+    /// When the round before was, CLOCK_BOOTTIME in nanoseconds: the calendar may be set at any time.
     last_ns: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Beginning {
-    /// CLOCK_MONOTONIC in nanoseconds.
+    /// CLOCK_BOOTTIME in nanoseconds.
     start_ns: u64,
     round: u64,
 }
@@ -54,17 +54,17 @@ impl Beginnings {
     }
 }
 
-/// When a trace that has counted from `began_ns` on, CLOCK_MONOTONIC, tells for the first time.
+/// When a trace that has counted from `began_ns` on, CLOCK_BOOTTIME, tells for the first time.
 pub(super) fn beginnings(began_ns: u64) -> Beginnings {
     Beginnings { last_ns: began_ns, ..Beginnings::default() }
 }
 
 /// A time in nanoseconds since 1970; 0, which stands for none, where that is before.
-pub(super) fn calendar_ns(clock: Clock, mono_ns: u64) -> u64 {
-    u64::try_from(clock.wall_ns(mono_ns)).unwrap_or(0)
+pub(super) fn calendar_ns(clock: Clock, boot_ns: u64) -> u64 {
+    u64::try_from(clock.wall_ns(boot_ns)).unwrap_or(0)
 }
 
-/// The message, and how many data points are in it. `now_ns` is CLOCK_MONOTONIC, which the clock ties to the calendar.
+/// The message, and how many data points are in it. `now_ns` is CLOCK_BOOTTIME, which the clock ties to the calendar.
 pub(super) fn message(
     families: &[Family],
     resource: &Resource,

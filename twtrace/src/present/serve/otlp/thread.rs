@@ -19,7 +19,7 @@ use super::queue::{Message, Outcome, Queue, Signal};
 use crate::host::machine::Machine;
 use crate::host::usage::Usage;
 use crate::host::worker::{Died, Joined, Thread};
-use crate::model::clock;
+use crate::model::clock::Clock;
 use crate::present::serve::families::families;
 use crate::present::serve::http::Shared;
 
@@ -75,8 +75,17 @@ struct Work {
     beginnings: Beginnings,
     told: Told,
     queue: Queue,
-    /// What the endpoint said last of something that it took.
-    remark: String,
+    /// What becomes of messages, as far as that was said.
+    said: Option<Becomes>,
+    /// What the endpoint said of metrics and of findings that it took, as long as it says something: once is enough.
+    remarks: [bool; 2],
+}
+
+/// What becomes of messages that the endpoint did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Becomes {
+    Kept,
+    Lost,
 }
 
 impl Work {
@@ -89,7 +98,8 @@ impl Work {
             beginnings: points::beginnings(began_ns),
             told: Told::default(),
             queue: Queue::new(Instant::now()),
-            remark: String::new(),
+            said: None,
+            remarks: [false; 2],
         }
     }
 
@@ -117,7 +127,8 @@ impl Work {
         }
         let rest = async {
             self.look().await;
-            while self.queue.next().is_some() {
+            // An endpoint that wants to be left alone is.
+            while self.queue.next().is_some_and(|(_, due)| due <= Instant::now()) {
                 self.send().await;
             }
         };
@@ -131,12 +142,12 @@ impl Work {
         let Ok(picture) = shared.board.picture().await else { return false };
         let usage = Usage::read(shared.started_s());
         let families = families(&picture, &usage, &shared.served(), shared.top);
-        let (clock, mono_ns) = (shared.clock(), clock::mono_ns());
+        let (clock, boot_ns) = (shared.clock(), Clock::of_boot().mono_ns);
         let (message, count) =
-            points::message(&families, &self.resource, &mut self.beginnings, (clock, mono_ns));
+            points::message(&families, &self.resource, &mut self.beginnings, (clock, boot_ns));
         self.push(Signal::Metrics, message.encode_to_vec(), count);
         let findings = &picture.diagnosis().1;
-        let now_ns = points::calendar_ns(clock, mono_ns);
+        let now_ns = points::calendar_ns(clock, boot_ns);
         if let Some((message, count)) = findings::message(findings, &mut self.told, &self.resource, now_ns) {
             self.push(Signal::Logs, message.encode_to_vec(), count);
         }
@@ -153,35 +164,40 @@ impl Work {
         let Some((message, _)) = self.queue.next() else { return };
         let (outcome, said) = self.endpoint.send(&message).await;
         self.queue.settle(outcome, Instant::now(), &self.shared.fate);
-        self.tell(outcome, said.unwrap_or_default());
+        self.tell(message.signal, outcome, &said.unwrap_or_default());
     }
 
-    /// Says what is news: an endpoint says the same of each message.
-    fn tell(&mut self, outcome: Outcome, said: String) {
+    /// Says what is news: an endpoint says much the same of each message.
+    fn tell(&mut self, signal: Signal, outcome: Outcome, said: &str) {
         let (fate, at) = (&self.shared.fate, self.endpoint.shown());
-        match outcome {
+        let becomes = match outcome {
             Outcome::Taken(rejected) => {
+                self.said = None;
                 if fate.succeeded() {
                     crate::note!("twtrace: exporting to {at}");
                 }
-                if said.is_empty() || said == self.remark {
-                    return;
-                }
+                let had_said = std::mem::replace(&mut self.remarks[signal as usize], !said.is_empty());
                 match rejected {
+                    _ if had_said || said.is_empty() => {}
                     0 => crate::note!("twtrace: {at} takes what is exported, and says: {said}"),
                     _ => crate::note!(
                         "twtrace: {at} takes a part of what is exported: {said}; the rest is lost"
                     ),
                 }
-                self.remark = said;
+                return;
             }
-            Outcome::Later(_) if fate.failed() => {
+            Outcome::Later(_) => Becomes::Kept,
+            Outcome::Never => Becomes::Lost,
+        };
+        fate.failed();
+        match (self.said.replace(becomes), becomes) {
+            (before, now) if before == Some(now) => {}
+            (_, Becomes::Kept) => {
                 crate::note!("twtrace: cannot export to {at}: {said}; it is tried again, and kept meanwhile");
             }
-            Outcome::Never if fate.failed() => {
+            (_, Becomes::Lost) => {
                 crate::note!("twtrace: {at} does not take what is exported: {said}; it is lost");
             }
-            Outcome::Later(_) | Outcome::Never => {}
         }
     }
 }
