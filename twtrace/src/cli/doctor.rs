@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Some(file) => {
             let recording = Recording::open(file)?;
             let filter = args.filters.recorded(file, recording.head())?;
-            refuse_reasons(&filter)?;
+            refuse_parts(&filter)?;
             let (facts, passed) = report::facts(recording, &filter, args.nat_ports)?;
             if let Some(nothing) = said_of_nothing(&filter, passed) {
                 crate::note!("twtrace: {nothing}");
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
         None => {
             let filter = args.filters.live()?;
-            refuse_reasons(&filter)?;
+            refuse_parts(&filter)?;
             observe(args, filter)?
         }
     };
@@ -92,10 +92,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if args.exit_code && is_critical { Outcome::Critical } else { Outcome::Done })
 }
 
-fn refuse_reasons(filter: &Filter) -> Result<(), Usage> {
-    let hint =
-        "--reason picks single events, and the doctor weighs all of them: use `twtrace events --reason …`";
-    if filter.reasons.is_empty() { Ok(()) } else { Err(Usage(hint.to_owned())) }
+/// The doctor weighs all that happened.
+fn refuse_parts(filter: &Filter) -> Result<(), Usage> {
+    let flag = match (filter.reasons.is_empty(), filter.failures) {
+        (false, _) => "--reason",
+        (true, Failures::All) => "--failures",
+        (true, Failures::Ports) => return Ok(()),
+    };
+    Err(Usage(format!(
+        "{flag} picks single events, and the doctor weighs all of them: use `twtrace events {flag} …`"
+    )))
 }
 
 fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {

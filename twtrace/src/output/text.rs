@@ -98,8 +98,7 @@ impl Text {
     }
 
     fn time(&self, mono_ns: u64, line: &mut String) {
-        let wall_ns = self.clock.wall_ns(mono_ns);
-        let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
+        let time = self.clock.time(mono_ns);
         let _ = write!(line, "{}", time.to_zoned(self.zone.clone()).strftime("%H:%M:%S.%3f"));
     }
 
@@ -112,7 +111,8 @@ impl Text {
             }
         };
         let [.., narrowest] = ADDRESS_COLUMNS;
-        let fits = |text: &String| self.wide || text.width() <= room;
+        // One of IPv4 has no shorter form.
+        let fits = |text: &String| self.wide || conn.saddr.is_ipv4() || text.width() <= room;
         ADDRESS_COLUMNS.into_iter().map(of_width).find(fits).unwrap_or_else(|| of_width(narrowest))
     }
 }

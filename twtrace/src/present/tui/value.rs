@@ -75,9 +75,13 @@ impl Value {
         text.into()
     }
 
-    /// Whether it is a value that others can be ordered by; where not, which comes last of all.
-    pub(super) fn is_missing(&self) -> (bool, bool) {
-        (matches!(self, Self::Nothing | Self::Unknown), *self == Self::Nothing)
+    /// What comes first however it is ordered: what is known, then what nobody knows, then nothing.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Nothing => 2,
+            Self::Unknown => 1,
+            _ => 0,
+        }
     }
 
     fn number(&self) -> Option<f64> {

@@ -175,9 +175,7 @@ impl Picture {
 
     /// A moment of CLOCK_MONOTONIC, by the calendar.
     pub(super) fn time_at(&self, mono_ns: u64) -> jiff::Zoned {
-        let wall_ns = self.frame.clock.wall_ns(mono_ns);
-        let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default();
-        time.to_zoned(self.zone.clone())
+        self.frame.clock.time(mono_ns).to_zoned(self.zone.clone())
     }
 }
 
@@ -249,9 +247,9 @@ fn ordered<'a>(tab: Tab, mut rows: Vec<Row<'a>>, sort: Sort, filter: &str) -> Ve
         rows.into_iter().map(|row| (press(&row), row.value(columns[column].what), row)).collect();
     rows.sort_by(|(first, one, _), (second, two, _)| {
         // What is not known stands at the end, both ways.
-        let missing = one.is_missing().cmp(&two.is_missing());
+        let rank = one.rank().cmp(&two.rank());
         let order = one.order(two);
-        second.cmp(first).then(missing).then(if down { order.reverse() } else { order })
+        second.cmp(first).then(rank).then(if down { order.reverse() } else { order })
     });
     rows.into_iter().map(|(.., row)| row).collect()
 }

@@ -319,6 +319,8 @@ fn tuple(row: &TupleRow, picture: &Picture, what: What) -> Option<Value> {
         What::Pid | What::Process => whose(row.main, Target::Tuple(row.key), picture, what),
         What::Netns => Some(Value::Text(picture.netns(row.key.netns).into())),
         What::Tuple => Some(Value::Tuple(row.key)),
+        // Nobody knows how many ports there are.
+        What::Lasts if row.pressure.is_none() => Some(Value::Unknown),
         _ => ports(row.pressure, what),
     }
 }
