@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::values::Usage;
-use crate::model::escape::printable;
+use crate::model::escape::{self, printable};
 
 /// Longest file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -27,7 +27,7 @@ pub(super) fn with_file(
     path: &Path,
     typed: &[OsString],
 ) -> Result<Vec<OsString>, Usage> {
-    let shown = printable(&path.to_string_lossy()).into_owned();
+    let shown = escape::path(path);
     let text = read(path).map_err(|error| Usage(format!("cannot read --config {shown}: {error}")))?;
     let Some(of_name) = command.find_subcommand(name) else { return Ok(typed.to_vec()) };
     let matches = command.clone().get_matches_from(typed);

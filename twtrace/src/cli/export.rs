@@ -8,8 +8,9 @@ use anyhow::Context as _;
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
-use super::recordings::{self, shown};
+use super::recordings;
 use super::values::Usage;
+use crate::model::escape;
 use crate::present::export::{Dataset, Format, Key, export};
 use crate::present::record::output::{Destination, Output, Rotation};
 use crate::present::record::user;
@@ -93,7 +94,7 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
             }
         };
         let filter = args.filters.recorded(file, recording.head())?;
-        let shown = || format!("cannot add {} to {}", shown(file), shown(&args.output));
+        let shown = || format!("cannot add {} to {}", escape::path(file), escape::path(&args.output));
         let added = dataset.add(recording, &filter).with_context(shown)?;
         warn(file, &added.ended);
         (events, files, bytes) = (events + added.events, files + added.files, bytes + added.bytes);
@@ -101,14 +102,14 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     let of = recordings.len() as u64 - unread;
     crate::note!(
         "exported {events} events of {of} recordings, {bytes} bytes, to {files} files in {}",
-        shown(&args.output)
+        escape::path(&args.output)
     );
     Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
 fn warn(file: &Path, ended: &Ended) {
     if let Some(trouble) = ended.trouble() {
-        crate::note!("twtrace: {}: {trouble}", shown(file));
+        crate::note!("twtrace: {}: {trouble}", escape::path(file));
     }
 }
 

@@ -10,7 +10,7 @@ use super::values::Usage;
 use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
-use crate::model::escape::printable;
+use crate::model::escape::{self, printable};
 use crate::model::figures::grouped;
 use crate::model::filter::{Failures, Filter};
 use crate::model::limitation::Limitation;
@@ -114,7 +114,7 @@ fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
     let (mut owners, wanted) = (Owners::default(), listed.conns());
     if let Some(path) = &args.recording {
         let recording = Recording::open(path)?;
-        say(owners.learn(&printable(&path.to_string_lossy()), recording, &wanted).as_slice());
+        say(owners.learn(&escape::path(path), recording, &wanted).as_slice());
     }
     let answers = inquiry::ask(Path::new(inquiry::DIR));
     say(&answers.notes);

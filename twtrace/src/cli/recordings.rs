@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::filters::FilterArgs;
 use super::values::Usage;
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::model::filter::Filter;
 use crate::present::report::{Group, Part, by_host};
 use crate::recording::{Head, Recording};
@@ -21,22 +21,19 @@ pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             all.push(path.clone());
             continue;
         }
-        let entries =
-            std::fs::read_dir(path).with_context(|| format!("cannot read the folder {}", shown(path)))?;
+        let entries = std::fs::read_dir(path)
+            .with_context(|| format!("cannot read the folder {}", escape::path(path)))?;
         let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
         found.retain(|file| file.extension().is_some_and(|extension| extension == "twt"));
         found.sort();
         if found.is_empty() {
-            return Err(Usage(format!("there is no recording (*.twt) in the folder {}", shown(path))).into());
+            return Err(
+                Usage(format!("there is no recording (*.twt) in the folder {}", escape::path(path))).into()
+            );
         }
         all.extend(found);
     }
     Ok(all)
-}
-
-/// As it is shown.
-pub(super) fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// The recordings that were named, by the machines that made them.
@@ -77,7 +74,7 @@ fn refuse_twice(parts: &[Part]) -> anyhow::Result<()> {
     for Part { name, head, .. } in parts {
         let Head { machine_id, boot_id, host, mono_ns, wall_ns, part, .. } = head;
         if let Some(other) = known.insert((machine_id, boot_id, host, mono_ns, wall_ns, part), name) {
-            let (one, other) = (shown(other), shown(name));
+            let (one, other) = (escape::path(other), escape::path(name));
             return Err(Usage(format!("{one} and {other} are the same recording: give it once")).into());
         }
     }
@@ -97,7 +94,7 @@ fn filter(parts: &[Part], filters: &FilterArgs) -> anyhow::Result<Filter> {
                 found.netns.dedup();
             }
             (Err(error), _) => {
-                let of_one = error.context(format!("in {}", shown(name)));
+                let of_one = error.context(format!("in {}", escape::path(name)));
                 unknown = unknown.or(Some(of_one));
             }
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::live::ShowArgs;
 use super::pictures::Pictures;
-use super::{Outcome, recordings, runtime};
-use crate::model::escape::printable;
+use super::{Outcome, runtime};
+use crate::model::escape::{self, printable};
 use crate::present::live::Origin;
 use crate::present::tui::Screen;
 use crate::recording::{OpenError, Recording};
@@ -44,9 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let open: Open = Box::new(move || match first.take() {
         Some(first) => Ok(first),
         None if file.is_file() => Recording::open(&file),
-        None => {
-            Err(OpenError::Io { path: recordings::shown(&file), error: io::ErrorKind::NotSeekable.into() })
-        }
+        None => Err(OpenError::Io { path: escape::path(&file), error: io::ErrorKind::NotSeekable.into() }),
     });
     let every_ns = u64::try_from(args.show.interval.as_nanos()).unwrap_or(u64::MAX);
     let wants_screen = args.show.wants_screen();

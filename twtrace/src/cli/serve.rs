@@ -19,7 +19,7 @@ use super::{Cli, Command, Outcome, config, runtime};
 use crate::diagnose::gather::Rhythm;
 use crate::host::files::Folder;
 use crate::host::notify::Manager;
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::present::live::Upkeep;
 use crate::present::record::output::{Destination, Rotation};
 use crate::present::record::{Setup, user};
@@ -106,7 +106,7 @@ impl Args {
 
     fn recording(&self, filters: Vec<String>, netns: Vec<u32>) -> anyhow::Result<Option<Recording>> {
         let Some(dir) = &self.record else { return Ok(None) };
-        let shown = || format!("cannot record to {}", printable(&dir.to_string_lossy()));
+        let shown = || format!("cannot record to {}", escape::path(dir));
         // Under sudo a folder that is new is the caller's, as the files in it are: else they could not come to them.
         let owner = user::caller();
         let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));

@@ -18,7 +18,7 @@ use super::stream::{Item, Stream};
 use super::times::Times;
 use super::{note, schema, seeds};
 use crate::engine::Seed;
-use crate::model::escape::printable;
+use crate::model::escape::{self, printable};
 use crate::model::event::Event;
 
 /// Sockets from before that are read, at most: as many as a live view keeps.
@@ -115,7 +115,7 @@ impl Recording {
         if path.as_os_str() == "-" {
             return Self::read(io::stdin(), "-");
         }
-        let shown = printable(&path.to_string_lossy()).into_owned();
+        let shown = escape::path(path);
         match File::open(path) {
             Ok(file) => Self::read(file, &shown),
             Err(error) => Err(OpenError::Io { path: shown, error }),

@@ -117,11 +117,9 @@ impl Tracker {
     fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
         let figures = Figures { live: row.live, ..self.engine.figures(&row.groups, survey.now) };
         let (mut main, mut hottest, mut targets) = (None::<LinkRow>, None::<LinkRow>, 0);
-        let mut gone = true;
         for process in &row.processes {
             let dealings = survey.dealings(*process);
             targets = targets.max(dealings.targets);
-            gone &= self.engine.groups.rows[*process as usize].gone;
             if let Some(link) = survey.main_of(&dealings)
                 && main.is_none_or(|main| link.live > main.live)
             {
@@ -134,6 +132,6 @@ impl Tracker {
             }
         }
         let members = row.processes.iter().filter_map(|row| self.engine.process_key(*row)).collect();
-        FoldRow { name, members, gone, figures, main, hottest, targets }
+        FoldRow { name, members, gone: !row.exists, figures, main, hottest, targets }
     }
 }

@@ -72,8 +72,7 @@ pub fn plain(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut
 fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut String) {
     let snapshot = &frame.snapshot;
     let total = &snapshot.total;
-    let wall_ns = frame.clock.wall_ns(snapshot.now_ns);
-    let time = jiff::Timestamp::from_nanosecond(wall_ns.into()).unwrap_or_default().to_zoned(zone.clone());
+    let time = frame.clock.time(snapshot.now_ns).to_zoned(zone.clone());
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let loss = &total.counts.loss;
     for finding in crate::diagnose::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {

@@ -77,10 +77,8 @@ impl Cgroup {
         sweep(&above);
         let name = format!("{PREFIX}{}", std::process::id());
         let dir = above.join(&name);
-        let refused = |error| NoCgroup {
-            what: format!("{} cannot be made", crate::model::escape::printable(&dir.to_string_lossy())),
-            error,
-        };
+        let refused =
+            |error| NoCgroup { what: format!("{} cannot be made", crate::model::escape::path(&dir)), error };
         fs::create_dir(&dir).map_err(refused)?;
         let id = fs::metadata(&dir).map_err(refused)?.ino();
         let path = format!("{}/{name}", own.trim_end_matches('/'));

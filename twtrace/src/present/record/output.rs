@@ -15,7 +15,7 @@ use super::user::Caller;
 use crate::host::caps::Cap;
 use crate::host::files::{Folder, Found, Id, Taken};
 use crate::host::sandbox::Needs;
-use crate::model::escape::printable;
+use crate::model::escape;
 
 /// For the owner only: process names and command lines are in it.
 const MODE: u32 = 0o600;
@@ -107,7 +107,7 @@ impl Output {
         if destination.path.as_os_str() == "-" {
             return Ok(Self::new(destination, Target::Stdout(io::stdout()), None));
         }
-        let failed = |error| OutputError::Io(shown(&destination.path_of(0)), error);
+        let failed = |error| OutputError::Io(escape::path(&destination.path_of(0)), error);
         let (folder, _) = Folder::of(&destination.path, destination.owner.as_ref().map(|owner| owner.uid))
             .map_err(failed)?;
         let before = if destination.rotation.resumes { destination.parts(&folder) } else { Vec::new() };
@@ -121,7 +121,7 @@ impl Output {
             Found::Nothing => Some(Taken::File),
         };
         if let Some(taken) = taken.filter(|_| !destination.force) {
-            return Err(OutputError::Exists(shown(&destination.path_of(0)), taken));
+            return Err(OutputError::Exists(escape::path(&destination.path_of(0)), taken));
         }
         // What is to be replaced stays until there is something to replace it with.
         let made = match taken {
@@ -300,7 +300,7 @@ impl Output {
         if self.destination.path.as_os_str() == "-" {
             "stdout".to_owned()
         } else {
-            shown(&self.destination.path_of(self.number))
+            escape::path(&self.destination.path_of(self.number))
         }
     }
 
@@ -388,11 +388,7 @@ fn is_there(file: &File) -> io::Result<()> {
 }
 
 fn of_file(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", shown(path)))
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
+    io::Error::new(error.kind(), format!("{}: {error}", escape::path(path)))
 }
 
 #[cfg(test)]

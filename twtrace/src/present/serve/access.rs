@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::watch::Watch;
-use crate::model::escape::printable;
+use crate::model::escape;
 
 /// Longest token, in bytes.
 const LONGEST: u64 = 4096;
@@ -56,7 +56,7 @@ impl Token {
 
     /// Takes what is in the file by now; what is no token leaves what was.
     fn renew(&self, known: &mut Known) {
-        let path = printable(&self.path.to_string_lossy()).into_owned();
+        let path = escape::path(&self.path);
         match of_file(&self.path) {
             Ok(token) => {
                 known.token = token;

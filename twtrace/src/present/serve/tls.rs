@@ -14,7 +14,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::watch::Watch;
-use crate::model::escape::printable;
+use crate::model::escape;
 
 /// Where it all is, as PEM.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Tls {
                 self.acceptor = acceptor;
                 crate::note!(
                     "twtrace: the certificate was read again from {}",
-                    shown(&self.files.certificate)
+                    escape::path(&self.files.certificate)
                 );
             }
             Err(error) => crate::note!("twtrace: {error}; the certificate from before stays in use"),
@@ -119,11 +119,7 @@ fn certificates(path: &Path, flag: &str) -> io::Result<Vec<CertificateDer<'stati
 }
 
 fn named(flag: &str, path: &Path, error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(format!("cannot use {flag} {}: {error}", shown(path)))
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
+    io::Error::other(format!("cannot use {flag} {}: {error}", escape::path(path)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::headers::Headers;
 use super::queue::{Message, Outcome, Signal};
 use super::verdict::{self, Verdict};
 use crate::host::wire::{Call, Channel, ClientConfig, Place, Protocol, Refusal, trust};
-use crate::model::escape::printable;
+use crate::model::escape::{self, printable};
 use crate::present::serve::watch::Watch;
 
 /// So long an answer may take.
@@ -93,7 +93,11 @@ impl Endpoint {
         match trusting(Some(path), self.transport.protocol()) {
             Ok(tls) => {
                 self.channel.trust(tls);
-                crate::note!("twtrace: the roots of {} were read again from {}", self.shown, shown(path));
+                crate::note!(
+                    "twtrace: the roots of {} were read again from {}",
+                    self.shown,
+                    escape::path(path)
+                );
             }
             Err(error) => crate::note!("twtrace: {error}; the roots from before stay in use"),
         }
@@ -191,13 +195,9 @@ fn wrong(why: impl Into<String>) -> io::Error {
 /// Errors name the file, where there is one.
 fn trusting(roots: Option<&Path>, protocol: Protocol) -> io::Result<Arc<ClientConfig>> {
     trust(roots, protocol).map_err(|error| match roots {
-        Some(path) => io::Error::other(format!("cannot use --otlp-ca {}: {error}", shown(path))),
+        Some(path) => io::Error::other(format!("cannot use --otlp-ca {}: {error}", escape::path(path))),
         None => error,
     })
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::present::serve::watch::Watch;
 
 /// Longest file of headers, in bytes.
@@ -45,7 +45,7 @@ impl Headers {
         match of_file(path) {
             Ok(map) => {
                 self.map = map;
-                crate::note!("twtrace: headers for the endpoint were read again from {}", shown(path));
+                crate::note!("twtrace: headers for the endpoint were read again from {}", escape::path(path));
             }
             Err(error) => crate::note!("twtrace: {error}; the headers from before stay in use"),
         }
@@ -56,13 +56,13 @@ fn of_file(path: &Path) -> io::Result<HeaderMap> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
     if let Err(error) = read {
-        let said = format!("cannot read --otlp-headers-file {}: {error}", shown(path));
+        let said = format!("cannot read --otlp-headers-file {}: {error}", escape::path(path));
         return Err(io::Error::new(error.kind(), said));
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let numbered = |(at, line): (usize, &str)| {
         header(line).map_err(|why| {
-            let said = format!("line {} of --otlp-headers-file {} {why}", at + 1, shown(path));
+            let said = format!("line {} of --otlp-headers-file {} {why}", at + 1, escape::path(path));
             io::Error::new(io::ErrorKind::InvalidInput, said)
         })
     };
@@ -76,10 +76,6 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let mut value = HeaderValue::try_from(value.trim()).map_err(|_| "has a value that no header may have")?;
     value.set_sensitive(true);
     Ok((name, value))
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy()).into_owned()
 }
 
 #[cfg(test)]
