@@ -4,17 +4,8 @@
 use super::finding::NotHere;
 
 const LOWER_FIN_TIMEOUT: &str = "lower_fin_timeout";
-const LOWER_MAX_TW_BUCKETS: &str = "lower_max_tw_buckets";
-const TW_RECYCLE: &str = "tw_recycle";
-const LINGER_ZERO: &str = "linger_zero";
-const CLIENT_REUSEADDR: &str = "client_reuseaddr";
-const SERVER_TW_REUSE: &str = "server_tw_reuse";
 const OPEN_TW_REUSE: &str = "open_tw_reuse";
-const HALF_CLOSED_TW_REUSE: &str = "half_closed_tw_reuse";
 const SERVER_PORT_RANGE: &str = "server_port_range";
-const SERVER_REUSEADDR: &str = "server_reuseaddr";
-const RFC1337_ON: &str = "rfc1337_on";
-const SOCKET_PORT_RANGE: &str = "socket_port_range";
 
 fn not(id: &'static str, title: &str, why: &str) -> NotHere {
     NotHere { id, title: title.to_owned(), why: why.to_owned() }
@@ -27,23 +18,23 @@ fn lower_fin_timeout() -> NotHere {
 
 fn lower_max_tw_buckets() -> NotHere {
     let why = "beyond it connections end without TIME_WAIT, so old segments can reach new connections; ports are freed by luck";
-    not(LOWER_MAX_TW_BUCKETS, "tcp_max_tw_buckets lowered", why)
+    not("lower_max_tw_buckets", "tcp_max_tw_buckets lowered", why)
 }
 
 fn tw_recycle() -> NotHere {
-    not(TW_RECYCLE, "tcp_tw_recycle", "no kernel since 4.12 has it; before, it broke clients behind NAT")
+    not("tw_recycle", "tcp_tw_recycle", "no kernel since 4.12 has it; before, it broke clients behind NAT")
 }
 
 fn linger_zero() -> NotHere {
     let why =
         "close() then sends an RST: no TIME_WAIT, but what was not yet read or sent is lost, on either end";
-    not(LINGER_ZERO, "SO_LINGER with 0 seconds", why)
+    not("linger_zero", "SO_LINGER with 0 seconds", why)
 }
 
 fn client_reuseaddr() -> NotHere {
     let why =
         "it is for a server that binds its port again; a connect() that chooses its port does not look at it";
-    not(CLIENT_REUSEADDR, "SO_REUSEADDR on the client", why)
+    not("client_reuseaddr", "SO_REUSEADDR on the client", why)
 }
 
 /// For a client's pool.
@@ -82,7 +73,7 @@ pub(super) fn of_waiting(fin_timeout: &'static str) -> Vec<NotHere> {
 pub(super) fn of_socket_range() -> Vec<NotHere> {
     let why = "the namespace's range has ports left: it is the socket's own that is full";
     vec![
-        not(SOCKET_PORT_RANGE, "A wider ip_local_port_range", why),
+        not("socket_port_range", "A wider ip_local_port_range", why),
         lower_fin_timeout(),
         lower_max_tw_buckets(),
     ]
@@ -91,7 +82,7 @@ pub(super) fn of_socket_range() -> Vec<NotHere> {
 /// For orphans in FIN_WAIT2.
 pub(super) fn of_half_closed() -> Vec<NotHere> {
     let why = "it takes ports over from sockets in true TIME_WAIT; these wait in FIN_WAIT2";
-    vec![not(HALF_CLOSED_TW_REUSE, "tcp_tw_reuse", why), lower_max_tw_buckets(), linger_zero()]
+    vec![not("half_closed_tw_reuse", "tcp_tw_reuse", why), lower_max_tw_buckets(), linger_zero()]
 }
 
 /// For a table that is full.
@@ -107,7 +98,7 @@ pub(super) fn of_server() -> Vec<NotHere> {
 /// For a server whose port an outgoing connection has.
 pub(super) fn of_ephemeral_port() -> Vec<NotHere> {
     let why = "both sockets must have it for a port to be shared, and the client's has not";
-    vec![not(SERVER_REUSEADDR, "SO_REUSEADDR on the server", why), server_tw_reuse(), lower_fin_timeout()]
+    vec![not("server_reuseaddr", "SO_REUSEADDR on the server", why), server_tw_reuse(), lower_fin_timeout()]
 }
 
 /// For SYNs that TIME_WAIT sockets refuse.
@@ -117,7 +108,7 @@ pub(super) fn of_refused_syns(is_set: bool) -> Vec<NotHere> {
     } else {
         "the RST that lets a refused client in would be ignored: connections then fail for a minute and more"
     };
-    vec![not(RFC1337_ON, "tcp_rfc1337=1", why), tw_recycle(), lower_fin_timeout(), server_tw_reuse()]
+    vec![not("rfc1337_on", "tcp_rfc1337=1", why), tw_recycle(), lower_fin_timeout(), server_tw_reuse()]
 }
 
 /// For a client that takes its ports itself.
@@ -154,5 +145,5 @@ pub(super) fn of_server_side() -> Vec<NotHere> {
 }
 
 fn server_tw_reuse() -> NotHere {
-    not(SERVER_TW_REUSE, "tcp_tw_reuse", "it is about outgoing connections; a server's are incoming")
+    not("server_tw_reuse", "tcp_tw_reuse", "it is about outgoing connections; a server's are incoming")
 }

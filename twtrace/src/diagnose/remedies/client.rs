@@ -9,13 +9,8 @@ use crate::diagnose::pool::{ENOUGH, Pool, Reuse};
 use crate::diagnose::predict;
 use crate::diagnose::words::{count, grouped, number, short_time};
 
-const KEEP_ALIVE: &str = "keep_alive";
-const PEER_CLOSES_FIRST: &str = "peer_closes_first";
-const UNIX_SOCKET: &str = "unix_socket";
-const LOOPBACK_ADDRESS: &str = "loopback_address";
 const MORE_ADDRESSES: &str = "more_addresses";
 const BIND_NO_PORT: &str = "bind_no_port";
-const FEWER_CONNECTIONS: &str = "fewer_connections";
 
 /// Connections that live so long are in use, not wasted, in microseconds.
 const LONG_US: u64 = 10_000_000;
@@ -74,7 +69,7 @@ fn blank_keep_alive((holds, because): (Holds, String), who: Option<&Process>, re
     let risk = "the peer may close an idle connection just as it is used: requests that may not be repeated need care";
     let change = Some(how_to_keep(who).to_owned());
     let title = format!("Reuse connections: {} requests on each, say", number(requests));
-    Remedy { holds, because, change, ..blank(KEEP_ALIVE, title, condition, risk) }
+    Remedy { holds, because, change, ..blank("keep_alive", title, condition, risk) }
 }
 
 pub(super) fn keep_alive(pool: &Pool<'_>) -> Remedy {
@@ -153,7 +148,7 @@ pub(super) fn peer_closes_first(pool: &Pool<'_>) -> Remedy {
         change: Some(change.to_owned()),
         effects: vec![Effect { what: "in TIME_WAIT here", unit: "ports", before: peak, after: 0.0 }],
         ..blank(
-            PEER_CLOSES_FIRST,
+            "peer_closes_first",
             "Let the peer close first: TIME_WAIT is then on its side, where no port is at stake",
             condition,
             "a client that must wait for the server's FIN needs a time limit",
@@ -175,7 +170,7 @@ pub(super) fn unix_socket(pool: &Pool<'_>) -> Option<Remedy> {
         ),
         effects: vec![Effect { what: "in use", unit: "ports", before: used, after: 0.0 }],
         ..blank(
-            UNIX_SOCKET,
+            "unix_socket",
             "Use a Unix socket instead of TCP: it has no ports and no TIME_WAIT",
             condition,
             "the peer's address is no longer known to the backend; containers need a shared directory",
@@ -204,7 +199,7 @@ pub(super) fn loopback_address(pool: &Pool<'_>) -> Remedy {
             after: predict::limit(ports, pool.reuse_after_s()),
         }],
         ..blank(
-            LOOPBACK_ADDRESS,
+            "loopback_address",
             "Connect to a loopback address",
             "tcp_tw_reuse is 2, and the backend is on this machine",
             "the backend sees 127.0.0.1 as its client's address",
@@ -265,7 +260,7 @@ pub(super) fn fewer_connections(pool: &Pool<'_>) -> Remedy {
         ),
         effects: vec![Effect { what: "open", unit: "ports", before: open, after: open / shared }],
         ..blank(
-            FEWER_CONNECTIONS,
+            "fewer_connections",
             format!("Fewer open connections: one for each {} now, say", number(shared)),
             "the connections are idle, or can be shared",
             "requests may have to wait for a connection",

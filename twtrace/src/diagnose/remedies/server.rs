@@ -7,12 +7,7 @@ use crate::diagnose::finding::{Effect, Holds, Remedy};
 use crate::diagnose::predict;
 use crate::diagnose::words::count;
 
-const REUSEADDR: &str = "reuseaddr";
-const PEER_MUST_CLOSE: &str = "peer_must_close";
-const LONGER_CONNECTIONS: &str = "longer_connections";
-const OTHER_PORT: &str = "other_port";
 const UNBOUND_PORT: &str = "unbound_port";
-const LOCAL_ADDRESS: &str = "local_address";
 
 /// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it (`inet_csk_bind_conflict`,
 /// net/ipv4/inet_connection_sock.c).
@@ -44,7 +39,7 @@ pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64, was_set: Option
         change: Some("set SO_REUSEADDR before bind(), in every start of the server".to_owned()),
         effects: vec![Effect { what: "the port can be bound after", unit: "s", before, after: 0.0 }],
         ..blank(
-            REUSEADDR,
+            "reuseaddr",
             "SO_REUSEADDR",
             "a server binds a port that only closed connections hold",
             "none on Linux: a port that somebody listens on stays refused",
@@ -82,7 +77,7 @@ pub(super) fn local_address(netns: &Netns) -> Remedy {
             netns.enter
         )),
         ..blank(
-            LOCAL_ADDRESS,
+            "local_address",
             "An address that is here",
             "a call names, or needs, an address that no interface has",
             "none",
@@ -100,7 +95,7 @@ pub(super) fn peer_must_close(waiting: u64) -> Remedy {
         ),
         effects: vec![Effect { what: "in FIN_WAIT2", unit: "sockets", before: waiting as f64, after: 0.0 }],
         ..blank(
-            PEER_MUST_CLOSE,
+            "peer_must_close",
             "Make the peer close its end",
             "the peer is a program that can be changed",
             "none",
@@ -124,7 +119,7 @@ pub(in crate::diagnose) fn longer_connections(netns: &Netns, observed_s: f64) ->
             after: level / super::REQUESTS,
         }],
         ..blank(
-            LONGER_CONNECTIONS,
+            "longer_connections",
             format!("{} requests on each connection", super::REQUESTS),
             "clients come back over the same connection",
             "a client that closes first has TIME_WAIT on its side, where ports are at stake",
@@ -139,7 +134,7 @@ pub(in crate::diagnose) fn other_port(ports: &str) -> Remedy {
             "stop who listens on {ports}, take another port, or share it: SO_REUSEPORT on all, by one user"
         )),
         effects: vec![Effect { what: "bind() that fails", unit: "of 100", before: 100.0, after: 0.0 }],
-        ..blank(OTHER_PORT, "Another port, or one listener less", "somebody listens on it", "none")
+        ..blank("other_port", "Another port, or one listener less", "somebody listens on it", "none")
     }
 }
 

@@ -8,18 +8,7 @@ use crate::diagnose::pool::{Pool, Reuse};
 use crate::diagnose::predict;
 use crate::diagnose::words::{count, grouped, number};
 
-const TW_REUSE: &str = "tw_reuse";
-const TIMESTAMPS: &str = "timestamps";
-const REUSE_DELAY: &str = "reuse_delay";
-const PORT_RANGE: &str = "port_range";
 const MAX_TW_BUCKETS: &str = "max_tw_buckets";
-const RFC1337: &str = "rfc1337";
-const RFC1337_OFF: &str = "rfc1337_off";
-const FIN_TIMEOUT: &str = "fin_timeout";
-const RESTORE_FIN_TIMEOUT: &str = "restore_fin_timeout";
-const RESTORE_MAX_TW_BUCKETS: &str = "restore_max_tw_buckets";
-const RESERVE_PORTS: &str = "reserve_ports";
-const DROP_TW_RECYCLE: &str = "drop_tw_recycle";
 
 /// As wide as it gets without the ports that only root may bind.
 const WIDEST: (u16, u16) = (1024, 65_535);
@@ -72,7 +61,7 @@ pub(super) fn tw_reuse(pool: &Pool<'_>) -> Remedy {
         command: Some(sysctl(pool.netns, "tcp_tw_reuse=1")),
         effects: faster(pool, after_s),
         ..blank(
-            TW_REUSE,
+            "tw_reuse",
             format!(
                 "tcp_tw_reuse=1: connect() takes ports of TIME_WAIT sockets over {} s old",
                 number(after_s)
@@ -96,7 +85,7 @@ pub(super) fn timestamps(pool: &Pool<'_>) -> Remedy {
         command: Some(sysctl(pool.netns, "tcp_timestamps=1")),
         effects: faster(pool, pool.reuse_after_s()),
         ..blank(
-            TIMESTAMPS,
+            "timestamps",
             "tcp_timestamps=1, so that tcp_tw_reuse can work",
             "they are off here, and on at the peer",
             "12 bytes in each segment; new connections only: those in TIME_WAIT now stay for their 60 s",
@@ -122,7 +111,7 @@ pub(super) fn reuse_delay(pool: &Pool<'_>) -> Remedy {
         command: Some(sysctl(pool.netns, &format!("tcp_tw_reuse_delay={to_ms}"))),
         effects: faster(pool, f64::from(to_ms) / 1000.0),
         ..blank(
-            REUSE_DELAY,
+            "reuse_delay",
             format!("tcp_tw_reuse_delay={to_ms}: reuse from {to_ms} ms on"),
             "a kernel that has it (6.14 on), and a round trip far shorter than that",
             "both ends' timestamp clocks must tick at least once in that time, else old and new segments look alike",
@@ -162,7 +151,7 @@ fn blank_port_range(netns: &Netns, effect: impl FnOnce(u32) -> Effect) -> Remedy
         command: Some(sysctl(netns, &format!("ip_local_port_range=\"{low} {high}\""))),
         effects: vec![effect(ports)],
         ..blank(
-            PORT_RANGE,
+            "port_range",
             "A wider ip_local_port_range",
             "the range is narrower than it could be; it governs IPv6 too",
             "a client may take the port of a service that is to start later: list such ports in ip_local_reserved_ports",
@@ -253,7 +242,7 @@ pub(in crate::diagnose) fn rfc1337(netns: &Netns, observed_s: f64, is_known: boo
         command: Some(sysctl(netns, "tcp_rfc1337=1")),
         effects: vec![Effect { what: "ended by RST", unit: "sockets/s", before, after: 0.0 }],
         ..blank(
-            RFC1337,
+            "rfc1337",
             "tcp_rfc1337=1: TIME_WAIT sockets ignore RSTs",
             "RSTs end TIME_WAIT sockets before their time",
             "their ports and memory are held for the full 60 s",
@@ -287,7 +276,7 @@ pub(super) fn fin_timeout(netns: &Netns, waiting: u64) -> Remedy {
             Effect { what: "in FIN_WAIT2", unit: "sockets", before: level, after: level * ratio },
         ],
         ..blank(
-            FIN_TIMEOUT,
+            "fin_timeout",
             format!("tcp_fin_timeout={after_s}"),
             "orphans wait in FIN_WAIT2 (it does nothing for TIME_WAIT)",
             "a slow peer that still sends is answered with an RST",
@@ -307,7 +296,7 @@ pub(in crate::diagnose) fn rfc1337_off(netns: &Netns) -> Remedy {
         because: because.to_owned(),
         command: Some(sysctl(netns, "tcp_rfc1337=0")),
         ..blank(
-            RFC1337_OFF,
+            "rfc1337_off",
             "tcp_rfc1337=0: the RST of a client that was refused frees the socket again",
             "tcp_rfc1337 is 1 and SYNs are refused",
             "a late RST of anybody's ends a TIME_WAIT socket, too",
@@ -322,7 +311,7 @@ pub(in crate::diagnose) fn restore_fin_timeout(netns: &Netns, set: u32) -> Remed
         command: Some(sysctl(netns, "tcp_fin_timeout=60")),
         effects: vec![effect],
         ..blank(
-            RESTORE_FIN_TIMEOUT,
+            "restore_fin_timeout",
             "Set tcp_fin_timeout back to 60, and take it out of /etc/sysctl.d",
             "few orphans wait in FIN_WAIT2",
             "those that do wait longer",
@@ -337,7 +326,7 @@ pub(in crate::diagnose) fn restore_max_tw_buckets(netns: &Netns, set: u32, defau
         command: Some(sysctl(netns, &format!("tcp_max_tw_buckets={default}"))),
         effects: vec![Effect { what: "room for", unit: "TIME_WAIT sockets", before, after }],
         ..blank(
-            RESTORE_MAX_TW_BUCKETS,
+            "restore_max_tw_buckets",
             "Set tcp_max_tw_buckets back, and take it out of /etc/sysctl.d",
             "it was lowered",
             "kernel memory, taken only as it fills",
@@ -353,7 +342,7 @@ pub(in crate::diagnose) fn drop_tw_recycle(path: Option<&str>) -> Remedy {
     Remedy {
         because: "it does nothing, or harm".to_owned(),
         change: Some(change),
-        ..blank(DROP_TW_RECYCLE, "Drop tcp_tw_recycle", "it is set anywhere", "none")
+        ..blank("drop_tw_recycle", "Drop tcp_tw_recycle", "it is set anywhere", "none")
     }
 }
 
@@ -387,7 +376,7 @@ pub(super) fn reserve_ports(netns: &Netns, calls: &[&BindFailure]) -> Remedy {
             after: 0.0,
         }],
         ..blank(
-            RESERVE_PORTS,
+            "reserve_ports",
             "Reserve the server's ports: connect() then leaves them alone",
             "a server's port is within ip_local_port_range",
             "connections that have such a port now keep it to their end; the list is replaced as a whole",

@@ -7,15 +7,6 @@ use crate::diagnose::finding::{Effect, Remedy};
 use crate::diagnose::pool::{Pool, Range};
 use crate::diagnose::words::{aborts, grouped};
 
-const CHECK_PATH: &str = "check_path";
-const CONNECT_TIMEOUT: &str = "connect_timeout";
-const CLOSE_SOCKETS: &str = "close_sockets";
-const KEEP_NAT_PORTS: &str = "keep_nat_ports";
-const GRACEFUL_CLOSE: &str = "graceful_close";
-const CONNTRACK_ROOM: &str = "conntrack_room";
-const RELEASE_PORTS: &str = "release_ports";
-const WIDER_SOCKET_RANGE: &str = "wider_socket_range";
-
 pub(super) fn check_path() -> Remedy {
     Remedy {
         because: "nothing comes back from there".to_owned(),
@@ -25,7 +16,7 @@ pub(super) fn check_path() -> Remedy {
                 .to_owned(),
         ),
         ..blank(
-            CHECK_PATH,
+            "check_path",
             "Find out who drops the segments",
             "the peer, or what is between, does not answer",
             "none",
@@ -42,7 +33,7 @@ pub(super) fn connect_timeout() -> Remedy {
                 .to_owned(),
         ),
         ..blank(
-            CONNECT_TIMEOUT,
+            "connect_timeout",
             "A time limit for connecting",
             "the program waits longer than its users do",
             "a peer that is slow to answer is taken for one that is gone",
@@ -55,7 +46,7 @@ pub(super) fn close_sockets(because: &str, change: &str) -> Remedy {
         because: because.to_owned(),
         change: Some(change.to_owned()),
         ..blank(
-            CLOSE_SOCKETS,
+            "close_sockets",
             "Close the descriptors",
             "a program holds descriptors of connections that are over",
             "none: nothing can come of these connections",
@@ -72,7 +63,7 @@ pub(super) fn release_ports() -> Remedy {
                 .to_owned(),
         ),
         ..blank(
-            RELEASE_PORTS,
+            "release_ports",
             "Let go of ports that are bound and not used",
             "bound sockets without a connection hold ports of the range",
             "who waits on such a port must be told",
@@ -100,7 +91,7 @@ pub(super) fn wider_socket_range(pool: &Pool<'_>, range: Range) -> Remedy {
             after: ports.into(),
         }],
         ..blank(
-            WIDER_SOCKET_RANGE,
+            "wider_socket_range",
             "A wider range for these sockets",
             "sockets have a range of their own within the namespace's",
             "whoever counts on their ports (a firewall, a NAT) must be told",
@@ -119,7 +110,7 @@ pub(super) fn keep_nat_ports() -> Remedy {
                 .to_owned(),
         ),
         ..blank(
-            KEEP_NAT_PORTS,
+            "keep_nat_ports",
             "Let the NAT keep a closed connection's port for a minute",
             "a NAT or client uses a port again within 60 s of its last connection",
             "the NAT needs more ports",
@@ -141,7 +132,7 @@ pub(super) fn graceful_close(reasons: &AbortReasons) -> Remedy {
             "read to the end of what the peer sends before close() (shutdown(SHUT_WR) tells it that no more comes){linger}"
         )),
         ..blank(
-            GRACEFUL_CLOSE,
+            "graceful_close",
             "Close without an RST",
             "the program sets SO_LINGER 0, or closes before it has read everything that the peer sends",
             "connections that close first are in TIME_WAIT again",
@@ -158,7 +149,7 @@ pub(in crate::diagnose) fn conntrack_room() -> Remedy {
                 .to_owned(),
         ),
         ..blank(
-            CONNTRACK_ROOM,
+            "conntrack_room",
             "More room for connection tracking",
             "connection tracking is nearly full",
             "kernel memory, some 320 bytes a connection",

@@ -8,9 +8,6 @@ use crate::diagnose::range::Range;
 use crate::diagnose::words::{grouped, process, times};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "bound_source";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().filter_map(of_namespace).collect()
 }
@@ -38,7 +35,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         ..Share::default()
     });
     let subject = Subject { netns: Some(netns.netns), saddr: worst.saddr, ..Subject::default() };
-    let finding = Finding::new(ID, Severity::Critical, what)
+    let finding = Finding::new("bound_source", Severity::Critical, what)
         .at(subject)
         .because("bind() failures that asked for any port", failed, EVENTS)
         .because_known("ports that bind() can choose from", ports, RANGE)

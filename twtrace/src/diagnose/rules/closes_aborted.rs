@@ -7,8 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::{aborts, count, grouped, holders};
 
-/// The name of its finding.
-const ID: &str = "closes_aborted";
 /// So many are worth a word.
 const ENOUGH: u64 = 10;
 const COUNTER: &str = "TCPAbortOnData, TCPAbortOnClose in /proc/net/netstat";
@@ -60,7 +58,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         aborts(&whys),
         by_whom(&shares, told, all - told),
     );
-    let finding = Finding::new(ID, Severity::Notice, what)
+    let finding = Finding::new("closes_aborted", Severity::Notice, what)
         .at(within(netns))
         .because("closes that ended in an RST, told by events", told, EVENTS)
         .because_known("the same, counted by the kernel", counted, COUNTER)

@@ -7,8 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
-/// The name of its finding.
-const ID: &str = "counters_moved";
 /// Fewer SYNs that were sent again happen to everybody.
 const ENOUGH: u64 = 10;
 const NETSTAT: &str = "/proc/net/netstat";
@@ -38,8 +36,9 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
     });
     let what =
         format!("The kernel's counters moved: {}. Whose they were was not seen.{queue}", words.join("; "));
-    let mut finding =
-        Finding::new(ID, Severity::Warning, what).at(within(netns)).in_short_alone(words.join("; "));
+    let mut finding = Finding::new("counters_moved", Severity::Warning, what)
+        .at(within(netns))
+        .in_short_alone(words.join("; "));
     if let Some(again) = syn_retrans {
         finding = finding.because("SYNs that were sent again", again, NETSTAT);
     }

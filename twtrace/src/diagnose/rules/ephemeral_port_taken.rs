@@ -10,9 +10,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::holders;
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "ephemeral_port_taken";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Client).iter().map(finding).collect()
 }
@@ -49,7 +46,7 @@ fn finding(taken: &Taken<'_>) -> Finding {
     );
     let callers = taken.callers();
     taken
-        .finding(ID, Severity::Critical, what)
+        .finding("ephemeral_port_taken", Severity::Critical, what)
         .because("sockets of outgoing connections on them, in TIME_WAIT", time_wait, "sock_diag and events")
         .because("the same, in other states", open, "sock_diag")
         .because(

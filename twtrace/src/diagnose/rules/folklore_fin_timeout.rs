@@ -9,8 +9,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Cause;
 use crate::diagnose::remedies;
 
-/// The name of its finding.
-const ID: &str = "folklore_fin_timeout";
 /// What the kernel sets (`TCP_FIN_TIMEOUT`, include/net/tcp.h), in seconds.
 const DEFAULT_S: u32 = 60;
 /// Where so many orphans wait for their peer's FIN, the setting has a purpose.
@@ -40,7 +38,7 @@ fn finding(netns: &Netns, set: u32) -> Finding {
     let what = format!(
         "tcp_fin_timeout is {set} s: that does not shorten TIME_WAIT, whose 60 s are compiled into the kernel."
     );
-    Finding::new(ID, Severity::Notice, what)
+    Finding::new("folklore_fin_timeout", Severity::Notice, what)
         .at(within(netns))
         .because("tcp_fin_timeout, s", set, "sysctl net.ipv4.tcp_fin_timeout")
         .because("the kernel's own value, s", DEFAULT_S, "TCP_FIN_TIMEOUT, include/net/tcp.h")

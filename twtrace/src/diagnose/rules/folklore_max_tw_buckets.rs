@@ -7,9 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
-/// The name of its finding.
-const ID: &str = "folklore_max_tw_buckets";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter_map(|netns| {
         let (set, default) = (netns.settings.max_tw_buckets?, netns.settings.max_tw_buckets_default?);
@@ -27,7 +24,7 @@ fn finding(netns: &Netns, set: u32, default: u32) -> Finding {
         grouped(set.into()),
         grouped(default.into()),
     );
-    Finding::new(ID, Severity::Notice, what)
+    Finding::new("folklore_max_tw_buckets", Severity::Notice, what)
         .at(within(netns))
         .because("tcp_max_tw_buckets", set, "sysctl net.ipv4.tcp_max_tw_buckets")
         .because("the kernel's own value", default, "half of tcp_ehash_entries, or another namespace")

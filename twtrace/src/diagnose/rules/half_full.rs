@@ -11,8 +11,6 @@ use crate::diagnose::pool::Pool;
 use crate::diagnose::remedies;
 use crate::diagnose::words::{count, end, grouped, held_ports, short_time};
 
-/// The name of its finding.
-const ID: &str = "range_half_full";
 /// Where times come from.
 const TIMED: &str = "inet_hash_connect(), entry to exit";
 const UNTIMED: &str = "only fentry and kprobes time calls, and only for a doctor that looks on";
@@ -52,7 +50,7 @@ fn finding(pool: &Pool<'_>) -> Finding {
         end(tuple.daddr, tuple.dport),
         held_ports(tuple),
     );
-    let finding = Finding::new(ID, Severity::Notice, what)
+    let finding = Finding::new("range_half_full", Severity::Notice, what)
         .at(about(pool))
         .because("ports that connect() can choose from", ports, super::RANGE)
         .because("ports in use now", tuple.now.all(), SOCK_DIAG);

@@ -7,10 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
-/// The names of its findings.
-const CONNTRACK: &str = "conntrack_near_full";
-const ORPHANS: &str = "orphans_near_limit";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().flat_map(|netns| [of_conntrack(netns), of_orphans(netns)]).flatten().collect()
 }
@@ -30,7 +26,7 @@ fn of_conntrack(netns: &Netns) -> Option<Finding> {
         grouped(conntrack.max),
         if is_full { "" } else { "once it is full, " },
     );
-    let finding = Finding::new(CONNTRACK, severity, what)
+    let finding = Finding::new("conntrack_near_full", severity, what)
         .at(within(netns))
         .because("connections tracked", conntrack.count, "nf_conntrack_count")
         .because("of at most", conntrack.max, "nf_conntrack_max")
@@ -56,7 +52,7 @@ fn of_orphans(netns: &Netns) -> Option<Finding> {
         grouped(orphans),
         grouped(most)
     );
-    let finding = Finding::new(ORPHANS, Severity::Warning, what)
+    let finding = Finding::new("orphans_near_limit", Severity::Warning, what)
         .at(within(netns))
         .because("sockets that no descriptor holds, of the whole machine", orphans, "/proc/net/sockstat")
         .because("tcp_max_orphans", most, "sysctl net.ipv4.tcp_max_orphans");

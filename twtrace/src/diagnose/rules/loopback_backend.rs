@@ -8,9 +8,6 @@ use crate::diagnose::pool::Cause;
 use crate::diagnose::words::{end, grouped, holders, number};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "loopback_backend";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(_, cause)| *cause == Cause::LocalBackend);
     found
@@ -25,7 +22,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 grouped(tuple.now.time_wait.into()),
                 grouped(pool.ports().unwrap_or(0).into()),
             );
-            with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
+            with_ports(Finding::new("loopback_backend", severity(&pool), what).at(about(&pool)), &pool)
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_local_backend(&pool))
                 .but_not(folklore::of_client())

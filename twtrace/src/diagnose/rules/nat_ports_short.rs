@@ -11,9 +11,6 @@ use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::words::{end, grouped, number};
 use crate::diagnose::{predict, remedies};
 
-/// The name of its finding.
-const ID: &str = "nat_ports_short";
-
 /// What goes out to one destination: a gateway gives all of it one pool.
 #[derive(Default)]
 struct Outgoing<'a> {
@@ -55,7 +52,7 @@ fn finding(facts: &Facts, budget: u32, (daddr, dport): (IpAddr, u16), sum: &Outg
         number(hold_s),
     );
     let subject = Subject { daddr: Some(daddr), dport: Some(dport), ..Subject::default() };
-    let mut finding = Finding::new(ID, severity, what)
+    let mut finding = Finding::new("nat_ports_short", severity, what)
         .at(subject)
         .because("ports of the NAT for one destination", budget, "--nat-ports")
         .because("connections made a second", rate, EVENTS)

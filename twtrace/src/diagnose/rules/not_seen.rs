@@ -5,9 +5,6 @@ use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::{Finding, Severity};
 use crate::model::limitation::Limitation;
 
-/// The name of its finding.
-const ID: &str = "not_seen";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let blind: Vec<&Limitation> =
         facts.limitations.iter().filter(|limitation| limitation.what.hides_trouble()).collect();
@@ -20,7 +17,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
         words.join("; "),
         crate::model::escape::printable(&first.remedy)
     );
-    let finding = Finding::new(ID, Severity::Notice, what).because(
+    let finding = Finding::new("not_seen", Severity::Notice, what).because(
         "kinds of trouble that cannot be seen",
         words.len() as u64,
         "environment",

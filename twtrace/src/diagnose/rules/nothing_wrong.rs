@@ -9,9 +9,6 @@ use crate::diagnose::words::{grouped, tuple};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 
-/// The name of its finding.
-const ID: &str = "nothing_wrong";
-
 pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
     let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
@@ -27,7 +24,7 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     if facts.lost != 0 {
         what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
     }
-    let finding = Finding::new(ID, Severity::Fine, what)
+    let finding = Finding::new("nothing_wrong", Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
     let finding = if facts.source == Source::View { finding } else { counted(facts, finding) };

@@ -7,9 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::{grouped, holders, times};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "own_ports_taken";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Own).iter().map(finding).collect()
 }
@@ -32,7 +29,7 @@ fn finding(taken: &Taken<'_>) -> Finding {
         times(taken.failed()),
     );
     taken
-        .finding(ID, Severity::Critical, what)
+        .finding("own_ports_taken", Severity::Critical, what)
         .because("TIME_WAIT sockets of its own on these ports", held, super::EVENTS)
         .because("the last of those in TIME_WAIT has left, s", left, super::EVENTS)
         .by(callers)

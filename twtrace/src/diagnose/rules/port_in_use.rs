@@ -7,9 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::holders;
 
-/// The name of its finding.
-const ID: &str = "port_in_use";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Listener).iter().map(finding).collect()
 }
@@ -25,7 +22,7 @@ fn finding(taken: &Taken<'_>) -> Finding {
     );
     let time_wait: u64 = taken.served.iter().map(|served| served.time_wait).sum();
     taken
-        .finding(ID, Severity::Warning, what)
+        .finding("port_in_use", Severity::Warning, what)
         .because("bind() or listen() failures on this port", taken.failed(), super::EVENTS)
         .because("somebody listens on it", "yes", "sock_diag")
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")

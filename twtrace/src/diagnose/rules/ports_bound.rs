@@ -11,9 +11,6 @@ use crate::diagnose::pool::{Cause, Pool, Strain};
 use crate::diagnose::words::{count, end, grouped, holders, out_of};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "ports_bound";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(pool, cause)| {
         // Where bind() itself fails for want of a port, that is what there is to say.
@@ -52,7 +49,7 @@ fn finding(pool: &Pool<'_>) -> Finding {
     };
     let callers = tuple.shares.iter().filter(|share| share.failed != 0);
     let owners = who.iter().chain(callers).cloned().collect();
-    with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool)
+    with_ports(Finding::new("ports_bound", severity(pool), what).at(about(pool)), pool)
         .because("ports that bind() took, in TIME_WAIT or on connections to elsewhere", closed, how)
         .because("ports that bind() took, on listeners and sockets without a connection", pins, SOCK_DIAG)
         .by(owners)

@@ -8,9 +8,6 @@ use crate::diagnose::pool::Cause;
 use crate::diagnose::words::{count, end, grouped, held_time_wait, out_of};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "ports_exhausted";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(_, cause)| *cause == Cause::Exhausted);
     found
@@ -24,7 +21,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 out_of(pool.ports()),
                 held_time_wait(tuple),
             );
-            with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
+            with_ports(Finding::new("ports_exhausted", severity(&pool), what).at(about(&pool)), &pool)
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_client(&pool))
                 .but_not(folklore::of_client())

@@ -8,9 +8,6 @@ use crate::diagnose::pool::{Cause, Open, Pool, Strain};
 use crate::diagnose::words::{count, end, grouped, held_open, out_of};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "ports_held_open";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter(|(pool, cause)| {
         // Where bind() takes ports for all destinations, that is what there is to say.
@@ -26,7 +23,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 _ => "is about to fail".to_owned(),
             };
             let what = format!("connect() to {} {fails}, {}.", end(tuple.daddr, tuple.dport), held(&pool));
-            with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
+            with_ports(Finding::new("ports_held_open", severity(&pool), what).at(about(&pool)), &pool)
                 .by(tuple.shares.clone())
                 .remedied(remedies::of_held_open(&pool))
                 .but_not(folklore::of_held_open())

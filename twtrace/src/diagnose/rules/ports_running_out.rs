@@ -8,9 +8,6 @@ use crate::diagnose::pool::Cause;
 use crate::diagnose::words::{end, grouped, held_ports, out_of, span};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "ports_running_out";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {
         Cause::RunningOut(full_in_s) => Some((pool, full_in_s)),
@@ -32,7 +29,8 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
                 out_of(pool.ports()),
                 held_ports(tuple),
             );
-            let finding = with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool);
+            let finding =
+                with_ports(Finding::new("ports_running_out", severity(&pool), what).at(about(&pool)), &pool);
             let finding = match full_in_s {
                 Some(seconds) => finding.because("seconds until none is left", seconds, super::COMPUTED),
                 None => finding,

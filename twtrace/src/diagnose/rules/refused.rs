@@ -10,8 +10,6 @@ use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::words::{end, holders, times};
 use crate::model::event::Errno;
 
-/// The name of its finding.
-const ID: &str = "refused_not_for_ports";
 /// Of what happens to everybody now and then, so many are worth a word.
 const MANY: u64 = 10;
 
@@ -76,7 +74,11 @@ fn finding(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
         holders(&callers, |share| share.failed, 0),
         times(failed),
     );
-    let finding = Finding::new(ID, severity, what).at(subject).because("calls that failed", failed, EVENTS);
+    let finding = Finding::new("refused_not_for_ports", severity, what).at(subject).because(
+        "calls that failed",
+        failed,
+        EVENTS,
+    );
     let short = match call {
         Call::Connect => format!("cannot connect to {}: {errno}", end(address, port)),
         Call::Bind => format!("cannot bind {}: {errno}", end(address, port)),

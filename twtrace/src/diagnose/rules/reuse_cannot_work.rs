@@ -8,9 +8,6 @@ use crate::diagnose::pool::{Cause, Strain, WhyNot};
 use crate::diagnose::words::{count, end, number};
 use crate::diagnose::{folklore, predict, remedies};
 
-/// The name of its finding.
-const ID: &str = "reuse_cannot_work";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {
         Cause::ReuseBroken(why) => Some((pool, why)),
@@ -40,12 +37,13 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
             );
             let timestamps = tuple.timestamps.map(|on| if on { "yes" } else { "no" });
             let delay = pool.netns.settings.tw_reuse_delay_ms;
-            let finding = with_ports(Finding::new(ID, severity(&pool), what).at(about(&pool)), &pool)
-                .because_known(
-                    "connections have timestamps",
-                    timestamps,
-                    "sysctl net.ipv4.tcp_timestamps, TCP_INFO",
-                );
+            let finding =
+                with_ports(Finding::new("reuse_cannot_work", severity(&pool), what).at(about(&pool)), &pool)
+                    .because_known(
+                        "connections have timestamps",
+                        timestamps,
+                        "sysctl net.ipv4.tcp_timestamps, TCP_INFO",
+                    );
             let finding = match (why, delay) {
                 (WhyNot::TooYoung, Some(ms)) => {
                     finding.because("reuse from this age on, ms", ms, "sysctl net.ipv4.tcp_tw_reuse_delay")

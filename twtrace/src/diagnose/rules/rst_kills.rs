@@ -7,8 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::{grouped, reset_of};
 
-/// The name of its finding.
-const ID: &str = "rst_kills";
 /// So many are worth a word,
 const ENOUGH: u64 = 10;
 /// if they are such a share of those that were made.
@@ -36,7 +34,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         "RSTs ended {} TIME_WAIT sockets before their time{by}: their protection against late segments is gone.",
         grouped(netns.reset),
     );
-    Finding::new(ID, Severity::Notice, what)
+    Finding::new("rst_kills", Severity::Notice, what)
         .at(within(netns))
         .because("TIME_WAIT sockets that an RST ended", netns.reset, EVENTS)
         .because("TIME_WAIT sockets made", netns.created, EVENTS)

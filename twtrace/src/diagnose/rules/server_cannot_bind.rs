@@ -8,9 +8,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::{count, holders};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "server_cannot_bind";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     of_kind(facts, On::Server).iter().map(|taken| finding(facts.source, taken)).collect()
 }
@@ -43,7 +40,7 @@ fn finding(source: Source, taken: &Taken<'_>) -> Finding {
     let is_listed = source != Source::Recording || taken.netns.range_in_use.is_some();
     let listens = if is_listed { "no" } else { "unknown" };
     taken
-        .finding(ID, Severity::Critical, what)
+        .finding("server_cannot_bind", Severity::Critical, what)
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
         .because("other sockets on this port", open, "sock_diag")
         .because(

@@ -8,8 +8,6 @@ use crate::diagnose::scope::may_be_theirs;
 use crate::diagnose::words::{grouped, holders};
 use crate::diagnose::{folklore, predict, remedies};
 
-/// The name of its finding.
-const ID: &str = "server_side_harmless";
 /// So many make people ask.
 const MANY: u64 = 500;
 /// A socket's size where nobody may read it, in bytes (`tw_sock_TCP` on 5.10 to 7.3: 248 to 264).
@@ -44,7 +42,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Option<Finding> {
         holders(&shares, |share| share.time_wait.max(share.created), 0),
         crate::model::figures::bytes(bytes),
     );
-    let mut finding = Finding::new(ID, Severity::Notice, what)
+    let mut finding = Finding::new("server_side_harmless", Severity::Notice, what)
         .at(within(netns))
         .because("TIME_WAIT sockets on a server's side", netns.server_time_wait, "sock_diag")
         .because("of all TIME_WAIT sockets", netns.time_wait, "sock_diag")

@@ -8,9 +8,6 @@ use crate::diagnose::pool::{Cause, Pool, Range};
 use crate::diagnose::words::{count, end, grouped, holders, out_of};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "socket_range";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = pools(facts).filter_map(|(pool, cause)| match cause {
         Cause::OwnRange(range) => Some(finding(&pool, range)),
@@ -39,7 +36,7 @@ fn finding(pool: &Pool<'_>, range: Range) -> Finding {
             "So it is where sockets have a range of their own (IP_LOCAL_PORT_RANGE)."
         },
     );
-    evidence(Finding::new(ID, severity(pool), what).at(about(pool)), pool, range)
+    evidence(Finding::new("socket_range", severity(pool), what).at(about(pool)), pool, range)
         .by(callers)
         .remedied(remedies::of_socket_range(pool, range))
         .but_not(folklore::of_socket_range())

@@ -11,8 +11,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::{count, grouped};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "syn_refused";
 /// Peers that are named.
 const PEERS: usize = 3;
 
@@ -60,7 +58,7 @@ fn of_namespace(netns: &Netns) -> Option<Finding> {
         if all == 1 { "was" } else { "were" },
     );
     let severity = if is_worse { Severity::Critical } else { Severity::Warning };
-    let finding = Finding::new(ID, severity, what)
+    let finding = Finding::new("syn_refused", severity, what)
         .at(within(netns))
         .because("SYNs that a TIME_WAIT socket refused", all, "events, PAWSTimewait in /proc/net/netstat")
         .because("TIME_WAIT sockets that an RST ended", netns.reset, EVENTS)

@@ -7,9 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::{grouped, refused_of};
 use crate::diagnose::{folklore, remedies};
 
-/// The name of its finding.
-const ID: &str = "table_overflow";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter(|netns| netns.overflow != 0);
     found.map(|netns| finding(netns, facts)).collect()
@@ -35,7 +32,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         None => "no room was left within tcp_max_tw_buckets".to_owned(),
     };
     let what = format!("{refused} ended without TIME_WAIT: {are} closed{by} while {full}.");
-    let finding = Finding::new(ID, Severity::Warning, what)
+    let finding = Finding::new("table_overflow", Severity::Warning, what)
         .at(within(netns))
         .because(
             "TIME_WAIT sockets refused",

@@ -7,9 +7,6 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::{end, holders, times};
 
-/// The name of its finding.
-const ID: &str = "tuple_taken";
-
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
     // Where the pool is exhausted as well, that is the thing to say.
@@ -26,7 +23,7 @@ fn finding(netns: &Netns, tuple: &Tuple) -> Finding {
         times(tuple.failed_bound),
         holders(&callers, |share| share.failed, 0),
     );
-    Finding::new(ID, Severity::Critical, what)
+    Finding::new("tuple_taken", Severity::Critical, what)
         .at(towards(netns, tuple))
         .because("connect() failures from a bound port", tuple.failed_bound, EVENTS)
         .because_known("ports that connect() could choose from by itself", netns.settings.ports, super::RANGE)
