@@ -69,7 +69,7 @@ unsafe fn tell(sk: *const u8, conn: &Conn) {
         mem::copy(&mut record.tuple, &conn.tuple);
         record.cookie = Typed::load(sk, setting!(offsets.skc_cookie));
         record.why = why(sk, flags);
-        record.port_via = sock::port_via(sk, conn.tuple.role, true);
+        record.port_via = sock::port_via(sk, conn.tuple.role);
         record.via = VIA_NONE;
         record.pad = 0;
         let mut has = 0;

@@ -126,16 +126,16 @@ unsafe fn syn_refused(tw: *const u8) {
 /// Why it ends, told from who is on the stack.
 #[inline(always)]
 pub(crate) fn from_stack(callers: Callers, substate: u8) -> u8 {
-    if callers.expiry() {
+    if callers.has(stack::EXPIRY) {
         REASON_EXPIRED
-    } else if callers.purge() {
+    } else if callers.has(stack::PURGE) {
         REASON_PURGED
-    } else if callers.abort() {
+    } else if callers.has(stack::ABORT) {
         REASON_KILLED
-    } else if callers.state_process() {
+    } else if callers.has(stack::STATE_PROCESS) {
         // An RST came in.
         REASON_RESET
-    } else if callers.receive() {
+    } else if callers.has(stack::RECEIVE) {
         // tcp_timewait_state_process() returned TCP_TW_RST, which it does in FIN_WAIT2 only, or TCP_TW_SYN, in TIME_WAIT only.
         if substate == SUBSTATE_FIN_WAIT2 { REASON_RESET } else { REASON_REUSED_INCOMING }
     } else {

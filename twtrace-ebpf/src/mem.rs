@@ -16,13 +16,21 @@ pub(crate) trait Mem {
     ///
     /// # Safety
     /// As [`Mem::load`].
-    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T;
+    #[inline(always)]
+    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { Self::load(base, offset) }
+    }
 
     /// The same behind a pointer that was loaded.
     ///
     /// # Safety
     /// As [`Mem::load`]; `pointer` was loaded this way.
-    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T;
+    #[inline(always)]
+    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
+        // SAFETY: by the caller.
+        unsafe { Self::load(pointer, offset) }
+    }
 }
 
 /// Direct loads: the verifier knows the argument's type from BTF and makes the load itself fault-safe
@@ -143,24 +151,12 @@ impl Mem for Typed {
         // SAFETY: by the caller. Addresses are unions, which not every verifier lets a program load from directly.
         unsafe { Probed::load(base, offset) }
     }
-
-    #[inline(always)]
-    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
-        // SAFETY: by the caller.
-        unsafe { direct(pointer, offset) }
-    }
 }
 
 impl Mem for Copied {
     #[inline(always)]
     unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
         // SAFETY: by the caller; the verifier refuses what lies outside.
-        unsafe { direct(base, offset) }
-    }
-
-    #[inline(always)]
-    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
-        // SAFETY: as above.
         unsafe { direct(base, offset) }
     }
 
@@ -182,17 +178,5 @@ impl Mem for Probed {
             bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
             value.assume_init()
         }
-    }
-
-    #[inline(always)]
-    unsafe fn wide<T: Copy>(base: *const u8, offset: u32) -> T {
-        // SAFETY: by the caller.
-        unsafe { Self::load(base, offset) }
-    }
-
-    #[inline(always)]
-    unsafe fn behind<T: Copy>(pointer: *const u8, offset: u32) -> T {
-        // SAFETY: by the caller.
-        unsafe { Self::load(pointer, offset) }
     }
 }

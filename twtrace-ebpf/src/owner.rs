@@ -257,7 +257,7 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
                 };
                 owner.role = u32::from(role);
             }
-            owner.port_via = sock::port_via(sk, owner.role as u8, true);
+            owner.port_via = sock::port_via(sk, owner.role as u8);
             take_closer(sk, opener, owner);
             // Decided here, where there is room on the stack: the birth is told only where somebody is named.
             if filter::asks_for_task() && !filter::task_passes(&owner.task) {

@@ -339,9 +339,9 @@ unsafe fn port_is_locked<M: Mem>(sk: *const u8) -> bool {
 /// bucket of a bind() is as closed to other connects as that one.
 ///
 /// # Safety
-/// As [`payload`].
+/// `sk` is the typed argument of a tracing program.
 #[inline(always)]
-pub(crate) unsafe fn port_via(sk: *const u8, role: u8, typed: bool) -> u32 {
+pub(crate) unsafe fn port_via(sk: *const u8, role: u8) -> u32 {
     if setting!(offsets.sk_userlocks_bit) == MISSING
         || setting!(offsets.icsk_bind_hash) == MISSING
         || setting!(offsets.bind_fastreuse) == MISSING
@@ -356,27 +356,19 @@ pub(crate) unsafe fn port_via(sk: *const u8, role: u8, typed: bool) -> u32 {
     }
     // SAFETY: by the caller.
     unsafe {
-        if typed {
-            let tcp = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
-            if tcp.is_null() { PORT_UNKNOWN } else { bucket_tells::<Typed>(sk, tcp) }
-        } else {
-            bucket_tells::<Probed>(sk, sk)
+        let tcp = bpf_skc_to_tcp_sock(sk.cast_mut().cast()).cast::<u8>().cast_const();
+        if tcp.is_null() {
+            return PORT_UNKNOWN;
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn bucket_tells<M: Mem>(sk: *const u8, tcp: *const u8) -> u32 {
-    // SAFETY: by the caller.
-    unsafe {
-        if port_is_locked::<M>(sk) {
+        if port_is_locked::<Typed>(sk) {
             return PORT_BIND;
         }
-        let bucket: *const u8 = M::load(tcp, setting!(offsets.icsk_bind_hash));
+        let bucket: *const u8 = Typed::load(tcp, setting!(offsets.icsk_bind_hash));
         if bucket.is_null() {
             return PORT_UNKNOWN;
         }
-        if M::load::<i8>(bucket, setting!(offsets.bind_fastreuse)) < 0 { PORT_CONNECT } else { PORT_BIND_ANY }
+        let fastreuse: i8 = Typed::load(bucket, setting!(offsets.bind_fastreuse));
+        if fastreuse < 0 { PORT_CONNECT } else { PORT_BIND_ANY }
     }
 }
 

@@ -19,17 +19,25 @@ use crate::{
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Callers(u64);
 
+/// `inet_twsk_deschedule_put`
 const DESCHEDULE: u64 = 0;
-const PURGE: u64 = 1;
-const STATE_PROCESS: u64 = 2;
-const ABORT: u64 = 3;
-const RECEIVE: u64 = 4;
-const EXPIRY: u64 = 5;
-const UNREAD: u64 = 6;
+/// `inet_twsk_purge`
+pub(crate) const PURGE: u64 = 1;
+/// `tcp_timewait_state_process`
+pub(crate) const STATE_PROCESS: u64 = 2;
+/// `tcp_abort`
+pub(crate) const ABORT: u64 = 3;
+/// `tcp_v4_rcv` or `tcp_v6_rcv`
+pub(crate) const RECEIVE: u64 = 4;
+/// `tw_timer_handler`
+pub(crate) const EXPIRY: u64 = 5;
+/// The kernel did not hand the stack out.
+pub(crate) const UNREAD: u64 = 6;
 
 impl Callers {
+    /// Whether this one is on the stack.
     #[inline(always)]
-    fn has(self, bit: u64) -> bool {
+    pub(crate) fn has(self, bit: u64) -> bool {
         self.0 & (1 << bit) != 0
     }
 
@@ -37,42 +45,6 @@ impl Callers {
     #[inline(always)]
     pub(crate) fn ending(self) -> bool {
         self.0 & (1 << DESCHEDULE | 1 << PURGE) != 0
-    }
-
-    /// The kernel did not hand the stack out.
-    #[inline(always)]
-    pub(crate) fn unread(self) -> bool {
-        self.has(UNREAD)
-    }
-
-    /// `inet_twsk_purge`
-    #[inline(always)]
-    pub(crate) fn purge(self) -> bool {
-        self.has(PURGE)
-    }
-
-    /// `tcp_timewait_state_process`
-    #[inline(always)]
-    pub(crate) fn state_process(self) -> bool {
-        self.has(STATE_PROCESS)
-    }
-
-    /// `tcp_abort`
-    #[inline(always)]
-    pub(crate) fn abort(self) -> bool {
-        self.has(ABORT)
-    }
-
-    /// `tcp_v4_rcv` or `tcp_v6_rcv`
-    #[inline(always)]
-    pub(crate) fn receive(self) -> bool {
-        self.has(RECEIVE)
-    }
-
-    /// `tw_timer_handler`
-    #[inline(always)]
-    pub(crate) fn expiry(self) -> bool {
-        self.has(EXPIRY)
     }
 }
 

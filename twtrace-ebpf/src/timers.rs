@@ -89,7 +89,7 @@ pub(crate) unsafe fn cancelled(ctx: &impl EbpfContext, timer: *const u8) {
         let callers =
             if taken { stack::Callers::default() } else { stack::callers(ctx, ctx.as_ptr().cast(), BELOW) };
         if !taken && !callers.ending() {
-            if callers.unread() {
+            if callers.has(stack::UNREAD) {
                 maps::count_loss(loss::STACK);
             }
             return unwound(timer);
