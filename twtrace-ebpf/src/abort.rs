@@ -51,17 +51,13 @@ unsafe fn tell(sk: *const u8, conn: &Conn) {
         let task_flags = task::flags();
         let by_task = Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) != 0
             && task_flags & task::PF_KTHREAD == 0;
-        if filter::asks_for_task() && !by_task {
+        if filter::asks_for_task() && !(by_task && filter::current_passes()) {
             return;
         }
         let Some(mut entry) = emit::reserve::<Aborted>(loss::ABORTED) else { return };
         let record = &mut *entry.as_mut_ptr();
         if by_task {
             task::current(&mut record.owner);
-            if filter::asks_for_task() && !filter::task_passes(&record.owner) {
-                emit::discard(entry);
-                return;
-            }
         } else {
             mem::clear(&mut record.owner);
         }

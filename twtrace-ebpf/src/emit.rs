@@ -47,14 +47,6 @@ pub(crate) fn submit<T: Plain>(mut entry: RingBufEntry<T>) {
     entry.submit(if passes { FORCE_WAKEUP } else { 0 });
 }
 
-/// Gives a record back: it turned out to be of no interest.
-#[inline(always)]
-pub(crate) fn discard<T: Plain>(entry: RingBufEntry<T>) {
-    /// `BPF_RB_NO_WAKEUP` (include/uapi/linux/bpf.h).
-    const NO_WAKEUP: u64 = 1;
-    entry.discard(NO_WAKEUP);
-}
-
 /// Sends a record that is worth a wake-up of its own.
 #[inline(always)]
 pub(crate) fn submit_now<T: Plain>(entry: RingBufEntry<T>) {

@@ -109,13 +109,12 @@ pub(crate) fn bind_failed(conn: &mut Conn, errno: u32, reuseaddr: Option<bool>, 
     send(&call.ranged(own_range), conn, None);
 }
 
-/// `who`: `None` for the current task, which is read into the record: it is too large for the stack, and memory of this CPU is not its own where
-/// another task may take over in between.
+/// `who`: `None` for the current task.
 #[inline(always)]
 fn send(call: &Call, conn: &Conn, who: Option<&Task>) {
     if !filter::conn_passes(conn)
         || !filter::role_passes(conn.tuple.role)
-        || who.is_some_and(|who| !filter::task_passes(who))
+        || !who.map_or_else(filter::current_passes, filter::task_passes)
     {
         return;
     }
@@ -125,13 +124,7 @@ fn send(call: &Call, conn: &Conn, who: Option<&Task>) {
         let record = &mut *entry.as_mut_ptr();
         match who {
             Some(who) => mem::copy(&mut record.task, who),
-            None => {
-                task::current(&mut record.task);
-                if filter::asks_for_task() && !filter::task_passes(&record.task) {
-                    emit::discard(entry);
-                    return;
-                }
-            }
+            None => task::current(&mut record.task),
         }
         let mono_ns = bpf_ktime_get_ns();
         record.header = Header { kind: call.kind, flags: call.flags, netns: conn.netns, mono_ns };

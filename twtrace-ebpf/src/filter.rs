@@ -10,6 +10,7 @@ use crate::{
     config::{self, CONFIG, setting},
     maps,
     sock::Conn,
+    task,
 };
 
 /// Reads a field of an entry of a list.
@@ -97,6 +98,19 @@ pub(crate) fn task_passes(task: &Task) -> bool {
         && listed!(n_uids, |i| entry!(uids[i]) == task.uid)
         && comm_passes(task)
         && cgroup_passes(task.cgroup_id)
+}
+
+/// The same of the process that runs now. Before there is a record: one that is given back has had its place in the ring, and may take the
+/// wake-up of the next along. On the stack: memory of this CPU is not its own where another task may take over in between.
+#[inline(always)]
+pub(crate) fn current_passes() -> bool {
+    if !asks_for_task() {
+        return true;
+    }
+    // SAFETY: integers only.
+    let mut task = unsafe { core::mem::zeroed::<Task>() };
+    task::current(&mut task);
+    task_passes(&task)
 }
 
 /// What user space has not judged yet travels: a cgroup that was made a moment ago may be wanted by its path.

@@ -219,6 +219,7 @@ pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
         let pair = sandbox.pair(&client, &listener)?;
         close_in_order(&pair.client, &pair.server)?;
         sandbox.expect(by_client(&pair.client, &client, "close"));
+        fail(sandbox, &client, &listener)?;
     }
     until_true(
         "what passes to be told",
@@ -234,6 +235,20 @@ pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
     let told = here.stop(Signal::SIGINT)?;
     let expected = sandbox.expected().to_vec();
     sandbox.judge(&told, &expected)
+}
+
+/// A bind() that is refused, and a connection that is ended with an RST.
+fn fail(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Result<()> {
+    let raw = client.socket(false, false)?;
+    ensure!(raw.bind(listener.local()?)?.err() == Some(libc::EADDRINUSE), "the port is in use");
+    raw.close()?;
+    sandbox.expect(Pattern::failed("bind_failed", client, "EADDRINUSE").is("sport", 10007));
+    let pair = sandbox.pair(client, listener)?;
+    pair.client.linger_zero()?;
+    pair.client.close()?;
+    sandbox.expect(aborted(&pair.client, client, "client", "linger"));
+    sandbox.wait_gone(&pair.server)?;
+    pair.server.close()
 }
 
 /// A service's cgroup is another one once it is restarted, and is asked for by the same path. Of one that is not asked for nothing travels
