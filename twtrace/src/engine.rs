@@ -91,8 +91,8 @@ pub struct Tracker {
     rested: u32,
     /// From this second on, room may be made again.
     room_at: u32,
-    /// Number of the last listing.
-    listing: u32,
+    /// Number of the last listing, and whether there were sockets when it began that there was no room for.
+    listing: (u32, bool),
     /// No timer of a socket that lives runs out before, CLOCK_MONOTONIC in nanoseconds.
     soonest_ns: u64,
     /// Connections whose sockets ended since somebody wanted to know.
@@ -125,7 +125,7 @@ impl Tracker {
             now_ns: 0,
             rested: 0,
             room_at: 0,
-            listing: 0,
+            listing: (0, false),
             soonest_ns: u64::MAX,
             ends: None,
         }
@@ -388,7 +388,7 @@ impl Tracker {
         let mut entry = Entry::new(event, &mut self.processes);
         entry.group = group;
         if event.kind == Kind::Listed {
-            entry.listed = self.listing;
+            entry.listed = self.listing.0;
         }
         self.soonest_ns = self.soonest_ns.min(entry.ends_ns());
         self.engine.enter_one(group, conn.sport, event.mono_ns);

@@ -23,9 +23,9 @@ impl Tracker {
         self.known_as(seed).is_some()
     }
 
-    /// Whether there are sockets that there was no room for: one that is listed and not known may have been told already.
+    /// Whether there were sockets before the listing that there was no room for: one that it shows and that is not known may have been told.
     pub fn overflows(&self) -> bool {
-        self.unfollowed > 0 && self.live.len() >= self.engine.limits.sockets
+        self.listing.1
     }
 
     fn known_as(&mut self, seed: &Seed) -> Option<&mut Entry> {
@@ -37,19 +37,20 @@ impl Tracker {
 
     /// From now on sockets are shown that the kernel lists: see [`Self::list`] and [`Self::not_listed`].
     pub fn begin_listing(&mut self) {
-        self.listing = self.listing.wrapping_add(1);
+        let overflows = self.unfollowed > 0 && self.live.len() >= self.engine.limits.sockets;
+        self.listing = (self.listing.0.wrapping_add(1), overflows);
     }
 
     /// As [`Self::renew`], of a socket that the listing shows.
     pub fn list(&mut self, seed: &Seed) -> bool {
-        let listing = self.listing;
+        let (listing, _) = self.listing;
         self.known_as(seed).map(|entry| entry.listed = listing).is_some()
     }
 
     /// Sockets born before `began_ns` of CLOCK_MONOTONIC that the last listing did not show, each with its cookie.
     pub fn not_listed(&self, began_ns: u64) -> impl Iterator<Item = (&Conn, Option<u64>)> {
         let hidden = self.live.iter().filter(move |(_, entry)| {
-            entry.listed != self.listing && entry.born_ns().is_none_or(|born_ns| born_ns < began_ns)
+            entry.listed != self.listing.0 && entry.born_ns().is_none_or(|born_ns| born_ns < began_ns)
         });
         hidden.map(|(conn, entry)| (conn, entry.cookie()))
     }

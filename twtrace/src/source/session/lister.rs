@@ -7,6 +7,7 @@
 //! between.
 
 mod messages;
+mod ways;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -22,6 +23,8 @@ use crate::model::clock;
 use crate::model::event::Role;
 use crate::model::limitation::{Gathered, Limitations, What};
 
+use ways::Ways;
+
 pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
@@ -31,8 +34,6 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// After that: pauses, by the processor time that the step before took. On a machine that is busy with other things a step takes long and
 /// costs no more.
 const PAUSE_FACTOR: u32 = 4;
-/// A list of namespaces that lacks one is made anew once it is so old: it costs a look at every process.
-const SURVEY_KEPT: Duration = Duration::from_secs(1);
 
 /// The thread, from the engine's side.
 pub(super) type Lister = Worker<Request, Reply>;
@@ -46,7 +47,7 @@ pub(super) fn start() -> io::Result<Lister> {
         Thread {
             requests,
             replies,
-            surveyed: None,
+            ways: Ways::default(),
             is_open: false,
             waiting: VecDeque::new(),
             said: Limitations::default(),
@@ -88,8 +89,7 @@ struct Listing {
 struct Thread<'a> {
     requests: &'a Requests<Request>,
     replies: &'a Replies<Reply>,
-    /// Ways into the namespaces, and when they were looked for.
-    surveyed: Option<(Instant, HashMap<u32, Netns>)>,
+    ways: Ways,
     /// The books of all were told.
     is_open: bool,
     /// Listings that are asked for while one is being made.
@@ -121,10 +121,7 @@ impl Thread<'_> {
             Request::LookUp { sockets } => self.look_up(sockets),
             Request::Check { netns } => {
                 let began_ns = clock::mono_ns();
-                let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.way(*inode)).collect();
-                let all = snapshot_all(&ways).unwrap_or_default();
-                all.iter().filter(|(_, books)| books.is_err()).for_each(|(inode, _)| self.lose_way(*inode));
-                let books = read(all);
+                let books = self.check(&netns);
                 Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
             }
             Request::Books { only } => Reply::Books { books: books(&only) },
@@ -136,21 +133,18 @@ impl Thread<'_> {
         if self.replies.send(reply) { Ok(()) } else { Err(Closed) }
     }
 
-    /// A way into a namespace, as far as one is known. It may lead nowhere by now, which whoever takes it is told.
-    fn way(&mut self, inode: u32) -> Option<Netns> {
-        let is_of_no_use = |(at, all): &(Instant, HashMap<u32, Netns>)| {
-            !all.contains_key(&inode) && at.elapsed() > SURVEY_KEPT
-        };
-        if self.surveyed.as_ref().is_none_or(is_of_no_use) {
-            let all = discover().into_iter().map(|netns| (netns.inode, netns)).collect();
-            self.surveyed = Some((Instant::now(), all));
+    /// Books of those of the namespaces that there is a way into. One may have ended with its process, where the namespace lives on.
+    fn check(&mut self, netns: &[u32]) -> Vec<Read> {
+        let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.ways.to(*inode)).collect();
+        let mut all = snapshot_all(&ways).unwrap_or_default();
+        let failed: HashSet<u32> =
+            all.iter().filter(|(_, books)| books.is_err()).map(|(inode, _)| *inode).collect();
+        if !failed.is_empty() {
+            self.ways.look();
+            let ways: Vec<Netns> = failed.iter().filter_map(|inode| self.ways.to(*inode)).collect();
+            all.extend(snapshot_all(&ways).unwrap_or_default());
         }
-        self.surveyed.as_ref().and_then(|(_, all)| all.get(&inode).cloned())
-    }
-
-    /// It led nowhere: another one is looked for, once the list is old enough.
-    fn lose_way(&mut self, inode: u32) {
-        self.surveyed.as_mut().map(|(_, all)| all.remove(&inode));
+        read(all)
     }
 
     fn look_up(&mut self, sockets: Vec<Asked>) -> Reply {
@@ -162,9 +156,9 @@ impl Thread<'_> {
         let mut found = Vec::new();
         for (inode, asked) in by_netns {
             let now_ns = clock::mono_ns();
-            let answers = self.way(inode).and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
+            let answers = self.ways.to(inode).and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
             if answers.is_none() {
-                self.lose_way(inode);
+                self.ways.lose(inode);
             }
             let answers = answers.unwrap_or_else(|| vec![Presence::Unknown; asked.len()]);
             found.extend(asked.into_iter().zip(answers).map(|(asked, presence)| {
@@ -228,7 +222,7 @@ impl Thread<'_> {
         let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
         let mut all = discover();
         let reached = all.iter().map(|netns| netns.inode).collect();
-        self.surveyed = Some((began, all.iter().map(|netns| (netns.inode, netns.clone())).collect()));
+        self.ways.set(&all);
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
         let counts = if std::mem::replace(&mut self.is_open, true) {
             time_waits(&all).unwrap_or_default()

@@ -95,7 +95,7 @@ fn enter(
     if tracker.list(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
         return (None, None);
     }
-    if tracker.overflows() {
+    if tracker.overflows() && !tracker.knows(&seed.conn) {
         return (None, None);
     }
     let mut event = seed.event(now_ns);
