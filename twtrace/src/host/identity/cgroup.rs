@@ -50,13 +50,13 @@ pub fn is_any_cgroup(matches: impl Fn(&str) -> bool) -> bool {
     all.len() >= CAPACITY || all.iter().any(|(_, path)| matches(path))
 }
 
-/// Where the v2 hierarchy is mounted, if it is.
+/// Where the v2 hierarchy is mounted as this process's cgroup namespace has it, if it is: paths in `/proc/self/cgroup` are below it.
 pub fn v2_hierarchy() -> Option<PathBuf> {
-    v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+    v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default(), false)
 }
 
 fn v2_or_detached() -> Option<PathBuf> {
-    v2_hierarchy().or_else(detached)
+    v2_mount(&fs::read("/proc/self/mountinfo").unwrap_or_default(), true).or_else(detached)
 }
 
 /// The v2 hierarchy where it is mounted nowhere that we can see, as under `ip netns exec`: mounted for this process alone.
@@ -74,7 +74,7 @@ impl CgroupIndex {
         let cgroups = fs::read_to_string(proc_root.join("self/cgroup")).unwrap_or_default();
         // `0::` is that of v2 (cgroups(7)).
         let has_v1 = cgroups.lines().any(|line| !line.starts_with("0::"));
-        Self { has_v1, ..Self::at(v2_mount(&mounts).or_else(elsewhere), CAPACITY) }
+        Self { has_v1, ..Self::at(v2_mount(&mounts, true).or_else(elsewhere), CAPACITY) }
     }
 
     fn at(mount: Option<PathBuf>, capacity: usize) -> Self {
@@ -151,13 +151,15 @@ fn walk(mount: &Path, most: usize) -> Vec<(u64, String)> {
     found
 }
 
-/// The mount point of the v2 hierarchy; one that shows all of it if there are several: as seen from a cgroup namespace of its own, that begins
-/// above what such a namespace calls the root.
-fn v2_mount(mountinfo: &[u8]) -> Option<PathBuf> {
+/// The mount point of the v2 hierarchy; one that shows all of it if there are several. `above`: as seen from a cgroup namespace of its own, that
+/// begins above what such a namespace calls the root.
+fn v2_mount(mountinfo: &[u8], above: bool) -> Option<PathBuf> {
     let mounts: Vec<_> =
         mountinfo::parse(mountinfo).into_iter().filter(|mount| mount.fstype == "cgroup2").collect();
-    let above = mounts.iter().find(|mount| mount.root.starts_with("/.."));
-    let whole = above.or_else(|| mounts.iter().find(|mount| mount.root == "/"));
+    let is_above =
+        |root: &str| root.strip_prefix('/').is_some_and(|below| below.split('/').all(|part| part == ".."));
+    let all = mounts.iter().find(|mount| above && is_above(&mount.root));
+    let whole = all.or_else(|| mounts.iter().find(|mount| mount.root == "/"));
     whole.or(mounts.first()).map(|mount| mount.point.clone())
 }
 
@@ -201,13 +203,19 @@ mod tests {
             ),
             (
                 "31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
-                 50 24 0:27 /../.. /host/cgroup rw - cgroup2 cgroup2 rw\n",
-                Some("/host/cgroup"),
+                 48 24 0:27 /../../system.slice /part rw - cgroup2 cgroup2 rw\n",
+                Some("/sys/fs/cgroup"),
             ),
             ("33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", None),
         ] {
-            assert_eq!(v2_mount(text.as_bytes()).as_deref(), want.map(Path::new), "{text}");
+            for above in [false, true] {
+                assert_eq!(v2_mount(text.as_bytes(), above).as_deref(), want.map(Path::new), "{text}");
+            }
         }
+        let both = b"31 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+            50 24 0:27 /../.. /host/cgroup rw - cgroup2 cgroup2 rw\n";
+        let mounts = [false, true].map(|above| v2_mount(both, above));
+        assert_eq!(mounts, [Some("/sys/fs/cgroup".into()), Some("/host/cgroup".into())]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Scope {
             return None;
         }
         self.has_said = true;
-        let why = "the cgroup of a process could not be found before it was gone: what it does is left out where cgroups are asked about";
+        let why = "the cgroup of a process could not be found here, or not before it was gone: what it does is left out where cgroups are asked about";
         Some(Limitation::new(What::Processes, why, "without --cgroup and --not-cgroup it is told"))
     }
 
