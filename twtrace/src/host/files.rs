@@ -89,6 +89,27 @@ impl fmt::Display for Taken {
     }
 }
 
+/// A file without a name takes bytes that nobody can ever read. No server is asked for that: on NFS a plain fstat(2) first waits until all that
+/// was written is there (`nfs_getattr`, fs/nfs/inode.c).
+///
+/// # Errors
+/// Where it has none; what the kernel says.
+pub fn named(file: &File) -> io::Result<()> {
+    // SAFETY: integers only.
+    let mut about = unsafe { std::mem::zeroed::<libc::statx>() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an open descriptor, an empty path that ends with NUL, and a place for the answer.
+    let done =
+        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_NLINK, &raw mut about) };
+    match done {
+        0 if about.stx_nlink == 0 => {
+            Err(io::Error::new(io::ErrorKind::NotFound, "somebody removed it while it was written to"))
+        }
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 impl Folder {
     /// The folder that `path` lies in, and its name there. `owner` is trusted as we are.
     ///

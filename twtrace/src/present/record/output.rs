@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use nix::unistd::{Gid, Uid};
 
 use super::user::Caller;
 use crate::host::caps::Cap;
-use crate::host::files::{Folder, Found, Id, Taken};
+use crate::host::files::{Folder, Found, Id, Taken, named};
 use crate::host::sandbox::Needs;
 use crate::model::escape;
 
-/// For the owner only: process names and command lines are in it.
+/// For the owner only: names of processes, programs and cgroups are in it, and the command that was recorded.
 const MODE: u32 = 0o600;
 
 /// How often the next file is looked for where somebody takes the names.
@@ -168,7 +167,7 @@ impl Output {
             if replaced.is_err() {
                 folder.remove_own(&now, id);
             }
-            replaced.map_err(|error| self.named(error))?;
+            replaced.map_err(|error| self.of_this(error))?;
         }
         self.made.push_back(Made { name, id });
         Ok(())
@@ -195,9 +194,9 @@ impl Output {
                 stdout.write_all(bytes).and_then(|()| stdout.flush())
             }
             Target::Stream(file) => file.write_all(bytes),
-            Target::File(file, _) => is_there(file).and_then(|()| file.write_all(bytes)),
+            Target::File(file, _) => named(file).and_then(|()| file.write_all(bytes)),
         };
-        done.map_err(|error| self.named(error))?;
+        done.map_err(|error| self.of_this(error))?;
         self.written += bytes.len() as u64;
         self.total += bytes.len() as u64;
         Ok(())
@@ -318,7 +317,7 @@ impl Output {
         }
     }
 
-    fn named(&self, error: io::Error) -> io::Error {
+    fn of_this(&self, error: io::Error) -> io::Error {
         match self.target {
             Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),
             _ => of_file(&self.destination.path_of(self.number), error),
@@ -379,12 +378,6 @@ impl Destination {
 fn kept(mut found: Vec<(u64, OsString)>, folder: &Folder) -> VecDeque<Made> {
     found.sort_unstable();
     found.into_iter().filter_map(|(_, name)| Some(Made { id: folder.own(&name)?, name })).collect()
-}
-
-/// A file without a name takes bytes that nobody can ever read.
-fn is_there(file: &File) -> io::Result<()> {
-    let removed = || io::Error::new(io::ErrorKind::NotFound, "somebody removed it while it was written to");
-    if file.metadata()?.nlink() == 0 { Err(removed()) } else { Ok(()) }
 }
 
 fn of_file(path: &Path, error: io::Error) -> io::Error {
