@@ -146,6 +146,7 @@ const LIMITS: &[Limit] = &[
     Limit { scenario: "screen_shows_the_load", ..NO_TERMINAL },
     Limit { scenario: "screen_gives_the_terminal_back", ..NO_TERMINAL },
     Limit { scenario: "screen_fits_the_terminal", ..NO_TERMINAL },
+    Limit { scenario: "screen_beside_hung_arguments", ..NO_TERMINAL },
     Limit {
         scenario: "serve_prometheus",
         backend: None,

@@ -164,6 +164,7 @@ pub const ALL: &[Scenario] = &[
     once("list_knows_owners", listing::knows_owners),
     once("many_clients", strangers::many_clients),
     once("hung_arguments", strangers::hung_arguments),
+    once("screen_beside_hung_arguments", strangers::screen_beside_hung_arguments),
     own("io_uring", rings::io_uring),
     once("doctor_ports_exhausted", doctor::ports_exhausted),
     once("doctor_ports_running_out", doctor::ports_running_out),

@@ -15,38 +15,27 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
 use super::screen::Seat;
-use crate::actor::close_in_order;
+use crate::actor::{Actor, Raw, close_in_order};
 use crate::hung::{self, Hung};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
+
+/// Connections that are made.
+const MADE: usize = 13;
 
 /// 0.1 took as long as the file system did.
 const SOON: Duration = Duration::from_secs(3);
 
 /// A process whose arguments lie in memory that never comes, and whose memory is locked for just as long, makes connections: all are told with
-/// their owner, on the screen as well, and a signal or a key ends the trace at once.
+/// their owner, and a signal ends the trace at once.
 pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
-    let hung = Hung::mount()?;
-    let (client, listener) = sandbox.cast()?;
-    client.hang_arguments(&hung::text(&hung.file())?)?;
-    whoever_looks_waits(client.pid())?;
-    // The screen alone shows command lines, and so alone has them read.
-    let seat = Seat::take(sandbox, (120, 30), &[], &format!("--netns {}", sandbox.netns()))?;
+    let (hung, pairs) = hang(sandbox)?;
     let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
-    for _ in 0..13 {
-        let pair = sandbox.pair(&client, &listener)?;
-        close_in_order(&pair.client, &pair.server)?;
-        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
-    }
+    pairs.close(sandbox)?;
     let told = until_true("all to be told", PATIENCE, || {
-        Ok(tracer.so_far()?.lines().filter(|line| line.contains("\"created\"")).count() >= 13)
+        Ok(tracer.so_far()?.lines().filter(|line| line.contains("\"created\"")).count() >= MADE)
     });
     ensure!(told.is_ok(), "a process whose memory does not come holds the trace up");
-    seat.sees(&["client", "live     13 of"]).context("it holds the screen up")?;
-    let began = Instant::now();
-    seat.keys(&["q"])?;
-    seat.is_restored("q")?;
-    ensure!(began.elapsed() < SOON, "the screen took {:?} to end", began.elapsed());
     sandbox.settle()?;
     let began = Instant::now();
     let told = tracer.stop(Signal::SIGTERM)?;
@@ -54,6 +43,43 @@ pub(super) fn hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
     drop(hung);
     let expected = sandbox.expected().to_vec();
     sandbox.judge(&told, &expected)
+}
+
+/// The same on the screen, which alone shows command lines, and so alone has them read.
+pub(super) fn screen_beside_hung_arguments(sandbox: &mut Sandbox) -> Result<()> {
+    let (hung, pairs) = hang(sandbox)?;
+    let seat = Seat::take(sandbox, (120, 30), &[], &format!("--netns {}", sandbox.netns()))?;
+    pairs.close(sandbox)?;
+    seat.sees(&["client", &format!("live     {MADE} of")]).context("it holds the screen up")?;
+    let began = Instant::now();
+    seat.keys(&["q"])?;
+    seat.is_restored("q")?;
+    ensure!(began.elapsed() < SOON, "the screen took {:?} to end", began.elapsed());
+    drop(hung);
+    Ok(())
+}
+
+/// Connections of such a process.
+struct Pairs(Actor, Raw);
+
+fn hang(sandbox: &mut Sandbox) -> Result<(Hung, Pairs)> {
+    let hung = Hung::mount()?;
+    let (client, listener) = sandbox.cast()?;
+    client.hang_arguments(&hung::text(&hung.file())?)?;
+    whoever_looks_waits(client.pid())?;
+    Ok((hung, Pairs(client, listener)))
+}
+
+impl Pairs {
+    fn close(&self, sandbox: &mut Sandbox) -> Result<()> {
+        let Self(client, listener) = self;
+        for _ in 0..MADE {
+            let pair = sandbox.pair(client, listener)?;
+            close_in_order(&pair.client, &pair.server)?;
+            sandbox.expect(by_client(&pair.client, client, "close").opener(client));
+        }
+        Ok(())
+    }
 }
 
 /// Who reads its arguments waits, so that nothing is proved where the memory cannot be held.
