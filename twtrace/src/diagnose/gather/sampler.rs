@@ -18,7 +18,7 @@ use crate::model::limitation::{Limitation, Limitations, What};
 use round::{Rounds, Why};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
-const AGAIN_NS: u64 = 200_000_000;
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What one look takes at most beyond the time that its round may, where all is well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +33,8 @@ pub struct Rhythm {
     /// At first it looks more often: what has gone on for a while is never without a look for more than half of that while, if for each
     /// second of work so many of rest are left.
     first_rest: Option<u32>,
+    /// The same from one look after a failure to the next, however often calls fail.
+    asked_rest: u32,
     /// How long one round of looks may take.
     round: Duration,
     /// How long the last one may take, for whose end somebody waits.
@@ -45,6 +47,7 @@ impl Rhythm {
         every: Duration::from_secs(1),
         rest: 10,
         first_rest: Some(1),
+        asked_rest: 1,
         round: Duration::from_secs(2),
         last: Duration::from_secs(2),
     };
@@ -53,12 +56,18 @@ impl Rhythm {
         every: Duration::from_secs(2),
         rest: 400,
         first_rest: Some(50),
+        asked_rest: 10,
         round: Duration::from_millis(500),
         last: Duration::from_millis(500),
     };
     /// All the time.
     pub const SERVICE: Self =
         Self { every: Duration::from_secs(60), rest: 1000, first_rest: None, ..Self::RECORDING };
+
+    /// How long to wait after a look that took so long, before the next that a failure asks for.
+    fn pause_asked(self, took: Duration) -> Duration {
+        (took * self.asked_rest).max(AGAIN)
+    }
 
     /// How long to wait after a look that took so long, when it has gone on for `since`.
     fn pause(self, took: Duration, since: Duration) -> Duration {
@@ -99,8 +108,8 @@ pub(super) struct Sampler {
     /// How long its last round may take.
     last: Duration,
     sampled: Arc<Mutex<Sampled>>,
-    /// When something had failed and it was asked to look, CLOCK_MONOTONIC in nanoseconds.
-    asked_ns: u64,
+    /// It was asked to look, as something had failed, and has not begun to.
+    is_asked: Arc<AtomicBool>,
 }
 
 impl Sampler {
@@ -108,22 +117,21 @@ impl Sampler {
     pub(super) fn start(only: Vec<u32>, rhythm: Rhythm) -> io::Result<Self> {
         let (now, wanted) = channel();
         let sampled = Arc::new(Mutex::default());
-        let ends = Arc::default();
-        let (shared, is_over) = (Arc::clone(&sampled), Arc::clone(&ends));
+        let (ends, is_asked) = (Arc::default(), Arc::default());
+        let (shared, is_over, asked) = (Arc::clone(&sampled), Arc::clone(&ends), Arc::clone(&is_asked));
         let most_buckets = extras::most_buckets();
         let last = rhythm.last;
         let thread = Thread::start("doctor", move || {
             let mut rounds = Rounds::new(&only, rhythm, (&is_over, &shared), most_buckets);
-            sample_on(&mut rounds, &wanted);
+            sample_on(&mut rounds, &wanted, &asked);
         })?;
-        Ok(Self { now, ends, thread, last, sampled, asked_ns: 0 })
+        Ok(Self { now, ends, thread, last, sampled, is_asked })
     }
 
     /// Where a call failed: look at who has the ports now, and who has the sockets, while what was in its way is still there.
     pub(super) fn event(&mut self, event: &Event) {
         let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
-        if has_failed && event.mono_ns >= self.asked_ns.saturating_add(AGAIN_NS) {
-            self.asked_ns = event.mono_ns;
+        if has_failed && !self.is_asked.swap(true, Ordering::Relaxed) {
             // If the thread has died, it has nothing to say.
             let _ = self.now.send(());
         }
@@ -158,24 +166,30 @@ impl Sampler {
     }
 }
 
-fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>) {
+/// What fails while a look is being made, or too soon after one, has another one after it: what is in the way may be something else by then.
+fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>, asked: &AtomicBool) {
     let (mut has_failed, mut is_asked, mut was_asked) = (false, false, false);
     let started = Instant::now();
     loop {
         let began = Instant::now();
         rounds.sample(Why { has_failed, is_asked });
+        let took = began.elapsed();
+        let too_soon = if is_asked { rounds.rhythm.pause_asked(took) } else { Duration::ZERO };
         (was_asked, is_asked) = (was_asked || is_asked, false);
-        match wanted.recv_timeout(rounds.rhythm.pause(began.elapsed(), started.elapsed())) {
+        let pause = rounds.rhythm.pause(took, started.elapsed()).max(too_soon);
+        let next = match wanted.recv_timeout(pause) {
+            // Until then nobody asks again.
             Ok(()) => {
                 (has_failed, is_asked) = (true, true);
-                while wanted.try_recv().is_ok() {}
+                wanted.recv_timeout(too_soon.saturating_sub(began.elapsed().saturating_sub(took)))
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                // What failed just before the end has this look or none.
-                rounds.sample(Why { has_failed, is_asked: !was_asked });
-                return;
-            }
+            other => other,
+        };
+        asked.store(false, Ordering::Relaxed);
+        if next == Err(RecvTimeoutError::Disconnected) {
+            // What failed just before the end has this look or none.
+            rounds.sample(Why { has_failed, is_asked: is_asked || !was_asked });
+            return;
         }
     }
 }
@@ -196,5 +210,6 @@ mod tests {
         assert_eq!(Rhythm::DOCTOR.pause(ms(1500), s(1)), ms(1500));
         assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(60)), s(3));
         assert_eq!(Rhythm::SERVICE.pause(ms(5), s(1)), s(60));
+        assert_eq!([5, 30].map(|took| Rhythm::RECORDING.pause_asked(ms(took))), [200, 300].map(ms));
     }
 }
