@@ -20,6 +20,9 @@ use round::{Rounds, Why};
 /// After a failure, the lists are looked at at once, but not more often than this.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// So many sockets are many: lists of them take some ten milliseconds of a processor.
+const MANY: usize = 10_000;
+
 /// What one look takes at most beyond the time that its round may, where all is well.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -33,6 +36,8 @@ pub struct Rhythm {
     /// At first it looks more often: what has gone on for a while is never without a look for more than half of that while, if for each
     /// second of work so many of rest are left.
     first_rest: Option<u32>,
+    /// In the place of `first_rest`, where it is for the number of sockets that a look takes long.
+    many_rest: u32,
     /// The same from one look after a failure to the next, however often calls fail.
     asked_rest: u32,
     /// How long one round of looks may take.
@@ -47,15 +52,17 @@ impl Rhythm {
         every: Duration::from_secs(1),
         rest: 10,
         first_rest: Some(1),
+        many_rest: 1,
         asked_rest: 1,
         round: Duration::from_secs(2),
         last: Duration::from_secs(2),
     };
-    /// Beside what must not be slowed down, for minutes: 2 % of a processor at first, where there are so many sockets that a look takes long.
+    /// Beside what must not be slowed down, for minutes.
     pub const RECORDING: Self = Self {
         every: Duration::from_secs(2),
         rest: 400,
-        first_rest: Some(50),
+        first_rest: Some(4),
+        many_rest: 50,
         asked_rest: 10,
         round: Duration::from_millis(500),
         last: Duration::from_millis(500),
@@ -70,9 +77,9 @@ impl Rhythm {
     }
 
     /// How long to wait after a look that took so long, when it has gone on for `since`.
-    fn pause(self, took: Duration, since: Duration) -> Duration {
+    fn pause(self, took: Duration, since: Duration, has_many: bool) -> Duration {
         let rest = took * self.rest;
-        let first = |first_rest| (since / 2).max(took * first_rest);
+        let first = |few_rest| (since / 2).max(took * if has_many { self.many_rest } else { few_rest });
         self.first_rest.map_or(rest, |first_rest| rest.min(first(first_rest))).max(self.every)
     }
 }
@@ -176,7 +183,8 @@ fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>, asked: &AtomicBool)
         let took = began.elapsed();
         let too_soon = if is_asked { rounds.rhythm.pause_asked(took) } else { Duration::ZERO };
         (was_asked, is_asked) = (was_asked || is_asked, false);
-        let pause = rounds.rhythm.pause(took, started.elapsed()).max(too_soon);
+        let has_many = rounds.listed >= MANY;
+        let pause = rounds.rhythm.pause(took, started.elapsed(), has_many).max(too_soon);
         let next = match wanted.recv_timeout(pause) {
             // Until then nobody asks again.
             Ok(()) => {
@@ -201,15 +209,19 @@ mod tests {
     #[test]
     fn looks_that_take_long_come_seldom_and_at_first_more_often_beside_a_recording() {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
-        assert_eq!(Rhythm::RECORDING.pause(ms(5), s(3600)), s(2));
-        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(3600)), s(120));
-        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(34)), s(17));
-        assert_eq!(Rhythm::RECORDING.pause(ms(300), s(1)), s(15));
-        assert_eq!(Rhythm::RECORDING.pause(ms(20), s(1)), s(2));
-        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(1)), s(1));
-        assert_eq!(Rhythm::DOCTOR.pause(ms(1500), s(1)), ms(1500));
-        assert_eq!(Rhythm::DOCTOR.pause(ms(300), s(60)), s(3));
-        assert_eq!(Rhythm::SERVICE.pause(ms(5), s(1)), s(60));
+        let pause = |rhythm: Rhythm, took, since| rhythm.pause(took, since, false);
+        assert_eq!(pause(Rhythm::RECORDING, ms(5), s(3600)), s(2));
+        assert_eq!(pause(Rhythm::RECORDING, ms(300), s(3600)), s(120));
+        assert_eq!(pause(Rhythm::RECORDING, ms(300), s(14)), s(7));
+        assert_eq!(pause(Rhythm::RECORDING, ms(300), s(1)), s(2));
+        assert_eq!(pause(Rhythm::RECORDING, ms(800), s(1)), ms(3200));
+        assert_eq!(Rhythm::RECORDING.pause(ms(150), s(1), true), ms(7500));
+        assert_eq!(Rhythm::RECORDING.pause(ms(150), s(60), true), s(30));
+        assert_eq!(Rhythm::DOCTOR.pause(ms(150), s(1), true), s(1));
+        assert_eq!(pause(Rhythm::DOCTOR, ms(300), s(1)), s(1));
+        assert_eq!(pause(Rhythm::DOCTOR, ms(1500), s(1)), ms(1500));
+        assert_eq!(pause(Rhythm::DOCTOR, ms(300), s(60)), s(3));
+        assert_eq!(pause(Rhythm::SERVICE, ms(5), s(1)), s(60));
         assert_eq!([5, 30].map(|took| Rhythm::RECORDING.pause_asked(ms(took))), [200, 300].map(ms));
     }
 }

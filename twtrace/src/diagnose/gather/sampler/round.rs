@@ -45,6 +45,8 @@ pub(super) struct Rounds<'a> {
     sampled: &'a Mutex<Sampled>,
     /// See [`extras::most_buckets`].
     most_buckets: Option<u32>,
+    /// Sockets that the last round listed.
+    pub(super) listed: usize,
     /// How many were looked at so far: where there is no time for all, each has its turn.
     turn: usize,
 }
@@ -56,7 +58,7 @@ impl<'a> Rounds<'a> {
         (ends, sampled): (&'a AtomicBool, &'a Mutex<Sampled>),
         most_buckets: Option<u32>,
     ) -> Self {
-        Self { only, rhythm, ends, sampled, most_buckets, turn: 0 }
+        Self { only, rhythm, ends, sampled, most_buckets, listed: 0, turn: 0 }
     }
 
     /// Held for a moment only: the kernel is asked without it.
@@ -79,6 +81,7 @@ impl<'a> Rounds<'a> {
         let Chosen { namespaces: chosen, had, are_all } = self.choose();
         let mut gathered = Gathered::default();
         let mut late = None;
+        self.listed = 0;
         for (at, netns) in chosen.iter().enumerate() {
             // The first one is always looked at.
             if at != 0 && began.elapsed() > self.most() {
@@ -86,7 +89,10 @@ impl<'a> Rounds<'a> {
                 break;
             }
             match sample(netns, why, self.most_buckets, &mut gathered) {
-                Ok(sample) => self.taken().samples.entry(netns.inode).or_default().take(sample),
+                Ok(sample) => {
+                    self.listed += sample.sockets.len();
+                    self.taken().samples.entry(netns.inode).or_default().take(sample);
+                }
                 // It went away between the two looks, and its sockets with it.
                 Err(Error::Gone { .. }) => {}
                 Err(error) => {
