@@ -39,9 +39,9 @@ impl Count {
 }
 
 impl Fate {
-    /// The endpoint took something. Whether it did not before.
-    pub(super) fn succeeded(&self) -> bool {
-        !self.is_up.swap(true, Ordering::Relaxed)
+    /// The endpoint took something.
+    pub(super) fn succeeded(&self) {
+        self.is_up.store(true, Ordering::Relaxed);
     }
 
     /// The endpoint took nothing.

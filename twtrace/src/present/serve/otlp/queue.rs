@@ -26,6 +26,16 @@ pub(super) enum Signal {
     Logs,
 }
 
+impl Signal {
+    /// In words for a user.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Logs => "findings",
+        }
+    }
+}
+
 /// A message, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -52,13 +62,15 @@ pub(super) struct Queue {
     waiting: VecDeque<Message>,
     bytes: usize,
     due: Instant,
+    /// The endpoint has said that it is not to be asked before.
+    is_wish: bool,
     pause: Duration,
 }
 
 impl Queue {
     /// An empty one, with nothing due before `now`.
     pub(super) fn new(now: Instant) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, due: now, pause: FIRST_PAUSE }
+        Self { waiting: VecDeque::new(), bytes: 0, due: now, is_wish: false, pause: FIRST_PAUSE }
     }
 
     /// Adds a message; the oldest ones make room.
@@ -75,14 +87,20 @@ impl Queue {
         self.waiting.front().map(|message| (message.clone(), self.due))
     }
 
+    /// Whether there is one that may be tried, if need be sooner than is due: the endpoint has not said that it wants to be left alone.
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        !self.waiting.is_empty() && (!self.is_wish || self.due <= now)
+    }
+
     /// The next one was tried at `now`.
     pub(super) fn settle(&mut self, outcome: Outcome, now: Instant, fate: &Fate) {
         if let Outcome::Later(after) = outcome {
+            self.is_wish = after.is_some();
             self.due = now + after.unwrap_or_default().min(LONGEST_WISH).max(self.pause);
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             return;
         }
-        (self.due, self.pause) = (now, FIRST_PAUSE);
+        (self.due, self.is_wish, self.pause) = (now, false, FIRST_PAUSE);
         let Some(message) = self.pop() else { return };
         let refused = match outcome {
             Outcome::Taken(refused) => refused.min(message.count),

@@ -75,15 +75,18 @@ struct Work {
     beginnings: Beginnings,
     told: Told,
     queue: Queue,
-    /// What becomes of messages, as far as that was said.
-    said: Option<Becomes>,
-    /// What the endpoint said of metrics and of findings that it took, as long as it says something: once is enough.
-    remarks: [bool; 2],
+    /// What becomes of metrics and of findings, as far as that was said.
+    said: [Option<Becomes>; 2],
 }
 
-/// What becomes of messages that the endpoint did not take.
+/// What becomes of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Becomes {
+    Taken,
+    /// With words of the endpoint's.
+    Remarked,
+    /// A part.
+    Rejected,
     Kept,
     Lost,
 }
@@ -98,8 +101,7 @@ impl Work {
             beginnings: points::beginnings(began_ns),
             told: Told::default(),
             queue: Queue::new(Instant::now()),
-            said: None,
-            remarks: [false; 2],
+            said: [None; 2],
         }
     }
 
@@ -127,10 +129,7 @@ impl Work {
         }
         let rest = async {
             self.look().await;
-            // An endpoint that wants to be left alone is.
-            while self.queue.next().is_some_and(|(_, due)| due <= Instant::now()) {
-                self.send().await;
-            }
+            while self.queue.may_try(Instant::now()) && self.send().await {}
         };
         let _ = tokio::time::timeout(PARTING, rest).await;
         self.queue.give_up(&self.shared.fate);
@@ -159,45 +158,53 @@ impl Work {
         self.queue.push(message, &self.shared.fate);
     }
 
-    /// Sends the next message. Nothing is lost when this is given up half-way; then it may come twice.
-    async fn send(&mut self) {
-        let Some((message, _)) = self.queue.next() else { return };
+    /// Sends the next message; whether it is through with it. Nothing is lost when this is given up half-way; then it may come twice.
+    async fn send(&mut self) -> bool {
+        let Some((message, _)) = self.queue.next() else { return false };
         let (outcome, said) = self.endpoint.send(&message).await;
         self.queue.settle(outcome, Instant::now(), &self.shared.fate);
         self.tell(message.signal, outcome, &said.unwrap_or_default());
+        !matches!(outcome, Outcome::Later(_))
     }
 
-    /// Says what is news: an endpoint says much the same of each message.
+    /// Says what is news: an endpoint says much the same of each message of a signal.
     fn tell(&mut self, signal: Signal, outcome: Outcome, said: &str) {
-        let (fate, at) = (&self.shared.fate, self.endpoint.shown());
+        let fate = &self.shared.fate;
         let becomes = match outcome {
-            Outcome::Taken(rejected) => {
-                self.said = None;
-                if fate.succeeded() {
-                    crate::note!("twtrace: exporting to {at}");
-                }
-                let had_said = std::mem::replace(&mut self.remarks[signal as usize], !said.is_empty());
-                match rejected {
-                    _ if had_said || said.is_empty() => {}
-                    0 => crate::note!("twtrace: {at} takes what is exported, and says: {said}"),
-                    _ => crate::note!(
-                        "twtrace: {at} takes a part of what is exported: {said}; the rest is lost"
-                    ),
-                }
-                return;
-            }
+            Outcome::Taken(_) if said.is_empty() => Becomes::Taken,
+            Outcome::Taken(0) => Becomes::Remarked,
+            Outcome::Taken(_) => Becomes::Rejected,
             Outcome::Later(_) => Becomes::Kept,
             Outcome::Never => Becomes::Lost,
         };
-        fate.failed();
-        match (self.said.replace(becomes), becomes) {
-            (before, now) if before == Some(now) => {}
-            (_, Becomes::Kept) => {
-                crate::note!("twtrace: cannot export to {at}: {said}; it is tried again, and kept meanwhile");
+        match outcome {
+            Outcome::Taken(_) => fate.succeeded(),
+            _ => fate.failed(),
+        }
+        let before = self.said[signal as usize].replace(becomes);
+        if before == Some(becomes) {
+            return;
+        }
+        let at = self.endpoint.shown();
+        let was_taken = before.is_some_and(|before| !matches!(before, Becomes::Kept | Becomes::Lost));
+        match becomes {
+            Becomes::Taken if was_taken => {}
+            Becomes::Taken => crate::note!("twtrace: exporting {} to {at}", signal.word()),
+            Becomes::Remarked => {
+                crate::note!("twtrace: {at} takes the {} that are exported, and says: {said}", signal.word());
             }
-            (_, Becomes::Lost) => {
-                crate::note!("twtrace: {at} does not take what is exported: {said}; it is lost");
-            }
+            Becomes::Rejected => crate::note!(
+                "twtrace: {at} takes a part of the {} that are exported: {said}; the rest is lost",
+                signal.word()
+            ),
+            Becomes::Kept => crate::note!(
+                "twtrace: cannot export {} to {at}: {said}; it is tried again, and they are kept meanwhile",
+                signal.word()
+            ),
+            Becomes::Lost => crate::note!(
+                "twtrace: {at} does not take the {} that are exported: {said}; they are lost",
+                signal.word()
+            ),
         }
     }
 }
