@@ -186,10 +186,11 @@ fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>, asked: &AtomicBool)
         let has_many = rounds.listed >= MANY;
         let pause = rounds.rhythm.pause(took, started.elapsed(), has_many).max(too_soon);
         let next = match wanted.recv_timeout(pause) {
-            // Until then nobody asks again.
             Ok(()) => {
                 (has_failed, is_asked) = (true, true);
-                wanted.recv_timeout(too_soon.saturating_sub(began.elapsed().saturating_sub(took)))
+                let until = began + took + too_soon;
+                let left = || wanted.recv_timeout(until.saturating_duration_since(Instant::now()));
+                std::iter::repeat_with(left).find(Result::is_err).unwrap_or(Ok(()))
             }
             other => other,
         };

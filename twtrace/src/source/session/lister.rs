@@ -135,13 +135,12 @@ impl Thread<'_> {
 
     /// Books of those of the namespaces that there is a way into. One may have ended with its process, where the namespace lives on.
     fn check(&mut self, netns: &[u32]) -> Vec<Read> {
-        let ways: Vec<Netns> = netns.iter().filter_map(|inode| self.ways.to(*inode)).collect();
+        let ways = self.ways.to(netns);
         let mut all = snapshot_all(&ways).unwrap_or_default();
-        let failed: HashSet<u32> =
+        let failed: Vec<u32> =
             all.iter().filter(|(_, books)| books.is_err()).map(|(inode, _)| *inode).collect();
         if !failed.is_empty() {
-            self.ways.look();
-            let ways: Vec<Netns> = failed.iter().filter_map(|inode| self.ways.to(*inode)).collect();
+            let ways = self.ways.anew(&failed);
             all.extend(snapshot_all(&ways).unwrap_or_default());
         }
         read(all)
@@ -156,7 +155,8 @@ impl Thread<'_> {
         let mut found = Vec::new();
         for (inode, asked) in by_netns {
             let now_ns = clock::mono_ns();
-            let answers = self.ways.to(inode).and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
+            let answers =
+                self.ways.to(&[inode]).pop().and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
             if answers.is_none() {
                 self.ways.lose(inode);
             }
