@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::super::values::Usage;
-use crate::model::escape;
 use crate::present::serve::{Tls, TlsFiles, Token, is_of_this_machine};
 
 #[derive(Debug, clap::Args)]
@@ -58,9 +57,7 @@ impl Reach {
 
     /// The token, where one is wanted.
     pub(super) fn token(&self) -> anyhow::Result<Option<Token>> {
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let shown = escape::path(path);
-        Token::read(path).map(Some).with_context(|| format!("cannot take a token from --token-file {shown}"))
+        Ok(self.token_file.as_deref().map(Token::read).transpose()?)
     }
 
     /// Listens.

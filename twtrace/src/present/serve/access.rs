@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::watch::Watch;
+use super::watch::Watched;
 use crate::model::escape;
 
 /// Longest token, in bytes.
@@ -15,13 +15,7 @@ const LONGEST: u64 = 4096;
 /// What a client has to know: a file has it, which is read again when it changes.
 pub struct Token {
     path: PathBuf,
-    known: Mutex<Known>,
-}
-
-/// What is known of the file.
-struct Known {
-    token: Vec<u8>,
-    watch: Watch,
+    known: Mutex<Watched<Vec<u8>>>,
 }
 
 impl std::fmt::Debug for Token {
@@ -34,42 +28,30 @@ impl Token {
     /// From a file: its first line, without what white space is around it.
     ///
     /// # Errors
-    /// If the file cannot be read, or there is no token in it.
+    /// If the file cannot be read, or there is no token in it; they name it.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let watch = Watch::new(vec![path.to_owned()]);
-        let known = Known { token: of_file(path)?, watch };
+        let known = Watched::read("the token", vec![path.to_owned()], || of_file(path))?;
         Ok(Self { path: path.to_owned(), known: Mutex::new(known) })
     }
 
     /// Whether this is it by now.
     pub fn is(&self, token: &str) -> bool {
-        let mut known = self.known();
-        if known.watch.has_changed() {
-            self.renew(&mut known);
-        }
-        is_same(&known.token, token.as_bytes())
+        is_same(self.known().current(|| of_file(&self.path)), token.as_bytes())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Watched<Vec<u8>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes what is in the file by now; what is no token leaves what was.
-    fn renew(&self, known: &mut Known) {
-        let path = escape::path(&self.path);
-        match of_file(&self.path) {
-            Ok(token) => {
-                known.token = token;
-                crate::note!("twtrace: the token was read again from {path}");
-            }
-            Err(error) => crate::note!(
-                "twtrace: cannot take a token from --token-file {path}: {error}; the one from before stays in use"
-            ),
-        }
     }
 }
 
 fn of_file(path: &Path) -> io::Result<Vec<u8>> {
+    token_of(path).map_err(|error| {
+        let said = format!("cannot take a token from --token-file {}: {error}", escape::path(path));
+        io::Error::new(error.kind(), said)
+    })
+}
+
+fn token_of(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
     let token = text.lines().next().unwrap_or_default().trim();
@@ -132,17 +114,12 @@ mod tests {
         let token = Token::read(&path).unwrap();
         for text in ["", "\ns3cret", "n3w t0ken"] {
             std::fs::write(&path, text).unwrap();
-            token.renew(&mut token.known());
+            token.known().expire();
             assert!(token.is("s3cret"), "{text}");
         }
         std::fs::write(&path, "n3w\n").unwrap();
-        let began = std::time::Instant::now();
-        while !token.is("n3w") {
-            assert!(began.elapsed() < std::time::Duration::from_secs(60), "the file was not read again");
-            // poll: files are looked at once a second.
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        assert!(!token.is("s3cret"));
+        token.known().expire();
+        assert!(token.is("n3w") && !token.is("s3cret"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use super::watch::Watch;
+use super::watch::Watched;
 use crate::model::escape;
 
 /// Where it all is, as PEM.
@@ -30,8 +30,7 @@ pub struct TlsFiles {
 /// See the head of the file.
 pub struct Tls {
     files: TlsFiles,
-    acceptor: TlsAcceptor,
-    watch: Watch,
+    acceptor: Watched<TlsAcceptor>,
 }
 
 impl Tls {
@@ -40,9 +39,10 @@ impl Tls {
     /// # Errors
     /// If one of them cannot be read, or the key is not the certificate's.
     pub fn new(files: TlsFiles) -> io::Result<Self> {
-        let watch = files.watch();
-        let acceptor = files.acceptor()?;
-        Ok(Self { files, acceptor, watch })
+        let all = [Some(&files.certificate), Some(&files.key), files.client_roots.as_ref()];
+        let all = all.into_iter().flatten().cloned().collect();
+        let acceptor = Watched::read("the certificate", all, || files.acceptor())?;
+        Ok(Self { files, acceptor })
     }
 
     /// Whether clients must have a certificate.
@@ -52,33 +52,11 @@ impl Tls {
 
     /// For the next connection.
     pub(super) fn acceptor(&mut self) -> TlsAcceptor {
-        if self.watch.has_changed() {
-            self.renew();
-        }
-        self.acceptor.clone()
-    }
-
-    /// Takes the files as they are by now; those that cannot be used leave what was.
-    fn renew(&mut self) {
-        match self.files.acceptor() {
-            Ok(acceptor) => {
-                self.acceptor = acceptor;
-                crate::note!(
-                    "twtrace: the certificate was read again from {}",
-                    escape::path(&self.files.certificate)
-                );
-            }
-            Err(error) => crate::note!("twtrace: {error}; the certificate from before stays in use"),
-        }
+        self.acceptor.current(|| self.files.acceptor()).clone()
     }
 }
 
 impl TlsFiles {
-    fn watch(&self) -> Watch {
-        let files = [Some(&self.certificate), Some(&self.key), self.client_roots.as_ref()];
-        Watch::new(files.into_iter().flatten().cloned().collect())
-    }
-
     fn acceptor(&self) -> io::Result<TlsAcceptor> {
         let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.certificate, "--tls-cert")?;

@@ -14,7 +14,7 @@ use super::queue::{Message, Outcome, Signal};
 use super::verdict::{self, Verdict};
 use crate::host::wire::{Call, Channel, ClientConfig, Place, Protocol, Refusal, trust};
 use crate::model::escape::{self, printable};
-use crate::present::serve::watch::Watch;
+use crate::present::serve::watch::Watched;
 
 /// So long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub struct Endpoint {
     path: String,
     headers: Headers,
     /// The PEM file whose roots certify the endpoint, where there is one.
-    roots: Option<(PathBuf, Watch)>,
+    roots: Option<(PathBuf, Watched<Arc<ClientConfig>>)>,
     shown: String,
 }
 
@@ -57,11 +57,17 @@ impl Endpoint {
     ) -> io::Result<Self> {
         let Address { host, port, is_tls, transport, path } = Address::of(url, transport)?;
         let protocol = transport.protocol();
-        let watch = |path: &Path| (path.to_owned(), Watch::new(vec![path.to_owned()]));
-        let watched = roots.filter(|_| is_tls).map(watch);
-        let tls = is_tls.then(|| trusting(roots, protocol)).transpose()?;
+        let watched = |path: &Path| -> io::Result<_> {
+            let read = || trusting(Some(path), protocol);
+            Ok((path.to_owned(), Watched::read("the roots", vec![path.to_owned()], read)?))
+        };
+        let roots = roots.filter(|_| is_tls).map(watched).transpose()?;
+        let tls = match &roots {
+            Some((_, config)) => Some(Arc::clone(config.get())),
+            None => is_tls.then(|| trusting(None, protocol)).transpose()?,
+        };
         let channel = Channel::new(Place::Tcp { host, port, tls }, protocol, PATIENCE, LONGEST_ANSWER);
-        Ok(Self { channel, transport, path, headers, roots: watched, shown: printable(url).into_owned() })
+        Ok(Self { channel, transport, path, headers, roots, shown: printable(url).into_owned() })
     }
 
     /// Its URL, for people.
@@ -71,8 +77,10 @@ impl Endpoint {
 
     /// Sends a message.
     pub(super) async fn send(&mut self, message: &Message) -> Verdict {
-        if self.roots.as_mut().is_some_and(|(_, watch)| watch.has_changed()) {
-            self.renew();
+        if let Some((path, config)) = &mut self.roots
+            && let Some(config) = config.changed(|| trusting(Some(path), self.transport.protocol()))
+        {
+            self.channel.trust(Arc::clone(config));
         }
         match (self.transport, message.signal) {
             (Transport::Grpc, Signal::Metrics) => {
@@ -84,22 +92,6 @@ impl Endpoint {
                 verdict::of_call(self.call(path, message).await, verdict::of_records)
             }
             (Transport::Http, signal) => self.post(signal, message).await,
-        }
-    }
-
-    /// Takes the roots as they are by now; those that cannot be used leave what was.
-    fn renew(&mut self) {
-        let Some((path, _)) = &self.roots else { return };
-        match trusting(Some(path), self.transport.protocol()) {
-            Ok(tls) => {
-                self.channel.trust(tls);
-                crate::note!(
-                    "twtrace: the roots of {} were read again from {}",
-                    self.shown,
-                    escape::path(path)
-                );
-            }
-            Err(error) => crate::note!("twtrace: {error}; the roots from before stay in use"),
         }
     }
 
@@ -204,7 +196,6 @@ fn trusting(roots: Option<&Path>, protocol: Protocol) -> io::Result<Arc<ClientCo
 mod tests {
     use super::*;
     use crate::present::serve::tls::tests::{Authority, serving};
-    use crate::present::serve::watch::EVERY;
 
     #[test]
     fn a_url_says_where_and_how() {
@@ -252,15 +243,12 @@ mod tests {
         // A server that says no, as ours does to POST, is one that was trusted.
         for (root, want) in [(&ours, Outcome::Never), (&theirs, Outcome::Later(None))] {
             std::fs::copy(root.path("ca.pem"), &roots).unwrap();
-            let began = std::time::Instant::now();
-            while outcome(&mut endpoint) != want {
-                assert!(began.elapsed() < Duration::from_secs(60), "the file was not read again");
-                // poll: files are looked at once a second.
-                std::thread::sleep(EVERY / 10);
-            }
+            let exchanged = |endpoint: &mut Endpoint| endpoint.roots.as_mut().unwrap().1.expire();
+            exchanged(&mut endpoint);
+            assert_eq!(outcome(&mut endpoint), want);
             // There is none in it.
             std::fs::copy(root.path("ca.key"), &roots).unwrap();
-            endpoint.renew();
+            exchanged(&mut endpoint);
             assert_eq!(outcome(&mut endpoint), want);
         }
         server.stop().unwrap();

@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::escape;
-use crate::present::serve::watch::Watch;
+use crate::present::serve::watch::Watched;
 
 /// Longest file of headers, in bytes.
 const LONGEST: u64 = 64 << 10;
 
 /// See the head of the file. None, unless they were read.
 #[derive(Debug, Default)]
-pub struct Headers {
-    map: HeaderMap,
-    file: Option<(PathBuf, Watch)>,
-}
+pub struct Headers(Option<(PathBuf, Watched<HeaderMap>)>);
 
 impl Headers {
     /// From a file with a line each, NAME: VALUE.
@@ -25,30 +22,14 @@ impl Headers {
     /// # Errors
     /// If it cannot be read; of the kind `InvalidInput` if it has something else in it than headers.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let watch = Watch::new(vec![path.to_owned()]);
-        Ok(Self { map: of_file(path)?, file: Some((path.to_owned(), watch)) })
+        let map = Watched::read("the headers", vec![path.to_owned()], || of_file(path))?;
+        Ok(Self(Some((path.to_owned(), map))))
     }
 
     /// As they are now.
     pub(super) fn current(&mut self) -> HeaderMap {
-        if let Some((path, watch)) = &mut self.file
-            && watch.has_changed()
-        {
-            let path = path.clone();
-            self.renew(&path);
-        }
-        self.map.clone()
-    }
-
-    /// Takes what is in the file by now; what cannot be used leaves what was.
-    fn renew(&mut self, path: &Path) {
-        match of_file(path) {
-            Ok(map) => {
-                self.map = map;
-                crate::note!("twtrace: headers for the endpoint were read again from {}", escape::path(path));
-            }
-            Err(error) => crate::note!("twtrace: {error}; the headers from before stay in use"),
-        }
+        let map = self.0.as_mut().map(|(path, map)| map.current(|| of_file(path)).clone());
+        map.unwrap_or_default()
     }
 }
 
@@ -95,7 +76,8 @@ mod tests {
         std::fs::write(&path, "X-Token: s3cret \r\n\n  x-more :a: b\n").unwrap();
         let mut headers = Headers::read(&path).unwrap();
         assert_eq!(token(&mut headers), "s3cret");
-        assert_eq!((headers.map["x-more"].to_str().unwrap(), headers.map.len()), ("a: b", 2));
+        let map = headers.current();
+        assert_eq!((map["x-more"].to_str().unwrap(), map.len()), ("a: b", 2));
         for (text, said) in [
             ("x-a: 1\ns3cret", "line 2 of --otlp-headers-file "),
             ("s3 cret: 1", "no name of a header"),
@@ -121,16 +103,11 @@ mod tests {
         let mut headers = Headers::read(&path).unwrap();
         for broken in ["x-token", "x-token: \u{7f}"] {
             std::fs::write(&path, broken).unwrap();
-            headers.renew(&path);
+            headers.0.as_mut().unwrap().1.expire();
             assert_eq!(token(&mut headers), "old", "{broken}");
         }
         std::fs::write(&path, "x-token: newer").unwrap();
-        let began = std::time::Instant::now();
-        while token(&mut headers) == "old" {
-            assert!(began.elapsed() < std::time::Duration::from_secs(60), "the file was not read again");
-            // poll: files are looked at once a second.
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        headers.0.as_mut().unwrap().1.expire();
         assert_eq!(token(&mut headers), "newer");
     }
 }
