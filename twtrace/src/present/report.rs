@@ -11,6 +11,7 @@ pub mod json;
 pub mod model;
 mod namings;
 mod read;
+mod stages;
 mod strips;
 pub mod text;
 mod timeline;

@@ -6,25 +6,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
-
-use arrow_array::RecordBatch;
 
 use super::build::Builder;
-use super::columns::{Reader, wanted};
+use super::columns::Reader;
 use super::count::{Asked, Counting};
 use super::read::Error;
+use super::stages::{self, allow, capacity_of};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::facts::together::Together;
 use crate::diagnose::recorded::{Recorded, by_inode, settings_of};
 use crate::engine::row;
-use crate::engine::{Capacity, Engine, Limits, Seed};
+use crate::engine::{Engine, Limits, Seed};
 use crate::model::event::{Kind, Via};
 use crate::model::filter::Filter;
 use crate::recording::{Ended, Head, Namespace, OpenError, Recording, Stop, Tail};
-
-/// Batches that are unpacked while others are counted.
-const AHEAD: usize = 2;
 
 /// Opens a recording: many are not kept open at once.
 type Open = Box<dyn FnOnce() -> Result<Recording, OpenError>>;
@@ -52,12 +47,6 @@ impl Part {
     pub fn opened(name: PathBuf, recording: Recording) -> Self {
         Self { name, head: recording.head().clone(), open: Box::new(move || Ok(recording)) }
     }
-}
-
-/// A batch, and the namespaces that were met before it.
-struct Load {
-    batch: RecordBatch,
-    met: Vec<Namespace>,
 }
 
 /// By how much times are moved, so that those of several machines can be compared.
@@ -244,62 +233,9 @@ impl Turn {
             }
         }
         let mut reader = Reader::new(self.shift, self.known_ns);
-        let (ended, more) = count(recording, &mut reader, counting)?;
+        let (ended, more) = stages::count(recording, &mut reader, counting)?;
         met.extend(more);
         Ok(Read { ended, skipped: reader.skipped() })
-    }
-}
-
-/// Unpacks batches on a thread of its own and counts them on this one.
-fn count(
-    mut recording: Recording,
-    reader: &mut Reader,
-    counting: &mut Counting,
-) -> Result<(Ended, Vec<Namespace>), Error> {
-    let (send, loads) = sync_channel::<Load>(AHEAD);
-    recording.only(&wanted());
-    let unpack = move || {
-        let mut known = 0;
-        while let Some(batch) = recording.next_batch() {
-            let met = recording.met()[known..].to_vec();
-            known += met.len();
-            // Nobody takes it any more: what it held cannot be counted.
-            if send.send(Load { batch, met }).is_err() {
-                break;
-            }
-        }
-        recording
-    };
-    let thread =
-        std::thread::Builder::new().name("unpack".to_owned()).spawn(unpack).map_err(Error::Thread)?;
-    let mut broken = None;
-    for Load { batch, met } in &loads {
-        met.iter().for_each(|namespace| allow(namespace, counting));
-        if let Err(why) = reader.take(&batch, counting) {
-            broken = Some(why);
-            break;
-        }
-    }
-    drop(loads);
-    let recording = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let met = recording.met().to_vec();
-    let ended = match broken {
-        Some(why) => Ended::Missing { why },
-        None => recording.end(),
-    };
-    Ok((ended, met))
-}
-
-fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
-    let settings = namespace.sysctls.clone()?.counted()?;
-    Some(Capacity { name: namespace.name.clone(), settings })
-}
-
-/// Says what a namespace allows, where that is known and was not said before.
-fn allow(namespace: &Namespace, counting: &mut Counting) {
-    let is_counted = counting.engine.ports.capacity(namespace.netns).is_some();
-    if let Some(capacity) = capacity_of(namespace).filter(|_| !is_counted) {
-        counting.engine.ports.allow(namespace.netns, capacity);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Each text and each address of a dictionary is looked up once; rows are then numbers. So an event costs a tenth of what it costs to make
 //! an `Event` of it. Rows are made a few at a time, one column after the other: what lies side by side is read at one time, where a row
-//! after the other would wait for memory in each column.
+//! after the other would wait for memory in each column. Making them needs nothing but the columns, so another thread can.
 
 mod column;
 
@@ -24,7 +24,7 @@ use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Su
 use crate::recording::Known;
 use crate::recording::schema::LOST;
 
-/// Takes batches in.
+/// Takes the batches of a recording in.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     saddr: Known<u32>,
@@ -80,7 +80,8 @@ impl Owners {
 }
 
 /// The columns of a batch.
-struct Columns {
+pub(super) struct Columns {
+    len: usize,
     event: Words<Kind>,
     mono_ns: Numbers<UInt64Type>,
     netns: Numbers<UInt32Type>,
@@ -107,7 +108,17 @@ struct Columns {
     lost: [Numbers<UInt64Type>; LOST.len()],
 }
 
-/// Rows that are made at a time: what is made of them stays in the nearest cache.
+/// Some rows of a batch, one after the other.
+pub(super) struct Piece {
+    from: usize,
+    pub(super) rows: Vec<Row>,
+    /// In words for a user: what comes after these rows is none.
+    whole: Result<(), String>,
+}
+
+/// Rows of a [`Piece`]: as many as stay in the cache from where they are made to where they are counted.
+const PIECE: usize = 4096;
+/// Rows that are made at a time, and looked up at a time: they stay in the nearest cache.
 const AT_ONCE: usize = 64;
 
 /// What a container is called, in the order of [`Called`](super::namings::Called).
@@ -164,22 +175,25 @@ impl Reader {
         self.skipped
     }
 
-    /// Counts a batch in.
+    /// Counts a piece of a batch in, of which these are the columns.
     ///
     /// # Errors
     /// In words for a user, where the batch holds what no recording holds; rows before that were counted.
-    pub(super) fn take(&mut self, batch: &RecordBatch, counting: &mut Counting) -> Result<(), String> {
-        let columns = self.columns(batch, &mut counting.engine)?;
-        let (mut rows, mut groups) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
-        for from in (0..batch.num_rows()).step_by(AT_ONCE) {
-            let whole = columns.rows(from, batch.num_rows().min(from + AT_ONCE), &mut rows);
+    pub(super) fn count(
+        &mut self,
+        columns: &Columns,
+        piece: &mut Piece,
+        counting: &mut Counting,
+    ) -> Result<(), String> {
+        let mut groups = Vec::with_capacity(AT_ONCE);
+        for (first, rows) in (piece.from..).step_by(AT_ONCE).zip(piece.rows.chunks_mut(AT_ONCE)) {
             groups.clear();
             groups.extend(rows.iter_mut().map(|row| {
                 let is_counted = self.counts(row);
                 row.mono_ns = row.mono_ns.saturating_add_signed(self.shift);
                 is_counted.then(|| counting.group(row))
             }));
-            for ((at, row), group) in (from..).zip(&rows).zip(&groups) {
+            for ((at, row), group) in (first..).zip(rows).zip(&groups) {
                 match group {
                     Some(group) => {
                         columns.owners.name(at, row.owner.as_ref(), &mut counting.namings);
@@ -189,9 +203,8 @@ impl Reader {
                     None => self.skipped += 1,
                 }
             }
-            whole?;
         }
-        Ok(())
+        piece.whole.clone()
     }
 
     /// Whether a row as it was read is an event that was not counted before.
@@ -203,7 +216,11 @@ impl Reader {
         }
     }
 
-    fn columns(&mut self, batch: &RecordBatch, engine: &mut Engine) -> Result<Columns, String> {
+    /// The columns of a batch; its texts and addresses are numbered.
+    ///
+    /// # Errors
+    /// In words for a user, where the batch holds what no recording holds.
+    pub(super) fn columns(&mut self, batch: &RecordBatch, engine: &mut Engine) -> Result<Columns, String> {
         let Engine { texts, addresses, .. } = engine;
         let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let mut address = |text: &str| {
@@ -229,6 +246,7 @@ impl Reader {
         let [one, two, three, four, five, six, seven, eight, nine, ten] =
             LOST.map(|name| Numbers::of(batch, name));
         Ok(Columns {
+            len: batch.num_rows(),
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
@@ -258,12 +276,26 @@ impl Reader {
 }
 
 impl Columns {
-    /// The rows from one to before another.
+    /// Where the pieces of the batch begin.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = usize> {
+        (0..self.len).step_by(PIECE)
+    }
+
+    /// The piece that begins there; `rows` is what it takes its room from.
+    pub(super) fn piece(&self, from: usize, mut rows: Vec<Row>) -> Piece {
+        rows.clear();
+        let to = self.len.min(from + PIECE);
+        let mut parts = (from..to).step_by(AT_ONCE);
+        let whole = parts.try_for_each(|part| self.add(part, to.min(part + AT_ONCE), &mut rows));
+        Piece { from, rows, whole }
+    }
+
+    /// Adds the rows from one to before another.
     ///
     /// # Errors
-    /// As [`Reader::take`]: `rows` are those before that.
-    fn rows(&self, from: usize, to: usize, rows: &mut Vec<Row>) -> Result<(), String> {
-        rows.clear();
+    /// As [`Reader::count`]: the rows before that are added.
+    fn add(&self, from: usize, to: usize, rows: &mut Vec<Row>) -> Result<(), String> {
+        let known = rows.len();
         let mut done = Ok(());
         for at in from..to {
             let kind = self.event.get(at).ok_or("column event: null, or none of its words");
@@ -275,9 +307,10 @@ impl Columns {
                 }
             }
         }
-        self.fill_socket(from, rows);
-        self.owners.fill(from, rows);
-        self.fill_outcome(from, rows);
+        let added = &mut rows[known..];
+        self.fill_socket(from, added);
+        self.owners.fill(from, added);
+        self.fill_outcome(from, added);
         done
     }
 

@@ -9,8 +9,8 @@ use crate::engine::Limits;
 use crate::present::report::columns::Reader;
 use crate::present::report::count::{Asked, Counting};
 
-/// More than are made at a time, and no multiple of that.
-const ROWS: u64 = 211;
+/// More than are made at a time, and than a piece has; no multiple of either.
+const ROWS: u64 = 2_111;
 
 /// Births of `ROWS` processes; where there is no time is `broken`.
 fn batch(broken: Option<u64>) -> RecordBatch {
@@ -31,7 +31,11 @@ fn batch(broken: Option<u64>) -> RecordBatch {
 
 fn counted(batch: &RecordBatch) -> (Counting, Result<(), String>) {
     let mut counting = Counting::new(0, &Asked::default(), Limits::RECORDING);
-    let done = Reader::new(0, None).take(batch, &mut counting);
+    let mut reader = Reader::new(0, None);
+    let columns = reader.columns(batch, &mut counting.engine).unwrap();
+    let mut pieces = columns.pieces().map(|from| columns.piece(from, Vec::new()));
+    let done = pieces.try_for_each(|mut piece| reader.count(&columns, &mut piece, &mut counting));
+    drop(pieces);
     (counting, done)
 }
 
@@ -58,7 +62,7 @@ fn each_row_has_what_stands_in_its_own_place() {
 
 #[test]
 fn rows_before_one_that_cannot_be_read_count() {
-    for broken in [0, 1, 63, 64, 65, 101, ROWS - 1] {
+    for broken in [0, 1, 63, 64, 65, 101, 1023, 1024, 1025, ROWS - 1] {
         let (counting, done) = counted(&batch(Some(broken)));
         assert_eq!((done.unwrap_err().as_str(), counting.events), ("column mono_ns: null", broken));
     }
