@@ -5,16 +5,23 @@
 //! What holds ports at the end of a trace may not be what held them when a call failed: so it is looked at at that moment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::intern::{Hasher, OTHERS};
 use super::row::{Owner, Row};
 use crate::model::event::{Kind, PortVia, Role, Substate};
 
-/// Sockets that are kept, and destinations whose failures are: where there are more, a moment is not known rather than half known.
+/// Sockets that are kept, in all and on one port, which is walked for each event on it: where there are more, a moment is not known rather
+/// than half known.
 const MOST: usize = 200_000;
+const MOST_ON_PORT: usize = 128;
 /// Namespaces whose ports are told apart: each has a table of its own.
 const MOST_NETNS: usize = 4096;
+/// Destinations whose failures are kept, and sockets in all looks for them together.
 const MOST_DESTINATIONS: usize = 64;
+const MOST_LOOKED_AT: usize = 2 * MOST;
+/// Where there is no room for another look, one of the same namespace that is no older than this stands in for it.
+const RECENT_NS: u64 = 1_000_000_000;
 /// Failed bind()s of which it is kept what held the port.
 const MOST_PORTS: usize = 1024;
 
@@ -129,13 +136,13 @@ type Block = [u32; BLOCK];
 #[derive(Debug)]
 struct Slots {
     blocks: [Option<Box<Block>>; 65_536 / BLOCK],
-    /// Ports on which something is held.
-    len: usize,
+    /// All that is held on them.
+    held: usize,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { blocks: [const { None }; 65_536 / BLOCK], len: 0 }
+        Self { blocks: [const { None }; 65_536 / BLOCK], held: 0 }
     }
 }
 
@@ -158,19 +165,29 @@ impl Slots {
     fn set(&mut self, port: u16, first: u32) {
         let block = &mut self.blocks[usize::from(port) / BLOCK];
         let block = block.get_or_insert_with(|| Box::new([NOWHERE; BLOCK]));
-        let at = &mut block[usize::from(port) % BLOCK];
-        self.len = self.len + usize::from(first != NOWHERE) - usize::from(*at != NOWHERE);
-        *at = first;
+        block[usize::from(port) % BLOCK] = first;
     }
 }
 
 /// Every port that a namespace's TIME_WAIT sockets held when connect() failed.
 pub(crate) type MomentIds = BTreeMap<u16, Vec<Held>>;
 
+/// What was held at one moment. Several destinations may share it.
+#[derive(Debug)]
+struct Look {
+    netns: u32,
+    /// CLOCK_MONOTONIC.
+    at_ns: u64,
+    /// Sockets in it.
+    held: usize,
+    ports: MomentIds,
+}
+
 #[derive(Debug, Default)]
 struct Failing {
     calls: u64,
-    moment: MomentIds,
+    /// The one with the most ports; `None` where there was no room for any.
+    look: Option<Arc<Look>>,
 }
 
 /// See the head of the file.
@@ -240,15 +257,20 @@ impl Ledger {
         };
         let Self { entries, netns, .. } = self;
         let slots = &mut netns[at].1;
-        let (mut at, mut last) = (slots.first(row.sport), NOWHERE);
+        let (mut at, mut last, mut on_port) = (slots.first(row.sport), NOWHERE, 0);
         while let Some(entry) = entries.all.get_mut(at as usize) {
             // Its end was not heard of.
             if entry.held.pool == held.pool {
                 entry.held = held;
                 return;
             }
-            (last, at) = (at, entry.next);
+            (last, at, on_port) = (at, entry.next, on_port + 1);
         }
+        if on_port >= MOST_ON_PORT {
+            self.is_short = true;
+            return;
+        }
+        slots.held += 1;
         let added = entries.add(held);
         match entries.all.get_mut(last as usize) {
             Some(last) => last.next = added,
@@ -266,6 +288,7 @@ impl Ledger {
         while entries.all.get(at as usize)?.held.pool != pool {
             (last, at) = (at, entries.all[at as usize].next);
         }
+        slots.held -= 1;
         let next = entries.remove(at);
         match entries.all.get_mut(last as usize) {
             Some(last) => last.next = next,
@@ -284,17 +307,35 @@ impl Ledger {
         if self.failing.len() >= MOST_DESTINATIONS && !self.failing.contains_key(&to) {
             return;
         }
-        let Self { entries, netns, index, failing, .. } = self;
-        let failing = failing.entry(to).or_default();
+        let failing = self.failing.entry(to).or_default();
         failing.calls += 1;
         if !failing.calls.is_power_of_two() {
             return;
         }
-        let held = index.get(&row.netns).and_then(|at| netns.get(*at)).map(|(_, slots)| slots);
-        if held.map_or(0, |slots| slots.len) >= failing.moment.len() {
-            let all = held.into_iter().flat_map(|slots| slots.all());
-            failing.moment = all.map(|(port, at)| (port, entries.from(at).copied().collect())).collect();
+        let before = failing.look.take();
+        let look = self.look(row);
+        let ports = |look: &Option<Arc<Look>>| look.as_ref().map(|look| look.ports.len());
+        let best = if ports(&look) >= ports(&before) { look } else { before };
+        self.failing.entry(to).or_default().look = best;
+    }
+
+    /// What is held now; where there is no room for that, what was a short while ago.
+    fn look(&self, row: &Row) -> Option<Arc<Look>> {
+        let slots = self.of_netns(row.netns);
+        let held = slots.map_or(0, |slots| slots.held);
+        let looks = || self.failing.values().filter_map(|failing| failing.look.as_ref());
+        let mut known: Vec<_> = looks().map(|look| (Arc::as_ptr(look), look.held)).collect();
+        known.sort_unstable();
+        known.dedup();
+        if known.iter().map(|(_, held)| held).sum::<usize>() + held > MOST_LOOKED_AT {
+            let is_recent = |look: &&Arc<Look>| {
+                look.netns == row.netns && row.mono_ns.saturating_sub(look.at_ns) <= RECENT_NS
+            };
+            return looks().filter(is_recent).max_by_key(|look| look.at_ns).cloned();
         }
+        let all = slots.into_iter().flat_map(Slots::all);
+        let ports = all.map(|(port, at)| (port, self.entries.from(at).copied().collect())).collect();
+        Some(Arc::new(Look { netns: row.netns, at_ns: row.mono_ns, held, ports }))
     }
 
     fn refuse(&mut self, row: &Row) {
@@ -329,10 +370,12 @@ impl Ledger {
         bound
     }
 
-    /// Which ports were held when connect() towards a destination failed; `None` where none failed, or not all was kept.
+    /// Which ports were held when connect() towards a destination failed; `None` where none failed, where not all was kept, and where there was
+    /// no room for one look more.
     pub(crate) fn moment(&self, (netns, daddr, dport): (u32, u32, u16)) -> Option<&MomentIds> {
         (!self.is_short).then_some(())?;
-        self.failing.get(&(netns, daddr, dport)).map(|failing| &failing.moment)
+        let look = self.failing.get(&(netns, daddr, dport))?.look.as_ref()?;
+        Some(&look.ports)
     }
 }
 

@@ -61,6 +61,45 @@ fn a_port_that_is_refused_is_told_with_what_held_it_and_for_how_long_yet() {
 }
 
 #[test]
+fn looks_have_room_together_and_a_recent_one_stands_in_for_another() {
+    let mut ledger = Ledger::default();
+    let tell = |ledger: &mut Ledger, mono_ns, row: Row| ledger.take(&Row { mono_ns, ..row });
+    let held = MOST_LOOKED_AT / 3;
+    for at in 0..held {
+        tell(&mut ledger, 1, row(Kind::Created, (at % 60_000) as u16, (at / 60_000) as u16 + 1000));
+    }
+    let fail = |ledger: &mut Ledger, mono_ns, dport| {
+        tell(ledger, mono_ns, row(Kind::ConnectFailed, 0, dport));
+        tell(ledger, mono_ns, row(Kind::Ended, u16::from(dport as u8), 1000));
+        let look = ledger.failing[&(7, 3, dport)].look.as_ref();
+        look.map(|look| (look.at_ns, look.held))
+    };
+    for n in 0..3 {
+        assert_eq!(fail(&mut ledger, 5 + u64::from(n), n), Some((5 + u64::from(n), held - usize::from(n))));
+    }
+    // A look that is replaced makes room for what replaces it; there is none for a fourth.
+    assert_eq!(fail(&mut ledger, 8, 2), Some((8, held - 3)));
+    assert_eq!(fail(&mut ledger, 9, 3), Some((8, held - 3)));
+    assert_eq!(fail(&mut ledger, 9 + RECENT_NS, 4), None);
+    assert!(ledger.moment((7, 3, 4)).is_none() && ledger.moment((7, 3, 3)).is_some());
+}
+
+#[test]
+fn a_port_that_leads_everywhere_is_not_walked_for_ever() {
+    let mut ledger = Ledger::default();
+    for dport in 0..MOST_ON_PORT as u16 {
+        ledger.take(&row(Kind::Created, 40_001, dport));
+    }
+    ledger.take(&row(Kind::ConnectFailed, 0, 80));
+    assert!(ledger.moment((7, 3, 80)).is_some());
+    for dport in 1000..1009 {
+        ledger.take(&row(Kind::Created, 40_001, dport));
+    }
+    assert!(ledger.moment((7, 3, 80)).is_none());
+    assert_eq!(ledger.entries.len, MOST_ON_PORT);
+}
+
+#[test]
 fn what_had_no_room_makes_no_half_truths() {
     let mut ledger = Ledger::default();
     for at in 0..=MOST {
