@@ -28,6 +28,8 @@ pub(crate) struct Interner<T> {
 pub(crate) const NONE: u32 = 0;
 /// Stands for every value that there was no room for.
 pub(crate) const OTHERS: u32 = 1;
+/// Stands for every value that nobody asks for.
+pub(crate) const UNWANTED: u32 = u32::MAX;
 /// Bytes of all values together, at most.
 const MOST_BYTES: usize = 24 << 20;
 /// Number of the first value.
@@ -46,7 +48,7 @@ impl<T> Interner<T> {
         }
     }
 
-    /// The value with this number; `None` for [`NONE`] and [`OTHERS`].
+    /// The value with this number; `None` for [`NONE`], [`OTHERS`] and [`UNWANTED`].
     pub(crate) fn get(&self, id: u32) -> Option<&T> {
         self.values.get(id.checked_sub(FIRST)? as usize)
     }

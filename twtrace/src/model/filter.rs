@@ -8,6 +8,8 @@ mod kernel;
 pub use glob::Glob;
 pub use kernel::{Beside, KernelFilter};
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use crate::model::event::{Comm, Errno, Event, Kind, Process, Reason, Role};
@@ -204,15 +206,24 @@ impl Filter {
     fn conn_passes(&self, event: &Event) -> bool {
         let Some(conn) = &event.conn else { return false };
         let has_port = |port: &u16| *port == conn.sport || *port == conn.dport;
-        let is_peer = |net: &IpNet| net.contains(&conn.daddr);
         any(&self.netns, |inode| *inode == conn.netns)
             && any(&self.sports, |port| *port == conn.sport)
             && any(&self.dports, |port| *port == conn.dport)
             && any(&self.ports, has_port)
-            && any(&self.peers, is_peer)
+            && self.peer_passes(&conn.daddr)
             && self.family.is_none_or(|family| (family == 4) == conn.saddr.is_ipv4())
             && !self.not.ports.iter().any(has_port)
-            && !self.not.peers.iter().any(is_peer)
+    }
+
+    /// Whether it matters where the other end is.
+    pub fn asks_for_peer(&self) -> bool {
+        !self.peers.is_empty() || !self.not.peers.is_empty()
+    }
+
+    /// Whether what goes to an address passes, as far as that is asked about.
+    pub fn peer_passes(&self, address: &IpAddr) -> bool {
+        let is_peer = |net: &IpNet| net.contains(address);
+        any(&self.peers, is_peer) && !self.not.peers.iter().any(is_peer)
     }
 
     /// Whether it matters who did it.

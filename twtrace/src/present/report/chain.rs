@@ -263,7 +263,7 @@ fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> row::Row {
     row::Row {
         netns: conn.netns,
         saddr: counting.engine.addresses.id(&conn.saddr),
-        daddr: counting.engine.addresses.id(&conn.daddr),
+        daddr: counting.peer_id(&conn.daddr),
         sport: conn.sport,
         dport: conn.dport,
         role: *role,

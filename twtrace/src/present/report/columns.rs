@@ -220,13 +220,17 @@ impl Reader {
     ///
     /// # Errors
     /// In words for a user, where the batch holds what no recording holds.
-    pub(super) fn columns(&mut self, batch: &RecordBatch, engine: &mut Engine) -> Result<Columns, String> {
-        let Engine { texts, addresses, .. } = engine;
-        let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
-        let mut address = |text: &str| {
-            let address: IpAddr = text.parse().map_err(|_| format!("'{}' is no address", printable(text)))?;
-            Ok(addresses.id(&address))
+    pub(super) fn columns(
+        &mut self,
+        batch: &RecordBatch,
+        counting: &mut Counting,
+    ) -> Result<Columns, String> {
+        let parse = |text: &str| -> Result<IpAddr, String> {
+            text.parse().map_err(|_| format!("'{}' is no address", printable(text)))
         };
+        let daddr = Texts::of(&mut self.daddr, batch, "daddr", |text| Ok(counting.peer_id(&parse(text)?)))?;
+        let Engine { texts, addresses, .. } = &mut counting.engine;
+        let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let [name, image, pod, namespace] = &mut self.names;
         let owners = Owners {
             pid: Numbers::of(batch, "pid")?,
@@ -250,8 +254,8 @@ impl Reader {
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
-            saddr: Texts::of(&mut self.saddr, batch, "saddr", &mut address)?,
-            daddr: Texts::of(&mut self.daddr, batch, "daddr", &mut address)?,
+            saddr: Texts::of(&mut self.saddr, batch, "saddr", |text| Ok(addresses.id(&parse(text)?)))?,
+            daddr,
             sport: Numbers::of(batch, "sport")?,
             dport: Numbers::of(batch, "dport")?,
             role: Words::of(batch, "role")?,

@@ -4,12 +4,13 @@
 //! Memory grows with what is different in a recording, not with its length, and has an end: see [`Limits`].
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::namings::Namings;
 use super::strips::Strips;
 use super::timeline::{Count, Timeline};
 use crate::engine::groups::Table;
-use crate::engine::intern::Hasher;
+use crate::engine::intern::{Hasher, OTHERS, UNWANTED};
 use crate::engine::key::Side;
 use crate::engine::row::{Owner, Row};
 use crate::engine::{Engine, Limits};
@@ -121,6 +122,15 @@ impl Counting {
             counts_all: asked.looked_at.is_some(),
             passing: Vec::new(),
             seeds: HashMap::default(),
+        }
+    }
+
+    /// The number of a remote address. One that is not asked for gets none, so that those that are have room.
+    pub(super) fn peer_id(&mut self, address: &IpAddr) -> u32 {
+        if self.counts_all || self.filter.peer_passes(address) {
+            self.engine.addresses.id(address)
+        } else {
+            UNWANTED
         }
     }
 
@@ -254,26 +264,36 @@ impl Counting {
         if self.filter.is_empty() {
             return true;
         }
+        if self.filter.asks_for_peer() && !self.peer_passes(row.daddr) {
+            return false;
+        }
         let Some(event) = self.event(row) else { return false };
         let whole = Filter {
+            peers: Vec::new(),
             sports: Vec::new(),
             dports: Vec::new(),
             ports: Vec::new(),
             reasons: Vec::new(),
             failures: Failures::All,
-            not: Unwanted { ports: Vec::new(), ..self.filter.not.clone() },
+            not: Unwanted { ports: Vec::new(), peers: Vec::new(), ..self.filter.not.clone() },
             ..self.filter.clone()
         };
         whole.passes(&event)
     }
 
-    /// What is known of where a row's event was, and of whom; `None` where its addresses are not known.
+    /// Whether the remote address with this number passes (see `peer_id`): of those that there is no room for it is known, unless all wanted room.
+    fn peer_passes(&self, id: u32) -> bool {
+        let address = self.engine.address(id);
+        address.map_or(id == OTHERS && !self.counts_all, |address| self.filter.peer_passes(&address))
+    }
+
+    /// What is known of where a row's event was, and of whom, whatever the other end; `None` where the family is asked for and not known.
     fn event(&self, row: &Row) -> Option<Event> {
-        let address = |id| self.engine.address(id);
-        let daddr = address(row.daddr).or_else(|| address(row.saddr))?;
-        let saddr = address(row.saddr).unwrap_or(daddr);
+        let known = [row.saddr, row.daddr].into_iter().find_map(|id| self.engine.address(id));
+        let any = self.filter.family.is_none().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let saddr = known.or(any)?;
         let Row { netns, sport, dport, .. } = *row;
-        let conn = Conn { netns, ifindex: 0, saddr, daddr, sport, dport };
+        let conn = Conn { netns, ifindex: 0, saddr, daddr: saddr, sport, dport };
         let mut event = Event::new(row.kind, row.mono_ns, Some(conn));
         (event.role, event.reason, event.errno) = (row.role, row.reason, row.errno);
         event.owner = row.owner.map(|Owner { pid, start, comm, uid, .. }| {

@@ -131,7 +131,7 @@ impl Stages {
         reader: &mut Reader,
         counting: &mut Counting,
     ) -> Result<Numbered, String> {
-        let columns = Arc::new(reader.columns(&batch, &mut counting.engine)?);
+        let columns = Arc::new(reader.columns(&batch, counting)?);
         // Where nobody takes it, the thread has died: no piece comes either, and joining it says so.
         let _ = self.columns.send(columns.clone());
         Ok(Numbered { columns, met })

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_array::types::Int8Type;
+use arrow_array::types::{Int8Type, Int32Type};
 use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, UInt16Array, UInt32Array, UInt64Array};
 
 use crate::engine::Limits;
+use crate::model::filter::{Filter, Unwanted};
 use crate::present::report::columns::Reader;
 use crate::present::report::count::{Asked, Counting};
 
@@ -30,9 +31,13 @@ fn batch(broken: Option<u64>) -> RecordBatch {
 }
 
 fn counted(batch: &RecordBatch) -> (Counting, Result<(), String>) {
-    let mut counting = Counting::new(0, &Asked::default(), Limits::RECORDING);
+    counted_as(batch, &Asked::default(), Limits::RECORDING)
+}
+
+fn counted_as(batch: &RecordBatch, asked: &Asked, limits: Limits) -> (Counting, Result<(), String>) {
+    let mut counting = Counting::new(0, asked, limits);
     let mut reader = Reader::new(0, None);
-    let columns = reader.columns(batch, &mut counting.engine).unwrap();
+    let columns = reader.columns(batch, &mut counting).unwrap();
     let mut pieces = columns.pieces().map(|from| columns.piece(from, Vec::new()));
     let done = pieces.try_for_each(|mut piece| reader.count(&columns, &mut piece, &mut counting));
     drop(pieces);
@@ -65,5 +70,50 @@ fn rows_before_one_that_cannot_be_read_count() {
     for broken in [0, 1, 63, 64, 65, 101, 1023, 1024, 1025, ROWS - 1] {
         let (counting, done) = counted(&batch(Some(broken)));
         assert_eq!((done.unwrap_err().as_str(), counting.events), ("column mono_ns: null", broken));
+    }
+}
+
+#[test]
+fn peers_that_are_asked_for_have_room_however_many_others_there_are() {
+    let daddr: DictionaryArray<Int32Type> = (0..ROWS)
+        .map(|row| Some(format!("10.0.{}.{}", row / 256, row % 256)))
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|text| text.as_deref())
+        .collect();
+    let here: DictionaryArray<Int32Type> = (0..ROWS).map(|_| Some("10.0.7.1")).collect();
+    let known = batch(None);
+    let mut columns: Vec<(&str, ArrayRef)> = vec![("saddr", Arc::new(here)), ("daddr", Arc::new(daddr))];
+    let schema = known.schema();
+    columns.extend(
+        schema
+            .fields()
+            .iter()
+            .zip(known.columns())
+            .map(|(field, column)| (field.name().as_str(), column.clone())),
+    );
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    )
+    .unwrap();
+    let net = |text: &str| vec![text.parse().unwrap()];
+    let few = Limits { addresses: 100, ..Limits::RECORDING };
+    let created = |filter: &Filter, limits: Limits| {
+        let (counting, done) =
+            counted_as(&batch, &Asked { filter: filter.clone(), ..Asked::default() }, limits);
+        assert_eq!(done, Ok(()));
+        counting.events
+    };
+    let (of_7, not_7) = (
+        Filter { peers: net("10.0.7.0/24"), ..Filter::default() },
+        Unwanted { peers: net("10.0.7.0/24"), ..Unwanted::default() },
+    );
+    let not_7 = Filter { not: not_7, ..Filter::default() };
+    let (here, all) = (
+        Filter { peers: net("10.0.7.1/32"), ..Filter::default() },
+        Filter { peers: net("10.0.0.0/8"), ..Filter::default() },
+    );
+    for (filter, want) in [(of_7, 256), (not_7, ROWS - 256), (here, 1), (all, ROWS)] {
+        assert_eq!((created(&filter, Limits::RECORDING), created(&filter, few)), (want, want), "{filter:?}");
     }
 }
