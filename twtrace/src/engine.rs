@@ -328,7 +328,7 @@ impl Tracker {
         self.engine.leave_one(entry.group, conn.sport);
     }
 
-    /// Takes in sockets that were there before, as a recording of format 1 names them.
+    /// Takes in sockets that were there before.
     pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
         for seed in seeds {
             self.apply(&mut seed.event(self.now_ns));

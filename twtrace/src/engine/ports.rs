@@ -97,7 +97,9 @@ impl Ports {
         now_ns: u64,
     ) {
         let changed: Vec<usize> = told.keys().map(|inode| self.index_of(*inode)).collect();
-        for tuple in self.tuples.iter_mut().filter(|tuple| changed.contains(&(tuple.netns as usize))) {
+        let mut is_changed = vec![false; self.netns.len()];
+        changed.into_iter().for_each(|at| is_changed[at] = true);
+        for tuple in self.tuples.iter_mut().filter(|tuple| is_changed[tuple.netns as usize]) {
             tuple.now = 0;
         }
         for (inode, capacity) in told {
@@ -106,8 +108,7 @@ impl Ports {
             self.allow(*inode, capacity.clone());
         }
         for (tuple, port) in held {
-            if self.tuples.get(tuple as usize).is_some_and(|tuple| changed.contains(&(tuple.netns as usize)))
-            {
+            if self.tuples.get(tuple as usize).is_some_and(|tuple| is_changed[tuple.netns as usize]) {
                 self.take(tuple, port, now_ns);
             }
         }

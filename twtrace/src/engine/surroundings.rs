@@ -41,27 +41,30 @@ impl Tracker {
         })
     }
 
-    /// Says how many ephemeral ports sockets hold in a network namespace, tuple by tuple, that are in other states than TIME_WAIT, or are
-    /// in TIME_WAIT and left out of what is counted ([`Tracker::count_a_part`]). Tuples that are not named hold none. Of those that no event
-    /// was about, only what sockets in other states half fill is kept.
-    pub fn set_other_ports(&mut self, netns: u32, held: impl IntoIterator<Item = (TupleKey, Held)>) {
-        let mut held: HashMap<TupleKey, Held> = held.into_iter().collect();
-        let rows = (0..).zip(&self.engine.groups.rows);
-        let here =
-            rows.filter(|(_, row)| matches!(row.id, RowId::Tuple { netns: inode, .. } if inode == netns));
-        let told: Vec<(u32, Held)> = here
+    /// Says how many ephemeral ports sockets hold in network namespaces, tuple by tuple, that are in other states than TIME_WAIT, or are
+    /// in TIME_WAIT and left out of what is counted ([`Tracker::count_a_part`]). Tuples of a namespace that are not named hold none. Of those
+    /// that no event was about, only what sockets in other states half fill is kept. However many namespaces there are, rows are gone
+    /// through once.
+    pub fn set_other_ports(&mut self, held: impl IntoIterator<Item = (u32, HashMap<TupleKey, Held>)>) {
+        let mut held: HashMap<u32, HashMap<TupleKey, Held>> = held.into_iter().collect();
+        let told: Vec<(u32, Held)> = (0..)
+            .zip(&self.engine.groups.rows)
             .filter_map(|(at, row)| {
+                let RowId::Tuple { netns, .. } = row.id else { return None };
+                let held = held.get_mut(&netns)?;
                 let Some(Target::Tuple(key)) = self.engine.target(at) else { return None };
                 Some((row.ports()?, held.remove(&key).unwrap_or_default()))
             })
             .collect();
-        told.into_iter().for_each(|(ports, others)| self.engine.ports.set_others(ports, others));
-        let enough =
-            self.engine.ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
-        let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.open() >= enough).collect();
-        silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
-        silent.truncate(SILENT);
-        self.engine.ports.set_silent(netns, silent);
+        let ports = &mut self.engine.ports;
+        told.into_iter().for_each(|(at, others)| ports.set_others(at, others));
+        for (netns, held) in held {
+            let enough = ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
+            let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.open() >= enough).collect();
+            silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
+            silent.truncate(SILENT);
+            ports.set_silent(netns, silent);
+        }
     }
 
     /// Remembers from now on which sockets end.

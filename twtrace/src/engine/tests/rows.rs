@@ -1,5 +1,7 @@
 //! Which rows an event lands in, and what a snapshot makes of them: known scripts, exact numbers.
 
+use std::collections::HashMap;
+
 use super::script::{BEGAN_NS, NETNS, SECOND_NS, Script, client, server};
 use crate::engine::{
     By, Figures, Fold, Pattern, Percentiles, PortKey, ProcessKey, ProcessRow, Rates, RowKey, Seed, Snapshot,
@@ -110,15 +112,16 @@ fn pressure_is_on_the_tuple_whoever_holds_its_ports() {
     assert!(matches!(row.pattern, Pattern::PortsRunOut { .. }), "{:?}", row.pattern);
     // Sockets in other states hold ports too; then an administrator makes the range smaller.
     let open = |established| Ports { established, ..Ports::default() };
-    script
-        .tracker
-        .set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), open(17)), (tuple("10.0.0.9", 1), open(5))]);
+    script.tracker.set_other_ports([(
+        NETNS,
+        HashMap::from([(tuple("10.0.0.9", 5432), open(17)), (tuple("10.0.0.9", 1), open(5))]),
+    )]);
     assert_eq!(script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use, 67);
     script.capacity((40_000, 40_024));
     let pressure = script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap();
     // All of them are in TIME_WAIT, so the 17 others are outside of the range by now, or are among these.
     assert_eq!((pressure.in_use, pressure.ports, pressure.full_in_s), (25, 25, Some(0.0)));
-    script.tracker.set_other_ports(NETNS, []);
+    script.tracker.set_other_ports([(NETNS, HashMap::new())]);
     script.ended(&one, 40_000..40_030, Reason::Expired);
     assert_eq!(
         script.tracker.snapshot(&[]).hottest.unwrap().pressure.unwrap().in_use,
@@ -132,15 +135,16 @@ fn pools_that_no_event_was_about_are_told_where_they_are_half_full() {
     let mut script = script();
     script.capacity((40_000, 40_099));
     let silent = |time: u32| Ports { close_wait: time, syn_sent: 3, ..Ports::default() };
-    script
-        .tracker
-        .set_other_ports(NETNS, [(tuple("10.0.0.7", 443), silent(50)), (tuple("10.0.0.7", 80), silent(46))]);
+    script.tracker.set_other_ports([(
+        NETNS,
+        HashMap::from([(tuple("10.0.0.7", 443), silent(50)), (tuple("10.0.0.7", 80), silent(46))]),
+    )]);
     let snapshot = script.tracker.snapshot(&[By::Tuple]);
     let [row] = &snapshot.tuples[..] else { panic!("{:?}", snapshot.tuples) };
     assert_eq!((row.key, row.held(), row.figures.live), (tuple("10.0.0.7", 443), silent(50), 0));
     assert_eq!(row.pressure.map(|pressure| (pressure.in_use, pressure.ports)), Some((53, 100)));
     assert_eq!(snapshot.hottest.as_ref(), Some(row));
-    script.tracker.set_other_ports(NETNS, []);
+    script.tracker.set_other_ports([(NETNS, HashMap::new())]);
     assert_eq!(script.tracker.snapshot(&[By::Tuple]).tuples, []);
 }
 
@@ -154,9 +158,10 @@ fn ports_of_those_who_are_left_out_are_in_use_and_nobody_knows_their_rate() {
         script.capacity((40_000, 40_099)).born(&client(11, "10.0.0.9", 5432), 40_000..40_020).at(2.0);
         let hidden = Ports { time_wait: 29, fin_wait2: 2, established: 5, ..Ports::default() };
         let full = Ports { time_wait: 97, ..Ports::default() };
-        script
-            .tracker
-            .set_other_ports(NETNS, [(tuple("10.0.0.9", 5432), hidden), (tuple("10.0.0.7", 443), full)]);
+        script.tracker.set_other_ports([(
+            NETNS,
+            HashMap::from([(tuple("10.0.0.9", 5432), hidden), (tuple("10.0.0.7", 443), full)]),
+        )]);
         script.tracker.snapshot(&[By::Tuple])
     };
     let snapshot = of(&["--comm a"]);

@@ -2,7 +2,8 @@
 //! Must not know: the command line, Parquet.
 //!
 //! A file is named by the recording that its rows are of, so a recording that is exported again takes the place of itself and of nothing else:
-//! a dataset is appended to, and nothing stands in it twice.
+//! a dataset is appended to, and nothing that happened stands in it twice. (What
+//! lives when a part of a recording begins is `listed` in each part: whether the part before is ever added nobody knows.)
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

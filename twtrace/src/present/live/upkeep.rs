@@ -166,6 +166,7 @@ impl Upkeep {
                 }
                 // Of a list that was too long on its way nothing is known by now.
                 let (ended, is_known) = tracker.take_ends();
+                let (mut capacities, mut other_ports) = (Vec::new(), Vec::new());
                 for Answer { netns, capacity, mut others, waiting } in answers {
                     let is_hidden = |socket: &&DiagSocket| {
                         let conn = socket.conn(netns);
@@ -176,9 +177,11 @@ impl Upkeep {
                         let held = others.entry(tuple).or_default();
                         (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);
                     }
-                    tracker.set_capacity(netns, capacity);
-                    tracker.set_other_ports(netns, others);
+                    capacities.push((netns, capacity));
+                    other_ports.push((netns, others));
                 }
+                tracker.set_capacities(capacities);
+                tracker.set_other_ports(other_ports);
                 let pause = took * IDLE_FACTOR;
                 let after = |pause: Duration| {
                     now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))

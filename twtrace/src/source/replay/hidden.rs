@@ -11,6 +11,9 @@ use crate::model::settings::Settings;
 /// How often the tracker is told, of recorded time.
 const TELL_EVERY_NS: u64 = 1_000_000_000;
 
+/// Sockets that are remembered, at most: as many as a tracker. Of more, pools are told to be at least as full as these make them.
+const MOST: usize = 1 << 20;
+
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
@@ -23,7 +26,9 @@ impl Hidden {
     pub(super) fn note(&mut self, event: &Event) {
         let Some(conn) = event.conn else { return };
         if matches!(event.kind, Kind::Created | Kind::Listed) {
-            self.sockets.insert(conn);
+            if self.sockets.len() < MOST {
+                self.sockets.insert(conn);
+            }
         } else if event.kind == Kind::Ended {
             self.sockets.remove(&conn);
         }
@@ -52,8 +57,7 @@ impl Hidden {
                 held.entry(conn.netns).or_default().entry(conn.into()).or_default().time_wait += 1;
             }
         }
-        for netns in known.into_keys() {
-            tracker.set_other_ports(netns, held.remove(&netns).unwrap_or_default());
-        }
+        let all = known.into_keys().map(|netns| (netns, held.remove(&netns).unwrap_or_default()));
+        tracker.set_other_ports(all);
     }
 }

@@ -19,13 +19,24 @@ const TURNS: usize = 8;
 /// The cookies of sockets that ended, each with when.
 type Turns = SmallVec<[(Option<u64>, u64); 1]>;
 
+/// Connections whose sockets ended while one answer came that are told apart.
+const MOST: usize = 1 << 18;
+
 /// Sockets that ended, by their connections.
 #[derive(Debug, Default)]
-pub(super) struct Ended(HashMap<Conn, Turns, Hasher>);
+pub(super) struct Ended {
+    of: HashMap<Conn, Turns, Hasher>,
+    /// There were more: any may have ended.
+    is_short: bool,
+}
 
 impl Ended {
     pub(super) fn add(&mut self, conn: Conn, cookie: Option<u64>, ended_ns: u64) {
-        let turns = self.0.entry(conn).or_default();
+        if self.of.len() >= MOST && !self.of.contains_key(&conn) {
+            self.is_short = true;
+            return;
+        }
+        let turns = self.of.entry(conn).or_default();
         if turns.len() == TURNS {
             turns.remove(0);
         }
@@ -33,16 +44,17 @@ impl Ended {
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.of.clear();
+        self.is_short = false;
     }
 
-    /// Whether a socket that was listed ended after the listing began.
+    /// Whether a socket that was listed ended after the listing began, or may have.
     fn has(&self, seed: &Seed, span: Span) -> bool {
         let is_it = |(cookie, ended_ns): &(Option<u64>, u64)| {
             let same = cookie.zip(seed.cookie).is_none_or(|(one, other)| one == other);
             same && *ended_ns >= span.began_ns
         };
-        self.0.get(&seed.conn).is_some_and(|turns| turns.iter().any(is_it))
+        self.is_short || self.of.get(&seed.conn).is_some_and(|turns| turns.iter().any(is_it))
     }
 }
 
@@ -152,6 +164,18 @@ mod tests {
             let before = [(Kind::Ended, Some(13)), (Kind::Listed, Some(11))];
             assert_eq!(told, if is_younger { &[][..] } else { &before[..] }, "{born_ns}");
         }
+    }
+
+    #[test]
+    fn where_too_many_ended_meanwhile_none_is_told_to_be_there() {
+        let mut ended = Ended::default();
+        let here = |at: usize| Conn { ifindex: at as u32, ..conn() };
+        (1..=MOST).for_each(|at| ended.add(here(at), None, 110));
+        assert_eq!(told(listed(11), &ended, &mut Tracker::new()), [(Kind::Listed, Some(11))]);
+        ended.add(here(MOST + 1), None, 110);
+        assert!(told(listed(11), &ended, &mut Tracker::new()).is_empty());
+        ended.clear();
+        assert_eq!(told(listed(11), &ended, &mut Tracker::new()), [(Kind::Listed, Some(11))]);
     }
 
     #[test]
