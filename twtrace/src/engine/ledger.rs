@@ -17,10 +17,10 @@ const MOST: usize = 200_000;
 const MOST_ON_PORT: usize = 128;
 /// Namespaces whose ports are told apart: each has a table of its own.
 const MOST_NETNS: usize = 4096;
-/// Destinations whose failures are kept, and sockets in all looks for them together.
+/// Destinations whose failures are kept, and sockets of all their moments together.
 const MOST_DESTINATIONS: usize = 64;
-const MOST_LOOKED_AT: usize = 2 * MOST;
-/// Where there is no room for another look, one of the same namespace that is no older than this stands in for it.
+const MOST_OF_MOMENTS: usize = 2 * MOST;
+/// Where there is no room for another moment, one of the same namespace that is no older than this stands in for it.
 const RECENT_NS: u64 = 1_000_000_000;
 /// Failed bind()s of which it is kept what held the port.
 const MOST_PORTS: usize = 1024;
@@ -174,7 +174,7 @@ pub(crate) type MomentIds = BTreeMap<u16, Vec<Held>>;
 
 /// What was held at one moment. Several destinations may share it.
 #[derive(Debug)]
-struct Look {
+struct Moment {
     netns: u32,
     /// CLOCK_MONOTONIC.
     at_ns: u64,
@@ -187,7 +187,7 @@ struct Look {
 struct Failing {
     calls: u64,
     /// The one with the most ports; `None` where there was no room for any.
-    look: Option<Arc<Look>>,
+    moment: Option<Arc<Moment>>,
 }
 
 /// See the head of the file.
@@ -301,7 +301,7 @@ impl Ledger {
         self.index.get(&netns).and_then(|at| self.netns.get(*at)).map(|(_, slots)| &**slots)
     }
 
-    /// The first failure is looked at, and the second, the fourth, the eighth: a look is as long as the range.
+    /// The first failure is looked at, and the second, the fourth, the eighth: a moment is as long as the range.
     fn fail(&mut self, row: &Row) {
         let to = PoolId::of(row).destination();
         if self.failing.len() >= MOST_DESTINATIONS && !self.failing.contains_key(&to) {
@@ -312,30 +312,30 @@ impl Ledger {
         if !failing.calls.is_power_of_two() {
             return;
         }
-        let before = failing.look.take();
-        let look = self.look(row);
-        let ports = |look: &Option<Arc<Look>>| look.as_ref().map(|look| look.ports.len());
-        let best = if ports(&look) >= ports(&before) { look } else { before };
-        self.failing.entry(to).or_default().look = best;
+        let before = failing.moment.take();
+        let moment = self.held_now(row);
+        let ports = |moment: &Option<Arc<Moment>>| moment.as_ref().map(|moment| moment.ports.len());
+        let best = if ports(&moment) >= ports(&before) { moment } else { before };
+        self.failing.entry(to).or_default().moment = best;
     }
 
     /// What is held now; where there is no room for that, what was a short while ago.
-    fn look(&self, row: &Row) -> Option<Arc<Look>> {
+    fn held_now(&self, row: &Row) -> Option<Arc<Moment>> {
         let slots = self.of_netns(row.netns);
         let held = slots.map_or(0, |slots| slots.held);
-        let looks = || self.failing.values().filter_map(|failing| failing.look.as_ref());
-        let mut known: Vec<_> = looks().map(|look| (Arc::as_ptr(look), look.held)).collect();
+        let moments = || self.failing.values().filter_map(|failing| failing.moment.as_ref());
+        let mut known: Vec<_> = moments().map(|moment| (Arc::as_ptr(moment), moment.held)).collect();
         known.sort_unstable();
         known.dedup();
-        if known.iter().map(|(_, held)| held).sum::<usize>() + held > MOST_LOOKED_AT {
-            let is_recent = |look: &&Arc<Look>| {
-                look.netns == row.netns && row.mono_ns.saturating_sub(look.at_ns) <= RECENT_NS
+        if known.iter().map(|(_, held)| held).sum::<usize>() + held > MOST_OF_MOMENTS {
+            let is_recent = |moment: &&Arc<Moment>| {
+                moment.netns == row.netns && row.mono_ns.saturating_sub(moment.at_ns) <= RECENT_NS
             };
-            return looks().filter(is_recent).max_by_key(|look| look.at_ns).cloned();
+            return moments().filter(is_recent).max_by_key(|moment| moment.at_ns).cloned();
         }
         let all = slots.into_iter().flat_map(Slots::all);
         let ports = all.map(|(port, at)| (port, self.entries.from(at).copied().collect())).collect();
-        Some(Arc::new(Look { netns: row.netns, at_ns: row.mono_ns, held, ports }))
+        Some(Arc::new(Moment { netns: row.netns, at_ns: row.mono_ns, held, ports }))
     }
 
     fn refuse(&mut self, row: &Row) {
@@ -371,11 +371,11 @@ impl Ledger {
     }
 
     /// Which ports were held when connect() towards a destination failed; `None` where none failed, where not all was kept, and where there was
-    /// no room for one look more.
+    /// no room for one more.
     pub(crate) fn moment(&self, (netns, daddr, dport): (u32, u32, u16)) -> Option<&MomentIds> {
         (!self.is_short).then_some(())?;
-        let look = self.failing.get(&(netns, daddr, dport))?.look.as_ref()?;
-        Some(&look.ports)
+        let moment = self.failing.get(&(netns, daddr, dport))?.moment.as_ref()?;
+        Some(&moment.ports)
     }
 }
 

@@ -61,23 +61,23 @@ fn a_port_that_is_refused_is_told_with_what_held_it_and_for_how_long_yet() {
 }
 
 #[test]
-fn looks_have_room_together_and_a_recent_one_stands_in_for_another() {
+fn moments_have_room_together_and_a_recent_one_stands_in_for_another() {
     let mut ledger = Ledger::default();
     let tell = |ledger: &mut Ledger, mono_ns, row: Row| ledger.take(&Row { mono_ns, ..row });
-    let held = MOST_LOOKED_AT / 3;
+    let held = MOST_OF_MOMENTS / 3;
     for at in 0..held {
         tell(&mut ledger, 1, row(Kind::Created, (at % 60_000) as u16, (at / 60_000) as u16 + 1000));
     }
     let fail = |ledger: &mut Ledger, mono_ns, dport| {
         tell(ledger, mono_ns, row(Kind::ConnectFailed, 0, dport));
         tell(ledger, mono_ns, row(Kind::Ended, u16::from(dport as u8), 1000));
-        let look = ledger.failing[&(7, 3, dport)].look.as_ref();
-        look.map(|look| (look.at_ns, look.held))
+        let moment = ledger.failing[&(7, 3, dport)].moment.as_ref();
+        moment.map(|moment| (moment.at_ns, moment.held))
     };
     for n in 0..3 {
         assert_eq!(fail(&mut ledger, 5 + u64::from(n), n), Some((5 + u64::from(n), held - usize::from(n))));
     }
-    // A look that is replaced makes room for what replaces it; there is none for a fourth.
+    // A moment that is replaced makes room for what replaces it; there is none for a fourth.
     assert_eq!(fail(&mut ledger, 8, 2), Some((8, held - 3)));
     assert_eq!(fail(&mut ledger, 9, 3), Some((8, held - 3)));
     assert_eq!(fail(&mut ledger, 9 + RECENT_NS, 4), None);
