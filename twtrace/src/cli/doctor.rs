@@ -96,8 +96,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 fn refuse_parts(filter: &Filter) -> Result<(), Usage> {
     let flag = match (filter.reasons.is_empty(), filter.failures) {
         (false, _) => "--reason",
-        (true, Failures::All) => "--failures",
-        (true, Failures::Ports) => return Ok(()),
+        (true, Some(_)) => "--failures",
+        (true, None) => return Ok(()),
     };
     Err(Usage(format!(
         "{flag} picks single events, and the doctor weighs all of them: use `twtrace events {flag} …`"
@@ -117,7 +117,7 @@ fn observe(args: &Args, filter: Filter) -> anyhow::Result<Facts> {
     let options = session::Options {
         probe: probe::Options { times_connect: true, ..args.trace.probe() },
         // A pool counts whole, whoever is asked about: a filter decides what is spoken of.
-        filter: Filter { netns: filter.netns, failures: Failures::All, ..Filter::default() },
+        filter: Filter { netns: filter.netns, failures: Some(Failures::All), ..Filter::default() },
         verify: false,
         verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),

@@ -31,7 +31,8 @@ pub(super) struct FilterArgs {
     /// Owner's cgroup (v2) or one above it, such as /system.slice/nginx.service or 'system.slice/*'
     #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = name())]
     cgroup: Vec<String>,
-    /// Network namespace: self, an inode, a name of `ip netns` such as 'web*', or a path
+    /// Network namespace: self, an inode, a name of `ip netns` such as 'web*', or a path; a trace takes those of such a name
+    /// that there are when it begins
     #[arg(long, value_name = "self|INODE|NAME|PATH", value_delimiter = ',', value_parser = name())]
     netns: Vec<String>,
     /// Local port
@@ -58,9 +59,10 @@ pub(super) struct FilterArgs {
     /// Why it ended; shows only `ended` events
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = one_of(Reason::ALL, Reason::word))]
     reason: Vec<Reason>,
-    /// Failed calls of connect() and bind(): ports for those that found no free port, all for any error
-    #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word), default_value = "ports")]
-    failures: Failures,
+    /// Failed calls of connect() and bind(): ports for those that found no free port, all for any error [default: ports; of a
+    /// recording, all that it has]
+    #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word))]
+    failures: Option<Failures>,
     /// Leave out owners with this process id; as with all --not flags for owners, unknown owners are left out too
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     not_pid: Vec<u32>,
@@ -91,12 +93,26 @@ pub(super) fn hide(flags: &'static [&'static str]) -> impl Fn(clap::Arg) -> clap
 impl FilterArgs {
     /// For a trace: [`Self::filter`], and what matches nothing on this machine now is said on stderr.
     pub(super) fn live(&self) -> Result<Filter, Usage> {
-        self.filter().inspect(doubts::say_now)
+        self.filter().inspect(|filter| {
+            doubts::say_now(filter);
+            self.say_patterns();
+        })
     }
 
     /// For what is only about to begin: what can never match is said on stderr.
     pub(super) fn coming(&self) -> Result<Filter, Usage> {
         self.filter().inspect(doubts::say_never)
+    }
+
+    /// Says on stderr what patterns of names of namespaces come to: what is made later is left out.
+    fn say_patterns(&self) {
+        for spec in self.netns.iter().filter(|spec| Glob::from(spec.as_str()).is_pattern() && is_name(spec)) {
+            let now = crate::host::net::netns::resolve_all(spec).map_or(0, |all| all.len());
+            let spec = printable(spec);
+            crate::note!(
+                "twtrace: --netns {spec} means the network namespaces of such a name that there are now: {now}"
+            );
+        }
     }
 
     /// Looks up what the values stand for on this machine.
@@ -107,7 +123,8 @@ impl FilterArgs {
                 crate::host::net::netns::resolve_all(spec).map_err(|error| Usage(error.to_string()))?,
             );
         }
-        Ok(self.with_netns(netns, crate::host::identity::leaf_cgroup_id))
+        let filter = self.with_netns(netns, crate::host::identity::leaf_cgroup_id);
+        Ok(Filter { failures: self.failures.filter(|which| *which == Failures::All), ..filter })
     }
 
     /// As [`Self::filter`], for a recording, which may have been made elsewhere and long ago: names of namespaces are those that it
@@ -133,6 +150,8 @@ impl FilterArgs {
         inodes.sort_unstable();
         inodes.dedup();
         let filter = self.with_netns(inodes, |_| None);
+        let failures = self.failures.filter(|which| *which == Failures::Ports);
+        let filter = Filter { failures, ..filter };
         doubts::say_never(&filter);
         Ok(filter)
     }

@@ -12,7 +12,7 @@ use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
 use crate::model::escape::{self, printable};
 use crate::model::figures::grouped;
-use crate::model::filter::{Failures, Filter};
+use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
 use crate::present::list::{self, Choice, Elsewhere, Listed, Note, Owners, Seen, Socket, Summary};
@@ -128,7 +128,7 @@ fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
 pub(super) fn refuse_what_no_socket_has(filter: &Filter, command: &str) -> Result<(), Usage> {
     let (flag, why) = if !filter.reasons.is_empty() {
         ("--reason", "why a socket will end nobody knows before")
-    } else if filter.failures == Failures::All {
+    } else if filter.failures.is_some() {
         ("--failures", "a call that failed left no socket")
     } else {
         return Ok(());

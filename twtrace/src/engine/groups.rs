@@ -20,6 +20,13 @@ use crate::model::event::{Kind, Role, Substate, Via};
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
 
+/// `TCP_TIMEWAIT_LEN`, include/net/tcp.h.
+const TIME_WAIT_NS: u64 = 60_000_000_000;
+
+pub(super) fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
+}
+
 /// What is counted under one key.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -46,6 +53,8 @@ pub(crate) struct Group {
     pub(crate) under_5ms: u64,
     /// Created, by how the owner is known, in the order of `Via::ALL`.
     pub(crate) via: [u64; Via::ALL.len()],
+    /// When the first of its sockets was made, as far as one can tell, CLOCK_MONOTONIC in nanoseconds; `None` before the first.
+    pub(crate) made_ns: Option<u64>,
     /// CLOCK_MONOTONIC in nanoseconds, 0 before the first event.
     pub(crate) first_ns: u64,
     pub(crate) last_ns: u64,
@@ -75,6 +84,7 @@ impl Group {
             starved: 0,
             under_5ms: 0,
             via: [0; Via::ALL.len()],
+            made_ns: None,
             first_ns: 0,
             last_ns: 0,
             age_us: Spread::default(),
@@ -108,7 +118,12 @@ impl Group {
                 self.roles[row.role as usize] += 1;
                 self.fin_wait2 += u64::from(row.substate == Some(Substate::FinWait2));
                 self.via[row.via.unwrap_or_default() as usize] += 1;
+                self.made_ns = earlier(self.made_ns, Some(row.mono_ns));
                 self.measure(row);
+            }
+            Kind::Listed => {
+                let ends_ns = row.mono_ns.saturating_add(u64::from(row.timeout_ms) * 1_000_000);
+                self.made_ns = earlier(self.made_ns, Some(ends_ns.saturating_sub(TIME_WAIT_NS)));
             }
             Kind::Ended => {
                 if let Some(lifetime_ms) = row.lifetime_ms {
@@ -119,7 +134,7 @@ impl Group {
             Kind::ConnectFailed if row.failed_otherwise() => self.otherwise.connect += 1,
             Kind::BindFailed if row.failed_otherwise() => self.otherwise.bind += 1,
             Kind::ConnectFailed | Kind::BindFailed => self.wanted_ns = self.wanted_ns.max(row.mono_ns),
-            Kind::Listed | Kind::SynRefused | Kind::Lost => {}
+            Kind::SynRefused | Kind::Lost => {}
         }
     }
 
@@ -149,6 +164,7 @@ impl Group {
         self.starved += other.starved;
         self.under_5ms += other.under_5ms;
         self.live += other.live;
+        self.made_ns = earlier(self.made_ns, other.made_ns);
         if other.first_ns != 0 && (self.first_ns == 0 || other.first_ns < self.first_ns) {
             self.first_ns = other.first_ns;
         }

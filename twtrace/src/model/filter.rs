@@ -51,8 +51,9 @@ pub struct Filter {
     pub roles: Vec<Role>,
     /// Why it ended; only `ended` events have one.
     pub reasons: Vec<Reason>,
-    /// Which failures of connect() and bind().
-    pub failures: Failures,
+    /// Which failures of connect() and bind(); `None`: those that the source tells of itself, which are live those for want of a port, and
+    /// all of a recording.
+    pub failures: Option<Failures>,
     /// What does not pass, whatever else is wanted.
     pub not: Unwanted,
 }
@@ -133,10 +134,9 @@ impl Part {
 }
 
 /// Which failures of calls are told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failures {
     /// Those that say that there was no port to be had.
-    #[default]
     Ports,
     /// Whatever the call returned.
     All,
@@ -153,7 +153,7 @@ impl Filter {
         let picks_owner = !(pids.is_empty() && comms.is_empty() && uids.is_empty() && cgroups.is_empty());
         let picks_port = !(sports.is_empty() && dports.is_empty() && ports.is_empty());
         let picks_conn = picks_port || !(netns.is_empty() && peers.is_empty()) || family.is_some();
-        let picks_outcome = !(roles.is_empty() && reasons.is_empty()) || *failures != Failures::Ports;
+        let picks_outcome = !(roles.is_empty() && reasons.is_empty()) || failures.is_some();
         !picks_owner && !picks_conn && !picks_outcome && not.is_empty()
     }
 
@@ -181,13 +181,13 @@ impl Filter {
             .chain(each("--not-cgroup", &not_cgroups))
             .chain(each("--not-port", &self.not.ports))
             .chain(each("--not-peer", &self.not.peers))
-            .chain((self.failures == Failures::All).then(|| "--failures all".to_owned()))
+            .chain(self.failures.map(|which| format!("--failures {which}")))
             .collect()
     }
 
     /// Whether only whole network namespaces are picked: then the kernel's books can still be compared.
     pub fn only_netns(&self) -> bool {
-        Self { netns: Vec::new(), failures: Failures::Ports, ..self.clone() }.is_empty()
+        Self { netns: Vec::new(), failures: None, ..self.clone() }.is_empty()
     }
 
     /// Whether connections alone decide: nothing is asked about owners, roles or reasons.
@@ -289,7 +289,7 @@ impl Filter {
     fn outcome_passes(&self, event: &Event) -> bool {
         let is_failure = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
         let is_of_ports = event.errno.is_none_or(Errno::is_of_ports);
-        (!is_failure || is_of_ports || self.failures == Failures::All)
+        (!is_failure || is_of_ports || self.failures != Some(Failures::Ports))
             && any(&self.roles, |role| *role == event.role)
             && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }

@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use super::{LinkRow, ProcessKey, Target, TupleKey, TupleRow};
-use crate::engine::groups::{Group, NOWHERE, Table};
+use crate::engine::groups::{Group, NOWHERE, Table, earlier};
 use crate::engine::history::{Flow, Windows};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
@@ -34,6 +34,8 @@ pub(super) struct LinkSum {
     pub(super) starved: u64,
     /// Failures within the last [`FAILING_S`].
     failing: u64,
+    /// As [`Group::made_ns`].
+    made_ns: Option<u64>,
 }
 
 impl LinkSum {
@@ -74,8 +76,8 @@ pub struct Survey<'a> {
     dealings: Vec<Dealings>,
     /// Of a pool, a port and a namespace: the link that matters most.
     mains: Vec<u32>,
-    /// Pools and ports that have sockets whose owner nobody saw.
-    unowned: Vec<u32>,
+    /// Pools and ports that have sockets whose owner nobody saw, and when the first of those was made.
+    unowned: Vec<(u32, Option<u64>)>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
     /// Links of pools and ports that a finding could be about, by those: worked out when first asked for.
@@ -121,6 +123,7 @@ impl<'a> Survey<'a> {
             let Some(link) = group.row(Table::Link) else { continue };
             let sum = &mut self.links[link as usize];
             sum.live += u64::from(group.live);
+            sum.made_ns = earlier(sum.made_ns, group.made_ns);
             sum.created += group.counts.created;
             sum.failed += group.failed();
             sum.starved += group.starved;
@@ -240,7 +243,7 @@ impl<'a> Survey<'a> {
             }
             self.weigh_failures(at, target);
             if self.engine.process_key(process).is_none_or(|key| key.is_unknown()) {
-                self.unowned.push(target);
+                self.unowned.push((target, self.links[at as usize].made_ns));
             }
             let mut dealings = self.dealings[process as usize];
             dealings.targets += 1;
@@ -330,26 +333,28 @@ impl<'a> Survey<'a> {
     }
 
     /// Who most likely owned the sockets of pools and ports whose owner nobody saw: who listens on the port, else the one process that was
-    /// seen there.
+    /// seen there. Whoever began after the first of them was made does not come into question; of a machine that was suspended since, more
+    /// than that: a process has its start by CLOCK_BOOTTIME, which is ahead then.
     pub(super) fn inferences(&self) -> HashMap<Target, ProcessKey> {
-        let mut seen: HashMap<u32, Vec<u32>, Hasher> =
-            self.unowned.iter().map(|target| (*target, Vec::new())).collect();
+        let unowned = self.unowned.iter().map(|(target, made_ns)| (*target, (*made_ns, Vec::new())));
+        let mut seen: HashMap<u32, (Option<u64>, Vec<u32>), Hasher> = unowned.collect();
         for row in &self.engine.groups.rows {
             if let RowId::Link { process, target } = row.id
-                && let Some(seen) = seen.get_mut(&target)
+                && let Some((_, seen)) = seen.get_mut(&target)
                 && self.engine.process_key(process).is_some_and(|key| !key.is_unknown())
             {
                 seen.push(process);
             }
         }
-        let inferred = |(row, seen): (u32, Vec<u32>)| {
+        let inferred = |(row, (made_ns, seen)): (u32, (Option<u64>, Vec<u32>))| {
+            let made_ns = made_ns?;
             let target = self.target(row)?;
             let listener = match target {
                 Target::Port(key) => self.engine.listeners.get(&key).copied(),
                 Target::Tuple(_) => None,
             };
             let only = || if let [only] = seen[..] { self.engine.process_key(only) } else { None };
-            Some((target, listener.or_else(only)?))
+            Some((target, listener.or_else(only).filter(|key| key.start_ns <= made_ns)?))
         };
         seen.into_iter().filter_map(inferred).collect()
     }

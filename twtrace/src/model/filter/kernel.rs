@@ -77,7 +77,7 @@ impl Filter {
         wire.tails = wire.comms.iter().any(|name| name.tail_mask != [0; 2]).into();
         wire.family = self.family.unwrap_or(0);
         wire.roles = self.roles.iter().fold(0, |bits, role| bits | 1 << number(*role));
-        wire.failures_all = (self.failures == Failures::All).into();
+        wire.failures_all = (self.failures == Some(Failures::All)).into();
         let lists = [wire.n_pids, wire.n_uids, wire.n_comms];
         let by_owner = lists.iter().any(|used| used.all() != 0) || wire.by_cgroup != 0;
         // Sockets that were there before may be told with any other role than a client's, and then their ends are wanted.

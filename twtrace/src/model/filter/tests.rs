@@ -59,9 +59,10 @@ fn each_filter_passes_its_own_and_nothing_else() {
 }
 
 #[test]
-fn failures_for_other_reasons_than_ports_pass_where_all_are_asked_for() {
-    let all = Filter { failures: Failures::All, ..Filter::default() };
-    for (kind, errno, by_default) in [
+fn failures_for_other_reasons_than_ports_pass_unless_those_alone_are_asked_for() {
+    let with = |failures| Filter { failures: Some(failures), ..Filter::default() };
+    let (all, of_ports) = (with(Failures::All), with(Failures::Ports));
+    for (kind, errno, is_of_ports) in [
         (Kind::ConnectFailed, Errno::AddrNotAvail, true),
         (Kind::ConnectFailed, Errno::AddrInUse, true),
         (Kind::ConnectFailed, Errno::ConnRefused, false),
@@ -70,11 +71,14 @@ fn failures_for_other_reasons_than_ports_pass_where_all_are_asked_for() {
     ] {
         let mut event = base();
         (event.kind, event.errno) = (kind, Some(errno));
-        assert_eq!(Filter::default().passes(&event), by_default, "{errno}");
-        assert!(all.passes(&event), "{errno}");
+        assert_eq!(of_ports.passes(&event), is_of_ports, "{errno}");
+        assert!(all.passes(&event) && Filter::default().passes(&event), "{errno}");
     }
     assert!(all.only_netns() && !all.is_empty());
-    assert_eq!(all.words(), ["--failures all"]);
+    assert_eq!(
+        (all.words(), of_ports.words()),
+        (vec!["--failures all".into()], vec!["--failures ports".into()])
+    );
 }
 
 #[test]
@@ -323,7 +327,7 @@ fn every_field_makes_it_a_filter() {
         Filter { family: Some(6), ..Filter::default() },
         Filter { roles: vec![Role::Client], ..Filter::default() },
         Filter { reasons: vec![Reason::Expired], ..Filter::default() },
-        Filter { failures: Failures::All, ..Filter::default() },
+        Filter { failures: Some(Failures::All), ..Filter::default() },
         not(Unwanted { pids: vec![7], ..Unwanted::default() }),
         not(Unwanted { comms: glob(), ..Unwanted::default() }),
         not(Unwanted { cgroups: cgroups(), ..Unwanted::default() }),

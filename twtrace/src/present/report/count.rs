@@ -274,7 +274,7 @@ impl Counting {
             dports: Vec::new(),
             ports: Vec::new(),
             reasons: Vec::new(),
-            failures: Failures::All,
+            failures: None,
             not: Unwanted { ports: Vec::new(), peers: Vec::new(), ..self.filter.not.clone() },
             ..self.filter.clone()
         };
@@ -332,6 +332,6 @@ fn passes_one_by_one(filter: &Filter, row: &Row) -> bool {
         && (ports.is_empty() || ports.contains(&row.sport) || ports.contains(&row.dport))
         && !not.ports.contains(&row.sport)
         && !not.ports.contains(&row.dport)
-        && (*failures == Failures::All || row.errno.is_none_or(Errno::is_of_ports))
+        && (*failures != Some(Failures::Ports) || row.errno.is_none_or(Errno::is_of_ports))
         && (reasons.is_empty() || row.reason.is_some_and(|reason| reasons.contains(&reason)))
 }

@@ -12,7 +12,7 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
 use crate::engine::Spread;
 use crate::model::escape;
-use crate::model::filter::{Failures, Filter};
+use crate::model::filter::Filter;
 use crate::recording::{Ended, OpenError, Recording};
 
 /// What is wanted of a recording.
@@ -228,7 +228,7 @@ fn worst_first(rows: &mut [Row], findings: &[Finding]) {
 /// See [`Error`].
 pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> Result<(Facts, u64), Error> {
     // A failure has no role: which roles are wanted decides what is spoken of.
-    let looked_at = Filter { roles: Vec::new(), failures: Failures::All, ..filter.clone() };
+    let looked_at = Filter { roles: Vec::new(), failures: None, ..filter.clone() };
     let counted = Counted::whole(recording, looked_at)?;
     let mut facts = Facts { nat_ports, ..counted.facts() };
     scope::keep(&mut facts, filter);

@@ -95,6 +95,24 @@ fn python_fails(story: &mut Story) -> String {
 }
 
 #[test]
+fn who_began_after_older_sockets_were_made_did_not_make_them() {
+    let of_7 = ProcessKey { pid: 7, start_ns: (NOW_S - 29) * SECOND_NS, comm: Comm::new("nginx") };
+    for (ends_s, is_inferred) in [(NOW_S + 30, false), (NOW_S + 32, true)] {
+        let mut story = Story::new();
+        story.tracker.seed([Seed {
+            conn: conn(443, 50_000),
+            cookie: None,
+            substate: Substate::TimeWait,
+            role: Role::Server,
+            ends_ns: ends_s * SECOND_NS,
+        }]);
+        story.tracker.set_listeners([(PortKey { netns: NETNS, sport: 443 }, of_7)].into());
+        let screen = Screen::new((story.tracker, story.journal), (140, 40));
+        assert_eq!(screen.text().contains("7/nginx? (inferred)"), is_inferred, "{}", screen.text());
+    }
+}
+
+#[test]
 fn an_outage_that_began_before_the_trace() {
     let mut story = Story::new();
     let ends_ns = (NOW_S + 30) * SECOND_NS;
