@@ -121,7 +121,8 @@ pub enum Stop {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tail {
-    /// CLOCK_MONOTONIC in nanoseconds when the hooks were let go.
+    /// CLOCK_MONOTONIC in nanoseconds of the moment up to which events were told; in older recordings that at which the hooks had been let go,
+    /// half a second later.
     pub mono_ns: u64,
     /// CLOCK_REALTIME in nanoseconds since 1970, read together with `mono_ns`.
     pub wall_ns: i64,

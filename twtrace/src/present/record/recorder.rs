@@ -78,6 +78,8 @@ pub struct Recorder {
     ended_ns: Option<u64>,
     signalled: Option<(Instant, i32)>,
     told_to_end: bool,
+    /// The trace ends: another part would begin after that.
+    ends: bool,
     stop: Option<Stop>,
 }
 
@@ -109,6 +111,7 @@ impl Recorder {
             ended_ns: None,
             signalled: None,
             told_to_end: false,
+            ends: false,
             stop: None,
         })
     }
@@ -202,7 +205,7 @@ impl Recorder {
             lists: self.lists.take(),
             lost: summary.loss,
             live: summary.live as u64,
-            ..self.tail(stop, ended)
+            ..self.tail(summary.until, stop, ended)
         };
         self.write_end(&tail)?;
         Ok(parting)
@@ -352,7 +355,7 @@ impl View for Recorder {
         let is_old = self.output.rotate_every().is_some_and(|every| u128::from(age_ns) >= every.as_nanos());
         // Times of a file are read off the clock of its beginning.
         let has_stepped = || self.output.rotates() && self.head.clock().follow(Clock::read());
-        if is_old || self.output.is_full() || has_stepped() {
+        if !self.ends && (is_old || self.output.is_full() || has_stepped()) {
             self.rotate(tracker)?;
         }
         self.follow_command(now_ns)
@@ -376,6 +379,7 @@ impl View for Recorder {
     }
 
     fn ending(&mut self) {
+        self.ends = true;
         self.at_end = namespaces::ask_again(&self.known);
         if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
             self.lists = Some(lists);
@@ -385,3 +389,6 @@ impl View for Recorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

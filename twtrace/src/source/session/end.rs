@@ -14,7 +14,7 @@ use super::engine::{Engine, Why, more_to_tell};
 use super::lister::Reply;
 use super::run::Error;
 use super::verify::{Counting, Moment};
-use crate::model::clock;
+use crate::model::clock::{self, Clock};
 use crate::model::limitation::{Limitation, What};
 use crate::source::View;
 
@@ -53,7 +53,8 @@ impl Engine<'_> {
             let books = self.books(view).await?;
             self.ledger.enter(Moment::BeforeEnd, books);
         }
-        self.until_ns = clock::mono_ns();
+        let until = Clock::read();
+        self.until_ns = until.mono_ns;
         self.probe.settle();
         let settled_ns = clock::mono_ns();
         let lost = self.probe.loss();
@@ -69,7 +70,7 @@ impl Engine<'_> {
         view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
         self.flush(why, deadline, view).await?;
-        self.conclude(lost.loss, view)
+        self.conclude(until, lost.loss, view)
     }
 
     /// Takes in all that had come by `until_ns`.
@@ -159,7 +160,12 @@ impl Engine<'_> {
         self.take_error(view).map(drop)
     }
 
-    fn conclude(mut self, mut loss: crate::model::event::Loss, view: &dyn View) -> Result<Summary, Error> {
+    fn conclude(
+        mut self,
+        until: Clock,
+        mut loss: crate::model::event::Loss,
+        view: &dyn View,
+    ) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
         let verdict = self.options.verify.then(|| self.ledger.close(&self.tracker, &loss, counting));
         loss.missed = self.healing.missed();
@@ -171,7 +177,8 @@ impl Engine<'_> {
             loss,
             skipped: self.probe.skipped(),
             unread: self.unread,
-            elapsed_ns: self.until_ns.saturating_sub(self.started_ns),
+            elapsed_ns: until.mono_ns.saturating_sub(self.started_ns),
+            until,
             verdict,
         };
         let joining = Instant::now() + JOINING;

@@ -228,7 +228,9 @@ impl<'a> Engine<'a> {
 
     /// As [`Self::heal`], telling no more than `room` sockets.
     pub(super) fn heal_in(&mut self, room: usize, view: &mut dyn View) -> Result<Flow, Error> {
-        let step = self.healing.step(clock::mono_ns(), self.caught_up_ns, room, &mut self.tracker);
+        // What is found out once the trace has ended is told as of its end.
+        let now_ns = clock::mono_ns().min(self.until_ns);
+        let step = self.healing.step(now_ns, self.caught_up_ns, room, &mut self.tracker);
         for request in step.requests {
             self.lister.ask(request);
         }

@@ -3,6 +3,7 @@
 
 use crate::engine::Counts;
 use crate::kernel::probe::Backend;
+use crate::model::clock::Clock;
 use crate::model::event::Loss;
 use crate::source::session::verify::Verdict;
 
@@ -21,6 +22,8 @@ pub struct Summary {
     pub skipped: Vec<(&'static str, u64)>,
     /// How long it took, in nanoseconds.
     pub elapsed_ns: u64,
+    /// The moment at which it ended: nothing that was told is later, and what comes after it, the hooks' detaching above all, is no part of it.
+    pub until: Clock,
     /// Nobody reads the output any more: there is nobody to tell.
     pub unread: bool,
     /// The comparison with the kernel's books, if one was asked for.
@@ -63,5 +66,23 @@ impl std::fmt::Display for Summary {
         }
         writeln!(f)?;
         write!(f, "traced {:.1} s with the {} backend", self.elapsed_ns as f64 / 1e9, self.backend)
+    }
+}
+
+#[cfg(test)]
+impl Summary {
+    /// A trace in which nothing happened, for tests of what is made of its end.
+    pub(crate) fn of_nothing(until: Clock) -> Self {
+        Self {
+            backend: Backend::Fentry,
+            counts: Counts::default(),
+            live: 0,
+            loss: Loss::default(),
+            skipped: Vec::new(),
+            elapsed_ns: 0,
+            until,
+            unread: false,
+            verdict: None,
+        }
     }
 }

@@ -44,8 +44,10 @@ impl Recorder {
         Ok(())
     }
 
-    pub(super) fn tail(&self, stop: Stop, command: Option<Ending>) -> Tail {
-        let Clock { mono_ns, wall_ns } = Clock::read();
+    /// The end of a file, of the moment `until`, or of its beginning where that is later.
+    pub(super) fn tail(&self, until: Clock, stop: Stop, command: Option<Ending>) -> Tail {
+        let began = self.head.clock();
+        let Clock { mono_ns, wall_ns } = if until.mono_ns < began.mono_ns { began } else { until };
         let limitations = self.head.limitations.clone();
         Tail { mono_ns, wall_ns, stop, command, limitations, lost: self.loss, ..Tail::default() }
     }
@@ -88,17 +90,19 @@ impl Recorder {
 
     pub(super) fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
         self.close_batch()?;
+        // One part ends where the next begins.
+        let clock = Clock::read();
         // Asking takes longer than events may wait.
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let live = tracker.live() as u64;
         let lists = self.beside.as_mut().map(Beside::take);
-        let tail = Tail { namespaces, live, lists, ..self.tail(Stop::Rotated, None) };
+        let tail = Tail { namespaces, live, lists, ..self.tail(clock, Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
         self.forget(tracker);
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
-        let Clock { mono_ns, wall_ns } = Clock::read();
-        self.head = Head { mono_ns, wall_ns, namespaces, part: self.output.part(), ..self.head.clone() };
+        let (Clock { mono_ns, wall_ns }, part) = (clock, self.output.part());
+        self.head = Head { mono_ns, wall_ns, namespaces, part, ..self.head.clone() };
         if let Err(error) = self.begin_part() {
             // Half a head is no recording.
             self.output.abandon();

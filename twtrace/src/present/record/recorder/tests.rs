@@ -1,0 +1,74 @@
+//! What a recording says of its own time and of what changed meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::present::live::fixture::{CLIENT, SECOND_NS};
+use crate::present::record::output::{Destination, Rotation};
+use crate::recording::{Ended, Recording};
+
+fn recorder(path: &Path, every: Option<Duration>) -> Recorder {
+    let rotation = Rotation { every, ..Rotation::default() };
+    let destination = Destination { path: path.to_owned(), force: false, rotation, owner: None };
+    let setup = Setup {
+        filters: Vec::new(),
+        netns: vec![1],
+        command: None,
+        cgroup: None,
+        settle: Duration::ZERO,
+        rhythm: None,
+    };
+    Recorder::new(Output::open(destination).unwrap(), setup).unwrap()
+}
+
+/// A clock that is later by so many seconds.
+fn later(clock: Clock, by_s: u64) -> Clock {
+    Clock { mono_ns: clock.mono_ns + by_s * SECOND_NS, wall_ns: clock.wall_ns + (by_s * SECOND_NS) as i64 }
+}
+
+fn read(path: PathBuf) -> (Head, Tail) {
+    let recording = Recording::open(&path).unwrap();
+    let head = recording.head().clone();
+    match recording.end() {
+        Ended::Complete(tail) => (head, *tail),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_recording_ends_when_the_trace_did_and_not_when_its_end_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let mut recorder = recorder(&path, None);
+    // What comes after the trace takes no time here, so the trace is put into the past.
+    let began = Clock { mono_ns: SECOND_NS, wall_ns: 1_000 * SECOND_NS as i64 };
+    recorder.begin(began).unwrap();
+    recorder.ending();
+    let until = later(began, 4);
+    recorder.finish(&Summary::of_nothing(until)).unwrap();
+    let (head, tail) = read(path);
+    assert_eq!((head.mono_ns, tail.mono_ns, tail.wall_ns), (began.mono_ns, until.mono_ns, until.wall_ns));
+}
+
+#[test]
+fn a_part_ends_where_the_next_begins_and_none_begins_after_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = recorder(&dir.path().join("a.twt"), Some(Duration::from_secs(7)));
+    let mut tracker = Tracker::new();
+    let began = Clock::read();
+    recorder.begin(began).unwrap();
+    let mut event = CLIENT.event(Kind::Created, began.mono_ns as f64 / 1e9, 40_007);
+    tracker.apply(&mut event);
+    recorder.event(&event).unwrap();
+    recorder.tick(&mut tracker, began.mono_ns + 8 * SECOND_NS).unwrap();
+    recorder.ending();
+    recorder.tick(&mut tracker, began.mono_ns + 80 * SECOND_NS).unwrap();
+    // The end is that of the trace, but of no part before its own beginning.
+    recorder.finish(&Summary::of_nothing(began)).unwrap();
+    let (_, first) = read(dir.path().join("a.0.twt"));
+    let (head, last) = read(dir.path().join("a.1.twt"));
+    assert_eq!(first.stop, Stop::Rotated);
+    assert_eq!((first.mono_ns, first.wall_ns), (head.mono_ns, head.wall_ns));
+    assert_eq!((last.mono_ns, last.wall_ns), (head.mono_ns, head.wall_ns));
+    assert!(!dir.path().join("a.2.twt").exists());
+}
