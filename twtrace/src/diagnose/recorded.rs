@@ -116,9 +116,9 @@ pub(crate) fn settings_of(known: &Namespace) -> Option<Settings> {
 }
 
 /// What is told of namespaces; the first word counts.
-pub(crate) type ByInode<'a> = HashMap<u32, &'a Namespace>;
+type ByInode<'a> = HashMap<u32, &'a Namespace>;
 
-pub(crate) fn by_inode<'a>(told: impl Iterator<Item = &'a Namespace>) -> ByInode<'a> {
+fn by_inode<'a>(told: impl Iterator<Item = &'a Namespace>) -> ByInode<'a> {
     let mut all = ByInode::new();
     told.for_each(|namespace| {
         all.entry(namespace.netns).or_insert(namespace);

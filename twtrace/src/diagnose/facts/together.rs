@@ -33,16 +33,20 @@ pub struct Together {
     pub recordings: usize,
     /// Those of them that have lists.
     pub listed: usize,
+    /// As they were told last.
+    settings: HashMap<u32, Settings>,
 }
 
 impl Together {
-    /// Takes in the lists of the next recording, if it has any; `settings` are those of a namespace at its end.
-    pub fn take(&mut self, lists: Option<&Lists>, settings: impl Fn(u32) -> Option<Settings>) {
+    /// Takes in the lists of the next recording, if it has any, with the settings of namespaces that it tells, the last word last. A part in
+    /// which nothing happens in a namespace tells none of it: they are then as the parts before have them.
+    pub fn take(&mut self, lists: Option<&Lists>, settings: impl IntoIterator<Item = (u32, Settings)>) {
         self.recordings += 1;
+        self.settings.extend(settings);
         let Some(lists) = lists else { return };
         self.listed += 1;
         for listed in &lists.namespaces {
-            let settings = settings(listed.netns).unwrap_or_default();
+            let settings = self.settings.get(&listed.netns).cloned().unwrap_or_default();
             self.add(listed, kept::samples(lists, listed, settings));
         }
         self.slab = lists.slab.map(|(object_bytes, bytes)| Slab { object_bytes, bytes }).or(self.slab.take());

@@ -14,7 +14,7 @@ use super::read::Error;
 use super::stages::{self, allow, capacity_of};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::facts::together::Together;
-use crate::diagnose::recorded::{Recorded, by_inode, settings_of};
+use crate::diagnose::recorded::{Recorded, settings_of};
 use crate::engine::row;
 use crate::engine::{Engine, Limits, Seed};
 use crate::model::event::{Kind, Via};
@@ -133,12 +133,13 @@ impl Counted {
                     .extend(before.ended.trouble().map(|why| format!("{}: {why}", before.name.display())));
             }
             let turn = Turn { shift, known_ns: goes_on.then_some(own.mono_ns) };
+            let met_before = met.len();
             let read = turn.read(open()?, &mut counting, &mut met, &head)?;
             let Read { mut ended, skipped } = read;
             let tail = ended.tail();
             let at_end = tail.into_iter().flat_map(|tail| &tail.namespaces);
-            let told = by_inode(at_end.chain(&own.namespaces).chain(&met));
-            let settings = |netns| told.get(&netns).copied().and_then(settings_of);
+            let told = own.namespaces.iter().chain(&met[met_before..]).chain(at_end);
+            let settings = told.filter_map(|one| Some((one.netns, settings_of(one)?)));
             seen.take(tail.and_then(|tail| tail.lists.as_ref()), settings);
             let last_ns = counting.last_ns;
             let ended_ns = ended.tail().map_or(last_ns, |tail| moved(tail.mono_ns)).max(last_ns);

@@ -77,7 +77,7 @@ fn calm() -> Lists {
 
 fn seen(all: [Option<Lists>; 3]) -> Together {
     let mut together = Together::default();
-    all.iter().for_each(|lists| together.take(lists.as_ref(), |_| None));
+    all.iter().for_each(|lists| together.take(lists.as_ref(), []));
     together
 }
 
@@ -108,6 +108,23 @@ fn what_was_worst_stays_and_what_is_now_is_of_the_last() {
     };
     assert_eq!(port(8080), (true, 11, "second".to_owned()));
     assert_eq!(port(9090), (false, 11, "first".to_owned()));
+}
+
+#[test]
+fn settings_stay_where_a_later_recording_does_not_tell_them_and_change_where_it_does() {
+    let range = |together: &Together| {
+        let settings = &together.namespaces[&5].samples.last.settings;
+        (settings.port_range, settings.ports)
+    };
+    let (wide, narrow) = (Settings::of_range(40_000, 40_999), Settings::of_range(40_000, 40_049));
+    let mut together = Together::default();
+    together.take(Some(&busy()), [(7, narrow.clone()), (5, wide)]);
+    together.take(Some(&calm()), []);
+    assert_eq!(range(&together), (Some((40_000, 40_999)), Some(1000)));
+    // One without lists may tell them as well.
+    together.take(None, [(5, narrow)]);
+    together.take(Some(&calm()), []);
+    assert_eq!(range(&together), (Some((40_000, 40_049)), Some(50)));
 }
 
 #[test]

@@ -4,12 +4,13 @@ use super::hosts::part;
 use crate::diagnose::found as doctor_found;
 use crate::model::filter::Filter;
 use crate::model::ports::Ports;
+use crate::model::settings::Settings;
 use crate::present::report::chain::Counted;
 use crate::present::report::count::Asked;
 use crate::present::report::sample::{NETNS, sample};
 use crate::present::report::{Options, Part, facts, read};
 use crate::recording::lists::{Listed, ListedPool, Lists, Towards};
-use crate::recording::{Encoder, Head, Tail};
+use crate::recording::{Encoder, Head, Namespace, Tail};
 
 #[test]
 fn they_are_those_of_the_doctor() {
@@ -51,8 +52,13 @@ fn what_only_the_lists_showed_stays_under_a_filter() {
 
 /// One minute of one machine, in which one connection closed.
 fn minute(began_s: u64, lists: Option<Lists>) -> Part {
+    minute_in(began_s, lists, Vec::new())
+}
+
+/// The same, with what is known of namespaces at its beginning.
+fn minute_in(began_s: u64, lists: Option<Lists>, namespaces: Vec<Namespace>) -> Part {
     let at_ns = |s: u64| (began_s + s) * 1_000_000_000;
-    let head = Head { mono_ns: at_ns(0), boot_id: "boot".to_owned(), ..Head::default() };
+    let head = Head { mono_ns: at_ns(0), boot_id: "boot".to_owned(), namespaces, ..Head::default() };
     let mut encoder = Encoder::new(&head).unwrap();
     let mut event = sample(97).events[0].clone();
     event.mono_ns = at_ns(1);
@@ -83,6 +89,22 @@ fn the_lists_of_every_file_count_and_the_time_between_files_does_not() {
     assert_eq!((tuple.now, tuple.peak), (Ports::default(), open));
     assert_eq!(facts.observed_ms, 180_000);
     assert!(facts.unknown.iter().any(|unknown| unknown.contains("in 1 of 3 files")), "{:?}", facts.unknown);
+}
+
+/// A part tells nothing of a namespace in which nothing lived when it began and nothing happened since.
+#[test]
+fn a_quiet_part_does_not_make_ports_unknown() {
+    let listed = |peak_time_wait| {
+        let listed = Listed { netns: NETNS, peak_time_wait, ..Listed::default() };
+        Some(Lists { namespaces: vec![listed], ..Lists::default() })
+    };
+    let sysctls = Some(Settings { tw_reuse: Some(2), ..Settings::of_range(32_768, 60_999) });
+    let known = Namespace { netns: NETNS, sysctls, ..Namespace::default() };
+    let parts =
+        vec![minute_in(1000, listed(60), vec![known]), minute(1060, listed(0)), minute(1120, listed(0))];
+    let facts = Counted::of(parts, &Asked::default(), None).unwrap().facts();
+    let netns = facts.namespaces.iter().find(|netns| netns.netns == NETNS).unwrap();
+    assert_eq!((netns.settings.ports, netns.settings.tw_reuse), (Some(28_232), Some(2)));
 }
 
 /// A pid is used again: the second process of it sends 7 bytes a connection, the first sent 18,431.
