@@ -142,6 +142,11 @@ impl Samples {
         self.last.netns == 0
     }
 
+    /// What the namespace allowed at the last look, if there was any; by its inode.
+    pub fn settings(&self) -> Option<(u32, Settings)> {
+        (!self.is_empty()).then(|| (self.last.netns, self.last.settings.clone()))
+    }
+
     /// What the next looks are to be added to, where those so far are a thing of the past: what waits is known to have waited, and the
     /// kernel's counters go on.
     #[must_use]

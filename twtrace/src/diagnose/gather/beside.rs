@@ -10,6 +10,7 @@ use super::sampler::{Rhythm, Sampler};
 use crate::diagnose::facts::kept;
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
+use crate::model::settings::Settings;
 use crate::recording::lists::Lists;
 
 /// Ports that bind() was refused and that are kept apart from all others, from one time that what was seen is taken to the next.
@@ -65,9 +66,17 @@ impl Beside {
         self.sampler.event(event);
     }
 
-    /// What was seen since the beginning, or since it was taken last. The kernel is not asked.
-    pub fn take(&mut self) -> Lists {
-        kept::keep(&self.sampler.take(), &self.not_bound.take(), self.own_tw_reuse)
+    /// What was seen since the beginning, or since it was taken last, and what namespaces were set to when they were looked at last in that
+    /// time. The kernel is not asked.
+    pub fn take(&mut self) -> (Lists, Vec<(u32, Settings)>) {
+        let samples = self.sampler.take();
+        let lists = kept::keep(&samples, &self.not_bound.take(), self.own_tw_reuse);
+        (lists, samples.into_values().filter_map(|samples| samples.settings()).collect())
+    }
+
+    /// What namespaces were set to when they were looked at last, since what was seen was taken last. The kernel is not asked.
+    pub fn settings(&self) -> Vec<(u32, Settings)> {
+        self.sampler.settings()
     }
 
     /// Looks once more, and ends: what was seen, and what could not be.

@@ -15,6 +15,7 @@ use crate::diagnose::facts::samples::Samples;
 use crate::host::worker::{Joined, Thread};
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::{Limitation, Limitations, What};
+use crate::model::settings::Settings;
 use round::{Rounds, Why};
 
 /// After a failure, the lists are looked at at once, but not more often than this.
@@ -154,6 +155,12 @@ impl Sampler {
         let mut sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
         let next = sampled.samples.iter().map(|(netns, samples)| (*netns, samples.afresh())).collect();
         std::mem::replace(&mut sampled.samples, next)
+    }
+
+    /// What namespaces were set to when they were looked at last, since that was taken last; it waits no longer than [`Self::take`].
+    pub(super) fn settings(&self) -> Vec<(u32, Settings)> {
+        let sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        sampled.samples.values().filter_map(Samples::settings).collect()
     }
 
     /// Samples once more, and gives what was seen. A look that takes too long is not waited for: what was seen before it is what there is.

@@ -380,6 +380,9 @@ impl View for Recorder {
 
     fn ending(&mut self) {
         self.ends = true;
+        // For those that there is no time to ask again.
+        let settings = self.beside.as_ref().map(Beside::settings);
+        self.learn(settings.into_iter().flatten());
         self.at_end = namespaces::ask_again(&self.known);
         if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
             self.lists = Some(lists);

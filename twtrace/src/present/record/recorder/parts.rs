@@ -8,6 +8,7 @@ use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
 use crate::host::net::netns::Netns;
 use crate::model::clock::Clock;
+use crate::model::settings::Settings;
 use crate::present::record::namespaces;
 use crate::present::record::output::Output;
 use crate::recording::{Encoder, Ending, Head, Namespace, Stop, Tail};
@@ -33,6 +34,8 @@ impl Recorder {
 
     fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
         (self.encoder, self.first_ns) = (None, None);
+        let settings = self.beside.as_ref().map(Beside::settings);
+        self.learn(settings.into_iter().flatten());
         self.forget(tracker);
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let Clock { mono_ns, wall_ns } = Clock::read();
@@ -67,6 +70,16 @@ impl Recorder {
         Ok(())
     }
 
+    /// Takes over what namespaces were set to when they were looked at last: whoever watches ports run short may have changed that since they
+    /// were asked.
+    pub(super) fn learn(&mut self, settings: impl Iterator<Item = (u32, Settings)>) {
+        for (netns, settings) in settings {
+            if let Some(known) = self.known.get_mut(&netns) {
+                known.sysctls = Some(settings);
+            }
+        }
+    }
+
     /// Forgets network namespaces in which nothing lives: by the next event from there another one may have the inode, and is asked then.
     fn forget(&mut self, tracker: &Tracker) {
         let counted = tracker.by_netns();
@@ -92,10 +105,11 @@ impl Recorder {
         self.close_batch()?;
         // One part ends where the next begins.
         let clock = Clock::read();
-        // Asking takes longer than events may wait.
+        // Asking takes longer than events may wait: the thread that looks at the lists has asked.
+        let (lists, settings) = self.beside.as_mut().map(Beside::take).unzip();
+        self.learn(settings.into_iter().flatten());
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let live = tracker.live() as u64;
-        let lists = self.beside.as_mut().map(Beside::take);
         let tail = Tail { namespaces, live, lists, ..self.tail(clock, Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;

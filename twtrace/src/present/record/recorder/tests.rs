@@ -3,20 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::model::settings::Settings;
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
 use crate::present::record::output::{Destination, Rotation};
 use crate::recording::{Ended, Recording};
 
 fn recorder(path: &Path, every: Option<Duration>) -> Recorder {
+    watching(path, every, 1, None)
+}
+
+fn watching(path: &Path, every: Option<Duration>, netns: u32, rhythm: Option<Rhythm>) -> Recorder {
     let rotation = Rotation { every, ..Rotation::default() };
     let destination = Destination { path: path.to_owned(), force: false, rotation, owner: None };
     let setup = Setup {
         filters: Vec::new(),
-        netns: vec![1],
+        netns: vec![netns],
         command: None,
         cgroup: None,
         settle: Duration::ZERO,
-        rhythm: None,
+        rhythm,
     };
     Recorder::new(Output::open(destination).unwrap(), setup).unwrap()
 }
@@ -71,4 +76,34 @@ fn a_part_ends_where_the_next_begins_and_none_begins_after_the_end() {
     assert_eq!((first.mono_ns, first.wall_ns), (head.mono_ns, head.wall_ns));
     assert_eq!((last.mono_ns, last.wall_ns), (head.mono_ns, head.wall_ns));
     assert!(!dir.path().join("a.2.twt").exists());
+}
+
+/// The own namespace can be asked without privilege. It is not set to anything here: what is known of it is made to be of before it was.
+#[test]
+fn settings_that_changed_are_those_of_the_part_in_which_that_was_seen_and_of_all_later_ones() {
+    let own = crate::host::net::netns::own_inode().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let every = Some(Duration::from_secs(7));
+    let mut recorder = watching(&dir.path().join("a.twt"), every, own, Some(Rhythm::RECORDING));
+    let mut tracker = Tracker::new();
+    let began = Clock::read();
+    recorder.begin(began).unwrap();
+    let known = recorder.known.get_mut(&own).unwrap();
+    let now = known.sysctls.replace(Settings::of_range(40_007, 40_009));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while recorder.beside.as_ref().unwrap().settings().is_empty() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    recorder.tick(&mut tracker, began.mono_ns + 8 * SECOND_NS).unwrap();
+    recorder.ending();
+    recorder.finish(&Summary::of_nothing(Clock::read())).unwrap();
+    let range = |told: &[Namespace]| {
+        let settings = told.iter().find(|told| told.netns == own)?.sysctls.clone()?;
+        settings.port_range
+    };
+    let want = now.and_then(|now| now.port_range);
+    let (_, first) = read(dir.path().join("a.0.twt"));
+    let (head, _) = read(dir.path().join("a.1.twt"));
+    assert!(want.is_some());
+    assert_eq!((range(&first.namespaces), range(&head.namespaces)), (want, want));
 }
