@@ -130,20 +130,13 @@ impl FilterArgs {
     /// As [`Self::filter`], for a recording, which may have been made elsewhere and long ago: names of namespaces are those that it
     /// knows, cgroups go by their paths, and nothing is looked up on this machine but what only means something there.
     pub(super) fn recorded(&self, path: &Path, head: &Head) -> anyhow::Result<Filter> {
-        let mut later = None;
+        let later = self.came_later(path)?;
+        let known = || head.namespaces.iter().chain(&later);
         let mut inodes = Vec::new();
         for spec in &self.netns {
-            let mut found = named(&head.namespaces, spec);
-            if found.is_empty() && is_name(spec) && path.as_os_str() != "-" {
-                // It may have come, or been given its name, while the recording was made.
-                if later.is_none() {
-                    later = Some(Recording::namespaces(path)?);
-                }
-                found = named(later.as_deref().unwrap_or_default(), spec);
-            }
+            let mut found = named(known(), spec);
             if found.is_empty() {
-                let known = head.namespaces.iter().chain(later.iter().flatten());
-                found.push(elsewhere(spec, head, known)?);
+                found.push(elsewhere(spec, head, known())?);
             }
             inodes.extend(found);
         }
@@ -154,6 +147,21 @@ impl FilterArgs {
         let filter = Filter { failures, ..filter };
         doubts::say_never(&filter);
         Ok(filter)
+    }
+
+    /// The namespaces that came, or were given their names, while a recording was made, where a name may mean one of them: however many are known
+    /// from its start, others may be called so later.
+    fn came_later(&self, path: &Path) -> anyhow::Result<Vec<Namespace>> {
+        let Some(spec) = self.netns.iter().find(|spec| is_name(spec)) else { return Ok(Vec::new()) };
+        // A pipe can be read once only.
+        if !path.is_file() {
+            crate::note!(
+                "twtrace: --netns {}: of a recording that comes through a pipe, those network namespaces are meant that it knows from its start",
+                printable(spec)
+            );
+            return Ok(Vec::new());
+        }
+        Ok(Recording::namespaces(path)?)
     }
 
     /// `leaf_id`: the id of a cgroup, where it is a leaf that exists now.
@@ -191,9 +199,9 @@ fn is_name(spec: &str) -> bool {
 }
 
 /// The namespaces of a name, which may have wildcards; one may have been made anew under the same.
-fn named(known: &[Namespace], spec: &str) -> Vec<u32> {
+fn named<'a>(known: impl Iterator<Item = &'a Namespace>, spec: &str) -> Vec<u32> {
     let spec = Glob::from(spec);
-    let named = known.iter().filter(|it| it.name.as_deref().is_some_and(|name| spec.matches(name)));
+    let named = known.filter(|it| it.name.as_deref().is_some_and(|name| spec.matches(name)));
     named.map(|namespace| namespace.netns).collect()
 }
 
@@ -259,7 +267,7 @@ mod tests {
         let head =
             Head { boot_id: boot_id.to_owned(), namespaces: vec![namespace(17, "blue")], ..Head::default() };
         let mut encoder = crate::recording::Encoder::new(&head).unwrap();
-        encoder.met(&[namespace(19, "met"), namespace(23, "met")]).unwrap();
+        encoder.met(&[namespace(19, "met"), namespace(23, "met"), namespace(31, "blue")]).unwrap();
         let tail = crate::recording::Tail { namespaces: vec![namespace(29, "late")], ..Default::default() };
         encoder.finish(&tail).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -274,7 +282,18 @@ mod tests {
         let mut args = of_netns(&["blue", "met", "late", "4711"]);
         args.cgroup = vec!["/".to_owned()];
         let filter = args.recorded(&path, &head).unwrap();
-        assert_eq!((filter.netns, filter.cgroups[0].leaf_id), (vec![17, 19, 23, 29, 4711], None));
+        assert_eq!((filter.netns, filter.cgroups[0].leaf_id), (vec![17, 19, 23, 29, 31, 4711], None));
+    }
+
+    /// One of a name that is known from the start may be deleted, and made anew while the recording goes on.
+    #[test]
+    fn those_of_a_name_that_came_later_count_as_well() {
+        let (_dir, path, head) = recorded("another boot");
+        let netns = |spec: &str| of_netns(&[spec]).recorded(&path, &head).unwrap().netns;
+        assert_eq!(netns("blue"), [17, 31]);
+        assert_eq!(netns("*e"), [17, 29, 31]);
+        assert_eq!(netns("*"), [17, 19, 23, 29, 31]);
+        assert_eq!(netns("17"), [17]);
     }
 
     #[test]
