@@ -8,6 +8,7 @@ mod kernel;
 pub use glob::Glob;
 pub use kernel::{Beside, KernelFilter};
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -293,6 +294,16 @@ impl Filter {
             && any(&self.roles, |role| *role == event.role)
             && any(&self.reasons, |reason| Some(*reason) == event.reason)
     }
+}
+
+/// Flags as [`Filter::words`] has them, for people: network namespaces by what they are called, where `name` knows it, and each flag once.
+pub fn by_name(words: impl IntoIterator<Item = String>, name: impl Fn(u32) -> Option<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = words.into_iter().map(|word| {
+        let name = word.strip_prefix("--netns ").and_then(|inode| name(inode.parse().ok()?));
+        name.map_or(word, |name| format!("--netns {name}"))
+    });
+    named.filter(|word| seen.insert(word.clone())).collect()
 }
 
 /// Whether a process is in one of these cgroups; `None` where that is not known, and it is in none that is known.

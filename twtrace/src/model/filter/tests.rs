@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twtrace_common::config::Used;
 
-use super::{CgroupFilter, Failures, Filter, Glob, Part, Unwanted, Who};
+use super::{CgroupFilter, Failures, Filter, Glob, Part, Unwanted, Who, by_name};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::model::identity::Identity;
 
@@ -306,6 +306,15 @@ fn of_a_process_is_said_what_is_known() {
     assert_eq!(filter(&[], &[], &["/a"]).wants(who(None, Some("/a/b"))), Some(false));
     assert_eq!(filter(&[], &[], &["/a"]).wants(who(None, None)), None);
     assert_eq!(Filter { pids: vec![9], ..Filter::default() }.wants(who(None, None)), Some(false));
+}
+
+#[test]
+fn namespaces_are_called_what_they_are_and_each_flag_stands_once() {
+    let filter = Filter { netns: vec![17, 19, 23, 29], dports: vec![17], ..Filter::default() };
+    let name =
+        |inode: u32| [(17, "blue"), (23, "red"), (29, "blue")].into_iter().find(|(of, _)| *of == inode);
+    let said = by_name(filter.words(), |inode| name(inode).map(|(_, name)| name.to_owned()));
+    assert_eq!(said, ["--netns blue", "--netns 19", "--netns red", "--dport 17"]);
 }
 
 #[test]

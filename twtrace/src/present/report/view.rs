@@ -4,10 +4,12 @@
 //! Every text that leaves here is printable: what strangers chose (names, paths, commands) has been escaped. HTML's own escaping is
 //! the page's business.
 
+mod filters;
 mod summary;
 mod tables;
 mod verdict;
 
+pub use filters::{host_recorded_with, recorded_with};
 pub use summary::{Line, of_one, summary};
 pub use tables::{Cell, Column, View, table, timeline};
 pub use verdict::verdict;

@@ -1,4 +1,4 @@
-//! What a container's runtime calls it, in every form of a report.
+//! What a container's runtime calls it, and what network namespaces are called, in every form of a report.
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -8,8 +8,9 @@ use super::whole;
 use crate::model::identity::Names;
 use crate::output::paint::Paint;
 use crate::present::report::model::{Name, Row};
+use crate::present::report::sample::{LATE, NETNS, sample};
 use crate::present::report::text::{Layout, text};
-use crate::present::report::{By, Report, html, json as report_json};
+use crate::present::report::{By, Options, Report, html, json as report_json, read};
 
 fn names(name: &str, pod: &str) -> Names {
     let some = |text: &str| Some(text.to_owned());
@@ -94,4 +95,23 @@ fn a_page_of_several_machines_says_whose_the_most_is() {
     );
     let alone = html::page(&whole(), &TimeZone::UTC, "00ff").unwrap();
     assert!(!alone.contains("of one host"));
+}
+
+/// Whoever typed a name, or a pattern, finds it again: the kernel's filter, and JSON, have inodes.
+#[test]
+fn filters_are_said_by_the_names_of_namespaces() {
+    let mut sample = sample(97);
+    let flag = |inode: u32| format!("--netns {inode}");
+    sample.head.filters = vec![flag(NETNS), flag(LATE), "--failures all".to_owned()];
+    sample.head.namespaces[0].name = Some("nw\x1bA".to_owned());
+    let options = Options { filters: vec![flag(LATE)], ..Options::default() };
+    let report = read(sample.recording(), &options).unwrap();
+    let layout = Layout { wide: false, most: 3, timeline: false, paint: Paint::NONE };
+    let said = r"recorded with --netns nw\x1bA --netns blue --failures all; shown with --netns blue";
+    let texts = [text(&report, layout, &TimeZone::UTC), html::page(&report, &TimeZone::UTC, "00ff").unwrap()];
+    assert!(texts.iter().all(|text| text.contains(said)), "{}", texts[0]);
+    let mut out = Vec::new();
+    report_json::line(&report, &mut out).unwrap();
+    let all: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!((&all["head"]["filters"][1], &all["filters"][0]), (&json!(flag(LATE)), &json!(flag(LATE))));
 }

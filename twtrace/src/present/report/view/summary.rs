@@ -3,7 +3,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{NOTHING, date, iso, milliseconds, name, size, time_of_day, tuple, zone_name};
+use super::{NOTHING, date, filters, iso, milliseconds, name, size, time_of_day, tuple, zone_name};
 use crate::engine::{Limits, Percentiles};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Via};
@@ -42,7 +42,7 @@ fn alarm_if(alarm: bool, line: Line) -> Line {
 pub fn summary(report: &Report, zone: &TimeZone) -> Vec<Line> {
     let mut lines = vec![line("recording", origin(report)), line("", when(report, zone))];
     lines.extend(command(report).map(|text| line("command", text)));
-    lines.extend(filters(report).map(|text| line("filters", text)));
+    lines.extend(filtered(report).map(|text| line("filters", text)));
     lines.extend(trouble(report).into_iter().map(|text| alarm_if(true, line("WARNING", text))));
     lines.extend(limitations(report));
     lines.push(line("created", created(report, zone)));
@@ -119,18 +119,11 @@ fn command(report: &Report) -> Option<String> {
     Some(format!("{cut}{dots} ({how})"))
 }
 
-fn filters(report: &Report) -> Option<String> {
-    let join = |filters: &[String]| printable(&filters.join(" ")).into_owned();
-    let mut said = Vec::new();
-    if !report.head.filters.is_empty() {
-        said.push(format!("recorded with {}", join(&report.head.filters)));
-    }
-    if report.head.only_command {
-        said.push("recorded with --only-command".to_owned());
-    }
-    if !report.filters.is_empty() {
-        said.push(format!("shown with {}", join(&report.filters)));
-    }
+fn filtered(report: &Report) -> Option<String> {
+    let (recorded, shown) = (filters::recorded_with(report), filters::shown_with(report));
+    let said = [("recorded", recorded), ("shown", shown)].into_iter().filter(|(_, flags)| !flags.is_empty());
+    let said: Vec<String> =
+        said.map(|(what, flags)| format!("{what} with {}", printable(&flags.join(" ")))).collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
