@@ -2,6 +2,7 @@
 //! which conditions on that hold.
 //! Must not know: how recordings are read, where the words go.
 
+mod cautions;
 mod condition;
 pub mod json;
 mod metric;
@@ -120,25 +121,6 @@ pub fn compare<'a>(old: &'a Report, new: &'a Report) -> Comparison<'a> {
         processes: changes((old, &old.comms), (new, &new.comms)),
         tuples: changes((old, tuples(old)), (new, tuples(new))),
         settings: settings(old, new),
-    }
-}
-
-impl Comparison<'_> {
-    /// What keeps fewer TIME_WAIT sockets from being good news, in words for a user.
-    pub fn cautions(&self) -> Vec<String> {
-        let grown = |name: &str| {
-            let pair = self.totals.iter().find(|(metric, _)| metric.name == name).map(|(_, pair)| pair);
-            pair.and_then(Pair::change).unwrap_or(0.0)
-        };
-        let (created, aborted) = (grown("created/s"), grown("aborted/s"));
-        if created >= 0.0 || aborted <= 0.0 {
-            return Vec::new();
-        }
-        let (less, more) = (crate::model::figures::rate(-created), crate::model::figures::rate(aborted));
-        vec![format!(
-            "created fell by {less}/s while aborted rose by {more}/s: connections that end with an RST leave no TIME_WAIT \
-             socket, and may lose data; ask for that with --fail-if 'aborted/s > +0'"
-        )]
     }
 }
 

@@ -147,6 +147,39 @@ fn sockets_that_only_became_resets_are_no_good_news() {
 }
 
 #[test]
+fn recordings_that_were_not_made_alike_or_are_not_whole_are_no_match() {
+    let (old, mut new) = (sample(701), sample(701));
+    let cautions = |new: &Report| {
+        let old = report(&old, "old.twt");
+        let said = compare(&old, new).cautions();
+        let shown = text::text(&compare(&old, new), 3, &TimeZone::UTC, Paint::NONE);
+        assert!(said.iter().all(|caution| shown.contains(&format!("WARNING: {caution}\n"))), "{shown}");
+        said.into_iter().map(|caution| caution.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(cautions(&report(&new, "new.twt")).is_empty());
+    // Of one name there was another namespace: that is no difference.
+    let inode = new.head.namespaces[0].netns;
+    new.head.namespaces[0].name = Some("self".to_owned());
+    new.head.filters = vec![format!("--netns {inode}")];
+    assert!(cautions(&report(&new, "new.twt")).is_empty());
+    new.head.filters.push("--failures all".to_owned());
+    assert_eq!(cautions(&report(&new, "new.twt")), ["recorded with different filters"]);
+    (new.head.filters, new.head.only_command) = (old.head.filters.clone(), true);
+    assert_eq!(cautions(&report(&new, "new.twt")), ["recorded with different filters"]);
+    (new.head.only_command, new.head.backend) = (false, "fentry".to_owned());
+    assert_eq!(
+        cautions(&report(&new, "new.twt")),
+        ["recorded with different backends, tracepoint and fentry"]
+    );
+    new.head.backend.clone_from(&old.head.backend);
+    let mut cut = report(&new, "new.twt");
+    cut.missing = Some("it breaks off".to_owned());
+    assert_eq!(cautions(&cut), ["the end of the new recording is missing (it breaks off)"]);
+    (cut.missing, cut.damaged) = (None, Some("7 events".to_owned()));
+    assert_eq!(cautions(&cut), ["the new recording is damaged (7 events)"]);
+}
+
+#[test]
 fn how_full_pools_were_is_not_known_where_their_ports_are_not() {
     let mut sample = sample(97);
     let pressure = |sample: &Sample| Metric::named("pressure").unwrap().of(&report(sample, "a"));
