@@ -37,7 +37,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     args.show.check()?;
     // Opened once where it is a pipe.
     let first = Recording::open(&args.file)?;
-    let filter = args.filters.recorded(&args.file, first.head())?;
+    let head = first.head().clone();
+    let filter = args.filters.recorded(&args.file, &head)?;
     let asked = filter.clone();
     let (file, remote) = (args.file.clone(), Remote::new(args.speed));
     let mut first = Some(first);
@@ -50,11 +51,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let wants_screen = args.show.wants_screen();
     let pace = if wants_screen { Pace::Own } else { Pace::Recorded(every_ns) };
     let mut driver = Driver::new(open, filter, pace, args.speed, remote.clone())?;
-    let clock = driver.clock();
     let mut view: Box<dyn View> = if wants_screen {
-        Box::new(Screen::replaying(remote, clock, args.show.interval, args.show.theme, &asked))
+        Box::new(Screen::replaying(remote, &head, args.show.interval, args.show.theme, &asked))
     } else {
-        Box::new(Pictures::new(&args.show, Origin::Recorded(clock), asked.reasons.clone())?)
+        Box::new(Pictures::new(&args.show, Origin::Recorded(driver.clock()), asked.reasons.clone())?)
     };
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);

@@ -33,9 +33,10 @@ use self::terminal::Guard;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Reason};
-use crate::model::filter::Filter;
+use crate::model::filter::{Filter, by_name};
 use crate::model::limitation::Limitation;
 use crate::present::live::Origin;
+use crate::recording::Head;
 use crate::source::replay::Remote;
 use crate::source::{Flow, View};
 
@@ -82,15 +83,18 @@ impl Screen {
         Ok(Self::of(Origin::here()?, interval, theme, filter))
     }
 
-    /// A screen for a replay, which has keys for that. `clock` is the recording's, `remote` goes to who feeds the screen.
+    /// A screen for a replay, which has keys for that. `head` is the recording's: what its filters left out is not there to be seen. `remote`
+    /// goes to who feeds the screen.
     pub fn replaying(
         remote: Remote,
-        clock: Clock,
+        head: &Head,
         interval: Duration,
         theme: Option<Theme>,
         filter: &Filter,
     ) -> Self {
-        let mut screen = Self::of(Origin::Recorded(clock), interval, theme, filter);
+        let mut screen = Self::of(Origin::Recorded(head.clock()), interval, theme, filter);
+        let name = |inode| head.namespaces.iter().find(|known| known.netns == inode)?.name.clone();
+        screen.filters = by_name(head.flags().chain(filter.words()), name);
         screen.display.state.replay = Some(remote.replaying());
         screen.remote = Some(remote);
         screen

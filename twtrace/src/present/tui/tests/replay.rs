@@ -1,10 +1,14 @@
 //! What a replay adds to the screen.
 
+use std::time::Duration;
+
 use ratatui::crossterm::event::KeyCode;
 
 use super::samples::busy;
 use super::{Mode, Screen, Wish};
-use crate::source::replay::{Command, Replaying, Speed};
+use crate::model::filter::Filter;
+use crate::recording::{Head, Namespace};
+use crate::source::replay::{Command, Remote, Replaying, Speed};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -45,6 +49,26 @@ fn keys_of_a_replay_are_passed_on() {
     let mut live = Screen::new(busy(), (80, 24));
     assert_eq!(live.press(KeyCode::Char('.')), Wish::Nothing);
     assert!(!live.state.is_paused);
+}
+
+/// What the recording left out was not watched, whoever looks at it now.
+#[test]
+fn what_was_recorded_is_what_was_watched() {
+    let namespace =
+        |netns, name: &str| Namespace { netns, name: Some(name.to_owned()), ..Namespace::default() };
+    let head = Head {
+        filters: ["--netns 17", "--netns 19", "--netns 23"].map(str::to_owned).to_vec(),
+        namespaces: vec![namespace(17, "blue"), namespace(19, "red")],
+        only_command: true,
+        ..Head::default()
+    };
+    let remote = || Remote::new(Speed::Times(1.0));
+    let second = Duration::from_secs(1);
+    let filters = |filter| super::super::Screen::replaying(remote(), &head, second, None, &filter).filters;
+    let recorded = ["--netns blue", "--netns red", "--netns 23", "--only-command"];
+    assert_eq!(filters(Filter::default()), recorded);
+    let asked = Filter { netns: vec![19], dports: vec![80], ..Filter::default() };
+    assert_eq!(filters(asked), [&recorded[..], &["--dport 80"]].concat());
 }
 
 #[test]
