@@ -2,6 +2,7 @@
 //!
 //! Owns: the comparison. Must not know: how a filter is applied.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -14,9 +15,26 @@ use twtrace::recording::{Encoder, Head, Namespace, Tail};
 /// Its name is known to the recording alone.
 const NETNS: u32 = 4_026_531_999;
 
-/// Who makes how many connections towards which port, in which namespace.
-const MAKERS: [(u32, &str, u32, u16, u32, u16); 3] =
-    [(7, "curl", 33, 443, NETNS, 13), (9, "php-fpm", 34, 5432, 7, 17), (11, "curl", 33, 80, 7, 19)];
+/// Pid, name and uid; towards which port, in which namespace, and how many connections.
+type Maker = (u32, &'static [u8], u32, u16, u32, u16);
+
+/// Who makes connections. Names are as the kernel has them: of "проверка" it keeps all but the last byte, and others need not be text.
+const MAKERS: [Maker; 5] = [
+    (7, b"curl", 33, 443, NETNS, 13),
+    (9, b"php-fpm", 34, 5432, 7, 17),
+    (11, b"curl", 33, 80, 7, 19),
+    (15, b"\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb2\xd0\xb5\xd1\x80\xd0\xba\xd0", 35, 81, 7, 4),
+    (17, &[0xff; 10], 35, 82, 7, 2),
+];
+/// What text there is of the last one's name.
+const NO_TEXT: &str = "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}";
+
+/// A maker's name as every event has it.
+fn comm(name: &[u8]) -> Comm {
+    let mut kernel = [0; 16];
+    kernel[..name.len()].copy_from_slice(name);
+    Comm::from_kernel(kernel)
+}
 
 fn recorded() -> Vec<u8> {
     let blue = Namespace { netns: NETNS, name: Some("only-here".to_owned()), sysctls: None, counters: None };
@@ -29,7 +47,7 @@ fn recorded() -> Vec<u8> {
             let conn = Conn { netns, ifindex: 0, saddr, daddr, sport, dport };
             for (kind, reason) in [(Kind::Created, None), (Kind::Ended, Some(Reason::Expired))] {
                 let mut event = Event::new(kind, 10 + u64::from(sport), Some(conn));
-                let comm = Comm::new(comm);
+                let comm = self::comm(comm);
                 event.owner = Some(Process { pid, tid: pid, uid, cgroup_id: 5, start_ns: 1, comm });
                 let cgroup = Some(format!("/system.slice/{pid}.service"));
                 event.identity = Some(Arc::new(Identity { cgroup, ..Identity::default() }));
@@ -44,11 +62,11 @@ fn recorded() -> Vec<u8> {
 
 /// Flags, and how many connections they leave.
 const FLAGS: &[(&[&str], u64)] = &[
-    (&[], 49),
+    (&[], 55),
     (&["--netns", "only-here"], 13),
     (&["--netns", "4026531999"], 13),
     (&["--cgroup", "/system.slice/9.service"], 17),
-    (&["--cgroup", "/system.slice"], 49),
+    (&["--cgroup", "/system.slice"], 55),
     (&["--comm", "curl"], 32),
     (&["--pid", "11"], 19),
     (&["--uid", "34"], 17),
@@ -56,13 +74,18 @@ const FLAGS: &[(&[&str], u64)] = &[
     (&["--dport", "5432"], 17),
     (&["--comm", "curl", "--netns", "only-here"], 13),
     (&["--comm", "nobody,c*l"], 32),
-    (&["--cgroup", "system.slice/*.service"], 49),
-    (&["--netns", "only*,7"], 49),
+    (&["--cgroup", "system.slice/*.service"], 55),
+    (&["--netns", "only*,7"], 55),
     (&["--pid", "7", "--pid", "9,13"], 30),
-    (&["--not-comm", "ph?-*"], 32),
-    (&["--not-pid", "7", "--not-port", "80"], 17),
-    (&["--not-cgroup", "/system.slice/9.service,system.slice/7.*"], 19),
+    (&["--not-comm", "ph?-*"], 38),
+    (&["--not-pid", "7", "--not-port", "80"], 23),
+    (&["--not-cgroup", "/system.slice/9.service,system.slice/7.*"], 25),
     (&["--not-peer", "10.0.0.9", "--peer", "10.0.0.0/8"], 0),
+    (&["--comm", "проверка"], 4),
+    (&["--comm", "проверк*"], 4),
+    (&["--comm", "проверк\u{fffd}"], 4),
+    (&["--comm", NO_TEXT], 2),
+    (&["--not-comm", "проверка", "--uid", "35"], 2),
 ];
 
 fn run(file: &Path, command: &[&str], flags: &[&str]) -> Output {
@@ -115,6 +138,23 @@ fn diff() {
     with_recording(&["diff", "FILE", "FILE", "--json"], made);
 }
 
+/// The lines of an export are those that `events --json` would have printed, whatever a process is called; and a report calls it the same.
+#[test]
+fn a_name_that_is_no_text_is_told_alike_everywhere() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), recorded()).unwrap();
+    let mut exported = BTreeMap::new();
+    for line in lines(&run(file.path(), &["export", "FILE", "--to", "jsonl", "-o", "-"], &[])) {
+        exported.insert(line["pid"].as_u64().unwrap(), line["comm"].as_str().unwrap().to_owned());
+    }
+    let report = lines(&run(file.path(), &["report", "FILE", "--json"], &[]));
+    let rows = report[0]["processes"].as_array().unwrap().iter();
+    let reported: BTreeMap<_, _> =
+        rows.map(|row| (row["pid"].as_u64().unwrap(), row["comm"].as_str().unwrap().to_owned())).collect();
+    let names = MAKERS.map(|(pid, name, ..)| (u64::from(pid), String::from_utf8_lossy(name).into_owned()));
+    assert_eq!((exported, reported), (BTreeMap::from(names.clone()), BTreeMap::from(names)));
+}
+
 /// A pool counts whole for the doctor, whoever is asked about: it is the pools that are left.
 #[test]
 fn doctor() {
@@ -130,12 +170,15 @@ fn doctor() {
             ["--cgroup", "/system.slice/9.service"] | ["--uid", "34"] | ["--dport", "5432"] => vec![5432],
             ["--pid", "11"] => vec![80],
             ["--netns", "only-here" | "4026531999"] | ["--comm", _, "--netns", _] => vec![443],
-            ["--comm", "curl" | "nobody,c*l"] | ["--port", _] | ["--not-comm", _] => vec![80, 443],
+            ["--comm", "curl" | "nobody,c*l"] | ["--port", _] => vec![80, 443],
+            ["--not-comm", _] => vec![80, 81, 82, 443],
             ["--pid", "7", ..] => vec![443, 5432],
-            ["--not-pid", ..] => vec![5432],
-            ["--not-cgroup", _] => vec![80],
+            ["--not-pid", ..] => vec![81, 82, 5432],
+            ["--not-cgroup", _] => vec![80, 81, 82],
             ["--not-peer", ..] => vec![],
-            _ => vec![80, 443, 5432],
+            ["--comm", NO_TEXT] | ["--not-comm", _, "--uid", _] => vec![82],
+            ["--comm", _] => vec![81],
+            _ => vec![80, 81, 82, 443, 5432],
         };
         want.sort_unstable();
         assert_eq!(left, want, "{flags:?}");

@@ -20,7 +20,7 @@ pub struct ProcessKey {
 
 impl ProcessKey {
     /// Nobody knows: the sockets that were there before twtrace began, and those whose owner was lost.
-    pub const UNKNOWN: Self = Self { pid: 0, start_ns: 0, comm: Comm([0; 16]) };
+    pub const UNKNOWN: Self = Self { pid: 0, start_ns: 0, comm: Comm::NONE };
 
     /// Whether this stands for sockets without a known owner.
     pub fn is_unknown(&self) -> bool {

@@ -1,8 +1,7 @@
 //! Owns: making events of the rows of a batch again.
 //! Must not know: files, messages.
 //!
-//! What comes back is the event that went in, but for this: a name that is not UTF-8 has U+FFFD for what is not, command
-//! lines are not recorded, and an identity of which nothing is known is none.
+//! What comes back is the event that went in, but for this: command lines are not recorded, and an identity of which nothing is known is none.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

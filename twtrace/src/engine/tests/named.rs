@@ -1,10 +1,12 @@
 //! Rows that are asked for by name are those of a whole snapshot.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::script::{Script, client, server};
 use crate::engine::{AnyRow, By, Extent, Pattern, Rates, RowKey, Tracker};
-use crate::model::event::Kind;
+use crate::model::event::{Comm, Kind};
+use crate::model::identity::Identity;
 
 #[test]
 fn rows_by_name_are_those_of_a_whole_snapshot() {
@@ -82,4 +84,19 @@ fn a_snapshot_for_a_screen_leaves_percentiles_and_what_they_mean_to_that() {
     let [row] = &snapshot.processes[..] else { panic!("{snapshot:?}") };
     assert!(row.figures.failed_rate.s60 > 0.0 && row.main.is_some(), "{row:?}");
     assert_ne!(script.tracker.snapshot(&[By::Process]).processes[0].pattern, Pattern::Unclear);
+}
+
+#[test]
+fn who_has_a_name_that_is_no_text_is_known_as_well() {
+    let mut tracker = Tracker::new();
+    let mut event = super::created(1, 1, 11);
+    let mut name = [0xff; 16];
+    name[10..].fill(0);
+    event.owner.as_mut().unwrap().comm = Comm::from_kernel(name);
+    let cgroup = Some("/system.slice/raw.service".to_owned());
+    event.identity = Some(Arc::new(Identity { cgroup: cgroup.clone(), ..Identity::default() }));
+    tracker.apply(&mut event);
+    let snapshot = tracker.snapshot(&[By::Process]);
+    assert_eq!(snapshot.processes[0].key.comm, event.owner.unwrap().comm);
+    assert_eq!(snapshot.processes[0].identity.as_ref().and_then(|known| known.cgroup.clone()), cgroup);
 }

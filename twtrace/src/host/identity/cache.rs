@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hashlink::LruCache;
-use twtrace_common::COMM_LEN;
 
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
@@ -24,7 +23,7 @@ use crate::model::identity::{Cmdline, Container, Identity, Naming, container_of}
 struct Key {
     pid: u32,
     start_ns: u64,
-    comm: Option<[u8; COMM_LEN]>,
+    comm: Option<Comm>,
     cgroup_id: u64,
 }
 
@@ -74,17 +73,17 @@ impl IdentityCache {
     ///
     /// It is looked up the first time it is met under this name and in this cgroup; what could not be read then stays
     /// unknown, except for the cgroup, which is tried again. Program and arguments are taken only if the process
-    /// still has the name `comm` (up to its first NUL), for otherwise it may have called exec() since. `start_ns` is
+    /// still has the name `comm`, for otherwise it may have called exec() since. `start_ns` is
     /// `task.start_boottime`; `cgroup_id` is 0 where unknown; `now_ns` is of any clock that only goes up.
     pub fn resolve(
         &mut self,
         pid: u32,
         start_ns: u64,
-        comm: Option<&[u8; COMM_LEN]>,
+        comm: Option<Comm>,
         cgroup_id: u64,
         now_ns: u64,
     ) -> Arc<Identity> {
-        let key = Key { pid, start_ns, comm: comm.map(padded), cgroup_id };
+        let key = Key { pid, start_ns, comm, cgroup_id };
         if let Some((last, known)) = &self.last
             && *last == key
         {
@@ -149,9 +148,4 @@ impl IdentityCache {
 fn names(runtimes: &mut Option<Runtimes>, container: Option<&Container>, now_ns: u64) -> Naming {
     let asked = runtimes.as_mut().zip(container);
     asked.map_or_else(Naming::default, |(runtimes, container)| runtimes.names(container, now_ns))
-}
-
-/// `comm` with nothing but NULs after the first: older kernels leave there what a longer name was.
-fn padded(comm: &[u8; COMM_LEN]) -> [u8; COMM_LEN] {
-    Comm::from_kernel(*comm).0
 }

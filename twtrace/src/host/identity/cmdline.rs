@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use twtrace_common::COMM_LEN;
 
 use super::proc::{CMDLINE_MAX, Proc};
+use crate::model::event::Comm;
 use crate::model::identity::Cmdline;
 
 /// Processes whose command line is wanted and not read yet; of more, there is none.
@@ -35,7 +35,7 @@ pub(super) struct Wanted {
     /// CLOCK_BOOTTIME in nanoseconds.
     pub(super) start_ns: u64,
     /// The name that it must still have then: exec() would have given it another one, and other arguments.
-    pub(super) comm: Option<[u8; COMM_LEN]>,
+    pub(super) comm: Option<Comm>,
     pub(super) into: Cmdline,
 }
 

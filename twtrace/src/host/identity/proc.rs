@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
 use twtrace_common::COMM_LEN;
 
+use crate::model::event::Comm;
 use crate::model::identity::service_of;
 
 /// Longest command line that is kept, in bytes; the kernel allows megabytes.
@@ -27,8 +28,8 @@ const DELETED: &str = " (deleted)";
 /// A process that was found alive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The name it had then, NUL-padded.
-    pub(super) comm: [u8; COMM_LEN],
+    /// The name it had then.
+    pub(super) comm: Comm,
     /// See [`super::Identity::exe`].
     pub(super) exe: Option<String>,
     /// Its place in every hierarchy of cgroups.
@@ -65,7 +66,7 @@ impl Proc {
     }
 
     /// The directory of a process, its name and its `stat`; `None` if it is gone, or if its pid has passed to another process.
-    fn open(&self, pid: u32, start_ns: u64) -> Option<(OwnedFd, [u8; COMM_LEN], Vec<u8>)> {
+    fn open(&self, pid: u32, start_ns: u64) -> Option<(OwnedFd, Comm, Vec<u8>)> {
         // The directory stays that process's even when the pid is used again: reads then fail with ESRCH.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let dir = open(&self.root.join(pid.to_string()), flags, Mode::empty()).ok()?;
@@ -81,7 +82,7 @@ impl Proc {
         &self,
         pid: u32,
         start_ns: u64,
-        comm: Option<[u8; COMM_LEN]>,
+        comm: Option<Comm>,
         is_harmless: fn(&OwnedFd, &[u8]) -> bool,
     ) -> Option<String> {
         let (dir, name, stat) = self.open(pid, start_ns)?;
@@ -109,9 +110,9 @@ impl Proc {
 }
 
 /// The name of the process of a directory of `/proc`.
-pub fn name_of(dir: &Path) -> Option<crate::model::event::Comm> {
+pub fn name_of(dir: &Path) -> Option<Comm> {
     let stat = std::fs::read(dir.join("stat")).ok()?;
-    name_and_start(&stat).map(|(comm, _)| crate::model::event::Comm(comm))
+    name_and_start(&stat).map(|(comm, _)| comm)
 }
 
 /// What `/proc/PID/status` says behind a key such as `Uid:` (proc_pid_status(5)), without white space around it.
@@ -137,7 +138,7 @@ fn read_at(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
 
 /// The name (field 2) and start time in ticks (field 22) from `/proc/PID/stat` (proc_pid_stat(5)). A name can hold
 /// parentheses, spaces and line ends; nothing after it can.
-fn name_and_start(stat: &[u8]) -> Option<([u8; COMM_LEN], u64)> {
+fn name_and_start(stat: &[u8]) -> Option<(Comm, u64)> {
     let open = stat.iter().position(|&byte| byte == b'(')?;
     let close = stat.iter().rposition(|&byte| byte == b')').filter(|close| *close > open)?;
     let name = &stat[open + 1..close];
@@ -148,7 +149,7 @@ fn name_and_start(stat: &[u8]) -> Option<([u8; COMM_LEN], u64)> {
     let rest = std::str::from_utf8(&stat[close + 1..]).ok()?;
     // Field 3 is the first after the name.
     let start = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-    Some((comm, start))
+    Some((Comm::from_kernel(comm), start))
 }
 
 fn program(path: &OsStr) -> String {

@@ -8,9 +8,6 @@ use wildmatch::WildMatch;
 
 use crate::model::event::Comm;
 
-/// Most bytes of a process name that the kernel keeps.
-const KEPT: usize = twtrace_common::COMM_LEN - 1;
-
 /// A name, or many: `*` stands for any text, also for none, `?` for one character.
 #[derive(Clone, Debug)]
 pub struct Glob {
@@ -55,7 +52,7 @@ impl Glob {
     /// The only process name that matches, where that is clear from the part that the kernel keeps.
     fn whole_comm(&self) -> Option<Comm> {
         let (head, _) = self.ends();
-        (self.pattern.is_none() || head.len() >= KEPT).then(|| Comm::new(head))
+        (self.pattern.is_none() || Comm::is_filled_by(head)).then(|| Comm::new(head))
     }
 
     /// What stands before the first wildcard, and after the last. Both are the whole, where there is none.
@@ -65,22 +62,45 @@ impl Glob {
         (head, self.text.rsplit(is_wild).next().unwrap_or_default())
     }
 
-    /// What of it the kernel side can decide about process names.
+    /// What of it the kernel side can decide about process names. That compares bytes, and what is no text has any: there it lets pass what
+    /// agrees in the rest.
     pub fn decided(&self) -> Decided {
         if let Some(whole) = self.whole_comm() {
-            return Decided { pattern: NamePattern::whole(whole.0), exactly: true };
+            let text = whole.text();
+            let clear = before_stray(&text);
+            return if clear.len() == text.len() {
+                Decided { pattern: NamePattern::whole(whole.padded()), exactly: true }
+            } else {
+                Decided::beginning(clear)
+            };
         }
         let (head, tail) = self.ends();
-        let between = &self.text[head.len()..self.text.len() - tail.len()];
-        match NamePattern::around(head.as_bytes(), tail.as_bytes()) {
+        let (clear_head, clear_tail) = (before_stray(head), behind_stray(tail));
+        let between = &self.text[clear_head.len()..self.text.len() - clear_tail.len()];
+        match NamePattern::around(clear_head.as_bytes(), clear_tail.as_bytes()) {
             Some(pattern) => Decided { pattern, exactly: between.bytes().all(|byte| byte == b'*') },
             // No name is long enough for both ends. That one of them is not found is enough.
-            None => Decided {
-                pattern: NamePattern::around(head.as_bytes(), b"").unwrap_or_default(),
-                exactly: false,
-            },
+            None => Decided::beginning(clear_head),
         }
     }
+}
+
+impl Decided {
+    /// Names that begin so, of which others are to be looked at.
+    fn beginning(head: &str) -> Self {
+        let pattern = NamePattern::around(head.as_bytes(), b"").unwrap_or_default();
+        Self { pattern, exactly: false }
+    }
+}
+
+/// What stands before the first U+FFFD, which is all of it where there is none.
+fn before_stray(text: &str) -> &str {
+    text.split(char::REPLACEMENT_CHARACTER).next().unwrap_or_default()
+}
+
+/// What stands behind the last U+FFFD.
+fn behind_stray(text: &str) -> &str {
+    text.rsplit(char::REPLACEMENT_CHARACTER).next().unwrap_or_default()
 }
 
 impl From<String> for Glob {
@@ -178,15 +198,58 @@ mod tests {
             assert_eq!(decided.exactly, exactly, "{text}");
             for name in NAMES {
                 let comm = Comm::new(name);
-                let mut bytes = comm.0;
+                let mut bytes = comm.padded();
                 // What an older kernel leaves behind the NUL.
                 let end = comm.bytes().len() + 1;
                 bytes.iter_mut().skip(end).for_each(|byte| *byte = b'a');
-                for bytes in [comm.0, bytes] {
+                for bytes in [comm.padded(), bytes] {
                     let agrees = agrees_in_kernel(&decided.pattern, bytes);
                     assert!(agrees || !glob.matches_comm(comm), "{text} {name}");
                     assert!(!exactly || agrees == glob.matches_comm(comm), "{text} {name}");
                 }
+            }
+        }
+    }
+
+    /// Names as the kernel has them that text cannot hold, patterns, and whether one matches the other.
+    const TORN: [&[u8]; 4] = [
+        // "проверка" is 16 bytes long.
+        b"\xd0\xbf\xd1\x80\xd0\xbe\xd0\xb2\xd0\xb5\xd1\x80\xd0\xba\xd0",
+        &[0xff; 10],
+        b"a\xfe-worker",
+        b"twelve-bytes\xf0\x9f\x98",
+    ];
+    const OF_TORN: [(&str, [bool; 4]); 12] = [
+        ("проверка", [true, false, false, false]),
+        ("проверка-и-больше", [true, false, false, false]),
+        ("проверка*", [true, false, false, false]),
+        ("проверк*", [true, false, false, false]),
+        ("проверк\u{fffd}", [true, false, false, false]),
+        ("проверк", [false; 4]),
+        (
+            "\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+            [false, true, false, false],
+        ),
+        ("\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}*", [false, true, false, false]),
+        ("a\u{fffd}-worker", [false, false, true, false]),
+        ("a\u{fffd}*ker", [false, false, true, false]),
+        ("a*\u{fffd}-worker", [false, false, true, false]),
+        ("twelve-bytes\u{1f600}*", [false, false, false, true]),
+    ];
+
+    #[test]
+    fn a_name_that_is_torn_or_no_text_is_found_by_its_text_and_by_the_whole_of_it() {
+        for (text, want) in OF_TORN {
+            let glob = Glob::from(text);
+            let decided = glob.decided();
+            for (name, want) in TORN.into_iter().zip(want) {
+                let mut bytes = [0; 16];
+                bytes[..name.len()].copy_from_slice(name);
+                let comm = Comm::from_kernel(bytes);
+                assert_eq!(glob.matches_comm(comm), want, "{text} {}", comm.text());
+                let agrees = agrees_in_kernel(&decided.pattern, bytes);
+                assert!(agrees || !want, "{text} {}: never heard of", comm.text());
+                assert!(!decided.exactly || agrees == want, "{text} {}", comm.text());
             }
         }
     }

@@ -270,7 +270,7 @@ impl<'a> Engine<'a> {
                     }
                 }
                 Ok(Record::Process(process)) => {
-                    let (comm, now_ns) = (Some(&process.comm.0), clock::mono_ns());
+                    let (comm, now_ns) = (Some(process.comm), clock::mono_ns());
                     self.identities.resolve(process.pid, process.start_ns, comm, process.cgroup_id, now_ns);
                 }
                 Err(error) => return Err((*error).into()),
@@ -384,7 +384,7 @@ async fn broken(view: &dyn View) {
 /// Looks up who the owner is, while there is somebody to look up.
 fn identify(event: &mut Event, identities: &mut IdentityCache) {
     if let Some(owner) = &event.owner {
-        let comm = Some(&owner.comm.0);
+        let comm = Some(owner.comm);
         event.identity =
             Some(identities.resolve(owner.pid, owner.start_ns, comm, owner.cgroup_id, event.mono_ns));
     }

@@ -72,19 +72,13 @@ impl Machine {
 const SECOND: u64 = 1_000_000_000;
 const ID: &str = "3f1c0f9a7e0b52d4c8a6b1e09d7f33215c4e8b6a90d1f2e3a4b5c6d7e8f90a1b";
 
-fn comm(name: &str) -> [u8; COMM_LEN] {
-    let mut comm = [0; COMM_LEN];
-    comm[..name.len()].copy_from_slice(name.as_bytes());
-    comm
-}
-
 #[test]
 fn a_process_is_remembered_after_it_is_gone_and_its_pid_used_again() {
     let machine = Machine::new();
     let id = machine.cgroup(&format!("/system.slice/docker-{ID}.scope"));
     machine.run(4243, 97, "curl", "/usr/bin/curl", &format!("0::/system.slice/docker-{ID}.scope\n"));
     let mut cache = machine.cache(7);
-    let first = cache.resolve(4243, 97 * SECOND, Some(&comm("curl")), id, 0);
+    let first = cache.resolve(4243, 97 * SECOND, Some(Comm::new("curl")), id, 0);
     assert_eq!(first.exe.as_deref(), Some("/usr/bin/curl"));
     // It is read on another thread.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -97,10 +91,10 @@ fn a_process_is_remembered_after_it_is_gone_and_its_pid_used_again() {
     assert_eq!((container.runtime, container.id.as_str()), (Runtime::Docker, ID));
 
     machine.exit(4243);
-    assert_eq!(cache.resolve(4243, 97 * SECOND, Some(&comm("curl")), id, 1), first);
+    assert_eq!(cache.resolve(4243, 97 * SECOND, Some(Comm::new("curl")), id, 1), first);
     machine.run(4243, 101, "curl", "/opt/other/curl", "0::/\n");
-    assert_eq!(cache.resolve(4243, 97 * SECOND, Some(&comm("curl")), id, 2), first);
-    let second = cache.resolve(4243, 101 * SECOND, Some(&comm("curl")), 0, 3);
+    assert_eq!(cache.resolve(4243, 97 * SECOND, Some(Comm::new("curl")), id, 2), first);
+    let second = cache.resolve(4243, 101 * SECOND, Some(Comm::new("curl")), 0, 3);
     assert_eq!(second.exe.as_deref(), Some("/opt/other/curl"));
 }
 
@@ -110,7 +104,7 @@ fn exec_makes_another_program_of_the_same_process() {
     machine.run(4243, 97, "bash", "/bin/bash", "0::/\n");
     let mut cache = machine.cache(7);
     let exe = |cache: &mut IdentityCache, name| {
-        cache.resolve(4243, 97 * SECOND, Some(&comm(name)), 0, 0).exe.clone()
+        cache.resolve(4243, 97 * SECOND, Some(Comm::new(name)), 0, 0).exe.clone()
     };
     assert_eq!(exe(&mut cache, "bash").as_deref(), Some("/bin/bash"));
     machine.run(4243, 97, "curl", "/usr/bin/curl", "0::/\n");
@@ -119,7 +113,10 @@ fn exec_makes_another_program_of_the_same_process() {
     // An event of a name that it had before anyone looked: not this program's.
     assert_eq!(exe(&mut cache, "sh"), None);
     assert_eq!(
-        cache.resolve(4243, 97 * SECOND, Some(b"curl\0tover\0\0\0\0\0\0"), 0, 0).exe.as_deref(),
+        cache
+            .resolve(4243, 97 * SECOND, Some(Comm::from_kernel(*b"curl\0tover\0\0\0\0\0\0")), 0, 0)
+            .exe
+            .as_deref(),
         Some("/usr/bin/curl")
     );
     let unnamed = cache.resolve(4243, 97 * SECOND, None, 0, 0);

@@ -22,10 +22,10 @@ fn at(root: &Path) -> Proc {
     Proc { root: root.into(), tick_ns: 10_000_000 }
 }
 
-fn padded(name: &[u8]) -> [u8; COMM_LEN] {
+fn named(name: &[u8]) -> Comm {
     let mut comm = [0; COMM_LEN];
     comm[..name.len()].copy_from_slice(name);
-    comm
+    Comm::from_kernel(comm)
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_process_is_read_whole() {
     );
     let found = at(dir.path()).find(4242, START_NS).unwrap();
     let want = Found {
-        comm: padded(b"nginx"),
+        comm: named(b"nginx"),
         exe: Some("/usr/sbin/nginx".into()),
         cgroups: Cgroups {
             v2: Some("/system.slice/nginx.service".into()),
@@ -80,7 +80,7 @@ fn a_name_cannot_pass_for_other_fields() {
         (b"kworker/u8:3-events_unbound", b"kworker/u8:3-ev"),
     ] {
         let stat = [b"4242 (", name, b") ", STAT_REST.as_bytes()].concat();
-        assert_eq!(name_and_start(&stat), Some((padded(want), 877_123)), "{}", String::from_utf8_lossy(name));
+        assert_eq!(name_and_start(&stat), Some((named(want), 877_123)), "{}", String::from_utf8_lossy(name));
     }
 }
 
