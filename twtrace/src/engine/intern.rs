@@ -68,9 +68,9 @@ impl<T> Interner<T> {
         self.values.len()
     }
 
-    /// Whether there is no room for another value.
+    /// Whether there is no room for another value, or was none for one that is longer than what is left.
     pub(crate) fn is_full(&self) -> bool {
-        self.values.len() >= self.most || self.bytes >= MOST_BYTES
+        self.values.len() >= self.most || self.bytes >= MOST_BYTES || self.refused != 0
     }
 
     /// How often there was no room for a value.
@@ -137,5 +137,14 @@ mod tests {
         assert_eq!(ids, [2, 3, 2, 4, OTHERS, OTHERS, 3]);
         assert_eq!(texts.get(3).map(|text| &**text), Some("b"));
         assert_eq!((texts.get(NONE), texts.get(OTHERS), texts.get(5)), (None, None, None));
+    }
+
+    #[test]
+    fn it_is_full_once_a_value_was_too_long_for_what_is_left() {
+        let mut texts = Interner::<Box<str>>::new(9);
+        assert_eq!((texts.id_of("a", MOST_BYTES - 4095), texts.is_full()), (FIRST, false));
+        assert_eq!((texts.id_of("b", 4096), texts.is_full()), (OTHERS, true));
+        // What is shorter finds its place all the same.
+        assert_eq!((texts.id_of("c", 4095), texts.refused()), (FIRST + 1, 1));
     }
 }

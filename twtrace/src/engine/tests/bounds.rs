@@ -118,6 +118,25 @@ fn processes_that_are_gone_make_room_without_a_word() {
     assert_eq!(snapshot.tuples[0].figures.counts.created, 8, "what they did is not forgotten");
 }
 
+/// Paths of cgroups may be as long as the kernel lets paths be, and then the last ones do not fill all of the room.
+#[test]
+fn long_texts_make_room_as_well() {
+    let mut script = limited(|_| {});
+    let long = |at: u32| format!("/{at:05}{}", "/long".repeat(810));
+    let passes = |script: &mut Script, pid: u32| {
+        let who = client(pid, PEERS[0], 443).in_cgroup(&long(pid));
+        script.born(&who, [40_000]).ended(&who, [40_000], Reason::Expired);
+    };
+    (1..=6_500).for_each(|pid| passes(&mut script, pid));
+    script.at(60.0);
+    passes(&mut script, 7_001);
+    assert!(script.tracker.dropped().rows > 0, "nothing had to go");
+    assert!(
+        script.tracker.engine.texts.find(long(7_001).as_str()).is_some(),
+        "its cgroup is one of the others"
+    );
+}
+
 #[test]
 fn every_kind_of_row_is_bounded() {
     let mut script = limited(|limits| limits.rows = 23);
