@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use serde_json::Value;
-use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Reason, Role, Via};
+use twtrace::model::event::{Comm, Conn, Event, Kind, Loss, Process, Reason, Role, Via};
 use twtrace::model::identity::Identity;
 use twtrace::recording::{Encoder, Head, Namespace, Tail};
 
@@ -153,6 +153,48 @@ fn a_name_that_is_no_text_is_told_alike_everywhere() {
         rows.map(|row| (row["pid"].as_u64().unwrap(), row["comm"].as_str().unwrap().to_owned())).collect();
     let names = MAKERS.map(|(pid, name, ..)| (u64::from(pid), String::from_utf8_lossy(name).into_owned()));
     assert_eq!((exported, reported), (BTreeMap::from(names.clone()), BTreeMap::from(names)));
+}
+
+fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+/// A recording of which an event was lost, with one socket that was there before.
+fn with_a_loss(host: &str) -> tempfile::NamedTempFile {
+    let head = Head { mono_ns: 1, host: host.to_owned(), ..Head::default() };
+    let mut encoder = Encoder::new(&head).unwrap();
+    let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+    let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport: 40_000, dport: 83 };
+    let mut listed = Event::new(Kind::Listed, 2, Some(conn));
+    listed.via = Some(Via::None);
+    let mut lost = Event::new(Kind::Lost, 3, None);
+    lost.loss = Some(Box::new(Loss { created: 1, ..Loss::default() }));
+    [listed, lost].iter().for_each(|event| encoder.append(event));
+    encoder.finish(&Tail { mono_ns: 100_000, ..Tail::default() }).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), encoder.bytes()).unwrap();
+    file
+}
+
+const READERS: [&[&str]; 3] = [
+    &["export", "FILE", "--to", "jsonl", "-o", "-"],
+    &["report", "FILE"],
+    &["replay", "FILE", "--speed", "max", "--json"],
+];
+
+#[test]
+fn that_nothing_passes_is_said_though_something_was_lost_and_only_then() {
+    let file = with_a_loss("one");
+    for command in READERS {
+        let nothing = "no event of the recording passes --dport";
+        let none = said(&run(file.path(), command, &["--dport", "84"]));
+        assert!(none.contains(nothing), "{command:?}: {none}");
+        let listed = said(&run(file.path(), command, &["--dport", "83"]));
+        assert!(!listed.contains(nothing), "{command:?}: {listed}");
+    }
+    let export = |dport: &str| said(&run(file.path(), READERS[0], &["--dport", dport]));
+    assert!(export("84").contains("exported 0 events, and what was lost, "), "{}", export("84"));
+    assert!(export("83").contains("exported 1 event, and what was lost, "), "{}", export("83"));
 }
 
 /// A pool counts whole for the doctor, whoever is asked about: it is the pools that are left.

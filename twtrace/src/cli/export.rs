@@ -70,7 +70,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         crate::note!("twtrace: {nothing}");
     }
     warn(file, &exported.ended);
-    crate::note!("exported {} events, {} bytes, to {}", exported.events, output.total(), output.shown());
+    let (events, bytes) = (many(exported.events, "event"), many(output.total(), "byte"));
+    crate::note!("exported {events}{}, {bytes}, to {}", besides(exported.lost), output.shown());
     Ok(Outcome::Done)
 }
 
@@ -82,7 +83,8 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     let mut keys = Vec::new();
     args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
     let dataset = Dataset { root: args.output.clone(), keys, owner: user::caller() };
-    let (mut events, mut files, mut bytes, mut unread) = (0, 0, 0, 0_u64);
+    let (mut events, mut lost, mut files, mut bytes, mut unread) = (0, 0, 0, 0, 0_u64);
+    let mut asked = None;
     let recordings = recordings::files(&args.files)?;
     for file in &recordings {
         let recording = match Recording::open(file) {
@@ -97,14 +99,31 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
         let shown = || format!("cannot add {} to {}", escape::path(file), escape::path(&args.output));
         let added = dataset.add(recording, &filter).with_context(shown)?;
         warn(file, &added.ended);
-        (events, files, bytes) = (events + added.events, files + added.files, bytes + added.bytes);
+        (events, lost) = (events + added.events, lost + added.lost);
+        (files, bytes) = (files + added.files, bytes + added.bytes);
+        asked = asked.or(Some(filter));
     }
-    let of = recordings.len() as u64 - unread;
+    if let Some(nothing) = asked.and_then(|filter| said_of_nothing(&filter, events)) {
+        crate::note!("twtrace: {nothing}");
+    }
+    let of = many(recordings.len() as u64 - unread, "recording");
+    let (events, bytes, files) = (many(events, "event"), many(bytes, "byte"), many(files, "file"));
     crate::note!(
-        "exported {events} events of {of} recordings, {bytes} bytes, to {files} files in {}",
+        "exported {events} of {of}{}, {bytes}, to {files} in {}",
+        besides(lost),
         escape::path(&args.output)
     );
     Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
+}
+
+/// A number and what it is of: one is no "events".
+fn many(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What goes with the events, whatever the filter.
+fn besides(lost: u64) -> &'static str {
+    if lost == 0 { "" } else { ", and what was lost" }
 }
 
 fn warn(file: &Path, ended: &Ended) {

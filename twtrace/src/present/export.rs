@@ -31,8 +31,10 @@ pub enum Format {
 /// How much was exported, and whether it is all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exported {
-    /// Events written.
+    /// Events written, `lost` left out: that passes every filter.
     pub events: u64,
+    /// Lines or rows written of what was lost.
+    pub lost: u64,
     /// What became of the recording's end.
     pub ended: Ended,
 }
@@ -57,14 +59,14 @@ pub fn export(
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
     let mut exporter = exporter(format, recording.head(), out)?;
-    let mut events = 0;
-    let ended = each_batch(recording, filter, |batch| {
-        events += batch.num_rows() as u64;
+    let (mut rows, mut lost) = (0, 0);
+    let ended = each_batch(recording, filter, |batch, of_loss| {
+        (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
         exporter.batch(&batch, out)
     })?;
     exporter.end(&ended, out)?;
     out.flush()?;
-    Ok(Exported { events, ended })
+    Ok(Exported { events: rows - lost, lost, ended })
 }
 
 fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<dyn Exporter>> {
@@ -75,33 +77,35 @@ fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<
     })
 }
 
-/// Hands on what passes of each batch, and says what became of the recording's end: past a batch that holds what no recording holds, there is
-/// none.
+/// Hands on what passes of each batch, and how many rows of that say what was lost. Says what became of the recording's end: past a batch that
+/// holds what no recording holds, there is none.
 fn each_batch(
     mut recording: Recording,
     filter: &Filter,
-    mut take: impl FnMut(RecordBatch) -> io::Result<()>,
+    mut take: impl FnMut(RecordBatch, u64) -> io::Result<()>,
 ) -> io::Result<Ended> {
     let mut caches = Caches::default();
     while let Some(batch) = recording.next_batch() {
         match picked(batch, &mut caches, filter) {
-            Ok(batch) => take(batch)?,
+            Ok((batch, lost)) => take(batch, lost)?,
             Err(why) => return Ok(Ended::Missing { why }),
         }
     }
     Ok(recording.end())
 }
 
-/// The rows that pass. The error is in words for a user.
-fn picked(batch: RecordBatch, caches: &mut Caches, filter: &Filter) -> Result<RecordBatch, String> {
+/// The rows that pass, and how many of them say what was lost. The error is in words for a user.
+fn picked(batch: RecordBatch, caches: &mut Caches, filter: &Filter) -> Result<(RecordBatch, u64), String> {
     let rows = Rows::with(caches, &batch).map_err(|error| error.to_string())?;
+    let lost = rows.lost() as u64;
     if filter.is_empty() {
-        return Ok(batch);
+        return Ok((batch, lost));
     }
     let passes: Result<Vec<bool>, _> =
         (0..rows.len()).map(|row| rows.event(row).map(|event| filter.passes(&event))).collect();
     let passes = BooleanArray::from(passes.map_err(|error| error.to_string())?);
-    filter_record_batch(&batch, &passes).map_err(|error| error.to_string())
+    let passing = filter_record_batch(&batch, &passes).map_err(|error| error.to_string())?;
+    Ok((passing, lost))
 }
 
 #[cfg(test)]

@@ -130,6 +130,11 @@ impl Rows {
         self.len == 0
     }
 
+    /// How many say what was lost.
+    pub fn lost(&self) -> usize {
+        (0..self.len).filter(|row| self.event.get(*row) == Some(Kind::Lost)).count()
+    }
+
     /// The event of a row; `row` is below [`Rows::len`].
     ///
     /// # Errors

@@ -50,8 +50,10 @@ pub struct Dataset {
 /// What was added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// Events written.
+    /// Events written, `lost` left out: that passes every filter.
     pub events: u64,
+    /// Rows written of what was lost.
+    pub lost: u64,
     /// Files written.
     pub files: u64,
     /// Their bytes.
@@ -68,8 +70,12 @@ impl Dataset {
     pub fn add(&self, recording: Recording, filter: &Filter) -> io::Result<Added> {
         let head = recording.head().clone();
         let mut parts = Parts::default();
-        let ended = each_batch(recording, filter, |batch| self.put(&batch, &head, &mut parts))?;
-        let mut added = Added { events: parts.events, files: 0, bytes: 0, ended };
+        let (mut rows, mut lost) = (0, 0);
+        let ended = each_batch(recording, filter, |batch, of_loss| {
+            (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
+            self.put(&batch, &head, &mut parts)
+        })?;
+        let mut added = Added { events: rows - lost, lost, files: 0, bytes: 0, ended };
         for part in parts.of_day.values_mut() {
             part.parquet.end(&added.ended, &mut part.file)?;
         }
@@ -89,7 +95,6 @@ impl Dataset {
                 part.parquet.flush(&mut part.file)?;
             }
             parts.last = Some(day);
-            parts.events += rows.num_rows() as u64;
             let part = match parts.of_day.entry(day) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => free.insert(self.begin(day, head)?),
@@ -116,7 +121,6 @@ impl Dataset {
 struct Parts {
     of_day: BTreeMap<i64, Part>,
     last: Option<i64>,
-    events: u64,
 }
 
 struct Part {

@@ -39,7 +39,7 @@ fn json_lines_are_those_that_events_prints() {
     let (out, exported) = exported(&Filter::default(), Format::Jsonl);
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.lines().collect::<Vec<_>>(), lines(&events(97)));
-    assert_eq!(exported.events, 97);
+    assert_eq!((exported.events, exported.lost), (91, 6));
     assert!(exported.ended.tail().is_some());
 }
 
@@ -49,10 +49,24 @@ fn filters_pick_the_events_that_they_pick_live() {
     let passing: Vec<Event> = events(97).into_iter().filter(|event| filter.passes(event)).collect();
     assert!(passing.iter().any(|event| event.kind == Kind::Created) && passing.len() < 60);
     for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
-        assert_eq!(exported(&filter, format).1.events, passing.len() as u64, "{format:?}");
+        let Exported { events, lost, .. } = exported(&filter, format).1;
+        assert_eq!((events + lost, lost), (passing.len() as u64, 6), "{format:?}");
     }
     let out = String::from_utf8(exported(&filter, Format::Jsonl).0).unwrap();
     assert_eq!(out.lines().collect::<Vec<_>>(), lines(&passing));
+}
+
+/// What was lost is told whatever is asked for, and is none of what was asked for.
+#[test]
+fn what_was_lost_passes_and_is_not_counted_as_an_event_that_does() {
+    assert!(events(97).iter().any(|event| event.kind == Kind::Lost), "the sample has lost nothing");
+    let filter = Filter { comms: vec!["nobody-such".into()], ..Filter::default() };
+    for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
+        let (out, exported) = exported(&filter, format);
+        assert_eq!(exported.events, 0, "{format:?}");
+        let lost = String::from_utf8_lossy(&out).lines().filter(|line| line.contains("\"lost\"")).count();
+        assert!(format != Format::Jsonl || lost != 0);
+    }
 }
 
 /// The keys that the interface has in every format: of JSON those of `lost` that say what `count` is made of are left out.
@@ -173,7 +187,7 @@ fn a_recording_that_was_cut_off_exports_what_is_complete() {
         let mut out = Vec::new();
         let exported =
             export(recording(&bytes[..ends[2] + 100]), &Filter::default(), format, &mut out).unwrap();
-        assert_eq!((exported.events, exported.ended.tail()), (39, None), "{format:?}");
+        assert_eq!((exported.events + exported.lost, exported.ended.tail()), (39, None), "{format:?}");
         if format == Format::Parquet {
             let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(out)).unwrap();
             assert_eq!(builder.metadata().file_metadata().num_rows(), 39);

@@ -77,7 +77,7 @@ pub(super) struct Counting {
     pub(super) namings: Namings,
     pub(super) population: Population,
     pub(super) busiest: Busiest,
-    /// Events that passed, `lost` and `listed` left out.
+    /// Events that passed, `lost` left out.
     pub(super) events: u64,
     /// CLOCK_MONOTONIC in nanoseconds: where the recording begins, and the latest event.
     pub(super) began_ns: u64,
@@ -152,7 +152,7 @@ impl Counting {
         let Self { timeline, engine, .. } = self;
         timeline.advance(now_ns, || engine.ports.pressure());
         if passes {
-            self.events += u64::from(row.kind != Kind::Listed);
+            self.events += 1;
         } else if !self.counts_all {
             return;
         }

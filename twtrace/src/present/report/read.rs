@@ -222,7 +222,7 @@ fn worst_first(rows: &mut [Row], findings: &[Finding]) {
 }
 
 /// What the doctor's rules look at, of a whole recording and kept to what a filter is about; and how many of its events pass, whatever
-/// the role, `lost` and `listed` left out.
+/// the role, `lost` left out.
 ///
 /// # Errors
 /// See [`Error`].
