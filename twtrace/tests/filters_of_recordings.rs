@@ -197,6 +197,26 @@ fn that_nothing_passes_is_said_though_something_was_lost_and_only_then() {
     assert!(export("83").contains("exported 1 event, and what was lost, "), "{}", export("83"));
 }
 
+#[test]
+fn a_doubt_is_said_once_whatever_many_recordings_are_read() {
+    let files = ["one", "two", "three"].map(with_a_loss);
+    let paths = files.each_ref().map(|file| file.path().to_str().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    let set = ["export", "--to", "parquet", "--partition", "host", "-o", set.to_str().unwrap()];
+    for command in [&["report"][..], &set, &["diff"]] {
+        let paths = if command == ["diff"] { &paths[..2] } else { &paths };
+        let mut twtrace = Command::new(env!("CARGO_BIN_EXE_twtrace"));
+        let out = twtrace.args(command).args(paths).args(["--pid", "5", "--not-pid", "5"]).output().unwrap();
+        let told = said(&out);
+        assert_eq!(
+            told.matches("nothing can match --pid 5 and --not-pid 5").count(),
+            1,
+            "{command:?}: {told}"
+        );
+    }
+}
+
 /// A pool counts whole for the doctor, whoever is asked about: it is the pools that are left.
 #[test]
 fn doctor() {

@@ -4,6 +4,7 @@
 
 mod doubts;
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -78,6 +79,9 @@ pub(super) struct FilterArgs {
     /// Leave out this remote address or network
     #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]
     not_peer: Vec<IpNet>,
+    /// What can never match was said: it is the same for each of many recordings.
+    #[arg(skip)]
+    is_doubted: OnceCell<()>,
 }
 
 /// Of a name nothing is no name.
@@ -145,7 +149,7 @@ impl FilterArgs {
         let filter = self.with_netns(inodes, |_| None);
         let failures = self.failures.filter(|which| *which == Failures::Ports);
         let filter = Filter { failures, ..filter };
-        doubts::say_never(&filter);
+        self.is_doubted.get_or_init(|| doubts::say_never(&filter));
         Ok(filter)
     }
 
