@@ -26,6 +26,7 @@ mod sockets;
 mod spread;
 mod surroundings;
 mod table;
+mod unknown;
 
 use std::collections::{HashMap, HashSet};
 
@@ -46,7 +47,7 @@ pub use snapshot::{
 };
 pub use spread::{Percentiles, Spread};
 
-use crate::model::event::{Conn, Event, Kind, Reason, Role};
+use crate::model::event::{Conn, Event, Kind, Reason};
 use crate::model::filter::Part;
 pub use crate::model::pool::Pressure;
 use live::Entry;
@@ -54,6 +55,7 @@ use owners::Owners;
 use processes::Processes;
 use row::Row;
 use sockets::Sockets;
+use unknown::Missed;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How often memory of what is long past is given back.
@@ -66,9 +68,11 @@ const GONE_STAYS_NS: u64 = 60 * SECOND_NS;
 /// What came of an event.
 #[derive(Debug, PartialEq)]
 pub struct Applied {
-    /// To be told before it: the `ended` of a socket that it takes the place of, or the `listed` of one that nobody knew.
-    pub before: Option<Box<Event>>,
-    /// It is news. Where it is not, a `listed` was told of a socket that is known: nothing is counted, and nothing to be told.
+    /// To be told before it: the `ended` of a socket that it takes the place of, the `listed` of one that nobody knew, the `lost` of what cannot
+    /// be told.
+    pub before: Vec<Event>,
+    /// It is news. Where it is not, a `listed` was told of a socket that is known, or an `ended` of one that was told as missed: it is not
+    /// counted, and not to be told.
     pub is_new: bool,
 }
 
@@ -83,6 +87,8 @@ pub struct Tracker {
     dropped_sockets: u64,
     /// Those of them whose end was not heard of.
     unfollowed: u64,
+    /// Sockets that were told as ended though nobody saw their end.
+    missed: Missed,
     /// Groups that had to make room for others.
     folded: u64,
     /// The first time heard of, CLOCK_MONOTONIC in nanoseconds.
@@ -120,6 +126,7 @@ impl Tracker {
             engine: Engine::new(limits),
             dropped_sockets: 0,
             unfollowed: 0,
+            missed: Missed::default(),
             folded: 0,
             began_ns: None,
             now_ns: 0,
@@ -188,27 +195,16 @@ impl Tracker {
         let known = event.conn.as_ref().and_then(|conn| self.live.find_by(hash, conn));
         let same = known.map(|known| known.has_cookie(event.cookie));
         let before = match (event.kind, event.conn, same) {
-            // Known already; or told as missed when another one took its place.
-            (Kind::Listed, _, Some(true)) | (Kind::Ended, _, Some(false)) => {
-                return Applied { before: None, is_new: false };
-            }
+            (Kind::Listed, _, Some(true)) => return Applied { before: Vec::new(), is_new: false },
             // The same connection a second time: the end of the first was lost.
-            (Kind::Created | Kind::Listed, Some(conn), Some(_)) => self.miss(&conn, event.mono_ns),
-            (Kind::Ended, Some(conn), Some(true)) => {
-                self.end(conn, hash, event);
-                return Applied { before: None, is_new: true };
+            (Kind::Created | Kind::Listed, Some(conn), Some(_)) => {
+                self.miss(&conn, event.mono_ns).into_iter().collect()
             }
-            // There was no room for one such, which has been told: it is not told again.
-            (Kind::Ended, Some(conn), None) if self.unfollowed > 0 => {
-                self.unfollowed -= 1;
-                event.via.get_or_insert_default();
-                self.end(conn, hash, event);
-                return Applied { before: None, is_new: true };
+            (Kind::Ended, Some(conn), None | Some(false)) => {
+                return self.end_of_unknown((conn, hash), same.is_some(), event);
             }
-            (Kind::Ended, Some(conn), None) => Some(self.hear_of((conn, hash), event)),
-            _ => None,
-        }
-        .map(Box::new);
+            _ => Vec::new(),
+        };
         self.take(event, hash);
         Applied { before, is_new: true }
     }
@@ -279,23 +275,6 @@ impl Tracker {
         }
     }
 
-    /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
-    fn hear_of(&mut self, (conn, hash): (Conn, u64), ended: &Event) -> Event {
-        let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
-        // A SYN takes a TIME_WAIT socket's place only where somebody listens on its port (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c, Linux 6.12:
-        // inet_lookup_listener() at TCP_TW_SYN), and that is what a list tells a server by.
-        listed.role = match (ended.role, ended.reason) {
-            (Role::Unknown, Some(Reason::ReusedIncoming)) => Role::Server,
-            (role, _) => role,
-        };
-        (listed.owner, listed.identity) = (ended.owner, ended.identity.clone());
-        (listed.opener, listed.via) = (ended.opener, Some(ended.via.unwrap_or_default()));
-        (listed.substate, listed.cookie) = (ended.substate, ended.cookie);
-        (listed.timeout_ms, listed.lifetime_ns) = (Some(0), ended.lifetime_ns);
-        self.take(&mut listed, hash);
-        listed
-    }
-
     /// The end of a socket; `hash` is that of its connection.
     fn end(&mut self, conn: Conn, hash: u64, event: &mut Event) {
         let entry = self.live.remove_by(hash, &conn);
@@ -345,7 +324,13 @@ impl Tracker {
         self.live.len()
     }
 
-    /// Whether this connection's TIME_WAIT socket is known to live.
+    /// Whether the TIME_WAIT socket that an event is about is known to live.
+    pub fn knows_socket_of(&self, event: &Event) -> bool {
+        let entry = event.conn.and_then(|conn| self.live.find(&conn));
+        entry.is_some_and(|entry| entry.has_cookie(event.cookie))
+    }
+
+    /// Whether a TIME_WAIT socket of this connection is known to live.
     pub fn knows(&self, conn: &Conn) -> bool {
         self.live.find(conn).is_some()
     }

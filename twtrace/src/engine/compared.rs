@@ -14,7 +14,11 @@ impl Tracker {
         event.substate = Some(entry.live(&self.processes).substate);
         event.reason = Some(Reason::Missed);
         self.advance(mono_ns);
-        self.take(&mut event, self.live.hash(conn));
+        let hash = self.live.hash(conn);
+        self.take(&mut event, hash);
+        if let Some(cookie) = event.cookie {
+            self.missed.add(hash, cookie, mono_ns);
+        }
         Some(event)
     }
 

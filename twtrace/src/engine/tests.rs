@@ -2,6 +2,7 @@
 
 mod bounds;
 mod named;
+mod replaced;
 mod rows;
 mod script;
 
@@ -94,7 +95,7 @@ fn an_end_of_an_unknown_socket_tells_the_socket_first() {
     tracker.seed([seed(1, 11)]);
     let mut end = Event { cookie: Some(33), ..ended(5, 3) };
     let applied = tracker.apply(&mut end);
-    let before = applied.before.unwrap();
+    let [before] = &applied.before[..] else { panic!("{applied:?}") };
     assert_eq!(
         (before.kind, before.conn, before.cookie, before.mono_ns),
         (Kind::Listed, end.conn, Some(33), 5)
@@ -111,7 +112,7 @@ fn an_end_of_an_unknown_socket_tells_the_socket_first() {
 fn whose_end_was_a_syn_for_a_listener_was_a_servers() {
     let roles = |reason: Reason, role: Role| {
         let mut end = Event { reason: Some(reason), role, ..ended(5, 3) };
-        let before = Tracker::new().apply(&mut end).before.unwrap();
+        let before = Tracker::new().apply(&mut end).before.remove(0);
         (before.role, end.role)
     };
     assert_eq!(roles(Reason::ReusedIncoming, Role::Unknown), (Role::Server, Role::Server));
@@ -126,14 +127,14 @@ fn whose_end_was_a_syn_for_a_listener_was_a_servers() {
 fn a_birth_in_the_place_of_another_socket_tells_that_ones_end_first_and_only_once() {
     let mut tracker = Tracker::new();
     tracker.apply(&mut created(1, 1, 11));
-    let before = tracker.apply(&mut created(2, 1, 12)).before.unwrap();
+    let before = tracker.apply(&mut created(2, 1, 12)).before.remove(0);
     assert_eq!((before.kind, before.reason, before.cookie), (Kind::Ended, Some(Reason::Missed), Some(11)));
     assert_eq!((before.owner.map(|owner| owner.pid), before.lifetime_ns), (Some(42), Some(1)));
     // A namespace's inode is used again while its old sockets are still being purged.
     let late = tracker.apply(&mut Event { cookie: Some(11), ..ended(3, 1) });
     assert_eq!(
         (late, tracker.live(), tracker.total().ended()),
-        (Applied { before: None, is_new: false }, 1, 1)
+        (Applied { before: Vec::new(), is_new: false }, 1, 1)
     );
     let mut end = Event { cookie: Some(12), ..ended(3, 1) };
     assert!(tracker.apply(&mut end).is_new);
@@ -150,8 +151,8 @@ fn a_listed_socket_that_is_known_is_no_news_and_keeps_its_owner() {
     // The ports were used again, and nobody saw it.
     let applied = tracker.apply(&mut seed(3, 33).event(6));
     assert_eq!(
-        applied.before.map(|before| (before.cookie, before.reason)),
-        Some((Some(3), Some(Reason::Missed)))
+        applied.before.iter().map(|before| (before.cookie, before.reason)).collect::<Vec<_>>(),
+        [(Some(3), Some(Reason::Missed))]
     );
     let owner =
         |port| tracker.sockets().find(|(conn, _)| conn.sport == port).and_then(|(_, live)| live.owner);

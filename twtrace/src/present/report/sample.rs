@@ -160,7 +160,7 @@ impl Script {
 
     fn tell(&mut self, mut event: Event) {
         let applied = self.tracker.apply(&mut event);
-        self.events.extend(applied.before.map(|before| *before));
+        self.events.extend(applied.before);
         self.events.push(event);
     }
 

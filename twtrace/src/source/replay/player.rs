@@ -155,7 +155,7 @@ impl Player {
         }
         self.hidden.passes(event);
         let applied = self.tracker.apply(event);
-        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
+        for told in applied.before.iter().chain(applied.is_new.then_some(&*event)) {
             if !self.filter.passes(told) {
                 continue;
             }

@@ -290,7 +290,8 @@ impl<'a> Engine<'a> {
             return Ok(Flow::Go);
         }
         let applied = self.tracker.apply(event);
-        for told in applied.before.iter().map(|before| &**before).chain(applied.is_new.then_some(&*event)) {
+        applied.before.iter().for_each(|before| self.healing.note(before));
+        for told in applied.before.iter().chain(applied.is_new.then_some(&*event)) {
             if wants && self.tell(told, view)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }

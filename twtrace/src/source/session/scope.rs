@@ -40,7 +40,7 @@ impl Scope {
     /// Whether an event is about the part that the filter leaves. An end does not say whose it is: where that matters, it belongs if its
     /// birth did.
     pub(super) fn has(&self, event: &Event, tracker: &Tracker) -> bool {
-        let known = || event.kind == Kind::Ended && event.conn.is_some_and(|conn| tracker.knows(&conn));
+        let known = || event.kind == Kind::Ended && tracker.knows_socket_of(event);
         self.is_all
             || ((event.kind != Kind::Ended || self.filter.only_conn()) && self.filter.passes(event))
             || known()

@@ -5,6 +5,7 @@ mod books;
 mod end;
 mod last;
 mod pauses;
+mod replaced;
 mod room;
 
 use std::collections::BTreeMap;
@@ -153,12 +154,13 @@ impl Simulation {
     fn turn(&mut self, until_ns: u64) {
         for mut event in std::mem::take(&mut self.ring) {
             self.healing.note(&event);
-            let known = event.kind == Kind::Ended && self.tracker.knows(&event.conn.unwrap());
+            let known = event.kind == Kind::Ended && self.tracker.knows_socket_of(&event);
             if !(self.healing.scope.passes(&event) || known) {
                 continue;
             }
             let applied = self.tracker.apply(&mut event);
-            self.told.extend(applied.before.map(|before| *before));
+            applied.before.iter().for_each(|before| self.healing.note(before));
+            self.told.extend(applied.before);
             self.told.extend(applied.is_new.then_some(event));
         }
         let mut loss = self.loss;

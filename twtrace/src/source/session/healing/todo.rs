@@ -87,9 +87,9 @@ impl Todo {
         let (before, event) = match self {
             Self::Enter(seed, span) if !ended.has(&seed, span) => enter(&seed, span, scope, now_ns, tracker),
             Self::Miss(asked, span) if that_was_asked_after(asked, span, tracker).is_some() => {
-                (None, tracker.miss(&asked.0, now_ns))
+                (Vec::new(), tracker.miss(&asked.0, now_ns))
             }
-            Self::Enter(..) | Self::Miss(..) => (None, None),
+            Self::Enter(..) | Self::Miss(..) => (Vec::new(), None),
         };
         before.into_iter().chain(event)
     }
@@ -101,22 +101,22 @@ fn enter(
     scope: &Filter,
     now_ns: u64,
     tracker: &mut Tracker,
-) -> (Option<Event>, Option<Event>) {
+) -> (Vec<Event>, Option<Event>) {
     // One that was born since the listing began has its place: the end of the one that was listed was not heard of.
     let is_younger = |live: Live| live.born_ns.is_some_and(|born_ns| born_ns >= span.began_ns);
     if tracker.list(seed) || tracker.socket(&seed.conn).is_some_and(is_younger) {
-        return (None, None);
+        return (Vec::new(), None);
     }
     if tracker.overflows() && !tracker.knows(&seed.conn) {
-        return (None, None);
+        return (Vec::new(), None);
     }
     let mut event = seed.event(now_ns);
     // With a filter on the owner nobody knows whether it is of interest.
     if !scope.passes(&event) {
-        return (None, None);
+        return (Vec::new(), None);
     }
     let applied = tracker.apply(&mut event);
-    (applied.before.map(|before| *before), applied.is_new.then_some(event))
+    (applied.before, applied.is_new.then_some(event))
 }
 
 /// What is known of a socket that was asked after, unless another one took its place since.
