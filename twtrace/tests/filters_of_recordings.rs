@@ -217,6 +217,25 @@ fn a_doubt_is_said_once_whatever_many_recordings_are_read() {
     }
 }
 
+/// A reason picks ends: all that a report counts and an export has. A replay is the live view, which counts what lives as ever.
+#[test]
+fn a_reason_picks_ends_and_hides_nothing_else_from_a_replay() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), recorded()).unwrap();
+    let counts = |command: &[&str], reason: &str| {
+        let out = lines(&run(file.path(), command, &["--json", "--reason", reason]));
+        let last = out.last().unwrap();
+        ["created", "ended", "peak_live"].map(|key| last[key].as_u64())
+    };
+    for (reason, ended) in [("expired", 55), ("reset", 0)] {
+        assert_eq!(counts(&["report", "FILE"], reason)[..2], [Some(0), Some(ended)], "{reason}");
+        let replay = counts(&["replay", "FILE", "--speed", "max"], reason);
+        assert_eq!(replay[..2], [Some(55), Some(ended)], "{reason}");
+        let out = lines(&run(file.path(), READERS[0], &["--reason", reason]));
+        assert_eq!(out.len() as u64, ended);
+    }
+}
+
 /// A pool counts whole for the doctor, whoever is asked about: it is the pools that are left.
 #[test]
 fn doctor() {

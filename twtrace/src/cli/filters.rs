@@ -94,6 +94,13 @@ pub(super) fn hide(flags: &'static [&'static str]) -> impl Fn(clap::Arg) -> clap
     move |arg| if flags.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }
 }
 
+/// What a reason picks where it is not events that are shown, but what lives: for that births are needed, whatever their ends will be.
+pub(super) fn of_view(reason: clap::Arg) -> clap::Arg {
+    reason.help(
+        "Why it ended: counts only these ends, and shows only rows that have one; what lives, is created and fails is counted as ever",
+    )
+}
+
 impl FilterArgs {
     /// For a trace: [`Self::filter`], and what matches nothing on this machine now is said on stderr.
     pub(super) fn live(&self) -> Result<Filter, Usage> {
@@ -318,6 +325,23 @@ mod tests {
         let (_dir, path, head) = recorded(&crate::model::clock::boot_id());
         let own = crate::host::net::netns::own_inode().unwrap();
         assert_eq!(of_netns(&["self"]).recorded(&path, &head).unwrap().netns, [own]);
+    }
+
+    /// A picture of what lives needs births, whatever ends are asked about.
+    #[test]
+    fn help_says_what_a_reason_picks_in_events_and_in_a_view() {
+        let command = super::super::command();
+        let help = |command: &clap::Command| {
+            let flag = command.get_arguments().find(|arg| arg.get_id() == "reason");
+            flag.and_then(clap::Arg::get_help).map(ToString::to_string).unwrap_or_default()
+        };
+        let of = |name: &str| help(command.find_subcommand(name).unwrap());
+        for name in ["events", "record", "report", "diff", "export"] {
+            assert_eq!(of(name), "Why it ended; shows only `ended` events", "{name}");
+        }
+        for view in [of("replay"), help(&command)] {
+            assert!(view.contains("counts only these ends") && view.contains("counted as ever"), "{view}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::events::TraceArgs;
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, of_view};
 use super::pictures::Pictures;
 use super::runtime;
 use super::values::{Usage, duration};
@@ -72,6 +72,7 @@ impl ShowArgs {
 
 /// `twtrace`
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("reason", of_view))]
 pub(super) struct Args {
     #[command(flatten)]
     show: ShowArgs,

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::filters::{FilterArgs, said_of_nothing};
+use super::filters::{FilterArgs, of_view, said_of_nothing};
 use super::live::ShowArgs;
 use super::pictures::Pictures;
 use super::{Outcome, runtime};
@@ -17,6 +17,7 @@ use crate::source::replay::{self, Driver, Open, Pace, Remote, Speed};
 
 /// `twtrace replay`
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("reason", of_view))]
 #[command(after_help = "\
 On a terminal: the full screen of the live view, with more keys: space pauses, . steps to the next event, ] and [ go 10 seconds \
 forward and back, } and { a minute, 0 to the beginning, + and - change the speed; ? lists all keys. Otherwise a plain table \
