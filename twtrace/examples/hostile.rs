@@ -1,4 +1,4 @@
-//! Writes a recording that is hard to read: `hostile clock|namespaces|processes|everything EVENTS FILE`. Small ones are in the tests; this
+//! Writes a recording that is hard to read: `hostile clock|namespaces|processes|everything|columns|dictionaries EVENTS FILE`. Small ones are in the tests; this
 //! one is for looking at what a large one costs a reader: `command time -v twtrace report FILE`.
 //!
 //! Owns: the command line. Must not know: what is in the recordings.
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, events, path] = &args[..] else {
-        bail!("usage: hostile clock|namespaces|processes|everything EVENTS FILE");
+        bail!("usage: hostile clock|namespaces|processes|everything|columns|dictionaries EVENTS FILE");
     };
     let kind: hostile::Hostile = kind.parse().map_err(|why: String| anyhow!(why))?;
     let events = events.parse().with_context(|| format!("{events} is no number of events"))?;

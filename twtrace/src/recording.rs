@@ -27,6 +27,7 @@ mod rows;
 pub mod schema;
 mod seeds;
 mod stream;
+pub mod swollen;
 mod times;
 mod vet;
 

@@ -7,11 +7,12 @@ mod hostile;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use hostile::Hostile;
 use twtrace::model::filter::Filter;
 use twtrace::present::report::{By, Options};
-use twtrace::recording::Recording;
+use twtrace::recording::{Ended, Recording};
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -46,6 +47,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes of all threads are counted, so there is one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The most bytes that some work had at a time, beyond what there was before.
 fn peak(work: impl FnOnce()) -> usize {
     let before = NOW.load(Ordering::Relaxed);
@@ -56,6 +60,7 @@ fn peak(work: impl FnOnce()) -> usize {
 
 #[test]
 fn what_differs_in_every_row_has_an_end() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let file = tempfile::NamedTempFile::new().unwrap();
     let open = || Recording::open(file.path()).unwrap();
     for kind in [Hostile::Everything, Hostile::Namespaces] {
@@ -75,4 +80,36 @@ fn what_differs_in_every_row_has_an_end() {
             assert!(most < (320 << 20) + bytes, "{kind:?}: {most} bytes for a file of {bytes}");
         }
     }
+}
+
+/// What packs to a few kB is unpacked to 60 MB, once for each column.
+#[test]
+fn dictionaries_have_an_end_together_and_those_that_nobody_wants_are_not_unpacked() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let open = || Recording::open(file.path()).unwrap();
+    let report = || {
+        let options = Options { by: By::ALL.to_vec(), ..Options::default() };
+        twtrace::present::report::read(open(), &options).unwrap()
+    };
+    Hostile::Columns.write(97, &mut File::create(file.path()).unwrap()).unwrap();
+    let mut created = 0;
+    let most = peak(|| created = report().total.counts.created);
+    assert_eq!(created, 97, "columns of a later version are passed over");
+    assert!(most < 64 << 20, "{most} bytes for columns that nobody knows");
+    let mut events = 0;
+    let most = peak(|| events = open().events().count());
+    assert!(events == 97 && most < 64 << 20, "{events} events, {most} bytes");
+
+    Hostile::Dictionaries.write(97, &mut File::create(file.path()).unwrap()).unwrap();
+    let mut ended = None;
+    let most = peak(|| ended = Some(open().end()));
+    assert!(most < 320 << 20, "{most} bytes for all dictionaries");
+    let Some(Ended::Missing { why }) = ended else { panic!("{ended:?}") };
+    assert!(why.contains("bytes together, of which 134217728 at most are read"), "{why}");
+    let mut numbers = open();
+    numbers.only(&["event", "mono_ns"]);
+    let mut rows = 0;
+    let most = peak(|| rows = numbers.batches().map(|batch| batch.num_rows()).sum());
+    assert!(rows == 97 && most < 64 << 20, "{rows} rows, {most} bytes");
 }

@@ -129,7 +129,8 @@ impl Recording {
     pub fn read(input: impl Read + Send + 'static, name: &str) -> Result<Self, OpenError> {
         let input: Box<dyn Read + Send> = Box::new(BufReader::with_capacity(BUFFER_BYTES, input));
         let foreign = |why: String| OpenError::Foreign { path: printable(name).into_owned(), why };
-        let stream = Stream::open(input).map_err(|stop| foreign(said(stop)))?;
+        let is_known = |name: &str| schema::COLUMNS.iter().any(|(known, _)| *known == name);
+        let stream = Stream::open(input, is_known).map_err(|stop| foreign(said(stop)))?;
         let head = head(stream.schema(), name)?;
         let times = Times::new(head.clock());
         let mut recording = Self {
@@ -175,13 +176,13 @@ impl Recording {
         &self.met
     }
 
-    /// The columns of this recording.
+    /// The columns of this recording. Batches have those of them that are known, [`schema::COLUMNS`].
     pub fn schema(&self) -> SchemaRef {
         self.stream.schema().clone()
     }
 
     /// From the next batch on, unpacks only the columns of these names. Half of the time goes into unpacking: whoever counts a few columns
-    /// should say so. Batches that were read already, while looking for seeds, keep what they have.
+    /// should say so. What an earlier call left out stays so. Batches that were read already, while looking for seeds, keep what they have.
     pub fn only(&mut self, columns: &[&str]) {
         self.stream.only(columns);
     }

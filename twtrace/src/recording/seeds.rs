@@ -17,11 +17,15 @@ use crate::model::event::{Conn, Role, Substate};
 /// Sockets of one note, at most.
 const PER_NOTE: usize = 16_384;
 
+/// The columns of such a stream.
+const COLUMNS: [&str; 10] =
+    ["netns", "ifindex", "sport", "dport", "cookie", "ends_ns", "saddr", "daddr", "substate", "role"];
+
 /// The sockets that the text of a note holds.
 pub(super) fn read(text: &str) -> Result<Vec<Seed>, Malformed> {
     let bytes = STANDARD.decode(text).map_err(|error| Malformed::new("seeds", error.to_string()))?;
     let broken = |stop| Malformed::new("seeds", format!("{stop:?}"));
-    let mut stream = Stream::open(bytes.as_slice()).map_err(broken)?;
+    let mut stream = Stream::open(bytes.as_slice(), |name| COLUMNS.contains(&name)).map_err(broken)?;
     let batch = stream.next().map_err(broken)?.batch;
     if batch.num_rows() > PER_NOTE {
         let why = format!("{} sockets in a note, of which one has {PER_NOTE} at most", batch.num_rows());

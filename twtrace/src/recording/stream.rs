@@ -1,15 +1,15 @@
 //! Owns: an Arrow IPC stream of simple columns, batch by batch, from any bytes.
 //! Must not know: what the columns mean.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
-use arrow_ipc::{Message, MessageHeader, MetadataVersion, root_as_message};
-use arrow_schema::SchemaRef;
+use arrow_ipc::{DictionaryBatch, Message, MessageHeader, MetadataVersion, root_as_message};
+use arrow_schema::{Schema, SchemaRef};
 
 use super::frame::{Frame, Frames, Stop};
 use super::{note, vet};
@@ -27,30 +27,47 @@ pub(super) struct Stream<R> {
     frames: Frames<R>,
     schema: SchemaRef,
     widths: Vec<usize>,
+    /// Those of columns that are unpacked.
     dictionaries: HashMap<i64, ArrayRef>,
     /// Columns that are unpacked, by their index; `None`: all.
     wanted: Option<Vec<usize>>,
+    /// Their dictionaries, by the number that messages have for each. All others are passed over: somebody may have added any number of them, and
+    /// each is unpacked to thousands of times what it has in the file.
+    wanted_dictionaries: HashSet<i64>,
 }
 
 impl<R: Read> Stream<R> {
-    /// Reads the schema.
-    pub(super) fn open(input: R) -> Result<Self, Stop> {
+    /// Reads the schema. Batches will have the columns of which `is_known` is so: of any other name a later version may have written some, which
+    /// are passed over.
+    pub(super) fn open(input: R, is_known: impl Fn(&str) -> bool) -> Result<Self, Stop> {
         let mut frames = Frames::new(input);
         let frame = frames.next(body_of)?;
         let schema = schema(&frame).map_err(Stop::Broken)?;
         let widths = vet::widths(&schema);
-        Ok(Self { frames, schema, widths, dictionaries: HashMap::new(), wanted: None })
+        let (dictionaries, wanted_dictionaries) = (HashMap::new(), HashSet::new());
+        let mut stream = Self { frames, schema, widths, dictionaries, wanted: None, wanted_dictionaries };
+        stream.keep(is_known);
+        Ok(stream)
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// From now on, batches have only the columns of these names.
+    /// From now on, batches have only the columns of these names, and of those only the ones that they had before.
     pub(super) fn only(&mut self, names: &[&str]) {
+        self.keep(|name| names.contains(&name));
+    }
+
+    fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        let had = |index: &usize| self.wanted.as_ref().is_none_or(|wanted| wanted.contains(index));
         let fields = self.schema.fields().iter().enumerate();
-        let wanted = fields.filter(|(_, field)| names.contains(&field.name().as_str()));
-        self.wanted = Some(wanted.map(|(index, _)| index).collect());
+        let wanted = fields.filter(|(index, field)| had(index) && is_wanted(field.name()));
+        let wanted: Vec<usize> = wanted.map(|(index, _)| index).collect();
+        self.wanted_dictionaries =
+            wanted.iter().filter_map(|index| dictionary_of(&self.schema, *index)).collect();
+        self.dictionaries.retain(|id, _| self.wanted_dictionaries.contains(id));
+        self.wanted = (wanted.len() != self.schema.fields().len()).then_some(wanted);
     }
 
     /// The next batch, empty ones included.
@@ -79,31 +96,31 @@ impl<R: Read> Stream<R> {
         if let Some(dictionary) = message.header_as_dictionary_batch() {
             let texts = dictionary.data().ok_or("a dictionary without texts")?;
             vet::texts(&texts, &frame.body)?;
-            if dictionary.isDelta()
-                && let Some(known) = self.dictionaries.get(&dictionary.id())
-            {
-                let (most, bytes) = (vet::MAX_GROWING, known.get_buffer_memory_size() as u64);
-                if known.len() as i64 > most {
-                    return Err(format!(
-                        "a dictionary of {} texts that grows; {most} at most may",
-                        known.len()
-                    ));
-                }
-                if bytes > vet::MAX_UNPACKED {
-                    return Err(format!(
-                        "a dictionary of {bytes} bytes, of which {} at most are read",
-                        vet::MAX_UNPACKED
-                    ));
-                }
+            if self.wanted_dictionaries.contains(&dictionary.id()) {
+                self.learn(dictionary, frame.body)?;
             }
-            let body = Buffer::from_vec(frame.body);
-            let (schema, version) = (&self.schema, MetadataVersion::V5);
-            read_dictionary(&body, dictionary, schema, &mut self.dictionaries, &version)
-                .map_err(|error| error.to_string())?;
             return Ok(None);
         }
         Err(format!("a message of kind {:?} is none of a recording", message.header_type()))
     }
+
+    fn learn(&mut self, dictionary: DictionaryBatch<'_>, body: Vec<u8>) -> Result<(), String> {
+        if dictionary.isDelta()
+            && let Some(known) = self.dictionaries.get(&dictionary.id())
+        {
+            vet::growing(known)?;
+        }
+        let (schema, version) = (&self.schema, MetadataVersion::V5);
+        read_dictionary(&Buffer::from_vec(body), dictionary, schema, &mut self.dictionaries, &version)
+            .map_err(|error| error.to_string())?;
+        vet::together(self.dictionaries.values())
+    }
+}
+
+/// The number that messages have for the dictionary of a column.
+fn dictionary_of(schema: &Schema, index: usize) -> Option<i64> {
+    #[expect(deprecated, reason = "as long as the library reads by a file's numbers, it keeps them here")]
+    schema.field(index).dict_id()
 }
 
 fn message(meta: &[u8]) -> Result<Message<'_>, String> {

@@ -2,21 +2,31 @@
 //! every length is one that a recording can have.
 //! Must not know: what the columns mean.
 
+use arrow_array::{Array as _, ArrayRef};
 use arrow_ipc::{MetadataVersion, RecordBatch};
 use arrow_schema::{DataType, Schema};
 
 /// Rows of a batch and entries of a dictionary, at most. Writers of ours have a quarter of that.
-pub(super) const MAX_ROWS: i64 = 1 << 18;
+const MAX_ROWS: i64 = 1 << 18;
 /// Texts that a dictionary may have before others are added to it. Writers of ours begin one anew long before that: each addition copies
 /// all of it, which must not cost more the longer a recording is.
-pub(super) const MAX_GROWING: i64 = 1 << 14;
+const MAX_GROWING: i64 = 1 << 14;
 /// Bytes of all buffers of a message, unpacked, and of a dictionary.
-pub(super) const MAX_UNPACKED: u64 = 64 << 20;
+const MAX_UNPACKED: u64 = 64 << 20;
+/// Bytes of all dictionaries that are kept, together. One of ours has 8 MB where each of its events
+/// is of another process, program, container and address.
+const MAX_TOGETHER: u64 = 2 * MAX_UNPACKED;
+/// Columns of a recording, at most: many times those of this version.
+const MAX_COLUMNS: usize = 1024;
 /// Before each packed buffer: how long it is unpacked; -1 for one that was left as it is.
 const PREFIX: usize = 8;
 
 /// Whether every column is of a kind that is read here: numbers, times, dictionaries of text.
 pub(super) fn columns(schema: &Schema) -> Result<(), String> {
+    let count = schema.fields().len();
+    if count > MAX_COLUMNS {
+        return Err(format!("{count} columns, of which {MAX_COLUMNS} at most are read"));
+    }
     for field in schema.fields() {
         let simple = match field.data_type() {
             DataType::Dictionary(key, value) => key.is_integer() && **value == DataType::Utf8,
@@ -50,6 +60,40 @@ pub(super) fn batch(batch: &RecordBatch<'_>, widths: &[usize], body: &[u8]) -> R
 pub(super) fn texts(batch: &RecordBatch<'_>, body: &[u8]) -> Result<(), String> {
     nodes(batch, 1)?;
     buffers(batch, &[1, size_of::<i32>(), 1], body)
+}
+
+/// A dictionary that others are added to.
+pub(super) fn growing(known: &ArrayRef) -> Result<(), String> {
+    if known.len() as i64 > MAX_GROWING {
+        return Err(format!("a dictionary of {} texts that grows; {MAX_GROWING} at most may", known.len()));
+    }
+    let bytes = bytes(known);
+    if bytes > MAX_UNPACKED {
+        return Err(format!("a dictionary of {bytes} bytes, of which {MAX_UNPACKED} at most are read"));
+    }
+    Ok(())
+}
+
+/// All dictionaries that are kept.
+pub(super) fn together<'a>(all: impl Iterator<Item = &'a ArrayRef>) -> Result<(), String> {
+    let bytes: u64 = all.map(bytes).sum();
+    if bytes > MAX_TOGETHER {
+        return Err(format!(
+            "dictionaries of {bytes} bytes together, of which {MAX_TOGETHER} at most are read"
+        ));
+    }
+    Ok(())
+}
+
+/// What a dictionary holds in memory. What was not packed lies in its message still, all parts of it in the same one.
+fn bytes(texts: &ArrayRef) -> u64 {
+    let data = texts.to_data();
+    let nulls = data.nulls().map(|nulls| nulls.buffer());
+    let mut all: Vec<_> =
+        data.buffers().iter().chain(nulls).map(|buffer| (buffer.data_ptr(), buffer.capacity())).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.iter().map(|(_, bytes)| *bytes as u64).sum()
 }
 
 /// The one version of the format's descriptions that is read.

@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Role, Substate, Via};
 use twtrace::model::identity::{Identity, container_of};
-use twtrace::recording::{Encoder, Head, Tail};
+use twtrace::recording::schema::{COLUMNS, Type};
+use twtrace::recording::{Encoder, Head, Recording, Tail, swollen};
 
 /// CLOCK_MONOTONIC at the start, in nanoseconds.
 pub(crate) const START_NS: u64 = 1_000_000_000_000;
 /// 390 years, in nanoseconds.
 pub(crate) const JUMP_NS: u64 = 390 * 365 * 86_400 * 1_000_000_000;
 const BATCH: usize = 32_768;
+/// Columns that nobody knows.
+const ADDED: usize = 9;
 
 /// What is hard about one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,14 @@ pub(crate) enum Hostile {
     Processes,
     /// In each event everything is different, and its texts are long.
     Everything,
+    /// There are columns that nobody knows, with dictionaries that are large once they are unpacked. It has no end.
+    Columns,
+    /// The dictionaries of its own columns are. It has no end.
+    Dictionaries,
 }
+
+/// How they are called.
+const WORDS: &str = "clock, namespaces, processes, everything, columns, dictionaries";
 
 impl std::str::FromStr for Hostile {
     type Err = String;
@@ -38,7 +48,9 @@ impl std::str::FromStr for Hostile {
             "namespaces" => Ok(Self::Namespaces),
             "processes" => Ok(Self::Processes),
             "everything" => Ok(Self::Everything),
-            _ => Err(format!("'{word}' is not one of clock, namespaces, processes, everything")),
+            "columns" => Ok(Self::Columns),
+            "dictionaries" => Ok(Self::Dictionaries),
+            _ => Err(format!("'{word}' is not one of {WORDS}")),
         }
     }
 }
@@ -94,6 +106,23 @@ impl Hostile {
 
     /// Writes a recording of so many events.
     pub(crate) fn write(self, events: u32, out: &mut dyn Write) -> io::Result<()> {
+        if !matches!(self, Self::Columns | Self::Dictionaries) {
+            return self.write_plain(events, out);
+        }
+        let mut plain = Vec::new();
+        self.write_plain(events, &mut plain)?;
+        let columns: Vec<String> = match self {
+            Self::Columns => (0..ADDED).map(|at| format!("x{at}")).collect(),
+            _ => {
+                let texts = COLUMNS.iter().filter(|(_, kind)| *kind == Type::Text);
+                texts.map(|(name, _)| (*name).to_owned()).collect()
+            }
+        };
+        let recording = Recording::read(io::Cursor::new(plain), "plain").map_err(io::Error::other)?;
+        out.write_all(&swollen::swell(recording, &columns).map_err(io::Error::other)?)
+    }
+
+    fn write_plain(self, events: u32, out: &mut dyn Write) -> io::Result<()> {
         let head = Head { mono_ns: START_NS, wall_ns: 1_795_363_509_000_000_000, ..Head::default() };
         let mut encoder = Encoder::new(&head).map_err(io::Error::other)?;
         for n in 0..events {

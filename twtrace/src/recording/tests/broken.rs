@@ -6,6 +6,7 @@ use std::path::Path;
 
 use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_schema::{DataType, Field, Schema};
 
 use super::samples::{created, events, head, recorded};
 use super::*;
@@ -61,6 +62,13 @@ fn each_way_of_being_no_recording_is_said() {
         writer.finish().unwrap();
         writer.into_inner().unwrap()
     };
+    let many = |count: usize| {
+        let fields = (0..count).map(|at| Field::new(format!("x{at}"), DataType::UInt8, true));
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        writer.finish().unwrap();
+        writer.into_inner().unwrap()
+    };
     let more = [bytes.as_slice(), b"x"].concat();
     for (bytes, word) in [
         (Vec::new(), "nothing"),
@@ -74,6 +82,8 @@ fn each_way_of_being_no_recording_is_said() {
         (plain(&[("twtrace.format", "1")]), "no head"),
         (plain(&[("twtrace.format", "1"), ("twtrace.head", "[")]), "its head"),
         (plain(&[("twtrace.format", "1"), ("twtrace.head", "{}")]), "without a tail"),
+        (many(1024), "another program's"),
+        (many(1025), "1025 columns, of which 1024 at most are read"),
         (more, "more bytes"),
         (bytes, "complete"),
     ] {
