@@ -99,7 +99,7 @@ pub struct Recording {
     head: Head,
     seeds: Vec<Seed>,
     met: Vec<Namespace>,
-    /// Batches that were read while looking for seeds.
+    /// Batches that were read while looking for seeds, or to find out which clock is right.
     early: VecDeque<RecordBatch>,
     tail: Option<Tail>,
     times: Times,
@@ -182,7 +182,7 @@ impl Recording {
     }
 
     /// From the next batch on, unpacks only the columns of these names. Half of the time goes into unpacking: whoever counts a few columns
-    /// should say so. What an earlier call left out stays so. Batches that were read already, while looking for seeds, keep what they have.
+    /// should say so. What an earlier call left out stays so. Batches that were read already keep what they have.
     pub fn only(&mut self, columns: &[&str]) {
         self.stream.only(columns);
     }
@@ -247,15 +247,20 @@ impl Recording {
         if self.ended.is_some() {
             return false;
         }
+        if self.read_on() {
+            return true;
+        }
+        let rest = self.times.rest();
+        self.keep(rest) && !self.early.is_empty()
+    }
+
+    fn read_on(&mut self) -> bool {
         match self.stream.next() {
             Ok(Item { batch, notes, at }) => {
                 if batch.num_rows() != 0 {
-                    match self.times.vet(batch, at) {
-                        Ok(batch) => self.early.push_back(batch),
-                        Err(why) => {
-                            self.break_off(why);
-                            return false;
-                        }
+                    let vetted = self.times.vet(batch, at);
+                    if !self.keep(vetted) {
+                        return false;
                     }
                 }
                 notes.iter().all(|(key, text)| self.take_note(key, text))
@@ -266,6 +271,19 @@ impl Recording {
                     (Stop::End, None) => Ended::Missing { why: "it ends without a tail".to_owned() },
                     (Stop::Broken(why), _) => Ended::Missing { why },
                 });
+                false
+            }
+        }
+    }
+
+    fn keep(&mut self, vetted: Result<Vec<RecordBatch>, String>) -> bool {
+        match vetted {
+            Ok(batches) => {
+                self.early.extend(batches);
+                true
+            }
+            Err(why) => {
+                self.break_off(why);
                 false
             }
         }

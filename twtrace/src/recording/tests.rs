@@ -3,6 +3,7 @@
 
 mod broken;
 pub(crate) mod samples;
+mod times;
 
 use std::collections::BTreeSet;
 use std::io::Cursor;

@@ -1,6 +1,10 @@
 //! Owns: whether the times of rows can be true. Each row has its time twice, by the monotonic clock and by the calendar, and both
 //! were made of one reading: where they do not belong together, bytes have changed since.
 //! Must not know: what else is in a row, files.
+//!
+//! Bytes of the head may have changed as well, and then no row agrees with it. So what comes first is held back until a row agrees with the
+//! head, which is right then for good, or rows of two batches agree with one another, which are. One batch is not enough for that: where it is
+//! packed, one byte that changed can change all of its rows alike.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{TimestampNanosecondType, UInt64Type};
@@ -8,6 +12,9 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use crate::model::clock::Clock;
+
+/// Batches that are held back, at most. A recording of a quiet machine has one event in each.
+const MOST_HELD: usize = 3;
 
 /// Rows that were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,33 +40,78 @@ impl Damage {
     }
 }
 
+/// A batch, and what the calendar is ahead of the monotonic clock in each of its rows.
+struct Vetted {
+    batch: RecordBatch,
+    /// Where it begins, in bytes.
+    at: u64,
+    offsets: Vec<i64>,
+}
+
 /// Compares the times of rows with one another.
 pub(super) struct Times {
     clock: Clock,
+    /// The clock is that of some rows: those with another one are wrong.
+    is_certain: bool,
+    held: Vec<Vetted>,
     damage: Damage,
 }
 
 impl Times {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, damage: Damage::default() }
+        Self { clock, is_certain: false, held: Vec::new(), damage: Damage::default() }
     }
 
     pub(super) fn damage(&self) -> &Damage {
         &self.damage
     }
 
-    /// Leaves out the rows whose times cannot be true. `at` is where the batch begins, in bytes. A batch without either column
-    /// is as it is: nobody asked for its times.
-    pub(super) fn vet(&mut self, batch: RecordBatch, at: u64) -> Result<RecordBatch, String> {
-        let Some(offsets) = offsets(&batch) else { return Ok(batch) };
-        let wanted = self.offset();
-        let bad = offsets.iter().filter(|offset| **offset != wanted).count();
-        if bad == 0 {
-            return Ok(batch);
+    /// Takes in a batch that begins `at` so many bytes, and gives what is certain by now, without the rows whose times cannot be true. A batch
+    /// without either column is as it is: nobody asked for its times.
+    pub(super) fn vet(&mut self, batch: RecordBatch, at: u64) -> Result<Vec<RecordBatch>, String> {
+        let Some(offsets) = offsets(&batch) else {
+            let mut all = self.rest()?;
+            all.push(batch);
+            return Ok(all);
+        };
+        let next = Vetted { batch, at, offsets };
+        if !self.is_certain {
+            self.is_certain = next.offsets.contains(&self.offset());
         }
-        if bad * 2 > offsets.len() {
-            self.adopt(&offsets);
+        if !self.is_certain
+            && let Some((most, _)) = majority(&next.offsets)
+            && self.held.iter().any(|held| majority(&held.offsets).is_some_and(|(of_it, _)| of_it == most))
+        {
+            self.adopt(most);
         }
+        self.held.push(next);
+        if self.is_certain {
+            self.release()
+        } else if self.held.len() < MOST_HELD {
+            Ok(Vec::new())
+        } else {
+            self.rest()
+        }
+    }
+
+    /// What is held back, where nothing comes that says more. Of one row that does not agree with the head nobody knows which of the two is
+    /// right.
+    pub(super) fn rest(&mut self) -> Result<Vec<RecordBatch>, String> {
+        let all: Vec<i64> = self.held.iter().flat_map(|held| &held.offsets).copied().collect();
+        if !self.is_certain
+            && let Some((most, rows)) = majority(&all)
+            && rows > 1
+        {
+            self.adopt(most);
+        }
+        self.release()
+    }
+
+    fn release(&mut self) -> Result<Vec<RecordBatch>, String> {
+        std::mem::take(&mut self.held).into_iter().map(|held| self.leave_out(held)).collect()
+    }
+
+    fn leave_out(&mut self, Vetted { batch, at, offsets }: Vetted) -> Result<RecordBatch, String> {
         let wanted = self.offset();
         let Some(row) = offsets.iter().position(|offset| *offset != wanted) else { return Ok(batch) };
         if self.damage.rows == 0 {
@@ -76,27 +128,29 @@ impl Times {
         self.clock.wall_ns.wrapping_sub(self.clock.mono_ns as i64)
     }
 
-    /// Most rows agree on another clock than the head's: then it is the head that has changed.
-    fn adopt(&mut self, offsets: &[i64]) {
-        // Boyer and Moore's vote: if there is a majority, it is what is left.
-        let (mut most, mut votes) = (0, 0_usize);
-        for offset in offsets {
-            match votes {
-                0 => (most, votes) = (*offset, 1),
-                _ if *offset == most => votes += 1,
-                _ => votes -= 1,
-            }
-        }
-        if self.damage.head.is_none()
-            && offsets.iter().filter(|offset| **offset == most).count() * 2 > offsets.len()
-        {
-            let Clock { mono_ns, wall_ns } = self.clock;
-            self.damage.head = Some(format!(
-                "its head says mono_ns {mono_ns} at wall_ns {wall_ns}, which are not the clocks of its events"
-            ));
-            self.clock = Clock { mono_ns: 0, wall_ns: most };
+    /// It is the head that has changed.
+    fn adopt(&mut self, offset: i64) {
+        let Clock { mono_ns, wall_ns } = self.clock;
+        self.damage.head = Some(format!(
+            "its head says mono_ns {mono_ns} at wall_ns {wall_ns}, which are not the clocks of its events"
+        ));
+        (self.clock, self.is_certain) = (Clock { mono_ns: 0, wall_ns: offset }, true);
+    }
+}
+
+/// What more than half of these are, and how many of them.
+fn majority(offsets: &[i64]) -> Option<(i64, usize)> {
+    // Boyer and Moore's vote: if there is a majority, it is what is left.
+    let (mut most, mut votes) = (0, 0_usize);
+    for offset in offsets {
+        match votes {
+            0 => (most, votes) = (*offset, 1),
+            _ if *offset == most => votes += 1,
+            _ => votes -= 1,
         }
     }
+    let count = offsets.iter().filter(|offset| **offset == most).count();
+    (count * 2 > offsets.len()).then_some((most, count))
 }
 
 /// What the calendar is ahead of the monotonic clock, row by row.
