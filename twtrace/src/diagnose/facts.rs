@@ -13,6 +13,7 @@ mod ipvs;
 pub mod join;
 pub mod kept;
 mod ledger;
+pub mod left_out;
 mod piles;
 mod ports;
 mod ranged;

@@ -10,8 +10,9 @@ use std::io;
 use std::time::Duration;
 
 use super::clear::Clear;
+use super::facts::samples::Samples;
 use super::facts::told::Told;
-use super::facts::{ConnectTimes, Facts, Source, count, join};
+use super::facts::{ConnectTimes, Facts, Source, count, join, left_out};
 use super::progress;
 use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
@@ -73,13 +74,14 @@ impl Watch {
         let mut facts = self.facts.clone();
         facts.observed_ms = now_ns.saturating_sub(self.began_ns) / 1_000_000;
         facts.lost = tracker.loss().events();
-        let ((mut namespaces, left_out), told) =
+        let ((mut namespaces, others), told) =
             (count::namespaces(&tracker.engine), Told::of(&tracker.engine));
-        if left_out != 0 {
-            let why = format!("{left_out} network namespaces in which less happened than in the others");
+        if others != 0 {
+            let why = format!("{others} network namespaces in which less happened than in the others");
             facts.unknown.push(why);
         }
         if let Some(sampled) = sampled {
+            facts.unknown.extend(left_out::said(sampled.samples.values().map(Samples::left_out)));
             for samples in sampled.samples.values() {
                 join::join_all(&mut namespaces, samples, &told);
             }

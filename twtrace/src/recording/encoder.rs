@@ -7,9 +7,11 @@ use arrow_ipc::{CompressionType, MetadataVersion};
 use arrow_schema::ArrowError;
 
 use super::columns::Columns;
+use super::frame::{MAX_META, TooLong};
 use super::meta::{FORMAT, Head, Namespace, Tail};
 use super::{note, schema};
 use crate::model::event::Event;
+use crate::model::limitation::{Limitation, What};
 use crate::output::SCHEMA_VERSION;
 
 /// Metadata of the schema: the version of the format, and the head as JSON.
@@ -20,7 +22,25 @@ pub(super) const HEAD_KEY: &str = "twtrace.head";
 const LEVEL: i32 = 1;
 
 /// Why something could not be made part of a recording.
-pub type EncodeError = ArrowError;
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// It is more than a reader takes at a time. All of it that may be long is told of network namespaces.
+    #[error(
+        "{what} takes {bytes} bytes, of which {MAX_META} at most can be read; remedy: name the network namespaces of interest with --netns"
+    )]
+    TooLong {
+        /// What it says.
+        what: &'static str,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// Arrow cannot hold it.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// JSON cannot.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
 
 /// Makes a recording in memory; whoever writes it takes [`Encoder::bytes`] after each step.
 pub struct Encoder {
@@ -44,8 +64,7 @@ impl Encoder {
     /// # Errors
     /// Only where the head is too much for the format.
     pub fn new(head: &Head) -> Result<Self, EncodeError> {
-        let json = serde_json::to_string(&Head { schema_version: SCHEMA_VERSION, ..head.clone() })
-            .map_err(|error| ArrowError::ExternalError(error.into()))?;
+        let json = serde_json::to_string(&Head { schema_version: SCHEMA_VERSION, ..head.clone() })?;
         let metadata = [(FORMAT_KEY.to_owned(), FORMAT.to_string()), (HEAD_KEY.to_owned(), json)];
         let plain = schema::schema();
         let schema = plain.as_ref().clone().with_metadata(metadata);
@@ -82,7 +101,8 @@ impl Encoder {
             return Ok(());
         }
         let batch: RecordBatch = self.columns.finish()?;
-        self.writer.write(&batch)
+        self.writer.write(&batch)?;
+        Ok(())
     }
 
     /// Says what was not known of network namespaces at the start.
@@ -90,21 +110,30 @@ impl Encoder {
     /// # Errors
     /// If it is too much for the format.
     pub fn met(&mut self, namespaces: &[Namespace]) -> Result<(), EncodeError> {
-        let json =
-            serde_json::to_string(namespaces).map_err(|error| ArrowError::ExternalError(error.into()))?;
-        self.note(note::NAMESPACES, &json)
+        self.note(note::NAMESPACES, "what it says of network namespaces", &serde_json::to_string(namespaces)?)
     }
 
-    /// Ends the recording: the last batch, the tail, the mark of the end. `tail.events` is filled in.
+    /// Ends the recording: the last batch, the tail, the mark of the end. `tail.events` is filled in. A tail that is too long is written without
+    /// what the kernel's lists showed, which is most of it: then that is one more of its limitations, and returned.
     ///
     /// # Errors
-    /// If it is too much for the format.
-    pub fn finish(&mut self, tail: &Tail) -> Result<(), EncodeError> {
+    /// If it is too much for the format even so. The last batch is among the bytes to be written then as well.
+    pub fn finish(&mut self, tail: &Tail) -> Result<Option<Limitation>, EncodeError> {
         self.close_batch()?;
-        let tail = Tail { events: self.events, ..tail.clone() };
-        let json = serde_json::to_string(&tail).map_err(|error| ArrowError::ExternalError(error.into()))?;
-        self.note(note::TAIL, &json)?;
-        self.writer.finish()
+        let mut tail = Tail { events: self.events, ..tail.clone() };
+        let mut left_out = None;
+        if let Err(error) = self.tail(&tail) {
+            let EncodeError::TooLong { bytes, .. } = error else { return Err(error) };
+            if tail.lists.take().is_none() {
+                return Err(error);
+            }
+            let limitation = without_lists(bytes);
+            tail.limitations.push(limitation.clone());
+            self.tail(&tail)?;
+            left_out = Some(limitation);
+        }
+        self.writer.finish()?;
+        Ok(left_out)
     }
 
     /// What is to be written next: append it to the file in one go, then clear it.
@@ -112,8 +141,19 @@ impl Encoder {
         self.writer.get_mut()
     }
 
-    fn note(&mut self, key: &str, text: &str) -> Result<(), EncodeError> {
-        note::write(key, text, self.width, self.writer.get_mut())?;
-        Ok(())
+    fn tail(&mut self, tail: &Tail) -> Result<(), EncodeError> {
+        self.note(note::TAIL, "what it says at its end", &serde_json::to_string(tail)?)
     }
+
+    fn note(&mut self, key: &str, what: &'static str, text: &str) -> Result<(), EncodeError> {
+        let written = note::write(key, text, self.width, self.writer.get_mut());
+        written.map_err(|TooLong(bytes)| EncodeError::TooLong { what, bytes })
+    }
+}
+
+fn without_lists(bytes: u64) -> Limitation {
+    let why = format!(
+        "what the kernel's lists showed is not in the recording, whose end would have {bytes} bytes, of which {MAX_META} at most can be read"
+    );
+    Limitation::new(What::Sockets, why, "name the network namespaces of interest with --netns")
 }

@@ -2,10 +2,10 @@
 //! no memory is taken for bytes that a length merely promises.
 //! Must not know: what is in a message.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 /// Bytes of a message's description, at most. The head and notes are in there.
-const MAX_META: u64 = 64 << 20;
+pub(super) const MAX_META: u64 = 64 << 20;
 /// Bytes of a message's body, at most; a batch of ours has a few MB.
 pub(super) const MAX_BODY: u64 = 128 << 20;
 
@@ -98,11 +98,20 @@ impl<R: Read> Frames<R> {
     }
 }
 
+/// A description of so many bytes, which no reader would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLong(pub(super) u64);
+
+/// Whether a description of so many bytes may be written.
+pub(super) fn vet(bytes: usize) -> Result<(), TooLong> {
+    if bytes as u64 <= MAX_META { Ok(()) } else { Err(TooLong(bytes as u64)) }
+}
+
 /// Writes a description without a body as a message.
-pub(super) fn write_bare(meta: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn write_bare(meta: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
     let padded = meta.len().next_multiple_of(8);
-    let length = u32::try_from(padded).ok().filter(|length| u64::from(*length) <= MAX_META);
-    let length = length.ok_or_else(|| io::Error::other(format!("a note of {padded} bytes is too long")))?;
+    vet(padded)?;
+    let length = u32::try_from(padded).map_err(|_| TooLong(padded as u64))?;
     out.extend_from_slice(&CONTINUATION);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(meta);

@@ -88,12 +88,36 @@ pub struct Listed {
     pub pools: Vec<ListedPool>,
     /// Local ports: of listeners, and those that bind() was refused.
     pub ports: Vec<ListedPort>,
-    /// What was on the ports of the range when a call had failed.
+    /// What was on the ports of the range when a call had failed, the most crowded destinations first, up to a bound.
     pub crowd: Vec<Crowd>,
-    /// Connections that were there when a call had failed.
+    /// Connections that were there when a call had failed, up to a bound.
     pub connections: Vec<Connections>,
     /// Sockets that waited for somebody who did not act.
     pub piles: Vec<Waiting>,
+    /// What was beyond the bounds.
+    #[serde(skip_serializing_if = "LeftOut::is_nothing")]
+    pub left_out: LeftOut,
+}
+
+/// How much of each there was no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftOut {
+    /// Pools of ports.
+    pub pools: u64,
+    /// Local ports.
+    pub ports: u64,
+    /// Sockets on ports of the range when a call had failed.
+    pub crowd: u64,
+    /// Connections that were there when a call had failed.
+    pub connections: u64,
+}
+
+impl LeftOut {
+    /// Whether all was kept.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One end, and the address and port of the other.

@@ -7,7 +7,7 @@ use arrow_ipc::{
 };
 use flatbuffers::FlatBufferBuilder;
 
-use super::frame;
+use super::frame::{self, TooLong};
 
 /// The [`super::Tail`] as JSON.
 pub(super) const TAIL: &str = "twtrace.tail";
@@ -17,7 +17,9 @@ pub(super) const NAMESPACES: &str = "twtrace.namespaces";
 pub(super) const SEEDS: &str = "twtrace.seeds";
 
 /// Writes a note into a stream of `columns` columns.
-pub(super) fn write(key: &str, text: &str, columns: usize, out: &mut Vec<u8>) -> std::io::Result<()> {
+pub(super) fn write(key: &str, text: &str, columns: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    // The builder has an end of its own, at which it panics.
+    frame::vet(text.len())?;
     let mut builder = FlatBufferBuilder::with_capacity(text.len() + 4096);
     let (key, value) = (Some(builder.create_string(key)), Some(builder.create_string(text)));
     let pair = KeyValue::create(&mut builder, &KeyValueArgs { key, value });

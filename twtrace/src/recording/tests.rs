@@ -137,3 +137,31 @@ fn what_is_not_known_is_passed_over() {
     let tail: Tail = serde_json::from_str(r#"{"stop":"asteroid","live":3}"#).unwrap();
     assert_eq!((tail.stop, tail.live), (Stop::Other, 3));
 }
+
+/// What a reader refuses must not be written: a recording would lose its end.
+#[test]
+fn a_tail_that_is_too_long_goes_without_lists_and_says_so() {
+    let huge = "x".repeat(65 << 20);
+    let end = |tail: &Tail| {
+        let mut encoder = Encoder::new(&head()).unwrap();
+        events(7).iter().for_each(|event| encoder.append(event));
+        let ended = encoder.finish(tail);
+        let mut recording = read(encoder.bytes()).unwrap();
+        assert_eq!(recording.events().count(), 7, "the last batch is there in any case");
+        (ended, recording.end())
+    };
+    let dead = vec![(huge.clone(), String::new(), String::new())];
+    let lists = lists::Lists { dead_settings: dead, ..tail().lists.unwrap() };
+    let (ended, read) = end(&Tail { lists: Some(lists), ..tail() });
+    let limitation = ended.unwrap().unwrap();
+    assert!(limitation.why.contains("of which 67108864 at most can be read"), "{limitation}");
+    let limitations = [tail().limitations, vec![limitation]].concat();
+    let want = Tail { events: 7, limitations, lists: None, ..tail() };
+    assert_eq!(read, Ended::Complete(Box::new(want)));
+
+    let namespace = Namespace { name: Some(huge), ..Namespace::default() };
+    let (ended, read) = end(&Tail { namespaces: vec![namespace], ..tail() });
+    let why = ended.unwrap_err().to_string();
+    assert!(why.starts_with("what it says at its end takes 68") && why.contains("remedy: "), "{why}");
+    assert!(matches!(read, Ended::Missing { .. }), "{read:?}");
+}

@@ -1,7 +1,12 @@
 //! Owns: the kernel's lists between the form that a recording has and the one that facts are made of.
 //! Must not know: how lists are looked at, files.
 
+mod room;
+
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use room::Room;
 
 use super::piles::Piles;
 use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, Samples, Seen};
@@ -9,7 +14,7 @@ use super::{Conntrack, Ipvs, Pile, Process, Settings, Share, Side};
 use crate::engine::TupleKey;
 use crate::model::ports::State;
 use crate::recording::lists::{
-    Connections, Crowd, Held, Holder, Listed, ListedPool, ListedPort, Lists, Towards, Waiting,
+    Connections, Crowd, Held, Holder, LeftOut, Listed, ListedPool, ListedPort, Lists, Towards, Waiting,
 };
 
 /// Pools of a namespace that are kept, the fullest ones. Ports run short towards few destinations, and a load balancer may have thousands.
@@ -20,9 +25,18 @@ const MOST_PORTS: u32 = 1 << 16;
 
 /// What was seen of all namespaces. `asked` are the ports that bind() was refused, by namespace; `own_tw_reuse` is `tcp_tw_reuse` where we are.
 pub fn keep(all: &BTreeMap<u32, Samples>, asked: &HashSet<(u32, u16)>, own_tw_reuse: Option<u32>) -> Lists {
-    let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), asked };
-    let looked_at = all.values().filter(|samples| !samples.is_empty());
-    let namespaces = looked_at.map(|samples| keeper.namespace(samples, own_tw_reuse)).collect();
+    let mut looked_at: Vec<&Samples> = all.values().filter(|samples| !samples.is_empty()).collect();
+    looked_at.sort_by_key(|samples| samples.tuples.len() + samples.crowd.len() + samples.connections.len());
+    let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), asked, room: Room::new() };
+    let mut namespaces = Vec::new();
+    for (at, samples) in looked_at.iter().enumerate() {
+        let part = keeper.room.part(looked_at.len() - at);
+        let mut rest = std::mem::replace(&mut keeper.room, part);
+        namespaces.push(keeper.namespace(samples, own_tw_reuse));
+        rest.add(&keeper.room);
+        keeper.room = rest;
+    }
+    namespaces.sort_by_key(|listed| listed.netns);
     Lists { processes: keeper.holders, namespaces, ..Lists::default() }
 }
 
@@ -30,6 +44,8 @@ struct Keeper<'a> {
     holders: Vec<Holder>,
     places: HashMap<Process, u32>,
     asked: &'a HashSet<(u32, u16)>,
+    /// For the namespace whose turn it is.
+    room: Room,
 }
 
 impl Keeper<'_> {
@@ -38,7 +54,7 @@ impl Keeper<'_> {
         let is_own = last.enter.as_ref().is_some_and(String::is_empty);
         let mut addresses: Vec<_> = last.addresses.iter().copied().collect();
         addresses.sort_unstable();
-        Listed {
+        let mut listed = Listed {
             netns: last.netns,
             name: last.name.clone(),
             is_closed: last.enter.is_none(),
@@ -57,18 +73,34 @@ impl Keeper<'_> {
             pinned: samples.pinned,
             pins: samples.pins.iter().map(|pin| (self.place(&pin.process), pin.open)).collect(),
             range_in_use: samples.range_in_use,
-            pools: self.pools(samples),
-            ports: self.ports(samples),
-            crowd: self.crowd(samples),
-            connections: connections(samples),
             piles: samples.piles.all().into_iter().map(|pile| self.pile(pile)).collect(),
-        }
+            left_out: samples.left_out,
+            ..Listed::default()
+        };
+        self.room.take(&listed);
+        self.fill(&mut listed, samples);
+        listed
+    }
+
+    /// What may have no room: first what there is little of.
+    fn fill(&mut self, listed: &mut Listed, samples: &Samples) {
+        let (ports, pools, crowd) = (self.ports(samples), self.pools(samples), self.crowd(samples));
+        let left_out = &mut listed.left_out;
+        (listed.ports, left_out.ports) = self.room.fit(ports, |_| 1);
+        (listed.pools, _) = self.room.fit(pools, |_| 1);
+        left_out.pools = (samples.tuples.len() - listed.pools.len()) as u64;
+        let (crowd, beyond) = self.room.fit(crowd, |crowd| crowd.ports.len());
+        (listed.crowd, left_out.crowd) = (crowd, left_out.crowd + beyond);
+        let (connections, beyond) = self.room.fit(connections(samples), |all| all.ports.len());
+        (listed.connections, left_out.connections) = (connections, left_out.connections + beyond);
     }
 
     fn place(&mut self, process: &Process) -> u32 {
         *self.places.entry(process.clone()).or_insert_with(|| {
             let Process { pid, start_ns, comm, exe, unit, .. } = process.clone();
-            self.holders.push(Holder { pid, start_ns, comm, exe, unit });
+            let holder = Holder { pid, start_ns, comm, exe, unit };
+            self.room.take(&holder);
+            self.holders.push(holder);
             self.holders.len() as u32 - 1
         })
     }
@@ -110,6 +142,7 @@ impl Keeper<'_> {
         kept.collect()
     }
 
+    /// What pins a port comes first, and then where there is most.
     fn crowd(&mut self, samples: &Samples) -> Vec<Crowd> {
         let mut kinds: BTreeMap<(Towards, State, bool, Option<u32>), Vec<u16>> = BTreeMap::new();
         for seen in &samples.crowd {
@@ -123,7 +156,9 @@ impl Keeper<'_> {
             who,
             ports,
         });
-        kept.collect()
+        let mut kept: Vec<Crowd> = kept.collect();
+        kept.sort_by_key(|crowd| (!crowd.is_pin, Reverse(crowd.ports.len())));
+        kept
     }
 
     fn pile(&mut self, pile: Pile) -> Waiting {
@@ -136,12 +171,16 @@ impl Keeper<'_> {
     }
 }
 
+/// The fullest first.
 fn connections(samples: &Samples) -> Vec<Connections> {
     let mut all: BTreeMap<Towards, Vec<u16>> = BTreeMap::new();
     for (tuple, port) in &samples.connections {
         all.entry(towards(tuple)).or_default().push(*port);
     }
-    all.into_iter().map(|(towards, ports)| Connections { towards, ports }).collect()
+    let kept = all.into_iter().map(|(towards, ports)| Connections { towards, ports });
+    let mut kept: Vec<Connections> = kept.collect();
+    kept.sort_by_key(|all| Reverse(all.ports.len()));
+    kept
 }
 
 fn towards(key: &TupleKey) -> Towards {
@@ -193,6 +232,12 @@ pub fn samples(lists: &Lists, listed: &Listed, settings: Settings) -> Samples {
         crowd: listed.crowd.iter().flat_map(|crowd| reader.crowd(crowd)).collect(),
         piles: Piles::of(listed.piles.iter().map(|pile| reader.pile(pile))),
         connections: listed.connections.iter().flat_map(|all| reader.connections(all)).collect(),
+        left_out: LeftOut {
+            pools: count(listed.left_out.pools),
+            ports: count(listed.left_out.ports),
+            crowd: count(listed.left_out.crowd),
+            connections: count(listed.left_out.connections),
+        },
     }
 }
 

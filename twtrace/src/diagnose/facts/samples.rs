@@ -1,6 +1,7 @@
 //! Owns: facts as the kernel's lists have them: which sockets are on which ports, looked at again and again.
 //! Must not know: how a list is got, what events are.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -12,12 +13,13 @@ use crate::engine::{Hasher, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::host::net::sockdiag::DiagSocket;
 use crate::model::event::Substate;
+use crate::recording::lists::LeftOut;
 
 /// A look has sockets in their tens of thousands, and each is looked up several times.
 type Map<K, V> = HashMap<K, V, Hasher>;
 type Set<K> = HashSet<K, Hasher>;
 
-/// Connections that are kept to be asked for.
+/// Connections that are kept to be asked for, and sockets of a crowd.
 const MOST_KEPT: usize = 100_000;
 /// Addresses of listeners on one port that are told apart. One more, and any address counts as one of them.
 pub(super) const MOST_LISTENERS: usize = 16;
@@ -119,6 +121,8 @@ pub struct Samples {
     pub(super) piles: Piles,
     /// Connections on ports out of the range or in it, when a call had failed: those of listeners left out.
     pub(super) connections: Set<(TupleKey, u16)>,
+    /// What there is no room for.
+    pub(super) left_out: LeftOut,
 }
 
 impl Samples {
@@ -160,6 +164,16 @@ impl Samples {
         }
     }
 
+    /// What was seen and not kept.
+    pub(in crate::diagnose) fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// Sockets on the range when a call had failed, those that are not kept included.
+    pub(super) fn crowded(&self) -> u64 {
+        self.crowd.len() as u64 + self.left_out.crowd
+    }
+
     /// TIME_WAIT sockets that the kernel refused while looking.
     pub(super) fn overflowed(&self) -> u64 {
         self.last.overflow.saturating_sub(self.first_overflow.unwrap_or(self.last.overflow))
@@ -199,20 +213,21 @@ impl Samples {
 
     /// Of looks after failures, the fullest counts.
     fn crowd(&mut self, sockets: &[DiagSocket], sample: &Sample) {
-        let on_range = || sockets.iter().filter(|socket| sample.settings.has(socket.sport));
-        if !sample.is_asked || on_range().count() < self.crowd.len() {
+        let on_range: Vec<_> = sockets.iter().filter(|socket| sample.settings.has(socket.sport)).collect();
+        if !sample.is_asked || (on_range.len() as u64) < self.crowded() {
             return;
         }
         let connected = sockets.iter().filter(|socket| socket.dport != 0 && socket.state != LISTEN);
-        self.connections = connected
-            .take(MOST_KEPT)
-            .map(|socket| ((&socket.conn(sample.netns)).into(), socket.sport))
-            .collect();
-        let seen = on_range().map(|socket| Seen {
+        let (connected, connections) = fullest(connected.collect());
+        self.connections =
+            connected.iter().map(|socket| ((&socket.conn(sample.netns)).into(), socket.sport)).collect();
+        let (on_range, crowd) = fullest(on_range);
+        self.left_out = LeftOut { crowd, connections, ..self.left_out };
+        let seen = on_range.iter().map(|socket| Seen {
             port: socket.sport,
             tuple: (&socket.conn(sample.netns)).into(),
             state: State::of(socket),
-            is_pin: is_pin(&socket),
+            is_pin: is_pin(socket),
             who: sample.holders.get(&socket.inode).cloned(),
         });
         self.crowd = seen.collect();
@@ -278,6 +293,21 @@ pub(super) fn median(all: impl Iterator<Item = u64>) -> u64 {
 fn different(ports: impl Iterator<Item = u16>) -> u32 {
     let mut seen = vec![false; 1 << 16];
     ports.filter(|port| !std::mem::replace(&mut seen[usize::from(*port)], true)).count() as u32
+}
+
+/// Of more sockets than are kept, those that pin a port, and then those of the destinations that have most of them, where ports run short; and
+/// how many others there are.
+fn fullest(mut sockets: Vec<&DiagSocket>) -> (Vec<&DiagSocket>, u64) {
+    let others = sockets.len().saturating_sub(MOST_KEPT);
+    if others != 0 {
+        let end = |socket: &DiagSocket| (socket.daddr, socket.dport);
+        let mut counts: Map<_, usize> = Map::default();
+        sockets.iter().for_each(|socket| *counts.entry(end(socket)).or_default() += 1);
+        let count = |socket: &DiagSocket| counts.get(&end(socket)).copied();
+        sockets.sort_by_cached_key(|socket| (!is_pin(socket), Reverse(count(socket)), end(socket)));
+        sockets.truncate(MOST_KEPT);
+    }
+    (sockets, others as u64)
 }
 
 /// Listens, or is bound and nothing else: no connect() may have its port.

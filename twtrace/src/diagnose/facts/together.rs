@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::kept;
 use super::samples::{Local, OnTuple, Sample, Samples};
 use super::{DeadSetting, Settings, Slab};
-use crate::recording::lists::{Listed, Lists};
+use crate::recording::lists::{LeftOut, Listed, Lists};
 
 /// Pools of a namespace that are kept: of a recording that is rotated for weeks the fullest ones.
 const MOST_POOLS: usize = 1 << 14;
@@ -74,9 +74,13 @@ impl Samples {
         };
         let overflow = self.overflowed().saturating_add(later.overflowed());
         let is_more_pinned = self.pinned > later.pinned;
-        let is_more_crowded = self.crowd.len() > later.crowd.len();
-        let (crowd, connections) =
-            if is_more_crowded { (self.crowd, self.connections) } else { (later.crowd, later.connections) };
+        let pools = self.left_out.pools.max(later.left_out.pools);
+        let ports = self.left_out.ports.max(later.left_out.ports);
+        let (crowd, connections, of_crowd) = if self.crowded() > later.crowded() {
+            (self.crowd, self.connections, self.left_out)
+        } else {
+            (later.crowd, later.connections, later.left_out)
+        };
         Self {
             first_overflow: Some(0),
             first_counters: counted.map(|counters| counters.map(|_| 0)),
@@ -90,6 +94,7 @@ impl Samples {
             range_in_use: self.range_in_use.max(later.range_in_use),
             crowd,
             connections,
+            left_out: LeftOut { pools, ports, ..of_crowd },
             piles: self.piles.followed_by(later.piles),
             last: Sample { overflow, counters: counted, ..later.last },
         }

@@ -317,6 +317,11 @@ impl Output {
         }
     }
 
+    /// What went wrong on the way to the file that is written to, with its name.
+    pub fn failed(&self, error: impl std::error::Error) -> io::Error {
+        self.of_this(io::Error::other(error.to_string()))
+    }
+
     fn of_this(&self, error: io::Error) -> io::Error {
         match self.target {
             Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),

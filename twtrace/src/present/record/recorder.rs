@@ -238,7 +238,7 @@ impl Recorder {
     fn close_batch(&mut self) -> io::Result<()> {
         self.first_ns = None;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.close_batch().map_err(io::Error::other)?;
+        encoder.close_batch().map_err(|error| self.output.failed(error))?;
         self.output.write(encoder.bytes())?;
         self.unwritten = 0;
         Ok(())
@@ -345,7 +345,7 @@ impl View for Recorder {
         if !met.is_empty()
             && let Some(encoder) = &mut self.encoder
         {
-            encoder.met(&met).map_err(io::Error::other)?;
+            encoder.met(&met).map_err(|error| self.output.failed(error))?;
             self.know(&met);
         }
         if self.first_ns.is_some_and(|first_ns| now_ns.saturating_sub(first_ns) >= BATCH_NS) {

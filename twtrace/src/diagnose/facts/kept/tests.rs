@@ -78,6 +78,62 @@ fn ports_that_nobody_asked_for_are_not_kept_and_a_namespace_that_was_not_looked_
     assert_eq!(listed.ports.iter().map(|local| local.port).collect::<Vec<_>>(), [40_050]);
 }
 
+/// A namespace with so many connections of which each has a destination of its own, and `full` to one.
+fn fanned(netns: u32, count: u32, full: u16) -> Samples {
+    let key = |at: u32| TupleKey {
+        netns,
+        saddr: [10, 0, 0, 1].into(),
+        daddr: std::net::Ipv4Addr::from(0x0b00_0000 + at).into(),
+        dport: 443,
+    };
+    let all = || {
+        let full = (32_768..32_768 + full).map(|port| (key(0), port));
+        (1..=count).map(|at| (key(at), 32_768 + (at % 28_000) as u16)).chain(full)
+    };
+    let seen = |(tuple, port)| Seen { port, tuple, state: State::TimeWait, is_pin: false, who: None };
+    let on = |ports| OnTuple { peak: Ports { time_wait: ports, ..Ports::default() }, ..OnTuple::default() };
+    Samples {
+        last: Sample { netns, ..Sample::default() },
+        tuples: (1..=count).map(|at| (key(at), on(1))).chain([(key(0), on(full.into()))]).collect(),
+        crowd: all().map(seen).collect(),
+        connections: all().collect(),
+        ..Samples::default()
+    }
+}
+
+#[test]
+fn what_is_kept_of_all_namespaces_has_an_end_and_what_is_not_is_counted() {
+    let mut all: BTreeMap<u32, Samples> =
+        (1..=4).map(|netns| (netns, fanned(netns, 50_021, 17_011))).collect();
+    all.insert(5, fanned(5, 1009, 7));
+    let lists = keep(&all, &HashSet::new(), None);
+    let bytes = serde_json::to_string(&lists).unwrap().len();
+    assert!((20 << 20..=room::ROOM).contains(&bytes), "{bytes} bytes");
+    assert_eq!(lists.namespaces.iter().map(|listed| listed.netns).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    for (listed, netns) in lists.namespaces.iter().zip(1..=5) {
+        let has = &all[&netns];
+        let crowd: usize = listed.crowd.iter().map(|crowd| crowd.ports.len()).sum();
+        let connections: usize = listed.connections.iter().map(|all| all.ports.len()).sum();
+        let sum = LeftOut {
+            pools: listed.left_out.pools + listed.pools.len() as u64,
+            ports: 0,
+            crowd: listed.left_out.crowd + crowd as u64,
+            connections: listed.left_out.connections + connections as u64,
+        };
+        let (pools, connections) = (has.tuples.len() as u64, has.connections.len() as u64);
+        assert_eq!(sum, LeftOut { pools, ports: 0, crowd: has.crowded(), connections });
+        assert_eq!(
+            listed.left_out.is_nothing(),
+            netns == 5,
+            "who has little is not cut: {:?}",
+            listed.left_out
+        );
+        let full = if netns == 5 { 7 } else { 17_011 };
+        assert_eq!((listed.crowd[0].ports.len(), listed.connections[0].ports.len()), (full, full));
+        assert_eq!(samples(&lists, listed, Settings::default()).left_out(), listed.left_out);
+    }
+}
+
 /// As much as a file can say of everything.
 fn absurd() -> Listed {
     let most = Ports::default().map(|_| u32::MAX);

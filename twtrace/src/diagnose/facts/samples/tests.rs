@@ -194,3 +194,35 @@ fn of_pools_that_come_and_go_for_days_the_fullest_stay() {
     assert_eq!(samples.tuples[&key(7)].peak.all(), 31);
     assert!(samples.tuples.len() <= MOST_POOLS, "{}", samples.tuples.len());
 }
+
+#[test]
+fn of_a_crowd_without_number_what_is_in_the_way_stays_and_the_rest_is_counted() {
+    let mapped = |at: u32| Ipv4Addr::from(0x0a01_0000 + at).to_ipv6_mapped().octets();
+    let waits = |at: u32, ports: u16| {
+        let to = move |port| DiagSocket { daddr: mapped(at), ..socket(6, TIMER_TIME_WAIT, port, 80, 0) };
+        (40_000..40_000 + ports).map(to)
+    };
+    let crowded = |destinations: u32| {
+        let each = (0..destinations).flat_map(|at| waits(at, 97));
+        let full = waits(u32::from(u16::MAX), 100);
+        let all = each.chain(full).chain([socket(7, 0, 40_099, 0, 97)]);
+        Sample { is_asked: true, ..sample(all.collect()) }
+    };
+    let mut samples = Samples::default();
+    samples.take(crowded(1103));
+    let all = 1103 * 97 + 101;
+    let kept = |samples: &Samples| (samples.crowd.len(), samples.connections.len(), samples.left_out());
+    let left_out = LeftOut { crowd: all - 100_000, connections: all - 1 - 100_000, ..LeftOut::default() };
+    assert_eq!(kept(&samples), (100_000, 100_000, left_out));
+    let full = TupleKey::from(&waits(u32::from(u16::MAX), 1).next().unwrap().conn(5));
+    assert_eq!(samples.crowd.iter().filter(|seen| seen.tuple == full).count(), 100);
+    assert!(samples.crowd.iter().any(|seen| seen.is_pin) && samples.has_connection(&full, 40_099));
+    samples.take(crowded(1097));
+    assert_eq!(
+        kept(&samples),
+        (100_000, 100_000, left_out),
+        "the fullest look counts, and not what is kept of it"
+    );
+    samples.take(crowded(1109));
+    assert_eq!(samples.left_out().crowd, left_out.crowd + 6 * 97);
+}

@@ -52,6 +52,7 @@ fn busy() -> Lists {
         connections: vec![Connections { towards: towards(80), ports: crowd.ports.clone() }],
         crowd: vec![crowd],
         piles: vec![waiting(State::SynSent, 17), waiting(State::CloseWait, 19)],
+        left_out: LeftOut { pools: 3, ports: 7, crowd: 23, connections: 29 },
         ..Listed::default()
     };
     Lists { slab: Some((256, 4096)), ..lists("first", listed) }
@@ -70,6 +71,7 @@ fn calm() -> Lists {
         pins: vec![(0, 1)],
         pools: vec![pool(81, 29)],
         ports: vec![port],
+        left_out: LeftOut { pools: 5, crowd: 13, ..LeftOut::default() },
         ..Listed::default()
     };
     lists("second", listed)
@@ -95,6 +97,7 @@ fn what_was_worst_stays_and_what_is_now_is_of_the_last() {
         (7, "first", 53)
     );
     assert_eq!((samples.crowd.len(), samples.connections.len()), (3, 3));
+    assert_eq!(samples.left_out(), LeftOut { pools: 5, ports: 7, crowd: 23, connections: 29 });
     let pool = |dport| {
         let on = samples.tuples.iter().find(|(key, _)| key.dport == dport).unwrap().1;
         let holders: Vec<_> = on.holders.keys().map(|who| who.comm.clone()).collect();

@@ -57,13 +57,18 @@ impl Recorder {
 
     pub(super) fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.finish(tail).map_err(io::Error::other)?;
-        self.output.write(encoder.bytes())
+        let ended = encoder.finish(tail);
+        // The last batch is among them, whatever became of the tail.
+        self.output.write(encoder.bytes())?;
+        if let Some(limitation) = ended.map_err(|error| self.output.failed(error))? {
+            crate::note!("twtrace: {}: {limitation}", self.output.shown());
+        }
+        Ok(())
     }
 
     /// Begins a file.
     pub(super) fn begin_part(&mut self) -> io::Result<()> {
-        let mut encoder = Encoder::new(&self.head).map_err(io::Error::other)?;
+        let mut encoder = Encoder::new(&self.head).map_err(|error| self.output.failed(error))?;
         self.part_began_ns = self.head.mono_ns;
         self.output.write(encoder.bytes())?;
         self.encoder = Some(encoder);

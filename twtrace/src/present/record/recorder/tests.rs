@@ -1,4 +1,4 @@
-//! What a recording says of its own time and of what changed meanwhile.
+//! What a recording says of its own time and of what changed meanwhile, and how it ends where not all of its end can be written.
 
 use std::path::{Path, PathBuf};
 
@@ -106,4 +106,24 @@ fn settings_that_changed_are_those_of_the_part_in_which_that_was_seen_and_of_all
     let (head, _) = read(dir.path().join("a.1.twt"));
     assert!(want.is_some());
     assert_eq!((range(&first.namespaces), range(&head.namespaces)), (want, want));
+}
+
+#[test]
+fn an_end_that_cannot_be_written_leaves_the_last_batch_and_is_said_once_with_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let mut recorder = recorder(&path, None);
+    recorder.begin(Clock { mono_ns: 1, wall_ns: 2 }).unwrap();
+    for sport in 0..17 {
+        recorder.event(&CLIENT.event(Kind::Created, 3.0, 40_000 + sport)).unwrap();
+    }
+    let huge = Namespace { name: Some("x".repeat(65 << 20)), ..Namespace::default() };
+    let error = recorder.write_end(&Tail { namespaces: vec![huge], ..Tail::default() }).unwrap_err();
+    let said = format!("{:#}", anyhow::Error::from(error));
+    let file = format!("{}: what it says at its end takes ", path.display());
+    assert!(said.starts_with(&file) && said.matches("takes").count() == 1, "{said}");
+    assert!(said.contains("; remedy: "), "{said}");
+    let mut recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.events().count(), 17);
+    assert!(matches!(recording.end(), Ended::Missing { .. }));
 }
