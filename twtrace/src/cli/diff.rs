@@ -21,7 +21,7 @@ A condition is METRIC OPERATOR LIMIT. Quote it, because the shell takes > and < 
 Metrics: duration, created, created/s, peak_created/s, ended/s, expired/s, reused_outgoing/s, reused_incoming/s, reset/s, \
 live, peak_live, pressure, failed, failed/s, overflow, connect_failed, bind_failed, aborted, aborted/s, syn_refused, \
 lost, age_p50, age_p90, age_p99, lifetime_p50, lifetime_p99 (milliseconds), sent_p50, received_p50 (bytes). Rates are averages \
-over the whole recording.
+over the whole recording. Where one of the values is not known, the condition counts as if it held, and stderr says so.
 
 Exit status: 0 done, 1 a condition holds (stderr says which) or the work failed, 2 wrong usage.";
 
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     // The verdict stands, whether or not anybody reads the rest.
     let mut outcome = Outcome::Done;
     for verdict in verdicts.iter().filter(|verdict| verdict.fails) {
-        crate::note!("twtrace: --fail-if '{}' holds: {}", printable(&verdict.condition), verdict.why);
+        crate::note!("twtrace: --fail-if {verdict}");
         outcome = Outcome::Failed;
     }
     if outcome == Outcome::Done {

@@ -159,8 +159,9 @@ pub fn explain(name: &str) -> Option<String> {
     for line in page(&name.replace('-', "_"))?.lines() {
         match line.strip_prefix("@include ") {
             Some(other) => {
-                let body =
-                    page(other.trim()).unwrap_or_default().lines().skip_while(|line| line.starts_with("# "));
+                // The blank line below a title is there already.
+                let is_head = |line: &&str| line.is_empty() || line.starts_with("# ");
+                let body = page(other.trim()).unwrap_or_default().lines().skip_while(is_head);
                 body.for_each(|line| push(line, &mut out));
             }
             None => push(line, &mut out),
@@ -208,8 +209,25 @@ mod tests {
                 assert!(unicode_width::UnicodeWidthStr::width(line) <= 80, "{name}: {line}");
                 assert!(!line.starts_with('@'), "{name}: {line}");
             }
+            assert!(!text.contains("\n\n\n"), "{name} has blank lines without need");
             let included = page(name).unwrap().lines().filter_map(|line| line.strip_prefix("@include "));
             included.for_each(|other| assert!(page(other).is_some(), "{name} includes {other}"));
+        }
+    }
+
+    /// Whether a line ends before its words do: the first word of the next one has room on it, and more.
+    fn breaks_early(line: &str, next: &str) -> bool {
+        let is_prose = |line: &str| line.starts_with(|c: char| c.is_alphabetic() || c == '(' || c == '`');
+        let word = next.split(' ').next().unwrap_or_default();
+        is_prose(line) && is_prose(next) && line.len() + 1 + word.len() < 60
+    }
+
+    #[test]
+    fn paragraphs_are_filled() {
+        for name in names() {
+            let page = page(name).unwrap();
+            let early = page.lines().zip(page.lines().skip(1)).find(|(line, next)| breaks_early(line, next));
+            assert_eq!(early, None, "{name}");
         }
     }
 

@@ -158,11 +158,14 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     let Ports { time_wait, fin_wait2, established, .. } = pool.tuple.peak;
     let Ports { syn_sent, close_wait, fin_wait2_held, unacknowledged, others, .. } = pool.tuple.peak;
     let settings = &pool.netns.settings;
+    // A port counts once: those beyond the range were chosen while it was another one, or asked for by number.
+    let beyond = pool.ports().map_or(0, |ports| pool.tuple.peak.all().saturating_sub(ports));
     let mut finding = finding
         .because_known("ports that connect() can choose from", pool.ports(), RANGE)
         .because("ports in use at the peak", pool.tuple.peak.all(), SOCK_DIAG)
         .because("of those, in TIME_WAIT", time_wait, SOCK_DIAG);
     for (what, count) in [
+        ("of those, outside of the range as it is now, at least", beyond),
         ("of those, in FIN_WAIT2 without a process", fin_wait2),
         ("of those, ESTABLISHED", established),
         ("of those, in SYN_SENT", syn_sent),

@@ -7,6 +7,9 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::remedies;
 use crate::diagnose::words::grouped;
 
+/// What the kernel counted before is not in it.
+const OVERFLOW: &str = "events, and what TCPTimeWaitOverflow of /proc/net/netstat grew by";
+
 pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     let found = facts.namespaces.iter().filter_map(|netns| {
         let (set, default) = (netns.settings.max_tw_buckets?, netns.settings.max_tw_buckets_default?);
@@ -29,7 +32,7 @@ fn finding(netns: &Netns, set: u32, default: u32) -> Finding {
         .because("tcp_max_tw_buckets", set, "sysctl net.ipv4.tcp_max_tw_buckets")
         .because("the kernel's own value", default, "half of tcp_ehash_entries, or another namespace")
         .because("TIME_WAIT sockets at the peak", netns.peak_time_wait, "sock_diag and events")
-        .because("refused so far", netns.overflow, "events, TCPTimeWaitOverflow in /proc/net/netstat")
+        .because("refused while it was looked at", netns.overflow, OVERFLOW)
         .remedied([remedies::restore_max_tw_buckets(netns, set, default)])
         .in_short_alone(format!("tcp_max_tw_buckets is lowered to {}", grouped(set.into())))
 }

@@ -285,6 +285,11 @@ fn folklore_is_told_where_it_does_nothing() {
         |netns: &mut Netns| (netns.settings.fin_timeout_s, netns.fin_wait2) = (Some(15), Some(26));
     assert_eq!(with(has_helped), ["nothing_wrong"]);
     assert_eq!(with(|netns| netns.settings.max_tw_buckets = Some(5000)), ["folklore_max_tw_buckets"]);
+    let mut lowered = netns();
+    lowered.settings.max_tw_buckets = Some(5000);
+    // What the kernel refused before is in its counter, and not in this number.
+    let said = only(&facts(lowered)).evidence;
+    assert!(said.iter().any(|evidence| evidence.what == "refused while it was looked at"), "{said:?}");
     assert_eq!(with(|netns| netns.settings.max_tw_buckets_default = None), ["nothing_wrong"]);
     assert_eq!(with(|netns| netns.settings.tw_recycle = Some(1)), ["folklore_tw_recycle"]);
     let path = "/etc/sysctl.d/10\x1b.conf".to_owned();

@@ -187,15 +187,31 @@ fn inode_in_link(link: &Path) -> Option<u32> {
 }
 
 /// Processes whose namespace may not be looked up: there may be more of them.
-pub fn hidden(processes: usize) -> Limitation {
+pub fn hidden(pids: &[u32]) -> Limitation {
+    let why = match pids {
+        [pid] => format!("process {pid} does not show its network namespace, which may be another one"),
+        pids => format!("{} processes do not show their network namespaces: there may be more", pids.len()),
+    };
     let caps = Caps::own();
-    let why = format!("{processes} processes do not show their network namespace: there may be more");
-    Limitation::new(What::Namespaces, why, caps.remedy(&caps.missing(&[Cap::SysPtrace])))
+    let missing = caps.missing(&[Cap::SysPtrace]);
+    let mut remedy = caps.remedy(&missing);
+    // Who has every capability is kept out by a sandbox or a security module, and may well know that it is no other one.
+    if let ([pid], true) = (pids, missing.is_empty()) {
+        remedy += &format!("; `readlink /proc/{pid}/ns/net` says there which one it is");
+    }
+    Limitation::new(What::Namespaces, why, remedy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_shows_nothing_is_named_and_many_are_counted() {
+        let (one, many) = (hidden(&[4711]), hidden(&[7, 13, 4711]));
+        assert!(one.why.starts_with("process 4711 does not show its network namespace"), "{one}");
+        assert!(many.why.starts_with("3 processes do not show their network namespaces"), "{many}");
+    }
 
     #[test]
     fn only_the_kernels_name_of_a_network_namespace_is_taken() {

@@ -1,6 +1,7 @@
 //! Owns: conditions on two recordings: how one is written, and whether it holds.
 //! Must not know: what is done where one holds.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -57,8 +58,22 @@ pub struct Verdict {
     /// It holds, or nobody can tell.
     #[serde(skip)]
     pub fails: bool,
+    /// Whether anybody can tell.
+    #[serde(skip)]
+    pub is_known: bool,
     /// In words for a user.
     pub why: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holds = match (self.is_known, self.fails) {
+            (true, true) => "holds",
+            (true, false) => "does not hold",
+            (false, _) => "cannot be told, which counts as if it held",
+        };
+        write!(f, "'{}' {holds}: {}", printable(&self.condition), self.why)
+    }
 }
 
 impl Condition {
@@ -77,7 +92,7 @@ impl Condition {
         };
         let growth = pair.growth().map(|growth| format!(" ({})", grown(growth))).unwrap_or_default();
         let why = format!("{} was {}, is {}{growth}", self.metric.name, said(pair.old), said(pair.new));
-        Verdict { condition: self.text.clone(), fails, why }
+        Verdict { condition: self.text.clone(), fails, is_known: value.is_some(), why }
     }
 }
 

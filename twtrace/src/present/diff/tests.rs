@@ -242,8 +242,11 @@ fn conditions_hold_or_not() {
     }
     let verdict = "created/s > +9%".parse::<Condition>().unwrap().judge(&comparison);
     assert_eq!(verdict.why, "created/s was 100/s, is 110/s (+10%)");
+    assert_eq!(verdict.to_string(), "'created/s > +9%' holds: created/s was 100/s, is 110/s (+10%)");
     let verdict = "age_p50 > +9%".parse::<Condition>().unwrap().judge(&comparison);
     assert_eq!(verdict.why, "age_p50 was not known, is 3.0ms");
+    let said = verdict.to_string();
+    assert!(said.starts_with("'age_p50 > +9%' cannot be told, which counts as if it held: "), "{said}");
 }
 
 #[test]

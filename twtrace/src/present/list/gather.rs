@@ -196,8 +196,8 @@ fn chosen(choice: &Choice, notes: &mut Gathered) -> Result<Vec<Netns>, Error> {
     }
     let found = survey();
     let Choice::These(wanted) = choice else {
-        if found.hidden_processes != 0 {
-            notes.add(hidden(found.hidden_processes));
+        if !found.hidden_processes.is_empty() {
+            notes.add(hidden(&found.hidden_processes));
         }
         return Ok(found.namespaces);
     };

@@ -116,8 +116,8 @@ impl<'a> Rounds<'a> {
     fn choose(&self) -> Chosen {
         let survey = survey();
         // With namespaces that were named, it does not matter which others there may be.
-        if survey.hidden_processes != 0 && self.only.is_empty() {
-            self.taken().limitations.add_first(hidden(survey.hidden_processes));
+        if !survey.hidden_processes.is_empty() && self.only.is_empty() {
+            self.taken().limitations.add_first(hidden(&survey.hidden_processes));
         }
         let had: HashSet<u32> = self.taken().samples.keys().copied().collect();
         let mut chosen = survey.namespaces;

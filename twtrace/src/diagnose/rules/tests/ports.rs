@@ -165,6 +165,18 @@ fn what_lasts_is_told_before_ports_run_out() {
 }
 
 #[test]
+fn ports_beyond_the_range_are_counted_by_themselves() {
+    let beyond = |peak| {
+        let tuple = Tuple { peak: time_wait(peak), ..full(time_wait(1000), 0) };
+        let all = only(&with_tuple(tuple)).evidence;
+        let beyond = all.iter().find(|evidence| evidence.what.contains("outside of the range as it is now"));
+        beyond.map(|evidence| evidence.value.to_string())
+    };
+    // It was narrowed since: 1,000 of 1,000 are in use now, and 1,060 were.
+    assert_eq!((beyond(1060).as_deref(), beyond(1000)), (Some("60"), None));
+}
+
+#[test]
 fn reuse_is_no_remedy_for_ports_that_came_from_bind() {
     let tuple = Tuple { bound: 1000, ..full(time_wait(1000), 13) };
     let finding = only(&with_tuple(tuple));

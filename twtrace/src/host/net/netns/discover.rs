@@ -17,8 +17,8 @@ const RUN_NETNS: &str = "/run/netns";
 pub struct Survey {
     /// Every namespace found, once; the asking thread's own first, the others by inode.
     pub namespaces: Vec<Netns>,
-    /// Processes whose namespace may not be read (that needs CAP_SYS_PTRACE): there may be more namespaces.
-    pub hidden_processes: usize,
+    /// Pids of processes whose namespace may not be read (that needs CAP_SYS_PTRACE): there may be more namespaces.
+    pub hidden_processes: Vec<u32>,
 }
 
 /// Every network namespace that can be reached: the asking thread's own, each process's, and each that has a bind
@@ -66,20 +66,20 @@ pub(super) fn mounted(proc_root: &Path) -> Vec<(u32, PathBuf)> {
     mounts.filter_map(|mount| Some((inode_in_link(Path::new(&mount.root))?, mount.point))).collect()
 }
 
-/// Adds each process's namespace that is not known yet and returns how many processes hide theirs. A process with a
+/// Adds each process's namespace that is not known yet and returns the pids of those that hide theirs. A process with a
 /// lower pid mostly lives longer, so the lowest is the way in.
-fn add_processes(proc_root: &Path, found: &mut BTreeMap<u32, Netns>) -> usize {
+fn add_processes(proc_root: &Path, found: &mut BTreeMap<u32, Netns>) -> Vec<u32> {
     let entries = fs::read_dir(proc_root).into_iter().flatten().flatten();
     let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable();
-    let mut hidden = 0;
+    let mut hidden = Vec::new();
     for pid in pids {
         let path = proc_root.join(pid.to_string()).join("ns/net");
         match read_inode(&path) {
             Ok(Some(inode)) => {
                 found.entry(inode).or_insert(Netns { inode, name: None, path });
             }
-            Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied => hidden += 1,
+            Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied => hidden.push(pid),
             // It exited meanwhile, or is a zombie or a kernel thread on its way out: those have no namespace.
             Ok(None) | Err(_) => {}
         }
@@ -139,7 +139,7 @@ mod tests {
                 (4_026_532_333, None, Path::new("211/ns/net")),
             ]
         );
-        assert_eq!(survey.hidden_processes, 0);
+        assert!(survey.hidden_processes.is_empty());
     }
 
     #[test]
