@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::recording::OpenError;
 use crate::source::session;
 
 const EXIT_CODES: &str = "\
@@ -162,6 +163,11 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     }
     if let Some(usage) = error.downcast_ref::<values::Usage>() {
         crate::note!("error: {usage}\n\nFor more information, try '--help'.");
+        return ExitCode::from(2);
+    }
+    // One file of a folder is asked for, and not what to do about a disk.
+    if let Some(folder @ OpenError::Folder(_)) = error.downcast_ref::<OpenError>() {
+        crate::note!("twtrace: {folder}");
         return ExitCode::from(2);
     }
     if let Some(session::Error::Cannot(cannot)) = error.downcast_ref::<session::Error>() {

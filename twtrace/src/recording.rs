@@ -22,6 +22,7 @@ mod frame;
 pub mod lists;
 mod meta;
 mod note;
+mod open_error;
 mod reader;
 mod rows;
 pub mod schema;
@@ -34,7 +35,8 @@ mod vet;
 pub use cache::{Caches, Known};
 pub use encoder::{EncodeError, Encoder};
 pub use meta::{Command, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
-pub use reader::{Ended, Events, OpenError, Recording};
+pub use open_error::OpenError;
+pub use reader::{Ended, Events, Recording};
 pub use rows::{Malformed, Rows};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings;
+use super::values::number;
 use crate::model::escape::printable;
 use crate::output::paint::Paint;
 use crate::present::diff::{self, Condition, Verdict};
@@ -37,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Condition>,
     /// Show at most N rows per table
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::<usize>)]
     top: usize,
     /// Print one JSON object, with all rows
     #[arg(long)]
@@ -47,6 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    recordings::refuse_stdin_twice(&[args.old.clone(), args.new.clone()])?;
     // Names may stand for other namespaces in the other recording.
     let hosts = |path: &PathBuf| recordings::hosts(std::slice::from_ref(path), &args.filters);
     let (old, new) = (hosts(&args.old)?, hosts(&args.new)?);

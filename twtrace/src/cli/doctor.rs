@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::events::TraceArgs;
 use super::filters::{FilterArgs, hide, said_of_nothing};
-use super::values::Usage;
+use super::values::{Usage, from_one};
 use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Severity;
@@ -27,7 +27,7 @@ const DURATION: Duration = Duration::from_secs(10);
 /// `twtrace doctor`
 #[derive(Debug, clap::Args)]
 #[command(subcommand_negates_reqs = true)]
-#[command(mut_args(hide(&["reason", "failures"])))]
+#[command(mut_args(hide(&["reason", "failures", "no_container_names", "runtime_socket"])))]
 pub(super) struct Args {
     #[command(subcommand)]
     what: Option<What>,
@@ -41,7 +41,7 @@ pub(super) struct Args {
     #[arg(long)]
     exit_code: bool,
     /// Number of ports that a NAT gateway in front of this machine has for one destination
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one::<u32>)]
     nat_ports: Option<u32>,
     #[command(flatten)]
     trace: TraceArgs,
@@ -58,7 +58,42 @@ enum What {
     },
 }
 
+impl Args {
+    /// Whoever gives an option expects it to matter.
+    fn refuse_what_goes_with_nothing(&self) -> Result<(), Usage> {
+        if self.what.is_some() {
+            let flags = [
+                (self.file.is_some(), "FILE"),
+                (self.json, "--json"),
+                (self.exit_code, "--exit-code"),
+                (self.nat_ports.is_some(), "--nat-ports"),
+            ];
+            let given = flags.into_iter().find(|(is_given, _)| *is_given).map(|(_, flag)| flag);
+            let filtered = (self.filters != FilterArgs::default()).then_some("the filters");
+            return match given.or_else(|| self.trace.given()).or(filtered) {
+                Some(what) => Err(Usage(format!(
+                    "doctor explain looks at nothing: leave out {what}, which it has no use for"
+                ))),
+                None => Ok(()),
+            };
+        }
+        if let Some(flag) = self.trace.given_about_containers() {
+            let why = "no finding has the name of a container";
+            return Err(Usage(format!(
+                "{flag} does not apply to doctor: {why}; use `twtrace events {flag} …`"
+            )));
+        }
+        match (&self.file, self.trace.given()) {
+            (Some(_), Some(flag)) => Err(Usage(format!(
+                "{flag} is for a live trace, and FILE is a recording: leave out one of them"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
+    args.refuse_what_goes_with_nothing()?;
     if let Some(What::Explain { id }) = &args.what {
         return tell(id.as_deref());
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use super::filters::{FilterArgs, hide};
 use super::list::{refuse_what_no_listing_knows, refuse_what_no_socket_has};
-use super::values::duration;
+use super::values::{duration, interval, number};
 use crate::host::net::sockdiag::States;
 use crate::present::drain::{self, Goal, Left, Pool};
 use crate::present::list::{self, Choice, Owners};
@@ -20,7 +20,7 @@ Exit status: 0 when at most N sockets are left, 1 when --timeout is over (stderr
 #[command(mut_args(hide(&["reason", "failures", "pid", "comm", "uid", "cgroup", "not_pid", "not_comm", "not_cgroup"])))]
 pub(super) struct Args {
     /// Stop waiting when at most N TIME_WAIT sockets are left
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<usize>)]
     below: usize,
     /// Count only sockets of this tuple: SADDR,DADDR,DPORT, or DADDR,DPORT for any local address
     #[arg(long, value_name = "TUPLE")]
@@ -29,7 +29,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "90s", value_parser = duration)]
     timeout: Duration,
     /// Longest time between two checks
-    #[arg(long, default_value = "2s", value_parser = duration)]
+    #[arg(long, default_value = "2s", value_parser = interval)]
     interval: Duration,
     #[command(flatten)]
     filters: FilterArgs,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::filters::FilterArgs;
-use super::values::{Usage, duration, one_of, ring_size};
+use super::values::{Usage, duration, from_one, one_of, ring_size};
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
 use crate::kernel::probe::{self, Backend};
@@ -34,9 +34,9 @@ pub(super) struct TraceArgs {
     /// Create this file once all hooks are attached
     #[arg(long, value_name = "PATH")]
     pub(super) ready_file: Option<PathBuf>,
-    /// Size of the ring buffer between the kernel and twtrace, rounded up to a power of two
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = ring_size)]
-    pub(super) ring_size: u32,
+    /// Size of the ring buffer between the kernel and twtrace, rounded up to a power of two [default: 4M]
+    #[arg(long, value_name = "BYTES", value_parser = ring_size)]
+    pub(super) ring_size: Option<u32>,
     /// Say on stderr which backend is used, and why others are not available
     #[arg(short, long)]
     pub(super) verbose: bool,
@@ -75,6 +75,9 @@ impl Choice {
     }
 }
 
+/// Of the ring, where nobody says otherwise: the 4M of its help.
+const RING_BYTES: u32 = 4 << 20;
+
 impl TraceArgs {
     /// A trace of what `filter` lets pass.
     pub(super) fn options(&self, filter: Filter) -> session::Options {
@@ -91,10 +94,32 @@ impl TraceArgs {
         }
     }
 
+    /// The first of these flags that was given; a backend that is chosen by itself is none.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.backend.0.is_some(), "--backend"),
+            (self.duration.is_some(), "--duration"),
+            (self.ready_file.is_some(), "--ready-file"),
+            (self.ring_size.is_some(), "--ring-size"),
+            (self.verbose, "--verbose"),
+            (self.debug_log, "--debug-log"),
+            (self.no_syscalls, "--no-syscalls"),
+            (self.no_sandbox, "--no-sandbox"),
+        ];
+        let given = given.into_iter().find(|(is_given, _)| *is_given).map(|(_, flag)| flag);
+        given.or_else(|| self.given_about_containers())
+    }
+
+    /// As [`Self::given`], of those about the names of containers.
+    pub(super) fn given_about_containers(&self) -> Option<&'static str> {
+        let asks_elsewhere = (!self.runtime_socket.is_empty()).then_some("--runtime-socket");
+        asks_elsewhere.or(self.no_container_names.then_some("--no-container-names"))
+    }
+
     pub(super) fn probe(&self) -> probe::Options {
         probe::Options {
             backend: self.backend.0,
-            ring_bytes: self.ring_size,
+            ring_bytes: self.ring_size.unwrap_or(RING_BYTES),
             debug_log: self.debug_log,
             no_syscalls: self.no_syscalls,
             ..probe::Options::default()
@@ -112,7 +137,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "json")]
     wide: bool,
     /// Stop after this many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one::<u64>)]
     count: Option<u64>,
     /// At the end, compare with the kernel's own counters; exit with status 1 if lost events do not explain a difference
     #[arg(long)]

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
-use super::recordings;
+use super::recordings::{self, STREAM};
 use super::values::Usage;
 use crate::model::escape;
 use crate::present::export::{Dataset, Format, Key, export};
@@ -49,10 +49,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             Usage("several recordings want --partition host,date, and a folder for -o".to_owned()).into()
         );
     };
-    let on_terminal = args.output.as_os_str() == "-" && io::stdout().is_terminal();
+    let on_terminal = args.output.as_os_str() == STREAM && io::stdout().is_terminal();
     if on_terminal && args.to == Format::Parquet {
         return Err(Usage("Parquet is no text: send it to a file or a pipe".to_owned()).into());
     }
+    recordings::refuse_what_is_read(&args.files, &args.output)?;
     let recording = Recording::open(file)?;
     let filter = args.filters.recorded(file, recording.head())?;
     let destination = Destination {
@@ -79,6 +80,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 fn add(args: &Args) -> anyhow::Result<Outcome> {
     if args.to != Format::Parquet {
         return Err(Usage("--partition goes with --to parquet only".to_owned()).into());
+    }
+    if args.output.as_os_str() == STREAM {
+        let why = "--partition writes a folder of files, and - is stdout: give -o the name of a folder";
+        return Err(Usage(why.to_owned()).into());
     }
     let mut keys = Vec::new();
     args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::values::{Usage, cidr, one_of};
+use super::values::{Usage, cidr, one_of, pid, port, uid};
 use crate::model::escape::printable;
 use crate::model::event::{Reason, Role};
 use crate::model::filter::{CgroupFilter, Failures, Filter, Glob, Unwanted};
@@ -17,17 +17,17 @@ use crate::recording::{Head, Namespace, Recording};
 
 /// Which events to show. Several values of one flag: one of them must match. Several flags: all of them must match.
 /// NAME and PATH may hold `*` (any text) and `?` (one character); quote them for the shell.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Filters (lists are separated by commas)")]
 pub(super) struct FilterArgs {
     /// Owner's process id (of failures: the caller's)
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    #[arg(long, value_name = "PID", value_parser = pid, value_delimiter = ',')]
     pid: Vec<u32>,
     /// Owner's process name, such as nginx or 'php-fpm*'; the kernel keeps 15 bytes of it
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name())]
     comm: Vec<String>,
     /// Owner's user id
-    #[arg(long, value_name = "UID", value_delimiter = ',')]
+    #[arg(long, value_name = "UID", value_parser = uid, value_delimiter = ',')]
     uid: Vec<u32>,
     /// Owner's cgroup (v2) or one above it, such as /system.slice/nginx.service or 'system.slice/*'
     #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = name())]
@@ -37,13 +37,13 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "self|INODE|NAME|PATH", value_delimiter = ',', value_parser = name())]
     netns: Vec<String>,
     /// Local port
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_parser = port, value_delimiter = ',')]
     sport: Vec<u16>,
     /// Remote port
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_parser = port, value_delimiter = ',')]
     dport: Vec<u16>,
     /// Local or remote port
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_parser = port, value_delimiter = ',')]
     port: Vec<u16>,
     /// Remote address or network, such as 10.0.0.0/8
     #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]
@@ -65,7 +65,7 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word))]
     failures: Option<Failures>,
     /// Leave out owners with this process id; as with all --not flags for owners, unknown owners are left out too
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    #[arg(long, value_name = "PID", value_parser = pid, value_delimiter = ',')]
     not_pid: Vec<u32>,
     /// Leave out owners with this process name
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = name())]
@@ -74,7 +74,7 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "PATH", value_delimiter = ',', value_parser = name())]
     not_cgroup: Vec<String>,
     /// Leave out this port, local or remote
-    #[arg(long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(long, value_name = "PORT", value_parser = port, value_delimiter = ',')]
     not_port: Vec<u16>,
     /// Leave out this remote address or network
     #[arg(long, value_name = "CIDR", value_parser = cidr, value_delimiter = ',')]

@@ -9,23 +9,20 @@ use super::events::TraceArgs;
 use super::filters::{FilterArgs, of_view};
 use super::pictures::Pictures;
 use super::runtime;
-use super::values::{Usage, duration};
+use super::values::{from_one, interval};
 use crate::present::live::Origin;
 use crate::present::tui::{Screen, Theme, has_size};
 use crate::source::View;
 use crate::source::session::{self};
 
-/// The ring is looked at about this often, so there is nothing new to show more often.
-const SHORTEST: Duration = Duration::from_millis(100);
-
 /// How it is shown: the flags of the live view and of a replay.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
     /// Time between two refreshes
-    #[arg(long, default_value = "1s", value_parser = duration)]
+    #[arg(long, default_value = "1s", value_parser = interval)]
     pub(super) interval: Duration,
     /// Exit after N updates
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one::<u64>)]
     pub(super) count: Option<u64>,
     /// Show one update after one interval, then exit
     #[arg(long, conflicts_with = "count")]
@@ -45,14 +42,6 @@ pub(super) struct ShowArgs {
 }
 
 impl ShowArgs {
-    /// What clap cannot see.
-    pub(super) fn check(&self) -> Result<(), Usage> {
-        if self.interval < SHORTEST {
-            return Err(Usage(format!("--interval {:?} is too short: give at least 100ms", self.interval)));
-        }
-        Ok(())
-    }
-
     /// Whether there is a terminal to fill, and nothing was asked for that belongs on paper.
     pub(super) fn wants_screen(&self) -> bool {
         let is_paper = self.once || self.plain || self.json || self.wide || self.count.is_some();
@@ -90,7 +79,6 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    args.show.check()?;
     let filter = args.filters.live()?;
     let wants_screen = args.show.wants_screen();
     let options = session::Options { command_lines: wants_screen, ..args.trace.options(filter.clone()) };

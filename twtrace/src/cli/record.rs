@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::events::TraceArgs;
 use super::filters::FilterArgs;
-use super::values::{Usage, duration, size};
+use super::values::{Usage, duration, from_one, size};
 use super::{Outcome, runtime};
 use crate::diagnose::gather::Rhythm;
 use crate::model::filter::CgroupFilter;
@@ -51,14 +51,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rotate_every: Option<Duration>,
     /// Keep the last N of these files, the current one included [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = from_one::<u64>)]
     keep: Option<u64>,
     /// Record only events whose owner is CMD or one of its children
     #[arg(long, requires = "command", conflicts_with = "cgroup")]
     only_command: bool,
-    /// After CMD has ended, record for this long, for its last connections
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = duration)]
-    settle: Duration,
+    /// After CMD has ended, record for this long, for its last connections [default: 200ms]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    settle: Option<Duration>,
     #[command(flatten)]
     trace: TraceArgs,
     #[command(flatten)]
@@ -68,6 +68,8 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
+/// Of a command's last connections, where nobody says otherwise.
+const SETTLE: Duration = Duration::from_millis(200);
 /// The shortest time and the smallest size at which files change.
 const LEAST_EVERY: Duration = Duration::from_secs(1);
 const LEAST_SIZE: u64 = 64 << 10;
@@ -104,6 +106,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage("a recording is no text: send it to a file or a pipe".to_owned()).into());
     }
     let rotation = args.rotation()?;
+    if args.settle.is_some() && args.command.is_empty() {
+        let why = "--settle needs a command: it is how long to record after CMD has ended";
+        return Err(Usage(why.to_owned()).into());
+    }
     // What a command is going to do is not there yet.
     let mut filter = if args.command.is_empty() { args.filters.live()? } else { args.filters.coming()? };
     let caller = user::caller();
@@ -128,7 +134,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let output = Output::open(Destination { path: args.output, force: args.force, rotation, owner: caller })?;
     let options = args.trace.options(filter);
     let (netns, rhythm) = (options.filter.netns.clone(), Some(Rhythm::RECORDING));
-    let setup = Setup { filters, netns, command, cgroup, settle: args.settle, rhythm };
+    let setup = Setup { filters, netns, command, cgroup, settle: args.settle.unwrap_or(SETTLE), rhythm };
     let mut recorder = Recorder::new(output, setup).context("cannot watch signals")?;
     let traced = runtime()?.block_on(session::run(&options, &mut recorder));
     conclude(recorder, traced)

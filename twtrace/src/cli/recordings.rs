@@ -2,6 +2,10 @@
 //! Must not know: what is made of them.
 
 use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,8 +17,12 @@ use crate::model::filter::Filter;
 use crate::present::report::{Group, Part, by_host};
 use crate::recording::{Head, Recording};
 
+/// What stands for stdin, and for stdout.
+pub(super) const STREAM: &str = "-";
+
 /// The files that were named, and those in folders that were.
 pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    refuse_stdin_twice(named)?;
     let mut all = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -34,6 +42,34 @@ pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         all.extend(found);
     }
     Ok(all)
+}
+
+/// A stream is read once.
+pub(super) fn refuse_stdin_twice(named: &[PathBuf]) -> Result<(), Usage> {
+    match named.iter().filter(|path| path.as_os_str() == STREAM).count() {
+        0 | 1 => Ok(()),
+        _ => Err(Usage("stdin (-) is named twice and can be read once: name a file".to_owned())),
+    }
+}
+
+/// What is read must not be written over, under whichever name: it would be gone before, or once, it has been read.
+pub(super) fn refuse_what_is_read(named: &[PathBuf], output: &Path) -> anyhow::Result<()> {
+    let Some(written) = file_of(output, &io::stdout()) else { return Ok(()) };
+    if files(named)?.iter().any(|read| file_of(read, &io::stdin()) == Some(written)) {
+        let shown = escape::path(output);
+        let why = "it is the recording that is read; remedy: another name";
+        return Err(Usage(format!("cannot write to {shown}: {why}")).into());
+    }
+    Ok(())
+}
+
+/// The device and the inode of a file, links followed; of what a stream leads to, where it is named. `None` of anything else than a file.
+fn file_of(path: &Path, stream: &impl AsFd) -> Option<(u64, u64)> {
+    let about = match path.as_os_str() == STREAM {
+        true => File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata(),
+        false => path.metadata(),
+    };
+    about.ok().filter(Metadata::is_file).map(|about| (about.dev(), about.ino()))
 }
 
 /// The recordings that were named, by the machines that made them.

@@ -35,7 +35,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    args.show.check()?;
     // Opened once where it is a pipe.
     let first = Recording::open(&args.file)?;
     let head = first.head().clone();

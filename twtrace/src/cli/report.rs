@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings;
-use super::values::{Usage, duration, one_of};
+use super::values::{Usage, duration, number, one_of};
 use crate::output::paint::Paint;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     every: Option<Duration>,
     /// Show at most N rows per table
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::<usize>)]
     top: usize,
     /// Show more columns and cut nothing
     #[arg(long, conflicts_with_all = ["json", "html"])]
@@ -50,6 +50,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let every_ns = args.every.map(|every| u64::try_from(every.as_nanos()).unwrap_or(u64::MAX));
     if every_ns == Some(0) {
         return Err(Usage("--every 0 is no time: give one such as 1s".to_owned()).into());
+    }
+    if let Some(page) = &args.html {
+        recordings::refuse_what_is_read(&args.files, page)?;
     }
     let hosts = recordings::hosts(&args.files, &args.filters)?;
     let filter = hosts.first().map(|host| host.filter.clone()).unwrap_or_default();

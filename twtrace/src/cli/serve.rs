@@ -14,7 +14,7 @@ use clap::{FromArgMatches as _, ValueEnum};
 use super::events::TraceArgs;
 use super::filters::{FilterArgs, hide};
 use super::record::possible;
-use super::values::{Usage, duration, size};
+use super::values::{Usage, duration, from_one, size};
 use super::{Cli, Command, Outcome, config, runtime};
 use crate::diagnose::gather::Rhythm;
 use crate::host::files::Folder;
@@ -45,6 +45,9 @@ What is typed counts more.";
 
 /// The name of the files under --record; a number goes before the extension.
 const RECORDING: &str = "twtrace.twt";
+/// How old a file gets and how many are kept, where nobody says otherwise.
+const EVERY: Duration = Duration::from_secs(3600);
+const KEEP: u64 = 24;
 
 /// `twtrace serve`
 #[derive(Debug, clap::Args)]
@@ -64,12 +67,12 @@ pub(super) struct Args {
     /// Go on in another file once one has this many bytes, such as 64M
     #[arg(long, value_name = "BYTES", value_parser = size)]
     rotate_size: Option<u64>,
-    /// Go on in another file once one is this old
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
-    rotate_every: Duration,
-    /// Keep this many files, the one being written included
-    #[arg(long, value_name = "N", default_value = "24", value_parser = clap::value_parser!(u64).range(1..))]
-    keep: u64,
+    /// Go on in another file once one is this old [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    rotate_every: Option<Duration>,
+    /// Keep this many files, the one being written included [default: 24]
+    #[arg(long, value_name = "N", value_parser = from_one::<u64>)]
+    keep: Option<u64>,
     /// How notes on stderr are written
     #[arg(long, value_name = "FORMAT", default_value = "plain")]
     log_format: LogFormat,
@@ -104,6 +107,16 @@ impl Args {
         }
     }
 
+    /// Whoever says how a recording is kept expects one.
+    fn refuse_without_record(&self) -> Result<(), Usage> {
+        let given = [
+            (self.rotate_size.is_some(), "--rotate-size"),
+            (self.rotate_every.is_some(), "--rotate-every"),
+            (self.keep.is_some(), "--keep"),
+        ];
+        refuse_without(self.record.is_some(), &given, "--record DIR")
+    }
+
     fn recording(&self, filters: Vec<String>, netns: Vec<u32>) -> anyhow::Result<Option<Recording>> {
         let Some(dir) = &self.record else { return Ok(None) };
         let shown = || format!("cannot record to {}", escape::path(dir));
@@ -111,7 +124,8 @@ impl Args {
         let owner = user::caller();
         let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));
         Folder::private(dir, ids).with_context(shown)?;
-        let (size, every, keep) = (self.rotate_size, Some(self.rotate_every), Some(self.keep));
+        let (every, keep) = (self.rotate_every.unwrap_or(EVERY), self.keep.unwrap_or(KEEP));
+        let (size, every, keep) = (self.rotate_size, Some(every), Some(keep));
         let rotation = possible(Rotation { size, every, keep, resumes: true })?;
         let destination = Destination { path: dir.join(RECORDING), force: false, rotation, owner };
         let rhythm = Some(Rhythm::SERVICE);
@@ -120,11 +134,20 @@ impl Args {
     }
 }
 
+/// Refuses the first option that was given, where the one is not there that it goes with.
+fn refuse_without(is_there: bool, given: &[(bool, &str)], needed: &str) -> Result<(), Usage> {
+    match given.iter().find(|(is_given, _)| *is_given && !is_there) {
+        Some((_, flag)) => Err(Usage(format!("{flag} needs {needed}"))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let args = args.with_config()?;
     if args.log_format == LogFormat::Json {
         crate::output::notes::as_json();
     }
+    args.refuse_without_record()?;
     let (tls, token, endpoint) = (args.reach.tls()?, args.reach.token()?, args.otlp.endpoint()?);
     let filter = args.filters.live()?;
     if !filter.reasons.is_empty() {

@@ -1,6 +1,8 @@
 //! Owns: what values on the command line mean, with errors that name them.
 //! Must not know: which flag they belong to.
 
+use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -41,8 +43,54 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => return Err(wrong()),
     };
-    let duration = Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())?;
-    if duration > LONGEST { Err(wrong()) } else { Ok(duration) }
+    let duration = Duration::try_from_secs_f64(number * scale).ok().filter(|duration| *duration <= LONGEST);
+    duration
+        .ok_or_else(|| format!("'{}' is longer than a hundred years: give a shorter time", printable(text)))
+}
+
+/// The ring, and the kernel's timers, are looked at about this often: there is nothing new to see more often.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// A duration between two looks.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let too_short =
+        || format!("'{}' is too short a time between two looks: give 100ms or more", printable(text));
+    duration(text)?.checked_sub(SHORTEST).map(|more| SHORTEST + more).ok_or_else(too_short)
+}
+
+/// A whole number.
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{}' is not a number such as 20", printable(text)))
+}
+
+/// A whole number of which there must be one at least.
+pub(super) fn from_one<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number >= T::from(1));
+    number.ok_or_else(|| format!("'{}' is not a number from 1 on", printable(text)))
+}
+
+/// A port.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let why = "is not a port between 0 and 65535; several are a list, such as 80,443";
+    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+}
+
+/// The id of a process.
+pub(super) fn pid(text: &str) -> Result<u32, String> {
+    let why = "is not a process id such as 1234; names go with --comm";
+    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+}
+
+/// The id of a user.
+pub(super) fn uid(text: &str) -> Result<u32, String> {
+    let why = "is not a user id such as 1000; `id -u NAME` tells that of a name";
+    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+}
+
+/// Where to listen.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let why = "is not an address with a port, such as 127.0.0.1:9478 or [::1]:9478; names are not looked up";
+    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
 }
 
 /// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.
@@ -90,9 +138,27 @@ mod tests {
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("36500d"), Ok(LONGEST));
-        for bad in ["", "s", "-1s", "1y", "1.2.3s", "1e400s", "36501d", "9".repeat(40).as_str()] {
-            assert!(duration(bad).is_err(), "{bad}");
+        for bad in ["", "s", "-1s", "1y", "1.2.3s", "1e400s"] {
+            assert!(duration(bad).unwrap_err().contains("is not a duration"), "{bad}");
         }
+        for long in ["36501d", "9".repeat(40).as_str()] {
+            assert!(duration(long).unwrap_err().contains("is longer than a hundred years"), "{long}");
+        }
+        assert_eq!((interval("100ms"), interval("2s")), (Ok(SHORTEST), Ok(Duration::from_secs(2))));
+        assert!(interval("99ms").unwrap_err().contains("99ms") && interval("x").is_err());
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!((from_one("1"), from_one("4294967295")), (Ok(1_u32), Ok(u32::MAX)));
+        for bad in ["0", "-1", "", "4294967296", "x"] {
+            assert!(from_one::<u32>(bad).unwrap_err().contains(bad), "{bad}");
+        }
+        assert_eq!((number("0"), port("65535"), pid("7"), uid("0")), (Ok(0_usize), Ok(65_535), Ok(7), Ok(0)));
+        for bad in ["80-90", "-1", "65536", "http"] {
+            assert!(port(bad).unwrap_err().contains("80,443"), "{bad}");
+        }
+        assert_eq!(listen("[::1]:9478").map(|at| at.port()), Ok(9478));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::cache::Caches;
 use super::encoder::{FORMAT_KEY, HEAD_KEY};
 use super::frame::Stop;
 use super::meta::{FORMAT, Head, Namespace, Tail};
+use super::open_error::OpenError;
 use super::rows::Rows;
 use super::stream::{Item, Stream};
 use super::times::Times;
@@ -24,35 +25,6 @@ use crate::model::event::Event;
 /// Sockets from before that are read, at most: as many as a live view keeps.
 const MOST_SEEDS: usize = 1 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
-
-/// Why a file cannot be read as a recording at all.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is no such file, or it may not be read.
-    #[error("cannot open {path}: {error}")]
-    Io {
-        /// Its path, escaped.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// It is something else, or was cut off in its head.
-    #[error("{path} is no recording of twtrace: {why}")]
-    Foreign {
-        /// Its path, escaped.
-        path: String,
-        /// What it is instead.
-        why: String,
-    },
-    /// It was made by a twtrace from the future.
-    #[error("{path} has version {format} of the format, this twtrace reads up to {FORMAT}: use a newer one")]
-    TooNew {
-        /// Its path, escaped.
-        path: String,
-        /// Its version.
-        format: u32,
-    },
-}
 
 /// What became of the end of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,8 +88,10 @@ impl Recording {
             return Self::read(io::stdin(), "-");
         }
         let shown = escape::path(path);
-        match File::open(path) {
-            Ok(file) => Self::read(file, &shown),
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.is_dir(), file)));
+        match opened {
+            Ok((true, _)) => Err(OpenError::Folder(shown)),
+            Ok((false, file)) => Self::read(file, &shown),
             Err(error) => Err(OpenError::Io { path: shown, error }),
         }
     }

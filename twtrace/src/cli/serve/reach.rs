@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::super::values::Usage;
+use super::super::values::{Usage, listen};
 use crate::present::serve::{Tls, TlsFiles, Token, is_of_this_machine};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Reach {
     /// Where to answer
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478", value_parser = listen)]
     listen: SocketAddr,
     /// Answer those only who send the first line of this file as a bearer token, which is read again when it changes; /healthz and /readyz are answered to all
     #[arg(long, value_name = "FILE")]

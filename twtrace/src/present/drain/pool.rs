@@ -36,8 +36,8 @@ impl FromStr for Pool {
             let form = "SADDR,DADDR,DPORT such as 10.0.0.1,10.0.0.9,5432, nor DADDR,DPORT";
             format!("'{}' is not a tuple {form}", printable(text))
         };
-        let address =
-            |word: &str| word.trim().parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| wrong());
+        let address = |word: &str| bare(word.trim()).parse::<IpAddr>().map(|ip| ip.to_canonical());
+        let address = |word: &str| address(word).map_err(|_| wrong());
         let words: Vec<&str> = text.split(',').collect();
         let (saddr, daddr, dport) = match words[..] {
             [saddr, daddr, dport] => (Some(address(saddr)?), address(daddr)?, dport),
@@ -46,4 +46,10 @@ impl FromStr for Pool {
         };
         Ok(Self { saddr, daddr, dport: dport.trim().parse().map_err(|_| wrong())? })
     }
+}
+
+/// An address of IPv6 is printed in brackets.
+fn bare(word: &str) -> &str {
+    let inside = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+    inside.filter(|inside| inside.contains(':')).unwrap_or(word)
 }

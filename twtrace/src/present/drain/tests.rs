@@ -59,6 +59,7 @@ fn only_sockets_of_the_tuples_count() {
         (&["127.0.0.2,127.0.0.1,80"], 0),
         (&["127.0.0.2,80"], 0),
         (&["::ffff:127.0.0.1,80"], 3),
+        (&["[::ffff:127.0.0.1],127.0.0.1,80"], 3),
     ] {
         let pools: Vec<Pool> = pools.iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(Goal { pools: pools.clone(), ..goal(0) }.left(&all).sockets, want, "{pools:?}");
@@ -67,7 +68,16 @@ fn only_sockets_of_the_tuples_count() {
 
 #[test]
 fn a_tuple_of_another_form_is_named() {
-    for bad in ["", "80", "127.0.0.1", "127.0.0.1:80", "127.0.0.1,65536", "a,127.0.0.1,80", "::1,::1,80,7"] {
+    for bad in [
+        "",
+        "80",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        "127.0.0.1,65536",
+        "a,127.0.0.1,80",
+        "::1,::1,80,7",
+        "[127.0.0.1],80",
+    ] {
         let text = bad.parse::<Pool>().unwrap_err();
         assert!(text.contains(&format!("'{bad}'")), "{text}");
     }
