@@ -11,6 +11,7 @@ use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings::{self, STREAM};
 use super::values::Usage;
 use crate::model::escape;
+use crate::model::limitation::{Limitation, Limitations};
 use crate::present::export::{Dataset, Format, Key, export};
 use crate::present::record::output::{Destination, Output, Rotation};
 use crate::present::record::user;
@@ -55,6 +56,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     recordings::refuse_what_is_read(&args.files, &args.output)?;
     let recording = Recording::open(file)?;
+    let mut unseen = Limitations::default();
+    note_unseen(&recording.head().limitations, &mut unseen);
     let filter = args.filters.recorded(file, recording.head())?;
     let destination = Destination {
         path: args.output.clone(),
@@ -71,7 +74,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         crate::note!("twtrace: {nothing}");
     }
     warn(file, &exported.ended);
-    let (events, bytes) = (many(exported.events, "event"), many(output.total(), "byte"));
+    if args.to != Format::Jsonl {
+        note_unseen(exported.ended.tail().map_or(&[], |tail| &tail.limitations), &mut unseen);
+        say_unseen(&unseen);
+    }
+    let (events, bytes) = (told(exported.events, exported.listed), many(output.total(), "byte"));
     crate::note!("exported {events}{}, {bytes}, to {}", besides(exported.lost), output.shown());
     Ok(Outcome::Done)
 }
@@ -88,8 +95,8 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     let mut keys = Vec::new();
     args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
     let dataset = Dataset { root: args.output.clone(), keys, owner: user::caller() };
-    let (mut events, mut lost, mut files, mut bytes, mut unread) = (0, 0, 0, 0, 0_u64);
-    let mut asked = None;
+    let (mut events, mut listed, mut lost, mut files, mut bytes, mut unread) = (0, 0, 0, 0, 0, 0_u64);
+    let (mut asked, mut unseen) = (None, Limitations::default());
     let recordings = recordings::files(&args.files)?;
     for file in &recordings {
         let recording = match Recording::open(file) {
@@ -101,18 +108,21 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
             }
         };
         let filter = args.filters.recorded(file, recording.head())?;
+        note_unseen(&recording.head().limitations, &mut unseen);
         let shown = || format!("cannot add {} to {}", escape::path(file), escape::path(&args.output));
         let added = dataset.add(recording, &filter).with_context(shown)?;
         warn(file, &added.ended);
-        (events, lost) = (events + added.events, lost + added.lost);
+        note_unseen(added.ended.tail().map_or(&[], |tail| &tail.limitations), &mut unseen);
+        (events, listed, lost) = (events + added.events, listed + added.listed, lost + added.lost);
         (files, bytes) = (files + added.files, bytes + added.bytes);
         asked = asked.or(Some(filter));
     }
     if let Some(nothing) = asked.and_then(|filter| said_of_nothing(&filter, events)) {
         crate::note!("twtrace: {nothing}");
     }
+    say_unseen(&unseen);
     let of = many(recordings.len() as u64 - unread, "recording");
-    let (events, bytes, files) = (many(events, "event"), many(bytes, "byte"), many(files, "file"));
+    let (events, bytes, files) = (told(events, listed), many(bytes, "byte"), many(files, "file"));
     crate::note!(
         "exported {events} of {of}{}, {bytes}, to {files} in {}",
         besides(lost),
@@ -131,6 +141,34 @@ fn besides(lost: u64) -> &'static str {
     if lost == 0 { "" } else { ", and what was lost" }
 }
 
+/// What was exported as `record` counts it: `listed` of the events are sockets that were there before.
+fn told(events: u64, listed: u64) -> String {
+    let before = match listed {
+        0 => String::new(),
+        listed => format!(" and {} from before", many(listed, "socket")),
+    };
+    many(events.saturating_sub(listed), "event") + &before
+}
+
+fn note_unseen(limitations: &[Limitation], unseen: &mut Limitations) {
+    for limitation in limitations {
+        unseen.add(limitation.clone());
+    }
+}
+
+/// What could not be seen has no row in a table.
+fn say_unseen(unseen: &Limitations) {
+    let mut words: Vec<&str> = Vec::new();
+    for limitation in unseen.all() {
+        // Of several namespaces it is the same.
+        words.extend(Some(limitation.what.words()).filter(|what| !words.contains(what)));
+    }
+    if !words.is_empty() {
+        let words = words.join("; ");
+        crate::note!("twtrace: not seen when it was recorded: {words} (`twtrace report` says why)");
+    }
+}
+
 fn warn(file: &Path, ended: &Ended) {
     if let Some(trouble) = ended.trouble() {
         crate::note!("twtrace: {}: {trouble}", escape::path(file));
@@ -146,5 +184,19 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_exported_is_counted_as_it_was_recorded() {
+        assert_eq!(told(560, 10), "550 events and 10 sockets from before");
+        assert_eq!(
+            (told(1, 0), told(2, 1)),
+            ("1 event".to_owned(), "1 event and 1 socket from before".to_owned())
+        );
     }
 }

@@ -204,6 +204,11 @@ impl FilterArgs {
     }
 }
 
+/// Says on stderr which values match nothing on this machine as it is now: for whoever was shown nothing.
+pub(super) fn say_what_matches_nothing(filter: &Filter) {
+    doubts::say_here(filter);
+}
+
 /// Whether a value of `--netns` can be a name.
 fn is_name(spec: &str) -> bool {
     spec != "self" && !spec.contains('/') && !spec.bytes().all(|byte| byte.is_ascii_digit())

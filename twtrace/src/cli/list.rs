@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use super::filters::{FilterArgs, hide};
+use super::filters::{FilterArgs, hide, say_what_matches_nothing};
 use super::values::Usage;
 use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
@@ -75,9 +75,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if owners.is_empty() && !args.summary {
         refuse_what_no_listing_knows(&filter, "list")?;
     }
-    let there = listed.time_waits();
+    let (there, known) = (listed.time_waits(), owners.len());
     let (seen, limitations) = listed.seen(&choice, states, &filter, &owners)?;
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
+    // Of one who is gone there may be sockets; where there are none, it is worth a word that he is.
+    if seen.iter().all(|seen| seen.sockets.is_empty()) {
+        say_what_matches_nothing(&filter);
+    }
     let mut out = match (args.summary, args.json) {
         (true, true) => summary_json(&seen, &limitations),
         (true, false) => summary(&seen).into_bytes(),
@@ -91,7 +95,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         limitations.iter().for_each(|limitation| out.extend(format!("# {limitation}\n").bytes()));
     }
     if !args.json {
-        let left_out = if args.summary { None } else { none_shown(&seen, there, &filter) };
+        let left_out = if args.summary { None } else { none_shown(&seen, there, known, &filter) };
         let elsewhere = if choice == Choice::Own { Elsewhere::count().line() } else { None };
         for line in left_out.into_iter().chain(elsewhere) {
             // A program that reads the table passes over what is no row.
@@ -149,12 +153,7 @@ pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Re
     ];
     let Some((_, flag)) = given.iter().find(|(is_empty, _)| !is_empty) else { return Ok(()) };
     let remedy = match command {
-        "list" if Caps::own().uid() == 0 => {
-            "run it while a trace runs, such as `twtrace record`, or give a --recording".to_owned()
-        }
-        "list" => {
-            "run it with sudo while a trace runs, such as `twtrace record`, or give a --recording".to_owned()
-        }
+        "list" => owners_remedy(),
         _ => format!("use `twtrace events {flag} …`"),
     };
     Err(Usage(format!(
@@ -170,16 +169,31 @@ fn sockets(seen: &[Seen], with_netns: bool) -> String {
     out
 }
 
-/// Why a table is empty; `there` is how many sockets there are without the filter.
-fn none_shown(seen: &[Seen], there: usize, filter: &Filter) -> Option<String> {
+/// Why a table is empty; `there` is how many sockets there are without the filter, `known` of how many of them the owner is.
+fn none_shown(seen: &[Seen], there: usize, known: usize, filter: &Filter) -> Option<String> {
     if seen.iter().any(|seen| !seen.sockets.is_empty()) {
         return None;
     }
     let passing = printable(&filter.words().join(" ")).into_owned();
+    let unknown = match there.saturating_sub(known) {
+        _ if !filter.asks_for_owner() => String::new(),
+        0 => String::new(),
+        unknown if unknown == there => format!("; of none of them the owner is known: {}", owners_remedy()),
+        unknown => format!("; of {} of them the owner is not known", grouped(unknown as u64)),
+    };
     Some(match there {
         0 => "no TIME_WAIT socket here".to_owned(),
-        there => format!("none of the {} TIME_WAIT sockets here passes {passing}", grouped(there as u64)),
+        1 => format!("the one TIME_WAIT socket here does not pass {passing}{unknown}"),
+        there => {
+            format!("none of the {} TIME_WAIT sockets here passes {passing}{unknown}", grouped(there as u64))
+        }
     })
+}
+
+/// What makes owners known.
+fn owners_remedy() -> String {
+    let root = if Caps::own().uid() == 0 { "" } else { "with sudo " };
+    format!("run it {root}while a trace runs, such as `twtrace record`, or give a --recording")
 }
 
 fn sockets_json(seen: &[Seen]) -> Vec<u8> {
@@ -204,4 +218,25 @@ fn summary_json(seen: &[Seen], limitations: &[Limitation]) -> Vec<u8> {
     let mut out = Vec::new();
     list::summary_line(&counted(seen), limitations, &mut out);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_shown_nothing_is_told_why() {
+        let of = |comms: &[&str], there, known| {
+            let comms = comms.iter().map(|comm| (*comm).into()).collect();
+            none_shown(&[], there, known, &Filter { comms, dports: vec![80], ..Filter::default() }).unwrap()
+        };
+        assert_eq!(of(&["web"], 0, 0), "no TIME_WAIT socket here");
+        assert_eq!(of(&[], 1010, 0), "none of the 1,010 TIME_WAIT sockets here passes --dport 80");
+        let passes = "none of the 10 TIME_WAIT sockets here passes --comm web --dport 80";
+        assert_eq!(of(&["web"], 10, 10), passes);
+        assert_eq!(of(&["web"], 10, 3), format!("{passes}; of 7 of them the owner is not known"));
+        let none = of(&["web"], 10, 0);
+        assert!(none.starts_with(&format!("{passes}; of none of them the owner is known: ")), "{none}");
+        assert!(none.contains("while a trace runs") && none.contains("--recording"), "{none}");
+    }
 }

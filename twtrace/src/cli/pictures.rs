@@ -106,6 +106,14 @@ impl View for Pictures {
         Some(self.next_ns)
     }
 
+    /// Whoever asks for less than an interval asks for a picture all the same.
+    fn ended(&mut self, tracker: &Tracker) {
+        if !self.shown {
+            // What goes wrong is the writer's, which the source of events asks.
+            let _ = self.show(tracker);
+        }
+    }
+
     fn output(&self) -> Option<&Writer> {
         Some(&self.writer)
     }
@@ -133,5 +141,49 @@ impl View for Pictures {
             }
         }
         Ok(Flow::Go)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// What is written of a trace that takes so many intervals of a second.
+    fn pictures(intervals: u64) -> String {
+        let (mut reader, stdout) = std::io::pipe().unwrap();
+        let clock = Clock { mono_ns: 1_000_000_000, wall_ns: 1 };
+        let mut pictures = Pictures {
+            format: Format::Json,
+            interval_ns: 1_000_000_000,
+            left: None,
+            next_ns: 0,
+            shown: false,
+            backend: "fentry",
+            limitations: Vec::new(),
+            origin: Origin::Recorded(clock),
+            writer: Writer::start("a pipe", stdout.into(), QUEUE_BYTES).unwrap(),
+            reasons: Vec::new(),
+        };
+        let mut tracker = Tracker::new();
+        pictures.begin(clock).unwrap();
+        for at in 1..=intervals {
+            pictures.tick(&mut tracker, (1 + at) * 1_000_000_000).unwrap();
+        }
+        pictures.ended(&tracker);
+        pictures.writer.finish(Instant::now() + Duration::from_secs(60));
+        let mut text = String::new();
+        drop(pictures);
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn less_than_an_interval_has_a_picture_and_more_has_none_besides() {
+        for (intervals, want) in [(0, 1), (1, 1), (3, 3)] {
+            assert_eq!(pictures(intervals).lines().count(), want, "{intervals}");
+        }
     }
 }

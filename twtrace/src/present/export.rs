@@ -10,9 +10,12 @@ use std::io::{self, Write};
 
 pub use dataset::{Added, Dataset, Key};
 
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int8Type;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
+use crate::model::event::Kind;
 use crate::model::filter::Filter;
 use crate::recording::{Caches, Ended, Head, Recording, Rows};
 
@@ -35,6 +38,8 @@ pub struct Exported {
     pub events: u64,
     /// Lines or rows written of what was lost.
     pub lost: u64,
+    /// Of the events, sockets from before.
+    pub listed: u64,
     /// What became of the recording's end.
     pub ended: Ended,
 }
@@ -59,21 +64,33 @@ pub fn export(
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
     let mut exporter = exporter(format, recording.head(), out)?;
-    let (mut rows, mut lost) = (0, 0);
+    let (mut rows, mut listed, mut lost) = (0, 0, 0);
     let ended = each_batch(recording, filter, |batch, of_loss| {
         (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
+        listed += listed_of(&batch);
         exporter.batch(&batch, out)
     })?;
     exporter.end(&ended, out)?;
     out.flush()?;
-    Ok(Exported { events: rows - lost, lost, ended })
+    Ok(Exported { events: rows - lost, listed, lost, ended })
+}
+
+/// Sockets from before among the rows, which a recording does not count as events.
+fn listed_of(batch: &RecordBatch) -> u64 {
+    let kinds = batch.column_by_name("event").and_then(|kinds| kinds.as_dictionary_opt::<Int8Type>());
+    let Some((kinds, words)) = kinds.and_then(|kinds| Some((kinds, kinds.values().as_string_opt::<i32>()?)))
+    else {
+        return 0;
+    };
+    let is_listed: Vec<bool> = words.iter().map(|word| word == Some(Kind::Listed.word())).collect();
+    kinds.keys_iter().flatten().filter(|kind| is_listed.get(*kind) == Some(&true)).count() as u64
 }
 
 fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<dyn Exporter>> {
     Ok(match format {
         Format::Parquet => Box::new(parquet::Parquet::new(head)?),
         Format::Csv => Box::new(csv::Csv::new(out)?),
-        Format::Jsonl => Box::new(jsonl::Jsonl::new(head.clock())),
+        Format::Jsonl => Box::new(jsonl::Jsonl::new(head, out)?),
     })
 }
 

@@ -16,6 +16,11 @@ pub(super) fn say_now(filter: &Filter) {
     say(of_itself(filter).chain(of_machine(filter)));
 }
 
+/// Says on stderr which values match nothing on this machine as it is now.
+pub(super) fn say_here(filter: &Filter) {
+    say(of_machine(filter).into_iter());
+}
+
 /// Says on stderr which values contradict each other.
 pub(super) fn say_never(filter: &Filter) {
     say(of_itself(filter));

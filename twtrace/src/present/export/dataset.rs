@@ -16,7 +16,7 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use super::parquet::Parquet;
-use super::{Exporter as _, each_batch};
+use super::{Exporter as _, each_batch, listed_of};
 use crate::host::files::{Aside, Folder};
 use crate::model::filter::Filter;
 use crate::present::record::user::Caller;
@@ -54,6 +54,8 @@ pub struct Added {
     pub events: u64,
     /// Rows written of what was lost.
     pub lost: u64,
+    /// Of the events, sockets from before.
+    pub listed: u64,
     /// Files written.
     pub files: u64,
     /// Their bytes.
@@ -70,12 +72,13 @@ impl Dataset {
     pub fn add(&self, recording: Recording, filter: &Filter) -> io::Result<Added> {
         let head = recording.head().clone();
         let mut parts = Parts::default();
-        let (mut rows, mut lost) = (0, 0);
+        let (mut rows, mut listed, mut lost) = (0, 0, 0);
         let ended = each_batch(recording, filter, |batch, of_loss| {
             (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
+            listed += listed_of(&batch);
             self.put(&batch, &head, &mut parts)
         })?;
-        let mut added = Added { events: rows - lost, lost, files: 0, bytes: 0, ended };
+        let mut added = Added { events: rows - lost, listed, lost, files: 0, bytes: 0, ended };
         for part in parts.of_day.values_mut() {
             part.parquet.end(&added.ended, &mut part.file)?;
         }

@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::model::escape::printable;
 use crate::model::event::{Comm, Event, Kind};
+use crate::model::limitation::{Limitation, What};
 use crate::output::Json;
 use crate::recording::schema::{COLUMNS, INTERFACE_COLUMNS, Type};
-use crate::recording::tests::samples::{events, head, recorded};
+use crate::recording::tests::samples::{events, head, limitation, recorded};
+use crate::recording::{Encoder, Tail};
 
 fn recording(bytes: &[u8]) -> Recording {
     Recording::read(Cursor::new(bytes.to_vec()), "sample").unwrap()
@@ -34,12 +36,37 @@ fn lines(events: &[Event]) -> Vec<String> {
     String::from_utf8(lines.to_vec()).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// What it would have printed of what could not be seen, before them.
+fn limitations() -> Vec<String> {
+    let (head, mut lines) = (head(), BytesMut::new());
+    let mut json = Json::new(head.clock());
+    head.limitations.iter().for_each(|one| json.limitation(one, head.mono_ns, &mut lines));
+    assert!(!lines.is_empty());
+    String::from_utf8(lines.to_vec()).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_was_found_out_later_is_told_at_the_end() {
+    let (start, later) = (limitation(), Limitation::new(What::Sockets, "no list", "none"));
+    let mut encoder = Encoder::new(&Head { limitations: vec![start.clone()], ..head() }).unwrap();
+    encoder.finish(&Tail { mono_ns: 7, limitations: vec![start, later], ..Tail::default() }).unwrap();
+    let mut out = Vec::new();
+    export(recording(encoder.bytes()), &Filter::default(), Format::Jsonl, &mut out).unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().map(|line| (&line["event"], &line["what"], &line["mono_ns"])).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!((told[1].1, told[1].2), (&Value::from("sockets"), &Value::from(7)));
+}
+
 #[test]
 fn json_lines_are_those_that_events_prints() {
     let (out, exported) = exported(&Filter::default(), Format::Jsonl);
     let out = String::from_utf8(out).unwrap();
-    assert_eq!(out.lines().collect::<Vec<_>>(), lines(&events(97)));
-    assert_eq!((exported.events, exported.lost), (91, 6));
+    assert_eq!(out.lines().collect::<Vec<_>>(), [limitations(), lines(&events(97))].concat());
+    let listed = events(97).iter().filter(|event| event.kind == Kind::Listed).count() as u64;
+    assert_eq!((exported.events, exported.lost, exported.listed), (91, 6, listed));
+    assert_ne!(listed, 0);
     assert!(exported.ended.tail().is_some());
 }
 
@@ -53,7 +80,7 @@ fn filters_pick_the_events_that_they_pick_live() {
         assert_eq!((events + lost, lost), (passing.len() as u64, 6), "{format:?}");
     }
     let out = String::from_utf8(exported(&filter, Format::Jsonl).0).unwrap();
-    assert_eq!(out.lines().collect::<Vec<_>>(), lines(&passing));
+    assert_eq!(out.lines().collect::<Vec<_>>(), [limitations(), lines(&passing)].concat());
 }
 
 /// What was lost is told whatever is asked for, and is none of what was asked for.

@@ -191,7 +191,7 @@ pub(crate) fn namespace() -> Namespace {
     }
 }
 
-fn limitation() -> Limitation {
+pub(crate) fn limitation() -> Limitation {
     Limitation::new(What::BindFailed, "no hook", "another kernel")
 }
 
