@@ -190,7 +190,13 @@ fn write(events: u64, path: &Path) -> Result<()> {
 fn report(path: &Path) -> Result<()> {
     let options = Options { by: By::ALL.to_vec(), ..Options::default() };
     let report = twtrace::present::report::read(Recording::open(path)?, &options)?;
-    let layout = Layout { wide: true, most: 20, timeline: false, paint: twtrace::output::paint::Paint::NONE };
+    let layout = Layout {
+        wide: true,
+        most: 20,
+        timeline: false,
+        columns: None,
+        paint: twtrace::output::paint::Paint::NONE,
+    };
     std::io::stdout().write_all(text(&report, layout, &jiff::tz::TimeZone::UTC).as_bytes())?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod json;
 pub mod notes;
 pub mod paint;
+pub mod room;
 mod stamp;
 mod text;
 mod versioned;

@@ -1,12 +1,14 @@
 //! What a user has to know beside the output, and reads on stderr: what matches nothing, what could not be seen, how much there was.
 //!
-//! Owns: that it is said. Must not know: how it is found out.
+//! Owns: that it is said, on a terminal in as many columns as there are. Must not know: how it is found out.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use twtrace::model::event::{Conn, Event, Kind};
 use twtrace::model::limitation::{Limitation, What};
 use twtrace::recording::{Encoder, Head, Tail};
@@ -89,4 +91,52 @@ fn a_condition_that_cannot_be_told_does_not_hold() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("'lifetime_p50 > 1' cannot be told, which counts as if it held: "), "{said}");
+}
+
+#[test]
+fn a_locale_without_unicode_gets_ascii() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for words in ["report recording-v2.twt --by tuple,peer", "doctor recording-v2.twt"] {
+        let in_locale = |locale: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_twtrace"));
+            let output = command.args(words.split(' ')).current_dir(&sample).env("LC_ALL", locale).output();
+            // A name in it is not ours.
+            String::from_utf8(output.unwrap().stdout).unwrap().replace('é', "e")
+        };
+        let (plain, whole) = (in_locale("C"), in_locale("C.UTF-8"));
+        assert!(words.starts_with("doctor") || whole.contains('≤'), "{whole}");
+        assert!(plain.is_ascii() && plain.lines().count() == whole.lines().count(), "{plain}");
+    }
+}
+
+/// What a command writes to a terminal of 80 columns.
+fn on_a_terminal(dir: &Path, words: &str) -> String {
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twtrace"));
+    command.args(words.split(' ')).current_dir(dir).env("NO_COLOR", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::from(slave)).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut terminal, mut all, mut chunk) = (File::from(master), Vec::new(), [0; 4096]);
+    // A terminal that nobody has open any more says EIO.
+    while let Ok(length @ 1..) = terminal.read(&mut chunk) {
+        all.extend(&chunk[..length]);
+    }
+    child.wait().unwrap();
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max().unwrap_or(0);
+    for words in ["report recording-v2.twt --every 10s", "diff recording-v1.twt recording-v2.twt"] {
+        let piped = String::from_utf8(run(&sample, words).stdout).unwrap();
+        let shown = on_a_terminal(&sample, words);
+        assert!(shown.lines().count() > 30, "{words}: {shown}");
+        assert!(widest(&piped) > 90 && widest(&shown) <= 80, "{words}: {}: {shown}", widest(&shown));
+    }
+    let checked = on_a_terminal(&sample, "check");
+    assert!(widest(&checked) <= 80, "{checked}");
 }

@@ -10,6 +10,10 @@ use crate::host::sandbox::{self, Sandbox};
 use crate::kernel::probe::{self, Backend, Fallback, Survey};
 use crate::model::limitation::{Limitation, What};
 use crate::output::object_line;
+use crate::output::room::{fold, terminal_columns};
+
+/// What stands before a line that goes on.
+const BELOW: &str = "            ";
 
 /// `twtrace check`
 #[derive(Debug, clap::Args)]
@@ -35,7 +39,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.json {
         put(&json(&survey, best)?)?;
     } else {
-        text(&survey, best, &mut io::stdout())?;
+        let mut whole = Vec::new();
+        text(&survey, best, &mut whole)?;
+        let whole = String::from_utf8_lossy(&whole);
+        io::stdout().lock().write_all(laid_out(&whole, terminal_columns()).as_bytes())?;
     }
     Ok(if best.is_some() { Outcome::Done } else { Outcome::Cannot })
 }
@@ -50,6 +57,13 @@ fn kernel() -> String {
     nix::sys::utsname::uname()
         .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
         .unwrap_or_else(|_| "unknown".to_owned())
+}
+
+/// In lines of a terminal's columns, where it is for one: what goes on stands below what it belongs to.
+fn laid_out(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    let lines = text.lines().flat_map(|line| fold("", line, BELOW, columns));
+    lines.map(|line| line + "\n").collect()
 }
 
 fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Result<()> {
@@ -128,4 +142,17 @@ fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Valu
             "lacks": lacks.collect::<Vec<_>>(),
         },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_lines_have_its_columns() {
+        let text = "kernel      Linux\nfentry      no: for a reason that is rather long, and for another one\n            remedy: none\n";
+        assert_eq!(laid_out(text, None), text);
+        let folded = "kernel      Linux\nfentry      no: for a reason that is\n            rather long, and for another\n            one\n            remedy: none\n";
+        assert_eq!(laid_out(text, Some(40)), folded);
+    }
 }

@@ -19,6 +19,7 @@ use crate::model::figures::grouped;
 use crate::model::filter::Filter;
 use crate::output::Text;
 use crate::output::paint::Paint;
+use crate::output::room::terminal_columns;
 use crate::present::table::{Cell, Column, Table};
 use crate::source::session::{self};
 use crate::source::{Flow, View};
@@ -114,7 +115,7 @@ struct Story {
 
 impl Story {
     fn new(load: Arc<Load>) -> Self {
-        let text = Text::new(Clock::read(), false, Paint::stdout());
+        let text = Text::new(Clock::read(), false, Paint::stdout()).within(terminal_columns());
         Self { load, text, rows: BTreeMap::new(), ended: None, outcome: None }
     }
 

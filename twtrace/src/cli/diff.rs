@@ -10,7 +10,9 @@ use super::recordings;
 use super::values::number;
 use crate::model::escape::printable;
 use crate::output::paint::Paint;
+use crate::output::room::terminal_columns;
 use crate::present::diff::{self, Condition, Verdict};
+use crate::present::live::in_locale;
 use crate::present::report::{self, By, Group, Options, Report};
 
 const ABOUT: &str = "\
@@ -60,7 +62,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         diff::json::line(&comparison, &verdicts, &mut out);
     } else {
         let zone = jiff::tz::TimeZone::system();
-        out = diff::text::text(&comparison, args.top, &zone, Paint::stdout()).into_bytes();
+        let layout =
+            diff::text::Layout { most: args.top, columns: terminal_columns(), paint: Paint::stdout() };
+        out = in_locale(diff::text::text(&comparison, layout, &zone)).into_bytes();
     }
     for caution in comparison.cautions().iter().filter(|_| !args.fail_if.is_empty()) {
         crate::note!("twtrace: {caution}");

@@ -16,6 +16,7 @@ use crate::kernel::probe;
 use crate::model::filter::{Failures, Filter};
 use crate::output::notes;
 use crate::output::paint::Paint;
+use crate::present::live::in_locale;
 use crate::present::report;
 use crate::present::table::{Cell, Column, Table};
 use crate::recording::Recording;
@@ -120,7 +121,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if args.json {
         json::line(&facts, &findings, &mut out);
     } else {
-        out = text::report(&facts, &findings, Paint::stdout()).into_bytes();
+        out = in_locale(text::report(&facts, &findings, Paint::stdout())).into_bytes();
     }
     std::io::stdout().lock().write_all(&out)?;
     let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);

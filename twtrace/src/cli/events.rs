@@ -17,6 +17,7 @@ use crate::model::event::{Event, Kind};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
+use crate::output::room::terminal_columns;
 use crate::output::{Json, Text, Units, Writer};
 use crate::source::session::{self};
 use crate::source::{Flow, View};
@@ -133,7 +134,7 @@ pub(super) struct Args {
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Do not cut lines at 99 columns
+    /// Do not cut lines at 99 columns, or at those of the terminal
     #[arg(long, conflicts_with = "json")]
     wide: bool,
     /// Stop after this many events
@@ -206,7 +207,7 @@ impl Lines {
         let format = if json {
             Format::Json(Box::new(Json::new(clock)))
         } else {
-            Format::Text(Text::new(clock, wide, Paint::stdout()))
+            Format::Text(Text::new(clock, wide, Paint::stdout()).within(terminal_columns()))
         };
         Ok(Self {
             format,

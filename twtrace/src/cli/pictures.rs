@@ -69,11 +69,7 @@ impl Pictures {
             Format::Plain(layout, zone) => {
                 let mut text = String::from(if self.shown { "\n" } else { "" });
                 live::plain(&frame, *layout, zone, &mut text);
-                if !live::has_unicode() {
-                    // Where something was cut; names are as they are.
-                    text = text.replace('…', "~");
-                }
-                picture = text.into_bytes();
+                picture = live::in_locale(text).into_bytes();
             }
         }
         self.writer.put(picture.into(), Units::One)

@@ -10,6 +10,8 @@ use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings;
 use super::values::{Usage, duration, number, one_of};
 use crate::output::paint::Paint;
+use crate::output::room::terminal_columns;
+use crate::present::live::in_locale;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
 use crate::present::report::text::Layout;
@@ -80,9 +82,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             wide: args.wide,
             most: args.top,
             timeline: args.every.is_some(),
+            columns: terminal_columns(),
             paint: Paint::stdout(),
         };
-        io::stdout().lock().write_all(report::text::text(&report, layout, &zone).as_bytes())?;
+        let text = in_locale(report::text::text(&report, layout, &zone));
+        io::stdout().lock().write_all(text.as_bytes())?;
     }
     Ok(Outcome::Done)
 }

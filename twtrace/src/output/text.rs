@@ -1,4 +1,4 @@
-//! Owns: an event as one line for people, under 100 columns.
+//! Owns: an event as one line for people, under 100 columns, or as many as a terminal has.
 //! Must not know: where events come from, where lines go.
 
 use std::fmt::Write as _;
@@ -12,12 +12,20 @@ use crate::model::clock::Clock;
 use crate::model::escape::{fit, printable};
 use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
-/// Columns of a line.
+/// Columns of a line, where there are so many.
 const COLUMNS: usize = 99;
-/// What stands before the kind: the time and a blank.
-const TIME_COLUMNS: usize = 13;
-const PROCESS_COLUMNS: usize = 20;
-const CONN_COLUMNS: usize = 34;
+/// Columns of what a line is made of.
+#[derive(Clone, Copy, Debug)]
+struct Widths {
+    /// A time to the millisecond has twelve.
+    time: usize,
+    process: usize,
+    conn: usize,
+}
+
+const WIDE: Widths = Widths { time: 12, process: 20, conn: 34 };
+/// On a terminal that has fewer than 99: of 80, eleven are left for the detail of most connections of IPv4.
+const NARROW: Widths = Widths { time: 10, process: 14, conn: 31 };
 /// Columns of an address of IPv6: as many as there is room for beside the detail, which is what the line is for.
 const ADDRESS_COLUMNS: [usize; 4] = [39, 17, 11, 7];
 
@@ -27,6 +35,7 @@ pub struct Text {
     clock: Clock,
     zone: jiff::tz::TimeZone,
     wide: bool,
+    columns: usize,
     paint: Paint,
     line: String,
     detail: String,
@@ -39,10 +48,21 @@ impl Text {
             clock,
             zone: jiff::tz::TimeZone::system(),
             wide,
+            columns: COLUMNS,
             paint,
             line: String::new(),
             detail: String::new(),
         }
+    }
+
+    /// In lines of so many columns at most, as of a terminal; wide lines are as long as they need to be.
+    #[must_use]
+    pub fn within(self, columns: Option<usize>) -> Self {
+        Self { columns: columns.unwrap_or(COLUMNS).min(COLUMNS), ..self }
+    }
+
+    const fn widths(&self) -> Widths {
+        if self.wide || self.columns == COLUMNS { WIDE } else { NARROW }
     }
 
     /// Reads times off the clock as it is `now` from now on, where it was set.
@@ -52,8 +72,9 @@ impl Text {
 
     /// The line above the columns.
     pub fn header(&self) -> String {
+        let Widths { time, process, conn } = self.widths();
         let titles = format!(
-            "{:12} {:8} {:PROCESS_COLUMNS$} {:CONN_COLUMNS$} DETAIL",
+            "{:time$} {:8} {:process$} {:conn$} DETAIL",
             "TIME", "EVENT", "PID/PROCESS", "LOCAL > REMOTE"
         );
         format!("{}\n", self.paint.of(Meaning::Label, &titles))
@@ -71,15 +92,16 @@ impl Text {
             (Some(owner), _) => process(owner),
             (None, _) => "unknown".to_owned(),
         };
-        let shown = if self.wide { who.into() } else { fit(&who, PROCESS_COLUMNS) };
-        let _ = write!(line, "{shown:PROCESS_COLUMNS$} ");
+        let Widths { process, conn: columns, .. } = self.widths();
+        let shown = if self.wide { who.into() } else { fit(&who, process) };
+        let _ = write!(line, "{shown:process$} ");
         self.detail.clear();
         detail(event, &mut self.detail);
-        let room = COLUMNS.saturating_sub(line.width() + 1 + self.detail.width());
+        let room = self.columns.saturating_sub(line.width() + 1 + self.detail.width());
         let conn = event.conn.as_ref().map(|conn| self.conn(conn, event.kind, room)).unwrap_or_default();
-        let _ = write!(line, "{conn:CONN_COLUMNS$} {}", self.detail);
+        let _ = write!(line, "{conn:columns$} {}", self.detail);
         let text = line.trim_end();
-        let text = if self.wide { text.into() } else { fit(text, COLUMNS) };
+        let text = if self.wide { text.into() } else { fit(text, self.columns) };
         self.put(&text, Meaning::from(event.kind), out);
         out.put_u8(b'\n');
         self.line = line;
@@ -87,7 +109,7 @@ impl Text {
 
     /// A line of what was to be expected has its colour at the word, one of trouble as a whole.
     fn put(&self, text: &str, colour: Meaning, out: &mut BytesMut) {
-        let (time, rest) = text.split_at_checked(TIME_COLUMNS).unwrap_or((text, ""));
+        let (time, rest) = text.split_at_checked(self.widths().time + 1).unwrap_or((text, ""));
         let word = match colour {
             Meaning::Good | Meaning::Warning => rest.find(' ').unwrap_or(rest.len()),
             _ => rest.len(),
@@ -99,7 +121,9 @@ impl Text {
 
     fn time(&self, mono_ns: u64, line: &mut String) {
         let time = self.clock.time(mono_ns);
+        let end = line.len() + self.widths().time;
         let _ = write!(line, "{}", time.to_zoned(self.zone.clone()).strftime("%H:%M:%S.%3f"));
+        line.truncate(end);
     }
 
     fn conn(&self, conn: &Conn, kind: Kind, room: usize) -> String {
@@ -194,6 +218,7 @@ fn owner_note(event: &Event, line: &mut String) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::Role;
     use crate::output::paint::without_colours;
 
     fn lines(paint: Paint, kinds: &[Kind]) -> String {
@@ -229,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn on_a_terminal_a_line_has_its_columns() {
+        let comm = crate::model::event::Comm::new("a-long-name-156");
+        let owner = Process { pid: 4_194_301, tid: 1, uid: 0, cgroup_id: 0, start_ns: 1, comm };
+        let (saddr, daddr) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 200, 1, 109]));
+        let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport: 50_021, dport: 80 };
+        let mut event = Event::new(Kind::Created, 7, Some(conn));
+        (event.owner, event.timeout_ms, event.role) = (Some(owner), Some(60_000), Role::Client);
+        for columns in [60, 80, 98, 99, 200] {
+            let mut text =
+                Text::new(Clock { mono_ns: 0, wall_ns: 0 }, false, Paint::NONE).within(Some(columns));
+            let mut out = BytesMut::new();
+            text.line(&event, &mut out);
+            let all = text.header() + std::str::from_utf8(&out).unwrap();
+            assert!(all.lines().all(|line| line.width() <= columns.max(74)), "{columns}: {all}");
+            let whole = "127.0.0.1:50021 > 10.200.1.109:80";
+            assert!(columns < 80 || all.contains(whole), "{columns}: {all}");
+            assert!(columns < 80 || all.contains(" client 60s"), "{columns}: {all}");
+        }
+    }
+
+    #[test]
     fn kinds_have_colours_that_change_no_text() {
         let kinds = [Kind::Created, Kind::Ended, Kind::ConnectFailed, Kind::Aborted, Kind::Lost];
         let (plain, coloured) = (lines(Paint::NONE, &kinds), lines(Paint::COLOURS, &kinds));
@@ -237,7 +283,7 @@ mod tests {
         let colours: std::collections::HashSet<_> = coloured
             .lines()
             .skip(1)
-            .map(|line| line[TIME_COLUMNS..].split_once('m').map(|(colour, _)| colour.to_owned()))
+            .map(|line| line[WIDE.time + 1..].split_once('m').map(|(colour, _)| colour.to_owned()))
             .collect();
         assert_eq!(colours.len(), 4, "{coloured:?}");
     }

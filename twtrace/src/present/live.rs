@@ -12,7 +12,7 @@ mod words;
 
 pub use json::json_line;
 pub(crate) use json::keys;
-pub use locale::has_unicode;
+pub use locale::{ascii, has_unicode, in_locale};
 pub use origin::Origin;
 pub use plain::{Layout, plain};
 pub use upkeep::Upkeep;

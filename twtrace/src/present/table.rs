@@ -8,6 +8,9 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::model::escape::fit;
 use crate::output::paint::{Meaning, Paint};
 
+/// Columns of words at least, where they are cut for want of room: of an address and a port most is there.
+const WORDS: usize = 15;
+
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column<'a> {
@@ -81,6 +84,51 @@ impl<'a> Table<'a> {
         Self { gap: 1, ..self }
     }
 
+    /// In lines of `columns` columns: where there is no room for all, with one blank between columns, then without those of `spare`, the
+    /// first of them first, then with words cut. Those of `spare` are whole or not there. Says which went.
+    #[must_use]
+    pub fn within(mut self, columns: usize, spare: &[&'static str]) -> (Self, Vec<&'static str>) {
+        let mut gone = Vec::new();
+        if self.columns(usize::MAX, spare) <= columns {
+            return (self, gone);
+        }
+        self.gap = 1;
+        for title in spare {
+            let at = self.columns.iter().position(|column| column.title == *title);
+            let Some(at) = at.filter(|_| self.columns(WORDS, spare) > columns) else { continue };
+            self.columns.remove(at);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+            gone.push(*title);
+        }
+        // The widest gives first.
+        let widest = self.columns(usize::MAX, spare).min(columns);
+        let most = (WORDS..=widest).rev().find(|most| self.columns(*most, spare) <= columns).unwrap_or(WORDS);
+        for at in 0..self.columns.len() {
+            if self.gives(at, spare) {
+                let most = most.max(self.columns[at].title.width());
+                let cells = self.rows.iter_mut().filter_map(|row| row.get_mut(at));
+                cells.for_each(|cell| cell.text = fit(&cell.text, most).into_owned());
+            }
+        }
+        (self, gone)
+    }
+
+    /// Columns of a line in which no words are wider than `most`.
+    fn columns(&self, most: usize, spare: &[&'static str]) -> usize {
+        let one = |at: usize| match (self.width(at), self.columns[at].title.width()) {
+            (width, title) if self.gives(at, spare) => width.min(most.max(title)),
+            (width, _) => width,
+        };
+        let gaps = self.gap * self.columns.len().saturating_sub(1);
+        (0..self.columns.len()).map(one).sum::<usize>() + gaps
+    }
+
+    /// Whether a column's cells may be cut.
+    fn gives(&self, at: usize, spare: &[&'static str]) -> bool {
+        let column = &self.columns[at];
+        !column.is_number && !spare.contains(&column.title.as_ref())
+    }
+
     /// Adds a row.
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
         let row = row.into_iter().zip(&self.columns).map(|(cell, column)| match column.most {
@@ -152,6 +200,37 @@ mod tests {
         let mut out = String::new();
         Table::new([Column::words("A").at_least(4), Column::numbers("B")]).dense().put(Paint::NONE, &mut out);
         assert_eq!(out, "A    B\n");
+    }
+
+    fn within(columns: usize) -> (String, Vec<&'static str>) {
+        let titles =
+            [Column::numbers("N"), Column::words("BARS"), Column::words("NAME"), Column::words("TO")];
+        let mut table = Table::new(titles);
+        table.push(["7", "||||", "a-name-of-19-columns", "127.0.0.1:54321"].map(Cell::from));
+        table.push(["123456", "|", "b", "[2001:db8::1]:443"].map(Cell::from));
+        let (table, gone) = table.within(columns, &["BARS"]);
+        let mut out = String::new();
+        table.put(Paint::NONE, &mut out);
+        assert!(out.lines().all(|line| line.width() <= columns), "{columns}: {out}");
+        (out, gone)
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_denser_goes_or_is_cut() {
+        let last = |columns| within(columns).0.lines().next_back().unwrap_or_default().to_owned();
+        assert_eq!(last(53), "123456  |     b                     [2001:db8::1]:443");
+        assert_eq!(last(50), "123456 |    b                    [2001:db8::1]:443");
+        // The widest is cut first, and what is spare is whole until it goes.
+        assert_eq!(last(47), "123456 |    b                 [2001:db8::1]:443");
+        assert_eq!(
+            (last(43), within(43).1),
+            ("123456 |    b               [2001:db8::1]:…".to_owned(), vec![])
+        );
+        assert_eq!(
+            (last(42), within(42).1),
+            ("123456 b                 [2001:db8::1]:443".to_owned(), vec!["BARS"])
+        );
+        assert_eq!(last(38), "123456 b               [2001:db8::1]:…");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::present::report::sample::{NETNS, Sample, sample};
 use crate::present::report::tests::hosts::{WALL_NS, machine, part, report_of};
 use crate::present::report::{Options, read};
 
+/// As in a file.
+const LAYOUT: text::Layout = text::Layout { most: 3, columns: None, paint: Paint::NONE };
+
 fn report(sample: &Sample, file: &str) -> Report {
     let by = vec![By::Tuple, By::Netns];
     let options = Options { file: file.to_owned(), by, filter: Filter::default(), ..Options::default() };
@@ -133,9 +136,7 @@ fn sockets_that_only_became_resets_are_no_good_news() {
     let comparison = compare(&reports.0, &reports.1);
     let [caution] = &comparison.cautions()[..] else { panic!("one caution") };
     assert!(caution.starts_with("created fell by ") && caution.contains("aborted rose by "), "{caution}");
-    assert!(
-        text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE).contains(&format!("WARNING: {caution}\n"))
-    );
+    assert!(text::text(&comparison, LAYOUT, &TimeZone::UTC).contains(&format!("WARNING: {caution}\n")));
     assert!("aborted/s > +0".parse::<Condition>().unwrap().judge(&comparison).fails);
     // The other way round it is good news, and the same recording is none at all.
     assert!(compare(&reports.1, &reports.0).cautions().is_empty());
@@ -152,7 +153,7 @@ fn recordings_that_were_not_made_alike_or_are_not_whole_are_no_match() {
     let cautions = |new: &Report| {
         let old = report(&old, "old.twt");
         let said = compare(&old, new).cautions();
-        let shown = text::text(&compare(&old, new), 3, &TimeZone::UTC, Paint::NONE);
+        let shown = text::text(&compare(&old, new), LAYOUT, &TimeZone::UTC);
         assert!(said.iter().all(|caution| shown.contains(&format!("WARNING: {caution}\n"))), "{shown}");
         said.into_iter().map(|caution| caution.split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -282,7 +283,7 @@ fn as_it_is_shown() {
     let (old, new) = both();
     let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
     let comparison = compare(&reports.0, &reports.1);
-    compare_with("diff.txt", &text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE));
+    compare_with("diff.txt", &text::text(&comparison, LAYOUT, &TimeZone::UTC));
     let verdicts: Vec<Verdict> = ["created/s > +10%", "created/s < -1%"]
         .map(|text| text.parse::<Condition>().unwrap().judge(&comparison))
         .to_vec();
@@ -290,6 +291,18 @@ fn as_it_is_shown() {
     json::line(&comparison, &verdicts, &mut out);
     let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
     compare_with("diff.json", &format!("{}\n", serde_json::to_string_pretty(&value).unwrap()));
+}
+
+#[test]
+fn on_a_terminal_it_has_its_columns() {
+    let (old, new) = both();
+    let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
+    let comparison = compare(&reports.0, &reports.1);
+    let widest = |columns| {
+        let said = text::text(&comparison, text::Layout { columns, ..LAYOUT }, &TimeZone::UTC);
+        said.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+    };
+    assert!(widest(None) > 90 && widest(Some(80)) <= 80, "{} {}", widest(None), widest(Some(80)));
 }
 
 #[test]
@@ -310,6 +323,6 @@ fn pools_of_several_hosts_are_compared_host_by_host() {
     // A program is one wherever it runs.
     let processes: Vec<_> = comparison.processes.iter().map(created).collect();
     assert_eq!(processes, [(None, 20, 24)]);
-    let said = text::text(&comparison, 3, &TimeZone::UTC, Paint::NONE);
+    let said = text::text(&comparison, LAYOUT, &TimeZone::UTC);
     assert!(said.contains("  web-1: ") && said.contains("not compared: there are several hosts"), "{said}");
 }

@@ -10,30 +10,65 @@ use super::{Change, Comparison, Pair, Presence};
 use crate::model::escape::printable;
 use crate::model::figures::{grouped, percent, rate};
 use crate::output::paint::{Meaning, Paint};
+use crate::output::room::fold;
 use crate::present::report::model::Report;
 use crate::present::report::view::{self, NOTHING};
 use crate::present::table::{Cell, Column, Table};
 
 /// Columns of a name.
 const NAME: usize = 52;
+/// Columns of a table that go where there is no room for all.
+const SPARE: [&str; 1] = ["ENDED/S"];
+/// What stands before a line that goes on.
+const BELOW: &str = "     ";
 
 // Writing to a String cannot fail, so its results are not looked at here.
 
-/// The whole comparison, `most` rows a table. `zone` is whose time of day is shown.
-pub fn text(comparison: &Comparison<'_>, most: usize, zone: &TimeZone, paint: Paint) -> String {
-    let mut out = String::new();
+/// How a comparison is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of a table.
+    pub most: usize,
+    /// Columns of the terminal, where it is for one.
+    pub columns: Option<usize>,
+    /// Its colours.
+    pub paint: Paint,
+}
+
+/// The whole comparison. `zone` is whose time of day is shown.
+pub fn text(comparison: &Comparison<'_>, layout: Layout, zone: &TimeZone) -> String {
+    let (mut out, paint) = (String::new(), layout.paint);
+    let mut head = String::new();
     for (label, report) in [("old", comparison.old), ("new", comparison.new)] {
-        put_origin(label, report, zone, &mut out);
+        put_origin(label, report, zone, &mut head);
     }
+    put_folded(&head, layout, &mut out);
     out.push('\n');
     put_totals(comparison, paint, &mut out);
     for caution in comparison.cautions() {
-        let _ = writeln!(out, "{}: {caution}", paint.of(Meaning::Warning, "WARNING"));
+        let warning = paint.of(Meaning::Warning, "WARNING");
+        put_folded(&format!("{warning}: {caution}"), layout, &mut out);
     }
-    put_changes("By process (all of a name)", "PROCESS", &comparison.processes, most, paint, &mut out);
-    put_changes("By tuple", "TUPLE", &comparison.tuples, most, paint, &mut out);
-    put_settings(comparison, &mut out);
+    put_changes("By process (all of a name)", "PROCESS", &comparison.processes, layout, &mut out);
+    put_changes("By tuple", "TUPLE", &comparison.tuples, layout, &mut out);
+    let mut settings = String::new();
+    put_settings(comparison, &mut settings);
+    put_folded(&settings, layout, &mut out);
     out
+}
+
+/// Lines as they are, or on a terminal broken between words.
+fn put_folded(lines: &str, layout: Layout, out: &mut String) {
+    for line in lines.lines() {
+        match layout.columns {
+            Some(columns) => fold("", line, BELOW, columns).iter().for_each(|line| {
+                let _ = writeln!(out, "{line}");
+            }),
+            None => {
+                let _ = writeln!(out, "{line}");
+            }
+        }
+    }
 }
 
 fn put_origin(label: &str, report: &Report, zone: &TimeZone, out: &mut String) {
@@ -73,7 +108,8 @@ fn change(pair: &Pair) -> String {
     pair.growth().map_or_else(|| NOTHING.to_owned(), grown)
 }
 
-fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, paint: Paint, out: &mut String) {
+fn put_changes(title: &str, what: &str, changes: &[Change], layout: Layout, out: &mut String) {
+    let Layout { most, columns, paint } = layout;
     let _ = writeln!(out, "\n{}", paint.of(Meaning::Title, title));
     if changes.is_empty() {
         out.push_str("none\n");
@@ -102,7 +138,12 @@ fn put_changes(title: &str, what: &str, changes: &[Change], most: usize, paint: 
     let numbers = ["CREATED/S", "CHANGE", "ENDED/S", "FAILED/S", "USED"].map(Column::numbers);
     let mut table = Table::new(numbers.into_iter().chain([Column::words(what).at_most(NAME)]));
     rows.for_each(|row| table.push(row.map(Cell::from)));
+    let (table, gone) = table.within(columns.unwrap_or(usize::MAX), &SPARE);
     table.put(paint, out);
+    if !gone.is_empty() {
+        let _ =
+            writeln!(out, "without {}, for want of room (--json, or a pipe, has them all)", gone.join(", "));
+    }
     if changes.len() > most {
         let _ = writeln!(
             out,

@@ -155,7 +155,7 @@ fn machines_of_one_name_and_boots_of_one_machine_are_told_apart() {
 #[test]
 fn as_they_are_shown() {
     let report = three();
-    let layout = Layout { wide: false, most: 5, timeline: false, paint: Paint::NONE };
+    let layout = Layout { wide: false, most: 5, timeline: false, columns: None, paint: Paint::NONE };
     compare("hosts.txt", &text(&report, layout, &TimeZone::UTC));
     let mut out = Vec::new();
     json::line(&report, &mut out).unwrap();

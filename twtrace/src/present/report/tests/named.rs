@@ -60,7 +60,7 @@ fn json_has_them_by_the_keys_of_events() {
 
 #[test]
 fn people_read_them_and_they_are_escaped() {
-    let layout = Layout { wide: false, most: 97, timeline: false, paint: Paint::NONE };
+    let layout = Layout { wide: false, most: 97, timeline: false, columns: None, paint: Paint::NONE };
     let told = text(&whole(), layout, &TimeZone::UTC);
     let pod = r"shop/checkout-7d\x1b</td>";
     assert_eq!(told.lines().filter(|line| line.ends_with(pod)).count(), 2, "{told}");
@@ -106,7 +106,7 @@ fn filters_are_said_by_the_names_of_namespaces() {
     sample.head.namespaces[0].name = Some("nw\x1bA".to_owned());
     let options = Options { filters: vec![flag(LATE)], ..Options::default() };
     let report = read(sample.recording(), &options).unwrap();
-    let layout = Layout { wide: false, most: 3, timeline: false, paint: Paint::NONE };
+    let layout = Layout { wide: false, most: 3, timeline: false, columns: None, paint: Paint::NONE };
     let said = r"recorded with --netns nw\x1bA --netns blue --failures all; shown with --netns blue";
     let texts = [text(&report, layout, &TimeZone::UTC), html::page(&report, &TimeZone::UTC, "00ff").unwrap()];
     assert!(texts.iter().all(|text| text.contains(said)), "{}", texts[0]);

@@ -1,6 +1,7 @@
 //! Reports compared with what is in testdata. `TWTRACE_BLESS=1` writes them anew: then read the difference.
 
 use jiff::tz::TimeZone;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::whole;
 use crate::output::paint::Paint;
@@ -19,10 +20,22 @@ pub(super) fn compare(name: &str, got: &str) {
 #[test]
 fn as_text() {
     let report = whole();
-    let narrow = Layout { wide: false, most: 3, timeline: false, paint: Paint::NONE };
+    let narrow = Layout { wide: false, most: 3, timeline: false, columns: None, paint: Paint::NONE };
     compare("report.txt", &text(&report, narrow, &TimeZone::UTC));
-    let wide = Layout { wide: true, most: 97, timeline: true, paint: Paint::NONE };
+    let wide = Layout { wide: true, most: 97, timeline: true, columns: None, paint: Paint::NONE };
     compare("report-wide.txt", &text(&report, wide, &TimeZone::UTC));
+}
+
+#[test]
+fn on_a_terminal_it_has_its_columns() {
+    let report = whole();
+    for columns in [80, 100, 132] {
+        let layout =
+            Layout { wide: false, most: 97, timeline: true, columns: Some(columns), paint: Paint::NONE };
+        let text = text(&report, layout, &TimeZone::UTC);
+        let long: Vec<&str> = text.lines().filter(|line| line.width() > columns).collect();
+        assert!(long.is_empty(), "{columns}: {long:#?}");
+    }
 }
 
 #[test]
@@ -56,11 +69,11 @@ fn as_a_page() {
 
 #[test]
 fn no_line_of_text_acts_on_a_terminal() {
-    let wide = Layout { wide: true, most: 97, timeline: true, paint: Paint::NONE };
+    let wide = Layout { wide: true, most: 97, timeline: true, columns: None, paint: Paint::NONE };
     let text = text(&whole(), wide, &TimeZone::UTC);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'));
     assert!(text.contains(r"\x1b[2J<script>"));
-    let narrow = Layout { wide: false, most: 97, timeline: true, paint: Paint::NONE };
+    let narrow = Layout { wide: false, most: 97, timeline: true, columns: None, paint: Paint::NONE };
     let longest = super::super::text::text(&whole(), narrow, &TimeZone::UTC);
     let longest = longest.lines().map(|line| line.chars().count()).max();
     // Of an IPv6 destination and a pod with a name.
