@@ -75,8 +75,11 @@ fn a_list_says_what_matches_nothing() {
         let all = said(dir.path(), &format!("list --recording a.twt {flags}"));
         assert!(all.contains(why), "{flags}: {all}");
     }
-    let whole = said(dir.path(), "list --recording a.twt");
-    assert!(!whole.contains("matches nothing"), "{whole}");
+    // There is one of that port, by which the list is asked.
+    let port = listener.local_addr().unwrap().port();
+    let found = run(dir.path(), &format!("list --recording a.twt --port {port}"));
+    let [stdout, stderr] = [found.stdout, found.stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(stdout.contains(&format!(":{port}")) && !stderr.contains("matches nothing"), "{stdout}{stderr}");
 }
 
 #[test]

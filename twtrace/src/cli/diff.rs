@@ -66,9 +66,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             diff::text::Layout { most: args.top, columns: terminal_columns(), paint: Paint::stdout() };
         out = in_locale(diff::text::text(&comparison, layout, &zone)).into_bytes();
     }
-    for caution in comparison.cautions().iter().filter(|_| !args.fail_if.is_empty()) {
+    // A text has them among its lines.
+    for caution in comparison.cautions().iter().filter(|_| args.json || !args.fail_if.is_empty()) {
         crate::note!("twtrace: {caution}");
     }
+    // Notes stand before what they are about, not in the middle of it.
+    crate::output::notes::settle();
     let written = std::io::stdout().lock().write_all(&out);
     // The verdict stands, whether or not anybody reads the rest.
     let mut outcome = Outcome::Done;
@@ -94,12 +97,6 @@ fn report(hosts: Vec<Group>, file: &Path) -> anyhow::Result<Report> {
     let report = report::read_hosts(hosts, &options)?;
     if let Some(nothing) = said_of_nothing(&options.filter, report.passed) {
         crate::note!("twtrace: {}: {nothing}", printable(&report.file));
-    }
-    if let Some(why) = &report.damaged {
-        crate::note!("twtrace: {}: {}", printable(&report.file), printable(why));
-    }
-    if let Some(why) = &report.missing {
-        crate::note!("twtrace: the end of {} is missing: {}", printable(&report.file), printable(why));
     }
     Ok(report)
 }

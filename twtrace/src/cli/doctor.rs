@@ -80,9 +80,7 @@ impl Args {
         }
         if let Some(flag) = self.trace.given_about_containers() {
             let why = "no finding has the name of a container";
-            return Err(Usage(format!(
-                "{flag} does not apply to doctor: {why}; use `twtrace events {flag} …`"
-            )));
+            return Err(Usage(format!("{flag} does not apply to doctor: {why}; leave it out")));
         }
         match (&self.file, self.trace.given()) {
             (Some(_), Some(flag)) => Err(Usage(format!(
@@ -102,7 +100,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         Some(file) => {
             let recording = Recording::open(file)?;
             let filter = args.filters.recorded(file, recording.head())?;
-            refuse_parts(&filter)?;
+            refuse_parts(&args.filters)?;
             let (facts, passed) = report::facts(recording, &filter, args.nat_ports)?;
             if let Some(nothing) = said_of_nothing(&filter, passed) {
                 crate::note!("twtrace: {nothing}");
@@ -111,7 +109,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
         None => {
             let filter = args.filters.live()?;
-            refuse_parts(&filter)?;
+            refuse_parts(&args.filters)?;
             observe(args, filter)?
         }
     };
@@ -123,18 +121,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     } else {
         out = in_locale(text::report(&facts, &findings, Paint::stdout())).into_bytes();
     }
+    // Notes stand before what they are about, not in the middle of it.
+    crate::output::notes::settle();
     std::io::stdout().lock().write_all(&out)?;
     let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);
     Ok(if args.exit_code && is_critical { Outcome::Critical } else { Outcome::Done })
 }
 
 /// The doctor weighs all that happened.
-fn refuse_parts(filter: &Filter) -> Result<(), Usage> {
-    let flag = match (filter.reasons.is_empty(), filter.failures) {
-        (false, _) => "--reason",
-        (true, Some(_)) => "--failures",
-        (true, None) => return Ok(()),
-    };
+fn refuse_parts(filters: &FilterArgs) -> Result<(), Usage> {
+    let Some(flag) = filters.of_events() else { return Ok(()) };
     Err(Usage(format!(
         "{flag} picks single events, and the doctor weighs all of them: use `twtrace events {flag} …`"
     )))

@@ -37,7 +37,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filters.coming()?;
-    refuse_what_no_socket_has(&filter, "drain")?;
+    refuse_what_no_socket_has(&args.filters, "drain")?;
     refuse_what_no_listing_knows(&filter, "drain")?;
     let choice = if filter.netns.is_empty() { Choice::Own } else { Choice::These(filter.netns.clone()) };
     let goal =

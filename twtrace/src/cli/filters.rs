@@ -116,7 +116,7 @@ impl FilterArgs {
     }
 
     /// Says on stderr what patterns of names of namespaces come to: what is made later is left out.
-    fn say_patterns(&self) {
+    pub(super) fn say_patterns(&self) {
         for spec in self.netns.iter().filter(|spec| Glob::from(spec.as_str()).is_pattern() && is_name(spec)) {
             let now = crate::host::net::netns::resolve_all(spec).map_or(0, |all| all.len());
             let spec = printable(spec);
@@ -124,6 +124,12 @@ impl FilterArgs {
                 "twtrace: --netns {spec} means the network namespaces of such a name that there are now: {now}"
             );
         }
+    }
+
+    /// The first flag that picks single events, whatever its value.
+    pub(super) fn of_events(&self) -> Option<&'static str> {
+        let failures = self.failures.map(|_| "--failures");
+        if self.reason.is_empty() { failures } else { Some("--reason") }
     }
 
     /// Looks up what the values stand for on this machine.
@@ -165,9 +171,9 @@ impl FilterArgs {
     fn came_later(&self, path: &Path) -> anyhow::Result<Vec<Namespace>> {
         let Some(spec) = self.netns.iter().find(|spec| is_name(spec)) else { return Ok(Vec::new()) };
         // A pipe can be read once only.
-        if !path.is_file() {
+        if path.as_os_str() == "-" || !path.is_file() {
             crate::note!(
-                "twtrace: --netns {}: of a recording that comes through a pipe, those network namespaces are meant that it knows from its start",
+                "twtrace: --netns {}: of what cannot be read twice, such as a pipe, those network namespaces are meant that it knows from its start",
                 printable(spec)
             );
             return Ok(Vec::new());

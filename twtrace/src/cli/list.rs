@@ -59,7 +59,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let filter = args.filter()?;
-    refuse_what_no_socket_has(&filter, "list")?;
+    refuse_what_no_socket_has(&args.filters, "list")?;
     if args.summary {
         refuse_what_no_listing_knows(&filter, "list --summary")?;
     }
@@ -80,7 +80,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     limitations.iter().for_each(|limitation| crate::note!("twtrace: {limitation}"));
     // Of one who is gone there may be sockets; where there are none, it is worth a word that he is.
     if seen.iter().all(|seen| seen.sockets.is_empty()) {
-        say_what_matches_nothing(&filter);
+        let own = seen.iter().map(|seen| seen.netns).take(usize::from(choice == Choice::Own));
+        say_what_matches_nothing(&Filter {
+            netns: own.chain(filter.netns.iter().copied()).collect(),
+            ..filter.clone()
+        });
     }
     let mut out = match (args.summary, args.json) {
         (true, true) => summary_json(&seen, &limitations),
@@ -103,6 +107,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             out.extend(format!("{mark}{line}\n").bytes());
         }
     }
+    // Notes stand before what they are about, not in the middle of it.
+    crate::output::notes::settle();
     std::io::stdout().lock().write_all(&out)?;
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
 }
@@ -129,13 +135,11 @@ fn owners(args: &Args, listed: &Listed) -> anyhow::Result<Owners> {
 }
 
 /// What is asked about ends and failures alone.
-pub(super) fn refuse_what_no_socket_has(filter: &Filter, command: &str) -> Result<(), Usage> {
-    let (flag, why) = if !filter.reasons.is_empty() {
-        ("--reason", "why a socket will end nobody knows before")
-    } else if filter.failures.is_some() {
-        ("--failures", "a call that failed left no socket")
-    } else {
-        return Ok(());
+pub(super) fn refuse_what_no_socket_has(filters: &FilterArgs, command: &str) -> Result<(), Usage> {
+    let Some(flag) = filters.of_events() else { return Ok(()) };
+    let why = match flag {
+        "--reason" => "why a socket will end nobody knows before",
+        _ => "a call that failed left no socket",
     };
     Err(Usage(format!("{flag} does not apply to {command}: {why}; use `twtrace events {flag} …`")))
 }
@@ -178,6 +182,7 @@ fn none_shown(seen: &[Seen], there: usize, known: usize, filter: &Filter) -> Opt
     let unknown = match there.saturating_sub(known) {
         _ if !filter.asks_for_owner() => String::new(),
         0 => String::new(),
+        1 if there == 1 => format!("; its owner is not known: {}", owners_remedy()),
         unknown if unknown == there => format!("; of none of them the owner is known: {}", owners_remedy()),
         unknown => format!("; of {} of them the owner is not known", grouped(unknown as u64)),
     };

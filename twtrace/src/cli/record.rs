@@ -111,7 +111,11 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage(why.to_owned()).into());
     }
     // What a command is going to do is not there yet.
-    let mut filter = if args.command.is_empty() { args.filters.live()? } else { args.filters.coming()? };
+    let mut filter = if args.command.is_empty() {
+        args.filters.live()?
+    } else {
+        args.filters.coming().inspect(|_| args.filters.say_patterns())?
+    };
     let caller = user::caller();
     let command = match args.command.is_empty() {
         true => None,

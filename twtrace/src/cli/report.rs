@@ -69,6 +69,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut page = args.html.as_deref().map(|path| page(path, args.force)).transpose()?;
     let report = report(hosts, &options)?;
     let zone = jiff::tz::TimeZone::system();
+    // Notes stand before what they are about, not in the middle of it.
+    crate::output::notes::settle();
     if let Some(page) = &mut page {
         page.write_bytes(report::html::page(&report, &zone, &report::html::nonce()?)?.as_bytes())?;
         // Only what is whole takes the place of what was there.

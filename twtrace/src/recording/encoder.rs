@@ -7,13 +7,15 @@ use arrow_ipc::{CompressionType, MetadataVersion};
 use arrow_schema::ArrowError;
 
 use super::columns::Columns;
-use super::frame::{MAX_META, TooLong};
+use super::frame::{self, MAX_META, TooLong};
 use super::meta::{FORMAT, Head, Namespace, Tail};
 use super::{note, schema};
 use crate::model::event::Event;
 use crate::model::limitation::{Limitation, What};
 use crate::output::SCHEMA_VERSION;
 
+/// The description of the columns, which stands beside the head: with room to spare.
+const COLUMNS_BYTES: usize = 64 << 10;
 /// Metadata of the schema: the version of the format, and the head as JSON.
 pub(super) const FORMAT_KEY: &str = "twtrace.format";
 pub(super) const HEAD_KEY: &str = "twtrace.head";
@@ -62,9 +64,12 @@ impl Encoder {
     /// Begins a recording; its first bytes are ready. What lives already is to be appended first, as `listed` events.
     ///
     /// # Errors
-    /// Only where the head is too much for the format.
+    /// Only where the head is too much for the format, or longer than is read.
     pub fn new(head: &Head) -> Result<Self, EncodeError> {
         let json = serde_json::to_string(&Head { schema_version: SCHEMA_VERSION, ..head.clone() })?;
+        let what = "what it says at its beginning";
+        frame::vet(json.len() + COLUMNS_BYTES)
+            .map_err(|TooLong(bytes)| EncodeError::TooLong { what, bytes })?;
         let metadata = [(FORMAT_KEY.to_owned(), FORMAT.to_string()), (HEAD_KEY.to_owned(), json)];
         let plain = schema::schema();
         let schema = plain.as_ref().clone().with_metadata(metadata);

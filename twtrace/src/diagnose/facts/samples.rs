@@ -213,8 +213,11 @@ impl Samples {
 
     /// Of looks after failures, the fullest counts.
     fn crowd(&mut self, sockets: &[DiagSocket], sample: &Sample) {
+        if !sample.is_asked {
+            return;
+        }
         let on_range: Vec<_> = sockets.iter().filter(|socket| sample.settings.has(socket.sport)).collect();
-        if !sample.is_asked || (on_range.len() as u64) < self.crowded() {
+        if (on_range.len() as u64) < self.crowded() {
             return;
         }
         let connected = sockets.iter().filter(|socket| socket.dport != 0 && socket.state != LISTEN);

@@ -196,8 +196,8 @@ pub fn hidden(pids: &[u32]) -> Limitation {
     let missing = caps.missing(&[Cap::SysPtrace]);
     let mut remedy = caps.remedy(&missing);
     // Who has every capability is kept out by a sandbox or a security module, and may well know that it is no other one.
-    if let ([pid], true) = (pids, missing.is_empty()) {
-        remedy += &format!("; `readlink /proc/{pid}/ns/net` says there which one it is");
+    if missing.is_empty() {
+        remedy += "; `readlink /proc/PID/ns/net` says there which one it is";
     }
     Limitation::new(What::Namespaces, why, remedy)
 }
@@ -211,6 +211,8 @@ mod tests {
         let (one, many) = (hidden(&[4711]), hidden(&[7, 13, 4711]));
         assert!(one.why.starts_with("process 4711 does not show its network namespace"), "{one}");
         assert!(many.why.starts_with("3 processes do not show their network namespaces"), "{many}");
+        // However many each of a thousand is alone for a moment, it is one thing to say.
+        assert_eq!((&one.remedy, one.what), (&many.remedy, many.what));
     }
 
     #[test]

@@ -13,16 +13,19 @@ use crate::present::report::view;
 impl Comparison<'_> {
     /// In words for a user, the gravest first.
     pub fn cautions(&self) -> Vec<String> {
-        let of_both = [self.filters(), self.backends()].into_iter();
-        let of_each = [("old", self.old), ("new", self.new)]
-            .into_iter()
-            .flat_map(|(label, report)| not_whole(label, report));
-        of_both.flatten().chain(of_each).chain(self.aborts()).collect()
+        let reports = [("old", self.old), ("new", self.new)].into_iter();
+        let of_each = reports.flat_map(|(label, report)| not_whole(label, report));
+        of_each.chain(self.of_both()).collect()
+    }
+
+    /// Those that are about neither of the two alone.
+    pub(super) fn of_both(&self) -> impl Iterator<Item = String> {
+        [self.filters(), self.backends(), self.aborts()].into_iter().flatten()
     }
 
     fn filters(&self) -> Option<String> {
         let (old, new) = (recorded(self.old), recorded(self.new));
-        (old != new).then(|| {
+        (comparable(&old) != comparable(&new)).then(|| {
             let said = |flags: &BTreeSet<String>| match flags.is_empty() {
                 true => "none".to_owned(),
                 false => printable(&flags.iter().cloned().collect::<Vec<_>>().join(" ")).into_owned(),
@@ -68,6 +71,16 @@ impl Comparison<'_> {
 fn recorded(report: &Report) -> BTreeSet<String> {
     let of_hosts = report.hosts.iter().flat_map(view::host_recorded_with);
     view::recorded_with(report).into_iter().chain(of_hosts).collect()
+}
+
+/// Of namespaces without a name, that there are some: each run of a container has another inode.
+fn comparable(flags: &BTreeSet<String>) -> BTreeSet<&str> {
+    let is_inode = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+    let of = |flag| match str::strip_prefix(flag, "--netns ") {
+        Some(name) if is_inode(name) => "--netns",
+        _ => flag,
+    };
+    flags.iter().map(String::as_str).map(of).collect()
 }
 
 fn not_whole(label: &str, report: &Report) -> Vec<String> {

@@ -45,7 +45,8 @@ pub fn text(comparison: &Comparison<'_>, layout: Layout, zone: &TimeZone) -> Str
     put_folded(&head, layout, &mut out);
     out.push('\n');
     put_totals(comparison, paint, &mut out);
-    for caution in comparison.cautions() {
+    // Whether one is whole stands in its head.
+    for caution in comparison.of_both() {
         let warning = paint.of(Meaning::Warning, "WARNING");
         put_folded(&format!("{warning}: {caution}"), layout, &mut out);
     }

@@ -8,7 +8,7 @@ pub fn has_unicode() -> bool {
     is_utf8(&locale.unwrap_or_default().to_string_lossy())
 }
 
-/// A text for the user's terminal: where that shows ASCII only, without our own signs. Names are as they are.
+/// A text for the user's terminal: where that shows ASCII only, with others for our own signs, wherever they stand. All else of names is as it is.
 pub fn in_locale(text: String) -> String {
     if has_unicode() { text } else { in_ascii(&text) }
 }

@@ -382,8 +382,9 @@ impl View for Recorder {
         self.ends = true;
         // For those that there is no time to ask again.
         let settings = self.beside.as_ref().map(Beside::settings);
-        self.learn(settings.into_iter().flatten());
+        let others = self.learn(settings.into_iter().flatten());
         self.at_end = namespaces::ask_again(&self.known);
+        self.at_end.extend(others);
         if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
             self.lists = Some(lists);
             let known = std::mem::take(&mut self.head.limitations);

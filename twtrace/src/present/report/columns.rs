@@ -17,6 +17,7 @@ use column::{Numbers, Texts, Words};
 use super::count::Counting;
 use super::namings::Namings;
 use crate::engine::Engine;
+use crate::engine::failures::Failures;
 use crate::engine::intern::NONE;
 use crate::engine::row::{Owner, Row};
 use crate::model::escape::printable;
@@ -34,11 +35,17 @@ pub(super) struct Reader {
     cgroup: Known<u32>,
     container: Known<u32>,
     names: [Known<u32>; NAMES.len()],
+    moved: Moved,
+    skipped: u64,
+}
+
+/// What a recording's times come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
     /// Is added to every time.
     shift: i64,
-    /// What is listed at this time is known: it is passed over.
+    /// What is listed at this time, when that was added to it, is known: it is passed over.
     known_ns: Option<u64>,
-    skipped: u64,
 }
 
 /// The columns that are looked at only where there is an owner.
@@ -82,6 +89,7 @@ impl Owners {
 /// The columns of a batch.
 pub(super) struct Columns {
     len: usize,
+    moved: Moved,
     event: Words<Kind>,
     mono_ns: Numbers<UInt64Type>,
     netns: Numbers<UInt32Type>,
@@ -113,7 +121,7 @@ pub(super) struct Piece {
     from: usize,
     pub(super) rows: Vec<Row>,
     /// In words for a user: what comes after these rows is none.
-    whole: Result<(), String>,
+    pub(super) whole: Result<(), String>,
 }
 
 /// Rows of a [`Piece`]: as many as stay in the cache from where they are made to where they are counted.
@@ -167,7 +175,8 @@ pub(super) fn wanted() -> Vec<&'static str> {
 impl Reader {
     /// `shift` is added to every time; what is listed at `known_ns` is known already.
     pub(super) fn new(shift: i64, known_ns: Option<u64>) -> Self {
-        Self { shift, known_ns, ..Self::default() }
+        let known_ns = known_ns.map(|known_ns| known_ns.saturating_add_signed(shift));
+        Self { moved: Moved { shift, known_ns }, ..Self::default() }
     }
 
     /// How many rows were passed over.
@@ -182,17 +191,13 @@ impl Reader {
     pub(super) fn count(
         &mut self,
         columns: &Columns,
-        piece: &mut Piece,
+        piece: &Piece,
         counting: &mut Counting,
     ) -> Result<(), String> {
         let mut groups = Vec::with_capacity(AT_ONCE);
-        for (first, rows) in (piece.from..).step_by(AT_ONCE).zip(piece.rows.chunks_mut(AT_ONCE)) {
+        for (first, rows) in (piece.from..).step_by(AT_ONCE).zip(piece.rows.chunks(AT_ONCE)) {
             groups.clear();
-            groups.extend(rows.iter_mut().map(|row| {
-                let is_counted = self.counts(row);
-                row.mono_ns = row.mono_ns.saturating_add_signed(self.shift);
-                is_counted.then(|| counting.group(row))
-            }));
+            groups.extend(rows.iter().map(|row| columns.counts(row).then(|| counting.group(row))));
             for ((at, row), group) in (first..).zip(rows).zip(&groups) {
                 match group {
                     Some(group) => {
@@ -205,15 +210,6 @@ impl Reader {
             }
         }
         piece.whole.clone()
-    }
-
-    /// Whether a row as it was read is an event that was not counted before.
-    fn counts(&self, row: &Row) -> bool {
-        match row.kind {
-            Kind::Lost => false,
-            Kind::Listed => self.known_ns != Some(row.mono_ns),
-            _ => true,
-        }
     }
 
     /// The columns of a batch; its texts and addresses are numbered.
@@ -251,6 +247,7 @@ impl Reader {
             LOST.map(|name| Numbers::of(batch, name));
         Ok(Columns {
             len: batch.num_rows(),
+            moved: self.moved,
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
@@ -280,6 +277,15 @@ impl Reader {
 }
 
 impl Columns {
+    /// Whether a row is an event that was not counted before.
+    fn counts(&self, row: &Row) -> bool {
+        match row.kind {
+            Kind::Lost => false,
+            Kind::Listed => self.moved.known_ns != Some(row.mono_ns),
+            _ => true,
+        }
+    }
+
     /// Where the pieces of the batch begin.
     pub(super) fn pieces(&self) -> impl Iterator<Item = usize> {
         (0..self.len).step_by(PIECE)
@@ -294,6 +300,11 @@ impl Columns {
         Piece { from, rows, whole }
     }
 
+    /// Tells of each row of a piece that is an event.
+    pub(super) fn tell(&self, piece: &Piece, failures: &mut Failures) {
+        piece.rows.iter().filter(|row| self.counts(row)).for_each(|row| failures.take(row));
+    }
+
     /// Adds the rows from one to before another.
     ///
     /// # Errors
@@ -304,7 +315,9 @@ impl Columns {
         for at in from..to {
             let kind = self.event.get(at).ok_or("column event: null, or none of its words");
             match kind.and_then(|kind| Ok((kind, self.mono_ns.get(at).ok_or("column mono_ns: null")?))) {
-                Ok((kind, mono_ns)) => rows.push(Row::new(kind, mono_ns)),
+                Ok((kind, mono_ns)) => {
+                    rows.push(Row::new(kind, mono_ns.saturating_add_signed(self.moved.shift)));
+                }
                 Err(why) => {
                     done = Err(why.to_owned());
                     break;

@@ -139,6 +139,7 @@ impl Counting {
         let (group, passes) = self.group(row);
         let counts = passes || self.counts_all;
         self.seeds.insert(tuple_of(row), counts.then_some(group));
+        self.events += u64::from(passes);
         if counts {
             self.list(group, row);
         }

@@ -1,5 +1,5 @@
 //! Owns: the way of a recording's batches into the count, in three stages at once: they are unpacked on one thread, rows are made of
-//! their columns on another, and counted on the caller's, after what their namespaces allow.
+//! their columns on another, which looks at what failed as well, and they are counted on the caller's, after what their namespaces allow.
 //! Must not know: which columns there are, how rows are counted.
 //!
 //! The caller numbers the texts of a batch before it counts the rows of the one before: so rows are made while others are counted, and
@@ -15,6 +15,7 @@ use super::columns::{Columns, Piece, Reader, wanted};
 use super::count::Counting;
 use super::read::Error;
 use crate::engine::Capacity;
+use crate::engine::failures::Failures;
 use crate::engine::row::Row;
 use crate::recording::{Ended, Namespace, Recording};
 
@@ -57,10 +58,11 @@ pub(super) fn count(
     let (pieces, used) = (sync_channel(PIECES), channel());
     recording.only(&wanted());
     let unpack = start("unpack", move || unpack(recording, &loads.0))?;
-    let rows = start("rows", move || make_rows(&columns.1, &pieces.0, &used.1))?;
+    let failures = counting.engine.failures.take();
+    let rows = start("rows", move || make_rows(&columns.1, &pieces.0, &used.1, failures))?;
     let stages = Stages { loads: loads.1, columns: columns.0, pieces: pieces.1, used: used.0 };
     let counted = stages.count(reader, counting);
-    join(rows);
+    counting.engine.failures = join(rows);
     let recording = join(unpack);
     let met = recording.met().to_vec();
     let ended = match counted {
@@ -94,15 +96,26 @@ fn unpack(mut recording: Recording, loads: &SyncSender<Load>) -> Recording {
     recording
 }
 
-fn make_rows(columns: &Receiver<Arc<Columns>>, pieces: &SyncSender<Piece>, used: &Receiver<Vec<Row>>) {
+/// What failures are told of needs rows alone, so it is done where they are made. Returns that.
+fn make_rows(
+    columns: &Receiver<Arc<Columns>>,
+    pieces: &SyncSender<Piece>,
+    used: &Receiver<Vec<Row>>,
+    mut failures: Option<Box<Failures>>,
+) -> Option<Box<Failures>> {
     for columns in columns {
         for from in columns.pieces() {
-            let room = used.try_recv().unwrap_or_default();
-            if pieces.send(columns.piece(from, room)).is_err() {
-                return;
+            let piece = columns.piece(from, used.try_recv().unwrap_or_default());
+            if let Some(failures) = &mut failures {
+                columns.tell(&piece, failures);
+            }
+            let is_last = piece.whole.is_err();
+            if pieces.send(piece).is_err() || is_last {
+                return failures;
             }
         }
     }
+    failures
 }
 
 impl Stages {
@@ -145,8 +158,8 @@ impl Stages {
     ) -> Result<(), String> {
         met.iter().for_each(|namespace| allow(namespace, counting));
         for _ in columns.pieces() {
-            let mut piece = self.pieces.recv().map_err(|gone| gone.to_string())?;
-            reader.count(columns, &mut piece, counting)?;
+            let piece = self.pieces.recv().map_err(|gone| gone.to_string())?;
+            reader.count(columns, &piece, counting)?;
             // As above.
             let _ = self.used.send(piece.rows);
         }

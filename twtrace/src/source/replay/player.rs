@@ -52,13 +52,14 @@ impl Player {
         // Whoever recorded may have left some out already.
         let flags = self.feed.head().flags().chain(self.scope.words()).collect::<Vec<_>>();
         self.tracker.count_a_part(Part::of(&flags));
-        let Self { scope, tracker, hidden, feed, now_ns, .. } = self;
+        let Self { scope, tracker, hidden, feed, now_ns, passed, .. } = self;
         let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
         let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;
         let listed =
             std::iter::from_fn(|| if feed.peek().is_some_and(is_before) { feed.take() } else { None });
         for mut event in seeds.into_iter().chain(listed) {
             if scope.passes(&event) {
+                *passed += 1;
                 tracker.apply(&mut event);
             } else if tracker.hides_sockets() {
                 hidden.note(&event);

@@ -237,7 +237,9 @@ impl Healing {
     /// A listing is complete: what it should have shown and did not is asked after.
     fn listed(&mut self, span: Span, reached: &HashSet<u32>, tracker: &Tracker) {
         let shown = self.listing.take().unwrap_or_default();
-        self.ended.clear();
+        if self.ended.clear() {
+            self.amiss();
+        }
         let mut hidden: HashSet<u32> = HashSet::new();
         for (conn, cookie) in tracker.not_listed(span.began_ns) {
             if !reached.contains(&conn.netns) {

@@ -76,13 +76,16 @@ impl Recorder {
     }
 
     /// Takes over what namespaces were set to when they were looked at last: whoever watches ports run short may have changed that since they
-    /// were asked.
-    pub(super) fn learn(&mut self, settings: impl Iterator<Item = (u32, Settings)>) {
+    /// were asked. Returns those that no event was about.
+    pub(super) fn learn(&mut self, settings: impl Iterator<Item = (u32, Settings)>) -> Vec<Namespace> {
+        let mut others = Vec::new();
         for (netns, settings) in settings {
-            if let Some(known) = self.known.get_mut(&netns) {
-                known.sysctls = Some(settings);
+            match self.known.get_mut(&netns) {
+                Some(known) => known.sysctls = Some(settings),
+                None => others.push(Namespace { netns, sysctls: Some(settings), ..Namespace::default() }),
             }
         }
+        others
     }
 
     /// Forgets network namespaces in which nothing lives: by the next event from there another one may have the inode, and is asked then.
@@ -112,8 +115,9 @@ impl Recorder {
         let clock = Clock::read();
         // Asking takes longer than events may wait: the thread that looks at the lists has asked.
         let (lists, settings) = self.beside.as_mut().map(Beside::take).unzip();
-        self.learn(settings.into_iter().flatten());
-        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
+        // An inode may have been another namespace's in a part before: this one's lists are told with its own settings.
+        let others = self.learn(settings.into_iter().flatten());
+        let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).chain(others).collect();
         let live = tracker.live() as u64;
         let tail = Tail { namespaces, live, lists, ..self.tail(clock, Stop::Rotated, None) };
         self.write_end(&tail)?;

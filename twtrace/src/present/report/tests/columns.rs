@@ -39,7 +39,7 @@ fn counted_as(batch: &RecordBatch, asked: &Asked, limits: Limits) -> (Counting, 
     let mut reader = Reader::new(0, None);
     let columns = reader.columns(batch, &mut counting).unwrap();
     let mut pieces = columns.pieces().map(|from| columns.piece(from, Vec::new()));
-    let done = pieces.try_for_each(|mut piece| reader.count(&columns, &mut piece, &mut counting));
+    let done = pieces.try_for_each(|piece| reader.count(&columns, &piece, &mut counting));
     drop(pieces);
     (counting, done)
 }

@@ -43,9 +43,10 @@ impl Ended {
         turns.push((cookie, ended_ns));
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets them; whether there were too many, so that what was listed was left out.
+    pub(super) fn clear(&mut self) -> bool {
         self.of.clear();
-        self.is_short = false;
+        std::mem::take(&mut self.is_short)
     }
 
     /// Whether a socket that was listed ended after the listing began, or may have.
@@ -174,7 +175,7 @@ mod tests {
         assert_eq!(told(listed(11), &ended, &mut Tracker::new()), [(Kind::Listed, Some(11))]);
         ended.add(here(MOST + 1), None, 110);
         assert!(told(listed(11), &ended, &mut Tracker::new()).is_empty());
-        ended.clear();
+        assert!(ended.clear() && !ended.clear());
         assert_eq!(told(listed(11), &ended, &mut Tracker::new()), [(Kind::Listed, Some(11))]);
     }
 
