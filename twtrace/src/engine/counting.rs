@@ -100,8 +100,11 @@ impl Engine {
         let counts = self.counts(row);
         let Self { groups, ports, .. } = self;
         let wants_port = row.kind == Kind::ConnectFailed && !row.failed_otherwise();
-        if wants_port && ports.is_half_full(groups.ports_of(at)) {
-            groups.all[at as usize].starved += 1;
+        if wants_port {
+            let pool = groups.ports_of(at);
+            let group = &mut groups.all[at as usize];
+            group.starved += u64::from(ports.is_half_full(pool));
+            group.wanted_held = ports.now(pool) + ports.hidden(pool);
         }
         if row.reason == Some(Reason::ReusedOutgoing) {
             ports.reuse(groups.ports_of(at), row.mono_ns);

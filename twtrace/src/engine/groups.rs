@@ -43,6 +43,8 @@ pub(crate) struct Group {
     pub(crate) otherwise: Otherwise,
     /// When a call last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     pub(crate) wanted_ns: u64,
+    /// Ports of its pool that TIME_WAIT sockets held then.
+    pub(crate) wanted_held: u32,
     /// Created, by role.
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
@@ -79,6 +81,7 @@ impl Group {
             counts: Counts::default(),
             otherwise: Otherwise::default(),
             wanted_ns: 0,
+            wanted_held: 0,
             roles: [0; 3],
             fin_wait2: 0,
             starved: 0,
@@ -156,7 +159,8 @@ impl Group {
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
-        self.wanted_ns = self.wanted_ns.max(other.wanted_ns);
+        (self.wanted_ns, self.wanted_held) =
+            (self.wanted_ns, self.wanted_held).max((other.wanted_ns, other.wanted_held));
         for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
             *sum += part;
         }

@@ -19,6 +19,8 @@ pub struct Figures {
     pub otherwise: Otherwise,
     /// When one last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     pub wanted_ns: u64,
+    /// Ports of its pool that TIME_WAIT sockets held then.
+    pub wanted_held: u32,
     /// TIME_WAIT sockets that live.
     pub live: u64,
     /// The most that lived at one time.
@@ -66,7 +68,7 @@ impl Figures {
     fn add(&mut self, group: &Group) {
         self.counts.take_over(&group.counts);
         self.otherwise.take_over(&group.otherwise);
-        self.wanted_ns = self.wanted_ns.max(group.wanted_ns);
+        self.want((group.wanted_ns, group.wanted_held));
         self.client += group.created_as(Role::Client);
         self.server += group.created_as(Role::Server);
         self.fin_wait2 += group.fin_wait2;
@@ -78,7 +80,7 @@ impl Figures {
     pub fn take_over(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
-        self.wanted_ns = self.wanted_ns.max(other.wanted_ns);
+        self.want((other.wanted_ns, other.wanted_held));
         self.live += other.live;
         self.peak_live = self.peak_live.max(other.peak_live);
         self.client += other.client;
@@ -86,6 +88,11 @@ impl Figures {
         self.fin_wait2 += other.fin_wait2;
         self.via.iter_mut().zip(other.via).for_each(|(sum, part)| *sum += part);
         self.see((other.first_ns, other.last_ns));
+    }
+
+    /// A call failed at a moment when so many ports were held; 0 is no moment.
+    fn want(&mut self, wanted: (u64, u32)) {
+        (self.wanted_ns, self.wanted_held) = (self.wanted_ns, self.wanted_held).max(wanted);
     }
 
     /// Something was seen from a first to a last moment; 0 is no moment.

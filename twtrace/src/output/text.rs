@@ -188,17 +188,18 @@ fn detail(event: &Event, line: &mut String) {
         Kind::SynRefused => write!(line, "a SYN was not taken"),
         Kind::Lost => {
             let loss = event.loss.as_deref().copied().unwrap_or_default();
-            write!(
-                line,
-                "{} events lost ({} created, {} ended, {} missed, {} unwritten), {} owners, {} runs",
-                loss.events(),
-                loss.created,
-                loss.ended,
-                loss.missed,
-                loss.unwritten,
-                loss.owners,
-                loss.missed_runs
-            )
+            // What there is comes first: a line may be cut.
+            let said = write!(line, "{} events lost", loss.events());
+            let parts = [
+                (loss.missed_runs, "hook runs skipped"),
+                (loss.owners, "owners"),
+                (loss.created, "created"),
+                (loss.ended, "ended"),
+                (loss.missed, "missed"),
+                (loss.unwritten, "unwritten"),
+            ];
+            let mut parts = parts.iter().filter(|(count, _)| *count != 0);
+            said.and_then(|()| parts.try_for_each(|(count, what)| write!(line, ", {count} {what}")))
         }
     };
 }

@@ -38,8 +38,12 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         tuple.ended = recent(row.figures.ended_rate.s10, NOW_S);
         let has_wanted = row.figures.wanted_ns.saturating_add(LATELY_NS) >= snapshot.now_ns;
         tuple.failed = if has_wanted { lately(&row.figures, tuple.failed) } else { 0 };
-        // The fullest there ever was may be long ago.
+        // The fullest there ever was may be long ago: what held ports when the last call failed is what it failed for.
         tuple.peak = tuple.now;
+        if tuple.failed != 0 {
+            let held = tuple.now.time_wait + tuple.now.fin_wait2;
+            tuple.peak.time_wait += row.figures.wanted_held.saturating_sub(held);
+        }
         let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
         let netns = namespaces.entry(row.key.netns).or_insert_with(fresh);
         // The pool itself says how many ports there are, where the namespace's row is not in the picture.
@@ -168,6 +172,24 @@ mod tests {
             assert_eq!(told(170, 0, wanted), ["ports_running_out"]);
             assert!(told(13, 0, wanted).is_empty());
         }
+    }
+
+    #[test]
+    fn what_calls_failed_for_explains_them_when_it_has_gone() {
+        let mut tracker = tracker(200, 7);
+        let told = |tracker: &Tracker| {
+            let findings = glance(&tracker.snapshot(By::ALL), &[]);
+            findings.iter().map(|line| line.id).collect::<Vec<_>>()
+        };
+        for (left, at_s) in [(100, 20), (13, 30), (0, 60)] {
+            for port in left..200 {
+                tracker.apply(&mut event(Kind::Ended, at_s * SECOND_NS, 40_000 + port));
+            }
+            tracker.advance((at_s + 1) * SECOND_NS);
+            assert_eq!(told(&tracker), ["ports_exhausted"], "{left} left");
+        }
+        tracker.advance(75 * SECOND_NS);
+        assert!(told(&tracker).is_empty());
     }
 
     #[test]

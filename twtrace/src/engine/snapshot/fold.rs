@@ -60,7 +60,8 @@ impl FoldRow {
 #[derive(Default)]
 struct Gathered {
     groups: Vec<u32>,
-    processes: BTreeSet<u32>,
+    /// What each of the processes deals with here.
+    processes: BTreeMap<u32, BTreeSet<u32>>,
     live: u64,
     last_ns: u64,
     /// One of the processes exists.
@@ -77,7 +78,7 @@ impl Tracker {
             let Some((name, process)) = self.name_of(group, fold) else { continue };
             let row = all.entry(name).or_default();
             row.groups.push(at);
-            row.processes.insert(process);
+            row.processes.entry(process).or_default().extend(group.row(Table::Link));
             row.live += u64::from(group.live);
             row.last_ns = row.last_ns.max(group.last_ns);
             row.exists |= !self.engine.groups.rows[process as usize].gone;
@@ -116,22 +117,19 @@ impl Tracker {
 
     fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
         let figures = Figures { live: row.live, ..self.engine.figures(&row.groups, survey.now) };
-        let (mut main, mut hottest, mut targets) = (None::<LinkRow>, None::<LinkRow>, 0);
-        for process in &row.processes {
-            let dealings = survey.dealings(*process);
-            targets = targets.max(dealings.targets);
-            if let Some(link) = survey.main_of(&dealings)
-                && main.is_none_or(|main| link.live > main.live)
-            {
-                main = Some(link);
+        let (mut main, mut hottest) = (None::<(u32, LinkRow)>, None::<LinkRow>);
+        for at in row.processes.values().flatten() {
+            let Some(link) = survey.link(*at) else { continue };
+            if main.is_none_or(|(known, _)| survey.wins(*at, known)) {
+                main = Some((*at, link));
             }
-            if let Some(link) = survey.hottest_of(&dealings)
-                && link.pressure.is_some_and(|mine| hotter(mine, hottest.and_then(|known| known.pressure)))
-            {
+            if link.pressure.is_some_and(|mine| hotter(mine, hottest.and_then(|known| known.pressure))) {
                 hottest = Some(link);
             }
         }
-        let members = row.processes.iter().filter_map(|row| self.engine.process_key(*row)).collect();
+        let (main, targets) = (main.map(|(_, link)| link), row.processes.values().map(BTreeSet::len).max());
+        let targets = targets.unwrap_or(0);
+        let members = row.processes.keys().filter_map(|row| self.engine.process_key(*row)).collect();
         FoldRow { name, members, gone: !row.exists, figures, main, hottest, targets }
     }
 }

@@ -272,7 +272,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Whether a link matters more than another one; names make it certain.
-    fn wins(&self, link: u32, than: u32) -> bool {
+    pub(super) fn wins(&self, link: u32, than: u32) -> bool {
         let Some(other) = self.links.get(than as usize) else { return true };
         let (mine, theirs) = (self.links[link as usize].weight(), other.weight());
         // Numbers tell most processes apart, and are at hand.
@@ -309,12 +309,17 @@ impl<'a> Survey<'a> {
         self.dealings.get(process as usize).copied().unwrap_or_default()
     }
 
+    /// A link by its number.
+    pub(super) fn link(&self, at: u32) -> Option<LinkRow> {
+        self.link_row(at, self.links.get(at as usize)?)
+    }
+
     pub(super) fn main_of(&self, dealings: &Dealings) -> Option<LinkRow> {
-        self.link_row(dealings.main, self.links.get(dealings.main as usize)?)
+        self.link(dealings.main)
     }
 
     pub(super) fn hottest_of(&self, dealings: &Dealings) -> Option<LinkRow> {
-        self.link_row(dealings.hottest, self.links.get(dealings.hottest as usize)?)
+        self.link(dealings.hottest)
     }
 
     /// Of the hottest pool that a process draws from.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::script::{Script, client, server};
-use crate::engine::{AnyRow, By, Extent, Pattern, Rates, RowKey, Tracker};
-use crate::model::event::{Comm, Kind};
+use crate::engine::{AnyRow, By, Extent, Fold, Pattern, Rates, RowKey, Target, Tracker};
+use crate::model::event::{Comm, Kind, Role};
 use crate::model::identity::Identity;
 
 #[test]
@@ -99,4 +99,24 @@ fn who_has_a_name_that_is_no_text_is_known_as_well() {
     let snapshot = tracker.snapshot(&[By::Process]);
     assert_eq!(snapshot.processes[0].key.comm, event.owner.unwrap().comm);
     assert_eq!(snapshot.processes[0].identity.as_ref().and_then(|known| known.cgroup.clone()), cgroup);
+}
+
+#[test]
+fn a_row_of_a_namespace_has_what_its_processes_deal_with_there() {
+    let mut tracker = Tracker::new();
+    // Nobody knows whose they are, in either: one process in both rows.
+    for (netns, sports, dport) in [(7, 40_000..40_017, 443), (11, 40_000..40_003, 80)] {
+        for sport in sports {
+            let mut event = super::created(1, sport, u64::from(netns) << 16 | u64::from(sport));
+            let conn = event.conn.as_mut().unwrap();
+            (conn.netns, conn.dport, event.owner, event.role) = (netns, dport, None, Role::Client);
+            tracker.apply(&mut event);
+        }
+    }
+    let rows = tracker.folded(&tracker.survey(), Fold::Netns);
+    let told = rows.iter().map(|row| {
+        let Some(Target::Tuple(main)) = row.main.map(|link| link.target) else { panic!("{row:?}") };
+        (row.name.as_str(), main.netns, main.dport, row.targets)
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [("11", 11, 80, 1), ("7", 7, 443, 1)]);
 }

@@ -5,6 +5,7 @@ use super::busiest;
 use super::metrics::Family;
 use super::picture::Picture;
 use super::tally::Tallied;
+use crate::diagnose::finding::Severity;
 use crate::engine::Counts;
 use crate::host::usage::Usage;
 use crate::model::event::{Loss, Reason};
@@ -115,7 +116,8 @@ fn findings(picture: &Picture) -> Family {
         "What the doctor finds wrong in the last ten seconds, by finding and severity: /findings has the words.",
     );
     let mut counts = std::collections::BTreeMap::new();
-    for finding in &picture.diagnosis().1 {
+    // That nothing is wrong is no series: whoever asks for any would be alerted.
+    for finding in picture.diagnosis().1.iter().filter(|finding| finding.severity != Severity::Fine) {
         *counts.entry((finding.id, finding.severity.word())).or_insert(0_u64) += 1 + finding.alike;
     }
     for ((id, severity), count) in counts {

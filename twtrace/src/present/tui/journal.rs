@@ -77,7 +77,8 @@ impl Repeat {
             Some((last, count)) if *last == second => *count += 1,
             _ => self.seconds.push_back((second, 1)),
         }
-        while self.seconds.len() > RATE_S as usize {
+        // Those of the rate, and the one that is not over.
+        while self.seconds.len() > RATE_S as usize + 1 {
             self.seconds.pop_front();
         }
     }
@@ -215,6 +216,11 @@ mod tests {
         assert_eq!(rows.iter().map(|row| row.count).collect::<Vec<_>>(), [2700, 1]);
         assert_eq!(rows[0].rate(11 * SECOND_NS), 270.0);
         assert_eq!(rows[0].rate(16 * SECOND_NS), 135.0);
+        // The second that is not over takes no full one's place.
+        let mut steady = Journal::default();
+        (0..88)
+            .for_each(|n| steady.note(&Event::new(Kind::ConnectFailed, SECOND_NS + n * SECOND_NS / 8, None)));
+        assert_eq!(steady.repeats(true)[0].rate(11 * SECOND_NS), 8.0);
         assert_eq!(journal.alike(rows[0]).count(), KEPT - 1);
     }
 

@@ -76,8 +76,8 @@ impl Flow<'_> {
             let line = labelled(label, &format!("{text:taken$}"), PLAIN, usize::MAX);
             let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
             let seconds = match at == lowest {
-                true => format!(" last {} s, max {most}/s", room.min(self.series.len())),
-                false => String::new(),
+                true if room != 0 => format!(" last {} s, max {most}/s", room.min(self.series.len())),
+                _ => String::new(),
             };
             let rank = if at == lowest { self.rank } else { UPPER };
             (rank, line + Span::styled(signs, HISTORY) + Span::raw(seconds))

@@ -3,7 +3,7 @@
 
 use super::rows::who;
 use super::{Picture, What};
-use crate::model::event::{AbortWhy, Errno, Event, Kind, Reason, Substate};
+use crate::model::event::{AbortWhy, Errno, Event, Kind, Loss, Reason, Substate};
 use crate::present::tui::journal::Repeat;
 use crate::present::tui::value::Value;
 
@@ -48,6 +48,13 @@ fn detail(event: &Event) -> std::borrow::Cow<'static, str> {
         Kind::ConnectFailed | Kind::BindFailed => event.errno.map_or("", Errno::word).into(),
         Kind::Aborted => event.why.map_or("", AbortWhy::word).into(),
         Kind::SynRefused => "".into(),
-        Kind::Lost => format!("{} events", event.loss.as_ref().map_or(0, |loss| loss.events())).into(),
+        Kind::Lost => lost(event.loss.as_deref().copied().unwrap_or_default()).into(),
+    }
+}
+
+fn lost(loss: Loss) -> String {
+    match (loss.events(), loss.missed_runs) {
+        (0, runs) if runs != 0 => format!("{runs} runs"),
+        (events, _) => format!("{events} events"),
     }
 }
