@@ -22,6 +22,7 @@ use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
 use crate::model::filter::Part;
 use crate::model::identity::{Identity, Naming};
+use crate::model::ports::Ports as Held;
 
 /// Containers whose names are remembered.
 const CONTAINERS: usize = 4096;
@@ -104,7 +105,11 @@ impl Engine {
             let pool = groups.ports_of(at);
             let group = &mut groups.all[at as usize];
             group.starved += u64::from(ports.is_half_full(pool));
-            group.wanted_held = ports.now(pool) + ports.hidden(pool);
+            // All that is there in TIME_WAIT, FIN_WAIT2 included: an event tells them apart, a pool does not.
+            let time_wait = ports.now(pool) + ports.hidden(pool);
+            let held =
+                Held { time_wait, ..ports.others_by_state(pool).map(|others| *others).unwrap_or_default() };
+            **group.wanted_held.get_or_insert_default() = held;
         }
         if row.reason == Some(Reason::ReusedOutgoing) {
             ports.reuse(groups.ports_of(at), row.mono_ns);

@@ -16,6 +16,7 @@ use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
 use crate::model::event::{Kind, Role, Substate, Via};
+use crate::model::ports::Ports as Held;
 
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
@@ -43,8 +44,8 @@ pub(crate) struct Group {
     pub(crate) otherwise: Otherwise,
     /// When a call last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     pub(crate) wanted_ns: u64,
-    /// Ports of its pool that TIME_WAIT sockets held then.
-    pub(crate) wanted_held: u32,
+    /// What held ports of its pool then.
+    pub(crate) wanted_held: Option<Box<Held>>,
     /// Created, by role.
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
@@ -81,7 +82,7 @@ impl Group {
             counts: Counts::default(),
             otherwise: Otherwise::default(),
             wanted_ns: 0,
-            wanted_held: 0,
+            wanted_held: None,
             roles: [0; 3],
             fin_wait2: 0,
             starved: 0,
@@ -159,8 +160,10 @@ impl Group {
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
-        (self.wanted_ns, self.wanted_held) =
-            (self.wanted_ns, self.wanted_held).max((other.wanted_ns, other.wanted_held));
+        if other.wanted_ns > self.wanted_ns {
+            self.wanted_ns = other.wanted_ns;
+            self.wanted_held.clone_from(&other.wanted_held);
+        }
         for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
             *sum += part;
         }

@@ -9,6 +9,7 @@ use super::groups::{Group, Table};
 use super::history::{Rates, Windows};
 use super::spread::{Percentiles, Spread, percentiles_of};
 use crate::model::event::{Role, Via};
+use crate::model::ports::Ports;
 
 /// What every row has. Rates are events a second; a recording has none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,8 +20,8 @@ pub struct Figures {
     pub otherwise: Otherwise,
     /// When one last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     pub wanted_ns: u64,
-    /// Ports of its pool that TIME_WAIT sockets held then.
-    pub wanted_held: u32,
+    /// What held ports of its pool then.
+    pub wanted_held: Ports,
     /// TIME_WAIT sockets that live.
     pub live: u64,
     /// The most that lived at one time.
@@ -68,7 +69,7 @@ impl Figures {
     fn add(&mut self, group: &Group) {
         self.counts.take_over(&group.counts);
         self.otherwise.take_over(&group.otherwise);
-        self.want((group.wanted_ns, group.wanted_held));
+        self.want(group.wanted_ns, group.wanted_held.as_deref().copied().unwrap_or_default());
         self.client += group.created_as(Role::Client);
         self.server += group.created_as(Role::Server);
         self.fin_wait2 += group.fin_wait2;
@@ -80,7 +81,7 @@ impl Figures {
     pub fn take_over(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
-        self.want((other.wanted_ns, other.wanted_held));
+        self.want(other.wanted_ns, other.wanted_held);
         self.live += other.live;
         self.peak_live = self.peak_live.max(other.peak_live);
         self.client += other.client;
@@ -90,9 +91,11 @@ impl Figures {
         self.see((other.first_ns, other.last_ns));
     }
 
-    /// A call failed at a moment when so many ports were held; 0 is no moment.
-    fn want(&mut self, wanted: (u64, u32)) {
-        (self.wanted_ns, self.wanted_held) = (self.wanted_ns, self.wanted_held).max(wanted);
+    /// A call failed at a moment when this held ports; 0 is no moment.
+    fn want(&mut self, wanted_ns: u64, held: Ports) {
+        if wanted_ns > self.wanted_ns {
+            (self.wanted_ns, self.wanted_held) = (wanted_ns, held);
+        }
     }
 
     /// Something was seen from a first to a last moment; 0 is no moment.

@@ -39,11 +39,8 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         let has_wanted = row.figures.wanted_ns.saturating_add(LATELY_NS) >= snapshot.now_ns;
         tuple.failed = if has_wanted { lately(&row.figures, tuple.failed) } else { 0 };
         // The fullest there ever was may be long ago: what held ports when the last call failed is what it failed for.
-        tuple.peak = tuple.now;
-        if tuple.failed != 0 {
-            let held = tuple.now.time_wait + tuple.now.fin_wait2;
-            tuple.peak.time_wait += row.figures.wanted_held.saturating_sub(held);
-        }
+        let then = row.figures.wanted_held;
+        tuple.peak = if tuple.failed != 0 && then.all() > tuple.now.all() { then } else { tuple.now };
         let fresh = || Netns { netns: row.key.netns, ..Netns::default() };
         let netns = namespaces.entry(row.key.netns).or_insert_with(fresh);
         // The pool itself says how many ports there are, where the namespace's row is not in the picture.
@@ -123,6 +120,7 @@ mod tests {
     use crate::diagnose::glance;
     use crate::engine::{By, Capacity, Tracker};
     use crate::model::event::{Comm, Conn, Errno, Event, Kind, Role};
+    use crate::model::ports::Ports;
     use crate::model::settings::Settings;
 
     const SECOND_NS: u64 = 1_000_000_000;
@@ -188,6 +186,14 @@ mod tests {
             tracker.advance((at_s + 1) * SECOND_NS);
             assert_eq!(told(&tracker), ["ports_exhausted"], "{left} left");
         }
+        // Open sockets that took such ports since are none of that moment.
+        let key = tracker.snapshot(By::ALL).tuples[0].key;
+        let open = Ports { established: 170, ..Ports::default() };
+        tracker.set_other_ports([(7, [(key, open)].into())]);
+        let facts = super::of_snapshot(&tracker.snapshot(By::ALL));
+        let peak = facts.namespaces[0].tuples[0].peak;
+        assert_eq!((peak.time_wait, peak.all()), (200, 200));
+        tracker.set_other_ports([(7, [].into())]);
         tracker.advance(75 * SECOND_NS);
         assert!(told(&tracker).is_empty());
     }

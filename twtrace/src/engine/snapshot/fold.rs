@@ -127,8 +127,10 @@ impl Tracker {
                 hottest = Some(link);
             }
         }
-        let (main, targets) = (main.map(|(_, link)| link), row.processes.values().map(BTreeSet::len).max());
-        let targets = targets.unwrap_or(0);
+        let main = main.map(|(_, link)| link);
+        // What there is no room to tell apart is none.
+        let of_one = |links: &BTreeSet<u32>| links.iter().filter(|at| survey.link(**at).is_some()).count();
+        let targets = row.processes.values().map(of_one).max().unwrap_or(0);
         let members = row.processes.keys().filter_map(|row| self.engine.process_key(*row)).collect();
         FoldRow { name, members, gone: !row.exists, figures, main, hottest, targets }
     }

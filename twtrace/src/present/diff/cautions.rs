@@ -73,14 +73,16 @@ fn recorded(report: &Report) -> BTreeSet<String> {
     view::recorded_with(report).into_iter().chain(of_hosts).collect()
 }
 
-/// Of namespaces without a name, that there are some: each run of a container has another inode.
-fn comparable(flags: &BTreeSet<String>) -> BTreeSet<&str> {
+/// Of namespaces without a name, how many there are: each run of a container has another inode.
+fn comparable(flags: &BTreeSet<String>) -> Vec<&str> {
     let is_inode = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
     let of = |flag| match str::strip_prefix(flag, "--netns ") {
         Some(name) if is_inode(name) => "--netns",
         _ => flag,
     };
-    flags.iter().map(String::as_str).map(of).collect()
+    let mut all: Vec<&str> = flags.iter().map(String::as_str).map(of).collect();
+    all.sort_unstable();
+    all
 }
 
 fn not_whole(label: &str, report: &Report) -> Vec<String> {

@@ -174,6 +174,8 @@ fn recordings_that_were_not_made_alike_or_are_not_whole_are_no_match() {
     }
     let [one, two] = unnamed.each_ref().map(|sample| report(sample, "unnamed.twt"));
     assert!(compare(&one, &two).cautions().is_empty());
+    unnamed[1].head.filters.push("--netns 23".to_owned());
+    assert_eq!(compare(&one, &report(&unnamed[1], "unnamed.twt")).cautions().len(), 1);
     new.head.filters.push("--failures all".to_owned());
     assert_eq!(cautions(&report(&new, "new.twt")), ["recorded with different filters"]);
     (new.head.filters, new.head.only_command) = (old.head.filters.clone(), true);

@@ -5,7 +5,6 @@ use super::busiest;
 use super::metrics::Family;
 use super::picture::Picture;
 use super::tally::Tallied;
-use crate::diagnose::finding::Severity;
 use crate::engine::Counts;
 use crate::host::usage::Usage;
 use crate::model::event::{Loss, Reason};
@@ -113,11 +112,10 @@ fn totals(picture: &Picture) -> Vec<Family> {
 fn findings(picture: &Picture) -> Family {
     let mut family = Family::gauge(
         "twtrace_findings",
-        "What the doctor finds wrong in the last ten seconds, by finding and severity: /findings has the words.",
+        "What the doctor finds of late, by finding and severity, which is fine where nothing is wrong: /findings has the words.",
     );
     let mut counts = std::collections::BTreeMap::new();
-    // That nothing is wrong is no series: whoever asks for any would be alerted.
-    for finding in picture.diagnosis().1.iter().filter(|finding| finding.severity != Severity::Fine) {
+    for finding in &picture.diagnosis().1 {
         *counts.entry((finding.id, finding.severity.word())).or_insert(0_u64) += 1 + finding.alike;
     }
     for ((id, severity), count) in counts {
