@@ -46,7 +46,7 @@ impl Otlp {
         let Some(url) = &self.otlp else { return Ok(None) };
         let every = self.otlp_every.unwrap_or(EVERY);
         if every < LEAST_EVERY {
-            return Err(Usage(format!("--otlp-every {every:?} is too often: give 1s or more")).into());
+            return Err(Usage(format!("--otlp-every must be 1s or more, and is {every:?}")).into());
         }
         let headers = self.headers()?;
         let endpoint = Endpoint::new(url, self.otlp_protocol, self.otlp_ca.as_deref(), headers);
