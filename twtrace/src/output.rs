@@ -16,3 +16,13 @@ pub use text::Text;
 pub use versioned::SCHEMA_VERSION;
 pub(crate) use versioned::{object_line, write_object_line};
 pub use writer::{Units, Writer};
+
+/// Writes to stdout what a command has to say. Notes stand before what they are about, not in the middle of it.
+///
+/// # Errors
+/// Of writing.
+pub fn print(text: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    notes::settle();
+    std::io::stdout().lock().write_all(text)
+}

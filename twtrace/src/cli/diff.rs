@@ -1,7 +1,6 @@
 //! Owns: `twtrace diff`: two recordings side by side, and whether that is a failure.
 //! Must not know: how they are compared.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
@@ -70,9 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     for caution in comparison.cautions().iter().filter(|_| args.json || !args.fail_if.is_empty()) {
         crate::note!("twtrace: {caution}");
     }
-    // Notes stand before what they are about, not in the middle of it.
-    crate::output::notes::settle();
-    let written = std::io::stdout().lock().write_all(&out);
+    let written = crate::output::print(&out);
     // The verdict stands, whether or not anybody reads the rest.
     let mut outcome = Outcome::Done;
     for verdict in verdicts.iter().filter(|verdict| verdict.fails) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::events::TraceArgs;
 use super::filters::{FilterArgs, hide, said_of_nothing};
-use super::values::{Usage, from_one};
+use super::values::{Usage, first_given, from_one};
 use super::{Outcome, runtime};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Severity;
@@ -63,13 +63,12 @@ impl Args {
     /// Whoever gives an option expects it to matter.
     fn refuse_what_goes_with_nothing(&self) -> Result<(), Usage> {
         if self.what.is_some() {
-            let flags = [
+            let given = first_given(&[
                 (self.file.is_some(), "FILE"),
                 (self.json, "--json"),
                 (self.exit_code, "--exit-code"),
                 (self.nat_ports.is_some(), "--nat-ports"),
-            ];
-            let given = flags.into_iter().find(|(is_given, _)| *is_given).map(|(_, flag)| flag);
+            ]);
             let filtered = (self.filters != FilterArgs::default()).then_some("the filters");
             return match given.or_else(|| self.trace.given()).or(filtered) {
                 Some(what) => Err(Usage(format!(
@@ -121,9 +120,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     } else {
         out = in_locale(text::report(&facts, &findings, Paint::stdout())).into_bytes();
     }
-    // Notes stand before what they are about, not in the middle of it.
-    crate::output::notes::settle();
-    std::io::stdout().lock().write_all(&out)?;
+    crate::output::print(&out)?;
     let is_critical = findings.iter().any(|finding| finding.severity == Severity::Critical);
     Ok(if args.exit_code && is_critical { Outcome::Critical } else { Outcome::Done })
 }

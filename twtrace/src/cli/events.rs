@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::filters::FilterArgs;
-use super::values::{Usage, duration, from_one, one_of, ring_size};
+use super::values::{Usage, duration, first_given, from_one, one_of, ring_size};
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
 use crate::kernel::probe::{self, Backend};
@@ -97,7 +97,7 @@ impl TraceArgs {
 
     /// The first of these flags that was given; a backend that is chosen by itself is none.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let given = [
+        let given = first_given(&[
             (self.backend.0.is_some(), "--backend"),
             (self.duration.is_some(), "--duration"),
             (self.ready_file.is_some(), "--ready-file"),
@@ -106,8 +106,7 @@ impl TraceArgs {
             (self.debug_log, "--debug-log"),
             (self.no_syscalls, "--no-syscalls"),
             (self.no_sandbox, "--no-sandbox"),
-        ];
-        let given = given.into_iter().find(|(is_given, _)| *is_given).map(|(_, flag)| flag);
+        ]);
         given.or_else(|| self.given_about_containers())
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
+use super::recordings::STREAM;
 use super::values::{Usage, cidr, one_of, pid, port, uid};
 use crate::model::escape::printable;
 use crate::model::event::{Reason, Role};
@@ -171,7 +172,7 @@ impl FilterArgs {
     fn came_later(&self, path: &Path) -> anyhow::Result<Vec<Namespace>> {
         let Some(spec) = self.netns.iter().find(|spec| is_name(spec)) else { return Ok(Vec::new()) };
         // A pipe can be read once only.
-        if path.as_os_str() == "-" || !path.is_file() {
+        if path.as_os_str() == STREAM || !path.is_file() {
             crate::note!(
                 "twtrace: --netns {}: of what cannot be read twice, such as a pipe, those network namespaces are meant that it knows from its start",
                 printable(spec)

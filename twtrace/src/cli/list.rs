@@ -1,12 +1,12 @@
 //! Owns: `twtrace list`: the TIME_WAIT sockets that exist now.
 //! Must not know: how they are listed.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::filters::{FilterArgs, hide, say_what_matches_nothing};
-use super::values::Usage;
+use super::values::{Usage, first_given};
 use crate::host::caps::Caps;
 use crate::host::net::slabinfo;
 use crate::host::net::sockdiag::States;
@@ -107,9 +107,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             out.extend(format!("{mark}{line}\n").bytes());
         }
     }
-    // Notes stand before what they are about, not in the middle of it.
-    crate::output::notes::settle();
-    std::io::stdout().lock().write_all(&out)?;
+    crate::output::print(&out)?;
     Ok(if seen.is_empty() { Outcome::Failed } else { Outcome::Done })
 }
 
@@ -146,16 +144,16 @@ pub(super) fn refuse_what_no_socket_has(filters: &FilterArgs, command: &str) -> 
 
 /// Who made a socket is in no listing.
 pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Result<(), Usage> {
-    let given = [
-        (filter.not.pids.is_empty(), "--not-pid"),
-        (filter.not.comms.is_empty(), "--not-comm"),
-        (filter.not.cgroups.is_empty(), "--not-cgroup"),
-        (filter.pids.is_empty(), "--pid"),
-        (filter.comms.is_empty(), "--comm"),
-        (filter.uids.is_empty(), "--uid"),
-        (filter.cgroups.is_empty(), "--cgroup"),
-    ];
-    let Some((_, flag)) = given.iter().find(|(is_empty, _)| !is_empty) else { return Ok(()) };
+    let given = first_given(&[
+        (!filter.not.pids.is_empty(), "--not-pid"),
+        (!filter.not.comms.is_empty(), "--not-comm"),
+        (!filter.not.cgroups.is_empty(), "--not-cgroup"),
+        (!filter.pids.is_empty(), "--pid"),
+        (!filter.comms.is_empty(), "--comm"),
+        (!filter.uids.is_empty(), "--uid"),
+        (!filter.cgroups.is_empty(), "--cgroup"),
+    ]);
+    let Some(flag) = given else { return Ok(()) };
     let remedy = match command {
         "list" => owners_remedy(),
         _ => format!("use `twtrace events {flag} …`"),

@@ -69,13 +69,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut page = args.html.as_deref().map(|path| page(path, args.force)).transpose()?;
     let report = report(hosts, &options)?;
     let zone = jiff::tz::TimeZone::system();
-    // Notes stand before what they are about, not in the middle of it.
-    crate::output::notes::settle();
     if let Some(page) = &mut page {
         page.write_bytes(report::html::page(&report, &zone, &report::html::nonce()?)?.as_bytes())?;
         // Only what is whole takes the place of what was there.
         page.begin()?;
     } else if args.json {
+        // As `print` does.
+        crate::output::notes::settle();
         let mut out = BufWriter::new(io::stdout().lock());
         report::json::line(&report, &mut out)?;
         out.flush()?;
@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             paint: Paint::stdout(),
         };
         let text = in_locale(report::text::text(&report, layout, &zone));
-        io::stdout().lock().write_all(text.as_bytes())?;
+        crate::output::print(text.as_bytes())?;
     }
     Ok(Outcome::Done)
 }

@@ -14,7 +14,7 @@ use clap::{FromArgMatches as _, ValueEnum};
 use super::events::TraceArgs;
 use super::filters::{FilterArgs, hide};
 use super::record::possible;
-use super::values::{Usage, duration, from_one, size};
+use super::values::{Usage, duration, first_given, from_one, size};
 use super::{Cli, Command, Outcome, config, runtime};
 use crate::diagnose::gather::Rhythm;
 use crate::host::files::Folder;
@@ -135,9 +135,9 @@ impl Args {
 }
 
 /// Refuses the first option that was given, where the one is not there that it goes with.
-fn refuse_without(is_there: bool, given: &[(bool, &str)], needed: &str) -> Result<(), Usage> {
-    match given.iter().find(|(is_given, _)| *is_given && !is_there) {
-        Some((_, flag)) => Err(Usage(format!("{flag} needs {needed}"))),
+fn refuse_without(is_there: bool, given: &[(bool, &'static str)], needed: &str) -> Result<(), Usage> {
+    match first_given(given).filter(|_| !is_there) {
+        Some(flag) => Err(Usage(format!("{flag} needs {needed}"))),
         None => Ok(()),
     }
 }

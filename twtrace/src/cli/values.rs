@@ -58,9 +58,19 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     duration(text)?.checked_sub(SHORTEST).map(|more| SHORTEST + more).ok_or_else(too_short)
 }
 
+/// The first flag that was given.
+pub(super) fn first_given(flags: &[(bool, &'static str)]) -> Option<&'static str> {
+    flags.iter().find(|(is_given, _)| *is_given).map(|(_, flag)| *flag)
+}
+
+/// What a text stands for; `why` says what is wanted instead of what is none.
+fn parsed<T: FromStr>(text: &str, why: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+}
+
 /// A whole number.
 pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("'{}' is not a number such as 20", printable(text)))
+    parsed(text, "is not a number such as 20")
 }
 
 /// A whole number of which there must be one at least.
@@ -71,26 +81,25 @@ pub(super) fn from_one<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result
 
 /// A port.
 pub(super) fn port(text: &str) -> Result<u16, String> {
-    let why = "is not a port between 0 and 65535; several are a list, such as 80,443";
-    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+    parsed(text, "is not a port between 0 and 65535; several are a list, such as 80,443")
 }
 
 /// The id of a process.
 pub(super) fn pid(text: &str) -> Result<u32, String> {
-    let why = "is not a process id such as 1234; names go with --comm";
-    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+    parsed(text, "is not a process id such as 1234; names go with --comm")
 }
 
 /// The id of a user.
 pub(super) fn uid(text: &str) -> Result<u32, String> {
-    let why = "is not a user id such as 1000; `id -u NAME` tells that of a name";
-    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+    parsed(text, "is not a user id such as 1000; `id -u NAME` tells that of a name")
 }
 
 /// Where to listen.
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
-    let why = "is not an address with a port, such as 127.0.0.1:9478 or [::1]:9478; names are not looked up";
-    text.parse().map_err(|_| format!("'{}' {why}", printable(text)))
+    parsed(
+        text,
+        "is not an address with a port, such as 127.0.0.1:9478 or [::1]:9478; names are not looked up",
+    )
 }
 
 /// `64K`, `8M`, `1G`, or a number of bytes; a power of two of at least a page is made of it by rounding up.

@@ -16,13 +16,14 @@ use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
 use crate::model::event::{Kind, Role, Substate, Via};
+use crate::model::pool::TIME_WAIT_S;
 use crate::model::ports::Ports as Held;
 
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
 
-/// `TCP_TIMEWAIT_LEN`, include/net/tcp.h.
-const TIME_WAIT_NS: u64 = 60_000_000_000;
+/// As [`TIME_WAIT_S`].
+const TIME_WAIT_NS: u64 = (TIME_WAIT_S * 1e9) as u64;
 
 pub(super) fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()

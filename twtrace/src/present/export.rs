@@ -64,15 +64,10 @@ pub fn export(
     out: &mut dyn Write,
 ) -> io::Result<Exported> {
     let mut exporter = exporter(format, recording.head(), out)?;
-    let (mut rows, mut listed, mut lost) = (0, 0, 0);
-    let ended = each_batch(recording, filter, |batch, of_loss| {
-        (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
-        listed += listed_of(&batch);
-        exporter.batch(&batch, out)
-    })?;
-    exporter.end(&ended, out)?;
+    let exported = each_batch(recording, filter, |batch| exporter.batch(batch, out))?;
+    exporter.end(&exported.ended, out)?;
     out.flush()?;
-    Ok(Exported { events: rows - lost, listed, lost, ended })
+    Ok(exported)
 }
 
 /// Sockets from before among the rows, which a recording does not count as events.
@@ -94,21 +89,30 @@ fn exporter(format: Format, head: &Head, out: &mut dyn Write) -> io::Result<Box<
     })
 }
 
-/// Hands on what passes of each batch, and how many rows of that say what was lost. Says what became of the recording's end: past a batch that
-/// holds what no recording holds, there is none.
+/// Hands on what passes of each batch. Says how much that was, and what became of the recording's end: past a batch that holds what no
+/// recording holds, there is none.
 fn each_batch(
     mut recording: Recording,
     filter: &Filter,
-    mut take: impl FnMut(RecordBatch, u64) -> io::Result<()>,
-) -> io::Result<Ended> {
-    let mut caches = Caches::default();
+    mut take: impl FnMut(&RecordBatch) -> io::Result<()>,
+) -> io::Result<Exported> {
+    let (mut caches, mut rows, mut listed, mut lost) = (Caches::default(), 0, 0, 0);
+    let mut broken = None;
     while let Some(batch) = recording.next_batch() {
         match picked(batch, &mut caches, filter) {
-            Ok((batch, lost)) => take(batch, lost)?,
-            Err(why) => return Ok(Ended::Missing { why }),
+            Ok((batch, of_loss)) => {
+                (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
+                listed += listed_of(&batch);
+                take(&batch)?;
+            }
+            Err(why) => {
+                broken = Some(Ended::Missing { why });
+                break;
+            }
         }
     }
-    Ok(recording.end())
+    let ended = broken.unwrap_or_else(|| recording.end());
+    Ok(Exported { events: rows - lost, listed, lost, ended })
 }
 
 /// The rows that pass, and how many of them say what was lost. The error is in words for a user.

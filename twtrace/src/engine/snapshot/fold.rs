@@ -117,20 +117,22 @@ impl Tracker {
 
     fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
         let figures = Figures { live: row.live, ..self.engine.figures(&row.groups, survey.now) };
-        let (mut main, mut hottest) = (None::<(u32, LinkRow)>, None::<LinkRow>);
-        for at in row.processes.values().flatten() {
-            let Some(link) = survey.link(*at) else { continue };
-            if main.is_none_or(|(known, _)| survey.wins(*at, known)) {
-                main = Some((*at, link));
+        let (mut main, mut hottest, mut targets) = (None::<(u32, LinkRow)>, None::<LinkRow>, 0);
+        for links in row.processes.values() {
+            let mut of_one = 0;
+            // What there is no room to tell apart is none.
+            for (at, link) in links.iter().filter_map(|at| Some((*at, survey.link(*at)?))) {
+                of_one += 1;
+                if main.is_none_or(|(known, _)| survey.wins(at, known)) {
+                    main = Some((at, link));
+                }
+                if link.pressure.is_some_and(|mine| hotter(mine, hottest.and_then(|known| known.pressure))) {
+                    hottest = Some(link);
+                }
             }
-            if link.pressure.is_some_and(|mine| hotter(mine, hottest.and_then(|known| known.pressure))) {
-                hottest = Some(link);
-            }
+            targets = targets.max(of_one);
         }
         let main = main.map(|(_, link)| link);
-        // What there is no room to tell apart is none.
-        let of_one = |links: &BTreeSet<u32>| links.iter().filter(|at| survey.link(**at).is_some()).count();
-        let targets = row.processes.values().map(of_one).max().unwrap_or(0);
         let members = row.processes.keys().filter_map(|row| self.engine.process_key(*row)).collect();
         FoldRow { name, members, gone: !row.exists, figures, main, hottest, targets }
     }

@@ -16,7 +16,7 @@ use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use super::parquet::Parquet;
-use super::{Exporter as _, each_batch, listed_of};
+use super::{Exported, Exporter as _, each_batch};
 use crate::host::files::{Aside, Folder};
 use crate::model::filter::Filter;
 use crate::present::record::user::Caller;
@@ -72,13 +72,9 @@ impl Dataset {
     pub fn add(&self, recording: Recording, filter: &Filter) -> io::Result<Added> {
         let head = recording.head().clone();
         let mut parts = Parts::default();
-        let (mut rows, mut listed, mut lost) = (0, 0, 0);
-        let ended = each_batch(recording, filter, |batch, of_loss| {
-            (rows, lost) = (rows + batch.num_rows() as u64, lost + of_loss);
-            listed += listed_of(&batch);
-            self.put(&batch, &head, &mut parts)
-        })?;
-        let mut added = Added { events: rows - lost, listed, lost, files: 0, bytes: 0, ended };
+        let exported = each_batch(recording, filter, |batch| self.put(batch, &head, &mut parts))?;
+        let Exported { events, listed, lost, ended } = exported;
+        let mut added = Added { events, listed, lost, files: 0, bytes: 0, ended };
         for part in parts.of_day.values_mut() {
             part.parquet.end(&added.ended, &mut part.file)?;
         }
