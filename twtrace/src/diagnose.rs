@@ -139,8 +139,8 @@ pub fn found(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// What a live view can say of the last ten seconds by what its own picture has, without asking the kernel: cheap enough for
-/// every picture. A rule that needs more than that keeps silent.
+/// What a live view can say of the last ten seconds, of failures the last minute, by what its own picture has, without asking the
+/// kernel: cheap enough for every picture. A rule that needs more than that keeps silent.
 pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
     let (_, findings) = look(snapshot, limitations);
     findings.iter().filter(|finding| is_pressing(finding)).map(OneLine::from).collect()

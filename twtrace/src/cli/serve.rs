@@ -28,7 +28,7 @@ use crate::source::session;
 
 const ABOUT: &str = "\
 /metrics: for Prometheus, as text or OpenMetrics, as the client asks for it, compressed where it takes that.
-/findings: what the doctor says of the last ten seconds, as JSON.
+/findings: what the doctor says of the last ten seconds, of failures the last minute, as JSON.
 /readyz: 200 once all hooks are attached and while the trace goes on. /healthz: 200 while the process goes on.
 
 Owners, destinations and pools of ports are told apart as far as they are among the busiest (--top); all others together are in series whose role

@@ -64,6 +64,9 @@ pub struct Facts {
     pub source: Source,
     /// How long it was looked at, in milliseconds.
     pub observed_ms: u64,
+    /// How long calls that failed and sockets that were refused were counted, where that is another time: a view remembers them for longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures_ms: Option<u64>,
     /// It could have been looked at for longer, but the case was clear.
     pub stopped_early: bool,
     /// What told the events; empty where nobody knows.
@@ -99,6 +102,11 @@ impl Facts {
     /// How long it was looked at, in seconds: at least one, so that a rate is never made of a moment.
     pub fn observed_s(&self) -> f64 {
         self.observed_ms.max(1000) as f64 / 1000.0
+    }
+
+    /// How long failures were counted, in seconds: as [`Self::observed_s`].
+    pub fn failures_s(&self) -> f64 {
+        self.failures_ms.unwrap_or(self.observed_ms).max(1000) as f64 / 1000.0
     }
 
     /// Says what was left out; to be said once all namespaces are there.

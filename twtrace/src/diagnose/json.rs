@@ -13,6 +13,8 @@ struct Diagnosis<'a> {
     source: Source,
     backend: &'a str,
     observed_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures_ms: Option<u64>,
     /// The case was clear.
     stopped_early: bool,
     lost: u64,
@@ -58,6 +60,7 @@ pub fn line(facts: &Facts, findings: &[Finding], out: &mut Vec<u8>) {
         source: facts.source,
         backend: &facts.backend,
         observed_ms: facts.observed_ms,
+        failures_ms: facts.failures_ms,
         stopped_early: facts.stopped_early,
         lost: facts.lost,
         of_others: facts.of_others,

@@ -135,11 +135,11 @@ pub(super) fn of_half_closed(netns: &Netns, waiting: u64) -> Vec<Remedy> {
 pub(super) fn of_overflow(
     netns: &Netns,
     rate: Option<f64>,
-    observed_s: f64,
+    failures_s: f64,
     object_bytes: u64,
 ) -> Vec<Remedy> {
     let habits = netns.concerned.iter().find_map(|share| share.habits);
-    let refused = netns.overflow as f64 / observed_s;
+    let refused = netns.overflow as f64 / failures_s;
     vec![
         settings::max_tw_buckets(netns, rate, refused, object_bytes),
         client::keep_alive_for_table(habits.as_ref(), rate),

@@ -79,6 +79,10 @@ fn report_on(facts: &Facts, findings: &[Finding], mut out: Page) -> String {
 fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
     let found = findings.iter().filter(|finding| finding.severity != Severity::Fine).count() as u64;
     let watched = lasted(facts.observed_ms as f64 / 1000.0);
+    let failures = match facts.failures_ms {
+        Some(ms) => format!(" (failures: in {})", lasted(ms as f64 / 1000.0)),
+        None => String::new(),
+    };
     let early = if facts.stopped_early { " (stopped: the case is clear; --duration looks on)" } else { "" };
     let namespaces = count(facts.namespaces.len() as u64, "network namespace");
     let source = match facts.source {
@@ -91,7 +95,7 @@ fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
         others => format!(" ({} of others left out)", grouped(others)),
     };
     let head = format!(
-        "twtrace doctor: {}{others} in {watched}{early}, {namespaces}, {source}, lost {}",
+        "twtrace doctor: {}{others} in {watched}{failures}{early}, {namespaces}, {source}, lost {}",
         count(found, "finding"),
         grouped(facts.lost)
     );

@@ -118,6 +118,8 @@ pub struct TupleRow {
     pub holders: Vec<(ProcessKey, u64)>,
     /// Who finds no port in it.
     pub failing: Option<Failing>,
+    /// Calls that found no port in it within the last minute, whoever made them.
+    pub wanted: u64,
 }
 
 impl TupleRow {
@@ -174,6 +176,8 @@ pub struct NetnsRow {
     pub capacity: Option<Capacity>,
     /// The process with most live sockets in it.
     pub main: Option<ProcessKey>,
+    /// TIME_WAIT sockets that were refused within the last minute.
+    pub refused: u64,
 }
 
 /// A row that no finding could be about, and of which only that is worked out by which it is ordered.

@@ -13,7 +13,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
 }
 
 fn finding(netns: &Netns, facts: &Facts) -> Finding {
-    let rate = (netns.created + netns.overflow) as f64 / facts.observed_s();
+    let rate = netns.created as f64 / facts.observed_s() + netns.overflow as f64 / facts.failures_s();
     let rate = (!netns.is_part).then_some(rate);
     let (refused, are) =
         if netns.overflow == 1 { ("1 connection", "it was") } else { ("connections", "they were") };
@@ -50,7 +50,7 @@ fn finding(netns: &Netns, facts: &Facts) -> Finding {
         .remedied(remedies::of_overflow(
             netns,
             rate,
-            facts.observed_s(),
+            facts.failures_s(),
             facts.slab.map_or(256, |slab| slab.object_bytes),
         ))
         .but_not(folklore::of_overflow());

@@ -107,6 +107,7 @@ impl Make<'_> {
             main: survey.holder(row),
             holders: survey.holders(row),
             failing: survey.failing(row),
+            wanted: survey.failed[row as usize],
         }
     }
 
@@ -120,6 +121,7 @@ impl Make<'_> {
             figures: self.figures(row, true),
             capacity: self.tracker.engine.ports.told(key).cloned(),
             main: self.survey.holder(row),
+            refused: self.survey.failed[row as usize],
         }
     }
 }

@@ -80,6 +80,8 @@ pub struct Survey<'a> {
     unowned: Vec<(u32, Option<u64>)>,
     /// Of a pool or a port: the link that failed most lately, and how many others did.
     failers: Vec<(u32, u64)>,
+    /// Within the last [`FAILING_S`]: of a pool or a port calls that failed for want of one, of a namespace sockets that were refused.
+    pub(super) failed: Vec<u64>,
     /// Links of pools and ports that a finding could be about, by those: worked out when first asked for.
     dealt_with: OnceCell<HashMap<u32, Vec<u32>, Hasher>>,
 }
@@ -110,6 +112,7 @@ impl<'a> Survey<'a> {
             mains: vec![NOWHERE; rows],
             unowned: Vec::new(),
             failers: vec![(NOWHERE, 0); rows],
+            failed: vec![0; rows],
             dealt_with: OnceCell::new(),
         };
         survey.sum_links();
@@ -120,6 +123,7 @@ impl<'a> Survey<'a> {
 
     fn sum_links(&mut self) {
         for (_, group) in self.engine.all() {
+            let failing = self.sum_failures(group);
             let Some(link) = group.row(Table::Link) else { continue };
             let sum = &mut self.links[link as usize];
             sum.live += u64::from(group.live);
@@ -127,15 +131,29 @@ impl<'a> Survey<'a> {
             sum.created += group.counts.created;
             sum.failed += group.failed();
             sum.starved += group.starved;
-            let calls = group.wanted();
-            let is_fresh = group.wanted_ns.saturating_add(u64::from(FAILING_S) * SECOND_NS) >= self.now_ns;
-            if calls != 0 && is_fresh {
-                let mut windows = Windows::new(self.now.saturating_add(1), [FAILING_S]);
-                windows.add(&group.history);
-                let [failed] = windows.sums()[Flow::Failed as usize];
-                sum.failing += failed.min(calls);
+            sum.failing += failing;
+        }
+    }
+
+    /// What failed of late, the present second included; returns how many calls for want of a port. A group knows of its last seconds how
+    /// much failed in them, whatever it was.
+    fn sum_failures(&mut self, group: &Group) -> u64 {
+        let is_fresh = group.wanted_ns.saturating_add(u64::from(FAILING_S) * SECOND_NS) >= self.now_ns;
+        let calls = if is_fresh { group.wanted() } else { 0 };
+        let refused = group.counts.overflow;
+        if calls + refused == 0 {
+            return 0;
+        }
+        let mut windows = Windows::new(self.now.saturating_add(1), [FAILING_S]);
+        windows.add(&group.history);
+        let [failed] = windows.sums()[Flow::Failed as usize];
+        let target = group.row(Table::Tuple).or(group.row(Table::Port));
+        for (row, most) in [(target, calls), (group.row(Table::Netns), refused)] {
+            if let Some(row) = row {
+                self.failed[row as usize] += failed.min(most);
             }
         }
+        failed.min(calls)
     }
 
     fn measure_pools(&mut self) {
@@ -179,6 +197,7 @@ impl<'a> Survey<'a> {
                 main: None,
                 holders: Vec::new(),
                 failing: None,
+                wanted: 0,
             }
         };
         self.engine.ports.silent().map(row).collect()
