@@ -9,6 +9,7 @@ mod counts;
 pub(crate) mod failures;
 pub(crate) mod groups;
 mod history;
+mod homes;
 pub(crate) mod intern;
 pub(crate) mod key;
 mod keys;

@@ -22,7 +22,6 @@ use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
 use crate::model::filter::Part;
 use crate::model::identity::{Identity, Naming};
-use crate::model::ports::Ports as Held;
 
 /// Containers whose names are remembered.
 const CONTAINERS: usize = 4096;
@@ -99,17 +98,14 @@ impl Engine {
     #[inline]
     pub(crate) fn count(&mut self, at: u32, row: &Row, second: Option<u32>) {
         let counts = self.counts(row);
-        let Self { groups, ports, .. } = self;
+        let Self { groups, ports, addresses, .. } = self;
         let wants_port = row.kind == Kind::ConnectFailed && !row.failed_otherwise();
         if wants_port {
-            let pool = groups.ports_of(at);
+            let is_homeless = addresses.get(row.saddr).is_some_and(|Address(saddr)| saddr.is_unspecified());
+            let pool = if is_homeless { groups.home_of(at, ports) } else { groups.ports_of(at) };
             let group = &mut groups.all[at as usize];
             group.starved += u64::from(ports.is_half_full(pool));
-            // All that is there in TIME_WAIT, FIN_WAIT2 included: an event tells them apart, a pool does not.
-            let time_wait = ports.now(pool) + ports.hidden(pool);
-            let held =
-                Held { time_wait, ..ports.others_by_state(pool).map(|others| *others).unwrap_or_default() };
-            **group.wanted_held.get_or_insert_default() = held;
+            **group.wanted_held.get_or_insert_default() = ports.held(pool);
         }
         if row.reason == Some(Reason::ReusedOutgoing) {
             ports.reuse(groups.ports_of(at), row.mono_ns);

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use super::counts::{Counts, Otherwise};
 use super::history::{Flow, History};
+use super::homes::Homes;
 use super::intern::Hasher;
 use super::key::{Key, RowId, Side};
 use super::limits::Limits;
@@ -227,6 +228,7 @@ pub(crate) struct Groups {
     pub(crate) living: Vec<Living>,
     /// In all.
     pub(crate) population: Living,
+    pub(super) homes: Homes,
     hasher: Hasher,
     most_groups: usize,
     most_rows: usize,
@@ -243,6 +245,7 @@ impl Groups {
             rows: Vec::new(),
             living: Vec::new(),
             population: Living::default(),
+            homes: Homes::default(),
             hasher: Hasher::default(),
             most_groups: limits.groups,
             most_rows: limits.rows,
@@ -312,10 +315,11 @@ impl Groups {
         if self.rows.len() >= self.most_rows && id != RowId::Others {
             return self.row(table, RowId::Others, ports);
         }
-        let Self { row_index, rows, hasher, living, .. } = self;
+        let Self { row_index, rows, hasher, living, homes, .. } = self;
         let at = rows.len() as u32;
         let numbered = if let RowId::Tuple { netns, .. } = id { ports.add(netns) } else { NOWHERE };
         rows.push(TableRow { id, table, ports: numbered, gone: false });
+        homes.add(&rows[at as usize]);
         living.push(Living::default());
         row_index.insert_unique(hash_of_row(hasher, table, id), at, |at| {
             let row = &rows[*at as usize];

@@ -150,6 +150,13 @@ impl Ports {
         self.tuples.get(tuple as usize)?.others.clone()
     }
 
+    /// What holds ports of a tuple. Both states of TIME_WAIT sockets are counted as one: an event tells them apart, a pool does not.
+    pub(crate) fn held(&self, tuple: u32) -> Held {
+        let Some(tuple) = self.tuples.get(tuple as usize) else { return Held::default() };
+        let others = tuple.others.as_deref().copied().unwrap_or_default();
+        Held { time_wait: tuple.now + tuple.hidden, ..others }
+    }
+
     /// Says which pools of a namespace that no event was about are at least half full.
     pub(crate) fn set_silent(&mut self, inode: u32, pools: Vec<(TupleKey, Held)>) {
         let at = self.index_of(inode);

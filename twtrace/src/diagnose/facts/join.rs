@@ -113,6 +113,10 @@ fn adopt(netns: &mut Netns) {
             rest.push(tuple);
             continue;
         };
+        // What was held when it failed, where the view remembers that.
+        if tuple.peak.all() > home.peak.all() {
+            home.peak = tuple.peak;
+        }
         home.failed += tuple.failed;
         home.failed_bound += tuple.failed_bound;
         for share in tuple.shares {

@@ -249,3 +249,22 @@ fn a_trace_that_is_younger_says_so() {
     let page = crate::diagnose::text::report_in(&facts, &findings, 80);
     assert!(page.starts_with("twtrace doctor: 1 finding in 3.0s (failures: in 4.0s), "), "{page}");
 }
+
+#[test]
+fn a_failure_without_a_source_address_is_judged_by_what_was_held_then() {
+    let mut tracker = tracker(200, 0);
+    for _ in 0..7 {
+        let mut event = event(Kind::ConnectFailed, 12 * SECOND_NS, 0);
+        event.conn = event.conn.map(|conn| Conn { saddr: "0.0.0.0".parse().unwrap(), ..conn });
+        tracker.apply(&mut event);
+    }
+    for (left, at_s) in [(200, 13), (13, 30), (0, 60)] {
+        for port in left..200 {
+            tracker.apply(&mut event(Kind::Ended, at_s * SECOND_NS, 40_000 + port));
+        }
+        tracker.advance((at_s + 1) * SECOND_NS);
+        let told = glance(&tracker.snapshot(By::ALL), &[]);
+        let told: Vec<_> = told.iter().map(|line| line.id).collect();
+        assert_eq!(told, ["ports_exhausted"], "{left} left");
+    }
+}

@@ -1,0 +1,61 @@
+//! Owns: which pools of ports lead to a destination, where a call to there failed that had no source address yet: it wanted one of theirs.
+//! Must not know: what is counted of it.
+
+use std::collections::HashMap;
+
+use super::groups::{Groups, Table};
+use super::intern::Hasher;
+use super::key::RowId;
+use super::ports::Ports;
+use super::table::TableRow;
+
+/// Destinations that are remembered.
+const MOST: usize = 1024;
+/// Pools of one of them, which are those of as many source addresses.
+const MOST_POOLS: usize = 64;
+
+/// Network namespace, remote address and port.
+type Destination = (u32, u32, u16);
+
+/// See the head of the file. Pools go by the numbers of their ports.
+#[derive(Debug, Default)]
+pub(super) struct Homes(HashMap<Destination, Vec<u32>, Hasher>);
+
+fn pool(row: &TableRow) -> Option<(Destination, u32)> {
+    let RowId::Tuple { netns, daddr, port, .. } = row.id else { return None };
+    Some(((netns, daddr, port), row.ports()?))
+}
+
+impl Homes {
+    /// A row is new. Where no call failed so, as nearly everywhere, that costs nothing.
+    pub(super) fn add(&mut self, row: &TableRow) {
+        if self.0.is_empty() {
+            return;
+        }
+        let Some((to, ports)) = pool(row) else { return };
+        if let Some(known) = self.0.get_mut(&to).filter(|known| known.len() < MOST_POOLS) {
+            known.push(ports);
+        }
+    }
+
+    /// The fullest pool that leads to where the row `of` does, which is one of `rows`; `None` where there is no room to know.
+    fn fullest(&mut self, of: &TableRow, rows: &[TableRow], ports: &Ports) -> Option<u32> {
+        let (to, _) = pool(of)?;
+        if self.0.len() >= MOST && !self.0.contains_key(&to) {
+            return None;
+        }
+        let of_rows = || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, ports)| ports);
+        let pools = self.0.entry(to).or_insert_with(|| of_rows().take(MOST_POOLS).collect());
+        pools.iter().copied().max_by_key(|pool| ports.held(*pool).all())
+    }
+}
+
+impl Groups {
+    /// As [`Groups::ports_of`], of the fullest that a call could have drawn from which had no source address yet.
+    pub(crate) fn home_of(&mut self, at: u32, ports: &Ports) -> u32 {
+        let own = self.ports_of(at);
+        let Self { all, rows, homes, .. } = self;
+        let row = all[at as usize].row(Table::Tuple).and_then(|row| rows.get(row as usize));
+        row.and_then(|of| homes.fullest(of, rows, ports)).unwrap_or(own)
+    }
+}
