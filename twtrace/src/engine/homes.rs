@@ -44,7 +44,8 @@ impl Homes {
         if self.0.len() >= MOST && !self.0.contains_key(&to) {
             return None;
         }
-        let of_rows = || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, ports)| ports);
+        let of_rows =
+            || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, ports)| ports);
         let pools = self.0.entry(to).or_insert_with(|| of_rows().take(MOST_POOLS).collect());
         pools.iter().copied().max_by_key(|pool| ports.held(*pool).all())
     }

@@ -99,7 +99,7 @@ impl Paper<'_> {
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
         };
-        drawn.foot = (area.height - 1, labels(&self.put_foot(buffer, area, &position)));
+        drawn.foot = (area.height - 1, labels(&self.put_foot(buffer, area, &position, &drawn.ids)));
         self.state.palette.finish(buffer);
         drawn
     }
@@ -163,7 +163,9 @@ impl Paper<'_> {
     }
 
     /// What the keys do here, and which lines are seen. Returns the former, as far as there is room.
-    fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str) -> String {
+    fn put_foot(&self, buffer: &mut Buffer, area: Rect, position: &str, ids: &[Id]) -> String {
+        const KEYS: &str = "?: help  q: quit  d: doctor  /: filter  s: sort  Enter: details";
+        let is_opened = self.state.last_opened(ids).is_some();
         let filter = printable(&self.state.filter);
         let text = match &self.state.mode {
             Mode::Typing => {
@@ -176,8 +178,12 @@ impl Paper<'_> {
             Mode::Doctor(_) => "Esc: back  Up/Down: scroll  more: twtrace doctor".to_owned(),
             Mode::Sorting(_) => "Enter: sort by it  Up/Down: select  Esc: back".to_owned(),
             Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
-            Mode::Table if !filter.is_empty() => format!("filter: {filter}  /: change  Esc: clear"),
-            Mode::Table => "?: help  q: quit  d: doctor  /: filter  s: sort  Enter: details".to_owned(),
+            Mode::Table if !filter.is_empty() => {
+                let what = if is_opened { "close" } else { "clear" };
+                format!("filter: {filter}  /: change  Esc: {what}")
+            }
+            Mode::Table if is_opened => format!("Esc: close  {KEYS}"),
+            Mode::Table => KEYS.to_owned(),
         };
         let width = usize::from(area.width);
         let room = if position.is_empty() { width } else { width.saturating_sub(position.len() + 1) };

@@ -111,6 +111,8 @@ pub(super) struct State {
     pub(super) fold: Fold,
     pub(super) unfolded: Vec<Id>,
     pub(super) is_paused: bool,
+    /// The user did not ask for that: events stand still while one looks at those that are alike.
+    is_held: bool,
     /// How often there is a new picture, where the user has changed that.
     pub(super) every: Option<Duration>,
     /// How a replay goes; `None` where it is this machine's, now.
@@ -130,6 +132,7 @@ impl State {
             fold: Fold::default(),
             unfolded: Vec::new(),
             is_paused: false,
+            is_held: false,
             every: None,
             replay: None,
             palette,
@@ -233,7 +236,7 @@ impl State {
             KeyCode::Char('f') | KeyCode::F(5) => self.fold(),
             KeyCode::Char('F') => self.follow(drawn),
             KeyCode::Char('s') | KeyCode::F(6) => self.mode = Mode::Sorting(self.sort().column),
-            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Esc => self.take_back(drawn),
             KeyCode::Char('r') => self.choice().sort.down ^= true,
             KeyCode::Char('<') | KeyCode::Left => self.sort_beside(false, drawn),
             KeyCode::Char('>') | KeyCode::Right => self.sort_beside(true, drawn),
@@ -268,11 +271,13 @@ impl State {
     /// What works whatever lies over the table.
     fn set(&mut self, key: KeyCode) -> Wish {
         match key {
-            KeyCode::Char(' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char(' ') => (self.is_paused, self.is_held) = (!self.is_paused, false),
             KeyCode::Char('t') => self.palette.theme = self.palette.theme.next(),
             KeyCode::Char(key) if self.replay.is_some() && command(key).is_some() => {
                 // One event after the other is of no use while time flies.
-                self.is_paused |= key == STEP;
+                if key == STEP {
+                    (self.is_paused, self.is_held) = (true, false);
+                }
                 return command(key).map_or(Wish::Nothing, Wish::Replay);
             }
             KeyCode::Char(key @ ('+' | '-')) => return Wish::Interval { is_shorter: key == '-' },
@@ -314,7 +319,7 @@ impl State {
     /// Folds processes into what comes next.
     fn fold(&mut self) {
         self.tab = Tab::Processes;
-        self.unfolded.clear();
+        self.unfolded.retain(|id| matches!(id, Id::Repeat(_)));
         self.fold = match self.fold {
             Fold::Gone => Fold::Program,
             Fold::Program => Fold::Unit,
@@ -334,15 +339,42 @@ impl State {
         let Some(id) = self.selected(&drawn.ids).map(|at| &drawn.ids[at]) else { return Wish::Nothing };
         if matches!(id, Id::Fold(_) | Id::Repeat(_)) {
             match self.unfolded.iter().position(|unfolded| unfolded == id) {
-                Some(at) => drop(self.unfolded.swap_remove(at)),
-                None => self.unfolded.push(id.clone()),
+                Some(at) => self.close(at),
+                None => self.unfold(id.clone()),
             }
-            // Events go by while one looks.
-            self.is_paused |= matches!(id, Id::Repeat(_));
             return Wish::Draw;
         }
         self.mode = Mode::Details(id.clone(), 0);
         Wish::Draw
+    }
+
+    fn unfold(&mut self, id: Id) {
+        if matches!(id, Id::Repeat(_)) && !self.is_paused {
+            (self.is_paused, self.is_held) = (true, true);
+        }
+        self.unfolded.push(id);
+    }
+
+    fn close(&mut self, at: usize) {
+        self.unfolded.remove(at);
+        if self.is_held && !self.unfolded.iter().any(|id| matches!(id, Id::Repeat(_))) {
+            (self.is_paused, self.is_held) = (false, false);
+        }
+    }
+
+    /// Which of [`Self::unfolded`] was opened last, of those among these lines.
+    pub(super) fn last_opened(&self, ids: &[Id]) -> Option<usize> {
+        self.unfolded.iter().rposition(|unfolded| ids.contains(unfolded))
+    }
+
+    /// What Enter opened last goes first, then the filter.
+    fn take_back(&mut self, drawn: &Drawn) {
+        let Some(at) = self.last_opened(&drawn.ids) else { return self.filter.clear() };
+        let line = drawn.ids.iter().position(|id| *id == self.unfolded[at]);
+        if let Some(line) = line.filter(|_| !self.follows()) {
+            self.choice().cursor = Cursor::Line(line);
+        }
+        self.close(at);
     }
 
     /// The columns of the view that is shown.

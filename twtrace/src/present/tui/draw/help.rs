@@ -5,11 +5,12 @@ use ratatui::text::{Line as Text, Span};
 
 use super::palette::LABEL;
 
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 25] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),
     ("Up Down, k j", "select a row; above the first one, the verdict"),
     ("PgUp PgDn Home End, g G", "scroll"),
-    ("Enter", "details of what is selected; processes of ×N"),
+    ("Enter", "details of what is selected"),
+    ("Enter on ×N", "what it stands for; events pause until it is closed"),
     ("F", "follow the selected row wherever the order puts it"),
     ("f, F5", "fold: gone, programs, units, containers, pods, netns"),
     ("y", "copy the selected row to the clipboard (OSC 52)"),
@@ -24,7 +25,7 @@ const KEYS: [(&str, &str); 24] = [
     ("Ctrl-L", "redraw"),
     ("+ -", "longer, shorter interval between updates"),
     ("?, F1", "this help"),
-    ("Esc", "back to the table"),
+    ("Esc", "back; closes ×N and ends its pause; clears a filter"),
     ("q, F10, Ctrl-C", "quit"),
     ("mouse click", "select a row, a view, a finding, a column to sort by"),
     ("mouse wheel", "scroll"),

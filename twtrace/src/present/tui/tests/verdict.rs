@@ -124,6 +124,57 @@ fn what_repeats_is_one_row_until_one_looks() {
 }
 
 #[test]
+fn esc_takes_back_what_enter_did() {
+    let mut screen = Screen::new(busy(), (140, 40));
+    screen.type_in("7/connect_failed");
+    screen.press(KeyCode::Enter);
+    let opened = |screen: &Screen| rows(screen).iter().filter(|row| row.contains("connect_failed")).count();
+    // Enter once more closes it as well.
+    for back in [KeyCode::Esc, KeyCode::Enter] {
+        screen.press(KeyCode::Enter);
+        assert_eq!((opened(&screen), screen.state.is_paused), (8, true));
+        if back == KeyCode::Esc {
+            assert!(screen.text().lines().last().unwrap().contains("Esc: close"), "{}", screen.text());
+            screen.press(KeyCode::End);
+        }
+        screen.press(back);
+        assert_eq!((opened(&screen), screen.state.is_paused), (1, false), "{back:?}");
+        assert_eq!(screen.state.filter, "connect_failed", "one thing at a time");
+    }
+    // Who paused by hand goes on by hand.
+    screen.press(KeyCode::Char(' '));
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::Esc);
+    assert_eq!((opened(&screen), screen.state.is_paused), (1, true));
+    screen.press(KeyCode::Char(' '));
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::Char(' '));
+    screen.press(KeyCode::Char(' '));
+    screen.press(KeyCode::Esc);
+    assert!(screen.state.is_paused);
+    screen.press(KeyCode::Esc);
+    assert!(screen.state.filter.is_empty() && screen.state.is_paused);
+}
+
+#[test]
+fn esc_closes_what_is_seen() {
+    let mut screen = Screen::new(busy(), (140, 60));
+    screen.type_in("f/curl");
+    screen.press(KeyCode::Enter);
+    screen.press(KeyCode::Enter);
+    let curls = |screen: &Screen| rows(screen).iter().filter(|row| row.contains("   curl ")).count();
+    assert_eq!((curls(&screen), screen.state.is_paused), (23, false));
+    // In another view it is not seen.
+    screen.type_in("2");
+    screen.press(KeyCode::Esc);
+    assert!(screen.state.filter.is_empty());
+    screen.type_in("1");
+    assert_eq!(curls(&screen), 23);
+    screen.press(KeyCode::Esc);
+    assert_eq!(curls(&screen), 0);
+}
+
+#[test]
 fn labels_of_the_foot_can_be_clicked() {
     let mut screen = screen();
     for (label, mode) in
