@@ -92,7 +92,8 @@ impl Paper<'_> {
                 put_over(buffer, body, sorting::lines(self.state, *at), scrolled, &mut drawn)
             }
             Mode::Help(scrolled) => {
-                put_over(buffer, body, help::lines(self.state.replay.is_some()), *scrolled, &mut drawn)
+                let lines = help::lines(self.state.replay.is_some(), body.width.into());
+                put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
             Mode::Details(id, scrolled) => {
                 let lines = details::lines(self.opened, id, self.picture, body.width.into());

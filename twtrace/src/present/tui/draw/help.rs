@@ -2,6 +2,7 @@
 //! Must not know: anything else.
 
 use ratatui::text::{Line as Text, Span};
+use textwrap::wrap;
 
 use super::palette::LABEL;
 
@@ -61,21 +62,46 @@ const REPLAY: [(&str, &str); 6] = [
     ("+ -", "faster, slower"),
 ];
 
-/// The help, its title first. A replay has more keys.
-pub(super) fn lines(is_replay: bool) -> Vec<Text<'static>> {
-    let line = |(key, text): &(&'static str, &'static str)| {
-        Text::from(vec![Span::styled(format!(" {key:24} "), LABEL), Span::raw(*text)])
-    };
+/// Columns of a key, with the blanks around it.
+const LABELS: usize = 26;
+/// Columns that what a key does has beside it, at least; with less it stands below.
+const BESIDE: usize = 40;
+/// In front of what stands below.
+const BELOW: &str = "   ";
+
+/// The help in so many columns, its title first. A replay has more keys.
+pub(super) fn lines(is_replay: bool, width: usize) -> Vec<Text<'static>> {
     let mut lines = Vec::new();
+    let keys = KEYS.iter().filter(|(key, _)| !(is_replay && *key == "space"));
     if is_replay {
-        lines.push(Text::raw(" Keys of a replay"));
-        lines.extend(REPLAY.iter().map(line));
+        put("Keys of a replay", REPLAY.iter(), width, &mut lines);
     }
-    lines.push(Text::raw(" Keys"));
-    lines.extend(KEYS.iter().filter(|(key, _)| !(is_replay && *key == "space")).map(line));
-    lines.push(Text::raw(" Columns"));
-    lines.extend(COLUMNS.iter().map(line));
+    put("Keys", keys, width, &mut lines);
+    put("Columns", COLUMNS.iter(), width, &mut lines);
     lines
+}
+
+fn put<'a>(
+    title: &str,
+    entries: impl Iterator<Item = &'a (&'static str, &'static str)>,
+    width: usize,
+    lines: &mut Vec<Text<'static>>,
+) {
+    lines.push(Text::raw(format!(" {title}")));
+    for (key, text) in entries {
+        if width >= LABELS + BESIDE {
+            let mut label = *key;
+            for part in wrap(text, width - LABELS) {
+                let label = Span::styled(format!(" {:24} ", std::mem::take(&mut label)), LABEL);
+                lines.push(Text::from(vec![label, Span::raw(part.into_owned())]));
+            }
+        } else {
+            let key = wrap(key, width.saturating_sub(1)).into_iter();
+            lines.extend(key.map(|part| Text::styled(format!(" {part}"), LABEL)));
+            let text = wrap(text, width.saturating_sub(BELOW.len())).into_iter();
+            lines.extend(text.map(|part| Text::raw(format!("{BELOW}{part}"))));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +109,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_cut_off_on_a_narrow_screen() {
-        for line in lines(true) {
-            assert!(line.width() <= 80, "{line}");
+    fn nothing_is_cut_off_however_narrow_the_screen_is() {
+        for width in [18, 25, 40, 60, 79, 80, 120] {
+            let lines: Vec<String> = lines(true, width).iter().map(ToString::to_string).collect();
+            for line in &lines {
+                assert!(Text::raw(line.as_str()).width() <= width, "{width}: {line}");
+            }
+            // Words that are wider than the screen are broken, and none is lost.
+            let all: String =
+                lines.iter().flat_map(|line| line.chars()).filter(|c| !c.is_whitespace()).collect();
+            for (key, text) in REPLAY.iter().chain(&KEYS[..12]).chain(&COLUMNS) {
+                let words = |text: &str| text.split_whitespace().collect::<String>();
+                let is_there = all.contains(&(words(key) + &words(text)));
+                assert!(is_there || *key == "space", "{width}: {key}: {text}\n{lines:#?}");
+            }
         }
     }
 }
