@@ -131,7 +131,7 @@ impl Story {
             };
             let how =
                 event.via.map(|via| via.word()).or(event.errno.map(|errno| errno.word())).unwrap_or_default();
-            let name = crate::model::escape::printable(&owner.comm.text()).into_owned();
+            let name = crate::model::escape::process_name(&owner.comm.text()).into_owned();
             let kind = Cell::new(event.kind.to_string(), event.kind.into());
             let texts = [grouped(*count), towards, how.to_owned()].map(Cell::from);
             table.push([owner.pid.to_string().into(), name.into(), kind].into_iter().chain(texts));

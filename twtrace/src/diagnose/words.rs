@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::facts::{AbortReasons, Process, Share, Tuple};
 use super::finding::Finding;
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 pub(super) use crate::model::figures::{grouped, short_time};
 
 /// `0`, `0.02`, `1.5`, `47.3`, `1,075`: whole from 100 on.
@@ -68,7 +68,7 @@ pub(super) fn tuple(tuple: &Tuple) -> String {
 /// `checkout-api (pid 42)`, escaped.
 pub(super) fn process(process: &Process) -> String {
     match process.pid {
-        Some(pid) => format!("{} (pid {pid})", printable(&process.comm)),
+        Some(pid) => format!("{} (pid {pid})", process_name(&process.comm)),
         None => UNSEEN.to_owned(),
     }
 }
@@ -111,7 +111,7 @@ pub(super) fn culprit(shares: &[Share], more: u64) -> String {
     let has_part = || shares.iter().filter(|share| part(share) != 0);
     let first = has_part().reduce(|a, b| if part(b) > part(a) { b } else { a });
     let name = match first.map(|share| &share.process) {
-        Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", printable(comm)),
+        Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", process_name(comm)),
         _ => "unknown process".to_owned(),
     };
     match has_part().count().saturating_sub(1) as u64 + more {
@@ -147,7 +147,7 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
         [one] => process(one),
         _ => format!(
             "{} ({} processes{})",
-            printable(&first[0].comm),
+            process_name(&first[0].comm),
             grouped(first.len() as u64),
             service(first)
         ),

@@ -28,6 +28,14 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// What a process is called that took its name away, `prctl(PR_SET_NAME, "")`. JSON has its empty name.
+const NAMELESS: &str = "(empty)";
+
+/// The name of a process as people are told it, wherever they are: as [`printable`] has it.
+pub fn process_name(comm: &str) -> Cow<'_, str> {
+    if comm.is_empty() { Cow::Borrowed(NAMELESS) } else { printable(comm) }
+}
+
 /// A path as it may be shown: what is not UTF-8 in it becomes U+FFFD.
 pub fn path(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
@@ -89,6 +97,13 @@ mod tests {
             (r"C:\x1b", r"C:\\x1b"),
         ] {
             assert_eq!(printable(text), want);
+        }
+    }
+
+    #[test]
+    fn a_process_has_something_that_it_is_called() {
+        for (comm, want) in [("", "(empty)"), (" ", " "), ("nginx", "nginx"), ("a\x1b", r"a\x1b")] {
+            assert_eq!(process_name(comm), want);
         }
     }
 

@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::paint::{Meaning, Paint};
 use crate::model::clock::Clock;
-use crate::model::escape::{fit, printable};
+use crate::model::escape::{fit, process_name};
 use crate::model::event::{AbortWhy, Conn, Errno, Event, Kind, Opener, Process, Reason, Substate, Via};
 
 /// Columns of a line, where there are so many.
@@ -160,7 +160,7 @@ fn middle(address: &str, width: usize) -> String {
 }
 
 fn process(owner: &Process) -> String {
-    format!("{}/{}", owner.pid, printable(&owner.comm.text()))
+    format!("{}/{}", owner.pid, process_name(&owner.comm.text()))
 }
 
 fn detail(event: &Event, line: &mut String) {

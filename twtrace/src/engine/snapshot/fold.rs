@@ -33,8 +33,8 @@ pub enum Fold {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoldRow {
     /// What they have in common, as [`Fold`] says: the name of a program, a unit, a container or a pod, or the inode of a namespace. Hostile
-    /// until escaped; empty where there is none.
-    pub name: String,
+    /// until escaped; `None` where there is none. A program's can be empty.
+    pub name: Option<String>,
     /// Who they are.
     pub members: BTreeSet<ProcessKey>,
     /// None of them exists any more.
@@ -73,7 +73,7 @@ struct Gathered {
 impl Tracker {
     /// Processes folded, in the order of their names. Where only those that are gone are folded, the others are in no row here.
     pub fn folded(&self, survey: &Survey<'_>, fold: Fold) -> Vec<FoldRow> {
-        let mut all: BTreeMap<String, Gathered> = BTreeMap::new();
+        let mut all: BTreeMap<Option<String>, Gathered> = BTreeMap::new();
         for (at, group) in self.engine.all() {
             let Some((name, process)) = self.name_of(group, fold) else { continue };
             let row = all.entry(name).or_default();
@@ -94,17 +94,17 @@ impl Tracker {
     }
 
     /// The name of the row that a group is folded into, and its process; `None` where it is in none.
-    fn name_of(&self, group: &Group, fold: Fold) -> Option<(String, u32)> {
+    fn name_of(&self, group: &Group, fold: Fold) -> Option<(Option<String>, u32)> {
         let process = group.row(Table::Process).filter(|_| group.key.side != Side::Others)?;
         let (owner, text) = (group.key.owner, |id| self.engine.text(id).unwrap_or_default().to_owned());
-        let comm = || owner.map_or_else(String::new, |owner| text(owner.comm));
+        let some = |name: String| Some(name).filter(|name| !name.is_empty());
         let name = match fold {
             Fold::Gone if !self.engine.groups.rows[process as usize].gone => return None,
-            Fold::Gone | Fold::Program => comm(),
-            Fold::Unit => owner.map_or_else(String::new, |owner| unit_of(&text(owner.cgroup)).to_owned()),
-            Fold::Container => owner.map_or_else(String::new, |owner| text(owner.container)),
-            Fold::Pod => owner.map_or_else(String::new, |owner| self.pod_of(&text(owner.container))),
-            Fold::Netns => group.key.netns.to_string(),
+            Fold::Gone | Fold::Program => owner.map(|owner| text(owner.comm)),
+            Fold::Unit => owner.and_then(|owner| some(unit_of(&text(owner.cgroup)).to_owned())),
+            Fold::Container => owner.and_then(|owner| some(text(owner.container))),
+            Fold::Pod => owner.and_then(|owner| some(self.pod_of(&text(owner.container)))),
+            Fold::Netns => Some(group.key.netns.to_string()),
         };
         Some((name, process))
     }
@@ -115,7 +115,7 @@ impl Tracker {
         names.and_then(Names::full_pod).unwrap_or_default()
     }
 
-    fn fold_row(&self, name: String, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
+    fn fold_row(&self, name: Option<String>, row: &Gathered, survey: &Survey<'_>) -> FoldRow {
         let figures = Figures { live: row.live, ..self.engine.figures(&row.groups, survey.now) };
         let (mut main, mut hottest, mut targets) = (None::<(u32, LinkRow)>, None::<LinkRow>, 0);
         for links in row.processes.values() {

@@ -116,7 +116,7 @@ fn a_row_of_a_namespace_has_what_its_processes_deal_with_there() {
     let rows = tracker.folded(&tracker.survey(), Fold::Netns);
     let told = rows.iter().map(|row| {
         let Some(Target::Tuple(main)) = row.main.map(|link| link.target) else { panic!("{row:?}") };
-        (row.name.as_str(), main.netns, main.dport, row.targets)
+        (row.name.as_deref().unwrap(), main.netns, main.dport, row.targets)
     });
     assert_eq!(told.collect::<Vec<_>>(), [("11", 11, 80, 1), ("7", 7, 443, 1)]);
 }

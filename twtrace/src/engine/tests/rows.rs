@@ -224,7 +224,7 @@ fn only_ends_for_the_wanted_reasons_count_and_ports_last_as_long_as_they_do() {
     let pod = client(13, "10.0.0.9", 443).in_cgroup("/system.slice/other.service");
     script.born(&pod, [40_050]).ended(&pod, [40_050], Reason::Expired).at(11.0);
     let units = script.tracker.folded(&script.tracker.survey(), Fold::Unit);
-    assert_eq!(units.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), [""], "no end by RST");
+    assert_eq!(units.iter().map(|row| row.name.as_deref()).collect::<Vec<_>>(), [None], "no end by RST");
     // 50 came and 23 went in 10 s: of 73 ports that are left, 2.7 go a second.
     let pressure = snapshot.hottest.unwrap().pressure.unwrap();
     assert_eq!((pressure.in_use, pressure.full_in_s), (27, Some(73.0 / (5.0 - 2.3))));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::{End, NetnsCount, Socket, Summary};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::event::Via;
 use crate::model::figures::{bytes, grouped, percent};
 use crate::model::pool::Pressure;
@@ -72,7 +72,7 @@ fn owner(socket: &Socket) -> String {
     let Some((live, owner)) = owner else { return "-".to_owned() };
     // The kernel closed it by itself: the opener stands in.
     let mark = if live.via == Via::Opener { " (opener)" } else { "" };
-    format!("{}/{}{mark}", owner.pid, printable(&owner.comm.text()))
+    format!("{}/{}{mark}", owner.pid, process_name(&owner.comm.text()))
 }
 
 /// Appends a summary.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Frame, drawer, living, lost, not_seen, reasons, target, tuple, until};
 use crate::engine::{By, Figures, Pressure, ProcessRow, Rates, Snapshot, Target};
-use crate::model::escape::{fit, printable};
+use crate::model::escape::{fit, printable, process_name};
 use crate::model::figures::{bytes, percent, rate, short_time, span};
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
@@ -170,15 +170,15 @@ fn columns(layout: Layout) -> Vec<Column<'static>> {
 fn cells(row: &ProcessRow, layout: Layout) -> Vec<String> {
     let figures = &row.figures;
     let (pid, name) = if row.key.is_unknown() {
-        ("-".to_owned(), "unknown".into())
+        ("-".to_owned(), "unknown".to_owned())
     } else {
-        (row.key.pid.to_string(), row.key.comm.text())
+        (row.key.pid.to_string(), process_name(&row.key.comm.text()).into_owned())
     };
     let mark = if row.gone { "x" } else { " " };
     let (used, full) = ports(row.told().and_then(|link| link.pressure));
     let mut cells = vec![
         format!("{pid}{mark}"),
-        printable(&name).into_owned(),
+        name,
         figures.live.to_string(),
         per_second(layout.pick(&figures.created_rate)),
         figures.failed().to_string(),

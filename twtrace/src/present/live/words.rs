@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Frame;
 use crate::engine::{Pressure, ProcessKey, Snapshot, Target, TupleKey, TupleRow};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::event::Loss;
 use crate::model::figures::{bytes, percent, span};
 use crate::model::limitation::Limitation;
@@ -25,7 +25,7 @@ fn end(address: IpAddr, port: u16, width: usize) -> String {
 
 /// Who draws from a pool: `97/python3`, `97/python3? (inferred)` where that is only most likely, `unknown`. Escaped.
 pub fn drawer(row: &TupleRow, snapshot: &Snapshot) -> String {
-    let name = |key: &ProcessKey| format!("{}/{}", key.pid, printable(&key.comm.text()));
+    let name = |key: &ProcessKey| format!("{}/{}", key.pid, process_name(&key.comm.text()));
     match (row.main.filter(|main| !main.is_unknown()), snapshot.inferred.get(&Target::Tuple(row.key))) {
         (Some(main), _) => name(&main),
         (None, Some(inferred)) => format!("{}? (inferred)", name(inferred)),

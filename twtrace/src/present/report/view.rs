@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 
 use super::model::{Name, Report, Target};
 use crate::engine::{PortKey, TupleKey};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::figures::{bytes, short_time};
 use crate::present::live;
 
@@ -64,7 +64,7 @@ pub fn target(target: &Target) -> String {
 /// What a row is about.
 pub fn name(name: &Name) -> String {
     match name {
-        Name::Process { comm, .. } | Name::Comm(comm) => printable(comm).into_owned(),
+        Name::Process { comm, .. } | Name::Comm(comm) => process_name(comm).into_owned(),
         Name::Unknown => "unknown".to_owned(),
         Name::Peer(address) => address.to_string(),
         Name::Tuple(key) => tuple(key),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::engine::ProcessKey;
 use crate::host::identity::pids;
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::event::{Conn, Event, Kind, Process, Role};
 use crate::model::identity::{Identity, Names, Naming, unit_of};
 
@@ -17,8 +17,6 @@ use crate::model::identity::{Identity, Names, Naming, unit_of};
 const MOST: usize = 1 << 16;
 /// Longest name, in characters.
 const LONGEST: usize = 128;
-/// What a process without a name is called: no name means that the owner is not known.
-const NAMELESS: &str = "(empty)";
 
 /// What people call an owner. Escaped and bounded; all of it is empty where the owner is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,11 +31,11 @@ pub(super) struct Name {
 
 impl Name {
     fn of(process: &Process, identity: Option<&Identity>) -> Self {
-        let program = bounded(&process.comm.text());
         let cgroup = identity.and_then(|identity| identity.cgroup.as_deref()).unwrap_or_default();
         let container = identity.and_then(|identity| identity.container.as_ref());
         Self {
-            program: if program.is_empty() { NAMELESS.to_owned() } else { program },
+            // No name means that the owner is not known.
+            program: process_name(&process.comm.text()).into_owned(),
             unit: bounded(unit_of(cgroup)),
             container: container.map_or_else(String::new, |container| bounded(&container.to_string())),
         }

@@ -191,7 +191,7 @@ pub(super) enum Opened {
 pub(super) enum Id {
     Row(RowKey),
     /// Processes that are folded, by the name of what they are folded into.
-    Fold(String),
+    Fold(Option<String>),
     /// Events that are alike, by the number of the first.
     Repeat(u64),
     /// By its number in the journal.

@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 
 use super::{NOTHING, milliseconds, name, size, target, time_of_day};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::figures::{grouped, percent, rate, short_time};
 use crate::model::identity::Names;
 use crate::output::paint::Meaning;
@@ -122,7 +122,7 @@ const IN_USE: (Column, Make) =
         known(row.peak, |peak| count(peak.ports_in_use.into()))
     });
 const MAIN: (Column, Make) = (words("PROCESS", "the process that most of it is of"), |_, row| {
-    known(row.main.as_deref(), |name| text(printable(name)))
+    known(row.main.as_deref(), |name| text(process_name(name)))
 });
 const PID: (Column, Make) = (figure("PID", "process id"), |_, row| match &row.name {
     Name::Process { pid, .. } => numbered(*pid),

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::attributes::{SCHEMA_URL, any, number, scope, text};
 use crate::diagnose::finding::{Finding, Severity};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 
 /// Findings that are told of one picture, the worst first.
 const MOST: usize = 100;
@@ -88,9 +88,9 @@ fn attributes(finding: &Finding) -> Vec<KeyValue> {
     if finding.alike != 0 {
         all.push(number("twtrace.finding.alike", i64::try_from(finding.alike).unwrap_or(i64::MAX)));
     }
-    let who = finding.who.first().map(|share| &share.process).filter(|process| !process.comm.is_empty());
+    let who = finding.who.first().map(|share| &share.process).filter(|process| process.pid.is_some());
     if let Some(process) = who {
-        all.push(text("process.executable.name", bounded(&process.comm)));
+        all.push(text("process.executable.name", process_name(&process.comm).into_owned()));
         all.extend(process.pid.map(|pid| number("process.pid", pid.into())));
     }
     all.extend(subject.netns.map(|netns| text("twtrace.netns", netns.to_string())));

@@ -10,7 +10,7 @@ use super::happened;
 use super::page::{LABELS, Page};
 use super::palette::{HISTORY, LABEL, TITLE, bar, spark};
 use crate::engine::{Detail, LinkRow, ProcessKey, RowKey, Spread, Target, TupleKey};
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::event::Reason;
 use crate::model::figures::{bytes, percent};
 use crate::present::live::{target, tuple};
@@ -115,12 +115,12 @@ fn row(detail: &Detail, key: &RowKey, picture: &Picture, width: usize) -> Vec<Te
 fn name(link: &LinkRow, inferred: Option<&ProcessKey>) -> String {
     if link.process.is_unknown() {
         return match inferred {
-            Some(key) => format!("unknown, inferred: {}/{}", key.pid, printable(&key.comm.text())),
+            Some(key) => format!("unknown, inferred: {}/{}", key.pid, process_name(&key.comm.text())),
             None => "unknown".to_owned(),
         };
     }
     let mark = if link.gone { " (gone)" } else { "" };
-    format!("{}/{}{mark}", link.process.pid, printable(&link.process.comm.text()))
+    format!("{}/{}{mark}", link.process.pid, process_name(&link.process.comm.text()))
 }
 
 fn title(key: &RowKey, detail: Option<&Detail>, picture: &Picture) -> String {
@@ -129,7 +129,7 @@ fn title(key: &RowKey, detail: Option<&Detail>, picture: &Picture) -> String {
         RowKey::Process(key) => match detail {
             Some(Detail { gone, .. }) => {
                 let mark = if *gone { " (gone)" } else { "" };
-                format!("Process {}/{}{mark}", key.pid, printable(&key.comm.text()))
+                format!("Process {}/{}{mark}", key.pid, process_name(&key.comm.text()))
             }
             None => format!("Process {}", key.pid),
         },

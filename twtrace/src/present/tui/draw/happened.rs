@@ -4,7 +4,7 @@
 use ratatui::text::Line as Text;
 
 use super::page::Page;
-use crate::model::escape::printable;
+use crate::model::escape::{printable, process_name};
 use crate::model::event::{Errno, Event, Kind, Loss, Process, Reason, Role, Substate, Via};
 use crate::model::figures::{bytes, span};
 use crate::present::tui::value::{end, short_time};
@@ -22,7 +22,7 @@ pub(super) fn lines(event: &Event, picture: &Picture, width: usize) -> Vec<Text<
         page.put("owner", "not known: it was closed before tracing began, or its closing was lost");
     }
     if let Some(opener) = &event.opener {
-        page.put("opener", &format!("{}/{}", opener.pid, printable(&opener.comm.text())));
+        page.put("opener", &format!("{}/{}", opener.pid, process_name(&opener.comm.text())));
     }
     put_life(&mut page, event);
     if let Some(loss) = &event.loss {
@@ -51,7 +51,7 @@ fn put_connection(page: &mut Page, event: &Event, picture: &Picture) {
 fn put_owner(page: &mut Page, event: &Event, owner: &Process) {
     let label = if event.via.is_some() { "owner" } else { "caller" };
     let thread = if owner.tid == owner.pid { String::new() } else { format!(", thread {}", owner.tid) };
-    let name = printable(&owner.comm.text()).into_owned();
+    let name = process_name(&owner.comm.text()).into_owned();
     page.put(label, &format!("{}/{name}{thread}, uid {}", owner.pid, owner.uid));
     if let Some(via) = event.via {
         page.put("known by", via_text(via));

@@ -95,6 +95,38 @@ fn python_fails(story: &mut Story) -> String {
 }
 
 #[test]
+fn a_process_without_a_name_is_called_the_same_everywhere() {
+    let mut story = Story::new();
+    for sport in 0..PORTS {
+        story.tell(Kind::Created, (97, ""), Role::Client, 40_000 + sport, 5432);
+    }
+    story.tell(Kind::ConnectFailed, (97, ""), Role::Client, 0, 5432);
+    let mut stranger = Event::new(Kind::Created, (NOW_S - 2) * SECOND_NS, Some(conn(40_001, 80)));
+    (stranger.role, stranger.substate) = (Role::Client, Some(Substate::TimeWait));
+    story.tracker.apply(&mut stranger);
+    all_say(
+        &mut story,
+        "CRITICAL (empty)[97] cannot connect to 10.0.0.9:5432: 100 of 100 ports in TIME_WAIT",
+    );
+    let mut screen = Screen::new((story.tracker, story.journal), (140, 40));
+    let has = |screen: &Screen, words: &str| {
+        assert!(screen.text().contains(words), "{words} in\n{}", screen.text())
+    };
+    has(&screen, "97 (empty)");
+    has(&screen, "97/(empty)");
+    screen.press(KeyCode::Enter);
+    has(&screen, "Process 97/(empty)");
+    for (view, words) in [('2', "97 (empty)"), ('7', "97 (empty)"), ('d', "(empty) (pid 97)")] {
+        screen.press(KeyCode::Char(view));
+        has(&screen, words);
+    }
+    // Whose owner nobody saw is another matter.
+    screen.type_in("1f");
+    has(&screen, "×1 (empty)");
+    has(&screen, "×1 unknown");
+}
+
+#[test]
 fn who_began_after_older_sockets_were_made_did_not_make_them() {
     let of_7 = ProcessKey { pid: 7, start_ns: (NOW_S - 29) * SECOND_NS, comm: Comm::new("nginx") };
     for (ends_s, is_inferred) in [(NOW_S + 30, false), (NOW_S + 32, true)] {

@@ -10,7 +10,7 @@ use crate::engine::{
     AnyRow, BareRow, ContainerRow, Figures, Fold, FoldRow, LinkRow, NetnsRow, PeerRow, PortRow, Pressure,
     ProcessKey, ProcessRow, RowKey, Target, TupleRow,
 };
-use crate::model::escape::printable;
+use crate::model::escape::process_name;
 use crate::model::identity::Identity;
 use crate::present::tui::journal::{Numbered, Repeat};
 use crate::present::tui::value::Value;
@@ -251,7 +251,7 @@ pub(super) fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
         What::Pid if key.is_unknown() => return None,
         What::Pid => Value::Pid(key.pid),
         What::Process if key.is_unknown() => Value::Text("unknown".into()),
-        What::Process => Value::hostile(&key.comm.text()),
+        What::Process => Value::Text(process_name(&key.comm.text()).into_owned().into()),
         _ => return None,
     })
 }
@@ -262,7 +262,7 @@ fn whose(key: Option<ProcessKey>, of: Target, picture: &Picture, what: What) -> 
     let inferred = picture.frame.snapshot.inferred.get(&of).filter(|_| unknown);
     match (inferred, what) {
         (Some(inferred), What::Process) => {
-            Some(Value::Text(format!("{}?", printable(&inferred.comm.text())).into()))
+            Some(Value::Text(format!("{}?", process_name(&inferred.comm.text())).into()))
         }
         (Some(inferred), What::Pid) => Some(Value::Pid(inferred.pid)),
         _ => who(key, what),
@@ -281,15 +281,15 @@ fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Pid => Some(Value::Times(row.members.len() as u64)),
         What::Process => {
-            Some(Value::Text(match (picture.folded.as_ref().map(|folded| folded.by)?, row.name.as_str()) {
-                (Fold::Netns, inode) => {
+            Some(Value::Text(match (picture.folded.as_ref().map(|folded| folded.by)?, row.name.as_deref()) {
+                (Fold::Netns, Some(inode)) => {
                     inode.parse().map_or_else(|_| inode.to_owned(), |inode| picture.netns(inode)).into()
                 }
-                (Fold::Gone | Fold::Program, "") => "unknown".into(),
-                (Fold::Unit, "") => "(no unit)".into(),
-                (Fold::Container, "") => "(host)".into(),
-                (Fold::Pod, "") => "(no pod)".into(),
-                (_, name) => printable(name).into_owned().into(),
+                (_, Some(name)) => process_name(name).into_owned().into(),
+                (Fold::Unit, None) => "(no unit)".into(),
+                (Fold::Container, None) => "(host)".into(),
+                (Fold::Pod, None) => "(no pod)".into(),
+                (Fold::Gone | Fold::Program | Fold::Netns, None) => "unknown".into(),
             }))
         }
         _ => of_link(row.told()?, row.targets, what),
@@ -299,13 +299,13 @@ fn fold(row: &FoldRow, picture: &Picture, what: What) -> Option<Value> {
 fn process(row: &ProcessRow, is_member: bool, picture: &Picture, what: What) -> Option<Value> {
     match what {
         What::Process if is_member => {
-            Some(Value::Text(format!("  {}", printable(&row.key.comm.text())).into()))
+            Some(Value::Text(format!("  {}", process_name(&row.key.comm.text())).into()))
         }
         What::Pid | What::Process => who(Some(row.key), what),
         What::Uid => (!row.key.is_unknown()).then(|| Value::Count(row.uid.into())),
         What::Command if row.key.is_unknown() => {
             let inferred = picture.frame.snapshot.inferred.get(&row.told()?.target)?;
-            let name = printable(&inferred.comm.text()).into_owned();
+            let name = process_name(&inferred.comm.text()).into_owned();
             Some(Value::Text(format!("{}/{name}? (inferred)", inferred.pid).into()))
         }
         what if what.is_of_link() => of_link(row.told()?, row.targets, what),
