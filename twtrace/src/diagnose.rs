@@ -28,7 +28,7 @@ mod words;
 
 pub use first::first;
 
-use facts::{Facts, Process};
+use facts::{Facts, Process, Source};
 use finding::{Finding, Severity};
 
 use crate::engine::Snapshot;
@@ -140,16 +140,24 @@ pub fn found(facts: &Facts) -> Vec<Finding> {
 }
 
 /// What a live view can say of the last ten seconds, of failures the last minute, by what its own picture has, without asking the
-/// kernel: cheap enough for every picture. A rule that needs more than that keeps silent.
-pub fn glance(snapshot: &Snapshot, limitations: &[Limitation]) -> Vec<OneLine> {
-    let (_, findings) = look(snapshot, limitations);
+/// kernel: cheap enough for every picture. A rule that needs more than that keeps silent. `replayed` says which machine was recorded and up
+/// to when this is, escaped; `None` where it is this one, now.
+pub fn glance(snapshot: &Snapshot, limitations: &[Limitation], replayed: Option<String>) -> Vec<OneLine> {
+    let (_, findings) = look(snapshot, limitations, replayed);
     findings.iter().filter(|finding| is_pressing(finding)).map(OneLine::from).collect()
 }
 
 /// As [`glance`], with all that there is to say: what was looked at, and each finding as a whole.
-pub fn look(snapshot: &Snapshot, limitations: &[Limitation]) -> (Facts, Vec<Finding>) {
-    let facts = facts::glance::of_snapshot(snapshot);
-    let facts = Facts { limitations: limitations.to_vec(), ..facts };
+pub fn look(
+    snapshot: &Snapshot,
+    limitations: &[Limitation],
+    replayed: Option<String>,
+) -> (Facts, Vec<Finding>) {
+    let mut facts = facts::glance::of_snapshot(snapshot);
+    facts.limitations = limitations.to_vec();
+    if let Some(replayed) = replayed {
+        (facts.source, facts.replayed) = (Source::Replay, replayed);
+    }
     let findings = diagnose(&facts);
     (facts, findings)
 }

@@ -62,7 +62,8 @@ impl Pictures {
         let snapshot = tracker.snapshot(wanted);
         let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
         let limitations = self.limitations.clone();
-        let frame = Frame { snapshot, backend: self.backend, slab_bytes, clock, limitations };
+        let (backend, recorded) = (self.backend, self.origin.recorded());
+        let frame = Frame { snapshot, backend, slab_bytes, clock, limitations, recorded };
         let mut picture = Vec::new();
         match &self.format {
             Format::Json => live::json_line(&frame, &mut picture),
@@ -159,7 +160,7 @@ mod tests {
             shown: false,
             backend: "fentry",
             limitations: Vec::new(),
-            origin: Origin::Recorded(clock),
+            origin: Origin::Recorded(String::new(), clock),
             writer: Writer::start("a pipe", stdout.into(), QUEUE_BYTES).unwrap(),
             reasons: Vec::new(),
         };

@@ -54,7 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut view: Box<dyn View> = if wants_screen {
         Box::new(Screen::replaying(remote, &head, args.show.interval, args.show.theme, &asked))
     } else {
-        Box::new(Pictures::new(&args.show, Origin::Recorded(driver.clock()), asked.reasons.clone())?)
+        Box::new(Pictures::new(
+            &args.show,
+            Origin::Recorded(head.host.clone(), driver.clock()),
+            asked.reasons.clone(),
+        )?)
     };
     let done = runtime()?.block_on(replay::run(&mut driver, view.as_mut()));
     drop(view);

@@ -55,6 +55,8 @@ pub enum Source {
     Recording,
     /// What a live view knows, and nothing else.
     View,
+    /// What a view knows to which a recording is played, and nothing else.
+    Replay,
 }
 
 /// A machine as the rules see it.
@@ -62,6 +64,9 @@ pub enum Source {
 pub struct Facts {
     /// Where from.
     pub source: Source,
+    /// Of a replay: which machine's, up to when. Escaped.
+    #[serde(skip)]
+    pub replayed: String,
     /// How long it was looked at, in milliseconds.
     pub observed_ms: u64,
     /// How long calls that failed and sockets that were refused were counted, where that is another time: a view remembers them for longer.

@@ -89,6 +89,7 @@ fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
         Source::Live => format!("{} backend", facts.backend),
         Source::Recording => format!("a recording by the {} backend", facts.backend),
         Source::View => "a live view".to_owned(),
+        Source::Replay => format!("a recording of {}", facts.replayed),
     };
     let others = match facts.of_others {
         0 => String::new(),

@@ -29,7 +29,7 @@ fn address(facts: &Facts, netns: Option<&Netns>, container: Option<&str>, remedy
     let Some((_, setting)) = command.split_once("sysctl -w ") else { return };
     let setting = setting.to_owned();
     let instead = match (facts.source, facts.is_read_only, netns) {
-        (Source::Recording, _, netns) => on_another_machine(netns, &setting),
+        (Source::Recording | Source::Replay, _, netns) => on_another_machine(netns, &setting),
         // A view knows no way into a namespace, nor whether it is its own.
         (Source::View, _, netns) => seen_from_afar(netns, &setting),
         (_, true, _) => for_containers(&setting),

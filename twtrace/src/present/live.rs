@@ -25,6 +25,7 @@ mod tests;
 
 use crate::engine::Snapshot;
 use crate::model::clock::Clock;
+use crate::model::escape::printable;
 use crate::model::limitation::Limitation;
 
 /// Everything that one picture shows.
@@ -40,4 +41,15 @@ pub struct Frame {
     pub clock: Clock,
     /// What cannot be seen.
     pub limitations: Vec<Limitation>,
+    /// The machine that was recorded; `None` where it is this one, now.
+    pub recorded: Option<String>,
+}
+
+impl Frame {
+    /// Of a recording: which machine's, up to when. Escaped.
+    pub(crate) fn replayed(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
+        let time = self.clock.time(self.snapshot.now_ns).to_zoned(zone.clone());
+        let host = printable(self.recorded.as_ref()?);
+        Some(format!("{host} as of {}", time.strftime("%Y-%m-%d %H:%M:%S %Z")))
+    }
 }

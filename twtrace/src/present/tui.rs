@@ -92,7 +92,7 @@ impl Screen {
         theme: Option<Theme>,
         filter: &Filter,
     ) -> Self {
-        let mut screen = Self::of(Origin::Recorded(head.clock()), interval, theme, filter);
+        let mut screen = Self::of(Origin::Recorded(head.host.clone(), head.clock()), interval, theme, filter);
         let name = |inode| head.namespaces.iter().find(|known| known.netns == inode)?.name.clone();
         screen.filters = by_name(head.flags().chain(filter.words()), name);
         screen.display.state.replay = Some(remote.replaying());
@@ -155,8 +155,9 @@ impl Screen {
         let zone = jiff::tz::TimeZone::system();
         let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
         let (limitations, filters) = (self.limitations.clone(), self.filters.clone());
-        let backend = self.backend;
-        self.display.refresh(tracker, About { backend, slab_bytes, clock, zone, limitations, filters });
+        let (backend, recorded) = (self.backend, self.origin.recorded());
+        let about = About { backend, slab_bytes, clock, zone, limitations, filters, recorded };
+        self.display.refresh(tracker, about);
         if self.wish == Wish::Nothing {
             self.wish = Wish::Draw;
         }

@@ -39,6 +39,7 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
         }
         (Some(_), _) => ", and what bind() took does not make up for the rest",
         (None, Source::Recording) => UNLISTED,
+        (None, Source::Replay) => "; which sockets were bound is not in a replay",
         (None, _) => "; sockets that are bound were not looked at",
     };
     let callers = tuple.callers();
@@ -56,7 +57,7 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
     );
     let finding = with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool);
     let finding = match source {
-        Source::View => finding,
+        Source::View | Source::Replay => finding,
         _ => finding
             .because("ports that bind() took for other destinations", pool.closed(), SOCK_DIAG)
             .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag"),
@@ -105,6 +106,9 @@ fn unseen(source: Source, netns: &Netns) -> &'static str {
 fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
     let looked = match source {
         Source::View => "what is on it was not looked at; `twtrace doctor` looks".to_owned(),
+        Source::Replay => {
+            "what is on it is not in a replay; `twtrace doctor FILE` says what was seen".to_owned()
+        }
         _ => format!("nothing was seen on it{}", unseen(source, taken.netns)),
     };
     let what = format!("{}, which is not explained: {looked}.", taken.cannot());

@@ -27,7 +27,8 @@ pub(in crate::diagnose) fn rule(facts: &Facts) -> Finding {
     let finding = Finding::new("nothing_wrong", Severity::Fine, what)
         .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
-    let finding = if facts.source == Source::View { finding } else { counted(facts, finding) };
+    let is_view = matches!(facts.source, Source::View | Source::Replay);
+    let finding = if is_view { finding } else { counted(facts, finding) };
     let observed_s = facts.observed_s();
     let pools = facts
         .namespaces

@@ -171,6 +171,7 @@ pub(crate) fn frame(tracker: &Tracker) -> Frame {
         slab_bytes: Some(77_824),
         clock,
         limitations: Vec::new(),
+        recorded: None,
     }
 }
 

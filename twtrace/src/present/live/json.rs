@@ -31,7 +31,11 @@ impl<'a> Document<'a> {
             hottest: hottest.as_ref().map(Into::into),
             lost: total.counts.loss.into(),
             dropped: *dropped,
-            findings: diagnose::glance(snapshot, &frame.limitations),
+            findings: diagnose::glance(
+                snapshot,
+                &frame.limitations,
+                frame.replayed(&jiff::tz::TimeZone::UTC),
+            ),
             limitations: &frame.limitations,
             processes: snapshot.processes.iter().map(Into::into).collect(),
             tuples: snapshot.tuples.iter().map(Into::into).collect(),

@@ -10,8 +10,8 @@ use crate::model::clock::Clock;
 pub enum Origin {
     /// This machine: the kernel can be asked.
     Here(Upkeep),
-    /// A recording, whose clock this is: all that can be known has been told.
-    Recorded(Clock),
+    /// A recording of this machine, whose clock this is: all that can be known has been told.
+    Recorded(String, Clock),
 }
 
 impl Origin {
@@ -34,7 +34,15 @@ impl Origin {
     pub fn slab_bytes(&self) -> Option<u64> {
         match self {
             Self::Here(upkeep) => upkeep.slab_bytes(),
-            Self::Recorded(_) => None,
+            Self::Recorded(..) => None,
+        }
+    }
+
+    /// The machine that was recorded, where one was.
+    pub fn recorded(&self) -> Option<String> {
+        match self {
+            Self::Here(_) => None,
+            Self::Recorded(host, _) => Some(host.clone()),
         }
     }
 
@@ -43,7 +51,7 @@ impl Origin {
     pub fn clock(&self) -> Clock {
         match self {
             Self::Here(_) => Clock::read(),
-            Self::Recorded(clock) => *clock,
+            Self::Recorded(_, clock) => *clock,
         }
     }
 }

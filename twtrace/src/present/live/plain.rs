@@ -75,7 +75,8 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let time = frame.clock.time(snapshot.now_ns).to_zoned(zone.clone());
     let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
     let loss = &total.counts.loss;
-    for finding in crate::diagnose::glance(snapshot, &frame.limitations).iter().take(FINDINGS) {
+    let findings = crate::diagnose::glance(snapshot, &frame.limitations, frame.replayed(zone));
+    for finding in findings.iter().take(FINDINGS) {
         let text = if layout.wide { &finding.text } else { finding.short() };
         let _ = writeln!(out, "{:8} {text}", finding.severity.word().to_uppercase());
     }

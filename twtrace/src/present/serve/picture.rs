@@ -38,7 +38,7 @@ impl Picture {
     /// What the doctor says of it. Found out once, by whoever asks first.
     pub(super) fn diagnosis(&self) -> &(Facts, Vec<Finding>) {
         self.diagnosis.get_or_init(|| {
-            let (mut facts, findings) = look(&self.snapshot, &self.limitations);
+            let (mut facts, findings) = look(&self.snapshot, &self.limitations, None);
             facts.backend = self.backend.to_owned();
             (facts, findings)
         })

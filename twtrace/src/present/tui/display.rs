@@ -31,6 +31,8 @@ pub(super) struct About {
     pub(super) limitations: Vec<Limitation>,
     /// The filters that leave something out, as flags.
     pub(super) filters: Vec<String>,
+    /// See [`Frame::recorded`].
+    pub(super) recorded: Option<String>,
 }
 
 /// The screen without its terminal.
@@ -58,11 +60,11 @@ impl Display {
     pub(super) fn refresh(&mut self, tracker: &Tracker, about: About) {
         let tables = if self.state.is_paused { By::ALL } else { self.state.tab.tables() };
         let shows_journal = self.state.is_paused || self.state.tab.shows_journal();
-        let About { backend, slab_bytes, clock, zone, limitations, filters } = about;
+        let About { backend, slab_bytes, clock, zone, limitations, filters, recorded } = about;
         let survey = tracker.survey();
         let extent = self.wanted();
         let snapshot = tracker.snapshot_of(&survey, tables, extent);
-        let frame = Frame { snapshot, backend, slab_bytes, clock, limitations };
+        let frame = Frame { snapshot, backend, slab_bytes, clock, limitations, recorded };
         let journal = shows_journal.then(|| self.journal.clone());
         let by = self.state.fold;
         let shows_processes = self.state.is_paused || self.state.tab == Tab::Processes;

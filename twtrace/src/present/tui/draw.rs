@@ -176,7 +176,10 @@ impl Paper<'_> {
                 format!("/{}{keys}", tail(&filter, room))
             }
             Mode::Help(_) => "Esc: back  Up/Down: scroll".to_owned(),
-            Mode::Doctor(_) => "Esc: back  Up/Down: scroll  more: twtrace doctor".to_owned(),
+            Mode::Doctor(_) => {
+                let file = if self.state.replay.is_some() { " FILE" } else { "" };
+                format!("Esc: back  Up/Down: scroll  more: twtrace doctor{file}")
+            }
             Mode::Sorting(_) => "Enter: sort by it  Up/Down: select  Esc: back".to_owned(),
             Mode::Details(..) => "Esc: back  Up/Down: scroll  space: pause  ?: help".to_owned(),
             Mode::Table if !filter.is_empty() => {

@@ -34,9 +34,9 @@ impl Offscreen {
     pub fn frame(&mut self, tracker: &Tracker) {
         let clock = Clock { mono_ns: 0, wall_ns: 0 };
         let zone = jiff::tz::TimeZone::UTC;
-        let (limitations, filters) = (Vec::new(), Vec::new());
-        self.display
-            .refresh(tracker, About { backend: "", slab_bytes: None, clock, zone, limitations, filters });
+        let (limitations, filters, recorded) = (Vec::new(), Vec::new(), None);
+        let about = About { backend: "", slab_bytes: None, clock, zone, limitations, filters, recorded };
+        self.display.refresh(tracker, about);
         self.redraw(tracker);
     }
 

@@ -116,7 +116,7 @@ impl Picture {
         zone: jiff::tz::TimeZone,
         filters: Vec<String>,
     ) -> Self {
-        let (facts, findings) = look(&frame.snapshot, &frame.limitations);
+        let (facts, findings) = look(&frame.snapshot, &frame.limitations, frame.replayed(&zone));
         let named = facts
             .namespaces
             .iter()

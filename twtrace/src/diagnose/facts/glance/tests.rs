@@ -45,7 +45,7 @@ fn fill(tracker: &mut Tracker, live: u16, failed: u16) {
 fn a_live_view_shows_what_the_doctor_would_find() {
     let told = |live, failed, wanted: &[By]| {
         let snapshot = tracker(live, failed).snapshot(wanted);
-        glance(&snapshot, &[]).iter().map(|line| line.id).collect::<Vec<_>>()
+        glance(&snapshot, &[], None).iter().map(|line| line.id).collect::<Vec<_>>()
     };
     for wanted in [&[By::Process][..], By::ALL] {
         assert_eq!(told(200, 7, wanted), ["ports_exhausted"]);
@@ -58,7 +58,7 @@ fn a_live_view_shows_what_the_doctor_would_find() {
 fn what_calls_failed_for_explains_them_when_it_has_gone() {
     let mut tracker = tracker(200, 7);
     let told = |tracker: &Tracker| {
-        let findings = glance(&tracker.snapshot(By::ALL), &[]);
+        let findings = glance(&tracker.snapshot(By::ALL), &[], None);
         findings.iter().map(|line| line.id).collect::<Vec<_>>()
     };
     for (left, at_s) in [(100, 20), (13, 30), (0, 60)] {
@@ -143,7 +143,7 @@ fn calls_that_fail_for_another_reason_than_ports_say_nothing_of_ports() {
         for wanted in [&[By::Process][..], By::ALL] {
             let snapshot = tracker.snapshot(wanted);
             let meaning = snapshot.processes[0].pattern.to_string();
-            assert_eq!(glance(&snapshot, &[]).is_empty(), !is_of_ports, "{kind} {errno}");
+            assert_eq!(glance(&snapshot, &[], None).is_empty(), !is_of_ports, "{kind} {errno}");
             assert_eq!(meaning.contains("not for want of a port"), !is_of_ports, "{errno}: {meaning}");
         }
     }
@@ -164,7 +164,7 @@ fn what_fails_otherwise_now_wakes_no_want_of_ports_of_long_ago() {
         (100..107).for_each(|at_s| fail(&mut tracker, at_s, errno));
         tracker.advance(108 * SECOND_NS);
         for wanted in [&[By::Process][..], By::ALL] {
-            assert!(glance(&tracker.snapshot(wanted), &[]).is_empty(), "{kind}");
+            assert!(glance(&tracker.snapshot(wanted), &[], None).is_empty(), "{kind}");
         }
     }
 }
@@ -182,7 +182,7 @@ fn ports_that_connect_may_take_over_do_not_run_out() {
             tracker.apply(&mut event);
         }
         tracker.advance(12 * SECOND_NS);
-        let found = glance(&tracker.snapshot(&[By::Process, By::Tuple, By::Netns]), &[]);
+        let found = glance(&tracker.snapshot(&[By::Process, By::Tuple, By::Netns]), &[], None);
         found.iter().map(|line| line.id).collect::<Vec<_>>()
     };
     assert_eq!(told(2, "127.0.0.1"), ["loopback_backend"]);
@@ -194,7 +194,7 @@ fn ports_that_connect_may_take_over_do_not_run_out() {
 #[test]
 fn what_failed_long_ago_is_not_told_for_ever() {
     let mut tracker = tracker(13, 7);
-    let ids = |tracker: &Tracker| glance(&tracker.snapshot(By::ALL), &[]).len();
+    let ids = |tracker: &Tracker| glance(&tracker.snapshot(By::ALL), &[], None).len();
     assert_eq!(ids(&tracker), 1);
     tracker.advance(90 * SECOND_NS);
     assert_eq!(ids(&tracker), 0);
@@ -226,7 +226,7 @@ fn failures_are_of_the_minute_that_they_are_said_to_be_of() {
         (0..3).for_each(|_| drop(tracker.apply(&mut event(kind, 61 * SECOND_NS, sport))));
     }
     tracker.advance(61 * SECOND_NS + SECOND_NS / 2);
-    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[]);
+    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
     let [netns] = &facts.namespaces[..] else { panic!("{facts:?}") };
     // Those of this very second are among all of them as they are among those of the process.
     assert_eq!((netns.tuples[0].failed, netns.tuples[0].shares[0].failed, netns.overflow), (8, 8, 3));
@@ -244,7 +244,7 @@ fn a_trace_that_is_younger_says_so() {
     tracker.set_capacity(7, Capacity { name: None, settings: allowed() });
     (0..180).for_each(|at| drop(tracker.apply(&mut event(Kind::Created, 2 * SECOND_NS, 40_000 + at))));
     tracker.advance(4 * SECOND_NS);
-    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[]);
+    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
     assert_eq!(facts.namespaces[0].tuples[0].created, 180);
     let page = crate::diagnose::text::report_in(&facts, &findings, 80);
     assert!(page.starts_with("twtrace doctor: 1 finding in 3.0s (failures: in 4.0s), "), "{page}");
@@ -263,7 +263,7 @@ fn a_failure_without_a_source_address_is_judged_by_what_was_held_then() {
             tracker.apply(&mut event(Kind::Ended, at_s * SECOND_NS, 40_000 + port));
         }
         tracker.advance((at_s + 1) * SECOND_NS);
-        let told = glance(&tracker.snapshot(By::ALL), &[]);
+        let told = glance(&tracker.snapshot(By::ALL), &[], None);
         let told: Vec<_> = told.iter().map(|line| line.id).collect();
         assert_eq!(told, ["ports_exhausted"], "{left} left");
     }

@@ -32,6 +32,7 @@ fn live(tracker: &Tracker, sample: &Sample) -> Value {
         slab_bytes: None,
         clock: sample.head.clock(),
         limitations: Vec::new(),
+        recorded: None,
     };
     let mut out = Vec::new();
     json_line(&frame, &mut out);

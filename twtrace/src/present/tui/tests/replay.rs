@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ratatui::crossterm::event::KeyCode;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 
 use super::samples::busy;
 use super::{Mode, Screen, Wish};
@@ -69,6 +71,31 @@ fn what_was_recorded_is_what_was_watched() {
     assert_eq!(filters(Filter::default()), recorded);
     let asked = Filter { netns: vec![19], dports: vec![80], ..Filter::default() };
     assert_eq!(filters(asked), [&recorded[..], &["--dport 80"]].concat());
+}
+
+#[test]
+fn the_doctor_speaks_of_the_recording() {
+    let head = Head { host: "db\x1b7".to_owned(), wall_ns: 1_795_363_200_000_000_000, ..Head::default() };
+    let remote = Remote::new(Speed::Times(1.0));
+    let second = Duration::from_secs(1);
+    let mut screen = super::super::Screen::replaying(remote, &head, second, None, &Filter::default());
+    let (tracker, _) = busy();
+    screen.refresh(&tracker, 0);
+    screen.display.hear(&Input::Key(KeyEvent::new(KeyCode::Char('d'), KeyModifiers::NONE)));
+    let mut terminal = Terminal::new(TestBackend::new(80, 200)).unwrap();
+    terminal.draw(|frame| screen.display.draw(&tracker, frame.area(), frame.buffer_mut())).unwrap();
+    let page = crate::present::tui::offscreen::text(terminal.backend());
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        r", a recording of db\x1b7 as of 2026-11-2",
+        "do: on the machine that was recorded, in network namespace 4026531840: `sysctl -w",
+        "what is on it is not in a replay; `twtrace doctor FILE` says what was seen.",
+        "which sockets were bound is not in a replay",
+        "more: twtrace doctor FILE",
+    ] {
+        assert!(words.contains(said), "{said} in\n{page}");
+    }
+    assert!(!words.contains("live view") && !words.contains("`twtrace doctor`"), "{page}");
 }
 
 #[test]
