@@ -48,6 +48,18 @@ const REFUSED: &[(&[&str], &str)] = &[
         "--no-container-names does not apply to doctor: no finding has the name of a container",
     ),
     (
+        &["demo", "--duration", "1ms", "--runtime-socket", "/run/x"],
+        "--runtime-socket does not apply to demo: it shows no names of containers",
+    ),
+    (
+        &["demo", "--duration", "1ms", "--no-container-names"],
+        "--no-container-names does not apply to demo: it shows no names of containers",
+    ),
+    (
+        &["demo", "--duration", "1ms", "--no-sandbox"],
+        "--no-sandbox does not apply to demo: it gives up no power, as it starts processes while it traces",
+    ),
+    (
         &["record", "-o", "/dev/null", "--duration", "1ms", "--settle", "1s"],
         "--settle needs a command: it is how long to record after CMD has ended",
     ),

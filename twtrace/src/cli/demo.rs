@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use anyhow::Context as _;
 
 use super::events::TraceArgs;
+use super::filters::hide;
+use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
 use crate::host::demo::actor::{self, First};
@@ -26,6 +28,7 @@ use crate::source::{Flow, View};
 
 /// `twtrace demo`
 #[derive(Debug, clap::Args)]
+#[command(mut_args(hide(&["no_sandbox", "no_container_names", "runtime_socket"])))]
 pub(super) struct Args {
     #[command(flatten)]
     trace: TraceArgs,
@@ -48,7 +51,19 @@ pub(super) fn act(actor: &Actor) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Whoever gives an option expects it to matter.
+fn refuse_what_goes_with_nothing(trace: &TraceArgs) -> Result<(), Usage> {
+    let why = "it gives up no power, as it starts processes while it traces";
+    let of_sandbox = trace.no_sandbox.then_some(("--no-sandbox", why));
+    let of_names = trace.given_about_containers().map(|flag| (flag, "it shows no names of containers"));
+    match of_sandbox.or(of_names) {
+        Some((flag, why)) => Err(Usage(format!("{flag} does not apply to demo: {why}; leave it out"))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
+    refuse_what_goes_with_nothing(&args.trace)?;
     if let Err(cannot) = crate::kernel::probe::permitted() {
         return Err(session::Error::from(cannot).into());
     }
@@ -64,7 +79,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         probe: args.trace.probe(),
         filter: Filter { netns: vec![load.netns], ..Filter::default() },
         verify: true,
-        verbose: false,
+        verbose: args.trace.verbose,
         ready_file: args.trace.ready_file.clone(),
         duration: args.trace.duration,
         // Its processes are started while the trace goes on.
