@@ -63,6 +63,28 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["record", "-o", "/dev/null", "--duration", "1ms", "--settle", "1s"],
         "--settle needs a command: it is how long to record after CMD has ended",
     ),
+    // Files that are named and cannot be used.
+    (&["serve", "--duration", "1ms", "--config", "none"], "cannot read --config none: No such file"),
+    (
+        &["serve", "--duration", "1ms", "--token-file", "none"],
+        "cannot take a token from --token-file none: No such",
+    ),
+    (
+        &["serve", "--duration", "1ms", "--token-file", "/dev/null"],
+        "its first line is empty: a token is wanted there",
+    ),
+    (
+        &["serve", "--duration", "1ms", "--tls-cert", "none", "--tls-key", "none"],
+        "cannot use --tls-cert none: ",
+    ),
+    (
+        &["serve", "--duration", "1ms", "--otlp", "http://127.0.0.1:9", "--otlp-headers-file", "none"],
+        "--otlp-headers-file none: No such file",
+    ),
+    (
+        &["serve", "--duration", "1ms", "--otlp", "https://127.0.0.1:9", "--otlp-ca", "none"],
+        "--otlp-ca none: ",
+    ),
     (&["serve", "--duration", "1ms", "--keep", "3"], "--keep needs --record DIR"),
     (&["serve", "--duration", "1ms", "--rotate-every", "1h"], "--rotate-every needs --record DIR"),
     (&["serve", "--duration", "1ms", "--rotate-size", "64M"], "--rotate-size needs --record DIR"),

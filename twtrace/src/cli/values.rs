@@ -14,6 +14,13 @@ use crate::model::escape::printable;
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
+impl Usage {
+    /// Of a file that an option names and that cannot be used: `why` says which it is.
+    pub(super) fn of_file(why: std::io::Error) -> Self {
+        Self(why.to_string())
+    }
+}
+
 /// The words of an enum: --help, errors and the completions of shells name them all.
 pub(super) fn one_of<T>(all: &'static [T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where

@@ -1,7 +1,6 @@
 //! Owns: the flags about OTLP: where to export to, how, how often.
 //! Must not know: what is exported.
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,11 +54,8 @@ impl Otlp {
         Ok(Some((endpoint, every)))
     }
 
-    fn headers(&self) -> anyhow::Result<Headers> {
-        let Some(path) = &self.otlp_headers_file else { return Ok(Headers::default()) };
-        Headers::read(path).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => Usage(error.to_string()).into(),
-            _ => error.into(),
-        })
+    fn headers(&self) -> Result<Headers, Usage> {
+        let read = self.otlp_headers_file.as_deref().map(Headers::read).transpose();
+        read.map(Option::unwrap_or_default).map_err(Usage::of_file)
     }
 }

@@ -52,12 +52,13 @@ impl Reach {
         }
         let Some((certificate, key)) = certificate_and_key else { return Ok(None) };
         let client_roots = self.tls_client_ca.clone();
-        Ok(Some(Tls::new(TlsFiles { certificate, key, client_roots })?))
+        let tls = Tls::new(TlsFiles { certificate, key, client_roots }).map_err(Usage::of_file)?;
+        Ok(Some(tls))
     }
 
     /// The token, where one is wanted.
-    pub(super) fn token(&self) -> anyhow::Result<Option<Token>> {
-        Ok(self.token_file.as_deref().map(Token::read).transpose()?)
+    pub(super) fn token(&self) -> Result<Option<Token>, Usage> {
+        self.token_file.as_deref().map(Token::read).transpose().map_err(Usage::of_file)
     }
 
     /// Listens.
