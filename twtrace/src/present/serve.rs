@@ -19,6 +19,7 @@ mod owners;
 mod patience;
 mod picture;
 mod recording;
+mod refusals;
 mod tally;
 mod tls;
 mod view;

@@ -28,6 +28,7 @@ use super::board::Board;
 use super::families::{Exported, Served};
 use super::otlp::Fate;
 use super::patience::{Patience, Phase};
+use super::refusals::Refusals;
 use super::tls::Tls;
 use crate::host::worker::{Died, Joined, Thread};
 use crate::model::clock::Clock;
@@ -106,12 +107,24 @@ impl Shared {
 pub(super) struct Counters {
     refused: AtomicU64,
     failed_handshakes: AtomicU64,
+    refusals: Mutex<Refusals>,
     answers: Mutex<BTreeMap<u16, u64>>,
 }
 
 impl Counters {
     pub(super) fn answered(&self, status: StatusCode) {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(status.as_u16()).or_default() += 1;
+    }
+
+    /// A connection that came to nothing. Whose certificate was refused hears no reason, and who runs this has to know it.
+    fn failed_handshake(&self, error: &io::Error, peer: io::Result<SocketAddr>) {
+        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+        let told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).told(error, Instant::now());
+        if let Some(why) = told {
+            let who =
+                peer.map_or_else(|_| "a client".to_owned(), |peer| peer.ip().to_canonical().to_string());
+            crate::note!("twtrace: refused the certificate of {who}: {why}; said once an hour");
+        }
     }
 
     fn refuse(&self) {
@@ -256,9 +269,10 @@ async fn connection(
         let Some((acceptor, wants_certificate)) = tls else {
             return speak(stream, Peer::Known, &shared, &patience).await;
         };
-        let Ok(stream) = acceptor.accept(stream).await else {
-            shared.counters.failed_handshakes.fetch_add(1, Ordering::Relaxed);
-            return;
+        let address = stream.peer_addr();
+        let stream = match acceptor.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => return shared.counters.failed_handshake(&error, address),
         };
         let is_known = !wants_certificate || stream.get_ref().1.peer_certificates().is_some();
         let peer = if is_known { Peer::Known } else { Peer::Uncertified };

@@ -68,6 +68,18 @@ impl Authority {
         openssl(self.dir.path(), &[&Self::NEW[..], &of_end].concat());
     }
 
+    /// As [`Self::certify`], without any extension, as nothing but version 3 has them.
+    pub(in crate::present::serve) fn certify_by_version_1(&self, name: &str) {
+        let (subject, key, pem) = (format!("/CN={name}"), format!("{name}.key"), format!("{name}.pem"));
+        let request = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        openssl(
+            self.dir.path(),
+            &[&request[..], &["-subj", &subject, "-keyout", &key, "-out", "csr"]].concat(),
+        );
+        let certified = ["x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2"];
+        openssl(self.dir.path(), &[&certified[..], &["-set_serial", "1", "-out", &pem]].concat());
+    }
+
     pub(in crate::present::serve) fn files(&self, client_roots: Option<&Self>) -> TlsFiles {
         let roots = client_roots.map(|authority| authority.path("ca.pem").into());
         TlsFiles {
