@@ -57,14 +57,17 @@ enum Seconds {
 /// The last [`HISTORY_S`] seconds and the one that is not over.
 #[derive(Clone, Debug)]
 pub struct History {
-    seconds: Seconds,
     /// The last second in which something happened.
     last: u32,
+    /// What happened in it, by [`Flow`]: nearly all that comes is of the same second as what came before.
+    present: [u32; 3],
+    /// Those before it.
+    seconds: Seconds,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { seconds: Seconds::Quiet(Vec::new()), last: 0 }
+        Self { last: 0, present: [0; 3], seconds: Seconds::Quiet(Vec::new()) }
     }
 }
 
@@ -85,46 +88,36 @@ pub struct Rates {
 
 impl History {
     /// Counts one event in second `at`, which may lie a little before the last one seen.
+    #[inline]
     pub(super) fn add(&mut self, at: u32, flow: Flow) {
+        if at == self.last {
+            self.present[flow as usize] += 1;
+        } else {
+            let mut counts = [0; 3];
+            counts[flow as usize] = 1;
+            self.add_all(at, counts);
+        }
+    }
+
+    /// As [`History::add`], for many events of one second.
+    fn add_all(&mut self, at: u32, counts: [u32; 3]) {
         if at > self.last {
             self.turn_to(at);
-        } else if (self.last - at) as usize >= KEPT {
-            return;
         }
-        let last = self.last;
-        let counts = match &mut self.seconds {
-            Seconds::Busy(ring) => {
-                ring[at as usize % KEPT][flow as usize] += 1;
-                return;
-            }
-            Seconds::Quiet(quiet) => {
-                let age = |second: &Quiet| (last as u8).wrapping_sub(second.at);
-                let index = quiet.iter().rposition(|second| u32::from(age(second)) >= last - at);
-                match index {
-                    Some(index) if quiet[index].at == at as u8 => &mut quiet[index].counts,
-                    before => {
-                        if quiet.len() == quiet.capacity() {
-                            quiet.reserve_exact(STEP);
-                        }
-                        let index = before.map_or(0, |index| index + 1);
-                        quiet.insert(index, Quiet { at: at as u8, counts: [0; 3] });
-                        &mut quiet[index].counts
-                    }
-                }
-            }
-        };
-        match counts[flow as usize].checked_add(1) {
-            Some(more) => counts[flow as usize] = more,
-            None => {
-                self.grow();
-                self.add(at, flow);
-            }
+        if at == self.last {
+            add_up(&mut self.present, counts);
+        } else if ((self.last - at) as usize) < KEPT {
+            self.put(at, counts);
         }
     }
 
     /// Makes `at` the last second: what is too old for it goes.
     fn turn_to(&mut self, at: u32) {
         let (last, passed) = (self.last, (at - self.last) as usize);
+        let present = std::mem::take(&mut self.present);
+        if present != [0; 3] {
+            self.put(last, present);
+        }
         self.last = at;
         match &mut self.seconds {
             Seconds::Busy(ring) => {
@@ -141,21 +134,57 @@ impl History {
         }
     }
 
+    /// Adds to a second that is kept with those before the last one.
+    fn put(&mut self, at: u32, more: [u32; 3]) {
+        let last = self.last;
+        let quiet = match &mut self.seconds {
+            Seconds::Busy(ring) => return add_up(&mut ring[at as usize % KEPT], more),
+            Seconds::Quiet(quiet) => quiet,
+        };
+        let age = |second: &Quiet| u32::from((last as u8).wrapping_sub(second.at));
+        let before = quiet.iter().rposition(|second| age(second) >= last - at);
+        let known = before.filter(|index| quiet[*index].at == at as u8);
+        let mut counts = known.map_or([0; 3], |index| quiet[index].counts.map(u32::from));
+        add_up(&mut counts, more);
+        if counts.into_iter().any(|count| count > u8::MAX.into()) {
+            self.grow();
+            return self.put(at, more);
+        }
+        let counts = counts.map(|count| count as u8);
+        match known {
+            Some(index) => quiet[index].counts = counts,
+            None => {
+                if quiet.len() == quiet.capacity() {
+                    quiet.reserve_exact(STEP);
+                }
+                quiet.insert(before.map_or(0, |index| index + 1), Quiet { at: at as u8, counts });
+            }
+        }
+    }
+
     fn grow(&mut self) {
         let mut ring = Box::new([[0; 3]; KEPT]);
-        self.since(0, |at, counts| ring[at as usize % KEPT] = counts);
+        self.before(0, |at, counts| ring[at as usize % KEPT] = counts);
         self.seconds = Seconds::Busy(ring);
     }
 
     /// Gives memory back when all of it is older than what is remembered.
     pub(super) fn rest(&mut self, now: u32) {
         if now.saturating_sub(self.last) as usize >= KEPT {
-            self.seconds = Seconds::Quiet(Vec::new());
+            *self = Self { last: self.last, ..Self::default() };
         }
     }
 
     /// Every second from `oldest` on in which something happened, and perhaps some in which nothing did, newest first.
     fn since(&self, oldest: u32, mut work: impl FnMut(u32, [u32; 3])) {
+        if self.last >= oldest {
+            work(self.last, self.present);
+            self.before(oldest, work);
+        }
+    }
+
+    /// As [`History::since`], without the last one.
+    fn before(&self, oldest: u32, mut work: impl FnMut(u32, [u32; 3])) {
         match &self.seconds {
             Seconds::Quiet(quiet) => {
                 for Quiet { at, counts } in quiet.iter().rev() {
@@ -167,7 +196,7 @@ impl History {
                 }
             }
             Seconds::Busy(ring) => {
-                for at in (oldest.max(self.last.saturating_sub(KEPT as u32 - 1))..=self.last).rev() {
+                for at in (oldest.max(self.last.saturating_sub(KEPT as u32 - 1))..self.last).rev() {
                     work(at, ring[at as usize % KEPT]);
                 }
             }
@@ -176,12 +205,12 @@ impl History {
 
     /// Adds all that another one remembers.
     pub(super) fn absorb(&mut self, other: &Self) {
-        other.since(0, |at, counts| {
-            for (flow, count) in [Flow::Created, Flow::Ended, Flow::Failed].into_iter().zip(counts) {
-                (0..count).for_each(|_| self.add(at, flow));
-            }
-        });
+        other.since(0, |at, counts| self.add_all(at, counts));
     }
+}
+
+fn add_up(sums: &mut [u32; 3], more: [u32; 3]) {
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// What several histories come to together, at one moment.
@@ -205,11 +234,7 @@ impl<const N: usize> Windows<N> {
 
     pub(super) fn add(&mut self, history: &History) {
         let Self { starts, end, spans } = self;
-        let oldest = starts[N - 1];
-        if history.last < oldest {
-            return;
-        }
-        let mut span = 0;
+        let (oldest, mut span) = (starts[N - 1], 0);
         history.since(oldest, |at, counts| {
             if at >= *end {
                 return;
@@ -225,7 +250,7 @@ impl<const N: usize> Windows<N> {
     pub(super) fn at_most(&self, history: &History) -> f64 {
         match &history.seconds {
             _ if history.last < self.starts[N - 1] => 0.0,
-            Seconds::Quiet(_) => f64::from(u8::MAX),
+            Seconds::Quiet(_) => history.present.into_iter().fold(u8::MAX.into(), u32::max).into(),
             Seconds::Busy(_) => f64::INFINITY,
         }
     }
