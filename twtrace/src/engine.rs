@@ -21,6 +21,7 @@ mod pattern;
 mod ports;
 mod processes;
 mod read;
+mod recent;
 pub(crate) mod row;
 mod snapshot;
 mod sockets;
@@ -54,6 +55,7 @@ pub use crate::model::pool::Pressure;
 use live::Entry;
 use owners::Owners;
 use processes::Processes;
+use recent::Recent;
 use row::Row;
 use sockets::Sockets;
 use unknown::Missed;
@@ -83,6 +85,7 @@ pub struct Tracker {
     live: Sockets,
     processes: Processes,
     owners: Owners,
+    recent: Recent,
     pub(crate) engine: Engine,
     /// Live sockets that there was no room for.
     dropped_sockets: u64,
@@ -124,6 +127,7 @@ impl Tracker {
             live: Sockets::default(),
             processes: Processes::default(),
             owners: Owners::new(&limits),
+            recent: Recent::default(),
             engine: Engine::new(limits),
             dropped_sockets: 0,
             unfollowed: 0,
@@ -235,16 +239,28 @@ impl Tracker {
             return Some(self.engine.count_in_netns(netns, event));
         }
         let second = self.second(event.mono_ns);
-        self.make_room(second);
-        let row = self.row(event)?;
-        let (group, _) = self.engine.enter(&row);
+        let (group, row) = match self.recent.find(event) {
+            Some(known) => (known.group, known.row(event)?),
+            None => self.enter(event, second)?,
+        };
         self.engine.count(group, &row, Some(second));
         self.engine.tell_failures(&row);
         Some(group)
     }
 
+    /// The group of an event and the event as it is counted, both perhaps new.
+    fn enter(&mut self, event: &Event, second: u32) -> Option<(u32, Row)> {
+        self.make_room(second);
+        let row = self.row(event)?;
+        let (group, _) = self.engine.enter(&row);
+        // What there is no room for is to be counted as such each time.
+        if !self.engine.is_full() {
+            self.recent.put(event, &row, group);
+        }
+        Some((group, row))
+    }
+
     /// An event as it is counted.
-    #[inline]
     fn row(&mut self, event: &Event) -> Option<Row> {
         let owner = match &event.owner {
             Some(owner) => {
@@ -269,6 +285,7 @@ impl Tracker {
         let Some(compacted) = self.engine.compact() else { return };
         self.folded += compacted.folded;
         self.owners.forget(&self.engine);
+        self.recent = Recent::default();
         for (conn, entry) in self.live.iter_mut() {
             entry.group = compacted.groups[entry.group as usize];
             let ports = self.engine.groups.ports_of(entry.group);
@@ -294,13 +311,14 @@ impl Tracker {
             return;
         }
         let second = self.second(event.mono_ns);
-        // Who it was is known from its group.
-        let needs_all = entry.is_none() || self.engine.failures.is_some();
-        let Some(row) = (if needs_all { self.row(event) } else { Row::of_end(event) }) else { return };
         let Some(entry) = entry else {
             // There was no room for it: nothing but the namespace is certain.
+            let Some(row) = self.row(event) else { return };
             let (group, _) = self.engine.enter(&Row { via: None, ..row });
             self.engine.count(group, &row, Some(second));
+            return;
+        };
+        let Some(row) = self.engine.group(entry.group).row_of(event).or_else(|| self.row(event)) else {
             return;
         };
         self.engine.count(entry.group, &row, Some(second));

@@ -75,7 +75,7 @@ impl Move {
 
     fn address(&mut self, id: u32, engine: &mut Engine) -> u32 {
         let address = self.addresses.get(id);
-        self.known_addresses.get(id, || address.map_or(OTHERS, |address| engine.addresses.id(&address.0)))
+        self.known_addresses.get(id, || address.map_or(OTHERS, |address| engine.addresses.id(address)))
     }
 
     /// What a group that goes is folded into.

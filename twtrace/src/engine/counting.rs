@@ -175,7 +175,7 @@ impl Engine {
     #[inline]
     pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
         let conn = event.conn.as_ref()?;
-        let (saddr, daddr) = (self.addresses.id(&conn.saddr), self.addresses.id(&conn.daddr));
+        let [saddr, daddr] = [conn.saddr, conn.daddr].map(|address| self.address_id(address));
         Some(Row { saddr, daddr, owner, exe, ..Row::of_end(event)? })
     }
 
@@ -235,6 +235,17 @@ impl Engine {
 
     pub(crate) fn comm(&self, id: u32) -> Comm {
         Comm::new(self.text(id).unwrap_or_default())
+    }
+
+    /// The number of an address.
+    #[inline]
+    pub(crate) fn address_id(&mut self, address: IpAddr) -> u32 {
+        self.addresses.id(&Address(address))
+    }
+
+    /// The number of an address that was met.
+    pub(crate) fn met_address(&self, address: IpAddr) -> Option<u32> {
+        self.addresses.find(&Address(address))
     }
 
     pub(crate) fn address(&self, id: u32) -> Option<IpAddr> {

@@ -16,7 +16,7 @@ use super::row::Row;
 use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
-use crate::model::event::{Kind, Role, Substate, Via};
+use crate::model::event::{Event, Kind, Role, Substate, Via};
 use crate::model::pool::TIME_WAIT_S;
 use crate::model::ports::Ports as Held;
 
@@ -105,6 +105,14 @@ impl Group {
     /// Number of its row in a table; `None` where it is in none.
     pub(crate) fn row(&self, table: Table) -> Option<u32> {
         Some(self.rows[table as usize]).filter(|row| *row != NOWHERE)
+    }
+
+    /// The end of one of its sockets as it is counted; `None` where the group does not know all of what that was.
+    #[inline]
+    pub(crate) fn row_of(&self, end: &Event) -> Option<Row> {
+        let Key { owner, side, saddr, daddr, .. } = self.key;
+        let row = Row { saddr, daddr, owner, exe: self.exe, ..Row::of_end(end)? };
+        (side != Side::Others).then_some(row)
     }
 
     /// Something of it was seen.

@@ -20,8 +20,6 @@ pub(crate) struct Interner<T> {
     bytes: usize,
     /// How often there was no room for a value.
     refused: u64,
-    /// The numbers that were asked for last: mostly they are asked for again, and need not be searched.
-    recent: [u32; 2],
 }
 
 /// Stands for no value.
@@ -44,7 +42,6 @@ impl<T> Interner<T> {
             most,
             bytes: 0,
             refused: 0,
-            recent: [NONE; 2],
         }
     }
 
@@ -89,20 +86,6 @@ impl<T> Interner<T> {
 
     /// As [`Interner::id`], of a value that takes so many bytes: of all together there are so many and no more.
     pub(crate) fn id_of<Q>(&mut self, value: &Q, bytes: usize) -> u32
-    where
-        T: Borrow<Q> + for<'a> From<&'a Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let is_it = |id: &u32| self.get(*id).is_some_and(|known| known.borrow() == value);
-        if let Some(id) = self.recent.iter().copied().find(is_it) {
-            return id;
-        }
-        let id = self.search(value, bytes);
-        self.recent = [id, self.recent[0]];
-        id
-    }
-
-    fn search<Q>(&mut self, value: &Q, bytes: usize) -> u32
     where
         T: Borrow<Q> + for<'a> From<&'a Q>,
         Q: Hash + Eq + ?Sized,

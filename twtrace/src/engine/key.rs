@@ -5,6 +5,8 @@
 //! An event is counted once, under its key; tables are added up from keys at the end. So an event costs the same however many
 //! tables are wanted.
 
+use std::hash::{Hash, Hasher};
+
 use super::intern::{NONE, OTHERS};
 use super::row::{Owner, Row};
 use crate::model::event::{Kind, Role};
@@ -25,7 +27,7 @@ pub(crate) enum Side {
 }
 
 /// See the head of the file. Numbers are the interners'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) owner: Option<Owner>,
     pub(crate) role: Role,
@@ -38,7 +40,25 @@ pub(crate) struct Key {
     pub(crate) port: u16,
 }
 
+// In few words, as each event is looked up by its key: what is derived would be a dozen.
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let pair = |one: u32, other: u32| u64::from(one) << 32 | u64::from(other);
+        if let Some(Owner { pid, start, comm, uid, cgroup, container }) = self.owner {
+            state.write_u64(pair(pid, comm));
+            state.write_u64(start);
+            state.write_u64(pair(uid, cgroup));
+            state.write_u64(container.into());
+        }
+        let what = u32::from(self.port) << 16 | (self.role as u32) << 8 | self.side as u32;
+        state.write_u64(pair(self.saddr, self.daddr));
+        state.write_u64(pair(self.netns, what));
+    }
+}
+
 impl Key {
+    #[inline]
     pub(crate) fn of(row: &Row) -> Self {
         let side = match (row.kind, row.role) {
             (Kind::BindFailed, _) => Side::Bind,

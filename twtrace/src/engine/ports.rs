@@ -1,5 +1,5 @@
-//! Owns: how many ephemeral ports TIME_WAIT sockets hold on each tuple, now and at the worst, and which tuple of a network namespace
-//! is the fullest at any moment.
+//! Owns: how many ephemeral ports TIME_WAIT sockets hold on each tuple, now and at the worst, and, where that is asked for, how full the
+//! fullest is at any moment.
 //! Must not know: events.
 
 mod fullest;
@@ -76,16 +76,23 @@ pub(crate) struct Ports {
     tuples: Vec<Tuple>,
     netns: Vec<Netns>,
     index: HashMap<u32, usize, Hasher>,
-    fullest: Fullest,
+    /// `None` where nobody asks for it.
+    fullest: Option<Fullest>,
 }
 
 impl Ports {
+    /// From now on, [`Ports::pressure`] is known. To be said before the first socket.
+    pub(crate) fn follow_fullest(&mut self) {
+        self.fullest.get_or_insert_default();
+    }
+
     /// Says what a namespace allows. To be said before its first socket: what was counted by another range stays.
     pub(crate) fn allow(&mut self, inode: u32, capacity: Capacity) {
         let at = self.index_of(inode);
         if let Some(netns) = self.netns.get_mut(at) {
             (netns.capacity, netns.is_told) = (capacity, true);
-            self.fullest.set(at, netns.pressure(netns.top));
+            let pressure = netns.pressure(netns.top);
+            self.fullest.iter_mut().for_each(|fullest| fullest.set(at, pressure));
         }
     }
 
@@ -201,7 +208,8 @@ impl Ports {
 
     /// The namespaces alone.
     pub(crate) fn without_tuples(&self) -> Self {
-        let mut ports = Self::default();
+        let mut ports =
+            Self { fullest: self.fullest.as_ref().map(|_| Fullest::default()), ..Self::default() };
         for (inode, at) in &self.index {
             if let Some(netns) = self.netns.get(*at).filter(|netns| netns.is_told) {
                 ports.allow(*inode, netns.capacity.clone());
@@ -252,8 +260,10 @@ impl Ports {
         if !netns.capacity.settings.has(port) {
             return None;
         }
-        netns.step(tuple.now, tuple.now + 1);
-        self.fullest.set(tuple.netns as usize, netns.pressure(netns.top));
+        if let Some(fullest) = &mut self.fullest {
+            netns.step(tuple.now, tuple.now + 1);
+            fullest.set(tuple.netns as usize, netns.pressure(netns.top));
+        }
         tuple.now += 1;
         if tuple.now > tuple.most.ports {
             tuple.most = Most { ports: tuple.now, at_ns: now_ns };
@@ -266,8 +276,10 @@ impl Ports {
         let Some(tuple) = self.tuples.get_mut(tuple as usize) else { return };
         let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
         if netns.capacity.settings.has(port) && tuple.now > 0 {
-            netns.step(tuple.now, tuple.now - 1);
-            self.fullest.set(tuple.netns as usize, netns.pressure(netns.top));
+            if let Some(fullest) = &mut self.fullest {
+                netns.step(tuple.now, tuple.now - 1);
+                fullest.set(tuple.netns as usize, netns.pressure(netns.top));
+            }
             tuple.now -= 1;
         }
     }
@@ -277,13 +289,13 @@ impl Ports {
         self.tuples.iter_mut().for_each(|tuple| tuple.now = 0);
         for (at, netns) in self.netns.iter_mut().enumerate() {
             (netns.holding, netns.top) = (Vec::new(), 0);
-            self.fullest.set(at, 0.0);
+            self.fullest.iter_mut().for_each(|fullest| fullest.set(at, 0.0));
         }
     }
 
-    /// The pressure of the fullest tuple now.
+    /// The pressure of the fullest tuple now, where it is followed.
     pub(crate) fn pressure(&self) -> f32 {
-        self.fullest.most()
+        self.fullest.as_ref().map_or(0.0, Fullest::most)
     }
 }
 
@@ -319,6 +331,7 @@ mod tests {
     #[test]
     fn the_fullest_tuple_is_known_at_any_moment() {
         let mut ports = Ports::default();
+        ports.follow_fullest();
         ports.allow(7, ten_ports());
         let (one, two) = (ports.add(7), ports.add(7));
         let mut held = [0_u32; 2];
@@ -346,6 +359,7 @@ mod tests {
     #[test]
     fn the_fullest_of_many_namespaces_is_known_at_any_moment() {
         let mut ports = Ports::default();
+        ports.follow_fullest();
         let mut held = Vec::new();
         for n in 0..5003_u64 {
             let at = (n * n % 101) as usize;
@@ -370,6 +384,7 @@ mod tests {
     #[test]
     fn only_ports_that_connect_chooses_count() {
         let mut ports = Ports::default();
+        ports.follow_fullest();
         ports.allow(7, ten_ports());
         let tuple = ports.add(7);
         assert_eq!([99, 105, 111].map(|port| ports.take(tuple, port, 1)), [None; 3]);

@@ -1,6 +1,7 @@
 //! Owns: an event as it is counted: addresses and texts are numbers of the interners.
 //! Must not know: what is counted, where events come from.
 
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use super::intern::NONE;
@@ -134,18 +135,23 @@ impl Row {
 }
 
 /// An address as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) IpAddr);
 
-impl From<&IpAddr> for Address {
-    fn from(address: &IpAddr) -> Self {
-        Self(*address)
+// One word, as each event looks up two: what is derived has a length and the name of a variant besides.
+impl Hash for Address {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0 {
+            IpAddr::V4(address) => state.write_u32(address.to_bits()),
+            IpAddr::V6(address) => state.write_u128(address.to_bits()),
+        }
     }
 }
 
-impl std::borrow::Borrow<IpAddr> for Address {
-    fn borrow(&self) -> &IpAddr {
-        &self.0
+impl From<&Self> for Address {
+    fn from(address: &Self) -> Self {
+        *address
     }
 }
 

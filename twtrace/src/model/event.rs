@@ -170,6 +170,7 @@ pub struct Conn {
 // In few words, as every event is looked up by its connection several times: what is derived would be a dozen, most of them lengths and
 // names of variants.
 impl Hash for Conn {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         match (self.saddr, self.daddr) {
             (IpAddr::V4(saddr), IpAddr::V4(daddr)) => {

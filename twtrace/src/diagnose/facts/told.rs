@@ -49,8 +49,8 @@ impl<'a> Told<'a> {
 
     /// The numbers of a pool; `None` where nothing was heard of it.
     fn pool(&self, key: &TupleKey) -> Option<PoolId> {
-        let id = |address| self.engine.addresses.find(address);
-        Some(PoolId { netns: key.netns, saddr: id(&key.saddr)?, daddr: id(&key.daddr)?, dport: key.dport })
+        let id = |address| self.engine.met_address(address);
+        Some(PoolId { netns: key.netns, saddr: id(key.saddr)?, daddr: id(key.daddr)?, dport: key.dport })
     }
 
     fn tuple(&self, pool: &PoolId) -> Option<TupleKey> {
@@ -240,7 +240,7 @@ impl<'a> Told<'a> {
 
     /// What sockets say that failed to connect to there and had not bound a port; a call may not have come as far as to have a source.
     fn ranged(&self, failures: &Failures, netns: u32, tuple: &Tuple) -> Ranged {
-        let Some(daddr) = self.engine.addresses.find(&tuple.daddr) else { return Ranged::default() };
+        let Some(daddr) = self.engine.met_address(tuple.daddr) else { return Ranged::default() };
         let is_from = |pool: &PoolId| {
             let saddr = self.engine.address(pool.saddr);
             saddr.is_none_or(|saddr| saddr.is_unspecified() || saddr == tuple.saddr)
@@ -252,7 +252,7 @@ impl<'a> Told<'a> {
     }
 
     fn moment(&self, failures: &Failures, key: &TupleKey) -> Option<Moment> {
-        let daddr = self.engine.addresses.find(&key.daddr)?;
+        let daddr = self.engine.met_address(key.daddr)?;
         let moment = failures.ledger.moment((key.netns, daddr, key.dport))?;
         let all = moment.iter();
         Some(

@@ -72,10 +72,10 @@ impl Tracker {
                 return same.map(|(at, _)| (Table::Process, at));
             }
             RowKey::Tuple(key) => {
-                let (saddr, daddr) = (engine.addresses.find(&key.saddr)?, engine.addresses.find(&key.daddr)?);
+                let (saddr, daddr) = (engine.met_address(key.saddr)?, engine.met_address(key.daddr)?);
                 (Table::Tuple, RowId::Tuple { netns: key.netns, saddr, daddr, port: key.dport })
             }
-            RowKey::Peer(peer) => (Table::Peer, RowId::Peer(engine.addresses.find(peer)?)),
+            RowKey::Peer(peer) => (Table::Peer, RowId::Peer(engine.met_address(*peer)?)),
             RowKey::Port(key) => (Table::Port, RowId::Port { netns: key.netns, port: key.sport }),
             RowKey::Container(None) => (Table::Container, RowId::Container(NONE)),
             RowKey::Container(Some(name)) => {

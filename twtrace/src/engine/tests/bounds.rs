@@ -92,11 +92,15 @@ fn making_room_changes_nothing_of_what_stays() {
         (before.0, before.1, before.2, before.3, before.4)
     );
     script.ended(&client(7, PEERS[0], 443), 40_000..40_013, Reason::Expired);
+    // What births of before were numbered by is no more.
+    script.born(&client(11, PEERS[3], 80), [40_007]);
     let snapshot = script.tracker.snapshot(&[By::Process]);
-    let row = snapshot.processes.iter().find(|row| row.key.pid == 7).unwrap();
+    let row = |pid| snapshot.processes.iter().find(|row| row.key.pid == pid).unwrap();
+    assert_eq!((row(11).figures.live, row(11).figures.counts.created), (6, 6));
+    let row = row(7);
     assert_eq!((row.figures.live, row.figures.peak_live, row.figures.counts.ended()), (0, 13, 13));
     assert_eq!(row.identity.as_ref().and_then(|identity| identity.cgroup.clone()), Some(docker));
-    assert_eq!(snapshot.hottest.unwrap().pressure.unwrap().in_use, 5);
+    assert_eq!(snapshot.hottest.unwrap().pressure.unwrap().in_use, 6);
 }
 
 #[test]

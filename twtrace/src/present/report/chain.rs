@@ -263,7 +263,7 @@ fn seeded(seed: &Seed, mono_ns: u64, counting: &mut Counting) -> row::Row {
     let Seed { conn, role, substate, .. } = seed;
     row::Row {
         netns: conn.netns,
-        saddr: counting.engine.addresses.id(&conn.saddr),
+        saddr: counting.engine.address_id(conn.saddr),
         daddr: counting.peer_id(&conn.daddr),
         sport: conn.sport,
         dport: conn.dport,

@@ -19,7 +19,7 @@ use super::namings::Namings;
 use crate::engine::Engine;
 use crate::engine::failures::Failures;
 use crate::engine::intern::NONE;
-use crate::engine::row::{Owner, Row};
+use crate::engine::row::{Address, Owner, Row};
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
 use crate::recording::Known;
@@ -251,7 +251,9 @@ impl Reader {
             event: Words::of(batch, "event")?,
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
-            saddr: Texts::of(&mut self.saddr, batch, "saddr", |text| Ok(addresses.id(&parse(text)?)))?,
+            saddr: Texts::of(&mut self.saddr, batch, "saddr", |text| {
+                Ok(addresses.id(&Address(parse(text)?)))
+            })?,
             daddr,
             sport: Numbers::of(batch, "sport")?,
             dport: Numbers::of(batch, "dport")?,

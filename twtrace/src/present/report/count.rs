@@ -104,6 +104,7 @@ impl Counting {
     /// Nothing counted yet. `began_ns` is CLOCK_MONOTONIC.
     pub(super) fn new(began_ns: u64, asked: &Asked, limits: Limits) -> Self {
         let mut engine = Engine::new(limits);
+        engine.ports.follow_fullest();
         // A pool counts whole for the doctor, whoever is asked about.
         if asked.filter.is_empty() {
             engine.failures = Some(Box::default());
@@ -128,7 +129,7 @@ impl Counting {
     /// The number of a remote address. One that is not asked for gets none, so that those that are have room.
     pub(super) fn peer_id(&mut self, address: &IpAddr) -> u32 {
         if self.counts_all || self.filter.peer_passes(address) {
-            self.engine.addresses.id(address)
+            self.engine.address_id(*address)
         } else {
             UNWANTED
         }

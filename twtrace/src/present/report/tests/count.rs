@@ -15,7 +15,7 @@ fn counting(filter: Filter, limits: Limits) -> Counting {
 
 fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {
     let address = IpAddr::from(n.to_be_bytes());
-    let daddr = counted.engine.addresses.id(&address);
+    let daddr = counted.engine.address_id(address);
     Row {
         netns: 1 + n % 2,
         saddr: daddr,

@@ -1,0 +1,189 @@
+//! Owns: the groups that births were counted in lately, by what their events say: mostly the next birth is like one of them, and need
+//! neither be numbered nor searched.
+//! Must not know: how events are numbered, how groups are found.
+
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::intern::Hasher;
+use super::row::{Address, Owner, Row};
+use crate::model::event::{Conn, Event, Kind, Process, Role};
+use crate::model::identity::Identity;
+
+/// So many are remembered; then all are forgotten, and those that are met again come back.
+const MOST: usize = 1024;
+
+/// What decides on the numbers and on the group of a birth.
+#[derive(Debug)]
+struct Like {
+    netns: u32,
+    saddr: IpAddr,
+    daddr: IpAddr,
+    port: u16,
+    role: Role,
+    owner: Option<Process>,
+    identity: Option<Arc<Identity>>,
+}
+
+/// The numbers of what a birth names, and its group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    saddr: u32,
+    daddr: u32,
+    owner: Option<Owner>,
+    exe: u32,
+    pub(super) group: u32,
+}
+
+impl Known {
+    /// An event like it as it is counted.
+    #[inline]
+    pub(super) fn row(&self, event: &Event) -> Option<Row> {
+        let Self { saddr, daddr, owner, exe, .. } = *self;
+        Some(Row { saddr, daddr, owner, exe, ..Row::of_end(event)? })
+    }
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    table: HashTable<(Like, Known)>,
+    hasher: Hasher,
+}
+
+impl Like {
+    fn of(event: &Event, conn: &Conn) -> Self {
+        Self {
+            netns: conn.netns,
+            saddr: conn.saddr,
+            daddr: conn.daddr,
+            port: shared_port(event.role, conn),
+            role: event.role,
+            owner: event.owner,
+            identity: event.identity.clone(),
+        }
+    }
+
+    fn is(&self, event: &Event, conn: &Conn) -> bool {
+        let is_same_life = |one: &Process, other: &Process| *one == Process { tid: one.tid, ..*other };
+        self.daddr == conn.daddr
+            && self.saddr == conn.saddr
+            && (self.netns, self.port, self.role) == (conn.netns, shared_port(event.role, conn), event.role)
+            && match (&self.owner, &event.owner) {
+                (Some(one), Some(other)) => is_same_life(one, other),
+                (None, None) => true,
+                _ => false,
+            }
+            && match (&self.identity, &event.identity) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
+/// The port that connections of a group have in common.
+fn shared_port(role: Role, conn: &Conn) -> u16 {
+    if role == Role::Server { conn.sport } else { conn.dport }
+}
+
+/// What tells most apart of what decides.
+#[inline]
+fn hash(hasher: &Hasher, daddr: IpAddr, port: u16, owner: Option<&Process>) -> u64 {
+    let pid = owner.map_or(0, |owner| owner.pid);
+    hasher.hash_one((Address(daddr), u64::from(pid) << 32 | u64::from(port)))
+}
+
+impl Recent {
+    /// What is known of a birth like this one.
+    #[inline]
+    pub(super) fn find(&self, event: &Event) -> Option<Known> {
+        let conn = event.conn.as_ref().filter(|_| event.kind == Kind::Created)?;
+        let hash = hash(&self.hasher, conn.daddr, shared_port(event.role, conn), event.owner.as_ref());
+        self.table.find(hash, |(like, _)| like.is(event, conn)).map(|(_, known)| *known)
+    }
+
+    /// Remembers where a birth was counted of which nothing is known.
+    pub(super) fn put(&mut self, event: &Event, row: &Row, group: u32) {
+        let Some(conn) = event.conn.as_ref().filter(|_| event.kind == Kind::Created) else { return };
+        if self.table.len() >= MOST {
+            self.table.clear();
+        }
+        let Self { table, hasher } = self;
+        let of = |(like, _): &(Like, Known)| hash(hasher, like.daddr, like.port, like.owner.as_ref());
+        let &Row { saddr, daddr, owner, exe, .. } = row;
+        let new = (Like::of(event, conn), Known { saddr, daddr, owner, exe, group });
+        table.insert_unique(of(&new), new, of);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Comm;
+
+    fn birth(daddr: [u8; 4], dport: u16) -> Event {
+        let (saddr, daddr) = ([192, 0, 2, 1].into(), daddr.into());
+        let conn = Conn { netns: 7, ifindex: 0, saddr, daddr, sport: 40_009, dport };
+        let mut event = Event::new(Kind::Created, 1, Some(conn));
+        event.role = Role::Client;
+        let comm = Comm::new("curl");
+        event.owner = Some(Process { pid: 11, tid: 12, uid: 13, cgroup_id: 17, start_ns: 19, comm });
+        event.identity = Some(Arc::default());
+        event
+    }
+
+    fn row() -> Row {
+        Row { saddr: 23, daddr: 29, exe: 31, ..crate::engine::row::sample(Kind::Created) }
+    }
+
+    #[test]
+    fn a_birth_is_like_another_one_where_nothing_differs_that_decides() {
+        let (mut recent, known) = (Recent::default(), birth([198, 51, 100, 2], 443));
+        recent.put(&known, &row(), 37);
+        let find = |change: fn(&mut Event, &mut Conn)| {
+            let (mut event, mut conn) = (known.clone(), known.conn.unwrap());
+            change(&mut event, &mut conn);
+            event.conn = Some(conn);
+            recent.find(&event).map(|known| (known.group, known.row(&event).unwrap().daddr))
+        };
+        let alike: [fn(&mut Event, &mut Conn); 5] = [
+            |_, _| {},
+            |_, conn| conn.sport += 1,
+            |_, conn| conn.ifindex = 3,
+            |event, _| event.bytes_sent = Some(41),
+            |event, _| event.owner.as_mut().unwrap().tid += 1,
+        ];
+        assert_eq!(alike.map(find), [Some((37, 29)); 5]);
+        let different: [fn(&mut Event, &mut Conn); 12] = [
+            |event, _| event.kind = Kind::Listed,
+            |event, _| event.role = Role::Unknown,
+            // Of a server it is the local port.
+            |event, _| event.role = Role::Server,
+            |event, _| event.owner = None,
+            |event, _| event.owner.as_mut().unwrap().comm = Comm::new("wget"),
+            |event, _| event.owner.as_mut().unwrap().start_ns += 1,
+            |event, _| event.owner.as_mut().unwrap().uid += 1,
+            |event, _| event.identity = Some(Arc::default()),
+            |event, _| event.identity = None,
+            |_, conn| conn.netns += 1,
+            |_, conn| conn.saddr = [192, 0, 2, 3].into(),
+            |_, conn| conn.dport += 1,
+        ];
+        assert_eq!(different.map(find), [None; 12]);
+    }
+
+    #[test]
+    fn so_many_are_remembered_and_no_more() {
+        let mut recent = Recent::default();
+        let births: Vec<Event> = (0..MOST as u16 + 7).map(|port| birth([198, 51, 100, 2], port)).collect();
+        for (birth, group) in births.iter().zip(0..) {
+            recent.put(birth, &row(), group);
+            assert_eq!(recent.find(birth).map(|known| known.group), Some(group));
+        }
+        assert_eq!(births.iter().filter(|birth| recent.find(birth).is_some()).count(), 7);
+    }
+}
