@@ -7,6 +7,7 @@ use super::Outcome;
 use super::filters::{FilterArgs, hide};
 use super::list::{refuse_what_no_listing_knows, refuse_what_no_socket_has};
 use super::values::{duration, interval, number};
+use crate::host::net::netns::Meant;
 use crate::host::net::sockdiag::States;
 use crate::present::drain::{self, Goal, Left, Pool};
 use crate::present::list::{self, Choice, Owners};
@@ -43,7 +44,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let goal =
         Goal { below: args.below, pools: args.tuple.clone(), timeout: args.timeout, interval: args.interval };
     let (mut said, nobody) = (Vec::new(), Owners::default());
+    let meant = Meant::now(&filter.netns);
     let sample = || -> Result<Left, crate::host::net::Error> {
+        meant.still()?;
         let (seen, notes) = list::sockets_in(&choice, States::TIME_WAIT_OR_FIN_WAIT2, &filter, &nobody)?;
         // The same each time: once is enough.
         for note in notes.into_iter().filter(|note| !said.contains(note)).collect::<Vec<_>>() {

@@ -4,9 +4,11 @@
 //! Nothing here keeps a file descriptor of a namespace, or a thread in one, beyond a single call: that would keep a
 //! dying namespace and its TIME_WAIT sockets alive and so change what is observed.
 
+mod cookie;
 mod discover;
 mod spec;
 
+pub use cookie::{Meant, cookie_here, cookies};
 pub use discover::{Survey, discover, survey};
 pub use spec::{resolve_all, resolve_spec};
 
