@@ -98,17 +98,17 @@ fn every_offset_of_every_kernel() {
 #[test]
 fn what_changed_from_kernel_to_kernel() {
     let expected = [
-        (4, 0, false, "inet_twsk_hashdance"),
-        (4, 1, false, "inet_twsk_hashdance"),
-        (2, 1, false, "inet_twsk_hashdance_schedule"),
-        (2, 1, true, "inet_twsk_hashdance_schedule"),
-        (2, 1, true, "inet_twsk_hashdance_schedule"),
+        (4, 0, false, None, "inet_twsk_hashdance"),
+        (4, 1, false, Some(4032), "inet_twsk_hashdance"),
+        (2, 1, false, Some(4224), "inet_twsk_hashdance_schedule"),
+        (2, 1, true, Some(4160), "inet_twsk_hashdance_schedule"),
+        (2, 1, true, Some(4672), "inet_twsk_hashdance_schedule"),
     ];
-    for ((version, bytes), (accept_args, bias, file_ref, hashdance)) in KERNELS.iter().zip(expected) {
+    for ((version, bytes), (accept_args, bias, file_ref, cookie, hashdance)) in KERNELS.iter().zip(expected) {
         let resolved = resolved(bytes).expect(version);
         assert_eq!(resolved.accept_args, accept_args, "{version}");
         assert_eq!(resolved.tw_count_bias, bias, "{version}");
-        assert_eq!(resolved.file_ref_signed, file_ref, "{version}");
+        assert_eq!((resolved.file_ref_signed, resolved.net_cookie), (file_ref, cookie), "{version}");
         assert_eq!(resolved.timewait_hashdance, Some(hashdance), "{version}");
         assert!(!resolved.death_row_is_pointer, "{version}");
     }

@@ -9,6 +9,7 @@ mod environment;
 mod load;
 mod log;
 mod mounts;
+mod numbers;
 mod object;
 mod reason;
 mod said;
@@ -22,9 +23,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 pub use backend::Backend;
 pub use counters::Lost;
 pub use environment::Denial;
+use numbers::Numbers;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::engine::Spread;
+use crate::model::event::Event;
 use crate::model::filter::KernelFilter;
 use crate::model::limitation::Limitation;
 
@@ -35,6 +38,9 @@ pub struct Options {
     pub backend: Option<Backend>,
     /// What travels.
     pub filter: KernelFilter,
+    /// The network namespaces that the filter names, each by its inode and its cookie (see [`cookie_here`](crate::host::net::netns::cookie_here));
+    /// empty where it names none, or one has a cookie that is not known.
+    pub namespaces: Vec<(u32, u64)>,
     /// Size of the ring buffer in bytes; rounded up to a power of two of pages.
     pub ring_bytes: u32,
     /// How many live sockets can be followed when a filter asks for the owner.
@@ -52,6 +58,7 @@ impl Default for Options {
         Self {
             backend: None,
             filter: KernelFilter::default(),
+            namespaces: Vec::new(),
             ring_bytes: 4 << 20,
             live_entries: 262_144,
             debug_log: false,
@@ -74,6 +81,7 @@ pub struct Probe {
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
+    numbers: Numbers,
 }
 
 /// The records of the kernel side, in their order. It stays when the hooks go.
@@ -139,6 +147,7 @@ impl Probe {
                         backend,
                         fallbacks,
                         counts_expiries: kernel.types.counts_expiries,
+                        numbers: kernel.numbers(options),
                     });
                 }
                 Err(fallback) => fallbacks.push(fallback),
@@ -189,7 +198,22 @@ impl Probe {
     /// How long connect() looked for a port since the hooks were attached, in microseconds, by inode of the network namespace; empty where
     /// that is not measured.
     pub fn connect_times(&self) -> Vec<(u32, Spread)> {
-        self.times.as_ref().map_or_else(Vec::new, times::Times::read)
+        let all = self.times.as_ref().map_or_else(Vec::new, times::Times::read);
+        all.into_iter().filter_map(|(number, spread)| Some((self.numbers.inode(number)?, spread))).collect()
+    }
+
+    /// Whether the kernel side tells the network namespaces that the filter names from later ones that have their inodes.
+    pub fn tells_namespaces_apart(&self) -> bool {
+        self.numbers.are_cookies()
+    }
+
+    /// Gives a decoded event the inode of its network namespace, by which it is known here; `false` where it is of another namespace than the
+    /// filter names.
+    pub fn place(&self, event: &mut Event) -> bool {
+        let Some(conn) = event.conn.as_mut().filter(|_| self.numbers.are_cookies()) else { return true };
+        let inode = self.numbers.inode(conn.netns);
+        conn.netns = inode.unwrap_or(conn.netns);
+        inode.is_some()
     }
 
     /// Nothing of whom is in this cgroup travels any more, where there is a filter on cgroups. For good, as far as memory goes.

@@ -14,6 +14,9 @@ const HASHDANCE: &str = "inet_twsk_hashdance";
 /// Born in the commit that took `inet_csk_accept` from 4 parameters to 2 (kernel commit 92ef0fd55ac8, v6.10).
 const ACCEPT_ARG: &str = "proto_accept_arg";
 
+/// As SO_NETNS_COOKIE tells it; an atomic before 5.12.
+const NET_COOKIE: &str = "net.net_cookie";
+
 const TW_REFCOUNT: &str = "inet_timewait_death_row.tw_refcount.refs.counter";
 const TW_COUNT: &str = "inet_timewait_death_row.tw_count.counter";
 const F_REF: &str = "file.f_ref.refcnt.counter";
@@ -133,6 +136,8 @@ pub struct Resolved {
     pub death_row_is_pointer: bool,
     /// See [`Config::file_ref_signed`].
     pub file_ref_signed: bool,
+    /// Where a network namespace has its cookie, which no other one has, in `struct net` (u64); `None` where it has none.
+    pub net_cookie: Option<u32>,
     /// The function that ties a full socket to its TIME_WAIT socket; `None` where it was inlined.
     pub timewait_hashdance: Option<&'static str>,
     /// The optional fields that are missing, by dotted path (the newest name).
@@ -204,12 +209,15 @@ pub fn resolve(btf: &Btf) -> Result<Resolved, ResolveError> {
         }
     }
     let death_row = roots.member("net.ipv4.tcp_death_row");
+    let cookie =
+        roots.member(NET_COOKIE).ok().filter(|member| member.size == 8 && member.kind == Some(Kind::Int));
     Ok(Resolved {
         offsets,
         accept_args: accept_args(btf)?,
         tw_count_bias: roots.member(TW_REFCOUNT).is_ok().into(),
         death_row_is_pointer: death_row.is_ok_and(|member| member.kind == Some(Kind::Ptr)),
         file_ref_signed: roots.member(F_REF).is_ok(),
+        net_cookie: cookie.map(|member| member.offset),
         timewait_hashdance: [HASHDANCE_SCHEDULE, HASHDANCE].into_iter().find(|name| btf.has_func(name)),
         missing_optional,
     })

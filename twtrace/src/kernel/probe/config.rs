@@ -9,6 +9,7 @@ use super::backend::{Lacking, VERDICT_ANEW};
 use super::environment::{self, Denial};
 use super::load::Loader;
 use super::mounts::Seen;
+use super::numbers::Numbers;
 use super::{Backend, Cannot, Options, Why};
 use crate::host::caps::Caps;
 use crate::kernel::btf::{self, Btf, Resolved};
@@ -91,6 +92,11 @@ impl Kernel {
         }
     }
 
+    /// By which numbers the kernel side knows network namespaces.
+    pub(super) fn numbers(&self, options: &Options) -> Numbers {
+        Numbers::of(&options.namespaces, self.types.resolved.net_cookie)
+    }
+
     /// The configuration for one attempt.
     pub(super) fn config(
         &self,
@@ -104,6 +110,7 @@ impl Kernel {
         self.types.resolved.fill(&mut config);
         config.symbols = *self.symbols.as_ref().unwrap_or(&Symbols::default());
         config.filter = options.filter.wire;
+        self.numbers(options).fill(&mut config);
         config.track_live = options.filter.track_live.into();
         config.seed = seed();
         // An eighth of the ring, 512 KiB at most: late enough to be rare, early enough to leave the reader time. Up to five million bytes a

@@ -69,12 +69,12 @@ impl Drop for Attached {
 
 /// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU. Shortly before: who begins to listen
 /// between this and the hooks is not known.
-fn seed_listeners(ebpf: &mut Ebpf, ports: &[(u32, u16)]) {
+fn seed_listeners(ebpf: &mut Ebpf, ports: impl Iterator<Item = (u32, u16)>) {
     let Some(map) = ebpf.map_mut("LISTENERS") else { return };
     let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };
     for (netns, port) in ports {
         // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
-        let _ = map.insert([*netns, u32::from(*port)], 1, 0);
+        let _ = map.insert([netns, u32::from(port)], 1, 0);
     }
 }
 
@@ -210,7 +210,9 @@ fn attempt(
     for hook in &hooks {
         load_one(&mut ebpf, hook, kernel).map_err(|why| missed(backend, hook, why))?;
     }
-    seed_listeners(&mut ebpf, &listeners());
+    let numbers = kernel.numbers(options);
+    let known = |(netns, port)| Some((numbers.number(netns)?, port));
+    seed_listeners(&mut ebpf, listeners().into_iter().filter_map(known));
     for hook in &hooks {
         attach_one(&mut ebpf, hook, kernel).map_err(|why| missed(backend, hook, why))?;
         if matches!((hook.point, hook.need), (Point::Syscall(_), Need::Optional(_))) {
