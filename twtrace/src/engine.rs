@@ -58,6 +58,7 @@ use processes::Processes;
 use recent::Recent;
 use row::Row;
 use sockets::Sockets;
+use surroundings::Asked;
 use unknown::Missed;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -107,6 +108,8 @@ pub struct Tracker {
     soonest_ns: u64,
     /// Connections whose sockets ended since somebody wanted to know.
     ends: Option<HashSet<Conn, Hasher>>,
+    /// The network namespaces that were asked for.
+    asked: Asked,
 }
 
 impl Default for Tracker {
@@ -140,6 +143,7 @@ impl Tracker {
             listing: (0, false),
             soonest_ns: u64::MAX,
             ends: None,
+            asked: Asked::default(),
         }
     }
 

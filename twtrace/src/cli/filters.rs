@@ -206,6 +206,7 @@ impl FilterArgs {
                 cgroups: cgroups(&self.not_cgroup),
                 ports: self.not_port.clone(),
                 peers: self.not_peer.clone(),
+                netns: Vec::new(),
             },
         }
     }

@@ -15,7 +15,37 @@ const SILENT: usize = 64;
 /// Sockets that ended while a list was on its way, at most.
 pub(super) const MOST_ENDS: usize = 1 << 18;
 
+/// The network namespaces that were asked for, where some were: an inode is used again once its namespace is gone.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// What tells each of them from others, as far as that is known.
+    cookies: HashMap<u32, u64>,
+    /// Those that are gone.
+    left: HashSet<u32>,
+}
+
 impl Tracker {
+    /// Says which network namespaces are asked for and can be told from later ones: cookies by inodes.
+    pub fn expect_netns(&mut self, cookies: HashMap<u32, u64>) {
+        self.asked.cookies = cookies;
+    }
+
+    /// Those.
+    pub fn expected_netns(&self) -> &HashMap<u32, u64> {
+        &self.asked.cookies
+    }
+
+    /// Says that one of them is gone: what is found out of its inode is another one's.
+    pub fn leave_netns(&mut self, netns: u32) {
+        self.asked.left.insert(netns);
+    }
+
+    /// Whether the network namespace that has an inode now is not the one that was asked for.
+    pub fn is_another(&self, netns: u32, cookie: Option<u64>) -> bool {
+        let known = self.asked.cookies.get(&netns);
+        self.asked.left.contains(&netns) || known.zip(cookie).is_some_and(|(one, other)| *one != other)
+    }
+
     /// Says what a network namespace allows.
     pub fn set_capacity(&mut self, netns: u32, capacity: Capacity) {
         self.set_capacities([(netns, capacity)]);

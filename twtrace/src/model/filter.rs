@@ -72,12 +72,15 @@ pub struct Unwanted {
     pub ports: Vec<u16>,
     /// Remote networks.
     pub peers: Vec<IpNet>,
+    /// Inodes of network namespaces. No flag asks for it: those that were asked for by name are gone, and others have their inodes.
+    pub netns: Vec<u32>,
 }
 
 impl Unwanted {
     fn is_empty(&self) -> bool {
-        let Self { pids, comms, cgroups, ports, peers } = self;
-        pids.is_empty() && comms.is_empty() && cgroups.is_empty() && ports.is_empty() && peers.is_empty()
+        let Self { pids, comms, cgroups, ports, peers, netns } = self;
+        let picks_conn = !(ports.is_empty() && peers.is_empty() && netns.is_empty());
+        !picks_conn && pids.is_empty() && comms.is_empty() && cgroups.is_empty()
     }
 }
 
@@ -188,7 +191,8 @@ impl Filter {
 
     /// Whether only whole network namespaces are picked: then the kernel's books can still be compared.
     pub fn only_netns(&self) -> bool {
-        Self { netns: Vec::new(), failures: None, ..self.clone() }.is_empty()
+        let not = Unwanted { netns: Vec::new(), ..self.not.clone() };
+        Self { netns: Vec::new(), failures: None, not, ..self.clone() }.is_empty()
     }
 
     /// Whether connections alone decide: nothing is asked about owners, roles or reasons.
@@ -214,6 +218,7 @@ impl Filter {
             && self.peer_passes(&conn.daddr)
             && self.family.is_none_or(|family| (family == 4) == conn.saddr.is_ipv4())
             && !self.not.ports.iter().any(has_port)
+            && !self.not.netns.contains(&conn.netns)
     }
 
     /// Whether it matters where the other end is.

@@ -46,6 +46,10 @@ pub enum What {
     Processes,
     /// Memory of TIME_WAIT sockets.
     Memory,
+    /// What is in network namespaces that were asked for and are gone.
+    GoneNamespaces,
+    /// Which of the network namespaces that had one inode in turn something was of.
+    ReusedNamespaces,
     /// Nothing: twtrace has more power than it needs while it runs.
     Sandbox,
     /// Something that a later version knows.
@@ -73,6 +77,8 @@ impl What {
             Self::Settings => "settings of network namespaces",
             Self::Processes => "programs, command lines and containers of processes",
             Self::Memory => "memory of TIME_WAIT sockets",
+            Self::GoneNamespaces => "network namespaces that are gone",
+            Self::ReusedNamespaces => "which one it was of network namespaces that had an inode in turn",
             Self::Sandbox => "nothing, with more power than is needed",
             Self::Other => "something that this version does not know",
         }
@@ -91,6 +97,7 @@ impl What {
             | Self::BindFailed
             | Self::Namespaces
             | Self::Sockets
+            | Self::GoneNamespaces
             | Self::Other => true,
             Self::OtherCalls
             | Self::Openers
@@ -103,6 +110,7 @@ impl What {
             | Self::Settings
             | Self::Processes
             | Self::Memory
+            | Self::ReusedNamespaces
             | Self::Sandbox => false,
         }
     }

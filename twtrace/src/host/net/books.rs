@@ -6,7 +6,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::netns::{Each, Netns};
+use super::netns::{Each, Netns, cookie_here};
 use crate::model::clock;
 
 const NETSTAT: &str = "/proc/thread-self/net/netstat";
@@ -43,6 +43,11 @@ impl Books {
         ns.within(Self::read_here)?
     }
 
+    /// All that was counted since the namespace was made.
+    pub fn counted(&self) -> u64 {
+        self.tw + self.tw_recycled + self.tw_killed + self.tw_overflow
+    }
+
     /// Those of the calling thread's network namespace.
     fn read_here() -> Result<Self, Error> {
         let text = |path| std::fs::read_to_string(path).map_err(Error::io(path));
@@ -76,14 +81,25 @@ impl Books {
     }
 }
 
-/// The books of each of `all`, in order, with its inode and CLOCK_MONOTONIC in nanoseconds just before they were read. One thread goes round, so this is cheap for hundreds.
+/// The books of a namespace at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// CLOCK_MONOTONIC in nanoseconds just before they were read.
+    pub read_ns: u64,
+    /// Whose they are: see [`cookie_here`].
+    pub cookie: Option<u64>,
+    /// What they say.
+    pub books: Books,
+}
+
+/// The books of each of `all`, in order, with its inode. One thread goes round, so this is cheap for hundreds.
 ///
 /// # Errors
 /// Only if that thread could not be started; what goes wrong with one namespace is in its entry.
-pub fn snapshot_all(all: &[Netns]) -> Result<Each<(u64, Books)>, Error> {
+pub fn snapshot_all(all: &[Netns]) -> Result<Each<Snapshot>, Error> {
     Netns::within_each(all, |_| {
-        let read_ns = clock::mono_ns();
-        Ok((read_ns, Books::read_here()?))
+        let (cookie, read_ns) = (cookie_here(), clock::mono_ns());
+        Ok(Snapshot { read_ns, cookie, books: Books::read_here()? })
     })
 }
 
@@ -208,7 +224,7 @@ UDP: inuse 5 mem 2
         assert_eq!(all.len(), 2);
         for (inode, books) in all {
             assert_eq!(inode, own.inode);
-            assert!(books.unwrap().1.tw <= Books::read(&own).unwrap().tw);
+            assert!(books.unwrap().books.tw <= Books::read(&own).unwrap().tw);
         }
     }
 }

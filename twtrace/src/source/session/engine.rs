@@ -235,6 +235,10 @@ impl<'a> Engine<'a> {
             self.lister.ask(request);
         }
         self.limit(step.limitations);
+        for netns in step.left {
+            self.scope.leave(netns);
+            self.tracker.leave_netns(netns);
+        }
         if self.healing.wants_mark() {
             self.drain.ask_for_mark();
         }
@@ -263,7 +267,9 @@ impl<'a> Engine<'a> {
                 Ok(Record::Event(event)) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
-                    if event.mono_ns > self.until_ns {
+                    if !self.probe.place(event) {
+                        // Too many namespaces are asked for to be filtered there, or it would not have come.
+                    } else if event.mono_ns > self.until_ns {
                         self.healing.note_beyond(event);
                     } else if self.event(event, wants, view)? == Flow::Stop {
                         flow = Flow::Stop;

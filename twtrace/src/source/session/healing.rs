@@ -16,7 +16,7 @@ use accounts::Accounts;
 use schedule::Schedule;
 use todo::{Ended, Todo};
 
-use super::lister::{Asked, Found, Read, Reply, Request, Span};
+use super::lister::{Asked, Became, Changed, Found, Read, Reply, Request, Span};
 use crate::engine::Tracker;
 use crate::model::event::{Conn, Event, Kind, Loss};
 use crate::model::filter::Filter;
@@ -48,6 +48,8 @@ pub(super) struct Step {
     pub(super) requests: Vec<Request>,
     /// Cannot be seen.
     pub(super) limitations: Vec<Limitation>,
+    /// Network namespaces that were asked for and are gone: what comes from their inodes is left out.
+    pub(super) left: Vec<u32>,
 }
 
 /// See the head of the file.
@@ -85,12 +87,18 @@ pub(super) struct Healing {
     /// Namespaces that were found once, and how often in a row they were not found since.
     absent: HashMap<u32, u32>,
     limitations: Vec<Limitation>,
+    left: Vec<u32>,
 }
 
 impl Healing {
     /// Nothing is asked yet. `scope` is what is tracked.
     pub(super) fn new(scope: Filter, counts_births: bool) -> Self {
         Self { scope, counts_births, ..Self::default() }
+    }
+
+    /// Whether these namespaces are still there is looked at, though nothing happens.
+    pub(super) fn watch(&mut self, netns: impl IntoIterator<Item = u32>) {
+        self.accounts.watch(netns);
     }
 
     /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before. `doubts` are skipped runs so far
@@ -177,6 +185,7 @@ impl Healing {
         self.caught_up_ns = caught_up_ns;
         self.take_in(now_ns, room, tracker, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
+        step.left = std::mem::take(&mut self.left);
         self.ask_after(now_ns, tracker, &mut step.requests);
         if self.listing.is_none() && self.schedule.take(now_ns) {
             self.owed = (false, self.owed.0);
@@ -217,6 +226,7 @@ impl Healing {
     /// Does what comes of an answer, or puts it down to be done.
     fn heal(&mut self, reply: Reply, now_ns: u64, tracker: &mut Tracker) {
         match reply {
+            Reply::Changed { changed, .. } => changed.into_iter().for_each(|changed| self.changed(changed)),
             Reply::Opened { books, .. } => self.accounts.open(&books),
             Reply::Namespaces { netns, span, seeds } => {
                 let Some(listing) = &mut self.listing else { return };
@@ -231,6 +241,20 @@ impl Healing {
             Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
             Reply::Checked { books, .. } => self.checked(&books, tracker),
             Reply::Books { .. } => {}
+        }
+    }
+
+    /// A namespace is not what it was: all that it did has been heard of by now.
+    fn changed(&mut self, Changed { netns, became, limitation }: Changed) {
+        self.limitations.extend(limitation);
+        match became {
+            Became::Left => {
+                self.scope.not.netns.push(netns);
+                self.left.push(netns);
+                self.accounts.leave(netns);
+            }
+            Became::Another => self.accounts.renew(netns),
+            Became::Unreached => {}
         }
     }
 
@@ -323,17 +347,19 @@ impl Healing {
         self.accounts.is_comparing()
     }
 
-    /// Asks for the books of namespaces in which something lives or happened.
+    /// Asks for the books of namespaces in which something lives or happened, and of those that are asked for. Where a filter leaves a part of
+    /// them out, the books have nothing to compare, but whether it is still the same namespace matters all the same.
     fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
-        if self.scope.only_netns()
-            && let Some(netns) = self.accounts.ask(now_ns, tracker)
-        {
+        if let Some(netns) = self.accounts.ask(now_ns, tracker) {
             requests.push(Request::Check { netns });
         }
     }
 
     /// Compares the books with what was told.
     fn checked(&mut self, books: &[Read], tracker: &Tracker) {
+        if !self.scope.only_netns() {
+            return self.accounts.pass();
+        }
         let agree = self.accounts.compare(books, self.counts_births, tracker);
         let missed = self.accounts.missed().saturating_sub(self.lost_births);
         if !agree || missed > self.missed {
@@ -352,7 +378,8 @@ fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
 /// When the kernel had said all of an answer.
 fn ended_ns(reply: &Reply) -> u64 {
     match reply {
-        Reply::Opened { span, .. }
+        Reply::Changed { span, .. }
+        | Reply::Opened { span, .. }
         | Reply::Namespaces { span, .. }
         | Reply::Listed { span, .. }
         | Reply::LookedUp { span, .. }

@@ -7,6 +7,7 @@
 //! between.
 
 mod messages;
+mod same;
 mod ways;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Seed;
 use crate::host::net;
-use crate::host::net::books::{Books, snapshot_all, time_waits};
+use crate::host::net::books::{Books, Snapshot, snapshot_all, time_waits};
 use crate::host::net::netns::{Each, Netns, discover};
 use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
@@ -26,6 +27,7 @@ use crate::model::limitation::{Gathered, Limitations, What};
 use ways::Ways;
 
 pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
+pub(super) use same::{Became, Changed, Same};
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
@@ -38,16 +40,18 @@ const PAUSE_FACTOR: u32 = 4;
 /// The thread, from the engine's side.
 pub(super) type Lister = Worker<Request, Reply>;
 
-/// Starts it.
+/// Starts it, with what is known of the namespaces that are asked for.
 ///
 /// # Errors
 /// If no thread can be started.
-pub(super) fn start() -> io::Result<Lister> {
+pub(super) fn start(same: Same) -> io::Result<Lister> {
     Worker::start("lister", |requests, replies| {
         Thread {
             requests,
             replies,
             ways: Ways::default(),
+            same,
+            changed: Vec::new(),
             is_open: false,
             waiting: VecDeque::new(),
             said: Limitations::default(),
@@ -90,6 +94,9 @@ struct Thread<'a> {
     requests: &'a Requests<Request>,
     replies: &'a Replies<Reply>,
     ways: Ways,
+    same: Same,
+    /// What was found out of namespaces and not told yet.
+    changed: Vec<Changed>,
     /// The books of all were told.
     is_open: bool,
     /// Listings that are asked for while one is being made.
@@ -118,15 +125,28 @@ impl Thread<'_> {
                 self.waiting.push_back(only);
                 return Ok(());
             }
+            Request::AreToldApart => {
+                self.same.tells_apart();
+                return Ok(());
+            }
             Request::LookUp { sockets } => self.look_up(sockets),
             Request::Check { netns } => {
                 let began_ns = clock::mono_ns();
                 let books = self.check(&netns);
                 Reply::Checked { span: Span { began_ns, ended_ns: clock::mono_ns() }, books }
             }
-            Request::Books { only } => Reply::Books { books: books(&only) },
+            Request::Books { only } => Reply::Books { books: self.books(&only) },
         };
+        self.say_changed()?;
         self.say(reply)
+    }
+
+    /// Says first what became of namespaces: what else is told is of those that are there now.
+    fn say_changed(&mut self) -> Result<(), Closed> {
+        let changed = std::mem::take(&mut self.changed);
+        let now_ns = clock::mono_ns();
+        let span = Span { began_ns: now_ns, ended_ns: now_ns };
+        if changed.is_empty() { Ok(()) } else { self.say(Reply::Changed { span, changed }) }
     }
 
     fn say(&self, reply: Reply) -> Result<(), Closed> {
@@ -136,14 +156,43 @@ impl Thread<'_> {
     /// Books of those of the namespaces that there is a way into. One may have ended with its process, where the namespace lives on.
     fn check(&mut self, netns: &[u32]) -> Vec<Read> {
         let ways = self.ways.to(netns);
-        let mut all = snapshot_all(&ways).unwrap_or_default();
-        let failed: Vec<u32> =
-            all.iter().filter(|(_, books)| books.is_err()).map(|(inode, _)| *inode).collect();
-        if !failed.is_empty() {
-            let ways = self.ways.anew(&failed);
-            all.extend(snapshot_all(&ways).unwrap_or_default());
+        let all = snapshot_all(&ways).unwrap_or_default();
+        let failed = all.iter().filter(|(_, books)| books.is_err()).map(|(inode, _)| *inode);
+        let is_missed =
+            |inode: &&u32| self.same.may_be_gone(**inode) && !all.iter().any(|(it, _)| it == *inode);
+        let lacking: Vec<u32> = failed.chain(netns.iter().filter(is_missed).copied()).collect();
+        let mut books = self.read(&ways, all);
+        if !lacking.is_empty() {
+            let ways = self.ways.anew(&lacking);
+            let all = snapshot_all(&ways).unwrap_or_default();
+            books.extend(self.read(&ways, all));
+            // One that a way leads to is there, though it may not be asked.
+            let gone = lacking.iter().filter(|inode| !ways.iter().any(|netns| netns.inode == **inode));
+            self.changed.extend(gone.filter_map(|inode| self.same.miss(*inode)));
         }
-        read(all)
+        books
+    }
+
+    /// Of books of `all`, those that could be read, and that are not another namespace's than was asked for.
+    fn read(&mut self, all: &[Netns], books: Each<Snapshot>) -> Vec<Read> {
+        let read = |(netns, (_, snapshot)): (&Netns, (u32, Result<Snapshot, net::Error>))| {
+            snapshot.ok().and_then(|snapshot| self.of_the_same(netns, snapshot))
+        };
+        all.iter().zip(books).filter_map(read).collect()
+    }
+
+    fn of_the_same(&mut self, netns: &Netns, snapshot: Snapshot) -> Option<Read> {
+        let Snapshot { read_ns, cookie, books } = snapshot;
+        self.changed.extend(self.same.see(netns, cookie, Some(books.counted())));
+        (!self.same.has_left(netns.inode)).then_some((netns.inode, read_ns, books))
+    }
+
+    /// The books of every namespace of interest in which anything can have happened.
+    fn books(&mut self, only: &[u32]) -> Result<Vec<(u32, Books)>, net::Error> {
+        let mut all = discover();
+        all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+        let books = snapshot_all(&all)?;
+        Ok(self.read(&all, books).into_iter().map(|(netns, _, books)| (netns, books)).collect())
     }
 
     fn look_up(&mut self, sockets: Vec<Asked>) -> Reply {
@@ -154,6 +203,11 @@ impl Thread<'_> {
         }
         let mut found = Vec::new();
         for (inode, asked) in by_netns {
+            if self.same.has_left(inode) {
+                // Its sockets went with it; those that are there now are another one's.
+                found.extend(asked.into_iter().map(|asked| (asked, Found::Gone)));
+                continue;
+            }
             let now_ns = clock::mono_ns();
             let answers =
                 self.ways.to(&[inode]).pop().and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
@@ -199,21 +253,20 @@ impl Thread<'_> {
     }
 
     /// Tells the books of all; how many TIME_WAIT sockets each has.
-    fn open(&self, all: &[Netns]) -> Result<Each<u64>, Closed> {
+    fn open(&mut self, all: &[Netns]) -> Result<Each<u64>, Closed> {
         let began_ns = clock::mono_ns();
-        let books = snapshot_all(all).unwrap_or_default();
+        let snapshots = snapshot_all(all).unwrap_or_default();
         let span = Span { began_ns, ended_ns: clock::mono_ns() };
-        let (mut counts, mut read) = (Vec::new(), Vec::new());
-        for (netns, books) in books {
-            counts.push((
-                netns,
-                books.map(|(read_ns, books)| {
-                    read.push((netns, read_ns, books));
-                    books.sockstat_tw
-                }),
-            ));
+        let (mut counts, mut books) = (Vec::new(), Vec::new());
+        for (netns, (inode, snapshot)) in all.iter().zip(snapshots) {
+            let count = snapshot.map(|snapshot| {
+                books.extend(self.of_the_same(netns, snapshot));
+                snapshot.books.sockstat_tw
+            });
+            counts.push((inode, count));
         }
-        self.say(Reply::Opened { span, books: read })?;
+        self.say_changed()?;
+        self.say(Reply::Opened { span, books })?;
         Ok(counts)
     }
 
@@ -221,9 +274,15 @@ impl Thread<'_> {
     fn begin(&mut self, only: &[u32]) -> Result<Listing, Closed> {
         let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
         let mut all = discover();
-        let reached = all.iter().map(|netns| netns.inode).collect();
         self.ways.set(&all);
+        let mut reached: HashSet<u32> = all.iter().map(|netns| netns.inode).collect();
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
+        let changed = self.same.look(&all);
+        self.changed.extend(changed);
+        self.say_changed()?;
+        // What is there with its inode is another one.
+        all.retain(|netns| !self.same.has_left(netns.inode));
+        reached.retain(|inode| !self.same.has_left(*inode));
         let counts = if std::mem::replace(&mut self.is_open, true) {
             time_waits(&all).unwrap_or_default()
         } else {
@@ -251,15 +310,6 @@ impl Thread<'_> {
         self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
         Ok(listing)
     }
-}
-
-/// Of books, those that could be read.
-fn read(all: Each<(u64, Books)>) -> Vec<Read> {
-    let read = |(netns, books): (u32, Result<(u64, Books), net::Error>)| {
-        let (read_ns, books) = books.ok()?;
-        Some((netns, read_ns, books))
-    };
-    all.into_iter().filter_map(read).collect()
 }
 
 impl Listing {
@@ -333,12 +383,4 @@ fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {
         role,
         ends_ns: now_ns + u64::from(socket.expires_ms) * 1_000_000,
     }
-}
-
-/// The books of every namespace of interest in which anything can have happened.
-fn books(only: &[u32]) -> Result<Vec<(u32, Books)>, net::Error> {
-    let mut namespaces = discover();
-    namespaces.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-    let readings = read(snapshot_all(&namespaces)?);
-    Ok(readings.into_iter().map(|(netns, _, books)| (netns, books)).collect())
 }

@@ -28,6 +28,11 @@ impl Scope {
         Self { filter, is_all: asked.is_empty(), left_out: None, stays: None, has_said: false }
     }
 
+    /// What comes from this inode is not of the network namespace that was asked for.
+    pub(super) fn leave(&mut self, netns: u32) {
+        self.filter.not.netns.push(netns);
+    }
+
     pub(super) fn filter(&self) -> &Filter {
         &self.filter
     }

@@ -1,6 +1,7 @@
 //! Owns: how a trace begins: hooks attached, the drain and the lister started, what lives listed beside the first events.
 //! Must not know: what the view does, how a trace goes on.
 
+use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::alarm::Alarm;
 use super::drain::Drain;
 use super::engine::{Engine, more_to_tell};
 use super::healing::Healing;
-use super::lister::{self, Lister, Reply, Request};
+use super::lister::{self, Lister, Reply, Request, Same};
 use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
@@ -21,8 +22,9 @@ use super::verify::{Ledger, Moment};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::host::net::books::Books;
+use crate::host::net::netns::own_inode;
 use crate::host::runtimes::Runtimes;
-use crate::kernel::probe::Probe;
+use crate::kernel::probe::{self, Probe};
 use crate::model::clock;
 use crate::model::event::Loss;
 use crate::model::filter::Part;
@@ -40,14 +42,19 @@ impl<'a> Engine<'a> {
         super::surroundings::permit(&options.filter)?;
         let signals = Signals::listen().map_err(Error::Wait)?;
         let children = signal(SignalKind::child()).map_err(Error::Wait)?;
-        let mut lister = lister::start().map_err(Error::Wait)?;
+        let same = Same::of(&options.filter.netns);
+        let cookies = same.cookies();
+        let (filter, namespaces) = (options.filter.kernel(), all_of(&options.filter.netns, &cookies));
+        let setup = probe::Options { filter, namespaces, ..options.probe.clone() };
+        let mut lister = lister::start(same).map_err(Error::Wait)?;
         let mut ledger = Ledger::default();
         if options.verify {
             ledger.enter(Moment::BeforeAttach, books_alone(&mut lister, options).await?);
         }
-        let mut setup = options.probe.clone();
-        setup.filter = options.filter.kernel();
         let mut probe = Probe::attach(&setup, &|| lister::listeners(&options.filter.netns))?;
+        if probe.tells_namespaces_apart() {
+            lister.ask(Request::AreToldApart);
+        }
         let started_ns = clock::mono_ns();
         if options.verify {
             ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
@@ -55,9 +62,11 @@ impl<'a> Engine<'a> {
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
         let mut tracker = Tracker::new();
         tracker.advance(started_ns);
+        tracker.expect_netns(cookies);
         let scope = Scope::of(&options.filter);
         tracker.count_a_part(Part::of(&scope.filter().words()));
-        let healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
+        let mut healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
+        healing.watch(others(&options.filter.netns));
         Ok(Self {
             options,
             scope,
@@ -123,6 +132,19 @@ impl<'a> Engine<'a> {
             }
         }
     }
+}
+
+/// Those that can go while this process is there.
+fn others(netns: &[u32]) -> impl Iterator<Item = u32> {
+    let own = own_inode().ok();
+    netns.iter().copied().filter(move |netns| Some(*netns) != own)
+}
+
+/// What tells namespaces from later ones, where that is known of all of them.
+fn all_of(inodes: &[u32], cookies: &HashMap<u32, u64>) -> Vec<(u32, u64)> {
+    let inodes: BTreeSet<u32> = inodes.iter().copied().collect();
+    let known = inodes.iter().map(|inode| Some((*inode, *cookies.get(inode)?)));
+    known.collect::<Option<_>>().unwrap_or_default()
 }
 
 async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32, Books)>, Error> {

@@ -75,6 +75,9 @@ pub(super) struct Accounts {
     /// Whose turn it is.
     turn: usize,
     open: HashMap<u32, Account>,
+    /// Namespaces that were asked for, and those of them that are gone.
+    watched: HashSet<u32>,
+    left: HashSet<u32>,
     /// What was missed in namespaces that are gone.
     closed_missed: u64,
 }
@@ -92,6 +95,8 @@ impl Default for Accounts {
             is_new: false,
             turn: 0,
             open: HashMap::new(),
+            watched: HashSet::new(),
+            left: HashSet::new(),
             closed_missed: 0,
         }
     }
@@ -123,7 +128,7 @@ impl Accounts {
         self.soon || self.asked.is_some()
     }
 
-    /// Namespaces whose books are to be read now: those in which something lives or happened.
+    /// Namespaces whose books are to be read now: those in which something lives or happened, and those that are watched.
     pub(super) fn ask(&mut self, now_ns: u64, tracker: &Tracker) -> Option<Vec<u32>> {
         let all = self.soon || now_ns >= self.next_ns;
         let is_due = all || self.is_new && now_ns >= self.new_ns;
@@ -134,8 +139,14 @@ impl Accounts {
             self.next_ns = now_ns + EVERY_NS;
         }
         (self.soon, self.is_new) = (false, false);
-        let mut busy: Vec<(u32, Told)> = told_of_all(tracker).into_iter().collect();
-        busy.retain(|(netns, told)| *told != (0, 0, 0, 0) && (all || !self.open.contains_key(netns)));
+        let mut told = told_of_all(tracker);
+        told.retain(|_, told| *told != (0, 0, 0, 0));
+        // Whether they are still there matters, though nothing happens.
+        for netns in &self.watched {
+            told.entry(*netns).or_default();
+        }
+        let mut busy: Vec<(u32, Told)> = told.into_iter().collect();
+        busy.retain(|(netns, _)| !self.left.contains(netns) && (all || !self.open.contains_key(netns)));
         busy.sort_unstable();
         if busy.is_empty() {
             return None;
@@ -181,6 +192,30 @@ impl Accounts {
             agree &= *before != now || books.sockstat_tw == now.3;
         }
         agree
+    }
+
+    /// Books have come that say nothing: not all that happens is told.
+    pub(super) fn pass(&mut self) {
+        self.asked = None;
+    }
+
+    /// Of these, the books are read though nothing happens: whether they are still there matters.
+    pub(super) fn watch(&mut self, netns: impl IntoIterator<Item = u32>) {
+        self.watched.extend(netns);
+    }
+
+    /// Closes the account of a namespace: another one has its inode.
+    pub(super) fn renew(&mut self, netns: u32) {
+        self.closed_missed += self.open.remove(&netns).map_or(0, |account| account.missed);
+        self.latest = 0;
+        self.seen.remove(&netns);
+    }
+
+    /// The same, where the other one does not matter.
+    pub(super) fn leave(&mut self, netns: u32) {
+        self.renew(netns);
+        self.watched.remove(&netns);
+        self.left.insert(netns);
     }
 
     /// Takes in a namespace's count of births. Of them at least `before` were told, and at most `now`: what was told since then makes what is

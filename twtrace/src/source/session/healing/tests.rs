@@ -4,6 +4,7 @@
 mod books;
 mod end;
 mod last;
+mod left;
 mod pauses;
 mod replaced;
 mod room;
@@ -232,7 +233,7 @@ impl Simulation {
                     let netns = netns.into_iter().filter(|netns| self.reached.contains(netns));
                     Reply::Checked { span, books: netns.map(|netns| self.books(netns)).collect() }
                 }
-                Request::Books { .. } => continue,
+                Request::Books { .. } | Request::AreToldApart => continue,
             };
             self.healing.take(reply);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::same::Changed;
 use crate::engine::Seed;
 use crate::host::net;
 use crate::host::net::books::Books;
@@ -25,6 +26,8 @@ pub(in crate::source::session) enum Request {
         /// Which.
         sockets: Vec<Asked>,
     },
+    /// Nothing: from now on the kernel side tells namespaces that are asked for from later ones with their inodes.
+    AreToldApart,
     /// What the kernel has counted in these namespaces and no others.
     Check {
         /// Where.
@@ -61,6 +64,13 @@ pub(in crate::source::session) type Read = (u32, u64, Books);
 /// What it found.
 #[derive(Debug)]
 pub(in crate::source::session) enum Reply {
+    /// Some namespaces are not there any more, or another one has their inode.
+    Changed {
+        /// When that was found out.
+        span: Span,
+        /// Which.
+        changed: Vec<Changed>,
+    },
     /// The books of all namespaces that can be reached, before the first listing.
     Opened {
         /// When that was.
