@@ -12,7 +12,7 @@ use super::ports::in_use;
 use crate::diagnose::gather::holders;
 use crate::engine::{Capacity, PortKey, ProcessKey, Tracker, TupleKey};
 use crate::host::identity::pids;
-use crate::host::net::netns::{Netns, discover, host_inode};
+use crate::host::net::netns::{Netns, cookie_here, discover, host_inode};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::{slabinfo, sysctls};
 use crate::model::event::Comm;
@@ -35,6 +35,8 @@ const HEARD_OF_MS: u32 = 59_000;
 /// What a namespace said.
 struct Answer {
     netns: u32,
+    /// Whose answer it is: see [`cookie_here`].
+    cookie: Option<u64>,
     capacity: Capacity,
     others: HashMap<TupleKey, Ports>,
     /// Its TIME_WAIT sockets, where they were asked for.
@@ -160,14 +162,18 @@ impl Upkeep {
 
     fn take_answers(&mut self, tracker: &mut Tracker, now_ns: u64) {
         match self.rounds.try_recv() {
-            Ok(Round { answers, slab_bytes, listeners, took }) => {
-                if let Some(listeners) = listeners {
+            Ok(Round { mut answers, slab_bytes, listeners, took }) => {
+                // Of what is gone, nobody else's answer says anything.
+                answers.retain(|answer| !tracker.is_another(answer.netns, answer.cookie));
+                if let Some(mut listeners) = listeners {
+                    let answered: HashSet<u32> = answers.iter().map(|answer| answer.netns).collect();
+                    listeners.retain(|port, _| answered.contains(&port.netns));
                     tracker.set_listeners(listeners);
                 }
                 // Of a list that was too long on its way nothing is known by now.
                 let (ended, is_known) = tracker.take_ends();
                 let (mut capacities, mut other_ports) = (Vec::new(), Vec::new());
-                for Answer { netns, capacity, mut others, waiting } in answers {
+                for Answer { netns, capacity, mut others, waiting, .. } in answers {
                     let is_hidden = |socket: &&DiagSocket| {
                         let conn = socket.conn(netns);
                         socket.expires_ms <= HEARD_OF_MS && !tracker.knows(&conn) && !ended.contains(&conn)
@@ -240,14 +246,14 @@ fn listeners<'a>(namespaces: impl Iterator<Item = &'a Netns>) -> HashMap<PortKey
 fn answer(netns: &Netns, host: Option<u32>, wants_waiting: bool) -> Result<Answer, crate::host::net::Error> {
     let states =
         if wants_waiting { States::CONNECTED.or(States::TIME_WAIT_OR_FIN_WAIT2) } else { States::CONNECTED };
-    let asked = || Ok((sysctls::read(netns)?, sockdiag::tcp(netns, states)?.sockets));
-    let (settings, sockets) = netns.within(asked)??;
+    let asked = || Ok((cookie_here(), sysctls::read(netns)?, sockdiag::tcp(netns, states)?.sockets));
+    let (cookie, settings, sockets) = netns.within(asked)??;
     let (waiting, others): (Vec<_>, Vec<_>) = sockets.into_iter().partition(DiagSocket::is_time_wait);
     // Those in FIN_WAIT2 come either way.
     let waiting = if wants_waiting { waiting } else { Vec::new() };
     let others = in_use(netns.inode, others.iter(), &settings);
     let capacity = Capacity { name: netns.called(host), settings };
-    Ok(Answer { netns: netns.inode, capacity, others, waiting })
+    Ok(Answer { netns: netns.inode, cookie, capacity, others, waiting })
 }
 
 /// Which of `present`, told by pid and start time, are gone. Of two with the same pid, the one that started later is who has it now.

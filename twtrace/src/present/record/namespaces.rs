@@ -2,23 +2,27 @@
 //! that was not there at the start.
 //! Must not know: events, files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::host::net::books::{Books, time_waits};
-use crate::host::net::netns::{Netns, discover};
+use crate::host::net::netns::{Netns, cookie_here, discover};
 use crate::host::net::sysctls;
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
-pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(300);
 /// The same on a thread of its own.
 const BESIDE: Duration = Duration::from_secs(10);
 
+/// What tells namespaces that were asked for from later ones that have their inodes.
+type Cookies = HashMap<u32, u64>;
+
 /// Asks those in `only`; where there are none, the caller's own and those that have TIME_WAIT sockets: the others are asked when an event
-/// comes from there. What cannot be asked in time is left out.
-pub(super) fn ask(only: &[u32], patience: Duration) -> Vec<Namespace> {
+/// comes from there. What cannot be asked in time is left out, and so is what is another one than `cookies` say.
+fn ask(only: &[u32], patience: Duration, cookies: &Cookies) -> Vec<Namespace> {
     let deadline = Instant::now() + patience;
     let mut all = discover();
     if only.is_empty() {
@@ -30,17 +34,7 @@ pub(super) fn ask(only: &[u32], patience: Duration) -> Vec<Namespace> {
         all.retain(|netns| only.contains(&netns.inode));
     }
     let in_time = all.iter().take_while(|_| Instant::now() < deadline);
-    in_time.map(namespace).collect()
-}
-
-/// Asks those in `known` again: settings that cannot be read any more stay as they were, counters that cannot are not known.
-pub(super) fn ask_again(known: &BTreeMap<u32, Namespace>) -> Vec<Namespace> {
-    let inodes: Vec<u32> = known.keys().copied().collect();
-    let mut now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE) };
-    let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
-    now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
-    now.sort_by_key(|namespace| namespace.netns);
-    now
+    in_time.filter_map(|netns| namespace(netns, cookies)).collect()
 }
 
 /// What is known of namespaces, without counters, which are of another time.
@@ -48,20 +42,22 @@ pub(super) fn remembered(known: &BTreeMap<u32, Namespace>) -> impl Iterator<Item
     known.values().map(|namespace| Namespace { counters: None, ..namespace.clone() })
 }
 
-fn namespace(netns: &Netns) -> Namespace {
-    Namespace {
-        netns: netns.inode,
-        name: netns.name.clone(),
-        sysctls: sysctls::read(netns).ok(),
-        counters: Books::read(netns).ok(),
-    }
+fn namespace(netns: &Netns, cookies: &Cookies) -> Option<Namespace> {
+    let asked = || (cookie_here(), sysctls::read(netns).ok(), Books::read(netns).ok());
+    let (cookie, sysctls, counters) = netns.within(asked).unwrap_or_default();
+    let known = cookies.get(&netns.inode);
+    let is_another = known.zip(cookie).is_some_and(|(one, other)| *one != other);
+    let name = netns.name.clone();
+    (!is_another).then_some(Namespace { netns: netns.inode, name, sysctls, counters })
 }
 
 /// Where to send inodes, and where what is known of them comes from.
 type Thread = (Sender<Vec<u32>>, Receiver<Vec<Namespace>>);
 
 /// Asks namespaces that are met on the way, on a thread of its own: finding one among many takes longer than events may wait.
+#[derive(Default)]
 pub(super) struct Met {
+    cookies: Arc<Cookies>,
     known: HashSet<u32>,
     last: u32,
     unasked: Vec<u32>,
@@ -70,10 +66,26 @@ pub(super) struct Met {
 }
 
 impl Met {
-    /// `known` need not be asked.
-    pub(super) fn new(known: &[Namespace]) -> Self {
-        let known = known.iter().map(|namespace| namespace.netns).collect();
-        Self { known, last: 0, unasked: Vec::new(), thread: None, is_asking: false }
+    /// Of those namespaces that these cookies, by inode, are of, later ones are not asked.
+    pub(super) fn expecting(cookies: &Cookies) -> Self {
+        Self { cookies: Arc::new(cookies.clone()), ..Self::default() }
+    }
+
+    /// Asks those in `only`, or all, while a trace begins: they need not be asked later.
+    pub(super) fn ask(&mut self, only: &[u32]) -> Vec<Namespace> {
+        let asked = ask(only, PATIENCE, &self.cookies);
+        self.known.extend(asked.iter().map(|namespace| namespace.netns));
+        asked
+    }
+
+    /// Asks those in `known` again: settings that cannot be read any more stay as they were, counters that cannot are not known.
+    pub(super) fn ask_again(&self, known: &BTreeMap<u32, Namespace>) -> Vec<Namespace> {
+        let inodes: Vec<u32> = known.keys().copied().collect();
+        let mut now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE, &self.cookies) };
+        let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
+        now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
+        now.sort_by_key(|namespace| namespace.netns);
+        now
     }
 
     /// Asks all but those in `known` again, once an event comes from there.
@@ -97,7 +109,7 @@ impl Met {
         self.is_asking &= answer.is_none();
         if !self.unasked.is_empty() && !self.is_asking {
             if self.thread.is_none() {
-                self.thread = Some(start()?);
+                self.thread = Some(start(Arc::clone(&self.cookies))?);
             }
             let questions = self.thread.as_ref().map(|(questions, _)| questions);
             let unasked = std::mem::take(&mut self.unasked);
@@ -108,12 +120,12 @@ impl Met {
 }
 
 /// The thread ends with the sender of its questions.
-fn start() -> std::io::Result<Thread> {
+fn start(cookies: Arc<Cookies>) -> std::io::Result<Thread> {
     let (questions, asked) = channel::<Vec<u32>>();
     let (reply, answers) = channel();
     std::thread::Builder::new().name("namespaces".into()).spawn(move || {
         for namespaces in asked {
-            if reply.send(ask(&namespaces, BESIDE)).is_err() {
+            if reply.send(ask(&namespaces, BESIDE, &cookies)).is_err() {
                 return;
             }
         }
@@ -140,7 +152,7 @@ mod tests {
     #[test]
     fn a_namespace_that_is_met_is_asked_once() {
         let own = Netns::own().unwrap().inode;
-        let mut met = Met::new(&[]);
+        let mut met = Met::default();
         assert!(met.poll().unwrap().is_empty() && met.thread.is_none(), "nothing was to be asked");
         [own, own, own].into_iter().for_each(|netns| met.meet(netns));
         let answer = await_answer(&mut met);
@@ -150,11 +162,28 @@ mod tests {
         met.meet(1);
         met.meet(own);
         assert_eq!(met.unasked, [1], "the own one was asked for already");
-        let mut known = Met::new(&answer);
+        let mut known = Met::default();
+        assert_eq!(known.ask(&[own]).len(), 1);
         known.meet(own);
         assert!(known.unasked.is_empty());
         known.forget(&BTreeMap::new());
         known.meet(own);
         assert_eq!(known.unasked, [own], "another one may have its inode by now");
+    }
+
+    #[test]
+    fn what_another_one_says_that_has_the_inode_is_not_taken_for_what_was_asked_for() {
+        let own = Netns::own().unwrap().inode;
+        let Some(cookie) = cookie_here() else { return };
+        let known = BTreeMap::from([(
+            own,
+            Namespace { netns: own, name: Some("nv5".into()), ..Namespace::default() },
+        )]);
+        let mut same = Met::expecting(&[(own, cookie)].into());
+        assert!(same.ask_again(&known)[0].sysctls.is_some() && same.ask(&[own]).len() == 1);
+        let mut another = Met::expecting(&[(own, cookie + 1)].into());
+        assert!(another.ask(&[own]).is_empty());
+        let at_end = another.ask_again(&known);
+        assert_eq!((at_end[0].name.as_deref(), &at_end[0].sysctls), (Some("nv5"), &None));
     }
 }

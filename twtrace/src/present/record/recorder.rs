@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
 use super::command::{Command, NotRun, Parting, Running};
-use super::namespaces::{self, Met};
+use super::namespaces::Met;
 use super::output::Output;
 use super::signals;
 use crate::diagnose::gather::Rhythm;
@@ -101,7 +101,7 @@ impl Recorder {
             events: 0,
             unwritten: 0,
             loss: Loss::default(),
-            met: Met::new(&[]),
+            met: Met::default(),
             known: BTreeMap::new(),
             at_end: Vec::new(),
             beside: None,
@@ -268,6 +268,7 @@ impl Recorder {
 impl View for Recorder {
     fn listed(&mut self, tracker: &mut Tracker) {
         tracker.count_by_netns();
+        self.met = Met::expecting(tracker.expected_netns());
     }
 
     fn attached(&mut self, backend: &'static str) {
@@ -280,8 +281,7 @@ impl View for Recorder {
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {
         (self.head.mono_ns, self.head.wall_ns) = (clock.mono_ns, clock.wall_ns);
-        self.head.namespaces = namespaces::ask(&self.setup.netns, namespaces::PATIENCE);
-        self.met = Met::new(&self.head.namespaces);
+        self.head.namespaces = self.met.ask(&self.setup.netns);
         self.know(&self.head.namespaces.clone());
         // Before anything that a full disk refuses: whoever tries again goes on from here.
         let start = |rhythm| Beside::start(self.setup.netns.clone(), rhythm);
@@ -383,7 +383,7 @@ impl View for Recorder {
         // For those that there is no time to ask again.
         let settings = self.beside.as_ref().map(Beside::settings);
         let others = self.learn(settings.into_iter().flatten());
-        self.at_end = namespaces::ask_again(&self.known);
+        self.at_end = self.met.ask_again(&self.known);
         self.at_end.extend(others);
         if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
             self.lists = Some(lists);

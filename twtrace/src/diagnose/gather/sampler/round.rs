@@ -14,7 +14,7 @@ use crate::engine::TupleKey;
 use crate::host::net::Error;
 use crate::host::net::books::{self, Books};
 use crate::host::net::counters::Counters;
-use crate::host::net::netns::{Netns, hidden, host_inode, survey};
+use crate::host::net::netns::{Netns, cookie_here, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls;
 use crate::model::clock;
@@ -47,6 +47,8 @@ pub(super) struct Rounds<'a> {
     most_buckets: Option<u32>,
     /// Sockets that the last round listed.
     pub(super) listed: usize,
+    /// What tells those in `only` from later ones with the same inodes.
+    cookies: HashMap<u32, u64>,
     /// How many were looked at so far: where there is no time for all, each has its turn.
     turn: usize,
 }
@@ -58,7 +60,7 @@ impl<'a> Rounds<'a> {
         (ends, sampled): (&'a AtomicBool, &'a Mutex<Sampled>),
         most_buckets: Option<u32>,
     ) -> Self {
-        Self { only, rhythm, ends, sampled, most_buckets, listed: 0, turn: 0 }
+        Self { only, rhythm, ends, sampled, most_buckets, listed: 0, cookies: HashMap::new(), turn: 0 }
     }
 
     /// Held for a moment only: the kernel is asked without it.
@@ -89,7 +91,9 @@ impl<'a> Rounds<'a> {
                 break;
             }
             match sample(netns, why, self.most_buckets, &mut gathered) {
-                Ok(sample) => {
+                // What another one says is nothing about the one that was asked for.
+                Ok((_, cookie)) if self.is_another(netns.inode, cookie) => {}
+                Ok((sample, _)) => {
                     self.listed += sample.sockets.len();
                     self.taken().samples.entry(netns.inode).or_default().take(sample);
                 }
@@ -111,6 +115,12 @@ impl<'a> Rounds<'a> {
             sampled.late = late;
         }
         sampled.rounds += 1;
+    }
+
+    /// Whether a namespace is not the one that was asked for and had its inode when it was first looked at.
+    fn is_another(&mut self, inode: u32, cookie: Option<u64>) -> bool {
+        let first = cookie.map(|cookie| *self.cookies.entry(inode).or_insert(cookie));
+        !self.only.is_empty() && first != cookie
     }
 
     fn choose(&self) -> Chosen {
@@ -175,6 +185,7 @@ fn worth_a_sample(all: Vec<Netns>, had: &HashSet<u32>) -> Vec<Netns> {
 
 /// What is asked inside a namespace, all at one time.
 struct Inside {
+    cookie: Option<u64>,
     settings: Settings,
     extra: extras::Extras,
     sockets: Vec<DiagSocket>,
@@ -195,6 +206,7 @@ impl Inside {
         let asks_options =
             open(&sockets).count() <= MOST_ASKED && open(&sockets).any(|socket| settings.has(socket.sport));
         Ok(Self {
+            cookie: cookie_here(),
             extra: extras::read_here(),
             timestamps: if asks_options { sockdiag::timestamps(netns)? } else { Vec::new() },
             overflow: Books::read(netns)?.tw_overflow,
@@ -210,9 +222,9 @@ fn sample(
     Why { has_failed, is_asked }: Why,
     most_buckets: Option<u32>,
     gathered: &mut Gathered,
-) -> Result<Sample, Error> {
+) -> Result<(Sample, Option<u64>), Error> {
     // Nothing else is looked up there: for as long as a thread is in it, a namespace that is dying cannot go.
-    let Inside { mut settings, extra, sockets, timestamps, overflow, counters } =
+    let Inside { cookie, mut settings, extra, sockets, timestamps, overflow, counters } =
         netns.within(|| Inside::ask(netns, gathered))??;
     settings.max_tw_buckets_default =
         extras::buckets_default(extra.max_tw_buckets_default, most_buckets, settings.max_tw_buckets);
@@ -225,7 +237,7 @@ fn sample(
     } else {
         Default::default()
     };
-    Ok(Sample {
+    let sample = Sample {
         netns: netns.inode,
         name: netns.called(host_inode()),
         enter: extras::way_in(netns),
@@ -241,7 +253,8 @@ fn sample(
         is_asked,
         mono_ms: clock::mono_ns() / 1_000_000,
         sockets,
-    })
+    };
+    Ok((sample, cookie))
 }
 
 fn open(sockets: &[DiagSocket]) -> impl Iterator<Item = &DiagSocket> {
