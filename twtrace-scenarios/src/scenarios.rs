@@ -1,6 +1,7 @@
 //! Owns: the list of all scenarios, and the few words that most of them share.
 //! Must not know: how they are run.
 
+mod again;
 mod before;
 mod command;
 mod day;
@@ -230,6 +231,7 @@ pub const ALL: &[Scenario] = &[
     once("loss_under_a_filter", healing::under_a_filter),
     once("loss_healed", healing::healed),
     once("loss_namespace_gone", healing::namespace_gone),
+    own("namespace_inode_used_again", again::another_has_the_inode),
     once("files_of_strangers", files::of_strangers),
     once("tracefs_unmounted", surroundings::tracefs_unmounted),
     once("tracefs_mounted", surroundings::tracefs_mounted),
