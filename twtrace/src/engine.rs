@@ -266,14 +266,10 @@ impl Tracker {
 
     /// An event as it is counted.
     fn row(&mut self, event: &Event) -> Option<Row> {
-        let owner = match &event.owner {
-            Some(owner) => {
-                let (owner, exe) = self.owners.number(owner, event.identity.as_ref(), &mut self.engine);
-                (Some(owner), exe)
-            }
-            None => (None, intern::NONE),
-        };
-        self.engine.row(event, owner)
+        let Self { owners, engine, .. } = self;
+        let number = |owner| owners.number(owner, event.identity.as_ref(), engine);
+        let owner = event.owner.as_ref().map(number);
+        self.engine.row(event, owner.map_or((None, intern::NONE), |(owner, exe)| (Some(owner), exe)))
     }
 
     /// Where there is no room to tell anything new apart, what has been quiet longest makes some.
@@ -328,13 +324,6 @@ impl Tracker {
         self.engine.count(entry.group, &row, Some(second));
         self.engine.tell_failures(&row);
         self.engine.leave_one(entry.group, conn.sport);
-    }
-
-    /// Takes in sockets that were there before.
-    pub fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
-        for seed in seeds {
-            self.apply(&mut seed.event(self.now_ns));
-        }
     }
 
     /// What is known of a connection's TIME_WAIT socket.

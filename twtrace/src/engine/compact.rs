@@ -4,7 +4,7 @@
 //! Sums stay exact, and so does what lives: only groups without live sockets are folded.
 
 use super::counting::Engine;
-use super::groups::{Group, Groups, Table};
+use super::groups::{Group, Groups, Table, earlier};
 use super::intern::{FIRST, Interner, NONE, OTHERS};
 use super::key::{Key, Side};
 use super::ports::Ports;
@@ -125,6 +125,40 @@ impl Move {
             }
         }
         at
+    }
+}
+
+impl Group {
+    /// Takes over all that was counted under another key.
+    fn absorb(&mut self, other: &Self) {
+        self.counts.take_over(&other.counts);
+        self.otherwise.take_over(&other.otherwise);
+        if other.wanted_ns > self.wanted_ns {
+            self.wanted_ns = other.wanted_ns;
+            self.wanted_held.clone_from(&other.wanted_held);
+        }
+        for (sum, part) in self.roles.iter_mut().zip(other.roles).chain(self.via.iter_mut().zip(other.via)) {
+            *sum += part;
+        }
+        self.fin_wait2 += other.fin_wait2;
+        self.starved += other.starved;
+        self.under_5ms += other.under_5ms;
+        self.live += other.live;
+        self.made_ns = earlier(self.made_ns, other.made_ns);
+        if other.first_ns != 0 && (self.first_ns == 0 || other.first_ns < self.first_ns) {
+            self.first_ns = other.first_ns;
+        }
+        if other.last_ns >= self.last_ns {
+            (self.last_ns, self.exe) = (other.last_ns, other.exe);
+        }
+        self.age_us.merge(&other.age_us);
+        self.sent.merge(&other.sent);
+        self.received.merge(&other.received);
+        self.lifetime_ms.merge(&other.lifetime_ms);
+        self.history.absorb(&other.history);
+        if let Some(flow) = &other.flow {
+            self.flow.get_or_insert_default().absorb(flow);
+        }
     }
 }
 

@@ -188,3 +188,13 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+impl crate::engine::Tracker {
+    /// Takes in sockets that were there before.
+    pub(crate) fn seed(&mut self, seeds: impl IntoIterator<Item = Seed>) {
+        for seed in seeds {
+            self.apply(&mut seed.event(self.now_ns));
+        }
+    }
+}
