@@ -4,12 +4,12 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
-use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -100,6 +100,11 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
     }
 
     fn finish(&mut self, rows: usize) -> Result<PrimitiveArray<T>, ArrowError> {
+        if self.values.is_empty() && rows != 0 {
+            let nothing = ScalarBuffer::new(zeros(rows * size_of::<T::Native>()), 0, rows);
+            let column = PrimitiveArray::try_new(nothing, Some(NullBuffer::new_null(rows)))?;
+            return Ok(column.with_data_type(self.data_type.clone()));
+        }
         let room = self.values.len().min(ROOM);
         if self.values.len() != rows {
             self.skip_to(rows);
@@ -122,6 +127,17 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         valid.resize(row.div_ceil(8), 0);
         self.values.resize(row, T::Native::default());
     }
+}
+
+/// Zeros that are kept: of as many rows as a batch has at most, eight bytes each.
+const ZEROS: usize = 512 << 10;
+
+/// What stands in a column of which nothing is said: one piece of memory for all of them, as there are many, and none has to be written.
+fn zeros(bytes: usize) -> Buffer {
+    static KEPT: OnceLock<Buffer> = OnceLock::new();
+    let new = |bytes| Buffer::from(MutableBuffer::from_len_zeroed(bytes));
+    let zeros = KEPT.get_or_init(|| new(ZEROS));
+    if bytes <= zeros.len() { zeros.slice_with_length(0, bytes) } else { new(bytes) }
 }
 
 /// A column of words known beforehand.
@@ -236,11 +252,14 @@ mod tests {
             |row| row >= 8,
             |row| row < 31 && row % 7 < 5,
         ];
-        for (said, rows) in patterns.iter().flat_map(|said| [0, 1, 8, 9, 41].map(|rows| (said, rows))) {
+        for (said, rows) in
+            patterns.iter().flat_map(|said| [0, 1, 8, 9, 41, ZEROS / 2 + 3].map(|rows| (said, rows)))
+        {
             let mut numbers = Numbers::<UInt16Type>::new();
             // Twice: the second batch has nothing of the first.
             for first in [1000, 2000_u16] {
-                let want: Vec<_> = (0..rows).map(|row| said(row).then_some(first + row as u16)).collect();
+                let want: Vec<_> =
+                    (0..rows).map(|row| said(row).then_some(first.wrapping_add(row as u16))).collect();
                 let is_right = |column: PrimitiveArray<UInt16Type>| {
                     assert_eq!(column.iter().collect::<Vec<_>>(), want);
                     assert_eq!(column.null_count(), want.iter().filter(|value| value.is_none()).count());
