@@ -318,9 +318,12 @@ impl Tracker {
             self.engine.count(group, &row, Some(second));
             return;
         };
-        let Some(row) = self.engine.group(entry.group).row_of(event).or_else(|| self.row(event)) else {
-            return;
+        let known = self.engine.group(entry.group).row_of(event);
+        let numbered = |this: &mut Self| match this.engine.failures {
+            Some(_) => this.row(event),
+            None => Row::of_end(event),
         };
+        let Some(row) = known.or_else(|| numbered(self)) else { return };
         self.engine.count(entry.group, &row, Some(second));
         self.engine.tell_failures(&row);
         self.engine.leave_one(entry.group, conn.sport);

@@ -67,6 +67,7 @@ impl Like {
         }
     }
 
+    /// Whether all that tells births apart is the same.
     fn is(&self, event: &Event, conn: &Conn) -> bool {
         let is_same_life = |one: &Process, other: &Process| *one == Process { tid: one.tid, ..*other };
         self.daddr == conn.daddr
@@ -77,11 +78,20 @@ impl Like {
                 (None, None) => true,
                 _ => false,
             }
-            && match (&self.identity, &event.identity) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (None, None) => true,
-                _ => false,
-            }
+    }
+
+    /// Whether nothing else is known of the owner by now.
+    fn knows(&self, event: &Event) -> bool {
+        match (&self.identity, &event.identity) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, hasher: &Hasher) -> u64 {
+        hash(hasher, [self.saddr, self.daddr], (self.netns, self.port), self.owner.as_ref())
     }
 }
 
@@ -90,33 +100,43 @@ fn shared_port(role: Role, conn: &Conn) -> u16 {
     if role == Role::Server { conn.sport } else { conn.dport }
 }
 
-/// What tells most apart of what decides.
 #[inline]
-fn hash(hasher: &Hasher, daddr: IpAddr, port: u16, owner: Option<&Process>) -> u64 {
+fn hash(hasher: &Hasher, addresses: [IpAddr; 2], (netns, port): (u32, u16), owner: Option<&Process>) -> u64 {
     let pid = owner.map_or(0, |owner| owner.pid);
-    hasher.hash_one((Address(daddr), u64::from(pid) << 32 | u64::from(port)))
+    let rest = u64::from(netns ^ pid.rotate_left(12)) << 32 | u64::from(port);
+    hasher.hash_one((addresses.map(Address), rest))
 }
 
 impl Recent {
+    #[inline]
+    fn hash_of(&self, event: &Event, conn: &Conn) -> u64 {
+        let place = (conn.netns, shared_port(event.role, conn));
+        hash(&self.hasher, [conn.saddr, conn.daddr], place, event.owner.as_ref())
+    }
+
     /// What is known of a birth like this one.
     #[inline]
     pub(super) fn find(&self, event: &Event) -> Option<Known> {
         let conn = event.conn.as_ref().filter(|_| event.kind == Kind::Created)?;
-        let hash = hash(&self.hasher, conn.daddr, shared_port(event.role, conn), event.owner.as_ref());
-        self.table.find(hash, |(like, _)| like.is(event, conn)).map(|(_, known)| *known)
+        let (like, known) = self.table.find(self.hash_of(event, conn), |(like, _)| like.is(event, conn))?;
+        like.knows(event).then_some(*known)
     }
 
-    /// Remembers where a birth was counted of which nothing is known.
+    /// Remembers where a birth was counted, in place of what was known of such.
     pub(super) fn put(&mut self, event: &Event, row: &Row, group: u32) {
         let Some(conn) = event.conn.as_ref().filter(|_| event.kind == Kind::Created) else { return };
-        if self.table.len() >= MOST {
-            self.table.clear();
-        }
-        let Self { table, hasher } = self;
-        let of = |(like, _): &(Like, Known)| hash(hasher, like.daddr, like.port, like.owner.as_ref());
+        let hash = self.hash_of(event, conn);
         let &Row { saddr, daddr, owner, exe, .. } = row;
         let new = (Like::of(event, conn), Known { saddr, daddr, owner, exe, group });
-        table.insert_unique(of(&new), new, of);
+        let Self { table, hasher } = self;
+        if let Some(known) = table.find_mut(hash, |(like, _)| like.is(event, conn)) {
+            *known = new;
+            return;
+        }
+        if table.len() >= MOST {
+            table.clear();
+        }
+        table.insert_unique(hash, new, |(like, _)| like.hash(hasher));
     }
 }
 
@@ -185,5 +205,34 @@ mod tests {
             assert_eq!(recent.find(birth).map(|known| known.group), Some(group));
         }
         assert_eq!(births.iter().filter(|birth| recent.find(birth).is_some()).count(), 7);
+    }
+
+    #[test]
+    fn who_is_known_anew_takes_the_place_of_who_was_known() {
+        let (mut recent, births) = (Recent::default(), [(); 11].map(|()| birth([198, 51, 100, 2], 443)));
+        births.iter().zip(0..).for_each(|(birth, group)| recent.put(birth, &row(), group));
+        assert_eq!(recent.table.len(), 1);
+        let found = births.each_ref().map(|birth| recent.find(birth).map(|known| known.group));
+        assert_eq!((&found[..10], found[10]), (&[None; 10][..], Some(10)));
+    }
+
+    #[test]
+    fn what_differs_in_one_thing_has_another_hash() {
+        let recent = Recent::default();
+        let changes: [fn(&mut Event, u32); 5] = [
+            |event, n| event.owner.as_mut().unwrap().pid = n,
+            |event, n| event.conn.as_mut().unwrap().netns = n,
+            |event, n| event.conn.as_mut().unwrap().dport = n as u16,
+            |event, n| event.conn.as_mut().unwrap().saddr = IpAddr::from(n.to_be_bytes()),
+            |event, n| event.conn.as_mut().unwrap().daddr = IpAddr::from(n.to_be_bytes()),
+        ];
+        for change in changes {
+            let hash = |n| {
+                let mut event = birth([198, 51, 100, 2], 443);
+                change(&mut event, n);
+                recent.hash_of(&event, &event.conn.unwrap())
+            };
+            assert_eq!((0..1009).map(hash).collect::<std::collections::HashSet<_>>().len(), 1009);
+        }
     }
 }

@@ -61,6 +61,22 @@ fn who_lives_stays_and_the_rest_is_in_a_row_of_others() {
     assert_eq!((rows, snapshot.dropped.rows, snapshot.total.live), (vec![(2, 1)], 1, 5));
 }
 
+#[test]
+fn ends_among_the_others_number_nothing() {
+    let mut script = limited(|limits| limits.groups = 2);
+    for (pid, peer) in (1..=5).zip(PEERS) {
+        script.born(&client(pid, peer, 443), [40_000 + pid as u16]);
+    }
+    script.ended(&client(1, PEERS[0], 443), [40_001], Reason::Expired);
+    script.at(9.0).born(&client(6, PEERS[1], 443), [40_006]);
+    let numbered = |script: &Script| script.tracker.engine.addresses.len();
+    let before = numbered(&script);
+    for (pid, peer) in (3..=5).zip(&PEERS[2..]) {
+        script.ended(&client(pid, peer, 443), [40_000 + pid as u16], Reason::Expired);
+    }
+    assert_eq!((script.tracker.total().ended(), numbered(&script)), (4, before));
+}
+
 /// Numbers of texts and addresses are new ones after that: what lives is told as before.
 #[test]
 fn making_room_changes_nothing_of_what_stays() {

@@ -339,7 +339,7 @@ impl State {
         let Some(id) = self.selected(&drawn.ids).map(|at| &drawn.ids[at]) else { return Wish::Nothing };
         if matches!(id, Id::Fold(_) | Id::Repeat(_)) {
             match self.unfolded.iter().position(|unfolded| unfolded == id) {
-                Some(at) => self.close(at),
+                Some(at) => self.close(at, &drawn.ids),
                 None => self.unfold(id.clone()),
             }
             return Wish::Draw;
@@ -355,9 +355,11 @@ impl State {
         self.unfolded.push(id);
     }
 
-    fn close(&mut self, at: usize) {
+    /// Closes one, of those among these lines: another that is seen still keeps the pause.
+    fn close(&mut self, at: usize, ids: &[Id]) {
         self.unfolded.remove(at);
-        if self.is_held && !self.unfolded.iter().any(|id| matches!(id, Id::Repeat(_))) {
+        let keeps = |id: &Id| matches!(id, Id::Repeat(_)) && ids.contains(id);
+        if self.is_held && !self.unfolded.iter().any(keeps) {
             (self.is_paused, self.is_held) = (false, false);
         }
     }
@@ -374,7 +376,7 @@ impl State {
         if let Some(line) = line.filter(|_| !self.follows()) {
             self.choice().cursor = Cursor::Line(line);
         }
-        self.close(at);
+        self.close(at, &drawn.ids);
     }
 
     /// The columns of the view that is shown.
