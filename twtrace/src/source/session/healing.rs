@@ -227,7 +227,7 @@ impl Healing {
     fn heal(&mut self, reply: Reply, now_ns: u64, tracker: &mut Tracker) {
         match reply {
             Reply::Changed { changed, .. } => changed.into_iter().for_each(|changed| self.changed(changed)),
-            Reply::Opened { books, .. } => self.accounts.open(&books),
+            Reply::Opened { books, .. } => self.accounts.open(&books, now_ns),
             Reply::Namespaces { netns, span, seeds } => {
                 let Some(listing) = &mut self.listing else { return };
                 listing.extend(netns);

@@ -21,6 +21,7 @@ const NOTED: usize = 1 << 16;
 
 /// Created, listed, ended, live.
 type Told = (u64, u64, u64, u64);
+const NOTHING: Told = (0, 0, 0, 0);
 
 /// How a namespace's books compare with what was told.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +104,9 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// Takes in the first books, which are read before anything is listed.
-    pub(super) fn open(&mut self, books: &[Read]) {
+    /// Takes in the first books, which are read before anything is listed: there is nothing to compare the next ones with until that is done.
+    pub(super) fn open(&mut self, books: &[Read], now_ns: u64) {
+        self.next_ns = now_ns + EVERY_NS;
         let asked = self.asked.take().unwrap_or_default().sorted();
         for (netns, read_ns, books) in books {
             let (births, told) = (births(books), asked.born(*netns, *read_ns));
@@ -140,9 +142,9 @@ impl Accounts {
         }
         (self.soon, self.is_new) = (false, false);
         let mut told = told_of_all(tracker);
-        told.retain(|_, told| *told != (0, 0, 0, 0));
+        told.retain(|_, told| *told != NOTHING);
         // Whether they are still there matters, though nothing happens.
-        for netns in &self.watched {
+        for netns in self.watched.iter().filter(|_| all) {
             told.entry(*netns).or_default();
         }
         let mut busy: Vec<(u32, Told)> = told.into_iter().collect();
@@ -188,8 +190,8 @@ impl Accounts {
                 let read = before.0 + asked.born(*netns, *read_ns);
                 self.enter(*netns, births(books), read, now.0);
             }
-            // Nothing happened meanwhile: what lives must be the same.
-            agree &= *before != now || books.sockstat_tw == now.3;
+            // Nothing happened meanwhile: what lives must be the same, where anything is known of it.
+            agree &= *before != now || now == NOTHING || books.sockstat_tw == now.3;
         }
         agree
     }
@@ -301,7 +303,7 @@ mod tests {
         let (mut accounts, mut tracker) = (Accounts::default(), Tracker::new());
         (1..=3).for_each(|mono_ns| born(mono_ns, &mut accounts, &mut tracker));
         // A kernel that counts ends has had none.
-        accounts.open(&read(4, 0));
+        accounts.open(&read(4, 0), 4);
         assert_eq!(accounts.missed(), 0);
     }
 
@@ -317,6 +319,18 @@ mod tests {
         [(7, read_ns, Books { tw, sockstat_tw: 6, ..Books::default() })]
     }
 
+    #[test]
+    fn what_is_only_watched_is_asked_for_once_all_was_listed_and_says_nothing_of_what_could_not_be() {
+        let (mut accounts, tracker) = (Accounts::default(), Tracker::new());
+        accounts.watch([7]);
+        accounts.open(&read(4, 100), 4);
+        assert_eq!(accounts.ask(EVERY_NS, &tracker), None);
+        assert_eq!(accounts.ask(4 + EVERY_NS, &tracker), Some(vec![7]));
+        // It has 6, of which nobody was told: no list that is made again shows more.
+        assert!(accounts.compare(&read(5 + EVERY_NS, 100), true, &tracker));
+        assert_eq!(accounts.missed(), 0);
+    }
+
     /// Births that are told while books are being read belong before or behind the reading by their time, whether they are the first books
     /// or those of a namespace that came later.
     #[test]
@@ -324,7 +338,7 @@ mod tests {
         for is_first in [true, false] {
             let (mut accounts, mut tracker) = (Accounts::default(), Tracker::new());
             if !is_first {
-                accounts.open(&[]);
+                accounts.open(&[], 0);
                 // Its turn is not come, but nothing had come from there before.
                 assert_eq!(accounts.ask(0, &tracker), None);
             }
@@ -333,7 +347,7 @@ mod tests {
             (2..=6).for_each(|mono_ns| born(mono_ns, &mut accounts, &mut tracker));
             // 100 from before, and what was born by 4.
             if is_first {
-                accounts.open(&read(4, 104));
+                accounts.open(&read(4, 104), 6);
             } else {
                 assert!(accounts.compare(&read(4, 104), true, &tracker));
                 assert_eq!(accounts.ask(7, &tracker), None);

@@ -72,6 +72,21 @@ fn one_that_is_asked_for_is_looked_at_though_nothing_happens_until_it_is_gone() 
     }
 }
 
+/// An answer about books waits for news of losses, which comes once a second: nothing else may wait for that at the start.
+#[test]
+fn the_first_listing_waits_for_no_look_at_what_is_asked_for() {
+    let mut sim = Simulation::new(Filter { netns: vec![7], ..Filter::default() }, comes);
+    sim.healing.watch([7]);
+    (0..13).for_each(|sport| sim.born((7, sport), "before"));
+    sim.ring.clear();
+    for _ in 0..20 {
+        sim.run(1, false);
+        let is_check = |(_, request): &(u64, Request)| matches!(request, Request::Check { .. });
+        assert!(!sim.requests.iter().any(is_check));
+    }
+    assert_eq!((sim.tracker.total().listed, sim.healing.is_listing()), (13, false));
+}
+
 /// Not all that one did is compared with the books of the next.
 #[test]
 fn the_books_of_the_next_one_say_nothing_of_what_was_told_of_the_first() {
