@@ -268,7 +268,7 @@ impl Recorder {
 impl View for Recorder {
     fn listed(&mut self, tracker: &mut Tracker) {
         tracker.count_by_netns();
-        self.met = Met::expecting(tracker.expected_netns());
+        self.expect(tracker);
     }
 
     fn attached(&mut self, backend: &'static str) {

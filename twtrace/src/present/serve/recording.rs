@@ -78,6 +78,11 @@ impl Recording {
         }
     }
 
+    /// See [`crate::source::View::listed`]: what need not be counted is for others to say.
+    pub fn listed(&mut self, tracker: &Tracker) {
+        self.recorder.expect(tracker);
+    }
+
     /// See [`crate::source::View::attached`].
     pub fn attached(&mut self, backend: &'static str) {
         self.recorder.attached(backend);

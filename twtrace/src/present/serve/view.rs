@@ -107,6 +107,10 @@ impl Service {
 }
 
 impl View for Service {
+    fn listed(&mut self, tracker: &mut Tracker) {
+        self.recording.iter_mut().for_each(|recording| recording.listed(tracker));
+    }
+
     fn attached(&mut self, backend: &'static str) {
         self.backend = backend;
         self.recording.iter_mut().for_each(|recording| recording.attached(backend));

@@ -9,7 +9,7 @@ use crate::engine::Tracker;
 use crate::host::net::netns::Netns;
 use crate::model::clock::Clock;
 use crate::model::settings::Settings;
-use crate::present::record::namespaces;
+use crate::present::record::namespaces::{self, Met};
 use crate::present::record::output::Output;
 use crate::recording::{Encoder, Ending, Head, Namespace, Stop, Tail};
 
@@ -73,6 +73,11 @@ impl Recorder {
         self.output.write(encoder.bytes())?;
         self.encoder = Some(encoder);
         Ok(())
+    }
+
+    /// Of the network namespaces that are asked for, none is taken for a later one. To be called before a recording begins.
+    pub fn expect(&mut self, tracker: &Tracker) {
+        self.met = Met::expecting(tracker.expected_netns());
     }
 
     /// Takes over what namespaces were set to when they were looked at last: whoever watches ports run short may have changed that since they

@@ -3,16 +3,22 @@
 use std::path::Path;
 
 use super::*;
+use crate::host::net::netns::{cookie_here, own_inode};
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
 use crate::present::record::output::Rotation;
+use crate::recording::Recording as Recorded;
 
 fn recording(dir: &Path) -> Recording {
+    recording_of(1, dir)
+}
+
+fn recording_of(netns: u32, dir: &Path) -> Recording {
     let rotation =
         Rotation { every: Some(Duration::from_secs(7)), keep: Some(3), resumes: true, ..Rotation::default() };
     let destination = Destination { path: dir.join("a.twt"), force: false, rotation, owner: None };
     let setup = Setup {
         filters: Vec::new(),
-        netns: vec![1],
+        netns: vec![netns],
         command: None,
         cgroup: None,
         settle: Duration::ZERO,
@@ -77,4 +83,23 @@ fn one_that_cannot_be_written_is_tried_again_and_says_so() {
     let state = recording.state();
     assert_eq!((state.is_up, state.events, state.missed), (false, 23, 17 + 19 + 29));
     assert_eq!(names(&folder), ["a.0.twt"]);
+}
+
+#[test]
+fn settings_of_the_next_namespace_with_the_inode_are_not_recorded() {
+    let own = own_inode().unwrap();
+    let Some(cookie) = cookie_here() else { return };
+    for (cookie, want) in [(cookie, 1), (cookie + 1, 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut recording = recording_of(own, dir.path());
+        let mut tracker = Tracker::new();
+        tracker.expect_netns([(own, cookie)].into());
+        recording.listed(&tracker);
+        recording.attached("tracepoint");
+        recording.begin(Clock::read());
+        recording.ending();
+        recording.finish(&Summary::of_nothing(Clock::read())).unwrap();
+        let read = Recorded::open(&dir.path().join("a.0.twt")).unwrap();
+        assert_eq!(read.head().namespaces.len(), want);
+    }
 }
