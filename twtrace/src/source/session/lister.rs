@@ -6,31 +6,31 @@
 //! once the first ones are through, no more than a share of the processor's time goes into it. Questions that come meanwhile are answered in
 //! between.
 
+mod listing;
 mod messages;
 mod same;
 mod ways;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::engine::Seed;
 use crate::host::net;
 use crate::host::net::books::{Books, Snapshot, snapshot_all, time_waits};
-use crate::host::net::netns::{Each, Netns, discover};
-use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
+use crate::host::net::netns::{Each, Netns, cookie_here, discover};
+use crate::host::net::sockdiag::{self, DiagSocket, Presence};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
 use crate::model::clock;
 use crate::model::event::Role;
-use crate::model::limitation::{Gathered, Limitations, What};
+use crate::model::limitation::Limitations;
 
+use listing::Listing;
 use ways::Ways;
 
 pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
 pub(super) use same::{Became, Changed, Same};
 
-/// `TCP_LISTEN` (include/net/tcp_states.h).
-const LISTEN: u8 = 10;
 /// How long a listing may go on without a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);
 /// After that: pauses, by the processor time that the step before took. On a machine that is busy with other things a step takes long and
@@ -46,17 +46,7 @@ pub(super) type Lister = Worker<Request, Reply>;
 /// If no thread can be started.
 pub(super) fn start(same: Same) -> io::Result<Lister> {
     Worker::start("lister", |requests, replies| {
-        Thread {
-            requests,
-            replies,
-            ways: Ways::default(),
-            same,
-            changed: Vec::new(),
-            is_open: false,
-            waiting: VecDeque::new(),
-            said: Limitations::default(),
-        }
-        .run()
+        Thread::new(requests, replies, same).run();
     })
 }
 
@@ -78,18 +68,6 @@ pub(super) fn listeners(only: &[u32]) -> Vec<(u32, u16)> {
     found
 }
 
-/// A listing that is being made.
-struct Listing {
-    began_ns: u64,
-    began: Instant,
-    reached: HashSet<u32>,
-    /// Namespaces with sockets that were not listed yet.
-    left: VecDeque<Netns>,
-    limitations: Gathered,
-    /// Processor time that it has taken so far, in nanoseconds.
-    cost_ns: u64,
-}
-
 struct Thread<'a> {
     requests: &'a Requests<Request>,
     replies: &'a Replies<Reply>,
@@ -105,7 +83,20 @@ struct Thread<'a> {
     said: Limitations,
 }
 
-impl Thread<'_> {
+impl<'a> Thread<'a> {
+    fn new(requests: &'a Requests<Request>, replies: &'a Replies<Reply>, same: Same) -> Self {
+        Self {
+            requests,
+            replies,
+            ways: Ways::default(),
+            same,
+            changed: Vec::new(),
+            is_open: false,
+            waiting: VecDeque::new(),
+            said: Limitations::default(),
+        }
+    }
+
     fn run(&mut self) {
         while let Some(request) = self.requests.next() {
             if self.answer(request).is_err() {
@@ -209,8 +200,7 @@ impl Thread<'_> {
                 continue;
             }
             let now_ns = clock::mono_ns();
-            let answers =
-                self.ways.to(&[inode]).pop().and_then(|netns| sockdiag::look_up(&netns, &asked).ok());
+            let answers = self.presence(inode, &asked);
             if answers.is_none() {
                 self.ways.lose(inode);
             }
@@ -227,14 +217,22 @@ impl Thread<'_> {
         Reply::LookedUp { span: Span { began_ns, ended_ns: clock::mono_ns() }, found }
     }
 
+    /// What became of sockets of a namespace; `None` where that cannot be asked.
+    fn presence(&mut self, inode: u32, asked: &[Asked]) -> Option<Vec<Presence>> {
+        let netns = self.ways.to(&[inode]).pop()?;
+        let ask = || (cookie_here(), sockdiag::look_up(&netns, asked));
+        let (cookie, answers) = netns.within(ask).ok()?;
+        let answers = answers.ok()?;
+        let is_meant = self.is_meant(&netns, cookie);
+        Some(if is_meant { answers } else { vec![Presence::Gone; asked.len()] })
+    }
+
     /// Makes a listing, and answers other questions in between.
     fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
         let mut listing = self.begin(only)?;
         while let Some(netns) = listing.left.pop_front() {
             let cost_ns = listing.cost_ns;
-            if let Some(reply) = listing.dump(&netns) {
-                self.say(reply)?;
-            }
+            self.dump(&netns, &mut listing)?;
             let pause = if listing.began.elapsed() < AT_ONCE {
                 Duration::ZERO
             } else {
@@ -248,8 +246,23 @@ impl Thread<'_> {
                 self.answer(request)?;
             }
         }
+        listing.reached.retain(|inode| !self.same.has_left(*inode));
         let complete = listing.end(&mut self.said);
         self.say(complete)
+    }
+
+    /// Tells what lives in a namespace. Since the listing began it may have gone, and another one have its inode.
+    fn dump(&mut self, netns: &Netns, listing: &mut Listing) -> Result<(), Closed> {
+        let Some((cookie, reply)) = listing.dump(netns) else { return Ok(()) };
+        let is_meant = self.is_meant(netns, cookie);
+        self.say_changed()?;
+        if is_meant { self.say(reply) } else { Ok(()) }
+    }
+
+    /// Whether what was said in a namespace is of the one that is meant; what became of that is to be told first.
+    fn is_meant(&mut self, netns: &Netns, cookie: Option<u64>) -> bool {
+        self.changed.extend(self.same.see(netns, cookie, None));
+        !self.same.has_left(netns.inode)
     }
 
     /// Tells the books of all; how many TIME_WAIT sockets each has.
@@ -272,107 +285,34 @@ impl Thread<'_> {
 
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
     fn begin(&mut self, only: &[u32]) -> Result<Listing, Closed> {
-        let (began_ns, began, thread_ns) = (clock::mono_ns(), Instant::now(), clock::thread_ns());
+        let (mut listing, thread_ns) = (Listing::new(), clock::thread_ns());
         let mut all = discover();
         self.ways.set(&all);
-        let mut reached: HashSet<u32> = all.iter().map(|netns| netns.inode).collect();
+        listing.reached = all.iter().map(|netns| netns.inode).collect();
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
         let changed = self.same.look(&all);
         self.changed.extend(changed);
         self.say_changed()?;
         // What is there with its inode is another one.
         all.retain(|netns| !self.same.has_left(netns.inode));
-        reached.retain(|inode| !self.same.has_left(*inode));
         let counts = if std::mem::replace(&mut self.is_open, true) {
             time_waits(&all).unwrap_or_default()
         } else {
             self.open(&all)?
         };
-        let (mut left, mut empty) = (VecDeque::new(), Vec::new());
-        let mut listing = Listing {
-            began_ns,
-            began,
-            reached,
-            left: VecDeque::new(),
-            limitations: Gathered::default(),
-            cost_ns: 0,
-        };
+        let mut empty = Vec::new();
         for (netns, (_, count)) in all.into_iter().zip(counts) {
             match count {
                 Ok(0) => empty.push(netns.inode),
-                Ok(_) => left.push_back(netns),
+                Ok(_) => listing.left.push_back(netns),
                 Err(error) => listing.fail(netns.inode, &error),
             }
         }
-        listing.left = left;
         listing.cost_ns = clock::thread_ns().saturating_sub(thread_ns);
-        let span = Span { began_ns, ended_ns: clock::mono_ns() };
+        let span = listing.span();
         self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
         Ok(listing)
     }
-}
-
-impl Listing {
-    fn fail(&mut self, netns: u32, error: &net::Error) {
-        // One that went away took its sockets along.
-        if !matches!(error, net::Error::Gone { .. }) {
-            self.limitations.add_of(netns, What::Namespaces, error, &error.remedy());
-        }
-    }
-
-    fn dump(&mut self, netns: &Netns) -> Option<Reply> {
-        let (began_ns, mut cost_ns) = (clock::mono_ns(), 0);
-        // Whichever thread that is.
-        let asked = netns.within(|| {
-            let states = States::TIME_WAIT_OR_FIN_WAIT2.or(States::LISTEN);
-            billed(&mut cost_ns, || sockdiag::tcp(netns, states))
-        });
-        let span = Span { began_ns, ended_ns: clock::mono_ns() };
-        let reply = billed(&mut cost_ns, || self.reply(netns, span, asked.unwrap_or_else(Err)));
-        self.cost_ns += cost_ns;
-        reply
-    }
-
-    fn reply(
-        &mut self,
-        netns: &Netns,
-        span: Span,
-        asked: Result<sockdiag::Listing, net::Error>,
-    ) -> Option<Reply> {
-        let found = match asked {
-            Ok(found) => found,
-            Err(error) => {
-                self.fail(netns.inode, &error);
-                return None;
-            }
-        };
-        if let Some(degraded) = found.degraded {
-            self.limitations.add_of(netns.inode, What::Sockets, &degraded, degraded.remedy());
-        }
-        let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
-        let served: HashSet<u16> = listening.map(|socket| socket.sport).collect();
-        let role =
-            |socket: &DiagSocket| if served.contains(&socket.sport) { Role::Server } else { Role::Unknown };
-        let waiting = found.sockets.iter().filter(|socket| socket.is_time_wait());
-        let seeds = waiting.map(|socket| seed(socket, netns.inode, role(socket), span.began_ns)).collect();
-        Some(Reply::Namespaces { netns: vec![netns.inode], span, seeds })
-    }
-
-    /// What is as it was said of an earlier listing is not said again.
-    fn end(self, said: &mut Limitations) -> Reply {
-        let mut limitations = self.limitations.told();
-        limitations.retain(|limitation| said.add_first(limitation.clone()));
-        let span = Span { began_ns: self.began_ns, ended_ns: clock::mono_ns() };
-        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations }
-    }
-}
-
-/// Adds the processor time of the calling thread that `work` takes, in nanoseconds; what the kernel does meanwhile is in it.
-fn billed<T>(cost_ns: &mut u64, work: impl FnOnce() -> T) -> T {
-    let began_ns = clock::thread_ns();
-    let done = work();
-    *cost_ns += clock::thread_ns().saturating_sub(began_ns);
-    done
 }
 
 fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {
@@ -384,3 +324,6 @@ fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {
         ends_ns: now_ns + u64::from(socket.expires_ms) * 1_000_000,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,13 @@ impl Same {
         same
     }
 
+    /// One is asked for, and was seen with this cookie.
+    #[cfg(test)]
+    pub(super) fn expecting(inode: u32, cookie: u64) -> Self {
+        let known = Known { cookie: Some(cookie), ..Known::default() };
+        Self { asked: vec![inode], known: [(inode, known)].into(), ..Self::default() }
+    }
+
     /// What tells those that were seen from later ones, by inode.
     pub(in crate::source::session) fn cookies(&self) -> HashMap<u32, u64> {
         self.known.iter().filter_map(|(inode, known)| Some((*inode, known.cookie?))).collect()
