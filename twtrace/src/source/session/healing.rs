@@ -348,9 +348,10 @@ impl Healing {
     }
 
     /// Asks for the books of namespaces in which something lives or happened, and of those that are asked for. Where a filter leaves a part of
-    /// them out, the books have nothing to compare, but whether it is still the same namespace matters all the same.
+    /// them out, the books have nothing to compare, but whether those that are asked for are still the same matters all the same.
     fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
-        if let Some(netns) = self.accounts.ask(now_ns, tracker) {
+        let compared = self.scope.only_netns().then_some(tracker);
+        if let Some(netns) = self.accounts.ask(now_ns, compared) {
             requests.push(Request::Check { netns });
         }
     }

@@ -130,8 +130,9 @@ impl Accounts {
         self.soon || self.asked.is_some()
     }
 
-    /// Namespaces whose books are to be read now: those in which something lives or happened, and those that are watched.
-    pub(super) fn ask(&mut self, now_ns: u64, tracker: &Tracker) -> Option<Vec<u32>> {
+    /// Namespaces whose books are to be read now: those in which something lives or happened, where there is a tracker that knows of all that
+    /// does, and those that are watched.
+    pub(super) fn ask(&mut self, now_ns: u64, tracker: Option<&Tracker>) -> Option<Vec<u32>> {
         let all = self.soon || now_ns >= self.next_ns;
         let is_due = all || self.is_new && now_ns >= self.new_ns;
         if self.is_over || self.asked.is_some() || !is_due {
@@ -141,7 +142,7 @@ impl Accounts {
             self.next_ns = now_ns + EVERY_NS;
         }
         (self.soon, self.is_new) = (false, false);
-        let mut told = told_of_all(tracker);
+        let mut told = tracker.map(told_of_all).unwrap_or_default();
         told.retain(|_, told| *told != NOTHING);
         // Whether they are still there matters, though nothing happens.
         for netns in self.watched.iter().filter(|_| all) {
@@ -324,8 +325,8 @@ mod tests {
         let (mut accounts, tracker) = (Accounts::default(), Tracker::new());
         accounts.watch([7]);
         accounts.open(&read(4, 100), 4);
-        assert_eq!(accounts.ask(EVERY_NS, &tracker), None);
-        assert_eq!(accounts.ask(4 + EVERY_NS, &tracker), Some(vec![7]));
+        assert_eq!(accounts.ask(EVERY_NS, Some(&tracker)), None);
+        assert_eq!(accounts.ask(4 + EVERY_NS, Some(&tracker)), Some(vec![7]));
         // It has 6, of which nobody was told: no list that is made again shows more.
         assert!(accounts.compare(&read(5 + EVERY_NS, 100), true, &tracker));
         assert_eq!(accounts.missed(), 0);
@@ -340,29 +341,29 @@ mod tests {
             if !is_first {
                 accounts.open(&[], 0);
                 // Its turn is not come, but nothing had come from there before.
-                assert_eq!(accounts.ask(0, &tracker), None);
+                assert_eq!(accounts.ask(0, Some(&tracker)), None);
             }
             born(1, &mut accounts, &mut tracker);
-            assert_eq!(accounts.ask(1, &tracker), (!is_first).then(|| vec![7]));
+            assert_eq!(accounts.ask(1, Some(&tracker)), (!is_first).then(|| vec![7]));
             (2..=6).for_each(|mono_ns| born(mono_ns, &mut accounts, &mut tracker));
             // 100 from before, and what was born by 4.
             if is_first {
                 accounts.open(&read(4, 104), 6);
             } else {
                 assert!(accounts.compare(&read(4, 104), true, &tracker));
-                assert_eq!(accounts.ask(7, &tracker), None);
+                assert_eq!(accounts.ask(7, Some(&tracker)), None);
             }
             assert_eq!(accounts.missed(), 0);
             accounts.compare_soon();
-            assert!(accounts.is_comparing() && accounts.ask(7, &tracker).is_some());
+            assert!(accounts.is_comparing() && accounts.ask(7, Some(&tracker)).is_some());
             assert!(accounts.compare(&read(8, 107), true, &tracker));
             assert_eq!((accounts.missed(), accounts.is_comparing()), (1, false));
             // What comes too late says nothing, and nothing is asked for any more.
             accounts.compare_soon();
-            assert!(accounts.ask(9, &tracker).is_some());
+            assert!(accounts.ask(9, Some(&tracker)).is_some());
             accounts.close();
             assert!(accounts.compare(&read(9, 113), true, &tracker));
-            assert_eq!((accounts.missed(), accounts.ask(u64::MAX, &tracker)), (1, None));
+            assert_eq!((accounts.missed(), accounts.ask(u64::MAX, Some(&tracker))), (1, None));
         }
     }
 }

@@ -50,9 +50,13 @@ fn one_that_is_asked_for_is_looked_at_though_nothing_happens_until_it_is_gone() 
         (Filter::default(), [0, 0]),
         (Filter { netns: vec![7], ..Filter::default() }, [3, 0]),
         (Filter { netns: vec![7], dports: vec![80], ..Filter::default() }, [3, 0]),
+        // Nothing to compare, and nobody who is meant: nobody is asked, though something lives.
+        (Filter { dports: vec![80], ..Filter::default() }, [0, 0]),
     ] {
         let mut sim = Simulation::new(filter.clone(), comes);
+        let is_a_part = !filter.only_netns();
         sim.healing.watch(filter.netns);
+        (0..13).filter(|_| is_a_part).for_each(|sport| sim.born((8, sport), "curl"));
         sim.run(20, false);
         let checks = |sim: &mut Simulation| {
             let mut count = 0;
