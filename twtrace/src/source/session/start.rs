@@ -21,7 +21,6 @@ use super::signals::Signals;
 use super::verify::{Ledger, Moment};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
-use crate::host::net::books::Books;
 use crate::host::net::netns::own_inode;
 use crate::host::runtimes::Runtimes;
 use crate::kernel::probe::{self, Probe};
@@ -47,18 +46,14 @@ impl<'a> Engine<'a> {
         let (filter, namespaces) = (options.filter.kernel(), all_of(&options.filter.netns, &cookies));
         let setup = probe::Options { filter, namespaces, ..options.probe.clone() };
         let mut lister = lister::start(same).map_err(Error::Wait)?;
-        let mut ledger = Ledger::default();
-        if options.verify {
-            ledger.enter(Moment::BeforeAttach, books_alone(&mut lister, options).await?);
-        }
+        let mut early = Early::default();
+        early.read(Moment::BeforeAttach, options, &mut lister).await?;
         let mut probe = Probe::attach(&setup, &|| lister::listeners(&options.filter.netns))?;
         if probe.tells_namespaces_apart() {
             lister.ask(Request::AreToldApart);
         }
         let started_ns = clock::mono_ns();
-        if options.verify {
-            ledger.enter(Moment::AfterAttach, books_alone(&mut lister, options).await?);
-        }
+        early.read(Moment::AfterAttach, options, &mut lister).await?;
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
         let mut tracker = Tracker::new();
         tracker.advance(started_ns);
@@ -67,6 +62,7 @@ impl<'a> Engine<'a> {
         tracker.count_a_part(Part::of(&scope.filter().words()));
         let mut healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
         healing.watch(others(&options.filter.netns));
+        early.replies.into_iter().for_each(|reply| healing.take(reply));
         Ok(Self {
             options,
             scope,
@@ -85,7 +81,7 @@ impl<'a> Engine<'a> {
             ),
             healing,
             reported: Loss::default(),
-            ledger,
+            ledger: early.ledger,
             started_ns,
             alarm: Alarm::new().map_err(Error::Wait)?,
             looked: Instant::now(),
@@ -147,11 +143,52 @@ fn all_of(inodes: &[u32], cookies: &HashMap<u32, u64>) -> Vec<(u32, u64)> {
     known.collect::<Option<_>>().unwrap_or_default()
 }
 
-async fn books_alone(lister: &mut Lister, options: &Options) -> Result<Vec<(u32, Books)>, Error> {
-    lister.ask(Request::Books { only: options.filter.netns.clone() });
-    loop {
-        if let Reply::Books { books, .. } = lister.reply().await? {
-            return Ok(books?);
+/// What the lister says before there is anybody to take it in.
+#[derive(Default)]
+struct Early {
+    ledger: Ledger,
+    /// Besides the books: what became of a namespace is said once.
+    replies: Vec<Reply>,
+}
+
+impl Early {
+    /// Reads the books where they are to be compared.
+    async fn read(&mut self, moment: Moment, options: &Options, lister: &mut Lister) -> Result<(), Error> {
+        if !options.verify {
+            return Ok(());
         }
+        lister.ask(Request::Books { only: options.filter.netns.clone() });
+        loop {
+            match lister.reply().await? {
+                Reply::Books { books, .. } => {
+                    self.ledger.enter(moment, books?);
+                    return Ok(());
+                }
+                other => self.replies.push(other),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_besides_the_first_books_is_kept() {
+        let mut lister = Lister::start("books", |requests, replies| {
+            while let Some(Request::Books { .. }) = requests.next() {
+                replies.send(Reply::Changed { span: lister::Span::default(), changed: Vec::new() });
+                replies.send(Reply::Books { books: Ok(Vec::new()) });
+            }
+        })
+        .unwrap();
+        let mut early = Early::default();
+        early.read(Moment::BeforeAttach, &Options::default(), &mut lister).await.unwrap();
+        assert!(early.replies.is_empty(), "nobody wants to compare");
+        let options = Options { verify: true, ..Options::default() };
+        early.read(Moment::BeforeAttach, &options, &mut lister).await.unwrap();
+        early.read(Moment::AfterAttach, &options, &mut lister).await.unwrap();
+        assert!(matches!(early.replies[..], [Reply::Changed { .. }, Reply::Changed { .. }]));
     }
 }
