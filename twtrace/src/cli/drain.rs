@@ -17,7 +17,8 @@ use crate::present::list::{self, Choice, Owners};
 #[command(after_help = "\
 Looks at this network namespace, or at those of --netns. Needs no BPF and no trace. Progress goes to stderr.
 
-Exit status: 0 when at most N sockets are left, 1 when --timeout is over (stderr says how many are left, and for how long).")]
+Exit status: 0 when at most N sockets are left, 1 when --timeout is over (stderr says how many are left, and for how long), or when a network \
+namespace of --netns is gone and another one has its inode.")]
 #[command(mut_args(hide(&["reason", "failures", "pid", "comm", "uid", "cgroup", "not_pid", "not_comm", "not_cgroup"])))]
 pub(super) struct Args {
     /// Stop waiting when at most N TIME_WAIT sockets are left

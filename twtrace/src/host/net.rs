@@ -28,6 +28,12 @@ pub enum Error {
         /// The path that once led to it.
         path: PathBuf,
     },
+    /// The namespace went away, and the next one has its inode.
+    #[error("network namespace {inode} is gone: another one has its inode")]
+    Replaced {
+        /// That inode.
+        inode: u32,
+    },
     /// The kernel does not let this process enter the namespace.
     #[error(
         "no permission to enter network namespace {inode} through {} (CAP_SYS_ADMIN and CAP_SYS_PTRACE are needed)",
@@ -69,7 +75,7 @@ impl Error {
     /// What would help.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Gone { .. } => "none: it went away".to_owned(),
+            Self::Gone { .. } | Self::Replaced { .. } => "none: it went away".to_owned(),
             Self::NoPermission { .. } => {
                 let caps = Caps::own();
                 caps.remedy(&caps.missing(&[Cap::SysAdmin, Cap::SysPtrace]))

@@ -61,13 +61,13 @@ impl Meant {
     /// That none of them has given its inode to another one.
     ///
     /// # Errors
-    /// [`Error::Gone`] of the first that has.
+    /// [`Error::Replaced`] of the first that has.
     pub fn still(&self) -> Result<(), Error> {
         let is_another = |(netns, cookie): &(Netns, Option<u64>)| {
             self.cookies.get(&netns.inode).zip(*cookie).is_some_and(|(one, other)| *one != other)
         };
         match found(&self.inodes).into_iter().find(is_another) {
-            Some((Netns { inode, path, .. }, _)) => Err(Error::Gone { inode, path }),
+            Some((Netns { inode, .. }, _)) => Err(Error::Replaced { inode }),
             None => Ok(()),
         }
     }
@@ -91,8 +91,9 @@ mod tests {
         let mut meant = Meant::now(&[own]);
         assert!(meant.still().is_ok());
         meant.cookies.values_mut().for_each(|cookie| *cookie += 1);
-        let gone = matches!(meant.still(), Err(Error::Gone { inode, .. }) if inode == own);
-        assert_eq!(gone, cookie_here().is_some());
+        let said = meant.still().map_err(|error| error.to_string());
+        let want = format!("network namespace {own} is gone: another one has its inode");
+        assert_eq!(said, if cookie_here().is_some() { Err(want) } else { Ok(()) });
         assert!(Meant::now(&[]).still().is_ok());
     }
 
