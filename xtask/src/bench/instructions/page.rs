@@ -42,13 +42,15 @@ New events where they do not happen: `aborted` has programs of its own, which ru
 openers are, or by programs that run when bind() and listen() do; `syn_refused` by the program that learns the reason of an end (`fe_state_proces`, which only `server` has); `port_via`, which each \
 birth and each RST of our own carries, is some 230 (`client`) to 470 (`server`), found by counting with an object that leaves it out, of which that it is another object is a part.
 
-The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth \
-takes some 2,970, 3,930 and 3,410, a birth and an end (`server`) 4,170, 5,820 and 3,630 (rounds of 613 connections): all are missed, by once and a half to three times (a birth was 7,650, 12,900 and 5,550 at first; 3,500, 4,300 to 4,600 and 3,400 to 6,100 \
-in the tables below, of rounds of 409). Counted block by block (a plugin of the emulator, which is not in this repository) in the \
-guest, of a birth's `live` 2,800 are the process and the rest is the kernel, most of it for memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). Of those 2,800 decoding takes \
-310, the drain 105, who a process is 90, and the engine the rest, spread over some twenty functions of which the largest has a tenth. `record` counts by network namespace alone, which saves some 1,000 of them, and fills columns instead; their compression comes \
-once in 750 ms, and so in few rounds. A line of JSON is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the \
-time to build), levels of zstd from -5 to 5 (at best a third of the compression, for half as much again on disk).
+The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth takes some 2,300, 3,150 and \
+2,050 in the median round of 2,003 connections; rounds in which a recording is compressed, or the kernel's sockets are listed for it, have two to ten times that, and make its mean 3,950 and more; the \
+recording and the line of JSON are as before, a birth of `live` was 2,870. A birth and an end (`server`) take 4,470, 6,500 and 3,380 (rounds of 613): all are missed, by a quarter to twice (a birth was \
+7,650, 12,900 and 5,550 at first; 3,500, 4,300 to 4,600 and 3,400 to 6,100 in the tables below, of rounds of 409). Counted block by block (a plugin of the emulator, which is not in this repository) in \
+the guest, of a birth's `live` some 1,900 are the process and the rest is the kernel, most of it for memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). Of \
+those 1,900 decoding takes 310, the drain 105, who a process is 90, and the engine 1,350, spread over some thirty functions of which the largest has a tenth. `record` counts by network namespace \
+alone, which saves some 500 of them, and fills columns instead, 700; their compression, once in 750 ms, is another 1,900 a row, half of it for the two columns of times and the cookie. A line of JSON \
+is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the time to build), levels of zstd from -5 to 5 (at best a third of \
+the compression, for half as much again on disk); LZ4 would take a third of zstd's time (38 and 123 ns a row of this load) for 21 bytes a row, not 11.
 
 On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a second is to stay within 10 % of untraced. Seven interleaved rounds in a quiet hour gave 1.08 beside `events --json`, 1.08 beside \
 `record` and 1.06 beside `live`, untraced a second time 0.93 (0.85 to 1.00); the table below is of a noisier hour. An agent that is held still gave 1.07: what is left is the programs (p50 is 10 to 15 % higher in \
