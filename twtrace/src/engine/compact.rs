@@ -133,6 +133,7 @@ impl Group {
     fn absorb(&mut self, other: &Self) {
         self.counts.take_over(&other.counts);
         self.otherwise.take_over(&other.otherwise);
+        self.refused_ns = self.refused_ns.max(other.refused_ns);
         if other.wanted_ns > self.wanted_ns {
             self.wanted_ns = other.wanted_ns;
             self.wanted_held.clone_from(&other.wanted_held);

@@ -46,6 +46,8 @@ pub(crate) struct Group {
     pub(crate) otherwise: Otherwise,
     /// When a call last failed for want of a port, CLOCK_MONOTONIC in nanoseconds; 0 for never.
     pub(crate) wanted_ns: u64,
+    /// When a TIME_WAIT socket was last refused, as above.
+    pub(crate) refused_ns: u64,
     /// What held ports of its pool then.
     pub(crate) wanted_held: Option<Box<Held>>,
     /// Created, by role.
@@ -84,6 +86,7 @@ impl Group {
             counts: Counts::default(),
             otherwise: Otherwise::default(),
             wanted_ns: 0,
+            refused_ns: 0,
             wanted_held: None,
             roles: [0; 3],
             fin_wait2: 0,
@@ -144,7 +147,11 @@ impl Group {
                     self.lifetime_ms.add(lifetime_ms);
                 }
             }
-            Kind::Overflow | Kind::Aborted => self.measure(row),
+            Kind::Overflow => {
+                self.refused_ns = self.refused_ns.max(row.mono_ns);
+                self.measure(row);
+            }
+            Kind::Aborted => self.measure(row),
             Kind::ConnectFailed if row.failed_otherwise() => self.otherwise.connect += 1,
             Kind::BindFailed if row.failed_otherwise() => self.otherwise.bind += 1,
             Kind::ConnectFailed | Kind::BindFailed => self.wanted_ns = self.wanted_ns.max(row.mono_ns),

@@ -138,9 +138,10 @@ impl<'a> Survey<'a> {
     /// What failed of late, the present second included; returns how many calls for want of a port. A group knows of its last seconds how
     /// much failed in them, whatever it was.
     fn sum_failures(&mut self, group: &Group) -> u64 {
-        let is_fresh = group.wanted_ns.saturating_add(u64::from(FAILING_S) * SECOND_NS) >= self.now_ns;
-        let calls = if is_fresh { group.wanted() } else { 0 };
-        let refused = group.counts.overflow;
+        let since_ns = self.now_ns.saturating_sub(u64::from(FAILING_S) * SECOND_NS);
+        let fresh = |last_ns: u64, count| if last_ns >= since_ns { count } else { 0 };
+        let calls = fresh(group.wanted_ns, group.wanted());
+        let refused = fresh(group.refused_ns, group.counts.overflow);
         if calls + refused == 0 {
             return 0;
         }
@@ -149,9 +150,7 @@ impl<'a> Survey<'a> {
         let [failed] = windows.sums()[Flow::Failed as usize];
         let target = group.row(Table::Tuple).or(group.row(Table::Port));
         for (row, most) in [(target, calls), (group.row(Table::Netns), refused)] {
-            if let Some(row) = row {
-                self.failed[row as usize] += failed.min(most);
-            }
+            row.into_iter().for_each(|row| self.failed[row as usize] += failed.min(most));
         }
         failed.min(calls)
     }

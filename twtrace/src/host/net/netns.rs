@@ -62,7 +62,8 @@ impl Netns {
     }
 
     /// Runs `work` inside the namespace: here where the calling thread is in it, else on a thread of its own, for the calling thread never
-    /// moves. When this returns, nothing of ours holds the namespace, unless `work` returned a socket made in it. Whoever asks several
+    /// moves. When this returns, nothing of ours holds the namespace, unless `work` returned a socket made in it; the kernel may for some
+    /// milliseconds, where a netlink socket was closed in it. Whoever asks several
     /// things asks them all in one `work`: calls of this in there start no further thread.
     ///
     /// # Errors

@@ -268,3 +268,15 @@ fn a_failure_without_a_source_address_is_judged_by_what_was_held_then() {
         assert_eq!(told, ["ports_exhausted"], "{left} left");
     }
 }
+
+#[test]
+fn sockets_refused_long_ago_are_not_among_what_fails_now() {
+    let mut tracker = tracker(13, 0);
+    (0..3).for_each(|_| drop(tracker.apply(&mut event(Kind::Overflow, 12 * SECOND_NS, 40_100))));
+    tracker.advance(100 * SECOND_NS);
+    (0..5).for_each(|_| drop(tracker.apply(&mut event(Kind::ConnectFailed, 100 * SECOND_NS, 0))));
+    tracker.advance(101 * SECOND_NS);
+    let (facts, _) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let [netns] = &facts.namespaces[..] else { panic!("{facts:?}") };
+    assert_eq!((netns.tuples[0].failed, netns.overflow), (5, 0));
+}

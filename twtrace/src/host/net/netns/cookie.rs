@@ -14,7 +14,8 @@ use crate::host::net::Error;
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// The cookie of the calling thread's network namespace, which the kernel gives to no other before the next boot; `None` where it does not
-/// tell.
+/// tell. The kernel lets go of the socket that is asked a moment after it is closed (`netlink_release`, net/netlink/af_netlink.c: an RCU
+/// grace period), and of the namespace with it.
 pub fn cookie_here() -> Option<u64> {
     // Of a kind that a trace may make once it has given up power.
     let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
