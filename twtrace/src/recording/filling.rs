@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::builder::StringBuilder;
 use arrow_array::types::{ArrowPrimitiveType, Int8Type, Int32Type};
 use arrow_array::{Array as _, ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
-use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -135,9 +135,11 @@ const ZEROS: usize = 512 << 10;
 /// What stands in a column of which nothing is said: one piece of memory for all of them, as there are many, and none has to be written.
 fn zeros(bytes: usize) -> Buffer {
     static KEPT: OnceLock<Buffer> = OnceLock::new();
-    let new = |bytes| Buffer::from(MutableBuffer::from_len_zeroed(bytes));
+    // The kernel has such pages at hand: none is taken for what is only read.
+    let new = |bytes: usize| Buffer::from(vec![0_u64; bytes.div_ceil(8)]);
     let zeros = KEPT.get_or_init(|| new(ZEROS));
-    if bytes <= zeros.len() { zeros.slice_with_length(0, bytes) } else { new(bytes) }
+    let zeros = if bytes <= zeros.len() { zeros.clone() } else { new(bytes) };
+    zeros.slice_with_length(0, bytes)
 }
 
 /// A column of words known beforehand.

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use aya::maps::{MapData, PerCpuArray};
 use twtrace_common::loss;
 
+use crate::model::clock;
 use crate::model::event::Loss;
 
 /// What the kernel side has lost so far.
@@ -15,6 +16,8 @@ pub struct Lost {
     pub loss: Loss,
     /// Of [`Loss::missed_runs`], those that may have been a birth or an end: after the others, all that lives is known as before.
     pub doubts: u64,
+    /// All that was lost up to then is in it, CLOCK_MONOTONIC in nanoseconds.
+    pub read_ns: u64,
 }
 
 /// Reads the loss counters, and the runs that the kernel itself skipped.
@@ -62,6 +65,7 @@ impl Counters {
 
     /// All since the start.
     pub(super) fn read(&self) -> Lost {
+        let read_ns = clock::mono_ns();
         let misses = self.misses();
         let slots = self.slots();
         let slot = |index: u32| slots[index as usize];
@@ -80,7 +84,7 @@ impl Counters {
             missed: 0,
             unwritten: 0,
         };
-        Lost { loss, doubts }
+        Lost { loss, doubts, read_ns }
     }
 
     /// Whether the kernel lets this thread read them: before 6.0, where kernel.unprivileged_bpf_disabled is set, only with CAP_BPF.

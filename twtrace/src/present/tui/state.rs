@@ -357,9 +357,9 @@ impl State {
 
     /// Closes one, of those among these lines: another that is seen still keeps the pause.
     fn close(&mut self, at: usize, ids: &[Id]) {
-        self.unfolded.remove(at);
+        let closed = self.unfolded.remove(at);
         let keeps = |id: &Id| matches!(id, Id::Repeat(_)) && ids.contains(id);
-        if self.is_held && !self.unfolded.iter().any(keeps) {
+        if self.is_held && matches!(closed, Id::Repeat(_)) && !self.unfolded.iter().any(keeps) {
             (self.is_paused, self.is_held) = (false, false);
         }
     }

@@ -308,14 +308,14 @@ impl<'a> Engine<'a> {
     /// Says what was lost since it was last said; `lost` is what the kernel side lost so far.
     pub(super) fn report_loss(
         &mut self,
-        Lost { mut loss, doubts }: Lost,
+        Lost { mut loss, doubts, read_ns }: Lost,
         now_ns: u64,
         view: &mut dyn View,
     ) -> Result<Flow, Error> {
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
-        self.healing.lost(&loss, &news, doubts, clock::mono_ns());
+        self.healing.lost(&loss, &news, doubts, read_ns);
         if news.is_empty() {
             return Ok(Flow::Go);
         }

@@ -88,6 +88,8 @@ pub(super) struct Healing {
     absent: HashMap<u32, u32>,
     limitations: Vec<Limitation>,
     left: Vec<u32>,
+    /// A listing is complete.
+    has_listed: bool,
 }
 
 impl Healing {
@@ -101,7 +103,7 @@ impl Healing {
         self.accounts.watch(netns);
     }
 
-    /// What the kernel side has lost so far, as was known at `now_ns`; `news` of it were not known before. `doubts` are skipped runs so far
+    /// What the kernel side had lost at `now_ns`; `news` of it were not known before. `doubts` are skipped runs so far
     /// that may have told a birth or an end.
     pub(super) fn lost(&mut self, loss: &Loss, news: &Loss, doubts: u64, now_ns: u64) {
         (self.lost_births, self.loss_known_ns) = (loss.created, now_ns);
@@ -146,7 +148,7 @@ impl Healing {
 
     /// Whether all that has come must be known to have come.
     pub(super) fn wants_mark(&self) -> bool {
-        self.held.front().is_some_and(|reply| ended_ns(reply) > self.caught_up_ns)
+        self.held.front().is_some_and(|reply| reply.ended_ns() > self.caught_up_ns)
     }
 
     /// An event has come.
@@ -164,7 +166,9 @@ impl Healing {
 
     /// An answer has come.
     pub(super) fn take(&mut self, reply: Reply) {
-        self.held.push_back(reply);
+        if !(self.accounts.is_over() && matches!(reply, Reply::Checked { .. })) {
+            self.held.push_back(reply);
+        }
     }
 
     /// Whether there is more to be done at once than one step may.
@@ -261,6 +265,7 @@ impl Healing {
     /// A listing is complete: what it should have shown and did not is asked after.
     fn listed(&mut self, span: Span, reached: &HashSet<u32>, tracker: &Tracker) {
         let shown = self.listing.take().unwrap_or_default();
+        self.has_listed = true;
         if self.ended.clear() {
             self.amiss();
         }
@@ -340,6 +345,8 @@ impl Healing {
     /// They are not compared any more: from now on not all that happens is told.
     pub(super) fn stop_comparing(&mut self) {
         self.accounts.close();
+        // Nobody may say any more what was lost by then, for which such an answer would wait, and all others behind it.
+        self.held.retain(|reply| !matches!(reply, Reply::Checked { .. }));
     }
 
     /// Whether they are being compared, or are to be compared now.
@@ -348,8 +355,12 @@ impl Healing {
     }
 
     /// Asks for the books of namespaces in which something lives or happened, and of those that are asked for. Where a filter leaves a part of
-    /// them out, the books have nothing to compare, but whether those that are asked for are still the same matters all the same.
+    /// them out, the books have nothing to compare, but whether those that are asked for are still the same matters all the same. Not beside the
+    /// first listing, which the start waits for: the answer would stand before it until all is known that was lost by then.
     fn check(&mut self, now_ns: u64, tracker: &Tracker, requests: &mut Vec<Request>) {
+        if self.listing.is_some() && !self.has_listed {
+            return;
+        }
         let compared = self.scope.only_netns().then_some(tracker);
         if let Some(netns) = self.accounts.ask(now_ns, compared) {
             requests.push(Request::Check { netns });
@@ -363,7 +374,8 @@ impl Healing {
         }
         let agree = self.accounts.compare(books, self.counts_births, tracker);
         let missed = self.accounts.missed().saturating_sub(self.lost_births);
-        if !agree || missed > self.missed {
+        // What is being listed need not agree yet.
+        if !agree && self.listing.is_none() || missed > self.missed {
             self.amiss();
         }
         self.missed = self.missed.max(missed);
@@ -373,20 +385,7 @@ impl Healing {
 /// Whether every event from before an answer has come, and every loss.
 fn is_ripe(reply: &Reply, caught_up_ns: u64, loss_known_ns: u64) -> bool {
     let known_ns = if matches!(reply, Reply::Checked { .. }) { loss_known_ns } else { u64::MAX };
-    ended_ns(reply) <= caught_up_ns.min(known_ns)
-}
-
-/// When the kernel had said all of an answer.
-fn ended_ns(reply: &Reply) -> u64 {
-    match reply {
-        Reply::Changed { span, .. }
-        | Reply::Opened { span, .. }
-        | Reply::Namespaces { span, .. }
-        | Reply::Listed { span, .. }
-        | Reply::LookedUp { span, .. }
-        | Reply::Checked { span, .. } => span.ended_ns,
-        Reply::Books { .. } => 0,
-    }
+    reply.ended_ns() <= caught_up_ns.min(known_ns)
 }
 
 #[cfg(test)]

@@ -222,9 +222,8 @@ impl<'a> Thread<'a> {
         let netns = self.ways.to(&[inode]).pop()?;
         let ask = || (cookie_here(), sockdiag::look_up(&netns, asked));
         let (cookie, answers) = netns.within(ask).ok()?;
-        let answers = answers.ok()?;
         let is_meant = self.is_meant(&netns, cookie);
-        Some(if is_meant { answers } else { vec![Presence::Gone; asked.len()] })
+        Some(if is_meant { answers.ok()? } else { vec![Presence::Gone; asked.len()] })
     }
 
     /// Makes a listing, and answers other questions in between.

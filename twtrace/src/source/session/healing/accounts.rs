@@ -125,6 +125,11 @@ impl Accounts {
         (self.is_over, self.soon, self.asked) = (true, false, None);
     }
 
+    /// Whether they are closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Whether books are on their way, or to be asked for now.
     pub(super) fn is_comparing(&self) -> bool {
         self.soon || self.asked.is_some()

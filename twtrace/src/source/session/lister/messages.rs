@@ -118,3 +118,18 @@ pub(in crate::source::session) enum Reply {
         books: Result<Vec<(u32, Books)>, net::Error>,
     },
 }
+
+impl Reply {
+    /// When the kernel had said all of it, CLOCK_MONOTONIC in nanoseconds; 0 where that does not matter.
+    pub(in crate::source::session) fn ended_ns(&self) -> u64 {
+        match self {
+            Self::Changed { span, .. }
+            | Self::Opened { span, .. }
+            | Self::Namespaces { span, .. }
+            | Self::Listed { span, .. }
+            | Self::LookedUp { span, .. }
+            | Self::Checked { span, .. } => span.ended_ns,
+            Self::Books { .. } => 0,
+        }
+    }
+}

@@ -91,6 +91,42 @@ fn the_first_listing_waits_for_no_look_at_what_is_asked_for() {
     assert_eq!((sim.tracker.total().listed, sim.healing.is_listing()), (13, false));
 }
 
+/// As above, where something comes from a namespace that was not there when the first books were read.
+#[test]
+fn the_first_listing_waits_for_no_look_at_what_is_new() {
+    let mut sim = Simulation::new(Filter::default(), comes);
+    (0..13).for_each(|sport| sim.born((7, sport), "before"));
+    sim.ring.clear();
+    sim.born((11, 500), "curl");
+    let is_check = |(_, request): &(u64, Request)| matches!(request, Request::Check { .. });
+    while sim.listings == 0 || sim.healing.is_listing() {
+        assert!(!sim.requests.iter().any(is_check));
+        sim.run(1, false);
+    }
+    assert!(sim.requests.iter().any(is_check), "it is looked at after that");
+}
+
+/// What would wait for news of losses that nobody brings any more does not keep what comes behind it.
+#[test]
+fn once_books_are_not_compared_any_more_their_answers_hold_up_nothing() {
+    for is_late in [false, true] {
+        let mut sim = Simulation::new(Filter::default(), comes);
+        sim.run(100, false);
+        let span = Span { began_ns: sim.now_ns, ended_ns: sim.now_ns + 1 };
+        let checked = || Reply::Checked { span, books: Vec::new() };
+        if !is_late {
+            sim.healing.take(checked());
+        }
+        sim.healing.stop_comparing();
+        if is_late {
+            sim.healing.take(checked());
+        }
+        sim.healing.take(Reply::LookedUp { span, found: Vec::new() });
+        sim.healing.step(sim.now_ns, u64::MAX, usize::MAX, &mut sim.tracker);
+        assert!(!sim.healing.wants_mark() && sim.healing.held.is_empty(), "late: {is_late}");
+    }
+}
+
 /// Not all that one did is compared with the books of the next.
 #[test]
 fn the_books_of_the_next_one_say_nothing_of_what_was_told_of_the_first() {
