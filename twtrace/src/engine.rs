@@ -44,8 +44,8 @@ pub use ports::Capacity;
 pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
-    AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, Failing, Fold, FoldRow, Fullest, LinkRow,
-    NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
+    AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, FAILING_S, Failing, Fold, FoldRow, Fullest,
+    LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
 };
 pub use spread::{Percentiles, Spread};
 
@@ -244,7 +244,7 @@ impl Tracker {
         }
         let second = self.second(event.mono_ns);
         let (group, row) = match self.recent.find(event) {
-            Some(known) => (known.group, known.row(event)?),
+            Some((named, group)) => (group, Row::of(event, named)?),
             None => self.enter(event, second)?,
         };
         self.engine.count(group, &row, Some(second));
@@ -318,12 +318,11 @@ impl Tracker {
             self.engine.count(group, &row, Some(second));
             return;
         };
-        let known = self.engine.group(entry.group).row_of(event);
-        let numbered = |this: &mut Self| match this.engine.failures {
-            Some(_) => this.row(event),
-            None => Row::of_end(event),
+        let row = match self.engine.group(entry.group).named() {
+            None if self.engine.failures.is_some() => self.row(event),
+            named => Row::of(event, named.unwrap_or_default()),
         };
-        let Some(row) = known.or_else(|| numbered(self)) else { return };
+        let Some(row) = row else { return };
         self.engine.count(entry.group, &row, Some(second));
         self.engine.tell_failures(&row);
         self.engine.leave_one(entry.group, conn.sport);

@@ -17,7 +17,7 @@ use super::key::{Key, RowId};
 use super::keys::{PortKey, ProcessKey, Target, TupleKey};
 use super::limits::Limits;
 use super::ports::Ports;
-use super::row::{Address, Owner, Row};
+use super::row::{Address, Named, Owner, Row};
 use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
 use crate::model::filter::Part;
@@ -176,7 +176,7 @@ impl Engine {
     pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
         let conn = event.conn.as_ref()?;
         let [saddr, daddr] = [conn.saddr, conn.daddr].map(|address| self.address_id(address));
-        Some(Row { saddr, daddr, owner, exe, ..Row::of_end(event)? })
+        Row::of(event, Named { saddr, daddr, owner, exe })
     }
 
     /// Numbers a process.

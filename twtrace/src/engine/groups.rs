@@ -12,11 +12,11 @@ use super::intern::Hasher;
 use super::key::{Key, RowId, Side};
 use super::limits::Limits;
 use super::ports::Ports;
-use super::row::Row;
+use super::row::{Named, Row};
 use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
-use crate::model::event::{Event, Kind, Role, Substate, Via};
+use crate::model::event::{Kind, Role, Substate, Via};
 use crate::model::pool::TIME_WAIT_S;
 use crate::model::ports::Ports as Held;
 
@@ -110,12 +110,11 @@ impl Group {
         Some(self.rows[table as usize]).filter(|row| *row != NOWHERE)
     }
 
-    /// The end of one of its sockets as it is counted; `None` where the group does not know all of what that was.
+    /// What its sockets name; `None` where the group does not know all of that.
     #[inline]
-    pub(crate) fn row_of(&self, end: &Event) -> Option<Row> {
+    pub(crate) fn named(&self) -> Option<Named> {
         let Key { owner, side, saddr, daddr, .. } = self.key;
-        let row = Row { saddr, daddr, owner, exe: self.exe, ..Row::of_end(end)? };
-        (side != Side::Others).then_some(row)
+        (side != Side::Others).then_some(Named { saddr, daddr, owner, exe: self.exe })
     }
 
     /// Something of it was seen.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::intern::Hasher;
-use super::row::{Address, Owner, Row};
+use super::row::{Address, Named, Row};
 use crate::model::event::{Conn, Event, Kind, Process, Role};
 use crate::model::identity::Identity;
 
@@ -28,24 +28,8 @@ struct Like {
     identity: Option<Arc<Identity>>,
 }
 
-/// The numbers of what a birth names, and its group.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    saddr: u32,
-    daddr: u32,
-    owner: Option<Owner>,
-    exe: u32,
-    pub(super) group: u32,
-}
-
-impl Known {
-    /// An event like it as it is counted.
-    #[inline]
-    pub(super) fn row(&self, event: &Event) -> Option<Row> {
-        let Self { saddr, daddr, owner, exe, .. } = *self;
-        Some(Row { saddr, daddr, owner, exe, ..Row::of_end(event)? })
-    }
-}
+/// What a birth names, and its group.
+pub(super) type Known = (Named, u32);
 
 /// See the head of the file.
 #[derive(Debug, Default)]
@@ -127,7 +111,7 @@ impl Recent {
         let Some(conn) = event.conn.as_ref().filter(|_| event.kind == Kind::Created) else { return };
         let hash = self.hash_of(event, conn);
         let &Row { saddr, daddr, owner, exe, .. } = row;
-        let new = (Like::of(event, conn), Known { saddr, daddr, owner, exe, group });
+        let new = (Like::of(event, conn), (Named { saddr, daddr, owner, exe }, group));
         let Self { table, hasher } = self;
         if let Some(known) = table.find_mut(hash, |(like, _)| like.is(event, conn)) {
             *known = new;
@@ -168,7 +152,7 @@ mod tests {
             let (mut event, mut conn) = (known.clone(), known.conn.unwrap());
             change(&mut event, &mut conn);
             event.conn = Some(conn);
-            recent.find(&event).map(|known| (known.group, known.row(&event).unwrap().daddr))
+            recent.find(&event).map(|(named, group)| (group, named.daddr))
         };
         let alike: [fn(&mut Event, &mut Conn); 5] = [
             |_, _| {},
@@ -202,7 +186,7 @@ mod tests {
         let births: Vec<Event> = (0..MOST as u16 + 7).map(|port| birth([198, 51, 100, 2], port)).collect();
         for (birth, group) in births.iter().zip(0..) {
             recent.put(birth, &row(), group);
-            assert_eq!(recent.find(birth).map(|known| known.group), Some(group));
+            assert_eq!(recent.find(birth).map(|(_, group)| group), Some(group));
         }
         assert_eq!(births.iter().filter(|birth| recent.find(birth).is_some()).count(), 7);
     }
@@ -212,7 +196,7 @@ mod tests {
         let (mut recent, births) = (Recent::default(), [(); 11].map(|()| birth([198, 51, 100, 2], 443)));
         births.iter().zip(0..).for_each(|(birth, group)| recent.put(birth, &row(), group));
         assert_eq!(recent.table.len(), 1);
-        let found = births.each_ref().map(|birth| recent.find(birth).map(|known| known.group));
+        let found = births.each_ref().map(|birth| recent.find(birth).map(|(_, group)| group));
         assert_eq!((&found[..10], found[10]), (&[None; 10][..], Some(10)));
     }
 

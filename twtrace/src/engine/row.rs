@@ -34,6 +34,18 @@ impl Owner {
     }
 }
 
+/// The numbers of what an event names; none, where nobody asks for them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) saddr: u32,
+    pub(crate) daddr: u32,
+    pub(crate) owner: Option<Owner>,
+    /// Program of the owner.
+    pub(crate) exe: u32,
+}
+
+const _: () = assert!(NONE == 0, "nothing is named by default");
+
 /// See the head of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
@@ -96,9 +108,9 @@ impl Row {
         }
     }
 
-    /// An event without what is numbered, which is not asked for where the group is known: of an end.
+    /// An event, and the numbers of what it names.
     #[inline]
-    pub(crate) fn of_end(event: &Event) -> Option<Self> {
+    pub(crate) fn of(event: &Event, Named { saddr, daddr, owner, exe }: Named) -> Option<Self> {
         let conn = event.conn.as_ref()?;
         Some(Self {
             netns: conn.netns,
@@ -118,6 +130,10 @@ impl Row {
             own_range: event.own_range,
             why: event.why,
             lifetime_ms: event.lifetime_ns.map(|lifetime_ns| lifetime_ns / 1_000_000),
+            saddr,
+            daddr,
+            owner,
+            exe,
             ..Self::new(event.kind, event.mono_ns)
         })
     }

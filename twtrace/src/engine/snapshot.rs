@@ -11,7 +11,7 @@ mod survey;
 pub use build::Extent;
 pub use fold::{Fold, FoldRow};
 pub use named::AnyRow;
-pub use survey::Survey;
+pub use survey::{FAILING_S, Survey};
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -6,12 +6,10 @@ use std::collections::HashMap;
 use super::count::named;
 use super::samples::Sample;
 use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
-use crate::engine::{Capacity, Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
+use crate::engine::{Capacity, FAILING_S, Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
 
 /// What a live view calls now, in full seconds: those of the rates that it has.
 const NOW_S: u64 = 10;
-/// What failed longer ago is told no more, in seconds, the present one included: so it is counted.
-const FAILURES_S: u64 = 60;
 
 /// What a live view knows of now, in whatever tables its snapshot has. Cheap: nothing is asked of the
 /// kernel, and no table is built.
@@ -22,7 +20,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
     let mut facts = Facts {
         source: Source::View,
         observed_ms: now_s * 1000,
-        failures_ms: Some((traced_s + 1).min(FAILURES_S) * 1000),
+        failures_ms: Some((traced_s + 1).min(FAILING_S.into()) * 1000),
         lost: snapshot.total.counts.loss.events(),
         ..Facts::default()
     };

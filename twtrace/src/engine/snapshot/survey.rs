@@ -20,8 +20,8 @@ use crate::model::ports::Ports;
 
 /// What counts as the present when pressure is told, in seconds.
 const RECENT_S: u32 = 10;
-/// Who failed in so many seconds is failing, as far as anybody sees.
-const FAILING_S: u32 = 60;
+/// Who failed in so many seconds, the present one included, is failing, as far as anybody sees.
+pub const FAILING_S: u32 = 60;
 /// A pool that has less of its ports in use, and does not fill, is not worth a word.
 const USED: f64 = 0.1;
 

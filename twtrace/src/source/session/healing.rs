@@ -16,7 +16,7 @@ use accounts::Accounts;
 use schedule::Schedule;
 use todo::{Ended, Todo};
 
-use super::lister::{Asked, Became, Changed, Found, Read, Reply, Request, Span};
+use super::lister::{ABSENT_TIMES, Asked, Became, Changed, Found, Read, Reply, Request, Span};
 use crate::engine::Tracker;
 use crate::model::event::{Conn, Event, Kind, Loss};
 use crate::model::filter::Filter;
@@ -36,8 +36,6 @@ const DONE_AT_ONCE: usize = 4096;
 /// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
 /// understand what comes.
 const STALLED_NS: u64 = 3 * SECOND_NS;
-/// Listings that in a row do not find a namespace which was found before, until it is gone: a list of processes is not made in one moment.
-const ABSENT_TIMES: u32 = 2;
 
 /// What comes of a step.
 #[derive(Debug, Default)]

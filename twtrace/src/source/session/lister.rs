@@ -29,7 +29,7 @@ use listing::Listing;
 use ways::Ways;
 
 pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
-pub(super) use same::{Became, Changed, Same};
+pub(super) use same::{ABSENT_TIMES, Became, Changed, Same};
 
 /// How long a listing may go on without a pause.
 const AT_ONCE: Duration = Duration::from_millis(500);

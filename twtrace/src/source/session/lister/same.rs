@@ -8,8 +8,8 @@ use crate::host::net::netns::{Netns, cookies, discover};
 use crate::model::escape::printable;
 use crate::model::limitation::{Limitation, What};
 
-/// Looks that in a row find no way into a namespace, until that is said: a list of processes is not made in one moment.
-const ABSENT_TIMES: u32 = 2;
+/// Looks that in a row find no way into a namespace, until it is gone: a list of processes is not made in one moment.
+pub(in crate::source::session) const ABSENT_TIMES: u32 = 2;
 
 /// What has become of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
