@@ -21,7 +21,7 @@ use round::{Rounds, Why};
 /// After a failure, the lists are looked at at once, but not more often than this.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// So many sockets are many: lists of them take some ten milliseconds of a processor.
+/// So many sockets are many: a list of them takes some ten milliseconds of a processor, and one of a full table a hundred.
 const MANY: usize = 10_000;
 
 /// What one look takes at most beyond the time that its round may, where all is well.
@@ -63,7 +63,7 @@ impl Rhythm {
         every: Duration::from_secs(2),
         rest: 400,
         first_rest: Some(4),
-        many_rest: 50,
+        many_rest: 200,
         asked_rest: 10,
         round: Duration::from_millis(500),
         last: Duration::from_millis(500),
@@ -223,8 +223,9 @@ mod tests {
         assert_eq!(pause(Rhythm::RECORDING, ms(300), s(14)), s(7));
         assert_eq!(pause(Rhythm::RECORDING, ms(300), s(1)), s(2));
         assert_eq!(pause(Rhythm::RECORDING, ms(800), s(1)), ms(3200));
-        assert_eq!(Rhythm::RECORDING.pause(ms(150), s(1), true), ms(7500));
-        assert_eq!(Rhythm::RECORDING.pause(ms(150), s(60), true), s(30));
+        assert_eq!(Rhythm::RECORDING.pause(ms(100), s(1), true), s(20));
+        assert_eq!(Rhythm::RECORDING.pause(ms(100), s(60), true), s(30));
+        assert_eq!(Rhythm::RECORDING.pause(ms(100), s(600), true), s(40));
         assert_eq!(Rhythm::DOCTOR.pause(ms(150), s(1), true), s(1));
         assert_eq!(pause(Rhythm::DOCTOR, ms(300), s(1)), s(1));
         assert_eq!(pause(Rhythm::DOCTOR, ms(1500), s(1)), ms(1500));
