@@ -5,17 +5,19 @@
 //! kernel side drops what comes and counts it by kind, which nobody here could do more exactly.
 
 mod pace;
+mod records;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pace::Pace;
+use records::Filling;
+pub(super) use records::Records;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::host::worker::{Died, Joined, Thread};
@@ -23,10 +25,6 @@ use crate::kernel::probe::Ring;
 use crate::model::clock;
 use crate::source::Health;
 
-/// Records in a batch: bounds how long the engine is at one.
-const BATCH_RECORDS: usize = 1024;
-/// Bytes in a batch.
-const BATCH_BYTES: usize = 128 << 10;
 /// Batches that may wait for the engine.
 const QUEUE: usize = 32;
 
@@ -40,23 +38,6 @@ pub(super) enum Message {
         /// When.
         at_ns: u64,
     },
-}
-
-/// A batch of raw records: each with its length before it.
-#[derive(Debug)]
-pub(super) struct Records(Bytes);
-
-impl Records {
-    /// One after the other.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut left = &self.0[..];
-        std::iter::from_fn(move || {
-            let (len, rest) = left.split_first_chunk()?;
-            let record;
-            (record, left) = rest.split_at(rest.len().min(u32::from_ne_bytes(*len) as usize));
-            Some(record)
-        })
-    }
 }
 
 /// The thread, from the engine's side.
@@ -155,7 +136,7 @@ struct Drainer {
     send: Sender<Message>,
     orders: Arc<Orders>,
     epoll: Epoll,
-    buffer: BytesMut,
+    filling: Filling,
     pace: Pace,
 }
 
@@ -173,8 +154,7 @@ impl Drainer {
         // Edges, so that a record that is left to lie for a moment does not keep the thread awake.
         epoll.add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING))?;
         epoll.add(&orders.bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
-        let buffer = BytesMut::with_capacity(BATCH_BYTES);
-        Ok(Self { ring, send, orders, epoll, buffer, pace: Pace::new() })
+        Ok(Self { ring, send, orders, epoll, filling: Filling::new(), pace: Pace::new() })
     }
 
     fn run(&mut self) {
@@ -220,18 +200,12 @@ impl Drainer {
         let mut most = self.ring.bytes();
         let mut is_empty = false;
         while !is_empty && most > 0 {
-            let (buffer, mut records) = (&mut self.buffer, 0);
-            buffer.reserve(BATCH_BYTES);
-            while !is_empty && records < BATCH_RECORDS && buffer.len() < BATCH_BYTES {
-                is_empty = !self.ring.next(|record| {
-                    buffer.put_u32_ne(u32::try_from(record.len()).unwrap_or(u32::MAX));
-                    buffer.extend_from_slice(record);
-                });
-                records += usize::from(!is_empty);
+            let filling = &mut self.filling;
+            while !is_empty && !filling.is_full() {
+                is_empty = !self.ring.next(|record| filling.put(record));
             }
-            most = most.saturating_sub(buffer.len());
-            if !buffer.is_empty() {
-                let batch = Records(self.buffer.split().freeze());
+            most = most.saturating_sub(filling.len());
+            if let Some(batch) = filling.finish() {
                 self.say(Message::Records(batch))?;
             }
         }
@@ -255,23 +229,5 @@ impl Drainer {
     fn say(&self, message: Message) -> Result<(), Over> {
         // Waits while there is no room; fails once the engine has gone.
         self.send.blocking_send(message).map_err(|_| Over::Told)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_gives_its_records_and_no_more() {
-        let mut buffer = BytesMut::new();
-        for record in [&b"seven"[..], b"", b"thirteen"] {
-            buffer.put_u32_ne(record.len() as u32);
-            buffer.extend_from_slice(record);
-        }
-        let whole = Records(buffer.clone().freeze());
-        assert_eq!(whole.iter().collect::<Vec<_>>(), [&b"seven"[..], b"", b"thirteen"]);
-        let cut = Records(buffer.freeze().slice(..20));
-        assert_eq!(cut.iter().last(), Some(&b"thi"[..]));
     }
 }
