@@ -229,7 +229,7 @@ impl<'a> Thread<'a> {
     /// Makes a listing, and answers other questions in between.
     fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
         let mut listing = self.begin(only)?;
-        while let Some(netns) = listing.left.pop_front() {
+        while let Some(netns) = listing.next(|astray| self.ways.anew(astray)) {
             let cost_ns = listing.cost_ns;
             self.dump(&netns, &mut listing)?;
             let pause = if listing.began.elapsed() < AT_ONCE {
@@ -265,9 +265,12 @@ impl<'a> Thread<'a> {
     }
 
     /// Tells the books of all; how many TIME_WAIT sockets each has.
-    fn open(&mut self, all: &[Netns]) -> Result<Each<u64>, Closed> {
+    fn open(&mut self, all: &[Netns]) -> Result<Result<Each<u64>, net::Error>, Closed> {
         let began_ns = clock::mono_ns();
-        let snapshots = snapshot_all(all).unwrap_or_default();
+        let (snapshots, failed) = match snapshot_all(all) {
+            Ok(snapshots) => (snapshots, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         let span = Span { began_ns, ended_ns: clock::mono_ns() };
         let (mut counts, mut books) = (Vec::new(), Vec::new());
         for (netns, (inode, snapshot)) in all.iter().zip(snapshots) {
@@ -279,7 +282,7 @@ impl<'a> Thread<'a> {
         }
         self.say_changed()?;
         self.say(Reply::Opened { span, books })?;
-        Ok(counts)
+        Ok(failed.map_or(Ok(counts), Err))
     }
 
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
@@ -294,11 +297,12 @@ impl<'a> Thread<'a> {
         self.say_changed()?;
         // What is there with its inode is another one.
         all.retain(|netns| !self.same.has_left(netns.inode));
-        let counts = if std::mem::replace(&mut self.is_open, true) {
-            time_waits(&all).unwrap_or_default()
-        } else {
-            self.open(&all)?
-        };
+        let counts =
+            if std::mem::replace(&mut self.is_open, true) { time_waits(&all) } else { self.open(&all)? };
+        let counts = counts.unwrap_or_else(|error| {
+            listing.fail_all(&error);
+            Vec::new()
+        });
         let mut empty = Vec::new();
         for (netns, (_, count)) in all.into_iter().zip(counts) {
             match count {

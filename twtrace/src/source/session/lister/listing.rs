@@ -10,7 +10,7 @@ use crate::host::net::netns::{Netns, cookie_here};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::model::clock;
 use crate::model::event::Role;
-use crate::model::limitation::{Gathered, Limitations, What};
+use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
@@ -23,6 +23,8 @@ pub(super) struct Listing {
     pub(super) reached: HashSet<u32>,
     /// Namespaces with sockets that were not listed yet.
     pub(super) left: VecDeque<Netns>,
+    /// Those that a way no longer led to; `None` once other ways were looked for.
+    astray: Option<Vec<u32>>,
     limitations: Gathered,
     /// Processor time that it has taken so far, in nanoseconds.
     pub(super) cost_ns: u64,
@@ -36,6 +38,7 @@ impl Listing {
             began: Instant::now(),
             reached: HashSet::new(),
             left: VecDeque::new(),
+            astray: Some(Vec::new()),
             limitations: Gathered::default(),
             cost_ns: 0,
         }
@@ -48,10 +51,28 @@ impl Listing {
 
     /// A namespace could not be asked.
     pub(super) fn fail(&mut self, netns: u32, error: &net::Error) {
-        // One that went away took its sockets along.
-        if !matches!(error, net::Error::Gone { .. }) {
-            self.limitations.add_of(netns, What::Namespaces, error, &error.remedy());
+        match error {
+            net::Error::Gone { .. } => self.astray.iter_mut().for_each(|astray| astray.push(netns)),
+            _ => self.limitations.add_of(netns, What::Namespaces, error, &error.remedy()),
         }
+    }
+
+    /// None could be asked.
+    pub(super) fn fail_all(&mut self, error: &net::Error) {
+        self.limitations.add(Limitation::new(What::Namespaces, error.to_string(), error.remedy()));
+    }
+
+    /// The next namespace to be listed. A way in ends with its process, where the namespace may live on: at the end, other ways to those are
+    /// looked for, once. Where there is none, a namespace is gone, and took its sockets along.
+    pub(super) fn next(&mut self, other_ways: impl FnOnce(&[u32]) -> Vec<Netns>) -> Option<Netns> {
+        if self.left.is_empty()
+            && let Some(astray) = self.astray.take_if(|astray| !astray.is_empty())
+        {
+            self.left.extend(other_ways(&astray));
+            let found: HashSet<u32> = self.left.iter().map(|netns| netns.inode).collect();
+            self.reached.retain(|inode| found.contains(inode) || !astray.contains(inode));
+        }
+        self.left.pop_front()
     }
 
     /// All that lives in a namespace, and whose it is: see [`cookie_here`].
@@ -103,4 +124,51 @@ fn billed<T>(cost_ns: &mut u64, work: impl FnOnce() -> T) -> T {
     let done = work();
     *cost_ns += clock::thread_ns().saturating_sub(began_ns);
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn netns(inode: u32, path: &str) -> Netns {
+        Netns { inode, name: None, path: path.into() }
+    }
+
+    fn said(listing: Listing) -> Vec<Limitation> {
+        match listing.end(&mut Limitations::default()) {
+            Reply::Listed { limitations, .. } => limitations,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_namespace_whose_way_in_has_ended_is_listed_by_another_one_and_else_is_gone() {
+        let mut listing = Listing::new();
+        listing.reached = [7, 8, 9].into();
+        listing.left = [netns(7, "/proc/17/ns/net")].into();
+        let gone = |inode| net::Error::Gone { inode, path: "/proc/19/ns/net".into() };
+        listing.fail(8, &gone(8));
+        listing.fail(9, &gone(9));
+        let other = netns(9, "/run/netns/nine");
+        let none = |_: &[u32]| -> Vec<Netns> { panic!("not yet, or not again") };
+        assert_eq!(listing.next(none).map(|netns| netns.inode), Some(7));
+        let found = listing.next(|astray| {
+            assert_eq!(astray, [8, 9]);
+            vec![other.clone()]
+        });
+        assert_eq!(found, Some(other));
+        assert_eq!(listing.reached, [7, 9].into());
+        listing.fail(9, &gone(9));
+        assert_eq!(listing.next(none), None);
+        assert_eq!(said(listing), []);
+    }
+
+    #[test]
+    fn where_none_can_be_asked_that_is_said() {
+        let mut listing = Listing::new();
+        let source = std::io::Error::from_raw_os_error(libc::EAGAIN);
+        listing.fail_all(&net::Error::Io { what: "starting a thread".to_owned(), source });
+        let said = said(listing);
+        assert!(said.len() == 1 && said[0].to_string().contains("starting a thread"), "{said:?}");
+    }
 }
