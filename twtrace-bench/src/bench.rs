@@ -16,8 +16,9 @@ use crate::report::Report;
 use crate::site::{self, Made, Owners, Place};
 use crate::{growth, idle, loads, machine, programs, reports, screen, soak};
 
-/// What may be measured alone, in the order in which all is measured.
+/// What may be measured alone, in the order in which all is measured: what loads leave behind ends for a minute, and is no idle machine.
 pub(crate) const NAMES: [&str; 12] = [
+    "idle",
     "nginx",
     "keepalive",
     "client-first",
@@ -26,7 +27,6 @@ pub(crate) const NAMES: [&str; 12] = [
     "rate",
     "live-sockets",
     "processes",
-    "idle",
     "screen",
     "reports",
     "soak",

@@ -61,7 +61,7 @@ pub(super) struct FilterArgs {
     /// Why it ended; shows only `ended` events
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = one_of(Reason::ALL, Reason::word))]
     reason: Vec<Reason>,
-    /// Failed calls of connect() and bind(): ports for those that found no free port, all for any error [default: ports; of a
+    /// Failed calls of connect() and bind(): ports for those that failed for a port or an address (EADDRNOTAVAIL, EADDRINUSE), all for any error [default: ports; of a
     /// recording, all that it has]
     #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word))]
     failures: Option<Failures>,

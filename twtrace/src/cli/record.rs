@@ -29,10 +29,12 @@ Ctrl-C goes to the command as usual; a signal sent to twtrace alone is passed on
 later, ends the recording and leaves the command running. When --duration is over, the command gets SIGTERM.
 
 With --rotate-size or --rotate-every, `-o load.twt` writes load.0.twt, load.1.twt and so on. Each of them can be read alone. \
-A number whose file already exists is skipped.
+Where one of them is there already, nothing is recorded, or with --force all of them are removed first; a name that somebody else takes \
+meanwhile is passed over.
 
 Exit status: that of the command (128 + the signal number if a signal ended it; 0 if --duration did), 126 if it cannot be \
-run, 127 if it is not found. 1 if the recording failed, whatever the command did. Without a command: as for all commands.";
+run, 127 if it is not found. 1 if the recording failed, whatever the command did. 2 or 77 if the command was not run, for wrong usage or \
+because this machine cannot: stderr says why. Without a command: as for all commands.";
 
 /// `twtrace record`
 #[derive(Debug, clap::Args)]
@@ -41,7 +43,7 @@ pub(super) struct Args {
     /// File to write; - is stdout, and then the output of CMD goes to stderr
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Replace FILE if it exists
+    /// Replace FILE if it exists; with --rotate-…, remove every file of that name and a number
     #[arg(long)]
     force: bool,
     /// Start a new file when the current one reaches this size, such as 64M

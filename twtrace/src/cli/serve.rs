@@ -32,7 +32,8 @@ const ABOUT: &str = "\
 /readyz: 200 once all hooks are attached and while the trace goes on. /healthz: 200 while the process goes on.
 
 Owners, destinations and pools of ports are told apart as far as they are among the busiest (--top); all others together are in series whose role
-or source is 'other', so sums are exact. A series goes when its process is gone and has no socket left.
+or source is 'other', so sums are exact. A series goes five minutes after the last event of one that has
+no process and no socket left, or of one that makes room for another twice as busy.
 
 It listens on this machine only. Elsewhere it wants --token-file or --tls-client-ca, or --insecure to say that everybody may ask. A token that
 travels wants --tls-cert and --tls-key.

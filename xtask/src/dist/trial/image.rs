@@ -50,9 +50,13 @@ const RIGHTS: [&str; 26] = [
     "--security-opt",
     "seccomp=unconfined",
     "--tmpfs",
-    "/run/twtrace",
+    "/run",
     "--ulimit=nofile=1024:1024",
+    "--name",
+    NAME,
 ];
+/// What the container that runs is called.
+const NAME: &str = "twtrace-trial";
 
 /// Podman with a storage of its own.
 struct Podman {
@@ -152,6 +156,10 @@ fn load_beside(podman: &Podman) -> Result<Vec<Value>> {
         bail!("it did not attach: {}", said());
     }
     load()?;
+    let listed = sh::read(podman.command()?.args(["exec", NAME, "/usr/bin/twtrace", "list", "--json", "--pid", &pid]));
+    let listed = listed.with_context(said)?;
+    let count = listed.lines().filter(|line| line.contains("\"comm\":\"xtask\"")).count();
+    ensure!(count == CONNECTIONS, "`twtrace list` beside it knows the owner of {count} of {CONNECTIONS}: {listed}");
     // podman hands it on.
     tracer.stop(Signal::SIGTERM, PATIENCE).with_context(said)?;
     let text = std::fs::read_to_string(out.join("events"))?;
