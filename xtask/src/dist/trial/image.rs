@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// As packaging/compose.yaml has it. Limits are not raised: that would take a capability that a machine for tests may lack.
-const RIGHTS: [&str; 26] = [
+const RIGHTS: [&str; 28] = [
     "--pid",
     "host",
     "--network",
@@ -156,10 +156,14 @@ fn load_beside(podman: &Podman) -> Result<Vec<Value>> {
         bail!("it did not attach: {}", said());
     }
     load()?;
-    let listed = sh::read(podman.command()?.args(["exec", NAME, "/usr/bin/twtrace", "list", "--json", "--pid", &pid]));
+    let listed =
+        sh::read(podman.command()?.args(["exec", NAME, "/usr/bin/twtrace", "list", "--json", "--pid", &pid]));
     let listed = listed.with_context(said)?;
     let count = listed.lines().filter(|line| line.contains("\"comm\":\"xtask\"")).count();
-    ensure!(count == CONNECTIONS, "`twtrace list` beside it knows the owner of {count} of {CONNECTIONS}: {listed}");
+    ensure!(
+        count == CONNECTIONS,
+        "`twtrace list` beside it knows the owner of {count} of {CONNECTIONS}: {listed}"
+    );
     // podman hands it on.
     tracer.stop(Signal::SIGTERM, PATIENCE).with_context(said)?;
     let text = std::fs::read_to_string(out.join("events"))?;
