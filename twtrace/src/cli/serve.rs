@@ -169,16 +169,17 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let server = Server::start(listener, tls, Arc::clone(&shared))?;
     crate::note!("twtrace: answering on {}://{}/metrics", args.reach.scheme(), server.address());
     let said = std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok();
-    let is_exported = endpoint.is_some();
     let exporter =
         endpoint.map(|(endpoint, every)| Exporter::start(endpoint, every, shared, said.as_deref()));
     let exporter = exporter.transpose()?;
     let mut service =
         Service::new(board, top, Upkeep::start()?.sparing(), Manager::of_environment(), recording);
-    if is_exported {
-        service = service.exported();
+    service = service.needing(server.alive());
+    if let Some(exporter) = &exporter {
+        service = service.exported().needing(exporter.alive());
     }
     let traced = runtime()?.block_on(session::run(&options, &mut service));
+    // Where one of them ended the trace by its death, it says here why.
     exporter.map(Exporter::stop).transpose()?;
     server.stop()?;
     let summary = traced?;

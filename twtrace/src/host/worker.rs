@@ -4,11 +4,14 @@
 
 use std::any::Any;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as queue;
+
+/// Of a thread that ended by itself.
+const NO_REASON: &str = "it gave no reason";
 
 /// A thread ended that was still needed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +21,13 @@ pub struct Died {
     pub name: &'static str,
     /// What it said when it panicked.
     pub why: String,
+}
+
+/// For those who can say of an error only that it is one of the system's.
+impl From<Died> for io::Error {
+    fn from(died: Died) -> Self {
+        Self::other(died)
+    }
 }
 
 /// How a thread took being waited for.
@@ -36,6 +46,8 @@ pub struct Thread {
     handle: JoinHandle<()>,
     /// Says that it is closed once the thread has ended, however it did.
     ended: mpsc::Receiver<()>,
+    /// Gone once it has ended.
+    life: Weak<()>,
 }
 
 impl Thread {
@@ -45,11 +57,18 @@ impl Thread {
     /// If no thread can be started.
     pub fn start(name: &'static str, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (alive, ended) = mpsc::channel::<()>();
+        let living = Arc::new(());
+        let life = Arc::downgrade(&living);
         let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _alive = alive;
+            let _alive = (alive, living);
             work();
         })?;
-        Ok(Self { name, handle, ended })
+        Ok(Self { name, handle, ended, life })
+    }
+
+    /// For somebody who needs it and does not join it.
+    pub fn alive(&self) -> Alive {
+        Alive { name: self.name, life: self.life.clone() }
     }
 
     /// Waits until it has ended, or `deadline` has come.
@@ -78,7 +97,27 @@ impl Thread {
         let name = self.name;
         match self.join_by(Instant::now() + Duration::from_secs(1)) {
             Err(died) => died,
-            Ok(_) => Died { name, why: "it gave no reason".to_owned() },
+            Ok(_) => Died { name, why: NO_REASON.to_owned() },
+        }
+    }
+}
+
+/// Whether a thread goes on.
+#[derive(Clone, Debug)]
+pub struct Alive {
+    name: &'static str,
+    life: Weak<()>,
+}
+
+impl Alive {
+    /// Looks, and does not wait.
+    ///
+    /// # Errors
+    /// If it has ended, however it did. Whoever joins it hears why.
+    pub fn check(&self) -> Result<(), Died> {
+        match self.life.strong_count() {
+            0 => Err(Died { name: self.name, why: NO_REASON.to_owned() }),
+            _ => Ok(()),
         }
     }
 }
@@ -216,6 +255,28 @@ mod tests {
         let died = wait(worker.reply()).unwrap_err();
         assert_eq!(died, Died { name: "weakling", why: "7 is too much".to_owned() });
         assert!(died.to_string().contains("'weakling' ended too early: 7 is too much"));
+        assert_eq!(io::Error::from(died.clone()).downcast::<Died>().unwrap(), died);
+    }
+
+    #[test]
+    fn whoever_needs_a_thread_can_see_that_it_has_ended() {
+        for panics in [false, true] {
+            let (release, held) = mpsc::channel::<()>();
+            let work = move || {
+                let _ = held.recv();
+                assert!(!panics, "it was told to");
+            };
+            let thread = Thread::start("needed", work).unwrap();
+            let alive = thread.alive();
+            assert_eq!(alive.check(), Ok(()));
+            drop(release);
+            let joined = thread.join();
+            assert_eq!(
+                joined.map_err(|died| died.why),
+                if panics { Err("it was told to".to_owned()) } else { Ok(Joined::Ended) }
+            );
+            assert_eq!(alive.check().unwrap_err().name, "needed");
+        }
     }
 
     #[test]

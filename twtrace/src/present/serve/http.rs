@@ -30,7 +30,7 @@ use super::otlp::Fate;
 use super::patience::{Patience, Phase};
 use super::refusals::Refusals;
 use super::tls::Tls;
-use crate::host::worker::{Died, Joined, Thread};
+use crate::host::worker::{Alive, Died, Joined, Thread};
 use crate::model::clock::Clock;
 
 /// Connections at a time.
@@ -172,6 +172,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it still answers.
+    pub fn alive(&self) -> Alive {
+        self.thread.alive()
     }
 
     /// Ends it, in bounded time.

@@ -14,6 +14,7 @@ use super::tally::Tally;
 use crate::engine::{By, Extent, Tracker};
 use crate::host::notify::Manager;
 use crate::host::sandbox::Needs;
+use crate::host::worker::Alive;
 use crate::model::clock::{self, Clock};
 use crate::model::event::Event;
 use crate::model::limitation::Limitation;
@@ -39,6 +40,8 @@ pub struct Service {
     health: Health,
     recording: Option<Recording>,
     is_exported: bool,
+    /// Threads without which nobody hears of the trace.
+    needed: Vec<Alive>,
 }
 
 impl Service {
@@ -61,6 +64,7 @@ impl Service {
             health: Health::default(),
             recording,
             is_exported: false,
+            needed: Vec::new(),
         }
     }
 
@@ -68,6 +72,13 @@ impl Service {
     #[must_use]
     pub fn exported(self) -> Self {
         Self { is_exported: true, ..self }
+    }
+
+    /// Where this thread ends before the trace, the trace ends with an error: it would go on, and be taken for well, with nobody who tells of it.
+    #[must_use]
+    pub fn needing(mut self, thread: Alive) -> Self {
+        self.needed.push(thread);
+        self
     }
 
     /// After tracing: the end of the recording.
@@ -149,6 +160,8 @@ impl View for Service {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        // Before the service manager hears that all is well.
+        self.needed.iter().try_for_each(Alive::check)?;
         self.upkeep.run(tracker, now_ns);
         self.tally.refresh(now_ns);
         self.recording.iter_mut().for_each(|recording| recording.tick(tracker, now_ns));
@@ -178,5 +191,27 @@ impl View for Service {
     fn ending(&mut self) {
         self.manager.say("STOPPING=1");
         self.recording.iter_mut().for_each(Recording::ending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::worker::Died;
+    use crate::present::serve::{Server, Shared};
+
+    #[test]
+    fn a_service_that_nobody_answers_for_any_more_ends_with_an_error_that_says_so() {
+        let board = Arc::new(Board::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Arc::new(Shared::new(Arc::clone(&board), None, 1));
+        let server = Server::start(listener, None, shared).unwrap();
+        let service = Service::new(board, 1, Upkeep::start().unwrap(), Manager::default(), None);
+        let mut service = service.needing(server.alive());
+        let mut tracker = Tracker::new();
+        assert_eq!(service.tick(&mut tracker, 0).unwrap(), Flow::Go);
+        server.stop().unwrap();
+        let error = service.tick(&mut tracker, 0).unwrap_err();
+        assert_eq!(error.downcast::<Died>().unwrap().name, "http");
     }
 }

@@ -171,7 +171,7 @@ impl<'a> Engine<'a> {
     pub(super) fn written(&mut self, done: std::io::Result<Flow>) -> Result<Flow, Error> {
         done.or_else(|error| {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
-                return Err(Error::Output(error));
+                return Err(Error::of_view(error));
             }
             self.unread = true;
             Ok(Flow::Stop)

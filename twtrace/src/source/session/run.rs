@@ -44,6 +44,13 @@ pub enum Error {
     Died(#[from] Died),
 }
 
+impl Error {
+    /// What a view failed of: writing, or a thread of its own that is no more.
+    pub(super) fn of_view(error: std::io::Error) -> Self {
+        error.downcast::<Died>().map_or_else(Self::Output, Self::Died)
+    }
+}
+
 /// Traces until `view` has had enough, the duration is over, or a signal says so.
 ///
 /// # Errors
@@ -85,4 +92,18 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
 fn not_ready(options: &Options, error: std::io::Error) -> Error {
     let path = options.ready_file.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy();
     Error::Ready { path: crate::model::escape::printable(&path).into_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_whose_thread_died_did_not_fail_of_writing() {
+        let died = Died { name: "http", why: "no such socket".to_owned() };
+        let error = Error::of_view(died.into());
+        assert_eq!(error.to_string(), "the thread 'http' ended too early: no such socket");
+        let error = Error::of_view(std::io::ErrorKind::StorageFull.into());
+        assert!(error.to_string().starts_with("cannot write the output: "), "{error}");
+    }
 }

@@ -18,7 +18,7 @@ use super::points::{self, Beginnings};
 use super::queue::{Message, Outcome, Queue, Signal};
 use crate::host::machine::Machine;
 use crate::host::usage::Usage;
-use crate::host::worker::{Died, Joined, Thread};
+use crate::host::worker::{Alive, Died, Joined, Thread};
 use crate::model::clock::Clock;
 use crate::present::serve::families::families;
 use crate::present::serve::http::Shared;
@@ -55,6 +55,11 @@ impl Exporter {
             runtime.shutdown_background();
         })?;
         Ok(Self { thread, stop })
+    }
+
+    /// Whether it still exports.
+    pub fn alive(&self) -> Alive {
+        self.thread.alive()
     }
 
     /// Sends what is left, in bounded time, and ends.
