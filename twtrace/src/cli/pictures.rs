@@ -116,7 +116,7 @@ impl View for Pictures {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
-        self.origin.run(tracker, now_ns);
+        self.origin.run(tracker, now_ns)?;
         // The end of a trace looks once more at what has come.
         if self.left == Some(0) {
             return Ok(Flow::Stop);

@@ -207,6 +207,20 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
         }
     }
 
+    /// The next reply, if one has come.
+    ///
+    /// # Errors
+    /// As [`Worker::reply`]. It says so once.
+    pub fn reply_if_any(&mut self) -> Result<Option<A>, Died> {
+        match self.replies.try_recv() {
+            Ok(reply) => Ok(Some(reply)),
+            Err(queue::error::TryRecvError::Empty) => Ok(None),
+            Err(queue::error::TryRecvError::Disconnected) => {
+                self.thread.take().map_or(Ok(None), |thread| Err(thread.died()))
+            }
+        }
+    }
+
     /// Says that nothing will be asked any more, and waits until `deadline` for the thread to end.
     ///
     /// # Errors
@@ -277,6 +291,25 @@ mod tests {
             );
             assert_eq!(alive.check().unwrap_err().name, "needed");
         }
+    }
+
+    #[test]
+    fn whoever_only_looks_whether_there_is_a_reply_hears_of_a_death_once() {
+        let work = |asked: &Requests<u32>, replies: &Replies<u32>| {
+            replies.send(asked.next().unwrap_or(0));
+            panic!("one is enough");
+        };
+        let mut worker = Worker::start("weakling", work).unwrap();
+        assert_eq!(worker.reply_if_any(), Ok(None));
+        worker.ask(7);
+        let deadline = soon();
+        let looks =
+            std::iter::repeat_with(|| worker.reply_if_any()).take_while(|_| Instant::now() < deadline);
+        let mut told = looks.filter(|reply| *reply != Ok(None));
+        assert_eq!(told.next(), Some(Ok(Some(7))));
+        assert_eq!(told.next(), Some(Err(Died { name: "weakling", why: "one is enough".to_owned() })));
+        drop(told);
+        assert_eq!(worker.reply_if_any(), Ok(None));
     }
 
     #[test]

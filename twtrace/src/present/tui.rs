@@ -238,7 +238,7 @@ impl View for Screen {
         if input::has_gone() {
             return Ok(Flow::Stop);
         }
-        self.origin.run(tracker, now_ns);
+        self.origin.run(tracker, now_ns)?;
         let is_new = self.agree();
         let is_seeking = self.display.state.replay.is_some_and(|replaying| replaying.is_seeking);
         if is_new || now_ns >= self.next_ns && (is_seeking || !self.display.state.is_paused) {

@@ -3,6 +3,7 @@
 
 use super::Upkeep;
 use crate::engine::Tracker;
+use crate::host::worker::Died;
 use crate::model::clock::Clock;
 
 /// What a view asks for besides events.
@@ -24,9 +25,13 @@ impl Origin {
     }
 
     /// See [`Upkeep::run`].
-    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) {
-        if let Self::Here(upkeep) = self {
-            upkeep.run(tracker, now_ns);
+    ///
+    /// # Errors
+    /// Those of [`Upkeep::run`].
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) -> Result<(), Died> {
+        match self {
+            Self::Here(upkeep) => upkeep.run(tracker, now_ns),
+            Self::Recorded(..) => Ok(()),
         }
     }
 

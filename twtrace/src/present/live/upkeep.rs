@@ -5,7 +5,6 @@
 //! Namespaces are asked on a thread of their own: with many of them, or many sockets, that takes longer than events may wait.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use super::ports::in_use;
@@ -15,6 +14,7 @@ use crate::host::identity::pids;
 use crate::host::net::netns::{Netns, cookie_here, discover, host_inode};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::{slabinfo, sysctls};
+use crate::host::worker::{Died, Worker};
 use crate::model::event::Comm;
 use crate::model::ports::Ports;
 
@@ -33,6 +33,7 @@ const BESIDE: usize = 64;
 const HEARD_OF_MS: u32 = 59_000;
 
 /// What a namespace said.
+#[derive(Debug)]
 struct Answer {
     netns: u32,
     /// Whose answer it is: see [`cookie_here`].
@@ -44,6 +45,7 @@ struct Answer {
 }
 
 /// What all that were asked said.
+#[derive(Debug)]
 struct Round {
     answers: Vec<Answer>,
     slab_bytes: Option<u64>,
@@ -53,6 +55,7 @@ struct Round {
 }
 
 /// What is asked: about these namespaces, whether who listens there, and which TIME_WAIT sockets they have.
+#[derive(Debug)]
 struct Question {
     namespaces: Vec<u32>,
     wants_listeners: bool,
@@ -62,8 +65,7 @@ struct Question {
 /// Keeps a tracker informed.
 #[derive(Debug)]
 pub struct Upkeep {
-    questions: Sender<Question>,
-    rounds: Receiver<Round>,
+    worker: Worker<Question, Round>,
     /// Namespaces that are being asked, or were asked last.
     asked: Vec<u32>,
     is_asking: bool,
@@ -87,19 +89,21 @@ impl Upkeep {
     /// # Errors
     /// If no thread can be started.
     pub fn start() -> std::io::Result<Self> {
-        let (questions, asked) = channel::<Question>();
-        let (reply, rounds) = channel();
-        std::thread::Builder::new().name("upkeep".into()).spawn(move || {
-            for question in asked {
-                if reply.send(ask(&question)).is_err() {
+        Self::asking(ask)
+    }
+
+    /// `ask`: see [`ask`].
+    fn asking(ask: fn(&Question) -> Round) -> std::io::Result<Self> {
+        let worker = Worker::start("upkeep", move |questions, rounds| {
+            while let Some(question) = questions.next() {
+                if !rounds.send(ask(&question)) {
                     return;
                 }
             }
         })?;
         let sees_processes = pids::are_ours();
         Ok(Self {
-            questions,
-            rounds,
+            worker,
             asked: Vec::new(),
             is_asking: false,
             ask_at_ns: 0,
@@ -131,10 +135,15 @@ impl Upkeep {
     }
 
     /// Does what is due at `now_ns` of CLOCK_MONOTONIC. Cheap when nothing is: meant to be called often.
-    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) {
-        self.take_answers(tracker, now_ns);
+    ///
+    /// # Errors
+    /// If the asking thread has ended: what it said last would stay, and be taken for what is so now.
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) -> Result<(), Died> {
+        if let Some(round) = self.worker.reply_if_any()? {
+            self.take(round, tracker, now_ns);
+        }
         if now_ns < self.refresh_at_ns {
-            return;
+            return Ok(());
         }
         self.refresh_at_ns = now_ns + SECOND_NS;
         if self.sees_processes {
@@ -155,55 +164,50 @@ impl Upkeep {
                 tracker.note_ends();
             }
             let question = Question { namespaces: self.asked.clone(), wants_listeners, wants_waiting };
-            self.is_asking = self.questions.send(question).is_ok();
-            self.is_stirred = false;
+            self.worker.ask(question);
+            (self.is_asking, self.is_stirred) = (true, false);
         }
+        Ok(())
     }
 
-    fn take_answers(&mut self, tracker: &mut Tracker, now_ns: u64) {
-        match self.rounds.try_recv() {
-            Ok(Round { mut answers, slab_bytes, listeners, took }) => {
-                // Of what is gone, nobody else's answer says anything.
-                answers.retain(|answer| !tracker.is_another(answer.netns, answer.cookie));
-                if let Some(mut listeners) = listeners {
-                    let answered: HashSet<u32> = answers.iter().map(|answer| answer.netns).collect();
-                    listeners.retain(|port, _| answered.contains(&port.netns));
-                    tracker.set_listeners(listeners);
-                }
-                // Of a list that was too long on its way nothing is known by now.
-                let (ended, is_known) = tracker.take_ends();
-                let (mut capacities, mut other_ports) = (Vec::new(), Vec::new());
-                for Answer { netns, capacity, mut others, waiting, .. } in answers {
-                    let is_hidden = |socket: &&DiagSocket| {
-                        let conn = socket.conn(netns);
-                        socket.expires_ms <= HEARD_OF_MS && !tracker.knows(&conn) && !ended.contains(&conn)
-                    };
-                    let hidden = waiting.iter().filter(|_| is_known).filter(is_hidden);
-                    for (tuple, hidden) in in_use(netns, hidden, &capacity.settings) {
-                        let held = others.entry(tuple).or_default();
-                        (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);
-                    }
-                    capacities.push((netns, capacity));
-                    other_ports.push((netns, others));
-                }
-                tracker.set_capacities(capacities);
-                tracker.set_other_ports(other_ports);
-                let pause = took * IDLE_FACTOR;
-                let after = |pause: Duration| {
-                    now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))
-                };
-                let usual = pause.max(ASK_EVERY);
-                let sparing = (took * SPARING_FACTOR).min(SPARING_PAUSE);
-                let is_quiet = self.is_sparing && !self.is_stirred && !tracker.hides_sockets();
-                let next = if is_quiet { usual.max(sparing) } else { usual };
-                (self.ask_at_ns, self.ask_stirred_at_ns) = (after(next), after(usual));
-                self.ask_new_at_ns = after(pause);
-                self.slab_bytes = slab_bytes;
-                self.is_asking = false;
-            }
-            // Without the thread there are no answers; the view says of what it does not know.
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+    fn take(&mut self, round: Round, tracker: &mut Tracker, now_ns: u64) {
+        let Round { mut answers, slab_bytes, listeners, took } = round;
+        // Of what is gone, nobody else's answer says anything.
+        answers.retain(|answer| !tracker.is_another(answer.netns, answer.cookie));
+        if let Some(mut listeners) = listeners {
+            let answered: HashSet<u32> = answers.iter().map(|answer| answer.netns).collect();
+            listeners.retain(|port, _| answered.contains(&port.netns));
+            tracker.set_listeners(listeners);
         }
+        // Of a list that was too long on its way nothing is known by now.
+        let (ended, is_known) = tracker.take_ends();
+        let (mut capacities, mut other_ports) = (Vec::new(), Vec::new());
+        for Answer { netns, capacity, mut others, waiting, .. } in answers {
+            let is_hidden = |socket: &&DiagSocket| {
+                let conn = socket.conn(netns);
+                socket.expires_ms <= HEARD_OF_MS && !tracker.knows(&conn) && !ended.contains(&conn)
+            };
+            let hidden = waiting.iter().filter(|_| is_known).filter(is_hidden);
+            for (tuple, hidden) in in_use(netns, hidden, &capacity.settings) {
+                let held = others.entry(tuple).or_default();
+                (held.time_wait, held.fin_wait2) = (hidden.time_wait, hidden.fin_wait2);
+            }
+            capacities.push((netns, capacity));
+            other_ports.push((netns, others));
+        }
+        tracker.set_capacities(capacities);
+        tracker.set_other_ports(other_ports);
+        let pause = took * IDLE_FACTOR;
+        let after =
+            |pause: Duration| now_ns.saturating_add(u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX));
+        let usual = pause.max(ASK_EVERY);
+        let sparing = (took * SPARING_FACTOR).min(SPARING_PAUSE);
+        let is_quiet = self.is_sparing && !self.is_stirred && !tracker.hides_sockets();
+        let next = if is_quiet { usual.max(sparing) } else { usual };
+        (self.ask_at_ns, self.ask_stirred_at_ns) = (after(next), after(usual));
+        self.ask_new_at_ns = after(pause);
+        self.slab_bytes = slab_bytes;
+        self.is_asking = false;
     }
 }
 
@@ -271,6 +275,17 @@ mod tests {
     fn a_pid_that_is_used_again_leaves_its_first_owner_gone() {
         let present = vec![(7, 30), (5, 1), (7, 10), (9, 2)];
         assert_eq!(gone(present, |pid| pid != 9), [(7, 10), (9, 2)].into());
+    }
+
+    #[test]
+    fn that_nobody_asks_any_more_is_an_error_and_no_old_figures() {
+        let mut upkeep = Upkeep::asking(|_| panic!("no such namespace")).unwrap();
+        let mut tracker = Tracker::new();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let looks = std::iter::repeat_with(|| upkeep.run(&mut tracker, 0));
+        let died = looks.take_while(|_| Instant::now() < deadline).find_map(Result::err);
+        let died = died.expect("its death is heard of");
+        assert_eq!(died, Died { name: "upkeep", why: "no such namespace".to_owned() });
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl View for Service {
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         // Before the service manager hears that all is well.
         self.needed.iter().try_for_each(Alive::check)?;
-        self.upkeep.run(tracker, now_ns);
+        self.upkeep.run(tracker, now_ns)?;
         self.tally.refresh(now_ns);
         self.recording.iter_mut().for_each(|recording| recording.tick(tracker, now_ns));
         self.feed_watchdog(now_ns);
