@@ -3,13 +3,14 @@
 //! Must not know: events, files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::host::net::books::{Books, time_waits};
 use crate::host::net::netns::{Netns, cookie_here, discover};
 use crate::host::net::sysctls;
+use crate::host::worker::Worker;
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
@@ -51,8 +52,8 @@ fn namespace(netns: &Netns, cookies: &Cookies) -> Option<Namespace> {
     (!is_another).then_some(Namespace { netns: netns.inode, name, sysctls, counters })
 }
 
-/// Where to send inodes, and where what is known of them comes from.
-type Thread = (Sender<Vec<u32>>, Receiver<Vec<Namespace>>);
+/// Is asked for inodes, and says what is known of them.
+type Asker = Worker<Vec<u32>, Vec<Namespace>>;
 
 /// Asks namespaces that are met on the way, on a thread of its own: finding one among many takes longer than events may wait.
 #[derive(Default)]
@@ -61,7 +62,7 @@ pub(super) struct Met {
     known: HashSet<u32>,
     last: u32,
     unasked: Vec<u32>,
-    thread: Option<Thread>,
+    worker: Option<Asker>,
     is_asking: bool,
 }
 
@@ -104,38 +105,50 @@ impl Met {
     }
 
     /// Asks what is to be asked, and gives what was answered since the last time.
-    pub(super) fn poll(&mut self) -> std::io::Result<Vec<Namespace>> {
-        let answer = self.thread.as_ref().and_then(|(_, answers)| answers.try_recv().ok());
+    ///
+    /// # Errors
+    /// If no thread can be started, or it has ended: what it was asked last is not known. The next time there is another one.
+    pub(super) fn poll(&mut self) -> io::Result<Vec<Namespace>> {
+        let cookies = Arc::clone(&self.cookies);
+        self.poll_with(|| start(move |inodes| ask(inodes, BESIDE, &cookies)))
+    }
+
+    fn poll_with(&mut self, start: impl FnOnce() -> io::Result<Asker>) -> io::Result<Vec<Namespace>> {
+        let answer = match self.worker.as_mut().map_or(Ok(None), Worker::reply_if_any) {
+            Ok(answer) => answer,
+            Err(died) => {
+                (self.worker, self.is_asking) = (None, false);
+                return Err(died.into());
+            }
+        };
         self.is_asking &= answer.is_none();
         if !self.unasked.is_empty() && !self.is_asking {
-            if self.thread.is_none() {
-                self.thread = Some(start(Arc::clone(&self.cookies))?);
-            }
-            let questions = self.thread.as_ref().map(|(questions, _)| questions);
-            let unasked = std::mem::take(&mut self.unasked);
-            self.is_asking = questions.is_some_and(|questions| questions.send(unasked).is_ok());
+            let worker = match self.worker.take() {
+                Some(worker) => worker,
+                None => start()?,
+            };
+            worker.ask(std::mem::take(&mut self.unasked));
+            (self.worker, self.is_asking) = (Some(worker), true);
         }
         Ok(answer.unwrap_or_default())
     }
 }
 
-/// The thread ends with the sender of its questions.
-fn start(cookies: Arc<Cookies>) -> std::io::Result<Thread> {
-    let (questions, asked) = channel::<Vec<u32>>();
-    let (reply, answers) = channel();
-    std::thread::Builder::new().name("namespaces".into()).spawn(move || {
-        for namespaces in asked {
-            if reply.send(ask(&namespaces, BESIDE, &cookies)).is_err() {
+/// The thread ends with the value. `ask`: see [`ask`].
+fn start(ask: impl Fn(&[u32]) -> Vec<Namespace> + Send + 'static) -> io::Result<Asker> {
+    Asker::start("namespaces", move |questions, answers| {
+        while let Some(inodes) = questions.next() {
+            if !answers.send(ask(&inodes)) {
                 return;
             }
         }
-    })?;
-    Ok((questions, answers))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::worker::Died;
 
     fn await_answer(met: &mut Met) -> Vec<Namespace> {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -153,7 +166,7 @@ mod tests {
     fn a_namespace_that_is_met_is_asked_once() {
         let own = Netns::own().unwrap().inode;
         let mut met = Met::default();
-        assert!(met.poll().unwrap().is_empty() && met.thread.is_none(), "nothing was to be asked");
+        assert!(met.poll().unwrap().is_empty() && met.worker.is_none(), "nothing was to be asked");
         [own, own, own].into_iter().for_each(|netns| met.meet(netns));
         let answer = await_answer(&mut met);
         assert_eq!(answer.iter().map(|namespace| namespace.netns).collect::<Vec<_>>(), [own]);
@@ -169,6 +182,21 @@ mod tests {
         known.forget(&BTreeMap::new());
         known.meet(own);
         assert_eq!(known.unasked, [own], "another one may have its inode by now");
+    }
+
+    /// Whoever records again after that asks what it meets then.
+    #[test]
+    fn that_nobody_asks_any_more_is_an_error_and_the_next_time_there_is_another_one() {
+        let mut met = Met::default();
+        met.meet(1);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let polls = std::iter::repeat_with(|| met.poll_with(|| start(|_| panic!("no such namespace"))));
+        let died = polls.take_while(|_| Instant::now() < deadline).find_map(Result::err);
+        let died = died.expect("its death is heard of").downcast::<Died>().unwrap();
+        assert_eq!(died, Died { name: "namespaces", why: "no such namespace".to_owned() });
+        let own = Netns::own().unwrap().inode;
+        met.meet(own);
+        assert_eq!(await_answer(&mut met).iter().map(|namespace| namespace.netns).collect::<Vec<_>>(), [own]);
     }
 
     #[test]
