@@ -13,7 +13,6 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,9 +25,12 @@ use tokio::time::timeout;
 use super::answer::told;
 use super::ask::is_ours;
 use crate::engine::{Live, Tracker};
+use crate::host::worker::{Died, Thread};
 use crate::model::clock::Clock;
 use crate::model::event::Conn;
 
+/// Connections that end are waited for so long when all ends; a thread that is making an answer is left to that.
+const PARTING: Duration = Duration::from_millis(200);
 /// A client who does not read for so long has gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Clients that are served at a time. The next ones wait in the socket's own queue.
@@ -60,7 +62,8 @@ pub struct Server {
     questions: mpsc::Receiver<Question>,
     /// Gone: the thread ends.
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// `None` once it was said that it has ended.
+    thread: Option<Thread>,
     path: PathBuf,
 }
 
@@ -71,24 +74,39 @@ impl Server {
     /// Of files, sockets and threads; mostly because only root may write there. A trace goes on without.
     pub fn start(dir: &Path, backend: &'static str) -> io::Result<Self> {
         let (path, listener) = listen(dir)?;
+        Self::on(listener, path.clone(), backend).inspect_err(|_| {
+            let _ = std::fs::remove_file(path);
+        })
+    }
+
+    fn on(listener: StdListener, path: PathBuf, backend: &'static str) -> io::Result<Self> {
         let (ask, questions) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
-        let work = move || serve(listener, ask, stopped, backend);
-        match std::thread::Builder::new().name("server".into()).spawn(work) {
-            Ok(thread) => Ok(Self { questions, stop: Some(stop), thread: Some(thread), path }),
-            Err(error) => {
-                let _ = std::fs::remove_file(path);
-                Err(error)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = Thread::start("server", move || {
+            if let Err(error) = serve(&runtime, listener, ask, stopped, backend) {
+                panic!("cannot listen any more: {error}");
+            }
+        })?;
+        Ok(Self { questions, stop: Some(stop), thread: Some(thread), path })
+    }
+
+    /// The next question; of a server whose thread has ended, never, which is said. Can be given up at any time.
+    pub async fn question(&mut self) -> Question {
+        match self.questions.recv().await {
+            Some(question) => question,
+            None => {
+                if let Some(died) = self.has_died() {
+                    crate::note!("twtrace: {died}; `twtrace list` learns no owners from this trace any more");
+                }
+                std::future::pending().await
             }
         }
     }
 
-    /// The next question; of a server whose thread has ended, never. Can be given up at any time.
-    pub async fn question(&mut self) -> Question {
-        match self.questions.recv().await {
-            Some(question) => question,
-            None => std::future::pending().await,
-        }
+    /// Why the thread ended, once, when its questions have.
+    fn has_died(&mut self) -> Option<Died> {
+        self.thread.take().map(Thread::died)
     }
 }
 
@@ -100,11 +118,9 @@ impl Drop for Server {
         self.stop.take();
         self.questions.close();
         let Some(thread) = self.thread.take() else { return };
-        // It waits for nobody for long; if it is making an answer, it is left to that.
-        let deadline = Instant::now() + Duration::from_millis(200);
-        while !thread.is_finished() && Instant::now() < deadline {
-            // poll: the end of a thread cannot be waited for with a deadline.
-            std::thread::sleep(Duration::from_millis(1));
+        // It waits for nobody for long.
+        if let Err(died) = thread.join_by(Instant::now() + PARTING) {
+            crate::note!("twtrace: {died}");
         }
     }
 }
@@ -138,28 +154,27 @@ fn sweep(dir: &Path) {
 
 /// The thread.
 fn serve(
+    runtime: &tokio::runtime::Runtime,
     listener: StdListener,
     ask: mpsc::Sender<Question>,
     stopped: oneshot::Receiver<()>,
     backend: &'static str,
-) {
-    // Without a runtime nobody is answered, which clients can say.
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+) -> io::Result<()> {
     let service = Rc::new(Service { ask, backend, answer: Mutex::default() });
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async move {
         tokio::select! {
-            _ = stopped => {}
-            () = accept(listener, service) => {}
+            _ = stopped => Ok(()),
+            ended = accept(listener, service) => ended,
         }
-    }));
+    }))
 }
 
-async fn accept(listener: StdListener, service: Rc<Service>) {
-    let Ok(listener) = UnixListener::from_std(listener) else { return };
+async fn accept(listener: StdListener, service: Rc<Service>) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
     let permits = std::sync::Arc::new(Semaphore::new(MOST));
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         match listener.accept().await {
             Ok((client, _)) => {
                 let service = service.clone();
@@ -228,4 +243,31 @@ impl Service {
 pub(super) fn connect(dir: &Path) -> StdStream {
     let entry = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap();
     StdStream::connect(entry.path()).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file is nothing that can be listened on.
+    #[test]
+    fn that_nobody_can_ask_any_more_is_said_once_and_the_trace_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-1.sock");
+        let listener = StdListener::from(std::os::fd::OwnedFd::from(std::fs::File::create(&path).unwrap()));
+        listener.set_nonblocking(true).unwrap();
+        let mut server = Server::on(listener, path, "tracepoint").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert!(server.questions.recv().await.is_none());
+            let died = server.has_died().unwrap();
+            assert!(died.why.starts_with("cannot listen any more: "), "{died}");
+            assert_eq!(server.has_died(), None);
+            tokio::select! {
+                biased;
+                _ = server.question() => panic!("nobody asks"),
+                () = std::future::ready(()) => {}
+            }
+        });
+    }
 }
