@@ -218,6 +218,43 @@ fn a_doubt_is_said_once_whatever_many_recordings_are_read() {
     }
 }
 
+/// A machine's recordings were made one after the other, and a namespace is known to those that were made while it was there.
+#[test]
+fn a_name_that_one_recording_of_a_machine_knows_is_enough_for_a_dataset_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = |file: &str, mono_ns: u64, namespaces: &[Namespace]| {
+        let boot_id = "one".to_owned();
+        let head = Head { boot_id, mono_ns, namespaces: namespaces.to_vec(), ..Head::default() };
+        let mut encoder = Encoder::new(&head).unwrap();
+        let netns = namespaces.first().map_or(7, |namespace| namespace.netns);
+        let (saddr, daddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap());
+        let conn = Conn { netns, ifindex: 0, saddr, daddr, sport: 40_000, dport: 443 };
+        encoder.append(&Event::new(Kind::Created, mono_ns + 1, Some(conn)));
+        encoder.finish(&Tail { mono_ns: mono_ns + 7, ..Tail::default() }).unwrap();
+        std::fs::write(dir.path().join(file), encoder.bytes()).unwrap();
+    };
+    let blue = Namespace { netns: NETNS, name: Some("blue".to_owned()), sysctls: None, counters: None };
+    record("a.twt", 100, &[]);
+    record("b.twt", 200, &[blue]);
+    record("c.twt", 300, &[]);
+    let export = |netns: &str, set: &str| {
+        let mut twtrace = Command::new(env!("CARGO_BIN_EXE_twtrace"));
+        let words = "export a.twt b.twt c.twt --to parquet --partition host --netns";
+        twtrace.args(words.split(' ')).args([netns, "-o", set]).current_dir(dir.path()).output().unwrap()
+    };
+    let known = export("blue", "known");
+    assert!(known.status.success(), "{}", said(&known));
+    let told = said(&known);
+    assert!(
+        told.contains("exported 1 event of 3 recordings, ") && told.contains(" to 1 file in known"),
+        "{told}"
+    );
+    let unknown = export("green", "unknown");
+    assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
+    assert!(said(&unknown).contains("--netns green"), "{}", said(&unknown));
+    assert!(!dir.path().join("unknown").exists(), "nothing is written");
+}
+
 /// A reason picks ends: all that a report counts and an export has. A replay is the live view, which counts what lives as ever.
 #[test]
 fn a_reason_picks_ends_and_hides_nothing_else_from_a_replay() {

@@ -1,6 +1,7 @@
 //! Owns: `twtrace export`: its flags, where files go, what is said of them.
 //! Must not know: any format.
 
+use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,12 @@ use super::filters::{FilterArgs, said_of_nothing};
 use super::recordings::{self, STREAM};
 use super::values::Usage;
 use crate::model::escape;
+use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};
 use crate::present::export::{Dataset, Format, Key, export};
 use crate::present::record::output::{Destination, Output, Rotation};
 use crate::present::record::user;
+use crate::present::report::{Group, Part};
 use crate::recording::{Ended, Recording};
 
 /// `twtrace export`
@@ -95,40 +98,83 @@ fn add(args: &Args) -> anyhow::Result<Outcome> {
     let mut keys = Vec::new();
     args.partition.iter().for_each(|key| keys.extend((!keys.contains(key)).then_some(*key)));
     let dataset = Dataset { root: args.output.clone(), keys, owner: user::caller() };
-    let (mut events, mut listed, mut lost, mut files, mut bytes, mut unread) = (0, 0, 0, 0, 0, 0_u64);
-    let (mut asked, mut unseen) = (None, Limitations::default());
-    let recordings = recordings::files(&args.files)?;
-    for file in &recordings {
-        let recording = match Recording::open(file) {
-            Ok(recording) => recording,
+    let (parts, mut unread) = readable(&args.files)?;
+    let mut sum = Sum { recordings: parts.len() as u64, ..Sum::default() };
+    // What was asked for means something, or nothing is written at all.
+    let groups = recordings::groups(parts, &args.filters)?;
+    let asked = groups.first().map(|group| group.filter.clone());
+    for Group { parts, filter } in groups {
+        for part in parts {
+            unread += u64::from(!sum.add(part, &dataset, &filter)?);
+        }
+    }
+    if let Some(nothing) = asked.and_then(|filter| said_of_nothing(&filter, sum.events)) {
+        crate::note!("twtrace: {nothing}");
+    }
+    say_unseen(&sum.unseen);
+    crate::note!("exported {sum} in {}", escape::path(&args.output));
+    Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Those of the recordings that can be read, and how many cannot.
+fn readable(named: &[PathBuf]) -> anyhow::Result<(Vec<Part>, u64)> {
+    let (mut parts, mut unread) = (Vec::new(), 0);
+    for file in recordings::files(named)? {
+        match recordings::part(&file) {
+            Ok(part) => parts.push(part),
             Err(error) => {
                 crate::note!("twtrace: {error}");
                 unread += 1;
-                continue;
+            }
+        }
+    }
+    Ok((parts, unread))
+}
+
+/// What was added of all recordings.
+#[derive(Default)]
+struct Sum {
+    recordings: u64,
+    events: u64,
+    listed: u64,
+    lost: u64,
+    files: u64,
+    bytes: u64,
+    unseen: Limitations,
+}
+
+impl Sum {
+    /// Adds one to the dataset; `false` where it can be read no more.
+    fn add(&mut self, part: Part, dataset: &Dataset, filter: &Filter) -> anyhow::Result<bool> {
+        let file = part.name.clone();
+        let recording = match part.open() {
+            Ok(recording) => recording,
+            Err(error) => {
+                crate::note!("twtrace: {error}");
+                self.recordings -= 1;
+                return Ok(false);
             }
         };
-        let filter = args.filters.recorded(file, recording.head())?;
-        note_unseen(&recording.head().limitations, &mut unseen);
-        let shown = || format!("cannot add {} to {}", escape::path(file), escape::path(&args.output));
-        let added = dataset.add(recording, &filter).with_context(shown)?;
-        warn(file, &added.ended);
-        note_unseen(added.ended.tail().map_or(&[], |tail| &tail.limitations), &mut unseen);
-        (events, listed, lost) = (events + added.events, listed + added.listed, lost + added.lost);
-        (files, bytes) = (files + added.files, bytes + added.bytes);
-        asked = asked.or(Some(filter));
+        note_unseen(&recording.head().limitations, &mut self.unseen);
+        let shown = || format!("cannot add {} to {}", escape::path(&file), escape::path(&dataset.root));
+        let added = dataset.add(recording, filter).with_context(shown)?;
+        warn(&file, &added.ended);
+        note_unseen(added.ended.tail().map_or(&[], |tail| &tail.limitations), &mut self.unseen);
+        self.events += added.events;
+        self.listed += added.listed;
+        self.lost += added.lost;
+        self.files += added.files;
+        self.bytes += added.bytes;
+        Ok(true)
     }
-    if let Some(nothing) = asked.and_then(|filter| said_of_nothing(&filter, events)) {
-        crate::note!("twtrace: {nothing}");
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (events, of) = (told(self.events, self.listed), many(self.recordings, "recording"));
+        let (bytes, files) = (many(self.bytes, "byte"), many(self.files, "file"));
+        write!(out, "{events} of {of}{}, {bytes}, to {files}", besides(self.lost))
     }
-    say_unseen(&unseen);
-    let of = many(recordings.len() as u64 - unread, "recording");
-    let (events, bytes, files) = (told(events, listed), many(bytes, "byte"), many(files, "file"));
-    crate::note!(
-        "exported {events} of {of}{}, {bytes}, to {files} in {}",
-        besides(lost),
-        escape::path(&args.output)
-    );
-    Ok(if unread == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
 /// A number and what it is of: one is no "events".

@@ -87,14 +87,17 @@ pub(super) fn hosts(named: &[PathBuf], filters: &FilterArgs) -> anyhow::Result<V
         return Err(Usage("there is no recording in what was named".to_owned()).into());
     }
     refuse_twice(&parts)?;
-    let mut groups = Vec::new();
-    for parts in by_host(parts) {
-        groups.push(Group { filter: filter(&parts, filters)?, parts });
-    }
-    Ok(groups)
+    groups(parts, filters)
 }
 
-fn part(path: &Path) -> anyhow::Result<Part> {
+/// Recordings by the machines that made them, and what the filter means on each.
+pub(super) fn groups(parts: Vec<Part>, filters: &FilterArgs) -> anyhow::Result<Vec<Group>> {
+    let group = |parts: Vec<Part>| Ok(Group { filter: filter(&parts, filters)?, parts });
+    by_host(parts).into_iter().map(group).collect()
+}
+
+/// A recording of which the head has been read.
+pub(super) fn part(path: &Path) -> anyhow::Result<Part> {
     let recording = Recording::open(path)?;
     // A pipe can be read once only. Of files, too many would be open.
     if !path.is_file() {

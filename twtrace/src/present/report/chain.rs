@@ -47,6 +47,14 @@ impl Part {
     pub fn opened(name: PathBuf, recording: Recording) -> Self {
         Self { name, head: recording.head().clone(), open: Box::new(move || Ok(recording)) }
     }
+
+    /// The recording, from its start.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(self) -> Result<Recording, OpenError> {
+        (self.open)()
+    }
 }
 
 /// By how much times are moved, so that those of several machines can be compared.
