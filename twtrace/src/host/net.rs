@@ -72,6 +72,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same question may have an answer later.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+
     /// What would help.
     pub fn remedy(&self) -> String {
         match self {
@@ -82,6 +87,11 @@ impl Error {
             }
             Self::Io { source, .. } if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 "raise the limit of open files (ulimit -Hn)".to_owned()
+            }
+            // What starting a thread says.
+            Self::Io { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
+                "raise the limit of threads (ulimit -u; pids.max of the cgroup, which is TasksMax of a unit)"
+                    .to_owned()
             }
             Self::Spec { .. } | Self::Io { .. } | Self::Malformed { .. } => "see `twtrace check`".to_owned(),
         }

@@ -59,7 +59,7 @@ pub(super) struct Healing {
     schedule: Schedule,
     /// Of a listing on its way: namespaces that it showed all of.
     listing: Option<HashSet<u32>>,
-    /// Something is amiss that no listing has put right: since the last one was asked for, and before it, while that is being made.
+    /// Something is amiss, or may be, that no listing has put right: since the last one was asked for, and before it, while that is being made.
     owed: (bool, bool),
     /// Sockets that ended while an answer is on its way, and when.
     ended: Ended,
@@ -235,10 +235,14 @@ impl Healing {
                 listing.extend(netns);
                 self.todo.extend(seeds.into_iter().map(|seed| Todo::Enter(seed, span)));
             }
-            Reply::Listed { span, cost_ns, reached, limitations } => {
+            Reply::Listed { span, cost_ns, reached, is_incomplete, limitations } => {
                 self.limitations.extend(limitations);
                 self.schedule.pause(cost_ns, now_ns);
                 self.listed(span, &reached, tracker);
+                if is_incomplete {
+                    // Where nobody could be asked, nothing was put right.
+                    self.amiss();
+                }
             }
             Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
             Reply::Checked { books, .. } => self.checked(&books, tracker),

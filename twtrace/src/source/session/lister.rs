@@ -23,9 +23,8 @@ use crate::host::net::sockdiag::{self, DiagSocket, Presence};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
 use crate::model::clock;
 use crate::model::event::Role;
-use crate::model::limitation::Limitations;
 
-use listing::Listing;
+use listing::{Listing, Said};
 use ways::Ways;
 
 pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
@@ -80,7 +79,7 @@ struct Thread<'a> {
     /// Listings that are asked for while one is being made.
     waiting: VecDeque<Vec<u32>>,
     /// What could not be listed, as was said already.
-    said: Limitations,
+    said: Said,
 }
 
 impl<'a> Thread<'a> {
@@ -93,7 +92,7 @@ impl<'a> Thread<'a> {
             changed: Vec::new(),
             is_open: false,
             waiting: VecDeque::new(),
-            said: Limitations::default(),
+            said: Said::default(),
         }
     }
 

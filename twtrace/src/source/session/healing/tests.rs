@@ -3,6 +3,7 @@
 
 mod books;
 mod end;
+mod failed;
 mod last;
 mod left;
 mod pauses;
@@ -54,6 +55,8 @@ struct Simulation {
     told: Vec<Event>,
     fate: fn(u64) -> Fate,
     listings: usize,
+    /// No thread can be started that asks namespaces.
+    fails: bool,
     /// How long an answer takes, and the processor time in it.
     takes_ns: u64,
     cost_ns: u64,
@@ -88,6 +91,7 @@ impl Simulation {
             told: Vec::new(),
             fate,
             listings: 0,
+            fails: false,
             takes_ns: 2 * STEP_NS,
             cost_ns: 0,
             room: 5,
@@ -205,14 +209,16 @@ impl Simulation {
                         self.healing.take(Reply::Opened { span, books });
                     }
                     self.listings += 1;
-                    let shown = self.kernel.iter().filter(|(at, _)| self.reached.contains(&at.0));
+                    let is_asked = |netns: &u32| !self.fails && self.reached.contains(netns);
+                    let shown = self.kernel.iter().filter(|(at, _)| is_asked(&at.0));
                     let seeds = shown.map(|(at, socket)| seed(at, *socket)).collect();
-                    let netns = self.reached.iter().copied().collect();
+                    let netns = self.reached.iter().copied().filter(is_asked).collect();
                     self.healing.take(Reply::Namespaces { netns, span, seeds });
                     Reply::Listed {
                         span,
                         cost_ns: self.cost_ns,
                         reached: self.reached.clone(),
+                        is_incomplete: self.fails,
                         limitations: Vec::new(),
                     }
                 }

@@ -15,6 +15,13 @@ use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: u8 = 10;
 
+/// What was said of earlier listings: of single namespaces, and that none could be asked. One does not stand for the other.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    of_some: Limitations,
+    of_all: Limitations,
+}
+
 /// A listing that is being made.
 pub(super) struct Listing {
     began_ns: u64,
@@ -26,6 +33,10 @@ pub(super) struct Listing {
     /// Those that a way no longer led to; `None` once other ways were looked for.
     astray: Option<Vec<u32>>,
     limitations: Gathered,
+    /// None could be asked.
+    of_all: Option<Limitation>,
+    /// For a reason that may pass.
+    is_incomplete: bool,
     /// Processor time that it has taken so far, in nanoseconds.
     pub(super) cost_ns: u64,
 }
@@ -40,6 +51,8 @@ impl Listing {
             left: VecDeque::new(),
             astray: Some(Vec::new()),
             limitations: Gathered::default(),
+            of_all: None,
+            is_incomplete: false,
             cost_ns: 0,
         }
     }
@@ -53,13 +66,18 @@ impl Listing {
     pub(super) fn fail(&mut self, netns: u32, error: &net::Error) {
         match error {
             net::Error::Gone { .. } => self.astray.iter_mut().for_each(|astray| astray.push(netns)),
-            _ => self.limitations.add_of(netns, What::Namespaces, error, &error.remedy()),
+            _ => {
+                self.is_incomplete |= error.may_pass();
+                self.limitations.add_of(netns, What::Namespaces, error, &error.remedy());
+            }
         }
     }
 
     /// None could be asked.
     pub(super) fn fail_all(&mut self, error: &net::Error) {
-        self.limitations.add(Limitation::new(What::Namespaces, error.to_string(), error.remedy()));
+        self.is_incomplete |= error.may_pass();
+        let why = format!("at one time none could be asked: {error}");
+        self.of_all = Some(Limitation::new(What::Namespaces, why, error.remedy()));
     }
 
     /// The next namespace to be listed. A way in ends with its process, where the namespace may live on: at the end, other ways to those are
@@ -110,11 +128,13 @@ impl Listing {
     }
 
     /// What is as it was said of an earlier listing is not said again.
-    pub(super) fn end(self, said: &mut Limitations) -> Reply {
+    pub(super) fn end(self, said: &mut Said) -> Reply {
         let span = self.span();
+        let Self { reached, cost_ns, is_incomplete, .. } = self;
         let mut limitations = self.limitations.told();
-        limitations.retain(|limitation| said.add_first(limitation.clone()));
-        Reply::Listed { span, cost_ns: self.cost_ns, reached: self.reached, limitations }
+        limitations.retain(|limitation| said.of_some.add_first(limitation.clone()));
+        limitations.extend(self.of_all.filter(|limitation| said.of_all.add_first(limitation.clone())));
+        Reply::Listed { span, cost_ns, reached, is_incomplete, limitations }
     }
 }
 
@@ -134,9 +154,10 @@ mod tests {
         Netns { inode, name: None, path: path.into() }
     }
 
-    fn said(listing: Listing) -> Vec<Limitation> {
-        match listing.end(&mut Limitations::default()) {
-            Reply::Listed { limitations, .. } => limitations,
+    /// Whether it is incomplete, and what is said.
+    fn end(listing: Listing, said: &mut Said) -> (bool, Vec<Limitation>) {
+        match listing.end(said) {
+            Reply::Listed { is_incomplete, limitations, .. } => (is_incomplete, limitations),
             other => panic!("{other:?}"),
         }
     }
@@ -160,15 +181,47 @@ mod tests {
         assert_eq!(listing.reached, [7, 9].into());
         listing.fail(9, &gone(9));
         assert_eq!(listing.next(none), None);
-        assert_eq!(said(listing), []);
+        assert_eq!(end(listing, &mut Said::default()), (false, vec![]));
+    }
+
+    fn io(errno: i32) -> net::Error {
+        let source = std::io::Error::from_raw_os_error(errno);
+        net::Error::Io { what: "starting a thread".to_owned(), source }
     }
 
     #[test]
-    fn where_none_can_be_asked_that_is_said() {
-        let mut listing = Listing::new();
-        let source = std::io::Error::from_raw_os_error(libc::EAGAIN);
-        listing.fail_all(&net::Error::Io { what: "starting a thread".to_owned(), source });
-        let said = said(listing);
-        assert!(said.len() == 1 && said[0].to_string().contains("starting a thread"), "{said:?}");
+    fn where_none_can_be_asked_that_is_said_once_though_the_like_was_said_of_one() {
+        let mut said = Said::default();
+        for (of_all, want) in [(false, 1), (true, 1), (true, 0), (false, 0)] {
+            let mut listing = Listing::new();
+            if of_all {
+                listing.fail_all(&io(libc::EAGAIN));
+            } else {
+                listing.fail(7, &io(libc::EAGAIN));
+            }
+            let (is_incomplete, told) = end(listing, &mut said);
+            assert!(is_incomplete && told.len() == want, "{told:?}");
+            for limitation in told {
+                let text = limitation.to_string();
+                assert!(text.contains("starting a thread") && text.contains("pids.max"), "{text}");
+                assert_eq!(text.contains("none could be asked"), of_all, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_will_not_pass_is_not_waited_for() {
+        let path = || "/proc/17/ns/net".into();
+        for (error, want) in [
+            (net::Error::NoPermission { inode: 7, path: path() }, false),
+            (net::Error::Gone { inode: 7, path: path() }, false),
+            (net::Error::Replaced { inode: 7 }, false),
+            (net::Error::Malformed { what: "an answer".into(), why: "it is empty".into() }, false),
+            (io(libc::ENOMEM), true),
+        ] {
+            let mut listing = Listing::new();
+            listing.fail(7, &error);
+            assert_eq!(end(listing, &mut Said::default()).0, want, "{error}");
+        }
     }
 }

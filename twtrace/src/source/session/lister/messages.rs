@@ -95,6 +95,8 @@ pub(in crate::source::session) enum Reply {
         cost_ns: u64,
         /// Every namespace that can be reached.
         reached: HashSet<u32>,
+        /// Some could not be asked, for a reason that may pass.
+        is_incomplete: bool,
         /// What could not be listed.
         limitations: Vec<Limitation>,
     },
