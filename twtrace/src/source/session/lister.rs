@@ -147,10 +147,7 @@ impl<'a> Thread<'a> {
     fn check(&mut self, netns: &[u32]) -> Vec<Read> {
         let ways = self.ways.to(netns);
         let all = snapshot_all(&ways).unwrap_or_default();
-        let failed = all.iter().filter(|(_, books)| books.is_err()).map(|(inode, _)| *inode);
-        let is_missed =
-            |inode: &&u32| self.same.may_be_gone(**inode) && !all.iter().any(|(it, _)| it == *inode);
-        let lacking: Vec<u32> = failed.chain(netns.iter().filter(is_missed).copied()).collect();
+        let lacking = lacking(netns, &ways, &all, &self.same);
         let mut books = self.read(&ways, all);
         if !lacking.is_empty() {
             let ways = self.ways.anew(&lacking);
@@ -228,8 +225,9 @@ impl<'a> Thread<'a> {
     /// Makes a listing, and answers other questions in between.
     fn list(&mut self, only: &[u32]) -> Result<(), Closed> {
         let mut listing = self.begin(only)?;
-        while let Some(netns) = listing.next(|astray| self.ways.anew(astray)) {
+        loop {
             let cost_ns = listing.cost_ns;
+            let Some(netns) = listing.next(|astray| self.ways.anew(astray)) else { break };
             self.dump(&netns, &mut listing)?;
             let pause = if listing.began.elapsed() < AT_ONCE {
                 Duration::ZERO
@@ -315,6 +313,16 @@ impl<'a> Thread<'a> {
         self.say(Reply::Namespaces { netns: empty, span, seeds: Vec::new() })?;
         Ok(listing)
     }
+}
+
+/// Of namespaces whose books were asked for, those that another way is looked for to: that is a look at every process. The known one has ended,
+/// or there is none; where a way leads in and is refused, others are as well.
+fn lacking(asked: &[u32], ways: &[Netns], books: &Each<Snapshot>, same: &Same) -> Vec<u32> {
+    let has_ended = |books: &Result<Snapshot, net::Error>| matches!(books, Err(net::Error::Gone { .. }));
+    let ended = books.iter().filter(|(_, books)| has_ended(books)).map(|(inode, _)| *inode);
+    let has_none =
+        |inode: &&u32| same.may_be_gone(**inode) && !ways.iter().any(|netns| netns.inode == **inode);
+    ended.chain(asked.iter().filter(has_none).copied()).collect()
 }
 
 fn seed(socket: &DiagSocket, netns: u32, role: Role, now_ns: u64) -> Seed {

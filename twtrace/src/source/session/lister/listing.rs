@@ -81,12 +81,13 @@ impl Listing {
     }
 
     /// The next namespace to be listed. A way in ends with its process, where the namespace may live on: at the end, other ways to those are
-    /// looked for, once. Where there is none, a namespace is gone, and took its sockets along.
+    /// looked for, once, which is a look at every process. Where there is none, a namespace is gone, and took its sockets along.
     pub(super) fn next(&mut self, other_ways: impl FnOnce(&[u32]) -> Vec<Netns>) -> Option<Netns> {
         if self.left.is_empty()
             && let Some(astray) = self.astray.take_if(|astray| !astray.is_empty())
         {
-            self.left.extend(other_ways(&astray));
+            let ways = billed(&mut self.cost_ns, || other_ways(&astray));
+            self.left.extend(ways);
             let found: HashSet<u32> = self.left.iter().map(|netns| netns.inode).collect();
             self.reached.retain(|inode| found.contains(inode) || !astray.contains(inode));
         }
@@ -207,6 +208,19 @@ mod tests {
                 assert_eq!(text.contains("none could be asked"), of_all, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn looking_for_other_ways_is_on_the_bill() {
+        let mut listing = Listing::new();
+        listing.fail(7, &net::Error::Gone { inode: 7, path: "/proc/17/ns/net".into() });
+        assert_eq!(listing.cost_ns, 0);
+        let first = listing.next(|_| {
+            let began_ns = clock::thread_ns();
+            while clock::thread_ns() == began_ns {}
+            Vec::new()
+        });
+        assert!(first.is_none() && listing.cost_ns != 0);
     }
 
     #[test]

@@ -62,3 +62,43 @@ async fn sockets_went_with_their_namespace_though_the_next_one_has_the_like() {
         "{all:?}"
     );
 }
+
+#[test]
+fn all_processes_are_looked_at_for_a_way_that_has_ended_or_is_not_known_and_for_no_other() {
+    let netns = |inode: u32| Netns { inode, name: None, path: "/proc/17/ns/net".into() };
+    let path = || "/proc/17/ns/net".into();
+    let io = || std::io::Error::from_raw_os_error(libc::EAGAIN);
+    let books = vec![
+        (3, Err(net::Error::NoPermission { inode: 3, path: path() })),
+        (4, Err(net::Error::Gone { inode: 4, path: path() })),
+        (5, Err(net::Error::Io { what: "reading".to_owned(), source: io() })),
+    ];
+    let ways = [netns(3), netns(4), netns(5)];
+    let same = Same::expecting(7, 13);
+    assert_eq!(lacking(&[3, 4, 5, 6, 7], &ways, &books, &same), [4, 7]);
+    // No thread could be started: nothing is known of any.
+    assert_eq!(lacking(&[3, 4, 5], &ways, &Vec::new(), &same), [0; 0]);
+    let same = Same::expecting(5, 13);
+    assert_eq!(lacking(&[5], &ways, &Vec::new(), &same), [0; 0]);
+}
+
+#[tokio::test]
+async fn one_that_no_way_leads_to_any_more_is_gone() {
+    let mut worker = Worker::start("gone", |requests, replies| {
+        // No namespace has this inode.
+        let mut thread = Thread::new(requests, replies, Same::expecting(1, 13));
+        // Its way leads nowhere.
+        thread.ways.set(&[Netns { inode: 1, name: None, path: "/nowhere".into() }]);
+        for _ in 0..ABSENT_TIMES {
+            let _ = thread.answer(Request::Check { netns: vec![1] });
+        }
+        requests.next();
+    })
+    .unwrap();
+    let mut replies = Vec::new();
+    while !replies.last().is_some_and(has_left) {
+        assert!(replies.len() < 3, "{replies:?}");
+        replies.push(worker.reply().await.unwrap());
+    }
+    assert!(matches!(&replies[..], [Reply::Checked { books, .. }, _] if books.is_empty()), "{replies:?}");
+}
