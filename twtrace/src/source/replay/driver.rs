@@ -55,6 +55,8 @@ pub struct Driver {
     /// Pictures that were left out, and the longest time without any, in nanoseconds, with when that began.
     left_out: u64,
     longest_ns: (u64, u64),
+    /// So much of what could not be seen was the view told.
+    limited: usize,
 }
 
 /// Whether there is more to do at once.
@@ -90,6 +92,7 @@ impl Driver {
             quiet: 0,
             left_out: 0,
             longest_ns: (0, 0),
+            limited: 0,
         })
     }
 
@@ -100,9 +103,18 @@ impl Driver {
     pub fn begin(&mut self, view: &mut dyn View) -> io::Result<()> {
         let backend = BACKENDS.iter().find(|word| **word == self.player.backend()).copied();
         view.attached(backend.unwrap_or("unknown"));
-        view.limited(&self.player.limitations());
+        self.limit(view);
         view.listed(&mut self.player.tracker);
         view.begin(self.player.clock())
+    }
+
+    /// Tells what could not be seen, and again once there is more of it: at the end.
+    fn limit(&mut self, view: &mut dyn View) {
+        let all = self.player.limitations();
+        if all.len() > self.limited {
+            self.limited = all.len();
+            view.limited(&all);
+        }
     }
 
     /// What ties recorded times to the calendar.
@@ -197,6 +209,9 @@ impl Driver {
             None => from_ns.saturating_add(owed_ns),
         };
         let told = self.player.run(until_ns.min(self.picture_ns), most, view)?;
+        if self.player.end_ns().is_some() {
+            self.limit(view);
+        }
         if self.goal_ns.is_some_and(|goal_ns| self.player.now_ns >= goal_ns) {
             // Time goes on from there.
             (self.goal_ns, self.owed_ns) = (None, 0.0);
@@ -243,7 +258,10 @@ impl Driver {
                     let from_ns = self.goal_ns.unwrap_or(self.player.now_ns);
                     self.go(from_ns.saturating_add_signed(by_ns), view)?;
                 }
-                Command::Step => self.player.step_on(STEP, view)?,
+                Command::Step => {
+                    self.player.step_on(STEP, view)?;
+                    self.limit(view);
+                }
             }
         }
         Ok(is_new)

@@ -10,7 +10,7 @@ use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
 use crate::model::filter::{Filter, Part};
 use crate::model::limitation::{Limitation, Limitations};
-use crate::recording::OpenError;
+use crate::recording::{Ended, OpenError};
 use crate::source::{Flow, View};
 
 /// A tracker that is told from a recording.
@@ -87,9 +87,11 @@ impl Player {
         &self.feed.head().backend
     }
 
-    /// What could not be seen where it was recorded, as far as its start tells.
+    /// What could not be seen where it was recorded, as far as that was told by now: what was found out on the way is at the end.
     pub(super) fn limitations(&self) -> Vec<Limitation> {
-        let all: Limitations = self.feed.head().limitations.iter().cloned().collect();
+        let tail = self.feed.ended().and_then(Ended::tail);
+        let at_end = tail.map(|tail| tail.limitations.as_slice()).unwrap_or_default();
+        let all: Limitations = self.feed.head().limitations.iter().chain(at_end).cloned().collect();
         all.all().to_vec()
     }
 

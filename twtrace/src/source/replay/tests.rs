@@ -1,5 +1,7 @@
 //! A replay of a scripted recording, with a view that writes down what it is told, and a clock made of numbers.
 
+mod limited;
+
 use std::io::{self, Cursor};
 use std::time::Duration;
 
