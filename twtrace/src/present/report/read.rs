@@ -7,7 +7,7 @@ use super::chain::{Axis, Counted, Part};
 use super::count::{Asked, Counting};
 use super::model::{By, Folded, Name, Reached, Report, Row};
 use super::timeline::MOST_ASKED;
-use crate::diagnose::facts::{Facts, Share};
+use crate::diagnose::facts::{Facts, Process, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
 use crate::engine::Spread;
@@ -208,8 +208,9 @@ fn damaged(ended: &Ended, mut troubles: Vec<String>) -> Option<String> {
 /// Says of each process how bad it is that it has a part in, and puts those first that press: by that, then those that failed.
 fn worst_first(rows: &mut [Row], findings: &[Finding]) {
     for row in rows.iter_mut() {
-        let Name::Process { pid, comm, .. } = &row.name else { continue };
-        let is_it = |share: &Share| share.process.pid == Some(*pid) && share.process.comm == *comm;
+        let Name::Process { pid, start_ns, comm, .. } = &row.name else { continue };
+        let process = Process { pid: Some(*pid), start_ns: *start_ns, ..Process::default() };
+        let is_it = |share: &Share| share.process.is(&process) && share.process.comm == *comm;
         let bad = findings.iter().filter(|finding| finding.severity <= Severity::Warning);
         // Findings are worst first.
         row.severity =
@@ -233,4 +234,30 @@ pub fn facts(recording: Recording, filter: &Filter, nat_ports: Option<u32>) -> R
     let mut facts = Facts { nat_ports, ..counted.facts() };
     scope::keep(&mut facts, filter);
     Ok((facts, counted.counting.events))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Figures;
+
+    /// A pid is used again, also by the next process of the same name.
+    #[test]
+    fn another_life_of_a_pid_is_not_what_presses() {
+        const SECOND_NS: u64 = 1_000_000_000;
+        let row = |start_ns| {
+            let (comm, exe, container) = ("curl".to_owned(), None, None);
+            let name = Name::Process { pid: 4711, start_ns, comm, uid: 0, exe, container };
+            Row::new(name, Figures::default())
+        };
+        let process =
+            Process { pid: Some(4711), start_ns: 97 * SECOND_NS, comm: "curl".into(), ..Process::default() };
+        let mut finding = Finding::new("ports", Severity::Critical, "calls fail".to_owned());
+        finding.who = vec![Share { process, ..Share::default() }];
+        let mut rows = vec![row(13 * SECOND_NS), row(97 * SECOND_NS)];
+        worst_first(&mut rows, &[finding]);
+        let told: Vec<_> = rows.into_iter().map(|row| (row.name, row.severity)).collect();
+        let want = [(97, Some(Severity::Critical)), (13, None)];
+        assert_eq!(told, want.map(|(start_s, severity)| (row(start_s * SECOND_NS).name, severity)));
+    }
 }
