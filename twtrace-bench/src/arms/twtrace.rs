@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use twtrace::model::event::Kind;
-use twtrace::recording::{Ended, Recording};
+use twtrace::recording::Recording;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{Heard, OUT, READY, Tools, text};
@@ -136,8 +136,8 @@ fn recording(path: &Path, heard: &Heard) -> Result<Told> {
         }
         sum.lines += 1;
     }
-    if let Ended::Missing { why } = recording.end() {
-        anyhow::bail!("the recording has no end: {why}");
+    if let Some(trouble) = recording.end().trouble() {
+        anyhow::bail!("not all of the recording can be read: {trouble}");
     }
     Ok(sum.told(heard))
 }
@@ -203,6 +203,8 @@ mod tests {
     use super::*;
     use crate::generator::First;
     use crate::site::{Made, Owners, Place};
+    use twtrace::model::event::{Conn, Event};
+    use twtrace::recording::{Encoder, Head, Tail};
 
     #[test]
     fn events_of_our_namespace_are_counted_and_losses_added() {
@@ -222,6 +224,34 @@ mod tests {
         assert_eq!((told.created, told.right, told.lost, told.lines), (Some(3), Some(1), Some(7), Some(7)));
         assert_eq!((told.owners_lost, told.missed_runs), (1, 2));
         assert!(events("nonsense\n".as_bytes(), &heard).is_err());
+    }
+
+    /// A time that changed on disk leaves its event out, which would be one that twtrace did not tell.
+    #[test]
+    fn a_recording_that_is_cut_off_or_damaged_is_no_result() {
+        const HEAD: &str = "\"mono_ns\":4711";
+        let mut encoder = Encoder::new(&Head { mono_ns: 4711, ..Head::default() }).unwrap();
+        let here = std::net::Ipv4Addr::LOCALHOST.into();
+        let conn = Conn { netns: 7, ifindex: 0, saddr: here, daddr: here, sport: 13, dport: 80 };
+        encoder.append(&Event::new(Kind::Created, 4713, Some(conn)));
+        encoder.close_batch().unwrap();
+        let cut = encoder.bytes().len();
+        encoder.finish(&Tail { mono_ns: 4717, ..Tail::default() }).unwrap();
+        let whole = std::mem::take(encoder.bytes());
+        let mut damaged = whole.clone();
+        let at = whole.windows(HEAD.len()).position(|part| part == HEAD.as_bytes()).unwrap();
+        damaged[at + HEAD.len() - 1] ^= 1;
+        let made = Made { count: 1, elapsed_s: 1.0, connect: None, owners: Owners::AnyOf(vec![11]) };
+        let place = Place { netns: 7, port: 1, first: First::Client };
+        let heard = Heard { place, made: &made, created: Some(1) };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(file.path(), bytes).unwrap();
+            recording(file.path(), &heard).map_err(|refused| refused.to_string())
+        };
+        assert_eq!(read(&whole).unwrap().lines, Some(1));
+        assert!(read(&whole[..cut]).unwrap_err().contains("its end is missing"));
+        assert!(read(&damaged).unwrap_err().contains("1 event cannot be read"));
     }
 
     #[test]
