@@ -7,6 +7,8 @@
 //! thread waits in poll(2), where it can be told to stop, and is in write(2) only for a moment. No other thread ever is: not even O_NONBLOCK
 //! keeps it from waiting for who holds a pipe's lock (`pipe_write`, fs/pipe.c), as a reader does while it splices to a file.
 
+mod piece;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -22,53 +24,15 @@ use tokio::sync::Notify;
 
 use crate::host::worker::Thread;
 
+use piece::Piece;
+pub use piece::Units;
+
 /// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
 const PAGE: usize = 4096;
 /// A file has no reader who could be slow: what waits for it waits only because this thread has to share the processor.
 const FILE_FACTOR: usize = 16;
 /// How long the page that is being written when all is over may take, so that it is counted for what it is.
 const LAST_PAGE: Duration = Duration::from_millis(50);
-
-/// Counts for what a piece holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Units {
-    /// Each line is one.
-    Lines(u64),
-    /// All of it is one.
-    One,
-    /// It counts for nothing when it is missing.
-    None,
-}
-
-impl Units {
-    fn count(self) -> u64 {
-        match self {
-            Self::Lines(lines) => lines,
-            Self::One => 1,
-            Self::None => 0,
-        }
-    }
-}
-
-/// Something to write.
-#[derive(Debug)]
-struct Piece {
-    bytes: Bytes,
-    units: Units,
-    /// Bytes of it that were written.
-    written: usize,
-}
-
-impl Piece {
-    /// What it holds that was not written. Half a line is none.
-    fn unwritten(&self) -> u64 {
-        let written = self.bytes.get(..self.written).unwrap_or_default();
-        match self.units {
-            Units::Lines(lines) => lines - written.iter().filter(|byte| **byte == b'\n').count() as u64,
-            Units::One | Units::None => self.units.count(),
-        }
-    }
-}
 
 #[derive(Debug, Default)]
 struct State {
@@ -107,13 +71,14 @@ struct Shared {
 /// Where to write to; see the head of the file.
 #[derive(Debug)]
 pub struct Writer {
+    name: String,
     shared: Arc<Shared>,
     limit: usize,
     thread: Mutex<Option<Thread>>,
 }
 
 impl Writer {
-    /// Begins to write to `fd`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times as many where it is a
+    /// Begins to write to `fd`, which is called `name`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times as many where it is a
     /// file.
     ///
     /// # Errors
@@ -126,7 +91,7 @@ impl Writer {
         let limit = if is_watched { limit } else { limit * FILE_FACTOR };
         let writing = Writing { fd, is_watched, shared: Arc::clone(&shared) };
         let thread = Thread::start(name, move || writing.run())?;
-        Ok(Self { shared, limit, thread: Mutex::new(Some(thread)) })
+        Ok(Self { name: name.to_owned(), shared, limit, thread: Mutex::new(Some(thread)) })
     }
 
     /// Begins to write to stdout.
@@ -135,6 +100,17 @@ impl Writer {
     /// As [`Writer::start`].
     pub fn stdout(limit: usize) -> io::Result<Self> {
         Self::start("stdout", io::stdout().as_fd().try_clone_to_owned()?, limit)
+    }
+
+    /// The same, called something else than its thread.
+    pub fn called(mut self, name: String) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether a piece would be taken.
@@ -162,11 +138,29 @@ impl Writer {
     /// # Errors
     /// Once nothing can be written any more; a reader that went away is a broken pipe.
     pub fn put(&self, bytes: Bytes, units: Units) -> io::Result<bool> {
+        self.take(bytes, units, false)
+    }
+
+    /// As [`Self::put`], whether there is room or not: for what nothing that follows can be read without. Whoever calls this looks for room
+    /// before there is anything to hand over. `false` once nothing more is to be written.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn put_always(&self, bytes: Bytes, units: Units) -> io::Result<bool> {
+        self.take(bytes, units, true)
+    }
+
+    /// Counts what was not even made into a piece, for want of room.
+    pub fn lose(&self, units: u64) {
+        self.shared.state().unwritten += units;
+    }
+
+    fn take(&self, bytes: Bytes, units: Units, always: bool) -> io::Result<bool> {
         let mut state = self.shared.state();
         if let Some(error) = state.error {
             return Err(error.into());
         }
-        if state.is_over || !self.fits(&state, bytes.len()) {
+        if state.is_over || !(always || self.fits(&state, bytes.len())) {
             state.unwritten += units.count();
             return Ok(false);
         }
@@ -265,7 +259,7 @@ impl Shared {
 }
 
 /// Whether a descriptor says when it has room. Files always take what they are given.
-fn is_watched(fd: &OwnedFd) -> bool {
+pub fn is_watched(fd: &OwnedFd) -> bool {
     let Ok(status) = fstat(fd) else { return true };
     let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
     match kind {
