@@ -47,3 +47,10 @@ pub struct Options {
     /// The view shows command lines of processes: see [`IdentityCache::new`](crate::host::identity::IdentityCache::new).
     pub command_lines: bool,
 }
+
+impl Options {
+    /// When all is over, if it begins now.
+    fn over(&self) -> Option<tokio::time::Instant> {
+        tokio::time::Instant::now().checked_add(self.duration?)
+    }
+}

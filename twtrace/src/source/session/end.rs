@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::timeout_at;
 
 use super::Summary;
 use super::drain::Message;
-use super::engine::{Engine, Why, more_to_tell};
-use super::lister::Reply;
+use super::engine::{Engine, Why, more_to_tell, time_is_up};
+use super::lister::{Reply, Request};
 use super::run::Error;
 use super::verify::{Counting, Moment};
 use crate::model::clock::{self, Clock};
@@ -34,6 +34,15 @@ enum News {
     Room,
 }
 
+/// How long a reader may take for what is written. One who asked for a number of events, or for all until a command ends, is waited for: until
+/// `over`, where there is such a time, or else until a signal says otherwise.
+fn reader_until(why: Why, deadline: Instant, over: Option<Instant>) -> Option<Instant> {
+    match why {
+        Why::Told => Some(deadline),
+        Why::View => over.map(|over| over.max(deadline)),
+    }
+}
+
 /// What was lost at last could not be put right.
 fn unhealed() -> Limitation {
     let why = "what was told did not agree with the kernel any more, and there was no time to list again what lives";
@@ -50,8 +59,7 @@ impl Engine<'_> {
         }
         self.healing.stop_comparing();
         if self.options.verify {
-            let books = self.books(view).await?;
-            self.ledger.enter(Moment::BeforeEnd, books);
+            self.enter_books(Moment::BeforeEnd, view).await?;
         }
         let until = Clock::read();
         self.until_ns = until.mono_ns;
@@ -59,8 +67,7 @@ impl Engine<'_> {
         let settled_ns = clock::mono_ns();
         let lost = self.probe.loss();
         if self.options.verify {
-            let books = self.books(view).await?;
-            self.ledger.enter(Moment::AfterEnd, books);
+            self.enter_books(Moment::AfterEnd, view).await?;
         }
         self.catch_up(settled_ns, view).await?;
         self.report_loss(lost, self.until_ns, view)?;
@@ -69,8 +76,30 @@ impl Engine<'_> {
         self.written(batch)?;
         view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
-        self.flush(why, deadline, view).await?;
-        self.conclude(until, lost.loss, view)
+        let reader_until = reader_until(why, deadline, self.over.map(tokio::time::Instant::into_std));
+        self.flush(why, reader_until, view).await?;
+        self.conclude(until, lost.loss, reader_until, view)
+    }
+
+    /// Enters the books of every namespace of interest, while events come in. Where that takes too long, nothing is compared: what was asked for
+    /// and comes late would be taken for the next answer.
+    async fn enter_books(&mut self, moment: Moment, view: &mut dyn View) -> Result<(), Error> {
+        if self.ledger.is_short() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        self.lister.ask(Request::Books { only: self.options.filter.netns.clone() });
+        while let Some(news) = self.news(deadline, false, view).await? {
+            match news {
+                News::Reply(Reply::Books { books, .. }) => {
+                    self.ledger.enter(moment, books?);
+                    return Ok(());
+                }
+                news => self.take_news(news, view)?,
+            }
+        }
+        self.ledger.fall_short();
+        Ok(())
     }
 
     /// Takes in all that had come by `until_ns`.
@@ -123,40 +152,58 @@ impl Engine<'_> {
 
     /// Takes in what comes next; whether anything did in time.
     async fn await_news(&mut self, deadline: Instant, view: &mut dyn View) -> Result<bool, Error> {
+        let has_more = self.healing.has_more();
+        let Some(news) = self.news(deadline, has_more, view).await? else { return Ok(false) };
+        self.take_news(news, view)?;
+        Ok(true)
+    }
+
+    /// What comes next, if it comes in time. Room for more is none where there is none to tell.
+    async fn news(
+        &mut self,
+        deadline: Instant,
+        has_more: bool,
+        view: &dyn View,
+    ) -> Result<Option<News>, Error> {
         let news = timeout_at(deadline.into(), async {
             tokio::select! {
                 biased;
                 reply = self.lister.reply() => reply.map(News::Reply),
                 message = self.drain.next() => message.map(News::Message),
-                () = more_to_tell(&*view, self.healing.has_more()) => Ok(News::Room),
+                () = more_to_tell(view, has_more) => Ok(News::Room),
             }
         });
-        match news.await {
-            Ok(Ok(News::Reply(reply))) => self.healing.take(reply),
-            Ok(Ok(News::Message(message))) => drop(self.take(message, view)?),
-            Ok(Ok(News::Room)) => {}
-            Ok(Err(died)) => return Err(died.into()),
-            Err(_) => return Ok(false),
-        }
-        Ok(true)
+        Ok(news.await.ok().transpose()?)
     }
 
-    /// Lets a reader have what is written. One who asked for a number of events is waited for, until a signal says otherwise.
-    async fn flush(&mut self, why: Why, deadline: Instant, view: &mut dyn View) -> Result<(), Error> {
+    fn take_news(&mut self, news: News, view: &mut dyn View) -> Result<(), Error> {
+        match news {
+            News::Reply(reply) => self.healing.take(reply),
+            // What the view says to it no longer matters.
+            News::Message(message) => drop(self.take(message, view)?),
+            News::Room => {}
+        }
+        Ok(())
+    }
+
+    /// Lets a reader have what is written. A signal ends that where none did before: `timeout` sends one to a process and to its group.
+    async fn flush(
+        &mut self,
+        why: Why,
+        reader_until: Option<Instant>,
+        view: &mut dyn View,
+    ) -> Result<(), Error> {
         let Some(output) = view.output() else { return Ok(()) };
-        let patience = async {
-            match why {
-                Why::Told => sleep_until(deadline.into()).await,
-                Why::View => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = output.emptied() => {}
-            () = patience => {}
-            _ = self.signals.any() => {}
+            () = time_is_up(reader_until.map(tokio::time::Instant::from_std)) => {}
+            _ = self.signals.any(), if why == Why::View => {}
         }
-        output.finish(Instant::now());
+        // One that has written all may have more to write: the end of a recording, say.
+        if !output.is_idle() {
+            output.finish(Instant::now());
+        }
         self.take_error(view).map(drop)
     }
 
@@ -164,6 +211,7 @@ impl Engine<'_> {
         mut self,
         until: Clock,
         mut loss: crate::model::event::Loss,
+        reader_until: Option<Instant>,
         view: &dyn View,
     ) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
@@ -177,6 +225,7 @@ impl Engine<'_> {
             loss,
             skipped: self.probe.skipped(),
             unread: self.unread,
+            reader_until,
             elapsed_ns: until.mono_ns.saturating_sub(self.started_ns),
             until,
             verdict,
@@ -186,5 +235,20 @@ impl Engine<'_> {
         self.lister.stop(joining)?;
         self.probe.detach();
         Ok(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_waited_for_until_the_duration_is_over_if_the_view_ended_before() {
+        let now = Instant::now();
+        let [deadline, soon, late] = [800, 7, 10_007].map(|ms| now + Duration::from_millis(ms));
+        assert_eq!(reader_until(Why::Told, deadline, Some(late)), Some(deadline));
+        assert_eq!(reader_until(Why::View, deadline, Some(late)), Some(late));
+        assert_eq!(reader_until(Why::View, deadline, Some(soon)), Some(deadline));
+        assert_eq!(reader_until(Why::View, deadline, None), None);
     }
 }

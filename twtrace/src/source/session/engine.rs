@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::Options;
 use super::alarm::Alarm;
 use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
-use super::lister::{Lister, Reply, Request};
+use super::lister::{Lister, Reply};
 use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
 use super::verify::Ledger;
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
-use crate::host::net::books::Books;
 use crate::kernel::decode::{self, Record};
 use crate::kernel::probe::{Lost, Probe};
 use crate::model::clock;
@@ -80,6 +79,8 @@ pub(super) struct Engine<'a> {
     pub(super) reported: Loss,
     pub(super) ledger: Ledger,
     pub(super) started_ns: u64,
+    /// When `--duration` is over, or a signal came that the view goes on after: no reader is waited for any longer.
+    pub(super) over: Option<Instant>,
     pub(super) alarm: Alarm,
     pub(super) looked: Instant,
     pub(super) loss_checked_ns: u64,
@@ -105,14 +106,14 @@ impl<'a> Engine<'a> {
         mut server: Option<Server>,
         view: &mut dyn View,
     ) -> Result<Why, Error> {
-        let over = self.options.duration.map(sleep);
-        let mut over = pin!(over);
+        self.over = self.options.over();
+        let mut over = pin!(time_is_up(self.over));
         loop {
             let due = self.due(view);
             let wake = tokio::select! {
                 biased;
                 signal = next_signal(&mut self.early, &mut self.signals) => Wake::Signal(signal),
-                () = time_is_up(over.as_mut().as_pin_mut()) => Wake::Over,
+                () = over.as_mut() => Wake::Over,
                 () = broken(view) => Wake::Broken,
                 reply = self.lister.reply() => Wake::Reply(reply?),
                 question = next_question(server.as_mut()) => Wake::Question(question),
@@ -137,7 +138,11 @@ impl<'a> Engine<'a> {
                     question.answer(&self.tracker);
                     Flow::Go
                 }
-                Wake::Signal(_) | Wake::Check => self.check(view)?,
+                Wake::Signal(_) => {
+                    self.over = Some(Instant::now());
+                    self.check(view)?
+                }
+                Wake::Check => self.check(view)?,
                 Wake::Heal => self.heal(view)?,
                 Wake::Message(message) => {
                     let flow = self.take(message, view)?;
@@ -320,8 +325,9 @@ impl<'a> Engine<'a> {
             return Ok(Flow::Go);
         }
         if self.reported.unwritten == 0 && news.unwritten != 0 {
+            let name = view.output().map_or("stdout", crate::output::Writer::name);
             crate::note!(
-                "twtrace: stdout is not read fast enough: what cannot be written is counted as lost"
+                "twtrace: {name} is not read fast enough: what cannot be written is counted as lost"
             );
         }
         self.reported = loss;
@@ -330,22 +336,6 @@ impl<'a> Engine<'a> {
         let _ = self.tracker.apply(&mut event);
         let told = view.event(&event);
         self.written(told)
-    }
-
-    /// The books of every namespace of interest, while events come in.
-    pub(super) async fn books(&mut self, view: &mut dyn View) -> Result<Vec<(u32, Books)>, Error> {
-        self.lister.ask(Request::Books { only: self.options.filter.netns.clone() });
-        loop {
-            tokio::select! {
-                biased;
-                reply = self.lister.reply() => match reply? {
-                    Reply::Books { books, .. } => return Ok(books?),
-                    other => self.healing.take(other),
-                },
-                // What the view says to it no longer matters.
-                message = self.drain.next() => drop(self.take(message?, view)?),
-            }
-        }
     }
 }
 
@@ -364,9 +354,10 @@ async fn next_signal(early: &mut Option<i32>, signals: &mut Signals) -> i32 {
     }
 }
 
-async fn time_is_up(over: Option<std::pin::Pin<&mut tokio::time::Sleep>>) {
+/// Until then; where nobody says, never.
+pub(super) async fn time_is_up(over: Option<Instant>) {
     match over {
-        Some(over) => over.await,
+        Some(over) => sleep_until(over).await,
         None => std::future::pending().await,
     }
 }

@@ -83,6 +83,7 @@ impl<'a> Engine<'a> {
             reported: Loss::default(),
             ledger: early.ledger,
             started_ns,
+            over: options.over(),
             alarm: Alarm::new().map_err(Error::Wait)?,
             looked: Instant::now(),
             loss_checked_ns: started_ns,

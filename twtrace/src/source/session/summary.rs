@@ -1,6 +1,8 @@
 //! Owns: the words that end a trace.
 //! Must not know: how they are shown.
 
+use std::time::Instant;
+
 use crate::engine::Counts;
 use crate::kernel::probe::Backend;
 use crate::model::clock::Clock;
@@ -26,6 +28,8 @@ pub struct Summary {
     pub until: Clock,
     /// Nobody reads the output any more: there is nobody to tell.
     pub unread: bool,
+    /// How long who reads the output may still take; `None` is until a signal.
+    pub reader_until: Option<Instant>,
     /// The comparison with the kernel's books, if one was asked for.
     pub verdict: Option<Verdict>,
 }
@@ -82,6 +86,7 @@ impl Summary {
             elapsed_ns: 0,
             until,
             unread: false,
+            reader_until: None,
             verdict: None,
         }
     }

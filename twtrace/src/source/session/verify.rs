@@ -46,6 +46,7 @@ pub enum Moment {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     readings: BTreeMap<u32, Readings>,
+    is_short: bool,
 }
 
 /// One compared count.
@@ -83,6 +84,9 @@ impl Row {
     }
 }
 
+const UNREAD: &str = "verify: FAILED: nothing was compared, as the kernel's books could not be read in time; remedy: \
+                      --netns with the network namespaces of interest";
+
 /// The comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -90,12 +94,14 @@ pub struct Verdict {
     pub rows: Vec<Row>,
     /// Namespaces with events whose books are gone: with the namespace, or because another one has its inode now.
     pub gone: Vec<u32>,
+    /// The books could not be read in time: nothing was compared.
+    pub unread: bool,
 }
 
 impl Verdict {
-    /// Whether every difference is explained by what was lost.
+    /// Whether all was compared, and every difference is explained by what was lost.
     pub fn holds(&self) -> bool {
-        self.rows.iter().all(Row::holds)
+        !self.unread && self.rows.iter().all(Row::holds)
     }
 }
 
@@ -114,8 +120,21 @@ impl Ledger {
         }
     }
 
+    /// A reading is missing: there is nothing to compare.
+    pub fn fall_short(&mut self) {
+        self.is_short = true;
+    }
+
+    /// Whether a reading is missing.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
     /// Compares with what the tracker was told.
     pub fn close(&self, tracker: &Tracker, loss: &Loss, counting: Counting) -> Verdict {
+        if self.is_short {
+            return Verdict { unread: true, ..Verdict::default() };
+        }
         let (mut verdict, all) = (Verdict::default(), tracker.by_netns());
         for (netns, readings) in &self.readings {
             let (told, live) = all.get(netns).copied().unwrap_or_default();
@@ -234,6 +253,9 @@ impl Span {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.unread {
+            return f.write_str(UNREAD);
+        }
         writeln!(f, "{:<12} {:<22} {:>12} {:>12}", "NETNS", "COUNT", "KERNEL", "TWTRACE")?;
         // What does not hold comes first: there may be hundreds of namespaces.
         let (good, bad): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.holds());
@@ -285,6 +307,19 @@ mod tests {
         assert!(ledger.close(&tracker, &loss, Counting::Births).holds());
         let less = Loss { created: 96, ..Loss::default() };
         assert!(!ledger.close(&tracker, &less, Counting::Births).holds());
+    }
+
+    #[test]
+    fn books_that_could_not_be_read_in_time_are_no_proof() {
+        let mut ledger = ledger([books(0, 0), books(0, 0), books(0, 0), books(0, 0)]);
+        assert!(ledger.close(&Tracker::new(), &Loss::default(), Counting::Births).holds());
+        ledger.fall_short();
+        let verdict = ledger.close(&Tracker::new(), &Loss::default(), Counting::Births);
+        let said = verdict.to_string();
+        assert!(
+            !verdict.holds() && said.contains("nothing was compared") && !said.contains("verify: ok"),
+            "{said}"
+        );
     }
 
     #[test]
