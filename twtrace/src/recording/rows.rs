@@ -47,6 +47,7 @@ pub struct Rows {
     owner: OwnerRows,
     outcome: OutcomeRows,
     loss: Vec<Numbers<UInt64Type>>,
+    count: Numbers<UInt64Type>,
 }
 
 struct ConnRows {
@@ -117,6 +118,7 @@ impl Rows {
             owner: OwnerRows::new(batch, caches)?,
             outcome: OutcomeRows::new(batch, caches)?,
             loss: loss.collect::<Result<_, _>>()?,
+            count: Numbers::of(batch, "count")?,
         })
     }
 
@@ -158,7 +160,7 @@ impl Rows {
 
     fn loss(&self, row: usize) -> Loss {
         let part = |at: usize| self.loss.get(at).and_then(|column| column.get(row)).unwrap_or(0);
-        Loss::from_parts(std::array::from_fn(part))
+        Loss::from_parts(std::array::from_fn(part)).of_events(self.count.get(row).unwrap_or(0))
     }
 }
 

@@ -110,7 +110,7 @@ pub const COLUMNS: &[(&str, Type)] = &[
     ("lost_syn_refused", Type::U64),
 ];
 
-/// The columns that `count` is made of, in the order of [`Loss::parts`]; what could not be written is in no recording.
+/// The columns that `count` is made of, in the order of [`Loss::parts`]; what is left of it could not be written, which has none.
 ///
 /// [`Loss::parts`]: crate::model::event::Loss::parts
 pub const LOST: [&str; 10] = [

@@ -64,6 +64,12 @@ impl Loss {
             .fold(0, u64::saturating_add)
     }
 
+    /// The same, where so many events were lost in all: what no part accounts for could not be written.
+    #[must_use]
+    pub fn of_events(self, events: u64) -> Self {
+        Self { unwritten: events.saturating_sub(self.untold()), ..self }
+    }
+
     /// Both together.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

@@ -114,6 +114,7 @@ pub(super) struct Columns {
     why: Words<AbortWhy>,
     lifetime_ms: Numbers<UInt64Type>,
     lost: [Numbers<UInt64Type>; LOST.len()],
+    count: Numbers<UInt64Type>,
 }
 
 /// Some rows of a batch, one after the other.
@@ -133,7 +134,7 @@ const AT_ONCE: usize = 64;
 const NAMES: [&str; 4] = ["container_name", "image", "pod", "pod_namespace"];
 
 /// Every column that is looked at, besides [`NAMES`] and [`LOST`].
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 31] = [
     "event",
     "mono_ns",
     "netns",
@@ -164,6 +165,7 @@ const COLUMNS: [&str; 30] = [
     "range_high",
     "why",
     "lifetime_ms",
+    "count",
 ];
 
 /// The names of all columns that are looked at.
@@ -274,6 +276,7 @@ impl Reader {
             why: Words::of(batch, "why")?,
             lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
+            count: Numbers::of(batch, "count")?,
         })
     }
 }
@@ -369,6 +372,6 @@ impl Columns {
 
     fn loss(&self, row: usize) -> Loss {
         let part = |at: usize| self.lost.get(at).and_then(|column| column.get(row)).unwrap_or(0);
-        Loss::from_parts(std::array::from_fn(part))
+        Loss::from_parts(std::array::from_fn(part)).of_events(self.count.get(row).unwrap_or(0))
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn lost(at: u16) -> Event {
         owners: 11,
         missed_runs: u64::from(at),
         missed: 13,
-        unwritten: 0,
+        unwritten: 23,
         aborted: 17,
         syn_refused: 19,
     }));
