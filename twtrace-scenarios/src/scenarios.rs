@@ -153,6 +153,8 @@ pub const ALL: &[Scenario] = &[
     own("broken_pipe", command::broken_pipe),
     once("slow_reader", readers::slow),
     once("stopped_reader", readers::stopped),
+    once("stopped_reader_of_a_recording", readers::held::recording),
+    once("stopped_reader_of_a_count", readers::held::count),
     own("ends_at_one_moment", ends::ends_at_one_moment),
     once("stopped_reader_of_the_live_view", readers::live_view),
     once("stopped_terminal", readers::terminal),

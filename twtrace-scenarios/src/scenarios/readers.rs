@@ -1,6 +1,8 @@
 //! Owns: scenarios about whoever reads what twtrace says: one that is slow, has stopped, or went away; and the traffic meanwhile.
 //! Must not know: the harness.
 
+pub(super) mod held;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{PipeReader, Read as _};

@@ -22,7 +22,8 @@ use crate::source::session::{self, Summary};
 
 const ABOUT: &str = "\
 The file is an Arrow IPC stream, which pyarrow and other tools can read. Only its owner may read it (mode 0600); under sudo \
-the owner is the calling user. Events are on disk within a second.
+the owner is the calling user. Events are on disk within a second. A pipe or FIFO is written to as fast as it is read: up to 16 MiB wait, \
+and events that there is no room for are counted as lost.
 
 With a command: it starts once all hooks are attached, runs as the calling user, and the recording ends when it ends. \
 Ctrl-C goes to the command as usual; a signal sent to twtrace alone is passed on to it. A second Ctrl-C, at least a second \
@@ -33,8 +34,8 @@ Where one of them is there already, nothing is recorded, or with --force all of 
 meanwhile is passed over.
 
 Exit status: that of the command (128 + the signal number if a signal ended it; 0 if --duration did), 126 if it cannot be \
-run, 127 if it is not found. 1 if the recording failed, whatever the command did. 2 or 77 if the command was not run, for wrong usage or \
-because this machine cannot: stderr says why. Without a command: as for all commands.";
+run, 127 if it is not found. 1 if the recording failed, as where its end is not read in time, whatever the command did. 2 or 77 if \
+the command was not run, for wrong usage or because this machine cannot: stderr says why. Without a command: as for all commands.";
 
 /// `twtrace record`
 #[derive(Debug, clap::Args)]

@@ -1,46 +1,29 @@
 //! Owns: the file, or files, that a recording goes to: how they are made, named, owned and followed by others.
 //! Must not know: what is in them.
 
+mod destination;
+mod reader;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use nix::unistd::{Gid, Uid};
-
-use super::user::Caller;
 use crate::host::caps::Cap;
 use crate::host::files::{Folder, Found, Id, Taken, named};
 use crate::host::sandbox::Needs;
 use crate::model::escape;
+use crate::output::Writer;
+
+pub use destination::{Destination, Rotation};
 
 /// For the owner only: names of processes, programs and cgroups are in it, and the command that was recorded.
 const MODE: u32 = 0o600;
 
 /// How often the next file is looked for where somebody takes the names.
 const TRIES: usize = 16;
-
-/// When a recording goes on in another file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rotation {
-    /// Once a file has this many bytes.
-    pub size: Option<u64>,
-    /// Once a file is this old.
-    pub every: Option<Duration>,
-    /// Files that are kept, the one that is written to included; `None` keeps all.
-    pub keep: Option<u64>,
-    /// Files of an earlier run stay, and count as kept: their numbers go on.
-    pub resumes: bool,
-}
-
-impl Rotation {
-    /// Whether there is more than one file at all.
-    pub fn is_on(&self) -> bool {
-        self.size.is_some() || self.every.is_some()
-    }
-}
 
 /// Why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -53,24 +36,13 @@ pub enum OutputError {
     Io(String, io::Error),
 }
 
-/// Where a recording is to go.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The file, or the name that those of a rotated recording are made of; `-` is stdout.
-    pub path: PathBuf,
-    /// Replace what is there.
-    pub force: bool,
-    /// Into several files.
-    pub rotation: Rotation,
-    /// Whose the files are to be.
-    pub owner: Option<Caller>,
-}
-
 enum Target {
     Stdout(io::Stdout),
     /// A FIFO or a device that was there.
     Stream(File),
     File(File, Folder),
+    /// Any of them that has a reader, who is not waited for.
+    Reader(Writer),
 }
 
 /// A file that we made.
@@ -178,7 +150,15 @@ impl Output {
     /// # Errors
     /// What the kernel says, with the name of the file.
     pub fn write(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
-        self.write_bytes(bytes)?;
+        self.write_events(bytes, 0)
+    }
+
+    /// The same, with so many events in them, which are counted where nobody reads them in time.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn write_events(&mut self, bytes: &mut Vec<u8>, events: u64) -> io::Result<()> {
+        self.write_all(bytes, events)?;
         bytes.clear();
         Ok(())
     }
@@ -188,6 +168,10 @@ impl Output {
     /// # Errors
     /// As [`Output::write`].
     pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes, 0)
+    }
+
+    fn write_all(&mut self, bytes: &[u8], events: u64) -> io::Result<()> {
         let done = match &mut self.target {
             Target::Stdout(stdout) => {
                 let mut stdout = stdout.lock();
@@ -195,6 +179,7 @@ impl Output {
             }
             Target::Stream(file) => file.write_all(bytes),
             Target::File(file, _) => named(file).and_then(|()| file.write_all(bytes)),
+            Target::Reader(writer) => reader::hand_over(writer, bytes, events),
         };
         done.map_err(|error| self.of_this(error))?;
         self.written += bytes.len() as u64;
@@ -323,10 +308,7 @@ impl Output {
     }
 
     fn of_this(&self, error: io::Error) -> io::Error {
-        match self.target {
-            Target::Stdout(_) => io::Error::new(error.kind(), format!("stdout: {error}")),
-            _ => of_file(&self.destination.path_of(self.number), error),
-        }
+        io::Error::new(error.kind(), format!("{}: {error}", self.shown()))
     }
 }
 
@@ -336,46 +318,6 @@ impl Drop for Output {
             // It was made by us and never came to anything.
             folder.remove_own(&made.name, made.id);
         }
-    }
-}
-
-impl Destination {
-    /// The name of one part: `load.twt`, or of a rotated recording `load.0.twt`, `load.1.twt`.
-    fn name(&self, part: u64) -> OsString {
-        if !self.rotation.is_on() {
-            return self.path.file_name().unwrap_or_default().to_owned();
-        }
-        let mut name = self.path.file_stem().map_or_else(OsString::new, OsString::from);
-        name.push(format!(".{part}"));
-        if let Some(extension) = self.path.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        name
-    }
-
-    fn path_of(&self, part: u64) -> PathBuf {
-        if !self.rotation.is_on() {
-            return self.path.clone();
-        }
-        self.path.with_file_name(self.name(part))
-    }
-
-    /// The parts of a rotated recording that are there already.
-    fn parts(&self, folder: &Folder) -> Vec<(u64, OsString)> {
-        if !self.rotation.is_on() {
-            return Vec::new();
-        }
-        let part_of = |found: OsString| {
-            let number = found.to_str()?.rsplit('.').find_map(|word| word.parse::<u64>().ok())?;
-            (self.name(number) == found).then_some((number, found))
-        };
-        // A folder that one may write into and not read has none that we know of.
-        folder.names().into_iter().flatten().filter_map(part_of).collect()
-    }
-
-    fn owner_ids(&self) -> Option<(Uid, Gid)> {
-        self.owner.as_ref().map(|owner| (owner.uid, owner.gid))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Must not know: how events are traced, the bytes of a recording.
 
 mod parts;
+mod room;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,12 +18,14 @@ use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
-use crate::model::event::{Event, Kind, Loss};
+use crate::model::event::{Event, Loss};
 use crate::model::limitation::{Limitation, Limitations};
+use crate::output::Writer;
 use crate::recording::lists::Lists;
 use crate::recording::{Encoder, Exit, Head, Namespace, Stop, Tail};
 use crate::source::session::Summary;
 use crate::source::{Flow, View};
+use room::Room;
 
 /// A batch is closed when its first event is this old: with the drain's own delay it is on disk within a second.
 const BATCH_NS: u64 = 750_000_000;
@@ -66,6 +69,7 @@ pub struct Recorder {
     /// Of those, events of which nobody knows yet whether they can be written.
     unwritten: u64,
     loss: Loss,
+    room: Room,
     met: Met,
     /// What is known of network namespaces, from the start and since.
     known: BTreeMap<u32, Namespace>,
@@ -87,9 +91,10 @@ impl Recorder {
     /// Records to `output`.
     ///
     /// # Errors
-    /// If signals cannot be watched.
-    pub fn new(output: Output, setup: Setup) -> io::Result<Self> {
+    /// If signals cannot be watched, or no thread can be started.
+    pub fn new(mut output: Output, setup: Setup) -> io::Result<Self> {
         signals::watch()?;
+        output.wait_for_nobody()?;
         Ok(Self {
             output,
             setup,
@@ -101,6 +106,7 @@ impl Recorder {
             events: 0,
             unwritten: 0,
             loss: Loss::default(),
+            room: Room::default(),
             met: Met::default(),
             known: BTreeMap::new(),
             at_end: Vec::new(),
@@ -156,11 +162,6 @@ impl Recorder {
         self.output.total() == 0
     }
 
-    /// Events that were written; what was taken in lately may not be yet.
-    pub fn written(&self) -> u64 {
-        self.events - self.unwritten
-    }
-
     /// Bytes that were written, to this output and to those before it.
     pub fn bytes(&self) -> u64 {
         self.bytes_before + self.output.total()
@@ -207,7 +208,7 @@ impl Recorder {
             live: summary.live as u64,
             ..self.tail(summary.until, stop, ended)
         };
-        self.write_end(&tail)?;
+        self.end_in_time(&tail, summary.reader_until)?;
         Ok(parting)
     }
 
@@ -233,21 +234,6 @@ impl Recorder {
 
     fn know(&mut self, namespaces: &[Namespace]) {
         self.known.extend(namespaces.iter().map(|namespace| (namespace.netns, namespace.clone())));
-    }
-
-    fn close_batch(&mut self) -> io::Result<()> {
-        self.first_ns = None;
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
-        encoder.close_batch().map_err(|error| self.output.failed(error))?;
-        self.output.write(encoder.bytes())?;
-        self.unwritten = 0;
-        Ok(())
-    }
-
-    /// Events that were taken in and will not be written: what could not be is gone. To be asked once.
-    pub fn give_up(&mut self) -> u64 {
-        self.events -= self.unwritten;
-        std::mem::take(&mut self.unwritten)
     }
 
     /// Whether the command is done, and has been for long enough.
@@ -308,21 +294,10 @@ impl View for Recorder {
         if let Some(beside) = &mut self.beside {
             beside.event(event);
         }
-        let Some(encoder) = &mut self.encoder else { return Ok(Flow::Go) };
-        encoder.append(event);
-        let waiting = encoder.waiting();
-        let counts = u64::from(event.kind != Kind::Listed);
-        (self.events, self.unwritten) = (self.events + counts, self.unwritten + counts);
-        self.first_ns.get_or_insert(event.mono_ns);
-        if let Some(conn) = &event.conn {
-            self.met.meet(conn.netns);
-        }
         if let Some(loss) = &event.loss {
             self.loss = self.loss.and(loss);
         }
-        if waiting >= BATCH_EVENTS {
-            self.close_batch()?;
-        }
+        self.take_in(event)?;
         Ok(Flow::Go)
     }
 
@@ -341,6 +316,7 @@ impl View for Recorder {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        self.look_for_room()?;
         let met = self.met.poll()?;
         if !met.is_empty()
             && let Some(encoder) = &mut self.encoder
@@ -359,6 +335,20 @@ impl View for Recorder {
             self.rotate(tracker)?;
         }
         self.follow_command(now_ns)
+    }
+
+    fn output(&self) -> Option<&Writer> {
+        self.output.reader()
+    }
+
+    /// What was there before can wait for a reader.
+    fn event_output(&self) -> Option<&Writer> {
+        self.output.reader()
+    }
+
+    /// With a reader, what is left is handed over before that is waited for.
+    fn ended(&mut self, _tracker: &Tracker) {
+        self.hand_over_last();
     }
 
     /// With a command that runs, a signal is for the command: the recording ends when it does.

@@ -73,7 +73,7 @@ impl Recording {
             is_up: self.is_up,
             failures: self.failures,
             events: self.recorder.written(),
-            missed: self.missed,
+            missed: self.missed + self.recorder.unread(),
             bytes: self.recorder.bytes(),
         }
     }

@@ -19,13 +19,14 @@ impl Recorder {
     /// # Errors
     /// Of writing; the file that could not be begun is removed then, so that the next try has its name.
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
+        let unread = self.unread();
         let before = std::mem::replace(&mut self.output, output);
         self.bytes_before += before.total();
         // It would count as one of those that are kept.
         if before.is_bare() {
             before.discard();
         }
-        let done = self.begin_anew(tracker);
+        let done = self.room_anew(unread).and_then(|()| self.begin_anew(tracker));
         if done.is_err() {
             self.output.abandon();
         }
@@ -59,7 +60,7 @@ impl Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         let ended = encoder.finish(tail);
         // The last batch is among them, whatever became of the tail.
-        self.output.write(encoder.bytes())?;
+        self.output.write_events(encoder.bytes(), std::mem::take(&mut self.room.held))?;
         if let Some(limitation) = ended.map_err(|error| self.output.failed(error))? {
             crate::note!("twtrace: {}: {limitation}", self.output.shown());
         }

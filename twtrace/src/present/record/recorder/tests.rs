@@ -1,8 +1,11 @@
 //! What a recording says of its own time and of what changed meanwhile, and how it ends where not all of its end can be written.
 
+mod reader;
+
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::model::event::Kind;
 use crate::model::settings::Settings;
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
 use crate::present::record::output::{Destination, Rotation};
@@ -15,6 +18,10 @@ fn recorder(path: &Path, every: Option<Duration>) -> Recorder {
 fn watching(path: &Path, every: Option<Duration>, netns: u32, rhythm: Option<Rhythm>) -> Recorder {
     let rotation = Rotation { every, ..Rotation::default() };
     let destination = Destination { path: path.to_owned(), force: false, rotation, owner: None };
+    recorder_of(Output::open(destination).unwrap(), netns, rhythm)
+}
+
+fn recorder_of(output: Output, netns: u32, rhythm: Option<Rhythm>) -> Recorder {
     let setup = Setup {
         filters: Vec::new(),
         netns: vec![netns],
@@ -23,7 +30,7 @@ fn watching(path: &Path, every: Option<Duration>, netns: u32, rhythm: Option<Rhy
         settle: Duration::ZERO,
         rhythm,
     };
-    Recorder::new(Output::open(destination).unwrap(), setup).unwrap()
+    Recorder::new(output, setup).unwrap()
 }
 
 /// A clock that is later by so many seconds.
