@@ -303,9 +303,9 @@ mod tests {
         assert_eq!(worker.reply_if_any(), Ok(None));
         worker.ask(7);
         let deadline = soon();
-        let looks =
+        let checks =
             std::iter::repeat_with(|| worker.reply_if_any()).take_while(|_| Instant::now() < deadline);
-        let mut told = looks.filter(|reply| *reply != Ok(None));
+        let mut told = checks.filter(|reply| *reply != Ok(None));
         assert_eq!(told.next(), Some(Ok(Some(7))));
         assert_eq!(told.next(), Some(Err(Died { name: "weakling", why: "one is enough".to_owned() })));
         drop(told);

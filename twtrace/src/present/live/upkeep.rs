@@ -282,8 +282,8 @@ mod tests {
         let mut upkeep = Upkeep::asking(|_| panic!("no such namespace")).unwrap();
         let mut tracker = Tracker::new();
         let deadline = Instant::now() + Duration::from_secs(30);
-        let looks = std::iter::repeat_with(|| upkeep.run(&mut tracker, 0));
-        let died = looks.take_while(|_| Instant::now() < deadline).find_map(Result::err);
+        let runs = std::iter::repeat_with(|| upkeep.run(&mut tracker, 0));
+        let died = runs.take_while(|_| Instant::now() < deadline).find_map(Result::err);
         let died = died.expect("its death is heard of");
         assert_eq!(died, Died { name: "upkeep", why: "no such namespace".to_owned() });
     }

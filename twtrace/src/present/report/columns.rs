@@ -223,10 +223,7 @@ impl Reader {
         batch: &RecordBatch,
         counting: &mut Counting,
     ) -> Result<Columns, String> {
-        let parse = |text: &str| -> Result<IpAddr, String> {
-            text.parse().map_err(|_| format!("'{}' is no address", printable(text)))
-        };
-        let daddr = Texts::of(&mut self.daddr, batch, "daddr", |text| Ok(counting.peer_id(&parse(text)?)))?;
+        let daddr = Texts::of(&mut self.daddr, batch, "daddr", |text| Ok(counting.peer_id(&address(text)?)))?;
         let Engine { texts, addresses, .. } = &mut counting.engine;
         let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let [name, image, pod, namespace] = &mut self.names;
@@ -254,7 +251,7 @@ impl Reader {
             mono_ns: Numbers::of(batch, "mono_ns")?,
             netns: Numbers::of(batch, "netns")?,
             saddr: Texts::of(&mut self.saddr, batch, "saddr", |text| {
-                Ok(addresses.id(&Address(parse(text)?)))
+                Ok(addresses.id(&Address(address(text)?)))
             })?,
             daddr,
             sport: Numbers::of(batch, "sport")?,
@@ -279,6 +276,10 @@ impl Reader {
             count: Numbers::of(batch, "count")?,
         })
     }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("'{}' is no address", printable(text)))
 }
 
 impl Columns {
