@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ledger::Busiest;
 use super::metrics::{Family, Value};
 use super::owners::{DealingKey, OwnerKey};
+use super::ranking::Busiest;
 use crate::engine::{Counts, NetnsRow, Pressure, Snapshot, TupleRow};
 use crate::model::escape::printable;
 use crate::model::event::Reason;
@@ -53,7 +53,7 @@ fn rows<K: Ord>(
     labels: impl Fn(&K) -> Vec<(&'static str, String)>,
     other: Row,
 ) -> Vec<Row> {
-    let mut rows: Vec<&super::ledger::Told<K>> = told.rows.iter().collect();
+    let mut rows: Vec<&super::ranking::Told<K>> = told.rows.iter().collect();
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     let named = rows.into_iter().map(|row| (labels(&row.key), row.counts, row.live));
     named.chain([other]).collect()

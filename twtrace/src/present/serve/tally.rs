@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Busiest, Ledger};
 use super::owners::{DealingKey, Destination, OwnerKey, Owners};
+use super::ranking::{Busiest, Ranking};
 use crate::engine::Counts;
 use crate::model::event::{Errno, Event, Kind, Loss};
 use crate::model::identity::Names;
@@ -35,8 +35,8 @@ pub(super) struct Tallied {
 #[derive(Debug)]
 pub(super) struct Tally {
     names: Owners,
-    owners: Ledger<OwnerKey>,
-    dealings: Ledger<DealingKey>,
+    owners: Ranking<OwnerKey>,
+    dealings: Ranking<DealingKey>,
     connect_failed: BTreeMap<Errno, u64>,
     bind_failed: BTreeMap<Errno, u64>,
     loss: Loss,
@@ -48,8 +48,8 @@ impl Tally {
     pub(super) fn new(top: usize) -> Self {
         Self {
             names: Owners::default(),
-            owners: Ledger::new(top),
-            dealings: Ledger::new(top),
+            owners: Ranking::new(top),
+            dealings: Ranking::new(top),
             // The two that say that there was no port: there from the start, so that the first failure is seen as one.
             connect_failed: [(Errno::AddrNotAvail, 0), (Errno::AddrInUse, 0)].into(),
             bind_failed: [(Errno::AddrInUse, 0)].into(),

@@ -84,7 +84,7 @@ impl Engine<'_> {
     /// Enters the books of every namespace of interest, while events come in. Where that takes too long, nothing is compared: what was asked for
     /// and comes late would be taken for the next answer.
     async fn enter_books(&mut self, moment: Moment, view: &mut dyn View) -> Result<(), Error> {
-        if self.ledger.is_short() {
+        if self.verification.is_short() {
             return Ok(());
         }
         let deadline = Instant::now() + PATIENCE;
@@ -92,13 +92,13 @@ impl Engine<'_> {
         while let Some(news) = self.news(deadline, false, view).await? {
             match news {
                 News::Reply(Reply::Books { books, .. }) => {
-                    self.ledger.enter(moment, books?);
+                    self.verification.enter(moment, books?);
                     return Ok(());
                 }
                 news => self.take_news(news, view)?,
             }
         }
-        self.ledger.fall_short();
+        self.verification.fall_short();
         Ok(())
     }
 
@@ -215,7 +215,7 @@ impl Engine<'_> {
         view: &dyn View,
     ) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
-        let verdict = self.options.verify.then(|| self.ledger.close(&self.tracker, &loss, counting));
+        let verdict = self.options.verify.then(|| self.verification.close(&self.tracker, &loss, counting));
         loss.missed = self.healing.missed();
         loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
         let summary = Summary {

@@ -18,7 +18,7 @@ use super::lister::{Lister, Reply};
 use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
-use super::verify::Ledger;
+use super::verify::Verification;
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::kernel::decode::{self, Record};
@@ -77,7 +77,7 @@ pub(super) struct Engine<'a> {
     pub(super) identities: IdentityCache,
     pub(super) healing: Healing,
     pub(super) reported: Loss,
-    pub(super) ledger: Ledger,
+    pub(super) verification: Verification,
     pub(super) started_ns: u64,
     /// When `--duration` is over, or a signal came that the view goes on after: no reader is waited for any longer.
     pub(super) over: Option<Instant>,

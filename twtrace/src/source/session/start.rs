@@ -18,7 +18,7 @@ use super::lister::{self, Lister, Reply, Request, Same};
 use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
-use super::verify::{Ledger, Moment};
+use super::verify::{Moment, Verification};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::host::net::netns::own_inode;
@@ -81,7 +81,7 @@ impl<'a> Engine<'a> {
             ),
             healing,
             reported: Loss::default(),
-            ledger: early.ledger,
+            verification: early.verification,
             started_ns,
             over: options.over(),
             alarm: Alarm::new().map_err(Error::Wait)?,
@@ -147,7 +147,7 @@ fn all_of(inodes: &[u32], cookies: &HashMap<u32, u64>) -> Vec<(u32, u64)> {
 /// What the lister says before there is anybody to take it in.
 #[derive(Default)]
 struct Early {
-    ledger: Ledger,
+    verification: Verification,
     /// Besides the books: what became of a namespace is said once.
     replies: Vec<Reply>,
 }
@@ -162,7 +162,7 @@ impl Early {
         loop {
             match lister.reply().await? {
                 Reply::Books { books, .. } => {
-                    self.ledger.enter(moment, books?);
+                    self.verification.enter(moment, books?);
                     return Ok(());
                 }
                 other => self.replies.push(other),

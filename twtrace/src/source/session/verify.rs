@@ -44,7 +44,7 @@ pub enum Moment {
 
 /// Collects readings.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct Verification {
     readings: BTreeMap<u32, Readings>,
     is_short: bool,
 }
@@ -105,7 +105,7 @@ impl Verdict {
     }
 }
 
-impl Ledger {
+impl Verification {
     /// Enters the books as they were at `moment`.
     pub fn enter(&mut self, moment: Moment, books: impl IntoIterator<Item = (u32, Books)>) {
         for (netns, books) in books {
@@ -287,34 +287,34 @@ mod tests {
         Books { tw, sockstat_tw, ..Books::default() }
     }
 
-    fn ledger(all: [Books; 4]) -> Ledger {
-        let mut ledger = Ledger::default();
+    fn verification(all: [Books; 4]) -> Verification {
+        let mut verification = Verification::default();
         let moments = [Moment::BeforeAttach, Moment::AfterAttach, Moment::BeforeEnd, Moment::AfterEnd];
         for (moment, books) in moments.into_iter().zip(all) {
-            ledger.enter(moment, [(7, books)]);
+            verification.enter(moment, [(7, books)]);
         }
-        ledger
+        verification
     }
 
     #[test]
     fn a_silent_difference_fails_and_a_lost_one_does_not() {
-        let ledger = ledger([books(0, 0), books(0, 0), books(97, 97), books(97, 97)]);
+        let verification = verification([books(0, 0), books(0, 0), books(97, 97), books(97, 97)]);
         let tracker = Tracker::new();
-        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
+        let verdict = verification.close(&tracker, &Loss::default(), Counting::Births);
         assert!(!verdict.holds());
         assert_eq!(verdict.rows[0].difference(), -97);
         let loss = Loss { created: 97, ..Loss::default() };
-        assert!(ledger.close(&tracker, &loss, Counting::Births).holds());
+        assert!(verification.close(&tracker, &loss, Counting::Births).holds());
         let less = Loss { created: 96, ..Loss::default() };
-        assert!(!ledger.close(&tracker, &less, Counting::Births).holds());
+        assert!(!verification.close(&tracker, &less, Counting::Births).holds());
     }
 
     #[test]
     fn books_that_could_not_be_read_in_time_are_no_proof() {
-        let mut ledger = ledger([books(0, 0), books(0, 0), books(0, 0), books(0, 0)]);
-        assert!(ledger.close(&Tracker::new(), &Loss::default(), Counting::Births).holds());
-        ledger.fall_short();
-        let verdict = ledger.close(&Tracker::new(), &Loss::default(), Counting::Births);
+        let mut verification = verification([books(0, 0), books(0, 0), books(0, 0), books(0, 0)]);
+        assert!(verification.close(&Tracker::new(), &Loss::default(), Counting::Births).holds());
+        verification.fall_short();
+        let verdict = verification.close(&Tracker::new(), &Loss::default(), Counting::Births);
         let said = verdict.to_string();
         assert!(
             !verdict.holds() && said.contains("nothing was compared") && !said.contains("verify: ok"),
@@ -324,8 +324,8 @@ mod tests {
 
     #[test]
     fn what_happens_while_hooks_come_and_go_widens_the_range() {
-        let ledger = ledger([books(10, 10), books(12, 12), books(30, 30), books(33, 33)]);
-        let verdict = ledger.close(&Tracker::new(), &Loss::default(), Counting::Births);
+        let verification = verification([books(10, 10), books(12, 12), books(30, 30), books(33, 33)]);
+        let verdict = verification.close(&Tracker::new(), &Loss::default(), Counting::Births);
         assert_eq!((verdict.rows[0].what, verdict.rows[0].kernel), ("created", (18, 23)));
         assert!(verdict.rows.iter().all(|row| row.what != "live"), "nobody knows which of 30 to 33 it was");
     }
@@ -347,7 +347,7 @@ mod tests {
     /// been 40 fewer than at first.
     #[test]
     fn what_lived_in_between_may_have_been_less_than_before_and_after() {
-        let ledger = ledger([books(0, 100), books(40, 90), books(60, 95), books(60, 95)]);
+        let verification = verification([books(0, 100), books(40, 90), books(60, 95), books(60, 95)]);
         let mut tracker = one_creation_in(7);
         let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
         for sport in 2..=55 {
@@ -364,31 +364,31 @@ mod tests {
                 tracker.apply(&mut ended);
             }
         }
-        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Expiries);
+        let verdict = verification.close(&tracker, &Loss::default(), Counting::Expiries);
         let created = verdict.rows.iter().find(|row| row.what == "created").unwrap();
         assert_eq!((created.told, created.difference()), (55, 0), "{created:?}");
     }
 
     #[test]
     fn an_inode_that_was_used_before_is_not_compared() {
-        let mut ledger = Ledger::default();
-        ledger.enter(Moment::BeforeEnd, [(9, Books::default())]);
-        ledger.enter(Moment::AfterEnd, [(9, Books::default())]);
+        let mut verification = Verification::default();
+        verification.enter(Moment::BeforeEnd, [(9, Books::default())]);
+        verification.enter(Moment::AfterEnd, [(9, Books::default())]);
         let tracker = one_creation_in(9);
-        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
+        let verdict = verification.close(&tracker, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
         // Too little is never explained by that.
-        ledger.enter(Moment::BeforeEnd, [(9, books(3, 3))]);
-        ledger.enter(Moment::AfterEnd, [(9, books(3, 3))]);
-        assert!(!ledger.close(&tracker, &Loss::default(), Counting::Births).holds());
+        verification.enter(Moment::BeforeEnd, [(9, books(3, 3))]);
+        verification.enter(Moment::AfterEnd, [(9, books(3, 3))]);
+        assert!(!verification.close(&tracker, &Loss::default(), Counting::Births).holds());
     }
 
     #[test]
     fn events_of_a_namespace_that_is_gone_are_named() {
-        let mut ledger = Ledger::default();
-        ledger.enter(Moment::BeforeAttach, [(9, Books::default())]);
+        let mut verification = Verification::default();
+        verification.enter(Moment::BeforeAttach, [(9, Books::default())]);
         let tracker = one_creation_in(9);
-        let verdict = ledger.close(&tracker, &Loss::default(), Counting::Births);
+        let verdict = verification.close(&tracker, &Loss::default(), Counting::Births);
         assert_eq!((verdict.gone.as_slice(), verdict.rows.len()), ([9].as_slice(), 0));
     }
 }

@@ -86,7 +86,7 @@ impl<K> Default for Busiest<K> {
 
 /// See the head of the file.
 #[derive(Debug)]
-pub(super) struct Ledger<K> {
+pub(super) struct Ranking<K> {
     entries: HashMap<K, Entry>,
     total: Counts,
     live: u64,
@@ -94,7 +94,7 @@ pub(super) struct Ledger<K> {
     top: usize,
 }
 
-impl<K: Clone + Eq + Hash + Ord> Ledger<K> {
+impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
     /// Shows the `top` busiest.
     pub(super) fn new(top: usize) -> Self {
         Self { entries: HashMap::new(), total: Counts::default(), live: 0, top }
