@@ -194,6 +194,11 @@ fn conclude(mut recorder: Recorder, traced: Result<Summary, session::Error>) -> 
 
 /// The recording failed. The command is not to suffer from that: it gets to finish.
 fn give_up(mut recorder: Recorder, error: anyhow::Error) -> anyhow::Result<Outcome> {
+    recorder.leave_to_reader();
+    if let Some(pid) = recorder.left().filter(|_| recorder.command_runs()) {
+        crate::note!("twtrace: {error:#}; the command, pid {pid}, still runs");
+        return Ok(Outcome::Failed);
+    }
     if recorder.command_runs() {
         crate::note!("twtrace: {error:#}; nothing more is recorded, the command goes on");
         recorder.wait_for_command()?;

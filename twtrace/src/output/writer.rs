@@ -47,6 +47,8 @@ struct State {
     is_writing: bool,
     /// Nothing more is to be written.
     is_over: bool,
+    /// It failed with something left to write.
+    is_cut: bool,
 }
 
 impl State {
@@ -182,6 +184,11 @@ impl Writer {
     /// Why nothing can be written any more, once that is so.
     pub fn error(&self) -> Option<io::Error> {
         self.shared.state().error.map(io::Error::from)
+    }
+
+    /// Whether something was left to write when that came about: who has read all may go.
+    pub fn is_cut(&self) -> bool {
+        self.shared.state().is_cut
     }
 
     /// Until nothing can be written any more. Nothing is lost when this is given up half-way.
@@ -353,6 +360,7 @@ impl Writing {
         let mut state = self.shared.state();
         state.is_writing = false;
         state.error = Some(error);
+        state.is_cut |= !state.queue.is_empty();
         state.give_up();
         drop(state);
         self.shared.moved.notify_waiters();

@@ -99,6 +99,21 @@ fn a_reader_that_goes_away_is_heard_of_at_once() {
 }
 
 #[test]
+fn who_has_read_all_may_go_and_who_has_not_cuts_it_off() {
+    for has_all in [true, false] {
+        let (mut read, write) = pipe();
+        fcntl(&write, FcntlArg::F_SETPIPE_SZ(1 << 12)).unwrap();
+        let writer = Writer::start("test", write, 1 << 16).unwrap();
+        assert!(writer.put(Bytes::from(vec![7; 8191]), Units::One).unwrap());
+        let mut some = vec![0; if has_all { 8191 } else { 41 }];
+        read.read_exact(&mut some).unwrap();
+        drop(read);
+        wait(writer.broken());
+        assert_eq!((writer.is_cut(), writer.unwritten()), (!has_all, u64::from(!has_all)));
+    }
+}
+
+#[test]
 fn a_piece_that_is_longer_than_the_limit_is_taken_when_nothing_else_waits() {
     let (mut read, write) = pipe();
     let writer = Writer::start("test", write, 16).unwrap();

@@ -75,13 +75,16 @@ pub struct Recorder {
     known: BTreeMap<u32, Namespace>,
     at_end: Vec<Namespace>,
     beside: Option<Beside>,
-    /// What was seen beside, once that is over.
+    /// What was seen beside, once that is over, and what could not be.
     lists: Option<Lists>,
+    seen_beside: Vec<Limitation>,
     running: Option<Running>,
     refused: Option<NotRun>,
     ended_ns: Option<u64>,
     signalled: Option<(Instant, i32)>,
     told_to_end: bool,
+    /// The command that is left running, as two signals asked for: its pid.
+    left: Option<u32>,
     /// The trace ends: another part would begin after that.
     ends: bool,
     stop: Option<Stop>,
@@ -117,6 +120,8 @@ impl Recorder {
             ended_ns: None,
             signalled: None,
             told_to_end: false,
+            left: None,
+            seen_beside: Vec::new(),
             ends: false,
             stop: None,
         })
@@ -150,6 +155,11 @@ impl Recorder {
             // poll: a wait for the command would not end for a signal, which is to be passed on.
             std::thread::sleep(POLL);
         }
+    }
+
+    /// The pid of a command that is left running, because two signals asked for that.
+    pub fn left(&self) -> Option<u32> {
+        self.left
     }
 
     /// Whether the command was told to end because the duration was over.
@@ -218,7 +228,9 @@ impl Recorder {
             return Ok(Parting::Ended(ended.exit));
         }
         if let (Stop::Signal, Some((_, signal))) = (stop, self.signalled) {
-            return Ok(Parting::Leaves { pid: running.pid(), signal });
+            let pid = running.pid();
+            self.left = Some(pid);
+            return Ok(Parting::Leaves { pid, signal });
         }
         if !unread {
             self.told_to_end = true;
@@ -262,7 +274,8 @@ impl View for Recorder {
     }
 
     fn limited(&mut self, limitations: &[Limitation]) {
-        self.head.limitations = limitations.to_vec();
+        let all: Limitations = limitations.iter().chain(&self.seen_beside).cloned().collect();
+        self.head.limitations = all.all().to_vec();
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {
@@ -376,10 +389,9 @@ impl View for Recorder {
         self.at_end = self.met.ask_again(&self.known);
         self.at_end.extend(others);
         if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
-            self.lists = Some(lists);
+            (self.lists, self.seen_beside) = (Some(lists), limitations);
             let known = std::mem::take(&mut self.head.limitations);
-            let all: Limitations = known.into_iter().chain(limitations).collect();
-            self.head.limitations = all.all().to_vec();
+            self.limited(&known);
         }
     }
 }

@@ -82,9 +82,8 @@ impl Server {
     fn on(listener: StdListener, path: PathBuf, backend: &'static str) -> io::Result<Self> {
         let (ask, questions) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = Thread::start("server", move || {
-            if let Err(error) = serve(&runtime, listener, ask, stopped, backend) {
+            if let Err(error) = serve(listener, ask, stopped, backend) {
                 panic!("cannot listen any more: {error}");
             }
         })?;
@@ -154,12 +153,13 @@ fn sweep(dir: &Path) {
 
 /// The thread.
 fn serve(
-    runtime: &tokio::runtime::Runtime,
     listener: StdListener,
     ask: mpsc::Sender<Question>,
     stopped: oneshot::Receiver<()>,
     backend: &'static str,
 ) -> io::Result<()> {
+    // Made here: where the thread cannot be started, a runtime cannot be dropped either, in the middle of another one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let service = Rc::new(Service { ask, backend, answer: Mutex::default() });
     let local = LocalSet::new();
     runtime.block_on(local.run_until(async move {

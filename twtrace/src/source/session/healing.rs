@@ -238,10 +238,12 @@ impl Healing {
             Reply::Listed { span, cost_ns, reached, is_incomplete, limitations } => {
                 self.limitations.extend(limitations);
                 self.schedule.pause(cost_ns, now_ns);
+                let was_owed = self.owed.1;
                 self.listed(span, &reached, tracker);
                 if is_incomplete {
                     // Where nobody could be asked, nothing was put right.
-                    self.amiss();
+                    self.owed.0 |= was_owed;
+                    self.schedule.soon();
                 }
             }
             Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),

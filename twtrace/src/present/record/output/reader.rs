@@ -97,6 +97,8 @@ impl Output {
         let has_all = writer.is_idle();
         writer.finish(Instant::now());
         match writer.error() {
+            // Who has read the mark of the end need not wait for more.
+            Some(_) if !writer.is_cut() => Ok(()),
             Some(error) => Err(self.of_this(error)),
             None if has_all => Ok(()),
             None => Err(self.of_this(not_read(writer))),

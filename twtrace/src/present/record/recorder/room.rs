@@ -131,6 +131,13 @@ impl Recorder {
         self.output.read_out(|| until.is_some_and(|until| Instant::now() >= until) || is_told())
     }
 
+    /// Lets a reader have what was made before something failed.
+    pub fn leave_to_reader(&self) {
+        let until = Instant::now() + LEAST;
+        // What failed is said already.
+        let _ = self.output.read_out(|| Instant::now() >= until);
+    }
+
     /// Goes on in an output that was just opened.
     pub(super) fn room_anew(&mut self, unwritten_before: u64) -> io::Result<()> {
         self.room = Room { unwritten_before, ..Room::default() };

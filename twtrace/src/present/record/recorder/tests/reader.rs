@@ -172,3 +172,22 @@ fn the_end_is_waited_for_as_long_as_the_reader_may_take() {
     ended.unwrap();
     assert!(matches!(recording(late.join().unwrap().unwrap()).1, Ended::Complete(_)));
 }
+
+#[test]
+fn who_has_read_the_end_may_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recorder, mut reader) = unread(dir.path());
+    tell(&mut recorder, &mut 0);
+    let reading = std::thread::spawn(move || {
+        // As a reader of Arrow does, which knows the end by its mark.
+        let (mut bytes, mut some) = (Vec::new(), [0; 4096]);
+        while !bytes.ends_with(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]) {
+            let count = reader.read(&mut some).unwrap();
+            bytes.extend_from_slice(&some[..count]);
+        }
+        bytes
+    });
+    let (_, ended) = end(&mut recorder, Instant::now() + Duration::from_secs(50));
+    ended.unwrap();
+    assert!(matches!(recording(reading.join().unwrap()).1, Ended::Complete(_)));
+}

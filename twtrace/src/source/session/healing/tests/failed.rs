@@ -29,3 +29,12 @@ fn a_listing_that_could_ask_nobody_is_made_again_until_one_can() {
     assert_eq!(sim.listings, listings, "nothing is amiss any more");
     sim.agrees_with_its_recording();
 }
+
+#[test]
+fn where_nothing_was_lost_nothing_is_owed_though_nobody_can_be_asked() {
+    let mut sim = Simulation::new(Filter::default(), comes);
+    sim.fails = true;
+    sim.run(TEN_SECONDS, false);
+    assert!((3..=6).contains(&sim.listings), "{} listings", sim.listings);
+    assert!(!sim.healing.owes());
+}
