@@ -15,7 +15,7 @@ pub use stamp::Stamp;
 pub use text::Text;
 pub use versioned::SCHEMA_VERSION;
 pub(crate) use versioned::{object_line, write_object_line};
-pub use writer::{Units, Writer, is_watched};
+pub use writer::{READING, Units, Writer, is_watched};
 
 /// Writes to stdout what a command has to say. Notes stand before what they are about, not in the middle of it.
 ///

@@ -260,6 +260,14 @@ pub(super) fn slow(sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
+/// A trace that began then and has so many seconds, with traffic until it has ended, in time; how many connections were made.
+fn until_over(tracer: Tracer, (began, usual): (Instant, Duration), seconds: u64) -> Result<(Told, u64)> {
+    let traffic = Traffic::start(u64::MAX)?;
+    let told = tracer.finish()?;
+    in_time(began, usual + Duration::from_secs(seconds), &format!("--duration {seconds}s"))?;
+    Ok((told, traffic.stop()?))
+}
+
 /// A reader that never reads: each signal and a duration end the trace in time, and every event lies whole in the pipe or was counted.
 pub(super) fn stopped(sandbox: &mut Sandbox) -> Result<()> {
     let usual = usual_end(sandbox)?;
@@ -281,10 +289,8 @@ pub(super) fn stopped(sandbox: &mut Sandbox) -> Result<()> {
                 stop_in_time(tracer, by, usual)?
             }
             None => {
-                let traffic = Traffic::start(u64::MAX)?;
-                let told = tracer.finish()?;
-                in_time(began, usual + Duration::from_secs(2), "--duration 2s")?;
-                made += traffic.stop()?;
+                let (told, while_traced) = until_over(tracer, (began, usual), 2)?;
+                made += while_traced;
                 told
             }
         };

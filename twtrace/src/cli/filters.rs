@@ -61,8 +61,8 @@ pub(super) struct FilterArgs {
     /// Why it ended; shows only `ended` events
     #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = one_of(Reason::ALL, Reason::word))]
     reason: Vec<Reason>,
-    /// Failed calls of connect() and bind(): ports for those that failed for a port or an address (EADDRNOTAVAIL, EADDRINUSE), all for any error [default: ports; of a
-    /// recording, all that it has]
+    /// Failed calls of connect() and bind(): ports for those that failed for a port or an address (EADDRNOTAVAIL, EADDRINUSE), all for
+    /// any error [default: ports; of a recording, all that it has]
     #[arg(long, value_name = "WHICH", value_parser = one_of(Failures::ALL, Failures::word))]
     failures: Option<Failures>,
     /// Leave out owners with this process id; as with all --not flags for owners, unknown owners are left out too

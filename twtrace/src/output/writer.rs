@@ -31,6 +31,8 @@ pub use piece::Units;
 const PAGE: usize = 4096;
 /// A file has no reader who could be slow: what waits for it waits only because this thread has to share the processor.
 const FILE_FACTOR: usize = 16;
+/// A reader has this long at least for what is left at the end, however long what came before took.
+pub const READING: Duration = Duration::from_millis(200);
 /// How long the page that is being written when all is over may take, so that it is counted for what it is.
 const LAST_PAGE: Duration = Duration::from_millis(50);
 
@@ -80,8 +82,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins to write to `fd`, which is called `name`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times as many where it is a
-    /// file.
+    /// Begins to write to `fd`, which is called `name`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times
+    /// as many where it is a file.
     ///
     /// # Errors
     /// Of the kernel.
@@ -218,7 +220,12 @@ impl Writer {
 
     /// Waits until all is written that will be, or until `deadline`.
     pub fn settle(&self, deadline: Instant) {
-        while !self.is_idle() && Instant::now() < deadline {
+        self.settle_until(|| Instant::now() >= deadline);
+    }
+
+    /// Waits until all is written that will be, or until `is_over`.
+    pub fn settle_until(&self, mut is_over: impl FnMut() -> bool) {
+        while !self.is_idle() && !is_over() {
             // poll: seldom more than once, for the beginning and the end of a trace.
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{Numbers, Traffic, in_time, read_lines, stop_in_time, usual_end};
+use super::{Numbers, Traffic, in_time, read_lines, stop_in_time, until_over, usual_end};
 use crate::kernel;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer};
@@ -80,10 +80,8 @@ pub(in super::super) fn recording(sandbox: &mut Sandbox) -> Result<()> {
                 stop_in_time(tracer, by, usual)?
             }
             None => {
-                let traffic = Traffic::start(u64::MAX)?;
-                let told = tracer.finish()?;
-                in_time(began, usual + Duration::from_secs(4), "--duration 4s")?;
-                made += traffic.stop()?;
+                let (told, while_traced) = until_over(tracer, (began, usual), 4)?;
+                made += while_traced;
                 told
             }
         };

@@ -16,13 +16,12 @@ use super::run::Error;
 use super::verify::{Counting, Moment};
 use crate::model::clock::{self, Clock};
 use crate::model::limitation::{Limitation, What};
+use crate::output::READING;
 use crate::source::View;
 
 /// All of the end takes no longer, but for what the kernel needs, for the books of a `--verify`, each of which may take as long, and for a reader
 /// who has had too little of it.
 const PATIENCE: Duration = Duration::from_millis(800);
-/// Of it, a reader has this long for what is left, however long what came before took: the last batch is only handed over then.
-const READING: Duration = Duration::from_millis(200);
 /// Of it, for asking what lives when something was lost at last.
 const HEALING: Duration = Duration::from_millis(300);
 /// And for comparing what was told with the kernel's books.
@@ -79,6 +78,7 @@ impl Engine<'_> {
         self.written(batch)?;
         view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
+        // The last batch of a recording is only handed over by now.
         let deadline = deadline.max(Instant::now() + READING);
         let reader_until = reader_until(why, deadline, self.over.map(tokio::time::Instant::into_std));
         self.flush(why, reader_until, view).await?;

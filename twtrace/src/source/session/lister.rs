@@ -262,12 +262,9 @@ impl<'a> Thread<'a> {
     }
 
     /// Tells the books of all; how many TIME_WAIT sockets each has.
-    fn open(&mut self, all: &[Netns]) -> Result<Result<Each<u64>, net::Error>, Closed> {
+    fn open(&mut self, all: &[Netns], listing: &mut Listing) -> Result<Each<u64>, Closed> {
         let began_ns = clock::mono_ns();
-        let (snapshots, failed) = match snapshot_all(all) {
-            Ok(snapshots) => (snapshots, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        let snapshots = listing.asked(snapshot_all(all));
         let span = Span { began_ns, ended_ns: clock::mono_ns() };
         let (mut counts, mut books) = (Vec::new(), Vec::new());
         for (netns, (inode, snapshot)) in all.iter().zip(snapshots) {
@@ -279,7 +276,7 @@ impl<'a> Thread<'a> {
         }
         self.say_changed()?;
         self.say(Reply::Opened { span, books })?;
-        Ok(failed.map_or(Ok(counts), Err))
+        Ok(counts)
     }
 
     /// Which namespaces are to be listed. Those that have no TIME_WAIT sockets are told at once.
@@ -294,12 +291,11 @@ impl<'a> Thread<'a> {
         self.say_changed()?;
         // What is there with its inode is another one.
         all.retain(|netns| !self.same.has_left(netns.inode));
-        let counts =
-            if std::mem::replace(&mut self.is_open, true) { time_waits(&all) } else { self.open(&all)? };
-        let counts = counts.unwrap_or_else(|error| {
-            listing.fail_all(&error);
-            Vec::new()
-        });
+        let counts = if std::mem::replace(&mut self.is_open, true) {
+            listing.asked(time_waits(&all))
+        } else {
+            self.open(&all, &mut listing)?
+        };
         let mut empty = Vec::new();
         for (netns, (_, count)) in all.into_iter().zip(counts) {
             match count {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -88,12 +88,9 @@ impl Output {
     ///
     /// # Errors
     /// What the kernel said of writing, and if not all was read.
-    pub fn read_out(&self, mut is_over: impl FnMut() -> bool) -> io::Result<()> {
+    pub fn read_out(&self, is_over: impl FnMut() -> bool) -> io::Result<()> {
         let Some(writer) = self.reader() else { return Ok(()) };
-        while !writer.is_idle() && !is_over() {
-            // poll: once for a recording, for a moment where somebody reads.
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        writer.settle_until(is_over);
         let has_all = writer.is_idle();
         writer.finish(Instant::now());
         match writer.error() {

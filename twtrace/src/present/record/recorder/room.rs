@@ -5,14 +5,12 @@
 //! taken in, and what waits is the bound of the output and one batch at most.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{BATCH_EVENTS, Recorder, SECOND_SIGNAL, signals};
 use crate::model::event::{Event, Kind};
+use crate::output::READING;
 use crate::recording::Tail;
-
-/// The end of a recording has this long at least to be read, however long what came before it took.
-const LEAST: Duration = Duration::from_millis(200);
 
 /// What is known of the room for more.
 #[derive(Debug, Default)]
@@ -124,7 +122,7 @@ impl Recorder {
             return Err(failed);
         }
         self.write_end(tail)?;
-        let until = until.map(|until| until.max(Instant::now() + LEAST));
+        let until = until.map(|until| until.max(Instant::now() + READING));
         let first = self.signalled.map(|(first, _)| first);
         let is_told =
             || signals::take().is_some() && first.is_none_or(|first| first.elapsed() >= SECOND_SIGNAL);
@@ -133,7 +131,7 @@ impl Recorder {
 
     /// Lets a reader have what was made before something failed.
     pub fn leave_to_reader(&self) {
-        let until = Instant::now() + LEAST;
+        let until = Instant::now() + READING;
         // What failed is said already.
         let _ = self.output.read_out(|| Instant::now() >= until);
     }

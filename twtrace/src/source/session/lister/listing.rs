@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Reply, Span, seed};
 use crate::host::net;
-use crate::host::net::netns::{Netns, cookie_here};
+use crate::host::net::netns::{Each, Netns, cookie_here};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::model::clock;
 use crate::model::event::Role;
@@ -73,8 +73,15 @@ impl Listing {
         }
     }
 
-    /// None could be asked.
-    pub(super) fn fail_all(&mut self, error: &net::Error) {
+    /// What each namespace said; nothing where none could be asked.
+    pub(super) fn asked<T>(&mut self, all: Result<Each<T>, net::Error>) -> Each<T> {
+        all.unwrap_or_else(|error| {
+            self.fail_all(&error);
+            Vec::new()
+        })
+    }
+
+    fn fail_all(&mut self, error: &net::Error) {
         self.is_incomplete |= error.may_pass();
         let why = format!("at one time none could be asked: {error}");
         self.of_all = Some(Limitation::new(What::Namespaces, why, error.remedy()));
