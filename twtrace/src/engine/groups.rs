@@ -210,7 +210,7 @@ pub(crate) struct Groups {
     pub(crate) living: Vec<Living>,
     /// In all.
     pub(crate) population: Living,
-    pub(super) homes: Homes,
+    homes: Homes,
     hasher: Hasher,
     most_groups: usize,
     most_rows: usize,
@@ -326,6 +326,14 @@ impl Groups {
     pub(crate) fn ports_of(&self, at: u32) -> u32 {
         let row = self.all[at as usize].rows[Table::Tuple as usize];
         self.rows.get(row as usize).map_or(NOWHERE, |row| row.ports)
+    }
+
+    /// As [`Groups::ports_of`], of the fullest that a call could have drawn from which had no source address yet.
+    pub(crate) fn home_of(&mut self, at: u32, ports: &Ports) -> u32 {
+        let own = self.ports_of(at);
+        let Self { all, rows, homes, .. } = self;
+        let row = all[at as usize].row(Table::Tuple).and_then(|row| rows.get(row as usize));
+        row.and_then(|of| homes.fullest(of, rows, ports)).unwrap_or(own)
     }
 
     /// One socket more lives in a group. Returns the pressure of its tuple, if it holds one of the tuple's ports.

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use super::groups::{Groups, Table};
 use super::intern::Hasher;
 use super::key::RowId;
 use super::ports::Ports;
@@ -39,7 +38,7 @@ impl Homes {
     }
 
     /// The fullest pool that leads to where the row `of` does, which is one of `rows`; `None` where there is no room to know.
-    fn fullest(&mut self, of: &TableRow, rows: &[TableRow], ports: &Ports) -> Option<u32> {
+    pub(super) fn fullest(&mut self, of: &TableRow, rows: &[TableRow], ports: &Ports) -> Option<u32> {
         let (to, _) = pool(of)?;
         if self.0.len() >= MOST && !self.0.contains_key(&to) {
             return None;
@@ -48,15 +47,5 @@ impl Homes {
             || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, ports)| ports);
         let pools = self.0.entry(to).or_insert_with(|| of_rows().take(MOST_POOLS).collect());
         pools.iter().copied().max_by_key(|pool| ports.held(*pool).all())
-    }
-}
-
-impl Groups {
-    /// As [`Groups::ports_of`], of the fullest that a call could have drawn from which had no source address yet.
-    pub(crate) fn home_of(&mut self, at: u32, ports: &Ports) -> u32 {
-        let own = self.ports_of(at);
-        let Self { all, rows, homes, .. } = self;
-        let row = all[at as usize].row(Table::Tuple).and_then(|row| rows.get(row as usize));
-        row.and_then(|of| homes.fullest(of, rows, ports)).unwrap_or(own)
     }
 }
