@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
-use super::Summary;
 use super::drain::Message;
 use super::engine::{Engine, Why, more_to_tell, time_is_up};
 use super::lister::{Reply, Request};
-use super::run::Error;
 use super::verify::{Counting, Moment};
+use super::{Error, Summary};
 use crate::model::clock::{self, Clock};
 use crate::model::limitation::{Limitation, What};
 use crate::output::READING;

@@ -10,15 +10,14 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::Options;
 use super::alarm::Alarm;
 use super::drain::{Drain, Message, Records};
 use super::healing::Healing;
 use super::lister::{Lister, Reply};
-use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
 use super::verify::Verification;
+use super::{Error, Options};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::kernel::decode::{self, Record};

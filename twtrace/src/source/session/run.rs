@@ -4,52 +4,11 @@
 use std::path::Path;
 
 use super::engine::{Engine, Why};
-use super::{Options, Summary};
+use super::{Error, Options, Summary};
 use crate::host::files::ReadyFile;
-use crate::host::worker::Died;
-use crate::kernel::decode;
-use crate::kernel::probe::Cannot;
 use crate::model::clock::Clock;
 use crate::source::inquiry::{self, Server};
 use crate::source::{Flow, View};
-
-/// Why a trace came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// This machine cannot.
-    #[error(transparent)]
-    Cannot(#[from] Cannot),
-    /// The kernel side and this side do not speak the same language.
-    #[error("the kernel side sent something that is no event: {0}")]
-    Decode(#[from] decode::DecodeError),
-    /// The view could not write; a broken pipe is not an error.
-    #[error("cannot write the output: {0}")]
-    Output(std::io::Error),
-    /// The ready file could not be made.
-    #[error("cannot create the ready file {path}: {error}")]
-    Ready {
-        /// Its path, escaped.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Signals, timers or threads.
-    #[error("cannot wait for events: {0}")]
-    Wait(std::io::Error),
-    /// The kernel's books.
-    #[error("cannot read the kernel's books: {0}")]
-    Books(#[from] crate::host::net::Error),
-    /// A part of the trace is no more.
-    #[error(transparent)]
-    Died(#[from] Died),
-}
-
-impl Error {
-    /// What a view failed of: writing, or a thread of its own that is no more.
-    pub(super) fn of_view(error: std::io::Error) -> Self {
-        error.downcast::<Died>().map_or_else(Self::Output, Self::Died)
-    }
-}
 
 /// Traces until `view` has had enough, the duration is over, or a signal says so.
 ///
@@ -92,18 +51,4 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
 fn not_ready(options: &Options, error: std::io::Error) -> Error {
     let path = options.ready_file.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy();
     Error::Ready { path: crate::model::escape::printable(&path).into_owned(), error }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_whose_thread_died_did_not_fail_of_writing() {
-        let died = Died { name: "http", why: "no such socket".to_owned() };
-        let error = Error::of_view(died.into());
-        assert_eq!(error.to_string(), "the thread 'http' ended too early: no such socket");
-        let error = Error::of_view(std::io::ErrorKind::StorageFull.into());
-        assert!(error.to_string().starts_with("cannot write the output: "), "{error}");
-    }
 }

@@ -9,16 +9,15 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
-use super::Options;
 use super::alarm::Alarm;
 use super::drain::Drain;
 use super::engine::{Engine, more_to_tell};
 use super::healing::Healing;
 use super::lister::{self, Lister, Reply, Request, Same};
-use super::run::Error;
 use super::scope::Scope;
 use super::signals::Signals;
 use super::verify::{Moment, Verification};
+use super::{Error, Options};
 use crate::engine::Tracker;
 use crate::host::identity::IdentityCache;
 use crate::host::net::netns::own_inode;
