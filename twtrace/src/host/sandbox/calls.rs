@@ -1,13 +1,14 @@
 //! Owns: which system calls a trace makes after its hooks are attached, and which nobody makes but an intruder.
 //! Must not know: how they are filtered.
 
+use std::collections::BTreeMap;
+
 use libc::c_long;
 use seccompiler::{
     BackendError, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition, SeccompRule,
 };
 
 use super::Needs;
-use super::filter::Rules;
 
 /// These are made whatever their arguments are: all of them are about what is open already, about this process, or only look.
 const ALWAYS: &[c_long] = &[
@@ -148,6 +149,9 @@ const BPF_MAP_UPDATE_ELEM: u64 = 2;
 const BPF_MAP_GET_NEXT_KEY: u64 = 4;
 /// `BPF_OBJ_GET_INFO_BY_FD`: runs that the kernel skipped.
 const BPF_OBJ_GET_INFO_BY_FD: u64 = 15;
+
+/// Rules of a filter: for each call the conditions under which it matches, always where there are none.
+pub(super) type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 type Built<T> = Result<T, BackendError>;
 

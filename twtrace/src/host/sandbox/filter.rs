@@ -4,12 +4,11 @@
 //! There are three, of which the strictest answer counts: what no trace ever does kills the process; clone3(2), whose flags no filter can
 //! see, is not there, so that C libraries take clone(2); and whatever is not on the list is refused with EPERM, which ends in an error.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
-use super::calls;
+use super::calls::{self, Rules};
 use super::{Lack, Needs};
 
 /// Which threads.
@@ -20,9 +19,6 @@ pub(super) enum Scope {
     /// Every one.
     AllThreads,
 }
-
-/// Rules of a filter: for each call the conditions under which it matches, always where there are none.
-pub(super) type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Puts the filters on. `no_new_privs` must be set.
 pub(super) fn apply(needs: &Needs, scope: Scope) -> Result<(), Lack> {
