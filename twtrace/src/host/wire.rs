@@ -10,7 +10,7 @@ mod grpc;
 mod place;
 mod retry;
 
-pub use channel::{Answer, Channel, Failure, Protocol};
+pub use channel::{Answer, Channel, Failure};
 pub use grpc::{Call, Refusal};
-pub use place::{Place, trust};
+pub use place::{Place, Protocol, trust};
 pub use tokio_rustls::rustls::ClientConfig;

@@ -14,28 +14,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::rustls::ClientConfig;
 
-use super::place::Place;
+use super::place::{Place, Protocol};
 
 const AGENT: &str = concat!("twtrace/", env!("CARGO_PKG_VERSION"));
-
-/// Which HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2, which gRPC is made of.
-    Http2,
-}
-
-impl Protocol {
-    /// What TLS calls it.
-    pub(super) const fn alpn(self) -> &'static [u8] {
-        match self {
-            Self::Http1 => b"http/1.1",
-            Self::Http2 => b"h2",
-        }
-    }
-}
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]

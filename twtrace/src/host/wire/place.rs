@@ -1,4 +1,4 @@
-//! Owns: where a server is, how it is reached, and whom it must be certified by.
+//! Owns: where a server is, how it is reached, by which HTTP, and whom it must be certified by.
 //! Must not know: what is said to it.
 
 use std::io;
@@ -13,7 +13,24 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::channel::Protocol;
+/// Which HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which gRPC is made of.
+    Http2,
+}
+
+impl Protocol {
+    /// What TLS calls it.
+    const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
 
 /// Where a server is.
 #[derive(Clone, Debug)]
