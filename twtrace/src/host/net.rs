@@ -4,7 +4,6 @@
 
 pub mod books;
 pub mod counters;
-pub(crate) mod mountinfo;
 pub mod netns;
 mod proctcp;
 pub mod slabinfo;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use hashlink::LruCache;
 
 use crate::host::detached::Detached;
-use crate::host::net::mountinfo;
+use crate::host::mountinfo;
 use crate::model::limitation::{Limitation, What};
 
 /// How many cgroups are remembered, and how many directories one look round visits, nearest to the root first.

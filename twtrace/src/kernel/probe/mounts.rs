@@ -12,7 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, SYSFS_MAGIC, TRACEFS_MAGIC, statfs};
 
-use crate::host::net::mountinfo;
+use crate::host::mountinfo;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 /// Where a mounted debugfs shows tracefs.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Netns, inode_in_link};
-use crate::host::net::mountinfo;
+use crate::host::mountinfo;
 
 /// Where `ip netns` keeps its bind mounts; a name there wins over a name elsewhere.
 const RUN_NETNS: &str = "/run/netns";
