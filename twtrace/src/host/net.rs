@@ -5,7 +5,6 @@
 pub mod books;
 pub mod counters;
 pub mod netns;
-mod proctcp;
 pub mod slabinfo;
 pub mod sockdiag;
 pub mod sysctls;

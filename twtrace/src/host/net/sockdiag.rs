@@ -3,6 +3,7 @@
 //! Must not know: who owns a socket, what a listing is wanted for.
 
 mod message;
+mod proctcp;
 #[cfg(test)]
 mod tests;
 mod transport;
@@ -12,8 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use twtrace_common::wire::SUBSTATE_FIN_WAIT2;
 
+use super::Error;
 use super::netns::Netns;
-use super::{Error, proctcp};
 use crate::model::event::{Conn, Substate};
 
 /// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
@@ -145,12 +146,12 @@ fn ip(mapped: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(mapped).to_canonical()
 }
 
-pub(super) fn map_v4(address: [u8; 4]) -> [u8; 16] {
+fn map_v4(address: [u8; 4]) -> [u8; 16] {
     Ipv4Addr::from(address).to_ipv6_mapped().octets()
 }
 
 /// 4 where either address of an IPv6 socket is an IPv4 one in disguise.
-pub(super) fn wire_family(saddr: [u8; 16], daddr: [u8; 16]) -> u8 {
+fn wire_family(saddr: [u8; 16], daddr: [u8; 16]) -> u8 {
     let mapped = |address| Ipv6Addr::from(address).to_ipv4_mapped().is_some();
     if mapped(saddr) || mapped(daddr) { 4 } else { 6 }
 }

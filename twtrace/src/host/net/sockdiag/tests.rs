@@ -8,7 +8,6 @@
 
 use super::message::{Ask, Envelope, Message, messages, request, request_both};
 use super::*;
-use crate::host::net::proctcp;
 
 const SEQUENCE: u32 = 17;
 const HEX: [&str; 2] = [include_str!("../testdata/sockdiag4.hex"), include_str!("../testdata/sockdiag6.hex")];

@@ -4,9 +4,8 @@
 
 use std::io;
 
-use super::Error;
-use super::sockdiag::{DiagSocket, States};
-use crate::host::net::sockdiag;
+use super::{DiagSocket, States, map_v4, wire_family};
+use crate::host::net::Error;
 
 /// Milliseconds in one of the clock ticks that the kernel shows times in: USER_HZ is 100 on every architecture that
 /// Rust's Linux targets have, whatever CONFIG_HZ.
@@ -41,7 +40,7 @@ fn line(line: &str) -> Option<DiagSocket> {
     let ((saddr, sport), (daddr, dport)) = (endpoint(local)?, endpoint(remote)?);
     let (timer, when) = timer.split_once(':')?;
     let when = u64::from_str_radix(when, 16).ok()?;
-    let family = sockdiag::wire_family(saddr, daddr);
+    let family = wire_family(saddr, daddr);
     Some(DiagSocket {
         family,
         // An address of an IPv6 socket has 32 digits.
@@ -66,7 +65,7 @@ fn endpoint(text: &str) -> Option<([u8; 16], u16)> {
     let (address, port) = text.split_once(':')?;
     let word = |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
     let address = match address.len() {
-        8 => sockdiag::map_v4(word(0)?),
+        8 => map_v4(word(0)?),
         32 => {
             let mut all = [0; 16];
             for (index, bytes) in all.chunks_exact_mut(4).enumerate() {
