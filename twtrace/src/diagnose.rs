@@ -32,6 +32,7 @@ use facts::{Facts, Process, Source};
 use finding::{Finding, Severity};
 
 use crate::engine::Snapshot;
+use crate::model::escape::printable;
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
@@ -43,7 +44,7 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
         findings.push(rules::nothing_wrong(facts));
     }
     if !facts.part.of_owners.is_empty() {
-        findings.iter_mut().for_each(|finding| words::say_who_is_left_out(finding, &facts.part.of_owners));
+        findings.iter_mut().for_each(|finding| say_who_is_left_out(finding, &facts.part.of_owners));
     }
     findings
 }
@@ -65,6 +66,18 @@ pub fn of_others(facts: &Facts) -> u64 {
     let all = by_rules(&Facts { about: Filter::default(), ..facts.clone() });
     let is_told = |other: &Finding| told.iter().any(|one| (one.id, one.subject) == (other.id, other.subject));
     all.iter().filter(|finding| !is_told(finding)).count() as u64
+}
+
+/// Where a filter left processes out before anything was counted, whoever was not seen may be one of them.
+fn say_who_is_left_out(finding: &mut Finding, flags: &[String]) {
+    let unseen = words::UNSEEN;
+    let flags = printable(&flags.join(" ")).into_owned();
+    if finding.what.contains(unseen) {
+        finding.what = finding.what.replace(unseen, &format!("{unseen}, or that {flags} leaves out"));
+    }
+    if finding.id == rules::NOT_EXPLAINED {
+        finding.what.push_str(&format!(" What {flags} leaves out was not counted."));
+    }
 }
 
 /// Findings of one kind that are told; the others are counted.

@@ -4,9 +4,8 @@
 use std::net::IpAddr;
 
 use super::facts::{AbortReasons, Process, Share, Tuple};
-use super::finding::Finding;
 use crate::model::escape::{printable, process_name};
-pub(super) use crate::model::figures::{grouped, short_time};
+pub(super) use crate::model::figures::{count, grouped, short_time};
 
 /// `0`, `0.02`, `1.5`, `47.3`, `1,075`: whole from 100 on.
 pub(super) fn number(value: f64) -> String {
@@ -15,11 +14,6 @@ pub(super) fn number(value: f64) -> String {
         return grouped(rounded as u64);
     }
     if value >= 0.95 { format!("{value:.1}") } else { format!("{value:.2}") }
-}
-
-/// `1 connection`, `7 connections`.
-pub(super) fn count(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// `28,232`, or that nobody knows: goes before `ports`.
@@ -88,18 +82,7 @@ pub(super) fn aborts(reasons: &AbortReasons) -> String {
 }
 
 /// Whoever closed before the trace began, or whose owner was lost.
-const UNSEEN: &str = "a process that twtrace did not see";
-
-/// Where a filter left processes out before anything was counted, whoever was not seen may be one of them.
-pub(super) fn say_who_is_left_out(finding: &mut Finding, flags: &[String]) {
-    let flags = printable(&flags.join(" ")).into_owned();
-    if finding.what.contains(UNSEEN) {
-        finding.what = finding.what.replace(UNSEEN, &format!("{UNSEEN}, or that {flags} leaves out"));
-    }
-    if finding.id == super::rules::NOT_EXPLAINED {
-        finding.what.push_str(&format!(" What {flags} leaves out was not counted."));
-    }
-}
+pub(super) const UNSEEN: &str = "a process that twtrace did not see";
 
 /// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do, `more` of them not in `shares`. Escaped.
 pub(super) fn culprit(shares: &[Share], more: u64) -> String {

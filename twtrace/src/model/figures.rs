@@ -46,6 +46,11 @@ pub fn grouped(count: u64) -> String {
     out
 }
 
+/// `1 connection`, `7 connections`.
+pub fn count(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// Five characters at most: `0`, `0.1`, `47.3`, `470`, `1,075`, `20.0k`, `131k`.
 pub fn rate(a_second: f64) -> String {
     match a_second {

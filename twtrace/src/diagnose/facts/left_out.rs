@@ -1,7 +1,7 @@
 //! Owns: what is said of that which was seen and not kept, as there was no room for it.
 //! Must not know: what there is room for.
 
-use crate::diagnose::words::count;
+use crate::model::figures::count;
 use crate::recording::lists::LeftOut;
 
 /// In words for a user, of all namespaces together; `None` where all was kept.
