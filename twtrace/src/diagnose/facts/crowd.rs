@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::ledger::{Destination, Moment};
 use super::samples::Seen;
+use super::who::Shares;
 use super::{Ports, Process, Settings, Share, Tuple};
 use crate::model::event::{PortVia, Substate};
 
@@ -192,31 +193,5 @@ impl Crowd<'_> {
         });
         let seen = self.seen.iter().filter(move |seen| Destination::from(&seen.tuple) == to);
         told.chain(seen.filter_map(|seen| Some((seen.port, seen.who.as_ref()?.comm.as_str()))))
-    }
-}
-
-/// Shares under construction.
-#[derive(Debug, Default)]
-pub(super) struct Shares(Vec<Share>, BTreeMap<Process, usize>);
-
-impl Shares {
-    pub(super) fn of(&mut self, who: &Process) -> &mut Share {
-        let at = match self.1.get(who) {
-            Some(at) => *at,
-            None => {
-                self.1.insert(who.clone(), self.0.len());
-                self.0.push(Share { process: who.clone(), ..Share::default() });
-                self.0.len() - 1
-            }
-        };
-        &mut self.0[at]
-    }
-
-    /// Who has most comes first.
-    pub(super) fn sorted(self) -> Vec<Share> {
-        let mut shares = self.0;
-        let weight = |share: &Share| share.time_wait + share.open;
-        shares.sort_by(|a, b| (weight(b), &a.process).cmp(&(weight(a), &b.process)));
-        shares
     }
 }

@@ -6,9 +6,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::crowd::Shares;
 use super::ports::{LISTEN, State};
-use super::samples::{Sample, median};
+use super::who::Shares;
 use super::{Process, Share};
 use crate::host::net::sockdiag::DiagSocket;
 
@@ -75,7 +74,8 @@ impl Piles {
         Self { since: self.since.clone(), ..Self::default() }
     }
 
-    pub(super) fn take(&mut self, sockets: &[DiagSocket], sample: &Sample) {
+    /// Takes in another look, at `mono_ms`. `holders` says who holds full sockets, by the socket's inode.
+    pub(super) fn take(&mut self, sockets: &[DiagSocket], holders: &HashMap<u32, Process>, mono_ms: u64) {
         let listening = sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.sport);
         let listeners: HashSet<u16> = listening.collect();
         let mut since = HashMap::new();
@@ -87,9 +87,9 @@ impl Piles {
                 continue;
             }
             let known = self.since.get(&socket.cookie).filter(|known| known.0 == state);
-            let began_ms = known.map_or(sample.mono_ms, |known| known.1);
+            let began_ms = known.map_or(mono_ms, |known| known.1);
             since.insert(socket.cookie, (state, began_ms));
-            let age_ms = sample.mono_ms.saturating_sub(began_ms);
+            let age_ms = mono_ms.saturating_sub(began_ms);
             if age_ms < LASTING_MS {
                 continue;
             }
@@ -100,7 +100,7 @@ impl Piles {
             };
             let (count, longest_ms, shares) = now.entry((state, side)).or_default();
             (*count, *longest_ms) = (*count + 1, age_ms.max(*longest_ms));
-            let holder = sample.holders.get(&socket.inode);
+            let holder = holders.get(&socket.inode);
             shares.of(holder.unwrap_or(&Process::default())).open += 1;
         }
         self.since = since;
@@ -132,4 +132,11 @@ impl Piles {
         all.sort_by_key(|pile| std::cmp::Reverse(pile.count));
         all
     }
+}
+
+/// That of which half of these are no greater; 0 of none.
+pub(super) fn median(all: impl Iterator<Item = u64>) -> u64 {
+    let mut all: Vec<u64> = all.collect();
+    let middle = all.len() / 2;
+    if all.is_empty() { 0 } else { *all.select_nth_unstable(middle).1 }
 }

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::crowd::Shares;
-use super::piles::Piles;
+use super::piles::{Piles, median};
 use super::ports::{CLOSE, LISTEN, State};
+use super::who::Shares;
 use super::{Conntrack, Ports, Process, Settings, Share};
 use crate::engine::{Hasher, TupleKey};
 use crate::host::net::counters::Counters;
@@ -134,7 +134,7 @@ impl Samples {
         self.count(&sockets, &sample);
         self.count_ports(&sockets, &sample);
         self.crowd(&sockets, &sample);
-        self.piles.take(&sockets, &sample);
+        self.piles.take(&sockets, &sample.holders, sample.mono_ms);
         for (tuple, has) in std::mem::take(&mut sample.timestamps) {
             self.tuples.entry(tuple).or_default().timestamps = Some(has);
         }
@@ -283,13 +283,6 @@ impl Samples {
             }
         }
     }
-}
-
-/// That of which half of these are no greater; 0 of none.
-pub(super) fn median(all: impl Iterator<Item = u64>) -> u64 {
-    let mut all: Vec<u64> = all.collect();
-    let middle = all.len() / 2;
-    if all.is_empty() { 0 } else { *all.select_nth_unstable(middle).1 }
 }
 
 /// How many different ports these are.

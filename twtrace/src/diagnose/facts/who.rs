@@ -1,6 +1,8 @@
 //! Owns: a process, and what it has to do with a pool or a port.
 //! Must not know: how any of it was come by.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::model::filter::{Filter, Who};
@@ -87,4 +89,30 @@ pub struct Habits {
     pub sent: Option<u64>,
     /// Half of its connections received at most so much, in bytes.
     pub received: Option<u64>,
+}
+
+/// Shares under construction.
+#[derive(Debug, Default)]
+pub(super) struct Shares(pub(super) Vec<Share>, BTreeMap<Process, usize>);
+
+impl Shares {
+    pub(super) fn of(&mut self, who: &Process) -> &mut Share {
+        let at = match self.1.get(who) {
+            Some(at) => *at,
+            None => {
+                self.1.insert(who.clone(), self.0.len());
+                self.0.push(Share { process: who.clone(), ..Share::default() });
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+
+    /// Who has most comes first.
+    pub(super) fn sorted(self) -> Vec<Share> {
+        let mut shares = self.0;
+        let weight = |share: &Share| share.time_wait + share.open;
+        shares.sort_by(|a, b| (weight(b), &a.process).cmp(&(weight(a), &b.process)));
+        shares
+    }
 }
