@@ -12,6 +12,7 @@ mod mounts;
 mod numbers;
 mod object;
 mod reason;
+mod running;
 mod said;
 mod times;
 
@@ -20,7 +21,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-pub use backend::Backend;
 pub use counters::Lost;
 pub use environment::Denial;
 use numbers::Numbers;
@@ -30,6 +30,33 @@ use crate::engine::Spread;
 use crate::model::event::Event;
 use crate::model::filter::KernelFilter;
 use crate::model::limitation::Limitation;
+
+/// A set of hooks that tells every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// fentry and fexit on the kernel's functions.
+    Fentry,
+    /// kprobes and kretprobes on the same functions.
+    Kprobe,
+    /// Tracepoints only.
+    Tracepoint,
+}
+
+// Best first. A kprobe's program is skipped while another one runs on the CPU, which kernels before 6.7 do not even count
+// (trace_call_bpf, kernel/trace/bpf_trace.c); the tracepoints that we use never skip a birth or an end. So kprobes come last, although they
+// are cheaper.
+crate::model::words!(Backend, ALL, { Fentry => "fentry", Tracepoint => "tracepoint", Kprobe => "kprobe" });
+
+impl Backend {
+    /// Its number in [`twtrace_common::config::Config`].
+    const fn number(self) -> u32 {
+        match self {
+            Self::Fentry => twtrace_common::config::BACKEND_FENTRY,
+            Self::Kprobe => twtrace_common::config::BACKEND_KPROBE,
+            Self::Tracepoint => twtrace_common::config::BACKEND_TRACEPOINT,
+        }
+    }
+}
 
 /// How the kernel side is to be set up.
 #[derive(Clone, Debug)]
@@ -129,7 +156,7 @@ impl Probe {
     }
 
     fn try_all(options: &Options, listeners: Listeners<'_>, seen: &mounts::Seen) -> Result<Self, Cannot> {
-        let (kernel, mut loader) = config::Kernel::inspect(seen, options)?;
+        let (kernel, mut loader) = running::Kernel::inspect(seen, options)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
             None => Backend::ALL.to_vec(),
@@ -259,7 +286,7 @@ impl Probe {
 /// # Errors
 /// [`Cannot::Privilege`] where not.
 pub fn permitted() -> Result<(), Cannot> {
-    config::permitted()
+    running::permitted()
 }
 
 /// A backend, and what it cannot do here, or why it does not work.
@@ -272,7 +299,7 @@ pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
 pub fn survey() -> Result<Vec<Survey>, Cannot> {
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     mounts::with(|seen| {
-        let (kernel, mut loader) = config::Kernel::inspect(seen, &options)?;
+        let (kernel, mut loader) = running::Kernel::inspect(seen, &options)?;
         let attempt = |backend: &Backend| {
             let attached = load::attach(*backend, &kernel, &options, &Vec::new, &mut loader);
             (*backend, attached.map(|loaded| loaded.notes))

@@ -5,37 +5,10 @@ use twtrace_common::config::{
     BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_FAILURE, BY_STATE_LISTEN, BY_STATE_OWNER,
 };
 
-use super::Options;
-use super::config::Kernel;
 use super::counters::Told;
+use super::running::{Kernel, SCHEDULE};
+use super::{Backend, Options};
 use crate::model::limitation::What;
-
-/// A set of hooks that tells every event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Backend {
-    /// fentry and fexit on the kernel's functions.
-    Fentry,
-    /// kprobes and kretprobes on the same functions.
-    Kprobe,
-    /// Tracepoints only.
-    Tracepoint,
-}
-
-// Best first. A kprobe's program is skipped while another one runs on the CPU, which kernels before 6.7 do not even count
-// (trace_call_bpf, kernel/trace/bpf_trace.c); the tracepoints that we use never skip a birth or an end. So kprobes come last, although they
-// are cheaper.
-crate::model::words!(Backend, ALL, { Fentry => "fentry", Tracepoint => "tracepoint", Kprobe => "kprobe" });
-
-impl Backend {
-    /// Its number in [`twtrace_common::config::Config`].
-    pub(super) const fn number(self) -> u32 {
-        match self {
-            Self::Fentry => twtrace_common::config::BACKEND_FENTRY,
-            Self::Kprobe => twtrace_common::config::BACKEND_KPROBE,
-            Self::Tracepoint => twtrace_common::config::BACKEND_TRACEPOINT,
-        }
-    }
-}
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,9 +239,6 @@ fn tracepoint(failures_all: bool) -> Vec<Hook> {
     }
     hooks
 }
-
-/// The hashdance of 6.12 and later, which arms the timer itself.
-pub(super) const SCHEDULE: &str = "inet_twsk_hashdance_schedule";
 
 #[cfg(test)]
 mod tests {

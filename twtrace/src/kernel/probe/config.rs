@@ -1,19 +1,11 @@
-//! Owns: what the running kernel looks like, and the configuration that follows from it.
+//! Owns: the configuration of the kernel side, as it follows from the running kernel, a backend and what is wanted.
 //! Must not know: programs, maps.
-
-use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use twtrace_common::config::{Config, Symbols};
 
 use super::backend::{Lacking, VERDICT_ANEW};
-use super::environment::{self, Denial};
-use super::load::Loader;
-use super::mounts::Seen;
-use super::numbers::Numbers;
-use super::{Backend, Cannot, Options, Why};
-use crate::host::caps::Caps;
-use crate::kernel::btf::{self, Btf, Resolved};
-use crate::kernel::kallsyms::KallsymsError;
+use super::running::Kernel;
+use super::{Backend, Options};
 
 /// Which of the kernel's helpers are used. Found out by trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,79 +16,7 @@ pub(super) enum Helpers {
     Old,
 }
 
-/// What the kernel's types say.
-pub(super) struct Types {
-    pub(super) resolved: Resolved,
-    /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
-    pub(super) counts_expiries: bool,
-    /// Parameters of `tcp_timewait_state_process`.
-    state_process_params: Option<u32>,
-}
-
-impl Types {
-    fn read() -> Result<Self, Cannot> {
-        let types = Btf::running()?;
-        let counts_expiries = matches!(
-            types.member("inet_timewait_sock.tw_kill"),
-            Ok(_) | Err(btf::MemberError::Unaligned { .. })
-        );
-        let state_process_params = types.func_params("tcp_timewait_state_process");
-        Ok(Self { resolved: btf::resolve(&types)?, counts_expiries, state_process_params })
-    }
-}
-
-/// The running kernel, looked at once.
-pub(super) struct Kernel {
-    pub(super) types: Types,
-    /// Kernel text, or why it is not known.
-    pub(super) symbols: Result<Symbols, Why>,
-    /// File systems of the kernel's.
-    pub(super) seen: Seen,
-    /// The types again, as aya wants them.
-    pub(super) btf: aya::Btf,
-    hz: u32,
-}
-
 impl Kernel {
-    /// Reads BTF, kallsyms and the tick length, and makes the loader, half of it on a thread of its own: each takes some 30 ms.
-    pub(super) fn inspect(seen: &Seen, options: &Options) -> Result<(Self, Loader), Cannot> {
-        permitted()?;
-        std::thread::scope(|scope| {
-            let work = || (crate::kernel::kallsyms::load(), Loader::new(options));
-            let beside = std::thread::Builder::new().name("loader-2".to_owned()).spawn_scoped(scope, work);
-            // One after the other: each takes 10 MB, and what is read out of the first is little.
-            let (types, btf) = (Types::read(), aya::Btf::from_sys_fs());
-            let (symbols, loader) = match beside {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(_) => work(),
-            };
-            let (types, symbols) = (types?, symbols.map_err(|error| hidden(&error)));
-            let btf = btf.map_err(|error| Cannot::Types(error.to_string()))?;
-            let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
-            Ok((Self { types, symbols, seen: seen.clone(), btf, hz }, loader))
-        })
-    }
-
-    /// The function that ties a full socket to its TIME_WAIT socket here.
-    pub(super) fn hashdance(&self) -> &'static str {
-        self.types.resolved.timewait_hashdance.unwrap_or(super::backend::SCHEDULE)
-    }
-
-    /// The program for the exit of `tcp_timewait_state_process`, whose prototype grew.
-    pub(super) fn verdict_program(&self) -> Option<&'static str> {
-        match self.types.state_process_params {
-            Some(3) => Some("fe_state_process_3"),
-            Some(4) => Some("fe_state_process_4"),
-            Some(5) => Some("fe_state_process_5"),
-            _ => None,
-        }
-    }
-
-    /// By which numbers the kernel side knows network namespaces.
-    pub(super) fn numbers(&self, options: &Options) -> Numbers {
-        Numbers::of(&options.namespaces, self.types.resolved.net_cookie)
-    }
-
     /// The configuration for one attempt.
     pub(super) fn config(
         &self,
@@ -128,72 +48,6 @@ impl Kernel {
         config.times_connect = options.times_connect.into();
         config
     }
-}
-
-fn hidden(error: &KallsymsError) -> Why {
-    let (why, remedy) = match error {
-        KallsymsError::Hidden => environment::hidden_symbols(),
-        other => {
-            (other.to_string(), "mount proc at /proc; a kernel with CONFIG_KALLSYMS=y has them".to_owned())
-        }
-    };
-    Why::Symbols(why, remedy)
-}
-
-/// Says so where this process may not load BPF programs.
-pub(super) fn permitted() -> Result<(), Cannot> {
-    // Before 5.11 EPERM is also what too little locked memory is told by.
-    raise_memlock();
-    match may_load() {
-        Ok(()) => Ok(()),
-        Err(libc::EPERM | libc::EACCES) => {
-            let denial = Denial::find(&environment::TO_TRACE);
-            Err(Cannot::Privilege { uid: Caps::own().uid(), denial })
-        }
-        Err(libc::EMFILE | libc::ENFILE) => Err(Cannot::Files { limit: crate::host::descriptors::limit() }),
-        // Whatever it is, loading the real programs will tell more.
-        Err(_) => Ok(()),
-    }
-}
-
-/// Before 5.11 BPF memory counts as locked memory. Where the limit cannot be raised the kernel will say so.
-pub(super) fn raise_memlock() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: a valid rlimit.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
-}
-
-/// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.
-fn may_load() -> Result<(), libc::c_int> {
-    const BPF_PROG_LOAD: libc::c_int = 5;
-    const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-    /// `r0 = 0; exit`.
-    static CODE: [u64; 2] = [0xb7, 0x95];
-    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h).
-    #[repr(C)]
-    struct Load {
-        kind: u32,
-        instructions: u32,
-        code: u64,
-        license: u64,
-        rest: [u64; 3],
-    }
-    let load = Load {
-        kind: BPF_PROG_TYPE_RAW_TRACEPOINT,
-        instructions: CODE.len() as u32,
-        code: CODE.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        rest: [0; 3],
-    };
-    // SAFETY: the attributes are as long as said, and point to what lives as long as the program.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
-    let fd = i32::try_from(fd).unwrap_or(-1);
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
 }
 
 /// Random enough that nobody outside can choose connections whose keys collide.

@@ -3,18 +3,19 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
-use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use twtrace_common::config::Config;
 
 use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
-use super::config::{Helpers, Kernel};
+use super::config::Helpers;
 use super::counters::{self, Counters};
 use super::environment::{self, Denial};
+use super::object::Loader;
+use super::running::Kernel;
 use super::said::{chain, errno, why};
-use super::times::{self, Times};
-use super::{Backend, Fallback, Listeners, Options, Why, log, object};
+use super::times::Times;
+use super::{Backend, Fallback, Listeners, Options, Why, log};
 use crate::model::limitation::What;
 
 /// An attached backend.
@@ -27,9 +28,6 @@ pub(super) struct Loaded {
     /// What this backend cannot do here.
     pub(super) notes: Vec<Fallback>,
 }
-
-/// Cgroups of which the kernel side remembers that nothing of them travels. 320 KiB, where there is a filter on cgroups.
-const STRANGERS: u32 = 4096;
 
 /// What keeps the hooks attached.
 pub(super) struct Attached {
@@ -75,50 +73,6 @@ fn seed_listeners(ebpf: &mut Ebpf, ports: impl Iterator<Item = (u32, u16)>) {
     for (netns, port) in ports {
         // A full map forgets the oldest; the role of a connection older than twtrace is then unknown.
         let _ = map.insert([netns, u32::from(port)], 1, 0);
-    }
-}
-
-/// Ports in LISTEN that are remembered. Each CPU that adds the first takes 128 free places of the map to itself, and where none is left it
-/// throws out what others put there (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c): there are twice as many as that takes.
-fn listeners_kept() -> u32 {
-    const A_CPU: u32 = 256;
-    const LEAST: u32 = 16_384;
-    let cpus = aya::util::nr_cpus().unwrap_or(1);
-    u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(A_CPU).clamp(LEAST, 1 << 20)
-}
-
-/// Makes objects out of the embedded one. aya reads and parses all of the kernel's types for each loader, which takes as long as three
-/// programs do: there is one for all attempts.
-pub(super) struct Loader(EbpfLoader<'static>);
-
-impl Loader {
-    /// Reads the kernel's types.
-    pub(super) fn new(options: &Options) -> Self {
-        let mut loader = EbpfLoader::new();
-        loader
-            .verifier_log_level(VerifierLogLevel::STATS)
-            .override_global("AYA_LOG_LEVEL", if options.debug_log { &u8::MAX } else { &0 }, false)
-            .map_max_entries("EVENTS", options.ring_bytes)
-            .map_max_entries("LISTENERS", listeners_kept());
-        if options.filter.track_live {
-            loader.map_max_entries("LIVE", options.live_entries);
-        }
-        if options.filter.by_cgroup() {
-            loader.map_max_entries("STRANGERS", STRANGERS);
-        }
-        if options.times_connect {
-            times::fit(&mut loader);
-        }
-        Self(loader)
-    }
-
-    fn load(&mut self, backend: Backend, config: Config) -> Result<Ebpf, Fallback> {
-        let bytes = object::bytes().map_err(|error| object_fallback(backend, &error))?;
-        super::config::raise_memlock();
-        // It is to live as long as the loader, which takes another one for each of a few attempts: 1.5 KB each for good.
-        let config: &'static Config = Box::leak(Box::new(config));
-        let loader = self.0.override_global("CONFIG", twtrace_common::bytes_of(config), true);
-        loader.load(&bytes).map_err(|error| object_fallback(backend, &error))
     }
 }
 
@@ -194,7 +148,9 @@ fn attempt(
     lacking: &Lacking,
     loader: &mut Loader,
 ) -> Result<Loaded, Box<Missed>> {
-    let mut ebpf = loader.load(backend, kernel.config(backend, options, helpers, lacking))?;
+    let mut ebpf = loader
+        .load(kernel.config(backend, options, helpers, lacking))
+        .map_err(|error| object_fallback(backend, &*error))?;
     let mut notes = beforehand(backend, kernel);
     // Taken first: the programs hold on to their maps.
     let ring = map(&mut ebpf, "EVENTS", backend)?;
