@@ -9,8 +9,8 @@ use anyhow::Context as _;
 
 use super::Outcome;
 use super::filters::{FilterArgs, said_of_nothing};
-use super::recordings::{self, STREAM};
-use super::values::Usage;
+use super::recordings;
+use super::values::{STREAM, Usage};
 use crate::model::escape;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};

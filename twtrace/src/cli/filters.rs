@@ -9,8 +9,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::recordings::STREAM;
-use super::values::{Usage, cidr, one_of, pid, port, uid};
+use super::values::{STREAM, Usage, cidr, one_of, pid, port, uid};
 use crate::model::escape::printable;
 use crate::model::event::{Reason, Role};
 use crate::model::filter::{CgroupFilter, Failures, Filter, Glob, Unwanted};

@@ -11,14 +11,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::filters::FilterArgs;
-use super::values::Usage;
+use super::values::{STREAM, Usage};
 use crate::model::escape;
 use crate::model::filter::Filter;
 use crate::present::report::{Group, Part, by_host};
 use crate::recording::{Head, Recording};
-
-/// What stands for stdin, and for stdout.
-pub(super) const STREAM: &str = "-";
 
 /// The files that were named, and those in folders that were.
 pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {

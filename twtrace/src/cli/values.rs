@@ -9,6 +9,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::model::escape::printable;
 
+/// What stands for stdin, and for stdout.
+pub(super) const STREAM: &str = "-";
+
 /// Wrong usage that only shows once the command line is parsed as a whole.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
