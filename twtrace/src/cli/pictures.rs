@@ -1,14 +1,62 @@
-//! Owns: what is live as a picture every interval, as text or JSON, on stdout.
+//! Owns: the flags that say how the live view and a replay are shown; and pictures of what is live, every interval, as text or JSON, on stdout.
 //! Must not know: how it is traced, how a picture is laid out.
 
-use super::live::ShowArgs;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use super::values::{from_one, interval};
 use crate::engine::{By, Tracker};
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Reason};
 use crate::model::limitation::Limitation;
 use crate::output::{Units, Writer};
 use crate::present::live::{self, Frame, Layout, Origin};
+use crate::present::tui::{Theme, has_size};
 use crate::source::{Flow, View};
+
+/// How it is shown: the flags of the live view and of a replay.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// Time between two refreshes
+    #[arg(long, default_value = "1s", value_parser = interval)]
+    pub(super) interval: Duration,
+    /// Exit after N updates
+    #[arg(long, value_name = "N", value_parser = from_one::<u64>)]
+    pub(super) count: Option<u64>,
+    /// Show one update after one interval, then exit
+    #[arg(long, conflicts_with = "count")]
+    pub(super) once: bool,
+    /// Print plain text, as when stdout is not a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub(super) plain: bool,
+    /// Print one JSON object per update and line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Show more columns and do not cut lines
+    #[arg(long, conflicts_with = "json")]
+    pub(super) wide: bool,
+    /// Colours of the full screen [default: dark; mono if NO_COLOR is set]
+    #[arg(long, value_name = "THEME", conflicts_with_all = ["plain", "json", "once", "count", "wide"])]
+    pub(super) theme: Option<Theme>,
+}
+
+impl ShowArgs {
+    /// Whether there is a terminal to fill, and nothing was asked for that belongs on paper.
+    pub(super) fn wants_screen(&self) -> bool {
+        let is_paper = self.once || self.plain || self.json || self.wide || self.count.is_some();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        if is_paper || is_dumb || !std::io::stdout().is_terminal() {
+            return false;
+        }
+        let has_size = has_size();
+        if !has_size {
+            crate::note!(
+                "twtrace: the terminal does not say how large it is, so there is no full screen; `stty rows 24 cols 80` tells it"
+            );
+        }
+        has_size
+    }
+}
 
 enum Format {
     Json,
@@ -144,7 +192,7 @@ impl View for Pictures {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 

@@ -5,8 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::filters::{FilterArgs, of_view, said_of_nothing};
-use super::live::ShowArgs;
-use super::pictures::Pictures;
+use super::pictures::{Pictures, ShowArgs};
 use super::{Outcome, runtime};
 use crate::model::escape::{self, printable};
 use crate::present::live::Origin;
