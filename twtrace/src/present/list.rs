@@ -11,9 +11,9 @@ mod summary;
 mod text;
 
 pub use elsewhere::Elsewhere;
-pub use gather::{Choice, Listed, Note, Seen, listed, sockets_in};
+pub use gather::{Choice, Listed, Seen, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
-pub use owners::Owners;
+pub use owners::{Note, Owners};
 pub use pools::{Pool, pools};
 pub use summary::{NetnsCount, Summary};
 pub use text::{summary_text, table};

@@ -30,9 +30,6 @@ pub enum Choice {
     These(Vec<u32>),
 }
 
-/// Something that the user should know of what was learned. It goes to stderr.
-pub type Note = String;
-
 /// What one namespace showed, past the filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {

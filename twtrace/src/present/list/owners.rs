@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Note;
 use crate::engine::Live;
 use crate::host::net::sockdiag::DiagSocket;
 use crate::model::clock;
@@ -12,6 +11,9 @@ use crate::recording::{Ended, Recording};
 
 /// Times from a listing and from a trace differ by what the listing took.
 const SLACK_NS: u64 = 2_000_000_000;
+
+/// Something that the user should know of what was learned. It goes to stderr.
+pub type Note = String;
 
 /// What is known of live sockets.
 #[derive(Debug, Default)]
