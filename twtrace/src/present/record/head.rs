@@ -1,7 +1,7 @@
 //! Owns: what a recording says of itself when it begins: the machine, the backend, the filters, the command.
 //! Must not know: events, files.
 
-use super::recorder::Setup;
+use super::Setup;
 use crate::host::machine::Machine;
 use crate::recording::{self, Head};
 

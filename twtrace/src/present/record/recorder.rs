@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::Setup;
 use super::cgroup::Cgroup;
-use super::command::{Command, NotRun, Parting, Running};
+use super::command::{NotRun, Parting, Running};
 use super::namespaces::Met;
 use super::output::Output;
 use super::signals;
-use crate::diagnose::gather::Rhythm;
 use crate::diagnose::gather::beside::Beside;
 use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
@@ -37,22 +37,6 @@ const SECOND_SIGNAL: Duration = Duration::from_secs(1);
 /// How long the end of a recording waits for a command that was sent SIGTERM, to tell how it ended.
 const TERM_PATIENCE: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(10);
-
-/// What to record.
-pub struct Setup {
-    /// The filters in words.
-    pub filters: Vec<String>,
-    /// Network namespaces of interest; all, where empty.
-    pub netns: Vec<u32>,
-    /// What to start.
-    pub command: Option<Command>,
-    /// The cgroup to start it in.
-    pub cgroup: Option<Cgroup>,
-    /// How long to go on once the command has ended: its last connections are still being closed.
-    pub settle: Duration,
-    /// How often the kernel's lists are looked at meanwhile; `None`: never.
-    pub rhythm: Option<Rhythm>,
-}
 
 /// See the head of the file.
 pub struct Recorder {

@@ -5,6 +5,7 @@ mod reader;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::diagnose::gather::Rhythm;
 use crate::model::event::Kind;
 use crate::model::settings::Settings;
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
