@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::MOST_ROWS;
 use super::count::Counting;
 use super::model::{By, Figures, Moment, Name, Peak, Row, Timeline};
 use super::timeline::{Count, Stretch};
@@ -11,9 +12,6 @@ use crate::engine::intern::{Hasher, NONE, OTHERS};
 use crate::engine::key::{RowId, Side};
 use crate::engine::{Counts, Engine, Index, PortKey, Target, TupleKey};
 use crate::model::identity::Names;
-
-/// Rows that a table has at most; those of the least figures are one row of others together, so that sums stay exact.
-pub(super) const MOST_ROWS: usize = 16_384;
 
 /// By which rows come first: most created, then most failed, most ended, most alive.
 type Rank = (u64, u64, u64, u64);
