@@ -7,10 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::Error;
 use super::build::Builder;
 use super::columns::Reader;
 use super::count::{Asked, Counting};
-use super::read::Error;
 use super::stages::{self, allow, capacity_of};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::facts::together::Together;

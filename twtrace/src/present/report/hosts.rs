@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Error;
 use super::build::order;
 use super::chain::{Axis, Part};
 use super::model::{By, Host, Moment, Name, Report, Timeline};
-use super::read::{Error, Options, Spreads, one_host};
+use super::read::{Options, Spreads, one_host};
 use crate::diagnose::finding::Finding;
 use crate::model::clock::Clock;
 use crate::model::filter::Filter;

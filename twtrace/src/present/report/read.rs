@@ -1,19 +1,16 @@
 //! Owns: reading a recording from its first batch to its end, and making the report of it.
 //! Must not know: how rows are counted, how a report is shown.
 
-use std::path::Path;
-
+use super::Error;
 use super::chain::{Axis, Counted, Part};
 use super::count::{Asked, Counting};
 use super::model::{By, Folded, Name, Reached, Report, Row};
-use super::timeline::MOST_ASKED;
 use crate::diagnose::facts::{Facts, Process, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
 use crate::engine::Spread;
-use crate::model::escape;
 use crate::model::filter::Filter;
-use crate::recording::{Ended, OpenError, Recording};
+use crate::recording::{Ended, Recording};
 
 /// What is wanted of a recording.
 #[derive(Clone, Debug, Default)]
@@ -28,44 +25,6 @@ pub struct Options {
     pub by: Vec<By>,
     /// Width of the timeline's stretches in nanoseconds; `None` leaves it to the length of the recording.
     pub every_ns: Option<u64>,
-}
-
-/// Why there is no report.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The timeline would have too many stretches.
-    #[error("--every {every_s} s makes more than {MOST_ASKED} lines of this recording: give a longer time")]
-    TooFine {
-        /// What was asked for, in seconds.
-        every_s: f64,
-    },
-    /// No second thread could be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-    /// There is no recording to read.
-    #[error("no recording")]
-    Nothing,
-    /// One that was there is gone.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// Two that were made at the same time on one machine have the same sockets.
-    #[error(
-        "{one} and {other} were recorded at the same time on one machine: their sockets would be counted twice; \
-         give one of them"
-    )]
-    Overlap {
-        /// The name of one, escaped.
-        one: String,
-        /// The name of the other, escaped.
-        other: String,
-    },
-}
-
-impl Error {
-    pub(super) fn overlap(one: &Path, other: &Path) -> Self {
-        let [one, other] = [one, other].map(escape::path);
-        Self::Overlap { one, other }
-    }
 }
 
 /// Reads a recording to its end. A recording that breaks off is no error: the report says so.

@@ -11,9 +11,9 @@ use std::thread::{Builder, JoinHandle};
 
 use arrow_array::RecordBatch;
 
+use super::Error;
 use super::columns::{Columns, Piece, Reader, wanted};
 use super::count::Counting;
-use super::read::Error;
 use crate::engine::Capacity;
 use crate::engine::failures::Failures;
 use crate::engine::row::Row;
