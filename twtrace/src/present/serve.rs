@@ -10,6 +10,7 @@ mod board;
 mod busiest;
 mod exposition;
 mod families;
+mod fate;
 mod http;
 mod metrics;
 mod negotiation;

@@ -26,7 +26,7 @@ use super::access::{Peer, Token};
 use super::answers::answer;
 use super::board::Board;
 use super::families::{Exported, Served};
-use super::otlp::Fate;
+use super::fate::Fate;
 use super::patience::{Patience, Phase};
 use super::refusals::Refusals;
 use super::tls::Tls;

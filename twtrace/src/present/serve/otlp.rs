@@ -2,11 +2,10 @@
 //! Must not know: flags, the trace.
 //!
 //! It asks the board for a picture every so often, makes messages of it ([`points`], [`findings`]), and keeps them ([`queue`]) until the endpoint
-//! ([`endpoint`]) has taken them ([`verdict`]), with [`headers`]. What it cannot keep is counted ([`fate`]).
+//! ([`endpoint`]) has taken them ([`verdict`]), with [`headers`]. What it cannot keep is counted ([`fate`](super::fate)).
 
 mod attributes;
 mod endpoint;
-mod fate;
 mod findings;
 mod headers;
 mod names;
@@ -16,6 +15,5 @@ mod thread;
 mod verdict;
 
 pub use endpoint::{Endpoint, Transport};
-pub(super) use fate::Fate;
 pub use headers::Headers;
 pub use thread::Exporter;

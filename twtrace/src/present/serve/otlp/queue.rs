@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::fate::Fate;
+use crate::present::serve::fate::{Count, Fate};
 
 /// Messages that are kept, and their bytes.
 const MOST: usize = 64;
@@ -124,7 +124,7 @@ impl Queue {
     }
 }
 
-fn count_of(signal: Signal, fate: &Fate) -> &super::fate::Count {
+fn count_of(signal: Signal, fate: &Fate) -> &Count {
     match signal {
         Signal::Metrics => &fate.points,
         Signal::Logs => &fate.findings,

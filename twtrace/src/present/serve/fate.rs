@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Counts of one kind of things.
 #[derive(Debug, Default)]
-pub(in crate::present::serve) struct Count {
+pub(super) struct Count {
     sent: AtomicU64,
     lost: AtomicU64,
 }
 
 /// See the head of the file.
 #[derive(Debug, Default)]
-pub(in crate::present::serve) struct Fate {
+pub(super) struct Fate {
     is_up: AtomicBool,
     failures: AtomicU64,
     /// Data points of metrics.
-    pub(in crate::present::serve) points: Count,
+    pub(super) points: Count,
     /// Findings.
-    pub(in crate::present::serve) findings: Count,
+    pub(super) findings: Count,
 }
 
 impl Count {
@@ -33,7 +33,7 @@ impl Count {
     }
 
     /// Sent and lost so far.
-    pub(in crate::present::serve) fn told(&self) -> (u64, u64) {
+    pub(super) fn told(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
     }
 }
@@ -51,7 +51,7 @@ impl Fate {
     }
 
     /// Whether the last attempt succeeded, and how many did not.
-    pub(in crate::present::serve) fn told(&self) -> (bool, u64) {
+    pub(super) fn told(&self) -> (bool, u64) {
         (self.is_up.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
     }
 }
