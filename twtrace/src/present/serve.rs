@@ -21,6 +21,7 @@ mod picture;
 mod ranking;
 mod recording;
 mod refusals;
+mod shared;
 mod tally;
 mod tls;
 mod view;
@@ -28,8 +29,9 @@ mod watch;
 
 pub use access::{Token, is_of_this_machine};
 pub use board::Board;
-pub use http::{Server, Shared};
+pub use http::Server;
 pub use otlp::{Endpoint, Exporter, Headers, Transport};
 pub use recording::Recording;
+pub use shared::Shared;
 pub use tls::{Tls, TlsFiles};
 pub use view::Service;

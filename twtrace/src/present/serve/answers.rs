@@ -14,8 +14,8 @@ use super::access::Peer;
 use super::board::NoPicture;
 use super::exposition;
 use super::families::families;
-use super::http::Shared;
 use super::negotiation::{format, takes_gzip};
+use super::shared::Shared;
 use crate::diagnose;
 use crate::host::usage::Usage;
 

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use super::*;
+use crate::present::serve::access::Token;
+use crate::present::serve::board::Board;
 use crate::present::serve::picture::Picture;
 
 /// A server whose board has a picture that stays fresh.

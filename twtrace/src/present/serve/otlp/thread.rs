@@ -21,7 +21,7 @@ use crate::host::usage::Usage;
 use crate::host::worker::{Alive, Died, Joined, Thread};
 use crate::model::clock::Clock;
 use crate::present::serve::families::families;
-use crate::present::serve::http::Shared;
+use crate::present::serve::shared::Shared;
 
 /// A trace that is not attached yet is asked again after so long.
 const RETRY: Duration = Duration::from_secs(1);
