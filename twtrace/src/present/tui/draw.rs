@@ -3,7 +3,6 @@
 
 mod details;
 mod doctor;
-mod flow;
 mod happened;
 mod head;
 mod help;

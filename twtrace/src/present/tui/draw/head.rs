@@ -1,12 +1,13 @@
 //! Owns: the head of the screen: in one look, how many, how fast, whether anything failed, and how long the ports last.
 //! Must not know: the table below it.
 
+mod flow;
+
 use ratatui::style::Style;
 use ratatui::text::{Line as Text, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
-use super::flow;
 use super::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
@@ -22,7 +23,7 @@ use crate::source::replay::Replaying;
 /// Label of the line that says when, and by what.
 const TITLED: &str = "twtrace";
 /// In front of each line.
-pub(super) const LABELS: usize = 9;
+const LABELS: usize = 9;
 /// Rows that are worth more than the whole head.
 const ROWS: usize = 4;
 /// How soon the lines of findings, the worst first, go where there is little room: the first never does.
@@ -117,7 +118,7 @@ fn frame_limitations<'a>(paper: &'a Paper<'_>) -> &'a [Limitation] {
     &paper.picture.frame.limitations
 }
 
-pub(super) fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
+fn labelled(label: &str, text: &str, style: Style, width: usize) -> Text<'static> {
     let text = fit(text, width.saturating_sub(LABELS)).into_owned();
     Text::from(vec![Span::styled(format!("{label:LABELS$}"), LABEL), Span::styled(text, style)])
 }

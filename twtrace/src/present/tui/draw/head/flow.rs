@@ -3,10 +3,10 @@
 
 use ratatui::text::{Line as Text, Span};
 
-use super::head::{LABELS, labelled};
-use super::palette::{HISTORY, PLAIN, chart};
+use super::{LABELS, labelled};
 use crate::engine::{Rates, Snapshot};
 use crate::model::figures::rate;
+use crate::present::tui::draw::palette::{HISTORY, PLAIN, chart};
 
 /// Columns of the rates, narrow and wide; of what stands behind a chart.
 const RATES: (usize, usize) = (31, 59);
