@@ -19,8 +19,8 @@ use super::value::Value;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
 use crate::diagnose::look;
-use crate::engine::{AnyRow, By, Detail, Extent, Fold, FoldRow, RowKey, Tracker};
-use crate::model::escape::printable;
+use crate::engine::{AnyRow, By, Detail, Extent, Fold, FoldRow, ProcessKey, RowKey, Tracker};
+use crate::model::escape::{printable, process_name};
 use crate::model::event::{Event, Kind};
 use crate::present::live::Frame;
 
@@ -300,4 +300,16 @@ pub(super) fn alarm_of(kind: Kind) -> Alarm {
         Kind::Overflow | Kind::Aborted | Kind::SynRefused | Kind::Lost => Alarm::Warning,
         Kind::ConnectFailed | Kind::BindFailed => Alarm::Critical,
     }
+}
+
+/// A process, where there is one to name.
+fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
+    let key = key?;
+    Some(match what {
+        What::Pid if key.is_unknown() => return None,
+        What::Pid => Value::Pid(key.pid),
+        What::Process if key.is_unknown() => Value::Text("unknown".into()),
+        What::Process => Value::Text(process_name(&key.comm.text()).into_owned().into()),
+        _ => return None,
+    })
 }

@@ -1,8 +1,7 @@
 //! Owns: what events, and those that are alike, say in each column.
 //! Must not know: their order, which of them are shown.
 
-use super::rows::who;
-use super::{Picture, What};
+use super::{Picture, What, who};
 use crate::model::event::{AbortWhy, Errno, Event, Kind, Loss, Reason, Substate};
 use crate::present::tui::journal::Repeat;
 use crate::present::tui::value::Value;

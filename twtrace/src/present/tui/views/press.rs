@@ -1,9 +1,9 @@
 //! Owns: how much a row wants to be seen: its alarm, and what it is ordered by until the user asks for a column.
 //! Must not know: what a row says.
 
-use super::rows::Row;
+use super::rows::{Row, full};
 use super::{Alarm, alarm_of};
-use crate::engine::{NetnsRow, Pressure};
+use crate::engine::Pressure;
 use crate::present::tui::journal::Repeat;
 
 /// From these shares on, a full table wants to be seen.
@@ -78,9 +78,4 @@ impl Row<'_> {
             per_mille: (used * 1e3) as u64,
         }
     }
-}
-
-/// Share of `tcp_max_tw_buckets`; `None` where that is not known.
-pub(super) fn full(row: &NetnsRow) -> Option<f64> {
-    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.settings.max_tw_buckets?.max(1)))
 }

@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 
 use super::events::{happened, repeated};
-use super::press::full;
-use super::{Id, Picture, Tab, What};
+use super::{Id, Picture, Tab, What, who};
 use crate::engine::{
     AnyRow, BareRow, ContainerRow, Figures, Fold, FoldRow, LinkRow, NetnsRow, PeerRow, PortRow, Pressure,
     ProcessKey, ProcessRow, RowKey, Target, TupleRow,
@@ -244,18 +243,6 @@ fn ports(pressure: Option<Pressure>, what: What) -> Option<Value> {
     })
 }
 
-/// A process, where there is one to name.
-pub(super) fn who(key: Option<ProcessKey>, what: What) -> Option<Value> {
-    let key = key?;
-    Some(match what {
-        What::Pid if key.is_unknown() => return None,
-        What::Pid => Value::Pid(key.pid),
-        What::Process if key.is_unknown() => Value::Text("unknown".into()),
-        What::Process => Value::Text(process_name(&key.comm.text()).into_owned().into()),
-        _ => return None,
-    })
-}
-
 /// As [`who`]; where that is nobody, who it most likely is, marked as such.
 fn whose(key: Option<ProcessKey>, of: Target, picture: &Picture, what: What) -> Option<Value> {
     let unknown = key.is_some_and(|key| key.is_unknown());
@@ -346,4 +333,9 @@ fn netns(row: &NetnsRow, picture: &Picture, what: What) -> Option<Value> {
         What::Ports => capacity.map(|capacity| Value::Count(capacity.ports().into())),
         _ => who(row.main, what),
     }
+}
+
+/// Share of `tcp_max_tw_buckets`; `None` where that is not known.
+pub(super) fn full(row: &NetnsRow) -> Option<f64> {
+    Some(row.figures.live as f64 / f64::from(row.capacity.as_ref()?.settings.max_tw_buckets?.max(1)))
 }
