@@ -6,17 +6,19 @@ mod draw;
 mod input;
 mod journal;
 mod offscreen;
+mod palette;
 mod state;
 mod terminal;
+mod theme;
 mod value;
 mod views;
 
 #[cfg(test)]
 mod tests;
 
-pub use draw::Theme;
 pub use offscreen::Offscreen;
 pub use terminal::has_size;
+pub use theme::Theme;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -25,9 +27,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use self::display::{About, Display};
-use self::draw::Palette;
 use self::input::Inputs;
 use self::journal::Journal;
+use self::palette::Palette;
 use self::state::Wish;
 use self::terminal::Guard;
 use crate::engine::Tracker;

@@ -6,8 +6,9 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::layout::Rect;
 
-use super::draw::{Palette, Paper, wanted};
+use super::draw::{Paper, wanted};
 use super::journal::Journal;
+use super::palette::Palette;
 use super::state::{Drawn, Mode, State, Wish};
 use super::views::{Column, Folded, Id, Opened, Picture, Row, Sort, Tab, What, shown};
 use crate::diagnose::OneLine;

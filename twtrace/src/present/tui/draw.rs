@@ -7,10 +7,8 @@ mod happened;
 mod head;
 mod help;
 mod page;
-mod palette;
 mod sorting;
 mod table;
-mod theme;
 
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::KeyCode;
@@ -19,11 +17,9 @@ use ratatui::style::Style;
 use ratatui::text::Line as Text;
 use ratatui::widgets::Widget as _;
 
-pub(super) use palette::Palette;
-use palette::{PICKED, PLAIN, TITLE};
-pub use theme::Theme;
 use unicode_width::UnicodeWidthStr as _;
 
+use super::palette::{self, PICKED, PLAIN, TITLE};
 use super::state::{Drawn, Mode, State};
 use super::views::{Id, Opened, Picture, Row, Tab, shown};
 use crate::model::escape::{fit, printable};

@@ -6,7 +6,8 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers};
 
 use super::display::{About, Display};
-use super::draw::{Palette, Theme};
+use super::palette::Palette;
+use super::theme::Theme;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::Event;

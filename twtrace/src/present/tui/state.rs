@@ -9,7 +9,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use std::time::Duration;
 
 use self::cursor::Cursor;
-use super::draw::Palette;
+use super::palette::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
 use crate::engine::Fold;
 use crate::source::replay::{Command, Replaying};

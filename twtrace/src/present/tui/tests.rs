@@ -14,9 +14,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::Color;
 
 use self::samples::{busy, full, picture, quiet, two_namespaces};
-use super::draw::{Palette, Paper, Theme, wanted};
+use super::draw::{Paper, wanted};
 use super::journal::Journal;
+use super::palette::Palette;
 use super::state::{Drawn, Mode, State, Wish};
+use super::theme::Theme;
 use super::views::Tab;
 use crate::engine::Tracker;
 use crate::model::settings::Settings;

@@ -8,12 +8,12 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::happened;
 use super::page::{LABELS, Page};
-use super::palette::{HISTORY, LABEL, TITLE, bar, spark};
 use crate::engine::{Detail, LinkRow, ProcessKey, RowKey, Spread, Target, TupleKey};
 use crate::model::escape::{printable, process_name};
 use crate::model::event::Reason;
 use crate::model::figures::{bytes, percent};
 use crate::present::live::{target, tuple};
+use crate::present::tui::palette::{HISTORY, LABEL, TITLE, bar, spark};
 use crate::present::tui::value::short_time;
 use crate::present::tui::views::{Id, Opened, Picture};
 

@@ -3,9 +3,9 @@
 
 use ratatui::text::Line as Text;
 
-use super::palette::alarmed;
 use crate::diagnose::finding::Severity;
 use crate::diagnose::text::report_in;
+use crate::present::tui::palette::alarmed;
 use crate::present::tui::views::{Alarm, Picture};
 
 /// The page, in so many columns; its title first.

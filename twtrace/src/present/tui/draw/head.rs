@@ -8,7 +8,6 @@ use ratatui::text::{Line as Text, Span};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Paper;
-use super::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
 use crate::engine::{Counts, Fullest, Snapshot, Target};
@@ -16,6 +15,7 @@ use crate::model::escape::fit;
 use crate::model::figures::{percent, span};
 use crate::model::limitation::Limitation;
 use crate::present::live::{drawer, living, lost, not_seen, reasons, target, tuple, until};
+use crate::present::tui::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
 use crate::present::tui::state::State;
 use crate::present::tui::views::{Alarm, Picture, alarm};
 use crate::source::replay::Replaying;

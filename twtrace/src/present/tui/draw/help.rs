@@ -1,10 +1,9 @@
 //! Owns: what each key does, for people.
 //! Must not know: anything else.
 
+use crate::present::tui::palette::LABEL;
 use ratatui::text::{Line as Text, Span};
 use textwrap::wrap;
-
-use super::palette::LABEL;
 
 const KEYS: [(&str, &str); 25] = [
     ("1 to 8, Tab, Shift-Tab", "another view"),

@@ -1,10 +1,9 @@
 //! Owns: lines with labels, cut to a width.
 //! Must not know: what stands in them.
 
+use crate::present::tui::palette::LABEL;
 use ratatui::text::{Line as Text, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
-
-use super::palette::LABEL;
 
 /// In front of each line.
 pub(super) const LABELS: usize = 11;

@@ -1,9 +1,9 @@
 //! Owns: the list of columns that a view can be sorted by.
 //! Must not know: rows.
 
+use crate::present::tui::palette::{PICKED, PLAIN};
 use ratatui::text::Line as Text;
 
-use super::palette::{PICKED, PLAIN};
 use crate::present::tui::state::State;
 
 /// The columns of the open view, the selected one marked; a title first.

@@ -6,10 +6,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::palette::{PICKED, PLAIN, TITLE, alarmed};
 use super::{Paper, put, put_at};
 use crate::engine::Fold;
 use crate::model::escape::fit;
+use crate::present::tui::palette::{PICKED, PLAIN, TITLE, alarmed};
 use crate::present::tui::state::Drawn;
 use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting};
 

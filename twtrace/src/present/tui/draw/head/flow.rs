@@ -6,7 +6,7 @@ use ratatui::text::{Line as Text, Span};
 use super::{LABELS, labelled};
 use crate::engine::{Rates, Snapshot};
 use crate::model::figures::rate;
-use crate::present::tui::draw::palette::{HISTORY, PLAIN, chart};
+use crate::present::tui::palette::{HISTORY, PLAIN, chart};
 
 /// Columns of the rates, narrow and wide; of what stands behind a chart.
 const RATES: (usize, usize) = (31, 59);

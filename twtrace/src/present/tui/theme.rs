@@ -45,7 +45,7 @@ impl Theme {
     const ALL: [Self; 4] = [Self::Dark, Self::Light, Self::Safe, Self::Mono];
 
     /// The one after it, round and round.
-    pub(in crate::present::tui) fn next(self) -> Self {
+    pub(super) fn next(self) -> Self {
         Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 

@@ -5,21 +5,21 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Modifier, Style};
 
 use super::theme::{Role, Theme};
+use super::views::Alarm;
 use crate::output::paint::no_colour;
 use crate::present::live::{ascii, has_unicode};
 pub(super) use crate::present::spark::{chart, spark};
-use crate::present::tui::views::Alarm;
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::present::tui) struct Palette {
-    pub(in crate::present::tui) theme: Theme,
-    pub(in crate::present::tui) has_unicode: bool,
+pub(super) struct Palette {
+    pub(super) theme: Theme,
+    pub(super) has_unicode: bool,
 }
 
 impl Palette {
     /// `NO_COLOR` (no-color.org: set and not empty; what the user asked for by a flag comes first), and the locale.
-    pub(in crate::present::tui) fn from_environment(theme: Option<Theme>) -> Self {
+    pub(super) fn from_environment(theme: Option<Theme>) -> Self {
         let usual = if no_colour() { Theme::Mono } else { Theme::Dark };
         Self { theme: theme.unwrap_or(usual), has_unicode: has_unicode() }
     }
