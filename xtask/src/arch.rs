@@ -2,11 +2,8 @@
 //!
 //! Owns: what each is called by Rust, Debian and qemu, and what it takes to build for it here. Must not know: what is built.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::process::Command;
-use twtrace_kit::command::which;
-
-use crate::{install, sh};
 
 /// An architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -61,23 +58,6 @@ impl Arch {
             Arch::Amd64 => "qemu-system-x86_64",
             Arch::Arm64 => "qemu-system-aarch64",
         }
-    }
-
-    /// Installs what building for it takes, where that is not there.
-    ///
-    /// # Errors
-    /// Where something cannot be had.
-    pub(crate) fn prepare(self) -> Result<()> {
-        if self == Arch::Amd64 || self.is_own() {
-            return Ok(());
-        }
-        install::for_arm64()?;
-        if which("rustup").is_none() {
-            // A distribution's: what is missing the compiler says.
-            return Ok(());
-        }
-        let added = sh::run(Command::new("rustup").args(["target", "add", self.target()]));
-        added.with_context(|| format!("Rust's standard library for {}", self.target()))
     }
 
     /// Tells cargo the linker; crates with C find Debian's cross compiler by themselves. Flags for rustc are the caller's.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the lists of packages and tools. Must not know: what the tests do with them.
 
+use crate::arch::Arch;
 use crate::ebpf::{BPF_LINKER_VERSION, debian_llvm_major, linkers};
 use crate::{project, sh};
 use anyhow::{Context, Result, bail};
@@ -81,12 +82,21 @@ const FOR_ARM64: [(&str, &str); 4] = [
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// Installs what building for arm64 and guests of it take on a machine of another architecture.
+/// Installs what building for an architecture takes, where that is not there.
 ///
 /// # Errors
 /// Where something cannot be had.
-pub(crate) fn for_arm64() -> Result<()> {
-    install_missing(FOR_ARM64.iter())
+pub(crate) fn for_arch(arch: Arch) -> Result<()> {
+    if arch == Arch::Amd64 || arch.is_own() {
+        return Ok(());
+    }
+    install_missing(FOR_ARM64.iter())?;
+    if which("rustup").is_none() {
+        // A distribution's: what is missing the compiler says.
+        return Ok(());
+    }
+    let added = sh::run(Command::new("rustup").args(["target", "add", arch.target()]));
+    added.with_context(|| format!("Rust's standard library for {}", arch.target()))
 }
 
 /// Installs those packages whose program (a file, where it begins with a slash) is not there.

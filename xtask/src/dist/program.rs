@@ -3,7 +3,7 @@
 //! Owns: how cargo is called. Must not know: what is done with the program.
 
 use crate::arch::Arch;
-use crate::{project, sh};
+use crate::{install, project, sh};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,7 +60,7 @@ impl Tree {
 pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
     // What is not fetched yet has no folder whose name could be left out of the programs.
     let target = tree.arch.target();
-    tree.arch.prepare()?;
+    install::for_arch(tree.arch)?;
     sh::run(tree.cargo().args(["fetch", "--quiet", "--locked", "--target", target]))?;
     let prefixes = prefixes(tree)?;
     let map =

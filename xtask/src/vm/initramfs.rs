@@ -5,7 +5,7 @@
 use super::cpio::Archive;
 use super::kernels::Kernel;
 use crate::arch::Arch;
-use crate::{project, sh};
+use crate::{install, project, sh};
 use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,7 +37,7 @@ const PROGRAMS: [&str; 10] = [
 /// # Errors
 /// Where cargo fails.
 pub(crate) fn build_programs(arch: Arch) -> Result<PathBuf> {
-    arch.prepare()?;
+    install::for_arch(arch)?;
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--release", "--locked", "--target", arch.target()]);
     // Nothing is measured on another architecture.
