@@ -1,13 +1,17 @@
 //! `cargo xtask tidy`: habits of this code base that no linter knows.
 //!
-//! Owns: which files are looked at. Must not know: the rules (`rules` and `layers` do).
+//! Owns: which files are looked at. Must not know: the rules (`rules`, `layers` and `circles` do).
 
+mod circles;
 mod layers;
+mod paths;
 mod rules;
 mod source;
 
 use crate::project;
 use anyhow::{Context, Result, bail};
+use circles::Modules;
+use paths::Paths;
 use source::Source;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +30,7 @@ const CRATES: [&str; 7] = [
 pub(crate) struct Args {}
 
 /// Something that is not as it should be.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Complaint {
     path: String,
     /// Counted from 1.
@@ -42,11 +46,13 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     files.sort();
     let mut complaints = Vec::new();
+    let mut modules = Modules::default();
     for file in &files {
         let path = file.strip_prefix(project::root())?.to_string_lossy().into_owned();
         let bytes = std::fs::read(file).with_context(|| path.clone())?;
-        complaints.extend(judge(&path, &bytes)?);
+        complaints.extend(judge(&path, &bytes, &mut modules)?);
     }
+    complaints.extend(modules.complaints());
     complaints.sort();
     for Complaint { path, line, text } in &complaints {
         println!("{path}:{line}: {text}");
@@ -58,9 +64,14 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     Ok(())
 }
 
-fn judge(path: &str, bytes: &[u8]) -> Result<Vec<Complaint>> {
+fn judge(path: &str, bytes: &[u8], modules: &mut Modules) -> Result<Vec<Complaint>> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if Path::new(path).extension().is_some_and(|ext| ext == "rs") => look_at(path, text),
+        Ok(text) if Path::new(path).extension().is_some_and(|ext| ext == "rs") => {
+            let source = Source::parse(path, text)?;
+            let paths = Paths::of(&source);
+            modules.add(path, &paths);
+            Ok([rules::all(&source), layers::all(&source, &paths)].concat())
+        }
         Ok(_) => Ok(Vec::new()),
         Err(_) => {
             // `git add` takes whatever a tool left lying there.
@@ -68,13 +79,6 @@ fn judge(path: &str, bytes: &[u8]) -> Result<Vec<Complaint>> {
             Ok(vec![Complaint { path: path.to_owned(), line: 1, text }])
         }
     }
-}
-
-fn look_at(path: &str, text: &str) -> Result<Vec<Complaint>> {
-    let source = Source::parse(path, text)?;
-    let mut complaints = rules::all(&source);
-    complaints.extend(layers::all(&source));
-    Ok(complaints)
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -98,8 +102,8 @@ mod tests {
 
     #[test]
     fn what_a_tool_left_beside_the_sources_is_told() {
-        let archive = judge("a/src/some.whl", b"PK\x03\x04\xff").unwrap();
+        let archive = judge("a/src/some.whl", b"PK\x03\x04\xff", &mut Modules::default()).unwrap();
         assert_eq!((archive.len(), archive[0].path.as_str()), (1, "a/src/some.whl"));
-        assert_eq!(judge("a/src/page.css", b"body {}").unwrap(), []);
+        assert_eq!(judge("a/src/page.css", b"body {}", &mut Modules::default()).unwrap(), []);
     }
 }

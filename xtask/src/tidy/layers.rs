@@ -5,10 +5,8 @@
 //! clock nor does I/O. Must not know: what any of these parts do.
 
 use super::Complaint;
+use super::paths::{Named, Paths};
 use super::source::Source;
-use proc_macro2::Span;
-use syn::spanned::Spanned as _;
-use syn::visit::{self, Visit};
 
 /// The layers of userspace, from the bottom: each may name those before it, so there are no circles among them.
 const LAYERS: [&str; 10] =
@@ -58,11 +56,9 @@ const NOT_IN_ENGINE: [&str; 10] = [
 ];
 
 /// Complaints about dependencies that point the wrong way.
-pub(super) fn all(source: &Source) -> Vec<Complaint> {
-    let mut paths = Paths::default();
-    paths.visit_file(&source.tree);
+pub(super) fn all(source: &Source, paths: &Paths) -> Vec<Complaint> {
     let mut complaints = Vec::new();
-    for (path, line) in &paths.found {
+    for Named { path, line, .. } in &paths.found {
         if let Some((name, home)) = wrong_home(source.path, path) {
             complaints.push(source.complain(*line, format!("`{name}` may be named in {home} only")));
         }
@@ -133,58 +129,15 @@ fn forbids(rule: &str, path: &str) -> bool {
     }
 }
 
-/// Every path that the file names, those of `use` items in full.
-#[derive(Default)]
-struct Paths {
-    found: Vec<(String, usize)>,
-}
-
-impl Paths {
-    fn add(&mut self, path: String, span: Span) {
-        self.found.push((path, span.start().line));
-    }
-
-    fn add_use(&mut self, tree: &syn::UseTree, before: &str) {
-        let joined = |name: &syn::Ident| {
-            if before.is_empty() { name.to_string() } else { format!("{before}::{name}") }
-        };
-        match tree {
-            syn::UseTree::Path(path) => self.add_use(&path.tree, &joined(&path.ident)),
-            syn::UseTree::Name(name) if name.ident == "self" => self.add(before.to_owned(), name.span()),
-            syn::UseTree::Name(name) => self.add(joined(&name.ident), name.span()),
-            syn::UseTree::Rename(name) => self.add(joined(&name.ident), name.span()),
-            syn::UseTree::Glob(glob) => self.add(before.to_owned(), glob.span()),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.add_use(item, before)),
-        }
-    }
-}
-
-impl<'ast> Visit<'ast> for Paths {
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.add_use(&item.tree, "");
-    }
-
-    fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
-        self.add(item.ident.to_string(), item.span());
-    }
-
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        // A single segment is a local name, unless it came in by a `use`, which is seen itself.
-        if segments.len() > 1 {
-            self.add(segments.join("::"), path.span());
-        }
-        visit::visit_path(self, path);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::look_at;
+    use super::super::source::Source;
+    use super::{Paths, all};
 
     fn lines(path: &str, sample: &str) -> Vec<usize> {
         let text = format!("//! Mentions aya, ratatui and std::fs in words only.\n{sample}");
-        look_at(path, &text).unwrap().into_iter().map(|complaint| complaint.line).collect()
+        let source = Source::parse(path, &text).unwrap();
+        all(&source, &Paths::of(&source)).into_iter().map(|complaint| complaint.line).collect()
     }
 
     #[test]

@@ -189,19 +189,24 @@ fn polls(source: &Source) -> Vec<Complaint> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::look_at;
+    use super::super::{Complaint, source::Source};
+    use super::all;
+
+    fn complaints(path: &str, text: &str) -> Vec<Complaint> {
+        all(&Source::parse(path, text).unwrap())
+    }
 
     /// The lines complained of, with `//!` put in front of the sample (so its own first line is 2).
     fn lines(path: &str, sample: &str) -> Vec<usize> {
         let text = format!("//! Sample.\n{sample}");
-        look_at(path, &text).unwrap().into_iter().map(|complaint| complaint.line).collect()
+        complaints(path, &text).into_iter().map(|complaint| complaint.line).collect()
     }
 
     #[test]
     fn a_file_says_what_it_is() {
-        assert_eq!(look_at("a.rs", "use std::fmt;\n").unwrap().len(), 1);
-        assert_eq!(look_at("a.rs", "\n//! Late.\n").unwrap().len(), 1);
-        assert!(look_at("a.rs", "//! Fine.\n").unwrap().is_empty());
+        assert_eq!(complaints("a.rs", "use std::fmt;\n").len(), 1);
+        assert_eq!(complaints("a.rs", "\n//! Late.\n").len(), 1);
+        assert!(complaints("a.rs", "//! Fine.\n").is_empty());
     }
 
     #[test]

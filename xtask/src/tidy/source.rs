@@ -62,7 +62,8 @@ impl<'a> Source<'a> {
     }
 }
 
-fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
+/// The tokens of a stream, those in brackets behind the opening one.
+pub(super) fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
     for tree in stream {
         let line = tree.span().start().line;
         match tree {
