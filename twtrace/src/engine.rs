@@ -103,7 +103,7 @@ pub struct Tracker {
     /// From this second on, room may be made again.
     room_at: u32,
     /// Number of the last listing, and whether there were sockets when it began that there was no room for.
-    listing: (u32, bool),
+    listing: (u8, bool),
     /// No timer of a socket that lives runs out before, CLOCK_MONOTONIC in nanoseconds.
     soonest_ns: u64,
     /// Connections whose sockets ended since somebody wanted to know.
@@ -350,7 +350,7 @@ impl Tracker {
     }
 
     /// Every live socket.
-    pub fn sockets(&self) -> impl Iterator<Item = (&Conn, Live)> {
+    pub fn sockets(&self) -> impl Iterator<Item = (Conn, Live)> {
         self.live.iter().map(|(conn, entry)| (conn, entry.live(&self.processes)))
     }
 

@@ -42,7 +42,8 @@ impl Tracker {
     /// From now on sockets are shown that the kernel lists: see [`Self::list`] and [`Self::not_listed`].
     pub fn begin_listing(&mut self) {
         let overflows = self.unfollowed > 0 && self.live.len() >= self.engine.limits.sockets;
-        self.listing = (self.listing.0.wrapping_add(1), overflows);
+        // It comes round: who was shown that long ago and not since is asked after at the next one.
+        self.listing = (self.listing.0 % u8::MAX + 1, overflows);
     }
 
     /// As [`Self::renew`], of a socket that the listing shows.
@@ -52,7 +53,7 @@ impl Tracker {
     }
 
     /// Sockets born before `began_ns` of CLOCK_MONOTONIC that the last listing did not show, each with its cookie.
-    pub fn not_listed(&self, began_ns: u64) -> impl Iterator<Item = (&Conn, Option<u64>)> {
+    pub fn not_listed(&self, began_ns: u64) -> impl Iterator<Item = (Conn, Option<u64>)> {
         let hidden = self.live.iter().filter(move |(_, entry)| {
             entry.listed != self.listing.0 && entry.born_ns().is_none_or(|born_ns| born_ns < began_ns)
         });
@@ -66,6 +67,6 @@ impl Tracker {
         }
         self.soonest_ns = self.live.iter().map(|(_, entry)| entry.ends_ns()).min().unwrap_or(u64::MAX);
         let late = self.live.iter().filter(|(_, entry)| entry.ends_ns() < before_ns);
-        late.map(|(conn, entry)| (*conn, entry.cookie())).take(most).collect()
+        late.map(|(conn, entry)| (conn, entry.cookie())).take(most).collect()
     }
 }

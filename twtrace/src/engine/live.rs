@@ -82,8 +82,10 @@ pub struct Live {
     pub cookie: Option<u64>,
 }
 
-/// A [`Live`] as it is kept, 131,072 times and more: processes by handle, which it alone gives back.
+/// A [`Live`] as it is kept, 131,072 times and more: processes by handle, which it alone gives back. Packed, so that it is one line of the
+/// processor's caches together with a connection (`engine::sockets`).
 #[derive(Debug)]
+#[repr(C, packed(4))]
 pub(super) struct Entry {
     born_ns: Option<NonZeroU64>,
     ends_ns: u64,
@@ -93,14 +95,14 @@ pub(super) struct Entry {
     tid: u32,
     /// What it is counted in.
     pub(super) group: u32,
-    /// Number of the last listing that showed it.
-    pub(super) listed: u32,
+    /// Number of the last listing that showed it; 0: none.
+    pub(super) listed: u8,
     via: Via,
     role: Role,
     substate: Substate,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 48);
+const _: () = assert!(size_of::<Entry>() <= 44);
 
 impl Entry {
     /// From a `created` or a `listed`; the processes it remembers are to be released with it.

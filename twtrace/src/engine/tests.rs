@@ -166,7 +166,7 @@ fn a_listed_socket_that_is_known_is_no_news_and_keeps_its_owner() {
 fn a_listed_socket_brings_what_is_known_of_it() {
     let mut tracker = Tracker::new();
     tracker.apply(&mut created(1_000_000, 1, 11));
-    let (conn, live) = tracker.sockets().next().map(|(conn, live)| (*conn, live)).unwrap();
+    let (conn, live) = tracker.sockets().next().unwrap();
     let listed = live.event(conn, 9_000_000);
     assert_eq!((listed.timeout_ms, listed.lifetime_ns), (Some(59_992), Some(8_000_000)));
     let mut other = Tracker::new();

@@ -52,7 +52,7 @@ impl Question {
     pub fn answer(self, tracker: &Tracker) {
         let born = tracker.sockets().filter(|(_, live)| live.born_ns.is_some());
         // Who asked may have ended.
-        let _ = self.0.send(born.map(|(conn, live)| (*conn, live)).collect());
+        let _ = self.0.send(born.collect());
     }
 }
 

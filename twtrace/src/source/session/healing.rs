@@ -278,7 +278,7 @@ impl Healing {
             if !reached.contains(&conn.netns) {
                 hidden.insert(conn.netns);
             } else if shown.contains(&conn.netns) {
-                self.to_ask.push_back((*conn, cookie));
+                self.to_ask.push_back((conn, cookie));
             }
         }
         // What it did not show is to be asked after first.
@@ -287,7 +287,7 @@ impl Healing {
         let gone = self.gone(reached, hidden);
         if !gone.is_empty() {
             let lost = tracker.sockets().filter(|(conn, _)| gone.contains(&conn.netns));
-            self.todo.extend(lost.map(|(conn, live)| Todo::Miss((*conn, live.cookie), span)));
+            self.todo.extend(lost.map(|(conn, live)| Todo::Miss((conn, live.cookie), span)));
         }
     }
 

@@ -107,7 +107,7 @@ impl Recorder {
     fn list(&mut self, tracker: &Tracker) -> io::Result<()> {
         for (conn, live) in tracker.sockets() {
             let Some(encoder) = &mut self.encoder else { return Ok(()) };
-            encoder.append(&live.event(*conn, self.head.mono_ns));
+            encoder.append(&live.event(conn, self.head.mono_ns));
             if encoder.waiting() >= BATCH_EVENTS {
                 self.close_batch()?;
             }

@@ -190,7 +190,7 @@ fn rotated(cuts: &[usize]) -> (Vec<Part>, Recording) {
         parts.push(part(&format!("{at}.twt"), bytes(&head, &[&listed[..], events].concat(), &tail)));
         let (mono_ns, wall_ns) = (now_ns + 1, head.wall_ns + 1_000_003);
         head = Head { mono_ns, wall_ns, part: at as u64 + 1, ..head };
-        listed = tracker.sockets().map(|(conn, live)| live.event(*conn, mono_ns)).collect();
+        listed = tracker.sockets().map(|(conn, live)| live.event(conn, mono_ns)).collect();
         assert!(is_last || listed.len() > 11, "nothing lives between the files");
         from = to;
     }
