@@ -9,6 +9,7 @@ pub mod detached;
 pub mod files;
 pub mod identity;
 pub mod machine;
+pub mod memory;
 pub(crate) mod mountinfo;
 pub mod net;
 pub mod notify;
