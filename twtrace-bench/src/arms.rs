@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::Signal;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 use twtrace_kit::child::Guarded;
 use twtrace_kit::command;
 use twtrace_kit::wait::{PATIENCE, until_every};

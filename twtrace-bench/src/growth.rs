@@ -3,7 +3,7 @@
 //! Owns: how each size comes about. Must not know: how runs are measured.
 
 use anyhow::Result;
-use twtrace_scenarios::books;
+use twtrace_kit::books;
 
 use crate::bench::Bench;
 use crate::generator::{First, Order, Shape};

@@ -34,7 +34,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use model::Results;
 use nix::sys::signal::Signal;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 use twtrace_kit::child::heed;
 
 #[derive(Parser)]

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use twtrace_scenarios::bpf::programs_of;
-use twtrace_scenarios::bpf::stats::{self, Info, Statistics};
+use twtrace_kit::bpf::{self, Info, Statistics, programs_of};
 
 use crate::arms::floor::{AttachPoint, Hook};
 use crate::arms::{Heard, Process, Running};
@@ -55,7 +54,7 @@ fn one(bench: &Bench, name: &str, generated: &mut Generated) -> Result<ProgramLo
     let process = Process::start(Arm::Events, &bench.tools)?;
     let ids = programs_of(process.pid())?;
     let places = places(&crate::arms::floor::hooks(process.pid())?);
-    let ask = || ids.iter().map(|id| Ok((*id, stats::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
+    let ask = || ids.iter().map(|id| Ok((*id, bpf::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
     let (before, counters) = (ask()?, Counters::read()?);
     let made = generated.run()?;
     let (after, created) = (ask()?, Counters::read()?.since(&counters).created);

@@ -15,11 +15,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use twtrace_kit::actor::{Actor, close_in_order};
+use twtrace_kit::books;
 use twtrace_kit::child::Guarded;
+use twtrace_kit::http::{Metrics, get_bytes};
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, pass, until_true};
-use twtrace_scenarios::actor::{Actor, close_in_order};
-use twtrace_scenarios::http::{Metrics, get_bytes};
 
 use crate::child;
 use crate::generator::{First, Order, Shape};
@@ -196,7 +197,7 @@ fn live(spaces: &Spaces) -> Result<u64> {
     let mut live = 0;
     for space in &spaces.busy {
         go(space)?;
-        live += twtrace_scenarios::books::live("thread-self")?;
+        live += books::live("thread-self")?;
     }
     go(&spaces.quiet)?;
     Ok(live)

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use twtrace_kit::books;
+use twtrace_kit::kernel;
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, pass, until_true};
-use twtrace_scenarios::books;
-use twtrace_scenarios::kernel;
 
 use crate::generator::{First, Generator, Order, PORT, Shape};
 use crate::model::Connect;

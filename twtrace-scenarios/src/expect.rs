@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::actor::{Actor, Sock};
+use twtrace_kit::actor::{Actor, Sock};
 
 /// What TCP_TIMEWAIT_LEN is in every kernel (include/net/tcp.h).
 pub const TIMEWAIT_MS: u64 = 60_000;

@@ -1,31 +1,22 @@
 //! Real TCP situations with exact outcomes, each in a network namespace of its own, and the judgement of what twtrace
 //! told about them.
 //!
-//! Owns: the modules. A scenario (`scenarios`) tells actors (`actor`, `actor_process`) what to do in its `sandbox` and says what
+//! Owns: the modules. A scenario (`scenarios`) tells actors (of the kit) what to do in its `sandbox` and says what
 //! must be told (`expect`); `stage` runs scenarios, `tracer` runs twtrace, `judge` compares, `run` prints.
 //! Must not know: the command line.
 
-pub mod actor;
-pub mod actor_process;
 pub mod around;
-pub mod books;
-pub mod bpf;
 pub mod cgroup;
 pub mod children;
 pub mod containerd;
 pub mod cri;
 pub mod expect;
-pub mod http;
 pub mod hung;
 pub mod instructions;
 pub mod judge;
-pub mod kernel;
 pub mod limits;
 pub mod many;
 pub mod mounts;
-pub mod op;
-mod pair;
-pub mod ring;
 pub mod run;
 pub mod sandbox;
 pub mod scenarios;

@@ -3,8 +3,7 @@
 //! Must not know: how scenarios run.
 
 use twtrace_kit::command::on_path;
-
-use crate::kernel;
+use twtrace_kit::kernel;
 
 /// What this machine lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +138,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         scenario: "io_uring",
         backend: None,
-        here: || !crate::ring::can_be(),
+        here: || !twtrace_kit::actor::io_uring::can_be(),
         lack: Lack::Kernel,
         reason: "needs io_uring, which this kernel does not let anybody have",
     },

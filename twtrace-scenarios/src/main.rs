@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::Signal;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 use twtrace_kit::child::heed;
 use twtrace_scenarios::mounts::{self, Tracefs};
 use twtrace_scenarios::sandbox::Sandbox;

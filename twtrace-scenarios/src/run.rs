@@ -5,16 +5,17 @@ use std::io::Write;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
+use twtrace_kit::kernel;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::expect::Outcome;
 use crate::judge::judge;
+use crate::limits;
 use crate::scenarios::{Kind, Scenario};
 use crate::schema::{Event, parse};
 use crate::stage::{Report, Stage};
 use crate::tracer::{Setup, Tracer, within};
-use crate::{kernel, limits};
 
 /// Most lines that a failure gets.
 const REASONS: usize = 23;

@@ -9,15 +9,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use twtrace_kit::actor::{Actor, Pair, Raw, Sock, complete};
+use twtrace_kit::books::{self, Books, Row};
+use twtrace_kit::kernel;
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use crate::actor::{Actor, Pair, Raw, Sock, complete};
-use crate::books::{self, Books, Row};
 use crate::expect::{Cookie, Outcome, Pattern};
 use crate::judge::judge;
+use crate::ss;
 use crate::tracer::{Setup, Told, within};
-use crate::{kernel, ss};
 
 /// See the head of the file.
 #[derive(Debug)]

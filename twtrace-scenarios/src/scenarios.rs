@@ -37,8 +37,8 @@ mod surroundings;
 pub use screen::picture;
 
 use anyhow::Result;
+use twtrace_kit::actor::{Actor, Sock};
 
-use crate::actor::{Actor, Sock};
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
 use crate::sandbox::Sandbox;
 

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use serde::{Deserialize, Serialize};
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 
 use crate::expect::Outcome;
 use crate::sandbox::Sandbox;

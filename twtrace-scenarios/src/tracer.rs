@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 use twtrace_kit::child::{Guarded, end_with_us};
 use twtrace_kit::wait::until_true;
 

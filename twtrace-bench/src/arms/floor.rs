@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use twtrace::kernel::btf::{Btf, Kind};
-use twtrace_scenarios::bpf::stats::{Info, Returning, TRACE_RAW_TP};
+use twtrace_kit::bpf::{Info, Returning, TRACE_RAW_TP};
 
 use crate::proc::{self, Fields};
 

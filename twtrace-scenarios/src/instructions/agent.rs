@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Mode;
-use crate::bpf::stats::{Info, Returning, Statistics, info};
-use crate::bpf::{Held, descriptors, programs_of};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde::Serialize;
+use twtrace_kit::bpf::{Held, descriptors, programs_of};
+use twtrace_kit::bpf::{Info, Returning, Statistics, info};
 use twtrace_kit::child::Guarded;
 use twtrace_kit::wait::{PATIENCE, until_true};
 

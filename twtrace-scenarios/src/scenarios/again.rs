@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use twtrace_kit::actor::{Actor, close_in_order};
 use twtrace_kit::netns::ip;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use crate::actor::{Actor, close_in_order};
 use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Setup, Tracer, kind, within};

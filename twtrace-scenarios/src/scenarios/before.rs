@@ -6,11 +6,11 @@ use std::net::Ipv4Addr;
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order};
+use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 
 use super::{by_client, by_server, dead};
-use crate::actor::{Actor, Pair, Raw, close_in_order};
-use crate::books::{self, TIME_WAIT};
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;

@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::actor::close_in_order;
+use twtrace_kit::bpf;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
-use crate::actor::close_in_order;
-use crate::bpf;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer, within};
 

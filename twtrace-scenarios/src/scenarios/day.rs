@@ -17,11 +17,11 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
 use tempfile::TempDir;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
+use twtrace_kit::books;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::until_true;
 
-use crate::actor::{Actor, Raw, close_in_order};
-use crate::books;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

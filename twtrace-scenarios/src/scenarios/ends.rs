@@ -13,10 +13,10 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::kernel;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::readers::{Traffic, read_lines};
-use crate::kernel;
 use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Tracer, kind};

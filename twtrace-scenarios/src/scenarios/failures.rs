@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::actor::Actor;
 use twtrace_kit::netns::{ip, set_ipv4};
 
-use crate::actor::Actor;
 use crate::expect::Pattern;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;

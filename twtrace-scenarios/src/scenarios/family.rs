@@ -4,9 +4,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
+use twtrace_kit::actor::{close_in_order, complete};
 
 use super::{by_client, by_server};
-use crate::actor::{close_in_order, complete};
 use crate::sandbox::Sandbox;
 
 /// Both ends in turn, over ::1.

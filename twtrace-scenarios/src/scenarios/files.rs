@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::sandbox::Sandbox;

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
+use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
+use twtrace_kit::bpf;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{aborted, by_client, by_server, dead};
-use crate::actor::{Actor, Raw, close_in_order};
-use crate::books::{FIN_WAIT2, TIME_WAIT};
-use crate::bpf::ring;
 use crate::cgroup::Cgroup;
 use crate::expect::Pattern;
 use crate::sandbox::Sandbox;
@@ -211,8 +211,8 @@ pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
     let elsewhere = elsewhere.into_iter().collect::<Result<Vec<_>>>()?;
     let here = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let before =
-        elsewhere.iter().map(|(_, tracer)| ring::produced(tracer.pid())).collect::<Result<Vec<_>>>()?;
-    let here_before = ring::produced(here.pid())?;
+        elsewhere.iter().map(|(_, tracer)| bpf::produced(tracer.pid())).collect::<Result<Vec<_>>>()?;
+    let here_before = bpf::produced(here.pid())?;
     for _ in 0..7 {
         // Each of them is a process that was not seen yet.
         let client = sandbox.actor("client")?;
@@ -226,9 +226,9 @@ pub(super) fn nothing_travels(sandbox: &mut Sandbox) -> Result<()> {
         PATIENCE,
         || Ok(here.so_far()?.matches("\"created\"").count() == 7),
     )?;
-    ensure!(ring::produced(here.pid())? > here_before, "a ring in which nothing was put says nothing");
+    ensure!(bpf::produced(here.pid())? > here_before, "a ring in which nothing was put says nothing");
     for ((args, tracer), before) in elsewhere.into_iter().zip(before) {
-        let put = ring::produced(tracer.pid())? - before;
+        let put = bpf::produced(tracer.pid())? - before;
         ensure!(put == 0, "{put} bytes were put into the ring of {args:?}, which lets nothing pass");
         tracer.stop(Signal::SIGINT)?.events()?;
     }
@@ -284,9 +284,9 @@ pub(super) fn cgroup_made_again(sandbox: &mut Sandbox) -> Result<()> {
     let told = || Ok(tracer.so_far()?.matches("\"created\"").count() == 4);
     until_true("what is in the cgroup to be told", PATIENCE, told)?;
     until_true("nothing to travel of another cgroup", PATIENCE, || {
-        let before = ring::produced(tracer.pid())?;
+        let before = bpf::produced(tracer.pid())?;
         connect(sandbox, &outside)?;
-        Ok(ring::produced(tracer.pid())? == before)
+        Ok(bpf::produced(tracer.pid())? == before)
     })?;
     sandbox.settle()?;
     let told = tracer.stop(Signal::SIGINT)?;

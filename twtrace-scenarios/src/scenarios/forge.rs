@@ -12,12 +12,12 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
+use twtrace_kit::actor::Half;
+use twtrace_kit::actor::close_in_order;
+use twtrace_kit::books::FIN_WAIT2;
 use twtrace_kit::netns;
 
 use super::by_client;
-use crate::actor::close_in_order;
-use crate::books::FIN_WAIT2;
-use crate::op::Half;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

@@ -12,12 +12,12 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order};
+use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::heavy::as_in_real_life;
-use crate::actor::{Actor, Pair, Raw, close_in_order};
-use crate::books::{self, TIME_WAIT};
 use crate::many::Many;
 use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};

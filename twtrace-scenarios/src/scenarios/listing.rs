@@ -13,15 +13,16 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::child::Guarded;
+use twtrace_kit::kernel;
 use twtrace_kit::netns::{inode, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until, until_true};
 
-use crate::actor::{Actor, Raw, close_in_order};
 use crate::sandbox::Sandbox;
 use crate::sockets::Crowd;
+use crate::ss;
 use crate::tracer::Tracer;
-use crate::{kernel, ss};
 
 /// Ephemeral ports, all of them for connections of these scenarios.
 const PORTS: &str = "40000 40999";

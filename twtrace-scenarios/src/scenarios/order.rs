@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
+use twtrace_kit::actor::Half;
+use twtrace_kit::actor::close_in_order;
+use twtrace_kit::books::{CLOSING, FIN_WAIT1, TIME_WAIT};
 
 use super::packets::Wire;
 use super::{by_client, by_server};
-use crate::actor::close_in_order;
-use crate::books::{CLOSING, FIN_WAIT1, TIME_WAIT};
 use crate::expect::{Pattern, Want};
-use crate::op::Half;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

@@ -3,13 +3,13 @@
 
 use anyhow::Result;
 use serde_json::json;
+use twtrace_kit::actor::Half;
+use twtrace_kit::actor::close_in_order;
+use twtrace_kit::books::{ESTABLISHED, TIME_WAIT};
+use twtrace_kit::kernel;
 
 use super::{by_client, by_server};
-use crate::actor::close_in_order;
-use crate::books::{ESTABLISHED, TIME_WAIT};
 use crate::expect::{Pattern, Want, either_substate};
-use crate::kernel;
-use crate::op::Half;
 use crate::sandbox::Sandbox;
 
 /// SIGKILL: the kernel closes what the process had open.

@@ -9,9 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use twtrace_kit::actor::Sock;
 use twtrace_kit::wait::{PATIENCE, until};
-
-use crate::actor::Sock;
 
 /// TCP header flags (RFC 9293, 3.1).
 pub(super) const FIN: u8 = 0x01;

@@ -4,11 +4,11 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use twtrace_kit::actor::{Pair, close_in_order, complete};
+use twtrace_kit::books::TIME_WAIT;
 
 use super::packets::{SYN, Segment, Wire};
 use super::{by_client, by_server};
-use crate::actor::{Pair, close_in_order, complete};
-use crate::books::TIME_WAIT;
 use crate::sandbox::Sandbox;
 
 /// connect() chooses; bind() with port 0 chooses; bind() asks for a number; accept() has the listener's.

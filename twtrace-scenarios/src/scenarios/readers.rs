@@ -22,10 +22,10 @@ use nix::sys::termios::{FlowArg, tcflow};
 use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::child::Guarded;
+use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use crate::kernel;
 use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Told, Tracer, kind};

@@ -15,10 +15,10 @@ use nix::pty::openpty;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
-use crate::actor::{Actor, Raw, close_in_order};
 use crate::children::COUNTED;
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
 use crate::sandbox::Sandbox;

@@ -4,10 +4,10 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::close_in_order;
 use twtrace_kit::netns::set_ipv4;
 
 use super::by_client;
-use crate::actor::close_in_order;
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;
 
@@ -43,7 +43,7 @@ pub(super) fn ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     }
     sandbox.wait_live(64)?;
     // Kernels that have the option, that is: some earlier ones do as well.
-    let with_range = if crate::kernel::version()? >= (6, 3) { 5 } else { 0 };
+    let with_range = if twtrace_kit::kernel::version()? >= (6, 3) { 5 } else { 0 };
     for turn in 0..13 {
         let raw = client.socket(false, false)?;
         if turn < with_range {
@@ -121,7 +121,7 @@ pub(super) fn bound_ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     for _ in 0..16 {
         let raw = client.socket(false, false)?;
         ensure!(raw.bind(any_port)?.is_ok(), "there is a port left");
-        pairs.push(crate::actor::complete(&raw, &listener, listener.local()?)?);
+        pairs.push(twtrace_kit::actor::complete(&raw, &listener, listener.local()?)?);
     }
     for _ in 0..7 {
         let raw = client.socket(false, false)?;

@@ -4,13 +4,13 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::{Actor, Pair, Raw, Sock, close_in_order};
+use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::packets::{RST, SYN, Segment, Wire};
 use super::{aborted, by_client, by_server, dead};
-use crate::actor::{Actor, Pair, Raw, Sock, close_in_order};
-use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::sandbox::Sandbox;
 use crate::ss;
 

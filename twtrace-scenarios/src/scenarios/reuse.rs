@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order};
+use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_every};
 
 use super::{by_client, by_server, dead};
-use crate::actor::{Actor, Pair, Raw, close_in_order};
-use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::expect::Pattern;
 use crate::sandbox::Sandbox;
 

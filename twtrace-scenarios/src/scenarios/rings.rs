@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::actor::{Pair, close_in_order};
+use twtrace_kit::books::TIME_WAIT;
 
 use super::by_server;
-use crate::actor::{Pair, close_in_order};
-use crate::books::TIME_WAIT;
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;
 use crate::tracer::{Tracer, kind};

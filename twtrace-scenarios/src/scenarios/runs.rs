@@ -10,14 +10,14 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::actor::close_in_order;
+use twtrace_kit::books::{self, FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::command::read;
+use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::heavy::{as_in_real_life, listens, nginx};
-use crate::actor::close_in_order;
-use crate::books::{self, FIN_WAIT2, TIME_WAIT};
-use crate::kernel;
 use crate::sandbox::Sandbox;
 
 /// Requests of a run.

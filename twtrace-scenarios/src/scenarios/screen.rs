@@ -10,11 +10,11 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use twtrace_kit::cannot::Cannot;
+use twtrace_kit::Cannot;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until, until_true};
 
-use crate::actor::{Actor, Raw, close_in_order};
 use crate::sandbox::Sandbox;
 use crate::tmux::{State, Tmux};
 

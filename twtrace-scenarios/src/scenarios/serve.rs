@@ -21,12 +21,12 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
+use twtrace_kit::books;
+use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::netns::{self, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use crate::actor::{Actor, Raw, close_in_order};
-use crate::books;
-use crate::http::{Metrics, get};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

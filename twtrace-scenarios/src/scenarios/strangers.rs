@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::child::Guarded;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
 use super::screen::Seat;
-use crate::actor::{Actor, Raw, close_in_order};
 use crate::hung::{self, Hung};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;

@@ -2,10 +2,10 @@
 //! Must not know: the harness.
 
 use anyhow::Result;
+use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 
 use super::{by_client, dead};
-use crate::books::{FIN_WAIT2, TIME_WAIT};
 use crate::expect::{TIMEWAIT_MS, Want};
 use crate::sandbox::Sandbox;
 

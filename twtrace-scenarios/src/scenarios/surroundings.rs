@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::actor::close_in_order;
 
 use super::by_server;
-use crate::actor::close_in_order;
 use crate::around::{self, Around};
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;

@@ -2,12 +2,12 @@
 //! Must not know: the harness.
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::Raw;
 use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{Diagnosis, diagnose_with, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
 use super::server::{gone, refused};
-use crate::actor::Raw;
 use crate::around;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;

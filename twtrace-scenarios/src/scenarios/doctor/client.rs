@@ -8,13 +8,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::books;
 use twtrace_kit::command::read;
+use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{examine, examine_twice, examine_until_clear, examine_with};
 use super::load::{Cast, ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
-use crate::books;
-use crate::kernel;
 use crate::sandbox::Sandbox;
 
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -2,13 +2,13 @@
 //! Must not know: the harness.
 
 use anyhow::{Context, Result, ensure};
+use twtrace_kit::actor::{Raw, close_in_order};
+use twtrace_kit::books::{self, FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::examine_with;
 use super::load::{Cast, First, HERE, cast};
-use crate::actor::{Raw, close_in_order};
-use crate::books::{self, FIN_WAIT2, TIME_WAIT};
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{SYN, Segment, Wire};
 

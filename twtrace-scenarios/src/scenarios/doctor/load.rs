@@ -9,12 +9,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use twtrace_kit::actor::{Actor, Attempt, Pair, Raw, close_in_order};
+use twtrace_kit::books;
 use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::netns::{ip, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until, until_every};
 
-use crate::actor::{Actor, Attempt, Pair, Raw, close_in_order};
-use crate::books;
 use crate::sandbox::Sandbox;
 
 /// Connections that fail, once none succeeds any more.

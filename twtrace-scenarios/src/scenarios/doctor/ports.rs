@@ -4,15 +4,15 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::Half;
+use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order, complete};
+use twtrace_kit::books::{self, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
+use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::{Diagnosis, diagnose_with, examine_twice, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
-use crate::actor::{Actor, Pair, Raw, close_in_order, complete};
-use crate::books::{self, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
-use crate::kernel;
-use crate::op::Half;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Setup, Tracer};
 

@@ -2,12 +2,12 @@
 //! Must not know: the harness.
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::{Pair, Raw, complete};
+use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{Finding, examine, is_close};
 use super::load::{Cast, ELSEWHERE, First, HERE, OWN, add_addresses, cast};
-use crate::actor::{Pair, Raw, complete};
-use crate::kernel;
 use crate::sandbox::Sandbox;
 
 /// So many ports: few enough that a slow machine uses all of them well within a second.

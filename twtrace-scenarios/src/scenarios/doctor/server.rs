@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order};
+use twtrace_kit::books::{self, FIN_WAIT2};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::examine;
 use super::load::{First, HERE, cast};
-use crate::actor::{Actor, Pair, Raw, close_in_order};
-use crate::books::{self, FIN_WAIT2};
 use crate::sandbox::Sandbox;
 
 /// Orphans that wait for their peer's FIN.
@@ -54,7 +54,7 @@ pub(in crate::scenarios) fn fin_wait2_pileup(sandbox: &mut Sandbox) -> Result<()
 fn orphans(client: &Actor, listener: &Raw) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for _ in 0..ORPHANS {
-        let pair = crate::actor::complete(&client.socket(false, false)?, listener, listener.local()?)?;
+        let pair = twtrace_kit::actor::complete(&client.socket(false, false)?, listener, listener.local()?)?;
         pair.client.close()?;
         pair.server.eof()?;
         pairs.push(pair);

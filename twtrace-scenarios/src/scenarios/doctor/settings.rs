@@ -6,13 +6,13 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use twtrace_kit::actor::{Raw, close_in_order};
+use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::exam::{Finding, examine};
 use super::load::{Cast, First, HERE, cast};
-use crate::actor::{Raw, close_in_order};
-use crate::books::{self, TIME_WAIT};
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{RST, Segment, Wire};
 

@@ -4,11 +4,11 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
+use twtrace_kit::actor::{Actor, Raw, close_in_order, complete};
 use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{examine_twice, examine_with};
 use super::load::{First, HERE, cast};
-use crate::actor::{Actor, Raw, close_in_order, complete};
 use crate::sandbox::Sandbox;
 
 /// Connections of one process that is gone have the ports that another wants to listen on.

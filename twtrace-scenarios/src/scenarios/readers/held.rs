@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use twtrace_kit::kernel;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{Numbers, Traffic, in_time, read_lines, stop_in_time, until_over, usual_end};
-use crate::kernel;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer};
 

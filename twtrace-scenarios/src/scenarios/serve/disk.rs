@@ -10,10 +10,10 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{AT, CREATED, Play};
-use crate::http::{Metrics, get};
 use crate::sandbox::Sandbox;
 
 /// A file system of a megabyte, for as long as this lives.

@@ -10,10 +10,10 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{AT, CREATED, Play};
-use crate::http::{Metrics, get};
 use crate::sandbox::Sandbox;
 
 /// Connections that are made, and that are held at a time: descriptors are few in some places.

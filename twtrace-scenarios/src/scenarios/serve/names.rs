@@ -12,14 +12,14 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use twtrace_kit::actor::Actor;
 use twtrace_kit::child::{Guarded, end_with_us};
 use twtrace_kit::command::read;
+use twtrace_kit::http::Metrics;
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::AT;
-use crate::actor::Actor;
-use crate::http::Metrics;
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
 

@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::child::{Guarded, end_with_us};
 use twtrace_kit::command::{feed, said};
+use twtrace_kit::http::{get, percent};
 use twtrace_kit::wait::until_every;
 
 use super::{AT, CREATED, FAILED, Play};
-use crate::http::{get, percent};
 use crate::sandbox::Sandbox;
 
 const RULES: &str = include_str!("../../../../contrib/prometheus/twtrace.rules.yml");

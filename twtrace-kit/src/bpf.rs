@@ -1,16 +1,23 @@
-//! Owns: bpf(2) as far as measuring needs it: statistics, what a program is, and programs that only return.
-//! Must not know: why anything is asked.
+//! Owns: bpf(2) as far as harnesses need it: which programs are loaded, what a process holds, what a program is and takes, programs that only
+//! return, and how much was put into ring buffers.
+//! Must not know: what programs do, what is in a ring, why anything is asked.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::fs;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::unistd::{SysconfVar, sysconf};
 
 /// Commands of bpf(2) (include/uapi/linux/bpf.h).
 const PROG_LOAD: libc::c_int = 5;
+const PROG_GET_NEXT_ID: libc::c_int = 11;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
-pub(super) const MAP_GET_FD_BY_ID: libc::c_int = 14;
+const MAP_GET_FD_BY_ID: libc::c_int = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const ENABLE_STATS: libc::c_int = 32;
@@ -21,6 +28,68 @@ const RAW_TRACEPOINT: u32 = 17;
 const TRACING: u32 = 26;
 /// `BPF_TRACE_RAW_TP`: what attaches to a tracepoint with types.
 pub const TRACE_RAW_TP: u32 = 23;
+/// `BPF_MAP_TYPE_RINGBUF`
+const RINGBUF: &str = "27";
+
+/// The member of `union bpf_attr` that this command uses.
+#[repr(C)]
+struct NextId {
+    start: u32,
+    next: u32,
+    open_flags: u32,
+}
+
+/// Ids of all programs that are loaded. Needs CAP_SYS_ADMIN.
+pub fn loaded() -> Result<BTreeSet<u32>> {
+    let mut ids = BTreeSet::new();
+    let mut attr = NextId { start: 0, next: 0, open_flags: 0 };
+    loop {
+        // SAFETY: the kernel reads and writes at most the given size of `attr`, which lives through the call.
+        let status =
+            unsafe { libc::syscall(libc::SYS_bpf, PROG_GET_NEXT_ID, &raw mut attr, size_of::<NextId>()) };
+        match Errno::result(status) {
+            Ok(_) => {
+                ids.insert(attr.next);
+                attr.start = attr.next;
+            }
+            Err(Errno::ENOENT) => return Ok(ids),
+            Err(errno) => return Err(errno).context("BPF_PROG_GET_NEXT_ID"),
+        }
+    }
+}
+
+/// Ids of the programs that a process holds by descriptors, of the programs themselves or of their links.
+pub fn programs_of(pid: u32) -> Result<BTreeSet<u32>> {
+    let held = descriptors(pid)?;
+    Ok(held.iter().filter_map(|held| held.field("prog_id")?.parse().ok()).collect())
+}
+
+/// What the kernel says of a descriptor (/proc/PID/fdinfo).
+pub struct Held(String);
+
+impl From<&str> for Held {
+    fn from(fdinfo: &str) -> Self {
+        Self(fdinfo.to_owned())
+    }
+}
+
+impl Held {
+    /// The value of a line by its name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    }
+}
+
+/// All descriptors of a process.
+pub fn descriptors(pid: u32) -> Result<Vec<Held>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // One may be closed meanwhile.
+        all.extend(fs::read_to_string(entry?.path()).map(Held));
+    }
+    Ok(all)
+}
 
 /// Counts runs and time of all programs while it lives (`BPF_STATS_RUN_TIME`, Linux 5.8), as kernel.bpf_stats_enabled does; but it
 /// cannot be left on by accident.
@@ -65,7 +134,7 @@ pub fn info(id: u32) -> Result<Info> {
 }
 
 /// A descriptor of a program or a map, by one of the `BPF_*_GET_FD_BY_ID`.
-pub(super) fn by_id(command: libc::c_int, id: u32) -> Result<OwnedFd> {
+fn by_id(command: libc::c_int, id: u32) -> Result<OwnedFd> {
     #[repr(C)]
     struct ById {
         id: u32,
@@ -195,6 +264,29 @@ fn load(prog_type: u32, kind: u32, btf_id: u32) -> Result<OwnedFd> {
         ..Load::default()
     };
     call(PROG_LOAD, &mut attributes)
+}
+
+/// Bytes that were ever reserved in the ring buffers of a process, what was discarded again included. Needs CAP_SYS_ADMIN.
+pub fn produced(pid: u32) -> Result<u64> {
+    let mut bytes = 0;
+    for held in descriptors(pid)?.iter().filter(|held| held.field("map_type") == Some(RINGBUF)) {
+        let id = held.field("map_id").context("a map without an id")?.parse()?;
+        bytes += position(&by_id(MAP_GET_FD_BY_ID, id).with_context(|| format!("BPF map {id}"))?)?;
+    }
+    Ok(bytes)
+}
+
+/// The producer's position stands at the beginning of the second page (`struct bpf_ringbuf`, kernel/bpf/ringbuf.c).
+fn position(ring: &OwnedFd) -> Result<u64> {
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.context("no page size")?;
+    let length = NonZeroUsize::new(page.try_into()?).context("pages of no bytes")?;
+    // SAFETY: a mapping of its own, unmapped below; the kernel writes to it, which a volatile read allows for.
+    unsafe {
+        let at = mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, ring, page)?;
+        let position = at.cast::<u64>().as_ptr().read_volatile();
+        munmap(at, length.get())?;
+        Ok(position)
+    }
 }
 
 /// A command whose answer is a descriptor.

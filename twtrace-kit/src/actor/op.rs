@@ -1,4 +1,4 @@
-//! Owns: the words between a scenario and its actors, and how one word travels over their UNIX socket, with or
+//! Owns: the words between actors and who commands them, and how one word travels over their UNIX socket, with or
 //! without a file descriptor beside it.
 //! Must not know: what an actor does on hearing one, nor any scenario.
 
@@ -25,7 +25,7 @@ pub enum Half {
 
 /// What an actor is asked to do. Sockets are named by their descriptor number in that actor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Op {
+pub(super) enum Op {
     /// A TCP socket, IPv6 or IPv4, with SO_REUSEADDR or without. Answer: [`Reply::Fd`].
     Socket {
         /// AF_INET6 instead of AF_INET.
@@ -100,7 +100,7 @@ pub enum Op {
 
 /// What an actor answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub(super) enum Reply {
     /// It is done.
     Done,
     /// A descriptor number.
@@ -114,7 +114,7 @@ pub enum Reply {
 }
 
 /// Sends one message, with a descriptor beside it where there is one.
-pub fn send<T: Serialize>(to: &impl AsFd, message: &T, beside: Option<RawFd>) -> Result<()> {
+pub(super) fn send<T: Serialize>(to: &impl AsFd, message: &T, beside: Option<RawFd>) -> Result<()> {
     let bytes = serde_json::to_vec(message)?;
     let fds: Vec<RawFd> = beside.into_iter().collect();
     let rights = [ControlMessage::ScmRights(&fds)];
@@ -125,7 +125,7 @@ pub fn send<T: Serialize>(to: &impl AsFd, message: &T, beside: Option<RawFd>) ->
 }
 
 /// Receives one message; `None` once the other side is gone.
-pub fn receive<T: DeserializeOwned>(from: &impl AsFd) -> Result<Option<(T, Option<OwnedFd>)>> {
+pub(super) fn receive<T: DeserializeOwned>(from: &impl AsFd) -> Result<Option<(T, Option<OwnedFd>)>> {
     let mut bytes = [0_u8; MESSAGE];
     let mut space = nix::cmsg_space!(RawFd);
     let mut slices = [IoSliceMut::new(&mut bytes)];

@@ -1,6 +1,6 @@
 //! Owns: the inside of an actor: a forked process that does what it is told, one word at a time, and nothing else.
-//! Its system calls are the ones that twtrace has to attribute.
-//! Must not know: scenarios, expectations, twtrace.
+//! Its system calls are the ones that a tracer has to attribute.
+//! Must not know: scenarios, expectations, tracers.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -18,9 +18,11 @@ use nix::sys::socket::{
 };
 use nix::unistd::{ForkResult, Uid, fork, gettid, setresuid};
 use socket2::{Domain, SockFilter, Socket, Type};
-use twtrace_kit::netns;
 
-use crate::op::{self, Half, Op, Reply};
+use super::op::{self, Half, Op, Reply};
+use super::{io_uring, memory};
+use crate::netns;
+use crate::wait::pass;
 
 /// A call of an actor that takes longer than this fails, so that the scenario can say which one hung.
 const CALL_TIMEOUT: Duration = Duration::from_secs(40);
@@ -38,7 +40,7 @@ struct Player {
 
 /// Turns the calling process, which must have one thread and be freshly forked, into an actor named `comm`. Never
 /// returns: the actor ends when the other side of `control` does.
-pub fn run(control: OwnedFd, comm: &str) -> ! {
+pub(super) fn run(control: OwnedFd, comm: &str) -> ! {
     close_all_but(control.as_raw_fd(), &BTreeMap::new());
     let mut player = Player { control, sockets: BTreeMap::new() };
     let outcome = set_name(comm).and_then(|()| player.serve());
@@ -115,7 +117,7 @@ impl Player {
             Op::Give(fd) => return Ok((Reply::Done, Some(self.socket(fd)?.try_clone()?.into()))),
             Op::Take => self.keep(Socket::from(beside.context("no descriptor came")?))?,
             Op::HangArguments(path) => {
-                crate::hung::hold_memory(path.as_ref())?;
+                memory::hold(path.as_ref())?;
                 Reply::Done
             }
             Op::Strand(fd) => strand(self.take(fd)?)?,
@@ -140,11 +142,11 @@ impl Player {
 
     fn accept_by_ring(&mut self, listener: RawFd) -> Result<Reply> {
         let listener = self.socket(listener)?.as_raw_fd();
-        self.keep(crate::ring::accept(listener)?.into())
+        self.keep(io_uring::accept(listener)?.into())
     }
 
     fn bind_by_ring(&mut self, fd: RawFd, to: std::net::SocketAddr) -> Result<Reply> {
-        crate::ring::bind(self.socket(fd)?.as_raw_fd(), to)?;
+        io_uring::bind(self.socket(fd)?.as_raw_fd(), to)?;
         Ok(Reply::Done)
     }
 
@@ -209,7 +211,7 @@ impl Player {
                 made += 1;
             }
             // This is what the load is like, and nobody's wait.
-            std::thread::sleep(pause);
+            pass(pause);
         }
         Ok(Reply::Number(made))
     }

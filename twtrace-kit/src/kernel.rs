@@ -1,5 +1,5 @@
-//! Owns: what the running kernel itself can and cannot do, as far as a scenario's outcome depends on it.
-//! Must not know: twtrace. No expectation about twtrace may be softened here.
+//! Owns: what the running kernel itself can and cannot do, as far as an outcome depends on it.
+//! Must not know: what is tested. No expectation of that may be softened here.
 
 use std::fs;
 use std::process::Command;
