@@ -1,10 +1,13 @@
 //! What runs beside the load: started, waited for, stopped, and what it told.
 //!
-//! Owns: what all of them have in common. `twtrace`, `others`, `ss` and `floor` know one kind each.
+//! Owns: what all of them have in common. `twtrace`, `others`, `ss` and `floor` know one kind each; `recording`
+//! and `btf` read what the first and the last of these need.
 //! Must not know: how the load is made, what is made of the numbers.
 
+mod btf;
 pub(crate) mod floor;
 mod others;
+mod recording;
 mod ss;
 mod twtrace;
 

@@ -2,10 +2,10 @@
 //!
 //! Owns: finding those places and attaching there. Must not know: what twtrace does there.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use twtrace::kernel::btf::{Btf, Kind};
+use anyhow::{Context as _, Result, ensure};
 use twtrace_kit::bpf::{Info, Returning, TRACE_RAW_TP};
 
+use super::btf::Btf;
 use crate::proc::{self, Fields};
 
 /// A place where a program is attached.
@@ -76,17 +76,11 @@ impl Floor {
 /// A tracepoint's arguments are described by the typedef of this name, and a program attaches to it by the typedef's id.
 fn tracepoint(btf: &Btf, name: &str) -> Result<u32> {
     let wanted = format!("btf_trace_{name}");
-    for id in 1..=btf.len() {
-        let found = btf.get(id).is_some_and(|ty| ty.kind == Kind::Typedef && ty.name == wanted.as_bytes());
-        if found {
-            return Ok(id);
-        }
-    }
-    bail!("this kernel's BTF has no {wanted}")
+    btf.typedef(&wanted).with_context(|| format!("this kernel's BTF has no {wanted}"))
 }
 
 fn function(btf: &Btf, id: u32) -> String {
-    btf.get(id).map_or_else(|| format!("#{id}"), |ty| String::from_utf8_lossy(ty.name).into_owned())
+    btf.name(id).unwrap_or_else(|| format!("#{id}"))
 }
 
 /// Where the programs are, in words.

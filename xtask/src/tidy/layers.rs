@@ -13,13 +13,14 @@ const LAYERS: [&str; 10] =
     ["model", "engine", "host", "output", "kernel", "recording", "source", "diagnose", "present", "cli"];
 
 /// A crate, and a folder of userspace that may name it: no other may, but those that stand here as well.
-const HOMES: [(&str, &str); 21] = [
+const HOMES: [(&str, &str); 22] = [
     ("aya", "twtrace/src/kernel/probe"),
     ("aya_obj", "twtrace/src/kernel/probe"),
     ("aya_log", "twtrace/src/kernel/probe"),
     ("ratatui", "twtrace/src/present/tui"),
     ("crossterm", "twtrace/src/present/tui"),
     ("arrow_ipc", "twtrace/src/recording"),
+    ("arrow_ipc", "twtrace-bench/src/arms/recording"),
     ("flatbuffers", "twtrace/src/recording"),
     ("parquet", "twtrace/src/present/export"),
     ("csv", "twtrace/src/present/export"),
