@@ -1,8 +1,9 @@
 //! `cargo xtask tidy`: habits of this code base that no linter knows.
 //!
-//! Owns: which files are looked at. Must not know: the rules (`rules`, `layers` and `circles` do).
+//! Owns: which files are looked at. Must not know: the rules (`rules`, `layers`, `circles` and `crates` do).
 
 mod circles;
+mod crates;
 mod layers;
 mod paths;
 mod rules;
@@ -72,6 +73,7 @@ fn judge(path: &str, bytes: &[u8], modules: &mut Modules) -> Result<Vec<Complain
             modules.add(path, &paths);
             Ok([rules::all(&source), layers::all(&source, &paths)].concat())
         }
+        Ok(text) if path.ends_with("/Cargo.toml") => crates::all(path, text),
         Ok(_) => Ok(Vec::new()),
         Err(_) => {
             // `git add` takes whatever a tool left lying there.
