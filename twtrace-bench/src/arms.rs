@@ -1,6 +1,6 @@
 //! What runs beside the load: started, waited for, stopped, and what it told.
 //!
-//! Owns: what all of them have in common. `twtrace`, `others`, `ss` and `floor` know one kind each; `recording`
+//! Owns: what all of them have in common. `twtrace`, `others` and `floor` know one kind each; `recording`
 //! and `btf` read what the first and the last of these need.
 //! Must not know: how the load is made, what is made of the numbers.
 
@@ -8,7 +8,6 @@ mod btf;
 pub(crate) mod floor;
 mod others;
 mod recording;
-mod ss;
 mod twtrace;
 
 use std::fs::File;
@@ -23,12 +22,11 @@ use twtrace_kit::child::Guarded;
 use twtrace_kit::command;
 use twtrace_kit::wait::{PATIENCE, until_every};
 
-use crate::child;
 use crate::model::{Arm, Told};
-use crate::proc;
+use crate::process;
 use crate::site::{Made, Place};
 use floor::{Floor, Hook};
-use ss::Polling;
+use others::Polling;
 
 /// What there is to run.
 pub(crate) struct Tools {
@@ -141,7 +139,7 @@ impl Process {
     fn spawn(arm: Arm, command: &mut Command, dir: tempfile::TempDir) -> Result<Self> {
         command.stdin(Stdio::null()).stderr(File::create(dir.path().join(ERRORS))?);
         let began = Instant::now();
-        let child = child::start(command)?;
+        let child = process::start(command)?;
         let mut process = Self { arm, child, dir, attach_ms: 0.0 };
         let what = format!("`{}` to be attached", command::shown(command));
         until_every(ATTACH_STEP, &what, PATIENCE, || {
@@ -167,7 +165,7 @@ impl Process {
         match self.arm.is_twtrace() {
             true => self.dir.path().join(READY).exists(),
             // It may end while it is looked at.
-            false => proc::traces(self.pid()).unwrap_or(false),
+            false => process::traces(self.pid()).unwrap_or(false),
         }
     }
 
@@ -184,7 +182,7 @@ impl Process {
             twtrace::await_picture(&self.dir.path().join(OUT), heard.created)?;
         }
         let Self { arm, child, dir, .. } = self;
-        let stopped = child::stop(child, Signal::SIGINT);
+        let stopped = process::stop(child, Signal::SIGINT);
         stopped.with_context(|| format!("{}: {}", arm.name(), text(&dir.path().join(ERRORS))))?;
         read(arm, dir.path(), heard).with_context(|| format!("what {} told", arm.name()))
     }
@@ -198,7 +196,7 @@ impl Process {
         if arm == Arm::Live {
             twtrace::await_picture(&dir.path().join(OUT), heard.created)?;
         }
-        child::stop(child, Signal::SIGINT).with_context(|| arm.name())?;
+        process::stop(child, Signal::SIGINT).with_context(|| arm.name())?;
         twtrace::summed_up(arm, &text(&dir.path().join(OUT)), &text(&dir.path().join(ERRORS)))
     }
 
@@ -237,7 +235,7 @@ pub(crate) fn shown(arm: Arm, tools: &Tools) -> Option<String> {
         Arm::Untraced | Arm::Again => None,
         Arm::Floor => Some(floor::shown(&tools.hooks)),
         Arm::Ss => {
-            Some(format!("{} > /dev/null   # at once, then every second", command::shown(&ss::command())))
+            Some(format!("{} > /dev/null   # at once, then every second", command::shown(&others::polled())))
         }
         _ => {
             let command = command(arm, tools, Path::new("")).ok()?;

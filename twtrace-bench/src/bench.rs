@@ -14,7 +14,7 @@ use crate::model::{Absent, Arm, Results, Settings};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::site::{self, Made, Owners, Place};
-use crate::{growth, idle, loads, machine, programs, reports, screen, soak};
+use crate::{growth, loads, machine, programs, unloaded};
 
 /// What may be measured alone, in the order in which all is measured: what loads leave behind ends for a minute, and is no idle machine.
 pub(crate) const NAMES: [&str; 12] = [
@@ -153,11 +153,11 @@ impl Bench {
                 "rate" => growth::by_rate(self)?,
                 "live-sockets" => growth::by_live_sockets(self)?,
                 "processes" => growth::by_processes(self)?,
-                "idle" => idle::measure(self)?,
-                "screen" => screen::measure(self, task.frame)?,
-                "reports" => reports::measure(self, task.synthetic)?,
+                "idle" => unloaded::idle(self)?,
+                "screen" => unloaded::screen(self, task.frame)?,
+                "reports" => unloaded::reports(self, task.synthetic)?,
                 _ => match task.soak_s {
-                    Some(length_s) => soak::measure(self, length_s)?,
+                    Some(length_s) => loads::soak(self, length_s)?,
                     None => continue,
                 },
             }

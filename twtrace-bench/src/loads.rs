@@ -1,15 +1,20 @@
-//! The loads with every arm: a web server with and without keep-alive, and our own generator both ways.
+//! The loads: a web server with and without keep-alive, and our own generator both ways, each with every arm; and the generator for a long
+//! time with all modes of twtrace at once, whether their memory stays as it is.
 //!
-//! Owns: which load has which arms. Must not know: how runs are measured.
+//! Owns: which load has which arms. Must not know: how runs are measured, what takes memory.
 
-use anyhow::Result;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
 use twtrace_kit::command::{shown, which};
 
+use crate::arms::{Heard, Process};
 use crate::bench::Bench;
 use crate::generator::{First, Order, Shape};
 use crate::measure::rounds;
-use crate::model::{Arm, Load};
-use crate::site::{self, ALL_PORTS, Generated, Traffic};
+use crate::model::{Arm, Load, Soak, SoakMode};
+use crate::process;
+use crate::site::{self, ALL_PORTS, Counters, Generated, Owners, Traffic};
 use crate::web::{Requests, Web, ab};
 
 /// Destinations of the generator. Where the client closes first, a port must be a second old before it can be used again, and each
@@ -66,4 +71,52 @@ fn compare(bench: &mut Bench, name: &str, arms: &[Arm], traffic: &mut dyn Traffi
     let unit = traffic.unit().to_owned();
     bench.results.loads.push(Load { name: name.to_owned(), unit, rounds });
     Ok(())
+}
+
+/// Runs of the generator between two looks at memory, in milliseconds.
+const LOOK_MS: u64 = 1000;
+
+/// All modes of twtrace, for so many seconds.
+pub(crate) fn soak(bench: &mut Bench, length_s: u64) -> Result<()> {
+    let done = soaked(bench, length_s);
+    bench.results.soak = bench.report.case("soak", done)?;
+    Ok(())
+}
+
+fn soaked(bench: &Bench, length_s: u64) -> Result<Soak> {
+    let mut generated = flat_out(bench, First::Client)?;
+    generated.order.for_ms = LOOK_MS;
+    let mut running = Vec::new();
+    for arm in Arm::TWTRACE {
+        let mode = SoakMode { arm, rss: Vec::new(), told: Default::default(), created: None };
+        running.push((Process::start_for_long(arm, &bench.tools)?, mode));
+    }
+    let before = Counters::read()?;
+    let began = Instant::now();
+    let (mut count, mut busy_s) = (0, 0.0);
+    let mut last = None;
+    while began.elapsed().as_secs() < length_s || last.is_none() {
+        let made = generated.run()?;
+        count += made.count;
+        busy_s += made.elapsed_s;
+        last = Some(made);
+        for (process, mode) in &mut running {
+            mode.rss.push((began.elapsed().as_secs_f64(), process::rss_kib(process.pid())?));
+        }
+        if (began.elapsed().as_secs() + 1).is_multiple_of(30) {
+            bench.report.progress(&format!("soak: {} s of {length_s}", began.elapsed().as_secs() + 1));
+        }
+    }
+    let created = Counters::read()?.since(&before).created;
+    let mut made = last.context("nothing ran")?;
+    // Over so long a time processes are not told apart.
+    made.owners = Owners::AnyOf(Vec::new());
+    let mut modes = Vec::new();
+    for (process, mut mode) in running {
+        let heard = Heard { place: generated.place(), made: &made, created };
+        mode.told = process.stop_after_long(&heard)?;
+        mode.created = created;
+        modes.push(mode);
+    }
+    Ok(Soak { length_s: began.elapsed().as_secs_f64(), speed: count as f64 / busy_s, modes })
 }

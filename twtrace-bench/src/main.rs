@@ -4,10 +4,8 @@
 
 mod arms;
 mod bench;
-mod child;
 mod generator;
 mod growth;
-mod idle;
 mod loads;
 mod machine;
 mod measure;
@@ -15,15 +13,13 @@ mod model;
 mod page;
 mod plan;
 mod plot;
-mod proc;
+mod process;
 mod programs;
 mod report;
-mod reports;
-mod screen;
 mod serving;
 mod site;
-mod soak;
 mod stats;
+mod unloaded;
 mod web;
 
 use std::os::unix::fs::MetadataExt as _;

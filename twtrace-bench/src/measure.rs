@@ -9,7 +9,7 @@ use twtrace_kit::wait::pass;
 
 use crate::arms::{Heard, Running, Tools};
 use crate::model::{Arm, Bill, Round, Sample};
-use crate::proc;
+use crate::process;
 use crate::report::Report;
 use crate::site::{Counters, Made, Place, Traffic};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(arm: Arm, tools: &Tools, traffic: &mut dyn Traffic) -> Result<
         pass(tools.settle);
     }
     let before = Counters::read()?;
-    let cpu_before_s = running.pid().map(proc::cpu_s).transpose()?;
+    let cpu_before_s = running.pid().map(process::cpu_s).transpose()?;
     let made = traffic.run()?;
     let counted = Counters::settled()?.since(&before);
     let place = traffic.place();
@@ -49,11 +49,11 @@ fn bill(
     pass(AFTER);
     let pid = running.pid();
     let cpu_s = match (pid, cpu_before_s) {
-        (Some(pid), Some(before)) => Some(proc::cpu_s(pid)? - before),
+        (Some(pid), Some(before)) => Some(process::cpu_s(pid)? - before),
         _ => None,
     };
-    let rss_kib = pid.map(proc::peak_rss_kib).transpose()?;
-    let maps_kib = pid.map(proc::maps_kib).transpose()?;
+    let rss_kib = pid.map(process::peak_rss_kib).transpose()?;
+    let maps_kib = pid.map(process::maps_kib).transpose()?;
     let attach_ms = running.attach_ms();
     let (told, late_cpu_s) = running.stop(&Heard { place, made, created })?;
     Ok(Bill { attach_ms, cpu_s: cpu_s.or(late_cpu_s), rss_kib, maps_kib, told })

@@ -22,10 +22,9 @@ use twtrace_kit::http::{Metrics, get_bytes};
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, pass, until_true};
 
-use crate::child;
 use crate::generator::{First, Order, Shape};
 use crate::loads::TARGETS;
-use crate::proc;
+use crate::process;
 use crate::site::{self, ALL_PORTS, Counters, Generated, Traffic as _};
 use crate::stats::Spread;
 
@@ -76,7 +75,7 @@ impl Served {
         command.args(spaces.iter().flat_map(|(_, netns)| ["--netns".to_owned(), netns.to_string()]));
         command.arg("--ready-file").arg(&ready).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(dir.path().join("errors"))?);
-        let served = Self { child: child::start(&mut command)?, dir };
+        let served = Self { child: process::start(&mut command)?, dir };
         until_true("serve to be attached", PATIENCE, || Ok(served.child.has_ended() || ready.exists()))?;
         ensure!(!served.child.has_ended(), "serve ended before it was attached: {}", served.errors());
         Ok(served)
@@ -162,9 +161,9 @@ fn owners(netns: u32) -> Result<Vec<Actor>> {
 
 /// CPU time of a process while `during` lasts, in percent of a core.
 fn cpu_percent(pid: u32, during: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let (began, before_s) = (Instant::now(), proc::cpu_s(pid)?);
+    let (began, before_s) = (Instant::now(), process::cpu_s(pid)?);
     during()?;
-    Ok((proc::cpu_s(pid)? - before_s) / began.elapsed().as_secs_f64() * 100.0)
+    Ok((process::cpu_s(pid)? - before_s) / began.elapsed().as_secs_f64() * 100.0)
 }
 
 fn idle(pid: u32) -> Result<()> {
@@ -188,7 +187,7 @@ fn idle(pid: u32) -> Result<()> {
 
 fn resident(when: &str, pid: u32) -> Result<()> {
     let mb = |kib: u64| kib as f64 * 1024.0 / 1e6;
-    let (now, most) = (mb(proc::rss_kib(pid)?), mb(proc::peak_rss_kib(pid)?));
+    let (now, most) = (mb(process::rss_kib(pid)?), mb(process::peak_rss_kib(pid)?));
     println!("resident {when}: {now:.1} MB, {most:.1} MB at most since it is attached (goal 40 MB)");
     Ok(())
 }
@@ -304,5 +303,5 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     resident(&format!("with {} sockets alive", live(&spaces)?), pid)?;
     drop(actors);
     let Served { child, dir } = served;
-    child::stop(child, Signal::SIGTERM).with_context(|| dir.path().display().to_string())
+    process::stop(child, Signal::SIGTERM).with_context(|| dir.path().display().to_string())
 }

@@ -12,8 +12,8 @@ use twtrace_kit::child::Guarded;
 use twtrace_kit::command::{said, shown, unstartable, which};
 use twtrace_kit::wait::{until, until_true};
 
-use crate::child;
 use crate::generator::First;
+use crate::process;
 use crate::site::{Made, Owners, Place, Traffic};
 
 const PORT: u16 = 8080;
@@ -53,7 +53,7 @@ impl Web {
         let program = which("nginx").context("no nginx (Debian package nginx-light)")?;
         let mut command = Command::new(program);
         command.arg("-p").arg(dir.path()).arg("-c").arg(&config).arg("-e").arg(dir.path().join("error.log"));
-        let nginx = child::start(command.stdin(Stdio::null()))?;
+        let nginx = process::start(command.stdin(Stdio::null()))?;
         let pid = dir.path().join("nginx.pid");
         until_true("nginx to listen", PATIENCE, || Ok(fs::metadata(&pid).is_ok_and(|file| file.len() > 0)))?;
         let workers = until("nginx to have its workers", PATIENCE, || {

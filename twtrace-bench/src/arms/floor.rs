@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use twtrace_kit::bpf::{Info, Returning, TRACE_RAW_TP};
 
 use super::btf::Btf;
-use crate::proc::{self, Fields};
+use crate::process::{self, Fields};
 
 /// A place where a program is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum AttachPoint {
 
 /// Where a process has programs attached.
 pub(crate) fn hooks(pid: u32) -> Result<Vec<Hook>> {
-    Ok(proc::descriptors(pid)?.iter().filter_map(hook).collect())
+    Ok(process::descriptors(pid)?.iter().filter_map(hook).collect())
 }
 
 fn hook(link: &Fields) -> Option<Hook> {

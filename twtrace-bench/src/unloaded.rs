@@ -1,6 +1,7 @@
-//! What the live view costs: frames of many sockets, memory, and CPU on a machine on which nothing happens.
+//! What is measured without a load: each tracer on a machine on which nothing happens, what the live view costs, and what it costs to report a
+//! large recording.
 //!
-//! Owns: these measurements. Must not know: how a frame is drawn.
+//! Owns: these measurements. Must not know: what tracers do then, how a frame is drawn or a report is made.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,19 +9,49 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::Signal;
 use twtrace_kit::command;
 use twtrace_kit::wait::{PATIENCE, pass, until_true};
 
-use crate::arms::Tools;
+use crate::arms::{Heard, Running, Tools};
 use crate::bench::Bench;
-use crate::child;
-use crate::proc;
+use crate::generator::First;
+use crate::model::{Arm, Idle};
+use crate::process;
+use crate::site::{self, ALL_PORTS, Made, Owners, Place};
+
+/// An idle machine, with those tracers that are processes.
+pub(crate) fn idle(bench: &mut Bench) -> Result<()> {
+    let netns = site::enter(ALL_PORTS.0, ALL_PORTS.1)?;
+    let arms = [Arm::Events, Arm::Live, Arm::Record, Arm::Tcpstates, Arm::Tcplife, Arm::Bpftrace];
+    for arm in bench.available(&arms) {
+        let done = idle_of(bench, arm, netns);
+        if let Some(idle) = bench.report.case(&format!("idle::{}", arm.name().replace(' ', "-")), done)? {
+            bench.report.progress(&format!("idle: {}: {:.2} % of a core", arm.name(), idle.cpu_percent));
+            bench.results.idle.push(idle);
+        }
+    }
+    Ok(())
+}
+
+fn idle_of(bench: &Bench, arm: Arm, netns: u32) -> Result<Idle> {
+    let running = Running::start(arm, &bench.tools)?;
+    let pid = running.pid().context("no process")?;
+    pass(bench.tools.settle);
+    let (began, cpu_s, sleeps) = (Instant::now(), process::cpu_s(pid)?, process::sleeps(pid)?);
+    pass(Duration::from_millis(bench.plan.idle_ms));
+    let took_s = began.elapsed().as_secs_f64();
+    let (cpu_s, sleeps) = (process::cpu_s(pid)? - cpu_s, process::sleeps(pid)?.saturating_sub(sleeps));
+    let made = Made { count: 0, elapsed_s: took_s, connect: None, owners: Owners::AnyOf(Vec::new()) };
+    let place = Place { netns, port: 1, first: First::Client };
+    running.stop(&Heard { place, made: &made, created: Some(0) })?;
+    Ok(Idle { arm, cpu_percent: cpu_s / took_s * 100.0, wakeups: sleeps as f64 / took_s })
+}
 
 /// Runs twtrace's example `frame`, and twtrace on a terminal.
-pub(crate) fn measure(bench: &mut Bench, frame: &Path) -> Result<()> {
+pub(crate) fn screen(bench: &mut Bench, frame: &Path) -> Result<()> {
     let frames = command::read(&mut Command::new(frame)).and_then(|text| parse(&text));
     if let Some(frames) = bench.report.case("screen::frames", frames)? {
         bench.results.screen.extend(frames);
@@ -35,7 +66,7 @@ pub(crate) fn measure(bench: &mut Bench, frame: &Path) -> Result<()> {
 }
 
 /// `name value unit` a line.
-pub(crate) fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
+fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
     let mut rows = Vec::new();
     for line in text.lines() {
         let mut words = line.rsplitn(3, ' ').map(str::to_owned);
@@ -57,7 +88,7 @@ fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
     let mut command = Command::new(&tools.twtrace);
     command.args(["--backend", &tools.backend, "--ready-file"]).arg(&ready).env("TERM", "xterm-256color");
     command.stdin(Stdio::from(pty.slave.try_clone()?)).stdout(Stdio::from(pty.slave));
-    let child = child::start(command.stderr(Stdio::null()))?;
+    let child = process::start(command.stderr(Stdio::null()))?;
     drop(command);
     // Somebody must read what is drawn, or the terminal is full.
     let mut screen = File::from(pty.master);
@@ -69,13 +100,25 @@ fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
     });
     until_true("twtrace to be attached", PATIENCE, || Ok(ready.exists() || child.has_ended()))?;
     ensure!(!child.has_ended(), "twtrace ended before it was attached");
-    let (began, before_s) = (Instant::now(), proc::cpu_s(child.id())?);
+    let (began, before_s) = (Instant::now(), process::cpu_s(child.id())?);
     pass(watched);
-    let (took, used_s) = (began.elapsed(), proc::cpu_s(child.id())? - before_s);
-    child::stop(child, Signal::SIGTERM)?;
+    let (took, used_s) = (began.elapsed(), process::cpu_s(child.id())? - before_s);
+    process::stop(child, Signal::SIGTERM)?;
     let drawn = reader.join().map_err(|_| anyhow!("reading the terminal failed"))?;
     ensure!(String::from_utf8_lossy(&drawn).contains("Processes"), "twtrace drew no screen");
     Ok(used_s / took.as_secs_f64() * 100.0)
+}
+
+/// Runs twtrace's example `synthetic`, which writes a recording of a busy machine that never was and reports it.
+pub(crate) fn reports(bench: &mut Bench, synthetic: &Path) -> Result<()> {
+    let events = bench.plan.report_events.to_string();
+    let told =
+        command::read(Command::new(synthetic).args(["measure", &events])).and_then(|text| parse(&text));
+    if let Some(rows) = bench.report.case("reports", told)? {
+        bench.results.reports.extend(rows);
+    }
+    bench.report.progress("reports");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,15 +1,38 @@
-//! What /proc and the clocks say about a process.
+//! Processes: how those of the bench are started and stopped, and what /proc and the clocks say about any.
 //!
-//! Owns: reading it. Must not know: whose process it is.
+//! Owns: what all of them have in common beyond the kit's, and reading. Must not know: which programs, and why.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use twtrace_kit::child::{GRACE, Guarded};
+use twtrace_kit::wait::PATIENCE;
+
+/// Starts a program, which has time to end by itself.
+///
+/// # Errors
+/// Where it cannot be started.
+pub(crate) fn start(command: &mut Command) -> Result<Guarded> {
+    Ok(Guarded::spawn(command)?.with_grace(GRACE))
+}
+
+/// Sends it a signal and waits for its end, for which that signal is as good as success.
+///
+/// # Errors
+/// Where it does not end in time, or ends otherwise.
+pub(crate) fn stop(mut child: Guarded, signal: Signal) -> Result<()> {
+    let status = child.stop(signal, PATIENCE)?;
+    ensure!(status.success() || status.signal() == Some(signal as i32), "it ended with {status}");
+    Ok(())
+}
 
 /// CPU time that a process has used so far, all of its threads, in seconds. Exact to the nanosecond, unlike the ticks in /proc.
 pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
@@ -105,6 +128,22 @@ pub(crate) fn traces(pid: u32) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use twtrace_kit::wait::until_true;
+
+    #[test]
+    fn a_signal_asked_for_is_no_failure_but_an_exit_status_is() {
+        twtrace_kit::child::heed(Signal::SIGINT).unwrap();
+        let mut sleeper = Command::new("sleep");
+        stop(start(sleeper.arg("60")).unwrap(), Signal::SIGINT).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ready = dir.path().join("ready");
+        let mut rude = Command::new("sh");
+        rude.args(["-c", "trap 'exit 3' INT; : > \"$0\"; while :; do sleep 0.01; done"]).arg(&ready);
+        let rude = start(&mut rude).unwrap();
+        until_true("it to be ready", PATIENCE, || Ok(ready.exists())).unwrap();
+        let error = stop(rude, Signal::SIGINT).unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+    }
 
     #[test]
     fn a_process_is_billed_for_what_it_used() {

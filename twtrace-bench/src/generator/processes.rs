@@ -1,11 +1,12 @@
-//! The generator's first process: it accepts, gives the clients work, keeps the pace, and answers orders.
+//! The generator's processes. The first accepts, gives the clients work, keeps the pace, and answers orders; a client makes connections when
+//! it is told to.
 //!
 //! Owns: how a run goes. Must not know: who gives the orders, and why.
 //!
 //! All processes share one core. All connections of a batch are accepted before the next one is given out: nobody ever waits for a
 //! packet, and the accept queue cannot overflow.
 
-use std::io::{BufRead as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,12 +14,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, getpid};
 use socket2::{Domain, Socket, Type};
 
 use super::board::Board;
-use super::client::{Client, await_fin};
-use super::order::{Done, First, Order, PORT, Reply, Shape};
+use super::{Done, First, Order, PORT, Reply, Shape};
 
 /// Connections given out at a time, at most.
 const BATCH: u64 = 64;
@@ -203,6 +205,70 @@ fn stay_on_one_core() -> Result<()> {
     let mut only = CpuSet::new();
     only.set(last.context("no core to run on")?)?;
     sched_setaffinity(getpid(), &only).context("staying on one core")
+}
+
+/// A client before it has begun.
+struct Client {
+    number: u32,
+    first: First,
+    board: Board,
+    /// Connections go in turn to so many addresses.
+    targets: u8,
+}
+
+impl Client {
+    /// Works until it is killed, as it is when the server ends. Never returns.
+    fn live(self) -> ! {
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+        let board = self.board;
+        let Err(error) = self.work();
+        board.fail(error.raw_os_error().unwrap_or(libc::EIO));
+        // The runtime of the process this was forked from is none of ours to wind up.
+        // SAFETY: ends the process and touches nothing.
+        unsafe { libc::_exit(0) }
+    }
+
+    fn work(self) -> io::Result<std::convert::Infallible> {
+        let Self { number, first, board, targets } = self;
+        let mut open = Vec::new();
+        // Not all of many clients begin with the same address.
+        let mut turns = (0..targets).cycle().skip((number % u32::from(targets)) as usize);
+        loop {
+            for target in turns.by_ref().take(board.take_work(number) as usize) {
+                let (socket, took_ns) = connect(target)?;
+                board.connected(number, took_ns);
+                match first {
+                    First::Client => {
+                        drop(socket);
+                        board.closed();
+                    }
+                    First::Server => open.push(socket),
+                }
+            }
+            for mut socket in open.drain(..) {
+                await_fin(&mut socket)?;
+                drop(socket);
+                board.closed();
+            }
+        }
+    }
+}
+
+/// A connection to 127.0.0.1 or one of the addresses after it, and how long connect() took, in nanoseconds.
+fn connect(target: u8) -> io::Result<(Socket, u64)> {
+    let target = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1 + target), PORT);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let began = Instant::now();
+    socket.connect(&target.into())?;
+    Ok((socket, u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)))
+}
+
+/// Waits until the other end has closed: only so is it certain whose FIN was first.
+fn await_fin(socket: &mut Socket) -> io::Result<()> {
+    match socket.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 #[cfg(test)]
