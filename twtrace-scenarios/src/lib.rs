@@ -16,7 +16,6 @@ pub mod instructions;
 pub mod judge;
 pub mod limits;
 pub mod many;
-pub mod mounts;
 pub mod run;
 pub mod sandbox;
 pub mod scenarios;

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use nix::sys::signal::Signal;
 use twtrace_kit::Cannot;
 use twtrace_kit::child::heed;
-use twtrace_scenarios::mounts::{self, Tracefs};
+use twtrace_scenarios::around::{self, Tracefs};
 use twtrace_scenarios::sandbox::Sandbox;
 use twtrace_scenarios::scenarios::{self, ALL, Kind, Scenario};
 use twtrace_scenarios::tracer::Setup;
@@ -148,7 +148,7 @@ fn perform(command: Command) -> ExitCode {
             let run = |setup: &Setup| {
                 let mut chosen = choose(&scenarios, backend, deal)?;
                 shuffle.into_iter().for_each(|seed| mix(&mut chosen, seed));
-                mounts::arrange(tracefs)?;
+                around::arrange(tracefs)?;
                 run::run(&chosen, setup, label.as_deref(), (jobs.into(), again))
             };
             finish(backend, prepare(backend, twtrace).and_then(|setup| run(&setup)))

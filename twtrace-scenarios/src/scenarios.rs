@@ -3,35 +3,31 @@
 
 mod again;
 mod before;
+mod calls;
 mod command;
 mod day;
-mod denied;
 mod doctor;
 mod ends;
-mod failures;
-mod family;
 mod files;
 mod filters;
 mod forge;
 mod healing;
 mod heavy;
+mod kinds;
 mod listing;
 mod order;
 mod owner;
 mod packets;
-mod ports;
 mod power;
 mod readers;
 mod record;
 mod refused;
 mod reset;
 mod reuse;
-mod rings;
 mod runs;
 mod screen;
 mod serve;
 mod strangers;
-mod substate;
 mod surroundings;
 
 pub use screen::picture;
@@ -91,7 +87,7 @@ const fn booted(name: &'static str, act: Act) -> Scenario {
 
 /// All scenarios. Those that wait long come first, so that the others run meanwhile.
 pub const ALL: &[Scenario] = &[
-    shared("fin_wait2_expires", substate::fin_wait2_expires),
+    shared("fin_wait2_expires", kinds::fin_wait2_expires),
     shared("reused_by_connect", reuse::by_connect),
     shared("client_closes_first", order::client_closes_first),
     shared("server_closes_first", order::server_closes_first),
@@ -109,18 +105,18 @@ pub const ALL: &[Scenario] = &[
     shared("hostile_name", owner::hostile_name),
     shared("cookie_from_before", owner::cookie_from_before),
     shared("forged_key", forge::forged_key),
-    shared("ipv6", family::ipv6),
-    shared("v4_mapped", family::v4_mapped),
-    shared("same_tuple_in_two_namespaces", family::same_tuple_in_two_namespaces),
-    shared("fin_wait2_gets_its_fin", substate::fin_wait2_gets_its_fin),
+    shared("ipv6", kinds::ipv6),
+    shared("v4_mapped", kinds::v4_mapped),
+    shared("same_tuple_in_two_namespaces", kinds::same_tuple_in_two_namespaces),
+    shared("fin_wait2_gets_its_fin", kinds::fin_wait2_gets_its_fin),
     shared("data_in_fin_wait2", reset::data_in_fin_wait2),
     shared("rst_in_fin_wait2", reset::rst_in_fin_wait2),
     shared("syn_in_fin_wait2", reset::syn_in_fin_wait2),
     shared("rst_in_time_wait", reset::rst_in_time_wait),
     shared("linger_zero", reset::linger_zero),
     shared("unread_data", reset::unread_data),
-    shared("how_ports_are_had", ports::how_ports_are_had),
-    shared("syn_refused", ports::syn_refused),
+    shared("how_ports_are_had", calls::how_ports_are_had),
+    shared("syn_refused", reuse::syn_refused),
     shared("syn_without_listener", reset::syn_without_listener),
     shared("killed_by_ss", reset::killed_by_ss),
     shared("reused_by_bound_connect", reuse::by_bound_connect),
@@ -135,7 +131,7 @@ pub const ALL: &[Scenario] = &[
     own("time_wait_before_start", before::time_wait_before_start),
     own("fin_wait2_before_start", before::fin_wait2_before_start),
     own("established_before_start", before::established_before_start),
-    own("every_failure", failures::every_failure),
+    own("every_failure", refused::every_failure),
     once("half_closed_flood", forge::half_closed_flood),
     own("filters_by_process", filters::by_process),
     own("filters_by_place", filters::by_place),
@@ -168,7 +164,7 @@ pub const ALL: &[Scenario] = &[
     once("many_clients", strangers::many_clients),
     once("hung_arguments", strangers::hung_arguments),
     once("screen_beside_hung_arguments", strangers::screen_beside_hung_arguments),
-    own("io_uring", rings::io_uring),
+    own("io_uring", calls::io_uring),
     once("doctor_ports_exhausted", doctor::ports_exhausted),
     once("doctor_ports_running_out", doctor::ports_running_out),
     once("doctor_half_full", doctor::half_full),
@@ -253,10 +249,10 @@ pub const ALL: &[Scenario] = &[
     once("time_namespace", surroundings::time_namespace),
     once("drained", runs::drained),
     booted("day_of_a_guest", day::of_a_guest),
-    booted("denied_by_confidentiality", denied::by_confidentiality),
-    booted("not_denied_by_integrity", denied::not_by_integrity),
-    booted("denied_without_btf", denied::without_btf),
-    booted("hidden_addresses", denied::hidden_addresses),
+    booted("denied_by_confidentiality", surroundings::by_confidentiality),
+    booted("not_denied_by_integrity", surroundings::not_by_integrity),
+    booted("denied_without_btf", surroundings::without_btf),
+    booted("hidden_addresses", surroundings::hidden_addresses),
     Scenario { name: "load", kind: Kind::Heavy, act: heavy::load },
     Scenario { name: "many_namespaces", kind: Kind::Heavy, act: healing::many_namespaces },
     Scenario { name: "starvation", kind: Kind::Heavy, act: heavy::starvation },

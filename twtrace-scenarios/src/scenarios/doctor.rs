@@ -8,7 +8,6 @@ mod counted;
 mod elsewhere;
 mod exam;
 mod load;
-mod owners;
 mod ports;
 mod recorded;
 mod reuse;
@@ -23,7 +22,6 @@ pub(super) use client::{
 pub(super) use client::{half_full, ports_exhausted, ports_held_open, ports_pinned, ports_running_out};
 pub(super) use counted::{closes_aborted, counters_moved, syn_refused};
 pub(super) use elsewhere::{no_local_address, not_for_ports};
-pub(super) use owners::one_of_two;
 pub(super) use ports::{
     close_unacknowledged, close_wait, fin_wait2_held, not_explained, ports_bound, socket_range,
     syn_unanswered,
@@ -34,4 +32,4 @@ pub(super) use server::{
     fin_wait2_pileup, port_in_use, server_cannot_bind, server_side_harmless, tuple_taken,
 };
 pub(super) use settings::{fin_timeout, max_tw_buckets, rst_kills, table_overflow, tw_recycle};
-pub(super) use taken::{ephemeral_port_taken, own_ports_taken};
+pub(super) use taken::{ephemeral_port_taken, one_of_two, own_ports_taken};

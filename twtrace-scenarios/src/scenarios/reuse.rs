@@ -1,4 +1,4 @@
-//! Owns: scenarios in which a new connection takes the place of a TIME_WAIT socket.
+//! Owns: scenarios in which a new connection takes the place of a TIME_WAIT socket, or whose SYNs that socket turns away.
 //! Must not know: the harness.
 
 use std::net::Ipv4Addr;
@@ -10,6 +10,7 @@ use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_every};
 
+use super::packets::{SYN, Segment, Wire};
 use super::{by_client, by_server, dead};
 use crate::expect::Pattern;
 use crate::sandbox::Sandbox;
@@ -106,6 +107,30 @@ pub(super) fn by_syn(sandbox: &mut Sandbox) -> Result<()> {
                 sandbox.expect(dead(&pair.server, "reused_incoming", "TIME_WAIT"));
             }
         }
+    }
+    Ok(())
+}
+
+/// SYNs with sequence numbers that the TIME_WAIT socket has seen: the first is answered with an ACK, those that follow at once with
+/// nothing (tcp_timewait_state_process, net/ipv4/tcp_minisocks.c). None is taken, each is told.
+pub(super) fn syn_refused(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let server = listener.actor.clone();
+    let wire = Wire::open()?;
+    for _ in 0..3 {
+        let pair = sandbox.pair(&client, &listener)?;
+        close_in_order(&pair.server, &pair.client)?;
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.expect(by_server(&pair.server, &server, "close").opener(&server));
+        let next = wire.last_fin(&pair.server)?.acknowledged();
+        for back in 0..5 {
+            let seq = next.wrapping_sub(1000 + back);
+            let syn = Segment::bare(pair.client.local, pair.client.peer, SYN, seq)?;
+            wire.send(&syn)?;
+            wire.wait_for(&syn)?;
+        }
+        let refused = crate::expect::Pattern::about("syn_refused", &pair.server);
+        sandbox.expect(refused.is("substate", "TIME_WAIT").times(5));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use twtrace_kit::netns::ip;
 use super::exam::examine_with;
 use super::load::{First, HERE, cast};
 use crate::sandbox::Sandbox;
-use crate::scenarios::failures::{binds_refused, connects_refused};
+use crate::scenarios::refused::{binds_refused, connects_refused};
 
 /// Nobody listens there.
 const CLOSED: u16 = 10_011;

@@ -2,8 +2,6 @@
 //! predicted with what was measured.
 //! Must not know: any particular scenario.
 
-mod agree;
-
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -172,7 +170,7 @@ impl Diagnosis {
         self.0["backend"].as_str().context("no backend")
     }
 
-    fn findings(&self) -> Result<&[Value]> {
+    pub(super) fn findings(&self) -> Result<&[Value]> {
         Ok(self.0["findings"].as_array().context("no findings")?)
     }
 

@@ -1,17 +1,43 @@
-//! Owns: scenarios in which io_uring makes the calls that otherwise system calls make.
+//! Owns: scenarios about the calls by which ports and connections are had: bind(), connect() and accept(), by system calls and by io_uring.
 //! Must not know: the harness.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use twtrace_kit::actor::{Pair, close_in_order};
+use twtrace_kit::actor::{Pair, close_in_order, complete};
 use twtrace_kit::books::TIME_WAIT;
 
-use super::by_server;
+use super::{by_client, by_server};
 use crate::expect::{Pattern, Want};
 use crate::sandbox::Sandbox;
 use crate::tracer::{Tracer, kind};
+
+/// connect() chooses; bind() with port 0 chooses; bind() asks for a number; accept() has the listener's.
+pub(super) fn how_ports_are_had(sandbox: &mut Sandbox) -> Result<()> {
+    let (client, listener) = sandbox.cast()?;
+    let server = listener.actor.clone();
+    for (via, count) in [("connect", 3), ("bind_any", 5), ("bind", 7)] {
+        for at in 0..count {
+            let raw = client.socket(false, false)?;
+            let port = if via == "bind" { 40_021 + at } else { 0 };
+            if via != "connect" {
+                anyhow::ensure!(raw.bind((Ipv4Addr::LOCALHOST, port))?.is_ok(), "port {port} is free");
+            }
+            let pair: Pair = complete(&raw, &listener, listener.local()?)?;
+            close_in_order(&pair.client, &pair.server)?;
+            sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
+            sandbox.expect(by_client(&pair.client, &client, "close").is("port_via", via));
+        }
+    }
+    for _ in 0..2 {
+        let pair = sandbox.pair(&client, &listener)?;
+        close_in_order(&pair.server, &pair.client)?;
+        sandbox.wait_state(&pair.server, TIME_WAIT, true)?;
+        sandbox.expect(by_server(&pair.server, &server, "close").is("port_via", "accept"));
+    }
+    Ok(())
+}
 
 /// A server whose worker accepts by io_uring, and a client whose bind() by io_uring fails. Where functions of the kernel are hooked both are
 /// told as if system calls had made them. Where they are not, the worker is the owner all the same, nobody is taken for the opener in its
