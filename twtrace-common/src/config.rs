@@ -49,11 +49,12 @@ pub struct Offsets {
     pub sk_err: u32,
     /// `sock.sk_lingertime` (unsigned long, jiffies).
     pub sk_lingertime: u32,
-    /// `sock.sk_txhash` (u32; 0 until the first connect() that found a port).
+    /// `sock.sk_txhash` (u32; 0 until the first connect() that found a port; with IPv6, until the first that looked for
+    /// one where tcp_v6_connect(), net/ipv6/tcp_ipv6.c, chooses it before, as 7.2 and 7.3 do and 6.12 does not).
     pub sk_txhash: u32,
     /// `sock.sk_protocol` (u16).
     pub sk_protocol: u32,
-    /// `sock.sk_lock.owned` (int): 0 in softirq, 1 under lock_sock().
+    /// `sock.sk_lock.owned` (int): 0 in softirq, 1 under lock_sock() (net/core/sock.c, 5.10 to 7.3).
     pub sk_lock_owned: u32,
     /// `sock.sk_socket` (struct socket *).
     pub sk_socket: u32,
@@ -67,8 +68,9 @@ pub struct Offsets {
     pub bind_fastreuse: u32,
     /// `inet_sock.inet_sport` (be16).
     pub inet_sport: u32,
-    /// `inet_sock.local_port_range` (u32 since 6.8, two u16 before; lowest port first). Where a kernel has none (before 6.3, but for
-    /// later releases of 6.1), no socket has a range of its own. Optional.
+    /// `inet_sock.local_port_range` (u32 since 6.8, two u16 before; lowest port first; include/net/inet_sock.h, 6.1 to
+    /// 7.3). Where a kernel has none (before 6.3, but for 6.1 from 6.1.31 on), no socket has a range of its own.
+    /// Optional.
     pub local_port_range: u32,
     /// `tcp_sock.bytes_sent` (u64). Optional.
     pub bytes_sent: u32,
@@ -95,8 +97,8 @@ pub struct Offsets {
     /// `net.ipv4.tcp_death_row` as an offset in `struct net`: of the struct itself, or of a pointer to it
     /// (5.18 to 6.0), see [`Config::death_row_is_pointer`]. Optional.
     pub net_death_row: u32,
-    /// `inet_timewait_death_row.tw_refcount` (refcount_t, one more than the sockets) or, before 5.15, `tw_count`
-    /// (atomic_t), see [`Config::tw_count_bias`]. Optional.
+    /// `inet_timewait_death_row.tw_refcount` (refcount_t, one more than the sockets) or, before 5.18, `tw_count`
+    /// (atomic_t; include/net/netns/ipv4.h, 5.10 to 7.3), see [`Config::tw_count_bias`]. Optional.
     pub dr_count: u32,
     /// `inet_timewait_death_row.sysctl_max_tw_buckets` (int). Optional.
     pub dr_max: u32,
@@ -144,7 +146,8 @@ pub struct Text {
     pub end: u64,
 }
 
-/// Functions that are looked for on the stack when a TIME_WAIT socket dies early.
+/// Functions that are looked for on the stack when a TIME_WAIT socket dies early (net/ipv4/inet_timewait_sock.c,
+/// tcp_minisocks.c, tcp.c, tcp_ipv4.c and net/ipv6/tcp_ipv6.c, 5.10 to 7.3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
@@ -267,7 +270,8 @@ pub struct Config {
     pub hz: u32,
     /// One of `BACKEND_*`.
     pub backend: u32,
-    /// Arguments of `inet_csk_accept`: 4 up to 6.9, 2 since (kernel commit 92ef0fd55ac8).
+    /// Arguments of inet_csk_accept() (net/ipv4/inet_connection_sock.c, 5.10 to 7.3): 4 up to 6.9, 2 since (kernel
+    /// commit 92ef0fd55ac8).
     pub accept_args: u32,
     /// Taken from the count to get the number of TIME_WAIT sockets: 1 with `tw_refcount`, 0 with `tw_count`.
     pub tw_count_bias: u32,

@@ -13,7 +13,8 @@ pub mod loss;
 pub mod name;
 pub mod wire;
 
-/// Length of a task's name in the kernel, terminating NUL included (`TASK_COMM_LEN`, include/linux/sched.h).
+/// Length of a task's name in the kernel, terminating NUL included (`TASK_COMM_LEN`, include/linux/sched.h, 5.10 to
+/// 7.3).
 pub const COMM_LEN: usize = 16;
 
 /// Marks a type that may be viewed as bytes and built from any bytes.

@@ -64,9 +64,9 @@ pub const ROLE_CLIENT: u8 = 1;
 /// `Tuple::role`: this end was connected to.
 pub const ROLE_SERVER: u8 = 2;
 
-/// `Tuple::substate`: an orphan that waits for its peer's FIN (`TCP_FIN_WAIT2`, include/net/tcp_states.h).
+/// `Tuple::substate`: an orphan that waits for its peer's FIN (`TCP_FIN_WAIT2`, include/net/tcp_states.h, 6.12).
 pub const SUBSTATE_FIN_WAIT2: u8 = 5;
-/// `Tuple::substate`: true TIME_WAIT (`TCP_TIME_WAIT`, include/net/tcp_states.h).
+/// `Tuple::substate`: true TIME_WAIT (`TCP_TIME_WAIT`, include/net/tcp_states.h, 6.12).
 pub const SUBSTATE_TIME_WAIT: u8 = 6;
 
 /// `Tuple::reason`: this backend cannot tell.

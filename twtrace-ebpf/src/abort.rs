@@ -1,10 +1,10 @@
 //! Owns: connections that this host ends with an RST of its own, so that no TIME_WAIT socket follows.
 //! Must not know: which backend saw it.
 //!
-//! tcp_send_active_reset() (net/ipv4/tcp_output.c) sends every such RST. close() with data that nobody had read calls it from
-//! __tcp_close(), close() with SO_LINGER 0 from tcp_disconnect(); both have set the state to CLOSE before, and the socket is not
-//! orphaned yet. Everything else (tcp_abort, timeouts, connect() to AF_UNSPEC, listeners that drop what waits) differs in one
-//! of these.
+//! tcp_send_active_reset() (net/ipv4/tcp_output.c, 5.10 to 7.3) sends every such RST. close() with data that nobody had
+//! read calls it from __tcp_close(), close() with SO_LINGER 0 from tcp_disconnect(); both (net/ipv4/tcp.c, 5.10 to 7.3)
+//! have set the state to CLOSE before, and the socket is not orphaned yet. Everything else (tcp_abort, timeouts,
+//! connect() to AF_UNSPEC, listeners that drop what waits) differs in one of these.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use twtrace_common::{

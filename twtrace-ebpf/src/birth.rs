@@ -1,8 +1,9 @@
 //! Owns: the birth of a TIME_WAIT socket, and the overflow when one was refused.
 //! Must not know: which backend saw it.
 //!
-//! tcp_time_wait() (net/ipv4/tcp_minisocks.c) allocates the TIME_WAIT socket, publishes it and ends with tcp_done(),
-//! which sets the full socket to CLOSE. The entry in OWNERS lives from FIN_WAIT1 to the birth.
+//! tcp_time_wait() (net/ipv4/tcp_minisocks.c, 5.10 to 7.3) allocates the TIME_WAIT socket, publishes it and ends with
+//! tcp_done() (net/ipv4/tcp.c, 5.10 to 7.3), which sets the full socket to CLOSE. The entry in OWNERS lives from
+//! FIN_WAIT1 to the birth.
 
 use core::ptr::NonNull;
 
@@ -169,8 +170,9 @@ pub(crate) fn ms(jiffies: u64) -> u32 {
 }
 
 /// The span that a timer was armed for, from what is left of it a moment later. The kernel arms these timers for whole
-/// seconds but for retransmission timeouts on very slow paths, and some ticks may have passed since: an eighth of a second of them on a
-/// machine that was kept from running.
+/// seconds but for retransmission timeouts on very slow paths (tcp_time_wait(), tcp_fin_time(), include/net/tcp.h, 5.10
+/// to 7.3), and some ticks may have passed since: an eighth of a second of them on a machine that was kept from
+/// running.
 #[inline(always)]
 pub(crate) fn armed_for(left: u64) -> u64 {
     let hz = u64::from(setting!(hz));
@@ -202,7 +204,8 @@ pub(crate) unsafe fn facts_of<M: Mem>(
 }
 
 /// Whether the namespace of `sk` has as many TIME_WAIT sockets as it may, from the same numbers that
-/// inet_twsk_alloc() looks at (net/ipv4/inet_timewait_sock.c). `None` where this kernel's BTF does not tell.
+/// inet_twsk_alloc() looks at (net/ipv4/inet_timewait_sock.c, 5.10 to 7.3). `None` where this kernel's BTF does not
+/// tell.
 ///
 /// # Safety
 /// `sk` is a `struct sock`.

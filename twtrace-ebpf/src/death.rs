@@ -22,7 +22,8 @@ use crate::{
     state,
 };
 
-/// References on a TIME_WAIT socket that only its timer and the hash tables hold: timer, ehash, bhash.
+/// References on a TIME_WAIT socket that only its timer and the hash tables hold: timer, ehash, bhash
+/// (inet_twsk_hashdance(), inet_twsk_hashdance_schedule(), net/ipv4/inet_timewait_sock.c, 5.10 to 7.3).
 pub(crate) const RESTING: u32 = 3;
 
 /// Why the TIME_WAIT socket at `tw` ends, at the entry of inet_twsk_kill().
@@ -36,8 +37,9 @@ unsafe fn reason<M: Mem>(
 ) -> u8 {
     // SAFETY: by the caller.
     unsafe {
-        // A local connect() has taken it out of the table already (__inet_check_established): the only path that unhashes
-        // before it kills.
+        // A local connect() has taken it out of the table already: the only path that unhashes before it kills
+        // (__inet_check_established(), net/ipv4/inet_hashtables.c, and __inet6_check_established(),
+        // net/ipv6/inet6_hashtables.c, 5.10 to 7.3).
         if M::load::<u64>(base, setting!(offsets.skc_nulls_pprev)) == 0 {
             return REASON_REUSED_OUTGOING;
         }
@@ -55,12 +57,14 @@ unsafe fn reason<M: Mem>(
     from_stack(stack::callers(ctx, above.0, above.1), substate)
 }
 
-/// `enum tcp_tw_status` (include/net/tcp.h): what becomes of a packet that met a TIME_WAIT socket. Whatever else it says of a SYN,
-/// an ACK or nothing at all (tcp_timewait_check_oow_rate_limit), refuses it.
+/// `enum tcp_tw_status` (include/net/tcp.h, 5.10 to 7.3): what becomes of a packet that met a TIME_WAIT socket.
+/// Whatever else it says of a SYN, an ACK or nothing at all (tcp_timewait_check_oow_rate_limit(),
+/// net/ipv4/tcp_minisocks.c, 5.10 to 7.3), refuses it.
 const TW_RST: u64 = 1;
 const TW_SYN: u64 = 3;
 
-/// What tcp_timewait_state_process() said of `tw` on this CPU just now: tcp_v4_rcv() ends it right after.
+/// What tcp_timewait_state_process() said of `tw` on this CPU just now: tcp_v4_rcv() (net/ipv4/tcp_ipv4.c, 5.10 to 7.3)
+/// ends it right after.
 #[inline(always)]
 fn judged(tw: u64) -> u64 {
     if setting!(sees_verdicts) == 0 {
@@ -136,7 +140,8 @@ pub(crate) fn from_stack(callers: Callers, substate: u8) -> u8 {
         // An RST came in.
         REASON_RESET
     } else if callers.has(stack::RECEIVE) {
-        // tcp_timewait_state_process() returned TCP_TW_RST, which it does in FIN_WAIT2 only, or TCP_TW_SYN, in TIME_WAIT only.
+        // tcp_timewait_state_process() (net/ipv4/tcp_minisocks.c, 5.10 to 7.3) returned TCP_TW_RST, which it does in
+        // FIN_WAIT2 only, or TCP_TW_SYN, in TIME_WAIT only.
         if substate == SUBSTATE_FIN_WAIT2 { REASON_RESET } else { REASON_REUSED_INCOMING }
     } else {
         REASON_UNKNOWN

@@ -6,7 +6,7 @@ use twtrace_common::Plain;
 
 use crate::{config::setting, maps};
 
-/// `BPF_RB_FORCE_WAKEUP` (include/uapi/linux/bpf.h).
+/// `BPF_RB_FORCE_WAKEUP` (include/uapi/linux/bpf.h, 6.12).
 const FORCE_WAKEUP: u64 = 2;
 
 /// Room for one record; where there is none, one more loss in `slot`.
@@ -25,12 +25,14 @@ pub(crate) fn reserve_hint<T: Plain>() -> Option<RingBufEntry<T>> {
     maps::EVENTS.reserve::<T>(0)
 }
 
-/// Sends a record. A wake-up costs the producer fifty times the record itself. The kernel wakes the reader of an empty ring; a
-/// reader that lets records gather is woken once more by each record that ends in another step of the ring than it began in.
-/// Its own address tells that, at no more than a few instructions, and of two CPUs exactly one passes each step.
+/// Sends a record. A wake-up costs the producer fifty times the record itself. The kernel wakes the reader of an empty
+/// ring (bpf_ringbuf_commit(), kernel/bpf/ringbuf.c, 5.10 to 7.3); a reader that lets records gather is woken once more
+/// by each record that ends in another step of the ring than it began in. Its own address tells that, at no more than a
+/// few instructions, and of two CPUs exactly one passes each step.
 #[inline(always)]
 pub(crate) fn submit<T: Plain>(mut entry: RingBufEntry<T>) {
-    /// What the ring puts in front of a record (`BPF_RINGBUF_HDR_SZ`); its length is rounded up to as much.
+    /// What the ring puts in front of a record (`BPF_RINGBUF_HDR_SZ`, include/uapi/linux/bpf.h, 6.12); its length is
+    /// rounded up to as much.
     const FRAME: u64 = 8;
     let first = entry.as_mut_ptr().cast::<u64>();
     // The verifier lets nobody reckon with a pointer, but forgets what it is in memory.

@@ -12,9 +12,9 @@ use twtrace_common::{
 
 use crate::{config::setting, emit, filter, maps, mem, sock::Conn, task};
 
-/// `EADDRINUSE` (include/uapi/asm-generic/errno.h).
+/// `EADDRINUSE` (include/uapi/asm-generic/errno.h, 6.12).
 pub(crate) const EADDRINUSE: u32 = 98;
-/// `EADDRNOTAVAIL` (include/uapi/asm-generic/errno.h).
+/// `EADDRNOTAVAIL` (include/uapi/asm-generic/errno.h, 6.12).
 pub(crate) const EADDRNOTAVAIL: u32 = 99;
 
 /// Notes that this task's call was told to fail, for the hook at its exit.
@@ -25,8 +25,9 @@ pub(crate) fn note_told(errno: u32) {
     }
 }
 
-/// Whether connect() says that the connection is being made, is there, or that a signal came: no failure. `EINTR`, `EISCONN`,
-/// `EALREADY`, `EINPROGRESS` (include/uapi/asm-generic/errno.h), and `ERESTARTSYS` (include/linux/errno.h).
+/// Whether connect() says that the connection is being made, is there, or that a signal came: no failure. `EINTR`
+/// (include/uapi/asm-generic/errno-base.h, 6.12), `EISCONN`, `EALREADY`, `EINPROGRESS`
+/// (include/uapi/asm-generic/errno.h, 6.12), and `ERESTARTSYS` (include/linux/errno.h, 6.12).
 #[inline(always)]
 pub(crate) fn is_under_way(errno: u32) -> bool {
     errno == 4 || errno == 106 || errno == 114 || errno == 115 || errno == 512
@@ -136,8 +137,9 @@ fn send(call: &Call, conn: &Conn, who: Option<&Task>) {
     emit::submit(entry);
 }
 
-/// The errno that a kernel function's return value stands for, 0 for success. inet_csk_get_port() returned 1 for
-/// EADDRINUSE before kernel commit 7a7160edf1bf (6.1).
+/// The errno that a kernel function's return value stands for, 0 for success. inet_csk_get_port()
+/// (net/ipv4/inet_connection_sock.c) returned 1 for EADDRINUSE before kernel commit 7a7160edf1bf (6.2; late releases of
+/// 6.1 have it as well, 6.1.192 does).
 #[inline(always)]
 pub(crate) fn errno_of(ret: i64) -> u32 {
     let ret = ret as i32;

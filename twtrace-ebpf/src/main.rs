@@ -34,7 +34,8 @@ fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
-/// The helpers that read kernel memory are for GPL-compatible programs only (`gpl_only`, kernel/bpf/helpers.c).
+/// The helpers that read kernel memory are for GPL-compatible programs only (`gpl_only` of
+/// `bpf_probe_read_kernel_proto`, kernel/trace/bpf_trace.c, 5.10 to 7.3).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -84,7 +84,8 @@ pub(crate) const FRAMES: usize = 12;
 pub(crate) static STACK: PerCpuArray<[u64; FRAMES.next_power_of_two()]> = PerCpuArray::with_max_entries(1, 0);
 
 /// How often each `loss::*` happened, per CPU. One entry, so that user space reads all with one call: while a call reads a
-/// map the kernel runs no perf-type program on that CPU (bpf_disable_instrumentation).
+/// map the kernel runs no perf-type program on that CPU (bpf_map_copy_value(), kernel/bpf/syscall.c, 5.10 to 7.3, calls
+/// bpf_disable_instrumentation()).
 #[map]
 pub(crate) static LOSS: PerCpuArray<[u64; loss::SLOTS as usize]> = PerCpuArray::with_max_entries(1, 0);
 
@@ -104,7 +105,9 @@ pub(crate) const OWNER_SETS: u32 = 16_384;
 #[map]
 pub(crate) static OWNERS: Array<Set<Owner>> = Array::with_max_entries(OWNER_SETS, 0);
 
-/// What this CPU did last to a connection in tcp_time_wait(), which runs from its start to CLOSE with softirqs off.
+/// What this CPU did last to a connection in tcp_time_wait(), which mostly runs from its start to CLOSE with softirqs
+/// off: not so for a packet that waited while a process held the socket (__release_sock(), net/core/sock.c, 5.10 to
+/// 7.3).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Passing {

@@ -82,8 +82,9 @@ pub(crate) fn clear<T: Plain>(to: &mut T) {
 #[inline(always)]
 pub(crate) fn in_order() {}
 
-/// What comes before is seen by other CPUs before what comes behind, loads and stores alike. BPF has no barrier; an addition that hands back
-/// what was there is one: `ldaddal`, or `dmb ish` around it (arch/arm64/net/bpf_jit_comp.c, since 5.18; before, the kernel refuses it).
+/// What comes before is seen by other CPUs before what comes behind, loads and stores alike. BPF has no barrier; an
+/// addition that hands back what was there is one: `ldaddal`, or `dmb ish` behind it (emit_lse_atomic(),
+/// emit_ll_sc_atomic(), arch/arm64/net/bpf_jit_comp.c, 6.1 to 7.3; since 5.18, before, the kernel refuses it).
 #[cfg(feature = "aarch64")]
 #[inline(always)]
 pub(crate) fn in_order() {

@@ -2,8 +2,9 @@
 //! Must not know: TIME_WAIT sockets, the ring's records.
 //!
 //! Every TIME_WAIT socket's connection passed FIN_WAIT1, which only tcp_close_state() sets, called by __tcp_close() and
-//! tcp_shutdown() in the context of the caller, which then send the FIN with tcp_send_fin() (net/ipv4/tcp.c, 5.10 to 7.3). So
-//! the task at that moment is the owner. At the birth itself, in softirq, the current task is whichever was interrupted.
+//! tcp_shutdown() (net/ipv4/tcp.c, 5.10 to 7.3) in the context of the caller, which then send the FIN with
+//! tcp_send_fin(). So the task at that moment is the owner. At the birth itself, in softirq, the current task is
+//! whichever was interrupted.
 
 use core::ptr::NonNull;
 
@@ -24,11 +25,12 @@ use crate::{
     task::{self, Name},
 };
 
-/// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h).
+/// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h, 6.12).
 pub(crate) const SHUTDOWN_MASK: u8 = 3;
 
 /// Seconds after which a connection that is still said to be closing mostly ended otherwise, by a timeout that no hook sees: longer
-/// than the kernel retries a FIN of an orphan (`tcp_orphan_retries`, net/ipv4/tcp_timer.c). That its entry leaves is no loss.
+/// than the kernel retries a FIN of an orphan (tcp_orphan_retries(), net/ipv4/tcp_timer.c, 5.10 to 7.3). That its entry
+/// leaves is no loss.
 const LEFT_BEHIND_S: u64 = 300;
 
 /// On each CPU the first so many connections to this machine in a second are all remembered from their beginning, and after
@@ -55,8 +57,9 @@ fn jiffies() -> u64 {
     unsafe { bpf_jiffies64() }
 }
 
-/// Whether the connection of an opener is over, though no hook saw its end: connect() was given up, or ran out of time. Memory of sockets is
-/// used for sockets again (SLAB_TYPESAFE_BY_RCU, net/ipv4/tcp_ipv4.c); where it is used for something else, that is as good an answer.
+/// Whether the connection of an opener is over, though no hook saw its end: connect() was given up, or ran out of time.
+/// Memory of sockets is used for sockets again (SLAB_TYPESAFE_BY_RCU of `tcp_prot`, net/ipv4/tcp_ipv4.c, 5.10 to 7.3);
+/// where it is used for something else, that is as good an answer.
 #[inline(always)]
 fn is_over(opener: &Opener, key: u64) -> bool {
     let sk = opener.sk as *const u8;
@@ -236,7 +239,8 @@ pub(crate) fn forget(key: u64) {
 pub(crate) unsafe fn first_fin(sk: *const u8) {
     // SAFETY: by the caller.
     unsafe {
-        // Also makes the kernel copy a cookie into the TIME_WAIT socket, so that `ss -e` names it as we do.
+        // Also makes the kernel copy a cookie into the TIME_WAIT socket (inet_twsk_alloc(),
+        // net/ipv4/inet_timewait_sock.c, 5.10 to 7.3), so that `ss -e` names it as we do.
         let key = sock::key_of_sk(sk);
         let opener_key = opener_key(sk, key);
         let opener = opener_of(opener_key);
@@ -295,8 +299,9 @@ fn take_opener(opener: Option<NonNull<Slot<Opener>>>, key: u64, owner: &mut Owne
     }
 }
 
-/// Names who closes. Whoever closes or shuts down holds the socket's lock; softirq only takes its spinlock, and then the
-/// current task has nothing to do with it. If the kernel closes by itself, the opener stands in.
+/// Names who closes. Whoever closes or shuts down holds the socket's lock (lock_sock_nested(), net/core/sock.c, 5.10 to
+/// 7.3); softirq only takes its spinlock, and then the current task has nothing to do with it. If the kernel closes by
+/// itself, the opener stands in.
 #[inline(always)]
 unsafe fn take_closer(sk: *const u8, opener: Option<NonNull<Slot<Opener>>>, owner: &mut Owner) {
     let flags = task::flags();
@@ -345,7 +350,8 @@ pub(crate) unsafe fn how(sk: *const u8, flags: u32) -> u32 {
             return VIA_CLOSE;
         }
         let count: i64 = Typed::load(file, setting!(offsets.file_count));
-        // atomic_long_t counts to 0; file_ref_t (6.13 and later) is 0 with one reference and negative once dead.
+        // atomic_long_t counts to 0; file_ref_t (6.13 and later; include/linux/file_ref.h, 7.3) is 0 with one reference
+        // and negative once dead.
         let open = if setting!(file_ref_signed) != 0 { count >= 0 } else { count > 0 };
         if open { VIA_SHUTDOWN } else { VIA_CLOSE }
     }

@@ -17,19 +17,19 @@ use crate::{
     mem::{Mem, Probed, Typed},
 };
 
-/// `AF_INET6` (include/linux/socket.h).
+/// `AF_INET6` (include/linux/socket.h, 6.12).
 pub(crate) const AF_INET6: u16 = 10;
-/// `IPPROTO_TCP` (include/uapi/linux/in.h).
+/// `IPPROTO_TCP` (include/uapi/linux/in.h, 6.12).
 pub(crate) const IPPROTO_TCP: u16 = 6;
 
-/// Bit of `enum sock_flags` (include/net/sock.h): the process has let go of the socket.
+/// Bit of `enum sock_flags` (include/net/sock.h, 5.10 to 7.3): the process has let go of the socket.
 pub(crate) const SOCK_DEAD: u64 = 1 << 0;
 /// Bit of `enum sock_flags`: SO_LINGER is set.
 pub(crate) const SOCK_LINGER: u64 = 1 << 4;
-/// Bit of `enum sock_flags`: the peer's FIN is in (set by tcp_fin, net/ipv4/tcp_input.c).
+/// Bit of `enum sock_flags`: the peer's FIN is in (set by tcp_fin(), net/ipv4/tcp_input.c, 5.10 to 7.3).
 pub(crate) const SOCK_DONE: u64 = 1 << 1;
 
-/// Of `sk_userlocks` (include/net/sock.h): bind() asked for the port by its number.
+/// Of `sk_userlocks` (include/net/sock.h, 5.10 to 7.3): bind() asked for the port by its number.
 const SOCK_BINDPORT_LOCK: u8 = 8;
 
 /// What tells one connection from all others.
@@ -160,7 +160,7 @@ pub(crate) fn is_mapped([high, low]: Words) -> bool {
 }
 
 /// Reads the identity. `sport` is in network order: `inet_sock.inet_sport` of a full socket, whose `skc_num` is
-/// already 0 when an autobound one closes, or `tw_sport`.
+/// already 0 when an autobound one closes (tcp_set_state(), net/ipv4/tcp.c, 5.10 to 7.3), or `tw_sport`.
 ///
 /// # Safety
 /// `base` is a `struct sock_common` that `M` may read.
@@ -268,7 +268,7 @@ pub(crate) unsafe fn of_tw<M: Mem>(tw: *const u8) -> Conn {
     }
 }
 
-/// Whether a TIME_WAIT socket is TCP's: DCCP (gone since 6.16) used the same kernel functions.
+/// Whether a TIME_WAIT socket is TCP's: DCCP (net/dccp/, in 6.12, gone since 6.16) used the same kernel functions.
 ///
 /// # Safety
 /// `tw` is an `inet_timewait_sock` that `M` may read.
@@ -283,7 +283,8 @@ pub(crate) unsafe fn tw_is_tcp<M: Mem>(tw: *const u8) -> bool {
 }
 
 /// Payload of a connection: (sent without retransmissions, received without the peer's FIN), or `None` where the
-/// kernel does not count it. `tcp_sock.bytes_received` counts the FIN, as `rcv_nxt` does (tcp_rcv_nxt_update).
+/// kernel does not count it. `tcp_sock.bytes_received` counts the FIN, as `rcv_nxt` does (tcp_rcv_nxt_update(),
+/// net/ipv4/tcp_input.c, 5.10 to 7.3).
 ///
 /// # Safety
 /// `sk` is a `struct tcp_sock`; with `typed` the typed argument of a tracing program.
@@ -335,8 +336,8 @@ unsafe fn port_is_locked<M: Mem>(sk: *const u8) -> bool {
 }
 
 /// How the local port of a socket was had that has one (`PORT_*`): connect() takes a port only if no bind() has had to do with it
-/// (`fastreuse` below 0, __inet_hash_connect, net/ipv4/inet_hashtables.c), so the port's bucket tells, and whoever shares the
-/// bucket of a bind() is as closed to other connects as that one.
+/// (`fastreuse` below 0, __inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3), so the port's bucket tells,
+/// and whoever shares the bucket of a bind() is as closed to other connects as that one.
 ///
 /// # Safety
 /// `sk` is the typed argument of a tracing program.

@@ -21,7 +21,7 @@ use crate::{
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE},
 };
 
-// include/net/tcp_states.h
+// include/net/tcp_states.h, 5.10 to 7.3
 const ESTABLISHED: i32 = 1;
 pub(crate) const SYN_SENT: i32 = 2;
 const SYN_RECV: i32 = 3;
@@ -89,10 +89,12 @@ unsafe fn closed(sk: *const u8, old: i32) {
 }
 
 /// A connect() came to nothing. fentry knows from inet_hash_connect() itself; a kretprobe has left its return value; with
-/// tracepoints only, the socket tells: tcp_v4_connect() and tcp_v6_connect() choose the initial sequence number right
-/// after inet_hash_connect(), so a socket that goes back to CLOSE without an error and without a local port was refused its
-/// port; so was one whose port was asked for by bind() and that has neither a sequence number nor a hash for its packets, which
-/// comes next. On the second connect() of such a socket the hash is there: that failure is not told, rather than guessed.
+/// tracepoints only, the socket tells: tcp_v4_connect() (net/ipv4/tcp_ipv4.c, 5.10 to 7.3) and tcp_v6_connect()
+/// (net/ipv6/tcp_ipv6.c, 5.10 to 7.3) choose the initial sequence number right after inet_hash_connect(), so a socket
+/// that goes back to CLOSE without an error and without a local port was refused its port; so was one whose port was
+/// asked for by bind() and that has neither a sequence number nor a hash for its packets, which comes next. On the
+/// second connect() of such a socket the hash is there, and with IPv6 it is from the first on where tcp_v6_connect()
+/// chooses it before the port (7.2 and 7.3 do, 6.12 does not): that failure is not told, rather than guessed.
 #[inline(always)]
 unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
     // SAFETY: by the caller.
@@ -185,8 +187,8 @@ unsafe fn closing_ended(sk: *const u8, old: i32) {
             if entered || backend == BACKEND_TRACEPOINT && timewait_wanted(sk, old) {
                 overflowed(sk, key);
             } else if backend == BACKEND_KPROBE && timewait_wanted(sk, old) {
-                // The kernel skips a kprobe's program while another one runs on the CPU (trace_call_bpf,
-                // kernel/trace/bpf_trace.c) and before 6.7 does not even count that.
+                // The kernel skips a kprobe's program while another one runs on the CPU (trace_call_bpf(),
+                // kernel/trace/bpf_trace.c, 5.10 to 7.3) and before 6.7 does not even count that.
                 maps::count_loss(loss::CREATED);
             }
         }
@@ -210,11 +212,12 @@ pub(crate) unsafe fn overflowed(sk: *const u8, key: u64) {
     }
 }
 
-/// Whether the kernel wanted a TIME_WAIT socket for `sk`, told from how the socket ended (net/ipv4/tcp_input.c, tcp.c): every
-/// other way to CLOSE sets `sk_err` (RST, abort, timeout), or closes with unread data while the process still
-/// holds the socket, or has `linger2` below 0; with the peer's FIN in, or in CLOSING, only tcp_time_wait() is left. An
-/// orphan that got data after its close looks the same as one that was refused a FIN_WAIT2 mini-socket: where that is
-/// told as an overflow the table must be full as well; where it is told as a loss, rather too many than too few.
+/// Whether the kernel wanted a TIME_WAIT socket for `sk`, told from how the socket ended (tcp_rcv_state_process(),
+/// tcp_fin(), net/ipv4/tcp_input.c, __tcp_close(), net/ipv4/tcp.c, 5.10 to 7.3): every other way to CLOSE sets `sk_err`
+/// (RST, abort, timeout), or closes with unread data while the process still holds the socket, or has `linger2` below
+/// 0; with the peer's FIN in, or in CLOSING, only tcp_time_wait() is left. An orphan that got data after its close
+/// looks the same as one that was refused a FIN_WAIT2 mini-socket: where that is told as an overflow the table must be
+/// full as well; where it is told as a loss, rather too many than too few.
 #[inline(always)]
 unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
     // SAFETY: by the caller.

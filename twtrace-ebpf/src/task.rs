@@ -15,9 +15,9 @@ use crate::{
     mem::{Mem, Probed, Typed},
 };
 
-/// `PF_EXITING`: being shut down (include/linux/sched.h; the same bit from 5.8 to 7.3).
+/// `PF_EXITING`: being shut down (include/linux/sched.h; the same bit from 5.10 to 7.3).
 pub(crate) const PF_EXITING: u32 = 0x0000_0004;
-/// `PF_KTHREAD`: a kernel thread (include/linux/sched.h).
+/// `PF_KTHREAD`: a kernel thread (include/linux/sched.h, 5.10 to 7.3).
 pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// `task_struct.flags` of the current task.
@@ -53,8 +53,9 @@ fn uid() -> u32 {
 
 /// Name and start of the current process: those of the thread group leader, what `ps` shows for the pid.
 ///
-/// Each pointer that a typed load follows costs the verifier up to four searches of all the kernel's types by name (before 6.19 one after the
-/// other: `btf_nested_type_is_trusted`, kernel/bpf/btf.c), which is a good part of what starting takes. So what is rare reads with the helper.
+/// Each pointer that a typed load follows costs the verifier up to four searches of all the kernel's types by name
+/// (btf_nested_type_is_trusted(), kernel/bpf/btf.c, 6.12; before 7.0 one after the other: btf_find_by_name_kind(),
+/// there), which is a good part of what starting takes. So what is rare reads with the helper.
 #[inline(always)]
 fn leader() -> (u64, Words) {
     // SAFETY: the current task and its leader are alive, the offsets are from BTF.

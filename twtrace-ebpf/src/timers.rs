@@ -1,7 +1,9 @@
 //! Owns: reading births and ends from the timer tracepoints, for kernels that allow neither fentry nor kprobes.
 //! Must not know: the other backends.
 //!
-//! Sequences, for timers whose function is tw_timer_handler (kernel/time/timer.c, the same from 5.10 to 7.3):
+//! Sequences, for timers whose function is tw_timer_handler (__mod_timer(), expire_timers(), kernel/time/timer.c, 5.10
+//! to
+//! 7.3):
 //! birth: START. Re-arm: CANCEL, START. Move to another CPU: CANCEL, START. Expiry: CANCEL, EXPIRE_ENTRY.
 //! Early end: CANCEL alone. CANCEL and START of one call happen under the timer base's lock on one CPU, so one word a CPU
 //! is enough to pair them.
@@ -20,8 +22,8 @@ use crate::{
     owner, sock, stack, state,
 };
 
-/// Frames below the hook's context, which lies in the frame of bpf_trace_run1() (kernel/trace/bpf_trace.c): the program itself, and
-/// the return into that function.
+/// Frames below the hook's context, which lies in the frame of bpf_trace_run1() (kernel/trace/bpf_trace.c, 5.10 to
+/// 7.3): the program itself, and the return into that function.
 const BELOW: usize = 2;
 
 /// Whether `timer` belongs to a TIME_WAIT socket: one load and one compare, for every timer of the machine.

@@ -1,4 +1,5 @@
-//! Owns: how long connect() looks for a port: from the entry of inet_hash_connect() to its exit.
+//! Owns: how long connect() looks for a port: from the entry of inet_hash_connect() (net/ipv4/inet_hashtables.c, 5.10
+//! to 7.3) to its exit.
 //! Must not know: hooks; what is made of it.
 //!
 //! Only where the configuration asks for it: nothing of this is in the programs of other traces.

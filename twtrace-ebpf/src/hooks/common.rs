@@ -4,7 +4,7 @@
 use aya_ebpf::{EbpfContext as _, macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 
-/// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)` (include/trace/events/sock.h)
+/// `TP_PROTO(const struct sock *sk, const int oldstate, const int newstate)` (include/trace/events/sock.h, 5.10 to 7.3)
 #[btf_tracepoint(function = "inet_sock_set_state")]
 #[inline(always)]
 fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
@@ -16,8 +16,8 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `TP_PROTO(const struct sock *sk, const struct sk_buff *skb, …)` (include/trace/events/tcp.h): an RST is sent; `skb` is what
-/// it answers, NULL where this host resets by itself. For backends without fentry.
+/// `TP_PROTO(const struct sock *sk, const struct sk_buff *skb, …)` (include/trace/events/tcp.h, 5.10 to 7.3): an RST is
+/// sent; `skb` is what it answers, NULL where this host resets by itself. For backends without fentry.
 #[btf_tracepoint(function = "tcp_send_reset")]
 #[inline(always)]
 fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {

@@ -22,8 +22,9 @@ use crate::{
     timing,
 };
 
-/// `void tcp_send_fin(struct sock *sk)` (net/ipv4/tcp_output.c): called right after the state was set, by who closes or shuts
-/// down. In FIN_WAIT1 this end is the first; in LAST_ACK the peer was, and no TIME_WAIT socket will be made here.
+/// `void tcp_send_fin(struct sock *sk)` (net/ipv4/tcp_output.c, 5.10 to 7.3): called right after the state was set, by
+/// who closes or shuts down. In FIN_WAIT1 this end is the first; in LAST_ACK the peer was, and no TIME_WAIT socket will
+/// be made here.
 #[fentry(function = "tcp_send_fin")]
 fn fe_send_fin(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
@@ -39,7 +40,7 @@ fn fe_send_fin(ctx: FEntryContext) -> i32 {
 }
 
 /// `struct inet_timewait_sock *inet_twsk_alloc(const struct sock *sk, struct inet_timewait_death_row *dr, const int state)`
-/// (net/ipv4/inet_timewait_sock.c): NULL where the table is full, or memory short.
+/// (net/ipv4/inet_timewait_sock.c, 5.10 to 7.3): NULL where the table is full, or memory short.
 #[fexit(function = "inet_twsk_alloc")]
 fn fe_twsk_alloc(ctx: FExitContext) -> i32 {
     if ctx.arg::<u64>(3) == 0 {
@@ -54,15 +55,15 @@ fn fe_twsk_alloc(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c): where inet_twsk_alloc() cannot be
-/// hooked.
+/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c, 5.10 to 7.3): where
+/// inet_twsk_alloc() cannot be hooked.
 #[fentry(function = "tcp_time_wait")]
 fn fe_tcp_time_wait(ctx: FEntryContext) -> i32 {
     state::note_entered(ctx.arg(0));
     0
 }
 
-/// `void tcp_send_active_reset(struct sock *sk, gfp_t priority, …)` (net/ipv4/tcp_output.c)
+/// `void tcp_send_active_reset(struct sock *sk, …)` (net/ipv4/tcp_output.c, 5.10 to 7.3)
 #[fentry(function = "tcp_send_active_reset")]
 fn fe_active_reset(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -70,7 +71,8 @@ fn fe_active_reset(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `void tcp_reset(struct sock *sk, …)` (net/ipv4/tcp_input.c): an RST came in, nothing is to be remembered any more.
+/// `void tcp_reset(struct sock *sk, …)` (net/ipv4/tcp_input.c, 5.10 to 7.3): an RST came in, nothing is to be
+/// remembered any more.
 #[fentry(function = "tcp_reset")]
 fn fe_reset(ctx: FEntryContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);
@@ -87,7 +89,7 @@ fn fe_reset(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `int inet_csk_listen_start(struct sock *sk, …)` (net/ipv4/inet_connection_sock.c)
+/// `int inet_csk_listen_start(struct sock *sk, …)` (net/ipv4/inet_connection_sock.c, 5.10 to 7.3)
 #[fexit(function = "inet_csk_listen_start")]
 fn fe_listen(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -96,7 +98,7 @@ fn fe_listen(ctx: FExitContext) -> i32 {
 }
 
 /// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const struct tcphdr
-/// *th, …)` (net/ipv4/tcp_minisocks.c)
+/// *th, …)` (net/ipv4/tcp_minisocks.c, 5.10 to 7.3)
 #[fentry(function = "tcp_timewait_state_process")]
 fn fe_state_enter(_ctx: FEntryContext) -> i32 {
     death::judge_anew();
@@ -104,7 +106,7 @@ fn fe_state_enter(_ctx: FEntryContext) -> i32 {
 }
 
 /// `enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, const struct tcphdr
-/// *th)` (net/ipv4/tcp_minisocks.c, up to 6.11)
+/// *th)` (net/ipv4/tcp_minisocks.c, 5.10 to 6.9)
 #[fexit(function = "tcp_timewait_state_process")]
 fn fe_state_process_3(ctx: FExitContext) -> i32 {
     // SAFETY: the first and the third argument.
@@ -112,7 +114,7 @@ fn fe_state_process_3(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The same with `u32 *isn` (6.12)
+/// The same with `u32 *tw_isn` (6.10 to 6.15)
 #[fexit(function = "tcp_timewait_state_process")]
 fn fe_state_process_4(ctx: FExitContext) -> i32 {
     // SAFETY: the first and the third argument.
@@ -120,7 +122,7 @@ fn fe_state_process_4(ctx: FExitContext) -> i32 {
     0
 }
 
-/// The same with `enum skb_drop_reason *drop_reason` (6.14 and later)
+/// The same with `enum skb_drop_reason *drop_reason` (6.16 to 7.3)
 #[fexit(function = "tcp_timewait_state_process")]
 fn fe_state_process_5(ctx: FExitContext) -> i32 {
     // SAFETY: the first and the third argument.
@@ -129,7 +131,7 @@ fn fe_state_process_5(ctx: FExitContext) -> i32 {
 }
 
 /// `void inet_twsk_hashdance(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo)`
-/// (net/ipv4/inet_timewait_sock.c, before 6.12). The timer is armed already.
+/// (net/ipv4/inet_timewait_sock.c, 5.10 to 6.10). The timer is armed already.
 #[fentry(function = "inet_twsk_hashdance")]
 fn fe_hashdance(ctx: FEntryContext) -> i32 {
     let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
@@ -143,7 +145,7 @@ fn fe_hashdance(ctx: FEntryContext) -> i32 {
 }
 
 /// `void inet_twsk_hashdance_schedule(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo,
-/// int timeo)` (net/ipv4/inet_timewait_sock.c, 6.12 and later). `timeo` is in jiffies.
+/// int timeo)` (net/ipv4/inet_timewait_sock.c, 6.11 to 7.3). `timeo` is in jiffies.
 #[fentry(function = "inet_twsk_hashdance_schedule")]
 fn fe_hashdance_schedule(ctx: FEntryContext) -> i32 {
     let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
@@ -171,7 +173,7 @@ pub(super) unsafe fn danced<M: Mem>(base: *const u8, tw: u64, sk: *const u8, jif
     }
 }
 
-/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (net/ipv4/inet_timewait_sock.c)
+/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (net/ipv4/inet_timewait_sock.c, 5.10 to 7.3)
 #[fentry(function = "inet_twsk_kill")]
 fn fe_kill(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -180,14 +182,14 @@ fn fe_kill(ctx: FEntryContext) -> i32 {
 }
 
 /// `struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)` (net/ipv4/inet_connection_sock.c,
-/// up to 6.9)
+/// 5.10 to 6.9)
 #[fexit(function = "inet_csk_accept")]
 fn fe_accept_4(ctx: FExitContext) -> i32 {
     taken(ctx.arg(4))
 }
 
 /// `struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)` (net/ipv4/inet_connection_sock.c, 6.10
-/// and later)
+/// to 7.3)
 #[fexit(function = "inet_csk_accept")]
 fn fe_accept_2(ctx: FExitContext) -> i32 {
     taken(ctx.arg(2))
@@ -225,7 +227,8 @@ pub(super) fn accepted(sk: *const u8) -> i32 {
     0
 }
 
-/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c)
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c,
+/// 5.10 to 7.3)
 #[fentry(function = "inet_hash_connect")]
 fn fe_connecting4(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed second argument.
@@ -233,7 +236,8 @@ fn fe_connecting4(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv6/inet6_hashtables.c)
+/// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv6/inet6_hashtables.c,
+/// 5.10 to 7.3)
 #[fentry(function = "inet6_hash_connect")]
 fn fe_connecting6(ctx: FEntryContext) -> i32 {
     // SAFETY: the typed second argument.
@@ -241,13 +245,15 @@ fn fe_connecting6(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c)
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c,
+/// 5.10 to 7.3)
 #[fexit(function = "inet_hash_connect")]
 fn fe_connect4(ctx: FExitContext) -> i32 {
     connected(ctx.arg(1), ctx.arg(2))
 }
 
-/// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv6/inet6_hashtables.c)
+/// `int inet6_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv6/inet6_hashtables.c,
+/// 5.10 to 7.3)
 #[fexit(function = "inet6_hash_connect")]
 fn fe_connect6(ctx: FExitContext) -> i32 {
     connected(ctx.arg(1), ctx.arg(2))
@@ -273,7 +279,8 @@ fn connected(sk: *const u8, ret: i64) -> i32 {
     0
 }
 
-/// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv4/tcp_ipv4.c; a `sockaddr_unsized` in 7.x)
+/// `int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv4/tcp_ipv4.c,
+/// 5.10 to 7.3; a `sockaddr_unsized` in 7.3)
 #[fexit(function = "tcp_v4_connect")]
 fn fe_tcp_connect4(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -281,7 +288,8 @@ fn fe_tcp_connect4(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv6/tcp_ipv6.c; as above)
+/// `int tcp_v6_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)` (net/ipv6/tcp_ipv6.c,
+/// 5.10 to 7.3; as above)
 #[fexit(function = "tcp_v6_connect")]
 fn fe_tcp_connect6(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -309,7 +317,8 @@ unsafe fn not_connected(sk: *const u8, asked: *const u8, ret: i64) {
     }
 }
 
-/// `int inet_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv4/af_inet.c; as above)
+/// `int inet_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv4/af_inet.c, 5.10 to 7.3; as
+/// above)
 #[fexit(function = "inet_bind")]
 fn fe_bind4(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -317,7 +326,8 @@ fn fe_bind4(ctx: FExitContext) -> i32 {
     0
 }
 
-/// `int inet6_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv6/af_inet6.c; as above)
+/// `int inet6_bind(struct socket *sock, struct sockaddr *uaddr, int addr_len)` (net/ipv6/af_inet6.c, 5.10 to 7.3; as
+/// above)
 #[fexit(function = "inet6_bind")]
 fn fe_bind6(ctx: FExitContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -345,8 +355,8 @@ unsafe fn not_bound(socket: *const u8, asked: *const u8, ret: i64) {
     }
 }
 
-/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c); called by bind() and
-/// listen().
+/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c, 5.10 to 7.3); called
+/// by bind() and listen().
 #[fexit(function = "inet_csk_get_port")]
 fn fe_get_port(ctx: FExitContext) -> i32 {
     let sk: *const u8 = ctx.arg(0);

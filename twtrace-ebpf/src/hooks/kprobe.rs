@@ -38,7 +38,7 @@ fn above(ctx: &ProbeContext) -> *const u8 {
     unsafe { (*ctx.regs).regs[30] as *const u8 }
 }
 
-/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c)
+/// `void tcp_time_wait(struct sock *sk, int state, int timeo)` (net/ipv4/tcp_minisocks.c, 5.10 to 7.3)
 #[kprobe]
 fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
     state::note_entered(pointer(&ctx, 0) as u64);
@@ -46,7 +46,7 @@ fn kp_tcp_time_wait(ctx: ProbeContext) -> u32 {
 }
 
 /// `void inet_twsk_hashdance(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo)`
-/// (net/ipv4/inet_timewait_sock.c, before 6.12). The timer is armed already.
+/// (net/ipv4/inet_timewait_sock.c, 5.10 to 6.10). The timer is armed already.
 #[kprobe]
 fn kp_hashdance(ctx: ProbeContext) -> u32 {
     let (tw, sk) = (pointer(&ctx, 0), pointer(&ctx, 1));
@@ -61,7 +61,7 @@ fn kp_hashdance(ctx: ProbeContext) -> u32 {
 }
 
 /// `void inet_twsk_hashdance_schedule(struct inet_timewait_sock *tw, struct sock *sk, struct inet_hashinfo *hashinfo,
-/// int timeo)` (net/ipv4/inet_timewait_sock.c, 6.12 and later). `timeo` is in jiffies.
+/// int timeo)` (net/ipv4/inet_timewait_sock.c, 6.11 to 7.3). `timeo` is in jiffies.
 #[kprobe]
 fn kp_hashdance_schedule(ctx: ProbeContext) -> u32 {
     let timeo = ctx.arg::<i32>(3).unwrap_or(0);
@@ -73,7 +73,7 @@ fn kp_hashdance_schedule(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (net/ipv4/inet_timewait_sock.c)
+/// `static void inet_twsk_kill(struct inet_timewait_sock *tw)` (net/ipv4/inet_timewait_sock.c, 5.10 to 7.3)
 #[kprobe]
 fn kp_kill(ctx: ProbeContext) -> u32 {
     // SAFETY: the first argument, read with the helper.
@@ -84,7 +84,7 @@ fn kp_kill(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `struct sock *inet_csk_accept(…)` (net/ipv4/inet_connection_sock.c)
+/// `struct sock *inet_csk_accept(…)` (net/ipv4/inet_connection_sock.c, 5.10 to 7.3)
 #[kretprobe]
 fn krp_accept(ctx: RetProbeContext) -> u32 {
     let sk = ctx.ret::<*const u8>();
@@ -94,8 +94,8 @@ fn krp_accept(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c), and
-/// `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c)
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c,
+/// 5.10 to 7.3), and `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c, 5.10 to 7.3)
 #[kprobe]
 fn kp_connecting(ctx: ProbeContext) -> u32 {
     // SAFETY: the second argument, read with the helper.
@@ -103,9 +103,9 @@ fn kp_connecting(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c), and
-/// `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c). A return probe does not have the arguments: the state
-/// transition that follows does.
+/// `int inet_hash_connect(struct inet_timewait_death_row *death_row, struct sock *sk)` (net/ipv4/inet_hashtables.c,
+/// 5.10 to 7.3), and `int inet6_hash_connect(…)` (net/ipv6/inet6_hashtables.c, 5.10 to 7.3). A return probe does not
+/// have the arguments: the state transition that follows does.
 #[kretprobe]
 fn krp_connect(ctx: RetProbeContext) -> u32 {
     timing::ended();
@@ -116,7 +116,7 @@ fn krp_connect(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c)
+/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c, 5.10 to 7.3)
 #[kprobe]
 fn kp_get_port(ctx: ProbeContext) -> u32 {
     let call = BindCall { pointer: pointer(&ctx, 0) as u64, number: ctx.arg::<u64>(1).unwrap_or(0) };
@@ -124,7 +124,7 @@ fn kp_get_port(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c)
+/// `int inet_csk_get_port(struct sock *sk, unsigned short snum)` (net/ipv4/inet_connection_sock.c, 5.10 to 7.3)
 #[kretprobe]
 fn krp_get_port(ctx: RetProbeContext) -> u32 {
     let task = bpf_get_current_pid_tgid();

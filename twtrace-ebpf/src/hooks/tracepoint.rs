@@ -16,7 +16,8 @@ use crate::{
     owner, timers,
 };
 
-/// `TP_PROTO(struct timer_list *timer, …)` (include/trace/events/timer.h; what follows the timer changed in 6.9)
+/// `TP_PROTO(struct timer_list *timer, …)` (include/trace/events/timer.h, 5.10 to 7.3; what follows the timer changed
+/// in 6.8)
 #[btf_tracepoint(function = "timer_start")]
 fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -24,7 +25,7 @@ fn tp_timer_start(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `TP_PROTO(struct timer_list *timer)` (include/trace/events/timer.h)
+/// `TP_PROTO(struct timer_list *timer)` (include/trace/events/timer.h, 5.10 to 7.3)
 #[btf_tracepoint(function = "timer_cancel")]
 fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -32,7 +33,7 @@ fn tp_timer_cancel(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `TP_PROTO(struct timer_list *timer, unsigned long baseclk)` (include/trace/events/timer.h)
+/// `TP_PROTO(struct timer_list *timer, unsigned long baseclk)` (include/trace/events/timer.h, 5.10 to 7.3)
 #[btf_tracepoint(function = "timer_expire_entry")]
 fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the typed first argument.
@@ -40,9 +41,10 @@ fn tp_timer_expire_entry(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Offset of the first argument in a `sys_enter_*` record: common fields, then `long id` (kernel/trace/trace_syscalls.c).
+/// Offset of the first argument in a `sys_enter_*` record: 8 bytes of common fields, then the call's number in 8 more
+/// (perf_call_bpf_enter(), kernel/trace/trace_syscalls.c, 5.10 to 7.3).
 const FIRST_ARGUMENT: usize = 16;
-/// Offset of `long ret` in a `sys_exit_*` record.
+/// Offset of `long ret` in a `sys_exit_*` record (perf_call_bpf_exit(), there).
 const RETURN_VALUE: usize = 16;
 
 #[inline(always)]
