@@ -73,7 +73,7 @@ impl Cap {
         }
     }
 
-    /// Its number in include/uapi/linux/capability.h.
+    /// Its number in include/uapi/linux/capability.h, 6.12.
     const fn bit(self) -> u32 {
         match self {
             Self::Chown => 0,
@@ -126,7 +126,8 @@ impl Caps {
 
     /// Whether this one is there.
     pub fn has(self, cap: Cap) -> bool {
-        // Before 5.8 CAP_SYS_ADMIN was both; it still stands in for them (bpf_capable, perfmon_capable).
+        // Before 5.8 CAP_SYS_ADMIN was both; it still stands in for them (bpf_capable(), perfmon_capable(),
+        // include/linux/capability.h, 5.10 to 7.3).
         let stands_in = matches!(cap, Cap::Bpf | Cap::Perfmon) && self.bit(Cap::SysAdmin);
         stands_in || self.bit(cap)
     }

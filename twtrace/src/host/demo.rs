@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Connections that the demo's client can make to one server: the ports it is allowed. Of an odd number a connect() looks at one less,
-/// another one each time (__inet_hash_connect), so that the last would be found by chance only.
+/// another one each time (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3), so that the last would be
+/// found by chance only.
 pub const PORTS: u16 = 94;
 const _: () = assert!(PORTS.is_multiple_of(2));
 /// Attempts beyond that.

@@ -35,7 +35,8 @@ fn line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Undoes the kernel's `\ooo` for space, tab, newline and backslash (`mangle_path`, fs/seq_file.c).
+/// Undoes the kernel's `\ooo` for space, tab, newline and backslash (mangle_path(), fs/seq_file.c, 5.10 to 6.12;
+/// seq_mangle_path(), there, 7.3).
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -1,9 +1,10 @@
 //! Owns: giving up what a trace no longer needs once its hooks are attached: capabilities, new privileges, system calls, on every thread.
 //! Must not know: hooks, what a view does.
 //!
-//! Landlock is not among it. A process in a Landlock domain may look at no process outside of it (`hook_ptrace_access_check`,
-//! security/landlock/task.c), and the programs and network namespaces of other processes are what twtrace tells. Where files are
-//! concerned the filter of system calls stands in for it: what is not to be written cannot be opened for writing.
+//! Landlock is not among it. A process in a Landlock domain may look at no process outside of it
+//! (hook_ptrace_access_check(), security/landlock/task.c, 6.12 and 7.3), and the programs and network namespaces of
+//! other processes are what twtrace tells. Where files are concerned the filter of system calls stands in for it: what
+//! is not to be written cannot be opened for writing.
 
 mod calls;
 mod filter;

@@ -217,7 +217,7 @@ fn failed(kind: Kind, failed: &Failed) -> Result<Record, DecodeError> {
     Ok(Record::Event(event))
 }
 
-/// `MAX_ERRNO` (include/linux/err.h).
+/// `MAX_ERRNO` (include/linux/err.h, 5.10 to 7.3).
 const MAX_ERRNO: i32 = 4095;
 
 fn aborted(aborted: &Aborted) -> Result<Record, DecodeError> {

@@ -4,12 +4,13 @@
 use nix::time::{ClockId, clock_getres};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
-/// The HZ that the kernel can be built with (include/linux/jiffies.h refuses others).
+/// The HZ that the kernel can be built with (include/linux/jiffies.h, 5.10 to 7.3, refuses others).
 const POSSIBLE_HZ: std::ops::Range<u64> = 12..12288;
 
 /// Jiffies a second (CONFIG_HZ) of the running kernel, without a look at its configuration, which is often not to be
-/// had: the resolution of CLOCK_MONOTONIC_COARSE is one tick by definition (`posix_get_coarse_res`,
-/// kernel/time/posix-timers.c; `TICK_NSEC`, include/linux/jiffies.h), also on a tickless kernel and inside containers.
+/// had: the resolution of CLOCK_MONOTONIC_COARSE is one tick by definition (posix_get_coarse_res(),
+/// kernel/time/posix-timers.c, 5.10 to 7.3; `TICK_NSEC`, include/vdso/jiffies.h, 5.10 to 7.3), also on a tickless
+/// kernel and inside containers.
 ///
 /// `None` where the clock is denied (seccomp) or says what no kernel can.
 pub fn hz() -> Option<u32> {

@@ -43,8 +43,8 @@ pub enum Backend {
 }
 
 // Best first. A kprobe's program is skipped while another one runs on the CPU, which kernels before 6.7 do not even count
-// (trace_call_bpf, kernel/trace/bpf_trace.c); the tracepoints that we use never skip a birth or an end. So kprobes come last, although they
-// are cheaper.
+// (trace_call_bpf(), kernel/trace/bpf_trace.c, 5.10 to 7.3); the tracepoints that we use never skip a birth or an end.
+// So kprobes come last, although they are cheaper.
 crate::model::words!(Backend, ALL, { Fentry => "fentry", Tracepoint => "tracepoint", Kprobe => "kprobe" });
 
 impl Backend {
@@ -124,7 +124,7 @@ impl Ring {
     }
 
     /// Whether it has more than was handed out: records that came since, or one that a hook has begun and not finished, which keeps back all
-    /// that came after it (`ringbuf_map_poll`, kernel/bpf/ringbuf.c).
+    /// that came after it (ringbuf_map_poll_kern(), kernel/bpf/ringbuf.c, 6.1 to 7.3; ringbuf_map_poll(), there, 5.10).
     pub fn has_unread(&self) -> bool {
         let mut ring = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
         poll(&mut ring, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
@@ -207,7 +207,7 @@ impl Probe {
         reason::limitations(self.fallbacks.iter().filter(|fallback| fallback.backend == self.backend))
     }
 
-    /// Whether the kernel's TW counters count expiries, as they did before 5.17, and not births.
+    /// Whether the kernel's TW counters count expiries, as they did before 5.18, and not births.
     pub fn counts_expiries(&self) -> bool {
         self.counts_expiries
     }
@@ -266,7 +266,8 @@ impl Probe {
     pub fn settle(&mut self) {
         const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
         let (none, no_cpu) = (0 as libc::c_long, 0 as libc::c_long);
-        // It waits for a grace period of RCU (kernel/sched/membarrier.c), and all hooks run within one.
+        // It waits for a grace period of RCU where there are several CPUs (membarrier(2), kernel/sched/membarrier.c,
+        // 5.10 to 7.3), and all hooks run within one.
         // SAFETY: numbers only.
         let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, none, no_cpu) };
         if done != 0 {

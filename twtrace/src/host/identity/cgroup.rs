@@ -174,7 +174,8 @@ pub fn limitations() -> Vec<Limitation> {
     vec![Limitation::new(What::Processes, why, remedy)]
 }
 
-/// The root of the hierarchy is the first node of its file system (`kernfs_create_root`, fs/kernfs/dir.c).
+/// The root of the hierarchy is the first node of its file system (kernfs_create_root(), fs/kernfs/dir.c, 5.10 to
+/// 7.3).
 fn is_whole(mount: &Path) -> bool {
     fs::metadata(mount).map_or(true, |root| root.ino() == 1)
 }

@@ -2,10 +2,11 @@
 //! file system that never answers.
 //! Must not know: who asks, what else is known of a process.
 //!
-//! Reading `/proc/PID/cmdline` touches that memory (`get_mm_cmdline`, fs/proc/base.c); where a page of it comes from a hung FUSE mount,
-//! the reader sleeps until the mount is let go, and no signal ends that. So pages are looked at first, in `/proc/PID/pagemap`, and only
-//! memory that is there and comes from no file is read. A process could still change its memory in between: then this thread is given
-//! up and another one takes its place, a few times. Nobody ever waits for it.
+//! Reading `/proc/PID/cmdline` touches that memory (get_mm_cmdline(), fs/proc/base.c, 5.10 to 7.3); where a page of it
+//! comes from a hung FUSE mount, the reader sleeps until the mount is let go, and no signal ends that. So pages are
+//! looked at first, in `/proc/PID/pagemap`, and only memory that is there and comes from no file is read. A process
+//! could still change its memory in between: then this thread is given up and another one takes its place, a few times.
+//! Nobody ever waits for it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::model::limitation::{Limitation, What};
 
-/// The initial PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+/// The initial PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h, 5.10 to 7.3).
 const INITIAL: &str = "pid:[4026531836]";
 
 const REMEDY: &str = "run it in the machine's PID namespace: docker run --pid=host, or on the machine itself (nsenter -t 1 -p -m)";

@@ -72,7 +72,7 @@ impl Proc {
         let dir = open(&self.root.join(pid.to_string()), flags, Mode::empty()).ok()?;
         let stat = read_at(&dir, "stat", FILE_MAX).ok()?;
         let (comm, start_ticks) = name_and_start(&stat)?;
-        // The kernel divides the same way, rounding down (`nsec_to_clock_t`, kernel/time/time.c).
+        // The kernel divides the same way, rounding down (nsec_to_clock_t(), kernel/time/time.c, 5.10 to 7.3).
         let shown_ns = start_ns.wrapping_add_signed(crate::model::clock::start_offset_ns());
         (start_ticks == shown_ns / self.tick_ns).then_some((dir, comm, stat))
     }
@@ -95,10 +95,11 @@ impl Proc {
     /// What there is to know of the process `pid` that started at `start_ns` (`task.start_boottime`, nanoseconds of
     /// CLOCK_BOOTTIME). `None` if it is gone, or if its pid has passed to another process.
     ///
-    /// None of this waits for the process: `stat` takes a spin lock of it and looks at none of its memory (`do_task_stat`,
-    /// fs/proc/array.c), `exe` is a link whose path is put together from names that the kernel has (`do_proc_readlink`, fs/proc/base.c:
-    /// no file system is asked), `cgroup` is under a lock of the cgroups (`proc_cgroup_show`, kernel/cgroup/cgroup.c). Its command line
-    /// is another matter: see [`super::cmdline`].
+    /// None of this waits for the process: `stat` takes a spin lock of it and looks at none of its memory
+    /// (do_task_stat(), fs/proc/array.c, 5.10 to 7.3), `exe` is a link whose path is put together from names that the
+    /// kernel has (do_proc_readlink(), fs/proc/base.c, 5.10 to 7.3: no file system is asked), `cgroup` is under a lock
+    /// of the cgroups (proc_cgroup_show(), kernel/cgroup/cgroup.c, 5.10 to 7.3). Its command line is another matter:
+    /// see [`super::cmdline`].
     pub(super) fn find(&self, pid: u32, start_ns: u64) -> Option<Found> {
         let (dir, comm, _) = self.open(pid, start_ns)?;
         Some(Found {

@@ -14,17 +14,20 @@ const SOCKSTAT: &str = "/proc/thread-self/net/sockstat";
 const SOCKSTAT6: &str = "/proc/thread-self/net/sockstat6";
 
 /// What the kernel has counted, IPv4 and IPv6 together. The first four count up from the namespace's birth
-/// (`struct linux_mib`, include/uapi/linux/snmp.h), the others say what is there now.
+/// (`LINUX_MIB_*`, include/uapi/linux/snmp.h, 5.10 to 7.3), the others say what is there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Books {
-    /// TcpExt TW. From 6.1 on: created with a timer of more than 4 s. 5.10: ended by such a timer.
+    /// TcpExt TW. From 5.18 on: created with a timer of more than 4 s (__inet_twsk_schedule(),
+    /// net/ipv4/inet_timewait_sock.c, 6.1 to 7.3). Before: ended by such a timer (tw_timer_handler(), there, 5.10).
     pub tw: u64,
-    /// TcpExt TWRecycled: reused by a local connect().
+    /// TcpExt TWRecycled: reused by a local connect() (__inet_check_established(), net/ipv4/inet_hashtables.c, 5.10 to
+    /// 7.3).
     pub tw_recycled: u64,
-    /// TcpExt TWKilled. From 6.1 on: created with a timer of 4 s or less, whatever the name says.
+    /// TcpExt TWKilled. From 5.18 on: created with a timer of 4 s or less, whatever the name says.
     pub tw_killed: u64,
-    /// TcpExt TCPTimeWaitOverflow: refused because of `tcp_max_tw_buckets` or for want of memory.
+    /// TcpExt TCPTimeWaitOverflow: refused because of `tcp_max_tw_buckets` or for want of memory (tcp_time_wait(),
+    /// net/ipv4/tcp_minisocks.c, 5.10 to 7.3).
     pub tw_overflow: u64,
     /// `tw` in sockstat: TIME_WAIT sockets now, both substates.
     pub sockstat_tw: u64,

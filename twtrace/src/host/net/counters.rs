@@ -11,12 +11,13 @@ const NETSTAT: &str = "/proc/thread-self/net/netstat";
 const SOCKSTAT: &str = "/proc/thread-self/net/sockstat";
 const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
 
-/// Counts since the namespace's birth (`struct linux_mib`, include/uapi/linux/snmp.h), IPv4 and IPv6 together; a counter that the kernel
-/// does not have is `None`.
+/// Counts since the namespace's birth (`LINUX_MIB_*`, include/uapi/linux/snmp.h, 5.10 to 7.3), IPv4 and IPv6 together;
+/// a counter that the kernel does not have is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
-    /// PAWSTimewait: segments that a TIME_WAIT socket refused for their timestamp (`tcp_timewait_state_process`); from 6.14 on.
+    /// PAWSTimewait: segments that a TIME_WAIT socket refused for their timestamp (tcp_timewait_state_process(),
+    /// net/ipv4/tcp_minisocks.c, 7.3); from 6.16 on.
     pub paws_timewait: Option<u64>,
     /// TCPAbortOnData: closes with SO_LINGER 0, or with data that came afterwards.
     pub abort_on_data: Option<u64>,

@@ -184,7 +184,7 @@ fn inode_of(file: &File) -> Result<Option<u32>, Error> {
     Ok(u32::try_from(inode).ok().filter(|_| kind == libc::CLONE_NEWNET))
 }
 
-/// The number in `net:[4026531840]` (`ns_dname`, fs/nsfs.c).
+/// The number in `net:[4026531840]` (ns_dname(), fs/nsfs.c, 5.10 to 7.3).
 fn inode_in_link(link: &Path) -> Option<u32> {
     link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }

@@ -6,8 +6,8 @@ use std::io;
 use super::Error;
 
 const PATH: &str = "/proc/slabinfo";
-/// The caches of TIME_WAIT sockets (`req_prot_init` and `tw_prot_init`, net/core/sock.c). They are never merged with others:
-/// they are SLAB_TYPESAFE_BY_RCU (SLAB_NEVER_MERGE, mm/slab_common.c).
+/// The caches of TIME_WAIT sockets (tw_prot_init(), net/core/sock.c, 6.1 to 7.3; proto_register(), there, 5.10). They
+/// are never merged with others: they are SLAB_TYPESAFE_BY_RCU (SLAB_NEVER_MERGE, mm/slab_common.c, 5.10 to 7.3).
 const CACHES: [&str; 2] = ["tw_sock_TCP", "tw_sock_TCPv6"];
 
 /// Memory of the whole machine's TIME_WAIT sockets, all network namespaces together.

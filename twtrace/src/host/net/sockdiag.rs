@@ -17,12 +17,13 @@ use super::Error;
 use super::netns::Netns;
 use crate::model::event::{Conn, Substate};
 
-/// `idiag_timer` of a TIME_WAIT socket, whatever its substate (`inet_twsk_diag_fill`, net/ipv4/tcp_diag.c, before
-/// 6.15 net/ipv4/inet_diag.c). Full sockets have 0 to 2 or 4 (`inet_sk_diag_fill`), so this alone tells the
-/// FIN_WAIT2 of an orphan in a mini-socket from that of a full socket. `/proc/net/tcp` uses the same number.
+/// `idiag_timer` of a TIME_WAIT socket, whatever its substate (inet_twsk_diag_fill(), net/ipv4/tcp_diag.c, 7.3, before
+/// 6.18 net/ipv4/inet_diag.c). Full sockets have 0 to 2 or 4 (inet_sk_diag_fill(), net/ipv4/inet_diag.c, 5.10 to 7.3),
+/// so this alone tells the FIN_WAIT2 of an orphan in a mini-socket from that of a full socket. `/proc/net/tcp` uses the
+/// same number.
 pub const TIMER_TIME_WAIT: u8 = 3;
 
-/// States of include/net/tcp_states.h, by number; 12 is never shown as such.
+/// States of include/net/tcp_states.h, 5.10 to 7.3, by number; 12 is never shown as such.
 const STATE_NAMES: [&str; 12] = [
     "UNKNOWN",
     "ESTABLISHED",
@@ -104,7 +105,7 @@ pub struct DiagSocket {
     /// Inode of the socket; 0 for a TIME_WAIT socket and for one that no file refers to any more.
     pub inode: u32,
     /// Socket cookie, the number that `ss -e` prints in hex as `sk:`; 0 where only `/proc/net/tcp` could be read.
-    /// Listing a socket that has no cookie gives it one (`sock_diag_save_cookie`, net/core/sock_diag.c).
+    /// Listing a socket that has no cookie gives it one (sock_diag_save_cookie(), net/core/sock_diag.c, 5.10 to 7.3).
     pub cookie: u64,
 }
 
@@ -284,7 +285,8 @@ pub fn look_up(ns: &Netns, asked: &[(Conn, Option<u64>)]) -> Result<Vec<Presence
     Ok(answers.into_iter().zip(asked).map(presence).collect())
 }
 
-/// In the place of a socket that is gone the kernel finds whoever listens there.
+/// In the place of a socket that is gone the kernel finds whoever listens there (inet_lookup(),
+/// include/net/inet_hashtables.h, 5.10 to 7.3).
 fn is_it(socket: &DiagSocket, conn: &Conn, cookie: Option<u64>) -> bool {
     socket.is_time_wait()
         && socket.conn(conn.netns) == *conn

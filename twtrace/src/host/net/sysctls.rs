@@ -8,8 +8,8 @@ use super::Error;
 use super::netns::Netns;
 use crate::model::settings::{Settings, usable};
 
-/// /proc/sys shows the settings of the network namespace of the thread that opens the file (`net_ctl_header_lookup`,
-/// net/sysctl_net.c).
+/// /proc/sys shows the settings of the network namespace of the thread that opens the file (net_ctl_header_lookup(),
+/// net/sysctl_net.c, 5.10 to 7.3).
 const DIR: &str = "/proc/sys/net/ipv4";
 
 /// Enough for what settings mostly say, and for every second port from 0 to 65535 as `ip_local_reserved_ports` prints them.
@@ -59,7 +59,8 @@ pub(super) fn port_range_here() -> Option<(u16, u16)> {
 }
 
 /// Reads a setting in one go: the kernel answers only the first read() of a list of ports, and cuts the answer to
-/// what that read() asked for (`proc_do_large_bitmap`, kernel/sysctl.c). `read_to_string` starts with 32 bytes.
+/// what that read() asked for (proc_do_large_bitmap(), kernel/sysctl.c, 5.10 to 7.3). `read_to_string` starts with 32
+/// bytes.
 fn read_whole(path: &str) -> io::Result<String> {
     let mut answer = Vec::new();
     for most in LENGTHS {

@@ -247,7 +247,7 @@ fn opening(arg: u8, makes_files: bool) -> Built<Vec<SeccompRule>> {
     Ok(rules)
 }
 
-/// `__O_TMPFILE`, which O_TMPFILE has beside O_DIRECTORY (include/uapi/asm-generic/fcntl.h).
+/// `__O_TMPFILE`, which O_TMPFILE has beside O_DIRECTORY (include/uapi/asm-generic/fcntl.h, 5.10 to 7.3).
 const TMPFILE: i32 = 0o20_000_000;
 
 fn all(conditions: impl IntoIterator<Item = Condition>) -> Built<SeccompRule> {

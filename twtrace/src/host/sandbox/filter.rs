@@ -47,7 +47,8 @@ fn compile(
 }
 
 fn install(program: &BpfProgram, scope: Scope) -> io::Result<()> {
-    // A filter makes kernels before 5.16 run the process without speculation, at a cost, unless it says that it need not.
+    // A filter makes kernels before 5.16 run the process without speculation, at a cost, unless it says that it need
+    // not (arch_seccomp_spec_mitigate(), arch/x86/kernel/cpu/bugs.c, 5.10).
     let everybody = if scope == Scope::AllThreads { libc::SECCOMP_FILTER_FLAG_TSYNC } else { 0 };
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW | everybody;
     let program = libc::sock_fprog {

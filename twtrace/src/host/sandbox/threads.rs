@@ -20,7 +20,7 @@ use crate::host::identity::status_field;
 /// can answer.
 const LOOKS: u32 = 4000;
 const POLL: Duration = Duration::from_micros(500);
-/// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h).
+/// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h, 6.12).
 const VERSION_3: u32 = 0x2008_0522;
 /// The kernel knows fewer.
 const CAPS: u32 = 64;

@@ -6,7 +6,7 @@ use super::raw::{Btf, Kind, RawMember, word};
 /// Bytes of a pointer: the kernels that twtrace supports are 64-bit.
 const POINTER_LEN: u32 = 8;
 /// How long a chain of typedefs, qualifiers and nested types may be. The kernel's own limit is 32
-/// (`MAX_RESOLVE_DEPTH`, kernel/bpf/btf.c); only damaged BTF has longer ones, and only that has cycles.
+/// (`MAX_RESOLVE_DEPTH`, kernel/bpf/btf.c, 5.10 to 7.3); only damaged BTF has longer ones, and only that has cycles.
 const MAX_DEPTH: u32 = 32;
 /// Members looked at before a question is given up. The biggest kernel structs have some hundreds; anonymous structs
 /// that contain each other, in damaged BTF, would have no end.

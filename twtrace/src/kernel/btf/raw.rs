@@ -11,7 +11,8 @@ const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
 /// Bytes of one `struct btf_member`.
 const MEMBER_LEN: usize = 12;
-/// The kernel's own limit to a name (`KSYM_NAME_LEN`): damaged BTF may have megabytes without a NUL.
+/// The kernel's own limit to a name (`KSYM_NAME_LEN`, include/linux/kallsyms.h, 6.1 to 7.3): damaged BTF may have
+/// megabytes without a NUL.
 const MAX_NAME_LEN: usize = 512;
 
 /// Why bytes are not BTF that can be used.
@@ -69,7 +70,7 @@ pub enum BtfError {
     Type(u32),
 }
 
-/// `BTF_KIND_*` (include/uapi/linux/btf.h).
+/// `BTF_KIND_*` (include/uapi/linux/btf.h, 7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the names are the kernel's and say it all")]

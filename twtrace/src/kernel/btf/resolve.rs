@@ -11,10 +11,11 @@ pub const FUNCTIONS: [&str; 3] = [ACCEPT, HASHDANCE_SCHEDULE, HASHDANCE];
 const ACCEPT: &str = "inet_csk_accept";
 const HASHDANCE_SCHEDULE: &str = "inet_twsk_hashdance_schedule";
 const HASHDANCE: &str = "inet_twsk_hashdance";
-/// Born in the commit that took `inet_csk_accept` from 4 parameters to 2 (kernel commit 92ef0fd55ac8, v6.10).
+/// Born in the commit that took inet_csk_accept() (net/ipv4/inet_connection_sock.c, 5.10 to 7.3) from 4 parameters to 2
+/// (kernel commit 92ef0fd55ac8, 6.10).
 const ACCEPT_ARG: &str = "proto_accept_arg";
 
-/// As SO_NETNS_COOKIE tells it; an atomic before 5.12.
+/// As SO_NETNS_COOKIE tells it; an atomic before 5.12 (include/net/net_namespace.h, 5.10 and 6.1).
 const NET_COOKIE: &str = "net.net_cookie";
 
 const TW_REFCOUNT: &str = "inet_timewait_death_row.tw_refcount.refs.counter";

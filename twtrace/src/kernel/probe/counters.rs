@@ -87,7 +87,8 @@ impl Counters {
         Lost { loss, doubts, read_ns }
     }
 
-    /// Whether the kernel lets this thread read them: before 6.0, where kernel.unprivileged_bpf_disabled is set, only with CAP_BPF.
+    /// Whether the kernel lets this thread read them: before 5.19, where kernel.unprivileged_bpf_disabled is set, only
+    /// with CAP_BPF (bpf(2), kernel/bpf/syscall.c, 5.10; __sys_bpf(), there, 6.1).
     pub(super) fn can_be_read(&self) -> bool {
         let info = |program: &Program| info(program.fd.as_raw_fd()).is_some();
         self.slots.get(&0, 0).is_ok() && self.programs.first().is_none_or(info)
@@ -131,8 +132,8 @@ impl Counters {
     }
 }
 
-/// `bpf_prog_info.recursion_misses` (include/uapi/linux/bpf.h, 5.12 and later): how often the kernel skipped a run because the
-/// program was running on that CPU already. 0 where the kernel does not count.
+/// `bpf_prog_info.recursion_misses` (include/uapi/linux/bpf.h, 6.1 to 7.3; since 5.12): how often the kernel skipped a
+/// run because the program was running on that CPU already. 0 where the kernel does not count.
 fn recursion_misses(program: libc::c_int) -> u64 {
     /// Offset of `recursion_misses` in `struct bpf_prog_info`.
     const RECURSION_MISSES: usize = 208;

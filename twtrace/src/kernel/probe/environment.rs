@@ -100,7 +100,8 @@ fn is_filtered() -> bool {
     status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
-/// Why the kernel hides the addresses of its functions, and what to do about it (`kallsyms_show_value`, kernel/kallsyms.c).
+/// Why the kernel hides the addresses of its functions, and what to do about it (kallsyms_show_value(),
+/// kernel/ksyms_common.c, 6.12 and 7.3, before in kernel/kallsyms.c, 5.10 and 6.1).
 pub(super) fn hidden_symbols() -> (String, String) {
     let path = "/proc/sys/kernel/kptr_restrict";
     let restrict = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());

@@ -65,8 +65,9 @@ impl Drop for Attached {
     }
 }
 
-/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU. Shortly before: who begins to listen
-/// between this and the hooks is not known.
+/// Before anything is attached: while a call fills a map the kernel runs no perf-type program on that CPU
+/// (bpf_map_update_value(), kernel/bpf/syscall.c, 5.10 to 7.3). Shortly before: who begins to listen between this and
+/// the hooks is not known.
 fn seed_listeners(ebpf: &mut Ebpf, ports: impl Iterator<Item = (u32, u16)>) {
     let Some(map) = ebpf.map_mut("LISTENERS") else { return };
     let Ok(mut map) = HashMap::<_, [u32; 2], u8>::try_from(map) else { return };

@@ -82,7 +82,8 @@ impl Missing {
             put("sysfs", SYSFS, safe | MsFlags::MS_RDONLY, None)?;
         }
         if self.tracefs {
-            // Mounting tracefs anew gives the one tracefs of the machine these options (before 6.10): they must stay as they are.
+            // Mounting tracefs anew gives the one tracefs of the machine these options (tracefs_get_tree(),
+            // fs/tracefs/inode.c, 6.12 and 7.3; trace_mount(), there, 5.10 and 6.1): they must stay as they are.
             put("tracefs", TRACEFS, safe, options_elsewhere().as_deref())?;
         }
         Ok(())

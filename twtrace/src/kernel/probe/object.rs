@@ -35,8 +35,9 @@ fn unpacked() -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Ports in LISTEN that are remembered. Each CPU that adds the first takes 128 free places of the map to itself, and where none is left it
-/// throws out what others put there (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c): there are twice as many as that takes.
+/// Ports in LISTEN that are remembered. Each CPU that adds the first takes up to 128 free places of the map to itself,
+/// and where none is left it throws out what others put there (`LOCAL_FREE_TARGET`, kernel/bpf/bpf_lru_list.c, 5.10 to
+/// 7.3): there are twice as many as that takes.
 fn listeners_kept() -> u32 {
     const A_CPU: u32 = 256;
     const LEAST: u32 = 16_384;

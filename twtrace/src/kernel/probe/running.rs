@@ -35,7 +35,7 @@ impl Types {
     }
 }
 
-/// The hashdance of 6.12 and later, which arms the timer itself.
+/// The hashdance of 6.11 and later, which arms the timer itself (net/ipv4/inet_timewait_sock.c, 6.12 and 7.3).
 pub(super) const SCHEDULE: &str = "inet_twsk_hashdance_schedule";
 
 /// The running kernel, looked at once.
@@ -123,7 +123,7 @@ fn may_load() -> Result<(), libc::c_int> {
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
     /// `r0 = 0; exit`.
     static CODE: [u64; 2] = [0xb7, 0x95];
-    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h).
+    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h, 5.10 to 7.3).
     #[repr(C)]
     struct Load {
         kind: u32,

@@ -16,8 +16,9 @@ pub(super) fn why(error: &ProgramError) -> Why {
         // A refusal of the verifier comes with its log; EPERM without one is a refusal of the program as such.
         let said = last_lines(&log);
         if !said.is_empty() && !is_full {
-            // Lockdown makes helpers unknown: `unknown func bpf_probe_read_kernel#113`, in newer words "cannot use helper"; the loader, which
-            // then takes the kernel for an old one, may have put `bpf_probe_read#4` in its place.
+            // Lockdown makes helpers unknown (LOCKDOWN_BPF_READ_KERNEL, kernel/trace/bpf_trace.c, 6.1 to 7.3): `unknown
+            // func bpf_probe_read_kernel#113`, in newer words "cannot use helper"; the loader, which then takes the
+            // kernel for an old one, may have put `bpf_probe_read#4` in its place.
             let level = log.contains("bpf_probe_read").then(environment::lockdown).flatten();
             return level.map_or(Why::Verifier(said), Why::Lockdown);
         }
@@ -40,7 +41,7 @@ fn by_errno(errno: Option<i32>, mut text: String) -> Why {
         Some(libc::EMFILE | libc::ENFILE) => Why::Files(crate::host::descriptors::limit()),
         Some(libc::ENOENT | libc::ESRCH) => Why::NoTarget,
         Some(libc::EINVAL | libc::EOPNOTSUPP) => Why::NotBuiltIn(text),
-        // ENOTSUPP (include/linux/errno.h), which user space has no name for.
+        // ENOTSUPP (include/linux/errno.h, 6.12), which user space has no name for.
         Some(524) => Why::NotSupported,
         _ if text.contains("BTF") || text.contains("No such file") => Why::NoTarget,
         _ => Why::Other(text),

@@ -10,12 +10,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use super::{Each, Netns, discover};
 use crate::host::net::Error;
 
-/// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, since 5.14).
+/// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, 6.1 to 7.3; since 5.14).
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// The cookie of the calling thread's network namespace, which the kernel gives to no other before the next boot; `None` where it does not
-/// tell. The kernel lets go of the socket that is asked a moment after it is closed (`netlink_release`, net/netlink/af_netlink.c: an RCU
-/// grace period), and of the namespace with it.
+/// The cookie of the calling thread's network namespace, which the kernel gives to no other before the next boot;
+/// `None` where it does not tell. The kernel lets go of the socket that is asked a moment after it is closed
+/// (netlink_release(), net/netlink/af_netlink.c, 5.10 to 7.3: an RCU grace period), and of the namespace with it.
 pub fn cookie_here() -> Option<u64> {
     // Of a kind that a trace may make once it has given up power.
     let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);

@@ -8,8 +8,9 @@ use super::{discover, inode_of, open_harmlessly, own_inode};
 use crate::host::net::Error;
 use crate::model::filter::Glob;
 
-/// The largest pid there can be (PID_MAX_LIMIT, include/linux/threads.h). Inodes of namespaces are far above it:
-/// they count up from 0xF0000000 (PROC_DYNAMIC_FIRST, fs/proc/generic.c), a few fixed ones lie just below.
+/// The largest pid there can be (PID_MAX_LIMIT, include/linux/threads.h, 5.10 to 7.3). Inodes of namespaces are far
+/// above it: they count up from 0xF0000000 (PROC_DYNAMIC_FIRST, fs/proc/generic.c, 5.10 to 7.3), a few fixed ones lie
+/// just below.
 const PID_MAX: u32 = 4_194_304;
 
 /// The inode of the network namespace that a `--netns` value means: `self`; a number, taken as an inode without

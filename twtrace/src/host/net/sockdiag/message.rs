@@ -1,5 +1,5 @@
 //! Owns: the form of sock_diag's messages for TCP: `inet_diag_req_v2` and `inet_diag_msg`
-//! (include/uapi/linux/inet_diag.h) in a `nlmsghdr` (include/uapi/linux/netlink.h).
+//! (include/uapi/linux/inet_diag.h, 5.10 to 7.3) in a `nlmsghdr` (include/uapi/linux/netlink.h, 5.10 to 7.3).
 //! Must not know: sockets, namespaces.
 //!
 //! Not done with the netlink-packet-sock-diag crate: its reader drops `idiag_expires` of TIME_WAIT sockets.
@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use super::{DiagSocket, States, map_v4, wire_family};
 use crate::model::event::Conn;
 
-/// SOCK_DIAG_BY_FAMILY (include/uapi/linux/sock_diag.h).
+/// SOCK_DIAG_BY_FAMILY (include/uapi/linux/sock_diag.h, 6.12).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// TCPDIAG_GETSOCK (include/uapi/linux/inet_diag.h): the older way to ask.
+/// TCPDIAG_GETSOCK (include/uapi/linux/inet_diag.h, 6.12): the older way to ask.
 const TCPDIAG_GETSOCK: u16 = 18;
 /// Size of `nlmsghdr`.
 const HEADER_LEN: usize = 16;
@@ -23,7 +23,7 @@ const OLD_REQUEST_LEN: usize = 60;
 const SOCKET_LEN: usize = 72;
 /// The attribute that holds a `struct tcp_info`, which is asked for by the bit one below.
 const INET_DIAG_INFO: u16 = 2;
-/// Where `tcpi_options` is in it (include/uapi/linux/tcp.h).
+/// Where `tcpi_options` is in it (include/uapi/linux/tcp.h, 5.10 to 7.3).
 const INFO_OPTIONS: usize = 5;
 /// `TCPI_OPT_TIMESTAMPS`.
 const OPTION_TIMESTAMPS: u8 = 1;
@@ -41,8 +41,9 @@ pub(super) fn request(family: u8, states: States, ask: Ask, sequence: u32) -> [u
     out
 }
 
-/// A request to list the TCP sockets of both address families. The kernel walks its table of all sockets once for a request, so that this
-/// costs half of two; a family cannot be named in it, for the kernel does not look (`inet_diag_dump_compat`, net/ipv4/inet_diag.c).
+/// A request to list the TCP sockets of both address families. The kernel walks its table of all sockets once for a
+/// request, so that this costs half of two; a family cannot be named in it, for the kernel does not look
+/// (inet_diag_dump_compat(), net/ipv4/inet_diag.c, 5.10 to 7.3).
 pub(super) fn request_both(states: States, ask: Ask, sequence: u32) -> [u8; HEADER_LEN + OLD_REQUEST_LEN] {
     let mut out = [0; HEADER_LEN + OLD_REQUEST_LEN];
     put_header(&mut out, TCPDIAG_GETSOCK, sequence);
@@ -82,8 +83,8 @@ impl Ask {
     }
 }
 
-/// A request for one socket, whatever its state (`inet_diag_find_one_icsk`, net/ipv4/inet_diag.c). Whichever cookie it has: the
-/// answer says which.
+/// A request for one socket, whatever its state (inet_diag_find_one_icsk(), net/ipv4/inet_diag.c, 5.10 to 6.12, since
+/// 6.18 in net/ipv4/tcp_diag.c, 7.3). Whichever cookie it has: the answer says which.
 pub(super) fn request_one(conn: &Conn, sequence: u32) -> [u8; HEADER_LEN + REQUEST_LEN] {
     let family = if conn.saddr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let mut out = request(family as u8, States::ALL, Ask::Plain, sequence);

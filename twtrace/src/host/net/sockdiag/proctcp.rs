@@ -1,5 +1,5 @@
 //! Owns: the form of `/proc/net/tcp` and `/proc/net/tcp6`, which every kernel has and which list TIME_WAIT sockets
-//! too (`tcp4_seq_show`, net/ipv4/tcp_ipv4.c; `tcp6_seq_show`, net/ipv6/tcp_ipv6.c).
+//! too (tcp4_seq_show(), net/ipv4/tcp_ipv4.c; tcp6_seq_show(), net/ipv6/tcp_ipv6.c, 5.10 to 7.3).
 //! Must not know: when it is read instead of something better.
 
 use std::io;

@@ -18,7 +18,8 @@ use crate::engine::Hasher;
 use crate::host::net::Error;
 use crate::model::event::Conn;
 
-/// The kernel fills at most 32 KiB at a time (`netlink_recvmsg`, net/netlink/af_netlink.c); room for growth.
+/// The kernel fills at most 32 KiB at a time (netlink_recvmsg(), net/netlink/af_netlink.c, 5.10 to 7.3); room for
+/// growth.
 const BUFFER_LEN: usize = 64 * 1024;
 /// How often a dump that the kernel calls inconsistent is begun anew.
 const ATTEMPTS: u32 = 3;
