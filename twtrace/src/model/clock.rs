@@ -65,7 +65,7 @@ pub fn thread_ns() -> u64 {
 }
 
 /// What this process's time namespace adds to start times in `/proc/PID/stat`, in nanoseconds: what it adds to CLOCK_BOOTTIME; or nothing, by
-/// a kernel that shows start times as they are (5.10 does, `do_task_stat`, fs/proc/array.c).
+/// a kernel that shows start times as they are (do_task_stat(), fs/proc/array.c, 5.10 does, 6.1 to 7.3 do not).
 pub fn start_offset_ns() -> i64 {
     static SHOWN: OnceLock<i64> = OnceLock::new();
     *SHOWN.get_or_init(|| {
@@ -101,7 +101,8 @@ struct Offsets {
 fn offsets() -> Offsets {
     static OFFSETS: OnceLock<Offsets> = OnceLock::new();
     *OFFSETS.get_or_init(|| {
-        // Inode of the first time namespace (PROC_TIME_INIT_INO, include/linux/proc_ns.h); a kernel without them has no such file.
+        // Inode of the first time namespace (PROC_TIME_INIT_INO, include/linux/proc_ns.h, 5.10 to 7.3); a kernel
+        // without them has no such file.
         let own = std::fs::read_link("/proc/self/ns/time");
         if own.map_or(true, |link| link.as_os_str() == "time:[4026531834]") {
             return Offsets::default();

@@ -3,10 +3,12 @@
 
 use std::cmp::Ordering;
 
-/// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h): compiled in.
+/// How long a TIME_WAIT socket keeps its port, in seconds (`TCP_TIMEWAIT_LEN`, include/net/tcp.h, 5.10 to 7.3):
+/// compiled in.
 pub const TIME_WAIT_S: f64 = 60.0;
 /// How long it keeps its port from a connect() that may reuse it, in seconds, where `tcp_tw_reuse_delay` (since 6.14) does not say
-/// otherwise (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c). Up to 6.13 it is the turn of the clock's second, so a second at most.
+/// otherwise (tcp_twsk_unique(), net/ipv4/tcp_ipv4.c, 5.10 to 7.3). Up to 6.13 it is the turn of the clock's second, so
+/// a second at most.
 pub const REUSE_S: f64 = 1.0;
 /// From this share on, ports run short.
 const SHORT: f64 = 0.7;

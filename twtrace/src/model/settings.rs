@@ -72,8 +72,8 @@ impl Settings {
 }
 
 /// Ports that connect() can choose from: a range less what is reserved in it. Of an odd number it misses one now and then: it
-/// steps through both parities the same number of times (`__inet_hash_connect`, net/ipv4/inet_hashtables.c: `remaining &=
-/// ~1U`).
+/// steps through both parities the same number of times (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to
+/// 7.3: `remaining &= ~1U`).
 pub fn usable(range: (u16, u16), reserved: &[(u16, u16)]) -> u32 {
     let width = |low: u16, high: u16| (u32::from(high) + 1).saturating_sub(u32::from(low));
     let (low, high) = range;
