@@ -19,7 +19,7 @@ pub(crate) struct Owner {
     pub(crate) container: u32,
 }
 
-/// No process has it: `PID_MAX_LIMIT` (include/linux/threads.h) is 4,194,304.
+/// No process has it: `PID_MAX_LIMIT` (include/linux/threads.h, 5.10 to 7.3) is 4,194,304.
 const NO_PID: u32 = u32::MAX;
 
 impl Owner {

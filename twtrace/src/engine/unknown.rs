@@ -101,8 +101,9 @@ impl Tracker {
     /// An end of which nobody knows the beginning: the socket is told first, so that no end is without one.
     fn hear_of(&mut self, (conn, hash): (Conn, u64), ended: &Event) -> Event {
         let mut listed = Event::new(Kind::Listed, ended.mono_ns, Some(conn));
-        // A SYN takes a TIME_WAIT socket's place only where somebody listens on its port (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c, Linux 6.12:
-        // inet_lookup_listener() at TCP_TW_SYN), and that is what a list tells a server by.
+        // A SYN takes a TIME_WAIT socket's place only where somebody listens on its port (tcp_v4_rcv(),
+        // net/ipv4/tcp_ipv4.c, 5.10 to 7.3: inet_lookup_listener() at TCP_TW_SYN), and that is what a list tells a
+        // server by.
         listed.role = match (ended.role, ended.reason) {
             (Role::Unknown, Some(Reason::ReusedIncoming)) => Role::Server,
             (role, _) => role,
