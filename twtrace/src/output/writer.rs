@@ -3,9 +3,10 @@
 //! Must not know: what is written.
 //!
 //! A pipe, a socket or a terminal is written to only where it says that it has room, and a page at most at a time: a pipe with room
-//! has room for a page (pipe_poll in fs/pipe.c), a terminal that was stopped has none (pty_write_room in drivers/tty/pty.c). So the
-//! thread waits in poll(2), where it can be told to stop, and is in write(2) only for a moment. No other thread ever is: not even O_NONBLOCK
-//! keeps it from waiting for who holds a pipe's lock (`pipe_write`, fs/pipe.c), as a reader does while it splices to a file.
+//! has room for a page (pipe_poll(), fs/pipe.c, 5.10 to 7.3), a terminal that was stopped has none (pty_write_room(),
+//! drivers/tty/pty.c, 5.10 to 7.3). So the thread waits in poll(2), where it can be told to stop, and is in write(2)
+//! only for a moment. No other thread ever is: not even O_NONBLOCK keeps it from waiting for who holds a pipe's lock
+//! (pipe_write(), fs/pipe.c, 5.10 to 6.12; anon_pipe_write(), there, 7.3), as a reader does while it splices to a file.
 
 mod piece;
 
