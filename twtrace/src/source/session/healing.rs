@@ -23,7 +23,8 @@ use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
+/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c, 5.10 to 7.3): before, nobody
+/// asks.
 const LATE_NS: u64 = 5 * SECOND_NS;
 /// A socket that cannot be asked after is gone this long after its end.
 const HOPELESS_NS: u64 = 10 * SECOND_NS;

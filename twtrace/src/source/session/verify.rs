@@ -14,9 +14,10 @@ use crate::model::event::{Loss, Reason};
 /// What the kernel's counters mean here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
-    /// TW and TWKilled count births (since 5.17).
+    /// TW and TWKilled count births (since 5.18: __inet_twsk_schedule(), net/ipv4/inet_timewait_sock.c, 6.1 to 7.3).
     Births,
-    /// TW and TWKilled count expiries (`inet_timewait_sock.tw_kill` is there).
+    /// TW and TWKilled count expiries (`inet_timewait_sock.tw_kill` is there: tw_timer_handler(),
+    /// net/ipv4/inet_timewait_sock.c, 5.10).
     Expiries,
 }
 

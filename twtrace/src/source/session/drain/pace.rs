@@ -11,8 +11,8 @@ const CROWDED: Duration = Duration::from_millis(50);
 const MANY: u64 = 1 << 20;
 /// While none have come for a moment: the kernel side announces only that much is waiting.
 const QUIET: Duration = Duration::from_millis(100);
-/// While none have come for a second: the kernel itself wakes the reader of an empty ring (`bpf_ringbuf_commit`, kernel/bpf/ringbuf.c), so
-/// this is for nothing but what nobody has thought of.
+/// While none have come for a second: the kernel itself wakes the reader of an empty ring (bpf_ringbuf_commit(),
+/// kernel/bpf/ringbuf.c, 5.10 to 7.3), so this is for nothing but what nobody has thought of.
 const IDLE: Duration = Duration::from_secs(10);
 /// While a record that is still being written hides those behind it, which somebody waits for.
 const HELD_UP: Duration = Duration::from_millis(5);

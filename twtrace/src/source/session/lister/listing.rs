@@ -12,7 +12,7 @@ use crate::model::clock;
 use crate::model::event::Role;
 use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 
-/// `TCP_LISTEN` (include/net/tcp_states.h).
+/// `TCP_LISTEN` (include/net/tcp_states.h, 6.12).
 const LISTEN: u8 = 10;
 
 /// What was said of earlier listings: of single namespaces, and that none could be asked. One does not stand for the other.
