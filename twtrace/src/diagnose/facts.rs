@@ -236,8 +236,8 @@ pub struct Conntrack {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// A loopback address: what the kernel takes for loopback when `tcp_tw_reuse` is 2 (`tcp_twsk_unique`,
-    /// net/ipv4/tcp_ipv4.c).
+    /// A loopback address: what the kernel takes for loopback when `tcp_tw_reuse` is 2 (tcp_twsk_unique(),
+    /// net/ipv4/tcp_ipv4.c, 5.10 to 7.3).
     Loopback,
     /// Another address of this very namespace.
     ThisHost,

@@ -31,7 +31,7 @@ impl Range {
     }
 
     /// A run of ports that a program which failed was on, without a gap: what connect() chooses from the whole range lies apart, for it
-    /// takes ports of one parity first (`__inet_hash_connect`, net/ipv4/inet_hashtables.c).
+    /// takes ports of one parity first (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3).
     pub(super) fn inferred(tuple: &Tuple, settings: &Settings) -> Option<Self> {
         // What was looked at and has no range is not given one by its neighbours.
         if tuple.ranged.looked != 0 {

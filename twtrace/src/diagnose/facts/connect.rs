@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::engine::{Percentiles, Spread};
 
-/// How long connect() looked for a port: `inet_hash_connect()` from entry to exit.
+/// How long connect() looked for a port: inet_hash_connect() (net/ipv4/inet_hashtables.c, 5.10 to 7.3) from entry to
+/// exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ConnectTimes {
     /// Calls that were timed.

@@ -34,8 +34,8 @@ pub struct AbortReasons {
     pub linger: u64,
     /// With data that nobody had read.
     pub unread: u64,
-    /// TCPAbortOnData beyond `linger`: data came after close() (`tcp_rcv_state_process`, net/ipv4/tcp_input.c), which no event tells, or
-    /// an event is missing.
+    /// TCPAbortOnData beyond `linger`: data came after close() (tcp_rcv_state_process(), net/ipv4/tcp_input.c, 5.10 to
+    /// 7.3), which no event tells, or an event is missing.
     pub later: u64,
 }
 

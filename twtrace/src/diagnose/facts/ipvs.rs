@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-/// Sums of `/proc/net/ip_vs` (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c).
+/// Sums of `/proc/net/ip_vs` (ip_vs_info_seq_show(), net/netfilter/ipvs/ip_vs_ctl.c, 5.10 to 7.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ipvs {
     /// Virtual services.

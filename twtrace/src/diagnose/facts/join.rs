@@ -142,7 +142,8 @@ fn add_holders(shares: &mut Vec<Share>, holders: &HashMap<Process, u64>) {
     });
 }
 
-/// What the kernel takes for loopback when `tcp_tw_reuse` is 2: an address of either end (`tcp_twsk_unique`).
+/// What the kernel takes for loopback when `tcp_tw_reuse` is 2: an address of either end (tcp_twsk_unique(),
+/// net/ipv4/tcp_ipv4.c, 5.10 to 7.3).
 fn reach(tuple: &Tuple, own: &HashSet<IpAddr>) -> Reach {
     if tuple.saddr.is_loopback() || tuple.daddr.is_loopback() {
         Reach::Loopback
@@ -164,7 +165,7 @@ fn no_source(tuple: &Tuple, own: &HashSet<IpAddr>) -> Option<&'static str> {
     } else if tuple.daddr.is_loopback() && tuple.daddr.is_ipv6() && !own.contains(&tuple.daddr) {
         Some("its loopback interface has no IPv6 address")
     } else if tuple.saddr.is_ipv6() && !tuple.saddr.is_unspecified() && !own.contains(&tuple.saddr) {
-        // With IPv4 that is EINVAL (ip_route_output_key_hash_rcu, net/ipv4/route.c).
+        // With IPv4 that is ENETUNREACH (ip_route_output_key_hash_rcu(), net/ipv4/route.c, 5.10 to 7.3).
         Some("the address that was bound is none of its own")
     } else {
         None

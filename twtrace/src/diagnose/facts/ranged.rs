@@ -34,7 +34,8 @@ impl Ranged {
     }
 
     /// The ports that such a socket may have, both ends included: an end that is not within the namespace's range does not count
-    /// (`inet_sk_get_local_port_range`, net/ipv4/inet_connection_sock.c). `None` where no socket has a range of its own.
+    /// (inet_sk_get_local_port_range(), net/ipv4/inet_connection_sock.c, 6.1 to 7.3). `None` where no socket has a
+    /// range of its own.
     pub fn within(&self, settings: &Settings) -> Option<(u16, u16)> {
         if self.calls == 0 {
             return None;

@@ -64,8 +64,8 @@ fn ipvs() -> Option<Ipvs> {
     Ipvs::parse(&String::from_utf8_lossy(&text))
 }
 
-/// Half of the namespace's hash table of connections (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c); the file is there from 6.1
-/// on, and negative where the table is the machine's own.
+/// Half of the namespace's hash table of connections (tcp_set_hashinfo(), net/ipv4/tcp_ipv4.c, 6.1 to 7.3); the file is
+/// there from 6.1 on, and negative where the table is the machine's own.
 fn buckets_of_ehash() -> Option<u32> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries").ok()?;
     let entries: i64 = text.trim().parse().ok()?;
@@ -93,7 +93,8 @@ pub(super) fn most_buckets() -> Option<u32> {
     let asked =
         all.into_iter().enumerate().take_while(|(at, _)| *at < ALWAYS_ASKED || began.elapsed() < PATIENCE);
     let all = asked.filter_map(|(_, netns)| sysctls::read(&netns).ok()?.max_tw_buckets);
-    // Half of the hash table's slots, of which there is a power of two (tcp_init, net/ipv4/tcp.c): another number was set by somebody.
+    // Half of the hash table's slots, of which there is a power of two (tcp_sk_init(), net/ipv4/tcp_ipv4.c, 5.10;
+    // tcp_set_hashinfo(), there, 6.1 to 7.3): another number was set by somebody.
     all.filter(|most| most.is_power_of_two()).max()
 }
 

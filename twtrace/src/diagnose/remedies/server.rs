@@ -9,8 +9,9 @@ use crate::diagnose::words::count;
 
 const UNBOUND_PORT: &str = "unbound_port";
 
-/// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it (`inet_csk_bind_conflict`,
-/// net/ipv4/inet_connection_sock.c).
+/// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it
+/// (inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c, 5.10 to 7.3; inet_twsk_alloc(),
+/// net/ipv4/inet_timewait_sock.c, 5.10 to 7.3).
 pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64, was_set: Option<bool>) -> Remedy {
     let others = if open == 0 {
         String::new()

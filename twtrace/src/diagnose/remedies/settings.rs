@@ -252,8 +252,9 @@ pub(in crate::diagnose) fn rfc1337(netns: &Netns, observed_s: f64, is_known: boo
 
 pub(super) fn fin_timeout(netns: &Netns, waiting: u64) -> Remedy {
     let set = netns.settings.fin_timeout_s;
-    // Above a minute an orphan waits for what is above it, and as long again as a small socket (tcp_rcv_state_process,
-    // net/ipv4/tcp_input.c). The kernel waits for a few retransmissions at least (tcp_fin_time(), include/net/tcp.h).
+    // Above a minute an orphan waits for what is above it, and as long again as a small socket
+    // (tcp_rcv_state_process(), net/ipv4/tcp_input.c, tcp_keepalive_timer(), net/ipv4/tcp_timer.c, 5.10 to 7.3). The
+    // kernel waits for a few retransmissions at least (tcp_fin_time(), include/net/tcp.h, 5.10 to 7.3).
     let before_s = match set.unwrap_or(60) {
         most @ 0..=60 => most.max(1),
         more => 2 * (more - 60),

@@ -1,8 +1,8 @@
 //! Owns: the rule for a server whose port an outgoing connection has.
 //! Must not know: where facts come from, how findings are shown.
 //!
-//! A port that connect() chose is given to a bind() only if both sockets have SO_REUSEADDR (`inet_csk_bind_conflict`,
-//! net/ipv4/inet_connection_sock.c), which clients do not set. So it does not matter what the server sets.
+//! A port that connect() chose is given to a bind() only if both sockets have SO_REUSEADDR (inet_csk_bind_conflict(),
+//! net/ipv4/inet_connection_sock.c, 5.10 to 7.3), which clients do not set. So it does not matter what the server sets.
 
 use super::taken::{On, Taken, of_kind};
 use crate::diagnose::facts::Facts;

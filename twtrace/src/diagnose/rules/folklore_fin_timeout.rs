@@ -9,7 +9,7 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Cause;
 use crate::diagnose::remedies;
 
-/// What the kernel sets (`TCP_FIN_TIMEOUT`, include/net/tcp.h), in seconds.
+/// What the kernel sets (`TCP_FIN_TIMEOUT`, include/net/tcp.h, 5.10 to 7.3), in seconds.
 const DEFAULT_S: u32 = 60;
 /// Where so many orphans wait for their peer's FIN, the setting has a purpose.
 const PURPOSE: u64 = 100;

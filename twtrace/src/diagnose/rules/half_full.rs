@@ -2,7 +2,7 @@
 //! Must not know: where facts come from, how findings are shown.
 //!
 //! connect() tries ports of one parity first. Once those are gone, each call walks past all of them before it tries the others
-//! (`__inet_hash_connect`, net/ipv4/inet_hashtables.c): measured at 20,000 ports, 15 us became 524 us.
+//! (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3): measured at 20,000 ports, 15 us became 524 us.
 
 use super::{SOCK_DIAG, about};
 use crate::diagnose::facts::Facts;

@@ -11,8 +11,8 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().flat_map(|netns| [of_conntrack(netns), of_orphans(netns)]).flatten().collect()
 }
 
-/// Beyond the limit new connections are dropped, `nf_conntrack: table full, dropping packet` in the log (`__nf_conntrack_alloc`,
-/// net/netfilter/nf_conntrack_core.c).
+/// Beyond the limit new connections are dropped, `nf_conntrack: table full, dropping packet` in the log
+/// (__nf_conntrack_alloc(), net/netfilter/nf_conntrack_core.c, 5.10 to 7.3).
 fn of_conntrack(netns: &Netns) -> Option<Finding> {
     let conntrack = netns.conntrack?;
     if conntrack.max == 0 || conntrack.count * 10 < conntrack.max * 9 {
@@ -40,7 +40,7 @@ fn of_conntrack(netns: &Netns) -> Option<Finding> {
     Some(finding.remedied([remedies::conntrack_room()]).in_short_alone(short))
 }
 
-/// Beyond it the kernel resets what is closed and not yet done (`tcp_check_oom`, net/ipv4/tcp.c).
+/// Beyond it the kernel resets what is closed and not yet done (tcp_check_oom(), net/ipv4/tcp.c, 5.10 to 7.3).
 fn of_orphans(netns: &Netns) -> Option<Finding> {
     let counters = netns.counters?;
     let (orphans, most) = counters.orphans.zip(counters.max_orphans)?;

@@ -44,7 +44,8 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
         .in_short(&format!("cannot connect to {}: no local address", end(tuple.daddr, tuple.dport)))
 }
 
-/// bind() says so of nothing else: the port is looked at afterwards (`__inet_bind`, net/ipv4/af_inet.c).
+/// bind() says so of nothing else: the port is looked at afterwards (__inet_bind(), net/ipv4/af_inet.c, 5.10
+/// to 7.3).
 fn of_binds(netns: &Netns) -> Vec<Finding> {
     let mut by_address: BTreeMap<IpAddr, Vec<&Refusal>> = BTreeMap::new();
     let all = netns.refusals.iter();

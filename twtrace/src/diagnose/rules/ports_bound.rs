@@ -2,7 +2,7 @@
 //! Must not know: where facts come from, how findings are shown.
 //!
 //! connect() shares a port among destinations only if it chose it itself: it passes by every port that came from bind() or listen(),
-//! TIME_WAIT or not (`__inet_hash_connect`, net/ipv4/inet_hashtables.c: `tb->fastreuse >= 0`).
+//! TIME_WAIT or not (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3: `tb->fastreuse >= 0`).
 
 use super::{EVENTS, SOCK_DIAG, about, pools, severity, with_ports};
 use crate::diagnose::facts::{Facts, Share};

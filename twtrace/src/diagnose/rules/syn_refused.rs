@@ -2,8 +2,9 @@
 //! Must not know: where facts come from, how findings are shown.
 //!
 //! A SYN that is not newer than the old connection is answered with an ACK; its sender answers that with an RST, which frees the socket,
-//! and the SYN that is sent again after a second gets through. With `tcp_rfc1337` the RST is ignored and the socket's minute begins anew
-//! (`tcp_timewait_state_process`, net/ipv4/tcp_minisocks.c).
+//! and the SYN that is sent again after a second gets through. With `tcp_rfc1337` the RST is ignored, and each SYN with
+//! an older timestamp begins the socket's minute anew (tcp_timewait_state_process(), net/ipv4/tcp_minisocks.c, 5.10 to
+//! 7.3).
 
 use super::{EVENTS, within};
 use crate::diagnose::facts::{Facts, Netns};
@@ -18,8 +19,8 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     facts.namespaces.iter().filter_map(of_namespace).collect()
 }
 
-/// Where only the kernel's counter tells: it counts any segment with an older timestamp (`tcp_timewait_state_process`,
-/// net/ipv4/tcp_minisocks.c), and one or two may have been late on their way.
+/// Where only the kernel's counter tells: it counts any segment with an older timestamp (tcp_timewait_state_process(),
+/// net/ipv4/tcp_minisocks.c, 7.3), and one or two may have been late on their way.
 const ENOUGH_COUNTED: u64 = 3;
 
 /// How many were refused, by whichever says more; `None` where nobody could tell.

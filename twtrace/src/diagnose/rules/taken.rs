@@ -95,8 +95,8 @@ fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On 
     }
 }
 
-/// Whether somebody listens on the port at an address that is in the way of this one (`inet_rcv_saddr_equal`,
-/// net/ipv4/inet_connection_sock.c); a listener of IPv6 for all may be one for IPv4 as well.
+/// Whether somebody listens on the port at an address that is in the way of this one (inet_rcv_saddr_equal(),
+/// net/ipv4/inet_connection_sock.c, 5.10 to 7.3); a listener of IPv6 for all may be one for IPv4 as well.
 fn listens_on(served: &Served, saddr: IpAddr) -> bool {
     let is_in_the_way = |other: &IpAddr| *other == saddr || other.is_unspecified() || saddr.is_unspecified();
     served.listens_on.is_empty() || served.listens_on.iter().any(is_in_the_way)
