@@ -16,7 +16,7 @@ use crate::model::event::Conn;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Gathered, Limitation, What};
 
-/// `TCP_LISTEN` (include/net/tcp_states.h).
+/// `TCP_LISTEN` (include/net/tcp_states.h, 6.12).
 const LISTEN: u8 = 10;
 
 /// Which namespaces to look into.

@@ -8,7 +8,7 @@ use super::pools::{Pool, pools};
 use crate::host::net::slabinfo::TimeWaitSlab;
 use crate::host::net::sockdiag::state_name;
 
-/// Numbers of the TCP states that sockets are listed in (include/net/tcp_states.h).
+/// Numbers of the TCP states that sockets are listed in (include/net/tcp_states.h, 5.10 to 7.3).
 const STATES: std::ops::RangeInclusive<u8> = 1..=11;
 
 /// A namespace's TIME_WAIT sockets against its limit.
