@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 
-/// States as /proc/net/tcp prints them (include/net/tcp_states.h); of a TIME_WAIT socket, the substate.
+/// States as /proc/net/tcp prints them (include/net/tcp_states.h, 5.10 to 7.3); of a TIME_WAIT socket, the substate.
 pub const ESTABLISHED: u8 = 1;
 /// See [`ESTABLISHED`].
 pub const FIN_WAIT1: u8 = 4;
@@ -21,8 +21,8 @@ pub const CLOSE_WAIT: u8 = 8;
 /// See [`ESTABLISHED`].
 pub const CLOSING: u8 = 11;
 
-/// `timer_active` in /proc/net/tcp of a TIME_WAIT socket, whatever its substate (net/ipv4/tcp_ipv4.c,
-/// get_timewait4_sock).
+/// `timer_active` in /proc/net/tcp of a TIME_WAIT socket, whatever its substate (get_timewait4_sock(),
+/// net/ipv4/tcp_ipv4.c, 5.10 to 7.3).
 const TIMER_TIME_WAIT: u8 = 3;
 
 /// The kernel's counters of a namespace, since it was made.

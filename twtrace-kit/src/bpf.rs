@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
-/// Commands of bpf(2) (include/uapi/linux/bpf.h).
+/// Commands of bpf(2) (include/uapi/linux/bpf.h, 6.12).
 const PROG_LOAD: libc::c_int = 5;
 const PROG_GET_NEXT_ID: libc::c_int = 11;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
@@ -276,7 +276,8 @@ pub fn produced(pid: u32) -> Result<u64> {
     Ok(bytes)
 }
 
-/// The producer's position stands at the beginning of the second page (`struct bpf_ringbuf`, kernel/bpf/ringbuf.c).
+/// The producer's position stands at the beginning of the second page (`struct bpf_ringbuf`, kernel/bpf/ringbuf.c,
+/// 5.10 to 7.3).
 fn position(ring: &OwnedFd) -> Result<u64> {
     let page = sysconf(SysconfVar::PAGE_SIZE)?.context("no page size")?;
     let length = NonZeroUsize::new(page.try_into()?).context("pages of no bytes")?;
@@ -331,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_kernels() {
-        // include/uapi/linux/bpf.h, union bpf_attr.
+        // `union bpf_attr`, include/uapi/linux/bpf.h, 6.12.
         assert_eq!(std::mem::offset_of!(Load, prog_name), 48);
         assert_eq!(std::mem::offset_of!(Load, expected_attach_type), 68);
         assert_eq!(std::mem::offset_of!(Load, func_info), 80);

@@ -19,8 +19,9 @@ fn parse(release: &str) -> Result<(u32, u32)> {
     Ok((next()?, next()?))
 }
 
-/// From 5.11 to 6.0 the counter TW moved from the end of a TIME_WAIT socket to its creation; both neighbours of that
-/// range were measured.
+/// With 5.18 the counter TW moved from the end of a TIME_WAIT socket (tw_timer_handler(),
+/// net/ipv4/inet_timewait_sock.c, 5.10) to its creation (__inet_twsk_schedule(), there, 6.1 to 7.3); 5.10 and 6.1 were
+/// measured.
 pub fn counts_creations() -> Result<bool> {
     Ok(version()? >= (6, 1))
 }
@@ -39,8 +40,8 @@ fn look_for_tcp_diag() -> bool {
     asked && symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"))
 }
 
-/// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a `tcp_abort` that knows TIME_WAIT sockets (5.10
-/// answers EOPNOTSUPP).
+/// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a tcp_abort() that knows TIME_WAIT sockets
+/// (net/ipv4/tcp.c, 6.1 to 7.3; 5.10 answers EOPNOTSUPP).
 pub fn can_kill_time_wait() -> bool {
     has_tcp_diag() && version().is_ok_and(|version| version >= (6, 1))
 }

@@ -161,7 +161,7 @@ fn limit_files(soft: u64, hard: u64) -> io::Result<()> {
     Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, soft, hard)?)
 }
 
-/// Number of a capability in include/uapi/linux/capability.h.
+/// Number of a capability in include/uapi/linux/capability.h, 6.12.
 const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_SYSLOG: u32 = 34;
 const CAP_PERFMON: u32 = 38;
@@ -226,7 +226,7 @@ pub fn in_pid_namespace<T>(start: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// Runs `start`, whose children live `seconds` later by the monotonic clocks. `None` where the kernel has no time namespaces.
 pub fn in_time_namespace<T>(seconds: u64, start: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-    /// CLONE_NEWTIME (include/uapi/linux/sched.h).
+    /// CLONE_NEWTIME (include/uapi/linux/sched.h, 6.12).
     const NEWTIME: libc::c_int = 0x80;
     let Ok(home) = File::open("/proc/self/ns/time") else { return Ok(None) };
     // SAFETY: numbers only.

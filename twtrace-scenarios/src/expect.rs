@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use twtrace_kit::actor::{Actor, Sock};
 
-/// What TCP_TIMEWAIT_LEN is in every kernel (include/net/tcp.h).
+/// What TCP_TIMEWAIT_LEN is in every kernel (include/net/tcp.h, 5.10 to 7.3).
 pub const TIMEWAIT_MS: u64 = 60_000;
 
 /// What the value of one key must be.

@@ -17,7 +17,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use tempfile::TempDir;
 
-/// Opcodes of include/uapi/linux/fuse.h.
+/// Opcodes of include/uapi/linux/fuse.h, 6.12.
 const LOOKUP: u32 = 1;
 const FORGET: u32 = 2;
 const GETATTR: u32 = 3;
@@ -27,8 +27,8 @@ const INIT: u32 = 26;
 const OPENDIR: u32 = 27;
 /// Bytes of `fuse_in_header`.
 const HEADER: usize = 40;
-/// Reads that are answered, with an error, before one is not. A page fault reads without the lock of the memory first (`filemap_fault`,
-/// mm/filemap.c, FAULT_FLAG_TRIED); it goes on with it when that came to nothing.
+/// Reads that are answered, with an error, before one is not. A page fault reads without the lock of the memory first
+/// (filemap_fault(), mm/filemap.c, 5.10 to 7.3, FAULT_FLAG_TRIED); it goes on with it when that came to nothing.
 const ANSWERED: u32 = 1;
 /// Size of the file, in bytes.
 const SIZE: u64 = 4096;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use socket2::SockAddr;
 
-/// Operations, offsets and flags of include/uapi/linux/io_uring.h.
+/// Operations, offsets and flags of include/uapi/linux/io_uring.h, 6.12.
 const OP_ACCEPT: u8 = 13;
 const OP_BIND: u8 = 56;
 const OFF_SQ_RING: i64 = 0;

@@ -297,7 +297,7 @@ fn strand(socket: Socket) -> Result<Reply> {
     Ok(Reply::Done)
 }
 
-/// `IP_LOCAL_PORT_RANGE` of include/uapi/linux/in.h, Linux 6.3 on.
+/// `IP_LOCAL_PORT_RANGE` of include/uapi/linux/in.h, 6.12; since 6.3.
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 
 fn set_port_range(fd: RawFd, low: u16, high: u16) -> Result<Reply> {

@@ -16,7 +16,7 @@ use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Setup, Tracer, kind, within};
 
-/// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, since 5.14).
+/// `SO_NETNS_COOKIE` (include/uapi/asm-generic/socket.h, 6.1 to 7.3; since 5.14).
 const SO_NETNS_COOKIE: libc::c_int = 71;
 /// What twtrace takes at most to find out what became of a namespace.
 const FOUND_OUT: Duration = Duration::from_secs(30);

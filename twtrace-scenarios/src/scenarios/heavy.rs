@@ -76,8 +76,8 @@ pub(super) fn load(sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Nothing disturbs a TIME_WAIT socket: it lives for TCP_TIMEWAIT_LEN, 60 s (include/net/tcp.h), and the timer wheel may let it
-/// wait for up to an eighth more (kernel/time/timer.c).
+/// Nothing disturbs a TIME_WAIT socket: it lives for TCP_TIMEWAIT_LEN, 60 s (include/net/tcp.h, 5.10 to 7.3), and the
+/// timer wheel may let it wait for up to an eighth more (kernel/time/timer.c, 5.10 to 7.3).
 pub(super) fn expires(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify", "--netns", "self"])?;

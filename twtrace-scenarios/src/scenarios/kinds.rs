@@ -71,7 +71,7 @@ pub(super) fn same_tuple_in_two_namespaces(sandbox: &mut Sandbox) -> Result<()> 
 }
 
 /// The peer never closes: the mini-socket lives for tcp_fin_timeout, or for 3.5 retransmission timeouts where those
-/// are longer (net/ipv4/tcp.h, tcp_fin_time).
+/// are longer (tcp_fin_time(), include/net/tcp.h, 5.10 to 7.3).
 pub(super) fn fin_wait2_expires(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_fin_timeout", "1")?;
     let (client, listener) = sandbox.cast()?;

@@ -134,8 +134,8 @@ pub(super) fn closed_by_a_thread(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// The last descriptor goes with a cycle of UNIX sockets, which the kernel's collector closes. Since 6.9 (commit
-/// 8b90a9f819dc, carried back to some older series) a kernel thread is at it: the opener stands in. Before, it ran in
-/// whichever process closed the last UNIX socket: here the one that made the cycle.
+/// 8b90a9f819dc, carried back to some older series; unix_gc(), net/unix/garbage.c, 6.12) a kernel thread is at it: the
+/// opener stands in. Before, it ran in whichever process closed the last UNIX socket: here the one that made the cycle.
 pub(super) fn closed_by_the_kernel(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
     let knot = sandbox.actor("knot")?;

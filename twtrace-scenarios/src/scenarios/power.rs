@@ -60,7 +60,7 @@ fn has_given_up(pid: u32, kept: u64) -> Result<()> {
 /// Once it is attached no thread has more than it takes to look at other processes and into their namespaces; and all is still told.
 pub(super) fn least(sandbox: &mut Sandbox) -> Result<()> {
     let tracer = Tracer::start(&sandbox.setup, &["--json"])?;
-    // Before 6.0 nobody else may read maps, but CAP_SYS_ADMIN stands in for it.
+    // Before 5.19 nobody else may read maps, but CAP_SYS_ADMIN stands in for it (bpf(2), kernel/bpf/syscall.c, 5.10).
     has_given_up(tracer.pid(), SYS_ADMIN | SYS_PTRACE | DAC_READ_SEARCH)?;
     busy(sandbox)?;
     let told = tracer.stop(Signal::SIGINT)?;
@@ -157,7 +157,8 @@ pub(super) fn of_a_file(sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// Gives a program capabilities, effective as it is run: `struct vfs_cap_data`, include/uapi/linux/capability.h. Says whether they can be kept.
+/// Gives a program capabilities, effective as it is run: `struct vfs_cap_data`, include/uapi/linux/capability.h, 6.12.
+/// Says whether they can be kept.
 fn give(program: &Path, caps: u64) -> Result<bool> {
     const REVISION_2_EFFECTIVE: u32 = 0x0200_0001;
     let words = [REVISION_2_EFFECTIVE, caps as u32, 0, (caps >> 32) as u32, 0];

@@ -74,7 +74,8 @@ pub(super) fn syn_in_fin_wait2(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// A server has gone, and a client comes again with a SYN that would be taken: it is answered with an ACK, and the client's RST ends the
-/// TIME_WAIT socket (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c: TCP_TW_SYN without a listener goes on as TCP_TW_ACK).
+/// TIME_WAIT socket (tcp_v4_rcv(), net/ipv4/tcp_ipv4.c, 5.10 to 7.3: TCP_TW_SYN without a listener goes on as
+/// TCP_TW_ACK).
 pub(super) fn syn_without_listener(sandbox: &mut Sandbox) -> Result<()> {
     set_ipv4("tcp_rfc1337", "0")?;
     let (client, listener) = sandbox.cast()?;

@@ -112,7 +112,7 @@ pub(super) fn by_syn(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// SYNs with sequence numbers that the TIME_WAIT socket has seen: the first is answered with an ACK, those that follow at once with
-/// nothing (tcp_timewait_state_process, net/ipv4/tcp_minisocks.c). None is taken, each is told.
+/// nothing (tcp_timewait_state_process(), net/ipv4/tcp_minisocks.c, 5.10 to 7.3). None is taken, each is told.
 pub(super) fn syn_refused(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
     let server = listener.actor.clone();

@@ -55,7 +55,7 @@ pub(in crate::scenarios) fn counters_moved(sandbox: &mut Sandbox) -> Result<()> 
     let mut waiting: Vec<Raw> = Vec::new();
     let mut overflows = 0;
     let (diagnosis, ()) = examine_with(sandbox, &[], |_| {
-        // One more than the setting has room (`sk_acceptq_is_full`, include/net/sock.h).
+        // One more than the setting has room (sk_acceptq_is_full(), include/net/sock.h, 5.10 to 7.3).
         for _ in 0..4 + 7 {
             let raw = cast.client.socket(false, false)?;
             raw.begin((HERE, 10007))?;
@@ -125,7 +125,8 @@ pub(in crate::scenarios) fn closes_aborted(sandbox: &mut Sandbox) -> Result<()> 
     let finding = diagnosis.only("closes_aborted")?;
     finding.is("notice")?.says("30 closes ended in an RST")?.says("13 with SO_LINGER 0, 17 with data")?;
     finding.offers("graceful_close")?;
-    // Nobody set SO_LINGER: data comes in after close(). A timeout of more than a minute keeps the full socket (tcp_close()).
+    // Nobody set SO_LINGER: data comes in after close(). A timeout of more than a minute keeps the full socket
+    // (__tcp_close(), net/ipv4/tcp.c, 5.10 to 7.3).
     set_ipv4("tcp_fin_timeout", "120")?;
     let (later, ()) = examine_with(sandbox, &[], |sandbox| {
         for _ in 0..11 {

@@ -78,7 +78,8 @@ impl Cast {
     }
 
     /// One connection from each of these ports, one request each, the server closing first. Ports that the kernel chooses may come
-    /// again (the place where it begins moves every 10 s: `secure_ipv4_port_ephemeral`), and then a SYN takes the server's TIME_WAIT socket away.
+    /// again (the place where it begins moves every 10 s: secure_ipv4_port_ephemeral(), net/core/secure_seq.c, 5.10 to
+    /// 7.3), and then a SYN takes the server's TIME_WAIT socket away.
     pub(super) fn visit_from_each(&self, sandbox: &Sandbox, ports: Range<u16>, listener: &Raw) -> Result<()> {
         for port in ports {
             end(&sandbox.pair_from((HERE, port), &self.client, listener)?, 1, First::Server)?;
