@@ -83,7 +83,8 @@ fn push(bench: &mut Bench, name: &str, axis: &str, points: Vec<Point>) {
 }
 
 /// How many destinations, and up to which port, so that a client's connections go through `live` pairs of addresses and ports. Of the
-/// ports a connect() takes every other one as long as it can (__inet_hash_connect, since Linux 4.2).
+/// ports a connect() takes every other one as long as it can (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10
+/// to 7.3; since 4.2).
 fn ports_for(live: u64) -> (u8, u16) {
     /// Pairs of a destination, at most: half of all ports.
     const MOST: u64 = 25_000;

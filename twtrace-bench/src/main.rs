@@ -94,7 +94,7 @@ struct Run {
     soak: Option<u64>,
 }
 
-/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h, 5.10 to 7.3.
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 fn main() -> ExitCode {

@@ -20,7 +20,7 @@ use super::Heard;
 use crate::generator::First;
 use crate::model::{Arm, Told};
 
-/// The same tracepoint as twtrace's, and the same moment. States are those of include/net/tcp_states.h.
+/// The same tracepoint as twtrace's, and the same moment. States are those of include/net/tcp_states.h, 6.12.
 const ONE_LINER: &str = "tracepoint:sock:inet_sock_set_state \
     /args->newstate == 7 && (args->oldstate == 5 || args->oldstate == 11)/ { @[pid, comm] = count(); }";
 
