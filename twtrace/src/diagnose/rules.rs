@@ -1,40 +1,18 @@
 //! Owns: the list of all rules, and what most of them share.
 //! Must not know: where facts come from, how findings are shown.
 //!
-//! A rule is a pure function from facts to findings. One rule, one file; what differs in a few words only is a table in one ([`waiting`]).
+//! A rule is a pure function from facts to findings. A file has those that are about one thing; what differs in a few words only is a
+//! table in one ([`waiting`]).
 
-mod bound_source;
-mod closes_aborted;
-mod counters_moved;
-mod ephemeral_port_taken;
-mod fin_wait2_pileup;
-mod folklore_fin_timeout;
-mod folklore_max_tw_buckets;
-mod folklore_tw_recycle;
-mod half_full;
-mod limits_near;
-mod loopback_backend;
-mod nat_ports_short;
-mod no_local_address;
-mod not_explained;
-mod not_seen;
-mod nothing_wrong;
-mod own_ports_taken;
-mod port_in_use;
-mod ports_bound;
-mod ports_exhausted;
-mod ports_held_open;
-mod ports_running_out;
+mod bind;
+mod folklore;
+mod held;
+mod no_cause;
 mod refused;
-mod reuse_cannot_work;
-mod rst_kills;
-mod server_cannot_bind;
-mod server_side;
-mod socket_range;
-mod syn_refused;
-mod table_overflow;
+mod segments;
+mod tables;
 mod taken;
-mod tuple_taken;
+mod time_wait;
 mod waiting;
 
 #[cfg(test)]
@@ -50,42 +28,40 @@ pub type Rule = fn(&Facts) -> Vec<Finding>;
 
 /// Every rule, in no order of importance; see [`super::diagnose`].
 pub const ALL: &[Rule] = &[
-    ports_exhausted::rule,
-    ports_running_out::rule,
-    ports_held_open::rule,
-    ports_bound::rule,
-    socket_range::rule,
-    waiting::rule,
-    not_explained::rule,
-    half_full::rule,
-    bound_source::rule,
-    reuse_cannot_work::rule,
-    loopback_backend::rule,
-    fin_wait2_pileup::rule,
-    table_overflow::rule,
-    server_cannot_bind::rule,
-    ephemeral_port_taken::rule,
-    own_ports_taken::rule,
-    no_local_address::rule,
-    refused::rule,
-    port_in_use::rule,
-    tuple_taken::rule,
-    syn_refused::rule,
-    rst_kills::rule,
-    closes_aborted::rule,
-    counters_moved::rule,
-    limits_near::rule,
-    nat_ports_short::rule,
-    server_side::rule,
-    folklore_fin_timeout::rule,
-    folklore_max_tw_buckets::rule,
-    folklore_tw_recycle::rule,
-    not_seen::rule,
+    time_wait::ports_exhausted,
+    time_wait::ports_running_out,
+    held::ports_held_open,
+    held::ports_bound,
+    held::socket_range,
+    waiting::by_state,
+    no_cause::not_explained,
+    held::range_half_full,
+    bind::bound_source,
+    time_wait::reuse_cannot_work,
+    time_wait::loopback_backend,
+    waiting::fin_wait2_pileup,
+    tables::table_overflow,
+    bind::server_cannot_bind,
+    bind::ephemeral_port_taken,
+    bind::own_ports_taken,
+    refused::no_local_address,
+    refused::refused_not_for_ports,
+    bind::port_in_use,
+    refused::tuple_taken,
+    segments::syn_refused,
+    segments::rst_kills,
+    segments::closes_aborted,
+    segments::counters_moved,
+    tables::limits_near,
+    tables::nat_ports_short,
+    tables::server_side_harmless,
+    folklore::fin_timeout,
+    folklore::max_tw_buckets,
+    folklore::tw_recycle,
+    no_cause::not_seen,
 ];
 
-pub(in crate::diagnose) use not_explained::ID as NOT_EXPLAINED;
-/// What is said where no rule has anything to say.
-pub(super) use nothing_wrong::rule as nothing_wrong;
+pub(super) use no_cause::{NOT_EXPLAINED, nothing_wrong};
 
 const EVENTS: &str = "events";
 const SOCK_DIAG: &str = "sock_diag and events";

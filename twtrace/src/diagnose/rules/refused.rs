@@ -1,20 +1,24 @@
-//! Owns: the rule for calls that fail for a reason that has nothing to do with ports.
+//! Owns: the rules for calls that fail though ports are free: for a reason of their own (`refused_not_for_ports`), for there is no such
+//! address here (`no_local_address`), or as that connection exists (`tuple_taken`).
 //! Must not know: where facts come from, how findings are shown.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::EVENTS;
-use crate::diagnose::facts::{Call, Facts, Netns, Refusal, Share};
+use super::{EVENTS, RANGE, SOCK_DIAG, about, pools, towards};
+use crate::diagnose::facts::{Call, Facts, Netns, Refusal, Share, Tuple};
 use crate::diagnose::finding::{Finding, Severity, Subject};
+use crate::diagnose::pool::{Cause, Pool};
 use crate::diagnose::words::{end, holders, times};
+use crate::diagnose::{folklore, remedies};
 use crate::model::event::Errno;
 
 /// Of what happens to everybody now and then, so many are worth a word.
 const MANY: u64 = 10;
 
-pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().flat_map(of_namespace).collect()
+/// Calls that fail for a reason that has nothing to do with ports.
+pub(super) fn refused_not_for_ports(facts: &Facts) -> Vec<Finding> {
+    facts.namespaces.iter().flat_map(of_refusals).collect()
 }
 
 /// What a call that returned this met with; `None`: it is no failure.
@@ -39,7 +43,7 @@ fn meaning(errno: Errno) -> Option<(Severity, &'static str)> {
     })
 }
 
-fn of_namespace(netns: &Netns) -> Vec<Finding> {
+fn of_refusals(netns: &Netns) -> Vec<Finding> {
     let mut alike: BTreeMap<(Call, IpAddr, u16, Errno), Vec<&Refusal>> = BTreeMap::new();
     for refusal in &netns.refusals {
         let Refusal { call, address, port, errno, .. } = *refusal;
@@ -47,10 +51,10 @@ fn of_namespace(netns: &Netns) -> Vec<Finding> {
             alike.entry((call, address, port, errno)).or_default().push(refusal);
         }
     }
-    alike.values().filter_map(|refusals| finding(netns, refusals)).collect()
+    alike.values().filter_map(|refusals| of_alike(netns, refusals)).collect()
 }
 
-fn finding(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
+fn of_alike(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
     let Refusal { call, address, port, errno, .. } = **refusals.first()?;
     let failed: u64 = refusals.iter().map(|refusal| refusal.failed).sum();
     let (severity, means) = meaning(errno)?;
@@ -87,7 +91,7 @@ fn finding(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
 }
 
 /// Who asked, most first.
-pub(super) fn callers(refusals: &[&Refusal]) -> Vec<Share> {
+fn callers(refusals: &[&Refusal]) -> Vec<Share> {
     let share = |refusal: &&Refusal| Share {
         process: refusal.caller.clone(),
         failed: refusal.failed,
@@ -96,4 +100,95 @@ pub(super) fn callers(refusals: &[&Refusal]) -> Vec<Share> {
     let mut shares: Vec<Share> = refusals.iter().map(share).collect();
     shares.sort_by_key(|share| std::cmp::Reverse(share.failed));
     shares
+}
+
+/// The name of its finding.
+const NO_ADDRESS: &str = "no_local_address";
+
+/// Calls that are refused before a port is looked for, because there is no such address here.
+pub(super) fn no_local_address(facts: &Facts) -> Vec<Finding> {
+    let connects = pools(facts).filter_map(|(pool, cause)| match cause {
+        Cause::NoSource(why) => Some(of_connect(&pool, why)),
+        _ => None,
+    });
+    connects.chain(facts.namespaces.iter().flat_map(of_binds)).collect()
+}
+
+fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
+    let tuple = pool.tuple;
+    let callers = tuple.callers();
+    let what = format!(
+        "connect() to {} by {} fails {} before a port is looked for: the network namespace has no address to connect from, for \
+         {why}. Ports are free.",
+        end(tuple.daddr, tuple.dport),
+        holders(&callers, |share| share.failed, 0),
+        times(tuple.failed),
+    );
+    Finding::new(NO_ADDRESS, Severity::Critical, what)
+        .at(about(pool))
+        .because("connect() failures", tuple.failed, EVENTS)
+        .because("ports in use to there", tuple.peak.all(), SOCK_DIAG)
+        .because("no address to connect from", why, "addresses of its interfaces")
+        .by(callers)
+        .remedied(remedies::of_no_address(pool.netns))
+        .but_not(folklore::of_no_address())
+        .in_short(&format!("cannot connect to {}: no local address", end(tuple.daddr, tuple.dport)))
+}
+
+/// bind() says so of nothing else: the port is looked at afterwards (__inet_bind(), net/ipv4/af_inet.c, 5.10
+/// to 7.3).
+fn of_binds(netns: &Netns) -> Vec<Finding> {
+    let mut by_address: BTreeMap<IpAddr, Vec<&Refusal>> = BTreeMap::new();
+    let all = netns.refusals.iter();
+    for refusal in all.filter(|one| one.call == Call::Bind && one.errno == Errno::AddrNotAvail) {
+        by_address.entry(refusal.address).or_default().push(refusal);
+    }
+    let finding = |(address, refusals): (IpAddr, Vec<&Refusal>)| {
+        let callers = callers(&refusals);
+        let failed: u64 = refusals.iter().map(|refusal| refusal.failed).sum();
+        let what = format!(
+            "bind() of {address} by {} fails {} before a port is looked for: no interface of the network namespace has that \
+             address. Ports are free.",
+            holders(&callers, |share| share.failed, 0),
+            times(failed),
+        );
+        Finding::new(NO_ADDRESS, Severity::Critical, what)
+            .at(Subject { netns: Some(netns.netns), saddr: Some(address), ..Subject::default() })
+            .because("bind() failures with EADDRNOTAVAIL", failed, EVENTS)
+            .by(callers)
+            .remedied(remedies::of_no_address(netns))
+            .but_not(folklore::of_no_address())
+            .in_short(&format!("cannot bind {address}: no such local address"))
+    };
+    by_address.into_iter().map(finding).collect()
+}
+
+/// A connect() from a port that the caller bound itself and whose connection exists already.
+pub(super) fn tuple_taken(facts: &Facts) -> Vec<Finding> {
+    let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
+    // Where the pool is exhausted as well, that is the thing to say.
+    all.filter(|(_, tuple)| tuple.taken != 0 && tuple.failed == 0)
+        .map(|(netns, tuple)| of_taken(netns, tuple))
+        .collect()
+}
+
+fn of_taken(netns: &Netns, tuple: &Tuple) -> Finding {
+    let callers = tuple.callers();
+    let what = format!(
+        "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
+        end(tuple.daddr, tuple.dport),
+        times(tuple.failed_bound),
+        holders(&callers, |share| share.failed, 0),
+    );
+    Finding::new("tuple_taken", Severity::Critical, what)
+        .at(towards(netns, tuple))
+        .because("connect() failures from a bound port", tuple.failed_bound, EVENTS)
+        .because_known("ports that connect() could choose from by itself", netns.settings.ports, RANGE)
+        .because("of those, in use", tuple.peak.all(), SOCK_DIAG)
+        .by(callers)
+        .remedied([remedies::unbound_port(netns, tuple)])
+        .in_short(&format!(
+            "cannot connect to {} from a port that it bound: that connection exists",
+            end(tuple.daddr, tuple.dport)
+        ))
 }

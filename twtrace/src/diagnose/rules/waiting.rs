@@ -1,17 +1,19 @@
 //! Owns: the rules for sockets that wait for somebody who does not act: `syn_unanswered`, `close_wait_pileup`, `fin_wait2_held` and
-//! `close_unacknowledged`, a state each.
+//! `close_unacknowledged`, a state each, and for orphans that wait for their peer's FIN (`fin_wait2_pileup`).
 //! Must not know: where facts come from, how findings are shown.
 
-use super::{SOCK_DIAG, about, pools, severity, with_ports};
+use std::collections::HashMap;
+
+use super::{SOCK_DIAG, about, pools, severity, with_ipvs, with_ports, within};
 use crate::diagnose::facts::{Facts, Netns, Pile, Share, Side, State};
 use crate::diagnose::finding::{Finding, Remedy, Severity, Subject};
 use crate::diagnose::pool::{Cause, Open, Pool, Strain};
 use crate::diagnose::scope::has_pile;
-use crate::diagnose::words::{count, end, grouped, held_open, holders, out_of, short_time};
+use crate::diagnose::words::{count, end, grouped, held_open, held_time_wait, holders, out_of, short_time};
 use crate::diagnose::{folklore, remedies};
 
 /// So many sockets of a kind are worth a word, whatever ports they hold.
-pub(super) const ENOUGH: u64 = 10;
+const ENOUGH: u64 = 10;
 
 /// One of the states.
 struct Story {
@@ -70,7 +72,8 @@ const STORIES: [Story; 4] = [
 
 const UNANSWERED: &str = "it is for orphans in FIN_WAIT2, and these have not come so far";
 
-pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+/// Sockets that wait, by state: see [`STORIES`].
+pub(super) fn by_state(facts: &Facts) -> Vec<Finding> {
     STORIES.iter().flat_map(|story| found(facts, story)).collect()
 }
 
@@ -79,7 +82,7 @@ fn found(facts: &Facts, story: &Story) -> Vec<Finding> {
     let is_ours = |cause: &Cause| *cause == Cause::HeldOpen(story.open);
     let full: Vec<Pool<'_>> =
         pools(facts).filter(|(_, cause)| is_ours(cause)).map(|(pool, _)| pool).collect();
-    let mut all: Vec<Finding> = full.iter().map(|pool| of_pool(pool, story)).collect();
+    let mut all: Vec<Finding> = full.iter().map(|pool| of_full_pool(pool, story)).collect();
     for netns in &facts.namespaces {
         let is_told = |pile: &Pile| {
             full.iter().any(|pool| {
@@ -101,7 +104,7 @@ fn why(story: &Story, who: &str) -> String {
     story.why.replace("{}", who)
 }
 
-fn of_pool(pool: &Pool<'_>, story: &Story) -> Finding {
+fn of_full_pool(pool: &Pool<'_>, story: &Story) -> Finding {
     let tuple = pool.tuple;
     let fails = match pool.strain() {
         Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
@@ -146,7 +149,7 @@ fn of_pile(netns: &Netns, pile: &Pile, story: &Story) -> Finding {
         short_time(pile.longest_ms * 1000),
         why(story, &who),
     );
-    super::with_ipvs(Finding::new(story.id, Severity::Warning, what), netns)
+    with_ipvs(Finding::new(story.id, Severity::Warning, what), netns)
         .at(subject)
         .because("sockets in this state for 2 s or longer", pile.count, SOCK_DIAG)
         .because("the oldest was seen in it for, ms", pile.longest_ms, SOCK_DIAG)
@@ -155,4 +158,72 @@ fn of_pile(netns: &Netns, pile: &Pile, story: &Story) -> Finding {
             &format!("has {} {which} in {}", grouped(pile.count), story.name),
             format!("{} {which} in {}", grouped(pile.count), story.name),
         )
+}
+
+/// The name of its finding.
+const FIN_WAIT2_PILEUP: &str = "fin_wait2_pileup";
+/// So many in a namespace are worth a word, whatever they hold.
+const MANY_HALF_CLOSED: u64 = 1000;
+
+/// Orphans that wait for a FIN that their peer does not send.
+pub(super) fn fin_wait2_pileup(facts: &Facts) -> Vec<Finding> {
+    let mut worst: HashMap<u32, Pool<'_>> = HashMap::new();
+    let rank = |pool: &Pool<'_>| (pool.tuple.failed, pool.tuple.peak.fin_wait2);
+    for (pool, _) in pools(facts).filter(|(_, cause)| *cause == Cause::HalfClosed) {
+        if worst.get(&pool.netns.netns).is_none_or(|known| rank(&pool) >= rank(known)) {
+            worst.insert(pool.netns.netns, pool);
+        }
+    }
+    let mut found = Vec::new();
+    for netns in &facts.namespaces {
+        match worst.get(&netns.netns) {
+            Some(pool) => found.push(of_half_closed(pool)),
+            None => found.extend(of_all_half_closed(netns)),
+        }
+    }
+    found
+}
+
+/// The worst pool: they have one and the same reason.
+fn of_half_closed(pool: &Pool<'_>) -> Finding {
+    let (netns, tuple) = (pool.netns, pool.tuple);
+    let fails = if tuple.failed == 0 { "" } else { " connect() fails." };
+    let what = format!(
+        "{} of {} ports to {} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
+        grouped(tuple.peak.fin_wait2.into()),
+        out_of(pool.ports()),
+        end(tuple.daddr, tuple.dport),
+        held_time_wait(tuple),
+    );
+    let severity = severity(pool).min(Severity::Warning);
+    let finding = with_ports(Finding::new(FIN_WAIT2_PILEUP, severity, what).at(about(pool)), pool);
+    let (held, to) = (grouped(tuple.peak.fin_wait2.into()), end(tuple.daddr, tuple.dport));
+    let does = if tuple.failed == 0 { "fills ports" } else { "cannot connect" };
+    let short = format!("{does} to {to}: {held} of {} in FIN_WAIT2", out_of(pool.ports()));
+    let finding = finding.by(tuple.shares.clone()).in_short(&short);
+    finish_half_closed(finding, netns, tuple.peak.fin_wait2.into())
+}
+
+fn of_all_half_closed(netns: &Netns) -> Option<Finding> {
+    let waiting = netns.fin_wait2.filter(|waiting| *waiting >= MANY_HALF_CLOSED)?;
+    let what = format!(
+        "{} closed connections wait in FIN_WAIT2 for a FIN that their peers do not send.",
+        grouped(waiting)
+    );
+    let finding = Finding::new(FIN_WAIT2_PILEUP, Severity::Notice, what)
+        .at(within(netns))
+        .in_short_alone(format!("{} closed connections in FIN_WAIT2", grouped(waiting)));
+    Some(finish_half_closed(finding, netns, waiting))
+}
+
+fn finish_half_closed(finding: Finding, netns: &Netns, waiting: u64) -> Finding {
+    finding
+        .because_known("TIME_WAIT sockets in FIN_WAIT2", netns.fin_wait2, "sock_diag")
+        .because_known(
+            "seconds that each waits at most",
+            netns.settings.fin_timeout_s,
+            "sysctl net.ipv4.tcp_fin_timeout",
+        )
+        .remedied(remedies::of_half_closed(netns, waiting))
+        .but_not(folklore::of_half_closed())
 }

@@ -1,21 +1,27 @@
-//! Owns: what is said where connect() fails and nothing that was looked at accounts for the ports.
+//! Owns: what is said where no cause was found: `not_explained` where calls fail, `not_seen` where something could be wrong that this
+//! machine, or this recording, cannot show, and `nothing_wrong` where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
-//!
-//! No remedy is offered: whatever helps against a cause that is not known?
 
 use super::taken::{On, Taken, of_kind};
 use super::{EVENTS, SOCK_DIAG, about, pools, severity, towards, with_ports};
-use crate::diagnose::facts::{Facts, Netns, Share, Source, Tuple};
+use crate::diagnose::facts::{Aborted, Facts, Netns, Share, Source, Tuple};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::{Cause, Pool};
-use crate::diagnose::words::{count, end, grouped, holders, out_of, process, times};
+use crate::diagnose::scope::may_be_theirs;
+use crate::diagnose::words::{count, end, grouped, holders, out_of, process, times, tuple};
+use crate::host::net::counters::Counters;
+use crate::model::escape::printable;
+use crate::model::limitation::Limitation;
 
 /// The name of its finding.
-pub(in crate::diagnose) const ID: &str = "not_explained";
+pub(in crate::diagnose) const NOT_EXPLAINED: &str = "not_explained";
 
-pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
+/// A connect() or bind() that fails, where nothing that was looked at accounts for the ports.
+///
+/// No remedy is offered: whatever helps against a cause that is not known?
+pub(super) fn not_explained(facts: &Facts) -> Vec<Finding> {
     let pools = pools(facts).filter(|(_, cause)| *cause == Cause::NotExplained);
-    let mut all: Vec<Finding> = pools.map(|(pool, _)| finding(facts.source, &pool)).collect();
+    let mut all: Vec<Finding> = pools.map(|(pool, _)| of_pool(facts.source, &pool)).collect();
     all.extend(of_kind(facts, On::Nothing).iter().map(|taken| of_bind(facts.source, taken)));
     for netns in &facts.namespaces {
         // Where the pool is exhausted as well, that is the thing to say.
@@ -25,7 +31,7 @@ pub(super) fn rule(facts: &Facts) -> Vec<Finding> {
     all
 }
 
-fn finding(source: Source, pool: &Pool<'_>) -> Finding {
+fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
     let (tuple, netns) = (pool.tuple, pool.netns);
     let shares = everywhere(netns);
     let holder = shares.iter().find(|share| share.time_wait + share.open != 0);
@@ -55,7 +61,7 @@ fn finding(source: Source, pool: &Pool<'_>) -> Finding {
         grouped(tuple.peak.all().into()),
         out_of(pool.ports()),
     );
-    let finding = with_ports(Finding::new(ID, severity(pool), what).at(about(pool)), pool);
+    let finding = with_ports(Finding::new(NOT_EXPLAINED, severity(pool), what).at(about(pool)), pool);
     let finding = match source {
         Source::View | Source::Replay => finding,
         _ => finding
@@ -113,7 +119,7 @@ fn of_bind(source: Source, taken: &Taken<'_>) -> Finding {
     };
     let what = format!("{}, which is not explained: {looked}.", taken.cannot());
     let short = format!("cannot bind {}, failed {}", taken.ports(), times(taken.failed()));
-    taken.finding(ID, Severity::Critical, what).by(taken.callers()).in_short(&short)
+    taken.finding(NOT_EXPLAINED, Severity::Critical, what).by(taken.callers()).in_short(&short)
 }
 
 /// connect() from a port that was bound, for a connection that nobody saw.
@@ -127,11 +133,90 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
         times(tuple.failed_bound),
         unseen(source, netns)
     );
-    let finding = Finding::new(ID, Severity::Critical, what).at(towards(netns, tuple));
+    let finding = Finding::new(NOT_EXPLAINED, Severity::Critical, what).at(towards(netns, tuple));
     finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers).in_short(
         &format!(
             "cannot connect to {} from a port that it bound, not explained",
             end(tuple.daddr, tuple.dport)
         ),
     )
+}
+
+/// Something could be wrong that this machine, or this recording, cannot show.
+pub(super) fn not_seen(facts: &Facts) -> Vec<Finding> {
+    let blind: Vec<&Limitation> =
+        facts.limitations.iter().filter(|limitation| limitation.what.hides_trouble()).collect();
+    let mut words: Vec<&str> = blind.iter().map(|limitation| limitation.what.words()).collect();
+    words.sort_unstable();
+    words.dedup();
+    let Some(first) = blind.first() else { return Vec::new() };
+    let what = format!(
+        "Not everything could be seen: {}. If that is where the trouble is, it is not in this diagnosis. Remedy: {}.",
+        words.join("; "),
+        crate::model::escape::printable(&first.remedy)
+    );
+    let finding = Finding::new("not_seen", Severity::Notice, what).because(
+        "kinds of trouble that cannot be seen",
+        words.len() as u64,
+        "environment",
+    );
+    vec![finding.in_short_alone("not everything could be seen".to_owned())]
+}
+
+/// No rule has anything to say.
+pub(in crate::diagnose) fn nothing_wrong(facts: &Facts) -> Finding {
+    let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
+    let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
+    let mut what =
+        format!("Nothing wrong: {} TIME_WAIT sockets, and no port or table is short.", grouped(time_wait));
+    if facts.about.asks_for_owner() {
+        let flags = printable(&facts.about.words().join(" ")).into_owned();
+        what = format!(
+            "Nothing wrong with what {flags} asks about. Of all there are {} TIME_WAIT sockets.",
+            grouped(time_wait)
+        );
+    }
+    if facts.lost != 0 {
+        what = format!("Nothing wrong in what was seen, but {} events were lost.", grouped(facts.lost));
+    }
+    let finding = Finding::new("nothing_wrong", Severity::Fine, what)
+        .because("TIME_WAIT sockets", time_wait, "sock_diag and events")
+        .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
+    let is_view = matches!(facts.source, Source::View | Source::Replay);
+    let finding = if is_view { finding } else { counted(facts, finding) };
+    let observed_s = facts.observed_s();
+    let pools = facts
+        .namespaces
+        .iter()
+        .flat_map(|netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }))
+        .filter(|pool| may_be_theirs(&pool.tuple.shares, &facts.about));
+    let share = |pool: &Pool<'_>| Some(f64::from(pool.taken(pool.tuple.peak)) / f64::from(pool.ports()?));
+    let fullest =
+        pools.filter_map(|pool| Some((share(&pool)?, pool))).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match fullest {
+        Some((share, pool)) => finding
+            .because("fullest pool of ports", tuple(pool.tuple), SOCK_DIAG)
+            .because("of its ports in use, %", share * 100.0, SOCK_DIAG),
+        None => finding,
+    }
+}
+
+/// Quiet is only what was looked at: a view looks at none of these.
+fn counted(facts: &Facts, finding: Finding) -> Finding {
+    let counted: Vec<_> = facts.namespaces.iter().filter_map(|netns| netns.counters).collect();
+    let sum = |of: fn(&Counters) -> Option<u64>| {
+        (!counted.is_empty()).then(|| counted.iter().filter_map(of).sum::<u64>())
+    };
+    // Events tell of those that a call ended; the kernel counts others as well.
+    let told: u64 = facts.namespaces.iter().flat_map(|netns| &netns.aborted).map(Aborted::all).sum();
+    let aborted = sum(|all| Some(all.abort_on_data? + all.abort_on_close?)).map(|counted| counted.max(told));
+    let reset: u64 = facts.namespaces.iter().map(|netns| netns.reset).sum();
+    finding
+        .because_known("SYNs that were sent again", sum(|all| all.syn_retrans), "/proc/net/netstat")
+        .because_known(
+            "closes that ended in an RST",
+            aborted.or((told != 0).then_some(told)),
+            "/proc/net/netstat",
+        )
+        .because("TIME_WAIT sockets that an RST ended", reset, "events")
 }

@@ -1,0 +1,237 @@
+//! Owns: the rules for a bind() that fails for want of a port: of any for a source address (`bound_source`), or of one that old
+//! connections, outgoing ones, the caller's own or a listener has (`server_cannot_bind`, `ephemeral_port_taken`, `own_ports_taken`,
+//! `port_in_use`).
+//! Must not know: where facts come from, how findings are shown.
+
+use super::taken::{On, Taken, of_kind};
+use super::{EVENTS, RANGE};
+use crate::diagnose::facts::{BindFailure, Facts, Netns, Ports, Served, Share, Source};
+use crate::diagnose::finding::{Finding, Severity, Subject};
+use crate::diagnose::range::Range;
+use crate::diagnose::words::{count, grouped, holders, process, times};
+use crate::diagnose::{folklore, remedies};
+
+/// Clients that bind a source address before connect() and so share one pool for all destinations.
+pub(super) fn bound_source(facts: &Facts) -> Vec<Finding> {
+    facts.namespaces.iter().filter_map(of_sources).collect()
+}
+
+fn of_sources(netns: &Netns) -> Option<Finding> {
+    let failing: Vec<&BindFailure> = netns.binds.iter().filter(|bind| bind.port == 0).collect();
+    let worst = failing.iter().max_by_key(|bind| bind.failed)?;
+    let failed: u64 = failing.iter().map(|bind| bind.failed).sum();
+    let from = worst.saddr.map_or_else(|| "a source address".to_owned(), |saddr| saddr.to_string());
+    let own = Range::of_sockets(&worst.ranged, &netns.settings);
+    let ports = own.map(|own| own.ports).or(netns.settings.ports);
+    let what = format!(
+        "{} binds {from} before connect(), and bind() fails {} with EADDRINUSE: without IP_BIND_ADDRESS_NO_PORT all \
+         destinations share one pool of {} ports{}.",
+        process(&worst.caller),
+        times(failed),
+        ports.map_or_else(|| "so many".to_owned(), |ports| grouped(ports.into())),
+        own.map_or_else(String::new, |own| {
+            format!(", {} to {}, which its sockets set with IP_LOCAL_PORT_RANGE", own.low, own.high)
+        }),
+    );
+    let who = failing.iter().map(|bind| Share {
+        process: bind.caller.clone(),
+        failed: bind.failed,
+        ..Share::default()
+    });
+    let subject = Subject { netns: Some(netns.netns), saddr: worst.saddr, ..Subject::default() };
+    let finding = Finding::new("bound_source", Severity::Critical, what)
+        .at(subject)
+        .because("bind() failures that asked for any port", failed, EVENTS)
+        .because_known("ports that bind() can choose from", ports, RANGE)
+        .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag")
+        .because("destinations of the caller", worst.destinations, "sock_diag and events");
+    Some(
+        finding
+            .by(who.collect())
+            .remedied(remedies::of_bound_source(netns, worst, own))
+            .but_not(folklore::of_bound_source())
+            .in_short(&format!("cannot bind {from}: no port is left, as all destinations share them")),
+    )
+}
+
+/// A server that cannot bind its port again while old connections hold it.
+pub(super) fn server_cannot_bind(facts: &Facts) -> Vec<Finding> {
+    of_kind(facts, On::Server).iter().map(|taken| of_server(facts.source, taken)).collect()
+}
+
+fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
+    let sum = |part: fn(&Served) -> u64| taken.served.iter().map(|served| part(served)).sum::<u64>();
+    let (time_wait, open) = (sum(|served| served.time_wait), sum(|served| served.open));
+    let by_state = |served: &&Served| Ports { time_wait: 0, fin_wait2: 0, ..served.states }.by_state();
+    let others = taken.served.iter().map(by_state).find(|states| !states.is_empty());
+    let open_words = match (open, others) {
+        (0, _) => String::new(),
+        (_, Some(states)) => format!(" and {} ({states})", count(open, "open socket")),
+        (_, None) => format!(" and {}", count(open, "open socket")),
+    };
+    let closers: Vec<Share> = taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
+    let left = match taken.left_ms() {
+        0 => String::new(),
+        ms => format!(", the last of them for {} s more when it failed", ms.div_ceil(1000)),
+    };
+    let reuseaddr = reuseaddr(taken);
+    let unseen = time_wait.saturating_sub(closers.iter().map(|share| share.time_wait).sum());
+    let what = format!(
+        "{}: {}{open_words} of earlier connections hold it{left}, of {}. {}",
+        taken.cannot(),
+        count(time_wait, "TIME_WAIT socket"),
+        holders(&closers, |share| share.time_wait + share.open, unseen),
+        reuseaddr.0,
+    );
+    // Without lists, a recording knows of no listener.
+    let is_listed = source != Source::Recording || taken.netns.range_in_use.is_some();
+    let listens = if is_listed { "no" } else { "unknown" };
+    taken
+        .finding("server_cannot_bind", Severity::Critical, what)
+        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
+        .because("other sockets on this port", open, "sock_diag")
+        .because(
+            "the last of those in TIME_WAIT had left when it failed, s",
+            taken.left_ms().div_ceil(1000),
+            "sock_diag",
+        )
+        .because("somebody listens on it", listens, "sock_diag")
+        .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
+        .by(taken.owners(&closers))
+        .in_short(&format!("cannot bind {}: {} on it", taken.ports(), count(time_wait, "TIME_WAIT socket")))
+        .remedied(remedies::of_server(time_wait, open, taken.left_ms(), reuseaddr.2))
+        .but_not(folklore::of_server())
+}
+
+/// Whether SO_REUSEADDR was set on the sockets that failed: as a sentence, as a value, and where it is known of all.
+fn reuseaddr(taken: &Taken<'_>) -> (String, &'static str, Option<bool>) {
+    let sum = |part: fn(&BindFailure) -> u64| taken.calls.iter().map(|bind| part(bind)).sum::<u64>();
+    let (set, unset, failed) = (sum(|bind| bind.reuseaddr), sum(|bind| bind.no_reuseaddr), taken.failed());
+    if set + unset != failed {
+        let what = "Whether SO_REUSEADDR was set on the socket that failed was not looked at.";
+        return (what.to_owned(), "not looked at", None);
+    }
+    match (set, unset) {
+        (0, _) => ("SO_REUSEADDR was not set on the socket that failed.".to_owned(), "no", Some(false)),
+        (_, 0) => {
+            let what = "SO_REUSEADDR was set on the socket that failed; the kernel asks it of those that hold the port as well.";
+            (what.to_owned(), "yes", Some(true))
+        }
+        _ => (format!("SO_REUSEADDR was set in {set} of {failed} calls."), "of some", None),
+    }
+}
+
+/// A server whose port an outgoing connection has.
+///
+/// A port that connect() chose is given to a bind() only if both sockets have SO_REUSEADDR (inet_csk_bind_conflict(),
+/// net/ipv4/inet_connection_sock.c, 5.10 to 7.3), which clients do not set. So it does not matter what the server sets.
+pub(super) fn ephemeral_port_taken(facts: &Facts) -> Vec<Finding> {
+    of_kind(facts, On::Client).iter().map(of_ephemeral_port).collect()
+}
+
+fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
+    let owners = taken.holders();
+    let (time_wait, open) =
+        owners.iter().fold((0, 0), |sum, share| (sum.0 + share.time_wait, sum.1 + share.open));
+    let left = match taken.left_ms() {
+        0 => String::new(),
+        ms => format!(", the last for {} s more", ms.div_ceil(1000)),
+    };
+    let state = match (time_wait, open) {
+        (_, 0) => "TIME_WAIT",
+        (0, _) => "use",
+        _ => "TIME_WAIT or in use",
+    };
+    let has = if taken.port_count() == 1 {
+        "an outgoing connection has it"
+    } else {
+        "outgoing connections have them"
+    };
+    let (how, remedies) = if taken.was_bound() {
+        let how = "bind() asked for the port, and reserved ports do not keep it from that";
+        (how, vec![remedies::other_port(&taken.ports())])
+    } else {
+        let how = "connect() chose the port, from ip_local_port_range";
+        (how, remedies::of_ephemeral_port(taken.netns, &taken.calls))
+    };
+    let what = format!(
+        "{}: {has}, in {state}, by {}{left}. {how}; SO_REUSEADDR of the server cannot take it from there.",
+        taken.cannot(),
+        holders(&owners, |share| share.time_wait + share.open, 0),
+    );
+    let callers = taken.callers();
+    taken
+        .finding("ephemeral_port_taken", Severity::Critical, what)
+        .because("sockets of outgoing connections on them, in TIME_WAIT", time_wait, "sock_diag and events")
+        .because("the same, in other states", open, "sock_diag")
+        .because(
+            "the last of those in TIME_WAIT has left, s",
+            taken.left_ms().div_ceil(1000),
+            "sock_diag and events",
+        )
+        .by(owners.into_iter().chain(callers).collect())
+        .remedied(remedies)
+        .but_not(folklore::of_ephemeral_port())
+        .in_short(&format!("cannot bind {}: {has}", taken.ports()))
+}
+
+/// A client that takes its source ports itself and comes back to those of its own last connections.
+pub(super) fn own_ports_taken(facts: &Facts) -> Vec<Finding> {
+    of_kind(facts, On::Own).iter().map(of_own_ports).collect()
+}
+
+fn of_own_ports(taken: &Taken<'_>) -> Finding {
+    let held: u64 = taken.outgoing().count() as u64;
+    let left = taken.left_ms().div_ceil(1000);
+    let mut callers: Vec<Share> = taken.callers();
+    for outgoing in taken.outgoing() {
+        if let Some(share) = callers.iter_mut().find(|share| share.process.comm == outgoing.process.comm) {
+            share.time_wait += 1;
+        }
+    }
+    let what = format!(
+        "{} takes its source ports itself, and its own earlier connections have {}: {} of them in TIME_WAIT, the last for {left} s \
+         more. bind() fails {}.",
+        holders(&callers, |share| share.failed, 0),
+        taken.ports(),
+        grouped(held),
+        times(taken.failed()),
+    );
+    taken
+        .finding("own_ports_taken", Severity::Critical, what)
+        .because("TIME_WAIT sockets of its own on these ports", held, EVENTS)
+        .because("the last of those in TIME_WAIT has left, s", left, EVENTS)
+        .by(callers)
+        .remedied(remedies::of_own_ports(taken.netns, taken.port_count()))
+        .but_not(folklore::of_own_ports())
+        .in_short(&format!("cannot bind {}: its own earlier connections have them", taken.ports()))
+}
+
+/// A bind() that fails because somebody else listens there: the wrong suspect is TIME_WAIT.
+pub(super) fn port_in_use(facts: &Facts) -> Vec<Finding> {
+    of_kind(facts, On::Listener).iter().map(of_port_in_use).collect()
+}
+
+fn of_port_in_use(taken: &Taken<'_>) -> Finding {
+    let listeners: Vec<Share> =
+        taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
+    let (listens, it) = if taken.port_count() == 1 { ("listens", "it") } else { ("listen", "them") };
+    let what = format!(
+        "{}: {} {listens} on {it}. TIME_WAIT has no part in it.",
+        taken.cannot(),
+        holders(&listeners, |share| share.open, 0),
+    );
+    let time_wait: u64 = taken.served.iter().map(|served| served.time_wait).sum();
+    taken
+        .finding("port_in_use", Severity::Warning, what)
+        .because("bind() or listen() failures on this port", taken.failed(), EVENTS)
+        .because("somebody listens on it", "yes", "sock_diag")
+        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
+        .by(taken.owners(&listeners))
+        .in_short(&format!(
+            "cannot bind {}: {} {listens} there",
+            taken.ports(),
+            holders(&listeners, |share| share.open, 0)
+        ))
+        .remedied([remedies::other_port(&taken.ports())])
+}
