@@ -4,20 +4,15 @@
 //!
 //! What is not known is `None`, never a guess: a rule that needs it then says that it is unknown, or keeps silent.
 
-mod connect;
+mod calls;
 pub(crate) mod count;
-mod counted;
 mod crowd;
 pub mod glance;
-mod ipvs;
 pub mod join;
 pub mod kept;
-mod ledger;
-pub mod left_out;
 mod piles;
-mod ports;
-mod ranged;
-mod refusal;
+mod proc;
+pub mod room;
 pub mod samples;
 pub mod together;
 pub mod told;
@@ -25,14 +20,12 @@ mod who;
 
 use std::net::IpAddr;
 
-pub use connect::ConnectTimes;
-pub use counted::{AbortReasons, Aborted, SynRefused};
+pub use calls::{
+    AbortReasons, Aborted, BindFailure, Call, ConnectTimes, Outgoing, Ranged, Refusal, SynRefused,
+};
 pub use crowd::{Around, Caller};
-pub use ipvs::Ipvs;
 pub use piles::{Pile, Side};
-pub use ports::{Ports, State};
-pub use ranged::Ranged;
-pub use refusal::{BindFailure, Call, Outgoing, Refusal};
+pub use proc::{Conntrack, DeadSetting, Ipvs, Slab};
 use serde::Serialize;
 pub use who::{Habits, Process, Share};
 
@@ -42,6 +35,7 @@ use crate::model::escape::printable;
 use crate::model::event::Reason;
 use crate::model::filter::{Filter, Part};
 use crate::model::limitation::Limitation;
+pub use crate::model::ports::{Ports, State};
 pub use crate::model::settings::Settings;
 
 /// Where the facts come from.
@@ -131,26 +125,6 @@ impl Facts {
     }
 }
 
-/// Kernel memory of TIME_WAIT sockets (`/proc/slabinfo`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Slab {
-    /// Size of one, in bytes.
-    pub object_bytes: u64,
-    /// Memory held, in bytes.
-    pub bytes: u64,
-}
-
-/// A line of a file of sysctl.d(5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DeadSetting {
-    /// The file. Hostile until escaped.
-    pub path: String,
-    /// The setting, such as `net.ipv4.tcp_tw_recycle`.
-    pub name: String,
-    /// What it is set to. Hostile until escaped.
-    pub value: String,
-}
-
 /// A network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Netns {
@@ -219,17 +193,6 @@ pub struct Netns {
     pub piles: Vec<Pile>,
     /// How long connect() looked for a port while looking; `None` where that was not measured.
     pub connect_times: Option<ConnectTimes>,
-}
-
-/// `/proc/sys/net/netfilter` of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Conntrack {
-    /// `nf_conntrack_count`.
-    pub count: u64,
-    /// `nf_conntrack_max`.
-    pub max: u64,
-    /// `nf_conntrack_tcp_timeout_time_wait` in seconds.
-    pub time_wait_s: Option<u32>,
 }
 
 /// How far away a destination is.

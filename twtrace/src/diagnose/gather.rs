@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::clear::Clear;
 use super::facts::samples::Samples;
 use super::facts::told::Told;
-use super::facts::{ConnectTimes, Facts, Source, count, join, left_out};
+use super::facts::{ConnectTimes, Facts, Source, count, join, room};
 use super::progress;
 use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
@@ -81,7 +81,7 @@ impl Watch {
             facts.unknown.push(why);
         }
         if let Some(sampled) = sampled {
-            facts.unknown.extend(left_out::said(sampled.samples.values().map(Samples::left_out)));
+            facts.unknown.extend(room::left_out(sampled.samples.values().map(Samples::left_out)));
             for samples in sampled.samples.values() {
                 join::join_all(&mut namespaces, samples, &told);
             }

@@ -51,7 +51,7 @@ impl Recorded<'_> {
             unknown.push(format!("{left_out} network namespaces in which less happened than in the others"));
         }
         let left_out = self.seen.namespaces.values().map(|seen| seen.samples.left_out());
-        unknown.extend(facts::left_out::said(left_out));
+        unknown.extend(facts::room::left_out(left_out));
         self.tell(&mut namespaces);
         namespaces.sort_by_key(|netns| netns.netns);
         let mut facts = Facts {

@@ -1,15 +1,51 @@
-//! Owns: who was on a namespace's ports when connect() failed for want of one: on the pool's own, and on all others.
-//! Must not know: how either was come by, what it means.
+//! Owns: who was on a namespace's ports when connect() failed for want of one, by name: on the pool's own, and on all others.
+//! Must not know: how either was come by or kept, what it means.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::ledger::{Destination, Moment};
 use super::samples::Seen;
 use super::who::Shares;
 use super::{Ports, Process, Settings, Share, Tuple};
+use crate::engine::TupleKey;
 use crate::model::event::{PortVia, Substate};
+
+/// Where a connect() goes. A failed one may not have come as far as to have a source address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Destination {
+    /// Inode of the network namespace.
+    pub(super) netns: u32,
+    /// Remote address.
+    pub(super) daddr: IpAddr,
+    /// Remote port.
+    pub(super) dport: u16,
+}
+
+impl From<&TupleKey> for Destination {
+    fn from(key: &TupleKey) -> Self {
+        Self { netns: key.netns, daddr: key.daddr, dport: key.dport }
+    }
+}
+
+/// A port that a client's TIME_WAIT socket holds.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    /// Where its connection went.
+    pub(super) tuple: TupleKey,
+    /// It is known to be a client's.
+    pub(super) is_client: bool,
+    /// What it was in when it was made.
+    pub(super) substate: Substate,
+    /// How it had its port.
+    pub(super) via: Option<PortVia>,
+    /// Whose it was; nobody's where that is not known.
+    pub(super) who: Process,
+}
+
+/// Every port that a namespace's TIME_WAIT sockets held when connect() failed.
+pub(super) type Moment = BTreeMap<u16, Vec<Holding>>;
 
 /// What was on ports of the range when connect() failed, beside the pool's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -136,7 +172,7 @@ impl Crowd<'_> {
             .sort_by(|a, b| (weight(b), b.created, &a.process).cmp(&(weight(a), a.created, &b.process)));
     }
 
-    fn in_range(&self) -> impl Iterator<Item = (u16, &Vec<super::ledger::Holding>)> {
+    fn in_range(&self) -> impl Iterator<Item = (u16, &Vec<Holding>)> {
         let settings = self.settings;
         // Where the range is not known, every port counts.
         let has = move |port: u16| settings.port_range.is_none() || settings.has(port);

@@ -1,14 +1,11 @@
 //! Owns: the kernel's lists between the form that a recording has and the one that facts are made of.
 //! Must not know: how lists are looked at, files.
 
-mod room;
-
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use room::Room;
-
 use super::piles::Piles;
+use super::room::Room;
 use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, Samples, Seen};
 use super::{Conntrack, Ipvs, Pile, Process, Settings, Share, Side};
 use crate::engine::TupleKey;

@@ -5,10 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::piles::{Piles, median};
-use super::ports::{CLOSE, LISTEN, State};
+use super::piles::{CLOSE, LISTEN, Piles, median};
 use super::who::Shares;
-use super::{Conntrack, Ports, Process, Settings, Share};
+use super::{Conntrack, Ports, Process, Settings, Share, State};
 use crate::engine::{Hasher, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::host::net::sockdiag::DiagSocket;

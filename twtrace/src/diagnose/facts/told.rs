@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::crowd::Crowd;
-use super::ledger::{Holding, Moment};
+use super::crowd::{Crowd, Holding, Moment};
 use super::samples::Samples;
 use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Ranged, Refusal};
 use super::{Served, Share, SynRefused, Tuple};

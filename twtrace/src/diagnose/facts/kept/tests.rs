@@ -108,7 +108,7 @@ fn what_is_kept_of_all_namespaces_has_an_end_and_what_is_not_is_counted() {
     all.insert(5, fanned(5, 1009, 7));
     let lists = keep(&all, &HashSet::new(), None);
     let bytes = serde_json::to_string(&lists).unwrap().len();
-    assert!((20 << 20..=room::ROOM).contains(&bytes), "{bytes} bytes");
+    assert!((20 << 20..=crate::diagnose::facts::room::ROOM).contains(&bytes), "{bytes} bytes");
     assert_eq!(lists.namespaces.iter().map(|listed| listed.netns).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     for (listed, netns) in lists.namespaces.iter().zip(1..=5) {
         let has = &all[&netns];

@@ -1,7 +1,7 @@
 //! What looks at a namespace come to.
 
 use super::*;
-use crate::diagnose::facts::piles::Side;
+use crate::diagnose::facts::Side;
 use crate::diagnose::facts::{BindFailure, Netns, Reach, join};
 use crate::host::net::sockdiag::TIMER_TIME_WAIT;
 use std::net::Ipv4Addr;

@@ -1,9 +1,12 @@
-//! Owns: how much of what was seen there is room for at the end of a recording.
+//! Owns: how much of what was seen there is room for at the end of a recording, and what is said of that which was seen and not kept.
 //! Must not know: what was seen.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
+
+use crate::model::figures::count;
+use crate::recording::lists::LeftOut;
 
 /// Bytes of JSON for all namespaces. A reader takes 64 MB for the end of a recording, in which there is more than this; 61,000 connections of which
 /// each has another destination come to 14.
@@ -76,4 +79,27 @@ fn bytes(kept: &impl Serialize) -> usize {
         // What cannot be written has no room.
         Err(_) => usize::MAX,
     }
+}
+
+/// In words for a user, of all namespaces together; `None` where all was kept.
+pub fn left_out(all: impl Iterator<Item = LeftOut>) -> Option<String> {
+    let sum = all.fold(LeftOut::default(), |sum, one| LeftOut {
+        pools: sum.pools.saturating_add(one.pools),
+        ports: sum.ports.saturating_add(one.ports),
+        crowd: sum.crowd.saturating_add(one.crowd),
+        connections: sum.connections.saturating_add(one.connections),
+    });
+    let LeftOut { pools, ports, crowd, connections } = sum;
+    let told = [
+        (pools, "pool", " of ports"),
+        (ports, "local port", ""),
+        (crowd, "socket", " on ports when a call had failed"),
+        (connections, "connection", " when a call had failed"),
+    ];
+    let told = told.into_iter().filter(|(number, ..)| *number != 0);
+    let words: Vec<String> =
+        told.map(|(number, what, which)| format!("{}{which}", count(number, what))).collect();
+    (!words.is_empty()).then(|| {
+        format!("{}: there was no room for them, and the fullest destinations came first", words.join(", "))
+    })
 }

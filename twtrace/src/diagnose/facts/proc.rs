@@ -1,7 +1,38 @@
-//! Owns: what IPVS, the kernel's load balancer, says of itself in a namespace.
-//! Must not know: where that was read, what it means.
+//! Owns: what files of `/proc` and of sysctl.d(5) say: memory of sockets, connection tracking, IPVS, settings that are no more.
+//! Must not know: where they were read, what they mean.
 
 use serde::Serialize;
+
+/// Kernel memory of TIME_WAIT sockets (`/proc/slabinfo`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Slab {
+    /// Size of one, in bytes.
+    pub object_bytes: u64,
+    /// Memory held, in bytes.
+    pub bytes: u64,
+}
+
+/// A line of a file of sysctl.d(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadSetting {
+    /// The file. Hostile until escaped.
+    pub path: String,
+    /// The setting, such as `net.ipv4.tcp_tw_recycle`.
+    pub name: String,
+    /// What it is set to. Hostile until escaped.
+    pub value: String,
+}
+
+/// `/proc/sys/net/netfilter` of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Conntrack {
+    /// `nf_conntrack_count`.
+    pub count: u64,
+    /// `nf_conntrack_max`.
+    pub max: u64,
+    /// `nf_conntrack_tcp_timeout_time_wait` in seconds.
+    pub time_wait_s: Option<u32>,
+}
 
 /// Sums of `/proc/net/ip_vs` (ip_vs_info_seq_show(), net/netfilter/ipvs/ip_vs_ctl.c, 5.10 to 7.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
