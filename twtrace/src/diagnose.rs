@@ -8,7 +8,6 @@ mod clear;
 pub mod explain;
 pub mod facts;
 pub mod finding;
-mod first;
 mod folklore;
 pub mod gather;
 pub mod json;
@@ -26,7 +25,7 @@ pub mod text;
 mod whereabouts;
 mod words;
 
-pub use first::first;
+pub use remedies::first;
 
 use facts::{Facts, Process, Source};
 use finding::{Finding, Severity};
