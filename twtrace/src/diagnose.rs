@@ -4,7 +4,6 @@
 //! Facts are gathered ([`gather`], [`recorded`]), rules look at them ([`rules`]), findings are what they say ([`finding`]); the
 //! live view and the report of a recording show the same findings in one line each ([`glance`]).
 
-mod clear;
 pub mod explain;
 pub mod facts;
 pub mod finding;
@@ -13,7 +12,6 @@ pub mod gather;
 pub mod json;
 mod pool;
 pub mod predict;
-mod progress;
 mod range;
 pub(crate) mod recorded;
 mod remedies;

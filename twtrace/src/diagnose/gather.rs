@@ -4,22 +4,22 @@
 pub mod beside;
 mod extras;
 pub(crate) mod holders;
+mod progress;
 mod sampler;
 
 use std::io;
 use std::time::Duration;
 
-use super::clear::Clear;
 use super::facts::samples::Samples;
 use super::facts::told::Told;
 use super::facts::{ConnectTimes, Facts, Source, count, join, room};
-use super::progress;
 use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
 use crate::model::event::Event;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};
 use crate::source::{Flow, View};
+use progress::Clear;
 pub use sampler::Rhythm;
 use sampler::{Sampled, Sampler};
 
