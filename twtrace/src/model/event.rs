@@ -114,13 +114,11 @@ pub enum Via {
 words!(Via, ALL, { Close => "close", Shutdown => "shutdown", Exit => "exit", Opener => "opener", None => "none" });
 
 mod comm;
-mod errno;
 mod loss;
 mod outcome;
 pub use comm::Comm;
-pub use errno::Errno;
 pub use loss::Loss;
-pub use outcome::{AbortWhy, PortVia};
+pub use outcome::{AbortWhy, Errno, PortVia};
 
 /// A process in the act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
