@@ -2,20 +2,16 @@
 //! recording knows them.
 //! Must not know: hooks, events as they happen, the command line.
 
-mod elsewhere;
 mod gather;
 mod json;
 mod owners;
-mod pools;
 mod summary;
 mod text;
 
-pub use elsewhere::Elsewhere;
 pub use gather::{Choice, Listed, Seen, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
 pub use owners::{Note, Owners};
-pub use pools::{Pool, pools};
-pub use summary::{NetnsCount, Summary};
+pub use summary::{Elsewhere, NetnsCount, Pool, Summary, pools};
 pub use text::{summary_text, table};
 
 use crate::engine::Live;

@@ -1,12 +1,19 @@
-//! Owns: sockets counted: per TCP state, per namespace, per pool of ports.
-//! Must not know: how it is shown.
+//! Owns: sockets counted: per TCP state, per namespace, per pool of ports, and in namespaces that are not listed.
+//! Must not know: how sockets are listed, how it is shown.
+
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::gather::Seen;
-use super::pools::{Pool, pools};
+use crate::engine::TupleKey;
+use crate::host::net::books::time_waits;
+use crate::host::net::netns::{host_inode, own_inode, survey};
 use crate::host::net::slabinfo::TimeWaitSlab;
-use crate::host::net::sockdiag::state_name;
+use crate::host::net::sockdiag::{DiagSocket, state_name};
+use crate::model::escape::printable;
+use crate::model::figures::grouped;
+use crate::model::pool::Pressure;
 
 /// Numbers of the TCP states that sockets are listed in (include/net/tcp_states.h, 5.10 to 7.3).
 const STATES: std::ops::RangeInclusive<u8> = 1..=11;
@@ -77,5 +84,106 @@ impl Summary {
     /// Sockets in any state.
     pub fn sockets(&self) -> u64 {
         self.states.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// A pool of ports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pool {
+    /// Its name.
+    pub key: TupleKey,
+    /// How much of it is in use; of a moment no rate is known.
+    pub pressure: Pressure,
+}
+
+/// The pools of all namespaces whose ports are known, the fullest first.
+pub fn pools(all: &[Seen]) -> Vec<Pool> {
+    let mut pools: Vec<Pool> = all.iter().flat_map(pools_of).collect();
+    pools.sort_unstable_by(|a, b| {
+        b.pressure.fraction().total_cmp(&a.pressure.fraction()).then_with(|| a.key.cmp(&b.key))
+    });
+    pools
+}
+
+fn pools_of(seen: &Seen) -> Vec<Pool> {
+    let Some(capacity) = &seen.capacity else { return Vec::new() };
+    let drawn = |socket: &&DiagSocket| {
+        socket.dport != 0 && capacity.settings.has(socket.sport) && !seen.listeners.contains(&socket.sport)
+    };
+    // A port counts once: it can be bound by several sockets with SO_REUSEADDR.
+    let mut held: HashMap<TupleKey, [HashSet<u16>; 2]> = HashMap::new();
+    for socket in seen.sockets.iter().filter(drawn) {
+        let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
+        let key = TupleKey { netns: seen.netns, saddr, daddr, dport: socket.dport };
+        held.entry(key).or_default()[usize::from(!socket.is_time_wait())].insert(socket.sport);
+    }
+    let pool = |(key, [time_wait, others]): (TupleKey, [HashSet<u16>; 2])| {
+        let others = others.difference(&time_wait).count() as u32;
+        Pool { key, pressure: Pressure::now(time_wait.len() as u32, others, capacity.ports()) }
+    };
+    held.into_iter().map(pool).collect()
+}
+
+/// Namespaces that are named.
+const NAMED: usize = 3;
+
+/// What other namespaces than the caller's own hold, as far as it can be seen: what each is called, escaped, and its TIME_WAIT sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere(Vec<(String, u64)>);
+
+impl Elsewhere {
+    /// Asks the kernel how many sockets there are, which takes no list of them.
+    pub fn count() -> Self {
+        let Ok(own) = own_inode() else { return Self::default() };
+        let (mut others, host) = (survey().namespaces, host_inode());
+        others.retain(|netns| netns.inode != own);
+        // What cannot be seen is not spoken of: `--all-netns` says why.
+        let counts = time_waits(&others).unwrap_or_default();
+        let held = others.iter().zip(counts).filter_map(|(netns, (_, count))| {
+            let name = netns.called(host).unwrap_or_else(|| netns.inode.to_string());
+            Some((printable(&name).into_owned(), count.ok().filter(|count| *count != 0)?))
+        });
+        Self::of(held.collect())
+    }
+
+    fn of(mut held: Vec<(String, u64)>) -> Self {
+        held.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Self(held)
+    }
+
+    /// In one line; nothing where they hold nothing.
+    pub fn line(&self) -> Option<String> {
+        let (all, sockets) = (self.0.len(), self.0.iter().map(|(_, count)| count).sum());
+        if all == 0 {
+            return None;
+        }
+        let named = self.0.iter().take(NAMED).map(|(name, count)| format!("{name} {}", grouped(*count)));
+        let more = if all > NAMED { ", …" } else { "" };
+        let named = named.collect::<Vec<_>>().join(", ");
+        let (verb, plural) = (if all == 1 { "holds" } else { "hold" }, if sockets == 1 { "" } else { "s" });
+        Some(format!(
+            "other namespaces: {} {verb} {} TIME_WAIT socket{plural} ({named}{more}); --all-netns lists them",
+            grouped(all as u64),
+            grouped(sockets)
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(held: &[(&str, u64)]) -> Option<String> {
+        Elsewhere::of(held.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()).line()
+    }
+
+    #[test]
+    fn those_that_hold_most_are_named() {
+        assert_eq!(line(&[]), None);
+        let one = "other namespaces: 1 holds 1 TIME_WAIT socket (he1 1); --all-netns lists them";
+        assert_eq!(line(&[("he1", 1)]).as_deref(), Some(one));
+        let four = "other namespaces: 4 hold 1,215 TIME_WAIT sockets (he1 1,103, 4026532177 97, a 13, …); --all-netns lists them";
+        let held = [("b", 2), ("a", 13), ("he1", 1103), ("4026532177", 97)];
+        assert_eq!(line(&held).as_deref(), Some(four));
     }
 }
