@@ -9,6 +9,6 @@ pub mod live;
 pub mod record;
 pub mod report;
 pub mod serve;
-pub mod spark;
+pub mod signs;
 pub mod table;
 pub mod tui;

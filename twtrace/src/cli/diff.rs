@@ -11,8 +11,8 @@ use crate::model::escape::printable;
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
 use crate::present::diff::{self, Condition, Verdict};
-use crate::present::live::in_locale;
 use crate::present::report::{self, By, Group, Options, Report};
+use crate::present::signs::in_locale;
 
 const ABOUT: &str = "\
 A condition is METRIC OPERATOR LIMIT. Quote it, because the shell takes > and < for redirection. Operators: < <= > >=.

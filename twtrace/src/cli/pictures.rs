@@ -11,6 +11,7 @@ use crate::model::event::{Event, Reason};
 use crate::model::limitation::Limitation;
 use crate::output::{Units, Writer};
 use crate::present::live::{self, Frame, Layout, Origin};
+use crate::present::signs;
 use crate::present::tui::{Theme, has_size};
 use crate::source::{Flow, View};
 
@@ -118,7 +119,7 @@ impl Pictures {
             Format::Plain(layout, zone) => {
                 let mut text = String::from(if self.shown { "\n" } else { "" });
                 live::plain(&frame, *layout, zone, &mut text);
-                picture = live::in_locale(text).into_bytes();
+                picture = signs::in_locale(text).into_bytes();
             }
         }
         self.writer.put(picture.into(), Units::One)

@@ -11,11 +11,11 @@ use super::recordings;
 use super::values::{Usage, duration, number, one_of};
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
-use crate::present::live::in_locale;
 use crate::present::record::output::{Destination, Output, OutputError, Rotation};
 use crate::present::record::user;
 use crate::present::report::text::Layout;
 use crate::present::report::{self, By, Group, Options, Report};
+use crate::present::signs::in_locale;
 
 /// `twtrace report`
 #[derive(Debug, clap::Args)]

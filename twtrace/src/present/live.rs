@@ -3,7 +3,6 @@
 //! Must not know: where events come from, the terminal.
 
 mod json;
-mod locale;
 mod origin;
 mod plain;
 mod ports;
@@ -12,7 +11,6 @@ mod words;
 
 pub use json::json_line;
 pub(crate) use json::keys;
-pub use locale::{ascii, has_unicode, in_locale};
 pub use origin::Origin;
 pub use plain::{Layout, plain};
 pub use upkeep::Upkeep;

@@ -7,8 +7,8 @@ use ratatui::style::{Modifier, Style};
 use super::theme::{Role, Theme};
 use super::views::Alarm;
 use crate::output::paint::no_colour;
-use crate::present::live::{ascii, has_unicode};
-pub(super) use crate::present::spark::{chart, spark};
+use crate::present::signs::{ascii, has_unicode};
+pub(super) use crate::present::signs::{chart, spark};
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::model::figures::{grouped, percent, rate, short_time};
 use crate::model::identity::Names;
 use crate::output::paint::Meaning;
 use crate::present::report::model::{By, Figures, Name, Report, Row, Strip};
-use crate::present::spark::whole;
+use crate::present::signs::whole;
 
 /// Columns of a timeline on a terminal.
 const SKETCH: usize = 12;
