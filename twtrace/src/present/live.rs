@@ -1,17 +1,20 @@
-//! Owns: the live view without a screen: what it is made of, as a table and as JSON, and what must be asked of the
-//! kernel for it.
+//! Owns: the live view without a screen: what it is made of, on this machine, now, or in a recording; as a table and as JSON; and what must be
+//! asked of the kernel for it.
 //! Must not know: where events come from, the terminal.
 
 mod json;
-mod origin;
 mod plain;
 mod ports;
 mod upkeep;
 mod words;
 
+use crate::engine::{Snapshot, Tracker};
+use crate::host::worker::Died;
+use crate::model::clock::Clock;
+use crate::model::escape::printable;
+use crate::model::limitation::Limitation;
 pub use json::json_line;
 pub(crate) use json::keys;
-pub use origin::Origin;
 pub use plain::{Layout, plain};
 pub use upkeep::Upkeep;
 pub use words::{drawer, living, lost, not_seen, reasons, target, tuple, until};
@@ -20,11 +23,6 @@ pub use words::{drawer, living, lost, not_seen, reasons, target, tuple, until};
 pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
-
-use crate::engine::Snapshot;
-use crate::model::clock::Clock;
-use crate::model::escape::printable;
-use crate::model::limitation::Limitation;
 
 /// Everything that one picture shows.
 #[derive(Clone, Debug)]
@@ -49,5 +47,60 @@ impl Frame {
         let time = self.clock.time(self.snapshot.now_ns).to_zoned(zone.clone());
         let host = printable(self.recorded.as_ref()?);
         Some(format!("{host} as of {}", time.strftime("%Y-%m-%d %H:%M:%S %Z")))
+    }
+}
+
+/// What a view asks for besides events.
+#[derive(Debug)]
+pub enum Origin {
+    /// This machine: the kernel can be asked.
+    Here(Upkeep),
+    /// A recording of this machine, whose clock this is: all that can be known has been told.
+    Recorded(String, Clock),
+}
+
+impl Origin {
+    /// This machine.
+    ///
+    /// # Errors
+    /// Those of [`Upkeep::start`].
+    pub fn here() -> std::io::Result<Self> {
+        Upkeep::start().map(Self::Here)
+    }
+
+    /// See [`Upkeep::run`].
+    ///
+    /// # Errors
+    /// Those of [`Upkeep::run`].
+    pub fn run(&mut self, tracker: &mut Tracker, now_ns: u64) -> Result<(), Died> {
+        match self {
+            Self::Here(upkeep) => upkeep.run(tracker, now_ns),
+            Self::Recorded(..) => Ok(()),
+        }
+    }
+
+    /// See [`Upkeep::slab_bytes`].
+    pub fn slab_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Here(upkeep) => upkeep.slab_bytes(),
+            Self::Recorded(..) => None,
+        }
+    }
+
+    /// The machine that was recorded, where one was.
+    pub fn recorded(&self) -> Option<String> {
+        match self {
+            Self::Here(_) => None,
+            Self::Recorded(host, _) => Some(host.clone()),
+        }
+    }
+
+    /// What ties the tracker's time to the calendar. Clocks drift apart, and the calendar is set: here, both are read again for each
+    /// picture.
+    pub fn clock(&self) -> Clock {
+        match self {
+            Self::Here(_) => Clock::read(),
+            Self::Recorded(_, clock) => *clock,
+        }
     }
 }
