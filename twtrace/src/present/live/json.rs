@@ -2,9 +2,8 @@
 //! Must not know: where lines go.
 
 pub(crate) mod keys;
-mod shape;
 
-use shape::*;
+use keys::*;
 
 use super::Frame;
 use crate::diagnose;
