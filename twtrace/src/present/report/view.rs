@@ -1,26 +1,28 @@
-//! Owns: a report as words: lines of a summary, cells of tables. The text and the page both show these.
+//! Owns: a report as words: lines of a summary, cells of tables, the filters as people know them. The text and the page both show these.
 //! Must not know: columns on a terminal, HTML.
 //!
 //! Every text that leaves here is printable: what strangers chose (names, paths, commands) has been escaped. HTML's own escaping is
 //! the page's business.
 
-mod filters;
 mod summary;
 mod tables;
 mod verdict;
 
-pub use filters::{host_recorded_with, recorded_with};
 pub use summary::{Line, of_one, summary};
 pub use tables::{Cell, Column, View, table, timeline};
 pub use verdict::verdict;
 
+use std::collections::HashMap;
+
 use jiff::tz::TimeZone;
 
-use super::model::{Name, Report, Target};
+use super::model::{Host, Name, Report, Target};
 use crate::engine::{PortKey, TupleKey};
 use crate::model::escape::{printable, process_name};
 use crate::model::figures::{bytes, short_time};
+use crate::model::filter::by_name;
 use crate::present::live;
+use crate::recording::{Head, Namespace, Tail};
 
 /// Of what is not known.
 pub const NOTHING: &str = "-";
@@ -85,4 +87,31 @@ fn milliseconds(ms: u64) -> String {
 
 fn size(count: u64) -> String {
     bytes(count).replace(' ', "")
+}
+
+/// What was recorded, as flags: everything, where there are none. Hostile until escaped.
+pub fn recorded_with(report: &Report) -> Vec<String> {
+    by_name(report.head.flags(), names(&report.head, &report.met, report.tail.as_ref()))
+}
+
+/// What one of several machines recorded, in the same way.
+pub fn host_recorded_with(host: &Host) -> Vec<String> {
+    by_name(host.head.flags(), names(&host.head, &[], host.tail.as_ref()))
+}
+
+/// What of it is shown, in the same way.
+fn shown_with(report: &Report) -> Vec<String> {
+    by_name(report.filters.iter().cloned(), names(&report.head, &report.met, report.tail.as_ref()))
+}
+
+/// What network namespaces are called, by their inodes; of several names the one that was told first.
+fn names(head: &Head, met: &[Namespace], tail: Option<&Tail>) -> impl Fn(u32) -> Option<String> {
+    let last = tail.into_iter().flat_map(|tail| &tail.namespaces);
+    let mut names = HashMap::new();
+    for namespace in head.namespaces.iter().chain(met).chain(last) {
+        if let Some(name) = &namespace.name {
+            names.entry(namespace.netns).or_insert_with(|| name.clone());
+        }
+    }
+    move |inode| names.get(&inode).cloned()
 }

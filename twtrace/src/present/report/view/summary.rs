@@ -3,7 +3,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::{NOTHING, date, filters, iso, milliseconds, name, size, time_of_day, tuple, zone_name};
+use super::{
+    NOTHING, date, iso, milliseconds, name, recorded_with, shown_with, size, time_of_day, tuple, zone_name,
+};
 use crate::engine::{Limits, Percentiles};
 use crate::model::escape::printable;
 use crate::model::event::{Loss, Via};
@@ -120,7 +122,7 @@ fn command(report: &Report) -> Option<String> {
 }
 
 fn filtered(report: &Report) -> Option<String> {
-    let (recorded, shown) = (filters::recorded_with(report), filters::shown_with(report));
+    let (recorded, shown) = (recorded_with(report), shown_with(report));
     let said = [("recorded", recorded), ("shown", shown)].into_iter().filter(|(_, flags)| !flags.is_empty());
     let said: Vec<String> =
         said.map(|(what, flags)| format!("{what} with {}", printable(&flags.join(" ")))).collect();
