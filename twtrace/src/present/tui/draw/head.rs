@@ -1,7 +1,6 @@
-//! Owns: the head of the screen: in one look, how many, how fast, whether anything failed, and how long the ports last.
+//! Owns: the head of the screen: in one look, how many, how fast, with charts as high as there is room for, whether anything failed, and how
+//! long the ports last.
 //! Must not know: the table below it.
-
-mod flow;
 
 use ratatui::style::Style;
 use ratatui::text::{Line as Text, Span};
@@ -10,12 +9,12 @@ use unicode_width::UnicodeWidthStr as _;
 use super::Paper;
 use crate::diagnose::OneLine;
 use crate::diagnose::finding::{Finding, Severity};
-use crate::engine::{Counts, Fullest, Snapshot, Target};
+use crate::engine::{Counts, Fullest, Rates, Snapshot, Target};
 use crate::model::escape::fit;
-use crate::model::figures::{percent, span};
+use crate::model::figures::{percent, rate, span};
 use crate::model::limitation::Limitation;
 use crate::present::live::{drawer, living, lost, not_seen, reasons, target, tuple, until};
-use crate::present::tui::palette::{LABEL, PICKED, PLAIN, alarmed, bar};
+use crate::present::tui::palette::{HISTORY, LABEL, PICKED, PLAIN, alarmed, bar, chart};
 use crate::present::tui::state::State;
 use crate::present::tui::views::{Alarm, Picture, alarm};
 use crate::source::replay::Replaying;
@@ -40,7 +39,7 @@ pub(super) fn lines(paper: &Paper<'_>, width: usize, height: usize) -> Vec<Text<
     let [who, how_full] = hottest(snapshot, width);
     let mut lines = verdict(paper, width);
     lines.extend([(1, title(paper, width)), (6, live(paper, width))]);
-    lines.extend(flow::lines(snapshot, width, height));
+    lines.extend(flow_lines(snapshot, width, height));
     lines.extend([
         (9, labelled("reasons", &reasons(snapshot), PLAIN, width)),
         (5, failed(&total.counts, width)),
@@ -217,4 +216,80 @@ fn hottest(snapshot: &Snapshot, width: usize) -> [Text<'static>; 2] {
     let (in_use, ports) = (pressure.in_use, pressure.ports);
     let used = format!("{gauge} {in_use} of {ports} ports ({}), {until}", percent(pressure.fraction()));
     [labelled("hottest", &format!("{who}  {towards}"), style, width), labelled("", &used, style, width)]
+}
+
+/// Columns of the rates, narrow and wide; of what stands behind a chart.
+const RATES: (usize, usize) = (31, 59);
+const BEHIND: usize = 23;
+/// From so many lines on, charts are of several rows: one more for each so many.
+const TALL: (usize, usize) = (30, 8);
+/// Rows of a chart at most.
+const CHART_ROWS: usize = 4;
+
+/// A flow, and how soon its lines go where there is little room.
+struct Flow<'a> {
+    label: &'static str,
+    rank: usize,
+    rates: &'a Rates,
+    all: u64,
+    /// In each of the last seconds, oldest first.
+    series: &'a [u32],
+}
+
+/// How soon what is above the lowest row of a chart goes.
+const UPPER: usize = 11;
+
+/// The lines for a screen so wide and high, each with how soon it goes. Both flows are drawn to one measure.
+fn flow_lines(snapshot: &Snapshot, width: usize, height: usize) -> Vec<(usize, Text<'static>)> {
+    let total = &snapshot.total;
+    let rates = if width < WIDE { RATES.0 } else { RATES.1 };
+    let room = width.saturating_sub(LABELS + rates + BEHIND);
+    let rows = (1 + height.saturating_sub(TALL.0) / TALL.1).min(CHART_ROWS);
+    let flows = [
+        Flow {
+            label: "created",
+            rank: 7,
+            rates: &total.created_rate,
+            all: total.counts.created,
+            series: &snapshot.created_history,
+        },
+        Flow {
+            label: "ended",
+            rank: 8,
+            rates: &total.ended_rate,
+            all: total.counts.ended(),
+            series: &snapshot.ended_history,
+        },
+    ];
+    let seen = |flow: &Flow<'_>| flow.series.iter().rev().take(room).copied().max().unwrap_or(0);
+    let most = flows.iter().map(seen).max().unwrap_or(0);
+    flows.iter().flat_map(|flow| flow.lines(width, (most, room, rows))).collect()
+}
+
+impl Flow<'_> {
+    /// How many a second over each window, how many in all, and what happened lately.
+    fn lines(&self, width: usize, (most, room, rows): (u32, usize, usize)) -> Vec<(usize, Text<'static>)> {
+        let Rates { s1, s10, s60 } = *self.rates;
+        let window = |value: f64, seconds: u32| format!("{:>7} {seconds:>2} s", format!("{}/s", rate(value)));
+        let (text, taken) = match width < WIDE {
+            true => (window(s10, 10), RATES.0),
+            false => (format!("{}, {}, {}", window(s1, 1), window(s10, 10), window(s60, 60)), RATES.1),
+        };
+        let text = format!("{text} {:>10} total", self.all);
+        let is_flat = self.series.iter().rev().take(room).all(|count| *count == 0);
+        let chart = chart(self.series, most, room, if is_flat { 1 } else { rows });
+        let lowest = chart.len().saturating_sub(1);
+        let line = |(at, signs): (usize, String)| {
+            let (label, text) = if at == lowest { (self.label, text.as_str()) } else { ("", "") };
+            let line = labelled(label, &format!("{text:taken$}"), PLAIN, usize::MAX);
+            let signs = format!("{}{signs}", " ".repeat(room.saturating_sub(signs.chars().count())));
+            let seconds = match at == lowest {
+                true if room != 0 => format!(" last {} s, max {most}/s", room.min(self.series.len())),
+                _ => String::new(),
+            };
+            let rank = if at == lowest { self.rank } else { UPPER };
+            (rank, line + Span::styled(signs, HISTORY) + Span::raw(seconds))
+        };
+        chart.into_iter().enumerate().map(line).collect()
+    }
 }
