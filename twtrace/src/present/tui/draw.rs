@@ -2,12 +2,10 @@
 //! Must not know: the terminal, keys.
 
 mod details;
-mod doctor;
 mod happened;
 mod head;
 mod help;
 mod page;
-mod sorting;
 mod table;
 
 use ratatui::buffer::Buffer;
@@ -78,13 +76,13 @@ impl Paper<'_> {
         let position = match &self.state.mode {
             Mode::Table | Mode::Typing => self.put_table(area, body, buffer, &mut drawn),
             Mode::Doctor(scrolled) => {
-                let lines = doctor::lines(self.picture, body.width.into());
+                let lines = page::doctor(self.picture, body.width.into());
                 put_over(buffer, body, lines, *scrolled, &mut drawn)
             }
             Mode::Sorting(at) => {
                 // The chosen line is the last that is seen, at most.
                 let scrolled = (at + 1).saturating_sub(usize::from(body.height - 1));
-                put_over(buffer, body, sorting::lines(self.state, *at), scrolled, &mut drawn)
+                put_over(buffer, body, page::sorting(self.state, *at), scrolled, &mut drawn)
             }
             Mode::Help(scrolled) => {
                 let lines = help::lines(self.state.replay.is_some(), body.width.into());

@@ -1,9 +1,14 @@
-//! Owns: lines with labels, cut to a width.
-//! Must not know: what stands in them.
+//! Owns: lines with labels, cut to a width, and the pages over the table that are nothing else: the doctor's, and the columns to sort by.
+//! Must not know: how findings come about, rows.
 
-use crate::present::tui::palette::LABEL;
 use ratatui::text::{Line as Text, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::diagnose::finding::Severity;
+use crate::diagnose::text::report_in;
+use crate::present::tui::palette::{LABEL, PICKED, PLAIN, alarmed};
+use crate::present::tui::state::State;
+use crate::present::tui::views::{Alarm, Picture};
 
 /// In front of each line.
 pub(super) const LABELS: usize = 11;
@@ -54,6 +59,31 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     }
     lines.push(line);
     lines
+}
+
+/// The page, in so many columns; its title first.
+pub(super) fn doctor(picture: &Picture, width: usize) -> Vec<Text<'static>> {
+    let text = report_in(&picture.facts, &picture.findings, width);
+    let alarm = |line: &str| {
+        let starts_with = |severity: Severity| line.starts_with(&severity.word().to_uppercase());
+        match () {
+            () if starts_with(Severity::Critical) => Alarm::Critical,
+            () if starts_with(Severity::Warning) => Alarm::Warning,
+            () => Alarm::None,
+        }
+    };
+    text.lines().map(|line| Text::styled(line.to_owned(), alarmed(alarm(line)))).collect()
+}
+
+/// The columns of the open view, the selected one marked; a title first.
+pub(super) fn sorting(state: &State, selected: usize) -> Vec<Text<'static>> {
+    let columns = state.columns();
+    let line = |(at, title): (usize, &str)| {
+        let (mark, style) = if at == selected { ('>', PICKED) } else { (' ', PLAIN) };
+        Text::styled(format!("{mark} {title}"), style)
+    };
+    let titles = columns.iter().map(|column| column.title).enumerate();
+    std::iter::once(Text::raw(" Sort by")).chain(titles.map(line)).collect()
 }
 
 #[cfg(test)]
