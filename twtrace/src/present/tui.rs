@@ -3,7 +3,6 @@
 
 mod display;
 mod draw;
-mod input;
 mod journal;
 mod offscreen;
 mod palette;
@@ -27,11 +26,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use self::display::{About, Display};
-use self::input::Inputs;
 use self::journal::Journal;
 use self::palette::Palette;
 use self::state::Wish;
-use self::terminal::Guard;
+use self::terminal::{Guard, Inputs};
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind, Reason};
@@ -237,7 +235,7 @@ impl View for Screen {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> std::io::Result<Flow> {
-        if input::has_gone() {
+        if terminal::has_gone() {
             return Ok(Flow::Stop);
         }
         self.origin.run(tracker, now_ns)?;

@@ -1,25 +1,31 @@
-//! Owns: the terminal: taking it, and giving it back whatever happens.
-//! Must not know: what is drawn.
+//! Owns: the terminal: taking it, hearing what is typed and clicked and that it has gone, and giving it back whatever happens.
+//! Must not know: what is drawn, what a key means.
 //!
-//! Signals need no care here: the session turns them into an end in good order, and then the guard is dropped.
+//! Signals need no care here: the session turns them into an end in good order, and then the guard is dropped. Reading is done on a thread of
+//! its own, because crossterm reads on for ever once a terminal has been hung up (its read() says 0 then): the thread that draws must still
+//! hear of the signal that says so.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::mem::ManuallyDrop;
+use std::os::fd::AsFd as _;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
+use ratatui::crossterm::event::{self, DisableMouseCapture, EnableMouseCapture, Event as Input};
 use ratatui::crossterm::style::force_color_output;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
 };
 use ratatui::crossterm::{execute, queue};
+use tokio::sync::Notify;
 
 use crate::output::{Units, Writer};
 
@@ -145,8 +151,58 @@ fn hook_panics() {
     });
 }
 
+/// What is typed and clicked.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    heard: Receiver<Input>,
+}
+
+impl Inputs {
+    /// Begins to listen, and wakes whoever is to hear of it; the terminal is to be in raw mode.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn listen(waker: Arc<Notify>) -> io::Result<Self> {
+        let (tell, heard) = channel();
+        std::thread::Builder::new().name("input".into()).spawn(move || {
+            // It ends with the program, or when nobody wants to hear any more, or when there is nothing to hear.
+            while let Ok(input) = event::read() {
+                if tell.send(input).is_err() {
+                    return;
+                }
+                waker.notify_one();
+            }
+            drop(tell);
+            waker.notify_one();
+        })?;
+        Ok(Self { heard })
+    }
+
+    /// The next that came, if any has. Never waits.
+    ///
+    /// # Errors
+    /// Where nothing can come any more.
+    pub(super) fn next(&self) -> io::Result<Option<Input>> {
+        match self.heard.try_recv() {
+            Ok(input) => Ok(Some(input)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("the terminal cannot be read any more")),
+        }
+    }
+}
+
+/// Whether the terminal was hung up. Whoever started us may keep the signal that says so from us.
+pub(super) fn has_gone() -> bool {
+    let stdout = io::stdout();
+    let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    let polled = poll(&mut terminal, PollTimeout::ZERO);
+    polled.is_ok() && terminal[0].revents().is_some_and(|events| events.intersects(gone))
+}
+
 #[cfg(test)]
 mod tests {
+
     #[test]
     fn what_is_copied_is_text_and_nothing_else() {
         assert_eq!(super::osc52("a\x1b]0;b"), b"\x1b]52;c;YRtdMDti\x07");
