@@ -2,7 +2,6 @@
 //! Must not know: how anything is drawn, the terminal.
 
 mod cursor;
-mod mouse;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
