@@ -2,7 +2,6 @@
 
 mod keys;
 mod replay;
-mod room;
 mod samples;
 mod situations;
 mod terminal;
