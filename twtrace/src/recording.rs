@@ -28,7 +28,6 @@ mod rows;
 pub mod schema;
 mod seeds;
 mod stream;
-pub mod swollen;
 mod times;
 mod vet;
 

@@ -1,8 +1,17 @@
-//! Owns: the way in for bytes that nobody vouches for, shared by the fuzzer and by the tests.
+//! Owns: what the fuzzer and the tests do to the reader: the way in for bytes that nobody vouches for, and recordings that are small and large
+//! once they are unpacked, for the tests of what reading costs.
 //! Must not know: where the bytes come from.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{Field, Schema};
+
+use super::encoder::{EncodeError, options};
+use super::schema::Type;
 use super::{Ended, Recording};
 
 /// What a reader got out of some bytes.
@@ -28,4 +37,35 @@ pub fn exercise(bytes: &[u8]) -> Option<Read> {
     let mut by_event = open()?;
     let events = by_event.events().count();
     Some(Read { rows, events, seeds, complete: [is_complete(by_batch), is_complete(by_event)] })
+}
+
+/// Bytes of a dictionary: nearly what one may have, of which some kB are left in the file.
+const BYTES: usize = 60 << 20;
+
+/// The events of a recording, with columns of these names each of which has a dictionary of 60 MB, in the place of its own or beside them. Its
+/// end is missing.
+///
+/// # Errors
+/// Where Arrow cannot hold it.
+pub fn swell(mut recording: Recording, columns: &[String]) -> Result<Vec<u8>, EncodeError> {
+    let schema = recording.schema();
+    let own = schema.fields().iter().map(|field| field.as_ref().clone());
+    let added = columns.iter().filter(|name| schema.field_with_name(name).is_err());
+    let added = added.map(|name| Field::new(name, Type::Text.arrow(), true));
+    let fields: Vec<Field> = own.chain(added).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options()?)?;
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["a".repeat(BYTES)]));
+    for batch in recording.batches() {
+        let keys = Int32Array::from(vec![0; batch.num_rows()]);
+        let swollen: ArrayRef = Arc::new(DictionaryArray::<Int32Type>::try_new(keys, text.clone())?);
+        let column = |field: &Arc<Field>| {
+            let own = batch.column_by_name(field.name()).filter(|_| !columns.contains(field.name()));
+            own.unwrap_or(&swollen).clone()
+        };
+        let all = schema.fields().iter().map(column).collect();
+        writer.write(&RecordBatch::try_new(schema.clone(), all)?)?;
+    }
+    writer.finish()?;
+    Ok(std::mem::take(writer.get_mut()))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use twtrace::model::event::{Comm, Conn, Event, Kind, Process, Role, Substate, Via};
 use twtrace::model::identity::{Identity, container_of};
 use twtrace::recording::schema::{COLUMNS, Type};
-use twtrace::recording::{Encoder, Head, Recording, Tail, swollen};
+use twtrace::recording::{Encoder, Head, Recording, Tail, exercise};
 
 /// CLOCK_MONOTONIC at the start, in nanoseconds.
 pub(crate) const START_NS: u64 = 1_000_000_000_000;
@@ -119,7 +119,7 @@ impl Hostile {
             }
         };
         let recording = Recording::read(io::Cursor::new(plain), "plain").map_err(io::Error::other)?;
-        out.write_all(&swollen::swell(recording, &columns).map_err(io::Error::other)?)
+        out.write_all(&exercise::swell(recording, &columns).map_err(io::Error::other)?)
     }
 
     fn write_plain(self, events: u32, out: &mut dyn Write) -> io::Result<()> {
