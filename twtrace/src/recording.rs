@@ -22,7 +22,6 @@ mod frame;
 pub mod lists;
 mod meta;
 mod note;
-mod open_error;
 mod reader;
 mod rows;
 pub mod schema;
@@ -34,9 +33,45 @@ mod vet;
 pub use cache::{Caches, Known};
 pub use encoder::{EncodeError, Encoder};
 pub use meta::{Command, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
-pub use open_error::OpenError;
 pub use reader::{Ended, Events, Recording};
 pub use rows::{Malformed, Rows};
 
+use std::io;
+
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// Why a file cannot be read as a recording at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such file, or it may not be read.
+    #[error("cannot open {path}: {error}")]
+    Io {
+        /// Its path, escaped.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is a folder.
+    #[error("{0} is a folder: name one recording (*.twt) in it")]
+    Folder(
+        /// Its path, escaped.
+        String,
+    ),
+    /// It is something else, or was cut off in its head.
+    #[error("{path} is no recording of twtrace: {why}")]
+    Foreign {
+        /// Its path, escaped.
+        path: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// It was made by a twtrace from the future.
+    #[error("{path} has version {format} of the format, this twtrace reads up to {FORMAT}: use a newer one")]
+    TooNew {
+        /// Its path, escaped.
+        path: String,
+        /// Its version.
+        format: u32,
+    },
+}
