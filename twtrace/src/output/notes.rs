@@ -43,7 +43,7 @@ fn line(words: fmt::Arguments<'_>, is_json: bool) -> String {
     let (time, message) =
         (jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(), words.to_string());
     let mut line = Vec::new();
-    super::versioned::object_line(&serde_json::json!({ "time": time, "message": message }), &mut line);
+    super::object_line(&serde_json::json!({ "time": time, "message": message }), &mut line);
     String::from_utf8_lossy(&line).into_owned()
 }
 
