@@ -14,7 +14,6 @@ mod object;
 mod reason;
 mod running;
 mod said;
-mod times;
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -104,7 +103,7 @@ pub struct Probe {
     attached: Option<load::Attached>,
     ring: Option<Ring>,
     counters: counters::Counters,
-    times: Option<times::Times>,
+    times: Option<counters::Times>,
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
@@ -225,7 +224,7 @@ impl Probe {
     /// How long connect() looked for a port since the hooks were attached, in microseconds, by inode of the network namespace; empty where
     /// that is not measured.
     pub fn connect_times(&self) -> Vec<(u32, Spread)> {
-        let all = self.times.as_ref().map_or_else(Vec::new, times::Times::read);
+        let all = self.times.as_ref().map_or_else(Vec::new, counters::Times::read);
         all.into_iter().filter_map(|(number, spread)| Some((self.numbers.inode(number)?, spread))).collect()
     }
 

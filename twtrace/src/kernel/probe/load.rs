@@ -9,12 +9,11 @@ use aya::programs::{Program, ProgramError};
 
 use super::backend::{Hook, Lacking, Need, Point, VERDICT, hooks};
 use super::config::Helpers;
-use super::counters::{self, Counters};
+use super::counters::{self, Counters, Times};
 use super::environment::{self, Denial};
 use super::object::Loader;
 use super::running::Kernel;
 use super::said::{chain, errno, why};
-use super::times::Times;
 use super::{Backend, Fallback, Listeners, Options, Why, log};
 use crate::model::limitation::What;
 

@@ -65,7 +65,7 @@ impl Loader {
             loader.map_max_entries("STRANGERS", STRANGERS);
         }
         if options.times_connect {
-            times::fit(&mut loader);
+            counters::fit_times(&mut loader);
         }
         Self(loader)
     }
