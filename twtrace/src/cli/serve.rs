@@ -1,9 +1,8 @@
-//! Owns: `twtrace serve`: its flags, the order in which its parts begin and end.
-//! Must not know: what is answered, how it is traced.
+//! Owns: `twtrace serve`: its flags and which of them go together: where it can be reached, by whom, how the way to it is kept private, and
+//! where to export to; the order in which its parts begin and end.
+//! Must not know: what is answered or exported, how it is traced.
 
-mod otlp;
-mod reach;
-
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +13,19 @@ use clap::{FromArgMatches as _, ValueEnum};
 use super::events::TraceArgs;
 use super::filters::{FilterArgs, hide};
 use super::record::possible;
-use super::values::{Usage, duration, first_given, from_one, size};
+use super::values::{Usage, duration, first_given, from_one, listen, size};
 use super::{Cli, Command, Outcome, config, runtime};
 use crate::diagnose::gather::Rhythm;
 use crate::host::files::Folder;
 use crate::host::notify::Manager;
-use crate::model::escape;
+use crate::model::escape::{self, printable};
 use crate::present::live::Upkeep;
 use crate::present::record::output::{Destination, Rotation};
 use crate::present::record::{Setup, user};
-use crate::present::serve::{Board, Exporter, Recording, Server, Service, Shared};
+use crate::present::serve::{
+    Board, Endpoint, Exporter, Headers, Recording, Server, Service, Shared, Tls, TlsFiles, Token, Transport,
+    is_of_this_machine,
+};
 use crate::source::session;
 
 const ABOUT: &str = "\
@@ -56,9 +58,9 @@ const KEEP: u64 = 24;
 #[command(mut_args(hide(&["reason"])))]
 pub(super) struct Args {
     #[command(flatten)]
-    reach: reach::Reach,
+    reach: Reach,
     #[command(flatten)]
-    otlp: otlp::Otlp,
+    otlp: Otlp,
     /// Tell so many owners, destinations, pools and namespaces apart
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     top: u16,
@@ -186,4 +188,122 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     service.finish(&summary).context("cannot end the recording")?;
     crate::note!("{summary}");
     Ok(Outcome::Done)
+}
+
+#[derive(Debug, clap::Args)]
+struct Reach {
+    /// Where to answer
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478", value_parser = listen)]
+    listen: SocketAddr,
+    /// Answer those only who send the first line of this file as a bearer token, which is read again when it changes; /healthz and /readyz are answered to all
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Answer by HTTPS, with this certificate (PEM, with those between it and its root); it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM); it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Answer those only who have a certificate by one of these (PEM, read again when it changes); /healthz and /readyz are answered to all
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Listen beyond this machine though anybody there may ask
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Reach {
+    /// TLS, where it is wanted; an error where half of what it takes is missing, or everybody could ask and nobody said that they may.
+    fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        let certificate_and_key = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(usage("--tls-cert wants --tls-key as well")),
+            (None, Some(_)) => return Err(usage("--tls-key wants --tls-cert as well")),
+        };
+        if certificate_and_key.is_none() && self.tls_client_ca.is_some() {
+            return Err(usage("--tls-client-ca wants --tls-cert and --tls-key as well"));
+        }
+        let is_known = self.token_file.is_some() || self.tls_client_ca.is_some();
+        if !is_known && !self.insecure && !is_of_this_machine(&self.listen) {
+            return Err(usage(&format!(
+                "--listen {} can be reached from other machines: give --token-file or --tls-client-ca, or --insecure if everybody may ask",
+                self.listen
+            )));
+        }
+        let Some((certificate, key)) = certificate_and_key else { return Ok(None) };
+        let client_roots = self.tls_client_ca.clone();
+        let tls = Tls::new(TlsFiles { certificate, key, client_roots }).map_err(Usage::of_file)?;
+        Ok(Some(tls))
+    }
+
+    /// The token, where one is wanted.
+    fn token(&self) -> Result<Option<Token>, Usage> {
+        self.token_file.as_deref().map(Token::read).transpose().map_err(Usage::of_file)
+    }
+
+    /// Listens.
+    fn listener(&self) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(self.listen).with_context(|| format!("cannot listen on {}", self.listen))
+    }
+
+    /// How addresses begin there.
+    const fn scheme(&self) -> &'static str {
+        if self.tls_cert.is_some() { "https" } else { "http" }
+    }
+}
+
+fn usage(said: &str) -> anyhow::Error {
+    Usage(said.to_owned()).into()
+}
+
+#[derive(Debug, clap::Args)]
+struct Otlp {
+    /// Export the metrics, and findings as log records, to this OpenTelemetry endpoint, such as http://collector:4317
+    #[arg(long, value_name = "URL")]
+    otlp: Option<String>,
+    /// How --otlp is spoken to; where it is not said, HTTP on port 4318 and where the URL has a path, else gRPC
+    #[arg(long, value_name = "TRANSPORT")]
+    otlp_protocol: Option<Transport>,
+    /// How often it is exported [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    otlp_every: Option<Duration>,
+    /// Roots that certify an https:// endpoint (PEM), read again when it changes; without it, those of this machine
+    #[arg(long, value_name = "FILE")]
+    otlp_ca: Option<PathBuf>,
+    /// Headers for the endpoint, such as its token: a line each, NAME: VALUE; it is read again when it changes
+    #[arg(long, value_name = "FILE")]
+    otlp_headers_file: Option<PathBuf>,
+}
+
+/// How often, where nobody says otherwise; and the most often.
+const EXPORT_EVERY: Duration = Duration::from_secs(30);
+const LEAST_EXPORT_EVERY: Duration = Duration::from_secs(1);
+
+impl Otlp {
+    /// Where to export to and how often; `None` where nothing is exported.
+    fn endpoint(&self) -> anyhow::Result<Option<(Endpoint, Duration)>> {
+        let given = [
+            (self.otlp_protocol.is_some(), "--otlp-protocol"),
+            (self.otlp_every.is_some(), "--otlp-every"),
+            (self.otlp_ca.is_some(), "--otlp-ca"),
+            (self.otlp_headers_file.is_some(), "--otlp-headers-file"),
+        ];
+        refuse_without(self.otlp.is_some(), &given, "--otlp URL")?;
+        let Some(url) = &self.otlp else { return Ok(None) };
+        let every = self.otlp_every.unwrap_or(EXPORT_EVERY);
+        if every < LEAST_EXPORT_EVERY {
+            return Err(Usage(format!("--otlp-every must be 1s or more, and is {every:?}")).into());
+        }
+        let headers = self.headers()?;
+        let endpoint = Endpoint::new(url, self.otlp_protocol, self.otlp_ca.as_deref(), headers);
+        let endpoint = endpoint
+            .map_err(|error| Usage(format!("cannot export to --otlp {}: {error}", printable(url))))?;
+        Ok(Some((endpoint, every)))
+    }
+
+    fn headers(&self) -> Result<Headers, Usage> {
+        let read = self.otlp_headers_file.as_deref().map(Headers::read).transpose();
+        read.map(Option::unwrap_or_default).map_err(Usage::of_file)
+    }
 }
