@@ -3,8 +3,6 @@
 //! Owns: what is made, under which names, in which order, and how large it may be. Must not know: the format of any of it.
 
 mod again;
-mod archive;
-mod image;
 mod libraries;
 mod packages;
 mod program;
@@ -126,12 +124,12 @@ impl Job {
         stage::fresh(&self.made.folder)?;
         stage::write(self)?;
         stage::copy(&program, &self.made.binary(), 0o755)?;
-        archive::write(self)?;
+        packages::archive(self)?;
         packages::deb(self)?;
         packages::rpm(self)?;
         libraries::bill(self)?;
-        image::write(self)?;
-        archive::sums(&self.made)
+        packages::image(self)?;
+        packages::sums(&self.made)
     }
 }
 
