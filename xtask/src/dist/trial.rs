@@ -3,10 +3,9 @@
 //! Owns: the order of trials and what their lines look like. Must not know: what each does.
 
 mod archive;
-mod deb;
 mod image;
+mod packages;
 mod root;
-mod rpm;
 
 use super::Artefacts;
 use crate::scenarios::Tally;
@@ -89,11 +88,11 @@ pub(super) fn run(made: &Artefacts) -> Result<()> {
     }
     match Root::fresh() {
         Ok(root) => {
-            trials.case("deb_installs_in_a_fresh_debian", || deb::installs(made, &root));
+            trials.case("deb_installs_in_a_fresh_debian", || packages::deb_installs(made, &root));
             trials.case("deb_checks_there", || root.checks(made));
-            trials.case("deb_purges_to_nothing", || deb::purges(&root));
-            trials.case("rpm_installs", || rpm::installs(made, &root));
-            trials.case("rpm_removes_to_nothing", || rpm::removes(&root));
+            trials.case("deb_purges_to_nothing", || packages::deb_purges(&root));
+            trials.case("rpm_installs", || packages::rpm_installs(made, &root));
+            trials.case("rpm_removes_to_nothing", || packages::rpm_removes(&root));
         }
         Err(error) => {
             let text = format!("no fresh Debian root: {error:#}");
