@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use circles::Modules;
 use paths::Paths;
 use source::Source;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The crates of this workspace.
@@ -47,13 +48,17 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     files.sort();
     let mut complaints = Vec::new();
-    let mut modules = Modules::default();
+    let (mut modules, mut sizes) = (Modules::default(), BTreeMap::new());
     for file in &files {
         let path = file.strip_prefix(project::root())?.to_string_lossy().into_owned();
         let bytes = std::fs::read(file).with_context(|| path.clone())?;
         complaints.extend(judge(&path, &bytes, &mut modules)?);
+        if path.ends_with(".rs") {
+            sizes.insert(path, bytes.iter().filter(|byte| **byte == b'\n').count());
+        }
     }
     complaints.extend(modules.complaints());
+    complaints.extend(rules::folders(&sizes));
     complaints.sort();
     for Complaint { path, line, text } in &complaints {
         println!("{path}:{line}: {text}");

@@ -8,7 +8,6 @@ mod offscreen;
 mod palette;
 mod state;
 mod terminal;
-mod theme;
 mod value;
 mod views;
 
@@ -16,8 +15,8 @@ mod views;
 mod tests;
 
 pub use offscreen::Offscreen;
+pub use palette::Theme;
 pub use terminal::has_size;
-pub use theme::Theme;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 
 use super::Complaint;
 use super::paths::{Named, Paths};
+use super::rules::is_test;
 use super::source::Source;
 
 /// The layers of userspace, from the bottom: each may name those before it, so there are no circles among them.
@@ -114,7 +115,7 @@ fn leads_to_probe(path: &str) -> bool {
 
 /// The file's layer and the one above it that it names. A test may compare with what is above.
 fn climbs(file: &str, path: &str) -> Option<(&'static str, &'static str)> {
-    if file.ends_with("/tests.rs") || file.contains("/tests/") {
+    if is_test(file) {
         return None;
     }
     let own = LAYERS.iter().position(|layer| in_module(file, &[layer]))?;

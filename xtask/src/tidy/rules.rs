@@ -1,6 +1,8 @@
-//! Rules that hold for every file.
+//! Rules that hold for every file and every folder.
 //!
 //! Owns: sizes, forbidden words, notes that must be there. Must not know: which part may use which (`layers` does).
+
+use std::collections::BTreeMap;
 
 use super::Complaint;
 use super::source::Source;
@@ -10,6 +12,15 @@ use syn::visit::{self, Visit};
 
 /// Lines of a file, at most.
 const FILE_LINES: usize = 400;
+
+/// Lines of a module that has little to itself. In a folder of several most have more, or they would be fewer modules with one purpose each.
+const FEW_LINES: usize = 80;
+
+/// Modules of a folder in which most may not be short.
+const SEVERAL: usize = 4;
+
+/// Lines of a module and its only child, from which on they may be two files.
+const TWO_FILES: usize = 200;
 
 /// Lines of a function from `fn` to its closing brace, at most.
 const FUNCTION_LINES: usize = 60;
@@ -37,6 +48,39 @@ pub(super) fn all(source: &Source) -> Vec<Complaint> {
         polls,
     ];
     rules.iter().flat_map(|rule| rule(source)).collect()
+}
+
+/// Complaints about folders that are scattered, of all files and their lines. A test, and a module that has children, may be as short as it is.
+pub(super) fn folders(files: &BTreeMap<String, usize>) -> Vec<Complaint> {
+    let mut folders: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
+    for (path, lines) in files.iter().filter(|(path, _)| !is_test(path)) {
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            folders.entry(folder).or_default().push((path, *lines));
+        }
+    }
+    let complaint = |(folder, modules): (&&str, &Vec<(&str, usize)>)| {
+        let has_children = |path: &str| folders.contains_key(path.trim_end_matches(".rs"));
+        let lines = modules.iter().filter(|(path, _)| !has_children(path)).map(|(_, lines)| *lines);
+        let lines: Vec<usize> = lines.collect();
+        let short = lines.iter().filter(|lines| **lines < FEW_LINES).count();
+        let parent = format!("{folder}.rs");
+        if lines.len() >= SEVERAL && short * 2 > lines.len() {
+            let text =
+                format!("{short} of {} modules have less than {FEW_LINES} lines: join some", lines.len());
+            return Some(Complaint { path: (*folder).to_owned(), line: 1, text });
+        }
+        let together = files.get(&parent)? + lines.first()?;
+        (modules.len() == 1 && together < TWO_FILES).then(|| {
+            let text = format!("it and its only child have {together} lines: one file does");
+            Complaint { path: parent, line: 1, text }
+        })
+    };
+    folders.iter().filter_map(complaint).collect()
+}
+
+/// Whether a file has tests and nothing else.
+pub(super) fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
 fn opens_with_its_purpose(source: &Source) -> Vec<Complaint> {
@@ -190,7 +234,7 @@ fn polls(source: &Source) -> Vec<Complaint> {
 #[cfg(test)]
 mod tests {
     use super::super::{Complaint, source::Source};
-    use super::all;
+    use super::{all, folders};
 
     fn complaints(path: &str, text: &str) -> Vec<Complaint> {
         all(&Source::parse(path, text).unwrap())
@@ -218,6 +262,37 @@ mod tests {
         };
         assert_eq!(lines("a.rs", &body(59)), [4]);
         assert!(lines("a.rs", &body(58)).is_empty());
+    }
+
+    /// What is complained of in a crate with these files.
+    fn scattered(files: &[(&str, usize)]) -> Vec<String> {
+        let files = files.iter().map(|(path, lines)| ((*path).to_owned(), *lines)).collect();
+        folders(&files).into_iter().map(|complaint| complaint.path).collect()
+    }
+
+    #[test]
+    fn most_modules_of_a_folder_are_no_scraps() {
+        let folder = |lines: [usize; 4]| {
+            let [b, c, d, e] = lines;
+            scattered(&[("a.rs", 9), ("a/b.rs", b), ("a/c.rs", c), ("a/d.rs", d), ("a/e.rs", e)])
+        };
+        assert_eq!(folder([79, 79, 79, 300]), ["a"]);
+        assert!(folder([79, 79, 80, 300]).is_empty());
+        assert!(scattered(&[("a/b.rs", 30), ("a/c.rs", 30), ("a/d.rs", 30)]).is_empty());
+        let tests = [("a/b.rs", 90), ("a/tests/b.rs", 9), ("a/tests/c.rs", 9), ("a/tests/d.rs", 9)];
+        assert!(scattered(&[&tests[..], &[("a/tests/e.rs", 9), ("a/tests.rs", 9)]].concat()).is_empty());
+        // Those that have children say what is in them.
+        let parents = [("a/b.rs", 9), ("a/c.rs", 9), ("a/d.rs", 9), ("a/e.rs", 90), ("a/f.rs", 90)];
+        let children = [("a/b/x.rs", 300), ("a/c/x.rs", 300), ("a/d/x.rs", 300)];
+        assert!(scattered(&[&parents[..], &children].concat()).is_empty());
+    }
+
+    #[test]
+    fn an_only_child_has_something_to_itself() {
+        assert_eq!(scattered(&[("a/b.rs", 100), ("a/b/c.rs", 99)]), ["a/b.rs"]);
+        assert!(scattered(&[("a/b.rs", 100), ("a/b/c.rs", 100)]).is_empty());
+        assert!(scattered(&[("a/b.rs", 10), ("a/b/c.rs", 10), ("a/b/d.rs", 10)]).is_empty());
+        assert!(scattered(&[("a/b.rs", 10), ("a/b/tests.rs", 10)]).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use flate2::read::DeflateDecoder;
 use twtrace_common::config::Config;
 
-use super::{Options, times};
+use super::{Options, counters};
 
 /// Cgroups of which the kernel side remembers that nothing of them travels. 320 KiB, where there is a filter on cgroups.
 const STRANGERS: u32 = 4096;

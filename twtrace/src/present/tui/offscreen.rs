@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyModifiers}
 
 use super::display::{About, Display};
 use super::palette::Palette;
-use super::theme::Theme;
+use super::palette::Theme;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::Event;

@@ -6,7 +6,7 @@ use super::samples::busy;
 use super::{Mode, Screen, Tab, Wish};
 use crate::present::live::fixture::{NOW_S, SECOND_NS};
 use crate::present::tui::Offscreen;
-use crate::present::tui::theme::Theme;
+use crate::present::tui::palette::Theme;
 use crate::present::tui::views::shown;
 
 pub(super) fn screen() -> Screen {
