@@ -92,9 +92,10 @@ unsafe fn closed(sk: *const u8, old: i32) {
 /// tracepoints only, the socket tells: tcp_v4_connect() (net/ipv4/tcp_ipv4.c, 5.10 to 7.3) and tcp_v6_connect()
 /// (net/ipv6/tcp_ipv6.c, 5.10 to 7.3) choose the initial sequence number right after inet_hash_connect(), so a socket
 /// that goes back to CLOSE without an error and without a local port was refused its port; so was one whose port was
-/// asked for by bind() and that has neither a sequence number nor a hash for its packets, which comes next. On the
-/// second connect() of such a socket the hash is there, and with IPv6 it is from the first on where tcp_v6_connect()
-/// chooses it before the port (7.2 and 7.3 do, 6.12 does not): that failure is not told, rather than guessed.
+/// asked for by bind() and that has neither a sequence number nor a hash for its packets, which comes next with IPv4, and
+/// then a route is looked for, which may fail. With IPv6 nothing fails between the port and the sequence number, and the
+/// hash says nothing: tcp_v6_connect() chooses it before the port in 7.2 and 7.3, after it up to 6.12. On the second
+/// connect() of such a socket over IPv4 the hash is there: that failure is not told, rather than guessed.
 #[inline(always)]
 unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
     // SAFETY: by the caller.
@@ -127,7 +128,7 @@ unsafe fn connect_ended(sk: *const u8, key: (u64, u64), conn: &mut Conn) {
                 Typed::load::<u32>(sk, setting!(offsets.sk_txhash)),
             )
         };
-        if conn.tuple.sport == 0 || sequence == 0 && hash == 0 {
+        if conn.tuple.sport == 0 || sequence == 0 && (hash == 0 || conn.tuple.family == 6) {
             failure::note_told(failure::EADDRNOTAVAIL);
             // SAFETY: by the caller.
             failure::connect_without_port(conn, port_via, unsafe { sock::own_range(sk) });

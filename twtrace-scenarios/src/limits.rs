@@ -96,7 +96,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         scenario: "doctor_syn_refused",
         backend: None,
-        here: || kernel::version().is_ok_and(|version| version < (6, 14)),
+        here: || kernel::version().is_ok_and(|version| version < (6, 16)),
         lack: Lack::Kernel,
         reason: "this kernel does not count SYNs that TIME_WAIT refuses",
     },

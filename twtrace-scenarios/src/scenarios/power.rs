@@ -69,7 +69,7 @@ pub(super) fn least(sandbox: &mut Sandbox) -> Result<()> {
     sandbox.judge(&told, &expected)?;
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     // There nothing stands in for it.
-    let reads_maps = if twtrace_kit::kernel::version()? < (6, 0) { BPF } else { 0 };
+    let reads_maps = if twtrace_kit::kernel::version()? < (5, 19) { BPF } else { 0 };
     has_given_up(tracer.pid(), SYS_PTRACE | DAC_READ_SEARCH | reads_maps)?;
     tracer.stop(Signal::SIGINT)?.events()?;
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self", "--no-sandbox"])?;

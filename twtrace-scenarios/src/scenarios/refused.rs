@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use twtrace_kit::actor::{Actor, close_in_order};
+use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::netns::{ip, set_ipv4};
 
 use super::by_client;
@@ -63,22 +63,35 @@ pub(super) fn ports_exhausted(sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// A port bound first, and its tuple is taken by a connection.
+/// A port bound first, and its tuple is taken by a connection; of either family, as the kernel has a function for each, which do things in
+/// another order.
 pub(super) fn tuple_taken(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
-    let from = (Ipv4Addr::LOCALHOST, 40009);
-    let pair = sandbox.pair_from(from, &client, &listener)?;
-    for _ in 0..5 {
-        let raw = client.socket(false, true)?;
+    taken(sandbox, &client, &listener, SocketAddr::from((Ipv4Addr::LOCALHOST, 40009)), 5)?;
+    let server = sandbox.actor("server6")?;
+    let listener = server.listen((Ipv6Addr::LOCALHOST, 10007))?;
+    taken(sandbox, &client, &listener, SocketAddr::from((Ipv6Addr::LOCALHOST, 40009)), 3)
+}
+
+fn taken(
+    sandbox: &mut Sandbox,
+    client: &Actor,
+    listener: &Raw,
+    from: SocketAddr,
+    count: usize,
+) -> Result<()> {
+    let pair = sandbox.pair_from(from, client, listener)?;
+    for _ in 0..count {
+        let raw = client.socket(from.is_ipv6(), true)?;
         ensure!(raw.bind(from)?.is_ok(), "SO_REUSEADDR lets two connecting sockets bind one port");
         let errno = raw.connect(listener.local()?)?.err();
         ensure!(errno == Some(libc::EADDRNOTAVAIL), "connect from a tuple in use: errno {errno:?}");
         raw.close()?;
     }
-    let failed = Pattern::failed("connect_failed", &client, "EADDRNOTAVAIL").is("sport", 40009);
-    sandbox.expect(failed.is("daddr", "127.0.0.1").is("dport", 10007).times(5));
+    let failed = Pattern::failed("connect_failed", client, "EADDRNOTAVAIL").is("sport", 40009);
+    sandbox.expect(failed.is("daddr", from.ip().to_string()).is("dport", 10007).times(count));
     close_in_order(&pair.client, &pair.server)?;
-    sandbox.expect(by_client(&pair.client, &client, "close").opener(&client));
+    sandbox.expect(by_client(&pair.client, client, "close").opener(client));
     Ok(())
 }
 

@@ -104,7 +104,7 @@ pub(super) fn of_ephemeral_port() -> Vec<NotHere> {
 /// For SYNs that TIME_WAIT sockets refuse.
 pub(super) fn of_refused_syns(is_set: bool) -> Vec<NotHere> {
     let why = if is_set {
-        "it is set, and begins the minute of TIME_WAIT anew with each try"
+        "it is set: the RST that lets a refused client in is ignored"
     } else {
         "the RST that lets a refused client in would be ignored: connections then fail for a minute and more"
     };

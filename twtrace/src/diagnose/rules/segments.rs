@@ -154,7 +154,7 @@ fn of_refused_syns(netns: &Netns) -> Option<Finding> {
     };
     let is_worse = netns.settings.rfc1337 == Some(1);
     let then = if is_worse {
-        "tcp_rfc1337 is 1, which makes it worse: each try begins the minute of TIME_WAIT anew, and connections fail"
+        "tcp_rfc1337 is 1, which makes it worse: the client's RST does not free the socket, a try that is refused for its timestamp begins the minute of TIME_WAIT anew, and connections fail"
     } else {
         "each such connection waits until its SYN is sent again, milliseconds to seconds"
     };
