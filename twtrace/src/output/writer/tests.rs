@@ -7,6 +7,7 @@ use std::task::{Context, Wake};
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::writing::PAGE;
 use super::*;
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
