@@ -1,6 +1,8 @@
-//! Owns: a FUSE mount whose server answers everything but reads, the first ones aside: whoever touches a page of its one file waits for ever,
+//! Owns: a FUSE mount whose server does not answer all that it is asked. Here, everything but reads, the first ones aside: whoever touches a page of its one file waits for ever,
 //! and may hold the lock of its memory meanwhile.
 //! Must not know: who does.
+
+pub mod disk;
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -48,6 +50,21 @@ pub struct Hung {
 impl Hung {
     /// Moves the calling process, which has one thread, into a mount namespace of its own, and mounts there.
     pub fn mount() -> Result<Self> {
+        let mut reads = 0;
+        Self::mount_with(move |opcode, request| match opcode {
+            LOOKUP => Some(Ok(entry())),
+            READ if reads < ANSWERED => {
+                reads += 1;
+                Some(Err(libc::EIO))
+            }
+            // That is what this is for.
+            READ => None,
+            _ => Some(plain(opcode, request)),
+        })
+    }
+
+    /// As [`Self::mount`]; `answer` says what is answered to an opcode and its request, which begins with [`HEADER`] bytes, if anything is.
+    fn mount_with(answer: impl FnMut(u32, &[u8]) -> Option<Answer>) -> Result<Self> {
         let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse").context("/dev/fuse")?;
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
@@ -59,7 +76,7 @@ impl Hung {
         match unsafe { fork() }? {
             ForkResult::Child => {
                 let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-                let _ = serve(fuse);
+                let _ = serve(fuse, answer);
                 std::process::exit(0);
             }
             ForkResult::Parent { child } => Ok(Self { dir, server: child }),
@@ -80,35 +97,39 @@ impl Drop for Hung {
     }
 }
 
+/// What is answered: bytes after the header, or an error of errno(3).
+type Answer = Result<Vec<u8>, i32>;
+
+/// What every one answers.
+fn plain(opcode: u32, request: &[u8]) -> Answer {
+    match opcode {
+        INIT => Ok(init()),
+        GETATTR => Ok(attributes(number(request, 16) == 1)),
+        OPEN | OPENDIR => Ok(vec![0; 16]),
+        _ => Err(libc::ENOSYS),
+    }
+}
+
+fn number(request: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]])
+}
+
 /// Answers until the mount is gone.
-fn serve(mut fuse: File) -> Result<()> {
+fn serve(mut fuse: File, mut answer: impl FnMut(u32, &[u8]) -> Option<Answer>) -> Result<()> {
     let mut request = vec![0; 1 << 17];
-    let mut reads = 0;
     loop {
         let length = fuse.read(&mut request)?;
         ensure!(length >= HEADER, "half a request");
-        let number =
-            |at: usize| u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
-        let (opcode, unique) = (number(4), [number(8), number(12)]);
-        let answer = match opcode {
-            INIT => Ok(init()),
-            LOOKUP => Ok(entry()),
-            GETATTR => Ok(attributes(number(16) == 1)),
-            OPEN | OPENDIR => Ok(vec![0; 16]),
-            READ if reads < ANSWERED => {
-                reads += 1;
-                Err(libc::EIO)
-            }
-            // That is what this is for.
-            READ | FORGET => continue,
-            _ => Err(libc::ENOSYS),
-        };
+        let request = &request[..length];
+        let opcode = number(request, 4);
+        // Nobody waits for an answer to that.
+        let Some(answer) = (if opcode == FORGET { None } else { answer(opcode, request) }) else { continue };
         let body = answer.as_deref().unwrap_or_default();
         let error = answer.as_ref().err().map_or(0, |errno| -errno);
         let mut reply = Vec::new();
         reply.extend((16 + body.len() as u32).to_ne_bytes());
         reply.extend(error.to_ne_bytes());
-        unique.iter().for_each(|half| reply.extend(half.to_ne_bytes()));
+        reply.extend(&request[8..16]);
         reply.extend(body);
         fuse.write_all(&reply)?;
     }

@@ -136,6 +136,13 @@ const LIMITS: &[Limit] = &[
         reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
     },
     Limit {
+        scenario: "record_hung_disk",
+        backend: None,
+        here: || !crate::hung::can_be(),
+        lack: Lack::Kernel,
+        reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
+    },
+    Limit {
         scenario: "io_uring",
         backend: None,
         here: || !twtrace_kit::actor::io_uring::can_be(),

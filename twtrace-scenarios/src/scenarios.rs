@@ -151,6 +151,7 @@ pub const ALL: &[Scenario] = &[
     once("stopped_reader", readers::stopped),
     once("stopped_reader_of_a_recording", readers::held::recording),
     once("stopped_reader_of_a_count", readers::held::count),
+    once("record_hung_disk", readers::held::disk),
     own("ends_at_one_moment", ends::ends_at_one_moment),
     once("stopped_reader_of_the_live_view", readers::live_view),
     once("stopped_terminal", readers::terminal),

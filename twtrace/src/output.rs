@@ -11,7 +11,7 @@ mod writer;
 
 pub use json::Json;
 pub use text::Text;
-pub use writer::{READING, Units, Writer, is_watched};
+pub use writer::{Next, Turn, Units, Writer};
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

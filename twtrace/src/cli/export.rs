@@ -15,7 +15,7 @@ use crate::model::escape;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};
 use crate::present::export::{Dataset, Format, Key, export};
-use crate::present::record::output::{Destination, Output, Rotation};
+use crate::present::record::output::{Destination, Direct, Rotation};
 use crate::present::record::user;
 use crate::present::report::{Group, Part};
 use crate::recording::{Ended, Recording};
@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         rotation: Rotation::default(),
         owner: user::caller(),
     };
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Output::open(destination)?));
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Sink(Direct::open(&destination)?));
     let exported = export(recording, &filter, args.to, &mut out)?;
     let mut output = out.into_inner().map_err(io::IntoInnerError::into_error)?.0;
     // Only what is whole takes the place of what was there.
@@ -221,7 +221,7 @@ fn warn(file: &Path, ended: &Ended) {
     }
 }
 
-struct Sink(Output);
+struct Sink(Direct);
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

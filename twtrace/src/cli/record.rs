@@ -22,8 +22,8 @@ use crate::source::session::{self, Summary};
 
 const ABOUT: &str = "\
 The file is an Arrow IPC stream, which pyarrow and other tools can read. Only its owner may read it (mode 0600); under sudo \
-the owner is the calling user. Events are on disk within a second. A pipe or FIFO is written to as fast as it is read: up to 16 MiB wait, \
-and events that there is no room for are counted as lost.
+the owner is the calling user. Events are on disk within a second. A pipe or FIFO is written to as fast as it is read, and a file as fast as its disk takes it: \
+up to 16 MiB wait, and events that there is no room for are counted as lost.
 
 With a command: it starts once all hooks are attached, runs as the calling user, and the recording ends when it ends. \
 Ctrl-C goes to the command as usual; a signal sent to twtrace alone is passed on to it. A second Ctrl-C, at least a second \
@@ -194,7 +194,7 @@ fn conclude(mut recorder: Recorder, traced: Result<Summary, session::Error>) -> 
 
 /// The recording failed. The command is not to suffer from that: it gets to finish.
 fn give_up(mut recorder: Recorder, error: anyhow::Error) -> anyhow::Result<Outcome> {
-    recorder.leave_to_reader();
+    recorder.leave_off();
     if let Some(pid) = recorder.left().filter(|_| recorder.command_runs()) {
         crate::note!("twtrace: {error:#}; the command, pid {pid}, still runs");
         return Ok(Outcome::Failed);
@@ -203,9 +203,6 @@ fn give_up(mut recorder: Recorder, error: anyhow::Error) -> anyhow::Result<Outco
         crate::note!("twtrace: {error:#}; nothing more is recorded, the command goes on");
         recorder.wait_for_command()?;
         return Ok(Outcome::Failed);
-    }
-    if recorder.is_empty() {
-        recorder.discard();
     }
     Err(error)
 }

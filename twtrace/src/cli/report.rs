@@ -11,7 +11,7 @@ use super::recordings;
 use super::values::{Usage, duration, number, one_of};
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
-use crate::present::record::output::{Destination, Output, OutputError, Rotation};
+use crate::present::record::output::{Destination, Direct, OutputError, Rotation};
 use crate::present::record::user;
 use crate::present::report::text::Layout;
 use crate::present::report::{self, By, Group, Options, Report};
@@ -94,10 +94,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// Where the page goes.
-fn page(path: &Path, force: bool) -> Result<Output, OutputError> {
+fn page(path: &Path, force: bool) -> Result<Direct, OutputError> {
     let destination =
         Destination { path: path.to_owned(), force, rotation: Rotation::default(), owner: user::caller() };
-    Output::open(destination)
+    Direct::open(&destination)
 }
 
 /// The tables that are wanted, each once.

@@ -13,7 +13,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -94,13 +94,14 @@ impl fmt::Display for Taken {
 ///
 /// # Errors
 /// Where it has none; what the kernel says.
-pub fn named(file: &File) -> io::Result<()> {
+pub fn named(file: impl AsFd) -> io::Result<()> {
     // SAFETY: integers only.
     let mut about = unsafe { std::mem::zeroed::<libc::statx>() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // SAFETY: an open descriptor, an empty path that ends with NUL, and a place for the answer.
-    let done =
-        unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_NLINK, &raw mut about) };
+    let done = unsafe {
+        libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), flags, libc::STATX_NLINK, &raw mut about)
+    };
     match done {
         0 if about.stx_nlink == 0 => {
             Err(io::Error::new(io::ErrorKind::NotFound, "somebody removed it while it was written to"))

@@ -1,5 +1,5 @@
 //! Owns: a descriptor that somebody reads, or does not: a thread that writes, and a bounded queue before it, so that no reader ever
-//! makes us wait. What does not fit is counted.
+//! makes us wait. What does not fit is counted. A disk may hang as well as a reader: what a file needs besides is done by the same thread.
 //! Must not know: what is written.
 //!
 //! A pipe, a socket or a terminal is written to only where it says that it has room, and a page at most at a time: a pipe with room
@@ -18,21 +18,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::Notify;
 
 use crate::host::worker::Thread;
 
 use piece::Piece;
-pub use piece::Units;
-use writing::Writing;
-pub use writing::is_watched;
+pub use piece::{Next, Turn, Units};
+use writing::{Writing, is_watched};
 
 /// A file has no reader who could be slow: what waits for it waits only because this thread has to share the processor.
 const FILE_FACTOR: usize = 16;
 /// A reader has this long at least for what is left at the end, however long what came before took.
-pub const READING: Duration = Duration::from_millis(200);
+const READING: Duration = Duration::from_millis(200);
+/// And a file so long: its disk is busy for a moment, or hangs.
+const WRITING: Duration = Duration::from_secs(2);
 /// How long the page that is being written when all is over may take, so that it is counted for what it is.
 const LAST_PAGE: Duration = Duration::from_millis(50);
 
@@ -41,11 +41,15 @@ struct State {
     queue: VecDeque<Piece>,
     /// Bytes in the queue.
     waiting: usize,
+    /// Bytes of pieces that were written whole.
+    written: u64,
     /// Units that were or will not be written.
     unwritten: u64,
+    /// What is written to now is called so, where that is to be said.
+    called: Option<String>,
     /// Why nothing can be written any more.
-    error: Option<Errno>,
-    /// The thread is in write(2).
+    error: Option<(io::ErrorKind, String)>,
+    /// The thread is in write(2), or does what comes before that.
     is_writing: bool,
     /// Nothing more is to be written.
     is_over: bool,
@@ -54,6 +58,10 @@ struct State {
 }
 
 impl State {
+    fn error(&self) -> Option<io::Error> {
+        self.error.as_ref().map(|(kind, text)| io::Error::new(*kind, text.clone()))
+    }
+
     /// Nothing of what waits will be written.
     fn give_up(&mut self) {
         self.unwritten += self.queue.drain(..).map(|piece| piece.unwritten()).sum::<u64>();
@@ -75,27 +83,45 @@ struct Shared {
 /// Where to write to; see the head of the file.
 #[derive(Debug)]
 pub struct Writer {
-    name: String,
+    name: &'static str,
     shared: Arc<Shared>,
     limit: usize,
+    /// It is a file of which all is wanted.
+    is_file: bool,
     thread: Mutex<Option<Thread>>,
 }
 
 impl Writer {
-    /// Begins to write to `fd`, which is called `name`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times
+    /// Begins to write to `fd`, on a thread that is called `name`. Up to `limit` bytes wait for their reader, or one piece that is longer; sixteen times
     /// as many where it is a file.
     ///
     /// # Errors
     /// Of the kernel.
     pub fn start(name: &'static str, fd: OwnedFd, limit: usize) -> io::Result<Self> {
+        let limit = if is_watched(&fd) { limit } else { limit * FILE_FACTOR };
+        Self::begin(name, fd, limit)
+    }
+
+    /// As [`Self::start`], for what is to be whole: a file has no more room than a reader, and at the end it is waited for, but not for ever. `called`
+    /// is its name where something is said of it; the thread has the other one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn whole(name: &'static str, fd: OwnedFd, limit: usize, called: String) -> io::Result<Self> {
+        let is_file = !is_watched(&fd);
+        let mut writer = Self::begin(name, fd, limit)?;
+        writer.shared.state().called = Some(called);
+        writer.is_file = is_file;
+        Ok(writer)
+    }
+
+    fn begin(name: &'static str, fd: OwnedFd, limit: usize) -> io::Result<Self> {
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let shared =
             Arc::new(Shared { state: Mutex::default(), bell, moved: Notify::new(), failed: Notify::new() });
-        let is_watched = is_watched(&fd);
-        let limit = if is_watched { limit } else { limit * FILE_FACTOR };
-        let writing = Writing { fd, is_watched, shared: Arc::clone(&shared) };
-        let thread = Thread::start(name, move || writing.run())?;
-        Ok(Self { name: name.to_owned(), shared, limit, thread: Mutex::new(Some(thread)) })
+        let mut writing = Writing::new(fd, Arc::clone(&shared));
+        let thread = Mutex::new(Some(Thread::start(name, move || writing.run())?));
+        Ok(Self { name, shared, limit, is_file: false, thread })
     }
 
     /// Begins to write to stdout.
@@ -106,15 +132,29 @@ impl Writer {
         Self::start("stdout", io::stdout().as_fd().try_clone_to_owned()?, limit)
     }
 
-    /// The same, called something else than its thread.
-    pub fn called(mut self, name: String) -> Self {
-        self.name = name;
-        self
+    /// What it is called.
+    pub fn name(&self) -> String {
+        self.shared.state().called.clone().unwrap_or_else(|| self.name.to_owned())
     }
 
-    /// What it is called.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// What is said of it where things wait for too long.
+    pub const fn slow(&self) -> &'static str {
+        if self.is_file {
+            "does not take fast enough what is written to it"
+        } else {
+            "is not read fast enough"
+        }
+    }
+
+    /// Whether it is a file that is to be whole.
+    pub const fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// How long what is left is waited for at the end. A reader has some time at least, and where `until` names none, as long as it takes.
+    pub fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
+        let now = Instant::now();
+        if self.is_file { Some(now + WRITING) } else { until.map(|until| until.max(now + READING)) }
     }
 
     /// Whether a piece would be taken.
@@ -142,16 +182,16 @@ impl Writer {
     /// # Errors
     /// Once nothing can be written any more; a reader that went away is a broken pipe.
     pub fn put(&self, bytes: Bytes, units: Units) -> io::Result<bool> {
-        self.take(bytes, units, false)
+        self.take(Piece { turn: None, bytes, units, written: 0 }, false)
     }
 
     /// As [`Self::put`], whether there is room or not: for what nothing that follows can be read without. Whoever calls this looks for room
-    /// before there is anything to hand over. `false` once nothing more is to be written.
+    /// before there is anything to hand over. `turn` is done before the first of it is written. `false` once nothing more is to be written.
     ///
     /// # Errors
     /// As [`Self::put`].
-    pub fn put_always(&self, bytes: Bytes, units: Units) -> io::Result<bool> {
-        self.take(bytes, units, true)
+    pub fn put_always(&self, turn: Option<Turn>, bytes: Bytes, units: Units) -> io::Result<bool> {
+        self.take(Piece { turn, bytes, units, written: 0 }, true)
     }
 
     /// Counts what was not even made into a piece, for want of room.
@@ -159,23 +199,28 @@ impl Writer {
         self.shared.state().unwritten += units;
     }
 
-    fn take(&self, bytes: Bytes, units: Units, always: bool) -> io::Result<bool> {
+    fn take(&self, piece: Piece, always: bool) -> io::Result<bool> {
         let mut state = self.shared.state();
-        if let Some(error) = state.error {
-            return Err(error.into());
+        if let Some(error) = state.error() {
+            return Err(error);
         }
-        if state.is_over || !(always || self.fits(&state, bytes.len())) {
-            state.unwritten += units.count();
+        if state.is_over || !(always || self.fits(&state, piece.bytes.len())) {
+            state.unwritten += piece.units.count();
             return Ok(false);
         }
         let was_empty = state.queue.is_empty();
-        state.waiting += bytes.len();
-        state.queue.push_back(Piece { bytes, units, written: 0 });
+        state.waiting += piece.bytes.len();
+        state.queue.push_back(piece);
         drop(state);
         if was_empty {
             self.shared.ring();
         }
         Ok(true)
+    }
+
+    /// Bytes of pieces that were written whole, so far.
+    pub fn written(&self) -> u64 {
+        self.shared.state().written
     }
 
     /// Units that will not be written, so far.
@@ -185,7 +230,12 @@ impl Writer {
 
     /// Why nothing can be written any more, once that is so.
     pub fn error(&self) -> Option<io::Error> {
-        self.shared.state().error.map(io::Error::from)
+        self.shared.state().error()
+    }
+
+    /// Whether its thread hangs in what it was doing when it was to end: whoever touches what it writes to may hang as well.
+    pub fn hangs(&self) -> bool {
+        self.shared.state().is_writing
     }
 
     /// Whether something was left to write when that came about: who has read all may go.

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{PipeReader, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use twtrace_kit::kernel;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{Numbers, Traffic, in_time, read_lines, stop_in_time, until_over, usual_end};
+use crate::hung::disk::Disk;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer};
 
@@ -25,6 +27,10 @@ const FIRST: u64 = 97;
 /// Events that a pipe has no room for, and twtrace has.
 const COUNT: u64 = 1009;
 
+/// What is said of a reader and of a disk, before the number of events that are not written.
+const NOT_READ: &str = "stdout: it is not read fast enough: ";
+const NOT_TAKEN: &str = ": it does not take fast enough what is written to it: ";
+
 /// Bytes that lie in a pipe.
 fn waiting(pipe: &PipeReader) -> Result<i32> {
     let mut bytes = 0;
@@ -34,23 +40,27 @@ fn waiting(pipe: &PipeReader) -> Result<i32> {
     Ok(bytes)
 }
 
-/// What there is of a recording; it has no end.
-fn read_cut_off(sandbox: &Sandbox, mut pipe: PipeReader) -> Result<Numbers> {
+/// What there is of a recording in a pipe; it has no end.
+fn read_pipe(sandbox: &Sandbox, mut pipe: PipeReader) -> Result<Numbers> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     let file = dir.path().join("cut.twt");
     let mut bytes = Vec::new();
     pipe.read_to_end(&mut bytes)?;
     fs::write(&file, bytes)?;
+    read_cut_off(sandbox, &file)
+}
+
+/// What there is of a recording that has no end.
+fn read_cut_off(sandbox: &Sandbox, file: &Path) -> Result<Numbers> {
     let args = ["--to", "jsonl", "-o", "-"];
-    let output = Command::new(&sandbox.setup.twtrace).arg("export").arg(&file).args(args).output()?;
+    let output = Command::new(&sandbox.setup.twtrace).arg("export").arg(file).args(args).output()?;
     let stderr = String::from_utf8(output.stderr)?;
     ensure!(output.status.success() && stderr.contains("its end is missing"), "export: {stderr}");
     read_lines(&String::from_utf8(output.stdout)?)
 }
 
 /// How many events stderr says are not in the recording.
-fn unwritten(told: &Told) -> Result<u64> {
-    let said = "stdout: it is not read fast enough: ";
+fn unwritten(told: &Told, said: &str) -> Result<u64> {
     let rest = told.stderr.split_once(said).with_context(|| format!("no `{said}` in {:?}", told.stderr))?.1;
     Ok(rest.split(' ').next().unwrap_or_default().parse()?)
 }
@@ -86,7 +96,7 @@ pub(in super::super) fn recording(sandbox: &mut Sandbox) -> Result<()> {
             }
         };
         ensure!(told.status.code() == Some(1), "{by:?}: {}: {}", told.status, told.stderr);
-        let (read, unwritten) = (read_cut_off(sandbox, pipe)?, unwritten(&told)?);
+        let (read, unwritten) = (read_pipe(sandbox, pipe)?, unwritten(&told, NOT_READ)?);
         let seen = read.created;
         ensure!(
             unwritten != 0 && seen <= made,
@@ -100,6 +110,48 @@ pub(in super::super) fn recording(sandbox: &mut Sandbox) -> Result<()> {
                 "{by:?}: {made} connections, {seen} read, {all} with others"
             );
         }
+    }
+    sandbox.balanced();
+    Ok(())
+}
+
+/// A recording into a file whose disk hangs: a signal and a duration end it in time, what was written before can be read, and what was not is counted.
+pub(in super::super) fn disk(sandbox: &mut Sandbox) -> Result<()> {
+    let usual = usual_end(sandbox)?;
+    for by in [Some(Signal::SIGTERM), None] {
+        let disk = Disk::mount()?;
+        let file = disk.file();
+        let words = ["--netns", "self", "--duration", "4s"].map(OsStr::new);
+        let words = if by.is_some() { &words[..2] } else { &words[..] };
+        let args = [&["-o".as_ref(), file.as_os_str()], words].concat();
+        let mut tracer = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), |_| ())?;
+        tracer.ready()?;
+        let began = Instant::now();
+        let head = fs::metadata(disk.written())?.len();
+        let mut made = Traffic::start(FIRST)?.finish()?;
+        until_true("the first events to be written", PATIENCE, || {
+            Ok(fs::metadata(disk.written())?.len() > head)
+        })?;
+        disk.hang()?;
+        made += Traffic::start(FIRST)?.finish()?;
+        let told = match by {
+            Some(by) => stop_in_time(tracer, by, usual)?,
+            None => {
+                let told = tracer.finish()?;
+                in_time(began, usual + Duration::from_secs(4), "--duration 4s")?;
+                told
+            }
+        };
+        ensure!(told.status.code() == Some(1), "{by:?}: {}: {}", told.status, told.stderr);
+        ensure!(told.stderr.contains(&file.display().to_string()), "{by:?}: {}", told.stderr);
+        let unwritten = unwritten(&told, NOT_TAKEN)?;
+        let read = read_cut_off(sandbox, &disk.written())?;
+        let all = read.sockets() + unwritten;
+        ensure!(
+            unwritten != 0 && read.created != 0 && all >= made,
+            "{by:?}: {made} connections, {} read, {unwritten} not written",
+            read.created
+        );
     }
     sandbox.balanced();
     Ok(())

@@ -1,5 +1,9 @@
-//! Owns: a piece to be written, and what of it counts as missing where it was not.
+//! Owns: a piece to be written, what is done before that, and what of it counts as missing where it was not.
 //! Must not know: where it is written to.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
 
@@ -26,13 +30,33 @@ impl Units {
     }
 }
 
-/// Something to write.
+/// What the thread does with the descriptor that it writes to, once all before it is written: whatever takes a disk may take its time. It may
+/// give another descriptor to write to. An error is the writer's from then on, and names what it is about.
+pub type Turn = Box<dyn FnOnce(&OwnedFd) -> io::Result<Option<Next>> + Send>;
+
+/// Another descriptor to write to.
 #[derive(Debug)]
+pub struct Next {
+    /// It.
+    pub fd: OwnedFd,
+    /// What it is called.
+    pub name: String,
+}
+
+/// Something to write.
 pub(super) struct Piece {
+    /// To be done first; gone once it is begun.
+    pub(super) turn: Option<Turn>,
     pub(super) bytes: Bytes,
     pub(super) units: Units,
     /// Bytes of it that were written.
     pub(super) written: usize,
+}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes, {:?}", self.written, self.bytes.len(), self.units)
+    }
 }
 
 impl Piece {

@@ -138,7 +138,7 @@ fn a_full_device_is_an_error() {
     let writer = Writer::start("test", full.into(), 1 << 16).unwrap();
     writer.put("7\n".into(), Units::Lines(1)).unwrap();
     wait(writer.broken());
-    assert_eq!(writer.error().unwrap().raw_os_error(), Some(libc::ENOSPC));
+    assert_eq!(writer.error().unwrap().kind(), io::ErrorKind::StorageFull);
     assert_eq!(writer.unwritten(), 1);
 }
 
@@ -171,4 +171,62 @@ fn who_waits_for_a_failure_is_not_woken_for_what_is_written() {
     drop(read);
     wait(writer.broken());
     assert!(broken.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn what_is_done_between_pieces_is_done_in_order_and_may_lead_elsewhere() {
+    let [first, second] = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+    let writer = Writer::whole("test", first.reopen().unwrap().into(), 16, "first".to_owned()).unwrap();
+    let fd = second.reopen().unwrap().into();
+    let turn: Turn = Box::new(move |before| {
+        assert_eq!(nix::sys::stat::fstat(before).unwrap().st_size, 7);
+        Ok(Some(Next { fd, name: "second".to_owned() }))
+    });
+    for (turn, bytes) in [(None, "1234567"), (Some(turn), "89"), (None, "10")] {
+        assert!(writer.put_always(turn, bytes.into(), Units::Whole(1)).unwrap());
+    }
+    writer.settle(later());
+    assert_eq!((writer.written(), writer.name()), (11, "second".to_owned()));
+    assert_eq!(writer.finish(later()), 0);
+    let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file.path()).unwrap();
+    assert_eq!((read(&first), read(&second)), ("1234567".to_owned(), "8910".to_owned()));
+}
+
+#[test]
+fn what_goes_wrong_between_pieces_is_why_nothing_is_written_any_more() {
+    let ways: [(Turn, _); 2] = [
+        (Box::new(|_| Err(io::Error::other("a.7.twt: it is no file"))), "a.7.twt: it is no file"),
+        (Box::new(|_| panic!("no such turn")), "the thread that writes to it ended too early"),
+    ];
+    for (turn, want) in ways {
+        let file = tempfile::tempfile().unwrap().into();
+        let writer = Writer::whole("test", file, 1 << 16, "a.6.twt".to_owned()).unwrap();
+        assert!(writer.put_always(Some(turn), "7".into(), Units::Whole(97)).unwrap());
+        wait(writer.broken());
+        assert_eq!(writer.error().unwrap().to_string(), want);
+        assert_eq!((writer.unwritten(), writer.written()), (97, 0));
+    }
+}
+
+#[test]
+fn a_file_that_hangs_is_left_with_what_waits_for_it() {
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let hangs: Turn = Box::new(move |_| {
+        let _ = begun.send(());
+        let _ = gate.recv();
+        Ok(None)
+    });
+    let file = tempfile::tempfile().unwrap().into();
+    let writer = Writer::whole("test", file, 16, "a.twt".to_owned()).unwrap();
+    assert!(writer.put_always(Some(hangs), "1234567".into(), Units::Whole(97)).unwrap());
+    begins.recv().unwrap();
+    assert!(writer.has_room(), "a file has no more than its bound");
+    assert!(writer.put_always(None, "a longer one of 16".into(), Units::Whole(7)).unwrap());
+    assert!(!writer.has_room());
+    let deadline = writer.deadline(None).expect("it is not waited for without end");
+    assert!(deadline <= Instant::now() + WRITING);
+    assert_eq!((writer.finish(Instant::now()), writer.hangs()), (104, true));
+    assert!(!writer.put_always(None, "8".into(), Units::Whole(1)).unwrap());
+    drop(go);
 }

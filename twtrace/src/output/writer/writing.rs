@@ -1,6 +1,7 @@
 //! Owns: the thread that writes: it waits until there is something to write and room for it, and is told to stop.
 //! Must not know: who hands over what is written, and how much may wait.
 
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
 use super::Shared;
-use super::piece::Piece;
+use super::piece::{Next, Piece, Turn};
 
 /// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
 pub(super) const PAGE: usize = 4096;
 /// Whether a descriptor says when it has room. Files always take what they are given.
-pub fn is_watched(fd: &OwnedFd) -> bool {
+pub(super) fn is_watched(fd: &OwnedFd) -> bool {
     let Ok(status) = fstat(fd) else { return true };
     let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
     match kind {
@@ -27,13 +28,23 @@ pub fn is_watched(fd: &OwnedFd) -> bool {
 
 /// The thread.
 pub(super) struct Writing {
-    pub(super) fd: OwnedFd,
-    pub(super) is_watched: bool,
-    pub(super) shared: Arc<Shared>,
+    fd: OwnedFd,
+    is_watched: bool,
+    shared: Arc<Shared>,
+}
+
+/// What is to be done now.
+enum Due {
+    Turn(Turn),
+    Bytes(Bytes),
 }
 
 impl Writing {
-    pub(super) fn run(&self) {
+    pub(super) fn new(fd: OwnedFd, shared: Arc<Shared>) -> Self {
+        Self { is_watched: is_watched(&fd), fd, shared }
+    }
+
+    pub(super) fn run(&mut self) {
         loop {
             let is_due = {
                 let state = self.shared.state();
@@ -42,28 +53,58 @@ impl Writing {
                 }
                 !state.queue.is_empty()
             };
-            let has_room = match self.wait(is_due) {
-                Ok(has_room) => has_room,
-                Err(error) => return self.fail(error),
-            };
-            if let (true, Some(bytes)) = (has_room, self.claim()) {
-                match nix::unistd::write(&self.fd, &bytes) {
-                    Ok(count) => self.wrote(count),
-                    Err(Errno::EINTR | Errno::EAGAIN) => self.wrote(0),
-                    Err(error) => return self.fail(error),
-                }
+            if let Err(error) = self.step(is_due) {
+                return self.fail(&error);
             }
         }
     }
 
-    /// What to write now.
-    fn claim(&self) -> Option<Bytes> {
-        let mut state = self.shared.state();
-        let Piece { bytes, written, .. } = state.queue.front().filter(|_| !state.is_over)?;
+    fn step(&mut self, is_due: bool) -> io::Result<()> {
+        let has_room = self.wait(is_due).map_err(|errno| self.named(errno))?;
+        match has_room.then(|| self.claim()).flatten() {
+            None => Ok(()),
+            Some(Due::Turn(turn)) => self.turn(turn),
+            Some(Due::Bytes(bytes)) => self.write(&bytes),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        match nix::unistd::write(&self.fd, bytes) {
+            Ok(count) => self.wrote(count),
+            Err(Errno::EINTR | Errno::EAGAIN) => self.wrote(0),
+            Err(errno) => return Err(self.named(errno)),
+        }
+        Ok(())
+    }
+
+    /// What the kernel said, of what is called something.
+    fn named(&self, errno: Errno) -> io::Error {
+        let error = io::Error::from(errno);
+        let called = self.shared.state().called.clone();
+        match called {
+            Some(called) => io::Error::new(error.kind(), format!("{called}: {error}")),
+            None => error,
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) -> io::Result<()> {
+        if let Some(Next { fd, name }) = turn(&self.fd)? {
+            (self.is_watched, self.fd) = (is_watched(&fd), fd);
+            self.shared.state().called = Some(name);
+        }
+        self.wrote(0);
+        Ok(())
+    }
+
+    /// What to do now.
+    fn claim(&self) -> Option<Due> {
+        let mut guard = self.shared.state();
+        let state = &mut *guard;
+        let Piece { turn, bytes, written, .. } = state.queue.front_mut().filter(|_| !state.is_over)?;
         let most = if self.is_watched { PAGE } else { usize::MAX };
         let bytes = bytes.slice(*written..bytes.len().min(written.saturating_add(most)));
         state.is_writing = true;
-        Some(bytes)
+        Some(turn.take().map_or(Due::Bytes(bytes), Due::Turn))
     }
 
     /// Until there is room for what `is_due`, or something new to do. Says whether there is room.
@@ -99,20 +140,29 @@ impl Writing {
         piece.written += count;
         state.waiting -= count;
         if piece.written == piece.bytes.len() {
+            state.written += piece.bytes.len() as u64;
             state.queue.pop_front();
         }
         drop(guard);
         self.shared.moved.notify_waiters();
     }
 
-    fn fail(&self, error: Errno) {
+    fn fail(&self, error: &io::Error) {
         let mut state = self.shared.state();
         state.is_writing = false;
-        state.error = Some(error);
+        state.error = Some((error.kind(), error.to_string()));
         state.is_cut |= !state.queue.is_empty();
         state.give_up();
         drop(state);
         self.shared.moved.notify_waiters();
         self.shared.failed.notify_waiters();
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fail(&io::Error::other("the thread that writes to it ended too early"));
+        }
     }
 }

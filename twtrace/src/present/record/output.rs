@@ -1,29 +1,29 @@
-//! Owns: the file, or files, that a recording goes to: how they are made, named, owned and followed by others.
-//! Must not know: what is in them.
+//! Owns: where a recording goes: to a thread that writes, so that neither a reader nor a disk is waited for; what waits has a bound.
+//! Must not know: what is in a recording, when it ends.
 
 mod destination;
-mod reader;
+mod direct;
+mod files;
 
-use std::collections::{BTreeSet, VecDeque};
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::Path;
-use std::time::Duration;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::host::caps::Cap;
-use crate::host::files::{Folder, Found, Id, Taken, named};
+use bytes::Bytes;
+
+use crate::host::files::Taken;
 use crate::host::sandbox::Needs;
-use crate::model::escape;
-use crate::output::Writer;
+use crate::output::{Next, Turn, Units, Writer};
 
 pub use destination::{Destination, Rotation};
+pub use direct::Direct;
+use files::Files;
 
-/// For the owner only: names of processes, programs and cgroups are in it, and the command that was recorded.
-const MODE: u32 = 0o600;
-
-/// How often the next file is looked for where somebody takes the names.
-const TRIES: usize = 16;
+/// This much may wait; what is being made when that is reached comes on top.
+const QUEUE_BYTES: usize = 16 << 20;
+/// A disk that is full is to be found before a command is started; one that takes longer to say so than this may hang.
+const BEGINNING: Duration = Duration::from_millis(200);
 
 /// Why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,37 +36,19 @@ pub enum OutputError {
     Io(String, io::Error),
 }
 
-enum Target {
-    Stdout(io::Stdout),
-    /// A FIFO or a device that was there.
-    Stream(File),
-    File(File, Folder),
-    /// Any of them that has a reader, who is not waited for.
-    Reader(Writer),
-}
-
-/// A file that we made.
-#[derive(Debug)]
-struct Made {
-    name: OsString,
-    id: Id,
-}
-
-/// A recording on its way to disk.
+/// A recording on its way.
 pub struct Output {
-    destination: Destination,
-    target: Target,
-    /// The file as it is named for now; `None` once nothing is to be undone, and for what is no file of ours.
-    unproven: Option<Made>,
-    /// Files that are there, the oldest first.
-    made: VecDeque<Made>,
+    writer: Writer,
+    /// Where it goes to files that are ours to make. Once it has begun the thread that writes has them; nobody waits for it there.
+    files: Option<Arc<Mutex<Files>>>,
+    rotation: Rotation,
     part: u64,
-    /// The number in the name of the file, which is `part` unless somebody took that name.
-    number: u64,
-    written: u64,
-    /// Of that, what every part begins with, once all of it is written.
-    head: Option<u64>,
-    total: u64,
+    /// Bytes handed over, all files together.
+    given: u64,
+    /// Of these, those before the part that is being made.
+    part_from: u64,
+    /// The same up to the end of what every part begins with, once all of that is handed over.
+    head_to: Option<u64>,
 }
 
 impl Output {
@@ -75,198 +57,141 @@ impl Output {
     /// # Errors
     /// See [`OutputError`].
     pub fn open(destination: Destination) -> Result<Self, OutputError> {
-        if destination.path.as_os_str() == "-" {
-            return Ok(Self::new(destination, Target::Stdout(io::stdout()), None));
-        }
-        let failed = |error| OutputError::Io(escape::path(&destination.path_of(0)), error);
-        let (folder, _) = Folder::of(&destination.path, destination.owner.as_ref().map(|owner| owner.uid))
-            .map_err(failed)?;
-        let before = if destination.rotation.resumes { destination.parts(&folder) } else { Vec::new() };
-        let number = before.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
-        let name = destination.name(number);
-        let taken = match folder.find(&name).map_err(failed)? {
-            Found::Stream(file) => return Ok(Self::new(destination, Target::Stream(file), None)),
-            Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
-            Found::Taken(taken) => Some(taken),
-            Found::Nothing if destination.rotation.resumes || destination.parts(&folder).is_empty() => None,
-            Found::Nothing => Some(Taken::File),
-        };
-        if let Some(taken) = taken.filter(|_| !destination.force) {
-            return Err(OutputError::Exists(escape::path(&destination.path_of(0)), taken));
-        }
-        // What is to be replaced stays until there is something to replace it with.
-        let made = match taken {
-            Some(_) => folder.make_beside(&name, MODE, destination.owner_ids()),
-            None => folder.make(&name, MODE, destination.owner_ids()).map(|(file, id)| (file, id, name)),
-        };
-        let (file, id, name) = made.map_err(failed)?;
-        let made = kept(before, &folder);
-        let mut output = Self::new(destination, Target::File(file, folder), Some(Made { name, id }));
-        (output.number, output.made) = (number, made);
-        Ok(output)
+        Self::open_for(destination, QUEUE_BYTES)
     }
 
-    fn new(destination: Destination, target: Target, unproven: Option<Made>) -> Self {
-        Self {
-            destination,
-            target,
-            unproven,
-            made: VecDeque::new(),
+    /// As [`Self::open`], where no more than `limit` bytes may wait.
+    ///
+    /// # Errors
+    /// See [`OutputError`].
+    pub fn open_for(destination: Destination, limit: usize) -> Result<Self, OutputError> {
+        let rotation = destination.rotation;
+        let Direct { name, file, files, .. } = Direct::open(&destination)?;
+        let writer = Writer::whole("recording", file.into(), limit, name.clone());
+        Ok(Self {
+            writer: writer.map_err(|error| OutputError::Io(name, error))?,
+            files: files.map(|files| Arc::new(Mutex::new(files))),
+            rotation,
             part: 0,
-            number: 0,
-            written: 0,
-            head: None,
-            total: 0,
-        }
+            given: 0,
+            part_from: 0,
+            head_to: None,
+        })
     }
 
-    /// Tracing has begun: what was to be replaced goes.
+    /// Tracing has begun: what was to be replaced goes. This is done here and now, as it takes power that is given up next.
     ///
     /// # Errors
     /// What the kernel says of renaming the file.
     pub fn begin(&mut self) -> io::Result<()> {
-        let Target::File(_, folder) = &self.target else { return Ok(()) };
-        let Some(Made { name: now, id }) = self.unproven.take() else { return Ok(()) };
-        let name = self.destination.name(self.number);
-        if now != name {
-            let replace = || {
-                for (_, old) in self.destination.parts(folder) {
-                    folder.remove(&old)?;
-                }
-                folder.rename(&now, &name)
-            };
-            let replaced = replace();
-            if replaced.is_err() {
-                folder.remove_own(&now, id);
-            }
-            replaced.map_err(|error| self.of_this(error))?;
-        }
-        self.made.push_back(Made { name, id });
-        Ok(())
+        self.files.as_deref().map_or(Ok(()), |files| lock(files).begin())
     }
 
-    /// Writes `bytes` in one go and empties them.
+    /// Hands over `bytes`, to be written in one go, and empties them.
     ///
     /// # Errors
-    /// What the kernel says, with the name of the file.
+    /// Why nothing can be written any more, with the name of the file; that may be known of what was handed over before.
     pub fn write(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         self.write_events(bytes, 0)
     }
 
-    /// The same, with so many events in them, which are counted where nobody reads them in time.
+    /// The same, with so many events in them, which are counted where they are not written.
     ///
     /// # Errors
     /// As [`Output::write`].
     pub fn write_events(&mut self, bytes: &mut Vec<u8>, events: u64) -> io::Result<()> {
-        self.write_all(bytes, events)?;
-        bytes.clear();
+        if !bytes.is_empty() {
+            let check = self.turn(|files, fd| files.check(fd).map(|()| None));
+            self.hand_over(check, Bytes::copy_from_slice(bytes), Units::Whole(events))?;
+            bytes.clear();
+        }
         Ok(())
     }
 
-    /// Writes `bytes` in one go.
+    fn hand_over(&mut self, turn: Option<Turn>, bytes: Bytes, units: Units) -> io::Result<()> {
+        let length = bytes.len() as u64;
+        if !self.writer.put_always(turn, bytes, units)? {
+            return Err(self.not_written());
+        }
+        self.given += length;
+        Ok(())
+    }
+
+    /// What to do with the files once all before is written.
+    fn turn(
+        &self,
+        work: impl FnOnce(&mut Files, &OwnedFd) -> io::Result<Option<Next>> + Send + 'static,
+    ) -> Option<Turn> {
+        let files = self.files.clone()?;
+        Some(Box::new(move |fd| work(&mut lock(&files), fd)))
+    }
+
+    /// What was written so far is what every part begins with, and does not count. Only then those that are not to be kept are removed: a file
+    /// that came to nothing would have cost an old one.
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all(bytes, 0)
-    }
-
-    fn write_all(&mut self, bytes: &[u8], events: u64) -> io::Result<()> {
-        let done = match &mut self.target {
-            Target::Stdout(stdout) => {
-                let mut stdout = stdout.lock();
-                stdout.write_all(bytes).and_then(|()| stdout.flush())
-            }
-            Target::Stream(file) => file.write_all(bytes),
-            Target::File(file, _) => named(file).and_then(|()| file.write_all(bytes)),
-            Target::Reader(writer) => reader::hand_over(writer, bytes, events),
+    pub fn head_ends(&mut self) -> io::Result<()> {
+        self.head_to = Some(self.given);
+        let Some(remove) = self.turn(|files, _| {
+            files.remove_old();
+            Ok(None)
+        }) else {
+            return Ok(());
         };
-        done.map_err(|error| self.of_this(error))?;
-        self.written += bytes.len() as u64;
-        self.total += bytes.len() as u64;
-        Ok(())
+        self.hand_over(Some(remove), Bytes::new(), Units::None)
     }
 
-    /// What was written so far is what every part begins with, and does not count. Only now those that are not to be kept are removed: a file
-    /// that came to nothing would have cost an old one.
-    pub fn head_ends(&mut self) {
-        self.head = Some(self.written);
-        self.remove_old();
+    /// Waits a moment until a file has what was written so far.
+    ///
+    /// # Errors
+    /// As [`Output::write`].
+    pub fn await_head(&self) -> io::Result<()> {
+        if self.writer.is_file() {
+            self.writer.settle(Instant::now() + BEGINNING);
+        }
+        self.writer.error().map_or(Ok(()), Err)
     }
 
-    /// Whether nothing is in the file but what every part begins with.
+    /// Whether nothing is in the file but what every part begins with, or a part of that.
     pub fn is_bare(&self) -> bool {
-        self.head.is_none_or(|head| self.written <= head)
+        self.head_to.is_none_or(|head_to| self.writer.written() <= head_to)
+    }
+
+    /// Whether what every part begins with is not whole: that is no recording.
+    pub fn is_torn(&self) -> bool {
+        self.head_to.is_none_or(|head_to| self.writer.written() < head_to)
     }
 
     /// Whether the file is full.
     pub fn is_full(&self) -> bool {
-        let is_full = |size| self.written.saturating_sub(self.head.unwrap_or(0)) >= size;
-        self.destination.rotation.size.is_some_and(is_full)
+        let is_full = |size| self.given - self.head_to.unwrap_or(self.part_from) >= size;
+        self.rotation.size.is_some_and(is_full)
     }
 
-    /// Goes on in the next file. A number whose name somebody else took is passed over.
+    /// Goes on in the next file.
     ///
     /// # Errors
-    /// If the file cannot be made.
+    /// As [`Output::write`]; that it cannot be made is said later.
     pub fn go_on(&mut self) -> io::Result<()> {
-        let Target::File(file, folder) = &mut self.target else { return Ok(()) };
-        let (mut number, mut taken) = (self.number + 1, BTreeSet::new());
-        for _ in 0..TRIES {
-            let name = self.destination.name(number);
-            match folder.make(&name, MODE, self.destination.owner_ids()) {
-                Ok((next, id)) => {
-                    *file = next;
-                    self.made.push_back(Made { name, id });
-                    (self.number, self.part, self.written, self.head) = (number, self.part + 1, 0, None);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    taken.extend(self.destination.parts(folder).into_iter().map(|(number, _)| number));
-                    taken.insert(number);
-                    number = (number..u64::MAX).find(|number| !taken.contains(number)).unwrap_or(number);
-                }
-                Err(error) => return Err(of_file(&self.destination.path_of(number), error)),
-            }
-        }
-        let error =
-            io::Error::other("somebody else takes the names of its files; remedy: a folder of your own");
-        Err(of_file(&self.destination.path_of(number), error))
-    }
-
-    fn remove_old(&mut self) {
-        let Target::File(_, folder) = &self.target else { return };
-        while self.destination.rotation.keep.is_some_and(|keep| self.made.len() as u64 > keep) {
-            if let Some(old) = self.made.pop_front() {
-                folder.remove_own(&old.name, old.id);
-            }
-        }
+        let Some(turn) = self.turn(|files, _| files.go_on().map(Some)) else { return Ok(()) };
+        (self.part, self.part_from, self.head_to) = (self.part + 1, self.given, None);
+        self.hand_over(Some(turn), Bytes::new(), Units::None)
     }
 
     /// What making more files takes, or removing them where there is to be none after all (`is_refused`).
     pub fn needs(&self, is_refused: bool) -> Needs {
-        let Target::File(_, folder) = &self.target else { return Needs::default() };
-        if !self.destination.rotation.is_on() && !is_refused {
-            return Needs::default();
-        }
-        let mut caps = Vec::new();
-        if self.destination.owner.is_some() {
-            caps.push(Cap::Chown);
-        }
-        if self.destination.owner.is_some() || !folder.is_ours().unwrap_or(false) {
-            caps.extend([Cap::DacOverride, Cap::Fowner]);
-        }
-        Needs { files: true, caps, ..Needs::default() }
+        self.files.as_deref().map_or_else(Needs::default, |files| lock(files).needs(is_refused))
     }
 
     /// Whether it goes into several files.
     pub fn rotates(&self) -> bool {
-        self.destination.rotation.is_on()
+        self.rotation.is_on()
     }
 
     /// How old a file may get.
     pub fn rotate_every(&self) -> Option<Duration> {
-        self.destination.rotation.every
+        self.rotation.every
     }
 
     /// Which file this is, from 0.
@@ -274,18 +199,56 @@ impl Output {
         self.part
     }
 
+    /// Bytes handed over, all files together.
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
     /// Bytes written, all files together.
     pub fn total(&self) -> u64 {
-        self.total
+        self.writer.written()
     }
 
     /// The file that is written to, escaped.
     pub fn shown(&self) -> String {
-        if self.destination.path.as_os_str() == "-" {
-            "stdout".to_owned()
-        } else {
-            escape::path(&self.destination.path_of(self.number))
+        self.writer.name()
+    }
+
+    /// What writes.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// All is handed over. What is left is written until `is_over`.
+    ///
+    /// # Errors
+    /// What the kernel said of writing, and if not all was written.
+    pub fn write_out(&self, is_over: impl FnMut() -> bool) -> io::Result<()> {
+        self.writer.settle_until(is_over);
+        let has_all = self.writer.is_idle();
+        self.writer.finish(Instant::now());
+        match self.writer.error() {
+            // Who has read the mark of the end need not wait for more.
+            Some(_) if !self.writer.is_cut() => Ok(()),
+            Some(error) => Err(error),
+            None if has_all => Ok(()),
+            None => Err(self.not_written()),
         }
+    }
+
+    fn not_written(&self) -> io::Error {
+        let remedy = if self.writer.is_file() {
+            "see what its disk or file server waits for; a file elsewhere"
+        } else {
+            "a faster reader, or a file"
+        };
+        let lost = match self.writer.unwritten() {
+            0 => String::new(),
+            events => format!("{events} events are not written, and "),
+        };
+        let (name, slow) = (self.shown(), self.writer.slow());
+        let text = format!("{name}: it {slow}: {lost}the end is missing; remedy: {remedy}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
     /// Nothing was recorded after all: removes the file that was begun.
@@ -293,42 +256,23 @@ impl Output {
         self.abandon();
     }
 
-    /// Removes the file that is written to, and knows of no other from now on.
+    /// Removes the file that is written to. Where that hangs it is left alone.
     pub fn abandon(&mut self) {
-        let made = self.unproven.take().or_else(|| self.made.pop_back());
-        self.made.clear();
-        if let (Target::File(_, folder), Some(made)) = (&self.target, made) {
-            folder.remove_own(&made.name, made.id);
+        self.writer.finish(Instant::now());
+        if let Some(files) = self.files.as_deref().filter(|_| !self.writer.hangs()) {
+            lock(files).abandon(self.part);
         }
     }
 
     /// What went wrong on the way to the file that is written to, with its name.
     pub fn failed(&self, error: impl std::error::Error) -> io::Error {
-        self.of_this(io::Error::other(error.to_string()))
-    }
-
-    fn of_this(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("{}: {error}", self.shown()))
+        io::Error::other(format!("{}: {error}", self.shown()))
     }
 }
 
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let (Target::File(_, folder), Some(made)) = (&self.target, &self.unproven) {
-            // It was made by us and never came to anything.
-            folder.remove_own(&made.name, made.id);
-        }
-    }
-}
-
-/// Files of ours among those that were found, the oldest first.
-fn kept(mut found: Vec<(u64, OsString)>, folder: &Folder) -> VecDeque<Made> {
-    found.sort_unstable();
-    found.into_iter().filter_map(|(_, name)| Some(Made { id: folder.own(&name)?, name })).collect()
-}
-
-fn of_file(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", escape::path(path)))
+fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    // What a panic left is whole: each name is noted once it is there.
+    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -76,10 +76,9 @@ impl Recorder {
     /// Records to `output`.
     ///
     /// # Errors
-    /// If signals cannot be watched, or no thread can be started.
-    pub fn new(mut output: Output, setup: Setup) -> io::Result<Self> {
+    /// If signals cannot be watched.
+    pub fn new(output: Output, setup: Setup) -> io::Result<Self> {
         signals::watch()?;
-        output.wait_for_nobody()?;
         Ok(Self {
             output,
             setup,
@@ -107,11 +106,6 @@ impl Recorder {
             ends: false,
             stop: None,
         })
-    }
-
-    /// Whether nothing was written that anyone could read.
-    pub fn is_empty(&self) -> bool {
-        self.output.total() == 0
     }
 
     /// Bytes that were written, to this output and to those before it.
@@ -193,7 +187,8 @@ impl View for Recorder {
         self.beside = self.setup.rhythm.map(start).transpose()?;
         self.output.begin()?;
         self.begin_part()?;
-        self.output.head_ends();
+        self.output.head_ends()?;
+        self.output.await_head()?;
         let Some(command) = self.setup.command.take() else { return Ok(()) };
         let procs = self.setup.cgroup.as_ref().map(Cgroup::procs).transpose().map_err(io::Error::other)?;
         match command.start(procs) {
@@ -228,7 +223,10 @@ impl View for Recorder {
         let after = |from_ns: u64, pause: Duration| from_ns.saturating_add(pause.as_nanos() as u64);
         let times = [
             self.first_ns.map(|first_ns| first_ns.saturating_add(BATCH_NS)),
-            self.output.rotate_every().map(|every| after(self.part_began_ns, every)),
+            self.output
+                .rotate_every()
+                .filter(|_| self.output.writer().has_room())
+                .map(|every| after(self.part_began_ns, every)),
             self.ended_ns.map(|ended_ns| after(ended_ns, self.setup.settle)),
         ];
         times.into_iter().flatten().min()
@@ -250,22 +248,24 @@ impl View for Recorder {
         let is_old = self.output.rotate_every().is_some_and(|every| u128::from(age_ns) >= every.as_nanos());
         // Times of a file are read off the clock of its beginning.
         let has_stepped = || self.output.rotates() && self.head.clock().follow(Clock::read());
-        if !self.ends && (is_old || self.output.is_full() || has_stepped()) {
+        // What waits has a bound, and the beginning of a file comes on top of it.
+        let may = !self.ends && self.output.writer().has_room();
+        if may && (is_old || self.output.is_full() || has_stepped()) {
             self.rotate(tracker)?;
         }
         self.follow_command(now_ns)
     }
 
     fn output(&self) -> Option<&Writer> {
-        self.output.reader()
+        Some(self.output.writer())
     }
 
     /// What was there before can wait for a reader.
     fn event_output(&self) -> Option<&Writer> {
-        self.output.reader()
+        Some(self.output.writer())
     }
 
-    /// With a reader, what is left is handed over before that is waited for.
+    /// What is left is handed over before that is waited for.
     fn ended(&mut self, _tracker: &Tracker) {
         self.hand_over_last();
     }

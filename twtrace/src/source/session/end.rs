@@ -15,7 +15,7 @@ use super::verify::{Counting, Moment};
 use super::{Error, Summary};
 use crate::model::clock::{self, Clock};
 use crate::model::limitation::{Limitation, What};
-use crate::output::READING;
+use crate::output::Writer;
 use crate::source::View;
 
 /// All of the end takes no longer, but for what the kernel needs, for the books of a `--verify`, each of which may take as long, and for a reader
@@ -77,9 +77,9 @@ impl Engine<'_> {
         self.written(batch)?;
         view.timed(self.probe.connect_times());
         view.ended(&self.tracker);
-        // The last batch of a recording is only handed over by now.
-        let deadline = deadline.max(Instant::now() + READING);
         let reader_until = reader_until(why, deadline, self.over.map(tokio::time::Instant::into_std));
+        // The last batch of a recording is only handed over by now.
+        let reader_until = view.output().map_or(reader_until, |output| output.deadline(reader_until));
         self.flush(why, reader_until, view).await?;
         self.conclude(until, lost.loss, reader_until, view)
     }
@@ -220,7 +220,7 @@ impl Engine<'_> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
         let verdict = self.options.verify.then(|| self.verification.close(&self.tracker, &loss, counting));
         loss.missed = self.healing.missed();
-        loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        loss.unwritten = view.output().map_or(0, Writer::unwritten);
         let summary = Summary {
             backend: self.probe.backend(),
             counts: self.tracker.total(),

@@ -324,10 +324,9 @@ impl<'a> Engine<'a> {
             return Ok(Flow::Go);
         }
         if self.reported.unwritten == 0 && news.unwritten != 0 {
-            let name = view.output().map_or("stdout", crate::output::Writer::name);
-            crate::note!(
-                "twtrace: {name} is not read fast enough: what cannot be written is counted as lost"
-            );
+            let said = view.output().map(|output| (output.name(), output.slow()));
+            let (name, slow) = said.unwrap_or_else(|| ("stdout".to_owned(), "is not read fast enough"));
+            crate::note!("twtrace: {name} {slow}: what cannot be written is counted as lost");
         }
         self.reported = loss;
         let mut event = Event::new(Kind::Lost, now_ns, None);

@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use std::path::Path;
+
 use super::*;
 
 fn destination(path: &Path, force: bool) -> Destination {
@@ -26,6 +28,28 @@ fn refused(destination: Destination) -> String {
     Output::open(destination).err().map(|error| error.to_string()).unwrap_or_default()
 }
 
+/// Until all that was handed over is written, and done.
+fn settled(output: &Output) {
+    output.writer().settle(Instant::now() + Duration::from_secs(60));
+    assert!(output.writer().is_idle());
+}
+
+impl Output {
+    /// Hands over a copy, and waits for it.
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(&mut bytes.to_vec())?;
+        settled(self);
+        self.writer().error().map_or(Ok(()), Err)
+    }
+
+    /// Goes on, and has what every part begins with: nothing.
+    fn go_on_bare(&mut self) {
+        self.go_on().unwrap();
+        self.head_ends().unwrap();
+        settled(self);
+    }
+}
+
 #[test]
 fn a_file_is_for_its_owner_only() {
     let dir = tempfile::tempdir().unwrap();
@@ -34,7 +58,8 @@ fn a_file_is_for_its_owner_only() {
     output.begin().unwrap();
     let mut bytes = b"abc".to_vec();
     output.write(&mut bytes).unwrap();
-    assert_eq!((bytes.len(), output.total()), (0, 3));
+    settled(&output);
+    assert_eq!((bytes.len(), output.total(), output.given()), (0, 3, 3));
     drop(output);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(fs::read(&path).unwrap(), b"abc");
@@ -138,8 +163,7 @@ fn files_of_a_rotated_recording_are_numbered_and_the_oldest_go() {
         assert!(!output.is_full());
         output.write_bytes(b"1234567").unwrap();
         assert_eq!((output.is_full(), output.part()), (true, part));
-        output.go_on().unwrap();
-        output.head_ends();
+        output.go_on_bare();
     }
     assert_eq!(names(dir.path()), ["load.12.twt", "load.13.twt"]);
     assert_eq!(output.total(), 91);
@@ -176,8 +200,7 @@ fn a_name_that_a_stranger_took_is_passed_over_and_left_alone() {
     symlink("precious", dir.path().join(format!("load.{}.twt", u64::MAX))).unwrap();
     for (part, number) in [(1, 32), (2, 41), (3, 42)] {
         output.write_bytes(b"1234567").unwrap();
-        output.go_on().unwrap();
-        output.head_ends();
+        output.go_on_bare();
         assert_eq!(output.part(), part);
         assert!(output.shown().ends_with(&format!("load.{number}.twt")), "{}", output.shown());
     }
@@ -203,7 +226,8 @@ fn a_run_that_goes_on_keeps_what_the_one_before_left() {
         let mut output = Output::open(going_on()).unwrap();
         output.begin().unwrap();
         output.write_bytes(b"abc").unwrap();
-        output.head_ends();
+        output.head_ends().unwrap();
+        settled(&output);
         assert!(
             output.is_bare() && output.shown().ends_with(&format!("a.{number}.twt")),
             "{}",
@@ -213,12 +237,14 @@ fn a_run_that_goes_on_keeps_what_the_one_before_left() {
         assert_eq!(names(dir.path()), names_of(&want));
         if number == 3 {
             output.go_on().unwrap();
+            settled(&output);
             assert_eq!(
                 names(dir.path()),
                 names_of(&[1, 2, 3, 4]),
                 "until it has its head, none is removed for it"
             );
-            output.head_ends();
+            output.head_ends().unwrap();
+            settled(&output);
             want = vec![2, 3, 4];
             assert_eq!(names(dir.path()), names_of(&want));
         }
@@ -241,4 +267,22 @@ fn a_file_that_somebody_removed_takes_no_more() {
     let error = output.write_bytes(b"def").unwrap_err().to_string();
     assert!(error.contains("a.twt: somebody removed it"), "{error}");
     assert_eq!(output.total(), 3);
+}
+
+/// The one before may not be written yet when the next begins.
+#[test]
+fn a_file_that_is_not_there_yet_takes_none_before_it_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut output = Output::open(rotated(&dir.path().join("a.twt"), None)).unwrap();
+    output.begin().unwrap();
+    output.head_ends().unwrap();
+    output.write_bytes(b"1234567").unwrap();
+    assert!(!output.is_bare());
+    let full: Turn = Box::new(|_| Err(io::ErrorKind::StorageFull.into()));
+    output.hand_over(Some(full), Bytes::new(), Units::None).unwrap();
+    settled(&output);
+    assert_eq!(output.go_on().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert!(output.is_torn());
+    output.discard();
+    assert_eq!(names(dir.path()), ["a.0.twt"]);
 }

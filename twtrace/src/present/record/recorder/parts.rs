@@ -19,14 +19,8 @@ impl Recorder {
     /// # Errors
     /// Of writing; the file that could not be begun is removed then, so that the next try has its name.
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
-        let unread = self.unread();
-        let before = std::mem::replace(&mut self.output, output);
-        self.bytes_before += before.total();
-        // It would count as one of those that are kept.
-        if before.is_bare() {
-            before.discard();
-        }
-        let done = self.room_anew(unread).and_then(|()| self.begin_anew(tracker));
+        self.change_output(output);
+        let done = self.begin_anew(tracker);
         if done.is_err() {
             self.output.abandon();
         }
@@ -44,8 +38,8 @@ impl Recorder {
         self.output.begin()?;
         self.begin_part()?;
         self.list(tracker)?;
-        self.output.head_ends();
-        Ok(())
+        self.output.head_ends()?;
+        self.output.await_head()
     }
 
     /// The end of a file, of the moment `until`, or of its beginning where that is later.
@@ -132,14 +126,9 @@ impl Recorder {
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).collect();
         let (Clock { mono_ns, wall_ns }, part) = (clock, self.output.part());
         self.head = Head { mono_ns, wall_ns, namespaces, part, ..self.head.clone() };
-        if let Err(error) = self.begin_part() {
-            // Half a head is no recording.
-            self.output.abandon();
-            return Err(error);
-        }
+        self.begin_part()?;
         self.list(tracker)?;
         // What comes after this makes the part full: with many sockets the list alone may be larger than a part.
-        self.output.head_ends();
-        Ok(())
+        self.output.head_ends()
     }
 }

@@ -1,16 +1,20 @@
-//! Owns: what becomes of events: into the batch that is being filled, or, where a reader is so slow that there is no room, counted.
+//! Owns: what becomes of events: into the batch that is being filled, or, where a reader or a disk is so slow that there is no room, counted.
 //! Must not know: where batches are written to, how a recording begins and ends.
 //!
 //! A batch that was closed is always handed over: its dictionaries are needed by all that follow. So room is looked for before an event is
 //! taken in, and what waits is the bound of the output and one batch at most.
 
+use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{BATCH_EVENTS, Recorder, SECOND_SIGNAL, signals};
 use crate::model::event::{Event, Kind};
-use crate::output::READING;
+use crate::present::record::output::Output;
 use crate::recording::Tail;
+
+/// How long what was handed over is waited for when the output changes, by the engine.
+const CHANGING: Duration = Duration::from_millis(100);
 
 /// What is known of the room for more.
 #[derive(Debug, Default)]
@@ -23,6 +27,10 @@ pub(super) struct Room {
     lost: Option<Event>,
     /// Those that were not written to outputs before this one.
     unwritten_before: u64,
+    /// Batches that are not written yet, as far as was looked: bytes that were handed over with it and before, and its events.
+    handed: VecDeque<(u64, u64)>,
+    /// Events of those that are.
+    written: u64,
     /// What went wrong where nobody could be told.
     failed: Option<io::Error>,
 }
@@ -30,17 +38,18 @@ pub(super) struct Room {
 impl Recorder {
     /// Events that were written; what was taken in lately may not be yet.
     pub fn written(&self) -> u64 {
-        self.events - self.unwritten
+        let total = self.output.total();
+        let done = self.room.handed.iter().take_while(|(given, _)| *given <= total);
+        self.room.written + done.map(|(_, events)| events).sum::<u64>()
     }
 
-    /// Events that a reader was too slow for, and sockets from before.
+    /// Events that a reader or a disk was too slow for, or that were handed over before it failed; and sockets from before.
     pub fn unread(&self) -> u64 {
-        self.room.unwritten_before + self.output.reader().map_or(0, crate::output::Writer::unwritten)
+        self.room.unwritten_before + self.output.writer().unwritten()
     }
 
-    /// Events that were taken in and will not be written: what could not be is gone. To be asked once.
+    /// Events that were taken in and not handed over, which they will not be: something failed. To be asked once.
     pub fn give_up(&mut self) -> u64 {
-        self.events -= self.unwritten;
         std::mem::take(&mut self.unwritten)
     }
 
@@ -52,22 +61,23 @@ impl Recorder {
         if self.room.is_full {
             self.look_for_room()?;
         }
-        match self.output.reader().filter(|_| self.room.is_full) {
-            None => self.append(event),
-            Some(_) if event.kind == Kind::Lost => {
-                self.lose(event);
-                Ok(())
-            }
-            Some(reader) => {
-                reader.lose(1);
-                Ok(())
-            }
+        if !self.room.is_full {
+            return self.append(event);
         }
+        if event.kind == Kind::Lost {
+            self.lose(event);
+        } else {
+            self.output.writer().lose(1);
+        }
+        Ok(())
     }
 
     /// Looks whether there is room, and tells what was lost once there is.
     pub(super) fn look_for_room(&mut self) -> io::Result<()> {
-        self.room.is_full = !self.output.has_room();
+        if let Some(error) = self.output.writer().error() {
+            return Err(error);
+        }
+        self.room.is_full = !self.output.writer().has_room();
         if self.room.is_full { Ok(()) } else { self.tell_loss() }
     }
 
@@ -104,41 +114,59 @@ impl Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         encoder.close_batch().map_err(|error| self.output.failed(error))?;
         self.output.write_events(encoder.bytes(), std::mem::take(&mut self.room.held))?;
-        self.unwritten = 0;
-        self.room.is_full = !self.output.has_room();
+        self.room.is_full = !self.output.writer().has_room();
+        // It is looked once: more may be written by the next look.
+        let total = self.output.total();
+        while let Some((_, events)) = self.room.handed.front().filter(|(given, _)| *given <= total) {
+            self.room.written += events;
+            self.room.handed.pop_front();
+        }
+        self.room.handed.push_back((self.output.given(), std::mem::take(&mut self.unwritten)));
         Ok(())
     }
 
-    /// Hands over what is left, for a reader to have it before the trace ends.
+    /// Hands over what is left, to be written before the trace ends.
     pub(super) fn hand_over_last(&mut self) {
-        if self.output.reader().is_some() {
-            self.room.failed = self.tell_loss().and_then(|()| self.close_batch()).err();
-        }
+        self.room.failed = self.tell_loss().and_then(|()| self.close_batch()).err();
     }
 
-    /// Writes the end, and lets a reader have it until `until`, or where that is not said, until a signal.
+    /// Writes the end, until `until`, or where that is not said, until a signal. A file is not waited for so long.
     pub(super) fn end_in_time(&mut self, tail: &Tail, until: Option<Instant>) -> io::Result<()> {
         if let Some(failed) = self.room.failed.take() {
             return Err(failed);
         }
+        self.tell_loss()?;
         self.write_end(tail)?;
-        let until = until.map(|until| until.max(Instant::now() + READING));
+        let until = self.output.writer().deadline(until);
         let first = self.signalled.map(|(first, _)| first);
         let is_told =
             || signals::take().is_some() && first.is_none_or(|first| first.elapsed() >= SECOND_SIGNAL);
-        self.output.read_out(|| until.is_some_and(|until| Instant::now() >= until) || is_told())
+        self.output.write_out(|| until.is_some_and(|until| Instant::now() >= until) || is_told())
     }
 
-    /// Lets a reader have what was made before something failed.
-    pub fn leave_to_reader(&self) {
-        let until = Instant::now() + READING;
+    /// Has what was made written before something failed. What does not even have its beginning then is removed.
+    pub fn leave_off(&mut self) {
+        let now = Instant::now();
+        let until = self.output.writer().deadline(Some(now)).unwrap_or(now);
         // What failed is said already.
-        let _ = self.output.read_out(|| Instant::now() >= until);
+        let _ = self.output.write_out(|| Instant::now() >= until);
+        if self.output.is_torn() {
+            self.output.abandon();
+        }
     }
 
-    /// Goes on in an output that was just opened.
-    pub(super) fn room_anew(&mut self, unwritten_before: u64) -> io::Result<()> {
-        self.room = Room { unwritten_before, ..Room::default() };
-        self.output.wait_for_nobody()
+    /// Goes on in another output; what the one before does not have by now is not written. Those that came to nothing are removed: they would count
+    /// as ones that are kept.
+    pub(super) fn change_output(&mut self, output: Output) {
+        let soon = Instant::now() + CHANGING;
+        // What failed is said already.
+        let _ = self.output.write_out(|| Instant::now() >= soon);
+        let (unwritten_before, written) = (self.unread(), self.written());
+        self.bytes_before += self.output.total();
+        self.room = Room { unwritten_before, written, ..Room::default() };
+        let before = std::mem::replace(&mut self.output, output);
+        if before.is_bare() {
+            before.discard();
+        }
     }
 }

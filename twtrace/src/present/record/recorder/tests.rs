@@ -1,5 +1,6 @@
 //! What a recording says of its own time and of what changed meanwhile, and how it ends where not all of its end can be written.
 
+mod disk;
 mod reader;
 
 use std::path::{Path, PathBuf};
@@ -131,6 +132,7 @@ fn an_end_that_cannot_be_written_leaves_the_last_batch_and_is_said_once_with_the
     let file = format!("{}: what it says at its end takes ", path.display());
     assert!(said.starts_with(&file) && said.matches("takes").count() == 1, "{said}");
     assert!(said.contains("; remedy: "), "{said}");
+    recorder.leave_off();
     let mut recording = Recording::open(&path).unwrap();
     assert_eq!(recording.events().count(), 17);
     assert!(matches!(recording.end(), Ended::Missing { .. }));

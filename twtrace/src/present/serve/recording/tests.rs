@@ -1,6 +1,7 @@
 //! What becomes of a recording whose files cannot be written.
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::*;
 use crate::host::net::netns::{cookie_here, own_inode};
@@ -56,7 +57,11 @@ fn one_that_cannot_be_written_is_tried_again_and_says_so() {
     // Bytes of a file without a name are lost, and the next file has no folder to be made in.
     std::fs::remove_dir_all(&folder).unwrap();
     let now_ns = clock::mono_ns() + 8 * SECOND_NS;
-    recording.tick(&mut tracker, now_ns);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // It is heard of a moment later.
+    while recording.is_up && Instant::now() < deadline {
+        recording.tick(&mut tracker, now_ns);
+    }
     let state = recording.state();
     assert_eq!((state.is_up, state.failures, state.events, state.missed), (false, 1, 0, 17));
     tell(&mut recording, &mut tracker, 19);
@@ -76,6 +81,9 @@ fn one_that_cannot_be_written_is_tried_again_and_says_so() {
     tell(&mut recording, &mut tracker, 23);
     assert_eq!(recording.state().events, 0, "a counter tells of what cannot be taken back");
     recording.tick(&mut tracker, clock::mono_ns());
+    while recording.state().events != 23 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     let state = recording.state();
     assert_eq!((state.is_up, state.failures, state.events, state.missed), (true, 4, 23, 17 + 19));
     tell(&mut recording, &mut tracker, 29);

@@ -12,14 +12,14 @@ use nix::sys::stat::Mode;
 use super::*;
 
 /// As much may wait in these tests, and as much is in the pipe: a hundredth of what it is.
-const LIMIT: usize = 1 << 16;
+pub(super) const LIMIT: usize = 1 << 16;
 /// Events between two looks at the recorder.
 const AT_A_TIME: u64 = 1009;
 /// More than all that waits can hold.
 const PLENTY: u64 = 4_000_037;
 
 /// What `work` gives. It runs beside the test: where it waits for a reader, it never ends.
-fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || drop(done.send(work())));
     let Ok(value) = ended.recv_timeout(Duration::from_secs(60)) else {
@@ -36,15 +36,14 @@ fn unread(dir: &Path) -> (Recorder, File) {
     let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     let destination = Destination { path, force: false, rotation: Rotation::default(), owner: None };
-    let mut output = Output::open(destination).unwrap();
-    output.wait_for_nobody_beyond(LIMIT).unwrap();
+    let output = Output::open_for(destination, LIMIT).unwrap();
     let mut recorder = recorder_of(output, 1, None);
     recorder.begin(Clock { mono_ns: SECOND_NS, wall_ns: 0 }).unwrap();
     (recorder, reader)
 }
 
 /// What the engine does with events: so many more, and whatever time says.
-fn tell(recorder: &mut Recorder, told: &mut u64) {
+pub(super) fn tell(recorder: &mut Recorder, told: &mut u64) {
     for _ in 0..AT_A_TIME {
         let mut event = CLIENT.event(Kind::Created, 1.0, (*told % 60_013) as u16);
         event.mono_ns = SECOND_NS + *told * 7919;
@@ -55,7 +54,7 @@ fn tell(recorder: &mut Recorder, told: &mut u64) {
     recorder.tick(&mut Tracker::new(), SECOND_NS + *told * 7919 + BATCH_NS).unwrap();
 }
 
-fn tell_until_lost(recorder: &mut Recorder, told: &mut u64) -> u64 {
+pub(super) fn tell_until_lost(recorder: &mut Recorder, told: &mut u64) -> u64 {
     while recorder.unread() == 0 && *told < PLENTY {
         tell(recorder, told);
     }
@@ -71,12 +70,12 @@ fn tell_of_loss(recorder: &mut Recorder, reported: &mut u64, told: u64) {
     *reported += unwritten;
 }
 
-fn births(events: &[Event]) -> u64 {
+pub(super) fn births(events: &[Event]) -> u64 {
     events.iter().filter(|event| event.kind == Kind::Created).count() as u64
 }
 
 /// What the engine does at the end, and what the command does then.
-fn end(recorder: &mut Recorder, until: Instant) -> (u64, io::Result<Parting>) {
+pub(super) fn end(recorder: &mut Recorder, until: Instant) -> (u64, io::Result<Parting>) {
     recorder.ending();
     recorder.ended(&Tracker::new());
     let writer = recorder.output().unwrap();
