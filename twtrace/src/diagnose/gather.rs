@@ -17,7 +17,7 @@ use crate::engine::{Spread, Tracker};
 use crate::model::clock::{self, Clock};
 use crate::model::event::Event;
 use crate::model::filter::Filter;
-use crate::model::limitation::{Limitation, Limitations};
+use crate::model::limitation::{Limitation, Limitations, What};
 use crate::source::{Flow, View};
 use progress::Clear;
 pub use sampler::Rhythm;
@@ -100,7 +100,11 @@ impl Watch {
 
     fn finish(&mut self, tracker: &Tracker) {
         let ended_ns = clock::mono_ns();
-        let sampled = self.sampler.take().map(Sampler::stop);
+        let sampled = self.sampler.take().map(Sampler::stop).transpose().unwrap_or_else(|died| {
+            let remedy = "report it, with what stderr says";
+            self.facts.limitations.push(Limitation::new(What::Sockets, died.to_string(), remedy));
+            None
+        });
         self.facts = self.seen(tracker, sampled.as_ref(), ended_ns);
         extras::outside_tw_reuse(&mut self.facts.namespaces);
         super::scope::keep(&mut self.facts, &self.filter);

@@ -8,6 +8,7 @@ use std::io;
 use super::extras;
 use super::sampler::{Rhythm, Sampler};
 use crate::diagnose::facts::kept;
+use crate::host::worker::Died;
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
 use crate::model::settings::Settings;
@@ -79,10 +80,18 @@ impl Beside {
         self.sampler.settings()
     }
 
+    /// Says that the end is near, which nobody waits for yet: it looks once more.
+    pub fn end(&mut self) {
+        let _until = self.sampler.end();
+    }
+
     /// Looks once more, and ends: what was seen, and what could not be.
-    pub fn stop(self) -> (Lists, Vec<Limitation>) {
+    ///
+    /// # Errors
+    /// If the thread that looks died.
+    pub fn stop(self) -> Result<(Lists, Vec<Limitation>), Died> {
         let Self { sampler, mut not_bound, own_tw_reuse } = self;
-        let sampled = sampler.stop();
+        let sampled = sampler.stop()?;
         let mut limitations: Vec<Limitation> = sampled.limitations().cloned().collect();
         let mut lists = kept::keep(&sampled.samples, &not_bound.take(), own_tw_reuse);
         let dead = extras::dead_settings().into_iter();
@@ -91,7 +100,7 @@ impl Beside {
             Ok(slab) => lists.slab = slab.map(|slab| (slab.object_bytes, slab.bytes)),
             Err(limitation) => limitations.push(limitation),
         }
-        (lists, limitations)
+        Ok((lists, limitations))
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::extras;
 use crate::diagnose::facts::samples::Samples;
-use crate::host::worker::{Joined, Thread};
+use crate::host::worker::{Died, Joined, Thread};
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::{Limitation, Limitations, What};
 use crate::model::settings::Settings;
@@ -109,12 +109,13 @@ impl Sampled {
 #[derive(Debug)]
 pub(super) struct Sampler {
     /// Gone: look once more and end.
-    now: Sender<()>,
+    now: Option<Sender<()>>,
     /// The end is near: a round ends early.
     ends: Arc<AtomicBool>,
     thread: Thread,
-    /// How long its last round may take.
+    /// How long its last round may take, and until when it is waited for once that has begun.
     last: Duration,
+    until: Option<Instant>,
     sampled: Arc<Mutex<Sampled>>,
     /// It was asked to look, as something had failed, and has not begun to.
     is_asked: Arc<AtomicBool>,
@@ -133,7 +134,7 @@ impl Sampler {
             let mut rounds = Rounds::new(&only, rhythm, (&is_over, &shared), most_buckets);
             sample_on(&mut rounds, &wanted, &asked);
         })?;
-        Ok(Self { now, ends, thread, last, sampled, is_asked })
+        Ok(Self { now: Some(now), ends, thread, last, until: None, sampled, is_asked })
     }
 
     /// Where a call failed: look at who has the ports now, and who has the sockets, while what was in its way is still there.
@@ -141,7 +142,7 @@ impl Sampler {
         let has_failed = matches!(event.kind, Kind::ConnectFailed | Kind::BindFailed);
         if has_failed && !self.is_asked.swap(true, Ordering::Relaxed) {
             // If the thread has died, it has nothing to say.
-            let _ = self.now.send(());
+            let _ = self.now.as_ref().map(|now| now.send(()));
         }
     }
 
@@ -163,12 +164,21 @@ impl Sampler {
         sampled.samples.values().filter_map(Samples::settings).collect()
     }
 
+    /// Says that it is to sample once more and end, and does not wait for that.
+    pub(super) fn end(&mut self) -> Instant {
+        self.ends.store(true, Ordering::Relaxed);
+        self.now = None;
+        *self.until.get_or_insert_with(|| Instant::now() + self.last + PATIENCE)
+    }
+
     /// Samples once more, and gives what was seen. A look that takes too long is not waited for: what was seen before it is what there is.
-    pub(super) fn stop(self) -> Sampled {
-        let Self { now, ends, thread, last, sampled, .. } = self;
-        ends.store(true, Ordering::Relaxed);
-        drop(now);
-        let joined = thread.join_by(Instant::now() + last + PATIENCE).unwrap_or_else(|died| panic!("{died}"));
+    ///
+    /// # Errors
+    /// If it died.
+    pub(super) fn stop(mut self) -> Result<Sampled, Died> {
+        let until = self.end();
+        let Self { thread, sampled, .. } = self;
+        let joined = thread.join_by(until)?;
         // The kernel is asked without it, so a look that hangs does not hold it.
         let mut sampled = std::mem::take(&mut *sampled.lock().unwrap_or_else(PoisonError::into_inner));
         if joined == Joined::LeftBehind {
@@ -176,7 +186,7 @@ impl Sampler {
             let remedy = "a longer time, on a machine that is less busy".to_owned();
             sampled.limitations.add(Limitation::new(What::Sockets, why, remedy));
         }
-        sampled
+        Ok(sampled)
     }
 }
 

@@ -4,19 +4,22 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::host::net::books::{Books, time_waits};
 use crate::host::net::netns::{Netns, cookie_here, discover};
 use crate::host::net::sysctls;
-use crate::host::worker::Worker;
+use crate::host::worker::{Died, Thread, Worker};
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// The same on a thread of its own.
 const BESIDE: Duration = Duration::from_secs(10);
+
+/// How long the answers of the end are waited for: one namespace alone may take long.
+const LAST: Duration = Duration::from_millis(600);
 
 /// What tells namespaces that were asked for from later ones that have their inodes.
 type Cookies = HashMap<u32, u64>;
@@ -79,14 +82,19 @@ impl Met {
         asked
     }
 
-    /// Asks those in `known` again: settings that cannot be read any more stay as they were, counters that cannot are not known.
-    pub(super) fn ask_again(&self, known: &BTreeMap<u32, Namespace>) -> Vec<Namespace> {
+    /// Begins to ask those in `known` again, which nobody waits for meanwhile.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn ask_again(&self, known: &BTreeMap<u32, Namespace>) -> io::Result<Again> {
         let inodes: Vec<u32> = known.keys().copied().collect();
-        let mut now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE, &self.cookies) };
-        let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
-        now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
-        now.sort_by_key(|namespace| namespace.netns);
-        now
+        let (cookies, answer) = (Arc::clone(&self.cookies), Arc::<Mutex<_>>::default());
+        let into = Arc::clone(&answer);
+        let thread = Thread::start("namespaces", move || {
+            let now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE, &cookies) };
+            *into.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        })?;
+        Ok(Again { thread, answer, until: Instant::now() + LAST })
     }
 
     /// Asks all but those in `known` again, once an event comes from there.
@@ -134,6 +142,29 @@ impl Met {
     }
 }
 
+/// Namespaces that are asked again.
+pub(super) struct Again {
+    thread: Thread,
+    answer: Arc<Mutex<Vec<Namespace>>>,
+    until: Instant,
+}
+
+impl Again {
+    /// What is known of those in `known` now: settings that cannot be read any more, or not in time, stay as they were, counters that cannot are
+    /// not known.
+    ///
+    /// # Errors
+    /// If whoever asks died.
+    pub(super) fn answered(self, known: &BTreeMap<u32, Namespace>) -> Result<Vec<Namespace>, Died> {
+        self.thread.join_by(self.until)?;
+        let mut now = std::mem::take(&mut *self.answer.lock().unwrap_or_else(PoisonError::into_inner));
+        let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
+        now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
+        now.sort_by_key(|namespace| namespace.netns);
+        Ok(now)
+    }
+}
+
 /// The thread ends with the value. `ask`: see [`ask`].
 fn start(ask: impl Fn(&[u32]) -> Vec<Namespace> + Send + 'static) -> io::Result<Asker> {
     Asker::start("namespaces", move |questions, answers| {
@@ -148,7 +179,6 @@ fn start(ask: impl Fn(&[u32]) -> Vec<Namespace> + Send + 'static) -> io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::worker::Died;
 
     fn await_answer(met: &mut Met) -> Vec<Namespace> {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -208,10 +238,11 @@ mod tests {
             Namespace { netns: own, name: Some("nv5".into()), ..Namespace::default() },
         )]);
         let mut same = Met::expecting(&[(own, cookie)].into());
-        assert!(same.ask_again(&known)[0].sysctls.is_some() && same.ask(&[own]).len() == 1);
+        let ask_again = |met: &Met| met.ask_again(&known).unwrap().answered(&known).unwrap();
+        assert!(ask_again(&same)[0].sysctls.is_some() && same.ask(&[own]).len() == 1);
         let mut another = Met::expecting(&[(own, cookie + 1)].into());
         assert!(another.ask(&[own]).is_empty());
-        let at_end = another.ask_again(&known);
+        let at_end = ask_again(&another);
         assert_eq!((at_end[0].name.as_deref(), &at_end[0].sysctls), (Some("nv5"), &None));
     }
 }

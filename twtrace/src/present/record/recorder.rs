@@ -1,6 +1,7 @@
 //! Owns: the view that writes what it is told to a recording, and ends with the command.
 //! Must not know: how events are traced, the bytes of a recording.
 
+mod ending;
 mod following;
 mod parts;
 mod room;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::Setup;
 use super::cgroup::Cgroup;
-use super::command::{NotRun, Parting, Running};
-use super::namespaces::Met;
+use super::command::{NotRun, Running};
+use super::namespaces::{Again, Met};
 use super::output::Output;
 use super::signals;
 use crate::diagnose::gather::beside::Beside;
@@ -23,7 +24,7 @@ use crate::model::event::{Event, Loss};
 use crate::model::limitation::{Limitation, Limitations};
 use crate::output::Writer;
 use crate::recording::lists::Lists;
-use crate::recording::{Encoder, Head, Namespace, Stop, Tail};
+use crate::recording::{Encoder, Head, Namespace, Stop};
 use crate::source::session::Summary;
 use crate::source::{Flow, View};
 use room::Room;
@@ -55,6 +56,8 @@ pub struct Recorder {
     met: Met,
     /// What is known of network namespaces, from the start and since.
     known: BTreeMap<u32, Namespace>,
+    /// The same, asked once more when the end is near, and what came of it.
+    again: Option<Again>,
     at_end: Vec<Namespace>,
     beside: Option<Beside>,
     /// What was seen beside, once that is over, and what could not be.
@@ -93,6 +96,7 @@ impl Recorder {
             room: Room::default(),
             met: Met::default(),
             known: BTreeMap::new(),
+            again: None,
             at_end: Vec::new(),
             beside: None,
             lists: None,
@@ -134,28 +138,6 @@ impl Recorder {
         format!(
             "recorded {events} events in {seconds:.1} s, lost {lost}, live at the end {live}: {bytes} bytes in {files}"
         )
-    }
-
-    /// After tracing: ends the command where that is due, and writes the end of the recording.
-    ///
-    /// # Errors
-    /// Of writing, and if the kernel cannot say how the command ended.
-    pub fn finish(&mut self, summary: &Summary) -> io::Result<Parting> {
-        let stop = self.stop.unwrap_or(Stop::Duration);
-        let parting = self.part_from_command(stop, summary.unread)?;
-        if summary.unread {
-            return Ok(parting);
-        }
-        let ended = self.running.as_mut().map_or(Ok(None), Running::poll)?;
-        let tail = Tail {
-            namespaces: std::mem::take(&mut self.at_end),
-            lists: self.lists.take(),
-            lost: summary.loss,
-            live: summary.live as u64,
-            ..self.tail(summary.until, stop, ended)
-        };
-        self.end_in_time(&tail, summary.reader_until)?;
-        Ok(parting)
     }
 
     fn know(&mut self, namespaces: &[Namespace]) {
@@ -288,17 +270,7 @@ impl View for Recorder {
     }
 
     fn ending(&mut self) {
-        self.ends = true;
-        // For those that there is no time to ask again.
-        let settings = self.beside.as_ref().map(Beside::settings);
-        let others = self.learn(settings.into_iter().flatten());
-        self.at_end = self.met.ask_again(&self.known);
-        self.at_end.extend(others);
-        if let Some((lists, limitations)) = self.beside.take().map(Beside::stop) {
-            (self.lists, self.seen_beside) = (Some(lists), limitations);
-            let known = std::mem::take(&mut self.head.limitations);
-            self.limited(&known);
-        }
+        self.begin_end();
     }
 }
 

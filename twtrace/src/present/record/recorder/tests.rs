@@ -10,8 +10,9 @@ use crate::diagnose::gather::Rhythm;
 use crate::model::event::Kind;
 use crate::model::settings::Settings;
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
+use crate::present::record::command::Parting;
 use crate::present::record::output::{Destination, Rotation};
-use crate::recording::{Ended, Recording};
+use crate::recording::{Ended, Recording, Tail};
 
 fn recorder(path: &Path, every: Option<Duration>) -> Recorder {
     watching(path, every, 1, None)
@@ -115,6 +116,21 @@ fn settings_that_changed_are_those_of_the_part_in_which_that_was_seen_and_of_all
     let (head, _) = read(dir.path().join("a.1.twt"));
     assert!(want.is_some());
     assert_eq!((range(&first.namespaces), range(&head.namespaces)), (want, want));
+}
+
+/// The moment at which a trace ends is taken after the first of these calls.
+#[test]
+fn what_the_end_tells_is_asked_when_it_is_near_and_waited_for_once_the_trace_is_over() {
+    let own = crate::host::net::netns::own_inode().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.twt");
+    let mut recorder = watching(&path, None, own, Some(Rhythm::RECORDING));
+    recorder.begin(Clock::read()).unwrap();
+    recorder.ending();
+    assert!(recorder.beside.is_some() && recorder.lists.is_none() && recorder.at_end.is_empty());
+    recorder.finish(&Summary::of_nothing(Clock::read())).unwrap();
+    let (_, tail) = read(path);
+    assert!(tail.lists.is_some() && tail.namespaces.iter().any(|told| told.counters.is_some()));
 }
 
 #[test]
