@@ -7,31 +7,24 @@
 //! gone, when its namespace is gone, or when it is past its end and cannot be asked after.
 
 mod accounts;
+mod asking;
 mod schedule;
 mod todo;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use accounts::Accounts;
+use asking::Asking;
 use schedule::Schedule;
 use todo::{Ended, Todo};
 
-use super::lister::{ABSENT_TIMES, Asked, Became, Changed, Found, Read, Reply, Request, Span};
+use super::lister::{ABSENT_TIMES, Became, Changed, Read, Reply, Request, Span};
 use crate::engine::Tracker;
 use crate::model::event::{Conn, Event, Kind, Loss};
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c, 5.10 to 7.3): before, nobody
-/// asks.
-const LATE_NS: u64 = 5 * SECOND_NS;
-/// A socket that cannot be asked after is gone this long after its end.
-const HOPELESS_NS: u64 = 10 * SECOND_NS;
-/// How often sockets past their end are looked for.
-const OVERDUE_EVERY_NS: u64 = SECOND_NS;
-/// Sockets asked after at a time.
-const ASKED_AT_ONCE: usize = 4096;
 /// Sockets that a step takes in at most, though most of them are known and there is nothing to tell of them.
 const DONE_AT_ONCE: usize = 4096;
 /// So long a reader may keep what was found waiting. After that it is taken in whether it can be told or not: what lives is needed to
@@ -72,9 +65,7 @@ pub(super) struct Healing {
     todo: VecDeque<Todo>,
     /// When there was last room to tell what is to be done, or nothing to do.
     moved_ns: u64,
-    to_ask: VecDeque<Asked>,
-    is_asking: bool,
-    overdue_at_ns: u64,
+    asking: Asking,
     accounts: Accounts,
     /// Of the kernel side's loss: what was known, and when.
     lost_births: u64,
@@ -189,7 +180,7 @@ impl Healing {
         self.take_in(now_ns, room, tracker, &mut step.events);
         step.limitations = std::mem::take(&mut self.limitations);
         step.left = std::mem::take(&mut self.left);
-        self.ask_after(now_ns, tracker, &mut step.requests);
+        step.requests.extend(self.asking.ask(now_ns, tracker));
         if self.listing.is_none() && self.schedule.take(now_ns) {
             self.owed = (false, self.owed.0);
             self.listing = Some(HashSet::new());
@@ -247,7 +238,10 @@ impl Healing {
                     self.schedule.soon();
                 }
             }
-            Reply::LookedUp { span, found } => self.looked_up(span, found, now_ns, tracker),
+            Reply::LookedUp { span, found } => {
+                self.asking.answered(span, found, now_ns, tracker, &mut self.todo);
+                self.owed.1 &= self.listing.is_some() || !self.asking.is_done();
+            }
             Reply::Checked { books, .. } => self.checked(&books, tracker),
             Reply::Books { .. } => {}
         }
@@ -274,16 +268,17 @@ impl Healing {
         if self.ended.clear() {
             self.amiss();
         }
+        self.asking.shown(&shown);
         let mut hidden: HashSet<u32> = HashSet::new();
         for (conn, cookie) in tracker.not_listed(span.began_ns) {
             if !reached.contains(&conn.netns) {
                 hidden.insert(conn.netns);
             } else if shown.contains(&conn.netns) {
-                self.to_ask.push_back((conn, cookie));
+                self.asking.add((conn, cookie));
             }
         }
         // What it did not show is to be asked after first.
-        self.owed.1 &= !self.to_ask.is_empty();
+        self.owed.1 &= !self.asking.is_done();
         self.accounts.keep(reached);
         let gone = self.gone(reached, hidden);
         if !gone.is_empty() {
@@ -309,35 +304,6 @@ impl Healing {
             }
         }
         gone
-    }
-
-    /// Sockets past their end, and those that a listing did not show.
-    fn ask_after(&mut self, now_ns: u64, tracker: &mut Tracker, requests: &mut Vec<Request>) {
-        if self.is_asking {
-            return;
-        }
-        if self.to_ask.is_empty() && now_ns >= self.overdue_at_ns {
-            self.overdue_at_ns = now_ns + OVERDUE_EVERY_NS;
-            self.to_ask.extend(tracker.overdue(now_ns.saturating_sub(LATE_NS), ASKED_AT_ONCE));
-        }
-        if !self.to_ask.is_empty() {
-            let count = self.to_ask.len().min(ASKED_AT_ONCE);
-            requests.push(Request::LookUp { sockets: self.to_ask.drain(..count).collect() });
-            self.is_asking = true;
-        }
-    }
-
-    fn looked_up(&mut self, span: Span, found: Vec<(Asked, Found)>, now_ns: u64, tracker: &mut Tracker) {
-        self.is_asking = false;
-        self.owed.1 &= self.listing.is_some() || !self.to_ask.is_empty();
-        for (asked, found) in found {
-            let Some(live) = todo::that_was_asked_after(asked, span, tracker) else { continue };
-            match found {
-                Found::There(seed) => drop(tracker.renew(&seed)),
-                Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
-                Found::Gone | Found::Unknown => self.todo.push_back(Todo::Miss(asked, span)),
-            }
-        }
     }
 
     /// The kernel's books are to be compared now, though it is not time yet.

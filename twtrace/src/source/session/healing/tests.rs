@@ -9,12 +9,14 @@ mod left;
 mod pauses;
 mod replaced;
 mod room;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::super::lister::{Asked, Found};
 use super::*;
 use crate::engine::Seed;
 use crate::host::net::books::Books;
@@ -57,6 +59,8 @@ struct Simulation {
     listings: usize,
     /// No thread can be started that asks namespaces.
     fails: bool,
+    /// No socket can be asked after.
+    is_deaf: bool,
     /// How long an answer takes, and the processor time in it.
     takes_ns: u64,
     cost_ns: u64,
@@ -92,6 +96,7 @@ impl Simulation {
             fate,
             listings: 0,
             fails: false,
+            is_deaf: false,
             takes_ns: 2 * STEP_NS,
             cost_ns: 0,
             room: 5,
@@ -227,7 +232,7 @@ impl Simulation {
                         let at = (asked.0.netns, asked.0.sport);
                         let there = self.kernel.get(&at).filter(|(cookie, _)| asked.1 == Some(*cookie));
                         let found = match there {
-                            _ if !self.reached.contains(&at.0) => Found::Unknown,
+                            _ if self.is_deaf || !self.reached.contains(&at.0) => Found::Unknown,
                             Some(socket) => Found::There(seed(&at, *socket)),
                             None => Found::Gone,
                         };
@@ -358,34 +363,6 @@ fn a_loss_under_a_filter_on_the_owner_forgets_nobody() {
     let total = sim.tracker.total();
     assert_eq!((total.ended_for(Reason::Expired), total.ended(), sim.tracker.live()), (46, 46, 0));
     sim.agrees_with_its_recording();
-}
-
-#[test]
-fn sockets_of_a_namespace_that_went_away_unseen_are_no_ghosts() {
-    let mut sim = Simulation::new(Filter::default(), comes);
-    (0..154).for_each(|sport| sim.born((9, sport), "curl"));
-    sim.run(50, false);
-    // Its sockets are purged, and nobody hears of it.
-    sim.reached.remove(&9);
-    sim.kernel.clear();
-    sim.loss.ended += 154;
-    sim.run(300, false);
-    assert_eq!((sim.tracker.live(), sim.tracker.total().ended_for(Reason::Missed)), (0, 154));
-    sim.agrees_with_its_recording();
-}
-
-#[test]
-fn what_cannot_be_asked_after_goes_once_it_is_past_its_end() {
-    let mut sim = Simulation::new(Filter::default(), comes);
-    sim.reached.remove(&9);
-    (0..13).for_each(|sport| sim.born((9, sport), "curl"));
-    sim.run(50, false);
-    sim.kernel.clear();
-    sim.loss.ended += 13;
-    sim.run(2900, false);
-    assert_eq!(sim.tracker.live(), 13, "no way ever led there: it may be alive");
-    sim.run(700, false);
-    assert_eq!((sim.tracker.live(), sim.tracker.total().ended_for(Reason::Missed)), (0, 13));
 }
 
 #[test]
