@@ -163,6 +163,9 @@ impl View for Watch {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
+        if let Some(sampler) = self.sampler.take_if(|sampler| sampler.check().is_err()) {
+            return Err(sampler.died().into());
+        }
         Ok(self.look(tracker, now_ns))
     }
 

@@ -80,6 +80,19 @@ impl Beside {
         self.sampler.settings()
     }
 
+    /// Whether the thread goes on that looks: only [`Self::end`] ends it.
+    ///
+    /// # Errors
+    /// If it has died.
+    pub fn check(&self) -> Result<(), Died> {
+        self.sampler.check()
+    }
+
+    /// Why it died, which [`Self::check`] says it has.
+    pub fn died(self) -> Died {
+        self.sampler.died()
+    }
+
     /// Says that the end is near, which nobody waits for yet: it looks once more.
     pub fn end(&mut self) {
         let _until = self.sampler.end();
@@ -101,6 +114,14 @@ impl Beside {
             Err(limitation) => limitations.push(limitation),
         }
         Ok((lists, limitations))
+    }
+}
+
+#[cfg(test)]
+impl Beside {
+    /// One whose thread has died, or is about to.
+    pub fn dead() -> Self {
+        Self { sampler: Sampler::dead(), not_bound: NotBound::default(), own_tw_reuse: None }
     }
 }
 

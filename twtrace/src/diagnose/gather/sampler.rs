@@ -164,6 +164,19 @@ impl Sampler {
         sampled.samples.values().filter_map(Samples::settings).collect()
     }
 
+    /// Whether it goes on: only [`Self::end`] ends it.
+    ///
+    /// # Errors
+    /// If it has died.
+    pub(super) fn check(&self) -> Result<(), Died> {
+        if self.now.is_some() { self.thread.alive().check() } else { Ok(()) }
+    }
+
+    /// Why it died, which [`Self::check`] says it has.
+    pub(super) fn died(self) -> Died {
+        self.thread.died()
+    }
+
     /// Says that it is to sample once more and end, and does not wait for that.
     pub(super) fn end(&mut self) -> Instant {
         self.ends.store(true, Ordering::Relaxed);
@@ -221,8 +234,31 @@ fn sample_on(rounds: &mut Rounds<'_>, wanted: &Receiver<()>, asked: &AtomicBool)
 }
 
 #[cfg(test)]
+impl Sampler {
+    /// One that has died, or is about to.
+    pub(super) fn dead() -> Self {
+        let thread = Thread::start("doctor", || panic!("no such list")).unwrap();
+        let (ends, is_asked, sampled) = (Arc::default(), Arc::default(), Arc::default());
+        let now = Some(channel().0);
+        Self { now, ends, thread, last: Duration::ZERO, until: None, sampled, is_asked }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_has_died_says_why_and_does_so_at_the_end_as_well() {
+        let sampler = Sampler::dead();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while sampler.check().is_ok() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(sampler.check().unwrap_err().name, "doctor");
+        let want = Died { name: "doctor", why: "no such list".to_owned() };
+        assert_eq!((sampler.died(), Sampler::dead().stop().unwrap_err()), (want.clone(), want));
+    }
 
     #[test]
     fn looks_that_take_long_come_seldom_and_at_first_more_often_beside_a_recording() {

@@ -165,8 +165,7 @@ impl View for Recorder {
         self.head.namespaces = self.met.ask(&self.setup.netns);
         self.know(&self.head.namespaces.clone());
         // Before anything that a full disk refuses: whoever tries again goes on from here.
-        let start = |rhythm| Beside::start(self.setup.netns.clone(), rhythm);
-        self.beside = self.setup.rhythm.map(start).transpose()?;
+        self.look_beside()?;
         self.output.begin()?;
         self.begin_part()?;
         self.output.head_ends()?;
@@ -216,6 +215,7 @@ impl View for Recorder {
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
         self.look_for_room()?;
+        self.check_beside()?;
         let met = self.met.poll()?;
         if !met.is_empty()
             && let Some(encoder) = &mut self.encoder

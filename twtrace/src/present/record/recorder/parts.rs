@@ -27,7 +27,22 @@ impl Recorder {
         done
     }
 
+    /// Begins to look at the kernel's lists, where that is wanted and not done.
+    pub(super) fn look_beside(&mut self) -> io::Result<()> {
+        if let (None, Some(rhythm)) = (&self.beside, self.setup.rhythm) {
+            self.beside = Some(Beside::start(self.setup.netns.clone(), rhythm)?);
+        }
+        Ok(())
+    }
+
+    /// Hears that whoever looks has died. Whoever tries again begins anew with that.
+    pub(super) fn check_beside(&mut self) -> io::Result<()> {
+        let dead = self.beside.take_if(|beside| beside.check().is_err());
+        dead.map_or(Ok(()), |beside| Err(beside.died().into()))
+    }
+
     fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
+        self.look_beside()?;
         (self.encoder, self.first_ns) = (None, None);
         let settings = self.beside.as_ref().map(Beside::settings);
         self.learn(settings.into_iter().flatten());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::diagnose::gather::Rhythm;
+use crate::host::worker::Died;
 use crate::model::event::Kind;
 use crate::model::settings::Settings;
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
@@ -131,6 +132,31 @@ fn what_the_end_tells_is_asked_when_it_is_near_and_waited_for_once_the_trace_is_
     recorder.finish(&Summary::of_nothing(Clock::read())).unwrap();
     let (_, tail) = read(path);
     assert!(tail.lists.is_some() && tail.namespaces.iter().any(|told| told.counters.is_some()));
+}
+
+#[test]
+fn that_nobody_looks_beside_any_more_is_an_error_and_whoever_tries_again_has_somebody() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = watching(&dir.path().join("a.twt"), None, 1, Some(Rhythm::RECORDING));
+    let mut tracker = Tracker::new();
+    let began = Clock::read();
+    recorder.begin(began).unwrap();
+    recorder.tick(&mut tracker, began.mono_ns).unwrap();
+    recorder.beside = Some(Beside::dead());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ticks = std::iter::repeat_with(|| recorder.tick(&mut tracker, began.mono_ns));
+    let died = ticks.take_while(|_| Instant::now() < deadline).find_map(Result::err);
+    let died = died.expect("its death is heard of").downcast::<Died>().unwrap();
+    assert_eq!((died.name, died.why.as_str()), ("doctor", "no such list"));
+    let destination = Destination {
+        path: dir.path().join("b.twt"),
+        force: false,
+        rotation: Rotation::default(),
+        owner: None,
+    };
+    recorder.go_on_in(Output::open(destination).unwrap(), &tracker).unwrap();
+    assert!(recorder.beside.is_some());
+    recorder.tick(&mut tracker, began.mono_ns).unwrap();
 }
 
 #[test]
