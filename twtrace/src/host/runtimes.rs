@@ -14,6 +14,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 
 use crate::host::wire::{Channel, Place, Protocol};
+use crate::host::worker::{Died, Thread};
 use crate::model::identity::{Container, Names, Naming, Runtime};
 
 /// Containers that are remembered.
@@ -58,7 +59,7 @@ pub struct Runtimes {
     known: LruCache<String, (Naming, u64)>,
     /// Sockets that are asked before those that are known.
     more: Vec<PathBuf>,
-    thread: Option<SyncSender<Wanted>>,
+    thread: Option<(SyncSender<Wanted>, Thread)>,
     can_start: bool,
 }
 
@@ -88,12 +89,19 @@ impl Runtimes {
         naming
     }
 
+    /// That nobody asks any more, where the thread has died: containers that are met from then on have no names. It says so once.
+    pub fn died(&mut self) -> Option<Died> {
+        let (_, thread) = self.thread.take_if(|(_, thread)| thread.alive().check().is_err())?;
+        self.can_start = false;
+        Some(thread.died())
+    }
+
     fn ask(&mut self, container: &Container, into: Naming) {
         if self.thread.is_none() && self.can_start {
             self.thread = start(&self.more);
             self.can_start = self.thread.is_some();
         }
-        if let Some(thread) = &self.thread {
+        if let Some((thread, _)) = &self.thread {
             // What there is no room for is asked for when it is met again.
             let _ = thread.try_send(Wanted { id: container.id.clone(), runtime: container.runtime, into });
         }
@@ -106,14 +114,13 @@ fn is_asked_for(container: &Container) -> bool {
     is_id && !matches!(container.runtime, Runtime::Lxc | Runtime::Nspawn | Runtime::Garden)
 }
 
-fn start(more: &[PathBuf]) -> Option<SyncSender<Wanted>> {
+fn start(more: &[PathBuf]) -> Option<(SyncSender<Wanted>, Thread)> {
     let (ask, wanted) = sync_channel(WAITING);
     let more = more.to_vec();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().ok()?;
     // Without a thread nothing is missing but names. It ends with whoever asks.
-    let thread = std::thread::Builder::new().name("runtimes".into());
-    thread.spawn(move || answer(&runtime, &more, &wanted)).ok()?;
-    Some(ask)
+    let thread = Thread::start("runtimes", move || answer(&runtime, &more, &wanted)).ok()?;
+    Some((ask, thread))
 }
 
 fn answer(runtime: &tokio::runtime::Runtime, more: &[PathBuf], wanted: &Receiver<Wanted>) {

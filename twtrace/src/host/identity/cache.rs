@@ -16,6 +16,7 @@ use crate::engine::Hasher;
 use crate::host::runtimes::Runtimes;
 use crate::model::event::Comm;
 use crate::model::identity::{Cmdline, Container, Identity, Naming, container_of};
+use crate::model::limitation::{Limitation, What};
 
 /// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
 /// shows as another name. A process can also be moved to another cgroup.
@@ -50,6 +51,13 @@ impl IdentityCache {
         cache.cmdlines = cache.cmdlines.filter(|_| command_lines);
         cache.pids_are_others = !super::pids::are_the_kernels();
         cache
+    }
+
+    /// That containers have no names from now on, once that has come about.
+    pub fn lost_names(&mut self) -> Option<Limitation> {
+        let died = self.runtimes.as_mut()?.died()?;
+        let why = format!("{died}; containers that are met from now on have no names");
+        Some(Limitation::new(What::Processes, why, "report it, with what stderr says"))
     }
 
     /// Whether everybody in cgroup `id` of v2 is in the cgroup `path`, and nobody else.

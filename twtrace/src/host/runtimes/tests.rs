@@ -178,3 +178,17 @@ fn the_manifest_of_kubernetes_has_the_folder_of_a_socket_that_is_asked() {
     // A mount of the socket itself leads nowhere once the runtime has made another one.
     assert!(!manifest.contains(".sock"));
 }
+
+#[test]
+fn that_nobody_asks_for_names_any_more_is_said_once() {
+    let (ask, _) = sync_channel(1);
+    let thread = Thread::start("runtimes", || panic!("no such runtime")).unwrap();
+    let mut runtimes = Runtimes { thread: Some((ask, thread)), ..Runtimes::new(Vec::new()) };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let checks = std::iter::repeat_with(|| runtimes.died()).take_while(|_| Instant::now() < deadline);
+    let died = checks.flatten().next();
+    assert_eq!(died, Some(Died { name: "runtimes", why: "no such runtime".to_owned() }));
+    assert_eq!(runtimes.died(), None);
+    runtimes.names(&container(Runtime::Docker, ID), 7);
+    assert!(runtimes.thread.is_none(), "another one would die of the same");
+}

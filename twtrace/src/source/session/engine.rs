@@ -219,6 +219,8 @@ impl<'a> Engine<'a> {
         let lost = self.probe.loss();
         let flow = self.report_loss(lost, now_ns, view)?;
         let flow = if flow == Flow::Stop { flow } else { self.heal(view)? };
+        let lost_names = self.identities.lost_names();
+        self.limit(lost_names);
         self.tell_limitations(view);
         view.health(self.drain.health());
         Ok(flow)
