@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::alarm::Alarm;
 use super::drain::Drain;
@@ -31,6 +31,8 @@ use crate::source::{Flow, View};
 
 /// How long the beginning waits for the list of what lives.
 const FIRST_LISTING: Duration = Duration::from_secs(1);
+/// How long the first books are waited for: every process is looked through for them, for the first time.
+const FIRST_BOOKS: Duration = Duration::from_secs(2);
 /// Processes whose identity is remembered.
 const IDENTITIES: usize = 16_384;
 
@@ -38,7 +40,7 @@ impl<'a> Engine<'a> {
     /// Attaches the hooks and begins to drain.
     pub(super) async fn attach(options: &'a Options) -> Result<Self, Error> {
         super::surroundings::permit(&options.filter)?;
-        let signals = Signals::listen().map_err(Error::Wait)?;
+        let mut signals = Signals::listen().map_err(Error::Wait)?;
         let children = signal(SignalKind::child()).map_err(Error::Wait)?;
         let same = Same::of(&options.filter.netns);
         let cookies = same.cookies();
@@ -46,13 +48,13 @@ impl<'a> Engine<'a> {
         let setup = probe::Options { filter, namespaces, ..options.probe.clone() };
         let mut lister = lister::start(same).map_err(Error::Wait)?;
         let mut early = Early::default();
-        early.read(Moment::BeforeAttach, options, &mut lister).await?;
+        early.read(Moment::BeforeAttach, options, &mut lister, late(&mut signals)).await?;
         let mut probe = Probe::attach(&setup, &|| lister::listeners(&options.filter.netns))?;
         if probe.tells_namespaces_apart() {
             lister.ask(Request::AreToldApart);
         }
         let started_ns = clock::mono_ns();
-        early.read(Moment::AfterAttach, options, &mut lister).await?;
+        early.read(Moment::AfterAttach, options, &mut lister, late(&mut signals)).await?;
         let ring = probe.take_ring().ok_or_else(|| Error::Wait(std::io::Error::other("there is no ring")))?;
         let mut tracker = Tracker::new();
         tracker.advance(started_ns);
@@ -69,7 +71,7 @@ impl<'a> Engine<'a> {
             drain: Drain::start(ring).map_err(Error::Wait)?,
             lister,
             signals,
-            early: None,
+            early: early.signal,
             children,
             woken: Arc::default(),
             tracker,
@@ -149,17 +151,40 @@ struct Early {
     verification: Verification,
     /// Besides the books: what became of a namespace is said once.
     replies: Vec<Reply>,
+    /// A signal that came meanwhile.
+    signal: Option<i32>,
+}
+
+/// A signal, or nothing where that much time has passed.
+async fn late(signals: &mut Signals) -> Option<i32> {
+    timeout(FIRST_BOOKS, signals.any()).await.ok()
 }
 
 impl Early {
-    /// Reads the books where they are to be compared.
-    async fn read(&mut self, moment: Moment, options: &Options, lister: &mut Lister) -> Result<(), Error> {
-        if !options.verify {
+    /// Reads the books where they are to be compared, until it is `late`: then nothing is compared, as at the end.
+    async fn read(
+        &mut self,
+        moment: Moment,
+        options: &Options,
+        lister: &mut Lister,
+        late: impl Future<Output = Option<i32>>,
+    ) -> Result<(), Error> {
+        if !options.verify || self.verification.is_short() {
             return Ok(());
         }
         lister.ask(Request::Books { only: options.filter.netns.clone() });
+        let mut late = pin!(late);
         loop {
-            match lister.reply().await? {
+            let reply = tokio::select! {
+                biased;
+                reply = lister.reply() => reply?,
+                signal = &mut late => {
+                    self.signal = signal;
+                    self.verification.fall_short();
+                    return Ok(());
+                }
+            };
+            match reply {
                 Reply::Books { books, .. } => {
                     self.verification.enter(moment, books?);
                     return Ok(());
@@ -172,6 +197,8 @@ impl Early {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
 
     #[tokio::test]
@@ -184,11 +211,32 @@ mod tests {
         })
         .unwrap();
         let mut early = Early::default();
-        early.read(Moment::BeforeAttach, &Options::default(), &mut lister).await.unwrap();
+        early.read(Moment::BeforeAttach, &Options::default(), &mut lister, pending()).await.unwrap();
         assert!(early.replies.is_empty(), "nobody wants to compare");
         let options = Options { verify: true, ..Options::default() };
-        early.read(Moment::BeforeAttach, &options, &mut lister).await.unwrap();
-        early.read(Moment::AfterAttach, &options, &mut lister).await.unwrap();
+        early.read(Moment::BeforeAttach, &options, &mut lister, pending()).await.unwrap();
+        early.read(Moment::AfterAttach, &options, &mut lister, pending()).await.unwrap();
         assert!(matches!(early.replies[..], [Reply::Changed { .. }, Reply::Changed { .. }]));
+    }
+
+    #[tokio::test]
+    async fn first_books_that_do_not_come_are_left_for_a_signal_and_when_time_is_up() {
+        for signal in [Some(libc::SIGTERM), None] {
+            let (asked, count) = std::sync::mpsc::channel();
+            let mut lister = Lister::start("books", move |requests, _| {
+                while let Some(request) = requests.next() {
+                    asked.send(request).unwrap();
+                }
+            })
+            .unwrap();
+            let mut early = Early::default();
+            let options = Options { verify: true, ..Options::default() };
+            for moment in [Moment::BeforeAttach, Moment::AfterAttach] {
+                early.read(moment, &options, &mut lister, ready(signal)).await.unwrap();
+            }
+            assert_eq!((early.signal, early.verification.is_short()), (signal, true));
+            drop(lister);
+            assert_eq!(count.iter().count(), 1, "what comes late is not taken for the next answer");
+        }
     }
 }
