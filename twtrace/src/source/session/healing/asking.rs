@@ -9,7 +9,8 @@ use super::SECOND_NS;
 use super::todo::{Todo, that_was_asked_after};
 use crate::engine::Tracker;
 
-/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c): before, nobody asks.
+/// A timer of a minute may be this late (the wheel's coarse levels, kernel/time/timer.c, 5.10 to 7.3): before,
+/// nobody asks.
 const LATE_NS: u64 = 5 * SECOND_NS;
 /// A socket that cannot be asked after is gone this long after its end.
 const HOPELESS_NS: u64 = 10 * SECOND_NS;
