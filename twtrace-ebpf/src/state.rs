@@ -217,8 +217,10 @@ pub(crate) unsafe fn overflowed(sk: *const u8, key: u64) {
 /// tcp_fin(), net/ipv4/tcp_input.c, __tcp_close(), net/ipv4/tcp.c, 5.10 to 7.3): every other way to CLOSE sets `sk_err`
 /// (RST, abort, timeout), or closes with unread data while the process still holds the socket, or has `linger2` below
 /// 0; with the peer's FIN in, or in CLOSING, only tcp_time_wait() is left. An orphan that got data after its close
-/// looks the same as one that was refused a FIN_WAIT2 mini-socket: where that is told as an overflow the table must be
-/// full as well; where it is told as a loss, rather too many than too few.
+/// looks the same as one that was refused a FIN_WAIT2 mini-socket; and where the last segment came from the backlog of
+/// a socket that a task has locked (__release_sock(), net/core/sock.c, 5.10 to 7.3), interrupts run between
+/// tcp_time_wait() and CLOSE, and a birth in one of them makes this CPU forget this one's. Where either is told as an
+/// overflow the table must be full as well; where it is told as a loss, rather too many than too few.
 #[inline(always)]
 unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
     // SAFETY: by the caller.
@@ -228,9 +230,10 @@ unsafe fn timewait_wanted(sk: *const u8, old: i32) -> bool {
         }
         let flags: u64 = Probed::load(sk, setting!(offsets.skc_flags));
         if old == CLOSING || flags & SOCK_DONE != 0 {
-            return true;
-        }
-        if flags & SOCK_DEAD == 0 || Probed::load::<i32>(sk, setting!(offsets.linger2)) < 0 {
+            if Typed::load::<u32>(sk, setting!(offsets.sk_lock_owned)) == 0 {
+                return true;
+            }
+        } else if flags & SOCK_DEAD == 0 || Probed::load::<i32>(sk, setting!(offsets.linger2)) < 0 {
             return false;
         }
         setting!(backend) == BACKEND_KPROBE || birth::table_full(sk).unwrap_or(false)
