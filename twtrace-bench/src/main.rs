@@ -19,6 +19,7 @@ mod report;
 mod serving;
 mod site;
 mod stats;
+mod suite;
 mod unloaded;
 mod web;
 
@@ -134,7 +135,7 @@ fn run(args: &Run) -> Result<bool> {
     let (twtrace, frame) = (absolute(&args.twtrace)?, absolute(&args.frame)?);
     let synthetic = absolute(&args.synthetic)?;
     std::fs::create_dir_all(&args.output)?;
-    let task = bench::Task {
+    let task = suite::Task {
         plan: if args.quick { plan::Plan::quick() } else { plan::Plan::whole(args.rounds) },
         quick: args.quick,
         command: args.typed.clone(),
@@ -145,7 +146,7 @@ fn run(args: &Run) -> Result<bool> {
         only: args.only.clone(),
         soak_s: args.soak,
     };
-    let (results, passed) = bench::run(&task)?;
+    let (results, passed) = suite::run(&task)?;
     let path = args.output.join("results.json");
     std::fs::write(&path, serde_json::to_vec(&results)?).with_context(|| path.display().to_string())?;
     write(&results, &args.output)?;

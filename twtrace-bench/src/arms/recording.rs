@@ -9,8 +9,6 @@ use arrow_array::{PrimitiveArray, RecordBatch, StringArray};
 use arrow_ipc::reader::StreamReader;
 use serde::Deserialize;
 
-use super::twtrace::Line;
-
 /// The mark of the end (Arrow columnar format, "IPC Streaming Format"). Arrow's readers do without it, twtrace writes it when all is written.
 const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
@@ -19,6 +17,17 @@ const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 struct Head {
     mono_ns: u64,
     wall_ns: i64,
+}
+
+/// The keys of an event that count here.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line<'a> {
+    pub(super) event: &'a str,
+    pub(super) netns: Option<u32>,
+    pub(super) pid: Option<u32>,
+    pub(super) count: Option<u64>,
+    pub(super) owners: Option<u64>,
+    pub(super) missed_runs: Option<u64>,
 }
 
 /// Hands each row to `take`, in order.

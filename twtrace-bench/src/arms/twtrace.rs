@@ -10,10 +10,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{Heard, OUT, READY, Tools, recording, text};
+use super::recording::{self, Line};
+use super::{Heard, OUT, READY, Tools, text};
 use crate::model::{Arm, Told};
 
 /// How long the live view may take to show what it knows: it does so every second.
@@ -55,17 +55,6 @@ pub(super) fn summed_up(arm: Arm, out: &str, errors: &str) -> Result<Told> {
     let lost = if arm == Arm::Record { after(" lost ") } else { after("lost: ") };
     let lost: u64 = lost.with_context(|| format!("no summary in `{errors}`"))?;
     Ok(Told { created: after("created: "), lost: Some(lost), ..Told::default() })
-}
-
-/// The keys of an event that count here.
-#[derive(Debug, Deserialize)]
-pub(super) struct Line<'a> {
-    pub(super) event: &'a str,
-    pub(super) netns: Option<u32>,
-    pub(super) pid: Option<u32>,
-    pub(super) count: Option<u64>,
-    pub(super) owners: Option<u64>,
-    pub(super) missed_runs: Option<u64>,
 }
 
 /// What is being added up.
