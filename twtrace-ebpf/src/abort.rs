@@ -20,8 +20,8 @@ use crate::{
     mem::{self, Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE, SOCK_LINGER},
-    state::CLOSE,
     task,
+    tcp_states::CLOSE,
 };
 
 /// An RST is about to be sent for `sk`.

@@ -26,6 +26,7 @@ mod stack;
 mod state;
 mod table;
 mod task;
+mod tcp_states;
 mod timers;
 mod timing;
 

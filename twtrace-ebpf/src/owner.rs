@@ -20,9 +20,9 @@ use crate::{
     maps::{self, Listening, Opener, Owner},
     mem::{self, Mem, Probed, Typed},
     sock::{self, Conn},
-    state::CLOSE,
     table::{self, Slot},
     task::{self, Name},
+    tcp_states::CLOSE,
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN` (include/net/sock.h, 6.12).

@@ -19,18 +19,8 @@ use crate::{
     mem::{self, Mem, Probed, Typed},
     owner,
     sock::{self, Conn, SOCK_DEAD, SOCK_DONE},
+    tcp_states::{CLOSE, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT},
 };
-
-// include/net/tcp_states.h, 5.10 to 7.3
-const ESTABLISHED: i32 = 1;
-pub(crate) const SYN_SENT: i32 = 2;
-const SYN_RECV: i32 = 3;
-pub(crate) const FIN_WAIT1: i32 = 4;
-const FIN_WAIT2: i32 = 5;
-pub(crate) const CLOSE: i32 = 7;
-const LAST_ACK: i32 = 9;
-const LISTEN: i32 = 10;
-const CLOSING: i32 = 11;
 
 /// A TCP socket goes from one state to another.
 ///

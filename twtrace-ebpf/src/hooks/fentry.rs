@@ -17,8 +17,8 @@ use crate::{
     death, failure,
     fd::Asked,
     mem::{Mem, Probed, Typed},
-    owner, sock,
-    state::{self, FIN_WAIT1, SYN_SENT},
+    owner, sock, state,
+    tcp_states::{FIN_WAIT1, SYN_SENT},
     timing,
 };
 
