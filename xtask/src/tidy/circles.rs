@@ -9,13 +9,10 @@ use super::Complaint;
 use super::paths::Paths;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// The crates that are held to it.
-const CRATES: [&str; 4] = ["twtrace", "twtrace-common", "twtrace-kit", "xtask"];
-
 /// How often a name is looked for where it came from: what re-exports itself has no end.
 const FOLLOWED: usize = 8;
 
-/// The modules of those crates, by their full names, which begin with that of the crate's folder.
+/// The modules of all crates, by their full names, which begin with that of the crate's folder.
 #[derive(Default)]
 pub(super) struct Modules {
     all: BTreeMap<String, Module>,
@@ -36,7 +33,7 @@ struct Module {
 type Uses<'a> = BTreeMap<(String, String), &'a Place>;
 
 impl Modules {
-    /// Takes in what a file names; what is no module of those crates is left out.
+    /// Takes in what a file names; what is no module of a crate is left out.
     pub(super) fn add(&mut self, file: &str, paths: &Paths) {
         let Some(name) = module_of(file) else { return };
         let tests = paths.test_modules.iter().map(|child| format!("{name}::{child}"));
@@ -116,10 +113,10 @@ impl Modules {
     }
 }
 
-/// The name of the module that a file is; `None` where it is none of those crates.
+/// The name of the module that a file is; `None` where it is in no crate's `src`.
 fn module_of(path: &str) -> Option<String> {
     let (name, file) = path.strip_suffix(".rs")?.split_once("/src/")?;
-    CRATES.contains(&name).then(|| match file {
+    Some(match file {
         "lib" | "main" => name.to_owned(),
         _ => format!("{name}::{}", file.replace('/', "::")),
     })
@@ -267,6 +264,16 @@ mod tests {
         let elsewhere =
             [("twtrace/tests/a.rs", "use super::b;\n"), ("twtrace/tests/b.rs", "use super::a;\n")];
         assert!(complaints(&elsewhere).is_empty());
+    }
+
+    #[test]
+    fn every_crate_is_looked_at() {
+        for name in ["twtrace-bench", "another"] {
+            let paths = ["a", "b"].map(|module| format!("{name}/src/{module}.rs"));
+            let found = complaints(&[(&paths[0], "use crate::b;\n"), (&paths[1], "use crate::a;\n")]);
+            let circle = format!("a circle in {name}: a → b → a, by ");
+            assert!(matches!(&found[..], [only] if only.text.starts_with(&circle)), "{name}: {found:?}");
+        }
     }
 
     #[test]
