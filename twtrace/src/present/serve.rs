@@ -10,7 +10,6 @@ mod board;
 mod busiest;
 mod exposition;
 mod families;
-mod fate;
 mod http;
 mod metrics;
 mod negotiation;

@@ -2,7 +2,7 @@
 //! Must not know: flags, the trace.
 //!
 //! It asks the board for a picture every so often, makes messages of it ([`points`], [`findings`]), and keeps them ([`queue`]) until the endpoint
-//! ([`endpoint`]) has taken them ([`verdict`]), with [`headers`]. What it cannot keep is counted ([`fate`](super::fate)).
+//! ([`endpoint`]) has taken them ([`verdict`]), with [`headers`]. What it cannot keep is counted ([`Fate`](super::shared::Fate)).
 
 mod attributes;
 mod endpoint;

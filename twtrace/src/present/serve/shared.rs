@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,7 +13,6 @@ use hyper::StatusCode;
 use super::access::Token;
 use super::board::Board;
 use super::families::{Exported, Served};
-use super::fate::Fate;
 use super::refusals::Refusals;
 use crate::model::clock::Clock;
 
@@ -113,5 +112,58 @@ impl Counters {
             answers,
             exported: None,
         }
+    }
+}
+
+/// Counts of one kind of things.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    sent: AtomicU64,
+    lost: AtomicU64,
+}
+
+/// What becomes of what was to be exported, in numbers.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    is_up: AtomicBool,
+    failures: AtomicU64,
+    /// Data points of metrics.
+    pub(super) points: Count,
+    /// Findings.
+    pub(super) findings: Count,
+}
+
+impl Count {
+    /// The endpoint has taken so many.
+    pub(super) fn sent(&self, count: u64) {
+        self.sent.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// So many will never come there.
+    pub(super) fn lost(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sent and lost so far.
+    pub(super) fn told(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+}
+
+impl Fate {
+    /// The endpoint took something.
+    pub(super) fn succeeded(&self) {
+        self.is_up.store(true, Ordering::Relaxed);
+    }
+
+    /// The endpoint took nothing.
+    pub(super) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.is_up.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the last attempt succeeded, and how many did not.
+    pub(super) fn told(&self) -> (bool, u64) {
+        (self.is_up.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
     }
 }

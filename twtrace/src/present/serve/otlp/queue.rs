@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::present::serve::fate::{Count, Fate};
+use crate::present::serve::shared::{Count, Fate};
 
 /// Messages that are kept, and their bytes.
 const MOST: usize = 64;
