@@ -13,8 +13,7 @@ use super::filters::hide;
 use super::values::Usage;
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
-use crate::host::demo::actor::{self, First};
-use crate::host::demo::{Load, PORTS, SERVED, TOO_MANY};
+use crate::host::demo::{self, First, Load, PORTS, SERVED, TOO_MANY};
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
 use crate::model::figures::grouped;
@@ -45,8 +44,8 @@ pub(super) enum Actor {
 
 pub(super) fn act(actor: &Actor) -> anyhow::Result<Outcome> {
     match actor {
-        Actor::Serve { name, port, first } => actor::serve(name, *port, *first)?,
-        Actor::Connect { name, port, times, first } => actor::connect(name, *port, *times, *first)?,
+        Actor::Serve { name, port, first } => demo::serve(name, *port, *first)?,
+        Actor::Connect { name, port, times, first } => demo::connect(name, *port, *times, *first)?,
     }
     Ok(Outcome::Done)
 }
