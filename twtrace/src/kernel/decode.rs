@@ -81,6 +81,17 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     }
 }
 
+/// The connection that a `created` or an `ended` is about, where it is all that is wanted.
+#[inline]
+pub fn connection(bytes: &[u8]) -> Option<Conn> {
+    let header: Header = from_bytes(bytes.get(..size_of::<Header>())?)?;
+    if header.kind != wire::KIND_CREATED && header.kind != wire::KIND_ENDED {
+        return None;
+    }
+    let tuple = bytes.get(size_of::<Header>()..size_of::<Header>() + size_of::<Tuple>())?;
+    conn(&header, &from_bytes(tuple)?).ok()
+}
+
 fn read<T: twtrace_common::Plain>(bytes: &[u8], kind: u16) -> Result<T, DecodeError> {
     from_bytes(bytes).ok_or(DecodeError::Length { kind, len: bytes.len(), expected: size_of::<T>() })
 }

@@ -107,6 +107,17 @@ fn created_with_all_that_can_be_known() {
 }
 
 #[test]
+fn the_connection_alone_is_that_of_the_event() {
+    let (born, gone) = (birth(wire::KIND_CREATED, ALL_FLAGS), ended());
+    for bytes in [bytes_of(&born), bytes_of(&gone)] {
+        assert_eq!(super::connection(bytes), event(bytes).conn);
+        assert_eq!(super::connection(&bytes[..size_of::<Header>() + size_of::<Tuple>() - 1]), None);
+    }
+    // Of which no socket is known.
+    assert_eq!(super::connection(bytes_of(&birth(wire::KIND_OVERFLOW, ALL_FLAGS))), None);
+}
+
+#[test]
 fn what_is_not_known_is_none_and_not_zero() {
     let mut bare = birth(wire::KIND_CREATED, 0);
     bare.cookie = 0;
