@@ -258,10 +258,14 @@ impl Output {
 
     /// Removes the file that is written to. Where that hangs it is left alone.
     pub fn abandon(&mut self) {
+        self.removal()();
+    }
+
+    /// Writes no more. Gives what removes the file, to be called by whoever may wait for its disk.
+    pub fn removal(&self) -> impl FnOnce() + Send + use<> {
         self.writer.finish(Instant::now());
-        if let Some(files) = self.files.as_deref().filter(|_| !self.writer.hangs()) {
-            lock(files).abandon(self.part);
-        }
+        let (files, part) = (self.files.clone().filter(|_| !self.writer.hangs()), self.part);
+        move || files.iter().for_each(|files| lock(files).abandon(part))
     }
 
     /// What went wrong on the way to the file that is written to, with its name.

@@ -2,14 +2,15 @@
 //! Must not know: what is in a recording, what is told of it.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
+use crate::host::worker::Worker;
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
 use crate::model::limitation::Limitation;
-use crate::present::record::output::{Destination, Output};
+use crate::present::record::output::{Destination, Output, OutputError};
 use crate::present::record::{Recorder, Setup};
 use crate::source::session::Summary;
 use crate::source::{Flow, View as _};
@@ -19,6 +20,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A recording that goes on for so long is well again: the next failure is a new one.
 const WELL_NS: u64 = 60_000_000_000;
+/// How often it is looked whether the next file is there: a disk seldom takes longer.
+const LOOK_NS: u64 = 100_000_000;
+/// How long the end waits until a file that came to nothing is gone.
+const REMOVING: Duration = Duration::from_secs(1);
 
 /// How a recording fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +44,8 @@ pub struct State {
 pub struct Recording {
     recorder: Recorder,
     destination: Destination,
-    is_up: bool,
+    /// While nothing is recorded: how that is to change, or why no thread could be started for it.
+    retry: Option<io::Result<Retry>>,
     failures: u64,
     missed: u64,
     pause: Duration,
@@ -58,7 +64,7 @@ impl Recording {
         Ok(Self {
             recorder: Recorder::new(output, setup)?,
             destination,
-            is_up: true,
+            retry: None,
             failures: 0,
             missed: 0,
             pause: FIRST_PAUSE,
@@ -70,7 +76,7 @@ impl Recording {
     /// How it fares.
     pub fn state(&self) -> State {
         State {
-            is_up: self.is_up,
+            is_up: self.retry.is_none(),
             failures: self.failures,
             events: self.recorder.written(),
             missed: self.missed + self.recorder.unread(),
@@ -106,7 +112,7 @@ impl Recording {
 
     /// See [`crate::source::View::event`].
     pub fn event(&mut self, event: &Event) {
-        if !self.is_up {
+        if self.retry.is_some() {
             self.missed += u64::from(!matches!(event.kind, Kind::Listed | Kind::Lost));
             return;
         }
@@ -116,25 +122,26 @@ impl Recording {
 
     /// See [`crate::source::View::due_ns`].
     pub fn due_ns(&self) -> Option<u64> {
-        if self.is_up { self.recorder.due_ns() } else { Some(self.retry_at_ns) }
+        if self.retry.is_none() { self.recorder.due_ns() } else { Some(self.retry_at_ns) }
     }
 
     /// See [`crate::source::View::tick`].
     pub fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) {
-        if self.is_up {
-            let done = self.recorder.tick(tracker, now_ns).map(drop);
-            self.settle(done);
-            return;
-        }
-        if now_ns < self.retry_at_ns {
-            return;
-        }
-        let opened = Output::open(self.destination.clone()).map_err(io::Error::other);
-        let done = opened.and_then(|output| self.recorder.go_on_in(output, tracker));
-        self.is_up = done.is_ok();
-        match done {
-            Ok(()) => {
-                self.up_since_ns = now_ns;
+        let opened = match &mut self.retry {
+            None => {
+                let done = self.recorder.tick(tracker, now_ns).map(drop);
+                return self.settle(done);
+            }
+            Some(_) if now_ns < self.retry_at_ns => return,
+            Some(Ok(retry)) => retry.opened(&self.destination),
+            Some(Err(error)) => Err(io::Error::other(format!("no thread could be started: {error}"))),
+        };
+        let go_on_in = |output| self.recorder.go_on_in(output, tracker);
+        match opened.and_then(|opened| opened.map(go_on_in).transpose()) {
+            // poll: nothing else wakes the engine for that, and it is over soon.
+            Ok(None) => self.retry_at_ns = now_ns.saturating_add(LOOK_NS),
+            Ok(Some(())) => {
+                (self.retry, self.up_since_ns) = (None, now_ns);
                 crate::note!("twtrace: recording again, to {}", self.recorder.shown());
             }
             Err(error) => self.fail(&error),
@@ -156,12 +163,15 @@ impl Recording {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(mut self, summary: &Summary) -> io::Result<()> {
-        if self.is_up { self.recorder.finish(summary).map(drop) } else { Ok(()) }
+        match self.retry {
+            None => self.recorder.finish(summary).map(drop),
+            Some(Ok(retry)) => Ok(retry.worker.stop(Instant::now() + REMOVING).map(drop)?),
+            Some(Err(_)) => Ok(()),
+        }
     }
 
     fn settle(&mut self, done: io::Result<()>) {
         if let Err(error) = done {
-            self.is_up = false;
             self.missed += self.recorder.give_up();
             if clock::mono_ns().saturating_sub(self.up_since_ns) >= WELL_NS {
                 self.pause = FIRST_PAUSE;
@@ -178,6 +188,33 @@ impl Recording {
         );
         self.retry_at_ns = clock::mono_ns().saturating_add(pause.as_nanos() as u64);
         self.pause = (pause * 2).min(LONGEST_PAUSE);
+        self.retry = Some(Retry::start(self.recorder.let_go()));
+    }
+}
+
+/// A thread that removes a file that came to nothing, and then opens the next once it is asked to: a disk may hang, and the engine waits for none.
+struct Retry {
+    worker: Worker<Destination, Result<Output, OutputError>>,
+    is_asked: bool,
+}
+
+impl Retry {
+    fn start(remove: Option<impl FnOnce() + Send + 'static>) -> io::Result<Self> {
+        let worker = Worker::start("reopen", move |asked, replies| {
+            remove.into_iter().for_each(|remove| remove());
+            if let Some(destination) = asked.next() {
+                replies.send(Output::open(destination));
+            }
+        })?;
+        Ok(Self { worker, is_asked: false })
+    }
+
+    /// The next file, once it is there. It is asked for the first time that this is called.
+    fn opened(&mut self, destination: &Destination) -> io::Result<Option<Output>> {
+        if !std::mem::replace(&mut self.is_asked, true) {
+            self.worker.ask(destination.clone());
+        }
+        self.worker.reply_if_any()?.transpose().map_err(io::Error::other)
     }
 }
 

@@ -14,17 +14,13 @@ use crate::present::record::output::Output;
 use crate::recording::{Encoder, Ending, Head, Namespace, Stop, Tail};
 
 impl Recorder {
-    /// Goes on in another output, where the one before could not be written to: what was told meanwhile is left out, what lives is in it.
+    /// Goes on in another output, where the one before was let go: what was told meanwhile is left out, what lives is in it.
     ///
     /// # Errors
-    /// Of writing; the file that could not be begun is removed then, so that the next try has its name.
+    /// Of writing; it is to be let go as well then, so that the next try has its name.
     pub fn go_on_in(&mut self, output: Output, tracker: &Tracker) -> io::Result<()> {
         self.change_output(output);
-        let done = self.begin_anew(tracker);
-        if done.is_err() {
-            self.output.abandon();
-        }
-        done
+        self.begin_anew(tracker)
     }
 
     /// Begins to look at the kernel's lists, where that is wanted and not done.

@@ -13,8 +13,8 @@ use crate::model::event::{Event, Kind};
 use crate::present::record::output::Output;
 use crate::recording::Tail;
 
-/// How long what was handed over is waited for when the output changes, by the engine.
-const CHANGING: Duration = Duration::from_millis(100);
+/// How long what was handed over is waited for when an output is let go, by the engine.
+const LETTING_GO: Duration = Duration::from_millis(100);
 
 /// What is known of the room for more.
 #[derive(Debug, Default)]
@@ -155,18 +155,20 @@ impl Recorder {
         }
     }
 
-    /// Goes on in another output; what the one before does not have by now is not written. Those that came to nothing are removed: they would count
-    /// as ones that are kept.
-    pub(super) fn change_output(&mut self, output: Output) {
-        let soon = Instant::now() + CHANGING;
+    /// Writes no more to an output that failed; what it does not have by now is not written. Gives what removes a file that came to nothing, to be
+    /// called by whoever may wait for its disk, and before the next is opened: it would count as one that is kept.
+    pub fn let_go(&mut self) -> Option<impl FnOnce() + Send + use<>> {
+        let soon = Instant::now() + LETTING_GO;
         // What failed is said already.
         let _ = self.output.write_out(|| Instant::now() >= soon);
+        self.output.is_bare().then(|| self.output.removal())
+    }
+
+    /// Goes on in another output, where the one before was let go.
+    pub(super) fn change_output(&mut self, output: Output) {
         let (unwritten_before, written) = (self.unread(), self.written());
         self.bytes_before += self.output.total();
         self.room = Room { unwritten_before, written, ..Room::default() };
-        let before = std::mem::replace(&mut self.output, output);
-        if before.is_bare() {
-            before.discard();
-        }
+        self.output = output;
     }
 }
