@@ -134,7 +134,7 @@ impl Output {
     pub fn head_ends(&mut self) -> io::Result<()> {
         self.head_to = Some(self.given);
         let Some(remove) = self.turn(|files, _| {
-            files.remove_old();
+            files.head_ends();
             Ok(None)
         }) else {
             return Ok(());

@@ -43,6 +43,8 @@ pub(super) struct Files {
     part: u64,
     /// The number in its name; another one where somebody took names, or files of an earlier run count.
     number: u64,
+    /// What every part begins with is in the file that is written to.
+    has_head: bool,
 }
 
 impl Files {
@@ -72,7 +74,8 @@ impl Files {
         let (file, id, name) = made.map_err(failed)?;
         let (unproven, before) = (Some(Made { name, id }), kept(found, &folder));
         let destination = destination.clone();
-        Ok((file, Some(Self { destination, folder, unproven, current: None, before, part: 0, number })))
+        let (current, part, has_head) = (None, 0, false);
+        Ok((file, Some(Self { destination, folder, unproven, current, before, part, number, has_head })))
     }
 
     /// Tracing has begun: what was to be replaced goes.
@@ -103,7 +106,7 @@ impl Files {
 
     /// Makes the next one. A number whose name somebody else took is passed over.
     pub(super) fn go_on(&mut self) -> io::Result<Next> {
-        self.part += 1;
+        (self.part, self.has_head) = (self.part + 1, false);
         self.before.extend(self.current.take());
         let (mut number, mut taken) = (self.number + 1, BTreeSet::new());
         for _ in 0..TRIES {
@@ -126,8 +129,9 @@ impl Files {
         Err(of_file(&self.destination.path_of(number), error))
     }
 
-    /// Removes those that are not to be kept.
-    pub(super) fn remove_old(&mut self) {
+    /// The one that is written to has its head: removes those that are not to be kept.
+    pub(super) fn head_ends(&mut self) {
+        self.has_head = true;
         let Some(keep) = self.destination.rotation.keep else { return };
         while (self.before.len() + usize::from(self.current.is_some())) as u64 > keep {
             let Some(old) = self.before.pop_front() else { return };
@@ -135,9 +139,9 @@ impl Files {
         }
     }
 
-    /// Removes the one that is written to, if that is this one: those before it are whole.
+    /// Removes the one that is written to, if that is this one or has no head: whoever makes parts may be ahead, and those before it are whole.
     pub(super) fn abandon(&mut self, part: u64) {
-        if part != self.part {
+        if part != self.part && self.has_head {
             return;
         }
         if let Some(made) = self.unproven.take().or_else(|| self.current.take()) {

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::*;
 
@@ -285,4 +286,33 @@ fn a_file_that_is_not_there_yet_takes_none_before_it_along() {
     assert!(output.is_torn());
     output.discard();
     assert_eq!(names(dir.path()), ["a.0.twt"]);
+}
+
+/// The thread that writes may be more than one file behind.
+#[test]
+fn a_file_without_its_head_goes_where_later_ones_were_to_follow_it_and_one_with_its_head_stays() {
+    for (has_head, want) in [(false, vec!["a.0.twt"]), (true, vec!["a.0.twt", "a.1.twt"])] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut output = Output::open(rotated(&dir.path().join("a.twt"), None)).unwrap();
+        output.begin().unwrap();
+        output.head_ends().unwrap();
+        output.write_bytes(b"1234567").unwrap();
+        let (go, gate) = mpsc::channel::<()>();
+        let full: Turn = Box::new(move |_| {
+            let _ = gate.recv();
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        output.go_on().unwrap();
+        if has_head {
+            output.head_ends().unwrap();
+        }
+        output.hand_over(Some(full), Bytes::new(), Units::None).unwrap();
+        output.head_ends().unwrap();
+        output.go_on().unwrap();
+        drop(go);
+        settled(&output);
+        assert!(output.is_torn() && output.part() == 2);
+        output.discard();
+        assert_eq!(names(dir.path()), want);
+    }
 }
