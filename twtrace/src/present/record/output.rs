@@ -41,6 +41,8 @@ pub struct Output {
     writer: Writer,
     /// Where it goes to files that are ours to make. Once it has begun the thread that writes has them; nobody waits for it there.
     files: Option<Arc<Mutex<Files>>>,
+    /// What those take, without and with one that was refused.
+    needs: [Needs; 2],
     rotation: Rotation,
     part: u64,
     /// Bytes handed over, all files together.
@@ -70,6 +72,7 @@ impl Output {
         let writer = Writer::whole("recording", file.into(), limit, name.clone());
         Ok(Self {
             writer: writer.map_err(|error| OutputError::Io(name, error))?,
+            needs: [false, true].map(|is_refused| needs(files.as_ref(), is_refused)),
             files: files.map(|files| Arc::new(Mutex::new(files))),
             rotation,
             part: 0,
@@ -181,7 +184,7 @@ impl Output {
 
     /// What making more files takes, or removing them where there is to be none after all (`is_refused`).
     pub fn needs(&self, is_refused: bool) -> Needs {
-        self.files.as_deref().map_or_else(Needs::default, |files| lock(files).needs(is_refused))
+        self.needs[usize::from(is_refused)].clone()
     }
 
     /// Whether it goes into several files.
@@ -272,6 +275,10 @@ impl Output {
     pub fn failed(&self, error: impl std::error::Error) -> io::Error {
         io::Error::other(format!("{}: {error}", self.shown()))
     }
+}
+
+fn needs(files: Option<&Files>, is_refused: bool) -> Needs {
+    files.map_or_else(Needs::default, |files| files.needs(is_refused))
 }
 
 fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {

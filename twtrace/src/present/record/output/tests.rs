@@ -288,6 +288,35 @@ fn a_file_that_is_not_there_yet_takes_none_before_it_along() {
     assert_eq!(names(dir.path()), ["a.0.twt"]);
 }
 
+#[test]
+fn what_files_take_is_known_while_the_disk_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    for (destination, plain) in [
+        (destination(&dir.path().join("a.twt"), false), false),
+        (rotated(&dir.path().join("b.twt"), None), true),
+    ] {
+        let mut output = Output::open(destination).unwrap();
+        output.begin().unwrap();
+        let (go, gate) = mpsc::channel::<()>();
+        let (hangs, hung) = mpsc::channel();
+        let turn = output.turn(move |_, _| {
+            let _ = hangs.send(());
+            let _ = gate.recv();
+            Ok(None)
+        });
+        output.hand_over(turn, Bytes::new(), Units::None).unwrap();
+        hung.recv().unwrap();
+        let (done, known) = mpsc::channel();
+        let asking = std::thread::spawn(move || {
+            let _ = done.send([output.needs(false).files, output.needs(true).files]);
+            output
+        });
+        assert_eq!(known.recv_timeout(Duration::from_secs(60)), Ok([plain, true]));
+        drop(go);
+        asking.join().unwrap();
+    }
+}
+
 /// The thread that writes may be more than one file behind.
 #[test]
 fn a_file_without_its_head_goes_where_later_ones_were_to_follow_it_and_one_with_its_head_stays() {
