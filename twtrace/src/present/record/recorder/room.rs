@@ -58,8 +58,13 @@ impl Recorder {
         if self.encoder.is_none() {
             return Ok(());
         }
-        if self.room.is_full {
-            self.look_for_room()?;
+        if self.room.is_full
+            && let Err(error) = self.look_for_room()
+        {
+            // Whoever goes on lists what lives, and knows what was lost.
+            let counts = !matches!(event.kind, Kind::Listed | Kind::Lost);
+            self.output.writer().lose(u64::from(counts));
+            return Err(error);
         }
         if !self.room.is_full {
             return self.append(event);

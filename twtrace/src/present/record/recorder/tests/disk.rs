@@ -84,3 +84,21 @@ fn a_disk_that_goes_on_has_all_that_there_was_room_for_and_no_file_begins_meanwh
     assert!(unwritten > 0 && births(&second) > 0);
     assert_eq!(births(&first) + births(&second) + unwritten, told);
 }
+
+#[test]
+fn an_event_that_hears_first_that_a_queue_that_was_full_has_failed_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recorder, _, go) = hung(dir.path(), None);
+    let mut told = 0;
+    assert!(tell_until_lost(&mut recorder, &mut told) > 0, "all of {told} were taken");
+    let full: Turn = Box::new(|_| Err(io::ErrorKind::StorageFull.into()));
+    recorder.output.writer().put_always(Some(full), Bytes::new(), Units::None).unwrap();
+    drop(go);
+    recorder.output.writer().settle(Instant::now() + Duration::from_secs(50));
+    for kind in [Kind::Created, Kind::Listed, Kind::Ended] {
+        let error = recorder.event(&CLIENT.event(kind, 3.0, 40_000)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+    let accounted = recorder.written() + recorder.unread() + recorder.give_up();
+    assert_eq!(accounted, told + 2);
+}
