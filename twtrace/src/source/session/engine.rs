@@ -354,7 +354,8 @@ async fn next_question(server: Option<&mut Server>) -> Question {
     }
 }
 
-async fn next_signal(early: &mut Option<i32>, signals: &mut Signals) -> i32 {
+/// One that came `early`, or the next.
+pub(super) async fn next_signal(early: &mut Option<i32>, signals: &mut Signals) -> i32 {
     match early.take() {
         Some(signal) => signal,
         None => signals.any().await,

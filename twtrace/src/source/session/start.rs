@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::alarm::Alarm;
 use super::drain::Drain;
-use super::engine::{Engine, more_to_tell};
+use super::engine::{Engine, more_to_tell, next_signal};
 use super::healing::Healing;
 use super::lister::{self, Lister, Reply, Request, Same};
 use super::scope::Scope;
@@ -110,7 +110,7 @@ impl<'a> Engine<'a> {
             }
             let flow = tokio::select! {
                 biased;
-                signal = self.signals.any() => {
+                signal = next_signal(&mut self.early, &mut self.signals) => {
                     self.early = Some(signal);
                     return Ok(Flow::Go);
                 }
