@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use crate::host::files::Taken;
 use crate::host::sandbox::Needs;
+use crate::model::escape;
 use crate::output::{Next, Turn, Units, Writer};
 
 pub use destination::{Destination, Rotation};
@@ -44,6 +45,8 @@ pub struct Output {
     /// What those take, without and with one that was refused.
     needs: [Needs; 2],
     rotation: Rotation,
+    /// What was asked for, escaped.
+    path: String,
     part: u64,
     /// Bytes handed over, all files together.
     given: u64,
@@ -67,7 +70,7 @@ impl Output {
     /// # Errors
     /// See [`OutputError`].
     pub fn open_for(destination: Destination, limit: usize) -> Result<Self, OutputError> {
-        let rotation = destination.rotation;
+        let (rotation, path) = (destination.rotation, escape::path(&destination.path));
         let Direct { name, file, files, .. } = Direct::open(&destination)?;
         let writer = Writer::whole("recording", file.into(), limit, name.clone());
         Ok(Self {
@@ -75,6 +78,7 @@ impl Output {
             needs: [false, true].map(|is_refused| needs(files.as_ref(), is_refused)),
             files: files.map(|files| Arc::new(Mutex::new(files))),
             rotation,
+            path,
             part: 0,
             given: 0,
             part_from: 0,
@@ -271,9 +275,17 @@ impl Output {
         move || files.iter().for_each(|files| lock(files).abandon(part))
     }
 
-    /// What went wrong on the way to the file that is written to, with its name.
+    /// The part that is being made, escaped. The thread that writes may be behind: which name a later one has is known once it is there.
+    pub fn being_made(&self) -> String {
+        match self.part {
+            0 => self.shown(),
+            part => format!("{}, part {part}", self.path),
+        }
+    }
+
+    /// What went wrong with the part that is being made.
     pub fn failed(&self, error: impl std::error::Error) -> io::Error {
-        io::Error::other(format!("{}: {error}", self.shown()))
+        io::Error::other(format!("{}: {error}", self.being_made()))
     }
 }
 

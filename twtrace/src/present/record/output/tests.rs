@@ -341,6 +341,8 @@ fn a_file_without_its_head_goes_where_later_ones_were_to_follow_it_and_one_with_
         drop(go);
         settled(&output);
         assert!(output.is_torn() && output.part() == 2);
+        let said = output.failed(io::Error::other("no")).to_string();
+        assert!(said.ends_with("/a.twt, part 2: no"), "the file that is written to is another one: {said}");
         output.discard();
         assert_eq!(names(dir.path()), want);
     }

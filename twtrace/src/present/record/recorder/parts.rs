@@ -67,7 +67,7 @@ impl Recorder {
         // The last batch is among them, whatever became of the tail.
         self.output.write_events(encoder.bytes(), std::mem::take(&mut self.room.held))?;
         if let Some(limitation) = ended.map_err(|error| self.output.failed(error))? {
-            crate::note!("twtrace: {}: {limitation}", self.output.shown());
+            crate::note!("twtrace: {}: {limitation}", self.output.being_made());
         }
         Ok(())
     }
