@@ -1,9 +1,8 @@
 //! Owns: reading births and ends from the timer tracepoints, for kernels that allow neither fentry nor kprobes.
 //! Must not know: the other backends.
 //!
-//! Sequences, for timers whose function is tw_timer_handler (__mod_timer(), expire_timers(), kernel/time/timer.c, 5.10
-//! to
-//! 7.3):
+//! Sequences, for timers whose function is tw_timer_handler (__mod_timer(), expire_timers(), kernel/time/timer.c,
+//! 5.10 to 7.3):
 //! birth: START. Re-arm: CANCEL, START. Move to another CPU: CANCEL, START. Expiry: CANCEL, EXPIRE_ENTRY.
 //! Early end: CANCEL alone. CANCEL and START of one call happen under the timer base's lock on one CPU, so one word a CPU
 //! is enough to pair them.

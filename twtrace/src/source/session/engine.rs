@@ -34,7 +34,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// for a reader, which what happens cannot.
 const TOLD_AT_ONCE: usize = 256;
 const TOLD_BYTES: usize = 256 << 10;
-/// What is known of the sockets of so many records is fetched before it is looked at.
+/// What is known of a record's socket is fetched while so many before it are taken in.
 const AHEAD: usize = 6;
 /// The view is not asked more often than this because of a time that it named.
 const SHORTEST: Duration = Duration::from_millis(5);
@@ -269,10 +269,9 @@ impl<'a> Engine<'a> {
 
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
         let mut flow = Flow::Go;
-        let mut ahead = records.iter();
-        ahead.by_ref().take(AHEAD).filter_map(decode::connection).for_each(|conn| self.tracker.expect(&conn));
+        let mut later = records.iter().skip(AHEAD);
         for record in records.iter() {
-            if let Some(conn) = ahead.next().and_then(decode::connection) {
+            if let Some(conn) = later.next().and_then(decode::connection) {
                 self.tracker.expect(&conn);
             }
             // An event is large, and stays where it was decoded.
