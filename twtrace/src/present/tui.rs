@@ -43,6 +43,8 @@ use crate::source::{Flow, View};
 const SHORTEST: Duration = Duration::from_millis(250);
 /// Nobody waits longer.
 const LONGEST: Duration = Duration::from_secs(64);
+/// A picture that only time would change is renewed no sooner, so that an idle machine sleeps.
+const QUIET: Duration = Duration::from_secs(2);
 /// How soon a picture is tried again that the terminal had no room for, in nanoseconds.
 const BEHIND_NS: u64 = 25_000_000;
 /// Keys that are answered before events are looked at again.
@@ -52,8 +54,10 @@ const INPUTS: usize = 64;
 #[derive(Debug)]
 pub struct Screen {
     interval_ns: u64,
-    /// When the next picture is due, CLOCK_MONOTONIC.
-    next_ns: u64,
+    /// When the last picture was taken, CLOCK_MONOTONIC; `None` before the first.
+    taken_ns: Option<u64>,
+    /// No event was told since.
+    is_quiet: bool,
     guard: Option<Guard>,
     inputs: Option<Inputs>,
     waker: Arc<Notify>,
@@ -102,7 +106,8 @@ impl Screen {
     fn of(origin: Origin, interval: Duration, theme: Option<Theme>, filter: &Filter) -> Self {
         Self {
             interval_ns: u64::try_from(interval.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX),
-            next_ns: 0,
+            taken_ns: None,
+            is_quiet: false,
             guard: None,
             inputs: None,
             waker: Arc::default(),
@@ -139,18 +144,24 @@ impl Screen {
     }
 
     /// Half as long, or twice.
-    fn change_interval(&mut self, is_shorter: bool, now_ns: u64) {
+    fn change_interval(&mut self, is_shorter: bool) {
         let wanted_ns = if is_shorter { self.interval_ns / 2 } else { self.interval_ns.saturating_mul(2) };
         // What was asked for on the command line may be longer.
         let longest_ns = self.interval_ns.max(LONGEST.as_nanos() as u64);
         self.interval_ns = wanted_ns.clamp(SHORTEST.as_nanos() as u64, longest_ns);
-        self.next_ns = self.next_ns.min(now_ns.saturating_add(self.interval_ns));
         self.display.state.every = Some(Duration::from_nanos(self.interval_ns));
         self.wish = Wish::Draw;
     }
 
+    /// When the next picture is due, CLOCK_MONOTONIC. A replay's are paced by the recording.
+    fn next_ns(&self) -> u64 {
+        let is_quiet = self.is_quiet && self.remote.is_none();
+        let quiet_ns = if is_quiet { QUIET.as_nanos() as u64 } else { 0 };
+        self.taken_ns.map_or(0, |taken_ns| taken_ns.saturating_add(self.interval_ns.max(quiet_ns)))
+    }
+
     fn refresh(&mut self, tracker: &Tracker, now_ns: u64) {
-        self.next_ns = now_ns.saturating_add(self.interval_ns);
+        (self.taken_ns, self.is_quiet) = (Some(now_ns), true);
         let zone = jiff::tz::TimeZone::system();
         let (slab_bytes, clock) = (self.origin.slab_bytes(), self.origin.clock());
         let (limitations, filters) = (self.limitations.clone(), self.filters.clone());
@@ -193,6 +204,7 @@ impl View for Screen {
 
     fn limited(&mut self, limitations: &[Limitation]) {
         self.limitations = limitations.to_vec();
+        self.is_quiet = false;
         if self.is_written_over && self.guard.is_some() {
             // What the session says of that on stderr lands on the screen.
             self.wish = Wish::Repaint;
@@ -216,7 +228,7 @@ impl View for Screen {
     fn due_ns(&self) -> Option<u64> {
         let is_behind = !matches!(self.wish, Wish::Nothing);
         let again_ns = is_behind.then(|| crate::model::clock::mono_ns() + BEHIND_NS);
-        let next_ns = (!self.display.state.is_paused).then_some(self.next_ns);
+        let next_ns = (!self.display.state.is_paused).then(|| self.next_ns());
         again_ns.into_iter().chain(next_ns).min()
     }
 
@@ -225,6 +237,7 @@ impl View for Screen {
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
+        self.is_quiet = false;
         self.display.journal.note(event);
         if event.kind == Kind::Lost && self.is_written_over {
             // What the session says of that on stderr lands on the screen.
@@ -240,7 +253,7 @@ impl View for Screen {
         self.origin.run(tracker, now_ns)?;
         let is_new = self.agree();
         let is_seeking = self.display.state.replay.is_some_and(|replaying| replaying.is_seeking);
-        if is_new || now_ns >= self.next_ns && (is_seeking || !self.display.state.is_paused) {
+        if is_new || now_ns >= self.next_ns() && (is_seeking || !self.display.state.is_paused) {
             self.refresh(tracker, now_ns);
         }
         for _ in 0..INPUTS {
@@ -261,7 +274,7 @@ impl View for Screen {
                         guard.copy(&text)?;
                     }
                 }
-                Wish::Interval { is_shorter } => self.change_interval(is_shorter, now_ns),
+                Wish::Interval { is_shorter } => self.change_interval(is_shorter),
                 wish => self.wish = wish,
             }
         }

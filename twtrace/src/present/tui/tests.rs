@@ -1,6 +1,7 @@
 //! Screens of a known state, compared with what is in testdata.
 
 mod keys;
+mod quiet;
 mod replay;
 mod samples;
 mod situations;
