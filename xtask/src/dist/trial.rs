@@ -4,7 +4,9 @@
 
 mod archive;
 mod image;
+mod load;
 mod packages;
+mod program;
 mod root;
 
 use super::Artefacts;
@@ -81,11 +83,12 @@ pub(super) fn run(made: &Artefacts) -> Result<()> {
     if !made.arch.is_own() {
         // A root and an image of another architecture take an emulator that the kernel starts by itself.
         let why = "this machine does not run programs of that architecture";
-        for name in ["packages", "image_runs_and_traces_the_host"] {
+        for name in ["program_records_here", "packages", "image_runs_and_traces_the_host"] {
             trials.case(name, || Err(Skipped(why.to_owned()).into()));
         }
         return trials.end();
     }
+    trials.case("program_records_here", || program::records(made));
     match Root::fresh() {
         Ok(root) => {
             trials.case("deb_installs_in_a_fresh_debian", || packages::deb_installs(made, &root));

@@ -1,28 +1,15 @@
 //! The image in Podman, with no more than packaging/compose.yaml gives it: it says its version, and sees this machine's sockets.
 //!
-//! Owns: Podman with everything it keeps in one folder, a small exact load. Must not know: how the image is made.
+//! Owns: Podman with everything it keeps in one folder. Must not know: how the image is made.
 
 use super::super::{Artefacts, VERSION};
-use super::Skipped;
+use super::load::{CONNECTIONS, PATIENCE, attached, can_trace, is_ours, load};
 use crate::sh;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-use twtrace_kit::wait::until_true;
-
-/// Connections of the load: a prime.
-const CONNECTIONS: usize = 101;
-
-/// How long the container may take to attach, and to end.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// As packaging/compose.yaml has it. Limits are not raised: that would take a capability that a machine for tests may lack.
 const RIGHTS: [&str; 28] = [
@@ -110,13 +97,7 @@ impl Drop for Podman {
 
 /// Loaded, run, checked, and it tells who made each of the load's sockets.
 pub(super) fn traces(made: &Artefacts) -> Result<()> {
-    sh::as_root("true").map_err(|error| Skipped(format!("{error:#}")))?;
-    if std::fs::read_link("/proc/self/ns/pid")?.to_string_lossy() != FIRST_PID_NAMESPACE {
-        return Err(Skipped(
-            "in a PID namespace (a container): the kernel tells other pids than are seen here".to_owned(),
-        )
-        .into());
-    }
+    can_trace()?;
     let dir = tempfile::Builder::new().prefix("twtrace-dist-").tempdir()?.keep();
     let mut podman = Podman { dir, image: String::new() };
     let loaded = sh::read(podman.command()?.args(["load", "--quiet", "--input"]).arg(made.image()))?;
@@ -127,12 +108,9 @@ pub(super) fn traces(made: &Artefacts) -> Result<()> {
     let checked = sh::read(&mut podman.twtrace(&[], &["check"])?)?;
     ensure!(checked.contains("\ntwtrace will use "), "twtrace check: {checked}");
     let told = load_beside(&podman)?;
-    let pid = std::process::id();
-    let ours =
-        |event: &&Value| event["event"] == "created" && event["pid"] == pid && event["comm"] == "xtask";
-    let count = told.iter().filter(ours).count();
+    let count = told.iter().filter(|event| is_ours(event)).count();
     let strange =
-        told.iter().find(|event| event["event"] == "lost" || event["event"] == "created" && !ours(event));
+        told.iter().find(|event| event["event"] == "lost" || event["event"] == "created" && !is_ours(event));
     ensure!(count == CONNECTIONS && strange.is_none(), "told {count} of {CONNECTIONS}; {strange:?}");
     Ok(())
 }
@@ -148,13 +126,8 @@ fn load_beside(podman: &Podman) -> Result<Vec<Value>> {
     command.stdin(Stdio::null()).stdout(std::fs::File::create(out.join("events"))?);
     command.stderr(std::fs::File::create(out.join("stderr"))?);
     let mut tracer = sh::guarded(&mut command)?;
-    let ready = out.join("ready");
-    let attached =
-        until_true("the container to trace", PATIENCE, || Ok(ready.exists() || tracer.has_ended()));
     let said = || std::fs::read_to_string(out.join("stderr")).unwrap_or_default();
-    if attached.is_err() || !ready.exists() {
-        bail!("it did not attach: {}", said());
-    }
+    attached(&tracer, &out.join("ready")).with_context(said)?;
     load()?;
     let listed =
         sh::read(podman.command()?.args(["exec", NAME, "/usr/bin/twtrace", "list", "--json", "--pid", &pid]));
@@ -166,21 +139,5 @@ fn load_beside(podman: &Podman) -> Result<Vec<Value>> {
     );
     // podman hands it on.
     tracer.stop(Signal::SIGTERM, PATIENCE).with_context(said)?;
-    let text = std::fs::read_to_string(out.join("events"))?;
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}"))).collect()
-}
-
-/// So many connections over loopback, each closed by the client first, which is this process.
-fn load() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    for _ in 0..CONNECTIONS {
-        let mut client = TcpStream::connect(listener.local_addr()?)?;
-        let (mut server, _) = listener.accept()?;
-        client.write_all(b"x")?;
-        client.shutdown(Shutdown::Write)?;
-        server.read_to_end(&mut Vec::new())?;
-        drop(server);
-        ensure!(client.read(&mut [0])? == 0, "the server closes second");
-    }
-    Ok(())
+    super::load::events(&std::fs::read_to_string(out.join("events"))?)
 }
