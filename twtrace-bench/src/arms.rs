@@ -1,11 +1,9 @@
 //! What runs beside the load: started, waited for, stopped, and what it told.
 //!
-//! Owns: what all of them have in common. `twtrace`, `others` and `floor` know one kind each; `recording`
-//! and `btf` read what the first and the last of these need.
+//! Owns: what all of them have in common, and the floor, which is no tracer. `twtrace` and `others` know one kind each; `recording` reads
+//! what the first of them writes.
 //! Must not know: how the load is made, what is made of the numbers.
 
-mod btf;
-pub(crate) mod floor;
 mod others;
 mod recording;
 mod twtrace;
@@ -18,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::Signal;
 use twtrace_kit::Cannot;
+use twtrace_kit::bpf::returning::{AttachPoint, Hook, Returning};
 use twtrace_kit::child::Guarded;
 use twtrace_kit::command;
 use twtrace_kit::wait::{PATIENCE, until_every};
@@ -25,7 +24,6 @@ use twtrace_kit::wait::{PATIENCE, until_every};
 use crate::model::{Arm, Told};
 use crate::process;
 use crate::site::{Made, Place};
-use floor::{Floor, Hook};
 use others::Polling;
 
 /// What there is to run.
@@ -43,7 +41,8 @@ pub(crate) struct Tools {
 /// An arm that runs.
 pub(crate) enum Running {
     Nothing,
-    Floor(Floor),
+    /// Programs that only return.
+    Floor(Vec<Returning>),
     Process(Process),
     Polling(Polling),
 }
@@ -67,7 +66,7 @@ impl Running {
     pub(crate) fn start(arm: Arm, tools: &Tools) -> Result<Self> {
         match arm {
             Arm::Untraced | Arm::Again => Ok(Self::Nothing),
-            Arm::Floor => Floor::attach(&tools.hooks).map(Self::Floor),
+            Arm::Floor => Returning::beside(&tools.hooks).map(Self::Floor),
             Arm::Ss => Polling::start().map(Self::Polling),
             _ => Process::start(arm, tools).map(Self::Process),
         }
@@ -233,7 +232,7 @@ fn read(arm: Arm, dir: &Path, heard: &Heard) -> Result<Told> {
 pub(crate) fn shown(arm: Arm, tools: &Tools) -> Option<String> {
     match arm {
         Arm::Untraced | Arm::Again => None,
-        Arm::Floor => Some(floor::shown(&tools.hooks)),
+        Arm::Floor => Some(shown_floor(&tools.hooks)),
         Arm::Ss => {
             Some(format!("{} > /dev/null   # at once, then every second", command::shown(&others::polled())))
         }
@@ -244,6 +243,17 @@ pub(crate) fn shown(arm: Arm, tools: &Tools) -> Option<String> {
             Some(format!("{line}{out}"))
         }
     }
+}
+
+/// Where the programs are that only return, in words.
+fn shown_floor(hooks: &[Hook]) -> String {
+    let tracepoints = hooks.iter().filter_map(|hook| match &hook.place {
+        AttachPoint::Tracepoint(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let tracepoints: Vec<&str> = tracepoints.collect();
+    let functions = hooks.iter().filter(|hook| matches!(hook.place, AttachPoint::Function(..))).count();
+    format!("`return 0` at the tracepoints {} and {functions} functions, by bpf(2)", tracepoints.join(", "))
 }
 
 /// A file that is not there reads as empty.

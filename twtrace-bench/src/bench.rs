@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use twtrace_kit::bpf::returning::hooks;
 
-use crate::arms::floor::hooks;
 use crate::arms::{self, Heard, Running, Tools};
 use crate::generator::First;
 use crate::machine;

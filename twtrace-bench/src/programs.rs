@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use twtrace_kit::bpf::returning::{AttachPoint, Hook, Returning, hooks};
 use twtrace_kit::bpf::{self, Info, Statistics, programs_of};
 
-use crate::arms::floor::{AttachPoint, Hook};
 use crate::arms::{Heard, Process, Running};
 use crate::bench::Bench;
 use crate::generator::First;
@@ -45,15 +45,16 @@ fn one(bench: &Bench, name: &str, generated: &mut Generated) -> Result<ProgramLo
     if bench.arms.contains(&Arm::Floor)
         && let Running::Floor(running) = Running::start(Arm::Floor, &bench.tools)?
     {
-        let before = running.infos()?;
+        let ask = || running.iter().map(Returning::info).collect::<Result<Vec<Info>>>();
+        let before = ask()?;
         generated.run()?;
-        let after = running.infos()?;
-        let both = before.into_iter().zip(after);
-        floor = both.map(|((target, before), (_, after))| program(target, &before, after)).collect();
+        let both = before.iter().zip(ask()?);
+        let targets = running.iter().map(|empty| empty.target.clone());
+        floor = targets.zip(both).map(|(target, (before, after))| program(target, before, after)).collect();
     }
     let process = Process::start(Arm::Events, &bench.tools)?;
     let ids = programs_of(process.pid())?;
-    let places = places(&crate::arms::floor::hooks(process.pid())?);
+    let places = places(&hooks(process.pid())?);
     let ask = || ids.iter().map(|id| Ok((*id, bpf::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
     let (before, counters) = (ask()?, Counters::read()?);
     let made = generated.run()?;
@@ -112,7 +113,11 @@ mod tests {
 
     #[test]
     fn a_program_in_two_places_says_both() {
-        let hook = |program, name: &str| Hook { program, place: AttachPoint::Other(name.to_owned()) };
+        let hook = |program, name: &str| Hook {
+            program,
+            name: "x".to_owned(),
+            place: AttachPoint::Other(name.to_owned()),
+        };
         let places = places(&[hook(7, "a"), hook(8, "b"), hook(7, "c")]);
         assert_eq!((places[&7].as_str(), places[&8].as_str()), ("a, c", "b"));
     }

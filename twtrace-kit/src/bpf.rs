@@ -1,9 +1,10 @@
-//! Owns: bpf(2) as far as harnesses need it: which programs are loaded, what a process holds, what a program is and takes, programs that only
-//! return, and how much was put into ring buffers.
+//! Owns: bpf(2) as far as harnesses need it: which programs are loaded, what a process holds, what a program is and takes, and how much was put
+//! into ring buffers; in `returning`, where programs are attached, and those that only return.
 //! Must not know: what programs do, what is in a ring, why anything is asked.
 
+pub mod returning;
+
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -14,20 +15,12 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// Commands of bpf(2) (include/uapi/linux/bpf.h, 6.12).
-const PROG_LOAD: libc::c_int = 5;
 const PROG_GET_NEXT_ID: libc::c_int = 11;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const MAP_GET_FD_BY_ID: libc::c_int = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const ENABLE_STATS: libc::c_int = 32;
 
-/// `BPF_PROG_TYPE_RAW_TRACEPOINT`.
-const RAW_TRACEPOINT: u32 = 17;
-/// `BPF_PROG_TYPE_TRACING`.
-const TRACING: u32 = 26;
-/// `BPF_TRACE_RAW_TP`: what attaches to a tracepoint with types.
-pub const TRACE_RAW_TP: u32 = 23;
 /// `BPF_MAP_TYPE_RINGBUF`
 const RINGBUF: &str = "27";
 
@@ -177,95 +170,6 @@ fn parse_info(raw: &[u8; 256]) -> Info {
     }
 }
 
-/// A program that only returns, in place. It goes when this is dropped.
-#[derive(Debug)]
-pub struct Returning {
-    program: OwnedFd,
-    _link: OwnedFd,
-}
-
-impl Returning {
-    /// Loads and attaches it: `kind` is its `expected_attach_type`, `btf_id` what it attaches to.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn attach(kind: u32, btf_id: u32) -> Result<Self> {
-        let program = load(TRACING, kind, btf_id).context("BPF_PROG_LOAD")?;
-        // No name: the program knows where it belongs.
-        Self::open(program, 0)
-    }
-
-    /// As [`Self::attach`], to a tracepoint of this name; its arguments have no types, for which nobody asks who only returns.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn attach_to_tracepoint(name: &str) -> Result<Self> {
-        let name = CString::new(name)?;
-        let program = load(RAW_TRACEPOINT, 0, 0).context("BPF_PROG_LOAD")?;
-        Self::open(program, name.as_ptr() as u64)
-    }
-
-    fn open(program: OwnedFd, name: u64) -> Result<Self> {
-        #[repr(C)]
-        struct Open {
-            name: u64,
-            program: u32,
-            padding: u32,
-        }
-        let mut open = Open { name, program: program.as_raw_fd().unsigned_abs(), padding: 0 };
-        let link = call(RAW_TRACEPOINT_OPEN, &mut open).context("BPF_RAW_TRACEPOINT_OPEN")?;
-        Ok(Self { program, _link: link })
-    }
-
-    /// What the kernel says about it.
-    pub fn info(&self) -> Result<Info> {
-        info_of(&self.program)
-    }
-}
-
-/// The part of `union bpf_attr` that loading needs, up to `attach_btf_id`.
-#[repr(C)]
-#[derive(Default)]
-struct Load {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-    prog_btf_fd: u32,
-    func_info_rec_size: u32,
-    func_info: u64,
-    func_info_cnt: u32,
-    line_info_rec_size: u32,
-    line_info: u64,
-    line_info_cnt: u32,
-    attach_btf_id: u32,
-}
-
-fn load(prog_type: u32, kind: u32, btf_id: u32) -> Result<OwnedFd> {
-    /// `r0 = 0`, `exit` (Documentation/bpf/standardization/instruction-set.rst).
-    const RETURN: [u64; 2] = [0xb7, 0x95];
-    let license = CString::new("GPL")?;
-    let mut attributes = Load {
-        prog_type,
-        insn_cnt: 2,
-        insns: RETURN.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        prog_name: *b"floor\0\0\0\0\0\0\0\0\0\0\0",
-        expected_attach_type: kind,
-        attach_btf_id: btf_id,
-        ..Load::default()
-    };
-    call(PROG_LOAD, &mut attributes)
-}
-
 /// Bytes that were ever reserved in the ring buffers of a process, what was discarded again included. Needs CAP_SYS_ADMIN.
 pub fn produced(pid: u32) -> Result<u64> {
     let mut bytes = 0;
@@ -292,7 +196,7 @@ fn position(ring: &OwnedFd) -> Result<u64> {
 
 /// A command whose answer is a descriptor.
 fn call<T>(command: libc::c_int, attributes: &mut T) -> Result<OwnedFd> {
-    // SAFETY: every pointer in the attributes of the callers above is to memory that lives through the call.
+    // SAFETY: every pointer in the attributes of the callers is to memory that lives through the call.
     let fd = unsafe { bpf(command, attributes) }?;
     // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -328,15 +232,5 @@ mod tests {
         };
         assert_eq!(info, want);
         assert_eq!(parse_info(&[0; 256]).verified, None);
-    }
-
-    #[test]
-    fn the_layout_is_the_kernels() {
-        // `union bpf_attr`, include/uapi/linux/bpf.h, 6.12.
-        assert_eq!(std::mem::offset_of!(Load, prog_name), 48);
-        assert_eq!(std::mem::offset_of!(Load, expected_attach_type), 68);
-        assert_eq!(std::mem::offset_of!(Load, func_info), 80);
-        assert_eq!(std::mem::offset_of!(Load, attach_btf_id), 108);
-        assert_eq!(size_of::<Load>(), 112);
     }
 }

@@ -11,8 +11,8 @@ use super::Mode;
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde::Serialize;
-use twtrace_kit::bpf::{Held, descriptors, programs_of};
-use twtrace_kit::bpf::{Info, Returning, Statistics, info};
+use twtrace_kit::bpf::returning::{Returning, hooks};
+use twtrace_kit::bpf::{Info, Statistics, info, programs_of};
 use twtrace_kit::child::Guarded;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
@@ -43,41 +43,6 @@ struct Process {
     dir: tempfile::TempDir,
 }
 
-/// Where a program is attached in a way for which there is one that only returns.
-#[derive(Debug, PartialEq, Eq)]
-enum AttachPoint {
-    /// A tracepoint with types.
-    Tracepoint(String),
-    /// A function's entry or exit: `expected_attach_type` and the function's id in BTF.
-    Function(u32, u32),
-}
-
-/// Of all links that a process holds.
-fn attach_points(pid: u32) -> Result<Vec<AttachPoint>> {
-    Ok(descriptors(pid)?.iter().filter_map(AttachPoint::of).collect())
-}
-
-impl AttachPoint {
-    fn of(held: &Held) -> Option<Self> {
-        match held.field("link_type")? {
-            "raw_tracepoint" => Some(Self::Tracepoint(held.field("tp_name")?.to_owned())),
-            "tracing" => Some(Self::Function(
-                held.field("attach_type")?.parse().ok()?,
-                held.field("target_btf_id")?.parse().ok()?,
-            )),
-            _ => None,
-        }
-    }
-
-    fn attach(&self) -> Result<Returning> {
-        match self {
-            Self::Tracepoint(name) => Returning::attach_to_tracepoint(name),
-            Self::Function(kind, id) => Returning::attach(*kind, *id),
-        }
-        .with_context(|| format!("an empty program at {self:?}"))
-    }
-}
-
 impl Agent {
     /// Starts it, and waits until it is attached.
     ///
@@ -91,13 +56,9 @@ impl Agent {
         match mode {
             Mode::Floor => {
                 let process = agent.process.take().context("it was started")?;
-                let attach_points = attach_points(process.child.id())?;
+                let hooks = hooks(process.child.id())?;
                 process.stop()?;
-                agent.floor = attach_points.iter().map(AttachPoint::attach).collect::<Result<_>>()?;
-                ensure!(
-                    !agent.floor.is_empty(),
-                    "twtrace attaches in no way for which there is an empty program"
-                );
+                agent.floor = Returning::beside(&hooks)?;
             }
             Mode::Held | Mode::Programs => agent.signal(Signal::SIGSTOP)?,
             Mode::Record | Mode::Events | Mode::Live => {}
@@ -202,17 +163,6 @@ fn lost(summary: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_say_where_they_are() {
-        let at = |text: &str| AttachPoint::of(&Held::from(text));
-        let tracepoint = at("pos:\t0\nlink_type:\traw_tracepoint\nprog_id:\t7\ntp_name:\ttimer_start\n");
-        assert_eq!(tracepoint, Some(AttachPoint::Tracepoint("timer_start".to_owned())));
-        let function = at("link_type:\ttracing\nattach_type:\t24\ntarget_btf_id:\t4711\n");
-        assert_eq!(function, Some(AttachPoint::Function(24, 4711)));
-        assert_eq!(at("link_type:\tperf\nprog_id:\t9\n"), None);
-        assert_eq!(at("prog_type:\t26\n"), None);
-    }
 
     #[test]
     fn losses_are_found_in_both_summaries() {
