@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use twtrace_kit::bpf::{Held, descriptors};
 use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::wait::PATIENCE;
 
@@ -77,37 +78,17 @@ fn number(path: &Path, name: &str) -> Result<u64> {
     number.ok_or_else(|| anyhow!("{path} has no {name}"))
 }
 
-/// What a descriptor is, by its fdinfo: name and value of each line.
-pub(crate) type Fields = BTreeMap<String, String>;
-
-/// fdinfo of all descriptors of a process.
-pub(crate) fn descriptors(pid: u32) -> Result<Vec<Fields>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // A descriptor may be closed meanwhile.
-        if let Ok(text) = fs::read_to_string(entry?.path()) {
-            all.push(fields(&text));
-        }
-    }
-    Ok(all)
-}
-
-fn fields(text: &str) -> Fields {
-    let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
-}
-
 /// Memory of the BPF maps that a process holds, in KiB, as the kernel accounts for it.
 pub(crate) fn maps_kib(pid: u32) -> Result<u64> {
     Ok(maps_bytes(&descriptors(pid)?) / 1024)
 }
 
-fn maps_bytes(descriptors: &[Fields]) -> u64 {
+fn maps_bytes(descriptors: &[Held]) -> u64 {
     let mut maps = BTreeMap::new();
-    for map in descriptors.iter().filter(|fields| fields.contains_key("map_type")) {
-        let bytes: u64 = map.get("memlock").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+    for map in descriptors.iter().filter(|held| held.field("map_type").is_some()) {
+        let bytes: u64 = map.field("memlock").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         // A map may be held twice. Where fdinfo names no id, each descriptor counts.
-        let id = map.get("map_id").cloned().unwrap_or_else(|| format!("#{}", maps.len()));
+        let id = map.field("map_id").map_or_else(|| format!("#{}", maps.len()), str::to_owned);
         maps.insert(id, bytes);
     }
     maps.values().sum()
@@ -175,8 +156,10 @@ mod tests {
 
     #[test]
     fn a_map_that_is_held_twice_counts_once() {
-        let map = |id: &str, bytes: &str| fields(&format!("pos:\t0\nmap_type:\t27\nmemlock:\t{bytes}\n{id}"));
-        let program = fields("prog_type:\t26\nmemlock:\t4096\n");
+        let map = |id: &str, bytes: &str| {
+            Held::from(format!("pos:\t0\nmap_type:\t27\nmemlock:\t{bytes}\n{id}").as_str())
+        };
+        let program = Held::from("prog_type:\t26\nmemlock:\t4096\n");
         let all =
             [map("map_id:\t7\n", "1024"), map("map_id:\t7\n", "1024"), map("map_id:\t8\n", "2048"), program];
         assert_eq!(maps_bytes(&all), 3072);
