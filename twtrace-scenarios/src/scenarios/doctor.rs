@@ -5,6 +5,7 @@
 mod blind;
 mod client;
 mod counted;
+mod diagnosis;
 mod elsewhere;
 mod exam;
 mod load;

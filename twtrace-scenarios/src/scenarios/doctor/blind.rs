@@ -5,7 +5,8 @@ use anyhow::{Result, ensure};
 use twtrace_kit::actor::Raw;
 use twtrace_kit::netns::set_ipv4;
 
-use super::exam::{Diagnosis, diagnose_with, examine_with};
+use super::diagnosis::Diagnosis;
+use super::exam::{diagnose_with, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
 use super::server::{gone, refused};
 use crate::around;

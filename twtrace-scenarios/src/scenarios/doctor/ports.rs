@@ -11,7 +11,8 @@ use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::exam::{Diagnosis, diagnose_with, examine_twice, examine_with};
+use super::diagnosis::Diagnosis;
+use super::exam::{diagnose_with, examine_twice, examine_with};
 use super::load::{Cast, FAILURES, First, HERE, cast};
 use crate::sandbox::Sandbox;
 use crate::tracer::{Setup, Tracer};

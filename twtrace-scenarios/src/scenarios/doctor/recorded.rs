@@ -1,4 +1,4 @@
-//! Owns: the scenario in which the doctor looks at a recording, and whether what it finds in one agrees with what it found live.
+//! Owns: the scenario in which the doctor looks at a recording.
 //! Must not know: the harness, any other scenario.
 
 use std::net::Ipv4Addr;
@@ -7,11 +7,10 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::netns::set_ipv4;
 
-use super::exam::Diagnosis;
+use super::diagnosis::Diagnosis;
 use super::load::{FAILURES, cast};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
@@ -54,38 +53,4 @@ pub(in crate::scenarios) fn recorded(sandbox: &mut Sandbox) -> Result<()> {
     ensure!(text.contains(unlisted), "what is not known is not said: {text}");
     ensure!(text.contains("the end of the recording"), "that it was cut off is not said: {text}");
     Ok(())
-}
-
-impl Diagnosis {
-    /// What a recording says of a case must be what the live doctor says; and it may not print a command: that would change the machine of
-    /// whoever reads it.
-    pub(super) fn agrees_with(&self, live: &Self) -> Result<()> {
-        let (told, seen) = (self.findings()?, live.findings()?);
-        for finding in told {
-            let remedies = finding["remedies"].as_array().into_iter().flatten();
-            let commands: Vec<&Value> = remedies.filter_map(|remedy| remedy.get("command")).collect();
-            ensure!(commands.is_empty(), "a recording's reader is told to type {commands:?}");
-            let is_known = seen.iter().any(|other| about(other) == about(finding));
-            ensure!(
-                is_known,
-                "of the recording alone: {}; {} live: {}",
-                finding["what"],
-                self.said(),
-                live.said()
-            );
-        }
-        for finding in seen {
-            let is_told = told.iter().any(|other| about(other) == about(finding));
-            ensure!(is_told, "not of the recording: {}; the recording: {}", finding["what"], self.said());
-        }
-        Ok(())
-    }
-}
-
-/// What a finding is, where, and whose. The file of a program that ends at once is read in time by one of the two and not by the other.
-fn about(finding: &Value) -> [Value; 8] {
-    let [id, severity, netns, sport, daddr, dport] =
-        ["id", "severity", "netns", "sport", "daddr", "dport"].map(|key| finding[key].clone());
-    let process = &finding["who"][0]["process"];
-    [id, severity, netns, sport, daddr, dport, process["comm"].clone(), process["pid"].clone()]
 }

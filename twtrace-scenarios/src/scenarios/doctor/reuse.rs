@@ -6,7 +6,8 @@ use twtrace_kit::actor::{Pair, Raw, complete};
 use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 
-use super::exam::{Finding, examine, is_close};
+use super::diagnosis::{Finding, is_close};
+use super::exam::examine;
 use super::load::{Cast, ELSEWHERE, First, HERE, OWN, add_addresses, cast};
 use crate::sandbox::Sandbox;
 

@@ -11,7 +11,8 @@ use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::exam::{Finding, examine};
+use super::diagnosis::Finding;
+use super::exam::examine;
 use super::load::{Cast, First, HERE, cast};
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{RST, Segment, Wire};
