@@ -19,11 +19,15 @@ fn parse(release: &str) -> Result<(u32, u32)> {
     Ok((next()?, next()?))
 }
 
-/// With 5.18 the counter TW moved from the end of a TIME_WAIT socket (tw_timer_handler(),
-/// net/ipv4/inet_timewait_sock.c, 5.10) to its creation (__inet_twsk_schedule(), there, 6.1 to 7.3); 5.10 and 6.1 were
-/// measured.
+/// Whether the counters TW and TWKilled tell births: with 5.18 they moved from the end of a TIME_WAIT socket (tw_timer_handler(),
+/// net/ipv4/inet_timewait_sock.c, 5.10) to its creation (__inet_twsk_schedule(), there, 6.1 to 7.3), by "tcp/dccp: no longer use
+/// twsk_net(tw) from tw_timer_handler()". 5.10 and 6.1 were measured.
 pub fn counts_creations() -> Result<bool> {
-    Ok(version()? >= (6, 1))
+    Ok(counts_creations_in(version()?))
+}
+
+fn counts_creations_in(version: (u32, u32)) -> bool {
+    version >= (5, 18)
 }
 
 /// Is there tcp_diag, with CONFIG_INET_DIAG_DESTROY? Without it `ss` reads /proc/net/tcp, and what it prints as `sk:` is
@@ -59,7 +63,7 @@ pub fn keep_orphans() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{counts_creations_in, parse};
 
     #[test]
     fn releases_of_all_styles_are_read() {
@@ -67,6 +71,15 @@ mod tests {
             [("5.10.0-46-cloud-amd64", (5, 10)), ("6.18.44-fc", (6, 18)), ("7.3", (7, 3))]
         {
             assert_eq!(parse(release).expect("a good release"), version);
+        }
+    }
+
+    #[test]
+    fn births_are_counted_from_5_18_on() {
+        for (version, births) in
+            [((5, 10), false), ((5, 17), false), ((5, 18), true), ((6, 1), true), ((7, 0), true)]
+        {
+            assert_eq!(counts_creations_in(version), births, "{version:?}");
         }
     }
 }
