@@ -16,30 +16,33 @@ use nix::sched::{CloneFlags, setns, unshare};
 /// Done in the process that becomes twtrace, before it does. Nothing there runs beside it.
 pub type Around = fn() -> io::Result<()>;
 
+/// Where tracefs belongs.
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// The calling process's mounts, in the order in which they were made.
+const MOUNTS: &str = "/proc/thread-self/mounts";
+
 /// Mounts of this process's own, which nobody else ever sees.
 pub fn own_mounts() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
 }
 
-/// Where a file system of this type is mounted, the innermost first.
-fn points(kind: &str) -> io::Result<Vec<String>> {
-    let text = fs::read_to_string("/proc/thread-self/mountinfo")?;
-    let of_kind = |line: &&str| line.split(" - ").nth(1).is_some_and(|end| end.starts_with(kind));
-    Ok(text
-        .lines()
-        .rev()
-        .filter(of_kind)
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(str::to_owned)
-        .collect())
+/// Where file systems of these types are mounted, each before what it was mounted on.
+fn targets<'a>(mounts: &'a str, kinds: &[&str]) -> Vec<&'a str> {
+    let target = |line: &'a str| {
+        let mut fields = line.split(' ').skip(1);
+        let (target, kind) = (fields.next()?, fields.next()?);
+        kinds.contains(&kind).then_some(target)
+    };
+    mounts.lines().rev().filter_map(target).collect()
 }
 
 /// tracefs is mounted nowhere.
 pub fn without_tracefs() -> io::Result<()> {
     own_mounts()?;
-    for point in points("debugfs ")?.into_iter().chain(points("tracefs ")?) {
-        umount2(point.as_str(), MntFlags::MNT_DETACH)?;
+    for target in targets(&fs::read_to_string(MOUNTS)?, &["tracefs", "debugfs"]) {
+        umount2(target, MntFlags::MNT_DETACH)?;
     }
     Ok(())
 }
@@ -47,7 +50,11 @@ pub fn without_tracefs() -> io::Result<()> {
 /// tracefs is mounted where it belongs.
 pub fn with_tracefs() -> io::Result<()> {
     without_tracefs()?;
-    Ok(mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), None::<&str>)?)
+    mount_tracefs()
+}
+
+fn mount_tracefs() -> io::Result<()> {
+    Ok(mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>)?)
 }
 
 /// As `ip netns exec` leaves it: a sysfs of its own, with nothing mounted in it.
@@ -84,14 +91,14 @@ pub fn container() -> io::Result<()> {
     unshare(others)?;
     own_mounts()?;
     // Over something that is there on every machine: a folder of our own would stay behind.
-    let root = std::path::PathBuf::from("/run");
-    mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    let root = Path::new("/run");
+    mount(Some("tmpfs"), root, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     // An image's files, the program under test, and what it is to write.
     let mut shared = vec!["bin".to_owned(), "lib".into(), "lib64".into(), "usr".into(), "tmp".into()];
     let program = std::env::current_exe()?;
     shared.extend(program.parent().map(|dir| dir.to_string_lossy().trim_start_matches('/').to_owned()));
     for name in shared {
-        let from = std::path::Path::new("/").join(&name);
+        let from = Path::new("/").join(&name);
         if from.is_dir() {
             bind(&from, &root.join(&name))?;
         }
@@ -109,13 +116,13 @@ pub fn container() -> io::Result<()> {
         }
     }
     fs::write(root.join("dev/null"), "")?;
-    bind(std::path::Path::new("/dev/null"), &root.join("dev/null"))?;
-    mask(&root)?;
-    nix::unistd::chroot(&root)?;
+    bind(Path::new("/dev/null"), &root.join("dev/null"))?;
+    mask(root)?;
+    nix::unistd::chroot(root)?;
     Ok(nix::unistd::chdir("/")?)
 }
 
-fn mask(root: &std::path::Path) -> io::Result<()> {
+fn mask(root: &Path) -> io::Result<()> {
     for path in MASKED.map(|path| root.join(path)) {
         if path.is_dir() {
             mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::MS_RDONLY, Some("size=0"))?;
@@ -131,7 +138,7 @@ fn mask(root: &std::path::Path) -> io::Result<()> {
     Ok(())
 }
 
-fn bind(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;
     }
@@ -242,9 +249,6 @@ pub fn in_time_namespace<T>(seconds: u64, start: impl FnOnce() -> Result<T>) -> 
     started.map(Some)
 }
 
-/// Where tracefs belongs.
-const TRACEFS: &str = "/sys/kernel/tracing";
-
 /// File systems that a machine has only where somebody has mounted them.
 const PREPARED: [&str; 3] = ["tracefs", "debugfs", "bpf"];
 
@@ -267,44 +271,29 @@ pub fn arrange(tracefs: Tracefs) -> Result<()> {
     if tracefs == Tracefs::AsIs {
         return Ok(());
     }
-    unshare(CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWNS), which needs CAP_SYS_ADMIN")?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .context("keeping mounts private")?;
-    let text = fs::read_to_string("/proc/self/mounts")?;
+    own_mounts().context("mounts of our own, which need CAP_SYS_ADMIN")?;
+    let mounts = fs::read_to_string(MOUNTS)?;
     if tracefs == Tracefs::Unmounted {
-        for target in prepared(&text) {
-            umount2(Path::new(target), MntFlags::MNT_DETACH)
-                .with_context(|| format!("unmounting {target}"))?;
+        for target in targets(&mounts, &PREPARED) {
+            umount2(target, MntFlags::MNT_DETACH).with_context(|| format!("unmounting {target}"))?;
         }
-    } else if !text.lines().any(|line| line.split(' ').nth(1) == Some(TRACEFS)) {
-        mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("mounting tracefs on {TRACEFS}"))?;
+    } else if !targets(&mounts, &["tracefs"]).contains(&TRACEFS) {
+        mount_tracefs().with_context(|| format!("mounting tracefs on {TRACEFS}"))?;
     }
     Ok(())
 }
 
-/// Where [`PREPARED`] are mounted, each before what it was mounted on.
-fn prepared(mounts: &str) -> Vec<&str> {
-    let mut targets: Vec<&str> = mounts
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            let (target, kind) = (fields.next()?, fields.next()?);
-            PREPARED.contains(&kind).then_some(target)
-        })
-        .collect();
-    targets.reverse();
-    targets
-}
-
 #[cfg(test)]
 mod tests {
-    use super::prepared;
+    use super::{PREPARED, targets};
 
     #[test]
     fn what_was_mounted_last_goes_first() {
         let mounts = "sysfs /sys sysfs rw 0 0\ndebugfs /sys/kernel/debug debugfs rw 0 0\n\
             tracefs /sys/kernel/debug/tracing tracefs rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n";
-        assert_eq!(prepared(mounts), ["/sys/fs/bpf", "/sys/kernel/debug/tracing", "/sys/kernel/debug"]);
+        assert_eq!(
+            targets(mounts, &PREPARED),
+            ["/sys/fs/bpf", "/sys/kernel/debug/tracing", "/sys/kernel/debug"]
+        );
     }
 }

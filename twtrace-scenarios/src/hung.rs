@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 use tempfile::TempDir;
+
+use crate::around::own_mounts;
 
 /// Opcodes of include/uapi/linux/fuse.h, 6.12.
 const LOOKUP: u32 = 1;
@@ -66,8 +67,7 @@ impl Hung {
     /// As [`Self::mount`]; `answer` says what is answered to an opcode and its request, which begins with [`HEADER`] bytes, if anything is.
     fn mount_with(answer: impl FnMut(u32, &[u8]) -> Option<Answer>) -> Result<Self> {
         let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse").context("/dev/fuse")?;
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+        own_mounts()?;
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;

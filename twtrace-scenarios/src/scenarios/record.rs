@@ -12,13 +12,13 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::pty::openpty;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
+use crate::around::own_mounts;
 use crate::children::COUNTED;
 use crate::expect::{Pattern, TIMEWAIT_MS, either_substate};
 use crate::sandbox::Sandbox;
@@ -221,8 +221,7 @@ pub(super) fn killed(sandbox: &mut Sandbox) -> Result<()> {
 pub(super) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
     // Seen by this process and its children only, and gone with them.
-    unshare(CloneFlags::CLONE_NEWNS).context("a mount namespace")?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    own_mounts().context("a mount namespace")?;
     mount(Some("tmpfs"), dir.path(), Some("tmpfs"), MsFlags::empty(), Some("size=256k"))?;
     let file = path(&dir, "full.twt")?;
     let waits = waits()?;

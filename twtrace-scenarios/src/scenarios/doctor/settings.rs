@@ -5,7 +5,6 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use twtrace_kit::actor::{Raw, close_in_order};
 use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::netns::set_ipv4;
@@ -14,6 +13,7 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 use super::diagnosis::Finding;
 use super::exam::examine;
 use super::load::{Cast, First, HERE, cast};
+use crate::around::own_mounts;
 use crate::sandbox::Sandbox;
 use crate::scenarios::packets::{RST, Segment, Wire};
 
@@ -143,8 +143,7 @@ pub(in crate::scenarios) fn tw_recycle(sandbox: &mut Sandbox) -> Result<()> {
     let cast = cast(sandbox, PORTS)?;
     let listener = cast.serve(HERE, 10007)?;
     // In this process and what it starts alone.
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    own_mounts()?;
     fs::create_dir_all("/etc/sysctl.d")?;
     mount(Some("tmpfs"), "/etc/sysctl.d", Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     let path = "/etc/sysctl.d/10-tuning.conf";
