@@ -40,6 +40,48 @@ struct Complaint {
     text: String,
 }
 
+/// What all files say together; each is read and parsed once.
+#[derive(Default)]
+struct Whole {
+    modules: Modules,
+    /// Lines of each source file.
+    sizes: BTreeMap<String, usize>,
+    complaints: Vec<Complaint>,
+}
+
+impl Whole {
+    /// Takes in a file, and what it alone gives rise to.
+    fn add(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if path.ends_with(".rs") => self.add_source(&Source::parse(path, text)?),
+            Ok(text) if path.ends_with("/Cargo.toml") => self.complaints.extend(crates::all(path, text)?),
+            Ok(_) => {}
+            Err(_) => {
+                // `git add` takes whatever a tool left lying there.
+                let text = "no text: what is no source belongs into `testdata`, or nowhere".to_owned();
+                self.complaints.push(Complaint { path: path.to_owned(), line: 1, text });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_source(&mut self, source: &Source) {
+        let paths = Paths::of(source);
+        self.modules.add(source.path, &paths);
+        self.sizes.insert(source.path.to_owned(), source.lines.len());
+        self.complaints.extend(rules::all(source));
+        self.complaints.extend(layers::all(source, &paths));
+    }
+
+    /// All complaints, in the order of files and lines.
+    fn judge(self) -> Vec<Complaint> {
+        let together = [self.modules.complaints(), rules::folders(&self.sizes)].concat();
+        let mut complaints = [self.complaints, together].concat();
+        complaints.sort();
+        complaints
+    }
+}
+
 /// Runs the command.
 pub(crate) fn main(_: &Args) -> Result<()> {
     let mut files = Vec::new();
@@ -47,19 +89,13 @@ pub(crate) fn main(_: &Args) -> Result<()> {
         collect(&project::root().join(name), &mut files)?;
     }
     files.sort();
-    let mut complaints = Vec::new();
-    let (mut modules, mut sizes) = (Modules::default(), BTreeMap::new());
+    let mut whole = Whole::default();
     for file in &files {
-        let path = file.strip_prefix(project::root())?.to_string_lossy().into_owned();
-        let bytes = std::fs::read(file).with_context(|| path.clone())?;
-        complaints.extend(judge(&path, &bytes, &mut modules)?);
-        if path.ends_with(".rs") {
-            sizes.insert(path, bytes.iter().filter(|byte| **byte == b'\n').count());
-        }
+        let path = file.strip_prefix(project::root())?.to_string_lossy();
+        let bytes = std::fs::read(file).with_context(|| path.clone().into_owned())?;
+        whole.add(&path, &bytes)?;
     }
-    complaints.extend(modules.complaints());
-    complaints.extend(rules::folders(&sizes));
-    complaints.sort();
+    let complaints = whole.judge();
     for Complaint { path, line, text } in &complaints {
         println!("{path}:{line}: {text}");
     }
@@ -68,24 +104,6 @@ pub(crate) fn main(_: &Args) -> Result<()> {
     }
     println!("{} files are tidy", files.len());
     Ok(())
-}
-
-fn judge(path: &str, bytes: &[u8], modules: &mut Modules) -> Result<Vec<Complaint>> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if Path::new(path).extension().is_some_and(|ext| ext == "rs") => {
-            let source = Source::parse(path, text)?;
-            let paths = Paths::of(&source);
-            modules.add(path, &paths);
-            Ok([rules::all(&source), layers::all(&source, &paths)].concat())
-        }
-        Ok(text) if path.ends_with("/Cargo.toml") => crates::all(path, text),
-        Ok(_) => Ok(Vec::new()),
-        Err(_) => {
-            // `git add` takes whatever a tool left lying there.
-            let text = "no text: what is no source belongs into `testdata`, or nowhere".to_owned();
-            Ok(vec![Complaint { path: path.to_owned(), line: 1, text }])
-        }
-    }
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -109,8 +127,22 @@ mod tests {
 
     #[test]
     fn what_a_tool_left_beside_the_sources_is_told() {
-        let archive = judge("a/src/some.whl", b"PK\x03\x04\xff", &mut Modules::default()).unwrap();
-        assert_eq!((archive.len(), archive[0].path.as_str()), (1, "a/src/some.whl"));
-        assert_eq!(judge("a/src/page.css", b"body {}", &mut Modules::default()).unwrap(), []);
+        let mut whole = Whole::default();
+        whole.add("a/src/page.css", b"body {}").unwrap();
+        whole.add("a/src/some.whl", b"PK\x03\x04\xff").unwrap();
+        let complaints = whole.judge();
+        assert_eq!((complaints.len(), complaints[0].path.as_str()), (1, "a/src/some.whl"));
+    }
+
+    #[test]
+    fn a_file_alone_and_files_together_are_judged() {
+        let mut whole = Whole::default();
+        whole.add("a/src/b.rs", b"//! B.\n\nuse crate::c;\n").unwrap();
+        whole.add("a/src/c.rs", b"use crate::b;\n").unwrap();
+        whole.add("d/e.rs", &b"//! E.\n".repeat(100)).unwrap();
+        whole.add("d/e/f.rs", b"//! F.\n").unwrap();
+        let at: Vec<_> = whole.judge().into_iter().map(|one| (one.path, one.line)).collect();
+        let want = [("a/src/b.rs", 3), ("a/src/c.rs", 1), ("d/e.rs", 1)];
+        assert_eq!(at, want.map(|(path, line)| (path.to_owned(), line)));
     }
 }

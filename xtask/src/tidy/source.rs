@@ -33,9 +33,9 @@ impl<'a> Source<'a> {
     pub(super) fn parse(path: &'a str, text: &'a str) -> Result<Source<'a>> {
         let wrong = |error: &dyn std::fmt::Display| anyhow!("{path} cannot be parsed: {error}");
         let stream: TokenStream = text.parse().map_err(|error: proc_macro2::LexError| wrong(&error))?;
+        let tree = syn::parse2(stream.clone()).map_err(|error| wrong(&error))?;
         let mut tokens = Vec::new();
         flatten(stream, &mut tokens);
-        let tree = syn::parse_file(text).map_err(|error| wrong(&error))?;
         Ok(Source { path, text, lines: text.lines().collect(), tokens, tree })
     }
 
