@@ -2,8 +2,6 @@
 //! Must not know: what is tested. No expectation of that may be softened here.
 
 use std::fs;
-use std::process::Command;
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
@@ -30,35 +28,9 @@ fn counts_creations_in(version: (u32, u32)) -> bool {
     version >= (5, 18)
 }
 
-/// Is there tcp_diag, with CONFIG_INET_DIAG_DESTROY? Without it `ss` reads /proc/net/tcp, and what it prints as `sk:` is
-/// no cookie. Slow when asked for the first time; forked processes inherit the answer.
-pub fn has_tcp_diag() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(look_for_tcp_diag)
-}
-
-fn look_for_tcp_diag() -> bool {
-    // Asking makes the kernel load the module where it is one.
-    let asked = Command::new("ss").args(["-tnH", "sport", "=", "1"]).output().is_ok();
-    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    asked && symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"))
-}
-
-/// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a tcp_abort() that knows TIME_WAIT sockets
-/// (net/ipv4/tcp.c, 6.1 to 7.3; 5.10 answers EOPNOTSUPP).
-pub fn can_kill_time_wait() -> bool {
-    has_tcp_diag() && version().is_ok_and(|version| version >= (6, 1))
-}
-
 /// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.
 pub fn is_emulated() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
-}
-
-/// Makes orphans of this process's children its own. Some kernels keep BPF programs from running while a thread of init is
-/// current: a TIME_WAIT socket that is made in a softirq which interrupts it is seen by nobody. So init should have no reason to run.
-pub fn keep_orphans() -> Result<()> {
-    nix::sys::prctl::set_child_subreaper(true).context("becoming the reaper of orphans")
+    fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG"))
 }
 
 #[cfg(test)]

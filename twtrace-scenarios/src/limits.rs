@@ -5,6 +5,8 @@
 use twtrace_kit::command::on_path;
 use twtrace_kit::kernel;
 
+use crate::ss;
+
 /// What this machine lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
@@ -124,7 +126,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         scenario: "killed_by_ss",
         backend: None,
-        here: || !kernel::can_kill_time_wait(),
+        here: || !ss::can_kill_time_wait(),
         lack: Lack::Kernel,
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },

@@ -3,10 +3,10 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use twtrace_kit::Cannot;
-use twtrace_kit::kernel;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::expect::Outcome;
@@ -14,6 +14,7 @@ use crate::judge::judge;
 use crate::limits;
 use crate::scenarios::{Kind, Scenario};
 use crate::schema::{Event, parse};
+use crate::ss;
 use crate::stage::{Report, Stage};
 use crate::tracer::{Setup, Tracer, within};
 
@@ -86,9 +87,9 @@ pub fn run(
     let prefix = label.map_or_else(|| setup.backend.clone(), |label| format!("{label}::{}", setup.backend));
     let mut printer = Printer { prefix, passed: 0, failed: 0, skipped: 0 };
     let again = if again { Again::WhatFailed } else { Again::Unstaged };
-    kernel::keep_orphans()?;
+    keep_orphans()?;
     // Here, so that not each scenario's process has to find out.
-    kernel::has_tcp_diag();
+    ss::has_tcp_diag();
     let mut able = Vec::new();
     for scenario in scenarios {
         match limits::skip(scenario.name, &setup.backend) {
@@ -114,6 +115,12 @@ pub fn run(
     }
     println!("{} passed, {} failed, {} skipped", printer.passed, printer.failed, printer.skipped);
     Ok(printer.failed == 0)
+}
+
+/// Makes orphans of this process's children its own. Some kernels keep BPF programs from running while a thread of init is
+/// current: a TIME_WAIT socket that is made in a softirq which interrupts it is seen by nobody. So init should have no reason to run.
+fn keep_orphans() -> Result<()> {
+    prctl::set_child_subreaper(true).context("becoming the reaper of orphans")
 }
 
 /// Plays a scenario that starts twtrace itself.

@@ -228,7 +228,7 @@ impl Sandbox {
             let want = want.created - want.ended;
             self.fail(format!("ss shows {} TIME_WAIT sockets where {want} were made", shown.len()));
         }
-        if !kernel::has_tcp_diag() {
+        if !ss::has_tcp_diag() {
             return Ok(());
         }
         let cookies = shown.into_iter().filter_map(|shown| {

@@ -1,13 +1,15 @@
 //! Owns: asking `ss`, a tool that twtrace has nothing to do with, about the TIME_WAIT sockets of the calling
-//! process's network namespace.
+//! process's network namespace, and what it can do on the running kernel.
 //! Must not know: what it should say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use twtrace_kit::command::{on_path, read};
+use twtrace_kit::kernel;
 
 /// A TIME_WAIT socket as `ss` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +26,26 @@ pub struct Shown {
 
 /// `TIME_WAIT` or `FIN_WAIT2`, the local and the remote end, as text.
 pub type Line = (String, String, String);
+
+/// Is there tcp_diag, with CONFIG_INET_DIAG_DESTROY? Without it `ss` reads /proc/net/tcp, and what it prints as `sk:` is
+/// no cookie. Slow when asked for the first time; forked processes inherit the answer.
+pub fn has_tcp_diag() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(look_for_tcp_diag)
+}
+
+fn look_for_tcp_diag() -> bool {
+    // Asking makes the kernel load the module where it is one.
+    let asked = Command::new("ss").args(["-tnH", "sport", "=", "1"]).output().is_ok();
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    asked && symbols.lines().any(|line| line.split_whitespace().nth(2) == Some("tcp_diag_destroy"))
+}
+
+/// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a tcp_abort() that knows TIME_WAIT sockets
+/// (net/ipv4/tcp.c, 6.1 to 7.3; 5.10 answers EOPNOTSUPP).
+pub fn can_kill_time_wait() -> bool {
+    has_tcp_diag() && kernel::version().is_ok_and(|version| version >= (6, 1))
+}
 
 /// All TIME_WAIT sockets of this namespace, FIN_WAIT2 mini-sockets included; `None` where there is no `ss`.
 pub fn time_waits() -> Result<Option<Vec<Shown>>> {

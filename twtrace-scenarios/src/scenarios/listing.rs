@@ -15,7 +15,6 @@ use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::actor::{Actor, Raw, close_in_order};
 use twtrace_kit::child::Guarded;
-use twtrace_kit::kernel;
 use twtrace_kit::netns::{inode, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until, until_true};
 
@@ -149,7 +148,7 @@ fn same_numbers(sandbox: &mut Sandbox) -> Result<()> {
             sandbox.fail(format!("ss does not show {socket}"));
             continue;
         };
-        if kernel::has_tcp_diag() && socket["cookie"].as_u64() != after.cookie {
+        if ss::has_tcp_diag() && socket["cookie"].as_u64() != after.cookie {
             sandbox.fail(format!("ss has the cookie {:?} of {socket}", after.cookie));
         }
         // ss cuts off what is less than a second.
