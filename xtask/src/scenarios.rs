@@ -9,8 +9,7 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-/// Exit status of a program that this machine cannot serve.
-pub(crate) const CANNOT: i32 = 77;
+use twtrace_kit::Cannot;
 
 /// What a machine may lack for a scenario to be skipped, as twtrace-scenarios' `limits` has it: what stands before a reason.
 const LACKS: [&str; 4] = ["speed", "kernel", "terminal", "program"];
@@ -112,7 +111,7 @@ impl Run {
     /// Judges the output and the exit status (`None`: it never ended) of a run.
     pub(crate) fn judge(text: &str, exit: Option<i32>) -> Run {
         let cases = cases(text);
-        if exit == Some(CANNOT) {
+        if exit == Some(Cannot::STATUS.into()) {
             return Run::Cannot(last_words(text));
         }
         let counted = tally(&cases);
