@@ -5,7 +5,7 @@
 use twtrace_kit::command::on_path;
 use twtrace_kit::kernel;
 
-use crate::ss;
+use crate::{hung, ss};
 
 /// What this machine lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,24 @@ const NO_SHELL: Limit = Limit {
     reason: "records sh and true, which guests do not have",
 };
 
+/// A file system that does not answer is one of ours.
+const NO_FUSE: Limit = Limit {
+    scenario: "",
+    backend: None,
+    here: || !hung::can_be(),
+    lack: Lack::Kernel,
+    reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
+};
+
+/// A real web server under a real load.
+const NO_WEB_SERVER: Limit = Limit {
+    scenario: "",
+    backend: None,
+    here: || !(installed("nginx") && installed("ab")),
+    lack: Lack::Program,
+    reason: "needs nginx and ab",
+};
+
 /// Kernels before 6.3.
 const NO_SOCKET_RANGE: Limit = Limit {
     scenario: "",
@@ -130,20 +148,8 @@ const LIMITS: &[Limit] = &[
         lack: Lack::Kernel,
         reason: "this kernel cannot end a TIME_WAIT socket on request (no tcp_diag with SOCK_DESTROY, or before 6.1)",
     },
-    Limit {
-        scenario: "hung_arguments",
-        backend: None,
-        here: || !crate::hung::can_be(),
-        lack: Lack::Kernel,
-        reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
-    },
-    Limit {
-        scenario: "record_hung_disk",
-        backend: None,
-        here: || !crate::hung::can_be(),
-        lack: Lack::Kernel,
-        reason: "needs a file system in user space, and /dev/fuse cannot be opened here",
-    },
+    Limit { scenario: "hung_arguments", ..NO_FUSE },
+    Limit { scenario: "record_hung_disk", ..NO_FUSE },
     Limit {
         scenario: "io_uring",
         backend: None,
@@ -190,20 +196,8 @@ const LIMITS: &[Limit] = &[
         lack: Lack::Terminal,
         reason: "needs a terminal, and no devpts is mounted here",
     },
-    Limit {
-        scenario: "load",
-        backend: None,
-        here: || !(installed("nginx") && installed("ab")),
-        lack: Lack::Program,
-        reason: "needs nginx and ab",
-    },
-    Limit {
-        scenario: "doctor_healthy_load",
-        backend: None,
-        here: || !(installed("nginx") && installed("ab")),
-        lack: Lack::Program,
-        reason: "needs nginx and ab",
-    },
+    Limit { scenario: "load", ..NO_WEB_SERVER },
+    Limit { scenario: "doctor_healthy_load", ..NO_WEB_SERVER },
 ];
 
 fn installed(program: &str) -> bool {

@@ -2,8 +2,6 @@
 //! Must not know: the harness.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -15,6 +13,7 @@ use twtrace_kit::bpf;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
+use super::surroundings::copy_for_all;
 use crate::sandbox::Sandbox;
 use crate::tracer::{Told, Tracer, within};
 
@@ -61,12 +60,7 @@ pub(super) fn wrong_usage(sandbox: &mut Sandbox) -> Result<()> {
 /// An ordinary user: 77, a line with the reason and a line with the remedy.
 pub(super) fn without_privilege(sandbox: &mut Sandbox) -> Result<()> {
     // Where the binary lies, nobody may have no way in.
-    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let copy = dir.path().join("twtrace");
-    fs::copy(&sandbox.setup.twtrace, &copy)?;
-    for path in [dir.path(), &copy] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-    }
+    let (_dir, copy) = copy_for_all(sandbox)?;
     let mut command = Command::new(&copy);
     command.args(["events", "--json", "--backend", &sandbox.setup.backend]).uid(NOBODY).gid(NOBODY);
     let output = command.current_dir("/").stdin(Stdio::null()).output()?;

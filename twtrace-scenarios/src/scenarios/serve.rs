@@ -28,7 +28,7 @@ use twtrace_kit::netns::{self, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 use crate::sandbox::Sandbox;
-use crate::tracer::Tracer;
+use crate::tracer::{Told, Tracer};
 
 /// Where it answers: in a network namespace of its own, so that scrapes make no sockets where they are counted.
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9478);
@@ -77,6 +77,21 @@ impl Play {
         let mut tracer = Tracer::launch_changed(&sandbox.setup, "serve", &all, (None, None), |_| {})?;
         tracer.ready()?;
         Ok(Self { tracer, client, hostile, listener, other })
+    }
+
+    /// Ends the trace, which must end well.
+    fn end(self) -> Result<Told> {
+        let ended = self.tracer.stop(Signal::SIGTERM)?;
+        ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+        Ok(ended)
+    }
+
+    /// As [`Self::end`]; it must have counted all that was made. How many of them live still is a matter of a minute, which a slow machine
+    /// may have taken.
+    fn end_with_all(self) -> Result<()> {
+        let ended = self.end()?;
+        ensure!(ended.created()? == CREATED as u64, "not {CREATED} created: {}", ended.stderr);
+        Ok(())
     }
 
     /// Makes all of it happen.
@@ -183,13 +198,5 @@ pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
     let findings: Value = serde_json::from_str(&get(AT, "/findings", "")?)?;
     let first = &findings["findings"][0]["id"];
     ensure!(findings["severity"] == "critical" && first == "ports_exhausted", "{findings}");
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
-    // How many of them live still is a matter of a minute, which a slow machine may have taken.
-    ensure!(
-        ended.status.success() && ended.created()? == CREATED as u64,
-        "{}: {}",
-        ended.status,
-        ended.stderr
-    );
-    Ok(())
+    play.end_with_all()
 }

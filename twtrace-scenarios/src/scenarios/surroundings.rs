@@ -40,7 +40,7 @@ pub(super) fn busy(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// Everything is told, and nothing is mounted for anybody else.
-pub(super) fn all_is_told(sandbox: &mut Sandbox, around: Around) -> Result<()> {
+fn all_is_told(sandbox: &mut Sandbox, around: Around) -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let tracer = Tracer::start_around(
         &sandbox.setup,

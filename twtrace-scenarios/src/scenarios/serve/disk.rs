@@ -7,7 +7,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::http::{Metrics, get};
@@ -90,8 +89,7 @@ pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     until_true("the recording to go on", PATIENCE, || Ok(value("twtrace_recording_up")? == 1.0))?;
     let (told, missed) =
         (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
-    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+    let ended = play.end()?;
     ensure!(
         ended.stderr.contains("cannot record") && ended.stderr.contains("recording again"),
         "{}",

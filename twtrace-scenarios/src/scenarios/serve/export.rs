@@ -10,7 +10,6 @@ use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twtrace_kit::command::read;
 use twtrace_kit::wait::{PATIENCE, until_true};
@@ -158,7 +157,5 @@ pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
         }
     }
     exchanged(dir.path(), &taken)?;
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
-    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-    Ok(())
+    play.end().map(drop)
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
 use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
@@ -93,14 +92,7 @@ pub(in crate::scenarios) fn hostile_clients(sandbox: &mut Sandbox) -> Result<()>
     let (descriptors, memory) = (more("process_open_fds"), more("process_resident_memory_bytes"));
     ensure!(descriptors <= MOST && memory <= ROOM, "{descriptors} descriptors and {memory} bytes more");
     ensure!(get(AT, "/readyz", "")? == "ready\n" && get(AT, "/healthz", "")? == "ok\n", "it is ready");
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
-    // How many of them live still is a matter of a minute, which a slow machine may have taken.
-    ensure!(
-        ended.status.success() && ended.created()? == CREATED as u64,
-        "{}: {}",
-        ended.status,
-        ended.stderr
-    );
+    play.end_with_all()?;
     drop(held);
     Ok(())
 }

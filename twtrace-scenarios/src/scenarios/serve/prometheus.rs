@@ -129,7 +129,5 @@ pub(in crate::scenarios) fn prometheus(sandbox: &mut Sandbox) -> Result<()> {
         came.with_context(|| format!("the panel '{title}' has no data"))?;
     }
     drop(server);
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
-    ensure!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-    Ok(())
+    play.end().map(drop)
 }
