@@ -42,15 +42,8 @@ pub struct Books {
 
 /// Reads the books of the namespace of `process`: a pid, or `self`.
 pub fn read(process: &str) -> Result<Books> {
-    let path = format!("/proc/{process}/net/netstat");
-    let netstat = fs::read_to_string(&path).context(path)?;
-    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { bail!("netstat without TcpExt") };
-    let counter = |name: &str| -> Result<u64> {
-        let mut both = names.split_whitespace().zip(values.split_whitespace());
-        let value = both.find(|(key, _)| *key == name).with_context(|| format!("no TcpExt {name}"))?.1;
-        Ok(value.parse()?)
-    };
+    let netstat = netstat(process)?;
+    let counter = |name| tcp_ext(&netstat, name)?.with_context(|| format!("no TcpExt {name}"));
     Ok(Books {
         tw: live(process)?,
         tw_counter: counter("TW")?,
@@ -58,6 +51,24 @@ pub fn read(process: &str) -> Result<Books> {
         tw_recycled: counter("TWRecycled")?,
         overflow: counter("TCPTimeWaitOverflow")?,
     })
+}
+
+/// The counter TcpExt of this name in the namespace of `process`; `None` where the kernel has none.
+pub fn counter(process: &str, name: &str) -> Result<Option<u64>> {
+    tcp_ext(&netstat(process)?, name)
+}
+
+fn netstat(process: &str) -> Result<String> {
+    let path = format!("/proc/{process}/net/netstat");
+    fs::read_to_string(&path).context(path)
+}
+
+fn tcp_ext(netstat: &str, name: &str) -> Result<Option<u64>> {
+    let mut lines = netstat.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { bail!("netstat without TcpExt") };
+    let mut both = names.split_whitespace().zip(values.split_whitespace());
+    let value = both.find(|(key, _)| *key == name).map(|(_, value)| value.parse());
+    value.transpose().with_context(|| format!("TcpExt {name}"))
 }
 
 /// TIME_WAIT sockets that exist now in the namespace of `process`.
@@ -89,6 +100,10 @@ pub struct Row {
     pub state: u8,
     /// It is a TIME_WAIT socket.
     pub time_wait: bool,
+    /// Bytes that nobody has read; of a listener, connections that nobody has accepted.
+    pub unread: u64,
+    /// What is left of its timer, in hundredths of a second.
+    pub left_cs: u64,
 }
 
 /// All TCP sockets of the namespace of `process`.
@@ -105,13 +120,16 @@ pub fn rows(process: &str) -> Result<Vec<Row>> {
 
 fn row(line: &str) -> Result<Row> {
     let columns: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, peer, state, _, timer, ..] = columns[..] else { bail!("too few columns") };
-    let active = timer.split(':').next().unwrap_or_default();
+    let [_, local, peer, state, queues, timer, ..] = columns[..] else { bail!("too few columns") };
+    let (_, unread) = queues.split_once(':').context("no queues")?;
+    let (active, left) = timer.split_once(':').context("no timer")?;
     Ok(Row {
         local: address(local)?,
         peer: address(peer)?,
         state: u8::from_str_radix(state, 16)?,
         time_wait: u8::from_str_radix(active, 16)? == TIMER_TIME_WAIT,
+        unread: u64::from_str_radix(unread, 16)?,
+        left_cs: u64::from_str_radix(left, 16)?,
     })
 }
 
@@ -140,12 +158,20 @@ mod tests {
         let v4 = "0: 0100007F:9C49 0100007F:2717 06 00000000:00000000 03:00001763 00000000 0 0 0 3 0";
         let v4 = row(v4).expect("a good line");
         assert_eq!(v4.local, "127.0.0.1:40009".parse().expect("an address"));
-        assert_eq!((v4.state, v4.time_wait), (TIME_WAIT, true));
+        assert_eq!((v4.state, v4.time_wait, v4.left_cs), (TIME_WAIT, true, 5987));
         let v6 =
-            "1: 00000000000000000000000001000000:2717 0000000000000000FFFF00000100007F:9C49 01 0:0 00:0 0 0";
+            "1: 00000000000000000000000001000000:2717 0000000000000000FFFF00000100007F:9C49 01 0:65 00:0 0 0";
         let v6 = row(v6).expect("a good line");
         assert_eq!(v6.local, "[::1]:10007".parse().expect("an address"));
         assert_eq!(v6.peer, "127.0.0.1:40009".parse().expect("an address"));
-        assert!(!v6.time_wait);
+        assert_eq!((v6.time_wait, v6.unread), (false, 101));
+    }
+
+    #[test]
+    fn counters_are_found_by_name() {
+        let netstat = "TcpExt: TW TWKilled\nTcpExt: 17 23\nIpExt: TWRecycled\nIpExt: 31\n";
+        let counters = ["TWKilled", "TWRecycled"].map(|name| tcp_ext(netstat, name).expect("good text"));
+        assert_eq!(counters, [Some(23), None]);
+        assert!(tcp_ext("TcpExt: TW\nTcpExt: x\n", "TW").is_err() && tcp_ext("IpExt: TW\n", "TW").is_err());
     }
 }

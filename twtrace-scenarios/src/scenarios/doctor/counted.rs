@@ -78,12 +78,7 @@ pub(in crate::scenarios) fn counters_moved(sandbox: &mut Sandbox) -> Result<()> 
 
 /// A counter of the calling process's namespace.
 fn counted(name: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/net/netstat")?;
-    let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
-    let (names, values) = rows.next().zip(rows.next()).context("no TcpExt")?;
-    let mut pairs = names.split(' ').zip(values.split(' '));
-    let (_, value) = pairs.find(|(known, _)| *known == name).with_context(|| format!("no {name}"))?;
-    Ok(value.parse()?)
+    books::counter("self", name)?.with_context(|| format!("no {name}"))
 }
 
 /// Connections that the server closes first, and a SYN for each whose timestamp is so much older than its last one.
@@ -149,12 +144,5 @@ pub(in crate::scenarios) fn closes_aborted(sandbox: &mut Sandbox) -> Result<()> 
 
 /// Whether the socket on this port has data that nobody has read.
 fn unread(port: u16) -> Result<bool> {
-    let text = std::fs::read_to_string("/proc/self/net/tcp")?;
-    let wanted = format!(":{port:04X}");
-    Ok(text.lines().skip(1).any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let queues = fields.get(4).and_then(|queues| queues.split_once(':'));
-        fields.get(1).is_some_and(|local| local.ends_with(&wanted))
-            && queues.is_some_and(|(_, received)| received != "00000000")
-    }))
+    Ok(books::rows("self")?.iter().any(|row| row.local.port() == port && row.unread != 0))
 }

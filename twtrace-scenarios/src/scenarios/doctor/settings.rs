@@ -74,7 +74,7 @@ pub(in crate::scenarios) fn rst_kills(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 fn counts_refused_syns() -> Result<bool> {
-    Ok(fs::read_to_string("/proc/self/net/netstat")?.contains(" PAWSTimewait "))
+    Ok(books::counter("self", "PAWSTimewait")?.is_some())
 }
 
 /// 13 TIME_WAIT sockets, and for each an RST that counts.
@@ -111,12 +111,9 @@ pub(in crate::scenarios) fn fin_timeout(sandbox: &mut Sandbox) -> Result<()> {
 
 /// The longest time that any TIME_WAIT socket has left, in seconds.
 fn longest_s() -> Result<f64> {
-    let text = fs::read_to_string("/proc/self/net/tcp")?;
-    // "tr:when": 03 is the timer of a TIME_WAIT socket, and the time is in hundredths of a second, hexadecimal.
-    let timers = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(5)?.split_once(':'));
-    let left =
-        timers.filter(|(timer, _)| *timer == "03").filter_map(|(_, when)| u64::from_str_radix(when, 16).ok());
-    Ok(left.max().context("no TIME_WAIT socket")? as f64 / 100.0)
+    let rows = books::rows("self")?;
+    let left_cs = rows.iter().filter(|row| row.time_wait).map(|row| row.left_cs);
+    Ok(left_cs.max().context("no TIME_WAIT socket")? as f64 / 100.0)
 }
 
 /// `tcp_max_tw_buckets` lowered, and not yet reached.
