@@ -16,6 +16,7 @@ pub mod instructions;
 pub mod judge;
 pub mod limits;
 pub mod many;
+pub mod nginx;
 pub mod run;
 pub mod sandbox;
 pub mod scenarios;

@@ -198,6 +198,7 @@ const LIMITS: &[Limit] = &[
     },
     Limit { scenario: "load", ..NO_WEB_SERVER },
     Limit { scenario: "doctor_healthy_load", ..NO_WEB_SERVER },
+    Limit { scenario: "keep_alive", ..NO_WEB_SERVER },
 ];
 
 fn installed(program: &str) -> bool {

@@ -2,19 +2,15 @@
 //! Must not know: the harness.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 use twtrace_kit::actor::close_in_order;
 use twtrace_kit::books;
-use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::command::read;
 use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
@@ -22,6 +18,7 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::{by_client, dead};
 use crate::expect::Want;
+use crate::nginx::{self, Nginx};
 use crate::sandbox::Sandbox;
 use crate::schema::{Event, parse};
 use crate::tracer::{Told, Tracer, kind, within};
@@ -38,27 +35,14 @@ const MINUTE: Duration = Duration::from_secs(90);
 /// Requests that `ab` makes.
 const REQUESTS: u64 = 60_000;
 
-/// What nginx reads, up to how many seconds it keeps connections, and from there on.
-const NGINX: [&str; 2] = [
-    "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
-events { worker_connections 4096; }
-http { access_log off; keepalive_timeout ",
-    "; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
-",
-];
-
 /// nginx without keep-alive under `ab`: nothing is lost, every TIME_WAIT is counted and has nginx or ab for its owner.
 pub(super) fn load(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
-    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let mut nginx = nginx(dir.path(), 0)?;
-    until_true("nginx to listen", PATIENCE, listens)?;
+    let nginx = Nginx::start(0)?;
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--verify"])?;
     let mut ab = Command::new("ab");
-    ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), "http://127.0.0.1:10007/"]);
-    read(&mut ab)?;
-    nginx.signal(Signal::SIGQUIT)?;
-    ensure!(nginx.wait()?.success(), "nginx failed");
+    read(ab.args(["-q", "-r", "-c", "50", "-n", &REQUESTS.to_string(), nginx::URL]))?;
+    nginx.end()?;
     let told = tracer.stop(Signal::SIGINT)?;
     let netns = [sandbox.netns()];
     let mut events = told.events()?;
@@ -100,21 +84,6 @@ pub(super) fn expires(sandbox: &mut Sandbox) -> Result<()> {
 pub(super) fn as_in_real_life() -> Result<()> {
     set_ipv4("tcp_rfc1337", "0")?;
     set_ipv4("tcp_max_tw_buckets", BUCKETS)
-}
-
-/// Whether somebody listens where nginx is told to.
-pub(super) fn listens() -> Result<bool> {
-    let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
-    Ok(books::rows("self")?.iter().any(listens))
-}
-
-/// nginx on 127.0.0.1:10007, which keeps idle connections for so many seconds.
-pub(super) fn nginx(dir: &Path, keep_alive_s: u32) -> Result<Guarded> {
-    fs::write(dir.join("nginx.conf"), NGINX.join(&keep_alive_s.to_string()))?;
-    let mut command = Command::new("nginx");
-    command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
-    // Its workers end with it only where it is not killed.
-    Ok(Guarded::spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))?.with_grace(GRACE))
 }
 
 /// twtrace is stopped under load until its small ring has long been full. What could not be told is counted exactly, and

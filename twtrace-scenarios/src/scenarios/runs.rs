@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::actor::close_in_order;
@@ -15,9 +14,9 @@ use twtrace_kit::books::{self, FIN_WAIT2, TIME_WAIT};
 use twtrace_kit::command::read;
 use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
-use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::heavy::{as_in_real_life, listens, nginx};
+use super::heavy::as_in_real_life;
+use crate::nginx::{self, Nginx};
 use crate::sandbox::Sandbox;
 
 /// Requests of a run.
@@ -87,7 +86,7 @@ fn run(sandbox: &Sandbox, dir: &Path, name: &str, keep_alive: bool) -> Result<Ru
     let mut command = Command::new(&sandbox.setup.twtrace);
     command.args(["record", "--netns", "self", "--backend", &sandbox.setup.backend, "-o"]).arg(&file);
     command.args(["--", "ab", "-q", "-r", "-c", "20", "-n", &REQUESTS.to_string()]);
-    command.args(keep_alive.then_some("-k")).arg("http://127.0.0.1:10007/");
+    command.args(keep_alive.then_some("-k")).arg(nginx::URL);
     read(&mut command)?;
     let after = books::read("self")?;
     let created = (after.tw_counter + after.tw_killed) - (before.tw_counter + before.tw_killed);
@@ -106,12 +105,10 @@ fn json(sandbox: &Sandbox, args: &[&str]) -> Result<Value> {
 pub(super) fn keep_alive(sandbox: &mut Sandbox) -> Result<()> {
     as_in_real_life()?;
     let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let mut server = nginx(dir.path(), 65)?;
-    until_true("nginx to listen", PATIENCE, listens)?;
+    let nginx = Nginx::start(65)?;
     let old = run(sandbox, dir.path(), "old.twt", false)?;
     let new = run(sandbox, dir.path(), "new.twt", true)?;
-    server.signal(Signal::SIGQUIT)?;
-    ensure!(server.wait()?.success(), "nginx failed");
+    nginx.end()?;
     sandbox.balanced();
     ensure!(kernel::counts_creations()?, "this kernel does not count what is created");
     ensure!(old.created >= REQUESTS && new.created < REQUESTS / 10, "{} and {}", old.created, new.created);

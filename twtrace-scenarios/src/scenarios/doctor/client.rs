@@ -6,7 +6,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twtrace_kit::books;
 use twtrace_kit::command::read;
@@ -14,7 +13,8 @@ use twtrace_kit::kernel;
 use twtrace_kit::netns::set_ipv4;
 
 use super::exam::{examine, examine_twice, examine_until_clear, examine_with};
-use super::load::{Cast, ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast, nginx};
+use super::load::{Cast, ELSEWHERE, FAILURES, First, HERE, abort_all, add_addresses, cast};
+use crate::nginx::{self, Nginx};
 use crate::sandbox::Sandbox;
 
 const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -289,14 +289,11 @@ pub(in crate::scenarios) fn healthy(sandbox: &mut Sandbox) -> Result<()> {
 
 /// nginx under `ab -k`: a hundred thousand requests and nothing to find.
 pub(in crate::scenarios) fn healthy_load(sandbox: &mut Sandbox) -> Result<()> {
-    let dir = TempDir::with_prefix("twtrace-scenarios-")?;
-    let mut nginx = nginx(dir.path())?;
+    let nginx = Nginx::start(65)?;
     let finding = examine(sandbox, "nothing_wrong", |_| {
         let mut ab = Command::new("ab");
-        ab.args(["-q", "-k", "-r", "-c", "23", "-n", "100003", "http://127.0.0.1:10007/"]);
-        read(&mut ab).map(drop)
-    });
-    nginx.signal(Signal::SIGQUIT)?;
-    nginx.wait()?;
-    finding?.is("fine").map(drop)
+        read(ab.args(["-q", "-k", "-r", "-c", "23", "-n", "100003", nginx::URL])).map(drop)
+    })?;
+    nginx.end()?;
+    finding.is("fine").map(drop)
 }

@@ -1,17 +1,12 @@
 //! Owns: clients and servers that put a pool of ports under load, one connection after the other.
 //! Must not know: the doctor.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use twtrace_kit::actor::{Actor, Attempt, Pair, Raw, close_in_order};
-use twtrace_kit::books;
-use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::netns::{ip, set_ipv4};
 use twtrace_kit::wait::{PATIENCE, until, until_every};
 
@@ -216,23 +211,4 @@ pub(super) fn abort_all(pairs: &[Pair]) -> Result<()> {
         pair.client.close()?;
         pair.server.close()
     })
-}
-
-const NGINX: &str = "daemon off; worker_processes 2; pid nginx.pid; error_log stderr crit;
-events { worker_connections 4096; }
-http { access_log off; keepalive_requests 1000000; server { listen 127.0.0.1:10007; location / { return 200 ok; } } }
-";
-
-/// An nginx that keeps connections open, listening on 127.0.0.1:10007.
-pub(super) fn nginx(dir: &Path) -> Result<Guarded> {
-    fs::write(dir.join("nginx.conf"), NGINX)?;
-    let mut command = Command::new("nginx");
-    command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
-    // Its workers end with it only where it is not killed.
-    let child = Guarded::spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))?.with_grace(GRACE);
-    until("nginx to listen", PATIENCE, || {
-        let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
-        Ok(books::rows("self")?.iter().any(listens).then_some(()))
-    })?;
-    Ok(child)
 }
