@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 /// A cgroup just below the root of the v2 hierarchy; it goes when this value goes, its processes back to the root.
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     root: PathBuf,
     name: String,
 }
@@ -17,7 +17,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// Where no cgroup2 file system is mounted, or it cannot be written to.
-    pub fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts")?;
         let mount = mounts.lines().map(|line| line.split(' ')).find_map(|mut fields| {
             let target = fields.nth(1)?;
@@ -34,7 +34,7 @@ impl Cgroup {
     }
 
     /// As /proc/PID/cgroup names it.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/{}", self.name)
     }
 
@@ -42,7 +42,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// Of the write.
-    pub fn take_in(&self, pid: u32) -> Result<()> {
+    pub(crate) fn take_in(&self, pid: u32) -> Result<()> {
         let procs = self.dir().join("cgroup.procs");
         fs::write(&procs, pid.to_string())
             .with_context(|| format!("cannot put {pid} into {}", procs.display()))

@@ -23,7 +23,7 @@ use crate::cri::Cri;
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// The cgroup, just below the root, that a kubelet has here for its own. Nobody else has one of this name.
-pub const KUBELET: &str = "twtrace-scenarios-kubelet";
+pub(crate) const KUBELET: &str = "twtrace-scenarios-kubelet";
 /// The one of containers whose pod has none: any containerd's.
 const OWN: &str = "k8s.io";
 
@@ -49,7 +49,7 @@ snapshotter = "native"
 "#;
 
 /// See the head of the file.
-pub struct Containerd {
+pub(crate) struct Containerd {
     dir: TempDir,
     child: Guarded,
     /// Cgroups to be removed.
@@ -61,7 +61,7 @@ pub struct Containerd {
 impl Containerd {
     /// Starts one whose pods are held by `image`. From now on the calling process has a /run of its own, where that one's socket is; it
     /// must have one thread.
-    pub fn start(image: &str) -> Result<Self> {
+    pub(crate) fn start(image: &str) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         own_run(&dir.path().join("run"))?;
         let place = dir.path().display().to_string();
@@ -83,22 +83,22 @@ impl Containerd {
     }
 
     /// Its folder.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Its socket.
-    pub fn cri(&self) -> Cri {
+    pub(crate) fn cri(&self) -> Cri {
         Cri::new(Path::new(SOCKET))
     }
 
     /// What it has said.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// Takes in an image of the files below `root`, which runs `program` unless told otherwise.
-    pub fn import(&self, root: &Path, image: &str, program: &[&str]) -> Result<()> {
+    pub(crate) fn import(&self, root: &Path, image: &str, program: &[&str]) -> Result<()> {
         let dir = self.dir.path().join("image");
         fs::create_dir(&dir)?;
         tar(root, ".", &dir.join("layer.tar"))?;
@@ -130,7 +130,7 @@ impl Containerd {
     }
 
     /// Removes its pods, as whoever made them does.
-    pub fn remove_pods(&mut self) -> Result<()> {
+    pub(crate) fn remove_pods(&mut self) -> Result<()> {
         while let Some(id) = self.pods.last() {
             self.cri().remove_pod(id)?;
             self.pods.pop();

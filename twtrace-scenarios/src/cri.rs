@@ -14,28 +14,28 @@ const PATIENCE_S: &str = "60";
 
 /// A message as protobuf has it on the wire: fields one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Message(Vec<u8>);
+pub(crate) struct Message(Vec<u8>);
 
 impl Message {
     /// With one more field of this number.
-    pub fn number(mut self, field: u32, value: u64) -> Self {
+    pub(crate) fn number(mut self, field: u32, value: u64) -> Self {
         self.varint(u64::from(field) << 3);
         self.varint(value);
         self
     }
 
     /// As [`Self::number`], a text.
-    pub fn text(self, field: u32, value: &str) -> Self {
+    pub(crate) fn text(self, field: u32, value: &str) -> Self {
         self.bytes(field, value.as_bytes())
     }
 
     /// As [`Self::number`], a message.
-    pub fn part(self, field: u32, value: &Self) -> Self {
+    pub(crate) fn part(self, field: u32, value: &Self) -> Self {
         self.bytes(field, &value.0)
     }
 
     /// As [`Self::number`], texts by names.
-    pub fn map(self, field: u32, pairs: &[(&str, &str)]) -> Self {
+    pub(crate) fn map(self, field: u32, pairs: &[(&str, &str)]) -> Self {
         let part = |all: Self, (key, value): &(&str, &str)| {
             all.part(field, &Self::default().text(1, key).text(2, value))
         };
@@ -58,7 +58,7 @@ impl Message {
     }
 
     /// Its first field, of number 1, where that is a text or a message: all that answers are asked for.
-    pub fn first(&self) -> Option<&[u8]> {
+    pub(crate) fn first(&self) -> Option<&[u8]> {
         let (mut length, mut at) = (0_usize, 1);
         (self.0.first() == Some(&(1 << 3 | 2))).then_some(())?;
         for shift in (0..28).step_by(7) {
@@ -75,7 +75,7 @@ impl Message {
 
 /// A pod that its host's network is good enough for, as the kubelet asks for one.
 #[derive(Clone, Copy, Debug)]
-pub struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     /// Its name.
     pub name: &'a str,
     /// The namespace of Kubernetes that it is in.
@@ -108,34 +108,34 @@ impl Pod<'_> {
 
 /// See the head of the file.
 #[derive(Debug)]
-pub struct Cri {
+pub(crate) struct Cri {
     socket: PathBuf,
 }
 
 impl Cri {
     /// At this socket.
-    pub fn new(socket: &Path) -> Self {
+    pub(crate) fn new(socket: &Path) -> Self {
         Self { socket: socket.to_owned() }
     }
 
     /// Whether somebody answers.
-    pub fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.socket.exists() && self.call("RuntimeService/Version", &Message::default()).is_ok()
     }
 
     /// Whether it has the image.
-    pub fn has_image(&self, image: &str) -> Result<bool> {
+    pub(crate) fn has_image(&self, image: &str) -> Result<bool> {
         let request = Message::default().part(1, &Message::default().text(1, image));
         Ok(self.call("ImageService/ImageStatus", &request)?.first().is_some())
     }
 
     /// Starts a pod; its id.
-    pub fn run_pod(&self, pod: &Pod<'_>) -> Result<String> {
+    pub(crate) fn run_pod(&self, pod: &Pod<'_>) -> Result<String> {
         self.id("RuntimeService/RunPodSandbox", &Message::default().part(1, &pod.message()))
     }
 
     /// Makes a container called `name` of a pod that runs, and starts it; its id.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         pod: &Pod<'_>,
         pod_id: &str,
@@ -155,7 +155,7 @@ impl Cri {
     }
 
     /// Ends a pod and its containers, and leaves nothing of them.
-    pub fn remove_pod(&self, id: &str) -> Result<()> {
+    pub(crate) fn remove_pod(&self, id: &str) -> Result<()> {
         let request = Message::default().text(1, id);
         self.call("RuntimeService/StopPodSandbox", &request)?;
         self.call("RuntimeService/RemovePodSandbox", &request).map(drop)

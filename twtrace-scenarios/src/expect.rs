@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use twtrace_kit::actor::{Actor, Sock};
 
 /// What TCP_TIMEWAIT_LEN is in every kernel (include/net/tcp.h, 5.10 to 7.3).
-pub const TIMEWAIT_MS: u64 = 60_000;
+pub(crate) const TIMEWAIT_MS: u64 = 60_000;
 
 /// What the value of one key must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +159,7 @@ fn told(value: Option<&Value>) -> String {
 
 /// The `substate` of a TIME_WAIT socket made by close(): the peer's ACK and FIN come in one packet or in two, and the
 /// orphan waits in a mini-socket between them. Which, is up to the peer's delayed ACK.
-pub fn either_substate() -> Want {
+pub(crate) fn either_substate() -> Want {
     Want::OneOf(vec![json!("TIME_WAIT"), json!("FIN_WAIT2")])
 }
 

@@ -2,7 +2,7 @@
 //! and may hold the lock of its memory meanwhile.
 //! Must not know: who does.
 
-pub mod disk;
+pub(crate) mod disk;
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -37,20 +37,20 @@ const ANSWERED: u32 = 1;
 const SIZE: u64 = 4096;
 
 /// Whether there can be one here.
-pub fn can_be() -> bool {
+pub(crate) fn can_be() -> bool {
     OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok()
 }
 
 /// The mount, in a mount namespace of the calling process's own. Its server goes with this, and whoever waits is let go.
 #[derive(Debug)]
-pub struct Hung {
+pub(crate) struct Hung {
     dir: TempDir,
     server: Pid,
 }
 
 impl Hung {
     /// Moves the calling process, which has one thread, into a mount namespace of its own, and mounts there.
-    pub fn mount() -> Result<Self> {
+    pub(crate) fn mount() -> Result<Self> {
         let mut reads = 0;
         Self::mount_with(move |opcode, request| match opcode {
             LOOKUP => Some(Ok(entry())),
@@ -84,7 +84,7 @@ impl Hung {
     }
 
     /// The file whose pages never come.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("hung")
     }
 }
@@ -180,7 +180,7 @@ fn attributes(is_root: bool) -> Vec<u8> {
 }
 
 /// Text of a path for an actor.
-pub fn text(path: &Path) -> Result<String> {
+pub(crate) fn text(path: &Path) -> Result<String> {
     let text = path.to_str().context("an odd path")?;
     CString::new(text)?;
     Ok(text.to_owned())

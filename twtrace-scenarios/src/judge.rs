@@ -8,7 +8,7 @@ use crate::expect::{Cookie, Pattern};
 use crate::schema::{Event, incoherent, text};
 
 /// The sentence of a scenario: reasons why it failed, none where it did not. `events` are those of its namespaces.
-pub fn judge(events: &[Event], expected: &[Pattern], cookies: &[Cookie]) -> Vec<String> {
+pub(crate) fn judge(events: &[Event], expected: &[Pattern], cookies: &[Cookie]) -> Vec<String> {
     let mut left: Vec<&Event> = events.iter().collect();
     let mut missing: Vec<&Pattern> = Vec::new();
     for pattern in expected {

@@ -6,23 +6,23 @@
 //! Must not know: the command line.
 
 pub mod around;
-pub mod cgroup;
+mod cgroup;
 pub mod children;
-pub mod containerd;
-pub mod cri;
-pub mod expect;
-pub mod hung;
+mod containerd;
+mod cri;
+mod expect;
+mod hung;
 pub mod instructions;
-pub mod judge;
-pub mod limits;
-pub mod many;
-pub mod nginx;
+mod judge;
+mod limits;
+mod many;
+mod nginx;
 pub mod run;
 pub mod sandbox;
 pub mod scenarios;
-pub mod schema;
-pub mod sockets;
-pub mod ss;
-pub mod stage;
-pub mod tmux;
+mod schema;
+mod sockets;
+mod ss;
+mod stage;
+mod tmux;
 pub mod tracer;

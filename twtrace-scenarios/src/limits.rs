@@ -9,7 +9,7 @@ use crate::{hung, ss};
 
 /// What this machine lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lack {
+pub(crate) enum Lack {
     /// It is emulated, and too slow for what depends on time.
     Speed,
     /// Its kernel cannot do it.
@@ -34,7 +34,7 @@ impl Lack {
 
 /// Why a scenario is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skip {
+pub(crate) struct Skip {
     /// What is missing.
     pub lack: Lack,
     /// In full.
@@ -206,7 +206,7 @@ fn installed(program: &str) -> bool {
 }
 
 /// Why this scenario cannot be asked of this backend on the running kernel; `None` where it can.
-pub fn skip(scenario: &str, backend: &str) -> Option<Skip> {
+pub(crate) fn skip(scenario: &str, backend: &str) -> Option<Skip> {
     let limit = LIMITS.iter().find(|limit| {
         limit.scenario == scenario && limit.backend.is_none_or(|only| only == backend) && (limit.here)()
     })?;

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_micros(800);
 
 /// Processes that hold a namespace each. They end with this.
 #[derive(Debug)]
-pub struct Many {
+pub(crate) struct Many {
     idle: Vec<Pid>,
     busy: Vec<(Pid, UnixStream)>,
 }
@@ -28,7 +28,7 @@ impl Many {
     ///
     /// # Errors
     /// Where the kernel makes no more.
-    pub fn hold(count: usize) -> Result<Self> {
+    pub(crate) fn hold(count: usize) -> Result<Self> {
         let mut all = Self { idle: Vec::with_capacity(count), busy: Vec::new() };
         for _ in 0..count {
             let (mut here, there) = UnixStream::pair()?;
@@ -50,7 +50,7 @@ impl Many {
     ///
     /// # Errors
     /// As [`Many::hold`].
-    pub fn stir(&mut self, count: usize) -> Result<()> {
+    pub(crate) fn stir(&mut self, count: usize) -> Result<()> {
         for _ in 0..count {
             let (mut here, there) = UnixStream::pair()?;
             // SAFETY: this program has one thread.
@@ -73,7 +73,7 @@ impl Many {
     ///
     /// # Errors
     /// Where one has ended.
-    pub fn go(&mut self) -> Result<()> {
+    pub(crate) fn go(&mut self) -> Result<()> {
         self.busy.iter_mut().try_for_each(|(_, stream)| Ok(stream.write_all(b"g")?))
     }
 
@@ -81,7 +81,7 @@ impl Many {
     ///
     /// # Errors
     /// Where one has ended.
-    pub fn halt(&mut self) -> Result<u64> {
+    pub(crate) fn halt(&mut self) -> Result<u64> {
         self.busy.iter_mut().try_for_each(|(_, stream)| stream.write_all(b"h"))?;
         let mut made = 0;
         for (_, stream) in &mut self.busy {

@@ -12,7 +12,7 @@ use twtrace_kit::child::{GRACE, Guarded};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
 /// Where it answers.
-pub const URL: &str = "http://127.0.0.1:10007/";
+pub(crate) const URL: &str = "http://127.0.0.1:10007/";
 
 /// What it reads, up to how many seconds it keeps connections, and from there on.
 const CONFIGURATION: [&str; 2] = [
@@ -24,7 +24,7 @@ http { access_log off; keepalive_requests 1000000; keepalive_timeout ",
 ];
 
 /// One that runs. It ends with this value.
-pub struct Nginx {
+pub(crate) struct Nginx {
     child: Guarded,
     _dir: TempDir,
 }
@@ -34,7 +34,7 @@ impl Nginx {
     ///
     /// # Errors
     /// Where it cannot be started, or does not listen in time.
-    pub fn start(keep_alive_s: u32) -> Result<Self> {
+    pub(crate) fn start(keep_alive_s: u32) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         fs::write(dir.path().join("nginx.conf"), CONFIGURATION.join(&keep_alive_s.to_string()))?;
         let mut command = Command::new("nginx");
@@ -50,7 +50,7 @@ impl Nginx {
     ///
     /// # Errors
     /// Where it ends otherwise.
-    pub fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         let status = self.child.stop(Signal::SIGQUIT, PATIENCE)?;
         ensure!(status.success(), "nginx ended with {status}");
         Ok(())

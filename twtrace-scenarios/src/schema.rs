@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 /// An event as it was told.
-pub type Event = Map<String, Value>;
+pub(crate) type Event = Map<String, Value>;
 
 const PLACE: &[&str] = &["netns", "family", "saddr", "sport", "daddr", "dport"];
 const OWNER: &[&str] = &["pid", "tid", "comm", "uid"];
@@ -81,7 +81,7 @@ fn shape(kind: &str) -> Option<Shape> {
 }
 
 /// Reads one line of `events --json`.
-pub fn parse(line: &str) -> Result<Event> {
+pub(crate) fn parse(line: &str) -> Result<Event> {
     if line.chars().any(char::is_control) {
         bail!("a raw control character in {line:?}");
     }
@@ -149,7 +149,7 @@ fn is_time(text: &str) -> bool {
 
 /// What must hold between an end and its creation, for all sockets of these events: the same owner, the same cookie,
 /// and a lifetime that is the difference of their times.
-pub fn incoherent(events: &[Event]) -> Vec<String> {
+pub(crate) fn incoherent(events: &[Event]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut alive: BTreeMap<String, &Event> = BTreeMap::new();
     for event in events {
@@ -182,7 +182,7 @@ fn disagree(created: &Event, ended: &Event) -> Option<String> {
 }
 
 /// An event as one line.
-pub fn text(event: &Event) -> String {
+pub(crate) fn text(event: &Event) -> String {
     serde_json::to_string(event).unwrap_or_default()
 }
 

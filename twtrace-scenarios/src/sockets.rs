@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
 /// Sockets of every kind. [`Crowd::disperse`] closes those that are open in good order.
-pub struct Crowd {
+pub(crate) struct Crowd {
     /// TIME_WAIT sockets, in either substate.
     pub time_waits: usize,
     /// Ports in use towards 127.0.0.1:10007.
@@ -23,7 +23,7 @@ pub struct Crowd {
 
 impl Crowd {
     /// Makes them: connections to 10007 and 10011, which listen on one family each, and to 10009, which takes both.
-    pub fn gather() -> Result<Self> {
+    pub(crate) fn gather() -> Result<Self> {
         let v4 = listen((Ipv4Addr::UNSPECIFIED, 10007).into())?;
         let v6 = listen((Ipv6Addr::LOCALHOST, 10011).into())?;
         let both = listen((Ipv6Addr::UNSPECIFIED, 10009).into())?;
@@ -67,7 +67,7 @@ impl Crowd {
     }
 
     /// Closes what is open; gives how many TIME_WAIT sockets that makes.
-    pub fn disperse(self) -> Result<usize> {
+    pub(crate) fn disperse(self) -> Result<usize> {
         let made = self.established.len();
         self.established.into_iter().try_for_each(close)?;
         Ok(made)

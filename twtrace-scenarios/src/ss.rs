@@ -13,7 +13,7 @@ use twtrace_kit::kernel;
 
 /// A TIME_WAIT socket as `ss` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// This end.
     pub local: SocketAddr,
     /// The other end.
@@ -25,11 +25,11 @@ pub struct Shown {
 }
 
 /// `TIME_WAIT` or `FIN_WAIT2`, the local and the remote end, as text.
-pub type Line = (String, String, String);
+pub(crate) type Line = (String, String, String);
 
 /// Is there tcp_diag, with CONFIG_INET_DIAG_DESTROY? Without it `ss` reads /proc/net/tcp, and what it prints as `sk:` is
 /// no cookie. Slow when asked for the first time; forked processes inherit the answer.
-pub fn has_tcp_diag() -> bool {
+pub(crate) fn has_tcp_diag() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(look_for_tcp_diag)
 }
@@ -43,12 +43,12 @@ fn look_for_tcp_diag() -> bool {
 
 /// Can `ss -K` end a TIME_WAIT socket here? Besides tcp_diag it needs a tcp_abort() that knows TIME_WAIT sockets
 /// (net/ipv4/tcp.c, 6.1 to 7.3; 5.10 answers EOPNOTSUPP).
-pub fn can_kill_time_wait() -> bool {
+pub(crate) fn can_kill_time_wait() -> bool {
     has_tcp_diag() && kernel::version().is_ok_and(|version| version >= (6, 1))
 }
 
 /// All TIME_WAIT sockets of this namespace, FIN_WAIT2 mini-sockets included; `None` where there is no `ss`.
-pub fn time_waits() -> Result<Option<Vec<Shown>>> {
+pub(crate) fn time_waits() -> Result<Option<Vec<Shown>>> {
     if on_path("ss").is_none() {
         return Ok(None);
     }
@@ -62,7 +62,7 @@ fn run(args: &[&str]) -> Result<String> {
 }
 
 /// The lines of `ss -tan state time-wait`, and those of `fin-wait-2` that are mini-sockets.
-pub fn time_wait_lines() -> Result<BTreeSet<Line>> {
+pub(crate) fn time_wait_lines() -> Result<BTreeSet<Line>> {
     let mut lines = BTreeSet::new();
     for (state, name) in [("time-wait", "TIME_WAIT"), ("fin-wait-2", "FIN_WAIT2")] {
         let text = run(&["-tanHOo", "state", state])?;
@@ -76,7 +76,7 @@ pub fn time_wait_lines() -> Result<BTreeSet<Line>> {
 }
 
 /// How many sockets are in each state, by the kernel's names.
-pub fn states() -> Result<BTreeMap<String, u64>> {
+pub(crate) fn states() -> Result<BTreeMap<String, u64>> {
     let mut states = BTreeMap::new();
     for line in run(&["-tanHO"])?.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn states() -> Result<BTreeMap<String, u64>> {
 }
 
 /// `timewait` of `ss -s`.
-pub fn time_waits_in_summary() -> Result<u64> {
+pub(crate) fn time_waits_in_summary() -> Result<u64> {
     let text = run(&["-s"])?;
     let number = text.lines().find_map(|line| line.split("timewait ").nth(1));
     let digits = number.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default());
@@ -99,7 +99,7 @@ pub fn time_waits_in_summary() -> Result<u64> {
 }
 
 /// `ss -K`: ends the TIME_WAIT socket with this local end. Whether it did shows in the kernel's books.
-pub fn kill(local: SocketAddr) -> Result<()> {
+pub(crate) fn kill(local: SocketAddr) -> Result<()> {
     let filter = [format!("{}", local.ip()), format!("{}", local.port())];
     let [address, port] = &filter;
     run(&["-K", "-tnH", "state", "time-wait", "state", "fin-wait-2", "src", address, "sport", "=", port])

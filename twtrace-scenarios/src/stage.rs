@@ -22,7 +22,7 @@ use crate::tracer::Setup;
 
 /// What a scenario's process has to say at its end.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Report {
+pub(crate) enum Report {
     /// It came to its end.
     Done(Outcome),
     /// twtrace cannot run here; its stderr.
@@ -136,13 +136,13 @@ fn act(scenario: &Scenario, setup: &Setup) -> Result<Outcome> {
 }
 
 /// Scenarios whose actions are over.
-pub struct Stage {
+pub(crate) struct Stage {
     runs: Vec<(Scenario, Run)>,
 }
 
 impl Stage {
     /// Runs all of these to the end of their actions, `abreast` at a time, those that must come last one by one.
-    pub fn play(scenarios: &[Scenario], setup: &Setup, abreast: usize) -> Result<Self> {
+    pub(crate) fn play(scenarios: &[Scenario], setup: &Setup, abreast: usize) -> Result<Self> {
         let mut stage = Self { runs: Vec::new() };
         let (last, first): (Vec<_>, Vec<_>) = scenarios.iter().partition(|s| s.kind != Kind::Shared);
         stage.play_some(&first, setup, abreast)?;
@@ -173,7 +173,7 @@ impl Stage {
     }
 
     /// What each had to say.
-    pub fn reports(&self) -> impl Iterator<Item = (&Scenario, &Report)> {
+    pub(crate) fn reports(&self) -> impl Iterator<Item = (&Scenario, &Report)> {
         self.runs.iter().filter_map(|(scenario, run)| Some((scenario, run.report.as_ref()?)))
     }
 }

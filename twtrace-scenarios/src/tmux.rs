@@ -12,7 +12,7 @@ use twtrace_kit::wait::{PATIENCE, until};
 
 /// What a full-screen program changes of a terminal, and must leave as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// Every line of `stty -a`.
     pub stty: String,
     /// Alternate screen, cursor, and the mouse modes, as tmux has them.
@@ -21,14 +21,14 @@ pub struct State {
 
 /// A terminal. It ends with this value, and whatever runs in it with it.
 #[derive(Debug)]
-pub struct Tmux {
+pub(crate) struct Tmux {
     dir: TempDir,
     tty: PathBuf,
 }
 
 impl Tmux {
     /// A terminal with so many columns and lines, in which a plain shell runs. `environment` is added to that of the shell.
-    pub fn start(columns: u16, lines: u16, environment: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start(columns: u16, lines: u16, environment: &[(&str, &str)]) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-tmux-")?;
         let mut tmux = Self { dir, tty: PathBuf::new() };
         let (columns, lines) = (columns.to_string(), lines.to_string());
@@ -59,18 +59,18 @@ impl Tmux {
     }
 
     /// Types `line` and Enter.
-    pub fn type_line(&self, line: &str) -> Result<()> {
+    pub(crate) fn type_line(&self, line: &str) -> Result<()> {
         self.run(&["send-keys", "-l", line])?;
         self.keys(&["Enter"])
     }
 
     /// Presses keys, by the names that tmux has for them.
-    pub fn keys(&self, names: &[&str]) -> Result<()> {
+    pub(crate) fn keys(&self, names: &[&str]) -> Result<()> {
         self.run(&[&["send-keys"], names].concat()).map(drop)
     }
 
     /// Presses the left button of the mouse: column and line from 0. The terminal tells that in SGR form (xterm's 1006).
-    pub fn click(&self, column: usize, line: usize) -> Result<()> {
+    pub(crate) fn click(&self, column: usize, line: usize) -> Result<()> {
         let told = format!("\x1b[<0;{};{}M\x1b[<0;{0};{1}m", column + 1, line + 1);
         let bytes: Vec<String> = told.bytes().map(|byte| format!("{byte:02x}")).collect();
         let mut args = vec!["send-keys", "-H"];
@@ -79,22 +79,22 @@ impl Tmux {
     }
 
     /// Gives the terminal another size.
-    pub fn resize(&self, columns: u16, lines: u16) -> Result<()> {
+    pub(crate) fn resize(&self, columns: u16, lines: u16) -> Result<()> {
         self.run(&["resize-window", "-x", &columns.to_string(), "-y", &lines.to_string()]).map(drop)
     }
 
     /// What is on the screen.
-    pub fn text(&self) -> Result<String> {
+    pub(crate) fn text(&self) -> Result<String> {
         self.run(&["capture-pane", "-p"])
     }
 
     /// What is on the screen, with the escapes that colour it.
-    pub fn coloured(&self) -> Result<String> {
+    pub(crate) fn coloured(&self) -> Result<String> {
         self.run(&["capture-pane", "-p", "-e"])
     }
 
     /// Waits until what is on the screen is as wanted, and gives it.
-    pub fn await_text(&self, what: &str, mut is_so: impl FnMut(&str) -> bool) -> Result<String> {
+    pub(crate) fn await_text(&self, what: &str, mut is_so: impl FnMut(&str) -> bool) -> Result<String> {
         let mut last = String::new();
         let found = until(what, PATIENCE, || {
             last = self.text()?;
@@ -104,12 +104,12 @@ impl Tmux {
     }
 
     /// Waits until there is nothing on the screen but the shell's prompt.
-    pub fn await_prompt(&self) -> Result<()> {
+    pub(crate) fn await_prompt(&self) -> Result<()> {
         self.await_text("a prompt", |text| ["$", "#"].contains(&text.trim_end())).map(drop)
     }
 
     /// What the terminal is set to.
-    pub fn state(&self) -> Result<State> {
+    pub(crate) fn state(&self) -> Result<State> {
         let stty = read(Command::new("stty").arg("-a").arg("-F").arg(&self.tty))?;
         let modes = self.ask(
             "alternate #{alternate_on} cursor #{cursor_flag} mouse #{mouse_any_flag} #{mouse_all_flag} \
@@ -120,7 +120,7 @@ impl Tmux {
     }
 
     /// Takes the terminal away from what runs in it.
-    pub fn hang_up(&self) -> Result<()> {
+    pub(crate) fn hang_up(&self) -> Result<()> {
         self.run(&["kill-server"]).map(drop)
     }
 }

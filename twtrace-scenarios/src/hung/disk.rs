@@ -21,14 +21,14 @@ const WRITE_IN: usize = 40;
 
 /// See the head of the file.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     hung: Hung,
     written: NamedTempFile,
 }
 
 impl Disk {
     /// Mounts it; see [`Hung::mount`].
-    pub fn mount() -> Result<Self> {
+    pub(crate) fn mount() -> Result<Self> {
         let written = NamedTempFile::with_prefix("twtrace-scenarios-")?;
         let file = written.reopen()?;
         let hung = Hung::mount_with(move |opcode, request| {
@@ -45,17 +45,17 @@ impl Disk {
     }
 
     /// The file, which is to be made.
-    pub fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.hung.file()
     }
 
     /// From now on nothing that is written comes back.
-    pub fn hang(&self) -> Result<()> {
+    pub(crate) fn hang(&self) -> Result<()> {
         Ok(kill(self.hung.server, Signal::SIGSTOP)?)
     }
 
     /// What was written before, for those who do not want to wait.
-    pub fn written(&self) -> PathBuf {
+    pub(crate) fn written(&self) -> PathBuf {
         self.written.path().to_owned()
     }
 }
