@@ -250,7 +250,7 @@ pub fn in_time_namespace<T>(seconds: u64, start: impl FnOnce() -> Result<T>) -> 
 }
 
 /// File systems that a machine has only where somebody has mounted them.
-const PREPARED: [&str; 3] = ["tracefs", "debugfs", "bpf"];
+pub const PREPARED: [&str; 3] = ["tracefs", "debugfs", "bpf"];
 
 /// Whether tracefs is mounted for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

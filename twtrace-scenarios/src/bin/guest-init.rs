@@ -20,6 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use twtrace_kit::netns::lo_up;
+use twtrace_scenarios::around::PREPARED;
 
 /// File system type, mount point, and whether a kernel without it is still of use.
 const MOUNTS: [(&str, &str, bool); 10] = [
@@ -34,9 +35,6 @@ const MOUNTS: [(&str, &str, bool); 10] = [
     ("debugfs", "/sys/kernel/debug", false),
     ("bpf", "/sys/fs/bpf", true),
 ];
-
-/// Of these, what only a machine has that somebody has prepared: not there with `twtrace.state=no_tracefs`.
-const PREPARED: [&str; 3] = ["tracefs", "debugfs", "bpf"];
 
 /// Controllers of cgroup v1 that are mounted, each where the kernel has it, with `twtrace.state=cgroup_v1` or `cgroup_hybrid`.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "memory", "devices", "freezer", "pids"];
@@ -75,6 +73,7 @@ fn work() -> Result<()> {
     let (first, rest) = MOUNTS.split_at(1);
     first.iter().try_for_each(|wanted| mount_one(*wanted))?;
     let wish = Wish::parse(&fs::read_to_string("/proc/cmdline")?);
+    // As on a machine that nobody has prepared.
     let is_unwanted = |kind: &str| wish.is("no_tracefs") && PREPARED.contains(&kind);
     rest.iter().filter(|(kind, ..)| !is_unwanted(kind)).try_for_each(|wanted| mount_one(*wanted))?;
     mount_cgroups(&wish)?;
