@@ -51,7 +51,8 @@ pub struct Recorder {
     events: u64,
     /// Of those, events of which nobody knows yet whether they can be written.
     unwritten: u64,
-    loss: Loss,
+    /// What the trace had lost when this recording began.
+    lost_before: Loss,
     room: Room,
     met: Met,
     /// What is known of network namespaces, from the start and since.
@@ -92,7 +93,7 @@ impl Recorder {
             bytes_before: 0,
             events: 0,
             unwritten: 0,
-            loss: Loss::default(),
+            lost_before: Loss::default(),
             room: Room::default(),
             met: Met::default(),
             known: BTreeMap::new(),
@@ -188,9 +189,6 @@ impl View for Recorder {
     fn event(&mut self, event: &Event) -> io::Result<Flow> {
         if let Some(beside) = &mut self.beside {
             beside.event(event);
-        }
-        if let Some(loss) = &event.loss {
-            self.loss = self.loss.and(loss);
         }
         self.take_in(event)?;
         Ok(Flow::Go)

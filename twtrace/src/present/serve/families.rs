@@ -181,7 +181,7 @@ fn recording(picture: &Picture) -> Vec<Family> {
         Family::counter("twtrace_recording_events", "Events that were recorded.").of(state.events),
         Family::counter(
             "twtrace_recording_missed_events",
-            "Events that came while nothing could be recorded.",
+            "Events that are in no recording: none could be written, or not as fast as they came.",
         )
         .of(state.missed),
         Family::counter("twtrace_recording_bytes", "Bytes that were written to recordings.").of(state.bytes),

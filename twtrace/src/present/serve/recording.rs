@@ -34,7 +34,7 @@ pub struct State {
     pub failures: u64,
     /// Events that were recorded.
     pub events: u64,
-    /// Events that came meanwhile and were not.
+    /// Events that are in no recording: none could be written, or not as fast as they came.
     pub missed: u64,
     /// Bytes written.
     pub bytes: u64,
@@ -48,6 +48,8 @@ pub struct Recording {
     retry: Option<io::Result<Retry>>,
     failures: u64,
     missed: u64,
+    /// That its disk is too slow was said.
+    is_slow: bool,
     pause: Duration,
     retry_at_ns: u64,
     /// Since when it is up, CLOCK_MONOTONIC in nanoseconds.
@@ -67,6 +69,7 @@ impl Recording {
             retry: None,
             failures: 0,
             missed: 0,
+            is_slow: false,
             pause: FIRST_PAUSE,
             retry_at_ns: 0,
             up_since_ns: 0,
@@ -130,6 +133,7 @@ impl Recording {
         let opened = match &mut self.retry {
             None => {
                 let done = self.recorder.tick(tracker, now_ns).map(drop);
+                self.note_slow();
                 return self.settle(done);
             }
             Some(_) if now_ns < self.retry_at_ns => return,
@@ -167,6 +171,16 @@ impl Recording {
             None => self.recorder.finish(summary).map(drop),
             Some(Ok(retry)) => Ok(retry.worker.stop(Instant::now() + REMOVING).map(drop)?),
             Some(Err(_)) => Ok(()),
+        }
+    }
+
+    /// Says once that a disk is too slow. How much that cost is in the recording, and counted.
+    fn note_slow(&mut self) {
+        if !self.is_slow
+            && let Some(slow) = self.recorder.slow()
+        {
+            self.is_slow = true;
+            crate::note!("twtrace: {slow}: events that there is no room for are told in it as lost");
         }
     }
 

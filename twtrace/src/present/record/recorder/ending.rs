@@ -60,7 +60,7 @@ impl Recorder {
         let tail = Tail {
             namespaces: std::mem::take(&mut self.at_end),
             lists: self.lists.take(),
-            lost: summary.loss,
+            lost: self.lost(&summary.loss),
             live: summary.live as u64,
             ..self.tail(summary.until, stop, ended)
         };

@@ -39,7 +39,7 @@ impl Recorder {
 
     fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
         self.look_beside()?;
-        (self.encoder, self.first_ns) = (None, None);
+        (self.encoder, self.first_ns, self.lost_before) = (None, None, *tracker.loss());
         let settings = self.beside.as_ref().map(Beside::settings);
         self.learn(settings.into_iter().flatten());
         self.forget(tracker);
@@ -58,7 +58,7 @@ impl Recorder {
         let began = self.head.clock();
         let Clock { mono_ns, wall_ns } = if until.mono_ns < began.mono_ns { began } else { until };
         let limitations = self.head.limitations.clone();
-        Tail { mono_ns, wall_ns, stop, command, limitations, lost: self.loss, ..Tail::default() }
+        Tail { mono_ns, wall_ns, stop, command, limitations, ..Tail::default() }
     }
 
     pub(super) fn write_end(&mut self, tail: &Tail) -> io::Result<()> {
@@ -121,6 +121,8 @@ impl Recorder {
     }
 
     pub(super) fn rotate(&mut self, tracker: &Tracker) -> io::Result<()> {
+        // What this part lost is told in it, though there may be room since a moment ago only.
+        self.tell_loss()?;
         self.close_batch()?;
         // One part ends where the next begins.
         let clock = Clock::read();
@@ -130,7 +132,8 @@ impl Recorder {
         let others = self.learn(settings.into_iter().flatten());
         let namespaces: Vec<Namespace> = namespaces::remembered(&self.known).chain(others).collect();
         let live = tracker.live() as u64;
-        let tail = Tail { namespaces, live, lists, ..self.tail(clock, Stop::Rotated, None) };
+        let lost = self.lost(tracker.loss());
+        let tail = Tail { namespaces, live, lists, lost, ..self.tail(clock, Stop::Rotated, None) };
         self.write_end(&tail)?;
         self.output.go_on()?;
         self.forget(tracker);

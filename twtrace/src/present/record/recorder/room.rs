@@ -1,15 +1,19 @@
-//! Owns: what becomes of events: into the batch that is being filled, or, where a reader or a disk is so slow that there is no room, counted.
+//! Owns: what becomes of events: into the batch that is being filled, or, where a reader or a disk is so slow that there is no room, counted, and
+//! told in the recording once there is.
 //! Must not know: where batches are written to, how a recording begins and ends.
 //!
 //! A batch that was closed is always handed over: its dictionaries are needed by all that follow. So room is looked for before an event is
 //! taken in, and what waits is the bound of the output and one batch at most.
+//!
+//! What was left out only the recording knows in time: whoever traces looks once a second, and then another file may have begun, or the end. So
+//! `unwritten` is told from here, between the last event that was left out and the next that is not.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::{BATCH_EVENTS, Recorder, SECOND_SIGNAL, signals};
-use crate::model::event::{Event, Kind};
+use crate::model::event::{Event, Kind, Loss};
 use crate::present::record::output::Output;
 use crate::recording::Tail;
 
@@ -21,10 +25,12 @@ const LETTING_GO: Duration = Duration::from_millis(100);
 pub(super) struct Room {
     /// There was none when it was looked for last.
     is_full: bool,
+    /// What was lost and is not told of yet, for want of room.
+    lost: Loss,
+    /// When the last of that was, CLOCK_MONOTONIC in nanoseconds.
+    lost_ns: u64,
     /// Events and sockets from before in the batch that is being filled.
     pub(super) held: u64,
-    /// A loss that there was no room to tell of.
-    lost: Option<Event>,
     /// Those that were not written to outputs before this one.
     unwritten_before: u64,
     /// Batches that are not written yet, as far as was looked: bytes that were handed over with it and before, and its events.
@@ -48,6 +54,13 @@ impl Recorder {
         self.room.unwritten_before + self.output.writer().unwritten()
     }
 
+    /// What is said of a reader or a disk that was too slow for an event, where one was.
+    pub fn slow(&self) -> Option<String> {
+        let writer = self.output.writer();
+        (writer.unwritten() != 0 && writer.error().is_none())
+            .then(|| format!("{} {}", writer.name(), writer.slow()))
+    }
+
     /// Events that were taken in and not handed over, which they will not be: something failed. To be asked once.
     pub fn give_up(&mut self) -> u64 {
         std::mem::take(&mut self.unwritten)
@@ -66,15 +79,18 @@ impl Recorder {
             self.output.writer().lose(u64::from(counts));
             return Err(error);
         }
-        if !self.room.is_full {
-            return self.append(event);
-        }
-        if event.kind == Kind::Lost {
-            self.lose(event);
-        } else {
-            self.output.writer().lose(1);
-        }
-        Ok(())
+        let loss = match &event.loss {
+            // What could not be written is told already, or will be.
+            Some(loss) => Loss { unwritten: 0, ..**loss },
+            None if self.room.is_full => {
+                self.output.writer().lose(1);
+                Loss { unwritten: 1, ..Loss::default() }
+            }
+            None => return self.append(event),
+        };
+        self.room.lost = self.room.lost.and(&loss);
+        self.room.lost_ns = self.room.lost_ns.max(event.mono_ns);
+        if self.room.is_full { Ok(()) } else { self.tell_loss() }
     }
 
     /// Looks whether there is room, and tells what was lost once there is.
@@ -86,18 +102,20 @@ impl Recorder {
         if self.room.is_full { Ok(()) } else { self.tell_loss() }
     }
 
-    fn tell_loss(&mut self) -> io::Result<()> {
-        self.room.lost.take().map_or(Ok(()), |lost| self.append(&lost))
+    /// Tells what was lost and was not told of, whether there is room or not: it is one row.
+    pub(super) fn tell_loss(&mut self) -> io::Result<()> {
+        let loss = std::mem::take(&mut self.room.lost);
+        if loss.is_empty() {
+            return Ok(());
+        }
+        let mut event = Event::new(Kind::Lost, self.room.lost_ns, None);
+        event.loss = Some(Box::new(loss));
+        self.append(&event)
     }
 
-    /// Keeps a loss until it can be told of.
-    fn lose(&mut self, event: &Event) {
-        let mut event = event.clone();
-        let before = self.room.lost.take().and_then(|lost| lost.loss);
-        if let (Some(before), Some(loss)) = (before, &mut event.loss) {
-            **loss = loss.and(&before);
-        }
-        self.room.lost = Some(event);
+    /// What was lost since the recording began, of what the trace has lost so far: what could not be written is the recording's own.
+    pub(super) fn lost(&self, of_trace: &Loss) -> Loss {
+        Loss { unwritten: self.output.writer().unwritten(), ..of_trace.since(&self.lost_before) }
     }
 
     fn append(&mut self, event: &Event) -> io::Result<()> {
@@ -119,7 +137,8 @@ impl Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         encoder.close_batch().map_err(|error| self.output.failed(error))?;
         self.output.write_events(encoder.bytes(), std::mem::take(&mut self.room.held))?;
-        self.room.is_full = !self.output.writer().has_room();
+        // That there is some again is noticed where what was lost meanwhile is told.
+        self.room.is_full |= !self.output.writer().has_room();
         // It is looked once: more may be written by the next look.
         let total = self.output.total();
         while let Some((_, events)) = self.room.handed.front().filter(|(given, _)| *given <= total) {

@@ -1,33 +1,125 @@
-//! What becomes of a recording whose files cannot be written.
+//! What becomes of a recording whose files cannot be written, or not as fast as events come.
 
 use std::path::Path;
 use std::sync::mpsc;
 
+use bytes::Bytes;
 use nix::sys::stat::Mode;
 
 use super::*;
 use crate::host::net::netns::{cookie_here, own_inode};
+use crate::model::event::Loss;
+use crate::output::{Turn, Units};
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
 use crate::present::record::output::Rotation;
-use crate::recording::Recording as Recorded;
+use crate::recording::{Ended, Recording as Recorded, Tail};
+
+/// As much may wait where a disk is too slow: a hundredth of what it is.
+const LIMIT: usize = 1 << 16;
+/// More than all that waits then can hold.
+const PLENTY: u64 = 4_000_037;
 
 fn recording(dir: &Path) -> Recording {
     recording_of(1, dir)
 }
 
 fn recording_of(netns: u32, dir: &Path) -> Recording {
+    Recording::new(destination(dir), setup(netns)).unwrap()
+}
+
+fn destination(dir: &Path) -> Destination {
     let rotation =
         Rotation { every: Some(Duration::from_secs(7)), keep: Some(3), resumes: true, ..Rotation::default() };
-    let destination = Destination { path: dir.join("a.twt"), force: false, rotation, owner: None };
-    let setup = Setup {
+    Destination { path: dir.join("a.twt"), force: false, rotation, owner: None }
+}
+
+fn setup(netns: u32) -> Setup {
+    Setup {
         filters: Vec::new(),
         netns: vec![netns],
         command: None,
         cgroup: None,
         settle: Duration::ZERO,
         rhythm: None,
-    };
-    Recording::new(destination, setup).unwrap()
+    }
+}
+
+/// Events that a trace tells it, and what was lost by the kernel side meanwhile.
+struct Trace {
+    tracker: Tracker,
+    told: u64,
+    loss: Loss,
+}
+
+impl Trace {
+    fn tell(&mut self, recording: &mut Recording, count: u64) {
+        let began_ns = clock::mono_ns();
+        for n in 0..count {
+            let mut event = CLIENT.event(Kind::Created, 3.0, (self.told % 60_013) as u16);
+            event.mono_ns = began_ns + n;
+            event.cookie = Some(self.told.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            recording.event(&event);
+            self.told += 1;
+        }
+        // The batch is old enough by then, and the file is not.
+        recording.tick(&mut self.tracker, began_ns + SECOND_NS);
+    }
+
+    fn lose(&mut self, recording: &mut Recording, created: u64) {
+        let mut event = Event::new(Kind::Lost, clock::mono_ns(), None);
+        event.loss = Some(Box::new(Loss { created, ..Loss::default() }));
+        self.tracker.apply(&mut event);
+        recording.event(&event);
+        self.loss.created += created;
+    }
+
+    /// While its disk hangs, tells it more than there is room for; returns how much it has missed so far.
+    fn tell_too_much(&mut self, recording: &mut Recording) -> u64 {
+        let (go, gate) = mpsc::channel::<()>();
+        let hangs: Turn = Box::new(move |_| {
+            let _ = gate.recv();
+            Ok(None)
+        });
+        let before = recording.state().missed;
+        recording.recorder.output().unwrap().put_always(Some(hangs), Bytes::new(), Units::None).unwrap();
+        while recording.state().missed == before && self.told < PLENTY {
+            self.tell(recording, 1009);
+        }
+        assert!(recording.state().missed > before, "all of {} were taken", self.told);
+        self.lose(recording, 7);
+        self.tell(recording, 17);
+        drop(go);
+        recording.recorder.output().unwrap().settle(Instant::now() + Duration::from_secs(60));
+        recording.state().missed
+    }
+
+    fn finish(self, recording: Recording) {
+        let summary = Summary { loss: self.loss, ..Summary::of_nothing(Clock::read()) };
+        recording.finish(&summary).unwrap();
+    }
+}
+
+/// A recording for which less may wait, begun, and its trace. Its first file is a.1.twt.
+fn with_little_room(dir: &Path) -> (Recording, Trace) {
+    let mut recording = recording(dir);
+    let output = Output::open_for(destination(dir), LIMIT).unwrap();
+    recording.recorder = Recorder::new(output, setup(1)).unwrap();
+    recording.begin(Clock::read());
+    (recording, Trace { tracker: Tracker::new(), told: 0, loss: Loss::default() })
+}
+
+/// Births in a file, what its rows say was lost, and its end.
+fn read(path: &Path) -> (u64, Loss, Tail) {
+    let mut recorded = Recorded::open(path).unwrap();
+    let (mut births, mut lost) = (0, Loss::default());
+    for event in recorded.events() {
+        births += u64::from(event.kind == Kind::Created);
+        lost = event.loss.iter().fold(lost, |lost, loss| lost.and(loss));
+    }
+    match recorded.end() {
+        Ended::Complete(tail) => (births, lost, *tail),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -171,4 +263,42 @@ fn settings_of_the_next_namespace_with_the_inode_are_not_recorded() {
         let read = Recorded::open(&dir.path().join("a.0.twt")).unwrap();
         assert_eq!(read.head().namespaces.len(), want);
     }
+}
+
+#[test]
+fn what_a_disk_was_too_slow_for_is_told_as_lost_by_the_file_that_has_it_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recording, mut trace) = with_little_room(dir.path());
+    let first = trace.tell_too_much(&mut recording);
+    // Another file begins at once.
+    recording.tick(&mut trace.tracker, clock::mono_ns() + 8 * SECOND_NS);
+    let told_first = trace.told;
+    // The end comes at once.
+    let second = trace.tell_too_much(&mut recording) - first;
+    let told_second = trace.told - told_first;
+    assert!(recording.is_slow, "nobody was told");
+    trace.finish(recording);
+    let lost = |unwritten, created| Loss { unwritten, created, ..Loss::default() };
+    let (births, rows, tail) = read(&dir.path().join("a.1.twt"));
+    assert_eq!((births + first, rows, tail.lost), (told_first, lost(first, 7), lost(first, 7)));
+    let (births, rows, tail) = read(&dir.path().join("a.2.twt"));
+    assert_eq!(births + second, told_second);
+    assert_eq!((rows, tail.lost), (lost(second, 7), lost(first + second, 14)));
+}
+
+#[test]
+fn what_was_lost_before_a_recording_began_anew_is_not_lost_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recording, mut trace) = with_little_room(dir.path());
+    let missed = trace.tell_too_much(&mut recording);
+    recording.settle(Err(io::Error::other("the disk is full")));
+    trace.lose(&mut recording, 11);
+    tick_until(&mut recording, &mut trace.tracker, 0, |state| state.is_up);
+    trace.lose(&mut recording, 13);
+    trace.tell(&mut recording, 19);
+    assert_eq!(recording.state().missed, missed);
+    trace.finish(recording);
+    let (births, rows, tail) = read(&dir.path().join("a.2.twt"));
+    let lost = Loss { created: 13, ..Loss::default() };
+    assert_eq!((births, rows, tail.lost), (19, lost, lost));
 }

@@ -86,6 +86,26 @@ fn a_disk_that_goes_on_has_all_that_there_was_room_for_and_no_file_begins_meanwh
 }
 
 #[test]
+fn a_part_tells_what_it_lost_though_there_is_room_since_a_moment_ago_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut recorder, path, go) = hung(dir.path(), Some(Duration::from_secs(7)));
+    let mut told = 0;
+    let unwritten = tell_until_lost(&mut recorder, &mut told);
+    drop(go);
+    recorder.output.writer().settle(Instant::now() + Duration::from_secs(50));
+    // Nobody has looked since.
+    recorder.rotate(&Tracker::new()).unwrap();
+    let (_, ended) = end(&mut recorder, Instant::now() + Duration::from_secs(50));
+    ended.unwrap();
+    for (number, want) in [(0, unwritten), (1, 0)] {
+        let (events, ended) = events(&path.with_file_name(format!("a.{number}.twt")));
+        let lost: u64 = events.iter().filter_map(|event| Some(event.loss.as_ref()?.unwritten)).sum();
+        let Ended::Complete(tail) = ended else { panic!("{ended:?}") };
+        assert_eq!((lost, tail.lost.unwritten), (want, unwritten), "part {number}");
+    }
+}
+
+#[test]
 fn an_event_that_hears_first_that_a_queue_that_was_full_has_failed_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let (mut recorder, _, go) = hung(dir.path(), None);
