@@ -14,6 +14,7 @@ use super::lister::{Reply, Request};
 use super::verify::{Counting, Moment};
 use super::{Error, Summary};
 use crate::model::clock::{self, Clock};
+use crate::model::event::Loss;
 use crate::model::limitation::{Limitation, What};
 use crate::output::Writer;
 use crate::source::View;
@@ -42,6 +43,12 @@ fn reader_until(why: Why, deadline: Instant, over: Option<Instant>) -> Option<In
         Why::Told => Some(deadline),
         Why::View => over.map(|over| over.max(deadline)),
     }
+}
+
+/// All that was lost: what the tracker heard of, ends that it cannot tell whose they are included; and what came to be known, `last`, since that
+/// was `reported`.
+fn all_lost(heard: &Loss, reported: &Loss, last: &Loss) -> Loss {
+    heard.and(&last.since(reported))
 }
 
 /// What was lost at last could not be put right.
@@ -213,14 +220,15 @@ impl Engine<'_> {
     fn conclude(
         mut self,
         until: Clock,
-        mut loss: crate::model::event::Loss,
+        loss: Loss,
         reader_until: Option<Instant>,
         view: &dyn View,
     ) -> Result<Summary, Error> {
         let counting = if self.probe.counts_expiries() { Counting::Expiries } else { Counting::Births };
+        let unwritten = view.output().map_or(0, Writer::unwritten);
+        let last = Loss { missed: self.healing.missed(), unwritten, ..loss };
+        let loss = all_lost(self.tracker.loss(), &self.reported, &last);
         let verdict = self.options.verify.then(|| self.verification.close(&self.tracker, &loss, counting));
-        loss.missed = self.healing.missed();
-        loss.unwritten = view.output().map_or(0, Writer::unwritten);
         let summary = Summary {
             backend: self.probe.backend(),
             counts: self.tracker.total(),
@@ -253,5 +261,14 @@ mod tests {
         assert_eq!(reader_until(Why::View, deadline, Some(late)), Some(late));
         assert_eq!(reader_until(Why::View, deadline, Some(soon)), Some(deadline));
         assert_eq!(reader_until(Why::View, deadline, None), None);
+    }
+
+    #[test]
+    fn what_was_told_as_lost_is_lost_at_the_end_whoever_found_it_out() {
+        let reported = Loss { created: 7, ended: 3, unwritten: 11, ..Loss::default() };
+        let heard = Loss { ended: 4, ..reported };
+        let last = Loss { missed: 2, unwritten: 13, ..reported };
+        let want = Loss { created: 7, ended: 4, missed: 2, unwritten: 13, ..Loss::default() };
+        assert_eq!(all_lost(&heard, &reported, &last), want);
     }
 }
