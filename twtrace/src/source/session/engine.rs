@@ -25,6 +25,7 @@ use crate::kernel::probe::{Lost, Probe};
 use crate::model::clock;
 use crate::model::event::{Event, Kind, Loss};
 use crate::model::limitation::Limitations;
+use crate::output::Writer;
 use crate::source::inquiry::{Question, Server};
 use crate::source::{Flow, View};
 
@@ -167,7 +168,7 @@ impl<'a> Engine<'a> {
     }
 
     pub(super) fn take_error(&mut self, view: &dyn View) -> Result<Flow, Error> {
-        match view.output().and_then(crate::output::Writer::error) {
+        match view.output().and_then(Writer::error) {
             Some(error) => self.written(Err(error)),
             None => Ok(Flow::Go),
         }
@@ -324,16 +325,15 @@ impl<'a> Engine<'a> {
         now_ns: u64,
         view: &mut dyn View,
     ) -> Result<Flow, Error> {
-        loss.unwritten = view.output().map_or(0, crate::output::Writer::unwritten);
+        loss.unwritten = view.output().map_or(0, Writer::unwritten);
         loss.missed = self.healing.missed();
         let news = loss.since(&self.reported);
         self.healing.lost(&loss, &news, doubts, read_ns);
         if news.is_empty() {
             return Ok(Flow::Go);
         }
-        if self.reported.unwritten == 0 && news.unwritten != 0 {
-            let said = view.output().map(|output| (output.name(), output.slow()));
-            let (name, slow) = said.unwrap_or_else(|| ("stdout".to_owned(), "is not read fast enough"));
+        if let Some(output) = view.output().filter(|_| self.reported.unwritten == 0 && news.unwritten != 0) {
+            let (name, slow) = (output.name(), output.slow());
             crate::note!("twtrace: {name} {slow}: what cannot be written is counted as lost");
         }
         self.reported = loss;
