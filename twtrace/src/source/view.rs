@@ -60,7 +60,8 @@ pub trait View {
         None
     }
 
-    /// Where the view writes to, if that has a reader who may not read.
+    /// What the view writes to and is there for. Its end is waited for, its failure ends the trace, and what it does not take is lost of the trace
+    /// (`unwritten`). A recording beside something else is none: it goes on without, and tells by itself what it lacks.
     fn output(&self) -> Option<&Writer> {
         None
     }
