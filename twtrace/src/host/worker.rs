@@ -230,6 +230,17 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
         drop((requests, replies));
         thread.map_or(Ok(Joined::Ended), |thread| thread.join_by(deadline))
     }
+
+    /// As [`Worker::stop`], and gives what it has said by then that was not heard yet.
+    ///
+    /// # Errors
+    /// If it panicked.
+    pub fn last_replies(self, deadline: Instant) -> Result<Vec<A>, Died> {
+        let Self { requests, mut replies, thread } = self;
+        drop(requests);
+        thread.map_or(Ok(Joined::Ended), |thread| thread.join_by(deadline))?;
+        Ok(std::iter::from_fn(|| replies.try_recv().ok()).collect())
+    }
 }
 
 #[cfg(test)]
@@ -314,12 +325,31 @@ mod tests {
 
     #[test]
     fn a_worker_that_hangs_is_left_behind() {
-        let (release, hung) = mpsc::channel::<()>();
-        let work = move |_: &Requests<u32>, _: &Replies<u32>| {
-            let _ = hung.recv();
+        for is_stopped in [true, false] {
+            let (release, hung) = mpsc::channel::<()>();
+            let work = move |_: &Requests<u32>, _: &Replies<u32>| {
+                let _ = hung.recv();
+            };
+            let worker = Worker::<u32, u32>::start("sleeper", work).unwrap();
+            if is_stopped {
+                assert_eq!(worker.stop(Instant::now()), Ok(Joined::LeftBehind));
+            } else {
+                assert_eq!(worker.last_replies(Instant::now()), Ok(Vec::new()));
+            }
+            drop(release);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_says_while_it_ends_is_heard() {
+        let work = |asked: &Requests<u32>, replies: &Replies<u32>| {
+            while let Some(request) = asked.next() {
+                replies.send(request * 2);
+            }
+            replies.send(7);
         };
-        let worker = Worker::<u32, u32>::start("sleeper", work).unwrap();
-        assert_eq!(worker.stop(Instant::now()), Ok(Joined::LeftBehind));
-        drop(release);
+        let worker = Worker::start("doubler", work).unwrap();
+        [11, 13].into_iter().for_each(|request| worker.ask(request));
+        assert_eq!(worker.last_replies(soon()), Ok(vec![22, 26, 7]));
     }
 }

@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::host::net::books::{Books, time_waits};
 use crate::host::net::netns::{Netns, cookie_here, discover};
 use crate::host::net::sysctls;
-use crate::host::worker::{Died, Thread, Worker};
+use crate::host::worker::{Died, Worker};
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
@@ -88,13 +88,12 @@ impl Met {
     /// If no thread can be started.
     pub(super) fn ask_again(&self, known: &BTreeMap<u32, Namespace>) -> io::Result<Again> {
         let inodes: Vec<u32> = known.keys().copied().collect();
-        let (cookies, answer) = (Arc::clone(&self.cookies), Arc::<Mutex<_>>::default());
-        let into = Arc::clone(&answer);
-        let thread = Thread::start("namespaces", move || {
-            let now = if inodes.is_empty() { Vec::new() } else { ask(&inodes, PATIENCE, &cookies) };
-            *into.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        })?;
-        Ok(Again { thread, answer, until: Instant::now() + LAST })
+        let cookies = Arc::clone(&self.cookies);
+        let asker = start(move |inodes| ask(inodes, PATIENCE, &cookies))?;
+        if !inodes.is_empty() {
+            asker.ask(inodes);
+        }
+        Ok(Again { asker, until: Instant::now() + LAST })
     }
 
     /// Asks all but those in `known` again, once an event comes from there.
@@ -144,8 +143,7 @@ impl Met {
 
 /// Namespaces that are asked again.
 pub(super) struct Again {
-    thread: Thread,
-    answer: Arc<Mutex<Vec<Namespace>>>,
+    asker: Asker,
     until: Instant,
 }
 
@@ -156,8 +154,7 @@ impl Again {
     /// # Errors
     /// If whoever asks died.
     pub(super) fn answered(self, known: &BTreeMap<u32, Namespace>) -> Result<Vec<Namespace>, Died> {
-        self.thread.join_by(self.until)?;
-        let mut now = std::mem::take(&mut *self.answer.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut now = self.asker.last_replies(self.until)?.concat();
         let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
         now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
         now.sort_by_key(|namespace| namespace.netns);
