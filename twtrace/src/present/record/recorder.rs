@@ -21,9 +21,8 @@ use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Loss};
-use crate::model::limitation::{Limitation, Limitations};
+use crate::model::limitation::Limitation;
 use crate::output::Writer;
-use crate::recording::lists::Lists;
 use crate::recording::{Encoder, Head, Namespace, Stop};
 use crate::source::session::Summary;
 use crate::source::{Flow, View};
@@ -57,13 +56,9 @@ pub struct Recorder {
     met: Met,
     /// What is known of network namespaces, from the start and since.
     known: BTreeMap<u32, Namespace>,
-    /// The same, asked once more when the end is near, and what came of it.
+    /// The same, asked once more when the end is near.
     again: Option<Again>,
-    at_end: Vec<Namespace>,
     beside: Option<Beside>,
-    /// What was seen beside, once that is over, and what could not be.
-    lists: Option<Lists>,
-    seen_beside: Vec<Limitation>,
     running: Option<Running>,
     refused: Option<NotRun>,
     ended_ns: Option<u64>,
@@ -98,16 +93,13 @@ impl Recorder {
             met: Met::default(),
             known: BTreeMap::new(),
             again: None,
-            at_end: Vec::new(),
             beside: None,
-            lists: None,
             running: None,
             refused: None,
             ended_ns: None,
             signalled: None,
             told_to_end: false,
             left: None,
-            seen_beside: Vec::new(),
             ends: false,
             stop: None,
         })
@@ -157,8 +149,7 @@ impl View for Recorder {
     }
 
     fn limited(&mut self, limitations: &[Limitation]) {
-        let all: Limitations = limitations.iter().chain(&self.seen_beside).cloned().collect();
-        self.head.limitations = all.all().to_vec();
+        self.head.limitations = limitations.to_vec();
     }
 
     fn begin(&mut self, clock: Clock) -> io::Result<()> {

@@ -5,9 +5,11 @@ use std::io;
 
 use super::Recorder;
 use crate::diagnose::gather::beside::Beside;
+use crate::host::worker::Died;
+use crate::model::limitation::Limitations;
 use crate::present::record::command::{Parting, Running};
-use crate::recording::{Stop, Tail};
-use crate::source::View as _;
+use crate::recording::lists::Lists;
+use crate::recording::{Namespace, Stop, Tail};
 use crate::source::session::Summary;
 
 impl Recorder {
@@ -19,29 +21,21 @@ impl Recorder {
         self.beside.iter_mut().for_each(Beside::end);
     }
 
-    /// Takes in what was asked then.
-    fn collect(&mut self) -> io::Result<()> {
+    /// What was asked then: namespaces, the kernel's lists, and whether somebody died who was to say more.
+    fn collect(&mut self) -> (Vec<Namespace>, Option<Lists>, Result<(), Died>) {
         // For those that there is no time to ask again.
         let settings = self.beside.as_ref().map(Beside::settings);
         let others = self.learn(settings.into_iter().flatten());
-        let mut collected = Ok(());
-        if let Some(again) = self.again.take() {
-            match again.answered(&self.known) {
-                Ok(at_end) => self.at_end = at_end,
-                Err(died) => collected = Err(died.into()),
-            }
-        }
-        self.at_end.extend(others);
-        match self.beside.take().map(Beside::stop).transpose() {
-            Ok(None) => {}
-            Ok(Some((lists, limitations))) => {
-                (self.lists, self.seen_beside) = (Some(lists), limitations);
-                let known = std::mem::take(&mut self.head.limitations);
-                self.limited(&known);
-            }
-            Err(died) => collected = Err(died.into()),
-        }
-        collected
+        let again = self.again.take().map_or(Ok(Vec::new()), |again| again.answered(&self.known));
+        let beside = self.beside.take().map(Beside::stop).transpose();
+        let died = again.as_ref().err().or(beside.as_ref().err()).cloned();
+        let namespaces = again.into_iter().flatten().chain(others).collect();
+        let lists = beside.ok().flatten().map(|(lists, limitations)| {
+            let all: Limitations = self.head.limitations.drain(..).chain(limitations).collect();
+            self.head.limitations = all.all().to_vec();
+            lists
+        });
+        (namespaces, lists, died.map_or(Ok(()), Err))
     }
 
     /// After tracing: ends the command where that is due, and writes the end of the recording.
@@ -55,16 +49,17 @@ impl Recorder {
             return Ok(parting);
         }
         // Who died is told once the end is written.
-        let collected = self.collect();
+        let (namespaces, lists, collected) = self.collect();
         let ended = self.running.as_mut().map_or(Ok(None), Running::poll)?;
         let tail = Tail {
-            namespaces: std::mem::take(&mut self.at_end),
-            lists: self.lists.take(),
+            namespaces,
+            lists,
             lost: self.lost(&summary.loss),
             live: summary.live as u64,
             ..self.tail(summary.until, stop, ended)
         };
         self.end_in_time(&tail, summary.reader_until)?;
-        collected.map(|()| parting)
+        collected?;
+        Ok(parting)
     }
 }

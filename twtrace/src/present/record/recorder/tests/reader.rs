@@ -156,7 +156,8 @@ fn the_end_is_waited_for_as_long_as_the_reader_may_take() {
     let dir = tempfile::tempdir().unwrap();
     let (mut recorder, mut reader) = unread(dir.path());
     // More than a pipe holds.
-    recorder.at_end = vec![Namespace { name: Some("x".repeat(100_003)), ..Namespace::default() }];
+    recorder.know(&[Namespace { name: Some("x".repeat(100_003)), ..Namespace::default() }]);
+    recorder.ending();
     let (tx, rx) = mpsc::channel();
     let late = std::thread::spawn(move || {
         rx.recv().unwrap();
