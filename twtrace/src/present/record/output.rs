@@ -221,6 +221,11 @@ impl Output {
         self.writer.name()
     }
 
+    /// Whether there is room for more.
+    pub fn has_room(&self) -> bool {
+        self.writer.has_room()
+    }
+
     /// What writes.
     pub fn writer(&self) -> &Writer {
         &self.writer
@@ -258,21 +263,16 @@ impl Output {
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
-    /// Nothing was recorded after all: removes the file that was begun.
-    pub fn discard(mut self) {
-        self.abandon();
-    }
-
-    /// Removes the file that is written to. Where that hangs it is left alone.
-    pub fn abandon(&mut self) {
+    /// Writes no more, and removes the file that is written to: it came to nothing. Where that hangs it is left alone.
+    pub fn discard(&self) {
         self.removal()();
     }
 
-    /// Writes no more. Gives what removes the file, to be called by whoever may wait for its disk.
+    /// As [`Output::discard`], but gives what removes the file, to be called by whoever may wait for its disk.
     pub fn removal(&self) -> impl FnOnce() + Send + use<> {
         self.writer.finish(Instant::now());
         let (files, part) = (self.files.clone().filter(|_| !self.writer.hangs()), self.part);
-        move || files.iter().for_each(|files| lock(files).abandon(part))
+        move || files.iter().for_each(|files| lock(files).discard(part))
     }
 
     /// The part that is being made, escaped. The thread that writes may be behind: which name a later one has is known once it is there.

@@ -195,7 +195,7 @@ impl View for Recorder {
             self.first_ns.map(|first_ns| first_ns.saturating_add(BATCH_NS)),
             self.output
                 .rotate_every()
-                .filter(|_| self.output.writer().has_room())
+                .filter(|_| self.output.has_room())
                 .map(|every| after(self.part_began_ns, every)),
             self.ended_ns.map(|ended_ns| after(ended_ns, self.setup.settle)),
         ];
@@ -220,7 +220,7 @@ impl View for Recorder {
         // Times of a file are read off the clock of its beginning.
         let has_stepped = || self.output.rotates() && self.head.clock().follow(Clock::read());
         // What waits has a bound, and the beginning of a file comes on top of it.
-        let may = !self.ends && self.output.writer().has_room();
+        let may = !self.ends && self.output.has_room();
         if may && (is_old || self.output.is_full() || has_stepped()) {
             self.rotate(tracker)?;
         }

@@ -140,7 +140,7 @@ impl Files {
     }
 
     /// Removes the one that is written to, if that is this one or has no head: whoever makes parts may be ahead, and those before it are whole.
-    pub(super) fn abandon(&mut self, part: u64) {
+    pub(super) fn discard(&mut self, part: u64) {
         if part != self.part && self.has_head {
             return;
         }

@@ -134,7 +134,7 @@ fn a_full_disk_is_said_with_the_name_of_the_file() {
 }
 
 #[test]
-fn a_file_that_is_abandoned_leaves_its_name_to_the_next_and_those_before_alone() {
+fn a_file_that_is_discarded_leaves_its_name_to_the_next_and_those_before_alone() {
     let dir = tempfile::tempdir().unwrap();
     let resumed = || {
         let mut destination = rotated(&dir.path().join("a.twt"), Some(3));
@@ -147,9 +147,9 @@ fn a_file_that_is_abandoned_leaves_its_name_to_the_next_and_those_before_alone()
         let mut output = Output::open(resumed()).unwrap();
         output.begin().unwrap();
         assert_eq!(names(dir.path()), ["a.0.twt", "a.1.twt"]);
-        output.abandon();
-        assert_eq!(names(dir.path()), ["a.0.twt"]);
         output.discard();
+        assert_eq!(names(dir.path()), ["a.0.twt"]);
+        drop(output);
         assert_eq!(names(dir.path()), ["a.0.twt"]);
     }
 }

@@ -98,7 +98,7 @@ impl Recorder {
         if let Some(error) = self.output.writer().error() {
             return Err(error);
         }
-        self.room.is_full = !self.output.writer().has_room();
+        self.room.is_full = !self.output.has_room();
         if self.room.is_full { Ok(()) } else { self.tell_loss() }
     }
 
@@ -138,7 +138,7 @@ impl Recorder {
         encoder.close_batch().map_err(|error| self.output.failed(error))?;
         self.output.write_events(encoder.bytes(), std::mem::take(&mut self.room.held))?;
         // That there is some again is noticed where what was lost meanwhile is told.
-        self.room.is_full |= !self.output.writer().has_room();
+        self.room.is_full |= !self.output.has_room();
         // It is looked once: more may be written by the next look.
         let total = self.output.total();
         while let Some((_, events)) = self.room.handed.front().filter(|(given, _)| *given <= total) {
@@ -175,7 +175,7 @@ impl Recorder {
         // What failed is said already.
         let _ = self.output.write_out(|| Instant::now() >= until);
         if self.output.is_torn() {
-            self.output.abandon();
+            self.output.discard();
         }
     }
 
