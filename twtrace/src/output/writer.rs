@@ -45,8 +45,8 @@ struct State {
     written: u64,
     /// Units that were or will not be written.
     unwritten: u64,
-    /// What is written to now is called so, where that is to be said.
-    called: Option<String>,
+    /// What is written to now is called so where something is said of it.
+    called: String,
     /// Why nothing can be written any more.
     error: Option<(io::ErrorKind, String)>,
     /// The thread is in write(2), or does what comes before that.
@@ -83,11 +83,12 @@ struct Shared {
 /// Where to write to; see the head of the file.
 #[derive(Debug)]
 pub struct Writer {
-    name: &'static str,
     shared: Arc<Shared>,
     limit: usize,
-    /// It is a file of which all is wanted.
+    /// It began as a file, whose disk may be slow, and not as what somebody reads.
     is_file: bool,
+    /// All of it is wanted.
+    is_whole: bool,
     thread: Mutex<Option<Thread>>,
 }
 
@@ -98,8 +99,11 @@ impl Writer {
     /// # Errors
     /// Of the kernel.
     pub fn start(name: &'static str, fd: OwnedFd, limit: usize) -> io::Result<Self> {
-        let limit = if is_watched(&fd) { limit } else { limit * FILE_FACTOR };
-        Self::begin(name, fd, limit)
+        let mut writer = Self::begin(name, name.to_owned(), fd, limit)?;
+        if writer.is_file {
+            writer.limit *= FILE_FACTOR;
+        }
+        Ok(writer)
     }
 
     /// As [`Self::start`], for what is to be whole: a file has no more room than a reader, and at the end it is waited for, but not for ever. `called`
@@ -108,20 +112,19 @@ impl Writer {
     /// # Errors
     /// As [`Self::start`].
     pub fn whole(name: &'static str, fd: OwnedFd, limit: usize, called: String) -> io::Result<Self> {
-        let is_file = !is_watched(&fd);
-        let mut writer = Self::begin(name, fd, limit)?;
-        writer.shared.state().called = Some(called);
-        writer.is_file = is_file;
+        let mut writer = Self::begin(name, called, fd, limit)?;
+        writer.is_whole = true;
         Ok(writer)
     }
 
-    fn begin(name: &'static str, fd: OwnedFd, limit: usize) -> io::Result<Self> {
+    fn begin(name: &'static str, called: String, fd: OwnedFd, limit: usize) -> io::Result<Self> {
+        let is_watched = is_watched(&fd);
         let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let shared =
-            Arc::new(Shared { state: Mutex::default(), bell, moved: Notify::new(), failed: Notify::new() });
-        let mut writing = Writing::new(fd, Arc::clone(&shared));
+        let state = Mutex::new(State { called, ..State::default() });
+        let shared = Arc::new(Shared { state, bell, moved: Notify::new(), failed: Notify::new() });
+        let mut writing = Writing::new(fd, is_watched, Arc::clone(&shared));
         let thread = Mutex::new(Some(Thread::start(name, move || writing.run())?));
-        Ok(Self { name, shared, limit, is_file: false, thread })
+        Ok(Self { shared, limit, is_file: !is_watched, is_whole: false, thread })
     }
 
     /// Begins to write to stdout.
@@ -134,7 +137,7 @@ impl Writer {
 
     /// What it is called.
     pub fn name(&self) -> String {
-        self.shared.state().called.clone().unwrap_or_else(|| self.name.to_owned())
+        self.shared.state().called.clone()
     }
 
     /// What is said of it where things wait for too long.
@@ -146,15 +149,20 @@ impl Writer {
         }
     }
 
-    /// Whether it is a file that is to be whole.
+    /// Whether it began as a file, and not as what somebody reads.
     pub const fn is_file(&self) -> bool {
         self.is_file
     }
 
-    /// How long what is left is waited for at the end. A reader has some time at least, and where `until` names none, as long as it takes.
+    /// How long what is left is waited for at the end. A file that is to be whole has as long as a disk may be busy, and no longer; a reader has some
+    /// time at least, and where `until` names none, as long as it takes.
     pub fn deadline(&self, until: Option<Instant>) -> Option<Instant> {
         let now = Instant::now();
-        if self.is_file { Some(now + WRITING) } else { until.map(|until| until.max(now + READING)) }
+        if self.is_file && self.is_whole {
+            Some(now + WRITING)
+        } else {
+            until.map(|until| until.max(now + READING))
+        }
     }
 
     /// Whether a piece would be taken.

@@ -87,6 +87,8 @@ fn what_is_settled_can_be_read_and_what_nobody_reads_waits_on() {
     writers[1].settle(Instant::now());
     assert!(!writers[1].is_idle());
     assert_eq!(writers[1].unwritten(), 0);
+    let [of_file, of_reader] = writers.each_ref().map(Writer::slow);
+    assert!(of_file.contains("written") && of_reader.contains("read"), "{of_file}; {of_reader}");
 }
 
 #[test]
@@ -138,8 +140,9 @@ fn a_full_device_is_an_error() {
     let writer = Writer::start("test", full.into(), 1 << 16).unwrap();
     writer.put("7\n".into(), Units::Lines(1)).unwrap();
     wait(writer.broken());
-    assert_eq!(writer.error().unwrap().kind(), io::ErrorKind::StorageFull);
-    assert_eq!(writer.unwritten(), 1);
+    let error = writer.error().unwrap();
+    assert_eq!((error.kind(), writer.unwritten()), (io::ErrorKind::StorageFull, 1));
+    assert!(error.to_string().starts_with("test: "), "{error}");
 }
 
 /// How often a future was woken for.
@@ -196,7 +199,7 @@ fn what_is_done_between_pieces_is_done_in_order_and_may_lead_elsewhere() {
 fn what_goes_wrong_between_pieces_is_why_nothing_is_written_any_more() {
     let ways: [(Turn, _); 2] = [
         (Box::new(|_| Err(io::Error::other("a.7.twt: it is no file"))), "a.7.twt: it is no file"),
-        (Box::new(|_| panic!("no such turn")), "the thread that writes to it ended too early"),
+        (Box::new(|_| panic!("no such turn")), "a.6.twt: the thread that writes to it ended too early"),
     ];
     for (turn, want) in ways {
         let file = tempfile::tempfile().unwrap().into();

@@ -15,6 +15,7 @@ use super::piece::{Next, Piece, Turn};
 
 /// Written at once, at most: what a pipe that has room takes without waiting (PIPE_BUF).
 pub(super) const PAGE: usize = 4096;
+
 /// Whether a descriptor says when it has room. Files always take what they are given.
 pub(super) fn is_watched(fd: &OwnedFd) -> bool {
     let Ok(status) = fstat(fd) else { return true };
@@ -40,8 +41,8 @@ enum Due {
 }
 
 impl Writing {
-    pub(super) fn new(fd: OwnedFd, shared: Arc<Shared>) -> Self {
-        Self { is_watched: is_watched(&fd), fd, shared }
+    pub(super) fn new(fd: OwnedFd, is_watched: bool, shared: Arc<Shared>) -> Self {
+        Self { fd, is_watched, shared }
     }
 
     pub(super) fn run(&mut self) {
@@ -77,20 +78,16 @@ impl Writing {
         Ok(())
     }
 
-    /// What the kernel said, of what is called something.
+    /// What the kernel said, and of what.
     fn named(&self, errno: Errno) -> io::Error {
         let error = io::Error::from(errno);
-        let called = self.shared.state().called.clone();
-        match called {
-            Some(called) => io::Error::new(error.kind(), format!("{called}: {error}")),
-            None => error,
-        }
+        io::Error::new(error.kind(), format!("{}: {error}", self.shared.state().called))
     }
 
     fn turn(&mut self, turn: Turn) -> io::Result<()> {
         if let Some(Next { fd, name }) = turn(&self.fd)? {
             (self.is_watched, self.fd) = (is_watched(&fd), fd);
-            self.shared.state().called = Some(name);
+            self.shared.state().called = name;
         }
         self.wrote(0);
         Ok(())
@@ -162,7 +159,8 @@ impl Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.fail(&io::Error::other("the thread that writes to it ended too early"));
+            let called = self.shared.state().called.clone();
+            self.fail(&io::Error::other(format!("{called}: the thread that writes to it ended too early")));
         }
     }
 }

@@ -58,7 +58,7 @@ impl std::fmt::Display for Summary {
         writeln!(f, "live: {}", self.live)?;
         write!(f, "lost: {}", self.loss.events())?;
         if self.loss.unwritten != 0 {
-            write!(f, " (unwritten {}: stdout was not read in time)", self.loss.unwritten)?;
+            write!(f, " (unwritten {}: stdout did not take them in time)", self.loss.unwritten)?;
         }
         if self.loss.owners != 0 {
             write!(f, ", owners lost: {}", self.loss.owners)?;
