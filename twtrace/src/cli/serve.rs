@@ -181,11 +181,18 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
         service = service.exported().needing(exporter.alive());
     }
     let traced = runtime()?.block_on(session::run(&options, &mut service));
+    let stopped = exporter.map(Exporter::stop).transpose().and(server.stop());
+    let ended = match &traced {
+        Ok(summary) => service.finish(summary).context("cannot end the recording"),
+        Err(_) => {
+            service.leave_off();
+            Ok(())
+        }
+    };
     // Where one of them ended the trace by its death, it says here why.
-    exporter.map(Exporter::stop).transpose()?;
-    server.stop()?;
+    stopped?;
     let summary = traced?;
-    service.finish(&summary).context("cannot end the recording")?;
+    ended?;
     crate::note!("{summary}");
     Ok(Outcome::Done)
 }

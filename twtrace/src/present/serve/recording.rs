@@ -184,6 +184,13 @@ impl Recording {
         }
     }
 
+    /// Has what was taken in written: the trace failed, and there is no end to be told.
+    pub fn leave_off(mut self) {
+        if self.retry.is_none() {
+            self.recorder.leave_off();
+        }
+    }
+
     fn settle(&mut self, done: io::Result<()>) {
         if let Err(error) = done {
             self.missed += self.recorder.give_up();

@@ -89,6 +89,11 @@ impl Service {
         self.recording.map_or(Ok(()), |recording| recording.finish(summary))
     }
 
+    /// After a trace that failed: what was recorded is left, without an end.
+    pub fn leave_off(self) {
+        self.recording.into_iter().for_each(Recording::leave_off);
+    }
+
     /// What is known now.
     fn picture(&mut self, tracker: &Tracker, now_ns: u64) -> Picture {
         let began = Instant::now();

@@ -168,8 +168,9 @@ impl Recorder {
         self.output.write_out(|| until.is_some_and(|until| Instant::now() >= until) || is_told())
     }
 
-    /// Has what was made written before something failed. What does not even have its beginning then is removed.
+    /// Has what was taken in written before something failed. What does not even have its beginning then is removed.
     pub fn leave_off(&mut self) {
+        self.hand_over_last();
         let now = Instant::now();
         let until = self.output.writer().deadline(Some(now)).unwrap_or(now);
         // What failed is said already.

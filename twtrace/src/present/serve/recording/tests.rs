@@ -302,3 +302,17 @@ fn what_was_lost_before_a_recording_began_anew_is_not_lost_of_it() {
     let lost = Loss { created: 13, ..Loss::default() };
     assert_eq!((births, rows, tail.lost), (19, lost, lost));
 }
+
+#[test]
+fn a_trace_that_failed_leaves_what_was_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recording = recording(dir.path());
+    recording.begin(Clock::read());
+    for sport in 0..17 {
+        recording.event(&CLIENT.event(Kind::Created, 3.0, 40_000 + sport));
+    }
+    recording.leave_off();
+    let mut recorded = Recorded::open(&dir.path().join("a.0.twt")).unwrap();
+    assert_eq!(recorded.events().count(), 17);
+    assert!(matches!(recorded.end(), Ended::Missing { .. }));
+}
