@@ -18,34 +18,40 @@ pub async fn run(options: &Options, view: &mut dyn View) -> Result<Summary, Erro
     let ready = options.ready_file.as_deref().map(ReadyFile::claim).transpose();
     let ready = ready.map_err(|error| not_ready(options, error))?;
     let mut engine = Engine::attach(options).await?;
-    view.attached(engine.probe.backend().word());
-    engine.introduce();
-    engine.tell_limitations(view);
-    view.listed(&mut engine.tracker);
-    view.wake_with(engine.waker());
-    let begun = view.begin(Clock::read()).map(|()| Flow::Go);
-    if engine.written(begun)? == Flow::Stop {
-        return engine.end(Why::View, view).await;
-    }
-    if engine.list_first(view).await? == Flow::Stop {
-        return engine.end(Why::View, view).await;
-    }
-    // Where this user may not, a trace goes on without being asked.
-    let server = Server::start(Path::new(inquiry::DIR), engine.probe.backend().word()).ok();
-    if let Some(ready) = ready {
-        // Who waits for the file may read at once what was said before it.
-        crate::output::notes::settle();
-        ready.make().map_err(|error| not_ready(options, error))?;
-    }
-    // The last thing of all that is set up, so that whatever comes later goes without.
-    engine.give_up_power(view);
-    match engine.follow(server, view).await {
+    match until_over(&mut engine, ready, view).await {
         Ok(why) => engine.end(why, view).await,
         Err(error) => {
             view.ending();
             Err(error)
         }
     }
+}
+
+/// Sets up what is left, and traces until there is a reason to end.
+async fn until_over(
+    engine: &mut Engine<'_>,
+    ready: Option<ReadyFile>,
+    view: &mut dyn View,
+) -> Result<Why, Error> {
+    view.attached(engine.probe.backend().word());
+    engine.introduce();
+    engine.tell_limitations(view);
+    view.listed(&mut engine.tracker);
+    view.wake_with(engine.waker());
+    let begun = view.begin(Clock::read()).map(|()| Flow::Go);
+    if engine.written(begun)? == Flow::Stop || engine.list_first(view).await? == Flow::Stop {
+        return Ok(Why::View);
+    }
+    // Where this user may not, a trace goes on without being asked.
+    let server = Server::start(Path::new(inquiry::DIR), engine.probe.backend().word()).ok();
+    if let Some(ready) = ready {
+        // Who waits for the file may read at once what was said before it.
+        crate::output::notes::settle();
+        ready.make().map_err(|error| not_ready(engine.options, error))?;
+    }
+    // The last thing of all that is set up, so that whatever comes later goes without.
+    engine.give_up_power(view);
+    engine.follow(server, view).await
 }
 
 fn not_ready(options: &Options, error: std::io::Error) -> Error {
