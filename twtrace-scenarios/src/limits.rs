@@ -150,6 +150,7 @@ const LIMITS: &[Limit] = &[
     },
     Limit { scenario: "hung_arguments", ..NO_FUSE },
     Limit { scenario: "record_hung_disk", ..NO_FUSE },
+    Limit { scenario: "serve_hung_disk", ..NO_FUSE },
     Limit {
         scenario: "io_uring",
         backend: None,

@@ -224,6 +224,7 @@ pub const ALL: &[Scenario] = &[
     once("serve_prometheus", serve::prometheus),
     once("serve_exports", serve::exports),
     once("serve_full_disk", serve::full_disk),
+    once("serve_hung_disk", serve::hung_disk),
     once("serve_hostile_clients", serve::hostile_clients),
     once("container_names", serve::of_containers),
     once("pod_names", serve::of_pods),

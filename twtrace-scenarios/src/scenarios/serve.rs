@@ -8,7 +8,7 @@ mod names;
 mod pods;
 mod prometheus;
 
-pub(super) use disk::full_disk;
+pub(super) use disk::{full_disk, hung_disk};
 pub(super) use export::exports;
 pub(super) use hostile::hostile_clients;
 pub(super) use names::of_containers;

@@ -1,4 +1,4 @@
-//! Owns: a disk that is full under a recording, and has room again later: metrics go on meanwhile, and say what was not recorded.
+//! Owns: a disk that is full under a recording and has room again later, and one that hangs: metrics go on meanwhile, and say what was not recorded.
 //! Must not know: the format of recordings.
 
 use std::fs;
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{AT, CREATED, Play};
+use super::{AT, CREATED, FAILED, Play};
+use crate::hung;
 use crate::sandbox::Sandbox;
 
 /// A file system of a megabyte, for as long as this lives.
@@ -100,5 +101,33 @@ pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     let created = recorded(&twtrace, &disk.path("twtrace.0.twt"))?.context("the file cannot be read")?;
     ensure!(!disk.path("twtrace.1.twt").exists(), "a second file");
     ensure!(created <= CREATED as u64, "{created} created are recorded of {CREATED}");
+    Ok(())
+}
+
+/// Nothing has failed, so it records; metrics have all that the disk has not, and a signal ends it, which says how much that is.
+pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
+    let disk = hung::disk::Disk::mount()?;
+    let twtrace = sandbox.setup.twtrace.clone();
+    let file = disk.file().with_file_name("twtrace.0.twt");
+    let play = Play::begin(sandbox, &["--record", &hung::text(file.parent().context("a folder")?)?])?;
+    until_true("the head to be written", PATIENCE, || Ok(value("twtrace_recording_bytes_total")? > 0.0))?;
+    disk.hang()?;
+    play.act(sandbox)?;
+    until_true("the metrics", PATIENCE, || {
+        let created = value("twtrace_sockets_created_total")?;
+        Ok(created == CREATED as f64 && value("twtrace_connect_failures_total")? == FAILED as f64)
+    })?;
+    ensure!(value("twtrace_recording_up")? == 1.0, "nothing has failed");
+    let (events, missed) =
+        (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
+    ensure!(events == 0.0 && missed == 0.0, "{events} recorded and {missed} missed: all of it waits");
+    let ended = play.tracer.stop(Signal::SIGTERM)?;
+    ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
+    let said = format!("{}: it does not take fast enough what is written to it: ", file.display());
+    let rest = ended.stderr.split_once(&said).with_context(|| format!("no `{said}` in {}", ended.stderr))?.1;
+    let unwritten: usize = rest.split(' ').next().unwrap_or_default().parse()?;
+    // Where TIME_WAIT is over by then, as on a slow machine, ends are among them.
+    ensure!(unwritten >= CREATED + FAILED, "{unwritten} events are not written");
+    ensure!(recorded(&twtrace, &disk.written())? == Some(0), "what was written is a recording");
     Ok(())
 }
