@@ -56,9 +56,6 @@ fn bare(word: &str) -> &str {
     inside.filter(|inside| inside.contains(':')).unwrap_or(word)
 }
 
-#[cfg(test)]
-mod tests;
-
 /// Sockets that are due still need the kernel's timer wheel to turn: looking more often than this only costs.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -136,3 +133,6 @@ impl Goal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
