@@ -48,8 +48,6 @@ pub struct Recorder {
     /// Bytes of outputs before this one.
     bytes_before: u64,
     events: u64,
-    /// Of those, events of which nobody knows yet whether they can be written.
-    unwritten: u64,
     /// What the trace had lost when this recording began.
     lost_before: Loss,
     room: Room,
@@ -87,7 +85,6 @@ impl Recorder {
             part_began_ns: 0,
             bytes_before: 0,
             events: 0,
-            unwritten: 0,
             lost_before: Loss::default(),
             room: Room::default(),
             met: Met::default(),

@@ -8,7 +8,7 @@ use crate::engine::Tracker;
 use crate::host::sandbox::Needs;
 use crate::host::worker::Worker;
 use crate::model::clock::{self, Clock};
-use crate::model::event::{Event, Kind};
+use crate::model::event::Event;
 use crate::model::limitation::Limitation;
 use crate::present::record::output::{Destination, Output, OutputError};
 use crate::present::record::{Recorder, Setup};
@@ -116,7 +116,7 @@ impl Recording {
     /// See [`crate::source::View::event`].
     pub fn event(&mut self, event: &Event) {
         if self.retry.is_some() {
-            self.missed += u64::from(!matches!(event.kind, Kind::Listed | Kind::Lost));
+            self.missed += u64::from(Recorder::counts(event));
             return;
         }
         let done = self.recorder.event(event).map(drop);

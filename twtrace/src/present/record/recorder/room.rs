@@ -31,6 +31,8 @@ pub(super) struct Room {
     lost_ns: u64,
     /// Events and sockets from before in the batch that is being filled.
     pub(super) held: u64,
+    /// Of these, events.
+    events: u64,
     /// Those that were not written to outputs before this one.
     unwritten_before: u64,
     /// Batches that are not written yet, as far as was looked: bytes that were handed over with it and before, and its events.
@@ -63,7 +65,12 @@ impl Recorder {
 
     /// Events that were taken in and not handed over, which they will not be: something failed. To be asked once.
     pub fn give_up(&mut self) -> u64 {
-        std::mem::take(&mut self.unwritten)
+        std::mem::take(&mut self.room.events)
+    }
+
+    /// Whether it is one of those that are recorded or missed: what lives is listed again where a recording begins anew, and a loss is no event.
+    pub fn counts(event: &Event) -> bool {
+        !matches!(event.kind, Kind::Listed | Kind::Lost)
     }
 
     /// Takes an event into the batch, or counts it.
@@ -75,8 +82,7 @@ impl Recorder {
             && let Err(error) = self.look_for_room()
         {
             // Whoever goes on lists what lives, and knows what was lost.
-            let counts = !matches!(event.kind, Kind::Listed | Kind::Lost);
-            self.output.writer().lose(u64::from(counts));
+            self.output.writer().lose(u64::from(Self::counts(event)));
             return Err(error);
         }
         let loss = match &event.loss {
@@ -122,8 +128,8 @@ impl Recorder {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         encoder.append(event);
         let waiting = encoder.waiting();
-        let counts = u64::from(event.kind != Kind::Listed);
-        (self.events, self.unwritten) = (self.events + counts, self.unwritten + counts);
+        let counts = u64::from(Self::counts(event));
+        (self.events, self.room.events) = (self.events + counts, self.room.events + counts);
         self.room.held += u64::from(event.kind != Kind::Lost);
         self.first_ns.get_or_insert(event.mono_ns);
         if let Some(conn) = &event.conn {
@@ -145,7 +151,7 @@ impl Recorder {
             self.room.written += events;
             self.room.handed.pop_front();
         }
-        self.room.handed.push_back((self.output.given(), std::mem::take(&mut self.unwritten)));
+        self.room.handed.push_back((self.output.given(), std::mem::take(&mut self.room.events)));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use nix::sys::stat::Mode;
 
 use super::*;
 use crate::host::net::netns::{cookie_here, own_inode};
-use crate::model::event::Loss;
+use crate::model::event::{Kind, Loss};
 use crate::output::{Turn, Units};
 use crate::present::live::fixture::{CLIENT, SECOND_NS};
 use crate::present::record::output::Rotation;
@@ -277,6 +277,8 @@ fn what_a_disk_was_too_slow_for_is_told_as_lost_by_the_file_that_has_it_not() {
     let second = trace.tell_too_much(&mut recording) - first;
     let told_second = trace.told - told_first;
     assert!(recording.is_slow, "nobody was told");
+    let state = recording.state();
+    assert_eq!((state.missed, state.events + state.missed), (first + second, trace.told));
     trace.finish(recording);
     let lost = |unwritten, created| Loss { unwritten, created, ..Loss::default() };
     let (births, rows, tail) = read(&dir.path().join("a.1.twt"));
