@@ -22,7 +22,7 @@ use crate::output::Text;
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
 use crate::present::table::{Cell, Column, Table};
-use crate::source::session::{self};
+use crate::source::session;
 use crate::source::{Flow, View};
 
 /// `twtrace demo`

@@ -19,7 +19,7 @@ use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
 use crate::output::{Json, Text, Units, Writer};
-use crate::source::session::{self};
+use crate::source::session;
 use crate::source::{Flow, View};
 
 /// How to trace: the flags of every command that attaches hooks.

@@ -9,7 +9,7 @@ use super::runtime;
 use crate::present::live::Origin;
 use crate::present::tui::Screen;
 use crate::source::View;
-use crate::source::session::{self};
+use crate::source::session;
 
 /// `twtrace`
 #[derive(Debug, clap::Args)]
