@@ -94,6 +94,9 @@ impl Recorder {
             }
             None => return self.append(event),
         };
+        if loss.is_empty() {
+            return Ok(());
+        }
         self.room.lost = self.room.lost.and(&loss);
         self.room.lost_ns = self.room.lost_ns.max(event.mono_ns);
         if self.room.is_full { Ok(()) } else { self.tell_loss() }
@@ -110,11 +113,11 @@ impl Recorder {
 
     /// Tells what was lost and was not told of, whether there is room or not: it is one row.
     pub(super) fn tell_loss(&mut self) -> io::Result<()> {
-        let loss = std::mem::take(&mut self.room.lost);
+        let (loss, lost_ns) = (std::mem::take(&mut self.room.lost), std::mem::take(&mut self.room.lost_ns));
         if loss.is_empty() {
             return Ok(());
         }
-        let mut event = Event::new(Kind::Lost, self.room.lost_ns, None);
+        let mut event = Event::new(Kind::Lost, lost_ns, None);
         event.loss = Some(Box::new(loss));
         self.append(&event)
     }
