@@ -294,10 +294,10 @@ impl Finding {
         }
     }
 
-    /// Says who.
+    /// Says who, in this order; each process once.
     #[must_use]
-    pub fn by(mut self, who: Vec<Share>) -> Self {
-        self.who = who;
+    pub fn by(mut self, who: impl IntoIterator<Item = Share>) -> Self {
+        self.who = Share::by_process(who);
         self
     }
 

@@ -98,7 +98,7 @@ pub(super) fn may_be_theirs(who: &[Share], filter: &Filter) -> bool {
     if !filter.asks_for_owner() {
         return true;
     }
-    let weight = |share: &Share| share.time_wait + share.open + share.created + share.failed + share.lost;
+    let weight = |share: &Share| share.held() + share.created + share.failed + share.lost;
     let (known, unknown): (Vec<&Share>, Vec<&Share>) =
         who.iter().partition(|share| share.process.pid.is_some());
     let sum = |all: &[&Share]| all.iter().map(|share| weight(share)).sum::<u64>();

@@ -89,7 +89,7 @@ pub(super) fn culprit(shares: &[Share], more: u64) -> String {
     let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {
         |share| share.failed
     } else {
-        |share| share.time_wait + share.open + share.created + share.lost
+        |share| share.held() + share.created + share.lost
     };
     let has_part = || shares.iter().filter(|share| part(share) != 0);
     let first = has_part().reduce(|a, b| if part(b) > part(a) { b } else { a });
@@ -166,7 +166,7 @@ pub(super) fn held_open(tuple: &Tuple) -> String {
 
 /// Who holds ports of a pool by whatever.
 pub(super) fn held_ports(tuple: &Tuple) -> String {
-    held(tuple, |share| share.time_wait + share.open)
+    held(tuple, Share::held)
 }
 
 fn held(tuple: &Tuple, part: fn(&Share) -> u64) -> String {

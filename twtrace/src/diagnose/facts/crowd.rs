@@ -156,20 +156,9 @@ impl Crowd<'_> {
         for share in &mut tuple.shares {
             (share.time_wait, share.open) = (0, 0);
         }
-        for share in then.0 {
-            match tuple.shares.iter_mut().find(|known| known.process.is(&share.process)) {
-                Some(known) => {
-                    known.time_wait += share.time_wait;
-                    known.open += share.open;
-                }
-                None => tuple.shares.push(share),
-            }
-        }
-        let weight = |share: &Share| share.time_wait + share.open;
-        tuple.shares.retain(|share| weight(share) + share.created + share.failed != 0);
-        tuple
-            .shares
-            .sort_by(|a, b| (weight(b), b.created, &a.process).cmp(&(weight(a), a.created, &b.process)));
+        tuple.shares = Share::by_process(tuple.shares.drain(..).chain(then.0));
+        tuple.shares.retain(|share| share.held() + share.created + share.failed != 0);
+        Share::sort(&mut tuple.shares);
     }
 
     fn in_range(&self) -> impl Iterator<Item = (u16, &Vec<Holding>)> {

@@ -119,27 +119,19 @@ fn adopt(netns: &mut Netns) {
         }
         home.failed += tuple.failed;
         home.failed_bound += tuple.failed_bound;
-        for share in tuple.shares {
-            match home.shares.iter_mut().find(|known| known.process.is(&share.process)) {
-                Some(known) => known.failed += share.failed,
-                None => home.shares.push(share),
-            }
-        }
+        home.shares = Share::by_process(home.shares.drain(..).chain(tuple.shares));
     }
     netns.tuples = rest;
 }
 
 fn add_holders(shares: &mut Vec<Share>, holders: &HashMap<Process, u64>) {
-    for (process, open) in holders {
-        match shares.iter_mut().find(|share| share.process.is(process)) {
-            Some(share) => share.open += *open,
-            None => shares.push(Share { process: process.clone(), open: *open, ..Share::default() }),
-        }
-    }
-    shares.sort_by(|a, b| {
-        let weight = |share: &Share| share.time_wait + share.open;
-        (weight(b), b.created, &a.process).cmp(&(weight(a), a.created, &b.process))
-    });
+    let open = |(process, open): (&Process, &u64)| Share {
+        process: process.clone(),
+        open: *open,
+        ..Share::default()
+    };
+    *shares = Share::by_process(shares.drain(..).chain(holders.iter().map(open)));
+    Share::sort(shares);
 }
 
 /// What the kernel takes for loopback when `tcp_tw_reuse` is 2: an address of either end (tcp_twsk_unique(),

@@ -1,7 +1,8 @@
 //! Owns: a process, and what it has to do with a pool or a port.
 //! Must not know: how any of it was come by.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -76,6 +77,60 @@ pub struct Share {
     pub habits: Option<Habits>,
 }
 
+impl Share {
+    /// Calls of a process that failed, and nothing else.
+    pub fn failing(process: &Process, failed: u64) -> Self {
+        Self { process: process.clone(), failed, ..Self::default() }
+    }
+
+    /// Ports that its sockets hold, TIME_WAIT or not.
+    pub fn held(&self) -> u64 {
+        self.time_wait + self.open
+    }
+
+    /// Each process once, with all that its shares come to, in the order in which it is first met. Whoever is counted by shares ("and 3
+    /// more") is counted once in this way, however many ports or addresses his calls were for.
+    pub fn by_process(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut once: Vec<Self> = Vec::new();
+        // Of one pid there may be several processes, one after the other.
+        let mut of_pid: HashMap<Option<u32>, Vec<usize>> = HashMap::new();
+        for share in all {
+            let known = of_pid.entry(share.process.pid).or_default();
+            if let Some(at) = known.iter().find(|at| once[**at].process.is(&share.process)) {
+                once[*at].add(share);
+            } else {
+                known.push(once.len());
+                once.push(share);
+            }
+        }
+        once
+    }
+
+    /// As [`Self::by_process`], who has most of `part` first.
+    pub fn most_first(all: impl IntoIterator<Item = Self>, part: fn(&Self) -> u64) -> Vec<Self> {
+        let mut once = Self::by_process(all);
+        once.sort_by_key(|share| Reverse(part(share)));
+        once
+    }
+
+    /// Puts who holds most ports first, and of equals who made most TIME_WAIT sockets.
+    pub(super) fn sort(shares: &mut [Self]) {
+        shares.sort_by(|a, b| (b.held(), b.created, &a.process).cmp(&(a.held(), a.created, &b.process)));
+    }
+
+    fn add(&mut self, other: Self) {
+        let Self { process: _, time_wait, open, created, failed, lost, reset, habits } = other;
+        self.time_wait += time_wait;
+        self.open += open;
+        self.created += created;
+        self.failed += failed;
+        self.lost += lost;
+        self.reset += reset;
+        // They are of all destinations together already.
+        self.habits = self.habits.or(habits);
+    }
+}
+
 /// What a process's connections are like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Habits {
@@ -111,8 +166,37 @@ impl Shares {
     /// Who has most comes first.
     pub(super) fn sorted(self) -> Vec<Share> {
         let mut shares = self.0;
-        let weight = |share: &Share| share.time_wait + share.open;
-        shares.sort_by(|a, b| (weight(b), &a.process).cmp(&(weight(a), &b.process)));
+        Share::sort(&mut shares);
         shares
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(pid: Option<u32>, start_ns: u64, failed: u64) -> Share {
+        Share::failing(&Process { pid, start_ns, ..Process::default() }, failed)
+    }
+
+    #[test]
+    fn each_process_is_there_once_and_who_has_most_is_first() {
+        let later = Share { time_wait: 3, open: 5, created: 7, lost: 11, reset: 2, ..share(Some(7), 0, 13) };
+        let all = [share(Some(7), 0, 17), share(Some(9), 0, 40), share(None, 0, 1), later, share(None, 0, 1)];
+        let told: Vec<_> =
+            Share::by_process(all.clone()).iter().map(|share| (share.process.pid, share.failed)).collect();
+        assert_eq!(told, [(Some(7), 30), (Some(9), 40), (None, 2)]);
+        let sorted = Share::most_first(all, |share| share.failed);
+        assert_eq!(sorted[0].process.pid, Some(9));
+        let Share { time_wait, open, created, lost, reset, .. } = sorted[1];
+        assert_eq!((time_wait, open, created, lost, reset), (3, 5, 7, 11, 2));
+    }
+
+    #[test]
+    fn a_pid_that_was_used_again_is_another_process() {
+        let all =
+            [share(Some(7), TICK_NS, 1), share(Some(7), 2 * TICK_NS, 1), share(Some(7), TICK_NS + 1, 1)];
+        let told: Vec<u64> = Share::by_process(all).iter().map(|share| share.failed).collect();
+        assert_eq!(told, [2, 1]);
     }
 }

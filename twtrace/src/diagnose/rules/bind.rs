@@ -3,12 +3,12 @@
 //! `port_in_use`).
 //! Must not know: where facts come from, how findings are shown.
 
-use super::taken::{On, Taken, of_kind};
+use super::taken::{On, Taken, callers, of_kind};
 use super::{EVENTS, RANGE};
 use crate::diagnose::facts::{BindFailure, Facts, Netns, Ports, Served, Share, Source};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::range::Range;
-use crate::diagnose::words::{count, grouped, holders, process, times};
+use crate::diagnose::words::{count, grouped, holders, times};
 use crate::diagnose::{folklore, remedies};
 
 /// Clients that bind a source address before connect() and so share one pool for all destinations.
@@ -21,23 +21,19 @@ fn of_sources(netns: &Netns) -> Option<Finding> {
     let worst = failing.iter().max_by_key(|bind| bind.failed)?;
     let failed: u64 = failing.iter().map(|bind| bind.failed).sum();
     let from = worst.saddr.map_or_else(|| "a source address".to_owned(), |saddr| saddr.to_string());
+    let who = callers(&failing);
     let own = Range::of_sockets(&worst.ranged, &netns.settings);
     let ports = own.map(|own| own.ports).or(netns.settings.ports);
     let what = format!(
         "{} binds {from} before connect(), and bind() fails {} with EADDRINUSE: without IP_BIND_ADDRESS_NO_PORT all \
          destinations share one pool of {} ports{}.",
-        process(&worst.caller),
+        holders(&who, |share| share.failed, 0),
         times(failed),
         ports.map_or_else(|| "so many".to_owned(), |ports| grouped(ports.into())),
         own.map_or_else(String::new, |own| {
             format!(", {} to {}, which its sockets set with IP_LOCAL_PORT_RANGE", own.low, own.high)
         }),
     );
-    let who = failing.iter().map(|bind| Share {
-        process: bind.caller.clone(),
-        failed: bind.failed,
-        ..Share::default()
-    });
     let subject = Subject { netns: Some(netns.netns), saddr: worst.saddr, ..Subject::default() };
     let finding = Finding::new("bound_source", Severity::Critical, what)
         .at(subject)
@@ -47,7 +43,7 @@ fn of_sources(netns: &Netns) -> Option<Finding> {
         .because("destinations of the caller", worst.destinations, "sock_diag and events");
     Some(
         finding
-            .by(who.collect())
+            .by(who)
             .remedied(remedies::of_bound_source(netns, worst, own))
             .but_not(folklore::of_bound_source())
             .in_short(&format!("cannot bind {from}: no port is left, as all destinations share them")),
@@ -69,7 +65,7 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         (_, Some(states)) => format!(" and {} ({states})", count(open, "open socket")),
         (_, None) => format!(" and {}", count(open, "open socket")),
     };
-    let closers: Vec<Share> = taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
+    let closers = taken.serving();
     let left = match taken.left_ms() {
         0 => String::new(),
         ms => format!(", the last of them for {} s more when it failed", ms.div_ceil(1000)),
@@ -80,7 +76,7 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         "{}: {}{open_words} of earlier connections hold it{left}, of {}. {}",
         taken.cannot(),
         count(time_wait, "TIME_WAIT socket"),
-        holders(&closers, |share| share.time_wait + share.open, unseen),
+        holders(&closers, Share::held, unseen),
         reuseaddr.0,
     );
     // Without lists, a recording knows of no listener.
@@ -97,7 +93,7 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         )
         .because("somebody listens on it", listens, "sock_diag")
         .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
-        .by(taken.owners(&closers))
+        .by(taken.callers().into_iter().chain(closers))
         .in_short(&format!("cannot bind {}: {} on it", taken.ports(), count(time_wait, "TIME_WAIT socket")))
         .remedied(remedies::of_server(time_wait, open, taken.left_ms(), reuseaddr.2))
         .but_not(folklore::of_server())
@@ -157,7 +153,7 @@ fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
     let what = format!(
         "{}: {has}, in {state}, by {}{left}. {how}; SO_REUSEADDR of the server cannot take it from there.",
         taken.cannot(),
-        holders(&owners, |share| share.time_wait + share.open, 0),
+        holders(&owners, Share::held, 0),
     );
     let callers = taken.callers();
     taken
@@ -169,7 +165,7 @@ fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
             taken.left_ms().div_ceil(1000),
             "sock_diag and events",
         )
-        .by(owners.into_iter().chain(callers).collect())
+        .by(owners.into_iter().chain(callers))
         .remedied(remedies)
         .but_not(folklore::of_ephemeral_port())
         .in_short(&format!("cannot bind {}: {has}", taken.ports()))
@@ -213,25 +209,17 @@ pub(super) fn port_in_use(facts: &Facts) -> Vec<Finding> {
 }
 
 fn of_port_in_use(taken: &Taken<'_>) -> Finding {
-    let listeners: Vec<Share> =
-        taken.served.iter().flat_map(|served| served.shares.iter().cloned()).collect();
+    let listeners = taken.serving();
     let (listens, it) = if taken.port_count() == 1 { ("listens", "it") } else { ("listen", "them") };
-    let what = format!(
-        "{}: {} {listens} on {it}. TIME_WAIT has no part in it.",
-        taken.cannot(),
-        holders(&listeners, |share| share.open, 0),
-    );
+    let who = holders(&listeners, |share| share.open, 0);
+    let what = format!("{}: {who} {listens} on {it}. TIME_WAIT has no part in it.", taken.cannot());
     let time_wait: u64 = taken.served.iter().map(|served| served.time_wait).sum();
     taken
         .finding("port_in_use", Severity::Warning, what)
         .because("bind() or listen() failures on this port", taken.failed(), EVENTS)
         .because("somebody listens on it", "yes", "sock_diag")
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
-        .by(taken.owners(&listeners))
-        .in_short(&format!(
-            "cannot bind {}: {} {listens} there",
-            taken.ports(),
-            holders(&listeners, |share| share.open, 0)
-        ))
+        .by(taken.callers().into_iter().chain(listeners))
+        .in_short(&format!("cannot bind {}: {who} {listens} there", taken.ports()))
         .remedied([remedies::other_port(&taken.ports())])
 }

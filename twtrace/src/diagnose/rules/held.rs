@@ -86,7 +86,7 @@ fn of_bound(pool: &Pool<'_>) -> Finding {
         end(tuple.daddr, tuple.dport),
         grouped(u64::from(pins + closed)),
         out_of(pool.ports()),
-        holders(who, |share| share.time_wait + share.open, 0),
+        holders(who, Share::held, 0),
         grouped(tuple.peak.all().into()),
     );
     let known = tuple.around.as_ref().map_or(0, |around| around.bound);
@@ -97,11 +97,10 @@ fn of_bound(pool: &Pool<'_>) -> Finding {
         _ => EVENTS,
     };
     let callers = tuple.shares.iter().filter(|share| share.failed != 0);
-    let owners = who.iter().chain(callers).cloned().collect();
     with_ports(Finding::new("ports_bound", severity(pool), what).at(about(pool)), pool)
         .because("ports that bind() took, in TIME_WAIT or on connections to elsewhere", closed, how)
         .because("ports that bind() took, on listeners and sockets without a connection", pins, SOCK_DIAG)
-        .by(owners)
+        .by(who.iter().chain(callers).cloned())
         .remedied(remedies::of_bound_ports(pool, closed, pins))
         .but_not(folklore::of_bound_source())
         .in_short(&format!(

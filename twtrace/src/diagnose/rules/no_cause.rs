@@ -34,10 +34,10 @@ pub(super) fn not_explained(facts: &Facts) -> Vec<Finding> {
 fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
     let (tuple, netns) = (pool.tuple, pool.netns);
     let shares = everywhere(netns);
-    let holder = shares.iter().find(|share| share.time_wait + share.open != 0);
+    let holder = shares.iter().find(|share| share.held() != 0);
     let most = holder.map_or_else(String::new, |share| {
         let name = process(&share.process);
-        format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.time_wait + share.open))
+        format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.held()))
     });
     let looked = match (netns.pinned, source) {
         (Some(_), _) if netns.lists_bound == Some(false) => {
@@ -69,7 +69,7 @@ fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
             .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag"),
     };
     let holder = holder.filter(|holder| !callers.iter().any(|caller| caller.process.is(&holder.process)));
-    finding.by(holder.cloned().into_iter().chain(callers).collect()).in_short_of(
+    finding.by(holder.cloned().into_iter().chain(callers)).in_short_of(
         &format!(
             "cannot connect to {}: {} of {} ports in use, not explained",
             end(tuple.daddr, tuple.dport),
@@ -82,23 +82,14 @@ fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
 
 /// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
 fn everywhere(netns: &Netns) -> Vec<Share> {
-    let mut all: Vec<Share> = Vec::new();
-    for share in netns.tuples.iter().flat_map(|tuple| &tuple.shares).chain(&netns.pins) {
-        match all.iter_mut().find(|known| known.process.is(&share.process)) {
-            Some(known) => {
-                known.time_wait += share.time_wait;
-                known.open += share.open;
-            }
-            None => all.push(Share {
-                process: share.process.clone(),
-                time_wait: share.time_wait,
-                open: share.open,
-                ..Share::default()
-            }),
-        }
-    }
-    all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
-    all
+    let all = netns.tuples.iter().flat_map(|tuple| &tuple.shares).chain(&netns.pins);
+    let held = all.map(|share| Share {
+        process: share.process.clone(),
+        time_wait: share.time_wait,
+        open: share.open,
+        ..Share::default()
+    });
+    Share::most_first(held, Share::held)
 }
 
 const UNLISTED: &str = "; sockets that were open or bound are not in this recording";

@@ -92,14 +92,8 @@ fn of_alike(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
 
 /// Who asked, most first.
 fn callers(refusals: &[&Refusal]) -> Vec<Share> {
-    let share = |refusal: &&Refusal| Share {
-        process: refusal.caller.clone(),
-        failed: refusal.failed,
-        ..Share::default()
-    };
-    let mut shares: Vec<Share> = refusals.iter().map(share).collect();
-    shares.sort_by_key(|share| std::cmp::Reverse(share.failed));
-    shares
+    let shares = refusals.iter().map(|refusal| Share::failing(&refusal.caller, refusal.failed));
+    Share::most_first(shares, |share| share.failed)
 }
 
 /// The name of its finding.

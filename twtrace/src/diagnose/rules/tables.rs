@@ -239,13 +239,13 @@ fn of_nat(facts: &Facts, budget: u32, (daddr, dport): (IpAddr, u16), sum: &Outgo
             .because("connections tracked on this machine", conntrack.count, "nf_conntrack_count")
             .because("of at most", conntrack.max, "nf_conntrack_max");
     }
-    let shares = sum.tuples.iter().flat_map(|tuple| tuple.shares.iter().cloned()).collect();
+    let shares = sum.tuples.iter().flat_map(|tuple| tuple.shares.iter().cloned());
     let short = format!(
         "needs {} of a NAT's {} ports to {}",
         number(need),
         grouped(budget.into()),
         end(daddr, dport)
     );
-    let finding = finding.by(shares).in_short(&short);
+    let finding = finding.by(Share::most_first(shares, |share| share.created + share.open)).in_short(&short);
     Some(finding.remedied(remedies::of_nat(&sum.tuples, budget, hold_s)))
 }

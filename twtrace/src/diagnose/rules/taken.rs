@@ -107,6 +107,12 @@ fn went_out(netns: &Netns, port: u16, outgoing: &Outgoing) -> bool {
     outgoing.is_client || (netns.settings.has(port) && !netns.settings.has(outgoing.dport))
 }
 
+/// Who asked, each with his failures, most first.
+pub(super) fn callers(calls: &[&BindFailure]) -> Vec<Share> {
+    let shares = calls.iter().map(|bind| Share::failing(&bind.caller, bind.failed));
+    Share::most_first(shares, |share| share.failed)
+}
+
 impl Taken<'_> {
     /// All that failed.
     pub(super) fn failed(&self) -> u64 {
@@ -133,29 +139,14 @@ impl Taken<'_> {
 
     /// Who asked, each with his failures, most first.
     pub(super) fn callers(&self) -> Vec<Share> {
-        let mut all: Vec<Share> = Vec::new();
-        for bind in &self.calls {
-            match all.iter_mut().find(|share| share.process.is(&bind.caller)) {
-                Some(share) => share.failed += bind.failed,
-                None => {
-                    all.push(Share { process: bind.caller.clone(), failed: bind.failed, ..Share::default() })
-                }
-            }
-        }
-        all.sort_by_key(|share| std::cmp::Reverse(share.failed));
-        all
+        callers(&self.calls)
     }
 
-    /// Those, and who holds the ports: each once, with all that he has to do with it.
-    pub(super) fn owners(&self, holders: &[Share]) -> Vec<Share> {
-        let mut all = self.callers();
-        for holder in holders {
-            match all.iter_mut().find(|share| share.process.is(&holder.process)) {
-                Some(share) => *share = Share { failed: share.failed, ..holder.clone() },
-                None => all.push(holder.clone()),
-            }
-        }
-        all
+    /// Who listens on the ports, and who made or has sockets that came in on them, most first.
+    pub(super) fn serving(&self) -> Vec<Share> {
+        let all = self.served.iter().flat_map(|served| &served.shares);
+        // Calls that failed are told by who asked.
+        Share::most_first(all.map(|share| Share { failed: 0, ..share.clone() }), Share::held)
     }
 
     /// `relay (pid 7) cannot bind port 8080 (3 times)`.
@@ -180,28 +171,22 @@ impl Taken<'_> {
 
     /// Whose those were.
     pub(super) fn holders(&self) -> Vec<Share> {
-        let mut all: Vec<Share> = Vec::new();
-        let mut add = |process: &Process, time_wait: u64, open: u64| match all
-            .iter_mut()
-            .find(|share| share.process.is(process))
-        {
-            Some(share) => (share.time_wait, share.open) = (share.time_wait + time_wait, share.open + open),
-            None => all.push(Share { process: process.clone(), time_wait, open, ..Share::default() }),
+        let share = |process: &Process, time_wait, open| Share {
+            process: process.clone(),
+            time_wait,
+            open,
+            ..Share::default()
         };
-        self.outgoing().for_each(|outgoing| add(&outgoing.process, 1, 0));
+        let told = self.outgoing().map(|outgoing| share(&outgoing.process, 1, 0));
         // What a list showed and no event told of is nobody's.
-        for served in &self.served {
+        let untold = self.served.iter().map(|served| {
             let told = served.outgoing.len() as u64;
-            let rest = served.time_wait.saturating_sub(told);
-            if rest != 0 {
-                add(&Process::default(), rest, 0);
-            }
-            for share in &served.shares {
-                add(&share.process, 0, share.open);
-            }
-        }
-        all.retain(|share| share.time_wait + share.open != 0);
-        all.sort_by_key(|share| std::cmp::Reverse(share.time_wait + share.open));
+            share(&Process::default(), served.time_wait.saturating_sub(told), 0)
+        });
+        let open = self.served.iter().flat_map(|served| &served.shares);
+        let open = open.map(|holder| share(&holder.process, 0, holder.open));
+        let mut all = Share::most_first(told.chain(untold).chain(open), Share::held);
+        all.retain(|share| share.held() != 0);
         all
     }
 

@@ -178,6 +178,42 @@ fn what_is_refused_for_another_reason_is_told_by_its_errno() {
 }
 
 #[test]
+fn one_process_is_no_other_for_having_asked_for_another_port() {
+    let address = IpAddr::from([192, 0, 2, 9]);
+    let refusal = |port, failed, pid| Refusal {
+        call: Call::Bind,
+        errno: Errno::AddrNotAvail,
+        address,
+        port,
+        failed,
+        caller: share(pid, "relay").process,
+    };
+    let told = |refusals| only(&facts(Netns { refusals, ..netns() }));
+    let finding = told(vec![refusal(8080, 5, 7), refusal(9090, 3, 7)]);
+    assert_eq!(finding.headline, "relay[7] cannot bind 192.0.2.9: no such local address");
+    assert_eq!((finding.who.len(), finding.who[0].failed), (1, 8));
+    // Who failed most of all ports together is named.
+    let finding = told(vec![refusal(8080, 6, 11), refusal(8080, 4, 7), refusal(9090, 3, 7)]);
+    assert!(finding.headline.starts_with("relay[7] +1 cannot bind"), "{}", finding.headline);
+    // So it is with source addresses.
+    let from =
+        |last, failed| BindFailure { saddr: Some([10, 0, 0, last].into()), ..bind(0, failed, 7, "relay") };
+    let finding = only(&facts(Netns { binds: vec![from(1, 5), from(2, 3)], ..netns() }));
+    assert_eq!((finding.id, finding.who.len(), finding.who[0].failed), ("bound_source", 1, 8));
+    assert!(finding.headline.starts_with("relay[7] cannot bind 10.0.0.1"), "{}", finding.headline);
+}
+
+#[test]
+fn sockets_of_all_ports_that_were_refused_are_told_of_who_has_them() {
+    let shares = |time_wait| vec![Share { time_wait, failed: 2, ..share(5, "old") }];
+    let served = |port, time_wait| Served { port, time_wait, shares: shares(time_wait), ..Served::default() };
+    let binds = vec![bind(8080, 2, 5, "old"), bind(9090, 2, 5, "old")];
+    let finding = only(&facts(Netns { binds, served: vec![served(8080, 17), served(9090, 3)], ..netns() }));
+    assert_eq!((finding.id, finding.who.len()), ("server_cannot_bind", 1));
+    assert_eq!((finding.who[0].time_wait, finding.who[0].failed), (20, 4));
+}
+
+#[test]
 fn no_address_to_connect_from_is_no_want_of_ports() {
     let why = Some("it has no IPv6 address");
     let finding = only(&with_tuple(Tuple { failed: 50, no_source: why, ..calm() }));
