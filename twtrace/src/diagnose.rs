@@ -27,6 +27,7 @@ pub use remedies::first;
 
 use facts::{Facts, Process, Source};
 use finding::{Finding, Severity};
+use rules::Case;
 
 use crate::engine::Snapshot;
 use crate::model::escape::printable;
@@ -35,10 +36,11 @@ use crate::model::limitation::Limitation;
 
 /// Everything that the rules find, worst first; never nothing. What those whom [`Facts::about`] is about have no part in is left out.
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
-    let mut findings = by_rules(facts);
+    let case = Case::of(facts);
+    let mut findings = by_rules(&case);
     whereabouts::settle(facts, &mut findings);
     if findings.is_empty() {
-        findings.push(rules::nothing_wrong(facts));
+        findings.push(rules::nothing_wrong(&case));
     }
     if !facts.part.of_owners.is_empty() {
         findings.iter_mut().for_each(|finding| say_who_is_left_out(finding, &facts.part.of_owners));
@@ -46,9 +48,9 @@ pub fn diagnose(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn by_rules(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = rules::ALL.iter().flat_map(|rule| rule(facts)).collect();
-    findings.retain(|finding| scope::is_theirs(finding, facts));
+fn by_rules(case: &Case<'_>) -> Vec<Finding> {
+    let mut findings = case.findings();
+    findings.retain(|finding| scope::is_theirs(finding, case.facts));
     // Of the same severity, as the rules are listed.
     findings.sort_by_key(|finding| finding.severity);
     folded(findings)
@@ -59,8 +61,9 @@ pub fn of_others(facts: &Facts) -> u64 {
     if !facts.about.asks_for_owner() {
         return 0;
     }
-    let told = by_rules(facts);
-    let all = by_rules(&Facts { about: Filter::default(), ..facts.clone() });
+    let told = by_rules(&Case::of(facts));
+    let of_all = Facts { about: Filter::default(), ..facts.clone() };
+    let all = by_rules(&Case::of(&of_all));
     let is_told = |other: &Finding| told.iter().any(|one| (one.id, one.subject) == (other.id, other.subject));
     all.iter().filter(|finding| !is_told(finding)).count() as u64
 }

@@ -216,6 +216,9 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// Who does it, most first.
     pub who: Vec<Share>,
+    /// How many processes do it that are not in `who`: a view knows some by their number only.
+    #[serde(skip)]
+    pub more: u64,
     /// What to do about it, best first. Only such as hold, or may.
     pub remedies: Vec<Remedy>,
     /// What is often tried and does not help here.
@@ -234,6 +237,7 @@ impl Finding {
             subject: Subject::default(),
             evidence: Vec::new(),
             who: Vec::new(),
+            more: 0,
             remedies: Vec::new(),
             not_here: Vec::new(),
         }
@@ -241,14 +245,8 @@ impl Finding {
 
     /// Says the same in a few words that go behind whoever it is about: `cannot connect to …`. Comes after [`Self::by`].
     #[must_use]
-    pub fn in_short(self, words: &str) -> Self {
-        self.in_short_of(words, 0)
-    }
-
-    /// As [`Self::in_short`], of so many more processes than [`Self::by`] named.
-    #[must_use]
-    pub fn in_short_of(mut self, words: &str, more: u64) -> Self {
-        self.headline = format!("{} {words}", culprit(&self.who, more));
+    pub fn in_short(mut self, words: &str) -> Self {
+        self.headline = format!("{} {words}", culprit(&self.who, self.more));
         self
     }
 
@@ -298,6 +296,13 @@ impl Finding {
     #[must_use]
     pub fn by(mut self, who: impl IntoIterator<Item = Share>) -> Self {
         self.who = Share::by_process(who);
+        self
+    }
+
+    /// Says how many do it besides whom [`Self::by`] names. Comes before [`Self::in_short`].
+    #[must_use]
+    pub fn and_more(mut self, more: u64) -> Self {
+        self.more = more;
         self
     }
 

@@ -6,7 +6,7 @@
 
 use super::facts::{Netns, Ports, Reach, Tuple};
 use super::predict;
-pub(super) use super::range::Range;
+use super::range::Range;
 
 /// Below this many connections, a rate would be a guess.
 pub(super) const ENOUGH: u64 = 10;
@@ -18,7 +18,7 @@ const BUSY: f64 = 0.25;
 const HALF_CLOSED: f64 = 0.2;
 
 /// So many ports may be unaccounted for: a look comes a little after the failure that it was asked for by.
-pub(super) fn slack(ports: u32) -> u32 {
+fn slack(ports: u32) -> u32 {
     (ports / 10).max(2).min(ports / 2)
 }
 

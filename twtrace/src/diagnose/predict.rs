@@ -9,7 +9,7 @@ pub use crate::model::settings::usable;
 /// How long a NAT gateway keeps a closed connection's port, in seconds (`nf_conntrack_tcp_timeout_time_wait`'s default).
 pub const NAT_TIME_WAIT_S: f64 = 120.0;
 /// What a TIME_WAIT socket takes beside its slab object, in bytes: its share of bind buckets, as measured.
-pub const BUCKET_BYTES: u64 = 160;
+const BUCKET_BYTES: u64 = 160;
 
 /// Connections a second that `ports` ports serve for ever, each kept for `hold_s` seconds.
 pub fn limit(ports: u32, hold_s: f64) -> f64 {

@@ -13,8 +13,9 @@ pub(super) use waiting::conntrack_room;
 
 use super::facts::{AbortReasons, BindFailure, Netns, Tuple};
 use super::finding::{Finding, Holds, Remedy, Severity};
-use super::pool::{Pool, Range, WhyNot};
+use super::pool::{Pool, WhyNot};
 use super::predict;
+use super::range::Range;
 
 /// Requests that a connection carries in what is predicted of connection reuse: few, so as not to promise too much.
 pub(super) const REQUESTS: f64 = 10.0;
@@ -146,10 +147,10 @@ pub(super) fn of_overflow(
     ]
 }
 
-/// For a server that cannot bind: so many TIME_WAIT and other sockets are on its port, the last of the former for so long. `was_set`:
+/// For a server that cannot bind: so many TIME_WAIT and other sockets are on its port, the last of the former for so many seconds. `was_set`:
 /// whether the socket that failed has SO_REUSEADDR; `None` where that is not known of all.
-pub(super) fn of_server(time_wait: u64, open: u64, left_ms: u64, was_set: Option<bool>) -> Vec<Remedy> {
-    vec![server::reuseaddr(time_wait, open, left_ms, was_set)]
+pub(super) fn of_server(time_wait: u64, open: u64, left_s: u64, was_set: Option<bool>) -> Vec<Remedy> {
+    vec![server::reuseaddr(time_wait, open, left_s, was_set)]
 }
 
 /// For a server whose port outgoing connections have.
@@ -200,21 +201,14 @@ fn sysctl(netns: &Netns, setting: &str) -> String {
 /// The remedy that helps most with the worst that was found: one that can be typed comes before one that changes a program, what lifts the
 /// limit further before the others, and of equals the one that is offered first. `None` where nothing presses, or nothing is known to help.
 pub fn first(findings: &[Finding]) -> Option<(&Finding, &Remedy)> {
-    let pressing = findings.iter().filter(|finding| finding.severity <= Severity::Warning);
-    pressing.filter_map(|finding| Some((finding, best(&finding.remedies)?))).next()
+    let mut pressing = findings.iter().filter(|finding| finding.severity <= Severity::Warning);
+    pressing.find_map(|finding| Some((finding, best(&finding.remedies)?)))
 }
 
 fn best(remedies: &[Remedy]) -> Option<&Remedy> {
-    let certain = || remedies.iter().filter(|remedy| remedy.holds == Holds::Yes);
-    let typed = || certain().filter(|remedy| is_typed(remedy));
-    let of = |all: &mut dyn Iterator<Item = &'_ Remedy>| -> Option<usize> {
-        // Of equals `max_by` takes the last.
-        let all: Vec<&Remedy> = all.collect();
-        let most = all.iter().rev().max_by(|a, b| lift(a).total_cmp(&lift(b)))?;
-        remedies.iter().position(|remedy| remedy.id == most.id)
-    };
-    let at = of(&mut typed()).or_else(|| of(&mut certain()))?;
-    remedies.get(at)
+    // Of equals `max_by` takes the last.
+    let certain = remedies.iter().rev().filter(|remedy| remedy.holds == Holds::Yes);
+    certain.max_by(|a, b| is_typed(a).cmp(&is_typed(b)).then(lift(a).total_cmp(&lift(b))))
 }
 
 /// A setting: its command stands by itself, or in words where it acts on another machine.

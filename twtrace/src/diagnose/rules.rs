@@ -1,7 +1,7 @@
 //! Owns: the list of all rules, and what most of them share.
 //! Must not know: where facts come from, how findings are shown.
 //!
-//! A rule is a pure function from facts to findings. A file has those that are about one thing; what differs in a few words only is a
+//! A rule is a pure function from a case to findings. A file has those that are about one thing; what differs in a few words only is a
 //! table in one ([`waiting`]).
 
 mod bind;
@@ -22,12 +22,14 @@ use super::facts::{Facts, Netns, Ports, Tuple};
 use super::finding::{Finding, Severity, Subject};
 use super::pool::{Cause, Pool, Strain};
 use super::scope::may_be_theirs;
+use super::words::count;
+use crate::model::filter::Filter;
 
 /// A rule.
-pub type Rule = fn(&Facts) -> Vec<Finding>;
+type Rule = fn(&Case<'_>) -> Vec<Finding>;
 
 /// Every rule, in no order of importance; see [`super::diagnose`].
-pub const ALL: &[Rule] = &[
+const ALL: &[Rule] = &[
     time_wait::ports_exhausted,
     time_wait::ports_running_out,
     held::ports_held_open,
@@ -69,21 +71,66 @@ const RANGE: &str = "sysctl net.ipv4.ip_local_port_range less ip_local_reserved_
 const COMPUTED: &str = "computed";
 const IPVS: &str = "/proc/net/ip_vs";
 
-/// Every pool of those who are asked about, with its cause. Where bind() takes the ports from others, which fail, that is the one thing to say
+/// What rules look at: facts, and the pools of those who are asked about, each with the cause of its trouble, if it has any.
+pub(super) struct Case<'a> {
+    pub(super) facts: &'a Facts,
+    pools: Vec<(Pool<'a>, Option<Cause>)>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn of(facts: &'a Facts) -> Self {
+        let observed_s = facts.observed_s();
+        let of_netns = |netns| pools_of(netns, &facts.about, observed_s);
+        Self { facts, pools: facts.namespaces.iter().flat_map(of_netns).collect() }
+    }
+
+    /// What every rule finds, in the order of the rules.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        ALL.iter().flat_map(|rule| rule(self)).collect()
+    }
+
+    /// The pools of which there is something to say, each with its cause.
+    fn causes(&self) -> impl Iterator<Item = (&Pool<'a>, Cause)> {
+        self.pools.iter().filter_map(|(pool, cause)| Some((pool, (*cause)?)))
+    }
+
+    /// The pools whose trouble has this cause.
+    fn pools_with(&self, wanted: Cause) -> impl Iterator<Item = &Pool<'a>> {
+        self.causes().filter(move |(_, cause)| *cause == wanted).map(|(pool, _)| pool)
+    }
+}
+
+/// A namespace's pools of those who are asked about. Where bind() takes the ports from others, which fail, that is the one thing to say
 /// of them and of it: the binder's own pools are that cause, and not another finding.
-fn pools(facts: &Facts) -> impl Iterator<Item = (Pool<'_>, Cause)> {
-    let observed_s = facts.observed_s();
-    facts.namespaces.iter().flat_map(move |netns| {
-        let theirs = netns.tuples.iter().filter(|tuple| may_be_theirs(&tuple.shares, &facts.about));
-        let pools = theirs.map(move |tuple| Pool { netns, tuple, observed_s });
-        let all: Vec<_> = pools.filter_map(|pool| Some((pool, pool.cause()?))).collect();
-        let is_bound = all.iter().any(|(pool, cause)| *cause == Cause::Bound && pool.tuple.failed != 0);
-        all.into_iter().filter(move |(pool, cause)| {
-            let is_of_time_wait =
-                matches!(cause, Cause::RunningOut(_) | Cause::ReuseBroken(_) | Cause::LocalBackend);
-            !(is_bound && is_of_time_wait && pool.tuple.failed == 0)
-        })
-    })
+fn pools_of<'a>(netns: &'a Netns, about: &Filter, observed_s: f64) -> Vec<(Pool<'a>, Option<Cause>)> {
+    let theirs = netns.tuples.iter().filter(|tuple| may_be_theirs(&tuple.shares, about));
+    let pools = theirs.map(|tuple| Pool { netns, tuple, observed_s });
+    let mut all: Vec<_> = pools.map(|pool| (pool, pool.cause())).collect();
+    if all.iter().any(|(pool, cause)| *cause == Some(Cause::Bound) && pool.tuple.failed != 0) {
+        let is_of_time_wait = |cause: &Option<Cause>| {
+            matches!(cause, Some(Cause::RunningOut(_) | Cause::ReuseBroken(_) | Cause::LocalBackend))
+        };
+        all.retain(|(pool, cause)| pool.tuple.failed != 0 || !is_of_time_wait(cause));
+    }
+    all
+}
+
+/// A finding about a pool, with what each has to show.
+fn of_pool(id: &'static str, pool: &Pool<'_>, what: String) -> Finding {
+    with_ports(Finding::new(id, severity(pool), what).at(about(pool)), pool)
+}
+
+/// How connect() fares: `fails (13 failures)`, `is about to fail`.
+fn fails(pool: &Pool<'_>) -> String {
+    match pool.tuple.failed {
+        0 => "is about to fail".to_owned(),
+        failed => format!("fails ({})", count(failed, "failure")),
+    }
+}
+
+/// The same of whoever calls it; goes before `connect to`.
+fn cannot(pool: &Pool<'_>) -> &'static str {
+    if pool.tuple.failed == 0 { "is about to fail to" } else { "cannot" }
 }
 
 fn about(pool: &Pool<'_>) -> Subject {
@@ -92,13 +139,7 @@ fn about(pool: &Pool<'_>) -> Subject {
 
 fn towards(netns: &Netns, tuple: &Tuple) -> Subject {
     let Tuple { saddr, daddr, dport, .. } = *tuple;
-    Subject {
-        netns: Some(netns.netns),
-        saddr: Some(saddr),
-        sport: None,
-        daddr: Some(daddr),
-        dport: Some(dport),
-    }
+    Subject { saddr: Some(saddr), daddr: Some(daddr), dport: Some(dport), ..within(netns) }
 }
 
 fn within(netns: &Netns) -> Subject {
@@ -138,6 +179,7 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     let beyond = pool.ports().map_or(0, |ports| pool.tuple.peak.all().saturating_sub(ports));
     let mut finding = finding
         .because_known("ports that connect() can choose from", pool.ports(), RANGE)
+        .and_more(pool.tuple.more_callers)
         .because("ports in use at the peak", pool.tuple.peak.all(), SOCK_DIAG)
         .because("of those, in TIME_WAIT", time_wait, SOCK_DIAG);
     for (what, count) in [

@@ -124,7 +124,7 @@ fn put_finding(facts: &Facts, finding: &Finding, out: &mut Page) {
     }
     if !finding.who.is_empty() {
         out.title("  who");
-        put_shares(&finding.who, out);
+        put_shares(&finding.who, finding.more, out);
     }
     if !finding.remedies.is_empty() {
         out.title("  what helps here");
@@ -159,12 +159,14 @@ fn put_evidence(evidence: &Evidence, out: &mut Page) {
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
-fn put_shares(shares: &[Share], out: &mut Page) {
+/// Who does it, `more` of whom are not among these.
+fn put_shares(shares: &[Share], more: u64, out: &mut Page) {
     for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
-    if shares.len() > SHARES {
-        put(&format!("and {} more", shares.len() - SHARES), "    ", "      ", out);
+    let more = shares.len().saturating_sub(SHARES) as u64 + more;
+    if more != 0 {
+        put(&format!("and {} more", grouped(more)), "    ", "      ", out);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::facts::{AbortReasons, Process, Share, Tuple};
 use crate::model::escape::{printable, process_name};
-pub(super) use crate::model::figures::{count, grouped, short_time};
+pub(super) use crate::model::figures::{count, grouped, short_time, span};
 
 /// `0`, `0.02`, `1.5`, `47.3`, `1,075`: whole from 100 on.
 pub(super) fn number(value: f64) -> String {
@@ -54,9 +54,14 @@ pub(super) fn end(address: IpAddr, port: u16) -> String {
     std::net::SocketAddr::new(address, port).to_string()
 }
 
+/// `10.0.0.9:5432`: where a pool's connections go.
+pub(super) fn peer(tuple: &Tuple) -> String {
+    end(tuple.daddr, tuple.dport)
+}
+
 /// `10.0.0.1 > 10.0.0.9:5432`.
 pub(super) fn tuple(tuple: &Tuple) -> String {
-    format!("{} > {}", tuple.saddr, end(tuple.daddr, tuple.dport))
+    format!("{} > {}", tuple.saddr, peer(tuple))
 }
 
 /// `checkout-api (pid 42)`, escaped.
@@ -184,11 +189,6 @@ pub(super) fn refused_of(concerned: &[Share], all: u64) -> String {
 pub(super) fn reset_of(concerned: &[Share], all: u64) -> String {
     let told = concerned.iter().map(|share| share.reset).sum();
     holders(concerned, |share| share.reset, all.saturating_sub(told))
-}
-
-/// `<1s`, `3s`, `1m05s`.
-pub(super) fn span(seconds: f64) -> String {
-    crate::model::figures::span(seconds)
 }
 
 #[cfg(test)]

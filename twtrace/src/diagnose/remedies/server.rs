@@ -12,13 +12,13 @@ const UNBOUND_PORT: &str = "unbound_port";
 /// The kernel asks both: who has the port must have set it as well, and TIME_WAIT sockets inherit it
 /// (inet_csk_bind_conflict(), net/ipv4/inet_connection_sock.c, 5.10 to 7.3; inet_twsk_alloc(),
 /// net/ipv4/inet_timewait_sock.c, 5.10 to 7.3).
-pub(super) fn reuseaddr(time_wait: u64, open: u64, left_ms: u64, was_set: Option<bool>) -> Remedy {
+pub(super) fn reuseaddr(time_wait: u64, open: u64, left_s: u64, was_set: Option<bool>) -> Remedy {
     let others = if open == 0 {
         String::new()
     } else {
         format!("; its {} must have been bound with it too", count(open, "open socket"))
     };
-    let before = if left_ms == 0 { predict::TIME_WAIT_S } else { left_ms.div_ceil(1000) as f64 };
+    let before = if left_s == 0 { predict::TIME_WAIT_S } else { left_s as f64 };
     Remedy {
         // Whether those that hold the port have it, nobody can ask.
         holds: if was_set == Some(true) { Holds::No } else { Holds::Unknown },

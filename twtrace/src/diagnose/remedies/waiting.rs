@@ -4,7 +4,8 @@
 use super::blank;
 use crate::diagnose::facts::AbortReasons;
 use crate::diagnose::finding::{Effect, Remedy};
-use crate::diagnose::pool::{Pool, Range};
+use crate::diagnose::pool::Pool;
+use crate::diagnose::range::Range;
 use crate::diagnose::words::{aborts, grouped};
 
 pub(super) fn check_path() -> Remedy {

@@ -4,16 +4,16 @@
 //! Must not know: where facts come from, how findings are shown.
 
 use super::taken::{On, Taken, callers, of_kind};
-use super::{EVENTS, RANGE};
-use crate::diagnose::facts::{BindFailure, Facts, Netns, Ports, Served, Share, Source};
+use super::{Case, EVENTS, RANGE, within};
+use crate::diagnose::facts::{BindFailure, Netns, Ports, Served, Share, Source};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::range::Range;
 use crate::diagnose::words::{count, grouped, holders, times};
 use crate::diagnose::{folklore, remedies};
 
 /// Clients that bind a source address before connect() and so share one pool for all destinations.
-pub(super) fn bound_source(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().filter_map(of_sources).collect()
+pub(super) fn bound_source(case: &Case<'_>) -> Vec<Finding> {
+    case.facts.namespaces.iter().filter_map(of_sources).collect()
 }
 
 fn of_sources(netns: &Netns) -> Option<Finding> {
@@ -34,7 +34,7 @@ fn of_sources(netns: &Netns) -> Option<Finding> {
             format!(", {} to {}, which its sockets set with IP_LOCAL_PORT_RANGE", own.low, own.high)
         }),
     );
-    let subject = Subject { netns: Some(netns.netns), saddr: worst.saddr, ..Subject::default() };
+    let subject = Subject { saddr: worst.saddr, ..within(netns) };
     let finding = Finding::new("bound_source", Severity::Critical, what)
         .at(subject)
         .because("bind() failures that asked for any port", failed, EVENTS)
@@ -51,8 +51,8 @@ fn of_sources(netns: &Netns) -> Option<Finding> {
 }
 
 /// A server that cannot bind its port again while old connections hold it.
-pub(super) fn server_cannot_bind(facts: &Facts) -> Vec<Finding> {
-    of_kind(facts, On::Server).iter().map(|taken| of_server(facts.source, taken)).collect()
+pub(super) fn server_cannot_bind(case: &Case<'_>) -> Vec<Finding> {
+    of_kind(case.facts, On::Server).iter().map(|taken| of_server(case.facts.source, taken)).collect()
 }
 
 fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
@@ -66,9 +66,9 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         (_, None) => format!(" and {}", count(open, "open socket")),
     };
     let closers = taken.serving();
-    let left = match taken.left_ms() {
+    let left = match taken.left_s() {
         0 => String::new(),
-        ms => format!(", the last of them for {} s more when it failed", ms.div_ceil(1000)),
+        seconds => format!(", the last of them for {seconds} s more when it failed"),
     };
     let reuseaddr = reuseaddr(taken);
     let unseen = time_wait.saturating_sub(closers.iter().map(|share| share.time_wait).sum());
@@ -86,16 +86,12 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         .finding("server_cannot_bind", Severity::Critical, what)
         .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
         .because("other sockets on this port", open, "sock_diag")
-        .because(
-            "the last of those in TIME_WAIT had left when it failed, s",
-            taken.left_ms().div_ceil(1000),
-            "sock_diag",
-        )
+        .because("the last of those in TIME_WAIT had left when it failed, s", taken.left_s(), "sock_diag")
         .because("somebody listens on it", listens, "sock_diag")
         .because("SO_REUSEADDR on the socket that failed", reuseaddr.1, EVENTS)
         .by(taken.callers().into_iter().chain(closers))
         .in_short(&format!("cannot bind {}: {} on it", taken.ports(), count(time_wait, "TIME_WAIT socket")))
-        .remedied(remedies::of_server(time_wait, open, taken.left_ms(), reuseaddr.2))
+        .remedied(remedies::of_server(time_wait, open, taken.left_s(), reuseaddr.2))
         .but_not(folklore::of_server())
 }
 
@@ -121,17 +117,17 @@ fn reuseaddr(taken: &Taken<'_>) -> (String, &'static str, Option<bool>) {
 ///
 /// A port that connect() chose is given to a bind() only if both sockets have SO_REUSEADDR (inet_csk_bind_conflict(),
 /// net/ipv4/inet_connection_sock.c, 5.10 to 7.3), which clients do not set. So it does not matter what the server sets.
-pub(super) fn ephemeral_port_taken(facts: &Facts) -> Vec<Finding> {
-    of_kind(facts, On::Client).iter().map(of_ephemeral_port).collect()
+pub(super) fn ephemeral_port_taken(case: &Case<'_>) -> Vec<Finding> {
+    of_kind(case.facts, On::Client).iter().map(of_ephemeral_port).collect()
 }
 
 fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
     let owners = taken.holders();
     let (time_wait, open) =
         owners.iter().fold((0, 0), |sum, share| (sum.0 + share.time_wait, sum.1 + share.open));
-    let left = match taken.left_ms() {
+    let left = match taken.left_s() {
         0 => String::new(),
-        ms => format!(", the last for {} s more", ms.div_ceil(1000)),
+        seconds => format!(", the last for {seconds} s more"),
     };
     let state = match (time_wait, open) {
         (_, 0) => "TIME_WAIT",
@@ -160,11 +156,7 @@ fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
         .finding("ephemeral_port_taken", Severity::Critical, what)
         .because("sockets of outgoing connections on them, in TIME_WAIT", time_wait, "sock_diag and events")
         .because("the same, in other states", open, "sock_diag")
-        .because(
-            "the last of those in TIME_WAIT has left, s",
-            taken.left_ms().div_ceil(1000),
-            "sock_diag and events",
-        )
+        .because("the last of those in TIME_WAIT has left, s", taken.left_s(), "sock_diag and events")
         .by(owners.into_iter().chain(callers))
         .remedied(remedies)
         .but_not(folklore::of_ephemeral_port())
@@ -172,13 +164,13 @@ fn of_ephemeral_port(taken: &Taken<'_>) -> Finding {
 }
 
 /// A client that takes its source ports itself and comes back to those of its own last connections.
-pub(super) fn own_ports_taken(facts: &Facts) -> Vec<Finding> {
-    of_kind(facts, On::Own).iter().map(of_own_ports).collect()
+pub(super) fn own_ports_taken(case: &Case<'_>) -> Vec<Finding> {
+    of_kind(case.facts, On::Own).iter().map(of_own_ports).collect()
 }
 
 fn of_own_ports(taken: &Taken<'_>) -> Finding {
     let held: u64 = taken.outgoing().count() as u64;
-    let left = taken.left_ms().div_ceil(1000);
+    let left = taken.left_s();
     let mut callers: Vec<Share> = taken.callers();
     for outgoing in taken.outgoing() {
         if let Some(share) = callers.iter_mut().find(|share| share.process.comm == outgoing.process.comm) {
@@ -204,8 +196,8 @@ fn of_own_ports(taken: &Taken<'_>) -> Finding {
 }
 
 /// A bind() that fails because somebody else listens there: the wrong suspect is TIME_WAIT.
-pub(super) fn port_in_use(facts: &Facts) -> Vec<Finding> {
-    of_kind(facts, On::Listener).iter().map(of_port_in_use).collect()
+pub(super) fn port_in_use(case: &Case<'_>) -> Vec<Finding> {
+    of_kind(case.facts, On::Listener).iter().map(of_port_in_use).collect()
 }
 
 fn of_port_in_use(taken: &Taken<'_>) -> Finding {

@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use super::{pools, within};
-use crate::diagnose::facts::{Facts, Netns};
+use super::{Case, within};
+use crate::diagnose::facts::Netns;
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::Cause;
 use crate::diagnose::remedies;
@@ -18,12 +18,9 @@ const DEFAULT_S: u32 = 60;
 const PURPOSE: u64 = 100;
 
 /// `tcp_fin_timeout` lowered to cure TIME_WAIT.
-pub(super) fn fin_timeout(facts: &Facts) -> Vec<Finding> {
-    let half_closed: HashSet<u32> = pools(facts)
-        .filter(|(_, cause)| *cause == Cause::HalfClosed)
-        .map(|(pool, _)| pool.netns.netns)
-        .collect();
-    let found = facts.namespaces.iter().filter_map(|netns| {
+pub(super) fn fin_timeout(case: &Case<'_>) -> Vec<Finding> {
+    let half_closed: HashSet<u32> = case.pools_with(Cause::HalfClosed).map(|pool| pool.netns.netns).collect();
+    let found = case.facts.namespaces.iter().filter_map(|netns| {
         let set = netns.settings.fin_timeout_s.filter(|set| *set < DEFAULT_S)?;
         // Unless orphans wait in FIN_WAIT2, which is what it is for; and where nothing waits, nobody hopes for it.
         let is_hoped_for = netns.created != 0 || netns.time_wait != 0;
@@ -56,8 +53,8 @@ fn of_fin_timeout(netns: &Netns, set: u32) -> Finding {
 const OVERFLOW: &str = "events, and what TCPTimeWaitOverflow of /proc/net/netstat grew by";
 
 /// `tcp_max_tw_buckets` lowered below what the kernel chose.
-pub(super) fn max_tw_buckets(facts: &Facts) -> Vec<Finding> {
-    let found = facts.namespaces.iter().filter_map(|netns| {
+pub(super) fn max_tw_buckets(case: &Case<'_>) -> Vec<Finding> {
+    let found = case.facts.namespaces.iter().filter_map(|netns| {
         let (set, default) = (netns.settings.max_tw_buckets?, netns.settings.max_tw_buckets_default?);
         let is_hoped_for = netns.created != 0 || netns.time_wait != 0;
         // Where it overflows, that is what there is to say.
@@ -88,8 +85,8 @@ const TW_RECYCLE: &str = "folklore_tw_recycle";
 const TW_RECYCLE_SETTING: &str = "net.ipv4.tcp_tw_recycle";
 
 /// `tcp_tw_recycle`, which no kernel since 4.12 has.
-pub(super) fn tw_recycle(facts: &Facts) -> Vec<Finding> {
-    let on = facts.namespaces.iter().find(|netns| netns.settings.tw_recycle.is_some_and(|set| set != 0));
+pub(super) fn tw_recycle(case: &Case<'_>) -> Vec<Finding> {
+    let on = case.facts.namespaces.iter().find(|netns| netns.settings.tw_recycle.is_some_and(|set| set != 0));
     if let Some(netns) = on {
         let what =
             "tcp_tw_recycle is on: this old kernel drops connections of clients behind one NAT at random.";
@@ -102,7 +99,7 @@ pub(super) fn tw_recycle(facts: &Facts) -> Vec<Finding> {
         let finding = finding.in_short_alone("tcp_tw_recycle is on".to_owned());
         return vec![finding.remedied([remedies::drop_tw_recycle(None)])];
     }
-    let Some(line) = facts.dead_settings.iter().find(|line| line.name == TW_RECYCLE_SETTING) else {
+    let Some(line) = case.facts.dead_settings.iter().find(|line| line.name == TW_RECYCLE_SETTING) else {
         return Vec::new();
     };
     let path = printable(&line.path).into_owned();

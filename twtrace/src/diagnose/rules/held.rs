@@ -2,45 +2,38 @@
 //! sockets that bind() gave a port (`ports_bound`), and those that may only have a part of the range (`socket_range`).
 //! Must not know: where facts come from, how findings are shown.
 
-use super::{EVENTS, RANGE, SOCK_DIAG, about, pools, severity, with_ports};
-use crate::diagnose::facts::{Facts, Share};
+use super::{Case, EVENTS, RANGE, SOCK_DIAG, about, cannot, fails, of_pool};
+use crate::diagnose::facts::{BindFailure, Share};
 use crate::diagnose::finding::{Finding, Severity};
-use crate::diagnose::pool::{Cause, Open, Pool, Range, Strain};
-use crate::diagnose::words::{count, end, grouped, held_open, held_ports, holders, out_of, short_time};
+use crate::diagnose::pool::{Cause, Open, Pool};
+use crate::diagnose::range::Range;
+use crate::diagnose::words::{count, grouped, held_open, held_ports, holders, out_of, peer, short_time};
 use crate::diagnose::{folklore, remedies};
 
 /// A pool whose ports are held by open connections, and not by TIME_WAIT.
-pub(super) fn ports_held_open(facts: &Facts) -> Vec<Finding> {
-    let found = pools(facts).filter(|(pool, cause)| {
-        // Where bind() takes ports for all destinations, that is what there is to say.
-        let is_bound =
-            pool.strain() != Strain::Failing && pool.netns.binds.iter().any(|bind| bind.is_for_any());
-        *cause == Cause::HeldOpen(Open::Established) && !is_bound
-    });
-    found
-        .map(|(pool, _)| {
-            let tuple = pool.tuple;
-            let fails = match pool.strain() {
-                Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
-                _ => "is about to fail".to_owned(),
-            };
-            let what = format!("connect() to {} {fails}, {}.", end(tuple.daddr, tuple.dport), held(&pool));
-            with_ports(Finding::new("ports_held_open", severity(&pool), what).at(about(&pool)), &pool)
-                .by(tuple.shares.clone())
-                .remedied(remedies::of_held_open(&pool))
-                .but_not(folklore::of_held_open())
-                .in_short_of(
-                    &format!(
-                        "{} connect to {}: {} of {} ports on open connections",
-                        if pool.strain() == Strain::Failing { "cannot" } else { "will soon not" },
-                        end(tuple.daddr, tuple.dport),
-                        grouped(tuple.peak.open().into()),
-                        out_of(pool.ports())
-                    ),
-                    tuple.more_callers,
-                )
-        })
-        .collect()
+pub(super) fn ports_held_open(case: &Case<'_>) -> Vec<Finding> {
+    let found = case.pools_with(Cause::HeldOpen(Open::Established)).filter(|pool| !is_told_of_bind(pool));
+    found.map(of_open).collect()
+}
+
+/// Where bind() itself fails for want of a port, that is what there is to say of a pool for which connect() does not.
+fn is_told_of_bind(pool: &Pool<'_>) -> bool {
+    pool.tuple.failed == 0 && pool.netns.binds.iter().any(BindFailure::is_for_any)
+}
+
+fn of_open(pool: &Pool<'_>) -> Finding {
+    let (tuple, to) = (pool.tuple, peer(pool.tuple));
+    let what = format!("connect() to {to} {}, {}.", fails(pool), held(pool));
+    of_pool("ports_held_open", pool, what)
+        .by(tuple.shares.clone())
+        .remedied(remedies::of_held_open(pool))
+        .but_not(folklore::of_held_open())
+        .in_short(&format!(
+            "{} connect to {to}: {} of {} ports on open connections",
+            cannot(pool),
+            grouped(tuple.peak.open().into()),
+            out_of(pool.ports())
+        ))
 }
 
 /// By what. Those in TIME_WAIT are told as well: they are what people look for.
@@ -60,30 +53,22 @@ fn held(pool: &Pool<'_>) -> String {
 ///
 /// connect() shares a port among destinations only if it chose it itself: it passes by every port that came from bind() or listen(),
 /// TIME_WAIT or not (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3: `tb->fastreuse >= 0`).
-pub(super) fn ports_bound(facts: &Facts) -> Vec<Finding> {
-    let found = pools(facts).filter(|(pool, cause)| {
-        // Where bind() itself fails for want of a port, that is what there is to say.
-        let is_told =
-            pool.strain() != Strain::Failing && pool.netns.binds.iter().any(|bind| bind.is_for_any());
-        *cause == Cause::Bound && !is_told
-    });
-    found.map(|(pool, _)| of_bound(&pool)).collect()
+pub(super) fn ports_bound(case: &Case<'_>) -> Vec<Finding> {
+    let found = case.pools_with(Cause::Bound).filter(|pool| !is_told_of_bind(pool));
+    found.map(of_bound).collect()
 }
 
 fn of_bound(pool: &Pool<'_>) -> Finding {
     let (tuple, netns) = (pool.tuple, pool.netns);
     let (pins, closed) = (netns.pinned.unwrap_or(0), pool.closed());
-    let fails = match pool.strain() {
-        Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
-        _ => "is about to fail".to_owned(),
-    };
     let around: &[Share] = tuple.around.as_ref().map_or(&[], |around| &around.shares);
     let pinning = netns.pins.as_slice();
     let who = if pins > closed { pinning } else { around };
     let what = format!(
-        "connect() to {} {fails}: {} of {} ports are bound, which closes them to every connect() that is to choose one; \
+        "connect() to {} {}: {} of {} ports are bound, which closes them to every connect() that is to choose one; \
          held by {}. Of its own it has {}.",
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
+        fails(pool),
         grouped(u64::from(pins + closed)),
         out_of(pool.ports()),
         holders(who, Share::held, 0),
@@ -97,7 +82,7 @@ fn of_bound(pool: &Pool<'_>) -> Finding {
         _ => EVENTS,
     };
     let callers = tuple.shares.iter().filter(|share| share.failed != 0);
-    with_ports(Finding::new("ports_bound", severity(pool), what).at(about(pool)), pool)
+    of_pool("ports_bound", pool, what)
         .because("ports that bind() took, in TIME_WAIT or on connections to elsewhere", closed, how)
         .because("ports that bind() took, on listeners and sockets without a connection", pins, SOCK_DIAG)
         .by(who.iter().chain(callers).cloned())
@@ -105,17 +90,17 @@ fn of_bound(pool: &Pool<'_>) -> Finding {
         .but_not(folklore::of_bound_source())
         .in_short(&format!(
             "{} connect to {}: {} of {} ports are bound",
-            if tuple.failed == 0 { "is about to fail to" } else { "cannot" },
-            end(tuple.daddr, tuple.dport),
+            cannot(pool),
+            peer(tuple),
             grouped(u64::from(pins + closed)),
             out_of(pool.ports()),
         ))
 }
 
 /// Sockets that may only use a part of the namespace's ports, all of which are taken.
-pub(super) fn socket_range(facts: &Facts) -> Vec<Finding> {
-    let found = pools(facts).filter_map(|(pool, cause)| match cause {
-        Cause::OwnRange(range) => Some(of_range(&pool, range)),
+pub(super) fn socket_range(case: &Case<'_>) -> Vec<Finding> {
+    let found = case.causes().filter_map(|(pool, cause)| match cause {
+        Cause::OwnRange(range) => Some(of_range(pool, range)),
         _ => None,
     });
     found.collect()
@@ -124,7 +109,7 @@ pub(super) fn socket_range(facts: &Facts) -> Vec<Finding> {
 fn of_range(pool: &Pool<'_>, range: Range) -> Finding {
     let tuple = pool.tuple;
     let callers = tuple.callers();
-    let to = end(tuple.daddr, tuple.dport);
+    let to = peer(tuple);
     let what = format!(
         "connect() to {to} fails ({}): {}, the only {} of {} {} there, {} in use, and of the namespace's {} ports {} are. {}",
         count(tuple.failed, "failure"),
@@ -141,7 +126,7 @@ fn of_range(pool: &Pool<'_>, range: Range) -> Finding {
             "So it is where sockets have a range of their own (IP_LOCAL_PORT_RANGE)."
         },
     );
-    with_range(Finding::new("socket_range", severity(pool), what).at(about(pool)), pool, range)
+    with_range(of_pool("socket_range", pool, what), pool, range)
         .by(callers)
         .remedied(remedies::of_socket_range(pool, range))
         .but_not(folklore::of_socket_range())
@@ -157,7 +142,6 @@ fn of_range(pool: &Pool<'_>, range: Range) -> Finding {
 }
 
 fn with_range(finding: Finding, pool: &Pool<'_>, range: Range) -> Finding {
-    let finding = with_ports(finding, pool);
     if !range.is_looked_at {
         return finding
             .because("ports in a row that the caller was on, all of them in use", range.ports, EVENTS)
@@ -188,18 +172,14 @@ const MANY: u32 = 1000;
 ///
 /// connect() tries ports of one parity first. Once those are gone, each call walks past all of them before it tries the others
 /// (__inet_hash_connect(), net/ipv4/inet_hashtables.c, 5.10 to 7.3): measured at 20,000 ports, 15 us became 524 us.
-pub(super) fn range_half_full(facts: &Facts) -> Vec<Finding> {
-    let observed_s = facts.observed_s();
-    let all = facts
-        .namespaces
-        .iter()
-        .flat_map(move |netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }));
+pub(super) fn range_half_full(case: &Case<'_>) -> Vec<Finding> {
     // What has a finding already, or gives its ports back in time, is told otherwise or not at all.
     let is_slow = |pool: &Pool<'_>| {
         let ports = pool.ports().unwrap_or(0);
-        ports >= MANY && pool.taken(pool.tuple.now) * 2 >= ports && pool.cause().is_none()
+        ports >= MANY && pool.taken(pool.tuple.now) * 2 >= ports
     };
-    all.filter(is_slow).map(|pool| of_half_full(&pool)).collect()
+    let calm = case.pools.iter().filter(|(_, cause)| cause.is_none()).map(|(pool, _)| pool);
+    calm.filter(|pool| is_slow(pool)).map(of_half_full).collect()
 }
 
 fn of_half_full(pool: &Pool<'_>) -> Finding {
@@ -218,7 +198,7 @@ fn of_half_full(pool: &Pool<'_>) -> Finding {
          finds one. No call fails.{took}",
         grouped(tuple.now.all().into()),
         grouped(ports.into()),
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
         held_ports(tuple),
     );
     let finding = Finding::new("range_half_full", Severity::Notice, what)
@@ -236,6 +216,6 @@ fn of_half_full(pool: &Pool<'_>) -> Finding {
         "uses {} of {} ports to {}: each connect() searches longer",
         grouped(tuple.now.all().into()),
         grouped(ports.into()),
-        end(tuple.daddr, tuple.dport)
+        peer(tuple)
     ))
 }

@@ -3,12 +3,11 @@
 //! Must not know: where facts come from, how findings are shown.
 
 use super::taken::{On, Taken, of_kind};
-use super::{EVENTS, SOCK_DIAG, about, pools, severity, towards, with_ports};
+use super::{Case, EVENTS, SOCK_DIAG, of_pool, towards};
 use crate::diagnose::facts::{Aborted, Facts, Netns, Share, Source, Tuple};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::{Cause, Pool};
-use crate::diagnose::scope::may_be_theirs;
-use crate::diagnose::words::{count, end, grouped, holders, out_of, process, times, tuple};
+use crate::diagnose::words::{count, grouped, holders, out_of, peer, process, times, tuple};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 use crate::model::limitation::Limitation;
@@ -19,19 +18,21 @@ pub(in crate::diagnose) const NOT_EXPLAINED: &str = "not_explained";
 /// A connect() or bind() that fails, where nothing that was looked at accounts for the ports.
 ///
 /// No remedy is offered: whatever helps against a cause that is not known?
-pub(super) fn not_explained(facts: &Facts) -> Vec<Finding> {
-    let pools = pools(facts).filter(|(_, cause)| *cause == Cause::NotExplained);
-    let mut all: Vec<Finding> = pools.map(|(pool, _)| of_pool(facts.source, &pool)).collect();
-    all.extend(of_kind(facts, On::Nothing).iter().map(|taken| of_bind(facts.source, taken)));
-    for netns in &facts.namespaces {
+pub(super) fn not_explained(case: &Case<'_>) -> Vec<Finding> {
+    let pools = case.pools_with(Cause::NotExplained);
+    let mut all: Vec<Finding> = pools.map(|pool| of_full_pool(case.facts.source, pool)).collect();
+    all.extend(of_kind(case.facts, On::Nothing).iter().map(|taken| of_bind(case.facts.source, taken)));
+    for netns in &case.facts.namespaces {
         // Where the pool is exhausted as well, that is the thing to say.
         let asked = netns.tuples.iter().filter(|tuple| tuple.failed_bound != 0 && tuple.failed == 0);
-        all.extend(asked.filter(|tuple| tuple.taken == 0).map(|tuple| of_bound(facts.source, netns, tuple)));
+        all.extend(
+            asked.filter(|tuple| tuple.taken == 0).map(|tuple| of_bound(case.facts.source, netns, tuple)),
+        );
     }
     all
 }
 
-fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
+fn of_full_pool(source: Source, pool: &Pool<'_>) -> Finding {
     let (tuple, netns) = (pool.tuple, pool.netns);
     let shares = everywhere(netns);
     let holder = shares.iter().find(|share| share.held() != 0);
@@ -56,12 +57,12 @@ fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
     let what = format!(
         "connect() to {}{by} fails for want of a port ({}), which is not explained: {} of {} ports are in use to \
          there{looked}.{most}",
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
         count(tuple.failed, "failure"),
         grouped(tuple.peak.all().into()),
         out_of(pool.ports()),
     );
-    let finding = with_ports(Finding::new(NOT_EXPLAINED, severity(pool), what).at(about(pool)), pool);
+    let finding = of_pool(NOT_EXPLAINED, pool, what);
     let finding = match source {
         Source::View | Source::Replay => finding,
         _ => finding
@@ -69,15 +70,12 @@ fn of_pool(source: Source, pool: &Pool<'_>) -> Finding {
             .because_known("ports of the range in use, all destinations", netns.range_in_use, "sock_diag"),
     };
     let holder = holder.filter(|holder| !callers.iter().any(|caller| caller.process.is(&holder.process)));
-    finding.by(holder.cloned().into_iter().chain(callers)).in_short_of(
-        &format!(
-            "cannot connect to {}: {} of {} ports in use, not explained",
-            end(tuple.daddr, tuple.dport),
-            grouped(tuple.peak.all().into()),
-            out_of(pool.ports())
-        ),
-        tuple.more_callers,
-    )
+    finding.by(holder.cloned().into_iter().chain(callers)).in_short(&format!(
+        "cannot connect to {}: {} of {} ports in use, not explained",
+        peer(tuple),
+        grouped(tuple.peak.all().into()),
+        out_of(pool.ports())
+    ))
 }
 
 /// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
@@ -119,24 +117,22 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
     let what = format!(
         "connect() to {} by {} from a port that it has fails {}, which is not explained: no such connection was seen to be there \
          already{}.",
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
         holders(&callers, |share| share.failed, 0),
         times(tuple.failed_bound),
         unseen(source, netns)
     );
     let finding = Finding::new(NOT_EXPLAINED, Severity::Critical, what).at(towards(netns, tuple));
-    finding.because("connect() failures from a bound port", tuple.failed_bound, EVENTS).by(callers).in_short(
-        &format!(
-            "cannot connect to {} from a port that it bound, not explained",
-            end(tuple.daddr, tuple.dport)
-        ),
-    )
+    finding
+        .because("connect() failures from a bound port", tuple.failed_bound, EVENTS)
+        .by(callers)
+        .in_short(&format!("cannot connect to {} from a port that it bound, not explained", peer(tuple)))
 }
 
 /// Something could be wrong that this machine, or this recording, cannot show.
-pub(super) fn not_seen(facts: &Facts) -> Vec<Finding> {
+pub(super) fn not_seen(case: &Case<'_>) -> Vec<Finding> {
     let blind: Vec<&Limitation> =
-        facts.limitations.iter().filter(|limitation| limitation.what.hides_trouble()).collect();
+        case.facts.limitations.iter().filter(|limitation| limitation.what.hides_trouble()).collect();
     let mut words: Vec<&str> = blind.iter().map(|limitation| limitation.what.words()).collect();
     words.sort_unstable();
     words.dedup();
@@ -155,7 +151,8 @@ pub(super) fn not_seen(facts: &Facts) -> Vec<Finding> {
 }
 
 /// No rule has anything to say.
-pub(in crate::diagnose) fn nothing_wrong(facts: &Facts) -> Finding {
+pub(in crate::diagnose) fn nothing_wrong(case: &Case<'_>) -> Finding {
+    let facts = case.facts;
     let time_wait: u64 = facts.namespaces.iter().map(|netns| netns.time_wait).sum();
     let created: u64 = facts.namespaces.iter().map(|netns| netns.created).sum();
     let mut what =
@@ -175,15 +172,9 @@ pub(in crate::diagnose) fn nothing_wrong(facts: &Facts) -> Finding {
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
     let is_view = matches!(facts.source, Source::View | Source::Replay);
     let finding = if is_view { finding } else { counted(facts, finding) };
-    let observed_s = facts.observed_s();
-    let pools = facts
-        .namespaces
-        .iter()
-        .flat_map(|netns| netns.tuples.iter().map(move |tuple| Pool { netns, tuple, observed_s }))
-        .filter(|pool| may_be_theirs(&pool.tuple.shares, &facts.about));
     let share = |pool: &Pool<'_>| Some(f64::from(pool.taken(pool.tuple.peak)) / f64::from(pool.ports()?));
-    let fullest =
-        pools.filter_map(|pool| Some((share(&pool)?, pool))).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let known = case.pools.iter().filter_map(|(pool, _)| Some((share(pool)?, pool)));
+    let fullest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
     match fullest {
         Some((share, pool)) => finding
             .because("fullest pool of ports", tuple(pool.tuple), SOCK_DIAG)

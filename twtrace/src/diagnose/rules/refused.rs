@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{EVENTS, RANGE, SOCK_DIAG, about, pools, towards};
-use crate::diagnose::facts::{Call, Facts, Netns, Refusal, Share, Tuple};
+use super::{Case, EVENTS, RANGE, SOCK_DIAG, about, towards, within};
+use crate::diagnose::facts::{Call, Netns, Refusal, Share, Tuple};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::pool::{Cause, Pool};
-use crate::diagnose::words::{end, holders, times};
+use crate::diagnose::words::{end, holders, peer, times};
 use crate::diagnose::{folklore, remedies};
 use crate::model::event::Errno;
 
@@ -17,8 +17,8 @@ use crate::model::event::Errno;
 const MANY: u64 = 10;
 
 /// Calls that fail for a reason that has nothing to do with ports.
-pub(super) fn refused_not_for_ports(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().flat_map(of_refusals).collect()
+pub(super) fn refused_not_for_ports(case: &Case<'_>) -> Vec<Finding> {
+    case.facts.namespaces.iter().flat_map(of_refusals).collect()
 }
 
 /// What a call that returned this met with; `None`: it is no failure.
@@ -62,7 +62,7 @@ fn of_alike(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
         return None;
     }
     let callers = callers(refusals);
-    let mut subject = Subject { netns: Some(netns.netns), ..Subject::default() };
+    let mut subject = within(netns);
     let asked = match call {
         Call::Connect => {
             (subject.daddr, subject.dport) = (Some(address), Some(port));
@@ -100,12 +100,12 @@ fn callers(refusals: &[&Refusal]) -> Vec<Share> {
 const NO_ADDRESS: &str = "no_local_address";
 
 /// Calls that are refused before a port is looked for, because there is no such address here.
-pub(super) fn no_local_address(facts: &Facts) -> Vec<Finding> {
-    let connects = pools(facts).filter_map(|(pool, cause)| match cause {
-        Cause::NoSource(why) => Some(of_connect(&pool, why)),
+pub(super) fn no_local_address(case: &Case<'_>) -> Vec<Finding> {
+    let connects = case.causes().filter_map(|(pool, cause)| match cause {
+        Cause::NoSource(why) => Some(of_connect(pool, why)),
         _ => None,
     });
-    connects.chain(facts.namespaces.iter().flat_map(of_binds)).collect()
+    connects.chain(case.facts.namespaces.iter().flat_map(of_binds)).collect()
 }
 
 fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
@@ -114,7 +114,7 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
     let what = format!(
         "connect() to {} by {} fails {} before a port is looked for: the network namespace has no address to connect from, for \
          {why}. Ports are free.",
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
         holders(&callers, |share| share.failed, 0),
         times(tuple.failed),
     );
@@ -124,9 +124,10 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
         .because("ports in use to there", tuple.peak.all(), SOCK_DIAG)
         .because("no address to connect from", why, "addresses of its interfaces")
         .by(callers)
+        .and_more(tuple.more_callers)
         .remedied(remedies::of_no_address(pool.netns))
         .but_not(folklore::of_no_address())
-        .in_short(&format!("cannot connect to {}: no local address", end(tuple.daddr, tuple.dport)))
+        .in_short(&format!("cannot connect to {}: no local address", peer(tuple)))
 }
 
 /// bind() says so of nothing else: the port is looked at afterwards (__inet_bind(), net/ipv4/af_inet.c, 5.10
@@ -147,7 +148,7 @@ fn of_binds(netns: &Netns) -> Vec<Finding> {
             times(failed),
         );
         Finding::new(NO_ADDRESS, Severity::Critical, what)
-            .at(Subject { netns: Some(netns.netns), saddr: Some(address), ..Subject::default() })
+            .at(Subject { saddr: Some(address), ..within(netns) })
             .because("bind() failures with EADDRNOTAVAIL", failed, EVENTS)
             .by(callers)
             .remedied(remedies::of_no_address(netns))
@@ -158,8 +159,9 @@ fn of_binds(netns: &Netns) -> Vec<Finding> {
 }
 
 /// A connect() from a port that the caller bound itself and whose connection exists already.
-pub(super) fn tuple_taken(facts: &Facts) -> Vec<Finding> {
-    let all = facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
+pub(super) fn tuple_taken(case: &Case<'_>) -> Vec<Finding> {
+    let all =
+        case.facts.namespaces.iter().flat_map(|netns| netns.tuples.iter().map(move |tuple| (netns, tuple)));
     // Where the pool is exhausted as well, that is the thing to say.
     all.filter(|(_, tuple)| tuple.taken != 0 && tuple.failed == 0)
         .map(|(netns, tuple)| of_taken(netns, tuple))
@@ -170,7 +172,7 @@ fn of_taken(netns: &Netns, tuple: &Tuple) -> Finding {
     let callers = tuple.callers();
     let what = format!(
         "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
-        end(tuple.daddr, tuple.dport),
+        peer(tuple),
         times(tuple.failed_bound),
         holders(&callers, |share| share.failed, 0),
     );
@@ -183,6 +185,6 @@ fn of_taken(netns: &Netns, tuple: &Tuple) -> Finding {
         .remedied([remedies::unbound_port(netns, tuple)])
         .in_short(&format!(
             "cannot connect to {} from a port that it bound: that connection exists",
-            end(tuple.daddr, tuple.dport)
+            peer(tuple)
         ))
 }

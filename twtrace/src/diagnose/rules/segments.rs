@@ -2,19 +2,20 @@
 //! (`rst_kills`), SYNs that one refuses (`syn_refused`), and what only the kernel's counters show of SYNs (`counters_moved`).
 //! Must not know: where facts come from, how findings are shown.
 
-use super::{EVENTS, with_ipvs, within};
-use crate::diagnose::facts::{AbortReasons, Facts, Netns, Share, State};
+use super::{Case, EVENTS, with_ipvs, within};
+use crate::diagnose::facts::{AbortReasons, Aborted, Facts, Netns, Share, State};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::words::{aborts, count, grouped, holders, reset_of};
 use crate::diagnose::{folklore, remedies};
+use crate::host::net::counters::Counters;
 
 /// So many are worth a word.
 const ENOUGH_ABORTED: u64 = 10;
 const COUNTER: &str = "TCPAbortOnData, TCPAbortOnClose in /proc/net/netstat";
 
 /// Closes that end in an RST of this host's: no TIME_WAIT, and no certainty about the data.
-pub(super) fn closes_aborted(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().filter_map(of_aborted).collect()
+pub(super) fn closes_aborted(case: &Case<'_>) -> Vec<Finding> {
+    case.facts.namespaces.iter().filter_map(of_aborted).collect()
 }
 
 /// An RST that answers data has no event: nobody called then.
@@ -29,8 +30,8 @@ fn by_whom(shares: &[Share], told: u64, untold: u64) -> String {
 }
 
 fn of_aborted(netns: &Netns) -> Option<Finding> {
-    let sum = |part: fn(&crate::diagnose::facts::Aborted) -> u64| netns.aborted.iter().map(part).sum::<u64>();
-    let told = sum(crate::diagnose::facts::Aborted::all);
+    let sum = |part: fn(&Aborted) -> u64| netns.aborted.iter().map(part).sum::<u64>();
+    let told = sum(Aborted::all);
     // What the kernel counts is of all, and that others were left out says nothing of whose they were.
     let counters = netns.counters.filter(|_| !netns.is_part);
     let counted =
@@ -39,14 +40,13 @@ fn of_aborted(netns: &Netns) -> Option<Finding> {
     if all < ENOUGH_ABORTED {
         return None;
     }
-    let share = |aborted: &crate::diagnose::facts::Aborted| Share {
+    let share = |aborted: &Aborted| Share {
         process: aborted.process.clone(),
         lost: aborted.all(),
         ..Share::default()
     };
     let shares: Vec<Share> = netns.aborted.iter().map(share).collect();
-    let counter =
-        |of: fn(&crate::host::net::counters::Counters) -> Option<u64>| counters.as_ref().and_then(of);
+    let counter = |of: fn(&Counters) -> Option<u64>| counters.as_ref().and_then(of);
     // The kernel counts two reasons together that events tell apart.
     let linger = sum(|aborted| aborted.linger);
     let later = counter(|counters| counters.abort_on_data).unwrap_or(0).saturating_sub(linger);
@@ -76,7 +76,7 @@ const ENOUGH_RESET: u64 = 10;
 const SHARE_RESET: f64 = 0.01;
 
 /// TIME_WAIT sockets that RSTs end before their time.
-pub(super) fn rst_kills(facts: &Facts) -> Vec<Finding> {
+pub(super) fn rst_kills(case: &Case<'_>) -> Vec<Finding> {
     let is_much = |netns: &&Netns| {
         let most = netns.created.max(netns.peak_time_wait) as f64;
         // With tcp_rfc1337 an RST ends none. Where SYNs are refused, the RSTs are what lets them in: that is what there is to say.
@@ -85,7 +85,7 @@ pub(super) fn rst_kills(facts: &Facts) -> Vec<Finding> {
             && netns.reset >= ENOUGH_RESET
             && netns.reset as f64 >= SHARE_RESET * most
     };
-    facts.namespaces.iter().filter(is_much).map(|netns| of_reset(netns, facts)).collect()
+    case.facts.namespaces.iter().filter(is_much).map(|netns| of_reset(netns, case.facts)).collect()
 }
 
 fn of_reset(netns: &Netns, facts: &Facts) -> Finding {
@@ -120,8 +120,8 @@ const PEERS: usize = 3;
 /// and the SYN that is sent again after a second gets through. With `tcp_rfc1337` the RST is ignored, and each SYN with
 /// an older timestamp begins the socket's minute anew (tcp_timewait_state_process(), net/ipv4/tcp_minisocks.c, 5.10 to
 /// 7.3).
-pub(super) fn syn_refused(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().filter_map(of_refused_syns).collect()
+pub(super) fn syn_refused(case: &Case<'_>) -> Vec<Finding> {
+    case.facts.namespaces.iter().filter_map(of_refused_syns).collect()
 }
 
 /// Where only the kernel's counter tells: it counts any segment with an older timestamp (tcp_timewait_state_process(),
@@ -179,8 +179,8 @@ const ENOUGH_SENT_AGAIN: u64 = 10;
 const NETSTAT: &str = "/proc/net/netstat";
 
 /// Trouble that only the kernel's counters show.
-pub(super) fn counters_moved(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().filter_map(of_counters).collect()
+pub(super) fn counters_moved(case: &Case<'_>) -> Vec<Finding> {
+    case.facts.namespaces.iter().filter_map(of_counters).collect()
 }
 
 fn of_counters(netns: &Netns) -> Option<Finding> {

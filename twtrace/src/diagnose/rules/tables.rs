@@ -5,29 +5,24 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{COMPUTED, EVENTS, with_ipvs, within};
+use super::{COMPUTED, Case, EVENTS, with_ipvs, within};
 use crate::diagnose::facts::{Facts, Netns, Reach, Served, Share, Tuple};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::scope::may_be_theirs;
-use crate::diagnose::words::{end, grouped, holders, number, refused_of};
+use crate::diagnose::words::{count, end, grouped, holders, number, refused_of};
 use crate::diagnose::{folklore, pool, predict, remedies};
 
 /// Connections that end without TIME_WAIT because `tcp_max_tw_buckets` refuses one.
-pub(super) fn table_overflow(facts: &Facts) -> Vec<Finding> {
-    let found = facts.namespaces.iter().filter(|netns| netns.overflow != 0);
-    found.map(|netns| of_overflow(netns, facts)).collect()
+pub(super) fn table_overflow(case: &Case<'_>) -> Vec<Finding> {
+    let found = case.facts.namespaces.iter().filter(|netns| netns.overflow != 0);
+    found.map(|netns| of_overflow(netns, case.facts)).collect()
 }
 
 fn of_overflow(netns: &Netns, facts: &Facts) -> Finding {
     let rate = netns.created as f64 / facts.observed_s() + netns.overflow as f64 / facts.failures_s();
     let rate = (!netns.is_part).then_some(rate);
-    let (refused, are) =
-        if netns.overflow == 1 { ("1 connection", "it was") } else { ("connections", "they were") };
-    let refused = if netns.overflow == 1 {
-        refused.to_owned()
-    } else {
-        format!("{} {refused}", grouped(netns.overflow))
-    };
+    let refused = count(netns.overflow, "connection");
+    let are = if netns.overflow == 1 { "it was" } else { "they were" };
     let by = if netns.concerned.is_empty() {
         String::new()
     } else {
@@ -53,12 +48,7 @@ fn of_overflow(netns: &Netns, facts: &Facts) -> Finding {
         .because("TIME_WAIT sockets at the peak", netns.peak_time_wait, "sock_diag and events")
         .because_known("TIME_WAIT sockets wanted a second", rate, "events")
         .by(netns.concerned.clone())
-        .remedied(remedies::of_overflow(
-            netns,
-            rate,
-            facts.failures_s(),
-            facts.slab.map_or(256, |slab| slab.object_bytes),
-        ))
+        .remedied(remedies::of_overflow(netns, rate, facts.failures_s(), object_bytes(facts)))
         .but_not(folklore::of_overflow());
     if netns.concerned.is_empty() {
         let ended = if netns.overflow == 1 { "ended" } else { "end" };
@@ -68,13 +58,16 @@ fn of_overflow(netns: &Netns, facts: &Facts) -> Finding {
     }
 }
 
+/// A socket's size, in bytes; where nobody may read it (`tw_sock_TCP` on 5.10 to 7.3: 248 to 264), a likely one.
+fn object_bytes(facts: &Facts) -> u64 {
+    facts.slab.map_or(256, |slab| slab.object_bytes)
+}
+
 /// So many make people ask.
 const MANY_OF_SERVERS: u64 = 500;
-/// A socket's size where nobody may read it, in bytes (`tw_sock_TCP` on 5.10 to 7.3: 248 to 264).
-const OBJECT_BYTES: u64 = 256;
 
 /// Many TIME_WAIT sockets on a server's side, which harm nobody.
-pub(super) fn server_side_harmless(facts: &Facts) -> Vec<Finding> {
+pub(super) fn server_side_harmless(case: &Case<'_>) -> Vec<Finding> {
     let is_much = |netns: &&Netns| {
         netns.server_time_wait >= MANY_OF_SERVERS
             && netns.server_time_wait * 2 >= netns.time_wait
@@ -82,7 +75,12 @@ pub(super) fn server_side_harmless(facts: &Facts) -> Vec<Finding> {
             && netns.overflow == 0
             && netns.settings.max_tw_buckets.is_none_or(|most| netns.time_wait * 2 <= u64::from(most))
     };
-    facts.namespaces.iter().filter(is_much).filter_map(|netns| of_server_side(netns, facts)).collect()
+    case.facts
+        .namespaces
+        .iter()
+        .filter(is_much)
+        .filter_map(|netns| of_server_side(netns, case.facts))
+        .collect()
 }
 
 /// `None` where none of those who are asked about serves.
@@ -93,8 +91,7 @@ fn of_server_side(netns: &Netns, facts: &Facts) -> Option<Finding> {
         return None;
     }
     let shares: Vec<Share> = served.map(|served| served.shares.clone()).unwrap_or_default();
-    let object_bytes = facts.slab.map_or(OBJECT_BYTES, |slab| slab.object_bytes);
-    let bytes = predict::memory(netns.server_time_wait, object_bytes);
+    let bytes = predict::memory(netns.server_time_wait, object_bytes(facts));
     let what = format!(
         "{} TIME_WAIT sockets are on a server's side (port {}, closed first by {}): they take {} of memory and no \
          ephemeral port. Nothing needs to be done.",
@@ -128,8 +125,13 @@ fn of_server_side(netns: &Netns, facts: &Facts) -> Option<Finding> {
 }
 
 /// Tables of the kernel's that are nearly full: connection tracking, orphans.
-pub(super) fn limits_near(facts: &Facts) -> Vec<Finding> {
-    facts.namespaces.iter().flat_map(|netns| [of_conntrack(netns), of_orphans(netns)]).flatten().collect()
+pub(super) fn limits_near(case: &Case<'_>) -> Vec<Finding> {
+    case.facts
+        .namespaces
+        .iter()
+        .flat_map(|netns| [of_conntrack(netns), of_orphans(netns)])
+        .flatten()
+        .collect()
 }
 
 /// Beyond the limit new connections are dropped, `nf_conntrack: table full, dropping packet` in the log
@@ -183,27 +185,32 @@ fn of_orphans(netns: &Netns) -> Option<Finding> {
 
 /// What goes out to one destination: a gateway gives all of it one pool.
 #[derive(Default)]
-struct Outgoing<'a> {
+struct Destination<'a> {
     made: u64,
     open: u64,
     tuples: Vec<&'a Tuple>,
 }
 
 /// A NAT gateway whose ports for one destination do not suffice, as far as this machine's own connections go.
-pub(super) fn nat_ports_short(facts: &Facts) -> Vec<Finding> {
-    let Some(budget) = facts.nat_ports else { return Vec::new() };
-    let mut outgoing: BTreeMap<(IpAddr, u16), Outgoing<'_>> = BTreeMap::new();
-    let tuples = facts.namespaces.iter().flat_map(|netns| &netns.tuples);
+pub(super) fn nat_ports_short(case: &Case<'_>) -> Vec<Finding> {
+    let Some(budget) = case.facts.nat_ports else { return Vec::new() };
+    let mut outgoing: BTreeMap<(IpAddr, u16), Destination<'_>> = BTreeMap::new();
+    let tuples = case.facts.namespaces.iter().flat_map(|netns| &netns.tuples);
     for tuple in tuples.filter(|tuple| !matches!(tuple.reach, Reach::Loopback | Reach::ThisHost)) {
         let sum = outgoing.entry((tuple.daddr, tuple.dport)).or_default();
         sum.made += tuple.created;
         sum.open += u64::from(tuple.peak.open());
         sum.tuples.push(tuple);
     }
-    outgoing.iter().filter_map(|(to, sum)| of_nat(facts, budget, *to, sum)).collect()
+    outgoing.iter().filter_map(|(to, sum)| of_nat(case.facts, budget, *to, sum)).collect()
 }
 
-fn of_nat(facts: &Facts, budget: u32, (daddr, dport): (IpAddr, u16), sum: &Outgoing<'_>) -> Option<Finding> {
+fn of_nat(
+    facts: &Facts,
+    budget: u32,
+    (daddr, dport): (IpAddr, u16),
+    sum: &Destination<'_>,
+) -> Option<Finding> {
     let conntrack = facts.namespaces.iter().find_map(|netns| netns.conntrack);
     let hold_s =
         conntrack.and_then(|conntrack| conntrack.time_wait_s).map_or(predict::NAT_TIME_WAIT_S, f64::from);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::EVENTS;
+use super::{EVENTS, within};
 use crate::diagnose::facts::{BindFailure, Facts, Netns, Outgoing, Process, Served, Share};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::words::{grouped, holders, ranges, times};
@@ -190,20 +190,20 @@ impl Taken<'_> {
         all
     }
 
-    /// How long the last of the TIME_WAIT sockets on the ports had left, in milliseconds.
-    pub(super) fn left_ms(&self) -> u64 {
-        let listed = self.served.iter().filter_map(|served| served.left_ms).max().unwrap_or(0);
-        self.outgoing().map(|outgoing| outgoing.left_ms).max().unwrap_or(0).max(listed)
+    /// How long the last of the TIME_WAIT sockets on the ports had left, in seconds begun; 0 where that is not known.
+    pub(super) fn left_s(&self) -> u64 {
+        let listed = self.served.iter().filter_map(|served| served.left_ms);
+        let told = self.outgoing().map(|outgoing| outgoing.left_ms);
+        listed.chain(told).max().unwrap_or(0).div_ceil(1000)
     }
 
     /// A finding about it; `sport` is set where there is one port.
     pub(super) fn finding(&self, id: &'static str, severity: Severity, what: String) -> Finding {
         let first = self.calls.first();
         let subject = Subject {
-            netns: Some(self.netns.netns),
             saddr: first.and_then(|bind| bind.saddr),
             sport: first.map(|bind| bind.port).filter(|_| self.port_count() == 1),
-            ..Subject::default()
+            ..within(self.netns)
         };
         Finding::new(id, severity, what)
             .at(subject)

@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
-use super::{SOCK_DIAG, about, pools, severity, with_ipvs, with_ports, within};
-use crate::diagnose::facts::{Facts, Netns, Pile, Share, Side, State};
-use crate::diagnose::finding::{Finding, Remedy, Severity, Subject};
-use crate::diagnose::pool::{Cause, Open, Pool, Strain};
+use super::{Case, SOCK_DIAG, cannot, fails, of_pool, with_ipvs, within};
+use crate::diagnose::facts::{Netns, Pile, Share, Side, State};
+use crate::diagnose::finding::{Finding, Remedy, Severity};
+use crate::diagnose::pool::{Cause, Open, Pool};
 use crate::diagnose::scope::has_pile;
-use crate::diagnose::words::{count, end, grouped, held_open, held_time_wait, holders, out_of, short_time};
+use crate::diagnose::words::{end, grouped, held_open, held_time_wait, holders, out_of, peer, short_time};
 use crate::diagnose::{folklore, remedies};
 
 /// So many sockets of a kind are worth a word, whatever ports they hold.
@@ -73,24 +73,22 @@ const STORIES: [Story; 4] = [
 const UNANSWERED: &str = "it is for orphans in FIN_WAIT2, and these have not come so far";
 
 /// Sockets that wait, by state: see [`STORIES`].
-pub(super) fn by_state(facts: &Facts) -> Vec<Finding> {
-    STORIES.iter().flat_map(|story| found(facts, story)).collect()
+pub(super) fn by_state(case: &Case<'_>) -> Vec<Finding> {
+    STORIES.iter().flat_map(|story| found(case, story)).collect()
 }
 
 /// A finding for each pool that such sockets fill, and for each other which where many of them last.
-fn found(facts: &Facts, story: &Story) -> Vec<Finding> {
-    let is_ours = |cause: &Cause| *cause == Cause::HeldOpen(story.open);
-    let full: Vec<Pool<'_>> =
-        pools(facts).filter(|(_, cause)| is_ours(cause)).map(|(pool, _)| pool).collect();
+fn found(case: &Case<'_>, story: &Story) -> Vec<Finding> {
+    let full: Vec<&Pool<'_>> = case.pools_with(Cause::HeldOpen(story.open)).collect();
     let mut all: Vec<Finding> = full.iter().map(|pool| of_full_pool(pool, story)).collect();
-    for netns in &facts.namespaces {
+    for netns in &case.facts.namespaces {
         let is_told = |pile: &Pile| {
             full.iter().any(|pool| {
                 let to = Side::To(pool.tuple.daddr, pool.tuple.dport);
                 pool.netns.netns == netns.netns && pile.side == to
             })
         };
-        let piles = netns.piles.iter().filter(|pile| has_pile(&facts.about, pile));
+        let piles = netns.piles.iter().filter(|pile| has_pile(&case.facts.about, pile));
         let piles = piles.filter(|pile| pile.state == story.state && pile.count >= ENOUGH);
         all.extend(piles.filter(|pile| !is_told(pile)).map(|pile| of_pile(netns, pile, story)));
     }
@@ -106,31 +104,23 @@ fn why(story: &Story, who: &str) -> String {
 
 fn of_full_pool(pool: &Pool<'_>, story: &Story) -> Finding {
     let tuple = pool.tuple;
-    let fails = match pool.strain() {
-        Strain::Failing => format!("fails ({})", count(tuple.failed, "failure")),
-        _ => "is about to fail".to_owned(),
-    };
+    let (held, to) = (grouped(story.open.of(&tuple.peak).into()), peer(tuple));
+    let ports = out_of(pool.ports());
     let what = format!(
-        "connect() to {} {fails}: {} of {} ports are in {}, {}.",
-        end(tuple.daddr, tuple.dport),
-        grouped(story.open.of(&tuple.peak).into()),
-        out_of(pool.ports()),
+        "connect() to {to} {}: {held} of {ports} ports are in {}, {}.",
+        fails(pool),
         story.name,
         why(story, &held_open(tuple)),
     );
-    let (held, to) = (grouped(story.open.of(&tuple.peak).into()), end(tuple.daddr, tuple.dport));
-    let does = if tuple.failed == 0 { "is about to fail to" } else { "cannot" };
-    with_ports(Finding::new(story.id, severity(pool), what).at(about(pool)), pool)
-        .by(tuple.shares.clone())
-        .in_short(&format!(
-            "{does} connect to {to}: {held} of {} ports in {}",
-            out_of(pool.ports()),
-            story.name
-        ))
+    of_pool(story.id, pool, what).by(tuple.shares.clone()).in_short(&format!(
+        "{} connect to {to}: {held} of {ports} ports in {}",
+        cannot(pool),
+        story.name
+    ))
 }
 
 fn of_pile(netns: &Netns, pile: &Pile, story: &Story) -> Finding {
-    let mut subject = Subject { netns: Some(netns.netns), ..Subject::default() };
+    let mut subject = within(netns);
     let which = match pile.side {
         Side::To(daddr, dport) => {
             (subject.daddr, subject.dport) = (Some(daddr), Some(dport));
@@ -166,16 +156,16 @@ const FIN_WAIT2_PILEUP: &str = "fin_wait2_pileup";
 const MANY_HALF_CLOSED: u64 = 1000;
 
 /// Orphans that wait for a FIN that their peer does not send.
-pub(super) fn fin_wait2_pileup(facts: &Facts) -> Vec<Finding> {
-    let mut worst: HashMap<u32, Pool<'_>> = HashMap::new();
+pub(super) fn fin_wait2_pileup(case: &Case<'_>) -> Vec<Finding> {
+    let mut worst: HashMap<u32, &Pool<'_>> = HashMap::new();
     let rank = |pool: &Pool<'_>| (pool.tuple.failed, pool.tuple.peak.fin_wait2);
-    for (pool, _) in pools(facts).filter(|(_, cause)| *cause == Cause::HalfClosed) {
-        if worst.get(&pool.netns.netns).is_none_or(|known| rank(&pool) >= rank(known)) {
+    for pool in case.pools_with(Cause::HalfClosed) {
+        if worst.get(&pool.netns.netns).is_none_or(|known| rank(pool) >= rank(known)) {
             worst.insert(pool.netns.netns, pool);
         }
     }
     let mut found = Vec::new();
-    for netns in &facts.namespaces {
+    for netns in &case.facts.namespaces {
         match worst.get(&netns.netns) {
             Some(pool) => found.push(of_half_closed(pool)),
             None => found.extend(of_all_half_closed(netns)),
@@ -186,22 +176,20 @@ pub(super) fn fin_wait2_pileup(facts: &Facts) -> Vec<Finding> {
 
 /// The worst pool: they have one and the same reason.
 fn of_half_closed(pool: &Pool<'_>) -> Finding {
-    let (netns, tuple) = (pool.netns, pool.tuple);
-    let fails = if tuple.failed == 0 { "" } else { " connect() fails." };
+    let tuple = pool.tuple;
+    let (held, to) = (grouped(tuple.peak.fin_wait2.into()), peer(tuple));
+    let ports = out_of(pool.ports());
+    let (fails, does) =
+        if tuple.failed == 0 { ("", "fills ports") } else { (" connect() fails.", "cannot connect") };
     let what = format!(
-        "{} of {} ports to {} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
-        grouped(tuple.peak.fin_wait2.into()),
-        out_of(pool.ports()),
-        end(tuple.daddr, tuple.dport),
+        "{held} of {ports} ports to {to} wait in FIN_WAIT2 for a FIN that the peer does not send; closed by {}.{fails}",
         held_time_wait(tuple),
     );
-    let severity = severity(pool).min(Severity::Warning);
-    let finding = with_ports(Finding::new(FIN_WAIT2_PILEUP, severity, what).at(about(pool)), pool);
-    let (held, to) = (grouped(tuple.peak.fin_wait2.into()), end(tuple.daddr, tuple.dport));
-    let does = if tuple.failed == 0 { "fills ports" } else { "cannot connect" };
-    let short = format!("{does} to {to}: {held} of {} in FIN_WAIT2", out_of(pool.ports()));
-    let finding = finding.by(tuple.shares.clone()).in_short(&short);
-    finish_half_closed(finding, netns, tuple.peak.fin_wait2.into())
+    let mut finding = of_pool(FIN_WAIT2_PILEUP, pool, what)
+        .by(tuple.shares.clone())
+        .in_short(&format!("{does} to {to}: {held} of {ports} in FIN_WAIT2"));
+    finding.severity = finding.severity.min(Severity::Warning);
+    finish_half_closed(finding, pool.netns, tuple.peak.fin_wait2.into())
 }
 
 fn of_all_half_closed(netns: &Netns) -> Option<Finding> {

@@ -195,3 +195,34 @@ fn a_range_that_is_half_full_is_slow_before_it_is_full() {
     few.namespaces[0].settings.ports = Some(999);
     assert_eq!(ids(&few), ["nothing_wrong"]);
 }
+
+#[test]
+fn who_is_known_by_number_only_is_counted_whatever_the_cause() {
+    let told = |ports: Ports, tw_reuse| {
+        let shares = vec![Share { failed: 5, ..share(7, "proxy") }];
+        let tuple = Tuple { shares, more_callers: 11, ..full(ports, 13) };
+        let mut netns = Netns { tuples: vec![tuple], ..netns() };
+        netns.settings.tw_reuse = Some(tw_reuse);
+        only(&facts(netns))
+    };
+    let states = [
+        (time_wait(1000), 2, "ports_exhausted"),
+        (time_wait(1000), 1, "reuse_cannot_work"),
+        (time_wait(300), 2, "not_explained"),
+        (Ports { established: 1000, ..Ports::default() }, 2, "ports_held_open"),
+        (Ports { close_wait: 1000, ..Ports::default() }, 2, "close_wait_pileup"),
+        (Ports { fin_wait2: 1000, ..Ports::default() }, 2, "fin_wait2_pileup"),
+    ];
+    for (ports, tw_reuse, id) in states {
+        let finding = told(ports, tw_reuse);
+        assert_eq!(finding.id, id);
+        assert!(
+            finding.headline.starts_with("proxy[7] +11 cannot connect to 10.0.0.9:5432"),
+            "{}",
+            finding.headline
+        );
+        let text =
+            crate::diagnose::text::report(&with_tuple(calm()), &[finding], crate::output::paint::Paint::NONE);
+        assert!(text.contains("\n    and 11 more\n"), "{text}");
+    }
+}
