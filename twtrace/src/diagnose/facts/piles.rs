@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::who::Shares;
 use super::{Process, Share, State};
-use crate::host::net::sockdiag::DiagSocket;
+use crate::host::net::sockdiag::{DiagSocket, listening_ports};
 
 /// States of include/net/tcp_states.h, 5.10 to 7.3.
 pub(super) const ESTABLISHED: u8 = 1;
@@ -20,7 +20,6 @@ const FIN_WAIT2: u8 = 5;
 pub(super) const CLOSE: u8 = 7;
 const CLOSE_WAIT: u8 = 8;
 const LAST_ACK: u8 = 9;
-pub(super) const LISTEN: u8 = 10;
 const CLOSING: u8 = 11;
 
 impl State {
@@ -105,8 +104,7 @@ impl Piles {
 
     /// Takes in another look, at `mono_ms`. `holders` says who holds full sockets, by the socket's inode.
     pub(super) fn take(&mut self, sockets: &[DiagSocket], holders: &HashMap<u32, Process>, mono_ms: u64) {
-        let listening = sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.sport);
-        let listeners: HashSet<u16> = listening.collect();
+        let listeners: HashSet<u16> = listening_ports(sockets);
         let mut since = HashMap::new();
         let mut now: BTreeMap<(State, Side), (u64, u64, Shares)> = BTreeMap::new();
         // Without cookies, one socket cannot be told from the next.

@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::piles::{CLOSE, LISTEN, Piles, median};
+use super::piles::{CLOSE, Piles, median};
 use super::who::Shares;
 use super::{Conntrack, Ports, Process, Settings, Share, State};
 use crate::engine::{Hasher, TupleKey};
 use crate::host::net::counters::Counters;
-use crate::host::net::sockdiag::DiagSocket;
+use crate::host::net::sockdiag::{DiagSocket, listening_ports};
 use crate::model::event::Substate;
 use crate::recording::lists::LeftOut;
 
@@ -219,7 +219,7 @@ impl Samples {
         if (on_range.len() as u64) < self.crowded() {
             return;
         }
-        let connected = sockets.iter().filter(|socket| socket.dport != 0 && socket.state != LISTEN);
+        let connected = sockets.iter().filter(|socket| socket.dport != 0 && !socket.listens());
         let (connected, connections) = fullest(connected.collect());
         self.connections =
             connected.iter().map(|socket| ((&socket.conn(sample.netns)).into(), socket.sport)).collect();
@@ -245,8 +245,7 @@ impl Samples {
     }
 
     fn count_ports(&mut self, sockets: &[DiagSocket], sample: &Sample) {
-        let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
-        let listeners: Set<u16> = listening.map(|socket| socket.sport).collect();
+        let listeners: Set<u16> = listening_ports(sockets);
         let mut locals: Map<u16, Local> = Map::default();
         let mut tuples: Map<TupleKey, Map<u16, &DiagSocket>> = Map::default();
         for socket in sockets {
@@ -307,7 +306,7 @@ fn fullest(mut sockets: Vec<&DiagSocket>) -> (Vec<&DiagSocket>, u64) {
 
 /// Listens, or is bound and nothing else: no connect() may have its port.
 fn is_pin(socket: &&DiagSocket) -> bool {
-    matches!(socket.state, LISTEN | CLOSE) && socket.dport == 0
+    (socket.listens() || socket.state == CLOSE) && socket.dport == 0
 }
 
 impl OnTuple {
@@ -330,7 +329,7 @@ impl Local {
             self.left_ms = self.left_ms.max(socket.expires_ms.into());
             return;
         }
-        if socket.state == LISTEN {
+        if socket.listens() {
             if !std::mem::replace(&mut self.listening, true) {
                 self.holders.clear();
             }

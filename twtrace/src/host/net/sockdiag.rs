@@ -8,7 +8,9 @@ mod proctcp;
 mod tests;
 mod transport;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use twtrace_common::wire::SUBSTATE_FIN_WAIT2;
@@ -110,6 +112,11 @@ pub struct DiagSocket {
 }
 
 impl DiagSocket {
+    /// Whether connections can come in on it.
+    pub fn listens(&self) -> bool {
+        States::LISTEN.contains(self.state)
+    }
+
     /// Whether this is a TIME_WAIT socket (a mini-socket), in either substate.
     pub fn is_time_wait(&self) -> bool {
         self.timer == TIMER_TIME_WAIT
@@ -293,9 +300,9 @@ fn is_it(socket: &DiagSocket, conn: &Conn, cookie: Option<u64>) -> bool {
         && cookie.is_none_or(|cookie| socket.cookie == 0 || cookie == socket.cookie)
 }
 
-/// The listening sockets of `ns`. Errors: as [`tcp`].
-pub fn listeners(ns: &Netns) -> Result<Listing, Error> {
-    tcp(ns, States::LISTEN)
+/// The ports that any of these sockets listens on.
+pub fn listening_ports<H: BuildHasher + Default>(sockets: &[DiagSocket]) -> HashSet<u16, H> {
+    sockets.iter().filter(|socket| socket.listens()).map(|socket| socket.sport).collect()
 }
 
 fn tcp_here(states: States) -> Result<Listing, Error> {

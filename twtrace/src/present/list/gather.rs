@@ -16,9 +16,6 @@ use crate::model::event::Conn;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Gathered, Limitation, What};
 
-/// `TCP_LISTEN` (include/net/tcp_states.h, 6.12).
-const LISTEN: u8 = 10;
-
 /// Which namespaces to look into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
@@ -217,8 +214,7 @@ fn join_one(
     notes: &mut Gathered,
 ) -> Result<Seen, Error> {
     let One { netns, mut sockets, listed_ns } = one;
-    let listening = sockets.iter().filter(|socket| socket.state == LISTEN);
-    let listeners: HashSet<u16> = listening.map(|socket| socket.sport).collect();
+    let listeners: HashSet<u16> = sockdiag::listening_ports(&sockets);
     let mut known = HashMap::new();
     sockets.retain(|socket| {
         let conn = socket.conn(netns.inode);

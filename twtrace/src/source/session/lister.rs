@@ -19,7 +19,7 @@ use crate::engine::Seed;
 use crate::host::net;
 use crate::host::net::books::{Books, Snapshot, snapshot_all, time_waits};
 use crate::host::net::netns::{Each, Netns, cookie_here, discover};
-use crate::host::net::sockdiag::{self, DiagSocket, Presence};
+use crate::host::net::sockdiag::{self, DiagSocket, Presence, States};
 use crate::host::worker::{Closed, Replies, Requests, Worker};
 use crate::model::clock;
 use crate::model::event::Role;
@@ -59,7 +59,7 @@ pub(super) fn listeners(only: &[u32]) -> Vec<(u32, u16)> {
     for (netns, (_, in_use)) in all.iter().zip(in_use) {
         if began.elapsed() < AT_ONCE
             && in_use.is_ok_and(|count| count != 0)
-            && let Ok(listing) = sockdiag::listeners(netns)
+            && let Ok(listing) = sockdiag::tcp(netns, States::LISTEN)
         {
             found.extend(listing.sockets.iter().map(|socket| (netns.inode, socket.sport)));
         }

@@ -225,10 +225,12 @@ fn own_listener_is_listed_with_its_cookie() {
     use std::net::TcpListener;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let listing = listeners(&Netns::own().unwrap()).unwrap();
+    let listing = tcp(&Netns::own().unwrap(), States::LISTEN).unwrap();
     let found: Vec<_> = listing.sockets.iter().filter(|socket| socket.sport == port).collect();
     assert_eq!(found.len(), 1, "{listing:?}");
     assert_eq!((found[0].family, found[0].state, found[0].is_time_wait()), (4, 10, false));
+    let others = DiagSocket { state: 1, sport: port + 1, ..*found[0] };
+    assert_eq!(listening_ports::<std::hash::RandomState>(&[*found[0], others]), HashSet::from([port]));
     assert_eq!(found[0].local_ip(), listener.local_addr().unwrap().ip());
     let without = listing.degraded.is_some();
     assert_eq!(found[0].cookie == 0, without, "{:?}", listing.degraded);

@@ -12,9 +12,6 @@ use crate::model::clock;
 use crate::model::event::Role;
 use crate::model::limitation::{Gathered, Limitation, Limitations, What};
 
-/// `TCP_LISTEN` (include/net/tcp_states.h, 6.12).
-const LISTEN: u8 = 10;
-
 /// What was said of earlier listings: of single namespaces, and that none could be asked. One does not stand for the other.
 #[derive(Debug, Default)]
 pub(super) struct Said {
@@ -126,8 +123,7 @@ impl Listing {
         if let Some(degraded) = &found.degraded {
             self.limitations.add_of(netns.inode, What::Sockets, degraded, degraded.remedy());
         }
-        let listening = found.sockets.iter().filter(|socket| socket.state == LISTEN);
-        let served: HashSet<u16> = listening.map(|socket| socket.sport).collect();
+        let served: HashSet<u16> = sockdiag::listening_ports(&found.sockets);
         let role =
             |socket: &DiagSocket| if served.contains(&socket.sport) { Role::Server } else { Role::Unknown };
         let waiting = found.sockets.iter().filter(|socket| socket.is_time_wait());
