@@ -12,6 +12,7 @@ use crate::engine::{Snapshot, Tracker};
 use crate::host::worker::Died;
 use crate::model::clock::Clock;
 use crate::model::escape::printable;
+use crate::model::figures::span;
 use crate::model::limitation::Limitation;
 pub use json::json_line;
 pub(crate) use json::keys;
@@ -42,6 +43,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// For how long was traced: `3s`, `1m05s`.
+    pub(crate) fn traced(&self) -> String {
+        let Snapshot { now_ns, began_ns, .. } = self.snapshot;
+        span(now_ns.saturating_sub(began_ns) as f64 / 1e9)
+    }
+
     /// Of a recording: which machine's, up to when. Escaped.
     pub(crate) fn replayed(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
         let time = self.clock.time(self.snapshot.now_ns).to_zoned(zone.clone());

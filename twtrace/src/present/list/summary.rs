@@ -113,8 +113,7 @@ fn pools_of(seen: &Seen) -> Vec<Pool> {
     // A port counts once: it can be bound by several sockets with SO_REUSEADDR.
     let mut held: HashMap<TupleKey, [HashSet<u16>; 2]> = HashMap::new();
     for socket in seen.sockets.iter().filter(drawn) {
-        let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
-        let key = TupleKey { netns: seen.netns, saddr, daddr, dport: socket.dport };
+        let key = TupleKey::from(&socket.conn(seen.netns));
         held.entry(key).or_default()[usize::from(!socket.is_time_wait())].insert(socket.sport);
     }
     let pool = |(key, [time_wait, others]): (TupleKey, [HashSet<u16>; 2])| {

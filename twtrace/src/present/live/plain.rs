@@ -73,7 +73,7 @@ fn put_head(frame: &Frame, layout: Layout, zone: &jiff::tz::TimeZone, out: &mut 
     let snapshot = &frame.snapshot;
     let total = &snapshot.total;
     let time = frame.clock.time(snapshot.now_ns).to_zoned(zone.clone());
-    let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
+    let traced = frame.traced();
     let loss = &total.counts.loss;
     let findings = crate::diagnose::glance(snapshot, &frame.limitations, frame.replayed(zone));
     for finding in findings.iter().take(FINDINGS) {

@@ -17,8 +17,7 @@ pub(super) fn in_use<'a>(
     let mut seen: HashSet<(TupleKey, u16)> = HashSet::new();
     let mut held: HashMap<TupleKey, Ports> = HashMap::new();
     for socket in sockets.filter(|socket| settings.has(socket.sport)) {
-        let (saddr, daddr) = (socket.local_ip(), socket.remote_ip());
-        let tuple = TupleKey { netns, saddr, daddr, dport: socket.dport };
+        let tuple = TupleKey::from(&socket.conn(netns));
         if seen.insert((tuple, socket.sport)) {
             held.entry(tuple).or_default().add_state(&State::of(socket));
         }

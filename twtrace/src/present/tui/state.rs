@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use std::time::Duration;
 
-use self::cursor::Cursor;
+use self::cursor::{Cursor, lines};
 use super::palette::Palette;
 use super::views::{Column, Id, Sort, Tab, columns};
 use crate::engine::Fold;
@@ -170,7 +170,7 @@ impl State {
         match self.mode {
             Mode::Typing => self.type_filter(key.code, drawn),
             Mode::Help(_) | Mode::Details(..) | Mode::Doctor(_) => self.press_over(key.code, drawn),
-            Mode::Sorting(at) => self.press_sorting(at, key.code),
+            Mode::Sorting(at) => self.press_sorting(at, key.code, drawn),
             Mode::Table => self.press_table(key.code, drawn),
         }
     }
@@ -186,42 +186,20 @@ impl State {
                 self.filter.pop();
             }
             KeyCode::Char(typed) => self.filter.push(typed),
-            other => return self.steer(other, drawn),
+            other => return self.set(other, drawn),
         }
         Wish::Draw
     }
 
     fn press_over(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
-        let page = usize::from(drawn.body.1).max(1);
-        let (Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled)) = &mut self.mode
-        else {
-            return Wish::Nothing;
+        self.mode = match (key, &self.mode) {
+            (KeyCode::Char('q') | KeyCode::Esc | KeyCode::Enter | KeyCode::F(10), _)
+            | (KeyCode::Char('d'), Mode::Doctor(_))
+            | (KeyCode::Char('?') | KeyCode::F(1), Mode::Help(_)) => Mode::Table,
+            (KeyCode::Char('d'), _) => Mode::Doctor(0),
+            (KeyCode::Char('?') | KeyCode::F(1), _) => Mode::Help(0),
+            (other, _) => return self.set(other, drawn),
         };
-        let at = (*scrolled).min(drawn.scroll_end);
-        *scrolled = match key {
-            KeyCode::Down | KeyCode::Char('j') => at + 1,
-            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
-            KeyCode::PageDown => at + page,
-            KeyCode::PageUp => at.saturating_sub(page),
-            KeyCode::Home | KeyCode::Char('g') => 0,
-            KeyCode::End | KeyCode::Char('G') => drawn.scroll_end,
-            KeyCode::Char('q') | KeyCode::Esc | KeyCode::Enter | KeyCode::F(10) => {
-                self.mode = Mode::Table;
-                return Wish::Draw;
-            }
-            KeyCode::Char('d') => {
-                let is_doctor = matches!(self.mode, Mode::Doctor(_));
-                self.mode = if is_doctor { Mode::Table } else { Mode::Doctor(0) };
-                return Wish::Draw;
-            }
-            KeyCode::Char('?') | KeyCode::F(1) => {
-                let is_help = matches!(self.mode, Mode::Help(_));
-                self.mode = if is_help { Mode::Table } else { Mode::Help(0) };
-                return Wish::Draw;
-            }
-            other => return self.set(other),
-        }
-        .min(drawn.scroll_end);
         Wish::Draw
     }
 
@@ -240,35 +218,26 @@ impl State {
             KeyCode::Char('<') | KeyCode::Left => self.sort_beside(false, drawn),
             KeyCode::Char('>') | KeyCode::Right => self.sort_beside(true, drawn),
             KeyCode::Enter => return self.open(drawn),
-            other => return self.steer(other, drawn),
+            other => return self.set(other, drawn),
         }
         Wish::Draw
     }
 
-    fn press_sorting(&mut self, at: usize, key: KeyCode) -> Wish {
-        let last = self.columns().len().saturating_sub(1);
-        let to = match key {
-            KeyCode::Down | KeyCode::Char('j') => (at + 1).min(last),
-            KeyCode::Up | KeyCode::Char('k') => at.saturating_sub(1),
-            KeyCode::Home | KeyCode::Char('g') => 0,
-            KeyCode::End | KeyCode::Char('G') => last,
-            KeyCode::Enter => {
-                self.choice().sort = Sort::by(self.tab, at);
-                self.mode = Mode::Table;
-                return Wish::Draw;
-            }
-            KeyCode::Esc | KeyCode::Char('q' | 's') | KeyCode::F(6 | 10) => {
-                self.mode = Mode::Table;
-                return Wish::Draw;
-            }
-            other => return self.set(other),
-        };
-        self.mode = Mode::Sorting(to);
+    fn press_sorting(&mut self, at: usize, key: KeyCode, drawn: &Drawn) -> Wish {
+        match key {
+            KeyCode::Enter => self.choice().sort = Sort::by(self.tab, at),
+            KeyCode::Esc | KeyCode::Char('q' | 's') | KeyCode::F(6 | 10) => {}
+            other => return self.set(other, drawn),
+        }
+        self.mode = Mode::Table;
         Wish::Draw
     }
 
     /// What works whatever lies over the table.
-    fn set(&mut self, key: KeyCode) -> Wish {
+    fn set(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
+        if let Some(by) = lines(key, drawn) {
+            return self.move_by(by, drawn);
+        }
         match key {
             KeyCode::Char(' ') => (self.is_paused, self.is_held) = (!self.is_paused, false),
             KeyCode::Char('t') => self.palette.theme = self.palette.theme.next(),

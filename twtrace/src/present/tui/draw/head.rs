@@ -94,7 +94,7 @@ fn verdict(paper: &Paper<'_>, width: usize) -> Vec<(usize, Text<'static>)> {
 
 fn nothing_wrong(picture: &Picture) -> String {
     let snapshot = &picture.frame.snapshot;
-    let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
+    let traced = picture.frame.traced();
     let fullest = snapshot.hottest.as_ref().and_then(|row| Some((row, row.pressure?)));
     match fullest {
         Some((row, pressure)) => {
@@ -126,7 +126,7 @@ fn title(paper: &Paper<'_>, width: usize) -> Text<'static> {
     let frame = &paper.picture.frame;
     let (snapshot, loss) = (&frame.snapshot, &frame.snapshot.total.counts.loss);
     let time = paper.picture.time_at(snapshot.now_ns).strftime("%H:%M:%S").to_string();
-    let traced = span(snapshot.now_ns.saturating_sub(snapshot.began_ns) as f64 / 1e9);
+    let traced = frame.traced();
     let mut text = format!("{time}, traced {traced} by {}, {}", frame.backend, lost(loss));
     let dropped = &snapshot.dropped;
     if *dropped != Default::default() {

@@ -17,6 +17,24 @@ pub(super) enum Cursor {
     Followed(Id),
 }
 
+/// How many lines down a key moves, whatever that is done to; `None` for a key that does something else.
+pub(super) fn lines(key: KeyCode, drawn: &Drawn) -> Option<isize> {
+    let page = isize::try_from(drawn.body.1).unwrap_or(isize::MAX).max(1);
+    Some(match key {
+        KeyCode::Down | KeyCode::Char('j') => 1,
+        KeyCode::Up | KeyCode::Char('k') => -1,
+        KeyCode::PageDown => page,
+        KeyCode::PageUp => -page,
+        KeyCode::Home | KeyCode::Char('g') => isize::MIN,
+        KeyCode::End | KeyCode::Char('G') => isize::MAX,
+        _ => return None,
+    })
+}
+
+fn moved(at: usize, by: isize, last: usize) -> usize {
+    at.min(last).saturating_add_signed(by).min(last)
+}
+
 impl State {
     fn cursor(&self) -> &Cursor {
         &self.choices[self.tab as usize].cursor
@@ -43,31 +61,33 @@ impl State {
         matches!(self.cursor(), Cursor::Followed(_))
     }
 
-    pub(super) fn steer(&mut self, key: KeyCode, drawn: &Drawn) -> Wish {
-        let is_up = matches!(key, KeyCode::Up | KeyCode::Char('k'));
-        if is_up && self.selected(&drawn.ids).unwrap_or(0) == 0 && drawn.findings != 0 {
+    /// Moves by so many lines: what lies over the table is scrolled, else another line is selected.
+    pub(super) fn move_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
+        match &mut self.mode {
+            Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled) => {
+                *scrolled = moved(*scrolled, by, drawn.scroll_end);
+                Wish::Draw
+            }
+            Mode::Sorting(at) => {
+                *at = moved(*at, by, columns(self.tab).len().saturating_sub(1));
+                Wish::Draw
+            }
+            Mode::Table | Mode::Typing => self.select_by(by, drawn),
+        }
+    }
+
+    fn select_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
+        let selected = self.selected(&drawn.ids);
+        // One line above the first is the verdict.
+        if by == -1 && selected.unwrap_or(0) == 0 && drawn.findings != 0 {
             self.choice().cursor = Cursor::Verdict;
             return Wish::Draw;
         }
-        let page = isize::try_from(drawn.body.1).unwrap_or(isize::MAX).max(1);
-        let by = match key {
-            KeyCode::Down | KeyCode::Char('j') => 1,
-            KeyCode::Up | KeyCode::Char('k') => -1,
-            KeyCode::PageDown => page,
-            KeyCode::PageUp => -page,
-            KeyCode::Home | KeyCode::Char('g') => isize::MIN,
-            KeyCode::End | KeyCode::Char('G') => isize::MAX,
-            other => return self.set(other),
-        };
-        self.move_by(by, drawn)
-    }
-
-    pub(super) fn move_by(&mut self, by: isize, drawn: &Drawn) -> Wish {
         let Some(last) = drawn.ids.len().checked_sub(1) else { return Wish::Nothing };
         // From the verdict it is one line down to the first.
-        let to = match self.selected(&drawn.ids) {
-            Some(at) => at.saturating_add_signed(by).min(last),
-            None => 0_usize.saturating_add_signed(by.saturating_sub(1)).min(last),
+        let to = match selected {
+            Some(at) => moved(at, by, last),
+            None => moved(0, by.saturating_sub(1), last),
         };
         let choice = self.choice();
         choice.cursor = Cursor::Line(to);
@@ -95,18 +115,8 @@ impl State {
             MouseEventKind::Down(MouseButton::Left) => return self.point(mouse.column, mouse.row, drawn),
             _ => return Wish::Nothing,
         };
-        match &mut self.mode {
-            Mode::Help(scrolled) | Mode::Details(_, scrolled) | Mode::Doctor(scrolled) => {
-                *scrolled = (*scrolled).min(drawn.scroll_end).saturating_add_signed(by).min(drawn.scroll_end);
-                Wish::Draw
-            }
-            Mode::Sorting(at) => {
-                let last = columns(self.tab).len().saturating_sub(1);
-                *at = at.saturating_add_signed(by.signum()).min(last);
-                Wish::Draw
-            }
-            Mode::Table | Mode::Typing => self.move_by(by, drawn),
-        }
+        // There are few columns.
+        self.move_by(if matches!(self.mode, Mode::Sorting(_)) { by.signum() } else { by }, drawn)
     }
 
     fn point(&mut self, x: u16, y: u16, drawn: &Drawn) -> Wish {

@@ -49,6 +49,11 @@ fn the_chosen_column_is_seen_however_low_the_screen_is() {
     assert!(screen.text().contains("> DESTINATION"), "{}", screen.text());
     screen.press(KeyCode::Home);
     assert!(screen.text().contains("> PID"), "{}", screen.text());
+    // As in every other list.
+    screen.press(KeyCode::PageDown);
+    assert!(screen.text().contains("> AGE p99"), "{}", screen.text());
+    screen.press(KeyCode::PageUp);
+    assert!(screen.text().contains("> PID"), "{}", screen.text());
 }
 
 #[test]
