@@ -58,12 +58,9 @@ pub(super) fn server_cannot_bind(case: &Case<'_>) -> Vec<Finding> {
 fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
     let sum = |part: fn(&Served) -> u64| taken.served.iter().map(|served| part(served)).sum::<u64>();
     let (time_wait, open) = (sum(|served| served.time_wait), sum(|served| served.open));
-    let by_state = |served: &&Served| Ports { time_wait: 0, fin_wait2: 0, ..served.states }.by_state();
-    let others = taken.served.iter().map(by_state).find(|states| !states.is_empty());
-    let open_words = match (open, others) {
-        (0, _) => String::new(),
-        (_, Some(states)) => format!(" and {} ({states})", count(open, "open socket")),
-        (_, None) => format!(" and {}", count(open, "open socket")),
+    let open_words = match open {
+        0 => String::new(),
+        _ => format!(" and {}{}", count(open, "open socket"), states(&taken.served)),
     };
     let closers = taken.serving();
     let left = match taken.left_s() {
@@ -93,6 +90,13 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
         .in_short(&format!("cannot bind {}: {} on it", taken.ports(), count(time_wait, "TIME_WAIT socket")))
         .remedied(remedies::of_server(time_wait, open, taken.left_s(), reuseaddr.2))
         .but_not(folklore::of_server())
+}
+
+/// ` (3 in CLOSE_WAIT)`: of open sockets on one port. Those on several are not told apart.
+fn states(served: &[&Served]) -> String {
+    let [served] = served else { return String::new() };
+    let states = Ports { time_wait: 0, fin_wait2: 0, ..served.states }.by_state();
+    if states.is_empty() { states } else { format!(" ({states})") }
 }
 
 /// Whether SO_REUSEADDR was set on the sockets that failed: as a sentence, as a value, and where it is known of all.

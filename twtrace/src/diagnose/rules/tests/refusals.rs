@@ -206,9 +206,15 @@ fn one_process_is_no_other_for_having_asked_for_another_port() {
 #[test]
 fn sockets_of_all_ports_that_were_refused_are_told_of_who_has_them() {
     let shares = |time_wait| vec![Share { time_wait, failed: 2, ..share(5, "old") }];
-    let served = |port, time_wait| Served { port, time_wait, shares: shares(time_wait), ..Served::default() };
+    let served = |port, time_wait| {
+        let states = Ports { close_wait: 2, ..Ports::default() };
+        Served { port, time_wait, open: 2, states, shares: shares(time_wait), ..Served::default() }
+    };
     let binds = vec![bind(8080, 2, 5, "old"), bind(9090, 2, 5, "old")];
+    let one = Netns { binds: binds[..1].to_vec(), served: vec![served(8080, 17)], ..netns() };
+    assert!(only(&facts(one)).what.contains("and 2 open sockets (2 in CLOSE_WAIT) of earlier"));
     let finding = only(&facts(Netns { binds, served: vec![served(8080, 17), served(9090, 3)], ..netns() }));
+    assert!(finding.what.contains("20 TIME_WAIT sockets and 4 open sockets of earlier"), "{}", finding.what);
     assert_eq!((finding.id, finding.who.len()), ("server_cannot_bind", 1));
     assert_eq!((finding.who[0].time_wait, finding.who[0].failed), (20, 4));
 }
