@@ -152,6 +152,11 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
     }
 }
 
+/// Whose calls failed.
+pub(super) fn failing(shares: &[Share]) -> String {
+    holders(shares, |share| share.failed, 0)
+}
+
 /// ` of php8.2-fpm.service`, escaped; nothing where they are of none, or of several.
 fn service(processes: &[&Process]) -> String {
     let unit = processes.first().and_then(|process| process.unit.as_ref());

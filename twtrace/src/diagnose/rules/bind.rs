@@ -5,10 +5,10 @@
 
 use super::taken::{On, Taken, callers, of_kind};
 use super::{Case, EVENTS, RANGE, within};
-use crate::diagnose::facts::{BindFailure, Netns, Ports, Served, Share, Source};
+use crate::diagnose::facts::{BindFailure, Netns, Outgoing, Ports, Served, Share, Source};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::range::Range;
-use crate::diagnose::words::{count, grouped, holders, times};
+use crate::diagnose::words::{count, failing, grouped, holders, times};
 use crate::diagnose::{folklore, remedies};
 
 /// Clients that bind a source address before connect() and so share one pool for all destinations.
@@ -17,17 +17,17 @@ pub(super) fn bound_source(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn of_sources(netns: &Netns) -> Option<Finding> {
-    let failing: Vec<&BindFailure> = netns.binds.iter().filter(|bind| bind.port == 0).collect();
-    let worst = failing.iter().max_by_key(|bind| bind.failed)?;
-    let failed: u64 = failing.iter().map(|bind| bind.failed).sum();
+    let calls: Vec<&BindFailure> = netns.binds.iter().filter(|bind| bind.port == 0).collect();
+    let worst = calls.iter().max_by_key(|bind| bind.failed)?;
+    let failed: u64 = calls.iter().map(|bind| bind.failed).sum();
     let from = worst.saddr.map_or_else(|| "a source address".to_owned(), |saddr| saddr.to_string());
-    let who = callers(&failing);
+    let who = callers(&calls);
     let own = Range::of_sockets(&worst.ranged, &netns.settings);
     let ports = own.map(|own| own.ports).or(netns.settings.ports);
     let what = format!(
         "{} binds {from} before connect(), and bind() fails {} with EADDRINUSE: without IP_BIND_ADDRESS_NO_PORT all \
          destinations share one pool of {} ports{}.",
-        holders(&who, |share| share.failed, 0),
+        failing(&who),
         times(failed),
         ports.map_or_else(|| "so many".to_owned(), |ports| grouped(ports.into())),
         own.map_or_else(String::new, |own| {
@@ -173,18 +173,22 @@ pub(super) fn own_ports_taken(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn of_own_ports(taken: &Taken<'_>) -> Finding {
-    let held: u64 = taken.outgoing().count() as u64;
-    let left = taken.left_s();
-    let mut callers: Vec<Share> = taken.callers();
-    for outgoing in taken.outgoing() {
-        if let Some(share) = callers.iter_mut().find(|share| share.process.comm == outgoing.process.comm) {
-            share.time_wait += 1;
-        }
-    }
+    let (callers, left) = (taken.callers(), taken.left_s());
+    // Calls of one program are told together, and so are its connections, whichever of its processes made them.
+    let is_own = |outgoing: &&Outgoing| {
+        callers.iter().any(|share| share.process.comm == outgoing.process.comm)
+            && outgoing.process.pid.is_some()
+    };
+    let own: Vec<Share> = taken
+        .outgoing()
+        .filter(is_own)
+        .map(|outgoing| Share { process: outgoing.process.clone(), time_wait: 1, ..Share::default() })
+        .collect();
+    let held = own.len() as u64;
     let what = format!(
         "{} takes its source ports itself, and its own earlier connections have {}: {} of them in TIME_WAIT, the last for {left} s \
          more. bind() fails {}.",
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
         taken.ports(),
         grouped(held),
         times(taken.failed()),
@@ -193,7 +197,7 @@ fn of_own_ports(taken: &Taken<'_>) -> Finding {
         .finding("own_ports_taken", Severity::Critical, what)
         .because("TIME_WAIT sockets of its own on these ports", held, EVENTS)
         .because("the last of those in TIME_WAIT has left, s", left, EVENTS)
-        .by(callers)
+        .by(callers.into_iter().chain(own))
         .remedied(remedies::of_own_ports(taken.netns, taken.port_count()))
         .but_not(folklore::of_own_ports())
         .in_short(&format!("cannot bind {}: its own earlier connections have them", taken.ports()))

@@ -7,7 +7,9 @@ use crate::diagnose::facts::{BindFailure, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::{Cause, Open, Pool};
 use crate::diagnose::range::Range;
-use crate::diagnose::words::{count, grouped, held_open, held_ports, holders, out_of, peer, short_time};
+use crate::diagnose::words::{
+    count, failing, grouped, held_open, held_ports, holders, out_of, peer, short_time,
+};
 use crate::diagnose::{folklore, remedies};
 
 /// A pool whose ports are held by open connections, and not by TIME_WAIT.
@@ -115,7 +117,7 @@ fn of_range(pool: &Pool<'_>, range: Range) -> Finding {
         count(tuple.failed, "failure"),
         ports(range),
         if range.ports == 1 { "one that sockets" } else { "ones that sockets" },
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
         if range.is_looked_at { "may have" } else { "had" },
         if range.ports == 1 { "is" } else { "are" },
         out_of(pool.ports()),

@@ -7,7 +7,7 @@ use super::{Case, EVENTS, SOCK_DIAG, of_pool, towards};
 use crate::diagnose::facts::{Aborted, Facts, Netns, Share, Source, Tuple};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::pool::{Cause, Pool};
-use crate::diagnose::words::{count, grouped, holders, out_of, peer, process, times, tuple};
+use crate::diagnose::words::{count, failing, grouped, out_of, peer, process, times, tuple};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 use crate::model::limitation::Limitation;
@@ -52,7 +52,7 @@ fn of_full_pool(source: Source, pool: &Pool<'_>) -> Finding {
     let callers = tuple.callers();
     let by = match callers.len() {
         0 => String::new(),
-        _ => format!(" by {}", holders(&callers, |share| share.failed, 0)),
+        _ => format!(" by {}", failing(&callers)),
     };
     let what = format!(
         "connect() to {}{by} fails for want of a port ({}), which is not explained: {} of {} ports are in use to \
@@ -118,7 +118,7 @@ fn of_bound(source: Source, netns: &Netns, tuple: &Tuple) -> Finding {
         "connect() to {} by {} from a port that it has fails {}, which is not explained: no such connection was seen to be there \
          already{}.",
         peer(tuple),
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
         times(tuple.failed_bound),
         unseen(source, netns)
     );

@@ -9,7 +9,7 @@ use super::{Case, EVENTS, RANGE, SOCK_DIAG, about, towards, within};
 use crate::diagnose::facts::{Call, Netns, Refusal, Share, Tuple};
 use crate::diagnose::finding::{Finding, Severity, Subject};
 use crate::diagnose::pool::{Cause, Pool};
-use crate::diagnose::words::{end, holders, peer, times};
+use crate::diagnose::words::{end, failing, peer, times};
 use crate::diagnose::{folklore, remedies};
 use crate::model::event::Errno;
 
@@ -75,7 +75,7 @@ fn of_alike(netns: &Netns, refusals: &[&Refusal]) -> Option<Finding> {
     };
     let what = format!(
         "{asked} by {} fails {} with {errno}: {means}. That has nothing to do with ports or TIME_WAIT.",
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
         times(failed),
     );
     let finding = Finding::new("refused_not_for_ports", severity, what).at(subject).because(
@@ -115,7 +115,7 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
         "connect() to {} by {} fails {} before a port is looked for: the network namespace has no address to connect from, for \
          {why}. Ports are free.",
         peer(tuple),
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
         times(tuple.failed),
     );
     Finding::new(NO_ADDRESS, Severity::Critical, what)
@@ -144,7 +144,7 @@ fn of_binds(netns: &Netns) -> Vec<Finding> {
         let what = format!(
             "bind() of {address} by {} fails {} before a port is looked for: no interface of the network namespace has that \
              address. Ports are free.",
-            holders(&callers, |share| share.failed, 0),
+            failing(&callers),
             times(failed),
         );
         Finding::new(NO_ADDRESS, Severity::Critical, what)
@@ -174,7 +174,7 @@ fn of_taken(netns: &Netns, tuple: &Tuple) -> Finding {
         "connect() to {} fails {} from a port that {} bound itself: that connection exists already.",
         peer(tuple),
         times(tuple.failed_bound),
-        holders(&callers, |share| share.failed, 0),
+        failing(&callers),
     );
     Finding::new("tuple_taken", Severity::Critical, what)
         .at(towards(netns, tuple))

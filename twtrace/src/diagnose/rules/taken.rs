@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::{EVENTS, within};
 use crate::diagnose::facts::{BindFailure, Facts, Netns, Outgoing, Process, Served, Share};
 use crate::diagnose::finding::{Finding, Severity, Subject};
-use crate::diagnose::words::{grouped, holders, ranges, times};
+use crate::diagnose::words::{failing, grouped, ranges, times};
 
 /// What is on a port that bind() was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,7 +151,7 @@ impl Taken<'_> {
 
     /// `relay (pid 7) cannot bind port 8080 (3 times)`.
     pub(super) fn cannot(&self) -> String {
-        let who = holders(&self.callers(), |share| share.failed, 0);
+        let who = failing(&self.callers());
         format!("{who} cannot bind {} ({})", self.ports(), times(self.failed()))
     }
 

@@ -95,6 +95,18 @@ fn who_comes_back_to_his_own_ports_is_told_once() {
     assert!(finding.what.contains("24 ports (1000 to 1023)"), "{}", finding.what);
     assert_eq!((finding.who[0].time_wait, finding.who[0].failed), (24, 24));
     expect_effect(&finding, "unbound_port", "ports to choose from", (24.0, 1000.0));
+    // Each of its processes is told with what it had itself, and nobody with what others had.
+    let binds = vec![bind(1000, 3, 7, "mount.nfs"), bind(1001, 1, 9, "mount.nfs")];
+    let had = |pid, comm| outgoing(Some(pid), comm, None);
+    let served = vec![
+        on(1000, vec![had(9, "mount.nfs"), had(11, "mount.nfs"), had(13, "rpcbind")]),
+        on(1001, vec![had(9, "mount.nfs")]),
+    ];
+    let finding = only(&facts(Netns { binds, served, ..netns() }));
+    let told: Vec<_> =
+        finding.who.iter().map(|share| (share.process.pid, share.time_wait, share.failed)).collect();
+    assert_eq!(told, [(Some(7), 0, 3), (Some(9), 2, 1), (Some(11), 1, 0)]);
+    assert!(finding.what.contains(": 3 of them in TIME_WAIT"), "{}", finding.what);
     // Chosen by connect(), even by the same program, it is chance.
     let chance = on(40_001, vec![outgoing(Some(7), "app", Some(false))]);
     let tracker = Netns { binds: vec![bind(40_001, 1, 7, "app")], served: vec![chance], ..netns() };
