@@ -6,7 +6,7 @@ use textwrap::{Options, WordSplitter, wrap};
 use super::facts::{Facts, Share, Source};
 use super::finding::{Evidence, Finding, NotHere, Remedy, Severity};
 use super::words::{count, grouped, process, short_time};
-use crate::model::escape::{fit, printable};
+use crate::model::escape::{self, fit, printable};
 use crate::model::figures::lasted;
 use crate::output::paint::{Meaning, Paint};
 
@@ -140,8 +140,7 @@ fn put_finding(facts: &Facts, finding: &Finding, out: &mut Page) {
 /// What a network namespace is called, escaped; its inode where it has no name.
 fn named(facts: &Facts, netns: u32) -> String {
     let known = facts.namespaces.iter().find(|known| known.netns == netns);
-    let name = known.and_then(|known| known.name.as_deref());
-    name.map_or_else(|| netns.to_string(), |name| printable(name).into_owned())
+    escape::netns(known.and_then(|known| known.name.as_deref()), netns)
 }
 
 /// A paragraph behind how bad it is.

@@ -11,7 +11,7 @@ mod resolve;
 
 pub use lookup::{Member, MemberError};
 pub use raw::{Btf, BtfError, Kind, RawMember, Type};
-pub use resolve::{FUNCTIONS, ResolveError, Resolved, paths, resolve};
+pub use resolve::{FUNCTIONS, HASHDANCE_SCHEDULE, ResolveError, Resolved, paths, resolve};
 
 /// Where the running kernel shows its own BTF (CONFIG_DEBUG_INFO_BTF, Linux 5.4 and later).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";

@@ -36,6 +36,11 @@ pub fn process_name(comm: &str) -> Cow<'_, str> {
     if comm.is_empty() { Cow::Borrowed(NAMELESS) } else { printable(comm) }
 }
 
+/// What a network namespace is called; its inode where it has no name.
+pub fn netns(name: Option<&str>, inode: u32) -> String {
+    name.map_or_else(|| inode.to_string(), |name| printable(name).into_owned())
+}
+
 /// A path as it may be shown: what is not UTF-8 in it becomes U+FFFD.
 pub fn path(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()

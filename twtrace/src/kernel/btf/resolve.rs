@@ -9,7 +9,8 @@ use super::{Btf, Kind, Member, MemberError};
 pub const FUNCTIONS: [&str; 3] = [ACCEPT, HASHDANCE_SCHEDULE, HASHDANCE];
 
 const ACCEPT: &str = "inet_csk_accept";
-const HASHDANCE_SCHEDULE: &str = "inet_twsk_hashdance_schedule";
+/// The hashdance of 6.11 and later, which arms the timer itself (net/ipv4/inet_timewait_sock.c, 6.12 and 7.3).
+pub const HASHDANCE_SCHEDULE: &str = "inet_twsk_hashdance_schedule";
 const HASHDANCE: &str = "inet_twsk_hashdance";
 /// Born in the commit that took inet_csk_accept() (net/ipv4/inet_connection_sock.c, 5.10 to 7.3) from 4 parameters to 2
 /// (kernel commit 92ef0fd55ac8, 6.10).

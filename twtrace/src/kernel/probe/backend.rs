@@ -6,8 +6,9 @@ use twtrace_common::config::{
 };
 
 use super::counters::Told;
-use super::running::{Kernel, SCHEDULE};
+use super::running::Kernel;
 use super::{Backend, Options};
+use crate::kernel::btf::HASHDANCE_SCHEDULE;
 use crate::model::limitation::What;
 
 /// How a program is attached.
@@ -170,7 +171,7 @@ fn fentry(kernel: &Kernel, by_state: u8, failures_all: bool) -> Vec<Hook> {
     use Point::{Fentry, Fexit};
     let accept = if kernel.types.resolved.accept_args == 2 { "fe_accept_2" } else { "fe_accept_4" };
     let dance = kernel.hashdance();
-    let dance_program = if dance == SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
+    let dance_program = if dance == HASHDANCE_SCHEDULE { "fe_hashdance_schedule" } else { "fe_hashdance" };
     let mut hooks = vec![
         hook("fe_kill", Fentry("inet_twsk_kill"), Required),
         hook(dance_program, Fentry(dance), Required),
@@ -206,7 +207,7 @@ fn kprobe(kernel: &Kernel) -> [Hook; 8] {
     use Need::Required;
     use Point::Kprobe;
     let dance = kernel.hashdance();
-    let dance_program = if dance == SCHEDULE { "kp_hashdance_schedule" } else { "kp_hashdance" };
+    let dance_program = if dance == HASHDANCE_SCHEDULE { "kp_hashdance_schedule" } else { "kp_hashdance" };
     [
         hook("krp_accept", Kprobe("inet_csk_accept"), OPENER),
         hook("kp_kill", Kprobe("inet_twsk_kill"), Required),

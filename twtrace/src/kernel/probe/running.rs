@@ -35,9 +35,6 @@ impl Types {
     }
 }
 
-/// The hashdance of 6.11 and later, which arms the timer itself (net/ipv4/inet_timewait_sock.c, 6.12 and 7.3).
-pub(super) const SCHEDULE: &str = "inet_twsk_hashdance_schedule";
-
 /// The running kernel, looked at once.
 pub(super) struct Kernel {
     pub(super) types: Types,
@@ -72,7 +69,7 @@ impl Kernel {
 
     /// The function that ties a full socket to its TIME_WAIT socket here.
     pub(super) fn hashdance(&self) -> &'static str {
-        self.types.resolved.timewait_hashdance.unwrap_or(SCHEDULE)
+        self.types.resolved.timewait_hashdance.unwrap_or(btf::HASHDANCE_SCHEDULE)
     }
 
     /// The program for the exit of `tcp_timewait_state_process`, whose prototype grew.

@@ -11,7 +11,7 @@ use crate::host::net::netns::{Netns, hidden, host_inode, survey};
 use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls;
 use crate::model::clock;
-use crate::model::escape::printable;
+use crate::model::escape;
 use crate::model::event::Conn;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Gathered, Limitation, What};
@@ -48,7 +48,7 @@ impl Seen {
     /// What its namespace is called, escaped; the inode where it has no name.
     pub fn called(&self) -> String {
         let name = self.capacity.as_ref().and_then(|capacity| capacity.name.as_deref());
-        name.map_or_else(|| self.netns.to_string(), |name| printable(name).into_owned())
+        escape::netns(name, self.netns)
     }
 
     /// The TIME_WAIT sockets among them, sorted.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::Frame;
 use crate::engine::{Pressure, ProcessKey, Snapshot, Target, TupleKey, TupleRow};
-use crate::model::escape::{printable, process_name};
+use crate::model::escape::{self, process_name};
 use crate::model::event::Loss;
 use crate::model::figures::{bytes, percent, span};
 use crate::model::limitation::Limitation;
@@ -68,8 +68,7 @@ pub fn living(frame: &Frame, width: usize) -> String {
 /// What a network namespace is called, escaped; its inode where it has no name, or is not among the snapshot's.
 fn name(snapshot: &Snapshot, netns: u32) -> String {
     let row = snapshot.netns.iter().find(|row| row.key == netns);
-    let name = row.and_then(|row| row.capacity.as_ref()?.name.as_deref());
-    name.map_or_else(|| netns.to_string(), |name| printable(name).into_owned())
+    escape::netns(row.and_then(|row| row.capacity.as_ref()?.name.as_deref()), netns)
 }
 
 /// When a pool of ports is used up, from what [`crate::engine::Pressure`] says.

@@ -50,10 +50,9 @@ the guest, of a birth's `live` some 1,900 are the process and the rest is the ke
 those 1,900 decoding takes 310, the drain 105, who a process is 90, and the engine 1,350, spread over some thirty functions of which the largest has a tenth. `record` counts by network namespace \
 alone, which saves some 500 of them, and fills columns instead, 700; their compression, once in 750 ms, is another 1,900 a row, half of it for the two columns of times and the cookie. A line of JSON \
 is some 1,500, its text of processes copied from the line before. Tried and left: link-time optimisation (2 to 6 %, for three times the time to build), levels of zstd from -5 to 5 (at best a third of \
-the compression, for half as much again on disk); LZ4 (a third of zstd's time a row, 38 and 123 ns; a recording at 20,000 sockets a second then takes 2.67 % of a core, not 2.82, and 21 bytes a row, not 11). On a \
+the compression, for half as much again on disk); LZ4 (a third of zstd's time a row, for twice the bytes). On a \
 real machine a quarter to a third of what the agent took, in every mode, was time in which it waited for memory, as each event is about another of some 100,000 sockets, whose table took 25 MB. Kept for \
-that: a socket of IPv4 in one line of the caches (64 bytes, not 96; 2.43 to 2.38 % of a core for `record` at 20,000 sockets a second, 1.81 to 1.79 for `live`), large tables in huge pages where the kernel gives \
-some (2.34 to 2.12, 2.03 to 2.03, and 2.54 to 1.99 for `events`), and sockets of the next six records fetched beforehand (2.23 to 2.02, 1.93 to 1.56, 2.08 to 2.13; some 80 instructions an event). A table \
+that: a socket of IPv4 in one line of the caches (64 bytes, not 96), large tables in huge pages where the kernel gives some, and sockets of the next six records fetched beforehand (some 80 instructions an event); `cargo xtask bench --only rate` prints what a mode takes with all of them. A table \
 that lies in the order of births saved nothing.
 
 On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a second is to stay within 10 % of untraced. Seven interleaved rounds in a quiet hour gave 1.08 beside `events --json`, 1.08 beside \
