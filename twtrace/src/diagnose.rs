@@ -33,6 +33,7 @@ use crate::engine::Snapshot;
 use crate::model::escape::printable;
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
+use crate::model::ordering::Ordered as _;
 
 /// Everything that the rules find, worst first; never nothing. What those whom [`Facts::about`] is about have no part in is left out.
 pub fn diagnose(facts: &Facts) -> Vec<Finding> {
@@ -52,7 +53,7 @@ fn by_rules(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = case.findings();
     findings.retain(|finding| scope::is_theirs(finding, case.facts));
     // Of the same severity, as the rules are listed.
-    findings.sort_by_key(|finding| finding.severity);
+    findings.order_by_key(|finding| finding.severity);
     folded(findings)
 }
 

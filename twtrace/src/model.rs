@@ -12,6 +12,7 @@ pub mod figures;
 pub mod filter;
 pub mod identity;
 pub mod limitation;
+pub mod ordering;
 pub mod pool;
 pub mod ports;
 pub mod settings;

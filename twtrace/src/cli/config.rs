@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::values::Usage;
 use crate::model::escape::{self, printable};
+use crate::model::ordering::Ordered as _;
 
 /// Longest file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -58,7 +59,7 @@ fn options(text: &str, command: &Command, was_typed: impl Fn(&Arg) -> bool) -> R
         format!("line {line}: {}", printable(error.message()))
     })?;
     let mut entries: Vec<(&Spanned<_>, &Spanned<DeValue<'_>>)> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
+    entries.order_by_key(|(key, _)| key.span().start);
     let mut words = Vec::new();
     for (key, value) in entries {
         let (line, name): (usize, &str) = (line_of(key.span().start), key.get_ref());

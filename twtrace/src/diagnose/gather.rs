@@ -18,6 +18,7 @@ use crate::model::clock::{self, Clock};
 use crate::model::event::Event;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations, What};
+use crate::model::ordering::Ordered as _;
 use crate::source::{Flow, View};
 use progress::Clear;
 pub use sampler::Rhythm;
@@ -89,7 +90,7 @@ impl Watch {
             let all: Limitations = known.into_iter().chain(sampled.limitations().cloned()).collect();
             facts.limitations = all.all().to_vec();
         }
-        namespaces.sort_by_key(|netns| netns.netns);
+        namespaces.order_by_key(|netns| netns.netns);
         for (inode, times) in &self.times {
             let netns = namespaces.iter_mut().find(|netns| netns.netns == *inode);
             netns.into_iter().for_each(|netns| netns.connect_times = ConnectTimes::of(times));

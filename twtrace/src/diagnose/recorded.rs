@@ -11,6 +11,7 @@ use super::facts::together::Together;
 use super::facts::{self, Facts, Netns, Settings, Source, join};
 use crate::engine::Engine;
 use crate::model::limitation::Limitations;
+use crate::model::ordering::Ordered as _;
 use crate::recording::{Ended, Head, Namespace};
 
 /// What a recording says of its filters where failures for whatever reason were recorded.
@@ -53,7 +54,7 @@ impl Recorded<'_> {
         let left_out = self.seen.namespaces.values().map(|seen| seen.samples.left_out());
         unknown.extend(facts::room::left_out(left_out));
         self.tell(&mut namespaces);
-        namespaces.sort_by_key(|netns| netns.netns);
+        namespaces.order_by_key(|netns| netns.netns);
         let mut facts = Facts {
             source: Source::Recording,
             observed_ms: self.observed_ns / 1_000_000,

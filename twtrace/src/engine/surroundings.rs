@@ -8,6 +8,7 @@ use super::groups::{Group, Table, TableRow};
 use super::key::RowId;
 use super::{Capacity, Hasher, PortKey, ProcessKey, Target, Tracker, TupleKey};
 use crate::model::event::Conn;
+use crate::model::ordering::Ordered as _;
 use crate::model::ports::Ports as Held;
 
 /// Pools of a namespace that are told though no event was about them, at most.
@@ -91,7 +92,7 @@ impl Tracker {
         for (netns, held) in held {
             let enough = ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
             let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.open() >= enough).collect();
-            silent.sort_unstable_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
+            silent.order_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
             silent.truncate(SILENT);
             ports.set_silent(netns, silent);
         }

@@ -18,6 +18,7 @@ pub use metric::{METRICS, Metric, Unit};
 use serde::Serialize;
 
 use crate::engine::TupleKey;
+use crate::model::ordering::Ordered as _;
 use crate::model::settings::Settings;
 use crate::present::report::model::{By, Name, Report, Row};
 use crate::recording::Namespace;
@@ -195,7 +196,7 @@ fn changes(old: (&Report, &[Row]), new: (&Report, &[Row])) -> Vec<Change> {
         let grown = |pair: &Pair| pair.change().unwrap_or(0.0).abs();
         grown(&change.created_rate) + grown(&change.failed_rate)
     };
-    all.sort_by(|a, b| {
+    all.order_by(|a, b| {
         weight(b).total_cmp(&weight(a)).then_with(|| (&a.name, &a.host).cmp(&(&b.name, &b.host)))
     });
     all

@@ -10,6 +10,7 @@ use crate::engine::groups::{Group, Table};
 use crate::engine::key::RowId;
 use crate::engine::ledger::PoolId;
 use crate::engine::{Counts, Engine, Figures, Index, PortKey, Target};
+use crate::model::ordering::Ordered as _;
 
 /// Namespaces that are looked at. Each takes a kilobyte and more, and rules go through all of them.
 pub(crate) const MOST_NETNS: usize = 8192;
@@ -50,8 +51,8 @@ pub(crate) fn namespaces(engine: &Engine) -> (Vec<Netns>, usize) {
     for netns in &mut all {
         netns
             .tuples
-            .sort_by_key(|tuple: &Tuple| (std::cmp::Reverse(tuple.now.all()), tuple.key(netns.netns)));
-        netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
+            .order_by_key(|tuple: &Tuple| (std::cmp::Reverse(tuple.now.all()), tuple.key(netns.netns)));
+        netns.served.order_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
     }
     (all, left_out)
 }
@@ -150,7 +151,7 @@ impl Maker<'_> {
             share.time_wait += u64::from(group.live);
         }
         shares.retain(|(_, share)| share.time_wait + share.created + share.failed != 0);
-        shares.sort_by(|(_, a), (_, b)| {
+        shares.order_by(|(_, a), (_, b)| {
             let rank = |share: &Share| std::cmp::Reverse((share.time_wait, share.created, share.failed));
             rank(a).cmp(&rank(b)).then_with(|| a.process.cmp(&b.process))
         });

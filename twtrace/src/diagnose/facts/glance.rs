@@ -7,6 +7,7 @@ use super::count::named;
 use super::samples::Sample;
 use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
 use crate::engine::{Capacity, FAILING_S, Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
+use crate::model::ordering::Ordered as _;
 
 /// What a live view calls now, in full seconds: those of the rates that it has.
 const NOW_S: u64 = 10;
@@ -60,7 +61,7 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         });
     }
     facts.namespaces = namespaces.into_values().collect();
-    facts.namespaces.sort_by_key(|netns| netns.netns);
+    facts.namespaces.order_by_key(|netns| netns.netns);
     facts.namespaces.iter_mut().for_each(|netns| super::join::settle(netns, &Sample::default()));
     facts.count_a_part(snapshot.part.clone());
     facts

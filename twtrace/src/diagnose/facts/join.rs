@@ -8,6 +8,7 @@ use super::samples::{OnTuple, Sample, Samples};
 use super::told::Told;
 use super::{Netns, Ports, Process, Reach, Served, Share, Tuple};
 use crate::engine::TupleKey;
+use crate::model::ordering::Ordered as _;
 
 /// Joins what events told of all namespaces with all looks at one of them, which events may not have been about.
 pub fn join_all(namespaces: &mut Vec<Netns>, samples: &Samples, told: &Told<'_>) {
@@ -79,7 +80,7 @@ pub fn settle(netns: &mut Netns, sample: &Sample) {
         };
     }
     let order = |tuple: &Tuple| (std::cmp::Reverse(tuple.peak.all()), tuple.daddr, tuple.dport, tuple.saddr);
-    netns.tuples.sort_by_key(order);
+    netns.tuples.order_by_key(order);
 }
 
 fn join_tuple(tuple: &mut Tuple, on: &OnTuple) {
@@ -183,7 +184,7 @@ fn join_served(netns: &mut Netns, samples: &Samples) {
         (served.states, served.left_ms) = (local.states, Some(local.left_ms));
         add_holders(&mut served.shares, &local.holders);
     }
-    netns.served.sort_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
+    netns.served.order_by_key(|served| (std::cmp::Reverse(served.time_wait), served.port));
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::room::Room;
 use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, Samples, Seen};
 use super::{Conntrack, Ipvs, Pile, Process, Settings, Share, Side};
 use crate::engine::TupleKey;
+use crate::model::ordering::Ordered as _;
 use crate::model::ports::State;
 use crate::recording::lists::{
     Connections, Crowd, Held, Holder, LeftOut, Listed, ListedPool, ListedPort, Lists, Towards, Waiting,
@@ -23,7 +24,7 @@ const MOST_PORTS: u32 = 1 << 16;
 /// What was seen of all namespaces. `asked` are the ports that bind() was refused, by namespace; `own_tw_reuse` is `tcp_tw_reuse` where we are.
 pub fn keep(all: &BTreeMap<u32, Samples>, asked: &HashSet<(u32, u16)>, own_tw_reuse: Option<u32>) -> Lists {
     let mut looked_at: Vec<&Samples> = all.values().filter(|samples| !samples.is_empty()).collect();
-    looked_at.sort_by_key(|samples| samples.tuples.len() + samples.crowd.len() + samples.connections.len());
+    looked_at.order_by_key(|samples| samples.tuples.len() + samples.crowd.len() + samples.connections.len());
     let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), asked, room: Room::new() };
     let mut namespaces = Vec::new();
     for (at, samples) in looked_at.iter().enumerate() {
@@ -33,7 +34,7 @@ pub fn keep(all: &BTreeMap<u32, Samples>, asked: &HashSet<(u32, u16)>, own_tw_re
         rest.add(&keeper.room);
         keeper.room = rest;
     }
-    namespaces.sort_by_key(|listed| listed.netns);
+    namespaces.order_by_key(|listed| listed.netns);
     Lists { processes: keeper.holders, namespaces, ..Lists::default() }
 }
 
@@ -110,7 +111,7 @@ impl Keeper<'_> {
 
     fn pools(&mut self, samples: &Samples) -> Vec<ListedPool> {
         let mut all: Vec<(&TupleKey, &OnTuple)> = samples.tuples.iter().collect();
-        all.sort_by_key(|(key, on)| (std::cmp::Reverse(on.peak.all()), **key));
+        all.order_by_key(|(key, on)| (std::cmp::Reverse(on.peak.all()), **key));
         let kept = all.into_iter().take(MOST_POOLS).map(|(key, on)| ListedPool {
             towards: towards(key),
             now: on.now,
@@ -125,7 +126,7 @@ impl Keeper<'_> {
         let is_asked = |port: &u16| self.asked.contains(&(samples.last.netns, *port));
         let mut all: Vec<(&u16, &Local)> =
             samples.locals.iter().filter(|(port, local)| local.listening || is_asked(port)).collect();
-        all.sort_unstable_by_key(|(port, _)| **port);
+        all.order_by_key(|(port, _)| **port);
         let kept = all.into_iter().map(|(port, local)| ListedPort {
             port: *port,
             listening: local.listening,
@@ -154,7 +155,7 @@ impl Keeper<'_> {
             ports,
         });
         let mut kept: Vec<Crowd> = kept.collect();
-        kept.sort_by_key(|crowd| (!crowd.is_pin, Reverse(crowd.ports.len())));
+        kept.order_by_key(|crowd| (!crowd.is_pin, Reverse(crowd.ports.len())));
         kept
     }
 
@@ -176,7 +177,7 @@ fn connections(samples: &Samples) -> Vec<Connections> {
     }
     let kept = all.into_iter().map(|(towards, ports)| Connections { towards, ports });
     let mut kept: Vec<Connections> = kept.collect();
-    kept.sort_by_key(|all| Reverse(all.ports.len()));
+    kept.order_by_key(|all| Reverse(all.ports.len()));
     kept
 }
 

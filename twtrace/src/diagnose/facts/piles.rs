@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::who::Shares;
 use super::{Process, Share, State};
 use crate::host::net::sockdiag::{DiagSocket, listening_ports};
+use crate::model::ordering::Ordered as _;
 
 /// States of include/net/tcp_states.h, 5.10 to 7.3.
 pub(super) const ESTABLISHED: u8 = 1;
@@ -156,7 +157,7 @@ impl Piles {
         let is_so =
             |pile: &&Pile| pile.state == State::SynSent || self.present.contains(&(pile.state, pile.side));
         let mut all: Vec<Pile> = self.found.values().filter(is_so).cloned().collect();
-        all.sort_by_key(|pile| std::cmp::Reverse(pile.count));
+        all.order_by_key(|pile| std::cmp::Reverse(pile.count));
         all
     }
 }

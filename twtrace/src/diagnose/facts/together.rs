@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::kept;
 use super::samples::{Local, OnTuple, Sample, Samples};
 use super::{DeadSetting, Settings, Slab};
+use crate::model::ordering::Ordered as _;
 use crate::recording::lists::{LeftOut, Listed, Lists};
 
 /// Pools of a namespace that are kept: of a recording that is rotated for weeks the fullest ones.
@@ -125,7 +126,7 @@ fn fullest<K: Ord + Copy + std::hash::Hash, S: std::hash::BuildHasher + Default>
         return all;
     }
     let mut all: Vec<_> = all.into_iter().collect();
-    all.sort_unstable_by_key(|(key, on)| (std::cmp::Reverse(on.peak.all()), *key));
+    all.order_by_key(|(key, on)| (std::cmp::Reverse(on.peak.all()), *key));
     all.truncate(MOST_POOLS);
     all.into_iter().collect()
 }

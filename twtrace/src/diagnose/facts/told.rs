@@ -14,6 +14,7 @@ use crate::engine::row::Owner;
 use crate::engine::{Engine, TupleKey};
 use crate::model::event::{AbortWhy, Kind};
 use crate::model::identity::service_of;
+use crate::model::ordering::Ordered as _;
 
 /// See the head of the file.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +110,7 @@ impl<'a> Told<'a> {
             } += calls.count;
         }
         let mut all: Vec<Aborted> = all.into_values().collect();
-        all.sort_by_key(|aborted| std::cmp::Reverse(aborted.all()));
+        all.order_by_key(|aborted| std::cmp::Reverse(aborted.all()));
         all
     }
 
@@ -121,7 +122,7 @@ impl<'a> Told<'a> {
                 Some(SynRefused { port: *port, peer: self.engine.address(*peer)?, count: calls.count })
             })
             .collect();
-        all.sort_by_key(|refused| (std::cmp::Reverse(refused.count), refused.port, refused.peer));
+        all.order_by_key(|refused| (std::cmp::Reverse(refused.count), refused.port, refused.peer));
         all
     }
 
@@ -140,7 +141,7 @@ impl<'a> Told<'a> {
                 })
             })
             .collect();
-        all.sort_by(|a, b| {
+        all.order_by(|a, b| {
             (b.failed, a.port, &a.caller, a.address).cmp(&(a.failed, b.port, &b.caller, b.address))
         });
         all
@@ -156,7 +157,7 @@ impl<'a> Told<'a> {
         };
         let all = self.failures.into_iter().flat_map(|failures| failures.concerned.of(&netns));
         let mut shares: Vec<(Caller, Share)> = all.map(|(caller, calls)| (*caller, share(calls))).collect();
-        shares.sort_by(|(_, a), (_, b)| (b.lost, &a.process).cmp(&(a.lost, &b.process)));
+        shares.order_by(|(_, a), (_, b)| (b.lost, &a.process).cmp(&(a.lost, &b.process)));
         shares
     }
 
@@ -175,7 +176,7 @@ impl<'a> Told<'a> {
                 destinations: 0,
             })
             .collect();
-        all.sort_by(|a, b| {
+        all.order_by(|a, b| {
             (b.failed, a.port, &a.caller, a.saddr).cmp(&(a.failed, b.port, &b.caller, b.saddr))
         });
         all

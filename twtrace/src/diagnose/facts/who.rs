@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::model::filter::{Filter, Who};
+use crate::model::ordering::Ordered as _;
 
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -109,13 +110,13 @@ impl Share {
     /// As [`Self::by_process`], who has most of `part` first.
     pub fn most_first(all: impl IntoIterator<Item = Self>, part: fn(&Self) -> u64) -> Vec<Self> {
         let mut once = Self::by_process(all);
-        once.sort_by_key(|share| Reverse(part(share)));
+        once.order_by_key(|share| Reverse(part(share)));
         once
     }
 
     /// Puts who holds most ports first, and of equals who made most TIME_WAIT sockets.
     pub(super) fn sort(shares: &mut [Self]) {
-        shares.sort_by(|a, b| (b.held(), b.created, &a.process).cmp(&(a.held(), a.created, &b.process)));
+        shares.order_by(|a, b| (b.held(), b.created, &a.process).cmp(&(a.held(), a.created, &b.process)));
     }
 
     fn add(&mut self, other: Self) {

@@ -13,6 +13,7 @@ use crate::host::net::slabinfo::TimeWaitSlab;
 use crate::host::net::sockdiag::{DiagSocket, state_name};
 use crate::model::escape::printable;
 use crate::model::figures::grouped;
+use crate::model::ordering::Ordered as _;
 use crate::model::pool::Pressure;
 
 /// Numbers of the TCP states that sockets are listed in (include/net/tcp_states.h, 5.10 to 7.3).
@@ -70,7 +71,7 @@ impl Summary {
                 ports: seen.capacity.as_ref().map(|capacity| capacity.ports()),
             })
             .collect();
-        namespaces.sort_unstable_by_key(|row| (std::cmp::Reverse(row.time_wait), row.netns));
+        namespaces.order_by_key(|row| (std::cmp::Reverse(row.time_wait), row.netns));
         Self {
             states: STATES.map(|state| (state_name(state), in_state(state))).collect(),
             in_time_wait: waiting(twtrace_common::wire::SUBSTATE_TIME_WAIT),
@@ -99,7 +100,7 @@ pub struct Pool {
 /// The pools of all namespaces whose ports are known, the fullest first.
 pub fn pools(all: &[Seen]) -> Vec<Pool> {
     let mut pools: Vec<Pool> = all.iter().flat_map(pools_of).collect();
-    pools.sort_unstable_by(|a, b| {
+    pools.order_by(|a, b| {
         b.pressure.fraction().total_cmp(&a.pressure.fraction()).then_with(|| a.key.cmp(&b.key))
     });
     pools
@@ -146,7 +147,7 @@ impl Elsewhere {
     }
 
     fn of(mut held: Vec<(String, u64)>) -> Self {
-        held.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        held.order_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Self(held)
     }
 

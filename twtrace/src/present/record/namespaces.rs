@@ -11,6 +11,7 @@ use crate::host::net::books::{Books, time_waits};
 use crate::host::net::netns::{Netns, cookie_here, discover};
 use crate::host::net::sysctls;
 use crate::host::worker::{Died, Worker};
+use crate::model::ordering::Ordered as _;
 use crate::recording::Namespace;
 
 /// How long namespaces are asked, one after the other, while a trace begins or ends.
@@ -157,7 +158,7 @@ impl Again {
         let mut now = self.asker.last_replies(self.until)?.concat();
         let asked: HashSet<u32> = now.iter().map(|namespace| namespace.netns).collect();
         now.extend(remembered(known).filter(|namespace| !asked.contains(&namespace.netns)));
-        now.sort_by_key(|namespace| namespace.netns);
+        now.order_by_key(|namespace| namespace.netns);
         Ok(now)
     }
 }

@@ -12,6 +12,7 @@ use crate::engine::intern::{Hasher, NONE, OTHERS};
 use crate::engine::key::{RowId, Side};
 use crate::engine::{Counts, Engine, Index, PortKey, Target, TupleKey};
 use crate::model::identity::Names;
+use crate::model::ordering::Ordered as _;
 
 /// By which rows come first: most created, then most failed, most ended, most alive.
 type Rank = (u64, u64, u64, u64);
@@ -220,7 +221,7 @@ impl<'a> Builder<'a> {
             Row::new(Name::Reason(reason), figures)
         };
         let mut rows: Vec<Row> = counts.reasons().map(row).collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.ended()));
+        rows.order_by_key(|row| std::cmp::Reverse(row.figures.counts.ended()));
         rows
     }
 
@@ -274,7 +275,7 @@ fn most_of(mut parts: Parts, others: u32, rank: impl Fn(u32, &[u32]) -> Rank) ->
 }
 
 fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
-    rows.sort_by(order);
+    rows.order_by(order);
     rows
 }
 

@@ -12,6 +12,7 @@ use super::read::{Options, Spreads, one_host};
 use crate::diagnose::finding::Finding;
 use crate::model::clock::Clock;
 use crate::model::filter::Filter;
+use crate::model::ordering::Ordered as _;
 use crate::recording::Head;
 
 /// The digits of a boot's id that tell two of one name apart.
@@ -36,9 +37,9 @@ pub fn by_host(parts: Vec<Part>) -> Vec<Vec<Part>> {
     }
     let mut hosts: Vec<Vec<Part>> = hosts.into_values().collect();
     for parts in &mut hosts {
-        parts.sort_by_key(|part| (part.head.mono_ns, part.head.part));
+        parts.order_by_key(|part| (part.head.mono_ns, part.head.part));
     }
-    hosts.sort_by_key(|parts| parts.first().map(|part| (part.head.host.clone(), part.head.wall_ns)));
+    hosts.order_by_key(|parts| parts.first().map(|part| (part.head.host.clone(), part.head.wall_ns)));
     hosts
 }
 
@@ -224,13 +225,13 @@ fn finish(report: &mut Report, spreads: &Spreads, origin_ns: u64) {
     report.clock = Clock { mono_ns: 0, wall_ns: 0 };
     report.folded.rows = sums(&report.folded.rows);
     // As they are sorted on one machine: what comes first there comes first here.
-    report.findings.iter_mut().for_each(|all| all.sort_by_key(|finding| finding.severity));
-    report.comms.sort_by(order);
+    report.findings.iter_mut().for_each(|all| all.order_by_key(|finding| finding.severity));
+    report.comms.order_by(order);
     for (by, rows) in &mut report.tables {
-        rows.sort_by(order);
+        rows.order_by(order);
         if *by == By::Process {
             let fine = crate::diagnose::finding::Severity::Fine;
-            rows.sort_by_key(|row| {
+            rows.order_by_key(|row| {
                 (row.name == Name::Others, row.severity.unwrap_or(fine), row.figures.failed() == 0)
             });
         }

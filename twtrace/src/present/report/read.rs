@@ -10,6 +10,7 @@ use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
 use crate::engine::Spread;
 use crate::model::filter::Filter;
+use crate::model::ordering::Ordered as _;
 use crate::recording::{Ended, Recording};
 
 /// What is wanted of a recording.
@@ -175,7 +176,7 @@ fn worst_first(rows: &mut [Row], findings: &[Finding]) {
         row.severity =
             bad.filter(|finding| finding.who.iter().any(is_it)).map(|finding| finding.severity).next();
     }
-    rows.sort_by_key(|row| {
+    rows.order_by_key(|row| {
         let severity = row.severity.unwrap_or(Severity::Fine);
         (row.name == Name::Others, severity, row.figures.failed() == 0)
     });

@@ -13,6 +13,7 @@ use crate::engine::{Counts, NetnsRow, Pressure, Snapshot, TupleRow};
 use crate::model::escape::printable;
 use crate::model::event::Reason;
 use crate::model::identity::Names;
+use crate::model::ordering::Ordered as _;
 
 const OTHER: &str = "other";
 /// Pools with less than this share of their ports in use are told together: a machine that talks to thousands of others has no end of them, new
@@ -54,7 +55,7 @@ fn rows<K: Ord>(
     other: Row,
 ) -> Vec<Row> {
     let mut rows: Vec<&super::ranking::Told<K>> = told.rows.iter().collect();
-    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    rows.order_by(|a, b| a.key.cmp(&b.key));
     let named = rows.into_iter().map(|row| (labels(&row.key), row.counts, row.live));
     named.chain([other]).collect()
 }
@@ -197,7 +198,7 @@ fn told_apart(snapshot: &Snapshot, top: usize) -> [Vec<(&TupleRow, Pressure)>; 2
     let pools = snapshot.tuples.iter().filter_map(|row| Some((row, row.pressure?)));
     let used = pools.filter(|(_, pool)| pool.in_use != 0);
     let (mut told, mut others): (Vec<_>, Vec<_>) = used.partition(|(_, pool)| pool.fraction() >= QUIET);
-    told.sort_by(|(a, x), (b, y)| y.cmp_heat(x).then_with(|| a.key.cmp(&b.key)));
+    told.order_by(|(a, x), (b, y)| y.cmp_heat(x).then_with(|| a.key.cmp(&b.key)));
     others.extend(told.drain(told.len().min(top)..));
     [told, others]
 }

@@ -19,6 +19,7 @@ use crate::host::net::sockdiag::{self, DiagSocket, States};
 use crate::host::net::sysctls;
 use crate::model::clock;
 use crate::model::limitation::{Gathered, Limitation, What};
+use crate::model::ordering::Ordered as _;
 
 /// Above this many full sockets, options are not asked for: the kernel would hold each one's lock.
 const MOST_ASKED: usize = 20_000;
@@ -158,7 +159,7 @@ struct Chosen {
 /// The first one stays; then come those that had no look yet, then all others, each in its turn.
 fn in_turn(chosen: &mut [Netns], had: &HashSet<u32>, turn: usize) {
     let Some((_, others)) = chosen.split_first_mut() else { return };
-    others.sort_by_key(|netns| had.contains(&netns.inode));
+    others.order_by_key(|netns| had.contains(&netns.inode));
     let (_, known) = others.split_at_mut(others.partition_point(|netns| !had.contains(&netns.inode)));
     if !known.is_empty() {
         known.rotate_left(turn % known.len());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Netns, inode_in_link};
 use crate::host::mountinfo;
+use crate::model::ordering::Ordered as _;
 
 /// Where `ip netns` keeps its bind mounts; a name there wins over a name elsewhere.
 const RUN_NETNS: &str = "/run/netns";
@@ -44,13 +45,13 @@ fn survey_in(proc_root: &Path) -> Survey {
     add_mounts(proc_root, &mut found);
     let hidden_processes = add_processes(proc_root, &mut found);
     let mut namespaces: Vec<_> = found.into_values().collect();
-    namespaces.sort_by_key(|ns| (Some(ns.inode) != own_inode, ns.inode));
+    namespaces.order_by_key(|ns| (Some(ns.inode) != own_inode, ns.inode));
     Survey { namespaces, hidden_processes }
 }
 
 fn add_mounts(proc_root: &Path, found: &mut BTreeMap<u32, Netns>) {
     let mut mounts = mounted(proc_root);
-    mounts.sort_by_key(|(_, point)| !point.starts_with(RUN_NETNS));
+    mounts.order_by_key(|(_, point)| !point.starts_with(RUN_NETNS));
     for (inode, path) in mounts {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         // A path that is there already is the asking thread's own: it stays, since it needs no privilege.

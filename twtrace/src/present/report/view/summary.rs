@@ -11,6 +11,7 @@ use crate::model::escape::printable;
 use crate::model::event::{Loss, Via};
 use crate::model::figures::{grouped, lasted, percent, rate, short_time};
 use crate::model::limitation::{Limitation, Limitations};
+use crate::model::ordering::Ordered as _;
 use crate::output::paint::Meaning;
 use crate::present::report::MOST_ROWS;
 use crate::present::report::model::{Folded, Name, Report, Row};
@@ -299,7 +300,7 @@ fn failed(report: &Report) -> String {
 fn aborted(report: &Report) -> Option<String> {
     let all = report.total.counts.aborted;
     let mut rows: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
+    rows.order_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
     let who = rows
         .iter()
         .take(OWNERS)
