@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::http::{Metrics, get};
@@ -121,7 +122,7 @@ pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
     let (events, missed) =
         (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
     ensure!(events == 0.0 && missed == 0.0, "{events} recorded and {missed} missed: all of it waits");
-    let ended = play.end()?;
+    let ended = play.tracer.stop(Signal::SIGTERM)?;
     ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
     let said = format!("{}: it does not take fast enough what is written to it: ", file.display());
     let rest = ended.stderr.split_once(&said).with_context(|| format!("no `{said}` in {}", ended.stderr))?.1;
