@@ -18,7 +18,7 @@ use crate::source::{Flow, View};
 /// How it is shown: the flags of the live view and of a replay.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowArgs {
-    /// Time between two refreshes
+    /// Time between two refreshes; where nothing happens, the full screen waits for two seconds
     #[arg(long, default_value = "1s", value_parser = interval)]
     pub(super) interval: Duration,
     /// Exit after N updates
