@@ -9,7 +9,7 @@ use super::list::{refuse_what_no_listing_knows, refuse_what_no_socket_has};
 use super::values::{duration, interval, number};
 use crate::host::net::netns::Meant;
 use crate::host::net::sockdiag::States;
-use crate::present::drain::{self, Goal, Left, Pool};
+use crate::present::drain::{self, Goal, Left, PoolFilter};
 use crate::present::list::{self, Choice, Owners};
 
 /// `twtrace drain`
@@ -26,7 +26,7 @@ pub(super) struct Args {
     below: usize,
     /// Count only sockets of this tuple: SADDR,DADDR,DPORT, or DADDR,DPORT for any local address
     #[arg(long, value_name = "TUPLE")]
-    tuple: Vec<Pool>,
+    tuple: Vec<PoolFilter>,
     /// Give up after this long
     #[arg(long, default_value = "90s", value_parser = duration)]
     timeout: Duration,

@@ -37,7 +37,7 @@ impl Pressure {
         Self { in_use, time_wait, ports, full_in_s: (in_use >= ports).then_some(0.0), has_rates: false }
     }
 
-    pub(crate) fn new(pool: &Pool) -> Self {
+    pub(crate) fn new(pool: &PoolUse) -> Self {
         // Others were listed earlier than the last event: what was open then may be in TIME_WAIT now. Which of them is not known, but that
         // there are no more than TIME_WAIT leaves.
         let others = pool.others.min(pool.ports.saturating_sub(pool.time_wait));
@@ -99,7 +99,7 @@ pub(crate) fn levels_off(created: f64, held_s: f64, others: u32, ports: u32) -> 
 
 /// What is known of a pool of ports.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pool {
+pub(crate) struct PoolUse {
     /// Ports in use by TIME_WAIT sockets.
     pub(crate) time_wait: u32,
     /// Ports in use by sockets in other states.
@@ -116,7 +116,7 @@ pub(crate) struct Pool {
     pub(crate) is_part: bool,
 }
 
-impl Pool {
+impl PoolUse {
     /// A port is free again after a minute, or after a second where it is reused. So a steady rate never holds more than so many
     /// seconds' worth of ports: below that there is no end to wait for, even while the number still rises.
     fn full_in_s(&self) -> Option<f64> {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn time_to_full_is_what_is_free_over_the_net_rate() {
-        let pool = |time_wait, others, created, ended| Pool {
+        let pool = |time_wait, others, created, ended| PoolUse {
             time_wait,
             others,
             ports: 1000,
@@ -167,10 +167,10 @@ mod tests {
             (pool(1000, 0, 0.0, 0.0), Some(0.0)),
             (pool(900, 200, 0.0, 50.0), Some(0.0)),
             // Where ports are reused after a second, it takes over 1000 a second.
-            (Pool { is_reused: true, ..pool(400, 0, 500.0, 100.0) }, None),
-            (Pool { is_reused: true, ..pool(1000, 0, 500.0, 500.0) }, None),
-            (Pool { is_reused: true, ..pool(400, 0, 1100.0, 100.0) }, Some(0.6)),
-            (Pool { is_reused: true, ..pool(0, 1000, 0.0, 0.0) }, Some(0.0)),
+            (PoolUse { is_reused: true, ..pool(400, 0, 500.0, 100.0) }, None),
+            (PoolUse { is_reused: true, ..pool(1000, 0, 500.0, 500.0) }, None),
+            (PoolUse { is_reused: true, ..pool(400, 0, 1100.0, 100.0) }, Some(0.6)),
+            (PoolUse { is_reused: true, ..pool(0, 1000, 0.0, 0.0) }, Some(0.0)),
         ] {
             assert_eq!(Pressure::new(&pool).full_in_s, want, "{pool:?}");
         }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_was_open_and_is_in_time_wait_now_is_not_in_use_twice() {
         let pool = |time_wait, others| {
-            Pressure::new(&Pool {
+            Pressure::new(&PoolUse {
                 time_wait,
                 others,
                 ports: 64,
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_namespace_without_ports_is_full() {
-        let pool = Pool {
+        let pool = PoolUse {
             time_wait: 0,
             others: 0,
             ports: 0,

@@ -11,7 +11,7 @@ use crate::present::list::{Seen, Socket};
 
 /// Which connections draw from one pool of ports: those from one local address to one remote end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
+pub struct PoolFilter {
     /// Local address; `None` is any.
     pub saddr: Option<IpAddr>,
     /// Remote address.
@@ -20,7 +20,7 @@ pub struct Pool {
     pub dport: u16,
 }
 
-impl Pool {
+impl PoolFilter {
     /// Whether a socket holds one of its ports.
     pub fn has(&self, socket: &Socket) -> bool {
         self.saddr.is_none_or(|saddr| saddr == socket.local.address)
@@ -29,7 +29,7 @@ impl Pool {
     }
 }
 
-impl FromStr for Pool {
+impl FromStr for PoolFilter {
     type Err = String;
 
     /// `SADDR,DADDR,DPORT`, or `DADDR,DPORT` for any local address.
@@ -65,7 +65,7 @@ pub struct Goal {
     /// So many sockets may be left.
     pub below: usize,
     /// Only sockets on one of these pools count; none: all count.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<PoolFilter>,
     /// When to give up.
     pub timeout: Duration,
     /// The longest time between two looks.

@@ -11,7 +11,7 @@ mod text;
 pub use gather::{Choice, Listed, Seen, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
 pub use owners::{Note, Owners};
-pub use summary::{Elsewhere, NetnsCount, Pool, Summary, pools};
+pub use summary::{Elsewhere, NetnsCount, PoolPressure, Summary, pools};
 pub use text::{summary_text, table};
 
 use crate::engine::Live;

@@ -15,7 +15,7 @@ use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::read::{Figures, Indexes};
 use crate::engine::{Engine, SECOND_NS, Tracker};
-use crate::model::pool::{Pool, Pressure, TIME_WAIT_S, cmp_heats, levels_off};
+use crate::model::pool::{PoolUse, Pressure, TIME_WAIT_S, cmp_heats, levels_off};
 use crate::model::ports::Ports;
 
 /// What counts as the present when pressure is told, in seconds.
@@ -178,7 +178,7 @@ impl<'a> Survey<'a> {
     pub(super) fn silent(&self) -> Vec<TupleRow> {
         let is_part = !self.engine.part.of_owners.is_empty();
         let row = |(&(key, held), ports): (&(TupleKey, Ports), u32)| {
-            let pool = Pool {
+            let pool = PoolUse {
                 time_wait: 0,
                 others: held.open(),
                 ports,
@@ -229,7 +229,7 @@ impl<'a> Survey<'a> {
         let reused_ns = engine.ports.reused_ns(tuple);
         let is_reused =
             reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
-        Some(Pressure::new(&Pool {
+        Some(Pressure::new(&PoolUse {
             time_wait: engine.ports.now(tuple) + engine.ports.hidden(tuple),
             others,
             ports: capacity.ports(),

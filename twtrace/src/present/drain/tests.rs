@@ -61,7 +61,7 @@ fn only_sockets_of_the_tuples_count() {
         (&["::ffff:127.0.0.1,80"], 3),
         (&["[::ffff:127.0.0.1],127.0.0.1,80"], 3),
     ] {
-        let pools: Vec<Pool> = pools.iter().map(|text| text.parse().unwrap()).collect();
+        let pools: Vec<PoolFilter> = pools.iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(Goal { pools: pools.clone(), ..goal(0) }.left(&all).sockets, want, "{pools:?}");
     }
 }
@@ -78,7 +78,7 @@ fn a_tuple_of_another_form_is_named() {
         "::1,::1,80,7",
         "[127.0.0.1],80",
     ] {
-        let text = bad.parse::<Pool>().unwrap_err();
+        let text = bad.parse::<PoolFilter>().unwrap_err();
         assert!(text.contains(&format!("'{bad}'")), "{text}");
     }
 }

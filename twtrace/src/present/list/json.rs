@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{NetnsCount, Pool, Socket, Summary};
+use super::{NetnsCount, PoolPressure, Socket, Summary};
 use crate::engine::{Live, TupleKey};
 use crate::model::limitation::Limitation;
 use crate::output::object_line;
@@ -120,8 +120,8 @@ struct Tuple {
     pressure: f64,
 }
 
-impl From<&Pool> for Tuple {
-    fn from(pool: &Pool) -> Self {
+impl From<&PoolPressure> for Tuple {
+    fn from(pool: &PoolPressure) -> Self {
         Self {
             key: pool.key,
             ports_in_use: pool.pressure.in_use,

@@ -50,7 +50,7 @@ pub struct Summary {
     /// By namespace, most TIME_WAIT sockets first.
     pub namespaces: Vec<NetnsCount>,
     /// Pools of ports, the fullest first.
-    pub pools: Vec<Pool>,
+    pub pools: Vec<PoolPressure>,
     /// Memory of the machine's TIME_WAIT sockets; `None` where it may not be read.
     pub slab: Option<TimeWaitSlab>,
 }
@@ -88,9 +88,9 @@ impl Summary {
     }
 }
 
-/// A pool of ports.
+/// A pool of ports, and how full it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pool {
+pub struct PoolPressure {
     /// Its name.
     pub key: TupleKey,
     /// How much of it is in use; of a moment no rate is known.
@@ -98,15 +98,15 @@ pub struct Pool {
 }
 
 /// The pools of all namespaces whose ports are known, the fullest first.
-pub fn pools(all: &[Seen]) -> Vec<Pool> {
-    let mut pools: Vec<Pool> = all.iter().flat_map(pools_of).collect();
+pub fn pools(all: &[Seen]) -> Vec<PoolPressure> {
+    let mut pools: Vec<PoolPressure> = all.iter().flat_map(pools_of).collect();
     pools.order_by(|a, b| {
         b.pressure.fraction().total_cmp(&a.pressure.fraction()).then_with(|| a.key.cmp(&b.key))
     });
     pools
 }
 
-fn pools_of(seen: &Seen) -> Vec<Pool> {
+fn pools_of(seen: &Seen) -> Vec<PoolPressure> {
     let Some(capacity) = &seen.capacity else { return Vec::new() };
     let drawn = |socket: &&DiagSocket| {
         socket.dport != 0 && capacity.settings.has(socket.sport) && !seen.listeners.contains(&socket.sport)
@@ -119,7 +119,7 @@ fn pools_of(seen: &Seen) -> Vec<Pool> {
     }
     let pool = |(key, [time_wait, others]): (TupleKey, [HashSet<u16>; 2])| {
         let others = others.difference(&time_wait).count() as u32;
-        Pool { key, pressure: Pressure::now(time_wait.len() as u32, others, capacity.ports()) }
+        PoolPressure { key, pressure: Pressure::now(time_wait.len() as u32, others, capacity.ports()) }
     };
     held.into_iter().map(pool).collect()
 }
