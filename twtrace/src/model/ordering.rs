@@ -2,7 +2,7 @@
 //! Must not know: what is sorted.
 //!
 //! The standard library's sort becomes part of the program once more for each type and each way to compare: five kilobytes each time, and there
-//! were a hundred. Here places are sorted, which are of one type. What is sorted with each picture or event is not sorted here: this takes longer.
+//! were a hundred. Here places are sorted, which are of one type. What is sorted for each event, or by the thousand for each picture, is not sorted here: this takes longer.
 
 use std::cmp::Ordering;
 

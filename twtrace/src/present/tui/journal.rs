@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::engine::intern::Hasher;
 use crate::model::event::{Comm, Event, Kind, Role};
-use crate::model::ordering::Ordered as _;
 
 /// As many as one may want to scroll through.
 const KEPT: usize = 1000;
@@ -136,7 +135,7 @@ impl Journal {
     pub(super) fn repeats(&self, only_failures: bool) -> Vec<&Repeat> {
         let mut all: Vec<&Repeat> =
             if only_failures { self.failing.0.values().collect() } else { self.all_repeats().collect() };
-        all.order_by_key(|repeat| repeat.number);
+        all.sort_by_key(|repeat| repeat.number);
         all
     }
 
