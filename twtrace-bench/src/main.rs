@@ -23,7 +23,6 @@ mod suite;
 mod unloaded;
 mod web;
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -95,9 +94,6 @@ struct Run {
     soak: Option<u64>,
 }
 
-/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h, 5.10 to 7.3.
-const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Tracers are ended by it.
@@ -126,7 +122,7 @@ fn perform(command: Command) -> Result<bool> {
 fn run(args: &Run) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "measuring needs root");
     ensure!(args.rounds > 0, "--rounds 0 measures nothing");
-    if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
+    if !twtrace_kit::kernel::has_first_pids()? {
         let why = "in a PID namespace (a container) the kernel tells other pids than processes see";
         return Err(Cannot(why.to_owned()).into());
     }

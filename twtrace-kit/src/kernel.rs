@@ -2,6 +2,7 @@
 //! Must not know: what is tested. No expectation of that may be softened here.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context, Result};
 
@@ -26,6 +27,17 @@ pub fn counts_creations() -> Result<bool> {
 
 fn counts_creations_in(version: (u32, u32)) -> bool {
     version >= (5, 18)
+}
+
+/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h, 5.10 to 7.3.
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Whether pids here are those that the kernel side tells: in another PID namespace (a container) they are not.
+///
+/// # Errors
+/// Where no /proc is mounted.
+pub fn has_first_pids() -> Result<bool> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino() == FIRST_PID_NAMESPACE)
 }
 
 /// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.

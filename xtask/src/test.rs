@@ -10,7 +10,6 @@ use crate::scenarios::{Counted, Run, Tally};
 use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -27,9 +26,6 @@ const FUZZED_S: u32 = 20;
 
 /// There where tracefs is mounted.
 const TRACEFS: &str = "/sys/kernel/tracing/events";
-
-/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -213,7 +209,7 @@ fn host(object: Option<&Path>, is_full: bool, matrix: &mut Matrix) -> Result<()>
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
     let machine = |tracefs| Machine::new(&format!("{kernel} (this machine)"), "", tracefs);
-    if std::fs::metadata("/proc/self/ns/pid")?.ino() != FIRST_PID_NAMESPACE {
+    if !twtrace_kit::kernel::has_first_pids()? {
         let reason = "in a PID namespace (a container): the kernel tells other pids than scenarios see";
         println!("scenarios cannot run on this machine: {reason}");
         matrix.add(&machine(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));

@@ -49,7 +49,7 @@ impl Diagnosis {
 
     /// The one finding of this name; there may be others.
     pub(super) fn has(&self, id: &str) -> Result<Finding> {
-        let findings = self.0["findings"].as_array().context("no findings")?;
+        let findings = self.findings()?;
         let mut named = findings.iter().filter(|finding| finding["id"] == id);
         match (named.next(), named.next()) {
             (Some(finding), None) => Ok(Finding(finding.clone())),
@@ -60,7 +60,7 @@ impl Diagnosis {
 
     /// Nothing of this name may be told.
     pub(super) fn has_no(&self, id: &str) -> Result<&Self> {
-        let findings = self.0["findings"].as_array().context("no findings")?;
+        let findings = self.findings()?;
         ensure!(findings.iter().all(|finding| finding["id"] != id), "{id} is told: {}", self.said());
         Ok(self)
     }
@@ -108,8 +108,8 @@ impl Diagnosis {
 
     /// The one finding, which must have this name.
     pub(super) fn only(&self, id: &str) -> Result<Finding> {
-        let findings = self.0["findings"].as_array().context("no findings")?;
-        match &findings[..] {
+        let findings = self.findings()?;
+        match findings {
             [finding] if finding["id"] == id => Ok(Finding(finding.clone())),
             _ => bail!("meant {id} and nothing else, found {}", self.said()),
         }

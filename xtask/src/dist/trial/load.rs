@@ -11,6 +11,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 use twtrace_kit::child::Guarded;
+use twtrace_kit::kernel;
 use twtrace_kit::wait::until_true;
 
 /// Connections of the load: a prime.
@@ -19,16 +20,13 @@ pub(super) const CONNECTIONS: usize = 101;
 /// How long a tracer may take to attach, and to end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Inode of the machine's first PID namespace: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
-
 /// Whether a tracer can be started here, and would know this process.
 ///
 /// # Errors
 /// [`Skipped`] where not.
 pub(super) fn can_trace() -> Result<()> {
     sh::as_root("true").map_err(|error| Skipped(format!("{error:#}")))?;
-    if std::fs::read_link("/proc/self/ns/pid")?.to_string_lossy() != FIRST_PID_NAMESPACE {
+    if !kernel::has_first_pids()? {
         return Err(Skipped(
             "in a PID namespace (a container): the kernel tells other pids than are seen here".to_owned(),
         )
