@@ -21,11 +21,20 @@ const MOST_POOLS: usize = 4096;
 const MOST: u64 = 1 << 32;
 const MOST_PORTS: u32 = 1 << 16;
 
-/// What was seen of all namespaces. `asked` are the ports that bind() was refused, by namespace; `own_tw_reuse` is `tcp_tw_reuse` where we are.
-pub fn keep(all: &BTreeMap<u32, Samples>, asked: &HashSet<(u32, u16)>, own_tw_reuse: Option<u32>) -> Lists {
+/// Calls that failed, as far as it decides on what is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Failed {
+    /// Network namespaces in which connect() or bind() failed: of others nobody asks what was in the way.
+    pub netns: HashSet<u32>,
+    /// Ports that bind() was refused, by namespace.
+    pub ports: HashSet<(u32, u16)>,
+}
+
+/// What was seen of all namespaces. `own_tw_reuse` is `tcp_tw_reuse` where we are.
+pub fn keep(all: &BTreeMap<u32, Samples>, failed: &Failed, own_tw_reuse: Option<u32>) -> Lists {
     let mut looked_at: Vec<&Samples> = all.values().filter(|samples| !samples.is_empty()).collect();
     looked_at.order_by_key(|samples| samples.tuples.len() + samples.crowd.len() + samples.connections.len());
-    let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), asked, room: Room::new() };
+    let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), failed, room: Room::new() };
     let mut namespaces = Vec::new();
     for (at, samples) in looked_at.iter().enumerate() {
         let part = keeper.room.part(looked_at.len() - at);
@@ -41,7 +50,7 @@ pub fn keep(all: &BTreeMap<u32, Samples>, asked: &HashSet<(u32, u16)>, own_tw_re
 struct Keeper<'a> {
     holders: Vec<Holder>,
     places: HashMap<Process, u32>,
-    asked: &'a HashSet<(u32, u16)>,
+    failed: &'a Failed,
     /// For the namespace whose turn it is.
     room: Room,
 }
@@ -82,11 +91,18 @@ impl Keeper<'_> {
 
     /// What may have no room: first what there is little of.
     fn fill(&mut self, listed: &mut Listed, samples: &Samples) {
-        let (ports, pools, crowd) = (self.ports(samples), self.pools(samples), self.crowd(samples));
+        let (ports, pools) = (self.ports(samples), self.pools(samples));
         let left_out = &mut listed.left_out;
         (listed.ports, left_out.ports) = self.room.fit(ports, |_| 1);
         (listed.pools, _) = self.room.fit(pools, |_| 1);
         left_out.pools = (samples.tuples.len() - listed.pools.len()) as u64;
+        // A look at the end, in case that a call fails meanwhile, sees all sockets that there are.
+        if !self.failed.netns.contains(&listed.netns) {
+            (left_out.crowd, left_out.connections) = (0, 0);
+            return;
+        }
+        let crowd = self.crowd(samples);
+        let left_out = &mut listed.left_out;
         let (crowd, beyond) = self.room.fit(crowd, |crowd| crowd.ports.len());
         (listed.crowd, left_out.crowd) = (crowd, left_out.crowd + beyond);
         let (connections, beyond) = self.room.fit(connections(samples), |all| all.ports.len());
@@ -123,7 +139,7 @@ impl Keeper<'_> {
     }
 
     fn ports(&mut self, samples: &Samples) -> Vec<ListedPort> {
-        let is_asked = |port: &u16| self.asked.contains(&(samples.last.netns, *port));
+        let is_asked = |port: &u16| self.failed.ports.contains(&(samples.last.netns, *port));
         let mut all: Vec<(&u16, &Local)> =
             samples.locals.iter().filter(|(port, local)| local.listening || is_asked(port)).collect();
         all.order_by_key(|(port, _)| **port);

@@ -2,14 +2,13 @@
 //! was on the ports.
 //! Must not know: files, what is made of the lists.
 
-use std::collections::HashSet;
 use std::io;
 
 use super::extras;
 use super::sampler::{Rhythm, Sampler};
-use crate::diagnose::facts::kept;
+use crate::diagnose::facts::kept::{self, Failed};
 use crate::host::worker::Died;
-use crate::model::event::{Event, Kind};
+use crate::model::event::{Conn, Event, Kind};
 use crate::model::limitation::Limitation;
 use crate::model::settings::Settings;
 use crate::recording::lists::Lists;
@@ -21,31 +20,33 @@ const MOST_ASKED: usize = 1024;
 #[derive(Debug)]
 pub struct Beside {
     sampler: Sampler,
-    not_bound: NotBound,
+    failing: Failing,
     own_tw_reuse: Option<u32>,
 }
 
-/// Ports that bind() was refused, by namespace.
+/// Calls that failed.
 #[derive(Debug, Default)]
-struct NotBound {
+struct Failing {
     /// Since what was seen was taken last.
-    now: HashSet<(u32, u16)>,
+    now: Failed,
     /// In the time before that: the look that a failure asks for comes after it, and maybe after the taking as well.
-    before: HashSet<(u32, u16)>,
+    before: Failed,
 }
 
-impl NotBound {
-    fn note(&mut self, netns: u32, port: u16) {
-        if self.now.len() < MOST_ASKED {
-            self.now.insert((netns, port));
+impl Failing {
+    fn note(&mut self, kind: Kind, conn: &Conn) {
+        let Failed { netns, ports } = &mut self.now;
+        netns.insert(conn.netns);
+        if kind == Kind::BindFailed && ports.len() < MOST_ASKED {
+            ports.insert((conn.netns, conn.sport));
         }
     }
 
     /// Those of which it is kept now who had them. Others have room from then on.
-    fn take(&mut self) -> HashSet<(u32, u16)> {
+    fn take(&mut self) -> Failed {
         let now = std::mem::take(&mut self.now);
         let before = std::mem::replace(&mut self.before, now.clone());
-        &now | &before
+        Failed { netns: &now.netns | &before.netns, ports: &now.ports | &before.ports }
     }
 }
 
@@ -56,13 +57,13 @@ impl Beside {
     /// If no thread can be started.
     pub fn start(only: Vec<u32>, rhythm: Rhythm) -> io::Result<Self> {
         let sampler = Sampler::start(only, rhythm)?;
-        Ok(Self { sampler, not_bound: NotBound::default(), own_tw_reuse: extras::own_tw_reuse() })
+        Ok(Self { sampler, failing: Failing::default(), own_tw_reuse: extras::own_tw_reuse() })
     }
 
     /// A call that failed is looked into at once, while what was in its way is still there.
     pub fn event(&mut self, event: &Event) {
-        if let (Kind::BindFailed, Some(conn)) = (event.kind, &event.conn) {
-            self.not_bound.note(conn.netns, conn.sport);
+        if let (Kind::BindFailed | Kind::ConnectFailed, Some(conn)) = (event.kind, &event.conn) {
+            self.failing.note(event.kind, conn);
         }
         self.sampler.event(event);
     }
@@ -71,7 +72,7 @@ impl Beside {
     /// time. The kernel is not asked.
     pub fn take(&mut self) -> (Lists, Vec<(u32, Settings)>) {
         let samples = self.sampler.take();
-        let lists = kept::keep(&samples, &self.not_bound.take(), self.own_tw_reuse);
+        let lists = kept::keep(&samples, &self.failing.take(), self.own_tw_reuse);
         (lists, samples.into_values().filter_map(|samples| samples.settings()).collect())
     }
 
@@ -103,10 +104,10 @@ impl Beside {
     /// # Errors
     /// If the thread that looks died.
     pub fn stop(self) -> Result<(Lists, Vec<Limitation>), Died> {
-        let Self { sampler, mut not_bound, own_tw_reuse } = self;
+        let Self { sampler, mut failing, own_tw_reuse } = self;
         let sampled = sampler.stop()?;
         let mut limitations: Vec<Limitation> = sampled.limitations().cloned().collect();
-        let mut lists = kept::keep(&sampled.samples, &not_bound.take(), own_tw_reuse);
+        let mut lists = kept::keep(&sampled.samples, &failing.take(), own_tw_reuse);
         let dead = extras::dead_settings().into_iter();
         lists.dead_settings = dead.map(|dead| (dead.path, dead.name, dead.value)).collect();
         match extras::slab() {
@@ -121,27 +122,38 @@ impl Beside {
 impl Beside {
     /// One whose thread has died, or is about to.
     pub fn dead() -> Self {
-        Self { sampler: Sampler::dead(), not_bound: NotBound::default(), own_tw_reuse: None }
+        Self { sampler: Sampler::dead(), failing: Failing::default(), own_tw_reuse: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
     fn ports_have_room_again_once_what_was_seen_is_taken() {
-        let mut not_bound = NotBound::default();
+        let mut failing = Failing::default();
+        let conn = |netns, sport| {
+            let any = Ipv4Addr::UNSPECIFIED.into();
+            Conn { netns, ifindex: 0, saddr: any, daddr: any, sport, dport: 0 }
+        };
         for port in 0..=MOST_ASKED as u16 {
-            not_bound.note(7, port);
+            failing.note(Kind::BindFailed, &conn(7, port));
         }
-        let taken = not_bound.take();
+        let taken = failing.take().ports;
         assert_eq!((taken.len(), taken.contains(&(7, MOST_ASKED as u16))), (MOST_ASKED, false));
         // A look may come a moment later: the next time has them still, and then no more.
-        not_bound.note(8, 80);
-        let taken = not_bound.take();
-        assert!(taken.contains(&(8, 80)) && taken.contains(&(7, 17)));
-        assert_eq!(not_bound.take(), HashSet::from([(8, 80)]));
-        assert_eq!(not_bound.take(), HashSet::new());
+        failing.note(Kind::BindFailed, &conn(8, 80));
+        failing.note(Kind::ConnectFailed, &conn(9, 0));
+        let Failed { netns, ports } = failing.take();
+        assert!(ports.contains(&(8, 80)) && ports.contains(&(7, 17)) && !ports.contains(&(9, 0)));
+        assert_eq!(netns, HashSet::from([7, 8, 9]));
+        let Failed { netns, ports } = failing.take();
+        assert_eq!((netns, ports), (HashSet::from([8, 9]), HashSet::from([(8, 80)])));
+        let Failed { netns, ports } = failing.take();
+        assert!(netns.is_empty() && ports.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What a recording keeps of lists says the same as the lists.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::diagnose::facts::samples::tests::{busy, sample, socket};
@@ -11,6 +11,14 @@ use crate::host::net::sockdiag::DiagSocket;
 use crate::model::ports::Ports;
 use crate::output::paint::Paint;
 use crate::recording::lists::Listed;
+
+/// bind() was refused this port, where it was.
+fn failed(refused: Option<(u32, u16)>) -> Failed {
+    Failed {
+        netns: refused.into_iter().map(|(netns, _)| netns).collect(),
+        ports: refused.into_iter().collect(),
+    }
+}
 
 /// Two looks, the second of them after a call had failed.
 fn looked() -> Samples {
@@ -51,7 +59,7 @@ fn read(lists: &Lists, settings: &Settings) -> Samples {
 #[test]
 fn what_was_looked_at_says_the_same_from_a_recording() {
     let looked = looked();
-    let lists = keep(&BTreeMap::from([(5, looked)]), &HashSet::from([(5, 40_001)]), Some(2));
+    let lists = keep(&BTreeMap::from([(5, looked)]), &failed(Some((5, 40_001))), Some(2));
     let looked = self::looked();
     let read = read(&lists, &looked.last.settings);
     let netns = joined(&read);
@@ -73,7 +81,7 @@ fn what_was_looked_at_says_the_same_from_a_recording() {
 #[test]
 fn ports_that_nobody_asked_for_are_not_kept_and_a_namespace_that_was_not_looked_at_is_none() {
     let all = BTreeMap::from([(5, looked()), (7, looked().afresh())]);
-    let lists = keep(&all, &HashSet::from([(7, 40_001)]), Some(2));
+    let lists = keep(&all, &failed(Some((7, 40_001))), Some(2));
     let [listed] = &lists.namespaces[..] else { panic!("{lists:?}") };
     assert_eq!(listed.ports.iter().map(|local| local.port).collect::<Vec<_>>(), [40_050]);
 }
@@ -106,7 +114,7 @@ fn what_is_kept_of_all_namespaces_has_an_end_and_what_is_not_is_counted() {
     let mut all: BTreeMap<u32, Samples> =
         (1..=4).map(|netns| (netns, fanned(netns, 50_021, 17_011))).collect();
     all.insert(5, fanned(5, 1009, 7));
-    let lists = keep(&all, &HashSet::new(), None);
+    let lists = keep(&all, &Failed { netns: (1..=5).collect(), ..Failed::default() }, None);
     let bytes = serde_json::to_string(&lists).unwrap().len();
     assert!((20 << 20..=crate::diagnose::facts::room::ROOM).contains(&bytes), "{bytes} bytes");
     assert_eq!(lists.namespaces.iter().map(|listed| listed.netns).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
@@ -183,4 +191,15 @@ fn numbers_that_no_kernel_has_are_no_trouble() {
     let findings = crate::diagnose::diagnose(&facts);
     assert!(!findings.is_empty());
     assert!(!crate::diagnose::text::report(&facts, &findings, Paint::NONE).is_empty());
+}
+
+#[test]
+fn what_was_in_the_way_is_kept_of_those_in_whose_way_it_was() {
+    let all = BTreeMap::from([(3, fanned(3, 1009, 7)), (5, fanned(5, 1013, 11))]);
+    let lists = keep(&all, &failed(Some((5, 40_001))), None);
+    let kept = |of: fn(&Listed) -> usize| [0, 1].map(|at| of(&lists.namespaces[at]));
+    assert_eq!(kept(|listed| listed.crowd.iter().map(|crowd| crowd.ports.len()).sum()), [0, 1024]);
+    assert_eq!(kept(|listed| listed.connections.iter().map(|all| all.ports.len()).sum()), [0, 1024]);
+    assert_eq!(kept(|listed| listed.pools.len()), [1010, 1014]);
+    assert!(lists.namespaces.iter().all(|listed| listed.left_out.is_nothing()));
 }
