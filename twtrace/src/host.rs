@@ -1,6 +1,7 @@
 //! Owns: what can be asked of the machine without tracing: sockets, namespaces, settings, processes, files.
 //! Must not know: hooks, what is counted, what is shown.
 
+pub mod buffers;
 pub mod caps;
 pub mod census;
 pub mod demo;

@@ -11,6 +11,7 @@ use super::filters::FilterArgs;
 use super::values::{Usage, duration, first_given, from_one, one_of, ring_size};
 use super::{Outcome, runtime};
 use crate::engine::Tracker;
+use crate::host::buffers::Buffers;
 use crate::kernel::probe::{self, Backend};
 use crate::model::clock::{self, Clock};
 use crate::model::event::{Event, Kind};
@@ -185,6 +186,7 @@ struct Lines {
     /// Limitations that are written already.
     limited: usize,
     buffer: BytesMut,
+    buffers: Buffers,
     /// What is to be written without being counted.
     notes: BytesMut,
     /// Events in the buffer, and sockets from before, which nobody counts.
@@ -197,6 +199,8 @@ struct Lines {
 
 /// Handed over at the latest when this much has gathered.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Buffers that are kept: what many events come to in a moment is written from as many.
+const MOST_SPARE: usize = 16;
 /// This much may wait for its reader.
 const QUEUE_BYTES: usize = 1 << 20;
 
@@ -208,12 +212,14 @@ impl Lines {
         } else {
             Format::Text(Text::new(clock, wide, Paint::stdout()).within(terminal_columns()))
         };
+        let buffers = Buffers::new(2 * BUFFER_BYTES, MOST_SPARE);
         Ok(Self {
             format,
             count,
             told: 0,
             limited: 0,
-            buffer: BytesMut::with_capacity(2 * BUFFER_BYTES),
+            buffer: buffers.take(),
+            buffers,
             notes: BytesMut::new(),
             held: 0,
             listed: 0,
@@ -229,6 +235,11 @@ impl Lines {
         }
     }
 
+    /// Hands over what is in the buffer; `false` where there is no room for it.
+    fn hand_over(&mut self, units: Units) -> std::io::Result<bool> {
+        self.writer.put(self.buffers.finish(&mut self.buffer).into(), units)
+    }
+
     /// Hands over what there is; what there is no room for is counted as lost, and a loss is told of as soon as there is room.
     fn write_out(&mut self) -> std::io::Result<Flow> {
         // Where there is no room, stderr has it.
@@ -237,17 +248,16 @@ impl Lines {
         }
         let (held, listed) = (std::mem::take(&mut self.held), std::mem::take(&mut self.listed));
         let lines = held + listed;
-        if lines != 0 && self.writer.put(self.buffer.split().freeze(), Units::Lines(lines))? {
+        if lines != 0 && self.hand_over(Units::Lines(lines))? {
             self.told += held;
         }
         if self.lost.is_some() && self.writer.has_room() {
             let lost = self.lost.take();
             lost.iter().for_each(|lost| self.put(lost));
-            if !self.writer.put(self.buffer.split().freeze(), Units::None)? {
+            if !self.hand_over(Units::None)? {
                 self.lost = lost;
             }
         }
-        self.buffer.reserve(2 * BUFFER_BYTES);
         Ok(if self.count == Some(self.told) { Flow::Stop } else { Flow::Go })
     }
 

@@ -1,11 +1,11 @@
 //! Owns: an event as one JSON object on a line. The keys are the interface's, the same in every format.
 //! Must not know: where events come from, where lines go.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 
 use crate::model::clock::Clock;
 use crate::model::event::{Conn, Event, Kind, Loss, Opener, Process, Via};
@@ -13,23 +13,33 @@ use crate::model::identity::{Identity, Names};
 use crate::model::limitation::Limitation;
 use crate::output::Stamp;
 
-/// Room for a line, as most are: asked for once.
-const LINE: usize = 1024;
-
-/// `SCHEMA_VERSION`, as it stands in every line.
-const VERSION: &str = ",\"schema_version\":1";
+/// `SCHEMA_VERSION`, as it stands in every line, from the end of the word before it to the time behind it.
+const VERSION: &str = "\",\"schema_version\":1,\"time\":\"";
 
 /// Writes events as JSON lines. Keeps what is the same from line to line.
 #[derive(Debug)]
 pub struct Json {
     clock: Clock,
     stamp: Stamp,
-    /// What was written last of processes: mostly it is the same again. Two, as the two ends of a connection take turns.
-    recent: [Option<Written>; 2],
+    /// What was written last of processes, by [`place`]: mostly it is the same again, of some threads that take turns.
+    recent: [Written; PLACES],
+    /// The line that is being made, in a vector: a queue's buffer takes longer for each of its forty pieces than for the whole.
+    line: Vec<u8>,
 }
 
-/// A part of a line, and what it says.
-#[derive(Debug)]
+/// Threads whose text is kept.
+const PLACES: usize = 64;
+
+/// Where the text of an event's processes is kept, if it is.
+fn place(event: &Event) -> usize {
+    let owner = event.owner.map_or(0, |owner| owner.tid);
+    let opener = event.opener.map_or(0, |opener| opener.pid);
+    // Numbers that follow one another have different places.
+    (owner.wrapping_add(opener.rotate_left(3))) as usize % PLACES
+}
+
+/// A part of a line, and what it says. It begins as what is said of nobody, which is nothing.
+#[derive(Debug, Default)]
 struct Written {
     owner: Option<Process>,
     via: Option<Via>,
@@ -37,15 +47,16 @@ struct Written {
     identity: Option<Arc<Identity>>,
     /// What its container is called may become known between two events.
     is_named: bool,
-    text: BytesMut,
+    text: Vec<u8>,
 }
 
 impl Written {
-    fn of(event: &Event, is_named: bool) -> Self {
-        let Event { owner, via, opener, identity, .. } = event;
-        let mut text = BytesMut::new();
-        put_processes(event, &mut Object { out: &mut text });
-        Self { owner: *owner, via: *via, opener: *opener, identity: identity.clone(), is_named, text }
+    fn write(&mut self, event: &Event, is_named: bool) {
+        (self.owner, self.via, self.opener) = (event.owner, event.via, event.opener);
+        self.identity.clone_from(&event.identity);
+        self.is_named = is_named;
+        self.text.clear();
+        put_processes(event, &mut Object { out: &mut self.text });
     }
 
     fn says(&self, event: &Event, is_named: bool) -> bool {
@@ -57,13 +68,37 @@ impl Written {
 
 /// One object under construction, in a buffer that is used again for each line. Values that come from outside go through serde_json.
 struct Object<'a> {
-    out: &'a mut BytesMut,
+    out: &'a mut Vec<u8>,
 }
+
+/// Each octet of an address as text with a dot behind it, and how many digits it has.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut all = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < all.len() {
+        let (hundreds, tens, ones) = (octet / 100, octet / 10 % 10, octet % 10);
+        let [a, b, c] = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        all[octet] = match (hundreds, tens) {
+            (0, 0) => ([c, b'.', b'.', b'.'], 1),
+            (0, _) => ([b, c, b'.', b'.'], 2),
+            _ => ([a, b, c, b'.'], 3),
+        };
+        octet += 1;
+    }
+    all
+};
 
 /// A key as it stands in a line, after another one. The keys are ours and need no escaping.
 macro_rules! key {
     ($key:literal) => {
         concat!(",\"", $key, "\":")
+    };
+}
+
+/// A key and the quote that a word begins with.
+macro_rules! key_of_word {
+    ($key:literal) => {
+        concat!(",\"", $key, "\":\"")
     };
 }
 
@@ -84,27 +119,25 @@ impl Object<'_> {
         self.put(if value { "true" } else { "false" });
     }
 
-    /// A word of ours: nothing in it needs escaping.
+    /// A word of ours, behind a [`key_of_word`]: nothing in it needs escaping.
     #[inline]
     fn word(&mut self, key: &'static str, value: &str) {
         self.put(key);
-        self.out.put_u8(b'"');
         self.put(value);
-        self.out.put_u8(b'"');
+        self.put("\"");
     }
 
+    #[inline]
     fn address(&mut self, key: &'static str, address: IpAddr) {
         self.put(key);
         match address {
             // Formatting takes ten times as long as this.
             IpAddr::V4(address) => {
                 let (mut text, mut len) = ([b'"'; r#""255.255.255.255""#.len()], 1);
-                for byte in address.octets() {
-                    let mut digits = itoa::Buffer::new();
-                    let digits = digits.format(byte).as_bytes();
-                    text[len..len + digits.len()].copy_from_slice(digits);
-                    len += digits.len() + 1;
-                    text[len - 1] = b'.';
+                for octet in address.octets() {
+                    let (digits, count) = OCTETS[usize::from(octet)];
+                    text[len..len + digits.len()].copy_from_slice(&digits);
+                    len += usize::from(count) + 1;
                 }
                 text[len - 1] = b'"';
                 self.out.extend_from_slice(&text[..len]);
@@ -120,12 +153,12 @@ impl Object<'_> {
         let is_plain = |byte: u8| (byte.wrapping_sub(b' ') < 95) & (byte != b'"') & (byte != b'\\');
         self.put(key);
         if value.iter().fold(true, |all, byte| all & is_plain(*byte)) {
-            self.out.put_u8(b'"');
+            self.out.push(b'"');
             self.out.extend_from_slice(value);
-            self.out.put_u8(b'"');
+            self.out.push(b'"');
         } else {
             // Writing to memory cannot fail, and a str is always valid JSON.
-            let _ = serde_json::to_writer((&mut *self.out).writer(), &String::from_utf8_lossy(value));
+            let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
         }
     }
 }
@@ -133,7 +166,12 @@ impl Object<'_> {
 impl Json {
     /// A writer whose times are read off `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, stamp: Stamp::default(), recent: [None, None] }
+        Self {
+            clock,
+            stamp: Stamp::default(),
+            recent: std::array::from_fn(|_| Written::default()),
+            line: Vec::new(),
+        }
     }
 
     /// Reads times off the clock as it is `now` from now on, where it was set.
@@ -143,12 +181,8 @@ impl Json {
 
     /// Appends `event` and a newline to `out`.
     pub fn line(&mut self, event: &Event, out: &mut BytesMut) {
-        out.reserve(LINE);
-        let mut object = Object { out };
-        object.word("{\"event\":", event.kind.word());
-        object.put(VERSION);
-        self.time(event.mono_ns, &mut object);
-        object.number(key!("mono_ns"), event.mono_ns);
+        let mut line = self.begin(event.kind.word(), event.mono_ns);
+        let mut object = Object { out: &mut line };
         if let Some(conn) = &event.conn {
             put_conn(conn, &mut object);
         }
@@ -158,46 +192,53 @@ impl Json {
         if let Some(loss) = &event.loss {
             put_loss(loss, &mut object);
         }
-        out.extend_from_slice(b"}\n");
+        self.end(line, out);
     }
 
     /// Appends what cannot be seen, as an object that reads like an event, and a newline to `out`.
     pub fn limitation(&mut self, limitation: &Limitation, mono_ns: u64, out: &mut BytesMut) {
-        let mut object = Object { out };
-        object.word("{\"event\":", "limitation");
-        object.put(VERSION);
-        self.time(mono_ns, &mut object);
-        object.number(key!("mono_ns"), mono_ns);
+        let mut line = self.begin("limitation", mono_ns);
+        let mut object = Object { out: &mut line };
         object.text(key!("what"), limitation.what.id().as_bytes());
         object.text(key!("why"), limitation.why.as_bytes());
         object.text(key!("remedy"), limitation.remedy.as_bytes());
-        out.extend_from_slice(b"}\n");
+        self.end(line, out);
+    }
+
+    /// A line that says so far what happened and when.
+    #[inline]
+    fn begin(&mut self, event: &str, mono_ns: u64) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let mut object = Object { out: &mut line };
+        object.put("{\"event\":\"");
+        object.put(event);
+        object.put(VERSION);
+        self.stamp.write(self.clock.wall_ns(mono_ns), object.out);
+        object.number(concat!("\"", key!("mono_ns")), mono_ns);
+        line
+    }
+
+    #[inline]
+    fn end(&mut self, mut line: Vec<u8>, out: &mut BytesMut) {
+        line.extend_from_slice(b"}\n");
+        out.extend_from_slice(&line);
+        self.line = line;
     }
 
     fn processes(&mut self, event: &Event, object: &mut Object<'_>) {
         let is_named = event.identity.as_ref().is_some_and(|identity| identity.names.get().is_some());
-        let known = self.recent.iter().flatten().find(|written| written.says(event, is_named));
-        if let Some(known) = known {
-            object.out.extend_from_slice(&known.text);
-            return;
+        let written = &mut self.recent[place(event)];
+        if !written.says(event, is_named) {
+            written.write(event, is_named);
         }
-        let written = Written::of(event, is_named);
         object.out.extend_from_slice(&written.text);
-        self.recent.swap(0, 1);
-        self.recent[0] = Some(written);
-    }
-
-    fn time(&mut self, mono_ns: u64, object: &mut Object<'_>) {
-        object.put(key!("time"));
-        object.out.put_u8(b'"');
-        self.stamp.write(self.clock.wall_ns(mono_ns), object.out);
-        object.out.put_u8(b'"');
     }
 }
 
 fn put_conn(conn: &Conn, object: &mut Object<'_>) {
     object.number(key!("netns"), conn.netns);
-    object.word(key!("family"), conn.family());
+    object.word(key_of_word!("family"), conn.family());
     object.address(key!("saddr"), conn.saddr);
     object.number(key!("sport"), conn.sport);
     object.address(key!("daddr"), conn.daddr);
@@ -206,10 +247,10 @@ fn put_conn(conn: &Conn, object: &mut Object<'_>) {
 
 fn put_socket(event: &Event, object: &mut Object<'_>) {
     if matches!(event.kind, Kind::Created | Kind::Ended | Kind::Listed | Kind::Overflow | Kind::Aborted) {
-        object.word(key!("role"), event.role.word());
+        object.word(key_of_word!("role"), event.role.word());
     }
     if let Some(substate) = event.substate {
-        object.word(key!("substate"), substate.word());
+        object.word(key_of_word!("substate"), substate.word());
     }
     if let Some(timeout_ms) = event.timeout_ms {
         object.number(key!("timeout_ms"), timeout_ms);
@@ -244,7 +285,7 @@ fn put_processes(event: &Event, object: &mut Object<'_>) {
         }
     }
     if let Some(via) = event.via {
-        object.word(key!("owner_via"), via.word());
+        object.word(key_of_word!("owner_via"), via.word());
     }
     if let Some(opener) = &event.opener {
         object.number(key!("opener_pid"), opener.pid);
@@ -277,16 +318,16 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
         object.number(key!("bytes_received"), bytes);
     }
     if let Some(reason) = event.reason {
-        object.word(key!("reason"), reason.word());
+        object.word(key_of_word!("reason"), reason.word());
     }
     if let Some(lifetime_ns) = event.lifetime_ns {
         object.number(key!("lifetime_ms"), lifetime_ns / 1_000_000);
     }
     if let Some(errno) = event.errno {
-        object.word(key!("errno"), errno.word());
+        object.word(key_of_word!("errno"), errno.word());
     }
     if let Some(via) = event.port_via {
-        object.word(key!("port_via"), via.word());
+        object.word(key_of_word!("port_via"), via.word());
     }
     if let Some(reuseaddr) = event.reuseaddr {
         object.flag(key!("reuseaddr"), reuseaddr);
@@ -296,7 +337,7 @@ fn put_outcome(event: &Event, object: &mut Object<'_>) {
         object.number(key!("range_high"), u64::from(high));
     }
     if let Some(why) = event.why {
-        object.word(key!("why"), why.word());
+        object.word(key_of_word!("why"), why.word());
     }
 }
 
@@ -315,6 +356,17 @@ mod tests {
     use super::*;
     use crate::model::event::Comm;
     use crate::model::identity::Naming;
+
+    #[test]
+    fn every_address_is_written_as_it_is_called() {
+        let octets = (0..=u8::MAX).map(|octet| IpAddr::from([octet, 255 - octet, octet / 2, octet ^ 0x55]));
+        let others = ["::", "::ffff:192.0.2.1", "2001:db8::7"].map(|address| address.parse().unwrap());
+        for address in octets.chain(others) {
+            let mut out = Vec::new();
+            Object { out: &mut out }.address(key!("saddr"), address);
+            assert_eq!(String::from_utf8(out).unwrap(), format!(",\"saddr\":\"{address}\""));
+        }
+    }
 
     #[test]
     fn what_was_written_before_changes_no_line() {

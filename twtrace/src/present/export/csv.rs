@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int8Type, Int32Type, TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
-use bytes::BytesMut;
 
 use super::Exporter;
 use crate::model::escape::printable;
@@ -15,14 +14,14 @@ use crate::recording::schema::{COLUMNS, INTERFACE_COLUMNS, Type};
 
 pub(super) struct Csv {
     stamp: Stamp,
-    cell: BytesMut,
+    cell: Vec<u8>,
 }
 
 impl Csv {
     pub(super) fn new(out: &mut dyn Write) -> io::Result<Self> {
         let names: Vec<&str> = COLUMNS[..INTERFACE_COLUMNS].iter().map(|(name, _)| *name).collect();
         writeln!(out, "{}", names.join(","))?;
-        Ok(Self { stamp: Stamp::default(), cell: BytesMut::new() })
+        Ok(Self { stamp: Stamp::default(), cell: Vec::new() })
     }
 
     /// The text of a cell, empty for a null.
@@ -55,7 +54,7 @@ const RUN: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', 
 
 /// Writes text that is printable already, so that no spreadsheet runs any of it: what could begin a formula becomes `\x3d`, as a control
 /// character does. That is at the beginning, and after what some spreadsheets take for the end of a cell, whatever the quotes say.
-fn write_harmless(text: &str, cell: &mut BytesMut) {
+fn write_harmless(text: &str, cell: &mut Vec<u8>) {
     let mut begins = true;
     for c in text.chars() {
         if begins && RUN.contains(&c) {

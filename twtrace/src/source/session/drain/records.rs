@@ -1,9 +1,9 @@
-//! Owns: a batch of raw records on its way to the engine, and the buffers of those that were read.
+//! Owns: a batch of raw records on its way to the engine.
 //! Must not know: what a record says, where records come from.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use bytes::{BufMut as _, BytesMut};
+
+use crate::host::buffers::{Buffers, Filled};
 
 /// Records in a batch: bounds how long the engine is at one.
 const BATCH_RECORDS: usize = 1024;
@@ -16,41 +16,12 @@ const MOST_SPARE: usize = 8;
 
 /// A batch of raw records: each with its length before it.
 #[derive(Debug)]
-pub(in crate::source::session) struct Records {
-    bytes: BytesMut,
-    spare: Spare,
-}
-
-/// Buffers that were read, to be filled again: memory that is new costs the kernel more than moving a record through it. The one that was read
-/// last comes first, as it still lies in the processor's cache.
-#[derive(Clone, Debug, Default)]
-struct Spare(Arc<Mutex<Vec<BytesMut>>>);
-
-impl Spare {
-    fn take(&self) -> BytesMut {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| BytesMut::with_capacity(BUFFER_BYTES))
-    }
-
-    fn keep(&self, mut buffer: BytesMut) {
-        buffer.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST_SPARE {
-            kept.push(buffer);
-        }
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.spare.keep(std::mem::take(&mut self.bytes));
-    }
-}
+pub(in crate::source::session) struct Records(Filled);
 
 impl Records {
     /// One after the other.
     pub(in crate::source::session) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut left = &self.bytes[..];
+        let mut left = &self.0[..];
         std::iter::from_fn(move || {
             let (len, rest) = left.split_first_chunk()?;
             let record;
@@ -64,13 +35,13 @@ impl Records {
 pub(super) struct Filling {
     bytes: BytesMut,
     records: usize,
-    spare: Spare,
+    buffers: Buffers,
 }
 
 impl Filling {
     pub(super) fn new() -> Self {
-        let spare = Spare::default();
-        Self { bytes: spare.take(), records: 0, spare }
+        let buffers = Buffers::new(BUFFER_BYTES, MOST_SPARE);
+        Self { bytes: buffers.take(), records: 0, buffers }
     }
 
     /// Whether another record belongs into the next batch.
@@ -94,8 +65,7 @@ impl Filling {
         if std::mem::take(&mut self.records) == 0 {
             return None;
         }
-        let bytes = std::mem::replace(&mut self.bytes, self.spare.take());
-        Some(Records { bytes, spare: self.spare.clone() })
+        Some(Records(self.buffers.finish(&mut self.bytes)))
     }
 }
 
@@ -111,10 +81,12 @@ mod tests {
 
     #[test]
     fn a_batch_gives_its_records_and_no_more() {
-        let mut batch = filled(&[b"seven", b"", b"thirteen"]);
+        let batch = filled(&[b"seven", b"", b"thirteen"]);
         assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"seven"[..], b"", b"thirteen"]);
-        batch.bytes.truncate(20);
-        assert_eq!(batch.iter().last(), Some(&b"thi"[..]));
+        // One that is torn is what there is of it.
+        let mut torn = BytesMut::from(&batch.0[..20]);
+        let torn = Records(Buffers::new(BUFFER_BYTES, 0).finish(&mut torn));
+        assert_eq!(torn.iter().last(), Some(&b"thi"[..]));
     }
 
     #[test]
@@ -127,11 +99,12 @@ mod tests {
                 filling.put(&record);
             }
             let batch = filling.finish().unwrap();
-            assert!(batch.iter().all(|it| it == record) && batch.bytes.capacity() == BUFFER_BYTES);
+            assert!(batch.iter().all(|it| it == record));
             waiting.push(batch);
         }
         waiting.clear();
-        let kept = |filling: &Filling| filling.spare.0.lock().unwrap().len();
+        // What had grown would not be kept.
+        let kept = |filling: &Filling| filling.buffers.kept();
         assert_eq!(kept(&filling), MOST_SPARE);
         filling.put(b"seventeen");
         let batch = filling.finish().unwrap();
