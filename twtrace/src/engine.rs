@@ -55,8 +55,8 @@ pub use crate::model::pool::Pressure;
 use live::Entry;
 use owners::Owners;
 use processes::Processes;
-use recent::Recent;
-use row::Row;
+use recent::{Known, Recent};
+use row::{Named, Row};
 use sockets::Sockets;
 use surroundings::Asked;
 use unknown::Missed;
@@ -243,25 +243,29 @@ impl Tracker {
             return Some(self.engine.count_in_netns(netns, event));
         }
         let second = self.second(event.mono_ns);
-        let (group, row) = match self.recent.find(event) {
-            Some((named, group)) => (group, Row::of(event, named)?),
+        let (named, group) = match self.recent.find(event) {
+            Some(known) => known,
             None => self.enter(event, second)?,
         };
+        let row = Row::of(event, named)?;
         self.engine.count(group, &row, Some(second));
         self.engine.tell_failures(&row);
         Some(group)
     }
 
-    /// The group of an event and the event as it is counted, both perhaps new.
-    fn enter(&mut self, event: &Event, second: u32) -> Option<(u32, Row)> {
+    /// What an event names and its group, both perhaps new.
+    #[cold]
+    fn enter(&mut self, event: &Event, second: u32) -> Option<Known> {
         self.make_room(second);
         let row = self.row(event)?;
         let (group, _) = self.engine.enter(&row);
+        let Row { saddr, daddr, owner, exe, .. } = row;
+        let known = (Named { saddr, daddr, owner, exe }, group);
         // What there is no room for is to be counted as such each time.
         if !self.engine.is_full() {
-            self.recent.put(event, &row, group);
+            self.recent.put(event, known);
         }
-        Some((group, row))
+        Some(known)
     }
 
     /// An event as it is counted.
@@ -371,11 +375,6 @@ impl Tracker {
 
     fn latest(&self, groups: &[u32]) -> Option<&groups::Group> {
         groups.iter().map(|at| self.engine.group(*at)).max_by_key(|group| group.last_ns)
-    }
-
-    /// What is known of a process besides.
-    fn identity(&self, key: &ProcessKey) -> Option<std::sync::Arc<crate::model::identity::Identity>> {
-        self.owners.identity(key)
     }
 
     fn insert(&mut self, (conn, hash): (Conn, u64), group: u32, event: &Event) {

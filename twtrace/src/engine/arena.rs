@@ -72,8 +72,9 @@ impl<K: Eq + Hash, V> Arena<K, V> {
         self.slots.get(handle.0 as usize)?.as_ref().map(|(key, value)| (key, value))
     }
 
-    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut V> {
-        self.slots.get_mut(handle.0 as usize)?.as_mut().map(|(_, value)| value)
+    #[inline]
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<(&K, &mut V)> {
+        self.slots.get_mut(handle.0 as usize)?.as_mut().map(|(key, value)| (&*key, value))
     }
 }
 

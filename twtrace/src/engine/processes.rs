@@ -25,6 +25,19 @@ struct Known {
     refs: u32,
 }
 
+impl Known {
+    /// One socket more does, whose owner is known so.
+    #[inline]
+    fn remember(&mut self, identity: Option<&Arc<Identity>>) {
+        self.refs += 1;
+        if let Some(identity) = identity
+            && !self.identity.as_ref().is_some_and(|known| Arc::ptr_eq(known, identity))
+        {
+            self.identity = Some(identity.clone());
+        }
+    }
+}
+
 /// Everybody whom a live socket remembers.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
@@ -36,39 +49,44 @@ pub(super) struct Processes {
 
 impl Processes {
     /// Remembers who closed a socket, until [`Processes::release`].
+    #[inline]
     pub(super) fn owner(&mut self, process: Option<&Process>, identity: Option<&Arc<Identity>>) -> Handle {
         let Some(&Process { pid, uid, cgroup_id, start_ns, comm, .. }) = process else { return Handle::NONE };
-        let handle = self.remember(Who { pid, uid, cgroup_id, start_ns, comm }, 0);
-        if let (Some(known), Some(identity)) = (self.known.get_mut(handle), identity)
-            && !known.identity.as_ref().is_some_and(|known| Arc::ptr_eq(known, identity))
-        {
-            known.identity = Some(identity.clone());
-        }
-        handle
+        self.remember(&Who { pid, uid, cgroup_id, start_ns, comm }, 0, identity)
     }
 
     /// Remembers who opened a socket, until [`Processes::release`].
+    #[inline]
     pub(super) fn opener(&mut self, opener: Option<&Opener>) -> Handle {
         let Some(&Opener { pid, start_ns, comm }) = opener else { return Handle::NONE };
-        self.remember(Who { pid, uid: 0, cgroup_id: 0, start_ns, comm }, 1)
+        self.remember(&Who { pid, uid: 0, cgroup_id: 0, start_ns, comm }, 1, None)
     }
 
-    fn remember(&mut self, who: Who, part: usize) -> Handle {
+    #[inline]
+    fn remember(&mut self, who: &Who, part: usize, identity: Option<&Arc<Identity>>) -> Handle {
         let last = self.last[part];
-        let handle = match self.known.get(last) {
-            Some((known, _)) if *known == who => last,
-            _ => self.known.handle(&who).unwrap_or_else(|| self.known.add(who, Known::default())),
-        };
+        match self.known.get_mut(last) {
+            Some((same, known)) if same == who => {
+                known.remember(identity);
+                last
+            }
+            _ => self.remember_another(who, part, identity),
+        }
+    }
+
+    #[cold]
+    fn remember_another(&mut self, who: &Who, part: usize, identity: Option<&Arc<Identity>>) -> Handle {
+        let handle = self.known.handle(who).unwrap_or_else(|| self.known.add(*who, Known::default()));
         self.last[part] = handle;
-        if let Some(known) = self.known.get_mut(handle) {
-            known.refs += 1;
+        if let Some((_, known)) = self.known.get_mut(handle) {
+            known.remember(identity);
         }
         handle
     }
 
     /// One socket less remembers it.
     pub(super) fn release(&mut self, handle: Handle) {
-        let Some(known) = self.known.get_mut(handle) else { return };
+        let Some((_, known)) = self.known.get_mut(handle) else { return };
         known.refs -= 1;
         if known.refs == 0 {
             self.known.remove_at(handle);

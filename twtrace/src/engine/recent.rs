@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::intern::Hasher;
-use super::row::{Address, Named, Row};
+use super::row::{Address, Named};
 use crate::model::event::{Conn, Event, Kind, Process, Role};
 use crate::model::identity::Identity;
 
@@ -107,14 +107,13 @@ impl Recent {
     }
 
     /// Remembers where a birth was counted, in place of what was known of such.
-    pub(super) fn put(&mut self, event: &Event, row: &Row, group: u32) {
+    pub(super) fn put(&mut self, event: &Event, known: Known) {
         let Some(conn) = event.conn.as_ref().filter(|_| event.kind == Kind::Created) else { return };
         let hash = self.hash_of(event, conn);
-        let &Row { saddr, daddr, owner, exe, .. } = row;
-        let new = (Like::of(event, conn), (Named { saddr, daddr, owner, exe }, group));
+        let new = (Like::of(event, conn), known);
         let Self { table, hasher } = self;
-        if let Some(known) = table.find_mut(hash, |(like, _)| like.is(event, conn)) {
-            *known = new;
+        if let Some(old) = table.find_mut(hash, |(like, _)| like.is(event, conn)) {
+            *old = new;
             return;
         }
         if table.len() >= MOST {
@@ -140,16 +139,16 @@ mod tests {
         event
     }
 
-    fn row() -> Row {
-        Row { saddr: 23, daddr: 29, exe: 31, ..crate::engine::row::sample(Kind::Created) }
+    fn known(group: u32) -> Known {
+        (Named { saddr: 23, daddr: 29, exe: 31, owner: None }, group)
     }
 
     #[test]
     fn a_birth_is_like_another_one_where_nothing_differs_that_decides() {
-        let (mut recent, known) = (Recent::default(), birth([198, 51, 100, 2], 443));
-        recent.put(&known, &row(), 37);
+        let (mut recent, birth) = (Recent::default(), birth([198, 51, 100, 2], 443));
+        recent.put(&birth, known(37));
         let find = |change: fn(&mut Event, &mut Conn)| {
-            let (mut event, mut conn) = (known.clone(), known.conn.unwrap());
+            let (mut event, mut conn) = (birth.clone(), birth.conn.unwrap());
             change(&mut event, &mut conn);
             event.conn = Some(conn);
             recent.find(&event).map(|(named, group)| (group, named.daddr))
@@ -185,7 +184,7 @@ mod tests {
         let mut recent = Recent::default();
         let births: Vec<Event> = (0..MOST as u16 + 7).map(|port| birth([198, 51, 100, 2], port)).collect();
         for (birth, group) in births.iter().zip(0..) {
-            recent.put(birth, &row(), group);
+            recent.put(birth, known(group));
             assert_eq!(recent.find(birth).map(|(_, group)| group), Some(group));
         }
         assert_eq!(births.iter().filter(|birth| recent.find(birth).is_some()).count(), 7);
@@ -194,7 +193,7 @@ mod tests {
     #[test]
     fn who_is_known_anew_takes_the_place_of_who_was_known() {
         let (mut recent, births) = (Recent::default(), [(); 11].map(|()| birth([198, 51, 100, 2], 443)));
-        births.iter().zip(0..).for_each(|(birth, group)| recent.put(birth, &row(), group));
+        births.iter().zip(0..).for_each(|(birth, group)| recent.put(birth, known(group)));
         assert_eq!(recent.table.len(), 1);
         let found = births.each_ref().map(|birth| recent.find(birth).map(|(_, group)| group));
         assert_eq!((&found[..10], found[10]), (&[None; 10][..], Some(10)));

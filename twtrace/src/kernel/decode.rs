@@ -1,13 +1,15 @@
 //! Owns: from the ring's bytes to [`Event`]s. Accepts any bytes: what is not a record is an error, never a panic.
 //! Must not know: aya, where the bytes came from.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use twtrace_common::{
     from_bytes,
-    wire::{self, Aborted, Birth, Ended, Failed, Header, Task, Tuple, bytes_of_words},
+    wire::{self, Aborted, Birth, Ended, Failed, Header, Task, Tuple, Words, bytes_of_words},
 };
 
 use crate::model::event::{
-    AbortWhy, Comm, Conn, Errno, Event, Kind, Opener, PortVia, Process, Reason, Role, Substate, Via, address,
+    AbortWhy, Comm, Conn, Errno, Event, Kind, Opener, PortVia, Process, Reason, Role, Substate, Via,
 };
 
 /// What one record says.
@@ -107,6 +109,18 @@ fn process(task: &Task) -> Process {
     }
 }
 
+/// An address as the kernel side sends it: network order, IPv4 mapped.
+#[inline]
+fn address(words: Words, family: u8) -> IpAddr {
+    if family == 4 {
+        let [.., a, b, c, d] = words[1].to_ne_bytes();
+        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+    } else {
+        IpAddr::V6(bytes_of_words(words).into())
+    }
+}
+
+#[inline]
 fn conn(header: &Header, tuple: &Tuple) -> Result<Conn, DecodeError> {
     if tuple.family != 4 && tuple.family != 6 {
         return Err(bad(header, "family", tuple.family));
@@ -114,8 +128,8 @@ fn conn(header: &Header, tuple: &Tuple) -> Result<Conn, DecodeError> {
     Ok(Conn {
         netns: header.netns,
         ifindex: tuple.ifindex,
-        saddr: address(bytes_of_words(tuple.saddr), tuple.family),
-        daddr: address(bytes_of_words(tuple.daddr), tuple.family),
+        saddr: address(tuple.saddr, tuple.family),
+        daddr: address(tuple.daddr, tuple.family),
         sport: tuple.sport,
         dport: tuple.dport,
     })

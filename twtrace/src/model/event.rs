@@ -3,7 +3,7 @@
 //! Must not know: where it came from, how it is shown.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::identity::Identity;
@@ -165,23 +165,27 @@ pub struct Conn {
     pub dport: u16,
 }
 
-// In few words, as every event is looked up by its connection several times: what is derived would be a dozen, most of them lengths and
-// names of variants.
+// Of IPv4 in one word, as every event is looked up by its connection several times: what is derived would be a dozen, most of them lengths
+// and names of variants.
 impl Hash for Conn {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // An interface seldom tells two connections apart: it may share its bits.
+        let place = u64::from(self.netns ^ self.ifindex.rotate_left(16));
+        let place = place << 32 | u64::from(self.sport) << 16 | u64::from(self.dport);
         match (self.saddr, self.daddr) {
             (IpAddr::V4(saddr), IpAddr::V4(daddr)) => {
-                state.write_u64(u64::from(saddr.to_bits()) << 32 | u64::from(daddr.to_bits()));
+                let ends = u64::from(saddr.to_bits()) << 32 | u64::from(daddr.to_bits());
+                state.write_u128(u128::from(ends) << 64 | u128::from(place));
             }
-            (saddr, daddr) => [saddr, daddr].into_iter().for_each(|address| match address {
-                IpAddr::V4(address) => state.write_u64(address.to_bits().into()),
-                IpAddr::V6(address) => state.write_u128(address.to_bits()),
-            }),
+            (saddr, daddr) => {
+                state.write_u64(place);
+                [saddr, daddr].into_iter().for_each(|address| match address {
+                    IpAddr::V4(address) => state.write_u64(address.to_bits().into()),
+                    IpAddr::V6(address) => state.write_u128(address.to_bits()),
+                });
+            }
         }
-        // An interface seldom tells two connections apart: it may share its bits.
-        let place = self.netns ^ self.ifindex.rotate_left(16);
-        state.write_u64(u64::from(place) << 32 | u64::from(self.sport) << 16 | u64::from(self.dport));
     }
 }
 
@@ -189,16 +193,6 @@ impl Conn {
     /// `ipv4` or `ipv6`: what is on the wire.
     pub fn family(&self) -> &'static str {
         if self.saddr.is_ipv4() { "ipv4" } else { "ipv6" }
-    }
-}
-
-/// An address as the kernel side sends it: network order, IPv4 mapped.
-pub fn address(bytes: [u8; 16], family: u8) -> IpAddr {
-    if family == 4 {
-        let [.., a, b, c, d] = bytes;
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    } else {
-        IpAddr::V6(Ipv6Addr::from(bytes))
     }
 }
 

@@ -41,7 +41,7 @@ impl Tracker {
             inferred: survey.inferences(),
             gone: self.engine.groups.rows[row as usize].gone,
             identity: match key {
-                RowKey::Process(key) => self.identity(key),
+                RowKey::Process(key) => self.owners.identity(key),
                 _ => None,
             },
             pattern: Pattern::of(&Evidence::of(&figures, starved, pressure)),

@@ -80,7 +80,7 @@ impl Make<'_> {
         ProcessRow {
             key,
             uid: latest.and_then(|group| group.key.owner).map_or(0, |owner| owner.uid),
-            identity: if self.extent.identities { self.tracker.identity(&key) } else { None },
+            identity: if self.extent.identities { self.tracker.owners.identity(&key) } else { None },
             gone: engine.groups.rows[row as usize].gone,
             main: if has_links { survey.main_of(&dealings) } else { None },
             hottest: if has_links { survey.hottest_of(&dealings) } else { None },
