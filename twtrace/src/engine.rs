@@ -18,7 +18,7 @@ mod limits;
 mod live;
 mod owners;
 mod pattern;
-mod ports;
+mod pools;
 mod processes;
 mod read;
 mod recent;
@@ -40,7 +40,7 @@ pub use keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 pub use limits::Limits;
 pub use live::{Live, Seed};
 pub use pattern::{Evidence, Pattern};
-pub use ports::Capacity;
+pub use pools::Capacity;
 pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
@@ -292,8 +292,8 @@ impl Tracker {
         self.recent = Recent::default();
         for (conn, entry) in self.live.iter_mut() {
             entry.group = compacted.groups[entry.group as usize];
-            let ports = self.engine.groups.ports_of(entry.group);
-            self.engine.ports.take(ports, conn.sport, self.now_ns);
+            let pool = self.engine.groups.pool_of(entry.group);
+            self.engine.pools.take(pool, conn.sport, self.now_ns);
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) enum Reuse {
 
 /// What has most of the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum MainHolder {
     TimeWait,
     FinWait2,
     /// Full sockets in this state.
@@ -123,7 +123,7 @@ pub(super) enum Cause {
     /// TIME_WAIT sockets hold the ports, and the reuse that is set for them cannot work.
     ReuseBroken(WhyNot),
     /// Many short connections within one machine.
-    LocalBackend,
+    LoopbackBackend,
 }
 
 /// A pool in its namespace.
@@ -183,7 +183,7 @@ impl Pool<'_> {
     }
 
     /// Ports that no connect() to this destination can have now: those in use, less TIME_WAIT that reuse gives back.
-    pub(super) fn taken(&self, ports: Ports) -> u32 {
+    pub(super) fn in_use(&self, ports: Ports) -> u32 {
         let waiting = if self.reuse() == Reuse::Works {
             ports.time_wait.min(predict::held(self.rate(), self.hold_s()).ceil() as u32)
         } else {
@@ -204,46 +204,46 @@ impl Pool<'_> {
         (around.others - around.shared.min(around.others)).max(around.bound)
     }
 
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn main_holder(&self) -> MainHolder {
         let own = self.own_holder();
         if self.tuple.failed == 0 {
             return own.0;
         }
         // Where the namespace's range is not known, what holds most is all that can be said of it.
-        let Some(ports) = self.ports() else { return self.own_range().map_or(own.0, Held::OwnRange) };
+        let Some(ports) = self.ports() else { return self.own_range().map_or(own.0, MainHolder::OwnRange) };
         let (bound, pool) = (self.pinned() + self.closed(), self.tuple.peak.all());
-        let is_full = |taken: u32| taken + slack(ports) >= ports;
+        let is_full = |in_use: u32| in_use + slack(ports) >= ports;
         if is_full(pool + self.pinned()) {
-            return if self.pinned() > own.1 { Held::Bound } else { own.0 };
+            return if self.pinned() > own.1 { MainHolder::Bound } else { own.0 };
         }
         // What the sockets themselves say needs no inference.
         let said = Range::of_sockets(&self.tuple.ranged, &self.netns.settings);
         if let Some(range) = self.own_range().filter(|range| said == Some(*range)) {
-            return Held::OwnRange(range);
+            return MainHolder::OwnRange(range);
         }
         if is_full(pool + bound) {
-            return if bound > own.1 { Held::Bound } else { own.0 };
+            return if bound > own.1 { MainHolder::Bound } else { own.0 };
         }
-        self.own_range().map_or(Held::Unexplained, Held::OwnRange)
+        self.own_range().map_or(MainHolder::Unexplained, MainHolder::OwnRange)
     }
 
     /// What holds most of the pool's own ports, and how many.
-    fn own_holder(&self) -> (Held, u32) {
+    fn own_holder(&self) -> (MainHolder, u32) {
         let peak = &self.tuple.peak;
-        let open = |state: Open| (Held::Open(state), state.of(peak));
+        let open = |state: Open| (MainHolder::Open(state), state.of(peak));
         // Of equals the first.
         let pinned = if self.tuple.failed == 0 { self.pinned() } else { 0 };
         let all = [
-            (Held::TimeWait, peak.time_wait),
-            (Held::FinWait2, peak.fin_wait2),
+            (MainHolder::TimeWait, peak.time_wait),
+            (MainHolder::FinWait2, peak.fin_wait2),
             open(Open::Established),
             open(Open::SynSent),
             open(Open::CloseWait),
             open(Open::FinWait2),
             open(Open::Unacknowledged),
-            (Held::Bound, pinned),
+            (MainHolder::Bound, pinned),
         ];
-        all.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).unwrap_or((Held::Unexplained, 0))
+        all.into_iter().reduce(|a, b| if b.1 > a.1 { b } else { a }).unwrap_or((MainHolder::Unexplained, 0))
     }
 
     /// A range that is a part of the namespace's, all of it in use: that of the sockets which failed, else what ports in a row say. Where
@@ -251,8 +251,8 @@ impl Pool<'_> {
     fn own_range(&self) -> Option<Range> {
         let settings = &self.netns.settings;
         if let Some(range) = Range::of_sockets(&self.tuple.ranged, settings) {
-            let taken = self.tuple.around.as_ref()?.in_own_range;
-            return (taken + slack(range.ports) >= range.ports).then_some(range);
+            let in_use = self.tuple.around.as_ref()?.in_own_range;
+            return (in_use + slack(range.ports) >= range.ports).then_some(range);
         }
         let may_be_bound = self.netns.lists_bound == Some(false);
         if may_be_bound { None } else { Range::inferred(self.tuple, settings) }
@@ -264,19 +264,19 @@ impl Pool<'_> {
         }
         let Some(ports) = self.ports() else { return Strain::Calm };
         let room = ports.saturating_sub(self.pinned());
-        let taken = self.taken(self.tuple.now);
+        let in_use = self.in_use(self.tuple.now);
         let (rate, ended) = (self.rate(), self.tuple.ended as f64 / self.observed_s);
         let open = f64::from(self.tuple.now.open());
         let outgrows = open + predict::held(rate, self.hold_s()) > f64::from(room);
         if self.tuple.created >= ENOUGH && outgrows {
             // What others use up is not in the rates where they were left out.
-            let full_in_s = predict::full_in_s(room, taken, rate, ended);
+            let full_in_s = predict::full_in_s(room, in_use, rate, ended);
             let full_in_s = full_in_s.filter(|seconds| *seconds == 0.0 || !self.netns.pools_are_parts);
             return Strain::RunningOut(full_in_s);
         }
-        let most = taken.max(self.taken(self.tuple.peak));
+        let most = in_use.max(self.in_use(self.tuple.peak));
         if u64::from(most) >= ENOUGH && f64::from(most) >= NEARLY_FULL * f64::from(room) {
-            return Strain::RunningOut(predict::full_in_s(room, taken, 0.0, 0.0));
+            return Strain::RunningOut(predict::full_in_s(room, in_use, 0.0, 0.0));
         }
         Strain::Calm
     }
@@ -302,13 +302,15 @@ impl Pool<'_> {
             if let (Strain::Failing, Some(why), 0) = (strain, self.tuple.no_source, self.tuple.peak.all()) {
                 return Some(Cause::NoSource(why));
             }
-            return Some(match (self.held(), strain) {
-                (Held::Open(state), _) => Cause::HeldOpen(state),
-                (Held::Bound, _) => Cause::Bound,
-                (Held::OwnRange(range), _) => Cause::OwnRange(range),
-                (Held::Unexplained, _) => self.tuple.no_source.map_or(Cause::NotExplained, Cause::NoSource),
-                (Held::FinWait2, _) => Cause::HalfClosed,
-                (Held::TimeWait, strain) => match (self.broken_reuse(), strain) {
+            return Some(match (self.main_holder(), strain) {
+                (MainHolder::Open(state), _) => Cause::HeldOpen(state),
+                (MainHolder::Bound, _) => Cause::Bound,
+                (MainHolder::OwnRange(range), _) => Cause::OwnRange(range),
+                (MainHolder::Unexplained, _) => {
+                    self.tuple.no_source.map_or(Cause::NotExplained, Cause::NoSource)
+                }
+                (MainHolder::FinWait2, _) => Cause::HalfClosed,
+                (MainHolder::TimeWait, strain) => match (self.broken_reuse(), strain) {
                     (Some(why), _) => Cause::ReuseBroken(why),
                     (None, Strain::RunningOut(full_in_s)) => Cause::RunningOut(full_in_s),
                     (None, _) => Cause::Exhausted,
@@ -322,6 +324,6 @@ impl Pool<'_> {
         let is_local = matches!(self.tuple.reach, Reach::Loopback | Reach::ThisHost);
         let is_busy =
             self.tuple.created >= ENOUGH && self.share(now.time_wait) >= BUSY && !self.netns.pools_are_parts;
-        (is_local && is_busy).then_some(Cause::LocalBackend)
+        (is_local && is_busy).then_some(Cause::LoopbackBackend)
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn of_client(pool: &Pool<'_>) -> Vec<Remedy> {
 }
 
 /// For a pool within this machine that is in no danger.
-pub(super) fn of_local_backend(pool: &Pool<'_>) -> Vec<Remedy> {
+pub(super) fn of_loopback_backend(pool: &Pool<'_>) -> Vec<Remedy> {
     let mut all = vec![client::keep_alive(pool)];
     all.extend(client::unix_socket(pool));
     all.push(client::peer_closes_first(pool));

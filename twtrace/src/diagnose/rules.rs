@@ -108,7 +108,7 @@ fn pools_of<'a>(netns: &'a Netns, about: &Filter, observed_s: f64) -> Vec<(Pool<
     let mut all: Vec<_> = pools.map(|pool| (pool, pool.cause())).collect();
     if all.iter().any(|(pool, cause)| *cause == Some(Cause::Bound) && pool.tuple.failed != 0) {
         let is_of_time_wait = |cause: &Option<Cause>| {
-            matches!(cause, Some(Cause::RunningOut(_) | Cause::ReuseBroken(_) | Cause::LocalBackend))
+            matches!(cause, Some(Cause::RunningOut(_) | Cause::ReuseBroken(_) | Cause::LoopbackBackend))
         };
         all.retain(|(pool, cause)| pool.tuple.failed != 0 || !is_of_time_wait(cause));
     }
@@ -154,7 +154,7 @@ fn severity(pool: &Pool<'_>) -> Severity {
             // What lasts for less than the life of a TIME_WAIT socket, and is most of the way there.
             let is_near = full_in_s.is_some_and(|seconds| seconds < super::predict::TIME_WAIT_S);
             let most = pool.ports().unwrap_or(u32::MAX);
-            let is_far_gone = u64::from(pool.taken(pool.tuple.now)) * 5 >= u64::from(most) * 4;
+            let is_far_gone = u64::from(pool.in_use(pool.tuple.now)) * 5 >= u64::from(most) * 4;
             if is_near && is_far_gone { Severity::Critical } else { Severity::Warning }
         }
         Strain::Calm => Severity::Notice,

@@ -7,7 +7,7 @@ use super::counting::Engine;
 use super::groups::{Group, Groups, Table, earlier};
 use super::intern::{FIRST, Interner, NONE, OTHERS};
 use super::key::{Key, Side};
-use super::ports::Ports;
+use super::pools::Pools;
 use super::row::{Address, Owner};
 
 /// What came of it.
@@ -43,7 +43,7 @@ struct Move {
     texts: Interner<Box<str>>,
     addresses: Interner<Address>,
     groups: Groups,
-    ports: Ports,
+    pools: Pools,
     known_texts: Renumbered,
     known_addresses: Renumbered,
     folded: u64,
@@ -55,15 +55,15 @@ impl Move {
         let texts = std::mem::replace(&mut engine.texts, Interner::new(engine.limits.texts));
         let addresses = std::mem::replace(&mut engine.addresses, Interner::new(engine.limits.addresses));
         let groups = std::mem::replace(&mut engine.groups, Groups::new(&engine.limits));
-        let ports = engine.ports.without_tuples();
-        let ports = std::mem::replace(&mut engine.ports, ports);
+        let pools = engine.pools.without_tuples();
+        let pools = std::mem::replace(&mut engine.pools, pools);
         Self {
             known_texts: Renumbered(vec![NONE; texts.len()]),
             known_addresses: Renumbered(vec![NONE; addresses.len()]),
             texts,
             addresses,
             groups,
-            ports,
+            pools,
             folded: 0,
         }
     }
@@ -108,7 +108,7 @@ impl Move {
     fn take(&mut self, group: &Group, goes: bool, engine: &mut Engine) -> u32 {
         let key = if goes { self.folded(group) } else { group.key };
         let (key, exe) = (self.renumbered(key, engine), self.text(group.exe, engine));
-        let (at, _) = engine.groups.enter(key, &mut engine.ports);
+        let (at, _) = engine.groups.enter(key, &mut engine.pools);
         let heir = &mut engine.groups.all[at as usize];
         heir.absorb(group);
         heir.exe = exe;
@@ -120,8 +120,8 @@ impl Move {
             living.most = living.most.max(before.most).max(living.now);
             let heir = &mut engine.groups.rows[new as usize];
             heir.gone |= row.gone && !goes;
-            if let Some((mine, theirs)) = heir.ports().zip(row.ports()) {
-                engine.ports.inherit(mine, &self.ports, theirs);
+            if let Some((mine, theirs)) = heir.pool().zip(row.pool()) {
+                engine.pools.inherit(mine, &self.pools, theirs);
             }
         }
         at

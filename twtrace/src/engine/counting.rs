@@ -16,7 +16,7 @@ use super::intern::{Hasher, Interner, NONE};
 use super::key::{Key, RowId};
 use super::keys::{PortKey, ProcessKey, Target, TupleKey};
 use super::limits::Limits;
-use super::ports::Ports;
+use super::pools::Pools;
 use super::row::{Address, Named, Owner, Row};
 use super::spread::Spread;
 use crate::model::event::{Comm, Event, Kind, Loss, Reason};
@@ -32,7 +32,7 @@ pub(crate) struct Engine {
     pub(crate) texts: Interner<Box<str>>,
     pub(crate) addresses: Interner<Address>,
     pub(crate) groups: Groups,
-    pub(crate) ports: Ports,
+    pub(crate) pools: Pools,
     /// Who listens where, as far as somebody said so.
     pub(crate) listeners: HashMap<PortKey, ProcessKey>,
     /// What containers are called, which may become known later: by what they are shown as.
@@ -60,7 +60,7 @@ impl Engine {
             texts: Interner::new(limits.texts),
             addresses: Interner::new(limits.addresses),
             groups: Groups::new(&limits),
-            ports: Ports::default(),
+            pools: Pools::default(),
             listeners: HashMap::new(),
             namings: LruCache::new(CONTAINERS),
             loss: Loss::default(),
@@ -82,8 +82,8 @@ impl Engine {
     /// The group of a row, and whether it is new.
     #[inline]
     pub(crate) fn enter(&mut self, row: &Row) -> (u32, bool) {
-        let Self { groups, ports, .. } = self;
-        groups.enter(Key::of(row), ports)
+        let Self { groups, pools, .. } = self;
+        groups.enter(Key::of(row), pools)
     }
 
     /// Whether an end for this reason counts.
@@ -98,17 +98,17 @@ impl Engine {
     #[inline]
     pub(crate) fn count(&mut self, at: u32, row: &Row, second: Option<u32>) {
         let counts = self.counts(row);
-        let Self { groups, ports, addresses, .. } = self;
+        let Self { groups, pools, addresses, .. } = self;
         let wants_port = row.kind == Kind::ConnectFailed && !row.failed_otherwise();
         if wants_port {
             let is_homeless = addresses.get(row.saddr).is_some_and(|Address(saddr)| saddr.is_unspecified());
-            let pool = if is_homeless { groups.home_of(at, ports) } else { groups.ports_of(at) };
+            let pool = if is_homeless { groups.home_of(at, pools) } else { groups.pool_of(at) };
             let group = &mut groups.all[at as usize];
-            group.starved += u64::from(ports.is_half_full(pool));
-            **group.wanted_held.get_or_insert_default() = ports.held(pool);
+            group.starved += u64::from(pools.is_half_full(pool));
+            **group.wanted_held.get_or_insert_default() = pools.held(pool);
         }
         if row.reason == Some(Reason::ReusedOutgoing) {
-            ports.reuse(groups.ports_of(at), row.mono_ns);
+            pools.reuse(groups.pool_of(at), row.mono_ns);
         }
         let group = &mut groups.all[at as usize];
         if counts {
@@ -130,8 +130,8 @@ impl Engine {
     /// Counts an event where nothing but network namespaces is told apart; returns the group.
     #[inline]
     pub(crate) fn count_in_netns(&mut self, netns: u32, event: &Event) -> u32 {
-        let Self { groups, ports, .. } = self;
-        let (at, _) = groups.enter(Key::of_netns(netns), ports);
+        let Self { groups, pools, .. } = self;
+        let (at, _) = groups.enter(Key::of_netns(netns), pools);
         groups.all[at as usize].counts.add(event.kind, event.reason);
         at
     }
@@ -151,7 +151,7 @@ impl Engine {
             self.groups.all[at as usize].live += 1;
             return None;
         }
-        self.groups.enter_one(at, port, now_ns, &mut self.ports)
+        self.groups.enter_one(at, port, now_ns, &mut self.pools)
     }
 
     /// One socket less.
@@ -162,13 +162,13 @@ impl Engine {
             *live = live.saturating_sub(1);
             return;
         }
-        self.groups.leave_one(at, port, &mut self.ports);
+        self.groups.leave_one(at, port, &mut self.pools);
     }
 
     /// Nothing lives any more; what was counted stays.
     pub(crate) fn let_go(&mut self) {
         self.groups.let_go();
-        self.ports.let_go();
+        self.pools.let_go();
     }
 
     /// A live event as it is counted; `owner` and its program are numbered already.

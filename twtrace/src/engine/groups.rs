@@ -11,14 +11,14 @@ use super::homes::Homes;
 use super::intern::Hasher;
 use super::key::{Key, RowId, Side};
 use super::limits::Limits;
-use super::ports::Ports;
+use super::pools::Pools;
 use super::row::{Named, Row};
 use super::spread::Spread;
 use super::table::{Living, TABLES};
 pub(crate) use super::table::{NOWHERE, Table, TableRow};
 use crate::model::event::{Kind, Role, Substate, Via};
 use crate::model::pool::TIME_WAIT_S;
-use crate::model::ports::Ports as Held;
+use crate::model::ports::Ports;
 
 /// A connection that lived shorter than this can hardly have carried more than one request, in microseconds.
 const ONE_REQUEST_US: u64 = 5_000;
@@ -49,7 +49,7 @@ pub(crate) struct Group {
     /// When a TIME_WAIT socket was last refused, as above.
     pub(crate) refused_ns: u64,
     /// What held ports of its pool then.
-    pub(crate) wanted_held: Option<Box<Held>>,
+    pub(crate) wanted_held: Option<Box<Ports>>,
     /// Created, by role.
     pub(crate) roles: [u64; 3],
     /// Created as orphans that wait for their peer's FIN.
@@ -242,7 +242,7 @@ impl Groups {
 
     /// The group of a key, and whether it is new.
     #[inline]
-    pub(crate) fn enter(&mut self, key: Key, ports: &mut Ports) -> (u32, bool) {
+    pub(crate) fn enter(&mut self, key: Key, pools: &mut Pools) -> (u32, bool) {
         if self.all.get(self.last as usize).is_some_and(|group| group.key == key) {
             return (self.last, false);
         }
@@ -252,28 +252,28 @@ impl Groups {
             self.last = *at;
             return (*at, false);
         }
-        self.add(key, hash, ports)
+        self.add(key, hash, pools)
     }
 
     #[cold]
-    fn add(&mut self, key: Key, hash: u64, ports: &mut Ports) -> (u32, bool) {
+    fn add(&mut self, key: Key, hash: u64, pools: &mut Pools) -> (u32, bool) {
         if self.all.len() >= self.most_groups && key.side != Side::Others {
-            return self.enter(key.others(), ports);
+            return self.enter(key.others(), pools);
         }
         // One group of others a namespace, as long as there are not too many of those either.
         if self.all.len() >= 2 * self.most_groups && key.netns != 0 {
-            return self.enter(key.others_anywhere(), ports);
+            return self.enter(key.others_anywhere(), pools);
         }
         let mut group = Group::new(key);
         for table in Table::ALL {
             group.rows[table as usize] = match table {
-                Table::Process => self.row(table, key.process(), ports),
-                Table::Tuple => self.row(table, key.tuple(), ports),
-                Table::Peer => self.row(table, key.peer(), ports),
-                Table::Port => self.row(table, key.port(), ports),
-                Table::Container => self.row(table, key.container(), ports),
-                Table::Netns => self.row(table, key.netns(), ports),
-                Table::Link => self.row(table, link(&group), ports),
+                Table::Process => self.row(table, key.process(), pools),
+                Table::Tuple => self.row(table, key.tuple(), pools),
+                Table::Peer => self.row(table, key.peer(), pools),
+                Table::Port => self.row(table, key.port(), pools),
+                Table::Container => self.row(table, key.container(), pools),
+                Table::Netns => self.row(table, key.netns(), pools),
+                Table::Link => self.row(table, link(&group), pools),
             };
         }
         let at = self.all.len() as u32;
@@ -287,7 +287,7 @@ impl Groups {
         (at, true)
     }
 
-    fn row(&mut self, table: Table, id: RowId, ports: &mut Ports) -> u32 {
+    fn row(&mut self, table: Table, id: RowId, pools: &mut Pools) -> u32 {
         if id == RowId::None {
             return NOWHERE;
         }
@@ -295,12 +295,12 @@ impl Groups {
             return at;
         }
         if self.rows.len() >= self.most_rows && id != RowId::Others {
-            return self.row(table, RowId::Others, ports);
+            return self.row(table, RowId::Others, pools);
         }
         let Self { row_index, rows, hasher, living, homes, .. } = self;
         let at = rows.len() as u32;
-        let numbered = if let RowId::Tuple { netns, .. } = id { ports.add(netns) } else { NOWHERE };
-        rows.push(TableRow { id, table, ports: numbered, gone: false });
+        let pool = if let RowId::Tuple { netns, .. } = id { pools.add(netns) } else { NOWHERE };
+        rows.push(TableRow { id, table, pool, gone: false });
         homes.add(&rows[at as usize]);
         living.push(Living::default());
         row_index.insert_unique(hash_of_row(hasher, table, id), at, |at| {
@@ -323,22 +323,22 @@ impl Groups {
 
     /// Number of the ports that a group's connections draw from.
     #[inline]
-    pub(crate) fn ports_of(&self, at: u32) -> u32 {
+    pub(crate) fn pool_of(&self, at: u32) -> u32 {
         let row = self.all[at as usize].rows[Table::Tuple as usize];
-        self.rows.get(row as usize).map_or(NOWHERE, |row| row.ports)
+        self.rows.get(row as usize).map_or(NOWHERE, |row| row.pool)
     }
 
-    /// As [`Groups::ports_of`], of the fullest that a call could have drawn from which had no source address yet.
-    pub(crate) fn home_of(&mut self, at: u32, ports: &Ports) -> u32 {
-        let own = self.ports_of(at);
+    /// As [`Groups::pool_of`], of the fullest that a call could have drawn from which had no source address yet.
+    pub(crate) fn home_of(&mut self, at: u32, pools: &Pools) -> u32 {
+        let own = self.pool_of(at);
         let Self { all, rows, homes, .. } = self;
         let row = all[at as usize].row(Table::Tuple).and_then(|row| rows.get(row as usize));
-        row.and_then(|of| homes.fullest(of, rows, ports)).unwrap_or(own)
+        row.and_then(|of| homes.fullest(of, rows, pools)).unwrap_or(own)
     }
 
     /// One socket more lives in a group. Returns the pressure of its tuple, if it holds one of the tuple's ports.
     #[inline]
-    pub(crate) fn enter_one(&mut self, at: u32, port: u16, now_ns: u64, ports: &mut Ports) -> Option<f32> {
+    pub(crate) fn enter_one(&mut self, at: u32, port: u16, now_ns: u64, pools: &mut Pools) -> Option<f32> {
         let group = &mut self.all[at as usize];
         group.live += 1;
         self.population.enter();
@@ -347,7 +347,7 @@ impl Groups {
                 living.enter();
             }
         }
-        ports.take(self.ports_of(at), port, now_ns)
+        pools.take(self.pool_of(at), port, now_ns)
     }
 
     /// Nothing lives any more.
@@ -358,7 +358,7 @@ impl Groups {
 
     /// One socket less.
     #[inline]
-    pub(crate) fn leave_one(&mut self, at: u32, port: u16, ports: &mut Ports) {
+    pub(crate) fn leave_one(&mut self, at: u32, port: u16, pools: &mut Pools) {
         let group = &mut self.all[at as usize];
         group.live = group.live.saturating_sub(1);
         self.population.leave();
@@ -367,7 +367,7 @@ impl Groups {
                 living.leave();
             }
         }
-        ports.give(self.ports_of(at), port);
+        pools.give(self.pool_of(at), port);
     }
 }
 

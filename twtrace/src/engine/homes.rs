@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::intern::Hasher;
 use super::key::RowId;
-use super::ports::Ports;
+use super::pools::Pools;
 use super::table::TableRow;
 
 /// Destinations that are remembered.
@@ -22,7 +22,7 @@ pub(super) struct Homes(HashMap<Destination, Vec<u32>, Hasher>);
 
 fn pool(row: &TableRow) -> Option<(Destination, u32)> {
     let RowId::Tuple { netns, daddr, port, .. } = row.id else { return None };
-    Some(((netns, daddr, port), row.ports()?))
+    Some(((netns, daddr, port), row.pool()?))
 }
 
 impl Homes {
@@ -31,21 +31,21 @@ impl Homes {
         if self.0.is_empty() {
             return;
         }
-        let Some((to, ports)) = pool(row) else { return };
+        let Some((to, number)) = pool(row) else { return };
         if let Some(known) = self.0.get_mut(&to).filter(|known| known.len() < MOST_POOLS) {
-            known.push(ports);
+            known.push(number);
         }
     }
 
     /// The fullest pool that leads to where the row `of` does, which is one of `rows`; `None` where there is no room to know.
-    pub(super) fn fullest(&mut self, of: &TableRow, rows: &[TableRow], ports: &Ports) -> Option<u32> {
+    pub(super) fn fullest(&mut self, of: &TableRow, rows: &[TableRow], pools: &Pools) -> Option<u32> {
         let (to, _) = pool(of)?;
         if self.0.len() >= MOST && !self.0.contains_key(&to) {
             return None;
         }
         let of_rows =
-            || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, ports)| ports);
-        let pools = self.0.entry(to).or_insert_with(|| of_rows().take(MOST_POOLS).collect());
-        pools.iter().copied().max_by_key(|pool| ports.held(*pool).all())
+            || rows.iter().filter_map(pool).filter(|(other, _)| *other == to).map(|(_, number)| number);
+        let known = self.0.entry(to).or_insert_with(|| of_rows().take(MOST_POOLS).collect());
+        known.iter().copied().max_by_key(|pool| pools.held(*pool).all())
     }
 }

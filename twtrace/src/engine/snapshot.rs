@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::keys::{By, PortKey, ProcessKey, RowKey, Target, TupleKey};
 use super::pattern::Pattern;
-use super::ports::Capacity;
+use super::pools::Capacity;
 use super::read::Figures;
 use super::spread::Spread;
 use crate::model::event::Reason;

@@ -9,7 +9,7 @@ use super::key::RowId;
 use super::{Capacity, Hasher, PortKey, ProcessKey, Target, Tracker, TupleKey};
 use crate::model::event::Conn;
 use crate::model::ordering::Ordered as _;
-use crate::model::ports::Ports as Held;
+use crate::model::ports::Ports;
 
 /// Pools of a namespace that are told though no event was about them, at most.
 const SILENT: usize = 64;
@@ -54,20 +54,20 @@ impl Tracker {
 
     /// As [`Tracker::set_capacity`] for many namespaces: the live sockets are gone through once.
     pub fn set_capacities(&mut self, told: impl IntoIterator<Item = (u32, Capacity)>) {
-        let Self { engine: Engine { ports, groups, .. }, live, now_ns, .. } = self;
-        let is_news = |(netns, capacity): &(u32, Capacity)| !ports.is_known(*netns, capacity);
+        let Self { engine: Engine { pools, groups, .. }, live, now_ns, .. } = self;
+        let is_news = |(netns, capacity): &(u32, Capacity)| !pools.is_known(*netns, capacity);
         let news: HashMap<u32, Capacity> = told.into_iter().filter(is_news).collect();
         if news.is_empty() {
             return;
         }
-        let held = live.iter().map(|(conn, entry)| (groups.ports_of(entry.group), conn.sport));
-        ports.allow_late(&news, held, *now_ns);
+        let held = live.iter().map(|(conn, entry)| (groups.pool_of(entry.group), conn.sport));
+        pools.allow_late(&news, held, *now_ns);
     }
 
     /// Every network namespace that has a row, and what it allows where that was said.
     pub fn capacities(&self) -> impl Iterator<Item = (u32, Option<&Capacity>)> {
         self.engine.groups.rows.iter().filter_map(|row| match row.id {
-            RowId::Netns(netns) => Some((netns, self.engine.ports.told(netns))),
+            RowId::Netns(netns) => Some((netns, self.engine.pools.told(netns))),
             _ => None,
         })
     }
@@ -76,25 +76,25 @@ impl Tracker {
     /// in TIME_WAIT and left out of what is counted ([`Tracker::count_a_part`]). Tuples of a namespace that are not named hold none. Of those
     /// that no event was about, only what sockets in other states half fill is kept. However many namespaces there are, rows are gone
     /// through once.
-    pub fn set_other_ports(&mut self, held: impl IntoIterator<Item = (u32, HashMap<TupleKey, Held>)>) {
-        let mut held: HashMap<u32, HashMap<TupleKey, Held>> = held.into_iter().collect();
-        let told: Vec<(u32, Held)> = (0..)
+    pub fn set_other_ports(&mut self, held: impl IntoIterator<Item = (u32, HashMap<TupleKey, Ports>)>) {
+        let mut held: HashMap<u32, HashMap<TupleKey, Ports>> = held.into_iter().collect();
+        let told: Vec<(u32, Ports)> = (0..)
             .zip(&self.engine.groups.rows)
             .filter_map(|(at, row)| {
                 let RowId::Tuple { netns, .. } = row.id else { return None };
                 let held = held.get_mut(&netns)?;
                 let Some(Target::Tuple(key)) = self.engine.target(at) else { return None };
-                Some((row.ports()?, held.remove(&key).unwrap_or_default()))
+                Some((row.pool()?, held.remove(&key).unwrap_or_default()))
             })
             .collect();
-        let ports = &mut self.engine.ports;
-        told.into_iter().for_each(|(at, others)| ports.set_others(at, others));
+        let pools = &mut self.engine.pools;
+        told.into_iter().for_each(|(at, others)| pools.set_others(at, others));
         for (netns, held) in held {
-            let enough = ports.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
+            let enough = pools.told(netns).map_or(u32::MAX, |capacity| capacity.ports().div_ceil(2).max(1));
             let mut silent: Vec<_> = held.into_iter().filter(|(_, held)| held.open() >= enough).collect();
             silent.order_by_key(|(key, held)| (std::cmp::Reverse(held.open()), *key));
             silent.truncate(SILENT);
-            ports.set_silent(netns, silent);
+            pools.set_silent(netns, silent);
         }
     }
 

@@ -49,14 +49,14 @@ pub(crate) struct TableRow {
     pub(crate) id: RowId,
     pub(crate) table: Table,
     /// Number of the ports of a tuple.
-    pub(super) ports: u32,
+    pub(super) pool: u32,
     /// A process that does not exist any more.
     pub(crate) gone: bool,
 }
 
 impl TableRow {
     /// Number of its ports; `None` for all but a tuple.
-    pub(crate) fn ports(&self) -> Option<u32> {
-        Some(self.ports).filter(|ports| *ports != NOWHERE)
+    pub(crate) fn pool(&self) -> Option<u32> {
+        Some(self.pool).filter(|pool| *pool != NOWHERE)
     }
 }

@@ -42,7 +42,7 @@ pub struct Holder {
 }
 
 /// The place of a process in [`Lists::processes`], and how many sockets it held.
-pub type Held = (u32, u64);
+pub type HeldBy = (u32, u64);
 
 /// A network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub struct Listed {
     /// Ports of the range that a listener or a socket that was bound and nothing else pinned, at most.
     pub pinned: u32,
     /// Who pinned them.
-    pub pins: Vec<Held>,
+    pub pins: Vec<HeldBy>,
     /// Ports of the range that any socket was on, at most.
     pub range_in_use: u32,
     /// Pools of ports, the fullest first, up to a bound.
@@ -148,7 +148,7 @@ pub struct ListedPool {
     pub timestamps: Option<bool>,
     /// Who had it open when most ports were in use.
     #[serde(default)]
-    pub holders: Vec<Held>,
+    pub holders: Vec<HeldBy>,
 }
 
 /// A local port.
@@ -171,7 +171,7 @@ pub struct ListedPort {
     /// How long its last TIME_WAIT socket had left then, in milliseconds.
     pub left_ms: u64,
     /// Who listened on it, or else had it open.
-    pub holders: Vec<Held>,
+    pub holders: Vec<HeldBy>,
 }
 
 /// Sockets of one kind on ports of the range.
@@ -218,5 +218,5 @@ pub struct Waiting {
     pub longest_ms: u64,
     /// Who held them.
     #[serde(default)]
-    pub holders: Vec<Held>,
+    pub holders: Vec<HeldBy>,
 }

@@ -87,7 +87,7 @@ impl Maker<'_> {
         let concerned = told.concerned(netns).into_iter();
         Netns {
             netns,
-            settings: self.engine.ports.told(netns).map(|told| told.settings.clone()).unwrap_or_default(),
+            settings: self.engine.pools.told(netns).map(|told| told.settings.clone()).unwrap_or_default(),
             time_wait,
             peak_time_wait,
             created: counts.created,
@@ -112,9 +112,9 @@ impl Maker<'_> {
         let pool = PoolId { netns, saddr, daddr, dport: port };
         let sums = self.sums(of, |caller, _| self.told.failed_by(&pool, caller));
         let (live, peak_live) = self.engine.groups.living(row);
-        let ports = &self.engine.ports;
-        let in_use = match ports.told(netns).and(known.ports()) {
-            Some(tuple) => ports.now(tuple) + ports.others(tuple),
+        let pools = &self.engine.pools;
+        let in_use = match pools.told(netns).and(known.pool()) {
+            Some(pool) => pools.now(pool) + pools.others(pool),
             None => live as u32,
         };
         let mut tuple = Tuple::counted(&key, &sums.counts, (live, peak_live), in_use);

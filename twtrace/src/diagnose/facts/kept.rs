@@ -12,7 +12,7 @@ use crate::engine::TupleKey;
 use crate::model::ordering::Ordered as _;
 use crate::model::ports::State;
 use crate::recording::lists::{
-    Connections, Crowd, Held, Holder, LeftOut, Listed, ListedPool, ListedPort, Lists, Towards, Waiting,
+    Connections, Crowd, HeldBy, Holder, LeftOut, Listed, ListedPool, ListedPort, Lists, Towards, Waiting,
 };
 
 /// Pools of a namespace that are kept, the fullest ones. Ports run short towards few destinations, and a load balancer may have thousands.
@@ -119,7 +119,7 @@ impl Keeper<'_> {
         })
     }
 
-    fn held(&mut self, holders: &HashMap<Process, u64>) -> Vec<Held> {
+    fn held(&mut self, holders: &HashMap<Process, u64>) -> Vec<HeldBy> {
         let mut all: Vec<(&Process, &u64)> = holders.iter().collect();
         all.sort_unstable();
         all.into_iter().map(|(process, count)| (self.place(process), *count)).collect()
@@ -269,11 +269,11 @@ impl Reader<'_> {
         Process { pid, start_ns, comm, exe, unit, ..Process::default() }
     }
 
-    fn share(&self, (at, open): &Held) -> Share {
+    fn share(&self, (at, open): &HeldBy) -> Share {
         Share { process: self.process(*at), open: count(*open), ..Share::default() }
     }
 
-    fn holders(&self, all: &[Held]) -> HashMap<Process, u64> {
+    fn holders(&self, all: &[HeldBy]) -> HashMap<Process, u64> {
         all.iter().map(|(at, held)| (self.process(*at), count(*held))).collect()
     }
 

@@ -178,7 +178,7 @@ pub(super) fn range_half_full(case: &Case<'_>) -> Vec<Finding> {
     // What has a finding already, or gives its ports back in time, is told otherwise or not at all.
     let is_slow = |pool: &Pool<'_>| {
         let ports = pool.ports().unwrap_or(0);
-        ports >= MANY && pool.taken(pool.tuple.now) * 2 >= ports
+        ports >= MANY && pool.in_use(pool.tuple.now) * 2 >= ports
     };
     let calm = case.pools.iter().filter(|(_, cause)| cause.is_none()).map(|(pool, _)| pool);
     calm.filter(|pool| is_slow(pool)).map(of_half_full).collect()

@@ -172,7 +172,7 @@ pub(in crate::diagnose) fn nothing_wrong(case: &Case<'_>) -> Finding {
         .because("TIME_WAIT sockets made a second", created as f64 / facts.observed_s(), "events");
     let is_view = matches!(facts.source, Source::View | Source::Replay);
     let finding = if is_view { finding } else { counted(facts, finding) };
-    let share = |pool: &Pool<'_>| Some(f64::from(pool.taken(pool.tuple.peak)) / f64::from(pool.ports()?));
+    let share = |pool: &Pool<'_>| Some(f64::from(pool.in_use(pool.tuple.peak)) / f64::from(pool.ports()?));
     let known = case.pools.iter().filter_map(|(pool, _)| Some((share(pool)?, pool)));
     let fullest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
     match fullest {

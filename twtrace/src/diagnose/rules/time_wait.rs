@@ -107,10 +107,10 @@ fn of_broken_reuse(pool: &Pool<'_>, why: WhyNot) -> Finding {
 
 /// Many short connections within one machine: a proxy to its local backend.
 pub(super) fn loopback_backend(case: &Case<'_>) -> Vec<Finding> {
-    case.pools_with(Cause::LocalBackend).map(of_local_backend).collect()
+    case.pools_with(Cause::LoopbackBackend).map(of_loopback_backend).collect()
 }
 
-fn of_local_backend(pool: &Pool<'_>) -> Finding {
+fn of_loopback_backend(pool: &Pool<'_>) -> Finding {
     let (tuple, to, rate) = (pool.tuple, peer(pool.tuple), number(pool.rate()));
     let what = format!(
         "{} connects to {to} on this very machine {rate} times a second and closes each time: {} of {} ports are in TIME_WAIT. \
@@ -121,7 +121,7 @@ fn of_local_backend(pool: &Pool<'_>) -> Finding {
     );
     of_pool("loopback_backend", pool, what)
         .by(tuple.shares.clone())
-        .remedied(remedies::of_local_backend(pool))
+        .remedied(remedies::of_loopback_backend(pool))
         .but_not(folklore::of_client())
         .in_short(&format!("connects to local {to} {rate} times a second, each time anew"))
 }

@@ -263,7 +263,7 @@ impl Tracker {
     fn fullest(&self) -> Option<Fullest> {
         let known = (0..).zip(&self.engine.groups.rows).filter_map(|(at, row)| {
             let RowId::Netns(netns) = row.id else { return None };
-            let max_tw_buckets = self.engine.ports.told(netns)?.settings.max_tw_buckets?;
+            let max_tw_buckets = self.engine.pools.told(netns)?.settings.max_tw_buckets?;
             Some(Fullest { netns, live: self.engine.groups.living(at).0, max_tw_buckets })
         });
         // a/b > c/d without dividing by a limit that may be 0.

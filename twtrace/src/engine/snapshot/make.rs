@@ -97,13 +97,13 @@ impl Make<'_> {
 
     pub(super) fn tuple(&self, row: u32, key: TupleKey) -> TupleRow {
         let (engine, survey) = (&self.tracker.engine, self.survey);
-        let known = engine.groups.rows[row as usize].ports();
+        let known = engine.groups.rows[row as usize].pool();
         TupleRow {
             key,
             figures: self.figures(row, survey.may_press(row)),
             pressure: survey.pressure(row),
-            others: known.and_then(|tuple| engine.ports.others_by_state(tuple)),
-            hidden: known.map_or(0, |tuple| engine.ports.hidden(tuple)),
+            others: known.and_then(|tuple| engine.pools.others_by_state(tuple)),
+            hidden: known.map_or(0, |tuple| engine.pools.hidden(tuple)),
             main: survey.holder(row),
             holders: survey.holders(row),
             failing: survey.failing(row),
@@ -119,7 +119,7 @@ impl Make<'_> {
         NetnsRow {
             key,
             figures: self.figures(row, true),
-            capacity: self.tracker.engine.ports.told(key).cloned(),
+            capacity: self.tracker.engine.pools.told(key).cloned(),
             main: self.survey.holder(row),
             refused: self.survey.failed[row as usize],
         }

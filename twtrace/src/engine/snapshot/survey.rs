@@ -199,7 +199,7 @@ impl<'a> Survey<'a> {
                 wanted: 0,
             }
         };
-        self.engine.ports.silent().map(row).collect()
+        self.engine.pools.silent().map(row).collect()
     }
 
     /// Whether anything could be said of a pool: one that is not known, has some use of its ports, or in which calls fail.
@@ -212,25 +212,25 @@ impl<'a> Survey<'a> {
         let engine = self.engine;
         let known = engine.groups.rows.get(row as usize)?;
         let RowId::Tuple { netns, .. } = known.id else { return None };
-        let (capacity, tuple) = (engine.ports.told(netns)?, known.ports()?);
+        let (capacity, tuple) = (engine.pools.told(netns)?, known.pool()?);
         let mut windows = Windows::new(self.now, [RECENT_S]);
         let history = |group: &'a Group| {
             if engine.reasons.is_empty() { Some(&group.history) } else { group.flow.as_deref() }
         };
         let histories = || of.iter().filter_map(|at| history(engine.group(*at)));
         // A rate that could not fill the pool is not worked out.
-        let others = engine.ports.others(tuple);
+        let others = engine.pools.others(tuple);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
         let is_part = !engine.part.of_owners.is_empty();
         if !is_part && !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
-        let reused_ns = engine.ports.reused_ns(tuple);
+        let reused_ns = engine.pools.reused_ns(tuple);
         let is_reused =
             reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
         Some(Pressure::new(&PoolUse {
-            time_wait: engine.ports.now(tuple) + engine.ports.hidden(tuple),
+            time_wait: engine.pools.now(tuple) + engine.pools.hidden(tuple),
             others,
             ports: capacity.ports(),
             created: flows[Flow::Created as usize],

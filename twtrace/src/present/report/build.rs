@@ -206,7 +206,7 @@ impl<'a> Builder<'a> {
     /// How full a pool was at the worst.
     fn peak(&self, row: u32) -> Option<Peak> {
         let Target::Tuple(tuple) = self.engine.target(row)? else { return None };
-        let most = self.engine.ports.most(self.engine.groups.rows.get(row as usize)?.ports()?);
+        let most = self.engine.pools.most(self.engine.groups.rows.get(row as usize)?.pool()?);
         let ports = *self.ports.get(&tuple.netns)?;
         (most.ports != 0).then_some(Peak { tuple, ports_in_use: most.ports, ports, at_ns: most.at_ns })
     }

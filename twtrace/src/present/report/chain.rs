@@ -253,7 +253,7 @@ impl Turn {
 fn ports<'a>(engine: &Engine, told: impl Iterator<Item = &'a Namespace>) -> HashMap<u32, u32> {
     let mut ports = HashMap::new();
     for namespace in told {
-        let counted_by = engine.ports.capacity(namespace.netns);
+        let counted_by = engine.pools.capacity(namespace.netns);
         let Some(((counted_by, is_told), capacity)) = counted_by.zip(capacity_of(namespace)) else {
             continue;
         };

@@ -104,7 +104,7 @@ impl Counting {
     /// Nothing counted yet. `began_ns` is CLOCK_MONOTONIC.
     pub(super) fn new(began_ns: u64, asked: &Asked, limits: Limits) -> Self {
         let mut engine = Engine::new(limits);
-        engine.ports.follow_fullest();
+        engine.pools.follow_fullest();
         // A pool counts whole for the doctor, whoever is asked about.
         if asked.filter.is_empty() {
             engine.failures = Some(Box::default());
@@ -152,7 +152,7 @@ impl Counting {
         let now_ns = row.mono_ns;
         self.last_ns = self.last_ns.max(now_ns);
         let Self { timeline, engine, .. } = self;
-        timeline.advance(now_ns, || engine.ports.pressure());
+        timeline.advance(now_ns, || engine.pools.pressure());
         if passes {
             self.events += 1;
         } else if !self.counts_all {
@@ -235,7 +235,7 @@ impl Counting {
     /// Goes on to the end of the recording.
     pub(super) fn close(&mut self, now_ns: u64) {
         let Self { timeline, engine, .. } = self;
-        timeline.advance(now_ns, || engine.ports.pressure());
+        timeline.advance(now_ns, || engine.pools.pressure());
         self.last_ns = self.last_ns.max(now_ns);
     }
 

@@ -174,8 +174,8 @@ pub(super) fn capacity_of(namespace: &Namespace) -> Option<Capacity> {
 
 /// Says what a namespace allows, where that is known and was not said before.
 pub(super) fn allow(namespace: &Namespace, counting: &mut Counting) {
-    let is_counted = counting.engine.ports.capacity(namespace.netns).is_some();
+    let is_counted = counting.engine.pools.capacity(namespace.netns).is_some();
     if let Some(capacity) = capacity_of(namespace).filter(|_| !is_counted) {
-        counting.engine.ports.allow(namespace.netns, capacity);
+        counting.engine.pools.allow(namespace.netns, capacity);
     }
 }

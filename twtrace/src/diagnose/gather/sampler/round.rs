@@ -65,7 +65,7 @@ impl<'a> Rounds<'a> {
     }
 
     /// Held for a moment only: the kernel is asked without it.
-    fn taken(&self) -> MutexGuard<'_, Sampled> {
+    fn sampled(&self) -> MutexGuard<'_, Sampled> {
         self.sampled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -96,7 +96,7 @@ impl<'a> Rounds<'a> {
                 Ok((_, cookie)) if self.is_another(netns.inode, cookie) => {}
                 Ok((sample, _)) => {
                     self.listed += sample.sockets.len();
-                    self.taken().samples.entry(netns.inode).or_default().take(sample);
+                    self.sampled().samples.entry(netns.inode).or_default().take(sample);
                 }
                 // It went away between the two looks, and its sockets with it.
                 Err(Error::Gone { .. }) => {}
@@ -107,7 +107,7 @@ impl<'a> Rounds<'a> {
             self.turn += 1;
         }
         // What was said of an earlier round is not said again.
-        let mut sampled = self.taken();
+        let mut sampled = self.sampled();
         for limitation in gathered.told() {
             sampled.limitations.add_first(limitation);
         }
@@ -128,9 +128,9 @@ impl<'a> Rounds<'a> {
         let survey = survey();
         // With namespaces that were named, it does not matter which others there may be.
         if !survey.hidden_processes.is_empty() && self.only.is_empty() {
-            self.taken().limitations.add_first(hidden(&survey.hidden_processes));
+            self.sampled().limitations.add_first(hidden(&survey.hidden_processes));
         }
-        let had: HashSet<u32> = self.taken().samples.keys().copied().collect();
+        let had: HashSet<u32> = self.sampled().samples.keys().copied().collect();
         let mut chosen = survey.namespaces;
         let are_all = !self.only.is_empty() || !self.ends() || had.is_empty();
         if !self.only.is_empty() {
@@ -309,11 +309,11 @@ mod tests {
         // Those that had no look by then are left out of the last one, and it is said of them as before.
         let own = crate::host::net::netns::own_inode().unwrap();
         let late = not_in_time(&[4, 5].map(netns), &HashSet::new());
-        let mut taken = rounds.taken();
+        let mut taken = rounds.sampled();
         (taken.samples, taken.late) = ([(own, Default::default())].into(), late.clone());
         drop(taken);
         rounds.sample(Why { has_failed: false, is_asked: false });
-        let taken = rounds.taken();
+        let taken = rounds.sampled();
         assert_eq!((&taken.late, taken.rounds), (&late, 1));
     }
 }

@@ -10,7 +10,7 @@ use fullest::Fullest;
 
 use super::intern::Hasher;
 use super::keys::TupleKey;
-use crate::model::ports::Ports as Held;
+use crate::model::ports::Ports;
 use crate::model::settings::Settings;
 
 /// `ip_local_port_range` of a kernel that nobody has told otherwise (inet_init_net(), net/ipv4/af_inet.c, 5.10 to
@@ -27,7 +27,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Ports that connect() can choose from.
+    /// Pools that connect() can choose from.
     #[inline]
     pub fn ports(&self) -> u32 {
         self.settings.ports.unwrap_or(0)
@@ -50,7 +50,7 @@ struct Tuple {
     /// Index of its namespace.
     netns: u32,
     /// Ephemeral ports in use by sockets in other states; most pools have none.
-    others: Option<Box<Held>>,
+    others: Option<Box<Ports>>,
     /// Ephemeral ports in use by TIME_WAIT sockets that a filter keeps from being counted.
     hidden: u32,
     /// When connect() last took the port of one of its TIME_WAIT sockets, CLOCK_MONOTONIC in nanoseconds; 0 for never.
@@ -68,12 +68,12 @@ struct Netns {
     /// The most that any holds now.
     top: u32,
     /// Pools that no event was about, at least half full of sockets that are not in TIME_WAIT.
-    silent: Vec<(TupleKey, Held)>,
+    silent: Vec<(TupleKey, Ports)>,
 }
 
 /// Every tuple of every namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Ports {
+pub(crate) struct Pools {
     tuples: Vec<Tuple>,
     netns: Vec<Netns>,
     index: HashMap<u32, usize, Hasher>,
@@ -81,8 +81,8 @@ pub(crate) struct Ports {
     fullest: Option<Fullest>,
 }
 
-impl Ports {
-    /// From now on, [`Ports::pressure`] is known. To be said before the first socket.
+impl Pools {
+    /// From now on, [`Pools::pressure`] is known. To be said before the first socket.
     pub(crate) fn follow_fullest(&mut self) {
         self.fullest.get_or_insert_default();
     }
@@ -97,7 +97,7 @@ impl Ports {
         }
     }
 
-    /// As [`Ports::allow`], where sockets live already: `held` are the tuples and ports of all that do. What is not a change is none.
+    /// As [`Pools::allow`], where sockets live already: `held` are the tuples and ports of all that do. What is not a change is none.
     pub(crate) fn allow_late(
         &mut self,
         told: &HashMap<u32, Capacity>,
@@ -133,20 +133,20 @@ impl Ports {
     }
 
     /// Says how many ports of a tuple sockets in other states hold, and TIME_WAIT sockets that are not counted.
-    pub(crate) fn set_others(&mut self, tuple: u32, others: Held) {
+    pub(crate) fn set_others(&mut self, tuple: u32, others: Ports) {
         if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
             tuple.hidden = others.time_wait + others.fin_wait2;
-            let others = Held { time_wait: 0, fin_wait2: 0, ..others };
+            let others = Ports { time_wait: 0, fin_wait2: 0, ..others };
             tuple.others = (others.all() != 0).then(|| Box::new(others));
         }
     }
 
-    /// Ports of a tuple that TIME_WAIT sockets hold which a filter keeps from being counted.
+    /// Pools of a tuple that TIME_WAIT sockets hold which a filter keeps from being counted.
     pub(crate) fn hidden(&self, tuple: u32) -> u32 {
         self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.hidden)
     }
 
-    /// Ports of a tuple that sockets in other states hold.
+    /// Pools of a tuple that sockets in other states hold.
     pub(crate) fn others(&self, tuple: u32) -> u32 {
         self.tuples
             .get(tuple as usize)
@@ -154,19 +154,19 @@ impl Ports {
     }
 
     /// Those by their states, where there are any.
-    pub(crate) fn others_by_state(&self, tuple: u32) -> Option<Box<Held>> {
+    pub(crate) fn others_by_state(&self, tuple: u32) -> Option<Box<Ports>> {
         self.tuples.get(tuple as usize)?.others.clone()
     }
 
     /// What holds ports of a tuple. Both states of TIME_WAIT sockets are counted as one: an event tells them apart, a pool does not.
-    pub(crate) fn held(&self, tuple: u32) -> Held {
-        let Some(tuple) = self.tuples.get(tuple as usize) else { return Held::default() };
+    pub(crate) fn held(&self, tuple: u32) -> Ports {
+        let Some(tuple) = self.tuples.get(tuple as usize) else { return Ports::default() };
         let others = tuple.others.as_deref().copied().unwrap_or_default();
-        Held { time_wait: tuple.now + tuple.hidden, ..others }
+        Ports { time_wait: tuple.now + tuple.hidden, ..others }
     }
 
     /// Says which pools of a namespace that no event was about are at least half full.
-    pub(crate) fn set_silent(&mut self, inode: u32, pools: Vec<(TupleKey, Held)>) {
+    pub(crate) fn set_silent(&mut self, inode: u32, pools: Vec<(TupleKey, Ports)>) {
         let at = self.index_of(inode);
         if let Some(netns) = self.netns.get_mut(at) {
             netns.silent = pools;
@@ -174,7 +174,7 @@ impl Ports {
     }
 
     /// Pools that no event was about and that are at least half full, with how many ports each has.
-    pub(crate) fn silent(&self) -> impl Iterator<Item = (&(TupleKey, Held), u32)> {
+    pub(crate) fn silent(&self) -> impl Iterator<Item = (&(TupleKey, Ports), u32)> {
         let told = self.netns.iter().filter(|netns| netns.is_told);
         told.flat_map(|netns| netns.silent.iter().map(|pool| (pool, netns.capacity.ports())))
     }
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn the_fullest_tuple_is_known_at_any_moment() {
-        let mut ports = Ports::default();
+        let mut ports = Pools::default();
         ports.follow_fullest();
         ports.allow(7, ten_ports());
         let (one, two) = (ports.add(7), ports.add(7));
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_fullest_of_many_namespaces_is_known_at_any_moment() {
-        let mut ports = Ports::default();
+        let mut ports = Pools::default();
         ports.follow_fullest();
         let mut held = Vec::new();
         for n in 0..5003_u64 {
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn only_ports_that_connect_chooses_count() {
-        let mut ports = Ports::default();
+        let mut ports = Pools::default();
         ports.follow_fullest();
         ports.allow(7, ten_ports());
         let tuple = ports.add(7);
