@@ -31,8 +31,9 @@ pub(crate) struct Plan {
     pub(crate) all_modes: bool,
     /// Events of the recording that is reported.
     pub(crate) report_events: u64,
-    /// How long the idle machine is watched, in milliseconds.
+    /// How long the idle machine is watched, in milliseconds, and how long a program runs before that: it looks at more in its first seconds.
     pub(crate) idle_ms: u64,
+    pub(crate) idle_after_ms: u64,
 }
 
 impl Plan {
@@ -52,7 +53,8 @@ impl Plan {
             steady: 10_000,
             all_modes: true,
             report_events: 10_000_000,
-            idle_ms: 4000,
+            idle_ms: 20_000,
+            idle_after_ms: 10_000,
         }
     }
 
@@ -73,6 +75,7 @@ impl Plan {
             all_modes: false,
             report_events: 10_007,
             idle_ms: 100,
+            idle_after_ms: 0,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::arms::{Heard, Running, Tools};
 use crate::bench::Bench;
 use crate::generator::First;
 use crate::model::{Arm, Idle};
+use crate::plan::Plan;
 use crate::process;
 use crate::site::{self, ALL_PORTS, Made, Owners, Place};
 
@@ -39,15 +40,20 @@ pub(crate) fn idle(bench: &mut Bench) -> Result<()> {
 fn idle_of(bench: &Bench, arm: Arm, netns: u32) -> Result<Idle> {
     let running = Running::start(arm, &bench.tools)?;
     let pid = running.pid().context("no process")?;
-    pass(bench.tools.settle);
-    let (began, cpu_s, sleeps) = (Instant::now(), process::cpu_s(pid)?, process::sleeps(pid)?);
-    pass(Duration::from_millis(bench.plan.idle_ms));
-    let took_s = began.elapsed().as_secs_f64();
-    let (cpu_s, sleeps) = (process::cpu_s(pid)? - cpu_s, process::sleeps(pid)?.saturating_sub(sleeps));
+    let (took_s, cpu_s, sleeps) = watch(pid, &bench.plan)?;
     let made = Made { count: 0, elapsed_s: took_s, connect: None, owners: Owners::AnyOf(Vec::new()) };
     let place = Place { netns, port: 1, first: First::Client };
     running.stop(&Heard { place, made: &made, created: Some(0) })?;
     Ok(Idle { arm, cpu_percent: cpu_s / took_s * 100.0, wakeups: sleeps as f64 / took_s })
+}
+
+/// For how many seconds a program that has just started was watched, the CPU time that it took, and how often its threads slept.
+fn watch(pid: u32, plan: &Plan) -> Result<(f64, f64, u64)> {
+    pass(Duration::from_millis(plan.idle_after_ms));
+    let (began, cpu_s, sleeps) = (Instant::now(), process::cpu_s(pid)?, process::sleeps(pid)?);
+    pass(Duration::from_millis(plan.idle_ms));
+    let took_s = began.elapsed().as_secs_f64();
+    Ok((took_s, process::cpu_s(pid)? - cpu_s, process::sleeps(pid)?.saturating_sub(sleeps)))
 }
 
 /// Runs twtrace's example `frame`, and twtrace on a terminal.
@@ -56,10 +62,13 @@ pub(crate) fn screen(bench: &mut Bench, frame: &Path) -> Result<()> {
     if let Some(frames) = bench.report.case("screen::frames", frames)? {
         bench.results.screen.extend(frames);
     }
-    let idle = idle_percent(&bench.tools, Duration::from_millis(bench.plan.idle_ms));
-    if let Some(percent) = bench.report.case("screen::idle", idle)? {
-        let name = "CPU of the screen on an idle machine".to_owned();
-        bench.results.screen.push((name, format!("{percent:.2}"), "% of a core".to_owned()));
+    let idle = idle_screen(&bench.tools, &bench.plan);
+    if let Some((percent, wakeups)) = bench.report.case("screen::idle", idle)? {
+        let row = |what, number, unit: &str| {
+            (format!("{what} of the screen on an idle machine"), number, unit.to_owned())
+        };
+        bench.results.screen.push(row("CPU", format!("{percent:.2}"), "% of a core"));
+        bench.results.screen.push(row("wake-ups", format!("{wakeups:.1}"), "a second"));
     }
     bench.report.progress("screen");
     Ok(())
@@ -79,8 +88,8 @@ fn parse(text: &str) -> Result<Vec<(String, String, String)>> {
     Ok(rows)
 }
 
-/// CPU time of `twtrace` on a terminal, in percent of one core.
-fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
+/// CPU time of `twtrace` on a terminal, in percent of one core, and its wake-ups a second.
+fn idle_screen(tools: &Tools, plan: &Plan) -> Result<(f64, f64)> {
     let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = openpty(&size, None)?;
     let dir = tempfile::tempdir()?;
@@ -100,13 +109,11 @@ fn idle_percent(tools: &Tools, watched: Duration) -> Result<f64> {
     });
     until_true("twtrace to be attached", PATIENCE, || Ok(ready.exists() || child.has_ended()))?;
     ensure!(!child.has_ended(), "twtrace ended before it was attached");
-    let (began, before_s) = (Instant::now(), process::cpu_s(child.id())?);
-    pass(watched);
-    let (took, used_s) = (began.elapsed(), process::cpu_s(child.id())? - before_s);
+    let (took_s, cpu_s, sleeps) = watch(child.id(), plan)?;
     process::stop(child, Signal::SIGTERM)?;
     let drawn = reader.join().map_err(|_| anyhow!("reading the terminal failed"))?;
     ensure!(String::from_utf8_lossy(&drawn).contains("Processes"), "twtrace drew no screen");
-    Ok(used_s / took.as_secs_f64() * 100.0)
+    Ok((cpu_s / took_s * 100.0, sleeps as f64 / took_s))
 }
 
 /// Runs twtrace's example `synthetic`, which writes a recording of a busy machine that never was and reports it.
