@@ -163,7 +163,16 @@ impl Sockets {
     }
 }
 
+/// What is known of more sockets than these, which are half a megabyte, does not lie in a processor's own caches.
+const NEAR: usize = 8192;
+
 impl super::Tracker {
+    /// Whether it pays to say [`Self::expect`]: where little is known of sockets, all of it is at hand.
+    #[inline]
+    pub fn waits_for_memory(&self) -> bool {
+        self.live.len() > NEAR
+    }
+
     /// Says that an event about this connection comes soon: what is known of its socket is on its way from memory by then.
     #[inline]
     pub fn expect(&self, conn: &Conn) {

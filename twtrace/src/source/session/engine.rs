@@ -270,9 +270,10 @@ impl<'a> Engine<'a> {
 
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
         let mut flow = Flow::Go;
+        let looks_ahead = self.tracker.waits_for_memory();
         let mut later = records.iter().skip(AHEAD);
         for record in records.iter() {
-            if let Some(conn) = later.next().and_then(decode::connection) {
+            if looks_ahead && let Some(conn) = later.next().and_then(decode::connection) {
                 self.tracker.expect(&conn);
             }
             // An event is large, and stays where it was decoded.
