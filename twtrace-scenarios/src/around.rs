@@ -19,6 +19,9 @@ pub type Around = fn() -> io::Result<()>;
 /// Where tracefs belongs.
 const TRACEFS: &str = "/sys/kernel/tracing";
 
+/// Where traces listen. Those of others, such as a service on this machine, would answer `twtrace list` as well: they saw what scenarios made.
+const TRACES: &str = "/run/twtrace";
+
 /// The calling process's mounts, in the order in which they were made.
 const MOUNTS: &str = "/proc/thread-self/mounts";
 
@@ -263,15 +266,19 @@ pub enum Tracefs {
     Unmounted,
 }
 
-/// Makes it so for this process and what it starts. The calling process must have one thread.
+/// Makes it so for this process and what it starts, none of which sees traces of others. The calling process must have one thread.
 ///
 /// # Errors
 /// Where it is refused: root is needed.
 pub fn arrange(tracefs: Tracefs) -> Result<()> {
+    own_mounts().context("mounts of our own, which need CAP_SYS_ADMIN")?;
+    if Path::new(TRACES).is_dir() {
+        mount(Some("tmpfs"), TRACES, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))
+            .with_context(|| format!("an empty {TRACES}"))?;
+    }
     if tracefs == Tracefs::AsIs {
         return Ok(());
     }
-    own_mounts().context("mounts of our own, which need CAP_SYS_ADMIN")?;
     let mounts = fs::read_to_string(MOUNTS)?;
     if tracefs == Tracefs::Unmounted {
         for target in targets(&mounts, &PREPARED) {
