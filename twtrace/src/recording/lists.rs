@@ -88,9 +88,10 @@ pub struct Listed {
     pub pools: Vec<ListedPool>,
     /// Local ports: of listeners, and those that bind() was refused.
     pub ports: Vec<ListedPort>,
-    /// What was on the ports of the range when a call had failed, the most crowded destinations first, up to a bound.
+    /// What was on the ports of the range when a call had failed, the most crowded destinations first, up to a bound; nothing where no connect()
+    /// failed for want of a port.
     pub crowd: Vec<Crowd>,
-    /// Connections that were there when a call had failed, up to a bound.
+    /// Connections that were there then, up to a bound.
     pub connections: Vec<Connections>,
     /// Sockets that waited for somebody who did not act.
     pub piles: Vec<Waiting>,

@@ -24,16 +24,31 @@ const MOST_PORTS: u32 = 1 << 16;
 /// Calls that failed, as far as it decides on what is kept.
 #[derive(Clone, Debug, Default)]
 pub struct Failed {
-    /// Network namespaces in which connect() or bind() failed: of others nobody asks what was in the way.
+    /// Network namespaces in which connect() failed for want of a port: of others nobody asks what was in the way.
     pub netns: HashSet<u32>,
+    /// There may be more of them.
+    pub elsewhere: bool,
     /// Ports that bind() was refused, by namespace.
     pub ports: HashSet<(u32, u16)>,
+}
+
+impl Failed {
+    fn in_netns(&self, netns: u32) -> bool {
+        self.elsewhere || self.netns.contains(&netns)
+    }
 }
 
 /// What was seen of all namespaces. `own_tw_reuse` is `tcp_tw_reuse` where we are.
 pub fn keep(all: &BTreeMap<u32, Samples>, failed: &Failed, own_tw_reuse: Option<u32>) -> Lists {
     let mut looked_at: Vec<&Samples> = all.values().filter(|samples| !samples.is_empty()).collect();
-    looked_at.order_by_key(|samples| samples.tuples.len() + samples.crowd.len() + samples.connections.len());
+    looked_at.order_by_key(|samples| {
+        let in_the_way = if failed.in_netns(samples.last.netns) {
+            samples.crowd.len() + samples.connections.len()
+        } else {
+            0
+        };
+        samples.tuples.len() + in_the_way
+    });
     let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), failed, room: Room::new() };
     let mut namespaces = Vec::new();
     for (at, samples) in looked_at.iter().enumerate() {
@@ -96,8 +111,8 @@ impl Keeper<'_> {
         (listed.ports, left_out.ports) = self.room.fit(ports, |_| 1);
         (listed.pools, _) = self.room.fit(pools, |_| 1);
         left_out.pools = (samples.tuples.len() - listed.pools.len()) as u64;
-        // A look at the end, in case that a call fails meanwhile, sees all sockets that there are.
-        if !self.failed.netns.contains(&listed.netns) {
+        // The look at the end is made as if a call had failed, and there were much where none did.
+        if !self.failed.in_netns(listed.netns) {
             (left_out.crowd, left_out.connections) = (0, 0);
             return;
         }

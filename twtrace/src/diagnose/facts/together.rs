@@ -77,7 +77,9 @@ impl Samples {
         let is_more_pinned = self.pinned > later.pinned;
         let pools = self.left_out.pools.max(later.left_out.pools);
         let ports = self.left_out.ports.max(later.left_out.ports);
-        let (crowd, connections, of_crowd) = if self.crowded() > later.crowded() {
+        // Where no socket was on the range, connections on other ports decide.
+        let seen = |samples: &Self| (samples.crowded(), samples.connections.len());
+        let (crowd, connections, of_crowd) = if seen(&self) > seen(&later) {
             (self.crowd, self.connections, self.left_out)
         } else {
             (later.crowd, later.connections, later.left_out)

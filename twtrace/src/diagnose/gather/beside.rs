@@ -2,18 +2,20 @@
 //! was on the ports.
 //! Must not know: files, what is made of the lists.
 
+use std::collections::HashSet;
 use std::io;
 
 use super::extras;
 use super::sampler::{Rhythm, Sampler};
 use crate::diagnose::facts::kept::{self, Failed};
 use crate::host::worker::Died;
-use crate::model::event::{Conn, Event, Kind};
+use crate::model::event::{Errno, Event, Kind};
 use crate::model::limitation::Limitation;
 use crate::model::settings::Settings;
 use crate::recording::lists::Lists;
 
-/// Ports that bind() was refused and that are kept apart from all others, from one time that what was seen is taken to the next.
+/// Ports that bind() was refused and that are kept apart from all others, from one time that what was seen is taken to the next. And namespaces
+/// in which connect() failed.
 const MOST_ASKED: usize = 1024;
 
 /// A thread that looks, and what it is to look at.
@@ -27,26 +29,40 @@ pub struct Beside {
 /// Calls that failed.
 #[derive(Debug, Default)]
 struct Failing {
-    /// Since what was seen was taken last.
-    now: Failed,
+    /// Network namespaces in which connect() failed for want of a port. They are remembered: the look that a failure asks for may come after
+    /// several takings.
+    netns: HashSet<u32>,
+    /// There was no room for one.
+    elsewhere: bool,
+    /// Ports that bind() was refused since what was seen was taken last.
+    now: HashSet<(u32, u16)>,
     /// In the time before that: the look that a failure asks for comes after it, and maybe after the taking as well.
-    before: Failed,
+    before: HashSet<(u32, u16)>,
 }
 
 impl Failing {
-    fn note(&mut self, kind: Kind, conn: &Conn) {
-        let Failed { netns, ports } = &mut self.now;
-        netns.insert(conn.netns);
-        if kind == Kind::BindFailed && ports.len() < MOST_ASKED {
-            ports.insert((conn.netns, conn.sport));
+    fn note(&mut self, event: &Event) {
+        let Some(conn) = &event.conn else { return };
+        match event.kind {
+            Kind::ConnectFailed if event.errno.is_none_or(Errno::is_of_ports) => {
+                if self.netns.len() < MOST_ASKED {
+                    self.netns.insert(conn.netns);
+                } else {
+                    self.elsewhere |= !self.netns.contains(&conn.netns);
+                }
+            }
+            Kind::BindFailed if self.now.len() < MOST_ASKED => {
+                self.now.insert((conn.netns, conn.sport));
+            }
+            _ => {}
         }
     }
 
-    /// Those of which it is kept now who had them. Others have room from then on.
+    /// Those of which it is kept now who had the ports or what was in the way. Other ports have room from then on.
     fn take(&mut self) -> Failed {
         let now = std::mem::take(&mut self.now);
         let before = std::mem::replace(&mut self.before, now.clone());
-        Failed { netns: &now.netns | &before.netns, ports: &now.ports | &before.ports }
+        Failed { netns: self.netns.clone(), elsewhere: self.elsewhere, ports: &now | &before }
     }
 }
 
@@ -62,9 +78,7 @@ impl Beside {
 
     /// A call that failed is looked into at once, while what was in its way is still there.
     pub fn event(&mut self, event: &Event) {
-        if let (Kind::BindFailed | Kind::ConnectFailed, Some(conn)) = (event.kind, &event.conn) {
-            self.failing.note(event.kind, conn);
-        }
+        self.failing.note(event);
         self.sampler.event(event);
     }
 
@@ -128,32 +142,45 @@ impl Beside {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-    use std::net::Ipv4Addr;
-
     use super::*;
+    use crate::model::event::Conn;
+
+    fn failed(kind: Kind, (netns, sport): (u32, u16), errno: Errno) -> Event {
+        let any = std::net::Ipv4Addr::UNSPECIFIED.into();
+        let conn = Conn { netns, ifindex: 0, saddr: any, daddr: any, sport, dport: 0 };
+        Event { errno: Some(errno), ..Event::new(kind, 1, Some(conn)) }
+    }
 
     #[test]
     fn ports_have_room_again_once_what_was_seen_is_taken() {
         let mut failing = Failing::default();
-        let conn = |netns, sport| {
-            let any = Ipv4Addr::UNSPECIFIED.into();
-            Conn { netns, ifindex: 0, saddr: any, daddr: any, sport, dport: 0 }
-        };
-        for port in 0..=MOST_ASKED as u16 {
-            failing.note(Kind::BindFailed, &conn(7, port));
-        }
+        let mut refuse =
+            |netns, port| failing.note(&failed(Kind::BindFailed, (netns, port), Errno::AddrInUse));
+        (0..=MOST_ASKED as u16).for_each(|port| refuse(7, port));
         let taken = failing.take().ports;
         assert_eq!((taken.len(), taken.contains(&(7, MOST_ASKED as u16))), (MOST_ASKED, false));
         // A look may come a moment later: the next time has them still, and then no more.
-        failing.note(Kind::BindFailed, &conn(8, 80));
-        failing.note(Kind::ConnectFailed, &conn(9, 0));
-        let Failed { netns, ports } = failing.take();
-        assert!(ports.contains(&(8, 80)) && ports.contains(&(7, 17)) && !ports.contains(&(9, 0)));
-        assert_eq!(netns, HashSet::from([7, 8, 9]));
-        let Failed { netns, ports } = failing.take();
-        assert_eq!((netns, ports), (HashSet::from([8, 9]), HashSet::from([(8, 80)])));
-        let Failed { netns, ports } = failing.take();
-        assert!(netns.is_empty() && ports.is_empty());
+        failing.note(&failed(Kind::BindFailed, (8, 80), Errno::AddrInUse));
+        let taken = failing.take().ports;
+        assert!(taken.contains(&(8, 80)) && taken.contains(&(7, 17)));
+        assert_eq!(failing.take().ports, HashSet::from([(8, 80)]));
+        assert_eq!(failing.take().ports, HashSet::new());
+    }
+
+    #[test]
+    fn what_was_in_the_way_is_asked_of_namespaces_in_which_connect_found_no_port() {
+        let mut failing = Failing::default();
+        failing.note(&failed(Kind::BindFailed, (7, 80), Errno::AddrInUse));
+        failing.note(&failed(Kind::ConnectFailed, (8, 0), Errno::ConnRefused));
+        failing.note(&failed(Kind::ConnectFailed, (9, 0), Errno::AddrNotAvail));
+        // The look may be made after any number of takings.
+        let taken = [(); 3].map(|()| failing.take());
+        assert!(taken.iter().all(|taken| taken.netns == HashSet::from([9]) && !taken.elsewhere));
+        let mut fail = |netns| failing.note(&failed(Kind::ConnectFailed, (netns, 0), Errno::AddrInUse));
+        (9..9 + MOST_ASKED as u32).for_each(&mut fail);
+        fail(10);
+        assert!(!failing.take().elsewhere);
+        failing.note(&failed(Kind::ConnectFailed, (1 << 20, 0), Errno::AddrInUse));
+        assert_eq!((failing.take().netns.len(), failing.take().elsewhere), (MOST_ASKED, true));
     }
 }

@@ -17,6 +17,7 @@ fn failed(refused: Option<(u32, u16)>) -> Failed {
     Failed {
         netns: refused.into_iter().map(|(netns, _)| netns).collect(),
         ports: refused.into_iter().collect(),
+        ..Failed::default()
     }
 }
 
@@ -202,4 +203,16 @@ fn what_was_in_the_way_is_kept_of_those_in_whose_way_it_was() {
     assert_eq!(kept(|listed| listed.connections.iter().map(|all| all.ports.len()).sum()), [0, 1024]);
     assert_eq!(kept(|listed| listed.pools.len()), [1010, 1014]);
     assert!(lists.namespaces.iter().all(|listed| listed.left_out.is_nothing()));
+}
+
+#[test]
+fn what_is_not_kept_takes_no_room_from_what_is() {
+    // Half of what there is for each of two would not be enough for this.
+    let all = || BTreeMap::from([(3, fanned(3, 61_001, 7)), (5, fanned(5, 61_007, 11))]);
+    let lists = keep(&all(), &failed(Some((3, 40_001))), None);
+    let left_out = |at: usize| lists.namespaces[at].left_out;
+    let both = keep(&all(), &Failed { elsewhere: true, ..Failed::default() }, None);
+    assert!(both.namespaces.iter().all(|listed| listed.left_out.crowd != 0));
+    assert!(left_out(0).crowd < both.namespaces[0].left_out.crowd, "{:?}", left_out(0));
+    assert_eq!((left_out(1).crowd, left_out(1).connections), (0, 0));
 }

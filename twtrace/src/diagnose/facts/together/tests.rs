@@ -160,3 +160,21 @@ fn of_pools_without_number_the_fullest_stay() {
     let least = tuples.values().map(|on| on.peak.established).min();
     assert_eq!(least, Some(12_007 - (MOST_POOLS as u32 - 12_007) + 1));
 }
+
+#[test]
+fn connections_that_were_in_the_way_stay_where_nothing_was_on_the_range() {
+    let ports = vec![1009, 1013];
+    let connected = || Listed {
+        netns: 5,
+        connections: vec![Connections { towards: towards(80), ports: ports.clone() }],
+        ..Listed::default()
+    };
+    let none = || Listed { netns: 5, ..Listed::default() };
+    let both = [connected(), none()].map(|listed| Some(lists("old", listed)));
+    let [first, second] = both;
+    for all in [[first.clone(), second.clone(), None], [second, first, None]] {
+        let together = seen(all);
+        let samples = &together.namespaces[&5].samples;
+        assert_eq!(samples.connections.iter().map(|(_, port)| *port).sum::<u16>(), 2022);
+    }
+}
