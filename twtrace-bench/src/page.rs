@@ -8,6 +8,7 @@ mod tables;
 pub(crate) mod text;
 
 use crate::model::{Arm, Growth, Load, Results};
+use crate::plan::{IDLE_AFTER_S, IDLE_S};
 use crate::stats::speed_ratios;
 use goals::{Goal, Verdict};
 use text::{grouped, quarters, table};
@@ -214,7 +215,10 @@ fn idle(results: &Results) -> String {
             vec![idle.arm.name().to_owned(), percent, wakeups]
         };
         let rows: Vec<Vec<String>> = results.idle.iter().map(row).collect();
-        text += "## An idle machine\n\nNothing is connected, nothing closes. Each program had run for ten seconds before it was watched for twenty. Wake-ups are those of all threads that stay; the goal: two a second.\n\n";
+        text += &format!(
+            "## An idle machine\n\nNothing is connected, nothing closes. Each program had run for {IDLE_AFTER_S} s before it was \
+             watched for {IDLE_S} s. Wake-ups are those of all threads that stay; the goal: two a second.\n\n"
+        );
         text += &table(&["tracer", "CPU, % of a core", "wake-ups a second"], 1, &rows);
         text += "\n";
     }

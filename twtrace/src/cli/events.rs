@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::filters::FilterArgs;
 use super::values::{Usage, duration, first_given, from_one, one_of, ring_size};
@@ -199,7 +199,7 @@ struct Lines {
 
 /// Handed over at the latest when this much has gathered.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Buffers that are kept: what many events come to in a moment is written from as many.
+/// Buffers that are kept: as many full ones wait for a reader at most.
 const MOST_SPARE: usize = 16;
 /// This much may wait for its reader.
 const QUEUE_BYTES: usize = 1 << 20;
@@ -237,7 +237,15 @@ impl Lines {
 
     /// Hands over what is in the buffer; `false` where there is no room for it.
     fn hand_over(&mut self, units: Units) -> std::io::Result<bool> {
-        self.writer.put(self.buffers.finish(&mut self.buffer).into(), units)
+        // A queue of few lines each would hold a buffer for each few.
+        let lines = if self.buffer.len() < BUFFER_BYTES / 4 {
+            let lines = Bytes::copy_from_slice(&self.buffer);
+            self.buffer.clear();
+            lines
+        } else {
+            self.buffers.finish(&mut self.buffer).into()
+        };
+        self.writer.put(lines, units)
     }
 
     /// Hands over what there is; what there is no room for is counted as lost, and a loss is told of as soon as there is room.

@@ -321,7 +321,7 @@ impl Groups {
         self.living.get(row as usize).map_or((0, 0), |living| (living.now.into(), living.most.into()))
     }
 
-    /// Number of the ports that a group's connections draw from.
+    /// Number of the pool of ports that a group's connections draw from.
     #[inline]
     pub(crate) fn pool_of(&self, at: u32) -> u32 {
         let row = self.all[at as usize].rows[Table::Tuple as usize];

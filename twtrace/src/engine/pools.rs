@@ -27,7 +27,7 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// Pools that connect() can choose from.
+    /// Ports that connect() can choose from.
     #[inline]
     pub fn ports(&self) -> u32 {
         self.settings.ports.unwrap_or(0)
@@ -115,9 +115,9 @@ impl Pools {
             (self.netns[at].holding, self.netns[at].top) = (Vec::new(), 0);
             self.allow(*inode, capacity.clone());
         }
-        for (tuple, port) in held {
-            if self.tuples.get(tuple as usize).is_some_and(|tuple| is_changed[tuple.netns as usize]) {
-                self.take(tuple, port, now_ns);
+        for (pool, port) in held {
+            if self.tuples.get(pool as usize).is_some_and(|tuple| is_changed[tuple.netns as usize]) {
+                self.take(pool, port, now_ns);
             }
         }
     }
@@ -133,34 +133,34 @@ impl Pools {
     }
 
     /// Says how many ports of a tuple sockets in other states hold, and TIME_WAIT sockets that are not counted.
-    pub(crate) fn set_others(&mut self, tuple: u32, others: Ports) {
-        if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
+    pub(crate) fn set_others(&mut self, pool: u32, others: Ports) {
+        if let Some(tuple) = self.tuples.get_mut(pool as usize) {
             tuple.hidden = others.time_wait + others.fin_wait2;
             let others = Ports { time_wait: 0, fin_wait2: 0, ..others };
             tuple.others = (others.all() != 0).then(|| Box::new(others));
         }
     }
 
-    /// Pools of a tuple that TIME_WAIT sockets hold which a filter keeps from being counted.
-    pub(crate) fn hidden(&self, tuple: u32) -> u32 {
-        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.hidden)
+    /// Ports of a tuple that TIME_WAIT sockets hold which a filter keeps from being counted.
+    pub(crate) fn hidden(&self, pool: u32) -> u32 {
+        self.tuples.get(pool as usize).map_or(0, |tuple| tuple.hidden)
     }
 
-    /// Pools of a tuple that sockets in other states hold.
-    pub(crate) fn others(&self, tuple: u32) -> u32 {
+    /// Ports of a tuple that sockets in other states hold.
+    pub(crate) fn others(&self, pool: u32) -> u32 {
         self.tuples
-            .get(tuple as usize)
+            .get(pool as usize)
             .map_or(0, |tuple| tuple.others.as_ref().map_or(0, |others| others.all()))
     }
 
     /// Those by their states, where there are any.
-    pub(crate) fn others_by_state(&self, tuple: u32) -> Option<Box<Ports>> {
-        self.tuples.get(tuple as usize)?.others.clone()
+    pub(crate) fn others_by_state(&self, pool: u32) -> Option<Box<Ports>> {
+        self.tuples.get(pool as usize)?.others.clone()
     }
 
     /// What holds ports of a tuple. Both states of TIME_WAIT sockets are counted as one: an event tells them apart, a pool does not.
-    pub(crate) fn held(&self, tuple: u32) -> Ports {
-        let Some(tuple) = self.tuples.get(tuple as usize) else { return Ports::default() };
+    pub(crate) fn held(&self, pool: u32) -> Ports {
+        let Some(tuple) = self.tuples.get(pool as usize) else { return Ports::default() };
         let others = tuple.others.as_deref().copied().unwrap_or_default();
         Ports { time_wait: tuple.now + tuple.hidden, ..others }
     }
@@ -180,28 +180,28 @@ impl Pools {
     }
 
     /// connect() took the port of one of a tuple's TIME_WAIT sockets.
-    pub(crate) fn reuse(&mut self, tuple: u32, now_ns: u64) {
-        if let Some(tuple) = self.tuples.get_mut(tuple as usize) {
+    pub(crate) fn reuse(&mut self, pool: u32, now_ns: u64) {
+        if let Some(tuple) = self.tuples.get_mut(pool as usize) {
             tuple.reused_ns = now_ns;
         }
     }
 
     /// When that last happened, CLOCK_MONOTONIC in nanoseconds; 0 for never.
-    pub(crate) fn reused_ns(&self, tuple: u32) -> u64 {
-        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.reused_ns)
+    pub(crate) fn reused_ns(&self, pool: u32) -> u64 {
+        self.tuples.get(pool as usize).map_or(0, |tuple| tuple.reused_ns)
     }
 
     /// Whether TIME_WAIT sockets hold at least half of a tuple's ports, as far as it is known how many there are.
-    pub(crate) fn is_half_full(&self, tuple: u32) -> bool {
-        let Some(tuple) = self.tuples.get(tuple as usize) else { return false };
+    pub(crate) fn is_half_full(&self, pool: u32) -> bool {
+        let Some(tuple) = self.tuples.get(pool as usize) else { return false };
         let Some(netns) = self.netns.get(tuple.netns as usize) else { return false };
         netns.is_told && tuple.now + tuple.hidden >= netns.capacity.ports().div_ceil(2)
     }
 
     /// Goes on with what is known of a tuple under its number in another set, but for what it holds now.
-    pub(crate) fn inherit(&mut self, tuple: u32, from: &Self, theirs: u32) {
+    pub(crate) fn inherit(&mut self, pool: u32, from: &Self, theirs: u32) {
         let Some(known) = from.tuples.get(theirs as usize) else { return };
-        if let Some(mine) = self.tuples.get_mut(tuple as usize) {
+        if let Some(mine) = self.tuples.get_mut(pool as usize) {
             (mine.most, mine.others, mine.reused_ns) = (known.most, known.others.clone(), known.reused_ns);
             mine.hidden = known.hidden;
         }
@@ -209,14 +209,14 @@ impl Pools {
 
     /// The namespaces alone.
     pub(crate) fn without_tuples(&self) -> Self {
-        let mut ports =
+        let mut pools =
             Self { fullest: self.fullest.as_ref().map(|_| Fullest::default()), ..Self::default() };
         for (inode, at) in &self.index {
             if let Some(netns) = self.netns.get(*at).filter(|netns| netns.is_told) {
-                ports.allow(*inode, netns.capacity.clone());
+                pools.allow(*inode, netns.capacity.clone());
             }
         }
-        ports
+        pools
     }
 
     /// What a namespace was counted by, and whether anybody said so.
@@ -245,18 +245,18 @@ impl Pools {
     }
 
     /// What a tuple's TIME_WAIT sockets hold.
-    pub(crate) fn now(&self, tuple: u32) -> u32 {
-        self.tuples.get(tuple as usize).map_or(0, |tuple| tuple.now)
+    pub(crate) fn now(&self, pool: u32) -> u32 {
+        self.tuples.get(pool as usize).map_or(0, |tuple| tuple.now)
     }
 
     /// The most that a tuple held.
-    pub(crate) fn most(&self, tuple: u32) -> Most {
-        self.tuples.get(tuple as usize).map_or_else(Most::default, |tuple| tuple.most)
+    pub(crate) fn most(&self, pool: u32) -> Most {
+        self.tuples.get(pool as usize).map_or_else(Most::default, |tuple| tuple.most)
     }
 
     /// A socket holds this port from now on. Returns the pressure of the tuple, if the port is one that connect() chooses from.
-    pub(crate) fn take(&mut self, tuple: u32, port: u16, now_ns: u64) -> Option<f32> {
-        let tuple = self.tuples.get_mut(tuple as usize)?;
+    pub(crate) fn take(&mut self, pool: u32, port: u16, now_ns: u64) -> Option<f32> {
+        let tuple = self.tuples.get_mut(pool as usize)?;
         let netns = self.netns.get_mut(tuple.netns as usize)?;
         if !netns.capacity.settings.has(port) {
             return None;
@@ -273,8 +273,8 @@ impl Pools {
     }
 
     /// A socket holds this port no longer.
-    pub(crate) fn give(&mut self, tuple: u32, port: u16) {
-        let Some(tuple) = self.tuples.get_mut(tuple as usize) else { return };
+    pub(crate) fn give(&mut self, pool: u32, port: u16) {
+        let Some(tuple) = self.tuples.get_mut(pool as usize) else { return };
         let Some(netns) = self.netns.get_mut(tuple.netns as usize) else { return };
         if netns.capacity.settings.has(port) && tuple.now > 0 {
             if let Some(fullest) = &mut self.fullest {
@@ -331,68 +331,68 @@ mod tests {
 
     #[test]
     fn the_fullest_tuple_is_known_at_any_moment() {
-        let mut ports = Pools::default();
-        ports.follow_fullest();
-        ports.allow(7, ten_ports());
-        let (one, two) = (ports.add(7), ports.add(7));
+        let mut pools = Pools::default();
+        pools.follow_fullest();
+        pools.allow(7, ten_ports());
+        let (one, two) = (pools.add(7), pools.add(7));
         let mut held = [0_u32; 2];
         let mut steps = [0_u32; 3];
         // A walk that goes up and down through every level, by a fixed rule.
         for n in 0..997_u64 {
             let (at, tuple) = if n * n % 7 < 3 { (0, one) } else { (1, two) };
             if n % 13 < 7 && held[at] < 10 {
-                let pressure = ports.take(tuple, 100, n).unwrap();
+                let pressure = pools.take(tuple, 100, n).unwrap();
                 held[at] += 1;
                 steps[0] += 1;
                 assert_eq!(pressure, held[at] as f32 / 10.0);
             } else {
-                ports.give(tuple, 100);
+                pools.give(tuple, 100);
                 steps[1] += 1;
                 held[at] = held[at].saturating_sub(1);
             }
-            assert_eq!(ports.pressure(), held[0].max(held[1]) as f32 / 10.0, "step {n}: {held:?}");
+            assert_eq!(pools.pressure(), held[0].max(held[1]) as f32 / 10.0, "step {n}: {held:?}");
             steps[2] = steps[2].max(held[0].max(held[1]));
         }
         assert!(steps.iter().all(|count| *count > 5), "the walk went nowhere: {steps:?}");
-        assert_eq!(ports.most(one).ports.max(ports.most(two).ports), steps[2]);
+        assert_eq!(pools.most(one).ports.max(pools.most(two).ports), steps[2]);
     }
 
     #[test]
     fn the_fullest_of_many_namespaces_is_known_at_any_moment() {
-        let mut ports = Pools::default();
-        ports.follow_fullest();
+        let mut pools = Pools::default();
+        pools.follow_fullest();
         let mut held = Vec::new();
         for n in 0..5003_u64 {
             let at = (n * n % 101) as usize;
             while held.len() <= at {
                 let inode = 1000 + held.len() as u32;
-                ports.allow(inode, ten_ports());
-                held.push((ports.add(inode), 0_u32));
+                pools.allow(inode, ten_ports());
+                held.push((pools.add(inode), 0_u32));
             }
             let (tuple, count) = &mut held[at];
             if n % 7 < 4 && *count < 10 {
-                ports.take(*tuple, 100, n);
+                pools.take(*tuple, 100, n);
                 *count += 1;
             } else {
-                ports.give(*tuple, 100);
+                pools.give(*tuple, 100);
                 *count = count.saturating_sub(1);
             }
             let most = held.iter().map(|(_, count)| *count).max().unwrap();
-            assert_eq!(ports.pressure(), most as f32 / 10.0, "step {n}");
+            assert_eq!(pools.pressure(), most as f32 / 10.0, "step {n}");
         }
     }
 
     #[test]
     fn only_ports_that_connect_chooses_count() {
-        let mut ports = Pools::default();
-        ports.follow_fullest();
-        ports.allow(7, ten_ports());
-        let tuple = ports.add(7);
-        assert_eq!([99, 105, 111].map(|port| ports.take(tuple, port, 1)), [None; 3]);
-        ports.take(tuple, 110, 3);
-        ports.give(tuple, 105);
-        assert_eq!((ports.pressure(), ports.most(tuple)), (0.1, Most { ports: 1, at_ns: 3 }));
-        assert_eq!(ports.capacity(7), Some((&ten_ports(), true)));
-        assert_eq!(ports.capacity(8), None);
+        let mut pools = Pools::default();
+        pools.follow_fullest();
+        pools.allow(7, ten_ports());
+        let tuple = pools.add(7);
+        assert_eq!([99, 105, 111].map(|port| pools.take(tuple, port, 1)), [None; 3]);
+        pools.take(tuple, 110, 3);
+        pools.give(tuple, 105);
+        assert_eq!((pools.pressure(), pools.most(tuple)), (0.1, Most { ports: 1, at_ns: 3 }));
+        assert_eq!(pools.capacity(7), Some((&ten_ports(), true)));
+        assert_eq!(pools.capacity(8), None);
     }
 }

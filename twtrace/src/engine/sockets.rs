@@ -163,14 +163,14 @@ impl Sockets {
     }
 }
 
-/// What is known of more sockets than these, which are half a megabyte, does not lie in a processor's own caches.
+/// What is known of more sockets of IPv4 than these, which are half a megabyte, does not lie in a processor's own caches.
 const NEAR: usize = 8192;
 
 impl super::Tracker {
-    /// Whether it pays to say [`Self::expect`]: where little is known of sockets, all of it is at hand.
+    /// Whether it pays to say [`Self::expect`]: where little is known of sockets all of it is at hand, and what cannot be fetched is waited for.
     #[inline]
     pub fn waits_for_memory(&self) -> bool {
-        self.live.len() > NEAR
+        cfg!(target_arch = "x86_64") && self.live.ipv4.len() > NEAR
     }
 
     /// Says that an event about this connection comes soon: what is known of its socket is on its way from memory by then.

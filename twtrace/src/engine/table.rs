@@ -48,14 +48,14 @@ impl Living {
 pub(crate) struct TableRow {
     pub(crate) id: RowId,
     pub(crate) table: Table,
-    /// Number of the ports of a tuple.
+    /// Number of a tuple's pool of ports.
     pub(super) pool: u32,
     /// A process that does not exist any more.
     pub(crate) gone: bool,
 }
 
 impl TableRow {
-    /// Number of its ports; `None` for all but a tuple.
+    /// Number of its pool of ports; `None` for all but a tuple.
     pub(crate) fn pool(&self) -> Option<u32> {
         Some(self.pool).filter(|pool| *pool != NOWHERE)
     }

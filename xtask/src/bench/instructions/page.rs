@@ -43,16 +43,16 @@ openers are, or by programs that run when bind() and listen() do; `syn_refused` 
 birth and each RST of our own carries, is some 230 (`client`) to 470 (`server`), found by counting with an object that leaves it out, of which that it is another object is a part.
 
 The agent, for an event of `record`, `events --json` and `live` (what those rows have more than `held`): the goals are 1,500, 2,500 and 1,200. With fentry on 6.12 a birth takes some 2,900, 3,350 and \
-2,800 in the median round of 2,003 connections, a birth and an end (`server`) 6,850, 5,500 and 3,500; rounds in which a recording is compressed, or the kernel's sockets are listed for it, have two to ten times \
-that. All are missed, by a third to more than twice (a birth was 7,650, 12,900 and 5,550 at first). The tables below are of older code and shorter rounds. Counted with callgrind on the agent itself, at 5,000 births a second on a real machine, \
-`live` is 2,540 a birth in all threads (2,990 before an event was read with less): decoding 310, fetching a socket that comes soon 130, the drain 190, pictures 180, the rest the engine, spread over \
+2,800 in the median round of 2,003 connections, a birth and its end together (`server`) 6,850, 5,500 and 3,500; rounds in which a recording is compressed, or the kernel's sockets are listed for it, have two to ten times \
+that. All are missed, by a tenth to more than twice (a birth was 7,650, 12,900 and 5,550 at first, and 2,300, 3,150 and 2,050 in between: sockets are fetched beforehand since then, which costs instructions and saves time; what the rest of the difference is was not looked for). The tables below are of older code and shorter rounds. Counted with callgrind on the agent itself, at 5,000 births a second on a real machine, \
+`live` is 2,540 a birth in all threads (2,990 before an event was read with less): decoding 310, fetching a socket that comes soon 130 (180 of an event, above 8,192 live sockets), the drain 190, pictures 180, the rest the engine, spread over \
 some thirty functions of which the largest has an eighth; in the guest the kernel adds memory that is touched for the first time (an emulated page is cleared by 4,096 instructions). `record` counts by network namespace \
 alone, which saves some 650 of them, and fills columns instead, 700; their compression, once in 750 ms, is another 2,200 a row, half of it for the two columns of times and the cookie. A line of JSON \
 is some 1,700, its text of processes copied from an earlier one. \
 Tried and left: link-time optimisation (2 to 6 %, for three times the time to build), levels of zstd from -5 to 5 (at best a third of \
 the compression, for half as much again on disk); LZ4 (a third of zstd's time a row, for twice the bytes). On a \
 real machine a quarter to a third of what the agent took, in every mode, was time in which it waited for memory, as each event is about another of some 100,000 sockets, whose table took 25 MB. Kept for \
-that: a socket of IPv4 in one line of the caches (64 bytes, not 96), large tables in huge pages where the kernel gives some, and sockets of the next six records fetched beforehand (some 80 instructions an event); `cargo xtask bench --only rate` prints what a mode takes with all of them. A table \
+that: a socket of IPv4 in one line of the caches (64 bytes, not 96), large tables in huge pages where the kernel gives some, and above 8,192 of them sockets of the next six records fetched beforehand; `cargo xtask bench --only rate` prints what a mode takes with all of them. A table \
 that lies in the order of births saved nothing.
 
 On a real machine (6.18, tracepoints) p99 of connect() at 20,000 connections a second is to stay within 10 % of untraced. Seven interleaved rounds in a quiet hour gave 1.08 beside `events --json`, 1.08 beside \
