@@ -216,7 +216,8 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// Who does it, most first.
     pub who: Vec<Share>,
-    /// How many processes do it that are not in `who`: a view knows some by their number only.
+    /// How many processes besides the first one of whom it is known have calls that fail; `who` may have some of them, for what they hold. A view
+    /// knows them by their number only.
     #[serde(skip)]
     pub more: u64,
     /// What to do about it, best first. Only such as hold, or may.

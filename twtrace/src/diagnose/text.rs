@@ -158,14 +158,18 @@ fn put_evidence(evidence: &Evidence, out: &mut Page) {
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
-/// Who does it, `more` of whom are not among these.
+/// Who does it, and how many more there are whose calls fail: some of them may be among these.
 fn put_shares(shares: &[Share], more: u64, out: &mut Page) {
     for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
-    let more = shares.len().saturating_sub(SHARES) as u64 + more;
+    let rest = shares.len().saturating_sub(SHARES) as u64;
+    if rest != 0 {
+        put(&format!("and {} more", grouped(rest)), "    ", "      ", out);
+    }
     if more != 0 {
-        put(&format!("and {} more", grouped(more)), "    ", "      ", out);
+        let fail = format!("calls of {} more fail as well; some may be among these", grouped(more));
+        put(&fail, "    ", "      ", out);
     }
 }
 

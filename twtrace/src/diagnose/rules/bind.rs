@@ -3,6 +3,9 @@
 //! `port_in_use`).
 //! Must not know: where facts come from, how findings are shown.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use super::taken::{On, Taken, callers, of_kind};
 use super::{Case, EVENTS, RANGE, within};
 use crate::diagnose::facts::{BindFailure, Netns, Outgoing, Ports, Served, Share, Source};
@@ -16,16 +19,27 @@ pub(super) fn bound_source(case: &Case<'_>) -> Vec<Finding> {
     case.facts.namespaces.iter().filter_map(of_sources).collect()
 }
 
+/// Of several addresses that one is told for which most calls failed, with who made those.
 fn of_sources(netns: &Netns) -> Option<Finding> {
-    let calls: Vec<&BindFailure> = netns.binds.iter().filter(|bind| bind.port == 0).collect();
+    let mut sources: BTreeMap<Option<IpAddr>, Vec<&BindFailure>> = BTreeMap::new();
+    for bind in netns.binds.iter().filter(|bind| bind.port == 0) {
+        sources.entry(bind.saddr).or_default().push(bind);
+    }
+    let sum = |calls: &[&BindFailure]| calls.iter().map(|bind| bind.failed).sum::<u64>();
+    let all: u64 = sources.values().map(|calls| sum(calls)).sum();
+    let calls = sources.into_values().max_by_key(|calls| sum(calls))?;
     let worst = calls.iter().max_by_key(|bind| bind.failed)?;
-    let failed: u64 = calls.iter().map(|bind| bind.failed).sum();
+    let failed = sum(&calls);
+    let elsewhere = match all - failed {
+        0 => String::new(),
+        others => format!(", and {} for other source addresses", times(others)),
+    };
     let from = worst.saddr.map_or_else(|| "a source address".to_owned(), |saddr| saddr.to_string());
     let who = callers(&calls);
     let own = Range::of_sockets(&worst.ranged, &netns.settings);
     let ports = own.map(|own| own.ports).or(netns.settings.ports);
     let what = format!(
-        "{} binds {from} before connect(), and bind() fails {} with EADDRINUSE: without IP_BIND_ADDRESS_NO_PORT all \
+        "{} binds {from} before connect(), and bind() fails {} with EADDRINUSE{elsewhere}: without IP_BIND_ADDRESS_NO_PORT all \
          destinations share one pool of {} ports{}.",
         failing(&who),
         times(failed),

@@ -270,6 +270,20 @@ fn a_failure_without_a_source_address_is_judged_by_what_was_held_then() {
 }
 
 #[test]
+fn everybody_whose_calls_had_no_source_address_yet_is_counted() {
+    let mut tracker = tracker(200, 0);
+    for pid in [101, 103, 107, 109, 113] {
+        let mut event = event(Kind::ConnectFailed, 12 * SECOND_NS, 0);
+        event.conn = event.conn.map(|conn| Conn { saddr: "0.0.0.0".parse().unwrap(), ..conn });
+        event.owner = event.owner.map(|owner| crate::model::event::Process { pid, ..owner });
+        tracker.apply(&mut event);
+    }
+    let (_, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let finding = findings.iter().find(|finding| finding.id == "ports_exhausted").unwrap();
+    assert!(finding.headline.contains("] +4 cannot connect"), "{}", finding.headline);
+}
+
+#[test]
 fn sockets_refused_long_ago_are_not_among_what_fails_now() {
     let mut tracker = tracker(13, 0);
     (0..3).for_each(|_| drop(tracker.apply(&mut event(Kind::Overflow, 12 * SECOND_NS, 40_100))));

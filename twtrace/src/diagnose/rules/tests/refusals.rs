@@ -207,11 +207,21 @@ fn one_process_is_no_other_for_having_asked_for_another_port() {
     // Who failed most of all ports together is named.
     let finding = told(vec![refusal(8080, 6, 11), refusal(8080, 4, 7), refusal(9090, 3, 7)]);
     assert!(finding.headline.starts_with("relay[7] +1 cannot bind"), "{}", finding.headline);
-    // So it is with source addresses.
+    // Of source addresses the one is told for which most calls failed, with those who made them.
     let from =
         |last, failed| BindFailure { saddr: Some([10, 0, 0, last].into()), ..bind(0, failed, 7, "relay") };
     let finding = only(&facts(Netns { binds: vec![from(1, 5), from(2, 3)], ..netns() }));
-    assert_eq!((finding.id, finding.who.len(), finding.who[0].failed), ("bound_source", 1, 8));
+    assert_eq!((finding.id, finding.who.len(), finding.who[0].failed), ("bound_source", 1, 5));
+    assert!(finding.headline.starts_with("relay[7] cannot bind 10.0.0.1"), "{}", finding.headline);
+    assert!(
+        finding.what.contains("5 times with EADDRINUSE, and 3 times for other source"),
+        "{}",
+        finding.what
+    );
+    let another = |last, failed| BindFailure { caller: share(11, "proxy").process, ..from(last, failed) };
+    let binds = vec![from(1, 50), another(2, 30), another(3, 30)];
+    let finding = only(&facts(Netns { binds, ..netns() }));
+    assert_eq!((finding.who.len(), finding.who[0].failed), (1, 50));
     assert!(finding.headline.starts_with("relay[7] cannot bind 10.0.0.1"), "{}", finding.headline);
 }
 
