@@ -20,7 +20,7 @@ pub type Around = fn() -> io::Result<()>;
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Where traces listen. Those of others, such as a service on this machine, would answer `twtrace list` as well: they saw what scenarios made.
-const TRACES: &str = "/run/twtrace";
+pub const TRACES: &str = "/run/twtrace";
 
 /// The calling process's mounts, in the order in which they were made.
 const MOUNTS: &str = "/proc/thread-self/mounts";

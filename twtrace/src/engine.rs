@@ -243,10 +243,8 @@ impl Tracker {
             return Some(self.engine.count_in_netns(netns, event));
         }
         let second = self.second(event.mono_ns);
-        let (named, group) = match self.recent.find(event) {
-            Some(known) => known,
-            None => self.enter(event, second)?,
-        };
+        let known = self.recent.find(event).or_else(|| self.enter(event, second));
+        let (named, group) = known?;
         let row = Row::of(event, named)?;
         self.engine.count(group, &row, Some(second));
         self.engine.tell_failures(&row);
@@ -257,23 +255,26 @@ impl Tracker {
     #[cold]
     fn enter(&mut self, event: &Event, second: u32) -> Option<Known> {
         self.make_room(second);
-        let row = self.row(event)?;
-        let (group, _) = self.engine.enter(&row);
-        let Row { saddr, daddr, owner, exe, .. } = row;
-        let known = (Named { saddr, daddr, owner, exe }, group);
+        let named = self.named(event)?;
+        let group = self.engine.enter(&Row::of(event, named)?).0;
         // What there is no room for is to be counted as such each time.
         if !self.engine.is_full() {
-            self.recent.put(event, known);
+            self.recent.put(event, (named, group));
         }
-        Some(known)
+        Some((named, group))
     }
 
     /// An event as it is counted.
     fn row(&mut self, event: &Event) -> Option<Row> {
+        Row::of(event, self.named(event)?)
+    }
+
+    /// The numbers of what an event names.
+    fn named(&mut self, event: &Event) -> Option<Named> {
         let Self { owners, engine, .. } = self;
         let number = |owner| owners.number(owner, event.identity.as_ref(), engine);
-        let owner = event.owner.as_ref().map(number);
-        self.engine.row(event, owner.map_or((None, intern::NONE), |(owner, exe)| (Some(owner), exe)))
+        let (owner, exe) = event.owner.as_ref().map(number).unzip();
+        event.conn.map(|conn| engine.named(&conn, (owner, exe.unwrap_or(intern::NONE))))
     }
 
     /// Where there is no room to tell anything new apart, what has been quiet longest makes some.

@@ -16,6 +16,7 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 
 use super::by_client;
 use super::screen::Seat;
+use crate::around::TRACES;
 use crate::hung::{self, Hung};
 use crate::sandbox::Sandbox;
 use crate::tracer::Tracer;
@@ -150,5 +151,5 @@ pub(super) fn many_clients(sandbox: &mut Sandbox) -> Result<()> {
 
 /// Where traces listen now.
 fn sockets() -> BTreeSet<std::path::PathBuf> {
-    fs::read_dir("/run/twtrace").into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(TRACES).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }

@@ -19,7 +19,7 @@ use super::limits::Limits;
 use super::pools::Pools;
 use super::row::{Address, Named, Owner, Row};
 use super::spread::Spread;
-use crate::model::event::{Comm, Event, Kind, Loss, Reason};
+use crate::model::event::{Comm, Conn, Event, Kind, Loss, Reason};
 use crate::model::filter::Part;
 use crate::model::identity::{Identity, Naming};
 
@@ -171,12 +171,10 @@ impl Engine {
         self.pools.let_go();
     }
 
-    /// A live event as it is counted; `owner` and its program are numbered already.
-    #[inline]
-    pub(crate) fn row(&mut self, event: &Event, (owner, exe): (Option<Owner>, u32)) -> Option<Row> {
-        let conn = event.conn.as_ref()?;
+    /// The numbers of what an event of this connection names; `owner` and its program have theirs already.
+    pub(crate) fn named(&mut self, conn: &Conn, (owner, exe): (Option<Owner>, u32)) -> Named {
         let [saddr, daddr] = [conn.saddr, conn.daddr].map(|address| self.address_id(address));
-        Row::of(event, Named { saddr, daddr, owner, exe })
+        Named { saddr, daddr, owner, exe }
     }
 
     /// Numbers a process.

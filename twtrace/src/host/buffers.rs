@@ -55,6 +55,14 @@ pub struct Filled {
     from: Buffers,
 }
 
+#[cfg(test)]
+impl Filled {
+    /// Room in it.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
 impl Deref for Filled {
     type Target = [u8];
 

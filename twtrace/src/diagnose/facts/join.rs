@@ -80,7 +80,8 @@ pub fn settle(netns: &mut Netns, sample: &Sample) {
         };
     }
     let order = |tuple: &Tuple| (std::cmp::Reverse(tuple.peak.all()), tuple.daddr, tuple.dport, tuple.saddr);
-    netns.tuples.order_by_key(order);
+    // Of each picture, and there may be thousands.
+    netns.tuples.sort_by_key(order);
 }
 
 fn join_tuple(tuple: &mut Tuple, on: &OnTuple) {

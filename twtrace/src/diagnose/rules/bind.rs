@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::taken::{On, Taken, callers, of_kind};
+use super::taken::{self, On, Taken, callers, of_kind};
 use super::{Case, EVENTS, RANGE, within};
 use crate::diagnose::facts::{BindFailure, Netns, Outgoing, Ports, Served, Share, Source};
 use crate::diagnose::finding::{Finding, Severity, Subject};
@@ -25,11 +25,10 @@ fn of_sources(netns: &Netns) -> Option<Finding> {
     for bind in netns.binds.iter().filter(|bind| bind.port == 0) {
         sources.entry(bind.saddr).or_default().push(bind);
     }
-    let sum = |calls: &[&BindFailure]| calls.iter().map(|bind| bind.failed).sum::<u64>();
-    let all: u64 = sources.values().map(|calls| sum(calls)).sum();
-    let calls = sources.into_values().max_by_key(|calls| sum(calls))?;
+    let all: u64 = sources.values().map(|calls| taken::failed(calls)).sum();
+    let calls = sources.into_values().max_by_key(|calls| taken::failed(calls))?;
     let worst = calls.iter().max_by_key(|bind| bind.failed)?;
-    let failed = sum(&calls);
+    let failed = taken::failed(&calls);
     let elsewhere = match all - failed {
         0 => String::new(),
         others => format!(", and {} for other source addresses", times(others)),

@@ -113,10 +113,15 @@ pub(super) fn callers(calls: &[&BindFailure]) -> Vec<Share> {
     Share::most_first(shares, |share| share.failed)
 }
 
+/// How many of them failed.
+pub(super) fn failed(calls: &[&BindFailure]) -> u64 {
+    calls.iter().map(|bind| bind.failed).sum()
+}
+
 impl Taken<'_> {
     /// All that failed.
     pub(super) fn failed(&self) -> u64 {
-        self.calls.iter().map(|bind| bind.failed).sum()
+        failed(&self.calls)
     }
 
     /// `port 8080`, `3 ports (20000, 20002, 20004)`.

@@ -212,25 +212,25 @@ impl<'a> Survey<'a> {
         let engine = self.engine;
         let known = engine.groups.rows.get(row as usize)?;
         let RowId::Tuple { netns, .. } = known.id else { return None };
-        let (capacity, tuple) = (engine.pools.told(netns)?, known.pool()?);
+        let (capacity, pool) = (engine.pools.told(netns)?, known.pool()?);
         let mut windows = Windows::new(self.now, [RECENT_S]);
         let history = |group: &'a Group| {
             if engine.reasons.is_empty() { Some(&group.history) } else { group.flow.as_deref() }
         };
         let histories = || of.iter().filter_map(|at| history(engine.group(*at)));
         // A rate that could not fill the pool is not worked out.
-        let others = engine.pools.others(tuple);
+        let others = engine.pools.others(pool);
         let at_most = histories().map(|history| windows.at_most(history)).sum();
         let is_part = !engine.part.of_owners.is_empty();
         if !is_part && !levels_off(at_most, TIME_WAIT_S, others, capacity.ports()) {
             histories().for_each(|history| windows.add(history));
         }
         let flows = windows.rates().map(|[rate]| rate);
-        let reused_ns = engine.pools.reused_ns(tuple);
+        let reused_ns = engine.pools.reused_ns(pool);
         let is_reused =
             reused_ns != 0 && self.now_ns.saturating_sub(reused_ns) < u64::from(RECENT_S) * SECOND_NS;
         Some(Pressure::new(&PoolUse {
-            time_wait: engine.pools.now(tuple) + engine.pools.hidden(tuple),
+            time_wait: engine.pools.now(pool) + engine.pools.hidden(pool),
             others,
             ports: capacity.ports(),
             created: flows[Flow::Created as usize],

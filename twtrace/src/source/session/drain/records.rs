@@ -99,11 +99,10 @@ mod tests {
                 filling.put(&record);
             }
             let batch = filling.finish().unwrap();
-            assert!(batch.iter().all(|it| it == record));
+            assert!(batch.iter().all(|it| it == record) && batch.0.capacity() == BUFFER_BYTES);
             waiting.push(batch);
         }
         waiting.clear();
-        // What had grown would not be kept.
         let kept = |filling: &Filling| filling.buffers.kept();
         assert_eq!(kept(&filling), MOST_SPARE);
         filling.put(b"seventeen");
