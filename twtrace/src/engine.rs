@@ -44,8 +44,8 @@ pub use pools::Capacity;
 pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
-    AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, FAILING_S, Failing, Fold, FoldRow, Fullest,
-    LinkRow, NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
+    AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, FAILING_S, Fold, FoldRow, Fullest, LinkRow,
+    NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
 };
 pub use spread::{Percentiles, Spread};
 

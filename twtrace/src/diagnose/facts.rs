@@ -248,9 +248,6 @@ pub struct Tuple {
     pub timestamps: Option<bool>,
     /// Who holds its ports, made connections or failed to: most first.
     pub shares: Vec<Share>,
-    /// Processes that failed to connect to there besides the first of them, which is in `shares` as such; others may be, for what they hold.
-    #[serde(skip)]
-    pub more_callers: u64,
     /// What else was on the namespace's ports when connect() failed; `None` where none failed, or nobody could look.
     pub around: Option<Around>,
 }
@@ -281,7 +278,6 @@ impl Tuple {
             no_source: None,
             timestamps: None,
             shares: Vec::new(),
-            more_callers: 0,
             around: None,
         }
     }

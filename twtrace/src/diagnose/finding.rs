@@ -216,10 +216,6 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// Who does it, most first.
     pub who: Vec<Share>,
-    /// How many processes besides the first one of whom it is known have calls that fail; `who` may have some of them, for what they hold. A view
-    /// knows them by their number only.
-    #[serde(skip)]
-    pub more: u64,
     /// What to do about it, best first. Only such as hold, or may.
     pub remedies: Vec<Remedy>,
     /// What is often tried and does not help here.
@@ -238,7 +234,6 @@ impl Finding {
             subject: Subject::default(),
             evidence: Vec::new(),
             who: Vec::new(),
-            more: 0,
             remedies: Vec::new(),
             not_here: Vec::new(),
         }
@@ -247,7 +242,7 @@ impl Finding {
     /// Says the same in a few words that go behind whoever it is about: `cannot connect to …`. Comes after [`Self::by`].
     #[must_use]
     pub fn in_short(mut self, words: &str) -> Self {
-        self.headline = format!("{} {words}", culprit(&self.who, self.more));
+        self.headline = format!("{} {words}", culprit(&self.who));
         self
     }
 
@@ -297,13 +292,6 @@ impl Finding {
     #[must_use]
     pub fn by(mut self, who: impl IntoIterator<Item = Share>) -> Self {
         self.who = Share::by_process(who);
-        self
-    }
-
-    /// Says how many do it besides whom [`Self::by`] names. Comes before [`Self::in_short`].
-    #[must_use]
-    pub fn and_more(mut self, more: u64) -> Self {
-        self.more = more;
         self
     }
 

@@ -179,7 +179,6 @@ fn with_ports(finding: Finding, pool: &Pool<'_>) -> Finding {
     let beyond = pool.ports().map_or(0, |ports| pool.tuple.peak.all().saturating_sub(ports));
     let mut finding = finding
         .because_known("ports that connect() can choose from", pool.ports(), RANGE)
-        .and_more(pool.tuple.more_callers)
         .because("ports in use at the peak", pool.tuple.peak.all(), SOCK_DIAG)
         .because("of those, in TIME_WAIT", time_wait, SOCK_DIAG);
     for (what, count) in [

@@ -124,7 +124,7 @@ fn put_finding(facts: &Facts, finding: &Finding, out: &mut Page) {
     }
     if !finding.who.is_empty() {
         out.title("  who");
-        put_shares(&finding.who, finding.more, out);
+        put_shares(&finding.who, out);
     }
     if !finding.remedies.is_empty() {
         out.title("  what helps here");
@@ -158,18 +158,14 @@ fn put_evidence(evidence: &Evidence, out: &mut Page) {
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
-/// Who does it, and how many more there are whose calls fail: some of them may be among these.
-fn put_shares(shares: &[Share], more: u64, out: &mut Page) {
+/// Who does it, and how many more there are.
+fn put_shares(shares: &[Share], out: &mut Page) {
     for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
     let rest = shares.len().saturating_sub(SHARES) as u64;
     if rest != 0 {
         put(&format!("and {} more", grouped(rest)), "    ", "      ", out);
-    }
-    if more != 0 {
-        let fail = format!("calls of {} more fail as well; some may be among these", grouped(more));
-        put(&fail, "    ", "      ", out);
     }
 }
 

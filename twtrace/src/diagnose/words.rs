@@ -89,8 +89,8 @@ pub(super) fn aborts(reasons: &AbortReasons) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 pub(super) const UNSEEN: &str = "a process that twtrace did not see";
 
-/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do, `more` of them not in `shares`. Escaped.
-pub(super) fn culprit(shares: &[Share], more: u64) -> String {
+/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do. Escaped.
+pub(super) fn culprit(shares: &[Share]) -> String {
     let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {
         |share| share.failed
     } else {
@@ -102,7 +102,7 @@ pub(super) fn culprit(shares: &[Share], more: u64) -> String {
         Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", process_name(comm)),
         _ => "unknown process".to_owned(),
     };
-    match has_part().count().saturating_sub(1) as u64 + more {
+    match has_part().count().saturating_sub(1) as u64 {
         0 => name,
         more => format!("{name} +{}", grouped(more)),
     }

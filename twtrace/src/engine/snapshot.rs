@@ -45,7 +45,9 @@ pub struct LinkRow {
     pub created: u64,
     /// Overflows, and failures of connect() and bind().
     pub failed: u64,
-    /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    /// Calls that failed for want of a port within the last minute.
+    pub failing: u64,
+    /// Of those that failed, failures of connect() while TIME_WAIT sockets held at least half of the ports.
     pub starved: u64,
     /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
     /// not known.
@@ -88,17 +90,6 @@ fn told<'a>(hottest: Option<&'a LinkRow>, main: Option<&'a LinkRow>) -> Option<&
     hottest.filter(|link| link.pressure.is_some_and(|pressure| pressure.is_pressing())).or(main)
 }
 
-/// Who fails of late, within a minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failing {
-    /// The process that failed most; [`ProcessKey::UNKNOWN`] where nobody knows who it was.
-    pub process: ProcessKey,
-    /// Its failures.
-    pub failed: u64,
-    /// Other processes that failed as well.
-    pub others: u64,
-}
-
 /// A pool of ports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TupleRow {
@@ -114,10 +105,8 @@ pub struct TupleRow {
     pub hidden: u32,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
-    /// Who holds how many of it, most first, up to sixteen, where a finding could be about it.
-    pub holders: Vec<(ProcessKey, u64)>,
-    /// Who finds no port in it.
-    pub failing: Option<Failing>,
+    /// Everybody who holds sockets of it or finds no port in it, most held first, where a finding could be about it.
+    pub links: Vec<LinkRow>,
     /// Calls that found no port in it within the last minute, whoever made them.
     pub wanted: u64,
 }
@@ -125,7 +114,7 @@ pub struct TupleRow {
 impl TupleRow {
     /// Whether a finding could be about it: its ports are not known, are used to some part or fill, or calls fail.
     pub fn may_press(&self) -> bool {
-        survey::may_press(self.pressure, self.failing.is_some())
+        survey::may_press(self.pressure, self.wanted)
     }
 
     /// Its ports by the state of what holds them. Both states of TIME_WAIT sockets are counted as one.
@@ -233,8 +222,8 @@ pub struct Snapshot {
     pub fullest: Option<Fullest>,
     /// The pool of ports that is full or full soonest.
     pub hottest: Option<TupleRow>,
-    /// The ports that somebody failed to bind within the last minute, most failures first; the first few.
-    pub not_bound: Vec<(PortKey, Failing)>,
+    /// Ports that somebody failed to bind within the last minute, each with everybody who did, most failures first.
+    pub not_bound: Vec<(PortKey, Vec<LinkRow>)>,
     /// Who most likely owned the sockets there whose owner nobody saw: who listens, or the one process that was seen.
     pub inferred: HashMap<Target, ProcessKey>,
     /// What had to be dropped.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::count::named;
 use super::samples::Sample;
 use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
-use crate::engine::{Capacity, FAILING_S, Failing, Figures, NetnsRow, ProcessKey, Snapshot, TupleRow};
+use crate::engine::{Capacity, FAILING_S, Figures, LinkRow, NetnsRow, ProcessKey, Snapshot, TupleRow};
 use crate::model::ordering::Ordered as _;
 
 /// What a live view calls now, in full seconds: those of the rates that it has.
@@ -38,7 +38,6 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         let mut tuple = tuple(row, shares(row));
         let hidden = Share { time_wait: row.hidden.into(), ..Share::default() };
         tuple.shares.extend((row.hidden != 0).then_some(hidden));
-        tuple.more_callers = row.failing.map_or(0, |failing| failing.others);
         tuple.created = recent(row.figures.created_rate.s10, now_s);
         tuple.ended = recent(row.figures.ended_rate.s10, now_s);
         // The fullest there ever was may be long ago: what held ports when the last call failed is what it failed for.
@@ -50,15 +49,15 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         netns.settings.ports = netns.settings.ports.or(row.pressure.map(|pressure| pressure.ports));
         netns.tuples.push(tuple);
     }
-    for (key, failing) in &snapshot.not_bound {
+    for (key, links) in &snapshot.not_bound {
         let fresh = || Netns { netns: key.netns, ..Netns::default() };
         let netns = namespaces.entry(key.netns).or_insert_with(fresh);
-        netns.binds.push(BindFailure {
+        netns.binds.extend(links.iter().map(|link| BindFailure {
             port: key.sport,
-            failed: failing.failed,
-            caller: caller(&failing.process),
+            failed: link.failing,
+            caller: process(&link.process),
             ..BindFailure::default()
-        });
+        }));
     }
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.order_by_key(|netns| netns.netns);
@@ -94,23 +93,19 @@ fn tuple(row: &TupleRow, shares: Vec<Share>) -> Tuple {
     }
 }
 
-fn caller(key: &ProcessKey) -> Process {
+fn process(key: &ProcessKey) -> Process {
     if key.is_unknown() { Process::default() } else { named(key) }
 }
 
 /// Who holds a pool, and who finds no port in it.
 fn shares(row: &TupleRow) -> Vec<Share> {
-    let known = || row.holders.iter().filter(|(process, _)| !process.is_unknown());
-    let mut all: Vec<Share> = known()
-        .map(|(process, live)| Share { process: named(process), time_wait: *live, ..Share::default() })
-        .collect();
-    if let Some(Failing { process, failed, .. }) = row.failing {
-        match known().position(|(of, _)| *of == process) {
-            Some(at) => all[at].failed = failed,
-            None => all.push(Share { process: caller(&process), failed, ..Share::default() }),
-        }
-    }
-    all
+    let share = |link: &LinkRow| Share {
+        process: process(&link.process),
+        time_wait: link.live,
+        failed: link.failing,
+        ..Share::default()
+    };
+    row.links.iter().map(share).collect()
 }
 
 fn recent(rate: f64, seconds: u64) -> u64 {

@@ -121,7 +121,6 @@ fn adopt(netns: &mut Netns) {
         }
         home.failed += tuple.failed;
         home.failed_bound += tuple.failed_bound;
-        home.more_callers += tuple.more_callers;
         home.shares = Share::by_process(home.shares.drain(..).chain(tuple.shares));
     }
     netns.tuples = rest;

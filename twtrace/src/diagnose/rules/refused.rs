@@ -124,7 +124,6 @@ fn of_connect(pool: &Pool<'_>, why: &str) -> Finding {
         .because("ports in use to there", tuple.peak.all(), SOCK_DIAG)
         .because("no address to connect from", why, "addresses of its interfaces")
         .by(callers)
-        .and_more(tuple.more_callers)
         .remedied(remedies::of_no_address(pool.netns))
         .but_not(folklore::of_no_address())
         .in_short(&format!("cannot connect to {}: no local address", peer(tuple)))

@@ -78,8 +78,6 @@ pub struct Survey<'a> {
     mains: Vec<u32>,
     /// Pools and ports that have sockets whose owner nobody saw, and when the first of those was made.
     unowned: Vec<(u32, Option<u64>)>,
-    /// Of a pool or a port: the link that failed most lately, and how many others did.
-    failers: Vec<(u32, u64)>,
     /// Within the last [`FAILING_S`]: of a pool or a port calls that failed for want of one, of a namespace sockets that were refused.
     pub(super) failed: Vec<u64>,
     /// Links of pools and ports that a finding could be about, by those: worked out when first asked for.
@@ -87,9 +85,9 @@ pub struct Survey<'a> {
 }
 
 /// See [`Survey::may_press`].
-pub(super) fn may_press(pressure: Option<Pressure>, fails: bool) -> bool {
+pub(super) fn may_press(pressure: Option<Pressure>, failed: u64) -> bool {
     let is_used = |pressure: Pressure| pressure.full_in_s.is_some() || pressure.fraction() >= USED;
-    fails || pressure.is_none_or(is_used)
+    failed != 0 || pressure.is_none_or(is_used)
 }
 
 pub(super) fn hotter(a: Pressure, b: Option<Pressure>) -> bool {
@@ -111,7 +109,6 @@ impl<'a> Survey<'a> {
             dealings: vec![Dealings::default(); rows],
             mains: vec![NOWHERE; rows],
             unowned: Vec::new(),
-            failers: vec![(NOWHERE, 0); rows],
             failed: vec![0; rows],
             dealt_with: OnceCell::new(),
         };
@@ -194,8 +191,7 @@ impl<'a> Survey<'a> {
                 others: Some(Box::new(held)),
                 hidden: 0,
                 main: None,
-                holders: Vec::new(),
-                failing: None,
+                links: Vec::new(),
                 wanted: 0,
             }
         };
@@ -204,7 +200,7 @@ impl<'a> Survey<'a> {
 
     /// Whether anything could be said of a pool: one that is not known, has some use of its ports, or in which calls fail.
     pub(super) fn may_press(&self, row: u32) -> bool {
-        may_press(self.pressure(row), self.failers[row as usize].0 != NOWHERE)
+        may_press(self.pressure(row), self.failed[row as usize])
     }
 
     /// How full a pool is; `None` where it is not known how many ports there are.
@@ -259,7 +255,6 @@ impl<'a> Survey<'a> {
                     self.mains[of as usize] = at;
                 }
             }
-            self.weigh_failures(at, target);
             if self.engine.process_key(process).is_none_or(|key| key.is_unknown()) {
                 self.unowned.push((target, self.links[at as usize].made_ns));
             }
@@ -275,18 +270,6 @@ impl<'a> Survey<'a> {
             }
             self.dealings[process as usize] = dealings;
         }
-    }
-
-    fn weigh_failures(&mut self, link: u32, target: u32) {
-        let failed = |link: u32| self.links.get(link as usize).map_or(0, |sum| sum.failing);
-        if failed(link) == 0 {
-            return;
-        }
-        let (first, others) = self.failers[target as usize];
-        let is_more = failed(link) > failed(first)
-            || failed(link) == failed(first) && self.names(link) < self.names(first);
-        let most = if is_more { link } else { first };
-        self.failers[target as usize] = (most, others + u64::from(first != NOWHERE));
     }
 
     /// Whether a link matters more than another one; names make it certain.
@@ -392,6 +375,7 @@ impl<'a> Survey<'a> {
             live: sum.live,
             created: sum.created,
             failed: sum.failed,
+            failing: sum.failing,
             starved: sum.starved,
             pressure: self.pressure(target),
         })

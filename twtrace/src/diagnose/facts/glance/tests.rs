@@ -100,7 +100,37 @@ fn everybody_who_holds_a_part_of_a_pool_is_a_holder() {
         let shares = &facts.namespaces[0].tuples[0].shares;
         let held: Vec<_> =
             shares.iter().map(|share| (share.process.comm.as_str(), share.time_wait)).collect();
-        assert_eq!(held, [("cli-A", 67), ("cli-B", 67)], "{wanted:?}");
+        assert_eq!(held, [("cli-A", 67), ("cli-B", 67), ("", 66)], "{wanted:?}");
+        let told = &glance(&tracker.snapshot(wanted), &[], None)[0].text;
+        let want = "cli-A (pid 97) and 1 more (134), and a process that twtrace did not see (66)";
+        assert!(told.contains(want), "{told}");
+    }
+}
+
+/// However many there are: none of 53 workers is left out of a number.
+#[test]
+fn everybody_who_holds_or_fails_is_counted() {
+    let mut tracker = tracker(0, 0);
+    let worker = |pid: u16, kind, sport| {
+        let mut event = event(kind, 9 * SECOND_NS, sport);
+        event.owner = event.owner.take().map(|owner| crate::model::event::Process {
+            pid: pid.into(),
+            start_ns: pid.into(),
+            ..owner
+        });
+        event
+    };
+    for at in 0..200 {
+        tracker.apply(&mut worker(100 + at % 53, Kind::Created, 40_000 + at));
+    }
+    for at in 0..31 {
+        tracker.apply(&mut worker(100 + at, Kind::ConnectFailed, 0));
+    }
+    tracker.advance(12 * SECOND_NS);
+    for wanted in [&[By::Process][..], By::ALL] {
+        let told = &glance(&tracker.snapshot(wanted), &[], None)[0];
+        assert!(told.text.contains("checkout-api (53 processes)"), "{}", told.text);
+        assert!(told.headline.contains("checkout-api[100] +30 cannot connect"), "{}", told.headline);
     }
 }
 

@@ -1,43 +1,45 @@
 //! Owns: who holds the pools that a finding could be about, and who fails there or on ports.
 //! Must not know: what is said of it.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::{LinkSum, NOWHERE, Survey};
+use super::Survey;
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::snapshot::{Failing, PortKey, ProcessKey, Target};
-
-/// Ports that could not be bound and that are told.
-const NOT_BOUND: usize = 5;
-/// Processes that are told of one pool or port.
-const MOST: usize = 16;
+use crate::engine::snapshot::{LinkRow, PortKey, Target};
 
 impl Survey<'_> {
-    /// Who fails most of late, in a pool or on a port.
-    pub(in crate::engine::snapshot) fn failing(&self, row: u32) -> Option<Failing> {
-        let (link, others) = *self.failers.get(row as usize)?;
-        let (process, _) = self.ends(link)?;
-        let failed = self.links.get(link as usize)?.failing;
-        Some(Failing { process: self.engine.process_key(process)?, failed, others })
+    /// Everybody who holds sockets of a pool or finds no port in it, where a finding could be about it; who holds most first, and of
+    /// equals who fails most.
+    pub(in crate::engine::snapshot) fn links_of_pool(&self, row: u32) -> Vec<LinkRow> {
+        if !self.may_press(row) {
+            return Vec::new();
+        }
+        self.links_to(row, |link| (link.live, link.failing))
     }
 
-    /// Who holds how many sockets of a pool that a finding could be about, most first.
-    pub(in crate::engine::snapshot) fn holders(&self, row: u32) -> Vec<(ProcessKey, u64)> {
-        if self.may_press(row) { self.most(row, |sum| sum.live) } else { Vec::new() }
+    /// Ports that somebody failed to bind of late, most failures first; each with every one of those who did, likewise.
+    pub(in crate::engine::snapshot) fn not_bound(&self) -> Vec<(PortKey, Vec<LinkRow>)> {
+        let failed = self.failed.iter().enumerate().filter(|(_, failed)| **failed != 0);
+        let mut ports: Vec<(u64, PortKey, u32)> = failed
+            .filter_map(|(row, failed)| match self.target(row as u32)? {
+                Target::Port(key) => Some((*failed, key, row as u32)),
+                Target::Tuple(_) => None,
+            })
+            .collect();
+        ports.sort_unstable_by_key(|(failed, key, _)| (Reverse(*failed), *key));
+        let with_links = |(_, key, row)| (key, self.links_to(row, |link| (link.failing, 0)));
+        ports.into_iter().map(with_links).collect()
     }
 
-    /// Who has most of something to do with a pool or a port, and how much.
-    fn most(&self, row: u32, of: fn(&LinkSum) -> u64) -> Vec<(ProcessKey, u64)> {
+    /// Who has anything of this to do with a pool or a port, most first.
+    fn links_to(&self, row: u32, of: fn(&LinkRow) -> (u64, u64)) -> Vec<LinkRow> {
         let links = self.dealt_with.get_or_init(|| self.links_by_target());
-        let of_link = |link: &u32| {
-            let sum = of(&self.links[*link as usize]);
-            if sum == 0 { None } else { Some((self.engine.process_key(self.ends(*link)?.0)?, sum)) }
-        };
-        let mut all: Vec<(ProcessKey, u64)> =
-            links.get(&row).into_iter().flatten().filter_map(of_link).collect();
-        all.sort_unstable_by_key(|(process, sum)| (std::cmp::Reverse(*sum), *process));
-        all.truncate(MOST);
+        let mut all: Vec<LinkRow> =
+            links.get(&row).into_iter().flatten().filter_map(|at| self.link(*at)).collect();
+        all.retain(|link| of(link) != (0, 0));
+        all.sort_unstable_by_key(|link| (Reverse(of(link)), link.process));
         all
     }
 
@@ -51,22 +53,5 @@ impl Survey<'_> {
             }
         }
         links
-    }
-
-    /// Ports that somebody failed to bind of late, most failures first; each with every one of those who did.
-    pub(in crate::engine::snapshot) fn not_bound(&self) -> Vec<(PortKey, Failing)> {
-        let failed = self.failers.iter().enumerate().filter(|(_, (link, _))| *link != NOWHERE);
-        let of_port = |(row, _): (usize, &(u32, u64))| match self.target(row as u32)? {
-            Target::Port(key) => Some((row as u32, key, self.failing(row as u32)?.failed)),
-            Target::Tuple(_) => None,
-        };
-        let mut ports: Vec<(u32, PortKey, u64)> = failed.filter_map(of_port).collect();
-        ports.sort_by_key(|(_, key, failed)| (std::cmp::Reverse(*failed), *key));
-        ports.truncate(NOT_BOUND);
-        let of_row = |(row, key, _)| {
-            let failers = self.most(row, |sum| sum.failing).into_iter();
-            failers.map(move |(process, failed)| (key, Failing { process, failed, others: 0 }))
-        };
-        ports.into_iter().flat_map(of_row).collect()
     }
 }
