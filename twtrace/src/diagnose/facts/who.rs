@@ -2,6 +2,7 @@
 //! Must not know: how any of it was come by.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -44,8 +45,12 @@ const TICK_NS: u64 = 10_000_000;
 impl Process {
     /// Whether both are one and the same process, whatever it is called by now.
     pub fn is(&self, other: &Self) -> bool {
-        let started = |process: &Self| (process.start_ns != 0).then_some(process.start_ns / TICK_NS);
-        self.pid == other.pid && started(self).zip(started(other)).is_none_or(|(one, two)| one == two)
+        self.pid == other.pid && self.started().zip(other.started()).is_none_or(|(one, two)| one == two)
+    }
+
+    /// When it started, in ticks; `None` where that is not known.
+    fn started(&self) -> Option<u64> {
+        (self.start_ns != 0).then_some(self.start_ns / TICK_NS)
     }
 
     /// Whether `filter` is about it; `None` where nobody knows.
@@ -91,17 +96,28 @@ impl Share {
 
     /// Each process once, with all that its shares come to, in the order in which it is first met. Whoever is counted by shares ("and 3
     /// more") is counted once in this way, however many ports or addresses his calls were for.
+    ///
+    /// Of one pid there may be several processes, one after the other: whose start is not known is one of its own then.
     pub fn by_process(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let all: Vec<Self> = all.into_iter().collect();
+        let mut only_start: HashMap<Option<u32>, Option<u64>> = HashMap::new();
+        for (pid, started) in
+            all.iter().filter_map(|share| Some((share.process.pid, share.process.started()?)))
+        {
+            let only = only_start.entry(pid).or_insert(Some(started));
+            *only = only.filter(|only| *only == started);
+        }
         let mut once: Vec<Self> = Vec::new();
-        // Of one pid there may be several processes, one after the other.
-        let mut of_pid: HashMap<Option<u32>, Vec<usize>> = HashMap::new();
+        let mut places: HashMap<(Option<u32>, Option<u64>), usize> = HashMap::new();
         for share in all {
-            let known = of_pid.entry(share.process.pid).or_default();
-            if let Some(at) = known.iter().find(|at| once[**at].process.is(&share.process)) {
-                once[*at].add(share);
-            } else {
-                known.push(once.len());
-                once.push(share);
+            let Process { pid, .. } = share.process;
+            let only = || only_start.get(&pid).copied().flatten();
+            match places.entry((pid, share.process.started().or_else(only))) {
+                Entry::Occupied(place) => once[*place.get()].add(share),
+                Entry::Vacant(place) => {
+                    place.insert(once.len());
+                    once.push(share);
+                }
             }
         }
         once
@@ -120,7 +136,10 @@ impl Share {
     }
 
     fn add(&mut self, other: Self) {
-        let Self { process: _, time_wait, open, created, failed, lost, reset, habits } = other;
+        let Self { process, time_wait, open, created, failed, lost, reset, habits } = other;
+        if self.process.start_ns == 0 {
+            self.process.start_ns = process.start_ns;
+        }
         self.time_wait += time_wait;
         self.open += open;
         self.created += created;
@@ -199,5 +218,15 @@ mod tests {
             [share(Some(7), TICK_NS, 1), share(Some(7), 2 * TICK_NS, 1), share(Some(7), TICK_NS + 1, 1)];
         let told: Vec<u64> = Share::by_process(all).iter().map(|share| share.failed).collect();
         assert_eq!(told, [2, 1]);
+        // Which of them it was that nobody knows the start of, nobody knows; of one, it is that.
+        let told = |starts: [u64; 3]| {
+            let once = Share::by_process(starts.map(|start_ns| share(Some(7), start_ns, 1)));
+            once.iter().map(|share| (share.process.start_ns, share.failed)).collect::<Vec<_>>()
+        };
+        let (one, two) = (TICK_NS, 2 * TICK_NS);
+        assert_eq!(told([0, one, two]), [(0, 1), (one, 1), (two, 1)]);
+        assert_eq!(told([one, two, 0]), [(one, 1), (two, 1), (0, 1)]);
+        assert_eq!(told([0, one, one]), [(one, 3)]);
+        assert_eq!(told([one, 0, one]), [(one, 3)]);
     }
 }

@@ -69,8 +69,7 @@ pub(super) fn server_cannot_bind(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
-    let sum = |part: fn(&Served) -> u64| taken.served.iter().map(|served| part(served)).sum::<u64>();
-    let (time_wait, open) = (sum(|served| served.time_wait), sum(|served| served.open));
+    let (time_wait, open) = (taken.time_wait(), taken.open());
     let open_words = match open {
         0 => String::new(),
         _ => format!(" and {}{}", count(open, "open socket"), states(&taken.served)),
@@ -186,34 +185,45 @@ pub(super) fn own_ports_taken(case: &Case<'_>) -> Vec<Finding> {
 }
 
 fn of_own_ports(taken: &Taken<'_>) -> Finding {
-    let (callers, left) = (taken.callers(), taken.left_s());
+    let callers = taken.callers();
     // Calls of one program are told together, and so are its connections, whichever of its processes made them.
     let is_own = |outgoing: &&Outgoing| {
         callers.iter().any(|share| share.process.comm == outgoing.process.comm)
             && outgoing.process.pid.is_some()
     };
-    let own: Vec<Share> = taken
-        .outgoing()
-        .filter(is_own)
-        .map(|outgoing| Share { process: outgoing.process.clone(), time_wait: 1, ..Share::default() })
-        .collect();
-    let held = own.len() as u64;
+    let own: Vec<&Outgoing> = taken.outgoing().filter(is_own).collect();
+    let (held, left) = (own.len() as u64, taken::left_s(own.iter().map(|outgoing| outgoing.left_ms)));
+    let (time_wait, open) = (taken.time_wait().saturating_sub(held), taken.open());
     let what = format!(
         "{} takes its source ports itself, and its own earlier connections have {}: {} of them in TIME_WAIT, the last for {left} s \
-         more. bind() fails {}.",
+         more. bind() fails {}.{}",
         failing(&callers),
         taken.ports(),
         grouped(held),
         times(taken.failed()),
+        beside(time_wait, open),
     );
+    let share =
+        |outgoing: &Outgoing| Share { process: outgoing.process.clone(), time_wait: 1, ..Share::default() };
+    let shares: Vec<Share> = own.into_iter().map(share).collect();
     taken
         .finding("own_ports_taken", Severity::Critical, what)
         .because("TIME_WAIT sockets of its own on these ports", held, EVENTS)
         .because("the last of those in TIME_WAIT has left, s", left, EVENTS)
-        .by(callers.into_iter().chain(own))
+        .because("other TIME_WAIT sockets on these ports", time_wait, "sock_diag and events")
+        .because("open sockets on these ports", open, "sock_diag")
+        .by(callers.into_iter().chain(shares))
         .remedied(remedies::of_own_ports(taken.netns, taken.port_count()))
         .but_not(folklore::of_own_ports())
         .in_short(&format!("cannot bind {}: its own earlier connections have them", taken.ports()))
+}
+
+/// What is on ports beside what a sentence before it is about.
+fn beside(time_wait: u64, open: u64) -> String {
+    let parts = [(time_wait, "other TIME_WAIT socket"), (open, "open socket")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(number, _)| *number != 0).map(|(number, what)| count(*number, what)).collect();
+    if parts.is_empty() { String::new() } else { format!(" Also there: {}.", parts.join(" and ")) }
 }
 
 /// A bind() that fails because somebody else listens there: the wrong suspect is TIME_WAIT.
@@ -226,12 +236,11 @@ fn of_port_in_use(taken: &Taken<'_>) -> Finding {
     let (listens, it) = if taken.port_count() == 1 { ("listens", "it") } else { ("listen", "them") };
     let who = holders(&listeners, |share| share.open, 0);
     let what = format!("{}: {who} {listens} on {it}. TIME_WAIT has no part in it.", taken.cannot());
-    let time_wait: u64 = taken.served.iter().map(|served| served.time_wait).sum();
     taken
         .finding("port_in_use", Severity::Warning, what)
         .because("bind() or listen() failures on this port", taken.failed(), EVENTS)
         .because("somebody listens on it", "yes", "sock_diag")
-        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
+        .because("TIME_WAIT sockets on this port", taken.time_wait(), "sock_diag")
         .by(taken.callers().into_iter().chain(listeners))
         .in_short(&format!("cannot bind {}: {who} {listens} there", taken.ports()))
         .remedied([remedies::other_port(&taken.ports())])

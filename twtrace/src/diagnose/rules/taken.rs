@@ -118,6 +118,11 @@ pub(super) fn failed(calls: &[&BindFailure]) -> u64 {
     calls.iter().map(|bind| bind.failed).sum()
 }
 
+/// How long the last of some TIME_WAIT sockets had left, in seconds begun; 0 where there are none.
+pub(super) fn left_s(left_ms: impl Iterator<Item = u64>) -> u64 {
+    left_ms.max().unwrap_or(0).div_ceil(1000)
+}
+
 impl Taken<'_> {
     /// All that failed.
     pub(super) fn failed(&self) -> u64 {
@@ -199,7 +204,17 @@ impl Taken<'_> {
     pub(super) fn left_s(&self) -> u64 {
         let listed = self.served.iter().filter_map(|served| served.left_ms);
         let told = self.outgoing().map(|outgoing| outgoing.left_ms);
-        listed.chain(told).max().unwrap_or(0).div_ceil(1000)
+        left_s(listed.chain(told))
+    }
+
+    /// TIME_WAIT sockets on the ports, listed or told of by events.
+    pub(super) fn time_wait(&self) -> u64 {
+        self.served.iter().map(|served| served.time_wait.max(served.outgoing.len() as u64)).sum()
+    }
+
+    /// Sockets on the ports in other states, listeners apart.
+    pub(super) fn open(&self) -> u64 {
+        self.served.iter().map(|served| served.open).sum()
     }
 
     /// A finding about it; `sport` is set where there is one port.

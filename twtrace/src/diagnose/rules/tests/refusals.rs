@@ -107,6 +107,22 @@ fn who_comes_back_to_his_own_ports_is_told_once() {
         finding.who.iter().map(|share| (share.process.pid, share.time_wait, share.failed)).collect();
     assert_eq!(told, [(Some(7), 0, 3), (Some(9), 2, 1), (Some(11), 1, 0)]);
     assert!(finding.what.contains(": 3 of them in TIME_WAIT"), "{}", finding.what);
+    assert!(finding.what.ends_with(" Also there: 1 other TIME_WAIT socket."), "{}", finding.what);
+    // How long they are there is said of its own connections, whatever others have there, and for how long.
+    let others = Outgoing { left_ms: 59_001, ..had(13, "rpcbind") };
+    let taken = Served {
+        open: 2,
+        left_ms: Some(59_500),
+        ..on(1000, vec![Outgoing { left_ms: 41_001, ..had(7, "mount.nfs") }, others])
+    };
+    let finding =
+        only(&facts(Netns { binds: vec![bind(1000, 3, 7, "mount.nfs")], served: vec![taken], ..netns() }));
+    assert!(finding.what.contains("the last for 42 s more"), "{}", finding.what);
+    assert!(
+        finding.what.ends_with(" Also there: 1 other TIME_WAIT socket and 2 open sockets."),
+        "{}",
+        finding.what
+    );
     // Chosen by connect(), even by the same program, it is chance.
     let chance = on(40_001, vec![outgoing(Some(7), "app", Some(false))]);
     let tracker = Netns { binds: vec![bind(40_001, 1, 7, "app")], served: vec![chance], ..netns() };
