@@ -95,15 +95,22 @@ impl CgroupIndex {
         self.paths.get(&id).map(String::as_str)
     }
 
+    /// The path of cgroup `id` where it is known already and says it all: there is no other hierarchy.
+    pub(super) fn known(&mut self, id: u64) -> Option<&str> {
+        if self.has_v1 { None } else { self.paths.get(&id).map(String::as_str) }
+    }
+
     /// Whether `path` is that of cgroup `id`, and everybody's in it: on a machine that is managed with v1 all processes are in the root of v2,
     /// whatever else they are in.
     pub(super) fn is_of(&mut self, path: &str, id: u64) -> bool {
-        (path != "/" || !self.has_v1)
-            && (self.paths.get(&id).is_some_and(|known| known == path) || self.confirms(path, id))
+        (path != "/" || !self.has_v1) && self.confirms(path, id)
     }
 
-    /// Whether `path` is that of cgroup `id` right now: one look instead of a look round.
+    /// Whether `path` is that of cgroup `id`: known, or by one look instead of a look round.
     pub(super) fn confirms(&mut self, path: &str, id: u64) -> bool {
+        if self.paths.get(&id).is_some_and(|known| known == path) {
+            return true;
+        }
         let Some(mount) = &self.mount else { return false };
         // Seen from within a cgroup namespace a path may climb out of what is mounted.
         let Some(below) = path.strip_prefix('/').filter(|below| below.split('/').all(|part| part != ".."))

@@ -22,6 +22,8 @@ use crate::model::identity::service_of;
 pub(super) const CMDLINE_MAX: u64 = 4096;
 /// More than any other file here can be.
 const FILE_MAX: u64 = 64 * 1024;
+/// As much as these files mostly have.
+const USUAL_LEN: usize = 1024;
 /// What the kernel appends to the path of a file, or of a cgroup, that was removed.
 const DELETED: &str = " (deleted)";
 
@@ -93,19 +95,21 @@ impl Proc {
     }
 
     /// What there is to know of the process `pid` that started at `start_ns` (`task.start_boottime`, nanoseconds of
-    /// CLOCK_BOOTTIME). `None` if it is gone, or if its pid has passed to another process.
+    /// CLOCK_BOOTTIME). `None` if it is gone, or if its pid has passed to another process. Its cgroups only where they are wanted: to open and
+    /// read them takes a third of it all.
     ///
     /// None of this waits for the process: `stat` takes a spin lock of it and looks at none of its memory
     /// (do_task_stat(), fs/proc/array.c, 5.10 to 7.3), `exe` is a link whose path is put together from names that the
     /// kernel has (do_proc_readlink(), fs/proc/base.c, 5.10 to 7.3: no file system is asked), `cgroup` is under a lock
     /// of the cgroups (proc_cgroup_show(), kernel/cgroup/cgroup.c, 5.10 to 7.3). Its command line is another matter:
     /// see [`super::cmdline`].
-    pub(super) fn find(&self, pid: u32, start_ns: u64) -> Option<Found> {
+    pub(super) fn find(&self, pid: u32, start_ns: u64, with_cgroups: bool) -> Option<Found> {
         let (dir, comm, _) = self.open(pid, start_ns)?;
+        let read = if with_cgroups { read_at(&dir, "cgroup", FILE_MAX).ok() } else { None };
         Some(Found {
             comm,
             exe: readlinkat(dir.as_fd(), "exe").ok().map(|path| program(&path)),
-            cgroups: read_at(&dir, "cgroup", FILE_MAX).map(|bytes| cgroups(&bytes)).unwrap_or_default(),
+            cgroups: read.map(|bytes| cgroups(&bytes)).unwrap_or_default(),
         })
     }
 }
@@ -132,7 +136,8 @@ pub fn start_ns(dir: &Path) -> Option<u64> {
 
 fn read_at(dir: &OwnedFd, name: &str, most: u64) -> io::Result<Vec<u8>> {
     let file = File::from(openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
-    let mut bytes = Vec::new();
+    // Without room it is first read with 32 bytes, and again for the rest.
+    let mut bytes = Vec::with_capacity(USUAL_LEN);
     file.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

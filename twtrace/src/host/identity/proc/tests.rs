@@ -41,7 +41,7 @@ fn a_process_is_read_whole() {
         cgroup,
         "/usr/sbin/nginx (deleted)",
     );
-    let found = at(dir.path()).find(4242, START_NS).unwrap();
+    let found = at(dir.path()).find(4242, START_NS, true).unwrap();
     let want = Found {
         comm: named(b"nginx"),
         exe: Some("/usr/sbin/nginx".into()),
@@ -59,12 +59,12 @@ fn nothing_is_taken_from_another_process_with_the_pid() {
     process(dir.path(), 4242, format!("4242 (nginx) {STAT_REST}").as_bytes(), b"x\0", "0::/\n", "/bin/x");
     let proc = at(dir.path());
     for start_ns in [0, START_NS - 10_000_000, 8_771_229_999_999, 8_771_240_000_000, u64::MAX] {
-        assert_eq!(proc.find(4242, start_ns), None, "{start_ns}");
+        assert_eq!(proc.find(4242, start_ns, true), None, "{start_ns}");
     }
     for start_ns in [8_771_230_000_000, 8_771_239_999_999] {
-        assert!(proc.find(4242, start_ns).is_some(), "{start_ns}");
+        assert!(proc.find(4242, start_ns, true).is_some(), "{start_ns}");
     }
-    assert_eq!(proc.find(4243, START_NS), None);
+    assert_eq!(proc.find(4243, START_NS, true), None);
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn this_very_process_is_found_only_with_its_start_time() {
     let stat = fs::read("/proc/self/stat").unwrap();
     let (comm, ticks) = name_and_start(&stat).unwrap();
     let pid = std::process::id();
-    let found = proc.find(pid, ticks * proc.tick_ns + 1).unwrap();
+    let found = proc.find(pid, ticks * proc.tick_ns + 1, true).unwrap();
     assert_eq!(found.comm, comm);
     assert_eq!(found.exe, std::env::current_exe().unwrap().to_str().map(str::to_owned));
     let start_ns = ticks * proc.tick_ns + 1;
     let cmdline = proc.cmdline(pid, start_ns, Some(comm), crate::host::identity::cmdline::is_harmless);
     assert_eq!(cmdline.unwrap(), std::env::args().collect::<Vec<_>>().join(" "));
-    assert_eq!(proc.find(pid, (ticks + 1) * proc.tick_ns), None);
+    assert_eq!(proc.find(pid, (ticks + 1) * proc.tick_ns, true), None);
 }
