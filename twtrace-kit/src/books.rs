@@ -2,6 +2,7 @@
 //! Must not know: what they should say.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
@@ -82,7 +83,8 @@ pub fn in_use() -> Result<u64> {
 }
 
 fn sockstat(process: &str, key: &str) -> Result<u64> {
-    let sockstat = fs::read_to_string(format!("/proc/{process}/net/sockstat"))?;
+    let path = format!("/proc/{process}/net/sockstat");
+    let sockstat = fs::read_to_string(&path).context(path)?;
     let tcp = sockstat.lines().find(|line| line.starts_with("TCP:")).context("sockstat without TCP")?;
     let mut words = tcp.split_whitespace();
     words.find(|word| *word == key).with_context(|| format!("sockstat without {key}"))?;
@@ -107,10 +109,17 @@ pub struct Row {
 }
 
 /// All TCP sockets of the namespace of `process`.
+///
+/// # Errors
+/// Where the list cannot be read; a kernel without IPv6 has no second one.
 pub fn rows(process: &str) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for table in ["tcp", "tcp6"] {
-        let Ok(text) = fs::read_to_string(format!("/proc/{process}/net/{table}")) else { continue };
+        let path = format!("/proc/{process}/net/{table}");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if table == "tcp6" && error.kind() == ErrorKind::NotFound => continue,
+            read => read.context(path)?,
+        };
         for line in text.lines().skip(1) {
             rows.push(row(line).with_context(|| format!("{table}: {line:?}"))?);
         }

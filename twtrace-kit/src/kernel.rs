@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 
 /// Version of the running kernel: major and minor.
 pub fn version() -> Result<(u32, u32)> {
-    parse(&fs::read_to_string("/proc/sys/kernel/osrelease")?)
+    let path = "/proc/sys/kernel/osrelease";
+    parse(&fs::read_to_string(path).context(path)?)
 }
 
 fn parse(release: &str) -> Result<(u32, u32)> {
@@ -37,7 +38,8 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// # Errors
 /// Where no /proc is mounted.
 pub fn has_first_pids() -> Result<bool> {
-    Ok(fs::metadata("/proc/self/ns/pid")?.ino() == FIRST_PID_NAMESPACE)
+    let path = "/proc/self/ns/pid";
+    Ok(fs::metadata(path).context(path)?.ino() == FIRST_PID_NAMESPACE)
 }
 
 /// Whether this machine's processor is emulated in software, as QEMU's TCG says of itself: then seconds are not what they were.

@@ -200,6 +200,13 @@ const LIMITS: &[Limit] = &[
     Limit { scenario: "load", ..NO_WEB_SERVER },
     Limit { scenario: "doctor_healthy_load", ..NO_WEB_SERVER },
     Limit { scenario: "keep_alive", ..NO_WEB_SERVER },
+    Limit {
+        scenario: "keep_alive",
+        backend: None,
+        here: || kernel::counts_creations().is_ok_and(|counts| !counts),
+        lack: Lack::Kernel,
+        reason: "this kernel does not count TIME_WAIT sockets when they are made",
+    },
 ];
 
 fn installed(program: &str) -> bool {

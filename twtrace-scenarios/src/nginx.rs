@@ -1,10 +1,10 @@
 //! Owns: an nginx of a scenario's own, in the calling process's network namespace.
 //! Must not know: what is asked of it, twtrace.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use twtrace_kit::books;
@@ -23,10 +23,13 @@ http { access_log off; keepalive_requests 1000000; keepalive_timeout ",
 ",
 ];
 
+/// Where it says what is wrong, in a folder of its own.
+const STDERR: &str = "stderr";
+
 /// One that runs. It ends with this value.
 pub(crate) struct Nginx {
     child: Guarded,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Nginx {
@@ -40,10 +43,21 @@ impl Nginx {
         let mut command = Command::new("nginx");
         command.arg("-p").arg(dir.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
         // Its workers end with it only where it is not killed.
-        let child = Guarded::spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))?.with_grace(GRACE);
+        let stderr = File::create(dir.path().join(STDERR))?;
+        let child = Guarded::spawn(command.stdin(Stdio::null()).stderr(stderr))?.with_grace(GRACE);
+        let nginx = Self { child, dir };
         let listens = |row: &books::Row| row.state == books::LISTEN && row.local.port() == 10007;
-        until_true("nginx to listen", PATIENCE, || Ok(books::rows("self")?.iter().any(listens)))?;
-        Ok(Self { child, _dir: dir })
+        until_true("nginx to listen", PATIENCE, || {
+            ensure!(!nginx.child.has_ended(), "nginx has ended");
+            Ok(books::rows("self")?.iter().any(listens))
+        })
+        .with_context(|| nginx.said())?;
+        Ok(nginx)
+    }
+
+    fn said(&self) -> String {
+        let said = fs::read(self.dir.path().join(STDERR)).unwrap_or_default();
+        format!("nginx said: {}", String::from_utf8_lossy(&said).trim_end())
     }
 
     /// Ends it, once it has answered what it was asked.
@@ -52,7 +66,7 @@ impl Nginx {
     /// Where it ends otherwise.
     pub(crate) fn end(mut self) -> Result<()> {
         let status = self.child.stop(Signal::SIGQUIT, PATIENCE)?;
-        ensure!(status.success(), "nginx ended with {status}");
+        ensure!(status.success(), "nginx ended with {status}; {}", self.said());
         Ok(())
     }
 }

@@ -78,6 +78,7 @@ impl Returning {
     /// # Errors
     /// Where there is no such place, or the kernel refuses.
     pub fn beside(hooks: &[Hook]) -> Result<Vec<Self>> {
+        ensure!(!hooks.is_empty(), "no programs are attached to put empty ones beside");
         let mut all = Vec::new();
         for Hook { name, place, .. } in hooks {
             let attached = match place {

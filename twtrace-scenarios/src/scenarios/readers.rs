@@ -114,7 +114,7 @@ fn full_pipe() -> Result<(PipeReader, OwnedFd)> {
 }
 
 /// How long a trace takes to end when everybody reads: on an emulated machine that is much.
-fn usual_end(sandbox: &Sandbox) -> Result<Duration> {
+pub(super) fn usual_end(sandbox: &Sandbox) -> Result<Duration> {
     let tracer = Tracer::start(&sandbox.setup, &["--json", "--netns", "self"])?;
     let began = Instant::now();
     tracer.stop(Signal::SIGTERM)?;
@@ -122,7 +122,7 @@ fn usual_end(sandbox: &Sandbox) -> Result<Duration> {
 }
 
 /// Ends a trace by a signal, in time.
-fn stop_in_time(tracer: Tracer, by: Signal, usual: Duration) -> Result<Told> {
+pub(super) fn stop_in_time(tracer: Tracer, by: Signal, usual: Duration) -> Result<Told> {
     let began = Instant::now();
     let told = tracer.stop(by)?;
     in_time(began, usual, by.as_str())?;

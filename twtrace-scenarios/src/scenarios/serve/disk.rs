@@ -16,6 +16,7 @@ use twtrace_kit::wait::{PATIENCE, until_true};
 use super::{AT, CREATED, FAILED, Play};
 use crate::hung;
 use crate::sandbox::Sandbox;
+use crate::scenarios::readers::{stop_in_time, usual_end};
 
 /// A file system of a megabyte, for as long as this lives.
 struct Disk(TempDir);
@@ -108,6 +109,7 @@ pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
 /// Nothing has failed, so it records; metrics have all that the disk has not, and a signal ends it, which says how much that is.
 pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
     let disk = hung::disk::Disk::mount()?;
+    let usual = usual_end(sandbox)?;
     let twtrace = sandbox.setup.twtrace.clone();
     let file = disk.file().with_file_name("twtrace.0.twt");
     let play = Play::begin(sandbox, &["--record", &hung::text(file.parent().context("a folder")?)?])?;
@@ -122,11 +124,12 @@ pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
     let (events, missed) =
         (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
     ensure!(events == 0.0 && missed == 0.0, "{events} recorded and {missed} missed: all of it waits");
-    let ended = play.tracer.stop(Signal::SIGTERM)?;
+    let ended = stop_in_time(play.tracer, Signal::SIGTERM, usual)?;
     ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
     let said = format!("{}: it does not take fast enough what is written to it: ", file.display());
     let rest = ended.stderr.split_once(&said).with_context(|| format!("no `{said}` in {}", ended.stderr))?.1;
-    let unwritten: usize = rest.split(' ').next().unwrap_or_default().parse()?;
+    let unwritten = rest.split(' ').next().unwrap_or_default();
+    let unwritten: usize = unwritten.parse().with_context(|| format!("{unwritten:?} in {}", ended.stderr))?;
     // Where TIME_WAIT is over by then, as on a slow machine, ends are among them.
     ensure!(unwritten >= CREATED + FAILED, "{unwritten} events are not written");
     ensure!(recorded(&twtrace, &disk.written())? == Some(0), "what was written is a recording");
