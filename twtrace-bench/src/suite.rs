@@ -16,6 +16,7 @@ use crate::{growth, loads, programs, unloaded};
 /// What may be measured alone, in the order in which all is measured: what loads leave behind ends for a minute, and is no idle machine.
 const NAMES: [&str; 12] = [
     "idle",
+    "screen",
     "nginx",
     "keepalive",
     "client-first",
@@ -24,7 +25,6 @@ const NAMES: [&str; 12] = [
     "rate",
     "live-sockets",
     "processes",
-    "screen",
     "reports",
     "soak",
 ];

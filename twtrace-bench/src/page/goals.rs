@@ -2,6 +2,8 @@
 //!
 //! Owns: the limits, and what is compared with each. Must not know: how the page looks.
 
+mod unloaded;
+
 use super::text::{fixed, grouped};
 use crate::model::{Arm, Load, Results, SoakMode};
 use crate::stats::{Spread, cpu_percent, p99_ratios, speed_ratios};
@@ -46,7 +48,7 @@ pub(super) struct Goal {
 
 /// All of them.
 pub(super) fn all(results: &Results) -> Vec<Goal> {
-    vec![
+    let mut all = vec![
         throughput(results),
         p99(results),
         loss(results),
@@ -54,7 +56,9 @@ pub(super) fn all(results: &Results) -> Vec<Goal> {
         kernel_time(results),
         keep_alive(results),
         memory(results),
-    ]
+    ];
+    all.extend(unloaded::all(results));
+    all
 }
 
 fn unmeasured(name: &'static str, wanted: String, why: &str) -> Goal {
