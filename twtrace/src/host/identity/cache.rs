@@ -127,8 +127,7 @@ impl IdentityCache {
         let known = self.cgroups.known(key.cgroup_id).map(|path| (Some(path.to_owned()), container_of(path)));
         let find = || self.proc.find(key.pid, key.start_ns, known.is_none());
         let found = if self.pids_are_others { None } else { find() };
-        let (cgroup, container) =
-            known.unwrap_or_else(|| self.cgroup(found.as_ref(), key.cgroup_id, now_ns));
+        let (cgroup, container) = known.unwrap_or_else(|| self.cgroup(found.as_ref(), key.cgroup_id, now_ns));
         let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
         let (program, cmdline) = (found.filter(same_name), Cmdline::default());
         if let (Some(cmdlines), true) = (&mut self.cmdlines, program.is_some()) {

@@ -146,6 +146,8 @@ pub struct Btf {
     structs: Vec<u32>,
     /// Ids of functions.
     funcs: Vec<u32>,
+    /// Ids of typedefs.
+    typedefs: Vec<u32>,
     strings: std::ops::Range<usize>,
 }
 
@@ -225,7 +227,8 @@ impl Btf {
         if data[strings.clone()].first() != Some(&0) || data[strings.clone()].last() != Some(&0) {
             return Err(BtfError::Strings);
         }
-        let mut btf = Btf { data, starts: Vec::new(), structs: Vec::new(), funcs: Vec::new(), strings };
+        let [starts, structs, funcs, typedefs] = [const { Vec::new() }; 4];
+        let mut btf = Btf { data, starts, structs, funcs, typedefs, strings };
         btf.index(types)?;
         Ok(btf)
     }
@@ -247,6 +250,7 @@ impl Btf {
             match kind {
                 Kind::Struct | Kind::Union => self.structs.push(id),
                 Kind::Func => self.funcs.push(id),
+                Kind::Typedef => self.typedefs.push(id),
                 _ => {}
             }
             at = end;
@@ -303,6 +307,11 @@ impl Btf {
     /// Id of the first function of this name.
     pub(super) fn func_named(&self, name: &str) -> Option<u32> {
         self.named(&self.funcs, name).next()
+    }
+
+    /// Id of the first typedef of this name.
+    pub(super) fn typedef_named(&self, name: &str) -> Option<u32> {
+        self.named(&self.typedefs, name).next()
     }
 
     fn named<'a>(&'a self, ids: &'a [u32], name: &'a str) -> impl Iterator<Item = u32> + 'a {

@@ -163,8 +163,9 @@ fn attempt(
         notes.extend(hooks.iter().filter_map(|hook| left_out(backend, hook)));
         hooks.retain(|hook| !matches!(hook.point, Point::Syscall(_)));
     }
+    let ids = ids(kernel, &hooks).map_err(|why| whole(backend, why))?;
     for hook in &hooks {
-        load_one(&mut ebpf, hook, kernel).map_err(|why| missed(backend, hook, why))?;
+        load_one(&mut ebpf, hook, kernel, &ids).map_err(|why| missed(backend, hook, why))?;
     }
     let numbers = kernel.numbers(options);
     let known = |(netns, port)| Some((numbers.number(netns)?, port));
@@ -251,11 +252,27 @@ fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut Program, Why> 
     ebpf.program_mut(hook.program).ok_or_else(missing)
 }
 
-fn load_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel) -> Result<(), Why> {
+/// The ids of what these hooks are attached to, as aya wants them.
+fn ids(kernel: &Kernel, hooks: &[Hook]) -> Result<aya::Btf, Why> {
+    let functions = hooks.iter().filter_map(|hook| match hook.point {
+        Point::Fentry(name) | Point::Fexit(name) => Some(name),
+        _ => None,
+    });
+    // What the kernel calls the types of its tracepoints' functions (include/trace/bpf_probe.h, 5.10 to 7.3).
+    let type_of = |hook: &Hook| match hook.point {
+        Point::Btf(name) => Some(format!("btf_trace_{name}")),
+        _ => None,
+    };
+    let tracepoints: Vec<String> = hooks.iter().filter_map(type_of).collect();
+    let outline = kernel.types.btf.outline(functions, tracepoints.iter().map(String::as_str));
+    aya::Btf::parse(&outline, aya::Endianness::Little).map_err(|error| Why::Object(error.to_string()))
+}
+
+fn load_one(ebpf: &mut Ebpf, hook: &Hook, kernel: &Kernel, ids: &aya::Btf) -> Result<(), Why> {
     let done = once(match (program(ebpf, hook)?, hook.point) {
-        (Program::BtfTracePoint(program), Point::Btf(name)) => program.load(name, &kernel.btf),
-        (Program::FEntry(program), Point::Fentry(name)) => program.load(name, &kernel.btf),
-        (Program::FExit(program), Point::Fexit(name)) => program.load(name, &kernel.btf),
+        (Program::BtfTracePoint(program), Point::Btf(name)) => program.load(name, ids),
+        (Program::FEntry(program), Point::Fentry(name)) => program.load(name, ids),
+        (Program::FExit(program), Point::Fexit(name)) => program.load(name, ids),
         (Program::KProbe(program), Point::Kprobe(_)) => program.load(),
         (Program::TracePoint(program), Point::Syscall(_)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),

@@ -47,10 +47,14 @@ fn listeners_kept() -> u32 {
 
 /// Makes objects out of the embedded one. aya reads and parses all of the kernel's types for each loader, which takes as long as three
 /// programs do: there is one for all attempts.
-pub(super) struct Loader(EbpfLoader<'static>);
+pub(super) struct Loader {
+    loader: EbpfLoader<'static>,
+    /// The object.
+    bytes: io::Result<Vec<u8>>,
+}
 
 impl Loader {
-    /// Reads the kernel's types.
+    /// Reads the kernel's types, and the object.
     pub(super) fn new(options: &Options) -> Self {
         let mut loader = EbpfLoader::new();
         loader
@@ -67,7 +71,7 @@ impl Loader {
         if options.times_connect {
             counters::fit_times(&mut loader);
         }
-        Self(loader)
+        Self { loader, bytes: bytes() }
     }
 
     /// Makes one with this configuration.
@@ -75,12 +79,12 @@ impl Loader {
     /// # Errors
     /// What the kernel, or the file that stands in for the embedded object, has against it.
     pub(super) fn load(&mut self, config: Config) -> Result<Ebpf, Box<dyn std::error::Error>> {
-        let bytes = bytes()?;
+        let bytes = self.bytes.as_ref().map_err(ToString::to_string)?;
         raise_memlock();
         // It is to live as long as the loader, which takes another one for each of a few attempts: 1.5 KB each for good.
         let config: &'static Config = Box::leak(Box::new(config));
-        let loader = self.0.override_global("CONFIG", twtrace_common::bytes_of(config), true);
-        Ok(loader.load(&bytes)?)
+        let loader = self.loader.override_global("CONFIG", twtrace_common::bytes_of(config), true);
+        Ok(loader.load(bytes)?)
     }
 }
 

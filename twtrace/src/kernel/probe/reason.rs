@@ -26,9 +26,6 @@ pub enum Cannot {
     /// No type information.
     #[error("the kernel's types cannot be read: {0}")]
     Btf(#[from] BtfError),
-    /// The loader cannot read the kernel's types.
-    #[error("the kernel's types cannot be read: {0}")]
-    Types(String),
     /// The kernel lacks something twtrace reads.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -59,7 +56,7 @@ impl Cannot {
         match self {
             Self::Privilege { denial, .. } => denial.remedy(),
             Self::Files { .. } => files_remedy(),
-            Self::Btf(_) | Self::Types(_) => {
+            Self::Btf(_) => {
                 "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (the distributions' are, since about 2021), 5.8 or later, with /sys mounted; `twtrace list` needs neither"
                     .to_owned()
             }

@@ -16,6 +16,7 @@ use crate::kernel::kallsyms::KallsymsError;
 
 /// What the kernel's types say.
 pub(super) struct Types {
+    pub(super) btf: Btf,
     pub(super) resolved: Resolved,
     /// `inet_timewait_sock.tw_kill` is there: TW and TWKilled count expiries, not births.
     pub(super) counts_expiries: bool,
@@ -25,13 +26,13 @@ pub(super) struct Types {
 
 impl Types {
     fn read() -> Result<Self, Cannot> {
-        let types = Btf::running()?;
+        let btf = Btf::running()?;
         let counts_expiries = matches!(
-            types.member("inet_timewait_sock.tw_kill"),
+            btf.member("inet_timewait_sock.tw_kill"),
             Ok(_) | Err(btf::MemberError::Unaligned { .. })
         );
-        let state_process_params = types.func_params("tcp_timewait_state_process");
-        Ok(Self { resolved: btf::resolve(&types)?, counts_expiries, state_process_params })
+        let state_process_params = btf.func_params("tcp_timewait_state_process");
+        Ok(Self { resolved: btf::resolve(&btf)?, counts_expiries, state_process_params, btf })
     }
 }
 
@@ -42,8 +43,6 @@ pub(super) struct Kernel {
     pub(super) symbols: Result<Symbols, Why>,
     /// File systems of the kernel's.
     pub(super) seen: Seen,
-    /// The types again, as aya wants them.
-    pub(super) btf: aya::Btf,
     pub(super) hz: u32,
 }
 
@@ -54,16 +53,14 @@ impl Kernel {
         std::thread::scope(|scope| {
             let work = || (crate::kernel::kallsyms::load(), Loader::new(options));
             let beside = std::thread::Builder::new().name("loader-2".to_owned()).spawn_scoped(scope, work);
-            // One after the other: each takes 10 MB, and what is read out of the first is little.
-            let (types, btf) = (Types::read(), aya::Btf::from_sys_fs());
+            let types = Types::read();
             let (symbols, loader) = match beside {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => work(),
             };
             let (types, symbols) = (types?, symbols.map_err(|error| hidden(&error)));
-            let btf = btf.map_err(|error| Cannot::Types(error.to_string()))?;
             let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
-            Ok((Self { types, symbols, seen: seen.clone(), btf, hz }, loader))
+            Ok((Self { types, symbols, seen: seen.clone(), hz }, loader))
         })
     }
 
