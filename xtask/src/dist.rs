@@ -154,6 +154,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     if args.test { trial::run(&made) } else { Ok(()) }
 }
 
+/// Builds nothing but the program, as packages have it.
+///
+/// # Errors
+/// Where cargo fails, or it is larger than it may be.
+pub(crate) fn program() -> Result<PathBuf> {
+    let program = program::build(&Tree::this(Arch::Amd64))?;
+    fits(&program, BINARY_AT_MOST)?;
+    Ok(program)
+}
+
 /// `SOURCE_DATE_EPOCH`, else the time of the commit.
 fn epoch(tree: &Tree) -> Result<u64> {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok();
@@ -192,9 +202,13 @@ fn say(made: &Artefacts) -> Result<()> {
 
 /// Nothing is larger than it may be.
 fn is_small(made: &Artefacts) -> Result<()> {
-    for (path, most) in [(made.binary(), BINARY_AT_MOST), (made.deb(), DEB_AT_MOST)] {
-        ensure!(size(&path)? <= most, "{} has {} bytes, more than {most}", name(&path), size(&path)?);
-    }
+    fits(&made.binary(), BINARY_AT_MOST)?;
+    fits(&made.deb(), DEB_AT_MOST)
+}
+
+fn fits(path: &Path, most: u64) -> Result<()> {
+    let bytes = size(path)?;
+    ensure!(bytes <= most, "{} has {bytes} bytes, more than {most}", name(path));
     Ok(())
 }
 

@@ -7,7 +7,7 @@
 use crate::arch::Arch;
 use crate::matrix::{Cell, Machine, Matrix};
 use crate::scenarios::{Counted, Run, Tally};
-use crate::{bench, ebpf, fuzz, install, project, sh, stop, tidy, vm};
+use crate::{bench, dist, ebpf, fuzz, install, project, sh, stop, tidy, vm};
 use anyhow::{Context, Result, bail};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -61,16 +61,24 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let object = steps.run("BPF object", ebpf::check).flatten();
     steps.count("unit tests", || unit_tests(!args.quick));
     let mut matrix = Matrix::default();
+    let mut packaged = None;
     if !args.quick {
         if args.full {
             steps.count("fuzzing, a short search", || fuzz::search(FUZZED_S));
         }
-        steps.run("scenarios on this machine", || host(object.as_deref(), args.full, &mut matrix));
+        let programs = steps.run("programs of the tests", || vm::build_programs(Arch::Amd64));
+        // What users install is compiled as a whole, which has broken what no other build did.
+        packaged = steps.run("the packages' program", dist::program);
+        if let Some(programs) = programs {
+            let tested = Tested { programs, packaged: packaged.clone(), object: object.clone() };
+            steps.run("scenarios on this machine", || host(&tested, args.full, &mut matrix));
+        }
         steps.count("benchmarks, one short iteration", || bench::quick(object.as_deref()));
     }
     if !args.quick && !args.no_vm {
         steps.count("instructions, held against their budgets", || bench::budgets(object.as_deref()));
-        let guests = || vm::run(&vm::Args::everything(!args.full), object.as_deref());
+        let everything = vm::Args::everything(!args.full);
+        let guests = || vm::run(&everything, object.as_deref(), packaged.as_deref());
         steps.run("scenarios in guests", guests).into_iter().for_each(|guests| matrix.append(guests));
     }
     // What a part of the steps came to is no result.
@@ -202,10 +210,20 @@ fn test_results(text: &str) -> Tally {
     sum
 }
 
+/// What plays scenarios, and what they try.
+struct Tested {
+    /// Where the scenarios are, and a twtrace beside them.
+    programs: PathBuf,
+    /// The packages' program, where it could be built.
+    packaged: Option<PathBuf>,
+    /// A BPF object to use instead of the embedded one.
+    object: Option<PathBuf>,
+}
+
 /// The scenarios on the kernel that we run on, with whatever backend it allows: as on a machine where nobody has mounted tracefs, and
-/// once more with each backend by its name, with tracefs mounted. Scenarios for which one backend is enough run the first time only, and of
-/// those that start a trace of their own a part does the second time, unless all of it is asked for.
-fn host(object: Option<&Path>, is_full: bool, matrix: &mut Matrix) -> Result<()> {
+/// once more with each backend by its name, with tracefs mounted, and with the packages' program. Scenarios for which one backend is enough
+/// run the first time only, and of those that start a trace of their own a part does the second time, unless all of it is asked for.
+fn host(tested: &Tested, is_full: bool, matrix: &mut Matrix) -> Result<()> {
     let kernel = sh::read(Command::new("uname").arg("-r"))?;
     let kernel = kernel.trim();
     let machine = |tracefs| Machine::new(&format!("{kernel} (this machine)"), "", tracefs);
@@ -215,34 +233,31 @@ fn host(object: Option<&Path>, is_full: bool, matrix: &mut Matrix) -> Result<()>
         matrix.add(&machine(Path::new(TRACEFS).exists()), "all", Cell::Cannot(reason.to_owned()));
         return Ok(());
     }
-    let programs = vm::build_programs(Arch::Amd64)?;
     let shuffled = ["--shuffle", "--label", kernel];
-    matrix.add(&machine(false), "auto", host_run(&programs, object, &shuffled, ("auto", false))?);
+    matrix.add(&machine(false), "auto", host_run(tested, &shuffled, ("auto", false))?);
+    let packaged = tested.packaged.as_deref().map(Path::to_string_lossy);
     for backend in vm::BACKENDS {
         // What starts a trace of its own was played above: some of it is enough here.
-        let dealt = [&shuffled[..], if is_full { &[] } else { &["--deal", "0"] }].concat();
-        matrix.add(&machine(true), backend, host_run(&programs, object, &dealt, (backend, true))?);
+        let dealt: &[&str] = if is_full { &[] } else { &["--deal", "0"] };
+        let with = packaged.as_deref().map(|program| ["--twtrace", program]);
+        let args = [&shuffled[..], dealt, with.as_ref().map_or(&[], |with| &with[..])].concat();
+        matrix.add(&machine(true), backend, host_run(tested, &args, (backend, true))?);
     }
     let heavy = [&["--label", kernel], &HEAVY[..]].concat();
-    let cell = host_run(&programs, object, &heavy, ("auto", false))?;
+    let cell = host_run(tested, &heavy, ("auto", false))?;
     matrix.add(&machine(false), &format!("auto: {}", HEAVY.join(" ")), cell);
     Ok(())
 }
 
 /// Runs scenarios with a backend, and with tracefs mounted or not, which nobody else on this machine sees.
-fn host_run(
-    programs: &Path,
-    object: Option<&Path>,
-    args: &[&str],
-    (backend, tracefs): (&str, bool),
-) -> Result<Cell> {
+fn host_run(tested: &Tested, args: &[&str], (backend, tracefs): (&str, bool)) -> Result<Cell> {
     // Through `env`, as sudo passes no variables on.
     let mut command = sh::as_root("env")?;
-    if let Some(object) = object {
+    if let Some(object) = &tested.object {
         command.arg(format!("TWTRACE_BPF_OBJECT={}", object.display()));
     }
     command
-        .arg(programs.join("twtrace-scenarios"))
+        .arg(tested.programs.join("twtrace-scenarios"))
         .args(["run", "--backend", backend, "--tracefs", if tracefs { "mounted" } else { "unmounted" }])
         .args(args);
     let done = sh::tee(&mut command)?;

@@ -122,7 +122,7 @@ impl Args {
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Result<()> {
     let object = std::env::var_os("TWTRACE_BPF_OBJECT").map(PathBuf::from);
-    let matrix = run(args, object.as_deref())?;
+    let matrix = run(args, object.as_deref(), None)?;
     println!("\n{}", matrix.table());
     let tally = matrix.tally();
     println!("{tally}");
@@ -132,13 +132,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Runs guests and says how each kernel and backend did.
+/// Runs guests and says how each kernel and backend did. `program` is the twtrace that is tried; none: one that is built for it.
 ///
 /// # Errors
 /// Where guests cannot be prepared or started; failures inside are in the matrix.
-pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<Matrix> {
+pub(crate) fn run(args: &Args, bpf_object: Option<&Path>, program: Option<&Path>) -> Result<Matrix> {
     let kernels = kernels::get(&args.kernels, args.arch)?;
-    let contents = initramfs::Contents::new(&initramfs::build_programs(args.arch)?, args.arch, bpf_object)?;
+    let programs = initramfs::build_programs(args.arch)?;
+    let program = program.map_or_else(|| programs.join("twtrace"), Path::to_owned);
+    let contents = initramfs::Contents::new(&programs, &program, args.arch, bpf_object)?;
     let boots = args.boots(&kernels);
     let boot = |(kernel, plan): &(&Kernel, Plan)| guest::run(kernel, &contents.archive(kernel)?, plan);
     let mut matrix = Matrix::default();

@@ -50,7 +50,7 @@ pub(crate) fn run(
     programs: &Path,
     bpf_object: Option<&Path>,
 ) -> Result<Vec<Counted>> {
-    let contents = initramfs::Contents::new(programs, Arch::Amd64, bpf_object)?;
+    let contents = initramfs::Contents::new(programs, &programs.join("twtrace"), Arch::Amd64, bpf_object)?;
     let mut all = Vec::new();
     for kernel in kernels::get(labels, Arch::Amd64)? {
         let archive = contents.archive(&kernel)?;

@@ -58,10 +58,15 @@ impl Contents {
     ///
     /// # Errors
     /// Where a program is missing.
-    pub(super) fn new(programs: &Path, arch: Arch, bpf_object: Option<&Path>) -> Result<Contents> {
+    pub(super) fn new(
+        programs: &Path,
+        program: &Path,
+        arch: Arch,
+        bpf_object: Option<&Path>,
+    ) -> Result<Contents> {
         let mut contents = Contents { files: Vec::new() };
         contents.add("/init", &programs.join("guest-init"))?;
-        contents.add("/bin/twtrace", &programs.join("twtrace"))?;
+        contents.add("/bin/twtrace", program)?;
         contents.add("/bin/twtrace-scenarios", &programs.join("twtrace-scenarios"))?;
         if let Some(object) = bpf_object {
             contents.add("/lib/twtrace.bpf.o", object)?;
