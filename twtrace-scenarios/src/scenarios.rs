@@ -141,6 +141,7 @@ pub const ALL: &[Scenario] = &[
     own("role_before_start", filters::role_before_start),
     once("wrong_usage", command::wrong_usage),
     own("without_privilege", command::without_privilege),
+    own("functions_are_asked_for", command::functions_are_asked_for),
     own("nothing_held_back", command::nothing_held_back),
     once("hostile_name_as_text", command::hostile_name_as_text),
     own("count", command::count),

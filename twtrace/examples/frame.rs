@@ -61,6 +61,8 @@ fn main() -> std::io::Result<()> {
     println!("frame of all tables at 80x24 {:.2} ms", median(|| time(|| screen.frame(&tracker))) * 1e3);
     drop((script, tracker, screen));
 
+    println!("frame of one pool of 20,000 processes {:.2} ms", one_pool() * 1e3);
+
     let script = Steady::new(10_000, 131_072);
     let mut tracker = script.tracker();
     script.run(&mut tracker, 0, 2 * 131_072);
@@ -69,6 +71,19 @@ fn main() -> std::io::Result<()> {
     println!("memory at 131,072 sockets and 10,000 processes {:.1} MB", mb(resident_kib()? - before_kib));
     println!("peak memory of this measurement {:.1} MB", mb(status_kib("VmHWM:")?));
     Ok(())
+}
+
+/// A loop of curl: of a pool that is nearly full each socket is another process's.
+fn one_pool() -> f64 {
+    let mut script = Steady::new(20_000, 20_000);
+    script.is_one_pool = true;
+    let mut tracker = script.tracker();
+    script.run(&mut tracker, 0, 20_000);
+    let mut screen = Offscreen::new(80, 24);
+    screen.frame(&tracker);
+    let text = screen.text();
+    assert!(text.contains("+19,999 "), "{text}");
+    median(|| time(|| screen.frame(&tracker)))
 }
 
 fn time(work: impl FnOnce()) -> f64 {

@@ -45,7 +45,7 @@ pub use read::Figures;
 pub(crate) use read::Index;
 pub use snapshot::{
     AnyRow, BareRow, ContainerRow, Detail, Dropped, Extent, FAILING_S, Fold, FoldRow, Fullest, LinkRow,
-    NetnsRow, PeerRow, PortRow, ProcessRow, Snapshot, Survey, TupleRow,
+    NetnsRow, NotBound, PeerRow, PortRow, ProcessRow, ShareRow, Snapshot, Survey, TupleRow,
 };
 pub use spread::{Percentiles, Spread};
 

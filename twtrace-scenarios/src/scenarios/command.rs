@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::actor::close_in_order;
-use twtrace_kit::bpf;
 use twtrace_kit::wait::{PATIENCE, until_true};
+use twtrace_kit::{bpf, kernel};
 
 use super::by_client;
 use super::surroundings::copy_for_all;
@@ -69,6 +70,16 @@ pub(super) fn without_privilege(sandbox: &mut Sandbox) -> Result<()> {
     if output.status.code() != Some(77) || lines != 2 || !output.stdout.is_empty() {
         sandbox.fail(format!("{}, {lines} lines on stderr: {stderr:?}", output.status));
     }
+    Ok(())
+}
+
+/// Where the kernel can be asked for its functions it is: the list that stands in says the same, and takes far longer.
+pub(super) fn functions_are_asked_for(sandbox: &mut Sandbox) -> Result<()> {
+    let output = Command::new(&sandbox.setup.twtrace).args(["check", "--json"]).output()?;
+    let checked: Value = serde_json::from_slice(&output.stdout).context("twtrace check --json")?;
+    // bpf_kallsyms_lookup_name() (kernel/bpf/syscall.c, 5.16 to 7.3).
+    let want = if kernel::version()? >= (5, 16) { "bpf" } else { "kallsyms" };
+    ensure!(checked["functions"] == want, "{}, where it should be {want}", checked["functions"]);
     Ok(())
 }
 

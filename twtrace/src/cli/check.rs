@@ -7,7 +7,7 @@ use super::{Outcome, say_cannot};
 use crate::host::caps::{self, Cap, Caps};
 use crate::host::identity::pids;
 use crate::host::sandbox::{self, Sandbox};
-use crate::kernel::probe::{self, Backend, Fallback, Survey};
+use crate::kernel::probe::{self, Backend, Fallback, Survey, Way};
 use crate::model::limitation::{Limitation, What};
 use crate::output::object_line;
 use crate::output::room::{fold, terminal_columns};
@@ -69,6 +69,9 @@ fn laid_out(text: &str, columns: Option<usize>) -> String {
 fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "kernel      {}", kernel())?;
     writeln!(out, "BTF         /sys/kernel/btf/vmlinux, every field found")?;
+    if let Some(way) = probe::functions() {
+        writeln!(out, "functions   {}", way.words())?;
+    }
     for (backend, result) in survey {
         match result {
             Ok(notes) => {
@@ -135,6 +138,7 @@ fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Valu
         "missing_capabilities": Caps::own().missing(&Cap::ALL).iter().map(|cap| cap.name()).collect::<Vec<_>>(),
         "limitations": pids::limitations(),
         "kernel": kernel(),
+        "functions": probe::functions().map(Way::id),
         "backend": best.map(Backend::word),
         "backends": backends,
         "sandbox": {

@@ -1,6 +1,7 @@
 //! Owns: numbers and names of the doctor's as short words.
 //! Must not know: where they stand.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::facts::{AbortReasons, Process, Share, Tuple};
@@ -89,22 +90,23 @@ pub(super) fn aborts(reasons: &AbortReasons) -> String {
 /// Whoever closed before the trace began, or whose owner was lost.
 pub(super) const UNSEEN: &str = "a process that twtrace did not see";
 
-/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who holds most; how many other processes do. Escaped.
+/// `php-fpm[42]`, `php-fpm[42] +7`: who fails most, and else who of those that are known holds most; how many other processes do. Whoever was
+/// not seen is nobody who can be counted. Escaped.
 pub(super) fn culprit(shares: &[Share]) -> String {
-    let part: fn(&Share) -> u64 = if shares.iter().any(|share| share.failed != 0) {
-        |share| share.failed
-    } else {
-        |share| share.held() + share.created + share.lost
+    let fails = shares.iter().any(|share| share.failed != 0);
+    let part: fn(&Share) -> u64 =
+        if fails { |share| share.failed } else { |share| share.held() + share.created + share.lost };
+    let known = || shares.iter().filter(|share| share.process.pid.is_some() && part(share) != 0);
+    let unseen = shares.iter().filter(|share| fails && share.process.pid.is_none()).map(part).max();
+    let first = known().reduce(|a, b| if part(b) > part(a) { b } else { a });
+    let first = first.filter(|first| part(first) >= unseen.unwrap_or(0));
+    let Some(Process { pid: Some(pid), comm, .. }) = first.map(|share| &share.process) else {
+        return "unknown process".to_owned();
     };
-    let has_part = || shares.iter().filter(|share| part(share) != 0);
-    let first = has_part().reduce(|a, b| if part(b) > part(a) { b } else { a });
-    let name = match first.map(|share| &share.process) {
-        Some(Process { pid: Some(pid), comm, .. }) => format!("{}[{pid}]", process_name(comm)),
-        _ => "unknown process".to_owned(),
-    };
-    match has_part().count().saturating_sub(1) as u64 {
+    let name = format!("{}[{pid}]", process_name(comm));
+    match known().count() - 1 {
         0 => name,
-        more => format!("{name} +{}", grouped(more)),
+        more => format!("{name} +{}", grouped(more as u64)),
     }
 }
 
@@ -115,19 +117,19 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
     let has_part = |share: &&Share| share.process.pid.is_some() && part(share) != 0;
     let unnamed = shares.iter().filter(|share| share.process.pid.is_none()).map(part);
     let unseen = unseen.saturating_add(unnamed.sum());
-    // Workers of one program are one line.
+    // Workers of one program are one line. There may be tens of thousands.
     let mut programs: Vec<(Vec<&Process>, u64)> = Vec::new();
+    let mut places = HashMap::new();
+    let mut met = HashSet::new();
     for share in shares.iter().filter(has_part) {
-        let alike = |process: &Process| {
-            (&process.comm, &process.container) == (&share.process.comm, &share.process.container)
-        };
-        match programs.iter_mut().find(|(all, _)| alike(all[0])) {
-            Some((all, sum)) => {
-                all.extend((!all.iter().any(|process| process.is(&share.process))).then_some(&share.process));
-                *sum += part(share);
-            }
-            None => programs.push((vec![&share.process], part(share))),
+        let Process { comm, container, pid, .. } = &share.process;
+        let place = *places.entry((comm, container)).or_insert(programs.len());
+        if place == programs.len() {
+            programs.push((Vec::new(), 0));
         }
+        let (all, sum) = &mut programs[place];
+        all.extend(met.insert((pid, share.process.started())).then_some(&share.process));
+        *sum += part(share);
     }
     let first = programs.iter().reduce(|a, b| if b.1 > a.1 { b } else { a });
     let Some((first, _)) = first else { return UNSEEN.to_owned() };
@@ -162,6 +164,12 @@ fn service(processes: &[&Process]) -> String {
     let unit = processes.first().and_then(|process| process.unit.as_ref());
     let unit = unit.filter(|unit| processes.iter().all(|process| process.unit.as_ref() == Some(*unit)));
     unit.map_or_else(String::new, |unit| format!(" of {}", printable(unit)))
+}
+
+/// Who made the TIME_WAIT sockets of a pool, or holds them where nobody counted that.
+pub(super) fn made_time_wait(tuple: &Tuple) -> String {
+    let made = tuple.shares.iter().any(|share| share.created != 0);
+    holders(&tuple.shares, if made { |share| share.created } else { |share| share.time_wait }, 0)
 }
 
 /// Who holds ports of a pool by TIME_WAIT sockets, or made them where they are gone by now.

@@ -45,13 +45,22 @@ pub struct LinkRow {
     pub created: u64,
     /// Overflows, and failures of connect() and bind().
     pub failed: u64,
-    /// Calls that failed for want of a port within the last minute.
-    pub failing: u64,
-    /// Of those that failed, failures of connect() while TIME_WAIT sockets held at least half of the ports.
+    /// Of those, failures of connect() while TIME_WAIT sockets held at least half of the ports.
     pub starved: u64,
     /// Of the whole tuple, whichever process holds its ports; `None` for a served port, and where the netns' ports are
     /// not known.
     pub pressure: Option<Pressure>,
+}
+
+/// What a process has of a pool or a port. Of a pool there may be tens of thousands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareRow {
+    /// The process; [`ProcessKey::UNKNOWN`] for sockets and calls of which nobody knows whose they were.
+    pub process: ProcessKey,
+    /// TIME_WAIT sockets that live.
+    pub live: u64,
+    /// Calls that failed for want of a port within the last minute.
+    pub failing: u64,
 }
 
 /// A process.
@@ -105,8 +114,9 @@ pub struct TupleRow {
     pub hidden: u32,
     /// The process that holds most of it.
     pub main: Option<ProcessKey>,
-    /// Everybody who holds sockets of it or finds no port in it, most held first, where a finding could be about it.
-    pub links: Vec<LinkRow>,
+    /// Who holds sockets of it or finds no port in it, most held first, where a finding could be about it. Where there was no room for a process,
+    /// its sockets and calls are in the figures alone.
+    pub shares: Vec<ShareRow>,
     /// Calls that found no port in it within the last minute, whoever made them.
     pub wanted: u64,
 }
@@ -123,6 +133,17 @@ impl TupleRow {
         let time_wait = self.pressure.map_or(self.figures.live as u32, |pressure| pressure.time_wait);
         Ports { time_wait, ..others }
     }
+}
+
+/// A port that could not be bound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotBound {
+    /// The port.
+    pub key: PortKey,
+    /// Calls that failed within the last minute, whoever made them.
+    pub failed: u64,
+    /// Who made them, most first; where there was no room for a process, its calls are in `failed` alone.
+    pub shares: Vec<ShareRow>,
 }
 
 /// A remote address.
@@ -222,8 +243,8 @@ pub struct Snapshot {
     pub fullest: Option<Fullest>,
     /// The pool of ports that is full or full soonest.
     pub hottest: Option<TupleRow>,
-    /// Ports that somebody failed to bind within the last minute, each with everybody who did, most failures first.
-    pub not_bound: Vec<(PortKey, Vec<LinkRow>)>,
+    /// Ports that somebody failed to bind within the last minute, most failures first.
+    pub not_bound: Vec<NotBound>,
     /// Who most likely owned the sockets there whose owner nobody saw: who listens, or the one process that was seen.
     pub inferred: HashMap<Target, ProcessKey>,
     /// What had to be dropped.

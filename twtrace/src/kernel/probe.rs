@@ -26,6 +26,8 @@ use numbers::Numbers;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::engine::Spread;
+use crate::kernel::kallsyms;
+pub use crate::kernel::kallsyms::Way;
 use crate::model::event::Event;
 use crate::model::filter::KernelFilter;
 use crate::model::limitation::Limitation;
@@ -287,6 +289,11 @@ impl Probe {
 /// [`Cannot::Privilege`] where not.
 pub fn permitted() -> Result<(), Cannot> {
     running::permitted()
+}
+
+/// How the kernel's functions are found here; `None` where they are not, which backends tell.
+pub fn functions() -> Option<Way> {
+    kallsyms::load().ok().map(|(_, way)| way)
 }
 
 /// A backend, and what it cannot do here, or why it does not work.

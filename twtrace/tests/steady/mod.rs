@@ -20,6 +20,8 @@ pub(crate) struct Steady {
     /// Live at any time, from the second minute on.
     sockets: u64,
     identities: Vec<Arc<Identity>>,
+    /// All connect to one peer, of whose ports each takes the next.
+    pub(crate) is_one_pool: bool,
 }
 
 impl Steady {
@@ -30,12 +32,13 @@ impl Steady {
             cgroup: Some("/system.slice/worker.service".to_owned()),
             ..Identity::default()
         };
-        Self { sockets, identities: (1..=processes).map(|pid| Arc::new(identity(pid))).collect() }
+        let identities = (1..=processes).map(|pid| Arc::new(identity(pid))).collect();
+        Self { sockets, identities, is_one_pool: false }
     }
 
     /// The `n`th connection: each process has its own peer and two tuples.
     fn conn(&self, n: u64) -> Conn {
-        let processes = self.identities.len() as u64;
+        let processes = if self.is_one_pool { 1 } else { self.identities.len() as u64 };
         let [_, a, b, c] = ((n % processes) as u32).to_be_bytes();
         Conn {
             netns: NETNS,
@@ -43,7 +46,7 @@ impl Steady {
             saddr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             daddr: IpAddr::V4(Ipv4Addr::new(172, 16 + a, b, c)),
             sport: 32_768 + (n / processes % 28_001) as u16,
-            dport: 443 + (n % 2) as u16,
+            dport: 443 + if self.is_one_pool { 0 } else { (n % 2) as u16 },
         }
     }
 

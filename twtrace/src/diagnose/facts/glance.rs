@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use super::count::named;
 use super::samples::Sample;
 use super::{BindFailure, Facts, Netns, Process, Settings, Share, Source, Tuple};
-use crate::engine::{Capacity, FAILING_S, Figures, LinkRow, NetnsRow, ProcessKey, Snapshot, TupleRow};
+use crate::engine::{
+    Capacity, FAILING_S, Figures, NetnsRow, PortKey, ProcessKey, ShareRow, Snapshot, TupleRow,
+};
 use crate::model::ordering::Ordered as _;
 
 /// What a live view calls now, in full seconds: those of the rates that it has.
@@ -49,15 +51,14 @@ pub fn of_snapshot(snapshot: &Snapshot) -> Facts {
         netns.settings.ports = netns.settings.ports.or(row.pressure.map(|pressure| pressure.ports));
         netns.tuples.push(tuple);
     }
-    for (key, links) in &snapshot.not_bound {
-        let fresh = || Netns { netns: key.netns, ..Netns::default() };
-        let netns = namespaces.entry(key.netns).or_insert_with(fresh);
-        netns.binds.extend(links.iter().map(|link| BindFailure {
-            port: key.sport,
-            failed: link.failing,
-            caller: process(&link.process),
-            ..BindFailure::default()
-        }));
+    for refused in &snapshot.not_bound {
+        let PortKey { netns, sport, .. } = refused.key;
+        let bind = |caller, failed| BindFailure { port: sport, failed, caller, ..BindFailure::default() };
+        let known = refused.shares.iter().map(|share| bind(process(&share.process), share.failing));
+        let rest = refused.failed.saturating_sub(refused.shares.iter().map(|share| share.failing).sum());
+        let rest = (rest != 0).then(|| bind(Process::default(), rest));
+        let fresh = || Netns { netns, ..Netns::default() };
+        namespaces.entry(netns).or_insert_with(fresh).binds.extend(known.chain(rest));
     }
     facts.namespaces = namespaces.into_values().collect();
     facts.namespaces.order_by_key(|netns| netns.netns);
@@ -97,15 +98,22 @@ fn process(key: &ProcessKey) -> Process {
     if key.is_unknown() { Process::default() } else { named(key) }
 }
 
-/// Who holds a pool, and who finds no port in it.
+/// Who holds a pool, and who finds no port in it; what the engine could not say of a process, for want of room, is nobody's.
 fn shares(row: &TupleRow) -> Vec<Share> {
-    let share = |link: &LinkRow| Share {
-        process: process(&link.process),
-        time_wait: link.live,
-        failed: link.failing,
+    let share = |share: &ShareRow| Share {
+        process: process(&share.process),
+        time_wait: share.live,
+        failed: share.failing,
         ..Share::default()
     };
-    row.links.iter().map(share).collect()
+    let sum = |of: fn(&ShareRow) -> u64| row.shares.iter().map(of).sum::<u64>();
+    let rest = Share {
+        time_wait: row.figures.live.saturating_sub(sum(|share| share.live)),
+        failed: row.wanted.saturating_sub(sum(|share| share.failing)),
+        ..Share::default()
+    };
+    let rest = (rest.held() + rest.failed != 0).then_some(rest);
+    row.shares.iter().map(share).chain(rest).collect()
 }
 
 fn recent(rate: f64, seconds: u64) -> u64 {

@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// When it started, in ticks; `None` where that is not known.
-    fn started(&self) -> Option<u64> {
+    pub(in crate::diagnose) fn started(&self) -> Option<u64> {
         (self.start_ns != 0).then_some(self.start_ns / TICK_NS)
     }
 
@@ -99,28 +99,33 @@ impl Share {
     ///
     /// Of one pid there may be several processes, one after the other: whose start is not known is one of its own then.
     pub fn by_process(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
-        let all: Vec<Self> = all.into_iter().collect();
+        let mut all: Vec<Self> = all.into_iter().collect();
         let mut only_start: HashMap<Option<u32>, Option<u64>> = HashMap::new();
-        for (pid, started) in
-            all.iter().filter_map(|share| Some((share.process.pid, share.process.started()?)))
-        {
+        let starts = all.iter().filter_map(|share| Some((share.process.pid, share.process.started()?)));
+        for (pid, started) in starts {
             let only = only_start.entry(pid).or_insert(Some(started));
             *only = only.filter(|only| *only == started);
         }
-        let mut once: Vec<Self> = Vec::new();
-        let mut places: HashMap<(Option<u32>, Option<u64>), usize> = HashMap::new();
-        for share in all {
-            let Process { pid, .. } = share.process;
+        let mut places: HashMap<(Option<u32>, Option<u64>), usize> = HashMap::with_capacity(all.len());
+        // In place: mostly each is there once, and there may be tens of thousands.
+        let mut kept = 0;
+        for at in 0..all.len() {
+            let Process { pid, .. } = all[at].process;
             let only = || only_start.get(&pid).copied().flatten();
-            match places.entry((pid, share.process.started().or_else(only))) {
-                Entry::Occupied(place) => once[*place.get()].add(share),
+            match places.entry((pid, all[at].process.started().or_else(only))) {
+                Entry::Occupied(place) => {
+                    let share = std::mem::take(&mut all[at]);
+                    all[*place.get()].add(share);
+                }
                 Entry::Vacant(place) => {
-                    place.insert(once.len());
-                    once.push(share);
+                    place.insert(kept);
+                    all.swap(kept, at);
+                    kept += 1;
                 }
             }
         }
-        once
+        all.truncate(kept);
+        all
     }
 
     /// As [`Self::by_process`], who has most of `part` first.

@@ -93,7 +93,7 @@ fn of_server(source: Source, taken: &Taken<'_>) -> Finding {
     let listens = if is_listed { "no" } else { "unknown" };
     taken
         .finding("server_cannot_bind", Severity::Critical, what)
-        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag")
+        .because("TIME_WAIT sockets on this port", time_wait, "sock_diag and events")
         .because("other sockets on this port", open, "sock_diag")
         .because("the last of those in TIME_WAIT had left when it failed, s", taken.left_s(), "sock_diag")
         .because("somebody listens on it", listens, "sock_diag")
@@ -194,6 +194,7 @@ fn of_own_ports(taken: &Taken<'_>) -> Finding {
     let own: Vec<&Outgoing> = taken.outgoing().filter(is_own).collect();
     let (held, left) = (own.len() as u64, taken::left_s(own.iter().map(|outgoing| outgoing.left_ms)));
     let (time_wait, open) = (taken.time_wait().saturating_sub(held), taken.open());
+    let is_listed = taken.is_listed();
     let what = format!(
         "{} takes its source ports itself, and its own earlier connections have {}: {} of them in TIME_WAIT, the last for {left} s \
          more. bind() fails {}.{}",
@@ -210,8 +211,12 @@ fn of_own_ports(taken: &Taken<'_>) -> Finding {
         .finding("own_ports_taken", Severity::Critical, what)
         .because("TIME_WAIT sockets of its own on these ports", held, EVENTS)
         .because("the last of those in TIME_WAIT has left, s", left, EVENTS)
-        .because("other TIME_WAIT sockets on these ports", time_wait, "sock_diag and events")
-        .because("open sockets on these ports", open, "sock_diag")
+        .because_known(
+            "other TIME_WAIT sockets on these ports",
+            (is_listed || time_wait != 0).then_some(time_wait),
+            "sock_diag and events",
+        )
+        .because_known("open sockets on these ports", is_listed.then_some(open), "sock_diag")
         .by(callers.into_iter().chain(shares))
         .remedied(remedies::of_own_ports(taken.netns, taken.port_count()))
         .but_not(folklore::of_own_ports())
@@ -240,7 +245,7 @@ fn of_port_in_use(taken: &Taken<'_>) -> Finding {
         .finding("port_in_use", Severity::Warning, what)
         .because("bind() or listen() failures on this port", taken.failed(), EVENTS)
         .because("somebody listens on it", "yes", "sock_diag")
-        .because("TIME_WAIT sockets on this port", taken.time_wait(), "sock_diag")
+        .because("TIME_WAIT sockets on this port", taken.time_wait(), "sock_diag and events")
         .by(taken.callers().into_iter().chain(listeners))
         .in_short(&format!("cannot bind {}: {who} {listens} there", taken.ports()))
         .remedied([remedies::other_port(&taken.ports())])

@@ -2,6 +2,8 @@
 //! machine, or this recording, cannot show, and `nothing_wrong` where no rule has anything to say.
 //! Must not know: where facts come from, how findings are shown.
 
+use std::collections::HashMap;
+
 use super::taken::{On, Taken, of_kind};
 use super::{Case, EVENTS, SOCK_DIAG, of_pool, towards};
 use crate::diagnose::facts::{Aborted, Facts, Netns, Share, Source, Tuple};
@@ -19,8 +21,13 @@ pub(in crate::diagnose) const NOT_EXPLAINED: &str = "not_explained";
 ///
 /// No remedy is offered: whatever helps against a cause that is not known?
 pub(super) fn not_explained(case: &Case<'_>) -> Vec<Finding> {
-    let pools = case.pools_with(Cause::NotExplained);
-    let mut all: Vec<Finding> = pools.map(|pool| of_full_pool(case.facts.source, pool)).collect();
+    // Once for all pools of a namespace.
+    let mut holders: HashMap<u32, Option<Share>> = HashMap::new();
+    let mut of_pool = |pool: &Pool<'_>| {
+        let holder = holders.entry(pool.netns.netns).or_insert_with(|| most_of_all(pool.netns));
+        of_full_pool(case.facts.source, pool, holder.as_ref())
+    };
+    let mut all: Vec<Finding> = case.pools_with(Cause::NotExplained).map(&mut of_pool).collect();
     all.extend(of_kind(case.facts, On::Nothing).iter().map(|taken| of_bind(case.facts.source, taken)));
     for netns in &case.facts.namespaces {
         // Where the pool is exhausted as well, that is the thing to say.
@@ -32,10 +39,8 @@ pub(super) fn not_explained(case: &Case<'_>) -> Vec<Finding> {
     all
 }
 
-fn of_full_pool(source: Source, pool: &Pool<'_>) -> Finding {
+fn of_full_pool(source: Source, pool: &Pool<'_>, holder: Option<&Share>) -> Finding {
     let (tuple, netns) = (pool.tuple, pool.netns);
-    let shares = everywhere(netns);
-    let holder = shares.iter().find(|share| share.held() != 0);
     let most = holder.map_or_else(String::new, |share| {
         let name = process(&share.process);
         format!(" Most ports of the namespace are held by {name}: {}.", grouped(share.held()))
@@ -78,8 +83,8 @@ fn of_full_pool(source: Source, pool: &Pool<'_>) -> Finding {
     ))
 }
 
-/// Who holds ports anywhere in the namespace, most first. Sockets of one process are added up.
-fn everywhere(netns: &Netns) -> Vec<Share> {
+/// Who holds most ports of the namespace. Sockets of one process are added up.
+fn most_of_all(netns: &Netns) -> Option<Share> {
     let all = netns.tuples.iter().flat_map(|tuple| &tuple.shares).chain(&netns.pins);
     let held = all.map(|share| Share {
         process: share.process.clone(),
@@ -87,7 +92,7 @@ fn everywhere(netns: &Netns) -> Vec<Share> {
         open: share.open,
         ..Share::default()
     });
-    Share::most_first(held, Share::held)
+    Share::most_first(held, Share::held).into_iter().find(|share| share.held() != 0)
 }
 
 const UNLISTED: &str = "; sockets that were open or bound are not in this recording";

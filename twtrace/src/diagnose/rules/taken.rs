@@ -1,7 +1,8 @@
 //! Owns: what the rules for ports that bind() was refused have in common: calls of one program are one finding.
 //! Must not know: any of their stories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::{EVENTS, within};
@@ -53,19 +54,23 @@ pub(super) fn of_kind(facts: &Facts, on: On) -> Vec<Taken<'_>> {
     }
     let all = all.into_values();
     // Whoever comes back to ports of his own has a story of his own.
-    if on == On::Own { all.collect() } else { all.fold(Vec::new(), with) }
+    if on == On::Own { all.collect() } else { together(all) }
 }
 
-/// Several programs that were refused the same ports are one finding.
-fn with<'a>(mut all: Vec<Taken<'a>>, one: Taken<'a>) -> Vec<Taken<'a>> {
-    let ports = one.port_numbers();
-    let is_same =
-        |known: &&mut Taken<'_>| known.netns.netns == one.netns.netns && known.port_numbers() == ports;
-    match all.iter_mut().find(is_same) {
-        Some(known) => known.calls.extend(one.calls),
-        None => all.push(one),
+/// Several programs that were refused the same ports are one finding. There may be thousands.
+fn together<'a>(all: impl Iterator<Item = Taken<'a>>) -> Vec<Taken<'a>> {
+    let mut told: Vec<Taken<'_>> = Vec::new();
+    let mut places: HashMap<(u32, BTreeSet<u16>), usize> = HashMap::new();
+    for one in all {
+        match places.entry((one.netns.netns, one.port_numbers())) {
+            Entry::Occupied(place) => told[*place.get()].calls.extend(one.calls),
+            Entry::Vacant(place) => {
+                place.insert(told.len());
+                told.push(one);
+            }
+        }
     }
-    all
+    told
 }
 
 fn what_is_on(netns: &Netns, bind: &BindFailure, served: Option<&Served>) -> On {
@@ -116,6 +121,14 @@ pub(super) fn callers(calls: &[&BindFailure]) -> Vec<Share> {
 /// How many of them failed.
 pub(super) fn failed(calls: &[&BindFailure]) -> u64 {
     calls.iter().map(|bind| bind.failed).sum()
+}
+
+/// TIME_WAIT sockets on a port that are none of [`Served::outgoing`]. A list has all of them; without one events tell of those that came in.
+fn untold(served: &Served) -> u64 {
+    match served.left_ms {
+        Some(_) => served.time_wait.saturating_sub(served.outgoing.len() as u64),
+        None => served.time_wait,
+    }
 }
 
 /// How long the last of some TIME_WAIT sockets had left, in seconds begun; 0 where there are none.
@@ -189,10 +202,7 @@ impl Taken<'_> {
         };
         let told = self.outgoing().map(|outgoing| share(&outgoing.process, 1, 0));
         // What a list showed and no event told of is nobody's.
-        let untold = self.served.iter().map(|served| {
-            let told = served.outgoing.len() as u64;
-            share(&Process::default(), served.time_wait.saturating_sub(told), 0)
-        });
+        let untold = self.served.iter().map(|served| share(&Process::default(), untold(served), 0));
         let open = self.served.iter().flat_map(|served| &served.shares);
         let open = open.map(|holder| share(&holder.process, 0, holder.open));
         let mut all = Share::most_first(told.chain(untold).chain(open), Share::held);
@@ -207,9 +217,14 @@ impl Taken<'_> {
         left_s(listed.chain(told))
     }
 
-    /// TIME_WAIT sockets on the ports, listed or told of by events.
+    /// TIME_WAIT sockets on the ports.
     pub(super) fn time_wait(&self) -> u64 {
-        self.served.iter().map(|served| served.time_wait.max(served.outgoing.len() as u64)).sum()
+        self.served.iter().map(|served| served.outgoing.len() as u64 + untold(served)).sum()
+    }
+
+    /// Whether what is on the ports was listed.
+    pub(super) fn is_listed(&self) -> bool {
+        self.served.iter().any(|served| served.left_ms.is_some())
     }
 
     /// Sockets on the ports in other states, listeners apart.

@@ -5,7 +5,9 @@
 use super::{COMPUTED, Case, cannot, fails, of_pool};
 use crate::diagnose::finding::Finding;
 use crate::diagnose::pool::{Cause, Pool, WhyNot};
-use crate::diagnose::words::{grouped, held_ports, held_time_wait, holders, number, out_of, peer, span};
+use crate::diagnose::words::{
+    grouped, held_ports, held_time_wait, made_time_wait, number, out_of, peer, span,
+};
 use crate::diagnose::{folklore, predict, remedies};
 
 /// A pool whose ports are all in TIME_WAIT, so that connect() fails.
@@ -115,7 +117,7 @@ fn of_loopback_backend(pool: &Pool<'_>) -> Finding {
     let what = format!(
         "{} connects to {to} on this very machine {rate} times a second and closes each time: {} of {} ports are in TIME_WAIT. \
          They do not run out at this rate.",
-        holders(&tuple.shares, |share| share.created, 0),
+        made_time_wait(tuple),
         grouped(tuple.now.time_wait.into()),
         grouped(pool.ports().unwrap_or(0).into()),
     );

@@ -105,7 +105,7 @@ impl Make<'_> {
             others: known.and_then(|pool| engine.pools.others_by_state(pool)),
             hidden: known.map_or(0, |pool| engine.pools.hidden(pool)),
             main: survey.holder(row),
-            links: survey.links_of_pool(row),
+            shares: survey.shares_of_pool(row),
             wanted: survey.failed[row as usize],
         }
     }

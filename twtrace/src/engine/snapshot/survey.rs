@@ -191,7 +191,7 @@ impl<'a> Survey<'a> {
                 others: Some(Box::new(held)),
                 hidden: 0,
                 main: None,
-                links: Vec::new(),
+                shares: Vec::new(),
                 wanted: 0,
             }
         };
@@ -375,7 +375,6 @@ impl<'a> Survey<'a> {
             live: sum.live,
             created: sum.created,
             failed: sum.failed,
-            failing: sum.failing,
             starved: sum.starved,
             pressure: self.pressure(target),
         })

@@ -155,6 +155,29 @@ fn everybody_who_cannot_bind_a_port_is_told() {
     assert_eq!(told, [(8080, "apache2", 3), (8080, "nginx", 2)]);
 }
 
+/// Sockets and calls of processes for which the engine had no room, or which it has forgotten.
+#[test]
+fn what_no_process_is_known_of_is_nobodys() {
+    let mut tracker = tracker(200, 7);
+    for _ in 0..5 {
+        let mut event = event(Kind::BindFailed, 11 * SECOND_NS, 8080);
+        event.role = Role::Unknown;
+        tracker.apply(&mut event);
+    }
+    let mut snapshot = tracker.snapshot(By::ALL);
+    snapshot.tuples.iter_mut().for_each(|row| row.shares.clear());
+    snapshot.not_bound[0].shares.clear();
+    let facts = super::of_snapshot(&snapshot);
+    let netns = &facts.namespaces[0];
+    let told = &netns.tuples[0].shares;
+    let told: Vec<_> = told.iter().map(|share| (share.process.pid, share.time_wait, share.failed)).collect();
+    assert_eq!(told, [(None, 200, 7)]);
+    assert_eq!((netns.binds[0].port, netns.binds[0].caller.pid, netns.binds[0].failed), (8080, None, 5));
+    let lines = glance(&snapshot, &[], None);
+    assert!(lines.iter().all(|line| line.headline.starts_with("unknown process cannot")), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+}
+
 #[test]
 fn calls_that_fail_for_another_reason_than_ports_say_nothing_of_ports() {
     for (kind, errno, is_of_ports) in [

@@ -4,42 +4,46 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::Survey;
+use super::{LinkSum, Survey};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
-use crate::engine::snapshot::{LinkRow, PortKey, Target};
+use crate::engine::snapshot::{NotBound, ShareRow, Target};
 
 impl Survey<'_> {
-    /// Everybody who holds sockets of a pool or finds no port in it, where a finding could be about it; who holds most first, and of
+    /// Who holds sockets of a pool or finds no port in it, where a finding could be about it; who holds most first, and of
     /// equals who fails most.
-    pub(in crate::engine::snapshot) fn links_of_pool(&self, row: u32) -> Vec<LinkRow> {
+    pub(in crate::engine::snapshot) fn shares_of_pool(&self, row: u32) -> Vec<ShareRow> {
         if !self.may_press(row) {
             return Vec::new();
         }
-        self.links_to(row, |link| (link.live, link.failing))
+        self.shares_of(row, |share| (share.live, share.failing))
     }
 
-    /// Ports that somebody failed to bind of late, most failures first; each with every one of those who did, likewise.
-    pub(in crate::engine::snapshot) fn not_bound(&self) -> Vec<(PortKey, Vec<LinkRow>)> {
+    /// Ports that somebody failed to bind of late, most failures first.
+    pub(in crate::engine::snapshot) fn not_bound(&self) -> Vec<NotBound> {
         let failed = self.failed.iter().enumerate().filter(|(_, failed)| **failed != 0);
-        let mut ports: Vec<(u64, PortKey, u32)> = failed
-            .filter_map(|(row, failed)| match self.target(row as u32)? {
-                Target::Port(key) => Some((*failed, key, row as u32)),
-                Target::Tuple(_) => None,
-            })
-            .collect();
-        ports.sort_unstable_by_key(|(failed, key, _)| (Reverse(*failed), *key));
-        let with_links = |(_, key, row)| (key, self.links_to(row, |link| (link.failing, 0)));
-        ports.into_iter().map(with_links).collect()
+        let of_port = |(row, failed): (usize, &u64)| match self.target(row as u32)? {
+            Target::Port(key) => {
+                let shares = self.shares_of(row as u32, |share| (share.failing, 0));
+                Some(NotBound { key, failed: *failed, shares })
+            }
+            Target::Tuple(_) => None,
+        };
+        let mut ports: Vec<NotBound> = failed.filter_map(of_port).collect();
+        ports.sort_unstable_by_key(|port| (Reverse(port.failed), port.key));
+        ports
     }
 
-    /// Who has anything of this to do with a pool or a port, most first.
-    fn links_to(&self, row: u32, of: fn(&LinkRow) -> (u64, u64)) -> Vec<LinkRow> {
+    /// Who has any of this in a pool or a port, most first.
+    fn shares_of(&self, row: u32, of: fn(&ShareRow) -> (u64, u64)) -> Vec<ShareRow> {
         let links = self.dealt_with.get_or_init(|| self.links_by_target());
-        let mut all: Vec<LinkRow> =
-            links.get(&row).into_iter().flatten().filter_map(|at| self.link(*at)).collect();
-        all.retain(|link| of(link) != (0, 0));
-        all.sort_unstable_by_key(|link| (Reverse(of(link)), link.process));
+        let share = |at: &u32| {
+            let (process, LinkSum { live, failing, .. }) = (self.ends(*at)?.0, self.links[*at as usize]);
+            Some(ShareRow { process: self.engine.process_key(process)?, live, failing })
+        };
+        let all = links.get(&row).into_iter().flatten().filter_map(share);
+        let mut all: Vec<ShareRow> = all.filter(|share| of(share) != (0, 0)).collect();
+        all.sort_unstable_by_key(|share| (Reverse(of(share)), share.process));
         all
     }
 
