@@ -7,9 +7,11 @@
 //! `name+0x0/0x20`, up to the next symbol (sprint_symbol(), kernel/kallsyms.c).
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use twtrace_common::config::Text;
+
+use crate::kernel::bpf;
 
 /// Bytes of a name, the zero behind it included.
 const NAME_LEN: usize = 32;
@@ -45,34 +47,10 @@ struct Asked(OwnedFd);
 
 impl Asked {
     fn load() -> io::Result<Self> {
-        let format = format_map()?;
-        let code = code(format.as_raw_fd());
-        #[repr(C)]
-        struct Load {
-            kind: u32,
-            instructions: u32,
-            code: u64,
-            license: u64,
-            log: [u64; 2],
-            version: u32,
-            flags: u32,
-        }
         const BPF_PROG_TYPE_SYSCALL: u32 = 31;
         const BPF_F_SLEEPABLE: u32 = 1 << 4;
-        let load = Load {
-            kind: BPF_PROG_TYPE_SYSCALL,
-            instructions: code.len() as u32,
-            code: code.as_ptr() as u64,
-            license: c"GPL".as_ptr() as u64,
-            log: [0; 2],
-            version: 0,
-            flags: BPF_F_SLEEPABLE,
-        };
-        const BPF_PROG_LOAD: libc::c_int = 5;
-        // SAFETY: the code and the licence live as long as the call.
-        let fd = unsafe { bpf(BPF_PROG_LOAD, &load)? };
-        // SAFETY: the kernel has just made this descriptor for us.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let format = format_map()?;
+        bpf::load(BPF_PROG_TYPE_SYSCALL, &code(format.as_raw_fd()), BPF_F_SLEEPABLE).map(Self)
     }
 
     fn find(&self, name: &str) -> Option<Text> {
@@ -110,7 +88,7 @@ impl Asked {
         };
         const BPF_PROG_TEST_RUN: libc::c_int = 10;
         // SAFETY: the context is as long as said, ours alone, and made of bytes and numbers that may have any value.
-        unsafe { bpf_mut(BPF_PROG_TEST_RUN, &mut run).ok()? };
+        unsafe { bpf::call(BPF_PROG_TEST_RUN, &mut run).ok()? };
         if run.returned != 0 {
             return None;
         }
@@ -145,38 +123,17 @@ fn format_map() -> io::Result<OwnedFd> {
         value: u64,
         flags: u64,
     }
+    let mut create = CREATE;
     // SAFETY: nothing is pointed to.
-    let fd = unsafe { bpf(BPF_MAP_CREATE, &CREATE)? };
-    // SAFETY: the kernel has just made this descriptor for us.
-    let map = unsafe { OwnedFd::from_raw_fd(fd) };
-    let number = map.as_raw_fd().unsigned_abs();
-    let element =
+    let map = unsafe { bpf::open(BPF_MAP_CREATE, &mut create)? };
+    let mut number = map.as_raw_fd().unsigned_abs();
+    let mut element =
         Element { map: number.into(), key: &raw const KEY as u64, value: FORMAT.as_ptr() as u64, flags: 0 };
     // SAFETY: key and value are as long as the map was made for, and live for good.
-    unsafe { bpf(BPF_MAP_UPDATE_ELEM, &element)? };
+    unsafe { bpf::call(BPF_MAP_UPDATE_ELEM, &mut element)? };
     // SAFETY: nothing is pointed to.
-    unsafe { bpf(BPF_MAP_FREEZE, &number)? };
+    unsafe { bpf::call(BPF_MAP_FREEZE, &mut number)? };
     Ok(map)
-}
-
-/// Calls bpf(2).
-///
-/// # Safety
-/// What `attributes` points to must be as long as they say, and live as long as the call.
-unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
-    // SAFETY: the attributes are as long as said; of the rest the caller is sure.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as libc::c_int) }
-}
-
-/// As [`bpf`], where the kernel answers in the attributes.
-///
-/// # Safety
-/// As [`bpf`]; nobody else may look at what is pointed to meanwhile.
-unsafe fn bpf_mut<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
-    // SAFETY: as the caller says; the kernel writes no more than the attributes are long.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(done as libc::c_int) }
 }
 
 /// The program, for a map with the format. It fails with what the kernel says to the name.

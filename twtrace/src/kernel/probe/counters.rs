@@ -9,6 +9,7 @@ use aya::{Ebpf, EbpfLoader};
 use twtrace_common::loss;
 
 use crate::engine::Spread;
+use crate::kernel::bpf;
 use crate::model::clock;
 use crate::model::event::Loss;
 
@@ -153,16 +154,14 @@ fn info(program: libc::c_int) -> Option<[u64; 32]> {
         info: u64,
     }
     let mut info = [0u64; 32];
-    let attributes = InfoByFd {
+    let mut attributes = InfoByFd {
         fd: u32::try_from(program).unwrap_or(u32::MAX),
         len: size_of_val(&info) as u32,
         info: info.as_mut_ptr() as u64,
     };
     // SAFETY: the attributes name a buffer of ours and its length; the kernel writes no more than that.
-    let done = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
-    };
-    (done == 0).then_some(info)
+    unsafe { bpf::call(BPF_OBJ_GET_INFO_BY_FD, &mut attributes).ok()? };
+    Some(info)
 }
 
 /// Connects under way at one time, and network namespaces times durations that are told apart.

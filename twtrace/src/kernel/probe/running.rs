@@ -1,8 +1,6 @@
 //! Owns: what the running kernel looks like, and whether this process may load programs into it.
 //! Must not know: which programs, maps.
 
-use std::os::fd::{FromRawFd as _, OwnedFd};
-
 use twtrace_common::config::Symbols;
 
 use super::environment::{self, Denial};
@@ -11,6 +9,7 @@ use super::numbers::Numbers;
 use super::object::{Loader, raise_memlock};
 use super::{Cannot, Options, Why};
 use crate::host::caps::Caps;
+use crate::kernel::bpf;
 use crate::kernel::btf::{self, Btf, Resolved};
 use crate::kernel::kallsyms::KallsymsError;
 
@@ -114,33 +113,11 @@ pub(super) fn permitted() -> Result<(), Cannot> {
 
 /// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.
 fn may_load() -> Result<(), libc::c_int> {
-    const BPF_PROG_LOAD: libc::c_int = 5;
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
     /// `r0 = 0; exit`.
-    static CODE: [u64; 2] = [0xb7, 0x95];
-    /// The beginning of `union bpf_attr` for BPF_PROG_LOAD (include/uapi/linux/bpf.h, 5.10 to 7.3).
-    #[repr(C)]
-    struct Load {
-        kind: u32,
-        instructions: u32,
-        code: u64,
-        license: u64,
-        rest: [u64; 3],
+    const CODE: [u64; 2] = [0xb7, 0x95];
+    match bpf::load(BPF_PROG_TYPE_RAW_TRACEPOINT, &CODE, 0) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.raw_os_error().unwrap_or(0)),
     }
-    let load = Load {
-        kind: BPF_PROG_TYPE_RAW_TRACEPOINT,
-        instructions: CODE.len() as u32,
-        code: CODE.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        rest: [0; 3],
-    };
-    // SAFETY: the attributes are as long as said, and point to what lives as long as the program.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of::<Load>()) };
-    let fd = i32::try_from(fd).unwrap_or(-1);
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok(())
 }
