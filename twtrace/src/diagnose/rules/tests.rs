@@ -107,6 +107,22 @@ fn reuse_that_works_takes_the_danger_away() {
     assert_eq!(ids(&set(1, &unseen)), ["ports_running_out"]);
 }
 
+/// A view counts sockets that there are; who made the earlier ones it does not know.
+#[test]
+fn a_local_backend_is_connected_to_by_whom_its_sockets_are_of() {
+    let tuple = Tuple { reach: Reach::Loopback, ..full(Ports { time_wait: 900, ..Ports::default() }, 0) };
+    let told = |share: Share| {
+        let mut netns = Netns { tuples: vec![Tuple { shares: vec![share], ..tuple.clone() }], ..netns() };
+        netns.settings.tw_reuse = Some(2);
+        only(&facts(netns))
+    };
+    for part in [Share { created: 13, ..share(7, "relay") }, Share { time_wait: 13, ..share(7, "relay") }] {
+        let finding = told(part);
+        assert_eq!(finding.id, "loopback_backend");
+        assert!(finding.what.starts_with("relay (pid 7) connects to "), "{}", finding.what);
+    }
+}
+
 #[test]
 fn reuse_that_cannot_work_is_told_with_its_reason() {
     let ports = Ports { time_wait: 1000, ..Ports::default() };
