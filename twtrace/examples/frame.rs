@@ -9,6 +9,7 @@ mod steady;
 use std::time::Instant;
 
 use steady::Steady;
+use twtrace::engine::Tracker;
 use twtrace::present::tui::Offscreen;
 
 /// Frames measured of each kind. The median is told: what else a machine does falls on few of them.
@@ -49,13 +50,12 @@ fn main() -> std::io::Result<()> {
         println!("{name} {:.2} ms", took * 1e3);
     }
     if !only.is_empty() {
+        if "frame with a filter".starts_with(&only) {
+            filtered(&tracker);
+        }
         return Ok(());
     }
-    let mut screen = Offscreen::new(80, 24);
-    screen.press(&tracker, '1');
-    screen.press(&tracker, '/');
-    "172.16.0.1".chars().for_each(|typed| screen.press(&tracker, typed));
-    println!("frame with a filter at 80x24 {:.2} ms", median(|| time(|| screen.frame(&tracker))) * 1e3);
+    filtered(&tracker);
     let mut screen = Offscreen::new(80, 24);
     screen.press(&tracker, ' ');
     println!("frame of all tables at 80x24 {:.2} ms", median(|| time(|| screen.frame(&tracker))) * 1e3);
@@ -71,6 +71,15 @@ fn main() -> std::io::Result<()> {
     println!("memory at 131,072 sockets and 10,000 processes {:.1} MB", mb(resident_kib()? - before_kib));
     println!("peak memory of this measurement {:.1} MB", mb(status_kib("VmHWM:")?));
     Ok(())
+}
+
+/// What is searched is not what is seen, but what every row would say.
+fn filtered(tracker: &Tracker) {
+    let mut screen = Offscreen::new(80, 24);
+    screen.press(tracker, '1');
+    screen.press(tracker, '/');
+    "172.16.0.1".chars().for_each(|typed| screen.press(tracker, typed));
+    println!("frame with a filter at 80x24 {:.2} ms", median(|| time(|| screen.frame(tracker))) * 1e3);
 }
 
 /// A loop of curl: of a pool that is nearly full each socket is another process's.

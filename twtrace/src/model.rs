@@ -5,6 +5,7 @@
 mod words;
 pub(crate) use words::words;
 
+pub mod address;
 pub mod clock;
 pub mod escape;
 pub mod event;

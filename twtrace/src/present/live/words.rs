@@ -1,10 +1,12 @@
 //! Owns: figures as short words.
 //! Must not know: in which table they stand.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::Frame;
 use crate::engine::{Pressure, ProcessKey, Snapshot, Target, TupleKey, TupleRow};
+use crate::model::address;
 use crate::model::escape::{self, process_name};
 use crate::model::event::Loss;
 use crate::model::figures::{bytes, percent, span};
@@ -12,7 +14,16 @@ use crate::model::limitation::Limitation;
 
 /// `10.0.0.9:5432` or `[2001:db8::1]:443`, the middle of the address left out where it is wider than `width`.
 fn end(address: IpAddr, port: u16, width: usize) -> String {
-    let IpAddr::V6(address) = address else { return format!("{address}:{port}") };
+    let address = match address {
+        IpAddr::V4(address) => {
+            let mut text = String::with_capacity("255.255.255.255:65535".len());
+            address::push(address, &mut text);
+            // Writing to a String cannot fail.
+            let _ = write!(text, ":{port}");
+            return text;
+        }
+        IpAddr::V6(address) => address,
+    };
     let (address, port) = (address.to_string(), port.to_string());
     // Brackets and colon.
     let room = width.saturating_sub(port.len() + 3).max(5);
@@ -103,13 +114,17 @@ pub fn target(target: &Target, width: usize) -> String {
 
 /// `10.0.0.1 > 10.0.0.9:5432`
 pub fn tuple(key: &TupleKey, width: usize) -> String {
-    let local = match key.saddr {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    };
     let remote = end(key.daddr, key.dport, usize::MAX);
-    if local.len() + remote.len() + 3 <= width {
-        return format!("{local} > {remote}");
+    let mut text = String::with_capacity("255.255.255.255 > ".len() + remote.len());
+    match key.saddr {
+        IpAddr::V4(address) => address::push(address, &mut text),
+        // Writing to a String cannot fail.
+        IpAddr::V6(address) => drop(write!(text, "[{address}]")),
+    }
+    text.push_str(" > ");
+    text.push_str(&remote);
+    if text.len() <= width {
+        return text;
     }
     // The remote end says more than the local one.
     end(key.daddr, key.dport, width)

@@ -3,15 +3,18 @@
 
 mod columns;
 mod events;
+mod names;
 mod press;
 mod rows;
 
 pub(super) use columns::{Column, MARKS, What, columns, fitting};
+use names::Names;
 use press::Press;
 pub(super) use press::alarm;
 pub(super) use rows::Row;
 use rows::{members, rows};
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use super::journal::Journal;
@@ -104,6 +107,8 @@ pub(super) struct Picture {
     pub(super) zone: jiff::tz::TimeZone,
     /// The filters that leave something out, as flags.
     filters: Vec<String>,
+    /// What the filter that is typed looks through, of each view.
+    searched: [OnceCell<Names>; Tab::ALL.len()],
 }
 
 impl Picture {
@@ -122,8 +127,20 @@ impl Picture {
             .iter()
             .filter_map(|netns| Some((netns.netns, printable(netns.name.as_ref()?).into_owned())));
         let names = named.collect();
-        let whole = HashMap::new();
-        Self { frame, tables, extent, whole, facts, findings, names, folded, journal, zone, filters }
+        Self {
+            frame,
+            tables,
+            extent,
+            whole: HashMap::new(),
+            facts,
+            findings,
+            names,
+            folded,
+            journal,
+            zone,
+            filters,
+            searched: Default::default(),
+        }
     }
 
     /// What a network namespace is called, escaped; its inode where it has no name.
@@ -221,7 +238,7 @@ pub(super) fn shown<'a>(
     filter: &str,
     unfolded: &[Id],
 ) -> Vec<Row<'a>> {
-    let rows = ordered(tab, rows(tab, picture), sort, filter);
+    let rows = ordered(tab, found(tab, picture, filter), sort);
     if unfolded.is_empty() {
         return rows;
     }
@@ -229,21 +246,27 @@ pub(super) fn shown<'a>(
     for row in rows {
         all.push(row);
         if unfolded.contains(&row.id()) {
-            all.extend(ordered(tab, members(&row), sort, ""));
+            all.extend(ordered(tab, members(&row), sort));
         }
     }
     all
 }
 
-fn ordered<'a>(tab: Tab, mut rows: Vec<Row<'a>>, sort: Sort, filter: &str) -> Vec<Row<'a>> {
-    let columns = columns(tab);
-    if !filter.is_empty() {
-        let filter = filter.to_lowercase();
-        rows.retain(|row| holds(row, &columns, &filter));
+/// The rows of a view in which any name holds `filter`.
+fn found<'a>(tab: Tab, picture: &'a Picture, filter: &str) -> Vec<Row<'a>> {
+    let rows = rows(tab, picture);
+    if filter.is_empty() {
+        return rows;
     }
+    let names = picture.searched[tab as usize].get_or_init(|| Names::of(&rows, &columns(tab)));
+    names.holding(filter).into_iter().map(|at| rows[at]).collect()
+}
+
+fn ordered(tab: Tab, rows: Vec<Row<'_>>, sort: Sort) -> Vec<Row<'_>> {
+    let columns = columns(tab);
     let Sort { column, down, presses_first } = sort;
     let press = |row: &Row<'_>| if presses_first { row.press() } else { Press::default() };
-    let mut rows: Vec<(Press, Value, Row<'a>)> =
+    let mut rows: Vec<(Press, Value, Row<'_>)> =
         rows.into_iter().map(|row| (press(&row), row.value(columns[column].what), row)).collect();
     rows.sort_by(|(first, one, _), (second, two, _)| {
         // What is not known stands at the end, both ways.
@@ -252,12 +275,6 @@ fn ordered<'a>(tab: Tab, mut rows: Vec<Row<'a>>, sort: Sort, filter: &str) -> Ve
         second.cmp(first).then(rank).then(if down { order.reverse() } else { order })
     });
     rows.into_iter().map(|(.., row)| row).collect()
-}
-
-/// Whether any of the names in a row holds `text`, which is in lower case.
-fn holds(row: &Row<'_>, columns: &[Column], text: &str) -> bool {
-    let mut names = columns.iter().filter(|column| !column.is_figure);
-    names.any(|column| row.value(column.what).text(usize::MAX).to_lowercase().contains(text))
 }
 
 /// What a view is ordered by.
