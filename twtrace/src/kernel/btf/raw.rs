@@ -305,7 +305,7 @@ impl Btf {
     }
 
     /// Id of the first function of this name.
-    pub(super) fn func_named(&self, name: &str) -> Option<u32> {
+    pub(in crate::kernel) fn func_named(&self, name: &str) -> Option<u32> {
         self.named(&self.funcs, name).next()
     }
 

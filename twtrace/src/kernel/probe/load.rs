@@ -13,8 +13,9 @@ use super::counters::{self, Counters, Times};
 use super::environment::{self, Denial};
 use super::object::Loader;
 use super::running::Kernel;
-use super::said::{chain, errno, why};
+use super::said::{chain, errno, why, why_of_errno};
 use super::{Backend, Fallback, Listeners, Options, Why, log};
+use crate::kernel::bpf;
 use crate::model::limitation::What;
 
 /// An attached backend.
@@ -92,6 +93,9 @@ pub(super) fn attach(
     {
         return Err(whole(backend, hidden.clone()));
     }
+    if backend == Backend::Fentry {
+        try_entry(kernel, options)?;
+    }
     let mut lacking = Lacking::nothing(backend, options.filter.failures_all());
     let mut helpers = Helpers::All;
     // What the verifier refuses with all helpers, while the old ones are tried.
@@ -124,6 +128,22 @@ pub(super) fn attach(
         lacking.programs.push(hook.program);
         notes.push(missed.fallback);
     }
+}
+
+/// Has the kernel take a program that only returns at the entry of the first function that is needed. Where it refuses such programs
+/// altogether, no object is made, with all of its maps, to learn that.
+fn try_entry(kernel: &Kernel, options: &Options) -> Result<(), Fallback> {
+    let backend = Backend::Fentry;
+    let nothing = Lacking::nothing(backend, options.filter.failures_all());
+    let hooks = hooks(backend, kernel, &nothing, options);
+    let entry = |hook: &Hook| match (hook.point, hook.need) {
+        (Point::Fentry(name), Need::Required) => kernel.types.btf.func_named(name).map(|id| (name, id)),
+        _ => None,
+    };
+    let Some((hook, id)) = hooks.iter().find_map(entry) else { return Ok(()) };
+    let refused =
+        |error: std::io::Error| Fallback { backend, hook, without: None, why: why_of_errno(&error) };
+    bpf::load_for_entry(id, &bpf::RETURN).map(drop).map_err(refused)
 }
 
 /// A hook that could not be had.

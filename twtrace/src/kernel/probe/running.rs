@@ -114,9 +114,7 @@ pub(super) fn permitted() -> Result<(), Cannot> {
 /// Loads the smallest program that traces, and lets go of it: no list of capabilities says as well what a kernel permits.
 fn may_load() -> Result<(), libc::c_int> {
     const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-    /// `r0 = 0; exit`.
-    const CODE: [u64; 2] = [0xb7, 0x95];
-    match bpf::load(BPF_PROG_TYPE_RAW_TRACEPOINT, &CODE, 0) {
+    match bpf::load(BPF_PROG_TYPE_RAW_TRACEPOINT, &bpf::RETURN, 0) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.raw_os_error().unwrap_or(0)),
     }

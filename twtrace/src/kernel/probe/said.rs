@@ -22,9 +22,14 @@ pub(super) fn why(error: &ProgramError) -> Why {
             let level = log.contains("bpf_probe_read").then(environment::lockdown).flatten();
             return level.map_or(Why::Verifier(said), Why::Lockdown);
         }
-        return by_errno(io_error.raw_os_error(), io_error.to_string());
+        return why_of_errno(io_error);
     }
     by_errno(errno(error), chain(error))
+}
+
+/// Of what the kernel said without a log of the verifier's.
+pub(super) fn why_of_errno(error: &std::io::Error) -> Why {
+    by_errno(error.raw_os_error(), error.to_string())
 }
 
 fn by_errno(errno: Option<i32>, mut text: String) -> Why {
