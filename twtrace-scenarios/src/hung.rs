@@ -6,15 +6,16 @@ pub(crate) mod disk;
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use tempfile::TempDir;
 
@@ -46,6 +47,8 @@ pub(crate) fn can_be() -> bool {
 pub(crate) struct Hung {
     dir: TempDir,
     server: Pid,
+    /// What is written to it stops the server.
+    order: PipeWriter,
 }
 
 impl Hung {
@@ -72,15 +75,25 @@ impl Hung {
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("hung"), dir.path(), Some("fuse"), flags, Some(options.as_str())).context("mounting")?;
+        let (ordered, order) = std::io::pipe()?;
         // SAFETY: scenario processes have one thread.
         match unsafe { fork() }? {
             ForkResult::Child => {
                 let _ = prctl::set_pdeathsig(Signal::SIGKILL);
-                let _ = serve(fuse, answer);
+                let _ = serve(fuse, &ordered, answer);
                 std::process::exit(0);
             }
-            ForkResult::Parent { child } => Ok(Self { dir, server: child }),
+            ForkResult::Parent { child } => Ok(Self { dir, server: child, order }),
         }
+    }
+
+    /// Stops the server, between two requests: who waits for an answer to one that was read already cannot be killed
+    /// (`request_wait_answer`, fs/fuse/dev.c, 5.10 to 7.3).
+    fn stop(&self) -> Result<()> {
+        (&self.order).write_all(b"!")?;
+        let state = waitpid(self.server, Some(WaitPidFlag::WUNTRACED))?;
+        ensure!(matches!(state, WaitStatus::Stopped(..)), "{state:?}");
+        Ok(())
     }
 
     /// The file whose pages never come.
@@ -114,10 +127,20 @@ fn number(request: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]])
 }
 
-/// Answers until the mount is gone.
-fn serve(mut fuse: File, mut answer: impl FnMut(u32, &[u8]) -> Option<Answer>) -> Result<()> {
+/// Answers until the mount is gone, or it is told to stop.
+fn serve(
+    mut fuse: File,
+    ordered: &PipeReader,
+    mut answer: impl FnMut(u32, &[u8]) -> Option<Answer>,
+) -> Result<()> {
     let mut request = vec![0; 1 << 17];
     loop {
+        let mut ends =
+            [PollFd::new(ordered.as_fd(), PollFlags::POLLIN), PollFd::new(fuse.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ends, PollTimeout::NONE)?;
+        if ends[0].any() == Some(true) {
+            raise(Signal::SIGSTOP)?;
+        }
         let length = fuse.read(&mut request)?;
         ensure!(length >= HEADER, "half a request");
         let request = &request[..length];

@@ -1,15 +1,13 @@
 //! Owns: a disk that takes what is written to its one file until it is told to hang, and answers nothing from then on: write(2) does not come back.
 //! Must not know: who writes.
 //!
-//! It hangs as a file server that cannot be reached does: whoever waits can be killed. What a server in user space has read already cannot
-//! (`request_wait_answer`, fs/fuse/dev.c), so it is stopped when it has nothing to do.
+//! It hangs as a file server that cannot be reached does: whoever waits can be killed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use nix::sys::signal::{Signal, kill};
 use tempfile::NamedTempFile;
 
 use super::{Answer, HEADER, Hung, LOOKUP, entry, number, plain};
@@ -51,7 +49,7 @@ impl Disk {
 
     /// From now on nothing that is written comes back.
     pub(crate) fn hang(&self) -> Result<()> {
-        Ok(kill(self.hung.server, Signal::SIGSTOP)?)
+        self.hung.stop()
     }
 
     /// What was written before, for those who do not want to wait.

@@ -52,7 +52,8 @@ pub(super) struct Boot<'a> {
 
 /// One thread for both CPUs: with a thread each, a CPU was seen to run a breakpoint that the other had already taken out of the
 /// code again, and the kernel (which patches itself so) died of it. Guests run side by side anyway.
-const MACHINE: [&str; 6] = ["-accel", "tcg,thread=single", "-m", "1024", "-smp", "2"];
+/// Some scenarios start ten traces at once, whose programs the kernel then checks side by side: in 1 GB it ran out of memory.
+const MACHINE: [&str; 6] = ["-accel", "tcg,thread=single", "-m", "2048", "-smp", "2"];
 
 /// Boots a kernel for scenarios and returns when the guest has ended, by itself or by its deadline.
 ///

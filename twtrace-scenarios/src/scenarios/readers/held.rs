@@ -127,10 +127,9 @@ pub(in super::super) fn disk(sandbox: &mut Sandbox) -> Result<()> {
         let mut tracer = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), |_| ())?;
         tracer.ready()?;
         let began = Instant::now();
-        let head = fs::metadata(disk.written())?.len();
         let mut made = Traffic::start(FIRST)?.finish()?;
         until_true("the first events to be written", PATIENCE, || {
-            Ok(fs::metadata(disk.written())?.len() > head)
+            Ok(read_cut_off(sandbox, &disk.written())?.created != 0)
         })?;
         disk.hang()?;
         made += Traffic::start(FIRST)?.finish()?;
