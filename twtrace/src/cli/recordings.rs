@@ -14,6 +14,7 @@ use super::filters::FilterArgs;
 use super::values::{STREAM, Usage};
 use crate::model::escape;
 use crate::model::filter::Filter;
+use crate::model::ordering::Ordered as _;
 use crate::present::report::{Group, Part, by_host};
 use crate::recording::{Head, Recording};
 
@@ -30,7 +31,7 @@ pub(super) fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             .with_context(|| format!("cannot read the folder {}", escape::path(path)))?;
         let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
         found.retain(|file| file.extension().is_some_and(|extension| extension == "twt"));
-        found.sort();
+        found.order_by(Ord::cmp);
         if found.is_empty() {
             return Err(
                 Usage(format!("there is no recording (*.twt) in the folder {}", escape::path(path))).into()

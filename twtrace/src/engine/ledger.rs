@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::intern::{Hasher, OTHERS};
 use super::row::{Owner, Row};
 use crate::model::event::{Kind, PortVia, Role, Substate};
+use crate::model::ordering::Ordered as _;
 
 /// Sockets that are kept, in all and on one port, which is walked for each event on it: where there are more, a moment is not known rather
 /// than half known.
@@ -325,7 +326,7 @@ impl Ledger {
         let held = slots.map_or(0, |slots| slots.held);
         let moments = || self.failing.values().filter_map(|failing| failing.moment.as_ref());
         let mut known: Vec<_> = moments().map(|moment| (Arc::as_ptr(moment), moment.held)).collect();
-        known.sort_unstable();
+        known.order_by(Ord::cmp);
         known.dedup();
         if known.iter().map(|(_, held)| held).sum::<usize>() + held > MOST_OF_MOMENTS {
             let is_recent = |moment: &&Arc<Moment>| {

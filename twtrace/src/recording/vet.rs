@@ -2,6 +2,7 @@
 //! every length is one that a recording can have.
 //! Must not know: what the columns mean.
 
+use crate::model::ordering::Ordered as _;
 use arrow_array::{Array as _, ArrayRef};
 use arrow_ipc::{MetadataVersion, RecordBatch};
 use arrow_schema::{DataType, Schema};
@@ -91,7 +92,7 @@ fn bytes(texts: &ArrayRef) -> u64 {
     let nulls = data.nulls().map(|nulls| nulls.buffer());
     let mut all: Vec<_> =
         data.buffers().iter().chain(nulls).map(|buffer| (buffer.data_ptr(), buffer.capacity())).collect();
-    all.sort_unstable();
+    all.order_by(Ord::cmp);
     all.dedup();
     all.iter().map(|(_, bytes)| *bytes as u64).sum()
 }

@@ -75,7 +75,7 @@ impl Keeper<'_> {
         let last = &samples.last;
         let is_own = last.enter.as_ref().is_some_and(String::is_empty);
         let mut addresses: Vec<_> = last.addresses.iter().copied().collect();
-        addresses.sort_unstable();
+        addresses.order_by(Ord::cmp);
         let mut listed = Listed {
             netns: last.netns,
             name: last.name.clone(),
@@ -136,7 +136,7 @@ impl Keeper<'_> {
 
     fn held(&mut self, holders: &HashMap<Process, u64>) -> Vec<HeldBy> {
         let mut all: Vec<(&Process, &u64)> = holders.iter().collect();
-        all.sort_unstable();
+        all.order_by(Ord::cmp);
         all.into_iter().map(|(process, count)| (self.place(process), *count)).collect()
     }
 

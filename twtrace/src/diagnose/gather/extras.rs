@@ -13,6 +13,7 @@ use crate::host::net::netns::{Netns, discover};
 use crate::host::net::slabinfo;
 use crate::host::net::sysctls;
 use crate::model::limitation::{Limitation, What};
+use crate::model::ordering::Ordered as _;
 
 /// Where settings are kept for the next boot (sysctl.d(5)), beside the folders of [`FOLDERS`].
 const FILE: &str = "/etc/sysctl.conf";
@@ -170,7 +171,7 @@ fn dead_settings_in(root: &Path) -> Vec<DeadSetting> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
     files.push(under(FILE));
-    files.sort_unstable();
+    files.order_by(Ord::cmp);
     let mut found: Vec<DeadSetting> = Vec::new();
     for path in files {
         let is_small = fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= LARGEST);

@@ -240,7 +240,7 @@ fn finish(report: &mut Report, spreads: &Spreads, origin_ns: u64) {
 
 /// Spans of time in order, those that touch made one.
 fn apart(mut spans: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    spans.sort_unstable();
+    spans.order_by(Ord::cmp);
     let mut all: Vec<(u64, u64)> = Vec::new();
     for (from, to) in spans {
         match all.last_mut().filter(|(_, end)| from <= *end) {

@@ -10,6 +10,7 @@ use std::hash::Hash;
 
 use crate::engine::Counts;
 use crate::model::event::{Kind, Reason};
+use crate::model::ordering::Ordered as _;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// What happened so long ago weighs half.
@@ -140,7 +141,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
     fn make_room(&mut self) {
         let idle = self.entries.iter().filter(|(_, entry)| entry.shown_since_ns.is_none() && entry.live == 0);
         let mut idle: Vec<(u64, K)> = idle.map(|(key, entry)| (entry.last_ns, key.clone())).collect();
-        idle.sort_unstable();
+        idle.order_by(Ord::cmp);
         for (_, key) in idle.into_iter().take(self.top * FOLLOWED / 4) {
             self.entries.remove(&key);
         }
@@ -176,7 +177,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
         let weighed = |is_shown: bool| {
             let of = self.entries.iter().filter(|(_, entry)| entry.shown_since_ns.is_some() == is_shown);
             let mut all: Vec<(f64, K)> = of.map(|(key, entry)| (entry.weight(now_ns), key.clone())).collect();
-            all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+            all.order_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
             all
         };
         let (mut shown, hidden) = (weighed(true), weighed(false));

@@ -8,6 +8,7 @@ use super::{LinkSum, Survey};
 use crate::engine::intern::Hasher;
 use crate::engine::key::RowId;
 use crate::engine::snapshot::{NotBound, ShareRow, Target};
+use crate::model::ordering::Ordered as _;
 
 impl Survey<'_> {
     /// Who holds sockets of a pool or finds no port in it, where a finding could be about it; who holds most first, and of
@@ -30,7 +31,7 @@ impl Survey<'_> {
             Target::Tuple(_) => None,
         };
         let mut ports: Vec<NotBound> = failed.filter_map(of_port).collect();
-        ports.sort_unstable_by_key(|port| (Reverse(port.failed), port.key));
+        ports.order_by_key(|port| (Reverse(port.failed), port.key));
         ports
     }
 

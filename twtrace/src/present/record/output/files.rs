@@ -13,6 +13,7 @@ use crate::host::caps::Cap;
 use crate::host::files::{Folder, Found, Id, Taken, named};
 use crate::host::sandbox::Needs;
 use crate::model::escape;
+use crate::model::ordering::Ordered as _;
 use crate::output::Next;
 
 /// For the owner only: names of processes, programs and cgroups are in it, and the command that was recorded.
@@ -181,7 +182,7 @@ impl Drop for Files {
 
 /// Files of ours among those that were found, the oldest first.
 fn kept(mut found: Vec<(u64, OsString)>, folder: &Folder) -> VecDeque<Made> {
-    found.sort_unstable();
+    found.order_by(Ord::cmp);
     found.into_iter().filter_map(|(_, name)| Some(Made { id: folder.own(&name)?, name })).collect()
 }
 

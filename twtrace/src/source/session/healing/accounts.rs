@@ -8,6 +8,7 @@ use super::SECOND_NS;
 use crate::engine::{Counts, Hasher, Tracker};
 use crate::host::net::books::Books;
 use crate::model::event::{Event, Kind};
+use crate::model::ordering::Ordered as _;
 
 /// How often the books are compared.
 const EVERY_NS: u64 = 5 * SECOND_NS;
@@ -155,7 +156,7 @@ impl Accounts {
         }
         let mut busy: Vec<(u32, Told)> = told.into_iter().collect();
         busy.retain(|(netns, _)| !self.left.contains(netns) && (all || !self.open.contains_key(netns)));
-        busy.sort_unstable();
+        busy.order_by(Ord::cmp);
         if busy.is_empty() {
             return None;
         }
