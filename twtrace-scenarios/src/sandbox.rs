@@ -154,9 +154,12 @@ impl Sandbox {
     /// Waits until this end is in `state`, as a TIME_WAIT socket or not.
     pub fn wait_state(&self, sock: &Sock, state: u8, time_wait: bool) -> Result<()> {
         let what = format!("state {state} (time_wait {time_wait}) of {} -> {}", sock.local, sock.peer);
-        until_true(&what, PATIENCE, || {
-            Ok(rows_of(sock)?.iter().any(|row| row.state == state && row.time_wait == time_wait))
-        })
+        let mut seen = Vec::new();
+        let reached = until_true(&what, PATIENCE, || {
+            seen = rows_of(sock)?;
+            Ok(seen.iter().any(|row| row.state == state && row.time_wait == time_wait))
+        });
+        reached.with_context(|| format!("{} -> {} is {seen:?}", sock.local, sock.peer))
     }
 
     /// Waits until the kernel has no socket for this end any more.
