@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use twtrace_kit::actor::{Actor, Pair, Raw, Sock, complete};
-use twtrace_kit::books::{self, Books, Row};
+use twtrace_kit::actor::{Actor, Half, Pair, Raw, Sock, complete};
+use twtrace_kit::books::{self, Books, FIN_WAIT2, Row};
 use twtrace_kit::kernel;
 use twtrace_kit::netns;
 use twtrace_kit::wait::{PATIENCE, until_true};
@@ -160,6 +160,16 @@ impl Sandbox {
             Ok(seen.iter().any(|row| row.state == state && row.time_wait == time_wait))
         });
         reached.with_context(|| format!("{} -> {} is {seen:?}", sock.local, sock.peer))
+    }
+
+    /// Has this end wait for its peer's FIN as a mini-socket: shutdown() first, and close() once the FIN is acknowledged. An ACK that
+    /// comes during close() may find the socket in use and leave a full one (tcp_rcv_state_process(), net/ipv4/tcp_input.c, 5.10 to
+    /// 7.3: `sock_owned_by_user`), which a preemptible kernel in a slow guest does often.
+    pub fn half_close(&self, sock: &Sock) -> Result<()> {
+        sock.shutdown(Half::Write)?;
+        self.wait_state(sock, FIN_WAIT2, false)?;
+        sock.close()?;
+        self.wait_state(sock, FIN_WAIT2, true)
     }
 
     /// Waits until the kernel has no socket for this end any more.

@@ -81,7 +81,7 @@ fn orphans(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Result<Vec<
     let mut pairs = Vec::new();
     for _ in 0..5 {
         let pair = sandbox.pair(client, listener)?;
-        pair.client.close()?;
+        sandbox.half_close(&pair.client)?;
         pairs.push(pair);
     }
     sandbox.created_untold(pairs.len());

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use twtrace_kit::actor::{Actor, Raw, close_in_order};
-use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
+use twtrace_kit::books::TIME_WAIT;
 use twtrace_kit::bpf;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
@@ -68,14 +68,13 @@ fn perform(sandbox: &mut Sandbox, cast: &Cast) -> Result<()> {
         sandbox.expect(by_client(&pair.client, beta, "close"));
     }
     let pair = sandbox.pair(beta, far)?;
-    pair.client.close()?;
-    sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
+    sandbox.half_close(&pair.client)?;
     pair.server.linger_zero()?;
     pair.server.close()?;
     sandbox.expect(aborted(&pair.server, server, "server", "linger"));
     sandbox.wait_gone(&pair.client)?;
-    sandbox.expect(by_client(&pair.client, beta, "close"));
-    sandbox.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "close").is("role", "client"));
+    sandbox.expect(by_client(&pair.client, beta, "shutdown"));
+    sandbox.expect(dead(&pair.client, "reset", "FIN_WAIT2").owner(beta, "shutdown").is("role", "client"));
     for _ in 0..5 {
         let pair = sandbox.pair(alpha, six)?;
         close_in_order(&pair.server, &pair.client)?;

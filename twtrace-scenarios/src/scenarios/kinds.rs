@@ -93,17 +93,22 @@ pub(super) fn fin_wait2_expires(sandbox: &mut Sandbox) -> Result<()> {
     Ok(())
 }
 
-/// The peer closes while the mini-socket waits: the same socket is in TIME_WAIT then, nothing is created again.
+/// The peer closes while the mini-socket waits: the same socket is in TIME_WAIT then, nothing is created again. The kernel's own way to
+/// the mini-socket (an ACK after close()), and the one by shutdown().
 pub(super) fn fin_wait2_gets_its_fin(sandbox: &mut Sandbox) -> Result<()> {
     let (client, listener) = sandbox.cast()?;
-    for _ in 0..7 {
+    for via in ["close", "close", "close", "shutdown", "shutdown", "shutdown", "shutdown"] {
         let pair = sandbox.pair(&client, &listener)?;
-        pair.client.close()?;
-        sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
+        if via == "close" {
+            pair.client.close()?;
+            sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
+        } else {
+            sandbox.half_close(&pair.client)?;
+        }
         pair.server.eof()?;
         pair.server.close()?;
         sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
-        sandbox.expect(by_client(&pair.client, &client, "close").opener(&client).is("substate", "FIN_WAIT2"));
+        sandbox.expect(by_client(&pair.client, &client, via).opener(&client).is("substate", "FIN_WAIT2"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use twtrace_kit::actor::{Actor, Pair, Raw, Sock, close_in_order};
-use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
+use twtrace_kit::books::TIME_WAIT;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
@@ -17,9 +17,8 @@ use crate::ss;
 /// A connection whose client has closed and waits for the server's FIN in a mini-socket.
 fn half_closed(sandbox: &mut Sandbox, client: &Actor, listener: &Raw) -> Result<Pair> {
     let pair = sandbox.pair(client, listener)?;
-    pair.client.close()?;
-    sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
-    sandbox.expect(by_client(&pair.client, client, "close").opener(client).is("substate", "FIN_WAIT2"));
+    sandbox.half_close(&pair.client)?;
+    sandbox.expect(by_client(&pair.client, client, "shutdown").opener(client).is("substate", "FIN_WAIT2"));
     Ok(pair)
 }
 
@@ -61,9 +60,9 @@ pub(super) fn syn_in_fin_wait2(sandbox: &mut Sandbox) -> Result<()> {
     let wire = Wire::open()?;
     for _ in 0..3 {
         let pair = sandbox.pair(&client, &listener)?;
-        pair.server.close()?;
-        sandbox.wait_state(&pair.server, FIN_WAIT2, true)?;
-        sandbox.expect(by_server(&pair.server, &server, "close").opener(&server).is("substate", "FIN_WAIT2"));
+        sandbox.half_close(&pair.server)?;
+        sandbox
+            .expect(by_server(&pair.server, &server, "shutdown").opener(&server).is("substate", "FIN_WAIT2"));
         // Any number that is not before the expected one; the listener's FIN tells what has been acknowledged.
         let next = wire.last_fin(&pair.server)?.acknowledged();
         wire.send(&Segment::bare(pair.client.local, pair.client.peer, SYN, next.wrapping_add(1000))?)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use twtrace_kit::actor::{Actor, Pair, Raw, close_in_order};
-use twtrace_kit::books::{FIN_WAIT2, TIME_WAIT};
+use twtrace_kit::books::TIME_WAIT;
 use twtrace_kit::netns::set_ipv4;
 use twtrace_kit::wait::{PATIENCE, until_every};
 
@@ -74,12 +74,11 @@ pub(super) fn by_bound_connect(sandbox: &mut Sandbox) -> Result<()> {
         let from = (Ipv4Addr::LOCALHOST, port);
         let pair = sandbox.pair_from(from, &client, &listener)?;
         pair.exchange(101, 211)?;
-        pair.client.close()?;
-        sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
+        sandbox.half_close(&pair.client)?;
         pair.server.eof()?;
         pair.server.close()?;
         sandbox.wait_state(&pair.client, TIME_WAIT, true)?;
-        let created = by_client(&pair.client, &client, "close").opener(&client);
+        let created = by_client(&pair.client, &client, "shutdown").opener(&client);
         sandbox.expect(created.is("substate", "FIN_WAIT2").bytes(101, 211));
         let pair = sandbox.pair_from(from, &client, &listener)?;
         sandbox.expect(dead(&pair.client, "reused_outgoing", "TIME_WAIT"));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use twtrace_kit::actor::close_in_order;
-use twtrace_kit::books::{self, FIN_WAIT2, TIME_WAIT};
+use twtrace_kit::books::{self, TIME_WAIT};
 use twtrace_kit::command::read;
 use twtrace_kit::netns::set_ipv4;
 
@@ -59,8 +59,7 @@ pub(super) fn drained(sandbox: &mut Sandbox) -> Result<()> {
     let mut pairs = Vec::new();
     for port in 40009..40012 {
         let pair = sandbox.pair_from((ORPHANS, port), &client, &listener)?;
-        pair.client.close()?;
-        sandbox.wait_state(&pair.client, FIN_WAIT2, true)?;
+        sandbox.half_close(&pair.client)?;
         pairs.push(pair);
     }
     let output = twtrace(sandbox, &["drain", "--tuple", "127.0.0.3,127.0.0.1,10007"])?;

@@ -24,8 +24,8 @@ pub(in crate::scenarios) fn fin_wait2_pileup(sandbox: &mut Sandbox) -> Result<()
     let cast = cast(sandbox, 60)?;
     let listener = cast.serve(HERE, 10007)?;
     let mut pairs = Vec::new();
-    let finding = examine(sandbox, "fin_wait2_pileup", |_| {
-        pairs = orphans(&cast.client, &listener)?;
+    let finding = examine(sandbox, "fin_wait2_pileup", |sandbox| {
+        pairs = orphans(sandbox, &cast.client, &listener)?;
         Ok(())
     })?;
     finding
@@ -41,7 +41,7 @@ pub(in crate::scenarios) fn fin_wait2_pileup(sandbox: &mut Sandbox) -> Result<()
     finding.measured(sandbox, ("peer_must_close", "in FIN_WAIT2", "sockets"), (Some(waiting as f64), 0.0))?;
     finding.apply("fin_timeout")?;
     let began = Instant::now();
-    let pairs = orphans(&cast.client, &cast.serve(HERE, 10009)?)?;
+    let pairs = orphans(sandbox, &cast.client, &cast.serve(HERE, 10009)?)?;
     let made = (Instant::now() - began).as_secs_f64() / 2.0;
     until_true("orphans to be given up", PATIENCE, || Ok(in_fin_wait2()? == 0))?;
     // From the middle of their making on: half of them are older, half younger.
@@ -51,11 +51,11 @@ pub(in crate::scenarios) fn fin_wait2_pileup(sandbox: &mut Sandbox) -> Result<()
 }
 
 /// Connections whose client closes and whose server does not.
-fn orphans(client: &Actor, listener: &Raw) -> Result<Vec<Pair>> {
+fn orphans(sandbox: &Sandbox, client: &Actor, listener: &Raw) -> Result<Vec<Pair>> {
     let mut pairs = Vec::new();
     for _ in 0..ORPHANS {
         let pair = twtrace_kit::actor::complete(&client.socket(false, false)?, listener, listener.local()?)?;
-        pair.client.close()?;
+        sandbox.half_close(&pair.client)?;
         pair.server.eof()?;
         pairs.push(pair);
     }
