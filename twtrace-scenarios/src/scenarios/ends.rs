@@ -21,17 +21,10 @@ use crate::sandbox::Sandbox;
 use crate::schema::parse;
 use crate::tracer::{Tracer, kind};
 
-/// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well.
+/// What nohup(1) does: SIGHUP is ignored from the start. It stays so, for a recorded command as well. What a shell without job
+/// control does with `twtrace record … &`: SIGINT is ignored from the start. It ends the trace nevertheless.
 pub(super) fn ignored_signals(sandbox: &mut Sandbox) -> Result<()> {
-    let ignore = |command: &mut Command| {
-        // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
-        unsafe {
-            command.pre_exec(|| {
-                signal(Signal::SIGHUP, SigHandler::SigIgn)?;
-                Ok(())
-            })
-        };
-    };
+    let ignore = |command: &mut Command| ignoring(command, Signal::SIGHUP);
     let args = ["--json", "--netns", "self"].map(OsStr::new);
     let mut tracer = Tracer::launch_changed(&sandbox.setup, "events", &args, (None, None), ignore)?;
     tracer.ready()?;
@@ -48,7 +41,28 @@ pub(super) fn ignored_signals(sandbox: &mut Sandbox) -> Result<()> {
         ["-o".as_ref(), file.as_os_str(), "--".as_ref(), "sh".as_ref(), "-c".as_ref(), script.as_ref()];
     let told = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), ignore)?.finish()?;
     ensure!(told.status.code() == Some(4), "record -- CMD under nohup: {}: {}", told.status, told.stderr);
+    let background = |command: &mut Command| ignoring(command, Signal::SIGINT);
+    let args = ["-o".as_ref(), file.as_os_str(), "--force".as_ref()];
+    let mut tracer = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), background)?;
+    tracer.ready()?;
+    let told = tracer.stop(Signal::SIGINT)?;
+    ensure!(told.status.success(), "record in a script's background: {}: {}", told.status, told.stderr);
+    let rest = ["--force", "--", "sh", "-c", "kill -INT $$; exit 4"].map(OsStr::new);
+    let args = [&["-o".as_ref(), file.as_os_str()][..], &rest].concat();
+    let told = Tracer::launch_changed(&sandbox.setup, "record", &args, (None, None), background)?.finish()?;
+    ensure!(told.status.code() == Some(128 + 2), "record -- CMD in a script's background: {}", told.status);
     Ok(())
+}
+
+/// The command is started with `number` ignored.
+fn ignoring(command: &mut Command, number: Signal) {
+    // SAFETY: one system call between fork and exec; nothing is allocated, no lock is taken.
+    unsafe {
+        command.pre_exec(move || {
+            signal(number, SigHandler::SigIgn)?;
+            Ok(())
+        })
+    };
 }
 
 /// Traces that end by themselves while connections are being made: no birth whose connection was opened and closed while it was

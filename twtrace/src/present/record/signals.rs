@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use signal_hook_registry::register_sigaction;
 
-use crate::source::session::signals::{Signals, is_ignored};
+use crate::source::session::signals::{Signals, heard};
 
 const WATCHED: [libc::c_int; 3] = Signals::ENDING;
 /// `si_code` (sigaction(2)) of the last signal of each kind.
@@ -15,9 +15,12 @@ static CODES: [AtomicI32; 3] = [const { AtomicI32::new(0) }; 3];
 /// The last signal that nobody has asked for yet, 0 where there is none.
 static LAST: AtomicI32 = AtomicI32::new(0);
 
-/// Starts to look where signals come from. What else they do stays as it is, and those that are ignored stay ignored.
+/// Starts to look where the signals that end a trace come from. What else they do stays as it is.
 pub(super) fn watch() -> io::Result<()> {
-    for (signal, code) in WATCHED.into_iter().zip(&CODES).filter(|(signal, _)| !is_ignored(*signal)) {
+    for signal in heard() {
+        let Some((_, code)) = WATCHED.into_iter().zip(&CODES).find(|(watched, _)| *watched == signal) else {
+            continue;
+        };
         let note = move |info: &libc::siginfo_t| {
             code.store(info.si_code, Ordering::Relaxed);
             LAST.store(signal, Ordering::Release);

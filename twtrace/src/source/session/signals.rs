@@ -1,7 +1,9 @@
 //! Owns: the signals that end a trace or a replay in good order.
 //! Must not know: what ends.
 //!
-//! A signal that was ignored when we were started stays ignored, as nohup(1) wants it; a command that we start finds it ignored as well.
+//! A SIGHUP that was ignored when we were started stays ignored, as nohup(1) wants it; a command that we start finds it ignored as well.
+//! A script's `twtrace record … &` is started with SIGINT ignored, by every shell without job control, and `kill -INT $!` is how
+//! scripts end perf, tcpdump and bpftrace: that one is heard, and is as usual for a command that we start.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,7 +12,7 @@ use std::task::Poll;
 use nix::errno::Errno;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT, SIGTERM and SIGHUP, as far as they are not ignored.
+/// SIGINT, SIGTERM, and SIGHUP unless it is ignored.
 #[derive(Debug)]
 pub struct Signals(Vec<(i32, Signal)>);
 
@@ -23,8 +25,7 @@ impl Signals {
     /// # Errors
     /// Of the kernel.
     pub fn listen() -> io::Result<Self> {
-        let heard = Self::ENDING.into_iter().filter(|number| !is_ignored(*number));
-        let each = heard.map(|number| Ok((number, signal(SignalKind::from_raw(number))?)));
+        let each = heard().map(|number| Ok((number, signal(SignalKind::from_raw(number))?)));
         each.collect::<io::Result<_>>().map(Self)
     }
 
@@ -41,8 +42,13 @@ impl Signals {
     }
 }
 
+/// Those of [`Signals::ENDING`] that end a trace of this process.
+pub fn heard() -> impl Iterator<Item = i32> {
+    Signals::ENDING.into_iter().filter(|number| *number != libc::SIGHUP || !is_ignored(*number))
+}
+
 /// Whether a signal is ignored: by whoever started us, for nothing in here ignores one of [`Signals::ENDING`].
-pub fn is_ignored(signal: i32) -> bool {
+fn is_ignored(signal: i32) -> bool {
     let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: no new action, and room for the old one.
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) };
@@ -52,7 +58,7 @@ pub fn is_ignored(signal: i32) -> bool {
 
 /// From now on, signals that end a trace end the process: for what is still to be done, nobody listens to them.
 pub fn let_go() {
-    for number in Signals::ENDING.into_iter().filter(|number| !is_ignored(*number)) {
+    for number in heard() {
         // SAFETY: the default action needs no handler.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
