@@ -23,7 +23,7 @@ use twtrace_kit::wait::{PATIENCE, until_every};
 
 use crate::model::{Arm, Told};
 use crate::process;
-use crate::site::{Made, Place};
+use crate::site::{Made, Site};
 use others::Polling;
 
 /// What there is to run.
@@ -103,7 +103,7 @@ impl Running {
 
 /// What there was to be heard.
 pub(crate) struct Heard<'a> {
-    pub(crate) place: Place,
+    pub(crate) site: Site,
     pub(crate) made: &'a Made,
     /// TIME_WAIT sockets created by the kernel's counters.
     pub(crate) created: Option<u64>,
@@ -247,12 +247,13 @@ pub(crate) fn shown(arm: Arm, tools: &Tools) -> Option<String> {
 
 /// Where the programs are that only return, in words.
 fn shown_floor(hooks: &[Hook]) -> String {
-    let tracepoints = hooks.iter().filter_map(|hook| match &hook.place {
+    let tracepoints = hooks.iter().filter_map(|hook| match &hook.attach_point {
         AttachPoint::Tracepoint(name) => Some(name.as_str()),
         _ => None,
     });
     let tracepoints: Vec<&str> = tracepoints.collect();
-    let functions = hooks.iter().filter(|hook| matches!(hook.place, AttachPoint::Function(..))).count();
+    let functions =
+        hooks.iter().filter(|hook| matches!(hook.attach_point, AttachPoint::Function(..))).count();
     format!("`return 0` at the tracepoints {} and {functions} functions, by bpf(2)", tracepoints.join(", "))
 }
 

@@ -14,7 +14,7 @@ use crate::machine;
 use crate::model::{Absent, Arm, Results, Settings};
 use crate::plan::Plan;
 use crate::report::Report;
-use crate::site::{self, Made, Owners, Place};
+use crate::site::{self, Made, Owners, Site};
 
 /// A run of the benchmarks.
 pub(crate) struct Bench {
@@ -82,8 +82,8 @@ impl Bench {
     fn try_out(&self, arm: Arm, netns: u32) -> Result<()> {
         let running = Running::start(arm, &self.tools)?;
         let made = Made { count: 0, elapsed_s: 0.0, connect: None, owners: Owners::AnyOf(Vec::new()) };
-        let place = Place { netns, port: 1, first: First::Client };
-        running.stop(&Heard { place, made: &made, created: Some(0) }).map(drop)
+        let site = Site { netns, port: 1, first: First::Client };
+        running.stop(&Heard { site, made: &made, created: Some(0) }).map(drop)
     }
 
     /// Something cannot be measured here.

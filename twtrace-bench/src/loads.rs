@@ -74,7 +74,7 @@ fn compare(bench: &mut Bench, name: &str, arms: &[Arm], traffic: &mut dyn Traffi
 }
 
 /// Runs of the generator between two looks at memory, in milliseconds.
-const LOOK_MS: u64 = 1000;
+const SAMPLE_MS: u64 = 1000;
 
 /// All modes of twtrace, for so many seconds.
 pub(crate) fn soak(bench: &mut Bench, length_s: u64) -> Result<()> {
@@ -85,7 +85,7 @@ pub(crate) fn soak(bench: &mut Bench, length_s: u64) -> Result<()> {
 
 fn soaked(bench: &Bench, length_s: u64) -> Result<Soak> {
     let mut generated = flat_out(bench, First::Client)?;
-    generated.order.for_ms = LOOK_MS;
+    generated.order.for_ms = SAMPLE_MS;
     let mut running = Vec::new();
     for arm in Arm::TWTRACE {
         let mode = SoakMode { arm, rss: Vec::new(), told: Default::default(), created: None };
@@ -113,7 +113,7 @@ fn soaked(bench: &Bench, length_s: u64) -> Result<Soak> {
     made.owners = Owners::AnyOf(Vec::new());
     let mut modes = Vec::new();
     for (process, mut mode) in running {
-        let heard = Heard { place: generated.place(), made: &made, created };
+        let heard = Heard { site: generated.site(), made: &made, created };
         mode.told = process.stop_after_long(&heard)?;
         mode.created = created;
         modes.push(mode);

@@ -11,7 +11,7 @@ use crate::arms::{Heard, Running, Tools};
 use crate::model::{Arm, Bill, Round, Sample};
 use crate::process;
 use crate::report::Report;
-use crate::site::{Counters, Made, Place, Traffic};
+use crate::site::{Counters, Made, Site, Traffic};
 
 /// What was under way at the end of the load is still the tracer's work, and is billed; its farewell is not.
 const AFTER: Duration = Duration::from_millis(100);
@@ -29,11 +29,11 @@ pub(crate) fn run(arm: Arm, tools: &Tools, traffic: &mut dyn Traffic) -> Result<
     let cpu_before_s = running.pid().map(process::cpu_s).transpose()?;
     let made = traffic.run()?;
     let counted = Counters::settled()?.since(&before);
-    let place = traffic.place();
+    let site = traffic.site();
     let speed = made.count as f64 / made.elapsed_s;
     let bill = match arm {
         Arm::Untraced | Arm::Again => None,
-        _ => Some(bill(running, cpu_before_s, place, &made, counted.created)?),
+        _ => Some(bill(running, cpu_before_s, site, &made, counted.created)?),
     };
     let Made { elapsed_s: load_s, connect, .. } = made;
     Ok(Sample { arm, speed, load_s, connect, created: counted.created, overflow: counted.overflow, bill })
@@ -42,7 +42,7 @@ pub(crate) fn run(arm: Arm, tools: &Tools, traffic: &mut dyn Traffic) -> Result<
 fn bill(
     running: Running,
     cpu_before_s: Option<f64>,
-    place: Place,
+    site: Site,
     made: &Made,
     created: Option<u64>,
 ) -> Result<Bill> {
@@ -55,7 +55,7 @@ fn bill(
     let rss_kib = pid.map(process::peak_rss_kib).transpose()?;
     let maps_kib = pid.map(process::maps_kib).transpose()?;
     let attach_ms = running.attach_ms();
-    let (told, late_cpu_s) = running.stop(&Heard { place, made, created })?;
+    let (told, late_cpu_s) = running.stop(&Heard { site, made, created })?;
     Ok(Bill { attach_ms, cpu_s: cpu_s.or(late_cpu_s), rss_kib, maps_kib, told })
 }
 

@@ -54,17 +54,17 @@ fn one(bench: &Bench, name: &str, generated: &mut Generated) -> Result<ProgramLo
     }
     let process = Process::start(Arm::Events, &bench.tools)?;
     let ids = programs_of(process.pid())?;
-    let places = places(&hooks(process.pid())?);
+    let attach_points = attach_points(&hooks(process.pid())?);
     let ask = || ids.iter().map(|id| Ok((*id, bpf::info(*id)?))).collect::<Result<BTreeMap<u32, Info>>>();
     let (before, counters) = (ask()?, Counters::read()?);
     let made = generated.run()?;
     let (after, created) = (ask()?, Counters::read()?.since(&counters).created);
     let connections = made.count;
-    process.stop(&Heard { place: generated.place(), made: &made, created })?;
+    process.stop(&Heard { site: generated.site(), made: &made, created })?;
     let mut programs = Vec::new();
     for (id, info) in after {
         let before = before.get(&id).context("a program came from nowhere")?;
-        programs.push(program(places.get(&id).cloned().unwrap_or_default(), before, info));
+        programs.push(program(attach_points.get(&id).cloned().unwrap_or_default(), before, info));
     }
     anyhow::ensure!(programs.iter().any(|program| program.runs > 0), "no program ran");
     programs.sort_by_key(|program| std::cmp::Reverse(program.run_ns));
@@ -83,21 +83,21 @@ fn program(target: String, before: &Info, after: Info) -> Program {
 }
 
 /// Where each program is attached, in words.
-fn places(hooks: &[Hook]) -> BTreeMap<u32, String> {
-    let mut places = BTreeMap::<u32, String>::new();
+fn attach_points(hooks: &[Hook]) -> BTreeMap<u32, String> {
+    let mut attach_points = BTreeMap::<u32, String>::new();
     for hook in hooks {
-        let name = match &hook.place {
+        let name = match &hook.attach_point {
             AttachPoint::Tracepoint(name) | AttachPoint::Other(name) => name.clone(),
             // Its name says it.
             AttachPoint::Function(..) => String::new(),
         };
-        let words = places.entry(hook.program).or_default();
+        let words = attach_points.entry(hook.program).or_default();
         if !words.is_empty() {
             words.push_str(", ");
         }
         words.push_str(&name);
     }
-    places
+    attach_points
 }
 
 #[cfg(test)]
@@ -116,9 +116,9 @@ mod tests {
         let hook = |program, name: &str| Hook {
             program,
             name: "x".to_owned(),
-            place: AttachPoint::Other(name.to_owned()),
+            attach_point: AttachPoint::Other(name.to_owned()),
         };
-        let places = places(&[hook(7, "a"), hook(8, "b"), hook(7, "c")]);
-        assert_eq!((places[&7].as_str(), places[&8].as_str()), ("a, c", "b"));
+        let attach_points = attach_points(&[hook(7, "a"), hook(8, "b"), hook(7, "c")]);
+        assert_eq!((attach_points[&7].as_str(), attach_points[&8].as_str()), ("a, c", "b"));
     }
 }

@@ -15,7 +15,7 @@ use crate::model::Connect;
 
 /// Where traffic is, and which of its ends has the TIME_WAIT socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Site {
     /// Inode of the network namespace.
     pub(crate) netns: u32,
     /// The server's port.
@@ -58,7 +58,7 @@ impl Owners {
 /// Makes connections when told to.
 pub(crate) trait Traffic {
     /// Where, and which way.
-    fn place(&self) -> Place;
+    fn site(&self) -> Site;
     /// What is counted by the second.
     fn unit(&self) -> &'static str;
     /// One run.
@@ -126,7 +126,7 @@ impl Counters {
 
 /// Our own generator, with one order that it carries out over and over.
 pub(crate) struct Generated {
-    place: Place,
+    site: Site,
     generator: Generator,
     /// May be changed between runs.
     pub(crate) order: Order,
@@ -135,8 +135,8 @@ pub(crate) struct Generated {
 impl Generated {
     /// Starts one in the namespace that this process is in.
     pub(crate) fn start(netns: u32, shape: &Shape, order: Order) -> Result<Self> {
-        let place = Place { netns, port: PORT, first: shape.first };
-        Ok(Self { place, generator: Generator::start(shape)?, order })
+        let site = Site { netns, port: PORT, first: shape.first };
+        Ok(Self { site, generator: Generator::start(shape)?, order })
     }
 
     /// Makes connections until so many TIME_WAIT sockets live, or it has become plain that they will not.
@@ -156,8 +156,8 @@ impl Generated {
 const FILLING: u32 = 100;
 
 impl Traffic for Generated {
-    fn place(&self) -> Place {
-        self.place
+    fn site(&self) -> Site {
+        self.site
     }
 
     fn unit(&self) -> &'static str {

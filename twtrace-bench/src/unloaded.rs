@@ -21,7 +21,7 @@ use crate::generator::First;
 use crate::model::{Arm, Idle};
 use crate::plan::Plan;
 use crate::process;
-use crate::site::{self, ALL_PORTS, Made, Owners, Place};
+use crate::site::{self, ALL_PORTS, Made, Owners, Site};
 
 /// An idle machine, with those tracers that are processes.
 pub(crate) fn idle(bench: &mut Bench) -> Result<()> {
@@ -42,8 +42,8 @@ fn idle_of(bench: &Bench, arm: Arm, netns: u32) -> Result<Idle> {
     let pid = running.pid().context("no process")?;
     let (took_s, cpu_s, sleeps) = watch(pid, &bench.plan)?;
     let made = Made { count: 0, elapsed_s: took_s, connect: None, owners: Owners::AnyOf(Vec::new()) };
-    let place = Place { netns, port: 1, first: First::Client };
-    running.stop(&Heard { place, made: &made, created: Some(0) })?;
+    let site = Site { netns, port: 1, first: First::Client };
+    running.stop(&Heard { site, made: &made, created: Some(0) })?;
     Ok(Idle { arm, cpu_percent: cpu_s / took_s * 100.0, wakeups: sleeps as f64 / took_s })
 }
 

@@ -14,7 +14,7 @@ use twtrace_kit::wait::{until, until_true};
 
 use crate::generator::First;
 use crate::process;
-use crate::site::{Made, Owners, Place, Traffic};
+use crate::site::{Made, Owners, Site, Traffic};
 
 const PORT: u16 = 8080;
 /// How long nginx may take to listen.
@@ -64,9 +64,9 @@ impl Web {
 }
 
 impl Traffic for Web {
-    fn place(&self) -> Place {
+    fn site(&self) -> Site {
         // ab speaks HTTP/1.0: without keep-alive it is the server who closes.
-        Place { netns: self.netns, port: PORT, first: First::Server }
+        Site { netns: self.netns, port: PORT, first: First::Server }
     }
 
     fn unit(&self) -> &'static str {

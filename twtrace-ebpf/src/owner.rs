@@ -76,10 +76,10 @@ fn remember(sk: *const u8, (key, check): (u64, u64), role: u8, since_ns: u64, na
     if key == 0 {
         return;
     }
-    let Some(place) = table::claim(&maps::OPENERS, maps::OPENER_SETS, key, is_over) else { return };
+    let Some(claim) = table::claim(&maps::OPENERS, maps::OPENER_SETS, key, is_over) else { return };
     // SAFETY: ours until it is published.
     unsafe {
-        let opener = &mut (*place.slot).value;
+        let opener = &mut (*claim.slot).value;
         // Nobody is asked about who is not known: softirq interrupts a stranger.
         if name.pid == 0 {
             opener.task.pid = 0;
@@ -90,7 +90,7 @@ fn remember(sk: *const u8, (key, check): (u64, u64), role: u8, since_ns: u64, na
         opener.check = check;
         opener.role = u64::from(role);
         opener.sk = sk as u64;
-        table::publish(place, key, jiffies());
+        table::publish(claim, key, jiffies());
     }
 }
 
@@ -129,8 +129,8 @@ pub(crate) unsafe fn connecting(sk: *const u8) {
 /// Whether one more connection to this machine is to be remembered from its beginning. One that is not has no opener and no age to
 /// tell; that it is a server's its local port tells. A client's are all remembered: nothing else tells its role.
 #[inline(always)]
-fn is_wanted(place: u32) -> bool {
-    let Some(rate) = maps::RATES.get_ptr_mut(place) else { return false };
+fn is_wanted(index: u32) -> bool {
+    let Some(rate) = maps::RATES.get_ptr_mut(index) else { return false };
     let now = jiffies();
     // SAFETY: a live map value of this CPU. Who interrupts and counts as well makes this one more or less.
     unsafe {
@@ -148,8 +148,8 @@ fn is_wanted(place: u32) -> bool {
 
 /// One was remembered.
 #[inline(always)]
-fn count(place: u32) {
-    let Some(rate) = maps::RATES.get_ptr_mut(place) else { return };
+fn count(index: u32) {
+    let Some(rate) = maps::RATES.get_ptr_mut(index) else { return };
     // SAFETY: as in `is_wanted`.
     unsafe { (*rate).count += 1 };
 }
@@ -244,13 +244,13 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
         let key = sock::key_of_sk(sk);
         let opener_key = opener_key(sk, key);
         let opener = opener_of(opener_key);
-        if let Some(place) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key, |_, _| false) {
+        if let Some(claim) = table::claim(&maps::OWNERS, maps::OWNER_SETS, key, |_, _| false) {
             let now = jiffies();
-            if place.evicted != 0 && now.wrapping_sub(place.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
+            if claim.evicted != 0 && now.wrapping_sub(claim.evicted) < LEFT_BEHIND_S * u64::from(setting!(hz))
             {
                 maps::count_loss(loss::OWNER);
             }
-            let owner = &mut (*place.slot).value;
+            let owner = &mut (*claim.slot).value;
             owner.sk = sk as u64;
             take_opener(opener, opener_key.0, owner);
             if owner.role == u32::from(ROLE_UNKNOWN) {
@@ -267,7 +267,7 @@ pub(crate) unsafe fn first_fin(sk: *const u8) {
             if filter::asks_for_task() && !filter::task_passes(&owner.task) {
                 owner.via = VIA_NONE;
             }
-            table::publish(place, key, now);
+            table::publish(claim, key, now);
         } else {
             maps::count_loss(loss::OWNER);
         }

@@ -40,7 +40,7 @@ pub(crate) struct Set<T> {
 }
 
 /// A place that was taken, still without a key: fill it, then [`publish`].
-pub(crate) struct Place<T> {
+pub(crate) struct Claim<T> {
     pub(crate) slot: *mut Slot<T>,
     set: *mut Set<T>,
     /// Jiffies when the entry was made that had to leave it; 0: none had to.
@@ -139,7 +139,7 @@ pub(crate) fn claim<T>(
     sets: u32,
     key: u64,
     is_left: impl Fn(&T, u64) -> bool,
-) -> Option<Place<T>> {
+) -> Option<Claim<T>> {
     let set = set_of(map, sets, key)?;
     // SAFETY: a live map value; `way` stays below WAYS.
     unsafe {
@@ -170,7 +170,7 @@ pub(crate) fn claim<T>(
         let best = &raw mut (*set).slots[any(best, key)];
         (&raw mut (*best).key).write_volatile(0);
         mem::in_order();
-        Some(Place { slot: best, set, evicted })
+        Some(Claim { slot: best, set, evicted })
     }
 }
 
@@ -211,15 +211,15 @@ unsafe fn oldest<T>(set: *mut Set<T>) -> (usize, u64) {
 /// Makes a filled place findable.
 ///
 /// # Safety
-/// `place` comes from [`claim`].
+/// `claim` comes from [`claim`].
 #[inline(always)]
-pub(crate) unsafe fn publish<T>(place: Place<T>, key: u64, stamp: u64) {
+pub(crate) unsafe fn publish<T>(claim: Claim<T>, key: u64, stamp: u64) {
     // SAFETY: by the caller.
     unsafe {
-        (*place.slot).stamp = stamp;
+        (*claim.slot).stamp = stamp;
         mem::in_order();
-        (&raw mut (*place.slot).key).write_volatile(key);
-        unlock(place.set);
+        (&raw mut (*claim.slot).key).write_volatile(key);
+        unlock(claim.set);
     }
 }
 

@@ -106,16 +106,16 @@ pub fn container() -> io::Result<()> {
             bind(&from, &root.join(&name))?;
         }
     }
-    for (kind, place, flags) in [
+    for (kind, target, flags) in [
         ("proc", "proc", MsFlags::empty()),
         ("sysfs", "sys", MsFlags::MS_RDONLY),
         ("cgroup2", "sys/fs/cgroup", MsFlags::MS_RDONLY),
         ("tmpfs", "dev", MsFlags::empty()),
     ] {
-        let place = root.join(place);
+        let target = root.join(target);
         // What sysfs does not have cannot be made in it.
-        if place.is_dir() || fs::create_dir_all(&place).is_ok() {
-            mount(Some(kind), &place, Some(kind), flags, None::<&str>)?;
+        if target.is_dir() || fs::create_dir_all(&target).is_ok() {
+            mount(Some(kind), &target, Some(kind), flags, None::<&str>)?;
         }
     }
     fs::write(root.join("dev/null"), "")?;

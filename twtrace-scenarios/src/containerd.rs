@@ -64,9 +64,9 @@ impl Containerd {
     pub(crate) fn start(image: &str) -> Result<Self> {
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         own_run(&dir.path().join("run"))?;
-        let place = dir.path().display().to_string();
+        let path = dir.path().display().to_string();
         let config = dir.path().join("config.toml");
-        fs::write(&config, CONFIG.replace("{dir}", &place).replace("{image}", image))?;
+        fs::write(&config, CONFIG.replace("{dir}", &path).replace("{image}", image))?;
         let cgroups = cgroups()?;
         let mut command = Command::new("containerd");
         command.arg("--config").arg(config).stdin(Stdio::null());

@@ -59,14 +59,14 @@ fn describe(pattern: &Pattern) -> String {
 fn in_its_own_time(event: &Event, expected: &[Pattern]) -> bool {
     let number = |key: &str| event.get(key).and_then(Value::as_u64);
     let is = |key: &str, word: &str| event.get(key).and_then(Value::as_str) == Some(word);
-    let place = ["netns", "saddr", "sport", "daddr", "dport"];
+    let connection = ["netns", "saddr", "sport", "daddr", "dport"];
     is("event", "ended")
         && is("reason", "expired")
         && number("lifetime_ms").is_some_and(|lived| lived >= crate::expect::TIMEWAIT_MS)
         && expected.iter().any(|pattern| {
             let agrees =
                 |key: &&str| pattern.wants.get(*key).is_some_and(|want| want.allows(event.get(*key)));
-            pattern.kind() == "created" && place.iter().all(agrees)
+            pattern.kind() == "created" && connection.iter().all(agrees)
         })
 }
 
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn only_a_full_life_may_end_unannounced() {
-        let place = |event: Value| {
+        let connection = |event: Value| {
             let mut event = event;
             for (key, value) in
                 [("saddr", json!("a")), ("sport", json!(1)), ("daddr", json!("b")), ("dport", json!(2))]
@@ -145,7 +145,7 @@ mod tests {
             }
             event
         };
-        let created = place(json!({"event": "created", "netns": 3, "mono_ns": 0}));
+        let created = connection(json!({"event": "created", "netns": 3, "mono_ns": 0}));
         let mut pattern = Pattern::new("created", 3);
         for key in ["saddr", "sport", "daddr", "dport"] {
             pattern = pattern.is(key, created[key].clone());
@@ -153,7 +153,7 @@ mod tests {
         let judge_after = |ms: u64| {
             let ended = json!({"event": "ended", "netns": 3, "reason": "expired", "lifetime_ms": ms,
                 "mono_ns": ms * 1_000_000});
-            let events = [event(created.clone()), event(place(ended))];
+            let events = [event(created.clone()), event(connection(ended))];
             judge(&events, std::slice::from_ref(&pattern), &[])
         };
         assert_eq!(judge_after(60_000), Vec::<String>::new());

@@ -249,11 +249,11 @@ mod tests {
 
     #[test]
     fn dealt_out_all_are_played_and_what_needs_no_backend_once() {
-        let mut played = std::collections::BTreeMap::new();
+        let mut times_run = std::collections::BTreeMap::new();
         for kernel in 0..4 {
             for backend in [Backend::Fentry, Backend::Kprobe, Backend::Tracepoint] {
                 for scenario in choose(&[], backend, Some(kernel)).unwrap() {
-                    *played.entry(scenario.name).or_insert(0) += 1;
+                    *times_run.entry(scenario.name).or_insert(0) += 1;
                 }
             }
         }
@@ -264,7 +264,7 @@ mod tests {
                 Kind::Once => 1,
                 Kind::Heavy | Kind::Boot => 0,
             };
-            assert_eq!(played.get(scenario.name).copied().unwrap_or(0), times, "{}", scenario.name);
+            assert_eq!(times_run.get(scenario.name).copied().unwrap_or(0), times, "{}", scenario.name);
         }
     }
 }

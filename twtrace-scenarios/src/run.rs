@@ -106,10 +106,10 @@ pub fn run(
         }
     }
     for scenario in own {
-        let mut failures = play_alone(scenario, setup)?;
+        let mut failures = run_alone(scenario, setup)?;
         if again.is_due(&failures) {
             printer.again(&scenario, &failures)?;
-            failures = play_alone(scenario, setup)?;
+            failures = run_alone(scenario, setup)?;
         }
         printer.print(scenario.name, &verdict(failures))?;
     }
@@ -124,8 +124,8 @@ fn keep_orphans() -> Result<()> {
 }
 
 /// Plays a scenario that starts twtrace itself.
-fn play_alone(scenario: Scenario, setup: &Setup) -> Result<Vec<String>> {
-    let stage = Stage::play(&[scenario], setup, 1)?;
+fn run_alone(scenario: Scenario, setup: &Setup) -> Result<Vec<String>> {
+    let stage = Stage::run(&[scenario], setup, 1)?;
     let failures = stage.reports().map(|(_, report)| own_failures(report)).collect::<Result<Vec<_>>>()?;
     Ok(failures.concat())
 }
@@ -178,7 +178,7 @@ fn run_shared(
     again: Again,
 ) -> Result<Vec<Scenario>> {
     let tracer = Tracer::start(setup, &["--json", "--verify"])?;
-    let stage = Stage::play(scenarios, setup, jobs)?;
+    let stage = Stage::run(scenarios, setup, jobs)?;
     for (_, report) in stage.reports() {
         if let Report::Done(outcome) = report
             && outcome.await_told

@@ -134,7 +134,7 @@ pub const ALL: &[Scenario] = &[
     own("every_failure", refused::every_failure),
     once("half_closed_flood", forge::half_closed_flood),
     own("filters_by_process", filters::by_process),
-    own("filters_by_place", filters::by_place),
+    own("filters_by_address", filters::by_address),
     own("filters_by_kind", filters::by_kind),
     own("nothing_filtered_travels", filters::nothing_travels),
     own("cgroup_made_again", filters::cgroup_made_again),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// An event as it was told.
 pub(crate) type Event = Map<String, Value>;
 
-const PLACE: &[&str] = &["netns", "family", "saddr", "sport", "daddr", "dport"];
+const CONNECTION: &[&str] = &["netns", "family", "saddr", "sport", "daddr", "dport"];
 const OWNER: &[&str] = &["pid", "tid", "comm", "uid"];
 const RESOLVED: &[&str] = &["cgroup_id", "exe", "cgroup", "container"];
 const OPENER: &[&str] = &["opener_pid", "opener_comm"];
@@ -119,7 +119,7 @@ fn faults(event: &Event) -> Vec<String> {
     } else if kind == "limitation" {
         need.extend(["what", "why", "remedy"]);
     } else if let Some(shape) = shape(kind) {
-        need.extend(PLACE);
+        need.extend(CONNECTION);
         need.extend(shape.always);
         let may = [&["event", "time"], OWNER, RESOLVED].into_iter().chain(shape.sometimes.iter().copied());
         let known: Vec<&str> = may.flatten().copied().chain(need.iter().copied()).collect();
@@ -153,13 +153,15 @@ pub(crate) fn incoherent(events: &[Event]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut alive: BTreeMap<String, &Event> = BTreeMap::new();
     for event in events {
-        let place: String = PLACE.iter().map(|key| format!("{:?} ", event.get(*key))).collect();
+        let connection: String = CONNECTION.iter().map(|key| format!("{:?} ", event.get(*key))).collect();
         match event.get("event").and_then(Value::as_str) {
-            Some("created") if alive.insert(place.clone(), event).is_some() => {
+            Some("created") if alive.insert(connection.clone(), event).is_some() => {
                 faults.push(format!("created twice without an end: {}", text(event)));
             }
             // Without its creation: it was there before, or a filter kept the creation back.
-            Some("ended") => faults.extend(alive.remove(&place).and_then(|created| disagree(created, event))),
+            Some("ended") => {
+                faults.extend(alive.remove(&connection).and_then(|created| disagree(created, event)))
+            }
             _ => {}
         }
     }

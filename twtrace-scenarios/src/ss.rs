@@ -31,10 +31,10 @@ pub(crate) type Line = (String, String, String);
 /// no cookie. Slow when asked for the first time; forked processes inherit the answer.
 pub(crate) fn has_tcp_diag() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(look_for_tcp_diag)
+    *ANSWER.get_or_init(detect_tcp_diag)
 }
 
-fn look_for_tcp_diag() -> bool {
+fn detect_tcp_diag() -> bool {
     // Asking makes the kernel load the module where it is one.
     let asked = Command::new("ss").args(["-tnH", "sport", "=", "1"]).output().is_ok();
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();

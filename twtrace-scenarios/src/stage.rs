@@ -142,15 +142,15 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Runs all of these to the end of their actions, `abreast` at a time, those that must come last one by one.
-    pub(crate) fn play(scenarios: &[Scenario], setup: &Setup, abreast: usize) -> Result<Self> {
+    pub(crate) fn run(scenarios: &[Scenario], setup: &Setup, abreast: usize) -> Result<Self> {
         let mut stage = Self { runs: Vec::new() };
         let (last, first): (Vec<_>, Vec<_>) = scenarios.iter().partition(|s| s.kind != Kind::Shared);
-        stage.play_some(&first, setup, abreast)?;
-        stage.play_some(&last, setup, 1)?;
+        stage.run_some(&first, setup, abreast)?;
+        stage.run_some(&last, setup, 1)?;
         Ok(stage)
     }
 
-    fn play_some(&mut self, scenarios: &[&Scenario], setup: &Setup, abreast: usize) -> Result<()> {
+    fn run_some(&mut self, scenarios: &[&Scenario], setup: &Setup, abreast: usize) -> Result<()> {
         let mut waiting = scenarios.iter();
         loop {
             let mut busy = 0;

@@ -30,7 +30,7 @@ fn conn(at: u16) -> Conn {
     Conn { netns: 4_026_531_840, ifindex: u32::from(at % 2), saddr, daddr, sport: 40_000 + at, dport: 443 }
 }
 
-fn people(at: u16, event: &mut Event) {
+fn processes(at: u16, event: &mut Event) {
     let cgroup = format!("/system.slice/docker-{}.scope", "0123456789abcdef".repeat(4));
     let container = container_of(&cgroup);
     event.owner = (!at.is_multiple_of(7)).then(|| Process {
@@ -60,7 +60,7 @@ fn event(at: u16) -> Event {
             Some(Box::new(Loss { created: 2, ended: 3, missed_runs: u64::from(at), ..Loss::default() }));
         return event;
     }
-    people(at, &mut event);
+    processes(at, &mut event);
     if matches!(kind, Kind::ConnectFailed | Kind::BindFailed) {
         event.errno = Some(Errno::ALL[usize::from(at / 3) % 2]);
         return event;

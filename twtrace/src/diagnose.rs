@@ -157,12 +157,12 @@ pub fn found(facts: &Facts) -> Vec<Finding> {
 /// kernel: cheap enough for every picture. A rule that needs more than that keeps silent. `replayed` says which machine was recorded and up
 /// to when this is, escaped; `None` where it is this one, now.
 pub fn glance(snapshot: &Snapshot, limitations: &[Limitation], replayed: Option<String>) -> Vec<OneLine> {
-    let (_, findings) = look(snapshot, limitations, replayed);
+    let (_, findings) = examine(snapshot, limitations, replayed);
     findings.iter().filter(|finding| is_pressing(finding)).map(OneLine::from).collect()
 }
 
 /// As [`glance`], with all that there is to say: what was looked at, and each finding as a whole.
-pub fn look(
+pub fn examine(
     snapshot: &Snapshot,
     limitations: &[Limitation],
     replayed: Option<String>,

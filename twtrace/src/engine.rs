@@ -50,15 +50,15 @@ pub use snapshot::{
 pub use spread::{Percentiles, Spread};
 
 use crate::model::event::{Conn, Event, Kind, Reason};
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 pub use crate::model::pool::Pressure;
-use live::Entry;
+use live::LiveEntry;
 use owners::Owners;
 use processes::Processes;
-use recent::{Known, Recent};
+use recent::{Recent, RecentBirth};
 use row::{Named, Row};
 use sockets::Sockets;
-use surroundings::Asked;
+use surroundings::ChosenNetns;
 use unknown::Missed;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -109,7 +109,7 @@ pub struct Tracker {
     /// Connections whose sockets ended since somebody wanted to know.
     ends: Option<HashSet<Conn, Hasher>>,
     /// The network namespaces that were asked for.
-    asked: Asked,
+    asked: ChosenNetns,
 }
 
 impl Default for Tracker {
@@ -143,7 +143,7 @@ impl Tracker {
             listing: (0, false),
             soonest_ns: u64::MAX,
             ends: None,
-            asked: Asked::default(),
+            asked: ChosenNetns::default(),
         }
     }
 
@@ -155,7 +155,7 @@ impl Tracker {
 
     /// Says what is left out of what is counted: where that may draw from the same pools of ports, it is not told when one will be full, as
     /// nobody knows at what rate it fills.
-    pub fn count_a_part(&mut self, part: Part) {
+    pub fn count_a_part(&mut self, part: Omissions) {
         self.engine.part = part;
     }
 
@@ -253,7 +253,7 @@ impl Tracker {
 
     /// What an event names and its group, both perhaps new.
     #[cold]
-    fn enter(&mut self, event: &Event, second: u32) -> Option<Known> {
+    fn enter(&mut self, event: &Event, second: u32) -> Option<RecentBirth> {
         self.make_room(second);
         let named = self.named(event)?;
         let group = self.engine.enter(&Row::of(event, named)?).0;
@@ -384,7 +384,7 @@ impl Tracker {
             self.unfollowed += 1;
             return;
         }
-        let mut entry = Entry::new(event, &mut self.processes);
+        let mut entry = LiveEntry::new(event, &mut self.processes);
         entry.group = group;
         if event.kind == Kind::Listed {
             entry.listed = self.listing.0;

@@ -30,7 +30,7 @@ mod stream;
 mod times;
 mod vet;
 
-pub use cache::{Caches, Known};
+pub use cache::{Caches, Dictionary};
 pub use encoder::{EncodeError, Encoder};
 pub use meta::{Command, Ending, Exit, FORMAT, Head, Namespace, Stop, Tail, Usage};
 pub use reader::{Ended, Events, Recording};

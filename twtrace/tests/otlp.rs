@@ -58,8 +58,8 @@ impl Receiver {
                 continue;
             }
             assert_eq!(line["token"], TOKEN);
-            let place = if line["signal"] == "metrics" { &mut metrics } else { &mut logs };
-            place.get_or_insert(line["data"].clone());
+            let slot = if line["signal"] == "metrics" { &mut metrics } else { &mut logs };
+            slot.get_or_insert(line["data"].clone());
         }
         (metrics.unwrap(), logs.unwrap())
     }
@@ -117,7 +117,7 @@ fn event(kind: Kind, n: u64) -> Event {
 }
 
 /// A trace of a script that is told over HTTP and OTLP.
-struct Play {
+struct Exported {
     server: Server,
     service: Service,
     tracker: Tracker,
@@ -126,7 +126,7 @@ struct Play {
     _headers: tempfile::NamedTempFile,
 }
 
-impl Play {
+impl Exported {
     fn begin(url: &str, transport: Transport, roots: Option<&Path>) -> Self {
         let board = Arc::new(Board::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -303,12 +303,12 @@ fn are_the_findings(data: &Value, findings: &str) {
     }
 }
 
-fn check(play: &mut Play, metrics: &Value, logs: &Value) {
+fn check(exported: &mut Exported, metrics: &Value, logs: &Value) {
     is_as_made(metrics);
     // What was sent is counted a moment after it was taken.
-    let text = play.until("twtrace_otlp_findings_sent_total", |sent| sent > 0.0);
+    let text = exported.until("twtrace_otlp_findings_sent_total", |sent| sent > 0.0);
     is_as_scraped(metrics, &text);
-    are_the_findings(logs, &play.get("/findings"));
+    are_the_findings(logs, &exported.get("/findings"));
     let told = scraped(&text);
     let sent: usize = self::metrics(metrics).iter().map(|metric| points(metric).len()).sum();
     for (name, want) in
@@ -334,11 +334,11 @@ fn a_receiver_by_the_official_definitions_takes_what_a_scrape_takes() {
     let by_grpc = ("grpc", format!("https://127.0.0.1:{grpc}"), Transport::Grpc, Some(root.as_path()));
     let by_http = ("http", format!("http://127.0.0.1:{http}"), Transport::Http, None);
     for (word, url, transport, roots) in [by_grpc, by_http] {
-        let mut play = Play::begin(&url, transport, roots);
-        let (metrics, logs) = play.meanwhile(|| receiver.taken(word));
-        check(&mut play, &metrics, &logs);
-        play.exporter.take().unwrap().stop().unwrap();
-        play.server.stop().unwrap();
+        let mut exported = Exported::begin(&url, transport, roots);
+        let (metrics, logs) = exported.meanwhile(|| receiver.taken(word));
+        check(&mut exported, &metrics, &logs);
+        exported.exporter.take().unwrap().stop().unwrap();
+        exported.server.stop().unwrap();
     }
 }
 
@@ -347,18 +347,18 @@ fn what_nobody_takes_is_kept_until_the_end_and_then_counted_as_lost() {
     // Nobody listens there any more.
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for transport in [Transport::Grpc, Transport::Http] {
-        let mut play = Play::begin(&format!("http://{at}"), transport, None);
-        let told = scraped(&play.until("twtrace_otlp_failures_total", |failures| failures > 0.0));
+        let mut exported = Exported::begin(&format!("http://{at}"), transport, None);
+        let told = scraped(&exported.until("twtrace_otlp_failures_total", |failures| failures > 0.0));
         assert_eq!((told["twtrace_otlp_up"], told["twtrace_otlp_points_lost_total"]), (0.0, 0.0));
-        play.service.ended(&play.tracker);
-        play.exporter.take().unwrap().stop().unwrap();
-        let answer = play.get("/metrics");
+        exported.service.ended(&exported.tracker);
+        exported.exporter.take().unwrap().stop().unwrap();
+        let answer = exported.get("/metrics");
         let told = scraped(&answer);
         assert!(
             told["twtrace_otlp_points_lost_total"] > 100.0 && told["twtrace_otlp_findings_lost_total"] >= 1.0,
             "{answer}"
         );
         assert_eq!(told["twtrace_otlp_points_sent_total"], 0.0);
-        play.server.stop().unwrap();
+        exported.server.stop().unwrap();
     }
 }

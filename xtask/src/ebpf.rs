@@ -55,19 +55,19 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         return build::object(&toolchain, Arch::Amd64, out);
     }
     for arch in Arch::ALL {
-        build::object(&toolchain, arch, &place(arch))?;
+        build::object(&toolchain, arch, &object_path(arch))?;
     }
     let record = Record {
         rustc: toolchain.rustc_version.clone(),
         llvm: toolchain.llvm.clone(),
         bpf_linker: toolchain.bpf_linker_version.clone(),
-        object_sha256: sha256(&place(Arch::Amd64))?,
-        object_aarch64_sha256: sha256(&place(Arch::Arm64))?,
+        object_sha256: sha256(&object_path(Arch::Amd64))?,
+        object_aarch64_sha256: sha256(&object_path(Arch::Arm64))?,
         sources_sha256: sources::digest()?,
     };
     let path = record_path();
     std::fs::write(&path, serde_json::to_string_pretty(&record)? + "\n").with_context(|| name(&path))?;
-    for object in Arch::ALL.map(place) {
+    for object in Arch::ALL.map(object_path) {
         println!("wrote {} ({} bytes)", name(&object), std::fs::metadata(&object)?.len());
     }
     println!("wrote {}", name(&path));
@@ -75,7 +75,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 }
 
 /// Where an architecture's checked-in object is.
-fn place(arch: Arch) -> PathBuf {
+fn object_path(arch: Arch) -> PathBuf {
     let object = project::object();
     match arch {
         Arch::Amd64 => object,
@@ -92,8 +92,8 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
     let record = read_record()?;
     let is_new = sources::digest()? == record.sources_sha256;
     for arch in Arch::ALL {
-        let object = name(&place(arch));
-        if sha256(&place(arch))? != *record.object_of(arch) {
+        let object = name(&object_path(arch));
+        if sha256(&object_path(arch))? != *record.object_of(arch) {
             bail!("{object} is not the one that {} records; run `cargo xtask ebpf`", name(&record_path()));
         }
         if !is_new {
@@ -126,7 +126,7 @@ pub(crate) fn check() -> Result<Option<PathBuf>> {
 }
 
 fn same_bytes(toolchain: &Toolchain, arch: Arch) -> Result<()> {
-    let object = place(arch);
+    let object = object_path(arch);
     let rebuilt = project::target_dir().join("bpf/compared.bpf.o");
     build::object(toolchain, arch, &rebuilt)?;
     if std::fs::read(&rebuilt)? != std::fs::read(&object)? {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Where the build and what was found go, below the target directory.
-const PLACE: &str = "fuzz";
+const DIR: &str = "fuzz";
 
 /// Inputs that every search starts from, kept with the sources.
 const KEPT: &str = "twtrace/tests/data/recording-corpus";
@@ -36,17 +36,17 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// Builds and searches; an error names the file with the bytes that did harm.
 pub(crate) fn search(seconds: u32) -> Result<Counted> {
     let root = &project::root();
-    let place = project::target_dir().join(PLACE);
-    let (target, found) = (host()?, place.join("found"));
+    let dir = project::target_dir().join(DIR);
+    let (target, found) = (host()?, dir.join("found"));
     let mut build = Command::new("cargo");
     build.args(["build", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target", &target]);
-    build.arg("--target-dir").arg(&place).env("RUSTFLAGS", COVERAGE).current_dir(root);
+    build.arg("--target-dir").arg(&dir).env("RUSTFLAGS", COVERAGE).current_dir(root);
     sh::run(&mut build)?;
     std::fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
-    let mut run = Command::new(place.join(&target).join("debug/recording"));
+    let mut run = Command::new(dir.join(&target).join("debug/recording"));
     run.arg(&found).arg(Path::new(KEPT)).current_dir(root);
     run.arg(format!("-max_total_time={seconds}"));
-    run.arg(format!("-artifact_prefix={}/", place.display()));
+    run.arg(format!("-artifact_prefix={}/", dir.display()));
     run.args(["-max_len=65536", "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]);
     sh::run(&mut run)?;
     println!("test fuzz::recording ... ok");

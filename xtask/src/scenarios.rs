@@ -70,8 +70,8 @@ impl Case {
     /// Reads one line, if it is a scenario's.
     pub(crate) fn parse(line: &str) -> Option<Case> {
         let (id, outcome) = line.trim().strip_prefix("test ")?.split_once(" ... ")?;
-        let (place, name) = id.rsplit_once("::")?;
-        let backend = place.rsplit_once("::").map_or(place, |(_, backend)| backend);
+        let (cell, name) = id.rsplit_once("::")?;
+        let backend = cell.rsplit_once("::").map_or(cell, |(_, backend)| backend);
         let outcome = match outcome.split_once(':').map_or((outcome, ""), |(word, rest)| (word, rest.trim()))
         {
             ("ok", _) => Outcome::Passed,

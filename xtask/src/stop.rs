@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const END: Duration = Duration::from_secs(3);
 
 /// Between two looks at what is left.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct State {
@@ -152,7 +152,7 @@ fn wait_for_none(patience: Duration, mut each: impl FnMut(Pid)) -> bool {
             return false;
         }
         // poll: the end of another process's child is told to nobody but its parent.
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL);
     }
 }
 

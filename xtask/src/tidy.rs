@@ -5,6 +5,7 @@
 mod circles;
 mod crates;
 mod layers;
+mod names;
 mod paths;
 mod rules;
 mod source;

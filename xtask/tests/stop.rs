@@ -12,9 +12,9 @@ use twtrace_kit::wait::until_true;
 
 /// Stands in for cargo: writes down how it was called, leaves a process in a session of its own, whose parent is gone, and hangs.
 const HANGING_CARGO: &str = r#"#!/bin/sh
-echo "$*" >> "$PLACE/called"
-(setsid sh -c 'echo $$ >> "$PLACE/pids"; exec sleep 601' &)
-echo $$ >> "$PLACE/pids"
+echo "$*" >> "$DIR/called"
+(setsid sh -c 'echo $$ >> "$DIR/pids"; exec sleep 601' &)
+echo $$ >> "$DIR/pids"
 exec sleep 603
 "#;
 
@@ -26,14 +26,14 @@ fn lines(path: &Path) -> Vec<String> {
 }
 
 /// Starts a command of xtask with a cargo that hangs in its first step; gives the processes that it made.
-fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Guarded, Vec<Pid>) {
-    let cargo = place.join("cargo");
+fn start(command: &[&str], dir: &Path, ignored: Option<Signal>) -> (Guarded, Vec<Pid>) {
+    let cargo = dir.join("cargo");
     std::fs::write(&cargo, HANGING_CARGO).unwrap();
     std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", place.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
     let args = command;
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(args).env("PATH", path).env("PLACE", place);
+    command.args(args).env("PATH", path).env("DIR", dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Under nohup we ignore SIGHUP, and so would it.
     let set_up = move || {
@@ -49,7 +49,7 @@ fn start(command: &[&str], place: &Path, ignored: Option<Signal>) -> (Guarded, V
     // It ends with the test, whatever becomes of that, and then ends what it has started itself.
     end_with_us(&mut command, Signal::SIGTERM);
     let child = Guarded::spawn(&mut command).unwrap().with_grace(PATIENCE);
-    let pids = place.join("pids");
+    let pids = dir.join("pids");
     until_true("both processes of the first step to run", PATIENCE, || Ok(lines(&pids).len() == 2)).unwrap();
     let pids = lines(&pids).iter().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect();
     (child, pids)
@@ -63,8 +63,8 @@ fn is_there(pid: Pid) -> bool {
 #[test]
 fn nothing_is_left() {
     for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
-        let place = tempfile::tempdir().unwrap();
-        let (mut child, pids) = start(&["demo"], place.path(), None);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, pids) = start(&["demo"], dir.path(), None);
         child.signal(signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(status));
         assert_eq!(pids.into_iter().filter(|pid| is_there(*pid)).count(), 0, "after {signal}");
@@ -73,17 +73,17 @@ fn nothing_is_left() {
 
 #[test]
 fn no_further_step_is_begun() {
-    let place = tempfile::tempdir().unwrap();
-    let (mut child, _) = start(&["test", "--quick"], place.path(), None);
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(&["test", "--quick"], dir.path(), None);
     child.signal(Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(143));
-    assert_eq!(lines(&place.path().join("called")), ["fmt --all --check"]);
+    assert_eq!(lines(&dir.path().join("called")), ["fmt --all --check"]);
 }
 
 #[test]
 fn a_signal_that_is_ignored_stays_ignored() {
-    let place = tempfile::tempdir().unwrap();
-    let (mut child, pids) = start(&["demo"], place.path(), Some(Signal::SIGHUP));
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, pids) = start(&["demo"], dir.path(), Some(Signal::SIGHUP));
     child.signal(Signal::SIGHUP).unwrap();
     child.signal(Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(143));
@@ -92,8 +92,8 @@ fn a_signal_that_is_ignored_stays_ignored() {
 
 #[test]
 fn what_was_started_does_not_outlive_a_kill() {
-    let place = tempfile::tempdir().unwrap();
-    let (mut child, pids) = start(&["demo"], place.path(), None);
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, pids) = start(&["demo"], dir.path(), None);
     child.kill().unwrap();
     child.wait().unwrap();
     // The process that we started ourselves; nobody is left who could end what it in turn has left behind.

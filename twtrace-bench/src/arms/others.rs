@@ -67,7 +67,7 @@ fn state_change(line: &str, heard: &Heard) -> Option<(u32, u64)> {
     let (_ms, new, _arrow, old) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let (remote, _, local) = (fields.next()?, fields.next()?, fields.next()?);
     let born = new == "CLOSE" && ["FIN_WAIT2", "CLOSING"].contains(&old);
-    let server = heard.place.port.to_string();
+    let server = heard.site.port.to_string();
     (born && (local == server || remote == server)).then_some((pid, 1))
 }
 
@@ -76,8 +76,8 @@ fn life(line: &str, heard: &Heard) -> Option<(u32, u64)> {
     let pid = line.split_whitespace().next()?.parse().ok()?;
     let mut fields = line.split_whitespace().rev().skip(3);
     let (remote, _, local) = (fields.next()?, fields.next()?, fields.next()?);
-    let first = if heard.place.first == First::Client { remote } else { local };
-    (first == heard.place.port.to_string()).then_some((pid, 1))
+    let first = if heard.site.first == First::Client { remote } else { local };
+    (first == heard.site.port.to_string()).then_some((pid, 1))
 }
 
 /// `@[PID, COMM]: COUNT`
@@ -148,12 +148,12 @@ fn billed(child: Child) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::{Made, Owners, Place};
+    use crate::site::{Made, Owners, Site};
 
     fn told(arm: Arm, first: First, out: &str, errors: &str) -> Told {
         let made = Made { count: 1, elapsed_s: 1.0, connect: None, owners: Owners::Counted(vec![(17, 1)]) };
-        let place = Place { netns: 7, port: 10_007, first };
-        read(arm, out, errors, &Heard { place, made: &made, created: Some(1) }).unwrap()
+        let site = Site { netns: 7, port: 10_007, first };
+        read(arm, out, errors, &Heard { site, made: &made, created: Some(1) }).unwrap()
     }
 
     #[test]

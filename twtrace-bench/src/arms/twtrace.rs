@@ -47,10 +47,10 @@ pub(super) fn summed_up(arm: Arm, out: &str, errors: &str) -> Result<Told> {
         return Ok(Picture::last(out).context("no picture")?.told());
     }
     let after = |word: &str| {
-        let mut places = errors.match_indices(word).map(|(at, _)| &errors[at + word.len()..]);
+        let mut matches = errors.match_indices(word).map(|(at, _)| &errors[at + word.len()..]);
         let number =
             |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-        places.find_map(number)
+        matches.find_map(number)
     };
     let lost = if arm == Arm::Record { after(" lost ") } else { after("lost: ") };
     let lost: u64 = lost.with_context(|| format!("no summary in `{errors}`"))?;
@@ -76,7 +76,7 @@ impl Sum {
                 self.owners_lost += line.owners.unwrap_or(0);
                 self.missed_runs += line.missed_runs.unwrap_or(0);
             }
-            "created" if line.netns == Some(heard.place.netns) => {
+            "created" if line.netns == Some(heard.site.netns) => {
                 self.created += 1;
                 *self.owners.entry(line.pid.unwrap_or(0)).or_default() += 1;
             }
@@ -174,7 +174,7 @@ pub(super) fn await_picture(out: &Path, created: Option<u64>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::generator::First;
-    use crate::site::{Made, Owners, Place};
+    use crate::site::{Made, Owners, Site};
 
     #[test]
     fn events_of_our_namespace_are_counted_and_losses_added() {
@@ -188,8 +188,8 @@ mod tests {
 "#;
         let owners = Owners::AnyOf(vec![11]);
         let made = Made { count: 3, elapsed_s: 1.0, connect: None, owners };
-        let place = Place { netns: 7, port: 1, first: First::Client };
-        let heard = Heard { place, made: &made, created: Some(3) };
+        let site = Site { netns: 7, port: 1, first: First::Client };
+        let heard = Heard { site, made: &made, created: Some(3) };
         let told = events(text.as_bytes(), &heard).unwrap();
         assert_eq!((told.created, told.right, told.lost, told.lines), (Some(3), Some(1), Some(7), Some(7)));
         assert_eq!((told.owners_lost, told.missed_runs), (1, 2));

@@ -92,28 +92,28 @@ fn throughput(results: &Results) -> Goal {
     let name = "throughput over untraced, every mode, as fast as the machine goes";
     let wanted = format!("at least {THROUGHPUT}");
     let ratio = |load: &Load, arm| speed_ratios(&load.rounds, arm);
-    let Some((ratio, place)) = worst(results, ratio, |new, old| new < old) else {
+    let Some((ratio, case)) = worst(results, ratio, |new, old| new < old) else {
         return unmeasured(name, wanted, "no load at full rate was run");
     };
     let verdict = match ratio >= THROUGHPUT {
         true => Verdict::Met,
         false => Verdict::Missed(format!("{:.3}", THROUGHPUT - ratio)),
     };
-    Goal { name, wanted, reached: format!("{ratio:.3} at worst ({place})"), verdict }
+    Goal { name, wanted, reached: format!("{ratio:.3} at worst ({case})"), verdict }
 }
 
 fn p99(results: &Results) -> Goal {
     let name = "p99 of connect() over untraced, every mode, as fast as the machine goes";
     let wanted = format!("at most {P99}");
     let ratio = |load: &Load, arm| p99_ratios(&load.rounds, arm);
-    let Some((ratio, place)) = worst(results, ratio, |new, old| new > old) else {
+    let Some((ratio, case)) = worst(results, ratio, |new, old| new > old) else {
         return unmeasured(name, wanted, "no load that measures connect() was run");
     };
     let verdict = match ratio <= P99 {
         true => Verdict::Met,
         false => Verdict::Missed(format!("{:.3}", ratio - P99)),
     };
-    Goal { name, wanted, reached: format!("{ratio:.3} at worst ({place})"), verdict }
+    Goal { name, wanted, reached: format!("{ratio:.3} at worst ({case})"), verdict }
 }
 
 /// What became of births beside one tracer.

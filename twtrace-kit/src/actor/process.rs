@@ -33,7 +33,7 @@ const BACKLOG: i32 = 511;
 /// BPF_RET | BPF_K with 0: accept no byte of any packet.
 const DROP_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
 
-struct Player {
+struct Executor {
     control: OwnedFd,
     sockets: BTreeMap<RawFd, Socket>,
 }
@@ -42,8 +42,8 @@ struct Player {
 /// returns: the actor ends when the other side of `control` does.
 pub(super) fn run(control: OwnedFd, comm: &str) -> ! {
     close_all_but(control.as_raw_fd(), &BTreeMap::new());
-    let mut player = Player { control, sockets: BTreeMap::new() };
-    let outcome = set_name(comm).and_then(|()| player.serve());
+    let mut executor = Executor { control, sockets: BTreeMap::new() };
+    let outcome = set_name(comm).and_then(|()| executor.serve());
     if let Err(error) = outcome {
         let _ = writeln!(io::stderr(), "actor {comm:?}: {error:#}");
     }
@@ -67,7 +67,7 @@ fn close_all_but(control: RawFd, sockets: &BTreeMap<RawFd, Socket>) {
     }
 }
 
-impl Player {
+impl Executor {
     fn serve(&mut self) -> Result<()> {
         while let Some((op, beside)) = op::receive::<Op>(&self.control)? {
             let (reply, give) = match self.act(op, beside) {

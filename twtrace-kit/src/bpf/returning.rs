@@ -26,7 +26,7 @@ pub struct Hook {
     /// The program's name.
     pub name: String,
     /// Where it is attached.
-    pub place: AttachPoint,
+    pub attach_point: AttachPoint,
 }
 
 /// Where a program is attached, and how.
@@ -47,7 +47,9 @@ pub enum AttachPoint {
 pub fn hooks(pid: u32) -> Result<Vec<Hook>> {
     let links = descriptors(pid)?;
     let attached = links.iter().filter_map(attached);
-    attached.map(|(program, place)| Ok(Hook { program, name: info(program)?.name, place })).collect()
+    attached
+        .map(|(program, attach_point)| Ok(Hook { program, name: info(program)?.name, attach_point }))
+        .collect()
 }
 
 /// The program of a link, and where it is attached.
@@ -55,12 +57,12 @@ fn attached(link: &Held) -> Option<(u32, AttachPoint)> {
     let number = |name: &str| link.field(name)?.parse().ok();
     let named = ["tp_name", "name", "func"].into_iter().find_map(|name| link.field(name));
     let name = || named.unwrap_or_default().to_owned();
-    let place = match (link.field("link_type")?, number("attach_type"), number("target_btf_id")) {
+    let attach_point = match (link.field("link_type")?, number("attach_type"), number("target_btf_id")) {
         ("raw_tracepoint", ..) => AttachPoint::Tracepoint(name()),
         ("tracing", Some(kind), Some(function)) => AttachPoint::Function(kind, function),
         _ => AttachPoint::Other(name()),
     };
-    Some((number("prog_id")?, place))
+    Some((number("prog_id")?, attach_point))
 }
 
 /// A program that only returns, in place. It goes when this is dropped.
@@ -80,13 +82,13 @@ impl Returning {
     pub fn beside(hooks: &[Hook]) -> Result<Vec<Self>> {
         ensure!(!hooks.is_empty(), "no programs are attached to put empty ones beside");
         let mut all = Vec::new();
-        for Hook { name, place, .. } in hooks {
-            let attached = match place {
+        for Hook { name, attach_point, .. } in hooks {
+            let attached = match attach_point {
                 AttachPoint::Tracepoint(name) => Self::at_tracepoint(name),
                 AttachPoint::Function(kind, id) => Self::at_function(*kind, *id, name),
                 AttachPoint::Other(_) => continue,
             };
-            all.push(attached.with_context(|| format!("an empty program beside {name}, {place:?}"))?);
+            all.push(attached.with_context(|| format!("an empty program beside {name}, {attach_point:?}"))?);
         }
         ensure!(
             !all.is_empty(),
@@ -191,8 +193,8 @@ mod tests {
 
     #[test]
     fn where_no_empty_program_goes_there_is_no_floor() {
-        let place = AttachPoint::Other("sys_exit_bind".to_owned());
-        let hook = Hook { program: 7, name: "tp_exit_bind".to_owned(), place };
+        let attach_point = AttachPoint::Other("sys_exit_bind".to_owned());
+        let hook = Hook { program: 7, name: "tp_exit_bind".to_owned(), attach_point };
         let error = Returning::beside(&[hook]).unwrap_err().to_string();
         assert!(error.starts_with("1 programs, "), "{error}");
     }

@@ -106,9 +106,9 @@ fn mount_one((kind, target, needed): (&str, &str, bool)) -> Result<()> {
 }
 
 fn mount_with(kind: &str, target: &str, options: Option<&str>) -> Result<()> {
-    let place = || format!("cannot mount {kind} on {target}");
-    fs::create_dir_all(target).with_context(place)?;
-    mount(Some(kind), target, Some(kind), MsFlags::empty(), options).with_context(place)
+    let context = || format!("cannot mount {kind} on {target}");
+    fs::create_dir_all(target).with_context(context)?;
+    mount(Some(kind), target, Some(kind), MsFlags::empty(), options).with_context(context)
 }
 
 /// cgroup v2 alone, v1 alone, or v1 with a v2 hierarchy that has no controllers beside it, as systemd mounts each.

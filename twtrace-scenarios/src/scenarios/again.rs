@@ -25,13 +25,13 @@ const FOUND_OUT: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// A network namespace with a name, as `ip netns` has them, and a client and a server in it.
-struct Place {
+struct NamedNetns {
     name: String,
     client: Actor,
     server: Actor,
 }
 
-impl Place {
+impl NamedNetns {
     fn new(sandbox: &mut Sandbox, name: &str) -> Result<Self> {
         let (client, server) = (sandbox.actor("client")?, sandbox.actor("server")?);
         server.unshare()?;
@@ -79,7 +79,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for NamedNetns {
     fn drop(&mut self) {
         let _ = ip(&["netns", "delete", &self.name]);
     }
@@ -120,7 +120,7 @@ fn listed(setup: &Setup, netns: &str) -> Result<usize> {
 pub(super) fn another_has_the_inode(sandbox: &mut Sandbox) -> Result<()> {
     // What others have left is gone by then: their inodes are lower, and the next namespace would have one of those.
     std::thread::sleep(SETTLED * 2);
-    let first = Place::new(sandbox, "first")?;
+    let first = NamedNetns::new(sandbox, "first")?;
     let netns = first.server.netns();
     let named = Tracer::start(&sandbox.setup, &["--json", "--netns", &first.name])?;
     // More than the kernel side has room for, and the same namespaces.
@@ -152,7 +152,7 @@ pub(super) fn another_has_the_inode(sandbox: &mut Sandbox) -> Result<()> {
         says(&named, is_gone);
         says(&many, is_gone);
     }
-    let second = Place::with_inode(sandbox, netns, "second")?;
+    let second = NamedNetns::with_inode(sandbox, netns, "second")?;
     second.connect(sandbox, 5, 10_009)?;
     until_true("5 more sockets", PATIENCE, || Ok(told(&all, netns)? == 8))?;
     ensure!(listed(&sandbox.setup, &second.name)? == 5, "list knows the second one by its name");

@@ -62,8 +62,8 @@ impl Shared {
     /// Runs twtrace with words, of which `@` is the file.
     fn run(&self, words: &str, file: &Path) -> Result<Output> {
         let mut command = Command::new(&self.setup.twtrace);
-        let place = |word: &str| if word == "@" { file.into() } else { word.into() };
-        command.args(words.split(' ').map(place).collect::<Vec<std::ffi::OsString>>());
+        let argument = |word: &str| if word == "@" { file.into() } else { word.into() };
+        command.args(words.split(' ').map(argument).collect::<Vec<std::ffi::OsString>>());
         let output = command.output().context("starting twtrace")?;
         if output.status.code() == Some(77) {
             return Err(Cannot(String::from_utf8_lossy(&output.stderr).into_owned()).into());

@@ -158,7 +158,7 @@ pub(super) fn by_process(sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// `--netns`, `--sport`, `--dport`, `--port`, `--peer`.
-pub(super) fn by_place(sandbox: &mut Sandbox) -> Result<()> {
+pub(super) fn by_address(sandbox: &mut Sandbox) -> Result<()> {
     let cast = cast(sandbox)?;
     let (here, there) = (sandbox.netns(), cast.elsewhere.0.netns());
     let cases = vec![

@@ -204,7 +204,7 @@ fn views(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
     seat.press(&["Escape"], &["loader", "?: help"])?;
     seat.press(&["?"], &[" Keys", "another view"])?;
     seat.press(&["?"], &["?: help"])?;
-    looks(seat)
+    resizes(seat)
 }
 
 /// Tracing goes on, the picture stands still.
@@ -223,7 +223,7 @@ fn pauses(seat: &Seat, stage: &Stage, sandbox: &mut Sandbox) -> Result<()> {
 }
 
 /// Sizes and the mouse.
-fn looks(seat: &Seat) -> Result<()> {
+fn resizes(seat: &Seat) -> Result<()> {
     seat.tmux.resize(140, 40)?;
     seat.sees(&["TOTAL", "COMMAND", "DESTINATION"])?;
     seat.tmux.resize(30, 7)?;

@@ -46,7 +46,7 @@ const FAILED: usize = 13;
 const CREATED: usize = PORTS + BY_SERVER;
 
 /// A client that runs out of ports, a server that closes first, and somebody with a hostile name, in the home namespace; twtrace elsewhere.
-struct Play {
+struct Serving {
     tracer: Tracer,
     client: Actor,
     hostile: Actor,
@@ -54,7 +54,7 @@ struct Play {
     other: Raw,
 }
 
-impl Play {
+impl Serving {
     fn begin(sandbox: &mut Sandbox, args: &[&str]) -> Result<Self> {
         Self::begin_with(sandbox, || Ok(args.iter().map(|arg| (*arg).to_owned()).collect()))
     }
@@ -171,9 +171,9 @@ const SUMS: [&str; 3] = [
 
 /// What is counted is what was made, owner by owner; sums are those of the kernel's books; nobody's name becomes a series of its own.
 pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
-    let play = Play::begin(sandbox, &[])?;
+    let serving = Serving::begin(sandbox, &[])?;
     ensure!(get(AT, "/readyz", "")? == "ready\n" && get(AT, "/healthz", "")? == "ok\n", "it is ready");
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     let want = wanted(sandbox.netns())?;
     let want: Vec<(&str, f64)> = want.iter().map(|(series, value)| (series.as_str(), *value)).collect();
     let mut wrong = Vec::new();
@@ -198,5 +198,5 @@ pub(super) fn counts(sandbox: &mut Sandbox) -> Result<()> {
     let findings: Value = serde_json::from_str(&get(AT, "/findings", "")?)?;
     let first = &findings["findings"][0]["id"];
     ensure!(findings["severity"] == "critical" && first == "ports_exhausted", "{findings}");
-    play.end_with_all()
+    serving.end_with_all()
 }

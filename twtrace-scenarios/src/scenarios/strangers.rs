@@ -67,7 +67,7 @@ fn hang(sandbox: &mut Sandbox) -> Result<(Hung, Pairs)> {
     let hung = Hung::mount()?;
     let (client, listener) = sandbox.cast()?;
     client.hang_arguments(&hung::text(&hung.file())?)?;
-    whoever_looks_waits(client.pid())?;
+    readers_wait(client.pid())?;
     Ok((hung, Pairs(client, listener)))
 }
 
@@ -84,7 +84,7 @@ impl Pairs {
 }
 
 /// Who reads its arguments waits, so that nothing is proved where the memory cannot be held.
-fn whoever_looks_waits(pid: u32) -> Result<()> {
+fn readers_wait(pid: u32) -> Result<()> {
     let mut reader = Command::new("cat");
     reader.arg(format!("/proc/{pid}/cmdline")).stdout(Stdio::null());
     let reader = Guarded::spawn(&mut reader)?;

@@ -113,7 +113,7 @@ const POLL_NS: u64 = 25_000_000;
 const SHOWN: u64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
+struct DemoRow {
     pid: u32,
     kind: Kind,
 }
@@ -122,7 +122,7 @@ struct Row {
 struct Story {
     load: Arc<Load>,
     text: Text,
-    rows: BTreeMap<Row, (Event, u64)>,
+    rows: BTreeMap<DemoRow, (Event, u64)>,
     ended: Option<Receiver<anyhow::Result<()>>>,
     outcome: Option<anyhow::Result<()>>,
 }
@@ -169,7 +169,7 @@ impl View for Story {
     }
 
     fn event(&mut self, event: &Event) -> std::io::Result<Flow> {
-        let row = Row { pid: event.owner.map_or(0, |owner| owner.pid), kind: event.kind };
+        let row = DemoRow { pid: event.owner.map_or(0, |owner| owner.pid), kind: event.kind };
         let (_, count) = self.rows.entry(row).or_insert_with(|| (event.clone(), 0));
         *count += 1;
         if *count <= SHOWN {

@@ -10,7 +10,7 @@ use super::values::number;
 use crate::model::escape::printable;
 use crate::output::paint::Paint;
 use crate::output::room::terminal_columns;
-use crate::present::diff::{self, Condition, Verdict};
+use crate::present::diff::{self, Condition, ConditionResult};
 use crate::present::report::{self, By, Group, Options, Report};
 use crate::present::signs::in_locale;
 
@@ -55,7 +55,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let (old, new) = (hosts(&args.old)?, hosts(&args.new)?);
     let (old, new) = (report(old, &args.old)?, report(new, &args.new)?);
     let comparison = diff::compare(&old, &new);
-    let verdicts: Vec<Verdict> = args.fail_if.iter().map(|condition| condition.judge(&comparison)).collect();
+    let verdicts: Vec<ConditionResult> =
+        args.fail_if.iter().map(|condition| condition.judge(&comparison)).collect();
     let mut out = Vec::new();
     if args.json {
         diff::json::line(&comparison, &verdicts, &mut out);

@@ -143,14 +143,14 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
-        fn look(command: &Command, above: &str) {
+        fn check(command: &Command, above: &str) {
             for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
                 let name = format!("{above} {}", command.get_name());
                 assert!(EXAMPLES.iter().any(|(known, _)| *known == name.trim()), "{name} has none");
-                look(command, &name);
+                check(command, &name);
             }
         }
-        look(&command(), "");
+        check(&command(), "");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::values::{STREAM, Usage};
 use crate::model::escape;
 use crate::model::filter::Filter;
 use crate::model::limitation::{Limitation, Limitations};
-use crate::present::export::{Dataset, Format, Key, export};
+use crate::present::export::{Dataset, Format, PartitionKey, export};
 use crate::present::record::output::{Destination, Direct, Rotation};
 use crate::present::record::user;
 use crate::present::report::{Group, Part};
@@ -34,7 +34,7 @@ pub(super) struct Args {
     output: PathBuf,
     /// Add to a Hive-partitioned dataset of Parquet in the folder OUT: a recording that is in it already takes the place of itself
     #[arg(long, value_name = "host,date", value_delimiter = ',', conflicts_with = "force")]
-    partition: Vec<Key>,
+    partition: Vec<PartitionKey>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,

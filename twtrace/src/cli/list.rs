@@ -15,7 +15,7 @@ use crate::model::figures::grouped;
 use crate::model::filter::Filter;
 use crate::model::limitation::Limitation;
 use crate::output::paint::Paint;
-use crate::present::list::{self, Choice, Elsewhere, Listed, Note, Owners, Seen, Socket, Summary};
+use crate::present::list::{self, Choice, Elsewhere, Listed, NetnsSockets, Note, Owners, Socket, Summary};
 use crate::recording::Recording;
 use crate::source::inquiry;
 
@@ -163,8 +163,8 @@ pub(super) fn refuse_what_no_listing_knows(filter: &Filter, command: &str) -> Re
     )))
 }
 
-fn sockets(seen: &[Seen], with_netns: bool) -> String {
-    let sockets: Vec<Socket> = seen.iter().flat_map(Seen::time_wait).collect();
+fn sockets(seen: &[NetnsSockets], with_netns: bool) -> String {
+    let sockets: Vec<Socket> = seen.iter().flat_map(NetnsSockets::time_wait).collect();
     let names = seen.iter().filter(|_| with_netns).map(|seen| (seen.netns, seen.called())).collect();
     let mut out = String::new();
     list::table(&sockets, &names, Paint::stdout(), &mut out);
@@ -172,7 +172,7 @@ fn sockets(seen: &[Seen], with_netns: bool) -> String {
 }
 
 /// Why a table is empty; `there` is how many sockets there are without the filter, `known` of how many of them the owner is.
-fn none_shown(seen: &[Seen], there: usize, known: usize, filter: &Filter) -> Option<String> {
+fn none_shown(seen: &[NetnsSockets], there: usize, known: usize, filter: &Filter) -> Option<String> {
     if seen.iter().any(|seen| !seen.sockets.is_empty()) {
         return None;
     }
@@ -199,25 +199,25 @@ fn owners_remedy() -> String {
     format!("run it {root}while a trace runs, such as `twtrace record`, or give a --recording")
 }
 
-fn sockets_json(seen: &[Seen]) -> Vec<u8> {
+fn sockets_json(seen: &[NetnsSockets]) -> Vec<u8> {
     let mut out = Vec::new();
-    let sockets = seen.iter().flat_map(Seen::time_wait);
+    let sockets = seen.iter().flat_map(NetnsSockets::time_wait);
     sockets.for_each(|socket| list::socket_line(&socket, &mut out));
     out
 }
 
 /// Only root may read how much memory it is: without it, the rest is still worth having.
-fn counted(seen: &[Seen]) -> Summary {
+fn counted(seen: &[NetnsSockets]) -> Summary {
     Summary::of(seen, slabinfo::time_wait().ok().flatten())
 }
 
-fn summary(seen: &[Seen]) -> String {
+fn summary(seen: &[NetnsSockets]) -> String {
     let mut out = String::new();
     list::summary_text(&counted(seen), Paint::stdout(), &mut out);
     out
 }
 
-fn summary_json(seen: &[Seen], limitations: &[Limitation]) -> Vec<u8> {
+fn summary_json(seen: &[NetnsSockets], limitations: &[Limitation]) -> Vec<u8> {
     let mut out = Vec::new();
     list::summary_line(&counted(seen), limitations, &mut out);
     out

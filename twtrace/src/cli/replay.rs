@@ -12,7 +12,7 @@ use crate::present::live::Origin;
 use crate::present::tui::Screen;
 use crate::recording::{OpenError, Recording};
 use crate::source::View;
-use crate::source::replay::{self, Driver, Open, Pace, Remote, Speed};
+use crate::source::replay::{self, Driver, OpenReplay, Pace, Remote, Speed};
 
 /// `twtrace replay`
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let asked = filter.clone();
     let (file, remote) = (args.file.clone(), Remote::new(args.speed));
     let mut first = Some(first);
-    let open: Open = Box::new(move || match first.take() {
+    let open: OpenReplay = Box::new(move || match first.take() {
         Some(first) => Ok(first),
         None if file.is_file() => Recording::open(&file),
         None => Err(OpenError::Io { path: escape::path(&file), error: io::ErrorKind::NotSeekable.into() }),

@@ -4,7 +4,7 @@
 //! A line `@include NAME` in a page stands for that page without its title: what several stories have in common is told once.
 
 /// A story: its name, and its page.
-type Page = (&'static str, &'static str);
+type StoryPage = (&'static str, &'static str);
 
 /// Stories by their names: one file each.
 macro_rules! pages {
@@ -14,7 +14,7 @@ macro_rules! pages {
 }
 
 /// What goes wrong.
-const FINDINGS: &[Page] = pages![
+const FINDINGS: &[StoryPage] = pages![
     "bound_source",
     "close_unacknowledged",
     "close_wait_pileup",
@@ -54,7 +54,7 @@ const FINDINGS: &[Page] = pages![
 ];
 
 /// What helps.
-const REMEDIES: &[Page] = pages![
+const REMEDIES: &[StoryPage] = pages![
     "bind_no_port",
     "check_path",
     "close_sockets",
@@ -91,7 +91,7 @@ const REMEDIES: &[Page] = pages![
 ];
 
 /// What does not help, beside remedies whose condition does not hold.
-const FOLKLORE: &[Page] = pages![
+const FOLKLORE: &[StoryPage] = pages![
     "client_reuseaddr",
     "half_closed_tw_reuse",
     "linger_zero",
@@ -107,10 +107,10 @@ const FOLKLORE: &[Page] = pages![
 ];
 
 /// Told by several stories, not found or offered.
-const BACKGROUND: &[Page] = pages!["four_way_close", "why_time_wait"];
+const BACKGROUND: &[StoryPage] = pages!["four_way_close", "why_time_wait"];
 
 /// Every page, with what those of its kind are and what a line says of each.
-const KINDS: [(&str, &str, &[Page]); 4] = [
+const KINDS: [(&str, &str, &[StoryPage]); 4] = [
     ("FINDING", "WHAT GOES WRONG", FINDINGS),
     ("REMEDY", "WHAT HELPS", REMEDIES),
     ("FOLKLORE", "WHAT IS OFTEN TRIED, AND DOES NOT HELP", FOLKLORE),

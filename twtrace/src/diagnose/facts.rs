@@ -33,7 +33,7 @@ use crate::engine::{Counts, TupleKey};
 use crate::host::net::counters::Counters;
 use crate::model::escape::printable;
 use crate::model::event::Reason;
-use crate::model::filter::{Filter, Part};
+use crate::model::filter::{Filter, Omissions};
 use crate::model::limitation::Limitation;
 pub use crate::model::ports::{Ports, State};
 pub use crate::model::settings::Settings;
@@ -86,7 +86,7 @@ pub struct Facts {
     pub unknown: Vec<String>,
     /// What was left out before anything was counted.
     #[serde(skip)]
-    pub part: Part,
+    pub part: Omissions,
     /// Findings that are left out as those whom they are to be about have no part in them.
     #[serde(skip)]
     pub of_others: u64,
@@ -109,7 +109,7 @@ impl Facts {
     }
 
     /// Says what was left out; to be said once all namespaces are there.
-    pub fn count_a_part(&mut self, part: Part) {
+    pub fn count_a_part(&mut self, part: Omissions) {
         if part.flags.is_empty() {
             return;
         }

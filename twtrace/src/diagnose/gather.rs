@@ -118,7 +118,7 @@ impl Watch {
     }
 
     /// Once a second: what would be said if it ended now, and whether it may.
-    fn look(&mut self, tracker: &Tracker, now_ns: u64) -> Flow {
+    fn judge(&mut self, tracker: &Tracker, now_ns: u64) -> Flow {
         if !(self.pace.stops_early || self.pace.tell.is_some()) || !self.clear.is_due(now_ns) {
             return Flow::Go;
         }
@@ -167,7 +167,7 @@ impl View for Watch {
         if let Some(sampler) = self.sampler.take_if(|sampler| sampler.check().is_err()) {
             return Err(sampler.died().into());
         }
-        Ok(self.look(tracker, now_ns))
+        Ok(self.judge(tracker, now_ns))
     }
 
     fn timed(&mut self, times: Vec<(u32, Spread)>) {

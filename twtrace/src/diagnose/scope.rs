@@ -16,10 +16,10 @@ pub(crate) fn keep(facts: &mut Facts, filter: &Filter) {
     }
     facts.about = filter.clone();
     facts.namespaces.retain(|netns| filter.netns.is_empty() || filter.netns.contains(&netns.netns));
-    facts.namespaces.iter_mut().for_each(|netns| keep_places(filter, netns));
+    facts.namespaces.iter_mut().for_each(|netns| keep_within(filter, netns));
 }
 
-fn keep_places(filter: &Filter, netns: &mut Netns) {
+fn keep_within(filter: &Filter, netns: &mut Netns) {
     netns.tuples.retain(|tuple| keeps_peer(filter, tuple.daddr, tuple.dport));
     netns.served.retain(|served| keeps_port(filter, served.port));
     netns.refusals.retain(|refusal| match refusal.call {

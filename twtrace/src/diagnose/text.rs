@@ -22,13 +22,13 @@ const SHARES: usize = 5;
 const FULL: usize = 12;
 
 /// Text that grows by lines of so many columns.
-struct Page {
+struct WrappedText {
     text: String,
     columns: usize,
     paint: Paint,
 }
 
-impl Page {
+impl WrappedText {
     fn push_str(&mut self, text: &str) {
         self.text.push_str(text);
     }
@@ -42,16 +42,16 @@ impl Page {
 
 /// The whole diagnosis.
 pub fn report(facts: &Facts, findings: &[Finding], paint: Paint) -> String {
-    report_on(facts, findings, Page { text: String::new(), columns: COLUMNS, paint })
+    report_on(facts, findings, WrappedText { text: String::new(), columns: COLUMNS, paint })
 }
 
 /// As [`report`], in lines of `columns` columns, without colours; what is to be typed stays as it is.
 pub fn report_in(facts: &Facts, findings: &[Finding], columns: usize) -> String {
-    let page = Page { text: String::new(), columns: columns.max(20), paint: Paint::NONE };
+    let page = WrappedText { text: String::new(), columns: columns.max(20), paint: Paint::NONE };
     report_on(facts, findings, page)
 }
 
-fn report_on(facts: &Facts, findings: &[Finding], mut out: Page) -> String {
+fn report_on(facts: &Facts, findings: &[Finding], mut out: WrappedText) -> String {
     put_head(facts, findings, &mut out);
     put_first(findings, &mut out);
     for finding in findings.iter().take(FULL) {
@@ -76,7 +76,7 @@ fn report_on(facts: &Facts, findings: &[Finding], mut out: Page) -> String {
     out.text
 }
 
-fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
+fn put_head(facts: &Facts, findings: &[Finding], out: &mut WrappedText) {
     let found = findings.iter().filter(|finding| finding.severity != Severity::Fine).count() as u64;
     let watched = lasted(facts.observed_ms as f64 / 1000.0);
     let failures = match facts.failures_ms {
@@ -104,7 +104,7 @@ fn put_head(facts: &Facts, findings: &[Finding], out: &mut Page) {
 }
 
 /// The one remedy to try first, before all the rest.
-fn put_first(findings: &[Finding], out: &mut Page) {
+fn put_first(findings: &[Finding], out: &mut WrappedText) {
     let Some((finding, remedy)) = super::first(findings) else { return };
     out.push_str("\n");
     out.paint.put(Meaning::Title, "DO THIS FIRST", &mut out.text);
@@ -113,7 +113,7 @@ fn put_first(findings: &[Finding], out: &mut Page) {
     put_deed(remedy, "  ", out);
 }
 
-fn put_finding(facts: &Facts, finding: &Finding, out: &mut Page) {
+fn put_finding(facts: &Facts, finding: &Finding, out: &mut WrappedText) {
     let netns =
         finding.subject.netns.map_or_else(String::new, |netns| format!("  netns {}", named(facts, netns)));
     put_led(finding.severity, &format!("{}{netns}", finding.id), out);
@@ -144,7 +144,7 @@ fn named(facts: &Facts, netns: u32) -> String {
 }
 
 /// A paragraph behind how bad it is.
-fn put_led(severity: Severity, text: &str, out: &mut Page) {
+fn put_led(severity: Severity, text: &str, out: &mut WrappedText) {
     let (label, start) = (severity.word().to_uppercase(), out.text.len());
     put(&format!("{label}  {text}"), "", "  ", out);
     let rest = out.text.split_off(start);
@@ -152,14 +152,14 @@ fn put_led(severity: Severity, text: &str, out: &mut Page) {
     out.push_str(rest.strip_prefix(&label).unwrap_or(&rest));
 }
 
-fn put_evidence(evidence: &Evidence, out: &mut Page) {
+fn put_evidence(evidence: &Evidence, out: &mut WrappedText) {
     let value = evidence.value.to_string();
     let first = format!("    {value:>VALUES$}  ");
     put(&format!("{} ({})", evidence.what, evidence.source), &first, EVIDENCE_INDENT, out);
 }
 
 /// Who does it, and how many more there are.
-fn put_shares(shares: &[Share], out: &mut Page) {
+fn put_shares(shares: &[Share], out: &mut WrappedText) {
     for share in shares.iter().take(SHARES) {
         put(&told(share), "    ", "      ", out);
     }
@@ -202,7 +202,7 @@ fn told(share: &Share) -> String {
     format!("{}{container}: {}", process(&share.process), parts.join(", "))
 }
 
-fn put_remedy(remedy: &Remedy, out: &mut Page) {
+fn put_remedy(remedy: &Remedy, out: &mut WrappedText) {
     put(&format!("{} ({})", remedy.title, remedy.id), "    * ", "      ", out);
     let holds = match remedy.holds {
         super::finding::Holds::Unknown => "may help",
@@ -213,7 +213,7 @@ fn put_remedy(remedy: &Remedy, out: &mut Page) {
 }
 
 /// What to do, what it comes to and what it may break.
-fn put_deed(remedy: &Remedy, indent: &str, out: &mut Page) {
+fn put_deed(remedy: &Remedy, indent: &str, out: &mut WrappedText) {
     let below = format!("{indent}  ");
     if let Some(command) = &remedy.command {
         out.push_str(&format!("{indent}run:\n"));
@@ -229,7 +229,7 @@ fn put_deed(remedy: &Remedy, indent: &str, out: &mut Page) {
 }
 
 /// On a line of its own, so that it can be copied.
-fn put_command(command: &str, indent: &str, out: &mut Page) {
+fn put_command(command: &str, indent: &str, out: &mut WrappedText) {
     let room = out.columns - indent.len();
     let options = Options::new(room - 2).word_splitter(WordSplitter::NoHyphenation).break_words(false);
     let whole = command.len() <= room;
@@ -243,12 +243,12 @@ fn put_command(command: &str, indent: &str, out: &mut Page) {
     }
 }
 
-fn put_not_here(not_here: &NotHere, out: &mut Page) {
+fn put_not_here(not_here: &NotHere, out: &mut WrappedText) {
     put(&format!("{}: {} ({})", not_here.title, not_here.why, not_here.id), "    - ", "      ", out);
 }
 
 /// A paragraph. A word that is wider than a line is cut: only names of strangers and commands can be.
-fn put(text: &str, first: &str, others: &str, out: &mut Page) {
+fn put(text: &str, first: &str, others: &str, out: &mut WrappedText) {
     let options = Options::new(out.columns)
         .initial_indent(first)
         .subsequent_indent(others)

@@ -119,15 +119,15 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
     let unseen = unseen.saturating_add(unnamed.sum());
     // Workers of one program are one line. There may be tens of thousands.
     let mut programs: Vec<(Vec<&Process>, u64)> = Vec::new();
-    let mut places = HashMap::new();
+    let mut indices = HashMap::new();
     let mut met = HashSet::new();
     for share in shares.iter().filter(has_part) {
         let Process { comm, container, pid, .. } = &share.process;
-        let place = *places.entry((comm, container)).or_insert(programs.len());
-        if place == programs.len() {
+        let index = *indices.entry((comm, container)).or_insert(programs.len());
+        if index == programs.len() {
             programs.push((Vec::new(), 0));
         }
-        let (all, sum) = &mut programs[place];
+        let (all, sum) = &mut programs[index];
         all.extend(met.insert((pid, share.process.started())).then_some(&share.process));
         *sum += part(share);
     }

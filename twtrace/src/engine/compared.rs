@@ -1,7 +1,7 @@
 //! Owns: comparing the sockets that are known to live with those that the kernel shows.
 //! Must not know: how or when the kernel is asked, clocks.
 
-use super::live::Entry;
+use super::live::LiveEntry;
 use super::{Seed, Tracker};
 use crate::model::event::{Conn, Event, Kind, Reason};
 
@@ -32,7 +32,7 @@ impl Tracker {
         self.listing.1
     }
 
-    fn known_as(&mut self, seed: &Seed) -> Option<&mut Entry> {
+    fn known_as(&mut self, seed: &Seed) -> Option<&mut LiveEntry> {
         let entry = self.live.find_mut(&seed.conn).filter(|entry| entry.has_cookie(seed.cookie))?;
         entry.renew(seed);
         self.soonest_ns = self.soonest_ns.min(seed.ends_ns);

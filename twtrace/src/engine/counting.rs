@@ -20,7 +20,7 @@ use super::pools::Pools;
 use super::row::{Address, Named, Owner, Row};
 use super::spread::Spread;
 use crate::model::event::{Comm, Conn, Event, Kind, Loss, Reason};
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 use crate::model::identity::{Identity, Naming};
 
 /// Containers whose names are remembered.
@@ -50,7 +50,7 @@ pub(crate) struct Engine {
     /// Ends for other reasons are not counted; none: all are.
     pub(crate) reasons: Vec<Reason>,
     /// What is left out before it is counted.
-    pub(crate) part: Part,
+    pub(crate) part: Omissions,
     pub(crate) limits: Limits,
 }
 
@@ -69,7 +69,7 @@ impl Engine {
             failures: None,
             tells_apart: true,
             reasons: Vec::new(),
-            part: Part::default(),
+            part: Omissions::default(),
             limits,
         }
     }

@@ -14,13 +14,13 @@ const MOST: usize = 1024;
 const MOST_POOLS: usize = 64;
 
 /// Network namespace, remote address and port.
-type Destination = (u32, u32, u16);
+type RemoteKey = (u32, u32, u16);
 
 /// See the head of the file. Pools go by the numbers of their ports.
 #[derive(Debug, Default)]
-pub(super) struct Homes(HashMap<Destination, Vec<u32>, Hasher>);
+pub(super) struct Homes(HashMap<RemoteKey, Vec<u32>, Hasher>);
 
-fn pool(row: &TableRow) -> Option<(Destination, u32)> {
+fn pool(row: &TableRow) -> Option<(RemoteKey, u32)> {
     let RowId::Tuple { netns, daddr, port, .. } = row.id else { return None };
     Some(((netns, daddr, port), row.pool()?))
 }

@@ -66,7 +66,7 @@ pub(crate) struct Held {
 
 /// What is held, and where what else is held on the same port is.
 #[derive(Debug)]
-struct Entry {
+struct LedgerEntry {
     held: Held,
     /// In [`Entries`]; [`NOWHERE`] at the end, and it leads to the next one that is free where this one is.
     next: u32,
@@ -78,7 +78,7 @@ const NOWHERE: u32 = u32::MAX;
 /// All that is held, of all namespaces. Places are taken again, the last one first: that is still in the processor's cache.
 #[derive(Debug)]
 struct Entries {
-    all: Vec<Entry>,
+    all: Vec<LedgerEntry>,
     free: u32,
     len: usize,
 }
@@ -92,12 +92,12 @@ impl Default for Entries {
 impl Entries {
     fn add(&mut self, held: Held) -> u32 {
         self.len += 1;
-        let entry = Entry { held, next: NOWHERE };
+        let entry = LedgerEntry { held, next: NOWHERE };
         let at = self.free;
         match self.all.get_mut(at as usize) {
-            Some(place) => {
-                self.free = place.next;
-                *place = entry;
+            Some(slot) => {
+                self.free = slot.next;
+                *slot = entry;
                 at
             }
             None => {
@@ -175,7 +175,7 @@ pub(crate) type MomentIds = BTreeMap<u16, Vec<Held>>;
 
 /// What was held at one moment. Several destinations may share it.
 #[derive(Debug)]
-struct Moment {
+struct LedgerMoment {
     netns: u32,
     /// CLOCK_MONOTONIC.
     at_ns: u64,
@@ -188,7 +188,7 @@ struct Moment {
 struct Failing {
     calls: u64,
     /// The one with the most ports; `None` where there was no room for any.
-    moment: Option<Arc<Moment>>,
+    moment: Option<Arc<LedgerMoment>>,
 }
 
 /// See the head of the file.
@@ -315,13 +315,13 @@ impl Ledger {
         }
         let before = failing.moment.take();
         let moment = self.held_now(row);
-        let ports = |moment: &Option<Arc<Moment>>| moment.as_ref().map(|moment| moment.ports.len());
+        let ports = |moment: &Option<Arc<LedgerMoment>>| moment.as_ref().map(|moment| moment.ports.len());
         let best = if ports(&moment) >= ports(&before) { moment } else { before };
         self.failing.entry(to).or_default().moment = best;
     }
 
     /// What is held now; where there is no room for that, what was a short while ago.
-    fn held_now(&self, row: &Row) -> Option<Arc<Moment>> {
+    fn held_now(&self, row: &Row) -> Option<Arc<LedgerMoment>> {
         let slots = self.of_netns(row.netns);
         let held = slots.map_or(0, |slots| slots.held);
         let moments = || self.failing.values().filter_map(|failing| failing.moment.as_ref());
@@ -329,14 +329,14 @@ impl Ledger {
         known.order_by(Ord::cmp);
         known.dedup();
         if known.iter().map(|(_, held)| held).sum::<usize>() + held > MOST_OF_MOMENTS {
-            let is_recent = |moment: &&Arc<Moment>| {
+            let is_recent = |moment: &&Arc<LedgerMoment>| {
                 moment.netns == row.netns && row.mono_ns.saturating_sub(moment.at_ns) <= RECENT_NS
             };
             return moments().filter(is_recent).max_by_key(|moment| moment.at_ns).cloned();
         }
         let all = slots.into_iter().flat_map(Slots::all);
         let ports = all.map(|(port, at)| (port, self.entries.from(at).copied().collect())).collect();
-        Some(Arc::new(Moment { netns: row.netns, at_ns: row.mono_ns, held, ports }))
+        Some(Arc::new(LedgerMoment { netns: row.netns, at_ns: row.mono_ns, held, ports }))
     }
 
     fn refuse(&mut self, row: &Row) {

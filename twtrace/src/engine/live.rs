@@ -86,7 +86,7 @@ pub struct Live {
 /// processor's caches together with a connection (`engine::sockets`).
 #[derive(Debug)]
 #[repr(C, packed(4))]
-pub(super) struct Entry {
+pub(super) struct LiveEntry {
     born_ns: Option<NonZeroU64>,
     ends_ns: u64,
     cookie: Option<NonZeroU64>,
@@ -102,9 +102,9 @@ pub(super) struct Entry {
     substate: Substate,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 44);
+const _: () = assert!(size_of::<LiveEntry>() <= 44);
 
-impl Entry {
+impl LiveEntry {
     /// From a `created` or a `listed`; the processes it remembers are to be released with it.
     pub(super) fn new(event: &Event, processes: &mut Processes) -> Self {
         let timeout_ns = u64::from(event.timeout_ms.unwrap_or(0)) * 1_000_000;

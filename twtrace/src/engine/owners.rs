@@ -23,13 +23,13 @@ struct Life {
 }
 
 #[derive(Clone, Debug)]
-struct Numbered {
+struct NumberedProcess {
     owner: Owner,
     exe: u32,
     identity: Option<Arc<Identity>>,
 }
 
-impl Numbered {
+impl NumberedProcess {
     /// Whether nothing else is known of the process by now.
     fn is_about(&self, identity: Option<&Arc<Identity>>) -> bool {
         let is_same = |one: &Arc<Identity>| self.identity.as_ref().is_some_and(|two| Arc::ptr_eq(one, two));
@@ -40,11 +40,11 @@ impl Numbered {
 /// See the head of the file.
 #[derive(Debug)]
 pub(super) struct Owners {
-    numbered: HashMap<Life, Numbered, Hasher>,
+    numbered: HashMap<Life, NumberedProcess, Hasher>,
     identities: HashMap<ProcessKey, Arc<Identity>, Hasher>,
     most: usize,
     /// Who was asked for last, and the answer: mostly the same is asked for again.
-    last: Option<(Life, Numbered)>,
+    last: Option<(Life, NumberedProcess)>,
 }
 
 impl Owners {
@@ -74,7 +74,7 @@ impl Owners {
         if self.numbered.len() >= self.most {
             self.numbered.clear();
         }
-        self.numbered.insert(life, Numbered { owner, exe, identity: identity.cloned() });
+        self.numbered.insert(life, NumberedProcess { owner, exe, identity: identity.cloned() });
         if let Some(identity) = identity
             && (self.identities.len() < self.most || self.identities.contains_key(&key))
         {

@@ -10,7 +10,7 @@ use crate::model::identity::Identity;
 /// A process in one of its lives: exec() and setuid() make another one, because an `ended` must name what its
 /// `created` named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Who {
+struct ProcessLife {
     pid: u32,
     uid: u32,
     cgroup_id: u64,
@@ -19,13 +19,13 @@ struct Who {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownIdentity {
     identity: Option<Arc<Identity>>,
     /// Sockets that remember it.
     refs: u32,
 }
 
-impl Known {
+impl KnownIdentity {
     /// One socket more does, whose owner is known so.
     #[inline]
     fn remember(&mut self, identity: Option<&Arc<Identity>>) {
@@ -41,7 +41,7 @@ impl Known {
 /// Everybody whom a live socket remembers.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    known: Arena<Who, Known>,
+    known: Arena<ProcessLife, KnownIdentity>,
     /// Who closed a socket last, and who opened one: mostly it is the same again. They may have gone meanwhile, and
     /// somebody else may have their places.
     last: [Handle; 2],
@@ -52,18 +52,18 @@ impl Processes {
     #[inline]
     pub(super) fn owner(&mut self, process: Option<&Process>, identity: Option<&Arc<Identity>>) -> Handle {
         let Some(&Process { pid, uid, cgroup_id, start_ns, comm, .. }) = process else { return Handle::NONE };
-        self.remember(&Who { pid, uid, cgroup_id, start_ns, comm }, 0, identity)
+        self.remember(&ProcessLife { pid, uid, cgroup_id, start_ns, comm }, 0, identity)
     }
 
     /// Remembers who opened a socket, until [`Processes::release`].
     #[inline]
     pub(super) fn opener(&mut self, opener: Option<&Opener>) -> Handle {
         let Some(&Opener { pid, start_ns, comm }) = opener else { return Handle::NONE };
-        self.remember(&Who { pid, uid: 0, cgroup_id: 0, start_ns, comm }, 1, None)
+        self.remember(&ProcessLife { pid, uid: 0, cgroup_id: 0, start_ns, comm }, 1, None)
     }
 
     #[inline]
-    fn remember(&mut self, who: &Who, part: usize, identity: Option<&Arc<Identity>>) -> Handle {
+    fn remember(&mut self, who: &ProcessLife, part: usize, identity: Option<&Arc<Identity>>) -> Handle {
         let last = self.last[part];
         match self.known.get_mut(last) {
             Some((same, known)) if same == who => {
@@ -75,8 +75,13 @@ impl Processes {
     }
 
     #[cold]
-    fn remember_another(&mut self, who: &Who, part: usize, identity: Option<&Arc<Identity>>) -> Handle {
-        let handle = self.known.handle(who).unwrap_or_else(|| self.known.add(*who, Known::default()));
+    fn remember_another(
+        &mut self,
+        who: &ProcessLife,
+        part: usize,
+        identity: Option<&Arc<Identity>>,
+    ) -> Handle {
+        let handle = self.known.handle(who).unwrap_or_else(|| self.known.add(*who, KnownIdentity::default()));
         self.last[part] = handle;
         if let Some((_, known)) = self.known.get_mut(handle) {
             known.remember(identity);
@@ -95,7 +100,7 @@ impl Processes {
 
     /// Who closed a socket, with the thread that the socket itself remembers.
     pub(super) fn process(&self, handle: Handle, tid: u32) -> Option<Process> {
-        let &Who { pid, uid, cgroup_id, start_ns, comm } = self.known.get(handle)?.0;
+        let &ProcessLife { pid, uid, cgroup_id, start_ns, comm } = self.known.get(handle)?.0;
         Some(Process { pid, tid, uid, cgroup_id, start_ns, comm })
     }
 
@@ -105,7 +110,7 @@ impl Processes {
 
     /// Who opened a socket.
     pub(super) fn opened_by(&self, handle: Handle) -> Option<Opener> {
-        let &Who { pid, start_ns, comm, .. } = self.known.get(handle)?.0;
+        let &ProcessLife { pid, start_ns, comm, .. } = self.known.get(handle)?.0;
         Some(Opener { pid, start_ns, comm })
     }
 }

@@ -29,12 +29,12 @@ struct Like {
 }
 
 /// What a birth names, and its group.
-pub(super) type Known = (Named, u32);
+pub(super) type RecentBirth = (Named, u32);
 
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    table: HashTable<(Like, Known)>,
+    table: HashTable<(Like, RecentBirth)>,
     hasher: Hasher,
 }
 
@@ -94,20 +94,20 @@ fn hash(hasher: &Hasher, addresses: [IpAddr; 2], (netns, port): (u32, u16), owne
 impl Recent {
     #[inline]
     fn hash_of(&self, event: &Event, conn: &Conn) -> u64 {
-        let place = (conn.netns, shared_port(event.role, conn));
-        hash(&self.hasher, [conn.saddr, conn.daddr], place, event.owner.as_ref())
+        let netns_port = (conn.netns, shared_port(event.role, conn));
+        hash(&self.hasher, [conn.saddr, conn.daddr], netns_port, event.owner.as_ref())
     }
 
     /// What is known of a birth like this one.
     #[inline]
-    pub(super) fn find(&self, event: &Event) -> Option<Known> {
+    pub(super) fn find(&self, event: &Event) -> Option<RecentBirth> {
         let conn = event.conn.as_ref().filter(|_| event.kind == Kind::Created)?;
         let (like, known) = self.table.find(self.hash_of(event, conn), |(like, _)| like.is(event, conn))?;
         like.knows(event).then_some(*known)
     }
 
     /// Remembers where a birth was counted, in place of what was known of such.
-    pub(super) fn put(&mut self, event: &Event, known: Known) {
+    pub(super) fn put(&mut self, event: &Event, known: RecentBirth) {
         let Some(conn) = event.conn.as_ref().filter(|_| event.kind == Kind::Created) else { return };
         let hash = self.hash_of(event, conn);
         let new = (Like::of(event, conn), known);
@@ -139,7 +139,7 @@ mod tests {
         event
     }
 
-    fn known(group: u32) -> Known {
+    fn known(group: u32) -> RecentBirth {
         (Named { saddr: 23, daddr: 29, exe: 31, owner: None }, group)
     }
 

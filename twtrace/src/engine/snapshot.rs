@@ -25,7 +25,7 @@ use super::pools::Capacity;
 use super::read::Figures;
 use super::spread::Spread;
 use crate::model::event::Reason;
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 use crate::model::identity::Identity;
 use crate::model::pool::Pressure;
 use crate::model::ports::Ports;
@@ -252,7 +252,7 @@ pub struct Snapshot {
     /// Ends for other reasons are not counted; none: all are.
     pub only: Vec<Reason>,
     /// What was left out before it was counted.
-    pub part: Part,
+    pub part: Omissions,
     /// By process.
     pub processes: Vec<ProcessRow>,
     /// By pool of ports.

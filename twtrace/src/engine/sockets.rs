@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hashbrown::HashTable;
 
 use super::arena::Hasher;
-use super::live::Entry;
+use super::live::LiveEntry;
 use crate::model::event::Conn;
 
 /// See the head of the file. Sockets lie in the tables themselves: each end is that of a socket which nobody has looked at since its birth, so
@@ -15,7 +15,7 @@ use crate::model::event::Conn;
 #[derive(Debug)]
 pub(super) struct Sockets {
     ipv4: HashTable<Ipv4Socket>,
-    others: HashTable<(Conn, Entry)>,
+    others: HashTable<(Conn, LiveEntry)>,
     hasher: Hasher,
 }
 
@@ -35,7 +35,7 @@ impl Default for Sockets {
 #[repr(align(64))]
 struct Ipv4Socket {
     conn: Ipv4Conn,
-    entry: Entry,
+    entry: LiveEntry,
 }
 
 const _: () = assert!(size_of::<Ipv4Socket>() == 64);
@@ -85,7 +85,7 @@ impl Sockets {
 
     /// The socket of a connection; `hash` is that of the connection.
     #[inline]
-    pub(super) fn find_by(&self, hash: u64, conn: &Conn) -> Option<&Entry> {
+    pub(super) fn find_by(&self, hash: u64, conn: &Conn) -> Option<&LiveEntry> {
         match Ipv4Conn::of(conn) {
             Some(ipv4) => self.ipv4.find(hash, |socket| socket.conn == ipv4).map(|socket| &socket.entry),
             None => self.others.find(hash, |(known, _)| known == conn).map(|(_, entry)| entry),
@@ -108,11 +108,11 @@ impl Sockets {
         let _ = conn;
     }
 
-    pub(super) fn find(&self, conn: &Conn) -> Option<&Entry> {
+    pub(super) fn find(&self, conn: &Conn) -> Option<&LiveEntry> {
         self.find_by(self.hash(conn), conn)
     }
 
-    pub(super) fn find_mut(&mut self, conn: &Conn) -> Option<&mut Entry> {
+    pub(super) fn find_mut(&mut self, conn: &Conn) -> Option<&mut LiveEntry> {
         let hash = self.hash(conn);
         match Ipv4Conn::of(conn) {
             Some(ipv4) => {
@@ -124,7 +124,7 @@ impl Sockets {
 
     /// Adds a socket whose connection is not there yet; `hash` is that of the connection.
     #[inline]
-    pub(super) fn add_by(&mut self, hash: u64, conn: Conn, entry: Entry) {
+    pub(super) fn add_by(&mut self, hash: u64, conn: Conn, entry: LiveEntry) {
         let Self { ipv4, others, hasher } = self;
         match Ipv4Conn::of(&conn) {
             Some(conn) => {
@@ -139,7 +139,7 @@ impl Sockets {
 
     /// Takes a socket away; `hash` is that of its connection.
     #[inline]
-    pub(super) fn remove_by(&mut self, hash: u64, conn: &Conn) -> Option<Entry> {
+    pub(super) fn remove_by(&mut self, hash: u64, conn: &Conn) -> Option<LiveEntry> {
         match Ipv4Conn::of(conn) {
             Some(ipv4) => {
                 let found = self.ipv4.find_entry(hash, |socket| socket.conn == ipv4).ok()?;
@@ -152,12 +152,12 @@ impl Sockets {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Conn, &Entry)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Conn, &LiveEntry)> {
         let ipv4 = self.ipv4.iter().map(|socket| (socket.conn.conn(), &socket.entry));
         ipv4.chain(self.others.iter().map(|(conn, entry)| (*conn, entry)))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Conn, &mut Entry)> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Conn, &mut LiveEntry)> {
         let ipv4 = self.ipv4.iter_mut().map(|socket| (socket.conn.conn(), &mut socket.entry));
         ipv4.chain(self.others.iter_mut().map(|(conn, entry)| (*conn, entry)))
     }
@@ -197,7 +197,7 @@ mod tests {
         let pool = || (32_768..61_000).map(|port| conn(port, 443));
         for conn in pool() {
             let born = Event::new(Kind::Created, u64::from(conn.sport), Some(conn));
-            sockets.add_by(sockets.hash(&conn), conn, Entry::new(&born, &mut processes));
+            sockets.add_by(sockets.hash(&conn), conn, LiveEntry::new(&born, &mut processes));
         }
         let is_odd = |conn: &Conn| conn.sport % 2 == 1;
         for conn in pool().filter(is_odd) {
@@ -224,10 +224,10 @@ mod tests {
         ];
         for (at, conn) in (1..).zip(all) {
             let born = Event::new(Kind::Created, at, Some(conn));
-            sockets.add_by(sockets.hash(&conn), conn, Entry::new(&born, &mut processes));
+            sockets.add_by(sockets.hash(&conn), conn, LiveEntry::new(&born, &mut processes));
         }
         for (at, conn) in (1..).zip(all) {
-            assert_eq!(sockets.find(&conn).and_then(Entry::born_ns), Some(at));
+            assert_eq!(sockets.find(&conn).and_then(LiveEntry::born_ns), Some(at));
             assert_eq!(sockets.find_mut(&conn).and_then(|entry| entry.born_ns()), Some(at));
         }
         let told: Vec<_> = sockets.iter().map(|(conn, entry)| (entry.born_ns(), conn)).collect();

@@ -18,7 +18,7 @@ pub(super) const MOST_ENDS: usize = 1 << 18;
 
 /// The network namespaces that were asked for, where some were: an inode is used again once its namespace is gone.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct ChosenNetns {
     /// What tells each of them from others, as far as that is known.
     cookies: HashMap<u32, u64>,
     /// Those that are gone.

@@ -248,7 +248,7 @@ fn losses_add_up() {
 
 #[test]
 fn where_rows_are_not_counted_all_else_is_as_ever() {
-    let played = |tracker: Tracker| {
+    let after = |tracker: Tracker| {
         let mut script = script::Script::new(tracker);
         let (one, two) = (script::client(1, "10.0.1.1", 443), script::server(2, "10.0.1.2"));
         script.at(1.0).born(&one, 40_000..40_101).born(&two, [443]);
@@ -268,7 +268,7 @@ fn where_rows_are_not_counted_all_else_is_as_ever() {
     };
     let mut lean = Tracker::new();
     lean.count_by_netns();
-    let (full, lean) = (played(Tracker::new()), played(lean));
+    let (full, lean) = (after(Tracker::new()), after(lean));
     assert_eq!((lean.3, lean.2.events()), (48, 102 + 1 + 54 + 1 + 10 + 1));
     assert_eq!(lean, full);
 }

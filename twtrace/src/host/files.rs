@@ -52,7 +52,7 @@ pub struct Id {
 
 /// What has a name already.
 #[derive(Debug)]
-pub enum Found {
+pub enum Existing {
     /// Nothing.
     Nothing,
     /// A FIFO or a device that one may write to, such as /dev/null, opened.
@@ -199,10 +199,10 @@ impl Folder {
     ///
     /// # Errors
     /// What the kernel says, of a FIFO or device that cannot be opened as well.
-    pub fn find(&self, name: &OsStr) -> io::Result<Found> {
+    pub fn find(&self, name: &OsStr) -> io::Result<Existing> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
         let at = match openat(&self.fd, name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(Found::Nothing),
+            Err(Errno::ENOENT) => return Ok(Existing::Nothing),
             at => at?,
         };
         let stat = fstat(&at)?;
@@ -210,10 +210,10 @@ impl Folder {
             return self.judged(&stat, &at, self.trusts(&stat) || !self.is_shared()?, Taken::File);
         }
         if !self.trusts(&stat) && self.is_shared()? {
-            return Ok(Found::Taken(Taken::LinkOf(Uid::from_raw(stat.st_uid))));
+            return Ok(Existing::Taken(Taken::LinkOf(Uid::from_raw(stat.st_uid))));
         }
         match openat(&self.fd, name, flags, Mode::empty()) {
-            Err(_) => Ok(Found::Taken(Taken::Link)),
+            Err(_) => Ok(Existing::Taken(Taken::Link)),
             Ok(target) => {
                 let stat = fstat(&target)?;
                 self.judged(&stat, &target, self.trusts(&stat) || is_ours_already(&stat), Taken::Link)
@@ -221,19 +221,21 @@ impl Folder {
         }
     }
 
-    fn judged(&self, stat: &FileStat, at: &OwnedFd, may: bool, plain: Taken) -> io::Result<Found> {
+    fn judged(&self, stat: &FileStat, at: &OwnedFd, may: bool, plain: Taken) -> io::Result<Existing> {
         match kind(stat) {
-            SFlag::S_IFREG => Ok(Found::Taken(plain)),
+            SFlag::S_IFREG => Ok(Existing::Taken(plain)),
             // A link that leads to nothing we know is a name all the same.
-            SFlag::S_IFLNK => Ok(Found::Taken(Taken::Link)),
+            SFlag::S_IFLNK => Ok(Existing::Taken(Taken::Link)),
             SFlag::S_IFIFO | SFlag::S_IFCHR if may => {
                 // By what was looked at, whatever has its name by now.
                 let path = format!("/proc/self/fd/{}", at.as_raw_fd());
                 let file = OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
-                Ok(Found::Stream(file))
+                Ok(Existing::Stream(file))
             }
-            SFlag::S_IFIFO | SFlag::S_IFCHR => Ok(Found::Taken(Taken::StreamOf(Uid::from_raw(stat.st_uid)))),
-            _ => Ok(Found::NoFile),
+            SFlag::S_IFIFO | SFlag::S_IFCHR => {
+                Ok(Existing::Taken(Taken::StreamOf(Uid::from_raw(stat.st_uid))))
+            }
+            _ => Ok(Existing::NoFile),
         }
     }
 

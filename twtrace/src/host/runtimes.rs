@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 
-use crate::host::wire::{Channel, Place, Protocol};
+use crate::host::wire::{Channel, Protocol, ServerAddress};
 use crate::host::worker::{Died, Thread};
 use crate::model::identity::{Container, Names, Naming, Runtime};
 
@@ -151,12 +151,12 @@ async fn look_up(made_by: Runtime, id: &str, more: &[PathBuf]) -> Option<Names> 
 }
 
 async fn ask(path: &Path, speaks: Speaks, id: &str) -> Option<Names> {
-    let place = Place::Unix(path.to_owned());
+    let destination = ServerAddress::Unix(path.to_owned());
     let protocol = match speaks {
         Speaks::Docker => Protocol::Http1,
         Speaks::Cri => Protocol::Http2,
     };
-    let mut channel = Channel::new(place, protocol, PATIENCE, LONGEST);
+    let mut channel = Channel::new(destination, protocol, PATIENCE, LONGEST);
     match speaks {
         Speaks::Docker => docker::names(&mut channel, id).await,
         Speaks::Cri => cri::names(&mut channel, id).await,

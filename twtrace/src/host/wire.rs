@@ -6,11 +6,11 @@
 //! and name resolution that nothing here needs.
 
 mod channel;
+mod destination;
 mod grpc;
-mod place;
 mod retry;
 
 pub use channel::{Answer, Channel, Failure};
+pub use destination::{Protocol, ServerAddress, trust};
 pub use grpc::{Call, Refusal};
-pub use place::{Place, Protocol, trust};
 pub use tokio_rustls::rustls::ClientConfig;

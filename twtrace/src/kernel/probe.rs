@@ -22,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub use counters::Lost;
 pub use environment::Denial;
-use numbers::Numbers;
+use numbers::NetnsNumbers;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::engine::Spread;
@@ -109,7 +109,7 @@ pub struct Probe {
     backend: Backend,
     fallbacks: Vec<Fallback>,
     counts_expiries: bool,
-    numbers: Numbers,
+    numbers: NetnsNumbers,
 }
 
 /// The records of the kernel side, in their order. It stays when the hooks go.
@@ -156,7 +156,11 @@ impl Probe {
         attached
     }
 
-    fn try_all(options: &Options, listeners: Listeners<'_>, seen: &mounts::Seen) -> Result<Self, Cannot> {
+    fn try_all(
+        options: &Options,
+        listeners: Listeners<'_>,
+        seen: &mounts::VisibleMounts,
+    ) -> Result<Self, Cannot> {
         let (kernel, mut loader) = running::Kernel::inspect(seen, options)?;
         let candidates = match options.backend {
             Some(backend) => vec![backend],
@@ -237,7 +241,7 @@ impl Probe {
 
     /// Gives a decoded event the inode of its network namespace, by which it is known here; `false` where it is of another namespace than the
     /// filter names.
-    pub fn place(&self, event: &mut Event) -> bool {
+    pub fn resolve_netns(&self, event: &mut Event) -> bool {
         let Some(conn) = event.conn.as_mut().filter(|_| self.numbers.are_cookies()) else { return true };
         let inode = self.numbers.inode(conn.netns);
         conn.netns = inode.unwrap_or(conn.netns);

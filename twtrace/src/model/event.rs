@@ -171,15 +171,15 @@ impl Hash for Conn {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         // An interface seldom tells two connections apart: it may share its bits.
-        let place = u64::from(self.netns ^ self.ifindex.rotate_left(16));
-        let place = place << 32 | u64::from(self.sport) << 16 | u64::from(self.dport);
+        let rest = u64::from(self.netns ^ self.ifindex.rotate_left(16));
+        let rest = rest << 32 | u64::from(self.sport) << 16 | u64::from(self.dport);
         match (self.saddr, self.daddr) {
             (IpAddr::V4(saddr), IpAddr::V4(daddr)) => {
                 let ends = u64::from(saddr.to_bits()) << 32 | u64::from(daddr.to_bits());
-                state.write_u128(u128::from(ends) << 64 | u128::from(place));
+                state.write_u128(u128::from(ends) << 64 | u128::from(rest));
             }
             (saddr, daddr) => {
-                state.write_u64(place);
+                state.write_u64(rest);
                 [saddr, daddr].into_iter().for_each(|address| match address {
                     IpAddr::V4(address) => state.write_u64(address.to_bits().into()),
                     IpAddr::V6(address) => state.write_u128(address.to_bits()),

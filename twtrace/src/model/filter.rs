@@ -86,7 +86,7 @@ impl Unwanted {
 
 /// A process, as far as it is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Who<'a> {
+pub struct FilteredProcess<'a> {
     /// What the kernel calls tgid.
     pub pid: u32,
     /// Its name.
@@ -99,7 +99,7 @@ pub struct Who<'a> {
 
 /// What flags leave out before anything is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct Omissions {
     /// The flags by which anything is left out within a network namespace. What is counted of a namespace is then a part of it.
     pub flags: Vec<String>,
     /// Of those, the flags that leave out processes, or ends: how full a pool of ports gets, and at what rate, is not known by the rest.
@@ -108,7 +108,7 @@ pub struct Part {
     pub hides_sockets: bool,
 }
 
-impl Part {
+impl Omissions {
     /// What these flags leave out, each with its value as [`Filter::words`] has them.
     pub fn of(words: &[String]) -> Self {
         /// Whole namespaces are picked, or more is told.
@@ -240,7 +240,7 @@ impl Filter {
     }
 
     /// Whether what a process does passes, as far as owners are asked about; `None` where it is not known what it is asked for.
-    pub fn wants(&self, who: Who<'_>) -> Option<bool> {
+    pub fn wants(&self, who: FilteredProcess<'_>) -> Option<bool> {
         let holds = |cgroup: &CgroupFilter| who.cgroup.map(|path| cgroup.is_above(path));
         self.judge(who.pid, Comm::new(who.comm), who.uid, holds)
     }

@@ -17,12 +17,12 @@ pub trait Ordered<T> {
 
 impl<T> Ordered<T> for [T] {
     fn order_by(&mut self, mut compare: impl FnMut(&T, &T) -> Ordering) {
-        let mut places = sorted(self.len(), &mut |one, other| compare(&self[one], &self[other]));
+        let mut order = sorted(self.len(), &mut |one, other| compare(&self[one], &self[other]));
         // Places make circles: in each, one after the other is put where it belongs, until the first would be moved again.
-        for first in 0..places.len() {
+        for first in 0..order.len() {
             let mut at = first;
             loop {
-                let from = std::mem::replace(&mut places[at], at);
+                let from = std::mem::replace(&mut order[at], at);
                 if from == first {
                     break;
                 }
@@ -40,9 +40,9 @@ impl<T> Ordered<T> for [T] {
 /// The places of so many things, in their order.
 #[inline(never)]
 fn sorted(count: usize, compare: &mut dyn FnMut(usize, usize) -> Ordering) -> Vec<usize> {
-    let mut places: Vec<_> = (0..count).collect();
-    places.sort_by(|one, other| compare(*one, *other));
-    places
+    let mut order: Vec<_> = (0..count).collect();
+    order.sort_by(|one, other| compare(*one, *other));
+    order
 }
 
 #[cfg(test)]

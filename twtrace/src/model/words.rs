@@ -17,16 +17,16 @@ macro_rules! words {
             #[inline]
             pub const fn index(self) -> usize {
                 // By the place of its declaration, which is the number that it is stored as.
-                const PLACES: [u8; <$type>::$all.len()] = {
-                    let mut places = [0; <$type>::$all.len()];
+                const INDICES: [u8; <$type>::$all.len()] = {
+                    let mut indices = [0; <$type>::$all.len()];
                     let mut at = 0;
-                    while at < places.len() {
-                        places[<$type>::$all[at] as usize] = at as u8;
+                    while at < indices.len() {
+                        indices[<$type>::$all[at] as usize] = at as u8;
                         at += 1;
                     }
-                    places
+                    indices
                 };
-                PLACES[self as usize] as usize
+                INDICES[self as usize] as usize
             }
         }
 

@@ -22,21 +22,21 @@ const VERSION: &str = "\",\"schema_version\":1,\"time\":\"";
 pub struct Json {
     clock: Clock,
     stamp: Stamp,
-    /// What was written last of processes, by [`place`]: mostly it is the same again, of some threads that take turns.
-    recent: [Written; PLACES],
+    /// What was written last of processes, by [`slot`]: mostly it is the same again, of some threads that take turns.
+    recent: [Written; SLOTS],
     /// The line that is being made, in a vector: a queue's buffer takes longer for each of its forty pieces than for the whole.
     line: Vec<u8>,
 }
 
 /// Threads whose text is kept.
-const PLACES: usize = 64;
+const SLOTS: usize = 64;
 
 /// Where the text of an event's processes is kept, if it is.
-fn place(event: &Event) -> usize {
+fn slot(event: &Event) -> usize {
     let owner = event.owner.map_or(0, |owner| owner.tid);
     let opener = event.opener.map_or(0, |opener| opener.pid);
     // Numbers that follow one another have different places.
-    (owner.wrapping_add(opener.rotate_left(3))) as usize % PLACES
+    (owner.wrapping_add(opener.rotate_left(3))) as usize % SLOTS
 }
 
 /// A part of a line, and what it says. It begins as what is said of nobody, which is nothing.
@@ -207,7 +207,7 @@ impl Json {
 
     fn processes(&mut self, event: &Event, object: &mut Object<'_>) {
         let is_named = event.identity.as_ref().is_some_and(|identity| identity.names.get().is_some());
-        let written = &mut self.recent[place(event)];
+        let written = &mut self.recent[slot(event)];
         if !written.says(event, is_named) {
             written.write(event, is_named);
         }

@@ -13,14 +13,14 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-pub use condition::{Condition, Verdict};
+pub use condition::{Condition, ConditionResult};
 pub use metric::{METRICS, Metric, Unit};
 use serde::Serialize;
 
 use crate::engine::TupleKey;
 use crate::model::ordering::Ordered as _;
 use crate::model::settings::Settings;
-use crate::present::report::model::{By, Name, Report, Row};
+use crate::present::report::model::{By, Name, Report, ReportRow};
 use crate::recording::Namespace;
 
 /// A number before and after.
@@ -135,7 +135,7 @@ fn known_as(name: &Name) -> Name {
 
 /// What of one thing there was in a recording.
 #[derive(Clone, Copy, Default)]
-struct Part {
+struct InRecording {
     created: u64,
     ended: u64,
     failed: u64,
@@ -143,11 +143,11 @@ struct Part {
 }
 
 /// A machine, where there are several, and what is on it.
-type Key = (Option<String>, Name);
+type ChangeKey = (Option<String>, Name);
 
-fn parts(report: &Report, rows: &[Row], has_hosts: bool) -> BTreeMap<Key, Part> {
-    let mut parts: BTreeMap<Key, Part> = BTreeMap::new();
-    for Row { host, name, figures, peak, .. } in rows {
+fn parts(report: &Report, rows: &[ReportRow], has_hosts: bool) -> BTreeMap<ChangeKey, InRecording> {
+    let mut parts: BTreeMap<ChangeKey, InRecording> = BTreeMap::new();
+    for ReportRow { host, name, figures, peak, .. } in rows {
         // Pools of two machines have nothing in common, programs have their names.
         let is_pool = has_hosts && matches!(name, Name::Tuple(_));
         let host = is_pool.then(|| host.clone().unwrap_or_else(|| report.head.host.clone()));
@@ -164,13 +164,13 @@ fn parts(report: &Report, rows: &[Row], has_hosts: bool) -> BTreeMap<Key, Part> 
     parts
 }
 
-fn changes(old: (&Report, &[Row]), new: (&Report, &[Row])) -> Vec<Change> {
+fn changes(old: (&Report, &[ReportRow]), new: (&Report, &[ReportRow])) -> Vec<Change> {
     let has_hosts = [old.0, new.0].iter().any(|report| !report.hosts.is_empty());
     let (before, after) = (parts(old.0, old.1, has_hosts), parts(new.0, new.1, has_hosts));
-    let names: std::collections::BTreeSet<&Key> = before.keys().chain(after.keys()).collect();
-    let change = |key: &&Key| {
+    let names: std::collections::BTreeSet<&ChangeKey> = before.keys().chain(after.keys()).collect();
+    let change = |key: &&ChangeKey| {
         let (one, other) = (before.get(*key), after.get(*key));
-        let rate = |pick: fn(&Part) -> u64| Pair {
+        let rate = |pick: fn(&InRecording) -> u64| Pair {
             old: Some(old.0.per_second(one.map_or(0, pick))),
             new: Some(new.0.per_second(other.map_or(0, pick))),
         };

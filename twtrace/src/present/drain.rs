@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::model::escape::printable;
-use crate::present::list::{Seen, Socket};
+use crate::present::list::{NetnsSockets, Socket};
 
 /// Which connections draw from one pool of ports: those from one local address to one remote end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,10 @@ pub enum Outcome {
 
 impl Goal {
     /// Counts what was seen.
-    pub fn left(&self, seen: &[Seen]) -> Left {
+    pub fn left(&self, seen: &[NetnsSockets]) -> Left {
         let counts =
             |socket: &Socket| self.pools.is_empty() || self.pools.iter().any(|pool| pool.has(socket));
-        let sockets = seen.iter().flat_map(Seen::time_wait).filter(counts);
+        let sockets = seen.iter().flat_map(NetnsSockets::time_wait).filter(counts);
         let mut expiries: Vec<u32> = sockets.map(|socket| socket.expires_ms).collect();
         expiries.sort_unstable();
         let after = |ms: Option<&u32>| Duration::from_millis(ms.copied().unwrap_or(0).into());

@@ -8,7 +8,7 @@ mod parquet;
 
 use std::io::{self, Write};
 
-pub use dataset::{Added, Dataset, Key};
+pub use dataset::{Added, Dataset, PartitionKey};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int8Type;

@@ -8,7 +8,7 @@ mod owners;
 mod summary;
 mod text;
 
-pub use gather::{Choice, Listed, Seen, listed, sockets_in};
+pub use gather::{Choice, Listed, NetnsSockets, listed, sockets_in};
 pub use json::{limitation_line, socket_line, summary_line};
 pub use owners::{Note, Owners};
 pub use summary::{Elsewhere, NetnsCount, PoolPressure, Summary, pools};

@@ -14,18 +14,18 @@ const MOST_TEXT: usize = 3 * 4096;
 
 /// The texts of a dictionary as they were last seen, and what was made of each.
 #[derive(Debug)]
-pub struct Known<T> {
+pub struct Dictionary<T> {
     texts: Option<ArrayRef>,
     made: Arc<Vec<T>>,
 }
 
-impl<T> Default for Known<T> {
+impl<T> Default for Dictionary<T> {
     fn default() -> Self {
         Self { texts: None, made: Arc::default() }
     }
 }
 
-impl<T: Clone> Known<T> {
+impl<T: Clone> Dictionary<T> {
     /// What is made of each text. `make` is called for texts that were not there the last time.
     ///
     /// # Errors
@@ -85,10 +85,10 @@ pub struct Caches(HashMap<&'static str, Box<dyn Any + Send>>);
 
 impl Caches {
     /// That of a column.
-    pub(super) fn of<T: Send + Sync + 'static>(&mut self, column: &'static str) -> &mut Known<T> {
-        let cache = self.0.entry(column).or_insert_with(|| Box::new(Known::<T>::default()));
-        if !cache.is::<Known<T>>() {
-            *cache = Box::new(Known::<T>::default());
+    pub(super) fn of<T: Send + Sync + 'static>(&mut self, column: &'static str) -> &mut Dictionary<T> {
+        let cache = self.0.entry(column).or_insert_with(|| Box::new(Dictionary::<T>::default()));
+        if !cache.is::<Dictionary<T>>() {
+            *cache = Box::new(Dictionary::<T>::default());
         }
         match cache.downcast_mut() {
             Some(known) => known,
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn only_texts_that_are_new_are_looked_at() {
         let dictionary = |texts: &[&str]| -> ArrayRef { Arc::new(StringArray::from(texts.to_vec())) };
-        let mut known = Known::<usize>::default();
+        let mut known = Dictionary::<usize>::default();
         let mut looked_at = Vec::new();
         for texts in [&["a", "bb"][..], &["a", "bb", "ccc"], &["a", "bb", "ccc"], &["ab", "b"], &["ab"]] {
             let made = known.of(&dictionary(texts), |text| {

@@ -25,12 +25,12 @@ impl Malformed {
 }
 
 /// A column of numbers; all null where the batch has no such column.
-pub(super) struct Numbers<T: ArrowPrimitiveType> {
+pub(super) struct NumberColumn<T: ArrowPrimitiveType> {
     name: &'static str,
     values: Option<PrimitiveArray<T>>,
 }
 
-impl<T: ArrowPrimitiveType> Numbers<T> {
+impl<T: ArrowPrimitiveType> NumberColumn<T> {
     pub(super) fn of(batch: &RecordBatch, name: &'static str) -> Result<Self, Malformed> {
         let values = match batch.column_by_name(name) {
             None => None,

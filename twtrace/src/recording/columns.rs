@@ -15,7 +15,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::filling::{Numbers, Texts, Words};
+use super::filling::{NumberBuilder, Texts, Words};
 use super::schema::{self, LOST, Type};
 use crate::model::clock::Clock;
 use crate::model::event::{Conn, Event, Kind, Loss, Role, Substate};
@@ -35,7 +35,7 @@ pub(super) struct Columns {
     rows: usize,
     waiting: Vec<Flat>,
     event: Words,
-    time: Numbers<TimestampNanosecondType>,
+    time: NumberBuilder<TimestampNanosecondType>,
     mono_ns: U64,
     conn: ConnColumns,
     socket: SocketColumns,
@@ -47,9 +47,9 @@ pub(super) struct Columns {
     loss: LossColumns,
 }
 
-type U16 = Numbers<UInt16Type>;
-type U32 = Numbers<UInt32Type>;
-type U64 = Numbers<UInt64Type>;
+type U16 = NumberBuilder<UInt16Type>;
+type U32 = NumberBuilder<UInt32Type>;
+type U64 = NumberBuilder<UInt64Type>;
 
 struct ConnColumns {
     netns: U32,
@@ -81,7 +81,7 @@ impl Columns {
             rows: 0,
             waiting: Vec::with_capacity(AT_ONCE),
             event: Words::new(Kind::ALL.iter().map(|kind| kind.word())),
-            time: Numbers::of(Type::Time.arrow()),
+            time: NumberBuilder::of(Type::Time.arrow()),
             mono_ns: U64::new(),
             conn: ConnColumns::new(),
             socket: SocketColumns::new(),

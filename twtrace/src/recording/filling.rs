@@ -38,14 +38,14 @@ pub(super) struct Rows<'a, R, F> {
 }
 
 /// A column of numbers.
-pub(super) struct Numbers<T: ArrowPrimitiveType> {
+pub(super) struct NumberBuilder<T: ArrowPrimitiveType> {
     values: Vec<T::Native>,
     /// Which rows say anything, a bit each, the lowest of a byte first; none, as long as all do.
     valid: Option<Vec<u8>>,
     data_type: DataType,
 }
 
-impl<T: ArrowPrimitiveType> Numbers<T> {
+impl<T: ArrowPrimitiveType> NumberBuilder<T> {
     pub(super) fn new() -> Self {
         Self::of(T::DATA_TYPE)
     }
@@ -144,21 +144,21 @@ fn zeros(bytes: usize) -> Buffer {
 
 /// A column of words known beforehand.
 pub(super) struct Words {
-    keys: Numbers<Int8Type>,
+    keys: NumberBuilder<Int8Type>,
     words: Arc<StringArray>,
 }
 
 impl Words {
     pub(super) fn new(words: impl IntoIterator<Item = &'static str>) -> Self {
-        Self { keys: Numbers::new(), words: Arc::new(StringArray::from_iter_values(words)) }
+        Self { keys: NumberBuilder::new(), words: Arc::new(StringArray::from_iter_values(words)) }
     }
 
-    /// As [`Numbers::set`]; `index` is that of the word in the list it was made of.
+    /// As [`NumberBuilder::set`]; `index` is that of the word in the list it was made of.
     pub(super) fn set(&mut self, row: usize, index: usize) {
         self.keys.set(row, index as i8);
     }
 
-    /// As [`Numbers::fill`], by indexes of words.
+    /// As [`NumberBuilder::fill`], by indexes of words.
     #[inline]
     pub(super) fn fill<R>(&mut self, rows: &Rows<'_, R, impl Fn(&R) -> bool>, get: impl Fn(&R) -> u8) {
         self.keys.fill(rows, |row| get(row) as i8);
@@ -171,7 +171,7 @@ impl Words {
 
 /// A column of texts that come again. `K` is what a text is known by.
 pub(super) struct Texts<K> {
-    keys: Numbers<Int32Type>,
+    keys: NumberBuilder<Int32Type>,
     known: HashMap<K, i32, RandomState>,
     /// What was asked for last, and its index: mostly it is asked for again. Two, as the two ends of a connection take turns.
     recent: [Option<(K, i32)>; 2],
@@ -183,7 +183,7 @@ pub(super) struct Texts<K> {
 impl<K: Eq + Hash + Clone> Texts<K> {
     pub(super) fn new() -> Self {
         Self {
-            keys: Numbers::new(),
+            keys: NumberBuilder::new(),
             known: HashMap::default(),
             recent: [None, None],
             texts: StringBuilder::new(),
@@ -221,7 +221,7 @@ impl<K: Eq + Hash + Clone> Texts<K> {
         })
     }
 
-    /// As [`Numbers::fill`], by [indexes](Self::index) of texts.
+    /// As [`NumberBuilder::fill`], by [indexes](Self::index) of texts.
     #[inline]
     pub(super) fn fill<R>(&mut self, rows: &Rows<'_, R, impl Fn(&R) -> bool>, get: impl Fn(&R) -> i32) {
         self.keys.fill(rows, get);
@@ -257,7 +257,7 @@ mod tests {
         for (said, rows) in
             patterns.iter().flat_map(|said| [0, 1, 8, 9, 41, ZEROS / 2 + 3].map(|rows| (said, rows)))
         {
-            let mut numbers = Numbers::<UInt16Type>::new();
+            let mut numbers = NumberBuilder::<UInt16Type>::new();
             // Twice: the second batch has nothing of the first.
             for first in [1000, 2000_u16] {
                 let want: Vec<_> =

@@ -10,7 +10,7 @@ use super::lists::Lists;
 use crate::host::net::books::Books;
 use crate::model::clock::Clock;
 use crate::model::event::Loss;
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 use crate::model::limitation::Limitation;
 use crate::model::settings::Settings;
 
@@ -65,8 +65,8 @@ impl Head {
     }
 
     /// What they left out.
-    pub fn part(&self) -> Part {
-        Part::of(&self.flags().collect::<Vec<_>>())
+    pub fn part(&self) -> Omissions {
+        Omissions::of(&self.flags().collect::<Vec<_>>())
     }
 
     /// The clock that gave the events their calendar time.

@@ -13,7 +13,7 @@ use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 
 use super::cache::Caches;
 pub use super::column::Malformed;
-use super::column::{Numbers, Table};
+use super::column::{NumberColumn, Table};
 use super::schema::LOST;
 use crate::model::event::{
     AbortWhy, Comm, Conn, Errno, Event, Kind, Loss, Opener, PortVia, Process, Reason, Role, Substate, Via,
@@ -38,56 +38,56 @@ fn comms(batch: &RecordBatch, caches: &mut Caches, name: &'static str) -> Result
 pub struct Rows {
     len: usize,
     event: Table<Kind>,
-    mono_ns: Numbers<UInt64Type>,
+    mono_ns: NumberColumn<UInt64Type>,
     conn: ConnRows,
     role: Table<Role>,
     substate: Table<Substate>,
-    timeout_ms: Numbers<UInt32Type>,
-    cookie: Numbers<UInt64Type>,
+    timeout_ms: NumberColumn<UInt32Type>,
+    cookie: NumberColumn<UInt64Type>,
     owner: OwnerRows,
     outcome: OutcomeRows,
-    loss: Vec<Numbers<UInt64Type>>,
-    count: Numbers<UInt64Type>,
+    loss: Vec<NumberColumn<UInt64Type>>,
+    count: NumberColumn<UInt64Type>,
 }
 
 struct ConnRows {
-    netns: Numbers<UInt32Type>,
-    ifindex: Numbers<UInt32Type>,
+    netns: NumberColumn<UInt32Type>,
+    ifindex: NumberColumn<UInt32Type>,
     saddr: Table<IpAddr>,
     daddr: Table<IpAddr>,
-    sport: Numbers<UInt16Type>,
-    dport: Numbers<UInt16Type>,
+    sport: NumberColumn<UInt16Type>,
+    dport: NumberColumn<UInt16Type>,
 }
 
 struct OwnerRows {
-    pid: Numbers<UInt32Type>,
-    tid: Numbers<UInt32Type>,
+    pid: NumberColumn<UInt32Type>,
+    tid: NumberColumn<UInt32Type>,
     comm: Table<Comm>,
-    uid: Numbers<UInt32Type>,
-    cgroup_id: Numbers<UInt64Type>,
-    start_ns: Numbers<UInt64Type>,
+    uid: NumberColumn<UInt32Type>,
+    cgroup_id: NumberColumn<UInt64Type>,
+    start_ns: NumberColumn<UInt64Type>,
     via: Table<Via>,
     /// exe, cgroup, container, container_id, pod_uid, container_name, image, pod, pod_namespace.
     identity: [Table<Text>; 9],
     /// One identity for all rows that have the same.
     known: RefCell<HashMap<[Option<usize>; 9], Arc<Identity>>>,
-    opener_pid: Numbers<UInt32Type>,
+    opener_pid: NumberColumn<UInt32Type>,
     opener_comm: Table<Comm>,
-    opener_start_ns: Numbers<UInt64Type>,
+    opener_start_ns: NumberColumn<UInt64Type>,
 }
 
 struct OutcomeRows {
-    age_ms: Numbers<UInt64Type>,
-    age_rest_ns: Numbers<UInt32Type>,
-    bytes_sent: Numbers<UInt64Type>,
-    bytes_received: Numbers<UInt64Type>,
+    age_ms: NumberColumn<UInt64Type>,
+    age_rest_ns: NumberColumn<UInt32Type>,
+    bytes_sent: NumberColumn<UInt64Type>,
+    bytes_received: NumberColumn<UInt64Type>,
     reason: Table<Reason>,
-    lifetime_ms: Numbers<UInt64Type>,
-    lifetime_rest_ns: Numbers<UInt32Type>,
+    lifetime_ms: NumberColumn<UInt64Type>,
+    lifetime_rest_ns: NumberColumn<UInt32Type>,
     errno: Table<Errno>,
     port_via: Table<PortVia>,
     reuseaddr: Table<bool>,
-    range: [Numbers<UInt16Type>; 2],
+    range: [NumberColumn<UInt16Type>; 2],
     why: Table<AbortWhy>,
 }
 
@@ -105,20 +105,20 @@ impl Rows {
     /// # Errors
     /// As [`Rows::new`].
     pub fn with(caches: &mut Caches, batch: &RecordBatch) -> Result<Self, Malformed> {
-        let loss = LOST.into_iter().map(|name| Numbers::of(batch, name));
+        let loss = LOST.into_iter().map(|name| NumberColumn::of(batch, name));
         Ok(Self {
             len: batch.num_rows(),
             event: Table::parsed(batch, caches, "event")?,
-            mono_ns: Numbers::of(batch, "mono_ns")?,
+            mono_ns: NumberColumn::of(batch, "mono_ns")?,
             conn: ConnRows::new(batch, caches)?,
             role: Table::parsed(batch, caches, "role")?,
             substate: Table::parsed(batch, caches, "substate")?,
-            timeout_ms: Numbers::of(batch, "timeout_ms")?,
-            cookie: Numbers::of(batch, "cookie")?,
+            timeout_ms: NumberColumn::of(batch, "timeout_ms")?,
+            cookie: NumberColumn::of(batch, "cookie")?,
             owner: OwnerRows::new(batch, caches)?,
             outcome: OutcomeRows::new(batch, caches)?,
             loss: loss.collect::<Result<_, _>>()?,
-            count: Numbers::of(batch, "count")?,
+            count: NumberColumn::of(batch, "count")?,
         })
     }
 
@@ -167,12 +167,12 @@ impl Rows {
 impl ConnRows {
     fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
-            netns: Numbers::of(batch, "netns")?,
-            ifindex: Numbers::of(batch, "ifindex")?,
+            netns: NumberColumn::of(batch, "netns")?,
+            ifindex: NumberColumn::of(batch, "ifindex")?,
             saddr: Table::parsed(batch, caches, "saddr")?,
             daddr: Table::parsed(batch, caches, "daddr")?,
-            sport: Numbers::of(batch, "sport")?,
-            dport: Numbers::of(batch, "dport")?,
+            sport: NumberColumn::of(batch, "sport")?,
+            dport: NumberColumn::of(batch, "dport")?,
         })
     }
 
@@ -191,12 +191,12 @@ impl ConnRows {
 impl OwnerRows {
     fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
-            pid: Numbers::of(batch, "pid")?,
-            tid: Numbers::of(batch, "tid")?,
+            pid: NumberColumn::of(batch, "pid")?,
+            tid: NumberColumn::of(batch, "tid")?,
             comm: comms(batch, caches, "comm")?,
-            uid: Numbers::of(batch, "uid")?,
-            cgroup_id: Numbers::of(batch, "cgroup_id")?,
-            start_ns: Numbers::of(batch, "start_ns")?,
+            uid: NumberColumn::of(batch, "uid")?,
+            cgroup_id: NumberColumn::of(batch, "cgroup_id")?,
+            start_ns: NumberColumn::of(batch, "start_ns")?,
             via: Table::parsed(batch, caches, "owner_via")?,
             identity: [
                 texts(batch, caches, "exe")?,
@@ -210,9 +210,9 @@ impl OwnerRows {
                 texts(batch, caches, "pod_namespace")?,
             ],
             known: RefCell::default(),
-            opener_pid: Numbers::of(batch, "opener_pid")?,
+            opener_pid: NumberColumn::of(batch, "opener_pid")?,
             opener_comm: comms(batch, caches, "opener_comm")?,
-            opener_start_ns: Numbers::of(batch, "opener_start_ns")?,
+            opener_start_ns: NumberColumn::of(batch, "opener_start_ns")?,
         })
     }
 
@@ -273,23 +273,23 @@ impl OwnerRows {
 impl OutcomeRows {
     fn new(batch: &RecordBatch, caches: &mut Caches) -> Result<Self, Malformed> {
         Ok(Self {
-            age_ms: Numbers::of(batch, "age_ms")?,
-            age_rest_ns: Numbers::of(batch, "age_rest_ns")?,
-            bytes_sent: Numbers::of(batch, "bytes_sent")?,
-            bytes_received: Numbers::of(batch, "bytes_received")?,
+            age_ms: NumberColumn::of(batch, "age_ms")?,
+            age_rest_ns: NumberColumn::of(batch, "age_rest_ns")?,
+            bytes_sent: NumberColumn::of(batch, "bytes_sent")?,
+            bytes_received: NumberColumn::of(batch, "bytes_received")?,
             reason: Table::parsed(batch, caches, "reason")?,
-            lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
-            lifetime_rest_ns: Numbers::of(batch, "lifetime_rest_ns")?,
+            lifetime_ms: NumberColumn::of(batch, "lifetime_ms")?,
+            lifetime_rest_ns: NumberColumn::of(batch, "lifetime_rest_ns")?,
             errno: Table::parsed(batch, caches, "errno")?,
             port_via: Table::parsed(batch, caches, "port_via")?,
             reuseaddr: Table::parsed(batch, caches, "reuseaddr")?,
-            range: [Numbers::of(batch, "range_low")?, Numbers::of(batch, "range_high")?],
+            range: [NumberColumn::of(batch, "range_low")?, NumberColumn::of(batch, "range_high")?],
             why: Table::parsed(batch, caches, "why")?,
         })
     }
 
     fn fill(&self, row: usize, event: &mut Event) {
-        let whole = |ms: &Numbers<UInt64Type>, rest: &Numbers<UInt32Type>| {
+        let whole = |ms: &NumberColumn<UInt64Type>, rest: &NumberColumn<UInt32Type>| {
             let rest = u64::from(rest.get(row).unwrap_or(0));
             ms.get(row).map(|ms| ms.saturating_mul(MILLI_NS).saturating_add(rest))
         };

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::cache::Caches;
-use super::column::{Malformed, Numbers, Table};
+use super::column::{Malformed, NumberColumn, Table};
 use super::stream::Stream;
 use crate::engine::Seed;
 use crate::model::event::{Conn, Role, Substate};
@@ -32,9 +32,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Seed>, Malformed> {
         return Err(Malformed::new("seeds", why));
     }
     let mut caches = Caches::default();
-    let [netns, ifindex] = ["netns", "ifindex"].map(|name| Numbers::<UInt32Type>::of(&batch, name));
-    let [sport, dport] = ["sport", "dport"].map(|name| Numbers::<UInt16Type>::of(&batch, name));
-    let [cookie, ends_ns] = ["cookie", "ends_ns"].map(|name| Numbers::<UInt64Type>::of(&batch, name));
+    let [netns, ifindex] = ["netns", "ifindex"].map(|name| NumberColumn::<UInt32Type>::of(&batch, name));
+    let [sport, dport] = ["sport", "dport"].map(|name| NumberColumn::<UInt16Type>::of(&batch, name));
+    let [cookie, ends_ns] = ["cookie", "ends_ns"].map(|name| NumberColumn::<UInt64Type>::of(&batch, name));
     let (netns, ifindex, sport, dport) = (netns?, ifindex?, sport?, dport?);
     let (cookie, ends_ns) = (cookie?, ends_ns?);
     let saddr = Table::<IpAddr>::parsed(&batch, &mut caches, "saddr")?;

@@ -1,17 +1,17 @@
 //! Owns: a recording as a source for the live view: its events at the speed that is asked for, with a way back and forth.
 //! Must not know: how a view shows them, the command line, the kernel.
 
+mod cursor;
 mod driver;
 mod feed;
 mod hidden;
-mod player;
 mod remote;
 
 #[cfg(test)]
 mod tests;
 
 pub use driver::{Driver, Pace, Turn, run};
-pub use feed::Open;
+pub use feed::OpenReplay;
 pub use remote::{Command, Remote, Replaying, Speed};
 
 use crate::recording::OpenError;
@@ -21,7 +21,7 @@ use crate::recording::OpenError;
 pub enum Error {
     /// The recording cannot be read, or cannot be read again.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    OpenReplay(#[from] OpenError),
     /// The view could not write.
     #[error(transparent)]
     Output(#[from] std::io::Error),

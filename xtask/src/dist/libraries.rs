@@ -100,24 +100,24 @@ pub(super) fn bill(job: &Job) -> Result<()> {
         std::fs::remove_file(file).with_context(|| file.display().to_string())?;
     }
     let mut bill: Value = serde_json::from_str(&text?).context("cargo-cyclonedx")?;
-    without_places(&mut bill, &format!("path+file://{}/", job.tree.root.display()));
+    without_paths(&mut bill, &format!("path+file://{}/", job.tree.root.display()));
     let text = serde_json::to_string_pretty(&bill)? + "\n";
     std::fs::write(job.made.bill(), text).with_context(|| job.made.bill().display().to_string())
 }
 
 /// Our own crates are named after the folders where they lie: these go, and the references that begin with `folder` begin with `workspace/`.
-fn without_places(value: &mut Value, folder: &str) {
+fn without_paths(value: &mut Value, folder: &str) {
     match value {
         Value::String(text) => {
             if let Some(rest) = text.strip_prefix(folder) {
                 *text = format!("workspace/{rest}");
-            } else if let Some((address, place)) = text.split_once("?download_url=file://") {
-                let part = place.split_once('#').map_or(String::new(), |(_, part)| format!("#{part}"));
+            } else if let Some((address, path)) = text.split_once("?download_url=file://") {
+                let part = path.split_once('#').map_or(String::new(), |(_, part)| format!("#{part}"));
                 *text = format!("{address}{part}");
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| without_places(value, folder)),
-        Value::Object(values) => values.values_mut().for_each(|value| without_places(value, folder)),
+        Value::Array(values) => values.iter_mut().for_each(|value| without_paths(value, folder)),
+        Value::Object(values) => values.values_mut().for_each(|value| without_paths(value, folder)),
         _ => {}
     }
 }
@@ -180,7 +180,7 @@ mod tests {
             "purl": "pkg:cargo/twtrace@0.1.0?download_url=file://.#src/main.rs",
             "other": ["pkg:cargo/twtrace-common@0.1.0?download_url=file://../twtrace-common", "registry+https://x#a@1", 7],
         });
-        without_places(&mut bill, "path+file:///home/me/t/");
+        without_paths(&mut bill, "path+file:///home/me/t/");
         let expected = serde_json::json!({
             "components": [{ "bom-ref": "workspace/twtrace#0.1.0 bin-target-1" }],
             "purl": "pkg:cargo/twtrace@0.1.0#src/main.rs",

@@ -82,7 +82,7 @@ pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
     };
     sh::run(&mut command)?;
     let program = tree.built().join("twtrace");
-    names_no_place_of(tree, &program)?;
+    names_no_path_of(tree, &program)?;
     Ok(program)
 }
 
@@ -99,12 +99,12 @@ fn lld(arch: Arch) -> Result<Vec<String>> {
 }
 
 /// A folder of this machine in the program would make it another program elsewhere.
-fn names_no_place_of(tree: &Tree, program: &Path) -> Result<()> {
+fn names_no_path_of(tree: &Tree, program: &Path) -> Result<()> {
     let bytes = std::fs::read(program).with_context(|| program.display().to_string())?;
-    for place in [&tree.root, &project::cargo_home()] {
-        let place = place.as_os_str().as_encoded_bytes();
-        let is_named = bytes.windows(place.len()).any(|window| window == place);
-        ensure!(!is_named, "the program names {}: a path was not mapped", String::from_utf8_lossy(place));
+    for path in [&tree.root, &project::cargo_home()] {
+        let path = path.as_os_str().as_encoded_bytes();
+        let is_named = bytes.windows(path.len()).any(|window| window == path);
+        ensure!(!is_named, "the program names {}: a path was not mapped", String::from_utf8_lossy(path));
     }
     Ok(())
 }

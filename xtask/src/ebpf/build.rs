@@ -140,16 +140,16 @@ fn flags(toolchain: &Toolchain) -> Result<Vec<OsString>> {
 /// A path of this machine in the object's BTF would make it another object on the next machine.
 fn foreign_paths(object: &[u8]) -> Result<()> {
     let home = project::cargo_home();
-    match [project::root(), home.as_path()].into_iter().find(|place| names(object, place)) {
-        Some(place) => bail!("the object names {}: a path was not remapped", place.display()),
+    match [project::root(), home.as_path()].into_iter().find(|path| names(object, path)) {
+        Some(path) => bail!("the object names {}: a path was not remapped", path.display()),
         None => Ok(()),
     }
 }
 
 /// Whether one of the object's strings begins with that path. BTF keeps them one after the other, each ended by NUL;
 /// further on in a string it is another path's part, such as `/registry/x/src` in a checkout in `/src`.
-fn names(object: &[u8], place: &Path) -> bool {
-    let needle = [b"\0", place.as_os_str().as_encoded_bytes(), b"/"].concat();
+fn names(object: &[u8], path: &Path) -> bool {
+    let needle = [b"\0", path.as_os_str().as_encoded_bytes(), b"/"].concat();
     object.windows(needle.len()).any(|window| window == needle)
 }
 

@@ -149,14 +149,14 @@ fn nightly() -> Result<Rustc> {
 fn objcopy(rustc: &Rustc) -> Result<PathBuf> {
     let major = rustc.llvm_major();
     let bundled = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin");
-    let places = [
+    let candidates = [
         Some(PathBuf::from(format!("/usr/lib/llvm-{major}/bin/llvm-objcopy"))),
         which(&format!("llvm-objcopy-{major}")),
         Some(bundled.join("llvm-objcopy")),
         Some(bundled.join("rust-objcopy")),
         which("llvm-objcopy"),
     ];
-    places
+    candidates
         .into_iter()
         .flatten()
         .find(|path| path.exists())

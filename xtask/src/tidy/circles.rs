@@ -20,17 +20,17 @@ pub(super) struct Modules {
 }
 
 /// A path that a file names, the file, and the line.
-type Place = (String, String, usize);
+type Mention = (String, String, usize);
 
 #[derive(Default)]
 struct Module {
-    named: Vec<Place>,
+    named: Vec<Mention>,
     /// The paths that its `use` items gave a name.
     bound: HashMap<String, String>,
 }
 
 /// Who uses whom among the children of one module, each with the first place where it does.
-type Uses<'a> = BTreeMap<(String, String), &'a Place>;
+type Uses<'a> = BTreeMap<(String, String), &'a Mention>;
 
 impl Modules {
     /// Takes in what a file names; what is no module of a crate is left out.
@@ -63,10 +63,10 @@ impl Modules {
             if self.is_for_tests(from) {
                 continue;
             }
-            for place in &module.named {
-                let to = self.target(from, &place.0, FOLLOWED);
+            for mention in &module.named {
+                let to = self.target(from, &mention.0, FOLLOWED);
                 if let Some((parent, user, used)) = to.and_then(|to| parted(from, &to)) {
-                    all.entry(parent).or_default().entry((user, used)).or_insert(place);
+                    all.entry(parent).or_default().entry((user, used)).or_insert(mention);
                 }
             }
         }
@@ -162,17 +162,19 @@ fn way(uses: &Uses, from: &str, to: &str) -> Option<Vec<String>> {
 
 fn complain(parent: &str, circle: &[String], uses: &Uses) -> Complaint {
     // Where the module at this place of the circle uses the next.
-    let place = |at: usize| {
+    let mention = |at: usize| {
         let pair = (circle[at].clone(), circle[(at + 1) % circle.len()].clone());
         uses[&pair]
     };
     let names = circle.iter().chain(circle.first()).map(String::as_str).collect::<Vec<_>>().join(" → ");
-    let places: Vec<String> =
-        (0..circle.len()).map(place).map(|(path, file, line)| format!("{file}:{line} (`{path}`)")).collect();
-    let (_, file, line) = place(0);
+    let mentions: Vec<String> = (0..circle.len())
+        .map(mention)
+        .map(|(path, file, line)| format!("{file}:{line} (`{path}`)"))
+        .collect();
+    let (_, file, line) = mention(0);
     let text = format!(
         "a circle in {parent}: {names}, by {}; move what both need below both, or to their parent",
-        places.join(" and ")
+        mentions.join(" and ")
     );
     Complaint { path: file.clone(), line: *line, text }
 }

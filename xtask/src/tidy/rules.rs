@@ -31,10 +31,6 @@ const SAFETY_ABOVE: usize = 6;
 /// How many lines above a sleep its reason may stand.
 const REASON_ABOVE: usize = 3;
 
-/// Words that say nothing to somebody who knows ss, perf or bpftool: no type, module or field is called so.
-const OTHER_WORDS: [&str; 11] =
-    ["world", "desk", "visitor", "look", "looks", "people", "scene", "ink", "face", "brood", "loose"];
-
 /// Complaints of all rules.
 pub(super) fn all(source: &Source) -> Vec<Complaint> {
     let rules = [
@@ -42,7 +38,7 @@ pub(super) fn all(source: &Source) -> Vec<Complaint> {
         is_short,
         functions_are_short,
         is_finished,
-        has_known_words,
+        super::names::are_of_the_field,
         keeps_lints,
         says_why_safe,
         polls,
@@ -158,54 +154,6 @@ fn is_finished(source: &Source) -> Vec<Complaint> {
     complaints
 }
 
-fn has_known_words(source: &Source) -> Vec<Complaint> {
-    let mut names = Names { found: Vec::new() };
-    names.visit_file(&source.tree);
-    let is_other = |name: &str| OTHER_WORDS.contains(&name.to_lowercase().as_str());
-    let others = names.found.into_iter().filter(|(name, _)| is_other(name));
-    others
-        .map(|(name, line)| source.complain(line, format!("`{name}`: see the glossary in ARCHITECTURE.md")))
-        .collect()
-}
-
-/// What a file names: types, modules, fields and variables.
-struct Names {
-    found: Vec<(String, usize)>,
-}
-
-impl Names {
-    fn add(&mut self, name: &syn::Ident) {
-        self.found.push((name.to_string(), name.span().start().line));
-    }
-}
-
-impl<'ast> Visit<'ast> for Names {
-    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
-        self.add(&item.ident);
-        visit::visit_item_struct(self, item);
-    }
-
-    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
-        self.add(&item.ident);
-        visit::visit_item_enum(self, item);
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.add(&item.ident);
-        visit::visit_item_mod(self, item);
-    }
-
-    fn visit_field(&mut self, field: &'ast syn::Field) {
-        field.ident.iter().for_each(|name| self.add(name));
-        visit::visit_field(self, field);
-    }
-
-    fn visit_pat_ident(&mut self, pattern: &'ast syn::PatIdent) {
-        self.add(&pattern.ident);
-        visit::visit_pat_ident(self, pattern);
-    }
-}
-
 fn keeps_lints(source: &Source) -> Vec<Complaint> {
     let mut lines = source.sequences(&["#", "[", "allow", "("]);
     lines.extend(source.sequences(&["#", "!", "[", "allow", "("]));
@@ -293,13 +241,6 @@ mod tests {
         assert!(scattered(&[("a/b.rs", 100), ("a/b/c.rs", 100)]).is_empty());
         assert!(scattered(&[("a/b.rs", 10), ("a/b/c.rs", 10), ("a/b/d.rs", 10)]).is_empty());
         assert!(scattered(&[("a/b.rs", 10), ("a/b/tests.rs", 10)]).is_empty());
-    }
-
-    #[test]
-    fn names_are_those_of_the_field() {
-        let sample = "struct World { desk: u8 }\nmod face {}\nfn f(look: u8) {\n    let people = 1;\n}\n";
-        assert_eq!(lines("a.rs", sample), [2, 2, 3, 4, 5]);
-        assert!(lines("a.rs", "struct Tracker { owner: u8 }\nfn look_up(faces: u8) {}\n").is_empty());
     }
 
     #[test]

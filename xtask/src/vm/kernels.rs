@@ -105,9 +105,9 @@ fn from_suite(suite: &Suite, label: &str, arch: Arch) -> Result<Kernel> {
     let names: Vec<&str> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let (version, packages) = version::pick(&names, label, arch)
         .ok_or_else(|| anyhow!("it has no cloud kernel of series {label}"))?;
-    let place = kernels_dir(arch).join(&version);
-    if !place.exists() {
-        apt.unpack(&place, &["download"], &packages)?;
+    let dir = kernels_dir(arch).join(&version);
+    if !dir.exists() {
+        apt.unpack(&dir, &["download"], &packages)?;
     }
     unpacked(label, &version, arch)
 }
@@ -117,17 +117,17 @@ fn from_suite(suite: &Suite, label: &str, arch: Arch) -> Result<Kernel> {
 /// # Errors
 /// Where they cannot be had.
 pub(super) fn tools(arch: Arch) -> Result<PathBuf> {
-    let place = project::target_dir().join("vm/tools").join(arch.debian());
-    if !place.exists() {
+    let dir = project::target_dir().join("vm/tools").join(arch.debian());
+    if !dir.exists() {
         let install = ["install", "--download-only", "--yes", "--no-install-recommends"];
         let suite = SUITES.iter().find(|suite| suite.name == "bookworm").context("bookworm")?;
         Apt::new(suite, arch)?.unpack(
-            &place,
+            &dir,
             &install,
             &["iproute2", "dash", "coreutils"].map(str::to_owned),
         )?;
     }
-    Ok(place)
+    Ok(dir)
 }
 
 fn kernels_dir(arch: Arch) -> PathBuf {
@@ -222,8 +222,8 @@ impl Apt {
     }
 
     /// Downloads packages (apt checks their hashes) and unpacks them into one folder, which appears when it is whole.
-    fn unpack(&self, place: &Path, how: &[&str], packages: &[String]) -> Result<()> {
-        let parent = place.parent().context("a place has a folder")?;
+    fn unpack(&self, dir: &Path, how: &[&str], packages: &[String]) -> Result<()> {
+        let parent = dir.parent().context("a folder has a parent")?;
         std::fs::create_dir_all(parent)?;
         let work = tempfile::Builder::new().prefix(".partial-").tempdir_in(parent)?;
         eprintln!("vm: fetching {}", packages.join(" "));
@@ -238,7 +238,7 @@ impl Apt {
                 sh::read(Command::new("dpkg").arg("-x").arg(&path).arg(&root))?;
             }
         }
-        std::fs::rename(&root, place).with_context(|| place.display().to_string())
+        std::fs::rename(&root, dir).with_context(|| dir.display().to_string())
     }
 }
 

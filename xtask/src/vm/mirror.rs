@@ -76,7 +76,7 @@ impl Mirror {
     }
 
     /// For programs that take one place and one file of keys: both of each archive. The file is missing where a source names none.
-    pub(crate) fn places(&self) -> Vec<(String, Option<PathBuf>)> {
+    pub(crate) fn sources(&self) -> Vec<(String, Option<PathBuf>)> {
         let all_keys = Some(PathBuf::from(KEYRING)).filter(|keys| keys.exists());
         let own_keys = |source: &Source| {
             let mut named = source.options.iter().filter(|(name, _)| name.eq_ignore_ascii_case("signed-by"));
@@ -295,8 +295,11 @@ mod tests {
     #[test]
     fn places_have_the_keys_that_their_source_names() {
         let text = "deb [signed-by=/keys/x.gpg] http://mirror.example/debian bookworm main\n";
-        let places = Mirror::among(&read(text, false)).unwrap().places();
-        assert_eq!(places, [("http://mirror.example/debian".to_owned(), Some(PathBuf::from("/keys/x.gpg")))]);
+        let sources = Mirror::among(&read(text, false)).unwrap().sources();
+        assert_eq!(
+            sources,
+            [("http://mirror.example/debian".to_owned(), Some(PathBuf::from("/keys/x.gpg")))]
+        );
     }
 
     #[test]

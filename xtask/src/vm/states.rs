@@ -103,7 +103,7 @@ pub(super) const STATES: [State; 8] = [
         scenarios: &[
             "client_closes_first",
             "filters_by_process",
-            "filters_by_place",
+            "filters_by_address",
             "record_command",
             "list_knows_owners",
         ],

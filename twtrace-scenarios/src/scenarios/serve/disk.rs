@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{AT, CREATED, FAILED, Play};
+use super::{AT, CREATED, FAILED, Serving};
 use crate::hung;
 use crate::sandbox::Sandbox;
 use crate::scenarios::readers::{stop_in_time, usual_end};
@@ -76,10 +76,10 @@ fn recorded(twtrace: &Path, file: &Path) -> Result<Option<u64>> {
 pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     let disk = Disk::new()?;
     let twtrace = sandbox.setup.twtrace.clone();
-    let play = Play::begin(sandbox, &["--record", &disk.0.path().display().to_string()])?;
+    let serving = Serving::begin(sandbox, &["--record", &disk.0.path().display().to_string()])?;
     ensure!(value("twtrace_recording_up")? == 1.0, "it records");
     disk.fill()?;
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     until_true("the recording to stop", PATIENCE, || Ok(value("twtrace_recording_up")? == 0.0))?;
     until_true("the metrics", PATIENCE, || Ok(value("twtrace_sockets_created_total")? == CREATED as f64))?;
     let bytes = value("twtrace_recording_bytes_total")?;
@@ -92,7 +92,7 @@ pub(in crate::scenarios) fn full_disk(sandbox: &mut Sandbox) -> Result<()> {
     until_true("the recording to go on", PATIENCE, || Ok(value("twtrace_recording_up")? == 1.0))?;
     let (told, missed) =
         (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
-    let ended = play.end()?;
+    let ended = serving.end()?;
     ensure!(
         ended.stderr.contains("cannot record") && ended.stderr.contains("recording again"),
         "{}",
@@ -112,10 +112,10 @@ pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
     let usual = usual_end(sandbox)?;
     let twtrace = sandbox.setup.twtrace.clone();
     let file = disk.file().with_file_name("twtrace.0.twt");
-    let play = Play::begin(sandbox, &["--record", &hung::text(file.parent().context("a folder")?)?])?;
+    let serving = Serving::begin(sandbox, &["--record", &hung::text(file.parent().context("a folder")?)?])?;
     until_true("the head to be written", PATIENCE, || Ok(value("twtrace_recording_bytes_total")? > 0.0))?;
     disk.hang()?;
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     until_true("the metrics", PATIENCE, || {
         let created = value("twtrace_sockets_created_total")?;
         Ok(created == CREATED as f64 && value("twtrace_connect_failures_total")? == FAILED as f64)
@@ -124,7 +124,7 @@ pub(in crate::scenarios) fn hung_disk(sandbox: &mut Sandbox) -> Result<()> {
     let (events, missed) =
         (value("twtrace_recording_events_total")?, value("twtrace_recording_missed_events_total")?);
     ensure!(events == 0.0 && missed == 0.0, "{events} recorded and {missed} missed: all of it waits");
-    let ended = stop_in_time(play.tracer, Signal::SIGTERM, usual)?;
+    let ended = stop_in_time(serving.tracer, Signal::SIGTERM, usual)?;
     ensure!(ended.status.code() == Some(1), "{}: {}", ended.status, ended.stderr);
     let said = format!("{}: it does not take fast enough what is written to it: ", file.display());
     let rest = ended.stderr.split_once(&said).with_context(|| format!("no `{said}` in {}", ended.stderr))?.1;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use twtrace_kit::command::read;
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{AT, Play};
+use super::{AT, Serving};
 use crate::sandbox::Sandbox;
 
 /// A request: its path, what its header x-token says, and its body.
@@ -128,7 +128,7 @@ pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
     let path = |name: &str| dir.path().join(name).display().to_string();
     // In the namespace where twtrace runs, the endpoint is there before it.
     let mut taken = None;
-    let play = Play::begin_with(sandbox, || {
+    let serving = Serving::begin_with(sandbox, || {
         let (port, said) = endpoint()?;
         taken = Some(said);
         let url = format!("http://localhost:{port}");
@@ -145,7 +145,7 @@ pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
         Ok(args)
     })?;
     let taken = taken.context("the endpoint")?;
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     let (mut owner, mut finding) = (false, false);
     while !(owner && finding) {
         let (path, token, body) = taken.recv_timeout(PATIENCE).context("what is exported")?;
@@ -157,5 +157,5 @@ pub(in crate::scenarios) fn exports(sandbox: &mut Sandbox) -> Result<()> {
         }
     }
     exchanged(dir.path(), &taken)?;
-    play.end().map(drop)
+    serving.end().map(drop)
 }

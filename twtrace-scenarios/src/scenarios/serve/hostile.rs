@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use twtrace_kit::http::{Metrics, get};
 use twtrace_kit::wait::{PATIENCE, until_true};
 
-use super::{AT, CREATED, Play};
+use super::{AT, CREATED, Serving};
 use crate::sandbox::Sandbox;
 
 /// Connections that are made, and that are held at a time: descriptors are few in some places.
@@ -71,13 +71,13 @@ fn crowd(made: &AtomicUsize) -> Result<VecDeque<TcpStream>> {
 /// While thousands of them come, what is traced is counted to the last socket and an honest client is answered; with all the room taken it is
 /// answered the first time.
 pub(in crate::scenarios) fn hostile_clients(sandbox: &mut Sandbox) -> Result<()> {
-    let play = Play::begin(sandbox, &[])?;
+    let serving = Serving::begin(sandbox, &[])?;
     let before = Metrics::scrape(AT)?;
     let made = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&made);
     let all = thread::Builder::new().name("crowd".into()).spawn(move || crowd(&counted))?;
     until_true("the crowd", PATIENCE, || Ok(made.load(Ordering::Relaxed) > 2 * MOST as usize))?;
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     until_true("an answer in the crowd", PATIENCE, || Ok(Metrics::scrape(AT).is_ok()))?;
     let held = all.join().ok().context("the crowd panicked")??;
     until_true("the metrics", PATIENCE, || {
@@ -92,7 +92,7 @@ pub(in crate::scenarios) fn hostile_clients(sandbox: &mut Sandbox) -> Result<()>
     let (descriptors, memory) = (more("process_open_fds"), more("process_resident_memory_bytes"));
     ensure!(descriptors <= MOST && memory <= ROOM, "{descriptors} descriptors and {memory} bytes more");
     ensure!(get(AT, "/readyz", "")? == "ready\n" && get(AT, "/healthz", "")? == "ok\n", "it is ready");
-    play.end_with_all()?;
+    serving.end_with_all()?;
     drop(held);
     Ok(())
 }

@@ -169,7 +169,7 @@ impl Said<'_> {
 }
 
 /// A `serve` that records, in a network namespace of its own, and somebody in the sandbox's for containers to connect to.
-pub(super) struct Play {
+pub(super) struct Serving {
     tracer: Tracer,
     listener: TcpListener,
     elsewhere: Actor,
@@ -177,7 +177,7 @@ pub(super) struct Play {
     recording: PathBuf,
 }
 
-impl Play {
+impl Serving {
     /// `dir` is where recordings go.
     pub(super) fn begin(sandbox: &mut Sandbox, dir: &Path, args: &[&str]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -248,12 +248,12 @@ pub(in crate::scenarios) fn of_containers(sandbox: &mut Sandbox) -> Result<()> {
     let mut podman = Podman { service: None, dir: TempDir::with_prefix("twtrace-scenarios-")? };
     podman.serve()?;
     let socket = podman.socket().display().to_string();
-    let play = Play::begin(sandbox, podman.dir.path(), &["--runtime-socket", &socket])?;
-    start(&podman, &play.port()?)?;
+    let serving = Serving::begin(sandbox, podman.dir.path(), &["--runtime-socket", &socket])?;
+    start(&podman, &serving.port()?)?;
     let id = podman.run(&["inspect", "--format", "{{.Id}}", CONTAINER])?;
     let container = format!("podman:{}", id.get(..12).unwrap_or(&id));
     let said = Said { container, name: CONTAINER, image: IMAGE, pod: POD, namespace: NAMESPACE };
-    play.await_names(&said, CREATED)?;
+    serving.await_names(&said, CREATED)?;
     sandbox.created_untold(CREATED);
-    said.check(&play.end(sandbox)?, CREATED)
+    said.check(&serving.end(sandbox)?, CREATED)
 }

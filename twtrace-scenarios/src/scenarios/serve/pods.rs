@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 
-use super::names::{PERL, PROGRAM, Play, Said, install};
+use super::names::{PERL, PROGRAM, Said, Serving, install};
 use crate::containerd::{Containerd, KUBELET};
 use crate::cri::Pod;
 use crate::sandbox::Sandbox;
@@ -52,16 +52,16 @@ pub(in crate::scenarios) fn of_pods(sandbox: &mut Sandbox) -> Result<()> {
     let root = containerd.dir().join("files");
     install(PERL, &root)?;
     containerd.import(&root, IMAGE, &PAUSE)?;
-    let play = Play::begin(sandbox, containerd.dir(), &[])?;
-    let port = play.port()?;
+    let serving = Serving::begin(sandbox, containerd.dir(), &[])?;
+    let port = serving.port()?;
     let mut all = Vec::new();
     for part in &PARTS {
         let said = start(&mut containerd, part, &port)?;
-        play.await_names(&said, part.created)?;
+        serving.await_names(&said, part.created)?;
         sandbox.created_untold(part.created);
         all.push((said, part.created));
     }
-    let events = play.end(sandbox)?;
+    let events = serving.end(sandbox)?;
     for (said, created) in &all {
         said.check(&events, *created)?;
     }

@@ -16,7 +16,7 @@ use twtrace_kit::command::{feed, said};
 use twtrace_kit::http::{get, percent};
 use twtrace_kit::wait::until_every;
 
-use super::{AT, CREATED, FAILED, Play};
+use super::{AT, CREATED, FAILED, Serving};
 use crate::sandbox::Sandbox;
 
 const RULES: &str = include_str!("../../../../contrib/prometheus/twtrace.rules.yml");
@@ -104,11 +104,11 @@ pub(in crate::scenarios) fn prometheus(sandbox: &mut Sandbox) -> Result<()> {
     fs::write(dir.path().join("twtrace.rules.test.yml"), TESTS)?;
     promtool(&["check", "rules", "twtrace.rules.yml"], dir.path(), "")?;
     promtool(&["test", "rules", "twtrace.rules.test.yml"], dir.path(), "")?;
-    let play = Play::begin(sandbox, &[])?;
+    let serving = Serving::begin(sandbox, &[])?;
     let server = Server::start(dir.path())?;
     // All is 0 before it begins: a rate wants to see it rise.
     server.await_value("sum(twtrace_sockets_created_total{job=\"twtrace\"})", 0.0)?;
-    play.act(sandbox)?;
+    serving.act(sandbox)?;
     let created = CREATED as f64;
     for (query, want) in [
         ("twtrace_sockets_created_total", created),
@@ -129,5 +129,5 @@ pub(in crate::scenarios) fn prometheus(sandbox: &mut Sandbox) -> Result<()> {
         came.with_context(|| format!("the panel '{title}' has no data"))?;
     }
     drop(server);
-    play.end().map(drop)
+    serving.end().map(drop)
 }

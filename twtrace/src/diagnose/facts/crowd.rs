@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::samples::Seen;
+use super::samples::SampledSocket;
 use super::who::Shares;
 use super::{Ports, Process, Settings, Share, Tuple};
 use crate::engine::TupleKey;
@@ -14,7 +14,7 @@ use crate::model::event::{PortVia, Substate};
 
 /// Where a connect() goes. A failed one may not have come as far as to have a source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Destination {
+pub(super) struct ConnectTarget {
     /// Inode of the network namespace.
     pub(super) netns: u32,
     /// Remote address.
@@ -23,7 +23,7 @@ pub(super) struct Destination {
     pub(super) dport: u16,
 }
 
-impl From<&TupleKey> for Destination {
+impl From<&TupleKey> for ConnectTarget {
     fn from(key: &TupleKey) -> Self {
         Self { netns: key.netns, daddr: key.daddr, dport: key.dport }
     }
@@ -45,7 +45,7 @@ pub(super) struct Holding {
 }
 
 /// Every port that a namespace's TIME_WAIT sockets held when connect() failed.
-pub(super) type Moment = BTreeMap<u16, Vec<Holding>>;
+pub(super) type HeldPorts = BTreeMap<u16, Vec<Holding>>;
 
 /// What was on ports of the range when connect() failed, beside the pool's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -77,8 +77,8 @@ pub struct Caller {
 /// What is known of one moment: from events, and from a list where there is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crowd<'a> {
-    pub(super) moment: Option<&'a Moment>,
-    pub(super) seen: &'a [Seen],
+    pub(super) moment: Option<&'a HeldPorts>,
+    pub(super) seen: &'a [SampledSocket],
     pub(super) settings: &'a Settings,
 }
 
@@ -88,7 +88,7 @@ impl Crowd<'_> {
         if self.moment.is_none() && self.seen.is_empty() {
             return;
         }
-        let to = Destination { netns, daddr: tuple.daddr, dport: tuple.dport };
+        let to = ConnectTarget { netns, daddr: tuple.daddr, dport: tuple.dport };
         let own = self.own(&to, tuple);
         tuple.peak = own.0;
         self.share_out(&to, tuple);
@@ -112,12 +112,12 @@ impl Crowd<'_> {
         tuple.around = Some(around);
     }
 
-    fn is_own(to: &Destination, tuple: &Tuple, key: &crate::engine::TupleKey) -> bool {
-        Destination::from(key) == *to && (tuple.saddr.is_unspecified() || key.saddr == tuple.saddr)
+    fn is_own(to: &ConnectTarget, tuple: &Tuple, key: &crate::engine::TupleKey) -> bool {
+        ConnectTarget::from(key) == *to && (tuple.saddr.is_unspecified() || key.saddr == tuple.saddr)
     }
 
     /// The pool's own ports by state, and which those are. What a list shows counts; what events tell fills it up.
-    fn own(&self, to: &Destination, tuple: &Tuple) -> (Ports, BTreeSet<u16>) {
+    fn own(&self, to: &ConnectTarget, tuple: &Tuple) -> (Ports, BTreeSet<u16>) {
         let (mut ports, mut which) = (Ports::default(), BTreeSet::new());
         for seen in self.seen.iter().filter(|seen| !seen.is_pin) {
             if Self::is_own(to, tuple, &seen.tuple) && which.insert(seen.port) {
@@ -136,7 +136,7 @@ impl Crowd<'_> {
     }
 
     /// Who was on the pool's own ports then: neither who came later nor who is there still.
-    fn share_out(&self, to: &Destination, tuple: &mut Tuple) {
+    fn share_out(&self, to: &ConnectTarget, tuple: &mut Tuple) {
         let mut then = Shares::default();
         let (mut told, mut ports) = (BTreeSet::new(), BTreeSet::new());
         for (port, holdings) in self.in_range() {
@@ -169,7 +169,7 @@ impl Crowd<'_> {
         all.map(|(port, holdings)| (*port, holdings)).filter(move |(port, _)| has(*port))
     }
 
-    fn others(&self, to: &Destination, tuple: &Tuple, own: &BTreeSet<u16>) -> Around {
+    fn others(&self, to: &ConnectTarget, tuple: &Tuple, own: &BTreeSet<u16>) -> Around {
         let mut around = Around::default();
         let mut shares = Shares::default();
         let mut counted: BTreeSet<u16> =
@@ -210,13 +210,13 @@ impl Crowd<'_> {
     }
 
     /// Ports of a destination's own by the name of whose they are.
-    fn owners(&self, to: &Destination) -> impl Iterator<Item = (u16, &str)> {
+    fn owners(&self, to: &ConnectTarget) -> impl Iterator<Item = (u16, &str)> {
         let to = *to;
         let told = self.moment.into_iter().flatten().flat_map(move |(port, holdings)| {
-            let ours = holdings.iter().filter(move |holding| Destination::from(&holding.tuple) == to);
+            let ours = holdings.iter().filter(move |holding| ConnectTarget::from(&holding.tuple) == to);
             ours.map(|holding| (*port, holding.who.comm.as_str()))
         });
-        let seen = self.seen.iter().filter(move |seen| Destination::from(&seen.tuple) == to);
+        let seen = self.seen.iter().filter(move |seen| ConnectTarget::from(&seen.tuple) == to);
         told.chain(seen.filter_map(|seen| Some((seen.port, seen.who.as_ref()?.comm.as_str()))))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::piles::Piles;
 use super::room::Room;
-use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, Samples, Seen};
+use super::samples::{Local, MOST_LISTENERS, OnTuple, Sample, SampledSocket, Samples};
 use super::{Conntrack, Ipvs, Pile, Process, Settings, Share, Side};
 use crate::engine::TupleKey;
 use crate::model::ordering::Ordered as _;
@@ -49,7 +49,7 @@ pub fn keep(all: &BTreeMap<u32, Samples>, failed: &Failed, own_tw_reuse: Option<
         };
         samples.tuples.len() + in_the_way
     });
-    let mut keeper = Keeper { holders: Vec::new(), places: HashMap::new(), failed, room: Room::new() };
+    let mut keeper = Keeper { holders: Vec::new(), indices: HashMap::new(), failed, room: Room::new() };
     let mut namespaces = Vec::new();
     for (at, samples) in looked_at.iter().enumerate() {
         let part = keeper.room.part(looked_at.len() - at);
@@ -64,7 +64,7 @@ pub fn keep(all: &BTreeMap<u32, Samples>, failed: &Failed, own_tw_reuse: Option<
 
 struct Keeper<'a> {
     holders: Vec<Holder>,
-    places: HashMap<Process, u32>,
+    indices: HashMap<Process, u32>,
     failed: &'a Failed,
     /// For the namespace whose turn it is.
     room: Room,
@@ -93,7 +93,7 @@ impl Keeper<'_> {
             fin_wait2: samples.fin_wait2,
             peak_time_wait: samples.peak_time_wait,
             pinned: samples.pinned,
-            pins: samples.pins.iter().map(|pin| (self.place(&pin.process), pin.open)).collect(),
+            pins: samples.pins.iter().map(|pin| (self.index(&pin.process), pin.open)).collect(),
             range_in_use: samples.range_in_use,
             piles: samples.piles.all().into_iter().map(|pile| self.pile(pile)).collect(),
             left_out: samples.left_out,
@@ -124,8 +124,8 @@ impl Keeper<'_> {
         (listed.connections, left_out.connections) = (connections, left_out.connections + beyond);
     }
 
-    fn place(&mut self, process: &Process) -> u32 {
-        *self.places.entry(process.clone()).or_insert_with(|| {
+    fn index(&mut self, process: &Process) -> u32 {
+        *self.indices.entry(process.clone()).or_insert_with(|| {
             let Process { pid, start_ns, comm, exe, unit, .. } = process.clone();
             let holder = Holder { pid, start_ns, comm, exe, unit };
             self.room.take(&holder);
@@ -137,7 +137,7 @@ impl Keeper<'_> {
     fn held(&mut self, holders: &HashMap<Process, u64>) -> Vec<HeldBy> {
         let mut all: Vec<(&Process, &u64)> = holders.iter().collect();
         all.order_by(Ord::cmp);
-        all.into_iter().map(|(process, count)| (self.place(process), *count)).collect()
+        all.into_iter().map(|(process, count)| (self.index(process), *count)).collect()
     }
 
     fn pools(&mut self, samples: &Samples) -> Vec<ListedPool> {
@@ -175,7 +175,7 @@ impl Keeper<'_> {
     fn crowd(&mut self, samples: &Samples) -> Vec<Crowd> {
         let mut kinds: BTreeMap<(Towards, State, bool, Option<u32>), Vec<u16>> = BTreeMap::new();
         for seen in &samples.crowd {
-            let who = seen.who.as_ref().map(|who| self.place(who));
+            let who = seen.who.as_ref().map(|who| self.index(who));
             kinds.entry((towards(&seen.tuple), seen.state, seen.is_pin, who)).or_default().push(seen.port);
         }
         let kept = kinds.into_iter().map(|((towards, state, is_pin, who), ports)| Crowd {
@@ -195,7 +195,7 @@ impl Keeper<'_> {
             Side::To(daddr, dport) => (Some(daddr), dport),
             Side::On(port) => (None, port),
         };
-        let holders = pile.shares.iter().map(|share| (self.place(&share.process), share.open)).collect();
+        let holders = pile.shares.iter().map(|share| (self.index(&share.process), share.open)).collect();
         Waiting { state: pile.state, daddr, port, count: pile.count, longest_ms: pile.longest_ms, holders }
     }
 }
@@ -318,9 +318,9 @@ impl Reader<'_> {
         (*port, local)
     }
 
-    fn crowd<'a>(&'a self, crowd: &'a Crowd) -> impl Iterator<Item = Seen> + 'a {
+    fn crowd<'a>(&'a self, crowd: &'a Crowd) -> impl Iterator<Item = SampledSocket> + 'a {
         let (tuple, who) = (self.key(crowd.towards), crowd.who.map(|at| self.process(at)));
-        crowd.ports.iter().map(move |port| Seen {
+        crowd.ports.iter().map(move |port| SampledSocket {
             port: *port,
             tuple,
             state: crowd.state,

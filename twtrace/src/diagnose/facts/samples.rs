@@ -62,7 +62,7 @@ pub struct Sample {
 
 /// A socket on a port of the range, as it was when a call had just failed.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct SampledSocket {
     pub(super) port: u16,
     /// What it is connected to, or was.
     pub(super) tuple: TupleKey,
@@ -116,7 +116,7 @@ pub struct Samples {
     pub(super) pins: Vec<Share>,
     pub(super) range_in_use: u32,
     /// What was on the range when a call had failed and most of it was in use.
-    pub(super) crowd: Vec<Seen>,
+    pub(super) crowd: Vec<SampledSocket>,
     pub(super) piles: Piles,
     /// Connections on ports out of the range or in it, when a call had failed: those of listeners left out.
     pub(super) connections: Set<(TupleKey, u16)>,
@@ -225,7 +225,7 @@ impl Samples {
             connected.iter().map(|socket| ((&socket.conn(sample.netns)).into(), socket.sport)).collect();
         let (on_range, crowd) = fullest(on_range);
         self.left_out = LeftOut { crowd, connections, ..self.left_out };
-        let seen = on_range.iter().map(|socket| Seen {
+        let seen = on_range.iter().map(|socket| SampledSocket {
             port: socket.sport,
             tuple: (&socket.conn(sample.netns)).into(),
             state: State::of(socket),

@@ -14,7 +14,7 @@ const MOST_POOLS: usize = 1 << 14;
 
 /// A network namespace as all lists together show it.
 #[derive(Debug)]
-pub struct Seen {
+pub struct SampledNetns {
     /// All looks at it.
     pub samples: Samples,
     /// See [`Listed::outside_tw_reuse`].
@@ -25,7 +25,7 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct Together {
     /// By inode.
-    pub namespaces: BTreeMap<u32, Seen>,
+    pub namespaces: BTreeMap<u32, SampledNetns>,
     /// As the last one has it.
     pub slab: Option<Slab>,
     /// As the last one has them.
@@ -60,7 +60,7 @@ impl Together {
             Some(earlier) => earlier.samples.followed_by(later),
             None => later,
         };
-        let seen = Seen { samples, outside_tw_reuse: listed.outside_tw_reuse };
+        let seen = SampledNetns { samples, outside_tw_reuse: listed.outside_tw_reuse };
         self.namespaces.insert(listed.netns, seen);
     }
 }

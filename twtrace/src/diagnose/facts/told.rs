@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::crowd::{Crowd, Holding, Moment};
+use super::crowd::{Crowd, HeldPorts, Holding};
 use super::samples::Samples;
 use super::{Aborted, BindFailure, Call, Netns, Outgoing, Process, Ranged, Refusal};
 use super::{Served, Share, SynRefused, Tuple};
@@ -251,7 +251,7 @@ impl<'a> Told<'a> {
         Ranged::of(all.map(|(_, _, calls)| calls))
     }
 
-    fn moment(&self, failures: &Failures, key: &TupleKey) -> Option<Moment> {
+    fn moment(&self, failures: &Failures, key: &TupleKey) -> Option<HeldPorts> {
         let daddr = self.engine.met_address(key.daddr)?;
         let moment = failures.ledger.moment((key.netns, daddr, key.dport))?;
         let all = moment.iter();

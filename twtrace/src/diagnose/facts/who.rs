@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use crate::model::filter::{Filter, Who};
+use crate::model::filter::{Filter, FilteredProcess};
 use crate::model::ordering::Ordered as _;
 
 /// A process.
@@ -56,7 +56,7 @@ impl Process {
     /// Whether `filter` is about it; `None` where nobody knows.
     pub fn is_of(&self, filter: &Filter) -> Option<bool> {
         let Self { pid, uid, comm, cgroup, .. } = self;
-        filter.wants(Who { pid: (*pid)?, comm, uid: *uid, cgroup: cgroup.as_deref() })
+        filter.wants(FilteredProcess { pid: (*pid)?, comm, uid: *uid, cgroup: cgroup.as_deref() })
     }
 }
 
@@ -106,19 +106,19 @@ impl Share {
             let only = only_start.entry(pid).or_insert(Some(started));
             *only = only.filter(|only| *only == started);
         }
-        let mut places: HashMap<(Option<u32>, Option<u64>), usize> = HashMap::with_capacity(all.len());
+        let mut indices: HashMap<(Option<u32>, Option<u64>), usize> = HashMap::with_capacity(all.len());
         // In place: mostly each is there once, and there may be tens of thousands.
         let mut kept = 0;
         for at in 0..all.len() {
             let Process { pid, .. } = all[at].process;
             let only = || only_start.get(&pid).copied().flatten();
-            match places.entry((pid, all[at].process.started().or_else(only))) {
-                Entry::Occupied(place) => {
+            match indices.entry((pid, all[at].process.started().or_else(only))) {
+                Entry::Occupied(entry) => {
                     let share = std::mem::take(&mut all[at]);
-                    all[*place.get()].add(share);
+                    all[*entry.get()].add(share);
                 }
-                Entry::Vacant(place) => {
-                    place.insert(kept);
+                Entry::Vacant(entry) => {
+                    entry.insert(kept);
                     all.swap(kept, at);
                     kept += 1;
                 }

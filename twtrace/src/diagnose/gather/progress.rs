@@ -15,12 +15,12 @@ const APART_NS: u64 = 1_000_000_000;
 const OPEN: [&str; 2] = ["not_explained", "not_seen"];
 
 /// What one look came to, numbers left out: they grow for as long as one looks.
-type Verdict = Vec<(&'static str, Severity, Subject, Option<u32>, Vec<&'static str>)>;
+type FindingsSummary = Vec<(&'static str, Severity, Subject, Option<u32>, Vec<&'static str>)>;
 
 /// Watches what look after look comes to.
 #[derive(Debug, Default)]
 pub(super) struct Clear {
-    verdict: Verdict,
+    verdict: FindingsSummary,
     alike: u32,
     last_ns: Option<u64>,
 }
@@ -37,7 +37,7 @@ impl Clear {
     pub(super) fn is_so(&mut self, findings: &[Finding], lost: u64, now_ns: u64) -> bool {
         self.last_ns = Some(now_ns);
         let pressing = findings.iter().filter(|finding| finding.severity <= Severity::Warning);
-        let verdict: Verdict = pressing
+        let verdict: FindingsSummary = pressing
             .map(|finding| {
                 let who = finding.who.first().and_then(|share| share.process.pid);
                 let remedies = finding.remedies.iter().map(|remedy| remedy.id).collect();

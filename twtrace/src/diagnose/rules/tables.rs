@@ -185,7 +185,7 @@ fn of_orphans(netns: &Netns) -> Option<Finding> {
 
 /// What goes out to one destination: a gateway gives all of it one pool.
 #[derive(Default)]
-struct Destination<'a> {
+struct OutgoingTo<'a> {
     made: u64,
     open: u64,
     tuples: Vec<&'a Tuple>,
@@ -194,7 +194,7 @@ struct Destination<'a> {
 /// A NAT gateway whose ports for one destination do not suffice, as far as this machine's own connections go.
 pub(super) fn nat_ports_short(case: &Case<'_>) -> Vec<Finding> {
     let Some(budget) = case.facts.nat_ports else { return Vec::new() };
-    let mut outgoing: BTreeMap<(IpAddr, u16), Destination<'_>> = BTreeMap::new();
+    let mut outgoing: BTreeMap<(IpAddr, u16), OutgoingTo<'_>> = BTreeMap::new();
     let tuples = case.facts.namespaces.iter().flat_map(|netns| &netns.tuples);
     for tuple in tuples.filter(|tuple| !matches!(tuple.reach, Reach::Loopback | Reach::ThisHost)) {
         let sum = outgoing.entry((tuple.daddr, tuple.dport)).or_default();
@@ -209,7 +209,7 @@ fn of_nat(
     facts: &Facts,
     budget: u32,
     (daddr, dport): (IpAddr, u16),
-    sum: &Destination<'_>,
+    sum: &OutgoingTo<'_>,
 ) -> Option<Finding> {
     let conntrack = facts.namespaces.iter().find_map(|netns| netns.conntrack);
     let hold_s =

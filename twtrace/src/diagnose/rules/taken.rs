@@ -60,12 +60,12 @@ pub(super) fn of_kind(facts: &Facts, on: On) -> Vec<Taken<'_>> {
 /// Several programs that were refused the same ports are one finding. There may be thousands.
 fn together<'a>(all: impl Iterator<Item = Taken<'a>>) -> Vec<Taken<'a>> {
     let mut told: Vec<Taken<'_>> = Vec::new();
-    let mut places: HashMap<(u32, BTreeSet<u16>), usize> = HashMap::new();
+    let mut indices: HashMap<(u32, BTreeSet<u16>), usize> = HashMap::new();
     for one in all {
-        match places.entry((one.netns.netns, one.port_numbers())) {
-            Entry::Occupied(place) => told[*place.get()].calls.extend(one.calls),
-            Entry::Vacant(place) => {
-                place.insert(told.len());
+        match indices.entry((one.netns.netns, one.port_numbers())) {
+            Entry::Occupied(entry) => told[*entry.get()].calls.extend(one.calls),
+            Entry::Vacant(entry) => {
+                entry.insert(told.len());
                 told.push(one);
             }
         }

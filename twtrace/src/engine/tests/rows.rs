@@ -8,7 +8,7 @@ use crate::engine::{
     Target, Tracker, TupleKey,
 };
 use crate::model::event::{Conn, Kind, Reason, Role, Substate};
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 use crate::model::ports::Ports;
 
 fn script() -> Script {
@@ -154,7 +154,7 @@ fn ports_of_those_who_are_left_out_are_in_use_and_nobody_knows_their_rate() {
         let mut script = script();
         script
             .tracker
-            .count_a_part(Part::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
+            .count_a_part(Omissions::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
         script.capacity((40_000, 40_099)).born(&client(11, "10.0.0.9", 5432), 40_000..40_020).at(2.0);
         let hidden = Ports { time_wait: 29, fin_wait2: 2, established: 5, ..Ports::default() };
         let full = Ports { time_wait: 97, ..Ports::default() };

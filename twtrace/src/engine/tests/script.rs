@@ -22,7 +22,7 @@ pub(super) struct Script {
 
 /// One end of a connection and who it belongs to.
 #[derive(Clone)]
-pub(super) struct Who {
+pub(super) struct TestProcess {
     pub(super) pid: u32,
     pub(super) name: &'static str,
     pub(super) role: Role,
@@ -32,16 +32,16 @@ pub(super) struct Who {
 }
 
 /// A client that connects to `daddr:dport`.
-pub(super) fn client(pid: u32, daddr: &'static str, dport: u16) -> Who {
-    Who { pid, name: "client", role: Role::Client, daddr, dport, identity: None }
+pub(super) fn client(pid: u32, daddr: &'static str, dport: u16) -> TestProcess {
+    TestProcess { pid, name: "client", role: Role::Client, daddr, dport, identity: None }
 }
 
 /// A server that `daddr` connects to.
-pub(super) fn server(pid: u32, daddr: &'static str) -> Who {
-    Who { pid, name: "server", role: Role::Server, daddr, dport: 50_021, identity: None }
+pub(super) fn server(pid: u32, daddr: &'static str) -> TestProcess {
+    TestProcess { pid, name: "server", role: Role::Server, daddr, dport: 50_021, identity: None }
 }
 
-impl Who {
+impl TestProcess {
     pub(super) fn key(&self) -> ProcessKey {
         ProcessKey { pid: self.pid, start_ns: u64::from(self.pid) * 1_000, comm: Comm::new(self.name) }
     }
@@ -97,7 +97,7 @@ impl Script {
     }
 
     /// A birth on each of the ports.
-    pub(super) fn born(&mut self, who: &Who, sports: impl IntoIterator<Item = u16>) -> &mut Self {
+    pub(super) fn born(&mut self, who: &TestProcess, sports: impl IntoIterator<Item = u16>) -> &mut Self {
         for sport in sports {
             let mut event = who.event(Kind::Created, self.now_ns, sport);
             event.substate = Some(Substate::TimeWait);
@@ -113,7 +113,7 @@ impl Script {
     /// An end on each of the ports.
     pub(super) fn ended(
         &mut self,
-        who: &Who,
+        who: &TestProcess,
         sports: impl IntoIterator<Item = u16>,
         reason: Reason,
     ) -> &mut Self {
@@ -127,7 +127,7 @@ impl Script {
     }
 
     /// Overflows and failures.
-    pub(super) fn fails(&mut self, who: &Who, kind: Kind, sport: u16, times: u32) -> &mut Self {
+    pub(super) fn fails(&mut self, who: &TestProcess, kind: Kind, sport: u16, times: u32) -> &mut Self {
         for _ in 0..times {
             self.tracker.apply(&mut who.event(kind, self.now_ns, sport));
         }

@@ -38,7 +38,7 @@ impl Aside {
     ///
     /// # Errors
     /// What the kernel says; then what was there stays.
-    pub fn place(mut self) -> io::Result<u64> {
+    pub fn persist(mut self) -> io::Result<u64> {
         self.file.flush()?;
         // What has its name is whole, whatever happens to the machine.
         self.file.get_ref().sync_data()?;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!((std::fs::read(&path).unwrap().as_slice(), names()), (&b"old"[..], 1));
         let mut placed = aside();
         placed.write_all(b"newer").unwrap();
-        assert_eq!(placed.place().unwrap(), 5);
+        assert_eq!(placed.persist().unwrap(), 5);
         assert_eq!((std::fs::read(&path).unwrap().as_slice(), names()), (&b"newer"[..], 1));
     }
 }

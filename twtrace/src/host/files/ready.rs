@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::{Folder, Found};
+use super::{Existing, Folder};
 
 /// A ready file that is not there yet.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl ReadyFile {
             folder.remove(&name)?;
         }
         match folder.find(&name)? {
-            Found::Nothing => Ok(Self { folder, name }),
-            Found::Taken(taken) => Err(remedy(&taken.to_string())),
-            Found::Stream(_) | Found::NoFile => Err(remedy("it exists and is no file")),
+            Existing::Nothing => Ok(Self { folder, name }),
+            Existing::Taken(taken) => Err(remedy(&taken.to_string())),
+            Existing::Stream(_) | Existing::NoFile => Err(remedy("it exists and is no file")),
         }
     }
 

@@ -36,13 +36,13 @@ impl Shared {
     }
 }
 
-fn find(folder: &Folder, name: &str) -> Found {
+fn find(folder: &Folder, name: &str) -> Existing {
     folder.find(OsStr::new(name)).unwrap()
 }
 
 fn taken(folder: &Folder, name: &str) -> Taken {
     match find(folder, name) {
-        Found::Taken(taken) => taken,
+        Existing::Taken(taken) => taken,
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -72,14 +72,14 @@ fn what_is_there_is_told_apart() {
     symlink("dir", shared.path("to-dir")).unwrap();
     symlink("/dev/null", shared.path("to-null")).unwrap();
     let folder = shared.folder();
-    assert!(matches!(find(&folder, "none"), Found::Nothing));
+    assert!(matches!(find(&folder, "none"), Existing::Nothing));
     assert_eq!(taken(&folder, "file"), Taken::File);
     for link in ["to-file", "to-nothing", "loop"] {
         assert_eq!(taken(&folder, link), Taken::Link, "{link}");
     }
-    assert!(matches!(find(&folder, "dir"), Found::NoFile));
-    assert!(matches!(find(&folder, "to-dir"), Found::NoFile));
-    assert!(matches!(find(&folder, "to-null"), Found::Stream(_)));
+    assert!(matches!(find(&folder, "dir"), Existing::NoFile));
+    assert!(matches!(find(&folder, "to-dir"), Existing::NoFile));
+    assert!(matches!(find(&folder, "to-null"), Existing::Stream(_)));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_fifo_of_ours_is_fed_and_a_strangers_is_not() {
     symlink("fifo", shared.path("link")).unwrap();
     let us = Uid::effective();
     for name in ["fifo", "link"] {
-        let Found::Stream(mut file) = find(&shared.folder(), name) else { panic!("{name}") };
+        let Existing::Stream(mut file) = find(&shared.folder(), name) else { panic!("{name}") };
         file.write_all(b"abc").unwrap();
         drop(file);
         let mut read = String::new();

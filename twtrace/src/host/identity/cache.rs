@@ -11,7 +11,7 @@ use hashlink::LruCache;
 
 use super::cgroup::CgroupIndex;
 use super::cmdline::{Reader, Wanted};
-use super::proc::{Found, Proc, told};
+use super::proc::{LiveProcess, Proc, told};
 use crate::engine::Hasher;
 use crate::host::runtimes::Runtimes;
 use crate::model::event::Comm;
@@ -21,7 +21,7 @@ use crate::model::limitation::{Limitation, What};
 /// A process in one of its lives: a pid is used again, and exec() makes another program of the same process, which
 /// shows as another name. A process can also be moved to another cgroup.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct IdentityKey {
     pid: u32,
     start_ns: u64,
     comm: Option<Comm>,
@@ -30,9 +30,9 @@ struct Key {
 
 /// Remembers who processes are. The least recently asked for is forgotten first.
 pub struct IdentityCache {
-    known: LruCache<Key, Arc<Identity>, Hasher>,
+    known: LruCache<IdentityKey, Arc<Identity>, Hasher>,
     /// Who was asked for last: mostly it is the same again.
-    last: Option<(Key, Arc<Identity>)>,
+    last: Option<(IdentityKey, Arc<Identity>)>,
     proc: Proc,
     /// Who reads command lines, where somebody wants them.
     cmdlines: Option<Reader>,
@@ -91,7 +91,7 @@ impl IdentityCache {
         cgroup_id: u64,
         now_ns: u64,
     ) -> Arc<Identity> {
-        let key = Key { pid, start_ns, comm, cgroup_id };
+        let key = IdentityKey { pid, start_ns, comm, cgroup_id };
         if let Some((last, known)) = &self.last
             && *last == key
         {
@@ -104,7 +104,7 @@ impl IdentityCache {
         identity
     }
 
-    fn search(&mut self, key: Key, now_ns: u64) -> Arc<Identity> {
+    fn search(&mut self, key: IdentityKey, now_ns: u64) -> Arc<Identity> {
         let cgroup_id = key.cgroup_id;
         if let Some(known) = self.known.get_mut(&key) {
             if known.cgroup.is_none()
@@ -123,15 +123,15 @@ impl IdentityCache {
         identity
     }
 
-    fn look_up(&mut self, key: &Key, now_ns: u64) -> Identity {
+    fn look_up(&mut self, key: &IdentityKey, now_ns: u64) -> Identity {
         let known = self.cgroups.known(key.cgroup_id).map(|path| (Some(path.to_owned()), container_of(path)));
         let find = || self.proc.find(key.pid, key.start_ns, known.is_none());
         let found = if self.pids_are_others { None } else { find() };
         let (cgroup, container) = known.unwrap_or_else(|| self.cgroup(found.as_ref(), key.cgroup_id, now_ns));
-        let same_name = |found: &Found| key.comm.is_none_or(|comm| comm == found.comm);
+        let same_name = |found: &LiveProcess| key.comm.is_none_or(|comm| comm == found.comm);
         let (program, cmdline) = (found.filter(same_name), Cmdline::default());
         if let (Some(cmdlines), true) = (&mut self.cmdlines, program.is_some()) {
-            let Key { pid, start_ns, comm, .. } = *key;
+            let IdentityKey { pid, start_ns, comm, .. } = *key;
             cmdlines.ask(Wanted { pid, start_ns, comm, into: cmdline.clone() });
         }
         let names = names(&mut self.runtimes, container.as_ref(), now_ns);
@@ -139,7 +139,12 @@ impl IdentityCache {
     }
 
     /// The cgroup at the time of the event, which is what `id` tells; /proc tells that of now.
-    fn cgroup(&mut self, found: Option<&Found>, id: u64, now_ns: u64) -> (Option<String>, Option<Container>) {
+    fn cgroup(
+        &mut self,
+        found: Option<&LiveProcess>,
+        id: u64,
+        now_ns: u64,
+    ) -> (Option<String>, Option<Container>) {
         let cgroups = found.map(|found| &found.cgroups);
         let in_proc = cgroups.and_then(|cgroups| cgroups.v2.as_deref());
         let v1 = cgroups.map(|cgroups| cgroups.v1.as_slice()).unwrap_or_default();

@@ -29,7 +29,7 @@ const DELETED: &str = " (deleted)";
 
 /// A process that was found alive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct LiveProcess {
     /// The name it had then.
     pub(super) comm: Comm,
     /// See [`super::Identity::exe`].
@@ -103,10 +103,10 @@ impl Proc {
     /// kernel has (do_proc_readlink(), fs/proc/base.c, 5.10 to 7.3: no file system is asked), `cgroup` is under a lock
     /// of the cgroups (proc_cgroup_show(), kernel/cgroup/cgroup.c, 5.10 to 7.3). Its command line is another matter:
     /// see [`super::cmdline`].
-    pub(super) fn find(&self, pid: u32, start_ns: u64, with_cgroups: bool) -> Option<Found> {
+    pub(super) fn find(&self, pid: u32, start_ns: u64, with_cgroups: bool) -> Option<LiveProcess> {
         let (dir, comm, _) = self.open(pid, start_ns)?;
         let read = if with_cgroups { read_at(&dir, "cgroup", FILE_MAX).ok() } else { None };
-        Some(Found {
+        Some(LiveProcess {
             comm,
             exe: readlinkat(dir.as_fd(), "exe").ok().map(|path| program(&path)),
             cgroups: read.map(|bytes| cgroups(&bytes)).unwrap_or_default(),

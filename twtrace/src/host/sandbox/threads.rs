@@ -18,7 +18,7 @@ use crate::host::identity::status_field;
 
 /// A thread that has not after so many looks, some two seconds, hangs in the kernel. Looks and no clock: while this process is stopped, nobody
 /// can answer.
-const LOOKS: u32 = 4000;
+const POLLS: u32 = 4000;
 const POLL: Duration = Duration::from_micros(500);
 /// `_LINUX_CAPABILITY_VERSION_3` (include/uapi/linux/capability.h, 6.12).
 const VERSION_3: u32 = 0x2008_0522;
@@ -46,7 +46,7 @@ pub(super) fn give_up(mask: u64) -> Result<(), Lack> {
 
 fn tell_all(mask: u64, signal: i32) -> Result<(), Lack> {
     let (mut told, mut names) = (Vec::new(), Vec::new());
-    for _ in 0..LOOKS {
+    for _ in 0..POLLS {
         let left = left(mask).map_err(|error| Lack::Capabilities(format!("/proc/self/task: {error}")))?;
         if left.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::rustls::ClientConfig;
 
-use super::place::{Place, Protocol};
+use super::destination::{Protocol, ServerAddress};
 
 const AGENT: &str = concat!("twtrace/", env!("CARGO_PKG_VERSION"));
 
@@ -46,12 +46,12 @@ pub struct Answer {
 }
 
 #[derive(Debug)]
-enum Open {
+enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-impl Open {
+impl Sender {
     /// Whether it can take another request.
     async fn is_ready(&mut self) -> bool {
         match self {
@@ -71,23 +71,23 @@ impl Open {
 /// See the head of the file. It lives in a runtime of tokio's.
 #[derive(Debug)]
 pub struct Channel {
-    place: Place,
+    destination: ServerAddress,
     protocol: Protocol,
     patience: Duration,
     /// The most that an answer may have, in bytes.
     longest: usize,
-    open: Option<Open>,
+    open: Option<Sender>,
 }
 
 impl Channel {
-    /// To `place`, where nobody is asked yet. An answer takes at most `patience`, the connection included, and has at most `longest` bytes.
-    pub fn new(place: Place, protocol: Protocol, patience: Duration, longest: usize) -> Self {
-        Self { place, protocol, patience, longest, open: None }
+    /// To `destination`, where nobody is asked yet. An answer takes at most `patience`, the connection included, and has at most `longest` bytes.
+    pub fn new(destination: ServerAddress, protocol: Protocol, patience: Duration, longest: usize) -> Self {
+        Self { destination, protocol, patience, longest, open: None }
     }
 
     /// Whom it trusts from now on, where it speaks TLS; the connection is made again.
     pub fn trust(&mut self, config: Arc<ClientConfig>) {
-        if let Place::Tcp { tls: Some(tls), .. } = &mut self.place {
+        if let ServerAddress::Tcp { tls: Some(tls), .. } = &mut self.destination {
             *tls = config;
             self.open = None;
         }
@@ -126,10 +126,10 @@ impl Channel {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, Failure> {
-        let authority = self.place.authority();
+        let authority = self.destination.authority();
         let uri = match self.protocol {
             Protocol::Http1 => path.to_owned(),
-            Protocol::Http2 => format!("{}://{authority}{path}", self.place.scheme()),
+            Protocol::Http2 => format!("{}://{authority}{path}", self.destination.scheme()),
         };
         let request = Request::builder().method(method).uri(uri).body(Full::new(body));
         let mut request = request.map_err(|error| Failure::Broken(error.into()))?;
@@ -151,7 +151,7 @@ impl Channel {
     }
 
     /// The connection, a new one where there is none that takes requests.
-    async fn ready(&mut self) -> Result<&mut Open, Failure> {
+    async fn ready(&mut self) -> Result<&mut Sender, Failure> {
         if let Some(open) = &mut self.open
             && !open.is_ready().await
         {
@@ -164,21 +164,21 @@ impl Channel {
         Ok(self.open.insert(open))
     }
 
-    async fn connect(&self) -> Result<Open, Failure> {
-        let stream = TokioIo::new(self.place.connect().await.map_err(Failure::Connect)?);
+    async fn connect(&self) -> Result<Sender, Failure> {
+        let stream = TokioIo::new(self.destination.connect().await.map_err(Failure::Connect)?);
         let broken = |error: hyper::Error| Failure::Broken(error.into());
         // What becomes of the connection shows at the next request.
         match self.protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(stream).await.map_err(broken)?;
                 drop(tokio::spawn(connection));
-                Ok(Open::Http1(sender))
+                Ok(Sender::Http1(sender))
             }
             Protocol::Http2 => {
                 let (sender, connection) =
                     http2::handshake(TokioExecutor::new(), stream).await.map_err(broken)?;
                 drop(tokio::spawn(connection));
-                Ok(Open::Http2(sender))
+                Ok(Sender::Http2(sender))
             }
         }
     }

@@ -34,7 +34,7 @@ struct Question {
 /// Finds all of these functions. `None` where the kernel cannot be asked, or does not know one of them by just this name; the first of
 /// namesakes, those of the kernel's core before those of modules.
 pub(super) fn find<const N: usize>(names: [&str; N]) -> Option<[Text; N]> {
-    let asked = Asked::load().ok()?;
+    let asked = LoadedProgram::load().ok()?;
     let mut found = [Text::default(); N];
     for (name, found) in names.iter().zip(&mut found) {
         *found = asked.find(name)?;
@@ -43,9 +43,9 @@ pub(super) fn find<const N: usize>(names: [&str; N]) -> Option<[Text; N]> {
 }
 
 /// The program, loaded.
-struct Asked(OwnedFd);
+struct LoadedProgram(OwnedFd);
 
-impl Asked {
+impl LoadedProgram {
     fn load() -> io::Result<Self> {
         const BPF_PROG_TYPE_SYSCALL: u32 = 31;
         const BPF_F_SLEEPABLE: u32 = 1 << 4;
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn names_that_are_too_long_are_not_asked_for() {
-        let Ok(asked) = Asked::load() else { return };
+        let Ok(asked) = LoadedProgram::load() else { return };
         // Where addresses are hidden there is no answer to anything.
         let Some(_) = asked.find("tcp_v4_rcv") else { return };
         for name in ["", &"x".repeat(NAME_LEN - 1), &"x".repeat(NAME_LEN), &"x".repeat(NAME_LEN * 3)] {

@@ -5,7 +5,7 @@ use twtrace_common::config::{
     BY_STATE_ALL, BY_STATE_CLIENT, BY_STATE_END, BY_STATE_FAILURE, BY_STATE_LISTEN, BY_STATE_OWNER,
 };
 
-use super::counters::Told;
+use super::counters::SkippedRun;
 use super::running::Kernel;
 use super::{Backend, Options};
 use crate::kernel::btf::HASHDANCE_SCHEDULE;
@@ -65,15 +65,15 @@ impl Hook {
     }
 
     /// What a run that the kernel skipped would have told.
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn told(&self) -> SkippedRun {
         match self.program {
             "fe_hashdance" | "fe_hashdance_schedule" | "kp_hashdance" | "kp_hashdance_schedule" => {
-                Told::Created
+                SkippedRun::Created
             }
-            "fe_kill" | "kp_kill" | "tp_timer_expire_entry" => Told::Ended,
+            "fe_kill" | "kp_kill" | "tp_timer_expire_entry" => SkippedRun::Ended,
             // They tell of every timer, of which few are a TIME_WAIT socket's.
-            "tp_timer_start" | "tp_timer_cancel" => Told::Perhaps,
-            _ => Told::Other,
+            "tp_timer_start" | "tp_timer_cancel" => SkippedRun::Perhaps,
+            _ => SkippedRun::Other,
         }
     }
 }
@@ -252,7 +252,10 @@ mod tests {
             let hooks = tracepoint(true).into_iter().filter(move |hook| hook.told() == told);
             hooks.map(|hook| hook.program).collect::<Vec<_>>()
         };
-        assert_eq!(told(Told::Perhaps), ["tp_timer_start", "tp_timer_cancel"]);
-        assert_eq!((told(Told::Ended), told(Told::Created).len()), (vec!["tp_timer_expire_entry"], 0));
+        assert_eq!(told(SkippedRun::Perhaps), ["tp_timer_start", "tp_timer_cancel"]);
+        assert_eq!(
+            (told(SkippedRun::Ended), told(SkippedRun::Created).len()),
+            (vec!["tp_timer_expire_entry"], 0)
+        );
     }
 }

@@ -28,14 +28,14 @@ pub struct Lost {
 pub(super) struct Counters {
     slots: PerCpuArray<MapData, Slots>,
     programs: Vec<Program>,
-    frozen: Option<Vec<(&'static str, Told, u64)>>,
+    frozen: Option<Vec<(&'static str, SkippedRun, u64)>>,
 }
 
 type Slots = [u64; loss::SLOTS as usize];
 
 /// What a run of a program would have told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum SkippedRun {
     /// A `created`, for certain.
     Created,
     /// An `ended`, for certain.
@@ -49,7 +49,7 @@ pub(super) enum Told {
 /// An attached program.
 pub(super) struct Program {
     pub(super) name: &'static str,
-    pub(super) told: Told,
+    pub(super) told: SkippedRun,
     pub(super) fd: OwnedFd,
 }
 
@@ -116,7 +116,7 @@ impl Counters {
     }
 
     /// Runs of each program that the kernel skipped.
-    pub(super) fn skipped(&self) -> Vec<(&'static str, Told, u64)> {
+    pub(super) fn skipped(&self) -> Vec<(&'static str, SkippedRun, u64)> {
         let count =
             |program: &Program| (program.name, program.told, recursion_misses(program.fd.as_raw_fd()));
         self.frozen.clone().unwrap_or_else(|| self.programs.iter().map(count).collect())
@@ -126,10 +126,10 @@ impl Counters {
         let mut misses = Misses::default();
         for (_, told, count) in self.skipped() {
             match told {
-                Told::Created => misses.created += count,
-                Told::Ended => misses.ended += count,
-                Told::Perhaps => misses.perhaps += count,
-                Told::Other => misses.other += count,
+                SkippedRun::Created => misses.created += count,
+                SkippedRun::Ended => misses.ended += count,
+                SkippedRun::Perhaps => misses.perhaps += count,
+                SkippedRun::Other => misses.other += count,
             }
         }
         misses
@@ -176,10 +176,10 @@ pub(super) fn fit_times(loader: &mut EbpfLoader<'_>) {
 }
 
 /// Network namespace and bucket, one after the other.
-type Key = [u32; 2];
+type BucketKey = [u32; 2];
 
 /// How long connect() looked for a port, by network namespace.
-pub(super) struct Times(HashMap<MapData, Key, u64>);
+pub(super) struct Times(HashMap<MapData, BucketKey, u64>);
 
 impl Times {
     /// Those of an object that is loaded.

@@ -22,7 +22,7 @@ const PROC: &str = "/proc";
 
 /// What the thread that loads can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct VisibleMounts {
     /// Why there is no tracefs, where there is none.
     pub(super) tracefs: Result<(), String>,
 }
@@ -32,15 +32,15 @@ pub(super) struct Seen {
 ///
 /// # Panics
 /// Where `work` does.
-pub(super) fn with<T: Send>(work: impl FnOnce(&Seen) -> T + Send) -> T {
+pub(super) fn with<T: Send>(work: impl FnOnce(&VisibleMounts) -> T + Send) -> T {
     let missing = Missing::inspect();
     if missing.is_empty() {
-        return work(&Seen { tracefs: Ok(()) });
+        return work(&VisibleMounts { tracefs: Ok(()) });
     }
     std::thread::scope(|scope| {
         let on_thread = || {
             let mounted = missing.mount().map_err(|error| error.to_string());
-            work(&Seen { tracefs: if missing.tracefs { mounted } else { Ok(()) } })
+            work(&VisibleMounts { tracefs: if missing.tracefs { mounted } else { Ok(()) } })
         };
         let thread = std::thread::Builder::new().name("loader".to_owned());
         // A process that may not even start a thread has no work to be done.

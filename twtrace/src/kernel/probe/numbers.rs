@@ -9,7 +9,7 @@ use twtrace_common::config::Config;
 
 /// See the head of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Numbers {
+pub(super) struct NetnsNumbers {
     /// Where the cookie is in `struct net`.
     offset: u32,
     /// Inodes by the lower halves of cookies, the upper ones of which are 0 until four billion namespaces were made; empty where inodes are what
@@ -17,7 +17,7 @@ pub(super) struct Numbers {
     inodes: HashMap<u32, u32>,
 }
 
-impl Numbers {
+impl NetnsNumbers {
     /// Of namespaces by inode and cookie, where the kernel has cookies at `offset`.
     pub(super) fn of(namespaces: &[(u32, u64)], offset: Option<u32>) -> Self {
         let Some(offset) = offset else { return Self::default() };
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_later_namespace_with_the_same_inode_has_another_number() {
         let (first, later) =
-            (Numbers::of(&[(71, 0x1_0000_0009)], Some(200)), Numbers::of(&[(71, 10)], Some(200)));
+            (NetnsNumbers::of(&[(71, 0x1_0000_0009)], Some(200)), NetnsNumbers::of(&[(71, 10)], Some(200)));
         let mut all = [config(&[71]), config(&[71])];
         first.fill(&mut all[0]);
         later.fill(&mut all[1]);
@@ -92,10 +92,10 @@ mod tests {
     #[test]
     fn where_cookies_do_not_tell_all_of_them_apart_inodes_are_the_numbers() {
         for numbers in [
-            Numbers::of(&[], Some(200)),
-            Numbers::of(&[(71, 9)], None),
-            Numbers::of(&[(71, 9), (72, 0x1_0000_0009)], Some(200)),
-            Numbers::of(&[(71, 0x1_0000_0000)], Some(200)),
+            NetnsNumbers::of(&[], Some(200)),
+            NetnsNumbers::of(&[(71, 9)], None),
+            NetnsNumbers::of(&[(71, 9), (72, 0x1_0000_0009)], Some(200)),
+            NetnsNumbers::of(&[(71, 0x1_0000_0000)], Some(200)),
         ] {
             let mut filled = config(&[71, 72]);
             numbers.fill(&mut filled);

@@ -4,8 +4,8 @@
 use twtrace_common::config::Symbols;
 
 use super::environment::{self, Denial};
-use super::mounts::Seen;
-use super::numbers::Numbers;
+use super::mounts::VisibleMounts;
+use super::numbers::NetnsNumbers;
 use super::object::{Loader, raise_memlock};
 use super::{Cannot, Options, Why};
 use crate::host::caps::Caps;
@@ -41,13 +41,13 @@ pub(super) struct Kernel {
     /// Kernel text, or why it is not known.
     pub(super) symbols: Result<Symbols, Why>,
     /// File systems of the kernel's.
-    pub(super) seen: Seen,
+    pub(super) seen: VisibleMounts,
     pub(super) hz: u32,
 }
 
 impl Kernel {
     /// Reads BTF, where functions are and the tick length, and makes the loader on a thread of its own: to read BTF takes either some 20 ms.
-    pub(super) fn inspect(seen: &Seen, options: &Options) -> Result<(Self, Loader), Cannot> {
+    pub(super) fn inspect(seen: &VisibleMounts, options: &Options) -> Result<(Self, Loader), Cannot> {
         permitted()?;
         std::thread::scope(|scope| {
             let work = || (crate::kernel::kallsyms::load(), Loader::new(options));
@@ -80,8 +80,8 @@ impl Kernel {
     }
 
     /// By which numbers the kernel side knows network namespaces.
-    pub(super) fn numbers(&self, options: &Options) -> Numbers {
-        Numbers::of(&options.namespaces, self.types.resolved.net_cookie)
+    pub(super) fn numbers(&self, options: &Options) -> NetnsNumbers {
+        NetnsNumbers::of(&options.namespaces, self.types.resolved.net_cookie)
     }
 }
 

@@ -157,9 +157,9 @@ mod tests {
     fn whatever_bytes_a_name_ends_with_its_text_is_theirs_and_names_it() {
         const ENDS: [u8; 11] = [0, b'a', 0x80, 0x9f, 0xbd, 0xbf, 0xd0, 0xe2, 0xef, 0xf0, 0xff];
         for at in 0..ENDS.len().pow(4) {
-            let end = |place: u32| ENDS[at / ENDS.len().pow(place) % ENDS.len()];
+            let end = |digit: u32| ENDS[at / ENDS.len().pow(digit) % ENDS.len()];
             let mut kernel = *b"eleven-byte\0\0\0\0\0";
-            (0..4).for_each(|place| kernel[11 + place as usize] = end(place));
+            (0..4).for_each(|digit| kernel[11 + digit as usize] = end(digit));
             let raw = kernel.split(|byte| *byte == 0).next().unwrap();
             let comm = Comm::from_kernel(kernel);
             assert_eq!(comm.text(), String::from_utf8_lossy(raw));

@@ -32,10 +32,10 @@ pub struct Loss {
 }
 
 /// A part's name, and where it is.
-type Part = (&'static str, fn(&mut Loss) -> &mut u64);
+type LossField = (&'static str, fn(&mut Loss) -> &mut u64);
 
 impl Loss {
-    const PARTS: [Part; 11] = [
+    const PARTS: [LossField; 11] = [
         ("created", |loss| &mut loss.created),
         ("ended", |loss| &mut loss.ended),
         ("overflow", |loss| &mut loss.overflow),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twtrace_common::config::Used;
 
-use super::{CgroupFilter, Failures, Filter, Glob, Part, Unwanted, Who, by_name};
+use super::{CgroupFilter, Failures, Filter, FilteredProcess, Glob, Omissions, Unwanted, by_name};
 use crate::model::event::{Comm, Conn, Errno, Event, Kind, Loss, Process, Reason, Role};
 use crate::model::identity::Identity;
 
@@ -270,8 +270,8 @@ fn the_words_of_a_filter_are_the_flags_that_ask_for_it() {
 
 #[test]
 fn flags_that_leave_out_owners_are_told_from_those_that_pick_pools() {
-    let of = |words: &[&str]| Part::of(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-    assert_eq!(of(&["--netns 7", "--failures all"]), Part::default());
+    let of = |words: &[&str]| Omissions::of(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of(&["--netns 7", "--failures all"]), Omissions::default());
     let pools = of(&["--netns 7", "--dport 80", "--peer 10.0.0.0/8", "-4", "--port 443"]);
     assert_eq!((pools.flags.len(), pools.of_owners.len(), pools.hides_sockets), (4, 0, false));
     let role = of(&["--role client"]);
@@ -283,7 +283,7 @@ fn flags_that_leave_out_owners_are_told_from_those_that_pick_pools() {
 
 #[test]
 fn of_a_process_is_said_what_is_known() {
-    let who = |uid, cgroup| Who { pid: 7, comm: "php-fpm7.4", uid, cgroup };
+    let who = |uid, cgroup| FilteredProcess { pid: 7, comm: "php-fpm7.4", uid, cgroup };
     let filter = |uids: &[u32], paths: &[&str], not: &[&str]| {
         let cgroups = |paths: &[&str]| {
             paths.iter().map(|path| CgroupFilter { path: Glob::from(*path), leaf_id: None }).collect()

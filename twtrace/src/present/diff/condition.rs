@@ -52,7 +52,7 @@ pub struct Condition {
 
 /// What came of a condition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdict {
+pub struct ConditionResult {
     /// The condition, as it was written.
     pub condition: String,
     /// It holds, or nobody can tell.
@@ -65,7 +65,7 @@ pub struct Verdict {
     pub why: String,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for ConditionResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let holds = match (self.is_known, self.fails) {
             (true, true) => "holds",
@@ -78,7 +78,7 @@ impl fmt::Display for Verdict {
 
 impl Condition {
     /// Whether it holds. What nobody knows counts as if it held: a gate that cannot see stays shut.
-    pub fn judge(&self, comparison: &Comparison<'_>) -> Verdict {
+    pub fn judge(&self, comparison: &Comparison<'_>) -> ConditionResult {
         let pair = comparison.totals.iter().find(|(metric, _)| *metric == self.metric).map(|(_, pair)| *pair);
         let pair = pair.unwrap_or(Pair { old: None, new: None });
         let (value, limit) = match self.limit {
@@ -92,7 +92,7 @@ impl Condition {
         };
         let growth = pair.growth().map(|growth| format!(" ({})", grown(growth))).unwrap_or_default();
         let why = format!("{} was {}, is {}{growth}", self.metric.name, said(pair.old), said(pair.new));
-        Verdict { condition: self.text.clone(), fails, is_known: value.is_some(), why }
+        ConditionResult { condition: self.text.clone(), fails, is_known: value.is_some(), why }
     }
 }
 

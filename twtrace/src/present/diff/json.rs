@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Change, Comparison, Pair, Presence, Setting, Verdict};
+use super::{Change, Comparison, ConditionResult, Pair, Presence, Setting};
 use crate::output::object_line;
 use crate::present::report::model::{Name, Report};
 use crate::present::report::view;
@@ -18,13 +18,13 @@ struct Whole<'a> {
     /// By metric.
     totals: BTreeMap<&'static str, Values>,
     /// By the owner's name.
-    processes: Vec<Row>,
-    tuples: Vec<Row>,
+    processes: Vec<DiffRow>,
+    tuples: Vec<DiffRow>,
     settings: &'a [Setting],
     /// What keeps a better number from being good news.
     cautions: Vec<String>,
     /// Conditions of --fail-if that hold, or of which nobody can tell.
-    failed: Vec<&'a Verdict>,
+    failed: Vec<&'a ConditionResult>,
 }
 
 #[derive(Serialize)]
@@ -50,12 +50,12 @@ struct Values {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct DiffRow {
     /// Whose it is, where one of the two has several machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     #[serde(flatten)]
-    name: Key,
+    name: NameKeys,
     presence: Presence,
     created_per_s: Values,
     ended_per_s: Values,
@@ -65,14 +65,14 @@ struct Row {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Key {
+enum NameKeys {
     Comm { comm: String },
     Tuple { saddr: IpAddr, daddr: IpAddr, dport: u16 },
     Other { name: String },
 }
 
 /// Appends the comparison, with what came of conditions, and a newline to `out`.
-pub fn line(comparison: &Comparison<'_>, verdicts: &[Verdict], out: &mut Vec<u8>) {
+pub fn line(comparison: &Comparison<'_>, verdicts: &[ConditionResult], out: &mut Vec<u8>) {
     let whole = Whole {
         old: comparison.old.into(),
         new: comparison.new.into(),
@@ -104,14 +104,14 @@ impl From<Pair> for Values {
     }
 }
 
-impl From<&Change> for Row {
+impl From<&Change> for DiffRow {
     fn from(change: &Change) -> Self {
         Self {
             host: change.host.clone(),
             name: match &change.name {
-                Name::Comm(comm) => Key::Comm { comm: comm.clone() },
-                Name::Tuple(key) => Key::Tuple { saddr: key.saddr, daddr: key.daddr, dport: key.dport },
-                other => Key::Other { name: view::name(other) },
+                Name::Comm(comm) => NameKeys::Comm { comm: comm.clone() },
+                Name::Tuple(key) => NameKeys::Tuple { saddr: key.saddr, daddr: key.daddr, dport: key.dport },
+                other => NameKeys::Other { name: view::name(other) },
             },
             presence: change.presence,
             created_per_s: change.created_rate.into(),

@@ -297,7 +297,7 @@ fn as_it_is_shown() {
     let reports = (report(&old, "old.twt"), report(&new, "new.twt"));
     let comparison = compare(&reports.0, &reports.1);
     compare_with("diff.txt", &text::text(&comparison, LAYOUT, &TimeZone::UTC));
-    let verdicts: Vec<Verdict> = ["created/s > +10%", "created/s < -1%"]
+    let verdicts: Vec<ConditionResult> = ["created/s > +10%", "created/s < -1%"]
         .map(|text| text.parse::<Condition>().unwrap().judge(&comparison))
         .to_vec();
     let mut out = Vec::new();

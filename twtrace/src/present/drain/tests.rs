@@ -12,7 +12,7 @@ fn goal(below: usize) -> Goal {
 }
 
 /// Sockets to 127.0.0.1:`dport` whose timers fire after so many milliseconds.
-fn seen(dport: u16, expiries: &[u32]) -> Seen {
+fn seen(dport: u16, expiries: &[u32]) -> NetnsSockets {
     let here = Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
     let socket = |(n, expires_ms): (usize, &u32)| DiagSocket {
         family: 4,
@@ -31,7 +31,7 @@ fn seen(dport: u16, expiries: &[u32]) -> Seen {
     };
     let sockets = expiries.iter().enumerate().map(socket).collect();
     let (interfaces, known) = (HashMap::new(), HashMap::new());
-    Seen { netns: 7, sockets, listeners: HashSet::new(), capacity: None, interfaces, known }
+    NetnsSockets { netns: 7, sockets, listeners: HashSet::new(), capacity: None, interfaces, known }
 }
 
 #[test]

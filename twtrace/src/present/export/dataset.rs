@@ -29,7 +29,7 @@ const NOBODY: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// What a dataset's folders are named by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Key {
+pub enum PartitionKey {
     /// The name of the machine.
     Host,
     /// The day of the event, in UTC.
@@ -42,7 +42,7 @@ pub struct Dataset {
     /// Where it is.
     pub root: PathBuf,
     /// What its folders are named by, the outermost first.
-    pub keys: Vec<Key>,
+    pub keys: Vec<PartitionKey>,
     /// Whose its files are to be.
     pub owner: Option<Caller>,
 }
@@ -79,14 +79,14 @@ impl Dataset {
             part.parquet.end(&added.ended, &mut part.file)?;
         }
         for part in parts.of_day.into_values() {
-            added.bytes += part.file.place()?;
+            added.bytes += part.file.persist()?;
             added.files += 1;
         }
         Ok(added)
     }
 
     fn put(&self, batch: &RecordBatch, head: &Head, parts: &mut Parts) -> io::Result<()> {
-        for (day, rows) in by_day(batch, self.keys.contains(&Key::Date))? {
+        for (day, rows) in by_day(batch, self.keys.contains(&PartitionKey::Date))? {
             // Rows come by time: of the day before there will hardly be more.
             if let Some(last) = parts.last.filter(|last| *last != day)
                 && let Some(part) = parts.of_day.get_mut(&last)
@@ -103,7 +103,7 @@ impl Dataset {
         Ok(())
     }
 
-    fn begin(&self, day: i64, head: &Head) -> io::Result<Part> {
+    fn begin(&self, day: i64, head: &Head) -> io::Result<PartFile> {
         let owner = self.owner.as_ref().map(|owner| (owner.uid, owner.gid));
         let mut folder = Folder::at(&self.root, owner)?;
         for key in &self.keys {
@@ -112,17 +112,17 @@ impl Dataset {
             folder = folder.enter(OsStr::new(&name), owner).map_err(said)?;
         }
         let file = Aside::within(folder, file(head).into(), owner)?;
-        Ok(Part { parquet: Parquet::new(head)?, file })
+        Ok(PartFile { parquet: Parquet::new(head)?, file })
     }
 }
 
 #[derive(Default)]
 struct Parts {
-    of_day: BTreeMap<i64, Part>,
+    of_day: BTreeMap<i64, PartFile>,
     last: Option<i64>,
 }
 
-struct Part {
+struct PartFile {
     parquet: Parquet,
     file: Aside,
 }
@@ -152,10 +152,10 @@ fn by_day(batch: &RecordBatch, matters: bool) -> io::Result<Vec<(i64, RecordBatc
 }
 
 /// The name of a folder.
-fn name(key: Key, day: i64, head: &Head) -> String {
+fn name(key: PartitionKey, day: i64, head: &Head) -> String {
     match key {
-        Key::Host => format!("host={}", escaped(&head.host)),
-        Key::Date => {
+        PartitionKey::Host => format!("host={}", escaped(&head.host)),
+        PartitionKey::Date => {
             let date = jiff::Timestamp::from_second(day.saturating_mul(DAY_NS / 1_000_000_000));
             let date = date.map(|at| at.to_zoned(jiff::tz::TimeZone::UTC).date().to_string());
             format!("date={}", date.unwrap_or_else(|_| NOBODY.to_owned()))
@@ -195,10 +195,10 @@ mod tests {
             ("../../etc", "host=..%2F..%2Fetc"),
             ("a=b\u{1b}", "host=a%3Db%1B"),
         ] {
-            assert_eq!(name(Key::Host, 0, &head(host)), want);
+            assert_eq!(name(PartitionKey::Host, 0, &head(host)), want);
         }
         for (day, want) in [(0, "date=1970-01-01"), (20_784, "date=2026-11-27"), (-1, "date=1969-12-31")] {
-            assert_eq!(name(Key::Date, day, &Head::default()), want);
+            assert_eq!(name(PartitionKey::Date, day, &Head::default()), want);
         }
         let head = Head { boot_id: "0a1b2c3d-0000/../".to_owned(), mono_ns: 17, part: 3, ..Head::default() };
         assert_eq!(file(&head), Path::new("0a1b2c3d0000-17-3.parquet"));

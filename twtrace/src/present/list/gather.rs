@@ -29,7 +29,7 @@ pub enum Choice {
 
 /// What one namespace showed, past the filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct NetnsSockets {
     /// Inode of the namespace.
     pub netns: u32,
     /// The sockets, in the kernel's order.
@@ -44,7 +44,7 @@ pub struct Seen {
     pub known: HashMap<Conn, Live>,
 }
 
-impl Seen {
+impl NetnsSockets {
     /// What its namespace is called, escaped; the inode where it has no name.
     pub fn called(&self) -> String {
         let name = self.capacity.as_ref().and_then(|capacity| capacity.name.as_deref());
@@ -77,7 +77,7 @@ pub fn sockets_in(
     states: States,
     filter: &Filter,
     owners: &Owners,
-) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
+) -> Result<(Vec<NetnsSockets>, Vec<Limitation>), Error> {
     let Listed { all, mut notes } = listed(choice, states)?;
     let seen = join(all, choice, states, (filter, owners), &mut notes)?;
     Ok((seen, notes.told()))
@@ -123,7 +123,7 @@ impl Listed {
         states: States,
         filter: &Filter,
         owners: &Owners,
-    ) -> Result<(Vec<Seen>, Vec<Limitation>), Error> {
+    ) -> Result<(Vec<NetnsSockets>, Vec<Limitation>), Error> {
         let Self { all, mut notes } = self;
         let seen = join(all, choice, states, (filter, owners), &mut notes)?;
         Ok((seen, notes.told()))
@@ -155,7 +155,7 @@ fn join(
     states: States,
     known: (&Filter, &Owners),
     notes: &mut Gathered,
-) -> Result<Vec<Seen>, Error> {
+) -> Result<Vec<NetnsSockets>, Error> {
     let mut seen = Vec::new();
     for one in all {
         let inode = one.netns.inode;
@@ -212,7 +212,7 @@ fn join_one(
     states: States,
     (filter, owners): (&Filter, &Owners),
     notes: &mut Gathered,
-) -> Result<Seen, Error> {
+) -> Result<NetnsSockets, Error> {
     let One { netns, mut sockets, listed_ns } = one;
     let listeners: HashSet<u16> = sockdiag::listening_ports(&sockets);
     let mut known = HashMap::new();
@@ -236,7 +236,7 @@ fn join_one(
     let bound: HashSet<u32> =
         sockets.iter().map(|socket| socket.ifindex).filter(|index| *index != 0).collect();
     let interfaces = if bound.is_empty() { HashMap::new() } else { netns.within(|| names(&bound))? };
-    Ok(Seen { netns: netns.inode, sockets, listeners, capacity, interfaces, known })
+    Ok(NetnsSockets { netns: netns.inode, sockets, listeners, capacity, interfaces, known })
 }
 
 /// Names of interfaces in the calling thread's namespace.

@@ -29,12 +29,12 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ifname: Option<&'a str>,
     #[serde(flatten)]
-    known: Option<Known<'a>>,
+    known: Option<KnownSocket<'a>>,
 }
 
 /// What a trace or a recording knows of a socket.
 #[derive(Serialize)]
-struct Known<'a> {
+struct KnownSocket<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ struct Known<'a> {
     opener_comm: Option<String>,
 }
 
-impl<'a> From<&'a Live> for Known<'a> {
+impl<'a> From<&'a Live> for KnownSocket<'a> {
     fn from(live: &'a Live) -> Self {
         let (owner, identity) = (live.owner.as_ref(), live.identity.as_deref());
         Self {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::gather::Seen;
+use super::gather::NetnsSockets;
 use crate::engine::TupleKey;
 use crate::host::net::books::time_waits;
 use crate::host::net::netns::{host_inode, own_inode, survey};
@@ -24,7 +24,7 @@ const STATES: std::ops::RangeInclusive<u8> = 1..=11;
 pub struct NetnsCount {
     /// Inode of the namespace.
     pub netns: u32,
-    /// See [`Seen::called`].
+    /// See [`NetnsSockets::called`].
     #[serde(skip)]
     pub name: String,
     /// TIME_WAIT sockets, in either substate.
@@ -57,7 +57,7 @@ pub struct Summary {
 
 impl Summary {
     /// Counts what was seen in all states.
-    pub fn of(all: &[Seen], slab: Option<TimeWaitSlab>) -> Self {
+    pub fn of(all: &[NetnsSockets], slab: Option<TimeWaitSlab>) -> Self {
         let sockets = || all.iter().flat_map(|seen| &seen.sockets);
         let in_state = |state: u8| sockets().filter(|socket| socket.state == state).count() as u64;
         let waiting = |state: u8| sockets().filter(|s| s.is_time_wait() && s.state == state).count() as u64;
@@ -98,7 +98,7 @@ pub struct PoolPressure {
 }
 
 /// The pools of all namespaces whose ports are known, the fullest first.
-pub fn pools(all: &[Seen]) -> Vec<PoolPressure> {
+pub fn pools(all: &[NetnsSockets]) -> Vec<PoolPressure> {
     let mut pools: Vec<PoolPressure> = all.iter().flat_map(pools_of).collect();
     pools.order_by(|a, b| {
         b.pressure.fraction().total_cmp(&a.pressure.fraction()).then_with(|| a.key.cmp(&b.key))
@@ -106,7 +106,7 @@ pub fn pools(all: &[Seen]) -> Vec<PoolPressure> {
     pools
 }
 
-fn pools_of(seen: &Seen) -> Vec<PoolPressure> {
+fn pools_of(seen: &NetnsSockets) -> Vec<PoolPressure> {
     let Some(capacity) = &seen.capacity else { return Vec::new() };
     let drawn = |socket: &&DiagSocket| {
         socket.dport != 0 && capacity.settings.has(socket.sport) && !seen.listeners.contains(&socket.sport)

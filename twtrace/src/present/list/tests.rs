@@ -42,7 +42,7 @@ fn socket(state: u8, timer: u8, local: (&str, u16), remote: (&str, u16)) -> Diag
     }
 }
 
-fn seen() -> Seen {
+fn seen() -> NetnsSockets {
     let (here, there) = ("10.0.0.1", "10.0.0.9");
     let mut sockets = vec![
         socket(TIME_WAIT, TIMER_TIME_WAIT, ("2001:db8::1", 40_001), ("2001:db8::9", 443)),
@@ -63,7 +63,7 @@ fn seen() -> Seen {
         DiagSocket { ifindex: 9, ..socket(ESTABLISHED, 0, (here, 40_011), (there, 80)) },
     ];
     sockets.extend([8080, 40_040].map(|port| socket(LISTEN, 0, ("0.0.0.0", port), ("0.0.0.0", 0))));
-    Seen {
+    NetnsSockets {
         netns: 4_026_531_840,
         sockets,
         listeners: HashSet::from([8080, 40_040]),
@@ -108,7 +108,12 @@ fn a_mapped_socket_is_written_as_ss_does() {
         ..socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80))
     };
     let mut out = String::new();
-    table(&Seen { sockets: vec![socket], ..seen() }.time_wait(), &HashMap::new(), Paint::NONE, &mut out);
+    table(
+        &NetnsSockets { sockets: vec![socket], ..seen() }.time_wait(),
+        &HashMap::new(),
+        Paint::NONE,
+        &mut out,
+    );
     assert!(out.contains(" [::ffff:10.0.0.1]%et\\x1bh0:40011  [::ffff:10.0.0.9]:80  -"), "{out}");
 }
 
@@ -193,7 +198,7 @@ fn a_known_owner_is_shown_and_filtered_by() {
     let live = known(&owners, 40_011, 7).unwrap();
     let time_wait = socket(TIME_WAIT, TIMER_TIME_WAIT, ("10.0.0.1", 40_011), ("10.0.0.9", 80));
     let known = HashMap::from([(time_wait.conn(4_026_531_840), live.clone())]);
-    let sockets = Seen { sockets: vec![time_wait], known, ..seen() }.time_wait();
+    let sockets = NetnsSockets { sockets: vec![time_wait], known, ..seen() }.time_wait();
     let mut out = String::new();
     table(&sockets, &HashMap::new(), Paint::NONE, &mut out);
     assert!(out.ends_with(" 1009/php\\x1bfpm (opener)\n"), "{out}");
@@ -284,8 +289,8 @@ IN USE  TIME_WAIT  OTHERS  LEFT  USED  TUPLE
 
 #[test]
 fn several_namespaces_are_told_apart() {
-    let other = Seen { netns: 4_026_532_999, capacity: None, ..seen() };
-    let quiet = Seen { netns: 4_026_532_111, sockets: Vec::new(), ..seen() };
+    let other = NetnsSockets { netns: 4_026_532_999, capacity: None, ..seen() };
+    let quiet = NetnsSockets { netns: 4_026_532_111, sockets: Vec::new(), ..seen() };
     let summary = Summary::of(&[quiet, other, seen()], None);
     let mut out = String::new();
     summary_text(&summary, Paint::NONE, &mut out);

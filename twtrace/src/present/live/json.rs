@@ -112,9 +112,9 @@ impl From<&LinkRow> for Dealing {
     }
 }
 
-fn who(key: Option<ProcessKey>) -> Who {
+fn who(key: Option<ProcessKey>) -> PidAndComm {
     let known = key.filter(|key| !key.is_unknown());
-    Who { pid: known.map(|key| key.pid), comm: known.map(|key| key.comm.text().into_owned()) }
+    PidAndComm { pid: known.map(|key| key.pid), comm: known.map(|key| key.comm.text().into_owned()) }
 }
 
 impl From<&ProcessRow> for Process {

@@ -154,7 +154,7 @@ impl View for Recorder {
         self.head.namespaces = self.met.ask(&self.setup.netns);
         self.know(&self.head.namespaces.clone());
         // Before anything that a full disk refuses: whoever tries again goes on from here.
-        self.look_beside()?;
+        self.start_beside()?;
         self.output.begin()?;
         self.begin_part()?;
         self.output.head_ends()?;
@@ -200,7 +200,7 @@ impl View for Recorder {
     }
 
     fn tick(&mut self, tracker: &mut Tracker, now_ns: u64) -> io::Result<Flow> {
-        self.look_for_room()?;
+        self.check_room()?;
         self.check_beside()?;
         let met = self.met.poll()?;
         if !met.is_empty()

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::MOST_ROWS;
 use super::count::Counting;
-use super::model::{By, Figures, Moment, Name, Peak, Row, Timeline};
+use super::model::{By, Figures, Name, Peak, ReportRow, Timeline, TimelineSpan};
 use super::timeline::{Count, Stretch};
 use crate::engine::groups::{Group, Table};
 use crate::engine::intern::{Hasher, NONE, OTHERS};
@@ -56,7 +56,7 @@ impl<'a> Builder<'a> {
     }
 
     /// One row for each name of an owner. How many of them lived at one time is not known.
-    pub(super) fn comms(&self) -> (Vec<Row>, u64) {
+    pub(super) fn comms(&self) -> (Vec<ReportRow>, u64) {
         let mut parts = Parts::default();
         for (at, group) in self.engine.all() {
             let name = match (group.key.side, group.key.owner) {
@@ -75,7 +75,7 @@ impl<'a> Builder<'a> {
                 comm => Name::Comm(self.text(comm).unwrap_or_default()),
             };
             let peak = self.peak_of(groups.iter().map(|at| self.engine.group(*at)));
-            Row { peak, ..Row::new(name, self.engine.figures(&groups, 0)) }
+            ReportRow { peak, ..ReportRow::new(name, self.engine.figures(&groups, 0)) }
         };
         (sorted(parts.into_iter().map(row).collect()), folded)
     }
@@ -91,7 +91,7 @@ impl<'a> Builder<'a> {
     }
 
     /// One row for each thing of a kind, and how many are not told apart.
-    pub(super) fn table(&self, by: By) -> (Vec<Row>, u64) {
+    pub(super) fn table(&self, by: By) -> (Vec<ReportRow>, u64) {
         let table = match by {
             By::Process => Table::Process,
             By::Peer => Table::Peer,
@@ -119,11 +119,11 @@ impl<'a> Builder<'a> {
         (sorted(parts.into_iter().filter_map(row).collect()), folded)
     }
 
-    fn row(&self, at: u32, of: &[u32], table: Table, (live, peak_live): (u64, u64)) -> Option<Row> {
+    fn row(&self, at: u32, of: &[u32], table: Table, (live, peak_live): (u64, u64)) -> Option<ReportRow> {
         let groups = || of.iter().map(|at| self.engine.group(*at));
         let id = self.engine.groups.rows.get(at as usize).map_or(RowId::Others, |row| row.id);
         let name = self.name(id, groups().max_by_key(|group| group.last_ns))?;
-        let mut row = Row::new(name, Figures { live, peak_live, ..self.engine.figures(of, 0) });
+        let mut row = ReportRow::new(name, Figures { live, peak_live, ..self.engine.figures(of, 0) });
         // Of equals the first.
         let main = groups().rev().max_by_key(|group| group.counts.events() + group.counts.listed);
         row.names = self.names_of(id, groups().max_by_key(|group| group.last_ns));
@@ -211,16 +211,16 @@ impl<'a> Builder<'a> {
         (most.ports != 0).then_some(Peak { tuple, ports_in_use: most.ports, ports, at_ns: most.at_ns })
     }
 
-    fn reasons(&self) -> Vec<Row> {
+    fn reasons(&self) -> Vec<ReportRow> {
         let mut counts = Counts::default();
         self.engine.all().for_each(|(_, group)| counts.take_over(&group.counts));
         let row = |(reason, count)| {
             let mut figures = Figures::default();
             figures.counts.ended_by[reason as usize] = count;
             figures.lifetime_ms = self.engine.lifetimes[reason as usize].percentiles();
-            Row::new(Name::Reason(reason), figures)
+            ReportRow::new(Name::Reason(reason), figures)
         };
-        let mut rows: Vec<Row> = counts.reasons().map(row).collect();
+        let mut rows: Vec<ReportRow> = counts.reasons().map(row).collect();
         rows.order_by_key(|row| std::cmp::Reverse(row.figures.counts.ended()));
         rows
     }
@@ -231,7 +231,7 @@ impl<'a> Builder<'a> {
         let every_ns = line.width_ns();
         let moment = |(at, stretch): (usize, &Stretch)| {
             let count = |count: Count| stretch.counts[count as usize];
-            Moment {
+            TimelineSpan {
                 at_ns: line.began_ns().saturating_add(every_ns.saturating_mul(at as u64)),
                 created: count(Count::Created),
                 ended: count(Count::Ended),
@@ -274,18 +274,18 @@ fn most_of(mut parts: Parts, others: u32, rank: impl Fn(u32, &[u32]) -> Rank) ->
     (parts, folded.len() as u64)
 }
 
-fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+fn sorted(mut rows: Vec<ReportRow>) -> Vec<ReportRow> {
     rows.order_by(order);
     rows
 }
 
 /// Most created first, then most failed, most ended, most alive; the name makes it certain, and whose it is.
-pub(super) fn order(a: &Row, b: &Row) -> std::cmp::Ordering {
-    let rank = |row: &Row| {
+pub(super) fn order(a: &ReportRow, b: &ReportRow) -> std::cmp::Ordering {
+    let rank = |row: &ReportRow| {
         let Figures { counts, peak_live, .. } = &row.figures;
         (counts.created, row.figures.failed(), counts.ended(), *peak_live)
     };
-    let others = |row: &Row| row.name == Name::Others;
+    let others = |row: &ReportRow| row.name == Name::Others;
     others(a)
         .cmp(&others(b))
         .then_with(|| rank(b).cmp(&rank(a)))

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::Error;
 use super::build::Builder;
 use super::columns::Reader;
-use super::count::{Asked, Counting};
+use super::count::{CountOptions, Counting};
 use super::stages::{self, allow, capacity_of};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::facts::together::Together;
@@ -22,7 +22,7 @@ use crate::model::filter::Filter;
 use crate::recording::{Ended, Head, Namespace, OpenError, Recording, Stop, Tail};
 
 /// Opens a recording: many are not kept open at once.
-type Open = Box<dyn FnOnce() -> Result<Recording, OpenError>>;
+type OpenRecording = Box<dyn FnOnce() -> Result<Recording, OpenError>>;
 
 /// One recording, which is opened once it is its turn.
 pub struct Part {
@@ -30,7 +30,7 @@ pub struct Part {
     pub name: PathBuf,
     /// What it says of itself at its start.
     pub head: Head,
-    open: Open,
+    open: OpenRecording,
 }
 
 impl Part {
@@ -118,7 +118,7 @@ impl Counted {
     ///
     /// # Errors
     /// See [`Error`].
-    pub(super) fn of(parts: Vec<Part>, asked: &Asked, axis: Option<Axis>) -> Result<Self, Error> {
+    pub(super) fn of(parts: Vec<Part>, asked: &CountOptions, axis: Option<Axis>) -> Result<Self, Error> {
         let Some(first) = parts.first() else { return Err(Error::Nothing) };
         let shift = Axis::shift(axis, &first.head);
         let moved = |ns: u64| ns.saturating_add_signed(shift);
@@ -172,7 +172,7 @@ impl Counted {
     /// # Errors
     /// See [`Error`].
     pub(super) fn whole(recording: Recording, looked_at: Filter) -> Result<Self, Error> {
-        let asked = Asked { looked_at: Some(looked_at), ..Asked::default() };
+        let asked = CountOptions { looked_at: Some(looked_at), ..CountOptions::default() };
         Self::of(vec![Part::opened(PathBuf::new(), recording)], &asked, None)
     }
 

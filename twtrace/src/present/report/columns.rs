@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use arrow_array::RecordBatch;
 use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
 
-use column::{Numbers, Texts, Words};
+use column::{ReportNumbers, Texts, Words};
 
 use super::count::Counting;
 use super::namings::Namings;
@@ -22,19 +22,19 @@ use crate::engine::intern::NONE;
 use crate::engine::row::{Address, Owner, Row};
 use crate::model::escape::printable;
 use crate::model::event::{AbortWhy, Errno, Kind, Loss, PortVia, Reason, Role, Substate, Via};
-use crate::recording::Known;
+use crate::recording::Dictionary;
 use crate::recording::schema::LOST;
 
 /// Takes the batches of a recording in.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    saddr: Known<u32>,
-    daddr: Known<u32>,
-    comm: Known<u32>,
-    exe: Known<u32>,
-    cgroup: Known<u32>,
-    container: Known<u32>,
-    names: [Known<u32>; NAMES.len()],
+    saddr: Dictionary<u32>,
+    daddr: Dictionary<u32>,
+    comm: Dictionary<u32>,
+    exe: Dictionary<u32>,
+    cgroup: Dictionary<u32>,
+    container: Dictionary<u32>,
+    names: [Dictionary<u32>; NAMES.len()],
     moved: Moved,
     skipped: u64,
 }
@@ -50,9 +50,9 @@ struct Moved {
 
 /// The columns that are looked at only where there is an owner.
 struct Owners {
-    pid: Numbers<UInt32Type>,
-    uid: Numbers<UInt32Type>,
-    start_ns: Numbers<UInt64Type>,
+    pid: ReportNumbers<UInt32Type>,
+    uid: ReportNumbers<UInt32Type>,
+    start_ns: ReportNumbers<UInt64Type>,
     comm: Texts,
     exe: Texts,
     cgroup: Texts,
@@ -91,30 +91,30 @@ pub(super) struct Columns {
     len: usize,
     moved: Moved,
     event: Words<Kind>,
-    mono_ns: Numbers<UInt64Type>,
-    netns: Numbers<UInt32Type>,
+    mono_ns: ReportNumbers<UInt64Type>,
+    netns: ReportNumbers<UInt32Type>,
     saddr: Texts,
     daddr: Texts,
-    sport: Numbers<UInt16Type>,
-    dport: Numbers<UInt16Type>,
+    sport: ReportNumbers<UInt16Type>,
+    dport: ReportNumbers<UInt16Type>,
     role: Words<Role>,
     substate: Words<Substate>,
-    timeout_ms: Numbers<UInt32Type>,
+    timeout_ms: ReportNumbers<UInt32Type>,
     owners: Owners,
     via: Words<Via>,
-    age_ms: Numbers<UInt64Type>,
-    age_rest_ns: Numbers<UInt32Type>,
-    sent: Numbers<UInt64Type>,
-    received: Numbers<UInt64Type>,
+    age_ms: ReportNumbers<UInt64Type>,
+    age_rest_ns: ReportNumbers<UInt32Type>,
+    sent: ReportNumbers<UInt64Type>,
+    received: ReportNumbers<UInt64Type>,
     reason: Words<Reason>,
     errno: Words<Errno>,
     port_via: Words<PortVia>,
     reuseaddr: Words<bool>,
-    range: [Numbers<UInt16Type>; 2],
+    range: [ReportNumbers<UInt16Type>; 2],
     why: Words<AbortWhy>,
-    lifetime_ms: Numbers<UInt64Type>,
-    lost: [Numbers<UInt64Type>; LOST.len()],
-    count: Numbers<UInt64Type>,
+    lifetime_ms: ReportNumbers<UInt64Type>,
+    lost: [ReportNumbers<UInt64Type>; LOST.len()],
+    count: ReportNumbers<UInt64Type>,
 }
 
 /// Some rows of a batch, one after the other.
@@ -228,9 +228,9 @@ impl Reader {
         let mut text = |text: &str| Ok(texts.id_of(text, text.len()));
         let [name, image, pod, namespace] = &mut self.names;
         let owners = Owners {
-            pid: Numbers::of(batch, "pid")?,
-            uid: Numbers::of(batch, "uid")?,
-            start_ns: Numbers::of(batch, "start_ns")?,
+            pid: ReportNumbers::of(batch, "pid")?,
+            uid: ReportNumbers::of(batch, "uid")?,
+            start_ns: ReportNumbers::of(batch, "start_ns")?,
             comm: Texts::of(&mut self.comm, batch, "comm", &mut text)?,
             exe: Texts::of(&mut self.exe, batch, "exe", &mut text)?,
             cgroup: Texts::of(&mut self.cgroup, batch, "cgroup", &mut text)?,
@@ -243,37 +243,37 @@ impl Reader {
             ],
         };
         let [one, two, three, four, five, six, seven, eight, nine, ten] =
-            LOST.map(|name| Numbers::of(batch, name));
+            LOST.map(|name| ReportNumbers::of(batch, name));
         Ok(Columns {
             len: batch.num_rows(),
             moved: self.moved,
             event: Words::of(batch, "event")?,
-            mono_ns: Numbers::of(batch, "mono_ns")?,
-            netns: Numbers::of(batch, "netns")?,
+            mono_ns: ReportNumbers::of(batch, "mono_ns")?,
+            netns: ReportNumbers::of(batch, "netns")?,
             saddr: Texts::of(&mut self.saddr, batch, "saddr", |text| {
                 Ok(addresses.id(&Address(address(text)?)))
             })?,
             daddr,
-            sport: Numbers::of(batch, "sport")?,
-            dport: Numbers::of(batch, "dport")?,
+            sport: ReportNumbers::of(batch, "sport")?,
+            dport: ReportNumbers::of(batch, "dport")?,
             role: Words::of(batch, "role")?,
             substate: Words::of(batch, "substate")?,
-            timeout_ms: Numbers::of(batch, "timeout_ms")?,
+            timeout_ms: ReportNumbers::of(batch, "timeout_ms")?,
             owners,
             via: Words::of(batch, "owner_via")?,
-            age_ms: Numbers::of(batch, "age_ms")?,
-            age_rest_ns: Numbers::of(batch, "age_rest_ns")?,
-            sent: Numbers::of(batch, "bytes_sent")?,
-            received: Numbers::of(batch, "bytes_received")?,
+            age_ms: ReportNumbers::of(batch, "age_ms")?,
+            age_rest_ns: ReportNumbers::of(batch, "age_rest_ns")?,
+            sent: ReportNumbers::of(batch, "bytes_sent")?,
+            received: ReportNumbers::of(batch, "bytes_received")?,
             reason: Words::of(batch, "reason")?,
             errno: Words::of(batch, "errno")?,
             port_via: Words::of(batch, "port_via")?,
             reuseaddr: Words::of(batch, "reuseaddr")?,
-            range: [Numbers::of(batch, "range_low")?, Numbers::of(batch, "range_high")?],
+            range: [ReportNumbers::of(batch, "range_low")?, ReportNumbers::of(batch, "range_high")?],
             why: Words::of(batch, "why")?,
-            lifetime_ms: Numbers::of(batch, "lifetime_ms")?,
+            lifetime_ms: ReportNumbers::of(batch, "lifetime_ms")?,
             lost: [one?, two?, three?, four?, five?, six?, seven?, eight?, nine?, ten?],
-            count: Numbers::of(batch, "count")?,
+            count: ReportNumbers::of(batch, "count")?,
         })
     }
 }

@@ -57,7 +57,7 @@ impl Busiest {
 
 /// What is counted of a recording.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct CountOptions {
     /// Which events count.
     pub(super) filter: Filter,
     /// All count, for the doctor; of those that pass this one it is known how many there are.
@@ -102,7 +102,7 @@ fn tuple_of(row: &Row) -> Tuple {
 
 impl Counting {
     /// Nothing counted yet. `began_ns` is CLOCK_MONOTONIC.
-    pub(super) fn new(began_ns: u64, asked: &Asked, limits: Limits) -> Self {
+    pub(super) fn new(began_ns: u64, asked: &CountOptions, limits: Limits) -> Self {
         let mut engine = Engine::new(limits);
         engine.pools.follow_fullest();
         // A pool counts whole for the doctor, whoever is asked about.

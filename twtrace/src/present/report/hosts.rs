@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Error;
 use super::build::order;
 use super::chain::{Axis, Part};
-use super::model::{By, Host, Moment, Name, Report, Timeline};
+use super::model::{By, Host, Name, Report, Timeline, TimelineSpan};
 use super::read::{Options, Spreads, one_host};
 use crate::diagnose::finding::Finding;
 use crate::model::clock::Clock;
@@ -187,7 +187,7 @@ fn joined(one: Timeline, other: Timeline) -> Timeline {
     Timeline { every_ns, moments: long }
 }
 
-fn widened(line: Timeline, every_ns: u64) -> Vec<Moment> {
+fn widened(line: Timeline, every_ns: u64) -> Vec<TimelineSpan> {
     let joined = usize::try_from(every_ns / line.every_ns.max(1)).unwrap_or(usize::MAX).max(1);
     let wide = line.moments.chunks(joined).filter_map(|chunk| {
         chunk.iter().copied().reduce(|mut sum, next| {
@@ -200,7 +200,7 @@ fn widened(line: Timeline, every_ns: u64) -> Vec<Moment> {
 }
 
 /// What happened in both.
-fn add_moment(sum: &mut Moment, one: &Moment) {
+fn add_moment(sum: &mut TimelineSpan, one: &TimelineSpan) {
     let pairs = [
         (&mut sum.created, one.created),
         (&mut sum.ended, one.ended),

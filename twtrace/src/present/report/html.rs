@@ -26,7 +26,7 @@ const ROWS: usize = 1000;
 
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page<'a> {
+struct HtmlPage<'a> {
     title: &'a str,
     version: &'a str,
     nonce: &'a str,
@@ -83,7 +83,7 @@ struct Data {
 impl Data {
     fn of(report: &Report) -> Self {
         let moments = &report.timeline.moments;
-        let all = |pick: fn(&super::model::Moment) -> u32| moments.iter().map(pick).collect();
+        let all = |pick: fn(&super::model::TimelineSpan) -> u32| moments.iter().map(pick).collect();
         let time = |mono_ns: u64| (report.clock.wall_ns(mono_ns) / 1_000_000) as f64 / 1000.0;
         Self {
             every_s: report.timeline.every_ns as f64 / 1e9,
@@ -196,7 +196,7 @@ pub fn page(report: &Report, zone: &TimeZone, nonce: &str) -> std::io::Result<St
     };
     let file = printable(&report.file);
     let findings = report.findings.as_deref().unwrap_or_default();
-    let page = Page {
+    let page = HtmlPage {
         title: file.rsplit('/').next().unwrap_or(&file),
         version: env!("CARGO_PKG_VERSION"),
         nonce,

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use shape::*;
 
-use super::model::{self, By, Figures, Moment, Name, Peak, Report, Row};
+use super::model::{self, By, Figures, Name, Peak, Report, ReportRow, TimelineSpan};
 use crate::diagnose::json::First;
 use crate::model::event::Via;
 use crate::model::identity::Names;
@@ -26,12 +26,12 @@ pub fn line(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Rows that become JSON one after the other.
-pub(super) struct Entries<'a>(&'a Report, &'a [Row]);
+pub(super) struct Entries<'a>(&'a Report, &'a [ReportRow]);
 
 impl Serialize for Entries<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let Self(report, rows) = self;
-        to.collect_seq(rows.iter().map(|row| Entry::of(report, row)))
+        to.collect_seq(rows.iter().map(|row| TableEntry::of(report, row)))
     }
 }
 
@@ -63,7 +63,7 @@ impl<'a> Whole<'a> {
             total: Tally::of(report, &report.total, report.fullest),
             lost: report.lost.into(),
             findings: report.findings.as_ref().map(|all| {
-                all.iter().map(|one| Found { line: one.into(), remedies: &one.remedies }).collect()
+                all.iter().map(|one| FindingLine { line: one.into(), remedies: &one.remedies }).collect()
             }),
             first: report.findings.as_deref().and_then(First::of),
             folded: (report.folded != model::Folded::default()).then(|| (&report.folded).into()),
@@ -96,7 +96,7 @@ impl From<&model::Folded> for Folded {
 
 impl Timeline {
     fn of(report: &Report) -> Self {
-        let moment = |moment: &Moment| Stretch {
+        let moment = |moment: &TimelineSpan| Stretch {
             time: time(report, moment.at_ns),
             mono_ns: moment.at_ns,
             created: moment.created,
@@ -162,8 +162,8 @@ impl Fullest {
     }
 }
 
-impl Entry {
-    fn of(report: &Report, row: &Row) -> Self {
+impl TableEntry {
+    fn of(report: &Report, row: &ReportRow) -> Self {
         Self {
             host: row.host.clone(),
             name: (&row.name).into(),

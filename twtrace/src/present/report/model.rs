@@ -124,7 +124,7 @@ impl Peak {
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct ReportRow {
     /// Whose it is, where there are several machines. Hostile until escaped.
     pub host: Option<String>,
     /// What it is about.
@@ -154,7 +154,7 @@ pub struct Strip {
     pub failed: Vec<u32>,
 }
 
-impl Row {
+impl ReportRow {
     /// A row with nothing but figures.
     pub fn new(name: Name, figures: Figures) -> Self {
         Self {
@@ -173,7 +173,7 @@ impl Row {
 
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Moment {
+pub struct TimelineSpan {
     /// CLOCK_MONOTONIC at its beginning, in nanoseconds.
     pub at_ns: u64,
     /// Events in it.
@@ -204,7 +204,7 @@ pub struct Timeline {
     /// How long each stretch is, in nanoseconds.
     pub every_ns: u64,
     /// The stretches.
-    pub moments: Vec<Moment>,
+    pub moments: Vec<TimelineSpan>,
 }
 
 /// A number and when it was reached.
@@ -276,11 +276,11 @@ pub struct Report {
     /// What `twtrace doctor FILE` finds, worst first, as far as it says that something is wrong; `None` under a filter.
     pub findings: Option<Vec<Finding>>,
     /// By the owner's name.
-    pub comms: Vec<Row>,
+    pub comms: Vec<ReportRow>,
     /// What is not told apart.
     pub folded: Folded,
     /// The tables that were wanted, in the order in which they were.
-    pub tables: Vec<(By, Vec<Row>)>,
+    pub tables: Vec<(By, Vec<ReportRow>)>,
     /// Stretch by stretch.
     pub timeline: Timeline,
     /// Where there are several machines, each: times are then since 1970 everywhere, and no row is of two of them.
@@ -311,7 +311,7 @@ impl Report {
     }
 
     /// A table, where it was wanted.
-    pub fn table(&self, by: By) -> Option<&[Row]> {
+    pub fn table(&self, by: By) -> Option<&[ReportRow]> {
         self.tables.iter().find(|(known, _)| *known == by).map(|(_, rows)| &rows[..])
     }
 }

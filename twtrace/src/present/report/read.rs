@@ -3,8 +3,8 @@
 
 use super::Error;
 use super::chain::{Axis, Counted, Part};
-use super::count::{Asked, Counting};
-use super::model::{By, Folded, Name, Reached, Report, Row};
+use super::count::{CountOptions, Counting};
+use super::model::{By, Folded, Name, Reached, Report, ReportRow};
 use crate::diagnose::facts::{Facts, Process, Share};
 use crate::diagnose::finding::{Finding, Severity};
 use crate::diagnose::{found, scope};
@@ -76,8 +76,8 @@ pub(super) fn one_host(
     axis: Option<Axis>,
 ) -> Result<(Report, Spreads), Error> {
     let origin_ns = axis.map(|axis| axis.origin_ns);
-    let asked =
-        Asked { filter: options.filter.clone(), every_ns: options.every_ns, origin_ns, ..Asked::default() };
+    let (filter, every_ns) = (options.filter.clone(), options.every_ns);
+    let asked = CountOptions { filter, every_ns, origin_ns, ..CountOptions::default() };
     let recordings = parts.len() as u64;
     let counted = Counted::of(parts, &asked, axis)?;
     let builder = counted.builder();
@@ -135,13 +135,13 @@ fn tables(
     options: &Options,
     findings: Option<&[Finding]>,
     folded: &mut Folded,
-) -> Vec<(By, Vec<Row>)> {
+) -> Vec<(By, Vec<ReportRow>)> {
     let builder = counted.builder();
     let mut tables = Vec::new();
     for by in &options.by {
         if *by == By::Host {
             let name = Name::host(&counted.head, counted.head.host.clone(), recordings);
-            let row = Row { peak: builder.fullest(), ..Row::new(name, builder.total()) };
+            let row = ReportRow { peak: builder.fullest(), ..ReportRow::new(name, builder.total()) };
             tables.push((*by, vec![row]));
             continue;
         }
@@ -166,7 +166,7 @@ fn damaged(ended: &Ended, mut troubles: Vec<String>) -> Option<String> {
 }
 
 /// Says of each process how bad it is that it has a part in, and puts those first that press: by that, then those that failed.
-fn worst_first(rows: &mut [Row], findings: &[Finding]) {
+fn worst_first(rows: &mut [ReportRow], findings: &[Finding]) {
     for row in rows.iter_mut() {
         let Name::Process { pid, start_ns, comm, .. } = &row.name else { continue };
         let process = Process { pid: Some(*pid), start_ns: *start_ns, ..Process::default() };
@@ -208,7 +208,7 @@ mod tests {
         let row = |start_ns| {
             let (comm, exe, container) = ("curl".to_owned(), None, None);
             let name = Name::Process { pid: 4711, start_ns, comm, uid: 0, exe, container };
-            Row::new(name, Figures::default())
+            ReportRow::new(name, Figures::default())
         };
         let process =
             Process { pid: Some(4711), start_ns: 97 * SECOND_NS, comm: "curl".into(), ..Process::default() };

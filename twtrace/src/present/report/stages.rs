@@ -31,7 +31,7 @@ struct Load {
 }
 
 /// A batch of which rows are being made.
-struct Numbered {
+struct NumberedBatch {
     columns: Arc<Columns>,
     met: Vec<Namespace>,
 }
@@ -124,7 +124,7 @@ impl Stages {
     /// # Errors
     /// In words for a user, where a batch holds what no recording holds; rows before that were counted.
     fn count(self, reader: &mut Reader, counting: &mut Counting) -> Result<(), String> {
-        let mut before: Option<Numbered> = None;
+        let mut before: Option<NumberedBatch> = None;
         loop {
             let next = self.loads.recv().ok().map(|load| self.number(load, reader, counting));
             if let Some(batch) = before.take() {
@@ -143,16 +143,16 @@ impl Stages {
         Load { batch, met }: Load,
         reader: &mut Reader,
         counting: &mut Counting,
-    ) -> Result<Numbered, String> {
+    ) -> Result<NumberedBatch, String> {
         let columns = Arc::new(reader.columns(&batch, counting)?);
         // Where nobody takes it, the thread has died: no piece comes either, and joining it says so.
         let _ = self.columns.send(columns.clone());
-        Ok(Numbered { columns, met })
+        Ok(NumberedBatch { columns, met })
     }
 
     fn count_batch(
         &self,
-        Numbered { columns, met }: &Numbered,
+        NumberedBatch { columns, met }: &NumberedBatch,
         reader: &mut Reader,
         counting: &mut Counting,
     ) -> Result<(), String> {

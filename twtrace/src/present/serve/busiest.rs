@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 128;
 type Containers = BTreeMap<String, Names>;
 
 /// One row: its labels, what was counted, what lives.
-type Row = (Vec<(&'static str, String)>, Counts, u64);
+type BusyRow = (Vec<(&'static str, String)>, Counts, u64);
 
 fn owner_labels(owner: &OwnerKey, containers: &Containers) -> Vec<(&'static str, String)> {
     let name = &owner.name;
@@ -52,9 +52,9 @@ fn other_labels() -> Vec<(&'static str, String)> {
 fn rows<K: Ord>(
     told: &Busiest<K>,
     labels: impl Fn(&K) -> Vec<(&'static str, String)>,
-    other: Row,
-) -> Vec<Row> {
-    let mut rows: Vec<&super::ranking::Told<K>> = told.rows.iter().collect();
+    other: BusyRow,
+) -> Vec<BusyRow> {
+    let mut rows: Vec<&super::ranking::RankedRow<K>> = told.rows.iter().collect();
     rows.order_by(|a, b| a.key.cmp(&b.key));
     let named = rows.into_iter().map(|row| (labels(&row.key), row.counts, row.live));
     named.chain([other]).collect()
@@ -70,7 +70,7 @@ fn put(
     family.put(&labels.collect::<Vec<_>>(), value);
 }
 
-fn filled(mut family: Family, rows: &[Row], value: fn(&Counts, u64) -> u64) -> Family {
+fn filled(mut family: Family, rows: &[BusyRow], value: fn(&Counts, u64) -> u64) -> Family {
     rows.iter().for_each(|(labels, counts, live)| put(&mut family, labels, &[], value(counts, *live)));
     family
 }

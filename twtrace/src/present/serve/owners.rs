@@ -57,14 +57,14 @@ pub(super) struct OwnerKey {
 
 /// What a connection leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Destination {
+pub(super) enum DealingEnd {
     /// A remote end that is connected to.
     Remote(std::net::IpAddr, u16),
     /// A local port that is served, or could not be bound.
     Served(u16),
 }
 
-impl Destination {
+impl DealingEnd {
     /// Of an event's connection.
     pub(super) fn of(kind: Kind, role: Role, conn: &Conn) -> Self {
         match (kind, role) {
@@ -74,7 +74,7 @@ impl Destination {
     }
 }
 
-impl std::fmt::Display for Destination {
+impl std::fmt::Display for DealingEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Remote(address, port) => std::net::SocketAddr::new(*address, *port).fmt(f),
@@ -89,7 +89,7 @@ pub(super) struct DealingKey {
     /// Who.
     pub(super) owner: OwnerKey,
     /// With what.
-    pub(super) destination: Destination,
+    pub(super) destination: DealingEnd,
 }
 
 /// A process in one of its lives, see `engine::processes`.
@@ -100,7 +100,7 @@ struct Life {
 }
 
 #[derive(Debug)]
-struct Known {
+struct NamedProcess {
     name: Arc<Name>,
     /// TIME_WAIT sockets of its that live.
     sockets: u32,
@@ -109,7 +109,7 @@ struct Known {
 /// See the head of the file.
 #[derive(Debug)]
 pub(super) struct Owners {
-    lives: HashMap<Life, Known>,
+    lives: HashMap<Life, NamedProcess>,
     /// How many processes have this name.
     running: HashMap<Arc<Name>, usize>,
     /// What their containers are called, which may become known later.
@@ -146,7 +146,7 @@ impl Owners {
             if let Some(identity) = event.identity.as_deref().filter(|_| !name.container.is_empty()) {
                 self.namings.insert(name.container.clone(), identity.names.clone());
             }
-            self.lives.insert(life, Known { name, sockets: 0 });
+            self.lives.insert(life, NamedProcess { name, sockets: 0 });
         }
         let known = self.lives.get_mut(&life)?;
         match event.kind {

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use super::recording::State;
 use super::tally::Tallied;
+use crate::diagnose::examine;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
-use crate::diagnose::look;
 use crate::engine::Snapshot;
 use crate::model::limitation::Limitation;
 use crate::source::Health;
@@ -38,7 +38,7 @@ impl Picture {
     /// What the doctor says of it. Found out once, by whoever asks first.
     pub(super) fn diagnosis(&self) -> &(Facts, Vec<Finding>) {
         self.diagnosis.get_or_init(|| {
-            let (mut facts, findings) = look(&self.snapshot, &self.limitations, None);
+            let (mut facts, findings) = examine(&self.snapshot, &self.limitations, None);
             facts.backend = self.backend.to_owned();
             (facts, findings)
         })

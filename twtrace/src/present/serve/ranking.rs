@@ -26,7 +26,7 @@ const FOLLOWED: usize = 16;
 
 /// What is known of one thing.
 #[derive(Clone, Debug, Default)]
-struct Entry {
+struct RankingEntry {
     counts: Counts,
     /// Of `counts`, what was told as a part of `other`.
     hidden: Counts,
@@ -37,7 +37,7 @@ struct Entry {
     events: f64,
 }
 
-impl Entry {
+impl RankingEntry {
     fn see(&mut self, now_ns: u64) {
         let passed_s = now_ns.saturating_sub(self.last_ns) / SECOND_NS;
         if passed_s > 0 {
@@ -59,7 +59,7 @@ impl Entry {
 
 /// One row of what is told.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Told<K> {
+pub(super) struct RankedRow<K> {
     /// What.
     pub(super) key: K,
     /// What was counted since it is shown.
@@ -72,7 +72,7 @@ pub(super) struct Told<K> {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Busiest<K> {
     /// In no order.
-    pub(super) rows: Vec<Told<K>>,
+    pub(super) rows: Vec<RankedRow<K>>,
     /// What is in no row.
     pub(super) other: Counts,
     /// Of the sockets that live, those in no row.
@@ -88,7 +88,7 @@ impl<K> Default for Busiest<K> {
 /// See the head of the file.
 #[derive(Debug)]
 pub(super) struct Ranking<K> {
-    entries: HashMap<K, Entry>,
+    entries: HashMap<K, RankingEntry>,
     total: Counts,
     live: u64,
     /// So many are shown.
@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
         entry.live = entry.live + u64::from(begins) - u64::from(ends);
     }
 
-    fn entry(&mut self, key: K, ends: bool, now_ns: u64) -> Option<&mut Entry> {
+    fn entry(&mut self, key: K, ends: bool, now_ns: u64) -> Option<&mut RankingEntry> {
         if !self.entries.contains_key(&key) {
             if ends {
                 return None;
@@ -132,7 +132,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
             if self.entries.len() >= self.top * FOLLOWED {
                 return None;
             }
-            self.entries.insert(key.clone(), Entry { last_ns: now_ns, ..Entry::default() });
+            self.entries.insert(key.clone(), RankingEntry { last_ns: now_ns, ..RankingEntry::default() });
         }
         self.entries.get_mut(&key)
     }
@@ -160,7 +160,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
             let counts = entry.counts.since(&entry.hidden);
             told.other = told.other.since(&counts);
             told.other_live = told.other_live.saturating_sub(entry.live);
-            told.rows.push(Told { key: key.clone(), counts, live: entry.live });
+            told.rows.push(RankedRow { key: key.clone(), counts, live: entry.live });
         }
         told
     }
@@ -187,7 +187,7 @@ impl<K: Clone + Eq + Hash + Ord> Ranking<K> {
                 free -= 1;
             } else {
                 let Some((least, last)) = shown.pop() else { return };
-                let is_settled = |entry: &Entry| {
+                let is_settled = |entry: &RankingEntry| {
                     entry.shown_since_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) < SETTLED_NS)
                 };
                 if weight <= least * BUSIER || self.entries.get(&last).is_none_or(is_settled) {

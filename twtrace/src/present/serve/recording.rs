@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A recording that goes on for so long is well again: the next failure is a new one.
 const WELL_NS: u64 = 60_000_000_000;
 /// How often it is looked whether the next file is there: a disk seldom takes longer.
-const LOOK_NS: u64 = 100_000_000;
+const POLL_NS: u64 = 100_000_000;
 /// How long the end waits until a file that came to nothing is gone.
 const REMOVING: Duration = Duration::from_secs(1);
 
@@ -143,7 +143,7 @@ impl Recording {
         let go_on_in = |output| self.recorder.go_on_in(output, tracker);
         match opened.and_then(|opened| opened.map(go_on_in).transpose()) {
             // poll: nothing else wakes the engine for that, and it is over soon.
-            Ok(None) => self.retry_at_ns = now_ns.saturating_add(LOOK_NS),
+            Ok(None) => self.retry_at_ns = now_ns.saturating_add(POLL_NS),
             Ok(Some(())) => {
                 (self.retry, self.up_since_ns) = (None, now_ns);
                 crate::note!("twtrace: recording again, to {}", self.recorder.shown());

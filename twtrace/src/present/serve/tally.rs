@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::owners::{DealingKey, Destination, OwnerKey, Owners};
+use super::owners::{DealingEnd, DealingKey, OwnerKey, Owners};
 use super::ranking::{Busiest, Ranking};
 use crate::engine::Counts;
 use crate::model::event::{Errno, Event, Kind, Loss};
@@ -74,7 +74,7 @@ impl Tally {
             *failed.entry(event.errno.unwrap_or(Errno::Unnamed)).or_default() += 1;
         }
         let owner = self.names.owner_of(event);
-        let destination = Destination::of(kind, event.role, conn);
+        let destination = DealingEnd::of(kind, event.role, conn);
         let dealing = owner.clone().map(|owner| DealingKey { owner, destination });
         self.owners.count(owner, kind, reason, now_ns);
         self.dealings.count(dealing, kind, reason, now_ns);

@@ -10,7 +10,7 @@ use super::draw::{Paper, wanted};
 use super::journal::Journal;
 use super::palette::Palette;
 use super::state::{Drawn, Mode, State, Wish};
-use super::views::{Column, Folded, Id, Opened, Picture, Row, Sort, Tab, What, shown};
+use super::views::{Column, Folded, Id, Opened, Picture, Sort, Tab, ViewRow, What, shown};
 use crate::diagnose::OneLine;
 use crate::engine::{By, Extent, RowKey, Survey, Tracker};
 use crate::model::clock::Clock;
@@ -74,7 +74,7 @@ impl Display {
         // The rows that will be seen are known now: they are made with the same look at all groups, and drawn once.
         let state = &self.state;
         let rows = shown(state.tab, &picture, state.sort(), &state.filter, &state.unfolded);
-        self.drawn.ids = rows.iter().map(Row::id).collect();
+        self.drawn.ids = rows.iter().map(ViewRow::id).collect();
         picture.whole = tracker.rows_named_of(&survey, &self.missing(&picture));
         self.picture = Some(picture);
         self.renew_opened(tracker, &survey);

@@ -19,7 +19,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::palette::{self, PICKED, PLAIN, TITLE};
 use super::state::{Drawn, Mode, State};
-use super::views::{Id, Opened, Picture, Row, Tab, shown};
+use super::views::{Id, Opened, Picture, Tab, ViewRow, shown};
 use crate::model::escape::{fit, printable};
 
 /// Lines below the head that are always there: views, titles, one row, keys.
@@ -102,7 +102,7 @@ impl Paper<'_> {
     fn put_table(&self, area: Rect, body: Rect, buffer: &mut Buffer, drawn: &mut Drawn) -> String {
         let Self { state, picture, .. } = *self;
         let rows = shown(state.tab, picture, state.sort(), &state.filter, &state.unfolded);
-        drawn.ids = rows.iter().map(Row::id).collect();
+        drawn.ids = rows.iter().map(ViewRow::id).collect();
         // Titles, and a line that says why there are no rows.
         drawn.spare = (body.height - 1).saturating_sub(rows.len().clamp(1, body.height.into()) as u16);
         let lines = self.pane(area, body, drawn);

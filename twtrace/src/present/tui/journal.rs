@@ -17,7 +17,7 @@ const RATE_S: u64 = 10;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// One event, with a number that is its own. It stands in several lists, and in each picture's copy of them.
-pub(super) type Numbered = (u64, Arc<Event>);
+pub(super) type JournalEvent = (u64, Arc<Event>);
 
 /// What events that repeat have in common: what happened, to which program, with what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ pub(super) struct Repeat {
     pub(super) number: u64,
     pub(super) count: u64,
     /// The last of them, with its number.
-    pub(super) last: Numbered,
+    pub(super) last: JournalEvent,
     /// How many in each of the last seconds in which there were any.
     seconds: VecDeque<(u64, u32)>,
 }
@@ -110,9 +110,9 @@ impl Repeats {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
     next: u64,
-    pub(super) events: VecDeque<Numbered>,
+    pub(super) events: VecDeque<JournalEvent>,
     /// Overflows, failures of connect() and bind(), and what was lost.
-    pub(super) failures: VecDeque<Numbered>,
+    pub(super) failures: VecDeque<JournalEvent>,
     /// Of failures.
     failing: Repeats,
     /// Of the other events.
@@ -144,7 +144,7 @@ impl Journal {
     }
 
     /// Of the events that are kept, those that a row of what repeats stands for.
-    pub(super) fn alike(&self, repeat: &Repeat) -> impl Iterator<Item = &Numbered> {
+    pub(super) fn alike(&self, repeat: &Repeat) -> impl Iterator<Item = &JournalEvent> {
         let same = Same::of(&repeat.last.1);
         let kept = if fails(&repeat.last.1) { &self.failures } else { &self.events };
         kept.iter().filter(move |(_, event)| Same::of(event) == same)

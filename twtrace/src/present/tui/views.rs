@@ -11,7 +11,7 @@ pub(super) use columns::{Column, MARKS, What, columns, fitting};
 use names::Names;
 use press::Press;
 pub(super) use press::alarm;
-pub(super) use rows::Row;
+pub(super) use rows::ViewRow;
 use rows::{members, rows};
 
 use std::cell::OnceCell;
@@ -19,9 +19,9 @@ use std::collections::HashMap;
 
 use super::journal::Journal;
 use super::value::Value;
+use crate::diagnose::examine;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::Finding;
-use crate::diagnose::look;
 use crate::engine::{AnyRow, By, Detail, Extent, Fold, FoldRow, ProcessKey, RowKey, Tracker};
 use crate::model::escape::{printable, process_name};
 use crate::model::event::{Event, Kind};
@@ -121,7 +121,7 @@ impl Picture {
         zone: jiff::tz::TimeZone,
         filters: Vec<String>,
     ) -> Self {
-        let (facts, findings) = look(&frame.snapshot, &frame.limitations, frame.replayed(&zone));
+        let (facts, findings) = examine(&frame.snapshot, &frame.limitations, frame.replayed(&zone));
         let named = facts
             .namespaces
             .iter()
@@ -237,7 +237,7 @@ pub(super) fn shown<'a>(
     sort: Sort,
     filter: &str,
     unfolded: &[Id],
-) -> Vec<Row<'a>> {
+) -> Vec<ViewRow<'a>> {
     let rows = ordered(tab, found(tab, picture, filter), sort);
     if unfolded.is_empty() {
         return rows;
@@ -253,7 +253,7 @@ pub(super) fn shown<'a>(
 }
 
 /// The rows of a view in which any name holds `filter`.
-fn found<'a>(tab: Tab, picture: &'a Picture, filter: &str) -> Vec<Row<'a>> {
+fn found<'a>(tab: Tab, picture: &'a Picture, filter: &str) -> Vec<ViewRow<'a>> {
     let rows = rows(tab, picture);
     if filter.is_empty() {
         return rows;
@@ -262,11 +262,11 @@ fn found<'a>(tab: Tab, picture: &'a Picture, filter: &str) -> Vec<Row<'a>> {
     names.holding(filter).into_iter().map(|at| rows[at]).collect()
 }
 
-fn ordered(tab: Tab, rows: Vec<Row<'_>>, sort: Sort) -> Vec<Row<'_>> {
+fn ordered(tab: Tab, rows: Vec<ViewRow<'_>>, sort: Sort) -> Vec<ViewRow<'_>> {
     let columns = columns(tab);
     let Sort { column, down, presses_first } = sort;
-    let press = |row: &Row<'_>| if presses_first { row.press() } else { Press::default() };
-    let mut rows: Vec<(Press, Value, Row<'_>)> =
+    let press = |row: &ViewRow<'_>| if presses_first { row.press() } else { Press::default() };
+    let mut rows: Vec<(Press, Value, ViewRow<'_>)> =
         rows.into_iter().map(|row| (press(&row), row.value(columns[column].what), row)).collect();
     rows.sort_by(|(first, one, _), (second, two, _)| {
         // What is not known stands at the end, both ways.

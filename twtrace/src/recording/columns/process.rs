@@ -24,7 +24,7 @@ pub(super) struct OwnerColumns {
 pub(super) struct IdentityColumns {
     texts: [Texts<String>; IDENTITY_TEXTS.len()],
     /// Those of the events that wait, and where their texts stand in the dictionaries: by the numbers that the events have of them.
-    waiting: Vec<Numbered>,
+    waiting: Vec<AskedIdentity>,
 }
 
 pub(super) struct OpenerColumns {
@@ -93,7 +93,7 @@ const IDENTITY_TEXTS: [&str; 9] = [
 type Indexes = [Option<i32>; IDENTITY_TEXTS.len()];
 
 /// An identity that was asked for. What its container is called may become known between two events.
-struct Numbered {
+struct AskedIdentity {
     identity: Arc<Identity>,
     is_named: bool,
     indexes: Indexes,
@@ -106,11 +106,11 @@ impl IdentityColumns {
 
     pub(super) fn flatten(&mut self, identity: &Arc<Identity>, flat: &mut Flat) {
         let is_named = identity.names.get().is_some();
-        let is_it = |one: &Numbered| Arc::ptr_eq(&one.identity, identity) && one.is_named == is_named;
+        let is_it = |one: &AskedIdentity| Arc::ptr_eq(&one.identity, identity) && one.is_named == is_named;
         // Mostly it is the one before, or the one before that: the two ends of a connection take turns.
         let number = self.waiting.iter().rposition(is_it).unwrap_or_else(|| {
             let indexes = self.indexes(identity);
-            self.waiting.push(Numbered { identity: identity.clone(), is_named, indexes });
+            self.waiting.push(AskedIdentity { identity: identity.clone(), is_named, indexes });
             self.waiting.len() - 1
         });
         flat.parts |= flat::IDENTITY;

@@ -61,8 +61,8 @@ fn a_time_that_changed_costs_its_event_however_few_are_in_a_batch() {
             let (rows, why) =
                 told(&changed(batch, |at, time| if at == row { time ^ BIT } else { time }, &head()));
             assert_eq!(rows, all_but(&[row]), "batches of {batch}, row {row}: {why}");
-            let place = format!("row {}: mono_ns {} and", row % batch, events(ALL as u16)[row].mono_ns);
-            assert!(why.contains("1 event cannot be read") && why.contains(&place), "{why}");
+            let named = format!("row {}: mono_ns {} and", row % batch, events(ALL as u16)[row].mono_ns);
+            assert!(why.contains("1 event cannot be read") && why.contains(&named), "{why}");
             assert!(!why.contains("its head"), "{why}");
         }
     }

@@ -5,8 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::feed::Open;
-use super::player::Player;
+use super::cursor::Cursor;
+use super::feed::OpenReplay;
 use super::remote::{Command, Remote, Replaying, Speed};
 use crate::model::clock;
 use crate::model::filter::Filter;
@@ -40,7 +40,7 @@ pub enum Pace {
 
 /// A replay.
 pub struct Driver {
-    player: Player,
+    cursor: Cursor,
     remote: Remote,
     pace: Pace,
     speed: Speed,
@@ -75,14 +75,20 @@ impl Driver {
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn new(open: Open, filter: Filter, pace: Pace, speed: Speed, remote: Remote) -> Result<Self, Error> {
-        let player = Player::new(open, filter)?;
+    pub fn new(
+        open: OpenReplay,
+        filter: Filter,
+        pace: Pace,
+        speed: Speed,
+        remote: Remote,
+    ) -> Result<Self, Error> {
+        let cursor = Cursor::new(open, filter)?;
         let picture_ns = match pace {
             Pace::Own => u64::MAX,
-            Pace::Recorded(every_ns) => player.now_ns.saturating_add(every_ns),
+            Pace::Recorded(every_ns) => cursor.now_ns.saturating_add(every_ns),
         };
         Ok(Self {
-            player,
+            cursor,
             remote,
             pace,
             speed,
@@ -101,16 +107,16 @@ impl Driver {
     /// # Errors
     /// Of writing.
     pub fn begin(&mut self, view: &mut dyn View) -> io::Result<()> {
-        let backend = BACKENDS.iter().find(|word| **word == self.player.backend()).copied();
+        let backend = BACKENDS.iter().find(|word| **word == self.cursor.backend()).copied();
         view.attached(backend.unwrap_or("unknown"));
         self.limit(view);
-        view.listed(&mut self.player.tracker);
-        view.begin(self.player.clock())
+        view.listed(&mut self.cursor.tracker);
+        view.begin(self.cursor.clock())
     }
 
     /// Tells what could not be seen, and again once there is more of it: at the end.
     fn limit(&mut self, view: &mut dyn View) {
-        let all = self.player.limitations();
+        let all = self.cursor.limitations();
         if all.len() > self.limited {
             self.limited = all.len();
             view.limited(&all);
@@ -119,17 +125,17 @@ impl Driver {
 
     /// What ties recorded times to the calendar.
     pub fn clock(&self) -> clock::Clock {
-        self.player.clock()
+        self.cursor.clock()
     }
 
     /// In words for a user: what is not there of the recording, once that is known.
     pub fn trouble(&self) -> Option<String> {
-        self.player.trouble()
+        self.cursor.trouble()
     }
 
     /// Events that passed the filter; `None` until all were told.
     pub fn passed(&self) -> Option<u64> {
-        self.is_over().then_some(self.player.passed)
+        self.is_over().then_some(self.cursor.passed)
     }
 
     /// In words for a user: pictures that were left out because nothing happened.
@@ -165,7 +171,7 @@ impl Driver {
             let told = self.advance(left, view)?;
             left -= told;
             self.quiet = if told == 0 { self.quiet } else { 0 };
-            if self.player.now_ns >= self.picture_ns {
+            if self.cursor.now_ns >= self.picture_ns {
                 flow = self.picture(self.picture_ns, view)?;
                 self.skip();
                 // Its reader may be slow, and a quiet recording has pictures without end.
@@ -184,39 +190,39 @@ impl Driver {
             if flow == Flow::Go
                 && is_over
                 && left != 0
-                && self.player.now_ns.saturating_add(every_ns) != self.picture_ns
+                && self.cursor.now_ns.saturating_add(every_ns) != self.picture_ns
             {
                 // What was not worth a whole picture's time.
                 self.picture(self.picture_ns, view)?;
             }
             return Ok(if is_over && left != 0 || flow == Flow::Stop { Turn::Done } else { more });
         }
-        view.batch(&self.player.tracker)?;
-        let flow = view.tick(&mut self.player.tracker, now_ns)?;
+        view.batch(&self.cursor.tracker)?;
+        let flow = view.tick(&mut self.cursor.tracker, now_ns)?;
         Ok(if flow == Flow::Stop { Turn::Done } else { more })
     }
 
     fn is_over(&self) -> bool {
-        self.player.end_ns().is_some_and(|end_ns| self.player.now_ns >= end_ns)
+        self.cursor.end_ns().is_some_and(|end_ns| self.cursor.now_ns >= end_ns)
     }
 
     /// Tells what is owed, up to the next picture or the goal; returns how many events that were.
     fn advance(&mut self, most: usize, view: &mut dyn View) -> Result<usize, Error> {
-        let from_ns = self.player.now_ns;
+        let from_ns = self.cursor.now_ns;
         let owed_ns = if self.owed_ns.is_finite() { self.owed_ns as u64 } else { u64::MAX };
         let until_ns = match self.goal_ns {
             Some(goal_ns) => goal_ns,
             None => from_ns.saturating_add(owed_ns),
         };
-        let told = self.player.run(until_ns.min(self.picture_ns), most, view)?;
-        if self.player.end_ns().is_some() {
+        let told = self.cursor.run(until_ns.min(self.picture_ns), most, view)?;
+        if self.cursor.end_ns().is_some() {
             self.limit(view);
         }
-        if self.goal_ns.is_some_and(|goal_ns| self.player.now_ns >= goal_ns) {
+        if self.goal_ns.is_some_and(|goal_ns| self.cursor.now_ns >= goal_ns) {
             // Time goes on from there.
             (self.goal_ns, self.owed_ns) = (None, 0.0);
         } else {
-            self.owed_ns = (self.owed_ns - (self.player.now_ns - from_ns) as f64).max(0.0);
+            self.owed_ns = (self.owed_ns - (self.cursor.now_ns - from_ns) as f64).max(0.0);
         }
         Ok(told)
     }
@@ -228,7 +234,7 @@ impl Driver {
         if self.quiet < QUIET || self.speed != Speed::Max || every_ns == 0 {
             return;
         }
-        let Some(next_ns) = self.player.next_ns().or_else(|| self.player.end_ns()) else { return };
+        let Some(next_ns) = self.cursor.next_ns().or_else(|| self.cursor.end_ns()) else { return };
         let same = next_ns.saturating_sub(self.picture_ns) / every_ns;
         if same != 0 {
             self.left_out = self.left_out.saturating_add(same);
@@ -241,8 +247,8 @@ impl Driver {
         if let Pace::Recorded(every_ns) = self.pace {
             self.picture_ns = self.picture_ns.saturating_add(every_ns);
         }
-        view.batch(&self.player.tracker)?;
-        Ok(view.tick(&mut self.player.tracker, at_ns)?)
+        view.batch(&self.cursor.tracker)?;
+        Ok(view.tick(&mut self.cursor.tracker, at_ns)?)
     }
 
     /// Does what the user wants; says whether there is something new to see.
@@ -255,11 +261,11 @@ impl Driver {
                 Command::Slower => self.speed = self.speed.slower(),
                 Command::Start => self.go(0, view)?,
                 Command::Seek(by_ns) => {
-                    let from_ns = self.goal_ns.unwrap_or(self.player.now_ns);
+                    let from_ns = self.goal_ns.unwrap_or(self.cursor.now_ns);
                     self.go(from_ns.saturating_add_signed(by_ns), view)?;
                 }
                 Command::Step => {
-                    self.player.step_on(STEP, view)?;
+                    self.cursor.step_on(STEP, view)?;
                     self.limit(view);
                 }
             }
@@ -269,8 +275,8 @@ impl Driver {
 
     /// On to a time, or back to the beginning and on from there.
     fn go(&mut self, to_ns: u64, view: &mut dyn View) -> Result<(), Error> {
-        if to_ns < self.player.now_ns {
-            match self.player.rewind(view) {
+        if to_ns < self.cursor.now_ns {
+            match self.cursor.rewind(view) {
                 // A pipe can be read once only: there is no way back.
                 Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotSeekable => {
                     return Ok(());
@@ -278,7 +284,7 @@ impl Driver {
                 done => done?,
             }
         }
-        self.goal_ns = Some(to_ns.max(self.player.now_ns));
+        self.goal_ns = Some(to_ns.max(self.cursor.now_ns));
         Ok(())
     }
 }

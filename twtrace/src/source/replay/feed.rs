@@ -9,11 +9,11 @@ use crate::model::settings::Settings;
 use crate::recording::{Caches, Ended, Head, Namespace, OpenError, Recording, Rows};
 
 /// Opens the recording, the first time and whenever the replay goes back.
-pub type Open = Box<dyn FnMut() -> Result<Recording, OpenError>>;
+pub type OpenReplay = Box<dyn FnMut() -> Result<Recording, OpenError>>;
 
 /// A recording that is being told.
 pub(super) struct Feed {
-    open: Open,
+    open: OpenReplay,
     head: Head,
     seeds: Vec<Seed>,
     recording: Option<Recording>,
@@ -29,7 +29,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(mut open: Open) -> Result<Self, OpenError> {
+    pub(super) fn new(mut open: OpenReplay) -> Result<Self, OpenError> {
         let recording = open()?;
         let (head, seeds) = (recording.head().clone(), recording.seeds().to_vec());
         let recording = Some(recording);

@@ -68,7 +68,7 @@ impl Notes {
 
 fn driver(sample: &Sample, filter: Filter, pace: Pace, speed: Speed) -> (Driver, Remote, Notes) {
     let (bytes, remote) = (sample.bytes(97, true), Remote::new(speed));
-    let open: Open = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "sample"));
+    let open: OpenReplay = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "sample"));
     let mut notes = Notes { reasons: filter.reasons.clone(), ..Notes::default() };
     let mut driver = Driver::new(open, filter, pace, speed, remote.clone()).unwrap();
     driver.begin(&mut notes).unwrap();
@@ -234,7 +234,7 @@ fn in_a_pipe_there_is_no_way_back() {
     let sample = sample(701);
     let (bytes, remote) = (sample.bytes(97, true), Remote::new(Speed::Times(1.0)));
     let mut first = Some(bytes);
-    let open: Open = Box::new(move || match first.take() {
+    let open: OpenReplay = Box::new(move || match first.take() {
         Some(bytes) => Recording::read(Cursor::new(bytes), "sample"),
         None => Err(OpenError::Io { path: "-".to_owned(), error: io::ErrorKind::NotSeekable.into() }),
     });
@@ -286,7 +286,7 @@ fn filters_apply() {
 fn a_recording_without_its_end_is_told_as_far_as_it_goes() {
     let sample = sample(701);
     let bytes = sample.bytes(97, false);
-    let open: Open = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "cut"));
+    let open: OpenReplay = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "cut"));
     let remote = Remote::new(Speed::Max);
     let pace = Pace::Recorded(SECOND_NS);
     let mut driver = Driver::new(open, Filter::default(), pace, Speed::Max, remote).unwrap();

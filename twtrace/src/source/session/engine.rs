@@ -270,10 +270,10 @@ impl<'a> Engine<'a> {
 
     fn take_records(&mut self, records: Records, view: &mut dyn View) -> Result<Flow, Error> {
         let mut flow = Flow::Go;
-        let looks_ahead = self.tracker.waits_for_memory();
+        let prefetches = self.tracker.waits_for_memory();
         let mut later = records.iter().skip(AHEAD);
         for record in records.iter() {
-            if looks_ahead && let Some(conn) = later.next().and_then(decode::connection) {
+            if prefetches && let Some(conn) = later.next().and_then(decode::connection) {
                 self.tracker.expect(&conn);
             }
             // An event is large, and stays where it was decoded.
@@ -281,7 +281,7 @@ impl<'a> Engine<'a> {
                 Ok(Record::Event(event)) => {
                     // Taken off the ring it is: the tracker hears of it even if the view has had enough.
                     let wants = flow == Flow::Go;
-                    if !self.probe.place(event) {
+                    if !self.probe.resolve_netns(event) {
                         // Too many namespaces are asked for to be filtered there, or it would not have come.
                     } else if event.mono_ns > self.until_ns {
                         self.healing.note_beyond(event);

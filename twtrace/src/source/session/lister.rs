@@ -27,7 +27,7 @@ use crate::model::event::Role;
 use listing::{Listing, Said};
 use ways::Ways;
 
-pub(super) use messages::{Asked, Found, Read, Reply, Request, Span};
+pub(super) use messages::{Read, Reply, Request, SocketFate, SocketQuery, Span};
 pub(super) use same::{ABSENT_TIMES, Became, Changed, Same};
 
 /// How long a listing may go on without a pause.
@@ -182,9 +182,9 @@ impl<'a> Thread<'a> {
         Ok(self.read(&all, books).into_iter().map(|(netns, _, books)| (netns, books)).collect())
     }
 
-    fn look_up(&mut self, sockets: Vec<Asked>) -> Reply {
+    fn look_up(&mut self, sockets: Vec<SocketQuery>) -> Reply {
         let began_ns = clock::mono_ns();
-        let mut by_netns: HashMap<u32, Vec<Asked>> = HashMap::new();
+        let mut by_netns: HashMap<u32, Vec<SocketQuery>> = HashMap::new();
         for asked in sockets {
             by_netns.entry(asked.0.netns).or_default().push(asked);
         }
@@ -192,7 +192,7 @@ impl<'a> Thread<'a> {
         for (inode, asked) in by_netns {
             if self.same.has_left(inode) {
                 // Its sockets went with it; those that are there now are another one's.
-                found.extend(asked.into_iter().map(|asked| (asked, Found::Gone)));
+                found.extend(asked.into_iter().map(|asked| (asked, SocketFate::Gone)));
                 continue;
             }
             let now_ns = clock::mono_ns();
@@ -203,9 +203,9 @@ impl<'a> Thread<'a> {
             let answers = answers.unwrap_or_else(|| vec![Presence::Unknown; asked.len()]);
             found.extend(asked.into_iter().zip(answers).map(|(asked, presence)| {
                 let found = match presence {
-                    Presence::There(socket) => Found::There(seed(&socket, inode, Role::Unknown, now_ns)),
-                    Presence::Gone => Found::Gone,
-                    Presence::Unknown => Found::Unknown,
+                    Presence::There(socket) => SocketFate::There(seed(&socket, inode, Role::Unknown, now_ns)),
+                    Presence::Gone => SocketFate::Gone,
+                    Presence::Unknown => SocketFate::Unknown,
                 };
                 (asked, found)
             }));
@@ -214,7 +214,7 @@ impl<'a> Thread<'a> {
     }
 
     /// What became of sockets of a namespace; `None` where that cannot be asked.
-    fn presence(&mut self, inode: u32, asked: &[Asked]) -> Option<Vec<Presence>> {
+    fn presence(&mut self, inode: u32, asked: &[SocketQuery]) -> Option<Vec<Presence>> {
         let netns = self.ways.to(&[inode]).pop()?;
         let ask = || (cookie_here(), sockdiag::look_up(&netns, asked));
         let (cookie, answers) = netns.within(ask).ok()?;
@@ -286,7 +286,7 @@ impl<'a> Thread<'a> {
         self.ways.set(&all);
         listing.reached = all.iter().map(|netns| netns.inode).collect();
         all.retain(|netns| only.is_empty() || only.contains(&netns.inode));
-        let changed = self.same.look(&all);
+        let changed = self.same.compare(&all);
         self.changed.extend(changed);
         self.say_changed()?;
         // What is there with its inode is another one.

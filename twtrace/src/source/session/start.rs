@@ -25,7 +25,7 @@ use crate::host::runtimes::Runtimes;
 use crate::kernel::probe::{self, Probe};
 use crate::model::clock;
 use crate::model::event::Loss;
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 use crate::model::limitation::Limitations;
 use crate::source::{Flow, View};
 
@@ -60,7 +60,7 @@ impl<'a> Engine<'a> {
         tracker.advance(started_ns);
         tracker.expect_netns(cookies);
         let scope = Scope::of(&options.filter);
-        tracker.count_a_part(Part::of(&scope.filter().words()));
+        tracker.count_a_part(Omissions::of(&scope.filter().words()));
         let mut healing = Healing::new(scope.filter().clone(), !probe.counts_expiries());
         healing.watch(others(&options.filter.netns));
         early.replies.into_iter().for_each(|reply| healing.take(reply));

@@ -52,7 +52,7 @@ pub struct Verification {
 
 /// One compared count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct CountRow {
     /// Inode of the network namespace.
     pub netns: u32,
     /// What was counted.
@@ -65,7 +65,7 @@ pub struct Row {
     pub lost: i64,
 }
 
-impl Row {
+impl CountRow {
     /// How far off twtrace is: positive where it told too much.
     pub fn difference(&self) -> i64 {
         let (least, most) = self.kernel;
@@ -92,7 +92,7 @@ const UNREAD: &str = "verify: FAILED: nothing was compared, as the kernel's book
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Every count of every namespace in which anything happened.
-    pub rows: Vec<Row>,
+    pub rows: Vec<CountRow>,
     /// Namespaces with events whose books are gone: with the namespace, or because another one has its inode now.
     pub gone: Vec<u32>,
     /// The books could not be read in time: nothing was compared.
@@ -102,7 +102,7 @@ pub struct Verdict {
 impl Verdict {
     /// Whether all was compared, and every difference is explained by what was lost.
     pub fn holds(&self) -> bool {
-        !self.unread && self.rows.iter().all(Row::holds)
+        !self.unread && self.rows.iter().all(CountRow::holds)
     }
 }
 
@@ -211,8 +211,8 @@ impl Span {
         (first.min(second), first.max(second))
     }
 
-    fn rows(&self, netns: u32, told: &Counts, live: u64, loss: &Loss, counting: Counting) -> Vec<Row> {
-        let row = |what, kernel, told: u64, lost: u64| Row {
+    fn rows(&self, netns: u32, told: &Counts, live: u64, loss: &Loss, counting: Counting) -> Vec<CountRow> {
+        let row = |what, kernel, told: u64, lost: u64| CountRow {
             netns,
             what,
             kernel,
@@ -259,7 +259,7 @@ impl fmt::Display for Verdict {
         }
         writeln!(f, "{:<12} {:<22} {:>12} {:>12}", "NETNS", "COUNT", "KERNEL", "TWTRACE")?;
         // What does not hold comes first: there may be hundreds of namespaces.
-        let (good, bad): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.holds());
+        let (good, bad): (Vec<&CountRow>, Vec<&CountRow>) = self.rows.iter().partition(|row| row.holds());
         for row in bad.into_iter().chain(good) {
             let (least, most) = row.kernel;
             let kernel = if least == most { least.to_string() } else { format!("{least}..{most}") };

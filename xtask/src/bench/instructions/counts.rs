@@ -93,14 +93,14 @@ impl Counts {
                 None => all.kernels.push(new.clone()),
             }
         }
-        let path = place();
+        let path = scratch();
         std::fs::create_dir_all(path.parent().context("a folder")?)?;
         std::fs::write(&path, serde_json::to_vec(&all)?).with_context(|| path.display().to_string())
     }
 
     /// What was kept.
     pub(super) fn kept() -> Result<Self> {
-        let path = place();
+        let path = scratch();
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
@@ -168,7 +168,7 @@ impl Line {
     }
 }
 
-fn place() -> PathBuf {
+fn scratch() -> PathBuf {
     project::target_dir().join("overhead/instructions.json")
 }
 

@@ -74,9 +74,9 @@ impl Podman {
     fn twtrace(&self, mounts: &[String], rest: &[&str]) -> Result<Command> {
         let mut command = self.command()?;
         command.args(["run", "--rm", "--ulimit=nproc=1024:1024"]).args(RIGHTS);
-        for place in ["/sys/kernel/tracing", "/sys/fs/cgroup", "/etc/machine-id"] {
-            if Path::new(place).exists() {
-                command.arg(format!("--volume={place}:{place}:ro"));
+        for path in ["/sys/kernel/tracing", "/sys/fs/cgroup", "/etc/machine-id"] {
+            if Path::new(path).exists() {
+                command.arg(format!("--volume={path}:{path}:ro"));
             }
         }
         command.args(mounts.iter().map(|mount| format!("--volume={mount}"))).arg(&self.image).args(rest);

@@ -35,7 +35,7 @@ impl Root {
         remove(&dir)?;
         let mut root = Root { dir, before: BTreeSet::new() };
         let mut problems = Vec::new();
-        for (uri, keys) in Mirror::of_this_machine()?.places() {
+        for (uri, keys) in Mirror::of_this_machine()?.sources() {
             match root.bootstrap(&suite, &uri, keys.as_deref()) {
                 Ok(()) => {
                     root.before = root.files()?;

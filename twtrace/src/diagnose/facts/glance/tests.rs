@@ -279,7 +279,7 @@ fn failures_are_of_the_minute_that_they_are_said_to_be_of() {
         (0..3).for_each(|_| drop(tracker.apply(&mut event(kind, 61 * SECOND_NS, sport))));
     }
     tracker.advance(61 * SECOND_NS + SECOND_NS / 2);
-    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let (facts, findings) = crate::diagnose::examine(&tracker.snapshot(By::ALL), &[], None);
     let [netns] = &facts.namespaces[..] else { panic!("{facts:?}") };
     // Those of this very second are among all of them as they are among those of the process.
     assert_eq!((netns.tuples[0].failed, netns.tuples[0].shares[0].failed, netns.overflow), (8, 8, 3));
@@ -297,7 +297,7 @@ fn a_trace_that_is_younger_says_so() {
     tracker.set_capacity(7, Capacity { name: None, settings: allowed() });
     (0..180).for_each(|at| drop(tracker.apply(&mut event(Kind::Created, 2 * SECOND_NS, 40_000 + at))));
     tracker.advance(4 * SECOND_NS);
-    let (facts, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let (facts, findings) = crate::diagnose::examine(&tracker.snapshot(By::ALL), &[], None);
     assert_eq!(facts.namespaces[0].tuples[0].created, 180);
     let page = crate::diagnose::text::report_in(&facts, &findings, 80);
     assert!(page.starts_with("twtrace doctor: 1 finding in 3.0s (failures: in 4.0s), "), "{page}");
@@ -331,7 +331,7 @@ fn everybody_whose_calls_had_no_source_address_yet_is_counted() {
         event.owner = event.owner.map(|owner| crate::model::event::Process { pid, ..owner });
         tracker.apply(&mut event);
     }
-    let (_, findings) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let (_, findings) = crate::diagnose::examine(&tracker.snapshot(By::ALL), &[], None);
     let finding = findings.iter().find(|finding| finding.id == "ports_exhausted").unwrap();
     assert!(finding.headline.contains("] +4 cannot connect"), "{}", finding.headline);
 }
@@ -343,7 +343,7 @@ fn sockets_refused_long_ago_are_not_among_what_fails_now() {
     tracker.advance(100 * SECOND_NS);
     (0..5).for_each(|_| drop(tracker.apply(&mut event(Kind::ConnectFailed, 100 * SECOND_NS, 0))));
     tracker.advance(101 * SECOND_NS);
-    let (facts, _) = crate::diagnose::look(&tracker.snapshot(By::ALL), &[], None);
+    let (facts, _) = crate::diagnose::examine(&tracker.snapshot(By::ALL), &[], None);
     let [netns] = &facts.namespaces[..] else { panic!("{facts:?}") };
     assert_eq!((netns.tuples[0].failed, netns.overflow), (5, 0));
 }

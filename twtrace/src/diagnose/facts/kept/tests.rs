@@ -99,7 +99,8 @@ fn fanned(netns: u32, count: u32, full: u16) -> Samples {
         let full = (32_768..32_768 + full).map(|port| (key(0), port));
         (1..=count).map(|at| (key(at), 32_768 + (at % 28_000) as u16)).chain(full)
     };
-    let seen = |(tuple, port)| Seen { port, tuple, state: State::TimeWait, is_pin: false, who: None };
+    let seen =
+        |(tuple, port)| SampledSocket { port, tuple, state: State::TimeWait, is_pin: false, who: None };
     let on = |ports| OnTuple { peak: Ports { time_wait: ports, ..Ports::default() }, ..OnTuple::default() };
     Samples {
         last: Sample { netns, ..Sample::default() },

@@ -5,7 +5,7 @@ use super::*;
 use crate::diagnose::facts::{Aborted, Pile, Side};
 use crate::diagnose::of_others;
 use crate::host::net::counters::Counters;
-use crate::model::filter::Part;
+use crate::model::filter::Omissions;
 
 /// As if these facts were what `--comm checkout-api` left.
 fn part(facts: Facts) -> Facts {
@@ -14,7 +14,7 @@ fn part(facts: Facts) -> Facts {
 
 /// As if these facts were what these flags left.
 fn left(mut facts: Facts, flags: &[&str]) -> Facts {
-    facts.count_a_part(Part::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
+    facts.count_a_part(Omissions::of(&flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>()));
     facts
 }
 
@@ -39,8 +39,8 @@ fn nothing_is_foreseen_by_the_rate_of_some() {
         "{unknown:?}"
     );
     // A pool that is picked is whole.
-    let place = left(busy(), &["--netns 7", "--dport 80", "--port 443"]);
-    assert_eq!(only(&place), whole);
+    let scoped = left(busy(), &["--netns 7", "--dport 80", "--port 443"]);
+    assert_eq!(only(&scoped), whole);
     // That none is left needs no rate.
     let none = with_tuple(Tuple { created: 900, ..full(Ports { time_wait: 1000, ..Ports::default() }, 0) });
     assert_eq!(only(&part(none.clone())).severity, Severity::Critical);

@@ -42,7 +42,7 @@ fn a_process_is_read_whole() {
         "/usr/sbin/nginx (deleted)",
     );
     let found = at(dir.path()).find(4242, START_NS, true).unwrap();
-    let want = Found {
+    let want = LiveProcess {
         comm: named(b"nginx"),
         exe: Some("/usr/sbin/nginx".into()),
         cgroups: Cgroups {

@@ -118,7 +118,7 @@ pub(super) struct Ports {
 
 /// What there is no owner for has no pid.
 #[derive(Serialize)]
-pub(super) struct Who {
+pub(super) struct PidAndComm {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub(super) struct Dealing {
 #[derive(Serialize)]
 pub(super) struct Process {
     #[serde(flatten)]
-    pub(super) who: Who,
+    pub(super) who: PidAndComm,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ pub(super) struct Tuple {
     #[serde(flatten)]
     pub(super) ports: Option<Ports>,
     #[serde(flatten)]
-    pub(super) main: Who,
+    pub(super) main: PidAndComm,
 }
 
 #[derive(Serialize)]
@@ -187,7 +187,7 @@ pub(super) struct Port {
     #[serde(flatten)]
     pub(super) tally: Tally,
     #[serde(flatten)]
-    pub(super) main: Who,
+    pub(super) main: PidAndComm,
 }
 
 #[derive(Serialize)]
@@ -208,5 +208,5 @@ pub(super) struct Netns {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ports: Option<u32>,
     #[serde(flatten)]
-    pub(super) main: Who,
+    pub(super) main: PidAndComm,
 }

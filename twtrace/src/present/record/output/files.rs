@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Destination, OutputError};
 use crate::host::caps::Cap;
-use crate::host::files::{Folder, Found, Id, Taken, named};
+use crate::host::files::{Existing, Folder, Id, Taken, named};
 use crate::host::sandbox::Needs;
 use crate::model::escape;
 use crate::model::ordering::Ordered as _;
@@ -58,11 +58,13 @@ impl Files {
         let number = found.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
         let name = destination.name(number);
         let taken = match folder.find(&name).map_err(failed)? {
-            Found::Stream(file) => return Ok((file, None)),
-            Found::NoFile => return Err(failed(io::Error::other("it is no file"))),
-            Found::Taken(taken) => Some(taken),
-            Found::Nothing if destination.rotation.resumes || destination.parts(&folder).is_empty() => None,
-            Found::Nothing => Some(Taken::File),
+            Existing::Stream(file) => return Ok((file, None)),
+            Existing::NoFile => return Err(failed(io::Error::other("it is no file"))),
+            Existing::Taken(taken) => Some(taken),
+            Existing::Nothing if destination.rotation.resumes || destination.parts(&folder).is_empty() => {
+                None
+            }
+            Existing::Nothing => Some(Taken::File),
         };
         if let Some(taken) = taken.filter(|_| !destination.force) {
             return Err(OutputError::Exists(escape::path(&destination.path_of(0)), taken));

@@ -24,7 +24,7 @@ impl Recorder {
     }
 
     /// Begins to look at the kernel's lists, where that is wanted and not done.
-    pub(super) fn look_beside(&mut self) -> io::Result<()> {
+    pub(super) fn start_beside(&mut self) -> io::Result<()> {
         if let (None, Some(rhythm)) = (&self.beside, self.setup.rhythm) {
             self.beside = Some(Beside::start(self.setup.netns.clone(), rhythm)?);
         }
@@ -38,7 +38,7 @@ impl Recorder {
     }
 
     fn begin_anew(&mut self, tracker: &Tracker) -> io::Result<()> {
-        self.look_beside()?;
+        self.start_beside()?;
         (self.encoder, self.first_ns, self.lost_before) = (None, None, *tracker.loss());
         let settings = self.beside.as_ref().map(Beside::settings);
         self.learn(settings.into_iter().flatten());

@@ -79,7 +79,7 @@ impl Recorder {
             return Ok(());
         }
         if self.room.is_full
-            && let Err(error) = self.look_for_room()
+            && let Err(error) = self.check_room()
         {
             // Whoever goes on lists what lives, and knows what was lost.
             self.output.writer().lose(u64::from(Self::counts(event)));
@@ -103,7 +103,7 @@ impl Recorder {
     }
 
     /// Looks whether there is room, and tells what was lost once there is.
-    pub(super) fn look_for_room(&mut self) -> io::Result<()> {
+    pub(super) fn check_room(&mut self) -> io::Result<()> {
         if let Some(error) = self.output.writer().error() {
             return Err(error);
         }

@@ -10,12 +10,12 @@ use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, StringArray
 
 use crate::engine::intern::NONE;
 use crate::engine::row::Row;
-use crate::recording::Known;
+use crate::recording::Dictionary;
 
 /// A column of numbers; `None` where all is null.
-pub(super) struct Numbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
+pub(super) struct ReportNumbers<T: ArrowPrimitiveType>(Option<PrimitiveArray<T>>);
 
-impl<T: ArrowPrimitiveType> Numbers<T> {
+impl<T: ArrowPrimitiveType> ReportNumbers<T> {
     pub(super) fn of(batch: &RecordBatch, name: &str) -> Result<Self, String> {
         let Some(column) = batch.column_by_name(name) else { return Ok(Self(None)) };
         let column = column.as_primitive_opt::<T>().ok_or_else(|| wrong(name, column))?;
@@ -78,7 +78,7 @@ impl<T: Copy + FromStr<Err: std::fmt::Display>> Words<T> {
         self.values.get(keys.value(row) as usize).copied()
     }
 
-    /// As [`Numbers::fill`].
+    /// As [`ReportNumbers::fill`].
     #[inline]
     pub(super) fn fill(&self, from: usize, rows: &mut [Row], set: impl Fn(&mut Row, T)) {
         if self.keys.is_some() {
@@ -104,7 +104,7 @@ pub(super) struct Texts {
 impl Texts {
     /// The numbers of a column's texts.
     pub(super) fn of(
-        known: &mut Known<u32>,
+        known: &mut Dictionary<u32>,
         batch: &RecordBatch,
         name: &str,
         number: impl FnMut(&str) -> Result<u32, String>,
@@ -124,7 +124,7 @@ impl Texts {
         self.numbers.get(keys.value(row) as usize).copied().unwrap_or(NONE)
     }
 
-    /// As [`Numbers::fill`].
+    /// As [`ReportNumbers::fill`].
     #[inline]
     pub(super) fn fill(&self, from: usize, rows: &mut [Row], set: impl Fn(&mut Row, u32)) {
         if self.keys.is_some() {

@@ -46,7 +46,7 @@ pub(super) struct Whole<'a> {
     pub(super) lost: Lost,
     /// Left out under a filter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) findings: Option<Vec<Found<'a>>>,
+    pub(super) findings: Option<Vec<FindingLine<'a>>>,
     /// What to try first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<First>,
@@ -85,7 +85,7 @@ pub(super) struct Whole<'a> {
 
 /// A finding in one line, and what would help.
 #[derive(Serialize)]
-pub(super) struct Found<'a> {
+pub(super) struct FindingLine<'a> {
     #[serde(flatten)]
     pub(super) line: OneLine,
     pub(super) remedies: &'a [Remedy],
@@ -155,7 +155,7 @@ pub(super) struct Fullest {
 }
 
 #[derive(Serialize)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     /// Whose it is, where there are several machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) host: Option<String>,

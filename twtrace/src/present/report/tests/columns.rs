@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, DictionaryArray, RecordBatch, UInt16Array, UInt32Arr
 use crate::engine::Limits;
 use crate::model::filter::{Filter, Unwanted};
 use crate::present::report::columns::Reader;
-use crate::present::report::count::{Asked, Counting};
+use crate::present::report::count::{CountOptions, Counting};
 
 /// More than are made at a time, and than a piece has; no multiple of either.
 const ROWS: u64 = 2_111;
@@ -31,10 +31,10 @@ fn batch(broken: Option<u64>) -> RecordBatch {
 }
 
 fn counted(batch: &RecordBatch) -> (Counting, Result<(), String>) {
-    counted_as(batch, &Asked::default(), Limits::RECORDING)
+    counted_as(batch, &CountOptions::default(), Limits::RECORDING)
 }
 
-fn counted_as(batch: &RecordBatch, asked: &Asked, limits: Limits) -> (Counting, Result<(), String>) {
+fn counted_as(batch: &RecordBatch, asked: &CountOptions, limits: Limits) -> (Counting, Result<(), String>) {
     let mut counting = Counting::new(0, asked, limits);
     let mut reader = Reader::new(0, None);
     let columns = reader.columns(batch, &mut counting).unwrap();
@@ -100,7 +100,7 @@ fn peers_that_are_asked_for_have_room_however_many_others_there_are() {
     let few = Limits { addresses: 100, ..Limits::RECORDING };
     let created = |filter: &Filter, limits: Limits| {
         let (counting, done) =
-            counted_as(&batch, &Asked { filter: filter.clone(), ..Asked::default() }, limits);
+            counted_as(&batch, &CountOptions { filter: filter.clone(), ..CountOptions::default() }, limits);
         assert_eq!(done, Ok(()));
         counting.events
     };

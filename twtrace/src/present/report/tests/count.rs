@@ -7,10 +7,10 @@ use crate::engine::row::{Owner, Row};
 use crate::engine::{Counts, Limits};
 use crate::model::event::{Kind, Role, Via};
 use crate::model::filter::Filter;
-use crate::present::report::count::{Asked, Busiest, Counting, Population};
+use crate::present::report::count::{Busiest, CountOptions, Counting, Population};
 
 fn counting(filter: Filter, limits: Limits) -> Counting {
-    Counting::new(0, &Asked { filter, ..Asked::default() }, limits)
+    Counting::new(0, &CountOptions { filter, ..CountOptions::default() }, limits)
 }
 
 fn row(counted: &mut Counting, kind: Kind, n: u32) -> Row {

@@ -6,7 +6,7 @@ use crate::model::filter::Filter;
 use crate::model::ports::Ports;
 use crate::model::settings::Settings;
 use crate::present::report::chain::Counted;
-use crate::present::report::count::Asked;
+use crate::present::report::count::CountOptions;
 use crate::present::report::sample::{NETNS, sample};
 use crate::present::report::{Options, Part, facts, read};
 use crate::recording::lists::{LeftOut, Listed, ListedPool, Lists, Towards};
@@ -82,7 +82,7 @@ fn the_lists_of_every_file_count_and_the_time_between_files_does_not() {
     };
     let parts =
         vec![minute(1000, listed(vec![pool])), minute(9000, None), minute(90_000, listed(Vec::new()))];
-    let facts = Counted::of(parts, &Asked::default(), None).unwrap().facts();
+    let facts = Counted::of(parts, &CountOptions::default(), None).unwrap().facts();
     let netns = facts.namespaces.iter().find(|netns| netns.netns == NETNS).unwrap();
     let [tuple] = &netns.tuples.iter().filter(|tuple| tuple.daddr == daddr).collect::<Vec<_>>()[..] else {
         panic!("{:?}", netns.tuples)
@@ -106,7 +106,7 @@ fn a_quiet_part_does_not_make_ports_unknown() {
     let known = Namespace { netns: NETNS, sysctls, ..Namespace::default() };
     let parts =
         vec![minute_in(1000, listed(60), vec![known]), minute(1060, listed(0)), minute(1120, listed(0))];
-    let facts = Counted::of(parts, &Asked::default(), None).unwrap().facts();
+    let facts = Counted::of(parts, &CountOptions::default(), None).unwrap().facts();
     let netns = facts.namespaces.iter().find(|netns| netns.netns == NETNS).unwrap();
     assert_eq!((netns.settings.ports, netns.settings.tw_reuse), (Some(28_232), Some(2)));
 }

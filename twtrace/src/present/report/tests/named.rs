@@ -7,7 +7,7 @@ use super::hosts::{WALL_NS, machine_with, part, report_of};
 use super::whole;
 use crate::model::identity::Names;
 use crate::output::paint::Paint;
-use crate::present::report::model::{Name, Row};
+use crate::present::report::model::{Name, ReportRow};
 use crate::present::report::sample::{LATE, NETNS, sample};
 use crate::present::report::text::{Layout, text};
 use crate::present::report::{By, Options, Report, html, json as report_json, read};
@@ -18,8 +18,8 @@ fn names(name: &str, pod: &str) -> Names {
 }
 
 /// The rows of something in the container, which has one number in all recordings.
-fn contained(report: &Report, by: By) -> Vec<&Row> {
-    let is_it = |row: &&Row| match &row.name {
+fn contained(report: &Report, by: By) -> Vec<&ReportRow> {
+    let is_it = |row: &&ReportRow| match &row.name {
         Name::Process { container, .. } | Name::Container(container) => container.is_some(),
         _ => false,
     };

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::engine::{self, Figures, Spread, TupleKey};
 use crate::model::event::{Event, Kind, Reason, Role};
 use crate::model::filter::{CgroupFilter, Filter, Unwanted};
-use crate::present::report::model::{Name, Row};
+use crate::present::report::model::{Name, ReportRow};
 use crate::present::report::sample::{LATE, NETNS, Sample, sample};
 use crate::present::report::{By, Options, Report, read};
 use crate::recording::Recording;
@@ -21,8 +21,8 @@ fn report(sample: &Sample, filter: Filter) -> Report {
     read(sample.recording(), &options(filter)).unwrap()
 }
 
-fn row(report: &Report, by: By, wanted: impl Fn(&Name) -> bool) -> &Row {
-    let found: Vec<&Row> = report.table(by).unwrap().iter().filter(|row| wanted(&row.name)).collect();
+fn row(report: &Report, by: By, wanted: impl Fn(&Name) -> bool) -> &ReportRow {
+    let found: Vec<&ReportRow> = report.table(by).unwrap().iter().filter(|row| wanted(&row.name)).collect();
     assert_eq!(
         found.len(),
         1,
@@ -33,7 +33,7 @@ fn row(report: &Report, by: By, wanted: impl Fn(&Name) -> bool) -> &Row {
 }
 
 /// A row of the live view beside the report's.
-fn compare(what: &str, row: &Row, live: &Figures) {
+fn compare(what: &str, row: &ReportRow, live: &Figures) {
     let figures = &row.figures;
     let mut counts = live.counts;
     counts.loss = figures.counts.loss;
@@ -59,7 +59,7 @@ fn every_row_is_that_of_the_live_view() {
     let sample = sample(5003);
     let report = report(&sample, Filter::default());
     let tracker = sample.tracker.snapshot(engine::By::ALL);
-    let total = Row::new(Name::Unknown, report.total.clone());
+    let total = ReportRow::new(Name::Unknown, report.total.clone());
     compare("total", &total, &Figures { first_ns: total.figures.first_ns, ..tracker.total.clone() });
     assert_eq!(report.lost, tracker.total.counts.loss);
     let mut rows = 0;
@@ -198,7 +198,7 @@ fn reasons_have_their_lifetimes() {
     }
     let rows = report.table(By::Reason).unwrap();
     assert_eq!(rows.len(), want.len());
-    for Row { name, figures, .. } in rows {
+    for ReportRow { name, figures, .. } in rows {
         let Name::Reason(reason) = name else { panic!("{name:?}") };
         let (count, lifetimes) = &want[reason];
         assert_eq!((figures.counts.ended(), figures.lifetime_ms), (*count, lifetimes.percentiles()));
@@ -253,7 +253,7 @@ fn the_timeline_adds_up() {
     for every_ns in [None, Some(1_000_000_000), Some(77_000_000)] {
         let options = Options { every_ns, ..options(Filter::default()) };
         let report = read(sample.recording(), &options).unwrap();
-        let sum = |pick: fn(&crate::present::report::model::Moment) -> u32| {
+        let sum = |pick: fn(&crate::present::report::model::TimelineSpan) -> u32| {
             report.timeline.moments.iter().map(pick).sum::<u32>() as u64
         };
         let counts = &report.total.counts;

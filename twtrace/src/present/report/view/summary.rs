@@ -14,7 +14,7 @@ use crate::model::limitation::{Limitation, Limitations};
 use crate::model::ordering::Ordered as _;
 use crate::output::paint::Meaning;
 use crate::present::report::MOST_ROWS;
-use crate::present::report::model::{Folded, Name, Report, Row};
+use crate::present::report::model::{Folded, Name, Report, ReportRow};
 use crate::recording::{Exit, Stop};
 
 /// Owners that are named.
@@ -219,7 +219,7 @@ pub fn of_one(report: &Report) -> &'static str {
 
 fn owners(report: &Report) -> String {
     let all = report.total.counts.created;
-    let share = |row: &Row| {
+    let share = |row: &ReportRow| {
         let created = row.figures.counts.created;
         let whose = row.host.as_deref().map_or_else(String::new, |host| format!(" on {}", printable(host)));
         format!(
@@ -229,12 +229,13 @@ fn owners(report: &Report) -> String {
             percent(created as f64 / all.max(1) as f64)
         )
     };
-    let created: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.created != 0).collect();
+    let created: Vec<&ReportRow> =
+        report.comms.iter().filter(|row| row.figures.counts.created != 0).collect();
     if created.is_empty() {
         return NOTHING.to_owned();
     }
     // What nobody knows the owner of is said, however little it is: or those who are named would be thought to have it all.
-    let is_named = |(at, row): &(usize, &&Row)| *at < OWNERS || row.name == Name::Unknown;
+    let is_named = |(at, row): &(usize, &&ReportRow)| *at < OWNERS || row.name == Name::Unknown;
     let mut said: Vec<String> =
         created.iter().enumerate().filter(is_named).map(|(_, row)| share(row)).collect();
     if created.len() > said.len() {
@@ -299,7 +300,8 @@ fn failed(report: &Report) -> String {
 /// Who ended connections with an RST; `None` where nobody did.
 fn aborted(report: &Report) -> Option<String> {
     let all = report.total.counts.aborted;
-    let mut rows: Vec<&Row> = report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
+    let mut rows: Vec<&ReportRow> =
+        report.comms.iter().filter(|row| row.figures.counts.aborted != 0).collect();
     rows.order_by_key(|row| std::cmp::Reverse(row.figures.counts.aborted));
     let who = rows
         .iter()

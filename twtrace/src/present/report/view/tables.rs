@@ -8,7 +8,7 @@ use crate::model::escape::{printable, process_name};
 use crate::model::figures::{grouped, percent, rate, short_time};
 use crate::model::identity::Names;
 use crate::output::paint::Meaning;
-use crate::present::report::model::{By, Figures, Name, Report, Row, Strip};
+use crate::present::report::model::{By, Figures, Name, Report, ReportRow, Strip};
 use crate::present::signs::whole;
 
 /// Columns of a timeline on a terminal.
@@ -49,7 +49,7 @@ pub struct View {
     pub rows: Vec<Vec<Cell>>,
 }
 
-type Make = fn(&Report, &Row) -> Cell;
+type Make = fn(&Report, &ReportRow) -> Cell;
 
 fn text(text: impl Into<String>) -> Cell {
     Cell { text: text.into(), number: None, meaning: Meaning::Plain, strip: None }
@@ -261,7 +261,7 @@ pub fn table(report: &Report, by: By, wide: bool, most: usize) -> View {
     let narrow = columns.len();
     columns.extend(more.iter().filter(|column| wide && is_shown(column)));
     let rows = rows.iter().take(most);
-    let cells = |row: &Row| columns.iter().map(|(_, make)| make(report, row)).collect();
+    let cells = |row: &ReportRow| columns.iter().map(|(_, make)| make(report, row)).collect();
     View {
         rows: rows.map(cells).collect(),
         columns: columns.iter().map(|(column, _)| *column).collect(),

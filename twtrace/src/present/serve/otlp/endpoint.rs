@@ -11,8 +11,8 @@ use hyper::{Method, Uri};
 
 use super::headers::Headers;
 use super::queue::{Message, Outcome, Signal};
-use super::verdict::{self, Verdict};
-use crate::host::wire::{Call, Channel, ClientConfig, Place, Protocol, Refusal, trust};
+use super::verdict::{self, SendResult};
+use crate::host::wire::{Call, Channel, ClientConfig, Protocol, Refusal, ServerAddress, trust};
 use crate::model::escape::{self, printable};
 use crate::present::serve::watch::Watched;
 
@@ -66,7 +66,8 @@ impl Endpoint {
             Some((_, config)) => Some(Arc::clone(config.get())),
             None => is_tls.then(|| trusting(None, protocol)).transpose()?,
         };
-        let channel = Channel::new(Place::Tcp { host, port, tls }, protocol, PATIENCE, LONGEST_ANSWER);
+        let channel =
+            Channel::new(ServerAddress::Tcp { host, port, tls }, protocol, PATIENCE, LONGEST_ANSWER);
         Ok(Self { channel, transport, path, headers, roots, shown: printable(url).into_owned() })
     }
 
@@ -76,7 +77,7 @@ impl Endpoint {
     }
 
     /// Sends a message.
-    pub(super) async fn send(&mut self, message: &Message) -> Verdict {
+    pub(super) async fn send(&mut self, message: &Message) -> SendResult {
         if let Some((path, config)) = &mut self.roots
             && let Some(config) = config.changed(|| trusting(Some(path), self.transport.protocol()))
         {
@@ -104,7 +105,7 @@ impl Endpoint {
         call.make(&mut self.channel).await
     }
 
-    async fn post(&mut self, signal: Signal, message: &Message) -> Verdict {
+    async fn post(&mut self, signal: Signal, message: &Message) -> SendResult {
         let path = match signal {
             Signal::Metrics => format!("{}/v1/metrics", self.path),
             Signal::Logs => format!("{}/v1/logs", self.path),

@@ -20,32 +20,33 @@ const LONGEST: usize = 1024;
 const EVENT: &str = "twtrace.finding";
 
 /// Which finding it is: its id and what it is about.
-type Key = (&'static str, String);
+type FindingKey = (&'static str, String);
 
 /// What was told last.
 #[derive(Debug, Default)]
-pub(super) struct Told(HashMap<Key, Severity>);
+pub(super) struct SentFindings(HashMap<FindingKey, Severity>);
 
-impl Told {
+impl SentFindings {
     /// Those that are new, or of another severity than before. What is fine is no finding.
     fn news<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let at_stake = findings.iter().filter(|finding| finding.severity != Severity::Fine);
-        let now: Vec<(Key, &Finding)> = at_stake.take(MOST).map(|finding| (key(finding), finding)).collect();
-        let is_new = |(key, finding): &&(Key, &Finding)| self.0.get(key) != Some(&finding.severity);
+        let now: Vec<(FindingKey, &Finding)> =
+            at_stake.take(MOST).map(|finding| (key(finding), finding)).collect();
+        let is_new = |(key, finding): &&(FindingKey, &Finding)| self.0.get(key) != Some(&finding.severity);
         let news = now.iter().filter(is_new).map(|(_, finding)| *finding).collect();
         self.0 = now.into_iter().map(|(key, finding)| (key, finding.severity)).collect();
         news
     }
 }
 
-fn key(finding: &Finding) -> Key {
+fn key(finding: &Finding) -> FindingKey {
     (finding.id, format!("{:?} {:?}", finding.subject, finding.who.first().map(|share| &share.process.comm)))
 }
 
 /// The message of what is new, and how many there are; `None` where nothing is. `now_ns` is in nanoseconds since 1970.
 pub(super) fn message(
     findings: &[Finding],
-    told: &mut Told,
+    told: &mut SentFindings,
     resource: &Resource,
     now_ns: u64,
 ) -> Option<(ExportLogsServiceRequest, u64)> {
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn a_finding_is_told_when_it_comes_and_when_it_changes() {
         let finding = |id, severity| Finding::new(id, severity, format!("{id} it is"));
-        let mut told = Told::default();
+        let mut told = SentFindings::default();
         let mut tell = |findings: &[Finding]| {
             message(findings, &mut told, &Resource::default(), 1).map_or(Vec::new(), |(message, count)| {
                 let records = &message.resource_logs[0].scope_logs[0].log_records;

@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 
 use super::attributes::resource;
 use super::endpoint::Endpoint;
-use super::findings::{self, Told};
+use super::findings::{self, SentFindings};
 use super::points::{self, Beginnings};
 use super::queue::{Message, Outcome, Queue, Signal};
 use crate::host::machine::Machine;
@@ -78,7 +78,7 @@ struct Work {
     shared: Arc<Shared>,
     resource: Resource,
     beginnings: Beginnings,
-    told: Told,
+    told: SentFindings,
     queue: Queue,
     /// What becomes of metrics and of findings, as far as that was said.
     said: [Option<Becomes>; 2],
@@ -104,18 +104,18 @@ impl Work {
             shared,
             resource,
             beginnings: points::beginnings(began_ns),
-            told: Told::default(),
+            told: SentFindings::default(),
             queue: Queue::new(Instant::now()),
             said: [None; 2],
         }
     }
 
     async fn run(&mut self, every: Duration, mut stopped: oneshot::Receiver<()>) {
-        let mut look_at = Instant::now();
+        let mut collect_at = Instant::now();
         loop {
-            if Instant::now() >= look_at {
-                let is_told = self.look().await;
-                look_at = Instant::now() + if is_told { every } else { RETRY.min(every) };
+            if Instant::now() >= collect_at {
+                let is_told = self.collect().await;
+                collect_at = Instant::now() + if is_told { every } else { RETRY.min(every) };
             }
             let due = self.queue.next().map(|(_, due)| due);
             let sends = due.is_some_and(|due| due <= Instant::now());
@@ -123,7 +123,7 @@ impl Work {
                 if sends {
                     self.send().await;
                 } else {
-                    sleep_until(due.map_or(look_at, |due| due.min(look_at)).into()).await;
+                    sleep_until(due.map_or(collect_at, |due| due.min(collect_at)).into()).await;
                 }
             };
             tokio::select! {
@@ -133,7 +133,7 @@ impl Work {
             }
         }
         let rest = async {
-            self.look().await;
+            self.collect().await;
             while self.queue.may_try(Instant::now()) && self.send().await {}
         };
         let _ = tokio::time::timeout(PARTING, rest).await;
@@ -141,7 +141,7 @@ impl Work {
     }
 
     /// Makes messages of what is known now. `false` where nothing is.
-    async fn look(&mut self) -> bool {
+    async fn collect(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let Ok(picture) = shared.board.picture().await else { return false };
         let usage = Usage::read(shared.started_s());

@@ -19,7 +19,7 @@ const LONGEST_WORD: usize = 200;
 const EXHAUSTED: u32 = 8;
 
 /// How an attempt came out, and words for people, where there are any.
-pub(super) type Verdict = (Outcome, Option<String>);
+pub(super) type SendResult = (Outcome, Option<String>);
 
 /// As the protocol's "Retryable Response Codes" has it.
 pub(super) fn of_status(status: StatusCode, after: Option<Duration>) -> Outcome {
@@ -30,7 +30,7 @@ pub(super) fn of_status(status: StatusCode, after: Option<Duration>) -> Outcome 
 }
 
 /// As the protocol's "OTLP/gRPC Response" has it. `taken` says what the answer of one that took it means.
-pub(super) fn of_call<R>(done: Result<R, Refusal>, taken: impl FnOnce(&R) -> Verdict) -> Verdict {
+pub(super) fn of_call<R>(done: Result<R, Refusal>, taken: impl FnOnce(&R) -> SendResult) -> SendResult {
     let refusal = match done {
         Ok(answer) => return taken(&answer),
         Err(refusal) => refusal,
@@ -51,19 +51,19 @@ pub(super) fn of_call<R>(done: Result<R, Refusal>, taken: impl FnOnce(&R) -> Ver
 }
 
 /// What the answer to data points means.
-pub(super) fn of_points(answer: &ExportMetricsServiceResponse) -> Verdict {
+pub(super) fn of_points(answer: &ExportMetricsServiceResponse) -> SendResult {
     let partial = answer.partial_success.as_ref();
     partial.map_or((Outcome::Taken(0), None), |of| in_part(of.rejected_data_points, &of.error_message))
 }
 
 /// What the answer to log records means.
-pub(super) fn of_records(answer: &ExportLogsServiceResponse) -> Verdict {
+pub(super) fn of_records(answer: &ExportLogsServiceResponse) -> SendResult {
     let partial = answer.partial_success.as_ref();
     partial.map_or((Outcome::Taken(0), None), |of| in_part(of.rejected_log_records, &of.error_message))
 }
 
 /// What the body of an answer means that says that all is well. One that we do not understand rejects nothing.
-pub(super) fn of_body(signal: Signal, body: &[u8]) -> Verdict {
+pub(super) fn of_body(signal: Signal, body: &[u8]) -> SendResult {
     match signal {
         Signal::Metrics => of_points(&ExportMetricsServiceResponse::decode(body).unwrap_or_default()),
         Signal::Logs => of_records(&ExportLogsServiceResponse::decode(body).unwrap_or_default()),
@@ -71,7 +71,7 @@ pub(super) fn of_body(signal: Signal, body: &[u8]) -> Verdict {
 }
 
 /// Words without anything rejected are advice.
-fn in_part(rejected: i64, words: &str) -> Verdict {
+fn in_part(rejected: i64, words: &str) -> SendResult {
     (Outcome::Taken(u64::try_from(rejected).unwrap_or(0)), shown(words))
 }
 

@@ -11,7 +11,7 @@ use crate::engine::Fold;
 use crate::model::escape::fit;
 use crate::present::tui::palette::{PICKED, PLAIN, TITLE, alarmed};
 use crate::present::tui::state::Drawn;
-use crate::present::tui::views::{Alarm, Column, MARKS, Row, Tab, fitting};
+use crate::present::tui::views::{Alarm, Column, MARKS, Tab, ViewRow, fitting};
 
 /// In front of the selected row, and of one that is followed wherever the order puts it.
 const SELECTED: char = '>';
@@ -20,7 +20,7 @@ const FOLLOWED: char = 'F';
 /// Draws into `area`, titles first. `drawn` has the names of the rows. Returns which of them are seen.
 pub(super) fn draw(
     paper: &Paper<'_>,
-    rows: &[Row<'_>],
+    rows: &[ViewRow<'_>],
     area: Rect,
     buffer: &mut Buffer,
     drawn: &mut Drawn,
@@ -101,7 +101,7 @@ fn put_titles(
 }
 
 fn put_row(
-    row: &Row<'_>,
+    row: &ViewRow<'_>,
     cursor: char,
     columns: &[Column],
     spans: &[(usize, u16, u16)],

@@ -1,7 +1,7 @@
 //! Owns: what a filter looks through: the names in each row of a view, in lower case.
 //! Must not know: which rows are shown, their order.
 
-use super::{Column, Row};
+use super::{Column, ViewRow};
 
 /// The names in the rows of a view, made once a picture: it is drawn twice, and once more with each letter that is typed.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +13,7 @@ pub(in crate::present::tui) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(rows: &[Row<'_>], columns: &[Column]) -> Self {
+    pub(super) fn of(rows: &[ViewRow<'_>], columns: &[Column]) -> Self {
         let mut names = Self::default();
         for row in rows {
             let said = columns.iter().filter(|column| !column.is_figure).map(|column| row.value(column.what));

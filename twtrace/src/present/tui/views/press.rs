@@ -1,7 +1,7 @@
 //! Owns: how much a row wants to be seen: its alarm, and what it is ordered by until the user asks for a column.
 //! Must not know: what a row says.
 
-use super::rows::{Row, full};
+use super::rows::{ViewRow, full};
 use super::{Alarm, alarm_of};
 use crate::engine::Pressure;
 use crate::present::tui::journal::Repeat;
@@ -35,7 +35,7 @@ fn alarm_of_share(share: f64) -> Alarm {
     }
 }
 
-impl Row<'_> {
+impl ViewRow<'_> {
     pub(in crate::present::tui) fn alarm(&self) -> Alarm {
         if let Self::Event((_, event), ..) | Self::Repeat(Repeat { last: (_, event), .. }, _) = self {
             return alarm_of(event.kind);

@@ -11,12 +11,12 @@ use crate::engine::{
 };
 use crate::model::escape::process_name;
 use crate::model::identity::Identity;
-use crate::present::tui::journal::{Numbered, Repeat};
+use crate::present::tui::journal::{JournalEvent, Repeat};
 use crate::present::tui::value::Value;
 
 /// A row of a view. What it says is worked out for the columns that are asked for, so that thousands of rows cost little.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::present::tui) enum Row<'a> {
+pub(in crate::present::tui) enum ViewRow<'a> {
     /// And whether it stands behind what it is folded into.
     Process(&'a ProcessRow, bool, &'a Picture),
     Fold(&'a FoldRow, &'a Picture),
@@ -28,75 +28,76 @@ pub(in crate::present::tui) enum Row<'a> {
     /// Of any table but the last two; and whether it is a process that stands behind what it is folded into.
     Bare(&'a BareRow, bool, &'a Picture),
     /// And whether it stands behind others that are alike.
-    Event(&'a Numbered, &'a Picture, bool),
+    Event(&'a JournalEvent, &'a Picture, bool),
     Repeat(&'a Repeat, &'a Picture),
 }
 
 /// The rows of a view, in no particular order.
-pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<Row<'_>> {
+pub(in crate::present::tui) fn rows(tab: Tab, picture: &Picture) -> Vec<ViewRow<'_>> {
     let tracker = &picture.frame.snapshot;
     let journal = |only_failures| {
         let repeats = picture.journal.iter().flat_map(move |journal| journal.repeats(only_failures));
         repeats
             .map(|repeat| match repeat.count {
-                1 => Row::Event(&repeat.last, picture, false),
-                _ => Row::Repeat(repeat, picture),
+                1 => ViewRow::Event(&repeat.last, picture, false),
+                _ => ViewRow::Repeat(repeat, picture),
             })
             .collect()
     };
-    let bare = tracker.bare.iter().map(|row| Row::Bare(row, false, picture));
+    let bare = tracker.bare.iter().map(|row| ViewRow::Bare(row, false, picture));
     match tab {
         Tab::Processes => processes(picture),
-        Tab::Tuples => tracker.tuples.iter().map(|row| Row::Tuple(row, picture)).chain(bare).collect(),
-        Tab::Peers => tracker.peers.iter().map(|row| Row::Peer(row, picture)).chain(bare).collect(),
-        Tab::Ports => tracker.ports.iter().map(|row| Row::Port(row, picture)).chain(bare).collect(),
-        Tab::Containers => tracker.containers.iter().map(|row| Row::Container(row, picture)).collect(),
-        Tab::Netns => tracker.netns.iter().map(|row| Row::Netns(row, picture)).collect(),
+        Tab::Tuples => tracker.tuples.iter().map(|row| ViewRow::Tuple(row, picture)).chain(bare).collect(),
+        Tab::Peers => tracker.peers.iter().map(|row| ViewRow::Peer(row, picture)).chain(bare).collect(),
+        Tab::Ports => tracker.ports.iter().map(|row| ViewRow::Port(row, picture)).chain(bare).collect(),
+        Tab::Containers => tracker.containers.iter().map(|row| ViewRow::Container(row, picture)).collect(),
+        Tab::Netns => tracker.netns.iter().map(|row| ViewRow::Netns(row, picture)).collect(),
         Tab::Failures => journal(true),
         Tab::Events => journal(false),
     }
 }
 
 /// Rows of processes, and of those that are folded. Where nothing lives, was made or failed, there is nothing to be seen.
-fn processes(picture: &Picture) -> Vec<Row<'_>> {
+fn processes(picture: &Picture) -> Vec<ViewRow<'_>> {
     let Some(folded) = &picture.folded else { return Vec::new() };
     // One that is gone, and alone, is known better by its pid.
     let is_fold = |row: &&FoldRow| folded.by != Fold::Gone || row.members.len() > 1;
     let hidden: HashSet<&ProcessKey> =
         folded.rows.iter().filter(is_fold).flat_map(|row| &row.members).collect();
-    let folds = folded.rows.iter().filter(is_fold).map(|row| Row::Fold(row, picture));
+    let folds = folded.rows.iter().filter(is_fold).map(|row| ViewRow::Fold(row, picture));
     let has_own_row = |key: &ProcessKey| folded.by == Fold::Gone && !hidden.contains(key);
     let all = each_process(picture, false).filter(|(key, _)| has_own_row(key)).map(|(_, row)| row);
     folds.chain(all).filter(|row| !row.is_empty()).collect()
 }
 
 /// Every process, folded or not.
-fn each_process(picture: &Picture, is_member: bool) -> impl Iterator<Item = (&ProcessKey, Row<'_>)> {
+fn each_process(picture: &Picture, is_member: bool) -> impl Iterator<Item = (&ProcessKey, ViewRow<'_>)> {
     let snapshot = &picture.frame.snapshot;
-    let whole = snapshot.processes.iter().map(move |row| (&row.key, Row::Process(row, is_member, picture)));
+    let whole =
+        snapshot.processes.iter().map(move |row| (&row.key, ViewRow::Process(row, is_member, picture)));
     let bare = snapshot.bare.iter().filter_map(move |row| match &row.key {
-        RowKey::Process(key) => Some((key, Row::Bare(row, is_member, picture))),
+        RowKey::Process(key) => Some((key, ViewRow::Bare(row, is_member, picture))),
         _ => None,
     });
     whole.chain(bare)
 }
 
 /// What a row stands for: the processes that are folded into it, the events that are alike.
-pub(super) fn members<'a>(row: &Row<'a>) -> Vec<Row<'a>> {
+pub(super) fn members<'a>(row: &ViewRow<'a>) -> Vec<ViewRow<'a>> {
     match *row {
-        Row::Fold(fold, picture) => {
+        ViewRow::Fold(fold, picture) => {
             let all = each_process(picture, true).filter(|(key, _)| fold.members.contains(key));
             all.map(|(_, row)| row).collect()
         }
-        Row::Repeat(repeat, picture) => {
+        ViewRow::Repeat(repeat, picture) => {
             let alike = picture.journal.iter().flat_map(|journal| journal.alike(repeat));
-            alike.map(|event| Row::Event(event, picture, true)).collect()
+            alike.map(|event| ViewRow::Event(event, picture, true)).collect()
         }
         _ => Vec::new(),
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> ViewRow<'a> {
     pub(in crate::present::tui) fn id(&self) -> Id {
         Id::Row(match self {
             Self::Process(row, ..) => RowKey::Process(row.key),

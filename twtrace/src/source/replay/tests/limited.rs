@@ -41,7 +41,7 @@ fn limitation(what: What) -> Limitation {
 }
 
 /// A recording that says one thing at its start, and that and another one at its end.
-fn recorded() -> (Sample, Open) {
+fn recorded() -> (Sample, OpenReplay) {
     let mut sample = sample(701);
     sample.head.limitations = vec![limitation(What::Openers)];
     sample.tail.limitations = vec![limitation(What::Openers), limitation(What::GoneNamespaces)];

@@ -21,8 +21,8 @@ const AT_ONCE: usize = 256;
 const NOTED: usize = 1 << 16;
 
 /// Created, listed, ended, live.
-type Told = (u64, u64, u64, u64);
-const NOTHING: Told = (0, 0, 0, 0);
+type NetnsCounts = (u64, u64, u64, u64);
+const NOTHING: NetnsCounts = (0, 0, 0, 0);
 
 /// How a namespace's books compare with what was told.
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +38,14 @@ struct Account {
 
 /// Books that are being read.
 #[derive(Debug, Default)]
-struct Asked {
+struct PendingBooks {
     /// What was told of each namespace when they were asked for.
-    told: HashMap<u32, Told>,
+    told: HashMap<u32, NetnsCounts>,
     /// Births since then: the namespace, and CLOCK_MONOTONIC in nanoseconds.
     births: Vec<(u32, u64)>,
 }
 
-impl Asked {
+impl PendingBooks {
     /// As [`Self::born`] wants them.
     fn sorted(mut self) -> Self {
         self.births.sort_unstable();
@@ -69,7 +69,7 @@ pub(super) struct Accounts {
     /// All of them, whatever the time.
     soon: bool,
     is_over: bool,
-    asked: Option<Asked>,
+    asked: Option<PendingBooks>,
     /// Namespaces from which a birth has come, the latest of them, and whether it was the first of one since books were asked for.
     seen: HashSet<u32, Hasher>,
     latest: u32,
@@ -91,7 +91,7 @@ impl Default for Accounts {
             new_ns: 0,
             soon: false,
             is_over: false,
-            asked: Some(Asked::default()),
+            asked: Some(PendingBooks::default()),
             seen: HashSet::default(),
             latest: 0,
             is_new: false,
@@ -154,7 +154,7 @@ impl Accounts {
         for netns in self.watched.iter().filter(|_| all) {
             told.entry(*netns).or_default();
         }
-        let mut busy: Vec<(u32, Told)> = told.into_iter().collect();
+        let mut busy: Vec<(u32, NetnsCounts)> = told.into_iter().collect();
         busy.retain(|(netns, _)| !self.left.contains(netns) && (all || !self.open.contains_key(netns)));
         busy.order_by(Ord::cmp);
         if busy.is_empty() {
@@ -165,9 +165,9 @@ impl Accounts {
         if all {
             self.turn = first + AT_ONCE;
         }
-        let told: HashMap<u32, Told> = busy.into_iter().skip(first).take(AT_ONCE).collect();
+        let told: HashMap<u32, NetnsCounts> = busy.into_iter().skip(first).take(AT_ONCE).collect();
         let netns = told.keys().copied().collect();
-        self.asked = Some(Asked { told, births: Vec::new() });
+        self.asked = Some(PendingBooks { told, births: Vec::new() });
         Some(netns)
     }
 
@@ -267,7 +267,7 @@ fn births(books: &Books) -> u64 {
 }
 
 /// What was told of each namespace.
-fn told_of_all(tracker: &Tracker) -> HashMap<u32, Told> {
+fn told_of_all(tracker: &Tracker) -> HashMap<u32, NetnsCounts> {
     let told = |counts: Counts, live| (counts.created, counts.listed, counts.ended(), live);
     tracker.by_netns().into_iter().map(|(netns, (counts, live))| (netns, told(counts, live))).collect()
 }

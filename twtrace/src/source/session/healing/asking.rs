@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::super::lister::{Asked, Found, Request, Span};
+use super::super::lister::{Request, SocketFate, SocketQuery, Span};
 use super::SECOND_NS;
 use super::todo::{Todo, that_was_asked_after};
 use crate::engine::Tracker;
@@ -22,16 +22,16 @@ const ASKED_AT_ONCE: usize = 4096;
 /// See the head of the file.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    to_ask: VecDeque<Asked>,
+    to_ask: VecDeque<SocketQuery>,
     /// Could not be asked, and are not past their end, so that nobody looks for them.
-    unknown: Vec<Asked>,
+    unknown: Vec<SocketQuery>,
     is_asking: bool,
     again_at_ns: u64,
 }
 
 impl Asking {
     /// Is to be asked after.
-    pub(super) fn add(&mut self, asked: Asked) {
+    pub(super) fn add(&mut self, asked: SocketQuery) {
         self.to_ask.push_back(asked);
     }
 
@@ -67,7 +67,7 @@ impl Asking {
     pub(super) fn answered(
         &mut self,
         span: Span,
-        found: Vec<(Asked, Found)>,
+        found: Vec<(SocketQuery, SocketFate)>,
         now_ns: u64,
         tracker: &mut Tracker,
         todo: &mut VecDeque<Todo>,
@@ -76,10 +76,10 @@ impl Asking {
         for (asked, found) in found {
             let Some(live) = that_was_asked_after(asked, span, tracker) else { continue };
             match found {
-                Found::There(seed) => drop(tracker.renew(&seed)),
-                Found::Unknown if live.ends_ns + LATE_NS > now_ns => self.unknown.push(asked),
-                Found::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
-                Found::Gone | Found::Unknown => todo.push_back(Todo::Miss(asked, span)),
+                SocketFate::There(seed) => drop(tracker.renew(&seed)),
+                SocketFate::Unknown if live.ends_ns + LATE_NS > now_ns => self.unknown.push(asked),
+                SocketFate::Unknown if live.ends_ns + HOPELESS_NS > now_ns => {}
+                SocketFate::Gone | SocketFate::Unknown => todo.push_back(Todo::Miss(asked, span)),
             }
         }
     }

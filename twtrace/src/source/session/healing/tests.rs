@@ -16,13 +16,13 @@ use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::super::lister::{Asked, Found};
+use super::super::lister::{SocketFate, SocketQuery};
 use super::*;
 use crate::engine::Seed;
 use crate::host::net::books::Books;
 use crate::model::event::{Comm, Conn, Process, Reason, Role, Substate, Via};
 use crate::recording::{Encoder, Head, Recording, Tail};
-use crate::source::replay::{Driver, Open, Pace, Remote, Speed};
+use crate::source::replay::{Driver, OpenReplay, Pace, Remote, Speed};
 use last::Last;
 
 const START_NS: u64 = 1_000 * SECOND_NS;
@@ -228,13 +228,13 @@ impl Simulation {
                     }
                 }
                 Request::LookUp { sockets } => {
-                    let found = |asked: Asked| {
+                    let found = |asked: SocketQuery| {
                         let at = (asked.0.netns, asked.0.sport);
                         let there = self.kernel.get(&at).filter(|(cookie, _)| asked.1 == Some(*cookie));
                         let found = match there {
-                            _ if self.is_deaf || !self.reached.contains(&at.0) => Found::Unknown,
-                            Some(socket) => Found::There(seed(&at, *socket)),
-                            None => Found::Gone,
+                            _ if self.is_deaf || !self.reached.contains(&at.0) => SocketFate::Unknown,
+                            Some(socket) => SocketFate::There(seed(&at, *socket)),
+                            None => SocketFate::Gone,
                         };
                         (asked, found)
                     };
@@ -295,7 +295,7 @@ impl Simulation {
             crate::present::report::read(recording, &crate::present::report::Options::default()).unwrap();
         let (live, mut total) = (self.tracker.live() as u64, self.tracker.total());
         assert_eq!((report.total.live, report.total.counts), (live, total));
-        let open: Open = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "told"));
+        let open: OpenReplay = Box::new(move || Recording::read(Cursor::new(bytes.clone()), "told"));
         let mut driver = Driver::new(
             open,
             Filter::default(),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::super::lister::{Asked, Span};
+use super::super::lister::{SocketQuery, Span};
 use crate::engine::{Hasher, Live, Seed, Tracker};
 use crate::model::event::{Conn, Event};
 use crate::model::filter::Filter;
@@ -65,7 +65,7 @@ pub(super) enum Todo {
     /// It was there.
     Enter(Seed, Span),
     /// It was not.
-    Miss(Asked, Span),
+    Miss(SocketQuery, Span),
 }
 
 impl Todo {
@@ -121,7 +121,11 @@ fn enter(
 }
 
 /// What is known of a socket that was asked after, unless another one took its place since.
-pub(super) fn that_was_asked_after((conn, cookie): Asked, span: Span, tracker: &Tracker) -> Option<Live> {
+pub(super) fn that_was_asked_after(
+    (conn, cookie): SocketQuery,
+    span: Span,
+    tracker: &Tracker,
+) -> Option<Live> {
     let live = tracker.socket(&conn)?;
     let is_it = live.cookie == cookie && live.born_ns.is_none_or(|born_ns| born_ns < span.began_ns);
     is_it.then_some(live)

@@ -11,7 +11,7 @@ use crate::model::event::Conn;
 use crate::model::limitation::Limitation;
 
 /// A socket to be asked after, by cookie where that is known.
-pub(in crate::source::session) type Asked = (Conn, Option<u64>);
+pub(in crate::source::session) type SocketQuery = (Conn, Option<u64>);
 
 /// What it is asked. `only` names namespaces; all that can be reached where it is empty.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(in crate::source::session) enum Request {
     /// Whether these TIME_WAIT sockets are still there.
     LookUp {
         /// Which.
-        sockets: Vec<Asked>,
+        sockets: Vec<SocketQuery>,
     },
     /// Nothing: from now on the kernel side tells namespaces that are asked for from later ones with their inodes.
     AreToldApart,
@@ -49,7 +49,7 @@ pub(in crate::source::session) struct Span {
 
 /// What became of a socket that was asked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::source::session) enum Found {
+pub(in crate::source::session) enum SocketFate {
     /// It is there.
     There(Seed),
     /// It is not.
@@ -105,7 +105,7 @@ pub(in crate::source::session) enum Reply {
         /// When that was.
         span: Span,
         /// Each with what became of it.
-        found: Vec<(Asked, Found)>,
+        found: Vec<(SocketQuery, SocketFate)>,
     },
     /// What was to be checked.
     Checked {

@@ -33,7 +33,7 @@ pub(in crate::source::session) struct Changed {
 
 /// A namespace as it was last seen.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct KnownNetns {
     cookie: Option<u64>,
     /// What the kernel has counted there so far, which never becomes less: all that there is to go by without a cookie.
     counted: u64,
@@ -49,7 +49,7 @@ pub(in crate::source::session) struct Same {
     asked: Vec<u32>,
     /// The kernel side tells them from later ones with their inodes.
     are_told_apart: bool,
-    known: HashMap<u32, Known>,
+    known: HashMap<u32, KnownNetns>,
     /// Those that were asked for and are gone.
     left: HashSet<u32>,
     /// Of others it is said once: where containers come and go there is no end of it.
@@ -63,7 +63,7 @@ impl Same {
         if !asked.is_empty() {
             let mut all = discover();
             all.retain(|netns| asked.contains(&netns.inode));
-            same.look(&all);
+            same.compare(&all);
         }
         same
     }
@@ -71,7 +71,7 @@ impl Same {
     /// One is asked for, and was seen with this cookie.
     #[cfg(test)]
     pub(super) fn expecting(inode: u32, cookie: u64) -> Self {
-        let known = Known { cookie: Some(cookie), ..Known::default() };
+        let known = KnownNetns { cookie: Some(cookie), ..KnownNetns::default() };
         Self { asked: vec![inode], known: [(inode, known)].into(), ..Self::default() }
     }
 
@@ -92,7 +92,7 @@ impl Same {
 
     /// Whether it is asked for, was seen, and may be found to be gone.
     pub(super) fn may_be_gone(&self, inode: u32) -> bool {
-        let is_over = |known: &Known| known.absent >= ABSENT_TIMES;
+        let is_over = |known: &KnownNetns| known.absent >= ABSENT_TIMES;
         self.wants(inode)
             && !self.asked.is_empty()
             && self.known.get(&inode).is_some_and(|known| !is_over(known))
@@ -104,7 +104,7 @@ impl Same {
     }
 
     /// Asks those of `all` that were asked for whether they are the same.
-    pub(super) fn look(&mut self, all: &[Netns]) -> Vec<Changed> {
+    pub(super) fn compare(&mut self, all: &[Netns]) -> Vec<Changed> {
         if self.asked.is_empty() {
             return Vec::new();
         }
@@ -133,7 +133,7 @@ impl Same {
         if self.asked.contains(&netns.inode) {
             return self.leave(netns.inode);
         }
-        let now = Known { cookie, counted: counted.unwrap_or(0), name: netns.name.clone(), absent: 0 };
+        let now = KnownNetns { cookie, counted: counted.unwrap_or(0), name: netns.name.clone(), absent: 0 };
         let was = std::mem::replace(known, now);
         let is_first = !std::mem::replace(&mut self.has_said, true);
         let limitation = is_first.then(|| another(netns, was.name.as_deref()));

@@ -58,7 +58,7 @@ async fn sockets_went_with_their_namespace_though_the_next_one_has_the_like() {
     let all = said(true, ask).await;
     assert!(has_left(&all[0]), "{all:?}");
     assert!(
-        matches!(&all[1..], [Reply::LookedUp { found, .. }] if matches!(found[..], [(_, Found::Gone)])),
+        matches!(&all[1..], [Reply::LookedUp { found, .. }] if matches!(found[..], [(_, SocketFate::Gone)])),
         "{all:?}"
     );
 }

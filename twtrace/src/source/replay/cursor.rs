@@ -3,18 +3,18 @@
 
 use std::io;
 
-use super::feed::{Feed, Open};
+use super::feed::{Feed, OpenReplay};
 use super::hidden::Hidden;
 use crate::engine::Tracker;
 use crate::model::clock::Clock;
 use crate::model::event::{Event, Kind};
-use crate::model::filter::{Filter, Part};
+use crate::model::filter::{Filter, Omissions};
 use crate::model::limitation::{Limitation, Limitations};
 use crate::recording::{Ended, OpenError};
 use crate::source::{Flow, View};
 
 /// A tracker that is told from a recording.
-pub(super) struct Player {
+pub(super) struct Cursor {
     feed: Feed,
     filter: Filter,
     /// What is tracked: the filter, whatever the reasons of ends.
@@ -31,16 +31,16 @@ pub(super) struct Player {
     last_event_ns: u64,
 }
 
-impl Player {
-    pub(super) fn new(open: Open, filter: Filter) -> Result<Self, OpenError> {
+impl Cursor {
+    pub(super) fn new(open: OpenReplay, filter: Filter) -> Result<Self, OpenError> {
         let feed = Feed::new(open)?;
         let scope = Filter { reasons: Vec::new(), ..filter.clone() };
         let now_ns = feed.head().mono_ns;
         let (tracker, hidden) = (Tracker::new(), Hidden::default());
-        let mut player =
+        let mut cursor =
             Self { feed, filter, scope, passed: 0, told: 0, tracker, hidden, now_ns, last_event_ns: now_ns };
-        player.begin();
-        Ok(player)
+        cursor.begin();
+        Ok(cursor)
     }
 
     /// The state as it was when the recording began.
@@ -51,7 +51,7 @@ impl Player {
         self.tracker.advance(self.now_ns);
         // Whoever recorded may have left some out already.
         let flags = self.feed.head().flags().chain(self.scope.words()).collect::<Vec<_>>();
-        self.tracker.count_a_part(Part::of(&flags));
+        self.tracker.count_a_part(Omissions::of(&flags));
         let Self { scope, tracker, hidden, feed, now_ns, passed, .. } = self;
         let seeds = feed.seeds().iter().map(|seed| seed.event(*now_ns)).collect::<Vec<_>>();
         let is_before = |event: &Event| event.kind == Kind::Listed && event.mono_ns <= *now_ns;

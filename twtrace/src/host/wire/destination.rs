@@ -34,7 +34,7 @@ impl Protocol {
 
 /// Where a server is.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum ServerAddress {
     /// On a network.
     Tcp {
         /// Its name or address, an IPv6 address without brackets.
@@ -53,7 +53,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-impl Place {
+impl ServerAddress {
     /// Connects.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         match self {
