@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// What it is for
     #[arg(long, value_enum, default_value = "amd64")]
     arch: Arch,
+    /// Build nothing but the program, and hold its size
+    #[arg(long, conflicts_with_all = ["out", "check", "test"])]
+    program: bool,
     /// Build it once more, in another folder, and fail where a byte differs
     #[arg(long)]
     check: bool,
@@ -135,6 +138,9 @@ impl Job {
 
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if args.program {
+        return program(args.arch);
+    }
     let folder = args.out.clone().unwrap_or_else(|| match args.arch {
         Arch::Amd64 => project::target_dir().join("packages"),
         Arch::Arm64 => project::target_dir().join("packages-arm64"),
@@ -158,10 +164,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// Where cargo fails, or it is larger than it may be.
-pub(crate) fn program() -> Result<PathBuf> {
-    let program = program::build(&Tree::this(Arch::Amd64))?;
+fn program(arch: Arch) -> Result<()> {
+    let program = program::build(&Tree::this(arch))?;
     fits(&program, BINARY_AT_MOST)?;
-    Ok(program)
+    println!("{} has {} bytes", program.display(), size(&program)?);
+    Ok(())
+}
+
+/// Where the packages' program is once `cargo xtask dist --program` has built it.
+pub(crate) fn built_program() -> PathBuf {
+    Tree::this(Arch::Amd64).built().join("twtrace")
 }
 
 /// `SOURCE_DATE_EPOCH`, else the time of the commit.

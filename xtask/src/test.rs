@@ -50,7 +50,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let mut steps = Steps::default();
     // It waits for the network most of the time, and what comes first needs nothing of it.
     let installing =
-        if args.quick { None } else { steps.run("components of the toolchain", Installing::start) };
+        if args.quick { None } else { steps.run("components of the toolchain", Beside::installing) };
     steps.run("tidy", || tidy::main(&tidy::Args {}));
     steps.run("formatting", || cargo(&["fmt", "--all", "--check"]));
     let clippy = ["clippy", "--quiet", "--locked", "--all-targets", "--", "-D", "warnings"];
@@ -59,6 +59,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         steps.run("install, begun before tidy", || installing.finish());
     }
     let object = steps.run("BPF object", ebpf::check).flatten();
+    let packaging =
+        if args.quick { None } else { steps.run("the packages' program, begun", Beside::packaging) };
     steps.count("unit tests", || unit_tests(!args.quick));
     let mut matrix = Matrix::default();
     let mut packaged = None;
@@ -67,8 +69,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             steps.count("fuzzing, a short search", || fuzz::search(FUZZED_S));
         }
         let programs = steps.run("programs of the tests", || vm::build_programs(Arch::Amd64));
-        // What users install is compiled as a whole, which has broken what no other build did.
-        packaged = steps.run("the packages' program", dist::program);
+        packaged = packaging.and_then(|packaging| {
+            steps.run("the packages' program, begun before unit tests", || {
+                packaging.finish().map(|()| dist::built_program())
+            })
+        });
         if let Some(programs) = programs {
             let tested = Tested { programs, packaged: packaged.clone(), object: object.clone() };
             steps.run("scenarios on this machine", || host(&tested, args.full, &mut matrix));
@@ -136,20 +141,30 @@ impl Steps {
     }
 }
 
-/// `cargo xtask install`, beside other steps; what it prints comes at its end.
-struct Installing {
+/// A command of `cargo xtask`, beside other steps; what it prints comes at its end.
+struct Beside {
     child: Guarded,
     printed: std::fs::File,
+    args: &'static [&'static str],
 }
 
-impl Installing {
+impl Beside {
     /// The toolchain's components are there when this returns.
-    fn start() -> Result<Self> {
+    fn installing() -> Result<Self> {
         install::components()?;
+        Self::start(&["install"])
+    }
+
+    /// What users install is compiled as a whole, which has broken what no other build did. Most of that is one core's work.
+    fn packaging() -> Result<Self> {
+        Self::start(&["dist", "--program"])
+    }
+
+    fn start(args: &'static [&'static str]) -> Result<Self> {
         let printed = tempfile::tempfile().context("a file for what is printed")?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("install").stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed.try_clone()?);
-        Ok(Self { child: sh::guarded(&mut command)?, printed })
+        command.args(args).stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed.try_clone()?);
+        Ok(Self { child: sh::guarded(&mut command)?, printed, args })
     }
 
     fn finish(mut self) -> Result<()> {
@@ -159,7 +174,8 @@ impl Installing {
         self.printed.read_to_end(&mut text)?;
         std::io::stdout().write_all(&text)?;
         if !status.success() {
-            bail!("`cargo xtask install` failed: {status}\n{}", tail(&String::from_utf8_lossy(&text)));
+            let command = self.args.join(" ");
+            bail!("`cargo xtask {command}` failed: {status}\n{}", tail(&String::from_utf8_lossy(&text)));
         }
         Ok(())
     }
