@@ -32,7 +32,7 @@ const DELETED: &str = " (deleted)";
 pub(super) struct LiveProcess {
     /// The name it had then.
     pub(super) comm: Comm,
-    /// See [`super::Identity::exe`].
+    /// See [`crate::model::identity::Identity::exe`].
     pub(super) exe: Option<String>,
     /// Its place in every hierarchy of cgroups.
     pub(super) cgroups: Cgroups,

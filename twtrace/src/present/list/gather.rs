@@ -130,10 +130,10 @@ impl Listed {
     }
 }
 
-/// The first half of [`look`]: what the kernel lists.
+/// What the kernel lists: the first half, before who owns what is learnt ([`Listed::seen`]).
 ///
 /// # Errors
-/// As [`look`].
+/// As [`sockets_in`].
 pub fn listed(choice: &Choice, states: States) -> Result<Listed, Error> {
     let (mut notes, mut all) = (Gathered::default(), Vec::new());
     for netns in chosen(choice, &mut notes)? {
