@@ -6,8 +6,9 @@ pub(crate) mod disk;
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -69,7 +70,10 @@ impl Hung {
 
     /// As [`Self::mount`]; `answer` says what is answered to an opcode and its request, which begins with [`HEADER`] bytes, if anything is.
     fn mount_with(answer: impl FnMut(u32, &[u8]) -> Option<Answer>) -> Result<Self> {
-        let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse").context("/dev/fuse")?;
+        let mut fuse = OpenOptions::new();
+        // What poll() has told of may be taken back before it is read.
+        fuse.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+        let fuse = fuse.open("/dev/fuse").context("/dev/fuse")?;
         own_mounts()?;
         let dir = TempDir::with_prefix("twtrace-scenarios-")?;
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
@@ -141,7 +145,11 @@ fn serve(
         if ends[0].any() == Some(true) {
             raise(Signal::SIGSTOP)?;
         }
-        let length = fuse.read(&mut request)?;
+        let length = match fuse.read(&mut request) {
+            // Whoever asked has given up meanwhile.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            length => length?,
+        };
         ensure!(length >= HEADER, "half a request");
         let request = &request[..length];
         let opcode = number(request, 4);

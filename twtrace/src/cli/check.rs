@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Cannot);
         }
     };
-    let best = survey.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
+    let best = survey.backends.iter().find(|(_, result)| result.is_ok()).map(|(backend, _)| *backend);
     if args.json {
         put(&json(&survey, best)?)?;
     } else {
@@ -66,13 +66,13 @@ fn laid_out(text: &str, columns: Option<usize>) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Result<()> {
+fn text(survey: &Survey, best: Option<Backend>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "kernel      {}", kernel())?;
     writeln!(out, "BTF         /sys/kernel/btf/vmlinux, every field found")?;
-    if let Some(way) = probe::functions() {
+    if let Some(way) = survey.functions {
         writeln!(out, "functions   {}", way.words())?;
     }
-    for (backend, result) in survey {
+    for (backend, result) in &survey.backends {
         match result {
             Ok(notes) => {
                 writeln!(out, "{backend:<11} works")?;
@@ -109,7 +109,7 @@ fn text(survey: &[Survey], best: Option<Backend>, out: &mut dyn Write) -> io::Re
     }
 }
 
-fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Value> {
+fn json(survey: &Survey, best: Option<Backend>) -> io::Result<serde_json::Value> {
     let why = |fallback: &Fallback| {
         serde_json::json!({
             "hook": fallback.hook,
@@ -120,6 +120,7 @@ fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Valu
         })
     };
     let backends: Vec<serde_json::Value> = survey
+        .backends
         .iter()
         .map(|(backend, result)| match result {
             Ok(notes) => serde_json::json!({
@@ -138,7 +139,7 @@ fn json(survey: &[Survey], best: Option<Backend>) -> io::Result<serde_json::Valu
         "missing_capabilities": Caps::own().missing(&Cap::ALL).iter().map(|cap| cap.name()).collect::<Vec<_>>(),
         "limitations": pids::limitations(),
         "kernel": kernel(),
-        "functions": probe::functions().map(Way::id),
+        "functions": survey.functions.map(Way::id),
         "backend": best.map(Backend::word),
         "backends": backends,
         "sandbox": {

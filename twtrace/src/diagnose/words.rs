@@ -128,7 +128,8 @@ pub(super) fn holders(shares: &[Share], part: fn(&Share) -> u64, unseen: u64) ->
             programs.push((Vec::new(), 0));
         }
         let (all, sum) = &mut programs[index];
-        all.extend(met.insert((pid, share.process.started())).then_some(&share.process));
+        // exec() makes another program of the same process, which is one of either then.
+        all.extend(met.insert((index, pid, share.process.started())).then_some(&share.process));
         *sum += part(share);
     }
     let first = programs.iter().reduce(|a, b| if b.1 > a.1 { b } else { a });
@@ -243,6 +244,12 @@ mod tests {
         assert_eq!(held(&[with(&hostile, 3)], 0), r"a\x1b[2J (pid 7)");
         let three = [with(&hostile, 3), with(&other, 5), with(&hostile, 1), with(&share(Some(11), "c"), 0)];
         assert_eq!(held(&three, 0), "b (pid 9) and 1 more");
+        // One process under two names, as exec() and PR_SET_NAME leave it: most of it by the second, which is named.
+        let (before, after) = (share(Some(7), "worker-init"), share(Some(7), "worker"));
+        assert_eq!(held(&[with(&before, 1), with(&after, 50)], 0), "worker (pid 7) and 1 more");
+        let renamed =
+            [with(&share(Some(1), "a"), 5), with(&share(Some(1), "b"), 4), with(&share(Some(2), "b"), 3)];
+        assert_eq!(held(&renamed, 0), "b (2 processes) and 1 more");
         let workers = (1..=300).map(|pid| with(&share(Some(pid), "php-fpm"), 1)).collect::<Vec<_>>();
         assert_eq!(held(&workers, 0), "php-fpm (300 processes)");
         let of = |share: &Share, unit: &str| {

@@ -26,7 +26,6 @@ use numbers::NetnsNumbers;
 pub use reason::{Cannot, Fallback, Why, limitations};
 
 use crate::engine::Spread;
-use crate::kernel::kallsyms;
 pub use crate::kernel::kallsyms::Way;
 use crate::model::event::Event;
 use crate::model::filter::KernelFilter;
@@ -295,19 +294,19 @@ pub fn permitted() -> Result<(), Cannot> {
     running::permitted()
 }
 
-/// How the kernel's functions are found here; `None` where they are not, which backends tell.
-pub fn functions() -> Option<Way> {
-    kallsyms::load().ok().map(|(_, way)| way)
+/// What can be had here.
+pub struct Survey {
+    /// How the kernel's functions are found; `None` where they are not, which backends tell.
+    pub functions: Option<Way>,
+    /// Each backend, and what it cannot do here, or why it does not work.
+    pub backends: Vec<(Backend, Result<Vec<Fallback>, Fallback>)>,
 }
-
-/// A backend, and what it cannot do here, or why it does not work.
-pub type Survey = (Backend, Result<Vec<Fallback>, Fallback>);
 
 /// Tries each backend in turn, as [`Probe::attach`] would, and lets go of it again.
 ///
 /// # Errors
 /// Where not even that can be tried (no privilege, no BTF).
-pub fn survey() -> Result<Vec<Survey>, Cannot> {
+pub fn survey() -> Result<Survey, Cannot> {
     let options = Options { ring_bytes: 1 << 16, live_entries: 1, ..Options::default() };
     mounts::with(|seen| {
         let (kernel, mut loader) = running::Kernel::inspect(seen, &options)?;
@@ -315,6 +314,6 @@ pub fn survey() -> Result<Vec<Survey>, Cannot> {
             let attached = load::attach(*backend, &kernel, &options, &Vec::new, &mut loader);
             (*backend, attached.map(|loaded| loaded.notes))
         };
-        Ok(Backend::ALL.iter().map(attempt).collect())
+        Ok(Survey { functions: kernel.way, backends: Backend::ALL.iter().map(attempt).collect() })
     })
 }

@@ -201,8 +201,9 @@ impl Taken<'_> {
             ..Share::default()
         };
         let told = self.outgoing().map(|outgoing| share(&outgoing.process, 1, 0));
-        // What a list showed and no event told of is nobody's.
-        let untold = self.served.iter().map(|served| share(&Process::default(), untold(served), 0));
+        // What a list showed and no event told of is nobody's. Without a list, what is untold came in: those are in the shares.
+        let listed = self.served.iter().filter(|served| served.left_ms.is_some());
+        let untold = listed.map(|served| share(&Process::default(), untold(served), 0));
         let open = self.served.iter().flat_map(|served| &served.shares);
         let open = open.map(|holder| share(&holder.process, 0, holder.open));
         let mut all = Share::most_first(told.chain(untold).chain(open), Share::held);

@@ -12,7 +12,6 @@ use crate::engine::intern::{Hasher, NONE};
 use crate::engine::key::RowId;
 use crate::engine::keys::RowKey;
 use crate::engine::pattern::Evidence;
-use crate::model::ordering::Ordered as _;
 
 impl Tracker {
     /// Everything about one row; `None` where there is no such row.
@@ -100,7 +99,7 @@ impl Tracker {
         }
         let mut links: Vec<LinkRow> =
             sums.iter().filter_map(|(link, sum)| survey.link_row(*link, sum)).collect();
-        links.order_by(|a, b| {
+        links.sort_by(|a, b| {
             let rank = |link: &LinkRow| std::cmp::Reverse((link.live, link.created, link.failed));
             let name = |link: &LinkRow| (link.target, link.process);
             rank(a).cmp(&rank(b)).then_with(|| name(a).cmp(&name(b)))
@@ -115,7 +114,7 @@ impl Tracker {
         }
         let named = peers.into_iter().filter_map(|(peer, count)| Some((self.engine.address(peer)?, count)));
         let mut peers: Vec<(IpAddr, u64)> = named.collect();
-        peers.order_by_key(|(peer, count)| (std::cmp::Reverse(*count), *peer));
+        peers.sort_by_key(|(peer, count)| (std::cmp::Reverse(*count), *peer));
         peers
     }
 }

@@ -131,7 +131,8 @@ pub(super) fn attach(
 }
 
 /// Has the kernel take a program that only returns at the entry of the first function that is needed. Where it refuses such programs
-/// altogether, no object is made, with all of its maps, to learn that.
+/// altogether, no object is made, with all of its maps, to learn that. Of whatever else it says (EAGAIN, ENOMEM, EINVAL of a single function),
+/// loading the real programs tells more, or says nothing of the kind.
 fn try_entry(kernel: &Kernel, options: &Options) -> Result<(), Fallback> {
     let backend = Backend::Fentry;
     let nothing = Lacking::nothing(backend, options.filter.failures_all());
@@ -141,9 +142,12 @@ fn try_entry(kernel: &Kernel, options: &Options) -> Result<(), Fallback> {
         _ => None,
     };
     let Some((hook, id)) = hooks.iter().find_map(entry) else { return Ok(()) };
-    let refused =
-        |error: std::io::Error| Fallback { backend, hook, without: None, why: why_of_errno(&error) };
-    bpf::load_for_entry(id, &bpf::RETURN).map(drop).map_err(refused)
+    match bpf::load_for_entry(id, &bpf::RETURN).map_err(|error| why_of_errno(&error)) {
+        Err(why @ (Why::NotPermitted(..) | Why::NotSupported | Why::Files(_))) => {
+            Err(Fallback { backend, hook, without: None, why })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A hook that could not be had.

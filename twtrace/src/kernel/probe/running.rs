@@ -11,7 +11,7 @@ use super::{Cannot, Options, Why};
 use crate::host::caps::Caps;
 use crate::kernel::bpf;
 use crate::kernel::btf::{self, Btf, Resolved};
-use crate::kernel::kallsyms::KallsymsError;
+use crate::kernel::kallsyms::{KallsymsError, Way};
 
 /// What the kernel's types say.
 pub(super) struct Types {
@@ -40,6 +40,8 @@ pub(super) struct Kernel {
     pub(super) types: Types,
     /// Kernel text, or why it is not known.
     pub(super) symbols: Result<Symbols, Why>,
+    /// How that was found out; `None` where it was not.
+    pub(super) way: Option<Way>,
     /// File systems of the kernel's.
     pub(super) seen: VisibleMounts,
     pub(super) hz: u32,
@@ -58,9 +60,10 @@ impl Kernel {
                 Err(_) => work(),
             };
             let types = types?;
+            let way = symbols.as_ref().ok().map(|(_, way)| *way);
             let symbols = symbols.map(|(symbols, _)| symbols).map_err(|error| hidden(&error));
             let hz = crate::kernel::hz::hz().ok_or(Cannot::Hz)?;
-            Ok((Self { types, symbols, seen: seen.clone(), hz }, loader))
+            Ok((Self { types, symbols, way, seen: seen.clone(), hz }, loader))
         })
     }
 
