@@ -79,6 +79,13 @@ fn a_port_of_an_outgoing_connection_is_told_with_who_had_it_and_for_how_long_yet
         ..netns()
     };
     assert!(only(&facts(low)).what.contains("bind() asked for the port"));
+    // What came in on the port is no process's that twtrace did not see, where there is no list.
+    let mut without = tracker.clone();
+    without.served[0].left_ms = None;
+    without.served[0].time_wait = 3;
+    let finding = only(&facts(without));
+    assert!(!finding.what.contains("did not see"), "{}", finding.what);
+    assert_eq!(finding.who[0].time_wait, 3);
     // Of a process that is gone, no other is blamed.
     tracker.served[0].outgoing = vec![outgoing(None, "", None)];
     let what = only(&facts(tracker)).what;
